@@ -170,6 +170,17 @@ def test_odd_folders_are_a_sentence(place: CheckedHost, tmp_path: Path) -> None:
     assert verdict_of(rows) == "wrong" and len(rows) == len(CHECKS)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_folders_that_are_closed_to_this_user_are_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "closed" / "logs").mkdir(parents=True)
+    (tmp_path / "closed").chmod(0o700)
+    code = "import codecs, os, sys; codecs.lookup('unicode_escape'); from pathlib import Path; from dashboard.commands.doctor import clock, disk, folders, gpu, inotify, port, running, sampler, store, versions; from dashboard.commands.doctor.place import CheckedHost; from dashboard.commands.doctor.report import diagnose, lines_of; import collectors.store.open, collectors.store.sqlite; from dashboard.commands.doctor.report import CHECKS; os.setgroups([]); os.setgid(65534); os.setuid(65534); logs = Path(sys.argv[1]); print(*lines_of(diagnose(CheckedHost(logs, logs / '.deepseek', 0), CHECKS[3:8])), sep=chr(10))"
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "closed" / "logs")], cwd=ROOT, capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    assert (done.stderr, len(lines)) == ("", 5)
+    assert "could not be looked at" not in done.stdout and any(line.startswith("wrong    log folder") for line in lines)
+
+
 def test_a_data_folder_on_a_network_file_system_is_wrong_and_logs_there_are_polled(place: CheckedHost, tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "proc/self").mkdir(parents=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from .place import CheckedHost, Fact, Symptom, nearest
+from .place import CheckedHost, Fact, Symptom, is_folder, nearest
 
 LITTLE_BYTES, LITTLE = 2 * 10**9, 0.02  # free, and of the disk
 NONE_BYTES = 50 * 10**6
@@ -51,7 +51,7 @@ def _kind(place: CheckedHost, device: int) -> str:
 
 def _write_s(place: CheckedHost) -> float | None:
     """How long a block takes to be on the disk, in a file without a name; None where the data folder is not there yet, or allows none."""
-    if not place.data_dir.is_dir():
+    if not is_folder(place.data_dir):
         return None
     try:
         descriptor = os.open(place.data_dir, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)

@@ -9,19 +9,19 @@ from pathlib import Path
 from collectors.mounts import REMOTE, file_system_of
 from collectors.service import folders
 
-from .place import CheckedHost, Fact, Symptom, nearest
+from .place import CheckedHost, Fact, Symptom, is_folder, nearest
 
 IN_MODIFY = 0x2
 
 
 def check_logs(place: CheckedHost) -> Symptom:
     folder = place.log_dir
-    if not os.path.lexists(folder):
+    try:
+        count = sum(1 for _ in zip(os.scandir(folder), range(100_000), strict=False))
+    except FileNotFoundError:
         return Symptom(
             "warning", f"there is no log folder {folder}.", f"Type: mkdir -p {folder}, or name another one with --log-dir"
         )
-    try:
-        count = sum(1 for _ in zip(os.scandir(folder), range(100_000), strict=False))
     except NotADirectoryError:
         return Symptom("wrong", f"{folder} is not a folder.", "Type: deepseek-dashboard --log-dir FOLDER")
     except OSError as error:
@@ -42,8 +42,8 @@ def check_logs(place: CheckedHost) -> Symptom:
 def check_data(place: CheckedHost) -> Symptom:
     folder = nearest(place.data_dir)
     kind = _kind(place, folder)
-    facts: dict[str, Fact] = {"kind": kind, "exists": place.data_dir.is_dir()}
-    if os.path.lexists(place.data_dir) and not place.data_dir.is_dir():
+    facts: dict[str, Fact] = {"kind": kind, "exists": is_folder(place.data_dir)}
+    if os.path.lexists(place.data_dir) and not is_folder(place.data_dir):
         return Symptom("wrong", f"{place.data_dir} is not a folder.", f"Type: mv {place.data_dir} {place.data_dir}.old", facts)
     if theirs := folders.not_ours(place.data_dir):
         return Symptom("wrong", f"{place.data_dir} is not used: {theirs}.", "Type: deepseek-dashboard --data-dir FOLDER", facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
@@ -39,9 +40,14 @@ class Symptom(NamedTuple):
     facts: Mapping[str, Fact] = {}
 
 
+def is_folder(path: Path) -> bool:
+    """False as well where a folder above it is closed to this user."""
+    return os.path.isdir(path)  # noqa: PTH112  # Path.is_dir raises there
+
+
 def nearest(folder: Path) -> Path:
     """The folder, or the first above it that exists."""
-    return next((path for path in (folder, *folder.parents) if path.is_dir()), Path("/"))
+    return next((path for path in (folder, *folder.parents) if is_folder(path)), Path("/"))
 
 
 def worst(verdicts: list[Severity]) -> Severity:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from .place import CheckedHost, Fact, Symptom, nearest
+from .place import CheckedHost, Fact, Symptom, is_folder, nearest
 
 LOOK_S = 0.4
 CHECK = "deepseek-dashboard store check"
@@ -13,7 +13,7 @@ CHECK = "deepseek-dashboard store check"
 def check(place: CheckedHost) -> Symptom:
     from collectors.store.open import maintenance
 
-    if not place.data_dir.is_dir():
+    if not is_folder(place.data_dir):
         return Symptom("ok", f"there is no store yet; it will be below {nearest(place.data_dir)}.")
     files = maintenance(place.data_dir).glance(time.monotonic() + LOOK_S)
     facts: dict[str, Fact] = {}
