@@ -40,6 +40,7 @@ from .lines import reading as lines
 from .lines import templates
 from .retention import judge
 from .search import Found, Wanted
+from .thinning.thinner import Thinner
 
 UNREADABLE, AGAIN = "the store cannot be read", "ask again; if it stays, run: deepseek-dashboard store check"
 
@@ -69,6 +70,7 @@ class SqliteStore:
         self._writers: dict[str, FileWriter] = {}
         self._compactors: dict[str, Compactor] = {}
         self._seq = 0
+        self._thinner = Thinner(data_dir, limits.thinning, self._writers.get) if limits.thinning else None
         if write:
             self._open_writers()
 
@@ -101,7 +103,7 @@ class SqliteStore:
         with failing(), self._compacting:
             self._retire()
             more = [compactor.run(until_s) for compactor in list(self._compactors.values())]
-            return any(more)
+            return any(more) or (self._thinner is not None and self._thinner.run(until_s))
 
     def in_place(self) -> bool:
         return all(writer.in_place() for writer in list(self._writers.values()))
@@ -159,7 +161,9 @@ class SqliteStore:
         low, high = -math.inf if lo is None else lo, math.inf if hi is None else hi
         windows = {number: Wanted(axis, low, high, -1.0) for number in ids}
         found = {number: Found([], []) for number in ids} | self._find(self._sources(ids, axis, low, high), windows)
-        return {number: bucketing.join_points(part.points) for number, part in found.items()}
+        return {
+            number: bucketing.join_points([*part.points, *map(bucketing.points_of, part.units)]) for number, part in found.items()
+        }
 
     @failing(UNREADABLE, AGAIN)
     def last(self, ids: Sequence[int]) -> dict[int, Last]:
