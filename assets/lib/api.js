@@ -1,6 +1,7 @@
 /** Requests to the server, as JSON over HTTP. Those that change something there are in `change.js`. */
 
 const ROOT = "/api/v1";
+const UNAUTHORIZED = 401;
 
 /** There is no connection; the feed reports that. */
 export class Unreachable extends Error {}
@@ -66,6 +67,7 @@ async function answer(response) {
   if (response.ok) return whole(response.json());
   const said = response.headers.get("Content-Type")?.includes("json") ? (await response.json()).error : null;
   const { status, statusText } = response;
+  if (status === UNAUTHORIZED) location.reload(); // the page becomes the log-in page, and leads back here
   throw new Refused(said ?? `The dashboard failed on this question (${status} ${statusText}); its terminal says why.`, status);
 }
 

@@ -15,7 +15,7 @@ from ..process.proc import user_of
 
 INSIDE = ".deepseek"
 OURS = re.compile(
-    r"(runs|machine-\d{4}-W\d\d)\.sqlite(-wal|-shm)?|writer\.lock|control\.sock|set-aside\.(json|new)|(settings|alerts|mutes)\.yaml|\.new-\w+|\.writable|\.?web\.json(\.\d+)?|dashboard\.log"
+    r"(runs|machine-\d{4}-W\d\d)\.sqlite(-wal|-shm)?|writer\.lock|control\.sock|set-aside\.(json|new)|(settings|alerts|mutes)\.yaml|tokens\.json|\.tokens\.lock|audit(\.1)?\.jsonl|\.new-\w+|\.writable|\.?web\.json(\.\d+)?|dashboard\.log"
 )
 OURS_TOO = {"runs", "alerts"}  # folders, whose modes are left alone: they may be another program's of that name
 FOLDER_MODE, FILE_MODE = 0o700, 0o600

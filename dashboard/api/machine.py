@@ -12,6 +12,8 @@ from typing_extensions import TypedDict
 from collectors import catalog
 
 from ..attaching import why_not
+from ..auth.roles import PROCESSES, Role, RouteNeed, needs
+from ..auth.visitor import visitor
 from ..changes import Changes
 from ..machine import GpuUser, Machine
 from ..queries import DashboardState, Queries
@@ -156,29 +158,37 @@ class ProfileAction(BaseModel):
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/gpus", response_model=None, summary="The GPUs with their latest values")
+    @needs(Role.VIEWER)
     def gpus() -> Answer[GpuList]:
         return Answer(gpu_list(queries.machine()))
 
     @router.get("/processes", response_model=None, summary="The processes on each GPU")
+    @needs(Role.VIEWER, PROCESSES)
     def processes() -> Answer[GpuUserList]:
         return Answer({"processes": [gpu_user_row(user) for user in queries.gpu_users()]})
 
 
 def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
     @router.post("/profile", response_model=None, summary="Turn the profiler on or off, or try refused processes again")
+    @needs(Role.OWNER)
     def profile(action: ProfileAction) -> Answer[ProfileAnswer]:
         changes.steer_profile(action.action)
         return Answer({"profile": cast(ProfileState, queries.state().profile)})
 
     @router.post("/attach", response_model=None, summary="Make a run of a process that is already at work")
+    @needs(Role.OWNER)
     def attach(action: AttachAction) -> Answer[AttachedRow]:
         attached = changes.attach(action.pid)
         return Answer({"run": attached.run, "notes": attached.notes})
 
 
 def health_route(queries: Queries) -> Callable[[], Answer[HealthAnswer]]:
+    @needs(Role.ANYONE)  # without a role, the one word
     def health() -> Answer[HealthAnswer]:
-        return Answer(health_answer(queries.state()))
+        state = queries.state()
+        if not visitor().may(RouteNeed(Role.VIEWER)):
+            return Answer({"status": "ok" if state.status == "ok" else "degraded"})  # type: ignore[typeddict-item]
+        return Answer(health_answer(state))
 
     return health
 

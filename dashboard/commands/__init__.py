@@ -23,6 +23,8 @@ MAIN, *OTHERS = FILES = (
     "store",
     "export",
     "open",
+    "url",
+    "token",
     "mcp",
 )  # the first one is a command without a name
 PROGRAM = "deepseek-dashboard"

@@ -16,6 +16,7 @@ from html import escape
 from dash import Dash, Input, Output, State, dcc, html, no_update
 from dash.backends._fastapi import reset_current_request, set_current_request
 
+from ..auth.visitor import visitor
 from ..browser_files.assets import ASSETS, versioned
 from ..queries import Queries
 from . import pages
@@ -43,12 +44,12 @@ _shown: ContextVar[Page] = ContextVar("shown", default=pages()[0])
 
 def index(page: Page, time_zone: str = "") -> str:
     """Dash's index string for one page; the places in {%...%} are Dash's to fill. `time_zone` is that of shown times, "" for the browser's."""
-    assets = versioned()
+    assets, asking = versioned(), visitor()
     styles = "\n".join(f'<link rel="stylesheet" href="{assets}/{name}">' for name in styles_of(page))
     preloads = "\n".join(f'<link rel="modulepreload" href="{assets}/{name}">' for name in modules_of(page))
     links = "".join(f'<a href="{other.path}"><i>{other.key}</i>{escape(other.name)}</a>' for other in pages())
     return f"""<!doctype html>
-<html lang="en" data-time-zone="{escape(time_zone)}">
+<html lang="en" data-time-zone="{escape(time_zone)}" data-role="{asking.role}" data-grants="{" ".join(sorted(asking.grants))}">
 <head>
 {{%metas%}}
 <meta name="viewport" content="width=device-width, initial-scale=1">
