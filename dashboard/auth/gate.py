@@ -36,7 +36,7 @@ MAY = {Role.VIEWER: "look", Role.WRITER: "hand over runs"}
 NOT_JSON = "send JSON: Content-Type: application/json"
 NO_ORIGIN = "a change with a cookie names its page in Origin; scripts send a token as Authorization: Bearer"
 JSON, FORMS = b"application/json", (b"text/plain", b"multipart/form-data", b"application/x-www-form-urlencoded")
-FILES = ("/assets/", "/_dash")
+FILES = ("/assets/",)
 
 
 class Refusal(NamedTuple):

@@ -18,7 +18,7 @@ FOREIGN = (
 )
 OTHER_ORIGIN = "another site's page asked; open the address yourself, or start the dashboard with --allow-origin"
 CROSS_SITE = "another site's page asked; open the address yourself"
-FOR_PROGRAMS = ("/api/", "/healthz", "/metrics", "/openapi.json", "/_dash")
+FOR_PROGRAMS = ("/api/", "/healthz", "/metrics", "/openapi.json", "/_")
 FORWARDED = (
     b"x-forwarded-",
     b"x-proxy",
