@@ -75,11 +75,16 @@ def _remove_stale(path: Path) -> None:
     path.unlink()
 
 
-def address_of(listener: socket.socket, host: str = "") -> str:
-    """`http://127.0.0.1:8080`; of a listener on all addresses by the machine's name. `host`: as the user named it."""
+def address_of(listener: socket.socket) -> str:
+    """For programs of this machine: `http://127.0.0.1:8080`, also where it listens on all addresses."""
     bound, number = listener.getsockname()[:2]
-    if bound in ANY_ADDRESS:
-        bound = socket.gethostname() if host in ("", *ANY_ADDRESS) else host
-    elif host and not is_loopback(host):
-        bound = host
+    bound = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bound, bound)
     return f"http://{bracketed(bound)}:{number}"
+
+
+def public_address_of(listener: socket.socket, host: str) -> str:
+    """For browsers, by the `host` that the user named; of all addresses, by the machine's name."""
+    if is_loopback(host):
+        return address_of(listener)
+    name = socket.gethostname() if host in ANY_ADDRESS else host
+    return f"http://{bracketed(name)}:{listener.getsockname()[1]}"

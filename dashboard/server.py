@@ -19,6 +19,7 @@ from .auth.limit import LogInLimit
 from .auth.policy import policy_of, script_hash
 from .auth.roles import Role, RouteNeed, needs
 from .auth.tokens import Tokens
+from .auth.visitor import visitor
 from .browser_files import routes as browser_files
 from .browser_files.assets import ASSETS
 from .compressing import Compressing
@@ -31,7 +32,10 @@ NOT_FOUND = """<!doctype html><html lang="en"><meta charset="utf-8"><title>No su
 <main><h1>No such page</h1><p>There is no page {path}. These are the pages: {links}.</p></main></html>"""
 
 
-VIEWERS, OPEN = RouteNeed(Role.VIEWER), RouteNeed(Role.ANYONE)
+OWNERS_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{name}</title>
+<link rel="stylesheet" href="/assets/tokens.css"><link rel="stylesheet" href="/assets/docs.css">
+<main><h1>{name}</h1><p>This page is the owner's. These are the pages of your link: {links}.</p></main></html>"""
+VIEWERS = RouteNeed(Role.VIEWER)
 NEEDS_OF_OTHERS = {  # routes that the framework and Dash add: by path, what they need; what is not here is the owner's
     "/openapi.json": VIEWERS,
     "/": VIEWERS,
@@ -48,7 +52,7 @@ def make_app(queries: Queries, access: Access | None = None) -> FastAPI:
     app = FastAPI(title="DeepSeek Dashboard", version=VERSION, docs_url=None, redoc_url=None)
     app.add_middleware(Turns)
     app.add_middleware(Compressing)
-    api.register(app, queries)
+    api.register(app, queries, tokens)
     login.add_routes(app, access, tokens, audit, limit)
     app.include_router(live.routes(queries))
     for package in sorted({name for page in pages() for name in page.packages}):
@@ -98,6 +102,8 @@ def _page_policy(dash: frame.Framed) -> str:
 @needs(Role.VIEWER)
 def _page(request: Request, path: str) -> Response:
     page = next((page for page in pages() if page.path == f"/{path}"), None)
+    if page is not None and page.owners and visitor().role is not Role.OWNER:
+        return HTMLResponse(OWNERS_PAGE.format(name=html.escape(page.name), links=_links()), 403)
     if page is not None:
         dash = request.app.state.dash
         return HTMLResponse(dash.page_index(page, request), headers={"Content-Security-Policy": _page_policy(dash)})
@@ -105,7 +111,8 @@ def _page(request: Request, path: str) -> Response:
 
 
 def _links() -> str:
-    return ", ".join(f'<a href="{page.path}">{html.escape(page.name)}</a>' for page in pages())
+    shown = [page for page in pages() if not page.owners or visitor().role is Role.OWNER]
+    return ", ".join(f'<a href="{page.path}">{html.escape(page.name)}</a>' for page in shown)
 
 
 @needs(Role.VIEWER)

@@ -15,6 +15,7 @@ OWN_STYLES = sorted(str(path.relative_to(ASSETS)) for path in ASSETS.rglob("*.cs
 ALONE = {"docs.css", "login.css"}  # of the API's page, of the log-in page
 LATER = [
     "login.js",
+    "pages/share.js",
     "search/palette.js",
     "boards/editing/editor.js",
     "ledger/view.js",

@@ -7,9 +7,11 @@ from fastapi.responses import HTMLResponse, PlainTextResponse
 from starlette.routing import Match
 
 from ..auth.roles import Role, needs
+from ..auth.tokens import Tokens
 from ..changes import Changes
 from ..queries import NotFound, Queries
 from . import (
+    access,
     boards,
     curves,
     documentation,
@@ -60,12 +62,13 @@ NOUNS = (
 CHANGED = (runs, machine, settings, ingest, table, forgotten, boards, trace, alerts, findings)  # nouns with POST routes
 
 
-def register(app: FastAPI, queries: Queries) -> None:
+def register(app: FastAPI, queries: Queries, tokens: Tokens | None = None) -> None:
     """Plain functions: the framework runs them in threads, each with its own connection to the store."""
     router = APIRouter(prefix=PREFIX)
     for noun in NOUNS:
         noun.add_routes(router, queries)
     changes = Changes(queries)
+    access.add_routes(router, tokens or Tokens(queries.data_dir))
     for noun in CHANGED:
         noun.add_changes(router, queries, changes)
     app.include_router(router)

@@ -14,7 +14,7 @@ from collectors.options import CollectorOptions
 
 from .. import address
 from ..auth.hosts import Access
-from ..listening import CannotListen, address_of, listen
+from ..listening import CannotListen, address_of, listen, public_address_of
 from .command import Command, Mistake
 from .run import free_port
 from .serve import leave, port, run_web
@@ -64,7 +64,10 @@ def run(parsed: argparse.Namespace) -> int:
         day = time.strftime("%Y-%m-%d %H:%M", time.localtime(manifest.exported_s))
         copy = Copy(f"A copy of {manifest.run} from {manifest.host}, {day}: nothing is collected or changed here.")
         options = CollectorOptions(folder / "logs", folder)
-        with contextlib.suppress(KeyboardInterrupt), address.written(folder, address_of(listener, parsed.host)):
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            address.written(folder, address_of(listener), public_address_of(listener, parsed.host)),
+        ):
             where = f"{manifest.run} of {parsed.file}"
             run_web([listener], options, copy, where=where, browse=parsed.open, ends=False, access=Access(parsed.host))
     finally:

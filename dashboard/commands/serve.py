@@ -26,7 +26,7 @@ from collectors.small_file import Unwritable
 
 from .. import address, memory
 from ..auth.hosts import Access
-from ..listening import CannotListen, address_of, listen, listen_unix
+from ..listening import CannotListen, address_of, listen, listen_unix, public_address_of
 from .command import ROOT, Command, Mistake, make_folder
 from .demo import Demo
 from .lending import Loan
@@ -226,12 +226,13 @@ def serve(
     """Until Ctrl-C; ends all children."""
     memory.give_back()
     with contextlib.ExitStack() as children:
+        public = public_address_of(listeners[0], access.host)
         keeper = Keeper(options)  # starts while the web process still imports
         keeper.start()
         children.callback(keeper.stop)
         if demo:
             children.callback(begin_demo(options).stop)
-        children.enter_context(address.written(options.data_dir, address_of(listeners[0], access.host)))
+        children.enter_context(address.written(options.data_dir, address_of(listeners[0]), public))
         run_web(listeners, options, keeper, where=where, browse=browse, ends=ends, loan=loan, pages_dir=pages_dir, access=access)
 
 
@@ -316,7 +317,7 @@ def end_unneeded(data_dir: Path, is_open: Callable[[], bool]) -> None:
 
 def announce(listener: socket.socket, access: Access, where: str, browse: bool, data_dir: Path) -> None:
     """Print the address once it answers, with a link where that needs one, and open it where the user asked for that."""
-    url = address_of(listener, access.host)
+    url = public_address_of(listener, access.host)
     with contextlib.suppress(OSError), socket.create_connection(listener.getsockname()[:2]) as connection:
         connection.sendall(f"GET /assets/tokens.css HTTP/1.0\r\nHost: {url.removeprefix('http://')}\r\n\r\n".encode())
         connection.recv(1)

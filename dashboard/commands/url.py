@@ -20,7 +20,7 @@ def run(parsed: argparse.Namespace) -> int:
     from ..auth.tokens import DamagedTokens, TokenMistake
 
     folder = data_dir(parsed)
-    url = address.of(folder)
+    url = address.public_of(folder)
     if url is None:
         raise Mistake(f"no dashboard runs over {folder}; start one with: deepseek-dashboard --log-dir {parsed.log_dir}")
     try:

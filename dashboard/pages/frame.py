@@ -16,6 +16,7 @@ from html import escape
 from dash import Dash, Input, Output, State, dcc, html, no_update
 from dash.backends._fastapi import reset_current_request, set_current_request
 
+from ..auth.roles import Role
 from ..auth.visitor import visitor
 from ..browser_files.assets import ASSETS, versioned
 from ..queries import Queries
@@ -45,9 +46,12 @@ _shown: ContextVar[Page] = ContextVar("shown", default=pages()[0])
 def index(page: Page, time_zone: str = "") -> str:
     """Dash's index string for one page; the places in {%...%} are Dash's to fill. `time_zone` is that of shown times, "" for the browser's."""
     assets, asking = versioned(), visitor()
+    is_owner = asking.role is Role.OWNER
     styles = "\n".join(f'<link rel="stylesheet" href="{assets}/{name}">' for name in styles_of(page))
     preloads = "\n".join(f'<link rel="modulepreload" href="{assets}/{name}">' for name in modules_of(page))
-    links = "".join(f'<a href="{other.path}"><i>{other.key}</i>{escape(other.name)}</a>' for other in pages())
+    links = "".join(
+        f'<a href="{other.path}"><i>{other.key}</i>{escape(other.name)}</a>' for other in pages() if not other.owners or is_owner
+    )
     return f"""<!doctype html>
 <html lang="en" data-time-zone="{escape(time_zone)}" data-role="{asking.role}" data-grants="{" ".join(sorted(asking.grants))}">
 <head>
@@ -167,7 +171,7 @@ def register(dash: Framed, queries: Queries) -> None:
     @dash.callback(Output(CONTAINER, "children"), Input(ADDRESS, "pathname"), State(ADDRESS, "search"))  # type: ignore[untyped-decorator]
     def show(path: object, search: object) -> object:
         page = made.get(path) if isinstance(path, str) else None
-        if page is None:
+        if page is None or (page.owners and visitor().role is not Role.OWNER):
             return no_update
         return page.layout_of(search if isinstance(search, str) else "") if page.layout_of else page.layout()
 

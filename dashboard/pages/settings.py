@@ -6,6 +6,8 @@ from typing import Any
 
 from dash import Dash, Input, Output, dcc, html
 
+from ..auth.roles import Role
+from ..auth.visitor import visitor
 from ..queries import Queries
 from ..user_files.settings import FILE, SETTINGS, Setting, Settings, SettingValue
 from .page import Page
@@ -21,6 +23,8 @@ def callbacks(dash: Dash, queries: Queries) -> None:
     @dash.callback(Output(BODY, "children"), Input(OPENED, "data"))  # type: ignore[untyped-decorator]
     def body(opened: Any) -> Any:
         """When the page is opened. What is saved then, the module knows from the answer."""
+        if visitor().role is not Role.OWNER:
+            return [html.P("The settings are the owner's.", className="dim")]
         return body_of(queries.settings(), queries.read_only() or "", str(queries.data_dir / FILE))
 
 
@@ -58,4 +62,4 @@ def said(value: SettingValue) -> str:
     return f"{value:.12g}" if isinstance(value, float) else value
 
 
-PAGE = Page("9", "Settings", "/settings", module="settings", layout=layout, callbacks=callbacks)
+PAGE = Page("9", "Settings", "/settings", module="settings", layout=layout, callbacks=callbacks, owners=True)
