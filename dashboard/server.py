@@ -38,7 +38,6 @@ OWNERS_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{na
 VIEWERS = RouteNeed(Role.VIEWER)
 NEEDS_OF_OTHERS = {  # routes that the framework and Dash add: by path, what they need; what is not here is the owner's
     "/openapi.json": VIEWERS,
-    "/": VIEWERS,
     "/_dash-layout": VIEWERS,
     "/_dash-dependencies": VIEWERS,
     "/_dash-update-component": VIEWERS,  # callbacks only read; Dash's own route of this path is behind ours
@@ -82,6 +81,7 @@ def make_app(queries: Queries, access: Access | None = None) -> FastAPI:
 def _before_dash(app: FastAPI) -> None:
     """Instead of Dash's own routes, which answer 500 to a path that they do not know: the first one that matches is taken."""
     browser_files.add_routes(app)
+    app.add_api_route("/", _page, methods=["GET", "HEAD"], include_in_schema=False)
     app.add_api_route("/_dash-update-component", _callback, methods=["POST"], include_in_schema=False)
     app.add_api_route("/_dash-update-component", _no_such_route, methods=api.METHODS, include_in_schema=False)
     app.add_api_route(
@@ -100,7 +100,7 @@ def _page_policy(dash: frame.Framed) -> str:
 
 
 @needs(Role.VIEWER)
-def _page(request: Request, path: str) -> Response:
+def _page(request: Request, path: str = "") -> Response:
     page = next((page for page in pages() if page.path == f"/{path}"), None)
     if page is not None and page.owners and visitor().role is not Role.OWNER:
         return HTMLResponse(OWNERS_PAGE.format(name=html.escape(page.name), links=_links()), 403)

@@ -70,7 +70,9 @@ NAMES = frozenset(
         ),
         *("namespace", "className", "href", "component", "prop_id", "property", "dtype"),
     ]
-)  # keys whose values are no prose; a text below one of them stays
+)  # keys of words that are no prose, and stay
+WHOLE = frozenset(["board"])  # what a board's text says: the page asks with its expressions
+OF_PROCESSES = frozenset(["command", "user"])
 LEFT = frozenset(
     ["argv", "command", "cmdline", "command_line", "env", "environ", "environment", "user", "username", "remove", "executable"]
 )
@@ -117,17 +119,18 @@ def _shown(value: Any, asking: Visitor, depth: int) -> Any:
 
 
 def _field(key: Any, value: Any, asking: Visitor, depth: int) -> Any:
-    if key in NAMES or isinstance(value, (bool, int, float)) or value is None:
+    if isinstance(value, (bool, int, float)) or value is None or key in WHOLE or (key in NAMES and _is_plain(value)):
         return value
-    if key in LEFT and not _may_have(key, asking):
+    if key in LEFT and not (asking.has(DETAILS) or (key in OF_PROCESSES and asking.has(PROCESSES))):
         return LEFT_OUT if isinstance(value, str) and value else [LEFT_OUT] if isinstance(value, list) else value and LEFT_OUT
     if not asking.has(DETAILS) and isinstance(key, str) and isinstance(value, str) and value and is_secret(key):
         return LEFT_OUT
     return _shown(value, asking, depth)
 
 
-def _may_have(key: str, asking: Visitor) -> bool:
-    return asking.has(PROCESSES if key in ("command", "user") else DETAILS)
+def _is_plain(value: Any) -> bool:
+    """A word, or a list of words: what is deeper has keys of its own."""
+    return isinstance(value, str) or (isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value))
 
 
 def _is_process(item: Any) -> bool:
