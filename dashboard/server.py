@@ -16,7 +16,6 @@ from .auth.audit import Audit
 from .auth.gate import Gate
 from .auth.hosts import Access
 from .auth.limit import LogInLimit
-from .auth.policy import policy_of, script_hash
 from .auth.roles import Role, RouteNeed, needs
 from .auth.tokens import Tokens
 from .auth.visitor import visitor
@@ -94,11 +93,6 @@ def _behind_dash(app: FastAPI) -> None:
     app.add_api_route("/{path:path}", _page, methods=["GET", "HEAD"], include_in_schema=False)
 
 
-def _page_policy(dash: frame.Framed) -> str:
-    """Its inline scripts are known beforehand: of what else stands in the page nothing runs."""
-    return policy_of([script_hash(frame.THEME), *dash.csp_hashes()])
-
-
 @needs(Role.VIEWER)
 def _page(request: Request, path: str = "") -> Response:
     page = next((page for page in pages() if page.path == f"/{path}"), None)
@@ -106,7 +100,7 @@ def _page(request: Request, path: str = "") -> Response:
         return HTMLResponse(OWNERS_PAGE.format(name=html.escape(page.name), links=_links()), 403)
     if page is not None:
         dash = request.app.state.dash
-        return HTMLResponse(dash.page_index(page, request), headers={"Content-Security-Policy": _page_policy(dash)})
+        return HTMLResponse(dash.page_index(page, request), headers={"Content-Security-Policy": dash.policy})
     return HTMLResponse(NOT_FOUND.format(path=html.escape(f"/{path}"), links=_links()), 404)
 
 

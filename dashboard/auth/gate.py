@@ -124,7 +124,7 @@ class Gate:
                 return visitor_of(found)
             is_much = self._limit.failed(peer.address if peer is not None else "")
             return Refusal(HTTPStatus.TOO_MANY_REQUESTS, TOO_MANY) if is_much else Refusal(HTTPStatus.UNAUTHORIZED, WRONG)
-        if peer is not None and peer.is_local and not is_forwarded(headers) and peer.is_us():
+        if peer is not None and peer.is_us() and not is_forwarded(headers):
             return Visitor(Role.OWNER, f"uid {os.geteuid()}")
         if (cookie := cookie_of(headers, self._access.base_path)) is not None:
             found = self._tokens.found(cookie, "session")

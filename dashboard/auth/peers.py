@@ -42,6 +42,7 @@ class Peer:
         self._socket = transport.get_extra_info("socket")
         self._uid: int | None = None
         self._is_known = False
+        self._is_us: bool | None = None
 
     @property
     def is_local(self) -> bool:
@@ -76,9 +77,10 @@ class Peer:
 
     def is_us(self) -> bool:
         """Whether it is a process of the user that we are. User 65534 stands for all users that a user namespace does not know."""
-        if not self.is_local or self.uid() != os.geteuid():
-            return False
-        return self.uid() != overflow_uid() or knows_all_users()
+        if self._is_us is None:
+            same = self.is_local and self.uid() == os.geteuid()
+            self._is_us = same and (self.uid() != overflow_uid() or knows_all_users())
+        return self._is_us
 
 
 def uid_of(peer: End, ours: End) -> int | None:

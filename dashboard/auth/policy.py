@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from starlette.types import Message, Send
 
-from .hosts import FOR_PROGRAMS
+from .hosts import FOR_PROGRAMS, RawHeaders
 
 CSP = b"content-security-policy"
 FILES_OF_DASH = "/_dash-component-suites/"
@@ -44,16 +44,17 @@ class Policy:
         self._rest = f"frame-ancestors {framed}; object-src 'none'; base-uri 'self'".encode()
         self._usual = policy_of().encode() + b"; " + self._rest
 
-    def headers(self, path: str, has_own: bool = False) -> list[tuple[bytes, bytes]]:
+    def headers(self, path: str, given: RawHeaders) -> RawHeaders:
+        own = next((value for name, value in given if name == CSP), b"")
+        kept = [(name, value) for name, value in given if name != CSP] if own else given
         is_data = path.startswith(FOR_PROGRAMS) and not path.startswith(FILES_OF_DASH)
-        return [*FIXED, (CSP, self._rest if has_own else self._usual), *((NOT_KEPT,) if is_data else ())]
+        policy = own + b"; " + self._rest if own else self._usual
+        return [*kept, *FIXED, (CSP, policy), *((NOT_KEPT,) if is_data else ())]
 
     def sending(self, path: str, send: Send) -> Send:
         async def send_more(message: Message) -> None:
             if message["type"] == "http.response.start":
-                given = list(message.get("headers", ()))
-                own = any(name == CSP for name, _ in given)
-                message = {**message, "headers": [*given, *self.headers(path, own)]}
+                message = {**message, "headers": self.headers(path, list(message.get("headers", ())))}
             await send(message)
 
         return send_more

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from collectors.redaction import LEFT_OUT, is_secret, redacted
+from collectors.redaction import LEFT_OUT, is_secret, may_hold_a_secret, redacted
 
 from .roles import DETAILS, PROCESSES, Role
 from .visitor import Visitor, visitor
@@ -100,7 +100,8 @@ def _short(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return PATHS.sub(HIDDEN_PATH, redacted(text)) if "/" in text or ":" in text or "=" in text or len(text) > 16 else text
+    text = redacted(text) if may_hold_a_secret(text) else text
+    return PATHS.sub(HIDDEN_PATH, text) if "/" in text else text
 
 
 def _shown(value: Any, asking: Visitor, depth: int) -> Any:
