@@ -16,6 +16,8 @@ export default class SettingsPage extends Session {
     ]);
     this.element = el("div", { hidden: true });
     document.addEventListener("click", (event) => {
+      const revoke = /** @type {HTMLElement} */ (event.target).closest?.("[data-revoke]");
+      if (revoke) this.revoke(/** @type {HTMLButtonElement} */ (revoke));
       if (/** @type {HTMLElement} */ (event.target).id === "save") this.save();
     });
     document.addEventListener("keydown", (event) => {
@@ -41,6 +43,20 @@ export default class SettingsPage extends Session {
       say("said", "Saved.");
     } catch (error) {
       this.#mistaken(sentenceOf(error), changed);
+    }
+  }
+
+  /** A token, a link or a browser ends, and what is open with it. @param {HTMLButtonElement} button */
+  async revoke(button) {
+    button.disabled = true;
+    const name = button.dataset.revoke ?? "";
+    try {
+      await change("tokens/revoke", { name });
+      button.parentElement?.remove();
+      say("token-said", `${name} is revoked.`);
+    } catch (error) {
+      button.disabled = false;
+      say("token-said", sentenceOf(error));
     }
   }
 
