@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import pytest
 import websockets
+from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
 from fastapi.routing import iter_route_contexts
 
 from collectors.records import Points, labels_of
 from collectors.store.open import open_store
+from dashboard.auth.audit import Audit
 from dashboard.auth.cookies import cookie_name
+from dashboard.auth.gate import Gate
 from dashboard.auth.hosts import Access
+from dashboard.auth.limit import LogInLimit
 from dashboard.auth.matching import KnownRoute, Matching, routes_of
-from dashboard.auth.roles import Role
+from dashboard.auth.roles import Role, needs
 from dashboard.auth.tokens import Tokens
 from dashboard.queries import Queries
 from dashboard.server import NEEDS_OF_OTHERS, make_app
@@ -108,7 +115,7 @@ def test_a_role_stands_with_each_route(house: House) -> None:
     assert {route.path for route in ours if route.need.role is Role.ANYONE} == OPEN
     assert {route.path for route in ours if route.need.role is Role.WRITER} == WRITERS
     reading = {route.path for route in ours if route.need.role is Role.OWNER and "GET" in route.methods}
-    assert reading <= {*OWNERS_READ, "/_reload-hash"}  # Dash's own, behind ours of that path
+    assert reading <= {*OWNERS_READ, "/", "/_reload-hash"}  # Dash's own, behind ours of these paths
     assert {route.path for route in ours if route.need.grant} == GRANTED
     changing = [
         route for route in ours if route.methods == {"POST"} and route.path not in {*OPEN, *WRITERS, "/_dash-update-component"}
@@ -270,8 +277,8 @@ async def state_of(house: House, path: str = "/api/v1/live", **headers: str) -> 
 
 
 def test_the_socket_is_for_owners_and_viewers(house: House) -> None:
-    assert run(state_of(house))["type"] == "state"
-    assert run(state_of(house, Authorization=bearer(house, "viewer"), **PROXIED))["type"] == "state"
+    assert run(state_of(house))["log_dir"] == str(house.data_dir)
+    assert run(state_of(house, Authorization=bearer(house, "viewer"), **PROXIED))["log_dir"] == f"…/{house.data_dir.name}"
     for headers in (
         PROXIED,
         {"Authorization": bearer(house, "writer")},
@@ -331,6 +338,33 @@ def test_a_socket_ends_within_two_seconds_of_its_token(house: House, how: str) -
 
     code, after_s = run(closed())
     assert code == 4401 and after_s < 2.0
+
+
+def test_a_long_answer_ends_within_two_seconds_of_its_token(tmp_path: Path) -> None:
+    app = FastAPI()
+
+    @app.get("/slow")
+    @needs(Role.VIEWER)
+    async def slow() -> StreamingResponse:
+        async def parts() -> AsyncIterator[bytes]:
+            while True:
+                yield b"part"
+                await asyncio.sleep(0.05)
+
+        return StreamingResponse(parts())
+
+    tokens = Tokens(tmp_path)
+    app.add_middleware(Gate, access=Access(), tokens=tokens, audit=Audit(tmp_path), limit=LogInLimit(), others={})
+    secret = tokens.new("long", Role.VIEWER, None, {})
+    with served_app(app) as web, closing(http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)) as connection:
+        connection.request("GET", "/slow", headers={"Authorization": f"Bearer {secret}"})
+        answer = connection.getresponse()
+        assert answer.read(4) == b"part"
+        tokens.revoke("long")
+        begun_s = time.monotonic()
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            answer.read()
+        assert time.monotonic() - begun_s < 2.0
 
 
 # -- logging in ------------------------------------------------------------------------------------------------------------

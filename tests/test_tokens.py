@@ -28,7 +28,7 @@ from dashboard.auth.limit import MOST_OF_ONE, OWN, LogInLimit
 from dashboard.auth.login import pasted, safe_path
 from dashboard.auth.peers import Peer
 from dashboard.auth.roles import Role
-from dashboard.auth.tokens import DamagedTokens, TokenMistake, Tokens, read
+from dashboard.auth.tokens import MOST_BROWSERS, DamagedTokens, TokenMistake, Tokens, read
 from tests.conftest import ROOT, Dashboard, dashboard
 from tests.other_clients import NOBODY, PROXIED, Asked, ask, rows
 
@@ -191,6 +191,17 @@ def test_the_audit_is_bounded_and_follows_no_link(tmp_path: Path) -> None:
     (tmp_path / "other" / "audit.jsonl").symlink_to(tmp_path / "target")
     Audit(tmp_path / "other").add("a", "b", "c")
     assert not (tmp_path / "target").exists()
+
+
+def test_browsers_of_a_token_make_room_for_each_other(tmp_path: Path) -> None:
+    tokens = Tokens(tmp_path)
+    mine = tokens.redeem(tokens.new("mine", Role.OWNER, None, {}))
+    theirs = tokens.new("theirs", Role.VIEWER, None, {})
+    begun = [tokens.redeem(theirs) for _ in range(MOST_BROWSERS + 3)]
+    assert mine and tokens.found(mine[0], "session")
+    assert [found is not None and tokens.found(found[0], "session") is not None for found in begun] == [False] * 3 + [
+        True
+    ] * MOST_BROWSERS
 
 
 # -- log-in ----------------------------------------------------------------------------------------------------------------

@@ -65,6 +65,22 @@ def test_rows_below_a_name_are_looked_into() -> None:
     assert found["runs"] == [seen(INFO)] and "/home" not in json.dumps(found)
 
 
+def test_a_comparison_says_that_commands_differ_and_not_how() -> None:
+    rows = [
+        {
+            "section": "command",
+            "key": "command",
+            "values": ["train.py --lr 1", "train.py --lr 2", None],
+            "odd": [True, False, False],
+            "differs": True,
+        },
+        {"section": "config", "key": "api_key", "values": ["abc", "def"], "odd": [True, False], "differs": True},
+        {"section": "config", "key": "lr", "values": [1, "2e-4"], "odd": [True, False], "differs": True},
+    ]
+    values = [row["values"] for row in seen({"differences": rows})["differences"]]
+    assert values == [[HIDDEN, HIDDEN, None], [HIDDEN, HIDDEN], [1, "2e-4"]]
+
+
 def test_what_is_granted_is_seen_and_the_owner_sees_all() -> None:
     assert seen(INFO, "details") == INFO and seen(INFO, role=Role.OWNER) == INFO
     assert seen(INFO, "source", "exports") == seen(INFO)

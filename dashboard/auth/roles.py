@@ -12,7 +12,7 @@ NEED = "deepseek_need"  # the attribute of an endpoint
 SOURCE, EXPORTS, PROCESSES, DETAILS = GRANTS = ("source", "exports", "processes", "details")
 GRANTED = {
     SOURCE: "source lines and the difference from the commit",
-    EXPORTS: "exports and reports",
+    EXPORTS: "exports and reports, which hold all details",
     PROCESSES: "other processes of the machine",
     DETAILS: "command lines, configurations and paths in full",
 }

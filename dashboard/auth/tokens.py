@@ -21,7 +21,7 @@ from .roles import Role
 
 FILE, LOCK = "tokens.json", ".tokens.lock"
 MOST_BYTES = 1 << 20
-MOST_TOKENS, MOST_SESSIONS = 500, 1000
+MOST_TOKENS, MOST_SESSIONS, MOST_BROWSERS = 500, 1000, 50  # browsers: of one token
 SESSION_S = 30 * 86400.0
 CODE_S = 900.0
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -208,11 +208,17 @@ def _damaged(path: Path, why: str) -> DamagedTokens:
 
 
 def _bound(credentials: list[Credential]) -> None:
-    """The oldest sessions make room. Raises TokenMistake where tokens would have to."""
+    """The oldest sessions make room: those of a token for each other, not for those of others. Raises TokenMistake where tokens would have to."""
     sessions = sorted((each for each in credentials if each.kind == "session"), key=lambda each: each.created_s)
-    for each in sessions[: max(0, len(sessions) - MOST_SESSIONS)]:
+    of_a_token: dict[str, list[Credential]] = {}
+    for each in sessions:
+        if each.of:
+            of_a_token.setdefault(each.of, []).append(each)
+    over = [each for group in of_a_token.values() for each in group[:-MOST_BROWSERS]]
+    rest = [each for each in sessions if each not in over]
+    for each in [*over, *rest[: max(0, len(rest) - MOST_SESSIONS)]]:
         credentials.remove(each)
-    if len(credentials) - min(len(sessions), MOST_SESSIONS) > MOST_TOKENS:
+    if sum(each.kind != "session" for each in credentials) > MOST_TOKENS:
         raise TokenMistake(f"there are {MOST_TOKENS} tokens; revoke some: deepseek-dashboard token list names them")
 
 

@@ -72,6 +72,7 @@ NAMES = frozenset(
     ]
 )  # keys of words that are no prose, and stay
 WHOLE = frozenset(["board"])  # what a board's text says: the page asks with its expressions
+HIDDEN_SECTIONS = frozenset(["command", "environment"])  # of a comparison of runs
 OF_PROCESSES = frozenset(["command", "user"])
 LEFT = frozenset(
     ["argv", "command", "cmdline", "command_line", "env", "environ", "environment", "user", "username", "remove", "executable"]
@@ -87,6 +88,11 @@ def for_viewer(value: Any) -> Any:
     if asking.role is Role.OWNER:
         return value
     return _shown(value, asking, MOST_DEPTH)
+
+
+def hides(section: str, key: str) -> bool:
+    """Whether the values of a row of a comparison are left out for who asks: `("command", "cwd")`, `("config", "api_key")`."""
+    return not visitor().has(DETAILS) and (section in HIDDEN_SECTIONS or key in LEFT or is_secret(key))
 
 
 def without_details(text: str) -> str:
@@ -110,6 +116,8 @@ def _shown(value: Any, asking: Visitor, depth: int) -> Any:
     if depth == 0:
         return LEFT_OUT
     if isinstance(value, Mapping):
+        if "section" in value and hides(str(value["section"]), str(value.get("key", ""))):
+            return {key: _hidden(item) if key == "values" else item for key, item in value.items()}
         return {key: _field(key, item, asking, depth - 1) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         if value and isinstance(value[0], (int, float)):  # a column
@@ -127,6 +135,10 @@ def _field(key: Any, value: Any, asking: Visitor, depth: int) -> Any:
     if not asking.has(DETAILS) and isinstance(key, str) and isinstance(value, str) and value and is_secret(key):
         return LEFT_OUT
     return _shown(value, asking, depth)
+
+
+def _hidden(values: Any) -> Any:
+    return [LEFT_OUT if isinstance(item, str) else item for item in values] if isinstance(values, (list, tuple)) else LEFT_OUT
 
 
 def _is_plain(value: Any) -> bool:

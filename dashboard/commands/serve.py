@@ -68,7 +68,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="ORIGIN",
-        help="a site whose pages may ask, e.g. https://proxy.example; may be repeated",
+        help="another origin under which browsers open it, e.g. https://proxy.example; may be repeated",
     )
     parser.add_argument(
         "--frame-ancestors",
