@@ -302,6 +302,17 @@ def test_a_socket_that_is_closed_is_of_no_user(way: str, monkeypatch: pytest.Mon
         assert peer_of(ours).uid() is None and not peer_of(ours).is_us()
 
 
+def test_a_client_of_ipv4_is_known_on_a_listener_of_ipv6() -> None:
+    try:
+        listener = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    except (OSError, ValueError) as error:
+        pytest.skip(f"no IPv6 here: {error}")
+    with listener, socket.create_connection(("127.0.0.1", listener.getsockname()[1])):
+        ours = listener.accept()[0]
+        with closing(ours):
+            assert ours.getpeername()[0] == "::ffff:127.0.0.1" and peer_of(ours).is_us()
+
+
 def test_another_users_socket_is_theirs() -> None:
     if os.geteuid() != 0:
         pytest.skip("only root may become another user")

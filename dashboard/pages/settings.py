@@ -59,7 +59,7 @@ def access_of(tokens: Tokens) -> list[Any]:
 
 
 def token_row(credential: Credential, browsers: int) -> html.Div:
-    """`view  viewer  until 4 December, 14:30  /flame?run=a  2 browsers  [Revoke]`"""
+    """`view  viewer  until 2026-12-04 14:30  /flame?run=a  2 browsers  [Revoke]`"""
     until = (
         "never over"
         if credential.expires_s is None
