@@ -7,7 +7,7 @@ import { dialogOf, el } from "../lib/dom.js";
 const DAYS = /** @type {const} */ ([1, 7, 30]);
 
 export function openShare() {
-  const days = el("select", { class: "input", "aria-label": "The link is good for" }, ...DAYS.map((n) => el("option", { value: String(n), selected: n === 7 }, n === 1 ? "1 day" : `${n} days`)));
+  const days = el("select", { class: "chip", "aria-label": "The link is good for" }, ...DAYS.map((n) => el("option", { value: String(n), selected: n === 7 }, n === 1 ? "1 day" : `${n} days`)));
   const source = el("input", { type: "checkbox" });
   const link = el("input", { class: "input share-link", readonly: true, hidden: true, "aria-label": "Link" });
   const said = el("p", { class: "dim", role: "status" }, "Those who have the link see this view and the other pages, without command lines, paths and processes of the machine. They change nothing.");
