@@ -3,7 +3,7 @@
 import { mendDashParts } from "./lib/dash_parts.js";
 import { el, setText } from "./lib/dom.js";
 import { helpDialog, listen } from "./lib/keys.js";
-import { isOwner } from "./lib/role.js";
+import { isOwner } from "./role.js";
 import { followPaper, setTheme, theme } from "./lib/theme.js";
 import { dashIsReady } from "./lib/selection.js";
 import { linkPages, writeAddress } from "./lib/url.js";

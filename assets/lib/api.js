@@ -1,6 +1,6 @@
 /** Requests to the server, as JSON over HTTP. Those that change something there are in `change.js`. */
 
-import { refusal } from "./role.js";
+import { refusal } from "../role.js";
 
 const ROOT = "/api/v1";
 const [UNAUTHORIZED, FORBIDDEN] = [401, 403];

@@ -1,7 +1,7 @@
 /** The sign in every page's bar: how many alerts fire. It also has the browser show new ones, where a user has allowed it. */
 
 import { setText } from "../lib/dom.js";
-import { isOwner } from "../lib/role.js";
+import { isOwner } from "../role.js";
 
 const AGAIN_MS = 4000; // messages may come while as many alerts fire as before
 

@@ -1,7 +1,7 @@
 /** The line at the foot: the keys, the dashboard's cost, and its delay. */
 
 import { el, setText } from "../lib/dom.js";
-import { isOwner } from "../lib/role.js";
+import { isOwner } from "../role.js";
 import { duration, figure, megabytes } from "../lib/format.js";
 import { troubleOf } from "./run_strip.js";
 

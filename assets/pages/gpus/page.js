@@ -2,7 +2,7 @@
 
 import { get, sentenceOf } from "../../lib/api.js";
 import { el, setClass, setText } from "../../lib/dom.js";
-import { isOwner } from "../../lib/role.js";
+import { isOwner } from "../../role.js";
 import { clock, duration } from "../../lib/format.js";
 import { GpuHead } from "./head.js";
 import { gpuPageLanes } from "./lanes.js";
