@@ -449,6 +449,26 @@ def test_a_page_that_needs_a_log_in_shows_the_form_and_leads_back(house: House) 
     assert json.loads(ask(house.port, Asked("GET", "/api/v1/runs", PROXIED)).text)["error"].count("token")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "token",
+        "token=%ff%fe",
+        "&" * 5000,
+        "token=" + "x" * 60_000,
+        "next=%0d%0aX:1",
+        '{"token": 1}',
+        "\x00",
+        "token=" + "dsk_" + "A" * 43,
+    ],
+)
+def test_an_odd_form_gets_the_form_again(house: House, body: str) -> None:
+    for kind in ("application/x-www-form-urlencoded", "application/json", "text/plain", ""):
+        got = ask(house.port, Asked("POST", "/login", {"Content-Type": kind, **PROXIED}, body))
+        assert got.status in (401, 429) and "<form" in got.text
+
+
 def test_failures_of_one_client_take_nothing_from_others(house: House) -> None:
     statuses = [log_in(house, "dsk_" + "C" * 43)[0].status for _ in range(60)]
     assert statuses[0] in (401, 429) and statuses[-1] == 429

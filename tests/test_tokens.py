@@ -25,7 +25,7 @@ from dashboard.auth.audit import MOST_BYTES, Audit
 from dashboard.auth.credential import SECRET, hash_of
 from dashboard.auth.hosts import Access, is_forwarded, refused
 from dashboard.auth.limit import MOST_OF_ONE, OWN, LogInLimit
-from dashboard.auth.login import pasted, safe_path
+from dashboard.auth.login import _fields_of, pasted, safe_path
 from dashboard.auth.peers import Peer
 from dashboard.auth.roles import Role
 from dashboard.auth.tokens import MOST_BROWSERS, DamagedTokens, TokenMistake, Tokens, read
@@ -213,6 +213,13 @@ def test_whatever_is_pasted_is_a_secret_or_none(text: str) -> None:
     assert secret == "" or SECRET.fullmatch(secret)
     path = safe_path(wanted)
     assert path.startswith("/") and not path.startswith("//") and "\\" not in path and path.isprintable() and path.isascii()
+
+
+@given(some.binary(max_size=400) | some.text(max_size=100).map(lambda text: f"token={text}&next={text}".encode("utf-8", "replace")))
+def test_any_form_is_read_or_none(body: bytes) -> None:
+    fields = _fields_of(body)
+    assert all(isinstance(value, str) for value in fields.values())
+    pasted(fields.get("token", ""))
 
 
 def test_others_keep_their_attempts() -> None:

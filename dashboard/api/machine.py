@@ -133,8 +133,13 @@ class StateAnswer(TypedDict):
     cost: CostRow
 
 
-class HealthAnswer(TypedDict):
+class HealthWord(TypedDict):
+    """All that a client without a role gets."""
+
     status: Literal["ok", "degraded"]
+
+
+class HealthAnswer(HealthWord):
     collectors: list[CollectorRow]
     problems: list[str]
     cpu_pct: float
@@ -182,12 +187,12 @@ def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
         return Answer({"run": attached.run, "notes": attached.notes})
 
 
-def health_route(queries: Queries) -> Callable[[], Answer[HealthAnswer]]:
+def health_route(queries: Queries) -> Callable[[], Answer[HealthAnswer | HealthWord]]:
     @needs(Role.ANYONE)  # without a role, the one word
-    def health() -> Answer[HealthAnswer]:
+    def health() -> Answer[HealthAnswer | HealthWord]:
         state = queries.state()
         if not visitor().may(RouteNeed(Role.VIEWER)):
-            return Answer({"status": "ok" if state.status == "ok" else "degraded"})  # type: ignore[typeddict-item]
+            return Answer({"status": health_answer(state)["status"]})
         return Answer(health_answer(state))
 
     return health

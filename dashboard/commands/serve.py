@@ -323,26 +323,21 @@ def announce(listener: socket.socket, access: Access, where: str, browse: bool, 
         connection.recv(1)
     print(f"DeepSeek Dashboard: {url} shows {where}; Ctrl-C ends it", flush=True)
     if not access.is_loopback:
-        url = link(data_dir, url)
+        print_link(data_dir, url)
     if browse:
-        webbrowser.open(url)
+        webbrowser.open(address_of(listener))  # without a secret, which other users would see in the browser's command line
 
 
-def link(data_dir: Path, url: str) -> str:
-    """Print it: good for one log-in within a quarter of an hour."""
+def print_link(data_dir: Path, url: str) -> None:
+    """Good for one log-in within a quarter of an hour."""
     from ..auth.tokens import DamagedTokens, TokenMistake
     from .url import one_use_link
 
     try:
-        url = one_use_link(data_dir, url)
+        print(f"open it once with {one_use_link(data_dir, url)}", flush=True)
+        print("a new link: deepseek-dashboard url; one for others: deepseek-dashboard token new NAME", flush=True)
     except (DamagedTokens, TokenMistake, Unwritable) as error:
         print(error, file=sys.stderr)
-    else:
-        print(
-            f"open it once with {url}\nand print a new link with: deepseek-dashboard url; share it with: deepseek-dashboard token new NAME",
-            flush=True,
-        )
-    return url
 
 
 def begin_demo(options: CollectorOptions) -> Demo:
