@@ -70,6 +70,16 @@ def test_another_process_sees_a_change_at_once(tmp_path: Path) -> None:
     assert not theirs.all()
 
 
+def test_rights_that_change_count_at_once(tmp_path: Path) -> None:
+    tokens = Tokens(tmp_path)
+    secret = tokens.new("a", Role.OWNER, None, {})
+    assert tokens.found(secret, "token")
+    tokens.path.chmod(0o644)
+    assert tokens.found(secret, "token") is None and "chmod 600" in tokens.trouble
+    tokens.path.chmod(0o600)
+    assert tokens.found(secret, "token") and not tokens.trouble
+
+
 def test_a_token_ends_at_its_time_and_a_session_with_its_token(tmp_path: Path) -> None:
     now = [1000.0]
     tokens = Tokens(tmp_path, lambda: now[0])

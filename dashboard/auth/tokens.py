@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from collectors.small_file import Stamp, Unwritable, stamp_of, write_bytes
+from collectors.small_file import Unwritable, write_bytes
 
 from .credential import NAME, Credential, CredentialKind, credential_of, hash_of, new_secret, row_of
 from .roles import Role
@@ -44,7 +44,7 @@ class Tokens:
         self.path = data_dir / FILE
         self._now = now
         self._lock = Lock()
-        self._stamp: Stamp | None = None
+        self._stamp: tuple[int, ...] | None = None
         self._by_hash: dict[str, Credential] = {}
         self.trouble = ""  # why no token is taken, one sentence
 
@@ -68,18 +68,16 @@ class Tokens:
         return sorted((found for found in known.values() if not found.is_over(self._now())), key=lambda found: found.created_s)
 
     def _known(self) -> Mapping[str, Credential]:
-        """Read anew where the file is another one."""
+        """Read anew where the file is another one, or has other rights."""
         try:
-            stamp = stamp_of(os.lstat(self.path))
-        except FileNotFoundError:
+            found = os.lstat(self.path)
+            stamp = (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
+        except OSError:  # there is none, or `read` says why
             stamp = None
-        except OSError as error:
-            self.trouble = f"{self.path} cannot be read ({error.strerror}): no token is taken until it can"
-            return {}
         with self._lock:
-            if stamp != self._stamp or self.trouble:
+            if stamp is None or stamp != self._stamp:
                 try:
-                    self._by_hash = {found.hash: found for found in read(self.path)}
+                    self._by_hash = {each.hash: each for each in read(self.path)}
                     self.trouble = ""
                 except DamagedTokens as error:
                     self._by_hash, self.trouble = {}, str(error)
