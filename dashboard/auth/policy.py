@@ -11,7 +11,7 @@ from starlette.types import Message, Send
 from .hosts import FOR_PROGRAMS, RawHeaders
 
 CSP = b"content-security-policy"
-FILES_OF_DASH = "/_dash-component-suites/"
+FILES = ("/assets/", "/_dash-component-suites/")  # a hundred for a page: what counts for documents would be 40 kB of them
 NOT_KEPT = (b"cache-control", b"no-store")
 FIXED = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-origin"))
 
@@ -45,9 +45,11 @@ class Policy:
         self._usual = policy_of().encode() + b"; " + self._rest
 
     def headers(self, path: str, given: RawHeaders) -> RawHeaders:
+        if path.startswith(FILES):
+            return [*given, FIXED[0]]
         own = next((value for name, value in given if name == CSP), b"")
         kept = [(name, value) for name, value in given if name != CSP] if own else given
-        is_data = path.startswith(FOR_PROGRAMS) and not path.startswith(FILES_OF_DASH)
+        is_data = path.startswith(FOR_PROGRAMS)
         policy = own + b"; " + self._rest if own else self._usual
         return [*kept, *FIXED, (CSP, policy), *((NOT_KEPT,) if is_data else ())]
 
