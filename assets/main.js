@@ -3,6 +3,7 @@
 import { mendDashParts } from "./lib/dash_parts.js";
 import { el, setText } from "./lib/dom.js";
 import { helpDialog, listen } from "./lib/keys.js";
+import { isOwner } from "./role.js";
 import { followPaper, setTheme, theme } from "./lib/theme.js";
 import { dashIsReady } from "./lib/selection.js";
 import { linkPages, writeAddress } from "./lib/url.js";
@@ -23,6 +24,7 @@ const themeButton = el(
   el("kbd", {}, "t"),
   themeName,
 );
+if (isOwner) controls.append(el("button", { class: "plain share-button", type: "button", title: "A link to this view, for others to look at", onclick: share }, "Share"));
 controls.append(themeButton);
 setText(themeName, theme() === "dark" ? "Dark" : "Light");
 
@@ -69,6 +71,12 @@ async function openPalette() {
   palette ??= import("./search/palette.js").then(({ Palette }) => new Palette(() => page.runs?.name ?? null));
   const opened = await palette.catch(() => (palette = null)); // no connection: asked again at the next key
   opened?.toggle();
+}
+
+/** Its module is loaded when it is first asked for. */
+async function share() {
+  const { openShare } = await import("./pages/share.js");
+  openShare();
 }
 
 function toggleTheme() {

@@ -6,14 +6,17 @@ import gzip
 import http.client
 import io
 import json
+import os
 import time
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 MOST_BYTES = 256 << 20  # of an answer, unpacked
 READ_BYTES = 1 << 20
+MOST_TOKEN_BYTES = 4096
 SHOWN = 200  # characters of what a stranger answers
 API = "/api/v1"
 
@@ -24,6 +27,19 @@ class DashboardError(Exception):
     def __init__(self, sentence: str, status: int | None = None) -> None:
         super().__init__(sentence)
         self.status = status
+
+
+def token_of_environment() -> str | None:
+    """Of DEEPSEEK_TOKEN, or the first line of the file that DEEPSEEK_TOKEN_FILE names. Raises DashboardError where that cannot be read."""
+    if token := os.environ.get("DEEPSEEK_TOKEN"):
+        return token
+    if not (name := os.environ.get("DEEPSEEK_TOKEN_FILE")):
+        return None
+    try:
+        with Path(name).open("rb") as file:
+            return file.readline(MOST_TOKEN_BYTES).decode("ascii").strip() or None
+    except (OSError, UnicodeError, ValueError):
+        raise DashboardError(f"DEEPSEEK_TOKEN_FILE: {name} cannot be read; put the token into its first line") from None
 
 
 class Asker:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from . import tables
-from .asking import API, Asker, DashboardError
+from .asking import API, Asker, DashboardError, token_of_environment
 from .cards import EVENT_COLUMNS, FRAME_COLUMNS, Blame, HealthCard, LedgerCard, RunCard
 from .flame_graph import FlameGraph
 from .times import AnyTime, unix_s
@@ -36,9 +36,14 @@ class Dashboard:
     """
 
     def __init__(self, url: str = "http://127.0.0.1:8080", *, token: str | None = None, timeout_s: float = 40.0) -> None:
-        """`token` is sent as `Authorization: Bearer`; `timeout_s` bounds each question. Nothing is asked yet."""
-        self._asker = Asker(url, token, timeout_s)
+        """`token` is sent as `Authorization: Bearer`; without it, that of DEEPSEEK_TOKEN, or the first line of the file that
+        DEEPSEEK_TOKEN_FILE names. `timeout_s` bounds each question. Nothing is asked yet."""
+        self._asker = Asker(url, self._environment_token() if token is None else token, timeout_s)
         self.url = self._asker.url
+
+    @staticmethod
+    def _environment_token() -> str | None:
+        return token_of_environment()
 
     def __repr__(self) -> str:
         return f"<Dashboard {self.url}>"

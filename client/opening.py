@@ -58,6 +58,10 @@ class OpenLogs(Dashboard):
             raise
         self._finalizer = weakref.finalize(self, self._child.release)  # also where the process ends
 
+    @staticmethod
+    def _environment_token() -> None:
+        """It is of this user, and on this machine: a token for others is not shown to it."""
+
     def close(self) -> None:
         """Ends the dashboard if it is our own and nothing else uses it. May be called twice."""
         if self._finalizer.detach():

@@ -16,10 +16,17 @@ MOST_BYTES = 4096
 
 
 @contextlib.contextmanager
-def written(data_dir: Path, address: str) -> Iterator[None]:
-    """While the block runs, other commands find this process under `address`. A folder that takes no file costs only that."""
+def written(data_dir: Path, address: str, public: str = "") -> Iterator[None]:
+    """While the block runs, other commands find this process under `address`, and name it to others as `public`. A folder that takes no
+    file costs only that."""
     path = data_dir / FILE
-    mine = {"pid": os.getpid(), "ticks": start_ticks(os.getpid()), "boot_id": boot_id(), "address": address}
+    mine = {
+        "pid": os.getpid(),
+        "ticks": start_ticks(os.getpid()),
+        "boot_id": boot_id(),
+        "address": address,
+        "public": public or address,
+    }
     with contextlib.suppress(OSError):
         temporary = path.with_name(f".{FILE}.{os.getpid()}")
         temporary.write_text(json.dumps(mine))
@@ -35,8 +42,17 @@ def written(data_dir: Path, address: str) -> Iterator[None]:
 
 def of(data_dir: Path) -> str | None:
     """`"http://127.0.0.1:8080"`; None where no dashboard lives that shows this folder."""
+    return _living(data_dir, "address")
+
+
+def public_of(data_dir: Path) -> str | None:
+    """The same for other machines: `"http://box:8080"` where it listens on all addresses."""
+    return _living(data_dir, "public")
+
+
+def _living(data_dir: Path, key: str) -> str | None:
     found = _read(data_dir / FILE)
-    pid, ticks, address = found.get("pid"), found.get("ticks"), found.get("address")
+    pid, ticks, address = found.get("pid"), found.get("ticks"), found.get(key)
     here = found.get("boot_id") == boot_id() and isinstance(pid, int) and isinstance(ticks, int) and alive(pid, ticks)
     return address if here and isinstance(address, str) else None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
@@ -33,7 +32,7 @@ T = TypeVar("T")
 FORGOTTEN = "forgotten"
 FORGETTING_S, LOOK_S = 10.0, 0.05  # how long the collector may take for it, and how often that is looked at
 TEST_S, MOST_TESTED = 12.0, 200  # how long a test message is waited for, and among how many
-WRITER = "local"  # who hands over without a token: a process of this host
+WRITER = "local"  # who hands over without a writer's token: a process of this host, or its owner
 
 
 def watch(data_dir: Path, runs: Sequence[str], until_s: float) -> None:
@@ -49,10 +48,7 @@ class Changes:
     def __init__(self, queries: Queries) -> None:
         self._queries = queries
         self._lock = Lock()
-
-    @cached_property
-    def _received(self) -> Received:
-        return Received(self._queries.log_dir / self._queries.first_folder, WRITER)
+        self._received: dict[str, Received] = {}  # by writer
 
     def set_about(self, run: str, fields: Mapping[str, Any]) -> About:
         """Change only these fields of what is said about a run. Raises NotFound, BadRequest, Unwritable.
@@ -116,10 +112,13 @@ class Changes:
         except AttachRefused as error:
             raise BadRequest(str(error)) from error
 
-    def receive(self, run: str, file: str, offset: int, data: bytes, head: str = "") -> int:
+    def receive(self, run: str, file: str, offset: int, data: bytes, head: str = "", writer: str = WRITER) -> int:
         """Append to a file of another host's run; its length then. Raises BadRequest, OtherLength, Unwritable."""
         self._check()
-        return self._received.append(run, file, offset, data, head)
+        with self._lock:
+            if writer not in self._received:
+                self._received[writer] = Received(self._queries.log_dir / self._queries.first_folder, writer)
+        return self._received[writer].append(run, file, offset, data, head)
 
     def set_settings(self, values: Mapping[str, object]) -> Settings:
         """Change only these. Raises BadRequest, Unwritable."""

@@ -22,6 +22,7 @@ from .api.machine import StateAnswer, state_answer
 from .api.messages import DeltaMessage, LiveMessage, StateMessage
 from .api.points import live_row
 from .api.runs import RunRow, event_row, run_row
+from .auth.roles import Role, needs
 from .changes import watch
 from .queries import Queries
 from .runs import ALIVE, RunView
@@ -43,6 +44,7 @@ def routes(queries: Queries) -> APIRouter:
     hub = Hub(queries)
 
     @router.websocket("/live")
+    @needs(Role.VIEWER)
     async def live(socket: WebSocket) -> None:
         await socket.accept()
         await hub.serve(socket)

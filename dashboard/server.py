@@ -11,7 +11,14 @@ from fastapi.responses import HTMLResponse
 from collectors import VERSION
 
 from . import api, live
-from .auth import LoopbackOnly
+from .auth import login
+from .auth.audit import Audit
+from .auth.gate import Gate
+from .auth.hosts import Access
+from .auth.limit import LogInLimit
+from .auth.roles import Role, RouteNeed, needs
+from .auth.tokens import Tokens
+from .auth.visitor import visitor
 from .browser_files import routes as browser_files
 from .browser_files.assets import ASSETS
 from .compressing import Compressing
@@ -24,12 +31,27 @@ NOT_FOUND = """<!doctype html><html lang="en"><meta charset="utf-8"><title>No su
 <main><h1>No such page</h1><p>There is no page {path}. These are the pages: {links}.</p></main></html>"""
 
 
-def make_app(queries: Queries) -> FastAPI:
-    """Nothing runs until it is served."""
+OWNERS_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{name}</title>
+<link rel="stylesheet" href="/assets/tokens.css"><link rel="stylesheet" href="/assets/docs.css">
+<main><h1>{name}</h1><p>This page is the owner's. These are the pages of your link: {links}.</p></main></html>"""
+VIEWERS = RouteNeed(Role.VIEWER)
+NEEDS_OF_OTHERS = {  # routes that the framework and Dash add: by path, what they need; what is not here is the owner's
+    "/openapi.json": VIEWERS,
+    "/_dash-layout": VIEWERS,
+    "/_dash-dependencies": VIEWERS,
+    "/_dash-update-component": VIEWERS,  # callbacks only read; Dash's own route of this path is behind ours
+}
+
+
+def make_app(queries: Queries, access: Access | None = None) -> FastAPI:
+    """Nothing runs until it is served. `access`: how it may be reached, on loopback only by default."""
+    access = access or Access()
+    tokens, audit, limit = Tokens(queries.data_dir), Audit(queries.data_dir), LogInLimit()
     app = FastAPI(title="DeepSeek Dashboard", version=VERSION, docs_url=None, redoc_url=None)
     app.add_middleware(Turns)
     app.add_middleware(Compressing)
-    api.register(app, queries)
+    api.register(app, queries, tokens)
+    login.add_routes(app, access, tokens, audit, limit)
     app.include_router(live.routes(queries))
     for package in sorted({name for page in pages() for name in page.packages}):
         import_module(package)  # Dash serves the browser code of what is imported before it starts
@@ -49,13 +71,16 @@ def make_app(queries: Queries) -> FastAPI:
     frame.register(dash, queries)
     app.state.dash, app.state.callback = dash, callbacks.route(dash)
     _behind_dash(app)
-    app.add_middleware(LoopbackOnly)  # added last, so that it stands before everything else
+    app.add_middleware(
+        Gate, access=access, tokens=tokens, audit=audit, limit=limit, others=NEEDS_OF_OTHERS
+    )  # added last, so that it stands before everything else
     return app
 
 
 def _before_dash(app: FastAPI) -> None:
     """Instead of Dash's own routes, which answer 500 to a path that they do not know: the first one that matches is taken."""
     browser_files.add_routes(app)
+    app.add_api_route("/", _page, methods=["GET", "HEAD"], include_in_schema=False)
     app.add_api_route("/_dash-update-component", _callback, methods=["POST"], include_in_schema=False)
     app.add_api_route("/_dash-update-component", _no_such_route, methods=api.METHODS, include_in_schema=False)
     app.add_api_route(
@@ -68,20 +93,27 @@ def _behind_dash(app: FastAPI) -> None:
     app.add_api_route("/{path:path}", _page, methods=["GET", "HEAD"], include_in_schema=False)
 
 
-def _page(request: Request, path: str) -> Response:
+@needs(Role.VIEWER)
+def _page(request: Request, path: str = "") -> Response:
     page = next((page for page in pages() if page.path == f"/{path}"), None)
+    if page is not None and page.owners and visitor().role is not Role.OWNER:
+        return HTMLResponse(OWNERS_PAGE.format(name=html.escape(page.name), links=_links()), 403)
     if page is not None:
-        return HTMLResponse(request.app.state.dash.page_index(page, request))
+        dash = request.app.state.dash
+        return HTMLResponse(dash.page_index(page, request), headers={"Content-Security-Policy": dash.policy})
     return HTMLResponse(NOT_FOUND.format(path=html.escape(f"/{path}"), links=_links()), 404)
 
 
 def _links() -> str:
-    return ", ".join(f'<a href="{page.path}">{html.escape(page.name)}</a>' for page in pages())
+    shown = [page for page in pages() if not page.owners or visitor().role is Role.OWNER]
+    return ", ".join(f'<a href="{page.path}">{html.escape(page.name)}</a>' for page in shown)
 
 
+@needs(Role.VIEWER)
 async def _callback(request: Request) -> Response:
     return await request.app.state.callback(request)  # type: ignore[no-any-return]
 
 
+@needs(Role.VIEWER)
 def _no_such_route(request: Request) -> Response:
     raise NotFound(f"no route {request.url.path}; /api/docs lists them")

@@ -13,6 +13,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
+from .auth.peers import PEER, Peer
+
 GRACE_S = 1  # for open requests at the end; a WebSocket would hold the server for ever
 SILENT_S = 15.0  # a connection whose request is not complete by then is closed
 MOST_REQUEST_BYTES = 256 << 10  # headers and body together
@@ -66,6 +68,7 @@ class Http(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._extensions = {PEER: Peer(transport), ABORT: transport.abort}
         self._received_bytes = 0
         self._complete = self._has_headers = self._refused = False
         self._silent = self.loop.call_later(SILENT_S, self._end_silent)
@@ -87,6 +90,7 @@ class Http(HttpToolsProtocol):
         self._silent.cancel()
         self._silent = self.loop.call_later(SILENT_S, self._end_silent)
         super().on_message_begin()
+        self.scope["extensions"] = self._extensions  # type: ignore[typeddict-item]
 
     def on_headers_complete(self) -> None:
         self._has_headers = True
@@ -139,3 +143,4 @@ class Socket(WebSocketsSansIOProtocol):
         scope: dict[str, Any] | None = getattr(self, "scope", None)  # none where the handshake was refused
         if scope is not None:
             scope["extensions"][ABORT] = self.transport.abort
+            scope["extensions"][PEER] = Peer(self.transport)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 import uvicorn
+from fastapi import FastAPI
 
 from collectors.records import Points, Record, labels_of
 from collectors.store.open import open_store
@@ -88,8 +89,14 @@ def spiked(begin_s: float, steps_a_second: float) -> Iterator[Record]:
 
 @contextmanager
 def served(queries: Queries) -> Iterator[Web]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = server_of(make_app(queries))
+    with served_app(make_app(queries)) as web:
+        yield web
+
+
+@contextmanager
+def served_app(app: FastAPI, host: str = "127.0.0.1") -> Iterator[Web]:
+    listener = socket.create_server((host, 0))
+    server = server_of(app)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # not in the main thread
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="web", daemon=True)
     thread.start()

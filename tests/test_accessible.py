@@ -42,8 +42,8 @@ def test_axe_finds_nothing_serious(served: Dashboard, page: Page, shown: Any, si
     page.set_viewport_size({"width": size[0], "height": size[1]})
     for theme in ("dark", "light"):
         page.goto(f"{served.address}{shown.path}?run=accessible&theme={theme}")
-        page.wait_for_function("document.querySelector('#content')?.textContent.length > 20")
+        wait_for(lambda: page.evaluate("document.querySelector('#content')?.textContent.length > 20"))
         page.wait_for_load_state("networkidle")
-        page.wait_for_function("[...document.querySelectorAll('.ag-row')].every((row) => row.children.length)")
+        wait_for(lambda: page.evaluate("[...document.querySelectorAll('.ag-row')].every((row) => row.children.length)"))
         said = serious(page)
         assert not said, "\n".join(said)

@@ -246,7 +246,7 @@ def test_answers_are_neither_framed_nor_guessed_at_nor_kept(running: Dashboard) 
     with urllib.request.urlopen(running.address + "/api/v1/runs") as answer:
         headers = answer.headers
     assert headers["X-Content-Type-Options"] == "nosniff" and headers["Cache-Control"] == "no-store"
-    assert "frame-ancestors 'self'" in headers["Content-Security-Policy"] and headers["Referrer-Policy"] == "same-origin"
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"] and headers["Referrer-Policy"] == "same-origin"
 
 
 def test_an_unknown_page_says_so(running: Dashboard) -> None:

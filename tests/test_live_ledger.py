@@ -251,7 +251,7 @@ def test_of_several_ranks_nothing_moves_or_overflows_and_axe_finds_nothing_serio
     assert live.page.locator(".ledger > .dim").inner_text() == "Rank 0 of 2; busy by driver samples."
     assert live.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert live.page.locator(".panel").evaluate("panel => panel.scrollWidth <= panel.clientWidth")
-    live.page.add_script_tag(path=PROGRAMS / "axe-core" / "axe.min.js")
+    live.page.evaluate((PROGRAMS / "axe-core" / "axe.min.js").read_text())
     for theme in ("dark", "light"):
         live.page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
         found = live.page.evaluate("axe.run(document.querySelector('#content'), {resultTypes: ['violations']})")

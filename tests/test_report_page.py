@@ -121,5 +121,5 @@ def test_a_report_that_is_not_answered_leaves_a_sentence(web: Web, page: Page) -
     page.goto(f"http://127.0.0.1:{web.port}/flame?run=run&from={SLOW[0]}&to={SLOW[1]}")
     page.wait_for_selector(".flame-head .said:not(:empty)")
     page.click(".flame-head .report button")
-    page.wait_for_function("document.querySelector('.flame-head .report [role=status]').textContent.includes('is busy')")
+    page.wait_for_selector(".flame-head .report [role=status]:has-text('is busy')")
     assert page.is_enabled(".flame-head .report button")

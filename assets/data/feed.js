@@ -2,6 +2,7 @@
 
 const FIRST_RETRY_MS = 250;
 const LAST_RETRY_MS = 5000;
+const LOG_IN_AGAIN = 4401; // the token was revoked or is over (dashboard/auth/visits.py)
 const SILENCE_MS = 6000; // the server sends its state about once a second
 
 /** @typedef {{run?: string, source?: string, series: string[]}} Wish */
@@ -65,7 +66,7 @@ export class Feed {
       if (this.wishes.length) this.#send();
     };
     socket.onmessage = (event) => this.hear(JSON.parse(event.data));
-    socket.onclose = () => this.lost(socket);
+    socket.onclose = ({ code }) => (code === LOG_IN_AGAIN ? location.reload() : this.lost(socket));
   }
 
   /** @param {import("../types/api").Message} message */

@@ -1,6 +1,9 @@
 /** Requests to the server, as JSON over HTTP. Those that change something there are in `change.js`. */
 
+import { refusal } from "../role.js";
+
 const ROOT = "/api/v1";
+const [UNAUTHORIZED, FORBIDDEN] = [401, 403];
 
 /** There is no connection; the feed reports that. */
 export class Unreachable extends Error {}
@@ -39,11 +42,15 @@ export async function get(noun, parameters = {}, request = undefined) {
 
 /** The JSON of the answer. Throws Refused and Unreachable. @param {string} path @param {RequestInit} [request] @returns {Promise<any>} */
 export async function send(path, request) {
+  const why = refusal(path, request?.method);
+  if (why) throw new Refused(why, FORBIDDEN);
   return answer(await reach(`${ROOT}/${path}`, request));
 }
 
 /** An answer that is no JSON. Throws Refused and Unreachable. @param {string} path @returns {Promise<Response>} */
 export async function raw(path) {
+  const why = refusal(path);
+  if (why) throw new Refused(why, FORBIDDEN);
   const response = await reach(addressOf(path));
   return response.ok ? response : answer(response);
 }
@@ -66,6 +73,7 @@ async function answer(response) {
   if (response.ok) return whole(response.json());
   const said = response.headers.get("Content-Type")?.includes("json") ? (await response.json()).error : null;
   const { status, statusText } = response;
+  if (status === UNAUTHORIZED) location.reload(); // the page becomes the log-in page, and leads back here
   throw new Refused(said ?? `The dashboard failed on this question (${status} ${statusText}); its terminal says why.`, status);
 }
 

@@ -7,6 +7,10 @@ const TARGETS = ".dash-dropdown-focus-target[aria-hidden='true']"; // a label's 
 /** Mend what is there, and what comes. */
 export function mendDashParts() {
   new MutationObserver(mend).observe(document.body, { childList: true, subtree: true });
+  document.addEventListener("click", (event) => {
+    // a link of a note that is no address becomes one that does nothing; the page's policy would report it
+    if (/** @type {HTMLElement} */ (event.target).closest?.("a[href^='javascript:']")) event.preventDefault();
+  });
   mend();
 }
 

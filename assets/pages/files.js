@@ -52,7 +52,7 @@ export class Files {
   #reader({ path, is_data }) {
     const { run } = this;
     if (!is_data || run === null) return null;
-    const button = el("button", { type: "button", class: "chip", onclick: () => ask() }, "Read it after all");
+    const button = el("button", { type: "button", class: "chip", "data-owners": "", onclick: () => ask() }, "Read it after all");
     const ask = () =>
       change(filesOf(run), { path }).then(
         () => button.replaceWith("It is read now."),

@@ -1,6 +1,7 @@
 /** The line at the foot: the keys, the dashboard's cost, and its delay. */
 
 import { el, setText } from "../lib/dom.js";
+import { isOwner } from "../role.js";
 import { duration, figure, megabytes } from "../lib/format.js";
 import { troubleOf } from "./run_strip.js";
 
@@ -14,6 +15,9 @@ const KEYS = [
   ["?", "all keys"],
 ];
 
+/** Why some buttons are missing. */
+const viewing = () => isOwner ? null : el("span", { class: "dim", title: "Changes, settings, alerts, and what was not granted, are the owner's." }, "viewing only");
+
 export class Status {
   /** @param {HTMLElement} host @param {[string, string][]} [keys] that it names */
   constructor(host, keys = KEYS) {
@@ -25,7 +29,7 @@ export class Status {
     this.setKeys(keys);
     host.append(
       this.hints,
-      el("span", { class: "right" }, this.parts, this.cost, this.profiler, this.lag),
+      el("span", { class: "right" }, viewing(), this.parts, this.cost, this.profiler, this.lag),
     );
   }
 

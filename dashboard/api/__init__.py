@@ -6,9 +6,12 @@ from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
 from starlette.routing import Match
 
+from ..auth.roles import Role, needs
+from ..auth.tokens import Tokens
 from ..changes import Changes
 from ..queries import NotFound, Queries
 from . import (
+    access,
     boards,
     curves,
     documentation,
@@ -59,24 +62,34 @@ NOUNS = (
 CHANGED = (runs, machine, settings, ingest, table, forgotten, boards, trace, alerts, findings)  # nouns with POST routes
 
 
-def register(app: FastAPI, queries: Queries) -> None:
+def register(app: FastAPI, queries: Queries, tokens: Tokens | None = None) -> None:
     """Plain functions: the framework runs them in threads, each with its own connection to the store."""
     router = APIRouter(prefix=PREFIX)
     for noun in NOUNS:
         noun.add_routes(router, queries)
     changes = Changes(queries)
+    access.add_routes(router, tokens or Tokens(queries.data_dir))
     for noun in CHANGED:
         noun.add_changes(router, queries, changes)
     app.include_router(router)
-    health, metrics = machine.health_route(queries), lambda: Response(render(queries.machine()), media_type=CONTENT_TYPE)
-    app.add_api_route("/healthz", health, response_model=None, summary="Health")
+
+    @needs(Role.VIEWER)
+    def metrics() -> Response:
+        return Response(render(queries.machine()), media_type=CONTENT_TYPE)
+
+    @needs(Role.VIEWER)
+    def docs() -> Response:
+        return HTMLResponse(documentation.page_of(app))
+
+    app.add_api_route("/healthz", machine.health_route(queries), response_model=None, summary="Health")
     app.add_api_route("/metrics", metrics, response_class=PlainTextResponse, summary="The machine, for Prometheus")
-    app.add_api_route("/api/docs", lambda: HTMLResponse(documentation.page_of(app)), include_in_schema=False)
+    app.add_api_route("/api/docs", docs, include_in_schema=False)
     app.add_api_route("/api/{path:path}", _unknown, methods=METHODS, include_in_schema=False)
     app.openapi = lambda: documentation.openapi_of(app, [*router.routes, *app.routes], MESSAGES)  # type: ignore[method-assign]
     errors.register(app)
 
 
+@needs(Role.VIEWER)
 def _unknown(path: str, request: Request) -> Response:
     if any(route.matches(request.scope)[0] is Match.PARTIAL for route in request.app.routes):
         raise HTTPException(405)

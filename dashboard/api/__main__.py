@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 from fastapi import FastAPI
 
+from ..auth.tokens import Tokens
 from . import register
 
 app = FastAPI(title="DeepSeek Dashboard")
-register(app, None)  # type: ignore[arg-type]  # nothing is asked
+register(app, None, Tokens(Path()))  # type: ignore[arg-type]  # nothing is asked
 json.dump(app.openapi(), sys.stdout, indent=1)

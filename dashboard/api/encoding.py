@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import orjson
 
+from ..auth.viewing import for_viewer
+
 OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 LEAST_INT, MOST_INT = -(2**63), 2**64 - 1
 MOST_DEPTH = 200  # orjson refuses more than 254 levels
@@ -17,8 +19,10 @@ TOO_DEEP = "..."
 def encode(value: object) -> bytes:
     """UTF-8. A NaN that is not one of `answer.numbers` stands for a missing number and becomes null.
 
-    Lone surrogates become U+FFFD, integers of more than 64 bits strings, and deeper nesting than 200 levels "...".
+    Lone surrogates become U+FFFD, integers of more than 64 bits strings, and deeper nesting than 200 levels "...". A viewer's answer
+    lacks what is not for viewers.
     """
+    value = for_viewer(value)
     try:
         return orjson.dumps(value, _plain, OPTIONS)
     except TypeError:  # rare, so that only such an answer pays for the walk

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from collectors.store.protocol import StoreError
 from collectors.store.question import Ended, TooMuch
 
+from ..auth.visitor import NotGranted
 from ..boards.files import OtherVersion
 from ..commands.doctor.asked import NoDiagnosis
 from ..log_lines.lines import NoSuchTemplate
@@ -29,6 +30,7 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _answering(500, _unexpected))
     app.add_exception_handler(RequestValidationError, _answering(400, _first_problem))
     app.add_exception_handler(BadRequest, _answering(400, str))
+    app.add_exception_handler(NotGranted, _answering(403, str))
     app.add_exception_handler(NotFound, _answering(404, str))
     app.add_exception_handler(BadExpression, _answering(400, str))
     app.add_exception_handler(NoSuchTemplate, _answering(404, str))

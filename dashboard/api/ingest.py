@@ -11,7 +11,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from typing_extensions import TypedDict
 
-from ..changes import Changes
+from ..auth.roles import Role, needs
+from ..auth.visitor import NotGranted, visitor
+from ..changes import WRITER, Changes
 from ..queries import BadRequest, Queries
 from ..receiving.files import MOST_BYTES
 from ..user_files.yaml_file import Unwritable
@@ -54,11 +56,23 @@ def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
             }
         },
     )
+    @needs(Role.WRITER)
     async def ingest(run: RunInPath, file: FileInPath, offset: At, request: Request, head: Head = "") -> Answer[Taken]:
+        writer = writer_of(run)
         with held.bytes_of() as body:
             async for part in _parts_of(request):
                 body.add(part)
-            return Answer({"size": await run_in_threadpool(changes.receive, run, file, offset, bytes(body.data), head)})
+            return Answer({"size": await run_in_threadpool(changes.receive, run, file, offset, bytes(body.data), head, writer)})
+
+
+def writer_of(run: str) -> str:
+    """In whose folder the run lies: that of the token's name, or "local" without one. Raises NotGranted outside of the token's prefix."""
+    asking = visitor()
+    if asking.role is not Role.WRITER:
+        return WRITER
+    if not run.startswith(asking.prefix):
+        raise NotGranted(f"the token {asking.name!r} may write runs whose names begin with {asking.prefix!r}, not {run!r}")
+    return asking.name
 
 
 class _Held:

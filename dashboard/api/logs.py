@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 from collectors.records import LogLine, ProgressBar
 from collectors.store.protocol import LogQuery
 
+from ..auth.roles import Role, needs
 from ..queries import Queries
 from .answer import Answer
 from .parameters import MAX_LINES, MOST_CHARACTERS, MOST_CURSOR, OpenRange, OptionalRun
@@ -44,6 +45,7 @@ class LinePage(TypedDict):
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/logs", response_model=None, summary="Text log lines, the newest matches, oldest first")
+    @needs(Role.VIEWER)
     def logs(
         between: OpenRange,
         run: OptionalRun = None,

@@ -13,6 +13,8 @@ from collectors import catalog
 
 from .. import address
 from ..attaching import why_not
+from ..auth.roles import PROCESSES, Role, RouteNeed, needs
+from ..auth.visitor import visitor
 from ..changes import Changes
 from ..commands.doctor import asked
 from ..machine import GpuUser, Machine
@@ -133,8 +135,13 @@ class StateAnswer(TypedDict):
     cost: CostRow
 
 
-class HealthAnswer(TypedDict):
+class HealthWord(TypedDict):
+    """All that a client without a role gets."""
+
     status: Literal["ok", "degraded"]
+
+
+class HealthAnswer(HealthWord):
     collectors: list[CollectorRow]
     problems: list[str]
     cpu_pct: float
@@ -175,10 +182,12 @@ class ProfileAction(BaseModel):
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/gpus", response_model=None, summary="The GPUs with their latest values")
+    @needs(Role.VIEWER)
     def gpus() -> Answer[GpuList]:
         return Answer(gpu_list(queries.machine()))
 
     @router.get("/processes", response_model=None, summary="The processes on each GPU")
+    @needs(Role.VIEWER, PROCESSES)
     def processes() -> Answer[GpuUserList]:
         return Answer({"processes": [gpu_user_row(user) for user in queries.gpu_users()]})
 
@@ -191,19 +200,25 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
 
 def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
     @router.post("/profile", response_model=None, summary="Turn the profiler on or off, or try refused processes again")
+    @needs(Role.OWNER)
     def profile(action: ProfileAction) -> Answer[ProfileAnswer]:
         changes.steer_profile(action.action)
         return Answer({"profile": cast(ProfileState, queries.state().profile)})
 
     @router.post("/attach", response_model=None, summary="Make a run of a process that is already at work")
+    @needs(Role.OWNER)
     def attach(action: AttachAction) -> Answer[AttachedRow]:
         attached = changes.attach(action.pid)
         return Answer({"run": attached.run, "notes": attached.notes})
 
 
-def health_route(queries: Queries) -> Callable[[], Answer[HealthAnswer]]:
-    def health() -> Answer[HealthAnswer]:
-        return Answer(health_answer(queries.state()))
+def health_route(queries: Queries) -> Callable[[], Answer[HealthAnswer | HealthWord]]:
+    @needs(Role.ANYONE)  # without a role, the one word
+    def health() -> Answer[HealthAnswer | HealthWord]:
+        state = queries.state()
+        if not visitor().may(RouteNeed(Role.VIEWER)):
+            return Answer({"status": health_answer(state)["status"]})
+        return Answer(health_answer(state))
 
     return health
 

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 from collectors import catalog
 from collectors.store.protocol import Axis, Buckets, LivePoints, Series
 
+from ..auth.roles import Role, needs
 from ..queries import Curves, Queries
 from .answer import Answer, Column, Counts, Gaps, Logged, numbers
 from .encoding import encode
@@ -71,10 +72,12 @@ class LiveRow(TypedDict):
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/series", response_model=None, summary="Names, labels, units and extents of series")
+    @needs(Role.VIEWER)
     def series(run: OptionalRun = None, match: Text = "") -> Answer[SeriesList]:
         return Answer({"series": [series_row(row) for row in queries.series(run, match)]})
 
     @router.get("/points", response_model=None, summary="Ranges of series in buckets that never hide a spike")
+    @needs(Role.VIEWER)
     def points(
         between: OpenRange,
         series: Annotated[

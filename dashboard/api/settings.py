@@ -8,6 +8,7 @@ from fastapi import APIRouter, Body
 from pydantic import WithJsonSchema
 from typing_extensions import TypedDict
 
+from ..auth.roles import Role, needs
 from ..changes import Changes
 from ..queries import Queries
 from ..user_files.settings import SETTINGS, Settings, SettingValue
@@ -34,12 +35,14 @@ class SettingList(TypedDict):
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/settings", response_model=None, summary="The settings of the dashboard")
+    @needs(Role.OWNER)
     def settings() -> Answer[SettingList]:
         return Answer(setting_list(queries.settings()))
 
 
 def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
     @router.post("/settings", response_model=None, summary="Change some settings")
+    @needs(Role.OWNER)
     def change_settings(given: Given) -> Answer[SettingList]:
         return Answer(setting_list(changes.set_settings(given)))
 

@@ -16,6 +16,8 @@ from collectors.analysis.stacks.source import Excerpt, SourceRefused
 from collectors.analysis.stacks.traces import Range
 from collectors.records import Frame
 
+from ..auth.roles import EXPORTS, SOURCE, Role, needs
+from ..auth.visitor import check_grant
 from ..flame import exporting
 from ..queries import NotFound, Profiler, Queries
 from ..stacks import Charted, Folded
@@ -152,6 +154,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     known = known_run(queries)
 
     @router.get("/flame", response_model=None, summary="The Python stacks of a window as a tree")
+    @needs(Role.VIEWER)
     def flame(
         window: Window,
         other: Baseline,
@@ -172,6 +175,8 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         prune: Annotated[float, Query(ge=0, le=1, description="leave out what is below this share")] = folding.PRUNE,
         shape: Annotated[Literal["tree", "folded", "speedscope"], Query(alias="format")] = "tree",
     ) -> Answer[FlameAnswer] | Response:
+        if shape != "tree":
+            check_grant(EXPORTS)
         reshaped = reshaping.Reshaping(waits, focus, hide, roll, invert)
         if view == "kernels":
             traced = queries.stacks.kernels(run, window, rank, reshaped, prune)
@@ -200,6 +205,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
                 return Answer(flame_answer(answer, queries.profiler()))
 
     @router.get("/flamechart", response_model=None, summary="The Python stacks of a window in time order")
+    @needs(Role.VIEWER)
     def flamechart(
         window: Window,
         run: str = known,
@@ -214,10 +220,12 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get(
         "/last_stacks", response_model=None, summary="Where each thread of a run was last: after a crash, what it was doing"
     )
+    @needs(Role.VIEWER)
     def last_stacks(run: str = known) -> Answer[LastStacksAnswer]:
         return Answer({"stacks": [last_stack_row(last) for last in queries.stacks.last(run)]})
 
     @router.get("/source", response_model=None, summary="Lines of a file of the run's own folder that its profile names")
+    @needs(Role.VIEWER, SOURCE)
     def source(
         file: Annotated[str, Query(min_length=1, max_length=MOST_CHARACTERS, description="as a frame names it")],
         run: str = known,

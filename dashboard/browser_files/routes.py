@@ -9,6 +9,7 @@ from dash import Dash
 from dash.fingerprint import check_fingerprint
 from fastapi import FastAPI, Request, Response
 
+from ..auth.roles import Role, needs
 from ..queries import NotFound
 from . import assets
 from .packed import PackedFiles
@@ -18,6 +19,7 @@ def add_routes(app: FastAPI) -> None:
     """`app.state.dash` is there when they are asked."""
     files = PackedFiles()
 
+    @needs(Role.ANYONE)  # files of the program, the same everywhere: the log-in page needs some
     def asset(request: Request, path: str) -> Response:
         inside, lasting = assets.parted(path)
         file = assets.found(inside)
@@ -27,6 +29,7 @@ def add_routes(app: FastAPI) -> None:
         stamp = (status.st_size, status.st_mtime_ns)
         return files.answer(request, f"assets/{file}", stamp, file.read_bytes, _media_type(inside), lasting)
 
+    @needs(Role.ANYONE)  # files of a published package
     def suite(request: Request, package: str, path: str) -> Response:
         """A file of Dash's own browser code, of those that Dash itself lists."""
         inside, has_fingerprint = check_fingerprint(path)

@@ -24,6 +24,8 @@ MAIN, *OTHERS = FILES = (
     "doctor",
     "export",
     "open",
+    "url",
+    "token",
     "mcp",
 )  # the first one is a command without a name
 PROGRAM = "deepseek-dashboard"

@@ -13,9 +13,11 @@ from typing import NamedTuple
 from collectors.options import CollectorOptions
 
 from .. import address
+from ..auth.hosts import Access
+from ..listening import CannotListen, address_of, listen, public_address_of
 from .command import Command, Mistake
 from .run import free_port
-from .serve import address_of, leave, listen, port, run_web
+from .serve import leave, port, run_web
 
 
 class Copy(NamedTuple):
@@ -31,7 +33,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="zip that `deepseek-dashboard export` has written")
     parser.add_argument("--port", type=port, metavar="N", help="TCP port to serve on (default: 8080, or the next free one)")
     parser.add_argument(
-        "--host", default="127.0.0.1", metavar="NAME", help="address to listen on; loopback only (default: 127.0.0.1)"
+        "--host",
+        default="127.0.0.1",
+        metavar="NAME",
+        help="address to listen on; any but loopback asks for a link (default: 127.0.0.1)",
     )
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
 
@@ -41,7 +46,10 @@ def run(parsed: argparse.Namespace) -> int:
 
     if not parsed.file.is_file():
         raise Mistake(f"there is no file {parsed.file}; write one with: deepseek-dashboard export RUN")
-    listener = listen(parsed.host, free_port() if parsed.port is None else parsed.port)
+    try:
+        listener = listen(parsed.host, free_port() if parsed.port is None else parsed.port)
+    except CannotListen as error:
+        raise Mistake(str(error)) from None
     folder = room_for(parsed.file)
     signal.signal(signal.SIGHUP, signal.default_int_handler)  # the terminal is closed: what was unpacked is removed then, too
     try:
@@ -56,8 +64,12 @@ def run(parsed: argparse.Namespace) -> int:
         day = time.strftime("%Y-%m-%d %H:%M", time.localtime(manifest.exported_s))
         copy = Copy(f"A copy of {manifest.run} from {manifest.host}, {day}: nothing is collected or changed here.")
         options = CollectorOptions(folder / "logs", folder)
-        with contextlib.suppress(KeyboardInterrupt), address.written(folder, address_of(listener)):
-            run_web(listener, options, copy, where=f"{manifest.run} of {parsed.file}", browse=parsed.open, ends=False)
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            address.written(folder, address_of(listener), public_address_of(listener, parsed.host)),
+        ):
+            where = f"{manifest.run} of {parsed.file}"
+            run_web([listener], options, copy, where=where, browse=parsed.open, ends=False, access=Access(parsed.host))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     leave()

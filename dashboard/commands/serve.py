@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import gc
 import os
+import re
 import signal
 import socket
 import sys
@@ -23,8 +23,11 @@ from collectors.process.second_names import USUAL
 from collectors.rights import whose
 from collectors.service import folders, room
 from collectors.service.keeper import Keeper
+from collectors.small_file import Unwritable
 
 from .. import address, memory
+from ..auth.hosts import Access
+from ..listening import CannotListen, address_of, listen, listen_unix, public_address_of
 from .command import ROOT, Command, Mistake, make_folder
 from .demo import Demo
 from .lending import Loan
@@ -32,7 +35,7 @@ from .lending import Loan
 BESIDE_S = 0.5
 LAST_LINES_S = 3.0
 SEVERAL = "-several"  # of the data folder, where several log folders are followed: their runs have other names
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+ORIGIN = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?")
 
 
 class Collecting(Protocol):
@@ -49,7 +52,32 @@ class Collecting(Protocol):
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=port, default=8080, metavar="N", help="TCP port to serve on (default: 8080)")
     parser.add_argument(
-        "--host", default="127.0.0.1", metavar="NAME", help="address to listen on; loopback only (default: 127.0.0.1)"
+        "--host",
+        default="127.0.0.1",
+        metavar="NAME",
+        help="address to listen on; any but loopback asks each browser for a link or token (default: 127.0.0.1)",
+    )
+    parser.add_argument(
+        "--unix-socket", type=Path, metavar="PATH", help="answer on this Unix socket, too, which is open to your user only"
+    )
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME", help="another name under which it is reached; may be repeated"
+    )
+    parser.add_argument(
+        "--allow-origin",
+        type=origin,
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="another origin under which browsers open it, e.g. https://proxy.example; may be repeated",
+    )
+    parser.add_argument(
+        "--frame-ancestors",
+        type=origin,
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="a site whose pages may show it in a frame; may be repeated",
     )
     parser.add_argument(
         "--log-dir",
@@ -79,11 +107,19 @@ def run(parsed: argparse.Namespace) -> int:
     if loan is not None and (url := address.of(options.data_dir)):
         loan.hold(options.data_dir, url)
         leave()
-    listener = listen(parsed.host, parsed.port)
+    listeners, access = listening(parsed), access_of(parsed)
     options = with_room(options)
     with contextlib.suppress(KeyboardInterrupt):
         serve(
-            listener, options, where=where, demo=parsed.demo, browse=parsed.open, ends=parsed.beside, loan=loan, pages_dir=pages_dir
+            listeners,
+            options,
+            where=where,
+            demo=parsed.demo,
+            browse=parsed.open,
+            ends=parsed.beside,
+            loan=loan,
+            pages_dir=pages_dir,
+            access=access,
         )
     leave()
 
@@ -178,28 +214,19 @@ def set_retention_s(data_dir: Path) -> float | None:
     return retention_s(settings)
 
 
-def listen(host: str, number: int) -> socket.socket:
-    """Raises Mistake if the address is in use or not available."""
-    if host not in LOOPBACK:
-        raise Mistake(
-            f"--host {host} would be open to others; leave it out and reach this host with: ssh -L {number}:localhost:{number} HOST"
-        )
-    listener = socket.socket(socket.AF_INET6 if host == "::1" else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def listening(parsed: argparse.Namespace) -> list[socket.socket]:
+    """The TCP address first. Raises Mistake."""
     try:
-        listener.bind((host, number))
-        listener.listen(128)
-    except PermissionError:
-        raise Mistake(f"port {number} is for root only; choose one above 1023 with --port") from None
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise Mistake(f"port {number} is taken; choose another one with: --port {number + 1}") from None
-        raise Mistake(f"cannot listen on {host} ({error.strerror}); leave --host out for 127.0.0.1") from None
-    return listener
+        found = [listen(parsed.host, parsed.port)]
+        if parsed.unix_socket is not None:
+            found.append(listen_unix(parsed.unix_socket))
+    except CannotListen as error:
+        raise Mistake(str(error)) from None
+    return found
 
 
 def serve(
-    listener: socket.socket,
+    listeners: Sequence[socket.socket],
     options: CollectorOptions,
     *,
     where: str,
@@ -208,17 +235,19 @@ def serve(
     ends: bool = False,
     loan: Loan | None = None,
     pages_dir: Path | None = None,
+    access: Access,
 ) -> None:
     """Until Ctrl-C; ends all children."""
     memory.give_back()
     with contextlib.ExitStack() as children:
+        public = public_address_of(listeners[0], access.host)
         keeper = Keeper(options)  # starts while the web process still imports
         keeper.start()
         children.callback(keeper.stop)
         if demo:
             children.callback(begin_demo(options).stop)
-        children.enter_context(address.written(options.data_dir, address_of(listener)))
-        run_web(listener, options, keeper, where=where, browse=browse, ends=ends, loan=loan, pages_dir=pages_dir)
+        children.enter_context(address.written(options.data_dir, address_of(listeners[0]), public))
+        run_web(listeners, options, keeper, where=where, browse=browse, ends=ends, loan=loan, pages_dir=pages_dir, access=access)
 
 
 def leave() -> NoReturn:
@@ -230,7 +259,7 @@ def leave() -> NoReturn:
 
 
 def run_web(
-    listener: socket.socket,
+    listeners: Sequence[socket.socket],
     options: CollectorOptions,
     keeper: Collecting,
     *,
@@ -239,6 +268,7 @@ def run_web(
     ends: bool,
     loan: Loan | None = None,
     pages_dir: Path | None = None,
+    access: Access,
 ) -> None:
     gc.disable()  # what is loaded now stays: to look for garbage in it meanwhile is a fifth of the start
     from collectors.store.open import open_store
@@ -256,10 +286,12 @@ def run_web(
     store = open_store(options.data_dir, write=False)
     first_folder = options.only[0] if options.only else ""
     queries = Queries(store, options.log_dir, options.data_dir, lambda: keeper.read_only, keeper.note, first_folder)
-    server = server_of(make_app(queries))
+    server = server_of(make_app(queries, access))
     gc.freeze()
     gc.enable()
-    threading.Thread(target=announce, args=(listener, where, browse), name="announce", daemon=True).start()
+    threading.Thread(
+        target=announce, args=(listeners[0], access, where, browse, options.data_dir), name="announce", daemon=True
+    ).start()
 
     def is_open() -> bool:
         return bool(server.server_state.connections)
@@ -269,8 +301,9 @@ def run_web(
     if ends:
         threading.Thread(target=end_unneeded, args=(options.data_dir, is_open), name="beside", daemon=True).start()
     try:
-        server.run(sockets=[listener])
+        server.run(sockets=list(listeners))
     finally:
+        remove_unix(listeners)
         queries.close()
 
 
@@ -296,20 +329,29 @@ def end_unneeded(data_dir: Path, is_open: Callable[[], bool]) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def address_of(listener: socket.socket) -> str:
-    host, number = listener.getsockname()[:2]
-    return f"http://[{host}]:{number}" if ":" in host else f"http://{host}:{number}"
-
-
-def announce(listener: socket.socket, where: str, browse: bool) -> None:
-    """Print the address once it answers, and open it where the user asked for that."""
-    url = address_of(listener)
+def announce(listener: socket.socket, access: Access, where: str, browse: bool, data_dir: Path) -> None:
+    """Print the address once it answers, with a link where that needs one, and open it where the user asked for that."""
+    url = public_address_of(listener, access.host)
     with contextlib.suppress(OSError), socket.create_connection(listener.getsockname()[:2]) as connection:
         connection.sendall(f"GET /assets/tokens.css HTTP/1.0\r\nHost: {url.removeprefix('http://')}\r\n\r\n".encode())
         connection.recv(1)
     print(f"DeepSeek Dashboard: {url} shows {where}; Ctrl-C ends it", flush=True)
+    if not access.is_loopback:
+        print_link(data_dir, url)
     if browse:
-        webbrowser.open(url)
+        webbrowser.open(address_of(listener))  # without a secret, which other users would see in the browser's command line
+
+
+def print_link(data_dir: Path, url: str) -> None:
+    """Good for one log-in within a quarter of an hour."""
+    from ..auth.tokens import DamagedTokens, TokenMistake
+    from .url import one_use_link
+
+    try:
+        print(f"open it once with {one_use_link(data_dir, url)}", flush=True)
+        print("a new link: deepseek-dashboard url; one for others: deepseek-dashboard token new NAME", flush=True)
+    except (DamagedTokens, TokenMistake, Unwritable) as error:
+        print(error, file=sys.stderr)
 
 
 def begin_demo(options: CollectorOptions) -> Demo:
@@ -319,6 +361,23 @@ def begin_demo(options: CollectorOptions) -> Demo:
     demo = Demo(log_dir, options.data_dir, package, folder)
     demo.start()
     return demo
+
+
+def access_of(parsed: argparse.Namespace) -> Access:
+    return Access(parsed.host, tuple(parsed.allow_host), tuple(parsed.allow_origin), frame_ancestors=tuple(parsed.frame_ancestors))
+
+
+def remove_unix(listeners: Sequence[socket.socket]) -> None:
+    for listener in listeners:
+        if listener.family == socket.AF_UNIX:
+            with contextlib.suppress(OSError):
+                Path(listener.getsockname()).unlink()
+
+
+def origin(text: str) -> str:
+    if not ORIGIN.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no origin; write it as in https://proxy.example:8443")
+    return text.lower()
 
 
 def port(text: str) -> int:

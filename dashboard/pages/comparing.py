@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from collectors import catalog
+from collectors.redaction import LEFT_OUT
 
+from ..auth.viewing import hides
 from ..comparing.colours import colours_of
 from ..comparing.columns import SERIES, column_of, options_of, title_of
 from ..comparing.common_step import CommonValue
@@ -283,11 +285,12 @@ def run_heads(runs: Sequence[RunView], tokens: Mapping[str, str]) -> html.Thead:
 
 
 def difference_row(row: Difference) -> html.Tr:
+    is_hidden = hides(row.section, row.key)
     cells = [
         html.Td(
-            "–" if value is MISSING else worded(value, short=True),
+            "–" if value is MISSING else LEFT_OUT if is_hidden else worded(value, short=True),
             className=" ".join(filter(None, ["odd" if odd else "", "dim" if value is MISSING else ""])),
-            title=None if value is MISSING else worded(value),
+            title=None if value is MISSING or is_hidden else worded(value),
         )
         for value, odd in zip(row.values, row.odd, strict=True)
     ]

@@ -10,12 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, cached_property
 from html import escape
 
 from dash import Dash, Input, Output, State, dcc, html, no_update
 from dash.backends._fastapi import reset_current_request, set_current_request
 
+from ..auth.policy import policy_of, script_hash
+from ..auth.roles import Role
+from ..auth.visitor import visitor
 from ..browser_files.assets import ASSETS, versioned
 from ..queries import Queries
 from . import pages
@@ -43,12 +46,15 @@ _shown: ContextVar[Page] = ContextVar("shown", default=pages()[0])
 
 def index(page: Page, time_zone: str = "") -> str:
     """Dash's index string for one page; the places in {%...%} are Dash's to fill. `time_zone` is that of shown times, "" for the browser's."""
-    assets = versioned()
+    assets, asking = versioned(), visitor()
+    is_owner = asking.role is Role.OWNER
     styles = "\n".join(f'<link rel="stylesheet" href="{assets}/{name}">' for name in styles_of(page))
     preloads = "\n".join(f'<link rel="modulepreload" href="{assets}/{name}">' for name in modules_of(page))
-    links = "".join(f'<a href="{other.path}"><i>{other.key}</i>{escape(other.name)}</a>' for other in pages())
+    links = "".join(
+        f'<a href="{other.path}"><i>{other.key}</i>{escape(other.name)}</a>' for other in pages() if not other.owners or is_owner
+    )
     return f"""<!doctype html>
-<html lang="en" data-time-zone="{escape(time_zone)}">
+<html lang="en" data-time-zone="{escape(time_zone)}" data-role="{asking.role}" data-grants="{" ".join(sorted(asking.grants))}">
 <head>
 {{%metas%}}
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -84,6 +90,11 @@ class Framed(Dash):  # type: ignore[misc]  # Dash has no types
     """Dash with an index for each page, which loads only the browser code of the packages that the page names."""
 
     time_zone: Callable[[], str] = staticmethod(lambda: "")
+
+    @cached_property
+    def policy(self) -> str:
+        """The Content-Security-Policy of a page. Its inline scripts are known beforehand: of what else stands in a page nothing runs."""
+        return policy_of([script_hash(THEME), *self.csp_hashes()])
 
     def page_index(self, page: Page, request: object) -> str:
         shown, asked = _shown.set(page), set_current_request(request)
@@ -166,7 +177,7 @@ def register(dash: Framed, queries: Queries) -> None:
     @dash.callback(Output(CONTAINER, "children"), Input(ADDRESS, "pathname"), State(ADDRESS, "search"))  # type: ignore[untyped-decorator]
     def show(path: object, search: object) -> object:
         page = made.get(path) if isinstance(path, str) else None
-        if page is None:
+        if page is None or (page.owners and visitor().role is not Role.OWNER):
             return no_update
         return page.layout_of(search if isinstance(search, str) else "") if page.layout_of else page.layout()
 

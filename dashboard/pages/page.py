@@ -39,4 +39,5 @@ class Page(NamedTuple):
     layout_of: Callable[[str], Any] | None = None  # instead of `layout`: made from the address' query, "?run=a"
     callbacks: Callable[[Dash, Queries], None] = no_callbacks
     packages: tuple[str, ...] = ()  # of Dash components, beside Dash's own: only pages that name one load it
+    owners: bool = False  # not for viewers: its data is the owner's alone
     chunks: tuple[str, ...] = ()  # of these, "package/file.js", that they load late and the first picture waits for

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from dash import Dash, Input, Output, dcc, html
 
+from ..auth.credential import GRANTS_SCOPE, VIEW, Credential
+from ..auth.roles import Role
+from ..auth.tokens import DamagedTokens, Tokens
+from ..auth.visitor import visitor
 from ..queries import Queries
 from ..user_files.settings import FILE, SETTINGS, Setting, Settings, SettingValue
 from .page import Page
@@ -21,7 +26,10 @@ def callbacks(dash: Dash, queries: Queries) -> None:
     @dash.callback(Output(BODY, "children"), Input(OPENED, "data"))  # type: ignore[untyped-decorator]
     def body(opened: Any) -> Any:
         """When the page is opened. What is saved then, the module knows from the answer."""
-        return body_of(queries.settings(), queries.read_only() or "", str(queries.data_dir / FILE))
+        if visitor().role is not Role.OWNER:
+            return [html.P("The settings are the owner's.", className="dim")]
+        settings = body_of(queries.settings(), queries.read_only() or "", str(queries.data_dir / FILE))
+        return [*settings, *access_of(Tokens(queries.data_dir))]
 
 
 def body_of(settings: Settings, read_only: str, path: str) -> list[Any]:
@@ -34,6 +42,38 @@ def body_of(settings: Settings, read_only: str, path: str) -> list[Any]:
         html.Div([html.Button("Copy diagnosis", id="copy-diagnosis", className="btn", type="button"), html.Span("what deepseek-dashboard doctor finds on this host, as JSON for a bug report; without secrets", id="diagnosed", role="status", className="dim")], className="actions"),
         html.P(["These are kept in ", html.Code(path), ", which may be edited by hand, too."], className="dim"),
     ]  # fmt: skip
+
+
+def access_of(tokens: Tokens) -> list[Any]:
+    """Who may come in, each with a button that ends it; the module sends that."""
+    try:
+        found = tokens.all()
+    except DamagedTokens as error:
+        return [html.H2("Tokens and links"), html.P(str(error), className="warn", role="status")]
+    rows = [token_row(each, sum(other.of == each.name for other in found)) for each in found if not each.of]
+    none = "There are none. Share, in the bar of each page, makes a link; deepseek-dashboard token new NAME makes a token."
+    return [
+        html.H2("Tokens and links"),
+        html.Div(rows or html.P(none, className="dim"), className="token-rows"),
+        html.P(id="token-said", role="status"),
+    ]
+
+
+def token_row(credential: Credential, browsers: int) -> html.Div:
+    """`view  viewer  until 2026-12-04 14:30  /flame?run=a  2 browsers  [Revoke]`"""
+    until = (
+        "never over"
+        if credential.expires_s is None
+        else f"until {time.strftime('%Y-%m-%d %H:%M', time.localtime(credential.expires_s))}"
+    )
+    view, grants = str(credential.scopes.get(VIEW, "")), ", ".join(credential.scopes.get(GRANTS_SCOPE, []))
+    words = [credential.role, until, view, grants and f"with {grants}", f"{browsers} browsers" if browsers else ""]
+    revoke = html.Button(
+        "Revoke", className="btn", type="button", **{"data-revoke": credential.name, "aria-label": f"Revoke {credential.name}"}
+    )
+    return html.Div(
+        [html.B(credential.name), html.Span(", ".join(filter(None, words)), className="dim"), revoke], className="token-row"
+    )
 
 
 def row(setting: Setting, value: SettingValue, *, locked: bool) -> html.Div:
@@ -59,4 +99,4 @@ def said(value: SettingValue) -> str:
     return f"{value:.12g}" if isinstance(value, float) else value
 
 
-PAGE = Page("9", "Settings", "/settings", module="settings", layout=layout, callbacks=callbacks)
+PAGE = Page("9", "Settings", "/settings", module="settings", layout=layout, callbacks=callbacks, owners=True)

@@ -219,7 +219,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="URL",
         help="address of the dashboard (default: DEEPSEEK_SERVER)",
     )
-    parser.add_argument("--token", default=os.environ.get("DEEPSEEK_TOKEN"), help="token of a writer (default: DEEPSEEK_TOKEN)")
+    parser.add_argument(
+        "--token", help="token of a writer; better in the variable DEEPSEEK_TOKEN: command lines are seen by others (default: that)"
+    )
     parser.add_argument("--run", metavar="NAME", help="name of the run there (default: that in run.json, else the folder's)")
     parsed = parser.parse_args(arguments)
     if not parsed.folder.is_dir() or not parsed.server:
@@ -232,7 +234,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     begun_s = monotonic()
     handover = None
     try:
-        handover = Handover(parsed.server, parsed.token, parsed.run or _name_of(parsed.folder), parsed.folder, names)
+        handover = Handover(
+            parsed.server,
+            parsed.token or os.environ.get("DEEPSEEK_TOKEN"),
+            parsed.run or _name_of(parsed.folder),
+            parsed.folder,
+            names,
+        )
         while handover.hand_over():
             pass
     except (OSError, HTTPException, Refused, ValueError) as error:

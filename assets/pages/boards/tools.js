@@ -24,8 +24,8 @@ export class Tools {
     this.window = el("select", { class: "input", "aria-label": "Range", onchange: () => acts.window(this.window.value === "" ? null : Number(this.window.value)) });
     this.held = el("span", { class: "mid" });
     this.live = el("button", { class: "btn", type: "button", onclick: () => acts.live() }, "Live ", el("kbd", {}, "0"));
-    this.edit = el("button", { class: "btn", type: "button", onclick: () => acts.edit() }, "Edit ", el("kbd", {}, "e"));
-    this.make = el("button", { class: "btn", type: "button", onclick: () => acts.make() }, "New ", el("kbd", {}, "n"));
+    this.edit = el("button", { class: "btn", type: "button", "data-owners": "", onclick: () => acts.edit() }, "Edit ", el("kbd", {}, "e"));
+    this.make = el("button", { class: "btn", type: "button", "data-owners": "", onclick: () => acts.make() }, "New ", el("kbd", {}, "n"));
     this.element = el("section", { class: "boards-tools", "aria-label": "Board and range" }, this.boards, this.picker.element, this.window, this.held, this.live, el("span", { class: "room" }), this.edit, this.make);
     this.seen = "";
   }

@@ -16,9 +16,11 @@ export default class SettingsPage extends Session {
     ]);
     this.element = el("div", { hidden: true });
     document.addEventListener("click", (event) => {
-      const { id } = /** @type {HTMLElement} */ (event.target);
-      if (id === "save") this.save();
-      if (id === "copy-diagnosis") this.copyDiagnosis();
+      const target = /** @type {HTMLElement} */ (event.target);
+      const revoke = target.closest?.("[data-revoke]");
+      if (revoke) this.revoke(/** @type {HTMLButtonElement} */ (revoke));
+      if (target.id === "save") this.save();
+      if (target.id === "copy-diagnosis") this.copyDiagnosis();
     });
     document.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && /** @type {HTMLElement} */ (event.target).closest?.("[data-setting]")) this.save();
@@ -57,6 +59,20 @@ export default class SettingsPage extends Session {
     } catch (error) {
       if (error instanceof DOMException) say("diagnosed", "The browser does not let the page copy; type: deepseek-dashboard doctor --json");
       else say("diagnosed", sentenceOf(error));
+    }
+  }
+
+  /** A token, a link or a browser ends, and what is open with it. @param {HTMLButtonElement} button */
+  async revoke(button) {
+    button.disabled = true;
+    const name = button.dataset.revoke ?? "";
+    try {
+      await change("tokens/revoke", { name });
+      button.parentElement?.remove();
+      say("token-said", `${name} is revoked.`);
+    } catch (error) {
+      button.disabled = false;
+      say("token-said", sentenceOf(error));
     }
   }
 

@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 from collectors import catalog
 from collectors.process.activity import StateName
 
+from ...auth.roles import Role, needs
 from ...comparing.common_step import CommonValue
 from ...comparing.differences import MISSING, Difference, Section, shown
 from ...comparing.pace import Pace
@@ -102,6 +103,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get(
         "/compare", response_model=None, summary="What differs between runs, and their values at the last step that all have"
     )
+    @needs(Role.VIEWER)
     def compare(
         run: Names,
         series: Annotated[list[Annotated[str, Query(max_length=MOST_CHARACTERS)]], Query(max_length=MOST_NAMES)] = ["*"],  # noqa: B006
@@ -117,6 +119,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         response_model=None,
         summary="Whether a run is slower than the last one of its script on its card, and what differs",
     )
+    @needs(Role.VIEWER)
     def since_last(run: RunParameter) -> Answer[SinceLastAnswer]:
         return Answer(since_last_answer(run, queries.comparing.since_last(run)))
 

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypedDict
 
+from ...auth.roles import Role, needs
 from ...changes import Changes
 from ...queries import Queries
 from ...user_files.forgotten import ForgottenRun
@@ -41,6 +42,7 @@ class Nothing(BaseModel):
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/forgotten", response_model=None, summary="Forgotten runs, the newest first, and how to remove their files")
+    @needs(Role.OWNER)
     def forgotten() -> Answer[ForgottenList]:
         return Answer({"forgotten": [forgotten_row(found) for found in queries.forgotten()]})
 
@@ -49,10 +51,12 @@ def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
     @router.post(
         "/runs/{run:any}/forget", response_model=None, summary="Remove a run that has ended from the dashboard; its files stay"
     )
+    @needs(Role.OWNER)
     def forget(run: RunInPath, given: Nothing) -> Answer[ForgottenRow]:
         return Answer(forgotten_row(changes.forget(run)))
 
     @router.post("/runs/{run:any}/take_back", response_model=None, summary="Read the files of a forgotten run again")
+    @needs(Role.OWNER)
     def take_back(run: RunInPath, given: Nothing) -> Answer[TakenBack]:
         changes.take_back(run)
         return Answer({"run": run})

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from typing_extensions import TypedDict
 
+from ...auth.roles import Role, needs
 from ...pages import pages
 from ...queries import Queries
 from ...searching.search import HitKind, SearchHits
@@ -36,6 +37,7 @@ class SearchAnswer(TypedDict):
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/search", response_model=None, summary="Runs, series, pages and notes that match what was typed, the best first")
+    @needs(Role.VIEWER)
     def search(
         q: Text = "",
         run: Annotated[

@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 
 from collectors.store.protocol import Axis
 
+from ...auth.roles import Role, needs
 from ...boards.asked import ChartsQuery
 from ...boards.edits import MOST_EDITS
 from ...boards.errors import BoardError
@@ -54,11 +55,13 @@ CHANGED_MEANWHILE: dict[int | str, dict[str, Any]] = {
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/boards", response_model=None, summary="All boards")
+    @needs(Role.VIEWER)
     def boards(first: WithFirst = False, run: OptionalRun = None) -> Answer[BoardList]:
         found = queries.boards.all()
         return Answer(board_list(found, queries.board_charts.first(found, run) if first else None))
 
     @router.get("/boards/{name}", response_model=None, summary="A board: its text, and what it says")
+    @needs(Role.VIEWER)
     def board(name: BoardName) -> Answer[BoardAnswer]:
         found = queries.boards.named(name)
         if found is None:
@@ -66,6 +69,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         return Answer(board_answer(found))
 
     @router.get("/charts", response_model=None, summary="What charts of a board draw, in buckets that never hide a spike")
+    @needs(Role.VIEWER)
     def charts(
         chart: ChartTexts,
         between: OpenRange,
@@ -80,6 +84,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         return charts_answer(queries.board_charts.draw(ChartsQuery(asked, run, x, *between, buckets)), x)
 
     @router.post("/board_edits", response_model=None, summary="The text of a board with some changes; nothing is saved")
+    @needs(Role.OWNER, audited=False)
     def edit_text(
         text: Text,
         edits: Annotated[list[BoardEditBody], Body(max_length=MOST_EDITS)] = [],  # noqa: B006  # the framework copies it
@@ -96,12 +101,14 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
 
 def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
     @router.post("/boards/{name}", response_model=None, summary="Save a board", responses=CHANGED_MEANWHILE)
+    @needs(Role.OWNER)
     def save_board(name: BoardName, text: Text, version: Version = "") -> Answer[BoardAnswer]:
         return Answer(board_answer(changes.save_board(name, text, version)))
 
     @router.post(
         "/boards/{name}/delete", response_model=None, summary="Delete a board of the data folder", responses=CHANGED_MEANWHILE
     )
+    @needs(Role.OWNER)
     def delete_board(name: BoardName, version: Annotated[str, Body(max_length=200, embed=True)]) -> Answer[DeletedBoard]:
         found = changes.delete_board(name, version)
         return Answer({"board": board_answer(found) if found else None})

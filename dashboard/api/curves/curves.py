@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 
 from collectors import catalog
 
+from ...auth.roles import Role, needs
 from ...curves.asked import STEP, Curve, CurveQuery, Overlay, Spread
 from ...curves.ranks import RankChoice
 from ...curves.smoothing import Smoothing, smoothing_of
@@ -58,6 +59,7 @@ class OverlayAnswer(TypedDict):
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/curves", response_model=None, summary="Series of several runs on one axis, in buckets that never hide a spike")
+    @needs(Role.VIEWER)
     def curves(
         run: RunNames,
         series: SeriesNames,

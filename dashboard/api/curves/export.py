@@ -10,6 +10,7 @@ from fastapi.responses import StreamingResponse
 
 from collectors.store.question import Ended
 
+from ...auth.roles import EXPORTS, Role, needs
 from ...curves.asked import RELATIVE, STEP, TIME, CurveQuery
 from ...curves.placing import NoPlace, Unknown
 from ...curves.rows import MEDIA_TYPES, NO_PYARROW, RowFormat, can_write, written
@@ -23,6 +24,7 @@ ExportAxis = Annotated[str, Query(max_length=MOST_CHARACTERS, description="time,
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/export", response_model=None, summary="Raw points of series of several runs, as CSV, JSON lines or Parquet")
+    @needs(Role.VIEWER, EXPORTS)
     def export(
         run: RunNames,
         series: SeriesNames,

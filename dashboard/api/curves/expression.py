@@ -12,6 +12,7 @@ from collectors.analysis.expressions.errors import ExpressionError, NoSeries
 from collectors.analysis.stacks.traces import Floats
 from collectors.store.protocol import Axis
 
+from ...auth.roles import Role, needs
 from ...expressions.asked import ExpressionQuery, ExpressionResult, ExpressionSeries, NoSuchRun
 from ...queries import BadRequest, NotFound, Queries
 from ..answer import Answer, Gaps, number
@@ -46,6 +47,7 @@ class ExpressionAnswer(TypedDict):
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/expression", response_model=None, summary="Arithmetic over series, in buckets with a unit")
+    @needs(Role.VIEWER)
     def expression(
         expr: ExpressionText,
         between: OpenRange,

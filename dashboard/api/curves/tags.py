@@ -8,6 +8,7 @@ from typing_extensions import TypedDict
 from collectors import catalog
 from collectors.analysis.directions import direction_of
 
+from ...auth.roles import Role, needs
 from ...curves.asked import SharedTag
 from ...queries import Queries
 from ...user_files.directions import Direction
@@ -33,6 +34,7 @@ class TagList(TypedDict):
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/tags", response_model=None, summary="The series that any of these runs has, by name")
+    @needs(Role.VIEWER)
     def tags(run: RunNames) -> Answer[TagList]:
         chosen = queries.directions()
         return Answer({"tags": [tag_row(tag, direction_of(tag.name, chosen)) for tag in queries.overlays.tags(run)]})

@@ -17,6 +17,7 @@ from collectors.alerts.wording import shown_target
 from collectors.records import FindingWeight
 
 from ...alerts.asking import AlertsNow
+from ...auth.roles import Role, needs
 from ...changes import Changes
 from ...queries import Queries
 from ..answer import Answer
@@ -155,26 +156,31 @@ MostMessages = Annotated[int, Query(ge=1, le=MOST, alias="limit", description="a
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/alerts", response_model=None, summary="What fires, what is muted, own rules, receivers, and the file of them")
+    @needs(Role.OWNER)
     def alerts() -> Answer[AlertsAnswer]:
         return Answer(alerts_answer(queries))
 
     @router.get("/alerts/history", response_model=None, summary="Messages to receivers: delivered, waiting and failed ones")
+    @needs(Role.OWNER)
     def history(limit: MostMessages = 200) -> Answer[AlertHistory]:
         return Answer({"messages": [message_row(message) for message in queries.alerts.messages(limit)]})
 
 
 def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
     @router.post("/alerts/text", response_model=None, summary="Save alerts.yaml, if all of it can be read")
+    @needs(Role.OWNER)
     def save_text(given: AlertText) -> Answer[AlertsAnswer]:
         changes.save_alerts(given.text)
         return Answer(alerts_answer(queries))
 
     @router.post("/alerts/mute", response_model=None, summary="Mute a rule, a run or both, for hours or until it is taken back")
+    @needs(Role.OWNER)
     def mute(action: MuteAction) -> Answer[AlertsAnswer]:
         changes.mute(action.rule, action.run, action.hours, action.on)
         return Answer(alerts_answer(queries))
 
     @router.post("/alerts/test", response_model=None, summary="Send a test message to a receiver")
+    @needs(Role.OWNER)
     def test(action: AlertTestAction) -> Answer[AlertTestAnswer]:
         ok, sentence = changes.test_alert(action.receiver)
         return Answer({"ok": ok, "sentence": sentence})

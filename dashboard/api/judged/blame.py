@@ -11,6 +11,7 @@ from collectors.analysis.blame.verdict import Confidence, Verdict
 from collectors.analysis.blame.verdict import VerdictKind as VerdictKind
 from collectors.analysis.stacks.traces import Range
 
+from ...auth.roles import Role, needs
 from ...queries import Queries
 from ..answer import Answer
 from ..parameters import Baseline, Rank, Window, known_run
@@ -63,6 +64,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     known = known_run(queries)
 
     @router.get("/blame", response_model=None, summary="Which line a window was lost to, beside the run's normal")
+    @needs(Role.VIEWER)
     def blame(window: Window, baseline: Baseline, run: str = known, rank: Rank = None) -> Answer[VerdictAnswer]:
         return Answer(verdict_answer(queries.stacks.blame(run, window, rank, baseline)))
 

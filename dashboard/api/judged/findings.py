@@ -14,6 +14,7 @@ from collectors.analysis.findings.rule import RuleTopic
 from collectors.analysis.findings.rules import BY_NAME, RULES
 from collectors.records import Finding, FindingWeight
 
+from ...auth.roles import Role, needs
 from ...changes import Changes
 from ...queries import NotFound, Queries
 from ..answer import Answer
@@ -120,6 +121,7 @@ FindingId = Annotated[str, Query(alias="id", max_length=MOST_CHARACTERS)]
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/findings", response_model=None, summary="What the rules found in a run and on the machine, or in all runs")
+    @needs(Role.VIEWER)
     def findings(
         between: OpenRange, run: OptionalRun = None, holding: Holding = False, limit: MostFindings = MOST
     ) -> Answer[FindingList]:
@@ -130,6 +132,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         return Answer({"cursor": cursor, "findings": [finding_row(row) for row in found]})
 
     @router.get("/finding", response_model=None, summary="One finding with all that was kept for it")
+    @needs(Role.VIEWER)
     def finding(id_: FindingId) -> Answer[FindingDetail]:
         found = queries.findings.finding(id_)
         if found is None:
@@ -146,6 +149,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get(
         "/findings/rules", response_model=None, summary="The rules: what each needs, when it holds, and where its threshold is from"
     )
+    @needs(Role.VIEWER)
     def rules() -> Answer[RuleList]:
         return Answer(
             {
@@ -168,12 +172,14 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
 
 def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
     @router.post("/findings/send", response_model=None, summary="Send what a rule finds as an alert: a line more in alerts.yaml")
+    @needs(Role.OWNER)
     def send(given: FindingToSend) -> Answer[SentFinding]:
         changes.send_finding(given.rule, given.run)
         where = f"in {given.run}" if given.run is not None else "in any run"
         return Answer({"sentence": f"What {given.rule} finds {where} is sent from now on; alerts.yaml has the line."})
 
     @router.post("/findings/useless", response_model=None, summary="Keep what a finding of no use was judged from, as a test case")
+    @needs(Role.OWNER)
     def useless(given: UselessFinding) -> Answer[KeptCase]:
         return Answer({"file": changes.keep_case(given.id)})
 

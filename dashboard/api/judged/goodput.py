@@ -10,6 +10,7 @@ from collectors.analysis.goodput.kinds import LABEL, ORDER, GoodputKind
 from collectors.analysis.goodput.spans import EndedBy, StartedBy
 from collectors.analysis.goodput.wording import basis_of
 
+from ...auth.roles import Role, needs
 from ...goodput.asking import RunGoodput
 from ...queries import Queries
 from ..answer import Answer
@@ -71,6 +72,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     known = known_run(queries)
 
     @router.get("/goodput", response_model=None, summary="Goodput of a whole run: training, and what the other seconds went to")
+    @needs(Role.VIEWER)
     def goodput(run: str = known) -> Answer[GoodputAnswer]:
         return Answer(goodput_answer(queries.goodputs.goodput(run)))
 

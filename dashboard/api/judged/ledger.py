@@ -14,6 +14,7 @@ from collectors.analysis.ledger.traced import TracedLine
 from collectors.analysis.ledger.wording import label_of, sentence_of
 from collectors.tracing.result import KernelKind
 
+from ...auth.roles import Role, needs
 from ...ledger.contrasted import contrasted
 from ...queries import Queries
 from ..answer import Answer
@@ -129,10 +130,12 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     known = known_run(queries)
 
     @router.get("/ledger", response_model=None, summary="Where the device's time of a window went")
+    @needs(Role.VIEWER)
     def ledger(window: Window, run: str = known, rank: Rank = None) -> Answer[LedgerAnswer]:
         return Answer(ledger_answer(queries.stacks.ledger(run, window, rank)))
 
     @router.get("/ledger/compare", response_model=None, summary="What a run spends its time on otherwise than another")
+    @needs(Role.VIEWER)
     def ledger_compare(
         ends: OptionalWindow, against: RunParameter, run: str = known, rank: Rank = None
     ) -> Answer[LedgerContrastAnswer]:

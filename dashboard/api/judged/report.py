@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Response
 
 from collectors import kept
 
+from ...auth.roles import EXPORTS, Role, needs
 from ...queries import Queries
 from ...report.asked import ReportQuery
 from ...report.gathering import gather
@@ -25,6 +26,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     known = known_run(queries)
 
     @router.get("/report", response_model=None, summary="A run, or a window of it, as one HTML file that needs no network")
+    @needs(Role.VIEWER, EXPORTS)
     def report(ends: OptionalWindow, run: str = known, rank: Rank = None, against: Against = None) -> Response:
         page = html_of(gather(queries, ReportQuery(run, ends, rank, against)))
         if ends is not None:  # samples of the window are not thinned: who reads the report may come back to it

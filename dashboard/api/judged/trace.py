@@ -12,6 +12,7 @@ from collectors.analysis.ledger.traced import TracedLine, kinds_of_kernels
 from collectors.tracing.asking import MOST_STEPS
 from collectors.tracing.result import KernelKind, StepsTraced
 
+from ...auth.roles import Role, needs
 from ...changes import Changes
 from ...queries import Queries
 from ...traces.traces import TraceFound, TraceState
@@ -95,6 +96,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     known = known_run(queries)
 
     @router.get("/trace", response_model=None, summary="Traced steps of a run: kernels by the line that launched them")
+    @needs(Role.VIEWER)
     def trace(
         run: str = known,
         name: Annotated[
@@ -107,6 +109,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
 
 def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
     @router.post("/runs/{run:any}/trace", response_model=None, summary="Trace some steps of a run that uses RunLog or an adapter")
+    @needs(Role.OWNER)
     def ask(run: RunInPath, given: TraceRequested) -> Answer[TraceAsked]:
         return Answer({"id": changes.trace(run, given.steps, given.rank)})
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Query
 from collectors.analysis.logs.fields import field_count
 from collectors.store.lines import LineTemplate
 
+from ...auth.roles import Role, needs
 from ...log_lines.counting import TemplateLines
 from ...log_lines.filters import LineFilter
 from ...log_lines.lines import LineKind, LineQuestion
@@ -43,6 +44,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     asked_of: Any = Depends(line_question(queries))
 
     @router.get("/logs/lines", response_model=None, summary="A stretch of the log lines of some runs, or all, by time")
+    @needs(Role.VIEWER)
     def stretch(
         offset: Annotated[int, Query(ge=0, le=MOST_CURSOR)] = 0,
         limit: Annotated[int, Query(ge=0, le=MOST_LINES)] = 200,
@@ -54,6 +56,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         return Answer(stretch_answer(queries.lines.stretch(asked, offset, limit, at, around), characters))
 
     @router.get("/logs/line", response_model=None, summary="One log line with its fields and numbers")
+    @needs(Role.VIEWER)
     def opened(run: RunParameter, number: LineNumber) -> Answer[OpenedLineAnswer]:
         queries.check_run(run)
         found = queries.lines.line(run, number)
@@ -62,12 +65,14 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         return Answer(opened_answer(found))
 
     @router.get("/logs/density", response_model=None, summary="Log lines by level, and hits, in buckets of time")
+    @needs(Role.VIEWER)
     def density(
         buckets: Annotated[int, Query(ge=1, le=MOST_BUCKETS)] = 400, asked: LineQuestion = asked_of
     ) -> Answer[DensityAnswer]:
         return Answer(density_answer(*queries.lines.density(asked, buckets)))
 
     @router.get("/logs/next", response_model=None, summary="The nearest hit, error or line behind a line, or before it")
+    @needs(Role.VIEWER)
     def following(
         number: LineNumber, what: LineKind = "line", back: bool = False, asked: LineQuestion = asked_of
     ) -> Answer[NextLineAnswer]:
@@ -76,6 +81,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get(
         "/logs/templates", response_model=None, summary="The templates of the log lines in a window, the most frequent first"
     )
+    @needs(Role.VIEWER)
     def templates(
         buckets: Annotated[int, Query(ge=1, le=MOST_STROKES)] = 80,
         limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 100,
@@ -86,6 +92,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         return Answer({"t": lo, "t_end": hi, "templates": rows, "total": total, "search": progress_row(progress)})
 
     @router.get("/logs/field", response_model=None, summary="A number of the lines of a template, over time")
+    @needs(Role.VIEWER)
     def field(
         run: RunParameter,
         template: Annotated[int, Query(ge=0, le=65_535, description="an id of GET /logs/templates")],

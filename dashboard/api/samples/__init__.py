@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 from collectors.records import Sample, SampleKind
 from collectors.store.protocol import SampleName, SampleQuery
 
+from ...auth.roles import Role, needs
 from ...queries import Queries
 from ...samples.bytes_of import Shown
 from ...samples.checkpoints import Checkpoint
@@ -69,6 +70,7 @@ class CheckpointList(TypedDict):
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/samples", response_model=None, summary="Names of a run's samples, or the samples of a name by step")
+    @needs(Role.VIEWER)
     def samples(
         run: RunParameter,
         name: Annotated[str | None, Query(max_length=MOST_CHARACTERS, description="without it, all names of the run")] = None,
@@ -84,10 +86,12 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         return Answer({"names": names, "samples": [], "more_names": found.more, "left_out": found.left_out})
 
     @router.get("/sample", response_model=None, summary="The bytes of a sample: an image, audio or plain text")
+    @needs(Role.VIEWER)
     def sample(run: RunParameter, id: Annotated[int, Query(ge=0, le=MOST_STEP, description="GET /samples lists them")]) -> Response:
         return sample_response(queries.sample(run, id))
 
     @router.get("/checkpoints", response_model=None, summary="Checkpoints of a run: step, time and size of each")
+    @needs(Role.VIEWER)
     def checkpoints(run: RunParameter) -> Answer[CheckpointList]:
         return Answer({"checkpoints": [checkpoint_row(each) for each in queries.checkpoints(run)]})
 

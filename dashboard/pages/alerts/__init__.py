@@ -86,5 +86,6 @@ PAGE = Page(
     layout=layout,
     callbacks=callbacks,
     packages=("dash_ag_grid",),
+    owners=True,
     chunks=("dash_ag_grid/async-community.js",),
 )

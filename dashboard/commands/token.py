@@ -1,0 +1,135 @@
+"""`deepseek-dashboard token new colleague --days 7`: tokens by which others reach a dashboard, shown once and kept as hashes."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from collectors.options import add_flags
+from collectors.service import folders
+from collectors.small_file import Unwritable
+
+from .command import Command, Mistake, make_folder
+
+DAY_S = 86400.0
+MOST_DAYS = 3650.0
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    new = actions.add_parser("new", help="make a token and print it, once")
+    new.add_argument("name", metavar="NAME", help="by which it is listed and revoked: letters, digits, dots, dashes")
+    new.add_argument(
+        "--role",
+        choices=["viewer", "owner", "writer"],
+        default="viewer",
+        help="viewer reads; owner reads and changes everything; writer hands over runs and reads nothing (default: viewer)",
+    )
+    new.add_argument("--days", type=days, default=30.0, metavar="N", help="after which it is over; 0: never (default: 30)")
+    new.add_argument(
+        "--grant",
+        action="append",
+        default=[],
+        choices=["source", "exports", "processes", "details"],
+        help="what a viewer sees besides; may be repeated. details: command lines, configurations and paths in full",
+    )
+    new.add_argument("--runs", default="", metavar="PREFIX", help="of a writer: how the names of its runs begin (default: any)")
+    add_flags(new, ["log_dir", "data_dir"])
+    listed = actions.add_parser("list", help="names, roles and ends of tokens and of the browsers that are logged in")
+    add_flags(listed, ["log_dir", "data_dir"])
+    for action, text in (
+        ("revoke", "end a token, and what is open with it, within two seconds"),
+        ("rotate", "print a new secret for a token; the old one ends"),
+    ):
+        other = actions.add_parser(action, help=text)
+        other.add_argument("name", metavar="NAME")
+        add_flags(other, ["log_dir", "data_dir"])
+
+
+def days(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found <= MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days from 0 (never over) to {MOST_DAYS:g}")
+    return found
+
+
+def run(parsed: argparse.Namespace) -> int:
+    from ..auth.audit import Audit
+    from ..auth.roles import Role
+    from ..auth.tokens import DamagedTokens, TokenMistake, Tokens
+
+    folder = data_dir(parsed)
+    tokens, audit = Tokens(folder), Audit(folder)
+    try:
+        match parsed.action:
+            case "new":
+                expires_s = time.time() + parsed.days * DAY_S if parsed.days else None
+                print(tokens.new(parsed.name, Role(parsed.role), expires_s, scopes(parsed)))
+            case "rotate":
+                print(tokens.rotate(parsed.name))
+            case "revoke":
+                ended = tokens.revoke(parsed.name)
+                print(f"{parsed.name} is revoked{f', with {ended} browsers' if ended else ''}")
+            case _:
+                print("\n".join(rows(tokens)))
+                return 0
+    except (DamagedTokens, TokenMistake, Unwritable) as error:
+        raise Mistake(str(error)) from None
+    audit.add(user(), "command line", f"token {parsed.action} {parsed.name}")
+    return 0
+
+
+def data_dir(parsed: argparse.Namespace) -> Path:
+    """Made where it does not exist. Raises Mistake."""
+    if not parsed.data_dir and not parsed.log_dir.is_dir():
+        raise Mistake(f"there is no folder {parsed.log_dir}; name the one that the dashboard shows with --log-dir")
+    found: Path = (parsed.data_dir or folders.data_dir_of(parsed.log_dir)).resolve()
+    make_folder(found, "--data-dir", private=True)
+    return found
+
+
+def scopes(parsed: argparse.Namespace) -> dict[str, Any]:
+    """Raises Mistake where they do not fit the role."""
+    if parsed.runs and parsed.role != "writer":
+        raise Mistake("--runs is for --role writer: a viewer sees all runs")
+    if parsed.grant and parsed.role != "viewer":
+        raise Mistake("--grant is for --role viewer")
+    return {**({"runs": parsed.runs} if parsed.runs else {}), **({"grants": parsed.grant} if parsed.grant else {})}
+
+
+def rows(tokens: Any) -> list[str]:
+    """`colleague  viewer  until 2026-12-27 14:30  source  2 browsers`"""
+    found = tokens.all()
+    lines = []
+    for each in found:
+        if each.kind == "session" and each.of:
+            continue
+        browsers = sum(other.of == each.name for other in found)
+        until = time.strftime("until %Y-%m-%d %H:%M", time.localtime(each.expires_s)) if each.expires_s else "never over"
+        scope = " ".join([*each.scopes.get("grants", ()), *([f"runs {each.scopes['runs']}*"] if each.scopes.get("runs") else [])])
+        view = str(each.scopes.get("view", ""))
+        parts = [
+            each.name,
+            each.role,
+            each.kind if each.kind != "token" else "",
+            until,
+            scope,
+            view,
+            f"{browsers} browsers" if browsers else "",
+        ]
+        lines.append("  ".join(part for part in parts if part))
+    return lines or ["there are no tokens; make one with: deepseek-dashboard token new NAME"]
+
+
+def user() -> str:
+    import os
+
+    return f"uid {os.geteuid()}"
+
+
+COMMAND = Command("token", "Make, list, revoke and rotate tokens by which others reach a dashboard.", arguments, run)

@@ -1,0 +1,47 @@
+"""`deepseek-dashboard url`: a new link to the dashboard that runs, good for one log-in of its owner."""
+
+from __future__ import annotations
+
+import argparse
+
+from collectors.options import add_flags
+from collectors.small_file import Unwritable
+
+from .. import address
+from .command import Command, Mistake
+from .token import data_dir
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    add_flags(parser, ["log_dir", "data_dir"])
+
+
+def run(parsed: argparse.Namespace) -> int:
+    from ..auth.tokens import DamagedTokens, TokenMistake
+
+    folder = data_dir(parsed)
+    url = address.public_of(folder)
+    if url is None:
+        raise Mistake(f"no dashboard runs over {folder}; start one with: deepseek-dashboard --log-dir {parsed.log_dir}")
+    try:
+        print(one_use_link(folder, url))
+    except (DamagedTokens, TokenMistake, Unwritable) as error:
+        raise Mistake(str(error)) from None
+    return 0
+
+
+def one_use_link(folder: object, url: str) -> str:
+    """Raises DamagedTokens, TokenMistake, Unwritable."""
+    import secrets
+    import time
+    from pathlib import Path
+
+    from ..auth.login import link_of
+    from ..auth.roles import Role
+    from ..auth.tokens import CODE_S, Tokens
+
+    secret = Tokens(Path(str(folder))).new(f"link-{secrets.token_hex(4)}", Role.OWNER, time.time() + CODE_S, {}, "code")
+    return link_of(url, secret)
+
+
+COMMAND = Command("url", "Print a new link to the dashboard that runs, for one log-in as its owner.", arguments, run)
