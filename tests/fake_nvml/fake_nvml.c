@@ -63,7 +63,7 @@ static const char *const feature_names[] = {FEATURES(AS_NAME)};
 /* A signal is constant between its changes; `area` is its integral up to the change. */
 struct change { double at, value, area; };
 struct series { struct change *changes; int count; };
-struct user { u32 pid; u64 memory; u32 busy; int graphics; };
+struct user { u32 pid; u64 memory; u32 busy; int graphics; double from_s; };
 struct gpu {
     int index, instance; /* instance: GPU instance id of a MIG device, -1 of a card */
     char name[96], uuid[96];
@@ -132,7 +132,7 @@ static void describe(struct gpu *gpu, const char *verb, char *rest) {
         change(gpu, word_of(word, signal_names, SIGNAL_COUNT, 0), at, value);
     else if (!strcmp(verb, "lacks"))
         for (; sscanf(rest, "%63s%n", word, &used) == 1; rest += used) gpu->lacks |= 1u << word_of(word, feature_names, FEATURE_COUNT, 2);
-    else if (!strcmp(verb, "process") && sscanf(rest, "%u %lf %u %63s", &user.pid, &value, &user.busy, word) == 4) {
+    else if (!strcmp(verb, "process") && sscanf(rest, "%u %lf %u %63s %lf", &user.pid, &value, &user.busy, word, &user.from_s) >= 4) {
         user.memory = value, user.graphics = !strcmp(word, "graphics");
         if (gpu->user_count < USERS) gpu->users[gpu->user_count++] = user;
     } else if (!strcmp(verb, "mig") && sscanf(rest, "%d %lf", &id, &value) == 2) add_instance(gpu, id, value);
@@ -383,7 +383,7 @@ EXPORT nvmlDeviceGetDecoderUtilization(struct gpu *g, u32 *out, u32 *period_us) 
 
 EXPORT nvmlDeviceGetPcieThroughput(struct gpu *g, int kind, u32 *out) {
     TRY(needed(g, f_pcie));
-    usleep(20000); /* over which the driver counts */
+    if (control->now_s < 0) usleep(20000); /* over which the driver counts */
     *out = now(g, kind ? pcie_rx : pcie_tx) / 1024;
     return OK;
 }
@@ -430,7 +430,7 @@ static ret list_users(struct gpu *g, int graphics, u32 *count, struct process *o
     u32 found = 0, room = *count;
     if (control->slow_us) usleep(control->slow_us);
     for (int i = 0; i < g->user_count; i++) {
-        if (g->users[i].graphics != graphics) continue;
+        if (g->users[i].graphics != graphics || now_s() < g->users[i].from_s) continue;
         if (out && found < room) out[found] = (struct process){g->users[i].pid, g->users[i].memory, ~0u, ~0u};
         found++;
     }
@@ -523,6 +523,6 @@ EXPORT nvmlEventSetWait_v2(u64 *set, struct event *out, u32 timeout_ms) {
         control->xid[i] = 0;
         return OK;
     }
-    usleep(timeout_ms * 1000);
+    if (control->now_s < 0) usleep(timeout_ms * 1000);
     return TIMEOUT;
 }
