@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Iterator
 from typing import Final
 
@@ -224,6 +223,15 @@ def finished(loop: MovedLoop) -> Iterator[None]:
     loop.planted_s = loop.now_s
 
 
+def not_back(loop: MovedLoop) -> Iterator[None]:
+    """A scheduler takes its machine: what RunLog writes at such a signal."""
+    while not loop.is_ill:
+        loop.write(loop.train())
+        yield
+    loop.planted_s = loop.now_s
+    loop.log.close(reason=f"stopped by {loop.dice.choice(['SIGTERM', 'SIGUSR1'])}")
+
+
 CAUSES: Final = (
     TrainingCause("nan", "one sample without a label", nan),
     TrainingCause("nan_lasting", "a batch divided by its deviation of 0", nan_lasting),
@@ -239,8 +247,6 @@ CAUSES: Final = (
     TrainingCause("script_alert", "`log.alert`", script_alert),
     TrainingCause("crash", "an exception in a step", crash),
     TrainingCause("finished", "the loop ends", finished, (70.0, 110.0)),
+    TrainingCause("not_back", "a signal that asks to make room", not_back),
 )
 
-
-def dice_of(seed: int, cause: str) -> random.Random:
-    return random.Random(f"{seed} {cause}")

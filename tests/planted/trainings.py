@@ -15,11 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from collectors.analysis.findings.rules import BY_NAME
 from collectors.analysis.stacks.traces import Floats
 from collectors.logs.tail import Tail
 from collectors.records import Event, Points, Record
 from tests.judged import T0
-from tests.planted.windows import PlantedWindow
+from tests.planted.windows import GRACE_S, PlantedResult, PlantedWindow, judge, names
 from trainer.run_log import RunLog
 
 WIDTH, BATCH = 16, 32
@@ -111,11 +112,17 @@ class TrainingCause(NamedTuple):
     healthy_s: tuple[float, float] = HEALTHY_S
 
 
-def windows(cause: TrainingCause, names: Sequence[str], dice: random.Random, allowed_s: float) -> list[PlantedWindow]:
-    """Runs the program once for each name; its files are read by the tail."""
+def judged(folder: Path, cause: TrainingCause, many: int, dice: random.Random) -> PlantedResult:
+    """All runs at once."""
+    drawn = windows(cause, names(dice, many), dice, BY_NAME[cause.rule].needs_s + GRACE_S)
+    return judge(folder, cause.rule, drawn, cause=cause.name)
+
+
+def windows(cause: TrainingCause, runs: Sequence[str], dice: random.Random, allowed_s: float) -> list[PlantedWindow]:
+    """Runs the program once for each of the runs; its files are read by the tail."""
     with tempfile.TemporaryDirectory(prefix="planted-") as folder:
-        loops = {name: _run(cause, Path(folder), name, random.Random(dice.random()), allowed_s) for name in names}
-        rows: dict[str, list[tuple[float, Record]]] = {name: [] for name in names}
+        loops = {name: _run(cause, Path(folder), name, random.Random(dice.random()), allowed_s) for name in runs}
+        rows: dict[str, list[tuple[float, Record]]] = {name: [] for name in runs}
         for record in _read(Path(folder)):
             loop = loops[str(record.run)]
             if isinstance(record, Event) and record.kind == "end" and loop.has_ended:
@@ -146,7 +153,7 @@ def _run(cause: TrainingCause, folder: Path, name: str, dice: random.Random, all
     error: BaseException | None = None
     try:
         for _ in cause.program(loop):
-            if loop.now_s > loop.planted_s + max(allowed_s, loop.data_s) + LATE_S:
+            if loop.now_s > loop.planted_s + max(allowed_s, loop.data_s + GRACE_S) + LATE_S:
                 log.close()
                 return loop
     except Exception as raised:
