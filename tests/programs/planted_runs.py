@@ -24,6 +24,7 @@ from trainer.run_log import RunLog
 DEVICE_S, HOST_S = 0.02, 0.001  # of a step
 ONSET_S, END_S = float(sys.argv[3]), float(sys.argv[4])
 KEPT: list[Any] = []
+device_s = DEVICE_S
 LOCK = threading.Lock()
 
 
@@ -39,7 +40,7 @@ def compute(seconds: float) -> None:
 
 def train_step() -> None:
     compute(HOST_S)
-    time.sleep(DEVICE_S)
+    time.sleep(device_s)
 
 
 # -- faults, a function a kind: what a step does beside its work ---------------------------------------------------------
@@ -48,7 +49,7 @@ def train_step() -> None:
 def data_stall(log: RunLog) -> Callable[[int], None]:
     from torch.utils.data import DataLoader
 
-    batches = iter(DataLoader(Images(), num_workers=1, batch_size=4, prefetch_factor=2))  # type: ignore[arg-type]
+    batches = iter(DataLoader(Images(), num_workers=1, batch_size=4, collate_fn=list))  # type: ignore[arg-type]
     return lambda step: KEPT.__setitem__(slice(None), [next(batches)])
 
 
@@ -66,16 +67,22 @@ class Images:
 
 
 def launch_bound(log: RunLog) -> Callable[[int], None]:
+    """A model of sixty small layers, for which the device would take no time."""
     import torch
+    from torch import nn
 
-    x = torch.zeros(8)
+    model = nn.Sequential(*(layer for _ in range(20) for layer in (nn.Linear(8, 8), nn.LayerNorm(8), nn.GELU())))
+    x = torch.zeros(1, 8)
+
+    def forward() -> None:
+        with torch.no_grad():
+            model(x)
 
     def step(number: int) -> None:
-        for _ in range(400 if is_ill() else 1):
-            x.mul_(1.01)
-            x.add_(0.1)
-            x.clamp_(-1, 1)
-            x.sub_(0.05)
+        global device_s
+        device_s = 0.0 if is_ill() else DEVICE_S
+        for _ in range(20 if is_ill() else 1):
+            forward()
 
     return step
 
