@@ -45,7 +45,9 @@ def measure() -> list[Row]:
             needs_s = BY_NAME[rule].needs_s
             p95 = late[min(len(late) - 1, math.ceil(0.95 * len(late)) - 1)] - needs_s
             spread = f"{len(late)} found, median {late[len(late) // 2]:.1f} s after the cause, needs {needs_s:g} s"
-            rows.append(Row(f"`{rule}`, {runs} busy runs: p95 beyond needs", p95, "s", GRACE_S if runs <= 10 else None, spread=spread))
+            rows.append(
+                Row(f"`{rule}`, {runs} busy runs: p95 beyond needs", p95, "s", GRACE_S if runs <= 10 else None, spread=spread)
+            )
         slack = max(each.slack for each in found)
         rows.append(Row(f"judging {runs} busy runs", max(each.cpu_pct for each in found), "% of a core", spread=f"rules look up to {slack:.1f} times less often"))  # fmt: skip
     return rows

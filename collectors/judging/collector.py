@@ -133,7 +133,11 @@ class FindingsCollector:
 
     def trouble(self) -> str:
         failed = next((f"the rule {rule} failed: {why}" for rule, why in self._failed.items()), "")
-        late = f"rules look every {PERIOD_S * self._paces.slack:.0f} s: so many runs write at the same time" if self._paces.slack > MUCH else ""
+        late = (
+            f"rules look every {PERIOD_S * self._paces.slack:.0f} s: so many runs write at the same time"
+            if self._paces.slack > MUCH
+            else ""
+        )
         return failed or late
 
     def refused(self, refused: Sequence[object]) -> None:

@@ -12,6 +12,7 @@ PERIOD_S = 20.0  # between two settings
 MOST = 16.0  # times less often than meant
 TRIFLE_S = 0.0005  # of a look that had nothing to read yet, such as the ledger's at a run that has only just begun
 LATE_S, BEFORE_S, LEAST_STEPS = 8.0, 24.0, 10  # seconds of steps that are compared, and how many are enough
+MOST_OF_ALERTS = 2.0  # rules whose findings leave the machine look at least so often: they cost little
 SLOWED = 0.9  # of the steps that were made before
 
 
@@ -34,7 +35,9 @@ class RulePaces:
     def looked(self, key: tuple[str, str], rule: AnyRule, mono_s: float, ledger_s: float) -> None:
         """A look at one run, or at the machine, is over; `ledger_s` of it went to the ledger."""
         reads_ledger = rule.name in SPENT_ON
-        slack = 1.0 if reads_ledger and ledger_s < TRIFLE_S else self.slack
+        slack = min(self.slack, MOST_OF_ALERTS) if rule.weight == "alert" else self.slack
+        if reads_ledger and ledger_s < TRIFLE_S:
+            slack = 1.0
         half_s = 1.0  # a turn is rarely on time
         self._due_s[key] = mono_s + rule.every_s * slack - half_s
         if reads_ledger:

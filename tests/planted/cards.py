@@ -23,7 +23,7 @@ from collectors.records import Finding, Record
 from tests import fake_nvml
 from tests.judged import GIB, T0, JudgedRuns, point
 from tests.planted.moved_time import moved
-from tests.planted.windows import PlantedResult, PlantedWindow, judge
+from tests.planted.windows import JudgedWindow, PlantedResult, PlantedWindow, judge
 
 MOST_CARDS = 8
 WARM_S = (40.0, 60.0)
@@ -47,7 +47,7 @@ class DescribedFault(NamedTuple):
 class CardWindow(NamedTuple):
     """`pids` are those of the run on this card, by rank; empty without one."""
 
-    index: int
+    card: int
     planted_s: float  # since the start
     pids: Sequence[int]
     others: Sequence[int]  # pids of processes of nobody's run
@@ -72,7 +72,7 @@ def at(index: int, planted_s: float, **signals: float) -> list[str]:
 
 
 def busy(window: CardWindow, pid: int, memory: float = 20e9, from_s: float = 0.0, index: int | None = None) -> str:
-    return f"process {window.index if index is None else index} {pid} {memory:.0f} 96 compute {from_s:g}"
+    return f"process {window.card if index is None else index} {pid} {memory:.0f} 96 compute {from_s:g}"
 
 
 # -- causes ------------------------------------------------------------------------------------------------------------
@@ -83,11 +83,13 @@ def throttle(window: CardWindow, dice: random.Random) -> DescribedFault:
     share, temperature = dice.uniform(0.05, 1.0), dice.uniform(84, 92)
     hot = {"temperature": temperature, "sm_clock": dice.uniform(900, 1700)}
     if dice.random() < 0.3:
-        return DescribedFault([f"lacks {window.index} counters", *at(window.index, window.planted_s, reasons=0x44, **hot)], "reasons")
+        return DescribedFault(
+            [f"lacks {window.card} counters", *at(window.card, window.planted_s, reasons=0x44, **hot)], "reasons"
+        )
     name = dice.choice(["slowed_by_heat", "slowed_by_hw_heat", "slowed_by_power_brake"])
-    lines = at(window.index, window.planted_s, **hot)
+    lines = at(window.card, window.planted_s, **hot)
     for second in range(90):  # a counter of seconds
-        lines += at(window.index, window.planted_s + second, **{name: share * second})
+        lines += at(window.card, window.planted_s + second, **{name: share * second})
     return DescribedFault(lines, f"{name} {share:.2f}")
 
 
@@ -100,18 +102,18 @@ def ecc(window: CardWindow, dice: random.Random) -> DescribedFault:
     """Some cards had errors before."""
     before = dice.choice([0, 0, 3, 40])
     kind, new = dice.choice([("ecc_uncorrected", dice.randint(1, 9)), ("ecc_corrected", dice.randint(1000, 90_000))])
-    lines = [*at(window.index, 0, **{kind: before}), *at(window.index, window.planted_s, **{kind: before + new})]
+    lines = [*at(window.card, 0, **{kind: before}), *at(window.card, window.planted_s, **{kind: before + new})]
     return DescribedFault(lines, f"{kind} {before} + {new}")
 
 
 def remapped_rows(window: CardWindow, dice: random.Random) -> DescribedFault:
     kind = dice.choice(["remap_pending", "remap_failed"])
-    return DescribedFault(at(window.index, window.planted_s, **{kind: 1}), kind)
+    return DescribedFault(at(window.card, window.planted_s, **{kind: 1}), kind)
 
 
 def pcie_link(window: CardWindow, dice: random.Random) -> DescribedFault:
     now = dice.choice([{"pcie_width": 8}, {"pcie_width": 4}, {"pcie_width": 1}, {"pcie_generation": 3}, {"pcie_generation": 1}])
-    return DescribedFault(at(window.index, window.planted_s, **now), str(now))
+    return DescribedFault(at(window.card, window.planted_s, **now), str(now))
 
 
 def gpu_lost(window: CardWindow, dice: random.Random) -> DescribedFault:
@@ -128,21 +130,21 @@ def gpu_lost(window: CardWindow, dice: random.Random) -> DescribedFault:
 def held_and_idle(window: CardWindow, dice: random.Random) -> DescribedFault:
     memory = dice.uniform(1.2, 70) * GIB
     pid = (*window.pids, *window.others)[0]
-    return DescribedFault([busy(window, pid, memory), *at(window.index, window.planted_s, utilization=0, sm_active=0)], f"{memory / GIB:.1f} GiB")  # fmt: skip
+    return DescribedFault([busy(window, pid, memory), *at(window.card, window.planted_s, utilization=0, sm_active=0)], f"{memory / GIB:.1f} GiB")  # fmt: skip
 
 
 def tensor_cores_idle(window: CardWindow, dice: random.Random) -> DescribedFault:
     sm = dice.uniform(55, 100)
-    return DescribedFault(at(window.index, window.planted_s, tensor=dice.uniform(0, 0.8), sm_active=sm), f"sm {sm:.0f}")
+    return DescribedFault(at(window.card, window.planted_s, tensor=dice.uniform(0, 0.8), sm_active=sm), f"sm {sm:.0f}")
 
 
 def gpu_memory_creep(window: CardWindow, dice: random.Random) -> DescribedFault:
     """A leak of 8 to 60 MB a second under the saw of steps, on a card that is more than half full."""
     rate, start, saw = dice.uniform(8e6, 60e6), dice.uniform(44e9, 55e9), dice.uniform(0, 1.5e9)
-    lines = [busy(window, window.pids[0], 40e9), *at(window.index, 0, memory_used=start)]
-    for second in range(0, int(window.planted_s) + 340):
+    lines = [busy(window, window.pids[0], 40e9), *at(window.card, 0, memory_used=start)]
+    for second in range(int(window.planted_s) + 340):
         leaked = max(0.0, second - window.planted_s) * rate
-        lines += at(window.index, second, memory_used=start + leaked + dice.uniform(0, saw))
+        lines += at(window.card, second, memory_used=start + leaked + dice.uniform(0, saw))
     return DescribedFault(lines, f"{rate / 1e6:.0f} MB/s, saw {saw / 1e9:.1f} GB")
 
 
@@ -181,7 +183,7 @@ CAUSES: Final = (
 
 def judged(folder: Path, cause: CardCause, many: int, dice: random.Random) -> PlantedResult:
     """Machines of up to eight cards, each with its moment."""
-    rows = []
+    rows: list[JudgedWindow] = []
     while len(rows) < many:
         windows = 1 if cause.cards > 1 else min(MOST_CARDS, many - len(rows))
         cards = dice.randint(2, cause.cards) if cause.cards > 1 else windows
@@ -218,7 +220,7 @@ def _machine(folder: Path, cause: CardCause, windows: int, cards: int, dice: ran
             for window, fault in list(waiting):
                 if since_s >= window.planted_s and fault.act is not None:
                     waiting.remove((window, fault))
-                    fault.act(control.shared, window.index)
+                    fault.act(control.shared, window.card)
             clock.now_s, control.shared.now_s = runs.now_s, since_s
             found: list[Record] = []
             if since_s % cause.period_s == 0 or since_s < 2 or not waiting:
@@ -231,7 +233,7 @@ def _machine(folder: Path, cause: CardCause, windows: int, cards: int, dice: ran
 
         rows = []
         for window, fault in zip(drawn, faults, strict=True):
-            name = f"run-{window.index}" if is_of_run else str(window.index)
+            name = f"run-{window.card}" if is_of_run else str(window.card)
             points = _steps(name, dice.uniform(10.5, 25)) if is_of_run else iter(())
             rows.append(PlantedWindow(name, T0 + window.planted_s, points, 0.0, T0, len(window.pids) or 1, what=fault.what))
         uuids = {f"GPU-00000000-fake-0000-0000-{index:012}": str(index) for index in range(cards)}

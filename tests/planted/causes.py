@@ -12,6 +12,8 @@ from typing import Any, Final, NamedTuple
 from tests.planted import cards, machines, programs, replays, trainings
 from tests.planted.windows import PlantedResult
 
+MEMORY = Path("/dev/shm")  # the store waits for its disk at each commit, and a moved clock makes one after the other
+
 
 class PlantedCause(NamedTuple):
     """What is done to a run, a card or a machine, so that the rule holds. `judged` draws so many windows of it."""
@@ -37,5 +39,5 @@ def judged(number: int, windows: int, seed: int) -> PlantedResult:
     """Of the cause with this number; the same for the same seed."""
     cause = CAUSES[number]
     logging.getLogger("collectors").setLevel(logging.CRITICAL)  # parts of it fail on purpose
-    with tempfile.TemporaryDirectory(prefix="planted-") as folder:
+    with tempfile.TemporaryDirectory(prefix="planted-", dir=MEMORY if MEMORY.is_dir() else None) as folder:
         return cause.judged(Path(folder) / "windows", windows, random.Random(f"{seed} {cause.rule} {cause.name}"))

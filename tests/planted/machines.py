@@ -20,7 +20,7 @@ from collectors.service.supervisor import Supervisor
 from collectors.store.open import open_store
 from collectors.store.protocol import Store
 from tests.judged import GIB, HOST, T0, JudgedRuns, PartHealth, machine_point
-from tests.planted.windows import PlantedResult, PlantedWindow, judge
+from tests.planted.windows import JudgedWindow, PlantedResult, PlantedWindow, judge
 
 WARM_S = (5.0, 120.0)
 MEMORY_S, DISK_S = 2, 10  # as often as they are judged, and read
@@ -67,7 +67,7 @@ Collect = Callable[[HostCollector, DescribedMachine, JudgedRuns], Iterable[Recor
 
 def _each(rule: str, name: str, folder: Path, many: int, dice: random.Random, collect: Collect, at_once: bool = False) -> PlantedResult:  # fmt: skip
     """A machine for each window."""
-    rows = []
+    rows: list[JudgedWindow] = []
     for number in range(many):
         place = folder / str(number)
         planted_s = T0 + dice.uniform(*WARM_S)
@@ -76,7 +76,7 @@ def _each(rule: str, name: str, folder: Path, many: int, dice: random.Random, co
         host = HostCollector(HOST, place / "proc", place / "sys", place)
         window = PlantedWindow("", planted_s, iter(()), what=described.what)
         with _described(place):
-            rows += judge(place / "data", rule, [window], each_second=lambda runs: collect(host, described, runs), subject=lambda found: "").judged  # type: ignore[misc]  # noqa: B023  # fmt: skip
+            rows += judge(place / "data", rule, [window], each_second=lambda runs: collect(host, described, runs), subject=lambda found: "").judged  # noqa: B023  # fmt: skip
     return PlantedResult(rule, name, rows)
 
 
@@ -138,7 +138,7 @@ def _disk(host: HostCollector, described: DescribedMachine, runs: JudgedRuns) ->
         return
     usage = SimpleNamespace(free=described.total - described.used_at(runs.now_s), total=described.total)
     before = psutil.disk_usage
-    psutil.disk_usage = lambda path: usage
+    psutil.disk_usage = lambda path: usage  # type: ignore[assignment, return-value]
     try:
         found = list(machine.data_disk(host))
     finally:

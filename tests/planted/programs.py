@@ -249,4 +249,3 @@ CAUSES: Final = (
     TrainingCause("finished", "the loop ends", finished, (70.0, 110.0)),
     TrainingCause("not_back", "a signal that asks to make room", not_back),
 )
-

@@ -34,7 +34,7 @@ AT_ONCE = (  # they are not to take each other's cores
     ("compile_late", "logging_in_the_loop"),
     ("memory_creep", "silent", "hung", "healthy"),
 )
-START_S, HEALTHY_S, ILL_S, LEAK_S = 20.0, 50.0, 62.0, 340.0
+START_S, COMPILER_S, HEALTHY_S, ILL_S, LEAK_S = 20.0, 70.0, 50.0, 62.0, 340.0
 STACKS_S = 48.0  # before the fault, of which stacks are kept
 TIDY_S = 8.0
 SITE = "site-packages/"
@@ -135,8 +135,8 @@ def record(kinds: Sequence[str]) -> None:
         collector = stack.enter_context(subprocess.Popen([*command, "--data-dir", str(folder / "data")], env=environment))
         stack.callback(collector.terminate)
         time.sleep(3.0)
-        onset_s = time.monotonic() + START_S + HEALTHY_S
-        onset_wall_s = time.time() + START_S + HEALTHY_S
+        wait_s = (COMPILER_S if "compile_late" in kinds else START_S) + HEALTHY_S
+        onset_s, onset_wall_s = time.monotonic() + wait_s, time.time() + wait_s
         core = str(max(os.sched_getaffinity(0)))
         for kind in kinds:
             end_s = onset_s + (LEAK_S if kind == "memory_creep" else ILL_S)
@@ -203,9 +203,7 @@ def _rank(labels: Sequence[tuple[str, str]]) -> int:
 
 def _moved(profile: Profile, onset_s: float, source: dict[str, str]) -> Profile:
     """Without the folders of this machine."""
-    samples = [
-        sample._replace(stack=tuple(_anonymous(frame, source) for frame in sample.stack)) for sample in profile.samples
-    ]
+    samples = [sample._replace(stack=tuple(_anonymous(frame, source) for frame in sample.stack)) for sample in profile.samples]
     return profile._replace(start_s=profile.start_s - onset_s, samples=samples)
 
 

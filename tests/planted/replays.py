@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from collectors.analysis.findings.rules import BY_NAME
 from collectors.records import Points, Profile, Record, labels_of
@@ -16,6 +16,7 @@ from tests.judged import GIB, HOST, HOSTS, T0, JudgedRuns, card_labels, gpu, mac
 from tests.planted.recording import PlantedRecording, read
 from tests.planted.windows import GRACE_S, PlantedResult, PlantedWindow, judge, names
 
+AnyRow = TypeVar("AnyRow")
 BLOCK_S = 25.0  # of the healthy part, that is repeated backwards
 STILL_S = 20.0  # of the end of what stands still, that goes on
 LATE_S = 5.0
@@ -31,19 +32,20 @@ class ReplayCause(NamedTuple):
     healthy_s: tuple[float, float] = (64.0, 80.0)
     card: tuple[float, float] | None = None  # beside a described card: the percent to which its load falls
     stands: bool = False  # nothing of it changes any more: it goes on as at its end
+    before: str = ""  # another recording whose healthy stacks are played
     stacks_s: tuple[float, float] = (-28.0, math.inf)  # of which stacks are played
 
 
 CAUSES: Final = (
-    ReplayCause("data_stall", "a DataLoader whose worker is slow", "data_stall"),
+    ReplayCause("data_stall", "a DataLoader whose worker is slow", "data_stall", before="healthy"),
     ReplayCause("data_stall", "a DataLoader whose worker is slow, beside a described GPU", "data_stall", card=(30.0, 70.0)),
     ReplayCause("launch_bound", "a thousand small operations a step, beside a described GPU", "launch_bound", card=(25.0, 60.0)),
     ReplayCause("sync_every_step", "`torch.cuda.synchronize` each step, beside a described GPU", "sync_every_step", card=(40.0, 70.0)),
     ReplayCause("gil_bound", "a thread that computes in Python", "gil_bound"),
     ReplayCause("lock_bound", "a lock that another thread holds", "lock_bound"),
     ReplayCause("garbage_collection", "full collections of a million lists", "garbage_collection"),
-    ReplayCause("compile_late", "torch.compile each fourth step", "compile_late"),
-    ReplayCause("cpu_taken", "two programs on the same core", "cpu_taken"),
+    ReplayCause("compile_late", "torch.compile each fourth step", "compile_late", before="healthy"),
+    ReplayCause("cpu_taken", "two programs on the same core", "cpu_taken", before="healthy"),
     ReplayCause("logging", "600 lines of a FileHandler a step", "logging_in_the_loop"),
     ReplayCause("checkpoint_share", "`torch.save` to a disk of 10 MB/s", "checkpoint_share"),
     ReplayCause("straggler", "one of 2 to 6 ranks is late in each step", "straggler"),
@@ -94,7 +96,9 @@ def _window(cause: ReplayCause, name: str, dice: random.Random) -> PlantedWindow
     begins_s = T0 + dice.uniform(0, 10)
     planted_s = begins_s + healthy_s
     until_s = BY_NAME[cause.rule].needs_s + GRACE_S + LATE_S
-    replay = Replay(recording, name, dice.sample(range(ranks), ranks), pace, planted_s, begins_s, cause, until_s, dice.uniform(0.7, 4.0))
+    replay = Replay(
+        recording, name, dice.sample(range(ranks), ranks), pace, planted_s, begins_s, cause, until_s, dice.uniform(0.7, 4.0)
+    )
     what = f"{ranks} ranks, pace {pace:.2f}, after {healthy_s:.0f} s"
     return PlantedWindow(name, planted_s, iter(sorted(replay.records(), key=lambda row: row[0])), 0.0, begins_s, ranks, what=what)
 
@@ -117,7 +121,8 @@ class Replay:
         yield from self._points()
         yield from self._host()
         for event in self.recording.events:
-            yield self._at(event.time_s), event._replace(run=self.name, time_s=self._at(event.time_s))
+            seconds = None if event.seconds is None else event.seconds * self.pace
+            yield self._at(event.time_s), event._replace(run=self.name, time_s=self._at(event.time_s), seconds=seconds)
         for place, rank in enumerate(self.ranks):
             for time_s, profile in self._profiles(self._source(place)):
                 yield time_s, _of_rank(profile, rank)
@@ -157,13 +162,17 @@ class Replay:
 
     def _profiles(self, source: int) -> Iterator[tuple[float, Profile]]:
         mine = [(profile.start_s, profile) for profile in self.recording.profiles if profile.rank == source]
+        if self.cause.before:
+            pid = next(profile.pid for _, profile in mine if profile.role == "main")
+            others = [(each.start_s, _of_process(each, pid)) for each in recorded(self.cause.before).profiles if each.start_s < 0]
+            mine = [*others, *(row for row in mine if row[0] >= 0)]
         lo, hi = self.cause.stacks_s
         for since_s, profile in [*mine, *self._goes_on(mine)]:
             if lo <= since_s < hi or (self.cause.stands and since_s > self.until_s - 150.0):
                 moved = _paced(profile, self.pace)._replace(run=self.name, start_s=self._at(since_s))
                 yield moved.start_s + 1e-9 * moved.end_mono_ns, moved
 
-    def _goes_on(self, rows: Sequence[tuple[float, object]]) -> list[tuple[float, object]]:  # type: ignore[misc]
+    def _goes_on(self, rows: Sequence[tuple[float, AnyRow]]) -> list[tuple[float, AnyRow]]:
         """What stands still goes on as in its last seconds."""
         if not self.cause.stands or not rows:
             return []
@@ -171,6 +180,16 @@ class Replay:
         last = [(time_s, row) for time_s, row in rows if end_s - STILL_S <= time_s < end_s]
         rounds = math.ceil(max(0.0, self.until_s - end_s) / STILL_S)
         return [(time_s + STILL_S * (1 + turn), row) for turn in range(rounds) for time_s, row in last]
+
+
+def _of_process(profile: Profile, pid: int) -> Profile:
+    """As if it were that process, with one thread: the main one, which gets a core whenever it computes; the host that it was recorded on was busy."""
+    samples = [
+        sample._replace(tid=pid, cpu_ns=sample.duration_ns if sample.gil else sample.cpu_ns)
+        for sample in profile.samples
+        if sample.tid == profile.pid
+    ]
+    return profile._replace(pid=pid, threads={pid: profile.threads[profile.pid]}, samples=samples)
 
 
 def _of_rank(profile: Profile, rank: int) -> Profile:
@@ -191,5 +210,3 @@ def _paced(profile: Profile, pace: float) -> Profile:
         for sample in profile.samples
     ]
     return profile._replace(end_mono_ns=round(profile.end_mono_ns * pace), samples=samples)
-
-

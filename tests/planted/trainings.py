@@ -161,4 +161,3 @@ def _run(cause: TrainingCause, folder: Path, name: str, dice: random.Random, all
     loop.has_ended = True
     log.close_after(error)
     return loop
-

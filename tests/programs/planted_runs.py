@@ -50,7 +50,13 @@ def data_stall(log: RunLog) -> Callable[[int], None]:
     from torch.utils.data import DataLoader
 
     batches = iter(DataLoader(Images(), num_workers=1, batch_size=4, collate_fn=list))  # type: ignore[arg-type]
-    return lambda step: KEPT.__setitem__(slice(None), [next(batches)])
+
+    def step(number: int) -> None:
+        global device_s
+        device_s = 0.002 if is_ill() else DEVICE_S  # who waits for data does not wait for the device
+        KEPT[:] = [next(batches)]
+
+    return step
 
 
 class Images:
@@ -88,11 +94,14 @@ def launch_bound(log: RunLog) -> Callable[[int], None]:
 
 
 def sync_every_step(log: RunLog) -> Callable[[int], None]:
-    """PyTorch's own `torch.cuda.synchronize`, over a device that is slept through."""
+    """PyTorch's own `torch.cuda.synchronize`, over a device that is slept through; the host does not wait for it otherwise."""
     import torch
+    from torch import nn
+
+    layer, x = nn.Linear(8, 8), torch.zeros(1, 8)
 
     for module, name, stand_in in (
-        (torch._C, "_cuda_synchronize", functools.partial(time.sleep, DEVICE_S)),
+        (torch._C, "_cuda_synchronize", functools.partial(time.sleep, 0.6 * DEVICE_S)),
         (torch.cuda, "_exchange_device", lambda device: 0),
         (torch.cuda, "_maybe_exchange_device", lambda device: 0),
         (torch.cuda, "_lazy_init", lambda: None),
@@ -102,7 +111,15 @@ def sync_every_step(log: RunLog) -> Callable[[int], None]:
     def metrics() -> None:
         torch.cuda.synchronize(0)
 
-    return lambda step: metrics() if is_ill() else None
+    def step(number: int) -> None:
+        global device_s
+        device_s = 0.0 if is_ill() else DEVICE_S
+        if is_ill():
+            for _ in range(200):
+                layer(x)
+            metrics()
+
+    return step
 
 
 def gil_bound(log: RunLog) -> Callable[[int], None]:
