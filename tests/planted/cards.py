@@ -50,7 +50,7 @@ class CardWindow(NamedTuple):
     card: int
     planted_s: float  # since the start
     pids: Sequence[int]
-    others: Sequence[int]  # pids of processes of nobody's run
+    others: Sequence[int]  # pids of processes that belong to no run
 
 
 Describe = Callable[[CardWindow, random.Random], DescribedFault]
@@ -83,9 +83,7 @@ def throttle(window: CardWindow, dice: random.Random) -> DescribedFault:
     share, temperature = dice.uniform(0.05, 1.0), dice.uniform(84, 92)
     hot = {"temperature": temperature, "sm_clock": dice.uniform(900, 1700)}
     if dice.random() < 0.3:
-        return DescribedFault(
-            [f"lacks {window.card} counters", *at(window.card, window.planted_s, reasons=0x44, **hot)], "reasons"
-        )
+        return DescribedFault([f"lacks {window.card} counters", *at(window.card, window.planted_s, reasons=0x44, **hot)], "reasons")
     name = dice.choice(["slowed_by_heat", "slowed_by_hw_heat", "slowed_by_power_brake"])
     lines = at(window.card, window.planted_s, **hot)
     for second in range(90):  # a counter of seconds
