@@ -156,7 +156,7 @@ def _points(runs: JudgedRuns, readings: Iterable[tuple[Mapping[str, object], Map
 
 
 class _FailingPart:
-    """A collector of the supervisor that works until it is told to fail, in one of three ways."""
+    """A collector of the supervisor that works until it is to fail: it raises, or its thread ends."""
 
     period_s = 0.05
 

@@ -142,7 +142,10 @@ def judge(
         name = subject(found)
         first[name] = min(first.get(name, math.inf), judged.first_s[found.id])
     store.close()
-    rows = [JudgedWindow(window, first.get(window.name, math.inf) - window.planted_s, window.allowed_s(rule)) for window in windows]
+    rows = [
+        JudgedWindow(window._replace(records=iter(())), first.get(window.name, math.inf) - window.planted_s, window.allowed_s(rule))
+        for window in windows
+    ]
     return PlantedResult(rule, cause or rule, rows)
 
 
