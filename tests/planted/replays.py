@@ -30,7 +30,9 @@ class ReplayCause(NamedTuple):
     name: str
     recording: str
     healthy_s: tuple[float, float] = (64.0, 80.0)
-    card: tuple[float, float] | None = None  # beside a described card: the percent to which its load falls
+    card: tuple[float, float] | None = (
+        None  # beside a described card: the percent to which its load falls, as far as the host's own time lets it
+    )
     stands: bool = False  # nothing of it changes any more: it goes on as at its end
     before: str = ""  # another recording whose healthy stacks are played
     stacks_s: tuple[float, float] = (-28.0, math.inf)  # of which stacks are played
@@ -40,7 +42,7 @@ CAUSES: Final = (
     ReplayCause("data_stall", "a DataLoader whose worker is slow", "data_stall", before="healthy"),
     ReplayCause("data_stall", "a DataLoader whose worker is slow, beside a described GPU", "data_stall", card=(30.0, 70.0)),
     ReplayCause("launch_bound", "a thousand small operations a step, beside a described GPU", "launch_bound", card=(25.0, 60.0)),
-    ReplayCause("sync_every_step", "`torch.cuda.synchronize` each step, beside a described GPU", "sync_every_step", card=(40.0, 70.0)),
+    ReplayCause("sync_every_step", "`torch.cuda.synchronize` each step, beside a described GPU", "sync_every_step", card=(35.0, 60.0)),
     ReplayCause("gil_bound", "a thread that computes in Python", "gil_bound"),
     ReplayCause("lock_bound", "a lock that another thread holds", "lock_bound"),
     ReplayCause("garbage_collection", "full collections of a million lists", "garbage_collection"),
