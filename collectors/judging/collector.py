@@ -229,9 +229,9 @@ class FindingsCollector:
 
     def _look_at_doing(self, run: str, subject: RunSubject) -> None:
         mono_s = self._monotonic()
-        if self._due.get((run, "doing"), 0.0) > mono_s:
+        if not self._paces.is_due((run, "doing"), mono_s):
             return
-        self._due[run, "doing"] = mono_s + DOING_S * self._slack - PERIOD_S / 2
+        self._paces.put_off((run, "doing"), DOING_S, mono_s)
         holding = {found.rule for found in self._watch.holding() if found.run == run}
         doing = doing_of(subject, holding)
         kept = {name: known for name, known in self._doings.items() if name != run}

@@ -13,6 +13,7 @@ MOST = 16.0  # times less often than meant
 TRIFLE_S = 0.0005  # of a look that had nothing to read yet, such as the ledger's at a run that has only just begun
 LATE_S, BEFORE_S, LEAST_STEPS = 8.0, 24.0, 10  # seconds of steps that are compared, and how many are enough
 MOST_OF_ALERTS = 2.0  # rules whose findings leave the machine look at least so often: they cost little
+HALF_S = 1.0  # a turn is rarely on time
 SLOWED = 0.9  # of the steps that were made before
 
 
@@ -38,10 +39,13 @@ class RulePaces:
         slack = min(self.slack, MOST_OF_ALERTS) if rule.weight == "alert" else self.slack
         if reads_ledger and ledger_s < TRIFLE_S:
             slack = 1.0
-        half_s = 1.0  # a turn is rarely on time
-        self._due_s[key] = mono_s + rule.every_s * slack - half_s
+        self._due_s[key] = mono_s + rule.every_s * slack - HALF_S
         if reads_ledger:
-            self._meant_s[key] = mono_s + rule.every_s - half_s
+            self._meant_s[key] = mono_s + rule.every_s - HALF_S
+
+    def put_off(self, key: tuple[str, str], every_s: float, mono_s: float) -> None:
+        """A look that is no rule's is over."""
+        self._due_s[key] = mono_s + every_s * self.slack - HALF_S
 
     def passed(self, took_s: float, mono_s: float) -> None:
         """All looks of one turn took so long, with what belongs to them."""
