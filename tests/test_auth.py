@@ -17,7 +17,14 @@ from tests.other_clients import PROXIED, Asked, Got, ask, ask_elsewhere, other_m
 
 OPEN = {"/assets/{path:path}", "/_dash-component-suites/{package}/{path:path}", "/healthz", "/login", "/logout"}
 WRITERS = {"/api/v1/ingest/{run:path}/{file}"}
-OWNERS_READ = {"/api/v1/settings", "/api/v1/forgotten", "/api/v1/alerts", "/api/v1/alerts/history", "/api/v1/tokens"}
+OWNERS_READ = {
+    "/api/v1/diagnosis",
+    "/api/v1/settings",
+    "/api/v1/forgotten",
+    "/api/v1/alerts",
+    "/api/v1/alerts/history",
+    "/api/v1/tokens",
+}
 GRANTED = {"/api/v1/source", "/api/v1/diff", "/api/v1/export", "/api/v1/report", "/api/v1/processes"}
 OF_DASH = {
     "/assets",
