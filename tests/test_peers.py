@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import subprocess
 import sys
 from contextlib import closing
@@ -53,6 +54,30 @@ def test_a_socket_that_is_closed_is_of_no_user(way: str, monkeypatch: pytest.Mon
     with closing(ours):
         client.close()
         assert peer_of(ours).uid() is None and not peer_of(ours).is_us()
+
+
+@pytest.mark.parametrize("way", ["netlink", "table"])
+def test_a_port_that_was_taken_over_is_not_the_first_clients(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another user asks and resets the connection; what it asked still waits for us when a process of ours gets the same port."""
+    if way == "table":
+        monkeypatch.setattr(peers, "_by_netlink", lambda *_: (_ for _ in ()).throw(OSError("none here")))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        theirs = socket.create_connection(listener.getsockname())
+        theirs.sendall(b"POST / HTTP/1.1\r\n\r\n")
+        name = theirs.getsockname()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        theirs.close()
+        with socket.socket() as mine:
+            mine.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            mine.bind(name)
+            mine.connect(listener.getsockname())
+            first, second = listener.accept()[0], listener.accept()[0]
+            with closing(first), closing(second):
+                known = {"peername": name, "sockname": first.getsockname(), "socket": first}
+                taken_over = Peer(SimpleNamespace(get_extra_info=known.get))
+                assert taken_over.uid() is None and not taken_over.is_us()
+                assert first.recv(100).startswith(b"POST"), "the request is there, and would be answered"
+                assert peer_of(second).is_us()
 
 
 def test_a_client_of_ipv4_is_known_on_a_listener_of_ipv6() -> None:
