@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+import tracemalloc
 
 import pytest
 from fastapi.routing import iter_route_contexts
@@ -81,6 +82,17 @@ def test_the_decision_is_about_the_route_that_answers(house: House) -> None:
             each for each in house.routes if each.kind == "http" and each.pattern.match(asked.path) and asked.method in each.methods
         )
         assert matching.need("http", asked.method, asked.path) == answering.need, route
+
+
+def test_addresses_of_strangers_take_no_memory(house: House) -> None:
+    matching = Matching(house.routes)
+    tracemalloc.start()
+    try:
+        for number in range(500):
+            assert matching.need("http", "GET", f"/{number}" + "x" * 50_000).role is Role.VIEWER
+        assert tracemalloc.get_traced_memory()[0] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def allowed(role: Role, answering: KnownRoute) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from urllib.parse import urlencode
 
@@ -112,6 +113,31 @@ def test_an_odd_form_gets_the_form_again(house: House, body: str) -> None:
     for kind in ("application/x-www-form-urlencoded", "application/json", "text/plain", ""):
         got = ask(house.port, Asked("POST", "/login", {"Content-Type": kind, **PROXIED}, body))
         assert got.status in (401, 429) and "<form" in got.text
+
+
+def test_a_form_that_breaks_off_leaves_no_traceback(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    head = f"POST /login HTTP/1.1\r\nHost: localhost:{house.port}\r\nVia: 1.1 proxy\r\n"
+    for rest in ("Content-Length: 100\r\n\r\ntoken=", "Transfer-Encoding: chunked\r\n\r\n6\r\ntoken=\r\nzz\r\n"):
+        with socket.create_connection(("127.0.0.1", house.port)) as client:
+            client.sendall(f"{head}{rest}".encode())
+            client.shutdown(socket.SHUT_WR)
+            client.settimeout(20)
+            while client.recv(4096):
+                pass
+    assert ask(house.port, Asked("GET", "/healthz", PROXIED)).status == 200
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_the_form_names_no_folder_to_strangers(house: House) -> None:
+    before = house.tokens.path.read_bytes()
+    house.tokens.path.write_bytes(b"{")
+    try:
+        got = [log_in(house, "dsk_" + "D" * 43)[0]]
+        got += [ask(house.port, Asked("GET", path, PROXIED)) for path in ("/", "/login")]
+    finally:
+        house.tokens.path.write_bytes(before)
+    assert "…/tokens.json is no JSON" in got[-1].text.encode("latin-1").decode()
+    assert not [each for each in got if str(house.data_dir) in each.text]
 
 
 def test_failures_of_one_client_take_nothing_from_others(house: House) -> None:
