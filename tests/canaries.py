@@ -59,7 +59,7 @@ def words_of_users() -> dict[str, Any]:
         "folders": [PATH, {"deep": PATH, "password": SECRET}],
         PATH: 1,
         "table": {PATH: {"x": PATH}},
-        **{word: PATH for word in WORDS},
+        **dict.fromkeys(WORDS, PATH),
         "nested": {word: [PATH] for word in WORDS},
     }
 
@@ -79,7 +79,7 @@ def canary_records() -> Iterator[Record]:
             "pid": 2**22 + number,
             "host": "box",
             "notes": TEXT,
-            **{word: PATH for word in ("type", "kind", "tags", "address", "key", "version")},
+            **dict.fromkeys(("type", "kind", "tags", "address", "key", "version"), PATH),
         }
         yield RunInfo(run, info)
         yield Event(
