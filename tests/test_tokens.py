@@ -183,6 +183,15 @@ def test_the_audit_is_bounded_and_follows_no_link(tmp_path: Path) -> None:
     assert not (tmp_path / "target").exists()
 
 
+def test_log_ins_do_not_push_changes_out_of_the_audit(tmp_path: Path) -> None:
+    audit = Audit(tmp_path)
+    audit.add("uid 1000", "127.0.0.1", "POST /api/v1/settings")
+    for _ in range(2000):
+        audit.add_once("view", "192.0.2.7", "log-in as viewer")
+    audit.add_once("view", "192.0.2.8", "log-in as viewer")
+    assert [row["from"] for row in rows(tmp_path / "audit.jsonl")] == ["127.0.0.1", "192.0.2.7", "192.0.2.8"]
+
+
 def test_browsers_of_a_token_make_room_for_each_other(tmp_path: Path) -> None:
     tokens = Tokens(tmp_path)
     mine = tokens.redeem(tokens.new("mine", Role.OWNER, None, {}))

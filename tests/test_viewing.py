@@ -195,6 +195,12 @@ def test_what_is_granted_is_allowed(viewed: Viewed) -> None:
         assert viewed.ask(path, by="granted").status in (200, 404), path
 
 
+def test_a_report_for_a_viewer_keeps_nothing(viewed: Viewed) -> None:
+    path = "/api/v1/report?run=a&from=1764000000&to=1764000008"
+    assert viewed.ask(path, by="granted").status == 200 and not (viewed.folder / "kept.jsonl").exists()
+    assert viewed.ask(path, by="owner").status == 200 and (viewed.folder / "kept.jsonl").exists()
+
+
 def test_a_view_is_shared_listed_and_revoked(viewed: Viewed) -> None:
     made = viewed.ask("/api/v1/share", "POST", {"address": "/flame?run=a&from=1&to=2", "days": 1}, by="owner")
     answer = json.loads(made.text)

@@ -112,7 +112,7 @@ def add_routes(app: FastAPI, access: Access, tokens: Tokens, audit: Audit, limit
             status = HTTPStatus.TOO_MANY_REQUESTS if is_much else HTTPStatus.UNAUTHORIZED
             return page_of(TOO_MANY if is_much else tokens.trouble or UNKNOWN, wanted, status)
         session_secret, session = begun
-        await run_in_threadpool(audit.add, session.of or session.name, address, f"log-in as {session.role}")
+        await run_in_threadpool(audit.add_once, session.of or session.name, address, f"log-in as {session.role}")
         seconds = (session.expires_s or 0) - time.time()
         is_secure = access.secure or request.url.scheme == "https"
         cookie = set_cookie(request.scope["headers"], session_secret, seconds, base_path=access.base_path, secure=is_secure)
