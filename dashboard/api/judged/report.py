@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Response
 from collectors import kept
 
 from ...auth.roles import EXPORTS, Role, needs
+from ...auth.visitor import visitor
 from ...queries import Queries
 from ...report.asked import ReportQuery
 from ...report.gathering import gather
@@ -29,7 +30,9 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     @needs(Role.VIEWER, EXPORTS)
     def report(ends: OptionalWindow, run: str = known, rank: Rank = None, against: Against = None) -> Response:
         page = html_of(gather(queries, ReportQuery(run, ends, rank, against)))
-        if ends is not None:  # samples of the window are not thinned: who reads the report may come back to it
+        if (
+            ends is not None and visitor().role is Role.OWNER
+        ):  # a viewer decides nothing about what is kept; samples of the window are not thinned: who reads the report may come back to it
             kept.note(queries.data_dir, run, ends, "report")
         headers = {
             "Content-Disposition": f'attachment; filename="{file_name_of(run)}"',
