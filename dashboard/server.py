@@ -24,7 +24,7 @@ from .browser_files.assets import ASSETS
 from .compressing import Compressing
 from .pages import callbacks, frame, pages
 from .queries import NotFound, Queries
-from .reach.base_path import NONE, BasePath, at
+from .reach.base_path import NONE, BasePath, path_to
 from .reach.proxies import TrustedProxies
 from .turns.turns import Turns
 
@@ -106,16 +106,16 @@ def _behind_dash(app: FastAPI) -> None:
 def _page(request: Request, path: str = "") -> Response:
     page = next((page for page in pages() if page.path == f"/{path}"), None)
     if page is not None and page.owners and visitor().role is not Role.OWNER:
-        return HTMLResponse(OWNERS_PAGE.format(base=html.escape(at("/")), name=html.escape(page.name), links=_links()), 403)
+        return HTMLResponse(OWNERS_PAGE.format(base=html.escape(path_to("/")), name=html.escape(page.name), links=_links()), 403)
     if page is not None:
         dash = request.app.state.dash
         return HTMLResponse(dash.page_index(page, request), headers={"Content-Security-Policy": dash.policy})
-    return HTMLResponse(NOT_FOUND.format(base=html.escape(at("/")), path=html.escape(f"/{path}"), links=_links()), 404)
+    return HTMLResponse(NOT_FOUND.format(base=html.escape(path_to("/")), path=html.escape(f"/{path}"), links=_links()), 404)
 
 
 def _links() -> str:
     shown = [page for page in pages() if not page.owners or visitor().role is Role.OWNER]
-    return ", ".join(f'<a href="{html.escape(at(page.path))}">{html.escape(page.name)}</a>' for page in shown)
+    return ", ".join(f'<a href="{html.escape(path_to(page.path))}">{html.escape(page.name)}</a>' for page in shown)
 
 
 @needs(Role.VIEWER)

@@ -76,7 +76,15 @@ async def _pipe(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
 @contextlib.contextmanager
 def prefix_proxy(target: int, prefix: str) -> Iterator[PrefixProxy]:
     proxy, loop, ended = PrefixProxy(free_port(), target, prefix), asyncio.new_event_loop(), asyncio.Event()
-    thread = threading.Thread(target=lambda: loop.run_until_complete(proxy.serve(ended)), name="proxy", daemon=True)
+
+    async def served() -> None:
+        await proxy.serve(ended)
+        still = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in still:
+            task.cancel()
+        await asyncio.gather(*still, return_exceptions=True)
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(served(),), name="proxy", daemon=True)
     thread.start()
     try:
         wait_for(lambda: answers(proxy.port))
@@ -84,6 +92,7 @@ def prefix_proxy(target: int, prefix: str) -> Iterator[PrefixProxy]:
     finally:
         loop.call_soon_threadsafe(ended.set)
         thread.join(10)
+        loop.close()
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from dashboard.auth.tokens import Tokens
 from dashboard.pages import pages
 from dashboard.queries import Queries
 from dashboard.reach import base_path
-from dashboard.reach.base_path import at, base_path_of, within
+from dashboard.reach.base_path import base_path_of, path_to, within
 from dashboard.reach.listening import address_of, listen, public_address_of
 from dashboard.server import make_app
 from tests.conftest import ROOT
@@ -34,7 +34,7 @@ BASE = "/user/ada%40x/box/"
 INSIDE = "/user/ada@x/box"
 LINKED = re.compile(r"""(?:href|src|action)=["']([^"']*)["']""")
 WRITTEN = re.compile(r"""(?<![\w)\]])(["'`])(/(?:[a-z_?]|\$\{)[^"'`]*)\1?""")  # a string that begins as an address of ours does
-SENT = re.compile(r"""(?:\bat\(|\bsend\(|startsWith\(|^const [A-Z_]+ = )$""", re.MULTILINE)  # what may stand before it
+SENT = re.compile(r"""(?:\bpathTo\(|\bsend\(|startsWith\(|^const [A-Z_]+ = )$""", re.MULTILINE)  # what may stand before it
 NO_ADDRESSES = {"assets/data/runs.js": ["/${this.current?.run ?? "]}  # the name of a run
 HTML_ATTRIBUTE = re.compile(r"""(?:href|src|action)=\\?["']/""")
 
@@ -70,12 +70,12 @@ def test_what_is_no_path_is_refused_in_a_sentence(text: str) -> None:
 def test_an_address_goes_out_and_comes_back(rest: str) -> None:
     entered = base_path._base.set("/x/y/")
     try:
-        assert at(f"/{rest}") == f"/x/y/{rest}"
-        assert within(at(f"/{rest}")) == f"/{rest}"
+        assert path_to(f"/{rest}") == f"/x/y/{rest}"
+        assert within(path_to(f"/{rest}")) == f"/{rest}"
         assert within("/elsewhere") == "/elsewhere"
     finally:
         base_path._base.reset(entered)
-    assert at("/flame") == "/flame" == within("/flame")
+    assert path_to("/flame") == "/flame" == within("/flame")
 
 
 def test_what_stands_elsewhere_is_404_with_a_sentence(web: tuple[Web, Tokens]) -> None:
@@ -182,16 +182,16 @@ def test_other_programs_find_it(tmp_path: Path) -> None:
 
 
 def forgetful(text: str) -> list[str]:
-    """The addresses in a module that go out without `at`."""
+    """The addresses in a module that go out without `pathTo`."""
     code = re.sub(r"^\s*(?:\*|/\*|//).*$|\s//\s.*$", "", text, flags=re.MULTILINE)
     return [found[2] for found in WRITTEN.finditer(code) if not SENT.search(code[: found.start()])]
 
 
 def test_no_module_forgets_it() -> None:
-    """An address of ours is written as `at("/flame")`: without it the page works until somebody needs a base path."""
+    """An address of ours is written as `pathTo("/flame")`: without it the page works until somebody needs a base path."""
     files = [path for path in (ROOT / "assets").rglob("*.js") if "vendor" not in path.parts]
     assert {str(path.relative_to(ROOT)): found for path in files if (found := forgetful(path.read_text()))} == NO_ADDRESSES
-    assert forgetful('a.href = "/flame";\nb = at("/gpus"); c(`/${x}`)') == ["/flame", "/${x}"]
+    assert forgetful('a.href = "/flame";\nb = pathTo("/gpus"); c(`/${x}`)') == ["/flame", "/${x}"]
 
 
 def test_no_style_and_no_html_forgets_it() -> None:

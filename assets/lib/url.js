@@ -1,4 +1,4 @@
-/** The address is the state: what a colleague opens is what you saw. Addresses of ours are written without the base path, and go out by `at`. */
+/** The address is the state: what a colleague opens is what you saw. Addresses of ours are written without the base path, and go out by `pathTo`. */
 
 /**
  * @typedef {Object} Address
@@ -12,8 +12,8 @@
 
 const base = () => globalThis.document?.documentElement.dataset.base ?? "/";
 
-/** An address of ours for the browser: `at("/flame?run=a")` is `/x/flame?run=a` below the base path `/x/`. @param {string} path */
-export const at = (path) => `${base()}${path.slice(1)}`;
+/** An address of ours for the browser: `pathTo("/flame?run=a")` is `/x/flame?run=a` below the base path `/x/`. @param {string} path */
+export const pathTo = (path) => `${base()}${path.slice(1)}`;
 
 /** The path of the shown page without the base path: `/flame`. */
 export const here = () => (location.pathname.startsWith(base()) ? location.pathname.slice(base().length - 1) : location.pathname);

@@ -4,7 +4,7 @@ import { get, lasting, newest, sentenceOf } from "../lib/api.js";
 import { el, setText } from "../lib/dom.js";
 import { count } from "../lib/format.js";
 import { Retry, asked } from "../lib/retry.js";
-import { at } from "../lib/url.js";
+import { pathTo } from "../lib/url.js";
 import { visibleName } from "../lib/visible.js";
 
 /** @typedef {import("../types/api").Row<"HitRow">} Hit */
@@ -125,7 +125,7 @@ export class Palette {
   #go(i) {
     const hit = this.hits[i];
     if (!hit) return;
-    const url = new URL(at(hit.address), location.origin);
+    const url = new URL(pathTo(hit.address), location.origin);
     const now = new URLSearchParams(location.search);
     for (const name of KEPT) if (now.has(name)) url.searchParams.set(name, now.get(name) ?? "");
     if (hit.kind === "series" && hit.address.startsWith(`${CURVES}?`)) keepRuns(url.searchParams, hit.run, now.get("run"));

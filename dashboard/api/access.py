@@ -16,7 +16,7 @@ from ..auth.login import link_of, safe_path
 from ..auth.roles import Role, needs
 from ..auth.tokens import DamagedTokens, TokenMistake, Tokens, free_name
 from ..queries import BadRequest, NotFound
-from ..reach.base_path import at
+from ..reach.base_path import path_to
 from .answer import Answer
 from .parameters import MOST_CHARACTERS
 
@@ -101,7 +101,7 @@ def add_routes(router: APIRouter, tokens: Tokens) -> None:
         except (DamagedTokens, TokenMistake) as error:
             raise BadRequest(str(error)) from None
         place = request.headers.get("origin") or f"{request.url.scheme}://{request.url.netloc}"  # where the page is for its browser
-        link = link_of(f"{place}{at('/')}", secret, address)
+        link = link_of(f"{place}{path_to('/')}", secret, address)
         note = LOOPBACK_NOTE if is_loopback(urlsplit(place).hostname or "") else ""
         return Answer({"name": name, "link": link, "expires_s": expires_s, "note": note})
 

@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 from starlette.routing import BaseRoute
 
-from ..reach.base_path import at
+from ..reach.base_path import path_to
 from .answer import Answer
 
 REFERENCE = "#/components/schemas/{model}"
@@ -50,9 +50,9 @@ def page_of(app: FastAPI) -> str:
             title = f"<code>{method.upper()} {html.escape(path)}</code>"
             sections.append(f"<h2>{title}</h2><p>{html.escape(operation.get('summary', ''))}</p><table>{rows}</table>")
     styles = (f"/assets/{name}.css" for name in ("tokens", "docs"))
-    style = "".join(f'<link rel="stylesheet" href="{at(path)}">' for path in styles)
+    style = "".join(f'<link rel="stylesheet" href="{path_to(path)}">' for path in styles)
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>HTTP API</title>{style}'
-    described = f'<a href="{at("/openapi.json")}">openapi.json</a>'
+    described = f'<a href="{path_to("/openapi.json")}">openapi.json</a>'
     return f"{head}<main><h1>HTTP API</h1><p>As OpenAPI: {described}</p>{''.join(sections)}</main></html>"
 
 

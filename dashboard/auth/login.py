@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from collectors.small_file import Unwritable
 
-from ..reach.base_path import at
+from ..reach.base_path import path_to
 from .audit import Audit
 from .cookies import cookie_of, set_cookie
 from .credential import SECRET
@@ -58,7 +58,7 @@ and makes one for you with <i>Share</i> on any page.</p>
 
 def page_of(said: str, wanted: str, status: int = HTTPStatus.UNAUTHORIZED) -> HTMLResponse:
     """Leads to the address that was `wanted` afterwards. `said` stands above the field."""
-    text = PAGE.format(said=escape(said), next=escape(safe_path(wanted)), base=escape(at("/")))
+    text = PAGE.format(said=escape(said), next=escape(safe_path(wanted)), base=escape(path_to("/")))
     return HTMLResponse(text, status, {"Cache-Control": "no-store"})
 
 
@@ -117,7 +117,8 @@ def add_routes(app: FastAPI, access: Access, tokens: Tokens, audit: Audit, limit
         is_secure = access.is_secure or request.url.scheme == "https"
         cookie = set_cookie(request.scope["headers"], session_secret, seconds, base_path=access.base_path, secure=is_secure)
         return Response(
-            status_code=HTTPStatus.SEE_OTHER, headers={"Location": at(wanted), "Set-Cookie": cookie, "Cache-Control": "no-store"}
+            status_code=HTTPStatus.SEE_OTHER,
+            headers={"Location": path_to(wanted), "Set-Cookie": cookie, "Cache-Control": "no-store"},
         )
 
     @router.post("/logout", include_in_schema=False)
@@ -128,7 +129,7 @@ def add_routes(app: FastAPI, access: Access, tokens: Tokens, audit: Audit, limit
         if found is not None:
             await run_in_threadpool(tokens.end, found.hash)
         cookie = set_cookie(request.scope["headers"], "", 0, base_path=access.base_path)
-        return Response(status_code=HTTPStatus.SEE_OTHER, headers={"Location": at(PATH), "Set-Cookie": cookie})
+        return Response(status_code=HTTPStatus.SEE_OTHER, headers={"Location": path_to(PATH), "Set-Cookie": cookie})
 
     app.include_router(router)
 

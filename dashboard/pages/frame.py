@@ -21,7 +21,7 @@ from ..auth.roles import Role
 from ..auth.visitor import visitor
 from ..browser_files.assets import ASSETS, versioned
 from ..queries import Queries
-from ..reach.base_path import at, within
+from ..reach.base_path import path_to, within
 from . import pages
 from .page import Page, empty
 
@@ -47,17 +47,17 @@ _shown: ContextVar[Page] = ContextVar("shown", default=pages()[0])
 
 def index(page: Page, time_zone: str = "") -> str:
     """Dash's index string for one page; the places in {%...%} are Dash's to fill. `time_zone` is that of shown times, "" for the browser's."""
-    assets, asking = at(versioned()), visitor()
+    assets, asking = path_to(versioned()), visitor()
     is_owner = asking.role is Role.OWNER
     styles = "\n".join(f'<link rel="stylesheet" href="{assets}/{name}">' for name in styles_of(page))
     preloads = "\n".join(f'<link rel="modulepreload" href="{assets}/{name}">' for name in modules_of(page))
     links = "".join(
-        f'<a href="{at(other.path)}"><i>{other.key}</i>{escape(other.name)}</a>'
+        f'<a href="{path_to(other.path)}"><i>{other.key}</i>{escape(other.name)}</a>'
         for other in pages()
         if not other.owners or is_owner
     )
     return f"""<!doctype html>
-<html lang="en" data-time-zone="{escape(time_zone)}" data-base="{at("/")}" data-role="{asking.role}" data-grants="{" ".join(sorted(asking.grants))}">
+<html lang="en" data-time-zone="{escape(time_zone)}" data-base="{path_to("/")}" data-role="{asking.role}" data-grants="{" ".join(sorted(asking.grants))}">
 <head>
 {{%metas%}}
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -73,7 +73,7 @@ def index(page: Page, time_zone: str = "") -> str:
 <header id="bar" class="bar">
 <div class="brand">{LOGO}<span>DeepSeek Dashboard</span></div>
 <nav class="nav" aria-label="Pages">{links}</nav>
-<a class="firing" href="{at("/alerts")}" hidden></a>
+<a class="firing" href="{path_to("/alerts")}" hidden></a>
 <div id="controls" class="controls"></div>
 </header>
 <main id="first"></main>
@@ -125,7 +125,7 @@ def _early(scripts: str, page: Page) -> str:
     """The first picture of a page that names packages waits for Dash: its bundles are fetched beside our modules."""
     if not page.packages:
         return ""
-    names = [*SOURCE.findall(scripts), *(at(f"/_dash-component-suites/{chunk}") for chunk in page.chunks)]
+    names = [*SOURCE.findall(scripts), *(path_to(f"/_dash-component-suites/{chunk}") for chunk in page.chunks)]
     return "\n".join(f'<link rel="preload" as="script" href="{name}">' for name in names)
 
 

@@ -1,4 +1,4 @@
-"""The path below which the dashboard stands, `--base-path /x/`: taken off each request here, and put before each address by `at`.
+"""The path below which the dashboard stands, `--base-path /x/`: taken off each request here, and put before each address by `path_to`.
 
 All else knows addresses as they are without it: routes, roles, tokens, and the addresses that a link leads to.
 """
@@ -31,7 +31,7 @@ def base_path_of(text: str) -> str:
     return base
 
 
-def at(path: str) -> str:
+def path_to(path: str) -> str:
     """The address of a path of ours for the browser whose request is being answered: `/flame?run=a -> /x/flame?run=a`."""
     base = _base.get()
     return path if base == NONE else f"{base}{path.removeprefix('/')}"
