@@ -102,7 +102,7 @@ def test_a_page_draws(window: Window, path: str) -> None:
     window.open(f"{path}?run=run")
     window.page.wait_for_selector('.nav a[aria-current="page"]', state="attached")
     if path != "/settings":
-        wait_for(lambda: any(url.startswith("ws") for url in window.asked))
+        wait_for(lambda: window.page.wait_for_timeout(20) or any(url.startswith("ws") for url in window.asked))
     window.page.wait_for_timeout(300)  # what is asked once it stands
 
 

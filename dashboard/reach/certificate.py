@@ -86,18 +86,21 @@ class Renewing:
         self._certificate = certificate
         self._stamp = certificate.stamp()
         self._newest = self.context = certificate.context()
+        self._trouble = ""
         self.context.sni_callback = self._at_handshake
 
     def _at_handshake(self, connection: Any, name: str | None, first: ssl.SSLContext) -> None:
+        trouble = ""
         try:
             stamp = self._certificate.stamp()
             if stamp != self._stamp:
                 self._stamp = stamp
                 self._newest = self._certificate.context()
-        except OSError as error:
-            log.warning("the renewed certificate is not read (%s)", error)
-        except BadCertificate as error:
-            log.warning("the former certificate stays in use: %s", error)
+        except (OSError, BadCertificate) as error:
+            trouble = str(error)
+        if trouble and trouble != self._trouble:
+            log.warning("the former certificate stays in use: %s", trouble)
+        self._trouble = trouble
         if self._newest is not first:
             connection.context = self._newest
 
