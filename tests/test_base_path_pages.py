@@ -70,7 +70,7 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[PrefixProx
 
 @pytest.fixture(scope="module")
 def context(browser: Browser, proxy: tuple[PrefixProxy, Tokens]) -> Iterator[BrowserContext]:
-    """Logged in: the proxy's header says that it is one, so that its connections are nobody's."""
+    """Logged in: the proxy's header says that it is one, so that its connections need a token."""
     context = browser.new_context(viewport={"width": 1440, "height": 900}, permissions=["clipboard-read", "clipboard-write"])
     page = context.new_page()
     page.goto(link_of(f"http://localhost:{proxy[0].port}{BASE}", proxy[1].new("me", Role.OWNER, None, {}), "/gpus?run=run"))

@@ -1,6 +1,6 @@
 """Proxies that are known by name, `--trusted-proxy 10.0.0.2`: they may say from where a request comes, and whether it came by https.
 
-What others say of that is not believed, and makes a connection one of nobody's: see `auth/gate.py`.
+What others say of that is not believed, and a connection that says it needs a token: see `auth/gate.py`.
 """
 
 from __future__ import annotations
