@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from collectors.process.proc import alive, boot_id, start_ticks
 FILE = "web.json"
 PROGRAMS, KEEP = "programs", "keep"
 MOST_BYTES = 4096
+PORT = re.compile(r"https?://[^/]*:(\d+)(?:/|$)")
 
 
 @contextlib.contextmanager
@@ -41,7 +43,7 @@ def written(data_dir: Path, address: str, public: str = "") -> Iterator[None]:
 
 
 def of(data_dir: Path) -> str | None:
-    """`"http://127.0.0.1:8080"`; None where no dashboard lives that shows this folder."""
+    """`"http://127.0.0.1:8080"`, with its base path behind it; None where no dashboard lives that shows this folder."""
     return _living(data_dir, "address")
 
 
@@ -59,8 +61,8 @@ def _living(data_dir: Path, key: str) -> str | None:
 
 def port_of(data_dir: Path) -> int | None:
     """Of that dashboard."""
-    number = (of(data_dir) or "").rpartition(":")[2].rstrip("/")
-    return int(number) if number.isdecimal() else None
+    number = PORT.match(of(data_dir) or "")
+    return int(number[1]) if number else None
 
 
 def stay(data_dir: Path, pid: int, *, longer: bool = False) -> None:

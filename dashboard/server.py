@@ -24,15 +24,17 @@ from .browser_files.assets import ASSETS
 from .compressing import Compressing
 from .pages import callbacks, frame, pages
 from .queries import NotFound, Queries
+from .reach.base_path import NONE, BasePath, path_to
+from .reach.proxies import TrustedProxies
 from .turns.turns import Turns
 
 NOT_FOUND = """<!doctype html><html lang="en"><meta charset="utf-8"><title>No such page</title>
-<link rel="stylesheet" href="/assets/tokens.css"><link rel="stylesheet" href="/assets/docs.css">
+<link rel="stylesheet" href="{base}assets/tokens.css"><link rel="stylesheet" href="{base}assets/docs.css">
 <main><h1>No such page</h1><p>There is no page {path}. These are the pages: {links}.</p></main></html>"""
 
 
 OWNERS_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{name}</title>
-<link rel="stylesheet" href="/assets/tokens.css"><link rel="stylesheet" href="/assets/docs.css">
+<link rel="stylesheet" href="{base}assets/tokens.css"><link rel="stylesheet" href="{base}assets/docs.css">
 <main><h1>{name}</h1><p>This page is the owner's. These are the pages of your link: {links}.</p></main></html>"""
 VIEWERS = RouteNeed(Role.VIEWER)
 NEEDS_OF_OTHERS = {  # routes that the framework and Dash add: by path, what they need; what is not here is the owner's
@@ -65,6 +67,8 @@ def make_app(queries: Queries, access: Access | None = None) -> FastAPI:
         assets_folder=str(ASSETS),
         assets_ignore=".*",  # our modules are loaded by the index, as modules
         serve_locally=True,
+        requests_pathname_prefix=access.base_path,
+        routes_pathname_prefix=NONE,  # it is taken off before
         suppress_callback_exceptions=True,  # the components of a page come with its layout
     )
     dash.backend.websocket_capability = False  # else its renderer opens a socket of its own on every page
@@ -73,7 +77,12 @@ def make_app(queries: Queries, access: Access | None = None) -> FastAPI:
     _behind_dash(app)
     app.add_middleware(
         Gate, access=access, tokens=tokens, audit=audit, limit=limit, others=NEEDS_OF_OTHERS
-    )  # added last, so that it stands before everything else
+    )  # stands before everything that answers
+    if access.proxies:
+        app.add_middleware(TrustedProxies, names=access.proxies)
+    if access.base_path != NONE:
+        app.servers = [{"url": access.base_path.rstrip("/")}]
+        app.add_middleware(BasePath, base=access.base_path)
     return app
 
 
@@ -97,16 +106,16 @@ def _behind_dash(app: FastAPI) -> None:
 def _page(request: Request, path: str = "") -> Response:
     page = next((page for page in pages() if page.path == f"/{path}"), None)
     if page is not None and page.owners and visitor().role is not Role.OWNER:
-        return HTMLResponse(OWNERS_PAGE.format(name=html.escape(page.name), links=_links()), 403)
+        return HTMLResponse(OWNERS_PAGE.format(base=html.escape(path_to("/")), name=html.escape(page.name), links=_links()), 403)
     if page is not None:
         dash = request.app.state.dash
         return HTMLResponse(dash.page_index(page, request), headers={"Content-Security-Policy": dash.policy})
-    return HTMLResponse(NOT_FOUND.format(path=html.escape(f"/{path}"), links=_links()), 404)
+    return HTMLResponse(NOT_FOUND.format(base=html.escape(path_to("/")), path=html.escape(f"/{path}"), links=_links()), 404)
 
 
 def _links() -> str:
     shown = [page for page in pages() if not page.owners or visitor().role is Role.OWNER]
-    return ", ".join(f'<a href="{page.path}">{html.escape(page.name)}</a>' for page in shown)
+    return ", ".join(f'<a href="{html.escape(path_to(page.path))}">{html.escape(page.name)}</a>' for page in shown)
 
 
 @needs(Role.VIEWER)

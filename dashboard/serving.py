@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
+import ssl
 from typing import Any
 
 import uvicorn
@@ -13,7 +14,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
+from .auth.hosts import Access
 from .auth.peers import PEER, Peer
+from .reach.base_path import NONE
+from .reach.certificate import Renewing
+from .reach.listening import WAITING
 
 GRACE_S = 1  # for open requests at the end; a WebSocket would hold the server for ever
 SILENT_S = 15.0  # a connection whose request is not complete by then is closed
@@ -32,7 +37,25 @@ ABORT = "deepseek.abort"  # the extension of a socket's scope: end the connectio
 
 
 class Server(uvicorn.Server):
-    """Ends whether or not its clients read."""
+    """Speaks TLS on its addresses where there is a certificate, and plainly on Unix sockets. Ends whether or not its clients read."""
+
+    renewing: Renewing | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        listeners = sockets or []
+        plain = [each for each in listeners if self.renewing is None or each.family == socket.AF_UNIX]
+        await super().startup(plain)
+        if self.renewing is not None:
+            secured = [each for each in listeners if each not in plain]
+            self.servers += [await self._secured(each, self.renewing.context) for each in secured]
+
+    async def _secured(self, listener: socket.socket, context: ssl.SSLContext) -> asyncio.Server:
+        def connection() -> asyncio.Protocol:
+            kind: Any = self.config.http_protocol_class
+            return kind(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)  # type: ignore[no-any-return]
+
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(connection, sock=listener, ssl=context, ssl_handshake_timeout=SILENT_S, backlog=WAITING)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
@@ -40,21 +63,28 @@ class Server(uvicorn.Server):
             connection.transport.abort()
 
 
-def server_of(app: FastAPI) -> Server:
-    """`run(sockets=[...])` serves until the process is to end."""
+def server_of(app: FastAPI, access: Access | None = None) -> Server:
+    """`run(sockets=[...])` serves until the process is to end. Raises BadCertificate."""
+    access = access or Access()
     config = uvicorn.Config(
         app,
         log_level="warning",
         access_log=False,
         proxy_headers=False,  # a client may not say where it comes from
         server_header=False,
-        http=Http,
+        http=Http if access.base_path == NONE else _below(access.base_path),
         ws=Socket,
         ws_max_size=MOST_MESSAGE_BYTES,
         ws_per_message_deflate=False,  # the machine is the same, or the tunnel compresses
         timeout_graceful_shutdown=GRACE_S,
     )
-    return Server(config)
+    server = Server(config)
+    server.renewing = Renewing(access.certificate) if access.certificate is not None else None
+    return server
+
+
+def _below(base: str) -> type[Http]:
+    return type("HttpBelow", (Http,), {"ingest": base.rstrip("/").encode() + INGEST})
 
 
 def most_connections() -> int:
@@ -65,6 +95,8 @@ def most_connections() -> int:
 
 class Http(HttpToolsProtocol):
     """A connection that says nothing, or too much, is closed; where there are too many, the one that has been silent longest."""
+
+    ingest = INGEST  # how addresses begin whose requests may be longer
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -119,7 +151,7 @@ class Http(HttpToolsProtocol):
 
     @property
     def _most_bytes(self) -> int:
-        return MOST_REQUEST_BYTES + (MOST_INGESTED_BYTES if getattr(self, "url", b"").startswith(INGEST) else 0)
+        return MOST_REQUEST_BYTES + (MOST_INGESTED_BYTES if getattr(self, "url", b"").startswith(self.ingest) else 0)
 
     @property
     def waits(self) -> bool:

@@ -20,6 +20,7 @@ from fastapi import FastAPI
 
 from collectors.records import Points, Record, labels_of
 from collectors.store.open import open_store
+from dashboard.auth.hosts import Access
 from dashboard.queries import Queries
 from dashboard.server import make_app
 from dashboard.serving import server_of
@@ -94,9 +95,9 @@ def served(queries: Queries) -> Iterator[Web]:
 
 
 @contextmanager
-def served_app(app: FastAPI, host: str = "127.0.0.1") -> Iterator[Web]:
+def served_app(app: FastAPI, host: str = "127.0.0.1", access: Access | None = None) -> Iterator[Web]:
     listener = socket.create_server((host, 0))
-    server = server_of(app)
+    server = server_of(app, access)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # not in the main thread
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="web", daemon=True)
     thread.start()

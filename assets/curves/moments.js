@@ -1,6 +1,7 @@
 /** When a place on the axis of curves was: the window of time that Live and Flame show for it. */
 
 import { get, send } from "../lib/api.js";
+import { pathTo } from "../lib/url.js";
 
 /** @typedef {import("./curve.js").Curve} Curve */
 /** @typedef {import("./view.js").Span} Span */
@@ -101,5 +102,5 @@ export function bracket({ x, x_end, step, superseded }, wanted) {
 /** The addresses of other pages for a window of a run. @param {string} run @param {Span} window */
 export function linksOf(run, { lo, hi }) {
   const query = new URLSearchParams({ run, from: lo.toFixed(3), to: hi.toFixed(3) });
-  return { live: `/?${query}`, flame: `/flame?${query}` };
+  return { live: pathTo(`/?${query}`), flame: pathTo(`/flame?${query}`) };
 }

@@ -4,6 +4,7 @@ import { get, sentenceOf } from "../lib/api.js";
 import { change } from "../lib/change.js";
 import { el, icon, setText } from "../lib/dom.js";
 import { capital, clock, day, duration, figure, count, place, sameDay } from "../lib/format.js";
+import { pathTo } from "../lib/url.js";
 import { Source } from "../flame/source.js";
 import { isOwner } from "../role.js";
 import { looksOf } from "./looks.js";
@@ -107,7 +108,7 @@ function lineOf({ place: line, start, end }, run) {
   const shown = place(file, number ?? 0);
   if (run === null) return el("p", { class: "found-line" }, shown, ` ${name}`);
   const where = new URLSearchParams({ run, from: String(start), to: String(Math.max(end, start + 1)), code: `${file}:${number ?? 0}` });
-  return el("p", { class: "found-line" }, el("a", { href: `/flame?${where}`, title: file }, shown), ` ${name}`);
+  return el("p", { class: "found-line" }, el("a", { href: pathTo(`/flame?${where}`), title: file }, shown), ` ${name}`);
 }
 
 /** Further alerts of the rule in the run are not sent for a time. @param {Found} found @returns {(Node | string)[]} */
@@ -116,7 +117,7 @@ function mutesOf({ rule, run, title }) {
   const mute = async (/** @type {string} */ word, /** @type {number | null} */ hours) => {
     try {
       await change("alerts/mute", { rule, run, hours, on: true });
-      said.replaceChildren(`Muted ${hours === null ? word : `for ${word}`}. `, el("a", { href: "/alerts" }, "Alerts"), " takes it back.");
+      said.replaceChildren(`Muted ${hours === null ? word : `for ${word}`}. `, el("a", { href: pathTo("/alerts") }, "Alerts"), " takes it back.");
     } catch (error) {
       setText(said, sentenceOf(error));
     }
@@ -171,7 +172,7 @@ function memoryOf({ name, reserved_bytes, allocated_bytes, rows, rest_bytes, tro
     const shown = row.file ? place(row.file, row.line) : "unknown line";
     if (run === null || !row.file) return shown;
     const where = new URLSearchParams({ run, from: String(at - 30), to: String(at + 1), code: `${row.file}:${row.line}` });
-    return el("a", { href: `/flame?${where}`, title: row.file }, shown);
+    return el("a", { href: pathTo(`/flame?${where}`), title: row.file }, shown);
   };
   const cells = rows.map((row) => el("tr", {}, el("td", {}, line(row), ` ${row.function}`), el("td", {}, mib(row.bytes)), el("td", {}, count(row.blocks))));
   const rest = rest_bytes ? [el("tr", { class: "dim" }, el("td", {}, "other lines"), el("td", {}, mib(rest_bytes)), el("td"))] : [];

@@ -2,6 +2,7 @@
 
 import { el, setClass, setText } from "../lib/dom.js";
 import { capital } from "../lib/format.js";
+import { pathTo } from "../lib/url.js";
 import { basisOf, communicationOf, lineOf, partsOf, rangeOf, shareOf } from "./kinds.js";
 
 /** @typedef {import("./kinds.js").Ledger} Ledger */
@@ -86,5 +87,5 @@ function notes(row, inside, communication) {
 /** To its source, on the flame graph of the window. @param {{file: string, line: number | null, function: string}} where @param {Record<string, string>} inside */
 function link(where, inside) {
   const query = new URLSearchParams({ ...inside, ...(where.line ? { code: `${where.file}:${where.line}` } : {}) });
-  return el("a", { href: `/flame?${query}`, title: where.file }, lineOf(where));
+  return el("a", { href: pathTo(`/flame?${query}`), title: where.file }, lineOf(where));
 }

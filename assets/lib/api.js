@@ -1,6 +1,7 @@
 /** Requests to the server, as JSON over HTTP. Those that change something there are in `change.js`. */
 
 import { refusal } from "../role.js";
+import { pathTo } from "./url.js";
 
 const ROOT = "/api/v1";
 const [UNAUTHORIZED, FORBIDDEN] = [401, 403];
@@ -44,7 +45,7 @@ export async function get(noun, parameters = {}, request = undefined) {
 export async function send(path, request) {
   const why = refusal(path, request?.method);
   if (why) throw new Refused(why, FORBIDDEN);
-  return answer(await reach(`${ROOT}/${path}`, request));
+  return answer(await reach(pathTo(`${ROOT}/${path}`), request));
 }
 
 /** An answer that is no JSON. Throws Refused and Unreachable. @param {string} path @returns {Promise<Response>} */
@@ -56,7 +57,7 @@ export async function raw(path) {
 }
 
 /** Of an answer, for a link. @param {string} path */
-export const addressOf = (path) => `${ROOT}/${path}`;
+export const addressOf = (path) => pathTo(`${ROOT}/${path}`);
 
 /** @param {string} url @param {RequestInit} [request] @returns {Promise<Response>} */
 async function reach(url, request) {

@@ -1,4 +1,4 @@
-/** The address is the state: what a colleague opens is what you saw. */
+/** The address is the state: what a colleague opens is what you saw. Addresses of ours are written without the base path, and go out by `pathTo`. */
 
 /**
  * @typedef {Object} Address
@@ -9,6 +9,14 @@
  * @property {number | null} at end of a held view, Unix seconds or a step; null follows
  * @property {string | null} axis `step`, else time
  */
+
+const base = () => globalThis.document?.documentElement.dataset.base ?? "/";
+
+/** An address of ours for the browser: `pathTo("/flame?run=a")` is `/x/flame?run=a` below the base path `/x/`. @param {string} path */
+export const pathTo = (path) => `${base()}${path.slice(1)}`;
+
+/** The path of the shown page without the base path: `/flame`. */
+export const here = () => (location.pathname.startsWith(base()) ? location.pathname.slice(base().length - 1) : location.pathname);
 
 /** @returns {Address} for a page that has no steps: without a window or view of steps */
 export function timeAddress() {

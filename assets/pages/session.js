@@ -3,7 +3,7 @@
 import { Feed } from "../data/feed.js";
 import { Runs } from "../data/runs.js";
 import { publish } from "../lib/selection.js";
-import { writeAddress } from "../lib/url.js";
+import { pathTo, writeAddress } from "../lib/url.js";
 import { showFiring } from "./firing.js";
 import { Status } from "./status.js";
 
@@ -25,7 +25,7 @@ export class Session {
 
   /** Call once the page's own parts exist. */
   start() {
-    this.feed = new Feed(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/v1/live`, {
+    this.feed = new Feed(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${pathTo("/api/v1/live")}`, {
       delta: (message) => this.delta(message),
       state: (message) => {
         showFiring(message.firing);

@@ -3,6 +3,7 @@
 import { sentenceOf } from "../lib/api.js";
 import { change } from "../lib/change.js";
 import { dialogOf, el } from "../lib/dom.js";
+import { here } from "../lib/url.js";
 
 const DAYS = /** @type {const} */ ([1, 7, 30]);
 
@@ -30,7 +31,7 @@ export function openShare() {
   async function share() {
     make.disabled = true;
     try {
-      const address = `${location.pathname}${location.search}`;
+      const address = `${here()}${location.search}`;
       const answer = await change("share", { address, days: Number(days.value), grants: source.checked ? ["source"] : [] });
       link.value = answer.link;
       link.hidden = false;

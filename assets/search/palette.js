@@ -4,6 +4,7 @@ import { get, lasting, newest, sentenceOf } from "../lib/api.js";
 import { el, setText } from "../lib/dom.js";
 import { count } from "../lib/format.js";
 import { Retry, asked } from "../lib/retry.js";
+import { pathTo } from "../lib/url.js";
 import { visibleName } from "../lib/visible.js";
 
 /** @typedef {import("../types/api").Row<"HitRow">} Hit */
@@ -124,10 +125,10 @@ export class Palette {
   #go(i) {
     const hit = this.hits[i];
     if (!hit) return;
-    const url = new URL(hit.address, location.origin);
+    const url = new URL(pathTo(hit.address), location.origin);
     const now = new URLSearchParams(location.search);
     for (const name of KEPT) if (now.has(name)) url.searchParams.set(name, now.get(name) ?? "");
-    if (hit.kind === "series" && url.pathname === CURVES) keepRuns(url.searchParams, hit.run, now.get("run"));
+    if (hit.kind === "series" && hit.address.startsWith(`${CURVES}?`)) keepRuns(url.searchParams, hit.run, now.get("run"));
     this.dialog.close();
     if (url.origin === location.origin) location.assign(url.href);
   }

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 from typing_extensions import TypedDict
 
 from ..auth.credential import GRANTS_SCOPE, RUNS, VIEW, Credential
-from ..auth.hosts import host_of, is_loopback
+from ..auth.hosts import is_loopback
 from ..auth.login import link_of, safe_path
 from ..auth.roles import Role, needs
 from ..auth.tokens import DamagedTokens, TokenMistake, Tokens, free_name
 from ..queries import BadRequest, NotFound
+from ..reach.base_path import path_to
 from .answer import Answer
 from .parameters import MOST_CHARACTERS
 
@@ -98,13 +100,13 @@ def add_routes(router: APIRouter, tokens: Tokens) -> None:
             secret = tokens.new(name, Role.VIEWER, expires_s, scopes)
         except (DamagedTokens, TokenMistake) as error:
             raise BadRequest(str(error)) from None
-        host, _ = host_of(request.scope["headers"]) or ("", "")
-        note = LOOPBACK_NOTE if is_loopback(host.strip("[]")) else ""
-        link = link_of(str(request.base_url), secret, address)
+        place = request.headers.get("origin") or f"{request.url.scheme}://{request.url.netloc}"  # where the page is for its browser
+        link = link_of(f"{place}{path_to('/')}", secret, address)
+        note = LOOPBACK_NOTE if is_loopback(urlsplit(place).hostname or "") else ""
         return Answer({"name": name, "link": link, "expires_s": expires_s, "note": note})
 
 
-LOOPBACK_NOTE = "This address is of your own machine: others reach it through a tunnel of their own (ssh -L), or after --host is set (docs/http-api.md)."
+LOOPBACK_NOTE = "This address is of your own machine: others reach it through a tunnel of their own (ssh -L), or after --host is set (docs/remote.md)."
 
 
 def token_list(tokens: Tokens) -> TokenList:

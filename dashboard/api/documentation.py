@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 from starlette.routing import BaseRoute
 
+from ..reach.base_path import path_to
 from .answer import Answer
 
 REFERENCE = "#/components/schemas/{model}"
@@ -48,11 +49,11 @@ def page_of(app: FastAPI) -> str:
             rows = "".join(_parameter(parameter) for parameter in operation.get("parameters", []))
             title = f"<code>{method.upper()} {html.escape(path)}</code>"
             sections.append(f"<h2>{title}</h2><p>{html.escape(operation.get('summary', ''))}</p><table>{rows}</table>")
-    style = '<link rel="stylesheet" href="/assets/tokens.css"><link rel="stylesheet" href="/assets/docs.css">'
+    styles = (f"/assets/{name}.css" for name in ("tokens", "docs"))
+    style = "".join(f'<link rel="stylesheet" href="{path_to(path)}">' for path in styles)
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>HTTP API</title>{style}'
-    return (
-        f'{head}<main><h1>HTTP API</h1><p>As OpenAPI: <a href="/openapi.json">openapi.json</a></p>{"".join(sections)}</main></html>'
-    )
+    described = f'<a href="{path_to("/openapi.json")}">openapi.json</a>'
+    return f"{head}<main><h1>HTTP API</h1><p>As OpenAPI: {described}</p>{''.join(sections)}</main></html>"
 
 
 def _parameter(parameter: dict[str, Any]) -> str:

@@ -7,7 +7,10 @@ import re
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from ..reach.certificate import Certificate
 
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -43,7 +46,12 @@ class Access:
     origins: tuple[str, ...] = ()
     frame_ancestors: tuple[str, ...] = ()  # pages of these origins may show ours in a frame
     base_path: str = "/"
-    secure: bool = False  # whether browsers reach it by https only
+    certificate: Certificate | None = None  # of its own, for https
+    proxies: tuple[str, ...] = ()  # addresses and networks whose forwarded headers are believed, and "unix"
+
+    @property
+    def is_secure(self) -> bool:
+        return self.certificate is not None
 
     @property
     def is_loopback(self) -> bool:

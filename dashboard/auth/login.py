@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from html import escape
 from http import HTTPStatus
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs, quote, unquote
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 
 from collectors.small_file import Unwritable
 
+from ..reach.base_path import path_to
 from .audit import Audit
 from .cookies import cookie_of, set_cookie
 from .credential import SECRET
@@ -58,16 +59,18 @@ and makes one for you with <i>Share</i> on any page.</p>
 """
 
 
-def page_of(said: str, wanted: str, status: int = HTTPStatus.UNAUTHORIZED, base: str = "/") -> HTMLResponse:
+def page_of(said: str, wanted: str, status: int = HTTPStatus.UNAUTHORIZED) -> HTMLResponse:
     """Leads to the address that was `wanted` afterwards. `said` stands above the field, without the folders of files: anyone reads it."""
-    text = PAGE.format(said=escape(without_details(said)), next=escape(safe_path(wanted)), base=base)
+    text = PAGE.format(said=escape(without_details(said)), next=escape(safe_path(wanted)), base=escape(path_to("/")))
     return HTMLResponse(text, status, {"Cache-Control": "no-store"})
 
 
 def safe_path(address: str) -> str:
-    """An address of this dashboard; of anything else, `/`. `//evil` and `/\\evil` are other hosts to a browser."""
+    """An address of this dashboard, without its base path; of anything else, `/`. `//evil` and `/\\evil` are other hosts to a browser, and
+    dots lead out of the base path."""
     parts = address[:MOST_ADDRESS]
     is_ours = parts.startswith("/") and not parts.startswith(("//", "/\\", PATH)) and parts.isprintable() and "\\" not in parts
+    is_ours = is_ours and not any(unquote(part) in (".", "..") for part in parts.partition("?")[0].partition("#")[0].split("/"))
     return parts if is_ours and parts.isascii() else "/"
 
 
@@ -114,10 +117,11 @@ def add_routes(app: FastAPI, access: Access, tokens: Tokens, audit: Audit, limit
         session_secret, session = begun
         await run_in_threadpool(audit.add_once, session.of or session.name, address, f"log-in as {session.role}")
         seconds = (session.expires_s or 0) - time.time()
-        is_secure = access.secure or request.url.scheme == "https"
+        is_secure = access.is_secure or request.url.scheme == "https"
         cookie = set_cookie(request.scope["headers"], session_secret, seconds, base_path=access.base_path, secure=is_secure)
         return Response(
-            status_code=HTTPStatus.SEE_OTHER, headers={"Location": wanted, "Set-Cookie": cookie, "Cache-Control": "no-store"}
+            status_code=HTTPStatus.SEE_OTHER,
+            headers={"Location": path_to(wanted), "Set-Cookie": cookie, "Cache-Control": "no-store"},
         )
 
     @router.post("/logout", include_in_schema=False)
@@ -128,7 +132,7 @@ def add_routes(app: FastAPI, access: Access, tokens: Tokens, audit: Audit, limit
         if found is not None:
             await run_in_threadpool(tokens.end, found.hash)
         cookie = set_cookie(request.scope["headers"], "", 0, base_path=access.base_path)
-        return Response(status_code=HTTPStatus.SEE_OTHER, headers={"Location": PATH, "Set-Cookie": cookie})
+        return Response(status_code=HTTPStatus.SEE_OTHER, headers={"Location": path_to(PATH), "Set-Cookie": cookie})
 
     app.include_router(router)
 

@@ -14,10 +14,11 @@ from collectors.options import CollectorOptions
 
 from .. import address
 from ..auth.hosts import Access
-from ..listening import CannotListen, address_of, listen, public_address_of
+from ..reach.flags import port
+from ..reach.listening import CannotListen, address_of, listen, public_address_of
 from .command import Command, Mistake
 from .run import free_port
-from .serve import leave, port, run_web
+from .serve import leave, run_web
 
 
 class Copy(NamedTuple):
@@ -64,12 +65,13 @@ def run(parsed: argparse.Namespace) -> int:
         day = time.strftime("%Y-%m-%d %H:%M", time.localtime(manifest.exported_s))
         copy = Copy(f"A copy of {manifest.run} from {manifest.host}, {day}: nothing is collected or changed here.")
         options = CollectorOptions(folder / "logs", folder)
+        access = Access(parsed.host)
         with (
             contextlib.suppress(KeyboardInterrupt),
-            address.written(folder, address_of(listener), public_address_of(listener, parsed.host)),
+            address.written(folder, address_of(listener, access), public_address_of(listener, access)),
         ):
             where = f"{manifest.run} of {parsed.file}"
-            run_web([listener], options, copy, where=where, browse=parsed.open, ends=False, access=Access(parsed.host))
+            run_web([listener], options, copy, where=where, browse=parsed.open, ends=False, access=access)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     leave()

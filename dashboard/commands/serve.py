@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import gc
 import os
-import re
 import signal
 import socket
 import sys
@@ -27,7 +26,8 @@ from collectors.small_file import Unwritable
 
 from .. import address, memory
 from ..auth.hosts import Access
-from ..listening import CannotListen, address_of, listen, listen_unix, public_address_of
+from ..reach.flags import access_of, add_reach_flags, listening
+from ..reach.listening import CannotListen, address_of, public_address_of
 from .command import ROOT, Command, Mistake, make_folder
 from .demo import Demo
 from .lending import Loan
@@ -35,7 +35,6 @@ from .lending import Loan
 BESIDE_S = 0.5
 LAST_LINES_S = 3.0
 SEVERAL = "-several"  # of the data folder, where several log folders are followed: their runs have other names
-ORIGIN = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?")
 
 
 class Collecting(Protocol):
@@ -50,35 +49,7 @@ class Collecting(Protocol):
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--port", type=port, default=8080, metavar="N", help="TCP port to serve on (default: 8080)")
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        metavar="NAME",
-        help="address to listen on; any but loopback asks each browser for a link or token (default: 127.0.0.1)",
-    )
-    parser.add_argument(
-        "--unix-socket", type=Path, metavar="PATH", help="answer on this Unix socket, too, which is open to your user only"
-    )
-    parser.add_argument(
-        "--allow-host", action="append", default=[], metavar="NAME", help="another name under which it is reached; may be repeated"
-    )
-    parser.add_argument(
-        "--allow-origin",
-        type=origin,
-        action="append",
-        default=[],
-        metavar="ORIGIN",
-        help="another origin under which browsers open it, e.g. https://proxy.example; may be repeated",
-    )
-    parser.add_argument(
-        "--frame-ancestors",
-        type=origin,
-        action="append",
-        default=[],
-        metavar="ORIGIN",
-        help="a site whose pages may show it in a frame; may be repeated",
-    )
+    add_reach_flags(parser)
     parser.add_argument(
         "--log-dir",
         type=Path,
@@ -107,7 +78,13 @@ def run(parsed: argparse.Namespace) -> int:
     if loan is not None and (url := address.of(options.data_dir)):
         loan.hold(options.data_dir, url)
         leave()
-    listeners, access = listening(parsed), access_of(parsed)
+    try:
+        access = access_of(parsed)
+        listeners = listening(parsed)
+    except CannotListen as error:
+        raise Mistake(str(error)) from None
+    if access.certificate is not None and (warning := access.certificate.warning()):
+        print(warning, file=sys.stderr)
     options = with_room(options)
     with contextlib.suppress(KeyboardInterrupt):
         serve(
@@ -214,17 +191,6 @@ def set_retention_s(data_dir: Path) -> float | None:
     return retention_s(settings)
 
 
-def listening(parsed: argparse.Namespace) -> list[socket.socket]:
-    """The TCP address first. Raises Mistake."""
-    try:
-        found = [listen(parsed.host, parsed.port)]
-        if parsed.unix_socket is not None:
-            found.append(listen_unix(parsed.unix_socket))
-    except CannotListen as error:
-        raise Mistake(str(error)) from None
-    return found
-
-
 def serve(
     listeners: Sequence[socket.socket],
     options: CollectorOptions,
@@ -240,13 +206,13 @@ def serve(
     """Until Ctrl-C; ends all children."""
     memory.give_back()
     with contextlib.ExitStack() as children:
-        public = public_address_of(listeners[0], access.host)
         keeper = Keeper(options)  # starts while the web process still imports
         keeper.start()
         children.callback(keeper.stop)
         if demo:
             children.callback(begin_demo(options).stop)
-        children.enter_context(address.written(options.data_dir, address_of(listeners[0]), public))
+        ours, public = address_of(listeners[0], access), public_address_of(listeners[0], access)
+        children.enter_context(address.written(options.data_dir, ours, public))
         run_web(listeners, options, keeper, where=where, browse=browse, ends=ends, loan=loan, pages_dir=pages_dir, access=access)
 
 
@@ -286,7 +252,7 @@ def run_web(
     store = open_store(options.data_dir, write=False)
     first_folder = options.only[0] if options.only else ""
     queries = Queries(store, options.log_dir, options.data_dir, lambda: keeper.read_only, keeper.note, first_folder)
-    server = server_of(make_app(queries, access))
+    server = server_of(make_app(queries, access), access)
     gc.freeze()
     gc.enable()
     threading.Thread(
@@ -331,15 +297,15 @@ def end_unneeded(data_dir: Path, is_open: Callable[[], bool]) -> None:
 
 def announce(listener: socket.socket, access: Access, where: str, browse: bool, data_dir: Path) -> None:
     """Print the address once it answers, with a link where that needs one, and open it where the user asked for that."""
-    url = public_address_of(listener, access.host)
+    url = public_address_of(listener, access)
     with contextlib.suppress(OSError), socket.create_connection(listener.getsockname()[:2]) as connection:
-        connection.sendall(f"GET /assets/tokens.css HTTP/1.0\r\nHost: {url.removeprefix('http://')}\r\n\r\n".encode())
+        connection.sendall(b"GET /assets/tokens.css HTTP/1.0\r\nHost: localhost\r\n\r\n")  # what it answers does not matter
         connection.recv(1)
     print(f"DeepSeek Dashboard: {url} shows {where}; Ctrl-C ends it", flush=True)
-    if not access.is_loopback:
+    if not access.is_loopback or access.origins:
         print_link(data_dir, url)
     if browse:
-        webbrowser.open(address_of(listener))  # without a secret, which other users would see in the browser's command line
+        webbrowser.open(address_of(listener, access))  # without a secret, which other users would see in the browser's command line
 
 
 def print_link(data_dir: Path, url: str) -> None:
@@ -363,27 +329,11 @@ def begin_demo(options: CollectorOptions) -> Demo:
     return demo
 
 
-def access_of(parsed: argparse.Namespace) -> Access:
-    return Access(parsed.host, tuple(parsed.allow_host), tuple(parsed.allow_origin), frame_ancestors=tuple(parsed.frame_ancestors))
-
-
 def remove_unix(listeners: Sequence[socket.socket]) -> None:
     for listener in listeners:
         if listener.family == socket.AF_UNIX:
             with contextlib.suppress(OSError):
                 Path(listener.getsockname()).unlink()
-
-
-def origin(text: str) -> str:
-    if not ORIGIN.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no origin; write it as in https://proxy.example:8443")
-    return text.lower()
-
-
-def port(text: str) -> int:
-    if not text.isdecimal() or not 0 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port between 0 (any free one) and 65535")
-    return int(text)
 
 
 COMMAND = Command("", "Live GPU charts, training curves, logs and flame graphs on one clock.", arguments, run)

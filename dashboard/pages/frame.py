@@ -21,6 +21,7 @@ from ..auth.roles import Role
 from ..auth.visitor import visitor
 from ..browser_files.assets import ASSETS, versioned
 from ..queries import Queries
+from ..reach.base_path import path_to, within
 from . import pages
 from .page import Page, empty
 
@@ -46,15 +47,17 @@ _shown: ContextVar[Page] = ContextVar("shown", default=pages()[0])
 
 def index(page: Page, time_zone: str = "") -> str:
     """Dash's index string for one page; the places in {%...%} are Dash's to fill. `time_zone` is that of shown times, "" for the browser's."""
-    assets, asking = versioned(), visitor()
+    assets, asking = path_to(versioned()), visitor()
     is_owner = asking.role is Role.OWNER
     styles = "\n".join(f'<link rel="stylesheet" href="{assets}/{name}">' for name in styles_of(page))
     preloads = "\n".join(f'<link rel="modulepreload" href="{assets}/{name}">' for name in modules_of(page))
     links = "".join(
-        f'<a href="{other.path}"><i>{other.key}</i>{escape(other.name)}</a>' for other in pages() if not other.owners or is_owner
+        f'<a href="{path_to(other.path)}"><i>{other.key}</i>{escape(other.name)}</a>'
+        for other in pages()
+        if not other.owners or is_owner
     )
     return f"""<!doctype html>
-<html lang="en" data-time-zone="{escape(time_zone)}" data-role="{asking.role}" data-grants="{" ".join(sorted(asking.grants))}">
+<html lang="en" data-time-zone="{escape(time_zone)}" data-base="{path_to("/")}" data-role="{asking.role}" data-grants="{" ".join(sorted(asking.grants))}">
 <head>
 {{%metas%}}
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -70,7 +73,7 @@ def index(page: Page, time_zone: str = "") -> str:
 <header id="bar" class="bar">
 <div class="brand">{LOGO}<span>DeepSeek Dashboard</span></div>
 <nav class="nav" aria-label="Pages">{links}</nav>
-<a class="firing" href="/alerts" hidden></a>
+<a class="firing" href="{path_to("/alerts")}" hidden></a>
 <div id="controls" class="controls"></div>
 </header>
 <main id="first"></main>
@@ -123,7 +126,7 @@ def _early(scripts: str, page: Page) -> str:
     """The first picture of a page that names packages waits for Dash: its bundles are fetched beside our modules."""
     if not page.packages:
         return ""
-    names = [*SOURCE.findall(scripts), *(f"/_dash-component-suites/{chunk}" for chunk in page.chunks)]
+    names = [*SOURCE.findall(scripts), *(path_to(f"/_dash-component-suites/{chunk}") for chunk in page.chunks)]
     return "\n".join(f'<link rel="preload" as="script" href="{name}">' for name in names)
 
 
@@ -178,7 +181,7 @@ def register(dash: Framed, queries: Queries) -> None:
 
     @dash.callback(Output(CONTAINER, "children"), Input(ADDRESS, "pathname"), State(ADDRESS, "search"))  # type: ignore[untyped-decorator]
     def show(path: object, search: object) -> object:
-        page = made.get(path) if isinstance(path, str) else None
+        page = made.get(within(path)) if isinstance(path, str) else None
         if page is None or (page.owners and visitor().role is not Role.OWNER):
             return no_update
         return page.layout_of(search if isinstance(search, str) else "") if page.layout_of else page.layout()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs
 
 from dash import Dash, Input, Output, dcc, html
 
@@ -240,8 +240,3 @@ def callbacks(dash: Dash, queries: Queries) -> None:
 
 
 PAGE = Page("3", "Training", "/training", module="training", layout_of=layout_of, callbacks=callbacks)
-
-
-def address_of(runs: Sequence[str], **parameters: str) -> str:
-    """Where other pages send users: `address_of(["a", "b"], q="loss") -> "/training?runs=a&runs=b&q=loss"`."""
-    return f"{PAGE.path}?{urlencode({'runs': list(runs), **parameters}, doseq=True)}"

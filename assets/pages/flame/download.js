@@ -2,6 +2,7 @@
 
 import { el } from "../../lib/dom.js";
 import { clock } from "../../lib/format.js";
+import { pathTo } from "../../lib/url.js";
 import { parameters } from "../../blame/profile.js";
 
 const ENDINGS = { speedscope: "speedscope.json", folded: "folded.txt" };
@@ -12,5 +13,5 @@ export function download(question, format) {
   const query = new URLSearchParams({ format });
   for (const [name, value] of Object.entries(wanted)) if (value !== null) query.set(name, String(value));
   const name = `${question.run} ${clock(question.asked.from)} ${clock(question.asked.to)}`.replace(/[^\w.-]+/g, "-");
-  el("a", { href: `/api/v1/flame?${query}`, download: `${name}.${ENDINGS[format]}` }).click();
+  el("a", { href: pathTo(`/api/v1/flame?${query}`), download: `${name}.${ENDINGS[format]}` }).click();
 }

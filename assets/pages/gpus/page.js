@@ -10,7 +10,7 @@ import { lostSince } from "../../data/lost.js";
 import { TimePage } from "../time_page.js";
 import { Processes } from "./processes.js";
 import { Reading } from "./reading.js";
-import { timeAddress } from "../../lib/url.js";
+import { pathTo, timeAddress } from "../../lib/url.js";
 
 /** @typedef {import("./head.js").Card} Card */
 
@@ -97,7 +97,7 @@ export default class Gpus extends TimePage {
       window ? `${duration(window.to - window.from)}: which Python code was running?` : "Drag over a dip to see which line of Python caused it.",
     );
     this.flame.hidden = window === null;
-    if (window) this.flame.href = `/flame${location.search}`;
+    if (window) this.flame.href = pathTo(`/flame${location.search}`);
   }
 
   /** @param {import("../../data/series.js").Meta[]} metas @returns {import("../../data/lanes.js").Lane[]} */
@@ -132,7 +132,7 @@ export default class Gpus extends TimePage {
   keys() {
     return [
       ...super.keys(),
-      { keys: ["f"], shown: "f", says: "flame graph", run: () => location.assign(`/flame${location.search}`) },
+      { keys: ["f"], shown: "f", says: "flame graph", run: () => location.assign(pathTo(`/flame${location.search}`)) },
       { keys: ["m"], shown: "m", says: "all metrics, or the most important", run: () => this.showAll(!this.all) },
     ];
   }

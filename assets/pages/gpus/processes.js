@@ -4,6 +4,7 @@ import { sentenceOf } from "../../lib/api.js";
 import { change } from "../../lib/change.js";
 import { el, setText } from "../../lib/dom.js";
 import { figure } from "../../lib/format.js";
+import { pathTo } from "../../lib/url.js";
 
 /**
  * @typedef {Object} Use a row of `GET /processes`
@@ -112,7 +113,7 @@ function swatches(uses) {
 function flameLink(run, rank) {
   const query = new URLSearchParams(location.search);
   query.set("run", run);
-  return el("a", { href: `/flame?${query}`, title: `Flame graph of ${run}` }, rank ? `${run} ${rank}` : run, " flame graph →");
+  return el("a", { href: pathTo(`/flame?${query}`), title: `Flame graph of ${run}` }, rank ? `${run} ${rank}` : run, " flame graph →");
 }
 
 /** What makes a run of a process, or why that cannot be. @param {Use} use */

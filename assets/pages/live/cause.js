@@ -2,6 +2,7 @@
 
 import { el, icon } from "../../lib/dom.js";
 import { place } from "../../lib/format.js";
+import { pathTo } from "../../lib/url.js";
 
 /** @typedef {import("../../types/api").Row<"FaultRow">} FaultRow */
 /** @typedef {import("../../types/api").Row<"CrashFrameRow">} CrashFrameRow */
@@ -31,5 +32,5 @@ export function partsOf(run, cause, others, show) {
 /** @param {string} run @param {FaultRow} cause @param {CrashFrameRow} frame */
 function frameRow(run, cause, { file, line, function: name, text }) {
   const where = new URLSearchParams({ run, from: String(cause.time_s - 10), to: String(cause.time_s), code: `${file}:${line}` });
-  return el("li", {}, el("a", { href: `/flame?${where}`, title: file }, place(file, line)), ` ${name}`, text ? el("code", {}, text) : null);
+  return el("li", {}, el("a", { href: pathTo(`/flame?${where}`), title: file }, place(file, line)), ` ${name}`, text ? el("code", {}, text) : null);
 }

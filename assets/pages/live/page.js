@@ -3,6 +3,7 @@
 import { get } from "../../lib/api.js";
 import { STEP, TIME } from "../../lib/axis.js";
 import { el } from "../../lib/dom.js";
+import { pathTo } from "../../lib/url.js";
 import { evidence } from "./evidence.js";
 import { CrashNote } from "./crash.js";
 import { FurtherCurves } from "./further.js";
@@ -233,7 +234,7 @@ export default class Live extends RunPage {
         keys: ["f"],
         shown: "f",
         says: "flame graph of the window, on a page of its own",
-        run: () => location.assign(`/flame${location.search}`),
+        run: () => location.assign(pathTo(`/flame${location.search}`)),
       },
       { keys: ["/"], shown: "/", says: "filter the log", run: () => this.tail.input.focus() },
     ];

@@ -8,6 +8,7 @@ import { capital, clock, count, counted, duration, figure, stepRange } from "../
 import { legendOfDifference, legendOfKinds } from "../../flame/legends.js";
 import { folded, logLine, pointLine, timeOf } from "./log.js";
 import { paintedFlame } from "../../lib/painted.js";
+import { pathTo } from "../../lib/url.js";
 import { grip } from "./sheet.js";
 import { LogDifference } from "../../blame/log_difference.js";
 import { ReportButton } from "../../blame/report.js";
@@ -133,7 +134,7 @@ export class Panel {
     this.logs.hidden = this.actionsRow.hidden = window === null || axis === STEP;
     if (this.held) this.held.hidden = this.logs.hidden;
     this.hint.hidden = window !== null || axis === STEP;
-    this.open.href = `/flame${location.search}`;
+    this.open.href = pathTo(`/flame${location.search}`);
     if (!window) {
       setText(this.title, otherwise);
       return;

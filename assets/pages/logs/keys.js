@@ -1,6 +1,7 @@
 /** The keys of the Logs page beside those of its axis. */
 
 import { openChosen, step } from "../../logs/stepping.js";
+import { pathTo } from "../../lib/url.js";
 
 /** @type {[string, string][]} those that the status line names */
 export const HINTS = [
@@ -35,6 +36,6 @@ export function keysOf({ reader, search, follow, wrap }) {
     key("o", "open the chosen line, or close it", () => openChosen(reader.list)),
     key("l", "follow the newest lines, or stop", follow),
     key("w", "wrap long lines, or cut them", wrap),
-    key("f", "flame graph of the window", () => location.assign(`/flame${location.search}`)),
+    key("f", "flame graph of the window", () => location.assign(pathTo(`/flame${location.search}`))),
   ];
 }

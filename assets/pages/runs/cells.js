@@ -3,6 +3,7 @@
 import { wordsOf } from "../../data/runs.js";
 import { count, day, duration, figure, minute, nonFinite, sameDay, year } from "../../lib/format.js";
 import { percent } from "../../lib/figures.js";
+import { pathTo } from "../../lib/url.js";
 import { visible, visibleName } from "../../lib/visible.js";
 import { tintOf } from "./tints.js";
 
@@ -62,7 +63,7 @@ function name(grid, data) {
     event.preventDefault();
     grid.does.open(data);
   };
-  const href = `/?${new URLSearchParams({ run: data.run })}`;
+  const href = pathTo(`/?${new URLSearchParams({ run: data.run })}`);
   return h("span", { className: "run-cell" }, h("a", { href, title, onClick: open, tabIndex: -1 }, h("bdi", null, shown)), flags && h("small", null, flags));
 }
 

@@ -2,6 +2,7 @@
 
 import { get, newest, sentenceOf } from "../../lib/api.js";
 import { el } from "../../lib/dom.js";
+import { pathTo } from "../../lib/url.js";
 import { Session } from "../session.js";
 import { registerCells } from "./cells.js";
 import { ColumnChoice } from "./column_choice.js";
@@ -170,8 +171,8 @@ export default class RunsPage extends Session {
 
   /** On Training where there is that page and the run is over, else on Live. @param {{run: string, state: string}} row */
   open({ run, state }) {
-    const training = document.querySelector('.nav a[href^="/training"]');
-    const path = training && !["running", "stalled"].includes(state) ? "/training" : "/";
+    const training = document.querySelector(`.nav a[href^="${pathTo("/training")}"]`);
+    const path = training && !["running", "stalled"].includes(state) ? pathTo("/training") : pathTo("/");
     location.assign(`${path}?${new URLSearchParams({ run })}`);
   }
 

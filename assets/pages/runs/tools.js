@@ -4,6 +4,7 @@ import { get, sentenceOf } from "../../lib/api.js";
 import { copyButton, el, hang, setClass, setText } from "../../lib/dom.js";
 import { snippet } from "../live/snippet.js";
 import { count, counted } from "../../lib/format.js";
+import { pathTo } from "../../lib/url.js";
 
 /** @typedef {import("./question.js").Question} Question */
 
@@ -110,7 +111,7 @@ export class Tools {
     this.untick.hidden = this.compare.hidden = !ticked.length;
     setText(this.number, count(ticked.length));
     this.compare.search = "";
-    this.compare.href = `/training?${new URLSearchParams(ticked.map((run) => ["runs", run]))}`;
+    this.compare.href = pathTo(`/training?${new URLSearchParams(ticked.map((run) => ["runs", run]))}`);
     this.compare.title = ticked.length > MOST_DRAWN ? `The first ${MOST_DRAWN} have colours of their own` : "";
     this.asked = question;
     this.#drawCsv();
@@ -190,7 +191,7 @@ export class Tools {
 function csvOf({ q, chip, sort, desc, archived, forgotten }, columns) {
   const flags = { desc: String(desc), archived: String(archived), forgotten: String(forgotten) };
   const chosen = columns.length ? `${columns.join("\n")}\n` : ""; // none: the usual ones
-  return `/api/v1/table?${new URLSearchParams({ format: "csv", q, state: chip, sort, ...flags, columns: chosen })}`;
+  return pathTo(`/api/v1/table?${new URLSearchParams({ format: "csv", q, state: chip, sort, ...flags, columns: chosen })}`);
 }
 
 /** @param {string} word @param {(on: boolean) => void} done */

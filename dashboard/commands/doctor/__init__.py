@@ -10,8 +10,8 @@ from pathlib import Path
 from collectors.options import add_flags
 from collectors.service.folders import INSIDE, data_dir_of
 
+from ...reach.flags import port as port_number
 from ..command import Command
-from ..serve import port as port_number
 
 USUAL_PORT = 8080
 

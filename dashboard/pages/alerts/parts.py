@@ -16,6 +16,7 @@ from collectors.process.activity import spoken
 from collectors.records import Finding
 
 from ...alerts.asking import AlertsNow
+from ...reach.base_path import path_to
 from ...user_files.visible import visible, visible_name
 
 MOST = 100  # rows of a part
@@ -108,7 +109,7 @@ def _finding(found: Finding, now_s: float, *, mutes: bool, earlier: Sequence[Fin
     """`earlier` are those of the same rule and run before it, the newest first: they have no rows of their own."""
     title, ago = title_of(found.rule), lasting(max(0.0, now_s - found.from_s))
     where = visible_name(found.run) if found.run is not None else "the machine"
-    what = [html.A([html.B(f"{title}. "), visible(found.sentence)], href=address_of(found))]
+    what = [html.A([html.B(f"{title}. "), visible(found.sentence)], href=path_to(address_of(found)))]
     about = [html.Span(where, className="run-name"), html.Span(f"for {ago}" if not found.over else f"{ago} ago", className="dim")]
     if earlier:
         before = lasting(max(0.0, now_s - earlier[-1].from_s))

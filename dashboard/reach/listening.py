@@ -9,7 +9,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from .auth.hosts import bracketed, is_loopback
+from ..auth.hosts import Access, bracketed, is_loopback
 
 WAITING = 128  # connections that nothing has accepted yet
 ANY_ADDRESS = ("0.0.0.0", "::")
@@ -75,16 +75,21 @@ def _remove_stale(path: Path) -> None:
     path.unlink()
 
 
-def address_of(listener: socket.socket) -> str:
-    """For programs of this machine: `http://127.0.0.1:8080`, also where it listens on all addresses."""
-    bound, number = listener.getsockname()[:2]
-    bound = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bound, bound)
-    return f"http://{bracketed(bound)}:{number}"
+def address_of(listener: socket.socket, access: Access) -> str:
+    """For programs of this machine: `http://127.0.0.1:8080`, also where it listens on all addresses; `https://127.0.0.1:8080/x`."""
+    bound = listener.getsockname()[0]
+    return _address(access, {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bound, bound), listener)
 
 
-def public_address_of(listener: socket.socket, host: str) -> str:
-    """For browsers, by the `host` that the user named; of all addresses, by the machine's name."""
-    if is_loopback(host):
-        return address_of(listener)
-    name = socket.gethostname() if host in ANY_ADDRESS else host
-    return f"http://{bracketed(name)}:{listener.getsockname()[1]}"
+def public_address_of(listener: socket.socket, access: Access) -> str:
+    """For browsers: by the first origin that the user named, else by the host; of all addresses, by the machine's name."""
+    if access.origins:
+        return f"{access.origins[0]}{access.base_path.rstrip('/')}"
+    if access.is_loopback:
+        return address_of(listener, access)
+    return _address(access, socket.gethostname() if access.host in ANY_ADDRESS else access.host, listener)
+
+
+def _address(access: Access, name: str, listener: socket.socket) -> str:
+    scheme = "https" if access.is_secure else "http"
+    return f"{scheme}://{bracketed(name)}:{listener.getsockname()[1]}{access.base_path.rstrip('/')}"
