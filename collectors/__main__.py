@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import VERSION
+from . import VERSION, catalog, kept
 from .alerts.collector import AlertsCollector
 from .analysis.stacks import source
 from .forgotten.tail import ForgettingTail
@@ -48,10 +48,11 @@ from .service.keeper import EXIT_AGAIN, EXIT_FOLDER_GONE
 from .service.supervisor import Supervisor
 from .service.watchdog import SetAside, Stuck
 from .store.open import open_store
-from .store.protocol import Limits, LogQuery, Store, StoreError
+from .store.protocol import Limits, LogQuery, Store, StoreError, Thinning
 from .tracing.asking import ask_for_trace
 from .tracing.entry import NoEntry, entry_of
 
+THIN_AFTER_S = 7 * 86400.0  # samples of the machine
 WATCH_S = 0.5  # how often the parent and the data folder are checked
 EXIT_WITHIN_S = 4.0  # at the end, even if a thread hangs
 FRESH_S = 0.4  # how old an answer about the runs' processes may be: three collectors use it
@@ -97,7 +98,14 @@ class Collectors:
         self._ending = threading.Event()
         self._exit_code = 0
         self._host = socket.gethostname()
-        self._store: Store = open_store(data_dir, write=True, limits=Limits(options.retention_s, options.max_bytes))
+        thinning = Thinning(
+            THIN_AFTER_S,
+            kept=lambda lo, hi: kept.windows(self._store, data_dir, lo, hi),
+            whole=frozenset(metric.name for metric, _ in catalog.rows() if not metric.unit and not metric.counter),
+            counters=frozenset(metric.name for metric, _ in catalog.rows() if metric.counter),
+        )
+        limits = Limits(options.retention_s, options.max_bytes or None, options.pause, thinning)
+        self._store: Store = open_store(data_dir, write=True, limits=limits)
         wake = threading.Event()
         outputs = OutputFiles([data_dir])
         self._aside = SetAside(data_dir, log_dir)

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
+NO_SIZE = 0  # of `none`
+
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?) ?([a-z]+)", re.IGNORECASE)
 
 
@@ -20,6 +22,11 @@ def seconds(text: str) -> float:
 def size_bytes(text: str) -> int:
     """`20GB -> 20000000000`"""
     return int(_quantity(text, BYTES, "size such as 20GB"))
+
+
+def size_or_none(text: str) -> int:
+    """`20GB -> 20000000000`, `none -> NO_SIZE`"""
+    return NO_SIZE if text.strip().lower() == "none" else size_bytes(text)
 
 
 def positive(text: str) -> float:
@@ -38,6 +45,10 @@ def written_seconds(value: float) -> str:
 
 def written_bytes(value: int) -> str:
     return f"{value}B"
+
+
+def written_size(value: int) -> str:
+    return "none" if value == NO_SIZE else written_bytes(value)
 
 
 def _quantity(text: str, units: Mapping[str, int], what: str) -> float:

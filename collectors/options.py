@@ -40,11 +40,12 @@ FLAGS = {
     ),
     "max_bytes": Flag(
         "--max-size",
-        "maximum store size, e.g. 20GB; deletes the oldest of those samples, then pauses collection (default: no limit)",
+        "maximum store size, e.g. 50GB, or none; deletes the oldest of those samples, then pauses collection (default: 20GB, at most 5 %% of the disk, and never pauses)",
         "SIZE",
-        amounts.size_bytes,
-        amounts.written_bytes,
+        amounts.size_or_none,
+        amounts.written_size,
     ),
+    "pause": Flag("--no-pause", "go on collecting where runs alone are larger than --max-size"),
     "profile": Flag("--no-profile", "do not sample the trainers' Python stacks"),
     "sampler": Flag("--sampler", "stack sampler (default: native, falling back to py-spy)", "NAME", choices=SAMPLERS),
     "profile_budget": Flag(
@@ -77,7 +78,8 @@ class CollectorOptions:
     data_dir: Path
     only: tuple[str, ...] = ()  # paths of folders in log_dir: nothing else of it is followed; () for all
     retention_s: float | None = None
-    max_bytes: int | None = None
+    max_bytes: int | None = None  # amounts.NO_SIZE: no limit was asked for; None: nothing was said
+    pause: bool = True  # where nothing is left to delete
     profile: bool = True
     sampler: str | None = None
     profile_budget: float | None = None  # percent of a core

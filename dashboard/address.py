@@ -41,6 +41,12 @@ def of(data_dir: Path) -> str | None:
     return address if here and isinstance(address, str) else None
 
 
+def port_of(data_dir: Path) -> int | None:
+    """Of that dashboard."""
+    number = (of(data_dir) or "").rpartition(":")[2].rstrip("/")
+    return int(number) if number.isdecimal() else None
+
+
 def stay(data_dir: Path, pid: int, *, longer: bool = False) -> None:
     """A dashboard that ends with the programs that it was started for is not to end before this one, and no longer by itself where it is
     to stay `longer`. A folder that takes no file costs only that."""

@@ -35,6 +35,7 @@ PARTS = {  # of the collectors: what each may import of the others
     "options": {"amounts", "scrape"},
     "scrape": {"records", "redaction", "store"},
     "redaction": set(),
+    "kept": {"small_file", "store"},
     "small_file": set(),
     "yaml_tree": {"small_file"},
     "process": {"records", "rights", "mounts", "received", "redaction"},

@@ -16,7 +16,7 @@ from ..rights.whose import ROOT_UID, is_root, open_to_others
 
 INSIDE = ".deepseek"
 OURS = re.compile(
-    r"(runs|machine-\d{4}-W\d\d)\.sqlite(-wal|-shm)?|writer\.lock|control\.sock|set-aside\.(json|new)|(settings|alerts|mutes)\.yaml|\.new-\w+|\.writable|\.?web\.json(\.\d+)?|dashboard\.log"
+    r"(runs|machine-\d{4}-W\d\d)\.sqlite(-wal|-shm)?|writer\.lock|control\.sock|set-aside\.(json|new)|(settings|alerts|mutes)\.yaml|kept\.jsonl|\.new-\w+|\.writable|\.?web\.json(\.\d+)?|dashboard\.log"
 )
 OURS_TOO = {"runs", "alerts"}  # folders, whose modes are left alone: they may be another program's of that name
 SHARED = Path("/var/tmp")  # where each user may make a folder of any name

@@ -65,6 +65,14 @@ def units_of(points: RawPoints) -> Summaries:
     )
 
 
+def points_of(units: Summaries) -> RawPoints:
+    """Each summary as a point of its mean, at its middle."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        finite = units.rows - units.non_finite
+        mean = np.where(finite > 0, np.clip(units.total / finite, units.least, units.most), units.last)
+    return RawPoints((units.low + units.high) / 2, units.step, units.segment, mean)
+
+
 def _reduce(units: Summaries, buckets: int) -> Buckets:
     new_segment = np.append(0, np.flatnonzero(units.segment[1:] != units.segment[:-1]) + 1)
     reach = _reach(units.high, new_segment)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..records import Event, Finding, Frame, Labels, LogLine, Offset, ProgressBar, Record, Sample, SampleKind, SourceText
+from .limits import NO_LIMITS as NO_LIMITS
+from .limits import Limits as Limits
+from .limits import Thinning as Thinning
 from .lines import LineColumns, LineExtent, LineTemplate, LineTexts
 
 Axis = Literal["time", "step"]
@@ -224,16 +228,6 @@ class Delta(NamedTuple):
     findings: Sequence[Finding] = ()  # the present state of those that changed
 
 
-class Limits(NamedTuple):
-    """Limits of age and size. Runs are never deleted."""
-
-    retention_s: float | None = None  # age of the machine's samples
-    max_bytes: int | None = None  # of all files of the store
-
-
-NO_LIMITS = Limits()
-
-
 class StoreError(Exception):
     """The store cannot be used; the text is one sentence with the remedy."""
 
@@ -368,12 +362,28 @@ class Store(Protocol):
     def close(self) -> None: ...
 
 
+class FileGlance(NamedTuple):
+    """A file of a store, as far as it could be looked at in a short time."""
+
+    name: str
+    size_bytes: int
+    schema: int | None  # its version; None where it cannot be read
+    trouble: str  # one sentence, "" where nothing is wrong
+    whole: bool  # all of it was looked at
+
+
 class Maintenance(Protocol):
     """Maintenance of a store while no dashboard uses it."""
 
     def exists(self) -> bool: ...
 
     def size_bytes(self) -> int: ...
+
+    def glance(self, until_mono_s: float) -> list[FileGlance]:
+        """Every file with its version and size; damage as far as it shows by then, CLOCK_MONOTONIC. Changes nothing, also beside a writer."""
+
+    def backup(self, target: Path) -> None:
+        """Copy all files into a folder, each as of one moment, also beside a writer, which does not wait. Raises StoreError, OSError."""
 
     def check(self) -> list[str]:
         """Read everything; yield one sentence per error."""

@@ -13,6 +13,7 @@ from collectors.store.protocol import StoreError
 from collectors.store.question import Ended, TooMuch
 
 from ..boards.files import OtherVersion
+from ..commands.doctor.asked import NoDiagnosis
 from ..log_lines.lines import NoSuchTemplate
 from ..log_lines.needle import BadExpression
 from ..queries import BadRequest, NotFound
@@ -35,6 +36,7 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(OtherVersion, _other_version)
     app.add_exception_handler(TooMuch, _answering(400, str))
     app.add_exception_handler(Ended, _answering(503, str))
+    app.add_exception_handler(NoDiagnosis, _answering(503, str))
     app.add_exception_handler(Unwritable, _answering(503, str))
     app.add_exception_handler(StoreError, _answering(503, str))
 

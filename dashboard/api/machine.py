@@ -11,8 +11,10 @@ from typing_extensions import TypedDict
 
 from collectors import catalog
 
+from .. import address
 from ..attaching import why_not
 from ..changes import Changes
+from ..commands.doctor import asked
 from ..machine import GpuUser, Machine
 from ..queries import DashboardState, Queries
 from .answer import Answer
@@ -139,6 +141,23 @@ class HealthAnswer(TypedDict):
     rss_bytes: int
 
 
+class SymptomRow(TypedDict):
+    """`remedy` is one sentence with the command to type, "" where nothing is to be done; `facts` is for a bug report."""
+
+    name: str
+    verdict: Literal["ok", "warning", "wrong"]
+    sentence: str
+    remedy: str
+    facts: dict[str, str | int | float | bool | None]
+
+
+class DiagnosisAnswer(TypedDict):
+    version: str
+    time_s: float
+    verdict: Literal["ok", "warning", "wrong"]
+    checks: list[SymptomRow]
+
+
 class AttachAction(BaseModel):
     pid: StrictInt = Field(ge=1, le=MOST_ID)
 
@@ -162,6 +181,12 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/processes", response_model=None, summary="The processes on each GPU")
     def processes() -> Answer[GpuUserList]:
         return Answer({"processes": [gpu_user_row(user) for user in queries.gpu_users()]})
+
+    # The owner's thing: it names folders of this host and takes a second of a core. A viewer has no use for it.
+    @router.get("/diagnosis", response_model=None, summary="What `deepseek-dashboard doctor --json` prints")
+    def diagnosis() -> Answer[DiagnosisAnswer]:
+        found = asked.diagnosis(queries.log_dir, queries.data_dir, address.port_of(queries.data_dir))
+        return Answer(cast(DiagnosisAnswer, found))
 
 
 def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:

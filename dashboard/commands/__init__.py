@@ -21,6 +21,7 @@ MAIN, *OTHERS = FILES = (
     "report",
     "trace",
     "store",
+    "doctor",
     "export",
     "open",
     "mcp",

@@ -21,7 +21,7 @@ from typing import NoReturn, Protocol
 from collectors.options import FLAGS, CollectorOptions, add_flags, options_of
 from collectors.process.second_names import USUAL
 from collectors.rights import whose
-from collectors.service import folders
+from collectors.service import folders, room
 from collectors.service.keeper import Keeper
 
 from .. import address, memory
@@ -58,7 +58,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help=f"log folder to follow; may be repeated (default: those of {', '.join(USUAL)} that are here)",
     )
-    add_flags(parser, [name for name in FLAGS if name not in ("log_dir", "only")])
+    add_flags(parser, [name for name in FLAGS if name not in ("log_dir", "only", "pause")])
     parser.add_argument(
         "--pages-dir", type=Path, metavar="DIR", help="folder with pages of your own: Python files with a Dash layout"
     )
@@ -80,6 +80,7 @@ def run(parsed: argparse.Namespace) -> int:
         loan.hold(options.data_dir, url)
         leave()
     listener = listen(parsed.host, parsed.port)
+    options = with_room(options)
     with contextlib.suppress(KeyboardInterrupt):
         serve(
             listener, options, where=where, demo=parsed.demo, browse=parsed.open, ends=parsed.beside, loan=loan, pages_dir=pages_dir
@@ -106,6 +107,15 @@ def prepare(parsed: argparse.Namespace) -> CollectorOptions:
     make_folder(data_dir, "--data-dir", private=True)
     options = replace(options_of(parsed, log_dir, data_dir.resolve()), only=only)
     return options if options.retention_s is not None else replace(options, retention_s=set_retention_s(data_dir))
+
+
+def with_room(options: CollectorOptions) -> CollectorOptions:
+    """With the default of --max-size, which is printed, where none was given."""
+    if options.max_bytes is not None:
+        return options
+    limit = room.default_limit(options.data_dir)
+    print(limit.sentence, file=sys.stderr)
+    return replace(options, max_bytes=limit.max_bytes, pause=False)
 
 
 def pages_folder(folder: Path | None, options: CollectorOptions) -> Path | None:

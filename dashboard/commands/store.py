@@ -1,9 +1,12 @@
-"""`deepseek-dashboard store check|compact --log-dir ./logs`"""
+"""`deepseek-dashboard store check|compact|backup --log-dir ./logs`"""
 
 from __future__ import annotations
 
 import argparse
+import re
+import shutil
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 
 from collectors import VERSION
 from collectors.options import add_flags
@@ -11,12 +14,21 @@ from collectors.service import folders, lock
 
 from .command import Command, Mistake, make_folder
 
+OF_A_PROCESS = re.compile(
+    r"writer\.lock|control\.sock|\.?web\.json.*|programs|dashboard\.log|\.writable|\.new-.*|.*\.sqlite(-wal|-shm)?"
+)
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "action", choices=["check", "compact"], help="check: name all that is damaged; compact: pack everything as dense as it gets"
+        "action",
+        choices=["check", "compact", "backup"],
+        help="check: name all that is damaged; compact: pack everything as dense as it gets; backup: copy the data folder while it is in use",
     )
     add_flags(parser, ["log_dir", "data_dir"])
+    parser.add_argument(
+        "--to", type=Path, metavar="FOLDER", help="where backup copies the data folder to: a new or an empty folder"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -27,6 +39,9 @@ def run(options: argparse.Namespace) -> int:
     store = maintenance(data_dir)
     if not store.exists():
         raise Mistake(f"there is no store in {data_dir}; name its folder with --log-dir or --data-dir")
+    if options.action == "backup":
+        backup(data_dir, options.to)
+        return 0
     if options.action == "compact":
         make_folder(data_dir, "--data-dir")
         compact(data_dir)
@@ -34,6 +49,37 @@ def run(options: argparse.Namespace) -> int:
     troubles = store.check()
     print("\n".join(troubles) or f"all is well in {data_dir}")
     return int(bool(troubles))
+
+
+def backup(data_dir: Path, target: Path | None) -> None:
+    """Copy the store, each file as of one moment, and what users said beside it. Raises Mistake."""
+    from collectors.store.open import maintenance
+    from collectors.store.protocol import StoreError
+
+    if target is None:
+        raise Mistake("backup needs a folder to copy to; name it with: --to FOLDER")
+    make_folder(target, "--to", private=True)
+    if any(target.iterdir()):
+        raise Mistake(f"{target} is not empty; choose a new folder with --to")
+    try:
+        maintenance(data_dir).backup(target.resolve())
+        for entry in data_dir.iterdir():
+            if not OF_A_PROCESS.fullmatch(entry.name):
+                _copy(entry, target / entry.name)
+    except StoreError as error:
+        raise Mistake(str(error)) from None
+    except (OSError, shutil.Error) as error:
+        raise Mistake(f"cannot copy {data_dir} to {target} ({error}); make room, or choose another folder with --to") from None
+    print(f"{data_dir} was copied to {target}: {maintenance(target.resolve()).size_bytes() / 1e6:.1f} MB")
+
+
+def _copy(entry: Path, target: Path) -> None:
+    """Links are copied as links; what is neither file nor folder is left out."""
+    kind = entry.lstat().st_mode
+    if S_ISDIR(kind):
+        shutil.copytree(entry, target, symlinks=True)
+    elif S_ISREG(kind):
+        shutil.copy2(entry, target)
 
 
 def compact(data_dir: Path) -> None:

@@ -1,7 +1,7 @@
 /** The Settings page: Python fills it (`dashboard/pages/settings.py`), and this sends what a user changes. */
 
 import { setZone } from "../../data/zone.js";
-import { sentenceOf } from "../../lib/api.js";
+import { get, sentenceOf } from "../../lib/api.js";
 import { change } from "../../lib/change.js";
 import { el, setText } from "../../lib/dom.js";
 import { Session } from "../session.js";
@@ -16,7 +16,9 @@ export default class SettingsPage extends Session {
     ]);
     this.element = el("div", { hidden: true });
     document.addEventListener("click", (event) => {
-      if (/** @type {HTMLElement} */ (event.target).id === "save") this.save();
+      const { id } = /** @type {HTMLElement} */ (event.target);
+      if (id === "save") this.save();
+      if (id === "copy-diagnosis") this.copyDiagnosis();
     });
     document.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && /** @type {HTMLElement} */ (event.target).closest?.("[data-setting]")) this.save();
@@ -41,6 +43,20 @@ export default class SettingsPage extends Session {
       say("said", "Saved.");
     } catch (error) {
       this.#mistaken(sentenceOf(error), changed);
+    }
+  }
+
+  /** What is wrong on the host is said beside the button, all of it copied. */
+  async copyDiagnosis() {
+    say("diagnosed", "Looking at this host ...");
+    try {
+      const found = await get("diagnosis");
+      const lines = found.checks.filter(({ verdict }) => verdict !== "ok").map(({ name, sentence, remedy }) => `${name}: ${sentence} ${remedy}`.trim());
+      await navigator.clipboard.writeText(JSON.stringify(found, null, 1));
+      say("diagnosed", `Copied. ${lines.join(" ") || "All is well."}`);
+    } catch (error) {
+      if (error instanceof DOMException) say("diagnosed", "The browser does not let the page copy; type: deepseek-dashboard doctor --json");
+      else say("diagnosed", sentenceOf(error));
     }
   }
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from stat import S_ISREG
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...records import Frame
-from ..protocol import StoreError
+from ..protocol import FileGlance, StoreError
 from . import files, schema, stacks
-from .columns import chunks, codec, groups, pages
+from .columns import cells, chunks, codec, groups, pages
 from .columns.damage import failing
 from .engine import SqliteStore
 
@@ -27,7 +29,7 @@ _BLOBS: list[tuple[str, str, Callable[[bytes], object]]] = [
     ("profile", "data", codec.decode),
     ("source_text", "data", codec.unseal),
 ]
-_CHUNKS = """SELECT chunk.id, series.name, coalesce(stream.run, 'the machine'), chunk.rows, chunk.least, chunk.most, chunk.data, axis.data
+_CHUNKS = """SELECT chunk.id, series.name, coalesce(stream.run, 'the machine'), chunk.rows, chunk.least, chunk.most, chunk.data, axis.data, units
   FROM chunk LEFT JOIN axis ON axis.id = chunk.axis JOIN series ON series.id = chunk.series JOIN stream ON stream.id = series.stream"""
 _GAPS = """SELECT name, sealed, total(chunk.rows), max(chunk.start + chunk.rows)
   FROM series LEFT JOIN chunk ON chunk.series = series.id GROUP BY series.id
@@ -45,6 +47,22 @@ class SqliteMaintenance:
 
     def size_bytes(self) -> int:
         return files.folder_bytes(self._dir)
+
+    def glance(self, until_mono_s: float) -> list[FileGlance]:
+        return [_glance(path, until_mono_s) for path in files.all_files(self._dir)]
+
+    @failing("the store cannot be copied", "see what is damaged with: deepseek-dashboard store check")
+    def backup(self, target: Path) -> None:
+        for path in files.all_files(self._dir):
+            new = target / f".new-{path.name}"
+            with (
+                contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as source,
+                contextlib.closing(sqlite3.connect(new)) as copy,
+            ):
+                source.backup(copy)  # in one step: as of one moment
+                copy.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            files.unlink(target / path.name)
+            new.replace(target / path.name)
 
     def check(self) -> list[str]:
         return [f"{path.name}: {trouble}" for path in files.all_files(self._dir) for trouble in _check_file(path)]
@@ -65,6 +83,31 @@ class SqliteMaintenance:
                     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 finally:
                     db.close()
+
+
+def _glance(path: Path, until_mono_s: float) -> FileGlance:
+    """SQLite's own quick check, until the time is over."""
+    try:
+        found = path.stat()
+        if not S_ISREG(found.st_mode):
+            return FileGlance(path.name, 0, None, "it is not a file", True)
+        db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=0.1)
+    except (OSError, sqlite3.DatabaseError) as error:
+        return FileGlance(path.name, 0, None, f"it cannot be opened ({error})", True)
+    version = None
+    with contextlib.closing(db):
+        try:
+            version = int(db.execute("PRAGMA user_version").fetchone()[0])
+            if version > schema.VERSION:
+                return FileGlance(
+                    path.name, found.st_size, version, f"it was written by a newer version (schema {version}): update", True
+                )
+            db.set_progress_handler(lambda: time.monotonic() > until_mono_s, 1000)
+            (said,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.DatabaseError as error:
+            stopped = getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_BUSY)
+            return FileGlance(path.name, found.st_size, version, "" if stopped else f"it cannot be read ({error})", not stopped)
+    return FileGlance(path.name, found.st_size, version, "" if said == "ok" else f"SQLite says: {said}", True)
 
 
 def _check_file(path: Path) -> Iterator[str]:
@@ -100,7 +143,11 @@ def _check_blobs(db: sqlite3.Connection) -> Iterator[str]:
 
 def _check_chunks(db: sqlite3.Connection) -> Iterator[str]:
     """Each chunk against its axis and against the summary in its row."""
-    for chunk, name, run, rows, least, most, data, axis in db.execute(_CHUNKS):
+    for chunk, name, run, rows, least, most, data, axis, units in db.execute(_CHUNKS):
+        if units:
+            if trouble := _trouble_of_cells(axis or b"", data, rows, (least, most), units):
+                yield f"chunk {chunk} of {name} of {run}: {trouble}"
+            continue
         trouble = _trouble(chunks.read_values, data) or _trouble(chunks.read_axis, axis or b"")
         if not trouble:
             values, (time_s, step) = chunks.read_values(data), chunks.read_axis(axis)
@@ -108,6 +155,15 @@ def _check_chunks(db: sqlite3.Connection) -> Iterator[str]:
                 trouble = "its points are not those of its summary"
         if trouble:
             yield f"chunk {chunk} of {name} of {run}: {trouble}"
+
+
+def _trouble_of_cells(axis: bytes, data: bytes, rows: int, ends: tuple[float | None, float | None], units: int) -> str:
+    try:
+        found = cells.read(axis, data, 0)
+    except codec.CodecError as error:
+        return str(error)
+    same = len(found.rows) == units and int(found.rows.sum()) == rows and _range(np.concatenate([found.least, found.most])) == ends
+    return "" if same else "its cells are not those of its summary"
 
 
 def _check_stacks(db: sqlite3.Connection) -> Iterator[str]:

@@ -9,10 +9,13 @@ from typing import NamedTuple
 from ..protocol import Limits
 from .files import RUNS_FILE, WEEK_S, is_future, week_start
 
+JUDGE_S = 10.0  # how often sizes and ages are looked at
+TOO_LARGE = "the store has reached --max-size without machine samples left to drop; raise it, or remove runs that are not needed"
+
 
 class Retired(NamedTuple):
     remove: list[Path]  # oldest first
-    over: bool  # even then the folder is larger than allowed
+    over: bool  # even then the folder is larger than allowed, and collection is to pause
 
 
 def judge(sizes: Sequence[tuple[Path, int]], limits: Limits, now_s: float) -> Retired:
@@ -28,4 +31,4 @@ def judge(sizes: Sequence[tuple[Path, int]], limits: Limits, now_s: float) -> Re
         if expired or too_many:
             remove.append(path)
             total -= size
-    return Retired(remove, limits.max_bytes is not None and total > limits.max_bytes)
+    return Retired(remove, limits.pause and limits.max_bytes is not None and total > limits.max_bytes)

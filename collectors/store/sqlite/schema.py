@@ -12,7 +12,7 @@ from ..protocol import StoreError
 from .columns import filling
 
 RUNS_FILE = "runs.sqlite"  # all other files hold what the machine reports
-VERSION = 8
+VERSION = 9
 PAGE_BYTES = 16384  # chunk rows take 1 to 8 kB: in pages of 4 kB a third of the file would be empty
 CACHE_KIB = 8192
 BUSY_MS = 5000
@@ -49,7 +49,8 @@ CREATE TABLE head (seq INTEGER PRIMARY KEY, time_s REAL NOT NULL, data BLOB NOT 
 CREATE TABLE pack (id INTEGER PRIMARY KEY AUTOINCREMENT, stream INTEGER NOT NULL, rows INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE INDEX pack_stream ON pack (stream);
 CREATE TABLE axis (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
-CREATE TABLE chunk ({SUMMARY} axis INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE TABLE chunk ({SUMMARY} axis INTEGER NOT NULL, data BLOB NOT NULL,
+  units INTEGER NOT NULL DEFAULT 0);  -- of thinned points, that its data and axis hold; 0 while they hold the points
 CREATE INDEX chunk_place ON chunk (series, start, first_time_s, last_time_s, first_step, last_step);
 CREATE TABLE page ({SUMMARY} coarse_units INTEGER NOT NULL, fine_units INTEGER NOT NULL, coarse BLOB NOT NULL, fine BLOB NOT NULL);
 CREATE INDEX page_place ON page (series, start, first_time_s, last_time_s, first_step, last_step);
@@ -127,7 +128,8 @@ CREATE TABLE stack (id INTEGER PRIMARY KEY, frames BLOB NOT NULL);
 CREATE TABLE profile (
   id INTEGER PRIMARY KEY, run TEXT NOT NULL, rank INTEGER NOT NULL, pid INTEGER NOT NULL, role TEXT NOT NULL, host TEXT NOT NULL,
   sampler TEXT NOT NULL, hz REAL NOT NULL, start_s REAL NOT NULL, end_s REAL NOT NULL, samples INTEGER NOT NULL,
-  errors INTEGER NOT NULL, threads TEXT NOT NULL, spans INTEGER NOT NULL, data BLOB NOT NULL);
+  errors INTEGER NOT NULL, threads TEXT NOT NULL, spans INTEGER NOT NULL, data BLOB NOT NULL,
+  thinned INTEGER NOT NULL DEFAULT 0);  -- 1: each span is the sum of its stack over the row's minute
 CREATE INDEX profile_run ON profile (run, end_s, start_s);
 """
 
@@ -180,6 +182,13 @@ def _to_version_8(db: sqlite3.Connection) -> None:
     _add_to_runs(db, FINDINGS)
 
 
+def _to_version_9(db: sqlite3.Connection) -> None:
+    """Thinned samples of the machine."""
+    db.execute("ALTER TABLE chunk ADD COLUMN units INTEGER NOT NULL DEFAULT 0")
+    if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'profile'").fetchone():
+        db.execute("ALTER TABLE profile ADD COLUMN thinned INTEGER NOT NULL DEFAULT 0")
+
+
 def _add_to_runs(db: sqlite3.Connection, tables: str) -> None:
     if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'offset'").fetchone() is None:
         return  # a machine file
@@ -196,6 +205,7 @@ MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
     5: _to_version_6,
     6: _to_version_7,
     7: _to_version_8,
+    8: _to_version_9,
 }  # from version -> the step to the next one
 
 

@@ -15,7 +15,7 @@ from .. import question
 from ..buckets import Summaries
 from ..protocol import Axis, RawPoints
 from ..question import TooMuch
-from .columns import chunks, pages
+from .columns import cells, chunks, pages
 from .columns.damage import decoded
 from .columns.groups import NO_STEP
 
@@ -26,7 +26,7 @@ _OVERLAP: dict[Axis, str] = {
 }
 _SUMMARY = "end_step, segment, rows, non_finite, least, most, total, last"  # with the span before them, the fields of Summaries
 MOST_OPENED = 4_000_000  # points of one question that are read one by one: 50 bytes each
-SEGMENT, ROWS, ID, START = 3, 4, 10, 11  # places in a selected row
+SEGMENT, ROWS, ID, START, UNITS = 3, 4, 10, 11, 12  # places in a selected row
 
 
 class Wanted(NamedTuple):
@@ -104,18 +104,22 @@ class _FileSearch:
 
     def _chunks(self, series: int, window: Wanted, found: Found, start: int, stop: int | None) -> None:
         """A chunk stands for its points, or is opened."""
-        rows = self._select("chunk", f"{SPAN[window.axis]}, {_SUMMARY}, id, axis", series, window, start, stop)
+        rows = self._select("chunk", f"{SPAN[window.axis]}, {_SUMMARY}, id, axis, units", series, window, start, stop)
         if not rows:
             return
         units, inside, width = _table(rows, window)
         single = inside & (width <= window.widest)
         _take(found, units, single)
         opened = [rows[i] for i in np.flatnonzero(~single).tolist()]
-        self._opened += sum(row[ROWS] for row in opened)
+        self._opened += sum(row[UNITS] or row[ROWS] for row in opened)
         if self._opened > MOST_OPENED:
             raise TooMuch(f"the range holds more than {MOST_OPENED:,} points that must be read one by one; choose a shorter one")
         data = dict(self._blobs("chunk", "data", [row[ID] for row in opened]))
-        parts = [(row[SEGMENT], *part) for row in opened if (part := self._open(row, data[row[ID]])) is not None]
+        thinned = [part for row in opened if row[UNITS] and (part := self._thinned(row, data[row[ID]])) is not None]
+        for part in thinned:
+            _take(found, part, (part.low >= window.lo) & (part.low <= window.hi))
+        points = [row for row in opened if not row[UNITS]]
+        parts = [(row[SEGMENT], *read) for row in points if (read := self._open(row, data[row[ID]])) is not None]
         if parts:
             segments, *columns = zip(*parts, strict=True)
             time_s, step, value = (np.concatenate(column) for column in columns)
@@ -125,12 +129,19 @@ class _FileSearch:
     def _open(self, row: tuple[Any, ...], data: bytes) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]] | None:
         """Its times, steps and values."""
         question.check()
-        chunk, axis = row[-2:]
+        chunk, axis, _ = row[-3:]
         if axis not in self._axes:
             ((_, coded),) = self._blobs("axis", "data", [axis])
             self._axes[axis] = decoded("axis", axis, chunks.read_axis, coded)
         place, value = self._axes[axis], decoded("chunk", chunk, chunks.read_values, data)
         return None if place is None or value is None else (*place, value)
+
+    def _thinned(self, row: tuple[Any, ...], data: bytes) -> Summaries | None:
+        """Its cells, as units: of those across an edge of the window it has those that begin inside."""
+        question.check()
+        chunk, axis, _ = row[-3:]
+        ((_, coded),) = self._blobs("axis", "data", [axis])
+        return decoded("chunk", chunk, lambda blob: cells.read(coded, blob, row[SEGMENT]), data)
 
     def _blobs(self, table: str, column: str, ids: Sequence[int]) -> list[tuple[int, bytes]]:
         wanted = f"SELECT id, {column} FROM {table} WHERE id IN (SELECT value FROM json_each(?))"

@@ -28,14 +28,14 @@ REMEMBERED, REMEMBERED_FRAMES = 200_000, 2_000_000  # stacks, and frames on them
 MERGED_S = 60.0  # length of a merged window: 3 hours of a process are then read as 180 rows
 MERGED_AT_ONCE = 500  # rows
 TOUCHING_S = 1e-3  # windows that lie this close to each other leave no gap
-_PROFILE = "id, run, rank, pid, role, host, sampler, hz, start_s, end_s, samples, errors, threads, spans, data"
-_TOUCHING = f"SELECT {_PROFILE} FROM profile WHERE run = ? AND end_s > ? AND start_s < ? ORDER BY start_s"
+COLUMNS = "id, run, rank, pid, role, host, sampler, hz, start_s, end_s, samples, errors, threads, spans, data, thinned"
+_TOUCHING = f"SELECT {COLUMNS} FROM profile WHERE run = ? AND end_s > ? AND start_s < ? ORDER BY start_s"
 _NONE = np.empty(0, np.int64)
-_INSERT = f"INSERT INTO profile VALUES (NULL, {', '.join('?' * 14)})"
+_INSERT = f"INSERT INTO profile VALUES (NULL, {', '.join('?' * 15)})"
 log = logging.getLogger(__name__)
 
 
-class _Spans(NamedTuple):
+class StackSpans(NamedTuple):
     """The spans of one process, one entry per span."""
 
     start_ns: NDArray[np.int64]  # wall clock
@@ -47,7 +47,7 @@ class _Spans(NamedTuple):
     resolved: NDArray[np.int64]
 
 
-class _ProfileRow(NamedTuple):
+class ProfileRow(NamedTuple):
     """A row of the table `profile`."""
 
     id: int
@@ -65,20 +65,23 @@ class _ProfileRow(NamedTuple):
     threads: str
     spans: int
     data: bytes
+    thinned: int  # 1: each span is the sum of its stack over the row's minute, in no order
 
-    def read(self) -> _Spans | None:
+    def read(self) -> StackSpans | None:
         return decoded("profile", self.id, decode, self.data)
 
-    def within(self, lo: float, hi: float) -> _Spans | None:
+    def within(self, lo: float, hi: float) -> StackSpans | None:
         """Its spans cut to the window; None where they are damaged."""
         spans = self.read()
         if spans is None:
             return None
+        if self.thinned:
+            return laid_out(spans, self.share(lo, hi), _ns(max(self.start_s, lo)))
         start = np.maximum(spans.start_ns, _ns(lo))
         end = np.minimum(spans.start_ns + spans.duration_ns, _ns(hi))
         keep = end > start
         whole = spans._replace(start_ns=start, duration_ns=end - start)
-        return _Spans(*(column[keep] for column in whole))
+        return StackSpans(*(column[keep] for column in whole))
 
     def share(self, lo: float, hi: float) -> float:
         """How much of its time lies in the window."""
@@ -111,7 +114,7 @@ class StackWriter:
             threads = orjson.dumps({str(tid): name for tid, name in profile.threads.items()}).decode()
             data = encode(_spans(profile, stacks))
             counts = (profile.count, profile.errors, threads, len(stacks))
-            db.execute(_INSERT, (*about, profile.start_s, end_s, *counts, data))
+            db.execute(_INSERT, (*about, profile.start_s, end_s, *counts, data, 0))
 
     def _stack(self, db: sqlite3.Connection, stack: tuple[Frame, ...]) -> int:
         """The stack's hash; it stands in the file afterwards."""
@@ -130,11 +133,11 @@ class StackWriter:
         return known
 
 
-def mergeable(db: sqlite3.Connection, after_s: float, before_s: float) -> list[list[_ProfileRow]]:
+def mergeable(db: sqlite3.Connection, after_s: float, before_s: float) -> list[list[ProfileRow]]:
     """Windows of one process that touch each other and are small enough to become one."""
-    small = f"SELECT {_PROFILE} FROM profile WHERE end_s BETWEEN ? AND ? AND end_s - start_s < ? ORDER BY run, rank, pid, host, start_s LIMIT ?"
-    chains: list[list[_ProfileRow]] = []
-    for row in map(_ProfileRow._make, db.execute(small, (after_s, before_s, MERGED_S / 2, MERGED_AT_ONCE))):
+    small = f"SELECT {COLUMNS} FROM profile WHERE end_s BETWEEN ? AND ? AND end_s - start_s < ? AND thinned = 0 ORDER BY run, rank, pid, host, start_s LIMIT ?"
+    chains: list[list[ProfileRow]] = []
+    for row in map(ProfileRow._make, db.execute(small, (after_s, before_s, MERGED_S / 2, MERGED_AT_ONCE))):
         if chains and _continues(chains[-1], row):
             chains[-1].append(row)
         else:
@@ -142,33 +145,45 @@ def mergeable(db: sqlite3.Connection, after_s: float, before_s: float) -> list[l
     return [chain for chain in chains if len(chain) > 1]
 
 
-def merged(chain: Sequence[_ProfileRow]) -> tuple[object, ...] | None:
+def merged(chain: Sequence[ProfileRow]) -> tuple[object, ...] | None:
     """The row that replaces a chain of them; None where one of these is damaged."""
     parts = [spans for row in chain if (spans := row.read()) is not None]
     if len(parts) < len(chain):
         return None
-    spans = _Spans._make(np.concatenate(column) for column in zip(*parts, strict=True))
+    spans = StackSpans._make(np.concatenate(column) for column in zip(*parts, strict=True))
     first, last = chain[0], chain[-1]
     threads = orjson.dumps({tid: name for row in chain for tid, name in orjson.loads(row.threads).items()}).decode()
     counts = (sum(row.samples for row in chain), sum(row.errors for row in chain), threads, len(spans.tid))
-    return (*first[1:8], first.start_s, last.end_s, *counts, encode(spans))
+    return (*first[1:8], first.start_s, last.end_s, *counts, encode(spans), 0)
 
 
-def replace(db: sqlite3.Connection, chain: Sequence[_ProfileRow], row: tuple[object, ...]) -> None:
+def replace(db: sqlite3.Connection, chain: Sequence[ProfileRow], *rows: tuple[object, ...]) -> None:
     db.executemany("DELETE FROM profile WHERE id = ?", [(row.id,) for row in chain])
-    db.execute(_INSERT, row)
+    db.executemany(_INSERT, rows)
 
 
-def _continues(chain: Sequence[_ProfileRow], row: _ProfileRow) -> bool:
+def laid_out(spans: StackSpans, share: float, from_ns: int) -> StackSpans:
+    """A share of sums over a minute: each thread's one behind the other, from a time on. StackSpans of a thread stand together."""
+    duration = np.rint(spans.duration_ns * share).astype(np.int64)
+    known = np.where(spans.cpu_ns == UNKNOWN, UNKNOWN, np.rint(spans.cpu_ns * share)).astype(np.int64)
+    keep = duration > 0
+    cut = StackSpans(*(column[keep] for column in spans._replace(duration_ns=duration, cpu_ns=known)))
+    before = np.cumsum(cut.duration_ns) - cut.duration_ns
+    first = np.flatnonzero(np.append(True, cut.tid[1:] != cut.tid[:-1])[: len(cut.tid)])
+    base = np.repeat(before[first], np.diff(np.append(first, len(before))))
+    return cut._replace(start_ns=from_ns + before - base)
+
+
+def _continues(chain: Sequence[ProfileRow], row: ProfileRow) -> bool:
     first, last = chain[0], chain[-1]
     touches = abs(row.start_s - last.end_s) <= TOUCHING_S
     return touches and row[1:8] == last[1:8] and row.end_s - first.start_s <= MERGED_S
 
 
-def encode(spans: _Spans) -> bytes:
+def encode(spans: StackSpans) -> bytes:
     """In whole microseconds. A thread's spans stand together, each with the gap to the next one's start instead of its length: mostly 0."""
     order = np.lexsort((spans.start_ns, spans.tid))
-    spans = _Spans(*(column[order] for column in spans))
+    spans = StackSpans(*(column[order] for column in spans))
     start = spans.start_ns // US
     gap = _next(start) - (spans.start_ns + spans.duration_ns) // US
     cpu = np.where(spans.cpu_ns == UNKNOWN, UNKNOWN, spans.cpu_ns // US)
@@ -177,9 +192,9 @@ def encode(spans: _Spans) -> bytes:
     return codec.encode([*columns, stacks, np.array([US])])
 
 
-def decode(data: bytes) -> _Spans:
+def decode(data: bytes) -> StackSpans:
     columns = [column.view(np.int64) for column in codec.decode(data)]
-    spans, stacks = _Spans(*columns[:7]), columns[7]
+    spans, stacks = StackSpans(*columns[:7]), columns[7]
     if len(columns) > 8:  # else of a store whose spans had lengths, in nanoseconds
         start, gap, cpu = spans.start_ns, spans.duration_ns, spans.cpu_ns
         duration_ns = (_next(start) - gap - start) * US
@@ -223,14 +238,14 @@ class StackReader:
     def read(self, files: Sequence[sqlite3.Connection], lo: float, hi: float, run: str) -> StackColumns:
         """The run's spans that touch the window, cut to it, from all files of the machine."""
         covered: list[tuple[float, float]] = []
-        found: list[tuple[_ProfileRow, _Spans]] = []
+        found: list[tuple[ProfileRow, StackSpans]] = []
         if sum(spans for db in files for _, _, spans in counted(db, lo, hi, run)) > MOST_SPANS:
             raise TooMuch(f"the window holds more than {MOST_SPANS:,} looks at stacks; choose a shorter one")
         with holding(self._lock):
             self._trim()
             for db in files:
-                mine: list[tuple[_ProfileRow, _Spans]] = []
-                for row in map(_ProfileRow._make, db.execute(_TOUCHING, (run, lo, hi))):
+                mine: list[tuple[ProfileRow, StackSpans]] = []
+                for row in map(ProfileRow._make, db.execute(_TOUCHING, (run, lo, hi))):
                     check()
                     covered.append((max(row.start_s, lo), min(row.end_s, hi)))
                     if (spans := row.within(lo, hi)) is not None:
@@ -254,13 +269,15 @@ class StackReader:
         self._stacks |= stacks
         self._remembered_frames += sum(map(len, stacks.values()))
 
-    def _columns(self, found: list[tuple[_ProfileRow, _Spans]], samples: int, covered: list[tuple[float, float]]) -> StackColumns:
+    def _columns(
+        self, found: list[tuple[ProfileRow, StackSpans]], samples: int, covered: list[tuple[float, float]]
+    ) -> StackColumns:
         processes: dict[Process, int] = {}
         threads: dict[tuple[int, int], str] = {}
         for row, _ in found:
             processes.setdefault(row.process(), len(processes))
             threads |= {(row.pid, int(tid)): name for tid, name in orjson.loads(row.threads).items()}
-        spans = _Spans(*(np.concatenate([_NONE, *(spans[i] for _, spans in found)]) for i in range(len(_Spans._fields))))
+        spans = StackSpans(*(np.concatenate([_NONE, *(spans[i] for _, spans in found)]) for i in range(len(StackSpans._fields))))
         process = np.repeat([processes[row.process()] for row, _ in found], [len(spans.tid) for _, spans in found]).astype(np.int32)
         hashes, index = np.unique(spans.stack, return_inverse=True)
         frames, stacks = self._tables(hashes.tolist())
@@ -298,7 +315,7 @@ def _frames(stack: int, data: bytes) -> tuple[int, ...]:
     return (NOWHERE,)
 
 
-def _spans(profile: Profile, stacks: list[int]) -> _Spans:
+def _spans(profile: Profile, stacks: list[int]) -> StackSpans:
     wall_ns = round(profile.start_s * NS) - profile.start_mono_ns
     rows = [
         (
@@ -312,7 +329,7 @@ def _spans(profile: Profile, stacks: list[int]) -> _Spans:
         )
         for sample, stack in zip(profile.samples, stacks, strict=True)
     ]
-    return _Spans(*np.array(rows, np.int64).reshape(-1, len(_Spans._fields)).T)
+    return StackSpans(*np.array(rows, np.int64).reshape(-1, len(StackSpans._fields)).T)
 
 
 def _ns(time_s: float) -> int:

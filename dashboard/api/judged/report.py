@@ -7,6 +7,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from collectors import kept
+
 from ...queries import Queries
 from ...report.asked import ReportQuery
 from ...report.gathering import gather
@@ -25,6 +27,8 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/report", response_model=None, summary="A run, or a window of it, as one HTML file that needs no network")
     def report(ends: OptionalWindow, run: str = known, rank: Rank = None, against: Against = None) -> Response:
         page = html_of(gather(queries, ReportQuery(run, ends, rank, against)))
+        if ends is not None:  # samples of the window are not thinned: who reads the report may come back to it
+            kept.note(queries.data_dir, run, ends, "report")
         headers = {
             "Content-Disposition": f'attachment; filename="{file_name_of(run)}"',
             "Content-Security-Policy": NO_SCRIPT,

@@ -17,7 +17,7 @@ from .groups import NO_STEP, Group
 ROWS = 1088  # of a chunk: two of arbitrary float64 fill a page of the file, or five of what RunLog writes
 LEAST_ROWS = ROWS // 2  # a series with this many is cut where its stream's longest is, so that they share one axis from there on
 
-_INSERT_CHUNK = f"INSERT INTO chunk VALUES (NULL, {', '.join('?' * 17)})"
+_INSERT_CHUNK = f"INSERT INTO chunk VALUES (NULL, {', '.join('?' * 17)}, 0)"
 _WIDEN = """UPDATE series SET points = points + ?1,
   first_time_s = CASE WHEN ?2 >= first_time_s THEN first_time_s ELSE coalesce(?2, first_time_s) END,
   last_time_s = CASE WHEN ?3 <= last_time_s THEN last_time_s ELSE coalesce(?3, last_time_s) END,

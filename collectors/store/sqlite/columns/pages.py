@@ -55,7 +55,10 @@ class _Columns(NamedTuple):
 
 def due(db: sqlite3.Connection, series: int) -> bool:
     count = "SELECT count(*) FROM chunk JOIN series ON series.id = chunk.series AND start >= paged WHERE series.id = ?"
-    return int(db.execute(count, (series,)).fetchone()[0]) >= CHUNKS
+    if int(db.execute(count, (series,)).fetchone()[0]) < CHUNKS:
+        return False
+    thinned = "SELECT 1 FROM chunk JOIN series ON series.id = chunk.series AND start >= paged WHERE series.id = ? AND units > 0"
+    return db.execute(thinned, (series,)).fetchone() is None  # a page is made of points; summaries of chunks do as well
 
 
 def plan(db: sqlite3.Connection, series: int) -> tuple[object, ...]:
