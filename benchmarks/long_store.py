@@ -11,8 +11,10 @@ import contextlib
 import math
 import shutil
 import sqlite3
+import struct
+import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,8 +25,7 @@ from collectors import catalog
 from collectors.records import Event, Frame, Labels, Points, Profile, Record, RunInfo, StackSample, labels_of
 from collectors.store.protocol import Thinning
 from collectors.store.sqlite import files, schema, stacks
-from collectors.store.sqlite.columns import chunks, codec
-from collectors.store.sqlite.columns.groups import NO_STEP
+from collectors.store.sqlite.columns import codec
 from collectors.store.sqlite.engine import SqliteStore
 from collectors.store.sqlite.ingest import FileWriter
 from collectors.store.sqlite.thinning.thinner import Thinner
@@ -132,22 +133,29 @@ def stacks_minute(start_s: float, known: Sequence[tuple[Frame, ...]], rng: np.ra
             begin, samples = 0, [StackSample(0, int(WINDOW_S * 1e9), pid + 100, known[0][:12], False, 0)]
             for end, number in zip(ends.tolist(), which, strict=True):
                 samples.append(
-                    StackSample(begin * 10**9 // HZ, (end - begin) * 10**9 // HZ, pid, known[number], True, (end - begin) * 9 * 10**6)
+                    StackSample(
+                        begin * 10**9 // HZ, (end - begin) * 10**9 // HZ, pid, known[number], True, (end - begin) * 9 * 10**6
+                    )
                 )
                 begin = end
             about = (RUN, rank, pid, "main", HOST, "native", float(HZ), start_s + window * WINDOW_S, 0, int(WINDOW_S * 1e9))
             yield Profile(*about, {pid: "MainThread", pid + 100: "pin_memory"}, samples, 2 * looks)
 
 
-def write_hours(folder: Path, start_s: float, hours: float) -> None:
-    """By the store itself, as if all that came in a minute were one commit."""
+def write(store: SqliteStore, start_s: float, minutes: int, first_step: int = 0) -> None:
+    """By the store itself, as if all that came in a minute were one commit of the logs and one of the machine."""
     rng, known, stacks_known = np.random.default_rng(1), sources(), known_stacks()
-    store = SqliteStore(folder, write=True)
-    for minute in range(round(hours * 60)):
+    for minute in range(minutes):
         at_s = start_s + minute * MINUTE_S
-        store.append(ranks_minute(at_s, round(minute * MINUTE_S * STEPS_A_S), rng))
+        store.append(ranks_minute(at_s, first_step + round(minute * MINUTE_S * STEPS_A_S), rng))
         store.append([*machine_minute(at_s, known, rng), *stacks_minute(at_s, stacks_known, rng)])
         store.compact(0.05)
+
+
+def write_block(folder: Path, start_s: float, hours: int) -> None:
+    store = SqliteStore(folder, write=True)
+    store.append(start_records(start_s))
+    write(store, start_s, hours * 60)
     store.settle()
     store.close()
 
@@ -164,6 +172,36 @@ def thinned(folder: Path, target: Path) -> None:
     Thinner(target, thinning, lambda name: None, clock=lambda: later_s, first_s=0.0).run(math.inf)
 
 
+class Slot(NamedTuple):
+    """Where a copy stands."""
+
+    number: int
+    later_s: float  # than the block
+    end_s: float
+    is_thin: bool
+
+
+class Movable:
+    """Coded columns that move without being coded anew: only the first value of a column stands in the header."""
+
+    def __init__(self, blob: bytes) -> None:
+        self._data = bytearray(codec.unseal(blob))
+        self._base: dict[int, tuple[int, int, float]] = {}  # of a column: where it stands, its value, and the units of 1
+        for column in range(min(2, self._data[0])):
+            kind, _, scale, _, base = codec._HEADER.unpack_from(self._data, 1 + column * codec._HEADER.size)
+            if kind in (codec.PLAIN, codec.DELTA, codec.SCALED, codec.SCALED_DELTA):
+                unit = codec._divisor(scale) if kind in codec.FLOAT_KINDS else 1.0
+                self._base[column] = (1 + column * codec._HEADER.size + codec._HEADER.size - 8, base, unit)
+
+    def moved(self, by: Mapping[int, float]) -> bytes:
+        """With so much added to all of each column."""
+        for column, amount in by.items():
+            if amount:
+                at, base, unit = self._base[column]
+                struct.pack_into("<Q", self._data, at, (base + round(amount * unit)) % 2**64)
+        return codec.seal(bytes(self._data))
+
+
 class Block:
     """The rows of one file, decoded as far as they change with time."""
 
@@ -172,92 +210,115 @@ class Block:
         with contextlib.closing(sqlite3.connect(path)) as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-            self.is_thin = {axis for (axis,) in db.execute("SELECT DISTINCT axis FROM chunk WHERE units > 0")}
+            thin = {axis for (axis,) in db.execute("SELECT DISTINCT axis FROM chunk WHERE units > 0")}
             axes = db.execute("SELECT id, data FROM axis ORDER BY id").fetchall()
-            self.axes = [(axis, codec.decode(data) if axis in self.is_thin else list(chunks.read_axis(data))) for axis, data in axes]
+            self.axes = [(axis, Movable(data), axis in thin) for axis, data in axes]
             self.chunks = db.execute("SELECT * FROM chunk ORDER BY series, start").fetchall()
             self.rows: dict[int, int] = dict(db.execute("SELECT id, points FROM series"))
             query = f"SELECT {stacks.COLUMNS} FROM profile ORDER BY id"
             profiles = map(stacks.ProfileRow._make, db.execute(query)) if "profile" in tables else ()
-            self.profiles = [(row, stacks.decode(row.data)) for row in profiles]
+            self.profiles = [(row, Movable(row.data)) for row in profiles]
 
-    def stand(self, db: sqlite3.Connection, later_s: float, steps: int, places: dict[int, int]) -> None:
-        """Once more, so much later, behind `places` points of each series."""
-        (axis_id,) = db.execute("SELECT coalesce(max(id), 0) FROM axis").fetchone()
-        new = {axis: axis_id + 1 + number for number, (axis, _) in enumerate(self.axes)}
-        db.executemany("INSERT INTO axis VALUES (?, ?)", ((new[axis], self._later(axis, of, later_s, steps)) for axis, of in self.axes))
-        db.executemany(
-            f"INSERT INTO chunk VALUES (NULL, {', '.join('?' * 18)})", (self._chunk(row, later_s, steps, new, places) for row in self.chunks)
-        )
-        db.executemany(
-            f"INSERT INTO profile VALUES (NULL, {', '.join('?' * 15)})",
-            (
-                (*row[1:8], row.start_s + later_s, row.end_s + later_s, *row[10:14], _encoded(spans, later_s), row.thinned)
+    def stand(self, db: sqlite3.Connection, slot: Slot, slot_steps: int, places: dict[int, int]) -> None:
+        """Once more in this slot, behind `places` points of each series, which are counted on."""
+        later_s, steps = slot.later_s, slot.number * slot_steps
+        (used,) = db.execute("SELECT coalesce(max(id), 0) FROM axis").fetchone()
+        new = {axis: used + 1 + number for number, (axis, *_) in enumerate(self.axes)}
+        axes = ((new[axis], data.moved({0: later_s, 1: later_s if thin else steps})) for axis, data, thin in self.axes)
+        db.executemany("INSERT INTO axis VALUES (?, ?)", axes)
+        rows = (self._chunk(row, later_s, steps, new, places) for row in self.chunks)
+        db.executemany(f"INSERT INTO chunk VALUES (NULL, {', '.join('?' * 18)})", rows)
+        if self.profiles:
+            copies = (
+                (*row[1:8], row.start_s + later_s, row.end_s + later_s, *row[10:14], spans.moved({0: later_s * 1e6}), row.thinned)
                 for row, spans in self.profiles
-            ),
-        ) if self.profiles else None
+            )
+            db.executemany(f"INSERT INTO profile VALUES (NULL, {', '.join('?' * 15)})", copies)
         for series, count in self.rows.items():
             places[series] = places.get(series, 0) + count
 
-    def _later(self, axis: int, columns: list[Any], later_s: float, steps: int) -> bytes:
-        if axis in self.is_thin:
-            return codec.encode([columns[0].view(np.float64) + later_s, columns[1].view(np.float64) + later_s, columns[2]])
-        return codec.encode([columns[0] + later_s, np.where(columns[1] == NO_STEP, NO_STEP, columns[1] + steps)])
-
-    def _chunk(self, row: tuple[Any, ...], later_s: float, steps: int, new: dict[int, int], places: dict[int, int]) -> tuple[Any, ...]:
+    def _chunk(
+        self, row: tuple[Any, ...], later_s: float, steps: int, new: dict[int, int], places: dict[int, int]
+    ) -> tuple[Any, ...]:
         _, series, start, *summary = row[:11]
         times, step = [at_s + later_s for at_s in row[11:13]], [None if at is None else at + steps for at in row[13:16]]
         return (series, places.get(series, 0) + start, *summary, *times, *step, new[row[16]], *row[17:])
 
 
-def _encoded(spans: stacks.StackSpans, later_s: float) -> bytes:
-    return stacks.encode(spans._replace(start_ns=spans.start_ns + round(later_s) * stacks.NS))
-
-
-def fill(path: Path, full: Block, thin: Block | None, slots: Sequence[tuple[float, bool]], first_slot: int, hours: float) -> None:
-    """One file of a store: `slots` has how much later each copy stands, and whether thinned, the first being number `first_slot`."""
-    FileWriter(path, _Unlocked()).close()  # type: ignore[arg-type]
+def fill(path: Path, full: Block, thin: Block | None, slots: Sequence[Slot], slot_steps: int) -> None:
+    """One new file of a store, with a copy in each slot; a slot has `slot_steps` steps of the run."""
+    FileWriter(path, threading.Lock()).close()
     with contextlib.closing(schema.open_writer(path)) as db:
         db.execute("PRAGMA synchronous = OFF")
         db.execute("ATTACH ? AS block", (str(full.path),))
         tables = {name for (name,) in db.execute("SELECT name FROM block.sqlite_schema WHERE type = 'table'")}
         with schema.transaction(db):
-            for table in ("stream", "series", "frame", "stack", "run", "event"):
-                if table in tables:
-                    db.execute(f"INSERT INTO main.{table} SELECT * FROM block.{table}")
+            for table in tables & {"stream", "series", "frame", "stack", "run", "event"}:
+                db.execute(f"INSERT INTO main.{table} SELECT * FROM block.{table}")
         places: dict[int, int] = {}
-        for number, (later_s, is_thin) in enumerate(slots, first_slot):
+        for slot in slots:
             with schema.transaction(db):
-                block = thin if is_thin and thin is not None else full
-                block.stand(db, later_s, round(number * hours * HOUR_S * STEPS_A_S) if path.name == files.RUNS_FILE else 0, places)
-        first_s, last_s = slots[0][0], slots[-1][0]
-        begin, end = (round((first_slot + i) * hours * HOUR_S * STEPS_A_S) for i in (0, len(slots) - 1))
+                (thin if thin and slot.is_thin else full).stand(db, slot, slot_steps, places)
         with schema.transaction(db):
-            db.executemany("UPDATE series SET points = ?, sealed = ?, paged = 0 WHERE id = ?", [(n, n, series) for series, n in places.items()])
-            db.execute(
-                "UPDATE series SET first_time_s = first_time_s + ?1, last_time_s = last_time_s + ?2, newest_time_s = newest_time_s + ?2, "
-                "first_step = first_step + ?3, last_step = last_step + ?4, newest_step = newest_step + ?4, least_step = least_step + ?3, most_step = most_step + ?3",
-                (first_s, last_s, begin, end),
-            )
-            if "run" in tables:
-                db.execute(
-                    "UPDATE run SET first_time_s = first_time_s + ?, last_time_s = last_time_s + ?, last_step = last_step + ?, points = points * ?",
-                    (first_s, last_s, end, len(slots)),
-                )
-                db.execute("UPDATE event SET time_s = time_s + ?", (first_s,))
+            _widen(db, slots, slot_steps, places)
+            done_s = max((slot.end_s for slot in slots if slot.is_thin), default=0.0)
+            schema.set_meta(db, "thinned_s", int(done_s))
             schema.set_meta(db, "seq", 1)
-            if thin is not None and all(is_thin for _, is_thin in slots):
-                schema.set_meta(db, "thinned_s", int(files.week_start(path) + files.WEEK_S + HOUR_S))
-                schema.set_meta(db, "thinned_packed", 1)
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-class _Unlocked(contextlib.nullcontext[None]):
-    pass
+def _widen(db: sqlite3.Connection, slots: Sequence[Slot], slot_steps: int, places: dict[int, int]) -> None:
+    """The catalogue, which stands as in the block, reaches from the first to the last slot."""
+    first_s, last_s = slots[0].later_s, slots[-1].later_s
+    first, last = slots[0].number * slot_steps, slots[-1].number * slot_steps
+    db.executemany(
+        "UPDATE series SET points = ?1, sealed = ?1, paged = 0 WHERE id = ?2", [(n, series) for series, n in places.items()]
+    )
+    db.execute(
+        """UPDATE series SET first_time_s = first_time_s + ?1, last_time_s = last_time_s + ?2, newest_time_s = newest_time_s + ?2,
+        first_step = first_step + ?3, last_step = last_step + ?4, newest_step = newest_step + ?4""",
+        (first_s, last_s, first, last),
+    )
+    if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'run'").fetchone():
+        change = "UPDATE run SET first_time_s = first_time_s + ?, last_time_s = last_time_s + ?, last_step = last_step + ?, points = points * ?"
+        db.execute(change, (first_s, last_s, last, len(slots)))
+        db.execute("UPDATE event SET time_s = time_s + ?", (first_s,))
 
 
 def start_records(start_s: float) -> list[Record]:
     """The run begins; its process is none of this machine's."""
     info = {"host": HOST, "world_size": RANKS, "started_s": start_s, "config": {"model": "gpt", "steps": 10**9}}
-    starts = [Event(RUN, "start", start_s, rank, fields={"host": HOST, "pid": 2**30, "boot_id": "another"}) for rank in range(RANKS)]
+    starts = [
+        Event(RUN, "start", start_s, rank, fields={"host": HOST, "pid": 2**30, "boot_id": "another"}) for rank in range(RANKS)
+    ]
     return [RunInfo(RUN, info), *starts]
+
+
+def make(folder: Path, work: Path, end_s: float, days: float, hours: int, now_s: float) -> tuple[Block, Block, Block]:
+    """Days until `end_s`, which is a whole hour; returns the blocks of a run, of the machine, and of the machine thinned."""
+    begin_s = end_s - days * DAY_S
+    block_s = begin_s // DAY_S * DAY_S  # at midnight: no block lies in two weeks
+    write_block(work / "block", block_s, hours)
+    thinned(work / "block", work / "thin")
+    for path in [*files.all_files(work / "block"), *files.all_files(work / "thin")]:
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.execute("VACUUM")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    (machine,), (thin,) = files.machine_files(work / "block"), files.machine_files(work / "thin")
+    blocks = Block(work / "block" / files.RUNS_FILE), Block(machine), Block(thin)
+    slot_s = hours * HOUR_S
+    starts = np.arange(math.floor(begin_s / slot_s), math.floor(end_s / slot_s)) * slot_s
+    slots = [Slot(i, at - block_s, at + slot_s, at + slot_s <= now_s - THIN_AFTER_S) for i, at in enumerate(starts.tolist())]
+    folder.mkdir(parents=True)
+    steps = round(slot_s * STEPS_A_S)
+    fill(folder / files.RUNS_FILE, blocks[0], None, slots, steps)
+    by_week: dict[str, list[Slot]] = defaultdict(list)
+    for slot in slots:
+        by_week[files.week_file(slot.end_s - slot_s)].append(slot)
+    for name, some in by_week.items():
+        fill(folder / name, blocks[1], blocks[2], some, 0)
+    store = SqliteStore(folder, write=True)
+    store.settle()  # makes the pages
+    write(store, slots[-1].end_s, int((end_s - slots[-1].end_s) / MINUTE_S), (slots[-1].number + 1) * steps)
+    store.close()
+    return blocks

@@ -65,7 +65,7 @@ class Compactor:
             pass
         for _ in self._merge_logs() if self._writer.holds_runs else ():
             pass
-        while not self._writer.holds_runs and sum(1 for _ in self._merge_profiles(-math.inf, math.inf)):
+        while not self._writer.holds_runs and len(list(self._merge_profiles(-math.inf, math.inf))):
             pass
 
     def _steps(self) -> Iterator[None]:
