@@ -94,6 +94,12 @@ def get(port: int, path: str, context: ssl.SSLContext, headers: dict[str, str] |
         return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read().decode()
 
 
+def post(port: int, path: str, body: bytes, context: ssl.SSLContext) -> int:
+    with closing(http.client.HTTPSConnection("localhost", port, timeout=20, context=context)) as connection:
+        connection.request("POST", path, body, {"Content-Type": "application/json"})
+        return connection.getresponse().status
+
+
 def shown_at(port: int) -> str:
     """The name that the certificate of a new connection has."""
     text = ssl.get_server_certificate(("127.0.0.1", port))
@@ -112,6 +118,7 @@ def test_programs_that_check_it_are_answered(pair: Certificate, tmp_path: Path) 
                 return str(await live.recv())
 
         assert run(first()).startswith("{")
+        assert post(port, "/api/v1/settings", b" " * (600 << 10), trusting(pair.path)) == 413
         with socket.socket(socket.AF_UNIX) as plain:
             plain.settimeout(20)
             plain.connect(str(unix))
@@ -135,7 +142,7 @@ def test_old_versions_and_plain_http_are_refused(pair: Certificate, tmp_path: Pa
 
 
 def test_a_handshake_that_does_not_end_is_cut_off(pair: Certificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dashboard.serving.SILENT_S", 1.0)
+    monkeypatch.setattr("dashboard.serving.HANDSHAKE_S", 1.0)
     with served_tls(tmp_path, pair) as (port, _, _), socket.create_connection(("127.0.0.1", port), timeout=20) as silent:
         since = time.monotonic()
         assert silent.recv(1) == b""
