@@ -22,6 +22,7 @@ from .reach.listening import WAITING
 
 GRACE_S = 1  # for open requests at the end; a WebSocket would hold the server for ever
 SILENT_S = 15.0  # a connection whose request is not complete by then is closed
+HANDSHAKE_S = 5.0  # of TLS: until it is over a connection does not count
 MOST_REQUEST_BYTES = 256 << 10  # headers and body together
 MOST_INGESTED_BYTES = 4 << 20  # of a request that hands over a file's bytes; few of them are read at once
 INGEST = b"/api/v1/ingest/"
@@ -55,7 +56,7 @@ class Server(uvicorn.Server):
             return kind(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)  # type: ignore[no-any-return]
 
         loop = asyncio.get_running_loop()
-        return await loop.create_server(connection, sock=listener, ssl=context, ssl_handshake_timeout=SILENT_S, backlog=WAITING)
+        return await loop.create_server(connection, sock=listener, ssl=context, ssl_handshake_timeout=HANDSHAKE_S, backlog=WAITING)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
@@ -147,7 +148,8 @@ class Http(HttpToolsProtocol):
             self.cycle.message_event.set()
         if not answered:
             self.transport.write(TOO_LARGE_HEAD % len(TOO_LARGE) + TOO_LARGE)
-        self.transport.write_eof()
+        if self.transport.can_write_eof():  # not within TLS, where the length says where it ends
+            self.transport.write_eof()
 
     @property
     def _most_bytes(self) -> int:

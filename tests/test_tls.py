@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import json
 import os
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -94,6 +97,12 @@ def get(port: int, path: str, context: ssl.SSLContext, headers: dict[str, str] |
         return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read().decode()
 
 
+def post(port: int, path: str, body: bytes, context: ssl.SSLContext) -> int:
+    with closing(http.client.HTTPSConnection("localhost", port, timeout=20, context=context)) as connection:
+        connection.request("POST", path, body, {"Content-Type": "application/json"})
+        return connection.getresponse().status
+
+
 def shown_at(port: int) -> str:
     """The name that the certificate of a new connection has."""
     text = ssl.get_server_certificate(("127.0.0.1", port))
@@ -112,6 +121,7 @@ def test_programs_that_check_it_are_answered(pair: Certificate, tmp_path: Path) 
                 return str(await live.recv())
 
         assert run(first()).startswith("{")
+        assert post(port, "/api/v1/settings", b" " * (600 << 10), trusting(pair.path)) == 413
         with socket.socket(socket.AF_UNIX) as plain:
             plain.settimeout(20)
             plain.connect(str(unix))
@@ -135,7 +145,7 @@ def test_old_versions_and_plain_http_are_refused(pair: Certificate, tmp_path: Pa
 
 
 def test_a_handshake_that_does_not_end_is_cut_off(pair: Certificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dashboard.serving.SILENT_S", 1.0)
+    monkeypatch.setattr("dashboard.serving.HANDSHAKE_S", 1.0)
     with served_tls(tmp_path, pair) as (port, _, _), socket.create_connection(("127.0.0.1", port), timeout=20) as silent:
         since = time.monotonic()
         assert silent.recv(1) == b""
@@ -221,6 +231,45 @@ def test_one_that_is_over_is_a_warning(tmp_path: Path, pair: Certificate) -> Non
     assert re.fullmatch(r"\S+over.pem is over: browsers warn of it; renew it, or set the clock", over.warning())
     assert pair.warning() == ""
     assert certificates.Certificate(*make_certificate(tmp_path, "soon", ends="21000101000000Z")).warning() == ""
+
+
+def test_the_other_commands_find_it(pair: Certificate, tmp_path: Path) -> None:
+    flags = ("--tls-cert", str(pair.path), "--tls-key", str(pair.key), "--base-path", "box")
+    with dashboard_of(tmp_path / "logs", *flags) as address:
+        assert re.fullmatch(r"https://127.0.0.1:\d+/box", address)
+        command = [sys.executable, ROOT / "app.py", "doctor", "--json", "--log-dir", tmp_path / "logs"]
+        found = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        checks = json.loads(found.stdout)["checks"]
+        [said] = [check for check in checks if check["name"] == "dashboard"]
+        assert said["facts"]["status"] == "ok", said
+        [port] = [check for check in checks if check["name"] == "port"]
+        assert "that of the running dashboard" in port["sentence"]
+        command = [sys.executable, ROOT / "app.py", "url", "--log-dir", tmp_path / "logs"]
+        link = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+        assert link.startswith(f"{address}/login#token=dsk_")
+
+
+@contextmanager
+def dashboard_of(log_dir: Path, *flags: str) -> Iterator[str]:
+    """The address that the real command prints."""
+    log_dir.mkdir()
+    command = [sys.executable, ROOT / "app.py", "--port", "0", "--log-dir", log_dir, *flags]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline().split()[2]
+            wait_for(lambda: is_well(address))
+            yield address
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(20)
+
+
+def is_well(address: str) -> bool:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with urllib.request.urlopen(f"{address}/healthz", context=context) as answer:
+        return bool(json.load(answer)["status"] == "ok")
 
 
 def test_the_start_says_one_sentence(folder: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..auth.hosts import RawHeaders
@@ -19,6 +20,7 @@ UNIX = "unix"  # the name of what connects by the Unix socket
 FOR, PROTO = b"x-forwarded-for", b"x-forwarded-proto"
 SECURE = {"http": "https", "ws": "wss"}
 MOST_HOPS = 20
+KEPT = 1024  # addresses of which it is known
 
 AnyNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -69,6 +71,7 @@ class TrustedProxies:
         self._app = app
         self._is_unix = UNIX in names
         self._networks: list[AnyNetwork] = [ipaddress.ip_network(name) for name in names if name != UNIX]
+        self._is_named = lru_cache(KEPT)(self._lies_in_one)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         peer: Peer | None = scope.get("extensions", {}).get(PEER)
@@ -95,7 +98,7 @@ class TrustedProxies:
                 return address
         return ""
 
-    def _is_named(self, address: str) -> bool:
+    def _lies_in_one(self, address: str) -> bool:
         try:
             found = ipaddress.ip_address(address)
         except ValueError:
