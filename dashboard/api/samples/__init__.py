@@ -17,8 +17,8 @@ from ...auth.visitor import check_grant
 from ...queries import Queries
 from ...samples.bytes_of import Shown
 from ...samples.checkpoints import Checkpoint
-from ...samples.media import PLAIN, UNKNOWN
-from ..answer import Answer
+from ...samples.media import INLINE, PLAIN, UNKNOWN
+from ..answer import Answer, of_media
 from ..parameters import MOST_CHARACTERS, RunParameter
 
 MAX_ROWS = 5_000
@@ -88,7 +88,13 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         names = [name_row(each) for each in found.names]
         return Answer({"names": names, "samples": [], "more_names": found.more, "left_out": found.left_out})
 
-    @router.get("/sample", response_model=None, summary="The bytes of a sample: an image, audio or plain text")
+    @router.get(
+        "/sample",
+        response_model=None,
+        response_class=Response,
+        responses=of_media(PLAIN, UNKNOWN, *INLINE),
+        summary="The bytes of a sample: an image, audio or plain text",
+    )
     @needs(Role.VIEWER)
     def sample(run: RunParameter, id: Annotated[int, Query(ge=0, le=MOST_STEP, description="GET /samples lists them")]) -> Response:
         found = queries.sample(run, id)
