@@ -82,6 +82,19 @@ def test_values_of_a_range_are_those_of_its_points(ask: Ask, steps: Any, sizes: 
     )
 
 
+@given(value=st.floats(allow_nan=False, allow_infinity=False), bins=st.integers(1, 60))
+@settings(max_examples=30)
+def test_a_value_that_does_not_change_stands_in_the_middle(ask: Ask, value: float, bins: int) -> None:
+    code = f"""{COMMON} const [{{ binned }}, {{ curveOf }}] = await Promise.all([load("boards/values.js"), load("curves/curve.js")]);
+    return binned([curveOf({{ ...columns([[0, {value!r}], [1, {value!r}]], [1]), runs: [] }})], {{ lo: -1, hi: 9 }}, {bins});"""
+    found = ask(code)
+    (counts,) = found["counts"]
+    assert sum(counts) == 2 and math.isfinite(found["lo"]) and math.isfinite(found["hi"])
+    if 1e-300 < abs(value) < 1e300:
+        assert counts[bins // 2] == 2 or counts[(bins - 1) // 2] == 2
+        assert found["lo"] < value < found["hi"] and found["hi"] - found["lo"] < 1.01 * abs(value)
+
+
 def test_a_stack_is_a_sum_and_an_absent_value_is_0(ask: Ask) -> None:
     code = f"""{COMMON} const [{{ stacked }}, {{ curveOf }}] = await Promise.all([load("boards/stacking.js"), load("curves/curve.js")]);
     const curves = [[[0, 1], [1, 2], [2, 3]], [[0, 10], [1, 20]], [[0, 100], [1, 200], [2, 300]]].map((points) => curveOf({{ ...columns(points, [1]), runs: [] }}));

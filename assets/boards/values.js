@@ -48,7 +48,11 @@ export function binned(curves, { lo, hi }, bins) {
       if (curve.mean[i] > most) most = curve.mean[i];
     }
   if (!(least <= most)) return null;
-  const width = (most - least) / bins || 1;
+  if (least === most) {
+    const half = Math.min(Math.abs(least) / 2, Number.MAX_VALUE - Math.abs(least)) || 0.5;
+    [least, most] = [least - half, most + half]; // one value stands in the middle of a range of its own size
+  }
+  const width = (most - least) / bins || Number.MIN_VALUE;
   const counts = curves.map((curve) => {
     const found = new Array(bins).fill(0);
     for (let i = 0; i < curve.x.length; i++) {

@@ -39,8 +39,8 @@ def body_of(settings: Settings, read_only: str, path: str) -> list[Any]:
         html.P(why_not, className="warn", role="status") if why_not else None,
         html.Div(rows, className="setting-rows"),
         html.Div([html.Button("Save", id="save", className="btn pri", type="button", disabled=bool(why_not)), html.Span(id="said", role="status")], className="actions"),
-        html.Div([html.Button("Copy diagnosis", id="copy-diagnosis", className="btn", type="button"), html.Span("what deepseek-dashboard doctor finds on this host, as JSON for a bug report; without secrets", id="diagnosed", role="status", className="dim")], className="actions"),
         html.P(["These are kept in ", html.Code(path), ", which may be edited by hand, too."], className="dim"),
+        html.Div([html.Button("Copy diagnosis", id="copy-diagnosis", className="btn", type="button"), html.Span("What deepseek-dashboard doctor finds on this host, as JSON for a bug report; without secrets.", id="diagnosed", role="status", className="dim")], className="actions"),
     ]  # fmt: skip
 
 
