@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from dash.backends._fastapi import reset_current_request, set_current_request
@@ -17,7 +17,9 @@ from ..api.encoding import encode
 from ..auth.roles import Role
 from ..auth.visitor import NotGranted, visitor
 from ..queries import BadRequest
-from .frame import Framed
+
+if TYPE_CHECKING:
+    from .frame import Framed
 
 log = logging.getLogger(__name__)
 
