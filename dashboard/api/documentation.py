@@ -50,7 +50,7 @@ def openapi_of(app: FastAPI, routes: Sequence[BaseRoute], others: Sequence[Any] 
 
 
 def _refusal(schema: Any) -> dict[str, Any]:
-    return {"description": "ErrorAnswer, or failed", "content": {"application/json": {"schema": schema}}}
+    return {"description": "Refused, or failed", "content": {"application/json": {"schema": schema}}}
 
 
 def _answer_of(route: APIRoute) -> Any:
