@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import resource
 import socket
 import ssl
+import time
 from typing import Any
 
 import uvicorn
@@ -34,7 +36,28 @@ TOO_LARGE = b'{"error":"a request has at most 256 kB, one to /api/v1/ingest at m
 TOO_LARGE_HEAD = (
     b"HTTP/1.1 413 Content Too Large\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
 )
+SAID_AGAIN_S = 60.0
 ABORT = "deepseek.abort"  # the extension of a socket's scope: end the connection now, whatever waits to be sent
+
+
+class Seldom(logging.Filter):
+    """A message at most once a minute: what uvicorn says of requests that are none, which anyone may send by the thousand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said_s: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno != logging.WARNING:
+            return True
+        now_s, text = time.monotonic(), str(record.msg)  # without its arguments: a few texts
+        if now_s - self._said_s.get(text, -SAID_AGAIN_S) < SAID_AGAIN_S:
+            return False
+        self._said_s[text] = now_s
+        return True
+
+
+SELDOM = Seldom()
 
 
 class Server(uvicorn.Server):
@@ -79,6 +102,7 @@ def server_of(app: FastAPI, access: Access | None = None) -> Server:
         ws_per_message_deflate=False,  # the machine is the same, or the tunnel compresses
         timeout_graceful_shutdown=GRACE_S,
     )
+    logging.getLogger("uvicorn.error").addFilter(SELDOM)  # once, however often
     server = Server(config)
     server.renewing = Renewing(access.certificate) if access.certificate is not None else None
     return server

@@ -165,7 +165,20 @@ def test_each_route_through_a_tunnel_that_looks_like_loopback(house: House) -> N
     checked(house, Role.ANYONE, asked, [ask(house.port, each) for _, each in asked])
 
 
-@pytest.mark.parametrize("name", ["Forwarded", "X-Forwarded-For", "X-Real-IP", "Via", "CF-Connecting-IP", "Tailscale-User-Login"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Forwarded",
+        "X-Forwarded-For",
+        "X-Real-IP",
+        "Via",
+        "CF-Connecting-IP",
+        "Tailscale-User-Login",
+        "X-Forwarded",
+        "CDN-Loop",
+        "ngrok-trace",
+    ],
+)
 def test_each_header_of_a_proxy_is_one(house: House, name: str) -> None:
     assert ask(house.port, Asked("GET", "/api/v1/runs", {name: "127.0.0.1"})).status == 401
 

@@ -128,6 +128,14 @@ def test_a_form_that_breaks_off_leaves_no_traceback(house: House, caplog: pytest
     assert not [record for record in caplog.records if record.exc_info]
 
 
+def test_requests_that_are_none_do_not_fill_the_log(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(30):
+        with socket.create_connection(("127.0.0.1", house.port)) as client:
+            client.sendall(b"no request\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 400")
+    assert len([record for record in caplog.records if "Invalid HTTP" in record.getMessage()]) <= 1
+
+
 def test_the_form_names_no_folder_to_strangers(house: House) -> None:
     before = house.tokens.path.read_bytes()
     house.tokens.path.write_bytes(b"{")

@@ -20,7 +20,7 @@ REFERENCE = "#/components/schemas/{model}"
 SERIALIZED: Literal["serialization"] = "serialization"
 
 
-class Refused(TypedDict):
+class ErrorAnswer(TypedDict):
     """Any answer that is no success: one sentence, with the remedy."""
 
     error: str
@@ -33,7 +33,7 @@ def openapi_of(app: FastAPI, routes: Sequence[BaseRoute], others: Sequence[Any] 
         ours = [route for route in routes if isinstance(route, APIRoute) and route.include_in_schema]
         answers = {route.unique_id: found for route in ours if (found := _answer_of(route)) is not None}
         inputs = [(route, SERIALIZED, TypeAdapter(found)) for route, found in answers.items()]
-        inputs += [("", SERIALIZED, TypeAdapter(Refused))]
+        inputs += [("", SERIALIZED, TypeAdapter(ErrorAnswer))]
         inputs += [(other.__name__, SERIALIZED, TypeAdapter(other)) for other in others]
         schemas, definitions = TypeAdapter.json_schemas(inputs, ref_template=REFERENCE)
         described.setdefault("components", {}).setdefault("schemas", {}).update(definitions.get("$defs", {}))

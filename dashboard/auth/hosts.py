@@ -33,8 +33,19 @@ FORWARDED = (
     b"tailscale-",
     b"fly-",
     b"true-client-ip",
+    b"x-cluster-client-ip",
+    b"x-originating-ip",
+    b"x-remote-",
+    b"x-amzn-",
+    b"x-azure-",
+    b"x-appengine-",
+    b"x-cloud-trace",
+    b"x-github-",
+    b"x-nginx-",
+    b"fastly-",
+    b"ngrok-",
 )  # how headers of proxies and tunnels begin
-EXACT = (b"forwarded", b"via")
+EXACT = (b"forwarded", b"via", b"x-forwarded", b"client-ip", b"cdn-loop")
 
 
 @dataclass(frozen=True)
