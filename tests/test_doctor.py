@@ -8,8 +8,10 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from collectors.records import Points, labels_of
 from collectors.service import lock
 from collectors.store.sqlite import files
 from collectors.store.sqlite.engine import SqliteStore
+from dashboard import address
 from dashboard.commands.doctor import clock, disk, folders, gpu, inotify, port, running, sampler, store, versions
 from dashboard.commands.doctor.place import CheckedHost, Symptom
 from dashboard.commands.doctor.report import CHECKS, Check, diagnose, json_of, lines_of, verdict_of
@@ -250,6 +253,42 @@ def test_a_lock_that_nobody_knows_is_a_sentence(place: CheckedHost) -> None:
     assert running.check(place).verdict == "ok"
     with held(place.data_dir / lock.FILE):
         assert running.check(place).verdict == "warning"
+
+
+class Says(BaseHTTPRequestHandler):
+    """A dashboard that does not know who asks, and says its word only."""
+
+    answer = b'{"status":"ok"}'
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.answer)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict", "word"),
+    [
+        (b'{"status":"ok"}', "ok", "is well; it says more to its own user"),
+        (b'{"status":"degraded"}', "warning", "is degraded; it says why to its own user"),
+        (b"[1]", "wrong", "no dashboard"),
+    ],
+)
+def test_a_dashboard_that_says_one_word_is_understood(
+    place: CheckedHost, monkeypatch: pytest.MonkeyPatch, answer: bytes, verdict: str, word: str
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # which is not asked
+    monkeypatch.setattr(Says, "answer", answer)
+    place.data_dir.mkdir()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Says) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with address.written(place.data_dir, f"http://127.0.0.1:{server.server_port}"):
+            found = running.check(place)
+        server.shutdown()
+    assert found.verdict == verdict and word in found.sentence
 
 
 @contextlib.contextmanager

@@ -26,10 +26,10 @@ with open(folder / "metrics.jsonl", "w") as log:
 """
 FIRE_ALL = """
 import json, pathlib, sys
-from starlette.testclient import TestClient
 from collectors.store.open import open_store
 from dashboard.queries import Queries
 from dashboard.server import make_app
+from tests.serving import served_app
 
 def files(folder):
     return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.endswith(("-shm", "-wal"))}
@@ -39,17 +39,17 @@ data_dir = log_dir / ".deepseek"
 open_store(data_dir, write=True).close()
 before = files(data_dir)
 app = make_app(Queries(open_store(data_dir, write=False), log_dir, data_dir))
-client = TestClient(app, base_url="http://127.0.0.1")
-client.get("/_dash-dependencies")
-selection = {"run": "a", "runs": ["a"], "axis": "time", "from": None, "to": None, "live": True}
-for output, callback in app.state.dash.callback_map.items():
-    for value in (None, "/losses", selection):
-        inputs = [{**name, "value": value} for name in callback["inputs"]]
-        state = [{**name, "value": value} for name in callback["state"]]
-        outputs = [dict(zip(("id", "property"), name.rsplit(".", 1))) for name in output.strip(".").split("...")]
-        body = {"output": output, "outputs": outputs if output.startswith("..") else outputs[0], "inputs": inputs, "state": state,
-                "changedPropIds": []}
-        print(output, client.post("/_dash-update-component", json=body).status_code)
+with served_app(app) as web:
+    web.ask("/_dash-dependencies")
+    selection = {"run": "a", "runs": ["a"], "axis": "time", "from": None, "to": None, "live": True}
+    for output, callback in app.state.dash.callback_map.items():
+        for value in (None, "/losses", selection):
+            inputs = [{**name, "value": value} for name in callback["inputs"]]
+            state = [{**name, "value": value} for name in callback["state"]]
+            outputs = [dict(zip(("id", "property"), name.rsplit(".", 1))) for name in output.strip(".").split("...")]
+            body = {"output": output, "outputs": outputs if output.startswith("..") else outputs[0], "inputs": inputs, "state": state,
+                    "changedPropIds": []}
+            print(output, web.ask("/_dash-update-component", "POST", json.dumps(body).encode()).status)
 print("changed" if files(data_dir) != before else "unchanged")
 """
 

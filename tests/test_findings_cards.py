@@ -175,7 +175,7 @@ def test_a_part_of_the_collector_that_fails_is_found_after_a_minute(store: Store
     judged.health = [PartHealth("nvml", "failing", "no answer")]
     judged.go_on(BY_NAME["collector_trouble"].needs_s + 5)
     assert [found.sentence for found in judged.of("collector_trouble")] == [
-        "The collector nvml has been in trouble for 62 s: no answer."
+        "The collector nvml has been in trouble for 56 s: no answer."
     ]
     judged.health = []
     judged.go_on(60)

@@ -233,3 +233,17 @@ def test_a_slope_is_robust() -> None:
     assert memory.slope_of(time_s, np.where(time_s % 2, np.nan, saw)) is not None
     assert memory.slope_of(np.full(600, 5.0), saw) is None
     assert pace.RHYTHM > 20
+
+
+def test_a_leak_of_a_fast_run_is_found_though_its_first_steps_are_no_longer_at_hand(store: Store) -> None:
+    judged = JudgedRuns(store, stored=False)
+    judged.begin("run")
+
+    def second(now_s: float) -> list[Record]:
+        passed = now_s - T0
+        leaked = max(0.0, passed - 120) * 2e6
+        steps = [point("run", now_s - 1 + place / 20, int(passed) * 20 + place, {"loss": 1.0}) for place in range(20)]
+        return [host(now_s), of_run("run", now_s, 2e9 + leaked), *steps]
+
+    judged.go_on(120 + BY_NAME["memory_creep"].needs_s + 5, second)
+    assert judged.of("memory_creep")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from collectors.records import Points, labels_of
+from collectors.records import Finding, Points, labels_of
 from collectors.store.open import open_store
 from dashboard.auth.hosts import Access
 from dashboard.auth.login import link_of
@@ -43,6 +43,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     now_s = time.time()
     writer = open_store(folder, write=True)
     writer.append([Points("a", labels_of(host="box"), ("train/loss",), (1.0,), now_s - 100 + step, step) for step in range(100)])
+    writer.append([Finding("f", "a", "nan_loss", "alert", now_s - 50, now_s - 40, True, "the loss became NaN at step 50", 0, 50)])
     writer.close()
     queries = Queries(open_store(folder, write=False), folder, folder)
     with served_app(make_app(queries, Access())) as web:
@@ -158,6 +159,25 @@ def test_each_page_as_viewer_draws_without_an_error(window: Window, house: House
             window.page.wait_for_selector("#content")
             window.page.get_by_text("viewing only").wait_for()
             assert window.page.locator("[data-owners], .attach, .report").filter(visible=True).count() == 0, page.name
+    assert window.problems == []
+
+
+def test_a_viewer_is_offered_no_change(window: Window, house: House, page: Page) -> None:
+    log_in(window, house, house.tokens.new("no-change", Role.VIEWER, None, {}), "/?run=a")
+    page.goto(f"{house.address}/?run=a")
+    for shown, is_owner in ((window.page, False), (page, True)):
+        shown.locator(".found-mark").first.wait_for()
+        shown.locator(".found-mark").first.click()
+        shown.get_by_text("the loss became NaN").first.wait_for()
+        assert (shown.get_by_role("button", name="Mute").count() > 0) is is_owner
+        assert (shown.get_by_role("button", name="Of no use").count() > 0) is is_owner
+        shown.keyboard.press("n")
+        if is_owner:
+            shown.locator("dialog.note").wait_for()
+        else:
+            shown.keyboard.press("?")
+            shown.get_by_text("all keys").or_(shown.locator("dialog.help")).first.wait_for()
+            assert shown.locator("dialog.note").count() == 0 and "a note on the window" not in shown.locator("body").inner_text()
     assert window.problems == []
 
 

@@ -1,4 +1,4 @@
-"""Tokens: the file, its damage, the commands, the limit of log-ins, and who is at the other end of a connection."""
+"""The file of tokens: what it keeps, its damage, many writers; and the audit beside it."""
 
 from __future__ import annotations
 
@@ -6,46 +6,26 @@ import json
 import multiprocessing
 import os
 import re
-import socket
-import subprocess
-import sys
 import threading
 import time
-from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from dashboard.auth import peers
 from dashboard.auth.audit import MOST_BYTES, Audit
 from dashboard.auth.credential import SECRET, hash_of
-from dashboard.auth.hosts import Access, is_forwarded, refused
-from dashboard.auth.limit import MOST_OF_ONE, OWN, LogInLimit
-from dashboard.auth.login import _fields_of, pasted, safe_path
-from dashboard.auth.peers import Peer
 from dashboard.auth.roles import Role
 from dashboard.auth.tokens import MOST_BROWSERS, DamagedTokens, TokenMistake, Tokens, read
-from tests.conftest import ROOT, Dashboard, dashboard
-from tests.other_clients import NOBODY, PROXIED, Asked, ask, rows
+from tests.other_clients import NOBODY, rows
 
 JSON = some.recursive(
     some.none() | some.booleans() | some.floats() | some.integers() | some.text(),
     lambda inner: some.lists(inner) | some.dictionaries(some.text(), inner),
     max_leaves=8,
 )
-
-
-def command(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": ""}
-    line = [sys.executable, str(ROOT / "app.py"), *words, "--log-dir", str(folder)]
-    return subprocess.run(line, capture_output=True, text=True, env=environment, timeout=60)
-
-
-# -- the file --------------------------------------------------------------------------------------------------------------
 
 
 def test_a_secret_has_256_bits_and_only_its_hash_is_kept(tmp_path: Path) -> None:
@@ -203,6 +183,15 @@ def test_the_audit_is_bounded_and_follows_no_link(tmp_path: Path) -> None:
     assert not (tmp_path / "target").exists()
 
 
+def test_log_ins_do_not_push_changes_out_of_the_audit(tmp_path: Path) -> None:
+    audit = Audit(tmp_path)
+    audit.add("uid 1000", "127.0.0.1", "POST /api/v1/settings")
+    for _ in range(2000):
+        audit.add_once("view", "192.0.2.7", "log-in as viewer")
+    audit.add_once("view", "192.0.2.8", "log-in as viewer")
+    assert [row["from"] for row in rows(tmp_path / "audit.jsonl")] == ["127.0.0.1", "192.0.2.7", "192.0.2.8"]
+
+
 def test_browsers_of_a_token_make_room_for_each_other(tmp_path: Path) -> None:
     tokens = Tokens(tmp_path)
     mine = tokens.redeem(tokens.new("mine", Role.OWNER, None, {}))
@@ -212,232 +201,3 @@ def test_browsers_of_a_token_make_room_for_each_other(tmp_path: Path) -> None:
     assert [found is not None and tokens.found(found[0], "session") is not None for found in begun] == [False] * 3 + [
         True
     ] * MOST_BROWSERS
-
-
-# -- log-in ----------------------------------------------------------------------------------------------------------------
-
-
-@given(some.text(max_size=300))
-def test_whatever_is_pasted_is_a_secret_or_none(text: str) -> None:
-    secret, wanted = pasted(text)
-    assert secret == "" or SECRET.fullmatch(secret)
-    path = safe_path(wanted)
-    assert path.startswith("/") and not path.startswith("//") and "\\" not in path and path.isprintable() and path.isascii()
-
-
-@given(some.binary(max_size=400) | some.text(max_size=100).map(lambda text: f"token={text}&next={text}".encode("utf-8", "replace")))
-def test_any_form_is_read_or_none(body: bytes) -> None:
-    fields = _fields_of(body)
-    assert all(isinstance(value, str) for value in fields.values())
-    pasted(fields.get("token", ""))
-
-
-def test_others_keep_their_attempts() -> None:
-    now = [0.0]
-    limit = LogInLimit(lambda: now[0])
-    assert [limit.failed("192.0.2.1") for _ in range(MOST_OF_ONE + 5)].count(True) == 5
-    for number in range(200):  # many addresses use up what is shared
-        for _ in range(20):
-            limit.failed(f"198.51.100.{number}")
-    assert not any(limit.failed("203.0.113.9") for _ in range(OWN))
-    assert sum(limit.failed(f"2001:db8::{number:x}") for number in range(MOST_OF_ONE)) > 0, "a customer's network is one client"
-    now[0] = 61.0
-    assert not limit.failed("192.0.2.1")
-
-
-# -- names and proxies -----------------------------------------------------------------------------------------------------
-
-
-@given(some.binary(max_size=60))
-def test_no_odd_host_is_ours(host: bytes) -> None:
-    names = Access().names()
-    why = refused("/", "GET", [(b"host", host)], names, "127.0.0.1", ())
-    if not why:
-        assert re.fullmatch(rb"(?i)(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?", host)
-
-
-def test_hosts_that_are_named_are_ours() -> None:
-    access = Access("192.0.2.7", hosts=("proxy.example",), origins=("https://notebook.example",))
-    for host, ok in {
-        "proxy.example": True,
-        "PROXY.example:443": True,
-        "192.0.2.7:8080": True,
-        "localhost": True,
-        "other.example": False,
-        "192.0.2.8": False,
-    }.items():
-        assert (refused("/", "GET", [(b"host", host.encode())], access.names(), "192.0.2.7", access.origins) == "") is ok, host
-    assert socket.gethostname().lower() in access.names() and socket.gethostname().lower() not in Access().names() - {"localhost"}
-    named = [(b"host", b"proxy.example"), (b"origin", b"https://notebook.example"), (b"sec-fetch-site", b"cross-site")]
-    assert not refused("/api/v1/runs", "POST", named, access.names(), "", access.origins)
-    assert refused("/api/v1/runs", "POST", [*named[:1], (b"origin", b"https://evil.example")], access.names(), "", access.origins)
-
-
-def test_a_plain_browser_is_no_proxy() -> None:
-    plain = [b"host", b"user-agent", b"accept", b"cookie", b"connection", b"sec-fetch-site", b"cache-control", b"x-requested-with"]
-    assert not is_forwarded([(name, b"") for name in plain])
-
-
-# -- the other end of a connection -----------------------------------------------------------------------------------------
-
-
-def pair(host: str = "127.0.0.1") -> tuple[socket.socket, socket.socket]:
-    """A client's socket and ours."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, 0), family=family) as listener:
-        client = socket.create_connection(listener.getsockname()[:2])
-        return client, listener.accept()[0]
-
-
-def peer_of(ours: socket.socket) -> Peer:
-    known = {"peername": ours.getpeername(), "sockname": ours.getsockname(), "socket": ours}
-    return Peer(SimpleNamespace(get_extra_info=known.get))
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-@pytest.mark.parametrize("way", ["netlink", "table"])
-def test_the_kernel_says_whose_a_connection_is(host: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if way == "table":
-        monkeypatch.setattr(peers, "_by_netlink", lambda *_: (_ for _ in ()).throw(OSError("none here")))
-    try:
-        client, ours = pair(host)
-    except OSError as error:
-        pytest.skip(f"no {host} here: {error}")
-    with closing(client), closing(ours):
-        peer = peer_of(ours)
-        assert peer.uid() == os.geteuid() and peer.is_local and peer.is_us()
-
-
-@pytest.mark.parametrize("way", ["netlink", "table"])
-def test_a_socket_that_is_closed_is_of_no_user(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel shows user 0 for it: to a dashboard of root that would be its owner, who asked and hung up."""
-    if way == "table":
-        monkeypatch.setattr(peers, "_by_netlink", lambda *_: (_ for _ in ()).throw(OSError("none here")))
-    client, ours = pair()
-    with closing(ours):
-        client.close()
-        assert peer_of(ours).uid() is None and not peer_of(ours).is_us()
-
-
-def test_a_client_of_ipv4_is_known_on_a_listener_of_ipv6() -> None:
-    try:
-        listener = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
-    except (OSError, ValueError) as error:
-        pytest.skip(f"no IPv6 here: {error}")
-    with listener, socket.create_connection(("127.0.0.1", listener.getsockname()[1])):
-        ours = listener.accept()[0]
-        with closing(ours):
-            assert ours.getpeername()[0] == "::ffff:127.0.0.1" and peer_of(ours).is_us()
-
-
-def test_another_users_socket_is_theirs() -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root may become another user")
-    code = "import os,socket,sys; os.setgid(65534); os.setuid(65534); s=socket.create_connection(('127.0.0.1', int(sys.argv[1]))); print('here', flush=True); sys.stdin.read()"
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        line = [
-            sys.executable,
-            "-I",
-            "-S",
-            "-c",
-            code.replace("socket.create_connection(", "socket.socket(); s.connect("),
-            str(listener.getsockname()[1]),
-        ]
-        with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-            ours = listener.accept()[0]
-            with closing(ours):
-                assert process.stdout and process.stdout.readline() == "here\n"
-                peer = peer_of(ours)
-                assert peer.uid() == NOBODY and not peer.is_us()
-            process.kill()
-
-
-def test_a_unix_socket_says_its_user(tmp_path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
-        listener.bind(str(tmp_path / "s"))
-        listener.listen()
-        client.connect(str(tmp_path / "s"))
-        ours = listener.accept()[0]
-        with closing(ours):
-            peer = peer_of(ours)
-            assert peer.uid() == os.geteuid() and peer.is_local and peer.is_unix and peer.is_us()
-
-
-# -- the commands ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = tmp_path_factory.mktemp("tokens")
-    with dashboard(folder / "logs", "--no-profile", "--host", "0.0.0.0", "--unix-socket", str(folder / "socket")) as found:
-        yield found
-
-
-def test_a_token_is_made_listed_rotated_and_revoked(running: Dashboard) -> None:
-    logs = running.log_dir
-    port = int(running.address.rpartition(":")[2])
-    made = command("token", "new", "colleague", "--grant", "source", "--days", "7", folder=logs)
-    secret = made.stdout.strip()
-    assert SECRET.fullmatch(secret) and made.returncode == 0
-
-    def status(token: str) -> int:
-        return ask(port, Asked("GET", "/api/v1/runs", {"Authorization": f"Bearer {token}", **PROXIED})).status
-
-    assert status(secret) == 200
-    assert "colleague  viewer  until" in command("token", "list", folder=logs).stdout
-    again = command("token", "new", "colleague", folder=logs)
-    assert again.returncode == 2 and again.stderr.count("\n") == 1
-    rotated = command("token", "rotate", "colleague", folder=logs).stdout.strip()
-    assert status(secret) == 401 and status(rotated) == 200
-    assert command("token", "revoke", "colleague", folder=logs).returncode == 0
-    assert status(rotated) == 401
-    assert [row["what"] for row in rows(logs / ".deepseek" / "audit.jsonl")][-3:] == [
-        f"token {what} colleague" for what in ("new", "rotate", "revoke")
-    ]
-
-
-def test_the_start_and_url_print_a_link_for_one_log_in(running: Dashboard) -> None:
-    assert running.process.stdout is not None
-    printed = running.process.stdout.readline()
-    link = command("url", folder=running.log_dir).stdout.strip()
-    for text in (printed, link):
-        found = re.search(r"http://\S+/login#token=(dsk_[\w-]{43})", text)
-        assert found, text
-    assert socket.gethostname() in link
-    port = int(running.address.rpartition(":")[2])
-    form = {"Content-Type": "application/x-www-form-urlencoded", **PROXIED}
-    statuses = [
-        ask(port, Asked("POST", "/login", form, f"token={link.replace('#', '%23').replace('&', '%26')}")).status for _ in range(2)
-    ]
-    assert statuses == [303, 401]
-
-
-def test_the_unix_socket_is_the_users_own(running: Dashboard) -> None:
-    path = running.log_dir.parent / "socket"
-    assert path.stat().st_mode & 0o777 == 0o600
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(str(path))
-        client.sendall(b"GET /api/v1/runs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        assert client.recv(100).startswith(b"HTTP/1.1 200")
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(str(path))
-        client.sendall(b"GET /api/v1/runs HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 192.0.2.1\r\nConnection: close\r\n\r\n")
-        assert client.recv(100).startswith(b"HTTP/1.1 401")
-
-
-def test_no_command_takes_a_secret_in_its_words(running: Dashboard) -> None:
-    for words in (("token", "new", "--help"), ("url", "--help"), ("token", "rotate", "--help")):
-        assert not re.search(r"--(token|secret|password)\b", command(*words, folder=running.log_dir).stdout)
-
-
-def test_a_writers_token_appends_below_its_prefix_and_reads_nothing(running: Dashboard) -> None:
-    port = int(running.address.rpartition(":")[2])
-    secret = command("token", "new", "node-7", "--role", "writer", "--runs", "team/", folder=running.log_dir).stdout.strip()
-    with_token = {"Authorization": f"Bearer {secret}", "Content-Type": "application/octet-stream"}
-    line = '{"time_s": 1764000000.0, "step": 1, "loss": 0.5}\n'
-    assert ask(port, Asked("POST", "/api/v1/ingest/team/a/metrics.jsonl?offset=0", with_token, line)).status == 200
-    assert (running.log_dir / ".remote" / "node-7" / "team" / "a" / "metrics.jsonl").read_text() == line
-    refused = ask(port, Asked("POST", "/api/v1/ingest/other/metrics.jsonl?offset=0", with_token, line))
-    assert refused.status == 403 and "team/" in refused.text and not (running.log_dir / ".remote" / "node-7" / "other").exists()
-    assert ask(port, Asked("GET", "/api/v1/runs", with_token)).status == 403
-    assert ask(port, Asked("POST", "/api/v1/settings", {**with_token, "Content-Type": "application/json"}, "{}")).status == 403

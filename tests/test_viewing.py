@@ -148,7 +148,8 @@ def test_every_callback_as_viewer_reads_and_changes_nothing(viewed: Viewed) -> N
     viewed.ask("/api/v1/runs")  # readers of the store leave files beside it
     before = files(viewed.folder)
     callbacks = {output: known for output, known in viewed.app.state.dash.callback_map.items() if "callback" in known}
-    assert len(callbacks) > 5
+    owners = viewed.app.state.dash.owners_callbacks
+    assert len(callbacks) > 5 and any("alerts" in output for output in owners) and any("settings" in output for output in owners)
     for output, known in callbacks.items():
         one = not output.startswith("..")
         names = output.strip(".").split("...")
@@ -161,7 +162,12 @@ def test_every_callback_as_viewer_reads_and_changes_nothing(viewed: Viewed) -> N
             "changedPropIds": [],
         }
         got = viewed.ask("/_dash-update-component", "POST", body)
-        assert got.status in (200, 204, 400), (output, got)
+        if output in owners:
+            assert got.status == 403 and viewed.ask("/_dash-update-component", "POST", body, by="owner").status in (200, 204), (
+                output
+            )
+        else:
+            assert got.status in (200, 204, 400), (output, got)
         assert str(viewed.folder) not in got.text, output
     after = files(viewed.folder)
     assert {name: after[name] for name in before} == before and all("sqlite" in name for name in set(after) - set(before))
@@ -187,6 +193,12 @@ def test_what_is_granted_is_allowed(viewed: Viewed) -> None:
         refused = viewed.ask(path)
         assert refused.status == 403 and "--grant" in json.loads(refused.text)["error"], path
         assert viewed.ask(path, by="granted").status in (200, 404), path
+
+
+def test_a_report_for_a_viewer_keeps_nothing(viewed: Viewed) -> None:
+    path = "/api/v1/report?run=a&from=1764000000&to=1764000008"
+    assert viewed.ask(path, by="granted").status == 200 and not (viewed.folder / "kept.jsonl").exists()
+    assert viewed.ask(path, by="owner").status == 200 and (viewed.folder / "kept.jsonl").exists()
 
 
 def test_a_view_is_shared_listed_and_revoked(viewed: Viewed) -> None:

@@ -20,7 +20,7 @@ export class TroubleBox {
     if (trouble === null || drawn === this.element.dataset.drawn) return;
     this.element.dataset.drawn = drawn;
     const { sentence, remedy, action } = trouble;
-    const button = action && el("button", { class: "btn pri", type: "button", onclick: () => this.act(action) }, BUTTON[action]);
+    const button = action && el("button", { class: "btn pri", type: "button", "data-owners": "", onclick: () => this.act(action) }, BUTTON[action]);
     this.element.replaceChildren(
       el("p", {}, sentence),
       remedy ? el("div", { class: "remedy" }, el("b", {}, "Remedy: "), el("code", {}, remedy)) : "",

@@ -22,7 +22,7 @@ export class ChartFrame {
     this.placed = placed;
     this.drawer = new KINDS[placed.fields.kind ?? "text"](placed, scene);
     this.unit = el("span", {});
-    this.tools = el("button", { class: "chart-edit", type: "button", "aria-label": `Edit ${titleOf(placed.fields)}`, title: "Edit this chart", onclick: () => scene.edit(this.placed) }, "✎");
+    this.tools = el("button", { class: "chart-edit", type: "button", "data-owners": "", "aria-label": `Edit ${titleOf(placed.fields)}`, title: "Edit this chart", onclick: () => scene.edit(this.placed) }, "✎");
     this.title = el("h3", { class: "chart-name", title: titleOf(placed.fields) }, el("b", {}, titleOf(placed.fields)), this.unit);
     this.head = el("header", { class: "chart-head" }, this.title, this.tools);
     this.said = el("p", { class: "chart-instead", role: "status", hidden: true });

@@ -6,6 +6,7 @@ import { el, icon, setText } from "../lib/dom.js";
 import { capital, clock, day, duration, figure, count, place, sameDay } from "../lib/format.js";
 import { pathTo } from "../lib/url.js";
 import { Source } from "../flame/source.js";
+import { isOwner } from "../role.js";
 import { looksOf } from "./looks.js";
 
 /** @typedef {import("./looks.js").Found} Found */
@@ -40,7 +41,7 @@ export class FindingDetail {
     const { run, place: line } = found;
     if (!same) {
       this.kept.replaceChildren();
-      this.mute.replaceChildren(...(found.weight === "alert" ? mutesOf(found) : sendsOf(found)), ...uselessOf(found));
+      if (isOwner) this.mute.replaceChildren(...(found.weight === "alert" ? mutesOf(found) : sendsOf(found)), ...uselessOf(found));
     }
     this.about.replaceChildren(...heading(found, now_s, this.close), numbersOf(found), ...(line ? [lineOf(found, run)] : []));
     this.source.show(run !== null && line?.line ? { run, file: line.file, line: line.line, share: "", tone: "" } : null);

@@ -11,6 +11,7 @@ import { Profile } from "../blame/profile.js";
 import { stepAt } from "../data/progress.js";
 import { UntimedNote } from "../data/untimed.js";
 import { readAddress } from "../lib/url.js";
+import { isOwner } from "../role.js";
 import { WindowSteps, densestOf } from "../data/window_steps.js";
 
 const NO_STACK = "No stack was sampled in this time: choose a window in which the dashboard saw the run.";
@@ -265,7 +266,7 @@ export class RunPage extends TimePage {
   keys() {
     const axis = { keys: ["a"], shown: "a", says: "time or steps along the axis", run: () => this.turnAxis() };
     const note = { keys: ["n"], shown: "n", says: "a note on the window, or on the moment pointed at", run: () => this.#note() };
-    return [...this.compare.keys(), ...this.pins.keys(), note, ...this.findings.keys(), axis];
+    return [...this.compare.keys(), ...this.pins.keys(), ...(isOwner ? [note] : []), ...this.findings.keys(), axis];
   }
 
   // Messages of the server

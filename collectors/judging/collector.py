@@ -15,6 +15,7 @@ from ..analysis.dumps.flight import flight_ranks
 from ..analysis.findings.doing import Doing, doing_of
 from ..analysis.findings.rule import AnyRule
 from ..analysis.findings.rules import BY_NAME, MACHINE_RULES, RUN_RULES
+from ..analysis.findings.spent import SPENT_ON
 from ..analysis.findings.subjects import MachineSubject, RunSubject
 from ..analysis.findings.watch import Watch
 from ..analysis.history import History
@@ -31,6 +32,7 @@ from ..store.question import TooMuch
 from .dumps import flight_dumps
 from .known import STALE_S, KnownRun, KnownSubjects
 from .looking_back import LookingBack
+from .pacing import RulePaces, has_slowed
 from .snapshots import memory_snapshot
 
 PERIOD_S = 2.0
@@ -78,18 +80,16 @@ class FindingsCollector:
     ) -> None:
         self._store, self._live_runs, self._finder, self._host, self._line_of = store, live_runs, finder, host, line_of
         self._inventory, self._health, self._last_lines = inventory, health, last_lines
-        self._clock, self._monotonic, self._share = clock, monotonic, share
+        self._clock, self._monotonic = clock, monotonic
         self._waiting: deque[Record] = deque(maxlen=MOST_WAITING)
         self._back = LookingBack(store)
         self._known = KnownSubjects(self._back.came)
         self._watch = Watch(found for found in store.findings(lo=clock() - KNOWN_S, most=MOST_KNOWN) if found.rule in BY_NAME)
         self._begun_s = clock()
-        self._due: dict[tuple[str, str], float] = {}  # by run and rule, CLOCK_MONOTONIC
         self._failed: dict[str, str] = {}  # rules that failed, and how
         self._trouble: dict[str, tuple[float, str]] = {}
         self._doings: dict[str, Doing] = {}  # by run, of those that do not make steps; replaced as a whole
-        self._cost_s, self._since_s = 0.0, self._monotonic()
-        self._slack = 1.0  # by how much rules look less often
+        self._paces = RulePaces(share, self._monotonic())
         self.cost_by_rule: dict[str, float] = {}
 
     def take(self, records: Sequence[Record]) -> None:
@@ -129,12 +129,21 @@ class FindingsCollector:
         for run, known in list(self._known.runs.items()):
             news += self._judge(run, known, activities.get(run), machine, now_s)
         self._doings = {run: doing for run, doing in self._doings.items() if run in self._known.runs}
-        self._pace(time.thread_time() - began_s)
+        self._paces.passed(time.thread_time() - began_s, self._monotonic())
         return [*news, *self._back.work(now_s)]
+
+    @property
+    def slack(self) -> float:
+        """By how many times less often than meant rules look; 1 unless they would take more than their share of a core."""
+        return self._paces.slack
 
     def trouble(self) -> str:
         failed = next((f"the rule {rule} failed: {why}" for rule, why in self._failed.items()), "")
-        late = f"rules look every {PERIOD_S * self._slack:.0f} s: so many runs write at the same time" if self._slack > MUCH else ""
+        late = (
+            f"rules look every {PERIOD_S * self._paces.slack:.0f} s: so many runs write at the same time"
+            if self._paces.slack > MUCH
+            else ""
+        )
         return failed or late
 
     def refused(self, refused: Sequence[object]) -> None:
@@ -171,7 +180,7 @@ class FindingsCollector:
             if known.ended and now_s - known.sign_s <= AWAKE_S:
                 return []
             self._known.let_go(run)
-            self._due = {key: due_s for key, due_s in self._due.items() if key[0] != run}
+            self._paces.let_go(run)
             return self._watch.end(run)
         subject = self._subject(run, known, history, machine, now_s, activity, state, processes)
         news = self._looked(RUN_RULES, run, subject, now_s)
@@ -220,9 +229,9 @@ class FindingsCollector:
 
     def _look_at_doing(self, run: str, subject: RunSubject) -> None:
         mono_s = self._monotonic()
-        if self._due.get((run, "doing"), 0.0) > mono_s:
+        if not self._paces.is_due((run, "doing"), mono_s):
             return
-        self._due[run, "doing"] = mono_s + DOING_S * self._slack - PERIOD_S / 2
+        self._paces.put_off((run, "doing"), DOING_S, mono_s)
         holding = {found.rule for found in self._watch.holding() if found.run == run}
         doing = doing_of(subject, holding)
         kept = {name: known for name, known in self._doings.items() if name != run}
@@ -242,10 +251,16 @@ class FindingsCollector:
     ) -> list[Finding]:
         news: list[Finding] = []
         mono_s = self._monotonic()
+        slowed: bool | None = None
+        ledger_s = 0.0  # one is made for all rules that read it, by the first
         for rule in rules:
             key = run or "", rule.name
-            if self._due.get(key, 0.0) > mono_s:
-                continue
+            if not self._paces.is_due(key, mono_s):
+                if not self._paces.may_be_early(key, mono_s):
+                    continue
+                slowed = self._has_slowed(subject) if slowed is None else slowed
+                if not slowed:
+                    continue
             began_s = time.thread_time()
             self._mark_fresh(rule, run, subject)
             try:
@@ -260,7 +275,8 @@ class FindingsCollector:
             news += self._watch.look(rule, run, held, now_s)
             took_s = time.thread_time() - began_s
             self.cost_by_rule[rule.name] = self.cost_by_rule.get(rule.name, 0.0) + took_s
-            self._due[key] = mono_s + rule.every_s * self._slack - PERIOD_S / 2
+            ledger_s = max(ledger_s, took_s) if rule.name in SPENT_ON else ledger_s
+            self._paces.looked(key, rule, mono_s, ledger_s)
         return news
 
     def _mark_fresh(self, rule: AnyRule, run: str | None, subject: RunSubject | MachineSubject) -> None:
@@ -272,13 +288,9 @@ class FindingsCollector:
             track.look_since(seen.get(key))
             seen[key] = track.ever
 
-    def _pace(self, took_s: float) -> None:
-        """Rules that take more than their share of a core look less often."""
-        self._cost_s += took_s
-        passed_s = self._monotonic() - self._since_s
-        if passed_s > 20.0:
-            self._slack = min(16.0, max(1.0, self._slack * self._cost_s / passed_s / self._share))
-            self._cost_s, self._since_s = 0.0, self._monotonic()
+    @staticmethod
+    def _has_slowed(subject: RunSubject | MachineSubject) -> bool:
+        return isinstance(subject, RunSubject) and has_slowed(subject.steps(min(subject.ranks(), default=0)), subject.now_s)
 
     def doings(self) -> dict[str, Doing]:
         """What living runs are at that make no steps. May be called by any thread."""

@@ -47,7 +47,7 @@ def join_points(parts: Sequence[RawPoints]) -> RawPoints:
 def bucket(points: RawPoints, summaries: Sequence[Summaries], buckets: int) -> Buckets:
     """At most `buckets` buckets of equal width on the axis, or one for each segment where there are more of these. `points` are in order."""
     units = units_of(points)
-    if not summaries:
+    if not any(len(each.low) for each in summaries):
         return _answer(units, len(points.place)) if len(points.place) <= buckets else _reduce(units, buckets)
     joined = Summaries._make(np.concatenate(column) for column in zip(*summaries, units, strict=True))
     order = np.lexsort((joined.low, joined.segment))

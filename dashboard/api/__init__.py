@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
-from fastapi.responses import HTMLResponse, PlainTextResponse
+from fastapi.responses import HTMLResponse
 from starlette.routing import Match
 
 from ..auth.roles import Role, needs
@@ -29,6 +29,7 @@ from . import (
     table,
 )
 from .across import compare, forgotten, search
+from .answer import of_media
 from .judged import alerts, blame, findings, goodput, ledger, report, trace
 from .messages import MESSAGES
 from .openmetrics import CONTENT_TYPE, render
@@ -82,7 +83,9 @@ def register(app: FastAPI, queries: Queries, tokens: Tokens | None = None) -> No
         return HTMLResponse(documentation.page_of(app))
 
     app.add_api_route("/healthz", machine.health_route(queries), response_model=None, summary="Health")
-    app.add_api_route("/metrics", metrics, response_class=PlainTextResponse, summary="The machine, for Prometheus")
+    app.add_api_route(
+        "/metrics", metrics, response_class=Response, responses=of_media(CONTENT_TYPE), summary="The machine, for Prometheus"
+    )
     app.add_api_route("/api/docs", docs, include_in_schema=False)
     app.add_api_route("/api/{path:path}", _unknown, methods=METHODS, include_in_schema=False)
     app.openapi = lambda: documentation.openapi_of(app, [*router.routes, *app.routes], MESSAGES)  # type: ignore[method-assign]

@@ -32,6 +32,11 @@ class Answer(Response, Generic[T]):
         return content if isinstance(content, bytes) else encode(content)
 
 
+def of_media(*media: str) -> dict[int | str, dict[str, Any]]:
+    """`responses=` of a route whose answer may be none of JSON: `of_media("text/csv")`."""
+    return {200: {"content": {each: {} for each in media}}}
+
+
 class _Items:
     """Describes a numpy column to pydantic; nothing is checked."""
 

@@ -10,12 +10,20 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 from starlette.routing import BaseRoute
+from typing_extensions import TypedDict
 
 from ..reach.base_path import path_to
 from .answer import Answer
 
+NOT_OURS = ("HTTPValidationError", "ValidationError")  # the framework's form of an error, which no answer has
 REFERENCE = "#/components/schemas/{model}"
 SERIALIZED: Literal["serialization"] = "serialization"
+
+
+class Refused(TypedDict):
+    """Any answer that is no success: one sentence, with the remedy."""
+
+    error: str
 
 
 def openapi_of(app: FastAPI, routes: Sequence[BaseRoute], others: Sequence[Any] = ()) -> dict[str, Any]:
@@ -25,15 +33,25 @@ def openapi_of(app: FastAPI, routes: Sequence[BaseRoute], others: Sequence[Any] 
         ours = [route for route in routes if isinstance(route, APIRoute) and route.include_in_schema]
         answers = {route.unique_id: found for route in ours if (found := _answer_of(route)) is not None}
         inputs = [(route, SERIALIZED, TypeAdapter(found)) for route, found in answers.items()]
+        inputs += [("", SERIALIZED, TypeAdapter(Refused))]
         inputs += [(other.__name__, SERIALIZED, TypeAdapter(other)) for other in others]
         schemas, definitions = TypeAdapter.json_schemas(inputs, ref_template=REFERENCE)
         described.setdefault("components", {}).setdefault("schemas", {}).update(definitions.get("$defs", {}))
+        for operation in (each for methods in described["paths"].values() for each in methods.values()):
+            operation["responses"].pop("422", None)
+            operation["responses"] |= dict.fromkeys(("4XX", "5XX"), _refusal(schemas["", SERIALIZED]))
+        for name in NOT_OURS:
+            described["components"]["schemas"].pop(name, None)
         for route in ours:
             schema = schemas.get((route.unique_id, SERIALIZED))
             for method in route.methods or () if schema else ():
                 content = described["paths"][route.path_format][method.lower()]["responses"]["200"].setdefault("content", {})
                 content["application/json"] = {"schema": schema}
     return app.openapi_schema or described
+
+
+def _refusal(schema: Any) -> dict[str, Any]:
+    return {"description": "Refused, or failed", "content": {"application/json": {"schema": schema}}}
 
 
 def _answer_of(route: APIRoute) -> Any:

@@ -13,6 +13,7 @@ from collectors.process.activity import StateName
 from collectors.records import Event, Offset
 
 from ..auth.roles import SOURCE, Role, needs
+from ..auth.viewing import theirs
 from ..changes import Changes
 from ..comparing.attempts import RunAttempts
 from ..queries import Queries, RunDetail
@@ -309,7 +310,7 @@ def file_row(offset: Offset) -> FileRow:
 
 def event_row(event: Event) -> EventRow:
     return {
-        **event.fields,  # type: ignore[typeddict-item]  # whatever it carried
+        **theirs(event.fields),  # type: ignore[typeddict-item]  # whatever it carried
         "run": event.run,
         "kind": event.kind,
         "time_s": event.time_s,

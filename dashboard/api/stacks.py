@@ -21,7 +21,7 @@ from ..auth.visitor import check_grant
 from ..flame import exporting
 from ..queries import NotFound, Profiler, Queries
 from ..stacks import Charted, Folded
-from .answer import Answer, Column, Counts
+from .answer import Answer, Column, Counts, of_media
 from .encoding import encode
 from .parameters import (
     MAX_CONTEXT,
@@ -35,6 +35,8 @@ from .parameters import (
     Window,
     known_run,
 )
+
+SPEEDSCOPE = "application/vnd.speedscope+json"
 
 
 class FrameRow(TypedDict):
@@ -153,7 +155,12 @@ class LastStacksAnswer(TypedDict):
 def add_routes(router: APIRouter, queries: Queries) -> None:
     known = known_run(queries)
 
-    @router.get("/flame", response_model=None, summary="The Python stacks of a window as a tree")
+    @router.get(
+        "/flame",
+        response_model=None,
+        responses=of_media("text/plain", SPEEDSCOPE),
+        summary="The Python stacks of a window as a tree",
+    )
     @needs(Role.VIEWER)
     def flame(
         window: Window,
@@ -200,7 +207,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
                 return PlainTextResponse(exporting.to_folded(answer.tree))
             case "speedscope":
                 speedscope = exporting.to_speedscope(answer.tree, name=f"{run} {window[0]:.3f} to {window[1]:.3f}")
-                return Response(encode(speedscope), media_type=Answer.media_type)
+                return Response(encode(speedscope), media_type=SPEEDSCOPE)
             case _:
                 return Answer(flame_answer(answer, queries.profiler()))
 

@@ -12,6 +12,7 @@ from threading import Lock
 FILE, OLDER = "audit.jsonl", "audit.1.jsonl"
 MOST_BYTES = 1 << 20  # of a file; the one before is kept
 MOST_CHARS = 500  # of a value
+AGAIN_S, MOST_REMEMBERED = 60.0, 1024
 FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ class Audit:
         self._path = data_dir / FILE
         self._lock = Lock()
         self._failed = False
+        self._said_s: dict[tuple[str, str, str], float] = {}
 
     def add(self, who: str, where: str, what: str) -> None:
         """`add("uid 1000", "127.0.0.1", "POST /api/v1/settings")`"""
@@ -36,6 +38,17 @@ class Audit:
             if not self._failed:
                 log.warning("cannot write %s (%s): changes are not noted there", self._path, error.strerror)
             self._failed = True
+
+    def add_once(self, who: str, where: str, what: str) -> None:
+        """At most once a minute: a viewer who logs in all the time would push out the lines about changes."""
+        now_s, key = time.monotonic(), (who, where, what)
+        with self._lock:
+            if now_s - self._said_s.get(key, -AGAIN_S) < AGAIN_S:
+                return
+            if len(self._said_s) >= MOST_REMEMBERED:
+                self._said_s.clear()
+            self._said_s[key] = now_s
+        self.add(who, where, what)
 
     def _append(self, line: bytes) -> None:
         descriptor = os.open(self._path, FLAGS, 0o600)

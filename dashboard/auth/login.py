@@ -4,6 +4,7 @@ never sent; the page's script puts it into the field. Only the button's POST red
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from html import escape
 from http import HTTPStatus
 from urllib.parse import parse_qs, quote, unquote
@@ -11,6 +12,7 @@ from urllib.parse import parse_qs, quote, unquote
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from collectors.small_file import Unwritable
 
@@ -23,6 +25,7 @@ from .limit import LogInLimit
 from .peers import PEER
 from .roles import Role, needs
 from .tokens import DamagedTokens, TokenMistake, Tokens
+from .viewing import without_details
 
 PATH = "/login"
 MOST_FORM_BYTES = 16 << 10
@@ -57,8 +60,8 @@ and makes one for you with <i>Share</i> on any page.</p>
 
 
 def page_of(said: str, wanted: str, status: int = HTTPStatus.UNAUTHORIZED) -> HTMLResponse:
-    """Leads to the address that was `wanted` afterwards. `said` stands above the field."""
-    text = PAGE.format(said=escape(said), next=escape(safe_path(wanted)), base=escape(path_to("/")))
+    """Leads to the address that was `wanted` afterwards. `said` stands above the field, without the folders of files: anyone reads it."""
+    text = PAGE.format(said=escape(without_details(said)), next=escape(safe_path(wanted)), base=escape(path_to("/")))
     return HTMLResponse(text, status, {"Cache-Control": "no-store"})
 
 
@@ -112,7 +115,7 @@ def add_routes(app: FastAPI, access: Access, tokens: Tokens, audit: Audit, limit
             status = HTTPStatus.TOO_MANY_REQUESTS if is_much else HTTPStatus.UNAUTHORIZED
             return page_of(TOO_MANY if is_much else tokens.trouble or UNKNOWN, wanted, status)
         session_secret, session = begun
-        await run_in_threadpool(audit.add, session.of or session.name, address, f"log-in as {session.role}")
+        await run_in_threadpool(audit.add_once, session.of or session.name, address, f"log-in as {session.role}")
         seconds = (session.expires_s or 0) - time.time()
         is_secure = access.is_secure or request.url.scheme == "https"
         cookie = set_cookie(request.scope["headers"], session_secret, seconds, base_path=access.base_path, secure=is_secure)
@@ -142,10 +145,12 @@ def _fields_of(body: bytes) -> dict[str, str]:
 
 
 async def _body_of(request: Request) -> bytes:
-    """As much as a form may have; what is longer is no form of ours."""
+    """As much as a form may have; what is longer, or breaks off, is no form of ours."""
     body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MOST_FORM_BYTES:
-            return b""
-    return body
+    with suppress(ClientDisconnect):
+        async for part in request.stream():
+            body += part
+            if len(body) > MOST_FORM_BYTES:
+                return b""
+        return body
+    return b""

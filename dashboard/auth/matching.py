@@ -13,6 +13,7 @@ from fastapi.routing import iter_route_contexts
 from .roles import OWNERS, RouteNeed, need_of
 
 KEPT = 4096  # addresses
+MOST_KEPT_CHARS = 200  # of an address that is worth keeping: those of strangers may be 256 kB
 
 
 class KnownRoute(NamedTuple):
@@ -42,7 +43,10 @@ class Matching:
 
     def __init__(self, routes: list[KnownRoute]) -> None:
         self.routes = routes
-        self.need = lru_cache(KEPT)(self._need)
+        self._kept = lru_cache(KEPT)(self._need)
+
+    def need(self, kind: str, method: str, path: str) -> RouteNeed:
+        return self._kept(kind, method, path) if len(path) <= MOST_KEPT_CHARS else self._need(kind, method, path)
 
     def _need(self, kind: str, method: str, path: str) -> RouteNeed:
         partly: KnownRoute | None = None

@@ -1,7 +1,8 @@
 """Which user's process is at the other end of a connection, as the kernel says.
 
 Of TCP, the peer's own socket is asked for: over netlink (sock_diag, 0.03 ms), else from `/proc/net/tcp` and `tcp6` (0.1 to 15 ms, as long as
-the table of connections is). A socket that its process has closed already belongs to no user, whatever number the kernel shows.
+the table of connections is). A socket that its process has closed already belongs to no user, whatever number the kernel shows. Where a client
+has hung up, its port may be another user's by now: both ends are to be open at once, else they are not of one connection.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, NLMSG_ERROR = 20, 1, 2
 ANY_STATE = (1 << 32) - 1
 HEADER = struct.Struct("=LHHLL")
 REQUEST = struct.Struct("=BBBBI")  # family, protocol, extensions, padding, states
+ESTABLISHED = 1  # of enum tcp_state
 REPLY = struct.Struct("=4B48x5I")  # family, state, timer, retransmissions; the addresses; expires, two queues, uid, inode
 NETLINK_S = 0.5
 
@@ -72,7 +74,10 @@ class Peer:
                 if self.is_unix:
                     self._uid = _uid_of_unix(self._socket.fileno())
                 elif self._peer and self._ours:
-                    self._uid = uid_of(self._peer, self._ours)
+                    found = uid_of(self._peer, self._ours)
+                    self._uid = (
+                        found if _is_open(self._socket.fileno()) else None
+                    )  # asked afterwards: a new owner's end is open only once ours is not
         return self._uid
 
     def is_us(self) -> bool:
@@ -84,7 +89,7 @@ class Peer:
 
 
 def uid_of(peer: End, ours: End) -> int | None:
-    """The user whose socket has the local address `peer`, and `ours` as its remote one. Raises OSError."""
+    """The user whose open socket has the local address `peer`, and `ours` as its remote one. Raises OSError."""
     pairs = [(peer, ours)]
     if peer[0].version == 4:  # a client's socket may be of IPv6 while its addresses are IPv4's
         pairs.append((_mapped(peer), _mapped(ours)))
@@ -126,8 +131,8 @@ def _by_netlink(peer: End, ours: End) -> int | None:
         if number == 2:  # ENOENT: there is no such socket here
             return None
         raise OSError(number, os.strerror(number))
-    *_, uid, inode = REPLY.unpack_from(answer, HEADER.size)
-    return int(uid) if inode else None
+    _, state, *_, uid, inode = REPLY.unpack_from(answer, HEADER.size)
+    return int(uid) if inode and state == ESTABLISHED else None
 
 
 def _by_table(peer: End, ours: End) -> int | None:
@@ -135,7 +140,7 @@ def _by_table(peer: End, ours: End) -> int | None:
     wanted = (_written(peer), _written(ours))
     for fields in _rows(PROC_NET / name):
         if (fields[1], fields[2]) == wanted:
-            return int(fields[7]) if fields[9] != "0" else None
+            return int(fields[7]) if fields[9] != "0" and int(fields[3], 16) == ESTABLISHED else None
     return None
 
 
@@ -149,6 +154,12 @@ def _written(end: End) -> str:
     """As `/proc/net/tcp` writes it: words of 32 bits in the machine's own order, `127.0.0.1:80 -> "0100007F:0050"`."""
     words = struct.unpack(f"={len(end[0].packed) // 4}I", end[0].packed)
     return f"{''.join(f'{word:08X}' for word in words)}:{end[1]:04X}"
+
+
+def _is_open(descriptor: int) -> bool:
+    """Whether neither end of a TCP connection has closed it. Raises OSError."""
+    with socket.socket(fileno=os.dup(descriptor)) as copy:
+        return copy.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == ESTABLISHED
 
 
 def _uid_of_unix(descriptor: int) -> int:

@@ -13,6 +13,10 @@ from .hosts import FOR_PROGRAMS, RawHeaders
 CSP = b"content-security-policy"
 FILES = ("/assets/", "/_dash-component-suites/")  # a hundred for a page: what counts for documents would be 40 kB of them
 NOT_KEPT = (b"cache-control", b"no-store")
+NOT_EMBEDDED = (
+    b"cross-origin-resource-policy",
+    b"same-origin",
+)  # by pages of other ports, to which browsers without Sec-Fetch give cookies
 FIXED = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-origin"))
 
 
@@ -51,7 +55,7 @@ class Policy:
         kept = [(name, value) for name, value in given if name != CSP] if own else given
         is_data = path.startswith(FOR_PROGRAMS)
         policy = own + b"; " + self._rest if own else self._usual
-        return [*kept, *FIXED, (CSP, policy), *((NOT_KEPT,) if is_data else ())]
+        return [*kept, *FIXED, (CSP, policy), *((NOT_KEPT, NOT_EMBEDDED) if is_data else ())]
 
     def sending(self, path: str, send: Send) -> Send:
         async def send_more(message: Message) -> None:

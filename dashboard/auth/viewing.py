@@ -7,16 +7,22 @@ again (runs, series, boards) stay as they are.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields as fields_of
+from dataclasses import is_dataclass
 from functools import lru_cache
 from typing import Any
+
+import numpy as np
+import orjson
 
 from collectors.redaction import LEFT_OUT, is_secret, may_hold_a_secret, redacted
 
 from .roles import DETAILS, PROCESSES, Role
-from .visitor import Visitor, visitor
+from .visitor import Visitor, check_grant, visitor
 
 KEPT = 8192  # texts
+NUMBERS = frozenset({int, float, bool, type(None)})
 SHORT = 400  # characters of a text that is worth keeping
 NAMES = frozenset(
     [
@@ -77,7 +83,11 @@ OF_PROCESSES = frozenset(["command", "user"])
 LEFT = frozenset(
     ["argv", "command", "cmdline", "command_line", "env", "environ", "environment", "user", "username", "remove", "executable"]
 )
-PATHS = re.compile(r"(?<![\w.:/<)])(?:~[\w-]*)?/(?:[\w.+@-]+/)+(?=[\w.+@-])")  # the folders of an absolute path
+THEIRS = frozenset(["info", "config", "more"])  # what stands there has names that users chose
+VALUES = frozenset(["text", "value"])  # beside a name
+PATHS = re.compile(
+    r"(?<![\w:/<)])(?<!^\.)(?<!\W\.)(?:~[\w-]*)?/(?:[\w.+@-]+/)+(?=[\w.+@-])"
+)  # the folders of an absolute path, also behind a table's name (`data./home/ada/x`); not `./a/b`
 HIDDEN_PATH = "…/"
 MOST_DEPTH = 100
 
@@ -92,7 +102,31 @@ def for_viewer(value: Any) -> Any:
 
 def hides(section: str, key: str) -> bool:
     """Whether the values of a row of a comparison are left out for who asks: `("command", "cwd")`, `("config", "api_key")`."""
-    return not visitor().has(DETAILS) and (section in HIDDEN_SECTIONS or key in LEFT or is_secret(key))
+    return not visitor().has(DETAILS) and (section in HIDDEN_SECTIONS or _is_left(key) or is_secret(key))
+
+
+def check_key(key: str) -> None:
+    """Of what runs are grouped by: its values become names. Raises NotGranted."""
+    if hides("", key):
+        check_grant(DETAILS)
+
+
+def theirs(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Fields that a program or a user named, before they are mixed with ours: none of them is a name by which a page asks again."""
+    asking = visitor()
+    return fields if asking.role is Role.OWNER else _theirs(fields, asking, MOST_DEPTH)
+
+
+def bytes_for_viewer(data: bytes) -> bytes:
+    """Of a text or JSON that a run logged, in UTF-8."""
+    asking = visitor()
+    if asking.has(DETAILS):
+        return data
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return without_details(data.decode("utf-8", "replace")).encode()
+    return orjson.dumps(_theirs({"": value}, asking, MOST_DEPTH)[""])
 
 
 def without_details(text: str) -> str:
@@ -113,28 +147,102 @@ def _plain(text: str) -> str:
 def _shown(value: Any, asking: Visitor, depth: int) -> Any:
     if isinstance(value, str):
         return value if asking.has(DETAILS) else without_details(value)
+    if _is_number(value):
+        return value
     if depth == 0:
         return LEFT_OUT
     if isinstance(value, Mapping):
-        if "section" in value and hides(str(value["section"]), str(value.get("key", ""))):
-            return {key: _hidden(item) if key == "values" else item for key, item in value.items()}
+        if "section" in value and "values" in value:
+            return _compared(value, asking, depth)
+        value = _without_named_secret(value, asking)
         return {key: _field(key, item, asking, depth - 1) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        if value and isinstance(value[0], (int, float)):  # a column
-            return value
-        kept = [item for item in value if not (_is_process(item) and not asking.has(PROCESSES))]
-        return [_shown(item, asking, depth - 1) for item in kept]
-    return value
+        return value if _is_column(value) else [_shown(item, asking, depth - 1) for item in _kept(value, asking)]
+    return _shown(_plain_of(value), asking, depth - 1)
 
 
 def _field(key: Any, value: Any, asking: Visitor, depth: int) -> Any:
     if isinstance(value, (bool, int, float)) or value is None or key in WHOLE or (key in NAMES and _is_plain(value)):
         return value
-    if key in LEFT and not (asking.has(DETAILS) or (key in OF_PROCESSES and asking.has(PROCESSES))):
-        return LEFT_OUT if isinstance(value, str) and value else [LEFT_OUT] if isinstance(value, list) else value and LEFT_OUT
-    if not asking.has(DETAILS) and isinstance(key, str) and isinstance(value, str) and value and is_secret(key):
+    if _is_hidden(key, value, asking):
+        return _left_out(value)
+    return _theirs(value, asking, depth) if key in THEIRS and isinstance(value, Mapping) else _shown(value, asking, depth)
+
+
+def _theirs(value: Any, asking: Visitor, depth: int) -> Any:
+    """Of what users named, names are texts as well, and each text is looked at."""
+    if depth <= 0:
         return LEFT_OUT
+    if isinstance(value, Mapping):
+        value = _without_named_secret(value, asking)
+        return {
+            _shown(key, asking, 1): _left_out(item) if _is_hidden(key, item, asking) else _theirs(item, asking, depth - 1)
+            for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return value if _is_column(value) else [_theirs(item, asking, depth - 1) for item in _kept(value, asking)]
     return _shown(value, asking, depth)
+
+
+def _is_hidden(key: Any, value: Any, asking: Visitor) -> bool:
+    if not isinstance(key, str) or isinstance(value, (bool, int, float)) or value is None:
+        return False
+    if _is_left(key):
+        return not (asking.has(DETAILS) or (key in OF_PROCESSES and asking.has(PROCESSES)))
+    return isinstance(value, str) and value != "" and not asking.has(DETAILS) and is_secret(key)
+
+
+@lru_cache(KEPT)
+def _is_left(key: str) -> bool:
+    """`argv`, and `env.HOME`, as columns name what lies in tables."""
+    return key in LEFT or ("." in key and not LEFT.isdisjoint(key.split(".")))
+
+
+def _left_out(value: Any) -> Any:
+    return LEFT_OUT if isinstance(value, str) and value else [LEFT_OUT] if isinstance(value, list) else value and LEFT_OUT
+
+
+def _compared(row: Mapping[str, Any], asking: Visitor, depth: int) -> dict[str, Any]:
+    """A row of a comparison of runs, whose values stand under a name that users chose."""
+    key = str(row.get("key", ""))
+    is_hidden = hides(str(row["section"]), key)
+    shown = {name: _field(name, item, asking, depth - 1) for name, item in row.items()}
+    values = _hidden(row["values"]) if is_hidden else _theirs(row["values"], asking, depth - 1)
+    return {**shown, "key": _shown(key, asking, 1), "values": values}
+
+
+def _without_named_secret(row: Mapping[str, Any], asking: Visitor) -> Mapping[str, Any]:
+    """`{"name": "api_key", "text": "abc"}`: a field of a log line."""
+    name = row.get("name")
+    if asking.has(DETAILS) or not isinstance(name, str) or VALUES.isdisjoint(row) or not is_secret(name):
+        return row
+    return {key: LEFT_OUT if key in VALUES else item for key, item in row.items()}
+
+
+def _kept(items: Sequence[Any], asking: Visitor) -> list[Any]:
+    return [item for item in items if not (_is_process(item) and not asking.has(PROCESSES))]
+
+
+def _is_number(value: Any) -> bool:
+    return (
+        value is None
+        or isinstance(value, (bool, int, float))
+        or (isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biuf")
+    )
+
+
+def _is_column(values: Sequence[Any]) -> bool:
+    """Of numbers alone."""
+    return bool(values) and NUMBERS.issuperset(map(type, values))
+
+
+def _plain_of(value: Any) -> Any:
+    """Of what JSON has no word for, what encoding would make of it."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    if is_dataclass(value) and not isinstance(value, type):
+        return {each.name: getattr(value, each.name) for each in fields_of(value)}
+    return str(value)
 
 
 def _hidden(values: Any) -> Any:

@@ -22,7 +22,7 @@ def together(members: Sequence[Summaries], cells: int) -> Buckets:
     joined = Summaries._make(column[order] for column in joined)
     changes = (joined.segment[1:] != joined.segment[:-1]) | (joined.low[1:] != joined.low[:-1])
     starts = np.append(0, np.flatnonzero(changes) + 1)
-    if len(starts) <= cells and (joined.low == joined.high).all():
+    if len(joined.low) and len(starts) <= cells and (joined.low == joined.high).all():
         return reduce_at(joined, starts)
     none, no = np.empty(0), np.empty(0, np.int64)
     return bucket(RawPoints(none, none, no, none), [joined], cells)

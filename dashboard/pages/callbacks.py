@@ -6,23 +6,25 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
-from dash import Dash
 from dash.backends._fastapi import reset_current_request, set_current_request
 from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from ..api.encoding import encode
 from ..auth.roles import Role
-from ..auth.visitor import visitor
+from ..auth.visitor import NotGranted, visitor
 from ..queries import BadRequest
+
+if TYPE_CHECKING:
+    from .frame import Framed
 
 log = logging.getLogger(__name__)
 
 
-def route(dash: Dash) -> Callable[[Request], Awaitable[Response]]:
+def route(dash: Framed) -> Callable[[Request], Awaitable[Response]]:
     """Replaces Dash's own route of the same path, which returns 500 for unexpected requests."""
     dispatch = dash.backend.serve_callback(dash)
 
@@ -53,10 +55,12 @@ def _for_viewer(answered: Response) -> Response:
     return Response(encode(value), answered.status_code, media_type="application/json")
 
 
-def _check(body: Any, dash: Dash) -> None:
-    """Raises BadRequest for requests that our pages do not send."""
+def _check(body: Any, dash: Framed) -> None:
+    """Raises BadRequest for requests that our pages do not send, NotGranted for callbacks of pages that a viewer does not get."""
     if not isinstance(body, dict) or body.get("output") not in dash.callback_map:
         raise BadRequest("this is not a callback of a page; reload the page")
+    if body["output"] in dash.owners_callbacks and visitor().role is not Role.OWNER:
+        raise NotGranted("this page is the owner's")
     known = dash.callback_map[body["output"]]
     if "callback" not in known:
         raise BadRequest("the browser does this itself; reload the page")

@@ -93,6 +93,7 @@ class Framed(Dash):  # type: ignore[misc]  # Dash has no types
     """Dash with an index for each page, which loads only the browser code of the packages that the page names."""
 
     time_zone: Callable[[], str] = staticmethod(lambda: "")
+    owners_callbacks: frozenset[str] = frozenset()  # outputs of those of pages that are the owner's
 
     @cached_property
     def policy(self) -> str:
@@ -176,6 +177,7 @@ def register(dash: Framed, queries: Queries) -> None:
     dash.layout = layout
     if not made:
         return
+    owners: set[str] = set()
 
     @dash.callback(Output(CONTAINER, "children"), Input(ADDRESS, "pathname"), State(ADDRESS, "search"))  # type: ignore[untyped-decorator]
     def show(path: object, search: object) -> object:
@@ -185,4 +187,8 @@ def register(dash: Framed, queries: Queries) -> None:
         return page.layout_of(search if isinstance(search, str) else "") if page.layout_of else page.layout()
 
     for page in pages():
+        before = set(dash.callback_map)
         page.callbacks(dash, queries)
+        if page.owners:
+            owners |= set(dash.callback_map) - before
+    dash.owners_callbacks = frozenset(owners)

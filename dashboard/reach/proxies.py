@@ -36,7 +36,7 @@ def proxy_of(text: str) -> str:
 
 
 class BehindProxy(Peer):
-    """A client for which a proxy speaks: it is never our own user, whoever runs the proxy."""
+    """A client for which a proxy speaks: it is never our own user, also where we run the proxy."""
 
     def __init__(self, proxy: Peer, address: str) -> None:
         self._proxy, self._client = proxy, address

@@ -78,7 +78,7 @@ static void describe(struct gpu *gpu, const char *verb, char *rest) {
         change(gpu, word_of(word, signal_names, SIGNAL_COUNT, 0), at, value);
     else if (!strcmp(verb, "lacks"))
         for (; sscanf(rest, "%63s%n", word, &used) == 1; rest += used) gpu->lacks |= 1u << word_of(word, feature_names, FEATURE_COUNT, 2);
-    else if (!strcmp(verb, "process") && sscanf(rest, "%u %lf %u %63s", &user.pid, &value, &user.busy, word) == 4) {
+    else if (!strcmp(verb, "process") && sscanf(rest, "%u %lf %u %63s %lf", &user.pid, &value, &user.busy, word, &user.from_s) >= 4) {
         user.memory = value, user.graphics = !strcmp(word, "graphics");
         if (gpu->user_count < USERS) gpu->users[gpu->user_count++] = user;
     } else if (!strcmp(verb, "mig") && sscanf(rest, "%d %lf", &id, &value) == 2) add_instance(gpu, id, value);

@@ -43,7 +43,7 @@ enum feature { FEATURES(AS_ENUM) FEATURE_COUNT };
 /* A signal is constant between its changes; `area` is its integral up to the change. */
 struct change { double at, value, area; };
 struct series { struct change *changes; int count; };
-struct user { u32 pid; u64 memory; u32 busy; int graphics; };
+struct user { u32 pid; u64 memory; u32 busy; int graphics; double from_s; };
 struct gpu {
     int index, instance; /* instance: GPU instance id of a MIG device, -1 of a card */
     char name[96], uuid[96];

@@ -6,6 +6,7 @@ import { duration } from "../../lib/format.js";
 import { Retry, asked } from "../../lib/retry.js";
 import { readAddress } from "../../lib/url.js";
 import { BoardView } from "../../boards/board.js";
+import { isOwner } from "../../role.js";
 import { Session } from "../session.js";
 import { Tools } from "./tools.js";
 
@@ -289,8 +290,7 @@ export default class BoardsPage extends Session {
   keys() {
     const key = (/** @type {string[]} */ keys, /** @type {string} */ shown, /** @type {string} */ says, /** @type {() => void} */ run) => ({ keys, shown, says, run });
     return [
-      key(["e"], "e", "edit the board", () => this.edit(null)),
-      key(["n"], "n", "a new board", () => this.make()),
+      ...(isOwner ? [key(["e"], "e", "edit the board", () => this.edit(null)), key(["n"], "n", "a new board", () => this.make())] : []),
       key(["["], "[", "the board before", () => this.step(-1)),
       key(["]"], "]", "the board after", () => this.step(1)),
       key(["0"], "0", "back to the live range", () => this.board.zoom(null)),

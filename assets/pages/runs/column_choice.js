@@ -92,7 +92,7 @@ export class ColumnChoice {
     const known = this.directions.get(series) ?? null;
     const word = { down: "↓ less is better", up: "↑ more is better" }[known ?? "down"];
     const next = known === "down" ? "up" : "down";
-    return el("button", { class: "plain dim", type: "button", onclick: () => this.#turn(series, next) }, known === null ? "which is better?" : word);
+    return el("button", { class: "plain dim", type: "button", "data-owners": "", onclick: () => this.#turn(series, next) }, known === null ? "which is better?" : word);
   }
 
   /** @param {string} series @param {"down" | "up"} direction */

@@ -10,7 +10,7 @@ from .subjects import MachineSubject, RunSubject
 
 FRESH_S = 3600.0  # what was said longer ago is no news
 MOST_TEXT = 400
-TROUBLE_S = 60.0
+TROUBLE_S = 55.0  # and it is noticed, and looked at, within five more
 
 
 def script_alert(subject: RunSubject) -> Iterator[Held]:

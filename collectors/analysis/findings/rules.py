@@ -74,7 +74,7 @@ MACHINE_RULES: Final[tuple[MachineRule, ...]] = (
     MachineRule("tensor_cores_idle", "card", "Tensor cores idle", "note", 60.0, "45 s of GPM or DCGM", "below 1 % while the multiprocessors are busier than 50 %", "NVIDIA: DCGM profiling metrics", cards.tensor_cores_idle, 10.0),
     MachineRule("host_memory_out", "memory", "Host memory runs out", "alert", memory.LEAST_S + 20, "5 min", "70 % full, rising all the time, and full within the hour", "Theil-Sen's slope", memory.host_memory_out, 15.0),
     MachineRule("disk_out", "memory", "Disk runs full", "alert", memory.LEAST_S + 20, "5 min, or 1 look where it is full", "full within the hour, or less than 2 % and 1 GiB left", "Theil-Sen's slope", memory.disk_out, 15.0),
-    MachineRule("collector_trouble", "machine", "Collector trouble", "note", reported.TROUBLE_S, "1 min", "a part of the collector has failed, paused or been stuck for a minute", "-", reported.collector_trouble),
+    MachineRule("collector_trouble", "machine", "Collector trouble", "note", reported.TROUBLE_S + 5, "55 s", "a part of the collector has failed, paused or been stuck for 55 s", "-", reported.collector_trouble),
 )  # fmt: skip
 
 RULES: Final[tuple[AnyRule, ...]] = (*RUN_RULES, *MACHINE_RULES)

@@ -101,8 +101,15 @@ class RunSubject:
             return None
         begun_s = self.begun_s if self.begun_s is not None else -np.inf
         times, steps = unique_steps(track, begun_s)
-        enough = np.flatnonzero(steps - steps[0] >= after) if len(steps) and len(track) < CAPACITY else np.arange(len(steps))
-        return float(times[enough[0]]) if len(enough) else None
+        is_full = len(track) >= CAPACITY
+        enough = np.arange(len(steps)) if is_full else np.flatnonzero(steps - steps[0] >= after) if len(steps) else steps
+        known = self.memory.get(f"stepping {after}") if not np.any(np.diff(track.step) < 0) else None
+        since_s = float(times[enough[0]]) if len(enough) else None
+        if is_full and since_s is not None and known is not None and known[0] == begun_s:
+            since_s = min(since_s, known[1])  # a fast run's track holds a few minutes
+        if since_s is not None:
+            self.memory[f"stepping {after}"] = begun_s, since_s
+        return since_s
 
     def during(self, *kinds: str) -> list[Range]:
         return [(event.time_s - (event.seconds or 0.0), event.time_s) for event in self.of_kind(*kinds)]

@@ -63,7 +63,9 @@ class Compactor:
         self._sweep(math.inf)
         for _ in self._group_lines() if self._writer.holds_runs else ():
             pass
-        for _ in self._merge_logs() if self._writer.holds_runs else self._merge_profiles(-math.inf, math.inf):
+        for _ in self._merge_logs() if self._writer.holds_runs else ():
+            pass
+        while not self._writer.holds_runs and len(list(self._merge_profiles(-math.inf, math.inf))):
             pass
 
     def _steps(self) -> Iterator[None]:

@@ -38,15 +38,13 @@ from .compact import Compactor
 from .ingest import BULK_ROWS, FileWriter, by_file
 from .lines import reading as lines
 from .lines import templates
-from .retention import judge
+from .retention import JUDGE_S, TOO_LARGE, judge
 from .search import Found, Wanted
 from .thinning.thinner import Thinner
 
 UNREADABLE, AGAIN = "the store cannot be read", "ask again; if it stays, run: deepseek-dashboard store check"
 
 MOST_COMMITS = 3000  # that a delta may span: at ten a second five minutes
-JUDGE_S = 10.0  # how often sizes and ages are looked at
-TOO_LARGE = "the store has reached --max-size without machine samples left to drop; raise it, or remove runs that are not needed"
 
 
 class SqliteStore:
@@ -161,9 +159,8 @@ class SqliteStore:
         low, high = -math.inf if lo is None else lo, math.inf if hi is None else hi
         windows = {number: Wanted(axis, low, high, -1.0) for number in ids}
         found = {number: Found([], []) for number in ids} | self._find(self._sources(ids, axis, low, high), windows)
-        return {
-            number: bucketing.join_points([*part.points, *map(bucketing.points_of, part.units)]) for number, part in found.items()
-        }
+        join, points_of = bucketing.join_points, bucketing.points_of
+        return {number: join([*part.points, *map(points_of, part.units)]) for number, part in found.items()}
 
     @failing(UNREADABLE, AGAIN)
     def last(self, ids: Sequence[int]) -> dict[int, Last]:

@@ -9,6 +9,9 @@ from typing import NamedTuple
 from ..protocol import Limits
 from .files import RUNS_FILE, WEEK_S, is_future, week_start
 
+JUDGE_S = 10.0  # how often sizes and ages are looked at
+TOO_LARGE = "the store has reached --max-size without machine samples left to drop; raise it, or remove runs that are not needed"
+
 
 class Retired(NamedTuple):
     remove: list[Path]  # oldest first

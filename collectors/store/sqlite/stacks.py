@@ -29,6 +29,7 @@ MERGED_S = 60.0  # length of a merged window: 3 hours of a process are then read
 MERGED_AT_ONCE = 500  # rows
 TOUCHING_S = 1e-3  # windows that lie this close to each other leave no gap
 COLUMNS = "id, run, rank, pid, role, host, sampler, hz, start_s, end_s, samples, errors, threads, spans, data, thinned"
+_WITHOUT_DATA = COLUMNS.replace(" data,", " x'',")
 _TOUCHING = f"SELECT {COLUMNS} FROM profile WHERE run = ? AND end_s > ? AND start_s < ? ORDER BY start_s"
 _NONE = np.empty(0, np.int64)
 _INSERT = f"INSERT INTO profile VALUES (NULL, {', '.join('?' * 15)})"
@@ -134,15 +135,20 @@ class StackWriter:
 
 
 def mergeable(db: sqlite3.Connection, after_s: float, before_s: float) -> list[list[ProfileRow]]:
-    """Windows of one process that touch each other and are small enough to become one."""
-    small = f"SELECT {COLUMNS} FROM profile WHERE end_s BETWEEN ? AND ? AND end_s - start_s < ? AND thinned = 0 ORDER BY run, rank, pid, host, start_s LIMIT ?"
+    """Windows of one process that touch each other and are small enough to become one, about `MERGED_AT_ONCE` in all."""
+    small = f"SELECT {_WITHOUT_DATA} FROM profile WHERE end_s BETWEEN ? AND ? AND end_s - start_s < ? AND thinned = 0 ORDER BY run, rank, pid, host, start_s"
     chains: list[list[ProfileRow]] = []
-    for row in map(ProfileRow._make, db.execute(small, (after_s, before_s, MERGED_S / 2, MERGED_AT_ONCE))):
+    for row in map(ProfileRow._make, db.execute(small, (after_s, before_s, MERGED_S / 2))):
         if chains and _continues(chains[-1], row):
             chains[-1].append(row)
         else:
+            if sum(map(len, chains)) >= MERGED_AT_ONCE:
+                break
+            if chains and len(chains[-1]) == 1:  # alone: any number of these must not keep others waiting
+                chains.pop()
             chains.append([row])
-    return [chain for chain in chains if len(chain) > 1]
+    data = dict(_rows(db, "profile", [row.id for chain in chains for row in chain], {}, "id, data"))
+    return [[row._replace(data=data[row.id]) for row in chain] for chain in chains if len(chain) > 1]
 
 
 def merged(chain: Sequence[ProfileRow]) -> tuple[object, ...] | None:
@@ -341,9 +347,11 @@ def _or_unknown(value: int | None) -> int:
     return UNKNOWN if value is None else int(value)
 
 
-def _rows(db: sqlite3.Connection, table: str, ids: Iterable[int], known: Mapping[int, object]) -> list[tuple[Any, ...]]:
+def _rows(
+    db: sqlite3.Connection, table: str, ids: Iterable[int], known: Mapping[int, object], columns: str = "*"
+) -> list[tuple[Any, ...]]:
     missing = orjson.dumps([number for number in ids if number not in known]).decode()
-    return db.execute(f"SELECT * FROM {table} WHERE id IN (SELECT value FROM json_each(?))", (missing,)).fetchall()
+    return db.execute(f"SELECT {columns} FROM {table} WHERE id IN (SELECT value FROM json_each(?))", (missing,)).fetchall()
 
 
 def _union(ranges: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 from collectors import catalog
 
 from ...auth.roles import Role, needs
+from ...auth.viewing import check_key
 from ...curves.asked import STEP, Curve, CurveQuery, Overlay, Spread
 from ...curves.ranks import RankChoice
 from ...curves.smoothing import Smoothing, smoothing_of
@@ -72,6 +73,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         baseline: Annotated[str | None, Query(max_length=MOST_CHARACTERS, description="a run: values as per cent of it")] = None,
         ranks: RankChoice = "mean",
     ) -> Answer[OverlayAnswer]:
+        check_key(group or "")
         asked = CurveQuery(run, series, x, *between, buckets, _smoothing(smooth), group or None, spread, baseline or None, ranks)
         return _answer(queries.overlays.overlay(asked))
 

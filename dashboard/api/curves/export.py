@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
 from collectors.store.question import Ended
@@ -16,6 +16,7 @@ from ...curves.placing import NoPlace, Unknown
 from ...curves.rows import MEDIA_TYPES, NO_PYARROW, RowFormat, can_write, written
 from ...queries import BadRequest, NotFound, Queries
 from ...turns.turns import GONE
+from ..answer import of_media
 from ..parameters import MOST_CHARACTERS, OpenRange, RunNames, SeriesNames
 
 PLACES = {STEP: None, TIME: "time_s", RELATIVE: "relative_s"}  # the name of the column of places; of a series it is "x"
@@ -23,7 +24,13 @@ ExportAxis = Annotated[str, Query(max_length=MOST_CHARACTERS, description="time,
 
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
-    @router.get("/export", response_model=None, summary="Raw points of series of several runs, as CSV, JSON lines or Parquet")
+    @router.get(
+        "/export",
+        response_model=None,
+        response_class=Response,
+        responses=of_media(*MEDIA_TYPES.values()),
+        summary="Raw points of series of several runs, as CSV, JSON lines or Parquet",
+    )
     @needs(Role.VIEWER, EXPORTS)
     def export(
         run: RunNames,

@@ -10,10 +10,12 @@ from fastapi import APIRouter, Query, Response
 from collectors import kept
 
 from ...auth.roles import EXPORTS, Role, needs
+from ...auth.visitor import visitor
 from ...queries import Queries
 from ...report.asked import ReportQuery
 from ...report.gathering import gather
 from ...report.rendering import html_of
+from ..answer import of_media
 from ..parameters import MOST_CHARACTERS, OptionalWindow, Rank, known_run
 
 NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9.-]+")
@@ -25,11 +27,19 @@ Against = Annotated[str | None, Query(max_length=MOST_CHARACTERS, description="a
 def add_routes(router: APIRouter, queries: Queries) -> None:
     known = known_run(queries)
 
-    @router.get("/report", response_model=None, summary="A run, or a window of it, as one HTML file that needs no network")
+    @router.get(
+        "/report",
+        response_model=None,
+        response_class=Response,
+        responses=of_media("text/html"),
+        summary="A run, or a window of it, as one HTML file that needs no network",
+    )
     @needs(Role.VIEWER, EXPORTS)
     def report(ends: OptionalWindow, run: str = known, rank: Rank = None, against: Against = None) -> Response:
         page = html_of(gather(queries, ReportQuery(run, ends, rank, against)))
-        if ends is not None:  # samples of the window are not thinned: who reads the report may come back to it
+        if (
+            ends is not None and visitor().role is Role.OWNER
+        ):  # a viewer decides nothing about what is kept; samples of the window are not thinned: who reads the report may come back to it
             kept.note(queries.data_dir, run, ends, "report")
         headers = {
             "Content-Disposition": f'attachment; filename="{file_name_of(run)}"',

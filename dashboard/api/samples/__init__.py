@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -10,12 +11,14 @@ from typing_extensions import TypedDict
 from collectors.records import Sample, SampleKind
 from collectors.store.protocol import SampleName, SampleQuery
 
-from ...auth.roles import Role, needs
+from ...auth.roles import EXPORTS, Role, needs
+from ...auth.viewing import bytes_for_viewer
+from ...auth.visitor import check_grant
 from ...queries import Queries
 from ...samples.bytes_of import Shown
 from ...samples.checkpoints import Checkpoint
-from ...samples.media import UNKNOWN
-from ..answer import Answer
+from ...samples.media import INLINE, PLAIN, UNKNOWN
+from ..answer import Answer, of_media
 from ..parameters import MOST_CHARACTERS, RunParameter
 
 MAX_ROWS = 5_000
@@ -85,10 +88,19 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         names = [name_row(each) for each in found.names]
         return Answer({"names": names, "samples": [], "more_names": found.more, "left_out": found.left_out})
 
-    @router.get("/sample", response_model=None, summary="The bytes of a sample: an image, audio or plain text")
+    @router.get(
+        "/sample",
+        response_model=None,
+        response_class=Response,
+        responses=of_media(PLAIN, UNKNOWN, *INLINE),
+        summary="The bytes of a sample: an image, audio or plain text",
+    )
     @needs(Role.VIEWER)
     def sample(run: RunParameter, id: Annotated[int, Query(ge=0, le=MOST_STEP, description="GET /samples lists them")]) -> Response:
-        return sample_response(queries.sample(run, id))
+        found = queries.sample(run, id)
+        if found.media == UNKNOWN:
+            check_grant(EXPORTS)  # nothing is known of what it holds
+        return sample_response(replace(found, data=bytes_for_viewer(found.data)) if found.media == PLAIN else found)
 
     @router.get("/checkpoints", response_model=None, summary="Checkpoints of a run: step, time and size of each")
     @needs(Role.VIEWER)

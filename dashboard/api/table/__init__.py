@@ -16,7 +16,7 @@ from ...changes import Changes
 from ...queries import BadRequest, Queries
 from ...runs_table.columns import COLUMNS
 from ...user_files.directions import Direction
-from ..answer import Answer
+from ..answer import Answer, of_media
 from .answers import ColumnList, SeriesName, SparkList, TableAnswer, column_row, spark_rows, table_answer
 from .asking import Asked, FirstRow, Limit, Names, find
 from .csv_file import csv_answer
@@ -38,7 +38,12 @@ class DirectionChange(BaseModel):
 
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
-    @router.get("/table", response_model=None, summary="The table of runs: any columns, filtered, sorted, grouped; as JSON or CSV")
+    @router.get(
+        "/table",
+        response_model=None,
+        responses=of_media("text/csv"),
+        summary="The table of runs: any columns, filtered, sorted, grouped; as JSON or CSV",
+    )
     @needs(Role.VIEWER)
     def table(
         asked: Asked, offset: FirstRow = 0, limit: Limit = 100, format: Literal["json", "csv"] = "json"

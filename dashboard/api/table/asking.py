@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from fastapi import Depends, Query
 
+from ...auth.viewing import check_key
 from ...queries import BadRequest, Queries
 from ...runs_table.columns import SHOWN
 from ...runs_table.filter_language import FilterMistake
@@ -50,10 +51,11 @@ Limit = Annotated[int, Query(ge=1, le=MOST_ROWS)]
 
 
 def find(queries: Queries, asked: TableQuestion) -> FoundRuns:
-    """Raises BadRequest."""
+    """Raises BadRequest, NotGranted."""
     for what, key in (("sort", asked.sort), ("group", asked.group)):
         if key and queries.table.column(key) is None:
             raise BadRequest(f"{what}: there is no column {key[:80]!r}; GET /api/v1/columns lists them")
+    check_key(asked.group)
     try:
         return queries.table.ask(asked)
     except FilterMistake as mistake:
