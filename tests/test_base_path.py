@@ -13,6 +13,8 @@ import websockets
 from hypothesis import given
 from hypothesis import strategies as st
 
+from client.asking import DashboardError
+from client.dashboard import Dashboard
 from collectors.records import Points, labels_of
 from collectors.store.open import open_store
 from dashboard import address
@@ -26,9 +28,10 @@ from dashboard.reach import base_path
 from dashboard.reach.base_path import base_path_of, path_to, within
 from dashboard.reach.listening import address_of, listen, public_address_of
 from dashboard.server import make_app
-from tests.conftest import ROOT
+from tests.conftest import ROOT, wait_for
 from tests.other_clients import PROXIED, Asked, ask, ask_whole
 from tests.serving import Web, run, served_app
+from trainer.run_log import RunLog
 
 BASE = "/user/ada%40x/box/"
 INSIDE = "/user/ada@x/box"
@@ -179,6 +182,20 @@ def test_other_programs_find_it(tmp_path: Path) -> None:
         with address.written(tmp_path, ours, public):
             assert (address.of(tmp_path), address.public_of(tmp_path), address.port_of(tmp_path)) == (ours, public, port)
     assert link_of(public, "dsk_1") == "https://hub.example/x/login#token=dsk_1"
+
+
+def test_the_client_is_given_the_whole_address(web: tuple[Web, Tokens]) -> None:
+    assert list(Dashboard(f"http://127.0.0.1:{web[0].port}{BASE}").runs()["run"]) == ["a"]
+    with pytest.raises(DashboardError, match="stands below"):
+        Dashboard(f"http://127.0.0.1:{web[0].port}").runs()
+
+
+def test_a_run_is_handed_over_to_the_whole_address(web: tuple[Web, Tokens], tmp_path: Path) -> None:
+    secret = web[1].new("writer", Role.WRITER, None, {"runs": "far-"})
+    server = f"http://127.0.0.1:{web[0].port}{BASE}"
+    with RunLog(tmp_path / "logs", name="far-one", server=server, token=secret) as log:
+        log.scalars(1, {"loss": 0.5})
+    wait_for(lambda: [path for path in web[1].path.parent.rglob("metrics.jsonl") if "far-one" in str(path)], 20)
 
 
 def forgetful(text: str) -> list[str]:
