@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -50,10 +49,16 @@ Files: TypeAlias = dict[str, tuple[Mark, float]]
 
 
 class _Glanced(NamedTuple):
-    """A folder that is looked at once a second."""
+    """A folder that is looked at once a second, or as often as there is time for."""
 
     mtime_ns: int  # 0 where it is to be listed
     files: list[str]
+    at_s: float  # of the last look, CLOCK_MONOTONIC
+
+    @classmethod
+    def not_yet(cls) -> _Glanced:
+        """Just found by a scan."""
+        return cls(0, [], time.monotonic())
 
 
 class FolderWatch:
@@ -75,6 +80,7 @@ class FolderWatch:
         self._dirty: set[str] = set()  # files
         self._fresh: dict[str, None] = {}  # folders that are new
         self._seen: dict[str, Mark] = {}
+        self._folders: set[str] = set()  # that were listed
         self._newest: dict[str, float] = {}  # folder -> when a file in it was last written, Unix seconds
         self._scan: _Scan | None = None
         self._next_scan_s = self._next_glance_s = 0.0
@@ -123,12 +129,15 @@ class FolderWatch:
             with self._lock:
                 folder = next(iter(self._fresh))
                 del self._fresh[folder]
-            for inner, files in _walk([folder], self._accept):
-                found |= self._changed(inner, files, self._seen)
-                if len(self._watches) < MAX_WATCHED:
-                    self._follow(inner)
-                if inner not in self._watches:
-                    self._glanced = {inner: _Glanced(0, []), **dict(itertools.islice(self._glanced.items(), MAX_GLANCED - 1))}
+            files, folders = _list(folder, self._accept)
+            self._folders.add(folder)
+            found |= self._changed(folder, files, self._seen)
+            with self._lock:
+                self._fresh |= dict.fromkeys(folders)
+            if len(self._watches) < MAX_WATCHED:
+                self._follow(folder)
+            if folder not in self._watches:
+                self._glance_also_at(folder)
         if self._fresh:
             self._wake.set()
         return found
@@ -136,16 +145,17 @@ class FolderWatch:
     def _scan_on(self) -> set[str]:
         """The first scan at once, the later ones in slices."""
         began_s, first = time.monotonic(), not self._seen
-        scan = self._scan = self._scan or _Scan(_walk(self._tops, self._accept), {})
+        scan = self._scan = self._scan or _Scan(_walk(self._tops, self._accept), {}, set())
         found: set[str] = set()
         for folder, files in scan.walk:
+            scan.folders.add(folder)
             for path, (mark, _) in files.items():
                 scan.seen[path] = mark
             found |= self._changed(folder, files, self._seen)
             if not first and time.monotonic() - began_s > SLICE_S:
                 break
         else:
-            self._seen, self._scan = scan.seen, None
+            self._seen, self._folders, self._scan = scan.seen, scan.folders | set(self._glanced), None
             self._follow_the_lively()
         took_s = time.monotonic() - began_s
         self._next_scan_s = time.monotonic() + max(SCAN_S if self._scan is None else 0.0, took_s / SHARE)
@@ -160,23 +170,49 @@ class FolderWatch:
         return changed
 
     def _glance(self) -> set[str]:
-        began_s = time.monotonic()
+        """In slices: first at folders that have waited longest, for how long ago they were written to."""
+        began_s, now_s = time.monotonic(), time.time()
+
+        def urgency(folder: str) -> float:
+            calm_s = now_s - (self._written_s(folder) or now_s)
+            return (began_s - self._glanced[folder].at_s) / (GLANCE_S + max(0.0, calm_s))
+
         found: set[str] = set()
-        for folder, glanced in list(self._glanced.items()):
-            mtime_ns = _mtime_ns(folder)
-            if mtime_ns is None:
-                del self._glanced[folder]
-            elif mtime_ns != glanced.mtime_ns:  # a file came or went
-                files, folders = _list(folder, self._accept)
-                found |= self._changed(folder, files, self._seen)
-                self._glanced[folder] = _Glanced(mtime_ns, list(files))
-                with self._lock:
-                    self._fresh |= dict.fromkeys(path for path in folders if path not in self._newest)
-            else:
-                marks = {path: mark for path in glanced.files if (mark := mark_of(path)) is not None}
-                found |= self._changed(folder, marks, self._seen)
+        for folder in sorted(self._glanced, key=urgency, reverse=True):
+            found |= self._glance_at(folder)
+            if time.monotonic() - began_s > SLICE_S:
+                break
         self._next_glance_s = time.monotonic() + max(GLANCE_S, (time.monotonic() - began_s) / SHARE)
         return found
+
+    def _glance_at(self, folder: str) -> set[str]:
+        glanced, mtime_ns = self._glanced[folder], _mtime_ns(folder)
+        if mtime_ns is None:
+            del self._glanced[folder]
+            self._folders.discard(folder)
+            return set()
+        files = glanced.files
+        if mtime_ns != glanced.mtime_ns:  # a file or a folder came or went
+            marks, folders = _list(folder, self._accept, known=self._folders)
+            files = list(marks)
+            if folders:
+                with self._lock:
+                    self._fresh |= dict.fromkeys(folders)
+                self._wake.set()
+        else:
+            marks = {path: mark for path in files if (mark := mark_of(path)) is not None}
+        self._glanced[folder] = _Glanced(mtime_ns, files, time.monotonic())
+        return self._changed(folder, marks, self._seen)
+
+    def _glance_also_at(self, folder: str) -> None:
+        if len(self._glanced) >= MAX_GLANCED:
+            del self._glanced[min(self._glanced, key=self._written_s)]
+        self._glanced[folder] = _Glanced.not_yet()
+
+    def _written_s(self, folder: str) -> float:
+        """When something in it was written, Unix seconds; 0 where that is not known yet."""
+        changed_s = self._glanced[folder].mtime_ns / 1e9 if folder in self._glanced else 0.0
+        return max(self._newest.get(folder, 0.0), changed_s)
 
     def _follow_the_lively(self) -> None:
         """Folders that were written to lately, and those above them, where the next run appears."""
@@ -186,16 +222,17 @@ class FolderWatch:
         lively = sorted(
             (folder for folder in self._newest if self._newest[folder] >= since_s), key=lambda path: -self._newest[path]
         )
-        above = [parent for folder in lively[:MAX_WATCHED] if (parent := os.path.dirname(folder)).startswith(self._root)]  # noqa: PTH120
-        keep = set(list(dict.fromkeys([self._root, *above, *lively]))[:MAX_WATCHED])
+        above = list(dict.fromkeys(parent for folder in lively if (parent := os.path.dirname(folder)).startswith(self._root)))  # noqa: PTH120
+        keep = set(list(dict.fromkeys([self._root, *above[:MAX_WATCHED], *lively]))[:MAX_WATCHED])
         if self._observer is not None:
             for folder in [folder for folder in self._watches if folder not in keep]:
                 self._observer.unschedule(self._watches.pop(folder))
             for folder in keep:
                 self._follow(folder)
-        unwatched = [folder for folder in dict.fromkeys([*self._glanced, *lively]) if folder not in self._watches]
-        kept = sorted(unwatched, key=lambda folder: -self._newest.get(folder, 0.0))[:MAX_GLANCED]
-        self._glanced = {folder: self._glanced.get(folder, _Glanced(0, [])) for folder in kept}
+        where_new = [folder for folder in [*self._tops, *above] if self._is_inside(folder)]  # runs appear
+        lately = sorted(dict.fromkeys([*self._glanced, *lively]), key=self._written_s, reverse=True)
+        kept = [folder for folder in dict.fromkeys([*where_new, *lately]) if folder not in self._watches][:MAX_GLANCED]
+        self._glanced = {folder: self._glanced.get(folder) or _Glanced.not_yet() for folder in kept}
 
     def _follow_anew(self) -> None:
         """A folder that was removed takes its watch with it; one that came back is a new one."""
@@ -258,6 +295,7 @@ class _Scan(NamedTuple):
 
     walk: Iterator[tuple[str, Files]]
     seen: dict[str, Mark]
+    folders: set[str]
 
 
 def _observer() -> BaseObserver | None:
@@ -280,14 +318,16 @@ def _walk(roots: Sequence[str], accept: Callable[[str], bool]) -> Iterator[tuple
         yield folder, files
 
 
-def _list(folder: str, accept: Callable[[str], bool]) -> tuple[Files, list[str]]:
-    """The accepted files of one folder, and the folders in it that are not hidden."""
+def _list(folder: str, accept: Callable[[str], bool], known: Container[str] = ()) -> tuple[Files, list[str]]:
+    """The accepted files of one folder, and the folders in it that are not hidden, nor `known`."""
     files: Files = {}
     folders: list[str] = []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 is_folder = entry.is_dir(follow_symlinks=False)
+                if is_folder and entry.path in known:  # one of 10,000 runs beside a new one
+                    continue
                 if is_folder and not _is_hidden(entry.name):
                     folders.append(entry.path)
                 # A folder that is called like a file is reported; in a place where any name is a file's, it is only a folder.

@@ -1,0 +1,107 @@
+"""A folder without inotify and with many runs: what is new is found within seconds, and no look at the folder takes long."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from collectors.logs import watch as module
+from collectors.logs.watch import FolderWatch
+
+RUNS, GLANCED = 600, 300
+LONGEST_S, SOON_S, LATER_S = 0.2, 5.0, 60.0
+LOOK_S, PAUSE_S = 0.001, 0.1  # what a look at a file takes over a network; between two turns of the tail
+
+
+class Clock:
+    """Goes on by what is done, so that a busy machine changes nothing."""
+
+    def __init__(self) -> None:
+        self.passed_s, self._began_s = 0.0, time.time()
+
+    def monotonic(self) -> float:
+        return 1000.0 + self.passed_s
+
+    def time(self) -> float:
+        return self._began_s + self.passed_s
+
+
+class Looker:
+    def __init__(self, folder: Path, watch: FolderWatch, clock: Clock) -> None:
+        self.folder, self.watch, self.clock = folder, watch, clock
+
+    def write(self, name: str) -> Path:
+        return write(self.folder / name, self.clock.time())
+
+    def found_after_s(self, path: Path) -> float:
+        began_s = self.clock.passed_s
+        while True:
+            look_s = self.clock.passed_s
+            found = self.watch.take()
+            assert self.clock.passed_s - look_s < LONGEST_S
+            if path in found:
+                return self.clock.passed_s - began_s
+            assert self.clock.passed_s - began_s < 2 * LATER_S, f"{path} is not found"
+            self.clock.passed_s += PAUSE_S
+
+
+@pytest.fixture
+def looker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Looker]:
+    """At a sweep whose runs ended in the last hour, one after the other."""
+    clock = Clock()
+    for number in range(RUNS):
+        write(tmp_path / name_of(number), clock.time() - (RUNS - number) * 5)
+    for name in ("mark_of", "_mtime_ns"):
+        monkeypatch.setattr(module, name, slowly(getattr(module, name), clock))
+    monkeypatch.setattr(module, "MAX_GLANCED", GLANCED)
+    monkeypatch.setattr(module, "time", clock)
+    watch = FolderWatch(tmp_path, lambda path: path.endswith(".jsonl"), threading.Event(), poll_only=True)
+    assert len(watch.take()) == RUNS
+    yield Looker(tmp_path, watch, clock)
+    watch.close()
+
+
+def slowly(look: Callable[[str], object], clock: Clock) -> Callable[[str], object]:
+    def slow(path: str) -> object:
+        clock.passed_s += LOOK_S
+        return look(path)
+
+    return slow
+
+
+def name_of(number: int) -> str:
+    return f"sweep/{number:05}/metrics.jsonl"
+
+
+def write(path: Path, time_s: float) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write("{}\n")
+    os.utime(path, (time_s, time_s))
+    return path
+
+
+def test_a_new_run_beside_many_is_found_soon_and_so_are_its_lines(looker: Looker) -> None:
+    for _ in range(4):
+        assert looker.found_after_s(looker.write("sweep/new/metrics.jsonl")) < SOON_S
+
+
+def test_a_run_that_goes_on_after_a_long_pause_is_found_as_well(looker: Looker) -> None:
+    assert looker.found_after_s(looker.write(name_of(RUNS - GLANCED // 3))) < LATER_S
+
+
+def test_a_folder_of_the_same_name_as_one_that_is_gone_is_found(looker: Looker) -> None:
+    path = looker.write("sweep/new/metrics.jsonl")
+    looker.found_after_s(path)
+    path.unlink()
+    path.parent.rmdir()
+    for _ in range(100):
+        looker.watch.take()
+        looker.clock.passed_s += PAUSE_S
+    looker.write("sweep/new/metrics.jsonl")
+    assert looker.found_after_s(path) < SOON_S
