@@ -237,8 +237,8 @@ def _is_column(values: Sequence[Any]) -> bool:
     kinds = set(map(type, values))
     return (
         bool(values)
-        and NUMBERS >= kinds - {str}
-        and (str not in kinds or NOT_FINITE >= {each for each in values if type(each) is str})
+        and kinds - {str} <= NUMBERS
+        and (str not in kinds or {each for each in values if type(each) is str} <= NOT_FINITE)
     )
 
 
