@@ -141,7 +141,7 @@ def test_a_note_on_the_axis_leads_on(window: Window) -> None:
 def test_a_shared_view_opens_below_it(window: Window) -> None:
     window.open("/flame?run=run")
     window.page.get_by_role("button", name="Share").click()
-    window.page.get_by_role("button", name="Copy link").last.click()
+    window.page.locator(".share-dialog").get_by_role("button", name="Copy link").click()
     window.page.wait_for_selector(".share-link:not([hidden])")
     link = window.page.locator(".share-link").input_value()
     assert link.startswith(f"{window.address}/login#token=dsk_")
