@@ -45,11 +45,13 @@ class PrefixProxy:
 
     async def _connection(self, browser: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
         """One request a connection, or one socket."""
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError), contextlib.ExitStack() as ends:
+            ends.callback(back.close)
             head = await browser.readuntil(b"\r\n\r\n")
             path = head.split(b" ", 2)[1]
             if path.startswith(self._prefix):
                 answer, ours = await asyncio.open_connection("127.0.0.1", self._target)
+                ends.callback(ours.close)
                 first, _, fields = head.partition(b"\r\n")
                 is_socket = b"upgrade: websocket" in fields.lower()
                 kept = [
@@ -62,7 +64,6 @@ class PrefixProxy:
                 self.strayed.append(path.decode("latin-1"))
                 back.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
                 await back.drain()
-        back.close()
 
 
 async def _pipe(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
@@ -83,6 +84,7 @@ def prefix_proxy(target: int, prefix: str) -> Iterator[PrefixProxy]:
         for task in still:
             task.cancel()
         await asyncio.gather(*still, return_exceptions=True)
+        await asyncio.sleep(0.1)  # closed connections are lost in the loop's next turns
 
     thread = threading.Thread(target=loop.run_until_complete, args=(served(),), name="proxy", daemon=True)
     thread.start()
