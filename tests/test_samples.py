@@ -159,7 +159,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 def test_an_image_or_sound_is_what_its_bytes_say(scene: Scene, name: str, data: bytes, shown_as: str) -> None:
     answer = scene.shown(number := scene.add(name, data))
     assert (answer.status, answer.body, answer.headers["content-type"]) == (200, data, shown_as)
-    assert answer.headers["x-content-type-options"] == "nosniff" and INERT in scene.policies(number)
+    assert answer.headers["x-content-type-options"] == "nosniff" and any(policy.startswith(INERT) for policy in scene.policies(number))
     assert answer.headers["content-disposition"].startswith("inline; filename=")
 
 
@@ -180,7 +180,7 @@ def test_what_could_run_is_plain_text_or_is_saved(scene: Scene, name: str, kind:
     assert answer.status == 200 and answer.body == data
     media_type, disposition = answer.headers["content-type"], answer.headers["content-disposition"]
     assert media_type == media.PLAIN if kind == "text" else (media_type, disposition[:10]) == (media.UNKNOWN, "attachment")
-    assert INERT in scene.policies(number)
+    assert any(policy.startswith(INERT) for policy in scene.policies(number))
 
 
 def test_names_of_samples_stay_names_of_files(scene: Scene) -> None:
