@@ -159,7 +159,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 def test_an_image_or_sound_is_what_its_bytes_say(scene: Scene, name: str, data: bytes, shown_as: str) -> None:
     answer = scene.shown(number := scene.add(name, data))
     assert (answer.status, answer.body, answer.headers["content-type"]) == (200, data, shown_as)
-    assert answer.headers["x-content-type-options"] == "nosniff" and any(policy.startswith(INERT) for policy in scene.policies(number))
+    assert answer.headers["x-content-type-options"] == "nosniff" and any(
+        policy.startswith(INERT) for policy in scene.policies(number)
+    )
     assert answer.headers["content-disposition"].startswith("inline; filename=")
 
 
