@@ -8,14 +8,14 @@ into its container when Dash has laid that out.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextvars import ContextVar
-from functools import cache
 from html import escape
 
 from dash import Dash, Input, Output, State, dcc, html, no_update
 from dash.backends._fastapi import reset_current_request, set_current_request
 
+from ..browser_files import packs
 from ..browser_files.assets import ASSETS, versioned
 from ..queries import Queries
 from . import pages
@@ -23,7 +23,6 @@ from .page import Page, empty
 
 STYLES = ("tokens.css", "vendor/uPlot.min.css", "app.css", "flame/flame.css")  # of every page; its own page.css follows
 WITHOUT_MODULE = "pages/dash_page.js"  # draws what a page of Dash components holds of ours
-IMPORT = re.compile(r'from "(\.[^"]+)"')
 SOURCE = re.compile(r'<script[^>]* src="([^"]+)"')
 SUITE = re.compile(r"_dash-component-suites/(\w+)/")
 CONTAINER, SELECTION, ADDRESS = "content", "selection", "address"  # ids in the outermost layout
@@ -45,7 +44,8 @@ def index(page: Page, time_zone: str = "") -> str:
     """Dash's index string for one page; the places in {%...%} are Dash's to fill. `time_zone` is that of shown times, "" for the browser's."""
     assets = versioned()
     styles = "\n".join(f'<link rel="stylesheet" href="{assets}/{name}">' for name in styles_of(page))
-    preloads = "\n".join(f'<link rel="modulepreload" href="{assets}/{name}">' for name in modules_of(page))
+    modules = f"{assets}-{pack_name(page)}"
+    preloads = "\n".join(f'<link rel="modulepreload" href="{modules}/{name}">' for name in modules_of(page))
     links = "".join(f'<a href="{other.path}"><i>{other.key}</i>{escape(other.name)}</a>' for other in pages())
     return f"""<!doctype html>
 <html lang="en" data-time-zone="{escape(time_zone)}">
@@ -60,7 +60,7 @@ def index(page: Page, time_zone: str = "") -> str:
 <link rel="icon" href="{assets}/icon.svg">
 {{%css%}}
 </head>
-<body data-module="./{module_of(page)}">
+<body data-module="./{packs.PACK}">
 <header id="bar" class="bar">
 <div class="brand">{LOGO}<span>DeepSeek Dashboard</span></div>
 <nav class="nav" aria-label="Pages">{links}</nav>
@@ -68,7 +68,7 @@ def index(page: Page, time_zone: str = "") -> str:
 <div id="controls" class="controls"></div>
 </header>
 <main id="first"></main>
-<script type="module" async src="{assets}/main.js"></script>
+<script type="module" async src="{modules}/{packs.MAIN}"></script>
 {{%app_entry%}}
 <footer id="status" class="status"></footer>
 {{%config%}}
@@ -124,27 +124,15 @@ def styles_of(page: Page) -> list[str]:
     return [*STYLES, own] if page.module and (ASSETS / own).exists() else [*STYLES]
 
 
-@cache
 def modules_of(page: Page) -> list[str]:
-    """The modules that it needs before the first picture, in the order in which they are found: `main.js`, its own module, and what these import."""
-    return list(needed(["main.js", module_of(page)]))
+    """What is asked for as the HTML comes: the page's modules in a pack, what starts them, and libraries."""
+    pack = packs.pack_of(pack_name(page))
+    return [] if pack is None else [packs.PACK, packs.MAIN, *pack.vendored]
 
 
-def needed(names: Iterable[str]) -> dict[str, set[str]]:
-    """Modules with what they import, from these on. Paths are relative to assets/."""
-    found: dict[str, set[str]] = {}
-    waiting = list(names)
-    while waiting:
-        name = waiting.pop(0)
-        if name not in found:
-            found[name] = set() if name.startswith("vendor/") else imports(name)
-            waiting += sorted(found[name])
-    return found
-
-
-def imports(name: str) -> set[str]:
-    path = ASSETS / name
-    return {str((path.parent / target).resolve().relative_to(ASSETS)) for target in IMPORT.findall(path.read_text())}
+def pack_name(page: Page) -> str:
+    """`flame`; of a page without a module of its own, that of the module that stands in for it."""
+    return page.module or WITHOUT_MODULE.removeprefix("pages/").removesuffix(".js")
 
 
 def layout() -> html.Main:
