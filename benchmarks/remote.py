@@ -54,7 +54,7 @@ PAGES = (
     Shown("Flame", "/flame", "deepseek?.flame.names.length > 3"),
     Shown("GPUs", "/gpus", LANES),
     Shown("Logs", "/logs", "document.querySelector('.log-rows .entry .m')"),
-    Shown("Boards", "/boards", "document.querySelector('.board-chart canvas, .board-chart .number')"),
+    Shown("Boards", "/boards", "Object.values(deepseek?.curves ?? {}).some(({ stale }) => !stale)"),
     Shown("Training", "/training", "deepseek?.curves['train/loss'] && !deepseek.curves['train/loss'].stale"),
     Shown("Runs", "/runs", "document.querySelector('#runs-grid .run-cell')"),
     Shown("Alerts", "/alerts", "document.querySelector('#alerts-rules .ag-row')"),
@@ -200,6 +200,8 @@ def write_runs(log_dir: Path) -> float:
     begun_s = long_run.write(log_dir, STORED_S)
     with (log_dir / long_run.RUN / "train.log").open("w") as lines:
         lines.writelines(f"step {step}: loss {2 / (step + 1):.4f}, {step % 97} tokens a second\n" for step in range(20_000))
+    (log_dir / ".deepseek" / "boards").mkdir(parents=True)
+    (log_dir / ".deepseek" / "boards" / "loss.yaml").write_text("title: Loss\nrows:\n  - charts:\n      - {kind: line, title: Loss, series: [train/loss]}\n")
     for number in range(OTHERS):
         folder = log_dir / f"run-{number:02}"
         folder.mkdir()

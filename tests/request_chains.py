@@ -12,18 +12,15 @@ DATA = ("Fetch", "XHR", "WebSocket", "EventSource")  # asked by scripts, which m
 
 
 class Asked(NamedTuple):
-    """A request that went over the line. Times are seconds on the browser's monotonic clock; a socket is answered by its handshake."""
+    """A request that went over the line. Times are seconds on the browser's monotonic clock; a socket is answered by its first message."""
 
     path: str
     kind: str  # of the DevTools protocol
     at_s: float
     answered_s: float  # infinite while it is under way
     by: str  # address of what asked: a page or a module
+    scripts: frozenset[str]  # addresses of all that had a part in asking; none where the HTML asked
     size_bytes: int
-
-    @property
-    def of_script(self) -> bool:
-        return self.kind in DATA
 
 
 class Requests:
@@ -44,12 +41,13 @@ class Requests:
                     "url": url,
                     "kind": event.get("type", "Other"),
                     "at": event["timestamp"],
-                    "by": _initiator(event["initiator"]),
+                    "stack": _stack(event["initiator"]),
+                    "by": event["initiator"].get("url", ""),
                 }
 
         def opened(event: dict[str, Any]) -> None:
-            by = _initiator(event.get("initiator", {}))
-            self._asked[event["requestId"]] = {"url": event["url"], "kind": "WebSocket", "by": by}
+            initiator = event.get("initiator", {})
+            self._asked[event["requestId"]] = {"url": event["url"], "kind": "WebSocket", "by": "", "stack": _stack(initiator)}
 
         def greeted(event: dict[str, Any]) -> None:
             self._change(event, at=event["timestamp"])
@@ -57,10 +55,16 @@ class Requests:
         def answered(event: dict[str, Any]) -> None:
             self._change(event, answered=event["timestamp"], size=event.get("encodedDataLength", 0))
 
+        def said(event: dict[str, Any]) -> None:
+            if "answered" not in self._asked.get(event["requestId"], {"answered": 0}):
+                self._change(event, answered=event["timestamp"])
+
         def received(event: dict[str, Any]) -> None:
             response = event["response"]
             if response.get("fromDiskCache") or response.get("fromPrefetchCache"):
                 self._asked.pop(event["requestId"], None)
+            elif response["mimeType"] == "application/json":  # a preload has no kind
+                self._change(event, kind="Fetch")
 
         def kept(event: dict[str, Any]) -> None:
             self._asked.pop(event["requestId"], None)
@@ -69,7 +73,7 @@ class Requests:
             "requestWillBeSent": asked,
             "webSocketCreated": opened,
             "webSocketWillSendHandshakeRequest": greeted,
-            "webSocketHandshakeResponseReceived": answered,
+            "webSocketFrameReceived": said,
             "loadingFinished": answered,
             "loadingFailed": answered,
             "responseReceived": received,
@@ -84,33 +88,30 @@ class Requests:
         self._asked.clear()
 
     def seen(self, within_s: float = float("inf")) -> list[Asked]:
-        """In the order in which they were asked; those that the first one's page sent in its first seconds."""
+        """In the order in which they were asked; those that were answered within the page's first seconds."""
         rows = [row for row in self._asked.values() if "at" in row]
-        asked = [
-            Asked(
-                _path(row["url"]), row["kind"], row["at"], row.get("answered", float("inf")), _path(row["by"]), int(row.get("size", 0))
-            )
-            for row in rows
-        ]
+        asked = [_asked(row) for row in rows]
         asked.sort(key=lambda request: request.at_s)
-        return [request for request in asked if request.at_s <= asked[0].at_s + within_s]
+        return [request for request in asked if request.answered_s <= asked[0].at_s + within_s]
 
 
 def longest_chain(requests: list[Asked]) -> list[Asked]:
     """The most requests of which each waits for the one before.
 
     A request waits for what asked for it: its page, or the module that sent it. One that a script sent waits as well for all data that had
-    arrived before: it may use them. So this is never less than what is needed. What the cache has sent stands for the page.
+    arrived before, where the HTML or the same script asked for them: it may use them. So this is never less than what is needed. What the cache
+    has sent stands for the page.
     """
     chains: list[list[Asked]] = []
     for request in requests:
-        before = [
-            chain
-            for chain in chains
-            if chain[-1].path == request.by or (request.of_script and chain[-1].of_script and chain[-1].answered_s <= request.at_s)
-        ]
+        before = [chain for chain in chains if chain[-1].path == request.by or _may_use(request, chain[-1])]
         chains.append([*max(before, key=len, default=chains[0] if chains else []), request])
     return max(chains, key=len, default=[])
+
+
+def _may_use(request: Asked, data: Asked) -> bool:
+    shared = not data.scripts or bool(request.scripts & data.scripts)
+    return request.kind in DATA and data.kind in DATA and data.answered_s <= request.at_s and shared
 
 
 def shown(chain: list[Asked]) -> str:
@@ -122,12 +123,17 @@ def _path(url: str) -> str:
     return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
-def _initiator(initiator: dict[str, Any]) -> str:
-    """The document or module, by the innermost frame of the script that asked."""
+def _asked(row: dict[str, Any]) -> Asked:
+    scripts = [_path(url) for url in row["stack"]]
+    by = scripts[0] if scripts else _path(row["by"])
+    return Asked(_path(row["url"]), row["kind"], row["at"], row.get("answered", float("inf")), by, frozenset(scripts), int(row.get("size", 0)))
+
+
+def _stack(initiator: dict[str, Any]) -> list[str]:
+    """Addresses of the scripts that asked, the innermost first."""
+    found: list[str] = []
     stack = initiator.get("stack")
     while stack:
-        for frame in stack["callFrames"]:
-            if frame["url"]:
-                return str(frame["url"])
+        found += [frame["url"] for frame in stack["callFrames"] if frame["url"]]
         stack = stack.get("parent")
-    return str(initiator.get("url", ""))
+    return found

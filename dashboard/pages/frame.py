@@ -12,13 +12,16 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from html import escape
 
+from collectors.store.protocol import StoreError
 from dash import Dash, Input, Output, State, dcc, html, no_update
-from dash.backends._fastapi import reset_current_request, set_current_request
+from dash.backends._fastapi import get_current_request, reset_current_request, set_current_request
+from starlette.requests import Request
 
 from ..browser_files import packs
 from ..browser_files.assets import ASSETS, versioned
-from ..queries import Queries
+from ..queries import NotFound, Queries
 from . import pages
+from .early import Opening
 from .page import Page, empty
 
 STYLES = ("tokens.css", "vendor/uPlot.min.css", "app.css", "flame/flame.css")  # of every page; its own page.css follows
@@ -84,6 +87,7 @@ class Framed(Dash):  # type: ignore[misc]  # Dash has no types
     """Dash with an index for each page, which loads only the browser code of the packages that the page names."""
 
     time_zone: Callable[[], str] = staticmethod(lambda: "")
+    questions: Callable[[Page, Request], list[str]] = staticmethod(lambda page, request: [])
 
     def page_index(self, page: Page, request: object) -> str:
         shown, asked = _shown.set(page), set_current_request(request)
@@ -98,7 +102,8 @@ class Framed(Dash):  # type: ignore[misc]  # Dash has no types
         text = index(page, self.time_zone())
         for name, part in parts.items():
             text = text.replace(f"{{%{name}%}}", _without_others(part, page) if name in ("scripts", "css") else part)
-        return text.replace("{%early%}", _early(_without_others(parts["scripts"], page), page))
+        early = [_early(_without_others(parts["scripts"], page), page), _asked_early(self.questions(page, get_current_request()))]
+        return text.replace("{%early%}", "\n".join(early))
 
 
 def _without_others(tags: str, page: Page) -> str:
@@ -113,6 +118,10 @@ def _early(scripts: str, page: Page) -> str:
         return ""
     names = [*SOURCE.findall(scripts), *(f"/_dash-component-suites/{chunk}" for chunk in page.chunks)]
     return "\n".join(f'<link rel="preload" as="script" href="{name}">' for name in names)
+
+
+def _asked_early(questions: list[str]) -> str:
+    return "\n".join(f'<link rel="preload" as="fetch" crossorigin href="{escape(address)}">' for address in questions)
 
 
 def module_of(page: Page) -> str:
@@ -143,8 +152,17 @@ def layout() -> html.Main:
     )
 
 
+def early_questions(page: Page, request: Request, queries: Queries) -> list[str]:
+    """None where the store cannot be read: the page itself says why."""
+    try:
+        return list(page.early(Opening(request.query_params, queries)))
+    except (StoreError, NotFound):
+        return []
+
+
 def register(dash: Framed, queries: Queries) -> None:
     """The layouts and callbacks of all pages. What a page's module draws is in the container before Dash is loaded."""
+    dash.questions = lambda page, request: early_questions(page, request, queries)
     dash.time_zone = lambda: str(queries.settings().values["time_zone"])
     made = {page.path: page for page in pages() if page.layout_of or page.layout is not empty}
     dash.layout = layout

@@ -17,6 +17,7 @@ from collectors.store.question import TooMuch
 
 from ..queries import Queries
 from .chart_grid import description, names
+from .early import about_run
 from .page import Page
 
 PLACE, SELECTION = "logs-lines", "selection"
@@ -155,4 +156,4 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         return source_options(queries, None if every else str(run), *chosen)
 
 
-PAGE = Page("5", "Logs", "/logs", module="logs", layout_of=layout_of, callbacks=callbacks)
+PAGE = Page("5", "Logs", "/logs", module="logs", layout_of=layout_of, callbacks=callbacks, early=about_run)

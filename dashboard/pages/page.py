@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .early import Early, nothing
+
 if TYPE_CHECKING:
     from dash import Dash
     from dash.development.base_component import Component
@@ -40,3 +42,4 @@ class Page(NamedTuple):
     callbacks: Callable[[Dash, Queries], None] = no_callbacks
     packages: tuple[str, ...] = ()  # of Dash components, beside Dash's own: only pages that name one load it
     chunks: tuple[str, ...] = ()  # of these, "package/file.js", that they load late and the first picture waits for
+    early: Early = nothing  # what its module asks of the API as soon as it is there

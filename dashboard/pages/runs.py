@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..user_files.about import MOST_NAME, MOST_NOTE, MOST_TAG, MOST_TAGS
 from ..user_files.forgotten import quoted
 from ..user_files.visible import visible, visible_name
 from . import comparing
+from .early import Opening, question
 from .page import Page
 
 GRID, COLUMNS, TICKED, FOCUSED, PANEL = "runs-grid", "columns", "ticked", "focused", "about"
@@ -164,6 +166,15 @@ def button(act: str, label: str, title: str, kind: str, *, disabled: bool = Fals
     return html.Button(label, title=title, className=kind, disabled=disabled, type="button", **{"data-act": act})
 
 
+def early(opening: Opening) -> Iterable[str]:
+    """The rows as they are without a choice; a user may have chosen other columns in this browser."""
+    yield question("columns")
+    if not opening.query.keys() - {"run"}:
+        flags = {name: "false" for name in ("desc", "archived", "forgotten")}
+        limit = str(OPTIONS["cacheBlockSize"])
+        yield question("table", q="", state="", sort="", **flags, group="", columns="", offset=0, limit=limit)
+
+
 PAGE = Page(
     "7",
     "Runs",
@@ -173,4 +184,5 @@ PAGE = Page(
     callbacks=callbacks,
     packages=("dash_ag_grid",),
     chunks=("dash_ag_grid/async-community.js",),
+    early=early,
 )

@@ -7,7 +7,7 @@ what is shown, and one callback turns the values of the controls into the descri
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
@@ -15,6 +15,7 @@ from dash import Dash, Input, Output, dcc, html
 
 from ..queries import Queries
 from .chart_grid import DESCRIPTION, chart_grid, description, names
+from .early import Opening, question
 from .page import Page
 
 GRID, SELECTION = "training-charts", "selection"
@@ -239,7 +240,13 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         )
 
 
-PAGE = Page("3", "Training", "/training", module="training", layout_of=layout_of, callbacks=callbacks)
+def early(opening: Opening) -> Iterable[str]:
+    yield question("runs")
+    if not opening.query.getlist("runs") and opening.run is not None:
+        yield question("tags", run=opening.run)
+
+
+PAGE = Page("3", "Training", "/training", module="training", layout_of=layout_of, callbacks=callbacks, early=early)
 
 
 def address_of(runs: Sequence[str], **parameters: str) -> str:

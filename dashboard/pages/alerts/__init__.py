@@ -11,6 +11,7 @@ from typing import Any
 from dash import Dash, Input, Output, dcc, html
 
 from ...queries import Queries
+from ..early import question
 from ..page import Page
 from .grids import MESSAGES, RULES, grid, message_columns, message_rows, rule_columns, rule_rows, style_of
 from .parts import firing, muted, own_rules, quiet, receivers, recent
@@ -87,4 +88,5 @@ PAGE = Page(
     callbacks=callbacks,
     packages=("dash_ag_grid",),
     chunks=("dash_ag_grid/async-community.js",),
+    early=lambda _: (question("alerts"),),
 )
