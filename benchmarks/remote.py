@@ -153,11 +153,7 @@ def drag_row(line: SlowLine, browser: Browser, begun_s: float) -> Row:
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     query = urlencode({"run": long_run.RUN, "span": round(VIEW_S), "at": f"{begun_s + STORED_S:.3f}"})
     page.goto(f"http://127.0.0.1:{line.port}/?{query}")
-    try:
-        wait_for(lambda: page.evaluate("() => Object.keys(globalThis.deepseek?.drawn ?? {}).length > 1"), 20, "no lanes")
-    except AssertionError:
-        page.screenshot(path="/tmp/rtt.png")
-        raise
+    page.wait_for_selector(".surface")
     page.wait_for_load_state("networkidle")
     page.evaluate(RELEASED)
     noise = random.Random(7)

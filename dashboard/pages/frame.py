@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from contextvars import ContextVar
 from html import escape
+from urllib.parse import urlencode
 
 from collectors.store.protocol import StoreError
 from dash import Dash, Input, Output, State, dcc, html, no_update
@@ -102,7 +103,8 @@ class Framed(Dash):  # type: ignore[misc]  # Dash has no types
         text = index(page, self.time_zone())
         for name, part in parts.items():
             text = text.replace(f"{{%{name}%}}", _without_others(part, page) if name in ("scripts", "css") else part)
-        early = [_early(_without_others(parts["scripts"], page), page), _asked_early(self.questions(page, get_current_request()))]
+        request = get_current_request()
+        early = [_early(_without_others(parts["scripts"], page), page, request), *map(_preload, self.questions(page, request))]
         return text.replace("{%early%}", "\n".join(early))
 
 
@@ -112,16 +114,20 @@ def _without_others(tags: str, page: Page) -> str:
     return "\n".join(tag for tag in tags.split("\n") if (suite := SUITE.search(tag)) is None or suite[1] in kept)
 
 
-def _early(scripts: str, page: Page) -> str:
-    """The first picture of a page that names packages waits for Dash: its bundles are fetched beside our modules."""
+def _early(scripts: str, page: Page, request: Request) -> str:
+    """The first picture of a page that names packages waits for Dash: its bundles are fetched beside our modules, and its first answers."""
     if not page.packages:
         return ""
     names = [*SOURCE.findall(scripts), *(f"/_dash-component-suites/{chunk}" for chunk in page.chunks)]
-    return "\n".join(f'<link rel="preload" as="script" href="{name}">' for name in names)
+    bundles = [f'<link rel="preload" as="script" href="{name}">' for name in names]
+    search = f"?{request.url.query}" if request.url.query else ""
+    asked = [layout_question(page.path, search), "/_dash-dependencies"]
+    return "\n".join([*bundles, *(_preload(address, " data-dash") for address in asked)])
 
 
-def _asked_early(questions: list[str]) -> str:
-    return "\n".join(f'<link rel="preload" as="fetch" crossorigin href="{escape(address)}">' for address in questions)
+def _preload(address: str, more: str = "") -> str:
+    """Of an answer that `fetch` takes without asking again."""
+    return f'<link rel="preload" as="fetch" crossorigin{more} href="{escape(address)}">'
 
 
 def module_of(page: Page) -> str:
@@ -144,12 +150,15 @@ def pack_name(page: Page) -> str:
     return page.module or WITHOUT_MODULE.removeprefix("pages/").removesuffix(".js")
 
 
-def layout() -> html.Main:
-    """The selection, which our modules write and callbacks read, and the place of the page."""
-    return html.Main(
-        id="page",
-        children=[dcc.Location(ADDRESS), dcc.Store(SELECTION), html.Div(id=CONTAINER, className="page")],
-    )
+def layout(path: str | None = None, content: object = None) -> html.Main:
+    """The selection, which our modules write and callbacks read, and the place of the page, filled where the page is known."""
+    address = dcc.Location(ADDRESS) if content is None else dcc.Location(ADDRESS, pathname=path)
+    return html.Main(id="page", children=[address, dcc.Store(SELECTION), html.Div(content, id=CONTAINER, className="page")])
+
+
+def layout_question(path: str, search: str) -> str:
+    """Dash's question for the layout, with the page that it is for."""
+    return f"/_dash-layout?{urlencode({'at': path, 'search': search})}"
 
 
 def early_questions(page: Page, request: Request, queries: Queries) -> list[str]:
@@ -169,12 +178,24 @@ def register(dash: Framed, queries: Queries) -> None:
     if not made:
         return
 
-    @dash.callback(Output(CONTAINER, "children"), Input(ADDRESS, "pathname"), State(ADDRESS, "search"))  # type: ignore[untyped-decorator]
-    def show(path: object, search: object) -> object:
+    def content(path: object, search: object) -> object:
+        """None: Dash lays out nothing on this page."""
         page = made.get(path) if isinstance(path, str) else None
         if page is None:
-            return no_update
+            return None
         return page.layout_of(search if isinstance(search, str) else "") if page.layout_of else page.layout()
+
+    def whole() -> html.Main:
+        query = get_current_request().query_params
+        path = query.get("at")
+        return layout(path, content(path, query.get("search")))
+
+    dash.layout = whole
+
+    @dash.callback(Output(CONTAINER, "children"), Input(ADDRESS, "pathname"), State(ADDRESS, "search"), prevent_initial_call=True)  # type: ignore[untyped-decorator]
+    def show(path: object, search: object) -> object:
+        found = content(path, search)
+        return no_update if found is None else found
 
     for page in pages():
         page.callbacks(dash, queries)

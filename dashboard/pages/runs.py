@@ -68,7 +68,7 @@ def layout() -> html.Div:
 def callbacks(dash: Dash, queries: Queries) -> None:
     comparing.callbacks(dash, queries)
 
-    @dash.callback(Output(GRID, "columnDefs"), Input(COLUMNS, "data"))  # type: ignore[untyped-decorator]
+    @dash.callback(Output(GRID, "columnDefs"), Input(COLUMNS, "data"), prevent_initial_call=True)  # type: ignore[untyped-decorator]
     def columns(keys: Any) -> Any:
         """The chosen columns, in their order; without a choice the usual ones."""
         if keys is None:
@@ -77,7 +77,7 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         found = (queries.table.column(key) for key in chosen or SHOWN)
         return [tick_column(), *(definition(column) for column in found if column is not None)]
 
-    @dash.callback(Output(PANEL, "children"), Input(FOCUSED, "data"))  # type: ignore[untyped-decorator]
+    @dash.callback(Output(PANEL, "children"), Input(FOCUSED, "data"), prevent_initial_call=True)  # type: ignore[untyped-decorator]
     def about(focused: Any) -> Any:
         name, times = (focused.get("run"), focused.get("times")) if isinstance(focused, dict) else (None, None)
         if not isinstance(name, str):

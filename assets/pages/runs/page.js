@@ -75,7 +75,7 @@ export default class RunsPage extends Session {
     this.ask(this.question);
     this.grid.ready.then(() => {
       setProps("columns", { data: this.columns.keys });
-      setProps("ticked", { data: this.ticked });
+      if (this.ticked.length) setProps("ticked", { data: this.ticked });
     });
   }
 
