@@ -27,7 +27,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from benchmarks.report import Row, run
 from tests import long_run
 from tests.conftest import CHROMIUM, QUIET, ROOT, dashboard, wait_for
-from tests.request_chains import Asked, Requests, longest_chain, shown
+from tests.request_chains import LANES, Asked, Requests, longest_chain, shown, watch
 from tests.slow_line import SlowLine, slow_line
 
 CHECKOUT = Path(os.environ.get("REMOTE_CHECKOUT", ROOT))
@@ -48,7 +48,6 @@ class Shown(NamedTuple):
     drawn: str
 
 
-LANES = "Object.values(deepseek?.drawn ?? {}).some(({ count }) => count > 0)"
 PAGES = (
     Shown("Live", "/", LANES),
     Shown("Flame", "/flame", "deepseek?.flame.names.length > 3"),
@@ -59,19 +58,11 @@ PAGES = (
     Shown("Runs", "/runs", "document.querySelector('#runs-grid .run-cell')"),
     Shown("Alerts", "/alerts", "document.querySelector('#alerts-rules .ag-row')"),
 )
-WATCH = """() => {
-  const look = () => {
-    const { deepseek } = globalThis;
-    if (%s) globalThis.drawn_ms ??= performance.now();
-    else requestAnimationFrame(look);
-  };
-  look();
-}"""
-RELEASED = "() => document.addEventListener('pointerup', () => { globalThis.released = performance.now(); globalThis.saidBefore = document.querySelector('.panel .said')?.textContent; }, true)"
+RELEASED = "() => document.addEventListener('pointerup', () => { globalThis.released = performance.now(); }, true)"
 SAID = """() => new Promise((done, failed) => {
   const said = document.querySelector(".panel .said");
   const look = () => {
-    if (said.querySelector("b") && !said.closest(".stale") && globalThis.blamed >= released) done(performance.now() - released);
+    if (said.textContent && !said.closest(".stale") && globalThis.blamed >= released) done(performance.now() - released);
     else if (performance.now() - released > 20000) failed(new Error("no sentence in 20 s"));
     else requestAnimationFrame(look);
   };
@@ -125,7 +116,7 @@ def rows_of(shown_page: Shown, line: SlowLine, browser: Browser) -> Iterator[Row
 
 def load(context: BrowserContext, address: str, shown_page: Shown, line: SlowLine) -> Load:
     page = context.new_page()
-    page.add_init_script(f"({WATCH % shown_page.drawn})()")
+    watch(page, shown_page.drawn)
     requests = Requests(page)
     before = line.down.passed_bytes
     page.goto(address, wait_until="commit")

@@ -10,6 +10,17 @@ from playwright.sync_api import Page
 
 DATA = ("Fetch", "XHR", "WebSocket", "EventSource")  # asked by scripts, which may use what came before
 
+LANES = "Object.values(deepseek?.drawn ?? {}).filter(({ count }) => count > 0).map(({ at }) => at - performance.timeOrigin)[0]"  # are drawn
+WATCH = """() => {
+  const look = () => {
+    const { deepseek } = globalThis;
+    const drawn = %s;
+    if (drawn) globalThis.drawn_ms ??= typeof drawn === "number" ? drawn : performance.now();
+    else requestAnimationFrame(look);
+  };
+  look();
+}"""
+
 
 class Asked(NamedTuple):
     """A request that went over the line. Times are seconds on the browser's monotonic clock; a socket is answered by its first message."""
@@ -21,6 +32,11 @@ class Asked(NamedTuple):
     by: str  # address of what asked: a page or a module
     scripts: frozenset[str]  # addresses of all that had a part in asking; none where the HTML asked
     size_bytes: int
+
+
+def watch(page: Page, drawn: str) -> None:
+    """Before it is opened: `drawn_ms` of the page becomes when this expression of the browser was true first, or the number that it is."""
+    page.add_init_script(f"({WATCH % drawn})()")
 
 
 class Requests:

@@ -50,11 +50,17 @@ class SlowLine:
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        ends = [writer]
         with suppress(OSError, asyncio.CancelledError):  # nothing answers; the line is taken down
             await asyncio.sleep(self.round_trip_s)
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.server_port)
+            ends.append(far_writer)
             await asyncio.gather(self._carry(reader, far_writer, self.up), self._carry(far_reader, writer, self.down))
-        writer.close()
+        for end in ends:
+            end.close()
+        for end in ends:
+            with suppress(OSError):
+                await end.wait_closed()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bucket: Bucket) -> None:
         """Until one end closes; what was sent before still arrives."""

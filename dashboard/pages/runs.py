@@ -60,7 +60,7 @@ def layout() -> html.Div:
         dashGridOptions=OPTIONS,
         style={"height": "100%", "width": "100%"},
     )
-    stores = [dcc.Store(COLUMNS, data=None), dcc.Store(TICKED, data=[]), dcc.Store(FOCUSED, data=None)]
+    stores = [dcc.Store(COLUMNS, data={}), dcc.Store(TICKED, data=[]), dcc.Store(FOCUSED, data={})]  # one that is empty says so to its callbacks
     panel = html.Aside(id=PANEL, className="side about", **{"aria-label": "What is said about the run"})
     return html.Div([html.Div([grid, panel], className="runs-body"), comparing.layout(), *stores], className="runs-page")
 

@@ -126,9 +126,12 @@ export default class RunsPage extends Session {
   /** Read the shown rows again: now, or once the last look is old enough. @param {boolean} [now] */
   refresh(now = false) {
     if (document.hidden) return; // once it is looked at again
-    const wait_ms = this.refreshed_ms + REFRESH_MS - performance.now();
-    if (!now && wait_ms > 0) {
-      this.later ??= setTimeout(() => this.refresh(true), wait_ms);
+    const wait_ms = this.grid.filled ? this.refreshed_ms + REFRESH_MS - performance.now() : REFRESH_MS; // its first rows are on their way
+    if ((!now || !this.grid.filled) && wait_ms > 0) {
+      this.later ??= setTimeout(() => {
+        this.later = undefined;
+        this.refresh(true);
+      }, wait_ms);
       return;
     }
     clearTimeout(this.later);
