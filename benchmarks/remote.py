@@ -74,7 +74,10 @@ def measure() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         log_dir = Path(folder) / "logs"
         begun_s = write_runs(log_dir)
-        with dashboard(log_dir, "--no-profile", checkout=CHECKOUT) as running, slow_line(urlsplit(running.address).port or 0) as line:
+        with (
+            dashboard(log_dir, "--no-profile", checkout=CHECKOUT) as running,
+            slow_line(urlsplit(running.address).port or 0) as line,
+        ):
             wait_for(lambda: running.run(long_run.RUN).get("last_step", 0) > 1000, 60, "the log is not read")
             time.sleep(3)  # the machine has samples, templates are counted
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *QUIET.split()])
@@ -110,7 +113,11 @@ def rows_of(shown_page: Shown, line: SlowLine, browser: Browser) -> Iterator[Row
     for what, loads in (("first load", first), ("second load", second)):
         longest = max((load.chain for load in loads), key=len)
         yield Row(
-            f"{shown_page.name}: {what}, chain", statistics.median(len(load.chain) for load in loads), "requests", CHAIN, spread=shown(longest)
+            f"{shown_page.name}: {what}, chain",
+            statistics.median(len(load.chain) for load in loads),
+            "requests",
+            CHAIN,
+            spread=shown(longest),
         )
 
 
@@ -151,7 +158,11 @@ def drag_row(line: SlowLine, browser: Browser, begun_s: float) -> Row:
     took_ms = [dragged(page, noise) for _ in range(DRAGS + 2)][2:]
     page.close()
     return Row(
-        "Live: drag to sentence", statistics.median(took_ms), "ms", SENTENCE_MS, spread=f"{min(took_ms):.0f} to {max(took_ms):.0f} ms of {DRAGS}"
+        "Live: drag to sentence",
+        statistics.median(took_ms),
+        "ms",
+        SENTENCE_MS,
+        spread=f"{min(took_ms):.0f} to {max(took_ms):.0f} ms of {DRAGS}",
     )
 
 
@@ -188,7 +199,9 @@ def write_runs(log_dir: Path) -> float:
     with (log_dir / long_run.RUN / "train.log").open("w") as lines:
         lines.writelines(f"step {step}: loss {2 / (step + 1):.4f}, {step % 97} tokens a second\n" for step in range(20_000))
     (log_dir / ".deepseek" / "boards").mkdir(parents=True)
-    (log_dir / ".deepseek" / "boards" / "loss.yaml").write_text("title: Loss\nrows:\n  - charts:\n      - {kind: line, title: Loss, series: [train/loss]}\n")
+    (log_dir / ".deepseek" / "boards" / "loss.yaml").write_text(
+        "title: Loss\nrows:\n  - charts:\n      - {kind: line, title: Loss, series: [train/loss]}\n"
+    )
     for number in range(OTHERS):
         folder = log_dir / f"run-{number:02}"
         folder.mkdir()

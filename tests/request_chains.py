@@ -142,7 +142,15 @@ def _path(url: str) -> str:
 def _asked(row: dict[str, Any]) -> Asked:
     scripts = [_path(url) for url in row["stack"]]
     by = scripts[0] if scripts else _path(row["by"])
-    return Asked(_path(row["url"]), row["kind"], row["at"], row.get("answered", float("inf")), by, frozenset(scripts), int(row.get("size", 0)))
+    return Asked(
+        _path(row["url"]),
+        row["kind"],
+        row["at"],
+        row.get("answered", float("inf")),
+        by,
+        frozenset(scripts),
+        int(row.get("size", 0)),
+    )
 
 
 def _stack(initiator: dict[str, Any]) -> list[str]:

@@ -76,6 +76,8 @@ def test_modules_that_are_loaded_late_take_what_the_pack_has_from_there(web: Web
     assert same and set(late) <= set(inside) and not set(inside) & (set(pack.numbers) - {"lib/dom.js"})
 
 
-@pytest.mark.parametrize("path", ["-nothing/pack.js", "-live/no.js", "-live/../../README.md", "-live/pages/nothing.js", "-/pack.js"])
+@pytest.mark.parametrize(
+    "path", ["-nothing/pack.js", "-live/no.js", "-live/../../README.md", "-live/pages/nothing.js", "-/pack.js"]
+)
 def test_what_is_no_module_of_a_page_is_not_found(web: Web, path: str) -> None:
     assert web.ask(f"{assets.versioned()}{path}").status == 404

@@ -45,7 +45,9 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlowLine]:
 
 
 @pytest.mark.parametrize("path", DRAWN)
-def test_no_chain_has_more_than_three_requests_and_the_second_load_moves_few_bytes(line: SlowLine, browser: Browser, path: str) -> None:
+def test_no_chain_has_more_than_three_requests_and_the_second_load_moves_few_bytes(
+    line: SlowLine, browser: Browser, path: str
+) -> None:
     context = browser.new_context(viewport={"width": 1200, "height": 800})
     page = context.new_page()
     watch(page, DRAWN[path])
@@ -67,7 +69,9 @@ def test_no_chain_has_more_than_three_requests_and_the_second_load_moves_few_byt
     for requested in (first, second):
         chain = longest_chain(requested)
         assert 2 <= len(chain) <= CHAIN, shown(chain)
-    assert any(request.path.startswith(KEPT) for request in first) and not [asked for asked in second if asked.path.startswith(KEPT)]
+    assert any(request.path.startswith(KEPT) for request in first) and not [
+        asked for asked in second if asked.path.startswith(KEPT)
+    ]
     assert passed_bytes < SECOND_BYTES
 
 

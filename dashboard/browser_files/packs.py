@@ -67,12 +67,16 @@ class Pack(NamedTuple):
 
     def _whole(self) -> str:
         head = [f'import {_vendor_name(name)} from "./{name}";' for name in self.vendored]
-        return "\n".join([*head, *(self._part(name) for name in self.numbers), f"export default m{self.numbers[self.entry]}.default;", ""])
+        return "\n".join(
+            [*head, *(self._part(name) for name in self.numbers), f"export default m{self.numbers[self.entry]}.default;", ""]
+        )
 
     def _part(self, name: str) -> str:
         text = _text(name)
         exported = [f"default: {own}" if default else own for default, _, own in EXPORT.findall(text)]
-        body = LATER.sub(lambda found: f'import("./{_resolved(name, found[1])}")', IMPORT.sub(lambda found: self._import(name, found), text))
+        body = LATER.sub(
+            lambda found: f'import("./{_resolved(name, found[1])}")', IMPORT.sub(lambda found: self._import(name, found), text)
+        )
         body = EXPORT.sub(r"\2 \3", body)
         return f"export const m{self.numbers[name]} = (() => {{ // {name}\n{body}\nreturn {{ {', '.join(exported)} }};\n}})();"
 

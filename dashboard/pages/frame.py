@@ -13,10 +13,11 @@ from contextvars import ContextVar
 from html import escape
 from urllib.parse import urlencode
 
-from collectors.store.protocol import StoreError
 from dash import Dash, Input, Output, State, dcc, html, no_update
 from dash.backends._fastapi import get_current_request, reset_current_request, set_current_request
 from starlette.requests import Request
+
+from collectors.store.protocol import StoreError
 
 from ..browser_files import packs
 from ..browser_files.assets import ASSETS, versioned

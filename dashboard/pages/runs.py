@@ -60,7 +60,11 @@ def layout() -> html.Div:
         dashGridOptions=OPTIONS,
         style={"height": "100%", "width": "100%"},
     )
-    stores = [dcc.Store(COLUMNS, data={}), dcc.Store(TICKED, data=[]), dcc.Store(FOCUSED, data={})]  # one that is empty says so to its callbacks
+    stores = [
+        dcc.Store(COLUMNS, data={}),
+        dcc.Store(TICKED, data=[]),
+        dcc.Store(FOCUSED, data={}),
+    ]  # one that is empty says so to its callbacks
     panel = html.Aside(id=PANEL, className="side about", **{"aria-label": "What is said about the run"})
     return html.Div([html.Div([grid, panel], className="runs-body"), comparing.layout(), *stores], className="runs-page")
 
@@ -170,7 +174,7 @@ def early(opening: Opening) -> Iterable[str]:
     """The rows as they are without a choice; a user may have chosen other columns in this browser."""
     yield question("columns")
     if not opening.query.keys() - {"run"}:
-        flags = {name: "false" for name in ("desc", "archived", "forgotten")}
+        flags = dict.fromkeys(("desc", "archived", "forgotten"), "false")
         limit = str(OPTIONS["cacheBlockSize"])
         yield question("table", q="", state="", sort="", **flags, group="", columns="", offset=0, limit=limit)
 
