@@ -1,6 +1,6 @@
 /** The frame: theme, keys, and the page of this address, which is loaded and drawn at once and moves into Dash's layout when that exists. */
 
-import { answerDashEarly } from "./lib/dash_early.js";
+import { answerDashEarly } from "./pages/dash_early.js";
 import { mendDashParts } from "./lib/dash_parts.js";
 import { el, setText } from "./lib/dom.js";
 import { helpDialog, listen } from "./lib/keys.js";

@@ -5,7 +5,8 @@ REMOTE_CHECKOUT=FOLDER python -m benchmarks.remote           of another one, wit
 REMOTE_PAGES=Live,Runs REMOTE_LOADS=1 python -m benchmarks.remote
 
 The first load has nothing in the browser's cache, the second one all that the first one may leave there; both open new connections. A chain is of
-requests that wait for each other until the content is drawn, as `tests/request_chains.py` counts: never less than what is needed.
+requests that wait for each other until the content is drawn, as `tests/request_chains.py` counts: never less than what is needed. The baseline is the
+same without the line, in turn: on a busy machine it says what is the machine's.
 """
 
 from __future__ import annotations
@@ -97,19 +98,24 @@ class Load(NamedTuple):
 
 
 def rows_of(shown_page: Shown, line: SlowLine, browser: Browser) -> Iterator[Row]:
-    address = f"http://127.0.0.1:{line.port}{shown_page.path}?{urlencode({'run': long_run.RUN})}"
-    first, second = [], []
+    pairs: dict[int, list[list[Load]]] = {line.port: [], line.server_port: []}
     for number in range(LOADS + 1):
-        context = browser.new_context(viewport={"width": 1440, "height": 900})
-        loads = [load(context, address, shown_page, line) for _ in range(2)]
-        context.close()
-        if number or LOADS == 1:  # the first one warms the server
-            first.append(loads[0])
-            second.append(loads[1])
-    for what, loads, budget in (("first load", first, FIRST_MS), ("second load", second, SECOND_MS)):
+        for port, kept in pairs.items():
+            context = browser.new_context(viewport={"width": 1440, "height": 900})
+            address = f"http://127.0.0.1:{port}{shown_page.path}?{urlencode({'run': long_run.RUN})}"
+            loads = [load(context, address, shown_page, line) for _ in range(2)]
+            context.close()
+            if number or LOADS == 1:  # the first one warms the server
+                kept.append(loads)
+    first, second = ([pair[at] for pair in pairs[line.port]] for at in (0, 1))
+    near_ms = [statistics.median(pair[at].drawn_ms for pair in pairs[line.server_port]) for at in (0, 1)]
+    for what, loads, budget, baseline in (
+        ("first load", first, FIRST_MS, near_ms[0]),
+        ("second load", second, SECOND_MS, near_ms[1]),
+    ):
         took_ms = [load.drawn_ms for load in loads]
         spread = f"{min(took_ms):.0f} to {max(took_ms):.0f} ms over {len(loads)}; {loads[-1].bytes / 1000:.0f} kB in {loads[-1].requests} requests"
-        yield Row(f"{shown_page.name}: {what}", statistics.median(took_ms), "ms", budget, spread=spread)
+        yield Row(f"{shown_page.name}: {what}", statistics.median(took_ms), "ms", budget, baseline=baseline, spread=spread)
     for what, loads in (("first load", first), ("second load", second)):
         longest = max((load.chain for load in loads), key=len)
         yield Row(
@@ -148,20 +154,24 @@ def print_list(shown_page: Shown, seen: list[Asked], drawn_ms: float) -> None:
 
 
 def drag_row(line: SlowLine, browser: Browser, begun_s: float) -> Row:
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
     query = urlencode({"run": long_run.RUN, "span": round(VIEW_S), "at": f"{begun_s + STORED_S:.3f}"})
-    page.goto(f"http://127.0.0.1:{line.port}/?{query}")
-    page.wait_for_selector(".surface")
-    page.wait_for_load_state("networkidle")
-    page.evaluate(RELEASED)
+    pages = [browser.new_page(viewport={"width": 1440, "height": 900}) for _ in range(2)]
+    for page, port in zip(pages, (line.port, line.server_port), strict=True):
+        page.goto(f"http://127.0.0.1:{port}/?{query}")
+        page.wait_for_selector(".surface")
+        page.wait_for_load_state("networkidle")
+        page.evaluate(RELEASED)
     noise = random.Random(7)
-    took_ms = [dragged(page, noise) for _ in range(DRAGS + 2)][2:]
-    page.close()
+    drags = [[dragged(page, noise) for page in pages] for _ in range(DRAGS + 2)][2:]
+    took_ms, near_ms = ([pair[at] for pair in drags] for at in (0, 1))
+    for page in pages:
+        page.close()
     return Row(
         "Live: drag to sentence",
         statistics.median(took_ms),
         "ms",
         SENTENCE_MS,
+        baseline=statistics.median(near_ms),
         spread=f"{min(took_ms):.0f} to {max(took_ms):.0f} ms of {DRAGS}",
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import quote
 
-from .early import Opening, question
+from ..opening.early import Opening, question
 from .page import Page
 
 

@@ -21,9 +21,9 @@ from collectors.store.protocol import StoreError
 
 from ..browser_files import packs
 from ..browser_files.assets import ASSETS, versioned
+from ..opening.early import Opening
 from ..queries import NotFound, Queries
 from . import pages
-from .early import Opening
 from .page import Page, empty
 
 STYLES = ("tokens.css", "vendor/uPlot.min.css", "app.css", "flame/flame.css")  # of every page; its own page.css follows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .early import question
+from ..opening.early import question
 from .page import Page
 
 PAGE = Page("2", "GPUs", "/gpus", module="gpus", early=lambda _: (question(noun) for noun in ("processes", "gpus", "series")))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .early import about_run
+from ..opening.early import about_run
 from .page import Page
 
 PAGE = Page("1", "Live", "/", module="live", early=about_run)

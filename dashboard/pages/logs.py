@@ -15,9 +15,9 @@ from dash import Dash, Input, Output, dcc, html
 from collectors.store.protocol import StoreError
 from collectors.store.question import TooMuch
 
+from ..opening.early import about_run
 from ..queries import Queries
 from .chart_grid import description, names
-from .early import about_run
 from .page import Page
 
 PLACE, SELECTION = "logs-lines", "selection"

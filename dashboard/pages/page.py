@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .early import Early, nothing
+from ..opening.early import Early, nothing
 
 if TYPE_CHECKING:
     from dash import Dash

@@ -12,6 +12,7 @@ from typing import Any
 import dash_ag_grid
 from dash import Dash, Input, Output, dcc, html, no_update
 
+from ..opening.early import Opening, question
 from ..queries import NotFound, Queries
 from ..runs import ALIVE, RunView, forgotten_view
 from ..runs_table.columns import SHOWN, TableColumn
@@ -19,7 +20,6 @@ from ..user_files.about import MOST_NAME, MOST_NOTE, MOST_TAG, MOST_TAGS
 from ..user_files.forgotten import quoted
 from ..user_files.visible import visible, visible_name
 from . import comparing
-from .early import Opening, question
 from .page import Page
 
 GRID, COLUMNS, TICKED, FOCUSED, PANEL = "runs-grid", "columns", "ticked", "focused", "about"

@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, urlencode
 
 from dash import Dash, Input, Output, dcc, html
 
+from ..opening.early import Opening, question
 from ..queries import Queries
 from .chart_grid import DESCRIPTION, chart_grid, description, names
-from .early import Opening, question
 from .page import Page
 
 GRID, SELECTION = "training-charts", "selection"

@@ -10,8 +10,8 @@ from typing import Any
 
 from dash import Dash, Input, Output, dcc, html
 
+from ...opening.early import question
 from ...queries import Queries
-from ..early import question
 from ..page import Page
 from .grids import MESSAGES, RULES, grid, message_columns, message_rows, rule_columns, rule_rows, style_of
 from .parts import firing, muted, own_rules, quiet, receivers, recent
