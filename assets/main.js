@@ -1,5 +1,6 @@
 /** The frame: theme, keys, and the page of this address, which is loaded and drawn at once and moves into Dash's layout when that exists. */
 
+import { answerDashEarly } from "./pages/dash_early.js";
 import { mendDashParts } from "./lib/dash_parts.js";
 import { el, setText } from "./lib/dom.js";
 import { helpDialog, listen } from "./lib/keys.js";
@@ -52,6 +53,7 @@ linkPages();
 foldNav(/** @type {HTMLElement} */ (document.querySelector(".nav")));
 followPaper();
 mendDashParts();
+answerDashEarly();
 Promise.race([page.ready, new Promise((late) => setTimeout(late, LATEST_MS))]).then(startDash);
 let held = false; // a pointer is down: moving the element under it would end its gesture
 addEventListener("pointerdown", () => (held = true), true);
@@ -93,7 +95,7 @@ function adopt() {
   const home = laidOut ?? /** @type {HTMLElement} */ (document.getElementById("first"));
   if (held || page.element.parentElement === home || page.element.querySelector(":popover-open")) return; // moving closes a popover
   const focused = /** @type {HTMLElement | null} */ (document.activeElement);
-  home.append(page.element);
+  home.prepend(page.element); // what Dash has laid out stands behind it
   if (page.element.contains(focused)) focused?.focus({ preventScroll: true }); // moving loses the focus
 }
 

@@ -90,5 +90,5 @@ def test_a_file_that_is_edited_is_sent_as_it_is(web: Web, monkeypatch: pytest.Mo
 def test_every_file_that_a_page_names_is_there(web: Web, page: object) -> None:
     html = get(web, page.path)[2].decode()  # type: ignore[attr-defined]
     names = re.findall(r'(?:href|src)="(/(?:assets|_dash-component-suites)/[^"]+)"', html)
-    assert len(names) > 20
+    assert len(names) > 10
     assert [name for name in names if get(web, name)[0] != 200] == []

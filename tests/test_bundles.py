@@ -81,7 +81,7 @@ def test_a_page_loads_what_it_names_inside_its_budget(web: Web, page: Page, path
     print(
         f"\n{path}: {total_kb:.0f} kB in {len(files)} files, most of it {[(Path(name).name, size // 1000) for name, size in dear]}"
     )
-    assert min(files.values()) >= 0 and len(files) > 20
+    assert min(files.values()) >= 0 and len(files) > 10
     assert (any(GRID in name for name in files), any(PLOTLY in name for name in files)) == (
         path in WITH_GRID,
         path == "/figure",

@@ -97,8 +97,7 @@ export class RunPage extends TimePage {
 
   async learnMore() {
     const run = this.runs.current?.run ?? null;
-    if (run !== null) await this.#readEvents(run);
-    await this.#countUntimed(run);
+    await Promise.all([run === null ? null : this.#readEvents(run), this.#countUntimed(run)]);
     this.invalidate();
   }
 

@@ -8,9 +8,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
+from typing import NamedTuple
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
-VERSION_PATH = re.compile(r"v[0-9a-f]{12}")
+VERSION_PATH = re.compile(r"(v[0-9a-f]{12})(?:-(\w+))?", re.ASCII)
 LOOK_S = 1.0  # files may be edited while they are served
 
 _lock = Lock()
@@ -26,10 +27,17 @@ def versioned() -> str:
         return f"/assets/{_known[1]}"
 
 
-def parted(path: str) -> tuple[str, bool]:
-    """The path below `assets/`, and whether the address names the version that it has now."""
+class Parts(NamedTuple):
+    path: str  # below `assets/`
+    page: str  # whose pack the modules of this address use; "" for none
+    lasting: bool  # the address names the version that the files have now
+
+
+def parted(path: str) -> Parts:
+    """`v0123456789ab-flame/lib/dom.js -> lib/dom.js, flame`."""
     first, _, rest = path.partition("/")
-    return (rest, versioned() == f"/assets/{first}") if VERSION_PATH.fullmatch(first) else (path, False)
+    found = VERSION_PATH.fullmatch(first)
+    return Parts(rest, found[2] or "", versioned() == f"/assets/{found[1]}") if found else Parts(path, "", False)
 
 
 def found(path: str) -> Path | None:

@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request, Response
 
 from ..auth.roles import Role, needs
 from ..queries import NotFound
-from . import assets
+from . import assets, packs
 from .packed import PackedFiles
 
 
@@ -21,13 +21,23 @@ def add_routes(app: FastAPI) -> None:
 
     @needs(Role.ANYONE)  # files of the program, the same everywhere: the log-in page needs some
     def asset(request: Request, path: str) -> Response:
-        inside, lasting = assets.parted(path)
+        inside, page, lasting = assets.parted(path)
+        if page and inside.endswith(".js") and not inside.startswith(packs.VENDOR):
+            return packed(request, path, inside, page, lasting)
         file = assets.found(inside)
         if file is None:
             raise NotFound(f"no file {path!r} in assets")
         status = file.stat()
         stamp = (status.st_size, status.st_mtime_ns)
         return files.answer(request, f"assets/{file}", stamp, file.read_bytes, _media_type(inside), lasting)
+
+    def packed(request: Request, path: str, inside: str, page: str, lasting: bool) -> Response:
+        """A module of a page, with what it takes from the page's pack."""
+        pack = packs.pack_of(page)
+        text = pack.served(inside) if pack else None
+        if text is None:
+            raise NotFound(f"no file {path!r} in assets")
+        return files.answer(request, f"assets/{page}/{inside}", assets.versioned(), text.encode, _media_type(inside), lasting)
 
     @needs(Role.ANYONE)  # files of a published package
     def suite(request: Request, package: str, path: str) -> Response:

@@ -1,7 +1,24 @@
-"""The Boards page: charts that users arrange in files. `assets/pages/boards/page.js` draws one of them and edits it."""
+"""The Boards page: `assets/pages/boards/page.js` draws it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from urllib.parse import quote
+
+from ..opening.early import Opening, question
 from .page import Page
 
-PAGE = Page("6", "Boards", "/boards", module="boards")
+
+def early(opening: Opening) -> Iterable[str]:
+    """The board, too: its charts are asked for by what it says."""
+    boards, name, run = opening.queries.boards.all(), opening.query.get("board"), opening.run
+    yield question("runs")
+    yield question("boards")
+    if not name:
+        yield question("boards", first="true", **({} if run is None else {"run": run}))
+        name = opening.queries.board_charts.first(boards, run)
+    if any(board.name == name for board in boards):
+        yield question("boards/" + quote(str(name), safe="!'()*"))
+
+
+PAGE = Page("6", "Boards", "/boards", module="boards", early=early)

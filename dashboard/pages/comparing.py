@@ -55,6 +55,8 @@ DRAW = """function(raw, theme) {
   return {type: "Graph", namespace: "dash_core_components", props: {id: "GRAPH", figure, config, style: {height: "100%"}}};
 }""".replace("THEME", THEME).replace("GRAPH", f"{COMPARISON}-graph")
 
+CHOOSE = "Choose a figure to see how values go with the configuration."
+
 
 class FigureChoice(NamedTuple):
     """What the controls say, whatever the browser sends."""
@@ -83,11 +85,11 @@ def layout() -> html.Div:
                     html.Label(
                         ["as ", read], className="pick-value pick-reading", title="Which value of a series stands for a run"
                     ),
-                    html.Label(["against ", against], id=f"{X}-label", className="pick-value"),
+                    html.Label(["against ", against], id=f"{X}-label", className="pick-value", hidden=True),
                 ],
                 className="comparison-tools",
             ),
-            html.P(id=NOTE, className="dim", role="status"),
+            html.P(CHOOSE, id=NOTE, className="dim", role="status"),
             html.Div(id=PLOT, className=PLOT_CLASS),
             dcc.Store(RAW, data=None),
             dcc.Store(THEME, data=None),
@@ -101,11 +103,11 @@ def layout() -> html.Div:
 
 
 def callbacks(dash: Dash, queries: Queries) -> None:
-    @dash.callback(Output(COMPARISON, "hidden"), Input(TICKED, "data"))  # type: ignore[untyped-decorator]
+    @dash.callback(Output(COMPARISON, "hidden"), Input(TICKED, "data"), prevent_initial_call=True)  # type: ignore[untyped-decorator]
     def hidden(ticked: Any) -> bool:
         return not names_of(ticked)
 
-    @dash.callback(Output(TABLE, "children"), Input(TICKED, "data"), Input(ALL, "value"))  # type: ignore[untyped-decorator]
+    @dash.callback(Output(TABLE, "children"), Input(TICKED, "data"), Input(ALL, "value"), prevent_initial_call=True)  # type: ignore[untyped-decorator]
     def table(ticked: Any, everything: Any) -> Any:
         names = names_of(ticked)
         if not names:
@@ -117,7 +119,7 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         tokens = colours_of(names)  # of all that are ticked, as the grid gives them
         return [*heads(len(names)), difference_table(found, everything == ["all"], tokens), *values_table(found, tokens)]
 
-    @dash.callback(Output(Y, "options"), Output(X, "options"), Output(Y, "value"), Output(X, "value"), Input(TICKED, "data"), Input(TAB, "value"), State(Y, "value"), State(X, "value"))  # type: ignore[untyped-decorator]  # fmt: skip
+    @dash.callback(Output(Y, "options"), Output(X, "options"), Output(Y, "value"), Output(X, "value"), Input(TICKED, "data"), Input(TAB, "value"), State(Y, "value"), State(X, "value"), prevent_initial_call=True)  # type: ignore[untyped-decorator]  # fmt: skip
     def choices(ticked: Any, tab: Any, y: Any, x: Any) -> Any:
         """A value that the runs still have stays chosen."""
         names = names_of(ticked)
@@ -129,11 +131,11 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         first = [next(iter(known), None), next(iter(keys), None)]
         return options, options, y if y in known else first[0], x if x in known else first[1]
 
-    @dash.callback(Output(RAW, "data"), Output(NOTE, "children"), Output(f"{X}-label", "hidden"), Output(PLOT, "className"), Input(TICKED, "data"), Input(TAB, "value"), Input(Y, "value"), Input(X, "value"), Input(READ, "value"))  # type: ignore[untyped-decorator]  # fmt: skip
+    @dash.callback(Output(RAW, "data"), Output(NOTE, "children"), Output(f"{X}-label", "hidden"), Output(PLOT, "className"), Input(TICKED, "data"), Input(TAB, "value"), Input(Y, "value"), Input(X, "value"), Input(READ, "value"), prevent_initial_call=True)  # type: ignore[untyped-decorator]  # fmt: skip
     def figure(ticked: Any, tab: Any, y: Any, x: Any, reading: Any) -> Any:
         names = names_of(ticked)
         if tab not in FIGURES or not names or not isinstance(y, str):
-            why = "" if tab in FIGURES else "Choose a figure to see how values go with the configuration."
+            why = "" if tab in FIGURES else CHOOSE
             return None, why, tab != "scatter", PLOT_CLASS
         wanted = FigureChoice(tab, x if isinstance(x, str) else y, y)
         found, note = drawn(read_as(queries, names[:IN_FIGURES], wanted, reading), wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..opening.early import about_run
 from .page import Page
 
-PAGE = Page("4", "Flame", "/flame", module="flame")
+PAGE = Page("4", "Flame", "/flame", module="flame", early=about_run)

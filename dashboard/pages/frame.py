@@ -8,26 +8,31 @@ into its container when Dash has laid that out.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextvars import ContextVar
-from functools import cache, cached_property
+from functools import cached_property
 from html import escape
+from urllib.parse import urlencode
 
 from dash import Dash, Input, Output, State, dcc, html, no_update
-from dash.backends._fastapi import reset_current_request, set_current_request
+from dash.backends._fastapi import get_current_request, reset_current_request, set_current_request
+from starlette.requests import Request
+
+from collectors.store.protocol import StoreError
 
 from ..auth.policy import policy_of, script_hash
 from ..auth.roles import Role
 from ..auth.visitor import visitor
+from ..browser_files import packs
 from ..browser_files.assets import ASSETS, versioned
-from ..queries import Queries
+from ..opening.early import Opening
+from ..queries import NotFound, Queries
 from ..reach.base_path import path_to, within
 from . import pages
 from .page import Page, empty
 
 STYLES = ("tokens.css", "vendor/uPlot.min.css", "app.css", "flame/flame.css")  # of every page; its own page.css follows
 WITHOUT_MODULE = "pages/dash_page.js"  # draws what a page of Dash components holds of ours
-IMPORT = re.compile(r'from "(\.[^"]+)"')
 SOURCE = re.compile(r'<script[^>]* src="([^"]+)"')
 SUITE = re.compile(r"_dash-component-suites/(\w+)/")
 CONTAINER, SELECTION, ADDRESS = "content", "selection", "address"  # ids in the outermost layout
@@ -50,7 +55,8 @@ def index(page: Page, time_zone: str = "") -> str:
     assets, asking = path_to(versioned()), visitor()
     is_owner = asking.role is Role.OWNER
     styles = "\n".join(f'<link rel="stylesheet" href="{assets}/{name}">' for name in styles_of(page))
-    preloads = "\n".join(f'<link rel="modulepreload" href="{assets}/{name}">' for name in modules_of(page))
+    modules = f"{assets}-{pack_name(page)}"
+    preloads = "\n".join(f'<link rel="modulepreload" href="{modules}/{name}">' for name in modules_of(page))
     links = "".join(
         f'<a href="{path_to(other.path)}"><i>{other.key}</i>{escape(other.name)}</a>'
         for other in pages()
@@ -69,7 +75,7 @@ def index(page: Page, time_zone: str = "") -> str:
 <link rel="icon" href="{assets}/icon.svg">
 {{%css%}}
 </head>
-<body data-module="./{module_of(page)}">
+<body data-module="./{packs.PACK}">
 <header id="bar" class="bar">
 <div class="brand">{LOGO}<span>DeepSeek Dashboard</span></div>
 <nav class="nav" aria-label="Pages">{links}</nav>
@@ -77,7 +83,7 @@ def index(page: Page, time_zone: str = "") -> str:
 <div id="controls" class="controls"></div>
 </header>
 <main id="first"></main>
-<script type="module" async src="{assets}/main.js"></script>
+<script type="module" async src="{modules}/{packs.MAIN}"></script>
 {{%app_entry%}}
 <footer id="status" class="status"></footer>
 {{%config%}}
@@ -93,6 +99,7 @@ class Framed(Dash):  # type: ignore[misc]  # Dash has no types
     """Dash with an index for each page, which loads only the browser code of the packages that the page names."""
 
     time_zone: Callable[[], str] = staticmethod(lambda: "")
+    questions: Callable[[Page, Request], list[str]] = staticmethod(lambda page, request: [])
     owners_callbacks: frozenset[str] = frozenset()  # outputs of those of pages that are the owner's
 
     @cached_property
@@ -113,7 +120,9 @@ class Framed(Dash):  # type: ignore[misc]  # Dash has no types
         text = index(page, self.time_zone())
         for name, part in parts.items():
             text = text.replace(f"{{%{name}%}}", _without_others(part, page) if name in ("scripts", "css") else part)
-        return text.replace("{%early%}", _early(_without_others(parts["scripts"], page), page))
+        request = get_current_request()
+        early = [_early(_without_others(parts["scripts"], page), page, request), *map(_preload, self.questions(page, request))]
+        return text.replace("{%early%}", "\n".join(early))
 
 
 def _without_others(tags: str, page: Page) -> str:
@@ -122,12 +131,20 @@ def _without_others(tags: str, page: Page) -> str:
     return "\n".join(tag for tag in tags.split("\n") if (suite := SUITE.search(tag)) is None or suite[1] in kept)
 
 
-def _early(scripts: str, page: Page) -> str:
-    """The first picture of a page that names packages waits for Dash: its bundles are fetched beside our modules."""
+def _early(scripts: str, page: Page, request: Request) -> str:
+    """The first picture of a page that names packages waits for Dash: its bundles are fetched beside our modules, and its first answers."""
     if not page.packages:
         return ""
     names = [*SOURCE.findall(scripts), *(path_to(f"/_dash-component-suites/{chunk}") for chunk in page.chunks)]
-    return "\n".join(f'<link rel="preload" as="script" href="{name}">' for name in names)
+    bundles = [f'<link rel="preload" as="script" href="{name}">' for name in names]
+    search = f"?{request.url.query}" if request.url.query else ""
+    asked = [layout_question(page.path, search), "/_dash-dependencies"]
+    return "\n".join([*bundles, *(_preload(address, " data-dash") for address in asked)])
+
+
+def _preload(address: str, more: str = "") -> str:
+    """Of an answer that `fetch` takes without asking again."""
+    return f'<link rel="preload" as="fetch" crossorigin{more} href="{escape(path_to(address))}">'
 
 
 def module_of(page: Page) -> str:
@@ -139,39 +156,39 @@ def styles_of(page: Page) -> list[str]:
     return [*STYLES, own] if page.module and (ASSETS / own).exists() else [*STYLES]
 
 
-@cache
 def modules_of(page: Page) -> list[str]:
-    """The modules that it needs before the first picture, in the order in which they are found: `main.js`, its own module, and what these import."""
-    return list(needed(["main.js", module_of(page)]))
+    """What is asked for as the HTML comes: the page's modules in a pack, what starts them, and libraries."""
+    pack = packs.pack_of(pack_name(page))
+    return [] if pack is None else [packs.PACK, packs.MAIN, *pack.vendored]
 
 
-def needed(names: Iterable[str]) -> dict[str, set[str]]:
-    """Modules with what they import, from these on. Paths are relative to assets/."""
-    found: dict[str, set[str]] = {}
-    waiting = list(names)
-    while waiting:
-        name = waiting.pop(0)
-        if name not in found:
-            found[name] = set() if name.startswith("vendor/") else imports(name)
-            waiting += sorted(found[name])
-    return found
+def pack_name(page: Page) -> str:
+    """`flame`; of a page without a module of its own, that of the module that stands in for it."""
+    return page.module or WITHOUT_MODULE.removeprefix("pages/").removesuffix(".js")
 
 
-def imports(name: str) -> set[str]:
-    path = ASSETS / name
-    return {str((path.parent / target).resolve().relative_to(ASSETS)) for target in IMPORT.findall(path.read_text())}
+def layout(path: str | None = None, content: object = None) -> html.Main:
+    """The selection, which our modules write and callbacks read, and the place of the page, filled where the page is known."""
+    address = dcc.Location(ADDRESS) if content is None else dcc.Location(ADDRESS, pathname=path and path_to(path))
+    return html.Main(id="page", children=[address, dcc.Store(SELECTION), html.Div(content, id=CONTAINER, className="page")])
 
 
-def layout() -> html.Main:
-    """The selection, which our modules write and callbacks read, and the place of the page."""
-    return html.Main(
-        id="page",
-        children=[dcc.Location(ADDRESS), dcc.Store(SELECTION), html.Div(id=CONTAINER, className="page")],
-    )
+def layout_question(path: str, search: str) -> str:
+    """Dash's question for the layout, with the page that it is for."""
+    return f"/_dash-layout?{urlencode({'at': path, 'search': search})}"
+
+
+def early_questions(page: Page, request: Request, queries: Queries) -> list[str]:
+    """None where the store cannot be read: the page itself says why."""
+    try:
+        return list(page.early(Opening(request.query_params, queries)))
+    except (StoreError, NotFound):
+        return []
 
 
 def register(dash: Framed, queries: Queries) -> None:
     """The layouts and callbacks of all pages. What a page's module draws is in the container before Dash is loaded."""
+    dash.questions = lambda page, request: early_questions(page, request, queries)
     dash.time_zone = lambda: str(queries.settings().values["time_zone"])
     made = {page.path: page for page in pages() if page.layout_of or page.layout is not empty}
     dash.layout = layout
@@ -179,12 +196,24 @@ def register(dash: Framed, queries: Queries) -> None:
         return
     owners: set[str] = set()
 
-    @dash.callback(Output(CONTAINER, "children"), Input(ADDRESS, "pathname"), State(ADDRESS, "search"))  # type: ignore[untyped-decorator]
-    def show(path: object, search: object) -> object:
-        page = made.get(within(path)) if isinstance(path, str) else None
+    def content(path: object, search: object) -> object:
+        """None: Dash lays out nothing on this page."""
+        page = made.get(path) if isinstance(path, str) else None
         if page is None or (page.owners and visitor().role is not Role.OWNER):
-            return no_update
+            return None
         return page.layout_of(search if isinstance(search, str) else "") if page.layout_of else page.layout()
+
+    def whole() -> html.Main:
+        query = get_current_request().query_params
+        path = query.get("at")
+        return layout(path, content(path, query.get("search")))
+
+    dash.layout = whole
+
+    @dash.callback(Output(CONTAINER, "children"), Input(ADDRESS, "pathname"), State(ADDRESS, "search"), prevent_initial_call=True)  # type: ignore[untyped-decorator]
+    def show(path: object, search: object) -> object:
+        found = content(within(path) if isinstance(path, str) else None, search)
+        return no_update if found is None else found
 
     for page in pages():
         before = set(dash.callback_map)

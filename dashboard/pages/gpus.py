@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..opening.early import question
 from .page import Page
 
-PAGE = Page("2", "GPUs", "/gpus", module="gpus")
+PAGE = Page("2", "GPUs", "/gpus", module="gpus", early=lambda _: (question(noun) for noun in ("processes", "gpus", "series")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..opening.early import about_run
 from .page import Page
 
-PAGE = Page("1", "Live", "/", module="live")
+PAGE = Page("1", "Live", "/", module="live", early=about_run)

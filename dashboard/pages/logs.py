@@ -15,6 +15,7 @@ from dash import Dash, Input, Output, dcc, html
 from collectors.store.protocol import StoreError
 from collectors.store.question import TooMuch
 
+from ..opening.early import about_run
 from ..queries import Queries
 from .chart_grid import description, names
 from .page import Page
@@ -155,4 +156,4 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         return source_options(queries, None if every else str(run), *chosen)
 
 
-PAGE = Page("5", "Logs", "/logs", module="logs", layout_of=layout_of, callbacks=callbacks)
+PAGE = Page("5", "Logs", "/logs", module="logs", layout_of=layout_of, callbacks=callbacks, early=about_run)

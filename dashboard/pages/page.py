@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..opening.early import Early, nothing
+
 if TYPE_CHECKING:
     from dash import Dash
     from dash.development.base_component import Component
@@ -41,3 +43,4 @@ class Page(NamedTuple):
     packages: tuple[str, ...] = ()  # of Dash components, beside Dash's own: only pages that name one load it
     owners: bool = False  # not for viewers: its data is the owner's alone
     chunks: tuple[str, ...] = ()  # of these, "package/file.js", that they load late and the first picture waits for
+    early: Early = nothing  # what its module asks of the API as soon as it is there

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 import dash_ag_grid
 from dash import Dash, Input, Output, dcc, html, no_update
 
+from ..opening.early import Opening, question
 from ..queries import NotFound, Queries
 from ..runs import ALIVE, RunView, forgotten_view
 from ..runs_table.columns import SHOWN, TableColumn
@@ -58,7 +60,11 @@ def layout() -> html.Div:
         dashGridOptions=OPTIONS,
         style={"height": "100%", "width": "100%"},
     )
-    stores = [dcc.Store(COLUMNS, data=None), dcc.Store(TICKED, data=[]), dcc.Store(FOCUSED, data=None)]
+    stores = [
+        dcc.Store(COLUMNS, data={}),
+        dcc.Store(TICKED, data=[]),
+        dcc.Store(FOCUSED, data={}),
+    ]  # one that is empty says so to its callbacks
     panel = html.Aside(id=PANEL, className="side about", **{"aria-label": "What is said about the run"})
     return html.Div([html.Div([grid, panel], className="runs-body"), comparing.layout(), *stores], className="runs-page")
 
@@ -66,7 +72,7 @@ def layout() -> html.Div:
 def callbacks(dash: Dash, queries: Queries) -> None:
     comparing.callbacks(dash, queries)
 
-    @dash.callback(Output(GRID, "columnDefs"), Input(COLUMNS, "data"))  # type: ignore[untyped-decorator]
+    @dash.callback(Output(GRID, "columnDefs"), Input(COLUMNS, "data"), prevent_initial_call=True)  # type: ignore[untyped-decorator]
     def columns(keys: Any) -> Any:
         """The chosen columns, in their order; without a choice the usual ones."""
         if keys is None:
@@ -75,7 +81,7 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         found = (queries.table.column(key) for key in chosen or SHOWN)
         return [tick_column(), *(definition(column) for column in found if column is not None)]
 
-    @dash.callback(Output(PANEL, "children"), Input(FOCUSED, "data"))  # type: ignore[untyped-decorator]
+    @dash.callback(Output(PANEL, "children"), Input(FOCUSED, "data"), prevent_initial_call=True)  # type: ignore[untyped-decorator]
     def about(focused: Any) -> Any:
         name, times = (focused.get("run"), focused.get("times")) if isinstance(focused, dict) else (None, None)
         if not isinstance(name, str):
@@ -164,6 +170,15 @@ def button(act: str, label: str, title: str, kind: str, *, disabled: bool = Fals
     return html.Button(label, title=title, className=kind, disabled=disabled, type="button", **{"data-act": act})
 
 
+def early(opening: Opening) -> Iterable[str]:
+    """The rows as they are without a choice; a user may have chosen other columns in this browser."""
+    yield question("columns")
+    if not opening.query.keys() - {"run"}:
+        flags = dict.fromkeys(("desc", "archived", "forgotten"), "false")
+        limit = str(OPTIONS["cacheBlockSize"])
+        yield question("table", q="", state="", sort="", **flags, group="", columns="", offset=0, limit=limit)
+
+
 PAGE = Page(
     "7",
     "Runs",
@@ -173,4 +188,5 @@ PAGE = Page(
     callbacks=callbacks,
     packages=("dash_ag_grid",),
     chunks=("dash_ag_grid/async-community.js",),
+    early=early,
 )

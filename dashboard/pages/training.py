@@ -7,12 +7,13 @@ what is shown, and one callback turns the values of the controls into the descri
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
 from dash import Dash, Input, Output, dcc, html
 
+from ..opening.early import Opening, question
 from ..queries import Queries
 from .chart_grid import DESCRIPTION, chart_grid, description, names
 from .page import Page
@@ -239,4 +240,10 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         )
 
 
-PAGE = Page("3", "Training", "/training", module="training", layout_of=layout_of, callbacks=callbacks)
+def early(opening: Opening) -> Iterable[str]:
+    yield question("runs")
+    if not opening.query.getlist("runs") and opening.run is not None:
+        yield question("tags", run=opening.run)
+
+
+PAGE = Page("3", "Training", "/training", module="training", layout_of=layout_of, callbacks=callbacks, early=early)

@@ -76,7 +76,7 @@ export default class RunsPage extends Session {
     this.ask(this.question);
     this.grid.ready.then(() => {
       setProps("columns", { data: this.columns.keys });
-      setProps("ticked", { data: this.ticked });
+      if (this.ticked.length) setProps("ticked", { data: this.ticked });
     });
   }
 
@@ -127,9 +127,12 @@ export default class RunsPage extends Session {
   /** Read the shown rows again: now, or once the last look is old enough. @param {boolean} [now] */
   refresh(now = false) {
     if (document.hidden) return; // once it is looked at again
-    const wait_ms = this.refreshed_ms + REFRESH_MS - performance.now();
-    if (!now && wait_ms > 0) {
-      this.later ??= setTimeout(() => this.refresh(true), wait_ms);
+    const wait_ms = this.grid.filled ? this.refreshed_ms + REFRESH_MS - performance.now() : REFRESH_MS; // its first rows are on their way
+    if ((!now || !this.grid.filled) && wait_ms > 0) {
+      this.later ??= setTimeout(() => {
+        this.later = undefined;
+        this.refresh(true);
+      }, wait_ms);
       return;
     }
     clearTimeout(this.later);

@@ -10,6 +10,7 @@ from typing import Any
 
 from dash import Dash, Input, Output, dcc, html
 
+from ...opening.early import question
 from ...queries import Queries
 from ..page import Page
 from .grids import MESSAGES, RULES, grid, message_columns, message_rows, rule_columns, rule_rows, style_of
@@ -88,4 +89,5 @@ PAGE = Page(
     packages=("dash_ag_grid",),
     owners=True,
     chunks=("dash_ag_grid/async-community.js",),
+    early=lambda _: (question("alerts"),),
 )

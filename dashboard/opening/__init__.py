@@ -1,0 +1,1 @@
+"""What is known of a page when its address is opened."""
