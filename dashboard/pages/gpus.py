@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from ..opening.early import question
+from collections.abc import Iterable
+
+from ..auth.roles import PROCESSES
+from ..auth.visitor import visitor
+from ..opening.early import Opening, question
 from .page import Page
 
-PAGE = Page("2", "GPUs", "/gpus", module="gpus", early=lambda _: (question(noun) for noun in ("processes", "gpus", "series")))
+
+def early(_: Opening) -> Iterable[str]:
+    if visitor().has(PROCESSES):
+        yield question("processes")
+    yield question("gpus")
+    yield question("series")
+
+
+PAGE = Page("2", "GPUs", "/gpus", module="gpus", early=early)
