@@ -49,13 +49,14 @@ export class Profile {
       (/** @type {Question} */ { run, asked, baseline, filter: { rank = null } }) =>
         get("blame", { run, ...asked, rank, ...against(baseline) }),
       (answer, question) => {
-        if (question !== this.wanted) return;
-        this.sink.showBlame(answer, question);
-        this.sink.judged(question);
+        const { wanted } = this;
+        if (!wanted || about(question) !== about(wanted)) return;
+        this.sink.showBlame(answer, wanted);
+        this.sink.judged(wanted);
       },
       (error, question) => {
         this.#failed(error);
-        if (question === this.wanted) this.sink.judged(question);
+        if (this.wanted && about(question) === about(this.wanted)) this.sink.judged(this.wanted);
       },
     );
     this.readLines = newest(
@@ -72,7 +73,7 @@ export class Profile {
     return lasting(error) ? sentence : asked(sentence, this.retry.failed());
   }
 
-  /** Request the stacks of a window; once they are drawn, also its normal, its blame and its lines. @param {string} run @param {Window} window @param {boolean} done */
+  /** Request the stacks of a window and, once it stands, its blame; when the stacks are drawn, also its normal and its lines. @param {string} run @param {Window} window @param {boolean} done */
   ask(run, window, done) {
     const { baseline, filter, had, wanted: before } = this;
     const quick = this.#lends(run) || (!done && baseline === null);
@@ -81,13 +82,26 @@ export class Profile {
     this.sink.dim(done && !drawn);
     if (before && quick && !drawn && before.filter === filter && alike(before, wanted)) {
       before.done = done; // it is under way already
+      if (done) this.#judge();
       return;
     }
     this.wanted = wanted;
+    this.#blamed = false;
     if (!before || about(before) !== about(wanted)) this.sink.showBlame(null, this.wanted);
     if (done && (drawn || !quick)) this.#complete();
-    else this.readFlame(wanted);
+    else {
+      this.readFlame(wanted);
+      if (done) this.#judge();
+    }
   }
+
+  /** The blame of what is wanted, once: beside its stacks, since over a slow line each round trip is felt. */
+  #judge() {
+    if (this.wanted && !this.#blamed) this.readBlame(this.wanted);
+    this.#blamed = true;
+  }
+
+  #blamed = false; // it is asked for
 
   /** Whether the last compared answer has a normal that another window of the run may use. @param {string} run */
   #lends(run) {
@@ -100,7 +114,7 @@ export class Profile {
     if (!this.wanted) return;
     this.wanted = { ...this.wanted, quick: false };
     this.readFlame(this.wanted);
-    this.readBlame(this.wanted);
+    this.#judge();
     this.readLines(this.wanted);
   }
 

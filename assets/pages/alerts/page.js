@@ -124,12 +124,12 @@ export default class AlertsPage extends Session {
 
   /** @param {import("../../types/api").State} message */
   received(message) {
-    if (message.firing !== this.#firing) this.ask();
+    if (this.#firing >= 0 && message.firing !== this.#firing) this.ask();
     this.#firing = message.firing;
     this.#showTested();
   }
 
-  #firing = -1;
+  #firing = -1; // not known: the page is as new as the first message
 
   keys() {
     return [...super.keys(), { keys: ["/"], shown: "/", says: "the text of rules and receivers", run: () => this.editor.input.focus() }];

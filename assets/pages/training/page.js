@@ -49,7 +49,7 @@ export default class Training extends Session {
   constructor(_bar, foot) {
     super(foot, readAddress().run, HINTS);
     this.view = viewOf(location.search);
-    this.board = new Board({ changed: () => this.keepAddress(), follow: (cursor) => this.#follow(cursor), drawn: () => this.settle() }, placeOf(location.search));
+    this.board = new Board({ changed: () => this.keepAddress(), follow: (cursor) => this.#follow(cursor), drawn: () => this.#drew() }, placeOf(location.search));
     this.notice = el("p", { class: "notice", role: "status", hidden: true });
     this.element = el("div", { class: "training-layout" }, el("div", { class: "training-controls" }), el("div", { class: "chart-grid" }, this.board.element));
     this.controls = new DashControls(CONTROLS, { mounted: (host) => this.#move(host), described: (view) => this.#show(view) });
@@ -132,8 +132,15 @@ export default class Training extends Session {
     if (more) this.#newRuns();
     this.board.measure(this.rows);
     this.#sayEmpty();
-    this.board.grown(this.rows);
+    if (this.#drawn) this.board.grown(this.rows); // the list that the first picture is of is new
     this.#follow(0);
+  }
+
+  #drawn = false;
+
+  #drew() {
+    this.#drawn = true;
+    this.settle();
   }
 
   async #newRuns() {
