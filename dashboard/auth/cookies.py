@@ -7,6 +7,8 @@ import hashlib
 from .credential import SECRET
 from .hosts import RawHeaders, host_of
 
+MOST = 8  # are looked at
+
 
 def cookie_name(headers: RawHeaders, base_path: str = "/") -> str:
     """`deepseek-8080`: of the port in Host, which an SSH tunnel may have changed; with a base path also `deepseek-8080-1a2b3c4d`."""
@@ -16,17 +18,12 @@ def cookie_name(headers: RawHeaders, base_path: str = "/") -> str:
     return f"deepseek-{port}{path}"
 
 
-def cookie_of(headers: RawHeaders, base_path: str = "/") -> str | None:
-    """The secret of the session. What others put into the header is passed over."""
-    wanted = ""
-    for name, value in headers:
-        if name == b"cookie":
-            wanted = wanted or f"{cookie_name(headers, base_path)}="
-            for part in value.decode("latin-1").split(";"):
-                part = part.strip()
-                if part.startswith(wanted) and SECRET.fullmatch(part[len(wanted) :]):
-                    return part[len(wanted) :]
-    return None
+def cookies_of(headers: RawHeaders, base_path: str = "/") -> list[str]:
+    """Secrets of sessions, in the order of the header: another program on the host may have set a cookie of our name. What has another form is passed over."""
+    name = f"{cookie_name(headers, base_path)}="
+    parts = (part.strip() for key, value in headers if key == b"cookie" for part in value.decode("latin-1").split(";"))
+    secrets = (part.removeprefix(name) for part in parts if part.startswith(name))
+    return [secret for secret in secrets if SECRET.fullmatch(secret)][:MOST]
 
 
 def set_cookie(headers: RawHeaders, secret: str, seconds: float, *, base_path: str = "/", secure: bool = False) -> str:

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import visitor as visiting
 from .audit import Audit
-from .cookies import cookie_of
+from .cookies import cookies_of
 from .credential import RUNS, Credential
 from .hosts import FOR_PROGRAMS, Access, RawHeaders, is_forwarded, refused
 from .limit import LogInLimit
@@ -126,7 +126,7 @@ class Gate:
             return Refusal(HTTPStatus.TOO_MANY_REQUESTS, TOO_MANY) if is_much else Refusal(HTTPStatus.UNAUTHORIZED, WRONG)
         if peer is not None and peer.is_us() and not is_forwarded(headers):
             return Visitor(Role.OWNER, f"uid {os.geteuid()}")
-        if (cookie := cookie_of(headers, self._access.base_path)) is not None:
+        for cookie in cookies_of(headers, self._access.base_path):
             found = self._tokens.found(cookie, "session")
             if found is not None:
                 return visitor_of(found)

@@ -18,7 +18,7 @@ from collectors.small_file import Unwritable
 
 from ..reach.base_path import path_to
 from .audit import Audit
-from .cookies import cookie_of, set_cookie
+from .cookies import cookies_of, set_cookie
 from .credential import SECRET
 from .hosts import Access
 from .limit import LogInLimit
@@ -127,10 +127,10 @@ def add_routes(app: FastAPI, access: Access, tokens: Tokens, audit: Audit, limit
     @router.post("/logout", include_in_schema=False)
     @needs(Role.ANYONE)  # ends the session whose cookie is shown
     async def logout(request: Request) -> Response:
-        secret = cookie_of(request.scope["headers"], access.base_path)
-        found = tokens.found(secret, "session") if secret else None
-        if found is not None:
-            await run_in_threadpool(tokens.end, found.hash)
+        for secret in cookies_of(request.scope["headers"], access.base_path):
+            found = tokens.found(secret, "session")
+            if found is not None:
+                await run_in_threadpool(tokens.end, found.hash)
         cookie = set_cookie(request.scope["headers"], "", 0, base_path=access.base_path)
         return Response(status_code=HTTPStatus.SEE_OTHER, headers={"Location": path_to(PATH), "Set-Cookie": cookie})
 
