@@ -210,7 +210,8 @@ def _name_of(folder: Path) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Hand over all files of a run's folder, and end. The exit code is 1 where not all of it was taken."""
     parser = argparse.ArgumentParser(
-        prog="python -m deepseek.trainer.log.handover", description="Hand a run's files over to a dashboard."
+        prog="python -m deepseek.trainer.log.handover",
+        description="Hand a run's files over to a dashboard, with the writer's token in the variable DEEPSEEK_TOKEN: command lines are seen by others.",
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of the run, e.g. logs/baseline")
     parser.add_argument(
@@ -218,9 +219,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=os.environ.get("DEEPSEEK_SERVER"),
         metavar="URL",
         help="address of the dashboard (default: DEEPSEEK_SERVER)",
-    )
-    parser.add_argument(
-        "--token", help="token of a writer; better in the variable DEEPSEEK_TOKEN: command lines are seen by others (default: that)"
     )
     parser.add_argument("--run", metavar="NAME", help="name of the run there (default: that in run.json, else the folder's)")
     parsed = parser.parse_args(arguments)
@@ -236,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         handover = Handover(
             parsed.server,
-            parsed.token or os.environ.get("DEEPSEEK_TOKEN"),
+            os.environ.get("DEEPSEEK_TOKEN"),
             parsed.run or _name_of(parsed.folder),
             parsed.folder,
             names,
