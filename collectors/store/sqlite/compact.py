@@ -20,6 +20,7 @@ SWEEP_S = 10.0  # how often old head rows go
 REVIEW_S = 30.0  # how often idle streams and small log blocks are looked for
 PROFILES_S = 3600.0  # how far back profiles are looked at that could be merged
 CHECKPOINT_BYTES = 8 << 20  # of the write-ahead log
+READERS_MS = 100  # a commit may wait so long for readers
 CHECKPOINT_S = 20.0  # between two at most, once there is something to copy
 
 
@@ -69,6 +70,8 @@ class Compactor:
             pass
 
     def _steps(self) -> Iterator[None]:
+        if self._checkpoint(self._clock()):  # first: where each turn ends before all is done, the log would grow for ever
+            yield
         for stream in self._due():
             self._pack(stream)
             yield
@@ -88,8 +91,6 @@ class Compactor:
         if now_s - self._reviewed_s >= REVIEW_S:
             self._reviewed_s = now_s
             yield from self._review(now_s)
-        if self._checkpoint(now_s):
-            yield
 
     def _checkpoint(self, now_s: float) -> bool:
         """Copy the write-ahead log into the file when it has grown, or when by the pace of the last one as much stands in it again."""
@@ -97,12 +98,27 @@ class Compactor:
         grown = log_bytes - self._log_bytes
         if log_bytes <= CHECKPOINT_BYTES or (grown <= CHECKPOINT_BYTES and now_s < self._checkpoint_at_s):
             return False
-        _, pages_waiting, _ = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        pages_waiting = self._copied("PASSIVE")
+        if pages_waiting * schema.PAGE_BYTES > 2 * CHECKPOINT_BYTES:
+            self._begin_anew()
         passed_s = max(now_s - self._checkpointed_s, 1.0)
         written_bytes = max(pages_waiting, 1) * schema.PAGE_BYTES
         self._checkpoint_at_s = now_s + min(CHECKPOINT_S, passed_s * CHECKPOINT_BYTES / written_bytes)
         self._log_bytes, self._checkpointed_s = log_bytes, now_s
         return True
+
+    def _copied(self, mode: str) -> int:
+        """Pages that stood in the log."""
+        return int(self._db.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()[1])
+
+    def _begin_anew(self) -> None:
+        """A log begins anew only where no reader is at work at the next commit. Where one always is, wait a moment for those of now."""
+        timeout_ms = self._db.execute("PRAGMA busy_timeout").fetchone()[0]
+        self._db.execute(f"PRAGMA busy_timeout = {READERS_MS}")
+        try:
+            self._copied("RESTART")
+        finally:
+            self._db.execute(f"PRAGMA busy_timeout = {timeout_ms}")
 
     def _due(self) -> list[int]:
         old_s = self._clock() - LIVE_S
