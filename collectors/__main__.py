@@ -120,16 +120,11 @@ class Collectors:
             left_alone=self._aside.reason,
             outputs=outputs.files,
             only=options.only,
+            last_times={run.name: run.last_time_s for run in self._store.runs()},
             tombstones=tombstones,
             remove=self._store.forget,
         )
-        known = {run.name: run.last_time_s for run in self._store.runs()}
-
-        def live_runs(names: Collection[str] | None = None) -> list[RunActivity]:
-            """With the last line of a run that an earlier collector read."""
-            runs = tail.live_runs(names)
-            return [run if run.last_line_s is not None else run._replace(last_line_s=known.get(run.run)) for run in runs]
-
+        live_runs = tail.live_runs
         finder = Finder(self._host, fresh_s=FRESH_S)
         self._gpu = NvmlCollector(self._host)
         provenance = ProvenanceCollector(

@@ -22,9 +22,19 @@ SHORT_ID = 8  # characters
 class RunFolders:
     """A run is made when its first file is read."""
 
-    def __init__(self, root: Path, tops: Sequence[Path], host: str, offsets: Mapping[str, Offset]) -> None:
-        """`tops` are the folders of `root` that are followed; `offsets` those of the store, by path relative to `root`."""
-        self._root, self._tops, self._host = root, tops, host
+    def __init__(
+        self,
+        root: Path,
+        tops: Sequence[Path],
+        host: str,
+        offsets: Mapping[str, Offset],
+        last_times: Mapping[str, float | None] | None = None,
+    ) -> None:
+        """`tops` are the folders of `root` that are followed; `offsets` those of the store, by path relative to `root`.
+
+        `last_times` are those of the lines that an earlier collector has read, Unix seconds by run.
+        """
+        self._root, self._tops, self._host, self._last_times = root, tops, host, last_times or {}
         self._runs: dict[str, RunFolder] = {}
         self._configs: dict[str, dict[str, Any]] = {}  # of runs without a file read so far, by file
         for key, offset in offsets.items():
@@ -88,7 +98,8 @@ class RunFolders:
             kept.pop(name, None)
 
     def _make(self, name: str, folder: Path, single_file: bool, files: Sequence[str] = ()) -> RunFolder:
-        run = self._runs[name] = RunFolder(name, folder, single_file, self._host, self._configs.pop(name, {}), files)
+        configs, before_s = self._configs.pop(name, {}), self._last_times.get(name)
+        run = self._runs[name] = RunFolder(name, folder, single_file, self._host, configs, files, before_s)
         return run
 
     def _of_id(self, path: Path, id_: str, folder: Path) -> RunFolder:

@@ -52,11 +52,13 @@ class Tail:
         outputs: Callable[[], Mapping[Path, str]] = dict,
         only: Sequence[str] = (),
         accept: Callable[[str], bool] | None = None,
+        last_times: Mapping[str, float | None] | None = None,
     ) -> None:
         """`offsets` are those of the store, by path relative to `root`; `left_alone` returns why a file is not read, or "".
 
         `outputs` are files of any place with the run that each belongs to, read as text where no rule has them read already.
-        With `only`, folders of `root`, nothing else of it is followed; `accept` judges the path of a file.
+        With `only`, folders of `root`, nothing else of it is followed; `accept` judges the path of a file. `last_times` are those
+        of the lines that an earlier collector has read, Unix seconds by run.
         """
         self.at_work_on = ""  # the file that is being read
         self._left_alone = left_alone
@@ -64,7 +66,7 @@ class Tail:
         self._prefix = f"{str(self._root).rstrip('/')}/"
         self._tops = [self._root / name for name in only] or [self._root]
         self._offsets = dict(offsets)  # of the files that are not open
-        self._runs = RunFolders(self._root, self._tops, host, offsets)
+        self._runs = RunFolders(self._root, self._tops, host, offsets, last_times)
         self._files: OrderedDict[Path, FollowedFile] = OrderedDict()  # what was read last comes last
         self._databases = FollowedDatabases(self._runs)
         self._again: dict[Path, float] = {}  # databases and last lines without a newline, by their next look, CLOCK_MONOTONIC
