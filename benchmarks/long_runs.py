@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import psutil
 
-from collectors.logs import watch
+from collectors.logs.watching import watch
 from collectors.store.open import open_store
 from dashboard.queries import Queries
 from tests.conftest import ROOT, wait_for
@@ -31,7 +31,7 @@ from .report import Row
 RUNS, AT_ONCE, RUN_S = int(os.environ.get("LONG_RUNS", "5000")), 16, 40.0
 LIVE_S = float(os.environ.get("LONG_LIVE_S", "300"))
 CACHE_S, LINE_S, LOOK_S = 2, 0.5, 2.0
-PARTS = ("_scan_on", "_glance", "_look_into_the_fresh")
+PARTS = ("_scan_on", "_glance", "_look_into_the_fresh", "_list_on")
 
 
 class Job(NamedTuple):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from collectors.logs import watch as module
-from collectors.logs.watch import FolderWatch
+from collectors.logs.watching import listing, sliced, watch
+from collectors.logs.watching.watch import FolderWatch
 
 RUNS, GLANCED = 600, 300
 LONGEST_S, SOON_S, LATER_S = 0.2, 5.0, 60.0
@@ -27,6 +27,9 @@ class Clock:
     def monotonic(self) -> float:
         return 1000.0 + self.passed_s
 
+    def thread_time(self) -> float:
+        return self.passed_s
+
     def time(self) -> float:
         return self._began_s + self.passed_s
 
@@ -38,13 +41,16 @@ class Looker:
     def write(self, name: str) -> Path:
         return write(self.folder / name, self.clock.time())
 
+    def take(self) -> list[Path]:
+        began_s = self.clock.passed_s
+        found = self.watch.take()
+        assert self.clock.passed_s - began_s < LONGEST_S
+        return found
+
     def found_after_s(self, path: Path) -> float:
         began_s = self.clock.passed_s
         while True:
-            look_s = self.clock.passed_s
-            found = self.watch.take()
-            assert self.clock.passed_s - look_s < LONGEST_S
-            if path in found:
+            if path in self.take():
                 return self.clock.passed_s - began_s
             assert self.clock.passed_s - began_s < 2 * LATER_S, f"{path} is not found"
             self.clock.passed_s += PAUSE_S
@@ -56,14 +62,21 @@ def looker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Looker]:
     clock = Clock()
     for number in range(RUNS):
         write(tmp_path / name_of(number), clock.time() - (RUNS - number) * 5)
-    for name in ("mark_of", "_mtime_ns"):
-        monkeypatch.setattr(module, name, slowly(getattr(module, name), clock))
-    monkeypatch.setattr(module, "MAX_GLANCED", GLANCED)
-    monkeypatch.setattr(module, "time", clock)
-    watch = FolderWatch(tmp_path, lambda path: path.endswith(".jsonl"), threading.Event(), poll_only=True)
-    assert len(watch.take()) == RUNS
-    yield Looker(tmp_path, watch, clock)
-    watch.close()
+    for name in ("mark_of", "mtime_ns_of"):
+        slow = slowly(getattr(listing, name), clock)
+        for module in (listing, watch):
+            monkeypatch.setattr(module, name, slow)
+    monkeypatch.setattr(watch, "MAX_GLANCED", GLANCED)
+    for module in (sliced, watch):
+        monkeypatch.setattr(module, "time", clock)
+    folder = FolderWatch(tmp_path, lambda path: path.endswith(".jsonl"), threading.Event(), poll_only=True)
+    looker = Looker(tmp_path, folder, clock)
+    found: list[Path] = []
+    while not folder.is_complete:
+        found += looker.take()
+    assert len(found) == RUNS
+    yield looker
+    folder.close()
 
 
 def slowly(look: Callable[[str], object], clock: Clock) -> Callable[[str], object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from .opening import NotRead, read_file
 from .run_folder import RunFolder
 
 SHORT_ID = 8  # characters
+LATELY_S, MOST_LATELY = 3600.0, 64  # runs that may go on are looked at first
 
 
 class RunFolders:
@@ -37,13 +39,21 @@ class RunFolders:
         self._root, self._tops, self._host, self._last_times = root, tops, host, last_times or {}
         self._runs: dict[str, RunFolder] = {}
         self._configs: dict[str, dict[str, Any]] = {}  # of runs without a file read so far, by file
+        self._folders: dict[str, set[Path]] = {}  # by run, those of the files that an earlier collector has read
         for key, offset in offsets.items():
+            self._folders.setdefault(offset.run, set()).add((root / key).parent)
             if config := offset.state.get("config"):
                 self._configs.setdefault(offset.run, {})[key.removeprefix(f"{offset.run}/")] = config
         self._ran: dict[str, dict[str, Any]] = {}  # of runs without a file read so far, what was seen of their processes
         self._learned: deque[tuple[str, dict[str, Any]]] = deque()
         self._titled = {self._id_of(key): offset.run for key, offset in offsets.items()}  # names of runs by what is but an id
         self._titled.pop("", None)
+
+    def written_lately(self) -> list[Path]:
+        """The folders of the files of runs that an earlier collector saw being written in the last hour; some of them, the newest first."""
+        lately = {run: time_s for run, time_s in self._last_times.items() if time_s is not None and time_s > time.time() - LATELY_S}
+        newest = sorted(lately, key=lambda run: -lately[run])[:MOST_LATELY]
+        return list(dict.fromkeys(folder for run in newest for folder in self._folders.get(run, ())))
 
     def get(self, name: str) -> RunFolder | None:
         return self._runs.get(name)
