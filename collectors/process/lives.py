@@ -20,6 +20,7 @@ from .states import PREEMPTING, is_silent
 LOOK_S = (1.0, 30.0)  # between two looks at all runs: at least, and at most
 LOOK_SHARE = 0.01  # of a core
 GRACE_S = 0.6  # from when a process is gone until its end is judged: its last lines are read meanwhile
+REMOTE_GRACE_S = 5.0  # ... of a folder on another machine: what is known of its files may be 3 s old, and it is polled
 QUIET_S = 2.0  # without a sign, of a run without a known process: its last lines are looked at early
 JUDGED_AT_ONCE = 20  # runs that were over before we looked, of which the last lines are read at a time
 COMMAND_LENGTH = 4000
@@ -49,13 +50,15 @@ class LivesCollector:
         written: Iterable[Event] = (),
         on_found: Callable[[Mapping[str, Sequence[RunProcess]]], None] = lambda found: None,
         on_new: Callable[[str, RunProcess], None] = lambda run, process: None,
+        grace_s: float = GRACE_S,
     ) -> None:
         """`last_lines` of a run's text log, oldest first; `written` are the events that an earlier collector recorded.
 
-        `on_found` gets each look's living processes, by run; `on_new` each process once.
+        `on_found` gets each look's living processes, by run; `on_new` each process once. The end of a process is
+        judged `grace_s` after it is gone.
         """
         self._live_runs, self._finder, self._last_lines, self._host = live_runs, finder, last_lines, host
-        self._on_found, self._on_new = on_found, on_new
+        self._on_found, self._on_new, self._grace_s = on_found, on_new, grace_s
         self._known: dict[_Key, _Known] = {}
         self._gone: dict[_Key, float] = {}  # when they were, CLOCK_MONOTONIC
         self._meanwhile: dict[_Key, float] = {}  # gone between two looks: the run's last sign at the look before, as in `_quiet`
@@ -195,7 +198,7 @@ class LivesCollector:
             if key not in self._gone and key not in self._meanwhile and not alive(known.process.pid, known.process.start_ticks):
                 self._gone[key] = now_s
                 self._look_at_s = 0.0
-        over = [key for key, gone_s in self._gone.items() if now_s - gone_s >= GRACE_S]
+        over = [key for key, gone_s in self._gone.items() if now_s - gone_s >= self._grace_s]
         events: list[Event] = []
         for key in over:
             del self._gone[key]

@@ -31,7 +31,7 @@ MAX_WATCHED = 64  # folders followed by inotify, each a thread of watchdog; the 
 LIVELY_S = 3600.0  # a folder whose files changed this recently is followed
 SCAN_S = 2.0
 SLICE_S = 0.02  # of a scan at a time: live files must not wait for a folder of 10,000 runs
-FIRST_SLICE_S = 0.1  # ... of the first one, before which little is known
+FIRST_SLICE_S = 0.05  # ... of the first one, before which little is known
 LATELY_S = 60.0  # what was written since is not left until the first scan is over
 GLANCE_S = 0.9  # how often active folders that inotify does not follow are polled
 MAX_GLANCED = 1_000
@@ -166,7 +166,7 @@ class FolderWatch:
             folders[folder] = bool(files)
             seen |= {path: mark for path, (mark, _) in files.items()}
             found = self._changed(folder, files, self._seen)
-            if not self.is_complete and self.newest_s(Path(folder)) > time.time() - LATELY_S:
+            if not self.is_complete and len(self._glanced) < MAX_GLANCED and self.newest_s(Path(folder)) > time.time() - LATELY_S:
                 self._attend_to(folder)
             yield found
         self._seen, self._folders = seen, {*folders, *self._glanced}
