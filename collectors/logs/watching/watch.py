@@ -155,7 +155,7 @@ class FolderWatch:
         first, self._first = self._first, []
         for folder in first:
             files, _ = yield from listed(folder, self._accept)
-            yield self._changed(folder, files, self._seen)
+            yield self._found_first(folder, files)
         seen: dict[str, Mark] = {}
         folders: dict[str, bool] = {}  # those with files are true
         waiting = [*self._tops]
@@ -165,14 +165,18 @@ class FolderWatch:
             waiting += sorted(inner)  # the last name first: of numbers and of dates the newest
             folders[folder] = bool(files)
             seen |= {path: mark for path, (mark, _) in files.items()}
-            found = self._changed(folder, files, self._seen)
-            if not self.is_complete and len(self._glanced) < MAX_GLANCED and self.newest_s(Path(folder)) > time.time() - LATELY_S:
-                self._attend_to(folder)
-            yield found
+            yield self._changed(folder, files, self._seen) if self.is_complete else self._found_first(folder, files)
         self._seen, self._folders = seen, {*folders, *self._glanced}
         self._newest = {folder: newest_s for folder, newest_s in self._newest.items() if folders.get(folder)}
         self._follow_the_lively()
         self.is_complete = True
+
+    def _found_first(self, folder: str, files: Files) -> set[str]:
+        """What is written now is followed from then on, although the first scan is not over."""
+        found = self._changed(folder, files, self._seen)
+        if self._newest.get(folder, 0.0) > time.time() - LATELY_S and len(self._glanced) < MAX_GLANCED:
+            self._attend_to(folder)
+        return found
 
     def _changed(self, folder: str, files: Files, seen: dict[str, Mark]) -> set[str]:
         """Files of one folder that are not as they were seen."""
