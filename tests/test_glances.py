@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +18,11 @@ from collectors.logs.watching.watch import FolderWatch
 
 RUNS, GLANCED = 600, 300
 LONGEST_S, SOON_S, LATER_S = 0.2, 5.0, 60.0
-LOOK_S, PAUSE_S = 0.001, 0.1  # what a look at a file takes over a network; between two turns of the tail
+LOOK_S, ENTRY_S, PAUSE_S = (
+    0.001,
+    0.0005,
+    0.1,
+)  # what a file and an entry of a folder take over a network; between two turns of the tail
 
 
 class Clock:
@@ -28,7 +35,7 @@ class Clock:
         return 1000.0 + self.passed_s
 
     def thread_time(self) -> float:
-        return self.passed_s
+        return self.passed_s / 10  # the rest is waiting
 
     def time(self) -> float:
         return self._began_s + self.passed_s
@@ -66,6 +73,7 @@ def looker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Looker]:
         slow = slowly(getattr(listing, name), clock)
         for module in (listing, watch):
             monkeypatch.setattr(module, name, slow)
+    monkeypatch.setattr(listing, "os", SimpleNamespace(scandir=partial(slow_entries, clock), stat=os.stat, lstat=os.lstat))
     monkeypatch.setattr(watch, "MAX_GLANCED", GLANCED)
     for module in (sliced, watch):
         monkeypatch.setattr(module, "time", clock)
@@ -85,6 +93,19 @@ def slowly(look: Callable[[str], object], clock: Clock) -> Callable[[str], objec
         return look(path)
 
     return slow
+
+
+@contextmanager
+def slow_entries(clock: Clock, folder: str) -> Iterator[Iterator[os.DirEntry[str]]]:
+    """As of `os.scandir`; a look at all runs takes longer than a turn of the tail may."""
+
+    def each(entries: Iterable[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
+        for entry in entries:
+            clock.passed_s += ENTRY_S
+            yield entry
+
+    with os.scandir(folder) as entries:
+        yield each(entries)
 
 
 def name_of(number: int) -> str:
