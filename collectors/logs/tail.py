@@ -169,7 +169,8 @@ class Tail:
         Returns those that it had found before, which have changed since.
         """
         assert self._there is not None
-        new = [path for path in dict.fromkeys(map(main_of, found)) if path not in self._there]
+        changed = [path for path in found if main_of(path) in self._there]
+        new = {path: None for path in map(main_of, found) if path not in self._there}
         lately_s = time.time() - LATELY_S
         self._there |= {path: self._watch.newest_s(path.parent) > lately_s for path in new}
         self._backlog.update(new)
@@ -178,7 +179,6 @@ class Tail:
             if offset is not None and "names" in offset.state:
                 self._run_of(path).rivals.keep(offset.state["names"], path.name)
         self._turns.old(sorted(filter(self._there.get, new), key=self._newest_first))
-        changed = [path for path in found if main_of(path) not in new]
         if self._watch.is_complete or not self._watch.is_there():
             self._turns.old(sorted((path for path, is_read in self._there.items() if not is_read), key=self._newest_first))
             self._there = None

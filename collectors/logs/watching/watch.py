@@ -149,6 +149,8 @@ class FolderWatch:
         took_s = time.monotonic() - began_s
         if self.is_complete:
             self._next_scan_s = time.monotonic() + max(0.0 if self._scan.is_under_way else SCAN_S, took_s / SHARE)
+        else:
+            self._wake.set()
         return found
 
     def _whole_tree(self) -> Iterator[set[str]]:
