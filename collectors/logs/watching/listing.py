@@ -43,6 +43,7 @@ def listed(
                 # A folder that is called like a file is reported; in a place where any name is a file's, it is only a folder.
                 if accept(entry.path) and (not is_folder or accept(entry.name)) and (mark := mark_of(entry.path)) is not None:
                     files[entry.path] = mark
+                    yield set()  # over a network each look at a file may take a while
     except OSError:  # gone since it was listed, or not ours to read
         pass
     return files, folders

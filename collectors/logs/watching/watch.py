@@ -36,6 +36,7 @@ LATELY_S = 60.0  # what was written since is not left until the first scan is ov
 GLANCE_S = 0.9  # how often active folders that inotify does not follow are polled
 MAX_GLANCED = 1_000
 SHARE = 0.02  # of the time that a scan, or a glance, may take: a folder of 10,000 runs is polled less often
+LONGEST_S = 2.0  # between two slices: on a busy machine a slice may take ten times as long, and lines are still looked for
 
 
 class _Glanced(NamedTuple):
@@ -148,7 +149,7 @@ class FolderWatch:
         found = self._scan.go_on(SLICE_S if self.is_complete else FIRST_SLICE_S)
         took_s = time.monotonic() - began_s
         if self.is_complete:
-            self._next_scan_s = time.monotonic() + max(0.0 if self._scan.is_under_way else SCAN_S, took_s / SHARE)
+            self._next_scan_s = time.monotonic() + max(0.0 if self._scan.is_under_way else SCAN_S, min(took_s / SHARE, LONGEST_S))
         else:
             self._wake.set()
         return found
@@ -201,7 +202,7 @@ class FolderWatch:
             found |= self._glance_at(folder)
             if time.monotonic() - began_s > SLICE_S:
                 break
-        self._next_glance_s = time.monotonic() + max(GLANCE_S, (time.monotonic() - began_s) / SHARE)
+        self._next_glance_s = time.monotonic() + max(GLANCE_S, min((time.monotonic() - began_s) / SHARE, LONGEST_S))
         return found
 
     def _glance_at(self, folder: str) -> set[str]:
