@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import psutil
 
-from collectors.logs import watch
+from collectors.logs.watching import watch
 from collectors.store.open import open_store
 from dashboard.queries import Queries
 from tests.conftest import ROOT, wait_for
@@ -31,7 +31,9 @@ from .report import Row
 RUNS, AT_ONCE, RUN_S = int(os.environ.get("LONG_RUNS", "5000")), 16, 40.0
 LIVE_S = float(os.environ.get("LONG_LIVE_S", "300"))
 CACHE_S, LINE_S, LOOK_S = 2, 0.5, 2.0
-PARTS = ("_scan_on", "_glance", "_look_into_the_fresh")
+SEEN_S = 10.0  # in which the end of the last one, whose process is gone, has been read
+SILENT = ("ended", "killed", "failed")  # of one that was killed without a word
+PARTS = ("_scan_on", "_glance", "_look_into_the_fresh", "_list_on")
 
 
 class Job(NamedTuple):
@@ -69,6 +71,7 @@ class Sweep:
         self._settled: dict[str, float] = {}  # by name, how long it took until its end was
         self._began: dict[str, float] = {}
         self._wrong: Counter[str] = Counter()  # states of runs that go on, but "running"
+        self._rash: Counter[str] = Counter()  # states of runs that have said how they ended, before that was read
         self._stalled = 0
         self._looks_ms: list[float] = []
 
@@ -77,16 +80,17 @@ class Sweep:
         wait_for(lambda: len(self._queries.runs()) >= self._count, 600, "the runs that are over are not read")
         backlog_s = time.monotonic() - began_s
         time.sleep(10)
+        first = longest_ms(self._folder / "slices")
         (self._folder / "slices").write_text("")
         before_s, began_s = cpu_s(self._collector), time.monotonic()
         self._live(began_s)
         used = (cpu_s(self._collector) - before_s) / (time.monotonic() - began_s)
-        slices = [json.loads(line) for line in (self._folder / "slices").read_text().splitlines()]
+        later = longest_ms(self._folder / "slices")
         wait_for(self._all_settled, 90, "some ends were not seen")
+        time.sleep(SEEN_S)
+        different = self._different()
         states = Counter(view.state for view in self._queries.runs())
         listed = sum(states.values())
-        longest = {part: max((ms for name, ms in slices if name == part), default=0.0) for part in PARTS}
-        spread = ", ".join(f"{part.strip('_')} {ms:.0f} ms" for part, ms in longest.items())
         lags, ends = sorted(self._known.values()), sorted(self._settled.values())
         return [
             Row("runs listed", listed, "", RUNS, at_least=True, spread=", ".join(f"{n} {s}" for s, n in states.most_common())),
@@ -98,11 +102,18 @@ class Sweep:
                 0,
                 spread=str(dict(self._wrong)),
             ),
-            Row("runs with another end than theirs", self._different(), "", 0),
+            Row("runs with another end than theirs", len(different), "", 0, spread=str(different or "")),
+            Row(
+                "times that a run whose end was not read yet was called ended",
+                self._rash["ended"],
+                "",
+                spread=str(dict(self._rash)),
+            ),
             Row("from its first line to its row in Runs, longest", lags[-1], "s", spread=f"p50 {lags[len(lags) // 2]:.1f} s"),
             Row("from its end to its end in Runs, longest", ends[-1], "s", spread=f"p50 {ends[len(ends) // 2]:.1f} s"),
             Row("collector, of a core", 100 * used, "%", 5, spread=f"over {LIVE_S:.0f} s at the real rate"),
-            Row("longest look at the folder", max(longest.values()), "ms", 200, spread=spread),
+            Row("longest look at the folder", max(later.values()), "ms", 200, spread=parts(later)),
+            Row("... while all is looked at and read for the first time", max(first.values()), "ms", 200, spread=parts(first)),
             Row("first reading of the runs that are over", backlog_s, "s"),
         ]
 
@@ -153,6 +164,8 @@ class Sweep:
             self._stalled += state == "stalled"
             if name in alive and state != "running":
                 self._wrong[state] += 1
+            if name in self._ended and self._ended[name][1] and state in SILENT and state != self._ended[name][1]:
+                self._rash[state] += 1
             if name in self._began and name not in self._known:
                 self._known[name] = now_s - self._began[name]
             if name in self._ended and name not in self._settled and state != "running":
@@ -163,11 +176,24 @@ class Sweep:
         self._look()
         return len(self._settled) == len(self._ended)
 
-    def _different(self) -> int:
+    def _different(self) -> dict[str, str]:
+        """How they are said to have ended, by name."""
         found = {view.stored.name: view.state for view in self._queries.runs()}
-        silent = ("ended", "killed", "failed")  # of one that was killed without a word
-        wrong = [name for name, (_, end) in self._ended.items() if found.get(name) not in ((end,) if end else silent)]
-        return len(wrong)
+        return {
+            name: found.get(name, "")
+            for name, (_, end) in self._ended.items()
+            if found.get(name) not in ((end,) if end else SILENT)
+        }
+
+
+def longest_ms(slices: Path) -> dict[str, float]:
+    """By the part of a look, the longest one."""
+    found = [json.loads(line) for line in slices.read_text().splitlines()]
+    return {part: max((ms for name, ms in found if name == part), default=0.0) for part in PARTS}
+
+
+def parts(longest: dict[str, float]) -> str:
+    return ", ".join(f"{part.strip('_')} {ms:.0f} ms" for part, ms in longest.items())
 
 
 def name_of(number: int) -> str:

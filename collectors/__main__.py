@@ -33,7 +33,7 @@ from .process.activity import EXIT, SEEN, RunActivity
 from .process.claims import processes_of
 from .process.finder import Finder
 from .process.last_words import words_at_the_end
-from .process.lives import LivesCollector
+from .process.lives import GRACE_S, REMOTE_GRACE_S, LivesCollector
 from .provenance import RAN
 from .provenance.collector import ProvenanceCollector
 from .records import Record
@@ -111,25 +111,21 @@ class Collectors:
         self._aside = SetAside(data_dir, log_dir)
         offsets = self._store.offsets()
         tombstones = Tombstones(data_dir)
+        is_polled = any(is_remote(log_dir / name) for name in options.only or (".",))
         tail = self._tail = ForgettingTail(
             log_dir,
             self._host,
             {path: offset for path, offset in offsets.items() if not path.startswith(added.PREFIX)},
             wake,
-            poll_only=any(is_remote(log_dir / name) for name in options.only or (".",)),
+            poll_only=is_polled,
             left_alone=self._aside.reason,
             outputs=outputs.files,
             only=options.only,
+            last_times={run.name: run.last_time_s for run in self._store.runs()},
             tombstones=tombstones,
             remove=self._store.forget,
         )
-        known = {run.name: run.last_time_s for run in self._store.runs()}
-
-        def live_runs(names: Collection[str] | None = None) -> list[RunActivity]:
-            """With the last line of a run that an earlier collector read."""
-            runs = tail.live_runs(names)
-            return [run if run.last_line_s is not None else run._replace(last_line_s=known.get(run.run)) for run in runs]
-
+        live_runs = tail.live_runs
         finder = Finder(self._host, fresh_s=FRESH_S)
         self._gpu = NvmlCollector(self._host)
         provenance = ProvenanceCollector(
@@ -146,6 +142,7 @@ class Collectors:
             written=self._store.events(kinds=(SEEN, EXIT)),
             on_found=outputs.look,
             on_new=provenance.noticed,
+            grace_s=REMOTE_GRACE_S if is_polled else GRACE_S,
         )
         self._profile = ProfileCollector(
             live_runs,
@@ -165,7 +162,7 @@ class Collectors:
 
         self._supervisor = Supervisor(self._store, on_stale=self._start_again, on_stuck=self._give_up, on_stored=on_stored)
         self._supervisor.add(tail, wake)
-        self._supervisor.add(HostCollector(self._host, data_path=data_dir, live_runs=live_runs, finder=finder))
+        self._supervisor.add(HostCollector(self._host, data_path=data_dir, processes=finder.found))
         self._supervisor.add(self._lives)
         self._supervisor.add(self._gpu)
         self._supervisor.add(self._profile)

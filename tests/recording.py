@@ -21,6 +21,7 @@ from collectors.analysis.stacks.traces import Range
 from collectors.host.machine import HostCollector
 from collectors.logs.tail import Tail
 from collectors.process.activity import RunActivity
+from collectors.process.finder import Finder
 from collectors.process.proc import boot_id, start_ticks, workers_of
 from collectors.records import Event, Record
 from collectors.sampler import Sampler, Target
@@ -159,7 +160,8 @@ def recorded(folder: Path, plan: Plan) -> Iterator[dict[str, Recording]]:
 def record(store: Store, log_dir: Path, plan: Plan) -> None:
     """Until the programs have run for so long, and their stacks up to then have been delivered."""
     tail = Tail(log_dir, HOST, {}, threading.Event())
-    machine = HostCollector(HOST, data_path=log_dir, live_runs=tail.live_runs)
+    finder = Finder(HOST)
+    machine = HostCollector(HOST, data_path=log_dir, processes=lambda: finder.find(tail.live_runs()))
     with ExitStack() as stack:
         places = [(program, rank) for program in plan.programs for rank in range(plan.ranks)]
         mains = {place: stack.enter_context(_running(log_dir, plan, *place)) for place in places}

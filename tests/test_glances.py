@@ -5,17 +5,24 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from collectors.logs import watch as module
-from collectors.logs.watch import FolderWatch
+from collectors.logs.watching import listing, sliced, watch
+from collectors.logs.watching.watch import FolderWatch
 
 RUNS, GLANCED = 600, 300
 LONGEST_S, SOON_S, LATER_S = 0.2, 5.0, 60.0
-LOOK_S, PAUSE_S = 0.001, 0.1  # what a look at a file takes over a network; between two turns of the tail
+LOOK_S, ENTRY_S, PAUSE_S = (
+    0.001,
+    0.0005,
+    0.1,
+)  # what a file and an entry of a folder take over a network; between two turns of the tail
 
 
 class Clock:
@@ -26,6 +33,9 @@ class Clock:
 
     def monotonic(self) -> float:
         return 1000.0 + self.passed_s
+
+    def thread_time(self) -> float:
+        return self.passed_s / 10  # the rest is waiting
 
     def time(self) -> float:
         return self._began_s + self.passed_s
@@ -38,13 +48,16 @@ class Looker:
     def write(self, name: str) -> Path:
         return write(self.folder / name, self.clock.time())
 
+    def take(self) -> list[Path]:
+        began_s = self.clock.passed_s
+        found = self.watch.take()
+        assert self.clock.passed_s - began_s < LONGEST_S
+        return found
+
     def found_after_s(self, path: Path) -> float:
         began_s = self.clock.passed_s
         while True:
-            look_s = self.clock.passed_s
-            found = self.watch.take()
-            assert self.clock.passed_s - look_s < LONGEST_S
-            if path in found:
+            if path in self.take():
                 return self.clock.passed_s - began_s
             assert self.clock.passed_s - began_s < 2 * LATER_S, f"{path} is not found"
             self.clock.passed_s += PAUSE_S
@@ -56,14 +69,22 @@ def looker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Looker]:
     clock = Clock()
     for number in range(RUNS):
         write(tmp_path / name_of(number), clock.time() - (RUNS - number) * 5)
-    for name in ("mark_of", "_mtime_ns"):
-        monkeypatch.setattr(module, name, slowly(getattr(module, name), clock))
-    monkeypatch.setattr(module, "MAX_GLANCED", GLANCED)
-    monkeypatch.setattr(module, "time", clock)
-    watch = FolderWatch(tmp_path, lambda path: path.endswith(".jsonl"), threading.Event(), poll_only=True)
-    assert len(watch.take()) == RUNS
-    yield Looker(tmp_path, watch, clock)
-    watch.close()
+    for name in ("mark_of", "mtime_ns_of"):
+        slow = slowly(getattr(listing, name), clock)
+        for module in (listing, watch):
+            monkeypatch.setattr(module, name, slow)
+    monkeypatch.setattr(listing, "os", SimpleNamespace(scandir=partial(slow_entries, clock), stat=os.stat, lstat=os.lstat))
+    monkeypatch.setattr(watch, "MAX_GLANCED", GLANCED)
+    for module in (sliced, watch):
+        monkeypatch.setattr(module, "time", clock)
+    folder = FolderWatch(tmp_path, lambda path: path.endswith(".jsonl"), threading.Event(), poll_only=True)
+    looker = Looker(tmp_path, folder, clock)
+    found: list[Path] = []
+    while not folder.is_complete:
+        found += looker.take()
+    assert len(found) == RUNS
+    yield looker
+    folder.close()
 
 
 def slowly(look: Callable[[str], object], clock: Clock) -> Callable[[str], object]:
@@ -72,6 +93,19 @@ def slowly(look: Callable[[str], object], clock: Clock) -> Callable[[str], objec
         return look(path)
 
     return slow
+
+
+@contextmanager
+def slow_entries(clock: Clock, folder: str) -> Iterator[Iterator[os.DirEntry[str]]]:
+    """As of `os.scandir`; a look at all runs takes longer than a turn of the tail may."""
+
+    def each(entries: Iterable[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
+        for entry in entries:
+            clock.passed_s += ENTRY_S
+            yield entry
+
+    with os.scandir(folder) as entries:
+        yield each(entries)
 
 
 def name_of(number: int) -> str:

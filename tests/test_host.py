@@ -16,6 +16,7 @@ import pytest
 from collectors.host import machine as host
 from collectors.host.machine import HostCollector
 from collectors.process.activity import RunActivity
+from collectors.process.finder import Finder
 from collectors.process.proc import boot_id, start_ticks
 from collectors.records import Event, Points
 from tests.claims import claiming_folder
@@ -165,7 +166,8 @@ def test_a_run_is_charged_for_its_children(busy: subprocess.Popen[bytes], tmp_pa
     fields = {"pid": busy.pid, "pid_start_ticks": start_ticks(busy.pid), "boot_id": boot_id(), "host": "box"}
     start = Event("mine", "start", time.time(), rank=1, fields=fields)
     activity = RunActivity("mine", claiming_folder(), {}, [start], [], time.time(), None)
-    collector = HostCollector("box", live_runs=lambda: [activity])
+    finder = Finder("box")
+    collector = HostCollector("box", processes=lambda: finder.find([activity]))
     points = collect_until(collector, lambda points: "host/run_cpu_pct" in names_in(points))
     ours = [record for record in points if "host/run_processes" in record.names]
     assert dict(ours[-1].labels) == {"host": "box", "run": "mine", "rank": "1"}
@@ -176,7 +178,8 @@ def test_a_run_is_charged_for_its_children(busy: subprocess.Popen[bytes], tmp_pa
 
 def test_a_run_that_ended_is_forgotten(tmp_path: Path) -> None:
     live = [RunActivity("mine", claiming_folder(), {}, [own_start()], [], time.time(), None)]
-    collector = HostCollector("box", live_runs=lambda: live)
+    finder = Finder("box")
+    collector = HostCollector("box", processes=lambda: finder.find(live))
     assert "host/run_memory_bytes" in names_in(collector.collect())
     assert "run mine 0" in collector.counters
     live.clear()

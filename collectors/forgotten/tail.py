@@ -49,7 +49,7 @@ class ForgettingTail(Tail):
         return found
 
     def collect(self) -> list[Record]:
-        while self._requests:
+        while self._requests and not self.is_looking_for_runs:  # which files are a run's is known once all are found
             work, run = self._requests.popleft()
             try:
                 work(run)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 import psutil
 
 from ..catalog import HOST, Timetable
-from ..process.activity import RunActivity
-from ..process.finder import Finder
+from ..process.activity import RunProcess
 from ..process.proc import TICKS_PER_S, descendants
+from ..process.proc import alive as lives
 from ..records import Labels, Points, labels_of
 
 Values: TypeAlias = dict[str, float]
@@ -36,16 +36,14 @@ class HostCollector:
         proc: Path = Path("/proc"),
         sys: Path = Path("/sys"),
         data_path: Path | None = None,
-        live_runs: Callable[[], Iterable[RunActivity]] = list,
-        finder: Finder | None = None,
+        processes: Callable[[], Mapping[str, Sequence[RunProcess]]] = dict,
     ) -> None:
-        """`data_path` lies on the disk whose free space is reported. psutil reads from its own PROCFS_PATH."""
+        """`data_path` lies on the disk whose free space is reported; `processes` are the runs' by run. psutil reads from its own PROCFS_PATH."""
         self.host = host
         self.proc = proc
         self.sys = sys
         self.data_path = data_path
-        self.live_runs = live_runs
-        self.finder = finder or Finder(host, proc)
+        self.processes = processes
         self.counters: dict[str, Counters] = {}
         self._timetable = Timetable(HOST)
 
@@ -228,8 +226,10 @@ def read(path: Path) -> str:
 def runs(machine: HostCollector) -> Iterator[HostReading]:
     """The resources of each rank of the live runs, with its children."""
     alive = set()
-    for run, processes in machine.finder.find(machine.live_runs()).items():
+    for run, processes in machine.processes().items():
         for process in processes:
+            if not lives(process.pid, process.start_ticks, machine.proc):  # gone since it was found
+                continue
             key = f"run {run} {process.rank}"
             alive.add(key)
             pids = [process.pid, *descendants(process.pid, machine.proc)]

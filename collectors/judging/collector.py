@@ -167,6 +167,8 @@ class FindingsCollector:
     def _judge(
         self, run: str, known: KnownRun, activity: RunActivity | None, machine: MachineSubject, now_s: float
     ) -> list[Finding]:
+        if known.ended and now_s - known.sign_s <= AWAKE_S:
+            return []
         processes = self._processes(run)
         history = History(self._store, run)
         self._known.warm(run, history, now_s)
@@ -177,8 +179,6 @@ class FindingsCollector:
         if known.ended or (
             not processes and now_s - known.sign_s > AWAKE_S and not (state is not None and state.state == "preempted")
         ):
-            if known.ended and now_s - known.sign_s <= AWAKE_S:
-                return []
             self._known.let_go(run)
             self._paces.let_go(run)
             return self._watch.end(run)

@@ -15,7 +15,7 @@ from ..process.proc import PROC, alive, uid_of
 from ..process.writers import OUTPUT, is_for_writing
 from ..records import Offset
 from .known import RunPlace, format_of
-from .watch import Mark, mark_of
+from .watching.listing import Mark, mark_of
 
 MOST_OF_A_RUN, MOST = 16, 256  # files
 EVERY_S = 0.5  # they are polled

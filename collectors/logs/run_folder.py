@@ -37,8 +37,12 @@ class RunFolder:
         host: str,
         configs: Mapping[str, Any] | None = None,
         files: Sequence[str] = (),
+        before_s: float | None = None,
     ) -> None:
-        """`configs` are those read from its files before, by file; `files` are named where not all of its folder are the run's."""
+        """`configs` are those read from its files before, by file; `files` are named where not all of its folder are the run's.
+
+        `before_s` is the time of the last line that an earlier collector has read, Unix seconds.
+        """
         self.name, self.folder, self.single_file = name, folder, single_file
         self.files = tuple(files)
         self.info: dict[str, Any] = {}
@@ -47,7 +51,7 @@ class RunFolder:
         self.last_line_s: float | None = None
         self.parts: set[str] = set()  # names of the folders in it whose files are the run's, too
         self.kind: dict[str, Any] = {}  # and its unit, where a file is of one kind only
-        self._host = host
+        self._host, self._before_s = host, before_s
         self._described: dict[str, Any] = {}  # by run.json
         self._configs: dict[str, Any] = dict(configs or {})
         self._ran: dict[str, Any] = {}  # what was seen of its processes
@@ -128,7 +132,7 @@ class RunFolder:
                 self.info,
                 [event for event in lifetimes if event.kind == "start"],
                 [event for event in lifetimes if event.kind == "end"],
-                self.last_line_s,
+                self._before_s if self.last_line_s is None else self.last_line_s,
                 statistics.median(self._intervals) if len(self._intervals) >= 3 else None,
                 single_file=self.single_file,
                 parts=tuple(sorted(self.parts)),

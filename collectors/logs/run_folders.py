@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -17,23 +18,42 @@ from .opening import NotRead, read_file
 from .run_folder import RunFolder
 
 SHORT_ID = 8  # characters
+LATELY_S, MOST_LATELY = 3600.0, 64  # runs that may go on are looked at first
 
 
 class RunFolders:
     """A run is made when its first file is read."""
 
-    def __init__(self, root: Path, tops: Sequence[Path], host: str, offsets: Mapping[str, Offset]) -> None:
-        """`tops` are the folders of `root` that are followed; `offsets` those of the store, by path relative to `root`."""
-        self._root, self._tops, self._host = root, tops, host
+    def __init__(
+        self,
+        root: Path,
+        tops: Sequence[Path],
+        host: str,
+        offsets: Mapping[str, Offset],
+        last_times: Mapping[str, float | None] | None = None,
+    ) -> None:
+        """`tops` are the folders of `root` that are followed; `offsets` those of the store, by path relative to `root`.
+
+        `last_times` are those of the lines that an earlier collector has read, Unix seconds by run.
+        """
+        self._root, self._tops, self._host, self._last_times = root, tops, host, last_times or {}
         self._runs: dict[str, RunFolder] = {}
         self._configs: dict[str, dict[str, Any]] = {}  # of runs without a file read so far, by file
+        self._folders: dict[str, set[Path]] = {}  # by run, those of the files that an earlier collector has read
         for key, offset in offsets.items():
+            self._folders.setdefault(offset.run, set()).add((root / key).parent)
             if config := offset.state.get("config"):
                 self._configs.setdefault(offset.run, {})[key.removeprefix(f"{offset.run}/")] = config
         self._ran: dict[str, dict[str, Any]] = {}  # of runs without a file read so far, what was seen of their processes
         self._learned: deque[tuple[str, dict[str, Any]]] = deque()
         self._titled = {self._id_of(key): offset.run for key, offset in offsets.items()}  # names of runs by what is but an id
         self._titled.pop("", None)
+
+    def written_lately(self) -> list[Path]:
+        """The folders of the files of runs that an earlier collector saw being written in the last hour; some of them, the newest first."""
+        lately = {run: time_s for run, time_s in self._last_times.items() if time_s is not None and time_s > time.time() - LATELY_S}
+        newest = sorted(lately, key=lambda run: -lately[run])[:MOST_LATELY]
+        return list(dict.fromkeys(folder for run in newest for folder in self._folders.get(run, ())))
 
     def get(self, name: str) -> RunFolder | None:
         return self._runs.get(name)
@@ -88,7 +108,8 @@ class RunFolders:
             kept.pop(name, None)
 
     def _make(self, name: str, folder: Path, single_file: bool, files: Sequence[str] = ()) -> RunFolder:
-        run = self._runs[name] = RunFolder(name, folder, single_file, self._host, self._configs.pop(name, {}), files)
+        configs, before_s = self._configs.pop(name, {}), self._last_times.get(name)
+        run = self._runs[name] = RunFolder(name, folder, single_file, self._host, configs, files, before_s)
         return run
 
     def _of_id(self, path: Path, id_: str, folder: Path) -> RunFolder:

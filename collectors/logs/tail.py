@@ -28,7 +28,7 @@ from .run_folder import RunFolder
 from .run_folders import RunFolders
 from .turns import TURN_RECORDS, FileTurns
 from .unfinished.live_bar import GAP_S
-from .watch import FolderWatch
+from .watching.watch import LATELY_S, FolderWatch
 
 MAX_OPEN = 256  # files that stay open: those read last
 SWEEP_S = 10.0  # how often idle files are closed
@@ -52,11 +52,13 @@ class Tail:
         outputs: Callable[[], Mapping[Path, str]] = dict,
         only: Sequence[str] = (),
         accept: Callable[[str], bool] | None = None,
+        last_times: Mapping[str, float | None] | None = None,
     ) -> None:
         """`offsets` are those of the store, by path relative to `root`; `left_alone` returns why a file is not read, or "".
 
         `outputs` are files of any place with the run that each belongs to, read as text where no rule has them read already.
-        With `only`, folders of `root`, nothing else of it is followed; `accept` judges the path of a file.
+        With `only`, folders of `root`, nothing else of it is followed; `accept` judges the path of a file. `last_times` are those
+        of the lines that an earlier collector has read, Unix seconds by run.
         """
         self.at_work_on = ""  # the file that is being read
         self._left_alone = left_alone
@@ -64,7 +66,7 @@ class Tail:
         self._prefix = f"{str(self._root).rstrip('/')}/"
         self._tops = [self._root / name for name in only] or [self._root]
         self._offsets = dict(offsets)  # of the files that are not open
-        self._runs = RunFolders(self._root, self._tops, host, offsets)
+        self._runs = RunFolders(self._root, self._tops, host, offsets, last_times)
         self._files: OrderedDict[Path, FollowedFile] = OrderedDict()  # what was read last comes last
         self._databases = FollowedDatabases(self._runs)
         self._again: dict[Path, float] = {}  # databases and last lines without a newline, by their next look, CLOCK_MONOTONIC
@@ -73,21 +75,27 @@ class Tail:
         self._held: set[Path] = set()  # files with a state of a bar that is to be stored soon
         self._elsewhere = Elsewhere(self._root, self._tops, outputs, offsets)
         self._swept_s = time.monotonic()
-        self._watch = FolderWatch(self._root, accept or is_followed, wake, poll_only=poll_only, tops=self._tops)
-        there = set(map(main_of, self._watch.take()))
-        self._backlog = {*there, *self._elsewhere.known()}  # existed before we started: its lines have no arrival time
-        self._turns.old([*sorted(there, key=self._newest_first), *self._elsewhere.known()])
+        first = self._runs.written_lately()
+        self._watch = FolderWatch(self._root, accept or is_followed, wake, poll_only=poll_only, tops=self._tops, first=first)
+        self._backlog: set[Path] = set()  # existed before we started: its lines have no arrival time
+        self._there: (
+            dict[Path, bool] | None
+        ) = {}  # what the first look at the folder has found so far; false for what is read later
         for key, offset in offsets.items():
-            if (path := self._root / key) in self._backlog and "names" in offset.state:
-                self._run_of(path).rivals.keep(offset.state["names"], path.name)
             if offset.trouble:  # tried again, also if it is no longer there
                 self._aside.put(self._root / key, offset.trouble)
+        self._take_what_was_there(self._watch.take())
+        self._backlog.update(self._elsewhere.known())
+        self._turns.old(self._elsewhere.known())
 
     def collect(self) -> list[Record]:
         """The records of the files that changed, about a batch; followed files come first."""
         held, self._held = self._held, set()
         again = [path for path, due_s in self._again.items() if due_s <= time.monotonic()]
-        self._queue([*self._watch.take(), *self._elsewhere.take(), *held, *again])
+        changed = self._watch.take()
+        if self._there is not None:
+            changed = self._take_what_was_there(changed)
+        self._queue([*changed, *self._elsewhere.take(), *held, *again])
         self._take_wanted()
         records = self._runs.take_learned()
         self._turns.begin()
@@ -115,10 +123,15 @@ class Tail:
 
     @property
     def period_s(self) -> float:
-        if self._turns:
+        if self._turns or self.is_looking_for_runs:
             return 0.0
         waits_s = [due_s - time.monotonic() for due_s in self._again.values()]
         return max(0.0, min([GAP_S if self._held else PERIOD_S, *waits_s]))
+
+    @property
+    def is_looking_for_runs(self) -> bool:
+        """Whether the first look at the folder is under way."""
+        return self._there is not None and self._watch.is_there()
 
     def live_runs(self, names: Collection[str] | None = None) -> list[RunActivity]:
         """What the files say about the life of each run, or of these, for the search for its processes."""
@@ -149,6 +162,27 @@ class Tail:
         self._watch.close()
         for file in self._files.values():
             file.close()
+
+    def _take_what_was_there(self, found: Sequence[Path]) -> list[Path]:
+        """A part of the first look at the folder: what was written lately is read at once, the rest when all is found.
+
+        Returns those that it had found before, which have changed since.
+        """
+        assert self._there is not None
+        changed = [path for path in found if main_of(path) in self._there]
+        new = {path: None for path in map(main_of, found) if path not in self._there}
+        lately_s = time.time() - LATELY_S
+        self._there |= {path: self._watch.newest_s(path.parent) > lately_s for path in new}
+        self._backlog.update(new)
+        for path in new:
+            offset = self._offsets.get(self._key(path))
+            if offset is not None and "names" in offset.state:
+                self._run_of(path).rivals.keep(offset.state["names"], path.name)
+        self._turns.old(sorted(filter(self._there.get, new), key=self._newest_first))
+        if self._watch.is_complete or not self._watch.is_there():
+            self._turns.old(sorted((path for path, is_read in self._there.items() if not is_read), key=self._newest_first))
+            self._there = None
+        return changed
 
     def _take_wanted(self) -> None:
         while self._wanted:

@@ -95,6 +95,12 @@ def names_a_process(event: Event) -> bool:
     return known and isinstance(fields.get("boot_id"), str)
 
 
+def is_of_another_boot(event: Event, proc: Path = PROC) -> bool:
+    """Whether a start event says that it was written on another machine, or before this one was booted."""
+    boot = event.fields.get("boot_id")
+    return isinstance(boot, str) and boot != boot_id(proc)
+
+
 def may_name(file: Path, pid: int, proc: Path = PROC) -> bool:
     """Whether the file's owner may name a process: its user, or root. Of a link, both owners count. About 15 us."""
     try:

@@ -14,7 +14,7 @@ from ..rights.processes import RunOwners
 from ..rights.whose import is_root
 from .activity import TEXT_SUFFIXES, RunActivity, RunProcess, last_sign_s
 from .appenders import Appenders
-from .claims import Claim, ClaimStrength, claims_of, names_a_process
+from .claims import Claim, ClaimStrength, claims_of, is_of_another_boot, names_a_process
 from .identity import identity_of, meeting_of
 from .launchers import is_launcher
 from .proc import (
@@ -36,7 +36,7 @@ from .writers import Open, walk, writers_of
 WRITERS_FOR_S = 86400.0  # a run that was silent for longer is not looked for among open files
 WALK_S = (2.0, 60.0)  # between two walks over /proc: at least, and at most
 WALK_SHARE = 0.005  # of a core, for those walks
-EAGER_WALK_S = 1.0  # ... where a run writes whose process is not known yet
+EAGER_WALK_S, EAGER_SHARE = 1.0, 0.02  # ... at least, and of a core, where a run writes whose process is not known yet
 ACTIVE_S = 10.0  # a run writes whose newest line is younger
 TRAINS_S = 10.0  # between two looks whether a process only starts others
 HOLDS_ON_S = 60.0  # a writer that has closed its file stays the run's while lines come in such intervals
@@ -51,9 +51,12 @@ class Finder:
         self._lock = threading.Lock()
         self._found: dict[str, list[RunProcess]] = {}
         self._found_s = -1e9  # CLOCK_MONOTONIC
-        self._settled: dict[str, tuple[object, ...]] = {}  # by run: what it was like when no claim of it held
+        self._settled: dict[
+            str, RunActivity
+        ] = {}  # what was known of runs that are silent and have no process: only news can give them one
+        self._silent: dict[str, RunActivity] = {}  # those of them that a walk may find a writer of
         self._folders: dict[Path, str] = {}  # resolved
-        self._open, self._walk_at_s, self._walked_s = Open({}, {}, {}, {}), 0.0, 0.0
+        self._open, self._walk_at_s, self._walked_s, self._walk_took_s = Open({}, {}, {}, {}), 0.0, 0.0, 0.0
         self._holding: dict[str, dict[int, int]] = {}  # by run: the start ticks by pid of those that the last walk found
         self._writers: dict[str, dict[int, Claim]] = {}  # by run and pid, those that were found by its files
         self._trains: dict[RunProcess, float] = {}  # those that run.json names, and when they were no launchers, CLOCK_MONOTONIC
@@ -76,25 +79,38 @@ class Finder:
         return self._found
 
     def _look(self, activities: Sequence[RunActivity]) -> dict[str, list[RunProcess]]:
-        claims = {activity.run: self._claims_of(activity) for activity in activities}
-        unnamed = [activity for activity in activities if not claims[activity.run] and self._is_looked_for(activity)]
-        self._walk_for(unnamed)
+        looked_at = [activity for activity in activities if self._settled.get(activity.run) is not activity]
+        claims = {activity.run: self._claims_of(activity) for activity in looked_at}
+        unnamed = [activity for activity in looked_at if not claims[activity.run] and self._is_looked_for(activity)]
+        if self._is_walk_due(unnamed):
+            silent = [activity for activity in activities if self._silent.get(activity.run) is activity]
+            looked_at += silent
+            unnamed += [activity for activity in silent if self._is_looked_for(activity)]
+            self._walk_for(unnamed)
         for activity in unnamed:
             claims[activity.run] = self._writing(activity)
         self._writers = {run: known for run, known in self._writers.items() if run in claims}
         self._appenders.keep_only({activity.run for activity in unnamed})
-        return self._shared_out({run: made for run, made in claims.items() if made}, activities)
+        self._settle(looked_at, claims, {activity.run for activity in unnamed})
+        if len(self._settled) > len(activities):  # some were forgotten
+            self._settled = {activity.run: activity for activity in activities if activity.run in self._settled}
+        return self._shared_out({activity.run: (activity, made) for activity in looked_at if (made := claims.get(activity.run))})
+
+    def _settle(self, looked_at: Iterable[RunActivity], claims: Mapping[str, list[Claim]], unnamed: Collection[str]) -> None:
+        """Leave those alone that are silent and have no process: of 10,000 runs nearly all."""
+        since_s = time.time() - HOLDS_ON_S
+        for activity in looked_at:
+            run, is_settled = activity.run, not claims.get(activity.run) and last_sign_s(activity) < since_s
+            for kept, belongs in ((self._settled, is_settled), (self._silent, is_settled and run in unnamed)):
+                if belongs:
+                    kept[run] = activity
+                else:
+                    kept.pop(run, None)
 
     def _claims_of(self, activity: RunActivity) -> list[Claim]:
-        """The living ones; a run that had none is looked up again only when something has changed."""
-        mark = (len(activity.starts), len(activity.ends), activity.last_line_s, id(activity.info))
-        if self._settled.get(activity.run) == mark:
-            return []
+        """The living ones."""
         made = claims_of(activity._replace(seen=()), self._host, self._proc)
-        living = [below for claim in made if claim.lives for below in self._trainings_of(claim)]
-        if not living and time.time() - last_sign_s(activity) > HOLDS_ON_S:
-            self._settled[activity.run] = mark
-        return living
+        return [below for claim in made if claim.lives for below in self._trainings_of(claim)]
 
     def _trainings_of(self, claim: Claim) -> list[Claim]:
         """Where run.json names the shell or launcher that starts the training: the Python processes below it."""
@@ -116,20 +132,27 @@ class Finder:
 
     def _is_looked_for(self, activity: RunActivity) -> bool:
         """A run whose files name no process, here or elsewhere, and which was not silent for a day."""
-        if activity.is_received or any(names_a_process(start) for start in activity.starts) or activity.ends:
+        if activity.is_received or activity.ends:
+            return False
+        if any(names_a_process(start) or is_of_another_boot(start, self._proc) for start in activity.starts):
             return False
         return time.time() - last_sign_s(activity) < WRITERS_FOR_S
 
-    def _walk_for(self, unnamed: Sequence[RunActivity]) -> None:
+    def _is_walk_due(self, unnamed: Sequence[RunActivity]) -> bool:
         now_s, now = time.monotonic(), time.time()
-        eager = any(now - last_sign_s(activity) < ACTIVE_S and not self._writers.get(activity.run) for activity in unnamed)
-        if not unnamed or (now_s < self._walk_at_s and not (eager and now_s - self._walked_s > EAGER_WALK_S)):
-            return
-        begun_s = time.thread_time()
+        if now_s >= self._walk_at_s:
+            return bool(unnamed or self._silent)
+        if now_s - self._walked_s <= max(EAGER_WALK_S, self._walk_took_s / EAGER_SHARE):
+            return False
+        return any(now - last_sign_s(activity) < ACTIVE_S and not self._writers.get(activity.run) for activity in unnamed)
+
+    def _walk_for(self, unnamed: Sequence[RunActivity]) -> None:
+        now_s, begun_s = time.monotonic(), time.thread_time()
         self._holding.clear()
         self._open = walk({folder for activity in unnamed for folder in self._folders_of(activity)}, self._proc)
         shortest_s, longest_s = WALK_S
-        pause_s = min(longest_s, max(shortest_s, (time.thread_time() - begun_s) / WALK_SHARE))
+        self._walk_took_s = time.thread_time() - begun_s
+        pause_s = min(longest_s, max(shortest_s, self._walk_took_s / WALK_SHARE))
         self._walked_s, self._walk_at_s = now_s, now_s + pause_s
 
     def _folders_of(self, activity: RunActivity) -> list[str]:
@@ -204,15 +227,13 @@ class Finder:
             return [path for path in inside if path in own]
         return inside
 
-    def _shared_out(self, claims: Mapping[str, list[Claim]], activities: Sequence[RunActivity]) -> dict[str, list[RunProcess]]:
+    def _shared_out(self, claims: Mapping[str, tuple[RunActivity, list[Claim]]]) -> dict[str, list[RunProcess]]:
         """Assign each process to the run with the best claim; of equal claims to its present run, else to the newest."""
-        lines = {activity.run: activity.last_line_s or 0.0 for activity in activities}
-        by_run = {activity.run: activity for activity in activities}
         best: dict[tuple[int, int], tuple[tuple[int, bool, float], str, RunProcess]] = {}
-        for run, made in claims.items():
-            for claim in self._allowed(by_run[run], [*made, *self._siblings(made)]):
+        for run, (activity, made) in claims.items():
+            for claim in self._allowed(activity, [*made, *self._siblings(made)]):
                 key = claim.process.pid, claim.process.start_ticks
-                since_s = claim.since_s if claim.strength > ClaimStrength.WRITER else lines[run]
+                since_s = claim.since_s if claim.strength > ClaimStrength.WRITER else activity.last_line_s or 0.0
                 order = (claim.strength, claim.strength <= ClaimStrength.WRITER and self._owner.get(key) == run, since_s)
                 if key not in best or order > best[key][0]:
                     best[key] = (order, run, claim.process)

@@ -92,6 +92,8 @@ class _Walk:
         self._pipes: dict[str, list[tuple[int, str]]] = {}  # who holds each, at which number
         self._outputs: dict[int, dict[str, str]] = {}  # by pid and number, where standard output and error go
         self._by_inode: dict[tuple[int, int], str] | None = None  # the folders' files, by device and inode, once asked for
+        self._mounts = mounts_of("self", proc)
+        self._contained: dict[int, bool] = {}
         self.found = found = Open({}, {}, {}, {})
         with os.scandir(proc) as entries:
             pids = [int(entry.name) for entry in entries if entry.name.isdecimal()]
@@ -128,9 +130,9 @@ class _Walk:
 
     def _is_contained(self, pid: int) -> bool:
         """Whether it sees other mounts than we do."""
-        with suppress(OSError):
-            return (self._proc / str(pid) / "ns/mnt").stat().st_ino != (self._proc / "self/ns/mnt").stat().st_ino
-        return False
+        if pid not in self._contained:
+            self._contained[pid] = mounts_of(pid, self._proc) not in (None, self._mounts)
+        return self._contained[pid]
 
     def _path_here(self, descriptor: str) -> str:
         """Of a file of the folders; "" for any other."""
@@ -179,6 +181,14 @@ def _by_inode(folders: Collection[str]) -> Iterator[tuple[tuple[int, int], str]]
                 if _is_read(entry.name):
                     found = entry.stat()
                     yield (found.st_dev, found.st_ino), entry.path
+
+
+def mounts_of(pid: int | str, proc: Path = PROC) -> int | None:
+    """The inode of a process's mount namespace; None where it is gone or another user's."""
+    try:
+        return os.stat(f"{proc}/{pid}/ns/mnt").st_ino  # noqa: PTH116
+    except OSError:
+        return None
 
 
 def open_files(pid: int, proc: Path = PROC) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from collectors.logs.watch import MAX_WATCHED
+from collectors.logs.watching.watch import MAX_WATCHED
 
 from .place import CheckedHost, Symptom
 

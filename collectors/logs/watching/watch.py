@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import stat
 import threading
 import time
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from watchdog.events import (
     DirCreatedEvent,
@@ -23,7 +22,8 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver, ObservedWatch
 
-from ..received import FOLDER as RECEIVED
+from .listing import Files, Mark, is_hidden, listed, mark_of, mtime_ns_of
+from .sliced import Sliced
 
 EVENTS: list[type[FileSystemEvent]] = [FileModifiedEvent, FileCreatedEvent, FileDeletedEvent, FileMovedEvent]
 EVENTS += [DirCreatedEvent, DirMovedEvent]
@@ -31,21 +31,12 @@ MAX_WATCHED = 64  # folders followed by inotify, each a thread of watchdog; the 
 LIVELY_S = 3600.0  # a folder whose files changed this recently is followed
 SCAN_S = 2.0
 SLICE_S = 0.02  # of a scan at a time: live files must not wait for a folder of 10,000 runs
+FIRST_SLICE_S = 0.05  # ... of the first one, before which little is known
+LATELY_S = 60.0  # what was written since is not left until the first scan is over
 GLANCE_S = 0.9  # how often active folders that inotify does not follow are polled
 MAX_GLANCED = 1_000
 SHARE = 0.02  # of the time that a scan, or a glance, may take: a folder of 10,000 runs is polled less often
-
-
-class Mark(NamedTuple):
-    """What of a file shows that it changed."""
-
-    inode: int
-    size: int
-    ctime_ns: int
-
-
-Files: TypeAlias = dict[str, tuple[Mark, float]]
-"""By path, what shows that a file changed, and when it was written, Unix seconds."""
+LONGEST_S = 2.0  # between two slices: on a busy machine a slice may take ten times as long, and lines are still looked for
 
 
 class _Glanced(NamedTuple):
@@ -72,8 +63,12 @@ class FolderWatch:
         *,
         poll_only: bool = False,
         tops: Sequence[Path] = (),
+        first: Iterable[Path] = (),
     ) -> None:
-        """`accept` judges the path of a file; `wake` is set when something changed. With `tops`, folders below `root`, nothing else is looked at."""
+        """`accept` judges the path of a file; `wake` is set when something changed. With `tops`, folders below `root`, nothing else is looked at.
+
+        The files of the folders `first` are looked at before all others.
+        """
         self._tops = [str(top) for top in tops] or [str(root.resolve())]
         self._root, self._accept, self._wake = str(root.resolve()), accept, wake
         self._lock = threading.Lock()
@@ -82,8 +77,12 @@ class FolderWatch:
         self._seen: dict[str, Mark] = {}
         self._folders: set[str] = set()  # that were listed
         self._newest: dict[str, float] = {}  # folder -> when a file in it was last written, Unix seconds
-        self._scan: _Scan | None = None
-        self._next_scan_s = self._next_glance_s = 0.0
+        self.is_complete = False  # whether every folder was looked at once
+        self._first = [folder for folder in map(str, first) if self._is_inside(folder) and folder not in self._tops]
+        self._scan, self._fresh_ones = Sliced(self._whole_tree), Sliced(self._list_the_fresh)
+        self._to_list_ones = Sliced(self._list_changed)
+        self._to_list: dict[str, int] = {}  # folders in which something came or went, and their times
+        self._next_scan_s = self._next_glance_s = self._next_list_s = self._listed_s = 0.0
         self._glanced: dict[str, _Glanced] = {}  # by folder
         self._watches: dict[str, ObservedWatch] = {}
         self._followed: tuple[int, int] | None = None  # the root that inotify follows
@@ -91,7 +90,7 @@ class FolderWatch:
         self._follow_anew()
 
     def take(self) -> list[Path]:
-        """What changed since last asked; a part of a scan of the whole tree is done with it."""
+        """What changed since last asked; a part of a scan of the whole tree is done with it. Until `is_complete`, also what was there."""
         if not self.is_there():
             return []
         self._follow_anew()
@@ -102,6 +101,8 @@ class FolderWatch:
             dirty |= self._scan_on()
         if time.monotonic() >= self._next_glance_s:
             dirty |= self._glance()
+        if self._to_list_ones.is_under_way or (self._to_list and time.monotonic() >= self._next_list_s):
+            dirty |= self._list_on()
         return [Path(path) for path in sorted(dirty)]
 
     def is_there(self) -> bool:
@@ -120,45 +121,64 @@ class FolderWatch:
         if self._observer is not None:
             self._observer.stop()
             self._observer.join()
+        for sliced in (self._scan, self._fresh_ones, self._to_list_ones):
+            sliced.drop()
 
     def _look_into_the_fresh(self) -> set[str]:
         """New folders at once, whatever else there is; those that are many, in several turns."""
-        found: set[str] = set()
-        until_s = time.monotonic() + SLICE_S
-        while self._fresh and time.monotonic() < until_s:
-            with self._lock:
-                folder = next(iter(self._fresh))
-                del self._fresh[folder]
-            files, folders = _list(folder, self._accept)
-            self._folders.add(folder)
-            found |= self._changed(folder, files, self._seen)
-            with self._lock:
-                self._fresh |= dict.fromkeys(folders)
-            if len(self._watches) < MAX_WATCHED:
-                self._follow(folder)
-            if folder not in self._watches:
-                self._glance_also_at(folder)
-        if self._fresh:
+        found = self._fresh_ones.go_on(SLICE_S) if self._fresh or self._fresh_ones.is_under_way else set()
+        if self._fresh or self._fresh_ones.is_under_way:
             self._wake.set()
         return found
 
+    def _list_the_fresh(self) -> Iterator[set[str]]:
+        while self._fresh:
+            with self._lock:
+                folder = next(iter(self._fresh))
+                del self._fresh[folder]
+            files, folders = yield from listed(folder, self._accept)
+            self._folders.add(folder)
+            with self._lock:
+                self._fresh |= dict.fromkeys(folders)
+            self._attend_to(folder)
+            yield self._changed(folder, files, self._seen)
+
     def _scan_on(self) -> set[str]:
-        """The first scan at once, the later ones in slices."""
-        began_s, first = time.monotonic(), not self._seen
-        scan = self._scan = self._scan or _Scan(_walk(self._tops, self._accept), {}, set())
-        found: set[str] = set()
-        for folder, files in scan.walk:
-            scan.folders.add(folder)
-            for path, (mark, _) in files.items():
-                scan.seen[path] = mark
-            found |= self._changed(folder, files, self._seen)
-            if not first and time.monotonic() - began_s > SLICE_S:
-                break
-        else:
-            self._seen, self._folders, self._scan = scan.seen, scan.folders | set(self._glanced), None
-            self._follow_the_lively()
+        """In slices; the first scan without pauses between them."""
+        began_s = time.monotonic()
+        found = self._scan.go_on(SLICE_S if self.is_complete else FIRST_SLICE_S)
         took_s = time.monotonic() - began_s
-        self._next_scan_s = time.monotonic() + max(SCAN_S if self._scan is None else 0.0, took_s / SHARE)
+        if self.is_complete:
+            self._next_scan_s = time.monotonic() + max(0.0 if self._scan.is_under_way else SCAN_S, min(took_s / SHARE, LONGEST_S))
+        else:
+            self._wake.set()
+        return found
+
+    def _whole_tree(self) -> Iterator[set[str]]:
+        first, self._first = self._first, []
+        for folder in first:
+            files, _ = yield from listed(folder, self._accept)
+            yield self._found_first(folder, files)
+        seen: dict[str, Mark] = {}
+        folders: dict[str, bool] = {}  # those with files are true
+        waiting = [*self._tops]
+        while waiting:
+            folder = waiting.pop()
+            files, inner = yield from listed(folder, self._accept)
+            waiting += sorted(inner)  # the last name first: of numbers and of dates the newest
+            folders[folder] = bool(files)
+            seen |= {path: mark for path, (mark, _) in files.items()}
+            yield self._changed(folder, files, self._seen) if self.is_complete else self._found_first(folder, files)
+        self._seen, self._folders = seen, {*folders, *self._glanced}
+        self._newest = {folder: newest_s for folder, newest_s in self._newest.items() if folders.get(folder)}
+        self._follow_the_lively()
+        self.is_complete = True
+
+    def _found_first(self, folder: str, files: Files) -> set[str]:
+        """What is written now is followed from then on, although the first scan is not over."""
+        found = self._changed(folder, files, self._seen)
+        if self._newest.get(folder, 0.0) > time.time() - LATELY_S and len(self._glanced) < MAX_GLANCED:
+            self._attend_to(folder)
         return found
 
     def _changed(self, folder: str, files: Files, seen: dict[str, Mark]) -> set[str]:
@@ -182,27 +202,47 @@ class FolderWatch:
             found |= self._glance_at(folder)
             if time.monotonic() - began_s > SLICE_S:
                 break
-        self._next_glance_s = time.monotonic() + max(GLANCE_S, (time.monotonic() - began_s) / SHARE)
+        self._next_glance_s = time.monotonic() + max(GLANCE_S, min((time.monotonic() - began_s) / SHARE, LONGEST_S))
         return found
 
     def _glance_at(self, folder: str) -> set[str]:
-        glanced, mtime_ns = self._glanced[folder], _mtime_ns(folder)
+        glanced, mtime_ns = self._glanced[folder], mtime_ns_of(folder)
         if mtime_ns is None:
             del self._glanced[folder]
             self._folders.discard(folder)
             return set()
-        files = glanced.files
         if mtime_ns != glanced.mtime_ns:  # a file or a folder came or went
-            marks, folders = _list(folder, self._accept, known=self._folders)
-            files = list(marks)
-            if folders:
-                with self._lock:
-                    self._fresh |= dict.fromkeys(folders)
-                self._wake.set()
-        else:
-            marks = {path: mark for path in files if (mark := mark_of(path)) is not None}
-        self._glanced[folder] = _Glanced(mtime_ns, files, time.monotonic())
+            self._to_list[folder] = mtime_ns
+        marks = {path: mark for path in glanced.files if (mark := mark_of(path)) is not None}
+        self._glanced[folder] = glanced._replace(at_s=time.monotonic())
         return self._changed(folder, marks, self._seen)
+
+    def _list_on(self) -> set[str]:
+        """Folders in which a file or a folder came or went: one of 10,000 runs in several turns, and less often."""
+        began_s = time.thread_time()
+        found = self._to_list_ones.go_on(SLICE_S)
+        self._listed_s += time.thread_time() - began_s
+        if not self._to_list_ones.is_under_way:
+            self._next_list_s, self._listed_s = time.monotonic() + self._listed_s / SHARE, 0.0
+        if self._fresh or self._to_list_ones.is_under_way:
+            self._wake.set()
+        return found
+
+    def _list_changed(self) -> Iterator[set[str]]:
+        for folder, mtime_ns in [*self._to_list.items()]:
+            del self._to_list[folder]
+            files, folders = yield from listed(folder, self._accept, known=self._folders)
+            with self._lock:
+                self._fresh |= dict.fromkeys(folders)
+            if folder in self._glanced:
+                self._glanced[folder] = _Glanced(mtime_ns, list(files), time.monotonic())
+            yield self._changed(folder, files, self._seen)
+
+    def _attend_to(self, folder: str) -> None:
+        if len(self._watches) < MAX_WATCHED:
+            self._follow(folder)
+        if folder not in self._watches:
+            self._glance_also_at(folder)
 
     def _glance_also_at(self, folder: str) -> None:
         if len(self._glanced) >= MAX_GLANCED:
@@ -216,8 +256,6 @@ class FolderWatch:
 
     def _follow_the_lively(self) -> None:
         """Folders that were written to lately, and those above them, where the next run appears."""
-        folders = {os.path.dirname(path) for path in self._seen}  # noqa: PTH120
-        self._newest = {folder: newest_s for folder, newest_s in self._newest.items() if folder in folders}
         since_s = time.time() - LIVELY_S
         lively = sorted(
             (folder for folder in self._newest if self._newest[folder] >= since_s), key=lambda path: -self._newest[path]
@@ -246,7 +284,8 @@ class FolderWatch:
         if self._root not in self._watches:
             self._followed = root
             self._follow(self._root)
-            self._scan, self._next_scan_s = None, 0.0
+            self._scan.drop()
+            self._next_scan_s = 0.0
 
     def _follow(self, folder: str) -> None:
         if self._observer is None or folder in self._watches:
@@ -264,17 +303,13 @@ class FolderWatch:
         paths = [path for name in (event.src_path, event.dest_path) if name and self._is_inside(path := os.fsdecode(name))]
         with self._lock:
             if event.is_directory:
-                found = [path for path in paths if not _is_hidden(os.path.basename(path))]  # noqa: PTH119
+                found = [path for path in paths if not is_hidden(os.path.basename(path))]  # noqa: PTH119
                 self._fresh |= dict.fromkeys(found)
             else:
                 found = [path for path in paths if self._accept(path)]
                 self._dirty.update(found)
         if found:
             self._wake.set()
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") and name != RECEIVED
 
 
 def _is_below(path: str, top: str) -> bool:
@@ -290,14 +325,6 @@ def _identity(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-class _Scan(NamedTuple):
-    """A look at the whole tree that is under way."""
-
-    walk: Iterator[tuple[str, Files]]
-    seen: dict[str, Mark]
-    folders: set[str]
-
-
 def _observer() -> BaseObserver | None:
     """None where the user's inotify instances are used up: then all is glanced at and scanned."""
     try:
@@ -306,62 +333,6 @@ def _observer() -> BaseObserver | None:
         return None
     observer.start()
     return observer
-
-
-def _walk(roots: Sequence[str], accept: Callable[[str], bool]) -> Iterator[tuple[str, Files]]:
-    """Each folder at and below some, with its accepted files."""
-    waiting = [*roots]
-    while waiting:
-        folder = waiting.pop()
-        files, folders = _list(folder, accept)
-        waiting += folders
-        yield folder, files
-
-
-def _list(folder: str, accept: Callable[[str], bool], known: Container[str] = ()) -> tuple[Files, list[str]]:
-    """The accepted files of one folder, and the folders in it that are not hidden, nor `known`."""
-    files: Files = {}
-    folders: list[str] = []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                is_folder = entry.is_dir(follow_symlinks=False)
-                if is_folder and entry.path in known:  # one of 10,000 runs beside a new one
-                    continue
-                if is_folder and not _is_hidden(entry.name):
-                    folders.append(entry.path)
-                # A folder that is called like a file is reported; in a place where any name is a file's, it is only a folder.
-                if accept(entry.path) and (not is_folder or accept(entry.name)) and (mark := mark_of(entry.path)) is not None:
-                    files[entry.path] = mark
-    except OSError:  # gone since it was listed, or not ours to read
-        pass
-    return files, folders
-
-
-def _mtime_ns(path: str) -> int | None:
-    try:
-        return os.stat(path).st_mtime_ns  # noqa: PTH116
-    except OSError:
-        return None
-
-
-def mark_of(path: str) -> tuple[Mark, float] | None:
-    """None for what is gone since it was listed. Of what is no file, and of a link to nowhere, only that it is there."""
-    try:
-        found = os.stat(path)  # noqa: PTH116
-    except OSError:
-        return _mark_of_link(path)
-    if not stat.S_ISREG(found.st_mode):
-        return Mark(found.st_ino, 0, 0), 0.0
-    return Mark(found.st_ino, found.st_size, found.st_ctime_ns), found.st_mtime
-
-
-def _mark_of_link(path: str) -> tuple[Mark, float] | None:
-    try:
-        found = os.lstat(path)
-    except OSError:
-        return None
-    return Mark(found.st_ino, 0, 0), 0.0
 
 
 class _Noticing(FileSystemEventHandler):

@@ -1,0 +1,1 @@
+"""Notice which files of a log folder are new or have changed."""
