@@ -334,7 +334,7 @@ export class TimePage extends Session {
     const off = news.first && this.range.following && Math.abs(this.runs.clock_off_s) > CLOCK_SLACK_S;
     if (this.#fit() || off) this.refresh();
     this.received(message, news);
-    if (!this.book.lanes.length && !this.absent && !this.again.load.timer) this.load();
+    if (!this.book.lanes.length && !this.absent && !this.#loading && !this.again.load.timer) this.load();
     this.invalidate();
   }
 
