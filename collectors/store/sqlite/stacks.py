@@ -27,7 +27,9 @@ NOWHERE, DAMAGED = -1, Frame("(damaged)", "", 0)
 REMEMBERED, REMEMBERED_FRAMES = 200_000, 2_000_000  # stacks, and frames on them (40 bytes each), before starting afresh
 MERGED_S = 60.0  # length of a merged window: 3 hours of a process are then read as 180 rows
 MERGED_AT_ONCE = 500  # rows
-LONGEST_S = 6 * 3600.0  # no window is longer: the sampler's take seconds. So those that touch a time end soon after it, in the index's order
+LONGEST_S = (
+    6 * 3600.0
+)  # no window is longer: the sampler's take seconds. So those that touch a time end soon after it, in the index's order
 TOUCHING_S = 1e-3  # windows that lie this close to each other leave no gap
 COLUMNS = "id, run, rank, pid, role, host, sampler, hz, start_s, end_s, samples, errors, threads, spans, data, thinned"
 _WITHOUT_DATA = COLUMNS.replace(" data,", " x'',")
