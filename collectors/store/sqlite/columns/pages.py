@@ -89,7 +89,7 @@ def encode_coarse(columns: _Columns) -> bytes:
     """
     matrix = np.stack([column.view(np.int64) for column in columns]).astype("<i8", copy=False)
     varies = (matrix != matrix[:, :1]).any(axis=1)
-    planes = matrix[varies].view(np.uint8).reshape(int(varies.sum()), -1, 8).transpose(0, 2, 1)
+    planes = matrix[varies].view(np.uint8).reshape(int(varies.sum()), matrix.shape[1], 8).transpose(0, 2, 1)
     header = np.concatenate([[len(columns.rows)], varies, matrix[:, 0]]).astype("<i8")
     return codec.seal(header.tobytes() + planes.tobytes())
 
