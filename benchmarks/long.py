@@ -5,7 +5,8 @@ LONG_DAYS=3 python -m benchmarks.long                fewer days (30)
 LONG_STORE=FOLDER python -m benchmarks.long          keep what is made there, and use it again
 LONG_PARTS=days python -m benchmarks.long            only that part: days, runs
 
-An hour is written by the store and stands again in each hour of the days (`long_store.py`); the newest hours are written anew.
+An hour is written by the store and stands again in each hour of the days (`long_store.py`); the newest hours are written anew, and the
+last minutes again before each look. Beside the store of many days lies one of two hours, whose page is loaded in turns with the other's.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import psutil
 from playwright.sync_api import Browser, sync_playwright
 
 from collectors.store.sqlite import files
+from collectors.store.sqlite.engine import SqliteStore
 from tests.conftest import CHROMIUM, QUIET, Dashboard, dashboard, wait_for
 
 from . import long_runs, long_store
@@ -36,7 +38,10 @@ from .report import Row, run
 DAYS = float(os.environ.get("LONG_DAYS", "30"))
 STORE = os.environ.get("LONG_STORE", "")
 PARTS = os.environ.get("LONG_PARTS", "days,runs").split(",")
-BLOCK_HOURS, LOADS = 1, 5
+BLOCK_HOURS, LOADS = 1, 9
+FEW = "few"  # the folder of the store of FEW_HOURS
+FEW_HOURS = 2
+LAST_MINUTES = 5
 LIVE = f"/?run={long_store.RUN}"
 
 
@@ -49,14 +54,8 @@ def measure() -> list[Row]:
 
 
 def days_rows(place: Path) -> list[Row]:
-    data, log_dir = place / "logs" / ".deepseek", place / "logs"
-    if not (place / "made.json").exists():
-        now_s, began_s = time.time(), time.monotonic()
-        end_s = now_s // 60 * 60
-        long_store.make(data, place / "work", end_s, DAYS, BLOCK_HOURS, now_s)
-        took = f"{DAYS:g} days made in {(time.monotonic() - began_s) / 60:.0f} min"
-        (place / "made.json").write_text(json.dumps([took, end_s - DAYS * long_store.DAY_S]))
-    took, begin_s = json.loads((place / "made.json").read_text())
+    took, begin_s = made(place, DAYS)
+    made(place / FEW, FEW_HOURS / 24)
     (machine,), (thin,) = files.machine_files(place / "work/block"), files.machine_files(place / "work/thin")
     parts = [machine, thin, place / "work/block" / files.RUNS_FILE]
     full_gb, thin_gb, run_gb = (files.size_bytes(path) / 1e9 * 24 / BLOCK_HOURS for path in parts)
@@ -64,21 +63,49 @@ def days_rows(place: Path) -> list[Row]:
         Row("the machine's samples and stacks, a day", full_gb, "GB"),
         Row("... older than a week, thinned", thin_gb, "GB", baseline=full_gb),
         Row("the run's own series, a day", run_gb, "GB"),
-        Row("the whole store", files.folder_bytes(data) / 1e9, "GB", spread=took),
-        *looking(log_dir, begin_s),
+        Row("the whole store", files.folder_bytes(data_of(place)) / 1e9, "GB", spread=took),
+        *looking(place, begin_s),
     ]
 
 
-def looking(log_dir: Path, begin_s: float) -> list[Row]:
-    began_s = time.monotonic()
-    with going_on(log_dir), dashboard(log_dir, "--no-profile", "--max-size", "none") as running, sync_playwright() as playwright:
-        rows = [Row("start of the dashboard, until its collector writes", time.monotonic() - began_s, "s")]
-        wait_for(lambda: running.run(long_store.RUN).get("state") == "running", 60, "the run does not go on")
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *QUIET.split()])
-        first_ms, *live_ms = (load(browser, running.address + LIVE)[0] for _ in range(LOADS + 1))
-        rows.append(Row("Live, first charts drawn: the first load", first_ms, "ms"))
-        spread = f"{min(live_ms):.0f} to {max(live_ms):.0f} ms over {LOADS} loads"
-        rows.append(Row("Live, first charts drawn", statistics.median(live_ms), "ms", 1000, spread=spread))
+def data_of(place: Path) -> Path:
+    return place / "logs" / ".deepseek"
+
+
+def made(place: Path, days: float) -> tuple[str, float]:
+    """What is said of the making, and when the first day begins."""
+    if not (place / "made.json").exists():
+        place.mkdir(exist_ok=True)
+        now_s, began_s = time.time(), time.monotonic()
+        end_s = now_s // 60 * 60
+        long_store.make(data_of(place), place / "work", end_s, days, BLOCK_HOURS, now_s)
+        took = f"{days:g} days made in {(time.monotonic() - began_s) / 60:.0f} min"
+        (place / "made.json").write_text(json.dumps([took, end_s - days * long_store.DAY_S]))
+    took, begin_s = json.loads((place / "made.json").read_text())
+    return took, begin_s
+
+
+def write_last_minutes(place: Path) -> None:
+    """What the page shows first is all there, however long ago the rest was made."""
+    start_s = time.time() // 60 * 60 - LAST_MINUTES * 60
+    store = SqliteStore(data_of(place), write=True)
+    long_store.write(store, start_s, LAST_MINUTES, step_at(start_s))
+    store.close()
+
+
+def step_at(time_s: float) -> int:
+    return round(time_s * long_store.STEPS_A_S) - 17_000_000_000
+
+
+def looking(place: Path, begin_s: float) -> list[Row]:
+    with contextlib.ExitStack() as stack:
+        running, start_s = stack.enter_context(started(place))
+        browser = stack.enter_context(sync_playwright()).chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", *QUIET.split()]
+        )
+        with started(place / FEW) as (few, few_start_s):
+            rows = [Row("start of the dashboard, until its collector writes", start_s, "s", baseline=few_start_s)]
+            rows += live_rows(browser, running, few)
         rows.append(memory(running, "after Live"))
         day_s = begin_s + 2 * long_store.DAY_S
         for what, length_s in (("10 minutes", 600.0), ("an hour", 3600.0), ("3 hours", 3 * 3600.0)):
@@ -96,6 +123,42 @@ def looking(log_dir: Path, begin_s: float) -> list[Row]:
         rows.append(Row("collector killed: until its successor has stored what is new", time.monotonic() - began_s, "s"))
         browser.close()
     return rows
+
+
+@contextlib.contextmanager
+def started(place: Path) -> Iterator[tuple[Dashboard, float]]:
+    """A dashboard of this store whose run goes on, and how long its start took."""
+    write_last_minutes(place)
+    began_s = time.monotonic()
+    with going_on(place / "logs"), dashboard(place / "logs", "--no-profile", "--max-size", "none") as running:
+        start_s = time.monotonic() - began_s
+        wait_for(lambda: running.run(long_store.RUN).get("state") == "running", 60, "the run does not go on")
+        yield running, start_s
+
+
+def live_rows(browser: Browser, running: Dashboard, few: Dashboard) -> list[Row]:
+    """By turns of both dashboards, so that the machine's other work counts for both: the ratio is the cost of the days."""
+    processes = [psutil.Process(each.process.pid) for each in (running, few)]
+    took_ms: tuple[list[float], list[float]] = ([], [])
+    cpu_ms: tuple[list[float], list[float]] = ([], [])
+    for _ in range(LOADS + 1):
+        for i, each in enumerate((running, few)):
+            before_s = cpu_s(processes[i])
+            took_ms[i].append(load(browser, each.address + LIVE)[0])
+            cpu_ms[i].append((cpu_s(processes[i]) - before_s) * 1000)
+    first, others = (took_ms[0][0], took_ms[1][0]), [statistics.median(column[1:]) for column in took_ms]
+    cpu, few_cpu = (statistics.median(column[1:]) for column in cpu_ms)
+    spread = f"{min(took_ms[0][1:]):.0f} to {max(took_ms[0][1:]):.0f} ms over {LOADS} loads"
+    return [
+        Row("Live, first charts drawn: the first load", first[0], "ms", baseline=first[1]),
+        Row("Live, first charts drawn", others[0], "ms", 1000, baseline=others[1], spread=spread),
+        Row("Live: CPU of the web process until then", cpu, "ms", baseline=few_cpu),
+    ]
+
+
+def cpu_s(process: psutil.Process) -> float:
+    used = process.cpu_times()
+    return float(used.user + used.system)
 
 
 def answer(running: Dashboard, day_s: float, hours: int) -> dict[str, Any]:
@@ -126,7 +189,7 @@ def going_on(log_dir: Path) -> Iterator[None]:
     folder.mkdir(exist_ok=True)
 
     def write() -> None:
-        step = round(time.time() * long_store.STEPS_A_S) - 17_000_000_000
+        step = step_at(time.time())
         with (folder / "metrics.jsonl").open("a", buffering=1) as file:
             while not end.wait(1 / long_store.STEPS_A_S):
                 step += 1

@@ -1,4 +1,4 @@
-"""Browser code as it goes out: compressed, with a tag, and kept for good only below an address that names its version."""
+"""What goes out is compressed; browser code has a tag, and is kept for good only below an address that names its version."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from collectors.store.open import open_store
 from dashboard.browser_files import assets
@@ -47,6 +48,18 @@ def test_a_file_is_sent_compressed_or_plain_and_not_again(web: Web, path: str) -
     assert gzip.decompress(packed) == plain and headers["vary"] == "Accept-Encoding"
     assert get(web, path, If_None_Match=headers["etag"])[0::2] == (304, b"")
     assert get(web, path, If_None_Match='"another"')[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("accepted", "coding"), [("gzip, deflate, br, zstd", "zstd"), ("gzip, deflate", "gzip"), ("br", None), ("", None)]
+)
+def test_an_answer_is_compressed_as_the_client_takes_it(web: Web, accepted: str, coding: str | None) -> None:
+    unpack = {"zstd": zstandard.decompress, "gzip": gzip.decompress, None: bytes}
+    plain = get(web, "/api/v1/findings/rules")[2]
+    status, headers, body = get(web, "/api/v1/findings/rules", Accept_Encoding=accepted)
+    assert (status, headers.get("content-encoding")) == (200, coding) and len(plain) > 1000
+    assert unpack[coding](body) == plain and int(headers["content-length"]) == len(body)
+    assert coding is None or "accept-encoding" in headers["vary"].lower()
 
 
 def test_only_an_address_that_names_the_version_is_kept_for_good(web: Web) -> None:

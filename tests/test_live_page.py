@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from urllib.parse import parse_qs, urlparse
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Route
 
 from tests.conftest import Dashboard, dashboard, drag, script, standing, wait_for
 
@@ -189,6 +189,21 @@ def test_without_motion_nothing_moves_by_itself(running: Dashboard, page: Page) 
         }).map((element) => element.className)"""
     )
     assert moving == []
+
+
+def test_a_state_that_comes_before_the_series_asks_for_nothing_twice(running: Dashboard, page: Page) -> None:
+    """The server sends its state each second."""
+    asked: list[str] = []
+
+    def late(route: Route) -> None:
+        asked.append(route.request.url)
+        time.sleep(1.2)
+        route.continue_()
+
+    page.route("**/api/v1/series?run=*", late)
+    open_live(running, page, "run=steady")
+    page.wait_for_load_state("networkidle")
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("path", ["/", "/gpus", "/flame"])

@@ -126,6 +126,24 @@ def test_machine_series_are_read_across_the_weeks_of_their_points(store: Store) 
     assert store.series()[0].points == 4
 
 
+def test_machine_series_are_listed_as_they_are_after_each_commit_and_compaction(store: Store, opened: Open) -> None:
+    """Both weeks go on getting points, and the second series appears later."""
+
+    def listed(reader: Store) -> dict[str, tuple[int, float | None, float | None]]:
+        return {row.name: (row.points, row.first_time_s, row.last_time_s) for row in reader.series()}
+
+    reader, weeks_s = opened(False), (START_S, START_S + 7 * 86400.0)
+    for commit in range(12):
+        names = ("gpu/util", "gpu/power")[: 1 + commit // 6]
+        store.append([Points(None, GPU, names, (1.0, 2.0)[: len(names)], weeks_s[commit % 2] + commit, None)])
+        if commit % 5 == 4:
+            store.compact(1.0)
+        newest_s = weeks_s[min(commit, 1)] + commit - (commit > 0 and commit % 2 == 0)
+        wait_for(lambda so=(commit + 1, START_S, newest_s): listed(reader).get("gpu/util") == so)  # type: ignore[misc]
+        assert listed(reader) == listed(opened(False))
+    assert listed(reader)["gpu/power"][0] == 6
+
+
 def test_a_run_is_summed_up(store: Store) -> None:
     store.append([RunInfo("a", {"kind": "training"}), *[line(step, 1.0) for step in range(4)], read_offset(10)])
     store.append([Points("a", HOST, ("lr",), (1.0,), START_S + 4, 4), read_offset(20), read_offset(5, "a/other.jsonl")])

@@ -42,6 +42,19 @@ def test_the_profile_reaches_as_far_as_all_processes_that_were_lately_looked_at(
     assert store.profiled_until("a") == START_S + 20
 
 
+def test_of_hours_of_windows_those_that_touch_a_time_are_found_also_where_one_outlasts_others(store: Store) -> None:
+    def window(pid: int, lo: float, hi: float) -> Profile:
+        sample = StackSample(0, round((hi - lo) * 1e9), 7, (Frame("main", "train.py", pid),))
+        return profile([sample], pid=pid)._replace(start_s=START_S + lo, start_mono_ns=0, end_mono_ns=round((hi - lo) * 1e9))
+
+    store.append([window(1, 10.0, 20.0), window(2, 0.0, 3600.0), *(window(3, at, at + 60.0) for at in range(3600, 40_000, 60))])
+    assert store.profiled_from("a") == START_S, "of a window that ends long after the first one to end"
+    found = store.stacks(START_S + 3000, START_S + 3700, "a")
+    assert {pid for _, _, pid, _ in found.processes} == {2, 3} and found.covered == [(START_S + 3000, START_S + 3700)]
+    counts = store.stack_counts(START_S + 3000, START_S + 3700, "a")
+    assert sorted(hi - START_S for _, hi, _ in counts) == [3600, 3660, 3720]
+
+
 def test_stacks_are_chosen_by_run(store: Store) -> None:
     sample = StackSample(5_000_000_000, 1_000_000_000, 7, (Frame("main", "train.py", 1),))
     store.append([profile([sample]), profile([sample._replace(tid=8)], rank=1, pid=100)])

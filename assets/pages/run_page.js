@@ -97,7 +97,8 @@ export class RunPage extends TimePage {
 
   async learnMore() {
     const run = this.runs.current?.run ?? null;
-    await Promise.all([run === null ? null : this.#readEvents(run), this.#countUntimed(run)]);
+    const counted = this.ready.then(() => this.#countUntimed(this.runs.current?.run ?? null)); // the charts go first
+    await Promise.all([run === null ? null : this.#readEvents(run), counted]);
     this.invalidate();
   }
 

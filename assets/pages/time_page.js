@@ -173,12 +173,12 @@ export class TimePage extends Session {
       this.timeline.setLanes(this.book.lanes);
       const settled = this.range.settle(this.end_s);
       if (this.#fit() || settled || anew || JSON.stringify(this.book.lanes) !== before) this.refresh();
+      if (!this.book.lanes.length) this.settle();
       await this.readMore();
     } catch (error) {
       this.failed(error, this.again.load);
     } finally {
       this.#loading = false;
-      if (!this.book.lanes.length) this.settle();
     }
     if (this.#afterwards) {
       this.#afterwards = false;
@@ -334,7 +334,7 @@ export class TimePage extends Session {
     const off = news.first && this.range.following && Math.abs(this.runs.clock_off_s) > CLOCK_SLACK_S;
     if (this.#fit() || off) this.refresh();
     this.received(message, news);
-    if (!this.book.lanes.length && !this.absent && !this.again.load.timer) this.load();
+    if (!this.book.lanes.length && !this.absent && !this.#loading && !this.again.load.timer) this.load();
     this.invalidate();
   }
 

@@ -50,8 +50,10 @@ def bucket(points: RawPoints, summaries: Sequence[Summaries], buckets: int) -> B
     if not any(len(each.low) for each in summaries):
         return _answer(units, len(points.place)) if len(points.place) <= buckets else _reduce(units, buckets)
     joined = Summaries._make(np.concatenate(column) for column in zip(*summaries, units, strict=True))
-    order = np.lexsort((joined.low, joined.segment))
-    return _reduce(Summaries._make(column[order] for column in joined), buckets)
+    if not _rises(joined.segment, joined.low):
+        order = np.lexsort((joined.low, joined.segment))
+        joined = Summaries._make(column[order] for column in joined)
+    return _reduce(joined, buckets)
 
 
 def units_of(points: RawPoints) -> Summaries:
@@ -138,6 +140,6 @@ def _answer(units: Summaries, points_total: int) -> Buckets:
 
 
 def _rises(segment: _Ints, place: _Floats) -> bool:
-    if len(place) < 2:
-        return True
-    return bool(segment[0] == segment[-1] and np.all(place[1:] >= place[:-1]) and np.all(segment == segment[0]))
+    """Whether they are in order: by segment, then by place."""
+    same = segment[1:] == segment[:-1]
+    return bool(np.where(same, place[1:] >= place[:-1], segment[1:] > segment[:-1]).all())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -44,15 +44,18 @@ class FileReader:
         self._head = Head()
         self._packs = Packs()
         self._names: dict[int, tuple[str | None, str, Labels]] = {}
+        self._machine: tuple[int, list[Series]] = (-1, [])  # the newest commit when it was listed, and its series
 
     def series(self, db: sqlite3.Connection, run: str | None) -> list[Series]:
         """In order of appearance."""
         with schema.transaction(db, "DEFERRED"):
-            rows = db.execute(f"SELECT {_LISTED} {_FROM} WHERE stream.run IS ? ORDER BY born", (run,)).fetchall()
-            fresh = self._unpacked(db, {row[0]: row[-1] for row in rows})
-        gained = {series: part for part in groups.partition(fresh) for series in part.ids.tolist()}
-        listed = (Series._make([*row[:3], labels_from(row[3]), *row[4:9]]) for row in rows)
-        return [_grown(series, gained[series.id]) if series.id in gained else series for series in listed]
+            if run is not None:
+                return self._listed(db, run)
+            seq, (known, listed) = schema.meta(db, "seq"), self._machine
+            if seq != known:  # a file of weeks ago has no commits any more
+                listed = self._listed(db, None)
+                self._machine = seq, listed
+            return listed
 
     def last(self, db: sqlite3.Connection, ids: Collection[int]) -> dict[int, Last]:
         with schema.transaction(db, "DEFERRED"):
@@ -111,6 +114,13 @@ class FileReader:
             self._learn(db, [series for part in parts for series in part.ids.tolist()])
         return complete, [points for part in parts for points in self._live(part)]
 
+    def _listed(self, db: sqlite3.Connection, run: str | None) -> list[Series]:
+        rows = db.execute(f"SELECT {_LISTED} {_FROM} WHERE stream.run IS ? ORDER BY born", (run,)).fetchall()
+        fresh = self._unpacked(db, {row[0]: row[-1] for row in rows})
+        gained = {series: part for part in groups.partition(fresh) for series in part.ids.tolist()}
+        listed = (Series._make([*row[:3], labels_from(row[3]), *row[4:9]]) for row in rows)
+        return [_grown(series, gained[series.id]) if series.id in gained else series for series in listed]
+
     def _places(self, db: sqlite3.Connection, ids: Collection[int]) -> dict[int, _Place]:
         wanted = f"SELECT series.id, stream, packed_seq, paged {_FROM} {_AMONG}"
         return {series: _Place(*about) for series, *about in db.execute(wanted, (_json(ids),))}
@@ -137,18 +147,13 @@ class FileReader:
                 yield LivePoints(*self._names[series], part.time_s, step, part.segment, values)
 
 
-def joined(parts: Iterable[Series]) -> Series:
+def joined(parts: Sequence[Series]) -> Series:
     """One series of several files, oldest first."""
-    first, *others = parts
-    for other in others:
-        first = first._replace(
-            points=first.points + other.points,
-            first_time_s=_least(first.first_time_s, other.first_time_s),
-            last_time_s=_most(first.last_time_s, other.last_time_s),
-            first_step=_least(first.first_step, other.first_step),
-            last_step=_most(first.last_step, other.last_step),
-        )
-    return first
+    if len(parts) == 1:
+        return parts[0]
+    *_, points, first_time_s, last_time_s, first_step, last_step = zip(*parts, strict=True)
+    extent = _least(*first_time_s), _most(*last_time_s), _least(*first_step), _most(*last_step)
+    return Series(*parts[0][:4], sum(points), *extent)
 
 
 def labels_from(text: str) -> Labels:
@@ -180,12 +185,12 @@ def _grown(series: Series, part: Group) -> Series:
     return joined([series, series._replace(points=len(part.arrival), **span._asdict())])
 
 
-def _least(left: N | None, right: N | None) -> N | None:
-    return min((bound for bound in (left, right) if bound is not None), default=None)
+def _least(*bounds: N | None) -> N | None:
+    return min((bound for bound in bounds if bound is not None), default=None)
 
 
-def _most(left: N | None, right: N | None) -> N | None:
-    return max((bound for bound in (left, right) if bound is not None), default=None)
+def _most(*bounds: N | None) -> N | None:
+    return max((bound for bound in bounds if bound is not None), default=None)
 
 
 def _json(ids: Collection[int]) -> str:

@@ -27,10 +27,14 @@ NOWHERE, DAMAGED = -1, Frame("(damaged)", "", 0)
 REMEMBERED, REMEMBERED_FRAMES = 200_000, 2_000_000  # stacks, and frames on them (40 bytes each), before starting afresh
 MERGED_S = 60.0  # length of a merged window: 3 hours of a process are then read as 180 rows
 MERGED_AT_ONCE = 500  # rows
+LONGEST_S = (
+    6 * 3600.0
+)  # no window is longer: the sampler's take seconds. So those that touch a time end soon after it, in the index's order
 TOUCHING_S = 1e-3  # windows that lie this close to each other leave no gap
 COLUMNS = "id, run, rank, pid, role, host, sampler, hz, start_s, end_s, samples, errors, threads, spans, data, thinned"
 _WITHOUT_DATA = COLUMNS.replace(" data,", " x'',")
-_TOUCHING = f"SELECT {COLUMNS} FROM profile WHERE run = ? AND end_s > ? AND start_s < ? ORDER BY start_s"
+_IN = f"FROM profile WHERE run = :run AND end_s > :lo AND end_s < :hi + {LONGEST_S} AND start_s < :hi"
+_TOUCHING = f"SELECT {COLUMNS} {_IN} ORDER BY start_s"
 _NONE = np.empty(0, np.int64)
 _INSERT = f"INSERT INTO profile VALUES (NULL, {', '.join('?' * 15)})"
 log = logging.getLogger(__name__)
@@ -214,12 +218,13 @@ def _next(start: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def counted(db: sqlite3.Connection, lo: float, hi: float, run: str) -> list[tuple[float, float, int]]:
     """From when to when each row of a window reaches, and how many spans it has, without reading them."""
-    counts = "SELECT start_s, end_s, spans FROM profile WHERE run = ? AND end_s > ? AND start_s < ?"
-    return db.execute(counts, (run, lo, hi)).fetchall()
+    return db.execute(f"SELECT start_s, end_s, spans {_IN}", {"run": run, "lo": lo, "hi": hi}).fetchall()
 
 
 def profiled_from(db: sqlite3.Connection, run: str) -> float | None:
-    start_s: float | None = db.execute("SELECT min(start_s) FROM profile WHERE run = ?", (run,)).fetchone()[0]
+    first = f"SELECT min(end_s) + {LONGEST_S} FROM profile WHERE run = :run"
+    earliest = f"SELECT min(start_s) FROM profile WHERE run = :run AND end_s <= ({first})"
+    start_s: float | None = db.execute(earliest, {"run": run}).fetchone()[0]
     return start_s
 
 
@@ -251,7 +256,7 @@ class StackReader:
             self._trim()
             for db in files:
                 mine: list[tuple[ProfileRow, StackSpans]] = []
-                for row in map(ProfileRow._make, db.execute(_TOUCHING, (run, lo, hi))):
+                for row in map(ProfileRow._make, db.execute(_TOUCHING, {"run": run, "lo": lo, "hi": hi})):
                     check()
                     covered.append((max(row.start_s, lo), min(row.end_s, hi)))
                     if (spans := row.within(lo, hi)) is not None:

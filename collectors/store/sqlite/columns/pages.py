@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
-from collections.abc import Iterable
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ CHUNKS = 64  # of a page
 COARSE, FINE = 544, 136  # points of a unit: about 9 and 2 min at 1 Hz
 
 _PagePoints: TypeAlias = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]  # times, steps, values
+
+T = TypeVar("T")
 
 _INSERT = f"INSERT INTO page VALUES (NULL, {', '.join('?' * 19)})"
 _UNPAGED = """SELECT start, segment, axis.id, axis.data, chunk.id, chunk.data, rows, first_time_s, last_time_s, first_step, last_step
@@ -53,6 +56,9 @@ class _Columns(NamedTuple):
         return units if has.all() else Summaries._make(column[has] for column in units)
 
 
+_SHAPE_BYTES = 8 * (1 + len(_Columns._fields))  # of a coarse blob: how many units, and which columns vary
+
+
 def due(db: sqlite3.Connection, series: int) -> bool:
     count = "SELECT count(*) FROM chunk JOIN series ON series.id = chunk.series AND start >= paged WHERE series.id = ?"
     if int(db.execute(count, (series,)).fetchone()[0]) < CHUNKS:
@@ -83,7 +89,7 @@ def encode_coarse(columns: _Columns) -> bytes:
     """
     matrix = np.stack([column.view(np.int64) for column in columns]).astype("<i8", copy=False)
     varies = (matrix != matrix[:, :1]).any(axis=1)
-    planes = matrix[varies].view(np.uint8).reshape(int(varies.sum()), -1, 8).transpose(0, 2, 1)
+    planes = matrix[varies].view(np.uint8).reshape(int(varies.sum()), matrix.shape[1], 8).transpose(0, 2, 1)
     header = np.concatenate([[len(columns.rows)], varies, matrix[:, 0]]).astype("<i8")
     return codec.seal(header.tobytes() + planes.tobytes())
 
@@ -95,24 +101,39 @@ def decode_fine(blob: bytes) -> _Columns:
 
 def decode_coarse(blob: bytes) -> _Columns:
     """Raises CodecError."""
-    data = codec.unseal(blob)
+    return _coarse([codec.unseal(blob)])
+
+
+def _coarse(pages: Sequence[bytes]) -> _Columns:
+    """Of pages with as many units, of which the same columns vary, one behind the other: to transpose hundreds together is cheap."""
     count = len(_Columns._fields)
-    header = np.frombuffer(data, "<i8", 1 + 2 * count).astype(np.int64, copy=False)
-    units, varies, first = int(header[0]), header[1 : 1 + count] != 0, header[1 + count :]
-    planes = np.frombuffer(data, np.uint8, offset=header.nbytes).reshape(-1, 8, units)
-    matrix = np.repeat(first[:, np.newaxis], units, axis=1)
-    matrix[varies] = np.ascontiguousarray(planes.transpose(0, 2, 1)).view("<i8")[..., 0]
+    data = np.frombuffer(b"".join(pages), np.uint8).reshape(len(pages), -1)
+    header_bytes = _SHAPE_BYTES + 8 * count
+    header = np.ascontiguousarray(data[:, :header_bytes]).view("<i8").astype(np.int64, copy=False)
+    units, varies = int(header[0, 0]), header[0, 1 : 1 + count] != 0
+    planes = data[:, header_bytes:].reshape(len(pages), int(varies.sum()), 8, units)
+    matrix = np.repeat(header[:, 1 + count :].T, units, axis=1)
+    matrix[varies] = np.ascontiguousarray(planes.transpose(1, 0, 3, 2)).view("<i8").reshape(-1, len(pages) * units)
     floats = matrix.view(np.float64)
     return _Columns(floats[0], floats[1], *matrix[2:8], *floats[8:])
 
 
 def units(blobs: Iterable[tuple[int, bytes]], level: str, axis: Axis) -> tuple[list[Summaries], set[int]]:
     """The units of these pages, "coarse" or "fine", that have a place on the axis; and the pages whose units are damaged."""
-    decode = decode_coarse if level == "coarse" else decode_fine
-    read = {page: decoded("page", page, decode, data) for page, data in blobs}
-    parts = [columns for columns in read.values() if columns is not None]
+    parts, damaged = _opened_coarse(blobs) if level == "coarse" else _opened(blobs, decode_fine)
     joined = [_Columns._make(np.concatenate(column) for column in zip(*parts, strict=True))] if parts else []
-    return [columns.on(axis) for columns in joined], {page for page, columns in read.items() if columns is None}
+    return [columns.on(axis) for columns in joined], damaged
+
+
+def _opened_coarse(blobs: Iterable[tuple[int, bytes]]) -> tuple[list[_Columns], set[int]]:
+    whole, damaged = _opened(blobs, codec.unseal)
+    return [_coarse(list(alike)) for _, alike in itertools.groupby(whole, lambda data: data[:_SHAPE_BYTES])], damaged
+
+
+def _opened(blobs: Iterable[tuple[int, bytes]], decode: Callable[[bytes], T]) -> tuple[list[T], set[int]]:
+    """Those that are whole, and which pages are damaged."""
+    read = {page: decoded("page", page, decode, data) for page, data in blobs}
+    return [part for part in read.values() if part is not None], {page for page, part in read.items() if part is None}
 
 
 def _points(axis: int, axis_data: bytes, chunk: int, data: bytes, rows: int, *span: Any) -> _PagePoints:
