@@ -9,6 +9,8 @@ export class LogDifference {
   constructor() {
     this.element = el("p", { class: "log-difference", hidden: true });
     this.key = "";
+    /** @type {Asked | null} not read yet */
+    this.wanted = null;
     this.read = newest(
       (/** @type {Asked} */ asked) => get("logs/difference", asked),
       (answer, asked) => this.key === keyOf(asked) && this.#show(answer),
@@ -16,13 +18,19 @@ export class LogDifference {
     );
   }
 
-  /** Read the log of a window, once it is no longer being drawn. @param {Asked | null} asked null where there is no window */
+  /** The log of this window is wanted. @param {Asked | null} asked null where there is no window */
   ask(asked) {
     const key = asked ? keyOf(asked) : "";
     if (key === this.key) return;
     this.key = key;
     this.#show(null);
-    if (asked) this.read(asked);
+    this.wanted = asked;
+  }
+
+  /** Its blame was answered: until then this would only delay that. */
+  judged() {
+    if (this.wanted) this.read(this.wanted);
+    this.wanted = null;
   }
 
   /** @param {import("../types/api").Answer<"logs/difference"> | null} answer */

@@ -52,11 +52,11 @@ export class Profile {
         const { wanted } = this;
         if (!wanted || about(question) !== about(wanted)) return;
         this.sink.showBlame(answer, wanted);
-        this.sink.judged(wanted);
+        this.#judged(wanted);
       },
       (error, question) => {
         this.#failed(error);
-        if (this.wanted && about(question) === about(this.wanted)) this.sink.judged(this.wanted);
+        if (this.wanted && about(question) === about(this.wanted)) this.#judged(this.wanted);
       },
     );
     this.readLines = newest(
@@ -73,7 +73,7 @@ export class Profile {
     return lasting(error) ? sentence : asked(sentence, this.retry.failed());
   }
 
-  /** Request the stacks of a window and, once it stands, its blame; when the stacks are drawn, also its normal and its lines. @param {string} run @param {Window} window @param {boolean} done */
+  /** Request the stacks of a window; once it stands, also its blame and its lines, then its normal: on a server of few cores each waits for the others. @param {string} run @param {Window} window @param {boolean} done */
   ask(run, window, done) {
     const { baseline, filter, had, wanted: before } = this;
     const quick = this.#lends(run) || (!done && baseline === null);
@@ -86,9 +86,10 @@ export class Profile {
       return;
     }
     this.wanted = wanted;
-    this.#blamed = false;
+    this.#blame = "";
+    this.#waits = false;
     if (!before || about(before) !== about(wanted)) this.sink.showBlame(null, this.wanted);
-    if (done && (drawn || !quick)) this.#complete();
+    if (done && (drawn || !quick)) this.#complete(drawn);
     else {
       this.readFlame(wanted);
       if (done) this.#judge();
@@ -97,11 +98,23 @@ export class Profile {
 
   /** The blame of what is wanted, once: beside its stacks, since over a slow line each round trip is felt. */
   #judge() {
-    if (this.wanted && !this.#blamed) this.readBlame(this.wanted);
-    this.#blamed = true;
+    if (!this.wanted || this.#blame) return;
+    this.#blame = "asked";
+    this.readBlame(this.wanted);
   }
 
-  #blamed = false; // it is asked for
+  /** @type {"" | "asked" | "judged"} */
+  #blame = "";
+
+  /** @param {Question} wanted */
+  #judged(wanted) {
+    this.#blame = "judged";
+    if (this.#waits) this.readFlame(wanted);
+    this.#waits = false;
+    this.sink.judged(wanted);
+  }
+
+  #waits = false; // the normal, for the blame
 
   /** Whether the last compared answer has a normal that another window of the run may use. @param {string} run */
   #lends(run) {
@@ -109,12 +122,13 @@ export class Profile {
     return asked?.run === run && asked.filter === this.filter && asked.baseline === this.baseline;
   }
 
-  /** Request the parts that take longer than the stacks alone. */
-  #complete() {
+  /** Request the parts that take longer than the stacks alone. @param {boolean} drawn the stacks are */
+  #complete(drawn) {
     if (!this.wanted) return;
     this.wanted = { ...this.wanted, quick: false };
-    this.readFlame(this.wanted);
     this.#judge();
+    this.#waits = drawn && this.#blame === "asked";
+    if (!this.#waits) this.readFlame(this.wanted);
     this.readLines(this.wanted);
   }
 
@@ -181,7 +195,7 @@ export class Profile {
       growing: !this.over,
       trouble: this.#trouble(answer, refused),
     });
-    if (question === wanted && question.quick && question.done) this.#complete();
+    if (question === wanted && question.quick && question.done) this.#complete(true);
   }
 
   /** Why there is no profile, and the remedy. @param {Flame | null} answer @param {string} refused @returns {Trouble | null} */

@@ -168,5 +168,9 @@ export default class FlamePage extends RunPage {
     this.head.logDifference.ask(asked);
   }
 
+  judged() {
+    this.head.logDifference.judged();
+  }
+
   showLines() {}
 }

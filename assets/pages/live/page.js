@@ -160,6 +160,7 @@ export default class Live extends RunPage {
 
   /** @type {import("../../blame/profile.js").Sink["judged"]} */
   judged({ run, asked, filter: { rank = null } }) {
+    this.panel.logDifference.judged();
     this.ledger.judged({ run, ...asked, rank });
   }
 
