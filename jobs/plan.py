@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from .planning.checking import checked
-from .planning.family import NOTHING, outlived, predicted_s, usual
+from .planning.family import NOTHING, longest_s, outlived, predicted_s, usual
 from .planning.fifo import Fifo
 from .planning.job import Job
 from .planning.layout import Layout, Reservation
@@ -41,7 +41,7 @@ class _Planning:
     def __init__(self, state: QueueState, now_s: float) -> None:
         self.state, self.now_s = state, now_s
         jobs = state.jobs.values()
-        self.usual_s = usual(state.families)
+        self.usual_s, self.usually_long_s = usual(state.families)
         self.by_family: dict[str, float] = {}
         self.predicted = {job.id: self._predicted(job) for job in jobs}
         self.placed = {job.id: job for job in jobs if job.placed}
@@ -60,7 +60,7 @@ class _Planning:
         self.doubt = 1.0
         self.stopping = {job.id for job in jobs if job.state == "stopping"}
         self.sharing: set[int] = set()
-        self.cannot_share: set[tuple[str, int, bool]] = set()
+        self.cannot_share: set[tuple[str, int, bool, bool]] = set()
         self.possible: dict[tuple[int, float | None], bool] = {}
 
     def plan(self) -> JobPlan:
@@ -97,21 +97,15 @@ class _Planning:
     def _placed(self, job: Job) -> bool:
         """Whether it starts now, or others make room for it."""
         reservation, free = self.reservation, self.layout.free(_need(job))
-        in_time = reservation is None or self.now_s + self.doubt * self.remaining[job.id] <= reservation.at_s
+        in_time = reservation is None or self.now_s + self.doubt * self._longest_s(job) <= reservation.at_s
         if len(free) >= job.slots and (in_time or (reservation is not None and job.slots <= reservation.spare)):
             return self._start(job, tuple(free[: job.slots]))
         return self._shares(job, free if in_time else [], in_time) or self._preempts(job, free)
 
     def _shares(self, job: Job, free: list[str], in_time: bool) -> bool:
-        """Beside neighbours, on free slots as far as there are some: only where it cannot start alone, and only jobs that can leave again."""
-        state, kind = self.state, (job.family, job.slots, job.high)
-        if (
-            not self.sharing
-            or kind in self.cannot_share
-            or len(free) >= job.slots
-            or not job.resumes
-            or not may_share(job, state.rules)
-        ):
+        """Beside neighbours, on free slots as far as there are some: only where it cannot start alone."""
+        state, kind = self.state, (job.family, job.slots, job.high, job.resumes)
+        if not self.sharing or kind in self.cannot_share or len(free) >= job.slots or not may_share(job, state.rules):
             return False
         single = self.layout.single(self.sharing)
         if not in_time and self.reservation:  # it may hold up those slots only that are busy then anyway
@@ -138,10 +132,11 @@ class _Planning:
         return True
 
     def _spared(self) -> set[int]:
-        """Jobs that started later than first-in-first-out would have started them, for as long as they were expected to run."""
+        """Jobs that started later than first-in-first-out would have started them: for as long as they were expected
+        to run, and once they have made room for others."""
         starts, never = self.fifo.starts_s, float("inf")
         jobs = (job for job in self.placed.values() if job.id in self.state.jobs and starts.get(job.id, never) < job.started_s)
-        return {job.id for job in jobs if self.now_s - job.started_s < self.by_family[job.family] - job.ran_s}
+        return {job.id for job in jobs if job.stops or self.now_s - job.started_s < self.by_family[job.family] - job.ran_s}
 
     def _start(self, job: Job, slots: tuple[str, ...], beside: tuple[int, ...] = ()) -> bool:
         self.actions.append(StartJob(job.id, slots, beside))
@@ -156,7 +151,8 @@ class _Planning:
     def _doubt(self, job: Job) -> float:
         """How many times as long as predicted others may take without delaying this job: more, once it has waited long."""
         rules = self.state.rules
-        return rules.doubt if job.waited(self.now_s) > rules.patience * max(self.fifo.longest_s, rules.least_patience_s) else 1.0
+        patience_s = rules.patience * max(self.fifo.longest_s, rules.least_patience_s)
+        return rules.doubt if job.waited(self.now_s) > patience_s else 1.0
 
     def _reasons(self, order: Iterable[Job]) -> dict[int, str]:
         reasons = Reasons(self.state.slots, self.layout, self.reservation, self.now_s)
@@ -176,6 +172,10 @@ class _Planning:
         if key not in self.possible:
             self.possible[key] = sum(slot.holds(key[1]) for slot in self.state.slots) >= job.slots
         return self.possible[key]
+
+    def _longest_s(self, job: Job) -> float:
+        whole_s = longest_s(self.state.families.get(job.family, NOTHING), self.usually_long_s)
+        return max(self.remaining[job.id], whole_s - job.ran_s)
 
     def _predicted(self, job: Job) -> float:
         if (whole_s := self.by_family.get(job.family)) is None:

@@ -10,7 +10,7 @@ from benchmarks.replayed_cluster import Physics, ReplayedCluster, Submission
 from jobs.plan import plan
 from jobs.planning.fifo import Fifo
 from jobs.planning.job import Job
-from jobs.planning.sharing import with_margin
+from jobs.planning.sharing import pair_of, with_margin
 from jobs.planning.slot import Slot
 from jobs.planning.state import Action, JobPlan, PlanRules, Promise, QueueState, StartJob, StopJob
 from jobs.planning.usage import NOTHING_USED, high_slots
@@ -120,7 +120,8 @@ def _check_slots(job: Job, action: StartJob, state: QueueState, on: dict[str, li
         assert len(neighbours) <= 1 and {each.id for each in neighbours} <= set(action.beside), "two at most"
         for host in neighbours:
             assert job.shares and host.shares and host.state == "running", "with the consent of both"
-            assert job.resumes and not job.needs_mib and not host.needs_mib
+            assert job.resumes or host.resumes or pair_of(job.family, host.family) in state.pairs, "one can leave, or it is known"
+            assert not job.needs_mib and not host.needs_mib
             peaks = [state.families[each.family].peak_mib for each in (job, host)]
             assert sum(with_margin(peak or 0.0, state.rules) for peak in peaks) <= (slots[slot].memory_mib or 0.0)
             assert with_margin(peaks[0] or 0.0, state.rules) <= (slots[slot].free_mib or 0.0)

@@ -140,7 +140,9 @@ def test_two_jobs_share_a_gpu_only_where_both_say_so_and_everything_fits() -> No
     assert shared(host, guest)
     assert not shared(replace(host, shares=False), guest)
     assert not shared(host, replace(guest, shares=False))
-    assert not shared(host, replace(guest, resumes=False)), "it could not leave again"
+    alone = replace(guest, resumes=False)
+    assert not shared(host, alone), "neither could leave again"
+    assert shared(replace(host, resumes=True), alone) and shared(host, alone, pairs={("small", "small"): (0.9, 0.9)})
     assert not shared(replace(host, family="new"), guest), "nothing is measured of the host"
     assert not shared(replace(host, family="large"), replace(guest, family="large")), "peaks"
     assert not shared(host, guest, replace(slots[0], free_mib=5 * GIB)), "the driver says otherwise"

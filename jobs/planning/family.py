@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -34,7 +33,14 @@ def outlived(predicted: float, done_s: float) -> float:
     return predicted if done_s < predicted else 2 * done_s
 
 
-def usual(records: Mapping[str, FamilyRecord]) -> float:
-    """The median of all durations that are known."""
-    durations = [seconds for record in records.values() for seconds in record.durations_s]
-    return statistics.median(durations) if durations else UNKNOWN_S
+def longest_s(record: FamilyRecord, usually_long_s: float) -> float:
+    """How long the next one may take, if it may not be late: as long as any before, where at least two are known."""
+    return max(record.durations_s) if len(record.durations_s) > 1 else max(usually_long_s, *record.durations_s, 0.0)
+
+
+def usual(records: Mapping[str, FamilyRecord]) -> tuple[float, float]:
+    """The median of all durations that are known, and the length that one in ten exceeds."""
+    durations = sorted(seconds for record in records.values() for seconds in record.durations_s)
+    if not durations:
+        return UNKNOWN_S, UNKNOWN_S
+    return durations[len(durations) // 2], durations[int(0.9 * len(durations))]

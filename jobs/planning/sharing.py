@@ -75,11 +75,13 @@ def neighbourhood(job: Job, single: list[tuple[Slot, Job]], free: int, state: Qu
 
 
 def _bearable(guest: Job, host: Job, state: QueueState) -> tuple[float, float] | None:
-    """The speeds of both, if neither falls below its floor."""
+    """The speeds of both, if neither should fall below its floor, and one can leave if it does."""
     if (both := speeds(guest.family, host.family, state)) is None:
         return None
     rules, (ours, theirs, measured) = state.rules, both
     floor = rules.share_floor if measured else rules.unmeasured_floor
+    if not measured and not (guest.resumes or host.resumes):
+        return None  # neither could leave again
     if ours < max(floor, rules.high_floor * guest.high) or theirs < max(floor, rules.high_floor * host.high):
         return None
     return ours, theirs

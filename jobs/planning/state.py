@@ -24,18 +24,16 @@ class PlanRules(NamedTuple):
     least_gain: float = 0.3  # of a GPU, by which a neighbour must raise the throughput
     check_s: float = 300.0
     check_steps: int = 50
-    least_run_s: float = 600.0  # before a job may be stopped for others
+    least_run_s: float = 3600.0  # before a job may be stopped for others
     most_stops: int = 3  # for others, of one job
     memory_margin: float = 1.1
     memory_margin_mib: float = 512.0
-    overdue_share: float = (
-        0.1  # of the longest wait of first-in-first-out: how much later than there a job may start before it goes first
-    )
-    patience: float = (
-        0.7  # of it: when a job has waited so long, jobs that might delay it are expected to take `doubt` times as long
-    )
+    # Of the longest wait of first-in-first-out: how much later than there a job may start before it goes first, and after which wait
+    # jobs that might delay it are expected to take `doubt` times as long as predicted.
+    overdue_share: float = 0.1
+    patience: float = 0.5
     least_patience_s: float = 4 * 3600.0
-    doubt: float = 5.0
+    doubt: float = 2.0
 
 
 USUAL = PlanRules()
