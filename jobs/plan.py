@@ -118,7 +118,7 @@ class _Planning:
         return self._start(job, (*free, *(slot.id for slot in chosen)), beside)
 
     def _preempts(self, job: Job, free: list[str]) -> bool:
-        spared = self._spared() if job.high else set()
+        spared = self._spared(job.slots) if job.high else set()
         found = victims(job, free[: job.slots], self.layout, self.state, spared, self.stopping) if job.high else None
         if found is None:
             return False
@@ -131,12 +131,18 @@ class _Planning:
         self.promised[job.id] = replace(job, promised=tuple(slots))
         return True
 
-    def _spared(self) -> set[int]:
-        """Jobs that started later than first-in-first-out would have started them: for as long as they were expected
-        to run, and once they have made room for others."""
+    def _spared(self, slots: int) -> set[int]:
+        """Jobs that started later than first-in-first-out would have started them make no room for a job on so many slots: as long as the
+        longest of their family ran, once they have made room, and where they would lose more than twice as many slots."""
         starts, never = self.fifo.starts_s, float("inf")
-        jobs = (job for job in self.placed.values() if job.id in self.state.jobs and starts.get(job.id, never) < job.started_s)
-        return {job.id for job in jobs if job.stops or self.now_s - job.started_s < self.by_family[job.family] - job.ran_s}
+        late = [job for job in self.placed.values() if job.id in self.state.jobs and starts.get(job.id, never) < job.started_s]
+        families, usually_s = self.state.families, self.usually_long_s
+        lengths_s = {job.id: longest_s(families.get(job.family, NOTHING), usually_s) for job in late}
+        return {
+            job.id
+            for job in late
+            if job.stops or job.slots > 2 * slots or self.now_s - job.started_s < lengths_s[job.id] - job.ran_s
+        }
 
     def _start(self, job: Job, slots: tuple[str, ...], beside: tuple[int, ...] = ()) -> bool:
         self.actions.append(StartJob(job.id, slots, beside))

@@ -80,8 +80,8 @@ def _bearable(guest: Job, host: Job, state: QueueState) -> tuple[float, float] |
         return None
     rules, (ours, theirs, measured) = state.rules, both
     floor = rules.share_floor if measured else rules.unmeasured_floor
-    if not measured and not (guest.resumes or host.resumes):
-        return None  # neither could leave again
+    if not measured and not guest.resumes and (not host.resumes or host.slots > guest.slots):
+        return None  # neither could leave again, or it would be the larger
     if ours < max(floor, rules.high_floor * guest.high) or theirs < max(floor, rules.high_floor * host.high):
         return None
     return ours, theirs
