@@ -50,9 +50,10 @@ class _Planning:
         }
         self.layout = Layout(state, self.remaining, now_s)
         self.usage = state.usage.at(now_s)
-        self.fifo = (state.fifo or Fifo(len(state.slots))).advanced(jobs, self._length, now_s)
-        high = state.fifo_high or Fifo(high_slots(len(state.slots)))
-        self.fifo_high = high.advanced((job for job in jobs if job.high and job.slots <= high.slots), self._length, now_s)
+        some, most = len(state.slots), high_slots(len(state.slots))
+        self.fifo = (state.fifo or Fifo(some)).of(some).advanced(jobs, self._length, now_s)
+        high = [job for job in jobs if job.high and job.slots <= most]
+        self.fifo_high = (state.fifo_high or Fifo(most)).of(most).advanced(high, self._length, now_s)
         self.actions: list[Action] = []
         self.started: set[int] = set()
         self.promised: dict[int, Job] = {}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .job import Job
 
@@ -28,7 +28,7 @@ class Fifo:
 
         Costs O(jobs).
         """
-        sizes = {job.id: (job.submitted_s, min(job.slots, self.slots)) for job in jobs if job.state != "held"}
+        sizes = {job.id: (job.submitted_s, job.slots) for job in jobs if job.state != "held"}
         starts = {job: start for job, start in self.starts_s.items() if job in sizes}
         entered = {job for _, job, _ in self.queue} | self.running.keys() | starts.keys()
         new = sorted((submitted_s, job, slots) for job, (submitted_s, slots) in sizes.items() if job not in entered)
@@ -37,8 +37,9 @@ class Fifo:
         ends = [(start + length(job), job) for job, (start, _) in running.items()]
         heapq.heapify(ends)
         while True:
-            if first < len(queue) and queue[first][2] <= free:
+            if first < len(queue) and min(queue[first][2], self.slots) <= free:
                 submitted_s, job, slots = queue[first]
+                slots = min(slots, self.slots)
                 first += 1
                 time_s = max(time_s, submitted_s)
                 if (seconds := length(job)) > 0:
@@ -51,6 +52,10 @@ class Fifo:
                 free, time_s = free + running.pop(job)[1], max(time_s, end_s)
             else:
                 return Fifo(self.slots, running, tuple(queue[first:]), starts, time_s, longest)
+
+    def of(self, slots: int) -> Fifo:
+        """On so many slots from now on: a card came or went."""
+        return self if slots == self.slots else replace(self, slots=slots)
 
     @property
     def knows(self) -> set[int]:
