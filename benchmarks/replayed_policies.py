@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from benchmarks.replayed_cluster import ReplayedCluster
 from jobs.plan import plan
-from jobs.planning.fifo import Fifo
-from jobs.planning.state import Action, PlanRules, QueueState, StartJob
-from jobs.planning.usage import HIGH_WEIGHT, Usage
+from jobs.planning.state import Action, Carried, PlanRules, QueueState, StartJob
+from jobs.planning.usage import HIGH_WEIGHT
 
 
 class StrictFifo:
@@ -78,15 +77,13 @@ class OurPlan:
 
     def __init__(self, rules: PlanRules | None = None) -> None:
         self._rules = rules or PlanRules()
-        self._usage = Usage()
-        self._fifo: Fifo | None = None
-        self._high: Fifo | None = None
+        self._carried = Carried()
 
     def decide(self, cluster: ReplayedCluster, now_s: float) -> Sequence[Action]:
         state = QueueState(
             cluster.slots, cluster.jobs, cluster.records, cluster.pairs, cluster.ended_s,
-            self._usage, self._fifo, self._high, cluster.physics.cores, self._rules,
+            self._carried, cluster.physics.cores, self._rules,
         )  # fmt: skip
         made = plan(state, now_s)
-        self._usage, self._fifo, self._high = made.usage, made.fifo, made.fifo_high
+        self._carried = made.carried
         return made.actions

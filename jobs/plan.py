@@ -24,7 +24,7 @@ from .planning.order import ByClass, overdue
 from .planning.preemption import victims
 from .planning.reasons import Reasons
 from .planning.sharing import cores_suffice, may_share, neighbourhood
-from .planning.state import Action, JobPlan, Promise, QueueState, StartJob, StopJob
+from .planning.state import Action, Carried, JobPlan, Promise, QueueState, StartJob, StopJob
 from .planning.usage import high_slots
 
 STOPPING_S = 60.0  # to save and end
@@ -49,16 +49,17 @@ class _Planning:
             job.id: STOPPING_S if job.state == "stopping" else max(1.0, self.predicted[job.id] - job.done(now_s)) for job in jobs
         }
         self.layout = Layout(state, self.remaining, now_s)
-        self.usage = state.usage.at(now_s)
+        self.usage = state.carried.usage.at(now_s)
         some, most = len(state.slots), high_slots(len(state.slots))
-        self.fifo = (state.fifo or Fifo(some)).of(some).advanced(jobs, self._length, now_s)
+        self.fifo = (state.carried.fifo or Fifo(some)).of(some).advanced(jobs, self._length, now_s)
         high = [job for job in jobs if job.high and job.slots <= most]
-        self.fifo_high = (state.fifo_high or Fifo(most)).of(most).advanced(high, self._length, now_s)
+        self.fifo_high = (state.carried.fifo_high or Fifo(most)).of(most).advanced(high, self._length, now_s)
         self.actions: list[Action] = []
         self.started: set[int] = set()
         self.promised: dict[int, Job] = {}
         self.reservation: Reservation | None = None
         self.doubt = 1.0
+        self.gate: tuple[int, float] | None = None
         self.stopping = {job.id for job in jobs if job.state == "stopping"}
         self.sharing: set[int] = set()
         self.cannot_share: set[tuple[str, int, bool, bool]] = set()
@@ -78,13 +79,16 @@ class _Planning:
                 self.promised[job.id] = job
         order = self._in_order([job for job in waiting if not job.promised and self._is_possible(job)])
         usage = self.usage.using(self.placed.values())
-        return JobPlan(tuple(self.actions), self._reasons(order), usage, self.fifo, self.fifo_high)
+        return JobPlan(tuple(self.actions), self._reasons(order), Carried(usage, self.fifo, self.fifo_high, self.gate))
 
     def _in_order(self, queue: list[Job]) -> list[Job]:
         """StartJob what can be started; the queue as it was gone through."""
         late = overdue(queue, self.fifo, self.fifo_high, self.state.rules.overdue_share, self.now_s)
+        lets_pass: Job | None = None
         for job in late:
-            if not self._placed(job) and self.reservation is None:
+            if self.reservation is None and self._lets_pass(job):
+                lets_pass = job
+            elif not self._placed(job) and self.reservation is None:
                 self.reservation = self.layout.reserve(job, _need(job))
                 self.doubt = self._doubt(job)
         ids, order = {job.id for job in late}, late
@@ -93,7 +97,23 @@ class _Planning:
             order.append(job)
             if self._placed(job):
                 rest.started(job)
+        if lets_pass and len(free := self.layout.free(_need(lets_pass))) >= lets_pass.slots:
+            self._start(lets_pass, tuple(free[: lets_pass.slots]))
         return order
+
+    def _lets_pass(self, job: Job) -> bool:
+        """An overdue job that could start now waits a little longer for jobs that should end within a tenth of its own length."""
+        free = self.layout.free(_need(job))
+        if len(free) < job.slots:
+            return False
+        gate = self.state.carried.gate
+        since_s = gate[1] if gate and gate[0] == job.id else self.now_s
+        until_s = since_s + self.state.rules.passing_share * self.remaining[job.id]
+        self.gate = job.id, since_s
+        if until_s <= self.now_s:
+            return False
+        self.reservation = Reservation(job.id, until_s, len(free) - job.slots)
+        return True
 
     def _placed(self, job: Job) -> bool:
         """Whether it starts now, or others make room for it."""

@@ -13,13 +13,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .planning.family import NOTHING, FamilyRecord
 from .planning.fifo import Fifo
 from .planning.job import Job, after_out_of_memory, queued_again
 from .planning.slot import Slot
-from .planning.state import Action, JobPlan, Learned, PlanRules, Promise, QueueState, StopJob
+from .planning.state import Action, Carried, JobPlan, Learned, PlanRules, Promise, QueueState, StopJob
 from .planning.usage import Usage
 
 VERSION = 1
@@ -142,9 +142,7 @@ class JobQueue:
         with self._transaction():
             done = [action for action in made.actions if self._intended(action, now_s)]
             self._db.executemany("UPDATE job SET reason = ? WHERE id = ?", [(reason, job) for job, reason in made.reasons.items()])
-            kept = {"usage": list(made.usage), "fifo": _of_fifo(made.fifo), "fifo_high": _of_fifo(made.fifo_high)}
-            rows = [(name, json.dumps(value)) for name, value in kept.items()]
-            self._db.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?)", rows)
+            self._db.execute("INSERT OR REPLACE INTO kept VALUES ('carried', ?)", (json.dumps(_of_carried(made.carried)),))
         return done
 
     def started(self, job: int, pid: int, start_ticks: int, boot_id: str, now_s: float) -> None:
@@ -204,15 +202,14 @@ class JobQueue:
     def state(self, slots: Sequence[Slot], cores: int, rules: PlanRules) -> QueueState:
         """What the plan is made from."""
         jobs = {job.id: job for job in self._jobs("state NOT IN ('finished', 'failed', 'cancelled')")}
-        kept = {name: json.loads(value) for name, value in self._db.execute("SELECT name, value FROM kept")}
-        fifo, high = (_fifo(kept[name]) if name in kept else None for name in ("fifo", "fifo_high"))
-        known = {job for each in (fifo, high) if each for job in each.knows} - jobs.keys()
+        row = self._db.execute("SELECT value FROM kept WHERE name = 'carried'").fetchone()
+        carried = _carried(json.loads(row[0])) if row else Carried()
+        known = {job for each in (carried.fifo, carried.fifo_high) if each for job in each.knows} - jobs.keys()
         rows = [self._db.execute("SELECT id, work_s FROM job WHERE id = ?", (job,)).fetchone() for job in sorted(known)]
         families = {name: _record(record) for name, record in self._db.execute("SELECT name, record FROM family")}
         pairs = {(first, second): (one, other) for first, second, one, other in self._db.execute("SELECT * FROM pair")}
-        usage = Usage(*kept["usage"]) if "usage" in kept else Usage()
         ended_s = {row[0]: row[1] or 0.0 for row in rows if row}
-        return QueueState(tuple(slots), jobs, families, pairs, ended_s, usage, fifo, high, cores, rules)
+        return QueueState(tuple(slots), jobs, families, pairs, ended_s, carried, cores, rules)
 
     def state_of(self, job: int) -> str:
         row = self._db.execute("SELECT state FROM job WHERE id = ?", (job,)).fetchone()
@@ -341,6 +338,16 @@ def _record(text: str) -> FamilyRecord:
     return FamilyRecord(**{**record, "durations_s": tuple(record["durations_s"])})
 
 
+def _of_carried(carried: Carried) -> dict[str, object]:
+    fifos = [_of_fifo(fifo) if fifo else None for fifo in (carried.fifo, carried.fifo_high)]
+    return {"usage": carried.usage, "fifos": fifos, "gate": carried.gate}
+
+
+def _carried(kept: Mapping[str, Any]) -> Carried:
+    fifo, high = (_fifo(each) if each else None for each in kept["fifos"])
+    return Carried(Usage(*kept["usage"]), fifo, high, (kept["gate"][0], kept["gate"][1]) if kept["gate"] else None)
+
+
 def _of_fifo(fifo: Fifo) -> dict[str, object]:
     return {
         "slots": fifo.slots, "running": [[job, *row] for job, row in fifo.running.items()], "queue": fifo.queue,
@@ -348,8 +355,8 @@ def _of_fifo(fifo: Fifo) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _fifo(kept: Mapping[str, list[list[float]]]) -> Fifo:
+def _fifo(kept: Mapping[str, Any]) -> Fifo:
     running = {int(job): (start_s, int(slots)) for job, start_s, slots in kept["running"]}
     queue = tuple((submitted_s, int(job), int(slots)) for submitted_s, job, slots in kept["queue"])
     starts_s = {int(job): start_s for job, start_s in kept["starts_s"]}
-    return Fifo(kept["slots"], running, queue, starts_s, kept["at_s"], kept["longest_s"])  # type: ignore[arg-type]
+    return Fifo(kept["slots"], running, queue, starts_s, kept["at_s"], kept["longest_s"])

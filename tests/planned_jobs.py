@@ -8,12 +8,11 @@ from dataclasses import replace
 
 from benchmarks.replayed_cluster import Physics, ReplayedCluster, Submission
 from jobs.plan import plan
-from jobs.planning.fifo import Fifo
 from jobs.planning.job import Job
 from jobs.planning.sharing import pair_of, with_margin
 from jobs.planning.slot import Slot
-from jobs.planning.state import Action, JobPlan, PlanRules, Promise, QueueState, StartJob, StopJob
-from jobs.planning.usage import NOTHING_USED, high_slots
+from jobs.planning.state import Action, Carried, JobPlan, PlanRules, Promise, QueueState, StartJob, StopJob
+from jobs.planning.usage import high_slots
 
 GIB = 1024.0
 
@@ -48,9 +47,7 @@ class CheckedPlan:
 
     def __init__(self, rules: PlanRules | None = None) -> None:
         self.rules = rules or PlanRules()
-        self.usage = NOTHING_USED
-        self.fifo: Fifo | None = None
-        self.high: Fifo | None = None
+        self.carried = Carried()
         self.plans = 0
         self.shared = 0
         self.stopped: list[StopJob] = []
@@ -59,7 +56,7 @@ class CheckedPlan:
         physics = cluster.physics
         state = QueueState(
             cluster.slots, cluster.jobs, cluster.records, cluster.pairs, cluster.ended_s,
-            self.usage, self.fifo, self.high, physics.cores, self.rules,
+            self.carried, physics.cores, self.rules,
         )  # fmt: skip
         before = deepcopy(state) if self.plans % 50 == 0 else None
         made = plan(state, now_s)
@@ -67,7 +64,7 @@ class CheckedPlan:
             assert before == state, "a plan changes nothing"
             assert plan(before, now_s) == made, "a plan follows from its state"
         check(state, made)
-        self.usage, self.fifo, self.high = made.usage, made.fifo, made.fifo_high
+        self.carried = made.carried
         self.plans += 1
         self.shared += sum(isinstance(action, StartJob) and bool(action.beside) for action in made.actions)
         self.stopped += [action for action in made.actions if isinstance(action, StopJob)]

@@ -76,7 +76,7 @@ def test_a_plan_goes_on_where_it_was_after_a_new_start(queue: JobQueue, tmp_path
     queue.intend(with_actions(queue, Learned(("a", "b"), (0.9, 0.8))), 20.0)
     again = JobQueue(tmp_path / "jobs.sqlite")
     assert state(again) == state(queue)
-    assert state(again).pairs == {("a", "b"): (0.9, 0.8)} and state(again).fifo is not None
+    assert state(again).pairs == {("a", "b"): (0.9, 0.8)} and state(again).carried.fifo is not None
     assert plan(state(again), 30.0).actions == () and made.actions
     again.close()
 

@@ -18,7 +18,7 @@ from jobs.planning.family import FamilyRecord
 from jobs.planning.fifo import Fifo
 from jobs.planning.job import MOST_OUT_OF_MEMORY, Job, after_out_of_memory
 from jobs.planning.slot import Slot, core_slots
-from jobs.planning.state import Learned, PlanRules, Promise, QueueState, StartJob
+from jobs.planning.state import Carried, Learned, PlanRules, Promise, QueueState, StartJob
 from jobs.planning.usage import NOTHING_USED, Usage
 from tests.planned_jobs import GIB, CheckedPlan, check, gpus, on_slots, queued, replayed, starts, state_of, stops, waits
 
@@ -90,7 +90,7 @@ def test_any_state_has_a_plan(jobs: list[Job], slots: list[Slot], running: list[
         if number < len(jobs) and jobs[number].state == "queued":
             jobs[number] = replace(jobs[number], state="running", slots=1, on=(slot.id,), started_s=1000.0)
     records = {"small": SMALL, "large": LARGE, "busy": BUSY}
-    state = state_of(jobs, slots, families=records, usage=Usage(5.0, 5.0, 1000.0))
+    state = state_of(jobs, slots, families=records, carried=Carried(Usage(5.0, 5.0, 1000.0)))
     made = plan(state, 2000.0)
     check(state, made)
     assert plan(state, 2000.0) == made
@@ -123,7 +123,7 @@ def test_a_host_without_gpus_has_core_slots() -> None:
     slots = core_slots(8, 4)
     share = {"shares": True, "resumes": True, "family": "small"}
     made = plan(state_of([queued(number, 1, **share) for number in range(3)], slots, families={"small": SMALL}), 2000.0)
-    assert starts(made) == {0: ("cores-0",), 1: ("cores-1",)}
+    assert set(starts(made).values()) == {("cores-0",), ("cores-1",)}
     assert made.reasons[2].startswith("waits for 1 core slot;")
 
 
@@ -188,7 +188,7 @@ def test_the_high_class_takes_slots_back_from_jobs_that_can_resume_within_its_sh
     assert made.reasons[10].startswith("starts when jobs ") and made.reasons[12].startswith("waits for 2 GPUs")
     stopping = {job.id: replace(job, state="stopping") if job.id in stops(made) else job for job in state.jobs.values()}
     kept = {promise.job: replace(stopping[promise.job], promised=promise.slots) for promise in promises}
-    again = plan(replace(state, jobs={**stopping, **kept}, usage=made.usage, fifo=made.fifo, fifo_high=made.fifo_high), 5001.0)
+    again = plan(replace(state, jobs={**stopping, **kept}, carried=made.carried), 5001.0)
     assert again.actions == ()
     gone = {number: job for number, job in {**stopping, **kept}.items() if job.state != "stopping"}
     assert starts(plan(replace(state, jobs=gone), 5060.0)) == {promise.job: promise.slots for promise in promises}

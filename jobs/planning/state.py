@@ -34,23 +34,34 @@ class PlanRules(NamedTuple):
     patience: float = 0.5
     least_patience_s: float = 4 * 3600.0
     doubt: float = 2.0
+    passing_share: float = 0.1  # of its own length, that an overdue job waits for shorter ones when it could start
 
 
 USUAL = PlanRules()
 
 
+class Carried(NamedTuple):
+    """What goes from plan to plan."""
+
+    usage: Usage = NOTHING_USED
+    fifo: Fifo | None = None  # None: it begins anew
+    fifo_high: Fifo | None = None  # of the high class alone, on its 70 %
+    gate: tuple[int, float] | None = None  # the overdue job that lets others pass, and since when it could have started
+
+
+NOTHING_CARRIED = Carried()
+
+
 @dataclass(frozen=True)
 class QueueState:
-    """Everything that the plan may know. The caller keeps it; `usage`, `fifo` and `fifo_high` are as the last plan left them."""
+    """Everything that the plan may know. The caller keeps it; `carried` is what the last plan left."""
 
     slots: tuple[Slot, ...]
     jobs: Mapping[int, Job]  # all that are not over
     families: Mapping[str, FamilyRecord] = field(default_factory=dict)
     pairs: Mapping[Pair, tuple[float, float]] = field(default_factory=dict)  # measured speeds of both, of their baselines
     ended_s: Mapping[int, float] = field(default_factory=dict)  # how long jobs ran that are over and that `fifo` still knows
-    usage: Usage = NOTHING_USED
-    fifo: Fifo | None = None  # None: it begins anew
-    fifo_high: Fifo | None = None  # of the high class alone, on its 70 %
+    carried: Carried = NOTHING_CARRIED
     cores: int = 0  # of the host; 0: data-bound jobs share no host
     rules: PlanRules = USUAL
 
@@ -90,6 +101,4 @@ Action = StartJob | StopJob | Promise | Learned
 class JobPlan:
     actions: tuple[Action, ...]
     reasons: Mapping[int, str]  # of each job that goes on waiting, in words
-    usage: Usage
-    fifo: Fifo
-    fifo_high: Fifo
+    carried: Carried
