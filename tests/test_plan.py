@@ -203,6 +203,39 @@ def test_a_job_that_was_just_started_or_stopped_three_times_makes_no_room() -> N
         assert stops(plan(state_of([job, queued(2, 1, 5000.0, high=True)], gpus(1)), 5000.0)) == {}
 
 
+def test_a_large_job_that_started_late_makes_no_room_for_a_small_one() -> None:
+    large = on_slots(1, [f"gpu-{number}" for number in range(8)], 50_000.0, resumes=True, family="small")
+    carried = Carried(fifo=Fifo(8, running={1: (20_000.0, 8)}, starts_s={1: 20_000.0}))
+    for slots, stopped in ((1, {}), (4, {1: "preempted"})):
+        high = queued(2, slots, 99_000.0, high=True)
+        assert stops(plan(state_of([large, high], gpus(8), families={"small": SMALL}, carried=carried), 99_000.0)) == stopped
+    on_time = replace(large, started_s=20_000.0)
+    high = queued(2, 1, 99_000.0, high=True)
+    assert stops(plan(state_of([on_time, high], gpus(8), families={"small": SMALL}, carried=carried), 99_000.0)) == {1: "preempted"}
+
+
+def test_an_overdue_job_lets_jobs_pass_that_are_much_shorter() -> None:
+    """For a tenth of its own length from when it could start; then it starts."""
+    families = {"long": SMALL._replace(durations_s=(100 * HOUR_S,) * 2), "short": SMALL._replace(durations_s=(HOUR_S,) * 2)}
+    large, short, long = queued(1, 8, 0.0, family="long"), queued(2, 1, 900.0, family="short"), queued(3, 1, 900.0, family="long")
+    carried = Carried(fifo=Fifo(8, running={1: (500.0, 8)}, starts_s={1: 500.0}))
+    state = state_of([large, short, long], gpus(8), families=families, carried=carried)
+    made = plan(state, 1000.0)
+    assert set(starts(made)) == {2} and made.carried.gate == (1, 1000.0)
+    assert made.reasons[3] == made.reasons[3].strip() and "is kept for job 1" in made.reasons[3]
+    later = replace(state, carried=made.carried._replace(gate=(1, 1000.0 - 11 * HOUR_S)))
+    assert set(starts(plan(later, 1000.0))) == {1}
+    assert set(starts(plan(replace(state, jobs={1: large, 3: long}), 1000.0))) == {1}, "none that is short enough"
+
+
+def test_the_older_of_two_leaves_only_if_it_is_not_the_larger() -> None:
+    guest = queued(2, family="small", shares=True)
+    for slots, shared in ((1, True), (2, False)):
+        host = on_slots(1, [f"gpu-{number}" for number in range(slots)], 0.0, family="small", shares=True, resumes=True)
+        made = plan(state_of([host, guest], gpus(slots), families={"small": SMALL}), 1e3)
+        assert bool(starts(made)) == shared
+
+
 def test_while_both_classes_wait_they_get_70_and_30_percent() -> None:
     """Of slot-seconds, where jobs are of one slot and of one length; what one class does not want, the other has."""
     jobs = [_submission(0.0, 600.0, high=number % 2 == 0) for number in range(900)]
