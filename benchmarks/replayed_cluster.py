@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from jobs.planning.family import NOTHING, FamilyRecord
@@ -79,11 +79,7 @@ class Totals:
     waiting_s: float = 0.0
     activity_s: float = 0.0
     work_s: float = 0.0
-    all_activity_s: float = 0.0
     ends_s: float = 0.0
-    plans: int = 0
-    reasons: int = 0
-    promises: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 class ReplayedCluster:
@@ -116,7 +112,6 @@ class ReplayedCluster:
                 self.totals.waiting_s += time_s - now_s
                 self.totals.activity_s += (time_s - now_s) * self._activity
                 self.totals.work_s += (time_s - now_s) * self._work
-            self.totals.all_activity_s += (time_s - now_s) * self._activity
             now_s, news = time_s, False
             while self._events and self._events[0][0] <= now_s:
                 _, _, kind, job, version = heapq.heappop(self._events)
@@ -206,7 +201,7 @@ class ReplayedCluster:
         if over:
             attempt.out_of_memory += 1
             self._leaves(self.jobs[job.id], attempt, now_s)
-            again = after_out_of_memory(self.jobs[job.id], attempt.submission.peak_mib, now_s)
+            again = after_out_of_memory(self.jobs[job.id], attempt.submission.peak_mib, now_s, self.physics.memory_mib)
             assert again
             self._set(replace(again, waited_s=waited_s))
             self._push(now_s + 1, "tick", 0)

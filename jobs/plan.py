@@ -82,7 +82,7 @@ class _Planning:
         return JobPlan(tuple(self.actions), self._reasons(order), Carried(usage, self.fifo, self.fifo_high, self.gate))
 
     def _in_order(self, queue: list[Job]) -> list[Job]:
-        """StartJob what can be started; the queue as it was gone through."""
+        """Start what can be started; the queue as it was gone through."""
         late = overdue(queue, self.fifo, self.fifo_high, self.state.rules.overdue_share, self.now_s)
         lets_pass: Job | None = None
         for job in late:

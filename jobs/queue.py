@@ -161,8 +161,10 @@ class JobQueue:
         with self._transaction():
             self._db.execute("UPDATE job SET speed = ?, steps = ? WHERE id = ?", (speed, steps, job))
 
-    def ended(self, job: int, exit_code: int | None, work_s: float, now_s: float, peak_mib: float | None = None) -> str:
-        """The state after its process ended with `work_s` seconds of work done, or in its checkpoint; with `peak_mib` it ran out of memory.
+    def ended(
+        self, job: int, exit_code: int | None, work_s: float, now_s: float, memory_mib: tuple[float, float] | None = None
+    ) -> str:
+        """The state after its process ended with `work_s` seconds of work done, or in its checkpoint; with `memory_mib`, its peak and what the largest card has, it ran out of memory.
 
         `exit_code` None: it was never started, or its end was not seen; it is queued again if it can resume, or was never started.
         """
@@ -176,7 +178,7 @@ class JobQueue:
                 "UPDATE attempt SET ended_s = ?, exit_code = ?, why = ? WHERE job = ? AND number = ?",
                 (now_s, exit_code, why, job, row[0]),
             )
-            again = self._again(placed, why, exit_code, row[1] is None, work_s, peak_mib, now_s)
+            again = self._again(placed, why, exit_code, row[1] is None, work_s, memory_mib, now_s)
             if again:
                 self._save(again)
             else:
@@ -259,13 +261,20 @@ class JobQueue:
         return True
 
     def _again(
-        self, job: Job, why: str | None, exit_code: int | None, unstarted: bool, work_s: float, peak_mib: float | None, now_s: float
+        self,
+        job: Job,
+        why: str | None,
+        exit_code: int | None,
+        unstarted: bool,
+        work_s: float,
+        memory_mib: tuple[float, float] | None,
+        now_s: float,
     ) -> Job | None:
         """The job as it is queued again; None: it is over."""
         if why == "cancelled":
             return None
-        if peak_mib is not None:
-            return after_out_of_memory(job, peak_mib, now_s)
+        if memory_mib is not None:
+            return after_out_of_memory(job, memory_mib[0], now_s, memory_mib[1])
         if why:
             return replace(queued_again(job, now_s, work_s), stops=job.stops + 1)
         if exit_code is None and (unstarted or job.resumes):

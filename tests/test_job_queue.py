@@ -116,7 +116,7 @@ def test_out_of_memory_is_tried_again_twice(queue: JobQueue) -> None:
     for expected in ("queued", "queued", "failed"):
         planned(queue, 20.0)
         queue.started(job, 77, 5, "boot", 20.0)
-        assert queue.ended(job, 1, 0.0, 30.0, peak_mib=20 * GIB) == expected
+        assert queue.ended(job, 1, 0.0, 30.0, memory_mib=(20 * GIB, 80 * GIB)) == expected
 
 
 def test_neighbours_are_measured_from_when_they_are_neighbours(queue: JobQueue) -> None:

@@ -291,11 +291,11 @@ def test_the_virtual_first_in_first_out_is_the_real_one_where_lengths_are_known(
 
 def test_a_job_that_ran_out_of_memory_is_tried_alone_with_a_quarter_more_and_twice() -> None:
     job = on_slots(1, ["gpu-0"], 0.0, shares=True, resumes=True)
-    first = after_out_of_memory(job, 40 * GIB, 10.0)
+    first = after_out_of_memory(job, 40 * GIB, 10.0, 60 * GIB)
     assert first and first.needs_mib == 50 * GIB and first.waiting and first.on == ()
-    second = after_out_of_memory(first, 50 * GIB, 20.0)
-    assert second and second.needs_mib == 62.5 * GIB and second.out_of_memory == MOST_OUT_OF_MEMORY
-    assert after_out_of_memory(second, 62.5 * GIB, 30.0) is None
+    second = after_out_of_memory(first, 50 * GIB, 20.0, 60 * GIB)
+    assert second and second.needs_mib == 60 * GIB and second.out_of_memory == MOST_OUT_OF_MEMORY
+    assert after_out_of_memory(second, 60 * GIB, 30.0, 60 * GIB) is None
     host = on_slots(2, ["gpu-0"], 0.0, family="small", shares=True)
     assert starts(plan(state_of([host, replace(first, family="small")], gpus(1), families={"small": SMALL}), 100.0)) == {}
 

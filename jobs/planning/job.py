@@ -53,14 +53,14 @@ class Job:
         return self.ran_s + (now_s - self.started_s if self.placed else 0.0)
 
 
-def after_out_of_memory(job: Job, peak_mib: float, now_s: float) -> Job | None:
-    """The job as it is queued again: alone, with a quarter more than the peak. None: it had its tries and has failed."""
+def after_out_of_memory(job: Job, peak_mib: float, now_s: float, largest_mib: float) -> Job | None:
+    """The job as it is queued again: alone, with a quarter more than the peak, or all of the largest card. None: it had its tries and has failed."""
     if job.out_of_memory >= MOST_OUT_OF_MEMORY:
         return None
     return replace(
         queued_again(job, now_s, kept_s=job.ran_s),
         out_of_memory=job.out_of_memory + 1,
-        needs_mib=MORE_AFTER_OUT_OF_MEMORY * max(peak_mib, job.needs_mib or 0.0),
+        needs_mib=min(largest_mib, MORE_AFTER_OUT_OF_MEMORY * max(peak_mib, job.needs_mib or 0.0)),
     )
 
 
