@@ -29,7 +29,16 @@ VENDORED = {
     "uPlot.min.d.ts": "uPlot.d.ts",
 }  # ours, and npm's
 MODULE = "export default uPlot;\n"  # npm has the module in full only, three times as long: 20 kB more on the wire
-PACKAGES = ("app.py", "assets", "client", "collectors", "dashboard", "integrations", "trainer")  # also in both pyproject.toml
+PACKAGES = (
+    "app.py",
+    "assets",
+    "client",
+    "collectors",
+    "dashboard",
+    "integrations",
+    "jobs",
+    "trainer",
+)  # also in both pyproject.toml
 SAMPLER = "collectors/sampler/_sampler"
 
 

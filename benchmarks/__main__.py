@@ -8,7 +8,17 @@ from pathlib import Path
 
 from tests import leash
 
-NOT_BENCHMARKS = {"__init__", "__main__", "report", "calibration", "first_minutes", "ratios"}
+NOT_BENCHMARKS = {
+    "__init__",
+    "__main__",
+    "report",
+    "calibration",
+    "first_minutes",
+    "ratios",
+    "replayed_cluster",
+    "replayed_policies",
+    "replayed_traces",
+}
 
 
 def main() -> int:

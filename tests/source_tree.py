@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("client", "collectors", "dashboard", "integrations", "trainer")
+PACKAGES = ("client", "collectors", "dashboard", "integrations", "jobs", "trainer")
 FORMS = {"Literal", "Annotated", "Callable", "TypedDict", "Union", "NDArray"}  # what an alias without an annotation is made of
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef

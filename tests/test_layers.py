@@ -15,12 +15,13 @@ import pytest
 from collectors.store.protocol import Maintenance, Store
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("client", "collectors", "dashboard", "integrations", "trainer")
+PACKAGES = ("client", "collectors", "dashboard", "integrations", "jobs", "trainer")
 MAY_IMPORT = {
     "app": {"dashboard", "collectors"},
     "client": set(),  # knows the HTTP API only
-    "dashboard": {"client", "collectors"},
+    "dashboard": {"client", "collectors", "jobs"},
     "collectors": set(),
+    "jobs": {"collectors"},  # never of the web process, which may show it
     "trainer": set(),
     "integrations": set(),
 }
@@ -177,6 +178,23 @@ def test_what_lines_say_is_pure() -> None:
             assert others <= {"collectors.records"}, f"{module} must not import {others}"
 
 
+def test_the_plan_of_jobs_is_pure() -> None:
+    """A function of the state and the time: neither files nor processes, nor anything of the project outside of it."""
+    pure = {"__future__", "collections", "collections.abc", "dataclasses", "heapq", "math", "statistics", "time", "typing"}
+    for module, path in modules().items():
+        if module == "jobs.plan" or module.startswith("jobs.planning"):
+            assert {name for name in imports(module, path) if not name.startswith("jobs.planning")} == set(), module
+            nodes = [node for node in ast.walk(parsed(path)) if isinstance(node, (ast.Import, ast.ImportFrom))]
+            named = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+            named |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+            assert named <= pure, module
+            assert not {node.attr for node in ast.walk(parsed(path)) if isinstance(node, ast.Attribute)} & {
+                "time_ns",
+                "monotonic",
+                "sleep",
+            }
+
+
 def test_stacks_know_nothing_of_blame() -> None:
     for module, path in modules().items():
         if module.startswith("collectors.analysis.stacks."):
@@ -190,6 +208,7 @@ def test_an_engine_is_named_in_its_folder_and_at_the_door_only() -> None:
             and str(path.relative_to(ROOT)) not in READ_OTHERS
             and path.parent.name != "tests"
             and "trainer" not in path.parts
+            and path != ROOT / "jobs" / "queue.py"
         ):
             names = {alias.name for node in ast.walk(parsed(path)) if isinstance(node, ast.Import) for alias in node.names}
             froms = {node.module or "" for node in ast.walk(parsed(path)) if isinstance(node, ast.ImportFrom)}

@@ -1,0 +1,1 @@
+"""What the plan is made of, a noun a file. Pure: no clock, no files, no processes."""

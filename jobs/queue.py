@@ -1,0 +1,371 @@
+"""The queue of one user's jobs in SQLite: what was asked, what was intended, what became of it.
+
+What is to be done is written before it is done (`intend`), with synchronous FULL: after a kill or a power cut each job is in one state, and
+an attempt that was intended and never started is seen (`intended`). No job has two attempts at once.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .planning.family import NOTHING, FamilyRecord
+from .planning.fifo import Fifo
+from .planning.job import Job, after_out_of_memory, queued_again
+from .planning.slot import Slot
+from .planning.state import Action, Carried, JobPlan, Learned, PlanRules, Promise, QueueState, StopJob
+from .planning.usage import Usage
+
+VERSION = 1
+KEPT_DURATIONS = 8
+OVER = ("finished", "failed", "cancelled")
+PLACED = ("starting", "running", "stopping")
+SCHEMA = """
+CREATE TABLE job (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, family TEXT NOT NULL, slots INTEGER NOT NULL, submitted_s REAL NOT NULL,
+    high INTEGER NOT NULL, shares INTEGER NOT NULL, resumes INTEGER NOT NULL, declared_mib REAL,
+    argv TEXT NOT NULL, resume_argv TEXT, cwd TEXT NOT NULL, environment TEXT NOT NULL,
+    state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', queued_s REAL NOT NULL, waited_s REAL NOT NULL DEFAULT 0, ran_s REAL NOT NULL DEFAULT 0,
+    out_of_memory INTEGER NOT NULL DEFAULT 0, stops INTEGER NOT NULL DEFAULT 0, needs_mib REAL, promised TEXT NOT NULL DEFAULT '[]',
+    on_slots TEXT NOT NULL DEFAULT '[]', started_s REAL NOT NULL DEFAULT 0, shared_s REAL, speed REAL, steps INTEGER NOT NULL DEFAULT 0,
+    stop_why TEXT, work_s REAL, ended_s REAL);
+CREATE INDEX job_state ON job (state);
+CREATE TABLE attempt (
+    job INTEGER NOT NULL REFERENCES job, number INTEGER NOT NULL, slots TEXT NOT NULL, intended_s REAL NOT NULL,
+    started_s REAL, pid INTEGER, start_ticks INTEGER, boot_id TEXT, ended_s REAL, exit_code INTEGER, why TEXT, PRIMARY KEY (job, number));
+CREATE UNIQUE INDEX attempt_open ON attempt (job) WHERE ended_s IS NULL;
+CREATE TABLE family (name TEXT PRIMARY KEY, record TEXT NOT NULL);
+CREATE TABLE pair (first TEXT NOT NULL, second TEXT NOT NULL, first_speed REAL NOT NULL, second_speed REAL NOT NULL, PRIMARY KEY (first, second));
+CREATE TABLE kept (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+OF_A_JOB = (
+    "id, family, slots, submitted_s, high, shares, resumes, declared_mib, state, queued_s, waited_s, ran_s, out_of_memory, stops, needs_mib, "
+    "promised, on_slots, started_s, shared_s, speed, steps"
+)
+
+
+class QueueError(Exception):
+    """A sentence for the user."""
+
+
+class JobRequest(NamedTuple):
+    """What a user asks for. `argv` is run without a shell."""
+
+    argv: tuple[str, ...]
+    cwd: str
+    family: str
+    slots: int = 1
+    high: bool = False
+    shares: bool = False
+    resume_argv: tuple[str, ...] | None = None
+    declared_mib: float | None = None
+    environment: Mapping[str, str] = {}
+
+
+class OpenAttempt(NamedTuple):
+    """An attempt that has not ended; `pid` None: it was intended, and nothing says that it was started."""
+
+    job: int
+    number: int
+    slots: tuple[str, ...]
+    pid: int | None
+    start_ticks: int | None
+    boot_id: str | None
+
+
+class JobQueue:
+    """One writer. Raises QueueError where a request cannot be, or the file is not a queue of this version."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            self._db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        elif version != VERSION:
+            self._db.close()
+            raise QueueError(f"{path} is a queue of version {version}; this program reads version {VERSION}")
+
+    def close(self) -> None:
+        self._db.close()
+
+    def submit(self, request: JobRequest, now_s: float) -> int:
+        """The number of the job."""
+        _check(request)
+        resume = None if request.resume_argv is None else json.dumps(request.resume_argv)
+        with self._transaction():
+            found = self._db.execute(
+                "INSERT INTO job (family, slots, submitted_s, high, shares, resumes, declared_mib, argv, resume_argv, cwd, environment, state, "
+                "queued_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?)",
+                (
+                    request.family, request.slots, now_s, request.high, request.shares, resume is not None, request.declared_mib,
+                    json.dumps(request.argv), resume, request.cwd, json.dumps(dict(request.environment)), now_s,
+                ),
+            )  # fmt: skip
+            assert found.lastrowid is not None
+            return found.lastrowid
+
+    def hold(self, job: int, now_s: float) -> None:
+        """A queued job waits until `release`; slots that were kept for it are free again."""
+        with self._transaction():
+            before = self._in_state(job, "queued", "to hold")
+            self._save(replace(before, state="held", waited_s=before.waited(now_s), promised=()))
+
+    def release(self, job: int, now_s: float) -> None:
+        with self._transaction():
+            self._save(replace(self._in_state(job, "held", "to release"), state="queued", queued_s=now_s))
+
+    def cancel(self, job: int, now_s: float) -> bool:
+        """Whether a process has to be stopped for it."""
+        with self._transaction():
+            state = self.state_of(job)
+            if state in OVER:
+                raise QueueError(f"job {job} is over already: {state}")
+            if state in PLACED:
+                self._db.execute("UPDATE job SET state = 'stopping', stop_why = 'cancelled' WHERE id = ?", (job,))
+                return True
+            self._db.execute("UPDATE job SET state = 'cancelled', ended_s = ?, promised = '[]' WHERE id = ?", (now_s, job))
+            return False
+
+    def intend(self, made: JobPlan, now_s: float) -> list[Action]:
+        """Write down what is about to be done, and why others wait; what is returned may be done now.
+
+        What no longer fits (the job was cancelled, or has ended meanwhile) is left out.
+        """
+        with self._transaction():
+            done = [action for action in made.actions if self._intended(action, now_s)]
+            self._db.executemany("UPDATE job SET reason = ? WHERE id = ?", [(reason, job) for job, reason in made.reasons.items()])
+            self._db.execute("INSERT OR REPLACE INTO kept VALUES ('carried', ?)", (json.dumps(_of_carried(made.carried)),))
+        return done
+
+    def started(self, job: int, pid: int, start_ticks: int, boot_id: str, now_s: float) -> None:
+        """The attempt that was intended runs as this process."""
+        with self._transaction():
+            changed = self._db.execute(
+                "UPDATE attempt SET started_s = ?, pid = ?, start_ticks = ?, boot_id = ? WHERE job = ? AND ended_s IS NULL AND pid IS NULL",
+                (now_s, pid, start_ticks, boot_id, job),
+            ).rowcount
+            if not changed:
+                raise QueueError(f"job {job} has no attempt that is to start")
+            self._db.execute("UPDATE job SET state = 'running' WHERE id = ? AND state = 'starting'", (job,))
+
+    def measured(self, job: int, speed: float | None, steps: int) -> None:
+        """Its units/s of its own baseline, since it has the neighbours that it has."""
+        with self._transaction():
+            self._db.execute("UPDATE job SET speed = ?, steps = ? WHERE id = ?", (speed, steps, job))
+
+    def ended(
+        self, job: int, exit_code: int | None, work_s: float, now_s: float, memory_mib: tuple[float, float] | None = None
+    ) -> str:
+        """The state after its process ended with `work_s` seconds of work done, or in its checkpoint; with `memory_mib`, its peak and what the largest card has, it ran out of memory.
+
+        `exit_code` None: it was never started, or its end was not seen; it is queued again if it can resume, or was never started.
+        """
+        with self._transaction():
+            placed = self._job(job)
+            row = self._db.execute("SELECT number, pid FROM attempt WHERE job = ? AND ended_s IS NULL", (job,)).fetchone()
+            if row is None:
+                raise QueueError(f"job {job} has no attempt that runs")
+            (why,) = self._db.execute("SELECT stop_why FROM job WHERE id = ?", (job,)).fetchone()
+            self._db.execute(
+                "UPDATE attempt SET ended_s = ?, exit_code = ?, why = ? WHERE job = ? AND number = ?",
+                (now_s, exit_code, why, job, row[0]),
+            )
+            again = self._again(placed, why, exit_code, row[1] is None, work_s, memory_mib, now_s)
+            if again:
+                self._save(again)
+            else:
+                state = "cancelled" if why == "cancelled" else "finished" if exit_code == 0 else "failed"
+                self._db.execute(
+                    "UPDATE job SET state = ?, ended_s = ?, work_s = ?, on_slots = '[]', promised = '[]' WHERE id = ?",
+                    (state, now_s, work_s, job),
+                )
+                if state == "finished":
+                    record = self.family(placed.family)
+                    self.remember(placed.family, record._replace(durations_s=(*record.durations_s, work_s)[-KEPT_DURATIONS:]))
+            self._db.execute("UPDATE job SET stop_why = NULL WHERE id = ?", (job,))
+            self._neighbours_changed(placed.on, now_s)
+            return self.state_of(job)
+
+    def intended(self) -> list[OpenAttempt]:
+        """All attempts that have not ended, for who starts anew: which of them run is for the kernel to say."""
+        rows = self._db.execute(
+            "SELECT job, number, slots, pid, start_ticks, boot_id FROM attempt WHERE ended_s IS NULL ORDER BY job"
+        )
+        return [OpenAttempt(job, number, tuple(json.loads(slots)), *process) for job, number, slots, *process in rows]
+
+    def state(self, slots: Sequence[Slot], cores: int, rules: PlanRules) -> QueueState:
+        """What the plan is made from."""
+        jobs = {job.id: job for job in self._jobs("state NOT IN ('finished', 'failed', 'cancelled')")}
+        row = self._db.execute("SELECT value FROM kept WHERE name = 'carried'").fetchone()
+        carried = _carried(json.loads(row[0])) if row else Carried()
+        known = {job for each in (carried.fifo, carried.fifo_high) if each for job in each.knows} - jobs.keys()
+        rows = [self._db.execute("SELECT id, work_s FROM job WHERE id = ?", (job,)).fetchone() for job in sorted(known)]
+        families = {name: _record(record) for name, record in self._db.execute("SELECT name, record FROM family")}
+        pairs = {(first, second): (one, other) for first, second, one, other in self._db.execute("SELECT * FROM pair")}
+        ended_s = {row[0]: row[1] or 0.0 for row in rows if row}
+        return QueueState(tuple(slots), jobs, families, pairs, ended_s, carried, cores, rules)
+
+    def state_of(self, job: int) -> str:
+        row = self._db.execute("SELECT state FROM job WHERE id = ?", (job,)).fetchone()
+        if row is None:
+            raise QueueError(f"there is no job {job}; `deepseek-jobs queue` lists them")
+        return str(row[0])
+
+    def request(self, job: int) -> JobRequest:
+        """What its user asked for."""
+        self.state_of(job)
+        argv, cwd, family, slots, high, shares, resume, declared, environment = self._db.execute(
+            "SELECT argv, cwd, family, slots, high, shares, resume_argv, declared_mib, environment FROM job WHERE id = ?", (job,)
+        ).fetchone()
+        resume_argv = tuple(json.loads(resume)) if resume else None
+        return JobRequest(
+            tuple(json.loads(argv)), cwd, family, slots, bool(high), bool(shares), resume_argv, declared, json.loads(environment)
+        )
+
+    def family(self, name: str) -> FamilyRecord:
+        row = self._db.execute("SELECT record FROM family WHERE name = ?", (name,)).fetchone()
+        return _record(row[0]) if row else NOTHING
+
+    def remember(self, family: str, record: FamilyRecord) -> None:
+        self._db.execute("INSERT OR REPLACE INTO family VALUES (?, ?)", (family, json.dumps(record._asdict())))
+
+    def _intended(self, action: Action, now_s: float) -> bool:
+        if isinstance(action, Learned):
+            self._db.execute("INSERT OR REPLACE INTO pair VALUES (?, ?, ?, ?)", (*action.pair, *action.speeds))
+            return True
+        state = self.state_of(action.job)
+        if isinstance(action, StopJob):
+            if state == "running":
+                self._db.execute("UPDATE job SET state = 'stopping', stop_why = ? WHERE id = ?", (action.why, action.job))
+            return state == "running"
+        if state != "queued":
+            return False
+        job = self._job(action.job)
+        if isinstance(action, Promise):
+            self._save(replace(job, promised=action.slots))
+            return True
+        (number,) = self._db.execute("SELECT coalesce(max(number), 0) + 1 FROM attempt WHERE job = ?", (job.id,)).fetchone()
+        slots = json.dumps(action.slots)
+        self._db.execute("INSERT INTO attempt (job, number, slots, intended_s) VALUES (?, ?, ?, ?)", (job.id, number, slots, now_s))
+        self._save(replace(job, state="running", on=action.slots, promised=(), started_s=now_s, waited_s=job.waited(now_s)))
+        self._db.execute("UPDATE job SET state = 'starting', reason = '' WHERE id = ?", (job.id,))
+        self._neighbours_changed(action.slots, now_s)
+        return True
+
+    def _again(
+        self,
+        job: Job,
+        why: str | None,
+        exit_code: int | None,
+        unstarted: bool,
+        work_s: float,
+        memory_mib: tuple[float, float] | None,
+        now_s: float,
+    ) -> Job | None:
+        """The job as it is queued again; None: it is over."""
+        if why == "cancelled":
+            return None
+        if memory_mib is not None:
+            return after_out_of_memory(job, memory_mib[0], now_s, memory_mib[1])
+        if why:
+            return replace(queued_again(job, now_s, work_s), stops=job.stops + 1)
+        if exit_code is None and (unstarted or job.resumes):
+            return queued_again(job, now_s, work_s)
+        return None
+
+    def _neighbours_changed(self, slots: Iterable[str], now_s: float) -> None:
+        """Jobs on these slots are measured anew."""
+        changed = set(slots)
+        placed = [job for job in self._jobs("state IN ('starting', 'running', 'stopping')") if job.on]
+        for job in placed:
+            if changed & set(job.on):
+                shared = any(other.id != job.id and set(other.on) & set(job.on) for other in placed)
+                self._db.execute(
+                    "UPDATE job SET shared_s = ?, speed = NULL, steps = 0 WHERE id = ?", (now_s if shared else None, job.id)
+                )
+
+    def _in_state(self, job: int, state: str, purpose: str) -> Job:
+        if (now := self.state_of(job)) != state:
+            raise QueueError(f"job {job} is {now}; only a {state} job can be asked {purpose}")
+        return self._job(job)
+
+    def _job(self, job: int) -> Job:
+        return next(self._jobs("id = ?", job))
+
+    def _jobs(self, where: str, *values: object) -> Iterator[Job]:
+        for row in self._db.execute(f"SELECT {OF_A_JOB} FROM job WHERE {where} ORDER BY id", values).fetchall():
+            number, family, slots, submitted_s, high, shares, resumes, declared, state, *others = row
+            queued_s, waited_s, ran_s, out_of_memory, stops, needs, promised, on, *now = others
+            yield Job(
+                number, family, slots, submitted_s, bool(high), bool(shares), bool(resumes), declared, "running" if state == "starting" else state,
+                queued_s, waited_s, ran_s, out_of_memory, stops, needs, tuple(json.loads(promised)), tuple(json.loads(on)), *now,
+            )  # fmt: skip
+
+    def _save(self, job: Job) -> None:
+        self._db.execute(
+            "UPDATE job SET state = ?, queued_s = ?, waited_s = ?, ran_s = ?, out_of_memory = ?, stops = ?, needs_mib = ?, promised = ?, "
+            "on_slots = ?, started_s = ?, shared_s = ?, speed = ?, steps = ? WHERE id = ?",
+            (
+                job.state, job.queued_s, job.waited_s, job.ran_s, job.out_of_memory, job.stops, job.needs_mib, json.dumps(job.promised),
+                json.dumps(job.on), job.started_s, job.shared_s, job.speed, job.steps, job.id,
+            ),
+        )  # fmt: skip
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+
+def _check(request: JobRequest) -> None:
+    for name, argv in (("the command", request.argv), ("--resume-with", request.resume_argv)):
+        if argv is not None and (not argv or not argv[0]):
+            raise QueueError(f"{name} is empty; write it behind --, as in: deepseek-jobs submit -- python train.py")
+        if argv is not None and any("\0" in part for part in argv):
+            raise QueueError(f"{name} has a NUL byte, which no program can be given")
+    if request.slots < 1:
+        raise QueueError(f"a job needs at least one GPU or core slot, not {request.slots}")
+    if request.declared_mib is not None and not (math.isfinite(request.declared_mib) and request.declared_mib > 0):
+        raise QueueError(f"--memory is an amount such as 20GiB, not {request.declared_mib}")
+
+
+def _record(text: str) -> FamilyRecord:
+    record = json.loads(text)
+    return FamilyRecord(**{**record, "durations_s": tuple(record["durations_s"])})
+
+
+def _of_carried(carried: Carried) -> dict[str, object]:
+    fifos = [_of_fifo(fifo) if fifo else None for fifo in (carried.fifo, carried.fifo_high)]
+    return {"usage": carried.usage, "fifos": fifos, "gate": carried.gate}
+
+
+def _carried(kept: Mapping[str, Any]) -> Carried:
+    fifo, high = (_fifo(each) if each else None for each in kept["fifos"])
+    return Carried(Usage(*kept["usage"]), fifo, high, (kept["gate"][0], kept["gate"][1]) if kept["gate"] else None)
+
+
+def _of_fifo(fifo: Fifo) -> dict[str, object]:
+    return {
+        "slots": fifo.slots, "running": [[job, *row] for job, row in fifo.running.items()], "queue": fifo.queue,
+        "starts_s": list(fifo.starts_s.items()), "at_s": fifo.at_s, "longest_s": fifo.longest_s,
+    }  # fmt: skip
+
+
+def _fifo(kept: Mapping[str, Any]) -> Fifo:
+    running = {int(job): (start_s, int(slots)) for job, start_s, slots in kept["running"]}
+    queue = tuple((submitted_s, int(job), int(slots)) for submitted_s, job, slots in kept["queue"])
+    starts_s = {int(job): start_s for job, start_s in kept["starts_s"]}
+    return Fifo(kept["slots"], running, queue, starts_s, kept["at_s"], kept["longest_s"])
