@@ -8,6 +8,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ LONG_S = 30.0
 
 
 def in_loop(what: Coroutine[Any, Any, None]) -> None:
-    with asyncio.Runner() as runner:
-        runner.run(asyncio.wait_for(what, LONG_S))
+    """In a thread of its own: this one may have the loop of a browser."""
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(asyncio.run, asyncio.wait_for(what, LONG_S)).result()
 
 
 def never() -> asyncio.Future[None]:
@@ -50,9 +52,11 @@ def test_no_turn_is_lost_and_none_given_twice(at_once: int, waiting: int, client
         if await turn.taken(client, gone, 0.01):
             working[client] += 1
             assert working.total() <= at_once and working[client] <= max(1, at_once - 1)
-            await asyncio.sleep(works)
-            working[client] -= 1
-            turn.given_back(client)
+            try:
+                await asyncio.sleep(works)
+            finally:  # whether or not it is cancelled meanwhile
+                working[client] -= 1
+                turn.given_back(client)
 
     async def all_of_them() -> None:
         turn, working = FairTurn(at_once, waiting), Counter[ClientKey]()
