@@ -29,6 +29,7 @@ from collectors.analysis.stacks.traces import Range, to_samples
 from collectors.store.protocol import StackColumns, Store
 from collectors.store.question import check, holding
 
+from .auth.viewing import without_details
 from .flame import flamechart
 from .flame.flamechart import Chart, Strip
 from .flame.minutes import SPANS_AT_ONCE, Minutes
@@ -184,8 +185,15 @@ class Stacks:
     def source(self, run: str, file: str, line: int, context: int) -> source.Excerpt:
         """Raises source.SourceRefused for a file that is not in the run's profile, not in its folder, or not readable."""
         if not self._seen.has(run, file):
+            file = self._shortened(run, file)
+        if not self._seen.has(run, file):
             raise source.SourceRefused("only files that stand in the run's profile are shown; open its flame graph first")
         return self._texts.excerpt(run, file, line, context, self.folder_of(run))
+
+    def _shortened(self, run: str, file: str) -> str:
+        """`…/train.py`, as a viewer is shown it, is the file that has this name alone."""
+        found = [each for each in self._seen.of(run) if without_details(each) == file]
+        return found[0] if len(found) == 1 else file
 
     def _draw(self, history: History, window: Range, width: int, lanes: Lanes) -> Chart:
         drawing = flamechart.Drawing(window, width, lanes, self._texts.line_of(history.run))

@@ -175,6 +175,9 @@ def test_source_lines_are_those_of_the_runs_own_folder_that_were_shown(running: 
     job = running.log_dir.parent / "job"
     shown = running.get(f"/api/v1/source?run=group/a&file={job / 'data.py'}&line=2")
     assert (shown["first"], shown["lines"]) == (1, ["def decode():", "    return 1"])
+    assert running.get("/api/v1/source?run=group/a&file=%E2%80%A6%2Fdata.py&line=2")["lines"] == shown["lines"], (
+        "as viewers are shown it"
+    )
     for file in (running.log_dir.parent / "secret.py", job / ".." / "secret.py", job / "unseen.py"):
         code, body = status_of(running, f"/api/v1/source?run=group/a&file={file}")
         assert (code, "password" in body["error"]) == (404, False)

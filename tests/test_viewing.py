@@ -48,6 +48,11 @@ INFO = {
 }
 
 
+def test_pages_of_a_viewer_ask_again_for_a_series_whatever_it_is_called() -> None:
+    rows = [{"name": "/train/loss", "unit": "", "label": "x"}, {"name": "/train/loss", "labels": {}}, {"name": "/home/ada/x.py"}]
+    assert [row["name"] for row in seen(rows)] == ["/train/loss", "/train/loss", "…/x.py"]
+
+
 def test_a_viewer_sees_neither_argv_nor_paths_nor_secrets() -> None:
     found = seen(INFO)
     text = json.dumps(found, ensure_ascii=False)

@@ -78,6 +78,7 @@ NAMES = frozenset(
         *("namespace", "className", "href", "component", "prop_id", "property", "dtype"),
     ]
 )  # keys of words that are no prose, and stay
+OF_SERIES = frozenset(["unit", "labels", "points"])  # beside a name that is a series': pages ask for it again
 WHOLE = frozenset(["board"])  # what a board's text says: the page asks with its expressions
 HIDDEN_SECTIONS = frozenset(["command", "environment"])  # of a comparison of runs
 OF_PROCESSES = frozenset(["command", "user"])
@@ -156,7 +157,8 @@ def _shown(value: Any, asking: Visitor, depth: int) -> Any:
         if "section" in value and "values" in value:
             return _compared(value, asking, depth)
         value = _without_named_secret(value, asking)
-        return {key: _field(key, item, asking, depth - 1) for key, item in value.items()}
+        shown = {key: _field(key, item, asking, depth - 1) for key, item in value.items()}
+        return {**shown, "name": value["name"]} if "name" in value and not OF_SERIES.isdisjoint(value) else shown
     if isinstance(value, (list, tuple)):
         return value if _is_column(value) else [_shown(item, asking, depth - 1) for item in _kept(value, asking)]
     return _shown(_plain_of(value), asking, depth - 1)

@@ -54,6 +54,10 @@ class Seen:
     def has(self, run: str, file: str) -> bool:
         return file in self._files.get(run, ())
 
+    def of(self, run: str) -> set[str]:
+        with self._lock:
+            return set(self._files.get(run, ()))
+
 
 class _Text(NamedTuple):
     lines: tuple[str, ...]
