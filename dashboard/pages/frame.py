@@ -67,7 +67,7 @@ def index(page: Page, time_zone: str = "") -> str:
 <head>
 {{%metas%}}
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{%title%}}</title>
+<title>{escape(page.name)} - DeepSeek Dashboard</title>
 <script>{THEME}</script>
 {styles}
 {preloads}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from dash import Dash, Input, Output, dcc, html
 
@@ -60,20 +61,29 @@ def access_of(tokens: Tokens) -> list[Any]:
 
 
 def token_row(credential: Credential, browsers: int) -> html.Div:
-    """`view  viewer  until 2026-12-04 14:30  /flame?run=a  2 browsers  [Revoke]`"""
+    """`view  viewer  until 2026-12-04 14:30  Flame of a  2 browsers  [Revoke]`"""
     until = (
         "never over"
         if credential.expires_s is None
         else f"until {time.strftime('%Y-%m-%d %H:%M', time.localtime(credential.expires_s))}"
     )
     view, grants = str(credential.scopes.get(VIEW, "")), ", ".join(credential.scopes.get(GRANTS_SCOPE, []))
-    words = [credential.role, until, view, grants and f"with {grants}", f"{browsers} browsers" if browsers else ""]
+    seen_by = f"{browsers} browser{'s' if browsers > 1 else ''}" if browsers else ""
+    words = [credential.role, until, view_of(view), grants and f"with {grants}", seen_by]
     revoke = html.Button(
         "Revoke", className="btn", type="button", **{"data-revoke": credential.name, "aria-label": f"Revoke {credential.name}"}
     )
     return html.Div(
-        [html.B(credential.name), html.Span(", ".join(filter(None, words)), className="dim"), revoke], className="token-row"
+        [html.B(credential.name), html.Span(", ".join(filter(None, words)), className="dim", title=view), revoke],
+        className="token-row",
     )
+
+
+def view_of(address: str) -> str:
+    """`"/flame?run=a&from=1" -> "Flame of a"`, `"" -> ""`"""
+    parts = urlsplit(address)
+    page, runs = parts.path.strip("/").capitalize() or "Live", parse_qs(parts.query).get("run", [])
+    return f"{page} of {runs[0]}" if runs else page if address else ""
 
 
 def row(setting: Setting, value: SettingValue, *, locked: bool) -> html.Div:
