@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,6 +54,7 @@ class MailServer(threading.Thread):
         self.tls, self.last_word, self.login = tls, last_word, login
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
+        self.refused: set[bytes] = set()  # addresses
         self.heard, self.mails, self.logins = list[tuple[bool, bytes]](), list[bytes](), list[bool]()
 
     def run(self) -> None:
@@ -90,6 +92,8 @@ class MailServer(threading.Thread):
                     given = base64.b64decode(line.split()[2])
                     self.logins.append(given == f"\0{USER}\0{self.login}".encode())
                     say("235 welcome" if self.logins[-1] else "535 no")
+                case b"RCPT" if any(address in line for address in self.refused):
+                    say("450 later")
                 case b"DATA":
                     say("354 go on")
                     data = b""
@@ -196,3 +200,20 @@ def test_a_mail_that_was_taken_is_sent_once_however_the_server_says_good_bye(
             alerts.turns(20, 10.0)
             assert [sent.state for sent in alerts.collector._outbox.sent()] == ["delivered"]
     assert len(server.mails) == 1
+
+
+def test_an_address_that_is_refused_gets_it_later_and_the_others_get_it_once(
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.chain))
+    with serving(certificate) as server:
+        to_three = replace(receiver(server), values={**receiver(server).values, "to": "b@x.org, c@x.org, d@x.org"})
+        said, server.refused = message("run", "It failed."), {b"<c@x.org>"}
+        for why in ("1 of 3 addresses", "this address"):
+            with pytest.raises(NotDelivered, match=why):
+                send(to_three, said)
+        server.refused = set()
+        send(to_three, said)
+    taken = [line for _, line in server.heard if line.upper().startswith(b"RCPT")]
+    assert [sum(address in line for line in taken) for address in (b"<b@x.org>", b"<c@x.org>", b"<d@x.org>")] == [1, 3, 1]
+    assert len({mail.split(b"Message-ID: ")[1].split()[0] for mail in server.mails}) == 1

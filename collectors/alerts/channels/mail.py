@@ -6,6 +6,7 @@ import smtplib
 import socket
 import ssl
 from base64 import b64encode
+from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -19,11 +20,14 @@ from ..wording import body, headline
 from .sent import TIMEOUT_S, NotDelivered
 
 AUTHENTICATED = 235  # RFC 4954
+MOST_PARTLY = 256  # messages that only some of their addresses have got
 PORTS = {"starttls": 587, "ssl": 465, "none": 25}
+
+_partly: OrderedDict[tuple[str, str], frozenset[str]] = OrderedDict()  # by the addresses and the message, those that have it
 
 
 def send(values: Mapping[str, str], message: AlertMessage) -> None:
-    """A repetition has the same `Message-ID`. Raises NotDelivered."""
+    """A repetition has the same `Message-ID`, and goes to the addresses alone that were refused. Raises NotDelivered."""
     security = values.get("security", "starttls")
     host, port = _host_of(values["server"], PORTS[security])
     try:
@@ -31,7 +35,7 @@ def send(values: Mapping[str, str], message: AlertMessage) -> None:
         try:
             if values.get("user"):
                 _log_in(server, values["user"], values["password"])
-            server.send_message(mail_of(values, message))
+            _send_to_all(server, values, message)
         finally:
             with suppress(smtplib.SMTPException, OSError):  # what was taken is taken, however it says good-bye
                 server.quit()
@@ -45,6 +49,19 @@ def send(values: Mapping[str, str], message: AlertMessage) -> None:
         raise NotDelivered(f"the mail server cannot be reached ({why})", dead=True) from None
     except (ValueError, UnicodeError) as error:
         raise NotDelivered(f"the mail cannot be written ({type(error).__name__})") from None
+
+
+def _send_to_all(server: smtplib.SMTP, values: Mapping[str, str], message: AlertMessage) -> None:
+    key, addresses = (values["to"], message.id), [word.strip() for word in values["to"].split(", ")]
+    wanted = [address for address in addresses if address not in _partly.get(key, ())]
+    refused = server.send_message(mail_of(values, message), to_addrs=wanted)
+    _partly.pop(key, None)
+    if not refused:
+        return
+    _partly[key] = frozenset(addresses) - frozenset(refused)
+    if len(_partly) > MOST_PARTLY:
+        _partly.popitem(last=False)
+    raise NotDelivered(f"the mail server takes no mail for {len(refused)} of {len(addresses)} addresses; the others have it")
 
 
 def mail_of(values: Mapping[str, str], message: AlertMessage) -> EmailMessage:
