@@ -106,14 +106,34 @@ def test_units_count_by_parts_and_by_how_many_are_logged() -> None:
     assert units.within([(0.0, 0.25), (1.75, 2.0)]) == pytest.approx(0.75)
 
 
-def test_phases_follow_each_other_and_end_when_the_step_is_logged() -> None:
-    times = np.array([10.0, 20.0])
-    phases = phases_of(["data", "forward"], [times, times], [np.array([2.0, 3.0]), np.array([4.0, 30.0])])
+def test_phases_follow_each_other_and_what_is_longer_than_the_step_ends_when_it_is_logged() -> None:
+    times = np.array([4.0, 10.0, 20.0])
+    phases = phases_of(["data", "forward"], [times, times], [np.array([1.0, 2.0, 3.0]), np.array([1.0, 4.0, 30.0])])
     assert phases.ranges("forward") == [(6.0, 10.0), (10.0, 20.0)], "a step cannot reach into the one before"
-    assert phases.ranges("data") == [(4.0, 6.0)]
+    assert phases.ranges("data") == [(4.0, 6.0)], "when the first step began is unknown"
     assert phases.ranges("backward") == []
-    assert phases.seconds_within([(0.0, 10.0)]).tolist() == [2.0, 4.0]
-    assert phases.steps_within([(0.0, 20.0)]) == 2
+    assert phases.seconds_within([(4.5, 10.0)]).tolist() == [2.0, 4.0]
+    assert phases.steps_within([(4.5, 20.0)]) == 2
+
+
+@given(before=st.floats(0, 9), between=st.floats(0, 9), after=st.floats(0, 9), data=st.floats(0, 9), forward=st.floats(0, 9))
+def test_a_phase_is_only_where_it_surely_is_wherever_the_rest_of_its_step_was(
+    before: float, between: float, after: float, data: float, forward: float
+) -> None:
+    times = np.array([0.0, before + data + between + forward + after])
+    phases = phases_of(["data", "forward"], [times, times], [np.array([0.0, data]), np.array([0.0, forward])])
+    rest_s = before + between + after
+    for name, start, seconds in (("data", before, data), ("forward", before + data + between, forward)):
+        found = phases.ranges(name)
+        assert all(start - 1e-6 <= lo < hi <= start + seconds + 1e-6 for lo, hi in found)
+        assert sum(hi - lo for lo, hi in found) == pytest.approx(max(0.0, seconds - rest_s), abs=1e-6)
+
+
+def test_where_the_phases_of_a_line_of_many_steps_were_is_unknown() -> None:
+    times, seconds = [np.array([0.0, 10.0, 20.0, 30.0])], [np.array([0.0, 9.0, 9.0, 9.0])]
+    assert phases_of(["data"], times, seconds, steps=[np.array([0.0, 10.0, 11.0, 3.0])]).ranges("data") == [(11.0, 19.0)]
+    counts = RawPoints(np.array([20.0]), np.array([2.0]), np.zeros(1, np.int64), np.array([7.0]))
+    assert phases_of(["data"], times, seconds, counts).ranges("data") == [(1.0, 9.0), (21.0, 29.0)]
 
 
 def test_the_first_steps_of_long_ones_are_those_of_two_minutes() -> None:

@@ -133,6 +133,20 @@ def test_work_that_ends_in_a_wait_did_not_lose_its_core(store: Store) -> None:
     assert found["busy"] == pytest.approx(100 / 3, abs=0.5)
 
 
+@pytest.mark.parametrize("every", [1, 10])
+def test_a_lone_data_phase_says_nothing_of_the_lines_outside_it(store: Store, every: int) -> None:
+    """A step loads for 160 ms and computes for 40 ms, and logs the former alone, each step or every tenth with their sum."""
+    load, compute = (MODULE, Frame("load", "/job/train.py", 5)), (MODULE, Frame("compute", "/job/train.py", 8))
+    parts = [(160, load, False, 0.0), (40, compute, True, 1.0)]
+    store.append([RunInfo("run", {"cwd": "/job"}), *[profile(T0 + 60 * minute, parts) for minute in range(3)]])
+    lines = range(0, 900, every)
+    store.append([Points("run", (), ("loss", "phase/data_s"), (0.5, 0.16 * every), T0 + 0.2 * step, step) for step in lines])
+    by_kind = {row.kind: [line.place.frame.name for line in row.lines if line.place.frame] for row in ledger_of(store).rows}
+    assert "compute" not in by_kind.get("data", []), by_kind
+    assert every > 1 or by_kind["data"] == ["load"]
+    assert every > 1 or shares(ledger_of(store))["data"] == pytest.approx(80, abs=0.5)
+
+
 def test_an_event_of_a_checkpoint_counts_its_time(store: Store) -> None:
     filled(store, [(100, (MODULE, LOOP, LINEAR), False, 1.0)])
     store.append([Event("run", "checkpoint", T0 + 60, seconds=12.0)])

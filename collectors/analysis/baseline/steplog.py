@@ -74,10 +74,13 @@ def _units(points: RawPoints, counts: RawPoints | None, until_s: float) -> Units
 def _phases(series: Sequence[Series], found: dict[int, RawPoints], counts: RawPoints | None) -> StepPhases:
     if not series:
         return NO_PHASES
-    columns: list[tuple[str, Floats, Floats]] = [(_phase_name(row), found[row.id].place, found[row.id].value) for row in series]
-    known = [(name, time_s[np.isfinite(time_s)], value[np.isfinite(time_s)]) for name, time_s, value in columns]
-    names, times_s, values = zip(*known, strict=True)
-    return units.phases_of(names, times_s, values, counts)
+    columns: list[tuple[str, Floats, Floats, Floats]] = []
+    for row in series:
+        points = found[row.id]
+        known = np.isfinite(points.place)
+        columns.append((_phase_name(row), points.place[known], points.value[known], points.step[known]))
+    names, times_s, values, steps = zip(*columns, strict=True)
+    return units.phases_of(names, times_s, values, counts, steps)
 
 
 def _phase_name(series: Series) -> str:

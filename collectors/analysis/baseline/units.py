@@ -81,18 +81,24 @@ class StepPhases(NamedTuple):
     """What the step log says of the parts of the steps on each line, in their order."""
 
     names: list[str]
+    begin_s: Floats  # when the step of each line began; NaN where that is unknown, or the line stands for several
     end_s: Floats  # when each line was logged
     seconds: Floats  # `[phase, line]`; 0 where a line did not log it
     units: Floats  # for how many each line stands
 
     def ranges(self, name: str) -> list[Range]:
-        """When the run was in this phase, if each step's phases follow each other in order and end where it was logged."""
+        """When the run surely was in this phase: a line says how long each phase of its step took, and not when it began.
+
+        They follow each other in order. What else the step took may lie before, between or behind them: only the moments count that
+        are in the phase wherever it was, which are none where it took longer than the phase.
+        """
         if name not in self.names:
             return []
         place = self.names.index(name)
-        after = self.seconds[place + 1 :].sum(axis=0)
-        ends = self.end_s - after
-        starts = np.maximum(ends - self.seconds[place], np.r_[-np.inf, self.end_s[:-1]])  # a step cannot reach into the one before
+        rest_s = np.maximum(self.end_s - self.begin_s - self.seconds.sum(axis=0), 0.0)
+        latest_end = self.end_s - self.seconds[place + 1 :].sum(axis=0)
+        starts = np.maximum(latest_end - self.seconds[place], self.begin_s)  # a step cannot reach into the one before
+        ends = latest_end - rest_s
         return [(start, end) for start, end in zip(starts.tolist(), ends.tolist(), strict=True) if end > start]
 
     def seconds_within(self, ranges: Sequence[Range]) -> Floats:
@@ -110,7 +116,7 @@ class StepPhases(NamedTuple):
         return inside
 
 
-NO_PHASES = StepPhases([], np.zeros(0), np.zeros((0, 0)), np.zeros(0))
+NO_PHASES = StepPhases([], np.zeros(0), np.zeros(0), np.zeros((0, 0)), np.zeros(0))
 
 
 def counts_at(time_s: Floats, counts: RawPoints) -> Floats:
@@ -125,17 +131,27 @@ def counts_at(time_s: Floats, counts: RawPoints) -> Floats:
 
 
 def phases_of(
-    names: Sequence[str], times_s: Sequence[Floats], values: Sequence[Floats], counts: RawPoints | None = None
+    names: Sequence[str],
+    times_s: Sequence[Floats],
+    values: Sequence[Floats],
+    counts: RawPoints | None = None,
+    steps: Sequence[Floats] | None = None,
 ) -> StepPhases:
     """From one series a phase, each with its own times: those that are logged on one line have the same.
 
-    `counts`: when lines that stand for more units than one were logged, and for how many.
+    `counts`: when lines that stand for more units than one were logged, and for how many. `steps`: the step of each value, NaN where
+    unknown; a line that skips some may stand for them, too.
     """
     if not names:
         return NO_PHASES
-    end_s = np.unique(np.concatenate(list(times_s)))
+    end_s, first = np.unique(np.concatenate(list(times_s)), return_index=True)
     seconds = np.zeros((len(names), len(end_s)))
     for row, time_s, value in zip(seconds, times_s, values, strict=True):
         np.add.at(row, np.searchsorted(end_s, time_s), np.nan_to_num(value, posinf=0.0, neginf=0.0))
     units = counts_at(end_s, counts) if counts else np.ones(len(end_s))
-    return StepPhases(list(names), end_s, np.maximum(seconds, 0.0), units)
+    begin_s = np.r_[np.nan, end_s[:-1]][: len(end_s)]
+    begin_s[units > 1] = np.nan
+    if steps is not None:
+        passed = np.diff(np.concatenate(list(steps))[first], prepend=np.nan)
+        begin_s[(passed < 0) | (passed > 1)] = np.nan
+    return StepPhases(list(names), begin_s, end_s, np.maximum(seconds, 0.0), units)

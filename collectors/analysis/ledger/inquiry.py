@@ -114,23 +114,12 @@ def _logged(log: LoggedKinds, main: Traces, stands: list[Stand]) -> Ints:
 
     A step log says how long a phase took, and not when it began: a stack belongs to the phase in which most of its time lies.
     """
-    phase, event = log.kinds(main.start_s)
-    phase = _mostly(phase, main)
+    phase, event = log.by_phases(main), log.by_events(main.start_s)
     open_to_phase = np.array([stand.kind in MAY_BE_LOGGED for stand in stands], bool)[main.stack]
     open_to_event = np.array([stand.kind in EVENTS_WIN for stand in stands], bool)[main.stack]
     computes = np.array([stand.how == "computes" for stand in stands], bool)[main.stack]
     phase = np.where(open_to_phase & ~(computes & (phase != NUMBER["validation"])), phase, -1)
     return np.where(open_to_event & (event >= 0), event, phase)
-
-
-def _mostly(phase: Ints, main: Traces) -> Ints:
-    """Of each span, the phase that has more than half of its stack's time; -1 where none has."""
-    width, count = len(NUMBER) + 1, len(main.stacks)
-    seconds = np.bincount(main.stack * width + phase + 1, main.seconds, count * width).reshape(count, width)
-    most = np.argmax(seconds, axis=1)
-    clear = seconds.max(axis=1) > seconds.sum(axis=1) / 2
-    found: Ints = np.where(clear, most - 1, -1)[main.stack]
-    return found
 
 
 def _collecting(log: LoggedKinds, main: Traces) -> Bools:

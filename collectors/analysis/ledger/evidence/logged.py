@@ -9,7 +9,7 @@ import numpy as np
 from ...baseline import steplog
 from ...baseline.steplog import PHASE, StepLog
 from ...history import History
-from ...stacks.traces import Floats, Ints, Range, union
+from ...stacks.traces import Floats, Ints, Range, Traces, union
 from ..idle.stepping import StepLeads, during
 from ..kinds import NUMBER, TimeKind
 from .signs import EVENTS, PHASES
@@ -31,15 +31,22 @@ class LoggedKinds(NamedTuple):
     def any(self) -> bool:
         return bool(self.phases or self.collections is not None or self.steps is not None)
 
-    def kinds(self, time_s: Floats) -> tuple[Ints, Ints]:
-        """Number of the kind by phases, and by events, at each moment; -1 where none is logged."""
-        found = []
-        for rows in (self.phases, self.events):
-            kind = np.full(len(time_s), -1, np.int64)
-            for own, ranges in rows:
-                kind[during(time_s, ranges)] = NUMBER[own]
-            found.append(kind)
-        return found[0], found[1]
+    def by_phases(self, main: Traces) -> Ints:
+        """Of each span, number of the kind of the phase that has more than half of its stack's time; -1 where none has."""
+        seconds = np.zeros((len(main.stacks), len(NUMBER)))
+        for kind, ranges in self.phases:
+            inside = main.within(ranges)
+            seconds[:, NUMBER[kind]] += np.bincount(inside.stack, inside.seconds, len(main.stacks))
+        clear = seconds.max(axis=1) > np.bincount(main.stack, main.seconds, len(main.stacks)) / 2
+        found: Ints = np.where(clear, np.argmax(seconds, axis=1), -1)[main.stack]
+        return found
+
+    def by_events(self, time_s: Floats) -> Ints:
+        """Number of the kind at each moment; -1 where none is logged."""
+        kind = np.full(len(time_s), -1, np.int64)
+        for own, ranges in self.events:
+            kind[during(time_s, ranges)] = NUMBER[own]
+        return kind
 
 
 def read(history: History, window: Range, rank: int) -> LoggedKinds:
