@@ -110,7 +110,9 @@ PRIVATE_KEY = re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END [A-Z
 ASSIGNED = re.compile(  # a name, its annotation (`failed: password=abc` looks like one), and what stands between it and its value
     r"""(?<![\w.])(?<!\w-)([A-Za-z_][\w.-]*+)["']?\]?\)?(?:\s{0,8}:\s{0,8}([\w.|\[\] ]{1,40})(?==))?\s{0,8}(?::=|[=:]|,(?=\s{0,8}["']))\s{0,8}"""
 )
-SPACED = re.compile(r"""(?<![\w.-])(--?[A-Za-z_][\w.-]*+)(["']?,?\s{1,8}["']?)(?![-"'])([^\s"',]+)""")  # an option and its value
+SPACED = re.compile(
+    r"""(?<![\w.-])(--?[A-Za-z_][\w.-]*+)(["']?,?\s{1,8}["']?)(?![-"']|<left out>)([^\s"',]+)"""
+)  # an option and its value
 VALUE = re.compile(r"""[rbf]{0,2}"[^"\n]*"|[rbf]{0,2}'[^'\n]*'|[^\s"'(){}\[\],;&]++""")
 HINTS = re.compile("|".join(sorted([*SECRET_WORDS, "key", "pass", "token", "://", "basic", "private"])), re.IGNORECASE)
 WHOLE = re.compile(r"[\w.]+")
@@ -158,7 +160,7 @@ def is_option(word: str) -> bool:
 def redacted(text: str, *, code: bool = False) -> str:
     """A text, with what is assigned to a secret name, or has the form of a secret, left out.
 
-    `code` keeps names of variables: `token = tokens[i]`, `password = getpass()`.
+    Of what it returns it returns the same. `code` keeps names of variables: `token = tokens[i]`, `password = getpass()`.
     """
     text = PRIVATE_KEY.sub(rf"\1{LEFT_OUT}\2", text)
     text = URL_USER.sub(LEFT_OUT, text)
@@ -170,7 +172,12 @@ def redacted(text: str, *, code: bool = False) -> str:
     for found in ASSIGNED.finditer(text):
         names = [found[1], *WHOLE.findall(found[2] or "")[-1:]]
         value = VALUE.match(text, found.end()) if found.start() >= done and any(map(is_secret, names)) else None
-        if value is not None and LEFT_OUT not in value[0] and not (code and CODE.fullmatch(value[0])):
+        if (
+            value is not None
+            and not text.startswith(LEFT_OUT, value.start())
+            and LEFT_OUT not in value[0]
+            and not (code and CODE.fullmatch(value[0]))
+        ):
             kept += [text[done : found.end()], LEFT_OUT]
             done = value.end()
     return "".join([*kept, text[done:]])

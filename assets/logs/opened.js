@@ -74,6 +74,7 @@ function numbered(opened, actions) {
 
 /** What stands before a number, else behind it: `fieldName("step # loss #", 1) -> "loss"`, `fieldName("lr # # it/s", 1) -> "it/s"`. @param {string} template @param {number} field */
 export function fieldName(template, field) {
+  if (template.includes("<left out>")) return `number ${field + 1}`; // numbers of the line are no longer those of the text
   const parts = template.replace(/<(?:time|path|text|hex|id)>/g, " ").split("#");
   const words = (/** @type {string | undefined} */ part) => part?.match(/[^\s=:()[\]{}|,;]*[A-Za-z][^\s=:()[\]{}|,;]*/g) ?? [];
   return words(parts[field]).at(-1) ?? words(parts[field + 1])[0] ?? `number ${field + 1}`;

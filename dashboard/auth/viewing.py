@@ -131,6 +131,16 @@ def bytes_for_viewer(data: bytes) -> bytes:
     return orjson.dumps(_theirs({"": value}, asking, MOST_DEPTH)[""])
 
 
+def sees_all() -> bool:
+    """Whether who asks gets texts as they are."""
+    return visitor().has(DETAILS)
+
+
+def seen(text: str) -> str:
+    """What who asks gets of a text; the same again, of what that is."""
+    return text if sees_all() else without_details(text)
+
+
 def without_details(text: str) -> str:
     """`"cannot read /home/ada/job/data.py" -> "cannot read …/data.py"`, and without what looks like a secret."""
     return _short(text) if len(text) <= SHORT else _plain(text)

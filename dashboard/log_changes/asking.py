@@ -9,8 +9,10 @@ from collectors.analysis.logs.columns import TimeRange
 from collectors.analysis.logs.crash import Crash, crash_of
 from collectors.analysis.logs.difference import LogDifference, difference
 from collectors.process.activity import StateName
+from collectors.redaction import may_hold_a_secret, redacted
 from collectors.store.protocol import LogPage, LogQuery
 
+from ..auth.viewing import sees_all
 from . import kernel
 from .masking import MaskedLines
 
@@ -60,19 +62,27 @@ class LogChanges:
 
     def difference(self, run: str, window: TimeRange) -> LogDifference:
         """What the log says in a window that it does not say otherwise. Raises NotFound."""
-        found = columns_of(self._logs, run, window)
+        found = columns_of(self._seen_logs, run, window)
         if found.too_many:
             reason = f"the window holds {found.too_many:,} lines, more than are looked at ({MOST_INSIDE:,}): choose a shorter one"
             return LogDifference("", [], 0, reason)
         masked = found.masked
         return difference(masked.columns, window, masked.templates, masked.values, lines_before=found.before)
 
+    def _seen_logs(self, query: LogQuery) -> LogPage:
+        """Without secrets for viewers, before lines are masked: a number of a secret would be a value, its letters a template."""
+        page = self._logs(query)
+        if sees_all():
+            return page
+        kept = [line._replace(text=redacted(line.text)) if may_hold_a_secret(line.text) else line for line in page.lines]
+        return page._replace(lines=kept)
+
     def crash(self, run: str) -> Crash | None:
         """Why a run ended that did not end by itself; None where it goes on or has finished, and where its lines do not say. Raises NotFound."""
         view = self._run(run).run
         if view.state not in CRASHED:
             return None
-        lines = self._logs(LogQuery(run, limit=MOST_LAST)).lines
+        lines = self._seen_logs(LogQuery(run, limit=MOST_LAST)).lines
         crash = crash_of(lines, kernel.lines_of(run, view.host, lines))
         if crash is not None:
             files = {frame.file for frame in crash.cause.frames}

@@ -13,6 +13,7 @@ from collectors.records import LogLine
 from collectors.store.lines import LineTemplate
 from collectors.store.protocol import Store
 
+from ..auth.viewing import seen
 from .counting import LineDensity, TemplateLines, by_template, density, window_of
 from .filters import LineFilter
 from .marking import Marker, TextSpan
@@ -21,6 +22,7 @@ from .opened import OpenedLine, opened
 from .reading import LineStore, Runs
 from .searching import LineHits, LineSearches, SearchedSoFar
 from .table import LineSource, LineTable
+from .viewed import seen_values
 
 ERROR = 40
 MOST_PAGE_CHARACTERS = 8_000_000
@@ -42,7 +44,7 @@ class PlacedLine(NamedTuple):
     line: LogLine
     template: int
     is_hit: bool
-    spans: list[TextSpan]  # of the hits in its text, as far as they are known
+    spans: list[TextSpan]  # of the hits in what who asks gets of its text, as far as they are known
 
 
 class LineStretch(NamedTuple):
@@ -168,7 +170,8 @@ class LogLines:
             numbers, time_s = table.number[found].astype(np.int64) + table.base, table.time_s[found]
             total = rows.total
         lines = {line.number: line.text for line in self._reader.lines(run, numbers.tolist())}
-        values = field_values([lines.get(number, "") for number in numbers.tolist()], field)
+        texts = [lines.get(number, "") for number in numbers.tolist()]
+        values = seen_values(field_values(texts, field), texts, field, stored.example)
         return stored, FieldCurve(time_s, values, total)
 
     def line(self, run: str, number: int) -> OpenedLine | None:
@@ -212,7 +215,7 @@ class LogLines:
                 size += len(line.text)
                 if found and size > MOST_PAGE_CHARACTERS:
                     break
-                spans = marker.spans(line.text) if marker and row.is_hit else []
+                spans = marker.spans(seen(line.text)) if marker and row.is_hit else []
                 found.append(PlacedLine(line, row.template, row.is_hit, spans))
         return found
 

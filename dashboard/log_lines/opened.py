@@ -9,7 +9,9 @@ from collectors.analysis.logs.structured import PAIR
 from collectors.records import LogLine
 from collectors.store.lines import LineTemplate
 
+from ..auth.viewing import seen
 from .marking import TextSpan, number_places
+from .viewed import seen_numbers, seen_template
 
 MOST_FIELDS = 100
 
@@ -29,7 +31,9 @@ class OpenedLine(NamedTuple):
 
 
 def opened(line: LogLine, template: LineTemplate | None) -> OpenedLine:
-    fields = [LineField(pair["key"], pair[0].strip()) for pair in PAIR.finditer(line.text)][:MOST_FIELDS]
+    text = seen(line.text)
+    fields = [LineField(pair["key"], pair[0].strip()) for pair in PAIR.finditer(text)][:MOST_FIELDS]
     has_numbers = template is not None and not template.wide
-    numbers = number_places(line.text)[: field_count(template.text)] if has_numbers and template is not None else []
-    return OpenedLine(line, template, numbers, fields)
+    places = number_places if text == line.text else seen_numbers
+    numbers = places(line.text)[: field_count(template.text)] if has_numbers and template is not None else []
+    return OpenedLine(line._replace(text=text), template and seen_template(template), numbers, fields)

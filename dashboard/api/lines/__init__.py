@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 
-from collectors.analysis.logs.fields import field_count
 from collectors.store.lines import LineTemplate
 
 from ...auth.roles import Role, needs
 from ...log_lines.counting import TemplateLines
 from ...log_lines.filters import LineFilter
 from ...log_lines.lines import LineKind, LineQuestion
+from ...log_lines.viewed import seen_fields, seen_template
 from ...queries import NotFound, Queries
 from ..answer import Answer
 from ..parameters import MOST_CURSOR, Instant, OpenRange, RunParameter
@@ -102,17 +102,18 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     ) -> Answer[FieldAnswer]:
         queries.check_run(run)
         stored, curve = queries.lines.field(run, template, field, LineFilter(*between), limit)
-        return Answer(field_answer(stored.text, curve))
+        return Answer(field_answer(seen_template(stored).text, curve))
 
 
 def _template_row(stored: LineTemplate, counted: TemplateLines) -> TemplateAnswer:
+    shown = seen_template(stored)
     return {
         "run": counted.run,
         "id": stored.id,
-        "text": stored.text,
-        "example": stored.example,
+        "text": shown.text,
+        "example": shown.example,
         "wide": stored.wide,
-        "fields": 0 if stored.wide else field_count(stored.text),
+        "fields": seen_fields(stored),
         "lines": counted.lines,
         "level": counted.level,
         "first_time_s": counted.first_time_s,

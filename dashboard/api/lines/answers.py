@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing_extensions import TypedDict
 
+from ...auth.viewing import seen
 from ...log_lines.counting import LEVELS, LineDensity
 from ...log_lines.lines import FieldCurve, LineStretch, NextLine, PlacedLine
 from ...log_lines.opened import OpenedLine
@@ -166,6 +167,7 @@ def opened_answer(found: OpenedLine) -> OpenedLineAnswer:
 
 def _placed(found: PlacedLine, characters: int) -> PlacedLineRow:
     row = line_row(found.line)
+    row["text"] = seen(row["text"])  # before it is cut, or half a secret would not look like one
     if len(row["text"]) > characters:
         row["text"] = f"{row['text'][:characters]} ... ({len(row['text']):,} characters)"
     return {**row, "template": found.template, "hit": found.is_hit, "spans": found.spans}
