@@ -147,6 +147,7 @@ def test_a_revoked_browser_is_asked_to_log_in_within_two_seconds(window: Window,
     window.page.get_by_role("button", name="Open the dashboard").wait_for(timeout=10_000)
     assert time.monotonic() - begun_s < 4, "two seconds, and the page's load"
     assert window.page.locator("#next").get_attribute("value") == "/?run=a"
+    assert "was revoked, or is over" in window.page.get_by_role("alert").inner_text()
 
 
 def test_each_page_as_viewer_draws_without_an_error(window: Window, house: House) -> None:
@@ -158,7 +159,7 @@ def test_each_page_as_viewer_draws_without_an_error(window: Window, house: House
             window.page.goto(f"{house.address}{page.path}?run=a")
             window.page.wait_for_selector("#content")
             window.page.get_by_text("viewing only").wait_for()
-            assert window.page.locator("[data-owners], .attach, .report").filter(visible=True).count() == 0, page.name
+            assert window.page.locator("[data-owners], [data-exports], .attach, .report").filter(visible=True).count() == 0, page.name
     assert window.problems == []
 
 

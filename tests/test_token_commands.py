@@ -36,6 +36,7 @@ def test_a_token_is_made_listed_rotated_and_revoked(running: Dashboard) -> None:
     made = command("token", "new", "colleague", "--grant", "source", "--days", "7", folder=logs)
     secret = made.stdout.strip()
     assert SECRET.fullmatch(secret) and made.returncode == 0
+    assert re.search(rf"http://\S+:{port}/login#token={secret}$", made.stderr.strip())
 
     def status(token: str) -> int:
         return ask(port, Asked("GET", "/api/v1/runs", {"Authorization": f"Bearer {token}", **PROXIED})).status
@@ -51,6 +52,13 @@ def test_a_token_is_made_listed_rotated_and_revoked(running: Dashboard) -> None:
     assert [row["what"] for row in rows(logs / ".deepseek" / "audit.jsonl")][-3:] == [
         f"token {what} colleague" for what in ("new", "rotate", "revoke")
     ]
+
+
+@pytest.mark.parametrize("words", [("token", "new", "zed"), ("token", "list"), ("url",)])
+def test_a_folder_that_does_not_exist_is_refused_and_not_made(words: tuple[str, ...], running: Dashboard, tmp_path: Path) -> None:
+    done = command(*words, "--data-dir", str(tmp_path / "none"), folder=running.log_dir)
+    assert done.returncode == 2 and "there is no folder" in done.stderr and done.stderr.count("\n") == 1
+    assert done.stdout == "" and not (tmp_path / "none").exists()
 
 
 def test_the_start_and_url_print_a_link_for_one_log_in(running: Dashboard) -> None:
