@@ -52,7 +52,12 @@ def test_an_allowed_host_is_a_name(text: str) -> None:
 
 
 def test_names_and_addresses_may_be_allowed() -> None:
-    assert [host_name(text) for text in ("Box.example", "192.0.2.7", "::1", "[::1]")] == ["box.example", "192.0.2.7", "::1", "[::1]"]
+    assert [host_name(text) for text in ("Box.example", "192.0.2.7", "::1", "[::1]")] == [
+        "box.example",
+        "192.0.2.7",
+        "::1",
+        "[::1]",
+    ]
 
 
 def test_a_plain_browser_is_no_proxy() -> None:

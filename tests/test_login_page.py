@@ -159,7 +159,9 @@ def test_each_page_as_viewer_draws_without_an_error(window: Window, house: House
             window.page.goto(f"{house.address}{page.path}?run=a")
             window.page.wait_for_selector("#content")
             window.page.get_by_text("viewing only").wait_for()
-            assert window.page.locator("[data-owners], [data-exports], .attach, .report").filter(visible=True).count() == 0, page.name
+            assert window.page.locator("[data-owners], [data-exports], .attach, .report").filter(visible=True).count() == 0, (
+                page.name
+            )
     assert window.problems == []
 
 

@@ -26,7 +26,7 @@ def command(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("tokens")
-    with dashboard(folder / "logs", "--no-profile", "--host", "0.0.0.0", "--unix-socket", str(folder / "socket")) as found:
+    with dashboard(folder / "my logs", "--no-profile", "--host", "0.0.0.0", "--unix-socket", str(folder / "socket")) as found:
         yield found
 
 
@@ -63,7 +63,9 @@ def test_a_folder_that_does_not_exist_is_refused_and_not_made(words: tuple[str, 
 
 def test_the_start_and_url_print_a_link_for_one_log_in(running: Dashboard) -> None:
     assert running.process.stdout is not None
-    printed = running.process.stdout.readline()
+    printed, hint = running.process.stdout.readline(), running.process.stdout.readline()
+    assert f"deepseek-dashboard url --data-dir '{running.log_dir / '.deepseek'}'; " in hint
+    assert "other names need: --allow-host NAME" in running.errors.read_text()
     link = command("url", folder=running.log_dir).stdout.strip()
     for text in (printed, link):
         found = re.search(r"http://\S+/login#token=(dsk_[\w-]{43})", text)
