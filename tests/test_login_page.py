@@ -184,6 +184,17 @@ def test_a_viewer_is_offered_no_change(window: Window, house: House, page: Page)
     assert window.problems == []
 
 
+@pytest.mark.parametrize("grants", [[], ["exports"]])
+def test_exports_are_offered_where_they_are_granted(grants: list[str], window: Window, house: House) -> None:
+    log_in(window, house, house.tokens.new(f"exporting-{len(grants)}", Role.VIEWER, None, {"grants": grants}), "/flame?run=a")
+    for path, names in (("/flame?run=a", ("Export folded", "Export to speedscope")), ("/runs", ("CSV",))):
+        window.page.goto(f"{house.address}{path}")
+        for name in names:
+            button = window.page.locator("[data-exports]").filter(has_text=name)
+            button.wait_for(state="attached")  # its surroundings are hidden while a run has no stacks
+            assert (button.evaluate("button => getComputedStyle(button).display") != "none") is bool(grants), name
+
+
 def test_the_policy_knows_each_inline_script_that_is_sent(house: House) -> None:
     secret = house.tokens.new("reading", Role.OWNER, None, {})
     for path in (*(page.path for page in pages()), "/login", "/nope", "/api/docs"):
