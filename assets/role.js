@@ -5,6 +5,9 @@ const granted = grants.split(" ");
 
 export const isOwner = role === "owner";
 
+/** Whether files of all details may be made: what offers one has `data-exports`. */
+export const mayExport = isOwner || granted.includes("exports");
+
 /** What must be granted to a viewer, by the route that is asked. @type {Record<string, [string, string]>} */
 const GRANTS = {
   source: ["source", "Source lines are"],

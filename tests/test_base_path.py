@@ -149,6 +149,7 @@ def test_a_page_that_asks_for_a_log_in_leads_back_to_itself(web: tuple[Web, Toke
     assert asked.status == 401
     assert 'value="/flame?run=a"' in asked.text
     assert f'action="{BASE}login"' in asked.text
+    assert f"open {BASE}login;" in ask(web[0].port, Asked("GET", f"{INSIDE}/api/v1/runs", PROXIED)).text
 
 
 @pytest.mark.parametrize("wanted", ["/../other", "/x/../../other", "/%2e%2e/other", "/.%2E/other", "/./x"])

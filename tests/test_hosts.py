@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import socket
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
 from dashboard.auth.hosts import Access, is_forwarded, refused
+from dashboard.reach.flags import host_name
 
 
 @given(some.binary(max_size=60))
@@ -34,6 +37,27 @@ def test_hosts_that_are_named_are_ours() -> None:
     named = [(b"host", b"proxy.example"), (b"origin", b"https://notebook.example"), (b"sec-fetch-site", b"cross-site")]
     assert not refused("/api/v1/runs", "POST", named, access.names(), "", access.origins)
     assert refused("/api/v1/runs", "POST", [*named[:1], (b"origin", b"https://evil.example")], access.names(), "", access.origins)
+
+
+def test_a_refusal_names_the_host_that_was_asked() -> None:
+    why = refused("/", "GET", [(b"host", b"Box.example:8080")], Access().names(), "127.0.0.1", ())
+    assert "--allow-host box.example" in why and ":8080" not in why
+    assert "<" not in refused("/", "GET", [(b"host", b"<script>")], Access().names(), "127.0.0.1", ()).replace("<port>", "")
+
+
+@pytest.mark.parametrize("text", ["http://x", "x:8080", "a b", "", "*", "x/y"])
+def test_an_allowed_host_is_a_name(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="no name of a host"):
+        host_name(text)
+
+
+def test_names_and_addresses_may_be_allowed() -> None:
+    assert [host_name(text) for text in ("Box.example", "192.0.2.7", "::1", "[::1]")] == [
+        "box.example",
+        "192.0.2.7",
+        "::1",
+        "[::1]",
+    ]
 
 
 def test_a_plain_browser_is_no_proxy() -> None:

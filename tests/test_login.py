@@ -57,6 +57,16 @@ def test_a_browser_of_a_token_ends_with_it(house: House) -> None:
     assert ask(house.port, Asked("GET", "/api/v1/runs", cookie)).status == 401
 
 
+def test_the_log_in_page_says_what_a_browser_was_and_is(house: House) -> None:
+    assert "owner&#x27;s view" in ask(house.port, Asked("GET", "/login", {})).text
+    assert "owner&#x27;s view" not in ask(house.port, Asked("GET", "/login", PROXIED)).text
+    _, headers = log_in(house, house.tokens.new("past", Role.VIEWER, None, {}))
+    house.tokens.revoke("past")
+    cookie = {"Cookie": headers["set-cookie"].split(";")[0], **PROXIED}
+    assert "was revoked, or is over" in ask(house.port, Asked("GET", "/flame", cookie)).text
+    assert "was revoked, or is over" not in ask(house.port, Asked("GET", "/flame", PROXIED)).text
+
+
 def test_nothing_secret_is_kept(house: House) -> None:
     kept = house.tokens.path.read_text() + (house.data_dir / "audit.jsonl").read_text()
     assert "dsk_" not in kept and all(secret not in kept for secret in house.secrets.values())

@@ -147,6 +147,7 @@ def test_a_revoked_browser_is_asked_to_log_in_within_two_seconds(window: Window,
     window.page.get_by_role("button", name="Open the dashboard").wait_for(timeout=10_000)
     assert time.monotonic() - begun_s < 4, "two seconds, and the page's load"
     assert window.page.locator("#next").get_attribute("value") == "/?run=a"
+    assert "was revoked, or is over" in window.page.get_by_role("alert").inner_text()
 
 
 def test_each_page_as_viewer_draws_without_an_error(window: Window, house: House) -> None:
@@ -158,7 +159,9 @@ def test_each_page_as_viewer_draws_without_an_error(window: Window, house: House
             window.page.goto(f"{house.address}{page.path}?run=a")
             window.page.wait_for_selector("#content")
             window.page.get_by_text("viewing only").wait_for()
-            assert window.page.locator("[data-owners], .attach, .report").filter(visible=True).count() == 0, page.name
+            assert window.page.locator("[data-owners], [data-exports], .attach, .report").filter(visible=True).count() == 0, (
+                page.name
+            )
     assert window.problems == []
 
 
@@ -179,6 +182,17 @@ def test_a_viewer_is_offered_no_change(window: Window, house: House, page: Page)
             shown.get_by_text("all keys").or_(shown.locator("dialog.help")).first.wait_for()
             assert shown.locator("dialog.note").count() == 0 and "a note on the window" not in shown.locator("body").inner_text()
     assert window.problems == []
+
+
+@pytest.mark.parametrize("grants", [[], ["exports"]])
+def test_exports_are_offered_where_they_are_granted(grants: list[str], window: Window, house: House) -> None:
+    log_in(window, house, house.tokens.new(f"exporting-{len(grants)}", Role.VIEWER, None, {"grants": grants}), "/flame?run=a")
+    for path, names in (("/flame?run=a", ("Export folded", "Export to speedscope")), ("/runs", ("CSV",))):
+        window.page.goto(f"{house.address}{path}")
+        for name in names:
+            button = window.page.locator("[data-exports]").filter(has_text=name)
+            button.wait_for(state="attached")  # its surroundings are hidden while a run has no stacks
+            assert (button.evaluate("button => getComputedStyle(button).display") != "none") is bool(grants), name
 
 
 def test_the_policy_knows_each_inline_script_that_is_sent(house: House) -> None:

@@ -26,7 +26,7 @@ def command(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("tokens")
-    with dashboard(folder / "logs", "--no-profile", "--host", "0.0.0.0", "--unix-socket", str(folder / "socket")) as found:
+    with dashboard(folder / "my logs", "--no-profile", "--host", "0.0.0.0", "--unix-socket", str(folder / "socket")) as found:
         yield found
 
 
@@ -36,6 +36,7 @@ def test_a_token_is_made_listed_rotated_and_revoked(running: Dashboard) -> None:
     made = command("token", "new", "colleague", "--grant", "source", "--days", "7", folder=logs)
     secret = made.stdout.strip()
     assert SECRET.fullmatch(secret) and made.returncode == 0
+    assert re.search(rf"http://\S+:{port}/login#token={secret}$", made.stderr.strip())
 
     def status(token: str) -> int:
         return ask(port, Asked("GET", "/api/v1/runs", {"Authorization": f"Bearer {token}", **PROXIED})).status
@@ -53,9 +54,18 @@ def test_a_token_is_made_listed_rotated_and_revoked(running: Dashboard) -> None:
     ]
 
 
+@pytest.mark.parametrize("words", [("token", "new", "zed"), ("token", "list"), ("url",)])
+def test_a_folder_that_does_not_exist_is_refused_and_not_made(words: tuple[str, ...], running: Dashboard, tmp_path: Path) -> None:
+    done = command(*words, "--data-dir", str(tmp_path / "none"), folder=running.log_dir)
+    assert done.returncode == 2 and "there is no folder" in done.stderr and done.stderr.count("\n") == 1
+    assert done.stdout == "" and not (tmp_path / "none").exists()
+
+
 def test_the_start_and_url_print_a_link_for_one_log_in(running: Dashboard) -> None:
     assert running.process.stdout is not None
-    printed = running.process.stdout.readline()
+    printed, hint = running.process.stdout.readline(), running.process.stdout.readline()
+    assert f"deepseek-dashboard url --data-dir '{running.log_dir / '.deepseek'}'; " in hint
+    assert "other names need: --allow-host NAME" in running.errors.read_text()
     link = command("url", folder=running.log_dir).stdout.strip()
     for text in (printed, link):
         found = re.search(r"http://\S+/login#token=(dsk_[\w-]{43})", text)

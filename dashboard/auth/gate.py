@@ -13,13 +13,14 @@ from fastapi import Response
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..reach.base_path import path_to
 from . import visitor as visiting
 from .audit import Audit
 from .cookies import cookies_of
 from .credential import RUNS, Credential
 from .hosts import FOR_PROGRAMS, Access, RawHeaders, is_forwarded, refused
 from .limit import LogInLimit
-from .login import page_of
+from .login import OVER, PATH, page_of
 from .matching import Matching, routes_of
 from .peers import PEER, Peer
 from .policy import Policy
@@ -28,7 +29,7 @@ from .tokens import Tokens
 from .visitor import ANYONE, Visitor, grants_of, sentence_of
 from .visits import Visits
 
-LOG_IN = "this dashboard needs a token here: send it as Authorization: Bearer, or open /login; its owner prints a link with: deepseek-dashboard url"
+LOG_IN = "this dashboard needs a token here: send it as Authorization: Bearer, or open {login}; its owner prints a link with: deepseek-dashboard url"
 WRONG = "this token is not known, was revoked, or is over; its owner makes one with: deepseek-dashboard token new NAME"
 TOO_MANY = "too many log-ins failed from this address; try again in a minute"
 OWNERS_ONLY = "only the owner of this dashboard may do that; the token or link in use lets its holder {may}"
@@ -138,8 +139,9 @@ class Gate:
             await send({"type": "websocket.close", "code": 1008, "reason": refusal.sentence})
             return
         is_page = scope["method"] in ("GET", "HEAD") and not scope["path"].startswith((*FOR_PROGRAMS, *FILES))
-        if refusal.status == HTTPStatus.UNAUTHORIZED and is_page and refusal.sentence == LOG_IN:
-            response: Response = page_of(self._tokens.trouble, address_in(scope))
+        if refusal.status == HTTPStatus.UNAUTHORIZED and is_page and refusal.sentence != WRONG:
+            was_in = any(cookies_of(scope["headers"], self._access.base_path))
+            response: Response = page_of(self._tokens.trouble or (OVER if was_in else ""), address_in(scope))
         else:
             response = Response(orjson.dumps({"error": refusal.sentence}), refusal.status, media_type="application/json")
             if refusal.status == HTTPStatus.UNAUTHORIZED:
@@ -169,7 +171,7 @@ def address_in(scope: Scope) -> str:
 
 def _not_allowed(visitor: Visitor, need: RouteNeed) -> Refusal:
     if visitor.role is Role.ANYONE:
-        return Refusal(HTTPStatus.UNAUTHORIZED, LOG_IN)
+        return Refusal(HTTPStatus.UNAUTHORIZED, LOG_IN.format(login=path_to(PATH)))
     if need.grant and visitor.role is Role.VIEWER and need.role is Role.VIEWER:
         return Refusal(HTTPStatus.FORBIDDEN, sentence_of(need.grant))
     return Refusal(HTTPStatus.FORBIDDEN, OWNERS_ONLY.format(may=MAY[visitor.role]))

@@ -16,9 +16,8 @@ RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 HOST = re.compile(r"(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::(\d{1,5}))?")  # a Host header in full
-FOREIGN = (
-    "this dashboard does not answer under the name in Host; open it as http://localhost:<port>, or start it with --allow-host NAME"
-)
+FOREIGN = "this dashboard does not answer under the name {0}; open it as http://localhost:<port>, or start it with --allow-host {0}"
+NO_HOST = "the request names no host, or not one alone; open the dashboard as http://localhost:<port>"
 OTHER_ORIGIN = "another site's page asked; open the address yourself, or start the dashboard with --allow-origin"
 CROSS_SITE = "another site's page asked; open the address yourself"
 FOR_PROGRAMS = ("/api/", "/healthz", "/metrics", "/openapi.json", "/_")
@@ -97,8 +96,10 @@ def host_of(headers: RawHeaders) -> tuple[str, str] | None:
 def refused(path: str, method: str, headers: RawHeaders, names: frozenset[str], our_address: str, origins: tuple[str, ...]) -> str:
     """Why, in a sentence, or "". A page of another site may link to our pages, but not read or load what is for programs."""
     host = host_of(headers)
-    if host is None or (host[0] not in names and host[0] != bracketed(our_address)):
-        return FOREIGN
+    if host is None:
+        return NO_HOST
+    if host[0] not in names and host[0] != bracketed(our_address):
+        return FOREIGN.format(host[0])
     place = f"{host[0]}:{host[1]}" if host[1] else host[0]
     is_named = False
     for name, value in headers:

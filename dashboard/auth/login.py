@@ -26,11 +26,14 @@ from .peers import PEER
 from .roles import Role, needs
 from .tokens import DamagedTokens, TokenMistake, Tokens
 from .viewing import without_details
+from .visitor import visitor
 
 PATH = "/login"
 MOST_FORM_BYTES = 16 << 10
 MOST_ADDRESS = 4096
 UNKNOWN = "This link or token is not known, was used, was revoked, or is over."
+OVER = "The link or token with which this browser was logged in was revoked, or is over."
+OWNERS = "This browser runs as the owner on the dashboard's machine: it shows the owner's view, also with a link for viewers."
 TOO_MANY = "Too many log-ins failed from this address; try again in a minute."
 PAGE = """<!doctype html>
 <html lang="en">
@@ -96,7 +99,9 @@ def add_routes(app: FastAPI, access: Access, tokens: Tokens, audit: Audit, limit
     @router.head(PATH, include_in_schema=False)
     @needs(Role.ANYONE)  # a form without data
     def login(next: str = "/") -> Response:
-        return page_of(tokens.trouble, next, HTTPStatus.OK)
+        asking = visitor()
+        is_here = asking.role is Role.OWNER and not asking.key
+        return page_of(tokens.trouble or (OWNERS if is_here else ""), next, HTTPStatus.OK)
 
     @router.post(PATH, include_in_schema=False)
     @needs(Role.ANYONE)  # answers with a cookie for a secret, and with nothing else

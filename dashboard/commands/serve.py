@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import gc
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -27,7 +28,7 @@ from collectors.small_file import Unwritable
 from .. import address, memory
 from ..auth.hosts import Access
 from ..reach.flags import access_of, add_reach_flags, listening
-from ..reach.listening import CannotListen, address_of, public_address_of
+from ..reach.listening import ANY_ADDRESS, CannotListen, address_of, public_address_of
 from .command import ROOT, Command, Mistake, make_folder
 from .demo import Demo
 from .lending import Loan
@@ -85,6 +86,9 @@ def run(parsed: argparse.Namespace) -> int:
         raise Mistake(str(error)) from None
     if access.certificate is not None and (warning := access.certificate.warning()):
         print(warning, file=sys.stderr)
+    if access.host in ANY_ADDRESS and not (access.hosts or access.origins):
+        name = socket.gethostname()
+        print(f"it answers under addresses of this machine and as {name}; other names need: --allow-host NAME", file=sys.stderr)
     options = with_room(options)
     with contextlib.suppress(KeyboardInterrupt):
         serve(
@@ -159,6 +163,8 @@ def check_folder(folder: Path) -> None:
     except OSError as error:
         raise Mistake(f"cannot read {folder} ({error.strerror}); choose another folder with --log-dir") from None
     if not there:
+        if folder.exists():
+            raise Mistake(f"{folder} is a file; name its folder instead: --log-dir {shlex.quote(str(folder.parent))}")
         raise Mistake(f"there is no folder {folder}; create it with: mkdir -p {folder}")
     if why := whose.why_not_ours(folder):
         raise Mistake(f"{folder} {why}")
@@ -315,7 +321,8 @@ def print_link(data_dir: Path, url: str) -> None:
 
     try:
         print(f"open it once with {one_use_link(data_dir, url)}", flush=True)
-        print("a new link: deepseek-dashboard url; one for others: deepseek-dashboard token new NAME", flush=True)
+        place = f" --data-dir {shlex.quote(str(data_dir))}" if data_dir != folders.data_dir_of(Path(USUAL[0])).resolve() else ""
+        print(f"a new link: deepseek-dashboard url{place}; one for others: deepseek-dashboard token new NAME{place}", flush=True)
     except (DamagedTokens, TokenMistake, Unwritable) as error:
         print(error, file=sys.stderr)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from collectors.options import add_flags
 from collectors.service import folders
 from collectors.small_file import Unwritable
 
+from .. import address
 from .command import Command, Mistake, make_folder
 
 DAY_S = 86400.0
@@ -69,7 +71,8 @@ def run(parsed: argparse.Namespace) -> int:
         match parsed.action:
             case "new":
                 expires_s = time.time() + parsed.days * DAY_S if parsed.days else None
-                print(tokens.new(parsed.name, Role(parsed.role), expires_s, scopes(parsed)))
+                print(secret := tokens.new(parsed.name, Role(parsed.role), expires_s, scopes(parsed)))
+                print_address(folder, secret, parsed.role)
             case "rotate":
                 print(tokens.rotate(parsed.name))
             case "revoke":
@@ -84,10 +87,20 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def print_address(folder: Path, secret: str, role: str) -> None:
+    """Where a dashboard shows this folder; on stderr, so that `$(deepseek-dashboard token new NAME)` is the token alone."""
+    from ..auth.login import link_of
+
+    if role == "writer" or (url := address.public_of(folder)) is None:
+        return
+    print(f"open it in a browser with {link_of(url, secret)}", file=sys.stderr)
+
+
 def data_dir(parsed: argparse.Namespace) -> Path:
-    """Made where it does not exist. Raises Mistake."""
-    if not parsed.data_dir and not parsed.log_dir.is_dir():
-        raise Mistake(f"there is no folder {parsed.log_dir}; name the one that the dashboard shows with --log-dir")
+    """That of a dashboard; below a log folder it is made where it does not exist. Raises Mistake."""
+    flag, named = ("--data-dir", parsed.data_dir) if parsed.data_dir else ("--log-dir", parsed.log_dir)
+    if not named.is_dir():
+        raise Mistake(f"there is no folder {named}; name the one of the dashboard with {flag}")
     found: Path = (parsed.data_dir or folders.data_dir_of(parsed.log_dir)).resolve()
     make_folder(found, "--data-dir", private=True)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 
 from collectors.options import add_flags
 from collectors.small_file import Unwritable
@@ -22,12 +23,18 @@ def run(parsed: argparse.Namespace) -> int:
     folder = data_dir(parsed)
     url = address.public_of(folder)
     if url is None:
-        raise Mistake(f"no dashboard runs over {folder}; start one with: deepseek-dashboard --log-dir {parsed.log_dir}")
+        raise Mistake(f"no dashboard runs over {folder}; start one with: deepseek-dashboard {options(parsed)}")
     try:
         print(one_use_link(folder, url))
     except (DamagedTokens, TokenMistake, Unwritable) as error:
         raise Mistake(str(error)) from None
     return 0
+
+
+def options(parsed: argparse.Namespace) -> str:
+    """Those with which the folders were named."""
+    given = [("--log-dir", parsed.log_dir), ("--data-dir", parsed.data_dir)]
+    return " ".join(f"{flag} {shlex.quote(str(folder))}" for flag, folder in given if folder)
 
 
 def one_use_link(folder: object, url: str) -> str:

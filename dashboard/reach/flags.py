@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from ..auth.hosts import Access
+from ..auth.hosts import HOST, Access, bracketed
 from .base_path import NONE, base_path_of
 from .listening import CannotListen, listen, listen_unix
 from .proxies import UNIX, proxy_of
@@ -33,7 +33,12 @@ def add_reach_flags(parser: argparse.ArgumentParser) -> None:
         "--unix-socket", type=Path, metavar="PATH", help="answer on this Unix socket, too, which is open to your user only"
     )
     parser.add_argument(
-        "--allow-host", action="append", default=[], metavar="NAME", help="another name under which it is reached; may be repeated"
+        "--allow-host",
+        type=host_name,
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="another name under which it is reached; may be repeated",
     )
     parser.add_argument(
         "--allow-origin",
@@ -106,6 +111,14 @@ def listening(parsed: argparse.Namespace) -> list[socket.socket]:
     if parsed.unix_socket is not None:
         found.append(listen_unix(parsed.unix_socket))
     return found
+
+
+def host_name(text: str) -> str:
+    """As it stands in Host, without a port: `box.example`, `192.0.2.7`, `::1`."""
+    found = HOST.fullmatch(bracketed(text) if text.count(":") > 1 else text)
+    if found is None or found[2]:
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a host; write it without http:// and port, as in box.example")
+    return text.lower()
 
 
 def origin(text: str) -> str:

@@ -21,7 +21,7 @@ const MOST_RUNS = 100;
 const HINTS = [
   ["drag", "zoom"],
   ["0", "live"],
-  ["e", "edit"],
+  ...(isOwner ? [/** @type {[string, string]} */ (["e", "edit"])] : []),
   ["[ ]", "board before, after"],
   ["?", "all keys"],
 ];

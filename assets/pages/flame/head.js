@@ -21,7 +21,7 @@ export class FlameHead {
     const button = (/** @type {"speedscope" | "folded"} */ format, /** @type {string} */ name, /** @type {string} */ key) =>
       el(
         "button",
-        { class: `btn ${format === "speedscope" ? "pri" : ""}`, type: "button", onclick: () => actions.download(format) },
+        { class: `btn ${format === "speedscope" ? "pri" : ""}`, type: "button", "data-exports": "", onclick: () => actions.download(format) },
         name,
         el("kbd", {}, key),
       );

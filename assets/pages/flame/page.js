@@ -8,6 +8,7 @@ import { writeChoice } from "./options.js";
 import { FlameStage } from "./stage.js";
 import { withLost } from "../../data/lost.js";
 import { paintedFlame } from "../../lib/painted.js";
+import { mayExport } from "../../role.js";
 import { RunPage } from "../run_page.js";
 import { Strip, stripLanes } from "./strip.js";
 
@@ -135,6 +136,13 @@ export default class FlamePage extends RunPage {
     return [
       ...super.keys(),
       ...this.stage.keys(),
+      ...(mayExport ? this.#exports() : []),
+    ];
+  }
+
+  /** @returns {import("../../lib/keys.js").Key[]} */
+  #exports() {
+    return [
       { keys: ["e"], shown: "e", says: "export to speedscope", run: () => this.download("speedscope") },
       { keys: ["E"], shown: "E", says: "export folded stacks", run: () => this.download("folded") },
     ];

@@ -61,7 +61,7 @@ export class Tools {
     this.number = el("b");
     this.compare = el("a", { class: "btn pri", hidden: true }, "Compare");
     this.untick = el("button", { class: "btn", type: "button", hidden: true, title: "Untick all", onclick: untick }, this.number, "ticked ×");
-    this.csv = el("a", { class: "btn", download: "runs.csv" }, "CSV");
+    this.csv = el("a", { class: "btn", download: "runs.csv", "data-exports": "" }, "CSV");
     this.said = el("p", { class: "runs-said", role: "status", hidden: true });
     this.done = el("p", { class: "runs-done", role: "status", hidden: true });
     /** @type {Question | null} */

@@ -55,6 +55,7 @@ class SqliteMaintenance:
     def backup(self, target: Path) -> None:
         for path in files.all_files(self._dir):
             new = target / f".new-{path.name}"
+            new.touch(0o600)  # SQLite would make it readable for all
             with (
                 contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as source,
                 contextlib.closing(sqlite3.connect(new)) as copy,
