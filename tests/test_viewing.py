@@ -53,6 +53,12 @@ def test_pages_of_a_viewer_ask_again_for_a_series_whatever_it_is_called() -> Non
     assert [row["name"] for row in seen(rows)] == ["/train/loss", "/train/loss", "…/x.py"]
 
 
+def test_a_viewers_mistake_says_where_to_look() -> None:
+    for sentence in ("GET /api/v1/runs lists them", "no route; /api/docs lists them"):
+        assert seen({"error": sentence})["error"] == sentence
+    assert seen({"error": "cannot read /home/api/v1/x.py"})["error"] == "cannot read …/x.py"
+
+
 def test_a_viewer_sees_neither_argv_nor_paths_nor_secrets() -> None:
     found = seen(INFO)
     text = json.dumps(found, ensure_ascii=False)

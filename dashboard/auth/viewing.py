@@ -88,8 +88,8 @@ LEFT = frozenset(
 THEIRS = frozenset(["info", "config", "more"])  # what stands there has names that users chose
 VALUES = frozenset(["text", "value"])  # beside a name
 PATHS = re.compile(
-    r"(?<![\w:/<)])(?<!^\.)(?<!\W\.)(?:~[\w-]*)?/(?:[\w.+@-]+/)+(?=[\w.+@-])"
-)  # the folders of an absolute path, also behind a table's name (`data./home/ada/x`); not `./a/b`
+    r"(?<![\w:/<)])(?<!^\.)(?<!\W\.)(?!/api/(?:v1/[a-z]|docs\b))(?:~[\w-]*)?/(?:[\w.+@-]+/)+(?=[\w.+@-])"
+)  # the folders of an absolute path, also behind a table's name (`data./home/ada/x`); not `./a/b`, nor our API's addresses
 HIDDEN_PATH = "…/"
 MOST_DEPTH = 100
 
