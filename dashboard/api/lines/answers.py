@@ -85,7 +85,7 @@ class TemplateAnswer(TypedDict):
     text: str
     example: str
     wide: bool
-    fields: int  # how many numbers GET /logs/field can read
+    fields: int  # how many numbers GET /logs/field can read; some of a lower place may be left out for viewers
     lines: int  # in the window
     level: int  # the highest, in the window
     first_time_s: float
