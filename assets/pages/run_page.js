@@ -311,7 +311,8 @@ function resumes(stepper, events) {
   const near = Math.max(SAME_START_S, 2 * stepper.width);
   return stepper.segment.flatMap((segment, i) => {
     if (!i || segment === stepper.segment[i - 1]) return [];
-    const [time_s, step] = [stepper.t[i], stepper.step[i]];
+    const time_s = stepper.t[i];
+    const step = stepper.finite[i] === 1 ? stepper.step[i] : null; // of several points in a bin the last one's is known
     const known = stepper.axis === TIME && starts.some((start) => Math.abs(start.time_s - time_s) < near);
     return known ? [] : [{ kind: "resume", time_s, step }];
   });

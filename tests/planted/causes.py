@@ -38,6 +38,11 @@ CAUSES: Final = (
 def judged(number: int, windows: int, seed: int) -> PlantedResult:
     """Of the cause with this number; the same for the same seed."""
     cause = CAUSES[number]
-    logging.getLogger("collectors").setLevel(logging.CRITICAL)  # parts of it fail on purpose
-    with tempfile.TemporaryDirectory(prefix="planted-", dir=MEMORY if MEMORY.is_dir() else None) as folder:
-        return cause.judged(Path(folder) / "windows", windows, random.Random(f"{seed} {cause.rule} {cause.name}"))
+    log = logging.getLogger("collectors")
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # parts of it fail on purpose
+    try:
+        with tempfile.TemporaryDirectory(prefix="planted-", dir=MEMORY if MEMORY.is_dir() else None) as folder:
+            return cause.judged(Path(folder) / "windows", windows, random.Random(f"{seed} {cause.rule} {cause.name}"))
+    finally:
+        log.setLevel(level)
