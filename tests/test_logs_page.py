@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from collectors.records import LogLine, ProgressBar
 from collectors.store.open import open_store
@@ -147,6 +148,19 @@ def test_a_far_place_is_reached_by_the_scroll_bar_and_by_a_link(scene: Scene, pa
     wait_for(lambda: 0 in shown(page), because="the beginning is not reached")
     page.locator(".log-scroll").press("End")
     wait_for(lambda: MANY - 1 in shown(page), because="the end is not reached")
+
+
+def test_an_answer_that_is_on_its_way_leads_nowhere_else(scene: Scene, page: Page) -> None:
+    held: list[Route] = []
+    page.route(re.compile(r"/api/v1/logs/lines\?.*around="), lambda route: held.append(route))
+    page.goto(f"http://127.0.0.1:{scene.web.port}/logs?run=many&line=12346")
+    wait_for(lambda: page.wait_for_timeout(20) or held, because="the line is not asked for")  # handlers of routes run meanwhile
+    page.locator(".log-scroll").press("Home")
+    for route in held:
+        route.continue_()
+    wait_for(lambda: 0 in shown(page), because="the beginning is not reached")
+    page.wait_for_timeout(300)
+    assert 0 in shown(page)
 
 
 def test_hits_are_marked_counted_and_walked(scene: Scene, page: Page) -> None:

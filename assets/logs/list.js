@@ -24,7 +24,7 @@ const ABOVE = 0.3; // of the view, above a line that is shown
 export class LineList {
   /**
    * @param {LineBook} book
-   * @param {{hover: (time_s: number | null) => void, chosen: (line: Line, start: number) => void, detail: (line: Line) => HTMLElement, followed: () => void}} page
+   * @param {{hover: (time_s: number | null) => void, chosen: (line: Line, start: number) => void, detail: (line: Line) => HTMLElement, followed: () => void, gone: (end: "start" | "end") => void}} page `gone`: by a key, to the first or last line
    */
   constructor(book, page) {
     this.book = book;
@@ -46,6 +46,7 @@ export class LineList {
     this.shown = { lo: 0, hi: 0 }; // places in view
     /** @type {Key | null} the first line in view */
     this.held = null;
+    this.isDrawn = true; // where it stands; else `held` is where it was
     this.rows = el("div", { class: "log-rows" });
     this.sheet = el("div", { class: "log-sheet" }, this.rows);
     this.room = el("div", { class: "log-room" }, this.sheet);
@@ -104,14 +105,14 @@ export class LineList {
 
   /** To the last lines, without staying there. */
   goToEnd() {
-    this.following = false;
+    this.following = this.isDrawn = false;
     this.anchor = { offset: this.book.total, shift: 0 };
     this.invalidate();
   }
 
   /** Bring a place into view. @param {number} offset @param {number} [above] share of the view above it */
   go(offset, above = ABOVE) {
-    this.following = false;
+    this.following = this.isDrawn = false;
     this.anchor = { offset, shift: -Math.round(this.#height * above) };
     this.invalidate();
     this.#settle();
@@ -167,8 +168,8 @@ export class LineList {
   #ends(event) {
     if (event.target !== this.scroll || !["Home", "End"].includes(event.key)) return;
     event.preventDefault();
-    if (event.key === "End") this.goToEnd();
-    else this.go(0, 0);
+    event.key === "End" ? this.goToEnd() : this.go(0, 0);
+    this.page.gone(event.key === "End" ? "end" : "start");
     this.page.followed();
   }
 
@@ -257,6 +258,7 @@ export class LineList {
     this.rows.style.transform = `translateY(${-this.anchor.shift}px)`;
     const { first } = this;
     if (first) this.held = { run: first.run, number: first.number };
+    this.isDrawn = true;
     book.want(this.shown.lo, this.shown.hi);
     if (!this.#timer) this.#settle();
   }

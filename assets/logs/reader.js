@@ -33,7 +33,7 @@ export class LogReader {
       failed: (error) => this.#failed(error),
       progress: (progress) => this.search.take(progress),
     });
-    this.list = new LineList(this.book, { hover: page.hover, chosen: (line) => page.chosen(line), detail: page.detail, followed: page.followed });
+    this.list = new LineList(this.book, { hover: page.hover, chosen: (line) => page.chosen(line), detail: page.detail, followed: page.followed, gone: (end) => this.#gone(end) });
     this.search = new SearchRun({ slice: (times) => this.#slice(times), failed: (error) => this.#failed(error) });
     this.walk = new Walk({ found: (found) => this.#found(found), said: (sentence) => this.#nothing(sentence), failed: (error) => this.#failed(error) });
     this.notice = el("p", { class: "log-notice", role: "status", hidden: true });
@@ -204,9 +204,15 @@ export class LogReader {
     this.#changed();
   }
 
+  /** The user is at an end of the list: an answer that is on its way leads nowhere else. @param {"start" | "end"} end */
+  #gone(end) {
+    if (this.#goal) this.#goal = { kind: end };
+  }
+
   /** Lines stand elsewhere than before: what was in view stays there. */
   #hold() {
-    const { held } = this.list;
+    const { held, isDrawn } = this.list;
+    if (!isDrawn) return; // it goes elsewhere with the next picture
     const at = held && this.book.find(held.number, held.run);
     if (at !== null) this.list.hold(at);
     else if (held) this.#go({ kind: "line", ...held, show: false });
