@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
+from collectors.memory import give_back
 from collectors.records import Points, RunInfo
 from collectors.store.open import open_store
 from collectors.store.sqlite.engine import SqliteStore
-from dashboard.memory import give_back
 from dashboard.queries import Queries
 from tests.serving import Web, served
 

@@ -27,6 +27,7 @@ from .host.machine import HostCollector
 from .judging.collector import FindingsCollector
 from .logs import added
 from .logs.outputs import OutputFiles
+from .memory import give_back
 from .mounts import is_remote
 from .options import CollectorOptions, add_flags, options_of
 from .process.activity import EXIT, SEEN, RunActivity
@@ -66,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_flags(parser)
     parser.add_argument("--parent", type=int, metavar="PID", help="end when this process, which started us, is gone")
     parsed = parser.parse_args(arguments)
+    give_back()
     log_dir: Path = parsed.log_dir.resolve()
     options = options_of(parsed, log_dir, parsed.data_dir or folders.data_dir_of(log_dir))
     logging.basicConfig(format=LOG_FORMAT, level=logging.INFO)

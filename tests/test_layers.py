@@ -30,6 +30,7 @@ PARTS = {  # of the collectors: what each may import of the others
     "records": set(),
     "catalog": set(),
     "amounts": set(),
+    "memory": set(),
     "mounts": set(),
     "rights": set(),
     "received": set(),

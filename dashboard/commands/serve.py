@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn, Protocol
 
+from collectors.memory import give_back
 from collectors.options import FLAGS, CollectorOptions, add_flags, options_of
 from collectors.process.second_names import USUAL
 from collectors.rights import whose
@@ -25,7 +26,7 @@ from collectors.service import folders, room
 from collectors.service.keeper import Keeper
 from collectors.small_file import Unwritable
 
-from .. import address, memory
+from .. import address
 from ..auth.hosts import Access
 from ..reach.flags import access_of, add_reach_flags, listening
 from ..reach.listening import ANY_ADDRESS, CannotListen, address_of, public_address_of
@@ -210,7 +211,7 @@ def serve(
     access: Access,
 ) -> None:
     """Until Ctrl-C; ends all children."""
-    memory.give_back()
+    give_back()
     with contextlib.ExitStack() as children:
         keeper = Keeper(options)  # starts while the web process still imports
         keeper.start()
