@@ -7,3 +7,7 @@ class QueueError(Exception):
 
 class NoDaemon(QueueError):
     """No daemon answers for this queue."""
+
+
+class NoSuchJob(QueueError):
+    """No job of that number is in the queue."""

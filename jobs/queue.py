@@ -243,7 +243,16 @@ class JobQueue:
         ).fetchone()
         resume_argv = tuple(json.loads(resume)) if resume else None
         return JobRequest(
-            tuple(json.loads(argv)), cwd, family, slots, bool(high), bool(shares), resume_argv, declared, json.loads(environment), *run
+            tuple(json.loads(argv)),
+            cwd,
+            family,
+            slots,
+            bool(high),
+            bool(shares),
+            resume_argv,
+            declared,
+            json.loads(environment),
+            *run,
         )
 
     def run_of(self, job: int) -> Path | None:

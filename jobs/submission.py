@@ -51,7 +51,9 @@ def request_of(
     if priority not in PRIORITIES:
         raise QueueError(f"--priority is {' or '.join(PRIORITIES)}, not {priority!r}")
     if name and (not NAME.fullmatch(name) or name.startswith(("/", ".")) or ".." in name.split("/") or name.endswith("/")):
-        raise QueueError(f"{name!r} is no name of a run; take letters, digits and . _ - /, without a leading dot or slash and without ..")
+        raise QueueError(
+            f"{name!r} is no name of a run; take letters, digits and . _ - /, without a leading dot or slash and without .."
+        )
     request = JobRequest(
         argv=tuple(argv), cwd=str(cwd), family="", slots=gpus, high=priority == "high", shares=share, resume_argv=resume,
         declared_mib=None if memory is None else _mib(memory), environment=environment_of(environment, env), name=name,
@@ -87,7 +89,9 @@ def require_command(word: str, cwd: Path, path: str, what: str = "the command") 
         if not file.exists():
             raise QueueError(f"{what} {word!r} does not exist in {cwd}; check its path")
         if file.is_dir() or not os.access(file, os.X_OK):
-            raise QueueError(f"{what} {word!r} cannot be executed; chmod +x it, or start it with its interpreter, as in: python {word}")
+            raise QueueError(
+                f"{what} {word!r} cannot be executed; chmod +x it, or start it with its interpreter, as in: python {word}"
+            )
     elif not shutil.which(word, path=_absolute(path, cwd)):
         inside = cwd / word
         remedy = f"did you mean ./{word}, or python {word}?" if inside.is_file() else "check its spelling, or give its whole path"

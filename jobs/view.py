@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from .carrying import carried_from
-from .errors import QueueError
-from .planning.family import NOTHING, FamilyRecord
+from .compared import Submission
+from .errors import NoSuchJob, QueueError
+from .planning.family import NOTHING, FamilyRecord, outlived, predicted_s, usual
 from .planning.state import Carried, Pair
 from .queue import OVER, PLACED, VERSION, record_from
 from .state_folder import QUEUE, daemon_of, require_own
@@ -33,6 +34,13 @@ COLUMNS = (
     "(SELECT count(*) FROM attempt WHERE attempt.job = job.id) AS attempts, "
     "(SELECT exit_code FROM attempt WHERE attempt.job = job.id ORDER BY number DESC LIMIT 1) AS exit_code, "
     "(SELECT said FROM attempt WHERE attempt.job = job.id ORDER BY number DESC LIMIT 1) AS said"
+)
+
+SUBMISSIONS = (
+    "SELECT id, family, job.slots AS slots, state, submitted_s, queued_s, waited_s, ran_s, work_s, job.ended_s AS ended_s, "
+    "coalesce(sum(coalesce(attempt.ended_s, ?) - intended_s), 0) AS on_slots_s, count(attempt.job) AS attempts "
+    "FROM job LEFT JOIN attempt ON attempt.job = id WHERE place = 'local' AND state != 'held' "
+    "GROUP BY id HAVING count(attempt.job) > 0 OR state = 'queued' ORDER BY id DESC LIMIT ?"
 )
 
 
@@ -85,6 +93,7 @@ class AttemptRow(NamedTuple):
     said: str  # a sentence about its end
     peak_mib: float | None  # the most memory of a slot that it was seen with
     run: str
+    log_dir: str
 
 
 class SlotRow(NamedTuple):
@@ -118,10 +127,10 @@ class QueueView:
         return self._rows(f"state NOT IN {OVER} ORDER BY id")
 
     def job(self, job: int) -> JobRow:
-        """Raises QueueError where there is none of that number."""
+        """Raises NoSuchJob where there is none of that number."""
         found = self._rows("id = ?", job)
         if not found:
-            raise QueueError(f"there is no job {job}; `deepseek-jobs queue` lists them")
+            raise NoSuchJob(f"there is no job {job}; `deepseek-jobs queue` lists them")
         return found[0]
 
     def history(
@@ -156,11 +165,21 @@ class QueueView:
                 if db is None
                 else db.execute(
                     "SELECT job, number, attempt.slots, intended_s, attempt.started_s, attempt.ended_s, exit_code, coalesce(why, ''), because, said, "
-                    f"peak_mib, run FROM attempt JOIN job ON job = id WHERE {where} ORDER BY intended_s DESC, job DESC LIMIT ?",
+                    f"peak_mib, run, log_dir FROM attempt JOIN job ON job = id WHERE {where} ORDER BY intended_s DESC, job DESC LIMIT ?",
                     [*values, limit],
                 ).fetchall()
             )
-        return [AttemptRow(*row[:2], tuple(json.loads(row[2])), *row[3:]) for row in reversed(found)]
+        return [AttemptRow._make([*row[:2], tuple(json.loads(row[2])), *row[3:]]) for row in reversed(found)]
+
+    def submissions(self, now_s: float, limit: int = 10_000) -> list[Submission]:
+        """This host's jobs that ran, run or wait, the newest `limit` in the order in which they were submitted; about 40 ms for 10,000."""
+        with self._opened() as db:
+            rows = [] if db is None else db.execute(SUBMISSIONS, (now_s, limit)).fetchall()
+        if not rows:
+            return []
+        records = self.families()
+        usual_s, _ = usual(records)
+        return [_submission(row, predicted_s(records.get(row["family"], NOTHING), usual_s), now_s) for row in reversed(rows)]
 
     def slots(self) -> list[SlotRow]:
         """As the daemon last saw them; none before it has looked."""
@@ -249,6 +268,19 @@ def _row(row: sqlite3.Row, on: dict[int, set[str]]) -> JobRow:
         work_s=row["work_s"], kept_s=row["ran_s"], attempts=attempts, stops=row["stops"], out_of_memory=row["out_of_memory"],
         exit_code=row["exit_code"] if attempts else None,
     )  # fmt: skip
+
+
+def _submission(row: sqlite3.Row, predicted: float, now_s: float) -> Submission:
+    """Time that is neither waiting nor on slots was on hold. A job that is not over runs as long as its family did, or twice as long as it has run."""
+    waited_s = row["waited_s"] + (max(0.0, now_s - row["queued_s"]) if row["state"] == "queued" else 0.0)
+    until_s = row["ended_s"] if row["state"] in OVER else now_s
+    held_s = max(0.0, until_s - row["submitted_s"] - waited_s - row["on_slots_s"])
+    if row["state"] in OVER:
+        runs_s = row["work_s"] if row["work_s"] is not None else row["on_slots_s"]
+    else:
+        done_s = row["ran_s"] if row["state"] == "queued" else max(row["ran_s"], row["on_slots_s"])
+        runs_s = outlived(predicted, done_s)
+    return Submission(row["id"], row["slots"], row["submitted_s"], waited_s, held_s, max(1.0, runs_s))
 
 
 def on_slot(rows: Iterable[JobRow], slot: str) -> list[JobRow]:
