@@ -160,7 +160,7 @@ class QueueView:
                     [*values, limit],
                 ).fetchall()
             )
-        return [AttemptRow(*row[:2], tuple(json.loads(row[2])), *row[3:]) for row in reversed(found)]
+        return [AttemptRow(row[0], row[1], tuple(json.loads(row[2])), *tuple(row)[3:]) for row in reversed(found)]
 
     def slots(self) -> list[SlotRow]:
         """As the daemon last saw them; none before it has looked."""

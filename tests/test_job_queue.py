@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from jobs.errors import QueueError
 from jobs.plan import plan
 from jobs.planning.family import FamilyRecord
 from jobs.planning.state import JobPlan, Learned, PlanRules, Promise, QueueState, StartJob, StopJob
-from jobs.errors import QueueError
 from jobs.queue import JobQueue
 from jobs.request import JobRequest
 from tests.conftest import ROOT
