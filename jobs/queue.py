@@ -167,12 +167,13 @@ class JobQueue:
         memory_mib: tuple[float, float] | None = None,
         *,
         saved: bool = False,
+        anew: bool = False,
         said: str = "",
     ) -> str:
         """The state after its process ended with `work_s` seconds of work done, or in its checkpoint; with `memory_mib`, its peak and what the largest card has, it ran out of memory.
 
         `exit_code` None: it was never started, or its end was not seen; it is queued again if it can resume, or was never started. `saved`: it
-        has a checkpoint for sure; `said` is a sentence about the end.
+        has a checkpoint for sure; `anew`: it was to go on and said that there is nothing to go on with; `said` is a sentence about the end.
         """
         with self._transaction():
             placed = self._job(job)
@@ -184,11 +185,12 @@ class JobQueue:
                 "UPDATE attempt SET ended_s = ?, exit_code = ?, why = ?, said = ? WHERE job = ? AND number = ?",
                 (now_s, exit_code, why or ("out of memory" if memory_mib else None), said, job, row[0]),
             )
-            again = self._again(placed, why, exit_code, row[1] is None, work_s, memory_mib, now_s)
+            again = queued_again(placed, now_s, 0.0) if anew and not why else None
+            again = again or self._again(placed, why, exit_code, row[1] is None, work_s, memory_mib, now_s)
             if again:
                 self._save(again)
-                if saved or (row[1] is not None and memory_mib is None):
-                    self._db.execute("UPDATE job SET goes_on = resumes WHERE id = ?", (job,))
+                if anew or saved or (row[1] is not None and memory_mib is None):
+                    self._db.execute("UPDATE job SET goes_on = resumes AND ? WHERE id = ?", (not anew, job))
             else:
                 state = "cancelled" if why == "cancelled" else "finished" if exit_code == 0 else "failed"
                 self._db.execute(
@@ -210,11 +212,15 @@ class JobQueue:
         )
         return [OpenAttempt(job, number, tuple(json.loads(slots)), *process) for job, number, slots, *process in rows]
 
+    def goes_on(self, job: int) -> bool:
+        """Whether its next attempt, or the one that runs, is one with `resume_argv`."""
+        (goes_on,) = self._db.execute("SELECT goes_on FROM job WHERE id = ?", (job,)).fetchone()
+        return bool(goes_on)
+
     def command(self, job: int) -> tuple[str, ...]:
         """What its next attempt executes: the command, or how it goes on."""
         request = self.request(job)
-        (goes_on,) = self._db.execute("SELECT goes_on FROM job WHERE id = ?", (job,)).fetchone()
-        return request.resume_argv if goes_on and request.resume_argv else request.argv
+        return request.resume_argv if self.goes_on(job) and request.resume_argv else request.argv
 
     def state(self, slots: Sequence[Slot], cores: int, rules: PlanRules) -> QueueState:
         """What the plan is made from: this host's jobs."""
@@ -260,6 +266,16 @@ class JobQueue:
         self.state_of(job)
         log_dir, run = self._db.execute("SELECT log_dir, run FROM job WHERE id = ?", (job,)).fetchone()
         return Path(log_dir) / run if run else None
+
+    def placed(self, job: int) -> tuple[Job, str | None]:
+        """As the plan sees it, and why it is asked to end, where it is."""
+        self.state_of(job)
+        (why,) = self._db.execute("SELECT stop_why FROM job WHERE id = ?", (job,)).fetchone()
+        return self._job(job), why
+
+    def elsewhere(self) -> list[Job]:
+        """Queued jobs that another scheduler is to place."""
+        return list(self._jobs(f"state = 'queued' AND place != '{LOCAL}'"))
 
     def keep(self, name: str, value: object) -> None:
         """JSON that others read in the file: the slots of the host, for one."""

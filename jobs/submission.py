@@ -56,7 +56,7 @@ def request_of(
         )
     request = JobRequest(
         argv=tuple(argv), cwd=str(cwd), family="", slots=gpus, high=priority == "high", shares=share, resume_argv=resume,
-        declared_mib=None if memory is None else _mib(memory), environment=environment_of(environment, env), name=name,
+        declared_mib=None if memory is None else mib(memory), environment=environment_of(environment, env), name=name,
         log_dir=str(_log_folder(cwd / log_dir)), place=place,
     )  # fmt: skip
     check(request)
@@ -86,9 +86,9 @@ def require_command(word: str, cwd: Path, path: str, what: str = "the command") 
         raise QueueError(f"{cwd} is no folder; submit from the folder in which the command is to run")
     if "/" in word:
         file = cwd / word
-        if not file.exists():
+        if not os.path.exists(file):  # noqa: PTH110
             raise QueueError(f"{what} {word!r} does not exist in {cwd}; check its path")
-        if file.is_dir() or not os.access(file, os.X_OK):
+        if file.is_dir() or not os.access(file, os.X_OK, effective_ids=True):
             raise QueueError(
                 f"{what} {word!r} cannot be executed; chmod +x it, or start it with its interpreter, as in: python {word}"
             )
@@ -109,11 +109,12 @@ def _words(text: str) -> tuple[str, ...]:
         raise QueueError(f"--resume-with cannot be split into words ({error}); quote it as for a shell: {text!r}") from None
 
 
-def _mib(text: str) -> float:
+def mib(text: str, flag: str = "--memory") -> float:
+    """`20GiB -> 20480.0`. Raises QueueError."""
     try:
         return size_bytes(text) / 2**20
     except argparse.ArgumentTypeError as error:
-        raise QueueError(f"--memory {error}") from None
+        raise QueueError(f"{flag} {error}") from None
 
 
 def _log_folder(folder: Path) -> Path:
