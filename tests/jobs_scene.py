@@ -96,7 +96,9 @@ def an_afternoon(scene: JobsScene, now_s: float) -> None:
     for job, (card, from_min, to_min, code) in zip(over, [(0, 354, 240, 0), (1, 353, 262, 0), (2, 349, 347, 1)], strict=True):
         scene.start(job, [card], ago(from_min))
         scene.end(job, ago(to_min), 60 * (from_min - to_min), code, said="" if code == 0 else "FileNotFoundError: data/train.idx")
-    long = scene.submit(["python", "pretrain.py", "--size", "1b"], ago(340), slots=2, resume_argv=("python", "pretrain.py", "--resume"))
+    long = scene.submit(
+        ["python", "pretrain.py", "--size", "1b"], ago(340), slots=2, resume_argv=("python", "pretrain.py", "--resume")
+    )
     scene.start(long, [2, 3], ago(339))
     urgent = scene.submit(["python", "evaluate.py", "--all"], ago(180), high=True, name="evaluation")
     scene.stop(long, urgent, ago(180))
@@ -169,7 +171,12 @@ def jobs_served(folder: Path, fill: Callable[[JobsScene, float], None] = an_afte
     now_s = time.time()
     fill(scene, now_s)
     store = open_store(data_dir, write=True)
-    store.append([Points("vit-1", labels_of(host="box"), ("train/loss",), (1 / (step + 1),), now_s - 300 + step, step) for step in range(300)])
+    store.append(
+        [
+            Points("vit-1", labels_of(host="box"), ("train/loss",), (1 / (step + 1),), now_s - 300 + step, step)
+            for step in range(300)
+        ]
+    )
     before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = str(scene.folder)
     try:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from jobs.compared import FifoComparison
 
 ASSUMED = (
-    "Assumed: the same jobs come at the same times, each runs as long as it did here, and no two share a slot. Jobs that run or wait take as long "
-    "as their family did; time on hold counts for neither; jobs that were cancelled before they ran, and Slurm's, are left out."
+    "Assumed: the same jobs come at the same times, each runs as long as it did here, no two share a slot, and all slots are the queue's at all "
+    "times. Jobs that run or wait take as long as their family did. Time on hold counts for neither; jobs that were cancelled before they ran, "
+    "and Slurm's, are left out."
 )
 SAME = 0.02  # a smaller difference, of a wait or of a share, is none
 

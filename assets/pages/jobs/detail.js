@@ -2,7 +2,7 @@
 
 import { get, sentenceOf } from "../../lib/api.js";
 import { copyButton, dialogOf, el } from "../../lib/dom.js";
-import { duration } from "../../lib/format.js";
+import { counted, duration } from "../../lib/format.js";
 import { pathTo } from "../../lib/url.js";
 import { ORDER_WORDS } from "./queue.js";
 import { about, ended, exactly, listed, memory, slotsInWords, waited, whereabouts } from "./words.js";
@@ -51,7 +51,7 @@ export class JobDetail {
     this.#drawn = drawn;
     const now_s = Date.now() / 1000;
     const slots = this.does.slots();
-    const cards = slots.some(({ memory_mib }) => memory_mib !== null);
+    const cards = !slots.some(({ id }) => id.startsWith("cores-"));
     const facts = /** @type {[string, string][]} */ ([
       ["State", [job.state, about(job, now_s)].filter(Boolean).join(": ")],
       ["Where", whereabouts(job, now_s)],
@@ -61,13 +61,13 @@ export class JobDetail {
       ["Submitted", exactly(job.submitted)],
       ["Waited", duration(waited(job, 0))],
       ["Worked", job.work !== null ? duration(job.work) : job.kept ? `${duration(job.kept)} in its checkpoint` : ""],
-      ["Made room", job.stops ? `${job.stops} times` : ""],
-      ["Out of memory", job.out_of_memory ? `${job.out_of_memory} times` : ""],
+      ["Made room", job.stops ? counted(job.stops, "time") : ""],
+      ["Out of memory", job.out_of_memory ? counted(job.out_of_memory, "time") : ""],
     ]);
     const orders = /** @type {Order[]} */ ({ queued: ["hold", "cancel"], held: ["release", "cancel"], running: ["cancel"], starting: ["cancel"] }[job.state] ?? []);
     this.body.replaceChildren(
       el("h2", {}, `Job ${job.job}${job.name ? `: ${job.name}` : ""}`),
-      el("pre", { class: "jobs-command", tabindex: "0" }, job.command),
+      el("pre", { class: "jobs-command" }, job.command),
       el("table", { class: "jobs-facts" }, el("tbody", {}, ...facts.filter(([, value]) => value).map(([name, value]) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, value))))),
       el("h3", {}, attempts.length ? "Starts" : "It has not been started yet."),
       attempts.length > 0 && this.#attempts(attempts, slots),

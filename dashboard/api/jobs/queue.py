@@ -122,7 +122,10 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
             raise NotFound(str(error)) from None
         names = {slot.id: slot.name for slot in queries.jobs.slots()}
         return Answer(
-            {"job": job_answer(row, queries.jobs, names, time.time()), "attempts": [attempt_row(each, queries.jobs) for each in attempts]}
+            {
+                "job": job_answer(row, queries.jobs, names, time.time()),
+                "attempts": [attempt_row(each, queries.jobs) for each in attempts],
+            }
         )
 
     @router.get("/jobs/slots", response_model=None, summary="The slots of the host, as the queue's daemon last saw them")
