@@ -2,10 +2,10 @@
 
 import { get, sentenceOf } from "../../lib/api.js";
 import { copyButton, dialogOf, el } from "../../lib/dom.js";
-import { counted, duration } from "../../lib/format.js";
+import { counted } from "../../lib/format.js";
 import { pathTo } from "../../lib/url.js";
 import { ORDER_WORDS } from "./queue.js";
-import { about, ended, exactly, listed, memory, slotsInWords, waited, whereabouts } from "./words.js";
+import { about, ended, exactly, lasting, listed, memory, slotsInWords, waited, whereabouts } from "./words.js";
 
 /** @typedef {import("../../types/api").Row<"JobAnswer">} Job */
 /** @typedef {import("../../types/api").Row<"JobAttemptRow">} Attempt */
@@ -59,8 +59,8 @@ export class JobDetail {
       ["Folder", job.cwd],
       ["Log folder", job.log_dir],
       ["Submitted", exactly(job.submitted)],
-      ["Waited", duration(waited(job, 0))],
-      ["Worked", job.work !== null ? duration(job.work) : job.kept ? `${duration(job.kept)} in its checkpoint` : ""],
+      ["Waited", lasting(waited(job, 0))],
+      ["Worked", job.work !== null ? lasting(job.work) : job.kept ? `${lasting(job.kept)} in its checkpoint` : ""],
       ["Made room", job.stops ? counted(job.stops, "time") : ""],
       ["Out of memory", job.out_of_memory ? counted(job.out_of_memory, "time") : ""],
     ]);
@@ -90,7 +90,7 @@ export class JobDetail {
     const rows = attempts.map((attempt) => {
       const began = attempt.started ?? attempt.start;
       const how = attempt.end === null ? "runs" : [attempt.why + (attempt.because === null ? "" : ` for job ${attempt.because}`), attempt.said, ended(attempt.exit_code)].filter(Boolean);
-      return [String(attempt.number), exactly(began), duration(Math.max(0, (attempt.end ?? Date.now() / 1000) - began)), listed(attempt.slots.map((id) => names.get(id) ?? id)), typeof how === "string" ? how : how.join("; ") || "by itself"];
+      return [String(attempt.number), exactly(began), lasting(Math.max(0, (attempt.end ?? Date.now() / 1000) - began)), listed(attempt.slots.map((id) => names.get(id) ?? id)), typeof how === "string" ? how : how.join("; ") || "by itself"];
     });
     return el("table", { class: "jobs-starts" }, el("thead", {}, el("tr", {}, ...heads.map((head) => el("th", { scope: "col" }, head || "No.")))), el("tbody", {}, ...rows.map((row) => el("tr", {}, ...row.map((cell) => el("td", {}, cell))))));
   }

@@ -1,9 +1,8 @@
 /** The queue as a table: what runs, then what waits, with its reason; a row's buttons ask the daemon. */
 
 import { el, setClass, setText } from "../../lib/dom.js";
-import { duration } from "../../lib/format.js";
 import { pathTo } from "../../lib/url.js";
-import { about, exactly, memory, moment, waited, whereabouts } from "./words.js";
+import { about, exactly, lasting, memory, moment, waited, whereabouts } from "./words.js";
 
 /** @typedef {import("../../types/api").Row<"JobAnswer">} Job */
 /** @typedef {"hold" | "release" | "cancel"} Order */
@@ -88,15 +87,14 @@ class JobLine {
     this.run.hidden = job.run === null;
     this.name.hidden = job.run !== null || !job.name;
     if (job.run !== null) this.run.href = pathTo(`/?run=${encodeURIComponent(job.run)}`);
-    setText(this.run, job.name);
-    setText(this.name, job.name);
+    setText(job.run === null ? this.name : this.run, job.name);
     setText(this.command, job.command);
     this.command.title = job.command;
     const words = [
       [String(job.slots), memory(job.memory_mib)].filter(Boolean).join(", "),
-      [job.priority, job.share ? "shares" : "", job.resumes ? "resumes" : "", job.place === "local" ? "" : job.place].filter(Boolean).join(", "),
+      [job.priority, job.share ? "may share" : "", job.resumes ? "resumes" : "", job.place === "local" ? "" : job.place].filter(Boolean).join(", "),
       moment(job.submitted, now_s),
-      duration(waited(job, passed_s)),
+      lasting(waited(job, passed_s)),
     ];
     this.cells.forEach((cell, i) => setText(cell, words[i]));
     this.cells[2].title = exactly(job.submitted);

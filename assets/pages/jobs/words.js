@@ -20,6 +20,9 @@ export const memory = (mib) => (mib === null ? "" : mib >= 1024 ? `${Number((mib
 /** Seconds in the queue: it goes on for a job that waits. @param {Job} job @param {number} passed_s since the answer */
 export const waited = (job, passed_s) => job.waited + (job.waits ? passed_s : 0);
 
+/** Whole seconds at least: `42 s`, `2 h 34 min` @param {number} seconds */
+export const lasting = (seconds) => (seconds < 59.5 ? `${Math.round(seconds)} s` : duration(seconds));
+
 /** `on GPU 0 and GPU 1, beside job 7 since 14:02 with 92 % of its speed alone` @param {Job} job @param {number} now_s */
 export function whereabouts(job, now_s) {
   if (!job.on.length) return "";
@@ -32,7 +35,7 @@ export function whereabouts(job, now_s) {
 /** Why it waits, since when it runs, or how it ended. @param {Job} job @param {number} now_s */
 export function about(job, now_s) {
   if (job.reason) return job.reason;
-  if (job.state === "running" && job.started !== null) return `for ${duration(Math.max(0, now_s - job.started))}`;
+  if (job.state === "running" && job.started !== null) return `for ${lasting(Math.max(0, now_s - job.started))}`;
   if (job.state === "starting") return "is being started";
   if (job.state === "stopping") return "was asked to save and end";
   if (job.state === "held") return "is held by its user";
