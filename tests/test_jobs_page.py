@@ -75,7 +75,10 @@ def test_slots_have_a_lane_each_and_what_is_shared_is_stacked(shown: Page) -> No
     shown.get_by_role("button", name="1 h", exact=True).click()
     expect(shown.locator(".gantt-bar")).to_have_count(4)
     assert "span=3600" in shown.url
-    expect(shown.locator(".fifo-figures")).to_have_count(1)
+    expect(shown.locator(".jobs-page")).to_contain_text("The one job that was submitted")
+    shown.reload()
+    expect(shown.locator(".jobs-page")).to_contain_text("The one job that was submitted")
+    expect(shown.get_by_role("button", name="1 h", exact=True)).to_have_attribute("aria-pressed", "true")
 
 
 def test_bars_are_walked_by_arrows_and_open_their_job(shown: Page) -> None:

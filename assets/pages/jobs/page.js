@@ -1,4 +1,4 @@
-/** The Jobs page: the queue, its slots over time, and what a user asks of it. Python has the comparison and the history (`dashboard/pages/jobs.py`). */
+/** The Jobs page: the queue, its slots over time, and what a user asks of it. Python has the comparison and the history (`dashboard/pages/jobs`). */
 
 import { get, lasting, sentenceOf } from "../../lib/api.js";
 import { change } from "../../lib/change.js";

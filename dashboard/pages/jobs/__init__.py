@@ -5,37 +5,31 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
+from urllib.parse import parse_qs
 
-import dash_ag_grid
 from dash import Dash, Input, Output, State, ctx, dcc, html
 
 from jobs.compared import FifoComparison
 from jobs.errors import QueueError
 from jobs.queue import OVER
-from jobs.view import JobRow
 
-from ..jobs.reading import HistoryPage
-from ..jobs.wording import ASSUMED, lasting, sentences_of
-from ..opening.early import question
-from ..queries import Queries
-from ..user_files.visible import visible, visible_name
-from .page import Page
-from .runs import THEME
+from ...jobs.wording import ASSUMED, lasting, sentences_of
+from ...opening.early import question
+from ...queries import Queries
+from ...user_files.visible import visible
+from ..page import Page
+from .history import HISTORY, ROWS, grid, row_of, said_of, style_of
 
-ASKED, FIFO, HISTORY, FIND, STATE, TURNED, OLDER, NEWEST, SAID = (
-    f"jobs-{name}" for name in ("asked", "fifo", "history", "find", "state", "turned", "older", "newest", "found")
+ASKED, FIFO, FIND, STATE, TURNED, OLDER, NEWEST, SAID = (
+    f"jobs-{name}" for name in ("asked", "fifo", "find", "state", "turned", "older", "newest", "found")
 )
-ROWS = 50
 MOST_FOUND = 200  # characters
 DAY_S, LONGEST_S = 86400.0, 366 * 86400.0
-HEAD_PX, ROW_PX = 48, 28
-HIDDEN = {"display": "none"}
-NUMBER = {"headerClass": "ag-right-aligned-header", "cellClass": "num"}
 
 
-def layout() -> html.Div:
+def layout_of(search: str) -> html.Div:
+    """`search` is the address' query, whose `span` is the time that is shown."""
     find = dcc.Input(id=FIND, placeholder="Run or command", debounce=0.3, maxLength=MOST_FOUND, className="input", type="text")
     state = dcc.Dropdown(
         id=STATE, options=[{"label": word, "value": word} for word in OVER], placeholder="All states", searchable=False
@@ -47,7 +41,7 @@ def layout() -> html.Div:
     ]  # fmt: skip
     return html.Div(
         [
-            dcc.Store(ASKED, data={}),
+            dcc.Store(ASKED, data={"span": span_of(parse_qs(search.removeprefix("?")).get("span", [""])[0])}),
             dcc.Store(TURNED, data=[]),
             html.Section([html.Div(html.H2("Beside first in, first out"), className="jobs-part"), html.Div(id=FIFO)]),
             html.Section([html.Div([html.H2("History"), html.Label("Find in the history", htmlFor=FIND, className="unseen"), find, state], className="jobs-part"), grid(), html.Div(turning, className="jobs-turning")]),
@@ -56,41 +50,10 @@ def layout() -> html.Div:
     )  # fmt: skip
 
 
-def grid() -> Any:
-    return dash_ag_grid.AgGrid(
-        id=HISTORY,
-        rowData=[],
-        columnDefs=columns(),
-        defaultColDef={"resizable": True, "sortable": False, "suppressHeaderMenuButton": True, "minWidth": 56},
-        getRowId="params.data.job",
-        dashGridOptions={"theme": {"function": " ".join(THEME.split())}, "animateRows": False, "suppressNoRowsOverlay": True, "enableCellTextSelection": True, "ensureDomOrder": True},
-        style=HIDDEN,
-    )  # fmt: skip
-
-
-def columns() -> list[dict[str, Any]]:
-    def column(key: str, title: str, width: int, **more: Any) -> dict[str, Any]:
-        return {"field": key, "headerName": title, "width": width, "tooltipField": key, **more}
-
-    time = {"valueFormatter": {"function": "jobTime(params.value)"}, "tooltipField": None, **NUMBER}
-    return [
-        column("job", "Job", 72, **NUMBER),
-        column("state", "State", 96, cellClassRules={"bad": "params.value === 'failed'"}),
-        column("name", "Run", 180),
-        column("command", "Command", 320, flex=2),
-        column("slots", "Slots", 64, **NUMBER),
-        column("waited", "Waited", 96, **NUMBER),
-        column("worked", "Worked", 96, **NUMBER),
-        column("ended", "Ended", 112, **time),
-        column("how", "How", 220, flex=1),
-    ]
-
-
 def callbacks(dash: Dash, queries: Queries) -> None:
     @dash.callback(Output(FIFO, "children"), Input(ASKED, "data"))  # type: ignore[untyped-decorator]
     def beside(asked: Any) -> Any:
-        span = asked.get("span") if isinstance(asked, dict) else None
-        span_s = float(span) if isinstance(span, (int, float)) and 0 < span <= LONGEST_S else DAY_S
+        span_s = span_of(asked.get("span") if isinstance(asked, dict) else None)
         try:
             found = queries.jobs.beside_fifo(span_s)
         except QueueError as error:
@@ -109,12 +72,11 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         try:
             found = queries.jobs.history(ROWS, text, states, begins)
         except (QueueError, OverflowError) as error:
-            return [], HIDDEN, visible(str(error)), True, True, []
+            return [], style_of([]), visible(str(error)), True, True, []
         rows = [row_of(job) for job in found.jobs]
-        style = {"height": f"{HEAD_PX + ROW_PX * len(rows)}px", "width": "100%"} if rows else HIDDEN
         return (
             rows,
-            style,
+            style_of(rows),
             said_of(found, bool(text or state in OVER)),
             found.before is None,
             begins is None,
@@ -122,31 +84,18 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         )
 
 
+def span_of(given: Any) -> float:
+    """Seconds; a day where that is none."""
+    try:
+        span_s = float(given)
+    except (TypeError, ValueError, OverflowError):
+        return DAY_S
+    return span_s if 0 < span_s <= LONGEST_S else DAY_S
+
+
 def next_of(turned: Any, place: int) -> int | None:
     found = turned[place] if isinstance(turned, list) and len(turned) == 2 else None
     return found if isinstance(found, int) and not isinstance(found, bool) and 0 <= found < 2**62 else None
-
-
-def said_of(found: HistoryPage, is_filtered: bool) -> str:
-    if found.jobs:
-        return f"Jobs {found.jobs[-1].id:,} to {found.jobs[0].id:,}." if len(found.jobs) > 1 else ""
-    return "No job that is over is like that." if is_filtered else "No job is over yet."
-
-
-def row_of(job: JobRow) -> dict[str, Any]:
-    code = job.exit_code
-    how = job.reason or ("" if not code else f"ended by signal {-code}" if code < 0 else f"exit code {code}")
-    return {
-        "job": job.id,
-        "state": job.state,
-        "name": visible_name(job.run),
-        "command": visible(shlex.join(job.argv)),
-        "slots": job.slots,
-        "waited": lasting(job.waited_s),
-        "worked": lasting(job.work_s) if job.work_s is not None and job.attempts else "",
-        "ended": job.ended_s,
-        "how": visible(how),
-    }
 
 
 def comparison(found: FifoComparison | None, span_s: float) -> list[Any]:
@@ -176,7 +125,7 @@ PAGE = Page(
     "Jobs",
     "/jobs",
     module="jobs",
-    layout=layout,
+    layout_of=layout_of,
     callbacks=callbacks,
     packages=("dash_ag_grid",),
     owners=True,
