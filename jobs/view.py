@@ -70,7 +70,7 @@ class JobRow(NamedTuple):
     exit_code: int | None  # of the newest attempt; -9 where SIGKILL ended it
 
 
-class AttemptRow(NamedTuple):
+class JobAttemptRow(NamedTuple):
     """One time that a job was started."""
 
     job: int
@@ -145,7 +145,7 @@ class QueueView:
             (number,) = db.execute(f"SELECT count(*) FROM job WHERE state IN ({', '.join('?' * len(states))})", states).fetchone()
             return int(number)
 
-    def attempts(self, since_s: float = 0.0, job: int | None = None, limit: int = 10_000) -> list[AttemptRow]:
+    def attempts(self, since_s: float = 0.0, job: int | None = None, limit: int = 10_000) -> list[JobAttemptRow]:
         """Of all jobs or of one, those that ended after `since_s` or have not ended, in the order in which they were intended: the newest `limit`."""
         where, values = "(attempt.ended_s IS NULL OR attempt.ended_s >= ?)", list[object]([since_s])
         if job is not None:
@@ -160,7 +160,7 @@ class QueueView:
                     [*values, limit],
                 ).fetchall()
             )
-        return [AttemptRow(row[0], row[1], tuple(json.loads(row[2])), *tuple(row)[3:]) for row in reversed(found)]
+        return [JobAttemptRow(row[0], row[1], tuple(json.loads(row[2])), *tuple(row)[3:]) for row in reversed(found)]
 
     def slots(self) -> list[SlotRow]:
         """As the daemon last saw them; none before it has looked."""
@@ -230,7 +230,7 @@ def neighbours(on: dict[int, set[str]], job: int) -> tuple[int, ...]:
     return tuple(other for other, slots in on.items() if other != job and slots & mine)
 
 
-def row_as_json(row: JobRow | AttemptRow | SlotRow) -> dict[str, object]:
+def row_as_json(row: JobRow | JobAttemptRow | SlotRow) -> dict[str, object]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in row._asdict().items()}
 
 
