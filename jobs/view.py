@@ -78,7 +78,7 @@ class JobRow(NamedTuple):
     exit_code: int | None  # of the newest attempt; -9 where SIGKILL ended it
 
 
-class AttemptRow(NamedTuple):
+class JobAttemptRow(NamedTuple):
     """One time that a job was started."""
 
     job: int
@@ -154,7 +154,7 @@ class QueueView:
             (number,) = db.execute(f"SELECT count(*) FROM job WHERE state IN ({', '.join('?' * len(states))})", states).fetchone()
             return int(number)
 
-    def attempts(self, since_s: float = 0.0, job: int | None = None, limit: int = 10_000) -> list[AttemptRow]:
+    def attempts(self, since_s: float = 0.0, job: int | None = None, limit: int = 10_000) -> list[JobAttemptRow]:
         """Of all jobs or of one, those that ended after `since_s` or have not ended, in the order in which they were intended: the newest `limit`."""
         where, values = "(attempt.ended_s IS NULL OR attempt.ended_s >= ?)", list[object]([since_s])
         if job is not None:
@@ -169,7 +169,7 @@ class QueueView:
                     [*values, limit],
                 ).fetchall()
             )
-        return [AttemptRow(row[0], row[1], tuple(json.loads(row[2])), *tuple(row)[3:]) for row in reversed(found)]
+        return [JobAttemptRow(row[0], row[1], tuple(json.loads(row[2])), *tuple(row)[3:]) for row in reversed(found)]
 
     def submissions(self, now_s: float, limit: int = 10_000) -> list[Submission]:
         """This host's jobs that ran, run or wait, the newest `limit` in the order in which they were submitted; about 40 ms for 10,000."""
@@ -249,7 +249,7 @@ def neighbours(on: dict[int, set[str]], job: int) -> tuple[int, ...]:
     return tuple(other for other, slots in on.items() if other != job and slots & mine)
 
 
-def row_as_json(row: JobRow | AttemptRow | SlotRow) -> dict[str, object]:
+def row_as_json(row: JobRow | JobAttemptRow | SlotRow) -> dict[str, object]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in row._asdict().items()}
 
 

@@ -87,7 +87,7 @@ def kills(place: Path, number: int) -> None:
 
 def submit(house: JobsHouse, number: int, seconds: float) -> int:
     words = (sys.executable, "job.py", str(number), f"{seconds:.2f}")
-    return house.submit(*words, flags=("--resume-with", " ".join(words)))
+    return house.submit(*words, resume_with=" ".join(words))
 
 
 def open_jobs(house: JobsHouse) -> int:

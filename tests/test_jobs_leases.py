@@ -33,7 +33,7 @@ with open(os.environ["NOTES"], "a") as notes:
 
 def machine(place: Path, gpus: int, more: str = "") -> dict[str, str]:
     """The environment in which these GPUs are seen, by all users."""
-    found = fake_nvml.environment(place / "nvml", f"gpus {gpus}\nname * NVIDIA H100\nmemory_total * 80e9\n{more}")
+    found = fake_nvml.environment(place / "nvml", f"gpus {gpus}\nat * 0 memory_total 80e9\n{more}")
     for path in [place / "nvml", *(place / "nvml").iterdir()]:
         path.chmod(0o777)
     return found
@@ -41,6 +41,8 @@ def machine(place: Path, gpus: int, more: str = "") -> dict[str, str]:
 
 def house_of(place: Path, name: str, uid: int, environment: dict[str, str]) -> JobsHouse:
     house = JobsHouse(place / name, flags=(), uid=uid)
+    if not (place / "leases").exists():
+        lease.make_folder(place / "leases")
     house.environment |= environment | {"DEEPSEEK_JOBS_LEASES": str(place / "leases")}
     return house
 

@@ -7,13 +7,14 @@ import os
 import sys
 from pathlib import Path
 
+from jobs.view import QueueView
 from tests.jobs_house import JobsHouse, jobs_house, needs_two_cores
 from tests.jobs_house import place as place  # a fixture
 
 STEP = """
 import argparse, json, os, signal, sys, time
 parser = argparse.ArgumentParser()
-parser.add_argument("--kind"); parser.add_argument("--seed", type=int); parser.add_argument("--steps", type=int)
+parser.add_argument("--kind"); parser.add_argument("--seed", type=int); parser.add_argument("--tag", type=int)
 parser.add_argument("--resume", action="store_true")
 options = parser.parse_args()
 folder = os.environ["DEEPSEEK_RUN_FOLDER"]
@@ -22,7 +23,7 @@ first = int(open(saved).read()) if options.resume else 0
 stop = []
 signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
 with open(os.path.join(folder, "metrics.jsonl"), "a") as log:
-    for step in range(first, options.steps):
+    for step in range(first, options.tag):
         begun = time.process_time()
         while time.process_time() - begun < (0.025 if options.seed == 2 else 0.004):
             pass
@@ -37,9 +38,9 @@ with open(os.path.join(folder, "metrics.jsonl"), "a") as log:
 RULES = {"look_s": 0.2, "measured_s": 1.5, "check_s": 2, "check_steps": 20, "stop_s": 10}
 
 
-def submit(house: JobsHouse, kind: str, seed: int, steps: int, *flags: str) -> int:
-    words = [sys.executable, "step.py", "--kind", kind, "--seed", str(seed), "--steps", str(steps)]
-    return house.submit(*words, flags=("--share", "--resume-with", " ".join([*words, "--resume"]), *flags))
+def submit(house: JobsHouse, kind: str, seed: int, steps: int) -> int:
+    words = [sys.executable, "step.py", "--kind", kind, "--seed", str(seed), "--tag", str(steps)]  # which a family leaves out
+    return house.submit(*words, share=True, resume_with=" ".join([*words, "--resume"]))
 
 
 def kinds(house: JobsHouse, job: int) -> list[str]:
@@ -65,7 +66,10 @@ def test_jobs_share_a_slot_and_the_newer_leaves_if_it_is_slowed(place: Path) -> 
         assert row["stops"] == 1 and row["kept_s"] > 0
         attempt = row["attempt_rows"][0]
         assert (attempt["why"], attempt["because"], attempt["exit_code"]) == ("rolled back", host, 75), house.said()
-        assert house.wait(host)["state"] == "finished" and house.wait(guest)["state"] == "finished"
+        with house.being_them():
+            assert min(*QueueView(house.state).pairs().values()) < (0.85, 0.85), "it is remembered"
+        house.done("cancel", str(host))
+        assert house.wait(host)["state"] == "cancelled" and house.wait(guest)["state"] == "finished"
         assert house.row(guest)["attempts"] == 2
         assert kinds(house, guest) == [
             "submitted", "queued", "shares", "rolled back", "shared", "stopping", "requeued", "queued",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import RawDescriptionHelpFormatter
+from argparse import SUPPRESS, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -74,11 +74,8 @@ def overview() -> JobsParser:
         epilog="\n".join(["commands, each with a --help of its own:", *rows]),
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {VERSION}")
-    parser.add_argument("words", nargs="*", help=_SUPPRESSED, type=_unknown)
+    parser.add_argument("words", nargs="*", help=SUPPRESS, type=_unknown)
     return parser
-
-
-_SUPPRESSED = "==SUPPRESS=="
 
 
 def _unknown(word: str) -> str:

@@ -43,7 +43,7 @@ class AttemptEnd(NamedTuple):
     begun: bool = True  # whether the command was executed at all
 
 
-class Seen(NamedTuple):
+class AttemptSeen(NamedTuple):
     """What has become of an attempt."""
 
     state: Literal["starting", "running", "ended"]
@@ -57,7 +57,7 @@ class Executor(Protocol):
     def start(self, wanted: WantedAttempt) -> None:
         """The attempt stands in the queue's file already. Returns at once."""
 
-    def look(self, attempt: OpenAttempt) -> Seen: ...
+    def look(self, attempt: OpenAttempt) -> AttemptSeen: ...
 
     def ask_to_end(self, attempt: OpenAttempt) -> bool:
         """SIGTERM, or what the scheduler has for it; False where there is nothing yet to ask."""

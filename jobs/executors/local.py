@@ -33,7 +33,7 @@ from ..errors import QueueError
 from ..host import lease
 from ..queue import OpenAttempt
 from ..state_folder import ATTEMPTS
-from .executor import AttemptEnd, ProcessName, Seen, WantedAttempt
+from .executor import AttemptEnd, AttemptSeen, ProcessName, WantedAttempt
 from .processes import group_of, kill_all, marked
 
 MAIN = Path(__file__).parents[1] / "__main__.py"
@@ -82,12 +82,12 @@ class LocalExecutor:
                 if not self._keepers.pop(found[0], None):
                     self._statuses[found[0]] = found[1]
 
-    def look(self, attempt: OpenAttempt) -> Seen:
+    def look(self, attempt: OpenAttempt) -> AttemptSeen:
         self.reap()
         folder = self.folder_of(attempt.job, attempt.number)
         seen = self._seen(folder, attempt)
         if seen.state == "ended" and not self._is_alone(folder):
-            return Seen("running", seen.process)  # what it has left behind still holds its slots
+            return AttemptSeen("running", seen.process)  # what it has left behind still holds its slots
         if seen.process and self._leases and seen.state == "running":
             lease.renew(self._leases, attempt.slots, folder, seen.process.pid, seen.process.ticks)
         return seen
@@ -99,32 +99,32 @@ class LocalExecutor:
     def kill(self, attempt: OpenAttempt) -> None:
         kill_all(str(self.folder_of(attempt.job, attempt.number)), signal.SIGKILL)
 
-    def _seen(self, folder: Path, attempt: OpenAttempt) -> Seen:
+    def _seen(self, folder: Path, attempt: OpenAttempt) -> AttemptSeen:
         token, program = _named(folder / "token"), _named(folder / "started.json")
         lives = token is not None and _lives(token)  # before the files are read that it writes last
         if end := _end(folder / "exit.json"):
-            return Seen("ended", program, end)
+            return AttemptSeen("ended", program, end)
         if program := program or _named(folder / "started.json"):
             return self._of_program(program, lives)
         if lives or (attempt.job, attempt.number) in self._keepers.values():
-            return Seen("starting")
+            return AttemptSeen("starting")
         if token is None and _void(folder / "token"):
-            return Seen("ended", None, AttemptEnd(None, None, "it was not started: the daemon ended before", begun=False))
+            return AttemptSeen("ended", None, AttemptEnd(None, None, "it was not started: the daemon ended before", begun=False))
         if token is None and (token := _named(folder / "token")) and _lives(token):
-            return Seen("starting")
+            return AttemptSeen("starting")
         if (folder / "started.json").exists() or (folder / "exit.json").exists():
-            return Seen("starting")  # written meanwhile: the next look knows it
-        return Seen("ended", None, AttemptEnd(None, None, "it was not started: its keeper was killed before", begun=False))
+            return AttemptSeen("starting")  # written meanwhile: the next look knows it
+        return AttemptSeen("ended", None, AttemptEnd(None, None, "it was not started: its keeper was killed before", begun=False))
 
-    def _of_program(self, program: ProcessName, keeper_lives: bool) -> Seen:
+    def _of_program(self, program: ProcessName, keeper_lives: bool) -> AttemptSeen:
         if program.boot_id != boot_id():
-            return Seen("ended", program, AttemptEnd(None, None, "the host was started anew"))
+            return AttemptSeen("ended", program, AttemptEnd(None, None, "the host was started anew"))
         if _lives(program) or keeper_lives:  # which is about to write how it ended
-            return Seen("running", program)
+            return AttemptSeen("running", program)
         if (status := self._statuses.pop(program.pid, None)) is not None:
             code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-            return Seen("ended", program, AttemptEnd(code, time.time(), "its keeper was killed"))
-        return Seen("ended", program, AttemptEnd(None, None, "its keeper was killed, so how it ended is not known"))
+            return AttemptSeen("ended", program, AttemptEnd(code, time.time(), "its keeper was killed"))
+        return AttemptSeen("ended", program, AttemptEnd(None, None, "its keeper was killed, so how it ended is not known"))
 
     def _is_alone(self, folder: Path) -> bool:
         """Whether nothing is left of an attempt whose program has ended; what is left is asked to end, and killed."""

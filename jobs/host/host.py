@@ -18,7 +18,7 @@ class SeenSlot(NamedTuple):
     used_mib: Mapping[int, float] = {}  # by process, on a GPU
 
 
-class Host(Protocol):
+class JobsHost(Protocol):
     """A host has slots of one kind for as long as the daemon lives."""
 
     cores: int  # that all jobs together may use

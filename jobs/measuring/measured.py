@@ -9,7 +9,7 @@ from pathlib import Path
 from ..host.host import SeenSlot
 from ..planning.family import FamilyRecord
 from .process_tree import used_by
-from .run_lines import Pace, RunLines
+from .step_lines import StepLines, StepPace
 
 LEAST_ALONE = 20  # units alone, from which on a job has a baseline of its own
 NEW, OLD = 0.3, 0.7  # of an activity: the mean moves slowly
@@ -20,7 +20,7 @@ class MeasuredAttempt:
 
     def __init__(self, folder: Path, started_s: float, slots: Sequence[str], cores: int) -> None:
         """`cores` that it has for itself, where its slots are shares of the host's; 0 on GPUs."""
-        self.lines = RunLines(folder, started_s)
+        self.lines = StepLines(folder, started_s)
         self.started_s = started_s
         self.peak_mib = 0.0  # of a slot
         self.rss_mib = 0.0
@@ -28,7 +28,7 @@ class MeasuredAttempt:
         self._activities: list[float] = []  # alone
         self._loader_cores = 0.0
         self._cpu: tuple[float, float] | None = None  # CLOCK_MONOTONIC, and CPU time then
-        self._alone: Pace | None = None
+        self._alone: StepPace | None = None
         self._alone_since_s: float | None = started_s
 
     def look(self, pids: Iterable[int], seen: Mapping[str, SeenSlot], shared_s: float | None) -> None:

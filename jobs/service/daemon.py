@@ -21,7 +21,7 @@ from ..executors.executor import Executor
 from ..executors.local import LocalExecutor
 from ..host.core_host import CoreHost
 from ..host.gpu_host import GpuHost
-from ..host.host import Host
+from ..host.host import JobsHost
 from ..host.lease import make_folder
 from ..queue import JobQueue
 from ..request import LOCAL, request_from
@@ -57,7 +57,7 @@ class JobsDaemon:
         state_folder.make(folder)
         self._lock = DaemonLock(folder)
         self._folder, self._rules = folder, rules
-        host: Host = CoreHost(cores_a_slot)
+        host: JobsHost = CoreHost(cores_a_slot)
         lent: Path | None = None
         if cores_a_slot is None:
             make_folder(leases)

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import QueueError
-from ..executors.executor import AttemptEnd, Executor, Seen, WantedAttempt
+from ..executors.executor import AttemptEnd, AttemptSeen, Executor, WantedAttempt
 from ..executors.processes import by_mark
-from ..host.host import Host, SeenSlot
+from ..host.host import JobsHost, SeenSlot
 from ..measuring.measured import MeasuredAttempt
 from ..measuring.out_of_memory import out_of_memory
 from ..plan import plan
@@ -34,7 +34,9 @@ logger = logging.getLogger("deepseek-jobs")
 class Dispatcher:
     """Keeps in memory only what it can measure or look up again."""
 
-    def __init__(self, folder: Path, queue: JobQueue, host: Host, executors: Mapping[str, Executor], rules: DaemonRules) -> None:
+    def __init__(
+        self, folder: Path, queue: JobQueue, host: JobsHost, executors: Mapping[str, Executor], rules: DaemonRules
+    ) -> None:
         self._folder, self._queue, self._host, self._executors, self._rules = folder, queue, host, executors, rules
         self._measured: dict[tuple[int, int], MeasuredAttempt] = {}
         self._remembered: set[tuple[int, int]] = set()
@@ -120,7 +122,7 @@ class Dispatcher:
                 self.unsettled |= seen.process is None
         self.pids = pids
 
-    def _ended(self, attempt: OpenAttempt, seen: Seen, now_s: float) -> None:
+    def _ended(self, attempt: OpenAttempt, seen: AttemptSeen, now_s: float) -> None:
         job, end = attempt.job, seen.end or AttemptEnd(None)
         if not end.begun:
             self._never_began(attempt, end, now_s)

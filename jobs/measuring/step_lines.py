@@ -28,13 +28,13 @@ class StepLine(NamedTuple):
     data_s: float  # of these, waiting for data
 
 
-class Pace(NamedTuple):
+class StepPace(NamedTuple):
     units: int
     units_per_s: float | None  # by the median step, so that a validation or a checkpoint between does not count
     data_bound: float | None  # share of the time
 
 
-class RunLines:
+class StepLines:
     """Of the files in one run's folder that rank 0 writes."""
 
     def __init__(self, folder: Path, since_s: float) -> None:
@@ -51,17 +51,17 @@ class RunLines:
             for fields in self._new(path):
                 self._take(path.name, fields)
 
-    def pace(self, since_s: float) -> Pace:
+    def pace(self, since_s: float) -> StepPace:
         """Of the steps that began after `since_s`."""
         steps = [line for line in self._steps if line.time_s >= since_s]
         units = sum(line.units for line in steps[1:])
         between = list(itertools.pairwise(steps))
         paces = [(after.time_s - before.time_s) / after.units for before, after in between if after.time_s > before.time_s]
         if units < LEAST_UNITS or not paces:
-            return Pace(units, None, None)
+            return StepPace(units, None, None)
         spent_s = steps[-1].time_s - steps[0].time_s
         data_s = sum(line.data_s for line in steps[1:])
-        return Pace(units, 1 / statistics.median(paces), min(1.0, data_s / spent_s) if spent_s > 0 else None)
+        return StepPace(units, 1 / statistics.median(paces), min(1.0, data_s / spent_s) if spent_s > 0 else None)
 
     def _files(self) -> list[Path]:
         """The usual names, else any: rank 0 only."""
