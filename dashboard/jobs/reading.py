@@ -13,7 +13,7 @@ from jobs.compared import FifoComparison, Span, compared
 from jobs.errors import QueueError
 from jobs.queue import OVER
 from jobs.state_folder import QUEUE, state_folder
-from jobs.view import AttemptRow, JobRow, QueueView, SlotRow
+from jobs.view import JobAttemptRow, JobRow, QueueView, SlotRow
 
 MOST_ATTEMPTS = 5000  # of an answer: the newest
 FILES = (QUEUE, f"{QUEUE}-wal")
@@ -67,7 +67,7 @@ class JobsReader:
         except QueueError as error:
             return QueueNow(signature, now_s, daemon, [], [], 0, str(error))
 
-    def job(self, number: int) -> tuple[JobRow, list[AttemptRow]]:
+    def job(self, number: int) -> tuple[JobRow, list[JobAttemptRow]]:
         """With its attempts, oldest first. Raises NoSuchJob."""
         return self._view.job(number), self._view.attempts(job=number)
 
@@ -78,7 +78,7 @@ class JobsReader:
         found = self._view.history(limit + 1, matching, states, before)
         return HistoryPage(found[:limit], found[limit - 1].id if len(found) > limit else None)
 
-    def attempts(self, since_s: float) -> tuple[list[AttemptRow], bool]:
+    def attempts(self, since_s: float) -> tuple[list[JobAttemptRow], bool]:
         """Those that ended after `since_s`, or have not; whether older ones are left out."""
         found = self._view.attempts(since_s, limit=MOST_ATTEMPTS + 1)
         return found[-MOST_ATTEMPTS:], len(found) > MOST_ATTEMPTS
@@ -94,7 +94,7 @@ class JobsReader:
                 self._compared = key, found
             return self._compared[1]
 
-    def run_of(self, job: JobRow | AttemptRow) -> str | None:
+    def run_of(self, job: JobRow | JobAttemptRow) -> str | None:
         """The name by which the dashboard knows its run; None where it has none, or elsewhere."""
         if not job.run or not job.log_dir:
             return None

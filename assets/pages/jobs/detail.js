@@ -8,7 +8,7 @@ import { ORDER_WORDS } from "./queue.js";
 import { about, ended, exactly, lasting, listed, memory, slotsInWords, waited, whereabouts } from "./words.js";
 
 /** @typedef {import("../../types/api").Row<"JobAnswer">} Job */
-/** @typedef {import("../../types/api").Row<"JobAttemptRow">} Attempt */
+/** @typedef {import("../../types/api").Row<"JobAttemptAnswer">} Attempt */
 /** @typedef {import("../../types/api").Row<"SlotAnswer">} Slot */
 /** @typedef {import("./queue.js").Order} Order */
 

@@ -1,6 +1,6 @@
 /** Where the bars of a Gantt chart stand: a lane a slot, jobs that share one stacked, those too short to see joined (pure). */
 
-/** @typedef {import("../../types/api").Row<"JobAttemptRow">} Attempt */
+/** @typedef {import("../../types/api").Row<"JobAttemptAnswer">} Attempt */
 /** @typedef {{id: string, name: string}} Slot */
 
 /**

@@ -15,7 +15,7 @@ from ...auth.roles import Role, needs
 from ...queries import NotFound, Queries
 from ..answer import Answer
 from ..parameters import MOST_CHARACTERS
-from .rows import FifoAnswer, JobAnswer, JobAttemptRow, SlotAnswer, attempt_row, fifo_answer, job_answer, slot_answer
+from .rows import FifoAnswer, JobAnswer, JobAttemptAnswer, SlotAnswer, attempt_row, fifo_answer, job_answer, slot_answer
 
 MOST_ROWS = 500
 MOST_NUMBER = 2**62
@@ -52,7 +52,7 @@ class JobHistory(TypedDict):
 
 class JobWithAttempts(TypedDict):
     job: JobAnswer
-    attempts: list[JobAttemptRow]
+    attempts: list[JobAttemptAnswer]
 
 
 class SlotList(TypedDict):
@@ -64,7 +64,7 @@ class JobAttempts(TypedDict):
 
     now: float
     slots: list[SlotAnswer]
-    attempts: list[JobAttemptRow]
+    attempts: list[JobAttemptAnswer]
     left_out: bool
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing_extensions import TypedDict
 
 from jobs.compared import FifoComparison
-from jobs.view import AttemptRow, JobRow, SlotRow
+from jobs.view import JobAttemptRow, JobRow, SlotRow
 
 from ...jobs.reading import JobsReader
 from ...jobs.wording import ASSUMED, sentences_of
@@ -50,7 +50,7 @@ class JobAnswer(TypedDict):
     exit_code: int | None
 
 
-class JobAttemptRow(TypedDict):
+class JobAttemptAnswer(TypedDict):
     """`slots` are ids; `because` is the job that got them, or the neighbour; `why` is "" where it ended by itself."""
 
     job: int
@@ -134,7 +134,7 @@ def job_answer(row: JobRow, reader: JobsReader, names: Mapping[str, str], now_s:
     }
 
 
-def attempt_row(row: AttemptRow, reader: JobsReader) -> JobAttemptRow:
+def attempt_row(row: JobAttemptRow, reader: JobsReader) -> JobAttemptAnswer:
     return {
         "job": row.job,
         "number": row.number,
