@@ -11,7 +11,7 @@ from ..history import History
 from ..stacks.joining import join
 from ..stacks.traces import Range, Traces, union
 from ..stacks.trust import LineOf, no_source, traces_of
-from . import agreement, compared, evidence, gpu_look, host_look
+from . import agreement, compared, evidence, gpu_look, host_look, neighbour_look
 from .collective import straggler
 from .compared import Compared, main_threads, other_threads
 from .judging import judge
@@ -47,6 +47,7 @@ def blame(
         gc_s=_collections(case, log),
         gpu=gpu_look.look(history, about.window, about.baseline, log),
         host=host_look.look(history, about.window, about.baseline) if about.baseline else None,
+        neighbour=neighbour_look.look(history, about.window, about.baseline) if about.baseline else None,
     )
     verdict = reasoned(verdict, case)
     if late is not None and verdict.verdict in ("line", "unknown"):
@@ -59,7 +60,7 @@ def blame(
         judged=about.window if case.in_part else None,
     )
     drawn = [window], about.baseline if baseline or case.in_part else agreement.nearest(about.baseline, window)
-    return worded(_checked(verdict, joined, log, drawn, looked_at), case.gpu, case.host)
+    return worded(_checked(verdict, joined, log, drawn, looked_at), case.gpu, case.host, case.neighbour)
 
 
 def _awaited(verdict: Verdict, case: Case, joined: Traces, about: Compared) -> int | None:

@@ -13,7 +13,7 @@ from .spread import standing
 from .suspect import Suspect
 
 VerdictKind: TypeAlias = Literal[
-    "line", "gpu_slower", "cpu_taken", "collective_wait", "unknown", "no_difference", "too_few_samples", "no_profile"
+    "line", "gpu_slower", "cpu_taken", "neighbour", "collective_wait", "unknown", "no_difference", "too_few_samples", "no_profile"
 ]
 Confidence: TypeAlias = Literal["high", "medium", "low"]
 
@@ -67,6 +67,15 @@ class HostLook(NamedTuple):
     others: tuple[float, float]  # of all other programs
 
 
+class NeighbourLook(NamedTuple):
+    """A job of the queue that shares the run's slot in a window."""
+
+    job: str  # "job 7"
+    since_s: float
+    here: float  # share of the window in which the run shared its slot, 0 to 1
+    there: float  # of the baseline
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What `GET /blame` answers; None where there is no such number. Excesses are seconds per unit."""
@@ -117,6 +126,7 @@ class Case(NamedTuple):
     gc_s: tuple[float, float] | None = None  # garbage collections, seconds a unit; None where the run does not log them
     gpu: GpuLook | None = None
     host: HostLook | None = None
+    neighbour: NeighbourLook | None = None
 
     @property
     def in_part(self) -> bool:
