@@ -123,7 +123,7 @@ class QueueView:
         return daemon_of(self._folder)
 
     def jobs(self) -> list[JobRow]:
-        """All that are not over, oldest first."""
+        """All that are not over, oldest first. Ask for them before `history`: a job that ends between the two then stands in both, not in none."""
         return self._rows(f"state NOT IN {OVER} ORDER BY id")
 
     def job(self, job: int) -> JobRow:

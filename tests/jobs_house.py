@@ -129,7 +129,8 @@ class JobsHouse:
     def rows(self) -> dict[int, dict[str, Any]]:
         with self.being_them():
             view = QueueView(self.state)
-            return {row.id: row_as_json(row) for row in [*view.history(1 << 30), *view.jobs()]}
+            jobs = view.jobs()  # first: a job that ends between the two stands in both
+            return {row.id: row_as_json(row) for row in [*jobs, *view.history(1 << 30)]}
 
     def row(self, job: int) -> dict[str, Any]:
         with self.being_them():

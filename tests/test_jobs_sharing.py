@@ -67,7 +67,8 @@ def test_jobs_share_a_slot_and_the_newer_leaves_if_it_is_slowed(place: Path) -> 
         attempt = row["attempt_rows"][0]
         assert (attempt["why"], attempt["because"], attempt["exit_code"]) == ("rolled back", host, 75), house.said()
         with house.being_them():
-            assert min(*QueueView(house.state).pairs().values()) < (0.85, 0.85), "it is remembered"
+            (speeds,) = QueueView(house.state).pairs().values()
+        assert min(speeds) < 0.85, "it is remembered"
         house.done("cancel", str(host))
         assert house.wait(host)["state"] == "cancelled" and house.wait(guest)["state"] == "finished"
         assert house.row(guest)["attempts"] == 2

@@ -23,6 +23,7 @@ def run(parsed: argparse.Namespace) -> int:
 
     view = QueueView(state_folder())
     jobs, slots, over = view.jobs(), view.slots(), view.history(1 << 30 if parsed.all else LAST)
+    jobs = [row for row in jobs if row.id not in {other.id for other in over}]  # that have ended meanwhile
     if parsed.json:
         whole = {
             "daemon": view.daemon(),

@@ -178,7 +178,8 @@ def _end(path: Path) -> AttemptEnd | None:
         return None
     number, code = found.get("signal"), found.get("code")
     known = -int(number) if number else None if code is None else int(code)
-    return AttemptEnd(known, float(found["ended_s"]), str(found.get("last_line") or ""))
+    said = str(found.get("last_line") or "") if known is not None and known > 0 else ""  # a signal comes from without
+    return AttemptEnd(known, float(found["ended_s"]), said)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -74,7 +74,8 @@ class MeasuredAttempt:
             peak_mib=max(record.peak_mib or 0.0, self.peak_mib) or None,
             activity=_moved(record.activity, sum(self._activities) / len(self._activities) if self._activities else None),
             units_per_s=_moved(record.units_per_s, alone.units_per_s if alone else None),
-            data_bound=_moved(record.data_bound, alone.data_bound if alone else None) or 0.0,
+            data_bound=_moved(None if record.units_per_s is None else record.data_bound, alone.data_bound if alone else None)
+            or 0.0,
             loader_cores=self._loader_cores or record.loader_cores,
         )
 
