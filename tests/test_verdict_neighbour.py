@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.analysis.blame.neighbour_look import shared_stretches
+from collectors.analysis.neighbours import shared_stretches
 from collectors.records import Event, Frame
 from collectors.store.protocol import Store
 from tests.stretches import DECODE, FORWARD, MODULE, NORMAL, STEP, SYNCHRONIZE, T0, Part, blame, run
@@ -70,9 +70,8 @@ EVENTS = st.lists(
 
 @given(EVENTS)
 def test_at_most_one_stretch_goes_on_and_none_ends_before_it_begins(drawn: list[tuple[str, float, float]]) -> None:
-    events = [Event("run", kind, at_s, seconds=seconds if kind == "shared" else None) for kind, at_s, seconds in drawn]
-    found = shared_stretches(events)
+    found = shared_stretches([(kind, at_s, seconds, "") for kind, at_s, seconds in drawn])
     assert all(lo <= hi for lo, hi, _ in found) and sum(hi == math.inf for _, hi, _ in found) <= 1
-    newest = max((event.time_s for event in events if event.kind == "shares"), default=None)
+    newest = max((at_s for kind, at_s, _ in drawn if kind == "shares"), default=None)
     if any(hi == math.inf for _, hi, _ in found):
-        assert newest is not None and not any(event.time_s > newest for event in events if event.kind != "shares")
+        assert newest is not None and not any(at_s > newest for kind, at_s, _ in drawn if kind != "shares")

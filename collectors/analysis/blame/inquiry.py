@@ -8,10 +8,11 @@ from dataclasses import replace
 from ..baseline import steplog
 from ..baseline.steplog import StepLog
 from ..history import History
+from ..neighbours import neighbour_in
 from ..stacks.joining import join
 from ..stacks.traces import Range, Traces, union
 from ..stacks.trust import LineOf, no_source, traces_of
-from . import agreement, compared, evidence, gpu_look, host_look, neighbour_look
+from . import agreement, compared, evidence, gpu_look, host_look
 from .collective import straggler
 from .compared import Compared, main_threads, other_threads
 from .judging import judge
@@ -47,8 +48,10 @@ def blame(
         gc_s=_collections(case, log),
         gpu=gpu_look.look(history, about.window, about.baseline, log),
         host=host_look.look(history, about.window, about.baseline) if about.baseline else None,
-        neighbour=neighbour_look.look(history, about.window, about.baseline) if about.baseline else None,
     )
+    if about.baseline:
+        neighbour, beside = neighbour_in(history, about.window, about.baseline)
+        case = case._replace(neighbour=neighbour, beside=beside)
     verdict = reasoned(verdict, case)
     if late is not None and verdict.verdict in ("line", "unknown"):
         verdict = replace(verdict, verdict="collective_wait")

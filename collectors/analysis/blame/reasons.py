@@ -121,8 +121,8 @@ def _collector(verdict: Verdict, excess_s: float) -> Verdict:
 
 def _neighbour_slows(verdict: Verdict, case: Case) -> bool:
     """A neighbour is there in the window and not in the baseline, and what takes longer is what was there before, or waits for the device."""
-    found = case.neighbour
-    if found is None or verdict.units is None or found.here < BESIDE or found.there > ALONE:
+    here, there = case.beside
+    if not case.neighbour or verdict.units is None or here < BESIDE or there > ALONE:
         return False
     return _only_slower(verdict.suspect, case) or _of_line(verdict.suspect, case) == "waits for the GPU"
 

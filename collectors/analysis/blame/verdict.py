@@ -67,15 +67,6 @@ class HostLook(NamedTuple):
     others: tuple[float, float]  # of all other programs
 
 
-class NeighbourLook(NamedTuple):
-    """A job of the queue that shares the run's slot in a window."""
-
-    job: str  # "job 7"
-    since_s: float
-    here: float  # share of the window in which the run shared its slot, 0 to 1
-    there: float  # of the baseline
-
-
 @dataclass(frozen=True)
 class Verdict:
     """What `GET /blame` answers; None where there is no such number. Excesses are seconds per unit."""
@@ -126,7 +117,8 @@ class Case(NamedTuple):
     gc_s: tuple[float, float] | None = None  # garbage collections, seconds a unit; None where the run does not log them
     gpu: GpuLook | None = None
     host: HostLook | None = None
-    neighbour: NeighbourLook | None = None
+    neighbour: str = ""  # "GPU shared with job 7 since 14:02"; "" where there is none in the window
+    beside: tuple[float, float] = (0.0, 0.0)  # for which share of the window and of the baseline there was one
 
     @property
     def in_part(self) -> bool:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 from ...records import Frame
 from ..stacks.owning import file_name
-from .verdict import GpuLook, HostLook, NeighbourLook, Verdict
+from .verdict import GpuLook, HostLook, Verdict
 
 NOTABLY = 1.1  # times the size
 ALL, MORE_THAN_ALL = 1.02, 1.25  # of the lost time: then other work takes less meanwhile
 
 
-def worded(
-    verdict: Verdict, gpu: GpuLook | None = None, host: HostLook | None = None, neighbour: NeighbourLook | None = None
-) -> Verdict:
+def worded(verdict: Verdict, gpu: GpuLook | None = None, host: HostLook | None = None, neighbour: str = "") -> Verdict:
     """The verdict with its sentence."""
     return replace(verdict, sentence=_sentence(verdict, gpu, host, neighbour))
 
 
-def _sentence(verdict: Verdict, gpu: GpuLook | None, host: HostLook | None, neighbour: NeighbourLook | None) -> str:
+def _sentence(verdict: Verdict, gpu: GpuLook | None, host: HostLook | None, neighbour: str) -> str:
     match verdict.verdict:
         case "no_profile":
             return "No stack was sampled in this time."
@@ -36,7 +33,7 @@ def _sentence(verdict: Verdict, gpu: GpuLook | None, host: HostLook | None, neig
         case "cpu_taken":
             return f"{cpu_cause(host)}: {_lost(verdict)}." if host else ""
         case "neighbour":
-            return f"{neighbour_cause(neighbour)}: {_longer(verdict)}{_lost(verdict)}." if neighbour else ""
+            return f"{neighbour}: {_longer(verdict)}{_lost(verdict)}."
         case "collective_wait" if verdict.suspect is None:
             return f"The other ranks wait for rank {verdict.rank}, and no line of it stands out: {_lost(verdict)}."
         case "unknown":
@@ -113,11 +110,6 @@ def _of(part_s: float, whole_s: float) -> str:
     if max(abs(part_s), abs(whole_s)) >= 10:
         return f"{part_s:+.2f} of {whole_s:+.2f} s"
     return f"{_ms(part_s)} of {_ms(whole_s)} ms"
-
-
-def neighbour_cause(neighbour: NeighbourLook) -> str:
-    """`GPU shared with job 7 since 14:02`, in local time"""
-    return f"GPU shared with {neighbour.job} since {time.strftime('%H:%M', time.localtime(neighbour.since_s))}"
 
 
 def _longer(verdict: Verdict) -> str:
