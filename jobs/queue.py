@@ -149,9 +149,13 @@ class JobQueue:
                 raise QueueError(f"job {job} has no attempt that is to start")
             self._db.execute("UPDATE job SET state = 'running' WHERE id = ? AND state = 'starting'", (job,))
 
-    def asked_to_end(self, job: int, now_s: float) -> None:
-        """Its open attempt was."""
+    def asked_to_end(self, job: int, now_s: float | None) -> None:
+        """Its open attempt is; None: it was not, after all."""
         self._db.execute("UPDATE attempt SET stop_s = ? WHERE job = ? AND ended_s IS NULL", (now_s, job))
+
+    def ended_before(self, job: int) -> None:
+        """It ended by itself before it could be asked to make room."""
+        self._db.execute("UPDATE job SET stop_why = NULL WHERE id = ? AND stop_why != 'cancelled'", (job,))
 
     def measured(self, job: int, speed: float | None, steps: int) -> None:
         """Its units/s of its own baseline, since it has the neighbours that it has."""

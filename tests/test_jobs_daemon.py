@@ -87,18 +87,23 @@ def test_a_job_that_fails_says_with_what(house: JobsHouse) -> None:
     assert house.wait(killed)["reason"] == "ended with signal 9"
 
 
+def test_a_job_that_runs_out_of_memory_is_tried_again_twice(house: JobsHouse) -> None:
+    job = house.python("x = bytearray(50 << 20); print('up', flush=True); import time; time.sleep(0.6); raise MemoryError")
+    row = house.wait(job)
+    assert (row["state"], row["attempts"], row["out_of_memory"]) == ("failed", 3, 2)
+    assert row["reason"].startswith("out of memory at 0.") and {attempt["why"] for attempt in row["attempt_rows"]} == {
+        "out of memory"
+    }
+    assert row["memory_mib"] > 1.25 * 50
+
+
 def test_a_job_that_does_not_end_is_killed_in_the_end(place: Path) -> None:
     with jobs_house(place / "house", rules={"look_s": 0.1, "stop_s": 1}) as house:
         code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
         job = house.python(code)
         house.wait(job, "running")
-        wait_for(
-            lambda: (
-                "up" in house.done("logs", "-f" if False else str(job))
-                if (house.logs / house.row(job)["run"] / "output.log").exists()
-                else ""
-            )
-        )
+        output = house.logs / house.row(job)["run"] / "output.log"
+        wait_for(lambda: output.exists() and output.read_text() == "up\n")
         house.done("cancel", str(job))
         assert house.wait(job)["exit_code"] == -9 and house.left() == []
 

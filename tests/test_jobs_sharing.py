@@ -84,7 +84,9 @@ def test_jobs_share_a_slot_and_the_newer_leaves_if_it_is_slowed(place: Path) -> 
 
 @needs_two_cores
 def test_jobs_that_leave_each_other_alone_stay_together(place: Path) -> None:
-    with jobs_house(place / "house", rules=RULES) as house:
+    with jobs_house(
+        place / "house", rules={**RULES, "share_floor": 0.3}
+    ) as house:  # a floor that a busy machine does not fall below
         (house.work / "step.py").write_text(STEP)
         for _ in range(len(os.sched_getaffinity(0)) - 1):
             house.wait(house.python("import time; time.sleep(100)"), "running")

@@ -44,6 +44,7 @@ class GpuHost:
         return bool(self._known)
 
     def look(self, ours: frozenset[int], used_mib: Mapping[str, float]) -> list[SeenSlot]:
+        lease.make_folder(self._leases)  # what cleans /tmp may have taken it
         present = {gpu.uuid: gpu for gpu in self._ask()}
         leased = lease.of_others(self._leases)
         return [self._slot(gpu, present.get(uuid), ours, leased.get(uuid)) for uuid, gpu in self._known.items()]

@@ -40,13 +40,15 @@ class Lease(NamedTuple):
 
 def make_folder(folder: Path) -> None:
     """Raises QueueError where it is not one in which all users can hold leases."""
+    before = os.umask(0)
     try:
-        folder.mkdir(mode=0o700)
-        folder.chmod(STICKY_FOR_ALL)
+        folder.mkdir(mode=STICKY_FOR_ALL)
     except FileExistsError:
         pass
     except OSError as error:
         raise QueueError(f"cannot make {folder} ({error.strerror}); name another with {VARIABLE}, the same for all users") from None
+    finally:
+        os.umask(before)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or stat.S_IMODE(found.st_mode) != STICKY_FOR_ALL:
         whose = user_of(found.st_uid)

@@ -68,11 +68,15 @@ class MeasuredAttempt:
         return now.units_per_s / alone, now.units
 
     def known(self, record: FamilyRecord) -> FamilyRecord:
-        """The family's record with what was measured: the highest peak, the others moved towards the new."""
+        """The family's record with what was measured: the highest peak, the others moved towards the new.
+
+        Activity, without which no neighbour is placed beside it, is known only where its pace is: else what they do to it could not be checked.
+        """
         alone = self._alone
+        activity = sum(self._activities) / len(self._activities) if self._activities and (alone or record.units_per_s) else None
         return record._replace(
             peak_mib=max(record.peak_mib or 0.0, self.peak_mib) or None,
-            activity=_moved(record.activity, sum(self._activities) / len(self._activities) if self._activities else None),
+            activity=_moved(record.activity, activity),
             units_per_s=_moved(record.units_per_s, alone.units_per_s if alone else None),
             data_bound=_moved(None if record.units_per_s is None else record.data_bound, alone.data_bound if alone else None)
             or 0.0,

@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from collectors.process.proc import start_ticks
+
 from .. import state_folder
 from ..errors import QueueError
 from ..executors.executor import Executor
@@ -117,6 +119,8 @@ class JobsDaemon:
         for pid in self._ended_pids.keys() - pids:
             self._forget(pid)
         for pid in pids - self._ended_pids.keys():
+            if start_ticks(pid) is None:  # how it ended is about to be written
+                continue
             with suppress(OSError):  # it has ended meanwhile
                 descriptor = self._ended_pids[pid] = os.pidfd_open(pid)
                 self._selector.register(descriptor, selectors.EVENT_READ, lambda pid=pid: self._has_ended(pid))

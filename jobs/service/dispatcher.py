@@ -40,6 +40,7 @@ class Dispatcher:
         self._folder, self._queue, self._host, self._executors, self._rules = folder, queue, host, executors, rules
         self._measured: dict[tuple[int, int], MeasuredAttempt] = {}
         self._remembered: set[tuple[int, int]] = set()
+        self._asked: set[tuple[int, int]] = set()  # to end
         self._false_starts: dict[int, int] = {}
         self._shared: dict[int, tuple[float, str]] = {}  # by job, since when and with whom
         self.seen: dict[str, SeenSlot] = {}
@@ -128,6 +129,8 @@ class Dispatcher:
             self._never_began(attempt, end, now_s)
             return
         self._false_starts.pop(job, None)
+        if end.code == 0 and attempt.stop_s is None:
+            self._queue.ended_before(job)
         before, why = self._queue.placed(job)
         run, measured = self._queue.run_of(job), self._measured.pop((job, attempt.number), None) or self._new_measured(attempt)
         measured.lines.look()
@@ -142,6 +145,7 @@ class Dispatcher:
         if end.code == 0 or ran_s >= self._rules.measured_s:
             self._remember(before, measured, (job, attempt.number))
         self._remembered.discard((job, attempt.number))
+        self._asked.discard((job, attempt.number))
         limit_mib = min(
             (slot.slot.memory_mib for id_, slot in self.seen.items() if id_ in attempt.slots and slot.slot.memory_mib), default=None
         )
@@ -237,16 +241,20 @@ class Dispatcher:
         logger.info("job %d is asked to end: %s", action.job, text)
 
     def _end_those_that_stop(self, now_s: float) -> None:
-        """SIGTERM once, SIGKILL when the time is over. Of a daemon that was killed between the two the next one goes on."""
+        """SIGTERM once of each daemon, SIGKILL when the time is over. That it is asked is written before: the next daemon then asks, too."""
         for attempt in self._queue.intended():
             if self._queue.state_of(attempt.job) != "stopping" or not (executor := self._executors.get(attempt.place)):
                 continue
-            if attempt.stop_s is None:
-                if executor.ask_to_end(attempt):
-                    self._queue.asked_to_end(attempt.job, now_s)
-                else:
-                    self.unsettled = True
-            elif now_s - attempt.stop_s >= self._rules.stop_s:
+            key = attempt.job, attempt.number
+            if key not in self._asked:
+                self.unsettled = True
+                if attempt.started_s is not None:
+                    self._queue.asked_to_end(attempt.job, attempt.stop_s or now_s)
+                    if executor.ask_to_end(attempt):
+                        self._asked.add(key)
+                    elif attempt.stop_s is None:
+                        self._queue.asked_to_end(attempt.job, None)
+            elif now_s - (attempt.stop_s or now_s) >= self._rules.stop_s:
                 executor.kill(attempt)
                 self.unsettled = True
 
