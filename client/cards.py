@@ -69,7 +69,7 @@ class Blame:
 
     @property
     def verdict(self) -> str:
-        """line, gpu_slower, cpu_taken, collective_wait, unknown, no_difference, too_few_samples or no_profile."""
+        """line, gpu_slower, cpu_taken, neighbour, collective_wait, unknown, no_difference, too_few_samples or no_profile."""
         return str(self.raw["verdict"])
 
     @property

@@ -13,9 +13,12 @@ from collectors.alerts.mutes import save_mute
 from collectors.analysis.findings.rules import BY_NAME
 from collectors.records import Event
 from collectors.service.control import ControlError, ask
+from jobs.asking import Asking, Submitted
+from jobs.errors import QueueError
 
 from .attaching import AttachedRun, AttachRefused, attach
 from .boards.files import BoardFile
+from .jobs.wanted import WantedJob
 from .queries import BadRequest, NotFound, Queries
 from .receiving.files import Received
 from .runs import ALIVE, known_of
@@ -189,6 +192,34 @@ class Changes:
         if all(offset.path != path for offset in self._queries.files(run)):
             raise BadRequest(f"{path!r} is no file of {run!r}; GET /api/v1/files lists them")
         self._ask_collector("read", key=path)
+
+    def submit_job(self, wanted: WantedJob) -> Submitted:
+        """Raises BadRequest, also where no daemon runs: nothing is made then."""
+
+        def submitted(queue: Asking) -> Submitted:
+            queue.ask("about")
+            return queue.submit(wanted.request())
+
+        return self._of_the_queue(submitted)
+
+    def hold_job(self, job: int) -> None:
+        """Raises BadRequest."""
+        self._of_the_queue(lambda queue: queue.hold(job))
+
+    def release_job(self, job: int) -> None:
+        """Raises BadRequest."""
+        self._of_the_queue(lambda queue: queue.release(job))
+
+    def cancel_job(self, job: int) -> bool:
+        """Whether it ran: it is asked to end. Raises BadRequest."""
+        return self._of_the_queue(lambda queue: queue.cancel(job))
+
+    def _of_the_queue(self, change: Callable[[Asking], T]) -> T:
+        self._check()
+        try:
+            return change(Asking(self._queries.jobs.folder))
+        except QueueError as error:
+            raise BadRequest(str(error)) from error
 
     def _ask_collector(self, verb: str, **arguments: object) -> Any:
         """Raises BadRequest with the reason where it does not do it."""

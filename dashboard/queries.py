@@ -29,6 +29,7 @@ from .findings.doings import Doings
 from .findings.reading import FoundFindings
 from .flame.ahead import Ahead
 from .goodput.asking import Goodputs
+from .jobs.reading import JobsReader
 from .log_changes.asking import LogChanges
 from .log_lines.lines import LogLines
 from .machine import GpuUser, Machine, RunOfProcess, values_now
@@ -130,9 +131,8 @@ class Queries:
         self.stacks = Stacks(store, self.log_dir)
         self.overlays, self.expressions = Overlays(store), Expressions(store)
         self.boards = Boards(data_dir, (self.log_dir, self.log_dir / first_folder))
-        self.board_charts = BoardCharts(store, self.expressions)
-        self.lines, self.findings = LogLines(store), FoundFindings(store)
-        self.alerts = Alerts(data_dir, self.findings)
+        self.board_charts, self.lines, self.findings = BoardCharts(store, self.expressions), LogLines(store), FoundFindings(store)
+        self.alerts, self.jobs = Alerts(data_dir, self.findings), JobsReader(self.log_dir)
         self.log_changes = LogChanges(self.logs, self.run, self.stacks.show_sources)
         self.ahead = Ahead(self.stacks.minutes, self.stacks.ledgers)
         self.read_only, self._note, self.first_folder = read_only, note, first_folder

@@ -28,6 +28,7 @@ from .planning.state import Action, Carried, JobPlan, Promise, QueueState, Start
 from .planning.usage import high_slots
 
 STOPPING_S = 60.0  # to save and end
+LATE_S = 60.0  # a job that started so much later than first in, first out has waited; less is the time that a start takes
 
 
 def plan(state: QueueState, now_s: float) -> JobPlan:
@@ -156,7 +157,9 @@ class _Planning:
         """Jobs that started later than first-in-first-out would have started them make no room for a job on so many slots: as long as the
         longest of their family ran, once they have made room, and where they would lose more than twice as many slots."""
         starts, never = self.fifo.starts_s, float("inf")
-        late = [job for job in self.placed.values() if job.id in self.state.jobs and starts.get(job.id, never) < job.started_s]
+        late = [
+            job for job in self.placed.values() if job.id in self.state.jobs and starts.get(job.id, never) + LATE_S < job.started_s
+        ]
         families, usually_s = self.state.families, self.usually_long_s
         lengths_s = {job.id: longest_s(families.get(job.family, NOTHING), usually_s) for job in late}
         return {

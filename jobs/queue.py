@@ -7,20 +7,20 @@ an attempt that was intended and never started is seen (`intended`). No job has 
 from __future__ import annotations
 
 import json
-import math
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from .carrying import carried_from, of_carried
+from .errors import QueueError
 from .planning.family import NOTHING, FamilyRecord
-from .planning.fifo import Fifo
 from .planning.job import Job, after_out_of_memory, queued_again
 from .planning.slot import Slot
 from .planning.state import Action, Carried, JobPlan, Learned, PlanRules, Promise, QueueState, StopJob
-from .planning.usage import Usage
+from .request import LOCAL, JobRequest, check
 
 VERSION = 1
 KEPT_DURATIONS = 8
@@ -30,7 +30,8 @@ SCHEMA = """
 CREATE TABLE job (
     id INTEGER PRIMARY KEY AUTOINCREMENT, family TEXT NOT NULL, slots INTEGER NOT NULL, submitted_s REAL NOT NULL,
     high INTEGER NOT NULL, shares INTEGER NOT NULL, resumes INTEGER NOT NULL, declared_mib REAL,
-    argv TEXT NOT NULL, resume_argv TEXT, cwd TEXT NOT NULL, environment TEXT NOT NULL,
+    argv TEXT NOT NULL, resume_argv TEXT, cwd TEXT NOT NULL, environment TEXT NOT NULL, name TEXT NOT NULL DEFAULT '',
+    log_dir TEXT NOT NULL DEFAULT '', run TEXT NOT NULL DEFAULT '', place TEXT NOT NULL DEFAULT 'local', goes_on INTEGER NOT NULL DEFAULT 0,
     state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', queued_s REAL NOT NULL, waited_s REAL NOT NULL DEFAULT 0, ran_s REAL NOT NULL DEFAULT 0,
     out_of_memory INTEGER NOT NULL DEFAULT 0, stops INTEGER NOT NULL DEFAULT 0, needs_mib REAL, promised TEXT NOT NULL DEFAULT '[]',
     on_slots TEXT NOT NULL DEFAULT '[]', started_s REAL NOT NULL DEFAULT 0, shared_s REAL, speed REAL, steps INTEGER NOT NULL DEFAULT 0,
@@ -38,7 +39,9 @@ CREATE TABLE job (
 CREATE INDEX job_state ON job (state);
 CREATE TABLE attempt (
     job INTEGER NOT NULL REFERENCES job, number INTEGER NOT NULL, slots TEXT NOT NULL, intended_s REAL NOT NULL,
-    started_s REAL, pid INTEGER, start_ticks INTEGER, boot_id TEXT, ended_s REAL, exit_code INTEGER, why TEXT, PRIMARY KEY (job, number));
+    started_s REAL, pid INTEGER, start_ticks INTEGER, boot_id TEXT, stop_s REAL, because INTEGER, ended_s REAL, exit_code INTEGER, why TEXT,
+    said TEXT NOT NULL DEFAULT '', peak_mib REAL, PRIMARY KEY (job, number));
+CREATE INDEX attempt_ended ON attempt (ended_s);
 CREATE UNIQUE INDEX attempt_open ON attempt (job) WHERE ended_s IS NULL;
 CREATE TABLE family (name TEXT PRIMARY KEY, record TEXT NOT NULL);
 CREATE TABLE pair (first TEXT NOT NULL, second TEXT NOT NULL, first_speed REAL NOT NULL, second_speed REAL NOT NULL, PRIMARY KEY (first, second));
@@ -50,24 +53,6 @@ OF_A_JOB = (
 )
 
 
-class QueueError(Exception):
-    """A sentence for the user."""
-
-
-class JobRequest(NamedTuple):
-    """What a user asks for. `argv` is run without a shell."""
-
-    argv: tuple[str, ...]
-    cwd: str
-    family: str
-    slots: int = 1
-    high: bool = False
-    shares: bool = False
-    resume_argv: tuple[str, ...] | None = None
-    declared_mib: float | None = None
-    environment: Mapping[str, str] = {}
-
-
 class OpenAttempt(NamedTuple):
     """An attempt that has not ended; `pid` None: it was intended, and nothing says that it was started."""
 
@@ -77,6 +62,12 @@ class OpenAttempt(NamedTuple):
     pid: int | None
     start_ticks: int | None
     boot_id: str | None
+    intended_s: float = 0.0
+    started_s: float | None = None
+    stop_s: float | None = None  # when it was asked to end
+    run: str = ""  # its name in
+    log_dir: str = ""
+    place: str = LOCAL
 
 
 class JobQueue:
@@ -96,21 +87,23 @@ class JobQueue:
     def close(self) -> None:
         self._db.close()
 
-    def submit(self, request: JobRequest, now_s: float) -> int:
-        """The number of the job."""
-        _check(request)
+    def submit(self, request: JobRequest, now_s: float, make_run: Callable[[int], str] = lambda job: "") -> int:
+        """The number of the job. `make_run` makes the folder of its run and returns the run's name; where it raises, there is no job."""
+        check(request)
         resume = None if request.resume_argv is None else json.dumps(request.resume_argv)
         with self._transaction():
             found = self._db.execute(
-                "INSERT INTO job (family, slots, submitted_s, high, shares, resumes, declared_mib, argv, resume_argv, cwd, environment, state, "
-                "queued_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?)",
+                "INSERT INTO job (family, slots, submitted_s, high, shares, resumes, declared_mib, argv, resume_argv, cwd, environment, name, "
+                "log_dir, place, state, queued_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?)",
                 (
                     request.family, request.slots, now_s, request.high, request.shares, resume is not None, request.declared_mib,
-                    json.dumps(request.argv), resume, request.cwd, json.dumps(dict(request.environment)), now_s,
+                    json.dumps(request.argv), resume, request.cwd, json.dumps(dict(request.environment)), request.name, request.log_dir, request.place, now_s,
                 ),
             )  # fmt: skip
-            assert found.lastrowid is not None
-            return found.lastrowid
+            job = found.lastrowid
+            assert job is not None
+            self._db.execute("UPDATE job SET run = ? WHERE id = ?", (make_run(job), job))
+            return job
 
     def hold(self, job: int, now_s: float) -> None:
         """A queued job waits until `release`; slots that were kept for it are free again."""
@@ -142,7 +135,7 @@ class JobQueue:
         with self._transaction():
             done = [action for action in made.actions if self._intended(action, now_s)]
             self._db.executemany("UPDATE job SET reason = ? WHERE id = ?", [(reason, job) for job, reason in made.reasons.items()])
-            self._db.execute("INSERT OR REPLACE INTO kept VALUES ('carried', ?)", (json.dumps(_of_carried(made.carried)),))
+            self._db.execute("INSERT OR REPLACE INTO kept VALUES ('carried', ?)", (json.dumps(of_carried(made.carried)),))
         return done
 
     def started(self, job: int, pid: int, start_ticks: int, boot_id: str, now_s: float) -> None:
@@ -156,17 +149,35 @@ class JobQueue:
                 raise QueueError(f"job {job} has no attempt that is to start")
             self._db.execute("UPDATE job SET state = 'running' WHERE id = ? AND state = 'starting'", (job,))
 
+    def asked_to_end(self, job: int, now_s: float | None) -> None:
+        """Its open attempt is; None: it was not, after all."""
+        self._db.execute("UPDATE attempt SET stop_s = ? WHERE job = ? AND ended_s IS NULL", (now_s, job))
+
+    def ended_before(self, job: int) -> None:
+        """It ended by itself before it could be asked to make room."""
+        self._db.execute("UPDATE job SET stop_why = NULL WHERE id = ? AND stop_why != 'cancelled'", (job,))
+
     def measured(self, job: int, speed: float | None, steps: int) -> None:
         """Its units/s of its own baseline, since it has the neighbours that it has."""
         with self._transaction():
             self._db.execute("UPDATE job SET speed = ?, steps = ? WHERE id = ?", (speed, steps, job))
 
     def ended(
-        self, job: int, exit_code: int | None, work_s: float, now_s: float, memory_mib: tuple[float, float] | None = None
+        self,
+        job: int,
+        exit_code: int | None,
+        work_s: float,
+        now_s: float,
+        memory_mib: tuple[float, float] | None = None,
+        *,
+        saved: bool = False,
+        anew: bool = False,
+        said: str = "",
     ) -> str:
         """The state after its process ended with `work_s` seconds of work done, or in its checkpoint; with `memory_mib`, its peak and what the largest card has, it ran out of memory.
 
-        `exit_code` None: it was never started, or its end was not seen; it is queued again if it can resume, or was never started.
+        `exit_code` None: it was never started, or its end was not seen; it is queued again if it can resume, or was never started. `saved`: it
+        has a checkpoint for sure; `anew`: it was to go on and said that there is nothing to go on with; `said` is a sentence about the end.
         """
         with self._transaction():
             placed = self._job(job)
@@ -175,12 +186,15 @@ class JobQueue:
                 raise QueueError(f"job {job} has no attempt that runs")
             (why,) = self._db.execute("SELECT stop_why FROM job WHERE id = ?", (job,)).fetchone()
             self._db.execute(
-                "UPDATE attempt SET ended_s = ?, exit_code = ?, why = ? WHERE job = ? AND number = ?",
-                (now_s, exit_code, why, job, row[0]),
+                "UPDATE attempt SET ended_s = ?, exit_code = ?, why = ?, said = ? WHERE job = ? AND number = ?",
+                (now_s, exit_code, why or ("out of memory" if memory_mib else None), said, job, row[0]),
             )
-            again = self._again(placed, why, exit_code, row[1] is None, work_s, memory_mib, now_s)
+            again = queued_again(placed, now_s, 0.0) if anew and not why else None
+            again = again or self._again(placed, why, exit_code, row[1] is None, work_s, memory_mib, now_s)
             if again:
                 self._save(again)
+                if anew or saved or (row[1] is not None and memory_mib is None):
+                    self._db.execute("UPDATE job SET goes_on = resumes AND ? WHERE id = ?", (not anew, job))
             else:
                 state = "cancelled" if why == "cancelled" else "finished" if exit_code == 0 else "failed"
                 self._db.execute(
@@ -197,18 +211,29 @@ class JobQueue:
     def intended(self) -> list[OpenAttempt]:
         """All attempts that have not ended, for who starts anew: which of them run is for the kernel to say."""
         rows = self._db.execute(
-            "SELECT job, number, slots, pid, start_ticks, boot_id FROM attempt WHERE ended_s IS NULL ORDER BY job"
+            "SELECT job, number, attempt.slots, pid, start_ticks, boot_id, intended_s, attempt.started_s, stop_s, run, log_dir, place "
+            "FROM attempt JOIN job ON job = id WHERE attempt.ended_s IS NULL ORDER BY job"
         )
         return [OpenAttempt(job, number, tuple(json.loads(slots)), *process) for job, number, slots, *process in rows]
 
+    def goes_on(self, job: int) -> bool:
+        """Whether its next attempt, or the one that runs, is one with `resume_argv`."""
+        (goes_on,) = self._db.execute("SELECT goes_on FROM job WHERE id = ?", (job,)).fetchone()
+        return bool(goes_on)
+
+    def command(self, job: int) -> tuple[str, ...]:
+        """What its next attempt executes: the command, or how it goes on."""
+        request = self.request(job)
+        return request.resume_argv if self.goes_on(job) and request.resume_argv else request.argv
+
     def state(self, slots: Sequence[Slot], cores: int, rules: PlanRules) -> QueueState:
-        """What the plan is made from."""
-        jobs = {job.id: job for job in self._jobs("state NOT IN ('finished', 'failed', 'cancelled')")}
+        """What the plan is made from: this host's jobs."""
+        jobs = {job.id: job for job in self._jobs("state NOT IN ('finished', 'failed', 'cancelled') AND place = 'local'")}
         row = self._db.execute("SELECT value FROM kept WHERE name = 'carried'").fetchone()
-        carried = _carried(json.loads(row[0])) if row else Carried()
+        carried = carried_from(json.loads(row[0])) if row else Carried()
         known = {job for each in (carried.fifo, carried.fifo_high) if each for job in each.knows} - jobs.keys()
         rows = [self._db.execute("SELECT id, work_s FROM job WHERE id = ?", (job,)).fetchone() for job in sorted(known)]
-        families = {name: _record(record) for name, record in self._db.execute("SELECT name, record FROM family")}
+        families = {name: record_from(record) for name, record in self._db.execute("SELECT name, record FROM family")}
         pairs = {(first, second): (one, other) for first, second, one, other in self._db.execute("SELECT * FROM pair")}
         ended_s = {row[0]: row[1] or 0.0 for row in rows if row}
         return QueueState(tuple(slots), jobs, families, pairs, ended_s, carried, cores, rules)
@@ -222,17 +247,51 @@ class JobQueue:
     def request(self, job: int) -> JobRequest:
         """What its user asked for."""
         self.state_of(job)
-        argv, cwd, family, slots, high, shares, resume, declared, environment = self._db.execute(
-            "SELECT argv, cwd, family, slots, high, shares, resume_argv, declared_mib, environment FROM job WHERE id = ?", (job,)
+        argv, cwd, family, slots, high, shares, resume, declared, environment, *run = self._db.execute(
+            "SELECT argv, cwd, family, slots, high, shares, resume_argv, declared_mib, environment, name, log_dir, place FROM job WHERE id = ?",
+            (job,),
         ).fetchone()
         resume_argv = tuple(json.loads(resume)) if resume else None
         return JobRequest(
-            tuple(json.loads(argv)), cwd, family, slots, bool(high), bool(shares), resume_argv, declared, json.loads(environment)
+            tuple(json.loads(argv)),
+            cwd,
+            family,
+            slots,
+            bool(high),
+            bool(shares),
+            resume_argv,
+            declared,
+            json.loads(environment),
+            *run,
         )
+
+    def run_of(self, job: int) -> Path | None:
+        """The folder of its run; None where it has none."""
+        self.state_of(job)
+        log_dir, run = self._db.execute("SELECT log_dir, run FROM job WHERE id = ?", (job,)).fetchone()
+        return Path(log_dir) / run if run else None
+
+    def placed(self, job: int) -> tuple[Job, str | None]:
+        """As the plan sees it, and why it is asked to end, where it is."""
+        self.state_of(job)
+        (why,) = self._db.execute("SELECT stop_why FROM job WHERE id = ?", (job,)).fetchone()
+        return self._job(job), why
+
+    def elsewhere(self) -> list[Job]:
+        """Queued jobs that another scheduler is to place."""
+        return list(self._jobs(f"state = 'queued' AND place != '{LOCAL}'"))
+
+    def keep(self, name: str, value: object) -> None:
+        """JSON that others read in the file: the slots of the host, for one."""
+        self._db.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (name, json.dumps(value)))
+
+    def peaked(self, job: int, peak_mib: float) -> None:
+        """The most memory of a slot that its open attempt was seen with."""
+        self._db.execute("UPDATE attempt SET peak_mib = ? WHERE job = ? AND ended_s IS NULL", (peak_mib, job))
 
     def family(self, name: str) -> FamilyRecord:
         row = self._db.execute("SELECT record FROM family WHERE name = ?", (name,)).fetchone()
-        return _record(row[0]) if row else NOTHING
+        return record_from(row[0]) if row else NOTHING
 
     def remember(self, family: str, record: FamilyRecord) -> None:
         self._db.execute("INSERT OR REPLACE INTO family VALUES (?, ?)", (family, json.dumps(record._asdict())))
@@ -245,6 +304,7 @@ class JobQueue:
         if isinstance(action, StopJob):
             if state == "running":
                 self._db.execute("UPDATE job SET state = 'stopping', stop_why = ? WHERE id = ?", (action.why, action.job))
+                self._db.execute("UPDATE attempt SET because = ? WHERE job = ? AND ended_s IS NULL", (action.because, action.job))
             return state == "running"
         if state != "queued":
             return False
@@ -330,42 +390,6 @@ class JobQueue:
         self._db.execute("COMMIT")
 
 
-def _check(request: JobRequest) -> None:
-    for name, argv in (("the command", request.argv), ("--resume-with", request.resume_argv)):
-        if argv is not None and (not argv or not argv[0]):
-            raise QueueError(f"{name} is empty; write it behind --, as in: deepseek-jobs submit -- python train.py")
-        if argv is not None and any("\0" in part for part in argv):
-            raise QueueError(f"{name} has a NUL byte, which no program can be given")
-    if request.slots < 1:
-        raise QueueError(f"a job needs at least one GPU or core slot, not {request.slots}")
-    if request.declared_mib is not None and not (math.isfinite(request.declared_mib) and request.declared_mib > 0):
-        raise QueueError(f"--memory is an amount such as 20GiB, not {request.declared_mib}")
-
-
-def _record(text: str) -> FamilyRecord:
+def record_from(text: str) -> FamilyRecord:
     record = json.loads(text)
     return FamilyRecord(**{**record, "durations_s": tuple(record["durations_s"])})
-
-
-def _of_carried(carried: Carried) -> dict[str, object]:
-    fifos = [_of_fifo(fifo) if fifo else None for fifo in (carried.fifo, carried.fifo_high)]
-    return {"usage": carried.usage, "fifos": fifos, "gate": carried.gate}
-
-
-def _carried(kept: Mapping[str, Any]) -> Carried:
-    fifo, high = (_fifo(each) if each else None for each in kept["fifos"])
-    return Carried(Usage(*kept["usage"]), fifo, high, (kept["gate"][0], kept["gate"][1]) if kept["gate"] else None)
-
-
-def _of_fifo(fifo: Fifo) -> dict[str, object]:
-    return {
-        "slots": fifo.slots, "running": [[job, *row] for job, row in fifo.running.items()], "queue": fifo.queue,
-        "starts_s": list(fifo.starts_s.items()), "at_s": fifo.at_s, "longest_s": fifo.longest_s,
-    }  # fmt: skip
-
-
-def _fifo(kept: Mapping[str, Any]) -> Fifo:
-    running = {int(job): (start_s, int(slots)) for job, start_s, slots in kept["running"]}
-    queue = tuple((submitted_s, int(job), int(slots)) for submitted_s, job, slots in kept["queue"])
-    starts_s = {int(job): start_s for job, start_s in kept["starts_s"]}
-    return Fifo(kept["slots"], running, queue, starts_s, kept["at_s"], kept["longest_s"])

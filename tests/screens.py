@@ -3,7 +3,7 @@
     make screens                                    # writes docs/screens/: a sweep of 12 runs and a running one, about six minutes
     python -m tests.screens --png FOLDER [PAGE...]  # of some pages, as PNG
 
-The GPUs are simulated, as in the tests of the GPUs page (tests/fake_nvml); everything else is measured.
+The GPUs are simulated, as in the tests of the GPUs page (tests/fake_nvml), and the queue of jobs is that of its tests (tests/jobs_scene.py); everything else is measured.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from urllib.parse import urlencode
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from dashboard.pages import pages
+from jobs.state_folder import VARIABLE
 from tests import fake_nvml
 from tests.conftest import CHROMIUM, QUIET, ROOT, dashboard, wait_for
+from tests.jobs_scene import JobsScene, an_afternoon, answering
 from trainer import sweep
 
 SCREENS = ROOT / "docs" / "screens"
@@ -61,6 +63,10 @@ def main() -> int:
             sweep.main(["--log-dir", str(log_dir)])
         trainer = started.enter_context(training(log_dir))
         os.environ.update(fake_nvml.environment(Path(home), fake_nvml.eight_gpus(trainer.pid)))
+        scene = JobsScene(Path(home) / "queue", log_dir.resolve())
+        an_afternoon(scene, time.time())
+        started.enter_context(answering(scene))
+        os.environ[VARIABLE] = str(scene.folder)
         served = started.enter_context(dashboard(log_dir))
         wait_for(lambda: last_step(served.get("/api/v1/runs"), LIVE) > LIVE_STEPS, 300)
         time.sleep(WARM_S)

@@ -22,7 +22,7 @@ def test_links_and_named_files_exist(path: Path) -> None:
     text = path.read_text()
     links = [link for link in re.findall(r"\]\(([^)#]+)", text) if not link.startswith("http")]
     named = re.findall(
-        r"`((?:assets|benchmarks|client|collectors|dashboard|deepseek-log|docs|integrations|jobs(?=/\w+\.py|/planning)|tests|trainer)/[\w/.-]*\w)`",
+        r"`((?:assets|benchmarks|client|collectors|dashboard|deepseek-log|docs|integrations|jobs(?=/\w+\.py|/\w+/)|tests|trainer)/[\w/.-]*\w)`",
         text,
     )
     missing = [link for link in links if not (path.parent / link).exists()] + [name for name in named if not exists(name)]

@@ -13,17 +13,20 @@ from pathlib import Path
 import pytest
 
 from dashboard.commands import OTHERS
+from jobs.commands import NAMES as OF_JOBS
 from tests.conftest import ROOT
 
 GOLDEN = ROOT / "tests" / "golden" / "help"
 COLUMNS = 100
 DEAR = ("dash", "plotly", "pandas", "numpy", "torch", "fastapi", "pydantic", "yaml", "mcp")  # 0.02 to 2 s each
-NAMES = ["", *OTHERS]
+JOBS = "jobs"  # `deepseek-jobs`, and its commands
+NAMES = ["", *OTHERS, JOBS, *(f"{JOBS}-{name}" for name in OF_JOBS)]
 CODE = """
 import runpy, sys
-sys.argv = ["app.py", *sys.argv[2:], "--help"]
+file = sys.argv[2]
+sys.argv = [file, *sys.argv[3:], "--help"]
 try:
-    runpy.run_path("app.py", run_name="__main__")
+    runpy.run_path(file, run_name="__main__")
 except SystemExit:
     print(*sys.modules, file=sys.stderr)
 """
@@ -32,14 +35,15 @@ except SystemExit:
 def shown(name: str) -> tuple[str, set[str]]:
     """What the command prints, and which modules that took."""
     environment = {**os.environ, "COLUMNS": str(COLUMNS), "NO_COLOR": "1", "PYTHONPATH": ""}
-    words = [name] if name else []
-    command = [sys.executable, "-c", CODE, "--", *words]
+    program, _, rest = name.partition("-") if name.startswith(JOBS) else ("", "", name)
+    words = [rest] if rest else []
+    command = [sys.executable, "-c", CODE, "--", "jobs/__main__.py" if program else "app.py", *words]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     return done.stdout, set(done.stderr.split())
 
 
 def golden(name: str) -> Path:
-    return GOLDEN / f"{name or 'deepseek-dashboard'}.txt"
+    return GOLDEN / f"{name.replace(JOBS, 'deepseek-jobs') or 'deepseek-dashboard'}.txt"
 
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: name or "deepseek-dashboard")

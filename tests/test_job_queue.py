@@ -15,10 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from jobs.errors import QueueError
 from jobs.plan import plan
 from jobs.planning.family import FamilyRecord
 from jobs.planning.state import JobPlan, Learned, PlanRules, Promise, QueueState, StartJob, StopJob
-from jobs.queue import JobQueue, JobRequest, QueueError
+from jobs.queue import JobQueue
+from jobs.request import JobRequest
 from tests.conftest import ROOT
 from tests.planned_jobs import GIB, gpus
 
@@ -177,7 +179,8 @@ WRITER = """
 import sys
 from pathlib import Path
 from jobs.plan import plan
-from jobs.queue import JobQueue, JobRequest
+from jobs.queue import JobQueue
+from jobs.request import JobRequest
 from jobs.planning.state import PlanRules, StartJob
 from tests.planned_jobs import gpus
 queue, now_s = JobQueue(Path(sys.argv[1])), float(sys.argv[2])

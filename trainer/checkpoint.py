@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from .errors import UserError
+from .errors import NoCheckpoint, UserError
 from .precision import Scaler
 from .ranks import Ranks
 
@@ -71,7 +71,7 @@ def load(folder: Path) -> dict[str, Any]:
     """The contents that `save` wrote, with every tensor in host memory. Verifies the checksums of torch.save, which torch.load does not."""
     path = folder / NAME
     if not path.exists():
-        raise UserError(f"no checkpoint in {folder}: start the run without --resume, or name another with --run")
+        raise NoCheckpoint(f"no checkpoint in {folder}: start the run without --resume, or name another with --run")
     try:
         with zipfile.ZipFile(path) as records:
             damaged = records.testzip()

@@ -7,6 +7,10 @@ class UserError(Exception):
     code = 2
 
 
+class NoCheckpoint(UserError):
+    """There is nothing to go on with."""
+
+
 class Diverged(UserError):
     """An error of the training, not of the command."""
 

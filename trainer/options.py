@@ -10,6 +10,7 @@ import torch
 
 from . import precision
 from .errors import UserError
+from .queued import run_of_the_job
 from .tasks import TASKS
 
 STEPS = 1_000_000
@@ -88,6 +89,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--prefetch", type=count, default=2, help="batches that each worker stays ahead (default: 2)")
     parser.add_argument("--threads", type=count, help="CPU threads of PyTorch (default: all cores but one)")
     options = parser.parse_args(arguments)
+    options.run = options.run or run_of_the_job(options.log_dir)
     if options.resume and not options.run:
         parser.error("--resume needs --run, the name of the run to go on with")
     return options

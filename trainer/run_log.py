@@ -287,9 +287,9 @@ def _script_name() -> str:
 
 
 def _make_folder(log_dir: Path, run: str | None, name: str, world_size: int) -> Path:
-    started_in = os.environ.get("DEEPSEEK_RUN_FOLDER", "")  # by `deepseek-dashboard run`
-    if run is None and started_in and Path(started_in).parent == log_dir.resolve() and Path(started_in).is_dir():
-        return log_dir / Path(started_in).name
+    started_in = os.environ.get("DEEPSEEK_RUN_FOLDER", "")  # by `deepseek-dashboard run` or `deepseek-jobs`
+    if run is None and started_in and log_dir.resolve() in Path(started_in).parents and Path(started_in).is_dir():
+        return log_dir / Path(started_in).relative_to(log_dir.resolve())
     if run is None and world_size > 1:
         raise ValueError("several ranks write into one run: name it, e.g. RunLog(log_dir, 'baseline')")
     if run is not None:

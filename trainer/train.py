@@ -29,13 +29,14 @@ from torch import nn
 from . import checkpoint, fitting, precision
 from .checkpoint import Trained
 from .data.places import Batch, Data, Shuffled, batches, held_out
-from .errors import UserError
+from .errors import NoCheckpoint, UserError
 from .instruments import Instruments
 from .measuring.peaks import mfu, peak_flops
 from .measuring.vitals import Vitals
 from .models.recompute import recompute
 from .options import Config, parse
 from .precision import Precision
+from .queued import NOTHING_SAVED, SAVED, is_job, run_of_the_job
 from .ranks import Ranks
 from .run_log import RunLog
 from .stop import Stop
@@ -50,8 +51,8 @@ WORKERS = 4  # at most, unless the command line says otherwise
 logger = logging.getLogger("trainer")
 
 
-def train(options: argparse.Namespace) -> None:
-    """Check all options, so that a user's mistake shows before the run starts; then run."""
+def train(options: argparse.Namespace) -> bool:
+    """Check all options, so that a user's mistake shows before the run starts; then run. Whether it was stopped before its last step."""
     ranks = Ranks.join()
     torch.set_num_threads(options.threads or spare_cores(ranks.world_size))
     device = pick_device(options.device, ranks.local_rank)
@@ -65,13 +66,13 @@ def train(options: argparse.Namespace) -> None:
     with open_log(options, ranks, settings) as log:
         try:
             plan = Plan(config, ranks, device, numbers, resumed, train_data, validation_data, workers, options.prefetch)
-            run(plan, log)
+            stopped = run(plan, log)
         except RuntimeError as error:
             if not fitting.is_out_of_memory(error):
                 raise
         else:
             ranks.leave()
-            return
+            return stopped
         raise UserError(fitting.advice(config, validation_data, device, numbers))  # here the run's own memory is free again
 
 
@@ -87,7 +88,8 @@ class Plan(NamedTuple):
     prefetch: int
 
 
-def run(plan: Plan, log: RunLog) -> None:
+def run(plan: Plan, log: RunLog) -> bool:
+    """Whether it was stopped before its last step."""
     config, ranks, device, numbers = plan.config, plan.ranks, plan.device, plan.numbers
     task, size = TASKS[config.task], TASKS[config.task].sizes[config.size]
     torch.manual_seed(config.seed + ranks.rank)  # dropout differs from rank to rank; weights come from rank 0
@@ -119,7 +121,7 @@ def run(plan: Plan, log: RunLog) -> None:
         if plan.resumed:
             checkpoint.restore(plan.resumed, trained, ranks)
         gc.freeze()  # PyTorch's modules stay: collections pass them over, and the end of the process takes 0.2 s instead of 0.8 s
-        stopping = False
+        stopping, last = False, True
         for step in range(first, config.steps):
             begun_s = perf_counter()
             loss, units = torch.zeros((), device=device), 0
@@ -186,6 +188,7 @@ def run(plan: Plan, log: RunLog) -> None:
     if stop:
         logger.info(stop.reason)
     log.close(reason=stop.reason or ("stopped with another rank" if stopping else ""))
+    return stopping and not last
 
 
 def line(step: int, values: Mapping[str, float], unit: str) -> str:
@@ -247,7 +250,8 @@ def run_folder(options: argparse.Namespace) -> Path:
 
 def open_log(options: argparse.Namespace, ranks: Ranks, config: dict[str, Any]) -> RunLog:
     """The run's log; the logging module writes to its text log, and rank 0 also to the terminal."""
-    if options.run and not options.resume and ranks.rank == 0 and (run_folder(options) / "run.json").exists():
+    mine = options.run and options.run == run_of_the_job(options.log_dir)  # its keeper has written run.json
+    if options.run and not options.resume and not mine and ranks.rank == 0 and (run_folder(options) / "run.json").exists():
         raise UserError(f"run {options.run!r} is in {options.log_dir} already: go on with it by --resume, or choose another --run")
     try:
         log = RunLog(options.log_dir, options.run, config=config, name="train", rank=ranks.rank, world_size=ranks.world_size)
@@ -264,10 +268,10 @@ def open_log(options: argparse.Namespace, ranks: Ranks, config: dict[str, Any]) 
 
 def main(arguments: list[str] | None = None) -> int:
     try:
-        train(parse(arguments))
+        stopped = train(parse(arguments))
     except UserError as error:
         print(f"deepseek-train: {error}", file=sys.stderr)
-        return error.code
+        return NOTHING_SAVED if isinstance(error, NoCheckpoint) and is_job() else error.code
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    return 0
+    return SAVED if stopped and is_job() else 0

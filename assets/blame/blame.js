@@ -8,7 +8,7 @@ import { nameOf } from "../flame/tree.js";
 
 /**
  * @typedef {Object} Blame what `GET /blame` answers
- * @property {"line" | "gpu_slower" | "cpu_taken" | "collective_wait" | "unknown" | "no_difference" | "too_few_samples" | "no_profile"} verdict
+ * @property {"line" | "gpu_slower" | "cpu_taken" | "neighbour" | "collective_wait" | "unknown" | "no_difference" | "too_few_samples" | "no_profile"} verdict
  * @property {string} sentence
  * @property {string} lead the share that the sentence begins with, or ""
  * @property {string} place the line that it names, or ""

@@ -1,13 +1,15 @@
 /** Where the time of the selected window went: a row per kind with its share, its bound of what a fix saves, its line and what exposes it. */
 
 import { el, setClass, setText } from "../lib/dom.js";
-import { capital } from "../lib/format.js";
+import { capital, duration } from "../lib/format.js";
 import { pathTo } from "../lib/url.js";
 import { basisOf, communicationOf, lineOf, partsOf, rangeOf, shareOf } from "./kinds.js";
 
 /** @typedef {import("./kinds.js").Ledger} Ledger */
 /** @typedef {import("./kinds.js").Part} Part */
 /** @typedef {import("./asking.js").Question} Question */
+
+const LEAST_QUEUED_S = 1;
 
 export class LedgerTable {
   /** @param {HTMLElement} element its place in the panel */
@@ -25,10 +27,11 @@ export class LedgerTable {
 
   /** @param {Ledger} ledger @param {Question} question */
   show(ledger, { run }) {
-    const { rows, sentence, window, communication } = ledger;
+    const { rows, sentence, window, communication, queued_s } = ledger;
     if (!rows.length) return this.fail(sentence);
     const inside = { run, from: String(window[0]), to: String(window[1]) };
-    this.rows.replaceChildren(...partsOf(rows).map((part) => tableRow(part, inside, communicationOf(communication))));
+    const queued = queued_s >= LEAST_QUEUED_S ? [queuedRow(queued_s)] : [];
+    this.rows.replaceChildren(...partsOf(rows).map((part) => tableRow(part, inside, communicationOf(communication))), ...queued);
     setText(this.basis, `${capital(basisOf(ledger))}.`);
     this.#turn(true, "");
     return undefined;
@@ -72,6 +75,10 @@ function tableRow(part, inside, communication) {
     el("td", { class: "num mid" }, saves),
   );
 }
+
+/** Time in the queue of jobs: no device was the run's then, so it has no share. @param {number} seconds */
+const queuedRow = (seconds) =>
+  el("tr", { class: "queued" }, el("th", { scope: "row" }, el("i", { class: "key", style: "background:var(--line-strong)" }), "queued", el("small", {}, "besides: not the device’s time")), el("td", { class: "num" }, el("b", {}, duration(seconds))), el("td"));
 
 /** The dearest line, what of busy may be communication, and the wait that makes it cost time. @param {import("./kinds.js").KindRow} row @param {Record<string, string>} inside @param {string} communication */
 function notes(row, inside, communication) {

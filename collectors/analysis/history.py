@@ -94,6 +94,13 @@ class History:
         events = self._store.events(self.run, *window, kinds)
         return [(event.time_s - (event.seconds or 0.0), event.time_s) for event in events]
 
+    def noted(self, most: int, kinds: Sequence[str]) -> list[tuple[str, float, float, str]]:
+        """The newest events of these kinds, in order of time: kind, when, for how many seconds until then, text."""
+        return [
+            (event.kind, event.time_s, event.seconds or 0.0, event.text)
+            for event in self._store.events(self.run, kinds=kinds, most=most)
+        ]
+
     # -- stacks --------------------------------------------------------------------------------------------------------
 
     def stacks(self, window: Range) -> StackColumns:

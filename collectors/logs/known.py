@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 DATABASE = re.compile(r"(.+\.(?:db|sqlite3?))(?:-wal|-journal)?")
 RANK = re.compile(r"\.rank(\d{1,9})\.(?:jsonl|log|out|err|txt)$")
-EVENTS = re.compile(r"events(\.rank\d{1,9})?\.jsonl")
+EVENTS = re.compile(r"events(\.rank\d{1,9}|\.queue)?\.jsonl")  # those of a queue of jobs have a file of their own
 MAX_TITLE_CHARS = 200
 SMALL_BYTES = 8 << 20
 TABLE_HEAD_BYTES = 64 << 10  # holds the header, in which a column may be new anywhere

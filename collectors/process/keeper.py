@@ -10,7 +10,8 @@ of the dashboard. It writes into the folder of the run:
     and second names of the logs that the program writes into the usual folders beside it (`second_names.py`)
     exit.json     {"boot_id", "pid", "ticks", "code", "signal", "ended_s", "lost_bytes"}, when the program has ended
 
-The program gets a terminal of its own where ours is one, else pipes; every byte is passed on unchanged.
+The program gets a terminal of its own where ours is one, else pipes; every byte is passed on unchanged. An attempt of a queue of jobs
+(`Program.attempt`) writes into `output.log` itself, so that it outlives its keeper.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from typing import NamedTuple, NoReturn
 
 from ..redaction import without_secrets
 from .above import SamplerAbove, go_below
-from .printed import MOST_AT_ONCE, Stream, times_path, write_all
+from .printed import MOST_AT_ONCE, OwnFile, Stream, times_path, write_all
+from .proc import boot_id, start_ticks
 
 PR_SET_CHILD_SUBREAPER = 36
 INPUT, RESIZE, SIGNAL = b"i", b"r", b"s"  # messages to the keeper; then follow bytes, struct winsize, or a number
@@ -45,6 +47,7 @@ OF_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)  # which Python ignores by itself
 LAST_LOOK_S = 1.0  # for what the program wrote at its end into the folders beside it
 ENDING_S = 0.2  # that a killed command takes to be gone, on a busy machine
 FULL_S = 0.02  # how soon a stream that was full is looked at again
+GROWN_S = 0.1  # how often a file that the program writes itself is looked at
 RESTORED = (*LEFT_ALONE, *PASSED_ON, signal.SIGCHLD, signal.SIGXFSZ, signal.SIGTSTP, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -63,6 +66,7 @@ class Program(NamedTuple):
     folder: Path
     sampler: Path | None = None  # the native sampler; it becomes a process above the program's
     log_dir: Path | None = None  # what the program logs beside it gets a second name in `folder`
+    attempt: Path | None = None  # a queue's folder of this attempt: it executes nothing before started.json stands there, too
 
 
 def open_terminal() -> Terminal | None:
@@ -115,6 +119,7 @@ class Parent:
         self._program, self._terminal, self._front, self._above = program, terminal, front, above
         self._front_is_there = True
         self._streams: list[Stream] = []
+        self._file: OwnFile | None = None  # instead of streams
         self._lost_bytes = 0
         self._last_lines: dict[str, Callable[[], str]] = {}  # of each file
         self._pid = 0
@@ -152,15 +157,16 @@ class Parent:
             fcntl.ioctl(self._terminal.slave, termios.TIOCSCTTY, 0)
         self._pid = os.fork()
         if self._pid == 0:
+            os.close(go)
             self._become_program(outputs, ignored, wait, fail)
         os.close(fail)
-        self._introduce()
-        os.write(go, b"g")
+        if not (unknown := self._introduce()):
+            os.write(go, b"g")
         for number in {wait, go, outputs.standard, outputs.errors}:
             os.close(number)
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         os.dup2(null, 0)  # what the program reads, only the program reads
-        code = os.read(failed, NUMBER.size)
+        code = NUMBER.pack(unknown) if unknown else os.read(failed, NUMBER.size)
         if code:
             os.waitpid(self._pid, 0)
             self._remove_files()
@@ -172,6 +178,10 @@ class Parent:
 
     def _open_outputs(self) -> Outputs:
         """With a stream for each."""
+        if self._program.attempt:
+            self._file = OwnFile(self._program.folder / OUTPUT)
+            self._last_lines[OUTPUT] = self._file.last_line
+            return Outputs(self._file.descriptor, self._file.descriptor)
         terminals = [number for number in (1, 2) if self._terminal and os.isatty(number)]
         if self._terminal:
             self._add(self._terminal.master, terminals[0], OUTPUT if 1 in terminals else ERRORS, terminal=True)
@@ -204,7 +214,8 @@ class Parent:
                     os.dup2(self._terminal.slave, 0)
             os.dup2(outputs.standard, 1)
             os.dup2(outputs.errors, 2)
-            os.read(wait, 1)
+            if not os.read(wait, 1):  # the keeper is gone, or could not write down that there is a program
+                os._exit(127)
             signal.set_wakeup_fd(-1)
             for number in RESTORED:
                 signal.signal(number, signal.SIG_IGN if number in ignored and number not in OF_PYTHON else signal.SIG_DFL)
@@ -214,19 +225,26 @@ class Parent:
         finally:
             os._exit(127)
 
-    def _introduce(self) -> None:
-        """Write down which process it is."""
+    def _introduce(self) -> int:
+        """Write down which process it is; an errno where a queue could not know of it."""
         with contextlib.suppress(OSError):  # it has done so itself
             os.setpgid(self._pid, self._pid)
-        self._name = {
-            "boot_id": _read("/proc/sys/kernel/random/boot_id").strip(),
-            "pid": self._pid,
-            "ticks": _start_ticks(self._pid),
-        }
+        attempt, folder = self._program.attempt, self._program.folder
+        self._name = {"boot_id": boot_id(), "pid": self._pid, "ticks": start_ticks(self._pid)}
         argv = without_secrets(self._program.argv)
         about = {"pid": self._pid, "host": socket.gethostname(), "started_s": time.time(), "cwd": str(Path.cwd()), "argv": argv}
+        if attempt:
+            self._name["attempt"] = attempt.name
+            try:
+                _replace(attempt / "started.json", self._name)
+            except OSError as error:
+                return error.errno or 1
+            about = _known(folder / "run.json") | about
         self._write("run.json", about)
         self._write("started.json", {**self._name, "argv": argv})
+        if attempt and (folder / "exit.json").exists():
+            self._write("exit.json", self._name)  # that of the attempt before no longer holds
+        return 0
 
     def _turn(self) -> None:
         """Wait until something happens, and do what it asks for."""
@@ -234,7 +252,9 @@ class Parent:
         sources = [self._woken, *(stream.source for stream in self._streams if stream not in waiting)]
         lenders = self._above.sockets() if self._above else []
         readable: list[int | socket.socket] = [*sources, *([self._front] if self._front_is_there else []), *lenders]
-        ready, _, _ = select.select(readable, [], [], FULL_S if waiting else None)
+        ready, _, _ = select.select(readable, [], [], FULL_S if waiting else GROWN_S if self._file else None)
+        if self._file:
+            self._file.look()
         for stream in [stream for stream in self._streams if stream.source in ready]:
             self._take(stream)
         if self._front in ready:
@@ -283,6 +303,8 @@ class Parent:
 
     def _take_what_is_there(self) -> None:
         """The program has ended: the last that it has printed."""
+        if self._file:
+            self._file.close()
         if self._terminal:
             os.close(self._terminal.slave)
         for stream in list(self._streams):
@@ -332,6 +354,9 @@ class Parent:
         lost = self._lost_bytes + sum(stream.lost_bytes for stream in self._streams)
         how = {"code": code, "signal": by, "ended_s": time.time(), "last_line": self._last_line(), "lost_bytes": lost}
         self._write("exit.json", {**self._name, **how})
+        if self._program.attempt:
+            with contextlib.suppress(OSError):  # then its end is not known
+                _replace(self._program.attempt / "exit.json", {**self._name, **how})
 
     def _last_line(self) -> str:
         """Of standard error, where a program says why it ended, else of its output."""
@@ -339,7 +364,9 @@ class Parent:
         return next(filter(None, lines), "")
 
     def _remove_files(self) -> None:
-        """There was no run."""
+        """There was no run. One that a queue goes on with keeps its files."""
+        if self._program.attempt:
+            return
         folder = self._program.folder
         kept = [folder / OUTPUT, folder / ERRORS]
         for path in [folder / "run.json", folder / "started.json", *kept, *map(times_path, kept)]:
@@ -349,10 +376,21 @@ class Parent:
 
     def _write(self, name: str, value: Mapping[str, object]) -> None:
         """Whole, or not at all: it must not keep the program from running."""
-        path = self._program.folder / name
         with contextlib.suppress(OSError):
-            path.with_name(f".{name}").write_text(json.dumps(value))
-            path.with_name(f".{name}").replace(path)
+            _replace(self._program.folder / name, value)
+
+
+def _replace(path: Path, value: Mapping[str, object]) -> None:
+    """Raises OSError."""
+    path.with_name(f".{path.name}").write_text(json.dumps(value))
+    path.with_name(f".{path.name}").replace(path)
+
+
+def _known(path: Path) -> dict[str, object]:
+    """What run.json says of a run that goes on; {} of a new one."""
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        return dict(json.loads(path.read_text()))
+    return {}
 
 
 def adopt_orphans() -> None:
@@ -360,11 +398,3 @@ def adopt_orphans() -> None:
     import ctypes  # 5 ms, while the program starts
 
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def _start_ticks(pid: int) -> int:
-    return int(_read(f"/proc/{pid}/stat").rpartition(")")[2].split()[19])
-
-
-def _read(path: str) -> str:
-    return Path(path).read_text(errors="replace")

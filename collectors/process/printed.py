@@ -62,8 +62,7 @@ class Stream:
 
     def last_line(self) -> str:
         """The last that is not blank; "" before there is one."""
-        lines = self._tail.strip().splitlines()
-        return lines[-1][-LINE_BYTES:].decode("utf-8", "replace") if lines else ""
+        return last_line_of(self._tail)
 
     def flush(self) -> None:
         """Wait until everything is passed on, or cannot be."""
@@ -112,6 +111,37 @@ class Stream:
                 self._changed.notify_all()
 
 
+class OwnFile:
+    """A file that the program writes by itself, as long as it lives: when its parts were written, to the interval between two looks."""
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        """For the program."""
+        self._path = path
+        self._seen = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._size = self._before = os.fstat(self._seen).st_size
+        self._times = TimesFile(times_path(path))
+
+    def look(self) -> None:
+        size = os.fstat(self._seen).st_size
+        if size > self._size:
+            self._times.note(self._size)
+        self._size = size
+
+    def last_line(self) -> str:
+        """The last that is not blank of what the program has written; "" where there is none. To be asked before `close`, or after it."""
+        with self._path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(max(self._before, size - TAIL_BYTES, 0))
+            return last_line_of(file.read(TAIL_BYTES))
+
+    def close(self) -> None:
+        """The program's own descriptor is closed where it was handed on."""
+        self.look()
+        os.close(self._seen)
+        self._times.close()
+
+
 class TimesFile:
     """When the parts of a file were written: a record at most 20 times a second, before the bytes that it dates. It may lack some."""
 
@@ -120,6 +150,7 @@ class TimesFile:
         self._due_s = self._began_s
         try:
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._records = os.fstat(self._descriptor).st_size // RECORD.size  # of attempts before
         except OSError:  # costs the times, not the program
             self._descriptor = -1
 
@@ -142,6 +173,11 @@ class TimesFile:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def last_line_of(tail: bytes) -> str:
+    lines = tail.strip().splitlines()
+    return lines[-1][-LINE_BYTES:].decode("utf-8", "replace") if lines else ""
 
 
 def times_path(path: Path) -> Path:

@@ -30,6 +30,7 @@ from . import (
 )
 from .across import compare, forgotten, search
 from .answer import of_media
+from .jobs import orders, queue
 from .judged import alerts, blame, findings, goodput, ledger, report, trace
 from .messages import MESSAGES
 from .openmetrics import CONTENT_TYPE, render
@@ -59,8 +60,9 @@ NOUNS = (
     forgotten,
     search,
     boards,
+    queue,
 )
-CHANGED = (runs, machine, settings, ingest, table, forgotten, boards, trace, alerts, findings)  # nouns with POST routes
+CHANGED = (runs, machine, settings, ingest, table, forgotten, boards, trace, alerts, findings, orders)  # nouns with POST routes
 
 
 def register(app: FastAPI, queries: Queries, tokens: Tokens | None = None) -> None:

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from collectors.store.protocol import StoreError
 from collectors.store.question import Ended, TooMuch
+from jobs.errors import QueueError
 
 from ..auth.visitor import NotGranted
 from ..boards.files import OtherVersion
@@ -34,6 +35,7 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(NotFound, _answering(404, str))
     app.add_exception_handler(BadExpression, _answering(400, str))
     app.add_exception_handler(NoSuchTemplate, _answering(404, str))
+    app.add_exception_handler(QueueError, _answering(400, str))
     app.add_exception_handler(OtherLength, _other_length)
     app.add_exception_handler(OtherVersion, _other_version)
     app.add_exception_handler(TooMuch, _answering(400, str))

@@ -57,8 +57,9 @@ class Ledgers:
     def ledger(self, run: str, window: Range | None = None, rank: int | None = None, reading_s: float = READING_S) -> Ledger:
         """Of a window, or of all that was profiled of the run."""
         history = History(self._store, run)
-        window = history.inside(window or _profiled(history) or NO_TIME)
-        subject = subject_of(history, window, rank)
+        given = window
+        window = history.inside(given or _profiled(history) or NO_TIME)
+        subject = subject_of(history, window, rank, given or (0.0, window[1]))
         whole = _whole(history, window)
         if len(whole) < LEAST:
             return _ledger(subject, window, [self._read(history, subject, window)])

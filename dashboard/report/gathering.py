@@ -29,7 +29,7 @@ LAST_S = 3600.0
 PRUNE = 0.0015  # a function below this share is narrower than two pixels
 SHAPE = Reshaping(hide="<frozen importlib")  # five frames for each import in an import
 PART = 0.6  # of the window: a stretch that is longer is the window itself
-JUDGED = ("line", "gpu_slower", "cpu_taken", "collective_wait", "unknown")  # verdicts that say where time was lost
+JUDGED = ("line", "gpu_slower", "cpu_taken", "neighbour", "collective_wait", "unknown")  # verdicts that say where time was lost
 NO_STEPS = (
     "The run logs no steps, which would show its slowest stretch: ask for the report of a window to read what that was lost to."
 )

@@ -12,7 +12,7 @@ FAR_S = 20 * 3600.0  # from there on the day is named, too
 
 
 def slots_in_words(number: int, slots: tuple[Slot, ...]) -> str:
-    noun = "GPU" if any(slot.memory_mib is not None for slot in slots) else "core slot"
+    noun = "core slot" if slots and all(slot.cores for slot in slots) else "GPU"
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from ..baseline import steplog
 from ..baseline.steplog import StepLog
 from ..history import History
+from ..neighbours import neighbour_in
 from ..stacks.joining import join
 from ..stacks.traces import Range, Traces, union
 from ..stacks.trust import LineOf, no_source, traces_of
@@ -48,6 +49,9 @@ def blame(
         gpu=gpu_look.look(history, about.window, about.baseline, log),
         host=host_look.look(history, about.window, about.baseline) if about.baseline else None,
     )
+    if about.baseline:
+        neighbour, beside = neighbour_in(history, about.window, about.baseline)
+        case = case._replace(neighbour=neighbour, beside=beside)
     verdict = reasoned(verdict, case)
     if late is not None and verdict.verdict in ("line", "unknown"):
         verdict = replace(verdict, verdict="collective_wait")
@@ -59,7 +63,7 @@ def blame(
         judged=about.window if case.in_part else None,
     )
     drawn = [window], about.baseline if baseline or case.in_part else agreement.nearest(about.baseline, window)
-    return worded(_checked(verdict, joined, log, drawn, looked_at), case.gpu, case.host)
+    return worded(_checked(verdict, joined, log, drawn, looked_at), case.gpu, case.host, case.neighbour)
 
 
 def _awaited(verdict: Verdict, case: Case, joined: Traces, about: Compared) -> int | None:

@@ -29,6 +29,7 @@ WAS_THERE = 0.02  # of its time in the window: so much a function must take in t
 CORE_TAKEN = 0.25  # of one core, on the average over the window
 CORELESS = 0.7  # of the slowdown: work without a core
 SAME_WORK = 1.25  # times the CPU time of a unit of the baseline
+BESIDE, ALONE = 0.8, 0.2  # of the window at least, of the baseline at most, in which a slot is shared
 FULL_PCT = 80.0  # of all cores: where cores are free, no thread waits for one
 PAUSE = 3.0  # samples
 PAUSED = 0.8  # of the excess
@@ -48,6 +49,8 @@ def reasoned(verdict: Verdict, case: Case) -> Verdict:
         return replace(verdict, reason=_of_line(verdict.suspect, case)) if verdict.suspect else verdict
     if case.gc_s and collected_s >= MOST * verdict.slowdown_s:
         return _collector(verdict, collected_s)
+    if _neighbour_slows(verdict, case):
+        return _without_line(verdict, "neighbour")
     if _gpu_is_slower(verdict, case):
         return _without_line(verdict, "gpu_slower")
     if pool := _holder_of_gil(verdict, case):
@@ -64,7 +67,7 @@ def reasoned(verdict: Verdict, case: Case) -> Verdict:
     return replace(verdict, reason=reason)
 
 
-def _without_line(verdict: Verdict, kind: Literal["gpu_slower", "cpu_taken"]) -> Verdict:
+def _without_line(verdict: Verdict, kind: Literal["gpu_slower", "cpu_taken", "neighbour"]) -> Verdict:
     return replace(_bare(verdict), verdict=kind, confidence="medium")
 
 
@@ -114,6 +117,14 @@ def _collector(verdict: Verdict, excess_s: float) -> Verdict:
         unexplained_s=slowdown_s - excess_s,
         confidence="medium",  # the run says so itself; which line made the garbage is not known
     )
+
+
+def _neighbour_slows(verdict: Verdict, case: Case) -> bool:
+    """A neighbour is there in the window and not in the baseline, and what takes longer is what was there before, or waits for the device."""
+    here, there = case.beside
+    if not case.neighbour or verdict.units is None or here < BESIDE or there > ALONE:
+        return False
+    return _only_slower(verdict.suspect, case) or _of_line(verdict.suspect, case) == "waits for the GPU"
 
 
 def _gpu_is_slower(verdict: Verdict, case: Case) -> bool:

@@ -13,7 +13,7 @@ from .spread import standing
 from .suspect import Suspect
 
 VerdictKind: TypeAlias = Literal[
-    "line", "gpu_slower", "cpu_taken", "collective_wait", "unknown", "no_difference", "too_few_samples", "no_profile"
+    "line", "gpu_slower", "cpu_taken", "neighbour", "collective_wait", "unknown", "no_difference", "too_few_samples", "no_profile"
 ]
 Confidence: TypeAlias = Literal["high", "medium", "low"]
 
@@ -119,6 +119,8 @@ class Case(NamedTuple):
     gc_s: tuple[float, float] | None = None  # garbage collections, seconds a unit; None where the run does not log them
     gpu: GpuLook | None = None
     host: HostLook | None = None
+    neighbour: str = ""  # "GPU shared with job 7 since 14:02"; "" where there is none in the window
+    beside: tuple[float, float] = (0.0, 0.0)  # for which share of the window and of the baseline there was one
 
     @property
     def in_part(self) -> bool:

@@ -12,16 +12,16 @@ NOTABLY = 1.1  # times the size
 ALL, MORE_THAN_ALL = 1.02, 1.25  # of the lost time: then other work takes less meanwhile; the same in assets/blame/blame.js
 
 
-def worded(verdict: Verdict, gpu: GpuLook | None = None, host: HostLook | None = None) -> Verdict:
+def worded(verdict: Verdict, gpu: GpuLook | None = None, host: HostLook | None = None, neighbour: str = "") -> Verdict:
     """The verdict with its sentence, and what stands out in it."""
-    sentence = _sentence(verdict, gpu, host)
+    sentence = _sentence(verdict, gpu, host, neighbour)
     if verdict.suspect is None or verdict.verdict not in ("line", "collective_wait"):
         return replace(verdict, sentence=sentence)
     frame = verdict.suspect.frame
     return replace(verdict, sentence=sentence, lead=_lead(verdict), place=place(frame) if frame.file else "")
 
 
-def _sentence(verdict: Verdict, gpu: GpuLook | None, host: HostLook | None) -> str:
+def _sentence(verdict: Verdict, gpu: GpuLook | None, host: HostLook | None, neighbour: str) -> str:
     match verdict.verdict:
         case "no_profile":
             return "No stack was sampled in this time."
@@ -36,6 +36,8 @@ def _sentence(verdict: Verdict, gpu: GpuLook | None, host: HostLook | None) -> s
             return f"{gpu_cause(gpu)}: {_lost(verdict)}." if gpu else ""
         case "cpu_taken":
             return f"{cpu_cause(host)}: {_lost(verdict)}." if host else ""
+        case "neighbour":
+            return f"{neighbour}: {_longer(verdict)}{_lost(verdict)}."
         case "collective_wait" if verdict.suspect is None:
             return f"The other ranks wait for rank {verdict.rank}, and no line of it stands out: {_lost(verdict)}."
         case "unknown":
@@ -119,6 +121,13 @@ def _of(part_s: float, whole_s: float) -> str:
     if max(abs(part_s), abs(whole_s)) >= 10:
         return f"{part_s:+.2f} of {whole_s:+.2f} s"
     return f"{_ms(part_s)} of {_ms(whole_s)} ms"
+
+
+def _longer(verdict: Verdict) -> str:
+    """`steps 18 % longer, `"""
+    if verdict.units is None or not verdict.baseline_unit_s or not verdict.slowdown_s:
+        return ""
+    return f"{verdict.unit_name}s {percent(verdict.slowdown_s / verdict.baseline_unit_s)} longer, "
 
 
 def _lost(verdict: Verdict) -> str:

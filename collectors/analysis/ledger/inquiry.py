@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +23,7 @@ from .idle import giving
 from .idle.giving import AROUND_S, Observed
 from .idle.stepping import during
 from .kinds import NUMBER
+from .queued import MOST, QUEUED, queued_during, seconds_in
 from .shares import Ledger, LedgerDevice, Tier, ledger_of
 
 MAY_BE_LOGGED = ("python", "wait", "launch", "sync")  # kinds of a stack that shows nothing surer
@@ -36,6 +38,7 @@ class Subject:
     ranks: int
     cards: Cards
     own_folder: str
+    queued: Sequence[Range] = ()  # of the window that was asked for, which may begin before anything is known of the run
 
     @property
     def device(self) -> LedgerDevice:
@@ -44,14 +47,18 @@ class Subject:
         return "host" if self.cards.any and self.cards.signal == "none" else "CPU"
 
     def ledger(self, account: Account, window: Range, tier: Tier, hz: float) -> Ledger:
-        found = ledger_of(account, window[1] - window[0], self.cards.signal, tier, self.device, hz)
-        return replace(found, ranks=self.ranks, rank=self.rank, window=window)
+        whole_s, queued_s = window[1] - window[0], seconds_in(self.queued, window)
+        found = ledger_of(account, whole_s - queued_s, self.cards.signal, tier, self.device, hz)
+        in_all_s = sum(hi - lo for lo, hi in self.queued)
+        return replace(found, seconds=whole_s, ranks=self.ranks, rank=self.rank, window=window, queued_s=in_all_s)
 
 
-def subject_of(history: History, window: Range, rank: int | None) -> Subject:
+def subject_of(history: History, window: Range, rank: int | None, asked: Range | None = None) -> Subject:
+    """`asked`: the window as it was asked for, where that is longer."""
     ranks = {int(value) for series in history.series() if (value := dict(series.labels).get("rank", "0")).isdecimal()}
     chosen = rank if rank is not None else min(ranks, default=0)
-    return Subject(chosen, max(1, len(ranks)), cards.cards_of(history, window, chosen), history.folder())
+    queued = queued_during(history.events(MOST, (QUEUED,)), asked or window)
+    return Subject(chosen, max(1, len(ranks)), cards.cards_of(history, window, chosen), history.folder(), queued)
 
 
 def ledger(history: History, window: Range, rank: int | None = None, line_of: LineOf = no_source) -> Ledger:

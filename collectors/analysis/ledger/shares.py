@@ -48,13 +48,14 @@ class Ledger:
     tier: Tier
     signal: Signal
     seconds: float  # of the window
-    covered_share: float  # of them, with a counter and with stacks
+    covered_share: float  # of them but those in the queue, with a counter and with stacks
     rows: list[KindRow]
     account: Account
     ranks: int = 1  # of the run
     rank: int = 0
     window: Range = (0.0, 0.0)
     traced: Traced | None = None  # steps of the window that were traced on demand: then the tier is C
+    queued_s: float = 0.0  # in a queue of jobs: before the window, too, where it was asked for from then on; no part of the rows
 
     @property
     def busy_share(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..stacks.owning import file_name
 from . import rules
 from .kinds import BUSY, LABELS, Charged, TimeKind
+from .queued import LEAST_S
 from .shares import KindRow, Ledger
 
 IN_SENTENCE = 4  # rows beside the first
@@ -53,7 +54,13 @@ def sentence_of(ledger: Ledger) -> str:
         where = where or (parts_of_busy(ledger) if row.kind == BUSY else "")
         parts.append(f"{label_of(row.kind, ledger)} {share_of(row)}{f' ({where})' if where else ''}")
     rest = small + sum(row.share for row in shown[IN_SENTENCE + 1 :])
-    return ", ".join([*parts, *([f"other {rest:.0f} %"] if rest >= 0.5 else [])]) + "."
+    shares = ", ".join([*parts, *([f"other {rest:.0f} %"] if rest >= 0.5 else [])])
+    return f"{shares}.{f' {queued}' if (queued := queued_of(ledger)) else ''}"
+
+
+def queued_of(ledger: Ledger) -> str:
+    """`Besides, 12 min in the queue.`; "" where it was in none."""
+    return f"Besides, {_seconds(ledger.queued_s)} in the queue." if ledger.queued_s >= LEAST_S else ""
 
 
 def parts_of_busy(ledger: Ledger) -> str:
@@ -66,6 +73,8 @@ def parts_of_busy(ledger: Ledger) -> str:
 
 
 def why_empty(ledger: Ledger) -> str:
+    if ledger.queued_s >= LEAST_S and ledger.seconds - ledger.queued_s < rules.LEAST_S.value:
+        return f"The run was in the queue for {_seconds(ledger.queued_s)} of the window, and on no device: choose a window after its start."
     if ledger.seconds < rules.LEAST_S.value:
         return f"The window is shorter than {rules.LEAST_S.value:g} s: choose a longer one, or ask which line it was lost to."
     if ledger.device == "GPU":
@@ -85,11 +94,13 @@ def lines_of(ledger: Ledger, run: str) -> list[str]:
     if not ledger.rows:
         return [head, why_empty(ledger)]
     shown, small = large_rows(ledger)
-    kept, rest = shown[: MOST_LINES - 3], small + sum(row.share for row in shown[MOST_LINES - 3 :])
+    queued = [f"besides  {_seconds(ledger.queued_s)} in the queue"] if ledger.queued_s >= LEAST_S else []
+    most = MOST_LINES - 3 - len(queued)
+    kept, rest = shown[:most], small + sum(row.share for row in shown[most:])
     width = max(len(label_of(row.kind, ledger)) for row in kept)
     rows = [_line(row, ledger, width) for row in kept]
     other = [f"{rest:5.1f} %  other"] if rest >= 0.05 else []
-    return [head, *rows, *other, foot_of(ledger)]
+    return [head, *rows, *other, *queued, foot_of(ledger)]
 
 
 def _line(row: KindRow, ledger: Ledger, width: int) -> str:

@@ -14,6 +14,7 @@ from . import Tally
 from .values import as_count, as_time, inert
 
 FILE = "exit.json"
+SAVED = 75  # EX_TEMPFAIL: it is to go on later (docs/jobs.md)
 MOST_CHARACTERS = 300  # of the program's last line
 
 
@@ -38,6 +39,9 @@ class Exited:
         except orjson.JSONDecodeError:
             fields = None
         ended_s = as_time(fields.get("ended_s")) if isinstance(fields, dict) else None
+        if ended_s is None and isinstance(fields, dict) and "ticks" in fields:  # the next attempt of a job has started
+            self.lifetimes = []
+            return []
         if ended_s is None:
             self.tally.skip_line("no JSON object with ended_s")
             return []
@@ -61,6 +65,8 @@ def how(fields: Mapping[str, Any]) -> tuple[str, str]:
         return "killed", f"Ended by {name}"
     if code == 0:
         return "finished", ""
+    if code == SAVED and "attempt" in fields:  # of a queue, which has asked for it
+        return "finished", "Saved and ended by SIGTERM"
     line = fields.get("last_line")
     last = inert(line.strip()[:MOST_CHARACTERS]) if isinstance(line, str) else ""
     return "failed", f"{last} (exit code {code})" if last else f"Exit code {code}"

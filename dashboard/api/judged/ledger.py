@@ -112,6 +112,8 @@ class LedgerContrastAnswer(TypedDict):
 
 
 class LedgerAnswer(TypedDict):
+    """`queued_s`: in a queue of jobs, of the window that was asked for; no part of the rows, which are of the device's time."""
+
     sentence: str
     device: LedgerDevice
     tier: Tier
@@ -120,6 +122,7 @@ class LedgerAnswer(TypedDict):
     ranks: int
     window: tuple[float, float]
     covered_share: float
+    queued_s: float
     communication: tuple[float, float] | None
     traced: LedgerTrace | None
     rows: list[LedgerRow]
@@ -175,6 +178,7 @@ def ledger_answer(ledger: Ledger) -> LedgerAnswer:
         "ranks": ledger.ranks,
         "window": ledger.window,
         "covered_share": ledger.covered_share,
+        "queued_s": ledger.queued_s,
         "communication": ledger.communication,
         "traced": _traced(ledger),
         "rows": [_row(row, ledger) for row in ledger.rows],

@@ -1,0 +1,173 @@
+/** Who was on which slot, and when: a lane a slot on an axis of time, jobs as bars in the colours of their runs. */
+
+import { TIME } from "../../lib/axis.js";
+import { el, setClass, setText } from "../../lib/dom.js";
+import { coloursOf, isDashed } from "../../data/run_colours.js";
+import { barsOf, lanesOf } from "./placing.js";
+import { place } from "./queue.js";
+import { ended, exactly } from "./words.js";
+
+/** @typedef {import("../../types/api").Answer<"jobs/attempts">} Attempts */
+/** @typedef {import("../../types/api").Row<"SlotAnswer">} Slot */
+/** @typedef {import("./placing.js").Bar} Bar */
+
+export const SPANS = /** @type {[string, number][]} */ ([["1 h", 3600], ["6 h", 21600], ["1 d", 86400], ["7 d", 604800]]);
+const AHEAD = 0.04; // of the span, behind now
+const TICK_PX = 90;
+const WORD_PX = 34; // a bar with less room has no words
+const NARROW_PX = 8;
+
+export class Gantt {
+  /** @param {{open: (job: number) => void, span: (seconds: number) => void}} does */
+  constructor(does) {
+    this.does = does;
+    this.spans = SPANS.map(([word, seconds]) => el("button", { class: "btn", type: "button", onclick: () => does.span(seconds) }, word));
+    this.axis = el("div", { class: "gantt-scale" });
+    this.lanes = el("div", { class: "gantt-lanes" });
+    this.note = el("p", { class: "dim", hidden: true });
+    this.element = el(
+      "section",
+      { class: "jobs-slots", "aria-label": "Slots" },
+      el("div", { class: "jobs-part" }, el("h2", {}, "Slots"), el("div", { class: "jobs-spans", role: "group", "aria-label": "Time shown" }, ...this.spans)),
+      el("div", { class: "gantt" }, el("div", { class: "gantt-axis", "aria-hidden": "true" }, this.axis), this.lanes),
+      this.note,
+    );
+    this.lanes.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#move(event));
+    new ResizeObserver(() => this.#answer && this.draw(this.#answer, this.#span_s, this.#now_s)).observe(this.lanes);
+  }
+
+  /** @type {Attempts | null} */
+  #answer = null;
+  #span_s = 0;
+  #now_s = 0;
+
+  /** @param {Attempts} answer @param {number} span_s @param {number} now_s */
+  draw(answer, span_s, now_s) {
+    [this.#answer, this.#span_s, this.#now_s] = [answer, span_s, now_s];
+    this.spans.forEach((button, i) => button.setAttribute("aria-pressed", String(SPANS[i][1] === span_s)));
+    const view = { lo: now_s - span_s, hi: now_s + AHEAD * span_s };
+    const lanes = lanesOf(answer.slots, answer.attempts);
+    const colours = coloursOf(answer.attempts.map(nameOf));
+    const width = this.axis.clientWidth;
+    const at = (/** @type {number} */ time_s) => `${(100 * (time_s - view.lo)) / (view.hi - view.lo)}%`;
+    this.#drawAxis(view, now_s, width, at);
+    const rows = lanes.map((lane) => {
+      const row = this.#rows.get(lane.id) ?? new SlotLane(this.does.open);
+      row.draw(/** @type {Slot} */ (lane), barsOf(answer.attempts, lane.id, view, now_s, width), { at, colours, now_s, px: width / (view.hi - view.lo) });
+      return /** @type {[string, SlotLane]} */ ([lane.id, row]);
+    });
+    this.#rows = new Map(rows);
+    place(this.lanes, rows.map(([, { element }]) => element));
+    const bars = this.#bars();
+    if (!bars.some(({ tabIndex }) => tabIndex === 0)) bars.at(-1)?.setAttribute("tabindex", "0");
+    const word = SPANS.find(([, seconds]) => seconds === span_s)?.[0] ?? "";
+    const nothing = lanes.length ? (bars.length ? "" : `No job ran in the last ${word}.`) : "No slots are known yet: the daemon writes down what it sees when it starts.";
+    this.note.hidden = !(nothing || answer.left_out);
+    setText(this.note, nothing || "Older jobs of this time are left out: only the newest 5,000 starts are drawn.");
+  }
+
+  /** @type {Map<string, SlotLane>} */
+  #rows = new Map();
+
+  /** @param {{lo: number, hi: number}} view @param {number} now_s @param {number} width @param {(time_s: number) => string} at */
+  #drawAxis(view, now_s, width, at) {
+    const ticks = TIME.ticks(view, Math.max(2, Math.floor(width / TICK_PX))).filter((tick) => tick.at < now_s);
+    this.axis.replaceChildren(
+      ...ticks.map((tick) => Object.assign(el("span", {}, tick.word), { style: `left: ${at(tick.at)}` })),
+      Object.assign(el("i"), { style: `left: ${at(now_s)}` }),
+    );
+  }
+
+  /** @returns {HTMLElement[]} */
+  #bars() {
+    return [...this.lanes.querySelectorAll(".gantt-bar")];
+  }
+
+  /** Left and right along a lane, up and down to the bar beside. @param {KeyboardEvent} event */
+  #move(event) {
+    const from = /** @type {HTMLElement} */ (event.target);
+    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1 }[event.key];
+    if (!step || !from.classList.contains("gantt-bar")) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const lanes = [...this.lanes.children].map((lane) => /** @type {HTMLElement[]} */ ([...lane.querySelectorAll(".gantt-bar")])).filter(({ length }) => length);
+    const lane = lanes.findIndex((bars) => bars.includes(from));
+    const middle = (/** @type {HTMLElement} */ bar) => bar.offsetLeft + bar.offsetWidth / 2;
+    const across = event.key === "ArrowLeft" || event.key === "ArrowRight";
+    const to = across
+      ? lanes[lane][lanes[lane].indexOf(from) + step]
+      : [...(lanes[lane + step] ?? [])].sort((a, b) => Math.abs(middle(a) - middle(from)) - Math.abs(middle(b) - middle(from)))[0];
+    if (!to) return;
+    from.tabIndex = -1;
+    to.tabIndex = 0;
+    to.focus();
+  }
+}
+
+/** A job without a run has a colour by its number. @param {import("./placing.js").Attempt} attempt */
+const nameOf = (attempt) => attempt.run ?? (attempt.name || `job ${attempt.job}`);
+
+class SlotLane {
+  /** @param {(job: number) => void} open */
+  constructor(open) {
+    this.open = open;
+    this.name = el("b");
+    this.said = el("span", { class: "dim" });
+    this.foreign = el("div", { class: "gantt-foreign", hidden: true });
+    this.now = el("i");
+    this.track = el("div", { class: "gantt-track" });
+    this.element = el("div", { class: "gantt-lane" }, el("div", { class: "gantt-name" }, this.name, this.said), this.track);
+  }
+
+  /** @param {Slot} slot @param {Bar[]} bars @param {{at: (time_s: number) => string, colours: Map<string, string>, now_s: number, px: number}} how */
+  draw(slot, bars, { at, colours, now_s, px }) {
+    setText(this.name, slot.name);
+    setText(this.said, slot.foreign ? slot.why || "others use it" : "");
+    this.name.title = slot.id;
+    this.said.title = slot.why ?? "";
+    this.foreign.hidden = !slot.foreign;
+    this.foreign.title = slot.why ?? "";
+    if (slot.foreign) this.foreign.style.left = at(slot.seen);
+    this.now.style.left = at(now_s);
+    const nodes = bars.map((bar) => {
+      const node = this.#nodes.get(bar.key) ?? el("button", { class: "gantt-bar", type: "button", tabindex: "-1", onclick: () => this.open(Number(node.dataset.job)) });
+      this.#draw(node, bar, slot.name, (bar.to - bar.from) * px, at, colours);
+      return /** @type {[string, HTMLElement]} */ ([bar.key, node]);
+    });
+    this.#nodes = new Map(nodes);
+    place(this.track, [this.foreign, this.now, ...nodes.map(([, node]) => node)]);
+  }
+
+  /** @type {Map<string, any>} */
+  #nodes = new Map();
+
+  /** @param {HTMLElement} node @param {Bar} bar @param {string} slot @param {number} width @param {(time_s: number) => string} at @param {Map<string, string>} colours */
+  #draw(node, bar, slot, width, at, colours) {
+    const [first] = bar.attempts;
+    const several = bar.attempts.length > 1;
+    const colour = several ? "ink-3" : (colours.get(nameOf(first)) ?? "ink-3");
+    const narrow = width < NARROW_PX;
+    Object.assign(node.style, {
+      left: at(bar.from),
+      width: `max(3px, calc(${at(bar.to)} - ${at(bar.from)}))`,
+      top: `${(100 * bar.row) / bar.rows}%`,
+      height: `${100 / bar.rows}%`,
+      background: `color-mix(in srgb, var(--${colour}) ${narrow ? 100 : 28}%, var(--bg))`,
+      borderColor: `var(--${colour})`,
+      borderStyle: isDashed(colour) ? "dashed" : "solid",
+    });
+    node.dataset.job = String(first.job);
+    setClass(node, "is-open", !several && first.end === null);
+    setText(node, !several && width >= WORD_PX ? `${first.job} ${first.name}` : "");
+    const said = several ? `${bar.attempts.length} short jobs, from ${first.job} to ${bar.attempts.at(-1)?.job}` : sentence(first);
+    node.title = said;
+    node.setAttribute("aria-label", `${said}, on ${slot}`);
+  }
+}
+
+/** `job 12 train-12, 24 Nov 14:02:11 to now` @param {import("./placing.js").Attempt} attempt */
+function sentence(attempt) {
+  const until = attempt.end === null ? "now" : exactly(attempt.end);
+  const why = attempt.end === null ? "" : [attempt.why, attempt.said || ended(attempt.exit_code)].filter(Boolean).join(": ");
+  return `job ${attempt.job} ${attempt.name}, ${exactly(attempt.started ?? attempt.start)} to ${until}${why ? `, ${why}` : ""}`;
+}

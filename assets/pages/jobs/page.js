@@ -1,0 +1,221 @@
+/** The Jobs page: the queue, its slots over time, and what a user asks of it. Python has the comparison and the history (`dashboard/pages/jobs`). */
+
+import { get, lasting, sentenceOf } from "../../lib/api.js";
+import { change } from "../../lib/change.js";
+import { el, setText } from "../../lib/dom.js";
+import { Session } from "../session.js";
+import { JobDetail, sureToCancel } from "./detail.js";
+import { SubmitForm } from "./form.js";
+import { Gantt, SPANS } from "./gantt.js";
+import { QueueTable } from "./queue.js";
+import { exactly, moment, summary } from "./words.js";
+
+/** @typedef {import("../../types/api").Answer<"jobs">} Queue */
+/** @typedef {import("../../types/api").Answer<"jobs/attempts">} Attempts */
+/** @typedef {import("../../types/api").Row<"JobAnswer">} Job */
+
+const LOOK_MS = 2000;
+const ASKED = "jobs-asked";
+const USUAL_SPAN_S = 86400;
+const FIRST = "deepseek-jobs submit -- python train.py";
+const DAEMON = "deepseek-jobs daemon";
+
+export default class JobsPage extends Session {
+  /** @param {HTMLElement} _bar @param {HTMLElement} foot */
+  constructor(_bar, foot) {
+    const query = new URLSearchParams(location.search);
+    super(foot, query.get("run"), [
+      ["n", "submit a job"],
+      ["?", "all keys"],
+    ]);
+    this.span_s = SPANS.find(([, seconds]) => String(seconds) === query.get("span"))?.[1] ?? USUAL_SPAN_S;
+    /** @type {Queue | null} */
+    this.queue = null;
+    /** @type {Attempts | null} */
+    this.attempts = null;
+    this.summary = el("p", { class: "jobs-summary" });
+    this.daemon = el("p", { class: "warn", role: "status", hidden: true });
+    this.said = el("p", { class: "jobs-said", role: "status" });
+    this.submit = el("button", { class: "btn pri", type: "button", "aria-expanded": "false", onclick: () => this.toggleForm() }, "Submit a job");
+    this.form = new SubmitForm({
+      submitted: (job) => {
+        this.say(`Job ${job} is in the queue.`);
+        this.look();
+      },
+      closed: () => {
+        this.submit.setAttribute("aria-expanded", "false");
+        this.submit.focus();
+      },
+    });
+    this.empty = el("div", { class: "jobs-empty", hidden: true });
+    this.table = new QueueTable({ open: (job) => this.open(job), order: (order, job) => this.order(order, job) });
+    this.gantt = new Gantt({ open: (job) => this.open(job), span: (seconds) => this.choose(seconds) });
+    this.detail = new JobDetail({ order: (order, job) => this.order(order, job), slots: () => this.queue?.slots ?? [], closed: () => this.keepAddress() });
+    this.element = el(
+      "div",
+      { class: "jobs-top" },
+      el("div", { class: "jobs-head" }, el("h1", {}, "Jobs"), this.summary, this.submit),
+      this.daemon,
+      this.said,
+      this.form.element,
+      this.empty,
+      this.table.element,
+      this.gantt.element,
+    );
+    Object.assign((/** @type {any} */ (window).dashAgGridFunctions ??= {}), {
+      jobTime: (/** @type {number | null} */ time_s) => (time_s ? moment(time_s, this.now_s) : ""),
+      jobExactly: (/** @type {number | null} */ time_s) => (time_s ? exactly(time_s) : ""),
+    });
+    document.addEventListener("click", (event) => this.#pressed(/** @type {HTMLElement} */ (event.target)));
+    document.addEventListener("visibilitychange", () => document.hidden || this.look());
+    setInterval(() => document.hidden || this.look(), LOOK_MS);
+    const asked = Number(query.get("job"));
+    this.read().then(() => (asked > 0 ? this.open(asked) : undefined));
+    this.start();
+  }
+
+  get now_s() {
+    return Date.now() / 1000 - this.#off_s;
+  }
+
+  #off_s = 0; // of this browser's clock
+  #read_s = 0;
+  #newest = "";
+
+  /** Whether the queue's file has changed; what is shown of time goes on in any case. */
+  async look() {
+    try {
+      const { signature } = await get("jobs/signature");
+      if (signature !== this.#newest) return this.read();
+    } catch (error) {
+      this.#failed(error);
+    }
+    this.drawQueue();
+  }
+
+  /** Read the queue and its slots. */
+  async read() {
+    try {
+      const queue = await get("jobs");
+      this.#off_s = Date.now() / 1000 - queue.now;
+      const attempts = queue.trouble ? null : await get("jobs/attempts", { from: queue.now - SPANS[SPANS.length - 1][1] * (this.span_s > USUAL_SPAN_S ? 1 : 1 / 7) });
+      [this.queue, this.attempts, this.#newest, this.#read_s] = [queue, attempts, queue.signature, this.now_s];
+      this.drawQueue();
+      this.tellDash();
+      await this.detail.refresh();
+    } catch (error) {
+      this.#failed(error);
+    }
+    this.settle();
+  }
+
+  /** @param {unknown} error */
+  #failed(error) {
+    const sentence = sentenceOf(error);
+    if (lasting(error)) this.say(sentence);
+  }
+
+  drawQueue() {
+    if (!this.queue) return;
+    const { jobs, over, daemon, trouble, folder } = this.queue;
+    const now_s = this.now_s;
+    setText(this.summary, summary(jobs, over) || (trouble ? "" : "Nothing is queued."));
+    this.#drawTrouble(trouble, daemon, jobs.length > 0, folder);
+    this.table.element.hidden = !jobs.length;
+    this.#drawEmpty(!trouble && !jobs.length, over > 0);
+    this.table.draw(jobs, now_s, now_s - this.#read_s);
+    this.gantt.element.hidden = !this.attempts;
+    if (this.attempts) this.gantt.draw(this.attempts, this.span_s, now_s);
+  }
+
+  /** @param {string} trouble @param {number | null} daemon @param {boolean} waiting @param {string} folder */
+  #drawTrouble(trouble, daemon, waiting, folder) {
+    const sentence = trouble || (daemon === null ? `No daemon runs for ${folder}: ${waiting ? "nothing is started" : "jobs cannot be submitted"}. Start one with: ${DAEMON}` : "");
+    this.daemon.hidden = !sentence;
+    setText(this.daemon, sentence);
+    this.submit.hidden = Boolean(trouble);
+  }
+
+  /** @param {boolean} shown @param {boolean} before there were jobs */
+  #drawEmpty(shown, before) {
+    this.empty.hidden = !shown;
+    if (!shown || this.empty.childElementCount) return;
+    this.empty.append(
+      el("p", {}, before ? "No job waits or runs. Submit the next one here, or type:" : "No job was submitted yet. Submit one here, or type:"),
+      el("pre", { tabindex: "0" }, FIRST),
+      el("p", { class: "dim" }, "A job starts when a GPU, or a core slot on a host without GPUs, is free for it; until then it stands here with its reason."),
+    );
+  }
+
+  /** Python's parts are made anew. */
+  tellDash() {
+    if (document.getElementById("jobs-history")) /** @type {any} */ (window).dash_clientside?.set_props?.(ASKED, { data: { span: this.span_s, asked: ++this.#asked } });
+  }
+
+  #asked = 0;
+
+  /** @param {string} sentence */
+  say(sentence) {
+    setText(this.said, sentence);
+  }
+
+  // What a user does
+
+  async toggleForm() {
+    if (this.form.open) return this.form.close();
+    this.submit.setAttribute("aria-expanded", "true");
+    const newest = this.queue?.jobs.at(-1) ?? (await get("jobs/history", { limit: 1 }).catch(() => null))?.jobs[0];
+    this.form.show({ cwd: newest?.cwd ?? "", log_dir: this.queue?.log_dir ?? "" });
+  }
+
+  /** @param {number} seconds */
+  choose(seconds) {
+    this.span_s = seconds;
+    this.keepAddress();
+    this.read();
+  }
+
+  /** @param {number} job */
+  async open(job) {
+    await this.detail.show(job);
+    this.keepAddress();
+  }
+
+  /** @param {import("./queue.js").Order} order @param {Job} job */
+  async order(order, job) {
+    if (order === "cancel" && job.state !== "queued" && job.state !== "held" && !(await sureToCancel(job))) return;
+    try {
+      const { ran } = await change(`jobs/${order}`, { job: job.job });
+      this.say(order === "cancel" ? `Job ${job.job} ${ran ? "is asked to end" : "is cancelled"}.` : order === "hold" ? `Job ${job.job} is on hold until it is released.` : `Job ${job.job} waits again.`);
+    } catch (error) {
+      this.say(sentenceOf(error));
+    }
+    await this.read();
+  }
+
+  /** A number in the history opens its job. @param {HTMLElement} target */
+  #pressed(target) {
+    const cell = target.closest?.("#jobs-history .ag-row");
+    if (cell) this.open(Number(/** @type {HTMLElement} */ (cell).getAttribute("row-id")));
+  }
+
+  address() {
+    return { ...super.address(), span: this.span_s === USUAL_SPAN_S ? null : this.span_s, job: this.detail.job };
+  }
+
+  keys() {
+    return [
+      ...super.keys(),
+      { keys: ["n"], shown: "n", says: "submit a job", run: () => this.toggleForm() },
+      { keys: ["r"], shown: "r", says: "next time shown", run: () => this.choose(SPANS[(SPANS.findIndex(([, seconds]) => seconds === this.span_s) + 1) % SPANS.length][1]) },
+      { keys: ["/"], shown: "/", says: "find in the history", run: () => document.getElementById("jobs-find")?.focus() },
+    ];
+  }
+
+  gestures() {
+    return /** @type {[string, string][]} */ ([
+      ["click a bar", "its job"],
+      ["← → ↑ ↓ on a bar", "the next one, or that of the next slot"],
+    ]);
+  }
+}

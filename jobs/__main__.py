@@ -1,0 +1,24 @@
+"""`python -m jobs`, `python jobs/__main__.py`; installed: `deepseek-jobs`."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def main() -> int:
+    if sys.path[0] == str(PACKAGE):  # as a script: what lies in here would hide modules of Python's, `queue` for one
+        del sys.path[0]
+    sys.path.insert(0, str(PACKAGE.parent))  # installed, the packages lie beside this one in the namespace `deepseek`
+    if sys.argv[1:2] == ["attempt"]:
+        code: int = import_module("jobs.executors.attempt").keep(Path(sys.argv[2]))
+        return code
+    found: int = import_module("jobs.commands").main()
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

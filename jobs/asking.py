@@ -1,0 +1,119 @@
+"""Ask the daemon of a queue to change something: what the command line and the web page share.
+
+    asking = Asking(state_folder())
+    asking.submit(request_of(["python", "train.py"], cwd="/home/me/project", environment=os.environ))   # Submitted(job=7, run="train-7")
+    asking.hold(7); asking.release(7); asking.cancel(7)
+
+Every call is one JSON object over the daemon's Unix socket, and waits for its answer: 30 s at most. Raises NoDaemon where no daemon answers, and
+QueueError with the daemon's sentence where it refuses. `request_of` is in `jobs/submission.py`. Standard library only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from collectors.process.proc import user_of
+
+from .errors import NoDaemon, QueueError
+from .request import JobRequest
+from .state_folder import SOCKET, require_own
+
+ANSWER_S = 30.0
+MOST_BYTES = 4 << 20  # of a question or an answer
+CREDENTIALS = struct.Struct("=iII")  # struct ucred
+START_IT = "start one with: deepseek-jobs daemon"
+
+
+class Submitted(NamedTuple):
+    job: int
+    run: str  # the name of its run in the log folder
+
+
+class Asking:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def submit(self, request: JobRequest) -> Submitted:
+        """Durable once it returns."""
+        answer = self.ask("submit", request=request.as_json())
+        return Submitted(answer["job"], answer["run"])
+
+    def cancel(self, job: int) -> bool:
+        """Whether it ran: it is asked to end, and cancelled when it has."""
+        return bool(self.ask("cancel", job=job)["ran"])
+
+    def hold(self, job: int) -> None:
+        """A queued job waits until `release`."""
+        self.ask("hold", job=job)
+
+    def release(self, job: int) -> None:
+        self.ask("release", job=job)
+
+    def stop(self) -> None:
+        """End the daemon; jobs run on, and the next daemon takes them over."""
+        self.ask("stop")
+
+    def answers(self) -> bool:
+        """Whether a daemon is there."""
+        try:
+            self.ask("about")
+        except NoDaemon:
+            return False
+        return True
+
+    def ask(self, what: str, **fields: object) -> dict[str, Any]:
+        require_own(self._folder)
+        with connected(self._folder) as daemon:
+            try:
+                daemon.sendall(json.dumps({"do": what, **fields}).encode() + b"\n")
+                answer = json.loads(_line(daemon))
+            except (TimeoutError, ConnectionError, ValueError) as error:
+                raise NoDaemon(f"the daemon of {self._folder} does not answer ({error}); see {self._folder}/daemon.log") from None
+        if not isinstance(answer, dict) or "error" in answer:
+            raise QueueError(str(answer.get("error") if isinstance(answer, dict) else answer))
+        return answer
+
+
+@contextmanager
+def connected(folder: Path) -> Iterator[socket.socket]:
+    """The socket of the daemon of this queue, which must be this user's. Its path may be longer than the 107 bytes of an address."""
+    try:
+        inside = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        raise NoDaemon(f"no daemon runs for {folder}; {START_IT}") from None
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as daemon:
+        daemon.settimeout(ANSWER_S)
+        try:
+            daemon.connect(f"/proc/self/fd/{inside}/{SOCKET}")
+        except PermissionError:
+            raise QueueError(f"the daemon of {folder} is another user's; each user has a queue of their own") from None
+        except OSError:
+            raise NoDaemon(f"no daemon runs for {folder}; {START_IT}") from None
+        finally:
+            os.close(inside)
+        if (uid := peer_uid(daemon)) != os.geteuid():
+            raise QueueError(f"the daemon of {folder} is run by {user_of(uid)}; each user has a queue of their own")
+        yield daemon
+
+
+def peer_uid(connection: socket.socket) -> int:
+    """Of the process at the other end, as the kernel says."""
+    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+    return int(CREDENTIALS.unpack(found)[1])
+
+
+def _line(connection: socket.socket) -> bytes:
+    data = b""
+    while not data.endswith(b"\n"):
+        part = connection.recv(1 << 16)
+        if not part or len(data) > MOST_BYTES:
+            raise ValueError("it closed the connection")
+        data += part
+    return data

@@ -1,0 +1,82 @@
+"""`deepseek-jobs`: one file per command, and its name here. Only the file of the command at hand is loaded."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import SUPPRESS, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from importlib import import_module
+
+from collectors import VERSION
+
+from ..errors import QueueError
+from .command import JobsCommand, JobsParser
+
+FILES = {
+    "submit": "submit",
+    "queue": "listing",
+    "show": "show",
+    "explain": "explain",
+    "cancel": "cancel",
+    "hold": "hold",
+    "release": "release",
+    "logs": "logs",
+    "daemon": "daemon",
+    "stop": "stop",
+}
+NAMES = tuple(FILES)
+PROGRAM = "deepseek-jobs"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code: 2 for a mistake in the command."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if words[:1] and words[0] in NAMES:
+            command = command_in(words[0])
+            return command.run(parser_of(command).parse_args(words[1:]))
+        parser = overview()
+        parser.parse_args(words)
+        parser.print_help()
+        return 2
+    except QueueError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+
+
+def command_in(name: str) -> JobsCommand:
+    found: JobsCommand = import_module(f".{FILES[name]}", __name__).COMMAND
+    return found
+
+
+def parser_of(command: JobsCommand) -> JobsParser:
+    parser = JobsParser(prog=f"{PROGRAM} {command.name}", description=command.help)
+    command.arguments(parser)
+    return parser
+
+
+def overview() -> JobsParser:
+    """Of the program without a command."""
+    commands = [command_in(name) for name in NAMES]
+    width = max(len(command.name) for command in commands)
+    rows = [f"  {command.name:<{width}}  {command.help[0].lower()}{command.help[1:].rstrip('.')}" for command in commands]
+    parser = JobsParser(
+        prog=PROGRAM,
+        description="A queue of jobs for your GPUs, or cores: it places them by what was measured.",
+        formatter_class=RawDescriptionHelpFormatter,
+        usage="%(prog)s COMMAND ...",
+        epilog="\n".join(["commands, each with a --help of its own:", *rows]),
+    )
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {VERSION}")
+    parser.add_argument("words", nargs="*", help=SUPPRESS, type=_unknown)
+    return parser
+
+
+def _unknown(word: str) -> str:
+    raise QueueError(f"there is no command {word!r}; {PROGRAM} --help lists them")

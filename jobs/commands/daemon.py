@@ -1,0 +1,58 @@
+"""`deepseek-jobs daemon`: look after the queue, in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from .command import JobsCommand
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cores-a-slot",
+        type=_count,
+        metavar="N",
+        help="cores of a slot on a host without GPUs (default: 4, or all of fewer); on one with GPUs: use its cores",
+    )
+    parser.add_argument(
+        "--idle-limit",
+        metavar="SIZE",
+        help="processes of others that hold no more of a GPU idle for ten minutes do not count (default: all count)",
+    )
+    parser.add_argument("--rules", type=Path, metavar="FILE", help='JSON of rules to change, e.g. {"stop_s": 60} (docs/jobs.md)')
+
+
+def run(parsed: argparse.Namespace) -> int:
+    import logging
+
+    from ..host import lease
+    from ..service.daemon import JobsDaemon
+    from ..service.rules import DaemonRules, rules_from
+    from ..state_folder import state_folder
+    from ..submission import mib
+
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
+    daemon = JobsDaemon(
+        state_folder(),
+        rules_from(parsed.rules) if parsed.rules else DaemonRules(),
+        cores_a_slot=parsed.cores_a_slot,
+        idle_limit_mib=mib(parsed.idle_limit, "--idle-limit") if parsed.idle_limit else 0.0,
+        leases=Path(os.environ.get(lease.VARIABLE) or lease.FOLDER),
+    )
+    try:
+        daemon.run()
+    finally:
+        daemon.close()
+    return 0
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+COMMAND = JobsCommand("daemon", "Look after the queue, in the foreground.", arguments, run)

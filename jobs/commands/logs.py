@@ -1,0 +1,60 @@
+"""`deepseek-jobs logs -f 7`: what a job prints."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+from ..errors import QueueError
+from .command import JobsCommand, job_argument
+
+LOOK_S = 0.2
+PART_BYTES = 1 << 16
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-f", "--follow", action="store_true", help="go on until the job is over, through all its attempts")
+    job_argument(parser)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    from ..queue import OVER
+    from ..state_folder import ATTEMPTS, state_folder
+    from ..view import QueueView
+
+    view = QueueView(state_folder())
+    row = view.job(parsed.job)
+    folder = Path(row.log_dir) / row.run if row.run else view.folder / ATTEMPTS / f"{row.id}.1"
+    path = folder / "output.log"
+    if not parsed.follow and not path.exists():
+        raise QueueError(f"job {row.id} has printed nothing yet ({row.state}); follow it with: deepseek-jobs logs -f {row.id}")
+    offset = 0
+    while True:
+        over = not parsed.follow or view.job(parsed.job).state in OVER  # before the last look at its output
+        offset = _shown(path, offset)
+        if over:
+            return 0
+        time.sleep(LOOK_S)
+
+
+def _shown(path: Path, offset: int) -> int:
+    """Print what is new; where it ends."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            while part := file.read(PART_BYTES):
+                _write(part)
+                offset += len(part)
+    except FileNotFoundError:
+        pass
+    return offset
+
+
+def _write(data: bytes) -> None:
+    while data:
+        data = data[os.write(1, data) :]
+
+
+COMMAND = JobsCommand("logs", "Print what a job prints.", arguments, run)

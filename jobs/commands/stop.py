@@ -1,0 +1,30 @@
+"""`deepseek-jobs stop`: end the daemon; jobs run on."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from .command import JobsCommand
+
+END_S = 10.0
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """None."""
+
+
+def run(parsed: argparse.Namespace) -> int:
+    from ..asking import Asking
+    from ..state_folder import daemon_of, state_folder
+
+    folder = state_folder()
+    Asking(folder).stop()
+    until_s = time.monotonic() + END_S
+    while daemon_of(folder) is not None and time.monotonic() < until_s:
+        time.sleep(0.02)
+    print("the daemon has ended; jobs that run go on, and the next daemon takes them over")
+    return 0
+
+
+COMMAND = JobsCommand("stop", "End the daemon; jobs run on.", arguments, run)

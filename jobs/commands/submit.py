@@ -1,0 +1,77 @@
+"""`deepseek-jobs submit --gpus 2 -- python train.py`: put a command into the queue."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from ..errors import NoDaemon, QueueError
+from .command import JobsCommand
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--gpus", type=_count, default=1, metavar="N", help="GPUs, or core slots on a host without GPUs (default: 1)"
+    )
+    parser.add_argument(
+        "--memory", metavar="SIZE", help="that it needs on each of them, e.g. 20GiB (default: any will do, until measured)"
+    )
+    parser.add_argument(
+        "--priority",
+        choices=("high", "normal"),
+        default="normal",
+        help="high has 70 %% of the slots while both wait (default: normal)",
+    )
+    parser.add_argument("--share", action="store_true", help="allow one other job that says so, too, on the same slot")
+    parser.add_argument(
+        "--resume-with", metavar="COMMAND", help="how it goes on from its checkpoint; only such jobs are ever stopped for others"
+    )
+    parser.add_argument("--name", metavar="NAME", help="of its run (default: the script's with the job's number)")
+    parser.add_argument(
+        "--log-dir", type=Path, default=Path("logs"), metavar="DIR", help="where the run's folder is made (default: logs)"
+    )
+    parser.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="pass this variable on, too, or NAME=VALUE; may be given several times",
+    )
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- PROGRAM ...", help="the program and its arguments")
+
+
+def run(parsed: argparse.Namespace) -> int:
+    from ..asking import Asking
+    from ..state_folder import state_folder
+    from ..submission import request_of
+
+    words: list[str] = parsed.words[1:] if parsed.words[:1] == ["--"] else parsed.words
+    if not words:
+        raise QueueError("name the program to run, as in: deepseek-jobs submit -- python train.py")
+    request = request_of(
+        words, cwd=Path.cwd(), environment=os.environ, gpus=parsed.gpus, memory=parsed.memory, priority=parsed.priority, share=parsed.share,
+        resume_with=parsed.resume_with, name=parsed.name or "", log_dir=parsed.log_dir, env=parsed.env,
+    )  # fmt: skip
+    folder = state_folder()
+    asking = Asking(folder)
+    try:
+        submitted = asking.submit(request)
+    except NoDaemon:
+        from ..service import background
+
+        pid = background.start(folder)
+        print(f"deepseek-jobs: no daemon ran; started one (pid {pid}, log {folder / 'daemon.log'})", file=sys.stderr)
+        submitted = asking.submit(request)
+    print(f"job {submitted.job}, run {submitted.run} in {request.log_dir}")
+    return 0
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+COMMAND = JobsCommand("submit", "Put a command into the queue.", arguments, run)

@@ -1,0 +1,90 @@
+"""The keeper of one attempt of a job, as a process of its own: `python jobs/__main__.py attempt FOLDER`, in the job's working folder.
+
+It makes the attempt's token, takes the leases of its GPUs, and then is the parent of the program (`collectors/process/keeper.py`).
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from collectors.process.keeper import FAILED, NUMBER, Parent, Program
+from collectors.process.proc import boot_id, start_ticks
+
+from ..host import lease
+from .local import make_once
+from .processes import MARK
+
+SAMPLER = Path(__file__).parents[2] / "collectors/sampler/_sampler"
+RUN_FOLDER = "DEEPSEEK_RUN_FOLDER"  # where a RunLog of the same log folder, without a name of its own, writes
+NOT_FOUND, NOT_EXECUTABLE = 127, 126  # exit codes of a shell
+
+
+def keep(folder: Path) -> int:
+    """Until the program has ended. What the process is called changes at most once, before the token is made."""
+    wanted = json.loads((folder / "attempt.json").read_text())
+    if wanted["cores"]:
+        os.sched_setaffinity(0, wanted["cores"])
+    above = None
+    if os.access(SAMPLER, os.X_OK):
+        from collectors.process.above import go_below
+
+        above = go_below(SAMPLER)
+    ours: dict[str, object] = {"boot_id": boot_id(), "pid": os.getpid(), "ticks": start_ticks(os.getpid())}
+    if not make_once(folder / "token", ours):
+        return 1
+    leases = Path(wanted["leases"]) if wanted["leases"] else None
+    if leases and (taken := lease.take(leases, wanted["gpus"], folder)):
+        _end(folder, {"refused": taken})
+        return 1
+    run = Path(wanted["run"]) if wanted["run"] else folder
+    run.mkdir(parents=True, exist_ok=True)
+    reports, front = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    program = Program(
+        wanted["argv"], environment_of(wanted, folder, run), run, log_dir=Path(wanted["log_dir"]) if wanted["log_dir"] else None,
+        attempt=folder,
+    )  # fmt: skip
+    try:
+        Parent(program, None, front, above).run()
+        _report_failure(folder, reports, wanted["argv"])
+    finally:
+        if leases:
+            lease.give_back(leases, wanted["gpus"], folder)
+    return 0
+
+
+def environment_of(wanted: dict[str, Any], folder: Path, run: Path) -> dict[str, str]:
+    """What the submitter passed on, and what the queue adds."""
+    added = {
+        MARK: str(folder), RUN_FOLDER: str(run), "DEEPSEEK_JOB": str(wanted["job"]), "DEEPSEEK_JOB_ATTEMPT": str(wanted["number"]),
+    }  # fmt: skip
+    if wanted["gpus"]:
+        added["CUDA_VISIBLE_DEVICES"] = ",".join(wanted["gpus"])
+    elif wanted["cores"]:
+        added |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(len(wanted["cores"]))}
+    return {"PYTHONUNBUFFERED": "1", "PATH": os.defpath, **wanted["environment"], **added}
+
+
+def _report_failure(folder: Path, reports: socket.socket, argv: list[str]) -> None:
+    """Where the program could not be executed."""
+    reports.setblocking(False)
+    try:
+        message = reports.recv(64)
+    except BlockingIOError:
+        return
+    if message[:1] == FAILED:
+        (number,) = NUMBER.unpack(message[1:])
+        code = NOT_EXECUTABLE if number == errno.EACCES else NOT_FOUND
+        said = f"{argv[0]!r} cannot be executed: {os.strerror(number)}"
+        _end(folder, {"code": code, "signal": None, "ended_s": time.time(), "last_line": said})
+
+
+def _end(folder: Path, how: dict[str, object]) -> None:
+    beside = folder / ".exit.json"
+    beside.write_text(json.dumps(how))
+    beside.replace(folder / "exit.json")

@@ -1,0 +1,66 @@
+"""What the daemon asks of a place where jobs run: this host (`local.py`), or a cluster behind a scheduler of its own.
+
+An executor keeps nothing in memory that it could not find again: `look` answers from what the kernel, files or the scheduler say, so that a
+daemon that was killed goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol
+
+from ..queue import OpenAttempt
+
+
+class ProcessName(NamedTuple):
+    """Unique over reboots."""
+
+    boot_id: str
+    pid: int
+    ticks: int  # of the boot's clock, at its start
+
+
+class WantedAttempt(NamedTuple):
+    """One start of a job."""
+
+    job: int
+    number: int  # 1 for its first attempt
+    argv: tuple[str, ...]
+    cwd: str
+    environment: Mapping[str, str]
+    slots: tuple[str, ...]
+    gpus: tuple[str, ...] = ()  # UUIDs, for CUDA_VISIBLE_DEVICES
+    cores: tuple[int, ...] = ()  # on which alone it runs; () for all
+    run: Path | None = None  # the folder of its run
+    log_dir: Path | None = None
+
+
+class AttemptEnd(NamedTuple):
+    code: int | None  # negative for a signal; None: not known
+    ended_s: float | None = None
+    said: str = ""  # a sentence, "" where the code says it all
+    begun: bool = True  # whether the command was executed at all
+
+
+class AttemptSeen(NamedTuple):
+    """What has become of an attempt."""
+
+    state: Literal["starting", "running", "ended"]
+    process: ProcessName | None = None  # once it is known; of another scheduler its name and number of the job
+    end: AttemptEnd | None = None  # where it has ended
+
+
+class Executor(Protocol):
+    """Raises QueueError, with a sentence, where an attempt cannot be started; `look` never does."""
+
+    def start(self, wanted: WantedAttempt) -> None:
+        """The attempt stands in the queue's file already. Returns at once."""
+
+    def look(self, attempt: OpenAttempt) -> AttemptSeen: ...
+
+    def ask_to_end(self, attempt: OpenAttempt) -> bool:
+        """SIGTERM, or what the scheduler has for it; False where there is nothing yet to ask."""
+
+    def kill(self, attempt: OpenAttempt) -> None:
+        """It was asked, and its time is over."""

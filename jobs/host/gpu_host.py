@@ -1,0 +1,121 @@
+"""The GPUs of this host: which are free, as NVML and the leases of other users' queues say."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from collectors.gpu.inventory import Gpu, GpuProcess
+from collectors.gpu.nvml import NvmlCollector
+from collectors.process.proc import user_of
+
+from ..planning.slot import Slot
+from . import lease
+from .host import SeenSlot
+
+MIB = 2**20
+IDLE_S = 600.0  # after so long without work a process of others is idle
+BUSY_PCT = 2.0
+SETTLE_S = 3.0  # of the first look: the driver is asked in small slices
+
+
+class GpuHost:
+    """A card, or each MIG instance of one, is a slot."""
+
+    def __init__(self, leases: Path, idle_limit_mib: float = 0.0, *, collector: NvmlCollector | None = None) -> None:
+        """`idle_limit_mib`: processes of others that hold no more, on a card that has been idle for ten minutes, do not count."""
+        self._leases, self._idle_limit_mib = leases, idle_limit_mib
+        self._collector = collector or NvmlCollector(socket.gethostname())
+        self._known: dict[str, Gpu] = {}  # once seen, a card stays a slot: taken where it no longer answers
+        self._values: dict[str, dict[str, float]] = {}  # by UUID, the newest
+        self._busy: dict[str, list[float]] = {}  # utilization since the last look
+        self._busy_s: dict[str, float] = {}  # when it last was busy, CLOCK_MONOTONIC
+        self.cores = len(os.sched_getaffinity(0))
+        until_s = time.monotonic() + SETTLE_S
+        while self._ask() and not self._is_settled() and time.monotonic() < until_s:
+            time.sleep(0.05)
+
+    @property
+    def there(self) -> bool:
+        """Whether the host has a GPU."""
+        return bool(self._known)
+
+    def look(self, ours: frozenset[int], used_mib: Mapping[str, float]) -> list[SeenSlot]:
+        lease.make_folder(self._leases)  # what cleans /tmp may have taken it
+        present = {gpu.uuid: gpu for gpu in self._ask()}
+        leased = lease.of_others(self._leases)
+        return [self._slot(gpu, present.get(uuid), ours, leased.get(uuid)) for uuid, gpu in self._known.items()]
+
+    def gpus(self, slots: tuple[str, ...]) -> tuple[str, ...]:
+        return slots
+
+    def cores_of(self, slots: tuple[str, ...]) -> tuple[int, ...]:
+        return ()
+
+    def close(self) -> None:
+        self._collector.close()
+
+    def _ask(self) -> list[Gpu]:
+        """The cards that the driver names now."""
+        for points in self._collector.collect():
+            uuid = dict(points.labels).get("uuid", "")
+            values = dict(zip(points.names, points.values, strict=True))
+            self._values.setdefault(uuid, {}).update(values)
+            if (busy := values.get("gpu/utilization_pct")) is not None:
+                self._busy.setdefault(uuid, []).append(busy)
+                if busy > BUSY_PCT:
+                    self._busy_s[uuid] = time.monotonic()
+        gpus = list(self._collector.inventory().gpus)
+        split = {gpu.index for gpu in gpus if gpu.mig is not None}
+        usable = [gpu for gpu in gpus if gpu.uuid and (gpu.mig is not None or gpu.index not in split)]
+        for gpu in usable:
+            if gpu.uuid not in self._known:
+                self._busy_s.setdefault(gpu.uuid, time.monotonic())
+            self._known[gpu.uuid] = gpu
+        return usable
+
+    def _is_settled(self) -> bool:
+        return bool(self._known) and all("gpu/memory_total_bytes" in self._values.get(uuid, {}) for uuid in self._known)
+
+    def _slot(self, known: Gpu, gpu: Gpu | None, ours: frozenset[int], leased_by: int | None) -> SeenSlot:
+        values, uuid = self._values.get(known.uuid, {}), known.uuid
+        total = known.memory_total_bytes or values.get("gpu/memory_total_bytes")
+        used = values.get("gpu/memory_used_bytes")
+        compute = [process for process in gpu.processes if process.kind == "compute"] if gpu else []
+        strangers = [process for process in compute if process.pid not in ours]
+        idle = [process for process in strangers if self._is_idle(uuid, process)]
+        why = ""
+        if gpu is None or gpu.state == "lost":
+            why = known.reason or "the driver does not name it any more"
+        elif len(idle) < len(strangers):
+            why = f"in use by {_spoken([process for process in strangers if process not in idle])}"
+        elif leased_by is not None:
+            why = f"the queue of {user_of(leased_by)} has it"
+        kept_mib = sum((process.used_memory_bytes or 0) / MIB for process in idle)
+        busy = self._busy.pop(uuid, [])
+        slot = Slot(
+            uuid,
+            None if total is None else total / MIB - kept_mib,
+            None if total is None or used is None else (total - used) / MIB,
+            foreign=bool(why),
+        )
+        name = f"GPU {known.index}" if known.mig is None else f"GPU {known.index} MIG {known.mig}"
+        used_mib = {process.pid: (process.used_memory_bytes or 0) / MIB for process in (gpu.processes if gpu else ())}
+        return SeenSlot(slot, name, why, sum(busy) / len(busy) / 100 if busy else None, used_mib)
+
+    def _is_idle(self, uuid: str, process: GpuProcess) -> bool:
+        """A notebook that has ended its work and kept its memory."""
+        if not self._idle_limit_mib or process.used_memory_bytes is None:
+            return False
+        return process.used_memory_bytes / MIB <= self._idle_limit_mib and time.monotonic() - self._busy_s[uuid] >= IDLE_S
+
+
+def _spoken(processes: list[GpuProcess]) -> str:
+    """`python of anna (pid 4127) and 2 more`"""
+    first, *more = processes
+    name = first.name or "a process"
+    whose = f" of {first.user}" if first.user else ""
+    return f"{name}{whose} (pid {first.pid}){f' and {len(more)} more' if more else ''}"

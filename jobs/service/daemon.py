@@ -1,0 +1,191 @@
+"""The daemon of a queue: on each event, and at most every ten seconds, a turn (`dispatcher.py`).
+
+It may be killed at any time. What runs has a keeper of its own; what it intended stands in the queue's file; its successor looks at both.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from collectors.process.proc import start_ticks
+
+from .. import state_folder
+from ..errors import QueueError
+from ..executors.executor import Executor
+from ..executors.local import LocalExecutor
+from ..host.core_host import CoreHost
+from ..host.gpu_host import GpuHost
+from ..host.host import JobsHost
+from ..host.lease import make_folder
+from ..queue import JobQueue
+from ..request import LOCAL, request_from
+from ..run_events import FILE as EVENTS
+from ..run_events import note
+from .dispatcher import Dispatcher
+from .door import Door
+from .lock import DaemonLock
+from .rules import DaemonRules
+from .run_folder import make_run
+
+SETTLE_S = 0.1  # until the next look, where something is about to change
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+
+logger = logging.getLogger("deepseek-jobs")
+
+
+class JobsDaemon:
+    """Of one queue, and one user. Raises QueueError where it may not be."""
+
+    def __init__(
+        self,
+        folder: Path,
+        rules: DaemonRules,
+        *,
+        cores_a_slot: int | None = None,
+        idle_limit_mib: float = 0.0,
+        leases: Path,
+    ) -> None:
+        """`cores_a_slot` makes core slots also on a host with GPUs."""
+        if os.geteuid() == 0:
+            raise QueueError("a queue runs commands as the user who submits them: start the daemon as that user, not as root")
+        state_folder.make(folder)
+        self._lock = DaemonLock(folder)
+        self._folder, self._rules = folder, rules
+        host: JobsHost = CoreHost(cores_a_slot)
+        lent: Path | None = None
+        if cores_a_slot is None:
+            make_folder(leases)
+            gpus = GpuHost(leases, idle_limit_mib)
+            if gpus.there:
+                host, lent = gpus, leases
+            else:
+                gpus.close()
+        self._host = host
+        self._queue = JobQueue(folder / state_folder.QUEUE)
+        self._local = LocalExecutor(folder, lent)
+        executors: dict[str, Executor] = {LOCAL: self._local}
+        self._selector = selectors.DefaultSelector()
+        self._dispatcher = Dispatcher(folder, self._queue, host, executors, rules)
+        self._door = Door(folder, self._selector, self._answer)
+        self._ended_pids: dict[int, int] = {}  # pid -> descriptor that is readable once it has ended
+        self._stops = False
+
+    def run(self) -> None:
+        """Until SIGTERM, SIGINT or `stop`."""
+        woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        for number in STOPPING:
+            signal.signal(number, lambda *_: self._stop())
+        self._selector.register(woken, selectors.EVENT_READ, lambda: _emptied(woken))
+        logger.info("looks after %s: %s", self._folder, ", ".join(slot.name for slot in self._dispatcher.seen.values()))
+        due_s = 0.0
+        while not self._stops:
+            wait_s = max(0.0, due_s - time.monotonic())
+            ready = self._selector.select(wait_s)
+            news = [call() for call in (key.data for key, _ in ready)]
+            if self._stops or not (any(news) or time.monotonic() >= due_s):
+                continue
+            self._take_a_turn()
+            due_s = time.monotonic() + (min(SETTLE_S, self._rules.look_s) if self._dispatcher.unsettled else self._rules.look_s)
+        logger.info("ends; jobs run on")
+
+    def close(self) -> None:
+        self._door.close()
+        for descriptor in self._ended_pids.values():
+            os.close(descriptor)
+        self._selector.close()
+        self._host.close()
+        self._queue.close()
+        self._lock.close()
+
+    def _take_a_turn(self) -> None:
+        try:
+            self._dispatcher.turn()
+        except Exception:  # the next turn begins from what the file and the kernel say
+            logger.exception("a turn failed; it is tried again in %g s", self._rules.look_s)
+        self._wait_for(self._dispatcher.pids)
+
+    def _wait_for(self, pids: set[int]) -> None:
+        for pid in self._ended_pids.keys() - pids:
+            self._forget(pid)
+        for pid in pids - self._ended_pids.keys():
+            if start_ticks(pid) is None:  # how it ended is about to be written
+                continue
+            with suppress(OSError):  # it has ended meanwhile
+                descriptor = self._ended_pids[pid] = os.pidfd_open(pid)
+                self._selector.register(descriptor, selectors.EVENT_READ, lambda pid=pid: self._has_ended(pid))
+        if pids - self._ended_pids.keys():
+            self._dispatcher.unsettled = True
+
+    def _has_ended(self, pid: int) -> bool:
+        self._forget(pid)
+        return True
+
+    def _forget(self, pid: int) -> None:
+        descriptor = self._ended_pids.pop(pid)
+        self._selector.unregister(descriptor)
+        os.close(descriptor)
+
+    def _stop(self) -> None:
+        self._stops = True
+
+    def _answer(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Raises QueueError."""
+        what, now_s = asked.get("do"), time.time()
+        if what == "submit":
+            return self._submit(asked.get("request"), now_s)
+        if what == "about":
+            return {"pid": os.getpid()}
+        if what == "stop":
+            self._stop()
+            return {"pid": os.getpid()}
+        changes: dict[str, Callable[[int, float], object]] = {
+            "cancel": self._cancel, "hold": self._queue.hold, "release": self._queue.release,
+        }  # fmt: skip
+        job = asked.get("job")
+        if what not in changes or not isinstance(job, int) or isinstance(job, bool):
+            raise QueueError(
+                f"the daemon cannot {what!r}; it is of another version: end it with deepseek-jobs stop, and start it again"
+            )
+        return {"ran": bool(changes[what](job, now_s))}
+
+    def _submit(self, fields: object, now_s: float) -> dict[str, Any]:
+        request = request_from(fields if isinstance(fields, dict) else {})
+        self._dispatcher.require_possible(request)
+        job = self._queue.submit(request, now_s, lambda number: make_run(request, number))
+        run = self._queue.run_of(job)
+        note(run, "submitted", now_s, f"queued as job {job}", job=job)
+        logger.info("job %d is queued: %s", job, " ".join(request.argv)[:200])
+        return {"job": job, "run": str(run.relative_to(request.log_dir)) if run else ""}
+
+    def _cancel(self, job: int, now_s: float) -> bool:
+        ran = self._queue.cancel(job, now_s)
+        if not ran and (run := self._queue.run_of(job)):
+            note(run, "cancelled", now_s, f"job {job} was cancelled before it started", job=job)
+            _remove_if_empty(run)
+        return ran
+
+
+def _remove_if_empty(run: Path) -> None:
+    """A run that never was holds only what the queue wrote."""
+    with suppress(OSError):
+        if [entry.name for entry in os.scandir(run)] == [EVENTS]:
+            (run / EVENTS).unlink()
+            run.rmdir()
+
+
+def _emptied(woken: int) -> bool:
+    """A signal: a child has ended, or we are to end."""
+    with suppress(BlockingIOError):
+        os.read(woken, 4096)
+    return True

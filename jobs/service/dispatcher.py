@@ -1,0 +1,306 @@
+"""One turn of the daemon: what has become of the attempts, what the host has, what is to be done now, and doing it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..errors import QueueError
+from ..executors.executor import AttemptEnd, AttemptSeen, Executor, WantedAttempt
+from ..executors.processes import by_mark
+from ..host.host import JobsHost, SeenSlot
+from ..measuring.measured import MeasuredAttempt
+from ..measuring.out_of_memory import out_of_memory
+from ..plan import plan
+from ..planning.job import Job
+from ..planning.reasons import slots_in_words
+from ..planning.state import JobPlan, QueueState, StartJob, StopJob
+from ..queue import JobQueue, OpenAttempt
+from ..request import LOCAL, JobRequest
+from ..run_events import note
+from ..state_folder import ATTEMPTS
+from .rules import DaemonRules
+
+SAVED = (0, 75)  # exit codes after a stop that say: the checkpoint is written (75 is EX_TEMPFAIL)
+NOTHING_SAVED = 66  # of --resume-with: there is no checkpoint yet (EX_NOINPUT); the job begins anew
+MOST_FALSE_STARTS = 5  # in a row, of attempts whose command was never executed
+CANNOT_EXECUTE = 127
+
+logger = logging.getLogger("deepseek-jobs")
+
+
+class Dispatcher:
+    """Keeps in memory only what it can measure or look up again."""
+
+    def __init__(
+        self, folder: Path, queue: JobQueue, host: JobsHost, executors: Mapping[str, Executor], rules: DaemonRules
+    ) -> None:
+        self._folder, self._queue, self._host, self._executors, self._rules = folder, queue, host, executors, rules
+        self._measured: dict[tuple[int, int], MeasuredAttempt] = {}
+        self._remembered: set[tuple[int, int]] = set()
+        self._asked: set[tuple[int, int]] = set()  # to end
+        self._false_starts: dict[int, int] = {}
+        self._shared: dict[int, tuple[float, str]] = {}  # by job, since when and with whom
+        self.seen: dict[str, SeenSlot] = {}
+        self.pids: set[int] = set()  # programs that run
+        self.unsettled = False  # whether something is about to change without an event
+        self.look_at_host()
+
+    def look_at_host(self) -> None:
+        used_mib = dict[str, float]()
+        marks, open_attempts = by_mark(), self._queue.intended()
+        for attempt in open_attempts:
+            if measured := self._measured.get((attempt.job, attempt.number)):
+                for slot in attempt.slots:
+                    used_mib[slot] = used_mib.get(slot, 0.0) + measured.rss_mib / len(attempt.slots)
+        ours = frozenset(pid for attempt in open_attempts for pid in marks.get(self._mark(attempt), ()))
+        self.seen = {slot.slot.id: slot for slot in self._host.look(ours, used_mib)}
+        rows = [
+            {
+                "id": slot.slot.id, "name": slot.name, "memory_mib": slot.slot.memory_mib, "free_mib": slot.slot.free_mib,
+                "foreign": slot.slot.foreign, "why": slot.why,
+            }
+            for slot in self.seen.values()
+        ]  # fmt: skip
+        self._queue.keep("slots", {"seen_s": time.time(), "slots": rows})
+
+    def turn(self) -> None:
+        now_s = time.time()
+        self.unsettled = False
+        self._look_at_attempts(now_s)
+        self.look_at_host()
+        state = self._state()
+        self._measure(state)
+        state = self._state()
+        self._note_sharing(state, now_s)
+        for action in self._queue.intend(plan(state, now_s), now_s):
+            if isinstance(action, StartJob):
+                self._start(action, state, now_s)
+            elif isinstance(action, StopJob):
+                self._say_why_it_stops(action, now_s)
+        for job in self._queue.elsewhere():
+            self._hand_over(job, now_s)
+        self._end_those_that_stop(now_s)
+
+    def require_possible(self, request: JobRequest) -> None:
+        """Raises QueueError where no waiting would help."""
+        if request.place not in self._executors:
+            raise QueueError(f"this daemon knows no {request.place}; leave it out to run on this host")
+        if request.place != LOCAL:
+            return
+        slots = tuple(slot.slot for slot in self.seen.values())
+        if request.slots > len(slots):
+            raise QueueError(
+                f"the job asks for {slots_in_words(request.slots, slots)}, and this host has {len(slots)}: ask for at most {len(slots)} with --gpus"
+            )
+        if sum(slot.holds(request.declared_mib) for slot in slots) < request.slots:
+            largest = max((slot.memory_mib or 0.0) for slot in slots) / 1024
+            noun = "GPU" if not slots[0].cores else "core slot"
+            raise QueueError(
+                f"the job asks for {(request.declared_mib or 0) / 1024:.1f} GiB on each of {slots_in_words(request.slots, slots)}, and the largest "
+                f"{noun} has {largest:.1f} GiB: ask for less with --memory, or leave it out"
+            )
+
+    def _state(self) -> QueueState:
+        return self._queue.state([slot.slot for slot in self.seen.values()], self._host.cores, self._rules.plan)
+
+    def _look_at_attempts(self, now_s: float) -> None:
+        pids = set[int]()
+        for attempt in self._queue.intended():
+            if not (executor := self._executors.get(attempt.place)):
+                continue
+            seen = executor.look(attempt)
+            if seen.process and attempt.pid is None:
+                self._queue.started(attempt.job, seen.process.pid, seen.process.ticks, seen.process.boot_id, now_s)
+                attempt = attempt._replace(started_s=now_s, pid=seen.process.pid, start_ticks=seen.process.ticks)
+                logger.info("job %d runs as process %d", attempt.job, seen.process.pid)
+            if seen.state == "ended":
+                self._ended(attempt, seen, now_s)
+            elif attempt.place == LOCAL:
+                pids |= {seen.process.pid} if seen.process else set()
+                self.unsettled |= seen.process is None
+        self.pids = pids
+
+    def _ended(self, attempt: OpenAttempt, seen: AttemptSeen, now_s: float) -> None:
+        job, end = attempt.job, seen.end or AttemptEnd(None)
+        if not end.begun:
+            self._never_began(attempt, end, now_s)
+            return
+        self._false_starts.pop(job, None)
+        if end.code == 0 and attempt.stop_s is None:
+            self._queue.ended_before(job)
+        before, why = self._queue.placed(job)
+        run, measured = self._queue.run_of(job), self._measured.pop((job, attempt.number), None) or self._new_measured(attempt)
+        measured.lines.look()
+        ran_s = max(0.0, (end.ended_s or now_s) - (attempt.started_s or now_s))
+        kept_s = before.ran_s
+        saved = bool(why) and end.code in SAVED
+        checkpoint_s = measured.lines.checkpoint_s
+        if saved or (end.code is not None and not why):
+            work_s = kept_s + ran_s
+        else:
+            work_s = kept_s + max(0.0, checkpoint_s - (attempt.started_s or now_s)) if checkpoint_s else kept_s
+        if end.code == 0 or ran_s >= self._rules.measured_s:
+            self._remember(before, measured, (job, attempt.number))
+        self._remembered.discard((job, attempt.number))
+        self._asked.discard((job, attempt.number))
+        limit_mib = min(
+            (slot.slot.memory_mib for id_, slot in self.seen.items() if id_ in attempt.slots and slot.slot.memory_mib), default=None
+        )
+        process = (seen.process.pid, seen.process.ticks) if seen.process else None
+        output = (run or self._folder / ATTEMPTS / f"{job}.{attempt.number}") / "output.log"
+        memory = None
+        if not why and out_of_memory(end.code, output, process, measured.peak_mib, limit_mib):
+            memory = (measured.peak_mib, max(slot.slot.memory_mib or 0.0 for slot in self.seen.values()))
+        said, anew = _said(end, why, memory, before.slots), end.code == NOTHING_SAVED and self._queue.goes_on(job)
+        saved = saved or checkpoint_s is not None
+        state = self._queue.ended(job, end.code, work_s, now_s, memory, saved=saved, anew=anew, said=said)
+        logger.info("job %d: attempt %d ended (%s), now %s", job, attempt.number, said or end.code, state)
+        if why and attempt.stop_s:
+            text = f"{'saved and stopped' if saved else 'stopped'} after {now_s - attempt.stop_s:.0f} s"
+            note(run, "stopping", now_s, text, seconds=now_s - attempt.stop_s, job=job)
+        if state == "queued":
+            note(run, "requeued", now_s, f"queued again: {said or why or 'its end was not seen'}", job=job)
+        elif state == "cancelled":
+            note(run, "cancelled", now_s, f"job {job} was cancelled", job=job)
+
+    def _never_began(self, attempt: OpenAttempt, end: AttemptEnd, now_s: float) -> None:
+        before, _ = self._queue.placed(attempt.job)
+        count = self._false_starts[attempt.job] = self._false_starts.get(attempt.job, 0) + 1
+        code = CANNOT_EXECUTE if count >= MOST_FALSE_STARTS else None
+        state = self._queue.ended(attempt.job, code, before.ran_s, now_s, said=end.said)
+        logger.info("job %d: attempt %d never began (%s), now %s", attempt.job, attempt.number, end.said, state)
+
+    def _measure(self, state: QueueState) -> None:
+        marks, now_s = by_mark(), time.time()
+        for attempt in self._queue.intended():
+            job, key = state.jobs.get(attempt.job), (attempt.job, attempt.number)
+            if job is None or attempt.started_s is None:
+                continue
+            if key not in self._measured:
+                self._measured[key] = self._new_measured(attempt)
+            measured = self._measured[key]
+            before_mib = measured.peak_mib
+            measured.look(marks.get(self._mark(attempt), ()), self.seen, job.shared_s)
+            if measured.peak_mib > 1.01 * before_mib:
+                self._queue.peaked(job.id, measured.peak_mib)
+            if now_s - attempt.started_s >= self._rules.measured_s and key not in self._remembered and job.shared_s is None:
+                self._remember(job, measured, key)
+            if job.shared_s is not None and job.state == "running":
+                speed, units = measured.speed(job.shared_s, self._queue.family(job.family))
+                if speed is not None:
+                    self._queue.measured(job.id, speed, units)
+
+    def _remember(self, job: Job, measured: MeasuredAttempt, key: tuple[int, int]) -> None:
+        self._queue.remember(job.family, measured.known(self._queue.family(job.family)))
+        self._remembered.add(key)
+
+    def _start(self, action: StartJob, state: QueueState, now_s: float) -> None:
+        job = state.jobs[action.job]
+        names, wanted = ", ".join(self.seen[slot].name for slot in action.slots), slots_in_words(job.slots, state.slots)
+        seconds = now_s - job.queued_s
+        note(
+            self._queue.run_of(job.id),
+            "queued",
+            now_s,
+            f"waited for {wanted}",
+            seconds=seconds,
+            job=job.id,
+            slots=list(action.slots),
+        )
+        self._execute(job, LOCAL, action.slots, now_s)
+        self.unsettled = True
+        logger.info("job %d starts on %s%s", job.id, names, f" beside {list(action.beside)}" if action.beside else "")
+
+    def _hand_over(self, job: Job, now_s: float) -> None:
+        """To another scheduler, which lets it wait and says when it runs."""
+        if (place := self._queue.request(job.id).place) in self._executors:
+            self._queue.intend(JobPlan((StartJob(job.id, ()),), {}, self._state().carried), now_s)
+            self._execute(job, place, (), now_s)
+
+    def _execute(self, job: Job, place: str, slots: tuple[str, ...], now_s: float) -> None:
+        (attempt,) = (attempt for attempt in self._queue.intended() if attempt.job == job.id)
+        request, run = self._queue.request(job.id), self._queue.run_of(job.id)
+        wanted = WantedAttempt(
+            job.id, attempt.number, self._queue.command(job.id), request.cwd, request.environment, slots,
+            self._host.gpus(slots), self._host.cores_of(slots), run, Path(request.log_dir) if request.log_dir else None,
+        )  # fmt: skip
+        try:
+            self._executors[place].start(wanted)
+        except QueueError as error:
+            self._queue.ended(job.id, CANNOT_EXECUTE, job.ran_s, now_s, said=str(error))
+            logger.info("job %d: %s", job.id, error)
+
+    def _say_why_it_stops(self, action: StopJob, now_s: float) -> None:
+        text = (
+            f"makes room for job {action.because}" if action.why == "preempted" else f"slowed beside job {action.because}: leaves"
+        )
+        note(self._queue.run_of(action.job), action.why, now_s, text, job=action.job, because=action.because)
+        logger.info("job %d is asked to end: %s", action.job, text)
+
+    def _end_those_that_stop(self, now_s: float) -> None:
+        """SIGTERM once of each daemon, SIGKILL when the time is over. That it is asked is written before: the next daemon then asks, too."""
+        for attempt in self._queue.intended():
+            if self._queue.state_of(attempt.job) != "stopping" or not (executor := self._executors.get(attempt.place)):
+                continue
+            key = attempt.job, attempt.number
+            if key not in self._asked:
+                self.unsettled = True
+                if attempt.started_s is not None:
+                    self._queue.asked_to_end(attempt.job, attempt.stop_s or now_s)
+                    if executor.ask_to_end(attempt):
+                        self._asked.add(key)
+                    elif attempt.stop_s is None:
+                        self._queue.asked_to_end(attempt.job, None)
+            elif now_s - (attempt.stop_s or now_s) >= self._rules.stop_s:
+                executor.kill(attempt)
+                self.unsettled = True
+
+    def _note_sharing(self, state: QueueState, now_s: float) -> None:
+        """Spans in which a job has a neighbour."""
+        running = [job for job in state.jobs.values() if job.placed]
+        now = dict[int, tuple[float, str]]()
+        for job in running:
+            others = [str(other.id) for other in running if other.id != job.id and set(other.on) & set(job.on)]
+            if job.shared_s is not None and others:
+                now[job.id] = job.shared_s, " and ".join(others)
+        for job_id in self._shared.keys() | now.keys():
+            before, after = self._shared.get(job_id), now.get(job_id)
+            if before == after:
+                continue
+            run = self._queue.run_of(job_id)
+            if before:
+                note(run, "shared", now_s, f"beside job {before[1]}", seconds=now_s - before[0], job=job_id)
+            if after:
+                note(run, "shares", after[0], f"shares its slot with job {after[1]}", job=job_id)
+        self._shared = now
+
+    def _new_measured(self, attempt: OpenAttempt) -> MeasuredAttempt:
+        folder = Path(attempt.log_dir) / attempt.run if attempt.run else self._folder / ATTEMPTS / f"{attempt.job}.{attempt.number}"
+        return MeasuredAttempt(
+            folder, attempt.started_s or attempt.intended_s, attempt.slots, len(self._host.cores_of(attempt.slots))
+        )
+
+    def _mark(self, attempt: OpenAttempt) -> str:
+        return str(self._folder / ATTEMPTS / f"{attempt.job}.{attempt.number}")
+
+
+def _said(end: AttemptEnd, why: str | None, memory: tuple[float, float] | None, slots: int) -> str:
+    """`out of memory at 21.3 GiB: ...`, else how it ended, in words."""
+    if memory:
+        return f"out of memory at {memory[0] / 1024:.1f} GiB{' on each slot' if slots > 1 else ''}"
+    if why:
+        return (
+            f"{why}, {'its checkpoint is written' if end.code in SAVED else f'it ended with {_coded(end.code)}'}"
+            if why != "cancelled"
+            else why
+        )
+    if end.code == 0:
+        return ""
+    return f"{end.said} ({_coded(end.code)})" if end.said else f"ended with {_coded(end.code)}"
+
+
+def _coded(code: int | None) -> str:
+    return "an unknown code" if code is None else f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,41 @@
+"""What may be set of the daemon, by a file of JSON: `{"stop_s": 60, "check_s": 120}`."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import QueueError
+from ..planning.state import USUAL, PlanRules
+
+
+class DaemonRules(NamedTuple):
+    plan: PlanRules = USUAL
+    look_s: float = 10.0  # between two looks at the host, at most
+    stop_s: float = 120.0  # from SIGTERM until SIGKILL
+    measured_s: float = 600.0  # after which the memory and activity of a job are taken for its family's
+
+
+OWN = [name for name in DaemonRules._fields if name != "plan"]
+
+
+def rules_from(path: Path) -> DaemonRules:
+    """Raises QueueError: one sentence with the name of what is wrong."""
+    try:
+        found = json.loads(path.read_text())
+    except OSError as error:
+        raise QueueError(f"cannot read the rules in {path} ({error.strerror}); give --rules another file") from None
+    except ValueError as error:
+        raise QueueError(f'{path} is no JSON ({error}); write it as in {{"stop_s": 60}}') from None
+    if not isinstance(found, dict):
+        raise QueueError(f'{path} holds no object; write it as in {{"stop_s": 60}}')
+    for name, value in found.items():
+        if name not in OWN and name not in PlanRules._fields:
+            raise QueueError(f"{path}: there is no rule {name!r}; there are {', '.join([*OWN, *PlanRules._fields])}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+            raise QueueError(f"{path}: {name} is a number of at least 0, not {value!r}")
+    plan = USUAL._replace(**{name: value for name, value in found.items() if name in PlanRules._fields})
+    rules = DaemonRules(plan, **{name: value for name, value in found.items() if name in OWN})
+    return rules._replace(look_s=max(0.05, rules.look_s))

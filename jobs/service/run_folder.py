@@ -1,0 +1,39 @@
+"""The folder of a job's run, in the log folder that its user named."""
+
+from __future__ import annotations
+
+import errno
+import re
+from pathlib import Path
+
+from ..errors import QueueError
+from ..request import JobRequest
+
+SCRIPT = re.compile(r"[^/]*\.(py|sh)$")
+NAME_LENGTH = 60
+
+
+def make_run(request: JobRequest, job: int) -> str:
+    """The run's name, whose folder is made: that which was asked for, or `train-7`. Raises QueueError where it cannot be made."""
+    if not request.log_dir:
+        return ""
+    log_dir, name = Path(request.log_dir), request.name or f"{stem_of(request.argv)}-{job}"
+    for tried in (name, f"{name}-{job}"):
+        try:
+            (log_dir / tried).mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise QueueError("the name of the run is too long for a folder; choose a shorter one with --name") from None
+            raise QueueError(f"cannot make a run in {log_dir} ({error.strerror}); choose another folder with --log-dir") from None
+        return tried
+    raise QueueError(f"there are runs {name} and {name}-{job} in {log_dir}; choose another name with --name")
+
+
+def stem_of(argv: tuple[str, ...]) -> str:
+    """`("python", "-m", "train.main") -> "main"`, else the script's name, else the program's."""
+    module = next((argv[place + 1] for place, word in enumerate(argv[:-1]) if word in ("-m", "--module")), None)
+    script = next((Path(word).stem for word in argv if SCRIPT.search(word)), None)
+    last = (script or (module.rpartition(".")[2] if module else None)) or Path(argv[0]).name
+    return re.sub(r"[^\w.-]+", "-", last).strip(".-")[:NAME_LENGTH] or "job"

@@ -1,0 +1,74 @@
+"""The folder in which a user's queue lives: `deepseek-jobs/` below the user's state, closed to others."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from collectors.process.proc import alive, boot_id, user_of
+
+from .errors import QueueError
+
+NAME = "deepseek-jobs"
+VARIABLE = "DEEPSEEK_JOBS_DIR"
+QUEUE, SOCKET, LOCK, LOG, ATTEMPTS = "queue.sqlite", "daemon.sock", "lock", "daemon.log", "attempts"
+
+
+def state_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """`$DEEPSEEK_JOBS_DIR`, else `deepseek-jobs` in `$XDG_STATE_HOME` or `~/.local/state`; it need not exist. Reads no file."""
+    if named := environment.get(VARIABLE):
+        return Path(named).absolute()
+    home = environment.get("XDG_STATE_HOME") or Path(environment.get("HOME") or Path.home()) / ".local" / "state"
+    return Path(home) / NAME
+
+
+def make(folder: Path) -> None:
+    """Where it is not there, with mode 0700. Raises QueueError where it cannot be made, or is not this user's alone."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / ATTEMPTS).mkdir(mode=0o700, exist_ok=True)
+    except PermissionError:
+        if belongs := whose(folder):
+            raise QueueError(belongs) from None
+        raise QueueError(f"cannot write to {folder}; name a folder of your own with {VARIABLE}") from None
+    except OSError as error:
+        raise QueueError(f"cannot make {folder} ({error.strerror}); name another folder with {VARIABLE}") from None
+    require_own(folder)
+
+
+def require_own(folder: Path) -> None:
+    """Raises QueueError where the folder is another user's, or open to others."""
+    if belongs := whose(folder):
+        raise QueueError(belongs)
+
+
+def whose(folder: Path) -> str:
+    """Why the queue in there is not used, as a sentence; "" where it is this user's alone, or not there."""
+    try:
+        found = folder.stat()
+    except FileNotFoundError:
+        return ""
+    except PermissionError:
+        return f"{folder} is in a folder that this user may not enter; name a folder of your own with {VARIABLE}"
+    except OSError as error:
+        return f"{folder} cannot be used ({error.strerror}); name another folder with {VARIABLE}"
+    if not stat.S_ISDIR(found.st_mode):
+        return f"{folder} is no folder; name another with {VARIABLE}"
+    if found.st_uid != os.geteuid():
+        return f"the queue in {folder} belongs to {user_of(found.st_uid)}: each user has a queue of their own; name yours with {VARIABLE}"
+    if found.st_mode & 0o022:
+        return f"other users may write to {folder}, in which commands are kept that run as you: chmod 700 {folder}"
+    return ""
+
+
+def daemon_of(folder: Path) -> int | None:
+    """The pid of the daemon that runs on this queue; None where there is none. About 50 us."""
+    try:
+        held = json.loads((folder / LOCK).read_text())
+        pid, ticks, boot = held["pid"], held["ticks"], held["boot_id"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return pid if boot == boot_id() and isinstance(pid, int) and alive(pid, ticks) else None
