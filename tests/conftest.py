@@ -24,7 +24,7 @@ import pytest
 from hypothesis import settings
 from playwright.sync_api import Browser, BrowserContext, Error, FloatRect, Page, Route, sync_playwright
 
-from tests import leash
+from tests import leash, longest_first
 from tests.following import Follower
 from tests.running import ROOT, script, wait_for
 
@@ -44,6 +44,9 @@ def pytest_configure() -> None:
     """What a shell ignores in the background would be ignored by all programs that the tests start."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    # Else each worker compiles all files of tests, and each program that a test starts hundreds of modules: half of its start.
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ.setdefault(
         "OMP_NUM_THREADS", "1"
     )  # threads of torch that wait for each other spin: beside other tests that takes times as long
@@ -53,6 +56,10 @@ def pytest_configure() -> None:
     settings.register_profile("exploring", deadline=None)
     settings.load_profile("exploring" if os.environ.get("EXPLORE") else "patient")
     leash.fasten()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    longest_first.in_order(items, longest_first.read())
 
 
 def pytest_collection_finish() -> None:

@@ -29,7 +29,6 @@ from tests.judged_stacks import (
     profile,
 )
 
-WINDOWS, ENOUGH = 20, 19
 WARM_S = 75.0
 TAKE = Frame("take", "/job/locks.py", 77)
 HEALTHY = (Part(4, of_loop(DECODE), gil=True), Part(94, of_loop(LINEAR)), Part(2, of_loop(WRITE_LOG), gil=True))
