@@ -12,7 +12,7 @@ from typing import Any
 
 from accelerate.tracking import GeneralTracker
 
-from .guard import guarded
+from .guard import guarded, report
 from .inert import Inert
 from .late_log import LateLog
 
@@ -40,11 +40,13 @@ class RunLogTracker(GeneralTracker):
     def store_init_configuration(self, values: Mapping[str, Any]) -> None:
         self._late.add_config(values)
 
-    @guarded
     def log(self, values: Mapping[str, Any], step: int | None = None, **others: Any) -> None:
         """A call without a step is the next one."""
-        self._step = self._step + 1 if step is None else step
-        self._late.get().scalars(self._step, values)
+        try:  # in place of `guarded`, which is a call more of the one that each step makes
+            self._step = self._step + 1 if step is None else step
+            self._late.scalars(self._step, values)
+        except Exception as error:
+            report("RunLogTracker.log", error)
 
     @guarded
     def finish(self) -> None:

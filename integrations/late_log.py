@@ -35,6 +35,12 @@ class LateLog:
             self._log = RunLog(self.log_dir, run, config=self._config, rank=rank, world_size=world_size)
         return self._log
 
+    def scalars(self, step: int, values: Mapping[str, Any]) -> None:
+        """As `get().scalars`; from the first call on it is the log's own, so that a step makes no calls in between."""
+        log = self.get()
+        self.__dict__["scalars"] = log.scalars
+        log.scalars(step, values)
+
     def add_config(self, values: Mapping[str, Any]) -> None:
         self._config.update(values)
         if self._log is not None:
@@ -56,14 +62,16 @@ class LateLog:
 
     def never(self) -> None:
         """From now on nothing is logged."""
+        self._take()
         self._log = Inert()
 
     def _take(self) -> RunLog | Inert | None:
         log, self._log, self._config = self._log, None, {}
+        self.__dict__.pop("scalars", None)
         return log
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_log": None}
+        return {name: value for name, value in self.__dict__.items() if name != "scalars"} | {"_log": None}
 
 
 def place() -> tuple[int, int]:

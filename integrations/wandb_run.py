@@ -88,7 +88,7 @@ class WandbRun:
                 step, self._step = self._step, self._step + 1  # the usual call: few steps, each of them here
                 if len(self.summary) < MOST_NAMES:
                     dict.update(self.summary, data)
-                self._late.get().scalars(step, data)
+                self._late.scalars(step, data)
             else:
                 self._gather(data, step, commit)
         except Exception as error:

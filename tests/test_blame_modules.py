@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
+from collectors.analysis.blame.suspect import Suspect
+from collectors.analysis.blame.verdict import Verdict
+from collectors.analysis.blame.wording import worded
+from collectors.records import Frame
 from tests.browser_trees import LOST
 from tests.conftest import Ask
 
@@ -9,20 +17,39 @@ from tests.conftest import Ask
 def test_the_blamed_place_is_set_in_code_and_the_rest_is_text(ask: Ask) -> None:
     code = """
     const { sentence } = await load("blame/blame.js");
-    const told = { sentence: "94 % of the lost time: data.py:88 decode_image, +369 of +393 ms a step.", function: "decode_image",
-      file: "/job/data.py", line: 88 };
-    const line = document.createElement("p");
-    line.append(...sentence(told));
-    const other = document.createElement("p");
-    other.append(...sentence({ ...told, sentence: "This window looks like <normal>.", function: null }));
-    const more = document.createElement("p");
-    more.append(...sentence({ ...told, sentence: "More than all of the lost time: data.py:88 decode_image, +1.7 ms a step." }));
-    return [line.innerHTML, other.innerHTML, more.innerHTML];"""
+    const shown = (said, lead, place) => {
+      const line = document.createElement("p");
+      line.append(...sentence({ sentence: said, lead, place }));
+      return line.innerHTML;
+    };
+    const place = "data.py:88 decode_image";
+    return [
+      shown(`94 % of the lost time: ${place}, +369 of +393 ms a step.`, "94 %", place),
+      shown(`All of the lost time: ${place}, +1.7 ms a step.`, "All", place),
+      shown("This window looks like <normal>.", "", ""),
+      shown("94 % of the lost time: left out.", "94 %", place),
+    ];"""
     assert ask(code) == [
         '<b class="more">94 %</b> of the lost time: <code>data.py:88 decode_image</code>, +369 of +393 ms a step.',
+        '<b class="more">All</b> of the lost time: <code>data.py:88 decode_image</code>, +1.7 ms a step.',
         "This window looks like &lt;normal&gt;.",
-        '<b class="more">More than all</b> of the lost time: <code>data.py:88 decode_image</code>, +1.7 ms a step.',
+        '<b class="more">94 %</b> of the lost time: left out.',
     ]
+
+
+@pytest.mark.parametrize(("slowdown_s", "lead"), [(0.25, "80 %"), (0.2, "100 %"), (0.18, "All"), (0.13, "More than all")])
+def test_the_page_words_a_loss_as_the_server_will(ask: Ask, slowdown_s: float, lead: str) -> None:
+    """`load` takes 200 ms a step more, in steps of 500 ms."""
+    normal_s = 100 * (0.5 - slowdown_s)
+    code = f"""
+    flame.nodes.base_total_s = [{normal_s}, {normal_s}, {normal_s}, 20, 15, 10];
+    return words(new Tree(flame))[0];"""
+    frame = Frame("load", "load.py", 5)
+    suspect = Suspect(frame, "", 0.2, [frame], [])
+    loss = Verdict("line", suspect=suspect, excess_s=0.2, excess_share=min(1.0, 0.2 / slowdown_s), slowdown_s=slowdown_s)
+    said = worded(replace(loss, units=20.0, unit_name="step", baseline=[(0.0, 30.0)]))
+    assert said.lead == lead
+    assert f"{ask(LOST + code)}." == said.sentence
 
 
 def test_while_the_server_has_not_answered_the_page_goes_the_same_way_down(ask: Ask) -> None:

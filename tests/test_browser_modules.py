@@ -57,6 +57,24 @@ def test_the_runs_own_curves_stand_first_and_of_those_that_nobody_named_at_most_
     assert gpu == [*own, "heat", "busy"]
 
 
+def test_lines_of_one_metric_are_named_by_their_labels_whatever_these_are(ask: Ask) -> None:
+    code = """
+    const { gpuPageLanes } = await load("pages/gpus/lanes.js");
+    const metas = (name, each) => each.map((labels) => ({ run: null, name, label: name, unit: "", labels: { host: "box", ...labels } }));
+    const machine = [
+      ...metas("host/cpu_core_pct", ["10", "2", "0"].map((core) => ({ core }))),
+      ...metas("host/fan_pct", [{ fan: "1" }, { fan: "0" }]),
+      ...metas("host/load_1m", [{}]),
+      ...metas("host/run_threads", [{ run: "b", rank: "1" }, { run: "b" }, { run: "a" }]),
+    ];
+    return Object.fromEntries(gpuPageLanes(machine, new Map(), true).map(({ title, traces }) => [title, traces.map(({ label }) => label)]));"""
+    found = ask(code)
+    assert found["host/cpu_core_pct"] == ["core 0", "core 2", "core 10"]
+    assert found["host/fan_pct"] == ["fan 0", "fan 1"]
+    assert found["host/load_1m"] == ["now"]
+    assert found["host/run_threads"] == ["a", "b", "b 1"]
+
+
 def test_lanes_stand_as_a_person_put_them_and_new_ones_where_they_belong(ask: Ask) -> None:
     body = """
     const { ordered } = await load("timeline/lane_order.js");

@@ -41,16 +41,33 @@ def test_the_readme_tells_every_flag() -> None:
 
 
 def test_the_file_tree_of_the_readme_exists() -> None:
-    folder = ""
-    for line in README.split("## Where things are")[1].split("To learn")[0].splitlines():
-        if not line.strip():
-            continue
-        names = re.findall(r"[\w/.-]+(?:\.py|/|\.md)", line[: 4 + 26])
-        if not line.startswith("      "):
-            folder = names[0] if len(names) == 1 and names[0].endswith("/") else ""
-            assert all((ROOT / name).exists() for name in names), line
-        else:
-            assert all((ROOT / folder / name).exists() for name in names), line
+    assert [path for path in tree_of(README) if not (ROOT / path).exists()] == []
+
+
+def test_the_file_tree_names_each_folder_of_code_and_nothing_else() -> None:
+    """Those in a package, and the parts of the analysis."""
+    named = tree_of((ROOT / "docs/one-point.md").read_text())
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    packages = [ROOT / name for name in ("assets", "client", "collectors", "dashboard", "integrations", "jobs", "trainer")]
+    code = {folder for place in (*packages, ROOT / "collectors/analysis") for folder in place.iterdir() if folder.is_dir()}
+    folders = {folder.relative_to(ROOT).as_posix() for folder in code if folder.name != "__pycache__"}
+    assert sorted(folders - set(named)) == []
+
+
+def tree_of(text: str) -> list[str]:
+    """The paths of an indented tree: `    collectors/  ...`, two spaces deeper `records.py  ...`, of each line up to column 30."""
+    paths, folders = [], [""]
+    for line in re.findall(r"^ {4} *[\w-]+(?:/|\.py) .*$", text, re.MULTILINE):
+        depth = (len(line) - len(line.lstrip()) - 4) // 2
+        names = [name for name in line[:30].split() if "." in name or name.endswith("/")]
+        paths += [folders[depth] + name.rstrip("/") for name in names]
+        folders[depth + 1 :] = [f"{folders[depth]}{names[0]}"]
+    return paths
+
+
+def test_the_index_of_the_documentation_names_all_of_it() -> None:
+    named = set(re.findall(r"\]\(([^)#/]+)\)", (ROOT / "docs/README.md").read_text())) | {"README.md"}
+    assert {path.name for path in (ROOT / "docs").iterdir() if path.suffix in (".md", ".txt")} - named == set()
 
 
 def test_the_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

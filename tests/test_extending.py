@@ -21,7 +21,7 @@ folder.mkdir()
 (folder / "table.dat").write_text(f"time_s,step,acc\\n{time.time()},0,0.25\\n")
 with open(folder / "metrics.jsonl", "w") as log:
     for step in range(1_000_000):
-        print(json.dumps({"time_s": time.time(), "step": step, "train/loss": 1 / (1 + step), "train/lr": 0.0}), file=log, flush=True)
+        print(json.dumps({"time_s": time.time(), "step": step, "train/loss": 1 / (1 + step), "train/lr": 0.0, "eval_accuracy": 0.5}), file=log, flush=True)
         time.sleep(0.05)
 """
 FIRE_ALL = """
@@ -102,6 +102,23 @@ def test_a_format_is_one_file_and_one_row(running: Dashboard) -> None:
 def test_a_metric_is_one_row_and_one_value(running: Dashboard) -> None:
     series = wait_for(lambda: running.get("/api/v1/series?match=uptime")["series"], because="no uptime")
     assert [(one["name"], one["unit"], one["label"]) for one in series] == [("host/uptime_s", "s", "Uptime")]
+
+
+def test_a_gpus_metric_is_one_row_one_reader_and_one_answer_of_the_fake_driver(checkout: Path) -> None:
+    """The test that wants every metric of the catalog is run where there is one more."""
+    test = "tests/test_nvml.py::test_every_metric_of_the_catalog_arrives_from_eight_hopper_cards"
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", test], cwd=checkout, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert "gpu/power_limit_default_w" in (checkout / "collectors/catalog.py").read_text()
+
+
+def test_a_lane_is_one_row(running: Dashboard, browser: Browser) -> None:
+    page = browser.new_page(viewport={"width": 1200, "height": 800})
+    page.goto(f"{running.address}/?run=a")
+    lane = page.locator("[data-lane=accuracy]")
+    wait_for(lambda: "50.0" in "".join(lane.all_inner_texts()), because="no value in a lane of the accuracy")
+    assert lane.inner_text().startswith("Accuracy, %")
+    page.close()
 
 
 def test_a_finding_is_one_function_and_one_row(running: Dashboard) -> None:

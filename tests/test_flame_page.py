@@ -119,6 +119,8 @@ def test_the_page_names_the_line_its_source_its_callers_and_what_it_was_compared
     wait_for(lambda: "normal is" in page.inner_text(".flame-head .sub"), because="the head does not tell what normal is")
     wait_for(lambda: page.inner_text(".flame-side .title") == "decode_image", because="the blamed function is not the selected one")
     wait_for(lambda: "hashlib.md5(bytes(5000))" in page.inner_text(".source"), because="the source is not shown")
+    assert re.fullmatch(r"\d+ %|All|More than all", page.inner_text(".flame-head .said b"))
+    assert re.fullmatch(r"job\.py:\d+ decode_image", page.inner_text(".flame-head .said code"))
     assert re.search(r"\+\d+ ms", page.inner_text(".totals"))
     side = page.inner_text(".flame-side")
     assert "Callers" in side

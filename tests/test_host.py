@@ -14,12 +14,15 @@ import psutil
 import pytest
 
 from collectors.host import machine as host
-from collectors.host.machine import HostCollector
+from collectors.host.machine import HostCollector, HostReading
 from collectors.process.activity import RunActivity
 from collectors.process.finder import Finder
 from collectors.process.proc import boot_id, start_ticks
 from collectors.records import Event, Points
+from collectors.service.supervisor import Supervisor
+from collectors.store.open import open_store
 from tests.claims import claiming_folder
+from tests.conftest import wait_for
 from tests.replayed_gpus import names_in, values_of
 
 DEADLINE_S = 30.0
@@ -189,3 +192,32 @@ def test_a_run_that_ended_is_forgotten(tmp_path: Path) -> None:
 def own_start() -> Event:
     fields = {"pid": os.getpid(), "pid_start_ticks": start_ticks(os.getpid()), "boot_id": boot_id(), "host": "box"}
     return Event("mine", "start", time.time(), fields=fields)
+
+
+def test_a_source_that_cannot_be_read_costs_only_itself_until_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = [True]
+
+    def load(machine: HostCollector) -> Iterator[HostReading]:
+        yield {}, {"host/load_1m": 0.25}
+        if broken:
+            raise OSError("not today")
+
+    monkeypatch.setitem(host.READERS, "host.load", load)
+    monkeypatch.setitem(host.READERS, "host.memory", lambda machine: iter([({}, {"host/swap_used_bytes": None})]))
+    store = open_store(tmp_path / "data", write=True)
+    supervisor = Supervisor(store, on_stale=lambda error: None)
+    supervisor.add(HostCollector("box", data_path=tmp_path))
+    supervisor.start()
+    try:
+        wait_for(lambda: {"host/cpu_pct", "host/load_1m", "host/disk_free_bytes"} <= {series.name for series in store.series(None)})
+        said = wait_for(lambda: supervisor.health()[0].last_error)
+        assert said.startswith("host.memory cannot be read (TypeError: ") and said.endswith("; nor can 1 more")
+        assert supervisor.health()[0].state == "ok"
+        broken.clear()
+        wait_for(lambda: not supervisor.health()[0].last_error.endswith("more"))
+    finally:
+        supervisor.stop()
+        store.close()
+    assert [record.message for record in caplog.records] == ["host.memory cannot be read", "host.load cannot be read"]

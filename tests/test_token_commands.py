@@ -45,7 +45,9 @@ def test_a_token_is_made_listed_rotated_and_revoked(running: Dashboard) -> None:
     assert "colleague  viewer  until" in command("token", "list", folder=logs).stdout
     again = command("token", "new", "colleague", folder=logs)
     assert again.returncode == 2 and again.stderr.count("\n") == 1
-    rotated = command("token", "rotate", "colleague", folder=logs).stdout.strip()
+    renewed = command("token", "rotate", "colleague", folder=logs)
+    rotated = renewed.stdout.strip()
+    assert renewed.stderr.strip().endswith(f"/login#token={rotated}")
     assert status(secret) == 401 and status(rotated) == 200
     assert command("token", "revoke", "colleague", folder=logs).returncode == 0
     assert status(rotated) == 401

@@ -21,16 +21,17 @@ def test_who_lost_more_than_the_step_did_is_not_told_as_a_part_of_it(store: Stor
     """Other work took less meanwhile: `+100 of +60 ms` would be no share."""
     run(store, (80, NORMAL), (10, SLOW))
     verdict = blame(store, 82, 85)
-    for slowdown_s, said in ((0.09, "All of the lost time: "), (0.06, "More than all of the lost time: ")):
-        sentence = worded(replace(verdict, slowdown_s=slowdown_s)).sentence
-        assert sentence.startswith(said), sentence
-    assert sentence.endswith("+100 ms a step; the step takes +60 ms, since other work takes less.")
+    for slowdown_s, lead in ((0.09, "All"), (0.06, "More than all")):
+        said = worded(replace(verdict, slowdown_s=slowdown_s))
+        assert said.sentence.startswith(f"{lead} of the lost time: ") and said.lead == lead, said.sentence
+    assert said.sentence.endswith("+100 ms a step; the step takes +60 ms, since other work takes less.")
 
 
 def test_the_sentence_names_line_leaf_and_cost(store: Store) -> None:
     run(store, (80, NORMAL), (10, SLOW))
     verdict = blame(store, 82, 85)
     assert verdict.sentence == "100 % of the lost time: data.py:88 decode, in PIL ImageFile.load, +100 of +100 ms a step."
+    assert (verdict.lead, verdict.place) == ("100 %", "data.py:88 decode")
     assert (verdict.verdict, verdict.confidence, verdict.basis) == ("line", "high", "steps")
     assert (verdict.rank_among_baseline, verdict.unit_name) == (1.0, "step")
     assert (verdict.window_unit_s, verdict.baseline_unit_s) == (pytest.approx(0.2), pytest.approx(0.1))
@@ -45,6 +46,8 @@ def test_the_answer_has_the_fields_of_the_contract(store: Store) -> None:
     named = {
         "verdict",
         "sentence",
+        "lead",
+        "place",
         "function",
         "file",
         "line",
@@ -111,7 +114,8 @@ def test_a_short_window_or_one_without_stacks_says_so(store: Store) -> None:
 
 def test_a_healthy_window_looks_like_normal(store: Store) -> None:
     run(store, (60, NORMAL))
-    assert blame(store, 50, 53).verdict == "no_difference"
+    verdict = blame(store, 50, 53)
+    assert (verdict.verdict, verdict.lead, verdict.place) == ("no_difference", "", "")
 
 
 def test_a_window_that_chance_made_slower_does_not_say_that_it_looks_like_normal(store: Store) -> None:

@@ -125,6 +125,20 @@ def test_plain_text_stays(text: str) -> None:
     assert seen({"text": text}) == {"text": text}
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("cannot read '/home/ada/my project/new data/x.py'", "cannot read '…/x.py'"),
+        ('open("/mnt/a b/c, d/e f.pt")', 'open("…/e f.pt")'),
+        ("see file:///home/ada/x%20y/z.html", "see file://…/z.html"),
+        ("GET '/api/v1/runs' of '/home/ada/x'", "GET '/api/v1/runs' of '…/x'"),
+        ("the user's /home/ada/x and '/ is not closed", "the user's …/x and '/ is not closed"),
+    ],
+)
+def test_folders_with_spaces_and_of_addresses_are_left_out(text: str, shown: str) -> None:
+    assert seen({"text": text}) == {"text": shown}
+
+
 class Viewed:
     def __init__(self, port: int, folder: Path, app: Any, secrets: dict[str, str]) -> None:
         self.port, self.folder, self.app, self.secrets = port, folder, app, secrets

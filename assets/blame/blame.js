@@ -10,6 +10,8 @@ import { nameOf } from "../flame/tree.js";
  * @typedef {Object} Blame what `GET /blame` answers
  * @property {"line" | "gpu_slower" | "cpu_taken" | "collective_wait" | "unknown" | "no_difference" | "too_few_samples" | "no_profile"} verdict
  * @property {string} sentence
+ * @property {string} lead the share that the sentence begins with, or ""
+ * @property {string} place the line that it names, or ""
  * @property {string | null} function
  * @property {string | null} file
  * @property {number | null} line
@@ -28,20 +30,18 @@ import { nameOf } from "../flame/tree.js";
 /** @typedef {import("../flame/tree.js").Tree} Tree */
 
 const MOSTLY = 0.8; // of the asked seconds
-const [ALL, MORE_THAN_ALL] = [1.02, 1.25]; // of the lost time: then other work takes less meanwhile
+const [ALL, MORE_THAN_ALL] = [1.02, 1.25]; // of the lost time: then other work takes less meanwhile; the same in collectors/analysis/blame/wording.py
 const FEW_SAMPLES = 50;
 const LEAST_SAME = 0.97; // the sentence and the frame below it say about the same share
 const BY_GRAPH = new Set(["line", "collective_wait", "unknown", "no_difference"]); // the others have evidence that no graph shows
 const LEAST = 0.05; // in the unit that is shown: less is shown as zero
 
 /** The blamed place in the code font, a leading share in the colour of "more". @param {Blame} blame @returns {(Node | string)[]} */
-export function sentence({ sentence, function: name, file, line }) {
-  const share = /^(\d[\d.]* %|More than all)/.exec(sentence)?.[0] ?? "";
-  const rest = sentence.slice(share.length);
-  const what = name && file ? `${place(file, line ?? 0)} ${name}` : "";
-  const at = what ? rest.indexOf(what) : -1;
-  const parts = at < 0 ? [rest] : [rest.slice(0, at), el("code", {}, what), rest.slice(at + what.length)];
-  return [share ? el("b", { class: "more" }, share) : "", ...parts];
+export function sentence({ sentence, lead, place }) {
+  const rest = sentence.slice(lead.length);
+  const at = place ? rest.indexOf(place) : -1;
+  const parts = at < 0 ? [rest] : [rest.slice(0, at), el("code", {}, place), rest.slice(at + place.length)];
+  return [lead ? el("b", { class: "more" }, lead) : "", ...parts];
 }
 
 /** The basis of a verdict, in words. @type {Record<string, string>} */
@@ -121,7 +121,7 @@ function ofShare(tree, whole) {
   return [el("b", {}, percent(top.share)), ` of ${whole}: `, el("code", {}, name), ", most at ", el("code", {}, place(file, line)), more];
 }
 
-/** The server's sentence. @param {import("./suspect.js").Suspect} lost @param {Tree} tree @returns {(Node | string)[]} */
+/** As the server words it (`_line` of wording.py). @param {import("./suspect.js").Suspect} lost @param {Tree} tree @returns {(Node | string)[]} */
 function ofLoss({ frame, excess, whole }, tree) {
   const what = el("code", {}, `${place(frame.file, frame.line)} ${frame.name}`);
   const share = el("b", { class: "more" }, percent(Math.min(1, excess / whole)));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,9 +24,11 @@ VIRTUAL_CARDS = ("lo", "ifb", "veth", "docker", "br-", "virbr", "cni", "flannel"
 PERIODS_S = {source.key: source.period_s for source in HOST}
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
+log = logging.getLogger(__name__)
+
 
 class HostCollector:
-    """The first sample comes at once, rates from the second on."""
+    """The first sample comes at once, rates from the second on. A source that cannot be read costs only its own values."""
 
     name = "host"
     period_s = 0.5
@@ -46,20 +49,37 @@ class HostCollector:
         self.processes = processes
         self.counters: dict[str, Counters] = {}
         self._timetable = Timetable(HOST)
+        self._faults: dict[str, str] = {}  # by source, why it could not be read when it was last due
 
     def collect(self) -> list[Points]:
         now_s = time.monotonic()
         rows: dict[tuple[Labels, float], Values] = {}  # values with one period and the same labels share a row, and so an axis
         for _, key in self._timetable.due(now_s):
             self._timetable.done(key, now_s)
-            for labels, values in READERS[key](self):
-                rows.setdefault((labels_of(host=self.host, **labels), PERIODS_S[key]), {}).update(values)
+            for labels, values in self._read(key):
+                rows.setdefault((labels, PERIODS_S[key]), {}).update(values)
         time_s = time.time()
         return [
-            Points(None, labels, tuple(values), tuple(map(float, values.values())), time_s, None)
+            Points(None, labels, tuple(values), tuple(values.values()), time_s, None)
             for (labels, _), values in rows.items()
             if values
         ]
+
+    def trouble(self) -> str:
+        """One sentence that names a source which cannot be read; "" where all can."""
+        first = next((f"{key} cannot be read ({why})" for key, why in self._faults.items()), "")
+        return first + (f"; nor can {len(self._faults) - 1} more" if len(self._faults) > 1 else "")
+
+    def _read(self, key: str) -> Iterator[tuple[Labels, Values]]:
+        """What a source gives, up to its fault; it is tried again when it is due the next time."""
+        try:
+            for labels, values in READERS[key](self):
+                yield labels_of(host=self.host, **labels), {name: float(value) for name, value in values.items()}
+            self._faults.pop(key, None)
+        except Exception as error:  # whatever goes wrong in one source must not cost the others their values
+            if key not in self._faults:
+                log.warning("%s cannot be read", key, exc_info=True)
+            self._faults[key] = f"{type(error).__name__}: {error}"
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -43,13 +43,18 @@ class Collector(Protocol):
 
 @runtime_checkable
 class Isolating(Protocol):
-    """A collector of many inputs that names the faulty one."""
-
-    def refused(self, refused: list[RefusedRecord]) -> None:
-        """The store took everything but these records."""
+    """A collector of many inputs that goes on with the others where one is faulty, and names that one."""
 
     def trouble(self) -> str:
         """One sentence that names an input which is not read; "" where all are."""
+
+
+@runtime_checkable
+class Counting(Isolating, Protocol):
+    """One that also accounts for records that the store does not take."""
+
+    def refused(self, refused: list[RefusedRecord]) -> None:
+        """The store took everything but these records."""
 
 
 class Health(NamedTuple):
@@ -241,7 +246,7 @@ class _Worker(threading.Thread):
             try:
                 refused = store_all(self._store, records)
                 self._on_stored(records)
-                if not (refused and isinstance(self._collector, Isolating)):
+                if not (refused and isinstance(self._collector, Counting)):
                     return refused
                 self._collector.refused(refused)
                 return []

@@ -47,7 +47,7 @@ PAGE = """<!doctype html>
 <body>
 <main class="login">
 <h1>DeepSeek Dashboard</h1>
-<p class="said" role="alert">{said}</p>
+<p class="{tone}" role="{role}">{said}</p>
 <form method="post" action="{base}login">
 <label for="token">Link or token</label>
 <input id="token" name="token" type="password" required maxlength="8192" autocomplete="off" spellcheck="false" aria-describedby="help" autofocus>
@@ -62,9 +62,12 @@ and makes one for you with <i>Share</i> on any page.</p>
 """
 
 
-def page_of(said: str, wanted: str, status: int = HTTPStatus.UNAUTHORIZED) -> HTMLResponse:
+def page_of(said: str, wanted: str, status: int = HTTPStatus.UNAUTHORIZED, *, mistake: bool = True) -> HTMLResponse:
     """Leads to the address that was `wanted` afterwards. `said` stands above the field, without the folders of files: anyone reads it."""
-    text = PAGE.format(said=escape(without_details(said)), next=escape(safe_path(wanted)), base=escape(path_to("/")))
+    tone, role = ("said", "alert") if mistake else ("said hint", "status")
+    text = PAGE.format(
+        tone=tone, role=role, said=escape(without_details(said)), next=escape(safe_path(wanted)), base=escape(path_to("/"))
+    )
     return HTMLResponse(text, status, {"Cache-Control": "no-store"})
 
 
@@ -101,7 +104,7 @@ def add_routes(app: FastAPI, access: Access, tokens: Tokens, audit: Audit, limit
     def login(next: str = "/") -> Response:
         asking = visitor()
         is_here = asking.role is Role.OWNER and not asking.key
-        return page_of(tokens.trouble or (OWNERS if is_here else ""), next, HTTPStatus.OK)
+        return page_of(tokens.trouble or (OWNERS if is_here else ""), next, HTTPStatus.OK, mistake=bool(tokens.trouble))
 
     @router.post(PATH, include_in_schema=False)
     @needs(Role.ANYONE)  # answers with a cookie for a secret, and with nothing else

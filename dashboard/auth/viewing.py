@@ -87,9 +87,12 @@ LEFT = frozenset(
 )
 THEIRS = frozenset(["info", "config", "more"])  # what stands there has names that users chose
 VALUES = frozenset(["text", "value"])  # beside a name
+OURS = r"(?!/api/(?:v1/[a-z]|docs\b))"  # addresses of our API
 PATHS = re.compile(
-    r"(?<![\w:/<)])(?<!^\.)(?<!\W\.)(?!/api/(?:v1/[a-z]|docs\b))(?:~[\w-]*)?/(?:[\w.+@-]+/)+(?=[\w.+@-])"
-)  # the folders of an absolute path, also behind a table's name (`data./home/ada/x`); not `./a/b`, nor our API's addresses
+    rf"""(?<=["']){OURS}/(?:[^"'/\n\\<>]{{1,255}}/)+(?=[^"'/\s])"""  # in quotes, with spaces
+    r"|(?<=file://)/(?:[\w.+@%-]+/)+(?=[\w.+@%-])"
+    rf"|(?<![\w:/<)])(?<!^\.)(?<!\W\.){OURS}(?:~[\w-]*)?/(?:[\w.+@-]+/)+(?=[\w.+@-])"
+)  # the folders of an absolute path, also behind a table's name (`data./home/ada/x`); not `./a/b`
 HIDDEN_PATH = "…/"
 MOST_DEPTH = 100
 

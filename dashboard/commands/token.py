@@ -74,7 +74,8 @@ def run(parsed: argparse.Namespace) -> int:
                 print(secret := tokens.new(parsed.name, Role(parsed.role), expires_s, scopes(parsed)))
                 print_address(folder, secret, parsed.role)
             case "rotate":
-                print(tokens.rotate(parsed.name))
+                print(secret := tokens.rotate(parsed.name))
+                print_address(folder, secret, next(each.role for each in tokens.all() if each.name == parsed.name))
             case "revoke":
                 ended = tokens.revoke(parsed.name)
                 print(f"{parsed.name} is revoked{f', with {ended} browsers' if ended else ''}")

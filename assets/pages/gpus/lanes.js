@@ -95,10 +95,13 @@ function metricLane(metas, name) {
 /** @param {Meta[]} metas @param {string} name @returns {Trace[]} */
 function tracesOf(metas, name) {
   if (name.startsWith("gpu/")) return perGpu(metas, name);
-  const sorted = named(metas, name).sort((a, b) => Number(a.labels.core ?? 0) - Number(b.labels.core ?? 0));
-  return sorted.map((meta, i) => {
-    const { core, run, rank } = meta.labels;
-    const label = core !== undefined ? `core ${core}` : run !== undefined ? [run, rank].filter(Boolean).join(" ") : "now";
-    return { label, colour: i ? `gpu-${i % 8}` : "accent", keys: [keyOf(meta)] };
-  });
+  const traces = named(metas, name).map((meta) => ({ label: labelOf(meta), keys: [keyOf(meta)] }));
+  const sorted = traces.sort((a, b) => a.label.localeCompare(b.label, "en", { numeric: true }));
+  return sorted.map((trace, i) => ({ ...trace, colour: i ? `gpu-${i % 8}` : "accent" }));
+}
+
+/** `job 1` for a rank of a run, else its labels beside the host: `core 3`, `fan 2`. @param {Meta} meta */
+function labelOf({ labels: { host: _, run, rank, ...others } }) {
+  const words = [run, rank, ...Object.entries(others).map(([name, value]) => `${name} ${value}`)];
+  return words.filter(Boolean).join(" ") || "now";
 }

@@ -73,6 +73,8 @@ class Verdict:
 
     verdict: VerdictKind
     sentence: str = ""
+    lead: str = ""  # the share that the sentence begins with, `94 %` or `More than all`; "" where it begins otherwise
+    place: str = ""  # the line that the sentence names, as it stands there: `data.py:88 decode`; "" where it names none
     suspect: Suspect | None = None
     reason: str = ""
     rank: int | None = None

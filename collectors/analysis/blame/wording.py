@@ -9,12 +9,16 @@ from ..stacks.owning import file_name
 from .verdict import GpuLook, HostLook, Verdict
 
 NOTABLY = 1.1  # times the size
-ALL, MORE_THAN_ALL = 1.02, 1.25  # of the lost time: then other work takes less meanwhile
+ALL, MORE_THAN_ALL = 1.02, 1.25  # of the lost time: then other work takes less meanwhile; the same in assets/blame/blame.js
 
 
 def worded(verdict: Verdict, gpu: GpuLook | None = None, host: HostLook | None = None) -> Verdict:
-    """The verdict with its sentence."""
-    return replace(verdict, sentence=_sentence(verdict, gpu, host))
+    """The verdict with its sentence, and what stands out in it."""
+    sentence = _sentence(verdict, gpu, host)
+    if verdict.suspect is None or verdict.verdict not in ("line", "collective_wait"):
+        return replace(verdict, sentence=sentence)
+    frame = verdict.suspect.frame
+    return replace(verdict, sentence=sentence, lead=_lead(verdict), place=place(frame) if frame.file else "")
 
 
 def _sentence(verdict: Verdict, gpu: GpuLook | None, host: HostLook | None) -> str:
@@ -61,19 +65,26 @@ def _line(verdict: Verdict) -> str:
     where = ", ".join(part for part in (called, _in(found.leaf), verdict.reason) if part)
     if verdict.rank is not None and verdict.verdict == "collective_wait":
         where = f"rank {verdict.rank}, {where}"
-    share = f"{percent(verdict.excess_share or 0.0)}"
+    lead = _lead(verdict)
     waiting = "; the other ranks wait for it" if verdict.verdict == "collective_wait" else ""
     if not verdict.baseline:
-        return f"{share} of this window: {where}; there is no normal to compare it with{waiting}."
+        return f"{lead} of this window: {where}; there is no normal to compare it with{waiting}."
     excess_s, slowdown_s = verdict.excess_s or 0.0, verdict.slowdown_s or 0.0
     if verdict.units is None:
-        return f"{share} of the time spent differently from normal: {where}, {signed(excess_s)} per second{waiting}."
-    if excess_s > MORE_THAN_ALL * slowdown_s:
-        lost = f"the {verdict.unit_name} takes {signed(slowdown_s)}, since other work takes less"
-        return f"More than all of the lost time: {where}, {signed(excess_s)} a {_unit(verdict)}; {lost}{waiting}."
+        return f"{lead} of the time spent differently from normal: {where}, {signed(excess_s)} per second{waiting}."
     if excess_s > ALL * slowdown_s:
-        return f"All of the lost time: {where}, {signed(excess_s)} a {_unit(verdict)}; the {verdict.unit_name} takes {signed(slowdown_s)}{waiting}."
-    return f"{share} of the lost time: {where}, {_of(excess_s, slowdown_s)} a {_unit(verdict)}{waiting}."
+        less = ", since other work takes less" if excess_s > MORE_THAN_ALL * slowdown_s else ""
+        lost = f"the {verdict.unit_name} takes {signed(slowdown_s)}{less}"
+        return f"{lead} of the lost time: {where}, {signed(excess_s)} a {_unit(verdict)}; {lost}{waiting}."
+    return f"{lead} of the lost time: {where}, {_of(excess_s, slowdown_s)} a {_unit(verdict)}{waiting}."
+
+
+def _lead(verdict: Verdict) -> str:
+    """`94 %`, `All` and `More than all`."""
+    excess_s, slowdown_s = verdict.excess_s or 0.0, verdict.slowdown_s or 0.0
+    if not verdict.baseline or verdict.units is None or excess_s <= ALL * slowdown_s:
+        return percent(verdict.excess_share or 0.0)
+    return "More than all" if excess_s > MORE_THAN_ALL * slowdown_s else "All"
 
 
 def gpu_cause(gpu: GpuLook | None) -> str:

@@ -28,6 +28,8 @@ class EvidenceRow(TypedDict):
 class VerdictAnswer(TypedDict):
     verdict: VerdictKind
     sentence: str
+    lead: str
+    place: str
     reason: str
     rank: int | None
     excess_s: float | None
@@ -76,6 +78,8 @@ def verdict_answer(verdict: Verdict) -> VerdictAnswer:
     return {
         "verdict": verdict.verdict,
         "sentence": verdict.sentence,
+        "lead": verdict.lead,
+        "place": verdict.place,
         "reason": verdict.reason,
         "rank": verdict.rank,
         "excess_s": verdict.excess_s,
