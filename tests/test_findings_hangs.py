@@ -152,7 +152,12 @@ SILENT_FOR_GOOD_REASONS: dict[str, dict[str, object]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("reason", SILENT_FOR_GOOD_REASONS)
+AS_ANOTHER = {"input", "accept", "network", "notebook", "queue of a thread", "future"}  # waits of a kind that another row has, too
+
+
+@pytest.mark.parametrize(
+    "reason", [pytest.param(name, marks=pytest.mark.long if name in AS_ANOTHER else ()) for name in SILENT_FOR_GOOD_REASONS]
+)
 def test_silence_for_a_good_reason_is_no_hang(store: Store, reason: str) -> None:
     judged = quiet(store, **SILENT_FOR_GOOD_REASONS[reason])  # type: ignore[arg-type]
     assert not judged.of("hung"), judged.of("hung")[0].sentence
