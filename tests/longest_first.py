@@ -5,7 +5,7 @@ What they took is kept in recorded/seconds.txt; a plugin of pytest writes it ane
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,13 +34,13 @@ class _Kept:
     """Counts as the tests end, and writes when all have."""
 
     def __init__(self) -> None:
-        self._seconds: Counter[str] = Counter()
+        self._seconds: dict[str, float] = defaultdict(float)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._seconds[file_of(report.nodeid)] += report.duration
 
     def pytest_sessionfinish(self) -> None:
-        rows = [(seconds, file) for file, seconds in self._seconds.most_common() if seconds >= LEAST_S]
+        rows = sorted(((seconds, file) for file, seconds in self._seconds.items() if seconds >= LEAST_S), reverse=True)
         KEPT.write_text("".join(f"{seconds:.0f} {file}\n" for seconds, file in rows))
 
 
