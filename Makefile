@@ -6,6 +6,7 @@ PIP := $(BIN)/pip install --disable-pip-version-check --no-input
 SAMPLER := $(wildcard collectors/sampler/native/*.[ch])
 CHROMIUM := $(shell command -v chromium 2>/dev/null)
 HEADLESS := $(shell command -v chromium-headless-shell 2>/dev/null)
+unexport PYTHONDONTWRITEBYTECODE  # what was compiled once is kept (docs/decisions/0268)
 
 .PHONY: run setup test test-again test-integrations test-long soak bench gpu gpu-wheels screens lint lock wheelhouse clean
 

@@ -24,7 +24,7 @@ import pytest
 from hypothesis import settings
 from playwright.sync_api import Browser, BrowserContext, Error, FloatRect, Page, Route, sync_playwright
 
-from tests import leash
+from tests import leash, longest_first
 from tests.following import Follower
 from tests.running import ROOT, script, wait_for
 
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 CHROMIUM = "/usr/bin/chromium"
 SHELL = shutil.which("chromium-headless-shell") or CHROMIUM  # the same engine without the rest of a browser: half the CPU
 QUIET = "--disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
+ONE_RENDERER = (
+    "--renderer-process-limit=1"  # of a profile, whose pages find compiled what the ones before them ran: a third of a load
+)
 __all__ = ["ROOT", "script", "wait_for"]
 START_S = 60.0
 ASSETS_ORIGIN = "http://assets.test"
@@ -44,6 +47,9 @@ def pytest_configure() -> None:
     """What a shell ignores in the background would be ignored by all programs that the tests start."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    # Else each worker compiles all files of tests, and each program that a test starts hundreds of modules: half of its start.
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ.setdefault(
         "OMP_NUM_THREADS", "1"
     )  # threads of torch that wait for each other spin: beside other tests that takes times as long
@@ -54,6 +60,10 @@ def pytest_configure() -> None:
     settings.load_profile("exploring" if os.environ.get("EXPLORE") else "patient")
     os.environ["DEEPSEEK_JOBS_DIR"] = "/nowhere/deepseek-jobs"  # no test meets the queue of the user who runs it
     leash.fasten()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    longest_first.in_order(items, longest_first.read())
 
 
 def pytest_collection_finish() -> None:
@@ -142,7 +152,7 @@ def dashboard(log_dir: Path, *flags: str, checkout: Path = ROOT) -> Iterator[Das
 def browser() -> Iterator[Browser]:
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=SHELL, args=[*QUIET.split(), *sandbox])
+        browser = playwright.chromium.launch(executable_path=SHELL, args=[*QUIET.split(), ONE_RENDERER, *sandbox])
         yield browser
         browser.close()
 
@@ -151,6 +161,7 @@ def browser() -> Iterator[Browser]:
 def profile(browser: Browser) -> Iterator[BrowserContext]:
     """The pages of a module share a cache, as a user's do; what pages remember goes with each test."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
+    context.new_page()  # its renderer lives as long as it does, and is that of all others
     yield context
     context.close()
 

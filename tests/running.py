@@ -17,10 +17,11 @@ T = TypeVar("T")
 
 def wait_for(what: Callable[[], T], timeout_s: float = 60.0, because: str = "") -> T:
     """The first true answer; asks again until then. Fails with the last answer."""
-    deadline = time.monotonic() + timeout_s
+    begun_s = time.monotonic()
     while not (answer := what()):
-        assert time.monotonic() < deadline, f"{because or 'not so'} after {timeout_s:g} s: {answer!r}"
-        time.sleep(0.05)
+        waited_s = time.monotonic() - begun_s
+        assert waited_s < timeout_s, f"{because or 'not so'} after {timeout_s:g} s: {answer!r}"
+        time.sleep(min(0.15, max(0.05, waited_s / 20)))  # who asks a page or a server costs both
     return answer
 
 

@@ -24,7 +24,7 @@ from tests.canaries import PATH, RUNS, T0, canary_records
 from tests.other_clients import PROXIED
 from tests.serving import served_app
 
-EXAMPLES = 60 if os.environ.get("EXPLORE") else 12  # of each route and role
+EXAMPLES = 60 if os.environ.get("EXPLORE") else 6  # of each route and role
 KNOWN: dict[
     str, list[Any]
 ] = {  # by the name of a parameter, what this store has: else nearly all answers were "no run of that name"

@@ -27,7 +27,7 @@ TO_BLAME = {  # program -> function, reason
 }
 WINDOW_S = {"one_step_of_twenty": 4.0}
 IN_PROCESS = ("slow_decode", "gil_pool", "lock", "disk_wait", "one_step_of_twenty", "short_steps", "collector")
-WITH_WORKERS = ("slow_decode_in_worker", "slow_collate")
+WITH_WORKERS = ("slow_decode_in_worker",)
 HEALTHY = ("slow_decode", "disk_wait", "slow_decode_in_worker")
 RECORDINGS = 3  # at most
 COUNT = 2  # windows a target; test_blame_long.py has the full counts

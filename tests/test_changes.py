@@ -7,8 +7,9 @@ import json
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import pytest
@@ -31,21 +32,36 @@ MAY_SEND = {
 }
 
 
-@pytest.fixture
-def reason() -> list[str]:
-    """Why nothing may be changed, where there is something in it."""
-    return []
+class Refusing(NamedTuple):
+    """A server that many changes are refused by, one after the other: each leaves the folder as it was."""
+
+    web: Web
+    data_dir: Path
+    reasons: list[str]  # why nothing may be changed, where there is something in it
 
 
-@pytest.fixture
-def web(tmp_path: Path, reason: list[str]) -> Iterator[Web]:
-    writer = open_store(tmp_path, write=True)
+@contextmanager
+def refusing(data_dir: Path) -> Iterator[Refusing]:
+    reasons: list[str] = []
+    writer = open_store(data_dir, write=True)
     writer.append([RunInfo(run, {}) for run in RUNS])
-    queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path, lambda: next(iter(reason), None))
+    queries = Queries(open_store(data_dir, write=False), data_dir, data_dir, lambda: next(iter(reasons), None))
     with served(queries) as web:
-        yield web
+        yield Refusing(web, data_dir, reasons)
     queries.close()
     writer.close()
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[Web]:
+    with refusing(tmp_path) as found:
+        yield found.web
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Refusing]:
+    with refusing(tmp_path_factory.mktemp("refused")) as found:
+        yield found
 
 
 def post(web: Web, path: str, body: Any) -> Answer:
@@ -120,12 +136,12 @@ def test_what_is_said_about_a_run_stands_in_its_row(web: Web, run: str) -> None:
     ],
 )
 def test_a_wrong_change_gets_one_sentence_and_changes_nothing(
-    web: Web, tmp_path: Path, path: str, body: Any, status: int, sentence: str
+    refused: Refusing, path: str, body: Any, status: int, sentence: str
 ) -> None:
-    answer = post(web, path, body)
+    answer = post(refused.web, path, body)
     assert (answer.status, answer.json.keys()) == (status, {"error"})
     assert sentence in answer.json["error"]
-    assert not changed_in(tmp_path)
+    assert not changed_in(refused.data_dir)
 
 
 def test_settings_are_rows_and_only_those_that_are_named_change(web: Web) -> None:
@@ -139,24 +155,28 @@ def test_settings_are_rows_and_only_those_that_are_named_change(web: Web) -> Non
 
 
 @pytest.mark.parametrize("path", ["runs/plain/about", "settings", "profile", "events"])
-def test_a_dashboard_that_only_reads_refuses_every_change(web: Web, tmp_path: Path, reason: list[str], path: str) -> None:
-    reason.append("another dashboard steers this collector")
+def test_a_dashboard_that_only_reads_refuses_every_change(refused: Refusing, path: str) -> None:
     body = {"settings": {"currency": "EUR"}, "profile": {"action": "on"}, "events": {"run": "plain", "text": "x"}}.get(
         path, {"name": "x"}
     )
-    answer = post(web, path, body)
-    assert (answer.status, answer.json) == (400, {"error": reason[0]})
-    assert not changed_in(tmp_path)
+    refused.reasons.append("another dashboard steers this collector")
+    try:
+        answer = post(refused.web, path, body)
+    finally:
+        (reason,) = refused.reasons
+        refused.reasons.clear()
+    assert (answer.status, answer.json) == (400, {"error": reason})
+    assert not changed_in(refused.data_dir)
 
 
 @pytest.mark.parametrize("path", ["runs/plain/about", "settings", "events"])
 @pytest.mark.parametrize("header", [("Origin", "http://evil.example"), ("Sec-Fetch-Site", "cross-site"), ("Host", "evil.example")])
-def test_another_sites_page_changes_nothing(web: Web, tmp_path: Path, path: str, header: tuple[str, str]) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=60)
+def test_another_sites_page_changes_nothing(refused: Refusing, path: str, header: tuple[str, str]) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", refused.web.port, timeout=60)
     connection.request("POST", f"/api/v1/{path}", b'{"name": "x"}', {"Content-Type": "text/plain", **dict([header])})
     assert connection.getresponse().status == 403
     connection.close()
-    assert not changed_in(tmp_path)
+    assert not changed_in(refused.data_dir)
 
 
 def test_two_at_once_lose_no_field(web: Web) -> None:

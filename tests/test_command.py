@@ -19,6 +19,7 @@ from collectors import VERSION
 from collectors.process.proc import start_ticks
 from collectors.service import lock
 from collectors.service.control import ask
+from dashboard.commands import main
 from tests.conftest import ROOT, Dashboard, dashboard, script, wait_for
 
 LOGGER = '{"time_s": 1764000000.25, "step": 1, "train/loss": 2.5}\n'
@@ -60,8 +61,23 @@ def mistake(*flags: str, cwd: Path) -> str:
         (["store", "check"], "name its folder with --log-dir or --data-dir"),
     ],
 )
-def test_a_mistake_gets_one_sentence_with_the_remedy(flags: list[str], remedy: str, tmp_path: Path) -> None:
-    assert remedy in mistake(*flags, cwd=tmp_path)
+def test_a_mistake_gets_one_sentence_with_the_remedy(
+    flags: list[str], remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In this process: the command would end it only if it took the mistake for none."""
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert main(flags) == 2
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    shown = capsys.readouterr()
+    assert remedy in shown.err
+    assert (shown.out, shown.err.count("\n")) == ("", 1), shown.err
+
+
+def test_a_mistake_ends_the_program_with_its_sentence_and_code_2(tmp_path: Path) -> None:
+    assert "mkdir -p logs" in mistake(cwd=tmp_path)
 
 
 def test_a_taken_port_gets_one_sentence(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 import random
 import shutil
 import sqlite3
@@ -25,14 +24,14 @@ from collectors.logs.run_folders import RunFolders
 from collectors.records import Event
 from tests.conftest import script
 from tests.following import Follower, check_told, of_run, points_of, series_of, unpacked, until
+from tests.trackio_project import Project
 
-METRICS = "CREATE TABLE metrics (id INTEGER PRIMARY KEY AUTOINCREMENT, run_id TEXT, timestamp TEXT, run_name TEXT, step INTEGER, metrics TEXT)"
 JOURNALS = ["wal", "delete", "truncate", "persist"]
 # A process of its own, as in reality: within one, SQLite's connections share what they know of a file, its readers' rights too.
 WRITER = """
 import sys, time
 from pathlib import Path
-from tests.test_databases import Project
+from tests.trackio_project import Project
 path, journal = Path(sys.argv[1]), sys.argv[2]
 """
 KEPT_OPEN = """
@@ -56,22 +55,6 @@ def follower(tmp_path: Path) -> Iterator[Follower]:
     follower = Follower(tmp_path / "logs")
     yield follower
     follower.tail.close()
-
-
-class Project:
-    """A database as Trackio writes it."""
-
-    def __init__(self, path: Path, journal: str = "wal", is_new: bool = True) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
-        self.db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
-        self.db.execute(f"PRAGMA journal_mode = {journal}")
-        if is_new:
-            self.db.execute(METRICS)
-
-    def log(self, run: str, step: object, metrics: object, run_id: str = "") -> None:
-        row = run_id or run, "2025-11-24T16:00:00+00:00", run, step, metrics if isinstance(metrics, bytes) else json.dumps(metrics)
-        self.db.execute("INSERT INTO metrics (run_id, timestamp, run_name, step, metrics) VALUES (?, ?, ?, ?, ?)", row)
 
 
 def test_trackio_is_read_as_it_reads_itself(follower: Follower) -> None:

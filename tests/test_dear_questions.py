@@ -67,13 +67,13 @@ def web(data_dir: Path) -> Iterator[Web]:
 
 
 @pytest.mark.parametrize("path", ["flame", "flamechart", "blame"])
-@pytest.mark.parametrize("window", [(0, 1e10), (-1e15, 1e15), (1e14, 1e15), (-1e300, 1e300)])
-def test_an_endless_window_is_as_dear_as_what_was_recorded(web: Web, path: str, window: tuple[float, float]) -> None:
-    begun_s = time.monotonic()
-    answer = web.ask(f"/api/v1/{path}", run="a", from_=window[0], to=window[1])
-    assert answer.status == 200 and time.monotonic() - begun_s < 8
-    if path == "flame" and window[0] < T0:
-        assert answer.json["seconds"] == pytest.approx(MINUTES * 60, rel=0.01)
+def test_an_endless_window_is_as_dear_as_what_was_recorded(web: Web, path: str) -> None:
+    for window in ((0, 1e10), (-1e15, 1e15), (1e14, 1e15), (-1e300, 1e300)):
+        begun_s = time.monotonic()
+        answer = web.ask(f"/api/v1/{path}", run="a", from_=window[0], to=window[1])
+        assert answer.status == 200 and time.monotonic() - begun_s < 8
+        if path == "flame" and window[0] < T0:
+            assert answer.json["seconds"] == pytest.approx(MINUTES * 60, rel=0.01)
 
 
 def test_more_hours_than_may_be_asked_for_get_a_sentence(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:

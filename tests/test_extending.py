@@ -60,7 +60,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("extended") / "checkout"
     copy.mkdir()
     for folder in ("assets", "client", "collectors", "dashboard", "trainer", "tests", "docs"):
-        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", "poisons", "recorded", "*.png"))
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("poisons", "recorded", "*.png"))
     shutil.copy(ROOT / "app.py", copy)
     for diff in DIFFS:
         subprocess.run(["git", "apply", "--verbose", diff], cwd=copy, check=True, capture_output=True)

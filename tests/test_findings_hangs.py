@@ -29,7 +29,6 @@ from tests.judged_stacks import (
     profile,
 )
 
-WINDOWS, ENOUGH = 20, 19
 WARM_S = 75.0
 TAKE = Frame("take", "/job/locks.py", 77)
 HEALTHY = (Part(4, of_loop(DECODE), gil=True), Part(94, of_loop(LINEAR)), Part(2, of_loop(WRITE_LOG), gil=True))
@@ -153,7 +152,12 @@ SILENT_FOR_GOOD_REASONS: dict[str, dict[str, object]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("reason", SILENT_FOR_GOOD_REASONS)
+AS_ANOTHER = {"input", "accept", "network", "notebook", "queue of a thread", "future"}  # waits of a kind that another row has, too
+
+
+@pytest.mark.parametrize(
+    "reason", [pytest.param(name, marks=pytest.mark.long if name in AS_ANOTHER else ()) for name in SILENT_FOR_GOOD_REASONS]
+)
 def test_silence_for_a_good_reason_is_no_hang(store: Store, reason: str) -> None:
     judged = quiet(store, **SILENT_FOR_GOOD_REASONS[reason])  # type: ignore[arg-type]
     assert not judged.of("hung"), judged.of("hung")[0].sentence

@@ -95,12 +95,13 @@ def converging(step: int, since_s: float | None, dice: random.Random) -> dict[st
     return {"loss": fallen * dice.lognormvariate(0, 0.1), "grad_norm": fallen * dice.lognormvariate(0, 0.1)}
 
 
+@pytest.mark.parametrize("runs", [1, pytest.param(3, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     "values",
     [healthy, heavy_tails, rounded, sparse, clipped, placeholders, searching_scale, twice_and_mixed, warm_restarts, converging],
 )
-def test_what_is_well_gives_nothing(tmp_path: Path, values: object) -> None:
-    all_silent(tmp_path, values)  # type: ignore[arg-type]
+def test_what_is_well_gives_nothing(tmp_path: Path, values: object, runs: int) -> None:
+    all_silent(tmp_path, values, runs=runs)  # type: ignore[arg-type]
 
 
 def test_a_constant_loss_and_one_that_is_always_nan_from_a_part_give_no_alert(tmp_path: Path) -> None:

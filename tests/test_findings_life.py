@@ -13,6 +13,7 @@ from collectors.store.open import open_store
 from collectors.store.protocol import Store
 from tests.judged import T0, JudgedRuns, point
 from tests.planted_findings import PlantedRun, found_in_time, healthy
+from tests.planted_findings import windows as windows  # a fixture
 
 
 @pytest.fixture
@@ -37,14 +38,15 @@ def ends(fields: Mapping[str, object]) -> object:
         ("finished", "finished", "is finished after"),
     ],
 )
-def test_an_end_is_found_in_time(tmp_path: Path, status: str, rule: str, words: str) -> None:
+def test_an_end_is_found_in_time(tmp_path: Path, windows: int, status: str, rule: str, words: str) -> None:
     judged = found_in_time(
         tmp_path,
+        windows,
         rule,
         lambda step, since_s, dice: healthy(step, since_s, dice) if since_s is None else None,
         more=ends({"status": status, "reason": "" if status == "finished" else "ValueError: no"}),  # type: ignore[arg-type]
     )
-    assert len(judged.of(rule)) == 20
+    assert len(judged.of(rule)) == windows
     assert all(words in found.sentence and found.weight == "alert" for found in judged.of(rule))
 
 

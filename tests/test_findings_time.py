@@ -16,7 +16,8 @@ from collectors.records import Event, Record, labels_of
 from collectors.store.open import open_store
 from collectors.store.protocol import Store
 from tests.judged import GIB, HOSTS, T0, JudgedRuns, card_labels, gpu, gpu_process, machine_point, point
-from tests.planted_findings import PlantedRun, all_silent, found_in_time, healthy
+from tests.planted_findings import ENOUGH, PlantedRun, all_silent, found_in_time, healthy
+from tests.planted_findings import windows as windows  # a fixture
 
 Now = Callable[[float], list[Record]]
 
@@ -31,17 +32,22 @@ def store(tmp_path: Path) -> Iterator[Store]:
 # -- steps -------------------------------------------------------------------------------------------------------------
 
 
-def test_one_slow_step_of_twenty_is_found(tmp_path: Path) -> None:
+def test_one_slow_step_of_twenty_is_found(tmp_path: Path, windows: int) -> None:
     judged = found_in_time(
-        tmp_path, "slow_steps", healthy, step_s=lambda step, since_s: 0.6 if since_s is not None and step % 20 == 0 else 0.1
+        tmp_path,
+        windows,
+        "slow_steps",
+        healthy,
+        step_s=lambda step, since_s: 0.6 if since_s is not None and step % 20 == 0 else 0.1,
     )
     assert "About 1 of" in judged.of("slow_steps")[0].sentence
 
 
-def test_slow_steps_at_random_are_found_where_each_tenth_step_is_logged(tmp_path: Path) -> None:
+def test_slow_steps_at_random_are_found_where_each_tenth_step_is_logged(tmp_path: Path, windows: int) -> None:
     dice = random.Random(1)
     found_in_time(
         tmp_path,
+        windows,
         "slow_steps",
         lambda step, since_s, dice: healthy(step, since_s, dice) if step % 5 == 0 else None,
         step_s=lambda step, since_s: 0.05 * (20 if since_s is not None and dice.random() < 0.03 else 1),
@@ -77,11 +83,11 @@ def test_attempts_and_a_suspended_machine_are_no_slow_steps(store: Store) -> Non
 # -- events ------------------------------------------------------------------------------------------------------------
 
 
-def test_recompiles_are_found(tmp_path: Path) -> None:
+def test_recompiles_are_found(tmp_path: Path, windows: int) -> None:
     def more(run: PlantedRun, now_s: float) -> list[Record]:
         return [Event(run.name, "recompile", now_s, step=run.step, seconds=0.5)] if now_s >= run.planted_s else []
 
-    found_in_time(tmp_path, "recompiles", healthy, more=more, after_s=2.0)
+    found_in_time(tmp_path, windows, "recompiles", healthy, more=more, after_s=2.0)
 
 
 def test_one_recompile_of_each_of_eight_ranks_is_one(store: Store) -> None:
@@ -94,7 +100,7 @@ def test_one_recompile_of_each_of_eight_ranks_is_one(store: Store) -> None:
     assert not judged.of("recompiles")
 
 
-def test_a_checkpoint_for_which_the_training_stands_still_is_found(tmp_path: Path) -> None:
+def test_a_checkpoint_for_which_the_training_stands_still_is_found(tmp_path: Path, windows: int) -> None:
     def more(run: PlantedRun, now_s: float) -> list[Record]:
         return (
             [Event(run.name, "checkpoint", now_s, step=run.step, seconds=30.0)]
@@ -104,6 +110,7 @@ def test_a_checkpoint_for_which_the_training_stands_still_is_found(tmp_path: Pat
 
     found_in_time(
         tmp_path,
+        windows,
         "checkpoint_stall",
         healthy,
         step_s=lambda step, since_s: 0.1 if since_s is None else 31.0,
@@ -121,12 +128,12 @@ def test_a_checkpoint_beside_the_training_is_no_stall(store: Store) -> None:
     assert not judged.of("checkpoint_stall")
 
 
-def test_checkpoints_that_do_not_come_are_found(tmp_path: Path) -> None:
+def test_checkpoints_that_do_not_come_are_found(tmp_path: Path, windows: int) -> None:
     def more(run: PlantedRun, now_s: float) -> list[Record]:
         saves = now_s < run.planted_s and int(now_s - T0) % 10 == 0
         return [Event(run.name, "checkpoint", now_s, step=run.step, seconds=0.1)] if saves else []
 
-    found_in_time(tmp_path, "no_checkpoint", healthy, more=more, after_s=30.0)
+    found_in_time(tmp_path, windows, "no_checkpoint", healthy, more=more, after_s=30.0)
 
 
 def test_checkpoints_of_best_results_may_be_late(store: Store) -> None:
@@ -155,12 +162,12 @@ def of_run(run: str, now_s: float, used: float) -> Record:
     return machine_point(now_s, labels_of(host="box", rank=0, run=run), {"host/run_memory_bytes": used})
 
 
-def test_a_leak_of_the_host_is_found_with_the_time_that_is_left(tmp_path: Path) -> None:
+def test_a_leak_of_the_host_is_found_with_the_time_that_is_left(tmp_path: Path, windows: int) -> None:
     def more(run: PlantedRun, now_s: float) -> list[Record]:
         leaked = max(0.0, now_s - run.planted_s) * 2e6
         return [*([host(now_s)] if run.name == "run-00" else []), of_run(run.name, now_s, 2e9 + leaked + run.dice.uniform(0, 1e8))]
 
-    judged = found_in_time(tmp_path, "memory_creep", healthy, step_s=lambda step, since_s: 0.5, healthy_s=520, more=more)
+    judged = found_in_time(tmp_path, windows, "memory_creep", healthy, step_s=lambda step, since_s: 0.5, healthy_s=520, more=more)
     assert all("it runs out in" in found.sentence for found in judged.of("memory_creep"))
 
 
@@ -182,9 +189,9 @@ def test_memory_that_levels_out_or_falls_again_is_no_leak(store: Store) -> None:
 
 
 @pytest.mark.parametrize(("rule", "cell"), [("host_memory_out", "memory"), ("disk_out", "disk")])
-def test_what_runs_out_within_the_hour_is_an_alert(store: Store, rule: str, cell: str) -> None:
+def test_what_runs_out_within_the_hour_is_an_alert(store: Store, windows: int, rule: str, cell: str) -> None:
     late = []
-    for seed in range(20):
+    for seed in range(windows):
         judged = JudgedRuns(store, stored=False, now_s=T0 + 10_000 * seed)
         dice = random.Random(seed)
         planted_s = judged.now_s + dice.uniform(5, 60)
@@ -195,7 +202,7 @@ def test_what_runs_out_within_the_hour_is_an_alert(store: Store, rule: str, cell
 
         judged.go_on(planted_s - judged.now_s + BY_NAME[rule].needs_s + 5, second)
         late += [judged.first_s[found.id] - planted_s for found in judged.of(rule) if found.weight == "alert"]
-    assert len(late) >= 19, late
+    assert len(late) >= ENOUGH * windows, late
 
 
 def test_a_full_disk_is_found_at_once(store: Store) -> None:

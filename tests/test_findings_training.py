@@ -10,6 +10,7 @@ import pytest
 
 from collectors.records import Event, Record
 from tests.planted_findings import PlantedRun, found_in_time, healthy, loss_of
+from tests.planted_findings import windows as windows  # a fixture
 
 NAN = math.nan
 
@@ -17,16 +18,17 @@ NAN = math.nan
 # -- planted -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_loss_that_turns_nan_is_found(tmp_path: Path) -> None:
+def test_a_loss_that_turns_nan_is_found(tmp_path: Path, windows: int) -> None:
     judged = found_in_time(
         tmp_path,
+        windows,
         "nan",
         lambda step, since_s, dice: {"train/loss": NAN if since_s is not None and since_s < 0.1 else loss_of(step, dice)},
     )
     assert all(f"train/loss is NaN at step {found.step:,}." in found.sentence for found in judged.of("nan"))
 
 
-def test_an_infinite_gradient_norm_is_found_and_its_layer_named(tmp_path: Path) -> None:
+def test_an_infinite_gradient_norm_is_found_and_its_layer_named(tmp_path: Path, windows: int) -> None:
     def more(run: PlantedRun, now_s: float) -> list[Record]:
         return (
             [Event(run.name, "overflow", now_s, step=run.step - 1, fields={"layer": "layers.3.mlp"})]
@@ -36,6 +38,7 @@ def test_an_infinite_gradient_norm_is_found_and_its_layer_named(tmp_path: Path) 
 
     judged = found_in_time(
         tmp_path,
+        windows,
         "nan",
         lambda step, since_s, dice: {
             **healthy(step, since_s, dice),
@@ -46,38 +49,41 @@ def test_an_infinite_gradient_norm_is_found_and_its_layer_named(tmp_path: Path) 
     assert any("layers.3.mlp" in found.sentence for found in judged.of("nan"))
 
 
-def test_a_loss_that_stays_nan_is_an_alert(tmp_path: Path) -> None:
+def test_a_loss_that_stays_nan_is_an_alert(tmp_path: Path, windows: int) -> None:
     judged = found_in_time(
-        tmp_path, "nan_lasting", lambda step, since_s, dice: {"train/loss": NAN if since_s is not None else loss_of(step, dice)}
+        tmp_path,
+        windows,
+        "nan_lasting",
+        lambda step, since_s, dice: {"train/loss": NAN if since_s is not None else loss_of(step, dice)},
     )
     assert {found.weight for found in judged.of("nan_lasting")} == {"alert"}
-    assert len(judged.of("nan_lasting")) == 20
+    assert len(judged.of("nan_lasting")) == windows
 
 
 @pytest.mark.parametrize("every", [1, 5])
-def test_a_loss_spike_is_found_once(tmp_path: Path, every: int) -> None:
+def test_a_loss_spike_is_found_once(tmp_path: Path, windows: int, every: int) -> None:
     def values(step: int, since_s: float | None, dice: random.Random) -> dict[str, float] | None:
         if step % every:
             return None
         up = 4 * math.exp(-since_s / 10) if since_s is not None else 0.0
         return {"train/loss": loss_of(step, dice) + up, "val/loss": 0.5}
 
-    judged = found_in_time(tmp_path, "loss_spike", values)
-    assert len(judged.of("loss_spike")) == 20
+    judged = found_in_time(tmp_path, windows, "loss_spike", values)
+    assert len(judged.of("loss_spike")) == windows
 
 
-def test_gradients_that_blow_up_are_found(tmp_path: Path) -> None:
+def test_gradients_that_blow_up_are_found(tmp_path: Path, windows: int) -> None:
     def values(step: int, since_s: float | None, dice: random.Random) -> dict[str, float]:
         return {
             **healthy(step, since_s, dice),
             "train/grad_norm": dice.lognormvariate(0, 0.3) * (40 if since_s is not None and step % 3 == 0 else 1),
         }
 
-    judged = found_in_time(tmp_path, "gradient_blow_up", values)
+    judged = found_in_time(tmp_path, windows, "gradient_blow_up", values)
     assert "more than ten times its usual" in judged.of("gradient_blow_up")[0].sentence
 
 
-def test_one_large_gradient_is_found_where_the_loss_rises_after_it(tmp_path: Path) -> None:
+def test_one_large_gradient_is_found_where_the_loss_rises_after_it(tmp_path: Path, windows: int) -> None:
     def values(step: int, since_s: float | None, dice: random.Random) -> dict[str, float]:
         first = since_s is not None and since_s < 0.1
         return {
@@ -85,36 +91,37 @@ def test_one_large_gradient_is_found_where_the_loss_rises_after_it(tmp_path: Pat
             "train/grad_norm": 60.0 if first else dice.lognormvariate(0, 0.3),
         }
 
-    judged = found_in_time(tmp_path, "gradient_blow_up", values)
+    judged = found_in_time(tmp_path, windows, "gradient_blow_up", values)
     assert "the loss rises with it" in judged.of("gradient_blow_up")[0].sentence
 
 
-def test_gradients_that_vanish_in_a_layer_are_found(tmp_path: Path) -> None:
+def test_gradients_that_vanish_in_a_layer_are_found(tmp_path: Path, windows: int) -> None:
     def values(step: int, since_s: float | None, dice: random.Random) -> dict[str, float]:
         return {**healthy(step, since_s, dice), "grads/layer0": dice.lognormvariate(0, 0.3) * (1e-5 if since_s is not None else 1)}
 
-    judged = found_in_time(tmp_path, "gradient_vanishing", values)
+    judged = found_in_time(tmp_path, windows, "gradient_vanishing", values)
     assert all(found.sentence.startswith("grads/layer0") for found in judged.of("gradient_vanishing"))
 
 
-def test_a_scaler_that_collapses_is_found(tmp_path: Path) -> None:
+def test_a_scaler_that_collapses_is_found(tmp_path: Path, windows: int) -> None:
     def values(step: int, since_s: float | None, dice: random.Random) -> dict[str, float]:
         return {
             **healthy(step, since_s, dice),
             "train/loss_scale": 65536.0 * 2.0 ** -(0 if since_s is None else int(since_s / 1.5)),
         }
 
-    judged = found_in_time(tmp_path, "scaler_collapse", values)
+    judged = found_in_time(tmp_path, windows, "scaler_collapse", values)
     assert "use bf16" in judged.of("scaler_collapse")[0].sentence
 
 
-def test_a_new_best_is_found(tmp_path: Path) -> None:
+def test_a_new_best_is_found(tmp_path: Path, windows: int) -> None:
     def values(step: int, since_s: float | None, dice: random.Random) -> dict[str, float]:
         result = {"val/loss": (0.4 if since_s is not None else 1.0) + 0.001 * (step % 50)} if step % 10 == 0 and step else {}
         return {**healthy(step, since_s, dice), **result}
 
     found_in_time(
         tmp_path,
+        windows,
         "new_best",
         lambda step, since_s, dice: values(step, since_s, dice) | ({"val/loss": 1.0} if step in (10, 20, 30) else {}),
         healthy_s=60.0,

@@ -61,12 +61,12 @@ def test_who_computes_holds_the_gil_and_uses_cpu_and_who_sleeps_does_not(sampler
 
 
 def test_the_first_sample_comes_within_fifty_milliseconds(sampler: Native) -> None:
-    """The best of five: on a machine that is busy with other tests the sampler may have to wait for a core."""
-    waits_ms = []
+    """The best of five, at most: on a machine that is busy with other tests the sampler may have to wait for a core."""
+    waits_ms: list[float] = []
     with running("busy") as first:
         sampler.follow([target(first.pid)])
         record(sampler, bool)
-        for _ in range(5):
+        while len(waits_ms) < 5 and not any(wait_ms <= 50 for wait_ms in waits_ms):
             with running("busy") as busy:
                 begun_ns = time.monotonic_ns()
                 sampler.follow([target(busy.pid)])

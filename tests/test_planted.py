@@ -1,4 +1,4 @@
-"""Each planted cause is found by its rule, in a few windows drawn at random; twenty of each are benchmarks/planted.py."""
+"""Each planted cause is found by its rule, in a window drawn at random; twenty of each are benchmarks/planted.py."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from collectors.analysis.findings.rules import BY_NAME
 from tests.planted.causes import CAUSES, judged
 from tests.planted.windows import seed
 
-WINDOWS = 2
-LONG = {"not_back", "silent", "held_and_idle", "hung"}  # half an hour of a moved clock: one window
 SEED = seed()
 
 
@@ -20,5 +18,5 @@ def test_each_rule_has_a_cause() -> None:
 
 @pytest.mark.parametrize("number", range(len(CAUSES)), ids=[f"{cause.rule}: {cause.name}" for cause in CAUSES])
 def test_a_planted_cause_is_found_in_time(number: int) -> None:
-    result = judged(number, 1 if CAUSES[number].rule in LONG else WINDOWS, SEED)
+    result = judged(number, 1, SEED)
     assert not result.missed(), (f"PLANTED_SEED={SEED}", result.missed())

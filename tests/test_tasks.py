@@ -71,7 +71,7 @@ def interrupted_at(step: int) -> Callable[[float, int, int], float]:
     return learning_rate
 
 
-@every_task
+@pytest.mark.parametrize("task", ["gpt", "resnet50", *(pytest.param(task, marks=pytest.mark.long) for task in ("bert", "unet3d"))])
 def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(
     tmp_path: Path, task: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,7 +76,7 @@ def stop_on_the_way(folder: Path, run: str, number: signal.Signals) -> None:
     assert checkpoint.load(folder / "logs" / run)["step"] == last + 1 == saved["step"] + 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGUSR1, marks=pytest.mark.long)])
 def test_a_signal_saves_at_the_end_of_the_step_and_ends_it_well(tmp_path: Path, number: signal.Signals) -> None:
     stop_on_the_way(tmp_path, "stopped", number)
 

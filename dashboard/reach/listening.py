@@ -32,8 +32,10 @@ def listen(host: str, number: int) -> socket.socket:
         listener.bind((host, number))
         listener.listen(WAITING)
     except PermissionError:
+        listener.close()
         raise CannotListen(f"port {number} is for root only; choose one above 1023 with --port") from None
     except OSError as error:
+        listener.close()
         if error.errno == errno.EADDRINUSE:
             raise CannotListen(f"port {number} is taken; choose another one with: --port {number + 1}") from None
         raise CannotListen(f"cannot listen on {host} ({error.strerror}); leave --host out for 127.0.0.1") from None

@@ -1,4 +1,4 @@
-"""All checks that need a graphics card: python -m tests.gpu [--out FOLDER] [--wheels FOLDER] [--short]
+"""All checks that need a graphics card: python -m tests.gpu [--out FOLDER] [--wheels FOLDER] [--short] [--only CHECK ...]
 
 Needs Python 3.11 or later, PyTorch and numpy, and for the rest the folder that `make gpu-wheels` makes where there is a network.
 Exit code 0 for PASS, 1 for FAIL.
@@ -30,6 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--short", action="store_true", help="a few seconds each, to see that all of it runs; its numbers say little"
     )
+    names = [check.name for check in CHECKS]
+    parser.add_argument(
+        "--only", nargs="+", choices=names, default=names, metavar="CHECK", help=f"of {', '.join(names)} (default: all)"
+    )
     options = parser.parse_args(arguments)
     folder = (options.out or Path(time.strftime("gpu-check-%Y%m%d-%H%M%S"))).resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -44,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         paths = [str(packages), str(ROOT), os.environ.get("PYTHONPATH", "")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1"}
         begun_s = time.monotonic()
-        lines = run_all(folder, Path(scratch), options.short, environment, absent(sorted(modules)))
+        lines = run_all(folder, Path(scratch), options.short, environment, absent(sorted(modules)), options.only)
     end = last_line(lines)
     took_s = time.monotonic() - begun_s
     print(f"{took_s:.0f} of {MOST_S:.0f} s; send back {folder}\n{end}")

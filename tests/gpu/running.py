@@ -20,10 +20,14 @@ MOST_LOG = 1_000_000  # bytes of a check
 CAUSE_LENGTH = 200
 
 
-def run_all(folder: Path, scratch: Path, short: bool, environment: Mapping[str, str], absent: Sequence[str]) -> list[Line]:
-    """All lines; every check leaves at least one. In the short form they run side by side. `absent` are modules that cannot be imported."""
+def run_all(
+    folder: Path, scratch: Path, short: bool, environment: Mapping[str, str], absent: Sequence[str], only: Sequence[str] = ()
+) -> list[Line]:
+    """All lines; every check, or each of those that are named, leaves at least one. In the short form they run side by side. `absent` are modules that cannot be imported."""
     started = []
     for plan in CHECKS:
+        if only and plan.name not in only:
+            continue
         if missing := [module for module in plan.needs if module in absent]:
             append(folder, Line(plan.name, "all", "SKIP", f"Skipped: {', '.join(missing)} cannot be imported here."))
             continue
