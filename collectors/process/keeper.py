@@ -63,6 +63,7 @@ class Program(NamedTuple):
     folder: Path
     sampler: Path | None = None  # the native sampler; it becomes a process above the program's
     log_dir: Path | None = None  # what the program logs beside it gets a second name in `folder`
+    signals_reach_all: bool = False  # Slurm sends signals to all processes of a job: passed on, they would come twice
 
 
 def open_terminal() -> Terminal | None:
@@ -87,7 +88,7 @@ def launch(program: Program, terminal: Terminal | None) -> socket.socket:
         try:
             ours.close()
             os.setsid()
-            above = go_below(program.sampler) if program.sampler else None
+            above = go_below(program.sampler, hears_sigterm=not program.signals_reach_all) if program.sampler else None
             Parent(program, terminal, theirs, above).run()
             code = 0
         finally:
@@ -129,7 +130,7 @@ class Parent:
         for number in LEFT_ALONE:
             signal.signal(number, signal.SIG_IGN)
         for number in PASSED_ON:
-            signal.signal(number, lambda number, _: self._signal(number))
+            signal.signal(number, (lambda *_: None) if self._program.signals_reach_all else lambda number, _: self._signal(number))
         if not self._start(ignored):
             return
         adopt_orphans()

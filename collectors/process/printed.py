@@ -120,6 +120,7 @@ class TimesFile:
         self._due_s = self._began_s
         try:
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._records = os.fstat(self._descriptor).st_size // RECORD.size  # of an earlier attempt
         except OSError:  # costs the times, not the program
             self._descriptor = -1
 
