@@ -66,7 +66,13 @@ class SlurmJob(NamedTuple):
 
 
 def jobs_of(output: bytes) -> dict[int, SlurmJob]:
-    """Of the answer to `squeue --json` or `scontrol --json show job`. Raises SlurmError where it is none."""
+    """Of the answer to `squeue --json`. Raises SlurmError where it is none."""
+    found = [job_of(row) for row in rows_of(output)]
+    return {job.id: job for job in found if job}
+
+
+def rows_of(output: bytes) -> list[dict[str, Any]]:
+    """Of the answer to `squeue --json` or `scontrol --json show job`. Raises SlurmError."""
     try:
         answer = json.loads(output)
     except (ValueError, RecursionError):
@@ -74,8 +80,14 @@ def jobs_of(output: bytes) -> dict[int, SlurmJob]:
     rows = answer.get("jobs") if isinstance(answer, dict) else None
     if not isinstance(rows, list):
         raise SlurmError('Slurm\'s answer has no list "jobs"; this version of Slurm is not known')
-    found = [job_of(row) for row in rows if isinstance(row, dict)]
-    return {job.id: job for job in found if job}
+    return [row for row in rows if isinstance(row, dict)]
+
+
+def first_row(output: bytes) -> dict[str, Any]:
+    """Raises SlurmError where the answer has none."""
+    if not (rows := rows_of(output)):
+        raise SlurmError("Slurm does not know the job")
+    return rows[0]
 
 
 def job_of(row: Mapping[str, Any]) -> SlurmJob | None:

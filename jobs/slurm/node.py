@@ -14,7 +14,6 @@ import os
 import select
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -40,8 +39,8 @@ OF_SLURM = (
 RUN_FOLDER = "DEEPSEEK_RUN_FOLDER"  # where a RunLog of the same log folder, without a name of its own, writes
 SAMPLER = Path(keeper.__file__).parents[1] / "sampler" / "_sampler"
 NOT_FOUND, NOT_EXECUTABLE, NOT_STARTED = 127, 126, 125
-NOT_AGAIN = 75  # EX_TEMPFAIL
-REQUEUE_S = 60.0
+NOT_AGAIN = 75  # EX_TEMPFAIL: no end of the work, whatever Slurm does then
+SCONTROL_S = 60.0
 
 
 def main(words: Sequence[str]) -> int:
@@ -69,7 +68,10 @@ def main(words: Sequence[str]) -> int:
         code = NOT_EXECUTABLE if node.errno == errno.EACCES else NOT_FOUND
         return end(folder, f"the program {argv[0]} cannot be run on this node: {os.strerror(node.errno)}", code)
     leaves = node.asked_s is not None and not node.is_ended and handed.resume_argv is not None and made_room(status)
-    if leaves and (problem := again(job)):
+    if leaves and is_preempted(job):
+        say("it made room for another job; Slurm starts it again")
+        return NOT_AGAIN
+    if leaves and (problem := requeue(job)):
         return end(folder, f"it made room, and Slurm does not start it again: {problem}", NOT_AGAIN)
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
@@ -97,18 +99,30 @@ def made_room(status: int) -> bool:
     return os.WEXITSTATUS(status) in (0, 128 + signal.SIGTERM)
 
 
-def again(job: str) -> str:
-    """Ask Slurm to start the job anew: "", or why it does not."""
+def is_preempted(job: str) -> bool:
+    """Whether another job is to have its place: Slurm starts a job again then that ends in its grace time, whatever its exit code.
+
+    To ask for it would be a second start. At its time limit a job has to ask.
+    """
+    from .answers import first_row, number_of  # late: most jobs are never asked to leave
+    from .programs import SlurmError, call
+
     try:
-        done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=REQUEUE_S, check=False)
-    except OSError as error:
-        return f"scontrol: {error.strerror}"
-    except subprocess.TimeoutExpired:
-        return f"scontrol did not answer within {REQUEUE_S:g} s"
-    if done.returncode:
-        return (done.stderr.strip() or f"exit code {done.returncode}")[:300]
-    say("it made room; Slurm starts it again")
-    return ""
+        printed = call(["scontrol", "--json", "show", "job", job], SCONTROL_S)
+        return bool(number_of(first_row(printed.output).get("preempt_time")))
+    except SlurmError:
+        return False
+
+
+def requeue(job: str) -> str:
+    """Ask Slurm to start the job anew: "", or why it does not."""
+    from .programs import SlurmError, call
+
+    try:
+        printed = call(["scontrol", "requeue", job], SCONTROL_S)
+    except SlurmError as error:
+        return str(error)
+    return printed.sentence() if printed.code else ""
 
 
 def environment_of(given: Mapping[str, str], here: Mapping[str, str], folder: Path) -> dict[str, str]:

@@ -31,7 +31,7 @@ REMEDIES = {  # of what sbatch says
     "account": "`sacctmgr show associations user=$USER` lists yours",
     "qos": "`sacctmgr show qos` lists them",
     "gres": "this cluster has no such GPUs; `sinfo -o %G` lists what it has",
-    "node configuration": "no node has so many GPUs or cores, or so much memory; `sinfo -N -l` lists what they have",
+    "node configuration": "no node has so many GPUs or cores, GPUs of this type, or so much memory; `sinfo -N -l` lists what they have",
     "time limit": "ask for less time, or for another partition",
     "memory": "ask for less memory; `sinfo -N -l` lists what nodes have",
 }
@@ -85,8 +85,8 @@ class Slurm:
         self._change(job, "scancel", str(job))
 
     def hold(self, job: int) -> None:
-        """A job that waits does so until `release`."""
-        self._change(job, "scontrol", "hold", str(job))
+        """A job that waits does so until `release`, also where its user is root."""
+        self._change(job, "scontrol", "uhold", str(job))
 
     def release(self, job: int) -> None:
         self._change(job, "scontrol", "release", str(job))
