@@ -135,27 +135,20 @@ def test_a_job_waits_is_held_released_and_cancelled(here: Here, clean: None) -> 
     assert in_state(look, "cancelled").start_s is None or not (here.logs / "third" / "run.json").exists()
 
 
-def test_a_job_that_is_preempted_saves_and_goes_on_as_the_same_run(here: Here, clean: None) -> None:
-    _, _, look = submitted(here, "victim", request(*TRAIN, resume=(*TRAIN, "--resume"), cores=4))
-    in_state(look, "running")
-    wait_for(lambda: output(here, "victim"))
-    _, _, look_urgent = submitted(here, "urgent", request("sh", "-c", "echo now", cores=4, high=True))
-    in_state(look_urgent, "finished")
-    ended = in_state(look, "finished")
-    assert ended.restarts == 1
-    assert output(here, "victim") == "attempt 0\nsaved 1\nattempt 1 --resume\ndone\n"
-    run_is(here, "victim", "finished")
-
-
-def test_within_its_grace_time_a_job_saves_and_asks_for_a_new_start(here: Here, clean: None) -> None:
-    patient = CORES._replace(partition="patient")
-    _, _, look = submitted(here, "patient", request(*TRAIN, resume=(*TRAIN, "--resume"), cores=4), patient)
-    in_state(look, "running")
-    wait_for(lambda: output(here, "patient"))
-    _, _, look_urgent = submitted(here, "urgent-2", request("sh", "-c", "echo now", cores=4, high=True))
-    in_state(look_urgent, "finished")
-    assert in_state(look, "finished").restarts == 1
-    assert output(here, "patient") == "attempt 0\nsaved 1\nattempt 1 --resume\ndone\n"
+def test_jobs_that_are_preempted_save_and_go_on_as_the_same_runs(here: Here, clean: None) -> None:
+    """One is ended at once; the other one's partition has a grace time, in which it ends by itself."""
+    asked = request(*TRAIN, resume=(*TRAIN, "--resume"), cores=2)
+    places = {"victim": CORES, "patient": CORES._replace(partition="patient")}
+    looks = {name: submitted(here, name, asked, site)[2] for name, site in places.items()}
+    for name, look in looks.items():
+        in_state(look, "running")
+        wait_for(lambda name=name: output(here, name))  # type: ignore[misc]
+    in_state(submitted(here, "urgent", request("sh", "-c", "echo now", cores=4, high=True))[2], "finished")
+    for name, look in looks.items():
+        assert in_state(look, "finished").restarts == 1
+        assert output(here, name) == "attempt 0\nsaved 1\nattempt 1 --resume\ndone\n"
+        run_is(here, name, "finished")
+    assert "it made room for another job; Slurm starts it again" in (here.logs / "patient" / "slurm.log").read_text()
 
 
 def test_a_requeue_is_a_new_attempt_of_the_same_run(here: Here, clean: None) -> None:

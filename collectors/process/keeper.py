@@ -41,6 +41,7 @@ NUMBER = struct.Struct("=i")
 OUTPUT, ERRORS = "output.log", "errors.log"
 LEFT_ALONE = (signal.SIGHUP, signal.SIGTTOU, signal.SIGTTIN, signal.SIGPIPE)  # by the keeper
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)  # to the program
+ASK_FOR_ROOM = (signal.SIGTERM, signal.SIGUSR1)
 OF_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)  # which Python ignores by itself
 LAST_LOOK_S = 1.0  # for what the program wrote at its end into the folders beside it
 ENDING_S = 0.2  # that a killed command takes to be gone, on a busy machine
@@ -121,6 +122,7 @@ class Parent:
         self._pid = 0
         self._name: dict[str, object] = {}  # of the program's process
         self._status: int | None = None
+        self._stopped_by: int | None = None  # the signal that asked it to make room
         self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def run(self) -> None:
@@ -130,7 +132,7 @@ class Parent:
         for number in LEFT_ALONE:
             signal.signal(number, signal.SIG_IGN)
         for number in PASSED_ON:
-            signal.signal(number, (lambda *_: None) if self._program.signals_reach_all else lambda number, _: self._signal(number))
+            signal.signal(number, lambda number, _: self._signal(number, passed_on=not self._program.signals_reach_all))
         if not self._start(ignored):
             return
         adopt_orphans()
@@ -317,9 +319,11 @@ class Parent:
         elif kind == SIGNAL:
             self._signal(NUMBER.unpack(rest)[0])
 
-    def _signal(self, number: int) -> None:
+    def _signal(self, number: int, *, passed_on: bool = True) -> None:
         """To the program and what it has started in its process group."""
-        if self._status is None and self._pid:
+        if self._stopped_by is None and number in ASK_FOR_ROOM:
+            self._stopped_by = int(number)
+        if self._status is None and self._pid and passed_on:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._pid, number)
 
@@ -331,7 +335,7 @@ class Parent:
         by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         code = None if by else os.WEXITSTATUS(status)
         lost = self._lost_bytes + sum(stream.lost_bytes for stream in self._streams)
-        how = {"code": code, "signal": by, "ended_s": time.time(), "last_line": self._last_line(), "lost_bytes": lost}
+        how = {"code": code, "signal": by, "stopped_by": self._stopped_by, "ended_s": time.time(), "last_line": self._last_line(), "lost_bytes": lost}
         self._write("exit.json", {**self._name, **how})
 
     def _last_line(self) -> str:

@@ -10,7 +10,7 @@ WAITING = {
     "Priority": "waits behind jobs with a higher priority",
     "Resources": "waits for nodes to be free",
     "Dependency": "waits for a job that it depends on",
-    "BeginTime": "waits for the time at which Slurm may start it; after a requeue that takes two minutes, unless the site has set another time",
+    "BeginTime": "waits for its earliest start; after a requeue Slurm lets two minutes pass, or what the site has set",
     "JobHeldUser": "held; `deepseek-jobs release` lets it go",
     "JobHeldAdmin": "held by an administrator of the cluster",
     "Licenses": "waits for a licence",

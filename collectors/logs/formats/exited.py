@@ -52,7 +52,10 @@ class Exited:
 
 
 def how(fields: Mapping[str, Any]) -> tuple[str, str]:
-    """`{"code": 1, "last_line": "ValueError: no"} -> ("failed", "ValueError: no (exit code 1)")`"""
+    """`{"code": 1, "last_line": "ValueError: no"} -> ("failed", "ValueError: no (exit code 1)")`
+
+    A program that saved and ended because a signal asked for room has not come to its own end: `("finished", "stopped by SIGTERM")`.
+    """
     code, number = fields.get("code"), fields.get("signal")
     if isinstance(number, int) and number > 0:
         name = f"signal {number}"
@@ -60,7 +63,8 @@ def how(fields: Mapping[str, Any]) -> tuple[str, str]:
             name = signal.Signals(number).name
         return "killed", f"Ended by {name}"
     if code == 0:
-        return "finished", ""
+        asked = fields.get("stopped_by")
+        return "finished", f"stopped by {signal.Signals(asked).name}" if asked in (signal.SIGTERM, signal.SIGUSR1) else ""
     line = fields.get("last_line")
     last = inert(line.strip()[:MOST_CHARACTERS]) if isinstance(line, str) else ""
     return "failed", f"{last} (exit code {code})" if last else f"Exit code {code}"
