@@ -18,10 +18,20 @@ from tests.running import wait_for
 
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel")
 MISSING = [name for name in PROGRAMS if not shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")]
-needs_slurm = pytest.mark.skipif(
-    bool(MISSING) or os.geteuid() != 0,
-    reason=f"Slurm's programs are missing: {', '.join(MISSING)} (make slurm)" if MISSING else "Slurm's daemons are started as root",
-)
+SOCKETS = [
+    Path(name) for name in ("/run/slurm", "/run/slurmctld")
+]  # the daemons put theirs there, whatever their configuration says
+
+
+def _why_not() -> str:
+    if MISSING:
+        return f"Slurm's programs are missing: {', '.join(MISSING)} (make slurm)"
+    if os.geteuid() != 0:
+        return "Slurm's daemons are started as root"
+    return "this host has a Slurm of its own" if any(path.exists() for path in OWN) else ""
+
+
+needs_slurm = pytest.mark.skipif(bool(_why_not()), reason=_why_not())
 GPU_MAJOR = 195  # of NVIDIA's devices; nothing answers at minors so high
 CONF = """
 ClusterName=test
@@ -91,6 +101,10 @@ def cluster() -> Iterator[Path]:
         if before is not None:
             os.environ["SLURM_CONF"] = before
         shutil.rmtree(folder, ignore_errors=True)
+        for left in SOCKETS:
+            with suppress(OSError):
+                left.unlink()
+                left.parent.rmdir()
 
 
 def _write(folder: Path, host: str) -> None:

@@ -122,12 +122,14 @@ def test_a_job_waits_is_held_released_and_cancelled(here: Here, clean: None) -> 
     wait_for(lambda: "waits" in look().reason)
     slurm.hold(second)
     assert in_state(look, "held").reason == "held; `deepseek-jobs release` lets it go"
+    wait_for(lambda: "process" in [event["kind"] for event in here.running.get("/api/v1/events?run=first")["events"]])
     slurm.cancel(first)
     assert in_state(look_first, "cancelled").reason == "cancelled"
     assert look().state == "held"
     slurm.release(second)
     in_state(look, "finished")
-    run_is(here, "first", "preempted")
+    run_is(here, "first", "killed")
+    assert here.running.run("first")["state_reason"] == f"Job {first} was cancelled"
     slurm.cancel(first)
     _, third, look = submitted(here, "third", request("true", cores=4))
     slurm.hold(third)
@@ -155,7 +157,10 @@ def test_a_requeue_is_a_new_attempt_of_the_same_run(here: Here, clean: None) -> 
     slurm, job, look = submitted(here, "again", request(*TRAIN, resume=(*TRAIN, "--resume")))
     wait_for(lambda: output(here, "again"))
     run_is(here, "again", "running")
+    wait_for(lambda: "process" in [event["kind"] for event in here.running.get("/api/v1/events?run=again")["events"]])
     slurm.requeue(job)
+    run_is(here, "again", "requeued")
+    assert here.running.run("again")["state_reason"] == f"Slurm has put job {job} back into its queue"
     assert in_state(look, "finished").restarts == 1
     assert output(here, "again") == "attempt 0\nsaved 1\nattempt 1 --resume\ndone\n"
     run_is(here, "again", "finished")

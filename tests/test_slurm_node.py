@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -257,7 +258,10 @@ def test_a_job_that_is_started_again_resumes_as_the_same_run(tmp_path: Path) -> 
                 for pid in [process.pid, *descendants(process.pid)]:
                     os.kill(pid, signal.SIGTERM)
                 assert process.wait(20) == 0
-            wait_for(lambda: running.run("night").get("state") == "finished", because=str(running.run("night")))
+            wait_for(lambda: running.run("night").get("state") == "preempted", because=str(running.run("night")))
+            assert json.loads((folder / "exit.json").read_text())["stopped_by"] == signal.SIGTERM
+        records = np.frombuffer((folder / ".output.log.times").read_bytes(), "<u8").reshape(-1, 3)
+        assert len(records) == 4 and (np.diff(records[:, :2], axis=0) > 0).all(), "the times of the first attempt are kept"
         wait_for(lambda: "signals" in shown(running.get("/api/v1/logs?run=night")), because="its output is not shown")
         assert [run["run"] for run in running.get("/api/v1/runs")["runs"]] == ["night"]
         assert shown(running.get("/api/v1/logs?run=night")).count("ready") == 2

@@ -335,7 +335,14 @@ class Parent:
         by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         code = None if by else os.WEXITSTATUS(status)
         lost = self._lost_bytes + sum(stream.lost_bytes for stream in self._streams)
-        how = {"code": code, "signal": by, "stopped_by": self._stopped_by, "ended_s": time.time(), "last_line": self._last_line(), "lost_bytes": lost}
+        how = {
+            "code": code,
+            "signal": by,
+            "stopped_by": self._stopped_by,
+            "ended_s": time.time(),
+            "last_line": self._last_line(),
+            "lost_bytes": lost,
+        }
         self._write("exit.json", {**self._name, **how})
 
     def _last_line(self) -> str:

@@ -172,7 +172,8 @@ class Node:
         passed = False
         while True:
             due_s = None if self.asked_s is None or passed or self.is_ended else self.asked_s + NOTICE_S - time.monotonic()
-            ready, _, _ = select.select([front, self._woken], [], [], None if due_s is None else max(0.0, due_s))
+            sources: list[int | socket.socket] = [front, self._woken]
+            ready, _, _ = select.select(sources, [], [], None if due_s is None else max(0.0, due_s))
             if self._woken in ready:
                 with suppress(BlockingIOError):
                     os.read(self._woken, 4096)

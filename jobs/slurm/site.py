@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple, cast, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from ..queue import JobRequest
 from .programs import SlurmError
 
-SlotKind = Literal["gpus", "cores"]
+SlotKind: TypeAlias = Literal["gpus", "cores"]
 NAME = re.compile(r"[\w.@:+,-]{1,200}")
 TIME = re.compile(r"(\d+-)?\d{1,6}(:\d{1,2}){0,2}")
 NAMES = ("partition", "high_partition", "account", "qos", "high_qos", "gpu_type")
@@ -65,12 +65,12 @@ def site_of(settings: Mapping[str, object]) -> SlurmSite:
     """Of what a user has written, by the names above. Raises SlurmError with the name of the setting."""
     if unknown := sorted(settings.keys() - set(SlurmSite._fields)):
         raise SlurmError(f"slurm: there is no setting {unknown[0]!r}; there are {', '.join(SlurmSite._fields)}")
-    return SlurmSite()._replace(**{name: _checked(name, value) for name, value in settings.items()})
+    return SlurmSite(**{name: _checked(name, value) for name, value in settings.items()})
 
 
-def _checked(name: str, value: object) -> object:
+def _checked(name: str, value: object) -> Any:
     if name == "slots" and value in get_args(SlotKind):
-        return cast(SlotKind, value)
+        return value
     if name in NAMES and isinstance(value, str) and (not value or NAME.fullmatch(value)):
         return value
     if name in NUMBERS and isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 31:
