@@ -18,9 +18,8 @@ from tests.running import wait_for
 
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel")
 MISSING = [name for name in PROGRAMS if not shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")]
-SOCKETS = [
-    Path(name) for name in ("/run/slurm", "/run/slurmctld")
-]  # the daemons put theirs there, whatever their configuration says
+SOCKETS = [Path("/run/slurm/sack.socket"), Path("/run/slurmctld/sack.socket")]  # of the daemons, whatever their configuration says
+OWN = (Path("/etc/slurm/slurm.conf"), Path("/run/slurm/conf"))
 
 
 def _why_not() -> str:
