@@ -18,6 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectors.process.proc import descendants
+from collectors.records import LogLine
+from collectors.store.protocol import LogQuery
 from jobs.queue import JobRequest
 from jobs.slurm.handed import Handed, HandedError, claim, forget, hand_over, take
 from jobs.slurm.node import environment_of
@@ -25,10 +27,11 @@ from jobs.slurm.programs import SlurmError
 from jobs.slurm.site import SlurmSite
 from jobs.slurm.slurm import Slurm, started_on_node
 from tests.conftest import dashboard, wait_for
+from tests.ingesting import Ingest
 
 PATH = {"PATH": "/usr/bin:/bin"}
 COUNTS = """
-import signal, sys, time
+import os, signal, sys, time
 count = 0
 def note(number, frame):
     global count
@@ -37,7 +40,7 @@ signal.signal(signal.SIGTERM, note)
 print("ready", *sys.argv[1:], flush=True)
 while not count:
     time.sleep(0.02)
-time.sleep(1.5)
+time.sleep(float(os.environ.get("LINGERS_S", 0.4)))
 print("signals", count, flush=True)
 """
 
@@ -94,7 +97,7 @@ ARGUMENT = st.binary(max_size=60).map(lambda data: os.fsdecode(data.replace(b"\0
 )
 
 
-@settings(max_examples=15)
+@settings(max_examples=12)
 @given(st.lists(ARGUMENT, min_size=1, max_size=8))
 def test_any_argument_arrives_unchanged_through_the_real_script(arguments: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -222,7 +225,7 @@ def test_a_warning_with_the_end_itself_is_one_signal_and_no_request(tmp_path: Pa
     """As Slurm does at a pre-emption without a grace time, where the site sends the user's signal, too."""
     folder = tmp_path / "run"
     python = [sys.executable, "-c", COUNTS]
-    with node(handed(folder, python, python), PATH="/nowhere") as process:
+    with node(handed(folder, python, python, LINGERS_S="1.5"), PATH="/nowhere") as process:
         wait_for(lambda: output(folder) == b"ready\n")
         process.send_signal(signal.SIGUSR2)
         for pid in [process.pid, *descendants(process.pid)]:
@@ -246,6 +249,17 @@ def test_a_job_that_made_room_and_is_not_started_again_has_not_finished(tmp_path
     )
 
 
+def test_a_time_limit_that_leaves_no_time_for_work_is_no_loop(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    python = [sys.executable, "-c", COUNTS]
+    times = {"SLURM_JOB_START_TIME": "1764000000", "SLURM_JOB_END_TIME": "1764000120"}
+    with node(handed(folder, python, python), PATH="/nowhere", **times) as process:
+        wait_for(lambda: output(folder) == b"ready\n")
+        process.send_signal(signal.SIGUSR2)
+        assert process.wait(20) == 75
+    assert "its time limit leaves no time for work" in (folder / "exit.json").read_text()
+
+
 def test_a_job_that_is_started_again_resumes_as_the_same_run(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     folder = logs / "night"
@@ -262,9 +276,18 @@ def test_a_job_that_is_started_again_resumes_as_the_same_run(tmp_path: Path) -> 
             assert json.loads((folder / "exit.json").read_text())["stopped_by"] == signal.SIGTERM
         records = np.frombuffer((folder / ".output.log.times").read_bytes(), "<u8").reshape(-1, 3)
         assert len(records) == 4 and (np.diff(records[:, :2], axis=0) > 0).all(), "the times of the first attempt are kept"
+        later = Ingest(logs)
+        later.until(lambda: len(lines_of(later)) == 4, "the lines are not read")
+        found = [line.time_s for line in lines_of(later) if line.time_s is not None]
+        assert len(found) == 4 and found == sorted(found) and found[2] - found[0] > 1, "of both attempts, for who looks later"
+        later.close()
         wait_for(lambda: "signals" in shown(running.get("/api/v1/logs?run=night")), because="its output is not shown")
         assert [run["run"] for run in running.get("/api/v1/runs")["runs"]] == ["night"]
         assert shown(running.get("/api/v1/logs?run=night")).count("ready") == 2
+
+
+def lines_of(ingest: Ingest) -> Sequence[LogLine]:
+    return ingest.store.logs(LogQuery("night")).lines
 
 
 def shown(answer: object) -> str:

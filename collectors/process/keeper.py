@@ -228,8 +228,16 @@ class Parent:
         }
         argv = without_secrets(self._program.argv)
         about = {"pid": self._pid, "host": socket.gethostname(), "started_s": time.time(), "cwd": str(Path.cwd()), "argv": argv}
-        self._write("run.json", about)
+        self._write("run.json", {**about, **self._of_the_first_attempt()})
         self._write("started.json", {**self._name, "argv": argv})
+
+    def _of_the_first_attempt(self) -> dict[str, float]:
+        """When the program was started here first, if this is not its first start."""
+        try:
+            before = json.loads((self._program.folder / "run.json").read_text())
+            return {"first_started_s": float(before.get("first_started_s", before["started_s"]))}
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return {}
 
     def _turn(self) -> None:
         """Wait until something happens, and do what it asks for."""

@@ -41,6 +41,7 @@ SAMPLER = Path(keeper.__file__).parents[1] / "sampler" / "_sampler"
 NOT_FOUND, NOT_EXECUTABLE, NOT_STARTED = 127, 126, 125
 NOT_AGAIN = 75  # EX_TEMPFAIL: no end of the work, whatever Slurm does then
 SCONTROL_S = 60.0
+SHORTEST_S = 240
 
 
 def main(words: Sequence[str]) -> int:
@@ -71,6 +72,12 @@ def main(words: Sequence[str]) -> int:
     if leaves and is_preempted(job):
         say("it made room for another job; Slurm starts it again")
         return NOT_AGAIN
+    if leaves and is_short(os.environ):
+        return end(
+            folder,
+            "it is not started again: its time limit leaves no time for work before it has to save, 2 min before the end",
+            NOT_AGAIN,
+        )
     if leaves and (problem := requeue(job)):
         return end(folder, f"it made room, and Slurm does not start it again: {problem}", NOT_AGAIN)
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
@@ -111,6 +118,14 @@ def is_preempted(job: str) -> bool:
         printed = call(["scontrol", "--json", "show", "job", job], SCONTROL_S)
         return bool(number_of(first_row(printed.output).get("preempt_time")))
     except SlurmError:
+        return False
+
+
+def is_short(environment: Mapping[str, str]) -> bool:
+    """Whether the time limit is less than four minutes: the job would be started again and again, and get nowhere."""
+    try:
+        return int(environment["SLURM_JOB_END_TIME"]) - int(environment["SLURM_JOB_START_TIME"]) < SHORTEST_S
+    except (KeyError, ValueError):
         return False
 
 
