@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,16 @@ from jobs.slurm.answers import exit_code_of, job_of, jobs_of, time_of, whole
 from jobs.slurm.programs import SlurmError, surroundings
 from jobs.slurm.site import SlurmSite, site_of
 from jobs.slurm.slurm import Slurm
+from tests.slurm_cluster import MISSING
 
 REQUEST = JobRequest(("python", "train.py"), "/", "family")
+
+
+@pytest.mark.skipif(
+    os.environ.get("CI") != "true" or os.geteuid() != 0, reason="elsewhere the tests with a real Slurm may be skipped"
+)
+def test_ci_has_slurm() -> None:
+    assert not MISSING, "`make slurm` installs it"
 
 
 def put(number: float) -> dict[str, Any]:

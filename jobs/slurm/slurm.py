@@ -82,18 +82,18 @@ class Slurm:
 
     def cancel(self, job: int) -> None:
         """Slurm sends SIGTERM, and SIGKILL after its `KillWait` (30 s). One that is over stays as it is."""
-        self._change(job, "scancel", str(job))
+        self._change(job, "cancel", "scancel", str(job))
 
     def hold(self, job: int) -> None:
         """A job that waits does so until `release`, also where its user is root."""
-        self._change(job, "scontrol", "uhold", str(job))
+        self._change(job, "hold", "scontrol", "uhold", str(job))
 
     def release(self, job: int) -> None:
-        self._change(job, "scontrol", "release", str(job))
+        self._change(job, "release", "scontrol", "release", str(job))
 
     def requeue(self, job: int) -> None:
         """Ended as by `cancel`, and started again; of a job with a resume command only."""
-        self._change(job, "scontrol", "requeue", str(job))
+        self._change(job, "requeue", "scontrol", "requeue", str(job))
 
     def forget(self, folder: Path) -> None:
         """To be called once for a job that is over: the environment that it was given is removed from its run."""
@@ -130,12 +130,11 @@ class Slurm:
             raise SlurmError(f"squeue failed: {printed.sentence()}")
         return jobs_of(printed.output)
 
-    def _change(self, job: int, program: str, *words: str) -> None:
+    def _change(self, job: int, purpose: str, program: str, *words: str) -> None:
         printed = self._call(program, *words, within_s=CHANGE_S)
         said = printed.errors.lower()
         over = UNKNOWN in said or "already completing or completed" in said
         if (printed.code or "error:" in said) and not (program == "scancel" and over):
-            purpose = words[0] if program == "scontrol" else "cancel"
             why = "it is over" if over else printed.sentence()
             raise SlurmError(f"job {job} of Slurm: cannot {purpose} it: {why}")
 
