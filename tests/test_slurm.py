@@ -34,6 +34,8 @@ while "--resume" not in sys.argv:
         sys.exit(0)
 print("done", flush=True)
 """
+FIRST = "sweep/50 %j, é"
+ODD = "sweep/50 %j, \\ \\\\ %"
 TRAIN = (sys.executable, "-c", TRAINING)
 SLEEP = ("sleep", "300")
 
@@ -89,14 +91,18 @@ def run_is(here: Here, name: str, state: str) -> None:
 
 def test_a_job_is_a_run_with_its_output_and_its_end(here: Here, clean: None) -> None:
     odd = ["$(touch no)", "a\nb", "'\"", "é\u2028", "", "%j"]
-    slurm, job, look = submitted(here, "sweep/first", request("sh", "-c", 'printf "%s|" "$@"; exit 3', "sh", *odd, A="1\n2"))
+    slurm, job, look = submitted(here, FIRST, request("sh", "-c", 'printf "%s|" "$@"; exit 3', "sh", *odd, A="1\n2"))
     ended = in_state(look, "failed")
     assert (ended.exit_code, ended.reason, ended.restarts, ended.id) == (3, "ended with exit code 3", 0, job)
-    assert output(here, "sweep/first") == "|".join([*odd, ""])
+    assert output(here, FIRST) == "|".join([*odd, ""])
     assert ended.start_s and ended.end_s and time.time() - 60 < ended.start_s <= ended.end_s
-    run_is(here, "sweep/first", "failed")
-    slurm.forget(here.logs / "sweep/first")
-    assert not list((here.logs / "sweep/first").glob(".job*"))
+    run_is(here, FIRST, "failed")
+    assert (here.logs / FIRST / "slurm.log").read_text() == ""
+    in_state(submitted(here, ODD, request("true"))[2], "finished")
+    assert (here.logs / ODD / "slurm.log").exists()
+    assert len(list((here.logs / "sweep").iterdir())) == 2
+    slurm.forget(here.logs / FIRST)
+    assert not list((here.logs / FIRST).glob(".job*"))
 
 
 def test_gpus_are_what_slurm_gives(here: Here, clean: None) -> None:

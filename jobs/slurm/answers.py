@@ -80,7 +80,10 @@ def rows_of(output: bytes) -> list[dict[str, Any]]:
     rows = answer.get("jobs") if isinstance(answer, dict) else None
     if not isinstance(rows, list):
         raise SlurmError('Slurm\'s answer has no list "jobs"; this version of Slurm is not known')
-    return [row for row in rows if isinstance(row, dict)]
+    found = [row for row in rows if isinstance(row, dict)]
+    if answer.get("errors") and not found:  # not the same as no jobs
+        raise SlurmError(f"Slurm's answer has errors: {json.dumps(answer['errors'])[:300]}")
+    return found
 
 
 def first_row(output: bytes) -> dict[str, Any]:

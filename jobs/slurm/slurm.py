@@ -49,7 +49,7 @@ class Slurm:
         Where the number does not arrive (a timeout, the end of this process), `find` says whether Slurm has the job. Submitted again, an
         earlier submission of the same folder ends without running anything.
         """
-        folder = self._checked(request, folder)
+        folder = self._checked(request, name, folder)
         token = new_token()
         logs = str((log_dir or folder.parent).resolve())
         handed = Handed(token, request.argv, request.resume_argv, request.cwd, dict(request.environment), logs)
@@ -99,21 +99,21 @@ class Slurm:
         """To be called once for a job that is over: the environment that it was given is removed from its run."""
         handed_over.forget(folder)
 
-    def _checked(self, request: JobRequest, folder: Path) -> Path:
+    def _checked(self, request: JobRequest, name: str, folder: Path) -> Path:
         if not Path(request.cwd).is_dir():
             raise SlurmError(f"the folder {request.cwd} does not exist")
         folder = folder.resolve()
-        if not str(folder).isprintable():
-            raise SlurmError(f"{str(folder)!r} cannot be a folder for Slurm; choose a name that can be printed")
+        if not f"{folder}{name}".isprintable():
+            raise SlurmError(f"{str(folder)!r} cannot be the folder of {name!r} for Slurm; choose a name that can be printed")
         return folder
 
     def _options(self, request: JobRequest, name: str, folder: Path) -> list[str]:
-        """Of sbatch. What it writes itself goes to a name without `%`, which it would replace."""
+        """Of sbatch."""
         return [
             "--parsable",
             f"--job-name={name}",
             f"--chdir={folder}",
-            f"--output={TEXT}",
+            f"--output={as_pattern(folder / TEXT)}",
             "--open-mode=append",
             "--export=NIL",  # the environment lies in the folder; with names, Slurm would run the user's login scripts
             "--nodes=1",
@@ -148,6 +148,12 @@ def started_on_node(folder: Path, token: str) -> list[str]:
     return [str(SCRIPT), *python, str(folder), token]
 
 
+def as_pattern(path: Path) -> str:
+    """A path for `--output`, of which Slurm replaces `%j` and its like, or none of them where there is a backslash."""
+    text = str(path)
+    return text.replace("\\", "\\\\") if "\\" in text else text.replace("%", "%%")
+
+
 def refusal(printed: Printed) -> str:
     said = printed.sentence()
     remedy = next((remedy for name, remedy in REMEDIES.items() if name in said.lower()), "")
@@ -164,4 +170,6 @@ def forgotten(number: int, folder: Path) -> SlurmJob:
         return SlurmJob(number, "lost", "Slurm does not know it any more, and it has written no end")
     signal = whole(fields.get("signal"))
     code = 128 + signal if signal else whole(fields.get("code"))
+    if code == 0 and fields.get("stopped_by"):
+        return SlurmJob(number, "preempted", "it made room, and Slurm does not know it any more", end_s=end_s, exit_code=code)
     return SlurmJob(number, "finished" if code == 0 else "failed", of_code(code) if code else "", end_s=end_s, exit_code=code)
