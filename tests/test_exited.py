@@ -17,6 +17,10 @@ from collectors.records import Event
     ("fields", "status", "reason"),
     [
         ({"code": 0}, "finished", ""),
+        ({"code": 0, "stopped_by": 15}, "finished", "stopped by SIGTERM"),
+        ({"code": 0, "stopped_by": 2}, "finished", ""),
+        ({"code": 0, "stopped_by": "15"}, "finished", ""),
+        ({"code": 3, "stopped_by": 15}, "failed", "Exit code 3"),
         ({"code": 3}, "failed", "Exit code 3"),
         ({"code": 1, "last_line": "ValueError: no"}, "failed", "ValueError: no (exit code 1)"),
         ({"code": None, "signal": 9}, "killed", "Ended by SIGKILL"),

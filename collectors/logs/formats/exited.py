@@ -56,7 +56,10 @@ class Exited:
 
 
 def how(fields: Mapping[str, Any]) -> tuple[str, str]:
-    """`{"code": 1, "last_line": "ValueError: no"} -> ("failed", "ValueError: no (exit code 1)")`"""
+    """`{"code": 1, "last_line": "ValueError: no"} -> ("failed", "ValueError: no (exit code 1)")`
+
+    A program that saved and ended because a signal asked for room has not come to its own end: `("finished", "stopped by SIGTERM")`.
+    """
     code, number = fields.get("code"), fields.get("signal")
     if isinstance(number, int) and number > 0:
         name = f"signal {number}"
@@ -64,7 +67,8 @@ def how(fields: Mapping[str, Any]) -> tuple[str, str]:
             name = signal.Signals(number).name
         return "killed", f"Ended by {name}"
     if code == 0:
-        return "finished", ""
+        asked = fields.get("stopped_by")
+        return "finished", f"stopped by {signal.Signals(asked).name}" if asked in (signal.SIGTERM, signal.SIGUSR1) else ""
     if code == SAVED and "attempt" in fields:  # of a queue, which has asked for it
         return "finished", "Saved and ended by SIGTERM"
     line = fields.get("last_line")
