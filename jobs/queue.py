@@ -26,6 +26,7 @@ VERSION = 1
 KEPT_DURATIONS = 8
 OVER = ("finished", "failed", "cancelled")
 PLACED = ("starting", "running", "stopping")
+ASKED = "asked of job {}"  # of what is kept
 SCHEMA = """
 CREATE TABLE job (
     id INTEGER PRIMARY KEY AUTOINCREMENT, family TEXT NOT NULL, slots INTEGER NOT NULL, submitted_s REAL NOT NULL,
@@ -110,10 +111,12 @@ class JobQueue:
         with self._transaction():
             before = self._in_state(job, "queued", "to hold")
             self._save(replace(before, state="held", waited_s=before.waited(now_s), promised=()))
+            self._ask(job, "hold")
 
     def release(self, job: int, now_s: float) -> None:
         with self._transaction():
             self._save(replace(self._in_state(job, "held", "to release"), state="queued", queued_s=now_s))
+            self._ask(job, "release")
 
     def cancel(self, job: int, now_s: float) -> bool:
         """Whether a process has to be stopped for it."""
@@ -121,8 +124,9 @@ class JobQueue:
             state = self.state_of(job)
             if state in OVER:
                 raise QueueError(f"job {job} is over already: {state}")
-            if state in PLACED:
-                self._db.execute("UPDATE job SET state = 'stopping', stop_why = 'cancelled' WHERE id = ?", (job,))
+            if state in PLACED or self._is_elsewhere(job):
+                self._save(replace(self._job(job), state="stopping", waited_s=self._job(job).waited(now_s)))
+                self._db.execute("UPDATE job SET stop_why = 'cancelled' WHERE id = ?", (job,))
                 return True
             self._db.execute("UPDATE job SET state = 'cancelled', ended_s = ?, promised = '[]' WHERE id = ?", (now_s, job))
             return False
@@ -169,11 +173,13 @@ class JobQueue:
         saved: bool = False,
         anew: bool = False,
         said: str = "",
+        elsewhere: bool = False,
     ) -> str:
         """The state after its process ended with `work_s` seconds of work done, or in its checkpoint; with `memory_mib`, its peak and what the largest card has, it ran out of memory.
 
         `exit_code` None: it was never started, or its end was not seen; it is queued again if it can resume, or was never started. `saved`: it
-        has a checkpoint for sure; `anew`: it was to go on and said that there is nothing to go on with; `said` is a sentence about the end.
+        has a checkpoint for sure; `anew`: it was to go on and said that there is nothing to go on with; `said` is a sentence about the end. `elsewhere`: another scheduler
+        says so, which would have started it again, and whose hosts say nothing about this one.
         """
         with self._transaction():
             placed = self._job(job)
@@ -187,7 +193,7 @@ class JobQueue:
             )
             again = queued_again(placed, now_s, 0.0) if anew and not why else None
             again = again or self._again(placed, why, exit_code, row[1] is None, work_s, memory_mib, now_s)
-            if again:
+            if again and not elsewhere:
                 self._save(again)
                 if anew or saved or (row[1] is not None and memory_mib is None):
                     self._db.execute("UPDATE job SET goes_on = resumes AND ? WHERE id = ?", (not anew, job))
@@ -197,11 +203,12 @@ class JobQueue:
                     "UPDATE job SET state = ?, ended_s = ?, work_s = ?, on_slots = '[]', promised = '[]' WHERE id = ?",
                     (state, now_s, work_s, job),
                 )
-                if state == "finished":
+                self._db.execute("DELETE FROM kept WHERE name = ?", (ASKED.format(job),))
+                if state == "finished" and not elsewhere:
                     record = self.family(placed.family)
                     self.remember(placed.family, record._replace(durations_s=(*record.durations_s, work_s)[-KEPT_DURATIONS:]))
             self._db.execute("UPDATE job SET stop_why = NULL WHERE id = ?", (job,))
-            self._neighbours_changed(placed.on, now_s)
+            self._neighbours_changed(() if elsewhere else placed.on, now_s)
             return self.state_of(job)
 
     def intended(self) -> list[OpenAttempt]:
@@ -274,8 +281,86 @@ class JobQueue:
         return self._job(job), why
 
     def elsewhere(self) -> list[Job]:
-        """Queued jobs that another scheduler is to place."""
-        return list(self._jobs(f"state = 'queued' AND place != '{LOCAL}'"))
+        """Queued jobs that another scheduler is to place, and that it does not have."""
+        return list(self._jobs(f"state = 'queued' AND place != '{LOCAL}' AND id NOT IN (SELECT job FROM attempt WHERE ended_s IS NULL)"))
+
+    def hand_over(self, job: int, reason: str, now_s: float) -> int:
+        """The number of a new attempt, which another scheduler is about to get; the job stays queued."""
+        with self._transaction():
+            (number,) = self._db.execute("SELECT coalesce(max(number), 0) + 1 FROM attempt WHERE job = ?", (job,)).fetchone()
+            self._db.execute("INSERT INTO attempt (job, number, slots, intended_s) VALUES (?, ?, '[]', ?)", (job, number, now_s))
+            self._db.execute("UPDATE job SET reason = ? WHERE id = ?", (reason, job))
+            return int(number)
+
+    def numbered(self, job: int, number: int, scheduler: str) -> None:
+        """Its open attempt is job `number` of that scheduler."""
+        self._db.execute(
+            "UPDATE attempt SET pid = ?, start_ticks = 0, boot_id = ? WHERE job = ? AND ended_s IS NULL AND pid IS NULL",
+            (number, scheduler, job),
+        )
+
+    def restarted(self, job: int, restarts: int, said: str, now_s: float) -> None:
+        """The other scheduler has taken it back into its queue for the `restarts`th time: another attempt, under the same number there."""
+        with self._transaction():
+            placed = self._job(job)
+            number, slots, there, name = self._db.execute(
+                "SELECT number, slots, pid, boot_id FROM attempt WHERE job = ? AND ended_s IS NULL", (job,)
+            ).fetchone()
+            self._db.execute(
+                "UPDATE attempt SET ended_s = ?, why = 'preempted', said = ? WHERE job = ? AND number = ?", (now_s, said, job, number)
+            )
+            self._db.execute(
+                "INSERT INTO attempt (job, number, slots, intended_s, pid, start_ticks, boot_id) VALUES (?, ?, '[]', ?, ?, ?, ?)",
+                (job, number + 1, now_s, there, restarts, name),
+            )
+            if placed.state != "stopping":
+                self._save(replace(queued_again(placed, now_s, placed.ran_s), stops=placed.stops + 1))
+
+    def seen_elsewhere(self, job: int, state: str, reason: str, on: str, started_s: float | None, now_s: float) -> float | None:
+        """What the other scheduler says of it; the seconds that it has waited, where it has just started."""
+        with self._transaction():
+            was, before = self.state_of(job), self._job(job)
+            if was == "stopping" or (self.asked(job) and state in ("queued", "held")):
+                state = was
+            waits, waited = state in ("queued", "held"), was in ("queued", "held")
+            began_s = max(before.queued_s, started_s or now_s)
+            after = replace(before, state=state, on=() if waits or not on else (on,))  # type: ignore[arg-type]
+            if waits and was != state:
+                after = replace(after, waited_s=before.waited(now_s), queued_s=now_s)
+            elif waited and not waits:
+                after = replace(after, waited_s=before.waited(began_s), started_s=began_s)
+            self._save(after)
+            self._db.execute("UPDATE job SET reason = ? WHERE id = ?", (reason, job))
+            if state == "running":
+                self._db.execute("UPDATE attempt SET slots = ? WHERE job = ? AND ended_s IS NULL", (json.dumps(after.on), job))
+                self.seen_started(job, began_s)
+            return began_s - before.queued_s if waited and not waits else None
+
+    def seen_started(self, job: int, started_s: float | None) -> None:
+        """When its open attempt began, where that was not known."""
+        self._db.execute("UPDATE attempt SET started_s = ? WHERE job = ? AND ended_s IS NULL AND started_s IS NULL", (started_s, job))
+
+    def explain(self, job: int, reason: str) -> None:
+        self._db.execute("UPDATE job SET reason = ? WHERE id = ?", (reason, job))
+
+    def asked(self, job: int) -> str | None:
+        """`hold` or `release`, where the other scheduler is still to do so."""
+        row = self._db.execute("SELECT value FROM kept WHERE name = ?", (ASKED.format(job),)).fetchone()
+        return str(row[0]) if row else None
+
+    def was_done(self, job: int, wish: str) -> None:
+        self._db.execute("DELETE FROM kept WHERE name = ? AND value = ?", (ASKED.format(job), wish))
+
+    def _ask(self, job: int, wish: str) -> None:
+        if self._is_elsewhere(job):
+            self._db.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (ASKED.format(job), wish))
+
+    def _is_elsewhere(self, job: int) -> bool:
+        """Whether another scheduler has it, or is about to."""
+        found = self._db.execute(
+            f"SELECT 1 FROM job JOIN attempt ON job = id WHERE id = ? AND place != '{LOCAL}' AND attempt.ended_s IS NULL", (job,)
+        )
+        return found.fetchone() is not None
 
     def keep(self, name: str, value: object) -> None:
         """JSON that others read in the file: the slots of the host, for one."""

@@ -24,6 +24,7 @@ from .errors import QueueError
 from .planning.family import NOTHING, FamilyRecord
 from .planning.state import Carried, Pair
 from .queue import OVER, PLACED, VERSION, record_from
+from .request import LOCAL
 from .state_folder import QUEUE, daemon_of, require_own
 
 STATES = ("queued", "held", *PLACED, *OVER)
@@ -41,7 +42,7 @@ class JobRow(NamedTuple):
 
     id: int
     state: str  # one of STATES
-    reason: str  # why it waits, or how it ended, in words; "" while it runs
+    reason: str  # why it waits, or how it ended, in words; "" while it runs, unless Slurm says something
     run: str  # the name of its run in `log_dir`; "" where it has none
     log_dir: str
     family: str
@@ -191,7 +192,7 @@ class QueueView:
         with self._opened() as db:
             if db is None:
                 return []
-            placed = db.execute(f"SELECT id, on_slots FROM job WHERE state IN {PLACED}").fetchall()
+            placed = db.execute(f"SELECT id, on_slots FROM job WHERE state IN {PLACED} AND place = '{LOCAL}'").fetchall()
             rows = db.execute(f"SELECT {COLUMNS} FROM job WHERE {where}", values).fetchall()
         on = {job: set(json.loads(slots)) for job, slots in placed}
         return [_row(row, on) for row in rows]
@@ -237,7 +238,8 @@ def row_as_json(row: JobRow | JobAttemptRow | SlotRow) -> dict[str, object]:
 def _row(row: sqlite3.Row, on: dict[int, set[str]]) -> JobRow:
     state, attempts = row["state"], row["attempts"]
     over, placed = state in OVER, state in PLACED
-    reason = row["reason"] if state in ("queued", "held") else row["said"] or "" if over else ""
+    shown = state in ("queued", "held") or (row["place"] != LOCAL and not over)
+    reason = row["reason"] if shown else row["said"] or "" if over else ""
     return JobRow(
         id=row["id"], state=state, reason=reason, run=row["run"], log_dir=row["log_dir"], family=row["family"], slots=row["slots"],
         place=row["place"], high=bool(row["high"]), shares=bool(row["shares"]), resumes=bool(row["resumes"]),

@@ -73,6 +73,7 @@ PartitionName=urgent Nodes={host} PriorityTier=10 PreemptMode=OFF OverSubscribe=
 def cluster() -> Iterator[Path]:
     """The folder of a cluster that takes jobs; `SLURM_CONF` names its configuration meanwhile. All of its processes end with it."""
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
+    folder.chmod(0o755)  # for jobs of other users
     host = socket.gethostname().partition(".")[0]
     _write(folder, host)
     before, path = os.environ.get("SLURM_CONF"), os.environ.get("PATH", "")

@@ -24,7 +24,7 @@ from ..host.gpu_host import GpuHost
 from ..host.host import JobsHost
 from ..host.lease import make_folder
 from ..queue import JobQueue
-from ..request import LOCAL, request_from
+from ..request import LOCAL, SLURM, request_from
 from ..run_events import FILE as EVENTS
 from ..run_events import note
 from .dispatcher import Dispatcher
@@ -32,6 +32,7 @@ from .door import Door
 from .lock import DaemonLock
 from .rules import DaemonRules
 from .run_folder import make_run
+from .slurm_driver import SlurmDriver
 
 SETTLE_S = 0.1  # until the next look, where something is about to change
 STOPPING = (signal.SIGTERM, signal.SIGINT)
@@ -72,6 +73,7 @@ class JobsDaemon:
         executors: dict[str, Executor] = {LOCAL: self._local}
         self._selector = selectors.DefaultSelector()
         self._dispatcher = Dispatcher(folder, self._queue, host, executors, rules)
+        self._slurm = SlurmDriver(folder, self._queue, rules.slurm, rules.look_s)
         self._door = Door(folder, self._selector, self._answer)
         self._ended_pids: dict[int, int] = {}  # pid -> descriptor that is readable once it has ended
         self._stops = False
@@ -95,6 +97,7 @@ class JobsDaemon:
                 continue
             self._take_a_turn()
             due_s = time.monotonic() + (min(SETTLE_S, self._rules.look_s) if self._dispatcher.unsettled else self._rules.look_s)
+            due_s = min(due_s, self._slurm.due_s)
         logger.info("ends; jobs run on")
 
     def close(self) -> None:
@@ -109,6 +112,7 @@ class JobsDaemon:
     def _take_a_turn(self) -> None:
         try:
             self._dispatcher.turn()
+            self._slurm.turn(time.time())
         except Exception:  # the next turn begins from what the file and the kernel say
             logger.exception("a turn failed; it is tried again in %g s", self._rules.look_s)
         self._wait_for(self._dispatcher.pids)
@@ -157,7 +161,7 @@ class JobsDaemon:
 
     def _submit(self, fields: object, now_s: float) -> dict[str, Any]:
         request = request_from(fields if isinstance(fields, dict) else {})
-        self._dispatcher.require_possible(request)
+        (self._slurm if request.place == SLURM else self._dispatcher).require_possible(request)
         job = self._queue.submit(request, now_s, lambda number: make_run(request, number))
         run = self._queue.run_of(job)
         note(run, "submitted", now_s, f"queued as job {job}", job=job)

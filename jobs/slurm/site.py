@@ -38,6 +38,10 @@ class SlurmSite(NamedTuple):
         """Options of sbatch for what the job needs and how urgent it is."""
         return [*self._resources(request), *self._priority(request), *self.options]
 
+    def as_json(self) -> dict[str, object]:
+        """What `site_of` takes."""
+        return self._asdict() | {"programs": str(self.programs) if self.programs else None}
+
     def _resources(self, request: JobRequest) -> list[str]:
         """Memory that was declared is a GPU's, which Slurm does not give out, and the host's where slots are cores."""
         memory_mib: float = self.memory_mib_per_slot * request.slots
@@ -65,7 +69,7 @@ def site_of(settings: Mapping[str, object]) -> SlurmSite:
     """Of what a user has written, by the names above. Raises SlurmError with the name of the setting."""
     if unknown := sorted(settings.keys() - set(SlurmSite._fields)):
         raise SlurmError(f"slurm: there is no setting {unknown[0]!r}; there are {', '.join(SlurmSite._fields)}")
-    return SlurmSite(**{name: _checked(name, value) for name, value in settings.items()})
+    return SlurmSite(**{name: _checked(name, value) for name, value in settings.items() if (name, value) != ("programs", None)})
 
 
 def _checked(name: str, value: object) -> Any:
