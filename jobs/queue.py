@@ -7,14 +7,13 @@ an attempt that was intended and never started is seen (`intended`). No job has 
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from .carrying import carried_from, of_carried
+from .elsewhere import ASKED, ElsewhereQueue
 from .errors import QueueError
 from .planning.family import NOTHING, FamilyRecord
 from .planning.job import Job, after_out_of_memory, queued_again
@@ -22,36 +21,9 @@ from .planning.slot import Slot
 from .planning.state import Action, Carried, JobPlan, Learned, PlanRules, Promise, QueueState, StopJob
 from .request import LOCAL, JobRequest, check
 
-VERSION = 1
 KEPT_DURATIONS = 8
 OVER = ("finished", "failed", "cancelled")
 PLACED = ("starting", "running", "stopping")
-ASKED = "asked of job {}"  # of what is kept
-SCHEMA = """
-CREATE TABLE job (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, family TEXT NOT NULL, slots INTEGER NOT NULL, submitted_s REAL NOT NULL,
-    high INTEGER NOT NULL, shares INTEGER NOT NULL, resumes INTEGER NOT NULL, declared_mib REAL,
-    argv TEXT NOT NULL, resume_argv TEXT, cwd TEXT NOT NULL, environment TEXT NOT NULL, name TEXT NOT NULL DEFAULT '',
-    log_dir TEXT NOT NULL DEFAULT '', run TEXT NOT NULL DEFAULT '', place TEXT NOT NULL DEFAULT 'local', goes_on INTEGER NOT NULL DEFAULT 0,
-    state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', queued_s REAL NOT NULL, waited_s REAL NOT NULL DEFAULT 0, ran_s REAL NOT NULL DEFAULT 0,
-    out_of_memory INTEGER NOT NULL DEFAULT 0, stops INTEGER NOT NULL DEFAULT 0, needs_mib REAL, promised TEXT NOT NULL DEFAULT '[]',
-    on_slots TEXT NOT NULL DEFAULT '[]', started_s REAL NOT NULL DEFAULT 0, shared_s REAL, speed REAL, steps INTEGER NOT NULL DEFAULT 0,
-    stop_why TEXT, work_s REAL, ended_s REAL);
-CREATE INDEX job_state ON job (state);
-CREATE TABLE attempt (
-    job INTEGER NOT NULL REFERENCES job, number INTEGER NOT NULL, slots TEXT NOT NULL, intended_s REAL NOT NULL,
-    started_s REAL, pid INTEGER, start_ticks INTEGER, boot_id TEXT, stop_s REAL, because INTEGER, ended_s REAL, exit_code INTEGER, why TEXT,
-    said TEXT NOT NULL DEFAULT '', peak_mib REAL, PRIMARY KEY (job, number));
-CREATE INDEX attempt_ended ON attempt (ended_s);
-CREATE UNIQUE INDEX attempt_open ON attempt (job) WHERE ended_s IS NULL;
-CREATE TABLE family (name TEXT PRIMARY KEY, record TEXT NOT NULL);
-CREATE TABLE pair (first TEXT NOT NULL, second TEXT NOT NULL, first_speed REAL NOT NULL, second_speed REAL NOT NULL, PRIMARY KEY (first, second));
-CREATE TABLE kept (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-"""
-OF_A_JOB = (
-    "id, family, slots, submitted_s, high, shares, resumes, declared_mib, state, queued_s, waited_s, ran_s, out_of_memory, stops, needs_mib, "
-    "promised, on_slots, started_s, shared_s, speed, steps"
-)
 
 
 class OpenAttempt(NamedTuple):
@@ -71,22 +43,8 @@ class OpenAttempt(NamedTuple):
     place: str = LOCAL
 
 
-class JobQueue:
+class JobQueue(ElsewhereQueue):
     """One writer. Raises QueueError where a request cannot be, or the file is not a queue of this version."""
-
-    def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            self._db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-        elif version != VERSION:
-            self._db.close()
-            raise QueueError(f"{path} is a queue of version {version}; this program reads version {VERSION}")
-
-    def close(self) -> None:
-        self._db.close()
 
     def submit(self, request: JobRequest, now_s: float, make_run: Callable[[int], str] = lambda job: "") -> int:
         """The number of the job. `make_run` makes the folder of its run and returns the run's name; where it raises, there is no job."""
@@ -241,12 +199,6 @@ class JobQueue:
         ended_s = {row[0]: row[1] or 0.0 for row in rows if row}
         return QueueState(tuple(slots), jobs, families, pairs, ended_s, carried, cores, rules)
 
-    def state_of(self, job: int) -> str:
-        row = self._db.execute("SELECT state FROM job WHERE id = ?", (job,)).fetchone()
-        if row is None:
-            raise QueueError(f"there is no job {job}; `deepseek-jobs queue` lists them")
-        return str(row[0])
-
     def request(self, job: int) -> JobRequest:
         """What its user asked for."""
         self.state_of(job)
@@ -279,88 +231,6 @@ class JobQueue:
         self.state_of(job)
         (why,) = self._db.execute("SELECT stop_why FROM job WHERE id = ?", (job,)).fetchone()
         return self._job(job), why
-
-    def elsewhere(self) -> list[Job]:
-        """Queued jobs that another scheduler is to place, and that it does not have."""
-        return list(self._jobs(f"state = 'queued' AND place != '{LOCAL}' AND id NOT IN (SELECT job FROM attempt WHERE ended_s IS NULL)"))
-
-    def hand_over(self, job: int, reason: str, now_s: float) -> int:
-        """The number of a new attempt, which another scheduler is about to get; the job stays queued."""
-        with self._transaction():
-            (number,) = self._db.execute("SELECT coalesce(max(number), 0) + 1 FROM attempt WHERE job = ?", (job,)).fetchone()
-            self._db.execute("INSERT INTO attempt (job, number, slots, intended_s) VALUES (?, ?, '[]', ?)", (job, number, now_s))
-            self._db.execute("UPDATE job SET reason = ? WHERE id = ?", (reason, job))
-            return int(number)
-
-    def numbered(self, job: int, number: int, scheduler: str) -> None:
-        """Its open attempt is job `number` of that scheduler."""
-        self._db.execute(
-            "UPDATE attempt SET pid = ?, start_ticks = 0, boot_id = ? WHERE job = ? AND ended_s IS NULL AND pid IS NULL",
-            (number, scheduler, job),
-        )
-
-    def restarted(self, job: int, restarts: int, said: str, now_s: float) -> None:
-        """The other scheduler has taken it back into its queue for the `restarts`th time: another attempt, under the same number there."""
-        with self._transaction():
-            placed = self._job(job)
-            number, slots, there, name = self._db.execute(
-                "SELECT number, slots, pid, boot_id FROM attempt WHERE job = ? AND ended_s IS NULL", (job,)
-            ).fetchone()
-            self._db.execute(
-                "UPDATE attempt SET ended_s = ?, why = 'preempted', said = ? WHERE job = ? AND number = ?", (now_s, said, job, number)
-            )
-            self._db.execute(
-                "INSERT INTO attempt (job, number, slots, intended_s, pid, start_ticks, boot_id) VALUES (?, ?, '[]', ?, ?, ?, ?)",
-                (job, number + 1, now_s, there, restarts, name),
-            )
-            if placed.state != "stopping":
-                self._save(replace(queued_again(placed, now_s, placed.ran_s), stops=placed.stops + 1))
-
-    def seen_elsewhere(self, job: int, state: str, reason: str, on: str, started_s: float | None, now_s: float) -> float | None:
-        """What the other scheduler says of it; the seconds that it has waited, where it has just started."""
-        with self._transaction():
-            was, before = self.state_of(job), self._job(job)
-            if was == "stopping" or (self.asked(job) and state in ("queued", "held")):
-                state = was
-            waits, waited = state in ("queued", "held"), was in ("queued", "held")
-            began_s = max(before.queued_s, started_s or now_s)
-            after = replace(before, state=state, on=() if waits or not on else (on,))  # type: ignore[arg-type]
-            if waits and was != state:
-                after = replace(after, waited_s=before.waited(now_s), queued_s=now_s)
-            elif waited and not waits:
-                after = replace(after, waited_s=before.waited(began_s), started_s=began_s)
-            self._save(after)
-            self._db.execute("UPDATE job SET reason = ? WHERE id = ?", (reason, job))
-            if state == "running":
-                self._db.execute("UPDATE attempt SET slots = ? WHERE job = ? AND ended_s IS NULL", (json.dumps(after.on), job))
-                self.seen_started(job, began_s)
-            return began_s - before.queued_s if waited and not waits else None
-
-    def seen_started(self, job: int, started_s: float | None) -> None:
-        """When its open attempt began, where that was not known."""
-        self._db.execute("UPDATE attempt SET started_s = ? WHERE job = ? AND ended_s IS NULL AND started_s IS NULL", (started_s, job))
-
-    def explain(self, job: int, reason: str) -> None:
-        self._db.execute("UPDATE job SET reason = ? WHERE id = ?", (reason, job))
-
-    def asked(self, job: int) -> str | None:
-        """`hold` or `release`, where the other scheduler is still to do so."""
-        row = self._db.execute("SELECT value FROM kept WHERE name = ?", (ASKED.format(job),)).fetchone()
-        return str(row[0]) if row else None
-
-    def was_done(self, job: int, wish: str) -> None:
-        self._db.execute("DELETE FROM kept WHERE name = ? AND value = ?", (ASKED.format(job), wish))
-
-    def _ask(self, job: int, wish: str) -> None:
-        if self._is_elsewhere(job):
-            self._db.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (ASKED.format(job), wish))
-
-    def _is_elsewhere(self, job: int) -> bool:
-        """Whether another scheduler has it, or is about to."""
-        found = self._db.execute(
-            f"SELECT 1 FROM job JOIN attempt ON job = id WHERE id = ? AND place != '{LOCAL}' AND attempt.ended_s IS NULL", (job,)
-        )
-        return found.fetchone() is not None
 
     def keep(self, name: str, value: object) -> None:
         """JSON that others read in the file: the slots of the host, for one."""
@@ -437,38 +307,6 @@ class JobQueue:
         if (now := self.state_of(job)) != state:
             raise QueueError(f"job {job} is {now}; only a {state} job can be asked {purpose}")
         return self._job(job)
-
-    def _job(self, job: int) -> Job:
-        return next(self._jobs("id = ?", job))
-
-    def _jobs(self, where: str, *values: object) -> Iterator[Job]:
-        for row in self._db.execute(f"SELECT {OF_A_JOB} FROM job WHERE {where} ORDER BY id", values).fetchall():
-            number, family, slots, submitted_s, high, shares, resumes, declared, state, *others = row
-            queued_s, waited_s, ran_s, out_of_memory, stops, needs, promised, on, *now = others
-            yield Job(
-                number, family, slots, submitted_s, bool(high), bool(shares), bool(resumes), declared, "running" if state == "starting" else state,
-                queued_s, waited_s, ran_s, out_of_memory, stops, needs, tuple(json.loads(promised)), tuple(json.loads(on)), *now,
-            )  # fmt: skip
-
-    def _save(self, job: Job) -> None:
-        self._db.execute(
-            "UPDATE job SET state = ?, queued_s = ?, waited_s = ?, ran_s = ?, out_of_memory = ?, stops = ?, needs_mib = ?, promised = ?, "
-            "on_slots = ?, started_s = ?, shared_s = ?, speed = ?, steps = ? WHERE id = ?",
-            (
-                job.state, job.queued_s, job.waited_s, job.ran_s, job.out_of_memory, job.stops, job.needs_mib, json.dumps(job.promised),
-                json.dumps(job.on), job.started_s, job.shared_s, job.speed, job.steps, job.id,
-            ),
-        )  # fmt: skip
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
 
 
 def record_from(text: str) -> FamilyRecord:

@@ -23,7 +23,8 @@ from .carrying import carried_from
 from .errors import QueueError
 from .planning.family import NOTHING, FamilyRecord
 from .planning.state import Carried, Pair
-from .queue import OVER, PLACED, VERSION, record_from
+from .queue import OVER, PLACED, record_from
+from .queue_file import VERSION
 from .request import LOCAL
 from .state_folder import QUEUE, daemon_of, require_own
 

@@ -159,7 +159,12 @@ def test_the_door_answers_while_slurm_does_not(house: JobsHouse) -> None:
 
 
 def test_a_host_without_slurm_says_so(house: JobsHouse) -> None:
-    with_none = JobsHouse(house.folder.parent / "none", interpreter=house.interpreter, PYTHONPATH=house.environment["PYTHONPATH"], PATH="/none")
+    only = house.folder.parent / "only"
+    only.mkdir()
+    (only / "setpriv").symlink_to(shutil.which("setpriv") or "/usr/bin/setpriv")
+    with_none = JobsHouse(
+        house.folder.parent / "none", interpreter=house.interpreter, PYTHONPATH=house.environment["PYTHONPATH"], PATH=str(only)
+    )
     try:
         with_none.start()
         said = with_none.refused("submit", "--place", "slurm", "--", "/bin/true")

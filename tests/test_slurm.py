@@ -188,6 +188,9 @@ def test_a_job_whose_number_was_lost_is_found_and_never_runs_twice(here: Here, c
     slurm.cancel(blocking[1])
     wait_for(lambda: all(job.is_over for job in slurm.look(dict.fromkeys([lost, newer], here.logs / "lost")).values()))
     assert output(here, "lost") == "ran\n"
+    ran = slurm.find(here.logs / "lost")
+    assert ran is not None and (ran.id, ran.is_over) == (newer, True)
+    slurm.forget(here.logs / "lost")
     assert slurm.find(here.logs / "lost") is None
 
 

@@ -260,6 +260,15 @@ def test_a_time_limit_that_leaves_no_time_for_work_is_no_loop(tmp_path: Path) ->
     assert "its time limit leaves no time for work" in (folder / "exit.json").read_text()
 
 
+def test_a_job_without_a_checkpoint_begins_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "logs" / "new"
+    command = handed(folder, ["sh", "-c", "echo began"], ["sh", "-c", "echo none; exit 66"])
+    assert run(command)[0] == 0
+    code, said = run(command)
+    assert (code, output(folder)) == (0, b"began\nnone\nbegan\n") and "there is no checkpoint yet" in said
+    assert json.loads((folder / "exit.json").read_text())["code"] == 0
+
+
 def test_a_job_that_is_started_again_resumes_as_the_same_run(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     folder = logs / "night"

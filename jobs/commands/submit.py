@@ -40,7 +40,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="pass this variable on, too, or NAME=VALUE; may be given several times",
     )
     parser.add_argument(
-        "--place", choices=("local", "slurm"), default="local", help="this host, or the cluster of Slurm that it belongs to (default: local)"
+        "--place",
+        choices=("local", "slurm"),
+        default="local",
+        help="this host, or the cluster of Slurm that it belongs to (default: local)",
     )
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- PROGRAM ...", help="the program and its arguments")
 

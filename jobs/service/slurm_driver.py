@@ -46,7 +46,9 @@ class SlurmDriver:
         self._folder, self._queue, self._site, self._look_s = folder, queue, site, look_s
         self._asking: _Asking | None = None
         self._fresh: set[tuple[int, int]] = set()  # attempts that nothing was submitted of yet
-        self._tries: dict[int, tuple[float, float]] = {}  # by job: when it is tried again, CLOCK_MONOTONIC, and the pause after that
+        self._tries: dict[
+            int, tuple[float, float]
+        ] = {}  # by job: when it is tried again, CLOCK_MONOTONIC, and the pause after that
         self._look_due_s = 0.0
         self.due_s = math.inf
         """When the next turn is needed at the latest, CLOCK_MONOTONIC."""
@@ -88,6 +90,7 @@ class SlurmDriver:
             wish = "cancel" if stops else self._queue.asked(attempt.job)
             tried = (attempt.job, attempt.number) not in self._fresh
             request = self._queue.request(attempt.job)
+            request = request._replace(environment={**request.environment, "DEEPSEEK_JOB": str(attempt.job)})
             found.append(SlurmOrder(attempt.job, attempt.number, attempt.pid, run, attempt.run, request, tried, wish))  # type: ignore[arg-type]
         return found
 
@@ -164,13 +167,14 @@ class SlurmDriver:
             self._queue.restarted(job, seen.restarts, said, now_s)
             note(run, "requeued", now_s, said, job=job)
             logger.info("job %d: %s", job, said)
-        if seen.is_over:
-            self._end(attempt, seen, now_s)
-            return
-        waited_s = self._queue.seen_elsewhere(job, STATES.get(seen.state, "running"), seen.reason, seen.nodes, seen.start_s, now_s)
+        says_no_more = seen.state in ("stopping", "unknown") or (seen.is_over and seen.state not in ("finished", "failed"))
+        state = self._queue.state_of(job) if says_no_more else STATES.get(seen.state, "running")
+        waited_s = self._queue.seen_elsewhere(job, state, seen.reason, seen.nodes, seen.start_s, now_s)
         if waited_s is not None:
             note(run, "queued", seen.start_s or now_s, "waited for Slurm", seconds=waited_s, job=job)
             logger.info("job %d runs on %s", job, seen.nodes)
+        if seen.is_over:
+            self._end(attempt, seen, now_s)
 
     def _end(self, attempt: OpenAttempt, seen: SlurmJob, now_s: float) -> None:
         job, run = attempt.job, self._queue.run_of(attempt.job)
@@ -178,9 +182,9 @@ class SlurmDriver:
             self._queue.cancel(job, now_s)  # by scancel, or by an administrator
         code = seen.exit_code if seen.state == "finished" or seen.exit_code else None
         code = 128 - code if code and code > 128 else code
-        ran_s = max(0.0, seen.end_s - seen.start_s) if seen.end_s and seen.start_s else 0.0
-        self._queue.seen_started(job, seen.start_s)
-        state = self._queue.ended(job, code, self._queue.placed(job)[0].ran_s + ran_s, now_s, said=seen.reason, elsewhere=True)
+        placed, _ = self._queue.placed(job)
+        ran_s = max(0.0, (seen.end_s or now_s) - placed.started_s) if placed.started_s else 0.0
+        state = self._queue.ended(job, code, placed.ran_s + ran_s, now_s, said=seen.reason, elsewhere=True)
         logger.info("job %d of Slurm ended (%s), job %d is %s", seen.id, seen.reason or code, job, state)
         if state == "cancelled":
             note(run, "cancelled", now_s, f"job {job} was cancelled", job=job)

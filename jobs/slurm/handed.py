@@ -89,6 +89,15 @@ def claim(folder: Path, token: str, job: str) -> None:
         raise HandedError(f"job {other} of Slurm runs this already")
 
 
+def claimed_by(folder: Path) -> int | None:
+    """The number of the job of Slurm that has run, or runs, what was handed over last."""
+    try:
+        token = json.loads((folder / FILE).read_bytes())["token"]
+        return int((folder / CLAIM.format(token=token)).read_text())
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
 def forget(folder: Path) -> None:
     """A job that is over leaves its run, without the environment that it was given."""
     for name in (FILE, CLAIM.format(token="*")):

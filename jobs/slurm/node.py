@@ -39,7 +39,8 @@ OF_SLURM = (
 RUN_FOLDER = "DEEPSEEK_RUN_FOLDER"  # where a RunLog of the same log folder, without a name of its own, writes
 SAMPLER = Path(keeper.__file__).parents[1] / "sampler" / "_sampler"
 NOT_FOUND, NOT_EXECUTABLE, NOT_STARTED = 127, 126, 125
-NOT_AGAIN = 75  # EX_TEMPFAIL: no end of the work, whatever Slurm does then
+NOT_AGAIN = SAVED = 75  # EX_TEMPFAIL: no end of the work, whatever Slurm does then
+NOTHING_SAVED = 66  # EX_NOINPUT of the resume command: the job begins anew
 SCONTROL_S = 60.0
 SHORTEST_S = 240
 
@@ -62,6 +63,10 @@ def main(words: Sequence[str]) -> int:
         return end(folder, f"the folder {handed.cwd} cannot be entered on this node ({error.strerror})", NOT_STARTED)
     node = Node(handed, folder)
     status = node.run(argv)
+    if resumes and status == NOTHING_SAVED << 8 and node.asked_s is None and not node.is_ended:
+        say("there is no checkpoint yet: it begins anew")
+        argv, node = handed.argv, Node(handed, folder)
+        status = node.run(argv)
     if status is None and not node.errno:
         return end(folder, "the program's keeper was killed; the program may go on", NOT_STARTED)
     if status is None:
@@ -102,7 +107,7 @@ def made_room(status: int) -> bool:
     """Whether a program that was asked to end did so: without an error, or by the signal."""
     if os.WIFSIGNALED(status):
         return os.WTERMSIG(status) == signal.SIGTERM
-    return os.WEXITSTATUS(status) in (0, 128 + signal.SIGTERM)
+    return os.WEXITSTATUS(status) in (0, SAVED, 128 + signal.SIGTERM)
 
 
 def is_preempted(job: str) -> bool:

@@ -98,7 +98,7 @@ def as_json(site: Mapping[str, object], orders: Sequence[SlurmOrder]) -> str:
 
 
 def order_from(fields: Mapping[str, Any]) -> SlurmOrder:
-    request = request_from({name: value for name, value in fields["request"].items()})
+    request = request_from(fields["request"])
     return SlurmOrder(**{**fields, "folder": Path(fields["folder"]), "request": request})
 
 

@@ -25,6 +25,7 @@ SCRIPT = Path(__file__).with_name("batch.sh")
 ROOT = Path(__file__).parents[2]  # holds the packages, in a checkout as in site-packages
 START = "import sys; sys.path.insert(0, sys.argv[1]); from jobs.slurm.node import main; sys.exit(main(sys.argv[2:]))"
 UNKNOWN = "invalid job id"
+SAVED = 75  # exit code of a program that saved because it was asked to make room
 MOST_EXIT_BYTES = 1 << 16
 REMEDIES = {  # of what sbatch says
     "partition": "choose one that `sinfo` lists",
@@ -75,9 +76,12 @@ class Slurm:
         return {number: known.get(number) or forgotten(number, folder) for number, folder in jobs.items()}
 
     def find(self, folder: Path) -> SlurmJob | None:
-        """The newest job of the user that was submitted for this run and is not over: of one whose number was not kept."""
+        """The newest job of the user that was submitted for this run and is not over, else the one that ran it: whose number was not kept."""
         there = str(folder.resolve())
-        found = [job for job in self._squeue().values() if job.folder == there and not job.is_over]
+        known = self._squeue()
+        found = [job for job in known.values() if job.folder == there and not job.is_over]
+        if not found and (number := handed_over.claimed_by(folder)):
+            return known.get(number) or forgotten(number, folder)
         return max(found, key=lambda job: job.id, default=None)
 
     def cancel(self, job: int) -> None:
@@ -170,6 +174,6 @@ def forgotten(number: int, folder: Path) -> SlurmJob:
         return SlurmJob(number, "lost", "Slurm does not know it any more, and it has written no end")
     signal = whole(fields.get("signal"))
     code = 128 + signal if signal else whole(fields.get("code"))
-    if code == 0 and fields.get("stopped_by"):
+    if code in (0, SAVED) and fields.get("stopped_by"):
         return SlurmJob(number, "preempted", "it made room, and Slurm does not know it any more", end_s=end_s, exit_code=code)
     return SlurmJob(number, "finished" if code == 0 else "failed", of_code(code) if code else "", end_s=end_s, exit_code=code)

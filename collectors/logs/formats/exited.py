@@ -66,9 +66,11 @@ def how(fields: Mapping[str, Any]) -> tuple[str, str]:
         with suppress(ValueError):
             name = signal.Signals(number).name
         return "killed", f"Ended by {name}"
+    asked = fields.get("stopped_by")
+    if asked in (signal.SIGTERM, signal.SIGUSR1) and code in (0, SAVED):
+        return "finished", f"stopped by {signal.Signals(asked).name}"
     if code == 0:
-        asked = fields.get("stopped_by")
-        return "finished", f"stopped by {signal.Signals(asked).name}" if asked in (signal.SIGTERM, signal.SIGUSR1) else ""
+        return "finished", ""
     if code == SAVED and "attempt" in fields:  # of a queue, which has asked for it
         return "finished", "Saved and ended by SIGTERM"
     line = fields.get("last_line")
