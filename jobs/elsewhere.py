@@ -47,7 +47,7 @@ class ElsewhereQueue(QueueFile):
                 "SELECT number, pid, boot_id FROM attempt WHERE job = ? AND ended_s IS NULL", (job,)
             ).fetchone()
             self._db.execute(
-                "UPDATE attempt SET ended_s = ?, why = 'preempted', said = ? WHERE job = ? AND number = ?",
+                "UPDATE attempt SET ended_s = ?, why = 'requeued', said = ? WHERE job = ? AND number = ?",
                 (now_s, said, job, number),
             )
             self._db.execute(
@@ -83,8 +83,10 @@ class ElsewhereQueue(QueueFile):
             "UPDATE attempt SET started_s = ? WHERE job = ? AND ended_s IS NULL AND started_s IS NULL", (started_s, job)
         )
 
-    def explain(self, job: int, reason: str) -> None:
-        self._db.execute("UPDATE job SET reason = ? WHERE id = ?", (reason, job))
+    def explain(self, job: int, reason: str) -> bool:
+        """Whether that is new."""
+        changed = self._db.execute("UPDATE job SET reason = ? WHERE id = ? AND reason != ?", (reason, job, reason))
+        return changed.rowcount > 0
 
     def asked(self, job: int) -> str | None:
         """`hold` or `release`, where the other scheduler is still to do so."""

@@ -82,7 +82,7 @@ class JobAttemptRow(NamedTuple):
     started_s: float | None
     ended_s: float | None
     exit_code: int | None
-    why: str  # "preempted", "rolled back", "cancelled", "out of memory"; "" where it ended by itself
+    why: str  # "preempted", "rolled back", "cancelled", "out of memory", "requeued" (by Slurm); "" where it ended by itself
     because: int | None  # the job that got its slots, or the neighbour
     said: str  # a sentence about its end
     peak_mib: float | None  # the most memory of a slot that it was seen with

@@ -138,8 +138,10 @@ def test_what_slurm_refuses_is_a_sentence_and_the_job_waits(house: JobsHouse) ->
     job = submit(house, "print(1)", "--gpus", "99")
     row = house.wait_until(job, lambda row: "refused" in row["reason"])
     assert row["state"] == "queued" and "no node has so many GPUs or cores" in row["reason"]
+    run = folder_of(house, job)
+    assert run.exists()
     house.done("cancel", str(job))
-    assert house.wait(job)["state"] == "cancelled"
+    assert house.wait(job)["state"] == "cancelled" and not run.exists(), "it never was a run"
     assert "--share is for the slots of this host" in house.refused("submit", "--place", "slurm", "--share", "--", "true")
 
 

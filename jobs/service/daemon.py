@@ -25,13 +25,12 @@ from ..host.host import JobsHost
 from ..host.lease import make_folder
 from ..queue import JobQueue
 from ..request import LOCAL, SLURM, request_from
-from ..run_events import FILE as EVENTS
 from ..run_events import note
 from .dispatcher import Dispatcher
 from .door import Door
 from .lock import DaemonLock
 from .rules import DaemonRules
-from .run_folder import make_run
+from .run_folder import make_run, remove_if_empty
 from .slurm_driver import SlurmDriver
 
 SETTLE_S = 0.1  # until the next look, where something is about to change
@@ -172,16 +171,8 @@ class JobsDaemon:
         ran = self._queue.cancel(job, now_s)
         if not ran and (run := self._queue.run_of(job)):
             note(run, "cancelled", now_s, f"job {job} was cancelled before it started", job=job)
-            _remove_if_empty(run)
+            remove_if_empty(run)
         return ran
-
-
-def _remove_if_empty(run: Path) -> None:
-    """A run that never was holds only what the queue wrote."""
-    with suppress(OSError):
-        if [entry.name for entry in os.scandir(run)] == [EVENTS]:
-            (run / EVENTS).unlink()
-            run.rmdir()
 
 
 def _emptied(woken: int) -> bool:

@@ -23,6 +23,7 @@ from ..slurm.answers import SlurmJob, SlurmState
 from ..slurm.orders import SlurmAnswer, SlurmOrder, answers_from, as_json
 from ..slurm.site import SlurmSite
 from ..slurm.slurm import Slurm
+from .run_folder import remove_if_empty
 
 MAIN = Path(__file__).parents[1] / "__main__.py"
 SOON_S = 1.0  # until the next look, after something was asked of Slurm
@@ -46,9 +47,8 @@ class SlurmDriver:
         self._folder, self._queue, self._site, self._look_s = folder, queue, site, look_s
         self._asking: _Asking | None = None
         self._fresh: set[tuple[int, int]] = set()  # attempts that nothing was submitted of yet
-        self._tries: dict[
-            int, tuple[float, float]
-        ] = {}  # by job: when it is tried again, CLOCK_MONOTONIC, and the pause after that
+        # By job and wish: when it is tried again, CLOCK_MONOTONIC, and the pause after that.
+        self._tries: dict[tuple[int, str | None], tuple[float, float]] = {}
         self._look_due_s = 0.0
         self.due_s = math.inf
         """When the next turn is needed at the latest, CLOCK_MONOTONIC."""
@@ -75,11 +75,9 @@ class SlurmDriver:
         for job in self._queue.elsewhere():
             self._fresh.add((job.id, self._queue.hand_over(job.id, "is handed to Slurm", now_s)))
         orders, at_s = self._orders(), time.monotonic()
-        wanted = any(self._wants(order, at_s) for order in orders)
-        if not self._asking and orders and (wanted or at_s >= self._look_due_s):
-            self._ask([order for order in orders if order.number is not None or self._wants(order, at_s)])
-        pauses = [due_s for due_s, _ in self._tries.values()]
-        self.due_s = math.inf if self._asking or not orders else min([self._look_due_s, *pauses])
+        if not self._asking and any(self._due_s(order) <= at_s for order in orders):
+            self._ask([order for order in orders if order.number is not None or self._due_s(order) <= at_s])
+        self.due_s = math.inf if self._asking else min(map(self._due_s, orders), default=math.inf)
 
     def _orders(self) -> list[SlurmOrder]:
         found = []
@@ -89,16 +87,19 @@ class SlurmDriver:
             stops = self._queue.state_of(attempt.job) == "stopping" and attempt.stop_s is None
             wish = "cancel" if stops else self._queue.asked(attempt.job)
             tried = (attempt.job, attempt.number) not in self._fresh
-            request = self._queue.request(attempt.job)
-            request = request._replace(environment={**request.environment, "DEEPSEEK_JOB": str(attempt.job)})
+            request = self._request(attempt.job) if attempt.pid is None else None
             found.append(SlurmOrder(attempt.job, attempt.number, attempt.pid, run, attempt.run, request, tried, wish))  # type: ignore[arg-type]
         return found
 
-    def _wants(self, order: SlurmOrder, at_s: float) -> bool:
-        """More than a look."""
-        return order.wish == "cancel" or (
-            (order.number is None or order.wish is not None) and self._tries.get(order.job, (0.0, 0.0))[0] <= at_s
-        )
+    def _request(self, job: int) -> JobRequest:
+        request = self._queue.request(job)
+        return request._replace(environment={**request.environment, "DEEPSEEK_JOB": str(job)})
+
+    def _due_s(self, order: SlurmOrder) -> float:
+        """At once where more than a look is wanted, unless that has just failed."""
+        if order.number is not None and order.wish is None:
+            return self._look_due_s
+        return self._tries.get((order.job, order.wish), (0.0, 0.0))[0]
 
     def _ask(self, orders: list[SlurmOrder]) -> None:
         asked, answers = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
@@ -126,18 +127,20 @@ class SlurmDriver:
             said = "the process that asks Slurm was ended"
             answers = [SlurmAnswer(order.job, order.attempt, order.number, error=said) for order in asking.orders]
         there = {(attempt.job, attempt.number): attempt for attempt in self._queue.intended()}
+        wishes = {(order.job, order.attempt): order.wish for order in asking.orders}
         for answer in answers:
             if attempt := there.get((answer.job, answer.attempt)):
-                self._follow(attempt, answer, now_s)
+                self._follow(attempt, answer, wishes[answer.job, answer.attempt], now_s)
 
-    def _follow(self, attempt: OpenAttempt, answer: SlurmAnswer, now_s: float) -> None:
+    def _follow(self, attempt: OpenAttempt, answer: SlurmAnswer, wish: str | None, now_s: float) -> None:
         job = attempt.job
         if answer.number is not None and attempt.pid is None:
             self._queue.numbered(job, answer.number, SLURM)
             logger.info("job %d is job %d of Slurm", job, answer.number)
         if answer.done == "cancel" and answer.number is None:  # it never came to Slurm
+            self._forget(job)
             self._queue.ended(job, None, 0.0, now_s, elsewhere=True)
-            note(self._queue.run_of(job), "cancelled", now_s, f"job {job} was cancelled", job=job)
+            self._note_cancelled(job, now_s, began=False)
             return
         if answer.done == "cancel":
             self._queue.asked_to_end(job, now_s)
@@ -147,18 +150,21 @@ class SlurmDriver:
             self._look_due_s = min(self._look_due_s, time.monotonic() + min(SOON_S, self._look_s))
         if answer.seen:
             self._see(attempt, answer.seen, now_s)
-        self._tries.pop(job, None) if not answer.error else self._explain(job, answer)
+        if answer.error:
+            self._explain(job, answer, wish)
+        else:
+            self._tries = {key: tried for key, tried in self._tries.items() if key[0] != job}
 
-    def _explain(self, job: int, answer: SlurmAnswer) -> None:
+    def _explain(self, job: int, answer: SlurmAnswer, wish: str | None) -> None:
         """The job keeps its state, and what was asked for is tried again."""
-        pause_s = self._tries.get(job, (0.0, self._look_s))[1]
-        self._tries[job] = time.monotonic() + pause_s, min(LONGEST_S, 2 * pause_s)
+        pause_s = self._tries.get((job, wish), (0.0, self._look_s))[1]
+        self._tries[job, wish] = time.monotonic() + pause_s, min(LONGEST_S, 2 * pause_s)
         if self._queue.state_of(job) in ("finished", "failed", "cancelled"):
             return
-        if answer.seen and (wish := self._queue.asked(job)):
+        if answer.seen and wish in ("hold", "release"):
             self._queue.was_done(job, wish)  # Slurm does not do so: its own state holds
-        self._queue.explain(job, answer.error)
-        logger.warning("job %d: %s", job, answer.error)
+        if self._queue.explain(job, answer.error):
+            logger.warning("job %d: %s", job, answer.error)
 
     def _see(self, attempt: OpenAttempt, seen: SlurmJob, now_s: float) -> None:
         job, run = attempt.job, self._queue.run_of(attempt.job)
@@ -177,17 +183,26 @@ class SlurmDriver:
             self._end(attempt, seen, now_s)
 
     def _end(self, attempt: OpenAttempt, seen: SlurmJob, now_s: float) -> None:
-        job, run = attempt.job, self._queue.run_of(attempt.job)
+        job = attempt.job
         if seen.state == "cancelled" and self._queue.state_of(job) != "stopping":
             self._queue.cancel(job, now_s)  # by scancel, or by an administrator
         code = seen.exit_code if seen.state == "finished" or seen.exit_code else None
         code = 128 - code if code and code > 128 else code
         placed, _ = self._queue.placed(job)
         ran_s = max(0.0, (seen.end_s or now_s) - placed.started_s) if placed.started_s else 0.0
+        self._forget(job)
         state = self._queue.ended(job, code, placed.ran_s + ran_s, now_s, said=seen.reason, elsewhere=True)
         logger.info("job %d of Slurm ended (%s), job %d is %s", seen.id, seen.reason or code, job, state)
         if state == "cancelled":
-            note(run, "cancelled", now_s, f"job {job} was cancelled", job=job)
-        self._tries.pop(job, None)
-        if run:
+            self._note_cancelled(job, now_s, began=placed.started_s > 0)
+
+    def _forget(self, job: int) -> None:
+        """The environment that it was given."""
+        if run := self._queue.run_of(job):
             Slurm(self._site).forget(run)
+
+    def _note_cancelled(self, job: int, now_s: float, *, began: bool) -> None:
+        if run := self._queue.run_of(job):
+            note(run, "cancelled", now_s, f"job {job} was cancelled{'' if began else ' before it started'}", job=job)
+            if not began:
+                remove_if_empty(run)

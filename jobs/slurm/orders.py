@@ -35,7 +35,7 @@ class SlurmOrder(NamedTuple):
     number: int | None  # Slurm's; None: not known yet
     folder: Path  # of the run
     name: str
-    request: JobRequest
+    request: JobRequest | None  # to submit it
     may_be_there: bool = False  # it was submitted before, perhaps: then Slurm is asked first
     wish: SlurmWish | None = None
 
@@ -80,7 +80,7 @@ def _answer(slurm: Slurm, order: SlurmOrder, seen: SlurmJob | None) -> SlurmAnsw
             answer = answer._replace(number=found.id, seen=found)
         if answer.number is None and order.wish == "cancel":
             return answer._replace(done="cancel")
-        if answer.number is None:
+        if answer.number is None and order.request:
             number = slurm.submit(order.request, order.name, order.folder, Path(order.request.log_dir))
             answer = answer._replace(number=number)
         if order.wish and answer.number is not None:
@@ -93,12 +93,15 @@ def _answer(slurm: Slurm, order: SlurmOrder, seen: SlurmJob | None) -> SlurmAnsw
 
 def as_json(site: Mapping[str, object], orders: Sequence[SlurmOrder]) -> str:
     """For standard input."""
-    rows = [order._asdict() | {"folder": str(order.folder), "request": order.request.as_json()} for order in orders]
+    rows = [
+        order._asdict() | {"folder": str(order.folder), "request": order.request.as_json() if order.request else None}
+        for order in orders
+    ]
     return json.dumps({"site": dict(site), "orders": rows})
 
 
 def order_from(fields: Mapping[str, Any]) -> SlurmOrder:
-    request = request_from(fields["request"])
+    request = request_from(fields["request"]) if fields["request"] else None
     return SlurmOrder(**{**fields, "folder": Path(fields["folder"]), "request": request})
 
 
