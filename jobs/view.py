@@ -25,7 +25,7 @@ from .planning.family import NOTHING, FamilyRecord
 from .planning.state import Carried, Pair
 from .queue import OVER, PLACED, record_from
 from .queue_file import VERSION
-from .request import LOCAL
+from .request import LOCAL, SLURM
 from .state_folder import QUEUE, daemon_of, require_own
 
 STATES = ("queued", "held", *PLACED, *OVER)
@@ -87,6 +87,7 @@ class JobAttemptRow(NamedTuple):
     said: str  # a sentence about its end
     peak_mib: float | None  # the most memory of a slot that it was seen with
     run: str
+    slurm: int | None = None  # its number there, of a job at Slurm
 
 
 class SlotRow(NamedTuple):
@@ -158,7 +159,7 @@ class QueueView:
                 if db is None
                 else db.execute(
                     "SELECT job, number, attempt.slots, intended_s, attempt.started_s, attempt.ended_s, exit_code, coalesce(why, ''), because, said, "
-                    f"peak_mib, run FROM attempt JOIN job ON job = id WHERE {where} ORDER BY intended_s DESC, job DESC LIMIT ?",
+                    f"peak_mib, run, CASE place WHEN '{SLURM}' THEN pid END FROM attempt JOIN job ON job = id WHERE {where} ORDER BY intended_s DESC, job DESC LIMIT ?",
                     [*values, limit],
                 ).fetchall()
             )

@@ -119,6 +119,8 @@ def test_a_job_that_makes_room_is_two_attempts_of_one_run(house: JobsHouse) -> N
     row = house.wait(job)
     assert (row["state"], row["attempts"], row["stops"]) == ("finished", 2, 1)
     assert house.done("logs", str(job)) == "begins\nsaved\n2\n"
+    assert len({attempt["slurm"] for attempt in row["attempt_rows"]} - {None}) == 1
+    assert "of Slurm): since" in house.done("show", str(job))
     assert events(house, job) == ["submitted", "queued", "requeued", "queued"]
 
 

@@ -20,7 +20,6 @@ import contextlib
 import fcntl
 import json
 import os
-import pty
 import select
 import signal
 import socket
@@ -33,10 +32,9 @@ from typing import NamedTuple, NoReturn
 
 from ..redaction import without_secrets
 from .above import SamplerAbove, go_below
-from .printed import MOST_AT_ONCE, OwnFile, Stream, times_path, write_all
-from .proc import boot_id, start_ticks
+from .printed import MOST_AT_ONCE, OwnFile, Stream, Terminal, times_path, write_all
+from .proc import adopt_orphans, boot_id, start_ticks
 
-PR_SET_CHILD_SUBREAPER = 36
 INPUT, RESIZE, SIGNAL = b"i", b"r", b"s"  # messages to the keeper; then follow bytes, struct winsize, or a number
 STARTED, STOPPED, ENDED, FAILED = b"b", b"z", b"e", b"f"  # messages from it; then follows the pid, signal, wait status or errno
 NUMBER = struct.Struct("=i")
@@ -53,13 +51,6 @@ GROWN_S = 0.1  # how often a file that the program writes itself is looked at
 RESTORED = (*LEFT_ALONE, *PASSED_ON, signal.SIGCHLD, signal.SIGXFSZ, signal.SIGTSTP, signal.SIGUSR1, signal.SIGUSR2)
 
 
-class Terminal(NamedTuple):
-    """The two sides of the program's own terminal."""
-
-    master: int
-    slave: int
-
-
 class Program(NamedTuple):
     """What is to be started, and where its files go."""
 
@@ -70,17 +61,6 @@ class Program(NamedTuple):
     log_dir: Path | None = None  # what the program logs beside it gets a second name in `folder`
     attempt: Path | None = None  # a queue's folder of this attempt: it executes nothing before started.json stands there, too
     signals_reach_all: bool = False  # Slurm sends signals to all processes of a job: passed on, they would come twice
-
-
-def open_terminal() -> Terminal | None:
-    """One like ours; None where our output is none."""
-    shown = next((number for number in (1, 2) if os.isatty(number)), None)
-    if shown is None:
-        return None
-    master, slave = pty.openpty()
-    termios.tcsetattr(slave, termios.TCSANOW, termios.tcgetattr(shown))
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, fcntl.ioctl(shown, termios.TIOCGWINSZ, b"\0" * 8))
-    return Terminal(master, slave)
 
 
 def launch(program: Program, terminal: Terminal | None) -> socket.socket:
@@ -410,10 +390,3 @@ def _of_the_first_attempt(path: Path) -> dict[str, object]:
         known = dict(json.loads(path.read_text()))
     began_s = known.get("first_started_s", known.get("started_s"))
     return known | ({"first_started_s": began_s} if isinstance(began_s, int | float) else {})
-
-
-def adopt_orphans() -> None:
-    """What the program leaves behind becomes our child, and stays below the sampler."""
-    import ctypes  # 5 ms, while the program starts
-
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

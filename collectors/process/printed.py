@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
 import select
 import stat
 import struct
+import termios
 import threading
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 MOST_AT_ONCE = 1 << 16
 MOST_WAITING = 1 << 20  # bytes that wait for a reader that does not read; then the program waits, as it would without us
@@ -17,6 +21,24 @@ GAP_S = 0.05  # between two records of times, at least,
 GAP_SHARE = 1e-5  # or this part of the time since the start: a month of output takes less than 20 MB of them
 RECORD = struct.Struct("<QQQ")  # bytes written before; Unix time, microseconds; both and `CHECK` exclusive-or'ed
 CHECK = 0x9E37_79B9_7F4A_7C15  # a record that is zeros, cut or shifted does not have it
+
+
+class Terminal(NamedTuple):
+    """The two sides of the program's own terminal."""
+
+    master: int
+    slave: int
+
+
+def open_terminal() -> Terminal | None:
+    """One like ours; None where our output is none."""
+    shown = next((number for number in (1, 2) if os.isatty(number)), None)
+    if shown is None:
+        return None
+    master, slave = pty.openpty()
+    termios.tcsetattr(slave, termios.TCSANOW, termios.tcgetattr(shown))
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, fcntl.ioctl(shown, termios.TIOCGWINSZ, b"\0" * 8))
+    return Terminal(master, slave)
 
 
 class Stream:

@@ -72,7 +72,7 @@ class JobsDaemon:
         executors: dict[str, Executor] = {LOCAL: self._local}
         self._selector = selectors.DefaultSelector()
         self._dispatcher = Dispatcher(folder, self._queue, host, executors, rules)
-        self._slurm = SlurmDriver(folder, self._queue, rules.slurm, rules.look_s)
+        self._slurm = SlurmDriver(folder, self._queue, rules.slurm, rules.look_s, self._local.forget)
         self._door = Door(folder, self._selector, self._answer)
         self._ended_pids: dict[int, int] = {}  # pid -> descriptor that is readable once it has ended
         self._stops = False

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -22,7 +23,7 @@ from ..run_events import note
 from ..slurm.answers import SlurmJob, SlurmState
 from ..slurm.orders import SlurmAnswer, SlurmOrder, answers_from, as_json
 from ..slurm.site import SlurmSite
-from ..slurm.slurm import Slurm
+from ..slurm.slurm import REFUSED, Slurm
 from .run_folder import remove_if_empty
 
 MAIN = Path(__file__).parents[1] / "__main__.py"
@@ -43,8 +44,11 @@ class _Asking(NamedTuple):
 class SlurmDriver:
     """Keeps in memory only what it can ask again."""
 
-    def __init__(self, folder: Path, queue: JobQueue, site: SlurmSite, look_s: float) -> None:
-        self._folder, self._queue, self._site, self._look_s = folder, queue, site, look_s
+    def __init__(
+        self, folder: Path, queue: JobQueue, site: SlurmSite, look_s: float, forget_child: Callable[[int], None] = lambda pid: None
+    ) -> None:
+        """`forget_child` gets the pid of each process of ours that has ended."""
+        self._folder, self._queue, self._site, self._look_s, self._forget_child = folder, queue, site, look_s, forget_child
         self._asking: _Asking | None = None
         self._fresh: set[tuple[int, int]] = set()  # attempts that nothing was submitted of yet
         # By job and wish: when it is tried again, CLOCK_MONOTONIC, and the pause after that.
@@ -71,6 +75,7 @@ class SlurmDriver:
         """Never waits for Slurm."""
         if self._asking and self._asking.process.poll() is not None:
             asking, self._asking = self._asking, None
+            self._forget_child(asking.process.pid)
             self._take(asking, now_s)
         for job in self._queue.elsewhere():
             self._fresh.add((job.id, self._queue.hand_over(job.id, "is handed to Slurm", now_s)))
@@ -158,7 +163,8 @@ class SlurmDriver:
     def _explain(self, job: int, answer: SlurmAnswer, wish: str | None) -> None:
         """The job keeps its state, and what was asked for is tried again."""
         pause_s = self._tries.get((job, wish), (0.0, self._look_s))[1]
-        self._tries[job, wish] = time.monotonic() + pause_s, min(LONGEST_S, 2 * pause_s)
+        longer = 2 if answer.error.startswith(REFUSED) else 1
+        self._tries[job, wish] = time.monotonic() + pause_s, min(LONGEST_S, longer * pause_s)
         if self._queue.state_of(job) in ("finished", "failed", "cancelled"):
             return
         if answer.seen and wish in ("hold", "release"):

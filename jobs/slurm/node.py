@@ -7,7 +7,6 @@ within a second. If it ends after that, and can resume, the job asks Slurm for a
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import json
 import os
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from collectors.process import keeper
 from collectors.process.keeper import ENDED, FAILED, NUMBER, SIGNAL, Program
+from collectors.process.proc import adopt_orphans
 
 from .handed import ENDED as END_FILE
 from .handed import STARTED, Handed, HandedError, claim, take
@@ -167,7 +167,7 @@ class Node:
         signal.signal(signal.SIGTERM, self._ended)
         for number in IGNORED:
             signal.signal(number, lambda *_: None)  # a handler, since what is ignored would be for the program, too
-        adopt()
+        adopt_orphans()  # the keeper, where the sampler above it ends: without cgroups Slurm finds a job's processes by their parents
         self._redirect()
         environment = environment_of(self._handed.environment, os.environ, self._folder)
         sampler = SAMPLER if os.access(SAMPLER, os.X_OK) else None
@@ -209,8 +209,3 @@ class Node:
                         return int(NUMBER.unpack(message[1:])[0])
                     self.errno = NUMBER.unpack(message[1:])[0] if message else 0
                     return None
-
-
-def adopt() -> None:
-    """The keeper stays below us where the sampler above it ends: Slurm finds a job's processes by their parents, where it has no cgroups."""
-    ctypes.CDLL(None).prctl(keeper.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -24,6 +24,7 @@ ASK_S, CHANGE_S = 30.0, 60.0
 SCRIPT = Path(__file__).with_name("batch.sh")
 ROOT = Path(__file__).parents[2]  # holds the packages, in a checkout as in site-packages
 START = "import sys; sys.path.insert(0, sys.argv[1]); from jobs.slurm.node import main; sys.exit(main(sys.argv[2:]))"
+REFUSED = "Slurm refused the job"  # how a sentence begins
 UNKNOWN = "invalid job id"
 SAVED = 75  # exit code of a program that saved because it was asked to make room
 MOST_EXIT_BYTES = 1 << 16
@@ -161,7 +162,7 @@ def as_pattern(path: Path) -> str:
 def refusal(printed: Printed) -> str:
     said = printed.sentence()
     remedy = next((remedy for name, remedy in REMEDIES.items() if name in said.lower()), "")
-    return f"Slurm refused the job: {said}{f'; {remedy}' if remedy else ''}"
+    return f"{REFUSED}: {said}{f'; {remedy}' if remedy else ''}"
 
 
 def forgotten(number: int, folder: Path) -> SlurmJob:
