@@ -7,6 +7,7 @@ SAMPLER := $(wildcard collectors/sampler/native/*.[ch])
 CHROMIUM := $(shell command -v chromium 2>/dev/null)
 HEADLESS := $(shell command -v chromium-headless-shell 2>/dev/null)
 unexport PYTHONDONTWRITEBYTECODE  # what was compiled once is kept (docs/decisions/0268)
+SLURM := $(shell command -v slurmctld 2>/dev/null)
 
 .PHONY: run setup test test-again test-integrations test-long soak bench gpu gpu-wheels screens lint lock wheelhouse clean
 
@@ -15,7 +16,7 @@ run: $(VENV)/run.stamp
 
 setup: $(VENV)/run.stamp
 
-test: $(VENV)/dev.stamp chromium
+test: $(VENV)/dev.stamp chromium slurm
 	$(BIN)/python -m tests.interpreters
 	$(BIN)/python -m pytest -m "not long" -n 3 --dist loadfile --no-loadscope-reorder
 
@@ -111,4 +112,14 @@ ifeq ($(HEADLESS),)
 	@if [ "$$(id -u)" = 0 ]; then timeout 300 apt-get install -y -qq chromium-headless-shell \
 	  || { timeout 120 apt-get update -qq && timeout 300 apt-get install -y -qq chromium-headless-shell; } \
 	  || echo "without chromium-headless-shell the tests run in chromium, which takes twice the CPU" >&2; fi
+endif
+
+# Its daemons, which tests/test_slurm.py starts on loopback, as root alone.
+.PHONY: slurm
+slurm:
+ifeq ($(SLURM),)
+	@if [ "$$(id -u)" = 0 ]; then timeout 300 apt-get install -y -qq --no-install-recommends slurmctld slurmd slurm-client \
+	  || { timeout 120 apt-get update -qq && timeout 300 apt-get install -y -qq --no-install-recommends slurmctld slurmd slurm-client; } \
+	  || echo "Slurm cannot be installed: its tests do not run" >&2; \
+	else echo "without Slurm (sudo apt-get install -y slurmctld slurmd slurm-client) and root, its tests are skipped" >&2; fi
 endif

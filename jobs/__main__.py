@@ -16,6 +16,9 @@ def main() -> int:
     if sys.argv[1:2] == ["attempt"]:
         code: int = import_module("jobs.executors.attempt").keep(Path(sys.argv[2]))
         return code
+    if sys.argv[1:2] == ["slurm"]:
+        said: int = import_module("jobs.slurm.orders").main(Path(sys.argv[2]))
+        return said
     found: int = import_module("jobs.commands").main()
     return found
 

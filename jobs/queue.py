@@ -7,14 +7,13 @@ an attempt that was intended and never started is seen (`intended`). No job has 
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from .carrying import carried_from, of_carried
+from .elsewhere import ASKED, ElsewhereQueue
 from .errors import QueueError
 from .planning.family import NOTHING, FamilyRecord
 from .planning.job import Job, after_out_of_memory, queued_again
@@ -22,35 +21,9 @@ from .planning.slot import Slot
 from .planning.state import Action, Carried, JobPlan, Learned, PlanRules, Promise, QueueState, StopJob
 from .request import LOCAL, JobRequest, check
 
-VERSION = 1
 KEPT_DURATIONS = 8
 OVER = ("finished", "failed", "cancelled")
 PLACED = ("starting", "running", "stopping")
-SCHEMA = """
-CREATE TABLE job (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, family TEXT NOT NULL, slots INTEGER NOT NULL, submitted_s REAL NOT NULL,
-    high INTEGER NOT NULL, shares INTEGER NOT NULL, resumes INTEGER NOT NULL, declared_mib REAL,
-    argv TEXT NOT NULL, resume_argv TEXT, cwd TEXT NOT NULL, environment TEXT NOT NULL, name TEXT NOT NULL DEFAULT '',
-    log_dir TEXT NOT NULL DEFAULT '', run TEXT NOT NULL DEFAULT '', place TEXT NOT NULL DEFAULT 'local', goes_on INTEGER NOT NULL DEFAULT 0,
-    state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', queued_s REAL NOT NULL, waited_s REAL NOT NULL DEFAULT 0, ran_s REAL NOT NULL DEFAULT 0,
-    out_of_memory INTEGER NOT NULL DEFAULT 0, stops INTEGER NOT NULL DEFAULT 0, needs_mib REAL, promised TEXT NOT NULL DEFAULT '[]',
-    on_slots TEXT NOT NULL DEFAULT '[]', started_s REAL NOT NULL DEFAULT 0, shared_s REAL, speed REAL, steps INTEGER NOT NULL DEFAULT 0,
-    stop_why TEXT, work_s REAL, ended_s REAL);
-CREATE INDEX job_state ON job (state);
-CREATE TABLE attempt (
-    job INTEGER NOT NULL REFERENCES job, number INTEGER NOT NULL, slots TEXT NOT NULL, intended_s REAL NOT NULL,
-    started_s REAL, pid INTEGER, start_ticks INTEGER, boot_id TEXT, stop_s REAL, because INTEGER, ended_s REAL, exit_code INTEGER, why TEXT,
-    said TEXT NOT NULL DEFAULT '', peak_mib REAL, PRIMARY KEY (job, number));
-CREATE INDEX attempt_ended ON attempt (ended_s);
-CREATE UNIQUE INDEX attempt_open ON attempt (job) WHERE ended_s IS NULL;
-CREATE TABLE family (name TEXT PRIMARY KEY, record TEXT NOT NULL);
-CREATE TABLE pair (first TEXT NOT NULL, second TEXT NOT NULL, first_speed REAL NOT NULL, second_speed REAL NOT NULL, PRIMARY KEY (first, second));
-CREATE TABLE kept (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-"""
-OF_A_JOB = (
-    "id, family, slots, submitted_s, high, shares, resumes, declared_mib, state, queued_s, waited_s, ran_s, out_of_memory, stops, needs_mib, "
-    "promised, on_slots, started_s, shared_s, speed, steps"
-)
 
 
 class OpenAttempt(NamedTuple):
@@ -70,22 +43,8 @@ class OpenAttempt(NamedTuple):
     place: str = LOCAL
 
 
-class JobQueue:
+class JobQueue(ElsewhereQueue):
     """One writer. Raises QueueError where a request cannot be, or the file is not a queue of this version."""
-
-    def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            self._db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-        elif version != VERSION:
-            self._db.close()
-            raise QueueError(f"{path} is a queue of version {version}; this program reads version {VERSION}")
-
-    def close(self) -> None:
-        self._db.close()
 
     def submit(self, request: JobRequest, now_s: float, make_run: Callable[[int], str] = lambda job: "") -> int:
         """The number of the job. `make_run` makes the folder of its run and returns the run's name; where it raises, there is no job."""
@@ -110,10 +69,12 @@ class JobQueue:
         with self._transaction():
             before = self._in_state(job, "queued", "to hold")
             self._save(replace(before, state="held", waited_s=before.waited(now_s), promised=()))
+            self._ask(job, "hold")
 
     def release(self, job: int, now_s: float) -> None:
         with self._transaction():
             self._save(replace(self._in_state(job, "held", "to release"), state="queued", queued_s=now_s))
+            self._ask(job, "release")
 
     def cancel(self, job: int, now_s: float) -> bool:
         """Whether a process has to be stopped for it."""
@@ -121,8 +82,9 @@ class JobQueue:
             state = self.state_of(job)
             if state in OVER:
                 raise QueueError(f"job {job} is over already: {state}")
-            if state in PLACED:
-                self._db.execute("UPDATE job SET state = 'stopping', stop_why = 'cancelled' WHERE id = ?", (job,))
+            if state in PLACED or self._is_elsewhere(job):
+                self._save(replace(self._job(job), state="stopping", waited_s=self._job(job).waited(now_s)))
+                self._db.execute("UPDATE job SET stop_why = 'cancelled' WHERE id = ?", (job,))
                 return True
             self._db.execute("UPDATE job SET state = 'cancelled', ended_s = ?, promised = '[]' WHERE id = ?", (now_s, job))
             return False
@@ -173,11 +135,13 @@ class JobQueue:
         saved: bool = False,
         anew: bool = False,
         said: str = "",
+        elsewhere: bool = False,
     ) -> str:
         """The state after its process ended with `work_s` seconds of work done, or in its checkpoint; with `memory_mib`, its peak and what the largest card has, it ran out of memory.
 
         `exit_code` None: it was never started, or its end was not seen; it is queued again if it can resume, or was never started. `saved`: it
-        has a checkpoint for sure; `anew`: it was to go on and said that there is nothing to go on with; `said` is a sentence about the end.
+        has a checkpoint for sure; `anew`: it was to go on and said that there is nothing to go on with; `said` is a sentence about the end. `elsewhere`: another scheduler
+        says so, which would have started it again, and whose hosts say nothing about this one.
         """
         with self._transaction():
             placed = self._job(job)
@@ -191,7 +155,7 @@ class JobQueue:
             )
             again = queued_again(placed, now_s, 0.0) if anew and not why else None
             again = again or self._again(placed, why, exit_code, row[1] is None, work_s, memory_mib, now_s)
-            if again:
+            if again and not elsewhere:
                 self._save(again)
                 if anew or saved or (row[1] is not None and memory_mib is None):
                     self._db.execute("UPDATE job SET goes_on = resumes AND ? WHERE id = ?", (not anew, job))
@@ -201,11 +165,12 @@ class JobQueue:
                     "UPDATE job SET state = ?, ended_s = ?, work_s = ?, on_slots = '[]', promised = '[]' WHERE id = ?",
                     (state, now_s, work_s, job),
                 )
-                if state == "finished":
+                self._db.execute("DELETE FROM kept WHERE name = ?", (ASKED.format(job),))
+                if state == "finished" and not elsewhere:
                     record = self.family(placed.family)
                     self.remember(placed.family, record._replace(durations_s=(*record.durations_s, work_s)[-KEPT_DURATIONS:]))
             self._db.execute("UPDATE job SET stop_why = NULL WHERE id = ?", (job,))
-            self._neighbours_changed(placed.on, now_s)
+            self._neighbours_changed(() if elsewhere else placed.on, now_s)
             return self.state_of(job)
 
     def intended(self) -> list[OpenAttempt]:
@@ -237,12 +202,6 @@ class JobQueue:
         pairs = {(first, second): (one, other) for first, second, one, other in self._db.execute("SELECT * FROM pair")}
         ended_s = {row[0]: row[1] or 0.0 for row in rows if row}
         return QueueState(tuple(slots), jobs, families, pairs, ended_s, carried, cores, rules)
-
-    def state_of(self, job: int) -> str:
-        row = self._db.execute("SELECT state FROM job WHERE id = ?", (job,)).fetchone()
-        if row is None:
-            raise QueueError(f"there is no job {job}; `deepseek-jobs queue` lists them")
-        return str(row[0])
 
     def request(self, job: int) -> JobRequest:
         """What its user asked for."""
@@ -276,10 +235,6 @@ class JobQueue:
         self.state_of(job)
         (why,) = self._db.execute("SELECT stop_why FROM job WHERE id = ?", (job,)).fetchone()
         return self._job(job), why
-
-    def elsewhere(self) -> list[Job]:
-        """Queued jobs that another scheduler is to place."""
-        return list(self._jobs(f"state = 'queued' AND place != '{LOCAL}'"))
 
     def keep(self, name: str, value: object) -> None:
         """JSON that others read in the file: the slots of the host, for one."""
@@ -356,38 +311,6 @@ class JobQueue:
         if (now := self.state_of(job)) != state:
             raise QueueError(f"job {job} is {now}; only a {state} job can be asked {purpose}")
         return self._job(job)
-
-    def _job(self, job: int) -> Job:
-        return next(self._jobs("id = ?", job))
-
-    def _jobs(self, where: str, *values: object) -> Iterator[Job]:
-        for row in self._db.execute(f"SELECT {OF_A_JOB} FROM job WHERE {where} ORDER BY id", values).fetchall():
-            number, family, slots, submitted_s, high, shares, resumes, declared, state, *others = row
-            queued_s, waited_s, ran_s, out_of_memory, stops, needs, promised, on, *now = others
-            yield Job(
-                number, family, slots, submitted_s, bool(high), bool(shares), bool(resumes), declared, "running" if state == "starting" else state,
-                queued_s, waited_s, ran_s, out_of_memory, stops, needs, tuple(json.loads(promised)), tuple(json.loads(on)), *now,
-            )  # fmt: skip
-
-    def _save(self, job: Job) -> None:
-        self._db.execute(
-            "UPDATE job SET state = ?, queued_s = ?, waited_s = ?, ran_s = ?, out_of_memory = ?, stops = ?, needs_mib = ?, promised = ?, "
-            "on_slots = ?, started_s = ?, shared_s = ?, speed = ?, steps = ? WHERE id = ?",
-            (
-                job.state, job.queued_s, job.waited_s, job.ran_s, job.out_of_memory, job.stops, job.needs_mib, json.dumps(job.promised),
-                json.dumps(job.on), job.started_s, job.shared_s, job.speed, job.steps, job.id,
-            ),
-        )  # fmt: skip
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
 
 
 def record_from(text: str) -> FamilyRecord:

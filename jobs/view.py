@@ -24,7 +24,9 @@ from .compared import Submission
 from .errors import NoSuchJob, QueueError
 from .planning.family import NOTHING, FamilyRecord, outlived, predicted_s, usual
 from .planning.state import Carried, Pair
-from .queue import OVER, PLACED, VERSION, record_from
+from .queue import OVER, PLACED, record_from
+from .queue_file import VERSION
+from .request import LOCAL, SLURM
 from .state_folder import QUEUE, daemon_of, require_own
 
 STATES = ("queued", "held", *PLACED, *OVER)
@@ -49,7 +51,7 @@ class JobRow(NamedTuple):
 
     id: int
     state: str  # one of STATES
-    reason: str  # why it waits, or how it ended, in words; "" while it runs
+    reason: str  # why it waits, or how it ended, in words; "" while it runs, unless Slurm says something
     run: str  # the name of its run in `log_dir`; "" where it has none
     log_dir: str
     family: str
@@ -88,12 +90,13 @@ class JobAttemptRow(NamedTuple):
     started_s: float | None
     ended_s: float | None
     exit_code: int | None
-    why: str  # "preempted", "rolled back", "cancelled", "out of memory"; "" where it ended by itself
+    why: str  # "preempted", "rolled back", "cancelled", "out of memory", "requeued" (by Slurm); "" where it ended by itself
     because: int | None  # the job that got its slots, or the neighbour
     said: str  # a sentence about its end
     peak_mib: float | None  # the most memory of a slot that it was seen with
     run: str
     log_dir: str
+    slurm: int | None = None  # its number there, of a job at Slurm
 
 
 class SlotRow(NamedTuple):
@@ -165,7 +168,8 @@ class QueueView:
                 if db is None
                 else db.execute(
                     "SELECT job, number, attempt.slots, intended_s, attempt.started_s, attempt.ended_s, exit_code, coalesce(why, ''), because, said, "
-                    f"peak_mib, run, log_dir FROM attempt JOIN job ON job = id WHERE {where} ORDER BY intended_s DESC, job DESC LIMIT ?",
+                    f"peak_mib, run, log_dir, CASE place WHEN '{SLURM}' THEN pid END "
+                    f"FROM attempt JOIN job ON job = id WHERE {where} ORDER BY intended_s DESC, job DESC LIMIT ?",
                     [*values, limit],
                 ).fetchall()
             )
@@ -210,7 +214,7 @@ class QueueView:
         with self._opened() as db:
             if db is None:
                 return []
-            placed = db.execute(f"SELECT id, on_slots FROM job WHERE state IN {PLACED}").fetchall()
+            placed = db.execute(f"SELECT id, on_slots FROM job WHERE state IN {PLACED} AND place = '{LOCAL}'").fetchall()
             rows = db.execute(f"SELECT {COLUMNS} FROM job WHERE {where}", values).fetchall()
         on = {job: set(json.loads(slots)) for job, slots in placed}
         return [_row(row, on) for row in rows]
@@ -256,7 +260,8 @@ def row_as_json(row: JobRow | JobAttemptRow | SlotRow) -> dict[str, object]:
 def _row(row: sqlite3.Row, on: dict[int, set[str]]) -> JobRow:
     state, attempts = row["state"], row["attempts"]
     over, placed = state in OVER, state in PLACED
-    reason = row["reason"] if state in ("queued", "held") else row["said"] or "" if over else ""
+    shown = state in ("queued", "held") or (row["place"] != LOCAL and not over)
+    reason = row["reason"] if shown else row["said"] or "" if over else ""
     return JobRow(
         id=row["id"], state=state, reason=reason, run=row["run"], log_dir=row["log_dir"], family=row["family"], slots=row["slots"],
         place=row["place"], high=bool(row["high"]), shares=bool(row["shares"]), resumes=bool(row["resumes"]),

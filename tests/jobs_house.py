@@ -45,8 +45,15 @@ def as_user(uid: int) -> list[str]:
 
 class JobsHouse:
     def __init__(
-        self, folder: Path, rules: Mapping[str, float] = QUICK, flags: tuple[str, ...] = ("--cores-a-slot", "1"), uid: int = NOBODY
+        self,
+        folder: Path,
+        rules: Mapping[str, object] = QUICK,
+        flags: tuple[str, ...] = ("--cores-a-slot", "1"),
+        uid: int = NOBODY,
+        interpreter: str = sys.executable,
+        **environment: str,
     ):
+        self.interpreter = interpreter
         self.folder, self.state, self.work, self.logs = folder, folder / "state", folder / "work", folder / "work" / "logs"
         self.uid = uid if os.geteuid() == 0 else os.getuid()
         self.logs.mkdir(parents=True)
@@ -58,12 +65,12 @@ class JobsHouse:
         kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "TZ", "OMP_NUM_THREADS", LEASH)}
         self.environment = {
             **kept, "HOME": str(folder), "DEEPSEEK_JOBS_DIR": str(self.state), "DEEPSEEK_JOBS_LEASES": str(folder / "leases"),
-            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONDONTWRITEBYTECODE": "1", **environment,
         }  # fmt: skip
         self.daemon: subprocess.Popen[bytes] | None = None
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
-        command = [*as_user(self.uid), sys.executable, str(MAIN), *words]
+        command = [*as_user(self.uid), self.interpreter, str(MAIN), *words]
         return subprocess.run(command, cwd=self.work, env=self.environment, capture_output=True, text=True, timeout=60)
 
     def done(self, *words: str) -> str:
@@ -104,7 +111,7 @@ class JobsHouse:
         return self.submit(sys.executable, "-c", code, flags=flags)
 
     def start(self) -> None:
-        command = [*as_user(self.uid), sys.executable, str(MAIN), "daemon", *self.flags]
+        command = [*as_user(self.uid), self.interpreter, str(MAIN), "daemon", *self.flags]
         with (self.folder / "daemon.out").open("ab") as log:
             self.daemon = subprocess.Popen(
                 command, cwd="/", env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

@@ -144,7 +144,7 @@ class FollowedFile:
         """The lines of the batch by the time at which their program has printed them."""
         end = self._offset + self._used
         if end > self._times.upto:
-            since_s = seconds(self._run.info.get("started_s")) or 0.0
+            since_s = seconds(self._run.info.get("first_started_s", self._run.info.get("started_s"))) or 0.0
             self._times = print_times_of(self._path, self._root, os.fstat(self._descriptor).st_size, since_s)
         lengths = [len(line) + 1 for line in self._raw]
         return self._times.parts(lengths, end - sum(lengths) + self._is_half)

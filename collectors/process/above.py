@@ -54,8 +54,11 @@ class SamplerAbove:
         self._lent = borrower
 
 
-def go_below(sampler: Path) -> SamplerAbove:
-    """Split in two: the process that called becomes the sampler, and this returns in a new one below it."""
+def go_below(sampler: Path, *, hears_sigterm: bool = True) -> SamplerAbove:
+    """Split in two: the process that called becomes the sampler, and this returns in a new one below it.
+
+    The sampler ends with its pipes; one that does not hear SIGTERM samples also a program that saves after it.
+    """
     commands, command = os.pipe2(os.O_CLOEXEC)
     output, outputs = os.pipe2(os.O_CLOEXEC)
     turn = os.memfd_create("turn")
@@ -68,6 +71,8 @@ def go_below(sampler: Path) -> SamplerAbove:
             os.dup2(turn, 3)
             os.closerange(4, os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") > 0 else 1024)
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the keeper is reaped without us
+            if not hears_sigterm:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
             os.execv(sampler, [str(sampler), "3"])
         finally:
             os._exit(127)

@@ -72,7 +72,8 @@ def newest_by_rank(events: Iterable[Event]) -> dict[int, Event]:
 def last_ends(activity: RunActivity) -> dict[int, Event]:
     """By rank, the end of its newest attempt; a rank that started again has none."""
     starts, ends = newest_by_rank(activity.starts), newest_by_rank(activity.ends)
-    return {rank: end for rank, end in ends.items() if rank not in starts or end.time_s >= starts[rank].time_s}
+    began_s = -math.inf if activity.starts else seconds(activity.info.get("started_s")) or -math.inf  # of a program under `run`
+    return {rank: end for rank, end in ends.items() if end.time_s >= (starts[rank].time_s if rank in starts else began_s)}
 
 
 def last_sign_s(activity: RunActivity, now_s: float = math.inf) -> float:

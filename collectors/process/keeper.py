@@ -20,7 +20,6 @@ import contextlib
 import fcntl
 import json
 import os
-import pty
 import select
 import signal
 import socket
@@ -33,29 +32,23 @@ from typing import NamedTuple, NoReturn
 
 from ..redaction import without_secrets
 from .above import SamplerAbove, go_below
-from .printed import MOST_AT_ONCE, OwnFile, Stream, times_path, write_all
-from .proc import boot_id, start_ticks
+from .printed import MOST_AT_ONCE, OwnFile, Stream, Terminal, times_path, write_all
+from .proc import adopt_orphans, boot_id, start_ticks
 
-PR_SET_CHILD_SUBREAPER = 36
 INPUT, RESIZE, SIGNAL = b"i", b"r", b"s"  # messages to the keeper; then follow bytes, struct winsize, or a number
 STARTED, STOPPED, ENDED, FAILED = b"b", b"z", b"e", b"f"  # messages from it; then follows the pid, signal, wait status or errno
 NUMBER = struct.Struct("=i")
 OUTPUT, ERRORS = "output.log", "errors.log"
 LEFT_ALONE = (signal.SIGHUP, signal.SIGTTOU, signal.SIGTTIN, signal.SIGPIPE)  # by the keeper
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)  # to the program
+ASK_FOR_ROOM = (signal.SIGTERM, signal.SIGUSR1)
+ASKED_S = 600.0  # after which an end is the program's own: many save at SIGUSR1 and go on
 OF_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)  # which Python ignores by itself
 LAST_LOOK_S = 1.0  # for what the program wrote at its end into the folders beside it
 ENDING_S = 0.2  # that a killed command takes to be gone, on a busy machine
 FULL_S = 0.02  # how soon a stream that was full is looked at again
 GROWN_S = 0.1  # how often a file that the program writes itself is looked at
 RESTORED = (*LEFT_ALONE, *PASSED_ON, signal.SIGCHLD, signal.SIGXFSZ, signal.SIGTSTP, signal.SIGUSR1, signal.SIGUSR2)
-
-
-class Terminal(NamedTuple):
-    """The two sides of the program's own terminal."""
-
-    master: int
-    slave: int
 
 
 class Program(NamedTuple):
@@ -67,17 +60,7 @@ class Program(NamedTuple):
     sampler: Path | None = None  # the native sampler; it becomes a process above the program's
     log_dir: Path | None = None  # what the program logs beside it gets a second name in `folder`
     attempt: Path | None = None  # a queue's folder of this attempt: it executes nothing before started.json stands there, too
-
-
-def open_terminal() -> Terminal | None:
-    """One like ours; None where our output is none."""
-    shown = next((number for number in (1, 2) if os.isatty(number)), None)
-    if shown is None:
-        return None
-    master, slave = pty.openpty()
-    termios.tcsetattr(slave, termios.TCSANOW, termios.tcgetattr(shown))
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, fcntl.ioctl(shown, termios.TIOCGWINSZ, b"\0" * 8))
-    return Terminal(master, slave)
+    signals_reach_all: bool = False  # Slurm sends signals to all processes of a job: passed on, they would come twice
 
 
 def launch(program: Program, terminal: Terminal | None) -> socket.socket:
@@ -91,7 +74,7 @@ def launch(program: Program, terminal: Terminal | None) -> socket.socket:
         try:
             ours.close()
             os.setsid()
-            above = go_below(program.sampler) if program.sampler else None
+            above = go_below(program.sampler, hears_sigterm=not program.signals_reach_all) if program.sampler else None
             Parent(program, terminal, theirs, above).run()
             code = 0
         finally:
@@ -125,6 +108,7 @@ class Parent:
         self._pid = 0
         self._name: dict[str, object] = {}  # of the program's process
         self._status: int | None = None
+        self._asked: tuple[int, float] | None = None  # the newest signal that asked it to make room, and when, CLOCK_MONOTONIC
         self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def run(self) -> None:
@@ -134,7 +118,7 @@ class Parent:
         for number in LEFT_ALONE:
             signal.signal(number, signal.SIG_IGN)
         for number in PASSED_ON:
-            signal.signal(number, lambda number, _: self._signal(number))
+            signal.signal(number, lambda number, _: self._signal(number, passed_on=not self._program.signals_reach_all))
         if not self._start(ignored):
             return
         adopt_orphans()
@@ -239,10 +223,9 @@ class Parent:
                 _replace(attempt / "started.json", self._name)
             except OSError as error:
                 return error.errno or 1
-            about = _known(folder / "run.json") | about
-        self._write("run.json", about)
+        self._write("run.json", _of_the_first_attempt(folder / "run.json") | about)
         self._write("started.json", {**self._name, "argv": argv})
-        if attempt and (folder / "exit.json").exists():
+        if (folder / "exit.json").exists():
             self._write("exit.json", self._name)  # that of the attempt before no longer holds
         return 0
 
@@ -338,9 +321,11 @@ class Parent:
         elif kind == SIGNAL:
             self._signal(NUMBER.unpack(rest)[0])
 
-    def _signal(self, number: int) -> None:
+    def _signal(self, number: int, *, passed_on: bool = True) -> None:
         """To the program and what it has started in its process group."""
-        if self._status is None and self._pid:
+        if number in ASK_FOR_ROOM:
+            self._asked = int(number), time.monotonic()
+        if self._status is None and self._pid and passed_on:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._pid, number)
 
@@ -352,7 +337,14 @@ class Parent:
         by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         code = None if by else os.WEXITSTATUS(status)
         lost = self._lost_bytes + sum(stream.lost_bytes for stream in self._streams)
-        how = {"code": code, "signal": by, "ended_s": time.time(), "last_line": self._last_line(), "lost_bytes": lost}
+        how = {
+            "code": code,
+            "signal": by,
+            "stopped_by": stopped_by(self._asked, time.monotonic()),
+            "ended_s": time.time(),
+            "last_line": self._last_line(),
+            "lost_bytes": lost,
+        }
         self._write("exit.json", {**self._name, **how})
         if self._program.attempt:
             with contextlib.suppress(OSError):  # then its end is not known
@@ -380,21 +372,21 @@ class Parent:
             _replace(self._program.folder / name, value)
 
 
+def stopped_by(asked: tuple[int, float] | None, now_s: float) -> int | None:
+    """The signal by which a program that ends now has made room: the newest one, unless it went on for ten minutes after that."""
+    return asked[0] if asked and now_s - asked[1] <= ASKED_S else None
+
+
 def _replace(path: Path, value: Mapping[str, object]) -> None:
     """Raises OSError."""
     path.with_name(f".{path.name}").write_text(json.dumps(value))
     path.with_name(f".{path.name}").replace(path)
 
 
-def _known(path: Path) -> dict[str, object]:
-    """What run.json says of a run that goes on; {} of a new one."""
+def _of_the_first_attempt(path: Path) -> dict[str, object]:
+    """What run.json says of a run that goes on, and when its program was started first; {} of a new one."""
+    known: dict[str, object] = {}
     with contextlib.suppress(OSError, ValueError, TypeError):
-        return dict(json.loads(path.read_text()))
-    return {}
-
-
-def adopt_orphans() -> None:
-    """What the program leaves behind becomes our child, and stays below the sampler."""
-    import ctypes  # 5 ms, while the program starts
-
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        known = dict(json.loads(path.read_text()))
+    began_s = known.get("first_started_s", known.get("started_s"))
+    return known | ({"first_started_s": began_s} if isinstance(began_s, int | float) else {})

@@ -223,9 +223,10 @@ class LivesCollector:
 
     def _schedulers_word(self, known: _Known, end: Event) -> list[Event]:
         """Why a run was stopped by a signal, where its log says it: its scheduler, or a launcher that stops all ranks when one fails."""
-        stopped = str(end.fields.get("status")) == "finished" and PREEMPTING.search(str(end.fields.get("reason", "")))
-        lines = self._last_lines(known.run) if stopped else []
-        word = schedulers_word(lines) or (HowItEnded("failed", error) if (error := last_error(lines)) else None)
+        status, reason = str(end.fields.get("status")), str(end.fields.get("reason", ""))
+        lines = self._last_lines(known.run) if status in ("finished", "killed") and PREEMPTING.search(reason) else []
+        error = last_error(lines) if status == "finished" else None
+        word = schedulers_word(lines) or (HowItEnded("failed", error) if error else None)
         if word is None or not self._is_new(known.run, EXIT, known.process):
             return []
         return [self._exit(known.run, known.process.rank, word, {**self._name_of(known.process), "by": SCHEDULER})]

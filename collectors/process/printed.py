@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
 import select
 import stat
 import struct
+import termios
 import threading
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 MOST_AT_ONCE = 1 << 16
 MOST_WAITING = 1 << 20  # bytes that wait for a reader that does not read; then the program waits, as it would without us
@@ -17,6 +21,24 @@ GAP_S = 0.05  # between two records of times, at least,
 GAP_SHARE = 1e-5  # or this part of the time since the start: a month of output takes less than 20 MB of them
 RECORD = struct.Struct("<QQQ")  # bytes written before; Unix time, microseconds; both and `CHECK` exclusive-or'ed
 CHECK = 0x9E37_79B9_7F4A_7C15  # a record that is zeros, cut or shifted does not have it
+
+
+class Terminal(NamedTuple):
+    """The two sides of the program's own terminal."""
+
+    master: int
+    slave: int
+
+
+def open_terminal() -> Terminal | None:
+    """One like ours; None where our output is none."""
+    shown = next((number for number in (1, 2) if os.isatty(number)), None)
+    if shown is None:
+        return None
+    master, slave = pty.openpty()
+    termios.tcsetattr(slave, termios.TCSANOW, termios.tcgetattr(shown))
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, fcntl.ioctl(shown, termios.TIOCGWINSZ, b"\0" * 8))
+    return Terminal(master, slave)
 
 
 class Stream:
@@ -28,8 +50,8 @@ class Stream:
         self._target, self._terminal = target, terminal
         self._is_pipe = not terminal and stat.S_ISFIFO(os.fstat(target).st_mode)
         self._kept = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        self._times = TimesFile(times_path(path))
         self._written = os.fstat(self._kept).st_size
+        self._times = TimesFile(times_path(path), goes_on=self._written > 0)
         self._carriage = False  # the last byte was a carriage return; a newline may follow
         self._waiting: list[bytes] = []
         self._changed = threading.Condition()
@@ -120,7 +142,7 @@ class OwnFile:
         self._path = path
         self._seen = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._size = self._before = os.fstat(self._seen).st_size
-        self._times = TimesFile(times_path(path))
+        self._times = TimesFile(times_path(path), goes_on=self._size > 0)
 
     def look(self) -> None:
         size = os.fstat(self._seen).st_size
@@ -145,12 +167,13 @@ class OwnFile:
 class TimesFile:
     """When the parts of a file were written: a record at most 20 times a second, before the bytes that it dates. It may lack some."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, goes_on: bool = False) -> None:
+        """`goes_on`: behind the records of an earlier attempt."""
         self._records, self._began_s = 0, time.monotonic()
         self._due_s = self._began_s
         try:
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            self._records = os.fstat(self._descriptor).st_size // RECORD.size  # of attempts before
+            self._records = os.fstat(self._descriptor).st_size // RECORD.size if goes_on else 0
         except OSError:  # costs the times, not the program
             self._descriptor = -1
 

@@ -46,7 +46,8 @@ def _state_of(activity: RunActivity, now_s: float, host: str | None, proc: Path)
     for end in ends.values():
         status: StateName = STATUSES.get(str(end.fields.get("status", "finished")), "failed")
         if status != "finished":
-            return RunState(status, _reason(end), end.fields.get("pid"))
+            word = _schedulers(activity, [end]) if status == "killed" and PREEMPTING.search(_reason(end)) else None
+            return word or RunState(status, _reason(end), end.fields.get("pid"))
     claims = claims_of(activity, host or socket.gethostname(), proc)
     living, gone = [claim for claim in claims if claim.lives], [claim for claim in claims if not claim.lives]
     over = _over(_believed(activity, now_s), gone)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from collectors.process import keeper
 from collectors.process.keeper import ENDED, FAILED, INPUT, NUMBER, RESIZE, SIGNAL, STARTED, STOPPED, Program
+from collectors.process.printed import open_terminal
 
 from .command import ROOT, Command, Mistake
 
@@ -55,7 +56,7 @@ def run(parsed: argparse.Namespace) -> int:
     if not words:
         raise Mistake("name the program to run, as in: deepseek-dashboard run -- python train.py")
     folder = make_run(parsed.log_dir, parsed.name or name_of(words))
-    terminal = keeper.open_terminal()
+    terminal = open_terminal()
     sampler = SAMPLER if os.access(SAMPLER, os.X_OK) else None
     environment = {**environment_of(buffered=parsed.buffered), FOLDER: str(folder)}
     program = Program(words, environment, folder, sampler, parsed.log_dir.resolve())

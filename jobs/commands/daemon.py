@@ -30,14 +30,14 @@ def run(parsed: argparse.Namespace) -> int:
 
     from ..host import lease
     from ..service.daemon import JobsDaemon
-    from ..service.rules import DaemonRules, rules_from
+    from ..service.rules import rules_from
     from ..state_folder import state_folder
     from ..submission import mib
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
     daemon = JobsDaemon(
         state_folder(),
-        rules_from(parsed.rules) if parsed.rules else DaemonRules(),
+        rules_from(parsed.rules),
         cores_a_slot=parsed.cores_a_slot,
         idle_limit_mib=mib(parsed.idle_limit, "--idle-limit") if parsed.idle_limit else 0.0,
         leases=Path(os.environ.get(lease.VARIABLE) or lease.FOLDER),

@@ -35,10 +35,11 @@ def explained(view: QueueView, row: JobRow) -> Iterator[str]:
         yield f"what starts it: deepseek-jobs release {row.id}"
     if view.daemon() is None:
         yield "no daemon runs, so nothing starts; start one with: deepseek-jobs daemon"
-    yield from _of_slots(view, row)
-    yield from _of_family(view, row)
+    if row.place == "local":
+        yield from _of_slots(view, row)
+        yield from _of_family(view, row)
     if row.queued_s:
-        yield f"it has waited {spoken(row.waited_s + time.time() - row.queued_s)}{_first_in_first_out(view, row)}"
+        yield f"it has waited {spoken(row.waited_s + time.time() - row.queued_s)}{_first_in_first_out(view, row) if row.place == 'local' else '; Slurm plans it'}"
 
 
 def _of_slots(view: QueueView, row: JobRow) -> Iterator[str]:

@@ -38,7 +38,11 @@ def run(parsed: argparse.Namespace) -> int:
         return 0
     rows = [("JOB", "STATE", "RUN", "WANTS", "WHERE, OR WHY NOT")]
     for row in [*reversed(over), *jobs]:
-        where = placed_on(row, slots) if row.on else row.reason or (ago(row.ended_s, now_s) if row.ended_s else "")
+        where = (
+            "; ".join(filter(None, [placed_on(row, slots), row.reason]))
+            if row.on
+            else row.reason or (ago(row.ended_s, now_s) if row.ended_s else "")
+        )
         rows.append((str(row.id), row.state, row.run, resources(row, slots), where))
     print(table(rows))
     if view.daemon() is None and jobs:

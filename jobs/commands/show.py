@@ -45,11 +45,13 @@ def run(parsed: argparse.Namespace) -> int:
     print(table([(f"{name}:", value) for name, value in lines]))
     for attempt in attempts:
         began = clock(attempt.started_s or attempt.intended_s)
-        ended = f"ended {clock(attempt.ended_s)}" if attempt.ended_s else "runs"
+        waits = row.place != "local" and attempt.started_s is None
+        ended = f"ended {clock(attempt.ended_s)}" if attempt.ended_s else "waits" if waits else "runs"
+        there = f" (job {attempt.slurm} of Slurm)" if attempt.slurm else ""
         because = f" for job {attempt.because}" if attempt.because and attempt.why == "preempted" else ""
         why = attempt.said or f"{attempt.why}{because}" or ("" if attempt.exit_code is None else f"exit code {attempt.exit_code}")
         peak = f", peak {attempt.peak_mib / 1024:.1f} GiB" if attempt.peak_mib else ""
-        print(f"attempt {attempt.number}: since {began}, {ended}{peak}{f' ({why})' if why else ''}")
+        print(f"attempt {attempt.number}{there}: since {began}, {ended}{peak}{f' ({why})' if why else ''}")
     return 0
 
 

@@ -39,6 +39,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="pass this variable on, too, or NAME=VALUE; may be given several times",
     )
+    parser.add_argument(
+        "--place",
+        choices=("local", "slurm"),
+        default="local",
+        help="this host, or the cluster of Slurm that it belongs to (default: local)",
+    )
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- PROGRAM ...", help="the program and its arguments")
 
 
@@ -52,7 +58,7 @@ def run(parsed: argparse.Namespace) -> int:
         raise QueueError("name the program to run, as in: deepseek-jobs submit -- python train.py")
     request = request_of(
         words, cwd=Path.cwd(), environment=os.environ, gpus=parsed.gpus, memory=parsed.memory, priority=parsed.priority, share=parsed.share,
-        resume_with=parsed.resume_with, name=parsed.name or "", log_dir=parsed.log_dir, env=parsed.env,
+        resume_with=parsed.resume_with, name=parsed.name or "", log_dir=parsed.log_dir, env=parsed.env, place=parsed.place,
     )  # fmt: skip
     folder = state_folder()
     asking = Asking(folder)

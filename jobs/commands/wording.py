@@ -29,7 +29,12 @@ def counted(number: int, word: str) -> str:
 def resources(row: JobRow, slots: Sequence[SlotRow]) -> str:
     """`2 GPUs, 20 GiB, high`"""
     memory = [f"{row.memory_mib / 1024:.3g} GiB"] if row.memory_mib else []
-    words = [counted(row.slots, noun(slots)), *memory, *(["high"] if row.high else []), *(["share"] if row.shares else [])]
+    words = [
+        counted(row.slots, noun(slots)) if row.place == "local" else f"{counted(row.slots, 'slot')} at Slurm",
+        *memory,
+        *(["high"] if row.high else []),
+        *(["share"] if row.shares else []),
+    ]
     return ", ".join(words)
 
 

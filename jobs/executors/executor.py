@@ -1,6 +1,6 @@
-"""What the daemon asks of a place where jobs run: this host (`local.py`), or a cluster behind a scheduler of its own.
+"""What the daemon asks of a place where the plan starts attempts: this host (`local.py`). Slurm plans by itself (`service/slurm_driver.py`).
 
-An executor keeps nothing in memory that it could not find again: `look` answers from what the kernel, files or the scheduler say, so that a
+An executor keeps nothing in memory that it could not find again: `look` answers from what the kernel and files say, so that a
 daemon that was killed goes on where it was.
 """
 
@@ -47,7 +47,7 @@ class AttemptSeen(NamedTuple):
     """What has become of an attempt."""
 
     state: Literal["starting", "running", "ended"]
-    process: ProcessName | None = None  # once it is known; of another scheduler its name and number of the job
+    process: ProcessName | None = None  # once it is known
     end: AttemptEnd | None = None  # where it has ended
 
 
@@ -60,7 +60,7 @@ class Executor(Protocol):
     def look(self, attempt: OpenAttempt) -> AttemptSeen: ...
 
     def ask_to_end(self, attempt: OpenAttempt) -> bool:
-        """SIGTERM, or what the scheduler has for it; False where there is nothing yet to ask."""
+        """SIGTERM; False where there is nothing yet to ask."""
 
     def kill(self, attempt: OpenAttempt) -> None:
         """It was asked, and its time is over."""

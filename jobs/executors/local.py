@@ -15,7 +15,6 @@ known then if it became the child of this daemon (a subreaper), else not.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -27,7 +26,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from collectors.process.proc import alive, boot_id
+from collectors.process.proc import adopt_orphans, alive, boot_id
 
 from ..errors import QueueError
 from ..host import lease
@@ -37,7 +36,6 @@ from .executor import AttemptEnd, AttemptSeen, ProcessName, WantedAttempt
 from .processes import group_of, kill_all, marked
 
 MAIN = Path(__file__).parents[1] / "__main__.py"
-PR_SET_CHILD_SUBREAPER = 36
 LEFT_S = 5.0  # that what a program leaves behind has after SIGTERM
 VOID = "void"
 
@@ -51,7 +49,7 @@ class LocalExecutor:
         self._keepers: dict[int, tuple[int, int]] = {}  # by pid, children of this daemon
         self._statuses: dict[int, int] = {}  # of programs that became children, as of waitpid
         self._left_s: dict[Path, float] = {}  # when what an attempt left behind was asked to end
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        adopt_orphans()
 
     def folder_of(self, job: int, number: int) -> Path:
         return self._folder / f"{job}.{number}"
@@ -81,6 +79,10 @@ class LocalExecutor:
             while (found := os.waitpid(-1, os.WNOHANG))[0]:
                 if not self._keepers.pop(found[0], None):
                     self._statuses[found[0]] = found[1]
+
+    def forget(self, pid: int) -> None:
+        """A child of the daemon that was no attempt's has ended."""
+        self._statuses.pop(pid, None)
 
     def look(self, attempt: OpenAttempt) -> AttemptSeen:
         self.reap()

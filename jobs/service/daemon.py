@@ -26,14 +26,14 @@ from ..host.gpu_host import GpuHost
 from ..host.host import JobsHost
 from ..host.lease import make_folder
 from ..queue import JobQueue
-from ..request import LOCAL, request_from
-from ..run_events import FILE as EVENTS
+from ..request import LOCAL, SLURM, request_from
 from ..run_events import note
 from .dispatcher import Dispatcher
 from .door import Door
 from .lock import DaemonLock
 from .rules import DaemonRules
-from .run_folder import make_run
+from .run_folder import make_run, remove_if_empty
+from .slurm_driver import SlurmDriver
 
 SETTLE_S = 0.1  # until the next look, where something is about to change
 STOPPING = (signal.SIGTERM, signal.SIGINT)
@@ -74,6 +74,7 @@ class JobsDaemon:
         executors: dict[str, Executor] = {LOCAL: self._local}
         self._selector = selectors.DefaultSelector()
         self._dispatcher = Dispatcher(folder, self._queue, host, executors, rules)
+        self._slurm = SlurmDriver(folder, self._queue, rules.slurm, rules.look_s, self._local.forget)
         self._door = Door(folder, self._selector, self._answer)
         self._ended_pids: dict[int, int] = {}  # pid -> descriptor that is readable once it has ended
         self._stops = False
@@ -97,6 +98,7 @@ class JobsDaemon:
                 continue
             self._take_a_turn()
             due_s = time.monotonic() + (min(SETTLE_S, self._rules.look_s) if self._dispatcher.unsettled else self._rules.look_s)
+            due_s = min(due_s, self._slurm.due_s)
         logger.info("ends; jobs run on")
 
     def close(self) -> None:
@@ -111,6 +113,7 @@ class JobsDaemon:
     def _take_a_turn(self) -> None:
         try:
             self._dispatcher.turn()
+            self._slurm.turn(time.time())
         except Exception:  # the next turn begins from what the file and the kernel say
             logger.exception("a turn failed; it is tried again in %g s", self._rules.look_s)
         self._wait_for(self._dispatcher.pids)
@@ -161,7 +164,7 @@ class JobsDaemon:
 
     def _submit(self, fields: object, now_s: float) -> dict[str, Any]:
         request = request_from(fields if isinstance(fields, dict) else {})
-        self._dispatcher.require_possible(request)
+        (self._slurm if request.place == SLURM else self._dispatcher).require_possible(request)
         job = self._queue.submit(request, now_s, lambda number: make_run(request, number))
         run = self._queue.run_of(job)
         note(run, "submitted", now_s, f"queued as job {job}", job=job)
@@ -172,16 +175,8 @@ class JobsDaemon:
         ran = self._queue.cancel(job, now_s)
         if not ran and (run := self._queue.run_of(job)):
             note(run, "cancelled", now_s, f"job {job} was cancelled before it started", job=job)
-            _remove_if_empty(run)
+            remove_if_empty(run)
         return ran
-
-
-def _remove_if_empty(run: Path) -> None:
-    """A run that never was holds only what the queue wrote."""
-    with suppress(OSError):
-        if [entry.name for entry in os.scandir(run)] == [EVENTS]:
-            (run / EVENTS).unlink()
-            run.rmdir()
 
 
 def _emptied(woken: int) -> bool:

@@ -16,7 +16,7 @@ from ..measuring.out_of_memory import out_of_memory
 from ..plan import plan
 from ..planning.job import Job
 from ..planning.reasons import slots_in_words
-from ..planning.state import JobPlan, QueueState, StartJob, StopJob
+from ..planning.state import QueueState, StartJob, StopJob
 from ..queue import JobQueue, OpenAttempt
 from ..request import LOCAL, JobRequest
 from ..run_events import note
@@ -80,16 +80,10 @@ class Dispatcher:
                 self._start(action, state, now_s)
             elif isinstance(action, StopJob):
                 self._say_why_it_stops(action, now_s)
-        for job in self._queue.elsewhere():
-            self._hand_over(job, now_s)
         self._end_those_that_stop(now_s)
 
     def require_possible(self, request: JobRequest) -> None:
         """Raises QueueError where no waiting would help."""
-        if request.place not in self._executors:
-            raise QueueError(f"this daemon knows no {request.place}; leave it out to run on this host")
-        if request.place != LOCAL:
-            return
         slots = tuple(slot.slot for slot in self.seen.values())
         if request.slots > len(slots):
             raise QueueError(
@@ -213,12 +207,6 @@ class Dispatcher:
         self._execute(job, LOCAL, action.slots, now_s)
         self.unsettled = True
         logger.info("job %d starts on %s%s", job.id, names, f" beside {list(action.beside)}" if action.beside else "")
-
-    def _hand_over(self, job: Job, now_s: float) -> None:
-        """To another scheduler, which lets it wait and says when it runs."""
-        if (place := self._queue.request(job.id).place) in self._executors:
-            self._queue.intend(JobPlan((StartJob(job.id, ()),), {}, self._state().carried), now_s)
-            self._execute(job, place, (), now_s)
 
     def _execute(self, job: Job, place: str, slots: tuple[str, ...], now_s: float) -> None:
         (attempt,) = (attempt for attempt in self._queue.intended() if attempt.job == job.id)

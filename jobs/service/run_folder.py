@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import QueueError
 from ..request import JobRequest
+from ..run_events import FILE as EVENTS
 
 SCRIPT = re.compile(r"[^/]*\.(py|sh)$")
 NAME_LENGTH = 60
@@ -29,6 +32,14 @@ def make_run(request: JobRequest, job: int) -> str:
             raise QueueError(f"cannot make a run in {log_dir} ({error.strerror}); choose another folder with --log-dir") from None
         return tried
     raise QueueError(f"there are runs {name} and {name}-{job} in {log_dir}; choose another name with --name")
+
+
+def remove_if_empty(run: Path) -> None:
+    """A run that never was holds only what the queue wrote."""
+    with suppress(OSError):
+        if [entry.name for entry in os.scandir(run)] == [EVENTS]:
+            (run / EVENTS).unlink()
+            run.rmdir()
 
 
 def stem_of(argv: tuple[str, ...]) -> str:

@@ -56,13 +56,19 @@ class Exited:
 
 
 def how(fields: Mapping[str, Any]) -> tuple[str, str]:
-    """`{"code": 1, "last_line": "ValueError: no"} -> ("failed", "ValueError: no (exit code 1)")`"""
+    """`{"code": 1, "last_line": "ValueError: no"} -> ("failed", "ValueError: no (exit code 1)")`
+
+    A program that saved and ended because a signal asked for room has not come to its own end: `("finished", "stopped by SIGTERM")`.
+    """
     code, number = fields.get("code"), fields.get("signal")
     if isinstance(number, int) and number > 0:
         name = f"signal {number}"
         with suppress(ValueError):
             name = signal.Signals(number).name
         return "killed", f"Ended by {name}"
+    asked = fields.get("stopped_by")
+    if asked in (signal.SIGTERM, signal.SIGUSR1) and code in (0, SAVED):
+        return "finished", f"stopped by {signal.Signals(asked).name}"
     if code == 0:
         return "finished", ""
     if code == SAVED and "attempt" in fields:  # of a queue, which has asked for it
