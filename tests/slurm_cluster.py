@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import shutil
@@ -19,6 +20,7 @@ from tests.running import wait_for
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel")
 MISSING = [name for name in PROGRAMS if not shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")]
 SOCKETS = [Path("/run/slurm/sack.socket"), Path("/run/slurmctld/sack.socket")]  # of the daemons, whatever their configuration says
+ALONE = Path(tempfile.gettempdir()) / "deepseek-slurm-tests.lock"
 OWN = (Path("/etc/slurm/slurm.conf"), Path("/run/slurm/conf"))
 
 
@@ -71,7 +73,16 @@ PartitionName=urgent Nodes={host} PriorityTier=10 PreemptMode=OFF OverSubscribe=
 
 @contextmanager
 def cluster() -> Iterator[Path]:
-    """The folder of a cluster that takes jobs; `SLURM_CONF` names its configuration meanwhile. All of its processes end with it."""
+    """The folder of a cluster that takes jobs; `SLURM_CONF` names its configuration meanwhile. All of its processes end with it.
+
+    One at a time on a machine: the sockets by which its programs prove who they are have fixed names.
+    """
+    with ALONE.open("w") as alone:
+        fcntl.flock(alone, fcntl.LOCK_EX)
+        yield from _cluster()
+
+
+def _cluster() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
     folder.chmod(0o755)  # for jobs of other users
     host = socket.gethostname().partition(".")[0]

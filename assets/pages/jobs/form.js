@@ -12,7 +12,7 @@ export class SubmitForm {
     this.does = does;
     const text = (/** @type {Record<string, string>} */ attributes) => el("input", { class: "input", autocomplete: "off", spellcheck: "false", ...attributes });
     this.command = text({ id: "jobs-command", class: "input mono", placeholder: "python train.py --lr 3e-4", required: "" });
-    this.cwd = text({ placeholder: "/home/me/project", required: "" });
+    this.cwd = text({ placeholder: "~/project", required: "" });
     this.logDir = text({ placeholder: "logs" });
     this.slots = text({ type: "number", min: "1", value: "1" });
     this.memory = text({ placeholder: "20GiB; empty: as measured" });
