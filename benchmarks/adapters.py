@@ -1,6 +1,7 @@
 """What an adapter costs a step of its caller, in calls as the library makes them, beside the same calls of an empty adapter.
 
-    python -m benchmarks.adapters
+    python -m benchmarks.adapters           all, each in a process of its own, as a script has one
+    python -m benchmarks.adapters wandb     the times of one of them, as JSON
 
 Flat out: steps back to back. Paced: the calls of one step are made between other work, as in `benchmarks/run_log.py`, without the library's own loop around them: a Trainer's
 step takes milliseconds, and its spread would hide microseconds. The budget of a step is RunLog's for each call of the library:
@@ -9,8 +10,10 @@ between other work 10 us, or half as much again as RunLog itself takes in the sa
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -32,24 +35,39 @@ class Adapter(NamedTuple):
     calls: int  # of the library, in a step
 
 
+class Times(NamedTuple):
+    """Of the calls in us, by round."""
+
+    flat: list[list[float]]
+    paced: list[list[float]]
+    empty: list[list[float]]  # of a call that does nothing, paced
+    calls: int  # of the library, in a step
+
+
 def measure() -> list[report.Row]:
-    os.environ["TRANSFORMERS_VERBOSITY"] = "error"
-    logging.disable(logging.INFO)
-    baseline = rounds(empty, PACED_CALLS, work)
     rows: list[report.Row] = []
     call_us = (CALL_P50_US, CALL_P99_US)
-    with tempfile.TemporaryDirectory() as folder:
-        for name, adapter in ADAPTERS.items():
-            call, close, calls = adapter(Path(folder))
-            flat, paced = rounds(call, FLAT_CALLS), rounds(call, PACED_CALLS, work)
-            step = f"{name}, a step of {calls} calls"
-            rows += quantiles(f"{step}, flat out", flat, None, calls * FLAT_P50_US)
-            p50, p99 = quantiles(f"{step}, paced", paced, baseline, calls * call_us[0], calls * call_us[1])
-            if name == RUN_LOG:
-                call_us = max(CALL_P50_US, BESIDE_RUN_LOG * p50.value), max(CALL_P99_US, BESIDE_RUN_LOG * p99.value)
-            rows += [p50, p99]
-            close()
+    for name in ADAPTERS:
+        done = subprocess.run([sys.executable, "-m", "benchmarks.adapters", name], stdout=subprocess.PIPE, check=True)
+        flat, paced, baseline, calls = Times(*json.loads(done.stdout))
+        step = f"{name}, a step of {calls} calls"
+        rows += quantiles(f"{step}, flat out", flat, None, calls * FLAT_P50_US)
+        p50, p99 = quantiles(f"{step}, paced", paced, baseline, calls * call_us[0], calls * call_us[1])
+        if name == RUN_LOG:
+            call_us = max(CALL_P50_US, BESIDE_RUN_LOG * p50.value), max(CALL_P99_US, BESIDE_RUN_LOG * p99.value)
+        rows += [p50, p99]
     return rows
+
+
+def times_of(name: str) -> Times:
+    os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+    logging.disable(logging.INFO)
+    with tempfile.TemporaryDirectory() as folder:
+        call, close, calls = ADAPTERS[name](Path(folder))
+        baseline = rounds(empty, PACED_CALLS, work)
+        found = Times(rounds(call, FLAT_CALLS), rounds(call, PACED_CALLS, work), baseline, calls)
+        close()
+    return found
 
 
 def run_log(folder: Path) -> Adapter:
@@ -122,4 +140,7 @@ ADAPTERS: dict[str, Callable[[Path], Adapter]] = {
 
 
 if __name__ == "__main__":
+    if sys.argv[1:]:
+        print(json.dumps(times_of(sys.argv[1])))
+        sys.exit()
     sys.exit(report.run(measure, "What an adapter costs a step."))
