@@ -61,6 +61,8 @@ def test_axe_finds_nothing_serious(
         if theme != themes[0]:
             page.keyboard.press("t")
         assert page.evaluate("document.documentElement.dataset.theme") == theme
-        wait_for(lambda: page.evaluate("[...document.querySelectorAll('.ag-row, .ag-header-row')].every((row) => row.children.length)"))
+        wait_for(
+            lambda: page.evaluate("[...document.querySelectorAll('.ag-row, .ag-header-row')].every((row) => row.children.length)")
+        )
         said = serious(page)
         assert not said, "\n".join(said)
