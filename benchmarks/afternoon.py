@@ -2,7 +2,7 @@
 
 python -m benchmarks.afternoon     about two minutes a policy on two idle cores
 
-Each core is a slot. One job makes room for one of the high class and goes on; two allow each other as neighbours, slow each other, and one
+Each core is a slot; how many steps a training makes follows from how long a step takes on this machine. One job makes room for one of the high class and goes on; two allow each other as neighbours, slow each other, and one
 leaves. The rules are those of docs/jobs.md with hours made seconds (RULES), and the floor for neighbours that were never measured together is left
 out, so that they try at all. The losses of all twelve jobs must be the same, bit for bit, under both.
 """
@@ -12,10 +12,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,37 +33,39 @@ RULES = {
     "least_patience_s": 60,
 }  # fmt: skip
 MOST_S = 1500.0
+LEAST_STEPS = 5
 
 
 class Training(NamedTuple):
-    """`at_s` is when it is submitted."""
+    """`at_s` is when it is submitted, `seconds` how long its steps take alone on a core."""
 
     name: str
     at_s: float
     task: str
-    steps: int
+    seconds: float
     seed: int = 0
     high: bool = False
     shares: bool = False
 
-    @property
-    def words(self) -> list[str]:
-        return [*TRAIN.split(), "--task", self.task, "--seed", str(self.seed), "--steps", str(self.steps)]
+    def words(self, step_s: Mapping[str, float]) -> list[str]:
+        """With so many seconds a step, by task."""
+        steps = max(LEAST_STEPS, round(self.seconds / step_s[self.task]))
+        return [*TRAIN.split(), "--task", self.task, "--seed", str(self.seed), "--steps", str(steps)]
 
 
 AFTERNOON = (
-    Training("gpt-long", 0, "gpt", 40),
-    Training("unet3d-long", 0, "unet3d", 60),
-    Training("bert-a", 1, "bert", 10),
-    Training("resnet50-a", 2, "resnet50", 300, shares=True),
-    Training("unet3d-a", 3, "unet3d", 6),
-    Training("gpt-a", 4, "gpt", 5),
-    Training("urgent", 12, "bert", 10, seed=7, high=True),
-    Training("bert-b", 14, "bert", 12, seed=1),
-    Training("resnet50-b", 16, "resnet50", 300, seed=1, shares=True),
-    Training("resnet50-c", 18, "resnet50", 300, seed=2, shares=True),
-    Training("gpt-b", 20, "gpt", 6, seed=1),
-    Training("unet3d-b", 22, "unet3d", 5, seed=1),
+    Training("gpt-long", 0, "gpt", 50),
+    Training("unet3d-long", 0, "unet3d", 50),
+    Training("bert-a", 1, "bert", 12),
+    Training("resnet50-a", 2, "resnet50", 25, shares=True),
+    Training("unet3d-a", 3, "unet3d", 8),
+    Training("gpt-a", 4, "gpt", 8),
+    Training("urgent", 20, "bert", 12, seed=7, high=True),
+    Training("bert-b", 22, "bert", 12, seed=1),
+    Training("resnet50-b", 24, "resnet50", 25, seed=1, shares=True),
+    Training("resnet50-c", 26, "resnet50", 25, seed=2, shares=True),
+    Training("gpt-b", 28, "gpt", 8, seed=1),
+    Training("unet3d-b", 30, "unet3d", 8, seed=1),
 )
 
 
@@ -72,7 +77,23 @@ class Afternoon(NamedTuple):
     rolled_back: int = 0
 
 
-def first_in_first_out(folder: Path) -> Afternoon:
+def seconds_a_step(folder: Path) -> dict[str, float]:
+    """By task, alone on a core: the median of a few."""
+    found = {}
+    for task in dict.fromkeys(job.task for job in AFTERNOON):
+        command = [*TRAIN.split(), "--task", task, "--steps", "12", "--log-dir", str(folder), "--run", task]
+        core = str(min(os.sched_getaffinity(0)))
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        subprocess.run(
+            ["taskset", "-c", core, sys.executable, *command], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=True
+        )
+        rows = map(json.loads, (folder / task / "metrics.jsonl").read_text().splitlines())
+        times = [row["time_s"] for row in rows if "train/loss" in row]
+        found[task] = statistics.median(later - earlier for earlier, later in pairwise(times))
+    return found
+
+
+def first_in_first_out(folder: Path, step_s: Mapping[str, float]) -> Afternoon:
     """Each on the first core that is free, in the order of submission, alone."""
     house = JobsHouse(folder)
     begun_s, waiting, waits_s = time.monotonic(), [*AFTERNOON], dict[str, float]()
@@ -92,7 +113,7 @@ def first_in_first_out(folder: Path) -> Afternoon:
                 "-c",
                 str(core),
                 sys.executable,
-                *job.words,
+                *job.words(step_s),
                 "--log-dir",
                 str(house.logs),
                 "--run",
@@ -103,14 +124,14 @@ def first_in_first_out(folder: Path) -> Afternoon:
     return Afternoon(time.monotonic() - begun_s, waits_s, {job.name: _losses(house.logs / job.name) for job in AFTERNOON})
 
 
-def by_the_queue(folder: Path) -> Afternoon:
+def by_the_queue(folder: Path, step_s: Mapping[str, float]) -> Afternoon:
     house = JobsHouse(folder, rules=RULES)
     try:
         house.start()
         begun_s, jobs = time.monotonic(), dict[str, int]()
         for job in AFTERNOON:
             time.sleep(max(0.0, begun_s + job.at_s - time.monotonic()))
-            words = [sys.executable, *job.words]
+            words = [sys.executable, *job.words(step_s)]
             jobs[job.name] = house.submit(
                 *words, name=job.name, priority="high" if job.high else "normal", share=job.shares, resume_with=" ".join([*words, "--resume"]),
                 env=[f"PYTHONPATH={ROOT}"],
@@ -134,7 +155,8 @@ def measure() -> list[Row]:
     folder = Path(tempfile.mkdtemp(prefix="afternoon-"))
     folder.chmod(0o755)
     try:
-        ours, fifo = by_the_queue(folder / "queue"), first_in_first_out(folder / "fifo")
+        step_s = seconds_a_step(folder / "alone")
+        ours, fifo = by_the_queue(folder / "queue", step_s), first_in_first_out(folder / "fifo", step_s)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     same = sum(ours.losses[job.name] == fifo.losses[job.name] != {} for job in AFTERNOON)

@@ -92,9 +92,11 @@ HOST: tuple[Source, ...] = (
                "Free for an ordinary user on the disk of the data folder"),
         Metric("host/disk_total_bytes", "B", "Size of the data disk", "The file system that holds the dashboard's data"),
     )),
-    Source("host.runs", 1, 0, "/proc/<pid>/stat, /proc/<pid>/io",
+    Source("host.runs", 1, 0, "/proc/<pid>/stat, /proc/<pid>/io, /proc/<pid>/task/<pid>/schedstat",
            "runs whose processes are not known; bytes read and written of other users' processes", (
         Metric("host/run_cpu_pct", "%", "CPU of the run", "A rank and its children, in per cent of one core"),
+        Metric("host/run_core_wait_pct", "%", "Waiting for a core",
+               "Share of time in which the main thread of a rank was ready to run and no core ran it, by the kernel's run queue"),
         Metric("host/run_memory_bytes", "B", "Memory of the run",
                "Resident, summed over a rank and its children; shared pages count once per process"),
         Metric("host/run_processes", "", "Processes of the run", "A rank and its children"),

@@ -80,7 +80,8 @@ class _Planning:
                 self.promised[job.id] = job
         order = self._in_order([job for job in waiting if not job.promised and self._is_possible(job)])
         usage = self.usage.using(self.placed.values())
-        return JobPlan(tuple(self.actions), self._reasons(order), Carried(usage, self.fifo, self.fifo_high, self.gate))
+        reasons, blocked = self._reasons(order)
+        return JobPlan(tuple(self.actions), reasons, blocked, Carried(usage, self.fifo, self.fifo_high, self.gate))
 
     def _in_order(self, queue: list[Job]) -> list[Job]:
         """Start what can be started; the queue as it was gone through."""
@@ -184,7 +185,7 @@ class _Planning:
         patience_s = rules.patience * max(self.fifo.longest_s, rules.least_patience_s)
         return rules.doubt if job.waited(self.now_s) > patience_s else 1.0
 
-    def _reasons(self, order: Iterable[Job]) -> dict[int, str]:
+    def _reasons(self, order: Iterable[Job]) -> tuple[dict[int, str], frozenset[int]]:
         reasons = Reasons(self.state.slots, self.layout, self.reservation, self.now_s)
         left = [job for job in order if job.id not in self.started and job.id not in self.promised]
         found = {job.id: reasons.waits(job, _need(job), ahead) for ahead, job in enumerate(left)}
@@ -195,7 +196,7 @@ class _Planning:
                 found[job.id] = "is held by its user"
             elif job.waiting:
                 found[job.id] = reasons.impossible(job, _need(job))
-        return found
+        return found, frozenset(reasons.blocked)
 
     def _is_possible(self, job: Job) -> bool:
         key = job.slots, _need(job)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from collectors.analysis.findings.reported import queue_stuck
 from collectors.analysis.findings.rules import BY_NAME
+from collectors.analysis.findings.subjects import MachineSubject, RunSubject
 from collectors.records import Event, Record
 from collectors.store.open import open_store
 from collectors.store.protocol import Store
@@ -132,3 +137,32 @@ def test_a_run_that_was_stopped_to_make_room_and_does_not_come_back_is_found(sto
     judged.begin("run")
     judged.go_on(120, lambda now_s: [point("run", now_s, int(now_s - T0), {"loss": 1.0})])
     assert all(found.over for found in judged.of("not_back"))
+
+
+@pytest.mark.parametrize("moves", ["queued", "cancelled", "silence"])
+def test_a_job_that_is_stuck_in_its_queue_is_said_once_until_it_moves(store: Store, moves: str) -> None:
+    """No process of it lives, for hours; the queue says each five minutes that it is stuck."""
+    judged = JudgedRuns(store, stored=False)
+    judged.take([Event("run", "submitted", judged.now_s, fields={"job": 7})])
+    judged.go_on(1800)
+    since_s = judged.now_s - 1800
+    for _ in range(24):
+        judged.take([Event("run", "stuck", judged.now_s, text="waits for 1 GPU; others use 1 of 1", fields={"since_s": since_s})])
+        judged.go_on(300)
+    (found,) = judged.of("queue_stuck")
+    assert found.weight == "alert" and not found.over and "others use 1 of 1" in found.sentence
+    assert found.from_s == pytest.approx(since_s) and found.to_s > judged.now_s - 60
+    if moves == "silence":  # the daemon has ended
+        judged.go_on(900)
+    else:
+        judged.take([Event("run", moves, judged.now_s, seconds=9000.0)])
+        judged.go_on(120)
+    assert [found.over for found in judged.of("queue_stuck")] == [True]
+
+
+@given(since=st.one_of(st.none(), st.booleans(), st.text(max_size=3), st.floats(), st.integers()), text=st.text(max_size=50))
+def test_whatever_an_event_stuck_holds_it_breaks_no_rule(since: object, text: str) -> None:
+    subject = RunSubject(
+        "run", T0, None, MachineSubject(T0), events=[Event("run", "stuck", T0 - 1, text=text, fields={"since_s": since})]
+    )  # type: ignore[arg-type]
+    assert all(found.from_s <= found.to_s and math.isfinite(found.from_s) for found in queue_stuck(subject))

@@ -165,3 +165,18 @@ def test_commands_wait_for_a_daemon_that_is_stopped_and_jobs_run_on(house: JobsH
     house.start()
     house.done("cancel", str(job))
     assert house.wait(job)["state"] == "cancelled"
+
+
+def test_what_attempts_leave_in_the_queues_folder_is_removed_once_they_have_ended(tmp_path: Path) -> None:
+    attempts = tmp_path / "attempts"
+    for name in ("1.1", "2.1", "2.2", "3.1", "notes"):
+        (attempts / name).mkdir(parents=True)
+        for file in ("attempt.json", "token", "started.json", "exit.json", "keeper.log"):
+            (attempts / name / file).write_text("{}")
+    (attempts / "2.1" / "output.log").write_text("of a job without a run")
+    LocalExecutor(tmp_path).clean({(3, 1)}, time.time())
+    assert len(list(attempts.rglob("*.json"))) == 15, "its keeper may be at its last words"
+    LocalExecutor(tmp_path).clean({(3, 1)}, time.time() + 3600)
+    left = sorted(str(path.relative_to(attempts)) for path in attempts.rglob("*") if path.is_file())
+    assert [path for path in left if path[0] == "2"] == ["2.1/output.log"] and "1.1" not in " ".join(left)
+    assert sum(path.startswith(("3.1", "notes")) for path in left) == 10

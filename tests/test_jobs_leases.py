@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,6 +92,33 @@ def test_a_gpu_with_a_process_of_others_is_taken(place: Path) -> None:
         finally:
             house.close()
             stranger.kill()
+
+
+@needs_root
+def test_a_job_that_waits_for_what_others_have_says_so_in_its_run(place: Path) -> None:
+    """Until it can start; one that waits for another job of the queue is not stuck."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
+        environment = machine(place, 2, f"process 0 {stranger.pid} 30e9 96 compute\n")
+        house = house_of(place, "a", NOBODY, environment)
+        (house.folder / "rules.json").write_text(json.dumps({"look_s": 0.2, "stuck_s": 0.5}))
+        try:
+            house.start()
+            first = house.python("import time; time.sleep(60)")
+            house.wait(first, "running")
+            second, both = house.python("print(1)"), house.python("print(2)", "--gpus", "2")
+            run = house.logs / house.row(both)["run"]
+            wait_for(lambda: [event for event in events(run) if event["kind"] == "stuck"], 20)
+            (stuck,) = [event for event in events(run) if event["kind"] == "stuck"]
+            assert "others use 1 of 2" in stuck["text"] and f"(pid {stranger.pid})" in stuck["text"]
+            assert stuck["since_s"] <= stuck["time_s"] - 0.5
+            assert [event["kind"] for event in events(house.logs / house.row(second)["run"])] == ["submitted"]
+        finally:
+            house.close()
+            stranger.kill()
+
+
+def events(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "events.queue.jsonl").read_text().splitlines()]
 
 
 def test_a_lease_is_believed_while_the_kernel_confirms_it(tmp_path: Path) -> None:

@@ -60,6 +60,21 @@ def test_who_computes_holds_the_gil_and_uses_cpu_and_who_sleeps_does_not(sampler
     assert all(sample.cpu_ns is None or sample.cpu_ns <= sample.duration_ns for sample in samples)
 
 
+def test_stacks_that_stand_shortly_lose_no_time_on_a_core(sampler: Native) -> None:
+    """The kernel's account of a thread that runs is up to a tick behind, 4 ms on many hosts, at the beginning of a span or at its end."""
+    with running("shares") as shares:
+        sampler.follow([target(shares.pid, hz=400.0)])
+        record(sampler, lambda found: samples_of(found) > 0)
+        used_s, begun_s = sum(psutil.Process(shares.pid).cpu_times()[:2]), time.monotonic()
+        profiles = record(sampler, lambda found: sum(map(length_s, found)) >= 4)
+        used_s = sum(psutil.Process(shares.pid).cpu_times()[:2]) - used_s
+        lasted_s = time.monotonic() - begun_s
+    main = [sample for profile in profiles for sample in profile.samples if sample.tid == shares.pid]
+    assert len(main) > 400, "spans"
+    on_core = sum(sample.cpu_ns or 0 for sample in main) / sum(sample.duration_ns for sample in main)
+    assert on_core == pytest.approx(used_s / lasted_s, abs=0.05)
+
+
 def test_the_first_sample_comes_within_fifty_milliseconds(sampler: Native) -> None:
     """The best of five, at most: on a machine that is busy with other tests the sampler may have to wait for a core."""
     waits_ms: list[float] = []

@@ -103,6 +103,7 @@ def test_a_job_waits_with_a_reason_in_words(monkeypatch: pytest.MonkeyPatch) -> 
     records = {"hour": FamilyRecord(durations_s=(HOUR_S,))}
     jobs = [running, queued(13, 2), queued(14, 1), queued(15, 3), queued(16, 1, state="held"), queued(17, 1, declared_mib=90 * GIB)]
     made = plan(state_of(jobs, gpus(2), families=records), 1200.0)
+    assert made.blocked == {15, 17}, "others begin when job 12 ends, or are on hold"
     assert made.reasons == {
         13: "waits for 2 GPUs; job 12 should end 01:00",
         14: "waits for 1 GPU behind 1 job; job 12 should end 01:00",
@@ -116,7 +117,7 @@ def test_cards_that_others_use_are_taken() -> None:
     slots = [replace(slot, foreign=number < 3) for number, slot in enumerate(gpus(4))]
     made = plan(state_of([queued(1, 2), queued(2, 1)], slots), 2000.0)
     assert starts(made) == {2: ("gpu-3",)}
-    assert made.reasons[1].endswith("others use 3 of 4")
+    assert made.reasons[1].endswith("others use 3 of 4") and made.blocked == {1}
 
 
 def test_a_host_without_gpus_has_core_slots() -> None:

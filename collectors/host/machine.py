@@ -260,7 +260,7 @@ def runs(machine: HostCollector) -> Iterator[HostReading]:
 
 
 def usage_of(machine: HostCollector, key: str, pids: list[int]) -> Values:
-    """Summed over processes. A process counts from its second sample; its use between its last sample and its end is lost."""
+    """Summed over processes, the first of which is the rank. A process counts from its second sample; its use between its last sample and its end is lost."""
     counts: Values = {}
     resident_bytes = threads = 0
     for pid in pids:
@@ -273,9 +273,15 @@ def usage_of(machine: HostCollector, key: str, pids: list[int]) -> Values:
         io = dict(line.split(": ") for line in read(machine.proc / str(pid) / "io").splitlines())
         if io:  # another user's is not readable
             counts[f"read {pid}"], counts[f"write {pid}"] = float(io["read_bytes"]), float(io["write_bytes"])
+    waits = read(machine.proc / f"{pids[0]}/task/{pids[0]}/schedstat").split()  # ns on a core, ns in the run queue, slices
+    if len(waits) == 3:
+        counts["waits"] = int(waits[1]) / 1e9
     values: Values = {"host/run_memory_bytes": resident_bytes, "host/run_processes": len(pids), "host/run_threads": threads}
     rates = machine.rates(key, counts)
-    names = {"cpu": ("host/run_cpu_pct", 100), "read": ("host/run_read_bytes_per_s", 1), "write": ("host/run_write_bytes_per_s", 1)}
+    names = {
+        "cpu": ("host/run_cpu_pct", 100), "waits": ("host/run_core_wait_pct", 100),
+        "read": ("host/run_read_bytes_per_s", 1), "write": ("host/run_write_bytes_per_s", 1),
+    }  # fmt: skip
     for what, (name, factor) in names.items():
         shares = [rate for count, rate in rates.items() if count.startswith(what)]
         if shares:

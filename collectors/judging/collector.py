@@ -175,17 +175,16 @@ class FindingsCollector:
         if activity is not None:
             activity = activity._replace(seen=known.of_kind(SEEN), exits=known.of_kind(EXIT))
         state = state_of(activity, now_s, host=self._host) if activity is not None else None
-        over = state is not None and state.state in OVER
-        if known.ended or (
-            not processes and now_s - known.sign_s > AWAKE_S and not (state is not None and state.state == "preempted")
-        ):
+        comes_back = (state is not None and state.state == "preempted") or self._watch.holds(run, "queue_stuck")
+        over = state is not None and state.state in OVER and not comes_back
+        if known.ended or (not processes and now_s - known.sign_s > AWAKE_S and not comes_back):
             self._known.let_go(run)
             self._paces.let_go(run)
             return self._watch.end(run)
         subject = self._subject(run, known, history, machine, now_s, activity, state, processes)
         news = self._looked(RUN_RULES, run, subject, now_s)
         self._look_at_doing(run, subject)
-        if over and state is not None and state.state != "preempted" and now_s - known.sign_s > ENDED_S:
+        if over and now_s - known.sign_s > ENDED_S:
             known.ended = True
             news += self._watch.end(run)
         return news

@@ -21,7 +21,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ from .executor import AttemptEnd, AttemptSeen, ProcessName, WantedAttempt
 from .processes import group_of, kill_all, marked
 
 MAIN = Path(__file__).parents[1] / "__main__.py"
+OWN_FILES = ("attempt.json", "token", "started.json", "exit.json", "keeper.log")
+KEPT_S = 60.0  # files of an attempt that has ended: its keeper may be at its last words
 LEFT_S = 5.0  # that what a program leaves behind has after SIGTERM
 VOID = "void"
 
@@ -83,6 +85,20 @@ class LocalExecutor:
     def forget(self, pid: int) -> None:
         """A child of the daemon that was no attempt's has ended."""
         self._statuses.pop(pid, None)
+
+    def clean(self, is_open: Container[tuple[int, int]], now_s: float) -> None:
+        """Remove what is left of attempts that have ended; the output of a job without a run stays."""
+        for folder in self._folder.iterdir():
+            job, _, number = folder.name.partition(".")
+            try:
+                if (int(job), int(number)) in is_open or now_s - folder.stat().st_mtime < KEPT_S:
+                    continue
+            except ValueError:
+                continue  # no attempt's
+            for name in OWN_FILES:
+                (folder / name).unlink(missing_ok=True)
+            with suppress(OSError):  # its output
+                folder.rmdir()
 
     def look(self, attempt: OpenAttempt) -> AttemptSeen:
         self.reap()

@@ -30,9 +30,12 @@ class Reasons:
     def __init__(self, slots: tuple[Slot, ...], layout: Layout, reservation: Reservation | None, now_s: float) -> None:
         self._slots, self._layout, self._reservation, self._now_s = slots, layout, reservation, now_s
         self._known: dict[tuple[int, float | None, bool], tuple[str, str]] = {}
+        self.blocked: set[int] = set()
+        """Jobs that no end of another job of the queue helps."""
 
     def impossible(self, job: Job, need_mib: float | None) -> str:
         """Of a job that no waiting helps."""
+        self.blocked.add(job.id)
         if job.slots > len(self._slots):
             return f"asks for {slots_in_words(job.slots, self._slots)}; this host has {len(self._slots)}"
         largest = max((slot.memory_mib or 0.0) for slot in self._slots) / 1024
@@ -50,6 +53,8 @@ class Reasons:
         if key not in self._known:
             self._known[key] = slots_in_words(job.slots, self._slots), self._until(job.slots, need_mib, reserved)
         wanted, until = self._known[key]
+        if self._layout.usable(need_mib) < job.slots:
+            self.blocked.add(job.id)
         behind = f" behind {ahead} job{'s' if ahead > 1 else ''}" if ahead else ""
         return f"waits for {wanted}{behind}; {until}"
 

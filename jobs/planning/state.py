@@ -101,4 +101,7 @@ Action = StartJob | StopJob | Promise | Learned
 class JobPlan:
     actions: tuple[Action, ...]
     reasons: Mapping[int, str]  # of each job that goes on waiting, in words
+    blocked: frozenset[
+        int
+    ]  # those of them that no end of another job of the queue helps: others have what they need, or it is not there
     carried: Carried

@@ -35,6 +35,7 @@ from .rules import DaemonRules
 from .run_folder import make_run, remove_if_empty
 from .slurm_driver import SlurmDriver
 
+CLEAN_S = 3600.0
 SETTLE_S = 0.1  # until the next look, where something is about to change
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
@@ -74,10 +75,10 @@ class JobsDaemon:
         executors: dict[str, Executor] = {LOCAL: self._local}
         self._selector = selectors.DefaultSelector()
         self._dispatcher = Dispatcher(folder, self._queue, host, executors, rules)
-        self._slurm = SlurmDriver(folder, self._queue, rules.slurm, rules.look_s, self._local.forget)
+        self._slurm = SlurmDriver(folder, self._queue, rules.slurm, rules.look_s, self._local.forget, rules.stuck_s)
         self._door = Door(folder, self._selector, self._answer)
         self._ended_pids: dict[int, int] = {}  # pid -> descriptor that is readable once it has ended
-        self._stops = False
+        self._stops, self._clean_due_s = False, 0.0
 
     def run(self) -> None:
         """Until SIGTERM, SIGINT or `stop`."""
@@ -117,6 +118,16 @@ class JobsDaemon:
         except Exception:  # the next turn begins from what the file and the kernel say
             logger.exception("a turn failed; it is tried again in %g s", self._rules.look_s)
         self._wait_for(self._dispatcher.pids)
+        self._clean()
+
+    def _clean(self) -> None:
+        if time.monotonic() < self._clean_due_s:
+            return
+        self._clean_due_s = time.monotonic() + CLEAN_S
+        try:
+            self._local.clean({(attempt.job, attempt.number) for attempt in self._queue.intended()}, time.time())
+        except OSError as error:
+            logger.warning("cannot remove what attempts have left: %s", error)
 
     def _wait_for(self, pids: set[int]) -> None:
         for pid in self._ended_pids.keys() - pids:

@@ -16,12 +16,13 @@ from ..measuring.out_of_memory import out_of_memory
 from ..plan import plan
 from ..planning.job import Job
 from ..planning.reasons import slots_in_words
-from ..planning.state import QueueState, StartJob, StopJob
+from ..planning.state import JobPlan, QueueState, StartJob, StopJob
 from ..queue import JobQueue, OpenAttempt
 from ..request import LOCAL, JobRequest
 from ..run_events import note
 from ..state_folder import ATTEMPTS
 from .rules import DaemonRules
+from .stuck import StuckJobs
 
 SAVED = (0, 75)  # exit codes after a stop that say: the checkpoint is written (75 is EX_TEMPFAIL)
 NOTHING_SAVED = 66  # of --resume-with: there is no checkpoint yet (EX_NOINPUT); the job begins anew
@@ -43,6 +44,7 @@ class Dispatcher:
         self._asked: set[tuple[int, int]] = set()  # to end
         self._false_starts: dict[int, int] = {}
         self._shared: dict[int, tuple[float, str]] = {}  # by job, since when and with whom
+        self._stuck = StuckJobs(queue.run_of, rules.stuck_s)
         self.seen: dict[str, SeenSlot] = {}
         self.pids: set[int] = set()  # programs that run
         self.unsettled = False  # whether something is about to change without an event
@@ -75,12 +77,14 @@ class Dispatcher:
         self._measure(state)
         state = self._state()
         self._note_sharing(state, now_s)
-        for action in self._queue.intend(plan(state, now_s), now_s):
+        made = plan(state, now_s)
+        for action in self._queue.intend(made, now_s):
             if isinstance(action, StartJob):
                 self._start(action, state, now_s)
             elif isinstance(action, StopJob):
                 self._say_why_it_stops(action, now_s)
         self._end_those_that_stop(now_s)
+        self._say_what_is_stuck(made, now_s)
 
     def require_possible(self, request: JobRequest) -> None:
         """Raises QueueError where no waiting would help."""
@@ -245,6 +249,13 @@ class Dispatcher:
             elif now_s - (attempt.stop_s or now_s) >= self._rules.stop_s:
                 executor.kill(attempt)
                 self.unsettled = True
+
+    def _say_what_is_stuck(self, made: JobPlan, now_s: float) -> None:
+        """With what others have of the host, each slot once."""
+        taken = "; ".join(f"{slot.name}: {slot.why}" for slot in self.seen.values() if slot.slot.foreign and slot.why)
+        blocked = {job: f"{made.reasons[job]}{f' ({taken})' if taken else ''}" for job in made.blocked if job in made.reasons}
+        for job in self._stuck.look(blocked, now_s):
+            logger.warning("job %d is stuck: %s", job, blocked[job])
 
     def _note_sharing(self, state: QueueState, now_s: float) -> None:
         """Spans in which a job has a neighbour."""

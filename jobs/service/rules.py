@@ -21,6 +21,7 @@ class DaemonRules(NamedTuple):
     look_s: float = 10.0  # between two looks at the host, at most
     stop_s: float = 120.0  # from SIGTERM until SIGKILL
     measured_s: float = 600.0  # after which the memory and activity of a job are taken for its family's
+    stuck_s: float = 1800.0  # after which a job that no end of another one helps is said to be stuck
     slurm: SlurmSite = SlurmSite()
 
 

@@ -22,9 +22,11 @@ from ..request import SLURM, JobRequest
 from ..run_events import note
 from ..slurm.answers import SlurmJob, SlurmState
 from ..slurm.orders import SlurmAnswer, SlurmOrder, answers_from, as_json
+from ..slurm.reasons import UNMOVED
 from ..slurm.site import SlurmSite
 from ..slurm.slurm import REFUSED, Slurm
 from .run_folder import remove_if_empty
+from .stuck import StuckJobs
 
 MAIN = Path(__file__).parents[1] / "__main__.py"
 SOON_S = 1.0  # until the next look, after something was asked of Slurm
@@ -45,7 +47,13 @@ class SlurmDriver:
     """Keeps in memory only what it can ask again."""
 
     def __init__(
-        self, folder: Path, queue: JobQueue, site: SlurmSite, look_s: float, forget_child: Callable[[int], None] = lambda pid: None
+        self,
+        folder: Path,
+        queue: JobQueue,
+        site: SlurmSite,
+        look_s: float,
+        forget_child: Callable[[int], None] = lambda pid: None,
+        stuck_s: float = 1800.0,
     ) -> None:
         """`forget_child` gets the pid of each process of ours that has ended."""
         self._folder, self._queue, self._site, self._look_s, self._forget_child = folder, queue, site, look_s, forget_child
@@ -54,6 +62,8 @@ class SlurmDriver:
         # By job and wish: when it is tried again, CLOCK_MONOTONIC, and the pause after that.
         self._tries: dict[tuple[int, str | None], tuple[float, float]] = {}
         self._look_due_s = 0.0
+        self._blocked: dict[int, str] = {}  # by job, why no end of another one helps it
+        self._stuck = StuckJobs(queue.run_of, stuck_s)
         self.due_s = math.inf
         """When the next turn is needed at the latest, CLOCK_MONOTONIC."""
 
@@ -136,9 +146,14 @@ class SlurmDriver:
         for answer in answers:
             if attempt := there.get((answer.job, answer.attempt)):
                 self._follow(attempt, answer, wishes[answer.job, answer.attempt], now_s)
+        waiting = {attempt.job for attempt in self._queue.intended()}
+        self._blocked = {job: why for job, why in self._blocked.items() if job in waiting}
+        for job in self._stuck.look(self._blocked, now_s):
+            logger.warning("job %d is stuck: %s", job, self._blocked[job])
 
     def _follow(self, attempt: OpenAttempt, answer: SlurmAnswer, wish: str | None, now_s: float) -> None:
         job = attempt.job
+        self._blocked.pop(job, None)
         if answer.number is not None and attempt.pid is None:
             self._queue.numbered(job, answer.number, SLURM)
             logger.info("job %d is job %d of Slurm", job, answer.number)
@@ -169,6 +184,7 @@ class SlurmDriver:
             return
         if answer.seen and wish in ("hold", "release"):
             self._queue.was_done(job, wish)  # Slurm does not do so: its own state holds
+        self._blocked[job] = answer.error
         if self._queue.explain(job, answer.error):
             logger.warning("job %d: %s", job, answer.error)
 
@@ -187,6 +203,8 @@ class SlurmDriver:
             logger.info("job %d runs on %s", job, seen.nodes)
         if seen.is_over:
             self._end(attempt, seen, now_s)
+        elif seen.state in ("queued", "held") and seen.reason in UNMOVED:
+            self._blocked[job] = seen.reason
 
     def _end(self, attempt: OpenAttempt, seen: SlurmJob, now_s: float) -> None:
         job = attempt.job

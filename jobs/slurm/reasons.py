@@ -28,6 +28,13 @@ WAITING = {
     "SystemFailure": "waits: Slurm has failed",
     "launch_failed_requeued_held": "held: it could not be started on its node; `deepseek-jobs release` tries again",
 }
+UNMOVED = frozenset(
+    WAITING[name]
+    for name in (
+        "JobHeldAdmin", "ReqNodeNotAvail", "PartitionDown", "PartitionInactive", "PartitionNodeLimit", "PartitionTimeLimit", "NodeDown",
+        "BadConstraints", "JobHoldMaxRequeue", "SystemFailure", "launch_failed_requeued_held",
+    )
+)  # fmt: skip
 LIMITS = ("QOS", "Assoc", "Max", "AccountingPolicy")  # how names of limits begin
 ENDED = {
     "TIMEOUT": "Slurm ended it: its time limit was reached",

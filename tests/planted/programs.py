@@ -232,6 +232,18 @@ def not_back(loop: MovedLoop) -> Iterator[None]:
     loop.log.close(reason=f"stopped by {loop.dice.choice(['SIGTERM', 'SIGUSR1'])}")
 
 
+def queue_stuck(loop: MovedLoop) -> Iterator[None]:
+    """Its queue says that others have what it waits for."""
+    said_s = -math.inf
+    while True:
+        if loop.is_ill and loop.now_s - said_s >= 300:
+            loop.planted_s = loop.planted_s if said_s > 0 else loop.now_s
+            said_s = loop.now_s
+            loop.event("stuck", text="waits for 2 GPUs; others use 1 of 2", since_s=loop.now_s - 1800)
+        loop.write(loop.train())
+        yield
+
+
 CAUSES: Final = (
     TrainingCause("nan", "one sample without a label", nan),
     TrainingCause("nan_lasting", "a batch divided by its deviation of 0", nan_lasting),
@@ -247,5 +259,6 @@ CAUSES: Final = (
     TrainingCause("script_alert", "`log.alert`", script_alert),
     TrainingCause("crash", "an exception in a step", crash),
     TrainingCause("finished", "the loop ends", finished, (70.0, 110.0)),
+    TrainingCause("queue_stuck", "an event of the queue", queue_stuck),
     TrainingCause("not_back", "a signal that asks to make room", not_back),
 )

@@ -77,6 +77,9 @@ def units_of(time_s: Floats, step: Floats, segment: Ints, counts: Floats | None 
     return Units(time_s[:-1][whole], time_s[1:][whole], units[whole], step[1:][whole])
 
 
+SAYING_LINES = 8  # of a window, of which the first step began before it
+
+
 class StepPhases(NamedTuple):
     """What the step log says of the parts of the steps on each line, in their order."""
 
@@ -105,6 +108,15 @@ class StepPhases(NamedTuple):
         """Of each phase, over the steps that were logged in these ranges."""
         seconds: Floats = self.seconds[:, self._inside(ranges)].sum(axis=1)
         return seconds
+
+    def shares_within(self, window: Range) -> Floats | None:
+        """Of each phase, its part of the time of the steps that were logged in this window; None where these say little about it."""
+        lines = self._inside([window]) & np.isfinite(self.begin_s)
+        whole_s = float((self.end_s - self.begin_s)[lines].sum())
+        if lines.sum() < SAYING_LINES or whole_s < (window[1] - window[0]) / 2:
+            return None
+        shares: Floats = self.seconds[:, lines].sum(axis=1) / whole_s
+        return shares if shares.sum() <= 1 + 1e-3 else None
 
     def steps_within(self, ranges: Sequence[Range]) -> float:
         return float(self.units[self._inside(ranges)].sum())

@@ -35,6 +35,9 @@ class Watch:
     def holding(self) -> list[Finding]:
         return list(self._holding.values())
 
+    def holds(self, run: str, rule: str) -> bool:
+        return any(found.run == run and found.rule == rule for found in self._holding.values())
+
     def look(self, rule: AnyRule, run: str | None, held: Iterable[Held], now_s: float) -> list[Finding]:
         """The findings that are new, changed or over since the last look."""
         news: list[Finding] = []

@@ -12,10 +12,12 @@ import numpy as np
 from ..stacks.traces import Bools, Floats, Ints, Traces
 from . import rules
 from .account import EMPTY, Account, BlockTimes, CostRange
+from .evidence.cores import CoreWaits
 from .evidence.stands import Stand
 from .kinds import BUSY, KINDS, NUMBER, Charged, TimeKind
 
 AT_WORK: tuple[TimeKind, ...] = ("busy", "python")
+STRETCH_S = 5.0  # over which times without a core are compared
 ON_CPU = 0.05  # mean share of a core of a stack that computes, however many share it; one with less waits for a disk or a socket
 
 
@@ -28,6 +30,8 @@ class Host(NamedTuple):
     collecting: Bools
     gil_s: Floats  # of each span: another thread held the GIL
     is_device: bool  # False: a GPU is, and no counter says how busy it was
+    weight: Floats  # of each span, by what its time counts
+    core_waits: CoreWaits | None = None
     period_s: float = 0.01  # between two samples
 
 
@@ -39,9 +43,9 @@ def account_of(host: Host) -> Account:
     gil_s, coreless_s = _lost(host, kind)
     places, place = _places(host, kind)
     entries = [
-        (place, seconds - gil_s - coreless_s),
-        (_other(places, place, "gil"), gil_s),
-        (_other(places, place, "cpu_taken"), coreless_s),
+        (place, host.weight * (seconds - gil_s - coreless_s)),
+        (_other(places, place, "gil"), host.weight * gil_s),
+        (_other(places, place, "cpu_taken"), host.weight * coreless_s),
     ]
     numbers, values = np.concatenate([row[0] for row in entries]), np.concatenate([row[1] for row in entries])
     sums = np.bincount(numbers, values, len(places))
@@ -79,12 +83,21 @@ def _shown(stand: Stand, is_device: bool) -> TimeKind:
 
 
 def _computing_without_gil(host: Host) -> Bools:
-    """At a line that mostly is in a call into C which runs on a core without the GIL, as PyTorch's operators do."""
+    """At a line that mostly is in a call into C which runs on a core without the GIL, as PyTorch's operators do.
+
+    Python code is on a core only while it holds the GIL, however many threads want it: what has more of a core than of the GIL computes
+    without it. Where the kernel does not say who had a core, the others' hold of the GIL has to do.
+    """
     main, count = host.main, len(host.main.stacks)
     all_s = np.bincount(main.stack, main.seconds, count)
     free_s = np.bincount(main.stack, np.where(main.gil == 0, main.seconds, 0.0), count)
+    held_s = np.bincount(main.stack, np.where(main.gil == 1, main.seconds, 0.0), count)
     waits_s = np.bincount(main.stack, np.minimum(host.gil_s, main.seconds), count)
-    mostly: Bools = ((free_s > all_s / 2) & (waits_s < all_s / 2))[main.stack]
+    known = np.isfinite(main.running)
+    core_s = np.bincount(main.stack[known], (np.clip(main.running, 0, 1) * main.seconds)[known], count)
+    seen = np.bincount(main.stack[known], main.seconds[known], count) > all_s / 2
+    without = np.where(seen, held_s < core_s / 2, waits_s < all_s / 2)
+    mostly: Bools = ((free_s > all_s / 2) & without)[main.stack]
     return mostly & (_stack_running(host) > ON_CPU)
 
 
@@ -100,26 +113,70 @@ def _stack_running(host: Host) -> Floats:
 
 
 def _lost(host: Host, kind: Ints) -> tuple[Floats, Floats]:
-    """Of each span of work: seconds without the interpreter's lock, and seconds without a core."""
+    """Of each span of work: seconds without the interpreter's lock, and seconds without a core.
+
+    What a span had of a core, of the GIL, and what the run queue says are each measured to within a sample or a second, so that they are
+    compared in sums over some seconds and shared out from there: differences of single spans would add up to a loss where there is none.
+    """
     main, seconds = host.main, host.main.seconds
     at_work = np.isin(kind, [NUMBER[own] for own in AT_WORK])
     waits = np.array([stand.how == "waits" for stand in host.stands], bool)[main.stack]
-    off_s = np.where(at_work & ~waits, (1 - np.clip(np.nan_to_num(main.running, nan=1.0), 0, 1)) * seconds, 0.0)
-    off_s = np.maximum(0.0, off_s - _in_next_wait(host, waits))
-    gil_s = np.minimum(off_s, host.gil_s)
-    runnable = (main.gil == 1) | (_stack_running(host) > ON_CPU)
-    return gil_s, np.where(runnable & host.is_device, off_s - gil_s, 0.0)
+    at_work &= ~waits
+    running = np.clip(np.nan_to_num(main.running, nan=1.0), 0, 1)
+    sums = _Sums((main.start_s + main.end_s) / 2)
+    off_s = np.where(at_work, (1 - running) * seconds, 0.0)
+    off_s *= 1 - sums.share(_begun_in_waits(host, waits, at_work), off_s)
+    others_s = np.where(at_work, host.gil_s, 0.0)
+    runnable = ((main.gil == 1) | (_stack_running(host) > ON_CPU)) & host.is_device
+    if host.core_waits is None:
+        gil_s = np.where(others_s > 0, off_s * sums.share(others_s, np.where(others_s > 0, off_s, 0.0)), 0.0)
+        return gil_s, np.where(runnable, off_s - gil_s, 0.0)
+    queued_s = _queued_at_work(host, sums, at_work, running)
+    coreless_s = np.where(runnable, off_s * sums.share(queued_s, np.where(runnable, off_s, 0.0)), 0.0)
+    left_s = off_s - coreless_s
+    gil_s = np.where(others_s > 0, left_s * sums.share(others_s, np.where(others_s > 0, left_s, 0.0)), 0.0)
+    return gil_s, coreless_s
 
 
-def _in_next_wait(host: Host, waits: Bools) -> Floats:
-    """Of each span: the seconds at its end in which its thread already waited, without a core.
+class _Sums:
+    """Sums over stretches of some seconds, by the place of each span."""
+
+    def __init__(self, moment: Floats) -> None:
+        stretch = np.floor(moment / STRETCH_S)
+        self.first_s = np.unique(stretch) * STRETCH_S
+        self.which: Ints = np.unique(stretch, return_inverse=True)[1]
+
+    def of(self, values: Floats) -> Floats:
+        found: Floats = np.bincount(self.which, values, len(self.first_s)).astype(np.float64)
+        return found
+
+    def share(self, part: Floats, whole: Floats) -> Floats:
+        """Of each span: how much of the whole of its stretch the part is, at most all of it."""
+        some, every = self.of(part), self.of(whole)
+        shares: Floats = np.minimum(1.0, np.divide(some, every, out=np.zeros(len(every)), where=every > 0))[self.which]
+        return shares
+
+
+def _queued_at_work(host: Host, sums: _Sums, at_work: Bools, running: Floats) -> Floats:
+    """Of each span: its part of what its thread waited for a core, which it did for work as for all else that it computed."""
+    assert host.core_waits is not None
+    on_s = running * host.main.seconds
+    waited_s, of_all_s = sums.of(host.core_waits.during(host.main.start_s, host.main.end_s)), sums.of(on_s)
+    each = np.divide(waited_s, of_all_s, out=np.zeros(len(of_all_s)), where=of_all_s > 0)[sums.which]
+    return np.where(at_work, on_s * each, 0.0)
+
+
+def _begun_in_waits(host: Host, waits: Bools, at_work: Bools) -> Floats:
+    """Of each span that ends a wait before work: the seconds in which the work had begun, on a core.
 
     A span ends at the first sample of what follows, so that the end of work before a wait is the wait's beginning, and the end of a wait
-    the beginning of work. Both are as long on average: what a wait has of a core is the work's, a period at most.
+    the beginning of work. Both are as long on average: what a wait, of one or several stacks, has of a core is the work's, two periods at most.
     """
     running = np.clip(np.nan_to_num(host.main.running, nan=0.0), 0, 1)
-    worked_s = np.where(waits, np.minimum(running * host.main.seconds, host.period_s), 0.0)
-    return np.append(worked_s[1:], 0.0)
+    group = np.cumsum(waits & ~np.r_[False, waits[:-1]])
+    used_s = np.bincount(group[waits], (running * host.main.seconds)[waits], int(group[-1]) + 1 if len(group) else 1)
+    ends = waits & ~np.r_[waits[1:], False] & np.r_[at_work[1:], False]
+    return np.where(ends, np.minimum(used_s[group], 2 * host.period_s), 0.0)
 
 
 def _places(host: Host, kind: Ints) -> tuple[list[Charged], Ints]:

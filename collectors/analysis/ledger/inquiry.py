@@ -16,6 +16,7 @@ from . import host, rules
 from .account import EMPTY, Account
 from .evidence import cards, logged, seen, workers
 from .evidence.cards import Cards
+from .evidence.cores import core_waits
 from .evidence.logged import LoggedKinds
 from .evidence.stands import Stand, stands_of
 from .evidence.threads import without_gil
@@ -88,7 +89,17 @@ def account_in(history: History, subject: Subject, window: Range, line_of: LineO
     else:
         collecting = _collecting(log, main)
         account = host.account_of(
-            host.Host(main, stands, kinds, collecting, gil_s, subject.device == "CPU", 1 / max(columns.hz, 1.0))
+            host.Host(
+                main,
+                stands,
+                kinds,
+                collecting,
+                gil_s,
+                subject.device == "CPU",
+                log.weights(main),
+                core_waits(history, window, subject.rank),
+                1 / max(columns.hz, 1.0),
+            )
         )
     if any(place.by_workers for place in account.given):
         joined = main_threads(join(everything, line_of), subject.rank).within([window])

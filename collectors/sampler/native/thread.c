@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { FLAG_GIL = 1, FLAG_CUT = 2, NO_FILE = -1, HOLDS_PERIODS = 5 };
+enum { FLAG_GIL = 1, FLAG_CUT = 2, NO_FILE = -1, HOLDS_PERIODS = 5, TICK_NS = 10000000 /* the longest that kernels have */ };
 
 Thread *thread_new(Address state) {
     Thread *thread = allocate(sizeof *thread);
@@ -54,21 +54,25 @@ static void send_name(Thread *thread, int target) {
     thread->named = thread->name != 0;
 }
 
-// Sends the open span up to a time, at which the thread had used so much CPU time; it goes on from there.
+// Sends the open span up to a time, at which the thread had used so much CPU time; it goes on from there. What a span seems to have used
+// beyond its length, because the account was behind at its start, is the next one's: else each of many short spans would lose some.
 static void send_until(Thread *thread, const Process *process, uint64_t until_ns, int64_t total_ns) {
     Span *span = &thread->span;
     uint64_t holds_ns = span->last_ns + HOLDS_PERIODS * process->period_ns;
     uint64_t end_ns = until_ns < holds_ns ? until_ns : holds_ns;
-    int64_t used_ns = -1;
+    int64_t used_ns = -1, beyond_ns = 0;
     if (end_ns > span->start_ns) {
         int64_t length_ns = (int64_t)(end_ns - span->start_ns);
         if (span->cpu_ns >= 0 && total_ns >= span->cpu_ns) used_ns = total_ns - span->cpu_ns;
-        if (used_ns > length_ns) used_ns = length_ns;
+        if (used_ns > length_ns) {
+            beyond_ns = end_ns == until_ns ? used_ns - length_ns : 0;
+            used_ns = length_ns;
+        }
         send_name(thread, process->id);
         stream_line("[\"s\",%d,%d,%" PRIu64 ",%" PRId64 ",%u,%d,%" PRId64 "]\n", process->id, thread->tid, span->start_ns, length_ns,
                     span->stack, (span->gil ? FLAG_GIL : 0) | (span->whole ? 0 : FLAG_CUT), used_ns);
     }
-    span->cpu_ns = total_ns;
+    span->cpu_ns = total_ns - (beyond_ns < TICK_NS ? beyond_ns : TICK_NS);
     span->start_ns = until_ns;
     span->open = until_ns < holds_ns;
 }
@@ -91,7 +95,10 @@ static void turn_over(Thread *thread, const Process *process, uint64_t now_ns) {
         int64_t used_ns = thread->failing_cpu_ns < 0 ? -1 : total_ns - thread->failing_cpu_ns;
         if (used_ns > 0) total_ns -= (int64_t)((double)used_ns * (double)(now_ns - at_ns) / (double)failed_ns);
     }
-    if (span->open) send_until(thread, process, at_ns, total_ns);
+    if (span->open) {
+        send_until(thread, process, at_ns, total_ns);
+        total_ns = span->cpu_ns;
+    }
     *span = (Span){ .start_ns = at_ns, .cpu_ns = total_ns };
 }
 

@@ -45,19 +45,21 @@ def queued_s() -> float:
 
 counted_s = 0.0  # of the waiting for a core, up to the last step
 elsewhere_s = 0.0  # of the waiting for a core, while it was at something that has a kind of its own
+named_s = 0.0  # of the time on a core, since the last step, what has a kind of its own
+begun = (0.0, 0.0)  # the last step, by the clock and by the time on a core
 
 
 @contextmanager
 def counted(step: Step, kind: str) -> Iterator[None]:
-    global elsewhere_s
+    global elsewhere_s, named_s
     begun_s, queue_s, cpu_s = time.perf_counter(), queued_s(), time.thread_time()
     yield
     took_s, queue_s, cpu_s = time.perf_counter() - begun_s, queued_s() - queue_s, time.thread_time() - cpu_s
+    if kind == "python":  # the rest of what the step had of a core
+        return
+    named_s += cpu_s
     if kind == "work":
         add(step, "busy", cpu_s)
-    elif kind == "python":
-        add(step, "gil", max(0.0, took_s - cpu_s - queue_s))
-        add(step, "python", cpu_s)
     else:
         elsewhere_s += queue_s
         add(step, kind, took_s)
@@ -65,8 +67,13 @@ def counted(step: Step, kind: str) -> Iterator[None]:
 
 def count_cores(step: Step) -> None:
     """How long the main thread waited for a core since the last step, but for what has a kind of its own."""
-    global elsewhere_s, counted_s
-    now_s = queued_s()
+    global elsewhere_s, counted_s, named_s, begun
+    now_s, now = queued_s(), (time.perf_counter(), time.thread_time())
+    if CAUSE == "gil" and begun[0]:  # each call into C, also of these clocks, may have to wait for it
+        took_s, cpu_s = now[0] - begun[0], now[1] - begun[1]
+        add(step, "gil", max(0.0, took_s - cpu_s - (now_s - counted_s)))
+        add(step, "python", max(0.0, cpu_s - named_s))
+    named_s, begun = 0.0, now
     add(step, "cpu_taken", max(0.0, now_s - counted_s - elsewhere_s))
     counted_s, elsewhere_s = now_s, 0.0
 
