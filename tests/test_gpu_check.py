@@ -19,11 +19,13 @@ import pytest
 from collectors.analysis.blame.verdict import Verdict
 from collectors.analysis.ledger.account import EMPTY
 from collectors.analysis.ledger.shares import KindRow, Ledger
+from collectors.records import Frame
 from collectors.sampler import build
+from collectors.tracing.result import BusySeconds, StepsTraced, TracedKernel
 from tests import fake_nvml
 from tests.gpu import lines, plan, wheels
 from tests.gpu.__main__ import REPORT
-from tests.gpu.checks import causes, counters, machine, overhead, precision, smi
+from tests.gpu.checks import causes, counters, machine, overhead, precision, smi, trace
 from tests.gpu.checks.counters import Read
 from tests.gpu.lines import Line, Report, last_line
 from tests.gpu.load import Loaded
@@ -62,7 +64,7 @@ def by_what(found: list[Line]) -> dict[str, Line]:
 @pytest.mark.parametrize(
     "names",
     [
-        pytest.param(["machine", "counters", "smi", "causes"], id="those of the collector"),
+        pytest.param(["machine", "counters", "smi", "trace", "causes"], id="those of the collector"),
         pytest.param([check.name for check in CHECKS], id="all", marks=pytest.mark.long),
     ],
 )
@@ -104,6 +106,33 @@ def test_the_whole_of_it_ends_in_nine_minutes_and_holds_what_needs_no_card(tmp_p
     for cause in CAUSES:
         if not cause.needs_card:
             assert found[f"causes: {cause.name}, ledger"].verdict == "PASS", found[f"causes: {cause.name}, ledger"].text()
+
+
+@pytest.mark.parametrize(
+    ("multiplied", "added", "seconds", "steps", "failing"),
+    [
+        (12, 150, 0.3, 3, set()),
+        (11, 150, 0.3, 3, {"matrix products"}),
+        (12, 151, 0.3, 3, {"additions"}),
+        (12, 150, 0.4, 3, {"seconds of the products"}),
+        (12, 150, 0.3, 2, {"answer", "matrix products", "additions", "seconds of the products"}),
+    ],
+)
+def test_lines_about_a_trace_can_fail(
+    report: Report, multiplied: int, added: int, seconds: float, steps: int, failing: set[str]
+) -> None:
+    def kernel(function: str, name: str, calls: int, seconds: float) -> TracedKernel:
+        return TracedKernel((Frame("main", "/t.py", 1), Frame(function, "/t.py", 2)), name, "compute", seconds, calls, False)
+
+    kernels = (
+        kernel("multiply", "gemm", multiplied, seconds),
+        kernel("multiply", "fill", 99, 0.01),
+        kernel("add_up", "add", added, 0.1),
+    )
+    busy = BusySeconds(0.4, 0.0, 0.0, 0.0)
+    found = StepsTraced("a", 0, "", "2.13", "GPU", True, 0.0, 1.0, 1, steps, kernels, busy)
+    trace.judge(report, found, 0.1, has_card=True)
+    assert {line.what for line in lines.read(report.folder) if line.verdict == "FAIL"} == failing
 
 
 def test_all_of_it_has_nine_minutes() -> None:

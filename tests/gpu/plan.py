@@ -40,10 +40,11 @@ class CheckPlan(NamedTuple):
 
 
 CHECKS = (
-    CheckPlan("machine", 30.0, ()),
-    CheckPlan("counters", 90.0, ("pynvml",)),
-    CheckPlan("smi", 30.0, ("pynvml",)),
+    CheckPlan("machine", 25.0, ()),
+    CheckPlan("counters", 85.0, ("pynvml",)),
+    CheckPlan("smi", 25.0, ("pynvml",)),
     CheckPlan("precision", 85.0, ("torch", "numpy")),
-    CheckPlan("overhead", 75.0, ("torch", "numpy", "pynvml", *STORE)),
+    CheckPlan("overhead", 70.0, ("torch", "numpy", "pynvml", *STORE)),
+    CheckPlan("trace", 25.0, ("torch", "numpy", *STORE)),
     CheckPlan("causes", 225.0, ("torch", "numpy", "pynvml", *STORE)),
 )
