@@ -47,6 +47,17 @@ def test_what_is_added_is_read_once(tmp_path: Path, run: str) -> None:
     assert [record.kind for record in again.collect() if isinstance(record, Event)] == ["deployed"]
 
 
+def test_events_of_a_run_that_is_taken_back_come_back_whenever_the_tail_comes_to_it(tmp_path: Path) -> None:
+    forgotten = {"a"}
+    add_event(tmp_path, "a", {"text": "one"})
+    collector = AddedEvents(tmp_path, [], lambda run: run in forgotten)
+    assert collector.collect() == []
+    collector.take_back("a")
+    assert collector.collect() == collector.collect() == [], "its tombstone still stands"
+    forgotten.clear()
+    assert texts(collector.collect()) == ["one"] and collector.collect() == []
+
+
 def test_a_new_store_gets_them_all_and_an_edited_file_only_its_new_lines(tmp_path: Path) -> None:
     for text in ("one", "two"):
         add_event(tmp_path, "a", {"text": text})

@@ -47,8 +47,12 @@ class AddedEvents:
 
     def collect(self) -> list[Record]:
         records: list[Record] = []
-        while self._taken_back:
-            self._forget_offsets(self._taken_back.popleft())
+        for _ in range(len(self._taken_back)):
+            run = self._taken_back.popleft()
+            if self._is_forgotten(run):  # the tail has not come to it yet: what is read now would wait for ever
+                self._taken_back.append(run)
+            else:
+                self._forget_offsets(run)
         stamps = stamps_of(self._folder)
         for name, stamp in stamps.items():
             if self._stamps.get(name) != stamp:
