@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .process.activity import LIFETIMES
+from .process.activity import EXIT, SEEN
 from .provenance import RAN
 
 FOLDER, SUFFIX = "events", ".jsonl"  # of the data folder; of its files
 MOST_BYTES = 4 << 20  # of a file
-RESERVED = frozenset((*LIFETIMES, RAN))  # kinds that runs and the collector write
+RESERVED = frozenset(("start", "end", SEEN, EXIT, RAN))  # kinds that runs and the collector write
 OF_THE_COLLECTOR = RESERVED - {"start", "end"}  # a file of a run may not say what only we have seen

@@ -15,7 +15,7 @@ from typing import Any
 
 from collectors.analysis.findings.doing import Doing
 from collectors.forgotten.tombstones import MOST_TEXT, LastKnown
-from collectors.process.activity import EXIT, LIFETIMES, SEEN, RunActivity, RunProcess, StateName, is_ahead, seconds
+from collectors.process.activity import EXIT, LIFETIMES, QUEUE, SEEN, RunActivity, RunProcess, StateName, is_ahead, seconds
 from collectors.process.identity import Identity, identity_of, job_of
 from collectors.process.proc import descendants, environment_of
 from collectors.process.ranks import Gpus, RanksSeen, gpus_of, ranks_of
@@ -135,7 +135,10 @@ class Runs:
     def activity(self, run: Run, lifetimes: list[Event]) -> RunActivity:
         starts, ends, seen, exits = ([event for event in lifetimes if event.kind == kind] for kind in ("start", "end", SEEN, EXIT))
         folder = self._log_dir / run.name
-        return RunActivity(run.name, folder, run.info, starts, ends, run.last_time_s, run.median_interval_s, seen, exits)
+        queue = [event for event in lifetimes if event.kind in QUEUE]
+        return RunActivity(
+            run.name, folder, run.info, starts, ends, run.last_time_s, run.median_interval_s, seen, exits, queue=queue
+        )
 
     def living(self) -> Iterator[RunActivity]:
         """What is known of the runs that go on."""

@@ -66,7 +66,7 @@ def test_a_job_that_made_room_is_one_run_with_all_that_happened_to_it(
         assert state(follower, run) == "running"
         high = house.submit("sleep", "2.5", priority="high")
         house.wait(high, "running")
-        until(follower, lambda: state(follower, run) == "preempted")
+        until(follower, lambda: state(follower, run) == "queued")
         row = house.wait(job, "running")
         until(follower, lambda: state(follower, run) == "running")
         assert house.wait(job)["state"] == "finished" and row["attempts"] == 2

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -120,6 +120,31 @@ def test_a_run_of_slow_steps_is_given_twenty_of_them_before_it_is_stalled(child:
 def test_a_run_that_has_just_started_is_not_stalled_before_its_first_line(child: subprocess.Popen[bytes]) -> None:
     run = activity([start(child.pid, time_s=NOW - 5)])._replace(last_line_s=None, median_interval_s=None)
     assert state_of(run, NOW).state == "running"
+
+
+def test_a_job_that_waits_is_queued_and_one_that_was_cancelled_has_ended(child: subprocess.Popen[bytes]) -> None:
+    def event(kind: str, ago_s: float, text: str = "") -> Event:
+        return Event("run", kind, NOW - ago_s, text=text, fields={"job": 7})
+
+    def state(*queue: Event, starts: Sequence[Event] = (), ends: Sequence[Event] = ()) -> tuple[str, str]:
+        return state_of(activity([*starts], [*ends], silent_s=1e6)._replace(queue=queue), NOW)[:2]
+
+    submitted, begun, again = event("submitted", 900), event("queued", 800), event("requeued", 300, "queued again: preempted")
+    over = Event("run", "end", NOW - 301, fields={"status": "killed", "reason": "stopped by exit code 75"})
+    first, second = start(child.pid, time_s=NOW - 799), start(child.pid, time_s=NOW - 1)
+    assert state(submitted) == ("queued", "Waits in the queue as job 7")
+    assert state(submitted, begun, starts=[first])[0] != "queued"
+    assert state(submitted, begun, starts=[first], ends=[over])[0] == "preempted"
+    assert state(submitted, begun, again, starts=[first], ends=[over]) == ("queued", "Waits in the queue as job 7: preempted")
+    assert state(submitted, begun, again, event("queued", 2), starts=[first, second])[0] == "running"
+    assert state(submitted, begun, again, starts=[first, second])[0] == "running", (
+        "it has started, and the queue has not said so yet"
+    )
+    assert state(submitted, event("cancelled", 5)) == ("ended", "Cancelled as job 7")
+    failed = Event("run", "end", NOW - 6, fields={"status": "crashed", "reason": "KeyError"})
+    assert state(submitted, begun, event("cancelled", 5), starts=[first], ends=[failed])[0] == "ended"
+    assert state(submitted, begun, starts=[first], ends=[failed])[0] == "failed"
+    assert state(Event("run", "submitted", NOW))[0] == "ended", "a script's own event of that name"
 
 
 def test_a_time_years_ahead_proves_nothing(child: subprocess.Popen[bytes]) -> None:

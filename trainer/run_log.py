@@ -203,7 +203,12 @@ class RunLog:
         """Close with the exception's message, and its traceback in the text log."""
         status, reason = endings.of(error)
         if error is not None and status == "crashed":
-            self.text("".join(traceback.format_exception(type(error), error, error.__traceback__)), "ERROR")
+            trace = (
+                [f"exit {error.code}\n"]
+                if isinstance(error, SystemExit)
+                else traceback.format_exception(type(error), error, error.__traceback__)
+            )
+            self.text("".join(trace), "ERROR")
         self.close(status, reason)
 
     def disown(self) -> None:

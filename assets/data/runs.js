@@ -4,6 +4,7 @@ import { get } from "../lib/api.js";
 
 /** The word and the tone of each state. @type {Record<string, [string, string]>} */
 export const STATES = {
+  queued: ["Queued", "dim"],
   running: ["Running", "acc"],
   stalled: ["Stalled", "warn"],
   ended: ["Ended", "dim"],

@@ -150,7 +150,7 @@ export function worst({ message, current: run, lost_s, now_s }) {
     return { tone, sentence: run?.state_reason || `${word}${run?.last_time_s ? ` at ${clock(run.last_time_s)}` : ""}.` };
   const lost = message.gpus.find(({ state }) => state === "lost");
   if (lost) return { tone: "bad", sentence: lost.reason };
-  const quiet = [run?.ranks_note, meaning, run?.state === "ended" ? run.state_reason : "", message.gpu_note].find(Boolean);
+  const quiet = [run?.ranks_note, meaning, run?.state === "ended" || run?.state === "queued" ? run.state_reason : "", message.gpu_note].find(Boolean);
   return quiet ? { tone: "dim", sentence: quiet } : null;
 }
 

@@ -69,6 +69,8 @@ function looks({ kind, step, seconds, text = "", ...fields }) {
     case "overflow":
       return { shape: "cross", tone: "bad", label: "overflow" };
     case "end":
+      if (/(stopped|ended) by (SIGTERM|SIGUSR1|exit code 75)$/.test(String(/** @type {any} */ (fields).reason ?? "")))
+        return { shape: "bar", tone: "dim", label: "pre-empted" };
       return /crash|error|fail|kill/.test(status)
         ? { shape: "cross", tone: "bad", label: /kill/.test(status) ? "killed" : "failed" }
         : { shape: "bar", tone: "dim", label: "end" };

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..process.activity import RunActivity
+from ..process.activity import QUEUE, RunActivity
 from ..records import Event, LogLine, Points, ProgressBar, Record, Sample
 from .formats.jsonl import Names
 from .rivals import Rivals
@@ -137,6 +137,7 @@ class RunFolder:
                 single_file=self.single_file,
                 parts=tuple(sorted(self.parts)),
                 files=self.files,
+                queue=[event for event in lifetimes if event.kind in QUEUE],
             )
         return self._activity
 

@@ -14,7 +14,13 @@ from ..records import Event
 SEEN, EXIT = "process", "exit"  # events of the collector's own: a process of a run was found; it is gone
 SCHEDULER = "scheduler"  # of an exit event, in its field `by`: what a scheduler wrote of a run that has said itself how it ended
 AHEAD_S = 86400.0  # by so much a clock may be wrong
-LIFETIMES = ("start", "end", SEEN, EXIT)  # the kinds of event that a run's state is judged by
+QUEUE = (
+    "submitted",
+    "queued",
+    "requeued",
+    "cancelled",
+)  # events of a queue of jobs, with its number as `job`; `queued` ends the waiting
+LIFETIMES = ("start", "end", SEEN, EXIT, *QUEUE)  # the kinds of event that a run's state is judged by
 TEXT_SUFFIXES = (".log", ".out", ".err", ".txt")
 LIKE_A_LOG = re.compile(r"(?i)(?<![a-z])(log(s|ging)?|std(out|err)|out(put)?s?|err(ors?)?|console|nohup|prints?)(?![a-z])")
 
@@ -34,6 +40,7 @@ class RunActivity(NamedTuple):
     single_file: bool = False  # a file in the log folder itself
     files: Sequence[str] = ()  # names in its folder of the only files that are the run's; () for all of them
     parts: Sequence[str] = ()  # names of the folders in its folder whose files are the run's, too
+    queue: Sequence[Event] = ()  # what a queue of jobs did with it
 
     @property
     def is_received(self) -> bool:
@@ -49,7 +56,7 @@ class RunProcess(NamedTuple):
     start_ticks: int  # field 22 of /proc/<pid>/stat
 
 
-StateName: TypeAlias = Literal["running", "stalled", "ended", "finished", "failed", "killed", "preempted", "requeued"]
+StateName: TypeAlias = Literal["queued", "running", "stalled", "ended", "finished", "failed", "killed", "preempted", "requeued"]
 
 
 class RunState(NamedTuple):

@@ -18,12 +18,14 @@ SILENT_AFTER_S = 60.0  # where no process is known
 INTERVALS = 20  # ... or this many median intervals between lines, whichever is longer
 STATUSES: dict[str, StateName] = {"finished": "finished", "killed": "killed"}  # of an end event; any other is an error
 WORST_FIRST: tuple[StateName, ...] = ("failed", "killed", "requeued", "preempted", "finished", "ended")
-PREEMPTING = re.compile(r"(?i)\b(?:stopped|ended) by (SIGTERM|SIGUSR1)$")  # a scheduler, or who takes the machine away, sends them
+PREEMPTING = re.compile(
+    r"(?i)\b(?:stopped|ended) by (SIGTERM|SIGUSR1|exit code 75)$"
+)  # a scheduler, or who takes the machine away, sends them
 
 
 def state_of(activity: RunActivity, now_s: float, *, host: str | None = None, proc: Path = PROC) -> RunState:
     """Whether a run continues, else how it ended. Costs about 30 us per rank."""
-    return _or_preempted(activity, _state_of(activity, now_s, host, proc))
+    return _in_queue(activity, _or_preempted(activity, _state_of(activity, now_s, host, proc)))
 
 
 def _believed(activity: RunActivity, now_s: float) -> RunActivity:
@@ -38,7 +40,22 @@ def _or_preempted(activity: RunActivity, state: RunState) -> RunState:
     if signal is None:
         return state
     job, _ = job_of([*activity.starts, *activity.seen])
-    return RunState("preempted", f"Stopped by {signal[1].upper()}{f' in job {job}' if job else ''}", state.pid)
+    how = f"Stopped by {signal[1].upper()}" if signal[1].isupper() else "It saved and ended with exit code 75, to be started again"
+    return RunState("preempted", f"{how}{f' in job {job}' if job else ''}", state.pid)
+
+
+def _in_queue(activity: RunActivity, state: RunState) -> RunState:
+    """A job that waits for its first attempt, or its next; one that was cancelled had nothing go wrong with it."""
+    newest = _newest(event for event in activity.queue if isinstance(event.fields.get("job"), int))
+    if newest is None or newest.kind == "queued":
+        return state
+    job, begun_s = newest.fields["job"], max((event.time_s for event in (*activity.starts, *activity.seen)), default=0.0)
+    if begun_s > newest.time_s:
+        return state
+    if newest.kind == "cancelled":
+        return RunState("ended", f"Cancelled as job {job}", state.pid) if state.state not in ("running", "stalled") else state
+    again = newest.text.partition(": ")[2] if newest.kind == "requeued" else ""
+    return RunState("queued", f"Waits in the queue as job {job}{f': {again}' if again else ''}", None)
 
 
 def _state_of(activity: RunActivity, now_s: float, host: str | None, proc: Path) -> RunState:

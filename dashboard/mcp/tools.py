@@ -47,7 +47,7 @@ WINDOW = {"run": RUN, "from": TIME, "to": TIME, "rank": RANK}
 TOOLS = (
     ReadTool("runs", "The runs, the newest first, with their state.", {
         "match": {**NAME, "description": "a part of the name"},
-        "state": {"enum": ["running", "stalled", "ended", "finished", "failed", "killed", "preempted", "requeued"]},
+        "state": {"enum": ["queued", "running", "stalled", "ended", "finished", "failed", "killed", "preempted", "requeued"]},
     }, (), answers.runs),
     ReadTool("run", "One run: state, times, ranks, and its configuration as fields.", {
         "run": RUN, "match": {**NAME, "description": "only configuration fields with this in their name"},

@@ -21,6 +21,7 @@ CHOSEN = ("config.", "last.", "best.", "least.", "most.")  # what a key of a col
 STATES = (
     "running",
     "stalled",
+    "queued",
     "failed",
     "killed",
     "requeued",

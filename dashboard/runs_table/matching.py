@@ -29,6 +29,7 @@ STATE_WORDS = {
     "alive": ("running", "stalled"),
     "active": ("running", "stalled"),
     "done": ("finished", "ended"),
+    "waiting": ("queued",),
     "completed": ("finished",),
     "over": ("ended", "finished", "failed", "killed", "requeued", "preempted"),
     "interrupted": ("requeued", "preempted"),

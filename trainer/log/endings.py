@@ -23,6 +23,7 @@ class Log(Protocol):
     def disown(self) -> None: ...
 
 
+TO_BE_STARTED_AGAIN = 75  # EX_TEMPFAIL: what a job that was asked to make room ends with once it has saved
 _open_logs: set[Log] = set()
 _forking = threading.local()
 
@@ -46,7 +47,7 @@ def of(error: BaseException | None) -> tuple[str, str]:
     if isinstance(error, KeyboardInterrupt):
         return "finished", "stopped by SIGINT"
     if isinstance(error, SystemExit):
-        return "crashed", f"exit {error.code}"
+        return ("killed", "stopped by exit code 75") if error.code == TO_BE_STARTED_AGAIN else ("crashed", f"exit {error.code}")
     return "crashed", f"{type(error).__qualname__}: {error}"
 
 

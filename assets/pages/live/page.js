@@ -116,7 +116,8 @@ export default class Live extends RunPage {
 
   /** Its program may log its curves as a run of its own. */
   #textOnly() {
-    const { beside } = this.runs;
+    const { beside, current } = this.runs;
+    if (current?.state === "queued") return { sentence: `${current.state_reason}. It has written nothing yet.` };
     if (!beside.length) return { sentence: TEXT_ONLY };
     return { sentence: "The same program logs its curves as another run:", more: beside.map((name) => this.#offer(name)) };
   }

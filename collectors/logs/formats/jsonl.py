@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import orjson
 
 from ...added import OF_THE_COLLECTOR
+from ...process.activity import QUEUE
 from ...records import Event, Labels, Points, Record
 from . import MAX_LINE_BYTES, Arrival, Tally
 from .roles import Roles, part_of
@@ -40,6 +41,7 @@ MAX_NEW_SHAPES = 1_000  # per batch, which then ends: each costs the store about
 MAX_KNOWN = 100_000  # names of all stored line shapes, before they are cleared
 MAX_KIND_CHARS = 100
 MAX_EVENT_BYTES = 64 << 10  # of JSON, kept of one event's own fields
+KEPT_KINDS = ("start", "end", *QUEUE)
 MAX_LIFETIMES = 500  # starts and ends stored of one file: the newest
 LIFETIME_FIELDS = (
     "pid",
@@ -245,7 +247,7 @@ class Events:
     def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
         arrival_s = arrival.until_s if arrival else None
         events = [event for fields in objects(lines, self.tally) if (event := self.event(fields, arrival_s))]
-        self.lifetimes += [lifetime(event) for event in events if event.kind in ("start", "end")]
+        self.lifetimes += [lifetime(event) for event in events if event.kind in KEPT_KINDS]
         for event in self.lifetimes[:-MAX_LIFETIMES]:
             if event.kind == "start":
                 self.forgotten[event.rank] = self.forgotten.get(event.rank, 0) + 1
