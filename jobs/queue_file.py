@@ -12,6 +12,7 @@ from .errors import QueueError
 from .planning.job import Job
 
 VERSION = 1
+MOST = 2**63 - 1  # an INTEGER of SQLite
 SCHEMA = """
 CREATE TABLE job (
     id INTEGER PRIMARY KEY AUTOINCREMENT, family TEXT NOT NULL, slots INTEGER NOT NULL, submitted_s REAL NOT NULL,
@@ -57,6 +58,9 @@ class QueueFile:
         self._db.close()
 
     def state_of(self, job: int) -> str:
+        """Raises QueueError where there is no such job."""
+        if not 0 < job <= MOST:
+            raise QueueError("there is no job of that number; `deepseek-jobs queue` lists them")
         row = self._db.execute("SELECT state FROM job WHERE id = ?", (job,)).fetchone()
         if row is None:
             raise QueueError(f"there is no job {job}; `deepseek-jobs queue` lists them")
@@ -89,7 +93,8 @@ class QueueFile:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # SQLite has rolled back by itself where the disk is full
+                self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")

@@ -9,6 +9,7 @@ import logging
 import os
 import selectors
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,7 +30,7 @@ from ..queue import JobQueue
 from ..request import LOCAL, SLURM, request_from
 from ..run_events import note
 from .dispatcher import Dispatcher
-from .door import Door
+from .door import Door, cannot_keep
 from .lock import DaemonLock
 from .rules import DaemonRules
 from .run_folder import make_run, remove_if_empty
@@ -94,7 +95,7 @@ class JobsDaemon:
         while not self._stops:
             wait_s = max(0.0, due_s - time.monotonic())
             ready = self._selector.select(wait_s)
-            news = [call() for call in (key.data for key, _ in ready)]
+            news = [self._heard(key.data) for key, _ in ready]
             if self._stops or not (any(news) or time.monotonic() >= due_s):
                 continue
             self._take_a_turn()
@@ -111,10 +112,20 @@ class JobsDaemon:
         self._queue.close()
         self._lock.close()
 
+    def _heard(self, call: Callable[[], bool]) -> bool:
+        """Whether a turn is to follow. What fails costs itself, not the daemon."""
+        try:
+            return call()
+        except Exception:
+            logger.exception("an event was lost")
+            return True
+
     def _take_a_turn(self) -> None:
         try:
             self._dispatcher.turn()
             self._slurm.turn(time.time())
+        except sqlite3.Error as error:  # of a full disk, for one: the file is as it was
+            logger.warning("a turn failed, it is tried again in %g s: %s", self._rules.look_s, cannot_keep(error))
         except Exception:  # the next turn begins from what the file and the kernel say
             logger.exception("a turn failed; it is tried again in %g s", self._rules.look_s)
         self._wait_for(self._dispatcher.pids)
@@ -126,7 +137,7 @@ class JobsDaemon:
         self._clean_due_s = time.monotonic() + CLEAN_S
         try:
             self._local.clean({(attempt.job, attempt.number) for attempt in self._queue.intended()}, time.time())
-        except OSError as error:
+        except (OSError, sqlite3.Error) as error:
             logger.warning("cannot remove what attempts have left: %s", error)
 
     def _wait_for(self, pids: set[int]) -> None:
@@ -167,9 +178,9 @@ class JobsDaemon:
             "cancel": self._cancel, "hold": self._queue.hold, "release": self._queue.release,
         }  # fmt: skip
         job = asked.get("job")
-        if what not in changes or not isinstance(job, int) or isinstance(job, bool):
+        if not isinstance(what, str) or what not in changes or not isinstance(job, int) or isinstance(job, bool):
             raise QueueError(
-                f"the daemon cannot {what!r}; it is of another version: end it with deepseek-jobs stop, and start it again"
+                f"the daemon cannot {what!r:.100}; it is of another version: end it with deepseek-jobs stop, and start it again"
             )
         return {"ran": bool(changes[what](job, now_s))}
 
