@@ -80,6 +80,7 @@ class JobsDaemon:
         self._door = Door(folder, self._selector, self._answer)
         self._ended_pids: dict[int, int] = {}  # pid -> descriptor that is readable once it has ended
         self._stops, self._clean_due_s = False, 0.0
+        self._failure = ""  # of the last turn, as it was logged
 
     def run(self) -> None:
         """Until SIGTERM, SIGINT or `stop`."""
@@ -100,7 +101,7 @@ class JobsDaemon:
                 continue
             self._take_a_turn()
             due_s = time.monotonic() + (min(SETTLE_S, self._rules.look_s) if self._dispatcher.unsettled else self._rules.look_s)
-            due_s = min(due_s, self._slurm.due_s)
+            due_s = min(due_s, self._slurm.due_s, self._dispatcher.due_s)
         logger.info("ends; jobs run on")
 
     def close(self) -> None:
@@ -124,10 +125,12 @@ class JobsDaemon:
         try:
             self._dispatcher.turn()
             self._slurm.turn(time.time())
-        except sqlite3.Error as error:  # of a full disk, for one: the file is as it was
-            logger.warning("a turn failed, it is tried again in %g s: %s", self._rules.look_s, cannot_keep(error))
-        except Exception:  # the next turn begins from what the file and the kernel say
-            logger.exception("a turn failed; it is tried again in %g s", self._rules.look_s)
+            self._failure = ""
+        except Exception as error:  # the next turn begins from what the file and the kernel say
+            if repr(error) != self._failure:
+                why = cannot_keep(error) if isinstance(error, sqlite3.Error) else repr(error)
+                logger.warning("a turn failed, it is tried again every %g s: %s", self._rules.look_s, why, exc_info=True)
+            self._failure = repr(error)
         self._wait_for(self._dispatcher.pids)
         self._clean()
 
