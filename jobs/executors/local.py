@@ -59,6 +59,7 @@ class LocalExecutor:
         self._statuses = OrderedDict[int, int]()  # of programs that became children, as of waitpid
         self._known: dict[Path, dict[int, int]] = {}  # processes of each attempt when it was last looked at, with their start ticks
         self._lost: set[Path] = set()  # attempts whose keeper was killed
+        self._gone_s: dict[Path, float] = {}  # when its program was first missed, of an attempt whose files were removed
         self._left_s: dict[Path, float] = {}  # when what an attempt left behind was asked to end
         adopt_orphans()
 
@@ -121,7 +122,10 @@ class LocalExecutor:
             return AttemptSeen("running", seen.process)  # what it has left behind still holds its slots
         if seen.state == "ended":
             self._known.pop(folder, None)
+            self._gone_s.pop(folder, None)
             self._lost.discard(folder)
+            if seen.process:
+                self.forget(seen.process.pid)
         if seen.process and self._leases and seen.state == "running":
             lease.renew(self._leases, attempt.slots, folder, seen.process.pid, seen.process.ticks)
         return seen
@@ -195,9 +199,13 @@ class LocalExecutor:
             return AttemptSeen("ended", program, AttemptEnd(None, None, "the host was started anew"))
         if keeper_lives:  # it is about to write how it ended
             return AttemptSeen("running", program)
-        if (status := self._statuses.pop(program.pid, None)) is not None:
+        if (status := self._statuses.get(program.pid)) is not None:
             code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
             return AttemptSeen("ended", program, AttemptEnd(code, time.time(), "its keeper was killed"))
+        folder = self.folder_of(attempt.job, attempt.number)
+        gone_s = time.monotonic() - self._gone_s.setdefault(folder, time.monotonic())
+        if gone_s < LEFT_S and not (folder / "token").exists():  # who its keeper is was removed: it may live, and be about to write
+            return AttemptSeen("running", program)
         return AttemptSeen("ended", program, AttemptEnd(None, None, "its keeper was killed, so how it ended is not known"))
 
     def _is_alone(self, folder: Path, program: ProcessName | None) -> bool:

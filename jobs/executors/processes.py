@@ -57,7 +57,9 @@ class ProcessTable:
         """Living processes of an attempt with their start ticks. Program and keeper are pids with theirs, and so are those that were `known` to
         be of it; the keeper itself is none of them. Nor is what belongs to another attempt, or to a queue that was started in this one."""
         waiting = [*self._marked.get(mark, ()), *(pid for pid, ticks in known.items() if self.is_alive(pid, ticks))]
-        if program and (program[0] not in self.processes or self.is_alive(*program)):  # else the number is another's, and so may be the group
+        if program and (
+            program[0] not in self.processes or self.is_alive(*program)
+        ):  # else the number is another's, and so may be the group
             waiting += [pid for pid in self._groups.get(program[0], ()) if self.processes[pid].ticks >= program[1]]
             waiting += [program[0]]
         if keeper and self.is_alive(*keeper):

@@ -12,6 +12,7 @@ from .. import state_folder
 from ..asking import Asking
 from ..errors import QueueError
 from ..state_folder import LOG
+from .outside import of_no_job
 
 MAIN = Path(__file__).parents[1] / "__main__.py"
 START_S = 30.0
@@ -27,7 +28,7 @@ def start(folder: Path) -> int:
     mode = "wb" if path.exists() and path.stat().st_size > MOST_LOG_BYTES else "ab"
     with path.open(mode) as log:
         before = os.fstat(log.fileno()).st_size
-        environment = {**os.environ, state_folder.VARIABLE: str(folder)}
+        environment = {**of_no_job(os.environ), state_folder.VARIABLE: str(folder)}
         daemon = subprocess.Popen(
             [sys.executable, str(MAIN), "daemon"], cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             start_new_session=True,

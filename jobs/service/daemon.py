@@ -22,6 +22,7 @@ from .. import state_folder
 from ..errors import QueueError
 from ..executors.executor import Executor
 from ..executors.local import LocalExecutor
+from ..executors.processes import DAEMON
 from ..host.core_host import CoreHost
 from ..host.gpu_host import GpuHost
 from ..host.host import JobsHost
@@ -59,6 +60,13 @@ class JobsDaemon:
         if os.geteuid() == 0:
             raise QueueError("a queue runs commands as the user who submits them: start the daemon as that user, not as root")
         state_folder.make(folder)
+        try:
+            self._open(folder.resolve(), rules, cores_a_slot, idle_limit_mib, leases)
+        except (OSError, sqlite3.Error) as error:
+            raise QueueError(cannot_keep(error)) from None
+
+    def _open(self, folder: Path, rules: DaemonRules, cores_a_slot: int | None, idle_limit_mib: float, leases: Path) -> None:
+        os.environ[DAEMON] = str(folder)  # so that keepers are known to be no job's processes
         self._lock = DaemonLock(folder)
         self._folder, self._rules = folder, rules
         host: JobsHost = CoreHost(cores_a_slot)
@@ -190,7 +198,18 @@ class JobsDaemon:
     def _submit(self, fields: object, now_s: float) -> dict[str, Any]:
         request = request_from(fields if isinstance(fields, dict) else {})
         (self._slurm if request.place == SLURM else self._dispatcher).require_possible(request)
-        job = self._queue.submit(request, now_s, lambda number: make_run(request, number))
+        made = list[str]()
+
+        def make(number: int) -> str:
+            made.append(make_run(request, number))
+            return made[-1]
+
+        try:
+            job = self._queue.submit(request, now_s, make)
+        except Exception:
+            for name in filter(None, made):
+                remove_if_empty(Path(request.log_dir) / name)
+            raise
         run = self._queue.run_of(job)
         note(run, "submitted", now_s, f"queued as job {job}", job=job)
         logger.info("job %d is queued: %s", job, " ".join(request.argv)[:200])

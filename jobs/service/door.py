@@ -131,8 +131,8 @@ class Door:
 def cannot_keep(error: sqlite3.Error | OSError) -> str:
     """Why nothing can be written into the queue's folder, or read from it, with the remedy."""
     name = getattr(error, "sqlite_errorname", "") or ""
-    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC")) or getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT):
-        return f"the queue cannot be written ({error}): make room on the disk of its folder, and ask again"
+    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")) or getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"the queue cannot be written ({error}): make room on the disk of its folder, and try again"
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return f"the queue's file is damaged ({error}): end the daemon with deepseek-jobs stop, move queue.sqlite away or restore it, and submit again"
     return f"the queue cannot be used ({error}); see the daemon's log"
