@@ -44,6 +44,7 @@ class QueueFile:
     """One writer. Raises QueueError where the file is not a queue of this version."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
@@ -53,6 +54,15 @@ class QueueFile:
         elif version != VERSION:
             self._db.close()
             raise QueueError(f"{path} is a queue of version {version}; this program reads version {VERSION}")
+        self._inode = path.stat().st_ino
+
+    @property
+    def is_there(self) -> bool:
+        """Whether what is written here is what others read: the file was neither removed nor replaced."""
+        try:
+            return self._path.stat().st_ino == self._inode
+        except OSError:
+            return False
 
     def close(self) -> None:
         self._db.close()

@@ -19,7 +19,7 @@ from typing import Any
 from collectors.process.proc import start_ticks
 
 from .. import state_folder
-from ..errors import QueueError
+from ..errors import NoDaemon, QueueError
 from ..executors.executor import Executor
 from ..executors.local import LocalExecutor
 from ..executors.processes import DAEMON
@@ -38,6 +38,7 @@ from .run_folder import make_run, remove_if_empty
 from .slurm_driver import SlurmDriver
 
 CLEAN_S = 3600.0
+BETWEEN_S = 0.3  # between two turns, at least, where there is more news
 SETTLE_S = 0.1  # until the next look, where something is about to change
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
@@ -98,15 +99,20 @@ class JobsDaemon:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         for number in STOPPING:
             signal.signal(number, lambda *_: self._stop())
-        self._selector.register(woken, selectors.EVENT_READ, lambda: _emptied(woken))
+        self._selector.register(woken, selectors.EVENT_READ, lambda: self._signalled(woken))
         logger.info("looks after %s: %s", self._folder, ", ".join(slot.name for slot in self._dispatcher.seen.values()))
-        due_s = 0.0
+        due_s = turned_s = 0.0
         while not self._stops:
-            wait_s = max(0.0, due_s - time.monotonic())
-            ready = self._selector.select(wait_s)
+            ready = self._selector.select(max(0.0, due_s - time.monotonic()))
             news = [self._heard(key.data) for key, _ in ready]
-            if self._stops or not (any(news) or time.monotonic() >= due_s):
+            if any(news):
+                due_s = min(due_s, turned_s + BETWEEN_S)  # after many submissions at once, one turn
+            if self._stops or time.monotonic() < due_s:
                 continue
+            if why := self._removed():
+                logger.error("%s", why)
+                break
+            turned_s = time.monotonic()
             self._take_a_turn()
             due_s = time.monotonic() + (min(SETTLE_S, self._rules.look_s) if self._dispatcher.unsettled else self._rules.look_s)
             due_s = min(due_s, self._slurm.due_s, self._dispatcher.due_s)
@@ -120,6 +126,14 @@ class JobsDaemon:
         self._host.close()
         self._queue.close()
         self._lock.close()
+
+    def _removed(self) -> str:
+        """What this daemon cannot be without, as a sentence; "" where all of it is there."""
+        if not self._lock.is_there:
+            return f"{self._folder} was removed, or its lock"
+        if not self._queue.is_there:
+            return f"{self._folder / state_folder.QUEUE} was removed, or replaced"
+        return ""
 
     def _heard(self, call: Callable[[], bool]) -> bool:
         """Whether a turn is to follow. What fails costs itself, not the daemon."""
@@ -172,12 +186,23 @@ class JobsDaemon:
         self._selector.unregister(descriptor)
         os.close(descriptor)
 
+    def _signalled(self, woken: int) -> bool:
+        """A child has ended, or we are to end."""
+        with suppress(BlockingIOError):
+            os.read(woken, 4096)
+        self._local.reap()
+        return True
+
     def _stop(self) -> None:
         self._stops = True
 
     def _answer(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Raises QueueError."""
         what, now_s = asked.get("do"), time.time()
+        if what != "stop" and (why := self._removed()):
+            logger.error("%s", why)
+            self._stop()
+            raise NoDaemon(f"{why} while the daemon ran, so it ends; ask again, and a new one begins")
         if what == "submit":
             return self._submit(asked.get("request"), now_s)
         if what == "about":
@@ -221,10 +246,3 @@ class JobsDaemon:
             note(run, "cancelled", now_s, f"job {job} was cancelled before it started", job=job)
             remove_if_empty(run)
         return ran
-
-
-def _emptied(woken: int) -> bool:
-    """A signal: a child has ended, or we are to end."""
-    with suppress(BlockingIOError):
-        os.read(woken, 4096)
-    return True
