@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -42,6 +43,9 @@ OF_A_JOB = (
     "id, family, slots, submitted_s, high, shares, resumes, declared_mib, state, queued_s, waited_s, ran_s, out_of_memory, stops, needs_mib, "
     "promised, on_slots, started_s, shared_s, speed, steps"
 )
+
+FileError = sqlite3.Error
+"""What a full disk or a damaged file does to all that use it."""
 
 
 class QueueFile:
@@ -144,3 +148,18 @@ def is_sound(job: Job) -> bool:
         and all(0 <= each <= MOST_MIB for each in memory)
         and all(0 <= each <= MOST for each in (job.out_of_memory, job.stops, job.steps))
     )
+
+
+def cannot_keep(error: FileError | OSError) -> str:
+    """Why nothing can be written into the queue's folder, or read from it, with the remedy."""
+    name = getattr(error, "sqlite_errorname", "") or ""
+    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")) or getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"the queue cannot be written ({error}): make room on the disk of its folder, and try again"
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return f"the queue's file is damaged ({error}): end the daemon with deepseek-jobs stop, move queue.sqlite away or restore it, and submit again"
+    return f"the queue cannot be used ({error}); see the daemon's log"
+
+
+def is_of_the_file(error: Exception) -> bool:
+    """Whether the file cannot be used now; else it is what was to be written that it cannot hold."""
+    return isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError

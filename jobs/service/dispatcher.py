@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from ..planning.job import Job
 from ..planning.reasons import slots_in_words
 from ..planning.state import JobPlan, QueueState, StartJob, StopJob
 from ..queue import JobQueue, OpenAttempt
+from ..queue_file import is_of_the_file
 from ..request import LOCAL, JobRequest
 from ..run_events import note
 from ..state_folder import ATTEMPTS
@@ -86,7 +86,7 @@ class Dispatcher:
         self._queue.keep("slots", {"seen_s": time.time(), "slots": rows})
 
     def turn(self) -> None:
-        """One job that cannot be looked after costs only itself. Raises sqlite3.Error where the file cannot be written: nothing can be done then."""
+        """One job that cannot be looked after costs only itself. Raises FileError where the file cannot be written: nothing can be done then."""
         now_s = time.time()
         self.unsettled = False
         self._look_at_attempts(now_s)
@@ -153,7 +153,7 @@ class Dispatcher:
             yield
             self._failures.pop((job, what), None)
         except Exception as error:
-            if isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError:
+            if is_of_the_file(error):
                 raise
             if self._failures.get((job, what)) != repr(error):
                 logger.exception("job %d %s", job, what)
