@@ -18,7 +18,7 @@ from collectors.process.proc import DEAD_STATES, PROC
 
 MARK = "DEEPSEEK_JOBS_ATTEMPT"  # the attempt's folder, in the environment of all its processes
 DAEMON = "DEEPSEEK_JOBS_DAEMON"  # in that of a daemon, and of its own children: they are no job's, wherever they were started
-ENVIRONMENT_BYTES = 1 << 20
+ENVIRONMENT_BYTES, STAT_BYTES = 1 << 20, 1 << 12
 
 
 class SeenProcess(NamedTuple):
@@ -90,19 +90,7 @@ def mark_of(pid: int, proc: Path = PROC) -> str:
 
 def environment_words(pid: int, proc: Path = PROC) -> list[bytes]:
     """`NAME=value` as the process was started; none of other users'."""
-    try:
-        descriptor = os.open(f"{proc}/{pid}/environ", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return []
-    try:
-        data = b""
-        while (part := os.read(descriptor, 1 << 16)) and len(data) < ENVIRONMENT_BYTES:
-            data += part
-    except OSError:
-        return []
-    finally:
-        os.close(descriptor)
-    return data.split(b"\0")
+    return _read(f"{proc}/{pid}/environ", ENVIRONMENT_BYTES).split(b"\0")
 
 
 def group_of(pid: int, number: signal.Signals) -> bool:
@@ -126,10 +114,24 @@ def _value(words: list[bytes], name: str) -> str:
     return next((os.fsdecode(word[len(start) :]) for word in words if word.startswith(start)), "")
 
 
-def _stat(pid: int, proc: Path) -> list[str]:
+def _stat(pid: int, proc: Path) -> list[bytes]:
     """Fields 3 and up of its stat; none where it is gone, or a zombie."""
+    fields = _read(f"{proc}/{pid}/stat", STAT_BYTES).rpartition(b")")[2].split()
+    return fields if fields and fields[0].decode() not in DEAD_STATES else []
+
+
+def _read(path: str, most_bytes: int) -> bytes:
+    """b"" where the process is gone, or another user's."""
     try:
-        fields = (proc / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return []
-    return fields if fields and fields[0] not in DEAD_STATES else []
+        return b""
+    try:
+        data = b""
+        while len(data) < most_bytes and (part := os.read(descriptor, 1 << 16)):
+            data += part
+        return data
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)

@@ -175,7 +175,14 @@ class Dispatcher:
             )
             logger.info("job %d runs as process %d", attempt.job, seen.process.pid)
         if seen.state == "ended":
-            self._ended(attempt, seen, now_s)
+            try:
+                self._ended(attempt, seen, now_s)
+            except Exception as error:
+                if is_of_the_file(error):
+                    raise
+                logger.exception("job %d has ended, and what it did cannot be known", attempt.job)
+                end = seen.end or AttemptEnd(None)
+                self._queue.ended(attempt.job, end.code if end.begun else None, 0.0, now_s, said=end.said)
         else:
             self._ages[attempt.job, attempt.number] = age_s(attempt) or 0.0
             self.pids |= {seen.process.pid} if seen.process else set()

@@ -14,11 +14,11 @@ class Stops:
         self._asked = set[tuple[int, int]]()
 
     def begin(self, key: tuple[int, int], before_s: float) -> None:
-        """`before_s`: how long ago a daemon before this one asked, by the wall's clock; all of the time is given again at most."""
+        """It is to end, from now on if that is new. `before_s`: how long ago a daemon before this one asked, by the wall's clock; all of the time is given again at most."""
         self._since_s.setdefault(key, time.monotonic() - min(max(0.0, before_s), self._stop_s))
 
     def asked(self, key: tuple[int, int]) -> None:
-        """Its time begins now, unless another daemon has asked before."""
+        """SIGTERM was sent."""
         self._asked.add(key)
 
     def is_asked(self, key: tuple[int, int]) -> bool:
