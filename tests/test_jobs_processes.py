@@ -90,6 +90,16 @@ def test_a_job_that_hangs_while_it_starts_can_be_cancelled(house: JobsHouse) -> 
     assert house.wait(house.python("print(2)"))["state"] == "finished"
 
 
+def test_a_keeper_that_is_stopped_keeps_no_slot_for_ever(place: Path) -> None:
+    with jobs_house(place / "house", rules={"look_s": 0.1, "stop_s": 0.5}, flags=WHOLE) as house:
+        job = house.submit("sleep", "1")
+        house.wait(job, "running")
+        os.kill(house.keeper(job), signal.SIGSTOP)
+        wait_for(lambda: start_ticks(house.pid(job)) is None)
+        house.done("cancel", str(job))
+        assert house.wait(job)["state"] == "cancelled"
+
+
 def test_a_job_that_removes_its_run_is_finished_once(house: JobsHouse) -> None:
     job = house.python("import os, shutil; shutil.rmtree(os.environ['DEEPSEEK_RUN_FOLDER'])", "--resume-with", "true")
     row = house.wait(job)

@@ -59,7 +59,7 @@ class LocalExecutor:
         self._statuses = OrderedDict[int, int]()  # of programs that became children, as of waitpid
         self._known: dict[Path, dict[int, int]] = {}  # processes of each attempt when it was last looked at, with their start ticks
         self._lost: set[Path] = set()  # attempts whose keeper was killed
-        self._gone_s: dict[Path, float] = {}  # when its program was first missed, of an attempt whose files were removed
+        self._gone_s: dict[Path, float] = {}  # when its program was first missed, of an attempt whose end is not written down
         self._left_s: dict[Path, float] = {}  # when what an attempt left behind was asked to end
         adopt_orphans()
 
@@ -149,9 +149,11 @@ class LocalExecutor:
     def kill(self, attempt: OpenAttempt) -> None:
         folder = self.folder_of(attempt.job, attempt.number)
         program = _program(folder, attempt)
+        if program is None or not _lives(program):
+            gone_s = time.monotonic() - self._gone_s.setdefault(folder, time.monotonic())
+            if gone_s >= LEFT_S:  # that its keeper had to say how it ended
+                self._kill_keeper(folder, attempt)
         send(self._processes(folder, program, ProcessTable()), signal.SIGKILL)
-        if program is None or not _lives(program):  # its keeper has had as long to say how it ended
-            self._kill_keeper(folder, attempt)
 
     def _kill_keeper(self, folder: Path, attempt: OpenAttempt) -> None:
         token = _named(_read(folder / "token"))
