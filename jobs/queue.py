@@ -112,6 +112,10 @@ class JobQueue(ElsewhereQueue):
                 raise QueueError(f"job {job} has no attempt that is to start")
             self._db.execute("UPDATE job SET state = 'running' WHERE id = ? AND state = 'starting'", (job,))
 
+    def began(self, job: int, started_s: float) -> None:
+        """Its open attempt did, by the clock as it is now: it has jumped since."""
+        self._db.execute("UPDATE attempt SET started_s = ? WHERE job = ? AND ended_s IS NULL", (started_s, job))
+
     def asked_to_end(self, job: int, now_s: float | None) -> None:
         """Its open attempt is; None: it was not, after all."""
         self._db.execute("UPDATE attempt SET stop_s = ? WHERE job = ? AND ended_s IS NULL", (now_s, job))

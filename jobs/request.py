@@ -70,7 +70,7 @@ def check(request: JobRequest) -> None:
         if not folder.startswith("/"):
             raise QueueError(f"{what} is an absolute path, not {folder!r:.200}")
     for name, value in request.environment.items():
-        require_text("the environment", f"{name}={value}")
+        require_text("the environment", f"{name}={value}", any_bytes=True)
         if not name or "=" in name:
             raise QueueError(f"the environment has no variable named {name!r:.100}; a name is not empty and has no =")
     if request.name and (len(request.name) > NAME_LENGTH or not NAME.fullmatch(request.name)):
@@ -85,19 +85,19 @@ def check(request: JobRequest) -> None:
         raise QueueError(f"a job runs at {' or '.join(PLACES)}, not at {request.place!r:.100}")
 
 
-def require_text(what: str, text: str) -> None:
-    """Raises QueueError where no program, or no file, can be given this."""
+def require_text(what: str, text: str, *, any_bytes: bool = False) -> None:
+    """Raises QueueError where no program can be given this; where it is shown, too, it is UTF-8."""
     if "\0" in text:
         raise QueueError(f"{what} has a NUL byte, which no program can be given")
     try:
-        text.encode()
+        text.encode(errors="surrogateescape" if any_bytes else "strict")
     except UnicodeEncodeError:
         raise QueueError(f"{what} has bytes that are no UTF-8: {text!r:.200}; rename the file, or put them into a script") from None
 
 
 def shortly(number: float) -> str:
     """A number may have as many digits as a question has room for."""
-    return str(number) if -1e15 < number < 1e15 else "so many"
+    return str(number) if -1e15 < number < 1e15 else "such a number"
 
 
 def _shown(value: object) -> str:

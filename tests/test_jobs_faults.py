@@ -53,7 +53,7 @@ def test_nothing_that_a_question_holds_ends_the_daemon(house: JobsHouse) -> None
     huge, half = 10**400, "\ud800"
     questions = [
         *(json.dumps({"do": what, "job": job}).encode() for what in ("cancel", "hold", "release") for job in (10**20, -1, 0, huge)),
-        b'{"do": ["x"]}', b'{"do": {"x": 1}}', b'{"do": "submit", "request": []}', b"[" * 100_000, b"9" * 5000, b"\xff", b"[]", b"",
+        b'{"do": ["x"]}', b'{"do": "cancel", "job": 1e3}', b'{"do": "cancel", "job": true}', b'{"do": "hold", "job": "1"}', b'{"do": {"x": 1}}', b'{"do": "submit", "request": []}', b"[" * 100_000, b"9" * 5000, b"\xff", b"[]", b"",
         *(submission(**{field: value}) for field, value in (
             ("declared_mib", huge), ("declared_mib", True), ("slots", huge), ("slots", True), ("slots", 0), ("cwd", "/tmp\0x"), ("cwd", "tmp"), ("cwd", half),
             ("argv", []), ("argv", ["\0"]), ("argv", ["e", half]), ("argv", [["x"]]), ("family", half), ("name", "../../x"), ("name", "/tmp/x"),
@@ -129,6 +129,8 @@ def test_clocks_may_jump(place: Path) -> None:
         house.wait(job, "running")
         change(house, "UPDATE attempt SET started_s = started_s - 864000")
         assert house.wait(job)["state"] == "finished" and house.row(job)["work_s"] < 20
+        (attempt,) = house.row(job)["attempt_rows"]
+        assert attempt["ended_s"] - attempt["started_s"] < 20
         stays = house.submit("bash", "-c", "trap '' TERM; while true; do sleep 0.1; done")
         house.wait(stays, "running")
         time.sleep(0.5)

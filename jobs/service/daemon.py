@@ -214,10 +214,12 @@ class JobsDaemon:
             "cancel": self._cancel, "hold": self._queue.hold, "release": self._queue.release,
         }  # fmt: skip
         job = asked.get("job")
-        if not isinstance(what, str) or what not in changes or not isinstance(job, int) or isinstance(job, bool):
+        if not isinstance(what, str) or what not in changes:
             raise QueueError(
                 f"the daemon cannot {what!r:.100}; it is of another version: end it with deepseek-jobs stop, and start it again"
             )
+        if not isinstance(job, int) or isinstance(job, bool):
+            raise QueueError(f"the number of a job is a whole number, not {job!r:.100}")
         return {"ran": bool(changes[what](job, now_s))}
 
     def _submit(self, fields: object, now_s: float) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from .stuck import StuckJobs
 SAVED = (0, 75)  # exit codes after a stop that say: the checkpoint is written (75 is EX_TEMPFAIL)
 NOTHING_SAVED = 66  # of --resume-with: there is no checkpoint yet (EX_NOINPUT); the job begins anew
 CANNOT_EXECUTE = 127
+JUMP_S = 60.0  # by which the wall's clock and the boot's differ on the length of an attempt that was seen to run and to end
 
 logger = logging.getLogger("deepseek-jobs")
 
@@ -202,7 +203,10 @@ class Dispatcher:
         run, measured = self._queue.run_of(job), self._measured.pop(key, None) or self._new_measured(attempt)
         with self._costs_only(job, "cannot be measured"):
             measured.lines.look()
-        ran_s = ran(attempt, end.ended_s or now_s, self._ages.pop(key, 0.0))
+        seen_s = self._ages.pop(key, None)
+        ran_s = ran(attempt, end.ended_s or now_s, seen_s or 0.0)
+        if seen_s is not None and attempt.started_s and abs(now_s - attempt.started_s - ran_s) > JUMP_S:
+            self._queue.began(job, now_s - ran_s)
         kept_s = before.ran_s
         saved = bool(why) and end.code in SAVED
         checkpoint_s = measured.lines.checkpoint_s
