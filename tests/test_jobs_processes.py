@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,6 +105,25 @@ def test_a_job_that_removes_its_run_is_finished_once(house: JobsHouse) -> None:
     job = house.python("import os, shutil; shutil.rmtree(os.environ['DEEPSEEK_RUN_FOLDER'])", "--resume-with", "true")
     row = house.wait(job)
     assert (row["state"], row["exit_code"], row["attempts"]) == ("finished", 0, 1)
+
+
+@pytest.mark.parametrize("closed", [["state/attempts/1.1"], ["state/attempts/1.1", "work/logs/bash-1"]], ids=["one", "both"])
+def test_an_end_that_could_not_be_written_is_known(house: JobsHouse, closed: list[str]) -> None:
+    """Closed folders do what a full disk does."""
+    job = house.submit("bash", "-c", "sleep 0.7; exit 6")
+    house.wait(job, "running")
+    pid = house.pid(job)
+    for folder in closed:
+        (house.folder / folder).chmod(0o500)
+    if len(closed) > 1:
+        wait_for(lambda: start_ticks(pid) is None)
+        time.sleep(0.5)
+        assert house.row(job)["state"] == "running"
+        for folder in closed:
+            (house.folder / folder).chmod(0o700)
+    row = house.wait(job)
+    assert (row["exit_code"], row["attempts"]) == (6, 1), row
+    (house.folder / closed[0]).chmod(0o700)
 
 
 @pytest.mark.parametrize("removed", ["attempts", "attempts/1.1"])

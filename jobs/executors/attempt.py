@@ -23,6 +23,7 @@ from .processes import MARK, ProcessTable
 SAMPLER = Path(__file__).parents[2] / "collectors/sampler/_sampler"
 RUN_FOLDER = "DEEPSEEK_RUN_FOLDER"  # where a RunLog of the same log folder, without a name of its own, writes
 LEAST_PAUSE_S, MOST_PAUSE_S = 0.05, 1.0  # between two looks at what a program has left behind
+ROOM_S = 3600.0  # that a keeper waits for, until it can write down how its program ended
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # exit codes of a shell
 
 
@@ -65,7 +66,14 @@ def keep(folder: Path) -> int:
 
 
 class JobParent(Parent):
-    """A program may remove the folder of its run: that costs its last line, and not how it ended."""
+    """A program may remove the folder of its run: that costs its last line, and not how it ended. Nor does a full disk: it is waited for."""
+
+    def _write_ended(self, status: int) -> None:
+        super()._write_ended(status)
+        until_s, folder = time.monotonic() + ROOM_S, self._program.attempt or self._program.folder
+        while folder.is_dir() and not (folder / "exit.json").exists() and time.monotonic() < until_s:
+            time.sleep(MOST_PAUSE_S)
+            super()._write_ended(status)
 
     def _last_line(self) -> str:
         try:

@@ -40,6 +40,7 @@ from .slurm_driver import SlurmDriver
 CLEAN_S = 3600.0
 BETWEEN_S = 0.3  # between two turns, at least, where there is more news
 SETTLE_S = 0.1  # until the next look, where something is about to change
+SLOW_S, LONG_S = 1.0, 15.0  # the same, where that has not changed for so long
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 logger = logging.getLogger("deepseek-jobs")
@@ -102,6 +103,7 @@ class JobsDaemon:
         self._selector.register(woken, selectors.EVENT_READ, lambda: self._signalled(woken))
         logger.info("looks after %s: %s", self._folder, ", ".join(slot.name for slot in self._dispatcher.seen.values()))
         due_s = turned_s = 0.0
+        settled_s = time.monotonic()
         while not self._stops:
             ready = self._selector.select(max(0.0, due_s - time.monotonic()))
             news = [self._heard(key.data) for key, _ in ready]
@@ -114,7 +116,10 @@ class JobsDaemon:
                 break
             turned_s = time.monotonic()
             self._take_a_turn()
-            due_s = time.monotonic() + (min(SETTLE_S, self._rules.look_s) if self._dispatcher.unsettled else self._rules.look_s)
+            now_s = time.monotonic()
+            settled_s = settled_s if self._dispatcher.unsettled else now_s
+            soon_s = SETTLE_S if now_s - settled_s < LONG_S else SLOW_S
+            due_s = now_s + (min(soon_s, self._rules.look_s) if self._dispatcher.unsettled else self._rules.look_s)
             due_s = min(due_s, self._slurm.due_s, self._dispatcher.due_s)
         logger.info("ends; jobs run on")
 
