@@ -67,7 +67,7 @@ def test_a_job_that_waits_has_its_reason_in_the_file(queue: JobQueue, tmp_path: 
     with sqlite3.connect(tmp_path / "jobs.sqlite") as other:
         (reason,) = other.execute("SELECT reason FROM job WHERE id = ?", jobs[1:]).fetchone()
     other.close()
-    assert reason.startswith(f"waits for 1 GPU; job {jobs[0]} should end ")
+    assert reason.startswith(f"waits for 1 GPU; job {jobs[0]} has to end, and no job like it has ended yet")
 
 
 def test_a_plan_goes_on_where_it_was_after_a_new_start(queue: JobQueue, tmp_path: Path) -> None:

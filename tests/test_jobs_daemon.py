@@ -48,7 +48,7 @@ def test_jobs_wait_for_their_turn_and_say_why(house: JobsHouse) -> None:
     first, second = house.python(SLEEPS), house.python("print(2)")
     house.wait(first, "running")
     row = house.wait_until(second, lambda row: bool(row["reason"]))
-    assert row["reason"].startswith(f"waits for 1 core slot; job {first} should end ")
+    assert row["reason"] == f"waits for 1 core slot; job {first} has to end, and no job like it has ended yet"
     shown = house.done("queue")
     assert "waits for 1 core slot" in shown and shown.count("\n") == 3
     explained = house.done("explain", str(second))
