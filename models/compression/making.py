@@ -49,7 +49,7 @@ class CandidateMaker:
         self.item = data.prepared(data.validation.images_NCHW[:1]).numpy()
         self.number = 0
         self.last_step = 0  # of the run of a candidate
-        self.plateau: bool | None = None  # of the teacher, where it was trained here and now
+        self.training: training.TrainedNet | None = None  # of the teacher, where it was trained here and now
 
     def teacher(self) -> Artifact:
         """Candidate 0. Made or opened, measured, and its answers to the training images kept."""
@@ -143,7 +143,7 @@ class CandidateMaker:
                 name = teaching.largest_in(self.data, self.recipe.teacher_s, plan.batch)
                 self.log.text(f"teacher: {name}, the largest whose plateau is expected within {self.recipe.teacher_s:.0f} s here")
             net = teaching.trained(name, self.data, plan, **self._listeners(log))
-        self.plateau = net.plateau
+        self.training = net
         return self._exported(folder, name, None, net.module)
 
     def _trained_student(self, folder: Path, choice: StudentChoice, log: RunLog) -> Artifact:
