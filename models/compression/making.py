@@ -46,6 +46,7 @@ class CandidateMaker:
         self.views = Views(data.mirrors, recipe.views, seed=1)
         self.item = data.prepared(data.validation.images_NCHW[:1]).numpy()
         self.number = 0
+        self.licence = data.licence
         self.training: training.TrainedNet | None = None  # of the teacher, where it was trained here and now
 
     def teacher(self) -> Artifact:
@@ -54,6 +55,7 @@ class CandidateMaker:
         folder = Path(self.recipe.teacher)
         if (folder / "manifest.json").exists():
             artifact = teaching.given(folder, self.data)
+            self.licence = artifact.manifest.licence
         else:
             artifact = self.work.artifact("teacher", lambda folder: self._trained_teacher(folder, run))
         with self.log.phase("measure"):
@@ -106,7 +108,7 @@ class CandidateMaker:
         return ModelManifest(
             name=name,
             task=TASK,
-            licence="of the data and the network that it was made from",
+            licence=self.licence,
             source=f"deepseek-models compress, {self.data.name}",
             preprocessing=self.data.preprocessing,
             parent=parent,
@@ -200,7 +202,10 @@ class CandidateMaker:
 
     def _report(self, run: CandidateRun, values: dict[str, float]) -> None:
         self.log.scalars(self.number, values)
-        run.write(self.recipe.logs, values)
+        try:
+            run.write(self.recipe.logs, values)
+        except OSError as error:  # its numbers are in this run, too
+            self.log.text(f"{run.name} cannot be written: {error}", "WARNING")
 
 
 def measured_row(way: ModelWay, times: CallTimes, threads: int, date: str) -> dict[str, Any]:
