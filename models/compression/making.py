@@ -44,7 +44,6 @@ class CandidateMaker:
     def __init__(self, recipe: CompressionRecipe, data: ImageSplits, work: WorkFolder, log: RunLog) -> None:
         self.recipe, self.data, self.work, self.log = recipe, data, work, log
         self.views = Views(data.mirrors, recipe.views, seed=1)
-        self.item = data.prepared(data.validation.images_NCHW[:1]).numpy()
         self.number = 0
         self.licence = data.licence
         self.training: training.TrainedNet | None = None  # of the teacher, where it was trained here and now
@@ -54,7 +53,7 @@ class CandidateMaker:
         run = self._run("teacher", {"teacher": self.recipe.teacher})
         folder = Path(self.recipe.teacher)
         if (folder / "manifest.json").exists():
-            artifact = teaching.given(folder, self.data)
+            artifact, self.data = teaching.given(folder, self.data)
             self.licence = artifact.manifest.licence
         else:
             artifact = self.work.artifact("teacher", lambda folder: self._trained_teacher(folder, run))
@@ -98,8 +97,10 @@ class CandidateMaker:
     def timed(self, ways: dict[str, ModelWay]) -> dict[str, CallTimes]:
         """One image a call, in interleaved rounds."""
 
+        image = self.data.prepared(self.data.validation.images_NCHW[:1]).numpy()
+
         def call(session: ModelSession) -> Any:
-            item = {session.inputs[0].name: self.item}
+            item = {session.inputs[0].name: image}
             return lambda: session.run(item)
 
         return time_in_rounds({name: call(way.session) for name, way in ways.items()}, self.recipe.rounds)
