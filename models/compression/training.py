@@ -103,7 +103,7 @@ def train(
         module.train()
         for images_BCHW, classes_B, logits_BK in _batches(data, views, epoch, plan.batch, chance, device, answers):
             for group in optimizer.param_groups:
-                group["lr"] = rate * min(1.0, (step + 1) / WARM_UP_STEPS)
+                group["lr"] = rate * min(1.0, (step + 1) / min(WARM_UP_STEPS, steps_an_epoch))
             with half:
                 found_BK = module(images_BCHW)
             loss = loss_of(found_BK.float(), classes_B, logits_BK, answers.temperature if answers else 1.0)

@@ -14,6 +14,7 @@ from typing import Any
 
 import optuna
 import pytest
+import torch
 
 from models.artifact import Artifact
 from models.compression import images, making
@@ -34,6 +35,12 @@ def recipe(folder: Path, **fields: Any) -> CompressionRecipe:
     usual = {"out": folder / "student", "work": folder / "work", "logs": folder / "logs", "run": "small", "data": str(folder / "bars.npz")}
     small = {"teacher": "resnet18x0.5", "width": 0.25, "epochs": 2, "views": 2, "calibration": 64, "rounds": 2, "gates": LOW}
     return CompressionRecipe(**{**usual, **small, **fields})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> None:
+    """Several wait for each other on busy cores: a step of 0.1 s took 1.6."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
