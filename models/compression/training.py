@@ -75,19 +75,23 @@ class StepResult(NamedTuple):
     loss: Tensor
 
 
+class TrainingListener(NamedTuple):
+    on_step: Callable[[StepResult], None]
+    on_epoch: Callable[[EpochResult], None]
+
+
 def train(
     module: nn.Module,
     data: ImageSplits,
     views: Views,
     plan: TrainingPlan,
     answers: TeacherAnswers | None = None,
-    on_step: Callable[[StepResult], None] = lambda step: None,
-    on_epoch: Callable[[EpochResult], None] = lambda epoch: None,
+    listener: TrainingListener | None = None,
 ) -> TrainedNet:
-    """The best epoch's weights, on the CPU. `on_step` is called after each step, `on_epoch` after each epoch."""
+    """The best epoch's weights, on the CPU. Calls the listener after each step and epoch."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     half = faster_in_half(copy.deepcopy(module), data, plan.batch)
-    module = module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module = module.to(device, memory_format=torch.channels_last)
     steps_an_epoch = max(1, len(data.train.classes_N) // plan.batch)
     averaged = AveragedModel(
         module, multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / max(2, min(AVERAGED_STEPS, steps_an_epoch // 2))), use_buffers=True
@@ -113,12 +117,14 @@ def train(
             optimizer.step()
             averaged.update_parameters(module)
             losses += loss.detach()
-            on_step(StepResult(step, loss.detach()))
+            if listener:
+                listener.on_step(StepResult(step, loss.detach()))
             step += 1
         accuracy = accuracy_of(averaged.module, data, data.validation, half)
         now = time.monotonic()
         results.append(EpochResult(epoch, losses.item() / steps_an_epoch, accuracy, now - epoch_begun, rate))
-        on_epoch(results[-1])
+        if listener:
+            listener.on_epoch(results[-1])
         if accuracy >= best + GAIN:
             fruitless = 0
         else:
@@ -128,7 +134,7 @@ def train(
         best = max(best, accuracy)
         if fruitless >= PATIENCE or (plan.most_s and now - begun + results[-1].seconds > plan.most_s):
             break
-    module = module.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    module = module.to("cpu", memory_format=torch.contiguous_format).eval()
     module.load_state_dict(kept)
     return TrainedNet(module, tuple(results), fruitless >= PATIENCE)
 
@@ -143,7 +149,9 @@ def loss_of(found_BK: Tensor, classes_B: Tensor, logits_BK: Tensor | None, tempe
     return (1 - TEACHER_SHARE) * of_labels + TEACHER_SHARE * temperature**2 * of_teacher
 
 
-def accuracy_of(module: nn.Module, data: ImageSplits, images: LabelledImages, half: contextlib.AbstractContextManager[Any]) -> float:
+def accuracy_of(
+    module: nn.Module, data: ImageSplits, images: LabelledImages, half: contextlib.AbstractContextManager[Any]
+) -> float:
     """0 to 1."""
     device, right = next(module.parameters()).device, 0
     module.eval()
@@ -155,7 +163,13 @@ def accuracy_of(module: nn.Module, data: ImageSplits, images: LabelledImages, ha
 
 
 def _batches(
-    data: ImageSplits, views: Views, epoch: int, batch: int, chance: torch.Generator, device: torch.device, answers: TeacherAnswers | None
+    data: ImageSplits,
+    views: Views,
+    epoch: int,
+    batch: int,
+    chance: torch.Generator,
+    device: torch.device,
+    answers: TeacherAnswers | None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
     """All images once in a new order, but for those that do not fill a batch."""
     images_NCHW = data.train.images_NCHW
@@ -179,7 +193,7 @@ def faster_in_half(module: nn.Module, data: ImageSplits, batch: int) -> contextl
 def seconds_a_step(module: nn.Module, data: ImageSplits, batch: int, half: contextlib.AbstractContextManager[Any]) -> float:
     """The least of a few steps, without what changes weights; the module's norms change."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    module = module.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    module = module.to(device, memory_format=torch.channels_last).train()
     images_BCHW = data.prepared(data.train.images_NCHW[:batch].to(device)).contiguous(memory_format=torch.channels_last)
     classes_B, taken = data.train.classes_N[:batch].to(device), []
     for _ in range(PACE_STEPS):
