@@ -132,6 +132,7 @@ def latency(folder: Path) -> list[report.Row]:
             )
         )
         rows.append(report.Row(f"{name} by {ours}: p99", times[name].p99_ms / times[ours].p99_ms, "x", budget, at_least=True))
+        rows.append(report.Row(f"{name} by {ours}: CPU time", times[name].cpu_ms / times[ours].cpu_ms, "x"))
     return [*rows, *sizes(f"{RESNET} by {STUDENT}, int8, {SIDE} pixels", whole.artifact, int8, SMALLER)]
 
 

@@ -144,6 +144,7 @@ class CandidateMaker:
         plan = training.TrainingPlan(self.recipe.epochs, most_s=self.recipe.teacher_s)
         name = self.recipe.teacher
         with self.log.phase("train"):
+            training.settle_threads()
             if name == AUTO:
                 name = teaching.largest_in(self.data, self.recipe.teacher_s, plan.batch)
                 self.log.text(f"teacher: {name}, the largest whose plateau is expected within {self.recipe.teacher_s:.0f} s here")
@@ -153,6 +154,7 @@ class CandidateMaker:
 
     def _trained_student(self, folder: Path, choice: StudentChoice, run: CandidateRun) -> Artifact:
         with self.log.phase("train"):
+            training.settle_threads()
             torch.manual_seed(0)
             answers = (
                 None if choice.temperature is None else training.TeacherAnswers(torch.from_numpy(self.answers), choice.temperature)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ..runtimes import this_host
 from .images import ImageSplits, LabelledImages
 from .views import Views
 
@@ -28,7 +30,7 @@ MOMENTUM, DECAY, CLIP = 0.9, 5e-4, 5.0
 AVERAGED_STEPS = 100  # the moving average reaches about so far back; less in short epochs
 TEACHER_SHARE = 0.5  # of the loss; the rest is the labels'
 WARM_UP_STEPS = 100
-PACE_STEPS = 3
+PACE_STEPS, PACE_PASSES = 3, 15
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,26 @@ def _batches(
         images_BCHW = data.prepared(view.cut(images_NCHW, places_B).to(device)).contiguous(memory_format=torch.channels_last)
         logits_BK = answers.logits_VNK[epoch % views.count, places_B].to(device) if answers else None
         yield images_BCHW, data.train.classes_N[places_B].to(device), logits_BK
+
+
+def settle_threads() -> int:
+    """Have PyTorch compute with one thread, or one a core, whichever takes less time now; how many. Takes about a second.
+
+    On cores that others keep busy, threads wait for each other: at a load of 9 on 2 cores a step took eight times as long with two.
+    """
+    layer, x_BCHW = nn.Conv2d(64, 64, 3, padding=1), torch.randn(64, 64, 14, 14)
+    medians: dict[int, float] = {}
+    for threads in {1, this_host.cores()}:
+        torch.set_num_threads(threads)
+        taken = []
+        for _ in range(PACE_PASSES):
+            begun = time.perf_counter()
+            layer(x_BCHW).sum().backward()
+            taken.append(time.perf_counter() - begun)
+        medians[threads] = statistics.median(taken)
+    best = min(medians, key=lambda threads: medians[threads])
+    torch.set_num_threads(best)
+    return best
 
 
 def faster_in_half(module: nn.Module, data: ImageSplits, batch: int) -> contextlib.AbstractContextManager[Any]:
