@@ -1,7 +1,7 @@
 """What stands in a user's queue, for those that only read: the web page, `deepseek-jobs queue` and `show`.
 
     view = QueueView(state_folder())
-    view.jobs()                                   # all that are not over, oldest first
+    view.jobs()                                   # all that are not over: what runs, what waits, in the order of the plan, what is held
     view.history(limit=50, matching="resnet")     # those that are over, newest first
     view.slots(), view.attempts(since_s)          # the host as the daemon last saw it; who ran where, and when
 
@@ -24,7 +24,7 @@ from .compared import Submission
 from .errors import NoSuchJob, QueueError
 from .planning.family import NOTHING, FamilyRecord, outlived, predicted_s, usual
 from .planning.state import Carried, Pair
-from .queue import OVER, PLACED, record_from
+from .queue import ORDER, OVER, PLACED, record_from
 from .queue_file import VERSION
 from .request import LOCAL, SLURM
 from .state_folder import QUEUE, daemon_of, require_own
@@ -126,8 +126,17 @@ class QueueView:
         return daemon_of(self._folder)
 
     def jobs(self) -> list[JobRow]:
-        """All that are not over, oldest first. Ask for them before `history`: a job that ends between the two then stands in both, not in none."""
-        return self._rows(f"state NOT IN {OVER} ORDER BY id")
+        """All that are not over: those that run, those that wait, as the last plan went through them, and those on hold; else the oldest first.
+
+        Ask for them before `history`: a job that ends between the two then stands in both, not in none."""
+        turns = {job: turn for turn, job in enumerate(self._kept(ORDER) or ())}
+        rows = self._rows(f"state NOT IN {OVER} ORDER BY id")
+
+        def turn(row: JobRow) -> tuple[int, int]:
+            """One that no plan has seen is last."""
+            return ("queued", "held").index(row.state) + 1 if row.state in ("queued", "held") else 0, turns.get(row.id, len(turns))
+
+        return sorted(rows, key=turn)
 
     def job(self, job: int) -> JobRow:
         """Raises NoSuchJob where there is none of that number."""

@@ -45,6 +45,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default="local",
         help="this host, or the cluster of Slurm that it belongs to (default: local)",
     )
+    parser.add_argument("--force", action="store_true", help="also where words look like a shell's, or a script is not there")
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- PROGRAM ...", help="the program and its arguments")
 
 
@@ -59,6 +60,7 @@ def run(parsed: argparse.Namespace) -> int:
     request = request_of(
         words, cwd=Path.cwd(), environment=os.environ, gpus=parsed.gpus, memory=parsed.memory, priority=parsed.priority, share=parsed.share,
         resume_with=parsed.resume_with, name=parsed.name or "", log_dir=parsed.log_dir, env=parsed.env, place=parsed.place,
+        force=parsed.force,
     )  # fmt: skip
     folder = state_folder()
     asking = Asking(folder)
