@@ -106,7 +106,7 @@ def test_enter_in_the_history_opens_the_job(shown: Page) -> None:
 
 def test_a_message_moves_nothing_and_goes(shown: Page) -> None:
     before = shown.locator(".jobs-table").bounding_box()
-    shown.evaluate("() => (globalThis.setTimeout = ((set) => (run, ms) => set(run, ms / 20))(setTimeout))")
+    shown.evaluate("() => (globalThis.setTimeout = ((set) => (run, ms) => set(run, ms / 4))(setTimeout))")
     row(shown, 9).get_by_role("button", name="Hold job 9").click()
     said = shown.locator(".jobs-top > .jobs-said")
     expect(said).to_have_text("Job 9 is on hold until it is released.")
@@ -169,6 +169,6 @@ def test_without_a_daemon_buttons_say_why_they_do_nothing(tmp_path_factory: pyte
         hold = row(page, 9).get_by_role("button", name="Hold job 9")
         expect(hold).to_have_attribute("aria-disabled", "true")
         assert "deepseek-jobs daemon" in (hold.get_attribute("title") or "")
-        hold.click()
+        hold.click(force=True)  # which Playwright holds to be disabled
         expect(page.locator(".jobs-top > .jobs-said")).to_contain_text("No daemon runs")
         assert scene.queue.state_of(9) == "queued"

@@ -41,9 +41,11 @@ export class QueueTable {
     });
     this.#rows = new Map(rows);
     place(this.body, rows.map(([, { element }]) => element));
-    if (focused >= 0 && !this.body.contains(document.activeElement)) rows[Math.min(focused, rows.length - 1)]?.[1].number.focus() ?? this.does.left();
     this.more.hidden = jobs.length <= MOST;
     setText(this.more, `and ${jobs.length - MOST} more that wait: deepseek-jobs queue lists all`);
+    if (focused < 0 || this.body.contains(document.activeElement)) return;
+    if (rows.length) rows[Math.min(focused, rows.length - 1)][1].number.focus();
+    else this.does.left();
   }
 
   /** @type {Map<number, JobLine>} */
@@ -114,7 +116,7 @@ class JobLine {
 
   /** @param {Order[]} orders @param {string} blocked */
   #drawActs(orders, blocked) {
-    const focused = this.acts.contains(document.activeElement);
+    const focused = [...this.buttons.values()].find((button) => button === document.activeElement);
     for (const [order, button] of this.buttons) {
       button.hidden = !orders.includes(order);
       button.title = blocked;
@@ -122,6 +124,6 @@ class JobLine {
       if (blocked) button.setAttribute("aria-disabled", "true");
       else button.removeAttribute("aria-disabled");
     }
-    if (focused && document.activeElement?.hasAttribute("hidden")) (this.buttons.get(orders[0]) ?? this.number).focus();
+    if (focused?.hidden) (this.buttons.get(orders[0]) ?? this.number).focus();
   }
 }
