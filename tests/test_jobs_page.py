@@ -60,7 +60,7 @@ def test_the_queue_says_what_runs_with_whom_and_what_waits_why(shown: Page) -> N
     expect(row(shown, 11)).to_contain_text("is held by its user")
     assert row(shown, 4).locator("a.run-name").get_attribute("href") == "/?run=pretrain-4"
     expect(shown.locator(".fifo-figures")).to_contain_text("First in, first out")
-    expect(shown.locator(".jobs-page")).to_contain_text("First in, first out it would have been")
+    expect(shown.locator(".jobs-page")).to_contain_text("First in, first out, replayed on 4 slots, it would have been")
     assert serious(shown) == []
 
 

@@ -46,8 +46,8 @@ export class SubmitForm {
       field("Variables", this.env, "Optional. Names of the dashboard’s variables, or NAME=VALUE.", true),
       el("label", { class: "jobs-check" }, this.share, this.shared),
       this.forced,
-      el("div", { class: "actions" }, this.send, el("button", { class: "btn", type: "button", onclick: () => this.close() }, "Close")),
       this.said,
+      el("div", { class: "actions" }, this.send, el("button", { class: "btn", type: "button", onclick: () => this.close() }, "Close")),
     );
     this.element.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => event.key === "Escape" && this.close());
   }
@@ -80,7 +80,9 @@ export class SubmitForm {
   #say(sentence) {
     this.forced.hidden = !sentence.includes("--force");
     if (this.forced.hidden) this.force.checked = false;
-    setText(this.said, sentence.replace(/--[a-z][a-z-]*/g, (flag) => (this.words[flag] ? `“${this.words[flag]}”` : flag)));
+    const said = sentence.replace(/--[a-z][a-z-]*/g, (flag) => (this.words[flag] ? `“${this.words[flag]}”` : flag));
+    setText(this.said, said.charAt(0).toUpperCase() + said.slice(1));
+    if (said) this.send.scrollIntoView({ block: "nearest" });
   }
 
   /** What is wrong with a field, before anything is asked; "" where nothing is. */

@@ -7,6 +7,7 @@ import { Session } from "../session.js";
 import { JobDetail, sureToCancel } from "./detail.js";
 import { SubmitForm } from "./form.js";
 import { Gantt, SPANS, fittingSpan } from "./gantt.js";
+import { fitHistory } from "./history.js";
 import { QueueTable } from "./queue.js";
 import { exactly, moment, summary } from "./words.js";
 
@@ -76,6 +77,7 @@ export default class JobsPage extends Session {
     document.addEventListener("keydown", (event) => event.key === "Enter" && this.#pressed(/** @type {HTMLElement} */ (event.target)));
     document.addEventListener("visibilitychange", () => document.hidden || this.look());
     setInterval(() => document.hidden || this.look(), LOOK_MS);
+    fitHistory();
     const asked = Number(query.get("job"));
     this.read().then(() => (asked > 0 ? this.open(asked) : undefined));
     this.start();

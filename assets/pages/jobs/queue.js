@@ -110,6 +110,7 @@ class JobLine {
       lasting(waited(job, passed_s)),
     ];
     this.cells.forEach((cell, i) => setText(cell, words[i]));
+    setClass(this.cells[1], "is-usual", words[1] === "normal");
     this.cells[2].title = exactly(job.submitted);
     this.#drawActs(ORDERS[job.state] ?? [], blocked);
   }
