@@ -89,7 +89,8 @@ class JobQueue(ElsewhereQueue):
                 return True
             waited_s = self._job(job).waited(now_s)
             self._db.execute(
-                "UPDATE job SET state = 'cancelled', ended_s = ?, waited_s = ?, promised = '[]' WHERE id = ?", (now_s, waited_s, job)
+                "UPDATE job SET state = 'cancelled', ended_s = ?, waited_s = ?, promised = '[]' WHERE id = ?",
+                (now_s, waited_s, job),
             )
             return False
 

@@ -12,6 +12,7 @@ seconds, memory is MiB of one slot. A queue that is not there yet is empty. Rais
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ from .queue_file import VERSION
 from .request import LOCAL, SLURM
 from .state_folder import QUEUE, daemon_of, require_own
 
+ONE_CORE = re.compile(r"^cores (\d+)$")
+MOST_NUMBER = 2**62  # of a job
 STATES = ("queued", "held", *PLACED, *OVER)
 COLUMNS = (
     "id, state, reason, run, log_dir, family, slots, place, high, shares, resumes, declared_mib, needs_mib, argv, cwd, submitted_s, queued_s, waited_s, "
@@ -145,6 +148,20 @@ class QueueView:
             raise NoSuchJob(f"there is no job {job}; `deepseek-jobs queue` lists them")
         return found[0]
 
+    def find(self, word: str) -> JobRow:
+        """The job of this number, or whose run is called so: of several the one that is not over. Raises NoSuchJob, QueueError where several could be meant."""
+        if word.isdecimal():
+            if int(word) > MOST_NUMBER:
+                raise NoSuchJob(f"there is no job {word}; `deepseek-jobs queue` lists them")
+            return self.job(int(word))
+        found = self._rows("run = ? ORDER BY id", word) if word else []
+        found = [row for row in found if row.state not in OVER] or found
+        if not found:
+            raise NoSuchJob(f"there is no job with the number or run {word!r}; `deepseek-jobs queue` lists them")
+        if len(found) > 1:
+            raise QueueError(f"{word!r} is the run of jobs {', '.join(str(row.id) for row in found)}: give a number")
+        return found[0]
+
     def history(
         self, limit: int = 100, matching: str = "", states: Sequence[str] = OVER, before: int | None = None
     ) -> list[JobRow]:
@@ -197,7 +214,9 @@ class QueueView:
     def slots(self) -> list[SlotRow]:
         """As the daemon last saw them; none before it has looked."""
         kept = self._kept("slots") or {"seen_s": 0.0, "slots": []}
-        return [SlotRow(**slot, seen_s=kept["seen_s"]) for slot in kept["slots"]]
+        return [
+            SlotRow(**{**slot, "name": ONE_CORE.sub(r"core \1", slot["name"])}, seen_s=kept["seen_s"]) for slot in kept["slots"]
+        ]
 
     def families(self) -> dict[str, FamilyRecord]:
         """What was measured of each family."""

@@ -132,7 +132,9 @@ def test_slots_open_on_the_time_of_what_runs(shown: Page) -> None:
 
 def test_a_job_has_the_colour_of_its_run_whatever_else_is_shown(shown: Page) -> None:
     def colours() -> dict[str, str]:
-        found = shown.evaluate("() => [...document.querySelectorAll('.gantt-bar')].map((bar) => [bar.dataset.job, bar.style.borderColor])")
+        found = shown.evaluate(
+            "() => [...document.querySelectorAll('.gantt-bar')].map((bar) => [bar.dataset.job, bar.style.borderColor])"
+        )
         return dict(found)
 
     many = colours()

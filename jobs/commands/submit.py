@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     from ..asking import Asking
-    from ..state_folder import state_folder
+    from ..state_folder import LOG, kept_flags, state_folder
     from ..submission import request_of
 
     words: list[str] = parsed.words[1:] if parsed.words[:1] == ["--"] else parsed.words
@@ -70,9 +71,15 @@ def run(parsed: argparse.Namespace) -> int:
         from ..service import background
 
         pid = background.start(folder)
-        print(f"deepseek-jobs: no daemon ran; started one (pid {pid}, log {folder / 'daemon.log'})", file=sys.stderr)
+        flags = kept_flags(folder)
+        how = f" with the flags of the last one, {shlex.join(flags)}" if flags else ""
+        print(f"deepseek-jobs: no daemon ran; started one{how} (pid {pid}, log {folder / LOG})", file=sys.stderr)
         submitted = asking.submit(request)
     print(f"job {submitted.job}, run {submitted.run} in {request.log_dir}")
+    if sys.stdout.isatty():
+        print(
+            f"see what it prints with: deepseek-jobs logs -f {submitted.job}; a dashboard shows it that was started with --log-dir {request.log_dir}"
+        )
     return 0
 
 
