@@ -80,7 +80,7 @@ export class SubmitForm {
   #say(sentence) {
     this.forced.hidden = !sentence.includes("--force");
     if (this.forced.hidden) this.force.checked = false;
-    const said = sentence.replace(/--[a-z][a-z-]*/g, (flag) => (this.words[flag] ? `“${this.words[flag]}”` : flag));
+    const said = sentence.replace("submit with --force", "tick --force").replace(/--[a-z][a-z-]*/g, (flag) => (this.words[flag] ? `“${this.words[flag]}”` : flag));
     setText(this.said, said.charAt(0).toUpperCase() + said.slice(1));
     if (said) this.send.scrollIntoView({ block: "nearest" });
   }
