@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.conftest import Ask, wait_for
 from tests.jobs_scene import JobsScene, answering, jobs_served
@@ -174,3 +174,24 @@ def test_without_a_daemon_buttons_say_why_they_do_nothing(tmp_path_factory: pyte
         hold.click(force=True)  # which Playwright holds to be disabled
         expect(page.locator(".jobs-top > .jobs-said")).to_contain_text("No daemon runs")
         assert scene.queue.state_of(9) == "queued"
+
+
+def test_a_finger_on_a_wide_screen_has_room(scene: tuple[JobsScene, Web], browser: Browser) -> None:
+    """The sign of alerts, the strip, the ledger's button and the log's levels stand inside of their rows, and beside each other."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto(f"http://127.0.0.1:{scene[1].port}/?run=vit-1")
+    for shown in (".tail select", ".who", ".ledger-bar .btn", ".figure"):
+        page.locator(shown).first.wait_for()
+    assert page.evaluate("() => matchMedia('(pointer: coarse)').matches")
+    inside = """([inner, outer]) => { document.querySelector('.firing').hidden = false; const a = document.querySelector(inner).getBoundingClientRect(), b = document.querySelector(outer).getBoundingClientRect();
+      return a.height > 0 && a.top >= b.top + 2 && a.bottom <= b.bottom - 2 && a.right <= b.right; }"""
+    for inner, outer in (
+        (".firing", ".bar"),
+        (".who", ".verdict"),
+        (".ledger-bar .btn", ".ledger-bar"),
+        (".tail select", ".tail-head"),
+    ):
+        assert page.evaluate(inside, [inner, outer]), inner
+    assert page.evaluate("() => document.querySelector('.who').getBoundingClientRect().right <= document.querySelector('.figure').getBoundingClientRect().left")  # fmt: skip
+    context.close()

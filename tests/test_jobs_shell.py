@@ -57,7 +57,9 @@ def test_a_daemon_that_submit_starts_has_the_flags_of_the_last_one(house: JobsHo
     cores = len(os.sched_getaffinity(0))
     assert "until then nothing is started, held, released or cancelled" in house.done("stop")
     done = house.command("submit", "--", "true")
-    assert f"started one with the flags of the last one, --cores-a-slot {cores} --rules {house.folder}/rules.json" in done.stderr, done
+    assert f"started one with the flags of the last one, --cores-a-slot {cores} --rules {house.folder}/rules.json" in done.stderr, (
+        done
+    )
     try:
         assert house.wait(1)["state"] == "finished"
         with house.being_them():
@@ -160,7 +162,13 @@ def test_what_a_shell_gets_is_its_own() -> None:
 
 def test_a_script_that_is_not_there_is_refused_unless_that_is_meant(tmp_path: Path) -> None:
     (tmp_path / "here.py").touch()
-    for words in (["python", "here.py"], ["python", "-m", "no.py"], ["python", "-c", "x", "no.py"], ["torchrun", "no.py"], ["python"]):
+    for words in (
+        ["python", "here.py"],
+        ["python", "-m", "no.py"],
+        ["python", "-c", "x", "no.py"],
+        ["torchrun", "no.py"],
+        ["python"],
+    ):
         require_script(words, tmp_path, "it")
     for words in (["python3.12", "-X", "dev", "-u", "no.py"], ["/usr/bin/python", "no.py"], ["bash", "no.sh"]):
         with pytest.raises(QueueError, match="which is not in"):
