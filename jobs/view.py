@@ -290,6 +290,7 @@ def _row(row: sqlite3.Row, on: dict[int, set[str]]) -> JobRow:
     over, placed = state in OVER, state in PLACED
     shown = state in ("queued", "held") or (row["place"] != LOCAL and not over)
     reason = row["reason"] if shown else row["said"] or "" if over else ""
+    reason = "" if reason == state else reason  # "cancelled"
     return JobRow(
         id=row["id"], state=state, reason=reason, run=row["run"], log_dir=row["log_dir"], family=row["family"], slots=row["slots"],
         place=row["place"], high=bool(row["high"]), shares=bool(row["shares"]), resumes=bool(row["resumes"]),

@@ -146,13 +146,15 @@ def test_a_job_has_the_colour_of_its_run_whatever_else_is_shown(shown: Page) -> 
 def test_what_an_end_says_is_not_said_twice(ask: Ask) -> None:
     code = """const { endOf } = await load("pages/jobs/words.js");
     const of = (why, because, said, exit_code) => endOf({ why, because, said, exit_code });
-    return [of("", null, "ValueError: no (exit code 1)", 1), of("preempted", 13, "preempted, its checkpoint is written", 75), of("", null, "", 3), of("", null, "", 0), of("cancelled", null, "cancelled", -15)];"""
+    return [of("", null, "ValueError: no (exit code 1)", 1), of("preempted", 13, "preempted, its checkpoint is written", 75), of("", null, "", 3), of("", null, "", 0), of("cancelled", null, "cancelled", -15), of("", null, "no (signal 9)", -9), of("rolled back", 4, "", null)];"""
     assert ask(code) == [
         "ValueError: no (exit code 1)",
         "preempted for job 13, its checkpoint is written; exit code 75",
         "exit code 3",
         "by itself",
         "cancelled; ended by signal 15",
+        "no (signal 9)",
+        "rolled back beside job 4",
     ]
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from jobs.commands.wording import amount, clock, table
+from jobs.commands.wording import amount, clock, end_of, table
 from jobs.errors import QueueError
 from jobs.planning.state import Carried, JobPlan, Promise, StartJob
 from jobs.queue import JobQueue
 from jobs.request import JobRequest
 from jobs.submission import request_of
-from jobs.view import QueueView
+from jobs.view import JobAttemptRow, QueueView
 from jobs.words import require_no_shell, require_script
 from tests.jobs_house import JobsHouse, jobs_house
 from tests.jobs_house import place as place  # a fixture
@@ -118,6 +118,13 @@ def test_a_run_name_is_the_job_that_is_not_over_and_else_must_be_one(folder: Pat
     with pytest.raises(QueueError, match="no job with the number or run"):
         view.find("")
     queue.close()
+
+
+def test_an_end_says_for_whom_it_was() -> None:
+    attempt = JobAttemptRow(1, 1, (), 0.0, 0.0, 5.0, 75, "preempted", 13, "preempted, its checkpoint is written", None, "", "")
+    assert end_of(attempt) == "preempted for job 13, its checkpoint is written"
+    assert end_of(attempt._replace(why="rolled back", said="")) == "rolled back beside job 13"
+    assert end_of(attempt._replace(why="", because=None, said="no (exit code 1)")) == "no (exit code 1)"
 
 
 def test_a_slot_of_one_core_is_called_a_core(folder: Path) -> None:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from .command import JobsCommand, job_argument
-from .wording import amount, clock, placed_on, resources, spoken, table
+from .wording import amount, clock, end_of, placed_on, resources, spoken, table
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,10 +29,9 @@ def run(parsed: argparse.Namespace) -> int:
         return 0
     now_s = time.time()
     waited_s = row.waited_s + (now_s - row.queued_s if row.queued_s else 0.0)
-    own = row.reason if row.reason != row.state else ""
     ran_s = sum((attempt.ended_s or now_s) - attempt.started_s for attempt in attempts if attempt.started_s)
     lines = [
-        ("state", f"{row.state}{f': {own}' if own else ''}"),
+        ("state", f"{row.state}{f': {row.reason}' if row.reason else ''}"),
         ("command", shlex.join(row.argv)),
         ("in", row.cwd),
         ("run", f"{row.run} in {row.log_dir}" if row.run else "none"),
@@ -50,8 +49,7 @@ def run(parsed: argparse.Namespace) -> int:
         waits = row.place != "local" and attempt.started_s is None
         ended = f"ended {clock(attempt.ended_s, seconds=True)}" if attempt.ended_s else "waits" if waits else "runs"
         there = f" (job {attempt.slurm} of Slurm)" if attempt.slurm else ""
-        because = f" for job {attempt.because}" if attempt.because and attempt.why == "preempted" else ""
-        why = attempt.said or f"{attempt.why}{because}" or ("" if attempt.exit_code is None else f"exit code {attempt.exit_code}")
+        why = end_of(attempt) or ("" if attempt.exit_code is None else f"exit code {attempt.exit_code}")
         peak = f", peak {amount(attempt.peak_mib)}" if attempt.peak_mib else ""
         print(f"attempt {attempt.number}{there}: since {began}, {ended}{peak}{f' ({why})' if why else ''}")
     return 0

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..view import JobRow, SlotRow
+    from ..view import JobAttemptRow, JobRow, SlotRow
 
 
 LEAST_CUT = 20  # characters of the last column that a narrow terminal has in any case
@@ -72,6 +72,14 @@ def placed_on(row: JobRow, slots: Sequence[SlotRow]) -> str:
     )
     since = f", since {clock(row.started_s)}" if row.started_s else ""
     return f"{where}{beside}{pace}{since}"
+
+
+def end_of(attempt: JobAttemptRow) -> str:
+    """`preempted for job 5, its checkpoint is written`; "" where nothing is said of it."""
+    because = f" {'for' if attempt.why == 'preempted' else 'beside'} job {attempt.because}" if attempt.because and attempt.why else ""
+    if attempt.why and attempt.said.startswith(attempt.why):
+        return f"{attempt.why}{because}{attempt.said.removeprefix(attempt.why)}"
+    return attempt.said or f"{attempt.why}{because}"
 
 
 def listed(words: Sequence[str]) -> str:

@@ -50,10 +50,10 @@ export const ended = (code) => (code === null ? "" : code < 0 ? `ended by signal
 
 /** How an attempt ended; what its sentence says already is not said twice. `preempted for job 5, saved; exit code 75` @param {{why: string, because: number | null, said: string, exit_code: number | null}} attempt */
 export function endOf({ why, because, said, exit_code }) {
-  const cause = why && because !== null ? `${why} for job ${because}` : why;
+  const cause = why && because !== null ? `${why} ${why === "preempted" ? "for" : "beside"} job ${because}` : why;
   const sentence = why && said.startsWith(why) ? cause + said.slice(why.length) : [cause, said].filter(Boolean).join("; ");
   const code = ended(exit_code);
-  return (code && !sentence.includes(code) ? [sentence, code].filter(Boolean).join("; ") : sentence) || "by itself";
+  return (code && !sentence.includes(code.replace("ended by ", "")) ? [sentence, code].filter(Boolean).join("; ") : sentence) || "by itself";
 }
 
 /** Why its run has no link, "" where it has one, or has none. @param {Job} job @param {string} followed the dashboard's log folder */
