@@ -137,7 +137,7 @@ def test_hold_release_and_cancel(queue: JobQueue) -> None:
     job = queue.submit(REQUEST, 10.0)
     queue.hold(job, 15.0)
     assert planned(queue, 20.0).actions == ()
-    with pytest.raises(QueueError, match="is held; only a queued job can be asked to hold"):
+    with pytest.raises(QueueError, match="is held; only a queued job can be put on hold"):
         queue.hold(job, 20.0)
     queue.release(job, 25.0)
     assert state(queue).jobs[job].waited(30.0) == 10.0

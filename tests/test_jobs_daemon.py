@@ -70,7 +70,7 @@ def test_hold_release_and_cancel(house: JobsHouse) -> None:
     house.done("cancel", str(dropped))
     assert house.row(dropped)["state"] == "cancelled" and not run.exists(), "it never was a run"
     assert f"job {dropped} is over already: cancelled" in house.refused("cancel", str(dropped))
-    assert "only a queued job can be asked to hold" in house.refused("hold", str(blocker))
+    assert "only a queued job can be put on hold" in house.refused("hold", str(blocker))
     house.done("cancel", str(blocker))
     house.wait(blocker)
     time.sleep(0.5)

@@ -27,6 +27,7 @@ class WantedJob(NamedTuple):
     resume_with: str | None
     name: str
     env: Sequence[str]
+    force: bool = False
 
     def request(self, environment: Mapping[str, str] = os.environ) -> JobRequest:
         """With what of the dashboard's environment a job is given. Raises QueueError."""
@@ -43,6 +44,7 @@ class WantedJob(NamedTuple):
             return request_of(
                 argv, cwd=cwd, environment=environment, gpus=self.slots, memory=self.memory or None, priority=self.priority, share=self.share,
                 resume_with=self.resume_with or None, name=self.name, log_dir=Path(self.log_dir or "logs").expanduser(), env=self.env,
+                force=self.force, is_text=self.command is not None,
             )  # fmt: skip
         except (OSError, RuntimeError, ValueError) as error:
             raise QueueError(f"a folder or the command cannot be used ({error}); check what is written") from None

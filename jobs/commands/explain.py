@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from .command import JobsCommand, job_argument
-from .wording import clock, counted, listed, noun, placed_on, resources, spoken
+from .wording import amount, clock, counted, listed, noun, placed_on, resources, spoken
 
 if TYPE_CHECKING:
     from ..view import JobRow, QueueView
@@ -19,7 +19,7 @@ def run(parsed: argparse.Namespace) -> int:
     from ..view import QueueView
 
     view = QueueView(state_folder())
-    for line in explained(view, view.job(parsed.job)):
+    for line in explained(view, view.find(parsed.job)):
         print(line)
     return 0
 
@@ -72,11 +72,13 @@ def _of_family(view: QueueView, row: JobRow) -> Iterator[str]:
         yield f"jobs like it took {spoken(sum(last) / len(last))} lately, so it is expected to"
     else:
         yield "no job like it has ended yet, so its duration is taken for the median of all"
-    if row.shares and record.peak_mib is None:
+    if row.shares and record.units_per_s is None:
+        yield "it shares no slot yet: jobs like it have logged no steps, so what a neighbour does to them could not be checked"
+    elif row.shares and record.peak_mib is None:
         yield "it shares no slot yet: the memory of jobs like it has not been measured"
     elif row.shares and record.peak_mib:
         activity = "" if record.activity is None else f" and keep a slot {record.activity:.0%} busy"
-        yield f"jobs like it peak at {record.peak_mib / 1024:.1f} GiB{activity}"
+        yield f"jobs like it peak at {amount(record.peak_mib)}{activity}"
 
 
 def _first_in_first_out(view: QueueView, row: JobRow) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from .. import state_folder
 from ..asking import Asking
 from ..errors import QueueError
-from ..state_folder import LOG
+from ..state_folder import LOG, kept_flags
 
 MAIN = Path(__file__).parents[1] / "__main__.py"
 START_S = 30.0
@@ -19,17 +20,18 @@ MOST_LOG_BYTES = 4 << 20  # then its log begins anew
 
 
 def start(folder: Path) -> int:
-    """Its pid, once it answers. Raises QueueError with what it said, where it does not."""
+    """With the flags of the last one. Its pid, once it answers. Raises QueueError with what it said, where it does not."""
     if os.geteuid() == 0:
         raise QueueError("a queue runs commands as the user who submits them: submit as that user, not as root")
     state_folder.make(folder)
+    flags = kept_flags(folder)
     path = folder / LOG
     mode = "wb" if path.exists() and path.stat().st_size > MOST_LOG_BYTES else "ab"
     with path.open(mode) as log:
         before = os.fstat(log.fileno()).st_size
         environment = {**os.environ, state_folder.VARIABLE: str(folder)}
         daemon = subprocess.Popen(
-            [sys.executable, str(MAIN), "daemon"], cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            [sys.executable, str(MAIN), "daemon", *flags], cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             start_new_session=True,
         )  # fmt: skip
     path.chmod(0o600)
@@ -44,4 +46,7 @@ def start(folder: Path) -> int:
     with path.open("rb") as log:
         log.seek(before)
         said = log.read().decode(errors="replace").strip().rpartition("\n")[2].removeprefix("deepseek-jobs: ")
-    raise QueueError(f"the daemon did not start: {said or 'it does not answer'}; see {path}")
+    last = f" with the flags of the last one ({shlex.join(flags)})" if flags else ""
+    raise QueueError(
+        f"the daemon did not start{last}: {said or 'it does not answer'}; see {path}, or start it with: deepseek-jobs daemon"
+    )

@@ -167,7 +167,7 @@ class JobsDaemon:
             "cancel": self._cancel, "hold": self._queue.hold, "release": self._queue.release,
         }  # fmt: skip
         job = asked.get("job")
-        if what not in changes or not isinstance(job, int) or isinstance(job, bool):
+        if what not in changes or not isinstance(job, int) or isinstance(job, bool) or not 0 <= job < 2**63:
             raise QueueError(
                 f"the daemon cannot {what!r}; it is of another version: end it with deepseek-jobs stop, and start it again"
             )
