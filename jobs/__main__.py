@@ -19,6 +19,8 @@ def main() -> int:
     if sys.argv[1:2] == ["slurm"]:
         said: int = import_module("jobs.slurm.orders").main(Path(sys.argv[2]))
         return said
+    if sys.argv[1:2] == ["daemon"]:
+        import_module("jobs.service.outside").leave_job()
     found: int = import_module("jobs.commands").main()
     return found
 

@@ -14,6 +14,7 @@ import json
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ from .request import JobRequest
 from .state_folder import SOCKET, require_own
 
 ANSWER_S = 30.0
+BUSY_S = 10.0  # that a daemon is tried for which more ask than the kernel keeps waiting
 MOST_BYTES = 4 << 20  # of a question or an answer
 CREDENTIALS = struct.Struct("=iII")  # struct ucred
 START_IT = "start one with: deepseek-jobs daemon"
@@ -91,7 +93,9 @@ def connected(folder: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as daemon:
         daemon.settimeout(ANSWER_S)
         try:
-            daemon.connect(f"/proc/self/fd/{inside}/{SOCKET}")
+            _connect(daemon, f"/proc/self/fd/{inside}/{SOCKET}")
+        except BlockingIOError:
+            raise NoDaemon(f"the daemon of {folder} is asked too much at once; try again in a moment") from None
         except PermissionError:
             raise QueueError(f"the daemon of {folder} is another user's; each user has a queue of their own") from None
         except OSError:
@@ -101,6 +105,19 @@ def connected(folder: Path) -> Iterator[socket.socket]:
         if (uid := peer_uid(daemon)) != os.geteuid():
             raise QueueError(f"the daemon of {folder} is run by {user_of(uid)}; each user has a queue of their own")
         yield daemon
+
+
+def _connect(daemon: socket.socket, address: str) -> None:
+    """Tried again for as long as too many others are about to ask. Raises OSError."""
+    until_s, pause_s = time.monotonic() + BUSY_S, 0.01
+    while True:
+        try:
+            return daemon.connect(address)
+        except BlockingIOError:
+            if time.monotonic() >= until_s:
+                raise
+        time.sleep(pause_s)
+        pause_s = min(0.2, 2 * pause_s)
 
 
 def peer_uid(connection: socket.socket) -> int:

@@ -12,6 +12,7 @@ from .errors import QueueError
 from .planning.job import Job
 
 VERSION = 1
+MOST = 2**63 - 1  # an INTEGER of SQLite
 SCHEMA = """
 CREATE TABLE job (
     id INTEGER PRIMARY KEY AUTOINCREMENT, family TEXT NOT NULL, slots INTEGER NOT NULL, submitted_s REAL NOT NULL,
@@ -43,6 +44,7 @@ class QueueFile:
     """One writer. Raises QueueError where the file is not a queue of this version."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
@@ -52,11 +54,23 @@ class QueueFile:
         elif version != VERSION:
             self._db.close()
             raise QueueError(f"{path} is a queue of version {version}; this program reads version {VERSION}")
+        self._inode = path.stat().st_ino
+
+    @property
+    def is_there(self) -> bool:
+        """Whether what is written here is what others read: the file was neither removed nor replaced."""
+        try:
+            return self._path.stat().st_ino == self._inode
+        except OSError:
+            return False
 
     def close(self) -> None:
         self._db.close()
 
     def state_of(self, job: int) -> str:
+        """Raises QueueError where there is no such job."""
+        if not 0 < job <= MOST:
+            raise QueueError("there is no job of that number; `deepseek-jobs queue` lists them")
         row = self._db.execute("SELECT state FROM job WHERE id = ?", (job,)).fetchone()
         if row is None:
             raise QueueError(f"there is no job {job}; `deepseek-jobs queue` lists them")
@@ -89,7 +103,8 @@ class QueueFile:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # SQLite has rolled back by itself where the disk is full
+                self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")

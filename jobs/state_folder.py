@@ -18,11 +18,14 @@ QUEUE, SOCKET, LOCK, LOG, ATTEMPTS, FLAGS = "queue.sqlite", "daemon.sock", "lock
 
 
 def state_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """`$DEEPSEEK_JOBS_DIR`, else `deepseek-jobs` in `$XDG_STATE_HOME` or `~/.local/state`; it need not exist. Reads no file."""
+    """`$DEEPSEEK_JOBS_DIR`, else `deepseek-jobs` in `$XDG_STATE_HOME` or `~/.local/state`; it need not exist. Reads no file.
+
+    Without symbolic links: what runs is known by the path of its attempt's folder, whatever led there.
+    """
     if named := environment.get(VARIABLE):
-        return Path(named).absolute()
+        return Path(os.path.realpath(named))
     home = environment.get("XDG_STATE_HOME") or Path(environment.get("HOME") or Path.home()) / ".local" / "state"
-    return Path(home) / NAME
+    return Path(os.path.realpath(Path(home) / NAME))
 
 
 def make(folder: Path) -> None:

@@ -18,10 +18,11 @@ from collectors.process.proc import boot_id, start_ticks
 
 from ..host import lease
 from .local import make_once
-from .processes import MARK
+from .processes import MARK, ProcessTable
 
 SAMPLER = Path(__file__).parents[2] / "collectors/sampler/_sampler"
 RUN_FOLDER = "DEEPSEEK_RUN_FOLDER"  # where a RunLog of the same log folder, without a name of its own, writes
+LEAST_PAUSE_S, MOST_PAUSE_S = 0.05, 1.0  # between two looks at what a program has left behind
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # exit codes of a shell
 
 
@@ -43,19 +44,34 @@ def keep(folder: Path) -> int:
         _end(folder, {"refused": taken})
         return 1
     run = Path(wanted["run"]) if wanted["run"] else folder
-    run.mkdir(parents=True, exist_ok=True)
     reports, front = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     program = Program(
         wanted["argv"], environment_of(wanted, folder, run), run, log_dir=Path(wanted["log_dir"]) if wanted["log_dir"] else None,
         attempt=folder,
     )  # fmt: skip
     try:
-        Parent(program, None, front, above).run()
+        run.mkdir(parents=True, exist_ok=True)
+        JobParent(program, None, front, above).run()
         _report_failure(folder, reports, wanted["argv"])
+        _outlive_what_is_left(folder)
+    except OSError as error:
+        if (folder / "started.json").exists():
+            raise
+        _end(folder, {"refused": f"it cannot be started ({error.strerror}: {error.filename or run})"})
     finally:
         if leases:
             lease.give_back(leases, wanted["gpus"], folder)
     return 0
+
+
+class JobParent(Parent):
+    """A program may remove the folder of its run: that costs its last line, and not how it ended."""
+
+    def _last_line(self) -> str:
+        try:
+            return super()._last_line()
+        except OSError:
+            return ""
 
 
 def environment_of(wanted: dict[str, Any], folder: Path, run: Path) -> dict[str, str]:
@@ -79,9 +95,26 @@ def _report_failure(folder: Path, reports: socket.socket, argv: list[str]) -> No
         return
     if message[:1] == FAILED:
         (number,) = NUMBER.unpack(message[1:])
+        if not (folder / "started.json").exists():  # the queue could not have known of it
+            raise OSError(number, os.strerror(number), str(folder))
         code = NOT_EXECUTABLE if number == errno.EACCES else NOT_FOUND
         said = f"{argv[0]!r} cannot be executed: {os.strerror(number)}"
         _end(folder, {"code": code, "signal": None, "ended_s": time.time(), "last_line": said})
+
+
+def _outlive_what_is_left(folder: Path) -> None:
+    """The orphans of the program are children of this process as long as it lives, so that they are found: the daemon ends them."""
+    ours, pause_s = (os.getpid(), start_ticks(os.getpid()) or 0), LEAST_PAUSE_S
+    while True:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        if not ProcessTable().of_attempt(str(folder), None, ours):  # a queue was started in here
+            return
+        time.sleep(pause_s)
+        pause_s = min(MOST_PAUSE_S, 2 * pause_s)
 
 
 def _end(folder: Path, how: dict[str, object]) -> None:

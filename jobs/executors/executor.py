@@ -6,10 +6,11 @@ daemon that was killed goes on where it was.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
+from ..errors import QueueError
 from ..queue import OpenAttempt
 
 
@@ -51,16 +52,26 @@ class AttemptSeen(NamedTuple):
     end: AttemptEnd | None = None  # where it has ended
 
 
+class NotNow(QueueError):
+    """An attempt could not be started, and it is not the job's fault: it is tried again."""
+
+
 class Executor(Protocol):
     """Raises QueueError, with a sentence, where an attempt cannot be started; `look` never does."""
 
     def start(self, wanted: WantedAttempt) -> None:
-        """The attempt stands in the queue's file already. Returns at once."""
+        """The attempt stands in the queue's file already. Returns at once. Raises NotNow where another try may help."""
 
     def look(self, attempt: OpenAttempt) -> AttemptSeen: ...
 
+    def processes(self, attempts: Sequence[OpenAttempt]) -> dict[tuple[int, int], list[int]]:
+        """The pids of each, by job and number, in one look."""
+
     def ask_to_end(self, attempt: OpenAttempt) -> bool:
-        """SIGTERM; False where there is nothing yet to ask."""
+        """SIGTERM; False where there is nothing to ask: its program has ended."""
+
+    def withdraw(self, attempt: OpenAttempt) -> None:
+        """Its program is not there yet: it is not to come."""
 
     def kill(self, attempt: OpenAttempt) -> None:
         """It was asked, and its time is over."""

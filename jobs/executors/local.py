@@ -10,36 +10,43 @@ An attempt has a folder, `attempts/7.1` of job 7's first:
 
 What has become of an attempt follows from these files and from the kernel (`look`), so a daemon that starts anew adopts what runs by the same
 code. If the keeper was killed, the program runs on and is found by its pid and start ticks; it writes `output.log` itself. Its exit code is
-known then if it became the child of this daemon (a subreaper), else not.
+known then if it became the child of this daemon (a subreaper), else not. Where the attempt's own files are lost, or could not be written, the
+run's started.json and exit.json say the same.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Container, Mapping
+from collections import OrderedDict
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from collectors.process.proc import adopt_orphans, alive, boot_id
+from collectors.process.proc import adopt_orphans, alive, boot_id, printable
 
 from ..errors import QueueError
 from ..host import lease
 from ..queue import OpenAttempt
 from ..state_folder import ATTEMPTS
-from .executor import AttemptEnd, AttemptSeen, ProcessName, WantedAttempt
-from .processes import group_of, kill_all, marked
+from .executor import AttemptEnd, AttemptSeen, NotNow, ProcessName, WantedAttempt
+from .processes import ProcessTable, group_of, send
 
 MAIN = Path(__file__).parents[1] / "__main__.py"
 OWN_FILES = ("attempt.json", "token", "started.json", "exit.json", "keeper.log")
 KEPT_S = 60.0  # files of an attempt that has ended: its keeper may be at its last words
 LEFT_S = 5.0  # that what a program leaves behind has after SIGTERM
 VOID = "void"
+MOST_STATUSES = 1000  # of children that ended and belonged to no attempt that is asked about
+MOST = 2**63 - 1  # an INTEGER of SQLite
+MOST_CODE = 1 << 16  # of an exit code, or a signal
+LAST_WORDS = 300  # characters
 
 
 class LocalExecutor:
@@ -49,7 +56,10 @@ class LocalExecutor:
         """`folder` is that of the queue; `leases` that of GPUs that other users respect."""
         self._folder, self._leases = folder / ATTEMPTS, leases
         self._keepers: dict[int, tuple[int, int]] = {}  # by pid, children of this daemon
-        self._statuses: dict[int, int] = {}  # of programs that became children, as of waitpid
+        self._statuses = OrderedDict[int, int]()  # of programs that became children, as of waitpid
+        self._known: dict[Path, dict[int, int]] = {}  # processes of each attempt when it was last looked at, with their start ticks
+        self._lost: set[Path] = set()  # attempts whose keeper was killed
+        self._gone_s: dict[Path, float] = {}  # when its program was first missed, of an attempt whose files were removed
         self._left_s: dict[Path, float] = {}  # when what an attempt left behind was asked to end
         adopt_orphans()
 
@@ -58,12 +68,12 @@ class LocalExecutor:
 
     def start(self, wanted: WantedAttempt) -> None:
         folder = self.folder_of(wanted.job, wanted.number)
+        written = wanted._asdict() | {
+            "environment": dict(wanted.environment), "run": str(wanted.run or ""), "log_dir": str(wanted.log_dir or ""),
+            "leases": str(self._leases or ""),
+        }  # fmt: skip
         try:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            written = wanted._asdict() | {
-                "environment": dict(wanted.environment), "run": str(wanted.run or ""), "log_dir": str(wanted.log_dir or ""),
-                "leases": str(self._leases or ""),
-            }  # fmt: skip
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             (folder / "attempt.json").write_text(json.dumps(written))
             with (folder / "keeper.log").open("ab") as log:
                 keeper = subprocess.Popen(
@@ -71,7 +81,9 @@ class LocalExecutor:
                     stdout=subprocess.DEVNULL, stderr=log, start_new_session=True,
                 )  # fmt: skip
         except OSError as error:
-            raise QueueError(f"cannot start it: {error.strerror}: {error.filename}") from None
+            if error.filename == wanted.cwd:
+                raise QueueError(f"cannot start it: {error.strerror}: {error.filename}") from None
+            raise NotNow(f"it cannot be started ({error.strerror}: {error.filename or folder})") from None
         keeper.returncode = 0  # it is reaped below, and no fault of this object's
         self._keepers[keeper.pid] = (wanted.job, wanted.number)
 
@@ -81,6 +93,8 @@ class LocalExecutor:
             while (found := os.waitpid(-1, os.WNOHANG))[0]:
                 if not self._keepers.pop(found[0], None):
                     self._statuses[found[0]] = found[1]
+        while len(self._statuses) > MOST_STATUSES:
+            self._statuses.popitem(last=False)
 
     def forget(self, pid: int) -> None:
         """A child of the daemon that was no attempt's has ended."""
@@ -88,7 +102,7 @@ class LocalExecutor:
 
     def clean(self, is_open: Container[tuple[int, int]], now_s: float) -> None:
         """Remove what is left of attempts that have ended; the output of a job without a run stays."""
-        for folder in self._folder.iterdir():
+        for folder in [*self._folder.iterdir()] if self._folder.is_dir() else []:
             job, _, number = folder.name.partition(".")
             try:
                 if (int(job), int(number)) in is_open or now_s - folder.stat().st_mtime < KEPT_S:
@@ -104,57 +118,108 @@ class LocalExecutor:
         self.reap()
         folder = self.folder_of(attempt.job, attempt.number)
         seen = self._seen(folder, attempt)
-        if seen.state == "ended" and not self._is_alone(folder):
+        if seen.state == "ended" and not self._is_alone(folder, seen.process):
             return AttemptSeen("running", seen.process)  # what it has left behind still holds its slots
+        if seen.state == "ended":
+            self._known.pop(folder, None)
+            self._gone_s.pop(folder, None)
+            self._lost.discard(folder)
+            if seen.process:
+                self.forget(seen.process.pid)
         if seen.process and self._leases and seen.state == "running":
             lease.renew(self._leases, attempt.slots, folder, seen.process.pid, seen.process.ticks)
         return seen
 
+    def processes(self, attempts: Sequence[OpenAttempt]) -> dict[tuple[int, int], list[int]]:
+        table, found = ProcessTable(), dict[tuple[int, int], list[int]]()
+        for attempt in attempts:
+            folder = self.folder_of(attempt.job, attempt.number)
+            found[attempt.job, attempt.number] = sorted(self._processes(folder, _program(folder, attempt), table))
+        return found
+
     def ask_to_end(self, attempt: OpenAttempt) -> bool:
-        program = _named(self.folder_of(attempt.job, attempt.number) / "started.json")
+        program = _program(self.folder_of(attempt.job, attempt.number), attempt)
         return bool(program and _lives(program) and group_of(program.pid, signal.SIGTERM))
 
+    def withdraw(self, attempt: OpenAttempt) -> None:
+        folder = self.folder_of(attempt.job, attempt.number)
+        if _program(folder, attempt) is None:  # a program without a keeper does not begin
+            self._kill_keeper(folder, attempt)
+
     def kill(self, attempt: OpenAttempt) -> None:
-        kill_all(str(self.folder_of(attempt.job, attempt.number)), signal.SIGKILL)
+        folder = self.folder_of(attempt.job, attempt.number)
+        program = _program(folder, attempt)
+        send(self._processes(folder, program, ProcessTable()), signal.SIGKILL)
+        if program is None or not _lives(program):  # its keeper has had as long to say how it ended
+            self._kill_keeper(folder, attempt)
+
+    def _kill_keeper(self, folder: Path, attempt: OpenAttempt) -> None:
+        token = _named(_read(folder / "token"))
+        named = [token.pid] if token and _lives(token) else []
+        send({*named, *(pid for pid, whose in self._keepers.items() if whose == (attempt.job, attempt.number))}, signal.SIGKILL)
+
+    def _processes(self, folder: Path, program: ProcessName | None, table: ProcessTable) -> dict[int, int]:
+        """With their start ticks. An orphan whose keeper was killed came to this daemon: it is known from before, or there is one attempt it can be of."""
+        keeper = _named(_read(folder / "token"))
+        known = self._known.get(folder, {})
+        if program and program.boot_id == boot_id() and self._lost == {folder}:
+            orphans = [pid for pid in table.children(os.getpid()) if table.processes[pid].ticks >= program.ticks]
+            known = known | {pid: table.processes[pid].ticks for pid in orphans if pid not in self._keepers}
+        self._known[folder] = table.of_attempt(str(folder), _here(program), _here(keeper), known)
+        return self._known[folder]
 
     def _seen(self, folder: Path, attempt: OpenAttempt) -> AttemptSeen:
-        token, program = _named(folder / "token"), _named(folder / "started.json")
+        token, program = _named(_read(folder / "token")), _program(folder, attempt)
         lives = token is not None and _lives(token)  # before the files are read that it writes last
-        if end := _end(folder / "exit.json"):
+        if token is not None and not lives:
+            self._lost.add(folder)
+        if end := _end(_read(folder / "exit.json")):
             return AttemptSeen("ended", program, end)
-        if program := program or _named(folder / "started.json"):
-            return self._of_program(program, lives)
+        if program := program or _program(folder, attempt):
+            return self._of_program(program, attempt, lives)
         if lives or (attempt.job, attempt.number) in self._keepers.values():
             return AttemptSeen("starting")
         if token is None and _void(folder / "token"):
-            return AttemptSeen("ended", None, AttemptEnd(None, None, "it was not started: the daemon ended before", begun=False))
-        if token is None and (token := _named(folder / "token")) and _lives(token):
+            why = _last_words(folder) or "the daemon ended before"
+            return AttemptSeen("ended", None, AttemptEnd(None, None, f"it was not started: {why}", begun=False))
+        if token is None and (token := _named(_read(folder / "token"))) and _lives(token):
             return AttemptSeen("starting")
         if (folder / "started.json").exists() or (folder / "exit.json").exists():
             return AttemptSeen("starting")  # written meanwhile: the next look knows it
-        return AttemptSeen("ended", None, AttemptEnd(None, None, "it was not started: its keeper was killed before", begun=False))
+        why = _last_words(folder) or "its keeper was killed before"
+        return AttemptSeen("ended", None, AttemptEnd(None, None, f"it was not started: {why}", begun=False))
 
-    def _of_program(self, program: ProcessName, keeper_lives: bool) -> AttemptSeen:
+    def _of_program(self, program: ProcessName, attempt: OpenAttempt, keeper_lives: bool) -> AttemptSeen:
+        if _lives(program):
+            return AttemptSeen("running", program)
+        ended = _read(Path(attempt.log_dir) / attempt.run / "exit.json") if attempt.run else {}
+        if _named(ended) == program and (end := _end(ended)):
+            return AttemptSeen("ended", program, end)
         if program.boot_id != boot_id():
             return AttemptSeen("ended", program, AttemptEnd(None, None, "the host was started anew"))
-        if _lives(program) or keeper_lives:  # which is about to write how it ended
+        if keeper_lives:  # it is about to write how it ended
             return AttemptSeen("running", program)
-        if (status := self._statuses.pop(program.pid, None)) is not None:
+        if (status := self._statuses.get(program.pid)) is not None:
             code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
             return AttemptSeen("ended", program, AttemptEnd(code, time.time(), "its keeper was killed"))
+        folder = self.folder_of(attempt.job, attempt.number)
+        gone_s = time.monotonic() - self._gone_s.setdefault(folder, time.monotonic())
+        if gone_s < LEFT_S and not (folder / "token").exists():  # who its keeper is was removed: it may live, and be about to write
+            return AttemptSeen("running", program)
         return AttemptSeen("ended", program, AttemptEnd(None, None, "its keeper was killed, so how it ended is not known"))
 
-    def _is_alone(self, folder: Path) -> bool:
+    def _is_alone(self, folder: Path, program: ProcessName | None) -> bool:
         """Whether nothing is left of an attempt whose program has ended; what is left is asked to end, and killed."""
-        since_s = self._left_s.get(folder)
-        number = signal.SIGTERM if since_s is None else signal.SIGKILL
-        waits = since_s is not None and time.monotonic() - since_s < LEFT_S
-        left = marked(str(folder)) if waits else kill_all(str(folder), number)
-        if left:
-            self._left_s.setdefault(folder, time.monotonic())
-            return False
-        self._left_s.pop(folder, None)
-        return True
+        left, since_s = self._processes(folder, program, ProcessTable()), self._left_s.get(folder)
+        if not left:
+            self._left_s.pop(folder, None)
+            return True
+        if since_s is None:
+            self._left_s[folder] = time.monotonic()
+            send(left, signal.SIGTERM)
+        elif time.monotonic() - since_s >= LEFT_S:
+            send(left, signal.SIGKILL)
+        return False
 
 
 def make_once(path: Path, value: Mapping[str, object]) -> bool:
@@ -172,37 +237,63 @@ def make_once(path: Path, value: Mapping[str, object]) -> bool:
 
 def _void(token: Path) -> bool:
     """Whether no keeper can start this attempt any more, because the token is ours now, or was before."""
-    token.parent.mkdir(mode=0o700, exist_ok=True)
+    token.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return make_once(token, {VOID: True}) or bool(_read(token).get(VOID))
 
 
-def _named(path: Path) -> ProcessName | None:
-    found = _read(path)
+def _program(folder: Path, attempt: OpenAttempt) -> ProcessName | None:
+    """As its keeper wrote it down, as the queue has it, or as its run has it: one of them may have been removed, or not have been written."""
+    if found := _named(_read(folder / "started.json")):
+        return found
+    if attempt.pid is not None and attempt.start_ticks is not None and attempt.boot_id is not None:
+        return ProcessName(attempt.boot_id, attempt.pid, attempt.start_ticks)
+    started = _read(Path(attempt.log_dir) / attempt.run / "started.json") if attempt.run else {}
+    return _named(started) if started.get("attempt") == folder.name else None
+
+
+def _named(found: Mapping[str, Any]) -> ProcessName | None:
     try:
-        return ProcessName(str(found["boot_id"]), int(found["pid"]), int(found["ticks"]))
-    except (KeyError, TypeError, ValueError):
+        name = ProcessName(str(found["boot_id"]), int(found["pid"]), int(found["ticks"]))
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
+    return name if 0 < name.pid <= MOST and 0 <= name.ticks <= MOST else None
+
+
+def _here(name: ProcessName | None) -> tuple[int, int] | None:
+    """Since this boot."""
+    return (name.pid, name.ticks) if name and name.boot_id == boot_id() else None
 
 
 def _lives(name: ProcessName) -> bool:
     return name.boot_id == boot_id() and alive(name.pid, name.ticks)
 
 
-def _end(path: Path) -> AttemptEnd | None:
-    found = _read(path)
+def _end(found: Mapping[str, Any]) -> AttemptEnd | None:
+    """Of an exit.json; None where it does not say how the attempt ended. The program may have written anything into it."""
     if "refused" in found:
-        return AttemptEnd(None, None, str(found["refused"]), begun=False)
-    if "ended_s" not in found:
+        return AttemptEnd(None, None, printable(str(found["refused"])), begun=False)
+    try:
+        ended_s, number, code = float(found["ended_s"]), found.get("signal"), found.get("code")
+        known = -int(number) if number else None if code is None else int(code)
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    number, code = found.get("signal"), found.get("code")
-    known = -int(number) if number else None if code is None else int(code)
-    said = str(found.get("last_line") or "") if known is not None and known > 0 else ""  # a signal comes from without
-    return AttemptEnd(known, float(found["ended_s"]), said)
+    if not math.isfinite(ended_s) or (known is not None and abs(known) > MOST_CODE):
+        return None
+    said = printable(str(found.get("last_line") or "")) if known is not None and known > 0 else ""  # a signal comes from without
+    return AttemptEnd(known, ended_s, said)
+
+
+def _last_words(folder: Path) -> str:
+    """What a keeper said that ended before its program began."""
+    with suppress(OSError):
+        said = (folder / "keeper.log").read_text(errors="replace")[-LAST_WORDS:].strip().rpartition("\n")[2]
+        return f"its keeper ended: {said}" if said else ""
+    return ""
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

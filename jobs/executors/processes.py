@@ -1,36 +1,91 @@
-"""The processes of an attempt: all that carry its mark in their environment, whatever their group or session, and who has adopted them."""
+"""The processes of an attempt: all that carry its mark in their environment, whatever their group or session, the program that is known by
+its pid, its process group, what these have started, and the orphans that its keeper has adopted.
+
+The mark alone would not do: a program that writes a long title over its arguments writes over its environment, too, and `env -i` has none.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
-from collectors.process.proc import PROC, start_ticks
+from collectors.process.proc import DEAD_STATES, PROC
 
 MARK = "DEEPSEEK_JOBS_ATTEMPT"  # the attempt's folder, in the environment of all its processes
+DAEMON = "DEEPSEEK_JOBS_DAEMON"  # in that of a daemon, and of its own children: they are no job's, wherever they were started
 ENVIRONMENT_BYTES = 1 << 20
 
 
-def marked(mark: str, proc: Path = PROC) -> list[int]:
-    """Living processes of this user that carry the mark. About 20 us for each process of the user."""
-    return by_mark(proc).get(mark, [])
+class SeenProcess(NamedTuple):
+    parent: int
+    group: int
+    ticks: int  # of the boot's clock, at its start
+    mark: str
+    is_queues: bool  # a daemon or a keeper
 
 
-def by_mark(proc: Path = PROC) -> dict[str, list[int]]:
-    """All processes of this user that belong to an attempt, in one look."""
-    found = dict[str, list[int]]()
-    for entry in os.scandir(proc):
-        if entry.name.isdecimal() and (mark := mark_of(int(entry.name), proc)) and start_ticks(int(entry.name), proc) is not None:
-            found.setdefault(mark, []).append(int(entry.name))
-    return found
+class ProcessTable:
+    """One look at /proc. About 30 us for each process."""
+
+    def __init__(self, proc: Path = PROC) -> None:
+        self.processes: dict[int, SeenProcess] = {}
+        self._marked: dict[str, list[int]] = {}
+        self._children: dict[int, list[int]] = {}
+        self._groups: dict[int, list[int]] = {}
+        for entry in os.scandir(proc):
+            if not entry.name.isdecimal() or not (stat := _stat(int(entry.name), proc)):
+                continue
+            pid, words = int(entry.name), environment_words(int(entry.name), proc)
+            seen = SeenProcess(int(stat[1]), int(stat[2]), int(stat[19]), _value(words, MARK), bool(_value(words, DAEMON)))
+            self.processes[pid] = seen
+            self._marked.setdefault(seen.mark, []).append(pid)
+            self._children.setdefault(seen.parent, []).append(pid)
+            self._groups.setdefault(seen.group, []).append(pid)
+
+    def of_attempt(
+        self,
+        mark: str,
+        program: tuple[int, int] | None = None,
+        keeper: tuple[int, int] | None = None,
+        known: Mapping[int, int] = MappingProxyType({}),
+    ) -> dict[int, int]:
+        """Living processes of an attempt with their start ticks. Program and keeper are pids with theirs, and so are those that were `known` to
+        be of it; the keeper itself is none of them. Nor is what belongs to another attempt, or to a queue that was started in this one."""
+        waiting = [*self._marked.get(mark, ()), *(pid for pid, ticks in known.items() if self.is_alive(pid, ticks))]
+        if program and (
+            program[0] not in self.processes or self.is_alive(*program)
+        ):  # else the number is another's, and so may be the group
+            waiting += [pid for pid in self._groups.get(program[0], ()) if self.processes[pid].ticks >= program[1]]
+            waiting += [program[0]]
+        if keeper and self.is_alive(*keeper):
+            waiting += self.children(keeper[0])
+        found = dict[int, int]()
+        while waiting:
+            pid = waiting.pop()
+            if pid not in found and self._may_be(pid, mark):
+                found[pid] = self.processes[pid].ticks
+                waiting += self.children(pid)
+        return found
+
+    def is_alive(self, pid: int, ticks: int) -> bool:
+        return pid in self.processes and self.processes[pid].ticks == ticks
+
+    def children(self, pid: int) -> list[int]:
+        return self._children.get(pid, [])
+
+    def _may_be(self, pid: int, mark: str) -> bool:
+        seen = self.processes.get(pid)
+        return seen is not None and pid != os.getpid() and not seen.is_queues and seen.mark in ("", mark)
 
 
 def mark_of(pid: int, proc: Path = PROC) -> str:
     """The folder of its attempt; "" where it has none, or is another user's."""
-    start = f"{MARK}=".encode()
-    return next((word[len(start) :].decode() for word in environment_words(pid, proc) if word.startswith(start)), "")
+    return _value(environment_words(pid, proc), MARK)
 
 
 def environment_words(pid: int, proc: Path = PROC) -> list[bytes]:
@@ -59,10 +114,22 @@ def group_of(pid: int, number: signal.Signals) -> bool:
     return True
 
 
-def kill_all(mark: str, number: signal.Signals) -> list[int]:
-    """Send to what is left of an attempt; the pids."""
-    left = marked(mark)
-    for pid in left:
+def send(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
-    return left
+
+
+def _value(words: list[bytes], name: str) -> str:
+    """Bytes that are no UTF-8 stay what they are, as in a path."""
+    start = f"{name}=".encode()
+    return next((os.fsdecode(word[len(start) :]) for word in words if word.startswith(start)), "")
+
+
+def _stat(pid: int, proc: Path) -> list[str]:
+    """Fields 3 and up of its stat; none where it is gone, or a zombie."""
+    try:
+        fields = (proc / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []
+    return fields if fields and fields[0] not in DEAD_STATES else []

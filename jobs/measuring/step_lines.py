@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import statistics
 from collections import deque
@@ -19,6 +20,7 @@ MOST_BYTES = 1 << 20  # of a file, a look
 MOST_LINES = 4096  # of steps that are kept
 OTHERS = ("events", "logged_samples")  # files of a run that hold no numbers by step
 CHECKPOINT = "checkpoint"
+MOST = 10**12  # of a step, the units of a line, seconds
 LEAST_UNITS = 5  # below these a pace is noise
 
 
@@ -89,24 +91,39 @@ class StepLines:
         self._offsets[path.name] = offset + len(whole)
         lines = whole.split(b"\n")
         for line in lines[1:] if cut else lines:
-            with suppress(ValueError):
+            with suppress(ValueError, RecursionError):
                 fields = json.loads(line)
                 if isinstance(fields, dict):
                     yield fields
 
     def _take(self, file: str, fields: dict[str, Any]) -> None:
-        time_s, step, units = fields.get("time_s"), fields.get("step"), fields.get("units", 1)
-        if not isinstance(time_s, int | float) or time_s < self._since_s:
+        time_s, step, units = _number(fields.get("time_s")), fields.get("step"), fields.get("units", 1)
+        if time_s is None or not self._since_s <= time_s <= MOST:
             return
         if file == "events.jsonl":
             if fields.get("kind") == CHECKPOINT:
-                self.checkpoint_s = float(time_s)
+                self.checkpoint_s = time_s
             return
-        if not isinstance(step, int) or not isinstance(units, int) or units < 1 or step <= self._last.get(file, -1):
+        if (
+            not isinstance(step, int)
+            or not isinstance(units, int)
+            or not 1 <= units <= MOST
+            or not self._last.get(file, -1) < step <= MOST
+        ):
             return  # more numbers of a step that is counted
         before = self._last.get(file)
         self._last[file] = step
-        data_s = fields.get("phase/data_s")
+        data_s = _number(fields.get("phase/data_s")) or 0.0
         units = max(units, step - before if before is not None else units)  # a log of every tenth step
-        self._steps.append(StepLine(float(time_s), units, float(data_s) if isinstance(data_s, int | float) else 0.0))
+        self._steps.append(StepLine(time_s, units, min(max(data_s, 0.0), float(MOST))))
         self.units += units
+
+
+def _number(value: object) -> float | None:
+    """A finite one: what a program logs may be anything."""
+    if not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None

@@ -9,6 +9,7 @@ import logging
 import os
 import selectors
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,9 +19,10 @@ from typing import Any
 from collectors.process.proc import start_ticks
 
 from .. import state_folder
-from ..errors import QueueError
+from ..errors import NoDaemon, QueueError
 from ..executors.executor import Executor
 from ..executors.local import LocalExecutor
+from ..executors.processes import DAEMON
 from ..host.core_host import CoreHost
 from ..host.gpu_host import GpuHost
 from ..host.host import JobsHost
@@ -29,13 +31,14 @@ from ..queue import JobQueue
 from ..request import LOCAL, SLURM, request_from
 from ..run_events import note
 from .dispatcher import Dispatcher
-from .door import Door
+from .door import Door, cannot_keep
 from .lock import DaemonLock
 from .rules import DaemonRules
 from .run_folder import make_run, remove_if_empty
 from .slurm_driver import SlurmDriver
 
 CLEAN_S = 3600.0
+BETWEEN_S = 0.3  # between two turns, at least, where there is more news
 SETTLE_S = 0.1  # until the next look, where something is about to change
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
@@ -58,6 +61,13 @@ class JobsDaemon:
         if os.geteuid() == 0:
             raise QueueError("a queue runs commands as the user who submits them: start the daemon as that user, not as root")
         state_folder.make(folder)
+        try:
+            self._open(folder.resolve(), rules, cores_a_slot, idle_limit_mib, leases)
+        except (OSError, sqlite3.Error) as error:
+            raise QueueError(cannot_keep(error)) from None
+
+    def _open(self, folder: Path, rules: DaemonRules, cores_a_slot: int | None, idle_limit_mib: float, leases: Path) -> None:
+        os.environ[DAEMON] = str(folder)  # so that keepers are known to be no job's processes
         self._lock = DaemonLock(folder)
         self._folder, self._rules = folder, rules
         host: JobsHost = CoreHost(cores_a_slot)
@@ -79,6 +89,7 @@ class JobsDaemon:
         self._door = Door(folder, self._selector, self._answer)
         self._ended_pids: dict[int, int] = {}  # pid -> descriptor that is readable once it has ended
         self._stops, self._clean_due_s = False, 0.0
+        self._failure = ""  # of the last turn, as it was logged
 
     def run(self) -> None:
         """Until SIGTERM, SIGINT or `stop`."""
@@ -88,18 +99,23 @@ class JobsDaemon:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         for number in STOPPING:
             signal.signal(number, lambda *_: self._stop())
-        self._selector.register(woken, selectors.EVENT_READ, lambda: _emptied(woken))
+        self._selector.register(woken, selectors.EVENT_READ, lambda: self._signalled(woken))
         logger.info("looks after %s: %s", self._folder, ", ".join(slot.name for slot in self._dispatcher.seen.values()))
-        due_s = 0.0
+        due_s = turned_s = 0.0
         while not self._stops:
-            wait_s = max(0.0, due_s - time.monotonic())
-            ready = self._selector.select(wait_s)
-            news = [call() for call in (key.data for key, _ in ready)]
-            if self._stops or not (any(news) or time.monotonic() >= due_s):
+            ready = self._selector.select(max(0.0, due_s - time.monotonic()))
+            news = [self._heard(key.data) for key, _ in ready]
+            if any(news):
+                due_s = min(due_s, turned_s + BETWEEN_S)  # after many submissions at once, one turn
+            if self._stops or time.monotonic() < due_s:
                 continue
+            if why := self._removed():
+                logger.error("%s", why)
+                break
+            turned_s = time.monotonic()
             self._take_a_turn()
             due_s = time.monotonic() + (min(SETTLE_S, self._rules.look_s) if self._dispatcher.unsettled else self._rules.look_s)
-            due_s = min(due_s, self._slurm.due_s)
+            due_s = min(due_s, self._slurm.due_s, self._dispatcher.due_s)
         logger.info("ends; jobs run on")
 
     def close(self) -> None:
@@ -111,12 +127,32 @@ class JobsDaemon:
         self._queue.close()
         self._lock.close()
 
+    def _removed(self) -> str:
+        """What this daemon cannot be without, as a sentence; "" where all of it is there."""
+        if not self._lock.is_there:
+            return f"{self._folder} was removed, or its lock"
+        if not self._queue.is_there:
+            return f"{self._folder / state_folder.QUEUE} was removed, or replaced"
+        return ""
+
+    def _heard(self, call: Callable[[], bool]) -> bool:
+        """Whether a turn is to follow. What fails costs itself, not the daemon."""
+        try:
+            return call()
+        except Exception:
+            logger.exception("an event was lost")
+            return True
+
     def _take_a_turn(self) -> None:
         try:
             self._dispatcher.turn()
             self._slurm.turn(time.time())
-        except Exception:  # the next turn begins from what the file and the kernel say
-            logger.exception("a turn failed; it is tried again in %g s", self._rules.look_s)
+            self._failure = ""
+        except Exception as error:  # the next turn begins from what the file and the kernel say
+            if repr(error) != self._failure:
+                why = cannot_keep(error) if isinstance(error, sqlite3.Error) else repr(error)
+                logger.warning("a turn failed, it is tried again every %g s: %s", self._rules.look_s, why, exc_info=True)
+            self._failure = repr(error)
         self._wait_for(self._dispatcher.pids)
         self._clean()
 
@@ -126,7 +162,7 @@ class JobsDaemon:
         self._clean_due_s = time.monotonic() + CLEAN_S
         try:
             self._local.clean({(attempt.job, attempt.number) for attempt in self._queue.intended()}, time.time())
-        except OSError as error:
+        except (OSError, sqlite3.Error) as error:
             logger.warning("cannot remove what attempts have left: %s", error)
 
     def _wait_for(self, pids: set[int]) -> None:
@@ -150,12 +186,23 @@ class JobsDaemon:
         self._selector.unregister(descriptor)
         os.close(descriptor)
 
+    def _signalled(self, woken: int) -> bool:
+        """A child has ended, or we are to end."""
+        with suppress(BlockingIOError):
+            os.read(woken, 4096)
+        self._local.reap()
+        return True
+
     def _stop(self) -> None:
         self._stops = True
 
     def _answer(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Raises QueueError."""
         what, now_s = asked.get("do"), time.time()
+        if what != "stop" and (why := self._removed()):
+            logger.error("%s", why)
+            self._stop()
+            raise NoDaemon(f"{why} while the daemon ran, so it ends; ask again, and a new one begins")
         if what == "submit":
             return self._submit(asked.get("request"), now_s)
         if what == "about":
@@ -167,16 +214,33 @@ class JobsDaemon:
             "cancel": self._cancel, "hold": self._queue.hold, "release": self._queue.release,
         }  # fmt: skip
         job = asked.get("job")
-        if what not in changes or not isinstance(job, int) or isinstance(job, bool) or not 0 <= job < 2**63:
+        if (
+            not isinstance(what, str)
+            or what not in changes
+            or not isinstance(job, int)
+            or isinstance(job, bool)
+            or not 0 <= job < 2**63
+        ):
             raise QueueError(
-                f"the daemon cannot {what!r}; it is of another version: end it with deepseek-jobs stop, and start it again"
+                f"the daemon cannot {what!r:.100}; it is of another version: end it with deepseek-jobs stop, and start it again"
             )
         return {"ran": bool(changes[what](job, now_s))}
 
     def _submit(self, fields: object, now_s: float) -> dict[str, Any]:
         request = request_from(fields if isinstance(fields, dict) else {})
         (self._slurm if request.place == SLURM else self._dispatcher).require_possible(request)
-        job = self._queue.submit(request, now_s, lambda number: make_run(request, number))
+        made = list[str]()
+
+        def make(number: int) -> str:
+            made.append(make_run(request, number))
+            return made[-1]
+
+        try:
+            job = self._queue.submit(request, now_s, make)
+        except Exception:
+            for name in filter(None, made):
+                remove_if_empty(Path(request.log_dir) / name)
+            raise
         run = self._queue.run_of(job)
         note(run, "submitted", now_s, f"queued as job {job}", job=job)
         logger.info("job %d is queued: %s", job, " ".join(request.argv)[:200])
@@ -188,10 +252,3 @@ class JobsDaemon:
             note(run, "cancelled", now_s, f"job {job} was cancelled before it started", job=job)
             remove_if_empty(run)
         return ran
-
-
-def _emptied(woken: int) -> bool:
-    """A signal: a child has ended, or we are to end."""
-    with suppress(BlockingIOError):
-        os.read(woken, 4096)
-    return True

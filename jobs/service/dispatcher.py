@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+from collectors.process.proc import printable
+
 from ..errors import QueueError
-from ..executors.executor import AttemptEnd, AttemptSeen, Executor, WantedAttempt
-from ..executors.processes import by_mark
+from ..executors.executor import AttemptEnd, AttemptSeen, Executor, NotNow, WantedAttempt
 from ..host.host import JobsHost, SeenSlot
 from ..measuring.measured import MeasuredAttempt
 from ..measuring.out_of_memory import out_of_memory
@@ -21,12 +25,14 @@ from ..queue import JobQueue, OpenAttempt
 from ..request import LOCAL, JobRequest
 from ..run_events import note
 from ..state_folder import ATTEMPTS
+from .durations import age_s, ran
+from .false_starts import FalseStarts
 from .rules import DaemonRules
+from .stops import Stops
 from .stuck import StuckJobs
 
 SAVED = (0, 75)  # exit codes after a stop that say: the checkpoint is written (75 is EX_TEMPFAIL)
 NOTHING_SAVED = 66  # of --resume-with: there is no checkpoint yet (EX_NOINPUT); the job begins anew
-MOST_FALSE_STARTS = 5  # in a row, of attempts whose command was never executed
 CANNOT_EXECUTE = 127
 
 logger = logging.getLogger("deepseek-jobs")
@@ -41,8 +47,11 @@ class Dispatcher:
         self._folder, self._queue, self._host, self._executors, self._rules = folder, queue, host, executors, rules
         self._measured: dict[tuple[int, int], MeasuredAttempt] = {}
         self._remembered: set[tuple[int, int]] = set()
-        self._asked: set[tuple[int, int]] = set()  # to end
-        self._false_starts: dict[int, int] = {}
+        self._stops = Stops(rules.stop_s)
+        self._false_starts = FalseStarts()
+        self._ages: dict[tuple[int, int], float] = {}  # of attempts when they were last seen to run
+        self._pids: dict[tuple[int, int], list[int]] = {}  # of all processes of each attempt
+        self._failures: dict[tuple[int, str], str] = {}  # by job and what could not be done, as it was logged
         self._shared: dict[int, tuple[float, str]] = {}  # by job, since when and with whom
         self._stuck = StuckJobs(queue.run_of, rules.stuck_s)
         self.seen: dict[str, SeenSlot] = {}
@@ -50,14 +59,22 @@ class Dispatcher:
         self.unsettled = False  # whether something is about to change without an event
         self.look_at_host()
 
+    @property
+    def due_s(self) -> float:
+        """When the next turn is needed at the latest, CLOCK_MONOTONIC."""
+        return self._false_starts.due_s
+
     def look_at_host(self) -> None:
         used_mib = dict[str, float]()
-        marks, open_attempts = by_mark(), self._queue.intended()
+        open_attempts = [attempt for attempt in self._queue.intended() if attempt.place in self._executors]
+        self._pids = {}
+        for place in {attempt.place for attempt in open_attempts}:
+            self._pids |= self._executors[place].processes([attempt for attempt in open_attempts if attempt.place == place])
         for attempt in open_attempts:
             if measured := self._measured.get((attempt.job, attempt.number)):
                 for slot in attempt.slots:
                     used_mib[slot] = used_mib.get(slot, 0.0) + measured.rss_mib / len(attempt.slots)
-        ours = frozenset(pid for attempt in open_attempts for pid in marks.get(self._mark(attempt), ()))
+        ours = frozenset(pid for pids in self._pids.values() for pid in pids)
         self.seen = {slot.slot.id: slot for slot in self._host.look(ours, used_mib)}
         rows = [
             {
@@ -69,6 +86,7 @@ class Dispatcher:
         self._queue.keep("slots", {"seen_s": time.time(), "slots": rows})
 
     def turn(self) -> None:
+        """One job that cannot be looked after costs only itself. Raises sqlite3.Error where the file cannot be written: nothing can be done then."""
         now_s = time.time()
         self.unsettled = False
         self._look_at_attempts(now_s)
@@ -78,6 +96,7 @@ class Dispatcher:
         state = self._state()
         self._note_sharing(state, now_s)
         made = plan(state, now_s)
+        made = replace(made, reasons={**made.reasons, **self._false_starts.reasons()})
         for action in self._queue.intend(made, now_s):
             if isinstance(action, StartJob):
                 self._start(action, state, now_s)
@@ -102,48 +121,74 @@ class Dispatcher:
             )
 
     def _state(self) -> QueueState:
-        return self._queue.state([slot.slot for slot in self.seen.values()], self._host.cores, self._rules.plan)
+        """What the plan is made from: jobs that could not be started a moment ago are as if held."""
+        state = self._queue.state([slot.slot for slot in self.seen.values()], self._host.cores, self._rules.plan)
+        waits = self._false_starts.reasons()
+        jobs = {
+            id_: replace(job, state="held", promised=()) if id_ in waits and job.waiting else job for id_, job in state.jobs.items()
+        }
+        return replace(state, jobs=jobs)
+
+    @contextmanager
+    def _costs_only(self, job: int, what: str) -> Iterator[None]:
+        """What fails here is logged once; a file of the queue that cannot be used is no job's fault."""
+        try:
+            yield
+            self._failures.pop((job, what), None)
+        except Exception as error:
+            if isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError:
+                raise
+            if self._failures.get((job, what)) != repr(error):
+                logger.exception("job %d %s", job, what)
+            self._failures[job, what] = repr(error)
 
     def _look_at_attempts(self, now_s: float) -> None:
-        pids = set[int]()
+        self.pids = set[int]()
         for attempt in self._queue.intended():
-            if not (executor := self._executors.get(attempt.place)):
-                continue
-            seen = executor.look(attempt)
-            if seen.process and attempt.pid is None:
-                self._queue.started(attempt.job, seen.process.pid, seen.process.ticks, seen.process.boot_id, now_s)
-                attempt = attempt._replace(started_s=now_s, pid=seen.process.pid, start_ticks=seen.process.ticks)
-                logger.info("job %d runs as process %d", attempt.job, seen.process.pid)
-            if seen.state == "ended":
-                self._ended(attempt, seen, now_s)
-            elif attempt.place == LOCAL:
-                pids |= {seen.process.pid} if seen.process else set()
-                self.unsettled |= seen.process is None
-        self.pids = pids
+            if executor := self._executors.get(attempt.place):
+                with self._costs_only(attempt.job, "cannot be looked at"):
+                    self._look_at(attempt, executor, now_s)
+
+    def _look_at(self, attempt: OpenAttempt, executor: Executor, now_s: float) -> None:
+        seen = executor.look(attempt)
+        if seen.process and attempt.pid is None:
+            self._queue.started(attempt.job, seen.process.pid, seen.process.ticks, seen.process.boot_id, now_s)
+            attempt = attempt._replace(
+                started_s=now_s, pid=seen.process.pid, start_ticks=seen.process.ticks, boot_id=seen.process.boot_id
+            )
+            logger.info("job %d runs as process %d", attempt.job, seen.process.pid)
+        if seen.state == "ended":
+            self._ended(attempt, seen, now_s)
+        else:
+            self._ages[attempt.job, attempt.number] = age_s(attempt) or 0.0
+            self.pids |= {seen.process.pid} if seen.process else set()
+            self.unsettled |= seen.process is None
 
     def _ended(self, attempt: OpenAttempt, seen: AttemptSeen, now_s: float) -> None:
         job, end = attempt.job, seen.end or AttemptEnd(None)
+        key = job, attempt.number
+        self._stops.forget(key)
         if not end.begun:
             self._never_began(attempt, end, now_s)
             return
-        self._false_starts.pop(job, None)
+        self._false_starts.forget(job)
         if end.code == 0 and attempt.stop_s is None:
             self._queue.ended_before(job)
         before, why = self._queue.placed(job)
-        run, measured = self._queue.run_of(job), self._measured.pop((job, attempt.number), None) or self._new_measured(attempt)
-        measured.lines.look()
-        ran_s = max(0.0, (end.ended_s or now_s) - (attempt.started_s or now_s))
+        run, measured = self._queue.run_of(job), self._measured.pop(key, None) or self._new_measured(attempt)
+        with self._costs_only(job, "cannot be measured"):
+            measured.lines.look()
+        ran_s = ran(attempt, end.ended_s or now_s, self._ages.pop(key, 0.0))
         kept_s = before.ran_s
         saved = bool(why) and end.code in SAVED
         checkpoint_s = measured.lines.checkpoint_s
         if saved or (end.code is not None and not why):
             work_s = kept_s + ran_s
         else:
-            work_s = kept_s + max(0.0, checkpoint_s - (attempt.started_s or now_s)) if checkpoint_s else kept_s
+            work_s = kept_s + min(ran_s, max(0.0, checkpoint_s - (attempt.started_s or now_s))) if checkpoint_s else kept_s
         if end.code == 0 or ran_s >= self._rules.measured_s:
-            self._remember(before, measured, (job, attempt.number))
-        self._remembered.discard((job, attempt.number))
-        self._asked.discard((job, attempt.number))
+            self._remember(before, measured, key)
+        self._remembered.discard(key)
         limit_mib = min(
             (slot.slot.memory_mib for id_, slot in self.seen.items() if id_ in attempt.slots and slot.slot.memory_mib), default=None
         )
@@ -157,39 +202,45 @@ class Dispatcher:
         state = self._queue.ended(job, end.code, work_s, now_s, memory, saved=saved, anew=anew, said=said)
         logger.info("job %d: attempt %d ended (%s), now %s", job, attempt.number, said or end.code, state)
         if why and attempt.stop_s:
-            text = f"{'saved and stopped' if saved else 'stopped'} after {now_s - attempt.stop_s:.0f} s"
-            note(run, "stopping", now_s, text, seconds=now_s - attempt.stop_s, job=job)
+            took_s = max(0.0, now_s - attempt.stop_s)
+            text = f"{'saved and stopped' if saved else 'stopped'} after {took_s:.0f} s"
+            note(run, "stopping", now_s, text, seconds=took_s, job=job)
         if state == "queued":
             note(run, "requeued", now_s, f"queued again: {said or why or 'its end was not seen'}", job=job)
         elif state == "cancelled":
             note(run, "cancelled", now_s, f"job {job} was cancelled", job=job)
 
     def _never_began(self, attempt: OpenAttempt, end: AttemptEnd, now_s: float) -> None:
+        """That is never the job's fault: it is tried again, ever more rarely, and says why."""
         before, _ = self._queue.placed(attempt.job)
-        count = self._false_starts[attempt.job] = self._false_starts.get(attempt.job, 0) + 1
-        code = CANNOT_EXECUTE if count >= MOST_FALSE_STARTS else None
-        state = self._queue.ended(attempt.job, code, before.ran_s, now_s, said=end.said)
+        state = self._queue.ended(attempt.job, None, before.ran_s, now_s, said=end.said)
         logger.info("job %d: attempt %d never began (%s), now %s", attempt.job, attempt.number, end.said, state)
+        if state != "queued":
+            self._false_starts.forget(attempt.job)
+            return
+        self._queue.explain(attempt.job, self._false_starts.note(attempt.job, end.said))
 
     def _measure(self, state: QueueState) -> None:
-        marks, now_s = by_mark(), time.time()
         for attempt in self._queue.intended():
-            job, key = state.jobs.get(attempt.job), (attempt.job, attempt.number)
-            if job is None or attempt.started_s is None:
-                continue
-            if key not in self._measured:
-                self._measured[key] = self._new_measured(attempt)
-            measured = self._measured[key]
-            before_mib = measured.peak_mib
-            measured.look(marks.get(self._mark(attempt), ()), self.seen, job.shared_s)
-            if measured.peak_mib > 1.01 * before_mib:
-                self._queue.peaked(job.id, measured.peak_mib)
-            if now_s - attempt.started_s >= self._rules.measured_s and key not in self._remembered and job.shared_s is None:
-                self._remember(job, measured, key)
-            if job.shared_s is not None and job.state == "running":
-                speed, units = measured.speed(job.shared_s, self._queue.family(job.family))
-                if speed is not None:
-                    self._queue.measured(job.id, speed, units)
+            if (job := state.jobs.get(attempt.job)) and attempt.started_s is not None:
+                with self._costs_only(job.id, "cannot be measured"):
+                    self._measure_one(attempt, job)
+
+    def _measure_one(self, attempt: OpenAttempt, job: Job) -> None:
+        key = attempt.job, attempt.number
+        if key not in self._measured:
+            self._measured[key] = self._new_measured(attempt)
+        measured = self._measured[key]
+        before_mib = measured.peak_mib
+        measured.look(self._pids.get(key, ()), self.seen, job.shared_s)
+        if measured.peak_mib > 1.01 * before_mib:
+            self._queue.peaked(job.id, measured.peak_mib)
+        if self._ages.get(key, 0.0) >= self._rules.measured_s and key not in self._remembered and job.shared_s is None:
+            self._remember(job, measured, key)
+        if job.shared_s is not None and job.state == "running":
+            speed, units = measured.speed(job.shared_s, self._queue.family(job.family))
+            if speed is not None:
+                self._queue.measured(job.id, speed, units)
 
     def _remember(self, job: Job, measured: MeasuredAttempt, key: tuple[int, int]) -> None:
         self._queue.remember(job.family, measured.known(self._queue.family(job.family)))
@@ -214,15 +265,17 @@ class Dispatcher:
 
     def _execute(self, job: Job, place: str, slots: tuple[str, ...], now_s: float) -> None:
         (attempt,) = (attempt for attempt in self._queue.intended() if attempt.job == job.id)
-        request, run = self._queue.request(job.id), self._queue.run_of(job.id)
-        wanted = WantedAttempt(
-            job.id, attempt.number, self._queue.command(job.id), request.cwd, request.environment, slots,
-            self._host.gpus(slots), self._host.cores_of(slots), run, Path(request.log_dir) if request.log_dir else None,
-        )  # fmt: skip
         try:
+            request, run = self._queue.request(job.id), self._queue.run_of(job.id)
+            wanted = WantedAttempt(
+                job.id, attempt.number, self._queue.command(job.id), request.cwd, request.environment, slots,
+                self._host.gpus(slots), self._host.cores_of(slots), run, Path(request.log_dir) if request.log_dir else None,
+            )  # fmt: skip
             self._executors[place].start(wanted)
-        except QueueError as error:
-            self._queue.ended(job.id, CANNOT_EXECUTE, job.ran_s, now_s, said=str(error))
+        except NotNow as error:
+            self._never_began(attempt, AttemptEnd(None, None, str(error), begun=False), now_s)
+        except (QueueError, ValueError, TypeError) as error:  # of what its row holds
+            self._queue.ended(job.id, CANNOT_EXECUTE, job.ran_s, now_s, said=printable(str(error)))
             logger.info("job %d: %s", job.id, error)
 
     def _say_why_it_stops(self, action: StopJob, now_s: float) -> None:
@@ -235,20 +288,25 @@ class Dispatcher:
     def _end_those_that_stop(self, now_s: float) -> None:
         """SIGTERM once of each daemon, SIGKILL when the time is over. That it is asked is written before: the next daemon then asks, too."""
         for attempt in self._queue.intended():
-            if self._queue.state_of(attempt.job) != "stopping" or not (executor := self._executors.get(attempt.place)):
-                continue
-            key = attempt.job, attempt.number
-            if key not in self._asked:
-                self.unsettled = True
-                if attempt.started_s is not None:
-                    self._queue.asked_to_end(attempt.job, attempt.stop_s or now_s)
-                    if executor.ask_to_end(attempt):
-                        self._asked.add(key)
-                    elif attempt.stop_s is None:
-                        self._queue.asked_to_end(attempt.job, None)
-            elif now_s - (attempt.stop_s or now_s) >= self._rules.stop_s:
-                executor.kill(attempt)
-                self.unsettled = True
+            if self._queue.state_of(attempt.job) == "stopping" and (executor := self._executors.get(attempt.place)):
+                with self._costs_only(attempt.job, "cannot be ended"):
+                    self._end(attempt, executor, now_s)
+
+    def _end(self, attempt: OpenAttempt, executor: Executor, now_s: float) -> None:
+        key = attempt.job, attempt.number
+        self.unsettled |= not self._stops.is_asked(key) or self._stops.is_over(key)
+        self._stops.begin(key, 0.0 if attempt.stop_s is None else now_s - attempt.stop_s)
+        if attempt.pid is None:
+            executor.withdraw(attempt)
+        elif self._stops.is_over(key):
+            executor.kill(attempt)
+        if attempt.pid is None or self._stops.is_asked(key):
+            return
+        self._queue.asked_to_end(attempt.job, attempt.stop_s or now_s)
+        if executor.ask_to_end(attempt):
+            self._stops.asked(key)
+        elif attempt.stop_s is None:
+            self._queue.asked_to_end(attempt.job, None)
 
     def _say_what_is_stuck(self, made: JobPlan, now_s: float) -> None:
         """With what others have of the host, each slot once."""
@@ -281,9 +339,6 @@ class Dispatcher:
         return MeasuredAttempt(
             folder, attempt.started_s or attempt.intended_s, attempt.slots, len(self._host.cores_of(attempt.slots))
         )
-
-    def _mark(self, attempt: OpenAttempt) -> str:
-        return str(self._folder / ATTEMPTS / f"{attempt.job}.{attempt.number}")
 
 
 def _said(end: AttemptEnd, why: str | None, memory: tuple[float, float] | None, slots: int) -> str:

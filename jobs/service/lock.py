@@ -17,6 +17,7 @@ class DaemonLock:
     """Held from construction on. Raises QueueError where another daemon has it."""
 
     def __init__(self, folder: Path) -> None:
+        self._path = folder / LOCK
         self._descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -27,6 +28,14 @@ class DaemonLock:
         os.ftruncate(self._descriptor, 0)
         name = {"boot_id": boot_id(), "pid": os.getpid(), "ticks": start_ticks(os.getpid())}
         os.pwrite(self._descriptor, json.dumps(name).encode(), 0)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it can keep others away: not where its file, or the folder, was removed."""
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
+        except OSError:
+            return False
 
     def close(self) -> None:
         os.ftruncate(self._descriptor, 0)

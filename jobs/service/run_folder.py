@@ -14,6 +14,7 @@ from ..run_events import FILE as EVENTS
 
 SCRIPT = re.compile(r"[^/]*\.(py|sh)$")
 NAME_LENGTH = 60
+MOST_OF_A_NAME = 1000  # runs: queues of several users may share a log folder, and a new queue counts its jobs from 1
 
 
 def make_run(request: JobRequest, job: int) -> str:
@@ -21,7 +22,7 @@ def make_run(request: JobRequest, job: int) -> str:
     if not request.log_dir:
         return ""
     log_dir, name = Path(request.log_dir), request.name or f"{stem_of(request.argv)}-{job}"
-    for tried in (name, f"{name}-{job}"):
+    for tried in (name, f"{name}-{job}", *(f"{name}-{job}-{more}" for more in range(2, MOST_OF_A_NAME))):
         try:
             (log_dir / tried).mkdir(parents=True)
         except FileExistsError:
@@ -31,14 +32,14 @@ def make_run(request: JobRequest, job: int) -> str:
                 raise QueueError("the name of the run is too long for a folder; choose a shorter one with --name") from None
             raise QueueError(f"cannot make a run in {log_dir} ({error.strerror}); choose another folder with --log-dir") from None
         return tried
-    raise QueueError(f"there are runs {name} and {name}-{job} in {log_dir}; choose another name with --name")
+    raise QueueError(f"there are {MOST_OF_A_NAME} runs {name} in {log_dir}; choose another name with --name")
 
 
 def remove_if_empty(run: Path) -> None:
     """A run that never was holds only what the queue wrote."""
     with suppress(OSError):
-        if [entry.name for entry in os.scandir(run)] == [EVENTS]:
-            (run / EVENTS).unlink()
+        if {entry.name for entry in os.scandir(run)} <= {EVENTS}:
+            (run / EVENTS).unlink(missing_ok=True)
             run.rmdir()
 
 
