@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 EPOCHS_TO_PLATEAU = 16  # that a teacher is expected to need
+SHARE = 0.85  # of the time that its steps may take: the rest is validation, averaging of weights and a busier host
 FRESH = 1_000  # views: a teacher sees new ones in each epoch
 BATCH = 250
 
@@ -36,7 +37,7 @@ def largest_in(data: ImageSplits, most_s: float, batch: int) -> str:
     """Name of the largest teacher whose epochs up to the plateau are expected to fit into so many seconds; else the smallest."""
     steps = EPOCHS_TO_PLATEAU * max(1, len(data.train.classes_N) // batch)
     for name, make in networks.TEACHERS.items():
-        if steps * pace(make(shape_of(data)), data, batch) <= most_s:
+        if steps * pace(make(shape_of(data)), data, batch) <= SHARE * most_s:
             return name
     return name
 
