@@ -47,12 +47,16 @@ def pace(module: nn.Module, data: ImageSplits, batch: int) -> float:
     return training.seconds_a_step(module, data, batch, training.faster_in_half(module, data, batch))
 
 
-def trained(name: str, data: ImageSplits, plan: training.TrainingPlan, listener: training.TrainingListener) -> training.TrainedNet:
+def trained(
+    name: str, data: ImageSplits, plan: training.TrainingPlan, listener: training.TrainingListener, state_file: Path | None = None
+) -> training.TrainedNet:
     """Raises ModelsError for an unknown name."""
     if name not in networks.TEACHERS:
         raise ModelsError(f"there is no teacher {name!r}; give the folder of a model, or one of {', '.join(networks.TEACHERS)}")
     torch.manual_seed(plan.seed)
-    return training.train(networks.TEACHERS[name](shape_of(data)), data, Views(data.mirrors, FRESH), plan, listener=listener)
+    return training.train(
+        networks.TEACHERS[name](shape_of(data)), data, Views(data.mirrors, FRESH), plan, listener=listener, state_file=state_file
+    )
 
 
 def given(folder: Path, data: ImageSplits) -> tuple[Artifact, ImageSplits]:
