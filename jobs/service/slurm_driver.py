@@ -224,6 +224,10 @@ class SlurmDriver:
         logger.info("job %d of Slurm ended (%s), job %d is %s", seen.id, seen.reason or code, job, state)
         if state == "cancelled":
             self._note_cancelled(job, now_s, began=placed.started_s > 0)
+        elif state == "failed":
+            note(
+                self._queue.run_of(job), "failed", now_s, f"job {job} has failed: {seen.reason or 'its end is not known'}", job=job
+            )
 
     def _forget(self, job: int) -> None:
         """The environment that it was given."""
