@@ -25,7 +25,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default="normal",
         help="high has 70 %% of the slots while both wait (default: normal)",
     )
-    parser.add_argument("--share", action="store_true", help="allow one other job that says so, too, on the same slot; for jobs that log their steps")
+    parser.add_argument(
+        "--share",
+        action="store_true",
+        help="allow one other job that says so, too, on the same slot; for jobs that log their steps",
+    )
     parser.add_argument(
         "--resume-with", metavar="COMMAND", help="how it goes on from its checkpoint; only such jobs are ever stopped for others"
     )

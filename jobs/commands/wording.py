@@ -76,7 +76,9 @@ def placed_on(row: JobRow, slots: Sequence[SlotRow]) -> str:
 
 def end_of(attempt: JobAttemptRow) -> str:
     """`preempted for job 5, its checkpoint is written`; "" where nothing is said of it."""
-    because = f" {'for' if attempt.why == 'preempted' else 'beside'} job {attempt.because}" if attempt.because and attempt.why else ""
+    because = (
+        f" {'for' if attempt.why == 'preempted' else 'beside'} job {attempt.because}" if attempt.because and attempt.why else ""
+    )
     if attempt.why and attempt.said.startswith(attempt.why):
         return f"{attempt.why}{because}{attempt.said.removeprefix(attempt.why)}"
     return attempt.said or f"{attempt.why}{because}"
