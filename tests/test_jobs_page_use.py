@@ -197,3 +197,15 @@ def test_a_finger_on_a_wide_screen_has_room(scene: tuple[JobsScene, Web], browse
         assert page.evaluate(inside, [inner, outer]), inner
     assert page.evaluate("() => document.querySelector('.who').getBoundingClientRect().right <= document.querySelector('.figure').getBoundingClientRect().left")  # fmt: skip
     context.close()
+
+
+def test_a_reason_has_room_on_every_screen(scene: tuple[JobsScene, Web], browser: Browser) -> None:
+    page = browser.new_page()
+    opened(page, scene[1])
+    for width in (390, 640, 768, 900, 1024, 1440):
+        page.set_viewport_size({"width": width, "height": 800})
+        widths = page.evaluate(
+            "() => [...document.querySelectorAll('.jobs-state')].map((cell) => cell.getBoundingClientRect().width)"
+        )
+        assert min(widths) >= 140 and page.evaluate("() => document.documentElement.scrollWidth") == width, (width, widths)
+    page.close()

@@ -112,7 +112,7 @@ def test_jobs_at_slurm_run_wait_are_held_and_cancelled(house: JobsHouse) -> None
     house.wait(second, "held")
     house.done("cancel", str(first))
     cancelled = house.wait(first)
-    assert (cancelled["state"], cancelled["reason"]) == ("cancelled", "cancelled")
+    assert (cancelled["state"], cancelled["reason"]) == ("cancelled", "")
     assert json.loads((folder_of(house, first) / "exit.json").read_text())["signal"] == 15
     assert not list(folder_of(house, first).glob(".job*")), "the environment stays nowhere"
     assert events(house, first) == ["submitted", "queued", "cancelled"]

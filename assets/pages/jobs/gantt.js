@@ -32,7 +32,7 @@ const MAIN = ".gantt-bar:not(.is-more)";
 const TICK_PX = 90;
 const WORD_PX = 44; // a bar with less room has its number alone
 const DIGIT_PX = 7;
-const EDGES_PX = 8;
+const EDGES_PX = 10;
 const NARROW_PX = 8;
 
 export class Gantt {
@@ -177,7 +177,9 @@ class SlotLane {
       borderColor: `var(--${colour})`,
     });
     node.dataset.job = String(first.job);
-    setClass(node, "is-open", !several && first.end === null);
+    setClass(node, "is-open", !several && first.end === null && bar.ends);
+    setClass(node, "goes-on", !bar.ends);
+    setClass(node, "went-on", !bar.begins);
     setClass(node, "is-more", !bar.main);
     setText(node, several || !bar.main ? "" : width >= WORD_PX ? `${first.job} ${first.name}` : width >= EDGES_PX + DIGIT_PX * String(first.job).length ? String(first.job) : "");
     if (bar.main) node.removeAttribute("aria-hidden");

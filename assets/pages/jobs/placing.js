@@ -11,6 +11,8 @@
  * @property {number} to not after the view
  * @property {number} row from the top
  * @property {number} rows of the lane at this place
+ * @property {boolean} begins with its attempt
+ * @property {boolean} ends with it
  * @property {boolean} main the longest bar of its attempt: where it shares the slot for a part of its time, it has several
  */
 
@@ -50,7 +52,7 @@ export function barsOf(attempts, slot, { lo, hi }, now, width) {
       }
       const pieces = group.length === 1 ? [{ from, to, row: 0, rows: 1 }] : piecesOf(group, rows, i);
       const main = pieces.reduce((found, piece) => (piece.to - piece.from > found.to - found.from ? piece : found));
-      pieces.forEach((piece, n) => placed.push({ ...piece, key: `${attempt.job}.${attempt.number}${piece === main ? "" : `.${n}`}`, attempts: [attempt], main: piece === main }));
+      pieces.forEach((piece, n) => placed.push({ ...piece, key: `${attempt.job}.${attempt.number}${piece === main ? "" : `.${n}`}`, attempts: [attempt], main: piece === main, begins: !n, ends: n === pieces.length - 1 }));
     });
   }
   return placed;

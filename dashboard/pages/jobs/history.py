@@ -41,12 +41,12 @@ def columns() -> list[dict[str, Any]]:
         column("job", "Job", 72, **NUMBER),
         column("state", "State", 96, cellClassRules={"bad": "params.value === 'failed'"}),
         column("name", "Run", 180),
-        column("command", "Command", 320, flex=1),
+        column("command", "Command", 200, flex=1),
         column("slots", "Slots", 64, **NUMBER),
         column("waited", "Waited", 96, **NUMBER),
         column("worked", "Worked", 96, **NUMBER),
         column("ended", "Ended", 112, **time),
-        column("how", "How", 220, flex=1),
+        column("how", "How", 260, flex=2),
     ]
 
 
