@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -186,7 +187,7 @@ class JobQueue(ElsewhereQueue):
             "SELECT job, number, attempt.slots, pid, start_ticks, boot_id, intended_s, attempt.started_s, stop_s, run, log_dir, place "
             "FROM attempt JOIN job ON job = id WHERE attempt.ended_s IS NULL ORDER BY job"
         )
-        return [OpenAttempt(job, number, tuple(json.loads(slots)), *process) for job, number, slots, *process in rows]
+        return [OpenAttempt(job, number, _words(slots), *process) for job, number, slots, *process in rows]
 
     def goes_on(self, job: int) -> bool:
         """Whether its next attempt, or the one that runs, is one with `resume_argv`."""
@@ -200,12 +201,17 @@ class JobQueue(ElsewhereQueue):
 
     def state(self, slots: Sequence[Slot], cores: int, rules: PlanRules) -> QueueState:
         """What the plan is made from: this host's jobs."""
-        jobs = {job.id: job for job in self._jobs("state NOT IN ('finished', 'failed', 'cancelled') AND place = 'local'")}
+        jobs = self._readable_jobs("state NOT IN ('finished', 'failed', 'cancelled') AND place = 'local'")
         row = self._db.execute("SELECT value FROM kept WHERE name = 'carried'").fetchone()
-        carried = carried_from(json.loads(row[0])) if row else Carried()
+        carried = Carried()
+        with suppress(ValueError, TypeError, KeyError):
+            carried = carried_from(json.loads(row[0])) if row else carried
         known = {job for each in (carried.fifo, carried.fifo_high) if each for job in each.knows} - jobs.keys()
         rows = [self._db.execute("SELECT id, work_s FROM job WHERE id = ?", (job,)).fetchone() for job in sorted(known)]
-        families = {name: record_from(record) for name, record in self._db.execute("SELECT name, record FROM family")}
+        families = dict[str, FamilyRecord]()
+        for name, record in self._db.execute("SELECT name, record FROM family"):
+            with suppress(ValueError, TypeError, KeyError):
+                families[name] = record_from(record)
         pairs = {(first, second): (one, other) for first, second, one, other in self._db.execute("SELECT * FROM pair")}
         ended_s = {row[0]: row[1] or 0.0 for row in rows if row}
         return QueueState(tuple(slots), jobs, families, pairs, ended_s, carried, cores, rules)
@@ -253,7 +259,9 @@ class JobQueue(ElsewhereQueue):
 
     def family(self, name: str) -> FamilyRecord:
         row = self._db.execute("SELECT record FROM family WHERE name = ?", (name,)).fetchone()
-        return record_from(row[0]) if row else NOTHING
+        with suppress(ValueError, TypeError, KeyError):  # it is measured anew
+            return record_from(row[0]) if row else NOTHING
+        return NOTHING
 
     def remember(self, family: str, record: FamilyRecord) -> None:
         self._db.execute("INSERT OR REPLACE INTO family VALUES (?, ?)", (family, json.dumps(record._asdict())))
@@ -318,6 +326,13 @@ class JobQueue(ElsewhereQueue):
         if (now := self.state_of(job)) != state:
             raise QueueError(f"job {job} is {now}; only a {state} job can be {purpose}")
         return self._job(job)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """Of a list in a row; () where that holds something else."""
+    with suppress(ValueError, TypeError):
+        return tuple(map(str, json.loads(text)))
+    return ()
 
 
 def record_from(text: str) -> FamilyRecord:

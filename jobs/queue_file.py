@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from .errors import QueueError
 from .planning.job import Job
+from .request import MOST_MIB, MOST_SLOTS
 
 VERSION = 1
 MOST = 2**63 - 1  # an INTEGER of SQLite
+MOST_S = 1e12
+ODD = "what the queue has of it cannot be read: cancel it, and submit it anew"
 SCHEMA = """
 CREATE TABLE job (
     id INTEGER PRIMARY KEY AUTOINCREMENT, family TEXT NOT NULL, slots INTEGER NOT NULL, submitted_s REAL NOT NULL,
@@ -38,6 +43,9 @@ OF_A_JOB = (
     "id, family, slots, submitted_s, high, shares, resumes, declared_mib, state, queued_s, waited_s, ran_s, out_of_memory, stops, needs_mib, "
     "promised, on_slots, started_s, shared_s, speed, steps"
 )
+
+FileError = sqlite3.Error
+"""What a full disk or a damaged file does to all that use it."""
 
 
 class QueueFile:
@@ -80,13 +88,23 @@ class QueueFile:
         return next(self._jobs("id = ?", job))
 
     def _jobs(self, where: str, *values: object) -> Iterator[Job]:
-        for row in self._db.execute(f"SELECT {OF_A_JOB} FROM job WHERE {where} ORDER BY id", values).fetchall():
-            number, family, slots, submitted_s, high, shares, resumes, declared, state, *others = row
-            queued_s, waited_s, ran_s, out_of_memory, stops, needs, promised, on, *now = others
-            yield Job(
-                number, family, slots, submitted_s, bool(high), bool(shares), bool(resumes), declared, "running" if state == "starting" else state,
-                queued_s, waited_s, ran_s, out_of_memory, stops, needs, tuple(json.loads(promised)), tuple(json.loads(on)), *now,
-            )  # fmt: skip
+        for row in self._rows(where, *values):
+            yield _job_of(row)
+
+    def _readable_jobs(self, where: str) -> dict[int, Job]:
+        """Without those whose rows hold what no job has: these cost only themselves."""
+        found = dict[int, Job]()
+        rows = self._rows(where)
+        for row in rows:
+            with suppress(ValueError, TypeError):
+                if is_sound(job := _job_of(row)):
+                    found[job.id] = job
+        odd = [(ODD, row[0], ODD) for row in rows if row[0] not in found]
+        self._db.executemany("UPDATE job SET reason = ? WHERE id = ? AND reason != ?", odd)
+        return found
+
+    def _rows(self, where: str, *values: object) -> list[Any]:
+        return self._db.execute(f"SELECT {OF_A_JOB} FROM job WHERE {where} ORDER BY id", values).fetchall()
 
     def _save(self, job: Job) -> None:
         self._db.execute(
@@ -108,3 +126,40 @@ class QueueFile:
             if self._db.in_transaction:  # SQLite has rolled back by itself where the disk is full
                 self._db.execute("ROLLBACK")
             raise
+
+
+def _job_of(row: Sequence[Any]) -> Job:
+    number, family, slots, submitted_s, high, shares, resumes, declared, state, *others = row
+    queued_s, waited_s, ran_s, out_of_memory, stops, needs, promised, on, *now = others
+    return Job(
+        number, family, slots, submitted_s, bool(high), bool(shares), bool(resumes), declared, "running" if state == "starting" else state,
+        queued_s, waited_s, ran_s, out_of_memory, stops, needs, tuple(json.loads(promised)), tuple(json.loads(on)), *now,
+    )  # fmt: skip
+
+
+def is_sound(job: Job) -> bool:
+    """Whether a plan can be made with it: its numbers are numbers, as the checks of a request and the queue itself leave them."""
+    times = (job.submitted_s, job.queued_s, job.waited_s, job.ran_s, job.started_s, job.shared_s or 0.0, job.speed or 0.0)
+    memory = [each for each in (job.declared_mib, job.needs_mib) if each is not None]
+    return (
+        isinstance(job.family, str)
+        and 1 <= job.slots <= MOST_SLOTS
+        and all(abs(each) < MOST_S for each in times)
+        and all(0 <= each <= MOST_MIB for each in memory)
+        and all(0 <= each <= MOST for each in (job.out_of_memory, job.stops, job.steps))
+    )
+
+
+def cannot_keep(error: FileError | OSError) -> str:
+    """Why nothing can be written into the queue's folder, or read from it, with the remedy."""
+    name = getattr(error, "sqlite_errorname", "") or ""
+    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")) or getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"the queue cannot be written ({error}): make room on the disk of its folder, and try again"
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return f"the queue's file is damaged ({error}): end the daemon with deepseek-jobs stop, move queue.sqlite away or restore it, and submit again"
+    return f"the queue cannot be used ({error}); see the daemon's log"
+
+
+def is_of_the_file(error: Exception) -> bool:
+    """Whether the file cannot be used now; else it is what was to be written that it cannot hold."""
+    return isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError

@@ -58,7 +58,7 @@ def request_from(fields: Mapping[str, object]) -> JobRequest:
 
 
 def check(request: JobRequest) -> None:
-    """What holds on any host, whoever asks. Raises QueueError."""
+    """What holds on any host. Raises QueueError."""
     for what, argv in (("the command", request.argv), ("--resume-with", request.resume_argv)):
         if argv is not None and (not argv or not argv[0]):
             raise QueueError(f"{what} is empty; write it behind --, as in: deepseek-jobs submit -- python train.py")

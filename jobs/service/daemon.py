@@ -9,7 +9,6 @@ import logging
 import os
 import selectors
 import signal
-import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,10 +27,11 @@ from ..host.gpu_host import GpuHost
 from ..host.host import JobsHost
 from ..host.lease import make_folder
 from ..queue import JobQueue
+from ..queue_file import FileError, cannot_keep
 from ..request import LOCAL, SLURM, request_from
 from ..run_events import note
 from .dispatcher import Dispatcher
-from .door import Door, cannot_keep
+from .door import Door
 from .lock import DaemonLock
 from .rules import DaemonRules
 from .run_folder import make_run, remove_if_empty
@@ -63,7 +63,7 @@ class JobsDaemon:
         state_folder.make(folder)
         try:
             self._open(folder.resolve(), rules, cores_a_slot, idle_limit_mib, leases)
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, FileError) as error:
             raise QueueError(cannot_keep(error)) from None
 
     def _open(self, folder: Path, rules: DaemonRules, cores_a_slot: int | None, idle_limit_mib: float, leases: Path) -> None:
@@ -150,7 +150,7 @@ class JobsDaemon:
             self._failure = ""
         except Exception as error:  # the next turn begins from what the file and the kernel say
             if repr(error) != self._failure:
-                why = cannot_keep(error) if isinstance(error, sqlite3.Error) else repr(error)
+                why = cannot_keep(error) if isinstance(error, FileError) else repr(error)
                 logger.warning("a turn failed, it is tried again every %g s: %s", self._rules.look_s, why, exc_info=True)
             self._failure = repr(error)
         self._wait_for(self._dispatcher.pids)
@@ -162,7 +162,7 @@ class JobsDaemon:
         self._clean_due_s = time.monotonic() + CLEAN_S
         try:
             self._local.clean({(attempt.job, attempt.number) for attempt in self._queue.intended()}, time.time())
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, FileError) as error:
             logger.warning("cannot remove what attempts have left: %s", error)
 
     def _wait_for(self, pids: set[int]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from ..planning.job import Job
 from ..planning.reasons import slots_in_words
 from ..planning.state import JobPlan, QueueState, StartJob, StopJob
 from ..queue import JobQueue, OpenAttempt
+from ..queue_file import is_of_the_file
 from ..request import LOCAL, JobRequest
 from ..run_events import note
 from ..state_folder import ATTEMPTS
@@ -86,7 +86,7 @@ class Dispatcher:
         self._queue.keep("slots", {"seen_s": time.time(), "slots": rows})
 
     def turn(self) -> None:
-        """One job that cannot be looked after costs only itself. Raises sqlite3.Error where the file cannot be written: nothing can be done then."""
+        """One job that cannot be looked after costs only itself. Raises FileError where the file cannot be written: nothing can be done then."""
         now_s = time.time()
         self.unsettled = False
         self._look_at_attempts(now_s)
@@ -95,11 +95,12 @@ class Dispatcher:
         self._measure(state)
         state = self._state()
         self._note_sharing(state, now_s)
-        made = plan(state, now_s)
+        made = self._planned(state, now_s)
         made = replace(made, reasons={**made.reasons, **self._false_starts.reasons()})
         for action in self._queue.intend(made, now_s):
             if isinstance(action, StartJob):
-                self._start(action, state, now_s)
+                with self._costs_only(action.job, "cannot be started"):
+                    self._start(action, state, now_s)
             elif isinstance(action, StopJob):
                 self._say_why_it_stops(action, now_s)
         self._end_those_that_stop(now_s)
@@ -123,11 +124,27 @@ class Dispatcher:
     def _state(self) -> QueueState:
         """What the plan is made from: jobs that could not be started a moment ago are as if held."""
         state = self._queue.state([slot.slot for slot in self.seen.values()], self._host.cores, self._rules.plan)
+        self._false_starts.keep({id_ for id_, job in state.jobs.items() if job.state != "held"})
         waits = self._false_starts.reasons()
         jobs = {
             id_: replace(job, state="held", promised=()) if id_ in waits and job.waiting else job for id_, job in state.jobs.items()
         }
         return replace(state, jobs=jobs)
+
+    def _planned(self, state: QueueState, now_s: float) -> JobPlan:
+        """The plan; where none can be made, that without the jobs that cannot be planned each by itself."""
+        try:
+            return plan(state, now_s)
+        except Exception:
+            placed = {id_: job for id_, job in state.jobs.items() if job.placed}
+            odd = dict[int, str]()
+            for job in (job for job in state.jobs.values() if not job.placed):
+                try:
+                    plan(replace(state, jobs={**placed, job.id: job}), now_s)
+                except Exception as error:
+                    odd[job.id] = f"no plan can be made with it ({error!r:.200}): cancel it, and submit it anew"
+            made = plan(replace(state, jobs={id_: job for id_, job in state.jobs.items() if id_ not in odd}), now_s)
+            return replace(made, reasons={**made.reasons, **odd})
 
     @contextmanager
     def _costs_only(self, job: int, what: str) -> Iterator[None]:
@@ -136,7 +153,7 @@ class Dispatcher:
             yield
             self._failures.pop((job, what), None)
         except Exception as error:
-            if isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError:
+            if is_of_the_file(error):
                 raise
             if self._failures.get((job, what)) != repr(error):
                 logger.exception("job %d %s", job, what)
@@ -315,6 +332,7 @@ class Dispatcher:
         """With what others have of the host, each slot once."""
         taken = "; ".join(f"{slot.name}: {slot.why}" for slot in self.seen.values() if slot.slot.foreign and slot.why)
         blocked = {job: f"{made.reasons[job]}{f' ({taken})' if taken else ''}" for job in made.blocked if job in made.reasons}
+        blocked |= self._false_starts.all_reasons()
         for job in self._stuck.look(blocked, now_s):
             logger.warning("job %d is stuck: %s", job, blocked[job])
 

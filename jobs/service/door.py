@@ -5,13 +5,11 @@ Nothing that a question holds ends the daemon: what cannot be done is a sentence
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
 import selectors
 import socket
-import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +18,7 @@ from typing import Any
 
 from ..asking import MOST_BYTES, peer_uid
 from ..errors import QueueError
+from ..queue_file import FileError, cannot_keep
 from ..state_folder import SOCKET
 
 SEND_S = 1.0
@@ -110,7 +109,7 @@ class Door:
             return self._answer(asked)
         except QueueError as error:
             return {"error": str(error)}
-        except (sqlite3.Error, OSError) as error:
+        except (FileError, OSError) as error:
             logger.warning("cannot %.100s: %s", asked.get("do"), error)
             return {"error": cannot_keep(error)}
         except Exception as error:
@@ -126,13 +125,3 @@ class Door:
         self._selector.unregister(client)
         del self._waiting[client]
         client.close()
-
-
-def cannot_keep(error: sqlite3.Error | OSError) -> str:
-    """Why nothing can be written into the queue's folder, or read from it, with the remedy."""
-    name = getattr(error, "sqlite_errorname", "") or ""
-    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")) or getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"the queue cannot be written ({error}): make room on the disk of its folder, and try again"
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return f"the queue's file is damaged ({error}): end the daemon with deepseek-jobs stop, move queue.sqlite away or restore it, and submit again"
-    return f"the queue cannot be used ({error}); see the daemon's log"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Collection
 from typing import NamedTuple
 
 FIRST_S, LONGEST_S = 1.0, 600.0  # between two tries
@@ -33,6 +34,14 @@ class FalseStarts:
         """Of the jobs that are to wait still."""
         now_s = time.monotonic()
         return {job: pause.reason for job, pause in self._pauses.items() if pause.until_s > now_s}
+
+    def all_reasons(self) -> dict[int, str]:
+        """Of all that have not begun since."""
+        return {job: pause.reason for job, pause in self._pauses.items()}
+
+    def keep(self, jobs: Collection[int]) -> None:
+        """The others are over, or on hold."""
+        self._pauses = {job: pause for job, pause in self._pauses.items() if job in jobs}
 
     def forget(self, job: int) -> None:
         """It has begun, or is over."""
