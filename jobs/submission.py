@@ -92,6 +92,8 @@ def require_command(word: str, cwd: Path, path: str, what: str = COMMAND) -> Non
     """It is looked up as it will be: in `cwd` where it has a slash, else in PATH. Raises QueueError."""
     if not cwd.is_dir():
         raise QueueError(f"{cwd} is no folder; submit from the folder in which the command is to run")
+    if not os.access(cwd, os.X_OK, effective_ids=True):
+        raise QueueError(f"this user may not enter {cwd}; submit from a folder that is yours")
     if "/" in word:
         file = cwd / word
         if not os.path.exists(file):  # noqa: PTH110

@@ -43,6 +43,8 @@ def _shown(path: Path, offset: int) -> int:
     """Print what is new; where it ends."""
     try:
         with path.open("rb") as file:
+            if offset > os.fstat(file.fileno()).st_size:  # it was cut, and begins anew
+                offset = 0
             file.seek(offset)
             while part := file.read(PART_BYTES):
                 _write(part)

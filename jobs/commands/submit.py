@@ -60,10 +60,12 @@ def run(parsed: argparse.Namespace) -> int:
     from ..submission import request_of
 
     words: list[str] = parsed.words[1:] if parsed.words[:1] == ["--"] else parsed.words
+    if os.geteuid() == 0:
+        raise QueueError("a queue runs commands as the user who submits them: submit as that user, not as root")
     if not words:
         raise QueueError("name the program to run, as in: deepseek-jobs submit -- python train.py")
     request = request_of(
-        words, cwd=Path.cwd(), environment=os.environ, gpus=parsed.gpus, memory=parsed.memory, priority=parsed.priority, share=parsed.share,
+        words, cwd=working_folder(), environment=os.environ, gpus=parsed.gpus, memory=parsed.memory, priority=parsed.priority, share=parsed.share,
         resume_with=parsed.resume_with, name=parsed.name or "", log_dir=parsed.log_dir, env=parsed.env, place=parsed.place,
         force=parsed.force,
     )  # fmt: skip
@@ -87,9 +89,17 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def working_folder() -> Path:
+    """Raises QueueError where it was removed."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise QueueError("the folder that this was called from is not there any more; cd into one that is") from None
+
+
 def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    if not text.isdecimal() or len(text) > 9 or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r:.30} is not a whole number from 1 to 999999999")
     return int(text)
 
 
