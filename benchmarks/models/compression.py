@@ -27,7 +27,8 @@ from torch import nn
 from benchmarks import report
 from models.artifact import Artifact, ModelManifest, write
 from models.artifact.exporting import export
-from models.compression import images, measuring, networks, quantizing
+from models.compression import images, measuring, quantizing
+from models.compression.learning import networks
 from models.compression.making import INPUT, OUTPUT, TASK, CandidateMaker
 from models.compression.measuring import ShareFound
 from models.compression.recipe import CompressionRecipe

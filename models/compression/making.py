@@ -14,13 +14,14 @@ from ..runtimes import this_host
 from ..runtimes.opening import RUNTIMES, installed, open_session
 from ..runtimes.session import ModelSession
 from ..runtimes.timing import CallTimes, ratio, time_in_rounds
-from . import measuring, networks, quantizing, teaching, training
+from . import measuring, quantizing
 from .candidate import CandidateChoice, CandidateFound, StudentChoice
 from .candidate_run import CandidateRun
 from .images import ImageSplits
+from .learning import networks, teaching, training
+from .learning.training_state import EpochResult
+from .learning.views import Views
 from .recipe import AUTO, CompressionRecipe
-from .training_state import EpochResult
-from .views import Views
 from .work_folder import WorkFolder
 
 if TYPE_CHECKING:

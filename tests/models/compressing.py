@@ -18,13 +18,14 @@ import pytest
 import torch
 
 from models.artifact import Artifact
-from models.compression import images, making, networks, search, teaching, training
+from models.compression import images, making, search
 from models.compression.compressing import compress
 from models.compression.gates import Gates
+from models.compression.learning import networks, teaching, training
+from models.compression.learning.views import Views
 from models.compression.recipe import CompressionRecipe
 from models.compression.search import JOURNAL, STUDY
 from models.compression.verdict import CompressionVerdict
-from models.compression.views import Views
 from models.errors import ModelsError
 from tests.models.toys import images_file
 from tests.running import ROOT
