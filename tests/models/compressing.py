@@ -68,6 +68,8 @@ def test_the_artifact_passes_and_says_what_was_measured(made: tuple[Path, Compre
     assert verdict.accuracy.value > 0.6, "bars are easy"
     teacher = Artifact.open(folder / "work" / "teacher")
     assert verdict.smaller == pytest.approx(teacher.bytes / opened.bytes)
+    trained = teacher.manifest.accuracy
+    assert trained and trained["epochs"] == 2 and trained["plateau"] is False and trained["seconds"] > 0
     chosen = Artifact.open(folder / "work" / str(verdict.chosen.choice))
     assert chosen.sha256 == opened.sha256
     parents = (
