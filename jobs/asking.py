@@ -4,8 +4,8 @@
     asking.submit(request_of(["python", "train.py"], cwd="/home/me/project", environment=os.environ))   # Submitted(job=7, run="train-7")
     asking.hold(7); asking.release(7); asking.cancel(7)
 
-Every call is one JSON object over the daemon's Unix socket, and waits for its answer: 30 s at most. Raises NoDaemon where no daemon answers, and
-QueueError with the daemon's sentence where it refuses. `request_of` is in `jobs/submission.py`. Standard library only.
+Every call is one JSON object over the daemon's Unix socket, and waits for its answer: 10 s at most. Raises NoDaemon where none runs,
+NoAnswer where one runs and does not answer, and QueueError with the daemon's sentence where it refuses. `request_of` is in `jobs/submission.py`. Standard library only.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from typing import Any, NamedTuple
 
 from collectors.process.proc import user_of
 
-from .errors import NoDaemon, QueueError
+from .errors import NoAnswer, NoDaemon, QueueError
 from .request import JobRequest
-from .state_folder import SOCKET, require_own
+from .state_folder import SOCKET, daemon_of, require_own
 
-ANSWER_S = 30.0
+ANSWER_S = 10.0
 BUSY_S = 10.0  # that a daemon is tried for which more ask than the kernel keeps waiting
 MOST_BYTES = 4 << 20  # of a question or an answer
 CREDENTIALS = struct.Struct("=iII")  # struct ucred
@@ -66,7 +66,7 @@ class Asking:
         """Whether a daemon is there."""
         try:
             self.ask("about")
-        except NoDaemon:
+        except (NoDaemon, NoAnswer):
             return False
         return True
 
@@ -76,7 +76,13 @@ class Asking:
             try:
                 daemon.sendall(json.dumps({"do": what, **fields}).encode() + b"\n")
                 answer = json.loads(_line(daemon))
-            except (TimeoutError, ConnectionError, ValueError) as error:
+            except TimeoutError:
+                pid = daemon_of(self._folder)
+                raise NoAnswer(
+                    f"the daemon{f' (pid {pid})' if pid else ''} has not answered for {ANSWER_S:g} s; what was asked may be done yet: look with "
+                    f"deepseek-jobs queue, and if it hangs, end it with kill -9 and ask again: jobs run on"
+                ) from None
+            except (ConnectionError, ValueError) as error:
                 raise NoDaemon(f"the daemon of {self._folder} does not answer ({error}); see {self._folder}/daemon.log") from None
         if not isinstance(answer, dict) or "error" in answer:
             raise QueueError(str(answer.get("error") if isinstance(answer, dict) else answer))

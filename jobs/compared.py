@@ -33,6 +33,7 @@ class FifoComparison(NamedTuple):
     fifo_longest_s: float
     busy: float
     fifo_busy: float
+    slots: int = 0  # with which all of it is replayed: those of now
 
 
 def compared(
@@ -67,6 +68,7 @@ def compared(
         max(waits_s),
         min(1.0, used_s(used, slots, from_s, now_s) / whole_s),
         min(1.0, fifo_used_s / whole_s),
+        len(slots),
     )
 
 

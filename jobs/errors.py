@@ -9,5 +9,9 @@ class NoDaemon(QueueError):
     """No daemon answers for this queue."""
 
 
+class NoAnswer(QueueError):
+    """A daemon is there and has not answered: what was asked may have been done, or may be done yet."""
+
+
 class NoSuchJob(QueueError):
     """No job of that number is in the queue."""

@@ -186,7 +186,7 @@ class _Planning:
         return rules.doubt if job.waited(self.now_s) > patience_s else 1.0
 
     def _reasons(self, order: Iterable[Job]) -> tuple[dict[int, str], frozenset[int]]:
-        reasons = Reasons(self.state.slots, self.layout, self.reservation, self.now_s)
+        reasons = Reasons(self.state.slots, self.layout, self.reservation, self.now_s, self._expected_s)
         left = [job for job in order if job.id not in self.started and job.id not in self.promised]
         found = {job.id: reasons.waits(job, _need(job), ahead) for ahead, job in enumerate(left)}
         found |= {job.id: reasons.promised(job) for job in self.promised.values()}
@@ -212,6 +212,11 @@ class _Planning:
         if (whole_s := self.by_family.get(job.family)) is None:
             whole_s = self.by_family[job.family] = predicted_s(self.state.families.get(job.family, NOTHING), self.usual_s)
         return outlived(whole_s, job.done(self.now_s))
+
+    def _expected_s(self, job: Job) -> float | None:
+        """By jobs of its own family."""
+        record = self.state.families.get(job.family, NOTHING)
+        return predicted_s(record, 0.0) if record.durations_s else None
 
     @property
     def _length(self) -> Callable[[int], float]:

@@ -25,6 +25,7 @@ from .request import LOCAL, JobRequest, check
 KEPT_DURATIONS = 8
 OVER = ("finished", "failed", "cancelled")
 PLACED = ("starting", "running", "stopping")
+ORDER = "order"  # kept: the jobs that wait, as the last plan went through them
 
 
 class OpenAttempt(NamedTuple):
@@ -68,13 +69,13 @@ class JobQueue(ElsewhereQueue):
     def hold(self, job: int, now_s: float) -> None:
         """A queued job waits until `release`; slots that were kept for it are free again."""
         with self._transaction():
-            before = self._in_state(job, "queued", "to hold")
+            before = self._in_state(job, "queued", "put on hold")
             self._save(replace(before, state="held", waited_s=before.waited(now_s), promised=()))
             self._ask(job, "hold")
 
     def release(self, job: int, now_s: float) -> None:
         with self._transaction():
-            self._save(replace(self._in_state(job, "held", "to release"), state="queued", queued_s=now_s))
+            self._save(replace(self._in_state(job, "held", "released"), state="queued", queued_s=now_s))
             self._ask(job, "release")
 
     def cancel(self, job: int, now_s: float) -> bool:
@@ -87,7 +88,13 @@ class JobQueue(ElsewhereQueue):
                 self._save(replace(self._job(job), state="stopping", waited_s=self._job(job).waited(now_s)))
                 self._db.execute("UPDATE job SET stop_why = 'cancelled' WHERE id = ?", (job,))
                 return True
-            self._db.execute("UPDATE job SET state = 'cancelled', ended_s = ?, promised = '[]' WHERE id = ?", (now_s, job))
+            waited_s = 0.0
+            with suppress(ValueError, TypeError):  # of a row that cannot be read, which can be cancelled, too
+                waited_s = self._job(job).waited(now_s)
+            self._db.execute(
+                "UPDATE job SET state = 'cancelled', ended_s = ?, waited_s = ?, promised = '[]' WHERE id = ?",
+                (now_s, waited_s, job),
+            )
             return False
 
     def intend(self, made: JobPlan, now_s: float) -> list[Action]:
@@ -99,6 +106,8 @@ class JobQueue(ElsewhereQueue):
             done = [action for action in made.actions if self._intended(action, now_s)]
             self._db.executemany("UPDATE job SET reason = ? WHERE id = ?", [(reason, job) for job, reason in made.reasons.items()])
             self._db.execute("INSERT OR REPLACE INTO kept VALUES ('carried', ?)", (json.dumps(of_carried(made.carried)),))
+            next_ones = {row[0] for row in self._db.execute("SELECT id FROM job WHERE promised != '[]'")}
+            self.keep(ORDER, sorted(made.reasons, key=lambda job: job not in next_ones))
         return done
 
     def started(self, job: int, pid: int, start_ticks: int, boot_id: str, now_s: float) -> None:
@@ -321,7 +330,7 @@ class JobQueue(ElsewhereQueue):
 
     def _in_state(self, job: int, state: str, purpose: str) -> Job:
         if (now := self.state_of(job)) != state:
-            raise QueueError(f"job {job} is {now}; only a {state} job can be asked {purpose}")
+            raise QueueError(f"job {job} is {now}; only a {state} job can be {purpose}")
         return self._job(job)
 
 

@@ -3,7 +3,7 @@
     {"time_s": 1764000120.0, "kind": "queued", "seconds": 120.0, "text": "waited for 2 GPUs", "job": 7}
 
 A line with `seconds` ends a span: `queued`, `shared`, `stopping`. One without is a moment: `submitted`, `shares`, `preempted`, `rolled back`,
-`requeued`, `cancelled`, `stuck`.
+`requeued`, `cancelled`, `failed`, `stuck`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from collectors.process.proc import alive, boot_id, user_of
@@ -14,7 +14,7 @@ from .errors import QueueError
 
 NAME = "deepseek-jobs"
 VARIABLE = "DEEPSEEK_JOBS_DIR"
-QUEUE, SOCKET, LOCK, LOG, ATTEMPTS = "queue.sqlite", "daemon.sock", "lock", "daemon.log", "attempts"
+QUEUE, SOCKET, LOCK, LOG, ATTEMPTS, FLAGS = "queue.sqlite", "daemon.sock", "lock", "daemon.log", "attempts", "daemon.json"
 
 
 def state_folder(environment: Mapping[str, str] = os.environ) -> Path:
@@ -65,6 +65,19 @@ def whose(folder: Path) -> str:
     if found.st_mode & 0o022:
         return f"other users may write to {folder}, in which commands are kept that run as you: chmod 700 {folder}"
     return ""
+
+
+def keep_flags(folder: Path, flags: Sequence[str]) -> None:
+    """Those of the daemon that runs, for the one that `submit` starts after it."""
+    (folder / FLAGS).write_text(json.dumps(flags))
+
+
+def kept_flags(folder: Path) -> list[str]:
+    try:
+        found = json.loads((folder / FLAGS).read_text())
+    except (OSError, ValueError):
+        return []
+    return [str(flag) for flag in found] if isinstance(found, list) else []
 
 
 def daemon_of(folder: Path) -> int | None:

@@ -17,6 +17,7 @@ from collectors.amounts import size_bytes
 from .errors import QueueError
 from .measuring.naming import family_of
 from .request import LOCAL, JobRequest, check
+from .words import require_no_shell, require_script
 
 NAME = re.compile(r"[A-Za-z0-9._/-]{1,100}")
 PASSED_ON = (  # of the submitter's environment; the queue's file keeps them, so nothing that is usually secret is among them
@@ -27,6 +28,7 @@ PASSED_ON = (  # of the submitter's environment; the queue's file keeps them, so
     "TOKENIZERS_PARALLELISM", "JAX_*", "XLA_*", "TF_*", "DEEPSEEK_SERVER",
 )  # fmt: skip
 PRIORITIES = ("normal", "high")
+COMMAND = "the command"
 
 
 def request_of(
@@ -43,9 +45,12 @@ def request_of(
     log_dir: str | Path = "logs",
     env: Sequence[str] = (),
     place: str = LOCAL,
+    force: bool = False,
+    is_text: bool = False,
 ) -> JobRequest:
     """What to submit. `memory` is of a slot, as in `20GiB`; `resume_with` is one text, split as a shell would and never given to one;
-    `env` has names of further variables of `environment`, or `NAME=VALUE`. Raises QueueError: one sentence with the remedy."""
+    `env` has names of further variables of `environment`, or `NAME=VALUE`. `is_text`: the command was one text, which no shell has seen; `force`:
+    words that look like a shell's and scripts that are not there are taken as they are. Raises QueueError: one sentence with the remedy."""
     cwd = Path(cwd).absolute()
     resume = None if resume_with is None else _words(resume_with)
     if priority not in PRIORITIES:
@@ -61,9 +66,12 @@ def request_of(
     )  # fmt: skip
     check(request)
     path = request.environment.get("PATH", os.defpath)
-    for what, words in (("the command", request.argv), ("--resume-with", request.resume_argv)):
+    for what, words in ((COMMAND, request.argv), ("--resume-with", request.resume_argv)):
         if words:
             require_command(words[0], cwd, path, what)
+        if words and not force:
+            require_no_shell(words, what, variables=is_text or what != COMMAND)
+            require_script(words, cwd, what)
     return request._replace(family=family_of(request))
 
 
@@ -80,10 +88,12 @@ def environment_of(environment: Mapping[str, str], more: Sequence[str] = ()) -> 
     return passed
 
 
-def require_command(word: str, cwd: Path, path: str, what: str = "the command") -> None:
+def require_command(word: str, cwd: Path, path: str, what: str = COMMAND) -> None:
     """It is looked up as it will be: in `cwd` where it has a slash, else in PATH. Raises QueueError."""
     if not cwd.is_dir():
         raise QueueError(f"{cwd} is no folder; submit from the folder in which the command is to run")
+    if not os.access(cwd, os.X_OK, effective_ids=True):
+        raise QueueError(f"this user may not enter {cwd}; submit from a folder that is yours")
     if "/" in word:
         file = cwd / word
         if not os.path.exists(file):  # noqa: PTH110

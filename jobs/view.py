@@ -1,7 +1,7 @@
 """What stands in a user's queue, for those that only read: the web page, `deepseek-jobs queue` and `show`.
 
     view = QueueView(state_folder())
-    view.jobs()                                   # all that are not over, oldest first
+    view.jobs()                                   # all that are not over: what runs, what waits, in the order of the plan, what is held
     view.history(limit=50, matching="resnet")     # those that are over, newest first
     view.slots(), view.attempts(since_s)          # the host as the daemon last saw it; who ran where, and when
 
@@ -12,6 +12,7 @@ seconds, memory is MiB of one slot. A queue that is not there yet is empty. Rais
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,11 +25,13 @@ from .compared import Submission
 from .errors import NoSuchJob, QueueError
 from .planning.family import NOTHING, FamilyRecord, outlived, predicted_s, usual
 from .planning.state import Carried, Pair
-from .queue import OVER, PLACED, record_from
+from .queue import ORDER, OVER, PLACED, record_from
 from .queue_file import VERSION
 from .request import LOCAL, SLURM
 from .state_folder import QUEUE, daemon_of, require_own
 
+ONE_CORE = re.compile(r"^cores (\d+)$")
+MOST_NUMBER = 2**62  # of a job
 STATES = ("queued", "held", *PLACED, *OVER)
 COLUMNS = (
     "id, state, reason, run, log_dir, family, slots, place, high, shares, resumes, declared_mib, needs_mib, argv, cwd, submitted_s, queued_s, waited_s, "
@@ -126,14 +129,37 @@ class QueueView:
         return daemon_of(self._folder)
 
     def jobs(self) -> list[JobRow]:
-        """All that are not over, oldest first. Ask for them before `history`: a job that ends between the two then stands in both, not in none."""
-        return self._rows(f"state NOT IN {OVER} ORDER BY id")
+        """All that are not over: those that run, those that wait, as the last plan went through them, and those on hold; else the oldest first.
+
+        Ask for them before `history`: a job that ends between the two then stands in both, not in none."""
+        turns = {job: turn for turn, job in enumerate(self._kept(ORDER) or ())}
+        rows = self._rows(f"state NOT IN {OVER} ORDER BY id")
+
+        def turn(row: JobRow) -> tuple[int, int]:
+            """One that no plan has seen is last."""
+            return ("queued", "held").index(row.state) + 1 if row.state in ("queued", "held") else 0, turns.get(row.id, len(turns))
+
+        return sorted(rows, key=turn)
 
     def job(self, job: int) -> JobRow:
         """Raises NoSuchJob where there is none of that number."""
         found = self._rows("id = ?", job)
         if not found:
             raise NoSuchJob(f"there is no job {job}; `deepseek-jobs queue` lists them")
+        return found[0]
+
+    def find(self, word: str) -> JobRow:
+        """The job of this number, or whose run is called so: of several the one that is not over. Raises NoSuchJob, QueueError where several could be meant."""
+        if word.isdecimal():
+            if int(word) > MOST_NUMBER:
+                raise NoSuchJob(f"there is no job {word}; `deepseek-jobs queue` lists them")
+            return self.job(int(word))
+        found = self._rows("run = ? ORDER BY id", word) if word else []
+        found = [row for row in found if row.state not in OVER] or found
+        if not found:
+            raise NoSuchJob(f"there is no job with the number or run {word!r}; `deepseek-jobs queue` lists them")
+        if len(found) > 1:
+            raise QueueError(f"{word!r} is the run of jobs {', '.join(str(row.id) for row in found)}: give a number")
         return found[0]
 
     def history(
@@ -188,7 +214,9 @@ class QueueView:
     def slots(self) -> list[SlotRow]:
         """As the daemon last saw them; none before it has looked."""
         kept = self._kept("slots") or {"seen_s": 0.0, "slots": []}
-        return [SlotRow(**slot, seen_s=kept["seen_s"]) for slot in kept["slots"]]
+        return [
+            SlotRow(**{**slot, "name": ONE_CORE.sub(r"core \1", slot["name"])}, seen_s=kept["seen_s"]) for slot in kept["slots"]
+        ]
 
     def families(self) -> dict[str, FamilyRecord]:
         """What was measured of each family."""
@@ -262,6 +290,7 @@ def _row(row: sqlite3.Row, on: dict[int, set[str]]) -> JobRow:
     over, placed = state in OVER, state in PLACED
     shown = state in ("queued", "held") or (row["place"] != LOCAL and not over)
     reason = row["reason"] if shown else row["said"] or "" if over else ""
+    reason = "" if reason == state else reason  # "cancelled"
     return JobRow(
         id=row["id"], state=state, reason=reason, run=row["run"], log_dir=row["log_dir"], family=row["family"], slots=row["slots"],
         place=row["place"], high=bool(row["high"]), shares=bool(row["shares"]), resumes=bool(row["resumes"]),

@@ -62,7 +62,11 @@ def pytest_configure() -> None:
     leash.fasten()
 
 
+@pytest.hookimpl(tryfirst=True)  # before what `-m` chooses is chosen
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("pages")
     longest_first.in_order(items, longest_first.read())
 
 

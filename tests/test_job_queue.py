@@ -67,7 +67,7 @@ def test_a_job_that_waits_has_its_reason_in_the_file(queue: JobQueue, tmp_path: 
     with sqlite3.connect(tmp_path / "jobs.sqlite") as other:
         (reason,) = other.execute("SELECT reason FROM job WHERE id = ?", jobs[1:]).fetchone()
     other.close()
-    assert reason.startswith(f"waits for 1 GPU; job {jobs[0]} should end ")
+    assert reason.startswith(f"waits for 1 GPU; job {jobs[0]} has to end, and no job like it has ended yet")
 
 
 def test_a_plan_goes_on_where_it_was_after_a_new_start(queue: JobQueue, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_hold_release_and_cancel(queue: JobQueue) -> None:
     job = queue.submit(REQUEST, 10.0)
     queue.hold(job, 15.0)
     assert planned(queue, 20.0).actions == ()
-    with pytest.raises(QueueError, match="is held; only a queued job can be asked to hold"):
+    with pytest.raises(QueueError, match="is held; only a queued job can be put on hold"):
         queue.hold(job, 20.0)
     queue.release(job, 25.0)
     assert state(queue).jobs[job].waited(30.0) == 10.0

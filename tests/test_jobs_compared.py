@@ -96,5 +96,17 @@ def test_the_comparison_is_said_in_plain_sentences() -> None:
         "The slots were in use 81 % of the time; first in, first out 64 %.",
     ]  # fmt: skip
     assert "the same mean wait" in sentences_of(FifoComparison(1, 0.0, 0.0, 0.0, 0.4, 0.4, 0.0, 0.0))[0]
-    assert sentences_of(FifoComparison(2, 0.0, 80.0, 90.0, 0.0, 0.0, 0.0, 0.0))[0].endswith("0 s and 0 s: 1 min less than here.")
-    assert [lasting(seconds) for seconds in (0, 42, 59.9, 3599, 172800)] == ["0 s", "42 s", "1 min", "1 h", "2 days"]
+    assert sentences_of(FifoComparison(2, 0.0, 80.0, 90.0, 0.0, 0.0, 0.0, 0.0))[0].endswith(
+        "0 s and 0 s: 1 min 20 s less than here."
+    )
+    seconds = (0, 42, 59.9, 89, 103, 599.9, 754, 3599, 172800)
+    assert [*map(lasting, seconds)] == ["0 s", "42 s", "1 min", "1 min 29 s", "1 min 43 s", "10 min", "13 min", "1 h", "2 days"]
+
+
+def test_the_replay_says_on_how_many_slots_and_what_is_much_longer_is_said_in_times() -> None:
+    (waits, _) = sentences_of(FifoComparison(3, 0.0, 289.0, 300.0, 100.0, 200.0, 0.5, 0.5, 2))
+    assert "First in, first out, replayed on 2 slots, it would have been 1 min 40 s" in waits and waits.endswith(
+        "is 2.9 times as long."
+    )
+    found = compared([Submission(1, 1, 0.0, 5.0, 0.0, 5.0)], SLOTS, [], 0.0, 100.0)
+    assert found is not None and found.slots == 2

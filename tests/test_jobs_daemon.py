@@ -48,7 +48,7 @@ def test_jobs_wait_for_their_turn_and_say_why(house: JobsHouse) -> None:
     first, second = house.python(SLEEPS), house.python("print(2)")
     house.wait(first, "running")
     row = house.wait_until(second, lambda row: bool(row["reason"]))
-    assert row["reason"].startswith(f"waits for 1 core slot; job {first} should end ")
+    assert row["reason"] == f"waits for 1 core slot; job {first} has to end, and no job like it has ended yet"
     shown = house.done("queue")
     assert "waits for 1 core slot" in shown and shown.count("\n") == 3
     explained = house.done("explain", str(second))
@@ -70,7 +70,7 @@ def test_hold_release_and_cancel(house: JobsHouse) -> None:
     house.done("cancel", str(dropped))
     assert house.row(dropped)["state"] == "cancelled" and not run.exists(), "it never was a run"
     assert f"job {dropped} is over already: cancelled" in house.refused("cancel", str(dropped))
-    assert "only a queued job can be asked to hold" in house.refused("hold", str(blocker))
+    assert "only a queued job can be put on hold" in house.refused("hold", str(blocker))
     house.done("cancel", str(blocker))
     house.wait(blocker)
     time.sleep(0.5)

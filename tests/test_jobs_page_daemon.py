@@ -75,6 +75,7 @@ def test_a_job_is_submitted_runs_and_is_cancelled(house: JobsHouse, address: str
     expect(page.locator(".gantt-bar")).to_have_count(1)
     assert house.row(1)["cwd"] == str(house.work) and house.row(1)["log_dir"] == str(house.logs)
     rows.nth(1).get_by_role("button", name="Cancel job 2").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel job 2").click()
     expect(rows).to_have_count(1)
     rows.nth(0).get_by_role("button", name="Cancel job 1").click()
     page.get_by_role("dialog").get_by_role("button", name="Cancel job 1").click()

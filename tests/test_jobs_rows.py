@@ -51,6 +51,8 @@ def test_rows_cost_only_their_own_jobs(house: JobsHouse) -> None:
         time.sleep(0.05)
     assert house.daemon is not None and house.daemon.poll() is None
     assert "cannot be read" in state_of(house, odd[ODD.index("slots = 'x'")], "reason")
+    house.done("cancel", str(odd[ODD.index("promised = '{'")]))
+    house.done("cancel", str(odd[ODD.index("queued_s = 'x'")]))
     last = house.submit("true")
     while state_of(house, last) != "finished":
         assert time.monotonic() < deadline_s, house.said()[-3000:]

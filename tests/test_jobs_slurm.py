@@ -16,7 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs_house import OVER, JobsHouse, as_user
+from jobs.slurm.orders import SlurmOrder, answers
+from jobs.slurm.site import SlurmSite
+from jobs.slurm.slurm import Slurm
+from tests.jobs_house import OVER, JobsHouse, as_user, jobs_house
+from tests.jobs_house import place as place  # a fixture
 from tests.running import wait_for
 from tests.slurm_cluster import cluster, needs_slurm
 
@@ -108,7 +112,7 @@ def test_jobs_at_slurm_run_wait_are_held_and_cancelled(house: JobsHouse) -> None
     house.wait(second, "held")
     house.done("cancel", str(first))
     cancelled = house.wait(first)
-    assert (cancelled["state"], cancelled["reason"]) == ("cancelled", "cancelled")
+    assert (cancelled["state"], cancelled["reason"]) == ("cancelled", "")
     assert json.loads((folder_of(house, first) / "exit.json").read_text())["signal"] == 15
     assert not list(folder_of(house, first).glob(".job*")), "the environment stays nowhere"
     assert events(house, first) == ["submitted", "queued", "cancelled"]
@@ -185,3 +189,15 @@ def test_a_host_without_slurm_says_so(house: JobsHouse) -> None:
         assert said.startswith("there is no sbatch in the PATH of the daemon: install slurm-client")
     finally:
         with_none.close()
+
+
+def test_a_host_that_belongs_to_no_cluster_says_so_and_keeps_no_job_that_cannot_be_cancelled(place: Path) -> None:
+    """Slurm's programs are there, and no slurm.conf."""
+    if Path("/etc/slurm/slurm.conf").exists():
+        pytest.skip("this host belongs to a cluster")
+    with jobs_house(place / "house", rules={"look_s": 0.2}) as house:
+        assert "belongs to no cluster of Slurm" in house.refused("submit", "--place", "slurm", "--", "true")
+    order = SlurmOrder(7, 1, None, place / "run", "run", None, True, "cancel")
+    slurm = Slurm(SlurmSite())
+    (answer,) = answers(slurm, [order])
+    assert answer.done == "cancel" and not answer.error

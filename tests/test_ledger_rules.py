@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectors.analysis.ledger.account import EMPTY, compacted, lane_of, summed
+from collectors.analysis.ledger.evidence.signs import sign_of
 from collectors.analysis.ledger.idle.communication import communication
 from collectors.analysis.ledger.idle.device import Busy, Copying
 from collectors.analysis.ledger.idle.giving import Observed, account_of
@@ -172,3 +173,14 @@ def test_without_a_counter_or_in_a_short_window_there_are_no_rows_and_a_reason()
     assert nothing.rows == [] and "GPU counter" in sentence_of(nothing)
     short = ledger_of(account_of(known, 5, 6), 1.0, "driver samples", "A")
     assert short.rows == [] and "shorter than 3 s" in sentence_of(short)
+
+
+def test_a_library_that_is_imported_compiles_nothing() -> None:
+    """`AdamW(...)` imports PyTorch's compiler at its first call, which takes seconds."""
+    run, adamw = Frame("run", "/job/train.py", 101), Frame("AdamW.__init__", "/site-packages/torch/optim/adamw.py", 20)
+    compiler = Frame("convert_frame", "/site-packages/torch/_dynamo/convert_frame.py", 7)
+    module = Frame("<module>", "/site-packages/torch/_dynamo/__init__.py", 3)
+    own = [True, False, False]
+    assert sign_of([run, adamw, compiler], own) == "compile"
+    assert sign_of([run, adamw, module], own) is None and sign_of([run, module, compiler], own) is None
+    assert sign_of([Frame("<module>", "/site-packages/torchrun.py", 1), run, compiler], [False, True, False]) == "compile"

@@ -113,6 +113,18 @@ def test_a_job_waits_with_a_reason_in_words(monkeypatch: pytest.MonkeyPatch) -> 
     }
 
 
+def test_when_a_job_should_end_is_said_where_it_can_be_known() -> None:
+    running, waiting = on_slots(1, ["gpu-0"], 0.0, family="hour"), queued(2, 1)
+
+    def reason(now_s: float, **records: FamilyRecord) -> str:
+        return plan(state_of([running, waiting], gpus(1), families=records), now_s).reasons[2].partition("; ")[2]
+
+    hour = FamilyRecord(durations_s=(HOUR_S,))
+    assert reason(600.0, hour=hour).startswith("job 1 should end ")
+    assert reason(2 * HOUR_S, hour=hour) == "job 1 has to end, and has run longer than jobs like it"
+    assert reason(600.0) == reason(600.0, other=hour) == "job 1 has to end, and no job like it has ended yet"
+
+
 def test_cards_that_others_use_are_taken() -> None:
     slots = [replace(slot, foreign=number < 3) for number, slot in enumerate(gpus(4))]
     made = plan(state_of([queued(1, 2), queued(2, 1)], slots), 2000.0)

@@ -144,6 +144,9 @@ def test_a_job_that_waits_is_queued_and_one_that_was_cancelled_has_ended(child: 
     failed = Event("run", "end", NOW - 6, fields={"status": "crashed", "reason": "KeyError"})
     assert state(submitted, begun, event("cancelled", 5), starts=[first], ends=[failed])[0] == "ended"
     assert state(submitted, begun, starts=[first], ends=[failed])[0] == "failed"
+    gone = event("failed", 5, "job 7 has failed: no such file")
+    assert state(submitted, gone) == ("failed", "job 7 has failed: no such file")
+    assert state(submitted, begun, gone, starts=[first], ends=[failed]) == ("failed", "KeyError"), "its log knows more"
     assert state(Event("run", "submitted", NOW))[0] == "ended", "a script's own event of that name"
 
 

@@ -87,7 +87,7 @@ export class Runs {
   /** No more data is expected from the shown run. */
   get over() {
     const { current: run } = this;
-    return run !== null && !ALIVE.has(run.state);
+    return run !== null && run.state !== "queued" && !ALIVE.has(run.state);
   }
 
   /** Whether another host handed the shown run over. */

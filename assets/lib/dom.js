@@ -15,8 +15,19 @@ export function el(tag, attributes = {}, ...children) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else if (value !== null && value !== false) node.setAttribute(name, value === true ? "" : name === "title" ? visible(value) : value);
   }
-  for (const child of children) if (child !== null && child !== false) node.append(typeof child === "string" ? visible(child) : child);
+  append(node, children);
   return node;
+}
+
+/** In the place of what `node` has; as for `el`, children that are null or false are left out. @param {Element} node @param {...(Node | string | null | false)} children */
+export function fill(node, ...children) {
+  node.replaceChildren();
+  append(node, children);
+}
+
+/** @param {Element} node @param {(Node | string | null | false)[]} children */
+function append(node, children) {
+  for (const child of children) if (child !== null && child !== false) node.append(typeof child === "string" ? visible(child) : child);
 }
 
 /** @param {Element} node @param {string} text */

@@ -19,6 +19,7 @@ QUEUE = (
     "queued",
     "requeued",
     "cancelled",
+    "failed",
 )  # events of a queue of jobs, with its number as `job`; `queued` ends the waiting
 LIFETIMES = ("start", "end", SEEN, EXIT, *QUEUE)  # the kinds of event that a run's state is judged by
 TEXT_SUFFIXES = (".log", ".out", ".err", ".txt")

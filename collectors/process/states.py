@@ -52,6 +52,8 @@ def _in_queue(activity: RunActivity, state: RunState) -> RunState:
     job, begun_s = newest.fields["job"], max((event.time_s for event in (*activity.starts, *activity.seen)), default=0.0)
     if begun_s > newest.time_s:
         return state
+    if newest.kind == "failed":  # what its files and processes say of it comes first
+        return RunState("failed", newest.text, state.pid) if state.state == "ended" else state
     if newest.kind == "cancelled":
         return RunState("ended", f"Cancelled as job {job}", state.pid) if state.state not in ("running", "stalled") else state
     again = newest.text.partition(": ")[2] if newest.kind == "requeued" else ""

@@ -71,6 +71,10 @@ class JobsReader:
         """With its attempts, oldest first. Raises NoSuchJob."""
         return self._view.job(number), self._view.attempts(job=number)
 
+    def over(self) -> int:
+        """How many jobs are over."""
+        return self._view.count()
+
     def slots(self) -> list[SlotRow]:
         return self._view.slots()
 

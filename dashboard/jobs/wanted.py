@@ -27,6 +27,7 @@ class WantedJob(NamedTuple):
     resume_with: str | None
     name: str
     env: Sequence[str]
+    force: bool = False
 
     def request(self, environment: Mapping[str, str] = os.environ) -> JobRequest:
         """With what of the dashboard's environment a job is given. Raises QueueError."""
@@ -34,7 +35,7 @@ class WantedJob(NamedTuple):
         if any("\0" in text for text in texts):
             raise QueueError("a field has a NUL byte, which no program can be given")
         argv = self._words()
-        cwd = Path(self.cwd).expanduser()
+        cwd = _place(self.cwd)
         try:
             if not cwd.is_absolute() or not cwd.is_dir():
                 raise QueueError(
@@ -42,7 +43,8 @@ class WantedJob(NamedTuple):
                 )
             return request_of(
                 argv, cwd=cwd, environment=environment, gpus=self.slots, memory=self.memory or None, priority=self.priority, share=self.share,
-                resume_with=self.resume_with or None, name=self.name, log_dir=Path(self.log_dir or "logs").expanduser(), env=self.env,
+                resume_with=self.resume_with or None, name=self.name, log_dir=_place(self.log_dir or "logs"), env=self.env,
+                force=self.force, is_text=self.command is not None,
             )  # fmt: skip
         except (OSError, RuntimeError, ValueError) as error:
             raise QueueError(f"a folder or the command cannot be used ({error}); check what is written") from None
@@ -56,3 +58,11 @@ class WantedJob(NamedTuple):
             return shlex.split(self.command or "")
         except ValueError as error:
             raise QueueError(f"the command cannot be split into words ({error}); quote it as for a shell") from None
+
+
+def _place(text: str) -> Path:
+    """`~/project` -> `/home/me/project`. Raises QueueError."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise QueueError(f"there is no user whose home {text!r:.200} could be; write the whole path") from None

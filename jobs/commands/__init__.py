@@ -12,6 +12,7 @@ from collectors import VERSION
 
 from ..errors import QueueError
 from .command import JobsCommand, JobsParser
+from .inert import inert_output
 
 FILES = {
     "submit": "submit",
@@ -32,14 +33,17 @@ PROGRAM = "deepseek-jobs"
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 2 for a mistake in the command."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["logs"]:  # the job's own text, as `cat` would print it
+        return _run(words)
+    with inert_output():
+        return _run(words)
+
+
+def _run(words: list[str]) -> int:
     try:
-        if words[:1] and words[0] in NAMES:
-            command = command_in(words[0])
-            return command.run(parser_of(command).parse_args(words[1:]))
-        parser = overview()
-        parser.parse_args(words)
-        parser.print_help()
-        return 2
+        code = _called(words)
+        sys.stdout.flush()
+        return code
     except QueueError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 2
@@ -48,6 +52,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what Python would write at its end
+        where = f": {error.filename}" if error.filename else " (to its output, if no file is named)"
+        print(f"{PROGRAM}: {error.strerror or error}{where}", file=sys.stderr)
+        return 1
+
+
+def _called(words: list[str]) -> int:
+    if words[:1] and words[0] in NAMES:
+        command = command_in(words[0])
+        return command.run(parser_of(command).parse_args(words[1:]))
+    parser = overview()
+    parser.parse_args(words)
+    parser.print_help()
+    return 2
 
 
 def command_in(name: str) -> JobsCommand:

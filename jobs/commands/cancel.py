@@ -1,19 +1,22 @@
-"""`deepseek-jobs cancel 7`."""
+"""`deepseek-jobs cancel 7 8`."""
 
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-from .command import JobsCommand, job_argument
+from .command import JobsCommand, for_each, jobs_argument
+
+if TYPE_CHECKING:
+    from ..asking import Asking
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from ..asking import Asking
-    from ..state_folder import state_folder
-
-    ran = Asking(state_folder()).cancel(parsed.job)
-    print(f"job {parsed.job} is asked to end" if ran else f"job {parsed.job} is cancelled")
-    return 0
+    return for_each(parsed.jobs, _cancel)
 
 
-COMMAND = JobsCommand("cancel", "End a job, or take it out of the queue.", job_argument, run)
+def _cancel(asking: Asking, job: int) -> str:
+    return f"job {job} is asked to end" if asking.cancel(job) else f"job {job} is cancelled"
+
+
+COMMAND = JobsCommand("cancel", "End jobs, or take them out of the queue.", jobs_argument, run)

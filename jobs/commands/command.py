@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import NamedTuple, NoReturn
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from ..errors import QueueError
+from ..errors import NoDaemon, QueueError
+
+if TYPE_CHECKING:
+    from ..asking import Asking
+
+IS_JOB = "its number, or the name of its run"
 
 
 class JobsParser(argparse.ArgumentParser):
@@ -24,10 +30,26 @@ class JobsCommand(NamedTuple):
 
 
 def job_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("job", type=job_number, metavar="N", help="the number of the job")
+    parser.add_argument("job", metavar="JOB", help=IS_JOB)
 
 
-def job_number(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of a job; deepseek-jobs queue lists them")
-    return int(text)
+def jobs_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("jobs", nargs="+", metavar="JOB", help=f"{IS_JOB}; several may be given")
+
+
+def for_each(words: Sequence[str], order: Callable[[Asking, int], str]) -> int:
+    """Give the daemon an order for each of these jobs and print what it did; one that is refused keeps none of the others. The exit code."""
+    from ..asking import Asking
+    from ..state_folder import state_folder
+    from ..view import QueueView
+
+    folder, code = state_folder(), 0
+    for word in dict.fromkeys(words):
+        try:
+            print(order(Asking(folder), QueueView(folder).find(word).id))
+        except NoDaemon:
+            raise
+        except QueueError as error:
+            print(f"deepseek-jobs: {error}", file=sys.stderr)
+            code = 2
+    return code

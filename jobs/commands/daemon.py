@@ -31,7 +31,7 @@ def run(parsed: argparse.Namespace) -> int:
     from ..host import lease
     from ..service.daemon import JobsDaemon
     from ..service.rules import rules_from
-    from ..state_folder import state_folder
+    from ..state_folder import keep_flags, state_folder
     from ..submission import mib
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
@@ -43,10 +43,18 @@ def run(parsed: argparse.Namespace) -> int:
         leases=Path(os.environ.get(lease.VARIABLE) or lease.FOLDER),
     )
     try:
+        keep_flags(state_folder(), _flags(parsed))
         daemon.run()
     finally:
         daemon.close()
     return 0
+
+
+def _flags(parsed: argparse.Namespace) -> list[str]:
+    """As they are given to a daemon that is started in any folder."""
+    rules = parsed.rules and str(parsed.rules.absolute())
+    given = {"--cores-a-slot": parsed.cores_a_slot, "--idle-limit": parsed.idle_limit, "--rules": rules}
+    return [word for flag, value in given.items() if value is not None for word in (flag, str(value))]
 
 
 def _count(text: str) -> int:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from ..planning.usage import high_slots
 from .command import JobsCommand, job_argument
-from .wording import clock, counted, listed, noun, placed_on, resources, spoken
+from .wording import amount, clock, counted, listed, noun, placed_on, resources, spoken
 
 if TYPE_CHECKING:
-    from ..view import JobRow, QueueView
+    from ..view import JobRow, QueueView, SlotRow
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -19,7 +20,7 @@ def run(parsed: argparse.Namespace) -> int:
     from ..view import QueueView
 
     view = QueueView(state_folder())
-    for line in explained(view, view.job(parsed.job)):
+    for line in explained(view, view.find(parsed.job)):
         print(line)
     return 0
 
@@ -56,12 +57,21 @@ def _of_slots(view: QueueView, row: JobRow) -> Iterator[str]:
     if len(free) < row.slots and not row.shares and any(other.shares for other in jobs if other.on):
         yield "it would share a slot with a job that allows it, had it been submitted with --share"
     if row.high and len(free) < row.slots:
-        can = [f"job {other.id}" for other in jobs if other.on and other.resumes and not other.high]
-        yield (
-            f"as a high job it may have {listed(can)} make room, once they have run for an hour"
-            if can
-            else "no job that runs can make room: none has --resume-with"
+        yield _of_high(row, slots, jobs)
+
+
+def _of_high(row: JobRow, slots: Sequence[SlotRow], jobs: Sequence[JobRow]) -> str:
+    """Whether others may have to make room for it."""
+    most, held = high_slots(len(slots)), sum(other.slots for other in jobs if other.high and other.on and other.id != row.id)
+    if held + row.slots > most:
+        return (
+            f"no job makes room for it: high jobs may have {most} of {counted(len(slots), noun(slots))} that way, and have {held}"
         )
+    can = [f"job {other.id}" for other in jobs if other.on and other.resumes and not other.high]
+    if not can:
+        return "no job that runs can make room: none has --resume-with"
+    they = "it has" if len(can) == 1 else "they have"
+    return f"as a high job it may have {listed(can)} make room, once {they} run for a while (an hour, if the rule least_run_s is not set)"
 
 
 def _of_family(view: QueueView, row: JobRow) -> Iterator[str]:
@@ -72,11 +82,13 @@ def _of_family(view: QueueView, row: JobRow) -> Iterator[str]:
         yield f"jobs like it took {spoken(sum(last) / len(last))} lately, so it is expected to"
     else:
         yield "no job like it has ended yet, so its duration is taken for the median of all"
-    if row.shares and record.peak_mib is None:
+    if row.shares and record.units_per_s is None:
+        yield "it shares no slot yet: jobs like it have logged no steps, so what a neighbour does to them could not be checked"
+    elif row.shares and record.peak_mib is None:
         yield "it shares no slot yet: the memory of jobs like it has not been measured"
     elif row.shares and record.peak_mib:
         activity = "" if record.activity is None else f" and keep a slot {record.activity:.0%} busy"
-        yield f"jobs like it peak at {record.peak_mib / 1024:.1f} GiB{activity}"
+        yield f"jobs like it peak at {amount(record.peak_mib)}{activity}"
 
 
 def _first_in_first_out(view: QueueView, row: JobRow) -> str:

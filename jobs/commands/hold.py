@@ -1,19 +1,23 @@
-"""`deepseek-jobs hold 7`."""
+"""`deepseek-jobs hold 7 8`."""
 
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-from .command import JobsCommand, job_argument
+from .command import JobsCommand, for_each, jobs_argument
+
+if TYPE_CHECKING:
+    from ..asking import Asking
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from ..asking import Asking
-    from ..state_folder import state_folder
-
-    Asking(state_folder()).hold(parsed.job)
-    print(f"job {parsed.job} is held")
-    return 0
+    return for_each(parsed.jobs, _hold)
 
 
-COMMAND = JobsCommand("hold", "Let a queued job wait until it is released.", job_argument, run)
+def _hold(asking: Asking, job: int) -> str:
+    asking.hold(job)
+    return f"job {job} is held"
+
+
+COMMAND = JobsCommand("hold", "Let queued jobs wait until they are released.", jobs_argument, run)

@@ -7,7 +7,7 @@ import json
 import time
 
 from .command import JobsCommand
-from .wording import ago, placed_on, resources, table
+from .wording import ago, placed_on, resources, table, terminal_width
 
 LAST = 5  # jobs that are over, unless --all
 
@@ -38,13 +38,9 @@ def run(parsed: argparse.Namespace) -> int:
         return 0
     rows = [("JOB", "STATE", "RUN", "WANTS", "WHERE, OR WHY NOT")]
     for row in [*reversed(over), *jobs]:
-        where = (
-            "; ".join(filter(None, [placed_on(row, slots), row.reason]))
-            if row.on
-            else row.reason or (ago(row.ended_s, now_s) if row.ended_s else "")
-        )
-        rows.append((str(row.id), row.state, row.run, resources(row, slots), where))
-    print(table(rows))
+        where = placed_on(row, slots) if row.on else ago(row.ended_s, now_s) if row.ended_s else ""
+        rows.append((str(row.id), row.state, row.run, resources(row, slots), "; ".join(filter(None, [where, row.reason]))))
+    print(table(rows, terminal_width()))
     if view.daemon() is None and jobs:
         print("no daemon runs, so nothing starts: deepseek-jobs daemon, or submit a job")
     return 0

@@ -25,14 +25,14 @@ def run(parsed: argparse.Namespace) -> int:
     from ..view import QueueView
 
     view = QueueView(state_folder())
-    row = view.job(parsed.job)
+    row = view.find(parsed.job)
     folder = Path(row.log_dir) / row.run if row.run else view.folder / ATTEMPTS / f"{row.id}.1"
     path = folder / "output.log"
     if not parsed.follow and not path.exists():
         raise QueueError(f"job {row.id} has printed nothing yet ({row.state}); follow it with: deepseek-jobs logs -f {row.id}")
     offset = 0
     while True:
-        over = not parsed.follow or view.job(parsed.job).state in OVER  # before the last look at its output
+        over = not parsed.follow or view.job(row.id).state in OVER  # before the last look at its output
         offset = _shown(path, offset)
         if over:
             return 0
@@ -43,6 +43,8 @@ def _shown(path: Path, offset: int) -> int:
     """Print what is new; where it ends."""
     try:
         with path.open("rb") as file:
+            if offset > os.fstat(file.fileno()).st_size:  # it was cut, and begins anew
+                offset = 0
             file.seek(offset)
             while part := file.read(PART_BYTES):
                 _write(part)

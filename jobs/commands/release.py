@@ -1,19 +1,23 @@
-"""`deepseek-jobs release 7`."""
+"""`deepseek-jobs release 7 8`."""
 
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-from .command import JobsCommand, job_argument
+from .command import JobsCommand, for_each, jobs_argument
+
+if TYPE_CHECKING:
+    from ..asking import Asking
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from ..asking import Asking
-    from ..state_folder import state_folder
-
-    Asking(state_folder()).release(parsed.job)
-    print(f"job {parsed.job} is released")
-    return 0
+    return for_each(parsed.jobs, _release)
 
 
-COMMAND = JobsCommand("release", "Let a held job wait for its turn again.", job_argument, run)
+def _release(asking: Asking, job: int) -> str:
+    asking.release(job)
+    return f"job {job} is released"
+
+
+COMMAND = JobsCommand("release", "Let held jobs wait for their turn again.", jobs_argument, run)

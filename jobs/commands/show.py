@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from .command import JobsCommand, job_argument
-from .wording import clock, placed_on, resources, spoken, table
+from .wording import amount, clock, end_of, placed_on, resources, spoken, table
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,8 @@ def run(parsed: argparse.Namespace) -> int:
     from ..view import QueueView, row_as_json
 
     view = QueueView(state_folder())
-    row, attempts, slots = view.job(parsed.job), view.attempts(job=parsed.job), view.slots()
+    row, slots = view.find(parsed.job), view.slots()
+    attempts = view.attempts(job=row.id)
     if parsed.json:
         print(json.dumps({**row_as_json(row), "attempt_rows": [*map(row_as_json, attempts)]}, indent=1))
         return 0
@@ -36,7 +37,7 @@ def run(parsed: argparse.Namespace) -> int:
         ("run", f"{row.run} in {row.log_dir}" if row.run else "none"),
         ("wants", resources(row, slots)),
         *([("on", placed_on(row, slots))] if row.on else []),
-        ("submitted", clock(row.submitted_s)),
+        ("submitted", clock(row.submitted_s, seconds=True)),
         ("waited", spoken(waited_s)),
         ("ran", spoken(ran_s)),
         ("can resume", "yes" if row.resumes else "no: it is never stopped for others"),
@@ -44,13 +45,12 @@ def run(parsed: argparse.Namespace) -> int:
     ]
     print(table([(f"{name}:", value) for name, value in lines]))
     for attempt in attempts:
-        began = clock(attempt.started_s or attempt.intended_s)
+        began = clock(attempt.started_s or attempt.intended_s, seconds=True)
         waits = row.place != "local" and attempt.started_s is None
-        ended = f"ended {clock(attempt.ended_s)}" if attempt.ended_s else "waits" if waits else "runs"
+        ended = f"ended {clock(attempt.ended_s, seconds=True)}" if attempt.ended_s else "waits" if waits else "runs"
         there = f" (job {attempt.slurm} of Slurm)" if attempt.slurm else ""
-        because = f" for job {attempt.because}" if attempt.because and attempt.why == "preempted" else ""
-        why = attempt.said or f"{attempt.why}{because}" or ("" if attempt.exit_code is None else f"exit code {attempt.exit_code}")
-        peak = f", peak {attempt.peak_mib / 1024:.1f} GiB" if attempt.peak_mib else ""
+        why = end_of(attempt) or ("" if attempt.exit_code is None else f"exit code {attempt.exit_code}")
+        peak = f", peak {amount(attempt.peak_mib)}" if attempt.peak_mib else ""
         print(f"attempt {attempt.number}{there}: since {began}, {ended}{peak}{f' ({why})' if why else ''}")
     return 0
 

@@ -23,7 +23,9 @@ def run(parsed: argparse.Namespace) -> int:
     until_s = time.monotonic() + END_S
     while daemon_of(folder) is not None and time.monotonic() < until_s:
         time.sleep(0.02)
-    print("the daemon has ended; jobs that run go on, and the next daemon takes them over")
+    print(
+        "the daemon has ended; jobs that run go on, and the next daemon takes them over; until then nothing is started, held, released or cancelled"
+    )
     return 0
 
 

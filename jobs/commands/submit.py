@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -24,7 +25,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default="normal",
         help="high has 70 %% of the slots while both wait (default: normal)",
     )
-    parser.add_argument("--share", action="store_true", help="allow one other job that says so, too, on the same slot")
+    parser.add_argument(
+        "--share",
+        action="store_true",
+        help="allow one other job that says so, too, on the same slot; for jobs that log their steps",
+    )
     parser.add_argument(
         "--resume-with", metavar="COMMAND", help="how it goes on from its checkpoint; only such jobs are ever stopped for others"
     )
@@ -45,20 +50,24 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default="local",
         help="this host, or the cluster of Slurm that it belongs to (default: local)",
     )
+    parser.add_argument("--force", action="store_true", help="also where words look like a shell's, or a script is not there")
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- PROGRAM ...", help="the program and its arguments")
 
 
 def run(parsed: argparse.Namespace) -> int:
     from ..asking import Asking
-    from ..state_folder import state_folder
+    from ..state_folder import LOG, kept_flags, state_folder
     from ..submission import request_of
 
     words: list[str] = parsed.words[1:] if parsed.words[:1] == ["--"] else parsed.words
+    if os.geteuid() == 0:
+        raise QueueError("a queue runs commands as the user who submits them: submit as that user, not as root")
     if not words:
         raise QueueError("name the program to run, as in: deepseek-jobs submit -- python train.py")
     request = request_of(
-        words, cwd=Path.cwd(), environment=os.environ, gpus=parsed.gpus, memory=parsed.memory, priority=parsed.priority, share=parsed.share,
+        words, cwd=working_folder(), environment=os.environ, gpus=parsed.gpus, memory=parsed.memory, priority=parsed.priority, share=parsed.share,
         resume_with=parsed.resume_with, name=parsed.name or "", log_dir=parsed.log_dir, env=parsed.env, place=parsed.place,
+        force=parsed.force,
     )  # fmt: skip
     folder = state_folder()
     asking = Asking(folder)
@@ -68,15 +77,29 @@ def run(parsed: argparse.Namespace) -> int:
         from ..service import background
 
         pid = background.start(folder)
-        print(f"deepseek-jobs: no daemon ran; started one (pid {pid}, log {folder / 'daemon.log'})", file=sys.stderr)
+        flags = kept_flags(folder)
+        how = f" with the flags of the last one, {shlex.join(flags)}" if flags else ""
+        print(f"deepseek-jobs: no daemon ran; started one{how} (pid {pid}, log {folder / LOG})", file=sys.stderr)
         submitted = asking.submit(request)
     print(f"job {submitted.job}, run {submitted.run} in {request.log_dir}")
+    if sys.stdout.isatty():
+        print(
+            f"see what it prints with: deepseek-jobs logs -f {submitted.job}; a dashboard shows it that was started with --log-dir {request.log_dir}"
+        )
     return 0
 
 
+def working_folder() -> Path:
+    """Raises QueueError where it was removed."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise QueueError("the folder that this was called from is not there any more; cd into one that is") from None
+
+
 def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    if not text.isdecimal() or len(text) > 9 or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r:.30} is not a whole number from 1 to 999999999")
     return int(text)
 
 

@@ -1,8 +1,9 @@
-"""Why a job waits, in words: "waits for 2 GPUs; job 12 should end 14:20"."""
+"""Why a job waits, in words: "waits for 2 GPUs; job 12 should end 14:20". A time is said only where jobs like it have ended."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from .job import Job
 from .layout import Layout, Reservation
@@ -27,8 +28,17 @@ def time_in_words(at_s: float, now_s: float) -> str:
 class Reasons:
     """Sentences for the jobs that wait after a plan. What several jobs wait for alike is looked up once."""
 
-    def __init__(self, slots: tuple[Slot, ...], layout: Layout, reservation: Reservation | None, now_s: float) -> None:
+    def __init__(
+        self,
+        slots: tuple[Slot, ...],
+        layout: Layout,
+        reservation: Reservation | None,
+        now_s: float,
+        expected_s: Callable[[Job], float | None] = lambda job: None,
+    ) -> None:
+        """`expected_s`: how long jobs like it take; None where none has ended."""
         self._slots, self._layout, self._reservation, self._now_s = slots, layout, reservation, now_s
+        self._expected_s = expected_s
         self._known: dict[tuple[int, float | None, bool], tuple[str, str]] = {}
         self.blocked: set[int] = set()
         """Jobs that no end of another job of the queue helps."""
@@ -76,8 +86,14 @@ class Reasons:
         if not layout.jobs[slot]:
             return "it is next"
         last = max(layout.jobs[slot], key=lambda job: job.id)
-        verb = "should have saved and stopped by" if last.state == "stopping" else "should end"
-        return f"job {last.id} {verb} {time_in_words(max(end_s, self._now_s), self._now_s)}"
+        if last.state == "stopping":
+            return f"job {last.id} should have saved and stopped by {time_in_words(max(end_s, self._now_s), self._now_s)}"
+        expected_s = self._expected_s(last)
+        if expected_s is None:
+            return f"job {last.id} has to end, and no job like it has ended yet"
+        if last.done(self._now_s) >= expected_s:
+            return f"job {last.id} has to end, and has run longer than jobs like it"
+        return f"job {last.id} should end {time_in_words(max(end_s, self._now_s), self._now_s)}"
 
 
 def _jobs(ids: list[int]) -> str:

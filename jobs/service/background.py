@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,7 @@ from pathlib import Path
 from .. import state_folder
 from ..asking import Asking
 from ..errors import NoDaemon, QueueError
-from ..state_folder import LOG, daemon_of
+from ..state_folder import LOG, daemon_of, kept_flags
 from .outside import of_no_job
 
 MAIN = Path(__file__).parents[1] / "__main__.py"
@@ -24,10 +25,11 @@ MOST_LOG_BYTES = 4 << 20  # then its log begins anew
 
 
 def start(folder: Path) -> int:
-    """The pid of the daemon, once it answers: of several that are started at once, one stays. Raises QueueError with what it said, where none does."""
+    """With the flags of the last one. The pid of the daemon, once it answers: of several that are started at once, one stays. Raises QueueError with what it said, where none does."""
     if os.geteuid() == 0:
         raise QueueError("a queue runs commands as the user who submits them: submit as that user, not as root")
     state_folder.make(folder)
+    flags = kept_flags(folder)
     path = folder / LOG
     _require_room(folder)
     mode = "wb" if path.exists() and path.stat().st_size > MOST_LOG_BYTES else "ab"
@@ -35,7 +37,7 @@ def start(folder: Path) -> int:
         before = os.fstat(log.fileno()).st_size
         environment = {**of_no_job(os.environ), state_folder.VARIABLE: str(folder)}
         daemon = subprocess.Popen(
-            [sys.executable, str(MAIN), "daemon"], cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            [sys.executable, str(MAIN), "daemon", *flags], cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             start_new_session=True,
         )  # fmt: skip
     path.chmod(0o600)
@@ -53,7 +55,8 @@ def start(folder: Path) -> int:
         lines = log.read().decode(errors="replace").splitlines()
     ours = [line.removeprefix(SAYS) for line in lines if line.startswith(SAYS)]
     said = ours[-1] if ours else f"it ended with code {daemon.poll()}" if daemon.poll() is not None else "it does not answer"
-    raise QueueError(f"the daemon did not start: {said}; see {path}")
+    last = f" with the flags of the last one ({shlex.join(flags)})" if flags else ""
+    raise QueueError(f"the daemon did not start{last}: {said}; see {path}, or start it with: deepseek-jobs daemon")
 
 
 def _require_room(folder: Path) -> None:

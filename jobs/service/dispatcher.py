@@ -235,6 +235,8 @@ class Dispatcher:
             note(run, "stopping", now_s, text, seconds=took_s, job=job)
         if state == "queued":
             note(run, "requeued", now_s, f"queued again: {said or why or 'its end was not seen'}", job=job)
+        elif state == "failed":
+            note(run, "failed", now_s, f"job {job} has failed: {said or 'its end was not seen'}", job=job)
         elif state == "cancelled":
             note(run, "cancelled", now_s, f"job {job} was cancelled", job=job)
 
@@ -304,6 +306,7 @@ class Dispatcher:
             self._never_began(attempt, AttemptEnd(None, None, str(error), begun=False), now_s)
         except (QueueError, ValueError, TypeError) as error:  # of what its row holds
             self._queue.ended(job.id, CANNOT_EXECUTE, job.ran_s, now_s, said=printable(str(error)))
+            note(self._queue.run_of(job.id), "failed", now_s, f"job {job.id} has failed: {printable(str(error))}", job=job.id)
             logger.info("job %d: %s", job.id, error)
 
     def _say_why_it_stops(self, action: StopJob, now_s: float) -> None:

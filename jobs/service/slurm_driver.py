@@ -22,6 +22,7 @@ from ..request import SLURM, JobRequest
 from ..run_events import note
 from ..slurm.answers import SlurmJob, SlurmState
 from ..slurm.orders import SlurmAnswer, SlurmOrder, answers_from, as_json
+from ..slurm.programs import belongs_nowhere
 from ..slurm.reasons import UNMOVED
 from ..slurm.site import SlurmSite
 from ..slurm.slurm import REFUSED, Slurm
@@ -75,6 +76,10 @@ class SlurmDriver:
             where = f"in {programs}" if programs else "in the PATH of the daemon"
             raise QueueError(
                 f"there is no {missing[0]} {where}: install slurm-client, submit from a host of the cluster, or leave --place out"
+            )
+        if belongs_nowhere(str(programs / "scontrol" if programs else "scontrol")):
+            raise QueueError(
+                "this host belongs to no cluster of Slurm (it has no slurm.conf): leave --place out, or submit from a host that does"
             )
         if request.shares:
             raise QueueError("--share is for the slots of this host; leave it out with --place slurm")
@@ -219,6 +224,10 @@ class SlurmDriver:
         logger.info("job %d of Slurm ended (%s), job %d is %s", seen.id, seen.reason or code, job, state)
         if state == "cancelled":
             self._note_cancelled(job, now_s, began=placed.started_s > 0)
+        elif state == "failed":
+            note(
+                self._queue.run_of(job), "failed", now_s, f"job {job} has failed: {seen.reason or 'its end is not known'}", job=job
+            )
 
     def _forget(self, job: int) -> None:
         """The environment that it was given."""

@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ..request import JobRequest, request_from
 from .answers import SlurmJob
-from .programs import SlurmError
+from .programs import NO_CLUSTER, SlurmError
 from .site import site_of
 from .slurm import Slurm
 
@@ -87,6 +87,8 @@ def _answer(slurm: Slurm, order: SlurmOrder, seen: SlurmJob | None) -> SlurmAnsw
             {"hold": slurm.hold, "release": slurm.release, "cancel": slurm.cancel}[order.wish](answer.number)
             answer = answer._replace(done=order.wish)
     except SlurmError as error:
+        if order.wish == "cancel" and order.number is None and NO_CLUSTER in str(error):
+            return answer._replace(done="cancel")  # nothing can have been submitted from here
         return answer._replace(error=str(error))
     return answer
 

@@ -15,6 +15,8 @@ from ..errors import QueueError
 MOST_BYTES = 64 << 20  # of an answer: about 6,000 jobs, as Slurm 24.11 prints them
 MOST_ERROR_BYTES = 1 << 16
 AT_ONCE_BYTES = 1 << 16
+PING_S = 2.0
+NO_CLUSTER = "configuration source"  # what Slurm's programs say on a host that belongs to none
 OF_A_JOB = ("SLURM_", "SQUEUE_", "SCONTROL_")  # variables of a job in which we may be, and of formats for a reader's eyes
 KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS")
 
@@ -36,6 +38,14 @@ class Printed(NamedTuple):
         said = [line.partition("error: ")[2] or line for line in lines]
         final = next((line for line in said if "failed: " in line), said[-1] if said else "")
         return final.rpartition("failed: ")[2][:300] or f"exit code {self.code}"
+
+
+def belongs_nowhere(scontrol: str) -> bool:
+    """Whether this host knows of no cluster at all; one that does not answer is one. At most two seconds."""
+    try:
+        return NO_CLUSTER in call([scontrol, "ping"], PING_S).errors
+    except SlurmError:
+        return False
 
 
 def call(argv: Sequence[str], within_s: float, most_bytes: int = MOST_BYTES) -> Printed:

@@ -1,11 +1,11 @@
 /** One job with its attempts, in a dialog; and the question before a running job is cancelled. */
 
 import { get, sentenceOf } from "../../lib/api.js";
-import { copyButton, dialogOf, el } from "../../lib/dom.js";
+import { copyButton, dialogOf, el, fill } from "../../lib/dom.js";
 import { counted } from "../../lib/format.js";
 import { pathTo } from "../../lib/url.js";
-import { ORDER_WORDS } from "./queue.js";
-import { about, ended, exactly, lasting, listed, memory, slotsInWords, waited, whereabouts } from "./words.js";
+import { ORDER_WORDS, ORDERS } from "./queue.js";
+import { about, endOf, exactly, lasting, listed, memory, noLink, slotsInWords, waited, whereabouts } from "./words.js";
 
 /** @typedef {import("../../types/api").Row<"JobAnswer">} Job */
 /** @typedef {import("../../types/api").Row<"JobAttemptAnswer">} Attempt */
@@ -13,7 +13,7 @@ import { about, ended, exactly, lasting, listed, memory, slotsInWords, waited, w
 /** @typedef {import("./queue.js").Order} Order */
 
 export class JobDetail {
-  /** @param {{order: (order: Order, job: Job) => void, slots: () => Slot[], closed: () => void}} does */
+  /** @param {{order: (order: Order, job: Job) => void, slots: () => Slot[], followed: () => string, blocked: () => string, closed: () => void}} does `blocked`: why the daemon cannot be asked, "" where it can */
   constructor(does) {
     this.does = does;
     this.body = el("div", { class: "jobs-detail" });
@@ -46,7 +46,8 @@ export class JobDetail {
 
   /** @param {Job} job @param {Attempt[]} attempts */
   #draw(job, attempts) {
-    const drawn = JSON.stringify([job, attempts]);
+    const blocked = this.does.blocked();
+    const drawn = JSON.stringify([job, attempts, blocked]);
     if (drawn === this.#drawn && this.body.childElementCount) return;
     this.#drawn = drawn;
     const now_s = Date.now() / 1000;
@@ -64,19 +65,23 @@ export class JobDetail {
       ["Made room", job.stops ? counted(job.stops, "time") : ""],
       ["Out of memory", job.out_of_memory ? counted(job.out_of_memory, "time") : ""],
     ]);
-    const orders = /** @type {Order[]} */ ({ queued: ["hold", "cancel"], held: ["release", "cancel"], running: ["cancel"], starting: ["cancel"] }[job.state] ?? []);
-    this.body.replaceChildren(
+    const elsewhere = noLink(job, this.does.followed());
+    const run = job.run === null ? null : encodeURIComponent(job.run);
+    fill(
+      this.body,
       el("h2", {}, `Job ${job.job}${job.name ? `: ${job.name}` : ""}`),
       el("pre", { class: "jobs-command" }, job.command),
       el("table", { class: "jobs-facts" }, el("tbody", {}, ...facts.filter(([, value]) => value).map(([name, value]) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, value))))),
       el("h3", {}, attempts.length ? "Starts" : "It has not been started yet."),
       attempts.length > 0 && this.#attempts(attempts, slots),
+      elsewhere && el("p", { class: "dim" }, elsewhere),
       el(
         "div",
         { class: "actions" },
-        job.run !== null && el("a", { class: "btn", href: pathTo(`/?run=${encodeURIComponent(job.run)}`) }, "Its run on Live"),
+        run && el("a", { class: "btn", href: pathTo(`/?run=${run}`) }, "Its run on Live"),
+        run && el("a", { class: "btn", href: pathTo(`/logs?run=${run}`) }, "Its output"),
         copyButton("Copy command", () => job.command),
-        ...orders.map((order) => el("button", { class: "btn", type: "button", onclick: () => this.does.order(order, job) }, ORDER_WORDS[order])),
+        ...(ORDERS[job.state] ?? []).map((order) => el("button", { class: "btn", type: "button", "aria-disabled": blocked ? "true" : null, title: blocked || null, onclick: () => this.does.order(order, job) }, ORDER_WORDS[order])),
       ),
     );
   }
@@ -89,8 +94,7 @@ export class JobDetail {
     const heads = ["", "Began", "Ran", "On", "How it ended"];
     const rows = attempts.map((attempt) => {
       const began = attempt.started ?? attempt.start;
-      const how = attempt.end === null ? "runs" : [attempt.why + (attempt.because === null ? "" : ` for job ${attempt.because}`), attempt.said, ended(attempt.exit_code)].filter(Boolean);
-      return [String(attempt.number), exactly(began), lasting(Math.max(0, (attempt.end ?? Date.now() / 1000) - began)), listed(attempt.slots.map((id) => names.get(id) ?? id)), typeof how === "string" ? how : how.join("; ") || "by itself"];
+      return [String(attempt.number), exactly(began), lasting(Math.max(0, (attempt.end ?? Date.now() / 1000) - began)), listed(attempt.slots.map((id) => names.get(id) ?? id)), attempt.end === null ? "runs" : endOf(attempt)];
     });
     return el("table", { class: "jobs-starts" }, el("thead", {}, el("tr", {}, ...heads.map((head) => el("th", { scope: "col" }, head || "No.")))), el("tbody", {}, ...rows.map((row) => el("tr", {}, ...row.map((cell) => el("td", {}, cell))))));
   }
@@ -99,10 +103,11 @@ export class JobDetail {
 /** Whether a user says so. @param {Job} job @returns {Promise<boolean>} */
 export function sureToCancel(job) {
   const { promise, resolve } = Promise.withResolvers();
-  const keep = el("button", { class: "btn", type: "button" }, "Keep it");
-  const cancel = el("button", { class: "btn pri", type: "button" }, `Cancel job ${job.job}`);
-  const loses = job.resumes ? "It is asked to save and end." : "It is asked to end: what it has not saved is lost.";
-  const dialog = el("dialog", { class: "help jobs-sure", "aria-labelledby": "jobs-sure" }, el("h2", { id: "jobs-sure" }, `Cancel job ${job.job}, which runs?`), el("p", {}, loses), el("div", { class: "actions" }, cancel, keep));
+  const keep = el("button", { class: "btn pri", type: "button" }, "Keep it"); // what Enter does is what stands out
+  const cancel = el("button", { class: "btn", type: "button" }, `Cancel job ${job.job}`);
+  const waits = job.state === "queued" || job.state === "held";
+  const loses = waits ? `It leaves the queue${job.kept ? " and does not go on; its checkpoint stays" : " and is not started"}.` : job.resumes ? "It is asked to save and end, and does not go on." : "It is asked to end: what it has not saved is lost.";
+  const dialog = el("dialog", { class: "help jobs-sure", "aria-labelledby": "jobs-sure" }, el("h2", { id: "jobs-sure" }, `Cancel job ${job.job}, which ${waits ? "waits" : "runs"}?`), el("p", {}, loses), el("div", { class: "actions" }, keep, cancel));
   keep.addEventListener("click", () => dialog.close());
   cancel.addEventListener("click", () => dialog.close("cancel"));
   dialog.addEventListener("close", () => {

@@ -2,19 +2,37 @@
 
 import { TIME } from "../../lib/axis.js";
 import { el, setClass, setText } from "../../lib/dom.js";
-import { coloursOf, isDashed } from "../../data/run_colours.js";
+import { coloursOf } from "../../data/run_colours.js";
 import { barsOf, lanesOf } from "./placing.js";
 import { place } from "./queue.js";
-import { ended, exactly } from "./words.js";
+import { endOf, exactly } from "./words.js";
 
 /** @typedef {import("../../types/api").Answer<"jobs/attempts">} Attempts */
 /** @typedef {import("../../types/api").Row<"SlotAnswer">} Slot */
 /** @typedef {import("./placing.js").Bar} Bar */
 
 export const SPANS = /** @type {[string, number][]} */ ([["1 h", 3600], ["6 h", 21600], ["1 d", 86400], ["7 d", 604800]]);
+/** The shortest span that has the starts of all jobs that run, or else of the newest one that ran. @param {{start: number, end: number | null}[]} attempts @param {number} now_s */
+export function fittingSpan(attempts, now_s) {
+  const run = attempts.filter(({ end }) => end === null);
+  const from_s = run.length ? Math.min(...run.map(({ start }) => start)) : Math.max(...attempts.map(({ start }) => start));
+  if (!attempts.length) return SPANS[0][1];
+  return (SPANS.find(([, seconds]) => seconds >= now_s - from_s) ?? SPANS[SPANS.length - 1])[1];
+}
+
+const LEGEND = [
+  ["is-ended", "over, in the colour of its run"],
+  ["is-open", "runs"],
+  ["is-filled", "short"],
+  ["is-several", "several short ones"],
+  ["is-foreign", "others’ use"],
+];
 const AHEAD = 0.04; // of the span, behind now
+const MAIN = ".gantt-bar:not(.is-more)";
 const TICK_PX = 90;
-const WORD_PX = 34; // a bar with less room has no words
+const WORD_PX = 44; // a bar with less room has its number alone
+const DIGIT_PX = 7;
+const EDGES_PX = 10;
 const NARROW_PX = 8;
 
 export class Gantt {
@@ -30,6 +48,7 @@ export class Gantt {
       { class: "jobs-slots", "aria-label": "Slots" },
       el("div", { class: "jobs-part" }, el("h2", {}, "Slots"), el("div", { class: "jobs-spans", role: "group", "aria-label": "Time shown" }, ...this.spans)),
       el("div", { class: "gantt" }, el("div", { class: "gantt-axis", "aria-hidden": "true" }, this.axis), this.lanes),
+      el("p", { class: "gantt-legend dim" }, ...LEGEND.map(([kind, says]) => el("span", {}, el("i", { class: `gantt-key ${kind}` }), says))),
       this.note,
     );
     this.lanes.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#move(event));
@@ -47,13 +66,12 @@ export class Gantt {
     this.spans.forEach((button, i) => button.setAttribute("aria-pressed", String(SPANS[i][1] === span_s)));
     const view = { lo: now_s - span_s, hi: now_s + AHEAD * span_s };
     const lanes = lanesOf(answer.slots, answer.attempts);
-    const colours = coloursOf(answer.attempts.map(nameOf));
     const width = this.axis.clientWidth;
     const at = (/** @type {number} */ time_s) => `${(100 * (time_s - view.lo)) / (view.hi - view.lo)}%`;
     this.#drawAxis(view, now_s, width, at);
     const rows = lanes.map((lane) => {
       const row = this.#rows.get(lane.id) ?? new SlotLane(this.does.open);
-      row.draw(/** @type {Slot} */ (lane), barsOf(answer.attempts, lane.id, view, now_s, width), { at, colours, now_s, px: width / (view.hi - view.lo) });
+      row.draw(/** @type {Slot} */ (lane), barsOf(answer.attempts, lane.id, view, now_s, width), { at, now_s, px: width / (view.hi - view.lo) });
       return /** @type {[string, SlotLane]} */ ([lane.id, row]);
     });
     this.#rows = new Map(rows);
@@ -80,7 +98,7 @@ export class Gantt {
 
   /** @returns {HTMLElement[]} */
   #bars() {
-    return [...this.lanes.querySelectorAll(".gantt-bar")];
+    return [...this.lanes.querySelectorAll(MAIN)];
   }
 
   /** Left and right along a lane, up and down to the bar beside. @param {KeyboardEvent} event */
@@ -90,7 +108,7 @@ export class Gantt {
     if (!step || !from.classList.contains("gantt-bar")) return;
     event.preventDefault();
     event.stopPropagation();
-    const lanes = [...this.lanes.children].map((lane) => /** @type {HTMLElement[]} */ ([...lane.querySelectorAll(".gantt-bar")])).filter(({ length }) => length);
+    const lanes = [...this.lanes.children].map((lane) => /** @type {HTMLElement[]} */ ([...lane.querySelectorAll(MAIN)])).filter(({ length }) => length);
     const lane = lanes.findIndex((bars) => bars.includes(from));
     const middle = (/** @type {HTMLElement} */ bar) => bar.offsetLeft + bar.offsetWidth / 2;
     const across = event.key === "ArrowLeft" || event.key === "ArrowRight";
@@ -103,6 +121,9 @@ export class Gantt {
     to.focus();
   }
 }
+
+/** The same at each visit, whatever else is shown: not the choice of `coloursOf` among several. @param {string} name */
+const colourOf = (name) => coloursOf([name]).get(name) ?? "ink-3";
 
 /** A job without a run has a colour by its number. @param {import("./placing.js").Attempt} attempt */
 const nameOf = (attempt) => attempt.run ?? (attempt.name || `job ${attempt.job}`);
@@ -119,8 +140,8 @@ class SlotLane {
     this.element = el("div", { class: "gantt-lane" }, el("div", { class: "gantt-name" }, this.name, this.said), this.track);
   }
 
-  /** @param {Slot} slot @param {Bar[]} bars @param {{at: (time_s: number) => string, colours: Map<string, string>, now_s: number, px: number}} how */
-  draw(slot, bars, { at, colours, now_s, px }) {
+  /** @param {Slot} slot @param {Bar[]} bars @param {{at: (time_s: number) => string, now_s: number, px: number}} how */
+  draw(slot, bars, { at, now_s, px }) {
     setText(this.name, slot.name);
     setText(this.said, slot.foreign ? slot.why || "others use it" : "");
     this.name.title = slot.id;
@@ -131,7 +152,7 @@ class SlotLane {
     this.now.style.left = at(now_s);
     const nodes = bars.map((bar) => {
       const node = this.#nodes.get(bar.key) ?? el("button", { class: "gantt-bar", type: "button", tabindex: "-1", onclick: () => this.open(Number(node.dataset.job)) });
-      this.#draw(node, bar, slot.name, (bar.to - bar.from) * px, at, colours);
+      this.#draw(node, bar, slot.name, (bar.to - bar.from) * px, at);
       return /** @type {[string, HTMLElement]} */ ([bar.key, node]);
     });
     this.#nodes = new Map(nodes);
@@ -141,12 +162,12 @@ class SlotLane {
   /** @type {Map<string, any>} */
   #nodes = new Map();
 
-  /** @param {HTMLElement} node @param {Bar} bar @param {string} slot @param {number} width @param {(time_s: number) => string} at @param {Map<string, string>} colours */
-  #draw(node, bar, slot, width, at, colours) {
+  /** @param {HTMLElement} node @param {Bar} bar @param {string} slot @param {number} width @param {(time_s: number) => string} at */
+  #draw(node, bar, slot, width, at) {
     const [first] = bar.attempts;
     const several = bar.attempts.length > 1;
-    const colour = several ? "ink-3" : (colours.get(nameOf(first)) ?? "ink-3");
-    const narrow = width < NARROW_PX;
+    const colour = several ? "ink-3" : colourOf(nameOf(first));
+    const narrow = bar.main && width < NARROW_PX;
     Object.assign(node.style, {
       left: at(bar.from),
       width: `max(3px, calc(${at(bar.to)} - ${at(bar.from)}))`,
@@ -154,11 +175,15 @@ class SlotLane {
       height: `${100 / bar.rows}%`,
       background: `color-mix(in srgb, var(--${colour}) ${narrow ? 100 : 28}%, var(--bg))`,
       borderColor: `var(--${colour})`,
-      borderStyle: isDashed(colour) ? "dashed" : "solid",
     });
     node.dataset.job = String(first.job);
-    setClass(node, "is-open", !several && first.end === null);
-    setText(node, !several && width >= WORD_PX ? `${first.job} ${first.name}` : "");
+    setClass(node, "is-open", !several && first.end === null && bar.ends);
+    setClass(node, "goes-on", !bar.ends);
+    setClass(node, "went-on", !bar.begins);
+    setClass(node, "is-more", !bar.main);
+    setText(node, several || !bar.main ? "" : width >= WORD_PX ? `${first.job} ${first.name}` : width >= EDGES_PX + DIGIT_PX * String(first.job).length ? String(first.job) : "");
+    if (bar.main) node.removeAttribute("aria-hidden");
+    else node.setAttribute("aria-hidden", "true");
     const said = several ? `${bar.attempts.length} short jobs, from ${first.job} to ${bar.attempts.at(-1)?.job}` : sentence(first);
     node.title = said;
     node.setAttribute("aria-label", `${said}, on ${slot}`);
@@ -168,6 +193,6 @@ class SlotLane {
 /** `job 12 train-12, 24 Nov 14:02:11 to now` @param {import("./placing.js").Attempt} attempt */
 function sentence(attempt) {
   const until = attempt.end === null ? "now" : exactly(attempt.end);
-  const why = attempt.end === null ? "" : [attempt.why, attempt.said || ended(attempt.exit_code)].filter(Boolean).join(": ");
+  const why = attempt.end === null ? "" : endOf(attempt);
   return `job ${attempt.job} ${attempt.name}, ${exactly(attempt.started ?? attempt.start)} to ${until}${why ? `, ${why}` : ""}`;
 }

@@ -6,7 +6,8 @@ import { el, setText } from "../../lib/dom.js";
 import { Session } from "../session.js";
 import { JobDetail, sureToCancel } from "./detail.js";
 import { SubmitForm } from "./form.js";
-import { Gantt, SPANS } from "./gantt.js";
+import { Gantt, SPANS, fittingSpan } from "./gantt.js";
+import { fitHistory } from "./history.js";
 import { QueueTable } from "./queue.js";
 import { exactly, moment, summary } from "./words.js";
 
@@ -19,6 +20,8 @@ const ASKED = "jobs-asked";
 const USUAL_SPAN_S = 86400;
 const FIRST = "deepseek-jobs submit -- python train.py";
 const DAEMON = "deepseek-jobs daemon";
+const LEAST_SAID_MS = 6000;
+const READ_MS = 80; // a character
 
 export default class JobsPage extends Session {
   /** @param {HTMLElement} _bar @param {HTMLElement} foot */
@@ -28,7 +31,9 @@ export default class JobsPage extends Session {
       ["n", "submit a job"],
       ["?", "all keys"],
     ]);
-    this.span_s = SPANS.find(([, seconds]) => String(seconds) === query.get("span"))?.[1] ?? USUAL_SPAN_S;
+    /** @type {number | null} as long as nothing chose it */
+    this.chosen_s = SPANS.find(([, seconds]) => String(seconds) === query.get("span"))?.[1] ?? null;
+    this.span_s = this.chosen_s ?? USUAL_SPAN_S;
     /** @type {Queue | null} */
     this.queue = null;
     /** @type {Attempts | null} */
@@ -36,8 +41,10 @@ export default class JobsPage extends Session {
     this.summary = el("p", { class: "jobs-summary" });
     this.daemon = el("p", { class: "warn", role: "status", hidden: true });
     this.said = el("p", { class: "jobs-said", role: "status" });
-    this.submit = el("button", { class: "btn pri", type: "button", "aria-expanded": "false", onclick: () => this.toggleForm() }, "Submit a job");
+    this.submit = el("button", { class: "btn pri", type: "button", "aria-expanded": "false", onclick: () => this.showForm() }, "Submit a job");
     this.form = new SubmitForm({
+      begun: () => this.say(""),
+      blocked: () => this.blocked,
       submitted: (job) => {
         this.say(`Job ${job} is in the queue.`);
         this.look();
@@ -48,9 +55,9 @@ export default class JobsPage extends Session {
       },
     });
     this.empty = el("div", { class: "jobs-empty", hidden: true });
-    this.table = new QueueTable({ open: (job) => this.open(job), order: (order, job) => this.order(order, job) });
+    this.table = new QueueTable({ open: (job) => this.open(job), order: (order, job) => this.order(order, job), left: () => this.submit.focus() });
     this.gantt = new Gantt({ open: (job) => this.open(job), span: (seconds) => this.choose(seconds) });
-    this.detail = new JobDetail({ order: (order, job) => this.order(order, job), slots: () => this.queue?.slots ?? [], closed: () => this.keepAddress() });
+    this.detail = new JobDetail({ order: (order, job) => this.order(order, job), slots: () => this.queue?.slots ?? [], followed: () => this.queue?.log_dir ?? "", blocked: () => this.blocked, closed: () => this.keepAddress() });
     this.element = el(
       "div",
       { class: "jobs-top" },
@@ -67,8 +74,10 @@ export default class JobsPage extends Session {
       jobExactly: (/** @type {number | null} */ time_s) => (time_s ? exactly(time_s) : ""),
     });
     document.addEventListener("click", (event) => this.#pressed(/** @type {HTMLElement} */ (event.target)));
+    document.addEventListener("keydown", (event) => event.key === "Enter" && this.#pressed(/** @type {HTMLElement} */ (event.target)));
     document.addEventListener("visibilitychange", () => document.hidden || this.look());
     setInterval(() => document.hidden || this.look(), LOOK_MS);
+    fitHistory();
     const asked = Number(query.get("job"));
     this.read().then(() => (asked > 0 ? this.open(asked) : undefined));
     this.start();
@@ -98,7 +107,12 @@ export default class JobsPage extends Session {
     try {
       const queue = await get("jobs");
       this.#off_s = Date.now() / 1000 - queue.now;
-      const attempts = queue.trouble ? null : await get("jobs/attempts", { from: queue.now - SPANS[SPANS.length - 1][1] * (this.span_s > USUAL_SPAN_S ? 1 : 1 / 7) });
+      let attempts = await this.#attemptsOf(queue);
+      const fitting = this.chosen_s ?? (this.queue ? this.span_s : fittingSpan(attempts?.attempts ?? [], queue.now));
+      if (fitting !== this.span_s) {
+        this.span_s = fitting;
+        if (fitting > USUAL_SPAN_S) attempts = await this.#attemptsOf(queue);
+      }
       [this.queue, this.attempts, this.#newest, this.#read_s] = [queue, attempts, queue.signature, this.now_s];
       this.drawQueue();
       this.tellDash();
@@ -107,6 +121,16 @@ export default class JobsPage extends Session {
       this.#failed(error);
     }
     this.settle();
+  }
+
+  /** @param {Queue} queue @returns {Promise<Attempts | null>} */
+  async #attemptsOf(queue) {
+    return queue.trouble ? null : get("jobs/attempts", { from: queue.now - Math.max(this.span_s, USUAL_SPAN_S) });
+  }
+
+  /** Why the daemon cannot be asked; "" where it can. */
+  get blocked() {
+    return this.queue?.daemon === null ? `No daemon runs; start one with: ${DAEMON}` : "";
   }
 
   /** @param {unknown} error */
@@ -123,14 +147,14 @@ export default class JobsPage extends Session {
     this.#drawTrouble(trouble, daemon, jobs.length > 0, folder);
     this.table.element.hidden = !jobs.length;
     this.#drawEmpty(!trouble && !jobs.length, over > 0);
-    this.table.draw(jobs, now_s, now_s - this.#read_s);
+    this.table.draw(jobs, { now_s, passed_s: now_s - this.#read_s, followed: this.queue.log_dir, blocked: this.blocked });
     this.gantt.element.hidden = !this.attempts;
     if (this.attempts) this.gantt.draw(this.attempts, this.span_s, now_s);
   }
 
   /** @param {string} trouble @param {number | null} daemon @param {boolean} waiting @param {string} folder */
   #drawTrouble(trouble, daemon, waiting, folder) {
-    const sentence = trouble || (daemon === null ? `No daemon runs for ${folder}: ${waiting ? "nothing is started" : "jobs cannot be submitted"}. Start one with: ${DAEMON}` : "");
+    const sentence = trouble || (daemon === null ? `No daemon runs for ${folder}: ${waiting ? "nothing is started, and jobs can be neither submitted nor cancelled" : "jobs cannot be submitted"}. Start one with: ${DAEMON}` : "");
     this.daemon.hidden = !sentence;
     setText(this.daemon, sentence);
     this.submit.hidden = Boolean(trouble);
@@ -154,23 +178,27 @@ export default class JobsPage extends Session {
 
   #asked = 0;
 
-  /** @param {string} sentence */
+  /** It lies over the page, and goes by itself. @param {string} sentence */
   say(sentence) {
     setText(this.said, sentence);
+    clearTimeout(this.#silence);
+    if (sentence) this.#silence = setTimeout(() => setText(this.said, ""), Math.max(LEAST_SAID_MS, READ_MS * sentence.length));
   }
+
+  #silence = 0;
 
   // What a user does
 
-  async toggleForm() {
-    if (this.form.open) return this.form.close();
+  async showForm() {
+    if (this.form.open) return this.form.command.focus();
     this.submit.setAttribute("aria-expanded", "true");
-    const newest = this.queue?.jobs.at(-1) ?? (await get("jobs/history", { limit: 1 }).catch(() => null))?.jobs[0];
-    this.form.show({ cwd: newest?.cwd ?? "", log_dir: this.queue?.log_dir ?? "" });
+    const newest = this.queue?.jobs.reduce((found, job) => (job.job > found.job ? job : found), this.queue.jobs[0]) ?? (await get("jobs/history", { limit: 1 }).catch(() => null))?.jobs[0];
+    this.form.show({ cwd: newest?.cwd ?? "", log_dir: this.queue?.log_dir ?? "", cards: !this.queue?.slots.some(({ id }) => id.startsWith("cores-")) });
   }
 
   /** @param {number} seconds */
   choose(seconds) {
-    this.span_s = seconds;
+    this.chosen_s = this.span_s = seconds;
     this.keepAddress();
     this.read();
   }
@@ -183,30 +211,32 @@ export default class JobsPage extends Session {
 
   /** @param {import("./queue.js").Order} order @param {Job} job */
   async order(order, job) {
-    if (order === "cancel" && job.state !== "queued" && job.state !== "held" && !(await sureToCancel(job))) return;
+    if (this.blocked) return this.say(this.blocked);
+    if (order === "cancel" && !(await sureToCancel(job))) return;
     try {
       const { ran } = await change(`jobs/${order}`, { job: job.job });
-      this.say(order === "cancel" ? `Job ${job.job} ${ran ? "is asked to end" : "is cancelled"}.` : order === "hold" ? `Job ${job.job} is on hold until it is released.` : `Job ${job.job} waits again.`);
+      this.say(order === "cancel" ? `Job ${job.job} ${ran ? "is asked to end" : "is cancelled"}.` : order === "hold" ? `Job ${job.job} is on hold until it is released.` : `Job ${job.job} waits for its turn again.`);
     } catch (error) {
       this.say(sentenceOf(error));
     }
     await this.read();
   }
 
-  /** A number in the history opens its job. @param {HTMLElement} target */
+  /** A click in a row of the history, or Enter in one of its cells, opens the job. @param {HTMLElement} target */
   #pressed(target) {
     const cell = target.closest?.("#jobs-history .ag-row");
     if (cell) this.open(Number(/** @type {HTMLElement} */ (cell).getAttribute("row-id")));
   }
 
   address() {
-    return { ...super.address(), span: this.span_s === USUAL_SPAN_S ? null : this.span_s, job: this.detail.job };
+    return { ...super.address(), span: this.chosen_s, job: this.detail.job };
   }
 
   keys() {
     return [
       ...super.keys(),
-      { keys: ["n"], shown: "n", says: "submit a job", run: () => this.toggleForm() },
+      { keys: ["n"], shown: "n", says: "submit a job", run: () => this.showForm() },
+      { keys: ["Escape"], shown: "Esc", says: "close the form", run: () => this.form.open && this.form.close() },
       { keys: ["r"], shown: "r", says: "next time shown", run: () => this.choose(SPANS[(SPANS.findIndex(([, seconds]) => seconds === this.span_s) + 1) % SPANS.length][1]) },
       { keys: ["/"], shown: "/", says: "find in the history", run: () => document.getElementById("jobs-find")?.focus() },
     ];

@@ -1,4 +1,4 @@
-/** Where the bars of a Gantt chart stand: a lane a slot, jobs that share one stacked, those too short to see joined (pure). */
+/** Where the bars of a Gantt chart stand: a lane a slot, jobs that share one stacked while they do, those too short to see joined (pure). */
 
 /** @typedef {import("../../types/api").Row<"JobAttemptAnswer">} Attempt */
 /** @typedef {{id: string, name: string}} Slot */
@@ -11,6 +11,9 @@
  * @property {number} to not after the view
  * @property {number} row from the top
  * @property {number} rows of the lane at this place
+ * @property {boolean} begins with its attempt
+ * @property {boolean} ends with it
+ * @property {boolean} main the longest bar of its attempt: where it shares the slot for a part of its time, it has several
  */
 
 const LEAST_PX = 4; // a shorter bar is joined with its neighbour
@@ -39,14 +42,17 @@ export function barsOf(attempts, slot, { lo, hi }, now, width) {
   const placed = [];
   for (const group of groupsOf(bars)) {
     const rows = stacked(group);
-    const several = Math.max(...rows) + 1;
     group.forEach(({ attempt, from, to }, i) => {
       const before = placed.at(-1);
       const short = (to - from) * px < LEAST_PX;
-      if (before && several === 1 && before.rows === 1 && short && (before.to - before.from) * px < LEAST_PX * before.attempts.length && (from - before.to) * px < GAP_PX) {
+      if (before && group.length === 1 && before.rows === 1 && short && (before.to - before.from) * px < LEAST_PX * before.attempts.length && (from - before.to) * px < GAP_PX) {
         before.attempts.push(attempt);
         before.to = to;
-      } else placed.push({ key: `${attempt.job}.${attempt.number}`, attempts: [attempt], from, to, row: rows[i], rows: several });
+        return;
+      }
+      const pieces = group.length === 1 ? [{ from, to, row: 0, rows: 1 }] : piecesOf(group, rows, i);
+      const main = pieces.reduce((found, piece) => (piece.to - piece.from > found.to - found.from ? piece : found));
+      pieces.forEach((piece, n) => placed.push({ ...piece, key: `${attempt.job}.${attempt.number}${piece === main ? "" : `.${n}`}`, attempts: [attempt], main: piece === main, begins: !n, ends: n === pieces.length - 1 }));
     });
   }
   return placed;
@@ -63,6 +69,26 @@ function groupsOf(bars) {
     reached = Math.max(reached, bar.to);
   }
   return groups;
+}
+
+/**
+ * A bar has the whole lane while it is alone, and its row while it is not.
+ * @param {{from: number, to: number}[]} group bars that overlap @param {number[]} rows of each @param {number} at which of them
+ */
+function piecesOf(group, rows, at) {
+  const { from, to } = group[at];
+  const times = [...new Set([from, to, ...group.flatMap((bar) => [bar.from, bar.to]).filter((time) => time > from && time < to)])].sort((a, b) => a - b);
+  /** @type {{from: number, to: number, row: number, rows: number}[]} */
+  const pieces = [];
+  for (let i = 0; i + 1 < times.length || !i; i++) {
+    const [start, end] = [times[i], times[i + 1] ?? to];
+    const there = rows.filter((_, n) => n === at || (group[n].from < end && group[n].to > start));
+    const piece = { row: there.length > 1 ? rows[at] : 0, rows: there.length > 1 ? Math.max(...there) + 1 : 1 };
+    const before = pieces.at(-1);
+    if (before?.row === piece.row && before.rows === piece.rows) before.to = end;
+    else pieces.push({ from: start, to: end, ...piece });
+  }
+  return pieces;
 }
 
 /** For each bar the first row that is free. @param {{from: number, to: number}[]} bars */

@@ -28,16 +28,18 @@ export function whereabouts(job, now_s) {
   if (!job.on.length) return "";
   const beside = job.beside.length ? `, beside ${job.beside.length > 1 ? "jobs" : "job"} ${listed(job.beside.map(String))}` : "";
   const since = beside && job.shared_since !== null ? ` since ${moment(job.shared_since, now_s)}` : "";
-  const speed = beside && job.speed !== null ? ` with ${percent(job.speed)} of its speed alone` : "";
-  return `on ${listed(job.on)}${beside}${since}${speed}`;
+  return `on ${listed(job.on)}${beside}${since}${beside && pace(job)}`;
 }
+
+/** `, measured at 92 % of its speed alone` @param {Job} job */
+const pace = (job) => (job.speed === null ? "; its speed beside it is not measured yet" : `; measured at ${percent(job.speed)} of its speed alone`);
 
 /** Why it waits, since when it runs, or how it ended. @param {Job} job @param {number} now_s */
 export function about(job, now_s) {
   if (job.reason) return job.reason;
   if (job.state === "running" && job.started !== null) return `for ${lasting(Math.max(0, now_s - job.started))}`;
   if (job.state === "starting") return "is being started";
-  if (job.state === "stopping") return "was asked to save and end";
+  if (job.state === "stopping") return job.resumes ? "was asked to save and end" : "was asked to end";
   if (job.state === "held") return "is held by its user";
   if (job.state === "queued") return "has just come in";
   return ended(job.exit_code);
@@ -45,6 +47,18 @@ export function about(job, now_s) {
 
 /** `exit code 1`, `killed by signal 9` @param {number | null} code */
 export const ended = (code) => (code === null ? "" : code < 0 ? `ended by signal ${-code}` : code ? `exit code ${code}` : "");
+
+/** How an attempt ended; what its sentence says already is not said twice. `preempted for job 5, saved; exit code 75` @param {{why: string, because: number | null, said: string, exit_code: number | null}} attempt */
+export function endOf({ why, because, said, exit_code }) {
+  const cause = why && because !== null ? `${why} ${why === "preempted" ? "for" : "beside"} job ${because}` : why;
+  const sentence = why && said.startsWith(why) ? cause + said.slice(why.length) : [cause, said].filter(Boolean).join("; ");
+  const code = ended(exit_code);
+  return (code && !sentence.includes(code.replace("ended by ", "")) ? [sentence, code].filter(Boolean).join("; ") : sentence) || "by itself";
+}
+
+/** Why its run has no link, "" where it has one, or has none. @param {Job} job @param {string} followed the dashboard's log folder */
+export const noLink = (job, followed) =>
+  job.run !== null || !job.name ? "" : `Its run is in ${job.log_dir}, which this dashboard does not follow: start it with --log-dir ${job.log_dir}, or submit with --log-dir ${followed}. In a terminal: deepseek-jobs logs ${job.job}`;
 
 /** `["a", "b", "c"] -> "a, b and c"` @param {string[]} words */
 export const listed = (words) => (words.length > 1 ? `${words.slice(0, -1).join(", ")} and ${words.at(-1)}` : (words[0] ?? ""));

@@ -11,7 +11,7 @@ from .subjects import MachineSubject, RunSubject
 FRESH_S = 3600.0  # what was said longer ago is no news
 MOST_TEXT = 400
 STUCK_S = 600.0  # the queue says it every five minutes
-MOVED = ("queued", "cancelled", "submitted", "requeued")  # what a job that was stuck goes on with
+MOVED = ("queued", "cancelled", "failed", "submitted", "requeued")  # what a job that was stuck goes on with
 TROUBLE_S = 55.0  # and it is noticed, and looked at, within five more
 
 

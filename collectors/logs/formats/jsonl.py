@@ -54,6 +54,7 @@ LIFETIME_FIELDS = (
     "world_size",
     "job_id",
     "restarts",
+    "job",
 )
 
 

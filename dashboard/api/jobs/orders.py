@@ -24,7 +24,7 @@ Line = Annotated[StrictStr, Field(max_length=MOST_CHARACTERS)]
 
 class NewJob(BaseModel):
     """`argv` is run as it is, without a shell; or `command`, one text that is split as a shell would and never given to one. `memory` is of a
-    slot, as in `20GiB`. `env` has names of variables of the dashboard's environment, or `NAME=VALUE`."""
+    slot, as in `20GiB`. `env` has names of variables of the dashboard's environment, or `NAME=VALUE`. `force`: also where a word looks like a shell's, or a script is not there."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -39,6 +39,7 @@ class NewJob(BaseModel):
     resume_with: Annotated[StrictStr, Field(max_length=MOST_COMMAND)] | None = None
     name: Annotated[StrictStr, Field(max_length=100)] = ""
     env: Annotated[list[Line], Field(max_length=200)] = []
+    force: StrictBool = False
 
 
 class NamedJob(BaseModel):

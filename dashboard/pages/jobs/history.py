@@ -25,7 +25,7 @@ def grid() -> Any:
         id=HISTORY,
         rowData=[],
         columnDefs=columns(),
-        defaultColDef={"resizable": True, "sortable": False, "suppressHeaderMenuButton": True, "minWidth": 56},
+        defaultColDef={"resizable": True, "sortable": False, "suppressHeaderMenuButton": True, "minWidth": 44},
         getRowId="params.data.job",
         dashGridOptions={"theme": {"function": " ".join(THEME.split())}, "animateRows": False, "suppressNoRowsOverlay": True, "enableCellTextSelection": True, "ensureDomOrder": True},
         style=HIDDEN,
@@ -41,12 +41,12 @@ def columns() -> list[dict[str, Any]]:
         column("job", "Job", 72, **NUMBER),
         column("state", "State", 96, cellClassRules={"bad": "params.value === 'failed'"}),
         column("name", "Run", 180),
-        column("command", "Command", 320, flex=2),
+        column("command", "Command", 200, flex=1),
         column("slots", "Slots", 64, **NUMBER),
         column("waited", "Waited", 96, **NUMBER),
         column("worked", "Worked", 96, **NUMBER),
         column("ended", "Ended", 112, **time),
-        column("how", "How", 220, flex=1),
+        column("how", "How", 260, flex=2),
     ]
 
 
@@ -57,7 +57,7 @@ def style_of(rows: list[dict[str, Any]]) -> dict[str, str]:
 
 def said_of(found: HistoryPage, is_filtered: bool) -> str:
     if found.jobs:
-        return f"Jobs {found.jobs[-1].id:,} to {found.jobs[0].id:,}." if len(found.jobs) > 1 else ""
+        return f"{len(found.jobs)} jobs, from {found.jobs[0].id:,} down to {found.jobs[-1].id:,}." if len(found.jobs) > 1 else ""
     return "No job that is over is like that." if is_filtered else "No job is over yet."
 
 

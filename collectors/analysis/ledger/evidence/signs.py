@@ -51,7 +51,7 @@ _PATTERNS: Final = [(sign, re.compile(sign.function)) for sign in SIGNS]
 
 def sign_of(frames: list[Frame], own: list[bool]) -> TimeKind | None:
     """What a stack is at, from the root to the leaf; None where no frame shows it."""
-    for frame in frames:
+    for frame in frames[: _import_in(frames, own)]:
         if kind := _REASONS.get(reason_of(frame)):
             return kind
     for sign, pattern in _PATTERNS:
@@ -60,3 +60,10 @@ def sign_of(frames: list[Frame], own: list[bool]) -> TimeKind | None:
             if sign.file in frame.file and (is_own or not sign.own) and (not sign.function or pattern.search(name)):
                 return sign.kind
     return None
+
+
+def _import_in(frames: list[Frame], own: list[bool]) -> int:
+    """Place of the first library below own code that is being imported: what runs then is Python, also where it is a compiler's."""
+    begun = own.index(True) if True in own else len(frames)
+    places = (place for place in range(begun + 1, len(frames)) if frames[place].name == "<module>" and not own[place])
+    return next(places, len(frames))
