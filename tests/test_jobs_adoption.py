@@ -180,3 +180,18 @@ def test_what_attempts_leave_in_the_queues_folder_is_removed_once_they_have_ende
     left = sorted(str(path.relative_to(attempts)) for path in attempts.rglob("*") if path.is_file())
     assert [path for path in left if path[0] == "2"] == ["2.1/output.log"] and "1.1" not in " ".join(left)
     assert sum(path.startswith(("3.1", "notes")) for path in left) == 10
+
+
+def test_a_queue_that_is_reached_by_another_path_has_its_jobs(place: Path) -> None:
+    with jobs_house(place / "house", rules={"look_s": 0.1, "stop_s": 0.5}) as house:
+        (house.folder / "link").symlink_to(house.state)
+        house.environment["DEEPSEEK_JOBS_DIR"] = str(house.folder / "link")
+        house.kill_daemon()
+        house.start()
+        job = house.submit("bash", "-c", "trap '' TERM; while true; do sleep 0.1; done")
+        house.wait(job, "running")
+        house.kill_daemon()
+        house.environment["DEEPSEEK_JOBS_DIR"] = str(house.state)
+        house.start()
+        house.done("cancel", str(job))
+        assert house.wait(job)["state"] == "cancelled" and house.left() == []
