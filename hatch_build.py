@@ -37,6 +37,7 @@ PACKAGES = (
     "dashboard",
     "integrations",
     "jobs",
+    "models",
     "trainer",
 )  # also in both pyproject.toml
 SAMPLER = "collectors/sampler/_sampler"

@@ -59,7 +59,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tree, with all examples applied."""
     copy = tmp_path_factory.mktemp("extended") / "checkout"
     copy.mkdir()
-    for folder in ("assets", "client", "collectors", "dashboard", "jobs", "trainer", "tests", "docs"):
+    for folder in ("assets", "client", "collectors", "dashboard", "jobs", "models", "trainer", "tests", "docs"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("poisons", "recorded", "*.png"))
     shutil.copy(ROOT / "app.py", copy)
     for diff in DIFFS:

@@ -14,13 +14,14 @@ import pytest
 
 from dashboard.commands import OTHERS
 from jobs.commands import NAMES as OF_JOBS
+from models.commands import NAMES as OF_MODELS
 from tests.conftest import ROOT
 
 GOLDEN = ROOT / "tests" / "golden" / "help"
 COLUMNS = 100
-DEAR = ("dash", "plotly", "pandas", "numpy", "torch", "fastapi", "pydantic", "yaml", "mcp")  # 0.02 to 2 s each
-JOBS = "jobs"  # `deepseek-jobs`, and its commands
-NAMES = ["", *OTHERS, JOBS, *(f"{JOBS}-{name}" for name in OF_JOBS)]
+DEAR = ("dash", "plotly", "pandas", "numpy", "torch", "onnxruntime", "fastapi", "pydantic", "yaml", "mcp")  # 0.02 to 2 s each
+PROGRAMS = {"jobs": OF_JOBS, "models": OF_MODELS}  # `deepseek-jobs`, `deepseek-models`, and their commands
+NAMES = ["", *OTHERS, *(f"{program}-{name}".rstrip("-") for program, names in PROGRAMS.items() for name in ("", *names))]
 CODE = """
 import runpy, sys
 file = sys.argv[2]
@@ -35,15 +36,21 @@ except SystemExit:
 def shown(name: str) -> tuple[str, set[str]]:
     """What the command prints, and which modules that took."""
     environment = {**os.environ, "COLUMNS": str(COLUMNS), "NO_COLOR": "1", "PYTHONPATH": ""}
-    program, _, rest = name.partition("-") if name.startswith(JOBS) else ("", "", name)
+    program, rest = of_program(name)
     words = [rest] if rest else []
-    command = [sys.executable, "-c", CODE, "--", "jobs/__main__.py" if program else "app.py", *words]
+    command = [sys.executable, "-c", CODE, "--", f"{program}/__main__.py" if program else "app.py", *words]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     return done.stdout, set(done.stderr.split())
 
 
+def of_program(name: str) -> tuple[str, str]:
+    """`jobs-submit -> jobs, submit`; a command of the dashboard has no program."""
+    program, _, rest = name.partition("-")
+    return (program, rest) if program in PROGRAMS else ("", name)
+
+
 def golden(name: str) -> Path:
-    return GOLDEN / f"{name.replace(JOBS, 'deepseek-jobs') or 'deepseek-dashboard'}.txt"
+    return GOLDEN / f"{f'deepseek-{name}' if of_program(name)[0] else name or 'deepseek-dashboard'}.txt"
 
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: name or "deepseek-dashboard")

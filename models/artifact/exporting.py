@@ -1,0 +1,87 @@
+"""From a PyTorch module to ONNX, by PyTorch's exporter on top of `torch.export`; what comes out computes the same, or it is refused.
+
+Shapes: B batch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CannotExport, CannotRun, ModelsError
+from ..extras import needed
+from . import golden
+from .manifest import MODEL, SAME
+
+if TYPE_CHECKING:
+    import torch
+
+OPSET = 18  # what ONNX Runtime's quantizer and OpenVINO both take
+REASON_CHARS = 200
+
+
+def export(module: torch.nn.Module, example: Sequence[torch.Tensor], inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
+    """The ONNX file of a module in evaluation mode; the first dimension of each input, the batch, stays free.
+
+    `example` are inputs with a batch of at least 2. Up to 2 GB. Takes 2 to 20 s.
+    Raises CannotExport where the module cannot be traced, or where the file computes something else.
+    """
+    torch = needed("torch")
+    needed("onnxscript")
+    module = module.eval()
+    free = tuple({0: "batch"} for _ in example)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # of the exporter about itself
+        try:
+            with torch.no_grad():
+                expected = module(*example)
+                program = torch.onnx.export(
+                    module,
+                    tuple(example),
+                    dynamo=True,
+                    opset_version=OPSET,
+                    input_names=list(inputs),
+                    output_names=list(outputs),
+                    dynamic_shapes=free,
+                    verbose=False,
+                )
+            content: bytes = program.model_proto.SerializeToString()
+        except Exception as error:  # tracing runs the module's own code: anything may come out of it
+            raise CannotExport(_sentence(error)) from error
+    results = expected if isinstance(expected, (tuple, list)) else [expected]
+    _compare(content, dict(zip(inputs, example, strict=True)), dict(zip(outputs, results, strict=True)))
+    return content
+
+
+def _sentence(error: Exception) -> str:
+    reason = next((line.strip() for line in reversed(str(error.__cause__ or error).splitlines()) if line.strip()), type(error).__name__)
+    return (
+        f"the model does not export to ONNX ({type(error.__cause__ or error).__name__}: {reason[:REASON_CHARS]}); replace that part of it "
+        "by operations that torch.export takes"
+    )
+
+
+def _compare(content: bytes, inputs: dict[str, Any], expected: dict[str, Any]) -> None:
+    from ..runtimes.opening import open_session
+
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / MODEL
+        try:
+            model.write_bytes(content)
+        except OSError as error:
+            raise ModelsError(f"no room to try the exported model in {folder} ({error.strerror}); set TMPDIR to a folder with room") from error
+        try:
+            found = open_session(model, threads=1).run({name: value.numpy() for name, value in inputs.items()})
+        except CannotRun as error:
+            raise CannotExport(f"the exported model does not run: {error}") from error
+    name, share = golden.difference({name: value.detach().numpy() for name, value in expected.items()}, found)
+    if share > SAME:
+        raise CannotExport(
+            f"the exported model computes something else: output {name!r} differs by {share:.2g} of its largest value; "
+            "look for what depends on the input's values or on chance"
+        )

@@ -1,0 +1,28 @@
+"""Packages that the extra `models` brings: imported when they are used, with one sentence where one is missing."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from .errors import ModelsError
+
+INSTALL = "pip install 'deepseek-dashboard[models]'"
+PACKAGES = {"openvino": "pip install openvino"}  # what installs a module that the extra does not bring
+
+
+def needed(module: str) -> Any:
+    """The imported module. Raises ModelsError with the command that installs it."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        top = module.partition(".")[0]
+        if error.name and error.name.partition(".")[0] != top:
+            raise
+        raise ModelsError(f"{top} is not installed; install it with: {PACKAGES.get(top, INSTALL)}") from error
+
+
+def is_there(module: str) -> bool:
+    """Whether it is installed; nothing is imported."""
+    return find_spec(module) is not None
