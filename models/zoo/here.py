@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import ModelsError
-from . import hashed, packages, table
+from . import packages, table
 from .folder import hub_cache
 from .lock import LockedModel, read
 from .row import ZooRow
@@ -23,6 +23,8 @@ def is_here(row: ZooRow, folder: Path, locked: dict[str, LockedModel]) -> bool:
 
 def files_of(row: ZooRow, folder: Path) -> dict[str, Path]:
     """By path, each with the SHA-256 that is pinned or locked. Raises ModelsError where one is lacking, or differs."""
+    from ..artifact.hashing import file_of
+
     locked = read(folder)
     if not is_here(row, folder, locked):
         raise ModelsError(offline_sentence(row, folder, ""))
@@ -31,7 +33,7 @@ def files_of(row: ZooRow, folder: Path) -> dict[str, Path]:
     model = locked[row.name]
     places = _places(row, folder, model)
     for path, place in places.items():
-        if hashed.sha256_of(place) != model.files[path].sha256:
+        if file_of(place).sha256 != model.files[path].sha256:
             raise ModelsError(
                 f"{place} is not what zoo.lock recorded on {model.date}: remove it, and run: deepseek-models fetch {row.name}"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import warnings
@@ -11,13 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..artifact.hashing import file_of
 from ..errors import ModelsError
 from ..extras import needed
 from .folder import hub_cache
-from .hashed import sha256_of
-from .unreachable import Unreachable
 from .lock import LockedFile, LockedModel, today
 from .row import ZooRow
+from .unreachable import Unreachable
 
 # What a model is made of; code, other frameworks' weights and pictures are left there.
 SMALL_FILES = re.compile(
@@ -83,15 +84,29 @@ def download(row: ZooRow, model: HubModel) -> LockedModel:
         with _sentences(row, model.revision), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of too little space: see above
             path = Path(hub.hf_hub_download(row.id, file.path, revision=model.revision, cache_dir=cache))
-        found = LockedFile(sha256_of(path), path.stat().st_size)
-        if file.sha256 and found.sha256 != file.sha256:
+        found = _locked(path)
+        if not _is_as_stated(path, file, found):
             remove(path)
             raise ModelsError(
-                f"{file.path} of {row.id} arrived with SHA-256 {found.sha256[:12]}..., and the hub states {file.sha256[:12]}...: it was removed; "
-                f"run it again, and if it comes back the hub, or what lies between, serves other bytes"
+                f"{file.path} of {row.id} arrived with another hash than the hub states: it was removed; run it again, and if that does not "
+                f"help, the hub, or what lies between, serves other bytes"
             )
         files[file.path] = found
     return LockedModel(row.id, model.revision, files, model.licence, model.parameters, today())
+
+
+def _is_as_stated(path: Path, file: HubFile, found: LockedFile) -> bool:
+    if file.sha256:
+        return found.sha256 == file.sha256
+    if not file.git_sha1:
+        return True
+    content = path.read_bytes()  # small: git keeps it
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == file.git_sha1
+
+
+def _locked(path: Path) -> LockedFile:
+    found = file_of(path)
+    return LockedFile(found.sha256, found.bytes)
 
 
 def snapshot(row_id: str, revision: str) -> Path:

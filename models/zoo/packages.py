@@ -11,7 +11,6 @@ from pathlib import Path
 
 from ..errors import ModelsError, cannot_write
 from .folder import make
-from .hashed import sha256_of
 from .row import ZooRow
 from .unreachable import Unreachable
 
@@ -61,9 +60,11 @@ def fetch(row: ZooRow, folder: Path) -> dict[str, Path]:
 
 def checked(row: ZooRow, found: dict[str, Path]) -> dict[str, Path]:
     """The same. Raises ModelsError for a file whose SHA-256 is not the pinned one."""
+    from ..artifact.hashing import file_of
+
     for path, place in found.items():
         pinned = _pinned(row)[path]["sha256"]
-        if (digest := sha256_of(place)) != pinned:
+        if (digest := file_of(place).sha256) != pinned:
             raise ModelsError(
                 f"{place} has SHA-256 {digest[:12]}..., and the zoo's table states {pinned[:12]}...: remove it, and run: "
                 f"deepseek-models fetch {row.name}"

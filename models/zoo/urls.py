@@ -8,10 +8,10 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
+from ..artifact.hashing import file_of
 from ..errors import ModelsError, cannot_write
 from ..extras import needed
 from .folder import make
-from .hashed import sha256_of
 from .lock import LockedFile, LockedModel, today
 from .row import ZooRow
 from .unreachable import Unreachable
@@ -50,7 +50,8 @@ def download(row: ZooRow, folder: Path) -> LockedModel:
                     f"DEEPSEEK_MODELS_DIR, and run it again; no broken file is kept"
                 ) from error
             raise cannot_write(place, error) from error
-    found = LockedFile(sha256_of(place), place.stat().st_size)
+    hashed = file_of(place)
+    found = LockedFile(hashed.sha256, hashed.bytes)
     if named and not found.sha256.startswith(named[1]):
         place.unlink()
         raise ModelsError(f"{place} had another SHA-256 than its name says: it was removed; run it again")

@@ -1,0 +1,75 @@
+"""Models of transformers: from the numbers of their row, or from a folder of checked files. Code of a repository never runs."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ModelsError
+from ...extras import needed
+from ..row import ZooRow
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def on_meta(row: ZooRow) -> Any:
+    with needed("torch").device("meta"):
+        return made(row)
+
+
+def made(row: ZooRow) -> Any:
+    """With random weights."""
+    transformers = needed("transformers")
+    config = dict(row.config or {})
+    settings = transformers.AutoConfig.for_model(config.pop("model_type"), **config)
+    return getattr(transformers, row.architecture)._from_config(settings)
+
+
+def untrained(row: ZooRow) -> TransformersModel:
+    return TransformersModel(made(row).eval())
+
+
+def opened(row: ZooRow, files: Mapping[str, Path]) -> TransformersModel:
+    with only(files) as folder:
+        return TransformersModel(loaded(row, folder))
+
+
+def loaded(row: ZooRow, folder: Path, **options: Any) -> Any:
+    """The model from a folder, in evaluation mode. Raises ModelsError where its files do not fit the library."""
+    transformers = needed("transformers")
+    try:
+        architecture = getattr(transformers, row.architecture)
+        return architecture.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, weights_only=True, **options
+        ).eval()
+    except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelsError(f"transformers {transformers.__version__} does not open {row.name} ({reason}): update it, or fetch again") from error
+
+
+@contextmanager
+def only(files: Mapping[str, Path]) -> Iterator[Path]:
+    """A folder that holds these files and nothing else: what else lies beside them in a cache is not opened."""
+    with tempfile.TemporaryDirectory(prefix="deepseek-models-") as folder:
+        for path, place in files.items():
+            link = Path(folder) / path
+            link.parent.mkdir(parents=True, exist_ok=True)
+            os.symlink(place.resolve(), link)
+        yield Path(folder)
+
+
+class TransformersModel:
+    def __init__(self, module: Any) -> None:
+        self.module = module
+
+    def run(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
+        """All outputs that are tensors."""
+        torch = needed("torch")
+        with torch.inference_mode():
+            found = self.module(**{name: torch.from_numpy(value) for name, value in inputs.items()})
+        return {name: value.float().numpy() for name, value in found.items() if isinstance(value, torch.Tensor)}
