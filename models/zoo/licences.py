@@ -40,25 +40,28 @@ def needs_acceptance(licence: str) -> bool:
     return licence.casefold() not in OPEN
 
 
-def require(row: ZooRow, accept: Collection[str], folder: Path) -> None:
-    """Raises ModelsError, in one sentence, where its licence has terms that were accepted neither now nor before.
+def require(row: ZooRow, stated: str, accept: Collection[str], folder: Path) -> None:
+    """Raises ModelsError, in one sentence, where a licence has terms that were accepted neither now nor before.
 
-    What is accepted now is recorded in `licences.json` of the folder.
+    `stated` is what the hub states, "" where it was not asked: the stricter of it and the row holds. What is accepted now is recorded in
+    `licences.json` of the folder.
     """
-    if not needs_acceptance(row.licence):
+    for licence in {row.licence, stated} - {""} or {UNSTATED}:
+        _require(row, licence, accept, folder / "licences.json")
+
+
+def _require(row: ZooRow, licence: str, accept: Collection[str], place: Path) -> None:
+    if not needs_acceptance(licence) or licence in (before := _accepted(place)):
         return
-    name, place = row.licence or UNSTATED, folder / "licences.json"
-    before = _accepted(place)
-    if name in accept:
-        if name not in before:
-            write_whole(place, json.dumps(sorted({*before, name}), indent=1) + "\n")
-    elif name not in before:
-        kind = "forbids commercial use" if is_non_commercial(name) else "has terms of its own"
-        licence = f"the licence {row.licence}, which {kind}" if row.licence else "a licence that its source does not state"
-        raise ModelsError(
-            f"{row.name} has {licence} ({row.licence_from}): read it, and accept it with: "
-            f"deepseek-models fetch {row.name} --accept-licence {name}"
-        )
+    if licence in accept:
+        write_whole(place, json.dumps(sorted({*before, licence}), indent=1) + "\n")
+        return
+    kind = "forbids commercial use" if is_non_commercial(licence) else "has terms of its own"
+    which = "a licence that its source does not state" if licence == UNSTATED else f"the licence {licence}, which {kind}"
+    where = row.licence_from if licence == row.licence else f"see {row.id}"
+    raise ModelsError(
+        f"{row.name} has {which} ({where}): read it, and accept it with: deepseek-models fetch {row.name} --accept-licence {licence}"
+    )
 
 
 def _accepted(place: Path) -> set[str]:

@@ -148,7 +148,7 @@ def test_a_licence_with_terms_is_accepted_first(hub: FakeHub, home: Home) -> Non
 
 def test_a_licence_of_the_hub_that_the_table_does_not_know_is_refused(hub: FakeHub, home: Home) -> None:
     hub.models[ID].licence = "cc-by-nc-4.0"
-    assert "the hub states the licence cc-by-nc-4.0" in home.command("fetch", NAME).sentence
+    assert "the licence cc-by-nc-4.0, which forbids commercial use" in home.command("fetch", NAME).sentence
     assert not hub.gets("model.safetensors")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import ModelsError
-from .. import licences, table
+from .. import licences, lock, table
 from ..folder import models_folder
 from ..here import files_of
 from ..row import ZooRow
@@ -24,5 +24,7 @@ def found(name: str, task: str, accept: Collection[str], kind: str) -> FoundMode
     if row.task != task:
         raise ModelsError(f"{row.name} is for {row.task}, and {kind} for {task}: deepseek-models list --task {task} names those")
     folder = models_folder()
-    licences.require(row, accept, folder)
-    return FoundModel(row, files_of(row, folder))
+    locked = lock.read(folder).get(row.name)
+    files = files_of(row, folder)
+    licences.require(row, locked.licence if locked else "", accept, folder)
+    return FoundModel(row, files)

@@ -1,0 +1,1 @@
+"""What is measured of the models, one module a question; each needs the extra `models` (`make test-models` makes the environment)."""

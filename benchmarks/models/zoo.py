@@ -1,0 +1,122 @@
+"""The zoo beside its peers: listing the table, and SmolLM2 from the converted cache.
+
+python -m benchmarks.models.zoo [--json FILE]    three minutes, in the environment of `python -m tests.models.environment`
+
+Listing: the whole process, in rounds with an empty Python, with `timm.list_pretrained()` and with `import torch`. Text: each round is a
+process that opens the model, and one in which transformers opens the GGUF as its documentation says; both then continue the same prompt.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.report import Row, run
+from tests.models import environment
+
+LIST_MS, OPEN_S, FIRST_TOKEN_S, TOKENS_A_S = 50.0, 2.0, 0.5, 10.0
+LIST_ROUNDS, TEXT_ROUNDS, TOKENS = 20, 3, 50
+LISTINGS = {
+    "list": ["-m", "models", "list"],
+    "an empty Python": ["-c", "pass"],
+    "timm": ["-c", "import timm; print(*timm.list_pretrained(), sep='\\n')"],
+    "import torch": ["-c", "import torch"],
+}
+PROMPT = "The capital of France is"
+OURS = f"""
+import json, time
+import torch, transformers
+from transformers.models.llama import modeling_llama
+begun = time.perf_counter()
+from models import TextGenerationModel
+model = TextGenerationModel.from_pretrained("deepseek/smollm2-135m-instruct")
+opened = time.perf_counter()
+pieces = model.stream({PROMPT!r}, max_length={TOKENS})
+next(pieces)
+first = time.perf_counter()
+count = sum(1 for _ in pieces)
+print(json.dumps([opened - begun, first - opened, count / (time.perf_counter() - first)]))
+"""
+THEIRS = f"""
+import json, time
+import torch, transformers
+from transformers.models.llama import modeling_llama
+from models.zoo import table
+from models.zoo.folder import models_folder
+from models.zoo.here import files_of
+(path,) = files_of(table.find("deepseek/smollm2-135m-instruct"), models_folder()).values()
+begun = time.perf_counter()
+tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+model = transformers.AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+opened = time.perf_counter()
+inputs = tokenizer({PROMPT!r}, return_tensors="pt")
+model.generate(**inputs, max_new_tokens=1, do_sample=False)
+first = time.perf_counter()
+found = model.generate(**inputs, max_length={TOKENS}, do_sample=False)
+count = found.shape[1] - inputs["input_ids"].shape[1]
+print(json.dumps([opened - begun, first - opened, count / (time.perf_counter() - first)]))
+"""
+
+
+def measure() -> list[Row]:
+    if why := environment.make("short"):
+        raise SystemExit(why)
+    with tempfile.TemporaryDirectory() as folder:
+        return [*listing(Path(folder)), *text(Path(folder))]
+
+
+def listing(folder: Path) -> list[Row]:
+    """Median and spread of whole processes in ms, interleaved."""
+    taken_ms: dict[str, list[float]] = {name: [] for name in LISTINGS}
+    for name, words in LISTINGS.items():
+        python(words, folder)  # compiled, and in the page cache
+    for _ in range(LIST_ROUNDS):
+        for name, words in LISTINGS.items():
+            begun_s = time.perf_counter()
+            python(words, folder)
+            taken_ms[name].append((time.perf_counter() - begun_s) * 1e3)
+    middle = {name: statistics.median(values) for name, values in taken_ms.items()}
+    return [
+        Row(
+            f"deepseek-models list, the whole process, beside {name}",
+            middle["list"],
+            "ms",
+            LIST_MS if name == "an empty Python" else None,
+            baseline=middle[name],
+            spread=f"least {min(taken_ms['list']):.0f}, most {max(taken_ms['list']):.0f}; load {os.getloadavg()[0]:.1f}",
+        )
+        for name in list(LISTINGS)[1:]
+    ]
+
+
+def text(folder: Path) -> list[Row]:
+    python(["-c", OURS], folder)  # converts
+    found: dict[str, list[list[float]]] = {OURS: [], THEIRS: []}
+    for _ in range(TEXT_ROUNDS):
+        for code, rounds in found.items():
+            rounds.append(json.loads(python(["-c", code], folder)))
+    ours, theirs = (list(zip(*rounds, strict=True)) for rounds in found.values())
+    beside = f"beside transformers with the GGUF; load {os.getloadavg()[0]:.1f}"
+    middle = statistics.median
+    return [
+        Row("SmolLM2-135M, from_pretrained from the converted cache", middle(ours[0]), "s", OPEN_S, baseline=middle(theirs[0]), spread=beside),
+        Row("SmolLM2-135M, first token after that", middle(ours[1]), "s", FIRST_TOKEN_S, baseline=middle(theirs[1]), spread=beside),
+        Row("SmolLM2-135M, tokens a second", middle(ours[2]), "1/s", TOKENS_A_S, True, baseline=middle(theirs[2]), spread=beside),
+    ]
+
+
+def python(words: list[str], folder: Path) -> str:
+    settings = {**environment.plain_environment(), "DEEPSEEK_MODELS_DIR": str(folder), "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run([environment.PYTHON, *words], cwd=environment.ROOT, env=settings, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return done.stdout.strip().rpartition("\n")[2] if "-c" in words else done.stdout
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(measure, __doc__ or ""))
