@@ -52,6 +52,7 @@ series = bare | st.builds(
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "series": st.lists(series, min_size=1, max_size=4).map(tuple),
     "x": series,
+    "best": st.sampled_from([None, "top left", "top right", "bottom left", "bottom right"]),
     "axis": st.sampled_from([None, "time", "step"]),
     "unit": words,
     "range": st.none()

@@ -29,7 +29,7 @@ KINDS = (
     ChartKind("heat map", "A row of cells per series; the colour is the value.", ("series", "axis", "unit", "range")),
     ChartKind("histogram", "How often which values occur in the shown range.", ("series", "axis", "unit", "range", "bins")),
     ChartKind("bar", "A bar per series, as long as its value.", ("series", "axis", "unit", "range", "value", "thresholds")),
-    ChartKind("scatter", "A point per place: one series against another.", ("series", "x", "axis", "unit", "range", "log"), ("series", "x")),
+    ChartKind("scatter", "A point per place: one series against another.", ("series", "x", "best", "axis", "unit", "range", "log"), ("series", "x")),
     ChartKind("number", "A value per series, with a small line and the colour of its threshold.", ("series", "axis", "unit", "value", "thresholds")),
     ChartKind("table", "A row per series: last, least, mean and greatest value.", ("series", "axis", "unit", "thresholds")),
     ChartKind("text", "A note.", ("text",), ("text",)),

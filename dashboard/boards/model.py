@@ -10,6 +10,7 @@ ChartAxis: TypeAlias = Literal["time", "step"]
 ChoiceOfSeries: TypeAlias = Literal["name", "glob", "regex", "expr"]
 BucketValue: TypeAlias = Literal["last", "mean", "min", "max", "sum", "change"]
 Tone: TypeAlias = Literal["ok", "warn", "bad"]
+Corner: TypeAlias = Literal["top left", "top right", "bottom left", "bottom right"]
 
 MOST_ROWS, MOST_IN_A_ROW, MOST_CHARTS, MOST_CHOICES = 60, 12, 100, 50
 COLUMNS = 12  # that the charts of a row share
@@ -51,6 +52,7 @@ class BoardChart(NamedTuple):
     width: int | None = None  # of 12 columns; None: those of a row share what is left
     series: tuple[ChosenSeries, ...] = ()
     x: ChosenSeries | None = None  # of a scatter chart
+    best: Corner | None = None  # of a scatter chart: where its best points lie
     axis: ChartAxis | None = None  # None: the board's
     unit: str = ""  # shown instead of the series' own
     range: ValueRange | None = None

@@ -38,6 +38,8 @@ def write(
     there already, the disk is full, the model does not run or is not what the manifest says. Nothing is left then.
     """
     folder = Path(folder)
+    if isinstance(model, Path) and not model.is_file():
+        raise ModelsError(f"there is no {model}; give an ONNX file")
     if os.path.lexists(folder):
         raise ModelsError(f"{folder} is already there: choose another folder, or remove it")
     try:
@@ -75,7 +77,11 @@ def _fill(part: Path, model: Path | bytes, manifest: ModelManifest, inputs: gold
     )
     golden.save(part / GOLDEN, inputs, session.run(inputs))
     files = {path.name: file_of(path) for path in sorted(part.iterdir())}
-    _put(part / MANIFEST, replace(manifest, files=files).as_json().encode())
+    try:
+        text = replace(manifest, files=files).as_json()
+    except (ValueError, TypeError) as error:
+        raise ModelsError(f"the manifest cannot be written as JSON ({error}); use plain numbers, text, lists and tables in it") from error
+    _put(part / MANIFEST, text.encode())
     for path in part.iterdir():
         _to_disk(path)
 

@@ -16,6 +16,7 @@ import { seriesForm } from "./series_form.js";
  */
 
 const BY = /** @type {[string, string][]} */ (["last", "mean", "min", "max", "sum", "change"].map((name) => [name, name]));
+const CORNERS = /** @type {[string, string][]} */ (["top left", "top right", "bottom left", "bottom right"].map((name) => [name, name]));
 
 /** @param {ChartFields} fields @param {[number, number]} at row and chart @param {Kind[]} kinds @param {FormActs} acts @returns {HTMLElement} */
 export function chartForm(fields, [row, chart], kinds, acts) {
@@ -34,6 +35,7 @@ export function chartForm(fields, [row, chart], kinds, acts) {
     labelled("Kind", choiceField(kind.name, kinds.map(({ name }) => [name, name]), (name) => acts.apply(kindEdits(fields, place, kinds, name))), kind.help),
     has("series") ? el("div", { class: "board-field" }, el("span", {}, "Series"), seriesForm(fields.series ?? [], acts.names, (series) => series.length && set("series", series))) : null,
     has("x") ? labelled("Along x", textField(typeof fields.x === "string" ? fields.x : (fields.x?.expr ?? fields.x?.name ?? ""), (value) => value && set("x", value), { list: "board-series", spellcheck: "false" })) : null,
+    has("best") ? labelled("Best", choiceField(fields.best ?? "", [["", "no corner"], ...CORNERS], (value) => set("best", value)), "the corner where the best points lie: their front is drawn") : null,
     has("text") ? labelled(fields.kind === "text" ? "Text" : "Lines that have", fields.kind === "text" ? areaField(fields.text ?? "", (value) => value && set("text", value)) : textField(fields.text ?? "", (value) => set("text", value))) : null,
     el(
       "div",

@@ -12,7 +12,7 @@ import { DrawnChart } from "./drawn.js";
 /** @typedef {import("../../curves/curve.js").Curve} Curve */
 /** @typedef {{x: number, y: number, place: number, curve: Curve}} Dot */
 
-const [LEFT_PX, FOOT_PX, DOT_PX, NEAR_PX] = [44, 18, 1.8, 10];
+const [LEFT_PX, FOOT_PX, DOT_PX, FRONT_PX, NEAR_PX] = [44, 18, 1.8, 3.5, 10];
 const X_ITEM = -1; // of a curve that lies along x
 const REACH = 0.01; // of the range: so far beside its points x has no value
 
@@ -37,6 +37,15 @@ export function dotsOf(curves, span) {
         return j >= 0 && Number.isFinite(along.mean[j]) && Number.isFinite(curve.mean[i]) ? [{ x: along.mean[j], y: curve.mean[i], place: curve.x[i], curve }] : [];
       });
     });
+}
+
+/** Those that no other beats in both values, from left to right (pure). @param {Dot[]} dots @param {string} best the corner where good ones lie, `top left` @returns {Dot[]} */
+export function frontOf(dots, best) {
+  const [up, right] = [best.startsWith("top") ? 1 : -1, best.endsWith("right") ? 1 : -1];
+  const sorted = [...dots].sort((a, b) => right * (b.x - a.x) || up * (b.y - a.y));
+  let most = -Infinity;
+  const front = sorted.filter(({ y }) => up * y > most && ((most = up * y), true));
+  return right > 0 ? front.reverse() : front;
 }
 
 export class ScatterChart extends DrawnChart {
@@ -79,11 +88,26 @@ export class ScatterChart extends DrawnChart {
     context.textAlign = "center";
     for (const at of log ? logTicks(xs, 4) : ticks(xs, Math.max(2, Math.floor(inner / 64)))) context.fillText(tick(at), LEFT_PX + share(at, xs) * inner, height - FOOT_PX / 2);
     context.textAlign = "left";
+    if (this.fields.best) this.paintFront(context, frontOf(dots, this.fields.best));
     for (const dot of dots) {
       const [x, y] = this.pixel(dot);
       context.fillStyle = faded(token(dot.curve.colour ?? "accent"), 0.6);
       context.beginPath();
       context.arc(x, y, DOT_PX, 0, 2 * Math.PI);
+      context.fill();
+    }
+  }
+
+  /** @param {CanvasRenderingContext2D} context @param {Dot[]} front */
+  paintFront(context, front) {
+    context.strokeStyle = context.fillStyle = token("accent");
+    context.beginPath();
+    for (const [x, y] of front.map(this.pixel)) context.lineTo(x, y);
+    context.stroke();
+    for (const dot of front) {
+      const [x, y] = this.pixel(dot);
+      context.beginPath();
+      context.arc(x, y, FRONT_PX, 0, 2 * Math.PI);
       context.fill();
     }
   }

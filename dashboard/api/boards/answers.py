@@ -41,6 +41,7 @@ class ChartFields(TypedDict, total=False):
     width: int
     series: list[str | SeriesFields]
     x: str | SeriesFields
+    best: str
     axis: Axis
     unit: str
     range: list[float | str]

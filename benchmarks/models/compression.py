@@ -1,0 +1,172 @@
+"""What compression earns: accuracy kept from a teacher at its plateau, size of the exported files, latency beside ResNet-50.
+
+    .models/bin/python -m benchmarks.models.compression
+
+Two measurements that say nothing of each other. Accuracy: Fashion-MNIST, the largest teacher that reaches its plateau within an hour here
+(three epochs without 0.2 points on the validation), its student, and the same student without a teacher; all as exported files on the 10,000
+test images, which nothing was chosen by. Size and latency: at 3 x 224 x 224, the student in int8 beside ResNet-50 in PyTorch eager, ONNX
+Runtime and OpenVINO, in interleaved rounds, one image a call; weights are random there.
+
+An hour for the teacher, another for the students, minutes for the rest; MODELS_SCALE=tiny shows in two minutes that it works.
+MODELS_WORK keeps what is made, so that a stopped measurement goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks import report
+from models.artifact import Artifact, ModelManifest, write
+from models.artifact.exporting import export
+from models.compression import images, measuring, networks, quantizing
+from models.compression.making import INPUT, OUTPUT, TASK, CandidateMaker
+from models.compression.measuring import ShareFound
+from models.compression.recipe import CompressionRecipe
+from models.compression.work_folder import WorkFolder
+from models.runtimes import this_host
+from models.runtimes.opening import RUNTIMES, installed, open_session
+from models.runtimes.session import ModelSession
+from models.runtimes.timing import CallTimes, ratio, time_in_rounds
+from models.runtimes.torch_eager import TorchSession
+
+TINY = os.environ.get("MODELS_SCALE") == "tiny"
+SMALLER, KEPT, FASTER, FASTER_THAN_EAGER = 12.0, 97.0, 6.7, 10.0
+TEACHER_MIN = 60.0
+WIDTH, IMAGENET_CLASSES, SIDE = 0.5, 1000, 224
+CALIBRATION, ROUNDS, ROUND_S = (8, 2, 0.05) if TINY else (128, 20, 1.0)
+SHAPE = networks.NetShape(3, SIDE, IMAGENET_CLASSES)
+RESNET, STUDENT = "ResNet-50", f"student of width {WIDTH:g}"
+
+
+def main() -> list[report.Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(os.environ.get("MODELS_WORK", folder))
+        return [*accuracy(kept, Path(folder)), *latency(Path(folder))]
+
+
+def accuracy(kept: Path, folder: Path) -> list[report.Row]:
+    """Rows in percent, with 95 % intervals: Wilson's for accuracies, items drawn anew for what is kept."""
+    from deepseek.trainer.run_log import RunLog
+
+    small = {"teacher": "resnet18x0.5", "epochs": 2, "images": 2000, "views": 2, "calibration": 64, "rounds": 2} if TINY else {}
+    recipe = CompressionRecipe(
+        out=folder / "out", work=kept / "work", logs=folder / "logs", width=WIDTH, threads=this_host.cores(), teacher_s=TEACHER_MIN * 60, **small
+    )  # type: ignore[arg-type]
+    data = images.load(recipe.data, recipe.images)
+    with RunLog(recipe.logs, kind="compression", unit="candidate", config=recipe.config()) as log:
+        maker = CandidateMaker(recipe, data, WorkFolder(recipe.work, recipe.about()), log)
+        teacher = maker.teacher()
+        found = [maker.candidate(choice) for choice in recipe.choices()]
+    teacher_N = measuring.right(maker.reference_way.session, data, data.test)
+    name = teacher.manifest.name
+    rows = [percent(f"{name}, the teacher, fp32", measuring.share(teacher_N))]
+    if maker.training is not None:
+        minutes = sum(epoch.seconds for epoch in maker.training.epochs) / 60
+        state = f"{len(maker.training.epochs)} epochs, {'at its plateau' if maker.training.plateau else 'not at its plateau'}"
+        rows.append(report.Row(f"{name} trained", minutes, "min", None if TINY else TEACHER_MIN, spread=state))
+        rows.append(report.Row(f"{name} is at its plateau (1: yes)", float(maker.training.plateau), "", None if TINY else 1.0, at_least=True))
+    for candidate in found:
+        session = open_session(candidate.artifact.model, threads=recipe.threads, own=candidate.artifact.manifest.precision)
+        right_N = measuring.right(session, data, data.test)
+        rows.append(percent(str(candidate.choice), measuring.share(right_N)))
+        taught_int8 = candidate.choice.bits == 8 and candidate.choice.student.temperature is not None
+        share = measuring.kept(teacher_N, right_N)
+        budget = KEPT if taught_int8 and not TINY else None
+        rows.append(percent(f"{candidate.choice}: share of the teacher's, lower end", ShareFound(share.lowest, share.lowest, share.highest, share.items), budget))
+        if candidate.choice.bits == 8:
+            rows += sizes(f"{name} by {candidate.choice}, trained", teacher, candidate.artifact, None)
+            rows.append(
+                report.Row(f"{name} by {candidate.choice}, {data.shape[1]} pixels: time", candidate.faster.value, "x", spread=interval(candidate.faster.lowest, candidate.faster.highest))
+            )
+    return rows
+
+
+def latency(folder: Path) -> list[report.Row]:
+    """Milliseconds of one image, p50, p99 and CPU time; then the ratios."""
+    threads = this_host.cores()
+    torch.manual_seed(0)
+    whole = made(folder / "resnet50", networks.resnet50(SHAPE))
+    student = made(folder / "student", networks.student(WIDTH, SHAPE))
+    int8 = made_int8(folder / "int8", student)
+    item = {INPUT: torch.randn(1, *example_shape()).numpy()}
+    sessions: dict[str, ModelSession] = {f"{RESNET}, PyTorch eager": TorchSession(whole.module, [INPUT], [OUTPUT], threads)}
+    for label, artifact in ((RESNET, whole.artifact), (f"{STUDENT}, int8", int8), (STUDENT, student.artifact)):
+        own = artifact.manifest.precision
+        for runtime in installed():
+            for precision in RUNTIMES[runtime].precisions(own):
+                sessions[f"{label}, {runtime} {precision}"] = open_session(artifact.model, runtime, precision, threads, own=own)
+    times = time_in_rounds({name: (lambda session=session: session.run(item)) for name, session in sessions.items()}, ROUNDS, ROUND_S)  # type: ignore[misc]
+    rows = [row for name, found in times.items() for row in of_times(name, found, threads)]
+    best = min((name for name in times if name.startswith(RESNET) and name.endswith("fp32")), key=lambda name: times[name].p50_ms)
+    ours = min((name for name in times if "int8" in name), key=lambda name: times[name].p50_ms)
+    for name, wanted in ((best, FASTER), (f"{RESNET}, PyTorch eager", FASTER_THAN_EAGER)):
+        found = ratio(times[name], times[ours])
+        budget = None if TINY else wanted
+        rows.append(report.Row(f"{name} by {ours}: p50", found.value, "x", budget, at_least=True, spread=interval(found.lowest, found.highest)))
+        rows.append(report.Row(f"{name} by {ours}: p99", times[name].p99_ms / times[ours].p99_ms, "x", budget, at_least=True))
+    return [*rows, *sizes(f"{RESNET} by {STUDENT}, int8, {SIDE} pixels", whole.artifact, int8, SMALLER)]
+
+
+@dataclass(frozen=True)
+class ExportedNet:
+    module: nn.Module
+    artifact: Artifact
+
+
+def made(folder: Path, module: nn.Module) -> ExportedNet:
+    """Its norms have seen a batch, so that activations have the sizes of a trained network's."""
+    module.train()
+    with torch.no_grad():
+        for _ in range(3):
+            module(torch.randn(4, *example_shape()))
+    content = export(module.eval(), [torch.randn(2, *example_shape())], [INPUT], [OUTPUT])
+    return ExportedNet(module, write(folder, content, manifest(folder.name), {INPUT: torch.randn(2, *example_shape()).numpy()}))
+
+
+def made_int8(folder: Path, student: ExportedNet) -> Artifact:
+    items = [{INPUT: torch.randn(8, *example_shape()).numpy()} for _ in range(CALIBRATION // 8)]
+    content = quantizing.quantize(student.artifact.model, items)
+    about = manifest(folder.name, precision="int8", tolerance=quantizing.TOLERANCE, parent=student.artifact.sha256)
+    return write(folder, content, about, student.artifact.golden().inputs)
+
+
+def manifest(name: str, **fields: Any) -> ModelManifest:
+    return ModelManifest(name=name, task=TASK, licence="none", source="benchmarks.models.compression, random weights", **fields)
+
+
+def example_shape() -> tuple[int, int, int]:
+    return SHAPE.channels, SHAPE.side, SHAPE.side
+
+
+def of_times(name: str, times: CallTimes, threads: int) -> list[report.Row]:
+    found = {"p50": times.p50_ms, "p99": times.p99_ms, "CPU": times.cpu_ms}
+    return [report.Row(f"{name}: {word}", value, "ms", spread=f"{times.calls} calls, {threads} threads") for word, value in found.items()]
+
+
+def sizes(name: str, large: Artifact, small: Artifact, least: float | None) -> list[report.Row]:
+    whole, part, zipped, zipped_part = large.bytes / 1e6, small.bytes / 1e6, measuring.gzipped(large) / 1e6, measuring.gzipped(small) / 1e6
+    return [
+        report.Row(f"{name}: size", whole / part, "x", least, at_least=True, spread=f"{whole:.2f} by {part:.2f} MB"),
+        report.Row(f"{name}: size, both by gzip", zipped / zipped_part, "x", spread=f"{zipped:.2f} by {zipped_part:.2f} MB"),
+    ]
+
+
+def percent(name: str, share: ShareFound, budget: float | None = None) -> report.Row:
+    spread = f"{interval(100 * share.lowest, 100 * share.highest)}, {share.items:,} images"
+    return report.Row(name, 100 * share.value, "%", budget, at_least=True, spread=spread)
+
+
+def interval(lowest: float, highest: float) -> str:
+    return f"95 % interval {lowest:.4g} to {highest:.4g}"
+
+
+if __name__ == "__main__":
+    sys.exit(report.run(main, __doc__ or ""))

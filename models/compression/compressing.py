@@ -1,0 +1,35 @@
+"""Compress: one call from a recipe to an artifact that passes its gates, as a run of the kind `compression`."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import ModelsError
+from ..extras import needed
+from . import images
+from .making import CandidateMaker
+from .recipe import CompressionRecipe
+from .search import search
+from .verdict import CompressionVerdict, decide
+from .work_folder import WorkFolder
+
+
+def compress(recipe: CompressionRecipe) -> CompressionVerdict:
+    """The verdict has the artifact, or says which gates its best candidate does not pass.
+
+    What was made stays in the recipe's `work`; called again, it goes on there. Raises ModelsError for what the user can change.
+    """
+    if os.path.lexists(recipe.out):
+        raise ModelsError(f"{recipe.out} is already there: choose another folder, or remove it")
+    data = images.load(recipe.data, recipe.images)
+    work = WorkFolder(recipe.work, recipe.about())
+    run_log = needed("deepseek.trainer.run_log")
+    with run_log.RunLog(
+        recipe.logs, recipe.run, kind="compression", unit="candidate", name="compress", config=recipe.config()
+    ) as log:
+        maker = CandidateMaker(recipe, data, work, log)
+        maker.teacher()
+        found = search(maker, recipe.trials) if recipe.trials else [maker.candidate(choice) for choice in recipe.choices()]
+        verdict = decide(maker, found)
+        log.text(str(verdict) if verdict.artifact else f"no candidate passes; the nearest: {verdict}; {'; '.join(verdict.refusals)}")
+        return verdict

@@ -1,0 +1,138 @@
+"""Labelled images to compress with: Fashion-MNIST as Debian packages it, or a file of the user's own.
+
+Shapes: N number, C channels, H W height and width. Images are uint8.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..errors import ModelsError
+from ..extras import needed
+
+if TYPE_CHECKING:
+    import torch
+
+FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+FASHION = "fashion-mnist"
+VALIDATION, TEST = 12, 6  # each twelfth image of what is not for testing; each sixth of a file that has no split of its own
+MOST_SIDE, LEAST_ITEMS = 1024, 100
+
+
+class LabelledImages(NamedTuple):
+    images_NCHW: torch.Tensor
+    classes_N: torch.Tensor  # int64
+
+    def first(self, most: int) -> LabelledImages:
+        return LabelledImages(self.images_NCHW[:most], self.classes_N[:most])
+
+    def __bool__(self) -> bool:
+        return len(self.classes_N) > 0
+
+
+@dataclass(frozen=True)
+class ImageSplits:
+    """`test` is read once, for the verdict: nothing is chosen by it."""
+
+    name: str
+    train: LabelledImages
+    validation: LabelledImages
+    test: LabelledImages
+    classes: int
+    mirrors: bool  # whether a mirrored image is of the same class
+    mean: tuple[float, ...]  # of a channel of `train`, values from 0 to 1
+    deviation: tuple[float, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """C, H, W"""
+        channels, height, width = self.train.images_NCHW.shape[1:]
+        return channels, height, width
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """For a manifest: from uint8 to what a model takes, `(image * scale - mean) / std` a channel."""
+        return {"layout": "NCHW", "shape": list(self.shape), "scale": 1 / 255, "mean": list(self.mean), "std": list(self.deviation)}
+
+    def prepared(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        """float32, as models take them."""
+        torch = needed("torch")
+        device = images_NCHW.device
+        mean, deviation = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (self.mean, self.deviation))
+        return (images_NCHW.float() / 255 - mean) / deviation
+
+
+def load(name: str, most: int | None = None) -> ImageSplits:
+    """`fashion-mnist`, or the path of an .npz file with `images` (N H W or N C H W, uint8) and `labels` (N, from 0).
+
+    At most `most` images for training, half as many for testing. Raises ModelsError.
+    """
+    if name == FASHION:
+        train, test, mirrors = *_fashion(FASHION_MNIST), True
+    elif name.endswith(".npz"):
+        train, test, mirrors = *_file(Path(name)), False
+    else:
+        raise ModelsError(f"there are no images {name!r}; give {FASHION}, or the path of an .npz file with images and labels")
+    if most:
+        train, test = train.first(most), test.first(max(most // 2, LEAST_ITEMS))
+    held = needed("torch").arange(len(train.classes_N)) % VALIDATION == 0
+    kept = LabelledImages(train.images_NCHW[~held], train.classes_N[~held])
+    scaled = kept.images_NCHW.float() / 255
+    return ImageSplits(
+        name=Path(name).stem,
+        train=kept,
+        validation=LabelledImages(train.images_NCHW[held], train.classes_N[held]),
+        test=test,
+        classes=int(train.classes_N.max()) + 1,
+        mirrors=mirrors,
+        mean=tuple(round(value, 6) for value in scaled.mean((0, 2, 3)).tolist()),
+        deviation=tuple(round(max(value, 1e-3), 6) for value in scaled.std((0, 2, 3)).tolist()),
+    )
+
+
+def _fashion(folder: Path) -> tuple[LabelledImages, LabelledImages]:
+    if not folder.is_dir():
+        raise ModelsError(f"there is no {folder}; install it with: sudo apt-get install -y dataset-fashion-mnist")
+    train, test = (
+        LabelledImages(_idx(folder / f"{part}-images-idx3-ubyte.gz").unsqueeze(1), _idx(folder / f"{part}-labels-idx1-ubyte.gz").long())
+        for part in ("train", "t10k")
+    )
+    return train, test
+
+
+def _idx(path: Path) -> torch.Tensor:
+    """A file of bytes in the IDX format: magic with the number of dimensions, each of them in four bytes, the values."""
+    torch = needed("torch")
+    try:
+        content = gzip.decompress(path.read_bytes())
+        shape = [int.from_bytes(content[4 + 4 * axis : 8 + 4 * axis], "big") for axis in range(content[3])]
+        return torch.frombuffer(bytearray(content[4 + 4 * len(shape) :]), dtype=torch.uint8).view(shape)
+    except (OSError, EOFError, IndexError, RuntimeError, ValueError) as error:
+        raise ModelsError(f"{path} cannot be read; install it again with: sudo apt-get install --reinstall -y dataset-fashion-mnist") from error
+
+
+def _file(path: Path) -> tuple[LabelledImages, LabelledImages]:
+    import numpy as np
+
+    torch = needed("torch")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            images, labels = arrays["images"], arrays["labels"]
+    except FileNotFoundError as error:
+        raise ModelsError(f"there is no {path}; make it with numpy.savez({path.name!r}, images=..., labels=...)") from error
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ModelsError(f"{path} has no arrays `images` and `labels`; make it with numpy.savez({path.name!r}, images=..., labels=...)") from error
+    if images.ndim == 3:
+        images = images[:, None]
+    if images.dtype != np.uint8 or images.ndim != 4 or max(images.shape[2:]) > MOST_SIDE or images.shape[1] > 4:
+        raise ModelsError(f"{path}: images are {images.dtype} {list(images.shape)}; they must be uint8, N C H W, up to {MOST_SIDE} pixels a side")
+    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu" or len(labels) < LEAST_ITEMS or labels.min() < 0:
+        raise ModelsError(f"{path}: labels must be whole numbers from 0, one an image, of at least {LEAST_ITEMS} images")
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+    every = LabelledImages(torch.from_numpy(images)[order], torch.from_numpy(labels.astype(np.int64))[order])
+    test = torch.arange(len(labels)) % TEST == 0
+    return LabelledImages(every.images_NCHW[~test], every.classes_N[~test]), LabelledImages(every.images_NCHW[test], every.classes_N[test])

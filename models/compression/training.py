@@ -1,0 +1,194 @@
+"""Train a network on images until its validation no longer gets better, on labels alone or with a teacher's answers.
+
+The learning rate falls where an epoch brings nothing; after three such epochs in a row the network is at its plateau. What is validated, and
+returned, is the moving average of the weights. Shapes: B batch, N number, C channels, H W height and width, K classes, V views.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from .images import ImageSplits, LabelledImages
+from .views import Views
+
+GAIN = 0.002  # of the validation's accuracy: less than this is nothing
+PATIENCE = 3  # epochs without a gain, then it is at its plateau
+FALL = 0.3  # of the learning rate, after an epoch without a gain
+MOMENTUM, DECAY, CLIP = 0.9, 5e-4, 5.0
+AVERAGED_STEPS = 100  # the moving average reaches about so far back; less in short epochs
+TEACHER_SHARE = 0.5  # of the loss; the rest is the labels'
+WARM_UP_STEPS = 100
+PACE_STEPS = 3
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """`most_s`: it ends with the epoch after which the next would take longer than this; None: as long as it takes."""
+
+    epochs: int = 60
+    batch: int = 128
+    rate: float = 0.05  # for a batch of 128
+    most_s: float | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TeacherAnswers:
+    """Logits to each image in each of the views, and the temperature that softens them."""
+
+    logits_VNK: Tensor
+    temperature: float
+
+
+class EpochResult(NamedTuple):
+    number: int  # from 0
+    loss: float  # mean of its steps
+    accuracy: float  # of the validation, 0 to 1
+    seconds: float
+    rate: float
+
+
+class TrainedNet(NamedTuple):
+    """`plateau`: it ended because nothing came any more, not for want of time or epochs."""
+
+    module: nn.Module
+    epochs: tuple[EpochResult, ...]
+    plateau: bool
+
+    @property
+    def accuracy(self) -> float:
+        return max(epoch.accuracy for epoch in self.epochs)
+
+
+class StepResult(NamedTuple):
+    number: int
+    loss: Tensor
+
+
+def train(
+    module: nn.Module,
+    data: ImageSplits,
+    views: Views,
+    plan: TrainingPlan,
+    answers: TeacherAnswers | None = None,
+    on_step: Callable[[StepResult], None] = lambda step: None,
+    on_epoch: Callable[[EpochResult], None] = lambda epoch: None,
+) -> TrainedNet:
+    """The best epoch's weights, on the CPU. `on_step` is called after each step, `on_epoch` after each epoch."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    half = faster_in_half(copy.deepcopy(module), data, plan.batch)
+    module = module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    steps_an_epoch = max(1, len(data.train.classes_N) // plan.batch)
+    averaged = AveragedModel(
+        module, multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / max(2, min(AVERAGED_STEPS, steps_an_epoch // 2))), use_buffers=True
+    )
+    rate = plan.rate * plan.batch / 128
+    optimizer = torch.optim.SGD(module.parameters(), rate, MOMENTUM, weight_decay=DECAY, nesterov=True)
+    chance = torch.Generator().manual_seed(plan.seed)
+    begun, step, best, fruitless = time.monotonic(), 0, -1.0, 0
+    kept: dict[str, Any] = {}
+    results: list[EpochResult] = []
+    for epoch in range(plan.epochs):
+        epoch_begun, losses = time.monotonic(), torch.zeros((), device=device)
+        module.train()
+        for images_BCHW, classes_B, logits_BK in _batches(data, views, epoch, plan.batch, chance, device, answers):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * min(1.0, (step + 1) / WARM_UP_STEPS)
+            with half:
+                found_BK = module(images_BCHW)
+            loss = loss_of(found_BK.float(), classes_B, logits_BK, answers.temperature if answers else 1.0)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(module.parameters(), CLIP)
+            optimizer.step()
+            averaged.update_parameters(module)
+            losses += loss.detach()
+            on_step(StepResult(step, loss.detach()))
+            step += 1
+        accuracy = accuracy_of(averaged.module, data, data.validation, half)
+        now = time.monotonic()
+        results.append(EpochResult(epoch, losses.item() / steps_an_epoch, accuracy, now - epoch_begun, rate))
+        on_epoch(results[-1])
+        if accuracy >= best + GAIN:
+            fruitless = 0
+        else:
+            fruitless, rate = fruitless + 1, rate * FALL
+        if accuracy > best:
+            kept = {name: value.detach().cpu().clone() for name, value in averaged.module.state_dict().items()}
+        best = max(best, accuracy)
+        if fruitless >= PATIENCE or (plan.most_s and now - begun + results[-1].seconds > plan.most_s):
+            break
+    module = module.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    module.load_state_dict(kept)
+    return TrainedNet(module, tuple(results), fruitless >= PATIENCE)
+
+
+def loss_of(found_BK: Tensor, classes_B: Tensor, logits_BK: Tensor | None, temperature: float) -> Tensor:
+    """Cross entropy in nats; with a teacher, half of it is the divergence from the teacher's softened answers (arXiv 1503.02531)."""
+    of_labels = F.cross_entropy(found_BK, classes_B)
+    if logits_BK is None:
+        return of_labels
+    soft_BK = F.log_softmax(found_BK / temperature, 1)
+    of_teacher = F.kl_div(soft_BK, F.log_softmax(logits_BK / temperature, 1), reduction="batchmean", log_target=True)
+    return (1 - TEACHER_SHARE) * of_labels + TEACHER_SHARE * temperature**2 * of_teacher
+
+
+def accuracy_of(module: nn.Module, data: ImageSplits, images: LabelledImages, half: contextlib.AbstractContextManager[Any]) -> float:
+    """0 to 1."""
+    device, right = next(module.parameters()).device, 0
+    module.eval()
+    with torch.inference_mode(), half:
+        for images_BCHW, classes_B in zip(images.images_NCHW.split(500), images.classes_N.split(500), strict=True):
+            found_BK = module(data.prepared(images_BCHW.to(device)).contiguous(memory_format=torch.channels_last))
+            right += int((found_BK.argmax(1).cpu() == classes_B).sum())
+    return right / len(images.classes_N)
+
+
+def _batches(
+    data: ImageSplits, views: Views, epoch: int, batch: int, chance: torch.Generator, device: torch.device, answers: TeacherAnswers | None
+) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """All images once in a new order, but for those that do not fill a batch."""
+    images_NCHW = data.train.images_NCHW
+    view = views.at(epoch, len(images_NCHW))
+    order_N = torch.randperm(len(images_NCHW), generator=chance)
+    for places_B in order_N.split(min(batch, len(order_N))):
+        if len(places_B) < min(batch, len(order_N)):
+            return
+        images_BCHW = data.prepared(view.cut(images_NCHW, places_B).to(device)).contiguous(memory_format=torch.channels_last)
+        logits_BK = answers.logits_VNK[epoch % views.count, places_B].to(device) if answers else None
+        yield images_BCHW, data.train.classes_N[places_B].to(device), logits_BK
+
+
+def faster_in_half(module: nn.Module, data: ImageSplits, batch: int) -> contextlib.AbstractContextManager[Any]:
+    """bfloat16 where a few steps in it take less time than in float32, else nothing. A processor without it would be slower by far."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    half, whole = torch.autocast(device, torch.bfloat16), contextlib.nullcontext()
+    return half if seconds_a_step(module, data, batch, half) < seconds_a_step(module, data, batch, whole) else whole
+
+
+def seconds_a_step(module: nn.Module, data: ImageSplits, batch: int, half: contextlib.AbstractContextManager[Any]) -> float:
+    """The least of a few steps, without what changes weights; the module's norms change."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    module = module.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    images_BCHW = data.prepared(data.train.images_NCHW[:batch].to(device)).contiguous(memory_format=torch.channels_last)
+    classes_B, taken = data.train.classes_N[:batch].to(device), []
+    for _ in range(PACE_STEPS):
+        begun = time.perf_counter()
+        with half:
+            found_BK = module(images_BCHW)
+        F.cross_entropy(found_BK.float(), classes_B).backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        taken.append(time.perf_counter() - begun)
+    module.zero_grad(set_to_none=True)
+    return min(taken)

@@ -1,0 +1,199 @@
+"""A compression end to end on 2,000 images: a run with candidates, an artifact that passes, and what stands where one stops."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.artifact import Artifact
+from models.compression import images, making
+from models.compression.compressing import compress
+from models.compression.gates import Gates
+from models.compression.recipe import CompressionRecipe
+from models.compression.verdict import CompressionVerdict
+from models.errors import ModelsError
+from tests.models.toys import images_file
+from tests.running import ROOT
+
+LOW = Gates(smaller=2, kept=0.5, faster=0.1)  # what a tiny student passes beside a tiny teacher
+NEVER = Gates(smaller=1e6)
+
+
+def recipe(folder: Path, **fields: Any) -> CompressionRecipe:
+    usual = {"out": folder / "student", "work": folder / "work", "logs": folder / "logs", "run": "small", "data": str(folder / "bars.npz")}
+    small = {"teacher": "resnet18x0.5", "width": 0.25, "epochs": 2, "views": 2, "calibration": 64, "rounds": 2, "gates": LOW}
+    return CompressionRecipe(**{**usual, **small, **fields})
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, CompressionVerdict]:
+    folder = tmp_path_factory.mktemp("compression")
+    images_file(folder / "bars.npz")
+    return folder, compress(recipe(folder))
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_the_artifact_passes_and_says_what_was_measured(made: tuple[Path, CompressionVerdict]) -> None:
+    folder, verdict = made
+    assert verdict.artifact and not verdict.refusals
+    opened = Artifact.open(folder / "student")
+    manifest = opened.manifest
+    (row,) = manifest.measured
+    assert row["p50_ms"] > 0 and row["host"] and row["threads"] == 1
+    assert manifest.accuracy and manifest.accuracy["lowest"] <= manifest.accuracy["value"] <= manifest.accuracy["highest"]
+    assert verdict.accuracy.value > 0.6, "bars are easy"
+    teacher = Artifact.open(folder / "work" / "teacher")
+    assert verdict.smaller == pytest.approx(teacher.bytes / opened.bytes)
+    chosen = Artifact.open(folder / "work" / str(verdict.chosen.choice))
+    assert chosen.sha256 == opened.sha256
+    parents = {teacher.sha256} if manifest.precision == "fp32" else {Artifact.open(folder / "work" / f"{verdict.chosen.choice.student}-fp32").sha256}
+    assert {manifest.parent} == parents
+
+
+def test_int8_is_about_four_times_smaller_than_its_parent(made: tuple[Path, CompressionVerdict]) -> None:
+    work = made[0] / "work"
+    whole, int8 = (Artifact.open(work / f"w0.25-t4-{precision}") for precision in ("fp32", "int8"))
+    assert 3 < whole.bytes / int8.bytes < 4.2 and int8.manifest.precision == "int8"
+
+
+def test_it_is_a_run_of_candidates(made: tuple[Path, CompressionVerdict]) -> None:
+    logs = made[0] / "logs" / "small"
+    about = json.loads((logs / "run.json").read_text())
+    assert (about["kind"], about["unit"]) == ("compression", "candidate")
+    found = lines(logs / "metrics.jsonl")
+    assert [line["step"] for line in found] == [0, 1, 2, 3, 4]
+    assert all(line[f"candidate/{name}"] > 0 for line in found for name in ("accuracy", "size_mb", "latency_ms"))
+    assert {"phase/train_s", "phase/export_s", "phase/measure_s"} <= set(found[0])
+    assert any("phase/calibrate_s" in line for line in found)
+    assert sum(line["kind"] == "candidate" for line in lines(logs / "events.jsonl")) == 4
+
+
+def test_each_candidate_is_a_run_of_its_own_with_its_configuration(made: tuple[Path, CompressionVerdict]) -> None:
+    logs = made[0] / "logs" / "small"
+    configs = {path.parent.name: json.loads(path.read_text())["config"] for path in logs.glob("*/run.json")}
+    assert configs["w0.25-t4-int8"] == {"width": 0.25, "temperature": 4.0, "bits": 8}
+    assert configs["w0.25-alone-fp32"]["temperature"] == 0
+    assert set(configs) == {"teacher", "w0.25-t4-int8", "w0.25-t4-fp32", "w0.25-alone-int8", "w0.25-alone-fp32"}
+    trained = lines(logs / "w0.25-t4-int8" / "metrics.jsonl")
+    assert any("train/loss" in line for line in trained) and any("val/acc" in line for line in trained)
+
+
+def test_called_again_it_trains_nothing(made: tuple[Path, CompressionVerdict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(making.training, "train", None)
+    again = compress(recipe(made[0], out=tmp_path / "again", run="again"))
+    assert again.artifact is not None
+
+
+def test_a_damaged_candidate_is_made_anew(made: tuple[Path, CompressionVerdict], tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    shutil.copytree(made[0] / "work", work)
+    (work / "w0.25-t4-int8" / "model.onnx").write_bytes(b"")
+    compress(recipe(made[0], out=tmp_path / "again", run="mended", work=work))
+    Artifact.open(work / "w0.25-t4-int8")
+
+
+def test_without_one_that_passes_it_says_what_the_nearest_lacks(made: tuple[Path, CompressionVerdict], tmp_path: Path) -> None:
+    verdict = compress(recipe(made[0], out=tmp_path / "none", run="none", gates=NEVER))
+    assert verdict.artifact is None and not (tmp_path / "none").exists()
+    assert any("times smaller, not 1e+06" in refusal for refusal in verdict.refusals)
+
+
+def test_a_search_goes_on_where_it_stopped(made: tuple[Path, CompressionVerdict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = tmp_path / "work"
+    shutil.copytree(made[0] / "work", work)
+    searching = recipe(made[0], out=tmp_path / "found", run="search", work=work, trials=2, epochs=2)
+    made_of = making.CandidateMaker.candidate
+    calls: list[str] = []
+
+    def stopped_at_the_second(self: making.CandidateMaker, choice: Any) -> Any:
+        calls.append(str(choice))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return made_of(self, choice)
+
+    monkeypatch.setattr(making.CandidateMaker, "candidate", stopped_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        compress(searching)
+    monkeypatch.undo()
+    verdict = compress(searching)
+    assert verdict.artifact is not None
+    assert sum(1 for line in (work / "search.log").read_text().splitlines() if '"op_code":4' in line.replace(" ", "")) == 3
+
+
+def test_a_teacher_may_be_an_artifact(made: tuple[Path, CompressionVerdict], tmp_path: Path) -> None:
+    given = str(made[0] / "work" / "teacher")
+    verdict = compress(recipe(made[0], out=tmp_path / "s", work=tmp_path / "w", run="given", teacher=given, epochs=1, bits=(8,), alone=False))
+    assert verdict.chosen.artifact.manifest.precision == "int8" and not (tmp_path / "w" / "teacher").exists()
+
+
+def test_another_recipe_does_not_take_the_folder(made: tuple[Path, CompressionVerdict], tmp_path: Path) -> None:
+    with pytest.raises(ModelsError, match="belongs to a compression with epochs 2, not 3; give another folder as --work"):
+        compress(recipe(made[0], out=tmp_path / "x", epochs=3))
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("x")
+    with pytest.raises(ModelsError, match="has other files in it"):
+        compress(recipe(made[0], out=tmp_path / "x", work=tmp_path / "full"))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "small"
+    place.mkdir()
+    if os.getuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", place], check=False).returncode:
+        pytest.skip("mounting needs root")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_a_full_disk_is_one_sentence_and_what_was_made_stays(made: tuple[Path, CompressionVerdict], small_disk: Path, tmp_path: Path) -> None:
+    """The teacher of 11 MB does not fit."""
+    with pytest.raises(ModelsError, match="is full: make room or choose another folder") as error:
+        compress(recipe(made[0], out=tmp_path / "x", work=small_disk / "work", run="full", epochs=1))
+    assert "\n" not in str(error.value)
+    assert sorted(path.name for path in (small_disk / "work").iterdir()) == ["recipe.json"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence", "code"),
+    [
+        (["--data", "nowhere.npz"], "there is no nowhere.npz; make it with numpy.savez", 1),
+        (["--data", "cifar"], "there are no images 'cifar'; give fashion-mnist, or the path of an .npz file", 1),
+        (["--teacher", "vit", "--data", "DATA"], "there is no teacher 'vit'; give the folder of a model, or one of resnet50", 1),
+        (["--bits", "4"], "'4' is not 8, 32 or 8,32", 2),
+        (["--kept", "much"], "'much' is not a number from 0", 2),
+        (["--out", "DATA"], "is already there: choose another folder", 1),
+    ],
+)
+def test_the_command_says_what_is_wrong(made: tuple[Path, CompressionVerdict], tmp_path: Path, words: list[str], sentence: str, code: int) -> None:
+    data = str(made[0] / "bars.npz")
+    command = [sys.executable, "-m", "models", "compress", "--out", str(tmp_path / "out"), "--logs", str(tmp_path / "logs")]
+    done = subprocess.run([*command, *(data if word == "DATA" else word for word in words)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == code and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("deepseek-models: ") and sentence in done.stderr
+
+
+def test_a_data_set_that_is_missing_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(images, "FASHION_MNIST", tmp_path / "nothing")
+    with pytest.raises(ModelsError, match="install it with: sudo apt-get install -y dataset-fashion-mnist"):
+        images.load("fashion-mnist")
+
+
+def test_gates_count_the_lower_ends() -> None:
+    from models.compression.measuring import ShareFound
+    from models.runtimes.timing import TimeRatio
+
+    good = ShareFound(0.99, 0.975, 1.0, 1000), TimeRatio(8, 7, 9)
+    assert Gates().refusals(13, *good) == ()
+    assert len(Gates().refusals(11, replace(good[0], lowest=0.96), TimeRatio(8, 6.6, 9))) == 3
