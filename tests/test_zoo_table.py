@@ -86,7 +86,9 @@ def test_the_table_is_listed_in_50_ms_without_pytorch(tmp_path: Path) -> None:
 
 
 def test_a_list_is_filtered(tmp_path: Path) -> None:
-    rows = json.loads(listed(tmp_path, "--task", "image-classification", "--max-mb", "20", "--licence", "apache-2.0", "--json").stdout)
+    rows = json.loads(
+        listed(tmp_path, "--task", "image-classification", "--max-mb", "20", "--licence", "apache-2.0", "--json").stdout
+    )
     assert rows
     for row in rows:
         assert row["task"] == "image-classification" and row["licence"] == "apache-2.0"
@@ -104,7 +106,14 @@ def test_weights_that_forbid_commercial_use_are_hidden_unless_asked_for(tmp_path
 
 @pytest.mark.parametrize(
     ("licence", "forbids"),
-    [("cc-by-nc-4.0", True), ("cc-by-nc-sa-4.0", True), ("apache-2.0", False), ("gemma", False), ("cc-by-sa-3.0", False), ("", False)],
+    [
+        ("cc-by-nc-4.0", True),
+        ("cc-by-nc-sa-4.0", True),
+        ("apache-2.0", False),
+        ("gemma", False),
+        ("cc-by-sa-3.0", False),
+        ("", False),
+    ],
 )
 def test_which_licences_forbid_commercial_use(licence: str, forbids: bool) -> None:
     assert licences.is_non_commercial(licence) is forbids

@@ -73,7 +73,7 @@ def measure() -> list[Row]:
 def listing(folder: Path) -> list[Row]:
     """Median and spread of whole processes in ms, interleaved."""
     taken_ms: dict[str, list[float]] = {name: [] for name in LISTINGS}
-    for name, words in LISTINGS.items():
+    for words in LISTINGS.values():
         python(words, folder)  # compiled, and in the page cache
     for _ in range(LIST_ROUNDS):
         for name, words in LISTINGS.items():
@@ -104,14 +104,26 @@ def text(folder: Path) -> list[Row]:
     beside = f"beside transformers with the GGUF; load {os.getloadavg()[0]:.1f}"
     middle = statistics.median
     return [
-        Row("SmolLM2-135M, from_pretrained from the converted cache", middle(ours[0]), "s", OPEN_S, baseline=middle(theirs[0]), spread=beside),
+        Row(
+            "SmolLM2-135M, from_pretrained from the converted cache",
+            middle(ours[0]),
+            "s",
+            OPEN_S,
+            baseline=middle(theirs[0]),
+            spread=beside,
+        ),
         Row("SmolLM2-135M, first token after that", middle(ours[1]), "s", FIRST_TOKEN_S, baseline=middle(theirs[1]), spread=beside),
         Row("SmolLM2-135M, tokens a second", middle(ours[2]), "1/s", TOKENS_A_S, True, baseline=middle(theirs[2]), spread=beside),
     ]
 
 
 def python(words: list[str], folder: Path) -> str:
-    settings = {**environment.plain_environment(), "DEEPSEEK_MODELS_DIR": str(folder), "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
+    settings = {
+        **environment.plain_environment(),
+        "DEEPSEEK_MODELS_DIR": str(folder),
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONWARNINGS": "ignore",
+    }
     done = subprocess.run([environment.PYTHON, *words], cwd=environment.ROOT, env=settings, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr)

@@ -9,7 +9,9 @@ from .command import ModelsCommand
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="NAME", help="a name that list prints")
-    parser.add_argument("--accept-licence", action="append", default=[], metavar="LICENCE", help="a licence with terms that you have read")
+    parser.add_argument(
+        "--accept-licence", action="append", default=[], metavar="LICENCE", help="a licence with terms that you have read"
+    )
     parser.add_argument("--update", action="store_true", help="take the newest revision, and record it in place of the one before")
 
 

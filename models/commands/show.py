@@ -27,7 +27,10 @@ def run(parsed: argparse.Namespace) -> int:
         whole = {**row._asdict(), "here": here, "locked": locked.get(row.name), "measured": time and time._asdict()}
         print(json.dumps(whole, indent=1, default=lambda value: value._asdict()))
         return 0
-    metric = row.metric and f"{row.metric['value']:g} {row.metric['unit']} {row.metric['name']} on {row.metric['data']} ({row.metric['from']})"
+    metric = (
+        row.metric
+        and f"{row.metric['value']:g} {row.metric['unit']} {row.metric['name']} on {row.metric['data']} ({row.metric['from']})"
+    )
     lines = {
         "name": row.name,
         "task": row.task,
@@ -50,7 +53,9 @@ def run(parsed: argparse.Namespace) -> int:
         lines["revision"] = "unpinned: the first fetch records it in zoo.lock"
         files = {}
     if time:
-        lines["on this host"] = f"{time.p50_ms:,.1f} ms p50, {time.p99_ms:,.1f} ms p99, {time.cpu_ms:,.1f} ms CPU ({time.runtime}, {time.threads} threads, {time.date})"
+        lines["on this host"] = (
+            f"{time.p50_ms:,.1f} ms p50, {time.p99_ms:,.1f} ms p99, {time.cpu_ms:,.1f} ms CPU ({time.runtime}, {time.threads} threads, {time.date})"
+        )
     width = max(map(len, lines))
     print("\n".join(f"{label:<{width}}  {text}" for label, text in lines.items()))
     for path, (sha256, size) in files.items():

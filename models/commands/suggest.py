@@ -13,7 +13,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-ms", type=number, required=True, metavar="MS", help="median time of a call on this host")
     parser.add_argument("--max-mb", type=number, required=True, metavar="MB", help="size of the weights")
     parser.add_argument("--top", type=count, default=3, metavar="N", help="stop when this many pass (default: 3)")
-    parser.add_argument("--seconds", type=number, default=60.0, metavar="S", help="begin no further timing after this long (default: 60)")
+    parser.add_argument(
+        "--seconds", type=number, default=60.0, metavar="S", help="begin no further timing after this long (default: 60)"
+    )
     parser.add_argument("--threads", type=count, default=1, metavar="N", help="cores that a model may use (default: 1)")
     parser.add_argument("--non-commercial", action="store_true", help="also models whose licence forbids commercial use")
 
@@ -37,7 +39,9 @@ def run(parsed: argparse.Namespace) -> int:
         row, latency = suggestion.row, suggestion.latency
         metric = f", {row.metric['value']:g} {row.metric['name']}" if row.metric else ""
         get = "here" if suggestion.here else f"deepseek-models fetch {row.name}"
-        print(f"{row.name}: {latency.p50_ms:,.1f} ms, {latency.p99_ms:,.1f} ms p99 ({latency.runtime}, {latency.threads} threads){metric}; {get}")
+        print(
+            f"{row.name}: {latency.p50_ms:,.1f} ms, {latency.p99_ms:,.1f} ms p99 ({latency.runtime}, {latency.threads} threads){metric}; {get}"
+        )
     print(f"{len(found.rows)} of {found.tried} timed models pass; {found.candidates} are small enough")
     if found.failed:
         name, why = next(iter(found.failed.items()))

@@ -16,8 +16,10 @@ def is_here(row: ZooRow, folder: Path, locked: dict[str, LockedModel]) -> bool:
     if row.source == "package":
         return packages.is_here(row, folder)
     model = locked.get(row.name)
-    return model is not None and model.id == row.id and all(
-        _has_size(place, model.files[path].bytes) for path, place in _places(row, folder, model).items()
+    return (
+        model is not None
+        and model.id == row.id
+        and all(_has_size(place, model.files[path].bytes) for path, place in _places(row, folder, model).items())
     )
 
 

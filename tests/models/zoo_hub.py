@@ -17,7 +17,12 @@ from tests.models.running import Home
 
 NAME, ID = "deepseek/gpt2-medium", "openai-community/gpt2-medium"
 WEIGHTS = b"".join(hashlib.sha256(bytes([place])).digest() for place in range(256)) * 40  # 320 kB
-FILES = {"config.json": b'{"model_type": "gpt2"}', "model.safetensors": WEIGHTS, "modeling_gpt2.py": b"raise SystemExit", "pytorch_model.bin": WEIGHTS}
+FILES = {
+    "config.json": b'{"model_type": "gpt2"}',
+    "model.safetensors": WEIGHTS,
+    "modeling_gpt2.py": b"raise SystemExit",
+    "pytorch_model.bin": WEIGHTS,
+}
 
 
 @pytest.fixture
@@ -43,7 +48,8 @@ def test_the_first_fetch_records_revision_hash_and_size(hub: FakeHub, home: Home
     entry = locked(home)[NAME]
     assert entry["revision"] == hub.models[ID].commit
     assert entry["files"] == {
-        name: {"sha256": hashlib.sha256(FILES[name]).hexdigest(), "bytes": len(FILES[name])} for name in ("config.json", "model.safetensors")
+        name: {"sha256": hashlib.sha256(FILES[name]).hexdigest(), "bytes": len(FILES[name])}
+        for name in ("config.json", "model.safetensors")
     }  # neither code, nor what is pickled where there are safetensors
     assert not hub.gets("modeling_gpt2.py") and not hub.gets("pytorch_model.bin")
     assert "here" in home.command("list", "--task", "text-generation", "--here").out

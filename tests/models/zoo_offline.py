@@ -21,7 +21,7 @@ from models.zoo.row import ZooRow
 GOLDEN = Path(__file__).parent / "golden"
 KEPT = 512  # values of an output
 SAME = 2e-3  # fp32 on another processor, as a share of the largest value
-OPT_IN = "deepseek/gemma-3-270m-it"  # under terms of its own, and 253 MB: `make test-long`
+OPT_IN = "deepseek/gemma-3-270m"  # under terms of its own, and 253 MB: `make test-long`
 ROWS = [row for row in table.rows() if row.source == "package"]
 
 
@@ -31,7 +31,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: py
     monkeypatch.setenv("DEEPSEEK_MODELS_DIR", str(tmp_path_factory.getbasetemp() / "offline"))
 
 
-@pytest.mark.parametrize("row", [pytest.param(row, marks=[pytest.mark.long] * (row.name == OPT_IN)) for row in ROWS], ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "row", [pytest.param(row, marks=[pytest.mark.long] * (row.name == OPT_IN)) for row in ROWS], ids=lambda row: row.name
+)
 def test_a_row_computes_what_it_did(row: ZooRow) -> None:
     if not packages.is_here(row, models_folder()):
         pytest.skip(f"{row.id} is not installed")

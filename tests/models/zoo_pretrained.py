@@ -51,7 +51,9 @@ def test_the_example_of_the_source_document_runs_but_for_the_name(smol: TextGene
 
 def test_what_is_streamed_is_what_is_generated(smol: TextGenerationModel) -> None:
     pieces = list(smol.stream("The capital of France is", max_length=20))
-    assert len(pieces) > 5 and "The capital of France is" + "".join(pieces) == smol.generate("The capital of France is", max_length=20)
+    assert len(pieces) > 5 and "The capital of France is" + "".join(pieces) == smol.generate(
+        "The capital of France is", max_length=20
+    )
 
 
 def test_chance_is_the_seeds(smol: TextGenerationModel) -> None:
@@ -130,7 +132,9 @@ def test_an_image_is_segmented(folder: Path, tmp_path: Path) -> None:
 def test_what_was_fetched_from_a_hub_is_opened_offline(tmp_path: Path) -> None:
     with fake_hub.running() as hub:
         hub.models["openai-community/gpt2-medium"] = FakeModel(tiny.gpt2())
-        hub.models["distilbert/distilbert-base-uncased-finetuned-sst-2-english"] = FakeModel(tiny.classifier(), licence="apache-2.0")
+        hub.models["distilbert/distilbert-base-uncased-finetuned-sst-2-english"] = FakeModel(
+            tiny.classifier(), licence="apache-2.0"
+        )
         hub.models["BAAI/bge-small-en-v1.5"] = FakeModel(tiny.encoder())
         home = Home(tmp_path, hub.address)
         for name in ("gpt2-medium", "distilbert-base-uncased-finetuned-sst-2-english", "bge-small-en-v1.5"):
@@ -155,7 +159,9 @@ def test_what_is_pickled_beyond_tensors_is_not_opened(tmp_path: Path) -> None:
         hub.models["openai-community/gpt2-medium"] = FakeModel({**files, "pytorch_model.bin": tiny.evil(marker)})
         home = Home(tmp_path, hub.address)
         assert home.command("fetch", "gpt2-medium").code == 0
-    answer = home.python("from models import TextGenerationModel; TextGenerationModel.from_pretrained('gpt2-medium')", HF_HUB_OFFLINE="1")
+    answer = home.python(
+        "from models import TextGenerationModel; TextGenerationModel.from_pretrained('gpt2-medium')", HF_HUB_OFFLINE="1"
+    )
     assert "ModelsError: transformers" in answer.err and "does not open deepseek/gpt2-medium" in answer.err
     assert not marker.exists()
 

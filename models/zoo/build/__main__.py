@@ -44,7 +44,9 @@ def main() -> int:
 
 def counted(row: ZooRow) -> ZooRow:
     sys.stderr.write(f"{row.name}\n")
-    return row._replace(parameters=parameters_of(loading.on_meta(row)), parameters_from=f"counted in the model that {row.loader} makes")
+    return row._replace(
+        parameters=parameters_of(loading.on_meta(row)), parameters_from=f"counted in the model that {row.loader} makes"
+    )
 
 
 if __name__ == "__main__":

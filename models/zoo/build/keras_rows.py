@@ -34,25 +34,17 @@ CHECKPOINTS = {  # of the hub, by KerasNLP's preset: both were made from the sam
     "albert_base_en_uncased": "albert/albert-base-v2",
     "albert_large_en_uncased": "albert/albert-large-v2",
     "albert_extra_large_en_uncased": "albert/albert-xlarge-v2",
-    "whisper_tiny_en": "openai/whisper-tiny.en",
-    "whisper_base_en": "openai/whisper-base.en",
-    "whisper_small_en": "openai/whisper-small.en",
-    "whisper_medium_en": "openai/whisper-medium.en",
-    "whisper_tiny_multi": "openai/whisper-tiny",
-    "whisper_base_multi": "openai/whisper-base",
-    "whisper_small_multi": "openai/whisper-small",
-    "whisper_medium_multi": "openai/whisper-medium",
-    "whisper_large_multi": "openai/whisper-large",
-    "whisper_large_multi_v2": "openai/whisper-large-v2",
     "bart_base_en": "facebook/bart-base",
     "bart_large_en": "facebook/bart-large",
 }
+SENTIMENT = "distilbert/distilbert-base-uncased-finetuned-sst-2-english"  # what transformers' pipelines classify texts with
+SENTIMENT_OF = "distil_bert_base_en_uncased"
 ROBERTA_OFFSET = 2  # positions begin behind the padding's: transformers counts those, too
 
 
 def rows() -> list[ZooRow]:
     presets = _presets()
-    return [_row(name, presets[name]) for name in CHECKPOINTS if name in presets]
+    return [*(_row(name, presets[name]) for name in CHECKPOINTS if name in presets), _sentiment(presets[SENTIMENT_OF])]
 
 
 def _presets() -> dict[str, Any]:
@@ -90,6 +82,17 @@ def _row(name: str, preset: dict[str, Any]) -> ZooRow:
     )
 
 
+def _sentiment(preset: dict[str, Any]) -> ZooRow:
+    row = _row(SENTIMENT_OF, preset)
+    return row._replace(
+        name=f"deepseek/{SENTIMENT.rpartition('/')[2]}",
+        task="text-classification",
+        id=SENTIMENT,
+        architecture="DistilBertForSequenceClassification",
+        config_from=f"{row.config_from}, with two classes as transformers has by default",
+    )
+
+
 def _encoder(config: dict[str, Any]) -> dict[str, Any]:
     return {
         "vocab_size": config["vocabulary_size"],
@@ -102,7 +105,11 @@ def _encoder(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bert(config: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
-    return "BertForMaskedLM", "fill-mask", {"model_type": "bert", **_encoder(config), "type_vocab_size": config.get("num_segments", 2)}
+    return (
+        "BertForMaskedLM",
+        "fill-mask",
+        {"model_type": "bert", **_encoder(config), "type_vocab_size": config.get("num_segments", 2)},
+    )
 
 
 def _albert(config: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
@@ -151,23 +158,6 @@ def _gpt2(config: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
     return "GPT2LMHeadModel", "text-generation", made
 
 
-def _whisper(config: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
-    made = {
-        "model_type": "whisper",
-        "vocab_size": config["vocabulary_size"],
-        "d_model": config["hidden_dim"],
-        "encoder_layers": config["num_layers"],
-        "decoder_layers": config["num_layers"],
-        "encoder_attention_heads": config["num_heads"],
-        "decoder_attention_heads": config["num_heads"],
-        "encoder_ffn_dim": config["intermediate_dim"],
-        "decoder_ffn_dim": config["intermediate_dim"],
-        "max_source_positions": config["max_encoder_sequence_length"] // 2,  # a convolution halves the frames
-        "max_target_positions": config["max_decoder_sequence_length"],
-    }
-    return "WhisperForConditionalGeneration", "speech-recognition", made
-
-
 def _bart(config: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
     made = {
         "model_type": "bart",
@@ -192,6 +182,5 @@ CONVERTED = {  # by the beginning of a preset's name
     "distil_bert": _distil_bert,
     "gpt2": _gpt2,
     "roberta": _roberta,
-    "whisper": _whisper,
     "xlm_roberta": _xlm_roberta,
 }

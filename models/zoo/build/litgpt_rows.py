@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from types import SimpleNamespace
+import sys
+from types import ModuleType
 from typing import Any
 
 from ..row import ZooRow
@@ -23,7 +24,7 @@ TIED = ("Qwen/Qwen2.5-0.5B", "HuggingFaceTB/SmolLM2-")
 
 
 def rows() -> list[ZooRow]:
-    module = SimpleNamespace(**_namespace())
+    module = _module()
     found = []
     for entry in module.configs:
         repository = f"{entry['hf_config']['org']}/{entry['hf_config']['name']}"
@@ -32,11 +33,12 @@ def rows() -> list[ZooRow]:
     return found
 
 
-def _namespace() -> dict[str, Any]:
+def _module() -> ModuleType:
     """What `litgpt/config.py` defines: it imports nothing of the package."""
-    namespace: dict[str, Any] = {"__name__": "litgpt_config"}
-    exec(compile(texts(REQUIREMENT)["litgpt/config.py"], "litgpt/config.py", "exec"), namespace)
-    return namespace
+    module = ModuleType("litgpt_config")
+    sys.modules[module.__name__] = module  # dataclasses look there
+    exec(compile(texts(REQUIREMENT)["litgpt/config.py"], "litgpt/config.py", "exec"), vars(module))
+    return module
 
 
 def _row(repository: str, theirs: Any) -> ZooRow:

@@ -22,7 +22,7 @@ def rows() -> list[ZooRow]:
     from torchvision import models
     from torchvision.models import detection, segmentation, video
 
-    source = f"torchvision {metadata.version('torchvision')}"
+    source = f"torchvision {metadata.version('torchvision').partition('+')[0]}"
     tasks = {
         "image-classification": models,
         "segmentation": segmentation,

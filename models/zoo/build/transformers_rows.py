@@ -86,7 +86,16 @@ def _row(kind: str, architecture: str, task: str) -> ZooRow:
 
 def numbers(settings: dict[str, Any]) -> dict[str, Any]:
     """What is not a default of the library's base class: numbers, words and tables of them."""
-    left_out = {"model_type", "transformers_version", "architectures", "id2label", "label2id", "dtype", "torch_dtype", "_name_or_path"}
+    left_out = {
+        "model_type",
+        "transformers_version",
+        "architectures",
+        "id2label",
+        "label2id",
+        "dtype",
+        "torch_dtype",
+        "_name_or_path",
+    }
     return {
         name: value
         for name, value in settings.items()

@@ -16,10 +16,27 @@ if TYPE_CHECKING:
 
 LABEL = "__label__"
 MAGIC = 793712314  # of the format: first four bytes
+SETTINGS_END = 8 + 12 * 4 + 8  # magic, version, twelve settings and a threshold; the dictionary follows
 
 
 def opened(row: ZooRow, files: Mapping[str, Path]) -> FasttextModel:
     return FasttextModel(_file(files))
+
+
+def counted_in(files: Mapping[str, Path]) -> int:
+    """Elements of both matrices, before their quantization: fastText keeps their shapes in the file."""
+    with _file(files).open("rb") as file:
+        file.seek(SETTINGS_END)
+        entries, _, labels, _, pruned = struct.unpack("<iiiqq", file.read(28))
+        for _ in range(entries):
+            while file.read(1) != b"\0":
+                pass
+            file.seek(9, 1)  # how often, and of which kind
+        file.seek(8 * max(0, pruned), 1)
+        quantized, _, rows, width = struct.unpack("<??qq", file.read(18))
+        if not quantized:
+            raise ModelsError("the shapes of a model of fastText that is not quantized are elsewhere in its file")
+    return int((rows + labels) * width)
 
 
 class FasttextModel:
@@ -41,7 +58,10 @@ class FasttextModel:
         import numpy as np
 
         first = [self.predict(str(text), 1)[0] for text in inputs["text"]]
-        return {"label": np.array([label for label, _ in first]), "probability": np.array([share for _, share in first], np.float32)}
+        return {
+            "label": np.array([label for label, _ in first]),
+            "probability": np.array([share for _, share in first], np.float32),
+        }
 
 
 def _file(files: Mapping[str, Path]) -> Path:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +17,38 @@ from ..folder import make, models_folder
 from ..row import ZooRow
 from .transformers_models import TransformersModel, loaded
 
-CONVERTED = "converted.json"  # hashes of what was written, and of the file that it came from
+CONVERTED = "converted.json"  # hashes of what was written, and of the files that it came from
 
 
 def opened(row: ZooRow, files: Mapping[str, Path]) -> TransformersModel:
-    return TransformersModel(loaded(row, converted(row, files), dtype="float32"))
+    return TransformersModel(loaded(row, converted(row, files)))
 
 
 def counted_in(files: Mapping[str, Path]) -> int:
     """Elements of all tensors, whatever they are quantized to."""
-    reader = needed("gguf").GGUFReader(_file(files))
-    return sum(int(tensor.n_elements) for tensor in reader.tensors)
+    with whole(files) as path:
+        return sum(int(tensor.n_elements) for tensor in needed("gguf").GGUFReader(path).tensors)
 
 
 def converted(row: ZooRow, files: Mapping[str, Path]) -> Path:
-    """The folder with model.safetensors, config and tokenizer; made at the first call, in 20 to 60 s. Raises ModelsError."""
-    source = _file(files)
-    digest = file_of(source).sha256
-    folder = models_folder() / "converted" / f"{row.name.rpartition('/')[2]}-{digest[:12]}"
+    """The folder with model.safetensors, config and tokenizer; made at the first call, in 20 to 60 s. Raises ModelsError.
+
+    `files` are checked: their hashes are the row's.
+    """
+    if row.pinned is None:
+        raise ModelsError(f"{row.name} is not pinned: the zoo's table is damaged; install deepseek-dashboard again")
+    digests = [file["sha256"] for file in row.pinned["files"].values()]
+    folder = models_folder() / "converted" / f"{row.name.rpartition('/')[2]}-{digests[0][:12]}"
     if folder.exists():
         _check(folder, row)
         return folder
     make(folder.parent)
     part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        _convert(row, source, part)
-        written = {path.name: file_of(path)._asdict() if hasattr(file_of(path), "_asdict") else vars(file_of(path)) for path in part.iterdir()}
-        (part / CONVERTED).write_text(json.dumps({"from": digest, "files": written}, indent=1) + "\n")
+        with whole(files, part.parent) as source:
+            _convert(row, source, part)
+        written = {path.name: file_of(path).sha256 for path in part.iterdir()}
+        (part / CONVERTED).write_text(json.dumps({"from": digests, "files": written}, indent=1) + "\n")
         part.chmod(0o755)
         part.rename(folder)
     except OSError as error:
@@ -69,15 +75,27 @@ def _check(folder: Path, row: ZooRow) -> None:
     """Raises ModelsError where a file is not what was written."""
     try:
         files = json.loads((folder / CONVERTED).read_text())["files"]
-        broken = [name for name, file in files.items() if file_of(folder / name).sha256 != file["sha256"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        broken = [name for name, digest in files.items() if file_of(folder / name).sha256 != digest]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelsError(f"{folder} is broken ({error}): remove it, and it is made again when {row.name} is opened") from error
     if broken:
         raise ModelsError(f"{folder / broken[0]} has changed: remove {folder}, and it is made again when {row.name} is opened")
 
 
-def _file(files: Mapping[str, Path]) -> Path:
-    for path in files.values():
-        if path.suffix == ".gguf":
-            return path
-    raise ModelsError(f"no GGUF file among {', '.join(files)}")
+@contextmanager
+def whole(files: Mapping[str, Path], beside: Path | None = None) -> Iterator[Path]:
+    """The one file, or its parts put together for that long. Raises ModelsError where there is none."""
+    named = [path for path in files.values() if path.suffix == ".gguf"]
+    if named:
+        yield named[0]
+        return
+    parts = sorted((path for path in files.values() if ".gguf." in path.name), key=lambda path: path.name)
+    if not parts:
+        raise ModelsError(f"no GGUF file among {', '.join(files)}")
+    with tempfile.TemporaryDirectory(dir=beside, prefix=".joined-") as folder:
+        joined = Path(folder) / "model.gguf"
+        with joined.open("wb") as target:
+            for part in parts:
+                with part.open("rb") as source:
+                    shutil.copyfileobj(source, target)
+        yield joined

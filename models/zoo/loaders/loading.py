@@ -68,7 +68,9 @@ def example(row: ZooRow) -> dict[str, np.ndarray[Any, Any]]:
     chance = np.random.default_rng(0)
     made: dict[str, np.ndarray[Any, Any]] = {}
     for spec in row.preprocessing["inputs"]:
-        if "value" in spec:
+        if spec["dtype"] == "str":
+            made[spec["name"]] = np.array([spec["value"]] * spec["shape"][0])
+        elif "value" in spec:
             made[spec["name"]] = np.full(spec["shape"], spec["value"], spec["dtype"])
         elif np.dtype(spec["dtype"]).kind in "iu":
             made[spec["name"]] = chance.integers(0, spec["below"], spec["shape"], spec["dtype"])

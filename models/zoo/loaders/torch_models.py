@@ -30,7 +30,9 @@ def weights(files: Mapping[str, Path]) -> dict[str, Any]:
             try:
                 found = needed("torch").load(path, map_location="cpu", weights_only=True)
             except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-                raise ModelsError(f"{path} holds more than tensors, or is broken: it is not opened ({_first_line(error)})") from error
+                raise ModelsError(
+                    f"{path} holds more than tensors, or is broken: it is not opened ({_first_line(error)})"
+                ) from error
             return dict(found)
     raise ModelsError(f"no weights among {', '.join(files)}: only safetensors, .bin, .pt and .pth files are opened")
 

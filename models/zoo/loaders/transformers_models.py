@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -49,7 +48,9 @@ def loaded(row: ZooRow, folder: Path, **options: Any) -> Any:
         ).eval()
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ModelsError(f"transformers {transformers.__version__} does not open {row.name} ({reason}): update it, or fetch again") from error
+        raise ModelsError(
+            f"transformers {transformers.__version__} does not open {row.name} ({reason}): update it, or fetch again"
+        ) from error
 
 
 @contextmanager
@@ -59,7 +60,7 @@ def only(files: Mapping[str, Path]) -> Iterator[Path]:
         for path, place in files.items():
             link = Path(folder) / path
             link.parent.mkdir(parents=True, exist_ok=True)
-            os.symlink(place.resolve(), link)
+            link.symlink_to(place.resolve())
         yield Path(folder)
 
 

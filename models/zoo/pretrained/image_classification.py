@@ -14,7 +14,7 @@ from .image import prepared
 from .pretrained import found
 
 if TYPE_CHECKING:
-    import numpy as np
+    pass
 
 TASK = "image-classification"
 
