@@ -5,16 +5,14 @@ Shapes: B batch.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import tempfile
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CannotExport, CannotRun, ModelsError
 from ..extras import needed
+from ..quiet import quietly
 from . import golden
 from .manifest import MODEL, SAME
 
@@ -35,8 +33,7 @@ def export(module: torch.nn.Module, example: Sequence[torch.Tensor], inputs: Seq
     needed("onnxscript")
     module = module.eval()
     free = tuple({0: "batch"} for _ in example)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")  # of the exporter about itself
+    with quietly():
         try:
             with torch.no_grad():
                 expected = module(*example)

@@ -14,10 +14,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", default="fashion-mnist", metavar="NAME", help="fashion-mnist, or an .npz file with images and labels")
     parser.add_argument("--images", type=count, metavar="N", help="for training, at most (default: all)")
     parser.add_argument("--teacher", default="auto", metavar="NAME", help="a model's folder, or resnet50, resnet34, resnet18, resnet18x0.5; auto: the largest that reaches its plateau in time")
-    parser.add_argument("--minutes", type=amount, default=60.0, metavar="N", help="for training the teacher, at most (default: 60)")
+    parser.add_argument("--minutes", type=positive, default=60.0, metavar="N", help="for training the teacher, at most (default: 60)")
     parser.add_argument("--epochs", type=count, default=60, metavar="N", help="of each training, at most (default: 60)")
-    parser.add_argument("--width", type=amount, default=0.5, metavar="W", help="of the student; 1 is ResNet-18 (default: 0.5)")
-    parser.add_argument("--temperature", type=amount, default=4.0, metavar="T", help="softens the teacher's answers (default: 4)")
+    parser.add_argument("--width", type=positive, default=0.5, metavar="W", help="of the student; 1 is ResNet-18 (default: 0.5)")
+    parser.add_argument("--temperature", type=positive, default=4.0, metavar="T", help="softens the teacher's answers (default: 4)")
     parser.add_argument("--bits", type=bits, default=(8, 32), metavar="LIST", help="8, 32 or both (default: 8,32)")
     parser.add_argument("--trials", type=count, metavar="N", help="search over width, bits and temperature, in so many trials")
     parser.add_argument("--smaller", type=amount, default=12.0, metavar="X", help="gate: times smaller than the teacher (default: 12)")
@@ -66,6 +66,13 @@ def amount(text: str) -> float:
         value = -1.0
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0")
+    return value
+
+
+def positive(text: str) -> float:
+    value = amount(text)
+    if not value:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return value
 
 

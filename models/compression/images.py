@@ -21,6 +21,7 @@ FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 FASHION = "fashion-mnist"
 VALIDATION, TEST = 12, 6  # each twelfth image of what is not for testing; each sixth of a file that has no split of its own
 MOST_SIDE, LEAST_ITEMS = 1024, 100
+MEASURED = 5_000  # images whose mean and deviation count
 
 
 class LabelledImages(NamedTuple):
@@ -30,15 +31,13 @@ class LabelledImages(NamedTuple):
     def first(self, most: int) -> LabelledImages:
         return LabelledImages(self.images_NCHW[:most], self.classes_N[:most])
 
-    def __bool__(self) -> bool:
-        return len(self.classes_N) > 0
-
 
 @dataclass(frozen=True)
 class ImageSplits:
     """`test` is read once, for the verdict: nothing is chosen by it."""
 
     name: str
+    licence: str
     train: LabelledImages
     validation: LabelledImages
     test: LabelledImages
@@ -72,18 +71,19 @@ def load(name: str, most: int | None = None) -> ImageSplits:
     At most `most` images for training, half as many for testing. Raises ModelsError.
     """
     if name == FASHION:
-        train, test, mirrors = *_fashion(FASHION_MNIST), True
+        (train, test), mirrors, licence = _fashion(FASHION_MNIST), True, "MIT (Fashion-MNIST)"
     elif name.endswith(".npz"):
-        train, test, mirrors = *_file(Path(name)), False
+        (train, test), mirrors, licence = _file(Path(name)), False, "that of the images it was trained on"
     else:
         raise ModelsError(f"there are no images {name!r}; give {FASHION}, or the path of an .npz file with images and labels")
     if most:
         train, test = train.first(most), test.first(max(most // 2, LEAST_ITEMS))
     held = needed("torch").arange(len(train.classes_N)) % VALIDATION == 0
     kept = LabelledImages(train.images_NCHW[~held], train.classes_N[~held])
-    scaled = kept.images_NCHW.float() / 255
+    scaled = kept.images_NCHW[:MEASURED].float() / 255
     return ImageSplits(
         name=Path(name).stem,
+        licence=licence,
         train=kept,
         validation=LabelledImages(train.images_NCHW[held], train.classes_N[held]),
         test=test,

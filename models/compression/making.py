@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,13 +10,13 @@ import torch
 
 from ..artifact import Artifact, ModelManifest, write
 from ..artifact.exporting import export
-from ..extras import needed
 from ..runtimes import this_host
 from ..runtimes.opening import RUNTIMES, installed, open_session
 from ..runtimes.session import ModelSession
 from ..runtimes.timing import CallTimes, ratio, time_in_rounds
 from . import measuring, networks, quantizing, teaching, training
 from .candidate import CandidateChoice, CandidateFound, StudentChoice
+from .candidate_run import CandidateRun
 from .images import ImageSplits
 from .recipe import AUTO, CompressionRecipe
 from .views import Views
@@ -46,42 +44,43 @@ class CandidateMaker:
     def __init__(self, recipe: CompressionRecipe, data: ImageSplits, work: WorkFolder, log: RunLog) -> None:
         self.recipe, self.data, self.work, self.log = recipe, data, work, log
         self.views = Views(data.mirrors, recipe.views, seed=1)
-        self.item = data.prepared(data.validation.images_NCHW[:1]).numpy()
         self.number = 0
-        self.last_step = 0  # of the run of a candidate
+        self.licence = data.licence
         self.training: training.TrainedNet | None = None  # of the teacher, where it was trained here and now
 
     def teacher(self) -> Artifact:
         """Candidate 0. Made or opened, measured, and its answers to the training images kept."""
-        with self._run("teacher", {"teacher": self.recipe.teacher}) as log:
-            folder = Path(self.recipe.teacher)
-            if (folder / "manifest.json").exists():
-                artifact = teaching.given(folder, self.data)
-            else:
-                artifact = self.work.artifact("teacher", lambda folder: self._trained_teacher(folder, log))
-            with self.log.phase("measure"):
-                ways = self.ways(artifact)
-                times = self.timed({way.runtime: way for way in ways if way.precision == "fp32"} or {way.runtime: way for way in ways})
-                self.reference = min(times, key=lambda name: times[name].p50_ms)
-                self.reference_way = next(way for way in ways if way.runtime == self.reference)
-                self.teacher_right = measuring.right(self.reference_way.session, self.data, self.data.validation)
-            fast = times[self.reference]
-            values = {"accuracy": float(self.teacher_right.mean()), "size_mb": artifact.bytes / 1e6, "latency_ms": fast.p50_ms}
-            values |= {"p99_ms": fast.p99_ms, "cpu_ms": fast.cpu_ms}
-            self._report(log, {f"candidate/{name}": value for name, value in values.items()})
+        run = self._run("teacher", {"teacher": self.recipe.teacher})
+        folder = Path(self.recipe.teacher)
+        if (folder / "manifest.json").exists():
+            artifact, self.data = teaching.given(folder, self.data)
+            self.licence = artifact.manifest.licence
+        else:
+            artifact = self.work.artifact("teacher", lambda folder: self._trained_teacher(folder, run))
+        with self.log.phase("measure"):
+            ways = self.ways(artifact)
+            times = self.timed({way.runtime: way for way in ways if way.precision == "fp32"} or {way.runtime: way for way in ways})
+            self.reference = min(times, key=lambda name: times[name].p50_ms)
+            self.reference_way = next(way for way in ways if way.runtime == self.reference)
+            self.teacher_right = measuring.right(self.reference_way.session, self.data, self.data.validation)
+        with self.log.phase("answer"):
+            self.answers = self.work.array("answers", lambda: teaching.answers_to(self.reference_way.session, self.data, self.views))
+        fast = times[self.reference]
+        values = {"accuracy": float(self.teacher_right.mean()), "size_mb": artifact.bytes / 1e6, "latency_ms": fast.p50_ms}
+        values |= {"p99_ms": fast.p99_ms, "cpu_ms": fast.cpu_ms}
+        self._report(run, {f"candidate/{name}": value for name, value in values.items()})
         self.log.text(f"teacher: {artifact.manifest.name}, {measuring.share(self.teacher_right)} on the validation, {self.reference}")
-        self.answers = self.work.array("answers", lambda: teaching.answers_to(self.reference_way.session, self.data, self.views))
         self.teacher_artifact = artifact
         return artifact
 
     def candidate(self, choice: CandidateChoice) -> CandidateFound:
         """Raises CannotExport where its network does not become a file, ModelsError on a full disk; what was made before stays."""
         self.number += 1
-        with self._run(str(choice), choice.config()) as log:
-            artifact = self._made(choice, log)
-            with self.log.phase("measure"):
-                found = self._measured(choice, artifact)
-            self._report(log, found.scalars())
+        run = self._run(str(choice), choice.config())
+        artifact = self._made(choice, run)
+        with self.log.phase("measure"):
+            found = self._measured(choice, artifact)
+        self._report(run, found.scalars())
         verdict = "; ".join(found.refusals) or "passes"
         self.log.event("candidate", text=f"{choice}: {found.accuracy} in {found.runtime}, {found.times.p50_ms:.3f} ms; {verdict}")
         return found
@@ -98,8 +97,10 @@ class CandidateMaker:
     def timed(self, ways: dict[str, ModelWay]) -> dict[str, CallTimes]:
         """One image a call, in interleaved rounds."""
 
+        image = self.data.prepared(self.data.validation.images_NCHW[:1]).numpy()
+
         def call(session: ModelSession) -> Any:
-            item = {session.inputs[0].name: self.item}
+            item = {session.inputs[0].name: image}
             return lambda: session.run(item)
 
         return time_in_rounds({name: call(way.session) for name, way in ways.items()}, self.recipe.rounds)
@@ -108,7 +109,7 @@ class CandidateMaker:
         return ModelManifest(
             name=name,
             task=TASK,
-            licence="of the data and the network that it was made from",
+            licence=self.licence,
             source=f"deepseek-models compress, {self.data.name}",
             preprocessing=self.data.preprocessing,
             parent=parent,
@@ -119,8 +120,8 @@ class CandidateMaker:
     def golden_inputs(self) -> dict[str, Any]:
         return {INPUT: self.data.prepared(self.data.validation.images_NCHW[:GOLDEN_ITEMS]).numpy()}
 
-    def _made(self, choice: CandidateChoice, log: RunLog) -> Artifact:
-        whole = self.work.artifact(f"{choice.student}-fp32", lambda folder: self._trained_student(folder, choice.student, log))
+    def _made(self, choice: CandidateChoice, run: CandidateRun) -> Artifact:
+        whole = self.work.artifact(f"{choice.student}-fp32", lambda folder: self._trained_student(folder, choice.student, run))
         if choice.bits == 32:
             return whole
 
@@ -135,18 +136,18 @@ class CandidateMaker:
 
         return self.work.artifact(str(choice), quantized)
 
-    def _trained_teacher(self, folder: Path, log: RunLog) -> Artifact:
+    def _trained_teacher(self, folder: Path, run: CandidateRun) -> Artifact:
         plan = training.TrainingPlan(self.recipe.epochs, most_s=self.recipe.teacher_s)
         name = self.recipe.teacher
         with self.log.phase("train"):
             if name == AUTO:
                 name = teaching.largest_in(self.data, self.recipe.teacher_s, plan.batch)
                 self.log.text(f"teacher: {name}, the largest whose plateau is expected within {self.recipe.teacher_s:.0f} s here")
-            net = teaching.trained(name, self.data, plan, **self._listeners(log))
+            net = teaching.trained(name, self.data, plan, **self._listeners(run))
         self.training = net
         return self._exported(folder, name, None, net.module)
 
-    def _trained_student(self, folder: Path, choice: StudentChoice, log: RunLog) -> Artifact:
+    def _trained_student(self, folder: Path, choice: StudentChoice, run: CandidateRun) -> Artifact:
         with self.log.phase("train"):
             torch.manual_seed(0)
             answers = None if choice.temperature is None else training.TeacherAnswers(torch.from_numpy(self.answers), choice.temperature)
@@ -156,7 +157,7 @@ class CandidateMaker:
                 self.views,
                 training.TrainingPlan(self.recipe.epochs),
                 answers,
-                **self._listeners(log),
+                **self._listeners(run),
             )
         return self._exported(folder, f"{choice}-fp32", self.teacher_artifact.sha256, net.module)
 
@@ -182,28 +183,30 @@ class CandidateMaker:
             )
         return next((candidate for candidate in found if not candidate.refusals), found[0])
 
-    def _listeners(self, log: RunLog) -> dict[str, Any]:
+    def _listeners(self, run: CandidateRun) -> dict[str, Any]:
+        steps = 0
+
         def on_step(step: training.StepResult) -> None:
-            self.last_step = step.number
+            nonlocal steps
+            steps = step.number
             if step.number % LOGGED_EVERY == 0:
-                log.scalars(step.number, {"train/loss": step.loss})
+                run.scalars(step.number, {"train/loss": step.loss})
 
         def on_epoch(epoch: training.EpochResult) -> None:
-            log.scalars(self.last_step, {"val/acc": epoch.accuracy, "train/lr": epoch.rate})
-            log.text(f"epoch {epoch.number}: {100 * epoch.accuracy:.2f} % on the validation, {epoch.seconds:.1f} s")
+            run.scalars(steps, {"val/acc": epoch.accuracy, "train/lr": epoch.rate})
+            self.log.text(f"{run.name}, epoch {epoch.number}: {100 * epoch.accuracy:.2f} % on the validation, {epoch.seconds:.1f} s")
 
         return {"on_step": on_step, "on_epoch": on_epoch}
 
-    @contextmanager
-    def _run(self, name: str, config: dict[str, Any]) -> Iterator[RunLog]:
-        run_log = needed("deepseek.trainer.run_log")
-        self.last_step = 0
-        with run_log.RunLog(self.recipe.logs, f"{self.log.run}/{name}", config=config, unit="step", name="compress") as log:
-            yield log
+    def _run(self, name: str, config: dict[str, Any]) -> CandidateRun:
+        return CandidateRun(f"{self.log.run}/{name}", config)
 
-    def _report(self, log: RunLog, values: dict[str, float]) -> None:
+    def _report(self, run: CandidateRun, values: dict[str, float]) -> None:
         self.log.scalars(self.number, values)
-        log.scalars(self.last_step, values)
+        try:
+            run.write(self.recipe.logs, values)
+        except OSError as error:  # its numbers are in this run, too
+            self.log.text(f"{run.name} cannot be written: {error}", "WARNING")
 
 
 def measured_row(way: ModelWay, times: CallTimes, threads: int, date: str) -> dict[str, Any]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import CannotExport, ModelsError
 from ..extras import needed
+from ..quiet import quietly
 from ..runtimes.onnx_runtime import reason_of
 
 FLAGS = Path("/proc/cpuinfo")
@@ -28,7 +26,7 @@ def quantize(model: Path, items: Sequence[dict[str, Any]]) -> bytes:
     quantization = needed("onnxruntime.quantization")
     needed("onnx")
     try:
-        with tempfile.TemporaryDirectory() as folder, _quietly():
+        with tempfile.TemporaryDirectory() as folder, quietly():
             prepared, made = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
             needed("onnxruntime.quantization.shape_inference").quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
             quantization.quantize_static(
@@ -66,14 +64,3 @@ def _reader(quantization: Any, items: Sequence[dict[str, Any]]) -> Any:
 
     return Reader()
 
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """The quantizer gives advice on stdout and in the root logger."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)  # what fails is raised as well
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.disable(before)

@@ -6,6 +6,7 @@ Shapes: N items, K classes, V views.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +55,8 @@ def trained(name: str, data: ImageSplits, plan: training.TrainingPlan, **listene
     return training.train(networks.TEACHERS[name](shape_of(data)), data, Views(data.mirrors, FRESH), plan, **listeners)
 
 
-def given(folder: Path, data: ImageSplits) -> Artifact:
-    """A teacher that is an artifact already. Raises ModelsError where it does not fit the images."""
+def given(folder: Path, data: ImageSplits) -> tuple[Artifact, ImageSplits]:
+    """A teacher that is an artifact already, and the images with its own mean and deviation. Raises ModelsError where it does not fit them."""
     artifact = Artifact.open(folder)
     inputs, outputs = artifact.manifest.inputs, artifact.manifest.outputs
     shape = ("batch", *data.shape)
@@ -64,7 +65,15 @@ def given(folder: Path, data: ImageSplits) -> Artifact:
         raise ModelsError(f"{folder} takes {[(spec.name, spec.dtype, list(spec.shape)) for spec in inputs]}, and the images are float32 {list(shape)}")
     if not outputs or len(outputs[0].shape) != 2 or outputs[0].shape[1] not in (data.classes, "classes"):
         raise ModelsError(f"{folder} answers {[list(spec.shape) for spec in outputs]}, and the data has {data.classes} classes; give a model of these")
-    return artifact
+    known = artifact.manifest.preprocessing
+    mean, deviation = (known.get(key) for key in ("mean", "std"))
+    if _numbers(mean, data.shape[0]) and _numbers(deviation, data.shape[0]) and known.get("scale") == 1 / 255:
+        data = replace(data, mean=tuple(mean), deviation=tuple(deviation))
+    return artifact, data
+
+
+def _numbers(value: Any, count: int) -> bool:
+    return isinstance(value, list) and len(value) == count and all(isinstance(number, (int, float)) for number in value)
 
 
 def answers_to(session: ModelSession, data: ImageSplits, views: Views) -> np.ndarray[Any, Any]:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from models.artifact import Artifact
@@ -19,6 +20,7 @@ from models.compression import images, making
 from models.compression.compressing import compress
 from models.compression.gates import Gates
 from models.compression.recipe import CompressionRecipe
+from models.compression.search import JOURNAL, STUDY
 from models.compression.verdict import CompressionVerdict
 from models.errors import ModelsError
 from tests.models.toys import images_file
@@ -129,7 +131,13 @@ def test_a_search_goes_on_where_it_stopped(made: tuple[Path, CompressionVerdict]
     monkeypatch.undo()
     verdict = compress(searching)
     assert verdict.artifact is not None
-    assert sum(1 for line in (work / "search.log").read_text().splitlines() if '"op_code":4' in line.replace(" ", "")) == 3
+    states = [trial.state.name for trial in search_of(work)]
+    assert states == ["COMPLETE", "FAIL", "COMPLETE"]
+
+
+def search_of(work: Path) -> list[optuna.trial.FrozenTrial]:
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(work / JOURNAL)))
+    return optuna.load_study(study_name=STUDY, storage=storage).trials
 
 
 def test_a_teacher_may_be_an_artifact(made: tuple[Path, CompressionVerdict], tmp_path: Path) -> None:
