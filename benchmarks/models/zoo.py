@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from benchmarks.report import Row, run
+from tests.integrations.environment import ROOT, plain_environment
 from tests.models import environment
 
 LIST_MS, OPEN_S, FIRST_TOKEN_S, TOKENS_A_S = 50.0, 2.0, 0.5, 10.0
@@ -119,15 +120,16 @@ def text(folder: Path) -> list[Row]:
 
 def python(words: list[str], folder: Path) -> str:
     settings = {
-        **environment.plain_environment(),
+        **plain_environment(),
         "DEEPSEEK_MODELS_DIR": str(folder),
         "HF_HUB_OFFLINE": "1",
         "PYTHONWARNINGS": "ignore",
     }
-    done = subprocess.run([environment.PYTHON, *words], cwd=environment.ROOT, env=settings, capture_output=True, text=True)
+    done = subprocess.run([environment.PYTHON, *words], cwd=ROOT, env=settings, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr)
-    return done.stdout.strip().rpartition("\n")[2] if "-c" in words else done.stdout
+    whole: str = done.stdout
+    return whole.strip().rpartition("\n")[2] if "-c" in words else whole
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 from ..errors import ModelsError
 from . import packages, table
 from .folder import hub_cache
+from .licences import needs_acceptance
 from .lock import LockedModel, read
 from .row import ZooRow
 
@@ -45,11 +46,15 @@ def files_of(row: ZooRow, folder: Path) -> dict[str, Path]:
 def offline_sentence(row: ZooRow, folder: Path, why: str) -> str:
     """The command that fetches it, and the nearest model of the same task that is here."""
     locked = read(folder)
-    near = table.nearest(row, [other for other in table.rows() if is_here(other, folder, locked)])
+    near = table.nearest(
+        row, [other for other in table.rows() if is_here(other, folder, locked) and not needs_acceptance(other.licence)]
+    )
     if near:
         instead = f"of the same task {near.name} is here"
     else:
-        smallest = table.nearest(row, [other for other in table.rows() if other.source == "package"])
+        smallest = table.nearest(
+            row, [other for other in table.rows() if other.source == "package" and not needs_acceptance(other.licence)]
+        )
         instead = f"of the same task {smallest.name} comes from PyPI" if smallest else "no other model of this task is here"
     reason = f"{why}, and {row.name} is not on this host" if why else f"{row.name} is not on this host"
     return f"{reason}: fetch it with a connection: deepseek-models fetch {row.name} ({instead})"

@@ -155,16 +155,13 @@ def _sentences(row: ZooRow, revision: str | None) -> Iterator[None]:
     except errors.RepositoryNotFoundError as error:
         raise ModelsError(f"{at} is not there, or is private: with access to it log in with: hf auth login") from error
     except errors.LocalEntryNotFoundError as error:
+        if isinstance(error.__cause__, errors.HfHubHTTPError):
+            raise _refused(at, error.__cause__.response.status_code) from error
         raise Unreachable(f"{endpoint} cannot be reached") from error
     except errors.OfflineModeIsEnabled as error:
         raise Unreachable("HF_HUB_OFFLINE is set") from error
     except errors.HfHubHTTPError as error:
-        status = error.response.status_code
-        if status in (401, 403):
-            raise ModelsError(f"{at} answered {status}: log in with: hf auth login, and run it again") from error
-        if status == 404:
-            raise ModelsError(f"{at} lacks a file that it lists: run it again later") from error
-        raise ModelsError(f"{at} answered {status}: run it again later") from error
+        raise _refused(at, error.response.status_code) from error
     except errors.HTTPError as error:  # the connection failed, or was cut
         if type(error).__name__ in CUT:
             raise ModelsError(f"the connection to {at} was cut: run it again; no broken file is kept") from error
@@ -178,3 +175,11 @@ def _sentences(row: ZooRow, revision: str | None) -> Iterator[None]:
         if error.errno is None:  # the library's own check of the size
             raise ModelsError(f"the connection to {at} was cut: run it again; no broken file is kept") from error
         raise ModelsError(f"cannot write to {hub_cache()} ({error.strerror}); name another folder with HF_HOME") from error
+
+
+def _refused(at: str, status: int) -> ModelsError:
+    if status in (401, 403):
+        return ModelsError(f"{at} answered {status}: log in with: hf auth login, and run it again")
+    if status == 404:
+        return ModelsError(f"{at} lacks a file that it lists: run it again later")
+    return ModelsError(f"{at} answered {status}: run it again later")

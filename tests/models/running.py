@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.models.environment import PYTHON, ROOT
+from tests.integrations.environment import ROOT
+from tests.models.environment import PYTHON
 
 WITHIN_S = 120.0
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from models.zoo import table
 from tests.models import fake_hub
 from tests.models.fake_hub import FakeHub, FakeModel
 from tests.models.running import Home
@@ -83,11 +84,13 @@ def test_other_bytes_for_the_same_revision_are_refused(hub: FakeHub, home: Home)
 
 
 def test_a_cut_connection_goes_on_where_it_stopped(hub: FakeHub, home: Home) -> None:
-    hub.cut_after["model.safetensors"] = [100_000, 50_000]
+    large = WEIGHTS * 80  # 26 MB: the library writes 10 MiB at a time
+    hub.models[ID].files["model.safetensors"] = large
+    hub.cut_after["model.safetensors"] = [11_000_000, 11_000_000]
     answer = home.command("fetch", NAME)
     assert answer.code == 0, answer.err
-    assert [request[2] for request in hub.gets("model.safetensors")] == ["", "bytes=100000-", "bytes=150000-"]
-    assert locked(home)[NAME]["files"]["model.safetensors"]["sha256"] == hashlib.sha256(WEIGHTS).hexdigest()  # type: ignore[index]
+    assert [request[2] for request in hub.gets("model.safetensors")] == ["", f"bytes={10 << 20}-", f"bytes={20 << 20}-"]
+    assert locked(home)[NAME]["files"]["model.safetensors"]["sha256"] == hashlib.sha256(large).hexdigest()  # type: ignore[index]
 
 
 @pytest.mark.timeout(120)
@@ -142,8 +145,9 @@ def test_without_a_connection_one_sentence_has_the_command_and_the_nearest_model
 
 
 def test_a_licence_with_terms_is_accepted_first(hub: FakeHub, home: Home) -> None:
-    name, model_id = "deepseek/opt-125m", "facebook/opt-125m"
-    hub.models[model_id] = FakeModel(dict(FILES), licence="other")
+    row = next(row for row in table.rows() if row.licence == "dinov3-license")
+    name = row.name
+    hub.models[row.id] = FakeModel(dict(FILES), licence="dinov3-license")
     sentence = home.command("fetch", name).sentence
     assert "accept it with" in sentence and "--accept-licence" in sentence
     assert not hub.served
@@ -193,7 +197,7 @@ def test_a_full_disk_for_the_lock_is_one_sentence(hub: FakeHub, tmp_path: Path) 
     if os.getuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", place], check=False).returncode:
         pytest.skip("a small disk needs the right to mount one")
     try:
-        (place / "ballast").write_bytes(bytes(12_288))
+        (place / "ballast").write_bytes(bytes(16_384))
         home = Home(tmp_path, hub.address)
         assert "is full" in home.command("fetch", NAME, DEEPSEEK_MODELS_DIR=str(place)).sentence
         assert not [path for path in place.iterdir() if path.name.startswith(".zoo.lock.") and path.suffix != ".guard"]

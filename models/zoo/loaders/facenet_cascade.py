@@ -52,9 +52,10 @@ def _net(name: str, config: Mapping[str, Any]) -> Any:
     """As the layers of the row's config say: ["conv", in, out, kernel], ["pool", kernel, stride], ["linear", in, out], ["flat"]."""
     torch = needed("torch")
     nn = torch.nn
+    module: Any = nn.Module
     layers, heads = config[name]["layers"], config[name]["heads"]
 
-    class CascadeNet(nn.Module):
+    class CascadeNet(module):
         def __init__(self) -> None:
             super().__init__()
             for layer in [*layers, *heads]:

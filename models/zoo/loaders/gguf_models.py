@@ -13,9 +13,10 @@ from typing import Any
 from ...artifact.hashing import file_of
 from ...errors import ModelsError, cannot_write
 from ...extras import needed
+from ...quiet import quietly
 from ..folder import make, models_folder
 from ..row import ZooRow
-from .transformers_models import TransformersModel, loaded
+from .transformers_models import TransformersModel, loaded, without_progress
 
 CONVERTED = "converted.json"  # hashes of what was written, and of the files that it came from
 
@@ -65,10 +66,19 @@ def _convert(row: ZooRow, source: Path, folder: Path) -> None:
     needed("accelerate")
     transformers, torch = needed("transformers"), needed("torch")
     options: dict[str, Any] = {"gguf_file": source.name, "local_files_only": True}
-    model = getattr(transformers, row.architecture).from_pretrained(source.parent, dtype=torch.float32, **options)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(source.parent, **options)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    architecture = getattr(transformers, row.architecture)
+    with quietly(), without_progress():
+        model = architecture.from_pretrained(source.parent, dtype=torch.float32, **options)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source.parent, **options)
+        config = model.config
+        config.__dict__.pop("quantization_config", None)
+        with torch.device("meta"):
+            plain = architecture(config)  # the weights are whole by now; only the first model still knows that they were quantized
+        plain.load_state_dict(model.state_dict(), assign=True)
+        plain.tie_weights()
+        plain.generation_config = model.generation_config
+        plain.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
 
 
 def _check(folder: Path, row: ZooRow) -> None:

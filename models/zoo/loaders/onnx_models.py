@@ -44,7 +44,7 @@ class OnnxFiles:
         if len(self._sessions) == 1:
             (session,) = self._sessions.values()
             return session.run(inputs)
-        found = {}
+        found: dict[str, np.ndarray[Any, Any]] = {}
         for stem, session in self._sessions.items():
             own = {name.removeprefix(f"{stem}."): value for name, value in inputs.items() if name.startswith(f"{stem}.")}
             found |= {f"{stem}.{name}": value for name, value in session.run(own).items()}

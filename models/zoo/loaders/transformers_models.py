@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ModelsError
 from ...extras import needed
+from ...quiet import quietly
 from ..row import ZooRow
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def untrained(row: ZooRow) -> TransformersModel:
 
 
 def opened(row: ZooRow, files: Mapping[str, Path]) -> TransformersModel:
-    with only(files) as folder:
+    with only(row, files) as folder:
         return TransformersModel(loaded(row, folder))
 
 
@@ -43,9 +44,8 @@ def loaded(row: ZooRow, folder: Path, **options: Any) -> Any:
     transformers = needed("transformers")
     try:
         architecture = getattr(transformers, row.architecture)
-        return architecture.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, weights_only=True, **options
-        ).eval()
+        with quietly(), without_progress():
+            return architecture.from_pretrained(folder, local_files_only=True, weights_only=True, **options).eval()
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelsError(
@@ -54,11 +54,25 @@ def loaded(row: ZooRow, folder: Path, **options: Any) -> Any:
 
 
 @contextmanager
-def only(files: Mapping[str, Path]) -> Iterator[Path]:
+def without_progress() -> Iterator[None]:
+    """Transformers draws bars on stderr where it loads."""
+    logging = needed("transformers.utils.logging")
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def only(row: ZooRow, files: Mapping[str, Path]) -> Iterator[Path]:
     """A folder that holds these files and nothing else: what else lies beside them in a cache is not opened."""
+    inner = row.preprocessing.get("folder", "")  # of a package, whose files the model expects at the top
     with tempfile.TemporaryDirectory(prefix="deepseek-models-") as folder:
         for path, place in files.items():
-            link = Path(folder) / path
+            link = Path(folder) / path.removeprefix(inner)
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(place.resolve())
         yield Path(folder)

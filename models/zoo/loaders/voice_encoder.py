@@ -31,9 +31,10 @@ def opened(row: ZooRow, files: Mapping[str, Path]) -> TorchModel:
 def made(row: ZooRow) -> Any:
     """With random weights. `row.config` has mels, hidden, width and layers."""
     torch = needed("torch")
+    module: Any = torch.nn.Module
     config = row.config or {}
 
-    class VoiceEncoder(torch.nn.Module):
+    class VoiceEncoder(module):
         def __init__(self) -> None:
             super().__init__()
             self.lstm = torch.nn.LSTM(config["mels"], config["hidden"], config["layers"], batch_first=True)

@@ -32,8 +32,7 @@ class EmbeddingModel:
     def from_pretrained(cls, name: str, accept_licence: Collection[str] = ()) -> EmbeddingModel:
         """A model of the zoo that is on this host. Raises ModelsError, with the command that fetches it where it is not."""
         row, files = found(name, TASK, accept_licence, cls.__name__)
-        inside = {path.removeprefix(row.preprocessing.get("folder", "")): place for path, place in files.items()}
-        with transformers_models.only(inside) as folder:
+        with transformers_models.only(row, files) as folder:
             tokenizer = needed("transformers").AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             model = transformers_models.loaded(row, folder)
             return cls(row, model, tokenizer, _pools_first_token(folder), int(row.preprocessing.get("longest", 512)))

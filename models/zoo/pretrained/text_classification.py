@@ -22,7 +22,7 @@ class TextClassificationModel:
     def from_pretrained(cls, name: str, accept_licence: Collection[str] = ()) -> TextClassificationModel:
         """A model of the zoo that is on this host. Raises ModelsError, with the command that fetches it where it is not."""
         row, files = found(name, TASK, accept_licence, cls.__name__)
-        with transformers_models.only(files) as folder:
+        with transformers_models.only(row, files) as folder:
             tokenizer = needed("transformers").AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             return cls(row, transformers_models.loaded(row, folder), tokenizer)
 

@@ -7,6 +7,7 @@ Shapes: B batch of 1, T tokens, V vocabulary.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ class TextGenerationModel:
         row, files = found(name, TASK, accept_licence, cls.__name__)
         if row.loader == "gguf":
             return cls._opened(row, gguf_models.converted(row, files))
-        with transformers_models.only(files) as folder:
+        with transformers_models.only(row, files) as folder:
             return cls._opened(row, folder)
 
     @classmethod
@@ -69,11 +70,11 @@ class TextGenerationModel:
         ends = set(ends if isinstance(ends, list) else [ends])
         chance = torch.Generator().manual_seed(seed)
         input_BT = torch.tensor([prompt_ids])
-        kept = None
+        kept = {_cache_name(self._model): needed("transformers").DynamicCache()}  # grows with each call
         for _ in range(max_length - len(prompt_ids)):
             with torch.inference_mode():
-                output = self._model(input_ids=input_BT, past_key_values=kept, use_cache=True)
-            kept, logits_V = output.past_key_values, output.logits[0, -1].float()
+                output = self._model(input_ids=input_BT, use_cache=True, **kept)
+            logits_V = output.logits[0, -1].float()
             if temperature:
                 token = int(torch.multinomial(torch.softmax(logits_V / temperature, 0), 1, generator=chance))
             else:
@@ -82,3 +83,8 @@ class TextGenerationModel:
                 return
             yield token
             input_BT = torch.tensor([[token]])
+
+
+def _cache_name(model: Any) -> str:
+    """What the library calls it: `cache` from 5.20 or so, `past_key_values` before."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
