@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +26,8 @@ SMOL = "deepseek/smollm2-135m-instruct"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """What is converted is converted once."""
-    patch = pytest.MonkeyPatch()
-    place = tmp_path_factory.mktemp("zoo")
-    patch.setenv("DEEPSEEK_MODELS_DIR", str(place))
-    patch.setenv("HF_HUB_OFFLINE", "1")
-    yield place
-    patch.undo()
+def folder(zoo_folder: Path) -> Path:
+    return zoo_folder
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -46,7 +47,7 @@ def loaded(row: ZooRow, folder: Path, **options: Any) -> Any:
         architecture = getattr(transformers, row.architecture)
         with quietly(), without_progress():
             return architecture.from_pretrained(folder, local_files_only=True, weights_only=True, **options).eval()
-    except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, AttributeError, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelsError(
             f"transformers {transformers.__version__} does not open {row.name} ({reason}): update it, or fetch again"
