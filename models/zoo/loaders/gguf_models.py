@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def _convert(row: ZooRow, source: Path, folder: Path) -> None:
     transformers, torch = needed("transformers"), needed("torch")
     options: dict[str, Any] = {"gguf_file": source.name, "local_files_only": True}
     architecture = getattr(transformers, row.architecture)
-    with quietly(), without_progress():
+    with quietly(), without_progress(), contextlib.redirect_stderr(io.StringIO()):  # another bar, of its own
         model = architecture.from_pretrained(source.parent, dtype=torch.float32, **options)
         tokenizer = transformers.AutoTokenizer.from_pretrained(source.parent, **options)
         config = model.config
@@ -92,7 +93,7 @@ def _check(folder: Path, row: ZooRow) -> None:
         raise ModelsError(f"{folder / broken[0]} has changed: remove {folder}, and it is made again when {row.name} is opened")
 
 
-@contextmanager
+@contextlib.contextmanager
 def whole(files: Mapping[str, Path], beside: Path | None = None) -> Iterator[Path]:
     """The one file, or its parts put together for that long. Raises ModelsError where there is none."""
     named = [path for path in files.values() if path.suffix == ".gguf"]

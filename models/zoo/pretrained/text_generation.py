@@ -22,10 +22,10 @@ TASK = "text-generation"
 
 
 class TextGenerationModel:
-    """For one thread at a time."""
+    """For one thread at a time. `threads` are PyTorch's, those of the whole process while a text is made: more than are free slow it down."""
 
-    def __init__(self, row: ZooRow, model: Any, tokenizer: Any) -> None:
-        self.row, self._model, self._tokenizer = row, model, tokenizer
+    def __init__(self, row: ZooRow, model: Any, tokenizer: Any, threads: int = 1) -> None:
+        self.row, self.threads, self._model, self._tokenizer = row, threads, model, tokenizer
 
     @classmethod
     def from_pretrained(cls, name: str, accept_licence: Collection[str] = ()) -> TextGenerationModel:
@@ -61,6 +61,15 @@ class TextGenerationModel:
                 given = text
 
     def _tokens(self, prompt_ids: list[int], max_length: int, temperature: float, seed: int) -> Iterator[int]:
+        torch = needed("torch")
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        try:
+            yield from self._next_tokens(prompt_ids, max_length, temperature, seed)
+        finally:
+            torch.set_num_threads(before)
+
+    def _next_tokens(self, prompt_ids: list[int], max_length: int, temperature: float, seed: int) -> Iterator[int]:
         torch = needed("torch")
         if not prompt_ids:
             raise ModelsError("an empty prompt has no continuation: give at least a word")
