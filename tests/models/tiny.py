@@ -62,7 +62,7 @@ def evil(marker: Path) -> bytes:
 def torchvision_weights(row: ZooRow) -> bytes:
     torch.manual_seed(0)
     buffer = io.BytesIO()
-    torch.save(torchvision_models.made(row).state_dict(), buffer)
+    torch.save(torchvision_models.made(row, None).state_dict(), buffer)
     return buffer.getvalue()
 
 

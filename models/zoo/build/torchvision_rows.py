@@ -81,6 +81,6 @@ def _row(models: Any, name: str, task: str, source: str) -> ZooRow:
         preprocessing=preprocessing,
         loader="torchvision",
         architecture=name,
-        config={"backbone": True} if task in ("segmentation", "detection") else None,
+        config={"weights": weights.name},
         config_from=f"{source} has it by this name",
     )

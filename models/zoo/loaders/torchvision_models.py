@@ -1,41 +1,57 @@
-"""Models of torchvision."""
+"""Models of torchvision, as it makes them for the weights that its row names: frozen norms, sizes and heads are theirs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...errors import ModelsError
 from ...extras import needed
+from ...quiet import quietly
 from ..row import ZooRow
-from .torch_models import TorchModel, filled, weights
+from .torch_models import TorchModel, weights
 
 if TYPE_CHECKING:
     import numpy as np
 
-IMAGES = "image"  # of a detection model, which takes a list of them
-
 
 def on_meta(row: ZooRow) -> Any:
     with needed("torch").device("meta"):
-        return made(row)
-
-
-def opened(row: ZooRow, files: Mapping[str, Path]) -> TorchvisionModel:
-    return TorchvisionModel(filled(made(row), weights(files), row.name), ())
+        return made(row, None)
 
 
 def untrained(row: ZooRow) -> TorchvisionModel:
-    return TorchvisionModel(made(row).eval(), ())
+    return TorchvisionModel(made(row, None).eval(), ())
 
 
-def made(row: ZooRow) -> Any:
-    """With random weights."""
-    models = needed("torchvision.models")
-    config = dict(row.config or {})
-    if config.pop("backbone", False):
-        config["weights_backbone"] = None
-    return models.get_model(row.architecture, weights=None, **config)
+def opened(row: ZooRow, files: Mapping[str, Path]) -> TorchvisionModel:
+    try:
+        return TorchvisionModel(made(row, weights(files)).eval(), ())
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0][:200]
+        raise ModelsError(f"the weights of {row.name} do not fit the model ({reason}): fetch it again") from error
+
+
+def made(row: ZooRow, tensors: Mapping[str, Any] | None) -> Any:
+    """With these weights, or random ones. For one thread at a time: torchvision's own loading is replaced meanwhile."""
+    models, torch = needed("torchvision.models"), needed("torch")
+    wanted = models.get_model_weights(row.architecture)[row.config["weights"]] if row.config else None
+    params = needed("torchvision.models.regnet").BlockParams
+    count = params.from_init_params.__func__
+
+    def on_cpu(cls: Any, *words: Any, **options: Any) -> Any:
+        with torch.device("cpu"):  # sizes of layers are computed in tensors, which have no values on the meta device
+            return count(cls, *words, **options)
+
+    with ExitStack() as stack:
+        stack.enter_context(quietly())
+        stack.enter_context(_replaced(params, "from_init_params", classmethod(on_cpu)))
+        stack.enter_context(_replaced(needed("torchvision.models._api").WeightsEnum, "get_state_dict", lambda *_, **__: dict(tensors or {})))
+        if tensors is None:
+            stack.enter_context(_replaced(torch.nn.Module, "load_state_dict", lambda *_, **__: None))
+        return models.get_model(row.architecture, weights=wanted)
 
 
 class TorchvisionModel(TorchModel):
@@ -50,3 +66,13 @@ class TorchvisionModel(TorchModel):
             found = found[0]
         tensors = found if isinstance(found, dict) else {"output": found}
         return {name: value.numpy() for name, value in tensors.items()}
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    before = vars(owner)[name]
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
