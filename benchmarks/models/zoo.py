@@ -21,7 +21,7 @@ from tests.integrations.environment import ROOT, plain_environment
 from tests.models import environment
 
 LIST_MS, OPEN_S, FIRST_TOKEN_S, TOKENS_A_S = 50.0, 2.0, 0.5, 10.0
-LIST_ROUNDS, TEXT_ROUNDS, TOKENS = 20, 3, 50
+LIST_ROUNDS, TEXT_ROUNDS, TOKENS = 10, 3, 50
 LISTINGS = {
     "list": ["-m", "models", "list"],
     "an empty Python": ["-c", "pass"],

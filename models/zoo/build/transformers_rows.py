@@ -51,6 +51,12 @@ MODELS = (  # type of configuration, class of the model, task
     ("dinov2", "Dinov2Model", "image-embeddings"),
     ("clipseg", "CLIPSegForImageSegmentation", "segmentation"),
     ("layoutlm", "LayoutLMForMaskedLM", "document-understanding"),
+    ("pp_ocrv5_mobile_det", "PPOCRV5MobileDetForObjectDetection", "ocr"),
+    ("pp_ocrv5_mobile_rec", "PPOCRV5MobileRecForTextRecognition", "ocr"),
+    ("pp_ocrv5_server_rec", "PPOCRV5ServerRecForTextRecognition", "ocr"),
+    ("pp_ocrv6_small_det", "PPOCRV6SmallDetForObjectDetection", "ocr"),
+    ("pp_ocrv6_small_rec", "PPOCRV6SmallRecForTextRecognition", "ocr"),
+    ("pp_ocrv6_tiny_rec", "PPOCRV6TinyRecForTextRecognition", "ocr"),
 )
 
 
@@ -67,7 +73,7 @@ def _row(kind: str, architecture: str, task: str) -> ZooRow:
     checkpoint = CHECKPOINT.findall(text)[-1]
     licence = licence_of(checkpoint)
     return ZooRow(
-        name=f"deepseek/{checkpoint.rpartition('/')[2].lower()}",
+        name=f"deepseek/{checkpoint.rpartition('/')[2].lower().removesuffix('_safetensors')}",
         task=task,
         source="hub",
         id=checkpoint,
@@ -105,7 +111,7 @@ def numbers(settings: dict[str, Any]) -> dict[str, Any]:
 
 def preprocessing(task: str, settings: dict[str, Any]) -> dict[str, Any]:
     """What the tokenizer or feature extractor at the hub says is fetched with it; here are the shapes of an example."""
-    if task.startswith("speech") or "image" in task or task in ("segmentation", "document-understanding"):
+    if task.startswith("speech") or "image" in task or task in ("segmentation", "document-understanding", "ocr"):
         return {"processor": "of its repository", "inputs": []}
     below = settings.get("vocab_size") or 1
     inputs = [{"name": "input_ids", "dtype": "int64", "shape": [1, LONGEST_EXAMPLE], "below": below}]
