@@ -48,7 +48,7 @@ def test_there_are_260_rows_of_many_tasks_and_each_name_is_one_row() -> None:
 
 
 def test_a_row_says_where_it_has_its_numbers_from() -> None:
-    for row in table.rows():
+    for row in table.whole_rows():
         check(row)
 
 

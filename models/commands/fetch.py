@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from .command import ModelsCommand
 
@@ -11,6 +12,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="NAME", help="a name that list prints")
     parser.add_argument(
         "--accept-licence", action="append", default=[], metavar="LICENCE", help="a licence with terms that you have read"
+    )
+    parser.add_argument(
+        "--artifact", metavar="FOLDER", help="also write it as a folder with model.onnx, manifest and golden outputs"
     )
     parser.add_argument("--update", action="store_true", help="take the newest revision, and record it in place of the one before")
 
@@ -24,6 +28,11 @@ def run(parsed: argparse.Namespace) -> int:
     fetched = fetch(row, models_folder(), parsed.accept_licence, parsed.update)
     for path, place in fetched.files.items():
         print(f"{path}  {place.stat().st_size / 1e6:,.1f} MB  {place}")
+    if parsed.artifact:
+        from ..zoo.making import artifact_of
+
+        made = artifact_of(row, models_folder(), Path(parsed.artifact))
+        print(f"{made.folder}  {made.bytes / 1e6:,.1f} MB")
     for note in fetched.notes:
         print(f"note: {note}")
     return 0

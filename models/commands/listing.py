@@ -36,7 +36,8 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.json:
         import json
 
-        print(json.dumps([{**row._asdict(), "here": row.name in here} for row in rows], indent=1))
+        whole = [table.find(row.name) for row in rows]
+        print(json.dumps([{**row._asdict(), "here": row.name in here} for row in whole], indent=1))
         return 0
     lines = [("NAME", "TASK", "PARAMETERS", "MB", "LICENCE", "METRIC", "MS HERE", "STATE")]
     for row in rows:

@@ -69,7 +69,7 @@ def suggest(
                 continue
             progress(f"timing {row.name}")
             try:
-                latency = timed(row, folder, here, threads, max_ms)
+                latency = timed(table.find(row.name), folder, here, threads, max_ms)
             except ModelsError as error:
                 failed[row.name] = str(error)
                 continue
@@ -84,8 +84,8 @@ def suggest(
 
 def timed(row: ZooRow, folder: Path, here: bool, threads: int, max_ms: float = float("inf")) -> Latency:
     """About a second, and what it takes to make the model. Raises ModelsError where it cannot be made."""
-    model = loading.opened(row, files_of(row, folder)) if here else loading.untrained(row)
     inputs = loading.example(row)
+    model = loading.opened(row, files_of(row, folder)) if here else loading.untrained(row)
     begun_s = time.perf_counter()
     model.run(inputs)
     model.run(inputs)

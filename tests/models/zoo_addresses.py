@@ -28,7 +28,7 @@ def hub() -> Iterator[FakeHub]:
 
 @pytest.fixture
 def row(hub: FakeHub) -> ZooRow:
-    found = next(row for row in table.rows() if row.source == "url")
+    found = next(row for row in table.whole_rows() if row.source == "url")
     return found._replace(id=f"{hub.address}/plain/{FILE}", licence="mit")
 
 

@@ -145,7 +145,7 @@ def test_without_a_connection_one_sentence_has_the_command_and_the_nearest_model
 
 
 def test_a_licence_with_terms_is_accepted_first(hub: FakeHub, home: Home) -> None:
-    row = next(row for row in table.rows() if row.licence == "dinov3-license")
+    row = next(row for row in table.whole_rows() if row.licence == "dinov3-license")
     name = row.name
     hub.models[row.id] = FakeModel(dict(FILES), licence="dinov3-license")
     sentence = home.command("fetch", name).sentence

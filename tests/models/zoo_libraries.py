@@ -17,7 +17,7 @@ from models.zoo.loaders.torch_models import parameters_of
 from models.zoo.row import ZooRow
 from tests.models.running import Home
 
-OF_TORCH = [row for row in table.rows() if row.loader not in ("onnx", "gguf", "fasttext")]
+OF_TORCH = [row for row in table.whole_rows() if row.loader not in ("onnx", "gguf", "fasttext")]
 
 
 def smallest() -> list[ZooRow]:
@@ -42,7 +42,7 @@ def test_every_model_has_the_stated_parameters() -> None:
 
 
 def test_tags_and_licences_are_timms() -> None:
-    rows = [row for row in table.rows() if row.loader == "timm"]
+    rows = [row for row in table.whole_rows() if row.loader == "timm"]
     pretrained = set(timm.list_pretrained())
     assert len(rows) > 100 and {row.architecture for row in rows} <= pretrained
     for row in rows:
@@ -54,7 +54,7 @@ def test_tags_and_licences_are_timms() -> None:
 
 
 def test_accuracies_addresses_and_parameters_are_torchvisions() -> None:
-    rows = [row for row in table.rows() if row.loader == "torchvision"]
+    rows = [row for row in table.whole_rows() if row.loader == "torchvision"]
     assert len(rows) > 80
     for row in rows:
         weights = torchvision.models.get_model_weights(row.architecture).DEFAULT
@@ -64,7 +64,7 @@ def test_accuracies_addresses_and_parameters_are_torchvisions() -> None:
 
 
 def test_configurations_of_defaults_are_still_transformers_own() -> None:
-    rows = [row for row in table.rows() if row.config_from.startswith("defaults of")]
+    rows = [row for row in table.whole_rows() if row.config_from.startswith("defaults of")]
     assert len(rows) > 20
     for row in rows:
         config = dict(row.config or {})

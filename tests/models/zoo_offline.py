@@ -12,18 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.artifact import golden
+from models.artifact import Artifact, golden
+from models.errors import ModelsError
 from models.zoo import packages, table
 from models.zoo.folder import models_folder
 from models.zoo.here import files_of
 from models.zoo.loaders import loading
+from models.zoo.making import artifact_of
 from models.zoo.row import ZooRow
 
 GOLDEN = Path(__file__).parent / "golden"
 KEPT = 512  # values of an output
 SAME = 2e-3  # fp32 on another processor, as a share of the largest value
 OPT_IN = "deepseek/gemma-3-270m"  # under terms of its own, and 253 MB: `make test-long`
-ROWS = [row for row in table.rows() if row.source == "package"]
+ROWS = [row for row in table.whole_rows() if row.source == "package"]
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +53,24 @@ def test_a_row_has_the_parameters_that_its_files_hold(row: ZooRow) -> None:
     module = loading.MODULES[row.loader]
     if row.loader in ("onnx", "gguf"):
         assert loading.counted_in(row, files_of(row, models_folder())) == row.parameters, module
+
+
+@pytest.mark.parametrize("name", ["efficientnet-lite0", "magika"])
+def test_a_fetched_model_becomes_an_artifact(name: str, tmp_path: Path) -> None:
+    row = table.find(name)
+    artifact_of(row, models_folder(), tmp_path / "made")
+    opened = Artifact.open(tmp_path / "made")  # hashes and golden outputs
+    assert opened.manifest.licence == "apache-2.0" and opened.manifest.parameters == row.parameters
+    inputs = loading.example(row)
+    own = loading.opened(row, files_of(row, models_folder())).run(inputs)
+    found = opened.session().run(inputs)
+    assert np.allclose(next(iter(own.values())), next(iter(found.values())), rtol=1e-3, atol=1e-3)
+
+
+def test_what_has_no_form_as_an_artifact_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ModelsError, match="has no form as an artifact"):
+        artifact_of(table.find("pp-ocrv6-small"), models_folder(), tmp_path / "made")
+    assert not (tmp_path / "made").exists()
 
 
 def place(row: ZooRow) -> Path:

@@ -108,7 +108,9 @@ def test_a_language_is_detected(text: str, language: str) -> None:
 
 
 def test_an_image_is_segmented(folder: Path, tmp_path: Path) -> None:
-    row = next(row for row in table.rows() if row.task == "segmentation" and row.loader == "torchvision" and "lraspp" in row.name)
+    row = next(
+        row for row in table.whole_rows() if row.task == "segmentation" and row.loader == "torchvision" and "lraspp" in row.name
+    )
     content = tiny.torchvision_weights(row)
     with fake_hub.running() as hub:
         name = tiny.named_by_hash("lraspp", content)

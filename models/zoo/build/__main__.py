@@ -1,4 +1,4 @@
-"""Write `models/zoo/table.jsonl` anew; takes ten minutes.
+"""Write `models/zoo/table.tsv` anew; takes ten minutes.
 
 python -m models.zoo.build    in the environment of `python -m tests.models.environment long`
 
@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from ..loaders import loading
 from ..loaders.torch_models import parameters_of
-from ..row import ZooRow
+from ..row import LISTED, ZooRow
 from ..table import TABLE
 from . import embedding_rows, keras_rows, litgpt_rows, package_rows, timm_rows, torchvision_rows, transformers_rows
 
@@ -36,10 +36,16 @@ def main() -> int:
             if row.name in rows:
                 continue  # an earlier source states more of it
             rows[row.name] = row if row.parameters is not None else counted(row)
-    lines = [json.dumps(row._asdict()) for row in sorted(rows.values(), key=lambda row: (row.task, row.name))]
+    lines = [line_of(row) for row in sorted(rows.values(), key=lambda row: (row.task, row.name))]
     TABLE.write_text("\n".join(lines) + "\n")
     sys.stderr.write(f"{len(lines)} rows, {TABLE.stat().st_size / 1e3:.0f} kB\n")
     return 0
+
+
+def line_of(row: ZooRow) -> str:
+    whole = row._asdict()
+    parts = LISTED, [name for name in row._fields if name not in LISTED]
+    return "\t".join(json.dumps({name: whole[name] for name in part}) for part in parts)
 
 
 def counted(row: ZooRow) -> ZooRow:

@@ -61,12 +61,17 @@ def counted_in(row: ZooRow, files: Mapping[str, Path]) -> int:
     return number
 
 
-def example(row: ZooRow) -> dict[str, np.ndarray[Any, Any]]:
-    """Inputs of the shapes that the row states, the same at each call: they say nothing, and suffice for times and golden outputs."""
+def example(row: ZooRow, batch: int = 1) -> dict[str, np.ndarray[Any, Any]]:
+    """Inputs of the shapes that the row states, the same at each call: they say nothing, and suffice for times and golden outputs.
+
+    `batch` is the first dimension. Raises ModelsError where the row states none.
+    """
     import numpy as np
 
     chance = np.random.default_rng(0)
     made: dict[str, np.ndarray[Any, Any]] = {}
+    if not row.preprocessing.get("inputs"):
+        raise ModelsError(f"{row.name} has no example: its inputs are made by the processor that is fetched with it")
     for spec in row.preprocessing["inputs"]:
         if spec["dtype"] == "str":
             made[spec["name"]] = np.array([spec["value"]] * spec["shape"][0])
@@ -75,7 +80,7 @@ def example(row: ZooRow) -> dict[str, np.ndarray[Any, Any]]:
         elif np.dtype(spec["dtype"]).kind in "iu":
             made[spec["name"]] = chance.integers(0, spec["below"], spec["shape"], spec["dtype"])
         else:
-            made[spec["name"]] = chance.standard_normal(spec["shape"]).astype(spec["dtype"])
+            made[spec["name"]] = chance.standard_normal([batch, *spec["shape"][1:]]).astype(spec["dtype"])
     return made
 
 
