@@ -47,7 +47,7 @@ def export(module: torch.nn.Module, example: Sequence[torch.Tensor], inputs: Seq
                     dynamic_shapes=free,
                     verbose=False,
                 )
-            content: bytes = program.model_proto.SerializeToString()
+            content = _without_places(program.model_proto)
         except Exception as error:  # tracing runs the module's own code: anything may come out of it
             raise CannotExport(_sentence(error)) from error
     results = expected if isinstance(expected, (tuple, list)) else [expected]
@@ -55,8 +55,20 @@ def export(module: torch.nn.Module, example: Sequence[torch.Tensor], inputs: Seq
     return content
 
 
+def _without_places(model: Any) -> bytes:
+    """The exporter notes with each node where it comes from: folders and lines of the user's code, which go with the file to others."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer, *model.functions):
+        for field in ("metadata_props", "doc_string"):
+            part.ClearField(field)
+    content: bytes = model.SerializeToString()
+    return content
+
+
 def _sentence(error: Exception) -> str:
-    reason = next((line.strip() for line in reversed(str(error.__cause__ or error).splitlines()) if line.strip()), type(error).__name__)
+    reason = next(
+        (line.strip() for line in reversed(str(error.__cause__ or error).splitlines()) if line.strip()), type(error).__name__
+    )
     return (
         f"the model does not export to ONNX ({type(error.__cause__ or error).__name__}: {reason[:REASON_CHARS]}); replace that part of it "
         "by operations that torch.export takes"
@@ -71,7 +83,9 @@ def _compare(content: bytes, inputs: dict[str, Any], expected: dict[str, Any]) -
         try:
             model.write_bytes(content)
         except OSError as error:
-            raise ModelsError(f"no room to try the exported model in {folder} ({error.strerror}); set TMPDIR to a folder with room") from error
+            raise ModelsError(
+                f"no room to try the exported model in {folder} ({error.strerror}); set TMPDIR to a folder with room"
+            ) from error
         try:
             found = open_session(model, threads=1).run({name: value.numpy() for name, value in inputs.items()})
         except CannotRun as error:

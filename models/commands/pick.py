@@ -9,7 +9,9 @@ from .command import ModelsCommand, count
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="a model; further ones compute the same, such as its int8 form")
+    parser.add_argument(
+        "folders", nargs="+", type=Path, metavar="FOLDER", help="a model; further ones compute the same, such as its int8 form"
+    )
     parser.add_argument("--threads", type=count, default=1, metavar="N", help="threads of one call (default: 1)")
     parser.add_argument("--again", action="store_true", help="time anew, also where this host has an answer")
 
@@ -24,7 +26,7 @@ def run(parsed: argparse.Namespace) -> int:
         mark = "*" if row == picked.fastest else " "
         times = f"{row.p50_ms:9.3f} {row.p99_ms:9.3f} {row.cpu_ms:9.3f}" if not row.refused else row.refused
         print(f"{mark} {row.model:<24} {row.runtime:<12} {row.precision:<9} {times}")
-    print(f"{'kept from' if picked.kept else 'timed on'} {picked.host}, {picked.threads} threads")
+    print(f"{'kept from' if picked.kept else 'timed on'} {picked.host}; threads: {picked.threads}")
     return 0
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -18,17 +20,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ..runtimes import this_host
 from .images import ImageSplits, LabelledImages
+from .training_state import EpochResult, TrainingState
 from .views import Views
 
-GAIN = 0.002  # of the validation's accuracy: less than this is nothing
-PATIENCE = 3  # epochs without a gain, then it is at its plateau
-FALL = 0.3  # of the learning rate, after an epoch without a gain
 MOMENTUM, DECAY, CLIP = 0.9, 5e-4, 5.0
 AVERAGED_STEPS = 100  # the moving average reaches about so far back; less in short epochs
 TEACHER_SHARE = 0.5  # of the loss; the rest is the labels'
 WARM_UP_STEPS = 100
-PACE_STEPS = 3
+PACE_STEPS, PACE_PASSES = 3, 15
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,6 @@ class TeacherAnswers:
     temperature: float
 
 
-class EpochResult(NamedTuple):
-    number: int  # from 0
-    loss: float  # mean of its steps
-    accuracy: float  # of the validation, 0 to 1
-    seconds: float
-    rate: float
-
-
 class TrainedNet(NamedTuple):
     """`plateau`: it ended because nothing came any more, not for want of time or epochs."""
 
@@ -75,62 +68,69 @@ class StepResult(NamedTuple):
     loss: Tensor
 
 
+class TrainingListener(NamedTuple):
+    on_step: Callable[[StepResult], None]
+    on_epoch: Callable[[EpochResult], None]
+
+
 def train(
     module: nn.Module,
     data: ImageSplits,
     views: Views,
     plan: TrainingPlan,
     answers: TeacherAnswers | None = None,
-    on_step: Callable[[StepResult], None] = lambda step: None,
-    on_epoch: Callable[[EpochResult], None] = lambda epoch: None,
+    listener: TrainingListener | None = None,
+    state_file: Path | None = None,
 ) -> TrainedNet:
-    """The best epoch's weights, on the CPU. `on_step` is called after each step, `on_epoch` after each epoch."""
+    """The best epoch's weights, on the CPU. Calls the listener after each step and epoch.
+
+    After each epoch its state is written to `state_file`, from which a training that was stopped goes on.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     half = faster_in_half(copy.deepcopy(module), data, plan.batch)
-    module = module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     steps_an_epoch = max(1, len(data.train.classes_N) // plan.batch)
-    averaged = AveragedModel(
-        module, multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / max(2, min(AVERAGED_STEPS, steps_an_epoch // 2))), use_buffers=True
-    )
+    state = _begun(module.to(device, memory_format=torch.channels_last), plan, steps_an_epoch)
+    if state_file:
+        state.load(state_file)
+    for epoch in range(len(state.results), plan.epochs):
+        if state.at_plateau or (plan.most_s and state.results and state.spent_s + state.results[-1].seconds > plan.most_s):
+            break
+        begun, losses = time.monotonic(), torch.zeros((), device=device)
+        state.module.train()
+        for images_BCHW, classes_B, logits_BK in _batches(data, views, epoch, plan.batch, state.chance, device, answers):
+            for group in state.optimizer.param_groups:
+                group["lr"] = state.rate * min(1.0, (state.step + 1) / min(WARM_UP_STEPS, steps_an_epoch))
+            with half:
+                found_BK = state.module(images_BCHW)
+            loss = loss_of(found_BK.float(), classes_B, logits_BK, answers.temperature if answers else 1.0)
+            state.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(state.module.parameters(), CLIP)
+            state.optimizer.step()
+            state.averaged.update_parameters(state.module)
+            losses += loss.detach()
+            if listener:
+                listener.on_step(StepResult(state.step, loss.detach()))
+            state.step += 1
+        accuracy = accuracy_of(state.averaged.module, data, data.validation, half)
+        result = EpochResult(epoch, losses.item() / steps_an_epoch, accuracy, time.monotonic() - begun, state.rate)
+        state.judge(result)
+        if listener:
+            listener.on_epoch(result)
+        if state_file:
+            state.save(state_file)
+    trained = state.module.to("cpu", memory_format=torch.contiguous_format).eval()
+    trained.load_state_dict(state.kept)
+    return TrainedNet(trained, tuple(state.results), state.at_plateau)
+
+
+def _begun(module: nn.Module, plan: TrainingPlan, steps_an_epoch: int) -> TrainingState:
+    """Before the first epoch."""
+    decay = 1 - 1 / max(2, min(AVERAGED_STEPS, steps_an_epoch // 2))
+    averaged = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
     rate = plan.rate * plan.batch / 128
     optimizer = torch.optim.SGD(module.parameters(), rate, MOMENTUM, weight_decay=DECAY, nesterov=True)
-    chance = torch.Generator().manual_seed(plan.seed)
-    begun, step, best, fruitless = time.monotonic(), 0, -1.0, 0
-    kept: dict[str, Any] = {}
-    results: list[EpochResult] = []
-    for epoch in range(plan.epochs):
-        epoch_begun, losses = time.monotonic(), torch.zeros((), device=device)
-        module.train()
-        for images_BCHW, classes_B, logits_BK in _batches(data, views, epoch, plan.batch, chance, device, answers):
-            for group in optimizer.param_groups:
-                group["lr"] = rate * min(1.0, (step + 1) / WARM_UP_STEPS)
-            with half:
-                found_BK = module(images_BCHW)
-            loss = loss_of(found_BK.float(), classes_B, logits_BK, answers.temperature if answers else 1.0)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(module.parameters(), CLIP)
-            optimizer.step()
-            averaged.update_parameters(module)
-            losses += loss.detach()
-            on_step(StepResult(step, loss.detach()))
-            step += 1
-        accuracy = accuracy_of(averaged.module, data, data.validation, half)
-        now = time.monotonic()
-        results.append(EpochResult(epoch, losses.item() / steps_an_epoch, accuracy, now - epoch_begun, rate))
-        on_epoch(results[-1])
-        if accuracy >= best + GAIN:
-            fruitless = 0
-        else:
-            fruitless, rate = fruitless + 1, rate * FALL
-        if accuracy > best:
-            kept = {name: value.detach().cpu().clone() for name, value in averaged.module.state_dict().items()}
-        best = max(best, accuracy)
-        if fruitless >= PATIENCE or (plan.most_s and now - begun + results[-1].seconds > plan.most_s):
-            break
-    module = module.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    module.load_state_dict(kept)
-    return TrainedNet(module, tuple(results), fruitless >= PATIENCE)
+    return TrainingState(module, averaged, optimizer, torch.Generator().manual_seed(plan.seed), rate)
 
 
 def loss_of(found_BK: Tensor, classes_B: Tensor, logits_BK: Tensor | None, temperature: float) -> Tensor:
@@ -143,7 +143,9 @@ def loss_of(found_BK: Tensor, classes_B: Tensor, logits_BK: Tensor | None, tempe
     return (1 - TEACHER_SHARE) * of_labels + TEACHER_SHARE * temperature**2 * of_teacher
 
 
-def accuracy_of(module: nn.Module, data: ImageSplits, images: LabelledImages, half: contextlib.AbstractContextManager[Any]) -> float:
+def accuracy_of(
+    module: nn.Module, data: ImageSplits, images: LabelledImages, half: contextlib.AbstractContextManager[Any]
+) -> float:
     """0 to 1."""
     device, right = next(module.parameters()).device, 0
     module.eval()
@@ -155,7 +157,13 @@ def accuracy_of(module: nn.Module, data: ImageSplits, images: LabelledImages, ha
 
 
 def _batches(
-    data: ImageSplits, views: Views, epoch: int, batch: int, chance: torch.Generator, device: torch.device, answers: TeacherAnswers | None
+    data: ImageSplits,
+    views: Views,
+    epoch: int,
+    batch: int,
+    chance: torch.Generator,
+    device: torch.device,
+    answers: TeacherAnswers | None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
     """All images once in a new order, but for those that do not fill a batch."""
     images_NCHW = data.train.images_NCHW
@@ -169,6 +177,26 @@ def _batches(
         yield images_BCHW, data.train.classes_N[places_B].to(device), logits_BK
 
 
+def settle_threads() -> int:
+    """Have PyTorch compute with one thread, or one a core, whichever takes less time now; how many. Takes about a second.
+
+    On cores that others keep busy, threads wait for each other: at a load of 9 on 2 cores a step took eight times as long with two.
+    """
+    layer, x_BCHW = nn.Conv2d(64, 64, 3, padding=1), torch.randn(64, 64, 14, 14)
+    medians: dict[int, float] = {}
+    for threads in {1, this_host.cores()}:
+        torch.set_num_threads(threads)
+        taken = []
+        for _ in range(PACE_PASSES):
+            begun = time.perf_counter()
+            layer(x_BCHW).sum().backward()
+            taken.append(time.perf_counter() - begun)
+        medians[threads] = statistics.median(taken)
+    best = min(medians, key=lambda threads: medians[threads])
+    torch.set_num_threads(best)
+    return best
+
+
 def faster_in_half(module: nn.Module, data: ImageSplits, batch: int) -> contextlib.AbstractContextManager[Any]:
     """bfloat16 where a few steps in it take less time than in float32, else nothing. A processor without it would be slower by far."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -179,7 +207,7 @@ def faster_in_half(module: nn.Module, data: ImageSplits, batch: int) -> contextl
 def seconds_a_step(module: nn.Module, data: ImageSplits, batch: int, half: contextlib.AbstractContextManager[Any]) -> float:
     """The least of a few steps, without what changes weights; the module's norms change."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    module = module.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    module = module.to(device, memory_format=torch.channels_last).train()
     images_BCHW = data.prepared(data.train.images_NCHW[:batch].to(device)).contiguous(memory_format=torch.channels_last)
     classes_B, taken = data.train.classes_N[:batch].to(device), []
     for _ in range(PACE_STEPS):

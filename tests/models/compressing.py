@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -14,14 +15,16 @@ from typing import Any
 
 import optuna
 import pytest
+import torch
 
 from models.artifact import Artifact
-from models.compression import images, making
+from models.compression import images, making, networks, search, teaching, training
 from models.compression.compressing import compress
 from models.compression.gates import Gates
 from models.compression.recipe import CompressionRecipe
 from models.compression.search import JOURNAL, STUDY
 from models.compression.verdict import CompressionVerdict
+from models.compression.views import Views
 from models.errors import ModelsError
 from tests.models.toys import images_file
 from tests.running import ROOT
@@ -31,7 +34,13 @@ NEVER = Gates(smaller=1e6)
 
 
 def recipe(folder: Path, **fields: Any) -> CompressionRecipe:
-    usual = {"out": folder / "student", "work": folder / "work", "logs": folder / "logs", "run": "small", "data": str(folder / "bars.npz")}
+    usual = {
+        "out": folder / "student",
+        "work": folder / "work",
+        "logs": folder / "logs",
+        "run": "small",
+        "data": str(folder / "bars.npz"),
+    }
     small = {"teacher": "resnet18x0.5", "width": 0.25, "epochs": 2, "views": 2, "calibration": 64, "rounds": 2, "gates": LOW}
     return CompressionRecipe(**{**usual, **small, **fields})
 
@@ -60,7 +69,11 @@ def test_the_artifact_passes_and_says_what_was_measured(made: tuple[Path, Compre
     assert verdict.smaller == pytest.approx(teacher.bytes / opened.bytes)
     chosen = Artifact.open(folder / "work" / str(verdict.chosen.choice))
     assert chosen.sha256 == opened.sha256
-    parents = {teacher.sha256} if manifest.precision == "fp32" else {Artifact.open(folder / "work" / f"{verdict.chosen.choice.student}-fp32").sha256}
+    parents = (
+        {teacher.sha256}
+        if manifest.precision == "fp32"
+        else {Artifact.open(folder / "work" / f"{verdict.chosen.choice.student}-fp32").sha256}
+    )
     assert {manifest.parent} == parents
 
 
@@ -92,7 +105,9 @@ def test_each_candidate_is_a_run_of_its_own_with_its_configuration(made: tuple[P
     assert any("train/loss" in line for line in trained) and any("val/acc" in line for line in trained)
 
 
-def test_called_again_it_trains_nothing(made: tuple[Path, CompressionVerdict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_called_again_it_trains_nothing(
+    made: tuple[Path, CompressionVerdict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(making.training, "train", None)
     again = compress(recipe(made[0], out=tmp_path / "again", run="again"))
     assert again.artifact is not None
@@ -112,9 +127,13 @@ def test_without_one_that_passes_it_says_what_the_nearest_lacks(made: tuple[Path
     assert any("times smaller, not 1e+06" in refusal for refusal in verdict.refusals)
 
 
-def test_a_search_goes_on_where_it_stopped(made: tuple[Path, CompressionVerdict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_goes_on_where_it_stopped(
+    made: tuple[Path, CompressionVerdict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     work = tmp_path / "work"
     shutil.copytree(made[0] / "work", work)
+    monkeypatch.setattr(search, "WIDTHS", (0.25,))  # students that are there: nothing is trained
+    monkeypatch.setattr(search, "TEMPERATURES", (4.0,))
     searching = recipe(made[0], out=tmp_path / "found", run="search", work=work, trials=2, epochs=2)
     made_of = making.CandidateMaker.candidate
     calls: list[str] = []
@@ -125,10 +144,10 @@ def test_a_search_goes_on_where_it_stopped(made: tuple[Path, CompressionVerdict]
             raise KeyboardInterrupt
         return made_of(self, choice)
 
-    monkeypatch.setattr(making.CandidateMaker, "candidate", stopped_at_the_second)
-    with pytest.raises(KeyboardInterrupt):
-        compress(searching)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(making.CandidateMaker, "candidate", stopped_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            compress(searching)
     verdict = compress(searching)
     assert verdict.artifact is not None
     states = [trial.state.name for trial in search_of(work)]
@@ -142,7 +161,9 @@ def search_of(work: Path) -> list[optuna.trial.FrozenTrial]:
 
 def test_a_teacher_may_be_an_artifact(made: tuple[Path, CompressionVerdict], tmp_path: Path) -> None:
     given = str(made[0] / "work" / "teacher")
-    verdict = compress(recipe(made[0], out=tmp_path / "s", work=tmp_path / "w", run="given", teacher=given, epochs=1, bits=(8,), alone=False))
+    verdict = compress(
+        recipe(made[0], out=tmp_path / "s", work=tmp_path / "w", run="given", teacher=given, epochs=1, bits=(8,), alone=False)
+    )
     assert verdict.chosen.artifact.manifest.precision == "int8" and not (tmp_path / "w" / "teacher").exists()
 
 
@@ -155,6 +176,27 @@ def test_another_recipe_does_not_take_the_folder(made: tuple[Path, CompressionVe
         compress(recipe(made[0], out=tmp_path / "x", work=tmp_path / "full"))
 
 
+def test_a_training_goes_on_with_the_epoch_after_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And ends at the same weights as one that was not stopped."""
+    monkeypatch.setattr(training, "faster_in_half", lambda *given: contextlib.nullcontext())  # else chosen by time
+    data = images.load(str(images_file(tmp_path / "bars.npz", 400)))
+    state = tmp_path / "state"
+
+    def trained(epochs: int, file: Path | None) -> training.TrainedNet:
+        torch.manual_seed(0)
+        torch.set_num_threads(1)
+        net = networks.student(0.25, teaching.shape_of(data))
+        return training.train(net, data, Views(True, 2), training.TrainingPlan(epochs, batch=50), state_file=file)
+
+    trained(2, state)
+    resumed, whole = trained(3, state), trained(3, None)
+    assert [epoch.number for epoch in resumed.epochs] == [0, 1, 2]
+    for one, other in zip(resumed.module.parameters(), whole.module.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+    state.write_bytes(state.read_bytes()[:1000])
+    assert len(trained(1, state).epochs) == 1, "a file that is cut is no state"
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "small"
@@ -165,7 +207,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", place], check=True)
 
 
-def test_a_full_disk_is_one_sentence_and_what_was_made_stays(made: tuple[Path, CompressionVerdict], small_disk: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_one_sentence_and_what_was_made_stays(
+    made: tuple[Path, CompressionVerdict], small_disk: Path, tmp_path: Path
+) -> None:
     """The teacher of 11 MB does not fit."""
     with pytest.raises(ModelsError, match="is full: make room or choose another folder") as error:
         compress(recipe(made[0], out=tmp_path / "x", work=small_disk / "work", run="full", epochs=1))
@@ -184,10 +228,14 @@ def test_a_full_disk_is_one_sentence_and_what_was_made_stays(made: tuple[Path, C
         (["--out", "DATA"], "is already there: choose another folder", 1),
     ],
 )
-def test_the_command_says_what_is_wrong(made: tuple[Path, CompressionVerdict], tmp_path: Path, words: list[str], sentence: str, code: int) -> None:
+def test_the_command_says_what_is_wrong(
+    made: tuple[Path, CompressionVerdict], tmp_path: Path, words: list[str], sentence: str, code: int
+) -> None:
     data = str(made[0] / "bars.npz")
     command = [sys.executable, "-m", "models", "compress", "--out", str(tmp_path / "out"), "--logs", str(tmp_path / "logs")]
-    done = subprocess.run([*command, *(data if word == "DATA" else word for word in words)], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, *(data if word == "DATA" else word for word in words)], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == code and done.stderr.count("\n") == 1
     assert done.stderr.startswith("deepseek-models: ") and sentence in done.stderr
 
