@@ -26,6 +26,7 @@ KEPT = 512  # values of an output
 SAME = 2e-3  # fp32 on another processor, as a share of the largest value
 OPT_IN = "deepseek/gemma-3-270m"  # under terms of its own, and 253 MB: `make test-long`
 ROWS = [row for row in table.whole_rows() if row.source == "package"]
+PARAMS = [pytest.param(row, id=row.name, marks=[pytest.mark.long] * (row.name == OPT_IN)) for row in ROWS]
 
 
 @pytest.fixture(autouse=True)
@@ -33,21 +34,17 @@ def folder(zoo_folder: Path) -> Path:
     return zoo_folder
 
 
-@pytest.mark.parametrize(
-    "row", [pytest.param(row, marks=[pytest.mark.long] * (row.name == OPT_IN)) for row in ROWS], ids=lambda row: row.name
-)
+@pytest.mark.parametrize("row", PARAMS)
 def test_a_row_computes_what_it_did(row: ZooRow) -> None:
-    if not packages.is_here(row, models_folder()):
-        pytest.skip(f"{row.id} is not installed")
+    require_here(row)
     expected = golden.load(place(row)).outputs
     name, share = golden.difference(expected, outputs(row))
     assert share <= SAME, f"{name} differs by {share:.2g} of its largest value"
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", PARAMS)
 def test_a_row_has_the_parameters_that_its_files_hold(row: ZooRow) -> None:
-    if not packages.is_here(row, models_folder()):
-        pytest.skip(f"{row.id} is not installed")
+    require_here(row)
     if row.parameters is None:
         pytest.skip(row.parameters_from)
     module = loading.MODULES[row.loader]
@@ -71,6 +68,12 @@ def test_what_has_no_form_as_an_artifact_says_so(tmp_path: Path) -> None:
     with pytest.raises(ModelsError, match="has no form as an artifact"):
         artifact_of(table.find("pp-ocrv6-small"), models_folder(), tmp_path / "made")
     assert not (tmp_path / "made").exists()
+
+
+def require_here(row: ZooRow) -> None:
+    if row.name == OPT_IN and not packages.is_here(row, models_folder()):
+        pytest.skip(f"{row.id} is not installed")
+    assert packages.is_here(row, models_folder()), f"{row.id} is installed by tests.models.environment, and has other files"
 
 
 def place(row: ZooRow) -> Path:
