@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import statistics
+import resource
 import subprocess
 import sys
 import time
@@ -19,7 +19,7 @@ from models.zoo.loaders.loading import MODULES
 from models.zoo.row import ZooRow, megabytes
 from tests.conftest import ROOT
 
-LIST_MS = 50.0
+LIST_MS, TRIES = 50.0, 40
 TASKS = {
     "image-classification",
     "segmentation",
@@ -75,14 +75,19 @@ def test_the_table_is_listed_in_50_ms_without_pytorch(tmp_path: Path) -> None:
     code = "import sys; from models.commands import main; main(['list']); print(*sys.modules, file=sys.stderr)"
     modules = set(listed(tmp_path, code=code).stderr.split())
     assert not modules & {"torch", "numpy", "transformers", "huggingface_hub", "timm", "onnxruntime"}
-    taken_ms, empty_ms = [], []
-    for _ in range(10):
-        for taken, code in ((taken_ms, ""), (empty_ms, "pass")):
-            begun_s = time.perf_counter()
-            listed(tmp_path, code=code)
-            taken.append((time.perf_counter() - begun_s) * 1e3)
-    own_ms = statistics.median(taken_ms) - statistics.median(empty_ms)
-    assert min(taken_ms) <= LIST_MS or own_ms <= LIST_MS, (taken_ms, empty_ms)  # other tests run beside this one
+    least_ms = float("inf")
+    for _ in range(TRIES):  # beside other tests the wall time says little, and a busy processor makes the CPU time longer
+        before_s, begun_s = children_cpu_s(), time.perf_counter()
+        listed(tmp_path)
+        least_ms = min(least_ms, (time.perf_counter() - begun_s) * 1e3, (children_cpu_s() - before_s) * 1e3)
+        if least_ms <= LIST_MS:
+            return
+    pytest.fail(f"at least {least_ms:.0f} ms")
+
+
+def children_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_a_list_is_filtered(tmp_path: Path) -> None:
