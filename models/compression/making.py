@@ -14,13 +14,14 @@ from ..runtimes import this_host
 from ..runtimes.opening import RUNTIMES, installed, open_session
 from ..runtimes.session import ModelSession
 from ..runtimes.timing import CallTimes, ratio, time_in_rounds
-from . import measuring, networks, quantizing, teaching, training
+from . import measuring, quantizing
 from .candidate import CandidateChoice, CandidateFound, StudentChoice
 from .candidate_run import CandidateRun
 from .images import ImageSplits
+from .learning import networks, teaching, training
+from .learning.training_state import EpochResult
+from .learning.views import Views
 from .recipe import AUTO, CompressionRecipe
-from .training_state import EpochResult
-from .views import Views
 from .work_folder import WorkFolder
 
 if TYPE_CHECKING:
@@ -48,7 +49,6 @@ class CandidateMaker:
         self.views = Views(data.mirrors, recipe.views, seed=1)
         self.number = 0
         self.licence = data.licence
-        self.training: training.TrainedNet | None = None  # of the teacher, where it was trained here and now
 
     def teacher(self) -> Artifact:
         """Candidate 0. Made or opened, measured, and its answers to the training images kept."""
@@ -153,8 +153,7 @@ class CandidateMaker:
                 name = teaching.largest_in(self.data, self.recipe.teacher_s, plan.batch)
                 self.log.text(f"teacher: {name}, the largest whose plateau is expected within {self.recipe.teacher_s:.0f} s here")
             net = teaching.trained(name, self.data, plan, self._listener(run), self._state_file(folder, name))
-        self.training = net
-        made = self._exported(folder, name, None, net.module)
+        made = self._exported(folder, name, None, net)
         self._state_file(folder, name).unlink(missing_ok=True)
         return made
 
@@ -174,15 +173,19 @@ class CandidateMaker:
                 self._listener(run),
                 self._state_file(folder),
             )
-        made = self._exported(folder, f"{choice}-fp32", self.teacher_artifact.sha256, net.module)
+        made = self._exported(folder, f"{choice}-fp32", self.teacher_artifact.sha256, net)
         self._state_file(folder).unlink(missing_ok=True)
         return made
 
-    def _exported(self, folder: Path, name: str, parent: str | None, module: torch.nn.Module) -> Artifact:
+    def _exported(self, folder: Path, name: str, parent: str | None, net: training.TrainedNet) -> Artifact:
+        """The manifest says how it was trained."""
+        seconds = sum(epoch.seconds for epoch in net.epochs)
+        trained = {"value": net.accuracy, "data": f"{self.data.name}, validation", "epochs": len(net.epochs)}
+        trained |= {"seconds": round(seconds, 1), "plateau": net.plateau}
         with self.log.phase("export"):
             example = self.data.prepared(self.data.validation.images_NCHW[:2])
-            content = export(module, [example], [INPUT], [OUTPUT])
-            return write(folder, content, self.manifest(name, parent, module), self.golden_inputs())
+            content = export(net.module, [example], [INPUT], [OUTPUT])
+            return write(folder, content, self.manifest(name, parent, net.module, accuracy=trained), self.golden_inputs())
 
     def _state_file(self, folder: Path, network: str = "") -> Path:
         """Of a training, beside the artifact until that is there."""

@@ -18,13 +18,14 @@ import pytest
 import torch
 
 from models.artifact import Artifact
-from models.compression import images, making, networks, search, teaching, training
+from models.compression import images, making, search
 from models.compression.compressing import compress
 from models.compression.gates import Gates
+from models.compression.learning import networks, teaching, training
+from models.compression.learning.views import Views
 from models.compression.recipe import CompressionRecipe
 from models.compression.search import JOURNAL, STUDY
 from models.compression.verdict import CompressionVerdict
-from models.compression.views import Views
 from models.errors import ModelsError
 from tests.models.toys import images_file
 from tests.running import ROOT
@@ -67,6 +68,8 @@ def test_the_artifact_passes_and_says_what_was_measured(made: tuple[Path, Compre
     assert verdict.accuracy.value > 0.6, "bars are easy"
     teacher = Artifact.open(folder / "work" / "teacher")
     assert verdict.smaller == pytest.approx(teacher.bytes / opened.bytes)
+    trained = teacher.manifest.accuracy
+    assert trained and trained["epochs"] == 2 and trained["plateau"] is False and trained["seconds"] > 0
     chosen = Artifact.open(folder / "work" / str(verdict.chosen.choice))
     assert chosen.sha256 == opened.sha256
     parents = (

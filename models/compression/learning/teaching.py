@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 import torch
 
-from ..artifact import Artifact
-from ..errors import ModelsError
-from ..runtimes.session import ModelSession
+from ...artifact import Artifact
+from ...errors import ModelsError
+from ...runtimes.session import ModelSession
+from ..images import ImageSplits
 from . import networks, training
-from .images import ImageSplits
 from .views import Views
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ..runtimes import this_host
-from .images import ImageSplits, LabelledImages
+from ...runtimes import this_host
+from ..images import ImageSplits, LabelledImages
 from .training_state import EpochResult, TrainingState
 from .views import Views
 
