@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .command import ModelsCommand
+from .suggest import counted
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +55,7 @@ def run(parsed: argparse.Namespace) -> int:
         files = {}
     if time:
         lines["on this host"] = (
-            f"{time.p50_ms:,.1f} ms p50, {time.p99_ms:,.1f} ms p99, {time.cpu_ms:,.1f} ms CPU ({time.runtime}, {time.threads} threads, {time.date})"
+            f"{time.p50_ms:,.1f} ms p50, {time.p99_ms:,.1f} ms p99, {time.cpu_ms:,.1f} ms CPU ({time.runtime}, {counted(time.threads)}, {time.date})"
         )
     width = max(map(len, lines))
     print("\n".join(f"{label:<{width}}  {text}" for label, text in lines.items()))

@@ -40,7 +40,7 @@ def run(parsed: argparse.Namespace) -> int:
         metric = f", {row.metric['value']:g} {row.metric['name']}" if row.metric else ""
         get = "here" if suggestion.here else f"deepseek-models fetch {row.name}"
         print(
-            f"{row.name}: {latency.p50_ms:,.1f} ms, {latency.p99_ms:,.1f} ms p99 ({latency.runtime}, {latency.threads} threads){metric}; {get}"
+            f"{row.name}: {latency.p50_ms:,.1f} ms, {latency.p99_ms:,.1f} ms p99 ({latency.runtime}, {counted(latency.threads)}){metric}; {get}"
         )
     print(f"{len(found.rows)} of {found.tried} timed models pass; {found.candidates} are small enough")
     if found.failed:
@@ -49,6 +49,10 @@ def run(parsed: argparse.Namespace) -> int:
     if found.tried + len(found.failed) < found.candidates and len(found.rows) < parsed.top:
         print("the time was over before all were timed: run it again, and it goes on where it stopped")
     return 0
+
+
+def counted(threads: int) -> str:
+    return "1 thread" if threads == 1 else f"{threads} threads"
 
 
 COMMAND = ModelsCommand("suggest", "Suggest models that are fast and small enough on this host.", arguments, run)
