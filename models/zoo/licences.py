@@ -25,7 +25,7 @@ OPEN = {
     "mit",
     "unlicense",
 }
-RESEARCH_ONLY = {"opt-175b", "apple-amlr", "apple-ascl-research"}  # by their own words
+RESEARCH_ONLY = {"apple-amlr"}  # by their own words
 UNSTATED = "unstated"
 
 

