@@ -13,7 +13,11 @@ from .command import ModelsCommand, ModelsParser
 
 FILES = {
     "compress": "compress",
+    "fetch": "fetch",
+    "list": "listing",
     "pick": "pick",
+    "show": "show",
+    "suggest": "suggest",
 }
 NAMES = tuple(FILES)
 PROGRAM = "deepseek-models"
