@@ -64,6 +64,11 @@ class ServingFigures:
         elif kind is RefusalKind.FAILED:
             self._failed += 1
 
+    @property
+    def has_answers(self) -> bool:
+        """Since the last `second`."""
+        return self._requests > 0
+
     def second(self) -> ServedSecond:
         """Since the last call of it."""
         found = ServedSecond(

@@ -14,6 +14,8 @@ from ...runtimes.session import ModelSession
 from .joining import RowLayout, repeated
 from .pace import BatchPace
 from .pending import TensorMap
+from .text_codec import TextCodec
+from .text_layout import TextLayout
 from .version import LoadedSessions, ServingState
 
 WARM_UP_S = 2.0  # of timing batches, at most; a model of more than this a call is timed once
@@ -37,8 +39,6 @@ class ServingOptions:
 
 def load(folder: Path, options: ServingOptions, stage: Callable[[ServingState], None] = lambda _: None) -> LoadedSessions:
     """Takes seconds. Raises ModelsError: a damaged model, a missing runtime, outputs that are not the golden ones."""
-    from .text_layout import TextLayout
-
     stage(ServingState.LOADING)
     artifact = Artifact.open(folder)
     recorded = artifact.golden()
@@ -51,7 +51,9 @@ def load(folder: Path, options: ServingOptions, stage: Callable[[ServingState], 
     pace = BatchPace()
     item = first_item(recorded.inputs, artifact.manifest.inputs)
     _warm(sessions, item, pace, options.most_rows if layout.joins else 1)
-    return LoadedSessions(artifact, sessions, layout, pace, pace.best_rows(options.most_rows) if layout.joins else 1, options.prepare)
+    most_rows = pace.best_rows(options.most_rows) if layout.joins else 1
+    text = TextCodec.of(artifact) if isinstance(layout, TextLayout) else None
+    return LoadedSessions(artifact, sessions, layout, pace, most_rows, options.prepare, text)
 
 
 def _compare(artifact: Artifact, recorded: golden.Golden, session: ModelSession, options: ServingOptions) -> None:

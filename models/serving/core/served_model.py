@@ -82,7 +82,7 @@ class ServedModel:
             self.folder, self.trouble = wanted, ""
             self._noted(f"{self.name}: version {new.number} is in use, batches of up to {new.queue.most_rows}")
             if retired:
-                await asyncio.to_thread(retired.close)
+                await retired.close()
             return new
 
     async def close(self) -> None:
@@ -90,7 +90,7 @@ class ServedModel:
         async with self._changing:
             for version in (self.current, self.previous):
                 if version:
-                    await asyncio.to_thread(version.close)
+                    await version.close()
 
     def _stage(self, state: ServingState) -> None:
         self.loading = state

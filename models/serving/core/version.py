@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -18,10 +19,12 @@ from .joining import RowLayout
 from .pace import BatchPace
 from .pending import NEVER_S, ModelAnswer, PendingRequest, TensorMap
 from .refusal import RefusalKind, ServingRefusal, bad
+from .text_codec import TextCodec
 
 MOST_QUEUED_BYTES = 256 << 20
 LEAST_WAIT_S = 0.05  # by default a request is refused that would wait longer than this and than WAITED_BATCHES batches
 WAITED_BATCHES = 3.0
+DRAIN_S = 60.0  # for answers of many steps
 
 
 class ServingState(StrEnum):
@@ -41,6 +44,7 @@ class LoadedSessions(NamedTuple):
     pace: BatchPace
     most_rows: int
     prepare: Callable[[TensorMap], TensorMap] | None = None
+    text: TextCodec | None = None  # of a language model
 
 
 class _Done(NamedTuple):
@@ -64,7 +68,11 @@ class ServedVersion:
         self.state = ServingState.READY
         self.queue = BatchQueue(loaded.most_rows)
         self.pace, self.figures = loaded.pace, figures
+        self.text = loaded.text
         self._prepare, self._loop, self._most_wait_s = loaded.prepare, loop, most_wait_s
+        self._held = 0  # by answers of many steps
+        self._free = asyncio.Event()
+        self._free.set()
         self._threads = [
             threading.Thread(target=self._work, args=(session,), name=f"serve-{model}-{number}-{place}", daemon=True)
             for place, session in enumerate(loaded.sessions)
@@ -82,12 +90,27 @@ class ServedVersion:
         """That a request would have which comes now."""
         return self.pace.wait_s(self.queue.rows, self.queue.most_rows, len(self._threads))
 
-    def submit(self, inputs: TensorMap, arrived_s: float, deadline_s: float = NEVER_S) -> asyncio.Future[ModelAnswer]:
-        """Cancel the future when the client is gone. Raises ServingRefusal; so does the future."""
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """For an answer of many steps: the version is not closed before its end (or DRAIN_S), and its later steps are not refused for a wait."""
+        self._held += 1
+        self._free.clear()
+        try:
+            yield
+        finally:
+            self._held -= 1
+            if not self._held:
+                self._free.set()
+
+    def submit(
+        self, inputs: TensorMap, arrived_s: float, deadline_s: float = NEVER_S, admitted: bool = False
+    ) -> asyncio.Future[ModelAnswer]:
+        """Cancel the future when the client is gone. Raises ServingRefusal; so does the future. `admitted`: a later step of an answer."""
         rows, key = self.layout.check(inputs)
-        if self.state is not ServingState.READY:
+        if self.state is ServingState.CLOSED or (self.state is ServingState.DRAINING and not admitted):
             raise ServingRefusal(RefusalKind.NOT_READY, f"version {self.number} of {self.model!r} is {self.state}; leave the version out", 0.1)
-        self._admit(deadline_s)
+        if not admitted:
+            self._admit(deadline_s)
         future: asyncio.Future[ModelAnswer] = self._loop.create_future()
         request = PendingRequest(inputs, rows, key, arrived_s, deadline_s, future)
         if self.queue.bytes + request.bytes > MOST_QUEUED_BYTES and len(self.queue):
@@ -98,13 +121,19 @@ class ServedVersion:
         self.queue.put(request)
         return future
 
-    def close(self) -> None:
-        """Answers what waits, then ends the threads; waits for them."""
+    async def close(self) -> None:
+        """Answers what waits, then ends the threads."""
+        if self.state is ServingState.CLOSED:
+            return
         self.state = ServingState.DRAINING
+        try:
+            await asyncio.wait_for(self._free.wait(), DRAIN_S)
+        except TimeoutError:
+            pass
+        self.state = ServingState.CLOSED
         self.queue.close()
         for thread in self._threads:
-            thread.join()
-        self.state = ServingState.CLOSED
+            await asyncio.to_thread(thread.join)
 
     def _admit(self, deadline_s: float) -> None:
         wait_s, most_s = self.wait_s(), self.most_wait_s
