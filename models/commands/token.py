@@ -9,7 +9,6 @@ from pathlib import Path
 from .command import ModelsCommand
 
 
-
 def arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     new = actions.add_parser("new", help="make a token and print it, once")
@@ -18,10 +17,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     new.add_argument("--rate", type=amount, default=0.0, metavar="N", help="requests a second, at most (default: no limit)")
     new.add_argument("--days", type=amount, default=30.0, metavar="N", help="after which it is over; 0: never (default: 30)")
     new.add_argument("--manage", action="store_true", help="it may also have models loaded anew")
-    others = [new, actions.add_parser("list", help="names, models, rates and ends"), actions.add_parser("revoke", help="end a token at once")]
+    others = [
+        new,
+        actions.add_parser("list", help="names, models, rates and ends"),
+        actions.add_parser("revoke", help="end a token at once"),
+    ]
     others[-1].add_argument("name", metavar="NAME")
     for action in others:
-        action.add_argument("--tokens", type=Path, metavar="FOLDER", help="where they are kept (default: ~/.local/state/deepseek-models)")
+        action.add_argument(
+            "--tokens", type=Path, metavar="FOLDER", help="where they are kept (default: ~/.local/state/deepseek-models)"
+        )
 
 
 def run(parsed: argparse.Namespace) -> int:

@@ -43,13 +43,17 @@ class ServingPlan:
     run: str | None = None
 
 
-def serve(plan: ServingPlan, started: Callable[[dict[str, str]], None] = lambda _: None, stop: threading.Event | None = None) -> None:
+def serve(
+    plan: ServingPlan, started: Callable[[dict[str, str]], None] = lambda _: None, stop: threading.Event | None = None
+) -> None:
     """Until SIGTERM, SIGINT or `stop`. `started` gets the addresses, `{"http": "127.0.0.1:8100", "grpc": ...}`, once all models are ready.
 
     SIGHUP loads all models anew. Raises ModelsError: a damaged model, a port that is taken, a missing package.
     """
     if plan.host not in LOOPBACK and plan.tokens is None:
-        raise WrongOption(f"--host {plan.host} is reachable from other machines: give --tokens FOLDER, and make one with deepseek-models token new NAME")
+        raise WrongOption(
+            f"--host {plan.host} is reachable from other machines: give --tokens FOLDER, and make one with deepseek-models token new NAME"
+        )
     runner: Any = needed("uvloop").run if is_there("uvloop") else asyncio.run
     runner(_Serving(plan, started, stop).whole())
 
@@ -154,7 +158,9 @@ class _Serving:
             return socket.create_server((self._plan.host, port), family=family, backlog=BACKLOG)
         except (OSError, OverflowError) as error:
             why = getattr(error, "strerror", None) or str(error)
-            raise ModelsError(f"port {port} of {self._plan.host} cannot be opened ({why}); give another --port or --host") from error
+            raise ModelsError(
+                f"port {port} of {self._plan.host} cannot be opened ({why}); give another --port or --host"
+            ) from error
 
     def _opened_run(self) -> ServiceRun | None:
         plan = self._plan
@@ -182,7 +188,7 @@ class _Serving:
 def _without_signals(uvicorn: Any) -> Any:
     """uvicorn's server raises the signals again that it caught, and would end this process before its last line."""
 
-    class QuietServer(uvicorn.Server):  # type: ignore[misc]
+    class QuietServer(uvicorn.Server):
         @contextmanager
         def capture_signals(self) -> Iterator[None]:
             yield

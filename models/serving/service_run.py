@@ -68,7 +68,7 @@ class ServiceRun:
 
 
 def fields_of(seconds: list[ServedSecond]) -> dict[str, float]:
-    """The series of a line, for all models together. Phases are seconds of all requests, but for `infer` and `batch`: of the batches they were in, once."""
+    """The series of a line, for all models together. Phases are the seconds of all requests; what a batch took counts for each of its requests."""
     latencies_s = sorted(latency_s for second in seconds for latency_s in second.latencies_s)
     batches, rows = sum(second.batches for second in seconds), sum(second.batch_rows for second in seconds)
     fields = {f"phase/{name}_s": round(sum(second.phases_s[name] for second in seconds), 6) for name in PHASES}

@@ -137,7 +137,14 @@ def test_triton_streams_over_grpc(remote: Any) -> None:
     remote.stop_stream()
 
 
-@pytest.mark.parametrize(("name", "values", "version", "sentence"), [("toy", X[:, :3], "", "input 'x' is float32 [2, 3]"), ("other", X, "", "there is no model 'other'"), ("toy", X, "5", "'toy' has no version '5'")])
+@pytest.mark.parametrize(
+    ("name", "values", "version", "sentence"),
+    [
+        ("toy", X[:, :3], "", "input 'x' is float32 [2, 3]"),
+        ("other", X, "", "there is no model 'other'"),
+        ("toy", X, "5", "'toy' has no version '5'"),
+    ],
+)
 def test_triton_gets_the_sentence_in_both(rest: Any, remote: Any, name: str, values: Any, version: str, sentence: str) -> None:
     with pytest.raises(InferenceServerException) as over_rest:
         rest.infer(name, tensors(triton_http, values), model_version=version)
@@ -159,7 +166,10 @@ def test_triton_loads_a_model_anew(rest: Any, remote: Any) -> None:
 def test_a_token_over_grpc(tmp_path: Path) -> None:
     folder, tokens = written(tmp_path / "toy").folder, tmp_path / "tokens"
     every, slow = new_token(tokens, "every"), new_token(tokens, "slow", rate_per_s=1)
-    with served(plan_of(folder, tokens=tokens, grpc_port=0)) as server, triton_grpc.InferenceServerClient(server.places["grpc"]) as client:
+    with (
+        served(plan_of(folder, tokens=tokens, grpc_port=0)) as server,
+        triton_grpc.InferenceServerClient(server.places["grpc"]) as client,
+    ):
         assert client.is_server_ready()
         assert client.infer("toy", tensors(triton_grpc), headers={"authorization": f"Bearer {every}"})
         for headers, status in (({}, "UNAUTHENTICATED"), ({"authorization": "Bearer dsk_no"}, "UNAUTHENTICATED")):
@@ -177,12 +187,20 @@ def test_a_token_over_grpc(tmp_path: Path) -> None:
 
 def test_grpc_health(server: Served) -> None:
     with grpc.insecure_channel(server.places["grpc"]) as channel:
-        check = channel.unary_unary("/grpc.health.v1.Health/Check", wrappers_pb2.StringValue.SerializeToString, wrappers_pb2.Int32Value.FromString)
-        assert [check(wrappers_pb2.StringValue(value=name)).value for name in ("", "toy", "inference.GRPCInferenceService")] == [1, 1, 1]
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check", wrappers_pb2.StringValue.SerializeToString, wrappers_pb2.Int32Value.FromString
+        )
+        assert [check(wrappers_pb2.StringValue(value=name)).value for name in ("", "toy", "inference.GRPCInferenceService")] == [
+            1,
+            1,
+            1,
+        ]
         with pytest.raises(grpc.RpcError) as refused:
             check(wrappers_pb2.StringValue(value="other"))
         assert refused.value.code() is grpc.StatusCode.NOT_FOUND
-        watch = channel.unary_stream("/grpc.health.v1.Health/Watch", wrappers_pb2.StringValue.SerializeToString, wrappers_pb2.Int32Value.FromString)
+        watch = channel.unary_stream(
+            "/grpc.health.v1.Health/Watch", wrappers_pb2.StringValue.SerializeToString, wrappers_pb2.Int32Value.FromString
+        )
         stream = watch(wrappers_pb2.StringValue(value="toy"))
         assert next(stream).value == 1
         stream.cancel()
@@ -239,13 +257,16 @@ def test_streams_of_the_openai_package(completions: Any) -> None:
     ],
 )
 def test_errors_of_the_openai_package(completions: Any, fields: Any, error: type[Exception], sentence: str) -> None:
-    with pytest.raises(error, match="(?s)") as refused:
+    with pytest.raises(error) as refused:
         completions.completions.create(**{"model": "deepseek/letters", "prompt": "a", **fields})
     assert sentence in refused.value.body["message"]  # type: ignore[attr-defined]
 
 
 def test_a_text_over_v1_infer(server: Served) -> None:
-    assert server.infer(model="deepseek/letters", input="w", max_tokens=20) == (200, {"model": "deepseek/letters", "version": "1", "output": "xyz"})
+    assert server.infer(model="deepseek/letters", input="w", max_tokens=20) == (
+        200,
+        {"model": "deepseek/letters", "version": "1", "output": "xyz"},
+    )
     ids = [[3, 4]]
     assert server.infer(model="deepseek/letters", input=ids)[0] == 200
 

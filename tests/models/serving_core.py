@@ -155,9 +155,15 @@ def test_a_request_that_would_wait_too_long_is_refused_at_once(folder: Path) -> 
         model.current.pace.add(1, 100.0)  # the next batches look slow
         running = model.submit(row(1))
         await entered(gate)
-        with pytest.raises(ServingRefusal, match="'toy' has too many requests: this one would wait .* ms, and the limit is 50 ms") as refused:
+        with pytest.raises(
+            ServingRefusal, match=r"'toy' has too many requests: this one would wait .* ms, and the limit is 50 ms"
+        ) as refused:
             model.submit(row(2))
-        assert refused.value.kind is RefusalKind.BUSY and refused.value.retry_after_s and int(refused.value.retry_after["retry-after"]) >= 1
+        assert (
+            refused.value.kind is RefusalKind.BUSY
+            and refused.value.retry_after_s
+            and int(refused.value.retry_after["retry-after"]) >= 1
+        )
         gate.open.set()
         await running
 
@@ -217,7 +223,10 @@ def test_one_bad_request_of_a_batch_fails_alone(folder: Path) -> None:
         futures = [model.submit(row(value)) for value in (2, 13, 3, 14)]
         gate.open.set()
         answers = await asyncio.gather(*futures, return_exceptions=True)
-        assert [answers[place].outputs["y"].tolist() for place in (0, 2)] == [[pytest.approx(expected(2))], [pytest.approx(expected(3))]]  # type: ignore[union-attr]
+        assert [answers[place].outputs["y"].tolist() for place in (0, 2)] == [
+            [pytest.approx(expected(2))],
+            [pytest.approx(expected(3))],
+        ]  # type: ignore[union-attr]
         assert str(answers[1]) == "13 cannot be prepared" and answers[1].kind is RefusalKind.BAD  # type: ignore[union-attr]
         assert str(answers[3]) == "the model failed (KeyError); the server's log has more" and answers[3].kind is RefusalKind.FAILED  # type: ignore[union-attr]
         await running

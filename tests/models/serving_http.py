@@ -29,7 +29,9 @@ class Served(NamedTuple):
     places: dict[str, str]
     plan: ServingPlan
 
-    def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any, dict[str, str]]:
+    def ask(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, Any, dict[str, str]]:
         """Status, JSON (or text), headers in lower case."""
         connection = http.client.HTTPConnection(self.places["http"], timeout=WITHIN_S)
         content = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
@@ -38,7 +40,11 @@ class Served(NamedTuple):
         text = answer.read()
         connection.close()
         found = {name.lower(): value for name, value in answer.getheaders()}
-        return answer.status, json.loads(text) if "json" in found.get("content-type", "") else text.decode("utf-8", "replace"), found
+        return (
+            answer.status,
+            json.loads(text) if "json" in found.get("content-type", "") else text.decode("utf-8", "replace"),
+            found,
+        )
 
     def infer(self, **fields: Any) -> tuple[int, Any]:
         return self.ask("POST", "/v1/infer", fields)[:2]
@@ -90,7 +96,12 @@ def answer_of(values: list[float]) -> list[float]:
 
 
 def test_the_request_of_the_source_document(server: Served) -> None:
-    status, found, headers = server.ask("POST", "/v1/infer", {"input": [[1, 2, 3, 4]], "model": "toy"}, {"Authorization": "Bearer any", "Content-Type": "application/json"})
+    status, found, headers = server.ask(
+        "POST",
+        "/v1/infer",
+        {"input": [[1, 2, 3, 4]], "model": "toy"},
+        {"Authorization": "Bearer any", "Content-Type": "application/json"},
+    )
     assert status == 200 and headers["content-type"] == "application/json"
     assert found == {"model": "toy", "version": "1", "output": [answer_of([1, 2, 3, 4])]}
 
@@ -136,7 +147,10 @@ def test_bad_input_is_one_sentence_with_its_status(server: Served, body: Any, st
 
 def test_a_path_and_a_method_that_are_not_there_are_a_sentence(server: Served) -> None:
     assert server.ask("GET", "/nowhere")[:2] == (404, {"error": "there is no such path: see docs/serving.md for what there is"})
-    assert server.ask("GET", "/v1/infer")[:2] == (405, {"error": "this path takes another method: see docs/serving.md for what there is"})
+    assert server.ask("GET", "/v1/infer")[:2] == (
+        405,
+        {"error": "this path takes another method: see docs/serving.md for what there is"},
+    )
 
 
 def test_a_body_that_is_too_long_or_compressed_is_refused_before_it_is_read(server: Served) -> None:
@@ -238,7 +252,10 @@ def test_too_many_requests_get_429_with_the_time_to_wait_and_late_ones_504(tmp_p
         server.infer(input=[1, 2, 3, 4])
         server.infer(input=[1, 2, 3, 4])
         found: list[tuple[int, Any, dict[str, str]]] = []
-        threads = [threading.Thread(target=lambda: found.append(server.ask("POST", "/v1/infer", {"input": [1, 2, 3, 4]}))) for _ in range(40)]
+        threads = [
+            threading.Thread(target=lambda: found.append(server.ask("POST", "/v1/infer", {"input": [1, 2, 3, 4]})))
+            for _ in range(40)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -259,7 +276,12 @@ def test_a_token_has_models_a_rate_and_an_end(tmp_path: Path) -> None:
     with served(plan_of(folder, tokens=tokens)) as server:
 
         def ask(token: str, path: str = "/v1/infer") -> tuple[int, Any, dict[str, str]]:
-            return server.ask("POST", path, {"input": [1, 2, 3, 4], "model": "toy"} if path == "/v1/infer" else {}, {"Authorization": f"Bearer {token}"} if token else {})
+            return server.ask(
+                "POST",
+                path,
+                {"input": [1, 2, 3, 4], "model": "toy"} if path == "/v1/infer" else {},
+                {"Authorization": f"Bearer {token}"} if token else {},
+            )
 
         assert ask(every)[0] == 200
         for wrong in ("", "dsk_" + "a" * 43, past, "\xe9"):

@@ -80,7 +80,9 @@ class ServingDoor:
         left = min(most, left + (now_s - then_s) * rate)
         if left < 1:
             self._left[name] = (left, now_s)
-            raise ServingRefusal(RefusalKind.BUSY, f"this token may make {rate:g} requests a second; try again later", (1 - left) / rate)
+            raise ServingRefusal(
+                RefusalKind.BUSY, f"this token may make {rate:g} requests a second; try again later", (1 - left) / rate
+            )
         if len(self._left) > MOST_BUCKETS:
             self._left.clear()
         self._left[name] = (left - 1, now_s)

@@ -48,7 +48,10 @@ class ServingRefusal(Exception):
         """Headers: whole seconds, as HTTP has them, and milliseconds, which the openai package reads."""
         if self.retry_after_s is None:
             return {}
-        return {"retry-after": str(max(1, math.ceil(self.retry_after_s))), "retry-after-ms": str(max(1, math.ceil(self.retry_after_s * 1e3)))}
+        return {
+            "retry-after": str(max(1, math.ceil(self.retry_after_s))),
+            "retry-after-ms": str(max(1, math.ceil(self.retry_after_s * 1e3))),
+        }
 
 
 def bad(sentence: str) -> ServingRefusal:

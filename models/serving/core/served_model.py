@@ -49,7 +49,9 @@ class ServedModel:
         there = " and ".join(version.number for version in (self.previous, current) if version)
         raise not_found(f"{self.name!r} has no version {number[:40]!r}; it has {there}")
 
-    def submit(self, inputs: TensorMap, number: str = "", arrived_s: float | None = None, deadline_s: float = NEVER_S) -> asyncio.Future[ModelAnswer]:
+    def submit(
+        self, inputs: TensorMap, number: str = "", arrived_s: float | None = None, deadline_s: float = NEVER_S
+    ) -> asyncio.Future[ModelAnswer]:
         """Raises ServingRefusal; so does the future."""
         return self.version(number).submit(inputs, time.monotonic() if arrived_s is None else arrived_s, deadline_s)
 

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -108,13 +108,17 @@ class ServedVersion:
         """Cancel the future when the client is gone. Raises ServingRefusal; so does the future. `admitted`: a later step of an answer."""
         rows, key = self.layout.check(inputs)
         if self.state is ServingState.CLOSED or (self.state is ServingState.DRAINING and not admitted):
-            raise ServingRefusal(RefusalKind.NOT_READY, f"version {self.number} of {self.model!r} is {self.state}; leave the version out", 0.1)
+            raise ServingRefusal(
+                RefusalKind.NOT_READY, f"version {self.number} of {self.model!r} is {self.state}; leave the version out", 0.1
+            )
         if not admitted:
             self._admit(deadline_s)
         future: asyncio.Future[ModelAnswer] = self._loop.create_future()
         request = PendingRequest(inputs, rows, key, arrived_s, deadline_s, future)
         if self.queue.bytes + request.bytes > MOST_QUEUED_BYTES and len(self.queue):
-            raise ServingRefusal(RefusalKind.BUSY, f"{self.model!r} has {MOST_QUEUED_BYTES >> 20} MiB of requests waiting; try again", 1.0)
+            raise ServingRefusal(
+                RefusalKind.BUSY, f"{self.model!r} has {MOST_QUEUED_BYTES >> 20} MiB of requests waiting; try again", 1.0
+            )
         if deadline_s != NEVER_S:
             handle = self._loop.call_later(max(0.0, deadline_s - time.monotonic()), _expire, future)
             future.add_done_callback(lambda _: handle.cancel())
@@ -126,10 +130,8 @@ class ServedVersion:
         if self.state is ServingState.CLOSED:
             return
         self.state = ServingState.DRAINING
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._free.wait(), DRAIN_S)
-        except TimeoutError:
-            pass
         self.state = ServingState.CLOSED
         self.queue.close()
         for thread in self._threads:
@@ -140,7 +142,9 @@ class ServedVersion:
         if wait_s > most_s:
             raise busy(self.model, wait_s, most_s)
         if deadline_s != NEVER_S and (left_s := deadline_s - time.monotonic()) < wait_s:
-            sentence = f"{self.model!r} would begin in {wait_s * 1e3:.0f} ms, and the deadline is in {max(0.0, left_s) * 1e3:.0f} ms"
+            sentence = (
+                f"{self.model!r} would begin in {wait_s * 1e3:.0f} ms, and the deadline is in {max(0.0, left_s) * 1e3:.0f} ms"
+            )
             raise ServingRefusal(RefusalKind.BUSY, sentence, wait_s)
 
     def _work(self, session: ModelSession) -> None:

@@ -23,7 +23,16 @@ LAG_LOOKS_S = 0.05
 class ServingEndpoint:
     """A route: an ASGI application that lets in, refuses early and answers every failure with a sentence."""
 
-    def __init__(self, handler: ServingHandler, models: ServedModels, door: ServingDoor, *, is_open: bool, counts: bool, failing: Callable[[ServingRefusal], HttpAnswer]) -> None:
+    def __init__(
+        self,
+        handler: ServingHandler,
+        models: ServedModels,
+        door: ServingDoor,
+        *,
+        is_open: bool,
+        counts: bool,
+        failing: Callable[[ServingRefusal], HttpAnswer],
+    ) -> None:
         self._handler, self._models, self._door = handler, models, door
         self._open, self._counts, self._failing = is_open, counts, failing
 
@@ -98,4 +107,3 @@ async def watch_lag(models: ServedModels) -> None:
         due_s = loop.time() + LAG_LOOKS_S
         await asyncio.sleep(LAG_LOOKS_S)
         models.lag_s = max(0.0, loop.time() - due_s)
-

@@ -162,14 +162,14 @@ def json_of(content: bytes) -> Any:
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        raise bad(f"the body is not JSON ({error}); send an object such as {{\"input\": [1, 2]}}") from None
+        raise bad(f'the body is not JSON ({error}); send an object such as {{"input": [1, 2]}}') from None
 
 
 def table_of(content: bytes) -> dict[str, Any]:
     """Raises ServingRefusal."""
     found = json_of(content)
     if not isinstance(found, dict):
-        raise bad("the body is not a JSON object; send one such as {\"input\": [1, 2]}")
+        raise bad('the body is not a JSON object; send one such as {"input": [1, 2]}')
     return found
 
 

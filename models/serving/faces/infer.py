@@ -34,7 +34,7 @@ def _model(request: ServingRequest, name: Any) -> ServedModel:
     if name is None and request.models.only:
         name = request.models.only.name
     if not isinstance(name, str):
-        raise bad(f"give the model's name as \"model\"; there are {', '.join(model.name for model in request.models)}")
+        raise bad(f'give the model\'s name as "model"; there are {", ".join(model.name for model in request.models)}')
     return request.model(name)
 
 
@@ -88,7 +88,9 @@ def inputs_of(given: Any, version: ServedVersion) -> tuple[TensorMap, bool]:
     return ({name: value[None] for name, value in inputs.items()} if is_item else inputs), is_item
 
 
-async def _text(request: ServingRequest, model: ServedModel, version: ServedVersion, prompt: str, most: Any, deadline_s: float) -> HttpAnswer:
+async def _text(
+    request: ServingRequest, model: ServedModel, version: ServedVersion, prompt: str, most: Any, deadline_s: float
+) -> HttpAnswer:
     call = request.call
     ids = prompt_ids(model.name, version.text, prompt, model.options.most_prompt_tokens)
     most = TextSampling.most_tokens if most is None else most

@@ -42,7 +42,9 @@ class OipMessages:
         self._pb = pb
 
     def server_metadata(self) -> Any:
-        return self._pb.ServerMetadataResponse(name=SERVER, version="1", extensions=[word for word in EXTENSIONS if word != "binary_tensor_data"])
+        return self._pb.ServerMetadataResponse(
+            name=SERVER, version="1", extensions=[word for word in EXTENSIONS if word != "binary_tensor_data"]
+        )
 
     def model_metadata(self, model: ServedModel, version: ServedVersion) -> Any:
         return self._pb.ModelMetadataResponse(**metadata(model, version))
@@ -115,7 +117,9 @@ class OipMessages:
         ids = prompt_ids(model.name, version.text, prompt.reshape(-1)[0], model.options.most_prompt_tokens)
         piece = None
         try:
-            async for piece in generate(version, ids, _sampling(message, model), _wait, arrived_s, self.deadline_of(message, arrived_s, None)):
+            async for piece in generate(
+                version, ids, _sampling(message, model), _wait, arrived_s, self.deadline_of(message, arrived_s, None)
+            ):
                 found = self._pb.ModelInferResponse(model_name=model.name, model_version=version.number, id=message.id)
                 found.outputs.add(name=TEXT, datatype="BYTES", shape=[1])
                 content = piece.text.encode("utf-8", "replace")

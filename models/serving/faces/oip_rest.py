@@ -62,7 +62,13 @@ def metadata(model: ServedModel, version: ServedVersion) -> dict[str, Any]:
 
     versions = [known.number for known in (model.previous, model.current) if known]
     platform = f"{model.options.runtime}_onnx"
-    return {"name": model.name, "versions": versions, "platform": platform, "inputs": rows(version.layout.inputs), "outputs": rows(version.layout.outputs)}
+    return {
+        "name": model.name,
+        "versions": versions,
+        "platform": platform,
+        "inputs": rows(version.layout.inputs),
+        "outputs": rows(version.layout.outputs),
+    }
 
 
 async def index(request: ServingRequest) -> HttpAnswer:
@@ -101,7 +107,9 @@ async def load_model(request: ServingRequest, name: str) -> None:
 
 
 async def unload(request: ServingRequest) -> HttpAnswer:
-    raise ServingRefusal(RefusalKind.NOT_BUILT, "models are not unloaded: stop the server, or leave the model out at its next start")
+    raise ServingRefusal(
+        RefusalKind.NOT_BUILT, "models are not unloaded: stop the server, or leave the model out at its next start"
+    )
 
 
 async def infer(request: ServingRequest) -> HttpAnswer | None:
@@ -202,7 +210,9 @@ def _wanted(table: dict[str, Any], version: ServedVersion) -> list[tuple[str, bo
     return found
 
 
-def _encoded(model: ServedModel, answer: ModelAnswer, table: dict[str, Any], names: list[tuple[str, bool | None]], all_binary: bool) -> HttpAnswer:
+def _encoded(
+    model: ServedModel, answer: ModelAnswer, table: dict[str, Any], names: list[tuple[str, bool | None]], all_binary: bool
+) -> HttpAnswer:
     rows, raws = [], []
     for name, binary in names:
         value = answer.outputs[name]

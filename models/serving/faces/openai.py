@@ -35,7 +35,16 @@ def openai_error(refusal: ServingRefusal) -> HttpAnswer:
 
 
 def _error(refusal: ServingRefusal) -> bytes:
-    return as_json({"error": {"message": readable(str(refusal)), "type": refusal.kind.openai, "param": None, "code": refusal.kind.name.lower()}})
+    return as_json(
+        {
+            "error": {
+                "message": readable(str(refusal)),
+                "type": refusal.kind.openai,
+                "param": None,
+                "code": refusal.kind.name.lower(),
+            }
+        }
+    )
 
 
 async def models(request: ServingRequest) -> HttpAnswer:
@@ -52,7 +61,9 @@ def _row(model: ServedModel) -> dict[str, Any]:
 
 
 async def chat(request: ServingRequest) -> HttpAnswer:
-    raise ServingRefusal(RefusalKind.NOT_FOUND, "chat completions are not served: write the chat as one prompt, and use /v1/completions")
+    raise ServingRefusal(
+        RefusalKind.NOT_FOUND, "chat completions are not served: write the chat as one prompt, and use /v1/completions"
+    )
 
 
 async def completions(request: ServingRequest) -> HttpAnswer | None:
@@ -163,7 +174,13 @@ class _Completion:
 
     def _table(self, text: str, finish: str) -> dict[str, Any]:
         choice = {"index": 0, "text": readable(text), "logprobs": None, "finish_reason": finish or None}
-        return {"id": self._id, "object": "text_completion", "created": self._created, "model": self._model.name, "choices": [choice]}
+        return {
+            "id": self._id,
+            "object": "text_completion",
+            "created": self._created,
+            "model": self._model.name,
+            "choices": [choice],
+        }
 
     def _used(self, tokens: int) -> dict[str, int]:
         return {"prompt_tokens": self._prompt_tokens, "completion_tokens": tokens, "total_tokens": self._prompt_tokens + tokens}

@@ -46,10 +46,10 @@ def lines(models: list[ServedModel]) -> Iterator[str]:
     for model in models:
         for phase, seconds in model.figures.phases_s.items():
             yield f'{PREFIX}_phase_seconds_total{{model="{model.name}",phase="{phase}"}} {seconds:.6f}'
-    for name, text, value in (("batches", "Calls of the model", "batches"), ("batch_rows", "Rows of all batches", "rows")):
+    for name, text, count in (("batches", "Calls of the model", "batches"), ("batch_rows", "Rows of all batches", "rows")):
         yield from _head(name, "counter", text)
         for model in models:
-            yield f'{PREFIX}_{name}_total{{model="{model.name}"}} {getattr(model.figures, value)}'
+            yield f'{PREFIX}_{name}_total{{model="{model.name}"}} {getattr(model.figures, count)}'
     yield "# EOF"
 
 

@@ -40,7 +40,9 @@ class FaceRoute(NamedTuple):
     failing: Callable[[ServingRefusal], HttpAnswer] = sentence
 
 
-async def answered_by(request: ServingRequest, model: ServedModel, ask: Callable[[], Awaitable[HttpAnswer | None]]) -> HttpAnswer | None:
+async def answered_by(
+    request: ServingRequest, model: ServedModel, ask: Callable[[], Awaitable[HttpAnswer | None]]
+) -> HttpAnswer | None:
     """Counts what a model refuses, also the clients that are gone."""
     try:
         return await ask()

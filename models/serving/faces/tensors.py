@@ -68,7 +68,11 @@ def shaped(found: AnyArray, shape: Any, name: str) -> AnyArray:
 
 def shape_of(shape: Any, name: str) -> tuple[int, ...]:
     """Raises ServingRefusal."""
-    if not isinstance(shape, (list, tuple)) or not all(type(size) is int and 0 <= size < 1 << 40 for size in shape) or len(shape) > MOST_RANK:
+    if (
+        not isinstance(shape, (list, tuple))
+        or not all(type(size) is int and 0 <= size < 1 << 40 for size in shape)
+        or len(shape) > MOST_RANK
+    ):
         raise bad(f"input {name!r} has no shape such as [1, 3]")
     return tuple(shape)
 
@@ -112,7 +116,11 @@ def spec_named(specs: tuple[TensorSpec, ...], name: str) -> TensorSpec | None:
 def as_values(value: AnyArray) -> Any:
     """For JSON: lists of numbers, or of texts."""
     if value.dtype.kind in "OUS":
-        return [_bytes(item).decode("utf-8", "replace") for item in value.reshape(-1)] if value.ndim == 1 else value.astype(str).tolist()
+        return (
+            [_bytes(item).decode("utf-8", "replace") for item in value.reshape(-1)]
+            if value.ndim == 1
+            else value.astype(str).tolist()
+        )
     if value.dtype.name == "float16" or not value.flags.c_contiguous:
         return value.tolist() if value.dtype.name != "float16" else value.astype("float32").tolist()
     return value
