@@ -20,7 +20,7 @@ PLACES = {
     "ModelsError": "errors",
     "pick": "runtimes.pick",
 }  # of each public name
-__all__ = list(PLACES)  # noqa: PLE0604 - the names are those of the table
+__all__ = list(PLACES)
 
 
 def __getattr__(name: str) -> object:

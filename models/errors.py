@@ -32,5 +32,7 @@ class CannotExport(ModelsError):
 def cannot_write(place: object, error: OSError) -> ModelsError:
     """The sentence for a disk that is full or a folder that may not be written; what was begun must be removed by the caller."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ModelsError(f"the disk of {place} is full: make room or choose another folder, and run it again; nothing was left there")
+        return ModelsError(
+            f"the disk of {place} is full: make room or choose another folder, and run it again; nothing was left there"
+        )
     return ModelsError(f"cannot write {place}: {error.strerror or error}; choose another folder; nothing was left there")

@@ -124,3 +124,16 @@ def test_tones_scales_and_widths(ask: Ask) -> None:
         "seconds": [900, 3600, None, None],
         "question": '{"kind":"line","series":["a\\u2028b"]}',
     }
+
+
+CORNERS = ["top left", "top right", "bottom left", "bottom right"]
+
+
+@settings(max_examples=30)
+@given(dots=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=20, unique=True), best=st.sampled_from(CORNERS))
+def test_the_front_of_a_scatter_is_what_no_other_dot_beats(ask: Ask, dots: list[tuple[int, int]], best: str) -> None:
+    code = f"""const {{ frontOf }} = await load("boards/kinds/scatter.js");
+    return frontOf({json.dumps(dots)}.map(([x, y]) => ({{ x, y }})), {json.dumps(best)}).map(({{ x, y }}) => [x, y]);"""
+    up, right = (1 if "top" in best else -1), (1 if "right" in best else -1)
+    beaten = {a for a in dots for b in dots if a != b and up * b[1] >= up * a[1] and right * b[0] >= right * a[0]}
+    assert [tuple(dot) for dot in ask(code)] == sorted(set(dots) - beaten)

@@ -51,8 +51,14 @@ def test_a_mistake_is_one_sentence(words: list[str], sentence: str, code: int) -
 
 
 def test_a_package_that_is_not_installed_is_one_sentence() -> None:
-    code = BLOCKED.replace("sys.exit(main())", "from models.extras import needed\ntry:\n    needed(sys.argv[1])\nexcept Exception as error:\n    print(error)")
-    said = [subprocess.run([sys.executable, "-c", code, name], cwd=ROOT, capture_output=True, text=True).stdout.strip() for name in ("onnxruntime.quantization", "openvino")]
+    code = BLOCKED.replace(
+        "sys.exit(main())",
+        "from models.extras import needed\ntry:\n    needed(sys.argv[1])\nexcept Exception as error:\n    print(error)",
+    )
+    said = [
+        subprocess.run([sys.executable, "-c", code, name], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+        for name in ("onnxruntime.quantization", "openvino")
+    ]
     assert said == [
         "onnxruntime is not installed; install it with: pip install 'deepseek-dashboard[models]'",
         "openvino is not installed; install it with: pip install openvino",
@@ -67,7 +73,10 @@ def test_a_manifest_comes_back_from_its_json() -> None:
     assert back.inputs == made.inputs and back.preprocessing == made.preprocessing and set(back.files) == set(FILES)
 
 
-@pytest.mark.parametrize("text", ["", "[" * 100_000, "{}", '{"format_version": true}', '{"format_version": 1}', "null", '{"format_version": 1, "name": NaN}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[" * 100_000, "{}", '{"format_version": true}', '{"format_version": 1}', "null", '{"format_version": 1, "name": NaN}'],
+)
 def test_no_manifest_raises_anything_else(text: str) -> None:
     with pytest.raises(errors.BadArtifact) as error:
         manifest_from(text, "m.json")

@@ -16,7 +16,8 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,6 @@ from models.compression.recipe import CompressionRecipe
 from models.compression.work_folder import WorkFolder
 from models.runtimes import this_host
 from models.runtimes.opening import RUNTIMES, installed, open_session
-from models.runtimes.session import ModelSession
 from models.runtimes.timing import CallTimes, ratio, time_in_rounds
 from models.runtimes.torch_eager import TorchSession
 
@@ -56,10 +56,11 @@ def accuracy(kept: Path, folder: Path) -> list[report.Row]:
     """Rows in percent, with 95 % intervals: Wilson's for accuracies, items drawn anew for what is kept."""
     from deepseek.trainer.run_log import RunLog
 
-    small = {"teacher": "resnet18x0.5", "epochs": 2, "images": 2000, "views": 2, "calibration": 64, "rounds": 2} if TINY else {}
     recipe = CompressionRecipe(
-        out=folder / "out", work=kept / "work", logs=folder / "logs", width=WIDTH, threads=this_host.cores(), teacher_s=TEACHER_MIN * 60, **small
-    )  # type: ignore[arg-type]
+        folder / "out", kept / "work", folder / "logs", width=WIDTH, threads=this_host.cores(), teacher_s=TEACHER_MIN * 60
+    )
+    if TINY:
+        recipe = replace(recipe, teacher="resnet18x0.5", epochs=2, images=2000, views=2, calibration=64, rounds=2)
     data = images.load(recipe.data, recipe.images)
     with RunLog(recipe.logs, kind="compression", unit="candidate", config=recipe.config()) as log:
         maker = CandidateMaker(recipe, data, WorkFolder(recipe.work, recipe.about()), log)
@@ -72,7 +73,11 @@ def accuracy(kept: Path, folder: Path) -> list[report.Row]:
         minutes = sum(epoch.seconds for epoch in maker.training.epochs) / 60
         state = f"{len(maker.training.epochs)} epochs, {'at its plateau' if maker.training.plateau else 'not at its plateau'}"
         rows.append(report.Row(f"{name} trained", minutes, "min", None if TINY else TEACHER_MIN, spread=state))
-        rows.append(report.Row(f"{name} is at its plateau (1: yes)", float(maker.training.plateau), "", None if TINY else 1.0, at_least=True))
+        rows.append(
+            report.Row(
+                f"{name} is at its plateau (1: yes)", float(maker.training.plateau), "", None if TINY else 1.0, at_least=True
+            )
+        )
     for candidate in found:
         session = open_session(candidate.artifact.model, threads=recipe.threads, own=candidate.artifact.manifest.precision)
         right_N = measuring.right(session, data, data.test)
@@ -80,11 +85,22 @@ def accuracy(kept: Path, folder: Path) -> list[report.Row]:
         taught_int8 = candidate.choice.bits == 8 and candidate.choice.student.temperature is not None
         share = measuring.kept(teacher_N, right_N)
         budget = KEPT if taught_int8 and not TINY else None
-        rows.append(percent(f"{candidate.choice}: share of the teacher's, lower end", ShareFound(share.lowest, share.lowest, share.highest, share.items), budget))
+        rows.append(
+            percent(
+                f"{candidate.choice}: share of the teacher's, lower end",
+                ShareFound(share.lowest, share.lowest, share.highest, share.items),
+                budget,
+            )
+        )
         if candidate.choice.bits == 8:
             rows += sizes(f"{name} by {candidate.choice}, trained", teacher, candidate.artifact, None)
             rows.append(
-                report.Row(f"{name} by {candidate.choice}, {data.shape[1]} pixels: time", candidate.faster.value, "x", spread=interval(candidate.faster.lowest, candidate.faster.highest))
+                report.Row(
+                    f"{name} by {candidate.choice}, {data.shape[1]} pixels: time",
+                    candidate.faster.value,
+                    "x",
+                    spread=interval(candidate.faster.lowest, candidate.faster.highest),
+                )
             )
     return rows
 
@@ -97,21 +113,26 @@ def latency(folder: Path) -> list[report.Row]:
     student = made(folder / "student", networks.student(WIDTH, SHAPE))
     int8 = made_int8(folder / "int8", student)
     item = {INPUT: torch.randn(1, *example_shape()).numpy()}
-    sessions: dict[str, ModelSession] = {f"{RESNET}, PyTorch eager": TorchSession(whole.module, [INPUT], [OUTPUT], threads)}
+    sessions: dict[str, Any] = {f"{RESNET}, PyTorch eager": TorchSession(whole.module, [INPUT], [OUTPUT], threads)}
     for label, artifact in ((RESNET, whole.artifact), (f"{STUDENT}, int8", int8), (STUDENT, student.artifact)):
         own = artifact.manifest.precision
         for runtime in installed():
             for precision in RUNTIMES[runtime].precisions(own):
                 sessions[f"{label}, {runtime} {precision}"] = open_session(artifact.model, runtime, precision, threads, own=own)
-    times = time_in_rounds({name: (lambda session=session: session.run(item)) for name, session in sessions.items()}, ROUNDS, ROUND_S)  # type: ignore[misc]
+    times = time_in_rounds({name: partial(session.run, item) for name, session in sessions.items()}, ROUNDS, ROUND_S)
     rows = [row for name, found in times.items() for row in of_times(name, found, threads)]
     best = min((name for name in times if name.startswith(RESNET) and name.endswith("fp32")), key=lambda name: times[name].p50_ms)
     ours = min((name for name in times if "int8" in name), key=lambda name: times[name].p50_ms)
     for name, wanted in ((best, FASTER), (f"{RESNET}, PyTorch eager", FASTER_THAN_EAGER)):
         found = ratio(times[name], times[ours])
         budget = None if TINY else wanted
-        rows.append(report.Row(f"{name} by {ours}: p50", found.value, "x", budget, at_least=True, spread=interval(found.lowest, found.highest)))
+        rows.append(
+            report.Row(
+                f"{name} by {ours}: p50", found.value, "x", budget, at_least=True, spread=interval(found.lowest, found.highest)
+            )
+        )
         rows.append(report.Row(f"{name} by {ours}: p99", times[name].p99_ms / times[ours].p99_ms, "x", budget, at_least=True))
+        rows.append(report.Row(f"{name} by {ours}: CPU time", times[name].cpu_ms / times[ours].cpu_ms, "x"))
     return [*rows, *sizes(f"{RESNET} by {STUDENT}, int8, {SIDE} pixels", whole.artifact, int8, SMALLER)]
 
 
@@ -148,11 +169,19 @@ def example_shape() -> tuple[int, int, int]:
 
 def of_times(name: str, times: CallTimes, threads: int) -> list[report.Row]:
     found = {"p50": times.p50_ms, "p99": times.p99_ms, "CPU": times.cpu_ms}
-    return [report.Row(f"{name}: {word}", value, "ms", spread=f"{times.calls} calls, {threads} threads") for word, value in found.items()]
+    return [
+        report.Row(f"{name}: {word}", value, "ms", spread=f"{times.calls} calls, {threads} threads")
+        for word, value in found.items()
+    ]
 
 
 def sizes(name: str, large: Artifact, small: Artifact, least: float | None) -> list[report.Row]:
-    whole, part, zipped, zipped_part = large.bytes / 1e6, small.bytes / 1e6, measuring.gzipped(large) / 1e6, measuring.gzipped(small) / 1e6
+    whole, part, zipped, zipped_part = (
+        large.bytes / 1e6,
+        small.bytes / 1e6,
+        measuring.gzipped(large) / 1e6,
+        measuring.gzipped(small) / 1e6,
+    )
     return [
         report.Row(f"{name}: size", whole / part, "x", least, at_least=True, spread=f"{whole:.2f} by {part:.2f} MB"),
         report.Row(f"{name}: size, both by gzip", zipped / zipped_part, "x", spread=f"{zipped:.2f} by {zipped_part:.2f} MB"),

@@ -211,7 +211,12 @@ CHART_FIELDS = _rows(
     BoardField("width", values.whole_of(1, COLUMNS), same, "of 12 columns; without it, what the others of the row leave"),
     BoardField("series", _all_series, lambda all_series: [plain_series(series) for series in all_series], "what it draws"),
     BoardField("x", series_of, plain_series, "of a scatter chart: what lies along x"),
-    BoardField("best", values.among(get_args(Corner)), same, "of a scatter chart: the corner where its best points lie, whose front is drawn"),
+    BoardField(
+        "best",
+        values.among(get_args(Corner)),
+        same,
+        "of a scatter chart: the corner where its best points lie, whose front is drawn",
+    ),
     BoardField("axis", values.among(("time", "step")), same, "time or step; without it, the board's"),
     BoardField("unit", values.text_of, same, "shown instead of the series' own"),
     BoardField("range", range_of, _plain_range, "of the values: [0, 100], [0, auto]"),

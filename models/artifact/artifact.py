@@ -34,7 +34,9 @@ class Artifact:
         try:
             text = path.read_bytes()
         except OSError as error:
-            raise BadArtifact(f"{folder} is not a model: {MANIFEST} cannot be read ({error.strerror}); give the folder that has it") from error
+            raise BadArtifact(
+                f"{folder} is not a model: {MANIFEST} cannot be read ({error.strerror}); give the folder that has it"
+            ) from error
         opened = cls(folder, manifest_from(text, str(path)))
         if check:
             opened.check()

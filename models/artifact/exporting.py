@@ -56,7 +56,9 @@ def export(module: torch.nn.Module, example: Sequence[torch.Tensor], inputs: Seq
 
 
 def _sentence(error: Exception) -> str:
-    reason = next((line.strip() for line in reversed(str(error.__cause__ or error).splitlines()) if line.strip()), type(error).__name__)
+    reason = next(
+        (line.strip() for line in reversed(str(error.__cause__ or error).splitlines()) if line.strip()), type(error).__name__
+    )
     return (
         f"the model does not export to ONNX ({type(error.__cause__ or error).__name__}: {reason[:REASON_CHARS]}); replace that part of it "
         "by operations that torch.export takes"
@@ -71,7 +73,9 @@ def _compare(content: bytes, inputs: dict[str, Any], expected: dict[str, Any]) -
         try:
             model.write_bytes(content)
         except OSError as error:
-            raise ModelsError(f"no room to try the exported model in {folder} ({error.strerror}); set TMPDIR to a folder with room") from error
+            raise ModelsError(
+                f"no room to try the exported model in {folder} ({error.strerror}); set TMPDIR to a folder with room"
+            ) from error
         try:
             found = open_session(model, threads=1).run({name: value.numpy() for name, value in inputs.items()})
         except CannotRun as error:

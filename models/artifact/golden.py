@@ -26,7 +26,9 @@ def save(path: Path, inputs: Arrays, outputs: Arrays) -> None:
     """Raises OSError; ValueError for arrays of objects."""
     import numpy as np
 
-    arrays = {f"{INPUT}{name}": value for name, value in inputs.items()} | {f"{OUTPUT}{name}": value for name, value in outputs.items()}
+    arrays = {f"{INPUT}{name}": value for name, value in inputs.items()} | {
+        f"{OUTPUT}{name}": value for name, value in outputs.items()
+    }
     if objects := [name for name, value in arrays.items() if value.dtype.hasobject]:
         raise ValueError(f"{objects[0]} is an array of objects")
     with path.open("wb") as file:

@@ -12,4 +12,4 @@ def file_of(path: Path) -> ModelFile:
     """Raises OSError."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return ModelFile(digest, file.tell())
+    return ModelFile(digest, path.stat().st_size)

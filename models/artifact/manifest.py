@@ -1,6 +1,6 @@
 """What `manifest.json` of an artifact says: inputs, outputs, files with hashes, licence, origin, what was measured.
 
-    {"name": "student", "task": "image-classification", "inputs": [{"name": "image", "dtype": "uint8", "shape": ["batch", 1, 28, 28]}], ...}
+{"name": "student", "task": "image-classification", "inputs": [{"name": "image", "dtype": "uint8", "shape": ["batch", 1, 28, 28]}], ...}
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def manifest_from(text: str | bytes, place: str) -> ModelManifest:
     reader = _Fields(table, place)
     precision, tolerance = reader.text("precision"), reader.number("tolerance")
     parent, parameters = table.get("parent"), table.get("parameters")
-    if not (parent is None or isinstance(parent, str) and SHA256.fullmatch(parent)):
+    if not (parent is None or (isinstance(parent, str) and SHA256.fullmatch(parent))):
         raise reader.wrong("parent", "a SHA-256")
     if not (parameters is None or isinstance(parameters, int)):
         raise reader.wrong("parameters", "a whole number")

@@ -59,7 +59,9 @@ def write(
     return Artifact.open(folder, check=False)
 
 
-def _fill(part: Path, model: Path | bytes, manifest: ModelManifest, inputs: golden.Arrays, extra: Mapping[str, Path | bytes]) -> None:
+def _fill(
+    part: Path, model: Path | bytes, manifest: ModelManifest, inputs: golden.Arrays, extra: Mapping[str, Path | bytes]
+) -> None:
     for name in extra:
         if not FILE_NAME.fullmatch(name) or name in (MODEL, MANIFEST, GOLDEN):
             raise ModelsError(f"{name!r} cannot be the name of a further file; use a plain one such as tokenizer.json")
@@ -80,7 +82,9 @@ def _fill(part: Path, model: Path | bytes, manifest: ModelManifest, inputs: gold
     try:
         text = replace(manifest, files=files).as_json()
     except (ValueError, TypeError) as error:
-        raise ModelsError(f"the manifest cannot be written as JSON ({error}); use plain numbers, text, lists and tables in it") from error
+        raise ModelsError(
+            f"the manifest cannot be written as JSON ({error}); use plain numbers, text, lists and tables in it"
+        ) from error
     _put(part / MANIFEST, text.encode())
     for path in part.iterdir():
         _to_disk(path)

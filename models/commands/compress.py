@@ -9,20 +9,47 @@ from .command import ModelsCommand, count
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the model that passes is written; must not exist")
-    parser.add_argument("--work", type=Path, metavar="FOLDER", help="keeps what is made; a stopped compression goes on there (default: OUT.work)")
-    parser.add_argument("--data", default="fashion-mnist", metavar="NAME", help="fashion-mnist, or an .npz file with images and labels")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="where the model that passes is written; must not exist"
+    )
+    parser.add_argument(
+        "--work", type=Path, metavar="FOLDER", help="keeps what is made; a stopped compression goes on there (default: OUT.work)"
+    )
+    parser.add_argument(
+        "--data", default="fashion-mnist", metavar="NAME", help="fashion-mnist, or an .npz file with images and labels"
+    )
     parser.add_argument("--images", type=count, metavar="N", help="for training, at most (default: all)")
-    parser.add_argument("--teacher", default="auto", metavar="NAME", help="a model's folder, or resnet50, resnet34, resnet18, resnet18x0.5; auto: the largest that reaches its plateau in time")
-    parser.add_argument("--minutes", type=positive, default=60.0, metavar="N", help="for training the teacher, at most (default: 60)")
+    parser.add_argument(
+        "--teacher",
+        default="auto",
+        metavar="NAME",
+        help="a model's folder, or resnet50, resnet34, resnet18, resnet18x0.5; auto: the largest that reaches its plateau in time",
+    )
+    parser.add_argument(
+        "--minutes", type=positive, default=60.0, metavar="N", help="for training the teacher, at most (default: 60)"
+    )
     parser.add_argument("--epochs", type=count, default=60, metavar="N", help="of each training, at most (default: 60)")
     parser.add_argument("--width", type=positive, default=0.5, metavar="W", help="of the student; 1 is ResNet-18 (default: 0.5)")
     parser.add_argument("--temperature", type=positive, default=4.0, metavar="T", help="softens the teacher's answers (default: 4)")
     parser.add_argument("--bits", type=bits, default=(8, 32), metavar="LIST", help="8, 32 or both (default: 8,32)")
     parser.add_argument("--trials", type=count, metavar="N", help="search over width, bits and temperature, in so many trials")
-    parser.add_argument("--smaller", type=amount, default=12.0, metavar="X", help="gate: times smaller than the teacher (default: 12)")
-    parser.add_argument("--kept", type=amount, default=97.0, metavar="PERCENT", help="gate: of the teacher's accuracy, lower end of the interval (default: 97)")
-    parser.add_argument("--faster", type=amount, default=6.7, metavar="X", help="gate: times faster than the teacher in its fastest fp32 runtime here (default: 6.7)")
+    parser.add_argument(
+        "--smaller", type=amount, default=12.0, metavar="X", help="gate: times smaller than the teacher (default: 12)"
+    )
+    parser.add_argument(
+        "--kept",
+        type=amount,
+        default=97.0,
+        metavar="PERCENT",
+        help="gate: of the teacher's accuracy, lower end of the interval (default: 97)",
+    )
+    parser.add_argument(
+        "--faster",
+        type=amount,
+        default=6.7,
+        metavar="X",
+        help="gate: times faster than the teacher in its fastest fp32 runtime here (default: 6.7)",
+    )
     parser.add_argument("--threads", type=count, default=1, metavar="N", help="of a call that is timed (default: 1)")
     parser.add_argument("--logs", type=Path, default=Path("logs"), metavar="FOLDER", help="log folder of the run (default: logs)")
     parser.add_argument("--run", metavar="NAME", help="of the run (default: compress and the time)")  # fmt: skip
@@ -83,4 +110,6 @@ def bits(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(word) for word in words}))
 
 
-COMMAND = ModelsCommand("compress", "Compress a classifier of images until it passes gates of size, accuracy and latency.", arguments, run)
+COMMAND = ModelsCommand(
+    "compress", "Compress a classifier of images until it passes gates of size, accuracy and latency.", arguments, run
+)

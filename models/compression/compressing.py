@@ -32,14 +32,18 @@ def compress(recipe: CompressionRecipe) -> CompressionVerdict:
         maker.teacher()
         found = search(maker, recipe.trials) if recipe.trials else [maker.candidate(choice) for choice in recipe.choices()]
         verdict = decide(maker, found)
-        log.text(str(verdict) if verdict.artifact else f"no candidate passes; the nearest: {verdict}; {'; '.join(verdict.refusals)}")
+        log.text(
+            str(verdict) if verdict.artifact else f"no candidate passes; the nearest: {verdict}; {'; '.join(verdict.refusals)}"
+        )
         return verdict
 
 
 def _run(recipe: CompressionRecipe) -> RunLog:
     kept = needed("deepseek.trainer.run_log")
     try:
-        log: RunLog = kept.RunLog(recipe.logs, recipe.run, kind="compression", unit="candidate", name="compress", config=recipe.config())
+        log: RunLog = kept.RunLog(
+            recipe.logs, recipe.run, kind="compression", unit="candidate", name="compress", config=recipe.config()
+        )
     except OSError as error:
         raise cannot_write(recipe.logs, error) from error
     except ValueError as error:  # a name that leaves the folder

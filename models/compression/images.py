@@ -98,7 +98,9 @@ def _fashion(folder: Path) -> tuple[LabelledImages, LabelledImages]:
     if not folder.is_dir():
         raise ModelsError(f"there is no {folder}; install it with: sudo apt-get install -y dataset-fashion-mnist")
     train, test = (
-        LabelledImages(_idx(folder / f"{part}-images-idx3-ubyte.gz").unsqueeze(1), _idx(folder / f"{part}-labels-idx1-ubyte.gz").long())
+        LabelledImages(
+            _idx(folder / f"{part}-images-idx3-ubyte.gz").unsqueeze(1), _idx(folder / f"{part}-labels-idx1-ubyte.gz").long()
+        )
         for part in ("train", "t10k")
     )
     return train, test
@@ -112,7 +114,9 @@ def _idx(path: Path) -> torch.Tensor:
         shape = [int.from_bytes(content[4 + 4 * axis : 8 + 4 * axis], "big") for axis in range(content[3])]
         return torch.frombuffer(bytearray(content[4 + 4 * len(shape) :]), dtype=torch.uint8).view(shape)
     except (OSError, EOFError, IndexError, RuntimeError, ValueError) as error:
-        raise ModelsError(f"{path} cannot be read; install it again with: sudo apt-get install --reinstall -y dataset-fashion-mnist") from error
+        raise ModelsError(
+            f"{path} cannot be read; install it again with: sudo apt-get install --reinstall -y dataset-fashion-mnist"
+        ) from error
 
 
 def _file(path: Path) -> tuple[LabelledImages, LabelledImages]:
@@ -125,14 +129,20 @@ def _file(path: Path) -> tuple[LabelledImages, LabelledImages]:
     except FileNotFoundError as error:
         raise ModelsError(f"there is no {path}; make it with numpy.savez({path.name!r}, images=..., labels=...)") from error
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ModelsError(f"{path} has no arrays `images` and `labels`; make it with numpy.savez({path.name!r}, images=..., labels=...)") from error
+        raise ModelsError(
+            f"{path} has no arrays `images` and `labels`; make it with numpy.savez({path.name!r}, images=..., labels=...)"
+        ) from error
     if images.ndim == 3:
         images = images[:, None]
     if images.dtype != np.uint8 or images.ndim != 4 or max(images.shape[2:]) > MOST_SIDE or images.shape[1] > 4:
-        raise ModelsError(f"{path}: images are {images.dtype} {list(images.shape)}; they must be uint8, N C H W, up to {MOST_SIDE} pixels a side")
+        raise ModelsError(
+            f"{path}: images are {images.dtype} {list(images.shape)}; they must be uint8, N C H W, up to {MOST_SIDE} pixels a side"
+        )
     if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu" or len(labels) < LEAST_ITEMS or labels.min() < 0:
         raise ModelsError(f"{path}: labels must be whole numbers from 0, one an image, of at least {LEAST_ITEMS} images")
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
     every = LabelledImages(torch.from_numpy(images)[order], torch.from_numpy(labels.astype(np.int64))[order])
     test = torch.arange(len(labels)) % TEST == 0
-    return LabelledImages(every.images_NCHW[~test], every.classes_N[~test]), LabelledImages(every.images_NCHW[test], every.classes_N[test])
+    return LabelledImages(every.images_NCHW[~test], every.classes_N[~test]), LabelledImages(
+        every.images_NCHW[test], every.classes_N[test]
+    )

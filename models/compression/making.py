@@ -64,12 +64,16 @@ class CandidateMaker:
             self.reference_way = next(way for way in ways if way.runtime == self.reference)
             self.teacher_right = measuring.right(self.reference_way.session, self.data, self.data.validation)
         with self.log.phase("answer"):
-            self.answers = self.work.array("answers", lambda: teaching.answers_to(self.reference_way.session, self.data, self.views))
+            self.answers = self.work.array(
+                "answers", lambda: teaching.answers_to(self.reference_way.session, self.data, self.views)
+            )
         fast = times[self.reference]
         values = {"accuracy": float(self.teacher_right.mean()), "size_mb": artifact.bytes / 1e6, "latency_ms": fast.p50_ms}
         values |= {"p99_ms": fast.p99_ms, "cpu_ms": fast.cpu_ms}
         self._report(run, {f"candidate/{name}": value for name, value in values.items()})
-        self.log.text(f"teacher: {artifact.manifest.name}, {measuring.share(self.teacher_right)} on the validation, {self.reference}")
+        self.log.text(
+            f"teacher: {artifact.manifest.name}, {measuring.share(self.teacher_right)} on the validation, {self.reference}"
+        )
         self.teacher_artifact = artifact
         return artifact
 
@@ -140,24 +144,28 @@ class CandidateMaker:
         plan = training.TrainingPlan(self.recipe.epochs, most_s=self.recipe.teacher_s)
         name = self.recipe.teacher
         with self.log.phase("train"):
+            training.settle_threads()
             if name == AUTO:
                 name = teaching.largest_in(self.data, self.recipe.teacher_s, plan.batch)
                 self.log.text(f"teacher: {name}, the largest whose plateau is expected within {self.recipe.teacher_s:.0f} s here")
-            net = teaching.trained(name, self.data, plan, **self._listeners(run))
+            net = teaching.trained(name, self.data, plan, self._listener(run))
         self.training = net
         return self._exported(folder, name, None, net.module)
 
     def _trained_student(self, folder: Path, choice: StudentChoice, run: CandidateRun) -> Artifact:
         with self.log.phase("train"):
+            training.settle_threads()
             torch.manual_seed(0)
-            answers = None if choice.temperature is None else training.TeacherAnswers(torch.from_numpy(self.answers), choice.temperature)
+            answers = (
+                None if choice.temperature is None else training.TeacherAnswers(torch.from_numpy(self.answers), choice.temperature)
+            )
             net = training.train(
                 networks.student(choice.width, teaching.shape_of(self.data)),
                 self.data,
                 self.views,
                 training.TrainingPlan(self.recipe.epochs),
                 answers,
-                **self._listeners(run),
+                self._listener(run),
             )
         return self._exported(folder, f"{choice}-fp32", self.teacher_artifact.sha256, net.module)
 
@@ -179,11 +187,13 @@ class CandidateMaker:
             refusals = self.recipe.gates.refusals(smaller, kept, faster)
             way = ways[name]
             found.append(
-                CandidateFound(self.number, choice, artifact, share, kept, smaller, way.runtime, way.precision, times[name], faster, refusals)
+                CandidateFound(
+                    self.number, choice, artifact, share, kept, smaller, way.runtime, way.precision, times[name], faster, refusals
+                )
             )
         return next((candidate for candidate in found if not candidate.refusals), found[0])
 
-    def _listeners(self, run: CandidateRun) -> dict[str, Any]:
+    def _listener(self, run: CandidateRun) -> training.TrainingListener:
         steps = 0
 
         def on_step(step: training.StepResult) -> None:
@@ -194,9 +204,11 @@ class CandidateMaker:
 
         def on_epoch(epoch: training.EpochResult) -> None:
             run.scalars(steps, {"val/acc": epoch.accuracy, "train/lr": epoch.rate})
-            self.log.text(f"{run.name}, epoch {epoch.number}: {100 * epoch.accuracy:.2f} % on the validation, {epoch.seconds:.1f} s")
+            self.log.text(
+                f"{run.name}, epoch {epoch.number}: {100 * epoch.accuracy:.2f} % on the validation, {epoch.seconds:.1f} s"
+            )
 
-        return {"on_step": on_step, "on_epoch": on_epoch}
+        return training.TrainingListener(on_step, on_epoch)
 
     def _run(self, name: str, config: dict[str, Any]) -> CandidateRun:
         return CandidateRun(f"{self.log.run}/{name}", config)
@@ -222,4 +234,3 @@ def measured_row(way: ModelWay, times: CallTimes, threads: int, date: str) -> di
         "calls": times.calls,
         "date": date,
     }
-

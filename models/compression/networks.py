@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -56,7 +55,14 @@ class ResidualNet(nn.Module):
     """`net(images_BCHW) -> logits_BK`; each stage but the first halves the image."""
 
     def __init__(
-        self, block: Callable[[int, int, int], nn.Module], expansion: int, blocks: tuple[int, ...], width: float, channels: int, side: int, classes: int
+        self,
+        block: Callable[[int, int, int], nn.Module],
+        expansion: int,
+        blocks: tuple[int, ...],
+        width: float,
+        channels: int,
+        side: int,
+        classes: int,
     ) -> None:
         super().__init__()
         stages = [max(CHANNELS_OF, round(stage * width / CHANNELS_OF) * CHANNELS_OF) for stage in STAGES]
@@ -103,7 +109,12 @@ def resnet50(shape: NetShape) -> ResidualNet:
     return ResidualNet(WideBlock, EXPANSION, (3, 4, 6, 3), 1.0, *shape)
 
 
-TEACHERS = {"resnet50": resnet50, "resnet34": resnet34, "resnet18": resnet18, "resnet18x0.5": lambda shape: student(0.5, shape)}  # largest first
+TEACHERS: dict[str, Callable[[NetShape], ResidualNet]] = {
+    "resnet50": resnet50,
+    "resnet34": resnet34,
+    "resnet18": resnet18,
+    "resnet18x0.5": lambda shape: student(0.5, shape),
+}  # largest first
 
 
 def parameters(module: nn.Module) -> int:

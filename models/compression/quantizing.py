@@ -28,7 +28,9 @@ def quantize(model: Path, items: Sequence[dict[str, Any]]) -> bytes:
     try:
         with tempfile.TemporaryDirectory() as folder, quietly():
             prepared, made = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
-            needed("onnxruntime.quantization.shape_inference").quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
+            needed("onnxruntime.quantization.shape_inference").quant_pre_process(
+                str(model), str(prepared), skip_symbolic_shape=True
+            )
             quantization.quantize_static(
                 str(prepared),
                 str(made),
@@ -41,7 +43,9 @@ def quantize(model: Path, items: Sequence[dict[str, Any]]) -> bytes:
             )
             return made.read_bytes()
     except OSError as error:
-        raise ModelsError(f"no room to quantize in {tempfile.gettempdir()} ({error.strerror}); set TMPDIR to a folder with room") from error
+        raise ModelsError(
+            f"no room to quantize in {tempfile.gettempdir()} ({error.strerror}); set TMPDIR to a folder with room"
+        ) from error
     except Exception as error:  # the quantizer's own, ONNX Runtime's and protobuf's
         raise CannotExport(f"{model} cannot be quantized ({reason_of(error)}); compress it without int8: --bits 32") from error
 
@@ -55,7 +59,7 @@ def has_dot_products(flags: Path = FLAGS) -> bool:
 
 
 def _reader(quantization: Any, items: Sequence[dict[str, Any]]) -> Any:
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+    class Reader(quantization.CalibrationDataReader):
         def __init__(self) -> None:
             self._items = iter(items)
 
@@ -63,4 +67,3 @@ def _reader(quantization: Any, items: Sequence[dict[str, Any]]) -> Any:
             return next(self._items, None)
 
     return Reader()
-

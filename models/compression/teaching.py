@@ -5,10 +5,9 @@ Shapes: N items, K classes, V views.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import torch
@@ -47,12 +46,12 @@ def pace(module: nn.Module, data: ImageSplits, batch: int) -> float:
     return training.seconds_a_step(module, data, batch, training.faster_in_half(module, data, batch))
 
 
-def trained(name: str, data: ImageSplits, plan: training.TrainingPlan, **listeners: Callable[[Any], None]) -> training.TrainedNet:
+def trained(name: str, data: ImageSplits, plan: training.TrainingPlan, listener: training.TrainingListener) -> training.TrainedNet:
     """Raises ModelsError for an unknown name."""
     if name not in networks.TEACHERS:
         raise ModelsError(f"there is no teacher {name!r}; give the folder of a model, or one of {', '.join(networks.TEACHERS)}")
     torch.manual_seed(plan.seed)
-    return training.train(networks.TEACHERS[name](shape_of(data)), data, Views(data.mirrors, FRESH), plan, **listeners)
+    return training.train(networks.TEACHERS[name](shape_of(data)), data, Views(data.mirrors, FRESH), plan, listener=listener)
 
 
 def given(folder: Path, data: ImageSplits) -> tuple[Artifact, ImageSplits]:
@@ -62,17 +61,21 @@ def given(folder: Path, data: ImageSplits) -> tuple[Artifact, ImageSplits]:
     shape = ("batch", *data.shape)
     fits = len(inputs) == 1 and inputs[0].dtype == "float32" and len(inputs[0].shape) == 4
     if not fits or any(isinstance(size, int) and size != wanted for size, wanted in zip(inputs[0].shape, shape, strict=True)):
-        raise ModelsError(f"{folder} takes {[(spec.name, spec.dtype, list(spec.shape)) for spec in inputs]}, and the images are float32 {list(shape)}")
+        raise ModelsError(
+            f"{folder} takes {[(spec.name, spec.dtype, list(spec.shape)) for spec in inputs]}, and the images are float32 {list(shape)}"
+        )
     if not outputs or len(outputs[0].shape) != 2 or outputs[0].shape[1] not in (data.classes, "classes"):
-        raise ModelsError(f"{folder} answers {[list(spec.shape) for spec in outputs]}, and the data has {data.classes} classes; give a model of these")
+        raise ModelsError(
+            f"{folder} answers {[list(spec.shape) for spec in outputs]}, and the data has {data.classes} classes; give a model of these"
+        )
     known = artifact.manifest.preprocessing
-    mean, deviation = (known.get(key) for key in ("mean", "std"))
-    if _numbers(mean, data.shape[0]) and _numbers(deviation, data.shape[0]) and known.get("scale") == 1 / 255:
+    mean, deviation = known.get("mean"), known.get("std")
+    if _are_numbers(mean, data.shape[0]) and _are_numbers(deviation, data.shape[0]) and known.get("scale") == 1 / 255:
         data = replace(data, mean=tuple(mean), deviation=tuple(deviation))
     return artifact, data
 
 
-def _numbers(value: Any, count: int) -> bool:
+def _are_numbers(value: Any, count: int) -> TypeGuard[list[float]]:
     return isinstance(value, list) and len(value) == count and all(isinstance(number, (int, float)) for number in value)
 
 

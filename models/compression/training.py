@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ..runtimes import this_host
 from .images import ImageSplits, LabelledImages
 from .views import Views
 
@@ -28,7 +30,7 @@ MOMENTUM, DECAY, CLIP = 0.9, 5e-4, 5.0
 AVERAGED_STEPS = 100  # the moving average reaches about so far back; less in short epochs
 TEACHER_SHARE = 0.5  # of the loss; the rest is the labels'
 WARM_UP_STEPS = 100
-PACE_STEPS = 3
+PACE_STEPS, PACE_PASSES = 3, 15
 
 
 @dataclass(frozen=True)
@@ -75,19 +77,23 @@ class StepResult(NamedTuple):
     loss: Tensor
 
 
+class TrainingListener(NamedTuple):
+    on_step: Callable[[StepResult], None]
+    on_epoch: Callable[[EpochResult], None]
+
+
 def train(
     module: nn.Module,
     data: ImageSplits,
     views: Views,
     plan: TrainingPlan,
     answers: TeacherAnswers | None = None,
-    on_step: Callable[[StepResult], None] = lambda step: None,
-    on_epoch: Callable[[EpochResult], None] = lambda epoch: None,
+    listener: TrainingListener | None = None,
 ) -> TrainedNet:
-    """The best epoch's weights, on the CPU. `on_step` is called after each step, `on_epoch` after each epoch."""
+    """The best epoch's weights, on the CPU. Calls the listener after each step and epoch."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     half = faster_in_half(copy.deepcopy(module), data, plan.batch)
-    module = module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module = module.to(device, memory_format=torch.channels_last)
     steps_an_epoch = max(1, len(data.train.classes_N) // plan.batch)
     averaged = AveragedModel(
         module, multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / max(2, min(AVERAGED_STEPS, steps_an_epoch // 2))), use_buffers=True
@@ -113,12 +119,14 @@ def train(
             optimizer.step()
             averaged.update_parameters(module)
             losses += loss.detach()
-            on_step(StepResult(step, loss.detach()))
+            if listener:
+                listener.on_step(StepResult(step, loss.detach()))
             step += 1
         accuracy = accuracy_of(averaged.module, data, data.validation, half)
         now = time.monotonic()
         results.append(EpochResult(epoch, losses.item() / steps_an_epoch, accuracy, now - epoch_begun, rate))
-        on_epoch(results[-1])
+        if listener:
+            listener.on_epoch(results[-1])
         if accuracy >= best + GAIN:
             fruitless = 0
         else:
@@ -128,7 +136,7 @@ def train(
         best = max(best, accuracy)
         if fruitless >= PATIENCE or (plan.most_s and now - begun + results[-1].seconds > plan.most_s):
             break
-    module = module.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    module = module.to("cpu", memory_format=torch.contiguous_format).eval()
     module.load_state_dict(kept)
     return TrainedNet(module, tuple(results), fruitless >= PATIENCE)
 
@@ -143,7 +151,9 @@ def loss_of(found_BK: Tensor, classes_B: Tensor, logits_BK: Tensor | None, tempe
     return (1 - TEACHER_SHARE) * of_labels + TEACHER_SHARE * temperature**2 * of_teacher
 
 
-def accuracy_of(module: nn.Module, data: ImageSplits, images: LabelledImages, half: contextlib.AbstractContextManager[Any]) -> float:
+def accuracy_of(
+    module: nn.Module, data: ImageSplits, images: LabelledImages, half: contextlib.AbstractContextManager[Any]
+) -> float:
     """0 to 1."""
     device, right = next(module.parameters()).device, 0
     module.eval()
@@ -155,7 +165,13 @@ def accuracy_of(module: nn.Module, data: ImageSplits, images: LabelledImages, ha
 
 
 def _batches(
-    data: ImageSplits, views: Views, epoch: int, batch: int, chance: torch.Generator, device: torch.device, answers: TeacherAnswers | None
+    data: ImageSplits,
+    views: Views,
+    epoch: int,
+    batch: int,
+    chance: torch.Generator,
+    device: torch.device,
+    answers: TeacherAnswers | None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
     """All images once in a new order, but for those that do not fill a batch."""
     images_NCHW = data.train.images_NCHW
@@ -169,6 +185,26 @@ def _batches(
         yield images_BCHW, data.train.classes_N[places_B].to(device), logits_BK
 
 
+def settle_threads() -> int:
+    """Have PyTorch compute with one thread, or one a core, whichever takes less time now; how many. Takes about a second.
+
+    On cores that others keep busy, threads wait for each other: at a load of 9 on 2 cores a step took eight times as long with two.
+    """
+    layer, x_BCHW = nn.Conv2d(64, 64, 3, padding=1), torch.randn(64, 64, 14, 14)
+    medians: dict[int, float] = {}
+    for threads in {1, this_host.cores()}:
+        torch.set_num_threads(threads)
+        taken = []
+        for _ in range(PACE_PASSES):
+            begun = time.perf_counter()
+            layer(x_BCHW).sum().backward()
+            taken.append(time.perf_counter() - begun)
+        medians[threads] = statistics.median(taken)
+    best = min(medians, key=lambda threads: medians[threads])
+    torch.set_num_threads(best)
+    return best
+
+
 def faster_in_half(module: nn.Module, data: ImageSplits, batch: int) -> contextlib.AbstractContextManager[Any]:
     """bfloat16 where a few steps in it take less time than in float32, else nothing. A processor without it would be slower by far."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -179,7 +215,7 @@ def faster_in_half(module: nn.Module, data: ImageSplits, batch: int) -> contextl
 def seconds_a_step(module: nn.Module, data: ImageSplits, batch: int, half: contextlib.AbstractContextManager[Any]) -> float:
     """The least of a few steps, without what changes weights; the module's norms change."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    module = module.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    module = module.to(device, memory_format=torch.channels_last).train()
     images_BCHW = data.prepared(data.train.images_NCHW[:batch].to(device)).contiguous(memory_format=torch.channels_last)
     classes_B, taken = data.train.classes_N[:batch].to(device), []
     for _ in range(PACE_STEPS):

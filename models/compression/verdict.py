@@ -71,7 +71,9 @@ def decide(maker: CandidateMaker, found: list[CandidateFound]) -> CompressionVer
 
 def refused(verdict: CompressionVerdict, work: object) -> ModelsError:
     """The sentence for a compression without a candidate that passes."""
-    return ModelsError(f"no candidate passes; the nearest is {verdict.chosen.choice}: {'; '.join(verdict.refusals)}; all of them are in {work}")
+    return ModelsError(
+        f"no candidate passes; the nearest is {verdict.chosen.choice}: {'; '.join(verdict.refusals)}; all of them are in {work}"
+    )
 
 
 def _way(maker: CandidateMaker, candidate: CandidateFound) -> ModelWay:
@@ -82,7 +84,13 @@ def _way(maker: CandidateMaker, candidate: CandidateFound) -> ModelWay:
 
 def _written(maker: CandidateMaker, verdict: CompressionVerdict, rows: list[dict[str, object]]) -> Artifact:
     artifact, share = verdict.chosen.artifact, verdict.accuracy
-    accuracy = {"value": share.value, "lowest": share.lowest, "highest": share.highest, "items": share.items, "data": f"{maker.data.name}, test"}
+    accuracy = {
+        "value": share.value,
+        "lowest": share.lowest,
+        "highest": share.highest,
+        "items": share.items,
+        "data": f"{maker.data.name}, test",
+    }
     accuracy |= {"kept": verdict.kept.value, "kept_lowest": verdict.kept.lowest, "teacher": verdict.of_teacher.value}
     manifest = replace(artifact.manifest, name=maker.recipe.out.name, measured=tuple(rows), accuracy=accuracy, files={})
     return write(maker.recipe.out, artifact.model, manifest, artifact.golden().inputs)

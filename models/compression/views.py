@@ -5,6 +5,7 @@ Shapes: B batch, N number, C channels, H W height and width.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,8 @@ from torch.nn import functional as F
 SHIFT = 14  # the part of the side by which an image is shifted at most, in each direction
 
 
-class Views(NamedTuple):
+@dataclass(frozen=True)
+class Views:
     """`count` views that are drawn from `seed`, taken in turn: view 0 in epoch 0, then view 1, and from the beginning again."""
 
     mirrors: bool

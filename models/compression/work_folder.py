@@ -72,4 +72,6 @@ class WorkFolder:
         for key, value in about.items():
             if not isinstance(before, dict) or before.get(key) != json.loads(json.dumps(value)):
                 known = before.get(key) if isinstance(before, dict) else None
-                raise ModelsError(f"{self.path} belongs to a compression with {key} {known!r}, not {value!r}; give another folder as --work")
+                raise ModelsError(
+                    f"{self.path} belongs to a compression with {key} {known!r}, not {value!r}; give another folder as --work"
+                )

@@ -35,7 +35,9 @@ class OnnxSession:
         try:
             self._session = runtime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors have no base of their own
-            raise CannotRun(f"ONNX Runtime does not take {model} ({reason_of(error)}); export it again, or update ONNX Runtime") from error
+            raise CannotRun(
+                f"ONNX Runtime does not take {model} ({reason_of(error)}); export it again, or update ONNX Runtime"
+            ) from error
         self.inputs = tuple(_spec(value) for value in self._session.get_inputs())
         self.outputs = tuple(_spec(value) for value in self._session.get_outputs())
         self._names = [spec.name for spec in self.outputs]
@@ -45,7 +47,9 @@ class OnnxSession:
         try:
             return dict(zip(self._names, self._session.run(self._names, inputs), strict=True))
         except Exception as error:
-            raise CannotRun(f"ONNX Runtime cannot run the model on these inputs ({reason_of(error)}); look at their shapes and values") from error
+            raise CannotRun(
+                f"ONNX Runtime cannot run the model on these inputs ({reason_of(error)}); look at their shapes and values"
+            ) from error
 
 
 def reason_of(error: Exception) -> str:

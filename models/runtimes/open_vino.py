@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     import numpy as np
 
 HINTS = {"bf16": "bf16"}  # of the computation; anything else: f32, beside what the file has in int8
-DTYPES = {"f32": "float32", "f16": "float16", "f64": "float64", "i64": "int64", "i32": "int32", "u8": "uint8", "i8": "int8", "boolean": "bool"}
+DTYPES = {
+    "f32": "float32",
+    "f16": "float16",
+    "f64": "float64",
+    "i64": "int64",
+    "i32": "int32",
+    "u8": "uint8",
+    "i8": "int8",
+    "boolean": "bool",
+}
 DTYPES |= {"string": "str"}
 REASON_CHARS = 200
 

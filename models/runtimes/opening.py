@@ -29,7 +29,9 @@ def installed() -> list[str]:
     return [name for name, row in RUNTIMES.items() if is_there(row.module)]
 
 
-def open_session(model: Path, runtime: str = "onnxruntime", precision: str = "", threads: int = 1, own: str = "fp32") -> ModelSession:
+def open_session(
+    model: Path, runtime: str = "onnxruntime", precision: str = "", threads: int = 1, own: str = "fp32"
+) -> ModelSession:
     """`own` is the precision of the file, and the default of `precision`.
 
     Raises ModelsError for a runtime that is unknown or not installed, CannotRun for a file or a precision that it does not take.

@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,9 @@ def first_item(inputs: golden.Arrays, specs: Any) -> dict[str, Any]:
     import numpy as np
 
     return {
-        spec.name: np.ascontiguousarray(inputs[spec.name][:1]) if spec.shape and isinstance(spec.shape[0], str) else inputs[spec.name]
+        spec.name: np.ascontiguousarray(inputs[spec.name][:1])
+        if spec.shape and isinstance(spec.shape[0], str)
+        else inputs[spec.name]
         for spec in specs
     }
 
@@ -101,11 +104,13 @@ def _timed(artifacts: tuple[Artifact, ...], threads: int) -> Picked:
             rows.append(replace(row, refused=str(error)))
             continue
         if share > AGREES:
-            rows.append(replace(row, refused=f"computes something else: output {name!r} differs by {share:.2g} of its largest value"))
+            rows.append(
+                replace(row, refused=f"computes something else: output {name!r} differs by {share:.2g} of its largest value")
+            )
             continue
         sessions[str(len(rows))] = session
         rows.append(row)
-    times = time_in_rounds({place: lambda session=session: session.run(item) for place, session in sessions.items()})  # type: ignore[misc]
+    times = time_in_rounds({place: partial(session.run, item) for place, session in sessions.items()})
     for place, found in times.items():
         row = rows[int(place)]
         rows[int(place)] = replace(row, p50_ms=found.p50_ms, p99_ms=found.p99_ms, cpu_ms=found.cpu_ms)
@@ -120,7 +125,13 @@ def _ways(artifacts: tuple[Artifact, ...]) -> Iterator[tuple[Artifact, str, str]
 
 
 def _key(artifacts: tuple[Artifact, ...], threads: int) -> str:
-    parts = [VERSION, [artifact.sha256 for artifact in artifacts], this_host.processor(), this_host.versions(list(RUNTIMES)), threads]
+    parts = [
+        VERSION,
+        [sorted(file.sha256 for file in artifact.manifest.files.values()) for artifact in artifacts],
+        this_host.processor(),
+        this_host.versions(list(RUNTIMES)),
+        threads,
+    ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 

@@ -35,7 +35,9 @@ class TimeRatio(NamedTuple):
     highest: float
 
 
-def time_in_rounds(calls: Mapping[str, Callable[[], object]], rounds: int = ROUNDS, round_s: float = ROUND_S) -> dict[str, CallTimes]:
+def time_in_rounds(
+    calls: Mapping[str, Callable[[], object]], rounds: int = ROUNDS, round_s: float = ROUND_S
+) -> dict[str, CallTimes]:
     """Each round calls all of them, in an order of its own, so that a busy moment of the host meets all alike.
 
     Takes about `rounds * round_s` seconds for each, and at least `rounds * 7` calls.

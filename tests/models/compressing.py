@@ -14,10 +14,9 @@ from typing import Any
 
 import optuna
 import pytest
-import torch
 
 from models.artifact import Artifact
-from models.compression import images, making
+from models.compression import images, making, search
 from models.compression.compressing import compress
 from models.compression.gates import Gates
 from models.compression.recipe import CompressionRecipe
@@ -32,15 +31,15 @@ NEVER = Gates(smaller=1e6)
 
 
 def recipe(folder: Path, **fields: Any) -> CompressionRecipe:
-    usual = {"out": folder / "student", "work": folder / "work", "logs": folder / "logs", "run": "small", "data": str(folder / "bars.npz")}
+    usual = {
+        "out": folder / "student",
+        "work": folder / "work",
+        "logs": folder / "logs",
+        "run": "small",
+        "data": str(folder / "bars.npz"),
+    }
     small = {"teacher": "resnet18x0.5", "width": 0.25, "epochs": 2, "views": 2, "calibration": 64, "rounds": 2, "gates": LOW}
     return CompressionRecipe(**{**usual, **small, **fields})
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    """Several wait for each other on busy cores: a step of 0.1 s took 1.6."""
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +66,11 @@ def test_the_artifact_passes_and_says_what_was_measured(made: tuple[Path, Compre
     assert verdict.smaller == pytest.approx(teacher.bytes / opened.bytes)
     chosen = Artifact.open(folder / "work" / str(verdict.chosen.choice))
     assert chosen.sha256 == opened.sha256
-    parents = {teacher.sha256} if manifest.precision == "fp32" else {Artifact.open(folder / "work" / f"{verdict.chosen.choice.student}-fp32").sha256}
+    parents = (
+        {teacher.sha256}
+        if manifest.precision == "fp32"
+        else {Artifact.open(folder / "work" / f"{verdict.chosen.choice.student}-fp32").sha256}
+    )
     assert {manifest.parent} == parents
 
 
@@ -99,7 +102,9 @@ def test_each_candidate_is_a_run_of_its_own_with_its_configuration(made: tuple[P
     assert any("train/loss" in line for line in trained) and any("val/acc" in line for line in trained)
 
 
-def test_called_again_it_trains_nothing(made: tuple[Path, CompressionVerdict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_called_again_it_trains_nothing(
+    made: tuple[Path, CompressionVerdict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(making.training, "train", None)
     again = compress(recipe(made[0], out=tmp_path / "again", run="again"))
     assert again.artifact is not None
@@ -119,9 +124,13 @@ def test_without_one_that_passes_it_says_what_the_nearest_lacks(made: tuple[Path
     assert any("times smaller, not 1e+06" in refusal for refusal in verdict.refusals)
 
 
-def test_a_search_goes_on_where_it_stopped(made: tuple[Path, CompressionVerdict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_goes_on_where_it_stopped(
+    made: tuple[Path, CompressionVerdict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     work = tmp_path / "work"
     shutil.copytree(made[0] / "work", work)
+    monkeypatch.setattr(search, "WIDTHS", (0.25,))  # students that are there: nothing is trained
+    monkeypatch.setattr(search, "TEMPERATURES", (4.0,))
     searching = recipe(made[0], out=tmp_path / "found", run="search", work=work, trials=2, epochs=2)
     made_of = making.CandidateMaker.candidate
     calls: list[str] = []
@@ -132,10 +141,10 @@ def test_a_search_goes_on_where_it_stopped(made: tuple[Path, CompressionVerdict]
             raise KeyboardInterrupt
         return made_of(self, choice)
 
-    monkeypatch.setattr(making.CandidateMaker, "candidate", stopped_at_the_second)
-    with pytest.raises(KeyboardInterrupt):
-        compress(searching)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(making.CandidateMaker, "candidate", stopped_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            compress(searching)
     verdict = compress(searching)
     assert verdict.artifact is not None
     states = [trial.state.name for trial in search_of(work)]
@@ -149,7 +158,9 @@ def search_of(work: Path) -> list[optuna.trial.FrozenTrial]:
 
 def test_a_teacher_may_be_an_artifact(made: tuple[Path, CompressionVerdict], tmp_path: Path) -> None:
     given = str(made[0] / "work" / "teacher")
-    verdict = compress(recipe(made[0], out=tmp_path / "s", work=tmp_path / "w", run="given", teacher=given, epochs=1, bits=(8,), alone=False))
+    verdict = compress(
+        recipe(made[0], out=tmp_path / "s", work=tmp_path / "w", run="given", teacher=given, epochs=1, bits=(8,), alone=False)
+    )
     assert verdict.chosen.artifact.manifest.precision == "int8" and not (tmp_path / "w" / "teacher").exists()
 
 
@@ -172,7 +183,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", place], check=True)
 
 
-def test_a_full_disk_is_one_sentence_and_what_was_made_stays(made: tuple[Path, CompressionVerdict], small_disk: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_one_sentence_and_what_was_made_stays(
+    made: tuple[Path, CompressionVerdict], small_disk: Path, tmp_path: Path
+) -> None:
     """The teacher of 11 MB does not fit."""
     with pytest.raises(ModelsError, match="is full: make room or choose another folder") as error:
         compress(recipe(made[0], out=tmp_path / "x", work=small_disk / "work", run="full", epochs=1))
@@ -191,10 +204,14 @@ def test_a_full_disk_is_one_sentence_and_what_was_made_stays(made: tuple[Path, C
         (["--out", "DATA"], "is already there: choose another folder", 1),
     ],
 )
-def test_the_command_says_what_is_wrong(made: tuple[Path, CompressionVerdict], tmp_path: Path, words: list[str], sentence: str, code: int) -> None:
+def test_the_command_says_what_is_wrong(
+    made: tuple[Path, CompressionVerdict], tmp_path: Path, words: list[str], sentence: str, code: int
+) -> None:
     data = str(made[0] / "bars.npz")
     command = [sys.executable, "-m", "models", "compress", "--out", str(tmp_path / "out"), "--logs", str(tmp_path / "logs")]
-    done = subprocess.run([*command, *(data if word == "DATA" else word for word in words)], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, *(data if word == "DATA" else word for word in words)], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == code and done.stderr.count("\n") == 1
     assert done.stderr.startswith("deepseek-models: ") and sentence in done.stderr
 

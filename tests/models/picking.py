@@ -21,7 +21,9 @@ def model(tmp_path: Path) -> Artifact:
     return written(tmp_path / "toy")
 
 
-def test_every_runtime_is_timed_once_and_the_answer_is_kept(model: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_runtime_is_timed_once_and_the_answer_is_kept(
+    model: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = pick(model, cache=tmp_path / "cache")
     assert {row.runtime for row in first.rows} == set(installed()) and not first.kept
     assert first.fastest.p50_ms == min(row.p50_ms for row in first.rows if not row.refused) > 0
@@ -72,6 +74,8 @@ def test_a_slower_call_is_slower_in_every_round() -> None:
         ("onnxruntime", "bf16", CannotRun, "onnxruntime runs this model in fp32 on this host, not in bf16"),
     ],
 )
-def test_what_a_runtime_does_not_have_is_one_sentence(model: Artifact, runtime: str, precision: str, error: type[ModelsError], sentence: str) -> None:
+def test_what_a_runtime_does_not_have_is_one_sentence(
+    model: Artifact, runtime: str, precision: str, error: type[ModelsError], sentence: str
+) -> None:
     with pytest.raises(error, match=sentence):
         open_session(model.model, runtime, precision)
