@@ -301,7 +301,7 @@ def test_closing_answers_what_waits_and_ends_the_threads(folder: Path) -> None:
         futures = [model.submit(row(value)) for value in range(10)]
         closing = asyncio.create_task(model.close())
         await asyncio.sleep(0.02)
-        with pytest.raises(ServingRefusal, match="is draining"):
+        with pytest.raises(ServingRefusal, match="takes no more requests"):
             model.submit(row(1))
         gate.open.set()
         await asyncio.gather(closing, *futures)

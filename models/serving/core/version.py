@@ -109,7 +109,7 @@ class ServedVersion:
         rows, key = self.layout.check(inputs)
         if self.state is ServingState.CLOSED or (self.state is ServingState.DRAINING and not admitted):
             raise ServingRefusal(
-                RefusalKind.NOT_READY, f"version {self.number} of {self.model!r} is {self.state}; leave the version out", 0.1
+                RefusalKind.NOT_READY, f"version {self.number} of {self.model!r} takes no more requests; leave the version out", 0.1
             )
         if not admitted:
             self._admit(deadline_s)
