@@ -24,6 +24,7 @@ from tritonclient.utils import InferenceServerException
 
 from models.artifact import Artifact, write
 from models.serving.access.token_file import new_token
+from models.serving.client import ServingClient, ServingClientError
 from models.serving.core.loading import ServingOptions
 from tests.models.serving_http import Served, plan_of, served
 from tests.models.toys import WEIGHTS, manifest, written
@@ -286,3 +287,21 @@ def test_answers_join_and_leave_a_batch_at_any_step(server: Served, completions:
     for thread in threads:
         thread.join()
     assert found == expected
+
+
+def test_our_own_client(server: Served) -> None:
+    with ServingClient(server.places["http"]) as client:
+        assert client.models() == ["toy", "deepseek/letters"] and client.is_ready() and client.is_ready("deepseek/letters")
+        np.testing.assert_allclose(client.infer(X, "toy"), Y, rtol=1e-5)
+        np.testing.assert_allclose(client.infer({"x": X[0]}, model="toy", timeout_ms=20_000), Y[0], rtol=1e-5)
+        assert client.infer("w", "deepseek/letters") == "xyz"
+        assert "".join(client.complete("q", "deepseek/letters", max_tokens=30, temperature=0)) == "rstuvwxyz"
+        client.load("toy")
+        for part in client.complete("a", "deepseek/letters", max_tokens=30, temperature=0):
+            assert part == "b"
+            break
+        with pytest.raises(ServingClientError, match=r"input 'x' is float32 \[1, 2\]") as refused:
+            client.infer([1, 2], "toy")
+        assert refused.value.status == 400 and client.infer([1, 2, 3, 4], "toy")
+    with pytest.raises(ServingClientError, match=r"does not answer .*; is the server started\?"):
+        ServingClient("127.0.0.1:1").models()
