@@ -128,6 +128,19 @@ def test_answers_are_of_their_own_requests(folder: Path) -> None:
         assert [answer.outputs["y"].tolist() for answer in answers] == [[pytest.approx(expected(value))] for value in range(300)]
         assert max(answer.batch_rows for answer in answers) > 1 and model.figures.batches < 300
 
+    run(test, folder, most_wait_s=60.0, prepare=dict)  # with a preparation no request is run at once
+
+
+def test_a_small_model_is_run_at_once_and_a_slow_one_by_its_worker(folder: Path) -> None:
+    async def test(model: ServedModel) -> None:
+        assert model.current and not model.current.queue.rows
+        model.current.pace.add(1, 0.0)
+        assert model.submit(row(1)).done()
+        for _ in range(100):
+            model.current.pace.add(1, 1.0)
+        future = model.submit(row(1))
+        assert not future.done() and (await future).outputs["y"].tolist() == [pytest.approx(expected(1))]
+
     run(test, folder, most_wait_s=60.0)
 
 

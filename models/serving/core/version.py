@@ -24,6 +24,7 @@ from .text_codec import TextCodec
 MOST_QUEUED_BYTES = 256 << 20
 LEAST_WAIT_S = 0.05  # by default a request is refused that would wait longer than this and than WAITED_BATCHES batches
 WAITED_BATCHES = 3.0
+AT_ONCE_S = 0.0003  # a model that takes no longer is run by the event loop itself: a worker's thread would cost more
 DRAIN_S = 60.0  # for answers of many steps
 
 
@@ -73,6 +74,8 @@ class ServedVersion:
         self._held = 0  # by answers of many steps
         self._free = asyncio.Event()
         self._free.set()
+        self._locks = {id(session): threading.Lock() for session in loaded.sessions}
+        self._first = loaded.sessions[0]
         self._threads = [
             threading.Thread(target=self._work, args=(session,), name=f"serve-{model}-{number}-{place}", daemon=True)
             for place, session in enumerate(loaded.sessions)
@@ -119,6 +122,8 @@ class ServedVersion:
             raise ServingRefusal(
                 RefusalKind.BUSY, f"{self.model!r} has {MOST_QUEUED_BYTES >> 20} MiB of requests waiting; try again", 1.0
             )
+        if not self._prepare and not self.queue.rows and self.pace.seconds(rows) <= AT_ONCE_S and self._run_at_once(request):
+            return future
         if deadline_s != NEVER_S:
             handle = self._loop.call_later(max(0.0, deadline_s - time.monotonic()), _expire, future)
             future.add_done_callback(lambda _: handle.cancel())
@@ -147,6 +152,19 @@ class ServedVersion:
             )
             raise ServingRefusal(RefusalKind.BUSY, sentence, wait_s)
 
+    def _run_at_once(self, request: PendingRequest) -> bool:
+        """False while a worker has the session."""
+        lock = self._locks[id(self._first)]
+        if not lock.acquire(blocking=False):
+            return False
+        done = _Done([], [])
+        try:
+            self._run(self._first, [request], done)
+        finally:
+            lock.release()
+        self._deliver(done)
+        return True
+
     def _work(self, session: ModelSession) -> None:
         while (taken := self.queue.take()) is not None:
             late = ServingRefusal(RefusalKind.LATE, LATE)
@@ -154,7 +172,8 @@ class ServedVersion:
             if taken.requests:
                 self.pace.begin(session, sum(request.rows for request in taken.requests))
                 try:
-                    self._run(session, taken.requests, done)
+                    with self._locks[id(session)]:
+                        self._run(session, taken.requests, done)
                 finally:
                     self.pace.end(session)
             if done.answers:
