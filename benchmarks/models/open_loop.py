@@ -145,7 +145,9 @@ def gaps_s(rate: float, kind: str) -> Iterator[float]:
             yield BURST / rate if number % BURST == 0 else 0.0
 
 
-async def load(place: str, path: str, bodies: list[tuple[bytes, bytes]], rate: float, seconds: float, kind: str, connections: int) -> LoadFound:
+async def load(
+    place: str, path: str, bodies: list[tuple[bytes, bytes]], rate: float, seconds: float, kind: str, connections: int
+) -> LoadFound:
     """`rate` in requests a second; `closed`: each connection sends as its answer is there."""
     client = _Client(place, path, bodies)
     await client.connect(connections)

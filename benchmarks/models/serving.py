@@ -69,7 +69,13 @@ def main() -> list[report.Row]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         small, slow = small_model(folder / "toy"), model_of(folder / "slow", MODEL_S)
-        return [*cpu(small, folder), *open_loop(slow, folder), *reload(small, folder), *mixed(small, folder), *rates(small, slow, folder)]
+        return [
+            *cpu(small, folder),
+            *open_loop(slow, folder),
+            *reload(small, folder),
+            *mixed(small, folder),
+            *rates(small, slow, folder),
+        ]
 
 
 def cpu(small: Artifact, folder: Path) -> list[report.Row]:
@@ -87,7 +93,11 @@ def cpu(small: Artifact, folder: Path) -> list[report.Row]:
         ratios = [mine / theirs for mine, theirs in zip(found[name][1:], found[bare_name][1:], strict=True)]
         middle, low, high = report.paired(ratios)
         rows.append(report.Row(f"{name}: CPU of a request, token, checks, queue and model", us[name], "us", baseline=us[bare_name]))
-        rows.append(report.Row(f"{name}: times the {bare_name} handler", middle, "x", budget, spread=f"95 % interval {low:.2f} to {high:.2f}"))
+        rows.append(
+            report.Row(
+                f"{name}: times the {bare_name} handler", middle, "x", budget, spread=f"95 % interval {low:.2f} to {high:.2f}"
+            )
+        )
     return rows
 
 
@@ -105,7 +115,11 @@ def open_loop(slow: Artifact, folder: Path) -> list[report.Row]:
                 found = loaded(server, share * capacity, kind, LOAD_S)
                 budget = GOODPUT if share == 1.5 else None
                 value = good_rate(found) / capacity
-                rows.append(report.Row(f"{kind}, {share:.0%}: goodput of the capacity", value, "x", budget, at_least=True, spread=spread(found)))
+                rows.append(
+                    report.Row(
+                        f"{kind}, {share:.0%}: goodput of the capacity", value, "x", budget, at_least=True, spread=spread(found)
+                    )
+                )
     return rows
 
 
@@ -134,7 +148,10 @@ def mixed(small: Artifact, folder: Path) -> list[report.Row]:
     """Each request has an answer of its own."""
     weights = np.arange(12, dtype=np.float32).reshape(4, 3) / 10
     values = [float(number) for number in range(1, 200)]
-    bodies = [{"body": {"model": "toy", "input": [[value] * 4]}, "expected": json.dumps(round(float(value * weights[:, 2].sum()), 3))[:4]} for value in values]
+    bodies = [
+        {"body": {"model": "toy", "input": [[value] * 4]}, "expected": json.dumps(round(float(value * weights[:, 2].sum()), 3))[:4]}
+        for value in values
+    ]
     wrong = sent = 0
     with ours(small, folder, "--most-wait", "10000") as (server, _):
         while sent < MIXED:
@@ -146,7 +163,10 @@ def mixed(small: Artifact, folder: Path) -> list[report.Row]:
 def rates(small: Artifact, slow: Artifact, folder: Path) -> list[report.Row]:
     """The highest rate with p99 <= 100 ms and all requests answered, beside the peers."""
     rows = []
-    for artifact, text, budgets in ((small, "small model", (OF_LITSERVE, OF_RAY)), (slow, "model of 10 ms", (NOT_BELOW, NOT_BELOW))):
+    for artifact, text, budgets in (
+        (small, "small model", (OF_LITSERVE, OF_RAY)),
+        (slow, "model of 10 ms", (NOT_BELOW, NOT_BELOW)),
+    ):
         with ours(artifact, folder) as (server, _):
             mine = highest_rate(server)
         rows.append(report.Row(f"{text}: highest rate with p99 <= 100 ms", mine, "requests/s"))
@@ -156,7 +176,11 @@ def rates(small: Artifact, slow: Artifact, folder: Path) -> list[report.Row]:
                 continue
             with peer(name, artifact) as other:
                 theirs = highest_rate(other)
-            rows.append(report.Row(f"{text}: times {name}'s rate", mine / theirs, "x", budget, at_least=True, spread=f"{theirs:.0f} requests/s"))
+            rows.append(
+                report.Row(
+                    f"{text}: times {name}'s rate", mine / theirs, "x", budget, at_least=True, spread=f"{theirs:.0f} requests/s"
+                )
+            )
     return rows
 
 
@@ -167,12 +191,18 @@ def highest_rate(server: Serving) -> float:
     for _ in range(SEARCHES):
         middle = (low + high) / 2
         found = loaded(server, math.exp(middle), "poisson", SEARCH_S)
-        good = found.statuses.get("200", 0) >= 0.99 * found.sent and found.latencies_s and quantile(found.latencies_s, 0.99) <= MOST_P99_S
+        good = (
+            found.statuses.get("200", 0) >= 0.99 * found.sent
+            and found.latencies_s
+            and quantile(found.latencies_s, 0.99) <= MOST_P99_S
+        )
         low, high = (middle, high) if good else (low, middle)
     return math.exp(low)
 
 
-def loaded(server: Serving, rate: float, kind: str, seconds: float, connections: int = CONNECTIONS, bodies: list[Any] | None = None) -> LoadFound:
+def loaded(
+    server: Serving, rate: float, kind: str, seconds: float, connections: int = CONNECTIONS, bodies: list[Any] | None = None
+) -> LoadFound:
     words = [server.place, "/v1/infer", json.dumps(bodies or [{"body": BODY}]), str(rate), str(seconds), kind, str(connections)]
     done = subprocess.run([sys.executable, "-m", "benchmarks.models.open_loop", *words], capture_output=True, text=True, check=True)
     return LoadFound(**json.loads(done.stdout))
@@ -242,7 +272,17 @@ def ours(artifact: Artifact, folder: Path, *words: str, tokens: bool = False) ->
     if tokens:
         token = new_token(folder / "tokens", "bench")
         words = (*words, "--tokens", str(folder / "tokens"))
-    command = [sys.executable, "-m", "models", "serve", f"toy={artifact.folder}", "--port", str(http_port), "--grpc-port", str(grpc_port)]
+    command = [
+        sys.executable,
+        "-m",
+        "models",
+        "serve",
+        f"toy={artifact.folder}",
+        "--port",
+        str(http_port),
+        "--grpc-port",
+        str(grpc_port),
+    ]
     with started([*command, "--logs", str(folder / "logs"), *words], http_port) as process:
         yield Serving(process, f"127.0.0.1:{http_port}", f"127.0.0.1:{grpc_port}"), token
 

@@ -42,8 +42,12 @@ def grpc(folder: Path, port: int) -> None:
 
     async def whole() -> None:
         server = library.aio.server()
-        handler = library.unary_unary_rpc_method_handler(infer, pb.ModelInferRequest.FromString, pb.ModelInferResponse.SerializeToString)
-        server.add_generic_rpc_handlers((library.method_handlers_generic_handler("inference.GRPCInferenceService", {"ModelInfer": handler}),))
+        handler = library.unary_unary_rpc_method_handler(
+            infer, pb.ModelInferRequest.FromString, pb.ModelInferResponse.SerializeToString
+        )
+        server.add_generic_rpc_handlers(
+            (library.method_handlers_generic_handler("inference.GRPCInferenceService", {"ModelInfer": handler}),)
+        )
         server.add_insecure_port(f"127.0.0.1:{port}")
         await server.start()
         await server.wait_for_termination()

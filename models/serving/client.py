@@ -29,7 +29,9 @@ class ServingClientError(Exception):
 class ServingClient:
     """`tries`: of a request that the server refuses for a time; it says how long to wait. `timeout_s`: of one answer."""
 
-    def __init__(self, address: str = "http://localhost:8100", token: str | None = None, timeout_s: float = 30.0, tries: int = 3) -> None:
+    def __init__(
+        self, address: str = "http://localhost:8100", token: str | None = None, timeout_s: float = 30.0, tries: int = 3
+    ) -> None:
         parts = urlsplit(address if "//" in address else f"http://{address}")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ServingClientError(f"{address!r} is not an address such as http://localhost:8100")
@@ -120,12 +122,16 @@ class ServingClient:
         except (OSError, http.client.HTTPException) as error:
             self.close()
             if not kept or isinstance(error, TimeoutError):
-                raise ServingClientError(f"{self._place} does not answer ({error or type(error).__name__}); is the server started?") from error
+                raise ServingClientError(
+                    f"{self._place} does not answer ({error or type(error).__name__}); is the server started?"
+                ) from error
         try:  # a kept connection that the server has ended
             return self._once(method, path, body)
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            raise ServingClientError(f"{self._place} does not answer ({error or type(error).__name__}); is the server started?") from error
+            raise ServingClientError(
+                f"{self._place} does not answer ({error or type(error).__name__}); is the server started?"
+            ) from error
 
     def _once(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
         self._connection.request(method, self._base + path, body, self._headers)

@@ -28,15 +28,25 @@ JSON = st.recursive(
 )
 NUMBERS = st.lists(st.lists(st.integers(-3, 300) | st.floats(allow_nan=False, width=32), min_size=3, max_size=4), max_size=3)
 TENSOR = st.fixed_dictionaries(
-    {"name": NAMES, "shape": st.lists(st.integers(-1, 4), max_size=3) | JSON, "datatype": st.sampled_from(["FP32", "INT64", "BYTES", "FP16", "BOOL"]) | JSON},
+    {
+        "name": NAMES,
+        "shape": st.lists(st.integers(-1, 4), max_size=3) | JSON,
+        "datatype": st.sampled_from(["FP32", "INT64", "BYTES", "FP16", "BOOL"]) | JSON,
+    },
     optional={"data": NUMBERS | JSON, "parameters": JSON | st.fixed_dictionaries({"binary_data_size": st.integers(-1, 40)})},
 )
 BODIES = {
-    "/v1/infer": st.fixed_dictionaries({}, optional={"model": NAMES | JSON, "input": NUMBERS | JSON, "version": JSON, "timeout_ms": JSON, "max_tokens": JSON}),
-    "/v2/models/toy/infer": st.fixed_dictionaries({}, optional={"inputs": st.lists(TENSOR, max_size=2) | JSON, "outputs": JSON, "id": JSON, "parameters": JSON}),
+    "/v1/infer": st.fixed_dictionaries(
+        {}, optional={"model": NAMES | JSON, "input": NUMBERS | JSON, "version": JSON, "timeout_ms": JSON, "max_tokens": JSON}
+    ),
+    "/v2/models/toy/infer": st.fixed_dictionaries(
+        {}, optional={"inputs": st.lists(TENSOR, max_size=2) | JSON, "outputs": JSON, "id": JSON, "parameters": JSON}
+    ),
     "/v1/completions": st.fixed_dictionaries(
         {"model": st.just("letters")},
-        optional={name: JSON for name in ("prompt", "max_tokens", "temperature", "top_p", "seed", "stop", "stream", "stream_options", "n", "logprobs")},
+        optional=dict.fromkeys(
+            ("prompt", "max_tokens", "temperature", "top_p", "seed", "stop", "stream", "stream_options", "n", "logprobs"), JSON
+        ),
     ),
 }
 
@@ -118,7 +128,11 @@ MESSAGES = st.builds(
     lambda model, version, name, datatype, shape, raw, floats, parameter: pb.ModelInferRequest(
         model_name=model,
         model_version=version,
-        inputs=[pb.ModelInferRequest.InferInputTensor(name=name, datatype=datatype, shape=shape, contents=pb.InferTensorContents(fp32_contents=floats))],
+        inputs=[
+            pb.ModelInferRequest.InferInputTensor(
+                name=name, datatype=datatype, shape=shape, contents=pb.InferTensorContents(fp32_contents=floats)
+            )
+        ],
         raw_input_contents=raw,
         parameters=parameter,
     ),
@@ -131,7 +145,14 @@ MESSAGES = st.builds(
     st.lists(st.floats(width=32), max_size=5),
     st.dictionaries(
         st.sampled_from(["timeout", "max_tokens", "sequence_id", "a"]),
-        st.sampled_from([pb.InferParameter(int64_param=-1), pb.InferParameter(string_param="a"), pb.InferParameter(bool_param=True), pb.InferParameter()]),
+        st.sampled_from(
+            [
+                pb.InferParameter(int64_param=-1),
+                pb.InferParameter(string_param="a"),
+                pb.InferParameter(bool_param=True),
+                pb.InferParameter(),
+            ]
+        ),
         max_size=2,
     ),
 )
@@ -140,7 +161,10 @@ MESSAGES = st.builds(
 def test_grpc_messages_of_any_form(server: Served) -> None:
     with grpc.insecure_channel(server.places["grpc"]) as channel:
         infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
-        others = [channel.unary_unary(f"/inference.GRPCInferenceService/{name}") for name in ("ModelMetadata", "ModelReady", "RepositoryIndex", "Nothing")]
+        others = [
+            channel.unary_unary(f"/inference.GRPCInferenceService/{name}")
+            for name in ("ModelMetadata", "ModelReady", "RepositoryIndex", "Nothing")
+        ]
         stream = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
 
         def status(call: Any, content: Any) -> None:
