@@ -45,6 +45,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MS",
         help="a request that would wait longer is refused (default: 50, or three full batches)",
     )
+    parser.add_argument(
+        "--target", type=milliseconds, metavar="MS", help="of p99: it is a finding of the run where that is missed (default: none)"
+    )
     parser.add_argument("--logs", type=Path, default=Path("logs"), metavar="FOLDER", help="log folder of the run (default: logs)")
     parser.add_argument("--run", metavar="NAME", help="of the run (default: serve and the time)")  # fmt: skip
 
@@ -70,6 +73,7 @@ def run(parsed: argparse.Namespace) -> int:
         tokens=parsed.tokens,
         logs=parsed.logs,
         run=parsed.run,
+        target_s=None if parsed.target is None else parsed.target / 1e3,
     )
     serve(plan, started=lambda places: print(*(f"{scheme}://{place}" for scheme, place in places.items()), flush=True))
     return 0

@@ -41,6 +41,7 @@ class ServingPlan:
     tokens: Path | None = None
     logs: Path | None = Path("logs")  # None: no run
     run: str | None = None
+    target_s: float | None = None  # of p99, for the run's findings
 
 
 def serve(
@@ -175,7 +176,7 @@ class _Serving:
             "most_rows": options.most_rows,
         }
         try:
-            return ServiceRun(plan.logs, plan.run, config)
+            return ServiceRun(plan.logs, plan.run, config, plan.target_s)
         except (OSError, ValueError) as error:
             raise ModelsError(f"the log folder {plan.logs} cannot be written ({error}); give another --logs") from error
 

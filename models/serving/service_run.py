@@ -13,6 +13,7 @@ from ..extras import needed
 from ..runtimes.timing import quantile
 from .core.figures import PHASES, ServedSecond
 from .core.served_models import ServedModels
+from .service_watch import ServedLine, ServiceWatch
 
 EVERY_S = 1.0
 
@@ -20,11 +21,12 @@ EVERY_S = 1.0
 class ServiceRun:
     """Raises OSError where the log folder cannot be written. `close` writes the last line."""
 
-    def __init__(self, logs: Path, run: str | None, config: Mapping[str, Any]) -> None:
+    def __init__(self, logs: Path, run: str | None, config: Mapping[str, Any], target_s: float | None = None) -> None:
         run_log = needed("deepseek.trainer.run_log")
         self._log = run_log.RunLog(logs, run, kind="service", unit="request", name="serve", config=config)
         self.folder: Path = self._log.folder
         self._requests = 0
+        self._watch = ServiceWatch(target_s)
         self._handler = self._log.handler()
         self._handler.setLevel(logging.WARNING)
         for name in ("deepseek.serving", "uvicorn.error", "asyncio"):
@@ -59,6 +61,9 @@ class ServiceRun:
         units = sum(second.requests for second in seconds.values())
         self._requests += units
         self._log.scalars(self._requests, fields, units=units)
+        line = ServedLine(units, int(fields["service/rejected"]), int(fields["service/queue"]), fields["service/p99_s"])
+        for complaint in self._watch.add(line):
+            self._log.alert(complaint.text, severity=complaint.severity)
 
     def close(self, models: ServedModels) -> None:
         self.line(models)
