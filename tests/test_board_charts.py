@@ -47,6 +47,8 @@ TRAINED = {
     "memory/reserved_bytes": 4e10,
     "memory/peak_bytes": 3.5e10,
 }
+CANDIDATE = tuple(f"candidate/{name}" for name in ("accuracy", "latency_ms", "p99_ms", "size_mb", "smaller", "faster", "kept"))
+RUN_OF = {"compression": "small"}  # that a board is about; the others: ddp
 OF_HOST = (
     "host/cpu_pct",
     "host/cpu_iowait_pct",
@@ -80,6 +82,8 @@ def logged() -> Iterator[Record]:
         yield Points("a-2", HOST, ("train/loss",), (2.0 * step,), T0 + step, step)
     for step in range(50, 70):
         yield Points("a-2", HOST, ("train/loss",), (-1.0,), T0 + 200 + step, step, 1)
+    for step in range(5):
+        yield Points("small", HOST, (*CANDIDATE, "phase/train_s"), (0.9, 1.0, 2.0, 3.0, 4.0, 5.0, 0.98, 60.0), T0 + step, step)
     yield Points("bare", HOST, ("other",), (1.0,), T0, 0)
 
 
@@ -174,7 +178,8 @@ def test_each_board_that_comes_along_draws_on_a_described_node(web: Web, path: A
     """And on a host without GPUs each of its series is one sentence."""
     board = board_of(path.read_text())
     drawn = [chart for row in board_fields(board)["rows"] for chart in row["charts"] if "series" in chart]
-    for chart, answer in zip(drawn, asked(web, *drawn)["charts"], strict=True):
+    asking = {"run": RUN_OF.get(path.stem, "ddp"), "x": board.axis}
+    for chart, answer in zip(drawn, asked(web, *drawn, **asking)["charts"], strict=True):
         assert answer["curves"] and not answer["left_out"], f"{chart.get('title')}: {answer['left_out']}"
         assert all(any(value is not None for value in curve["mean"]) for curve in answer["curves"]), chart.get("title")
 

@@ -154,6 +154,13 @@ def test_a_drag_is_a_range_of_all_charts_and_0_is_live_again(scene: Scene, page:
     assert "lo=" not in page.url
 
 
+def test_a_chart_on_an_axis_of_its_own_shows_all_of_it(scene: Scene, page: Page) -> None:
+    scene.write("both", MINE.replace("series: [train/loss]}", "series: [train/loss], axis: step}"))
+    scene.open(page, "both")
+    lo, hi = painted(page, "Loss")["x"]
+    assert 880 <= lo < hi <= 1000 and hi - lo > 100, "steps, and not seconds"
+
+
 def test_a_changed_file_is_shown_and_a_broken_one_keeps_its_last_good_state(scene: Scene, page: Page) -> None:
     path = scene.write("byhand", MINE)
     scene.open(page, "byhand")

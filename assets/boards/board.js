@@ -161,8 +161,9 @@ export class BoardView {
     const ends = (held?.rows ?? []).filter(({ x }) => x.length);
     const lo = ends.reduce((least, { x }) => Math.min(least, x[0]), Infinity);
     const hi = ends.reduce((most, { x_end }) => Math.max(most, x_end[x_end.length - 1]), -Infinity);
-    const live = axis === "time" && (this.fields.axis ?? "time") === "time" ? this.live : null;
-    const found = { lo: live?.lo ?? held?.lo ?? lo, hi: live ? live.hi : hi };
+    const own = axis === (this.fields.axis ?? "time"); // else what was asked for says nothing of this axis
+    const live = axis === "time" && own ? this.live : null;
+    const found = { lo: live?.lo ?? (own ? held?.lo : null) ?? lo, hi: live ? live.hi : hi };
     return found.lo < found.hi ? found : { lo: (Number.isFinite(found.lo) ? found.lo : 0) - 0.5, hi: (Number.isFinite(found.lo) ? found.lo : 0) + 0.5 };
   }
 

@@ -27,7 +27,8 @@ from torch import nn
 from benchmarks import report
 from models.artifact import Artifact, ModelManifest, write
 from models.artifact.exporting import export
-from models.compression import images, measuring, networks, quantizing
+from models.compression import images, measuring, quantizing
+from models.compression.learning import networks
 from models.compression.making import INPUT, OUTPUT, TASK, CandidateMaker
 from models.compression.measuring import ShareFound
 from models.compression.recipe import CompressionRecipe
@@ -69,14 +70,11 @@ def accuracy(kept: Path, folder: Path) -> list[report.Row]:
     teacher_N = measuring.right(maker.reference_way.session, data, data.test)
     name = teacher.manifest.name
     rows = [percent(f"{name}, the teacher, fp32", measuring.share(teacher_N))]
-    if maker.training is not None:
-        minutes = sum(epoch.seconds for epoch in maker.training.epochs) / 60
-        state = f"{len(maker.training.epochs)} epochs, {'at its plateau' if maker.training.plateau else 'not at its plateau'}"
-        rows.append(report.Row(f"{name} trained", minutes, "min", None if TINY else TEACHER_MIN, spread=state))
+    if trained := teacher.manifest.accuracy:
+        state = f"{trained['epochs']} epochs, {'at its plateau' if trained['plateau'] else 'not at its plateau'}"
+        rows.append(report.Row(f"{name} trained", trained["seconds"] / 60, "min", None if TINY else TEACHER_MIN, spread=state))
         rows.append(
-            report.Row(
-                f"{name} is at its plateau (1: yes)", float(maker.training.plateau), "", None if TINY else 1.0, at_least=True
-            )
+            report.Row(f"{name} is at its plateau (1: yes)", float(trained["plateau"]), "", None if TINY else 1.0, at_least=True)
         )
     for candidate in found:
         session = open_session(candidate.artifact.model, threads=recipe.threads, own=candidate.artifact.manifest.precision)

@@ -47,11 +47,21 @@ def export(module: torch.nn.Module, example: Sequence[torch.Tensor], inputs: Seq
                     dynamic_shapes=free,
                     verbose=False,
                 )
-            content: bytes = program.model_proto.SerializeToString()
+            content = _without_places(program.model_proto)
         except Exception as error:  # tracing runs the module's own code: anything may come out of it
             raise CannotExport(_sentence(error)) from error
     results = expected if isinstance(expected, (tuple, list)) else [expected]
     _compare(content, dict(zip(inputs, example, strict=True)), dict(zip(outputs, results, strict=True)))
+    return content
+
+
+def _without_places(model: Any) -> bytes:
+    """The exporter notes with each node where it comes from: folders and lines of the user's code, which go with the file to others."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer, *model.functions):
+        for field in ("metadata_props", "doc_string"):
+            part.ClearField(field)
+    content: bytes = model.SerializeToString()
     return content
 
 

@@ -26,7 +26,7 @@ def run(parsed: argparse.Namespace) -> int:
         mark = "*" if row == picked.fastest else " "
         times = f"{row.p50_ms:9.3f} {row.p99_ms:9.3f} {row.cpu_ms:9.3f}" if not row.refused else row.refused
         print(f"{mark} {row.model:<24} {row.runtime:<12} {row.precision:<9} {times}")
-    print(f"{'kept from' if picked.kept else 'timed on'} {picked.host}, {picked.threads} threads")
+    print(f"{'kept from' if picked.kept else 'timed on'} {picked.host}; threads: {picked.threads}")
     return 0
 
 

@@ -14,12 +14,14 @@ from ..runtimes import this_host
 from ..runtimes.opening import RUNTIMES, installed, open_session
 from ..runtimes.session import ModelSession
 from ..runtimes.timing import CallTimes, ratio, time_in_rounds
-from . import measuring, networks, quantizing, teaching, training
+from . import measuring, quantizing
 from .candidate import CandidateChoice, CandidateFound, StudentChoice
 from .candidate_run import CandidateRun
 from .images import ImageSplits
+from .learning import networks, teaching, training
+from .learning.training_state import EpochResult
+from .learning.views import Views
 from .recipe import AUTO, CompressionRecipe
-from .views import Views
 from .work_folder import WorkFolder
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 TASK, INPUT, OUTPUT = "image-classification", "image", "logits"
 GOLDEN_ITEMS = 8
+TRAINING = ".training"  # ending of a file
 LOGGED_EVERY = 10  # steps of a training
 
 
@@ -46,7 +49,6 @@ class CandidateMaker:
         self.views = Views(data.mirrors, recipe.views, seed=1)
         self.number = 0
         self.licence = data.licence
-        self.training: training.TrainedNet | None = None  # of the teacher, where it was trained here and now
 
     def teacher(self) -> Artifact:
         """Candidate 0. Made or opened, measured, and its answers to the training images kept."""
@@ -145,12 +147,15 @@ class CandidateMaker:
         name = self.recipe.teacher
         with self.log.phase("train"):
             training.settle_threads()
-            if name == AUTO:
+            if name == AUTO and (begun := self._begun(folder)):
+                name = begun
+            elif name == AUTO:
                 name = teaching.largest_in(self.data, self.recipe.teacher_s, plan.batch)
                 self.log.text(f"teacher: {name}, the largest whose plateau is expected within {self.recipe.teacher_s:.0f} s here")
-            net = teaching.trained(name, self.data, plan, self._listener(run))
-        self.training = net
-        return self._exported(folder, name, None, net.module)
+            net = teaching.trained(name, self.data, plan, self._listener(run), self._state_file(folder, name))
+        made = self._exported(folder, name, None, net)
+        self._state_file(folder, name).unlink(missing_ok=True)
+        return made
 
     def _trained_student(self, folder: Path, choice: StudentChoice, run: CandidateRun) -> Artifact:
         with self.log.phase("train"):
@@ -166,14 +171,30 @@ class CandidateMaker:
                 training.TrainingPlan(self.recipe.epochs),
                 answers,
                 self._listener(run),
+                self._state_file(folder),
             )
-        return self._exported(folder, f"{choice}-fp32", self.teacher_artifact.sha256, net.module)
+        made = self._exported(folder, f"{choice}-fp32", self.teacher_artifact.sha256, net)
+        self._state_file(folder).unlink(missing_ok=True)
+        return made
 
-    def _exported(self, folder: Path, name: str, parent: str | None, module: torch.nn.Module) -> Artifact:
+    def _exported(self, folder: Path, name: str, parent: str | None, net: training.TrainedNet) -> Artifact:
+        """The manifest says how it was trained."""
+        seconds = sum(epoch.seconds for epoch in net.epochs)
+        trained = {"value": net.accuracy, "data": f"{self.data.name}, validation", "epochs": len(net.epochs)}
+        trained |= {"seconds": round(seconds, 1), "plateau": net.plateau}
         with self.log.phase("export"):
             example = self.data.prepared(self.data.validation.images_NCHW[:2])
-            content = export(module, [example], [INPUT], [OUTPUT])
-            return write(folder, content, self.manifest(name, parent, module), self.golden_inputs())
+            content = export(net.module, [example], [INPUT], [OUTPUT])
+            return write(folder, content, self.manifest(name, parent, net.module, accuracy=trained), self.golden_inputs())
+
+    def _state_file(self, folder: Path, network: str = "") -> Path:
+        """Of a training, beside the artifact until that is there."""
+        return folder.with_name(f"{folder.name}.{network}{TRAINING}")
+
+    def _begun(self, folder: Path) -> str:
+        """The network of a training that was stopped, or ""."""
+        found = [path.name for path in folder.parent.glob(f"{folder.name}.*{TRAINING}")]
+        return found[0].removeprefix(f"{folder.name}.").removesuffix(TRAINING) if found else ""
 
     def _measured(self, choice: CandidateChoice, artifact: Artifact) -> CandidateFound:
         """In the fastest runtime of those in which it is right often enough; else in the fastest."""
@@ -202,7 +223,7 @@ class CandidateMaker:
             if step.number % LOGGED_EVERY == 0:
                 run.scalars(step.number, {"train/loss": step.loss})
 
-        def on_epoch(epoch: training.EpochResult) -> None:
+        def on_epoch(epoch: EpochResult) -> None:
             run.scalars(steps, {"val/acc": epoch.accuracy, "train/lr": epoch.rate})
             self.log.text(
                 f"{run.name}, epoch {epoch.number}: {100 * epoch.accuracy:.2f} % on the validation, {epoch.seconds:.1f} s"

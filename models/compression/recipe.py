@@ -22,7 +22,7 @@ class CompressionRecipe:
     logs: Path = Path("logs")
     run: str | None = None  # name of the run; None: compress and the time
     data: str = FASHION  # or the path of an .npz file
-    teacher: str = AUTO  # a name of networks.TEACHERS, or the folder of an artifact
+    teacher: str = AUTO  # a name of learning/networks.py, or the folder of an artifact
     width: float = 0.5
     temperature: float = 4.0
     bits: tuple[int, ...] = (8, 32)

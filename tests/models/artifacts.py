@@ -227,6 +227,7 @@ def test_a_module_becomes_an_artifact(tmp_path: Path) -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3))
     content = export(module, [torch.randn(2, 1, 8, 8)], ["image"], ["logits"])
+    assert b".py" not in content, "nothing of where the code lies"
     x = np.random.default_rng(0).normal(size=(5, 1, 8, 8)).astype(np.float32)
     made = write(tmp_path / "net", content, manifest(), {"image": x})
     assert made.manifest.inputs == (TensorSpec("image", "float32", ("batch", 1, 8, 8)),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -14,11 +15,14 @@ from typing import Any
 
 import optuna
 import pytest
+import torch
 
 from models.artifact import Artifact
 from models.compression import images, making, search
 from models.compression.compressing import compress
 from models.compression.gates import Gates
+from models.compression.learning import networks, teaching, training
+from models.compression.learning.views import Views
 from models.compression.recipe import CompressionRecipe
 from models.compression.search import JOURNAL, STUDY
 from models.compression.verdict import CompressionVerdict
@@ -64,6 +68,8 @@ def test_the_artifact_passes_and_says_what_was_measured(made: tuple[Path, Compre
     assert verdict.accuracy.value > 0.6, "bars are easy"
     teacher = Artifact.open(folder / "work" / "teacher")
     assert verdict.smaller == pytest.approx(teacher.bytes / opened.bytes)
+    trained = teacher.manifest.accuracy
+    assert trained and trained["epochs"] == 2 and trained["plateau"] is False and trained["seconds"] > 0
     chosen = Artifact.open(folder / "work" / str(verdict.chosen.choice))
     assert chosen.sha256 == opened.sha256
     parents = (
@@ -171,6 +177,27 @@ def test_another_recipe_does_not_take_the_folder(made: tuple[Path, CompressionVe
     (tmp_path / "full" / "mine.txt").write_text("x")
     with pytest.raises(ModelsError, match="has other files in it"):
         compress(recipe(made[0], out=tmp_path / "x", work=tmp_path / "full"))
+
+
+def test_a_training_goes_on_with_the_epoch_after_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And ends at the same weights as one that was not stopped."""
+    monkeypatch.setattr(training, "faster_in_half", lambda *given: contextlib.nullcontext())  # else chosen by time
+    data = images.load(str(images_file(tmp_path / "bars.npz", 400)))
+    state = tmp_path / "state"
+
+    def trained(epochs: int, file: Path | None) -> training.TrainedNet:
+        torch.manual_seed(0)
+        torch.set_num_threads(1)
+        net = networks.student(0.25, teaching.shape_of(data))
+        return training.train(net, data, Views(True, 2), training.TrainingPlan(epochs, batch=50), state_file=file)
+
+    trained(2, state)
+    resumed, whole = trained(3, state), trained(3, None)
+    assert [epoch.number for epoch in resumed.epochs] == [0, 1, 2]
+    for one, other in zip(resumed.module.parameters(), whole.module.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+    state.write_bytes(state.read_bytes()[:1000])
+    assert len(trained(1, state).epochs) == 1, "a file that is cut is no state"
 
 
 @pytest.fixture

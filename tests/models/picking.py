@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,11 @@ from models.runtimes.opening import installed, open_session
 from models.runtimes.pick import pick
 from models.runtimes.timing import time_in_rounds
 from tests.models.toys import INPUTS, WEIGHTS, manifest, toy, written
+
+
+@pytest.fixture(autouse=True)
+def short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picking, "time_in_rounds", partial(time_in_rounds, rounds=2, round_s=0.01))
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import { DrawnChart } from "./drawn.js";
 /** @typedef {import("../../curves/curve.js").Curve} Curve */
 /** @typedef {{x: number, y: number, place: number, curve: Curve}} Dot */
 
-const [LEFT_PX, FOOT_PX, DOT_PX, FRONT_PX, NEAR_PX] = [44, 18, 1.8, 3.5, 10];
+const [LEFT_PX, FOOT_PX, DOT_PX, FEW_PX, FRONT_PX, NEAR_PX] = [44, 18, 1.8, 2.6, 3.5, 10];
+const FEW = 200; // dots that do not cover each other
 const X_ITEM = -1; // of a curve that lies along x
 const REACH = 0.01; // of the range: so far beside its points x has no value
 
@@ -93,7 +94,7 @@ export class ScatterChart extends DrawnChart {
       const [x, y] = this.pixel(dot);
       context.fillStyle = faded(token(dot.curve.colour ?? "accent"), 0.6);
       context.beginPath();
-      context.arc(x, y, DOT_PX, 0, 2 * Math.PI);
+      context.arc(x, y, dots.length > FEW ? DOT_PX : FEW_PX, 0, 2 * Math.PI);
       context.fill();
     }
   }

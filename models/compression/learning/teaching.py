@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 import torch
 
-from ..artifact import Artifact
-from ..errors import ModelsError
-from ..runtimes.session import ModelSession
+from ...artifact import Artifact
+from ...errors import ModelsError
+from ...runtimes.session import ModelSession
+from ..images import ImageSplits
 from . import networks, training
-from .images import ImageSplits
 from .views import Views
 
 if TYPE_CHECKING:
     from torch import nn
 
 EPOCHS_TO_PLATEAU = 16  # that a teacher is expected to need
+SHARE = 0.85  # of the time that its steps may take: the rest is validation, averaging of weights and a busier host
 FRESH = 1_000  # views: a teacher sees new ones in each epoch
 BATCH = 250
 
@@ -36,7 +37,7 @@ def largest_in(data: ImageSplits, most_s: float, batch: int) -> str:
     """Name of the largest teacher whose epochs up to the plateau are expected to fit into so many seconds; else the smallest."""
     steps = EPOCHS_TO_PLATEAU * max(1, len(data.train.classes_N) // batch)
     for name, make in networks.TEACHERS.items():
-        if steps * pace(make(shape_of(data)), data, batch) <= most_s:
+        if steps * pace(make(shape_of(data)), data, batch) <= SHARE * most_s:
             return name
     return name
 
@@ -46,12 +47,16 @@ def pace(module: nn.Module, data: ImageSplits, batch: int) -> float:
     return training.seconds_a_step(module, data, batch, training.faster_in_half(module, data, batch))
 
 
-def trained(name: str, data: ImageSplits, plan: training.TrainingPlan, listener: training.TrainingListener) -> training.TrainedNet:
+def trained(
+    name: str, data: ImageSplits, plan: training.TrainingPlan, listener: training.TrainingListener, state_file: Path | None = None
+) -> training.TrainedNet:
     """Raises ModelsError for an unknown name."""
     if name not in networks.TEACHERS:
         raise ModelsError(f"there is no teacher {name!r}; give the folder of a model, or one of {', '.join(networks.TEACHERS)}")
     torch.manual_seed(plan.seed)
-    return training.train(networks.TEACHERS[name](shape_of(data)), data, Views(data.mirrors, FRESH), plan, listener=listener)
+    return training.train(
+        networks.TEACHERS[name](shape_of(data)), data, Views(data.mirrors, FRESH), plan, listener=listener, state_file=state_file
+    )
 
 
 def given(folder: Path, data: ImageSplits) -> tuple[Artifact, ImageSplits]:

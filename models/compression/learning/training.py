@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -19,13 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ..runtimes import this_host
-from .images import ImageSplits, LabelledImages
+from ...runtimes import this_host
+from ..images import ImageSplits, LabelledImages
+from .training_state import EpochResult, TrainingState
 from .views import Views
 
-GAIN = 0.002  # of the validation's accuracy: less than this is nothing
-PATIENCE = 3  # epochs without a gain, then it is at its plateau
-FALL = 0.3  # of the learning rate, after an epoch without a gain
 MOMENTUM, DECAY, CLIP = 0.9, 5e-4, 5.0
 AVERAGED_STEPS = 100  # the moving average reaches about so far back; less in short epochs
 TEACHER_SHARE = 0.5  # of the loss; the rest is the labels'
@@ -50,14 +49,6 @@ class TeacherAnswers:
 
     logits_VNK: Tensor
     temperature: float
-
-
-class EpochResult(NamedTuple):
-    number: int  # from 0
-    loss: float  # mean of its steps
-    accuracy: float  # of the validation, 0 to 1
-    seconds: float
-    rate: float
 
 
 class TrainedNet(NamedTuple):
@@ -89,56 +80,57 @@ def train(
     plan: TrainingPlan,
     answers: TeacherAnswers | None = None,
     listener: TrainingListener | None = None,
+    state_file: Path | None = None,
 ) -> TrainedNet:
-    """The best epoch's weights, on the CPU. Calls the listener after each step and epoch."""
+    """The best epoch's weights, on the CPU. Calls the listener after each step and epoch.
+
+    After each epoch its state is written to `state_file`, from which a training that was stopped goes on.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     half = faster_in_half(copy.deepcopy(module), data, plan.batch)
-    module = module.to(device, memory_format=torch.channels_last)
     steps_an_epoch = max(1, len(data.train.classes_N) // plan.batch)
-    averaged = AveragedModel(
-        module, multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / max(2, min(AVERAGED_STEPS, steps_an_epoch // 2))), use_buffers=True
-    )
-    rate = plan.rate * plan.batch / 128
-    optimizer = torch.optim.SGD(module.parameters(), rate, MOMENTUM, weight_decay=DECAY, nesterov=True)
-    chance = torch.Generator().manual_seed(plan.seed)
-    begun, step, best, fruitless = time.monotonic(), 0, -1.0, 0
-    kept: dict[str, Any] = {}
-    results: list[EpochResult] = []
-    for epoch in range(plan.epochs):
-        epoch_begun, losses = time.monotonic(), torch.zeros((), device=device)
-        module.train()
-        for images_BCHW, classes_B, logits_BK in _batches(data, views, epoch, plan.batch, chance, device, answers):
-            for group in optimizer.param_groups:
-                group["lr"] = rate * min(1.0, (step + 1) / min(WARM_UP_STEPS, steps_an_epoch))
+    state = _begun(module.to(device, memory_format=torch.channels_last), plan, steps_an_epoch)
+    if state_file:
+        state.load(state_file)
+    for epoch in range(len(state.results), plan.epochs):
+        if state.at_plateau or (plan.most_s and state.results and state.spent_s + state.results[-1].seconds > plan.most_s):
+            break
+        begun, losses = time.monotonic(), torch.zeros((), device=device)
+        state.module.train()
+        for images_BCHW, classes_B, logits_BK in _batches(data, views, epoch, plan.batch, state.chance, device, answers):
+            for group in state.optimizer.param_groups:
+                group["lr"] = state.rate * min(1.0, (state.step + 1) / min(WARM_UP_STEPS, steps_an_epoch))
             with half:
-                found_BK = module(images_BCHW)
+                found_BK = state.module(images_BCHW)
             loss = loss_of(found_BK.float(), classes_B, logits_BK, answers.temperature if answers else 1.0)
-            optimizer.zero_grad(set_to_none=True)
+            state.optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            nn.utils.clip_grad_norm_(module.parameters(), CLIP)
-            optimizer.step()
-            averaged.update_parameters(module)
+            nn.utils.clip_grad_norm_(state.module.parameters(), CLIP)
+            state.optimizer.step()
+            state.averaged.update_parameters(state.module)
             losses += loss.detach()
             if listener:
-                listener.on_step(StepResult(step, loss.detach()))
-            step += 1
-        accuracy = accuracy_of(averaged.module, data, data.validation, half)
-        now = time.monotonic()
-        results.append(EpochResult(epoch, losses.item() / steps_an_epoch, accuracy, now - epoch_begun, rate))
+                listener.on_step(StepResult(state.step, loss.detach()))
+            state.step += 1
+        accuracy = accuracy_of(state.averaged.module, data, data.validation, half)
+        result = EpochResult(epoch, losses.item() / steps_an_epoch, accuracy, time.monotonic() - begun, state.rate)
+        state.judge(result)
         if listener:
-            listener.on_epoch(results[-1])
-        if accuracy >= best + GAIN:
-            fruitless = 0
-        else:
-            fruitless, rate = fruitless + 1, rate * FALL
-        if accuracy > best:
-            kept = {name: value.detach().cpu().clone() for name, value in averaged.module.state_dict().items()}
-        best = max(best, accuracy)
-        if fruitless >= PATIENCE or (plan.most_s and now - begun + results[-1].seconds > plan.most_s):
-            break
-    module = module.to("cpu", memory_format=torch.contiguous_format).eval()
-    module.load_state_dict(kept)
-    return TrainedNet(module, tuple(results), fruitless >= PATIENCE)
+            listener.on_epoch(result)
+        if state_file:
+            state.save(state_file)
+    trained = state.module.to("cpu", memory_format=torch.contiguous_format).eval()
+    trained.load_state_dict(state.kept)
+    return TrainedNet(trained, tuple(state.results), state.at_plateau)
+
+
+def _begun(module: nn.Module, plan: TrainingPlan, steps_an_epoch: int) -> TrainingState:
+    """Before the first epoch."""
+    decay = 1 - 1 / max(2, min(AVERAGED_STEPS, steps_an_epoch // 2))
+    averaged = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    rate = plan.rate * plan.batch / 128
+    optimizer = torch.optim.SGD(module.parameters(), rate, MOMENTUM, weight_decay=DECAY, nesterov=True)
+    return TrainingState(module, averaged, optimizer, torch.Generator().manual_seed(plan.seed), rate)
 
 
 def loss_of(found_BK: Tensor, classes_B: Tensor, logits_BK: Tensor | None, temperature: float) -> Tensor:

@@ -1,0 +1,1 @@
+"""Networks, and how they learn: from labels, or from a teacher."""
