@@ -78,6 +78,8 @@ class HttpCall:
 
     async def while_there(self, future: Future[T]) -> T:
         """Its result; a client that goes away cancels it. Raises ClientGone, and what the future raises."""
+        if future.done():
+            return future.result()
         self._future = future
         if self.gone:
             future.cancel()
@@ -105,8 +107,10 @@ class HttpCall:
         """Raises ClientGone."""
         headers = [(b"content-type", answer.content_type), (b"content-length", b"%d" % len(answer.content)), *answer.headers]
         self.begun = True
-        await self._out({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await self._out({"type": "http.response.body", "body": answer.content})
+        await self._out(
+            {"type": "http.response.start", "status": answer.status, "headers": headers},
+            {"type": "http.response.body", "body": answer.content},
+        )
 
     async def stream(self, content_type: bytes, parts: AsyncIterator[bytes]) -> None:
         """Raises ClientGone, and what the parts raise."""
@@ -145,10 +149,11 @@ class HttpCall:
             raise ClientGone
         return message
 
-    async def _out(self, message: AsgiMessage) -> None:
+    async def _out(self, *messages: AsgiMessage) -> None:
         try:
             async with asyncio.timeout(SEND_S):
-                await self._send(message)
+                for message in messages:
+                    await self._send(message)
         except TimeoutError:
             raise ClientGone from None
 
