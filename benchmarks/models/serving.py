@@ -360,7 +360,7 @@ def model_of(folder: Path, seconds: float) -> Artifact:
 
 def made(folder: Path, layers: int) -> Artifact:
     """`y` [batch, 3] of `x` [batch, 4], through layers of one rotation: small ones, whose time is that of a call rather than of its rows."""
-    weights = {"last": np.arange(12, dtype=np.float32).reshape(4, 3) / 10}
+    weights: dict[str, Any] = {"last": np.arange(12, dtype=np.float32).reshape(4, 3) / 10}
     nodes, last = [], "x"
     if layers:
         rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(WIDTH, WIDTH)))[0].astype(np.float32)

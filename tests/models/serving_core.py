@@ -23,6 +23,7 @@ from models.serving.core.pace import BatchPace
 from models.serving.core.pending import NEVER_S, ModelAnswer, PendingRequest
 from models.serving.core.refusal import RefusalKind, ServingRefusal
 from models.serving.core.served_model import ServedModel
+from models.serving.core.version import ServingState
 from tests.models.toys import INPUTS, WEIGHTS, manifest, toy, written
 
 
@@ -288,6 +289,37 @@ def test_a_reload_fails_no_request_and_mixes_no_answers(folder: Path, tmp_path: 
             model.submit(row(1), "2")
 
     run(test, folder, most_wait_s=60.0)
+
+
+def test_reloads_leave_no_threads_and_no_files_open(folder: Path) -> None:
+    async def test(model: ServedModel) -> None:
+        counts = []
+        for _ in range(12):
+            await model.load()
+            await asyncio.gather(*model._closing)
+            names = [thread.name for thread in threading.enumerate() if thread.name.startswith("serve-toy-")]
+            counts.append((len(names), len(list(Path("/proc/self/fd").iterdir()))))
+        assert {threads for threads, _ in counts} == {4}, "two versions of two workers"
+        assert counts[-1][1] <= counts[1][1]
+
+    run(test, folder, workers=2)
+
+
+def test_an_answer_of_many_steps_keeps_its_version(folder: Path) -> None:
+    async def test(model: ServedModel) -> None:
+        first = model.version()
+        with first.held():
+            for _ in range(3):
+                await model.load()
+            assert [version.number for version in (model.previous, model.current) if version] == ["3", "4"]
+            answer = await first.submit(row(1), time.monotonic(), admitted=True)
+            assert answer.version == "1" and first.state is ServingState.DRAINING
+            with pytest.raises(ServingRefusal, match="takes no more requests"):
+                first.submit(row(1), time.monotonic())
+        await asyncio.gather(*model._closing)
+        assert first.state is ServingState.CLOSED
+
+    run(test, folder)
 
 
 def test_a_damaged_new_version_leaves_the_old_one_in_use(folder: Path, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ class ServedModel:
         self.current: ServedVersion | None = None
         self.previous: ServedVersion | None = None
         self._changing = asyncio.Lock()
+        self._closing: set[asyncio.Task[None]] = set()  # versions that answer what they have
         self._numbers = 0
         self._noted = noted
 
@@ -84,7 +85,9 @@ class ServedModel:
             self.folder, self.trouble = wanted, ""
             self._noted(f"{self.name}: version {new.number} is in use, batches of up to {new.queue.most_rows}")
             if retired:
-                await retired.close()
+                closing = asyncio.create_task(retired.close())
+                self._closing.add(closing)
+                closing.add_done_callback(self._closing.discard)
             return new
 
     async def close(self) -> None:
@@ -93,6 +96,7 @@ class ServedModel:
             for version in (self.current, self.previous):
                 if version:
                     await version.close()
+            await asyncio.gather(*self._closing)
 
     def _stage(self, state: ServingState) -> None:
         self.loading = state
