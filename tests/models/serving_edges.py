@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -10,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -188,12 +191,10 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path, words: list[str], c
 
 
 def _said(words: list[str], main: Any) -> tuple[int, str]:
-    import contextlib
-    import io
-
+    """In a thread: other tests may have left a loop running in this one."""
     text = io.StringIO()
-    with contextlib.redirect_stderr(text):
-        return main(words), text.getvalue()
+    with contextlib.redirect_stderr(text), ThreadPoolExecutor(1) as thread:
+        return thread.submit(main, words).result(WITHIN_S), text.getvalue()
 
 
 def test_tokens_are_made_listed_and_ended_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
