@@ -155,6 +155,10 @@ def test_a_path_and_a_method_that_are_not_there_are_a_sentence(server: Served) -
 
 def test_a_body_that_is_too_long_or_compressed_is_refused_before_it_is_read(server: Served) -> None:
     assert server.ask("POST", "/v1/infer", b"{}", {"Content-Length": "99999999999"})[0] == 413
+    status, found, _ = server.ask("POST", "/v1/infer", b" " * (8 << 20) + b"{}")
+    assert status == 413 and found["error"].startswith(
+        "the JSON is longer than 8 MiB; send large tensors in the protocol's binary form"
+    )
     status, found, _ = server.ask("POST", "/v1/infer", b"{}", {"Content-Encoding": "gzip"})
     assert status == 400 and "compressed" in found["error"]
 

@@ -18,6 +18,7 @@ AsgiReceive: TypeAlias = Callable[[], Awaitable[AsgiMessage]]
 AsgiSend: TypeAlias = Callable[[AsgiMessage], Awaitable[None]]
 
 MOST_BODY_BYTES = 64 << 20
+MOST_JSON_BYTES = 8 << 20  # it is read in one go, about 10 ms a MiB, in which nothing else is answered
 READ_S = 30.0  # for a whole body
 SEND_S = 30.0  # for a part of an answer: the client must read
 PATIENCE_S = 0.01  # a request that takes longer watches its client
@@ -164,6 +165,9 @@ def too_long() -> ServingRefusal:
 
 def json_of(content: bytes) -> Any:
     """Raises ServingRefusal."""
+    if len(content) > MOST_JSON_BYTES:
+        why = f"the JSON is longer than {MOST_JSON_BYTES >> 20} MiB; send large tensors in the protocol's binary form, or over gRPC"
+        raise ServingRefusal(RefusalKind.LARGE, why)
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError as error:
