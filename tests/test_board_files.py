@@ -139,7 +139,7 @@ def test_a_folder_has_so_many_boards(boards: Boards, tmp_path: Path) -> None:
 
 def test_boards_over_http(web: Web) -> None:
     rows = {row["name"]: row for row in web.ask("/api/v1/boards").json["boards"]}
-    assert {"gpus", "mixed-precision", "data-loader", "ranks", "energy", "compression"} <= rows.keys()
+    assert {"gpus", "mixed-precision", "data-loader", "ranks", "energy", "compression", "service"} <= rows.keys()
     assert all(row["trouble"] == "" and row["charts"] > 4 for row in rows.values())
     status, saved = post(web, "boards/mine", text="# mine\n" + LINE.format("a"), version="")
     assert status == 200 and saved["board"]["title"] == "a" and saved["source"] == "data"

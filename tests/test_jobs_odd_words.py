@@ -52,7 +52,7 @@ def test_a_terminal_obeys_nothing_of_a_job_but_its_output(house: JobsHouse) -> N
         ([b"--log-dir", b"l\xff", b"--", b"true"], "the log folder has bytes that are no UTF-8"),
         ([b"--name", b"a/./b", b"--", b"true"], "is no name of a run"),
         ([b"--name", b"x/.hid", b"--", b"true"], "is no name of a run"),
-        ([b"--gpus", b"9" * 5000, b"--", b"true"], "is not a whole number from 1"),
+        ([b"--gpus", b"9" * 5000, b"--", b"true"], "of nine digits at most"),
     ],
 )
 def test_odd_words_are_a_sentence(house: JobsHouse, words: list[bytes], sentence: str) -> None:

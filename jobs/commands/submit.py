@@ -99,7 +99,7 @@ def working_folder() -> Path:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or len(text) > 9 or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r:.30} is not a whole number from 1 to 999999999")
+        raise argparse.ArgumentTypeError(f"{text!r:.30} is not a whole number above 0, of nine digits at most")
     return int(text)
 
 

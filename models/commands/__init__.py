@@ -13,7 +13,13 @@ from .command import ModelsCommand, ModelsParser
 
 FILES = {
     "compress": "compress",
+    "fetch": "fetch",
+    "list": "listing",
     "pick": "pick",
+    "serve": "serve",
+    "show": "show",
+    "suggest": "suggest",
+    "token": "token",
 }
 NAMES = tuple(FILES)
 PROGRAM = "deepseek-models"
@@ -58,7 +64,7 @@ def overview() -> ModelsParser:
     rows = [f"  {command.name:<{width}}  {command.help[0].lower()}{command.help[1:].rstrip('.')}" for command in commands]
     parser = ModelsParser(
         prog=PROGRAM,
-        description="Models as checked folders: a zoo, and compression that passes gates.",
+        description="Models as checked folders: a zoo, compression that passes gates, serving.",
         formatter_class=RawDescriptionHelpFormatter,
         usage="%(prog)s COMMAND ...",
         epilog="\n".join(["commands, each with a --help of its own:", *rows]),

@@ -1,0 +1,41 @@
+"""`deepseek-models fetch NAME`: download a model, and record or check its revision and hashes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .command import ModelsCommand
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="NAME", help="a name that list prints")
+    parser.add_argument(
+        "--accept-licence", action="append", default=[], metavar="LICENCE", help="a licence with terms that you have read"
+    )
+    parser.add_argument(
+        "--artifact", metavar="FOLDER", help="also write it as a folder with model.onnx, manifest and golden outputs"
+    )
+    parser.add_argument("--update", action="store_true", help="take the newest revision, and record it in place of the one before")
+
+
+def run(parsed: argparse.Namespace) -> int:
+    from ..zoo import table
+    from ..zoo.fetching import fetch
+    from ..zoo.folder import models_folder
+
+    row = table.find(parsed.model)
+    fetched = fetch(row, models_folder(), parsed.accept_licence, parsed.update)
+    for path, place in fetched.files.items():
+        print(f"{path}  {place.stat().st_size / 1e6:,.1f} MB  {place}")
+    if parsed.artifact:
+        from ..zoo.making import artifact_of
+
+        made = artifact_of(row, models_folder(), Path(parsed.artifact))
+        print(f"{made.folder}  {made.bytes / 1e6:,.1f} MB")
+    for note in fetched.notes:
+        print(f"note: {note}")
+    return 0
+
+
+COMMAND = ModelsCommand("fetch", "Download a model; its first fetch is recorded in zoo.lock.", arguments, run)

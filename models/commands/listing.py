@@ -1,0 +1,67 @@
+"""`deepseek-models list`: the table of the zoo, filtered; without PyTorch, in 50 ms."""
+
+from __future__ import annotations
+
+import argparse
+
+from .command import ModelsCommand, number
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--task", default="", metavar="TASK", help="only of this task, such as image-classification")
+    parser.add_argument("--max-mb", type=number, metavar="MB", help="weights of at most this size")
+    parser.add_argument("--max-ms", type=number, metavar="MS", help="median latency on this host, of those that suggest has timed")
+    parser.add_argument("--licence", default="", metavar="NAME", help="only under this licence, such as apache-2.0")
+    parser.add_argument("--here", action="store_true", help="only what is on this host")
+    parser.add_argument("--non-commercial", action="store_true", help="also models whose licence forbids commercial use")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def run(parsed: argparse.Namespace) -> int:
+    from ..zoo import lock, measured, table
+    from ..zoo.folder import models_folder
+    from ..zoo.here import is_here
+    from ..zoo.row import megabytes
+
+    folder = models_folder()
+    rows = table.selected(parsed.task, parsed.max_mb, parsed.licence, non_commercial=parsed.non_commercial)
+    locked, times = lock.read(folder), measured.read(folder)
+    untimed = 0
+    if parsed.max_ms is not None:
+        untimed = sum(row.name not in times for row in rows)
+        rows = [row for row in rows if row.name in times and times[row.name].p50_ms <= parsed.max_ms]
+    here = {row.name for row in rows if is_here(row, folder, locked)}
+    if parsed.here:
+        rows = [row for row in rows if row.name in here]
+    if parsed.json:
+        import json
+
+        whole = [table.find(row.name) for row in rows]
+        print(json.dumps([{**row._asdict(), "here": row.name in here} for row in whole], indent=1))
+        return 0
+    lines = [("NAME", "TASK", "PARAMETERS", "MB", "LICENCE", "METRIC", "MS HERE", "STATE")]
+    for row in rows:
+        size, time = megabytes(row), times.get(row.name)
+        lines.append(
+            (
+                row.name,
+                row.task,
+                f"{row.parameters / 1e6:,.1f} M" if row.parameters else "",
+                f"{size:,.0f}" if size is not None else "",
+                row.licence or "unstated",
+                f"{row.metric['value']:g} {row.metric['name']}" if row.metric else "",
+                f"{time.p50_ms:,.1f}" if time else "",
+                "here" if row.name in here else "pinned" if row.pinned or row.name in locked else "unpinned",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    print("\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines))
+    hidden = 0 if parsed.non_commercial else len(table.selected(parsed.task, parsed.max_mb, parsed.licence, non_commercial=True))
+    hidden -= len(table.selected(parsed.task, parsed.max_mb, parsed.licence)) if hidden else 0
+    notes = [f"{hidden} more forbid commercial use: --non-commercial"] if hidden else []
+    notes += [f"{untimed} were not timed on this host: deepseek-models suggest"] if untimed else []
+    print("\n".join(["", f"{len(rows)} models", *notes]) if rows else "\n".join(["no model passes", *notes]))
+    return 0
+
+
+COMMAND = ModelsCommand("list", "List the models of the zoo.", arguments, run)

@@ -1,0 +1,111 @@
+"""`deepseek-models serve clothes=models/clothes`: models over REST and gRPC, as a run of kind `service`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..errors import WrongOption
+from .command import ModelsCommand, count
+
+MOST_PORT = 65535
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "models", nargs="+", metavar="NAME=FOLDER", help="a model's folder, and the name that requests use (default: the folder's)"
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="to listen on; any but loopback needs --tokens (default: 127.0.0.1)"
+    )
+    parser.add_argument("--port", type=port, default=8100, metavar="N", help="of HTTP; 0: any (default: 8100)")
+    parser.add_argument("--grpc-port", type=port, default=8101, metavar="N", help="of gRPC; 0: any (default: 8101)")
+    parser.add_argument("--no-grpc", action="store_true", help="serve HTTP only")
+    parser.add_argument(
+        "--tokens", type=Path, metavar="FOLDER", help="answer only who has a token of this folder (deepseek-models token)"
+    )
+    parser.add_argument(
+        "--runtime", choices=["onnxruntime", "openvino"], default="onnxruntime", help="what runs the models (default: onnxruntime)"
+    )
+    parser.add_argument(
+        "--precision", default="", metavar="NAME", help="of the computation, such as bf16 (default: the model's own)"
+    )
+    parser.add_argument("--threads", type=count, default=1, metavar="N", help="of one call of a model (default: 1)")
+    parser.add_argument("--workers", type=count, default=1, metavar="N", help="calls of a model side by side (default: 1)")
+    parser.add_argument(
+        "--most-rows",
+        type=count,
+        default=32,
+        metavar="N",
+        help="of a batch, at most; the warm-up chooses less where more does not pay (default: 32)",
+    )
+    parser.add_argument(
+        "--most-wait",
+        type=milliseconds,
+        metavar="MS",
+        help="a request that would wait longer is refused (default: 50, or three full batches)",
+    )
+    parser.add_argument(
+        "--target", type=milliseconds, metavar="MS", help="of p99: it is a finding of the run where that is missed (default: none)"
+    )
+    parser.add_argument("--logs", type=Path, default=Path("logs"), metavar="FOLDER", help="log folder of the run (default: logs)")
+    parser.add_argument("--run", metavar="NAME", help="of the run (default: serve and the time)")  # fmt: skip
+
+
+def run(parsed: argparse.Namespace) -> int:
+    from ..serving.core.loading import ServingOptions
+    from ..serving.server import ServingPlan, serve
+
+    options = ServingOptions(
+        runtime=parsed.runtime,
+        precision=parsed.precision,
+        threads=parsed.threads,
+        workers=parsed.workers,
+        most_rows=parsed.most_rows,
+        most_wait_s=None if parsed.most_wait is None else parsed.most_wait / 1e3,
+    )
+    plan = ServingPlan(
+        folders=folders_of(parsed.models),
+        options=options,
+        host=parsed.host,
+        port=parsed.port,
+        grpc_port=None if parsed.no_grpc else parsed.grpc_port,
+        tokens=parsed.tokens,
+        logs=parsed.logs,
+        run=parsed.run,
+        target_s=None if parsed.target is None else parsed.target / 1e3,
+    )
+    serve(plan, started=lambda places: print(*(f"{scheme}://{place}" for scheme, place in places.items()), flush=True))
+    return 0
+
+
+def folders_of(words: list[str]) -> dict[str, Path]:
+    """`["clothes=models/a", "models/b"]` -> `{"clothes": ..., "b": ...}`. Raises WrongOption."""
+    folders: dict[str, Path] = {}
+    for word in words:
+        name, equals, folder = word.partition("=")
+        path = Path(folder if equals else word)
+        name = name if equals else path.resolve().name
+        if name in folders:
+            raise WrongOption(f"there are two models {name!r}; give one of them another name: NAME=FOLDER")
+        folders[name] = path
+    return folders
+
+
+def port(text: str) -> int:
+    if not text.isdecimal() or int(text) > MOST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port number")
+    return int(text)
+
+
+def milliseconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of milliseconds")
+    return value
+
+
+COMMAND = ModelsCommand("serve", "Serve models over REST and gRPC, with batches, limits and reload.", arguments, run)

@@ -1,0 +1,61 @@
+"""`deepseek-models token new NAME --model clothes --rate 100`: who may ask a server's models; secrets are shown once and kept as hashes."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from .command import ModelsCommand
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    new = actions.add_parser("new", help="make a token and print it, once")
+    new.add_argument("name", metavar="NAME", help="by which it is listed and revoked: letters, digits, dots, dashes")
+    new.add_argument("--model", action="append", default=[], metavar="NAME", help="that it may ask; may be repeated (default: all)")
+    new.add_argument("--rate", type=amount, default=0.0, metavar="N", help="requests a second, at most (default: no limit)")
+    new.add_argument("--days", type=amount, default=30.0, metavar="N", help="after which it is over; 0: never (default: 30)")
+    new.add_argument("--manage", action="store_true", help="it may also have models loaded anew")
+    others = [
+        new,
+        actions.add_parser("list", help="names, models, rates and ends"),
+        actions.add_parser("revoke", help="end a token at once"),
+    ]
+    others[-1].add_argument("name", metavar="NAME")
+    for action in others:
+        action.add_argument(
+            "--tokens", type=Path, metavar="FOLDER", help="where they are kept (default: ~/.local/state/deepseek-models)"
+        )
+
+
+def run(parsed: argparse.Namespace) -> int:
+    from ..serving.access import token_file
+    from ..serving.access.door import MANAGES, MODELS, RATE
+
+    folder = parsed.tokens or token_file.token_folder()
+    if parsed.action == "new":
+        print(token_file.new_token(folder, parsed.name, parsed.model, parsed.rate, parsed.days, parsed.manage))
+    elif parsed.action == "revoke":
+        token_file.revoke(folder, parsed.name)
+        print(f"{parsed.name} is over")
+    else:
+        for found in token_file.listed(folder):
+            models = ",".join(map(str, found.scopes.get(MODELS, ["all models"])))
+            rate = f"{found.scopes[RATE]:g}/s" if RATE in found.scopes else "any rate"
+            end = "never" if found.expires_s is None else time.strftime("%Y-%m-%d", time.localtime(found.expires_s))
+            print(f"{found.name:<24} {models:<32} {rate:<12} ends {end}{'  manages' if found.scopes.get(MANAGES) else ''}")
+    return 0
+
+
+def amount(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0")
+    return value
+
+
+COMMAND = ModelsCommand("token", "Make, list and end the tokens by which others reach a server of models.", arguments, run)

@@ -1,0 +1,1 @@
+"""Serve artifacts over REST and gRPC: batching without a timer, refusal by predicted wait, reload without a failed request."""

@@ -1,0 +1,1 @@
+"""What all faces share: models, their queues, batches, deadlines, reload, statistics; no protocol."""

@@ -1,0 +1,115 @@
+"""All HTTP faces as one FastAPI application: `make_serving_app(models, door)`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..access.door import ModelCaller, ServingDoor
+from ..core.refusal import RefusalKind, ServingRefusal
+from ..core.served_models import ServedModels
+from .http_call import AsgiReceive, AsgiSend, ClientGone, HttpAnswer, HttpCall
+from .route import ServingHandler, ServingRequest
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+LOG = logging.getLogger("deepseek.serving")
+LAG_LOOK_S, LAG_LOOKS = 0.05, 3
+
+
+class ServingEndpoint:
+    """A route: an ASGI application that lets in, refuses early and answers every failure with a sentence."""
+
+    def __init__(
+        self,
+        handler: ServingHandler,
+        models: ServedModels,
+        door: ServingDoor,
+        *,
+        is_open: bool,
+        counts: bool,
+        failing: Callable[[ServingRefusal], HttpAnswer],
+    ) -> None:
+        self._handler, self._models, self._door = handler, models, door
+        self._open, self._counts, self._failing = is_open, counts, failing
+
+    async def __call__(self, scope: dict[str, object], receive: AsgiReceive, send: AsgiSend) -> None:
+        call = HttpCall(scope, receive, send)
+        try:
+            try:
+                answer = await self._handled(call)
+            except ServingRefusal as refusal:
+                answer = self._failing(refusal)
+            except (ClientGone, asyncio.CancelledError):
+                raise
+            except Exception:
+                LOG.exception("%s failed", scope.get("path"))
+                answer = self._failing(ServingRefusal(RefusalKind.FAILED, "the server failed; its log has more"))
+            if answer is not None and not call.begun:
+                await call.answer(answer)
+        except ClientGone:
+            return
+        finally:
+            call.close()
+
+    async def _handled(self, call: HttpCall) -> HttpAnswer | None:
+        headers = call.headers
+        if b"origin" in headers:
+            raise ServingRefusal(RefusalKind.FORBIDDEN, "requests of web pages are not answered; call it from a program")
+        caller = OPEN if self._open else self._door.caller(call.header(b"authorization"), self._counts)
+        if self._counts:
+            if self._models.closing:
+                raise ServingRefusal(RefusalKind.NOT_READY, "the server is stopping; ask another one", 1.0)
+            name = call.part("model")
+            if model := (self._models.named(name) if name and (caller.check(name) is None) else self._models.only):
+                try:
+                    model.refuse_early(self._models.lag_s)
+                except ServingRefusal as refusal:
+                    model.figures.refused(refusal.kind)
+                    raise
+        return await self._handler(ServingRequest(call, caller, self._models))
+
+
+OPEN = ModelCaller("open", frozenset(), False)
+
+
+def make_serving_app(models: ServedModels, door: ServingDoor) -> FastAPI:
+    from fastapi import FastAPI
+    from fastapi.responses import JSONResponse
+    from starlette.exceptions import HTTPException
+    from starlette.requests import Request
+    from starlette.routing import Route
+
+    from . import infer, oip_rest, openai, openmetrics
+
+    app = FastAPI(title="deepseek-models serve", docs_url=None, redoc_url=None, openapi_url=None)
+    for face in (infer, oip_rest, openai, openmetrics):
+        for row in face.ROUTES:
+            endpoint = ServingEndpoint(row.handler, models, door, is_open=row.is_open, counts=row.counts, failing=row.failing)
+            app.router.routes.append(Route(row.path, endpoint, methods=[row.method]))
+
+    async def no_route(request: Request, error: Exception) -> JSONResponse:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        why = {404: "there is no such path", 405: "this path takes another method"}.get(status, "the request cannot be answered")
+        return JSONResponse({"error": f"{why}: see docs/serving.md for what there is"}, status)
+
+    app.add_exception_handler(HTTPException, no_route)
+    return app
+
+
+async def watch_lag(models: ServedModels) -> None:
+    """How late the event loop is: what waits before a request is even read. Runs until it is cancelled.
+
+    A single late moment is the machine's, and is over when it is seen: the lag counts that lasts for some looks.
+    """
+    loop = asyncio.get_running_loop()
+    lags_s = deque([0.0] * LAG_LOOKS, LAG_LOOKS)
+    while True:
+        due_s = loop.time() + LAG_LOOK_S
+        await asyncio.sleep(LAG_LOOK_S)
+        lags_s.append(max(0.0, loop.time() - due_s))
+        models.lag_s = min(lags_s)

@@ -1,0 +1,233 @@
+"""The Open Inference Protocol, version 2, over gRPC, with messages of `tritonclient`, and `grpc.health.v1`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from ...errors import ModelsError
+from ...extras import needed
+from ..access.door import ModelCaller, ServingDoor
+from ..core.refusal import RefusalKind, ServingRefusal, bad
+from ..core.served_models import ServedModels
+from .http_call import MOST_BODY_BYTES, SEND_S
+from .oip_messages import OipMessages
+
+LOG = logging.getLogger("deepseek.serving")
+SERVICE, HEALTH = "inference.GRPCInferenceService", "grpc.health.v1.Health"
+SERVING, NOT_SERVING, SERVICE_UNKNOWN = 1, 2, 3  # of grpc.health.v1
+HEALTH_LOOKS_S = 0.2
+OVERHEAD_BYTES = 1 << 20  # of a message beside its tensors
+Answered = Callable[[Any, ModelCaller, Any], Awaitable[Any]]  # message, caller, context -> message
+
+
+async def start_grpc(models: ServedModels, door: ServingDoor, host: str, port: int) -> tuple[Any, int]:
+    """The server, and its port. Raises ModelsError for a port that is taken."""
+    grpc = needed("grpc")
+    limit = MOST_BODY_BYTES + OVERHEAD_BYTES
+    options = [("grpc.max_receive_message_length", limit), ("grpc.max_send_message_length", limit), ("grpc.so_reuseport", 0)]
+    server = grpc.aio.server(options=options)
+    service = OipService(grpc, models, door)
+    server.add_generic_rpc_handlers(
+        (
+            grpc.method_handlers_generic_handler(SERVICE, service.handlers()),
+            grpc.method_handlers_generic_handler(HEALTH, service.health_handlers()),
+        )
+    )
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        found = server.add_insecure_port(place)
+    except RuntimeError as error:
+        raise ModelsError(f"port {port} of {host} cannot be opened for gRPC; give another --grpc-port, or --no-grpc") from error
+    await server.start()
+    return server, found
+
+
+class OipService:
+    """Each method reads bytes and answers a message or aborts with a status and one sentence."""
+
+    def __init__(self, grpc: Any, models: ServedModels, door: ServingDoor) -> None:
+        self._grpc, self._models, self._door = grpc, models, door
+        self._pb = needed("tritonclient.grpc.service_pb2")
+        self._messages = OipMessages(self._pb)
+
+    def handlers(self) -> dict[str, Any]:
+        rows: dict[str, tuple[Answered, bool, bool]] = {  # open to all, asks a model
+            "ServerLive": (self._server_live, True, False),
+            "ServerReady": (self._server_ready, True, False),
+            "ModelReady": (self._model_ready, True, False),
+            "ServerMetadata": (self._server_metadata, True, False),
+            "ModelMetadata": (self._model_metadata, False, False),
+            "ModelInfer": (self._model_infer, False, True),
+            "RepositoryIndex": (self._index, False, False),
+            "RepositoryModelLoad": (self._load, False, False),
+        }
+        made = {
+            name: self._grpc.unary_unary_rpc_method_handler(
+                self._unary(getattr(self._pb, f"{name}Request"), answered, is_open, counts),
+                response_serializer=getattr(self._pb, f"{name}Response").SerializeToString,
+            )
+            for name, (answered, is_open, counts) in rows.items()
+        }
+        made["ModelStreamInfer"] = self._grpc.stream_stream_rpc_method_handler(
+            self._stream, response_serializer=self._pb.ModelStreamInferResponse.SerializeToString
+        )
+        return made
+
+    def health_handlers(self) -> dict[str, Any]:
+        """`StringValue` and `Int32Value` have the bytes of the health messages: one field, of the same number and type."""
+        wrappers = needed("google.protobuf.wrappers_pb2")
+
+        async def check(message: Any, caller: ModelCaller, context: Any) -> Any:
+            if (status := self._health(message.value)) == SERVICE_UNKNOWN:
+                raise ServingRefusal(RefusalKind.NOT_FOUND, f"there is no service or model {message.value[:80]!r}")
+            return wrappers.Int32Value(value=status)
+
+        async def watch(content: bytes, context: Any) -> AsyncIterator[Any]:
+            name, last = wrappers.StringValue.FromString(content).value, None
+            while True:
+                if (status := self._health(name)) != last:
+                    yield wrappers.Int32Value(value=status)
+                    last = status
+                await asyncio.sleep(HEALTH_LOOKS_S)
+
+        serialize = wrappers.Int32Value.SerializeToString
+        return {
+            "Check": self._grpc.unary_unary_rpc_method_handler(
+                self._unary(wrappers.StringValue, check, True, False), response_serializer=serialize
+            ),
+            "Watch": self._grpc.unary_stream_rpc_method_handler(watch, response_serializer=serialize),
+        }
+
+    def _health(self, name: str) -> int:
+        if name in ("", SERVICE):
+            return SERVING if self._models.is_ready else NOT_SERVING
+        try:
+            return SERVING if self._models.named(name).is_ready and not self._models.closing else NOT_SERVING
+        except ServingRefusal:
+            return SERVICE_UNKNOWN
+
+    def _unary(self, message: Any, answered: Answered, is_open: bool, counts: bool) -> Callable[[bytes, Any], Awaitable[Any]]:
+        async def method(content: bytes, context: Any) -> Any:
+            try:
+                caller = self._caller(context, is_open, counts)
+                return await answered(_parsed(message, content), caller, context)
+            except ServingRefusal as refusal:
+                await self._abort(context, refusal)
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                LOG.exception("%s failed", message.DESCRIPTOR.name)
+                await self._abort(context, ServingRefusal(RefusalKind.FAILED, "the server failed; its log has more"))
+
+        return method
+
+    def _caller(self, context: Any, is_open: bool, counts: bool) -> ModelCaller:
+        if is_open:
+            return ModelCaller("open", frozenset(), False)
+        token = next((str(value) for key, value in context.invocation_metadata() or () if key == "authorization"), "")
+        caller = self._door.caller(token, counts)
+        if counts and self._models.closing:
+            raise ServingRefusal(RefusalKind.NOT_READY, "the server is stopping; ask another one", 1.0)
+        return caller
+
+    async def _abort(self, context: Any, refusal: ServingRefusal) -> None:
+        code = getattr(self._grpc.StatusCode, refusal.kind.grpc)
+        await context.abort(code, str(refusal), tuple(refusal.retry_after.items()))
+
+    async def _server_live(self, message: Any, caller: ModelCaller, context: Any) -> Any:
+        return self._pb.ServerLiveResponse(live=True)
+
+    async def _server_ready(self, message: Any, caller: ModelCaller, context: Any) -> Any:
+        return self._pb.ServerReadyResponse(ready=self._models.is_ready)
+
+    async def _model_ready(self, message: Any, caller: ModelCaller, context: Any) -> Any:
+        model = self._models.named(message.name)
+        if message.version:
+            model.version(message.version)
+        return self._pb.ModelReadyResponse(ready=model.is_ready and not self._models.closing)
+
+    async def _server_metadata(self, message: Any, caller: ModelCaller, context: Any) -> Any:
+        return self._messages.server_metadata()
+
+    async def _model_metadata(self, message: Any, caller: ModelCaller, context: Any) -> Any:
+        caller.check(message.name)
+        model = self._models.named(message.name)
+        return self._messages.model_metadata(model, model.version(message.version))
+
+    async def _index(self, message: Any, caller: ModelCaller, context: Any) -> Any:
+        models = [model for model in self._models if caller.models is None or model.name in caller.models]
+        return self._messages.index([model for model in models if model.is_ready or not message.ready])
+
+    async def _load(self, message: Any, caller: ModelCaller, context: Any) -> Any:
+        caller.check_manages()
+        caller.check(message.model_name)
+        try:
+            await self._models.named(message.model_name).load()
+        except ModelsError as error:
+            raise ServingRefusal(RefusalKind.CONFLICT, f"not loaded, and the version in use goes on: {error}") from None
+        return self._pb.RepositoryModelLoadResponse()
+
+    async def _model_infer(self, message: Any, caller: ModelCaller, context: Any) -> Any:
+        arrived_s = time.monotonic()
+        caller.check(message.model_name)
+        model = self._models.named(message.model_name)
+        try:
+            model.refuse_early(self._models.lag_s)
+            version = model.version(message.model_version)
+            deadline_s = self._messages.deadline_of(message, arrived_s, context.time_remaining())
+            names = self._messages.wanted(message, version)
+            answer = await version.submit(self._messages.inputs(message), arrived_s, deadline_s)
+            answered_s = time.monotonic()
+            found = self._messages.answer(message, model, answer, names)
+            now_s = time.monotonic()
+            model.figures.answered(answer, now_s - answered_s, now_s - arrived_s)
+            return found
+        except ServingRefusal as refusal:
+            model.figures.refused(refusal.kind)
+            raise
+        except asyncio.CancelledError:
+            model.figures.refused(RefusalKind.GONE)
+            raise
+
+    async def _stream(self, requests: Any, context: Any) -> None:
+        """An answer or a sentence for each message, in order; of a text model one for each piece of text."""
+        response = self._pb.ModelStreamInferResponse
+        try:
+            async for content in requests:
+                caller = self._caller(context, False, True)
+                try:
+                    message = _parsed(self._pb.ModelInferRequest, content)
+                    if self._messages.is_prompt(message, self._models, caller):
+                        async for part in self._messages.pieces(message, self._models, time.monotonic()):
+                            await self._write(context, response(infer_response=part))
+                    else:
+                        await self._write(context, response(infer_response=await self._model_infer(message, caller, context)))
+                except ServingRefusal as refusal:
+                    if refusal.kind is RefusalKind.GONE:
+                        raise
+                    await self._write(context, response(error_message=str(refusal)))
+        except ServingRefusal as refusal:
+            await self._abort(context, refusal)
+        except (asyncio.CancelledError, self._grpc.aio.AbortError):
+            raise
+        except Exception:
+            LOG.exception("ModelStreamInfer failed")
+            await self._abort(context, ServingRefusal(RefusalKind.FAILED, "the server failed; its log has more"))
+
+    async def _write(self, context: Any, message: Any) -> None:
+        try:
+            async with asyncio.timeout(SEND_S):
+                await context.write(message)
+        except TimeoutError:
+            raise ServingRefusal(RefusalKind.GONE, f"the client has not read for {SEND_S:g} s") from None
+
+
+def _parsed(message: Any, content: bytes) -> Any:
+    try:
+        return message.FromString(content)
+    except Exception as error:  # DecodeError; its class differs between protobuf's implementations
+        raise bad(f"the message is no {message.DESCRIPTOR.name} ({type(error).__name__})") from None

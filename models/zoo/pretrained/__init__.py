@@ -1,0 +1,1 @@
+"""A class a task: `from_pretrained` opens what is on this host, and says what to fetch where it is not."""
