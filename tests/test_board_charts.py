@@ -48,7 +48,11 @@ TRAINED = {
     "memory/peak_bytes": 3.5e10,
 }
 CANDIDATE = tuple(f"candidate/{name}" for name in ("accuracy", "latency_ms", "p99_ms", "size_mb", "smaller", "faster", "kept"))
-SERVED = (*(f"service/{name}" for name in ("p50_s", "p99_s", "queue", "batch_rows", "rejected", "failed")), "phase/infer_s", "units")
+SERVED = (
+    *(f"service/{name}" for name in ("p50_s", "p99_s", "queue", "batch_rows", "rejected", "failed")),
+    "phase/infer_s",
+    "units",
+)
 RUN_OF = {"compression": "small", "service": "served"}  # that a board is about; the others: ddp
 OF_HOST = (
     "host/cpu_pct",
