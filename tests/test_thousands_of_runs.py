@@ -174,5 +174,5 @@ def test_a_run_that_goes_on_is_read_while_the_others_are_looked_for(
         tail.collect()
         longest_s = max(longest_s, time.thread_time() - began_s)
     assert len(tail.live_runs()) == 1001, "all are found in the end"
-    assert longest_s < 0.4
+    assert longest_s < 1.0, "of CPU; a third at rest"
     tail.close()
