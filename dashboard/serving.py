@@ -8,12 +8,14 @@ import resource
 import socket
 import ssl
 import time
+from contextlib import suppress
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
 from websockets.http11 import Request
 
 from .auth.hosts import Access
@@ -202,3 +204,9 @@ class Socket(WebSocketsSansIOProtocol):
         if scope is not None:
             scope["extensions"][ABORT] = self.transport.abort
             scope["extensions"][PEER] = Peer(self.transport)
+
+    def shutdown(self) -> None:
+        """At the server's end; one that is being closed already must not keep the others from it."""
+        with suppress(InvalidState):
+            super().shutdown()
+        self.transport.close()

@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 import websockets
+from fastapi import FastAPI
+from uvicorn.server import ServerState
+from websockets.protocol import State
+from websockets.server import ServerProtocol
 
 from collectors.records import Event, LogLine, Points, Record, RunInfo, labels_of
 from collectors.store.open import open_store
@@ -222,3 +227,29 @@ def test_ten_thousand_runs_are_listed_quickly_and_hold_up_no_state(web: Web, wri
             return [later - before for before, later in itertools.pairwise(times)]
 
     assert max(run(used_of_states())) < 1.5
+
+
+class Recorded(asyncio.Transport):
+    """A connection to no client."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed = False
+
+    def write(self, data: Any) -> None: ...
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_socket_that_is_closing_keeps_no_other_from_being_closed() -> None:
+    """As it ends uvicorn closes each; one whose client has begun to close raises InvalidState, and what comes after it stays open."""
+    config, loop = uvicorn.Config(FastAPI()), asyncio.new_event_loop()
+    sockets = [serving.Socket(config, ServerState(), {}, loop) for _ in range(2)]
+    for each in sockets:
+        each.transport, each.handshake_complete = Recorded(), True
+        each.conn = ServerProtocol()
+        each.conn.state = State.CLOSING
+        each.shutdown()
+    loop.close()
+    assert all(each.transport.closed for each in sockets)
