@@ -83,7 +83,7 @@ def account_in(history: History, subject: Subject, window: Range, line_of: LineO
         return EMPTY, tier, columns.hz
     stands = stands_of(main, subject.own_folder, line_of)
     kinds = _logged(log, main, stands)
-    gil_s = without_gil(main, everything)
+    gil_s = without_gil(main, everything, also_holding=subject.device != "GPU")
     if subject.device == "GPU":
         account = _of_gpu(history, subject, window, log, (main, stands, kinds, gil_s, columns.hz))
     else:

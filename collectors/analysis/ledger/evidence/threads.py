@@ -7,12 +7,15 @@ import numpy as np
 from ...stacks.traces import Floats, Traces
 
 
-def without_gil(main: Traces, everything: Traces) -> Floats:
-    """Of each span of the main thread, seconds in which it does not hold the GIL and another thread of its process does."""
+def without_gil(main: Traces, everything: Traces, *, also_holding: bool = False) -> Floats:
+    """Of each span of the main thread, seconds in which it does not hold the GIL and another thread of its process does.
+
+    `also_holding`: of spans that begin with holding it, too. Threads take it from each other every five milliseconds, within a span.
+    """
     held = everything.take((everything.gil == 1) & ~everything.main)
     found = np.zeros(len(main.start_s))
     for process in np.unique(main.process).tolist():
-        others, mine = held.process == process, np.flatnonzero((main.process == process) & (main.gil == 0))
+        others, mine = held.process == process, np.flatnonzero((main.process == process) & ((main.gil == 0) | also_holding))
         if others.any() and len(mine):
             until = _Taken(held.start_s[others], held.end_s[others])
             found[mine] = until(main.end_s[mine]) - until(main.start_s[mine])
