@@ -19,11 +19,11 @@ setup: $(VENV)/run.stamp
 
 test: $(VENV)/dev.stamp slurm
 	$(BIN)/python -m tests.interpreters
-	$(BIN)/python -m pytest -m "not long and not pages" -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not long and not pages" -n 3 --dist loadfile --no-loadscope-reorder
 
 # The same, of what needs a browser.
 test-pages: $(VENV)/dev.stamp chromium
-	$(BIN)/python -m pytest -m "pages and not long" -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "pages and not long" -n 3 --dist loadfile --no-loadscope-reorder
 
 # What failed in the last run of either, alone: nothing competes with it.
 test-again: $(VENV)/dev.stamp chromium

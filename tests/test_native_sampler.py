@@ -70,7 +70,7 @@ def test_stacks_that_stand_shortly_lose_no_time_on_a_core(sampler: Native) -> No
         used_s = sum(psutil.Process(shares.pid).cpu_times()[:2]) - used_s
         lasted_s = time.monotonic() - begun_s
     main = [sample for profile in profiles for sample in profile.samples if sample.tid == shares.pid]
-    assert len(main) > 400, "spans"
+    assert len(main) > 100, "spans"
     on_core = sum(sample.cpu_ns or 0 for sample in main) / sum(sample.duration_ns for sample in main)
     assert on_core == pytest.approx(used_s / lasted_s, abs=0.05)
 
