@@ -158,6 +158,8 @@ class Stacks:
     def chart(self, run: str, window: Range, width: int, lanes: Lanes) -> Charted:
         """The window in time order, `width` pixels wide."""
         history = History(self._store, run)
+        if history.is_service and lanes.joined:
+            lanes = Lanes("threads", rank=lanes.rank)  # what several threads do at once has no place on one lane
         with self._turn(window):
             drawn = self._draw(history, window, width, lanes)
         self._seen.add(run, {frame.file for frame in drawn.frames})

@@ -15,7 +15,7 @@ const ALL_COVERED = 0.995;
 export const colourOf = (kind) => `time-${kind === "transfer" ? "copy" : kind}`; // no run has both
 
 /** @type {Record<string, string>} */
-const SHORT = { collective: "ranks", gil: "GIL", wait: "waits", gc: "GC", compile: "compiling", copy: "copies", transfer: "transfers", cpu_taken: "no core" };
+const SHORT = { collective: "ranks", gil: "GIL", wait: "waits", gc: "GC", compile: "compiling", copy: "copies", transfer: "transfers", cpu_taken: "no core", idle: "no request" };
 
 /** One word, for the narrow column beside a lane. @param {string} kind */
 export const shortOf = (kind) => SHORT[kind] ?? kind;
@@ -49,11 +49,12 @@ export function tipOf(part) {
 }
 
 /** How the shares are known: the rank, the device and its counter, and how much of the window was seen. @param {Ledger} ledger */
-export function basisOf({ rank, ranks, device, busy_signal, tier, covered_share }) {
+export function basisOf({ rank, ranks, device, busy_signal, tier, covered_share, rows }) {
+  const whose = rows.some(({ kind }) => kind === "idle") ? "the service’s threads, taken as one" : "the main thread’s time";
   const devices = {
     GPU: `busy by ${busy_signal}`,
-    CPU: "the device is the CPU: shares of the main thread’s time",
-    host: "no counter says how busy the GPU was: shares of the main thread’s time",
+    CPU: `the device is the CPU: shares of ${whose}`,
+    host: `no counter says how busy the GPU was: shares of ${whose}`,
   };
   const parts = [
     ranks > 1 ? `rank ${rank} of ${ranks}` : "",

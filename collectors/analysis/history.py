@@ -14,6 +14,8 @@ from ..rights.whose import claims_count
 from ..store.protocol import RawPoints, Run, Series, StackColumns, Store
 from .stacks.traces import Bools, Floats, Range
 
+SERVICE = "service"  # a kind of run, in run.json
+
 
 class History:
     """One run, for one question: the run's own row is read once, everything else when it is asked for.
@@ -40,6 +42,11 @@ class History:
     def last_step(self) -> int | None:
         """The last that it has logged, however long ago."""
         return self._row.last_step if self._row else None
+
+    @cached_property
+    def is_service(self) -> bool:
+        """Whether its unit of work is a request: any of its threads may do it, and none has to be at work all the time."""
+        return self.info.get("kind") == SERVICE
 
     def folder(self) -> str:
         """The working folder that run.json names, else that of the run's process; "" where neither is known. With `--as-root` the latter."""
@@ -105,7 +112,7 @@ class History:
 
     def stacks(self, window: Range) -> StackColumns:
         """Of all processes of the run. Raises TooMuch for more than may be read at once."""
-        return self._store.stacks(*window, self.run)
+        return self._store.stacks(*window, self.run)._replace(serves=self.is_service)
 
     def stack_counts(self, window: Range) -> list[tuple[float, float, int]]:
         """Stretches (from, to, spans) of the window: how much `stacks` would have to read of each."""

@@ -202,6 +202,7 @@ class StackColumns(NamedTuple):
     samples: int
     hz: float
     covered: list[tuple[float, float]]  # what of the window was recorded at all, by any process of the run
+    serves: bool = False  # the run is a service, whose work is in all of its threads
 
 
 class LivePoints(NamedTuple):

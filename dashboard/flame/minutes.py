@@ -17,8 +17,8 @@ import numpy as np
 
 from collectors.analysis.history import History
 from collectors.analysis.stacks.folding import Gathered, gather
-from collectors.analysis.stacks.joining import join
 from collectors.analysis.stacks.lanes import Lanes, ThreadTime, summed, threads_of
+from collectors.analysis.stacks.serving import work_of
 from collectors.analysis.stacks.traces import Floats, Ints, Range, Traces
 from collectors.analysis.stacks.trie import Weighed
 from collectors.analysis.stacks.trust import LineOf, traces_of
@@ -76,7 +76,8 @@ class Minutes:
             minutes = self._remembered(run, lanes.joined, whole)
             with holding(self._lock):
                 rest = [minute for edge in edges if edge[1] > edge[0] for minute in self._read(run, lanes.joined, [edge])]
-                return _gathered(run, [*minutes, *rest], lanes, self._table)
+                title = lanes.title(run, self._history(run).is_service)
+                return _gathered([*minutes, *rest], lanes, self._table, title)
 
     def fold_ahead(self, run: str) -> int:
         """Remember the newest few of the last hours' minutes that are not known yet, joined as pages ask for them; how many it were."""
@@ -169,7 +170,7 @@ class Minutes:
         columns = self._history(run).stacks((ranges[0][0], ranges[-1][1]))
         line_of = self._line_of(run)
         traces = traces_of(columns, line_of)
-        mains = join(traces, line_of) if joined else traces
+        mains = work_of(traces, line_of) if joined else traces
         mains = mains.take(mains.main & mains.of([role == "main" for *_, role in mains.processes]))
         numbers = self._table.numbers(mains)
         samples_a_second = columns.samples / max(float(traces.seconds.sum()), 1e-9)
@@ -190,7 +191,7 @@ def _minute(mains: Traces, all_threads: Traces, columns: StackColumns, numbers: 
     )
 
 
-def _gathered(run: str, minutes: list[Minute], lanes: Lanes, table: _Table) -> Gathered:
+def _gathered(minutes: list[Minute], lanes: Lanes, table: _Table, title: str) -> Gathered:
     rank, stack, seconds = (np.concatenate([minute[i] for minute in minutes]) for i in range(3))
     wanted = np.ones(len(rank), bool) if lanes.rank is None else rank == lanes.rank
     keys, key = np.unique(rank[wanted] * (1 << 32) + stack[wanted], return_inverse=True)
@@ -208,7 +209,7 @@ def _gathered(run: str, minutes: list[Minute], lanes: Lanes, table: _Table) -> G
         seconds=np.bincount(key, seconds[wanted], len(keys)).astype(np.float64),
     )
     samples, hz = sum(minute.samples for minute in minutes), max(minute.hz for minute in minutes)
-    return Gathered(weighed, lanes.title(run if threads else None), threads, samples, hz)
+    return Gathered(weighed, title if threads else lanes.title(None), threads, samples, hz)
 
 
 class _Table:

@@ -174,9 +174,10 @@ class _Serving:
             "threads": options.threads,
             "workers": options.workers,
             "most_rows": options.most_rows,
+            **({"p99_target_s": plan.target_s} if plan.target_s is not None else {}),
         }
         try:
-            return ServiceRun(plan.logs, plan.run, config, plan.target_s)
+            return ServiceRun(plan.logs, plan.run, config)
         except (OSError, ValueError) as error:
             raise ModelsError(f"the log folder {plan.logs} cannot be written ({error}); give another --logs") from error
 

@@ -13,20 +13,20 @@ from ..extras import needed
 from ..runtimes.timing import quantile
 from .core.figures import PHASES, ServedSecond
 from .core.served_models import ServedModels
-from .service_watch import ServedLine, ServiceWatch
 
 EVERY_S = 1.0
+QUIET_S = 10.0  # between lines of a service that is not asked: it is alive, and its rate is 0
 
 
 class ServiceRun:
     """Raises OSError where the log folder cannot be written. `close` writes the last line."""
 
-    def __init__(self, logs: Path, run: str | None, config: Mapping[str, Any], target_s: float | None = None) -> None:
+    def __init__(self, logs: Path, run: str | None, config: Mapping[str, Any]) -> None:
         run_log = needed("deepseek.trainer.run_log")
         self._log = run_log.RunLog(logs, run, kind="service", unit="request", name="serve", config=config)
         self.folder: Path = self._log.folder
         self._requests = 0
-        self._watch = ServiceWatch(target_s)
+        self._lined_s = time.monotonic()
         self._handler = self._log.handler()
         self._handler.setLevel(logging.WARNING)
         for name in ("deepseek.serving", "uvicorn.error", "asyncio"):
@@ -47,9 +47,11 @@ class ServiceRun:
             self.line(models)
 
     def line(self, models: ServedModels) -> None:
-        """Of what was answered since the last one; where that is nothing, the next line counts what was refused."""
+        """Of what was answered since the last one; where that is nothing, of what was refused, and every ten seconds that nothing was asked."""
         if not any(model.figures.has_answers for model in models):
+            self._quiet_line(models)
             return
+        self._lined_s = time.monotonic()
         seconds = {model.name: model.figures.second() for model in models}
         fields = fields_of(list(seconds.values()))
         fields["service/queue"] = sum(len(model.current.queue) for model in models if model.current)
@@ -61,9 +63,15 @@ class ServiceRun:
         units = sum(second.requests for second in seconds.values())
         self._requests += units
         self._log.scalars(self._requests, fields, units=units)
-        line = ServedLine(units, int(fields["service/rejected"]), int(fields["service/queue"]), fields["service/p99_s"])
-        for complaint in self._watch.add(line):
-            self._log.alert(complaint.text, severity=complaint.severity)
+
+    def _quiet_line(self, models: ServedModels) -> None:
+        if not any(model.figures.has_refusals for model in models) and time.monotonic() - self._lined_s < QUIET_S:
+            return
+        self._lined_s = time.monotonic()
+        seconds = [model.figures.second() for model in models]
+        waiting = sum(len(model.current.queue) for model in models if model.current)
+        counts = {"rejected": sum(each.refused for each in seconds), "failed": sum(each.failed for each in seconds), "queue": waiting}
+        self._log.scalars(self._requests, {f"service/{name}": count for name, count in counts.items()})
 
     def close(self, models: ServedModels) -> None:
         self.line(models)

@@ -23,7 +23,6 @@ from tritonclient.grpc import service_pb2 as pb
 
 from models.serving.core.loading import ServingOptions
 from models.serving.faces import http_call, oip_grpc
-from models.serving.service_watch import ServedLine, ServiceWatch
 from tests.models.serving_clients import letters
 from tests.models.serving_http import WITHIN_S, plan_of, served
 from tests.models.toys import written
@@ -210,26 +209,3 @@ def test_tokens_are_made_listed_and_ended_by_the_command(tmp_path: Path, capsys:
     assert main(["token", "new", "shop", *where]) == 2 and "there is a token 'shop' already" in capsys.readouterr().err
     assert main(["token", "revoke", "shop", *where]) == 0 and main(["token", "revoke", "shop", *where]) == 2
     assert "deepseek-models token list" in capsys.readouterr().err
-
-
-def test_a_service_complains_once_of_p99_refusals_and_a_growing_queue() -> None:
-    def said(lines: list[ServedLine], target_s: float | None = 0.1) -> list[str]:
-        watch = ServiceWatch(target_s)
-        return [complaint.text for line in lines for complaint in watch.add(line)]
-
-    good, slow = ServedLine(100, 0, 3, 0.05), ServedLine(100, 0, 3, 0.21)
-    assert said([good] * 100) == [] == said([slow] * 100, None)
-    assert said([good] * 20 + [slow] * 30) == ["p99 is 210 ms, and its target is 100 ms"]
-    assert said([good] * 20 + [slow] * 7 + [good] * 20) == []
-    assert len(said([slow] * 20 + [good] * 80 + [slow] * 20)) == 2
-    assert said([ServedLine(90, 10, 3, 0.05)] * 30) == [
-        "10% of the requests are refused: there are more than the service can answer in time"
-    ]
-
-
-def test_a_growing_queue_is_said_when_it_has_grown_for_ten_lines() -> None:
-    watch = ServiceWatch()
-    found = [complaint for number in range(12) for complaint in watch.add(ServedLine(100, 0, 2 * number, 0.05))]
-    assert [complaint.text for complaint in found] == ["the queue grows: 0 requests waited, now 18 do"] and found[
-        0
-    ].severity == "note"

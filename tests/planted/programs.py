@@ -244,7 +244,45 @@ def queue_stuck(loop: MovedLoop) -> Iterator[None]:
         yield
 
 
+def _served(loop: MovedLoop, rate: float, p99_s: float, refused: float = 0.0, queue: float = 0.0) -> None:
+    """A line of a service: what it answered in its second."""
+    loop.took(loop.dice.uniform(0.98, 1.05))
+    requests = max(2, round(loop.dice.gauss(rate, math.sqrt(rate))))
+    fields = {"service/p50_s": p99_s / 3, "service/p99_s": p99_s, "service/rejected": round(refused), "service/queue": round(queue)}
+    loop.log.scalars_at(loop.now_s, loop.step + requests, {**fields, "units": requests})
+    loop.step += requests
+
+
+def slow_answers(loop: MovedLoop) -> Iterator[None]:
+    target_s, rate = loop.dice.choice([0.02, 0.1, 1.0]), loop.dice.uniform(5, 400)
+    loop.info = {"kind": "service", "unit": "request", "config": {"p99_target_s": target_s}}
+    loop.data_s, loop.what["target_s"] = 12.0, target_s
+    while True:
+        _served(loop, rate, target_s * (loop.dice.uniform(1.2, 6.0) if loop.is_ill else loop.dice.uniform(0.2, 0.8)))
+        yield
+
+
+def requests_refused(loop: MovedLoop) -> Iterator[None]:
+    rate, share = loop.dice.uniform(20, 400), loop.dice.uniform(0.05, 0.5)
+    loop.data_s, loop.what["share"] = 12.0, round(share, 2)
+    while True:
+        _served(loop, rate, 0.05, refused=max(2.0, share * rate) if loop.is_ill else 0.0)
+        yield
+
+
+def queue_grows(loop: MovedLoop) -> Iterator[None]:
+    rate, each, waiting = loop.dice.uniform(20, 400), loop.dice.uniform(3, 40), loop.dice.uniform(0, 3)
+    loop.data_s, loop.what["each_second"] = 14.0, round(each)
+    while True:
+        waiting = waiting + each * loop.dice.uniform(0.8, 1.2) if loop.is_ill else loop.dice.uniform(0, 3)
+        _served(loop, rate, 0.05, queue=waiting)
+        yield
+
+
 CAUSES: Final = (
+    TrainingCause("slow_answers", "p99 over its target", slow_answers),
+    TrainingCause("requests_refused", "1 in 20 requests and more refused", requests_refused),
+    TrainingCause("queue_grows", "more requests come than are answered", queue_grows),
     TrainingCause("nan", "one sample without a label", nan),
     TrainingCause("nan_lasting", "a batch divided by its deviation of 0", nan_lasting),
     TrainingCause("loss_spike", "labels of another scale for 4 to 200 steps", loss_spike),

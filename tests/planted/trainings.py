@@ -18,7 +18,7 @@ import numpy as np
 from collectors.analysis.findings.rules import BY_NAME
 from collectors.analysis.stacks.traces import Floats
 from collectors.logs.tail import Tail
-from collectors.records import Event, Points, Record
+from collectors.records import Event, Points, Record, RunInfo
 from tests.judged import T0
 from tests.planted.windows import GRACE_S, PlantedResult, PlantedWindow, judge, names
 from trainer.run_log import RunLog
@@ -75,6 +75,7 @@ class MovedLoop:
         self.step = 0
         self.has_ended = False  # by itself, and not because enough was seen
         self.what: dict[str, object] = {"step_s": round(self.step_s, 3)}
+        self.info: dict[str, object] = {}  # of its run.json, as far as a rule reads it
         self.loss_name = dice.choice(["train/loss", "loss", "train_loss", "nll"])
 
     @property
@@ -141,6 +142,8 @@ def _read(folder: Path) -> Iterator[Points | Event]:
 
 def _window(name: str, loop: MovedLoop, rows: list[tuple[float, Record]]) -> PlantedWindow:
     kept = [row for row in rows if not (isinstance(row[1], Event) and row[1].kind == "start")]
+    if loop.info:
+        kept.append((0.0, RunInfo(name, loop.info)))
     what = ", ".join(f"{key} {value}" for key, value in loop.what.items())
     ends_s = loop.now_s if loop.has_ended else math.inf
     return PlantedWindow(name, loop.planted_s, iter(sorted(kept, key=lambda row: row[0])), loop.data_s, T0, 1, ends_s, what)

@@ -24,6 +24,7 @@ UNITS = "units"  # of work, for which a line stands: a series that has points on
 class StepLog(NamedTuple):
     units: Units | None  # None where the run logs no steps; in steps of the usual size, where sizes explain how long they take
     steps: Units | None  # the same, each counted as one
+    answers: Units | None  # of a service: the same stretches, each with as many answers as fit into it one after another
     sized: Sized | None  # their tokens or samples, where those explain how long they take
     phases: StepPhases
     unit_name: str  # what a unit is called
@@ -31,6 +32,11 @@ class StepLog(NamedTuple):
     interruptions: list[Range]
     compilations: list[Range]
     collections: list[Range] | None  # of garbage; None where the run logs none
+
+    @property
+    def paces(self) -> Units | None:
+        """What a steady pace is read from: how long units take, of a service how long its answers do, however many are asked for."""
+        return self.answers or self.units
 
     def left_out(self, window: Range) -> list[Range]:
         return unsteady_by_nature(self.units, self.first, self.interruptions, window, self.compilations)
@@ -50,12 +56,14 @@ def read(history: History, window: Range, rank: int = 0, around_s: float = BEFOR
     counts = found[counter.id] if counter else None
     until_s = min(around[1], history.profiled_until() or around[0])
     steps = _units(found[stepper.id], counts, until_s) if stepper else None
+    logged = _phases(phases, found, counts)
     counted = sized(steps, {series.name: (found[series.id].place, found[series.id].value) for series in sizes}) if steps else None
     return StepLog(
         units=weighed(steps, counted) if steps and counted else steps,
         steps=steps,
+        answers=units.answers_of(steps, logged) if steps and history.is_service else None,
         sized=counted,
-        phases=_phases(phases, found, counts),
+        phases=logged,
         unit_name=history.unit_name,
         first=stepper is not None and (stepper.first_time_s or 0.0) >= around[0],
         interruptions=history.during(INTERRUPTIONS, around),

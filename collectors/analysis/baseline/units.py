@@ -77,6 +77,7 @@ def units_of(time_s: Floats, step: Floats, segment: Ints, counts: Floats | None 
     return Units(time_s[:-1][whole], time_s[1:][whole], units[whole], step[1:][whole])
 
 
+QUIET = 0.1  # times the median rate of requests: with fewer a service says little of how long an answer takes
 SAYING_LINES = 8  # of a window, of which the first step began before it
 
 
@@ -121,6 +122,11 @@ class StepPhases(NamedTuple):
     def steps_within(self, ranges: Sequence[Range]) -> float:
         return float(self.units[self._inside(ranges)].sum())
 
+    def unit_s(self, ranges: Sequence[Range]) -> float | None:
+        """Seconds of all phases, a unit, over the lines in these ranges; None where there are none."""
+        steps = self.steps_within(ranges)
+        return float(self.seconds_within(ranges).sum()) / steps if steps and len(self.names) else None
+
     def _inside(self, ranges: Sequence[Range]) -> Bools:
         bounds = np.asarray([*ranges, (np.inf, np.inf)], np.float64)
         place = np.searchsorted(bounds[:, 1], self.end_s)
@@ -129,6 +135,22 @@ class StepPhases(NamedTuple):
 
 
 NO_PHASES = StepPhases([], np.zeros(0), np.zeros(0), np.zeros((0, 0)), np.zeros(0))
+
+
+def answers_of(steps: Units, phases: StepPhases) -> Units | None:
+    """Of a service, whose phases are the seconds of all requests of a line: its stretches, each as many units long as an answer's time
+    fits into it. Without those in which hardly anything was asked. None where it logs no phases."""
+    if not len(phases.names) or not len(steps.end_s):
+        return None
+    line = np.searchsorted(phases.end_s, steps.end_s)
+    known = line < len(phases.end_s)
+    known[known] &= phases.end_s[line[known]] == steps.end_s[known]
+    rate = steps.units / (steps.end_s - steps.start_s)
+    answer_s = np.zeros(len(steps.end_s))
+    answer_s[known] = phases.seconds.sum(axis=0)[line[known]] / steps.units[known]
+    kept = (answer_s > 0) & (rate >= QUIET * float(np.median(rate)))
+    start_s, end_s, number = (column[kept] for column in (steps.start_s, steps.end_s, steps.number))
+    return Units(start_s, end_s, (end_s - start_s) / answer_s[kept], number)
 
 
 def counts_at(time_s: Floats, counts: RawPoints) -> Floats:

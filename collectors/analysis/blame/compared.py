@@ -12,6 +12,7 @@ from ..baseline.steady import BEFORE_S, WINDOWS, baseline_of, is_part
 from ..baseline.steplog import StepLog
 from ..history import History
 from ..stacks.joining import at_work
+from ..stacks.serving import served
 from ..stacks.traces import Range, Traces
 from ..stacks.trust import LineOf, no_source, traces_of
 from . import gpu_look
@@ -40,27 +41,26 @@ def read(history: History, window: Range, log: StepLog, baseline: Range | None =
     asked = window
     if baseline is not None:
         return Compared(history.stacks(_hull([window, baseline])), asked, window, [baseline], log)
-    if log.units is not None and is_part(window, log.units):
-        window = log.units.whole(window)
+    paces = log.paces
+    if paces is not None and is_part(window, paces):
+        window = paces.whole(window)
     left_out = log.left_out(window)
     try:
-        if log.units is not None:
-            wanted = baseline_of(asked, log.units, left_out=left_out, windows=windows)
+        if paces is not None:
+            wanted = baseline_of(asked, paces, left_out=left_out, windows=windows)
             columns = history.stacks(_hull([window, *wanted]))
-            found = baseline_of(asked, log.units, left_out=left_out, recorded=columns.covered, windows=windows)
+            found = baseline_of(asked, paces, left_out=left_out, recorded=columns.covered, windows=windows)
             if _length(found) >= WHOLE * _length(wanted):
                 return Compared(columns, asked, window, found, log)
-        around_s = BEFORE_S if log.units is not None else WITHOUT_UNITS_S
+        around_s = BEFORE_S if paces is not None else WITHOUT_UNITS_S
         columns = history.stacks((window[0] - around_s, window[1] + around_s))
     except TooMuch:
         around_s = _affordable_s(history, window)
         columns = history.stacks((window[0] - around_s, window[1] + around_s))
     around = (window[0] - around_s, window[1] + around_s)
-    activity = None if log.units is not None else gpu_look.activity(history, around)
-    mains = _mains(columns) if log.units is None and activity is None else None
-    found = baseline_of(
-        asked, log.units, activity=activity, mains=mains, left_out=left_out, recorded=columns.covered, windows=windows
-    )
+    activity = None if paces is not None else gpu_look.activity(history, around)
+    mains = _mains(columns) if paces is None and activity is None else None
+    found = baseline_of(asked, paces, activity=activity, mains=mains, left_out=left_out, recorded=columns.covered, windows=windows)
     return Compared(columns, asked, window, found, log, mix.period_s(mains) if mains is not None else 0.0)
 
 
@@ -89,8 +89,9 @@ def other_threads(traces: Traces, rank: int, line_of: LineOf = no_source) -> Tra
 
 
 def _mains(columns: StackColumns) -> Traces:
-    """A run's main threads, as they stand: what they wait for is theirs."""
+    """A run's main threads, as they stand: what they wait for is theirs. Of a service all of its work."""
     traces = traces_of(columns)
+    traces = served(traces) if traces.serves else traces
     return traces.take(traces.main & traces.of([role == "main" for *_, role in traces.processes]))
 
 

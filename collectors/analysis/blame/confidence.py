@@ -64,7 +64,7 @@ def confidence(case: Case, found: Suspect, slowdown_s: float, least_s: float) ->
             halves=_halves(case, found),
             alone=found.alone,
             samples=round(case.asked.seconds * case.hz),
-            baseline_s=case.baseline.seconds,
+            baseline_s=case.baseline.length_s,
             baseline_units=case.baseline.units,
             trusted_share=case.window.traces.trusted_share,
             all_trusted=case.all_trusted,

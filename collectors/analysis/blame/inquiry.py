@@ -9,7 +9,7 @@ from ..baseline import steplog
 from ..baseline.steplog import StepLog
 from ..history import History
 from ..neighbours import neighbour_in
-from ..stacks.joining import join
+from ..stacks.serving import work_of
 from ..stacks.traces import Range, Traces, union
 from ..stacks.trust import LineOf, no_source, traces_of
 from . import agreement, compared, evidence, gpu_look, host_look
@@ -34,17 +34,17 @@ def blame(
     log = steplog.read(history, window, rank or 0)
     about, folder = compared.read(history, window, log, baseline), history.folder()
     stacks = traces_of(about.columns, line_of)
-    joined = join(stacks, line_of)
+    joined = work_of(stacks, line_of)
     first = rank if rank is not None else min((its for _, its, _, role in joined.processes if role == "main"), default=0)
     case = _case(joined, about, first, folder, line_of)
     verdict = judge(case)
-    late = _awaited(verdict, case, joined, about)
+    late = None if stacks.serves else _awaited(verdict, case, joined, about)
     if late is not None:
         case = _case(joined, about, late, folder, line_of)
         verdict = replace(judge(case), rank=late)
     looked_at = first if late is None else late
     case = case._replace(
-        others=_others(stacks, about, looked_at, line_of),
+        others=None if stacks.serves else _others(stacks, about, looked_at, line_of),
         gc_s=_collections(case, log),
         gpu=gpu_look.look(history, about.window, about.baseline, log),
         host=host_look.look(history, about.window, about.baseline) if about.baseline else None,
@@ -55,7 +55,7 @@ def blame(
     verdict = reasoned(verdict, case)
     if late is not None and verdict.verdict in ("line", "unknown"):
         verdict = replace(verdict, verdict="collective_wait")
-    rows = [*evidence.rows(case, log), _waits(stacks, case, looked_at)]
+    rows = [*evidence.rows(case, log), *([] if stacks.serves else [_waits(stacks, case, looked_at)])]
     verdict = replace(
         _sized(verdict, case, log),
         evidence=rows,
@@ -76,10 +76,11 @@ def _awaited(verdict: Verdict, case: Case, joined: Traces, about: Compared) -> i
 
 def _case(joined: Traces, about: Compared, rank: int, folder: str, line_of: LineOf) -> Case:
     mine = main_threads(joined, rank)
+    recorded = about.columns.covered if mine.serves else None
     return Case(
-        window=_side(mine, [about.window], about.log),
-        asked=_side(mine, [about.asked], about.log),
-        baseline=_side(mine, about.baseline, about.log) if about.baseline else None,
+        window=_side(mine, [about.window], about.log, recorded),
+        asked=_side(mine, [about.asked], about.log, recorded),
+        baseline=_side(mine, about.baseline, about.log, recorded) if about.baseline else None,
         units=about.log.units,
         unit_name=about.log.unit_name,
         hz=about.columns.hz,
@@ -87,14 +88,24 @@ def _case(joined: Traces, about: Compared, rank: int, folder: str, line_of: Line
         own_folder=folder,
         line_of=line_of,
         period_s=about.period_s,
+        answer_s=_answer_s(about) if mine.serves else None,
     )
 
 
-def _side(traces: Traces, ranges: Sequence[Range], log: StepLog) -> Side:
-    """Units count only where the thread was recorded."""
+def _side(traces: Traces, ranges: Sequence[Range], log: StepLog, recorded: Sequence[Range] | None = None) -> Side:
+    """Units count only where the thread was recorded; `recorded` is when that was, where traces lack what is no work."""
     inside = traces.within(ranges)
-    seen = union(list(zip(inside.start_s.tolist(), inside.end_s.tolist(), strict=True)), TOUCHING_S)
-    return Side(inside, list(ranges), log.units.within(seen) if log.units else None)
+    if recorded is None:
+        seen = union(list(zip(inside.start_s.tolist(), inside.end_s.tolist(), strict=True)), TOUCHING_S)
+        return Side(inside, list(ranges), log.units.within(seen) if log.units else None)
+    seen = [(max(lo, start), min(hi, end)) for lo, hi in ranges for start, end in union(recorded) if start < hi and end > lo]
+    return Side(inside, list(ranges), log.units.within(seen) if log.units else None, sum(hi - lo for lo, hi in seen))
+
+
+def _answer_s(about: Compared) -> tuple[float, float] | None:
+    """Of window and baseline; None where one of the two has no line of the log."""
+    here, there = about.log.phases.unit_s([about.window]), about.log.phases.unit_s(about.baseline) if about.baseline else None
+    return (here, there) if here is not None and there else None
 
 
 def _waits(stacks: Traces, case: Case, rank: int) -> Evidence:

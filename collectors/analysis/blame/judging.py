@@ -19,6 +19,7 @@ FEW_SAMPLES = 50
 LEAST, LEAST_UNSURE = 0.05, 0.1  # of the time of a unit of the baseline: less is no difference worth a verdict
 SIGMAS = 3.0  # of counting noise
 LEAST_EVERYWHERE = 0.15  # ... where no function carries it: a machine with other work is now and then that much slower
+ANSWERS_LATE = 1.5  # times as long as in the baseline, whose own seconds differ by as much
 FEW_WINDOWS = 20  # windows of the baseline side by side; with fewer, LEAST_UNSURE is the least
 ALL = 0.9  # of its time
 PRESENT = 0.15  # of a short window, that a function which its whole units lost time to must have lost in it
@@ -41,13 +42,15 @@ def judge(case: Case) -> Verdict:
     known |= {"slowdown_s": slowdown_s, "unexplained_s": slowdown_s}
     found = suspect.find(excess, slowdown_s, weighings, divisors)
     drawn_s = _drawn(case, trie)
-    unit_s = known["baseline_unit_s"] or 1.0
+    unit_s = baseline.seconds / baseline.units if baseline and baseline.units else 1.0
     least_s = _least(case, excess, found, unit_s, drawn_s)
     everywhere_s = max(least_s, LEAST_EVERYWHERE * unit_s)
+    if case.answer_s and case.answer_s[0] <= (1 + LEAST) * case.answer_s[1]:
+        return Verdict("no_difference", **known)  # more work a request where fewer share it, and no request takes longer
     if found is not None:
         found = found._replace(everywhere=_is_everywhere(found, excess, slowdown_s, case))
     if found is None or found.excess_s <= (everywhere_s if found.everywhere or _is_all(found, case) else least_s):
-        is_slower = baseline is None or (window.units is not None and slowdown_s > everywhere_s)
+        is_slower = baseline is None or _is_slower(case, slowdown_s, everywhere_s)
         return Verdict("unknown" if is_slower else "no_difference", **known)
     if not _stands(found, case):
         return Verdict("unknown", **known)
@@ -62,6 +65,13 @@ def judge(case: Case) -> Verdict:
         "rank_among_baseline": rank_among(drawn_s, found.excess_s) if drawn_s is not None else None,
     }
     return Verdict("line", **known)
+
+
+def _is_slower(case: Case, slowdown_s: float, least_s: float) -> bool:
+    """Whether a unit takes longer; of a service a request, which does where requests wait for each other and are no more work, too."""
+    if case.answer_s is not None:
+        return case.answer_s[0] > ANSWERS_LATE * case.answer_s[1]
+    return case.window.units is not None and slowdown_s > least_s
 
 
 def _is_everywhere(found: Suspect, excess: Excess, slowdown_s: float, case: Case) -> bool:
@@ -87,7 +97,7 @@ def _drawn(case: Case, trie: Trie) -> Floats | None:
     if case.baseline is None:
         return None
     first = len(case.window.traces.stacks)
-    return drawn_excesses(case.baseline.traces, trie, first, case.baseline.ranges, case.units, case.window.seconds, case.period_s)
+    return drawn_excesses(case.baseline.traces, trie, first, case.baseline.ranges, case.units, case.window.length_s, case.period_s)
 
 
 def _known(case: Case) -> dict[str, Any]:
@@ -96,10 +106,11 @@ def _known(case: Case) -> dict[str, Any]:
         "window_unit_s": window.seconds / window.units if window.units else None,
         "baseline_unit_s": baseline.seconds / baseline.units if baseline and baseline.units else None,
         "unit_name": case.unit_name if window.units is not None else "second",
+        "answer_s": case.answer_s,
         "units": case.asked.units,
         "baseline_units": baseline.units if baseline else None,
-        "samples": round(case.asked.seconds * case.hz),
-        "baseline_samples": round(baseline.seconds * case.hz) if baseline else 0,
+        "samples": round(case.asked.length_s * case.hz),
+        "baseline_samples": round(baseline.length_s * case.hz) if baseline else 0,
         "trusted_share": window.traces.trusted_share,
         "basis": "stacks" if window.units is None else "steps",
         "baseline": baseline.ranges if baseline else [],
@@ -109,7 +120,7 @@ def _known(case: Case) -> dict[str, Any]:
 def _least(case: Case, excess: Excess, found: Suspect | None, baseline_unit_s: float, drawn_s: Floats | None) -> float:
     """An excess up to this may be chance, or nothing that matters."""
     counting_s = SIGMAS * excess.noise_s(found.excess_s if found else 0.0)
-    windows = sum(hi - lo for lo, hi in case.baseline.ranges) / case.window.seconds if case.baseline else 0.0
+    windows = sum(hi - lo for lo, hi in case.baseline.ranges) / case.window.length_s if case.baseline else 0.0
     least = LEAST if windows >= FEW_WINDOWS else LEAST_UNSURE
     return max(least * baseline_unit_s, counting_s, threshold_s(drawn_s) if drawn_s is not None else 0.0)
 

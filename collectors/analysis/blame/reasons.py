@@ -172,7 +172,8 @@ def _cpu_is_taken(verdict: Verdict, case: Case) -> bool:
     if host is None or case.baseline is None or verdict.window_unit_s is None or verdict.baseline_unit_s is None:
         return False
     taken = host.others[0] - host.others[1] >= CORE_TAKEN and host.busy_pct[0] >= FULL_PCT
-    same_work = host.own[0] * verdict.window_unit_s <= SAME_WORK * host.own[1] * verdict.baseline_unit_s
+    lasted_s = case.window.length_s / case.window.divisor, case.baseline.length_s / case.baseline.divisor
+    same_work = host.own[0] * lasted_s[0] <= SAME_WORK * host.own[1] * lasted_s[1]
     if not (taken and same_work and _was_there(verdict.suspect, case)):
         return False
     coreless_s = (

@@ -19,11 +19,16 @@ Confidence: TypeAlias = Literal["high", "medium", "low"]
 
 
 class Side(NamedTuple):
-    """One rank's main thread, joined at its waits, over the window or over the baseline."""
+    """One rank's main thread, joined at its waits, over the window or over the baseline; of a service, all of its work."""
 
     traces: Traces
     ranges: list[Range]
     units: float | None  # None where the run logs none
+    recorded_s: float | None = None  # how long it was looked at, where that is not the sum of the traces
+
+    @property
+    def length_s(self) -> float:
+        return self.seconds if self.recorded_s is None else self.recorded_s
 
     @property
     def seconds(self) -> float:
@@ -69,7 +74,10 @@ class HostLook(NamedTuple):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `GET /blame` answers; None where there is no such number. Excesses are seconds per unit."""
+    """What `GET /blame` answers; None where there is no such number. Excesses are seconds per unit.
+
+    `answer_s`: of a service, how long a request takes from its arrival to its answer, in window and baseline; other seconds are of work.
+    """
 
     verdict: VerdictKind
     sentence: str = ""
@@ -85,6 +93,7 @@ class Verdict:
     window_unit_s: float | None = None
     baseline_unit_s: float | None = None
     unit_name: str = "second"
+    answer_s: tuple[float, float] | None = None
     size: str = ""
     longer: float | None = None
     units: float | None = None
@@ -115,6 +124,7 @@ class Case(NamedTuple):
     own_folder: str = ""
     line_of: LineOf = no_source
     period_s: float = 0.0  # without units: how long takes what repeats itself
+    answer_s: tuple[float, float] | None = None  # of a service: how long a request takes, by its own log
     others: tuple[Side, Side] | None = None  # the other threads of the process, as far as they are at work, in window and baseline
     gc_s: tuple[float, float] | None = None  # garbage collections, seconds a unit; None where the run does not log them
     gpu: GpuLook | None = None

@@ -20,9 +20,8 @@ from ..stacks.traces import Range
 from ..stacks.waits import wait_of, waiting
 from . import names
 from .cards import OF_A_CRASH
-from .doing import STILL_S, last_step, silent_for_s, standing_word
+from .doing import STILL_S, RankStanding, last_step, silent_for_s, stacks_as_json, standing_of, standing_word
 from .rule import CodePlace, Held
-from .standing import RankStanding, stacks_as_json, standing_of
 from .subjects import RunSubject
 
 FRESH_S = 3600.0  # an end that was longer ago is no news

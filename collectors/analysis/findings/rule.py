@@ -10,7 +10,7 @@ from ...records import FindingWeight
 if TYPE_CHECKING:
     from .subjects import MachineSubject, RunSubject
 
-RuleTopic: TypeAlias = Literal["training", "time", "memory", "ranks", "life", "card", "machine"]
+RuleTopic: TypeAlias = Literal["training", "time", "memory", "ranks", "life", "requests", "card", "machine"]
 
 
 class CodePlace(NamedTuple):

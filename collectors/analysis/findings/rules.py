@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import cards, life, memory, names, pace, ranks, reported, training
+from . import cards, life, memory, names, pace, ranks, reported, requests, training
 from .rule import AnyRule, MachineRule, RunRule
 from .spent import EVERY_S, SPENT_ON, WINDOW_S, spent
 
@@ -60,6 +60,9 @@ RUN_RULES: Final[tuple[RunRule, ...]] = (
     RunRule("queue_stuck", "life", "Stuck in the queue", "alert", 2.0, "1 event `stuck` of the queue", "for 30 min (`stuck_s`) its job waits for what others have, or what is not there; the queue says it again every five minutes", "-", reported.queue_stuck),
     RunRule("hung", "life", "Hung", "alert", life.HUNG_S + 10, "5 min without a line", "no line for 5 min and 20 usual intervals; for 60 s every rank's main thread at one place, no bytes, no work, and one of the ranks in a collective, or the only one in a wait for a lock, its device or stopped workers; never in its first validation or checkpoint, nor while it compiles", "NCCL's own timeout is 10 min (ProcessGroupNCCL)", life.hung, 10.0),
     RunRule("silent", "life", "Silent", "note", life.SILENT_S + 30, "30 min without a line", "no line for 30 min and 20 usual intervals, and its process lives", "-", life.silent, 30.0),
+    RunRule("slow_answers", "requests", "Answers are late", "alert", requests.WINDOW_S + 5, "8 lines with `service/p99_s`, and `p99_target_s` in the run's configuration", "p99 is over its target in 80 % of the lines of 10 s", "the target is the service's own", requests.slow_answers, series=requests.is_of_service),
+    RunRule("requests_refused", "requests", "Requests refused", "alert", requests.WINDOW_S + 5, "1 line with `service/rejected`", "more than 1 % of the requests of 10 s", "-", requests.requests_refused, series=requests.is_of_service),
+    RunRule("queue_grows", "requests", "The queue grows", "note", requests.WINDOW_S + 5, "8 lines with `service/queue`", "it rises in three of four lines of 10 s, to more than twice and at least 8", "queueing theory: with more arrivals than answers it has no end", requests.queue_grows, series=requests.is_of_service),
     RunRule("foreign_process", "card", "Foreign process", "note", 5.0, "NVML's list of processes", "another run or another user computes on the run's card, with more than 1 GiB", "-", cards.foreign_process, 5.0),
     RunRule("contexts_on_first", "card", "Contexts on GPU 0", "note", 5.0, "NVML's list of processes", "ranks of other cards have a context on GPU 0 too", "PyTorch: torch.cuda.set_device", cards.contexts_on_first, 5.0),
 )  # fmt: skip

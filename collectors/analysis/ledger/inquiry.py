@@ -10,13 +10,14 @@ import numpy as np
 from ..blame.compared import main_threads
 from ..history import History
 from ..stacks.joining import join
-from ..stacks.traces import Bools, Floats, Ints, Range, Traces
+from ..stacks.serving import one_at_a_time, served
+from ..stacks.traces import Bools, Floats, Ints, Range, Traces, union
 from ..stacks.trust import LineOf, no_source, traces_of
 from . import host, rules
 from .account import EMPTY, Account
 from .evidence import cards, logged, seen, workers
 from .evidence.cards import Cards
-from .evidence.cores import core_waits
+from .evidence.cores import NONE_WAITED, core_waits
 from .evidence.logged import LoggedKinds
 from .evidence.stands import Stand, stands_of
 from .evidence.threads import without_gil
@@ -76,14 +77,12 @@ def account_in(history: History, subject: Subject, window: Range, line_of: LineO
     log = logged.read(history, window, subject.rank)
     tier: Tier = "B" if log.any else "A"
     everything = traces_of(columns, line_of)
-    main = main_threads(everything, subject.rank)
+    main = _main(everything, subject.rank, columns.covered, line_of)
     if subject.device != "GPU":
         main = main.within([window])
     if not len(main.start_s):
         return EMPTY, tier, columns.hz
-    stands = stands_of(main, subject.own_folder, line_of)
-    kinds = _logged(log, main, stands)
-    gil_s = without_gil(main, everything, also_holding=subject.device != "GPU")
+    stands, kinds, gil_s = _seen(subject, log, main, everything, line_of)
     if subject.device == "GPU":
         account = _of_gpu(history, subject, window, log, (main, stands, kinds, gil_s, columns.hz))
     else:
@@ -96,8 +95,8 @@ def account_in(history: History, subject: Subject, window: Range, line_of: LineO
                 collecting,
                 gil_s,
                 subject.device == "CPU",
-                log.weights(main),
-                core_waits(history, window, subject.rank),
+                log.weights(main) if not everything.serves else np.ones(len(main.start_s)),
+                core_waits(history, window, subject.rank) if not everything.serves else NONE_WAITED,
                 1 / max(columns.hz, 1.0),
             )
         )
@@ -105,6 +104,28 @@ def account_in(history: History, subject: Subject, window: Range, line_of: LineO
         joined = main_threads(join(everything, line_of), subject.rank).within([window])
         account = workers.charged(account, joined, subject.own_folder)
     return account, tier, columns.hz
+
+
+def _main(everything: Traces, rank: int, recorded: Sequence[Range], line_of: LineOf) -> Traces:
+    """The rank's main thread; of a service all of its threads as one, which waits for requests while none of them is at work."""
+    if not everything.serves:
+        return main_threads(everything, rank)
+    return one_at_a_time(main_threads(served(everything, line_of), rank), union(recorded))
+
+
+def _seen(
+    subject: Subject, log: LoggedKinds, main: Traces, everything: Traces, line_of: LineOf
+) -> tuple[list[Stand], Ints, Floats]:
+    """What each stack is at, what the log says of each span, and for how long another thread held the GIL.
+
+    A service's phases are the seconds of requests that go on side by side, and its threads, taken as one, wait for no lock of each other.
+    What it decodes and collates is its work.
+    """
+    stands = stands_of(main, subject.own_folder, line_of)
+    if not everything.serves:
+        return stands, _logged(log, main, stands), without_gil(main, everything, also_holding=subject.device != "GPU")
+    stands = [stand._replace(kind="python") if stand.kind == "data" else stand for stand in stands]
+    return stands, log.by_events(main.start_s), np.zeros(len(main.start_s))
 
 
 def _of_gpu(

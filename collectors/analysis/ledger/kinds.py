@@ -24,6 +24,7 @@ TimeKind: TypeAlias = Literal[
     "copy",
     "transfer",
     "cpu_taken",
+    "idle",
     "other",
     "unexplained",
 ]
@@ -53,6 +54,7 @@ NAMES = (
     KindName("copy", "copies"),
     KindName("transfer", "transfers"),
     KindName("cpu_taken", "cores taken by others"),
+    KindName("idle", "waiting for requests"),
     KindName("other", "other"),
     KindName("unexplained", "unexplained"),
 )

@@ -124,10 +124,11 @@ def covered_of(ledger: Ledger) -> str:
 
 def foot_of(ledger: Ledger) -> str:
     """What the shares are of."""
+    whose = "the service's threads, taken as one" if any(row.kind == "idle" for row in ledger.rows) else "the main thread's time"
     if ledger.device == "CPU":
-        return "The device is the CPU: shares are of the main thread's time."
+        return f"The device is the CPU: shares are of {whose}."
     if ledger.device == "host":
-        return "No counter says how busy the GPU was: shares are of the main thread's time."
+        return f"No counter says how busy the GPU was: shares are of {whose}."
     if ledger.traced and ledger.busy_parts:
         trace = ledger.traced.trace
         return f"Busy by {SIGNALS[ledger.signal]}; its parts as in the traced steps {trace.first_step} to {trace.last_step}."

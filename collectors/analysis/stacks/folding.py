@@ -14,10 +14,10 @@ import numpy as np
 
 from ...records import Frame
 from ...store.protocol import StackColumns
-from .joining import join
 from .lanes import Lanes, ThreadTime, threads_of
 from .owning import FrameKind, kinds_of
 from .reshaping import Reshaping
+from .serving import work_of
 from .traces import EVER, Floats, Ints, Range, Traces
 from .trie import Weighed, build
 from .trust import LineOf, no_source, traces_of
@@ -74,12 +74,12 @@ def gather_parts(
 ) -> list[Gathered]:
     """One for each part: what lies in its ranges."""
     traces = traces_of(columns, line_of)
-    folded = join(traces, line_of) if lanes.joined else traces
+    folded = work_of(traces, line_of) if lanes.joined else traces
     run = columns.processes[0][0] if columns.processes else None
     return [
         Gathered(
             lanes.weigh(folded.within(part), columns.threads),
-            lanes.title(run),
+            lanes.title(run, columns.serves),
             threads_of(traces.within(part), columns.threads),
             columns.samples * _share(traces, part),
             columns.hz,

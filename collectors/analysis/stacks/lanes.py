@@ -44,10 +44,12 @@ class Lanes(NamedTuple):
     def joined(self) -> bool:
         return self.view == "joined" and not self.by_thread
 
-    def title(self, run: str | None) -> str:
+    def title(self, run: str | None, serves: bool = False) -> str:
         """Of the root; None for a window without samples."""
         if run is None:
             return "no samples"
+        if serves and self.joined:
+            return f"{run} at work"
         return run if self.by_thread else f"{run} main thread"
 
     def chosen(self, traces: Traces, names: dict[tuple[int, int], str]) -> Bools:

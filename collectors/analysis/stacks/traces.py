@@ -36,6 +36,7 @@ class Traces(NamedTuple):
     stack: Ints
     gil: NDArray[np.int8]  # 1 held, 0 not, -1 unknown
     running: Floats  # share of the time on a CPU, after a join that of the worker; NaN where unknown
+    serves: bool = False  # of a service, whose work is in all of its threads
 
     @property
     def seconds(self) -> Floats:

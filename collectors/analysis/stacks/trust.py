@@ -70,6 +70,7 @@ def traces_of(columns: StackColumns, line_of: LineOf = no_source) -> Traces:
         stack=stack,
         gil=columns.gil,
         running=columns.cpu_s / np.maximum(columns.duration_s, 1e-9),
+        serves=columns.serves,
     )
 
 

@@ -59,6 +59,7 @@ WAITS = (
     Wait("wait", "/concurrent/futures/_base.py", "future", "threads"),
     Wait("as_completed", "/concurrent/futures/_base.py", "future", "threads"),
     Wait("result_iterator", "/concurrent/futures/_base.py", "future", "threads"),
+    Wait("_worker", "/concurrent/futures/thread.py", "work", "threads"),  # a pool's idle thread: its queue is of C
     Wait("wait", "/threading.py", "condition", "threads", plumbing=True),
     Wait("wait_for", "/threading.py", "condition", "threads", plumbing=True),
     Wait("_engine_run_backward", "torch/autograd/graph.py", "backward pass", "backward"),

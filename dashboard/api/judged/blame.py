@@ -38,6 +38,7 @@ class VerdictAnswer(TypedDict):
     unexplained_s: float | None
     window_unit_s: float | None
     normal_unit_s: float | None
+    answer_s: tuple[float, float] | None
     per: str
     units: float | None
     normal_units: float | None
@@ -88,6 +89,7 @@ def verdict_answer(verdict: Verdict) -> VerdictAnswer:
         "unexplained_s": verdict.unexplained_s,
         "window_unit_s": verdict.window_unit_s,
         "normal_unit_s": verdict.baseline_unit_s,
+        "answer_s": verdict.answer_s,
         "per": verdict.unit_name,
         "units": verdict.units,
         "normal_units": verdict.baseline_units,

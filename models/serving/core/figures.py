@@ -69,6 +69,11 @@ class ServingFigures:
         """Since the last `second`."""
         return self._requests > 0
 
+    @property
+    def has_refusals(self) -> bool:
+        """Since the last `second`: for load, or failed."""
+        return self._refused + self._failed > 0
+
     def second(self) -> ServedSecond:
         """Since the last call of it."""
         found = ServedSecond(

@@ -27,6 +27,9 @@ class CoreWaits(NamedTuple):
         return bool(len(self.time_s)) and self.time_s[0] <= window[0] + PERIOD_S and window[1] - PERIOD_S <= self.time_s[-1]
 
 
+NONE_WAITED = CoreWaits(np.array([-np.inf, np.inf]), np.zeros(2))
+
+
 def core_waits(history: History, window: Range, rank: int) -> CoreWaits | None:
     """None where the kernel says nothing, or not all the time: on another host, or from a log that was there before."""
     wanted = {"run": history.run, "rank": str(rank)} if rank else {"run": history.run}

@@ -9,6 +9,7 @@ import numpy as np
 from ....records import Frame
 from ...stacks.joining import waits_of_stacks
 from ...stacks.owning import are_own, has_name, library_name
+from ...stacks.serving import IDLE
 from ...stacks.traces import Ints, Traces
 from ...stacks.trust import LineOf
 from ...stacks.waits import Waiting, reads_gpu
@@ -44,6 +45,8 @@ def stands_of(traces: Traces, own_folder: str, line_of: LineOf) -> list[Stand]:
 
 def _stand(traces: Traces, stack: tuple[int, ...], own: list[bool], wait: Waiting | None, line_of: LineOf) -> Stand:
     frames, mine = [traces.frames[i] for i in stack], [own[i] for i in stack]
+    if frames == [IDLE]:
+        return Stand("idle", "waits", None, "", False, False)
     sign = signs.sign_of(frames, mine)
     deepest = max((i for i, is_own in enumerate(mine) if is_own), default=-1)
     frame = frames[deepest] if deepest >= 0 else None

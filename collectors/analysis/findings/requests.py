@@ -1,0 +1,101 @@
+"""What is wrong with a service, by its lines of a second: requests are answered late, refused, or pile up (docs/serving.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+
+from ..stacks.traces import Floats
+from .recent import RecentPoints
+from .rule import Held
+from .subjects import RunSubject
+
+P99, REFUSED, QUEUE, ANSWERED = "service/p99_s", "service/rejected", "service/queue", "units"
+TARGET = "p99_target_s"  # in the run's configuration
+WINDOW_S = 10.0
+LEAST_LINES = 8  # of the window: a service that is not asked says nothing
+MOST_OVER = 0.8  # of the lines
+REFUSED_SHARE = 0.01
+LEAST_QUEUE, GROWN, RISES = 8.0, 2.0, 0.75
+
+
+def is_of_service(name: str) -> bool:
+    return name in (P99, REFUSED, QUEUE, ANSWERED)
+
+
+def slow_answers(subject: RunSubject) -> Iterator[Held]:
+    """p99 is over the target that the service states itself, in eight of ten seconds."""
+    target_s = target_of(subject)
+    for rank, track in _of_service(subject, P99):
+        time_s, p99_s = _window(subject, track)
+        if target_s is None or len(p99_s) < LEAST_LINES:
+            continue
+        over = p99_s > target_s
+        if over.mean() >= MOST_OVER:
+            middle_s = float(np.median(p99_s[over]))
+            yield Held(
+                f"p99 of the answers is {_spoken(middle_s)}, and its target is {_spoken(target_s)}.",
+                float(time_s[over][0]),
+                subject.now_s,
+                key=str(rank),
+                rank=rank,
+                numbers={"p99_s": round(middle_s, 6), "target_s": target_s},
+            )
+
+
+def requests_refused(subject: RunSubject) -> Iterator[Held]:
+    """More of the last ten seconds than one in a hundred, for load, for want of time, or for a token's rate."""
+    for rank, track in _of_service(subject, REFUSED):
+        time_s, refused = _window(subject, track)
+        answered = subject.tracks.get((ANSWERED, rank))
+        asked = float(refused.sum()) + (float(_window(subject, answered)[1].sum()) if answered is not None else len(refused))
+        if len(refused) and refused.sum() > max(1.0, REFUSED_SHARE * asked):
+            yield Held(
+                f"{refused.sum() / asked:.0%} of the requests are refused: more come than the service answers in time.",
+                float(time_s[refused > 0][0]),
+                subject.now_s,
+                key=str(rank),
+                rank=rank,
+                numbers={"refused": float(refused.sum()), "share": round(float(refused.sum()) / asked, 4)},
+            )
+
+
+def queue_grows(subject: RunSubject) -> Iterator[Held]:
+    """For ten seconds, to more than twice: the service falls behind, and each request will wait longer than the one before."""
+    for rank, track in _of_service(subject, QUEUE):
+        time_s, waiting = _window(subject, track)
+        if len(waiting) < LEAST_LINES or waiting[-1] < LEAST_QUEUE or waiting[-1] < GROWN * max(1.0, waiting[0]):
+            continue
+        if sum(later > earlier for earlier, later in pairwise(waiting.tolist())) >= RISES * (len(waiting) - 1):
+            yield Held(
+                f"The queue grows: {waiting[0]:.0f} requests waited {WINDOW_S:.0f} s ago, now {waiting[-1]:.0f} do.",
+                float(time_s[0]),
+                subject.now_s,
+                key=str(rank),
+                rank=rank,
+                numbers={"queue": float(waiting[-1])},
+            )
+
+
+def target_of(subject: RunSubject) -> float | None:
+    """Of p99, as run.json's configuration states it; None where it states none."""
+    config = subject.history.info.get("config")
+    found = config.get(TARGET) if isinstance(config, dict) else None
+    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) and 0 < found < np.inf else None
+
+
+def _of_service(subject: RunSubject, name: str) -> Iterator[tuple[int, RecentPoints]]:
+    return ((rank, track) for _, rank, track in subject.named(lambda known: known == name))
+
+
+def _window(subject: RunSubject, track: RecentPoints) -> tuple[Floats, Floats]:
+    """The last ten seconds' finite values, with their times."""
+    time_s, value = track.since(subject.now_s - WINDOW_S - 1.0)
+    known = np.isfinite(value)
+    return time_s[known], value[known]
+
+
+def _spoken(seconds: float) -> str:
+    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
