@@ -160,6 +160,7 @@ export function hostLanes(machine) {
 
 const PHASE = /^phase\/(.+)_s$/;
 const GPU_PHASE = /^gpu_phase\/(.+)_s$/;
+const OTHERS = ["run-3", "run-4", "run-8", "run-2", "run-6", "run-12"]; // phases of other names
 const PHASES = ["data", "forward", "backward", "optimizer"]; // from the top of the stack down
 
 /** The phases of a step on the host and the GPU. @param {Meta[]} own @returns {Lane[]} */
@@ -175,7 +176,7 @@ function stackLane(own, pattern, id, title, height) {
     .filter((meta) => rankOf(meta) === rank)
     .map((meta) => ({ label: meta.name.replace(pattern, "$1"), keys: [keyOf(meta)] }))
     .sort((a, b) => order(a.label) - order(b.label))
-    .map((trace) => ({ ...trace, colour: PHASES.includes(trace.label) ? `phase-${trace.label}` : "phase-other" }));
+    .map((trace, i) => ({ ...trace, colour: PHASES.includes(trace.label) ? `phase-${trace.label}` : trace.label === "other" ? "phase-other" : OTHERS[i % OTHERS.length] }));
   const note = phases.some((meta) => rankOf(meta) !== rank) ? `rank ${rank}` : undefined;
   return lane(id, title, height, "zero", traces, { kind: "stack", note, scale: 1000, digits: 0 });
 }

@@ -23,6 +23,8 @@ import { wordsOf } from "../data/runs.js";
  */
 /** @typedef {{tone: "bad" | "warn" | "dim", sentence: string, title?: string, id?: string, actions?: {label: string, run: (button: HTMLElement) => void}[]}} Finding `id` and `actions` of what the rules found */
 
+const LONGEST_UNIT = 12; // characters
+
 export class RunStrip {
   /** @param {(run: string) => void} pick @param {HTMLElement} [nav] the way through the findings */
   constructor(pick, nav) {
@@ -50,6 +52,10 @@ export class RunStrip {
     this.#drawRun(standing.runs);
     const { step, total, rate, steps_per_s, loss, lossBefore, span } = standing;
     const { now_s, current: run } = standing.runs;
+    const unit = unitOf(run?.info);
+    setText(this.figures["Step"].label, unit);
+    setText(this.figures["Steps/s"].label, `${unit}s/s`);
+    this.figures["Loss"].element.hidden = run?.info.kind === "service";
     this.figures["Step"].draw(count(step), total ? `of ${count(total)}` : "");
     this.figures["Steps/s"].draw(figure(rate, rate !== null && rate < 10 ? 2 : 1), "");
     const left = total && steps_per_s && step !== null && run?.state === "running" ? Math.max(0, total - step) / steps_per_s : null;
@@ -126,6 +132,12 @@ export class Figure {
     setText(this.more, more);
   }
 }
+
+/** `Step`, `Request`: what the run calls a unit of its work. @param {Record<string, unknown> | undefined} info */
+const unitOf = (info) => {
+  const unit = typeof info?.unit === "string" && info.unit.length <= LONGEST_UNIT ? info.unit : "step";
+  return `${unit.slice(0, 1).toUpperCase()}${unit.slice(1)}`;
+};
 
 /** @param {number} now_s @param {number} left_s */
 const doneAt = (now_s, left_s) =>
