@@ -54,15 +54,21 @@ class _Connection(asyncio.Protocol):
         head, found, body = self._content.partition(b"\r\n\r\n")
         if not found:
             return
-        place = head.lower().index(b"content-length:") + 15
-        length = int(head[place : place + 20].split(b"\r", 1)[0])
-        if len(body) < length:
+        if not _is_whole(head.lower(), body):
             return
         self._content = b""
         self.client.answered(self, int(head[9:12]), body)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.client.lost(self)
+
+
+def _is_whole(head: bytes, body: bytes) -> bool:
+    """By its length, or by the last chunk of an answer in chunks."""
+    place = head.find(b"content-length:")
+    if place < 0:
+        return body.endswith(b"0\r\n\r\n")
+    return len(body) >= int(head[place + 15 : place + 35].split(b"\r", 1)[0])
 
 
 class _Client:

@@ -176,6 +176,7 @@ def rates(small: Artifact, slow: Artifact, folder: Path) -> list[report.Row]:
                 print(f"{name} is not installed: no rows", file=sys.stderr)
                 continue
             with peer(name, artifact) as other:
+                wait_for_answer(other.place)
                 theirs = highest_rate(other)
             rows.append(
                 report.Row(
@@ -319,6 +320,21 @@ def started(command: list[str], port: int) -> Iterator[psutil.Process]:
             for child in children:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     child.kill()
+
+
+def wait_for_answer(place: str) -> None:
+    """Some listen before their model is there. Raises RuntimeError after `READY_S`."""
+    until_s = time.monotonic() + READY_S
+    while time.monotonic() < until_s:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            connection = http.client.HTTPConnection(place, timeout=5)
+            connection.request("POST", "/v1/infer", json.dumps(BODY), {"Content-Type": "application/json"})
+            status = connection.getresponse().status
+            connection.close()
+            if status == 200:
+                return
+        time.sleep(0.2)
+    raise RuntimeError(f"{place} answers no request")
 
 
 def is_open(port: int) -> bool:

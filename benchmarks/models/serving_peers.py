@@ -57,30 +57,13 @@ def grpc(folder: Path, port: int) -> None:
 
 def litserve(folder: Path, port: int) -> None:
     import litserve as library
+    from litserve import server
 
-    from models.artifact import Artifact
+    from .litserve_peer import LitModel
 
-    class Api(library.LitAPI):  # type: ignore[misc]
-        def setup(self, device: Any) -> None:
-            self.session = Artifact.open(folder, check=False).session()
-
-        def decode_request(self, request: Any) -> Any:
-            return np.array(request["input"], np.float32)
-
-        def batch(self, inputs: Any) -> Any:
-            return np.concatenate(inputs)
-
-        def predict(self, rows: Any) -> Any:
-            return next(iter(self.session.run({"x": rows}).values()))
-
-        def unbatch(self, output: Any) -> Any:
-            return [output[place : place + 1] for place in range(len(output))]
-
-        def encode_response(self, output: Any) -> Any:
-            return {"output": output.tolist()}
-
-    server = library.LitServer(Api(max_batch_size=BATCH, batch_timeout=BATCH_WAIT_S, api_path="/v1/infer"), accelerator="cpu")
-    server.run(host="127.0.0.1", port=port, generate_client_file=False, log_level="error")
+    server._MCP_AVAILABLE = False  # 0.2.19 does not start beside mcp without fastmcp
+    api = LitModel(folder, max_batch_size=BATCH, batch_timeout=BATCH_WAIT_S, api_path="/v1/infer")
+    library.LitServer(api, accelerator="cpu").run(host="127.0.0.1", port=port, generate_client_file=False, log_level="error")
 
 
 def ray(folder: Path, port: int) -> None:
