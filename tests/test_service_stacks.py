@@ -33,6 +33,9 @@ WORK, PREPARE, INFER = (
 )
 PAUSE = Frame("watch", "/job/service.py", 80)
 POLL = Frame("Server.poll", f"{PYTHON}/site-packages/grpc/aio/_server.py", 9)
+POOL = Frame("worker", f"{PYTHON}/multiprocessing/pool.py", 114)
+QUEUE_GET = Frame("SimpleQueue.get", f"{PYTHON}/multiprocessing/queues.py", 364)
+SEMAPHORE = Frame("SemLock.__enter__", f"{PYTHON}/multiprocessing/synchronize.py", 95)
 SLOW_LINE = {("/job/service.py", 80): "    time.sleep(1)", ("/job/features.py", 20): "    time.sleep(0.03)"}
 
 
@@ -159,6 +162,8 @@ def test_threads_that_work_at_once_count_once_and_holders_of_the_gil_first() -> 
         ((BOOT, RUN, WORK, PREPARE), 0.0, True),  # a request is held up
         ((BOOT, RUN, WORK, WAIT), 0.0, False),
         ((MODULE, LOOP, SELECT), 0.0, False),
+        ((MODULE, POOL, QUEUE_GET, SEMAPHORE), 0.0, False),  # a child of a pool
+        ((MODULE, POOL, PREPARE), 0.0, True),
     ],
 )
 def test_what_waits_for_a_request_is_no_work(stack: tuple[Frame, ...], on_core: float, is_work: bool) -> None:

@@ -21,7 +21,7 @@ from .waits import SLEEP, Waiting
 HOLD_UP = ("lock", "time", "network", "child process")  # waits in the middle of a request
 ON_CPU = 0.05  # mean share of a core below which a server's loop waits for work
 SERVERS = re.compile(  # whose loops are in C, or wait in calls into C
-    r"/(asyncio|uvloop|uvicorn|gunicorn|hypercorn|granian|tornado|twisted|trio|anyio|gevent|eventlet|waitress|grpc|aiohttp)/|/(threading|selectors|socketserver|socket|http/server)\.py$"
+    r"/(asyncio|uvloop|uvicorn|gunicorn|hypercorn|granian|tornado|twisted|trio|anyio|gevent|eventlet|waitress|grpc|aiohttp|multiprocessing)/|/(threading|selectors|socketserver|socket|http/server)\.py$"
 )
 IDLE = Frame("waits for requests", "", 0)
 STARTS = "/threading.py"

@@ -41,6 +41,7 @@ WAITS = (
     Wait("_try_get_data", "torch/utils/data/dataloader.py", "data loader", "workers"),
     Wait("get", "/multiprocessing/queues.py", "queue", "workers", plumbing=True),
     Wait("put", "/multiprocessing/queues.py", "queue", "workers", plumbing=True),
+    Wait("__enter__", "/multiprocessing/synchronize.py", "queue", "workers", plumbing=True),
     Wait("get", "/multiprocessing/pool.py", "process pool", "workers"),
     Wait("wait", "/multiprocessing/pool.py", "process pool", "workers"),
     Wait("join", "/multiprocessing/process.py", "child process", "workers"),
