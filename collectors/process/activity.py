@@ -84,6 +84,19 @@ def last_ends(activity: RunActivity) -> dict[int, Event]:
     return {rank: end for rank, end in ends.items() if end.time_s >= (starts[rank].time_s if rank in starts else began_s)}
 
 
+def end_of(activity: RunActivity, process: RunProcess) -> Event | None:
+    """The end that a process's own attempt has logged, which others may have followed; of one without a start, that of the newest."""
+    mine = [start for start in activity.starts if start.rank == process.rank]
+    own = [
+        start.time_s for start in mine if start.fields.get("pid_start_ticks") == process.start_ticks
+    ]  # a container has pids of its own
+    if not own:
+        return last_ends(activity).get(process.rank)
+    until_s = min((start.time_s for start in mine if start.time_s > max(own)), default=math.inf)
+    ends = [end for end in activity.ends if end.rank == process.rank and max(own) <= end.time_s <= until_s]
+    return max(ends, key=lambda end: end.time_s, default=None)
+
+
 def last_sign_s(activity: RunActivity, now_s: float = math.inf) -> float:
     """When the run last gave a sign of life: its newest line, else its newest start; 0 for none that can be believed at `now_s`."""
     times = [activity.last_line_s, *(start.time_s for start in activity.starts), seconds(activity.info.get("started_s"))]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ..records import Event
 from ..redaction import without_secrets
-from .activity import EXIT, SCHEDULER, SEEN, RunActivity, RunProcess, last_ends, last_sign_s, newest_by_rank, seconds, whole
+from .activity import EXIT, SCHEDULER, SEEN, RunActivity, RunProcess, end_of, last_ends, last_sign_s, newest_by_rank, seconds, whole
 from .claims import claims_of, names_a_process
 from .finder import Finder
 from .identity import identity_of
@@ -207,7 +207,7 @@ class LivesCollector:
 
     def _judge(self, known: _Known) -> list[Event]:
         process, activity = known.process, self._activities.get(known.run)
-        if activity is not None and (end := last_ends(activity).get(process.rank)) is not None:
+        if activity is not None and (end := end_of(activity, process)) is not None:
             return self._schedulers_word(known, end)  # it has said itself how it ended
         if not self._is_new(known.run, EXIT, process):
             return []
