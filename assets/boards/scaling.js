@@ -1,9 +1,10 @@
-/** Bytes in the unit in which they can be read (pure). */
+/** Bytes and seconds in the unit in which they can be read (pure). */
 
 /** @typedef {import("./rows.js").CurveRow} CurveRow */
 
 const SCALES = /** @type {Record<string, [number, string][]>} */ ({
   B: [[2 ** 40, "TiB"], [2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"]],
+  s: [[1, "s"], [1e-3, "ms"], [1e-6, "µs"]],
   "B/s": [[1e12, "TB/s"], [1e9, "GB/s"], [1e6, "MB/s"], [1e3, "kB/s"]],
 });
 const COLUMNS = /** @type {const} */ (["min", "max", "mean", "last"]);

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from collectors.analysis.baseline import steplog
-from collectors.analysis.history import History
+from collectors.analysis.history import SERVICE, History
 from collectors.store.protocol import Run, Store
 from collectors.store.question import check
 
@@ -110,6 +110,8 @@ class Comparing:
         """Beside the last run of the same script on the same card that has enough steps. Raises what `stored_run` raises."""
         stored = self._stored_run(run)
         script = script_of(stored.info)
+        if stored.info.get("kind") == SERVICE:
+            return SinceLast(reason="how often a service is asked is not how fast it is")
         if not script:
             return SinceLast(reason="nothing says which script it runs")
         views = self._runs()
