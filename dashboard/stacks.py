@@ -113,7 +113,7 @@ class Stacks:
             baseline_units=log.units.within(ranges) if log.units and ranges else None,
             unit_name=log.unit_name if log.units else "second",
             baseline=ranges,
-            phases=_phases(log, window, ranges),
+            phases=_phases(log, window, ranges) if not history.is_service else [],  # of requests that go on side by side
             profile_until=history.profiled_until(),
         )
 
@@ -158,8 +158,6 @@ class Stacks:
     def chart(self, run: str, window: Range, width: int, lanes: Lanes) -> Charted:
         """The window in time order, `width` pixels wide."""
         history = History(self._store, run)
-        if history.is_service and lanes.joined:
-            lanes = Lanes("threads", rank=lanes.rank)  # what several threads do at once has no place on one lane
         with self._turn(window):
             drawn = self._draw(history, window, width, lanes)
         self._seen.add(run, {frame.file for frame in drawn.frames})

@@ -19,6 +19,8 @@ const ROWS = 9; // at most so many are shown
 const TRUNK = 0.97; // a frame that stands for so much of the time says nothing
 const TIP = 4; // rows of a trunk that does not split: what it ends in does say something
 
+const ALL_THREADS = "All threads"; // of a service, one at a time
+
 export class ChartLane {
   constructor() {
     /** @type {Chart | null} */
@@ -73,7 +75,7 @@ export class ChartLane {
     this.plot.style.height = `${rows * ROW + 8}px`;
     const painter = new Painter(emptyContext(this.canvas, width, rows * ROW), ROW, "");
     if (this.chart && thread) for (const box of this.boxes) this.#box(painter, box, this.chart, thread.spans, hidden > 0 && box.row === 0);
-    const who = thread && thread.tid !== thread.pid ? thread.name : "Main thread";
+    const who = thread && (thread.tid !== thread.pid || thread.name === ALL_THREADS) ? thread.name : "Main thread";
     setText(this.title, thread?.rank ? `${who}, rank ${thread.rank}` : who);
     setText(this.values, thread && thread.depth - hidden > rows ? `${rows} of ${thread.depth - hidden} rows` : "");
   }

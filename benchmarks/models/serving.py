@@ -118,7 +118,12 @@ def open_loop(slow: Artifact, folder: Path) -> list[report.Row]:
                 value = good_rate(found) / capacity
                 rows.append(
                     report.Row(
-                        f"{kind}, {share * 100:.0f} %: goodput of the capacity", value, "x", budget, at_least=True, spread=spread(found)
+                        f"{kind}, {share * 100:.0f} %: goodput of the capacity",
+                        value,
+                        "x",
+                        budget,
+                        at_least=True,
+                        spread=spread(found),
                     )
                 )
     return rows

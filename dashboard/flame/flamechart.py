@@ -15,6 +15,7 @@ import numpy as np
 from collectors.analysis.stacks.joining import join
 from collectors.analysis.stacks.lanes import Lanes, ThreadTime, summed, threads_of
 from collectors.analysis.stacks.owning import FrameKind, kinds_of
+from collectors.analysis.stacks.serving import laid_out
 from collectors.analysis.stacks.traces import Ints, Range, Traces, compact, overlaps
 from collectors.analysis.stacks.trust import LineOf, no_source, traces_of
 from collectors.records import Frame
@@ -65,6 +66,9 @@ def chart(
     return drawing.chart(own_folder)
 
 
+ALL_THREADS = "All threads"  # of a service, one at a time
+
+
 class Drawing:
     """A chart that is drawn strip by strip, so that no more than a strip's stacks need be at hand."""
 
@@ -84,7 +88,10 @@ class Drawing:
         """`columns` are those of `window_of(strip)`."""
         traces = traces_of(columns, self._line_of)
         threads = threads_of(traces, columns.threads)
-        if self._lanes.joined:
+        if traces.serves and not self._lanes.by_thread:
+            traces = laid_out(traces, columns.covered, self._lanes.rank, self._line_of)
+            threads = [thread._replace(name=ALL_THREADS) for thread in threads if thread.tid == thread.pid]
+        elif self._lanes.joined:
             traces = join(traces, self._line_of)
         traces = traces.take(self._lanes.chosen(traces, columns.threads))
         function = self._functions(traces)

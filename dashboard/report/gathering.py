@@ -101,7 +101,7 @@ def _stretch(read: ReportPart[StepLog], window: Range | None) -> Range | None:
         raise NothingToSay(read.note)
     if log.steps is None:
         raise NothingToSay(NO_STEPS)
-    stretch = slowest_stretch(log.steps, log.left_out(window))
+    stretch = slowest_stretch(log.answers or log.steps, log.left_out(window))
     if stretch is None:
         raise NothingToSay(STEADY)
     return stretch if stretch[1] - stretch[0] <= PART * (window[1] - window[0]) else None

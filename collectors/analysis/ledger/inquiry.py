@@ -10,8 +10,8 @@ import numpy as np
 from ..blame.compared import main_threads
 from ..history import History
 from ..stacks.joining import join
-from ..stacks.serving import one_at_a_time, served
-from ..stacks.traces import Bools, Floats, Ints, Range, Traces, union
+from ..stacks.serving import laid_out
+from ..stacks.traces import Bools, Floats, Ints, Range, Traces
 from ..stacks.trust import LineOf, no_source, traces_of
 from . import host, rules
 from .account import EMPTY, Account
@@ -110,7 +110,7 @@ def _main(everything: Traces, rank: int, recorded: Sequence[Range], line_of: Lin
     """The rank's main thread; of a service all of its threads as one, which waits for requests while none of them is at work."""
     if not everything.serves:
         return main_threads(everything, rank)
-    return one_at_a_time(main_threads(served(everything, line_of), rank), union(recorded))
+    return laid_out(everything, recorded, rank, line_of)
 
 
 def _seen(

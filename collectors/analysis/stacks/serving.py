@@ -14,17 +14,18 @@ import numpy as np
 from ...records import Frame
 from .joining import join, waits_of_stacks
 from .owning import are_own
-from .traces import Bools, Range, Traces, overlaps
+from .traces import Bools, Range, Traces, overlaps, union
 from .trust import LineOf, no_source
 from .waits import SLEEP, Waiting
 
 HOLD_UP = ("lock", "time", "network", "child process")  # waits in the middle of a request
-ON_CPU = 0.05  # mean share of a core below which a server's loop waits for work
+ON_CPU = 0.3  # share of a core, of a span: with less a loop waits for work
 SERVERS = re.compile(  # whose loops are in C, or wait in calls into C
     r"/(asyncio|uvloop|uvicorn|gunicorn|hypercorn|granian|tornado|twisted|trio|anyio|gevent|eventlet|waitress|grpc|aiohttp|multiprocessing)/|/(threading|selectors|socketserver|socket|http/server)\.py$"
 )
 IDLE = Frame("waits for requests", "", 0)
 STARTS = "/threading.py"
+SLICE_S = 1.0
 
 
 def work_of(traces: Traces, line_of: LineOf = no_source) -> Traces:
@@ -34,8 +35,8 @@ def work_of(traces: Traces, line_of: LineOf = no_source) -> Traces:
 
 def served(traces: Traces, line_of: LineOf = no_source) -> Traces:
     """Spans overlap, since threads work at the same time."""
-    at_work = _are_work(traces, waits_of_stacks(traces, line_of))
-    kept = at_work[traces.stack] if len(at_work) else np.zeros(0, bool)
+    work, loop = _kinds(traces, waits_of_stacks(traces, line_of))
+    kept = work[traces.stack] & ~(loop[traces.stack] & ~(traces.running > ON_CPU)) if len(work) else np.zeros(0, bool)
     mains = {rank: i for i, (_, rank, _, role) in reversed(list(enumerate(traces.processes))) if role == "main"}
     main = np.array([mains.get(rank, i) for i, (_, rank, _, _) in enumerate(traces.processes)], np.int64)
     found = traces.take(kept)
@@ -43,12 +44,23 @@ def served(traces: Traces, line_of: LineOf = no_source) -> Traces:
     return found._replace(process=process, tid=found.pids[process] if len(main) else found.tid)
 
 
+def laid_out(traces: Traces, recorded: Sequence[Range], rank: int | None = None, line_of: LineOf = no_source) -> Traces:
+    """All work of one rank as one thread's, by default of the lowest."""
+    work = served(traces, line_of)
+    lowest = min((its for _, its, _, role in traces.processes if role == "main"), default=0)
+    mine = [role == "main" and its == (lowest if rank is None else rank) for _, its, _, role in traces.processes]
+    return one_at_a_time(work.take(work.of(mine)), union(recorded))
+
+
 def one_at_a_time(work: Traces, recorded: Sequence[Range]) -> Traces:
     """A service's work as one thread's: at each moment one of those at work, who holds the GIL before the others; else `IDLE`.
 
     All spans are of one process.
     """
-    edges = np.unique(np.concatenate([work.start_s, work.end_s, np.asarray(recorded, np.float64).reshape(-1)]))
+    marks = [
+        np.arange(np.ceil(lo), hi, SLICE_S) for lo, hi in recorded if hi - lo < np.inf
+    ]  # that no rest is longer than what it is drawn in
+    edges = np.unique(np.concatenate([work.start_s, work.end_s, np.asarray(recorded, np.float64).reshape(-1), *marks]))
     middle_s = (edges[1:] + edges[:-1]) / 2
     inside = np.zeros(len(middle_s), bool)
     for lo, hi in recorded:
@@ -89,20 +101,17 @@ def _nothing(work: Traces, count: int) -> Traces:
     )
 
 
-def _are_work(traces: Traces, waits: Sequence[Waiting | None]) -> Bools:
-    """Of each stack, whether a request may be in it."""
+def _kinds(traces: Traces, waits: Sequence[Waiting | None]) -> tuple[Bools, Bools]:
+    """Of each stack: whether a request may be in it; and whether it is a loop, which waits for work where it has no core."""
     own = are_own(traces.frames, "")
-    rests = _rests(traces)
     of_server = [bool(SERVERS.search(frame.file)) for frame in traces.frames]
-    found = []
-    for stack, wait, rest in zip(traces.stacks, waits, rests.tolist(), strict=True):
+    work, loop = [], []
+    for stack, wait in zip(traces.stacks, waits, strict=True):
         outermost = _is_outermost(traces.frames, stack)
-        if wait is None:
-            found.append(bool(stack) and not (rest and (outermost or of_server[stack[-1]])))
-        else:
-            held_up = wait.wait.what in HOLD_UP and any(own[i] for i in stack)
-            found.append(held_up and not (wait.wait is SLEEP and outermost))
-    return np.array(found, bool)
+        held_up = wait is not None and wait.wait.what in HOLD_UP and any(own[i] for i in stack)
+        work.append(bool(stack) and (wait is None or (held_up and not (wait.wait is SLEEP and outermost))))
+        loop.append(wait is None and bool(stack) and (outermost or of_server[stack[-1]]))
+    return np.array(work, bool), np.array(loop, bool)
 
 
 def _is_outermost(frames: Sequence[Frame], stack: tuple[int, ...]) -> bool:
@@ -113,13 +122,3 @@ def _is_outermost(frames: Sequence[Frame], stack: tuple[int, ...]) -> bool:
     ]
     above = starts[-1] + 1 if starts else 0
     return len(stack) - above <= 1
-
-
-def _rests(traces: Traces) -> Bools:
-    """Of each stack, whether it mostly had no core, as far as that is known."""
-    known = np.isfinite(traces.running)
-    count = len(traces.stacks)
-    on_s = np.bincount(traces.stack[known], (np.clip(traces.running, 0, 1) * traces.seconds)[known], count)
-    all_s = np.bincount(traces.stack[known], traces.seconds[known], count)
-    rests: Bools = (all_s > 0) & (on_s < ON_CPU * all_s)
-    return rests
