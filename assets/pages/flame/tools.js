@@ -106,7 +106,7 @@ export class FlameTools {
           ]
         : []),
     );
-    this.#drawPhases(flame, phase, chip, choice.view === "kernels" ? "traced steps are not divided into phases" : "this run logs no phases");
+    this.#drawPhases(flame, phase, chip, choice.view === "kernels" ? "traced steps are not divided into phases" : "no phases to choose from");
     this.legend.replaceChildren(...(compared && difference ? legendOfDifference() : legendOfKinds()));
     this.colours.hidden = !compared;
     this.colours.replaceChildren(

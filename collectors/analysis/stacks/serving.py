@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...records import Frame
-from .joining import join, waits_of_stacks
+from .joining import STARTED_BY_PYTHON, join, waits_of_stacks
 from .owning import are_own
 from .traces import Bools, Range, Traces, overlaps, union
 from .trust import LineOf, no_source
@@ -24,7 +24,7 @@ SERVERS = re.compile(  # whose loops are in C, or wait in calls into C
     r"/(asyncio|uvloop|uvicorn|gunicorn|hypercorn|granian|tornado|twisted|trio|anyio|gevent|eventlet|waitress|grpc|aiohttp|multiprocessing)/|/(threading|selectors|socketserver|socket|http/server)\.py$"
 )
 IDLE = Frame("waits for requests", "", 0)
-STARTS = "/threading.py"
+STARTS = ("_bootstrap", "_bootstrap_inner", "run")  # of a thread
 SLICE_S = 1.0
 
 
@@ -117,8 +117,7 @@ def _kinds(traces: Traces, waits: Sequence[Waiting | None]) -> tuple[Bools, Bool
 def _is_outermost(frames: Sequence[Frame], stack: tuple[int, ...]) -> bool:
     """Whether a stack ends in the function that its thread was started with, or in the program's own top: what stands still there is a
     loop that waits or pauses between requests."""
-    starts = [
-        i for i, frame in enumerate(stack) if frames[frame].name.rpartition(".")[2] == "run" and frames[frame].file.endswith(STARTS)
-    ]
+    named = [(i, frames[frame]) for i, frame in enumerate(stack)]
+    starts = [i for i, frame in named if frame.file.endswith(STARTED_BY_PYTHON) and frame.name.rpartition(".")[2] in STARTS]
     above = starts[-1] + 1 if starts else 0
     return len(stack) - above <= 1
