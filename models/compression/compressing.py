@@ -23,6 +23,7 @@ def compress(recipe: CompressionRecipe) -> CompressionVerdict:
 
     What was made stays in the recipe's `work`; called again, it goes on there. Raises ModelsError for what the user can change.
     """
+    recipe.require()
     if os.path.lexists(recipe.out):
         raise ModelsError(f"{recipe.out} is already there: choose another folder, or remove it")
     data = images.load(recipe.data, recipe.images)

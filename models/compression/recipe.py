@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..errors import WrongOption
+from ..runtimes.opening import MOST_THREADS
 from .candidate import CandidateChoice, StudentChoice
 from .gates import Gates
 from .images import FASHION
@@ -36,6 +38,20 @@ class CompressionRecipe:
     views: int = 4  # of each image that the student learns from
     calibration: int = 512  # images
     rounds: int = 10  # of timing
+
+    def require(self) -> None:
+        """Raises WrongOption for a number that no compression can do with."""
+        for name, value, least, most in (
+            ("width", self.width, 0.05, 4.0),
+            ("temperature", self.temperature, 0.1, 100.0),
+            ("threads", self.threads, 1, MOST_THREADS),
+            ("epochs", self.epochs, 1, 100_000),
+            ("trials", self.trials, 0, 100_000),
+        ):
+            if not least <= value <= most:
+                raise WrongOption(f"{name} is {value:g}; give a number from {least:g} to {most:g}")
+        if not self.out.name.isprintable():
+            raise WrongOption(f"{self.out.name!r} cannot be the name of a model; give a folder with a printable name")
 
     def about(self) -> dict[str, Any]:
         """What all candidates depend on."""

@@ -26,6 +26,7 @@ EPOCHS_TO_PLATEAU = 16  # that a teacher is expected to need
 SHARE = 0.85  # of the time that its steps may take: the rest is validation, averaging of weights and a busier host
 FRESH = 1_000  # views: a teacher sees new ones in each epoch
 BATCH = 250
+MOST = 1e6  # of a mean or a deviation; neither NaN nor infinite
 
 
 def shape_of(data: ImageSplits) -> networks.NetShape:
@@ -76,12 +77,18 @@ def given(folder: Path, data: ImageSplits) -> tuple[Artifact, ImageSplits]:
     known = artifact.manifest.preprocessing
     mean, deviation = known.get("mean"), known.get("std")
     if _are_numbers(mean, data.shape[0]) and _are_numbers(deviation, data.shape[0]) and known.get("scale") == 1 / 255:
+        if min(deviation) <= 0:
+            raise ModelsError(f"{folder}: its preprocessing divides by {min(deviation):g}; correct `std` in the manifest")
         data = replace(data, mean=tuple(mean), deviation=tuple(deviation))
     return artifact, data
 
 
 def _are_numbers(value: Any, count: int) -> TypeGuard[list[float]]:
-    return isinstance(value, list) and len(value) == count and all(isinstance(number, (int, float)) for number in value)
+    return (
+        isinstance(value, list)
+        and len(value) == count
+        and all(type(number) in (int, float) and abs(number) < MOST for number in value)
+    )
 
 
 def answers_to(session: ModelSession, data: ImageSplits, views: Views) -> np.ndarray[Any, Any]:
