@@ -277,7 +277,7 @@ def test_images_that_do_not_fit_are_one_sentence(tmp_path: Path, arrays: dict[st
 def test_an_array_that_was_renamed_to_npz_is_one_sentence(tmp_path: Path) -> None:
     np.save(tmp_path / "own.npy", IMAGES)
     (tmp_path / "own.npy").rename(tmp_path / "own.npz")
-    with pytest.raises(ModelsError, match="it is no .npz file"):
+    with pytest.raises(ModelsError, match=r"it is no \.npz file"):
         images.load(str(tmp_path / "own.npz"))
 
 
