@@ -27,6 +27,7 @@ from models.compression.learning.views import Views
 from models.compression.recipe import CompressionRecipe
 from models.compression.search import JOURNAL, STUDY
 from models.compression.verdict import CompressionVerdict
+from models.compression.work_folder import WorkFolder
 from models.errors import ModelsError
 from tests.models.toys import images_file
 from tests.running import ROOT
@@ -180,6 +181,26 @@ def test_another_recipe_does_not_take_the_folder(made: tuple[Path, CompressionVe
         compress(recipe(made[0], out=tmp_path / "x", work=tmp_path / "full"))
 
 
+def test_another_file_of_the_same_name_does_not_take_the_folder(made: tuple[Path, CompressionVerdict], tmp_path: Path) -> None:
+    """Its teacher has learned other images, and answered to those."""
+    other = tmp_path / "bars.npz"
+    images_file(other, 400)
+    small = recipe(tmp_path, out=tmp_path / "x", epochs=1, alone=False, bits=(32,))
+    WorkFolder(small.work, small.about())
+    images_file(other, 300)
+    with pytest.raises(ModelsError, match="belongs to a compression with data sha256"):
+        compress(small)
+
+
+def test_two_at_once_do_not_share_a_folder(made: tuple[Path, CompressionVerdict], tmp_path: Path) -> None:
+    small = recipe(made[0], out=tmp_path / "x", work=tmp_path / "work")
+    with (
+        WorkFolder(small.work, small.about()),
+        pytest.raises(ModelsError, match="another compression is at work in"),
+    ):
+        compress(small)
+
+
 def test_a_training_goes_on_with_the_epoch_after_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And ends at the same weights as one that was not stopped."""
     monkeypatch.setattr(training, "faster_in_half", lambda *given: contextlib.nullcontext())  # else chosen by time
@@ -234,6 +255,7 @@ def test_a_full_disk_is_one_sentence_and_what_was_made_stays(
         (["--data", "DATA", "--images", "1"], "1 images are too few to train with; give 100 or more", 1),
         (["--kept", "much"], "'much' is not a number from 0", 2),
         (["--out", "DATA"], "is already there: choose another folder", 1),
+        (["--out", "."], "is not the name of a new folder; give one such as models/student", 2),
     ],
 )
 def test_the_command_says_what_is_wrong(

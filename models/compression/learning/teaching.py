@@ -13,9 +13,11 @@ import numpy as np
 import torch
 
 from ...artifact import Artifact
+from ...artifact.manifest import MANIFEST
 from ...errors import ModelsError
 from ...runtimes.session import ModelSession
 from ..images import ImageSplits
+from ..recipe import AUTO
 from . import networks, training
 from .views import Views
 
@@ -48,12 +50,15 @@ def pace(module: nn.Module, data: ImageSplits, batch: int) -> float:
     return training.seconds_a_step(module, data, batch, training.faster_in_half(module, data, batch))
 
 
+def require(name: str) -> None:
+    """Raises ModelsError for what is neither a model's folder nor a network."""
+    if name not in (AUTO, *networks.TEACHERS) and not (Path(name) / MANIFEST).exists():
+        raise ModelsError(f"there is no teacher {name!r}; give the folder of a model, or one of {', '.join(networks.TEACHERS)}")
+
+
 def trained(
     name: str, data: ImageSplits, plan: training.TrainingPlan, listener: training.TrainingListener, state_file: Path | None = None
 ) -> training.TrainedNet:
-    """Raises ModelsError for an unknown name."""
-    if name not in networks.TEACHERS:
-        raise ModelsError(f"there is no teacher {name!r}; give the folder of a model, or one of {', '.join(networks.TEACHERS)}")
     torch.manual_seed(plan.seed)
     return training.train(
         networks.TEACHERS[name](shape_of(data)), data, Views(data.mirrors, FRESH), plan, listener=listener, state_file=state_file
