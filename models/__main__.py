@@ -13,7 +13,10 @@ def main() -> int:
     if sys.path[0] == str(PACKAGE):  # as a script: what lies in here is no top-level module
         del sys.path[0]
     sys.path.insert(0, str(PACKAGE.parent))  # installed, the packages lie beside this one in the namespace `deepseek`
-    code: int = import_module("models.commands").main()
+    try:
+        code: int = import_module("models.commands").main()
+    except KeyboardInterrupt:  # while modules are imported
+        return 130
     return code
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from ..errors import BadArtifact, CannotRun
 from . import golden
 from .external import external_files
 from .hashing import file_of
-from .manifest import GOLDEN, MANIFEST, MODEL, ModelManifest, manifest_from
+from .manifest import GOLDEN, MANIFEST, MODEL, ModelManifest, manifest_from, require_same
 
 if TYPE_CHECKING:
     from ..runtimes.session import ModelSession
@@ -79,15 +80,16 @@ class Artifact:
         for name, file in self.manifest.files.items():
             path = self.folder / name
             if path.is_symlink() or not path.is_file():
-                raise BadArtifact(f"{self.folder}: {name} is missing; fetch or make the model again")
+                what = "is missing" if not os.path.lexists(path) else "is a link, or no plain file"
+                raise BadArtifact(f"{self.folder}: {name} {what}; fetch or make the model again")
             try:
                 found = file_of(path)
             except OSError as error:
                 raise BadArtifact(f"{path} cannot be read: {error.strerror}; fetch or make the model again") from error
             if found != file:
                 raise BadArtifact(
-                    f"{path} is not the file that the manifest names (SHA-256 {found.sha256[:12]}..., not {file.sha256[:12]}...); "
-                    "fetch or make the model again"
+                    f"{path} is not the file that the manifest names ({found.bytes:,} bytes with SHA-256 {found.sha256[:12]}..., not "
+                    f"{file.bytes:,} with {file.sha256[:12]}...); fetch or make the model again"
                 )
         if strange := external_files(self.model) - set(self.manifest.files):
             raise BadArtifact(f"{self.folder}: the manifest has no hash of {min(strange)}; fetch or make the model again")
@@ -96,12 +98,20 @@ class Artifact:
     def _check_outputs(self) -> None:
         recorded = self.golden()
         try:
-            outputs = self.session().run(recorded.inputs)
+            session = self.session()
+            require_same(self.manifest.inputs, session.inputs, str(self.folder))
+            require_same(self.manifest.outputs, session.outputs, str(self.folder))
+            outputs = session.run(recorded.inputs)
         except CannotRun as error:
             raise BadArtifact(f"{self.folder} does not run: {error}") from error
+        if not set(outputs) <= set(recorded.outputs) or not any(value.size for value in outputs.values()):
+            raise BadArtifact(
+                f"{self.folder}: {GOLDEN} has no values of some output, so that nothing shows what the model computes; make the model again"
+            )
         name, share = golden.difference(recorded.outputs, outputs)
         if share > self.manifest.tolerance:
+            differs = "in shape, type or values" if share == float("inf") else f"by {share:.2g} of its largest value"
             raise BadArtifact(
-                f"{self.folder}: output {name!r} differs on this host by {share:.2g} of its largest value, "
+                f"{self.folder}: output {name!r} differs on this host {differs} from what {GOLDEN} recorded, "
                 f"more than the {self.manifest.tolerance:g} that the manifest allows; make the model again on this host"
             )

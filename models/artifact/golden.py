@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ..errors import BadArtifact
+from .npz import arrays_in
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,12 +37,9 @@ def save(path: Path, inputs: Arrays, outputs: Arrays) -> None:
 
 def load(path: Path) -> Golden:
     """Raises BadArtifact; nothing is unpickled."""
-    import numpy as np
-
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        found = arrays_in(path)
+    except (OSError, ValueError) as error:
         raise BadArtifact(f"{path} cannot be read ({error}); fetch or make the model again") from error
     return Golden(
         {name.removeprefix(INPUT): value for name, value in found.items() if name.startswith(INPUT)},

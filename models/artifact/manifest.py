@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import reprlib
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -17,6 +18,8 @@ FORMAT_VERSION = 1
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")  # no folders, no hidden files
 SHA256 = re.compile(r"[0-9a-f]{64}")
 SAME = 1e-3  # fp32 on another CPU: largest difference of an output from the recorded one, as a share of its largest value
+MOST = 10**18  # of a number of things
+MOST_CHARS = 1_000  # of a text
 KINDS = {str: "text", int: "a whole number", float: "a number", list: "a list", dict: "a table"}
 
 
@@ -27,6 +30,10 @@ class TensorSpec:
     name: str
     dtype: str
     shape: tuple[int | str, ...]
+
+    def __str__(self) -> str:
+        """`image (float32 [batch, 1, 28, 28])`"""
+        return f"{self.name} ({self.dtype} [{', '.join(map(str, self.shape))}])"
 
 
 @dataclass(frozen=True)
@@ -69,15 +76,17 @@ def manifest_from(text: str | bytes, place: str) -> ModelManifest:
     if not isinstance(table, dict):
         raise BadArtifact(f"{place} is not a table; fetch or make the model again")
     version = table.get("format_version")
-    if version != FORMAT_VERSION:
-        raise BadArtifact(f"{place} is of format {version!r}, and this version reads {FORMAT_VERSION}; update one of the two")
+    if type(version) is not int or version != FORMAT_VERSION:
+        raise BadArtifact(
+            f"{place} is of format {reprlib.repr(version)}, and this version reads {FORMAT_VERSION}; update one of the two"
+        )
     reader = _Fields(table, place)
     precision, tolerance = reader.text("precision"), reader.number("tolerance")
     parent, parameters = table.get("parent"), table.get("parameters")
     if not (parent is None or (isinstance(parent, str) and SHA256.fullmatch(parent))):
         raise reader.wrong("parent", "a SHA-256")
-    if not (parameters is None or isinstance(parameters, int)):
-        raise reader.wrong("parameters", "a whole number")
+    if not (parameters is None or (type(parameters) is int and 0 <= parameters < MOST)):
+        raise reader.wrong("parameters", "a whole number from 0")
     if not 0 <= tolerance <= 1:
         raise reader.wrong("tolerance", "a share from 0 to 1")
     accuracy = table.get("accuracy")
@@ -101,6 +110,26 @@ def manifest_from(text: str | bytes, place: str) -> ModelManifest:
     )
 
 
+def require_same(said: tuple[TensorSpec, ...], found: tuple[TensorSpec, ...], place: str) -> None:
+    """Raises BadArtifact unless a manifest and its model have tensors of the same names and types, and sizes that do not contradict."""
+    by_name = {spec.name: spec for spec in found}
+    same = len(said) == len(found) == len({spec.name for spec in said}) and all(
+        spec.name in by_name and spec.dtype == by_name[spec.name].dtype and _agree(spec.shape, by_name[spec.name].shape)
+        for spec in said
+    )
+    if not same:
+        wanted, has = (", ".join(map(str, specs)) or "nothing" for specs in (said, found))
+        raise BadArtifact(
+            f"{place} says {wanted[:MOST_CHARS]}, and the model has {has[:MOST_CHARS]}; make the model again, or correct the manifest"
+        )
+
+
+def _agree(said: tuple[int | str, ...], found: tuple[int | str, ...]) -> bool:
+    return len(said) == len(found) and all(
+        one == other or isinstance(one, str) or isinstance(other, str) for one, other in zip(said, found, strict=True)
+    )
+
+
 class _Fields:
     def __init__(self, table: dict[str, Any], place: str) -> None:
         self._table, self._place = table, place
@@ -115,13 +144,19 @@ class _Fields:
         return value
 
     def text(self, key: str) -> str:
-        return str(self.of(key, str))
+        value = str(self.of(key, str))
+        if len(value) > MOST_CHARS or not value.isprintable():
+            raise self.wrong(key, f"printable text of at most {MOST_CHARS} characters")
+        return value
 
     def number(self, key: str) -> float:
         value = self._table.get(key)
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             raise self.wrong(key, "a number")
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise self.wrong(key, "a number that fits") from None
 
     def tables(self, key: str) -> list[dict[str, Any]]:
         rows = self.of(key, list)
@@ -134,7 +169,7 @@ class _Fields:
         for row in rows:
             shape = row.get("shape")
             named = isinstance(row.get("name"), str) and isinstance(row.get("dtype"), str)
-            if not named or not isinstance(shape, list) or not all(type(size) in (int, str) for size in shape):
+            if not named or not isinstance(shape, list) or not all(_is_size(size) for size in shape):
                 raise self.wrong(key, "a list of tensors with name, dtype and shape")
         return tuple(TensorSpec(row["name"], row["dtype"], tuple(row["shape"])) for row in rows)
 
@@ -148,3 +183,7 @@ class _Fields:
         if lacking := {MODEL, GOLDEN} - set(files):
             raise BadArtifact(f"{self._place} names no {min(lacking)}; fetch or make the model again")
         return files
+
+
+def _is_size(value: object) -> bool:
+    return type(value) is str or (type(value) is int and 0 <= value < MOST)

@@ -19,7 +19,7 @@ from . import golden
 from .artifact import Artifact
 from .external import external_files
 from .hashing import file_of
-from .manifest import FILE_NAME, GOLDEN, MANIFEST, MODEL, ModelManifest, TensorSpec
+from .manifest import FILE_NAME, GOLDEN, MANIFEST, MODEL, ModelManifest, TensorSpec, manifest_from, require_same
 
 PART = ".part-"
 LEFT_AFTER_S = 86_400.0  # a part of a process that was killed
@@ -77,7 +77,10 @@ def _fill(
         inputs=_same(manifest.inputs, session.inputs),
         outputs=_same(manifest.outputs, session.outputs),
     )
-    golden.save(part / GOLDEN, inputs, session.run(inputs))
+    outputs = session.run(inputs)
+    if not any(value.size for value in outputs.values()):
+        raise BadArtifact("the golden inputs have no items, so that nothing would show what the model computes; give at least one")
+    golden.save(part / GOLDEN, inputs, outputs)
     files = {path.name: file_of(path) for path in sorted(part.iterdir())}
     try:
         text = replace(manifest, files=files).as_json()
@@ -85,16 +88,16 @@ def _fill(
         raise ModelsError(
             f"the manifest cannot be written as JSON ({error}); use plain numbers, text, lists and tables in it"
         ) from error
+    manifest_from(text, "the manifest")  # what is written here opens there
     _put(part / MANIFEST, text.encode())
     for path in part.iterdir():
         _to_disk(path)
 
 
 def _same(said: tuple[TensorSpec, ...], found: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
-    """What the manifest says, if the model has tensors of these names and types; without it, what the model has."""
-    if said and {(spec.name, spec.dtype) for spec in said} != {(spec.name, spec.dtype) for spec in found}:
-        wanted, has = (", ".join(f"{spec.name} ({spec.dtype})" for spec in specs) for specs in (said, found))
-        raise BadArtifact(f"the manifest says {wanted}, and the model has {has}; correct the manifest")
+    """What the manifest says, if the model has tensors of these names, types and sizes; without it, what the model has."""
+    if said:
+        require_same(said, found, "the manifest")
     return said or found
 
 

@@ -23,6 +23,7 @@ FILES = {
 }
 NAMES = tuple(FILES)
 PROGRAM = "deepseek-models"
+OUT_OF_MEMORY = "allocate memory"  # in PyTorch's RuntimeError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if words[:1] and words[0] in NAMES:
             command = command_in(words[0])
-            return command.run(parser_of(command).parse_args(words[1:]))
+            code = command.run(parser_of(command).parse_args(words[1:]))
+            sys.stdout.flush()  # a full disk is met here, and not at the end of the interpreter
+            return code
         parser = overview()
         parser.parse_args(words)
         parser.print_help()
@@ -42,8 +45,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _drop_output()
         return 0
+    except OSError as error:
+        _drop_output()
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"{PROGRAM}: {place}{error.strerror or error}; look at its rights, and at the room on its disk", file=sys.stderr)
+        return 1
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and OUT_OF_MEMORY not in str(error):
+            raise
+        print(
+            f"{PROGRAM}: this host has too little memory for it; end other programs, or take a smaller model or images",
+            file=sys.stderr,
+        )
+        return 1
+
+
+def _drop_output() -> None:
+    """What is still buffered would fail again when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def command_in(name: str) -> ModelsCommand:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
+from ..errors import WrongOption
 from .command import ModelsCommand, count
 
 
@@ -61,6 +63,8 @@ def run(parsed: argparse.Namespace) -> int:
     from ..compression.recipe import CompressionRecipe
     from ..compression.verdict import refused
 
+    if not parsed.out.name:
+        raise WrongOption(f"--out {parsed.out} is not the name of a new folder; give one such as models/student")
     work = parsed.work or parsed.out.with_name(f"{parsed.out.name}.work")
     recipe = CompressionRecipe(
         out=parsed.out,
@@ -79,7 +83,12 @@ def run(parsed: argparse.Namespace) -> int:
         epochs=parsed.epochs,
         teacher_s=parsed.minutes * 60,
     )
-    verdict = compress(recipe)
+    try:
+        verdict = compress(recipe, lambda sentence: print(sentence, file=sys.stderr, flush=True))
+    except KeyboardInterrupt:
+        if work.exists():
+            print(f"stopped; {work} keeps what was made, and the same command goes on there", file=sys.stderr)
+        raise
     if verdict.artifact is None:
         raise refused(verdict, work)
     print(f"{parsed.out}: {verdict}")

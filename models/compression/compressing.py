@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..errors import ModelsError, cannot_write
 from ..extras import needed
 from . import images
+from .learning import teaching
 from .making import CandidateMaker
 from .recipe import CompressionRecipe
 from .search import search
@@ -18,17 +21,19 @@ if TYPE_CHECKING:
     from deepseek.trainer.run_log import RunLog
 
 
-def compress(recipe: CompressionRecipe) -> CompressionVerdict:
-    """The verdict has the artifact, or says which gates its best candidate does not pass.
+def compress(recipe: CompressionRecipe, progress: Callable[[str], None] = lambda sentence: None) -> CompressionVerdict:
+    """The verdict has the artifact, or says which gates its best candidate does not pass. `progress` gets a sentence an epoch and a candidate.
 
     What was made stays in the recipe's `work`; called again, it goes on there. Raises ModelsError for what the user can change.
     """
+    recipe.require()
     if os.path.lexists(recipe.out):
         raise ModelsError(f"{recipe.out} is already there: choose another folder, or remove it")
+    teaching.require(recipe.teacher)
     data = images.load(recipe.data, recipe.images)
-    work = WorkFolder(recipe.work, recipe.about())
-    with _run(recipe) as log:
-        maker = CandidateMaker(recipe, data, work, log)
+    with WorkFolder(recipe.work, recipe.about()) as work, _run(recipe) as log:
+        progress(f"the run {log.run} is in {recipe.logs}: deepseek-dashboard --log-dir {shlex.quote(str(recipe.logs))} shows it")
+        maker = CandidateMaker(recipe, data, work, log, progress)
         maker.teacher()
         found = search(maker, recipe.trials) if recipe.trials else [maker.candidate(choice) for choice in recipe.choices()]
         verdict = decide(maker, found)

@@ -6,11 +6,11 @@ Shapes: N number, C channels, H W height and width. Images are uint8.
 from __future__ import annotations
 
 import gzip
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..artifact.npz import arrays_in
 from ..errors import ModelsError
 from ..extras import needed
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 FASHION = "fashion-mnist"
 VALIDATION, TEST = 12, 6  # each twelfth image of what is not for testing; each sixth of a file that has no split of its own
-MOST_SIDE, LEAST_ITEMS = 1024, 100
+MOST_SIDE, LEAST_ITEMS, MOST_CLASSES = 1024, 100, 10_000
 MEASURED = 5_000  # images whose mean and deviation count
 
 
@@ -76,6 +76,8 @@ def load(name: str, most: int | None = None) -> ImageSplits:
         (train, test), mirrors, licence = _file(Path(name)), False, "that of the images it was trained on"
     else:
         raise ModelsError(f"there are no images {name!r}; give {FASHION}, or the path of an .npz file with images and labels")
+    if most is not None and most < LEAST_ITEMS:
+        raise ModelsError(f"{most} images are too few to train with; give {LEAST_ITEMS} or more as --images")
     if most:
         train, test = train.first(most), test.first(max(most // 2, LEAST_ITEMS))
     held = needed("torch").arange(len(train.classes_N)) % VALIDATION == 0
@@ -87,7 +89,7 @@ def load(name: str, most: int | None = None) -> ImageSplits:
         train=kept,
         validation=LabelledImages(train.images_NCHW[held], train.classes_N[held]),
         test=test,
-        classes=int(train.classes_N.max()) + 1,
+        classes=1 + max(int(part.classes_N.max()) for part in (train, test)),
         mirrors=mirrors,
         mean=tuple(round(value, 6) for value in scaled.mean((0, 2, 3)).tolist()),
         deviation=tuple(round(max(value, 1e-3), 6) for value in scaled.std((0, 2, 3)).tolist()),
@@ -119,27 +121,38 @@ def _idx(path: Path) -> torch.Tensor:
         ) from error
 
 
+def _is_side(sizes: tuple[int, ...]) -> bool:
+    return all(1 <= size <= MOST_SIDE for size in sizes)
+
+
 def _file(path: Path) -> tuple[LabelledImages, LabelledImages]:
     import numpy as np
 
     torch = needed("torch")
+    how = f"make it with numpy.savez({path.name!r}, images=..., labels=...)"
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            images, labels = arrays["images"], arrays["labels"]
+        images, labels = arrays_in(path, ("images", "labels")).values()
     except FileNotFoundError as error:
-        raise ModelsError(f"there is no {path}; make it with numpy.savez({path.name!r}, images=..., labels=...)") from error
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ModelsError(
-            f"{path} has no arrays `images` and `labels`; make it with numpy.savez({path.name!r}, images=..., labels=...)"
-        ) from error
+        raise ModelsError(f"there is no {path}; {how}") from error
+    except (OSError, ValueError) as error:
+        raise ModelsError(f"{path} has no arrays `images` and `labels` that can be read ({error}); {how}") from error
     if images.ndim == 3:
         images = images[:, None]
-    if images.dtype != np.uint8 or images.ndim != 4 or max(images.shape[2:]) > MOST_SIDE or images.shape[1] > 4:
+    if images.dtype != np.uint8 or images.ndim != 4 or not 1 <= images.shape[1] <= 4 or not _is_side(images.shape[2:]):
+        last = images.ndim == 4 and 1 <= images.shape[3] <= 4
+        turn = "; channels come before height and width: images.transpose(0, 3, 1, 2)" if last else ""
         raise ModelsError(
-            f"{path}: images are {images.dtype} {list(images.shape)}; they must be uint8, N C H W, up to {MOST_SIDE} pixels a side"
+            f"{path}: images are {images.dtype} {list(images.shape)}; they must be uint8, N C H W, up to {MOST_SIDE} pixels a side{turn}"
         )
     if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu" or len(labels) < LEAST_ITEMS or labels.min() < 0:
         raise ModelsError(f"{path}: labels must be whole numbers from 0, one an image, of at least {LEAST_ITEMS} images")
+    highest, different = int(labels.max()), len(np.unique(labels))
+    if different < 2:
+        raise ModelsError(f"{path}: all images have the label {highest}; a classifier needs two classes at least")
+    if highest >= min(len(labels), MOST_CLASSES):
+        raise ModelsError(
+            f"{path}: the highest of {different} different labels is {highest}; number the classes from 0 without gaps"
+        )
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
     every = LabelledImages(torch.from_numpy(images)[order], torch.from_numpy(labels.astype(np.int64))[order])
     test = torch.arange(len(labels)) % TEST == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -44,8 +45,15 @@ class ModelWay(NamedTuple):
 class CandidateMaker:
     """Of one recipe; `log` is its run, and each candidate has a run of its own below it."""
 
-    def __init__(self, recipe: CompressionRecipe, data: ImageSplits, work: WorkFolder, log: RunLog) -> None:
-        self.recipe, self.data, self.work, self.log = recipe, data, work, log
+    def __init__(
+        self,
+        recipe: CompressionRecipe,
+        data: ImageSplits,
+        work: WorkFolder,
+        log: RunLog,
+        progress: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
+        self.recipe, self.data, self.work, self.log, self.progress = recipe, data, work, log, progress
         self.views = Views(data.mirrors, recipe.views, seed=1)
         self.number = 0
         self.licence = data.licence
@@ -73,9 +81,7 @@ class CandidateMaker:
         values = {"accuracy": float(self.teacher_right.mean()), "size_mb": artifact.bytes / 1e6, "latency_ms": fast.p50_ms}
         values |= {"p99_ms": fast.p99_ms, "cpu_ms": fast.cpu_ms}
         self._report(run, {f"candidate/{name}": value for name, value in values.items()})
-        self.log.text(
-            f"teacher: {artifact.manifest.name}, {measuring.share(self.teacher_right)} on the validation, {self.reference}"
-        )
+        self.say(f"teacher: {artifact.manifest.name}, {measuring.share(self.teacher_right)} on the validation, {self.reference}")
         self.teacher_artifact = artifact
         return artifact
 
@@ -88,8 +94,15 @@ class CandidateMaker:
             found = self._measured(choice, artifact)
         self._report(run, found.scalars())
         verdict = "; ".join(found.refusals) or "passes"
-        self.log.event("candidate", text=f"{choice}: {found.accuracy} in {found.runtime}, {found.times.p50_ms:.3f} ms; {verdict}")
+        sentence = f"{choice}: {found.accuracy} in {found.runtime}, {found.times.p50_ms:.3f} ms; {verdict}"
+        self.log.event("candidate", text=sentence)
+        self.progress(f"candidate {self.number}, {sentence}")
         return found
+
+    def say(self, sentence: str, level: str = "INFO") -> None:
+        """In the log of the run, and to the caller."""
+        self.log.text(sentence, level)
+        self.progress(sentence)
 
     def ways(self, artifact: Artifact) -> list[ModelWay]:
         """Of all runtimes and precisions of this host."""
@@ -151,7 +164,7 @@ class CandidateMaker:
                 name = begun
             elif name == AUTO:
                 name = teaching.largest_in(self.data, self.recipe.teacher_s, plan.batch)
-                self.log.text(f"teacher: {name}, the largest whose plateau is expected within {self.recipe.teacher_s:.0f} s here")
+                self.say(f"teacher: {name}, the largest whose plateau is expected within {self.recipe.teacher_s:.0f} s here")
             net = teaching.trained(name, self.data, plan, self._listener(run), self._state_file(folder, name))
         made = self._exported(folder, name, None, net)
         self._state_file(folder, name).unlink(missing_ok=True)
@@ -225,9 +238,7 @@ class CandidateMaker:
 
         def on_epoch(epoch: EpochResult) -> None:
             run.scalars(steps, {"val/acc": epoch.accuracy, "train/lr": epoch.rate})
-            self.log.text(
-                f"{run.name}, epoch {epoch.number}: {100 * epoch.accuracy:.2f} % on the validation, {epoch.seconds:.1f} s"
-            )
+            self.say(f"{run.name}, epoch {epoch.number}: {100 * epoch.accuracy:.2f} % on the validation, {epoch.seconds:.1f} s")
 
         return training.TrainingListener(on_step, on_epoch)
 
@@ -239,7 +250,7 @@ class CandidateMaker:
         try:
             run.write(self.recipe.logs, values)
         except OSError as error:  # its numbers are in this run, too
-            self.log.text(f"{run.name} cannot be written: {error}", "WARNING")
+            self.say(f"{run.name} cannot be written: {error}", "WARNING")
 
 
 def measured_row(way: ModelWay, times: CallTimes, threads: int, date: str) -> dict[str, Any]:

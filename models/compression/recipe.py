@@ -6,10 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..artifact.hashing import file_of
+from ..artifact.manifest import MANIFEST
+from ..errors import WrongOption
+from ..runtimes.opening import MOST_THREADS
 from .candidate import CandidateChoice, StudentChoice
 from .gates import Gates
 from .images import FASHION
 
+SHOWN = 16  # digits of a hash
 AUTO = "auto"  # the largest teacher that reaches its plateau in the given time here
 
 
@@ -37,9 +42,25 @@ class CompressionRecipe:
     calibration: int = 512  # images
     rounds: int = 10  # of timing
 
+    def require(self) -> None:
+        """Raises WrongOption for a number that no compression can do with."""
+        for name, value, least, most in (
+            ("width", self.width, 0.05, 4.0),
+            ("temperature", self.temperature, 0.1, 100.0),
+            ("threads", self.threads, 1, MOST_THREADS),
+            ("epochs", self.epochs, 1, 100_000),
+            ("trials", self.trials, 0, 100_000),
+        ):
+            if not least <= value <= most:
+                raise WrongOption(f"{name} is {value:g}; give a number from {least:g} to {most:g}")
+        if not self.out.name.isprintable():
+            raise WrongOption(f"{self.out.name!r} cannot be the name of a model; give a folder with a printable name")
+
     def about(self) -> dict[str, Any]:
-        """What all candidates depend on."""
-        return {"data": self.data, "images": self.images, "teacher": self.teacher, "epochs": self.epochs, "views": self.views}
+        """What all candidates depend on. Files that may be written anew under the same name are there with their hashes. Raises OSError."""
+        about = {"data": self.data, "images": self.images, "teacher": self.teacher, "epochs": self.epochs, "views": self.views}
+        files = {"data sha256": Path(self.data), "teacher sha256": Path(self.teacher) / MANIFEST}
+        return about | {name: file_of(path).sha256[:SHOWN] for name, path in files.items() if path.is_file()}
 
     def config(self) -> dict[str, Any]:
         """Of the run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 from collections.abc import Callable
@@ -26,14 +27,31 @@ class WorkFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             recipe = path / RECIPE
-            if recipe.exists():
-                self._compare(recipe.read_text(errors="replace"), about)
-            elif any(path.iterdir()):
-                raise ModelsError(f"{path} has other files in it; give an empty folder, or a new one, as --work")
-            else:
+            if not recipe.exists():
+                if any(path.iterdir()):
+                    raise ModelsError(f"{path} has other files in it; give an empty folder, or a new one, as --work")
                 recipe.write_text(text)
+            self._compare(recipe.read_text(errors="replace"), about)
         except OSError as error:
             raise cannot_write(path, error) from error
+
+    def __enter__(self) -> WorkFolder:
+        """Raises ModelsError while another compression is at work in it."""
+        try:
+            self._recipe = (self.path / RECIPE).open("rb")
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+        try:
+            fcntl.flock(self._recipe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._recipe.close()
+            raise ModelsError(
+                f"another compression is at work in {self.path}; wait for its end, or give another folder as --work"
+            ) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._recipe.close()
 
     def artifact(self, name: str, make: Callable[[Path], Artifact]) -> Artifact:
         """The one of that name, checked; made in this folder if it is not there, or is damaged."""

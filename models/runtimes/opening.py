@@ -11,6 +11,8 @@ from ..extras import PACKAGES, is_there
 from . import onnx_runtime, open_vino
 from .session import ModelSession
 
+MOST_THREADS = 1_024
+
 
 class RuntimeRow(NamedTuple):
     module: str  # that must be installed
@@ -41,8 +43,8 @@ def open_session(
     row = RUNTIMES[runtime]
     if runtime in PACKAGES and not is_there(row.module):
         raise ModelsError(f"{runtime} is not installed; install it with: {PACKAGES[runtime]}, or use onnxruntime")
-    if threads < 1:
-        raise ModelsError(f"{threads} threads cannot run a model; give 1 or more")
+    if not 1 <= threads <= MOST_THREADS:
+        raise ModelsError(f"{threads} threads cannot run a model; give 1 to {MOST_THREADS:,}")
     wanted = precision or own
     if wanted not in row.precisions(own):
         raise CannotRun(f"{runtime} runs this model in {' or '.join(row.precisions(own))} on this host, not in {wanted}")

@@ -38,4 +38,4 @@ def check_inputs(inputs: Mapping[str, np.ndarray[Any, Any]], specs: Sequence[Ten
 
 def listed(specs: Sequence[TensorSpec]) -> str:
     """`image (float32 [batch, 1, 28, 28])`"""
-    return ", ".join(f"{spec.name} ({spec.dtype} [{', '.join(map(str, spec.shape))}])" for spec in specs)
+    return ", ".join(map(str, specs))

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ModelsError
-from . import hub, licences, lock, urls, wheels
+from . import licences, lock
 from .here import files_of, offline_sentence
 from .lock import LockedModel
 from .row import ZooRow
-from .unreachable import Unreachable
+from .sources import hub, urls, wheels
+from .sources.unreachable import Unreachable
 
 
 class Fetched(NamedTuple):

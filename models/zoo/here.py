@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import ModelsError
-from . import packages, table
+from . import table
 from .folder import hub_cache
 from .licences import needs_acceptance
 from .lock import LockedModel, read
 from .row import ZooRow
+from .sources import packages
 
 
 def is_here(row: ZooRow, folder: Path, locked: dict[str, LockedModel]) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from ..errors import ModelsError
-from .folder import write_whole
+from .folder import alone, read_table, write_whole
 from .row import ZooRow
 
 # Free for any use, in the words of the hub (https://huggingface.co/docs/hub/repositories-licenses): nothing to accept.
@@ -27,6 +27,7 @@ OPEN = {
 }
 RESEARCH_ONLY = {"apple-amlr"}  # by their own words
 UNSTATED = "unstated"
+REMEDY = "remove it, and accept the licences again"
 
 
 def is_non_commercial(licence: str) -> bool:
@@ -51,10 +52,11 @@ def require(row: ZooRow, stated: str, accept: Collection[str], folder: Path) -> 
 
 
 def _require(row: ZooRow, licence: str, accept: Collection[str], place: Path) -> None:
-    if not needs_acceptance(licence) or licence in (before := _accepted(place)):
+    if not needs_acceptance(licence) or licence in _accepted(place):
         return
     if licence in accept:
-        write_whole(place, json.dumps(sorted({*before, licence}), indent=1) + "\n")
+        with alone(place):
+            write_whole(place, json.dumps(sorted({*_accepted(place), licence}), indent=1) + "\n")
         return
     kind = "forbids commercial use" if is_non_commercial(licence) else "has terms of its own"
     which = "a licence that its source does not state" if licence == UNSTATED else f"the licence {licence}, which {kind}"
@@ -65,9 +67,9 @@ def _require(row: ZooRow, licence: str, accept: Collection[str], place: Path) ->
 
 
 def _accepted(place: Path) -> set[str]:
-    try:
-        return set(json.loads(place.read_text()))
-    except FileNotFoundError:
+    table = read_table(place, REMEDY)
+    if table is None:
         return set()
-    except (ValueError, TypeError) as error:
-        raise ModelsError(f"{place} cannot be read ({error}); remove it, and accept the licences again") from error
+    if not isinstance(table, list) or not all(isinstance(name, str) for name in table):
+        raise ModelsError(f"{place} is not a list of licences; {REMEDY}")
+    return set(table)

@@ -11,12 +11,13 @@ from functools import cache
 from pathlib import Path
 
 from ..errors import ModelsError
-from .licences import is_non_commercial
+from .licences import UNSTATED, is_non_commercial
 from .row import ZooRow, megabytes
 
 TABLE = Path(__file__).parent / "table.tsv"
 PREFIX = "deepseek/"
 SIMILAR = 3
+MOST_CHARS = 100  # of a name that is not there
 
 
 @cache
@@ -37,15 +38,18 @@ def tasks() -> list[str]:
 
 def find(name: str) -> ZooRow:
     """By its name, with or without `deepseek/`. Raises ModelsError with similar names."""
+    if not isinstance(name, str):
+        raise ModelsError(f"a model is named by text, and this is {type(name).__name__}: deepseek-models list has the names")
     whole = name if name.startswith(PREFIX) else PREFIX + name
     for row, line in zip(rows(), _lines(), strict=True):
         if row.name == whole:
             return _whole(line)
     from difflib import get_close_matches
 
-    close = get_close_matches(whole, [row.name for row in rows()], SIMILAR, 0.5)
+    bare = whole.removeprefix(PREFIX)[:MOST_CHARS]
+    close = [PREFIX + match for match in get_close_matches(bare, [row.name.removeprefix(PREFIX) for row in rows()], SIMILAR, 0.6)]
     similar = f"similar: {', '.join(close)}; " if close else ""
-    raise ModelsError(f"the zoo has no model {whole!r}; {similar}deepseek-models list names all of them")
+    raise ModelsError(f"the zoo has no model {PREFIX + bare!r}; {similar}deepseek-models list names all of them")
 
 
 def selected(
@@ -59,7 +63,7 @@ def selected(
         for row in rows()
         if (not task or row.task == task)
         and (max_mb is None or ((size := megabytes(row)) is not None and size <= max_mb))
-        and (not licence or row.licence.casefold() == licence.casefold())
+        and (not licence or (row.licence or UNSTATED).casefold() == licence.casefold())
         and (not source or row.source == source)
         and (non_commercial or not is_non_commercial(row.licence))
     ]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import struct
 import subprocess
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -91,6 +94,35 @@ def other_weights(folder: Path) -> None:
     rehash(folder)
 
 
+def recorded(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Path], None]:
+    """Other golden arrays, with the right hash."""
+
+    def damage(folder: Path) -> None:
+        with np.load(folder / "golden.npz") as arrays:
+            found = change(dict(arrays))
+        np.savez_compressed(folder / "golden.npz", **found)
+        rehash(folder)
+
+    return damage
+
+
+def npy_header(text: str) -> Callable[[Path], None]:
+    """A golden input whose header says something odd."""
+
+    def damage(folder: Path) -> None:
+        with zipfile.ZipFile(folder / "golden.npz", "w") as archive:
+            archive.writestr("input.x.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode())
+        rehash(folder)
+
+    return damage
+
+
+def not_zipped(folder: Path) -> None:
+    with (folder / "golden.npz").open("wb") as file:
+        np.save(file, INPUTS["x"])
+    rehash(folder)
+
+
 def pickled(folder: Path) -> None:
     np.savez(folder / "golden.npz", **{"input.x": np.array([{"a": 1}], dtype=object)})
     rehash(folder)
@@ -133,7 +165,24 @@ def rehash(folder: Path) -> None:
         (other_weights, "output 'y' differs on this host"),
         (pickled, "golden.npz cannot be read"),
         (no_model, "is not an ONNX model"),
-        (link, "model.onnx is missing"),
+        (link, "model.onnx is a link, or no plain file"),
+        (not_zipped, "golden.npz cannot be read (it is no .npz file, or it was cut)"),
+        (npy_header("{'descr':'<f4','fortran_order':False,'shape':(1000000000000,4),}"), "larger than the memory"),
+        (npy_header(f"{{'descr':'<f4','fortran_order':False,'shape':({10**30},),}}"), "golden.npz cannot be read"),
+        (npy_header("{(("), "golden.npz cannot be read"),
+        (recorded(lambda arrays: {"input.x": arrays["input.x"]}), "golden.npz has no values of some output"),
+        (recorded(lambda arrays: {name: value[:0] for name, value in arrays.items()}), "golden.npz has no values of some output"),
+        (recorded(lambda arrays: {**arrays, "output.y": arrays["output.y"][:1]}), "differs on this host in shape, type or values"),
+        (
+            change_table(inputs=[{"name": "z", "dtype": "float32", "shape": ["batch", 4]}]),
+            "says z (float32 [batch, 4]), and the model",
+        ),
+        (change_table(outputs=[]), "says nothing, and the model has y"),
+        (change_table(inputs=[{"name": "x", "dtype": "float32", "shape": [-1, 4]}]), "'inputs' is not a list of tensors"),
+        (change_table(tolerance=10**400), "'tolerance' is not a number that fits"),
+        (change_table(format_version="9" * 100_000), "is of format '999"),
+        (change_table(name="\ud800"), "'name' is not printable text"),
+        (change_table(parameters=True), "'parameters' is not a whole number"),
     ],
 )
 def test_a_damaged_artifact_is_one_sentence(tmp_path: Path, damage: Callable[[Path], object], sentence: str) -> None:
@@ -141,7 +190,18 @@ def test_a_damaged_artifact_is_one_sentence(tmp_path: Path, damage: Callable[[Pa
     damage(tmp_path / "toy")
     with pytest.raises(BadArtifact) as error:
         Artifact.open(tmp_path / "toy")
-    assert sentence in str(error.value) and "\n" not in str(error.value)
+    assert sentence in str(error.value) and "\n" not in str(error.value) and len(str(error.value)) < 500
+
+
+def test_golden_arrays_that_are_damaged_anywhere_are_one_sentence(tmp_path: Path) -> None:
+    """Where the damage lies decides which of the libraries below finds it."""
+    made = written(tmp_path / "toy")
+    path = made.folder / "golden.npz"
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes(byte ^ 0xFF for byte in whole[place : place + 5]) + whole[place + 5 :])
+        with contextlib.suppress(BadArtifact):
+            made.golden()
 
 
 def test_without_checks_only_the_manifest_is_read(tmp_path: Path) -> None:
@@ -160,8 +220,14 @@ def test_a_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"inputs": (TensorSpec("z", "float32", (1, 4)),)}, r"the manifest says z \(float32\), and the model has x"),
+        ({"inputs": (TensorSpec("z", "float32", (1, 4)),)}, r"the manifest says z \(float32 \[1, 4\]\), and the model has x"),
+        (
+            {"inputs": (TensorSpec("x", "float32", ("batch", 5)),)},
+            r"the manifest says x \(float32 \[batch, 5\]\), and the model has x",
+        ),
         ({"preprocessing": {"mean": float("nan")}}, "cannot be written as JSON"),
+        ({"name": "two\nlines"}, "'name' is not printable text"),
+        ({"tolerance": 10**400}, "'tolerance' is not a number that fits"),
     ],
 )
 def test_a_manifest_that_does_not_fit_leaves_nothing(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:

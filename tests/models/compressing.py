@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 import torch
@@ -26,6 +27,7 @@ from models.compression.learning.views import Views
 from models.compression.recipe import CompressionRecipe
 from models.compression.search import JOURNAL, STUDY
 from models.compression.verdict import CompressionVerdict
+from models.compression.work_folder import WorkFolder
 from models.errors import ModelsError
 from tests.models.toys import images_file
 from tests.running import ROOT
@@ -179,6 +181,26 @@ def test_another_recipe_does_not_take_the_folder(made: tuple[Path, CompressionVe
         compress(recipe(made[0], out=tmp_path / "x", work=tmp_path / "full"))
 
 
+def test_another_file_of_the_same_name_does_not_take_the_folder(made: tuple[Path, CompressionVerdict], tmp_path: Path) -> None:
+    """Its teacher has learned other images, and answered to those."""
+    other = tmp_path / "bars.npz"
+    images_file(other, 400)
+    small = recipe(tmp_path, out=tmp_path / "x", epochs=1, alone=False, bits=(32,))
+    WorkFolder(small.work, small.about())
+    images_file(other, 300)
+    with pytest.raises(ModelsError, match="belongs to a compression with data sha256"):
+        compress(small)
+
+
+def test_two_at_once_do_not_share_a_folder(made: tuple[Path, CompressionVerdict], tmp_path: Path) -> None:
+    small = recipe(made[0], out=tmp_path / "x", work=tmp_path / "work")
+    with (
+        WorkFolder(small.work, small.about()),
+        pytest.raises(ModelsError, match="another compression is at work in"),
+    ):
+        compress(small)
+
+
 def test_a_training_goes_on_with_the_epoch_after_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And ends at the same weights as one that was not stopped."""
     monkeypatch.setattr(training, "faster_in_half", lambda *given: contextlib.nullcontext())  # else chosen by time
@@ -227,8 +249,13 @@ def test_a_full_disk_is_one_sentence_and_what_was_made_stays(
         (["--data", "cifar"], "there are no images 'cifar'; give fashion-mnist, or the path of an .npz file", 1),
         (["--teacher", "vit", "--data", "DATA"], "there is no teacher 'vit'; give the folder of a model, or one of resnet50", 1),
         (["--bits", "4"], "'4' is not 8, 32 or 8,32", 2),
+        (["--data", "DATA", "--width", "1e9"], "width is 1e+09; give a number from 0.05 to 4", 2),
+        (["--data", "DATA", "--temperature", "1e-300"], "temperature is 1e-300; give a number from 0.1 to 100", 2),
+        (["--data", "DATA", "--threads", "1000000000"], "threads is 1e+09; give a number from 1 to 1024", 2),
+        (["--data", "DATA", "--images", "1"], "1 images are too few to train with; give 100 or more", 1),
         (["--kept", "much"], "'much' is not a number from 0", 2),
         (["--out", "DATA"], "is already there: choose another folder", 1),
+        (["--out", "."], "is not the name of a new folder; give one such as models/student", 2),
     ],
 )
 def test_the_command_says_what_is_wrong(
@@ -241,6 +268,57 @@ def test_the_command_says_what_is_wrong(
     )
     assert done.returncode == code and done.stderr.count("\n") == 1
     assert done.stderr.startswith("deepseek-models: ") and sentence in done.stderr
+
+
+IMAGES = np.zeros((200, 8, 8), np.uint8)
+LABELS = np.arange(200) % 4
+
+
+@pytest.mark.parametrize(
+    ("arrays", "sentence"),
+    [
+        ({"pictures": IMAGES, "labels": LABELS}, "it has no array images"),
+        ({"images": np.array([{}] * 200), "labels": LABELS}, "Object arrays cannot be loaded"),
+        ({"images": IMAGES.astype(np.float32), "labels": LABELS}, "images are float32"),
+        ({"images": np.zeros((200, 8, 8, 3), np.uint8), "labels": LABELS}, "images.transpose"),
+        ({"images": np.zeros((200, 0, 8), np.uint8), "labels": LABELS}, "up to 1024 pixels a side"),
+        ({"images": IMAGES, "labels": LABELS * np.nan}, "labels must be whole numbers from 0"),
+        ({"images": IMAGES[:1], "labels": LABELS[:1]}, "of at least 100 images"),
+        ({"images": IMAGES, "labels": LABELS * 0}, "all images have the label 0"),
+        ({"images": IMAGES, "labels": np.where(LABELS, 0, 10**9)}, "number the classes from 0 without gaps"),
+        ({"images": IMAGES, "labels": np.full(200, 2**63 + 1, np.uint64) - (LABELS == 1).astype(np.uint64)}, "without gaps"),
+    ],
+)
+def test_images_that_do_not_fit_are_one_sentence(tmp_path: Path, arrays: dict[str, Any], sentence: str) -> None:
+    np.savez(tmp_path / "own.npz", **arrays)
+    with pytest.raises(ModelsError, match=sentence) as error:
+        images.load(str(tmp_path / "own.npz"))
+    assert "own.npz" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_an_array_that_was_renamed_to_npz_is_one_sentence(tmp_path: Path) -> None:
+    np.save(tmp_path / "own.npy", IMAGES)
+    (tmp_path / "own.npy").rename(tmp_path / "own.npz")
+    with pytest.raises(ModelsError, match=r"it is no \.npz file"):
+        images.load(str(tmp_path / "own.npz"))
+
+
+def test_classes_that_only_the_test_data_has_count(tmp_path: Path) -> None:
+    """Else a network has no output for them."""
+    for place in range(20):
+        np.savez(tmp_path / "own.npz", images=IMAGES, labels=np.where(np.arange(200) == place, 4, LABELS))
+        assert images.load(str(tmp_path / "own.npz")).classes == 5
+
+
+def test_a_teacher_whose_preprocessing_divides_by_nothing_is_refused(made: tuple[Path, CompressionVerdict], tmp_path: Path) -> None:
+    data = images.load(str(made[0] / "bars.npz"))
+    shutil.copytree(made[0] / "work" / "teacher", tmp_path / "teacher")
+    path = tmp_path / "teacher" / "manifest.json"
+    table = json.loads(path.read_text())
+    table["preprocessing"]["std"] = [0.0]
+    path.write_text(json.dumps(table))
+    with pytest.raises(ModelsError, match="divides by 0; correct `std`"):
+        teaching.given(tmp_path / "teacher", data)
 
 
 def test_a_data_set_that_is_missing_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

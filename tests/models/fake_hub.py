@@ -50,6 +50,7 @@ class FakeHub:
     cut_after: dict[str, list[int]] = field(default_factory=dict)  # by file: bytes after which the next answers end early
     wrong: set[str] = field(default_factory=set)  # files whose bytes differ from their ETag
     status: dict[str, int] = field(default_factory=dict)  # by file or model: a plain error
+    description: bytes = b""  # of any model, in place of the right one
 
     def gets(self, name: str) -> list[tuple[str, str, str]]:
         return [request for request in self.served if request[0] == "GET" and request[1].endswith(name)]
@@ -95,6 +96,8 @@ def running() -> Iterator[FakeHub]:
             model = hub.models.get(name)
             if name in hub.status:
                 return self.refuse(hub.status[name], "")
+            if hub.description:
+                return self.say(hub.description)
             if model is None:
                 return self.refuse(401, "RepoNotFound")
             files = model.at(revision)
@@ -110,13 +113,14 @@ def running() -> Iterator[FakeHub]:
             table: dict[str, Any] = {"id": name, "sha": commit, "siblings": siblings, "cardData": {"license": model.licence}}
             if model.parameters:
                 table["safetensors"] = {"parameters": {"F32": model.parameters}, "total": model.parameters}
-            body = json.dumps(table).encode()
+            return self.say(json.dumps(table).encode())
+
+        def say(self, body: bytes) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
-            return None
 
         def file(self, name: str, revision: str, file: str, with_body: bool) -> None:
             model = hub.models.get(name)

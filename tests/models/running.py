@@ -54,9 +54,16 @@ class Home:
     def python(self, code: str, **environment: str) -> Answer:
         return self._run(["-c", code], environment)
 
+    def shell(self, line: str) -> Answer:
+        """A line of bash."""
+        return self._called(["bash", "-c", line], {})
+
     def _run(self, words: list[str], environment: dict[str, str]) -> Answer:
+        return self._called([str(PYTHON), *words], environment)
+
+    def _called(self, words: list[str], environment: dict[str, str]) -> Answer:
         done = subprocess.run(
-            [str(PYTHON), *words],
+            words,
             cwd=ROOT,
             env={**self.environment, **environment},
             capture_output=True,

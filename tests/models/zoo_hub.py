@@ -127,6 +127,36 @@ def test_a_model_that_is_not_there_or_not_open(hub: FakeHub, home: Home) -> None
     assert "answered 503" in home.command("fetch", NAME).sentence
 
 
+ODD = {"id": ID, "sha": "a" * 40, "siblings": [{"rfilename": "model.safetensors", "size": 9, "blobId": "0" * 40}]}
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        b"<html>please log in</html>",
+        b"[]",
+        b"null",
+        b"\xff",
+        json.dumps({**ODD, "siblings": [1]}).encode(),
+        json.dumps({**ODD, "sha": "../../../../evil"}).encode(),
+        json.dumps({**ODD, "sha": None}).encode(),
+        json.dumps({**ODD, "siblings": [{"rfilename": "model.safetensors", "size": "big", "blobId": ""}]}).encode(),
+        json.dumps({**ODD, "siblings": [{"rfilename": "model.safetensors", "size": -1, "blobId": ""}]}).encode(),
+    ],
+)
+def test_what_does_not_describe_a_model_is_one_sentence(description: bytes, hub: FakeHub, home: Home) -> None:
+    """Such as the page of a proxy; and the commit that it names becomes a folder, which must not lie elsewhere."""
+    hub.description = description
+    assert f"answered something that does not describe {ID}" in home.command("fetch", NAME).sentence
+    assert not list(home.cache.parent.rglob("evil"))
+    assert not (home.data / "zoo.lock").exists()
+
+
+def test_a_licence_that_is_no_name_is_another(hub: FakeHub, home: Home) -> None:
+    hub.description = json.dumps({**ODD, "cardData": {"license": "a\nb"}}).encode()
+    assert "has the licence other, which has terms of its own" in home.command("fetch", NAME).sentence
+
+
 def test_a_revision_that_is_gone(hub: FakeHub, home: Home) -> None:
     home.command("fetch", NAME)
     hub.models[ID].files = {**FILES, "config.json": b"{}"}
@@ -176,7 +206,7 @@ def test_a_full_disk_is_named_before_and_while_it_fills(hub: FakeHub, tmp_path: 
         ballast.write_bytes(bytes(60_000))
         code = f"""
 import os, threading, time
-from models.zoo import hub
+from models.zoo.sources import hub
 hub._require_space = lambda *_: open({str(place / "more")!r}, "wb").write(bytes(120_000))
 from models.commands import main
 raise SystemExit(main(["fetch", {NAME!r}]))

@@ -14,12 +14,13 @@ import pytest
 
 from models.artifact import Artifact, golden
 from models.errors import ModelsError
-from models.zoo import packages, table
+from models.zoo import table
 from models.zoo.folder import models_folder
 from models.zoo.here import files_of
 from models.zoo.loaders import loading
 from models.zoo.making import artifact_of
 from models.zoo.row import ZooRow
+from models.zoo.sources import packages
 
 GOLDEN = Path(__file__).parent / "golden"
 KEPT = 512  # values of an output

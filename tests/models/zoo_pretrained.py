@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,6 +65,69 @@ def test_bad_arguments_are_one_sentence(smol: TextGenerationModel) -> None:
         EmbeddingModel.from_pretrained(SMOL)
 
 
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"prompt": b"hi"}, "a prompt is text, and this is bytes"),
+        ({"prompt": ["a", "b"]}, "call it once for each text"),
+        ({"prompt": None}, "this is NoneType"),
+        ({"prompt": "\ud800"}, "has half a character at place 0"),
+        ({"max_length": 10**9}, "give a whole number from 0 to 8,192"),
+        ({"max_length": -1}, "max_length of deepseek/smollm2-135m-instruct is -1"),
+        ({"max_length": 5.5}, "give a whole number"),
+        ({"max_length": "5"}, "give a whole number"),
+        ({"temperature": float("nan")}, "a temperature of nan has no meaning"),
+        ({"temperature": 1e-300}, "or 0.01 to 100"),
+        ({"temperature": "hot"}, "a temperature of hot"),
+        ({"seed": 10**30}, "the seed is 1000"),
+        ({"seed": -1}, "the seed is -1"),
+    ],
+)
+def test_what_no_model_can_do_with_is_one_sentence(smol: TextGenerationModel, changed: dict[str, Any], sentence: str) -> None:
+    given = {"prompt": "Once", "max_length": 8, **changed}
+    with pytest.raises(ModelsError, match=re.escape(sentence)):
+        smol.generate(**given)
+    with pytest.raises(ModelsError, match=re.escape(sentence)):
+        list(smol.stream(**given))
+
+
+@pytest.mark.parametrize("threads", [0, -1, 10**6, "two"])
+def test_threads_that_no_host_has_are_one_sentence(
+    smol: TextGenerationModel, threads: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million of them ends the process."""
+    monkeypatch.setattr(smol, "threads", threads)
+    with pytest.raises(ModelsError, match=f"threads is {threads}: give a whole number from 1 to 1,024"):
+        smol.generate("Once", max_length=8)
+
+
+def test_numbers_of_numpy_are_numbers(smol: TextGenerationModel) -> None:
+    given = smol.generate("Once", max_length=np.int64(8), temperature=np.float32(1), seed=np.uint8(1))
+    assert given == smol.generate("Once", max_length=8, temperature=1.0, seed=1)
+
+
+def test_a_single_text_is_not_embedded_letter_by_letter() -> None:
+    model = EmbeddingModel.from_pretrained("all-minilm-l6-v2")
+    for texts, sentence in (
+        ("hello", r"give \[text\]"),
+        (None, "a list of texts"),
+        ([1], "this is int"),
+        ([["a"]], "this is list"),
+    ):
+        with pytest.raises(ModelsError, match=sentence):
+            model.encode(texts)  # type: ignore[arg-type]
+    assert model.encode([]).shape == (0, 384) and model.encode(["", "\0", "ü 深 🎉"]).shape == (3, 384)
+
+
+def test_an_image_that_grows_beyond_memory_is_one_sentence() -> None:
+    """The shorter side of a line of pixels is resized as well."""
+    model = ImageClassificationModel.from_pretrained("efficientnet-lite0")
+    with pytest.raises(ModelsError, match="200000 x 1 pixels is too narrow"):
+        model.classify(np.zeros((1, 200_000, 3), np.uint8))
+    with pytest.raises(ModelsError, match="top is 0: give a whole number from 1"):
+        model.classify(np.zeros((50, 60, 3), np.uint8), top=0)
+
+
 def test_a_conversion_that_was_changed_is_not_opened(folder: Path, smol: TextGenerationModel) -> None:
     (converted,) = (folder / "converted").iterdir()
     config = converted / "config.json"
@@ -105,6 +170,15 @@ def test_a_language_is_detected(text: str, language: str) -> None:
     assert model.detect(text)[0].label == language
     with pytest.raises(ModelsError, match="empty text"):
         model.detect(" ")
+
+
+@pytest.mark.parametrize("text", ["\ud800", None, b"x"])
+def test_what_is_no_text_has_no_language(text: Any) -> None:
+    model = LanguageDetectionModel.from_pretrained("lid.176")
+    with pytest.raises(ModelsError, match=r"a text (is text, and|has half a character)"):
+        model.detect(text)
+    with pytest.raises(ModelsError, match="top is 0"):
+        model.detect("hello", top=0)
 
 
 def test_an_image_is_segmented(folder: Path, tmp_path: Path) -> None:

@@ -13,9 +13,11 @@ import numpy as np
 import torch
 
 from ...artifact import Artifact
+from ...artifact.manifest import MANIFEST
 from ...errors import ModelsError
 from ...runtimes.session import ModelSession
 from ..images import ImageSplits
+from ..recipe import AUTO
 from . import networks, training
 from .views import Views
 
@@ -26,6 +28,7 @@ EPOCHS_TO_PLATEAU = 16  # that a teacher is expected to need
 SHARE = 0.85  # of the time that its steps may take: the rest is validation, averaging of weights and a busier host
 FRESH = 1_000  # views: a teacher sees new ones in each epoch
 BATCH = 250
+MOST = 1e6  # of a mean or a deviation; neither NaN nor infinite
 
 
 def shape_of(data: ImageSplits) -> networks.NetShape:
@@ -47,12 +50,15 @@ def pace(module: nn.Module, data: ImageSplits, batch: int) -> float:
     return training.seconds_a_step(module, data, batch, training.faster_in_half(module, data, batch))
 
 
+def require(name: str) -> None:
+    """Raises ModelsError for what is neither a model's folder nor a network."""
+    if name not in (AUTO, *networks.TEACHERS) and not (Path(name) / MANIFEST).exists():
+        raise ModelsError(f"there is no teacher {name!r}; give the folder of a model, or one of {', '.join(networks.TEACHERS)}")
+
+
 def trained(
     name: str, data: ImageSplits, plan: training.TrainingPlan, listener: training.TrainingListener, state_file: Path | None = None
 ) -> training.TrainedNet:
-    """Raises ModelsError for an unknown name."""
-    if name not in networks.TEACHERS:
-        raise ModelsError(f"there is no teacher {name!r}; give the folder of a model, or one of {', '.join(networks.TEACHERS)}")
     torch.manual_seed(plan.seed)
     return training.train(
         networks.TEACHERS[name](shape_of(data)), data, Views(data.mirrors, FRESH), plan, listener=listener, state_file=state_file
@@ -76,12 +82,18 @@ def given(folder: Path, data: ImageSplits) -> tuple[Artifact, ImageSplits]:
     known = artifact.manifest.preprocessing
     mean, deviation = known.get("mean"), known.get("std")
     if _are_numbers(mean, data.shape[0]) and _are_numbers(deviation, data.shape[0]) and known.get("scale") == 1 / 255:
+        if min(deviation) <= 0:
+            raise ModelsError(f"{folder}: its preprocessing divides by {min(deviation):g}; correct `std` in the manifest")
         data = replace(data, mean=tuple(mean), deviation=tuple(deviation))
     return artifact, data
 
 
 def _are_numbers(value: Any, count: int) -> TypeGuard[list[float]]:
-    return isinstance(value, list) and len(value) == count and all(isinstance(number, (int, float)) for number in value)
+    return (
+        isinstance(value, list)
+        and len(value) == count
+        and all(type(number) in (int, float) and abs(number) < MOST for number in value)
+    )
 
 
 def answers_to(session: ModelSession, data: ImageSplits, views: Views) -> np.ndarray[Any, Any]:

@@ -6,7 +6,7 @@ from importlib import metadata
 from typing import Any
 
 from ..row import ZooRow
-from ..urls import NAMED_HASH
+from ..sources.urls import NAMED_HASH
 
 METRICS = {  # of each task: torchvision's name, ours, unit
     "image-classification": ("acc@1", "top-1 accuracy", "%"),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ...extras import needed
 from ..loaders import transformers_models
 from ..row import ZooRow
+from .arguments import texts_of
 from .pretrained import found
 
 if TYPE_CHECKING:
@@ -42,10 +43,11 @@ class EmbeddingModel:
         import numpy as np
 
         torch = needed("torch")
+        texts = texts_of(texts, "texts")
         found_vectors = []
         for begin in range(0, len(texts), BATCH):
             batch = self._tokenizer(
-                list(texts[begin : begin + BATCH]), padding=True, truncation=True, max_length=self._longest, return_tensors="pt"
+                texts[begin : begin + BATCH], padding=True, truncation=True, max_length=self._longest, return_tensors="pt"
             )
             with torch.inference_mode():
                 hidden_NTW = self._model(**batch).last_hidden_state.float()

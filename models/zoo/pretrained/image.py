@@ -13,6 +13,7 @@ from ...extras import needed
 if TYPE_CHECKING:
     import numpy as np
 
+MOST_PIXELS = 50_000_000  # after resizing
 FILTERS = {"bilinear": "BILINEAR", "bicubic": "BICUBIC", "nearest": "NEAREST", "lanczos": "LANCZOS"}
 
 
@@ -27,6 +28,10 @@ def prepared(image: Any, preprocessing: dict[str, Any]) -> np.ndarray[Any, Any]:
     if preprocessing.get("resize"):
         shorter = preprocessing["resize"] / min(picture.size)
         width, height = (max(1, round(side * shorter)) for side in picture.size)
+        if width * height > MOST_PIXELS:
+            raise ModelsError(
+                f"an image of {picture.width} x {picture.height} pixels is too narrow to be resized: cut out the part that counts"
+            )
         picture = picture.resize((width, height), getattr(needed("PIL.Image").Resampling, FILTERS[preprocessing["interpolation"]]))
     if preprocessing.get("size"):
         height, width = preprocessing["size"]
@@ -41,7 +46,7 @@ def _picture(image: Any) -> Any:
     import numpy as np
 
     pil = needed("PIL.Image")
-    if isinstance(image, pil.Image):
+    if isinstance(image, pil.Image) and image.width and image.height:
         return image.convert("RGB")
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size:
         return pil.fromarray(image)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..loaders.loading import OpenedModel, opened
 from ..row import ZooRow
+from .arguments import MOST_TOP, whole
 from .image import prepared
 from .pretrained import found
 
@@ -38,6 +39,7 @@ class ImageClassificationModel:
         """The most probable classes of a PIL image, or of an array [H, W, 3] of uint8."""
         import numpy as np
 
+        whole(top, 1, MOST_TOP, "top")
         logits_1K = next(iter(self._model.run({"image": prepared(image, self.row.preprocessing)}).values()))
         exps_K = np.exp(logits_1K[0] - logits_1K[0].max())
         shares_K = exps_K / exps_K.sum()

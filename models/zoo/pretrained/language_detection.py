@@ -8,6 +8,7 @@ from ...errors import ModelsError
 from ..loaders.fasttext_models import FasttextModel
 from ..loaders.loading import opened
 from ..row import ZooRow
+from .arguments import MOST_TOP, text_of, whole
 from .image_classification import ClassShare
 from .pretrained import found
 
@@ -29,6 +30,7 @@ class LanguageDetectionModel:
 
     def detect(self, text: str, top: int = 1) -> list[ClassShare]:
         """`[ClassShare("en", 0.98)]`: codes of ISO 639, the most probable first."""
-        if not text.strip():
+        whole(top, 1, MOST_TOP, "top")
+        if not text_of(text, "a text").strip():
             raise ModelsError("an empty text has no language: give at least a word")
         return [ClassShare(label, share) for label, share in self._model.predict(text, top)]

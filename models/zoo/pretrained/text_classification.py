@@ -8,6 +8,7 @@ from typing import Any
 from ...extras import needed
 from ..loaders import transformers_models
 from ..row import ZooRow
+from .arguments import MOST_TOP, text_of, whole
 from .image_classification import ClassShare
 from .pretrained import found
 
@@ -29,7 +30,8 @@ class TextClassificationModel:
     def classify(self, text: str, top: int = 5) -> list[ClassShare]:
         """The most probable classes, by the names that the model's files give them."""
         torch = needed("torch")
-        inputs = self._tokenizer(text, truncation=True, return_tensors="pt")
+        whole(top, 1, MOST_TOP, "top")
+        inputs = self._tokenizer(text_of(text, "a text"), truncation=True, return_tensors="pt")
         with torch.inference_mode():
             shares = torch.softmax(self._model(**inputs).logits[0].float(), 0)
         names = self._model.config.id2label

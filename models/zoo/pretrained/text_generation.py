@@ -10,15 +10,19 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 from ...errors import ModelsError
 from ...extras import needed
+from ...runtimes.opening import MOST_THREADS
 from ..loaders import gguf_models, transformers_models
 from ..row import ZooRow
+from .arguments import text_of, whole
 from .pretrained import found
 
 TASK = "text-generation"
+MOST_TOKENS, MOST_SEED = 1_000_000, 2**63 - 1
+COLDEST, HOTTEST = 0.01, 100.0
 
 
 class TextGenerationModel:
@@ -43,14 +47,14 @@ class TextGenerationModel:
 
     def generate(self, prompt: str, max_length: int = 50, temperature: float = 0.0, seed: int = 0) -> str:
         """The prompt and its continuation, `max_length` tokens together at most; the most probable ones at temperature 0."""
-        prompt_ids = self._tokenizer(prompt)["input_ids"]
+        prompt_ids = self._tokenizer(text_of(prompt, "a prompt"))["input_ids"]
         ids = [*prompt_ids, *self._tokens(prompt_ids, max_length, temperature, seed)]
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
         return text
 
     def stream(self, prompt: str, max_length: int = 50, temperature: float = 0.0, seed: int = 0) -> Iterator[str]:
         """The continuation piece by piece, as its tokens come."""
-        prompt_ids = self._tokenizer(prompt)["input_ids"]
+        prompt_ids = self._tokenizer(text_of(prompt, "a prompt"))["input_ids"]
         ids: list[int] = []
         given = ""
         for token in self._tokens(prompt_ids, max_length, temperature, seed):
@@ -63,7 +67,7 @@ class TextGenerationModel:
     def _tokens(self, prompt_ids: list[int], max_length: int, temperature: float, seed: int) -> Iterator[int]:
         torch = needed("torch")
         before = torch.get_num_threads()
-        torch.set_num_threads(self.threads)
+        torch.set_num_threads(whole(self.threads, 1, MOST_THREADS, "threads"))
         try:
             yield from self._next_tokens(prompt_ids, max_length, temperature, seed)
         finally:
@@ -73,8 +77,13 @@ class TextGenerationModel:
         torch = needed("torch")
         if not prompt_ids:
             raise ModelsError("an empty prompt has no continuation: give at least a word")
-        if temperature < 0:
-            raise ModelsError(f"a temperature of {temperature:g} has no meaning: give 0 for the most probable tokens, or more")
+        longest = int(self.row.preprocessing.get("longest", MOST_TOKENS))
+        max_length = whole(max_length, 0, longest, f"max_length of {self.row.name}")
+        seed = whole(seed, 0, MOST_SEED, "the seed")
+        if not isinstance(temperature, SupportsFloat) or not (temperature == 0 or COLDEST <= temperature <= HOTTEST):
+            raise ModelsError(
+                f"a temperature of {str(temperature)[:50]} has no meaning: give 0 for the most probable tokens, or {COLDEST:g} to {HOTTEST:g}"
+            )
         ends = self._model.generation_config.eos_token_id
         ends = set(ends if isinstance(ends, list) else [ends])
         chance = torch.Generator().manual_seed(seed)
@@ -85,7 +94,7 @@ class TextGenerationModel:
                 output = self._model(input_ids=input_BT, use_cache=True, **kept)
             logits_V = output.logits[0, -1].float()
             if temperature:
-                token = int(torch.multinomial(torch.softmax(logits_V / temperature, 0), 1, generator=chance))
+                token = int(torch.multinomial(torch.softmax(logits_V / float(temperature), 0), 1, generator=chance))
             else:
                 token = int(logits_V.argmax())
             if token in ends:

@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..errors import ModelsError
-from .row import ZooRow
+from ...errors import ModelsError
+from ..row import ZooRow
 
 
 def files(row: ZooRow, folder: Path) -> dict[str, Path]:
@@ -32,7 +32,7 @@ def is_here(row: ZooRow, folder: Path) -> bool:
 
 def checked(row: ZooRow, found: dict[str, Path]) -> dict[str, Path]:
     """The same. Raises ModelsError for a file whose SHA-256 is not the pinned one."""
-    from ..artifact.hashing import file_of
+    from ...artifact.hashing import file_of
 
     for path, place in found.items():
         pinned = pinned_files(row)[path]["sha256"]

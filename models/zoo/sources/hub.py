@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
+import logging
 import os
 import re
 import warnings
@@ -12,12 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..artifact.hashing import file_of
-from ..errors import ModelsError
-from ..extras import needed
-from .folder import hub_cache
-from .lock import LockedFile, LockedModel, today
-from .row import ZooRow
+from ...artifact.hashing import file_of
+from ...errors import ModelsError
+from ...extras import needed
+from ..folder import hub_cache
+from ..lock import LockedFile, LockedModel, today
+from ..row import ZooRow
 from .unreachable import Unreachable
 
 # What a model is made of; code, other frameworks' weights and pictures are left there.
@@ -29,6 +31,9 @@ SAFETENSORS = re.compile(r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.
 PICKLED = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin|pytorch_model\.bin\.index\.json")  # opened with weights_only=True
 
 
+LICENCE = re.compile(r"[a-z0-9][a-z0-9._+ -]{0,63}")
+REVISION = re.compile(r"[0-9a-f]{40,64}")
+ANSWER_S = 30.0  # for the description; the library itself waits for ever
 CUT = ("ReadError", "RemoteProtocolError", "CloseError", "ReadTimeout")  # of httpx: once bytes have come
 
 
@@ -53,7 +58,18 @@ def look_up(row: ZooRow, revision: str | None) -> HubModel:
     """At a commit, or the newest one. Raises ModelsError; Unreachable where the hub did not answer."""
     hub = needed("huggingface_hub")
     with _sentences(row, revision):
-        info = hub.HfApi().model_info(row.id, revision=revision, files_metadata=True)
+        try:
+            info = hub.HfApi().model_info(row.id, revision=revision, files_metadata=True, timeout=ANSWER_S)
+            return _described(row, info)
+        except (TypeError, KeyError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            at = needed("huggingface_hub.constants").ENDPOINT
+            raise ModelsError(
+                f"{at} answered something that does not describe {row.id}: a hub that is broken, or the page of a proxy; look at {at}/{row.id}"
+            ) from error
+
+
+def _described(row: ZooRow, info: Any) -> HubModel:
+    """Raises ModelsError for a model without weights, TypeError for fields that cannot be what they should."""
     card = info.card_data.to_dict() if info.card_data else {}
     named = [file for file in info.siblings or () if SMALL_FILES.fullmatch(file.rfilename)]
     weights = [file for file in info.siblings or () if SAFETENSORS.fullmatch(file.rfilename)]
@@ -64,15 +80,18 @@ def look_up(row: ZooRow, revision: str | None) -> HubModel:
         HubFile(file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else "", file.blob_id or "")
         for file in (*named, *weights)
     )
+    if not REVISION.fullmatch(info.sha) or not all(type(file.bytes) is int and file.bytes >= 0 for file in files):
+        raise TypeError("the commit becomes the name of a folder")
     counted = info.safetensors.total if info.safetensors else None
-    return HubModel(row.id, str(info.sha), _licence(card), counted, files)
+    return HubModel(row.id, info.sha, _licence(card), counted if type(counted) is int else None, files)
 
 
 def _licence(card: dict[str, Any]) -> str:
     """`license: other` has its name in a field of its own."""
     licence = card.get("license") or ""
     licence = licence[0] if isinstance(licence, list) and licence else licence
-    return str(card.get("license_name") or licence if licence == "other" else licence).casefold()
+    name = str(card.get("license_name") or licence if licence == "other" else licence).casefold()
+    return name if LICENCE.fullmatch(name) else "other" if name else ""
 
 
 def download(row: ZooRow, model: HubModel) -> LockedModel:
@@ -142,6 +161,9 @@ def _sentences(row: ZooRow, revision: str | None) -> Iterator[None]:
     errors = needed("huggingface_hub.errors")
     endpoint = needed("huggingface_hub.constants").ENDPOINT
     at = f"{row.id} at {endpoint}"
+    advice = logging.getLogger("huggingface_hub")
+    level = advice.level
+    advice.setLevel(logging.ERROR)  # it warns at each attempt of which the last is raised
     try:
         yield
     except errors.GatedRepoError as error:
@@ -175,6 +197,8 @@ def _sentences(row: ZooRow, revision: str | None) -> Iterator[None]:
         if error.errno is None:  # the library's own check of the size
             raise ModelsError(f"the connection to {at} was cut: run it again; no broken file is kept") from error
         raise ModelsError(f"cannot write to {hub_cache()} ({error.strerror}); name another folder with HF_HOME") from error
+    finally:
+        advice.setLevel(level)
 
 
 def _refused(at: str, status: int) -> ModelsError:

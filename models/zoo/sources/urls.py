@@ -8,12 +8,12 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
-from ..artifact.hashing import file_of
-from ..errors import ModelsError, cannot_write
-from ..extras import needed
-from .folder import make
-from .lock import LockedFile, LockedModel, today
-from .row import ZooRow
+from ...artifact.hashing import file_of
+from ...errors import ModelsError, cannot_write
+from ...extras import needed
+from ..folder import make
+from ..lock import LockedFile, LockedModel, today
+from ..row import ZooRow
 from .unreachable import Unreachable
 
 NAMED_HASH = re.compile(r"-([a-f0-9]{8,64})\.\w+$")  # resnet50-11ad3fa6.pth: the first digits of its SHA-256

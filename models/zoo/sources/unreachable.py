@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import ModelsError
+from ...errors import ModelsError
 
 
 class Unreachable(ModelsError):

@@ -9,10 +9,10 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from ..errors import ModelsError, cannot_write
-from .folder import make
+from ...errors import ModelsError, cannot_write
+from ..folder import make
+from ..row import ZooRow
 from .packages import checked, files, is_here, pinned_files, unpacked
-from .row import ZooRow
 from .unreachable import Unreachable
 
 UNREACHABLE = ("from versions: none", "NewConnectionError", "ConnectTimeout", "ReadTimeout", "Temporary failure", "ProxyError")
