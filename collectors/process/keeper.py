@@ -387,6 +387,7 @@ def _of_the_first_attempt(path: Path) -> dict[str, object]:
     """What run.json says of a run that goes on, and when its program was started first; {} of a new one."""
     known: dict[str, object] = {}
     with contextlib.suppress(OSError, ValueError, TypeError):
-        known = dict(json.loads(path.read_text()))
+        if path.is_file():  # the program may have put a pipe there, which would be waited for
+            known = dict(json.loads(path.read_text()))
     began_s = known.get("first_started_s", known.get("started_s"))
     return known | ({"first_started_s": began_s} if isinstance(began_s, int | float) else {})

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from ..errors import QueueError
+from ..measuring.plain_file import open_plain
 from .command import JobsCommand, job_argument
 
 LOOK_S = 0.2
@@ -42,7 +43,7 @@ def run(parsed: argparse.Namespace) -> int:
 def _shown(path: Path, offset: int) -> int:
     """Print what is new; where it ends."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             if offset > os.fstat(file.fileno()).st_size:  # it was cut, and begins anew
                 offset = 0
             file.seek(offset)
