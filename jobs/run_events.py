@@ -23,7 +23,9 @@ def note(run: Path | None, kind: str, time_s: float, text: str, *, seconds: floa
     spans = {} if seconds is None else {"seconds": round(seconds, 3)}
     line = json.dumps({"time_s": round(time_s, 6), "kind": kind, **spans, "text": text, **fields}) + "\n"
     with suppress(OSError, ValueError):  # a name that no file can have
-        descriptor = os.open(run / FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(
+            run / FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666
+        )
         try:
             os.write(descriptor, line.encode())
         finally:
