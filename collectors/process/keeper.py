@@ -108,6 +108,7 @@ class Parent:
         self._pid = 0
         self._name: dict[str, object] = {}  # of the program's process
         self._status: int | None = None
+        self._ended_s = 0.0
         self._asked: tuple[int, float] | None = None  # the newest signal that asked it to make room, and when, CLOCK_MONOTONIC
         self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -304,7 +305,7 @@ class Parent:
                 if pid == self._pid and os.WIFSTOPPED(status):
                     self._report(STOPPED, os.WSTOPSIG(status))
                 elif pid == self._pid:
-                    self._status = status
+                    self._status, self._ended_s = status, time.time()
 
     def _obey(self) -> None:
         try:
@@ -341,7 +342,7 @@ class Parent:
             "code": code,
             "signal": by,
             "stopped_by": stopped_by(self._asked, time.monotonic()),
-            "ended_s": time.time(),
+            "ended_s": self._ended_s,
             "last_line": self._last_line(),
             "lost_bytes": lost,
         }
