@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from collectors.process.proc import start_ticks
-from tests.jobs_house import JobsHouse, jobs_house
+from tests.jobs_house import MAIN, JobsHouse, as_user, jobs_house
 from tests.jobs_house import place as place  # a fixture
 from tests.running import wait_for
 
@@ -68,6 +70,23 @@ def test_logs_do_not_wait_for_a_pipe(house: JobsHouse) -> None:
     job = house.submit("sh", "-c", FIFO.format(name="output.log"))
     house.wait(job, timeout_s=15)
     assert "regular file" in house.command("logs", str(job)).stderr
+
+
+def test_logs_of_a_job_that_is_over_do_not_say_to_follow_it(house: JobsHouse) -> None:
+    job = house.submit("sh", "-c", "rm -r $DEEPSEEK_RUN_FOLDER")
+    house.wait(job)
+    assert house.refused("logs", str(job)) == f"job {job} is finished, and {house.logs}/sh-{job}/output.log is not there any more"
+
+
+def test_logs_say_where_no_daemon_sees_the_end(house: JobsHouse) -> None:
+    job = house.submit("sh", "-c", "echo up; sleep 0.3; echo down")
+    house.wait(job, "running")
+    house.kill_daemon()
+    command = [*as_user(house.uid), sys.executable, str(MAIN), "logs", "-f", str(job)]
+    with subprocess.Popen(command, env=house.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as logs:
+        assert logs.stderr is not None and "no daemon runs, so that its end is not seen" in logs.stderr.readline()
+        house.start()
+        assert logs.communicate(timeout=20) == ("up\ndown\n", "") and logs.returncode == 0
 
 
 def peak_mib(pid: int) -> float:

@@ -18,7 +18,7 @@ from ..measuring.measured import MeasuredAttempt
 from ..measuring.out_of_memory import out_of_memory
 from ..plan import plan
 from ..planning.job import Job
-from ..planning.reasons import slots_in_words
+from ..planning.reasons import each_in_words, slots_in_words
 from ..planning.state import JobPlan, QueueState, StartJob, StopJob
 from ..queue import JobQueue, OpenAttempt
 from ..queue_file import is_of_the_file
@@ -118,7 +118,7 @@ class Dispatcher:
             largest = max((slot.memory_mib or 0.0) for slot in slots) / 1024
             noun = "GPU" if not slots[0].cores else "core slot"
             raise QueueError(
-                f"the job asks for {(request.declared_mib or 0) / 1024:.1f} GiB on each of {slots_in_words(request.slots, slots)}, and the largest "
+                f"the job asks for {(request.declared_mib or 0) / 1024:.1f} GiB on {each_in_words(request.slots, slots)}, and the largest "
                 f"{noun} has {largest:.1f} GiB: ask for less with --memory, or leave it out"
             )
 
