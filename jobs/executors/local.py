@@ -80,7 +80,7 @@ class LocalExecutor:
             with (folder / "keeper.log").open("ab") as log:
                 keeper = subprocess.Popen(
                     [sys.executable, str(MAIN), "attempt", str(folder)], cwd=wanted.cwd, stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL, stderr=log, start_new_session=True,
+                    stdout=subprocess.DEVNULL, stderr=log, start_new_session=True, env=_environment_of_keeper(),
                 )  # fmt: skip
         except OSError as error:
             if error.filename == wanted.cwd:
@@ -224,6 +224,11 @@ class LocalExecutor:
         elif time.monotonic() - since_s >= LEFT_S:
             send(left, signal.SIGKILL)
         return False
+
+
+def _environment_of_keeper() -> dict[str, str]:
+    """A relative PYTHONPATH, in the folder in which the program runs, has that one's modules in the place of Python's."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
 def make_once(path: Path, value: Mapping[str, object]) -> bool:

@@ -375,9 +375,10 @@ class Dispatcher:
 
 
 def _said(end: AttemptEnd, why: str | None, memory: tuple[float, float] | None, slots: int) -> str:
-    """`out of memory at 21.3 GiB: ...`, else how it ended, in words."""
+    """`out of memory at 21.3 GiB`, else how it ended, in words."""
     if memory:
-        return f"out of memory at {memory[0] / 1024:.1f} GiB{' on each slot' if slots > 1 else ''}"
+        peak_gib = memory[0] / 1024  # not known of a program that ended before it was looked at
+        return f"out of memory{f' at {peak_gib:.1f} GiB' if peak_gib >= 0.05 else ''}{' on each slot' if slots > 1 else ''}"
     if why:
         return (
             f"{why}, {'its checkpoint is written' if end.code in SAVED else f'it ended with {_coded(end.code)}'}"
