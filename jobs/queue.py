@@ -150,11 +150,13 @@ class JobQueue(ElsewhereQueue):
         anew: bool = False,
         said: str = "",
         elsewhere: bool = False,
+        ended_s: float | None = None,
     ) -> str:
         """The state after its process ended with `work_s` seconds of work done, or in its checkpoint; with `memory_mib`, its peak and what the largest card has, it ran out of memory.
 
         `exit_code` None: it was never started, or its end was not seen; it is queued again if it can resume, or was never started. `saved`: it
-        has a checkpoint for sure; `anew`: it was to go on and said that there is nothing to go on with; `said` is a sentence about the end. `elsewhere`: another scheduler
+        has a checkpoint for sure; `anew`: it was to go on and said that there is nothing to go on with; `said` is a sentence about the end;
+        `ended_s`: when that was, where it is noticed later, as by the next daemon. `elsewhere`: another scheduler
         says so, which would have started it again, and whose hosts say nothing about this one.
         """
         with self._transaction():
@@ -165,7 +167,7 @@ class JobQueue(ElsewhereQueue):
             (why,) = self._db.execute("SELECT stop_why FROM job WHERE id = ?", (job,)).fetchone()
             self._db.execute(
                 "UPDATE attempt SET ended_s = ?, exit_code = ?, why = ?, said = ? WHERE job = ? AND number = ?",
-                (now_s, exit_code, why or ("out of memory" if memory_mib else None), said, job, row[0]),
+                (ended_s or now_s, exit_code, why or ("out of memory" if memory_mib else None), said, job, row[0]),
             )
             again = queued_again(placed, now_s, 0.0) if anew and not why else None
             again = again or self._again(placed, why, exit_code, row[1] is None, work_s, memory_mib, now_s)
@@ -177,7 +179,7 @@ class JobQueue(ElsewhereQueue):
                 state = "cancelled" if why == "cancelled" else "finished" if exit_code == 0 else "failed"
                 self._db.execute(
                     "UPDATE job SET state = ?, ended_s = ?, work_s = ?, on_slots = '[]', promised = '[]' WHERE id = ?",
-                    (state, now_s, work_s, job),
+                    (state, ended_s or now_s, work_s, job),
                 )
                 self._db.execute("DELETE FROM kept WHERE name = ?", (ASKED.format(job),))
                 if state == "finished" and not elsewhere:

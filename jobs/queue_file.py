@@ -15,6 +15,7 @@ from .planning.job import Job
 from .request import MOST_MIB, MOST_SLOTS
 
 VERSION = 1
+BESIDE = ("-wal", "-shm")  # what SQLite writes there is a part of the file
 MOST = 2**63 - 1  # an INTEGER of SQLite
 MOST_S = 1e12
 ODD = "what the queue has of it cannot be read: cancel it, and submit it anew"
@@ -62,17 +63,26 @@ class QueueFile:
         elif version != VERSION:
             self._db.close()
             raise QueueError(f"{path} is a queue of version {version}; this program reads version {VERSION}")
-        self._inode = path.stat().st_ino
+        self._inodes = {path: path.stat().st_ino}
 
     @property
-    def is_there(self) -> bool:
-        """Whether what is written here is what others read: the file was neither removed nor replaced."""
-        try:
-            return self._path.stat().st_ino == self._inode
-        except OSError:
-            return False
+    def removed(self) -> Path | None:
+        """That of its files which was removed, or replaced: what is written here is then not what others read. None where all are there."""
+        for path in (self._path, *(self._path.with_name(f"{self._path.name}{suffix}") for suffix in BESIDE)):
+            try:
+                inode = path.stat().st_ino
+            except OSError:
+                inode = None
+            if inode is not None and self._inodes.setdefault(path, inode) == inode:
+                continue
+            if path in self._inodes:
+                return path
+        return None
 
     def close(self) -> None:
+        """All that was written is in the one file then, also where those beside it were removed."""
+        with suppress(FileError):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
 
     def state_of(self, job: int) -> str:

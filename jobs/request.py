@@ -59,9 +59,12 @@ def request_from(fields: Mapping[str, object]) -> JobRequest:
 
 def check(request: JobRequest) -> None:
     """What holds on any host. Raises QueueError."""
-    for what, argv in (("the command", request.argv), ("--resume-with", request.resume_argv)):
+    for what, argv, remedy in (
+        ("the command", request.argv, "write it behind --, as in: deepseek-jobs submit -- python train.py"),
+        ("--resume-with", request.resume_argv, "leave it out, or write how the job goes on, as in: 'python train.py --resume'"),
+    ):
         if argv is not None and (not argv or not argv[0]):
-            raise QueueError(f"{what} is empty; write it behind --, as in: deepseek-jobs submit -- python train.py")
+            raise QueueError(f"{what} is empty; {remedy}")
         for word in argv or ():
             require_text(what, word)
     for what, text in (("the working folder", request.cwd), ("the log folder", request.log_dir), ("the family", request.family)):

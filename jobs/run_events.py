@@ -17,13 +17,15 @@ FILE = "events.queue.jsonl"
 
 
 def note(run: Path | None, kind: str, time_s: float, text: str, *, seconds: float | None = None, **fields: object) -> None:
-    """A full disk, or a folder that was removed, costs the line only."""
+    """A full disk, a folder that was removed, or a pipe in the place of the file costs the line only."""
     if run is None:
         return
     spans = {} if seconds is None else {"seconds": round(seconds, 3)}
     line = json.dumps({"time_s": round(time_s, 6), "kind": kind, **spans, "text": text, **fields}) + "\n"
     with suppress(OSError, ValueError):  # a name that no file can have
-        descriptor = os.open(run / FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(
+            run / FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666
+        )
         try:
             os.write(descriptor, line.encode())
         finally:

@@ -14,6 +14,7 @@ from .errors import QueueError
 
 NAME = "deepseek-jobs"
 VARIABLE = "DEEPSEEK_JOBS_DIR"
+NO_HOME = Path("/nonexistent")
 QUEUE, SOCKET, LOCK, LOG, ATTEMPTS, FLAGS = "queue.sqlite", "daemon.sock", "lock", "daemon.log", "attempts", "daemon.json"
 
 
@@ -24,8 +25,16 @@ def state_folder(environment: Mapping[str, str] = os.environ) -> Path:
     """
     if named := environment.get(VARIABLE):
         return Path(os.path.realpath(named))
-    home = environment.get("XDG_STATE_HOME") or Path(environment.get("HOME") or Path.home()) / ".local" / "state"
+    home = environment.get("XDG_STATE_HOME") or _home(environment) / ".local" / "state"
     return Path(os.path.realpath(Path(home) / NAME))
+
+
+def _home(environment: Mapping[str, str]) -> Path:
+    """A user that is only a number, as in a container, may have none: then nothing is there, and what is to be written is refused in a sentence."""
+    try:
+        return Path(environment.get("HOME") or Path.home())
+    except RuntimeError:
+        return NO_HOME
 
 
 def make(folder: Path) -> None:

@@ -103,6 +103,8 @@ def require_command(word: str, cwd: Path, path: str, what: str = COMMAND) -> Non
                 f"{what} {word!r} cannot be executed; chmod +x it, or start it with its interpreter, as in: python {word}"
             )
     elif not shutil.which(word, path=_absolute(path, cwd)):
+        if len(words := word.split()) > 1 and shutil.which(words[0], path=_absolute(path, cwd)):
+            raise QueueError(f"{what} {word!r} is one word; take its quotes away: deepseek-jobs submit -- {' '.join(words)}")
         inside = cwd / word
         remedy = f"did you mean ./{word}, or python {word}?" if inside.is_file() else "check its spelling, or give its whole path"
         raise QueueError(f"{what} {word!r} is not in PATH; {remedy}")

@@ -53,6 +53,22 @@ def test_a_job_runs_on_without_a_daemon_and_is_adopted(house: JobsHouse) -> None
     assert (row["state"], row["exit_code"], row["attempts"]) == ("failed", 7, 1)
 
 
+def test_when_a_job_began_and_ended_while_no_daemon_ran_is_known(house: JobsHouse) -> None:
+    """Not when the next daemon saw it: the slots were free since."""
+    job = house.submit("sleep", "1")
+    while not (house.state / "attempts" / f"{job}.1" / "started.json").exists():
+        time.sleep(0.001)
+    house.kill_daemon()
+    began_s = time.time()
+    wait_for((house.state / "attempts" / f"{job}.1" / "exit.json").exists)
+    time.sleep(2)
+    house.start()
+    row = house.wait(job)
+    (attempt,) = row["attempt_rows"]
+    assert attempt["started_s"] == pytest.approx(began_s, abs=0.5) and 0.9 < attempt["ended_s"] - attempt["started_s"] < 1.6
+    assert 0.9 < row["work_s"] < 1.6 and row["ended_s"] == attempt["ended_s"] and row["waited_s"] < 1
+
+
 def test_what_ended_while_no_daemon_ran_is_known(house: JobsHouse) -> None:
     job = running(house)
     house.kill_daemon()

@@ -109,6 +109,21 @@ def test_what_orphans_of_jobs_leave_is_reaped_at_once(place: Path) -> None:
         wait_for(lambda: all(start_ticks(child) is not None for child in children(pid)), because="a zombie stays")
 
 
+@pytest.mark.parametrize("removed", ["queue.sqlite-wal", "queue.sqlite-shm"])
+def test_no_job_is_lost_with_a_file_beside_the_queue(house: JobsHouse, removed: str) -> None:
+    assert house.daemon is not None
+    blocker, held = house.submit("sleep", "60"), house.submit("true")
+    house.done("hold", str(held))
+    (house.state / removed).unlink()
+    with pytest.raises(QueueError, match=f"{removed}.* while the daemon ran, so it ends"):
+        house.submit("true")
+    assert house.daemon.wait(15) == 0
+    house.start()
+    house.done("release", str(held))
+    house.done("cancel", str(blocker))
+    assert house.wait(held)["state"] == "finished" and house.submit("true") == held + 1
+
+
 @pytest.mark.parametrize("removed", ["queue.sqlite", "lock", ""])
 def test_a_daemon_whose_files_are_removed_says_so_and_ends(house: JobsHouse, removed: str) -> None:
     assert house.daemon is not None

@@ -157,3 +157,19 @@ def test_the_queue_is_listed_in_a_moment(house: JobsHouse) -> None:
     subprocess.run(command, cwd=house.work, env=house.environment, check=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.3
+
+
+def test_modules_in_the_folder_of_a_job_are_no_modules_of_the_queue(place: Path) -> None:
+    """With a PYTHONPATH that has the folder in which a program runs."""
+    with jobs_house(place / "house", PYTHONPATH=".") as house:
+        for name in ("socket", "json", "signal"):
+            (house.work / f"{name}.py").write_text("raise RuntimeError('of the job')")
+        assert house.wait(house.submit("true"), timeout_s=15)["state"] == "finished"
+
+
+def test_rules_may_be_any_numbers(place: Path) -> None:
+    huge = dict.fromkeys(("look_s", "stop_s", "measured_s", "stuck_s", "check_s", "check_steps", "least_run_s"), 1e300)
+    with jobs_house(place / "house", rules=huge) as house:
+        assert house.wait(house.submit("true"))["state"] == "finished"
+        assert house.daemon is not None and house.daemon.poll() is None
+        assert "Traceback" not in house.said()

@@ -15,7 +15,7 @@ import pytest
 
 from collectors.process.proc import command_of, start_ticks
 from jobs.asking import Asking
-from jobs.executors.processes import MARK, ProcessTable, environment_words
+from jobs.executors.processes import DAEMON, MARK, ProcessTable, environment_words
 from jobs.view import QueueView
 from tests.jobs_house import MAIN, JobsHouse, jobs_house
 from tests.jobs_house import place as place  # a fixture
@@ -54,9 +54,12 @@ def test_what_a_program_leaves_behind_without_its_environment_ends_too(house: Jo
     assert named(f"sleep {seconds}") == []
 
 
-def test_a_queue_that_was_started_inside_of_a_job_is_not_ended_with_it(house: JobsHouse) -> None:
+@pytest.mark.parametrize(
+    "begins", ["", 'env -i HOME="$HOME" PATH="$PATH" DEEPSEEK_JOBS_DIR="$DEEPSEEK_JOBS_DIR" '], ids=["", "without environment"]
+)
+def test_a_queue_that_was_started_inside_of_a_job_is_not_ended_with_it(house: JobsHouse, begins: str) -> None:
     inner = house.folder / "inner"
-    code = f"{sys.executable} {MAIN} submit --log-dir {house.logs} --name inside -- bash -c 'env > env.txt; sleep 60'; nproc > nproc.txt; exit 0"
+    code = f"{begins}{sys.executable} {MAIN} submit --log-dir {house.logs} --name inside -- bash -c 'env > env.txt; sleep 60'; nproc > nproc.txt; exit 0"
     job = house.submit("bash", "-c", code, env=[f"DEEPSEEK_JOBS_DIR={inner}"])
     assert house.wait(job)["exit_code"] == 0
     with house.being_them():
@@ -75,6 +78,17 @@ def test_a_queue_that_was_started_inside_of_a_job_is_not_ended_with_it(house: Jo
             wait_for(lambda: not QueueView(inner).jobs())
     finally:
         os.kill(daemon, signal.SIGKILL)
+
+
+def test_a_program_that_has_the_sign_of_a_daemon_is_killed(place: Path) -> None:
+    with jobs_house(place / "house", rules={"look_s": 0.1, "stop_s": 0.5}, flags=WHOLE) as house:
+        stays = "trap '' TERM; sleep 60; sleep 60"
+        for argv in (["bash", "-c", stays], ["env", f"{DAEMON}=1", "bash", "-c", stays]):
+            job = house.submit(*argv, env=[f"{DAEMON}=1"])
+            house.wait(job, "running")
+            time.sleep(0.3)
+            house.done("cancel", str(job))
+            assert house.wait(job, timeout_s=15)["exit_code"] == -9
 
 
 def test_a_job_that_hangs_while_it_starts_can_be_cancelled(house: JobsHouse) -> None:

@@ -108,6 +108,7 @@ class Parent:
         self._pid = 0
         self._name: dict[str, object] = {}  # of the program's process
         self._status: int | None = None
+        self._ended_s = 0.0
         self._asked: tuple[int, float] | None = None  # the newest signal that asked it to make room, and when, CLOCK_MONOTONIC
         self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -304,7 +305,7 @@ class Parent:
                 if pid == self._pid and os.WIFSTOPPED(status):
                     self._report(STOPPED, os.WSTOPSIG(status))
                 elif pid == self._pid:
-                    self._status = status
+                    self._status, self._ended_s = status, time.time()
 
     def _obey(self) -> None:
         try:
@@ -341,7 +342,7 @@ class Parent:
             "code": code,
             "signal": by,
             "stopped_by": stopped_by(self._asked, time.monotonic()),
-            "ended_s": time.time(),
+            "ended_s": self._ended_s,
             "last_line": self._last_line(),
             "lost_bytes": lost,
         }
@@ -387,6 +388,7 @@ def _of_the_first_attempt(path: Path) -> dict[str, object]:
     """What run.json says of a run that goes on, and when its program was started first; {} of a new one."""
     known: dict[str, object] = {}
     with contextlib.suppress(OSError, ValueError, TypeError):
-        known = dict(json.loads(path.read_text()))
+        if path.is_file():  # the program may have put a pipe there, which would be waited for
+            known = dict(json.loads(path.read_text()))
     began_s = known.get("first_started_s", known.get("started_s"))
     return known | ({"first_started_s": began_s} if isinstance(began_s, int | float) else {})

@@ -11,6 +11,7 @@ import struct
 import termios
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -139,7 +140,7 @@ class OwnFile:
     def __init__(self, path: Path) -> None:
         self.descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         """For the program."""
-        self._path = path
+        self._last = ""
         self._seen = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._size = self._before = os.fstat(self._seen).st_size
         self._times = TimesFile(times_path(path), goes_on=self._size > 0)
@@ -152,15 +153,18 @@ class OwnFile:
 
     def last_line(self) -> str:
         """The last that is not blank of what the program has written; "" where there is none. To be asked before `close`, or after it."""
-        with self._path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            file.seek(max(self._before, size - TAIL_BYTES, 0))
-            return last_line_of(file.read(TAIL_BYTES))
+        if self._seen < 0:
+            return self._last
+        size = os.fstat(self._seen).st_size
+        return last_line_of(os.pread(self._seen, TAIL_BYTES, max(self._before, size - TAIL_BYTES, 0)))
 
     def close(self) -> None:
         """The program's own descriptor is closed where it was handed on."""
         self.look()
+        with suppress(OSError):  # a disk that fails costs the line
+            self._last = self.last_line()
         os.close(self._seen)
+        self._seen = -1
         self._times.close()
 
 

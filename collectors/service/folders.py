@@ -65,9 +65,9 @@ def not_ours(data_dir: Path) -> str:
 
 
 def local_data_dir(log_dir: Path) -> Path:
-    """`~/.local/state/deepseek-dashboard/<hash>`, or below /var/tmp where the home folder is remote, too."""
-    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    base = home if not is_remote(home) else SHARED / str(os.getuid())
+    """`~/.local/state/deepseek-dashboard/<hash>`, or below /var/tmp where the home folder is remote, too, or there is none."""
+    home = Path(os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state"))  # noqa: PTH111  # as it is without a home
+    base = home if home.is_absolute() and not is_remote(home) else SHARED / str(os.getuid())
     return base / "deepseek-dashboard" / hashlib.blake2b(str(log_dir.resolve()).encode(), digest_size=8).hexdigest()
 
 

@@ -37,6 +37,13 @@ def jobs_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("jobs", nargs="+", metavar="JOB", help=f"{IS_JOB}; several may be given")
 
 
+def count(text: str) -> int:
+    """Of slots, or cores."""
+    if not text.isdecimal() or len(text) > 9 or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r:.30} is not a whole number above 0, of nine digits at most")
+    return int(text)
+
+
 def for_each(words: Sequence[str], order: Callable[[Asking, int], str]) -> int:
     """Give the daemon an order for each of these jobs and print what it did; one that is refused keeps none of the others. The exit code."""
     from ..asking import Asking

@@ -7,13 +7,13 @@ import os
 import sys
 from pathlib import Path
 
-from .command import JobsCommand
+from .command import JobsCommand, count
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cores-a-slot",
-        type=_count,
+        type=count,
         metavar="N",
         help="cores of a slot on a host without GPUs (default: 4, or all of fewer); on one with GPUs: use its cores",
     )
@@ -55,12 +55,6 @@ def _flags(parsed: argparse.Namespace) -> list[str]:
     rules = parsed.rules and str(parsed.rules.absolute())
     given = {"--cores-a-slot": parsed.cores_a_slot, "--idle-limit": parsed.idle_limit, "--rules": rules}
     return [word for flag, value in given.items() if value is not None for word in (flag, str(value))]
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
 
 
 COMMAND = JobsCommand("daemon", "Look after the queue, in the foreground.", arguments, run)

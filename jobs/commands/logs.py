@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from pathlib import Path
 
 from ..errors import QueueError
+from ..measuring.plain_file import open_plain
 from .command import JobsCommand, job_argument
 
 LOOK_S = 0.2
@@ -28,10 +30,16 @@ def run(parsed: argparse.Namespace) -> int:
     row = view.find(parsed.job)
     folder = Path(row.log_dir) / row.run if row.run else view.folder / ATTEMPTS / f"{row.id}.1"
     path = folder / "output.log"
+    if row.state in OVER and not path.exists():
+        raise QueueError(f"job {row.id} is {row.state}, and {path} is not there{' any more' if row.attempts else ': it never ran'}")
     if not parsed.follow and not path.exists():
         raise QueueError(f"job {row.id} has printed nothing yet ({row.state}); follow it with: deepseek-jobs logs -f {row.id}")
-    offset = 0
+    offset, has_daemon = 0, True
     while True:
+        if has_daemon and parsed.follow and row.state not in OVER and not (has_daemon := view.daemon() is not None):
+            print(
+                "deepseek-jobs: no daemon runs, so that its end is not seen; start one with: deepseek-jobs daemon", file=sys.stderr
+            )
         over = not parsed.follow or view.job(row.id).state in OVER  # before the last look at its output
         offset = _shown(path, offset)
         if over:
@@ -42,7 +50,7 @@ def run(parsed: argparse.Namespace) -> int:
 def _shown(path: Path, offset: int) -> int:
     """Print what is new; where it ends."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             if offset > os.fstat(file.fileno()).st_size:  # it was cut, and begins anew
                 offset = 0
             file.seek(offset)

@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 from ..errors import NoDaemon, QueueError
-from .command import JobsCommand
+from .command import JobsCommand, count
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--gpus", type=_count, default=1, metavar="N", help="GPUs, or core slots on a host without GPUs (default: 1)"
+        "--gpus", type=count, default=1, metavar="N", help="GPUs, or core slots on a host without GPUs (default: 1)"
     )
     parser.add_argument(
         "--memory", metavar="SIZE", help="that it needs on each of them, e.g. 20GiB (default: any will do, until measured)"
@@ -95,12 +95,6 @@ def working_folder() -> Path:
         return Path.cwd()
     except FileNotFoundError:
         raise QueueError("the folder that this was called from is not there any more; cd into one that is") from None
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or len(text) > 9 or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r:.30} is not a whole number above 0, of nine digits at most")
-    return int(text)
 
 
 COMMAND = JobsCommand("submit", "Put a command into the queue.", arguments, run)

@@ -18,7 +18,7 @@ from collectors.process.proc import boot_id, start_ticks
 
 from ..host import lease
 from .local import make_once
-from .processes import MARK, ProcessTable
+from .processes import DAEMON, MARK, ProcessTable
 
 SAMPLER = Path(__file__).parents[2] / "collectors/sampler/_sampler"
 RUN_FOLDER = "DEEPSEEK_RUN_FOLDER"  # where a RunLog of the same log folder, without a name of its own, writes
@@ -91,7 +91,10 @@ def environment_of(wanted: dict[str, Any], folder: Path, run: Path) -> dict[str,
         added["CUDA_VISIBLE_DEVICES"] = ",".join(wanted["gpus"])
     elif wanted["cores"]:
         added |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(len(wanted["cores"]))}
-    return {"PYTHONUNBUFFERED": "1", "PATH": os.defpath, **wanted["environment"], **added}
+    passed = {
+        name: value for name, value in wanted["environment"].items() if name != DAEMON
+    }  # by which its processes would be hidden
+    return {"PYTHONUNBUFFERED": "1", "PATH": os.defpath, **passed, **added}
 
 
 def _report_failure(folder: Path, reports: socket.socket, argv: list[str]) -> None:

@@ -33,6 +33,7 @@ from collectors.process.proc import adopt_orphans, alive, boot_id, printable
 
 from ..errors import QueueError
 from ..host import lease
+from ..measuring.plain_file import bytes_of
 from ..queue import OpenAttempt
 from ..state_folder import ATTEMPTS
 from .executor import AttemptEnd, AttemptSeen, NotNow, ProcessName, WantedAttempt
@@ -45,6 +46,7 @@ LEFT_S = 5.0  # that what a program leaves behind has after SIGTERM
 VOID = "void"
 MOST_STATUSES = 1000  # of children that ended and belonged to no attempt that is asked about
 MOST = 2**63 - 1  # an INTEGER of SQLite
+MOST_BYTES = 8 << 20  # of a file about an attempt: that which says how it began has all of its command
 MOST_CODE = 1 << 16  # of an exit code, or a signal
 LAST_WORDS = 300  # characters
 
@@ -78,7 +80,7 @@ class LocalExecutor:
             with (folder / "keeper.log").open("ab") as log:
                 keeper = subprocess.Popen(
                     [sys.executable, str(MAIN), "attempt", str(folder)], cwd=wanted.cwd, stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL, stderr=log, start_new_session=True,
+                    stdout=subprocess.DEVNULL, stderr=log, start_new_session=True, env=_environment_of_keeper(),
                 )  # fmt: skip
         except OSError as error:
             if error.filename == wanted.cwd:
@@ -224,6 +226,11 @@ class LocalExecutor:
         return False
 
 
+def _environment_of_keeper() -> dict[str, str]:
+    """A relative PYTHONPATH, in the folder in which the program runs, has that one's modules in the place of Python's."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
 def make_once(path: Path, value: Mapping[str, object]) -> bool:
     """A file with its content, in one step; False where it is there already."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -295,7 +302,7 @@ def _last_words(folder: Path) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(bytes_of(path, MOST_BYTES))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

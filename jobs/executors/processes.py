@@ -67,10 +67,13 @@ class ProcessTable:
         found = dict[int, int]()
         while waiting:
             pid = waiting.pop()
-            if pid not in found and self._may_be(pid, mark):
+            if pid not in found and (self._may_be(pid, mark) or (program and (pid, self._ticks(pid)) == program)):
                 found[pid] = self.processes[pid].ticks
                 waiting += self.children(pid)
         return found
+
+    def _ticks(self, pid: int) -> int | None:
+        return self.processes[pid].ticks if pid in self.processes else None
 
     def is_alive(self, pid: int, ticks: int) -> bool:
         return pid in self.processes and self.processes[pid].ticks == ticks

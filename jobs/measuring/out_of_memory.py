@@ -8,6 +8,8 @@ from pathlib import Path
 
 from collectors.process.last_words import killed_for_memory
 
+from .plain_file import open_plain
+
 TAIL_BYTES = 64 << 10
 SAID = re.compile(
     rb"torch(?:\.cuda)?\.OutOfMemoryError|CUDA out of memory|CUDA error: out of memory|cudaErrorMemoryAllocation|CUBLAS_STATUS_ALLOC_FAILED"
@@ -34,7 +36,7 @@ def out_of_memory(
 def tail_of(path: Path, most_bytes: int = TAIL_BYTES) -> bytes:
     """b"" where it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - most_bytes))
             return file.read(most_bytes)
     except OSError:

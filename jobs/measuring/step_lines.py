@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .plain_file import open_plain
+
 MOST_BYTES = 1 << 20  # of a file, a look
 MOST_LINES = 4096  # of steps that are kept
 OTHERS = ("events", "logged_samples")  # files of a run that hold no numbers by step
@@ -77,7 +79,7 @@ class StepLines:
     def _new(self, path: Path) -> Iterator[dict[str, Any]]:
         """Objects of whole lines that are new."""
         try:
-            with path.open("rb") as file:
+            with open_plain(path) as file:
                 size = os.fstat(file.fileno()).st_size
                 offset = self._offsets.get(path.name, 0)
                 offset = 0 if offset > size else offset

@@ -12,6 +12,11 @@ from .slot import Slot
 FAR_S = 20 * 3600.0  # from there on the day is named, too
 
 
+def each_in_words(number: int, slots: tuple[Slot, ...]) -> str:
+    """`each of 2 GPUs`, `1 core slot`."""
+    return f"{'each of ' if number > 1 else ''}{slots_in_words(number, slots)}"
+
+
 def slots_in_words(number: int, slots: tuple[Slot, ...]) -> str:
     noun = "core slot" if slots and all(slot.cores for slot in slots) else "GPU"
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
@@ -49,8 +54,8 @@ class Reasons:
         if job.slots > len(self._slots):
             return f"asks for {slots_in_words(job.slots, self._slots)}; this host has {len(self._slots)}"
         largest = max((slot.memory_mib or 0.0) for slot in self._slots) / 1024
-        wanted = slots_in_words(job.slots, self._slots)
-        return f"needs {(need_mib or 0.0) / 1024:.1f} GiB on each of {wanted}; the largest has {largest:.1f} GiB"
+        wanted = each_in_words(job.slots, self._slots)
+        return f"needs {(need_mib or 0.0) / 1024:.1f} GiB on {wanted}; the largest has {largest:.1f} GiB"
 
     def promised(self, job: Job) -> str:
         stopping = sorted({other.id for slot in job.promised for other in self._layout.jobs.get(slot, [])})

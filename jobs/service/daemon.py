@@ -38,6 +38,7 @@ from .run_folder import make_run, remove_if_empty
 from .slurm_driver import SlurmDriver
 
 CLEAN_S = 3600.0
+MOST_S = 86400.0  # that the kernel is asked to wait at once: it has a limit
 BETWEEN_S = 0.3  # between two turns, at least, where there is more news
 SETTLE_S = 0.1  # until the next look, where something is about to change
 SLOW_S, LONG_S = 1.0, 15.0  # the same, where that has not changed for so long
@@ -105,7 +106,7 @@ class JobsDaemon:
         due_s = turned_s = 0.0
         settled_s = time.monotonic()
         while not self._stops:
-            ready = self._selector.select(max(0.0, due_s - time.monotonic()))
+            ready = self._selector.select(min(MOST_S, max(0.0, due_s - time.monotonic())))
             news = [self._heard(key.data) for key, _ in ready]
             if any(news):
                 due_s = min(due_s, turned_s + BETWEEN_S)  # after many submissions at once, one turn
@@ -136,8 +137,8 @@ class JobsDaemon:
         """What this daemon cannot be without, as a sentence; "" where all of it is there."""
         if not self._lock.is_there:
             return f"{self._folder} was removed, or its lock"
-        if not self._queue.is_there:
-            return f"{self._folder / state_folder.QUEUE} was removed, or replaced"
+        if removed := self._queue.removed:
+            return f"{removed} was removed, or replaced"
         return ""
 
     def _heard(self, call: Callable[[], bool]) -> bool:

@@ -18,14 +18,14 @@ from ..measuring.measured import MeasuredAttempt
 from ..measuring.out_of_memory import out_of_memory
 from ..plan import plan
 from ..planning.job import Job
-from ..planning.reasons import slots_in_words
+from ..planning.reasons import each_in_words, slots_in_words
 from ..planning.state import JobPlan, QueueState, StartJob, StopJob
 from ..queue import JobQueue, OpenAttempt
 from ..queue_file import is_of_the_file
 from ..request import LOCAL, JobRequest
 from ..run_events import note
 from ..state_folder import ATTEMPTS
-from .durations import age_s, ran
+from .durations import age_s, began_s, ran
 from .false_starts import FalseStarts
 from .rules import DaemonRules
 from .stops import Stops
@@ -118,7 +118,7 @@ class Dispatcher:
             largest = max((slot.memory_mib or 0.0) for slot in slots) / 1024
             noun = "GPU" if not slots[0].cores else "core slot"
             raise QueueError(
-                f"the job asks for {(request.declared_mib or 0) / 1024:.1f} GiB on each of {slots_in_words(request.slots, slots)}, and the largest "
+                f"the job asks for {(request.declared_mib or 0) / 1024:.1f} GiB on {each_in_words(request.slots, slots)}, and the largest "
                 f"{noun} has {largest:.1f} GiB: ask for less with --memory, or leave it out"
             )
 
@@ -170,10 +170,10 @@ class Dispatcher:
     def _look_at(self, attempt: OpenAttempt, executor: Executor, now_s: float) -> None:
         seen = executor.look(attempt)
         if seen.process and attempt.pid is None:
-            self._queue.started(attempt.job, seen.process.pid, seen.process.ticks, seen.process.boot_id, now_s)
-            attempt = attempt._replace(
-                started_s=now_s, pid=seen.process.pid, start_ticks=seen.process.ticks, boot_id=seen.process.boot_id
-            )
+            attempt = attempt._replace(pid=seen.process.pid, start_ticks=seen.process.ticks, boot_id=seen.process.boot_id)
+            started_s = began_s(attempt, now_s)
+            self._queue.started(attempt.job, seen.process.pid, seen.process.ticks, seen.process.boot_id, started_s)
+            attempt = attempt._replace(started_s=started_s)
             logger.info("job %d runs as process %d", attempt.job, seen.process.pid)
         if seen.state == "ended":
             try:
@@ -204,8 +204,9 @@ class Dispatcher:
         with self._costs_only(job, "cannot be measured"):
             measured.lines.look()
         seen_s = self._ages.pop(key, None)
-        ran_s = ran(attempt, end.ended_s or now_s, seen_s or 0.0)
-        if seen_s is not None and attempt.started_s and abs(now_s - attempt.started_s - ran_s) > JUMP_S:
+        ran_s, ended_s = ran(attempt, end.ended_s or now_s, seen_s or 0.0), min(now_s, end.ended_s or now_s)
+        if attempt.started_s and abs(ended_s - attempt.started_s - ran_s) > JUMP_S:
+            ended_s = now_s
             self._queue.began(job, now_s - ran_s)
         kept_s = before.ran_s
         saved = bool(why) and end.code in SAVED
@@ -227,7 +228,7 @@ class Dispatcher:
             memory = (measured.peak_mib, max(slot.slot.memory_mib or 0.0 for slot in self.seen.values()))
         said, anew = _said(end, why, memory, before.slots), end.code == NOTHING_SAVED and self._queue.goes_on(job)
         saved = saved or checkpoint_s is not None
-        state = self._queue.ended(job, end.code, work_s, now_s, memory, saved=saved, anew=anew, said=said)
+        state = self._queue.ended(job, end.code, work_s, now_s, memory, saved=saved, anew=anew, said=said, ended_s=ended_s)
         logger.info("job %d: attempt %d ended (%s), now %s", job, attempt.number, said or end.code, state)
         if why and attempt.stop_s:
             took_s = max(0.0, now_s - attempt.stop_s)
@@ -374,9 +375,10 @@ class Dispatcher:
 
 
 def _said(end: AttemptEnd, why: str | None, memory: tuple[float, float] | None, slots: int) -> str:
-    """`out of memory at 21.3 GiB: ...`, else how it ended, in words."""
+    """`out of memory at 21.3 GiB`, else how it ended, in words."""
     if memory:
-        return f"out of memory at {memory[0] / 1024:.1f} GiB{' on each slot' if slots > 1 else ''}"
+        peak_gib = memory[0] / 1024  # not known of a program that ended before it was looked at
+        return f"out of memory{f' at {peak_gib:.1f} GiB' if peak_gib >= 0.05 else ''}{' on each slot' if slots > 1 else ''}"
     if why:
         return (
             f"{why}, {'its checkpoint is written' if end.code in SAVED else f'it ended with {_coded(end.code)}'}"

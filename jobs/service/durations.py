@@ -16,6 +16,11 @@ def age_s(attempt: OpenAttempt) -> float | None:
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - attempt.start_ticks / TICKS_PER_S)
 
 
+def began_s(attempt: OpenAttempt, now_s: float) -> float:
+    """When its program was started, by the wall's clock as it is now, and not before that was intended."""
+    return min(now_s, max(attempt.intended_s, now_s - (age_s(attempt) or 0.0)))
+
+
 def ran(attempt: OpenAttempt, ended_s: float, seen_s: float) -> float:
     """Seconds until `ended_s` of the wall's clock; it was seen to run for `seen_s`."""
     by_wall_s = max(0.0, ended_s - (attempt.started_s or ended_s))

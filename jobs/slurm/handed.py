@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..measuring.plain_file import bytes_of, open_plain
+
 FILE = ".job.json"
 CLAIM = ".job-{token}"
 TEXT = "slurm.log"  # what Slurm itself says of the job, and the node's part of us
@@ -61,7 +63,7 @@ def hand_over(folder: Path, handed: Handed) -> None:
 def take(folder: Path, token: str) -> Handed:
     """Raises HandedError, also where the job was submitted anew meanwhile."""
     try:
-        with (folder / FILE).open("rb") as file:
+        with open_plain(folder / FILE) as file:
             fields: Any = json.loads(file.read(MOST_BYTES))
         handed = Handed(**{name: fields[name] for name in Handed._fields})
     except FileNotFoundError:
@@ -92,8 +94,8 @@ def claim(folder: Path, token: str, job: str) -> None:
 def claimed_by(folder: Path) -> int | None:
     """The number of the job of Slurm that has run, or runs, what was handed over last."""
     try:
-        token = json.loads((folder / FILE).read_bytes())["token"]
-        return int((folder / CLAIM.format(token=token)).read_text())
+        token = json.loads(bytes_of(folder / FILE, MOST_BYTES))["token"]
+        return int(bytes_of(folder / CLAIM.format(token=token), MOST_BYTES))
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from ..measuring.plain_file import open_plain
 from ..request import JobRequest
 from . import handed as handed_over
 from .answers import SlurmJob, jobs_of, number_of, whole
@@ -168,7 +169,7 @@ def refusal(printed: Printed) -> str:
 def forgotten(number: int, folder: Path) -> SlurmJob:
     """Of a job that Slurm does not know any more, by what its keeper wrote."""
     fields: object = None
-    with suppress(OSError, ValueError, RecursionError), (folder / ENDED).open("rb") as file:
+    with suppress(OSError, ValueError, RecursionError), open_plain(folder / ENDED) as file:
         fields = json.loads(file.read(MOST_EXIT_BYTES))
     end_s = number_of(fields.get("ended_s")) if isinstance(fields, dict) else None
     if not isinstance(fields, dict) or end_s is None:

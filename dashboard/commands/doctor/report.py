@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from collectors import VERSION
@@ -99,7 +99,7 @@ def json_of(rows: Sequence[Diagnosed]) -> dict[str, Any]:
 
 def _plain(text: str) -> str:
     line = " ".join(redacted(text.encode("utf-8", "replace").decode()).split())
-    home = str(Path.home())
+    home = os.path.expanduser("~")  # noqa: PTH111  # `~` itself for a user without one
     if len(home) > 1:
         line = line.replace(home, "~")
     return line if len(line) <= LIMIT else f"{line[:LIMIT]}..."
