@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,8 @@ class Artifact:
         folder = Path(folder)
         path = folder / MANIFEST
         try:
+            if path.exists() and not path.is_file():  # reading a pipe would not end
+                raise OSError(errno.EINVAL, "not a file")
             text = path.read_bytes()
         except OSError as error:
             raise BadArtifact(
