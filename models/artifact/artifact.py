@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import errno
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,8 @@ class Artifact:
         folder = Path(folder)
         path = folder / MANIFEST
         try:
+            if path.exists() and not path.is_file():  # reading a pipe would not end
+                raise OSError(errno.EINVAL, "not a file")
             text = path.read_bytes()
         except OSError as error:
             raise BadArtifact(

@@ -21,6 +21,7 @@ from .access.token_file import open_tokens
 from .core.loading import ServingOptions
 from .core.served_models import ServedModels
 from .faces.app import make_serving_app, watch_lag
+from .faces.connection import guarded
 from .service_run import ServiceRun, started_text
 
 BACKLOG = 2048
@@ -91,18 +92,19 @@ class _Serving:
             access_log=False,
             log_config=None,
             server_header=False,
+            http=guarded(needed("uvicorn.protocols.http.auto").AutoHTTPProtocol),
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=STOP_S,
         )
         server = _without_signals(uvicorn)(config)
-        addresses = {"http": "{}:{}".format(*http.getsockname()[:2])}
+        addresses = {"http": place_of(*http.getsockname()[:2])}
         grpc_server = None
         if self._plan.grpc_port is not None:
             from .faces.oip_grpc import start_grpc
 
             grpc_server, port = await start_grpc(models, door, self._plan.host, self._plan.grpc_port)
-            addresses["grpc"] = f"{self._plan.host}:{port}"
+            addresses["grpc"] = place_of(self._plan.host, port)
         serving = asyncio.create_task(server.serve(sockets=[http]))
         self._tasks = [asyncio.create_task(watch_lag(models))]
         if self._run:
@@ -137,6 +139,7 @@ class _Serving:
 
         def stop() -> None:
             models.closing = True  # readiness first, so that no new requests are sent here
+            server.force_exit = server.should_exit  # asked twice, it does not wait for its clients
             server.should_exit = True
 
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -185,6 +188,11 @@ class _Serving:
         logging.getLogger("deepseek.serving").info(text)
         if self._run:
             self._run.note(text)
+
+
+def place_of(host: str, port: int) -> str:
+    """`127.0.0.1:8100`, `[::1]:8100`"""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _without_signals(uvicorn: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from asyncio import Future
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 Waiting = Callable[["Future[ModelAnswer]"], Awaitable[ModelAnswer]]
+
+
+AT_ONCE_CHARACTERS = 2000  # are tokens in about a millisecond
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,21 @@ class TextPiece(NamedTuple):
     spent: ModelAnswer
 
 
-def prompt_ids(model: str, codec: TextCodec | None, prompt: str | list[int], most_tokens: int) -> list[int]:
-    """Raises ServingRefusal for a prompt that is empty, too long or of unknown tokens."""
+async def prompt_ids(model: str, codec: TextCodec | None, prompt: str | list[int], most_tokens: int) -> list[int]:
+    """Raises ServingRefusal for a prompt that is empty, too long or of unknown tokens.
+
+    A text that cannot be so few tokens is refused unread, and a long one is read beside the event loop: a second for some MB.
+    """
     if codec is None:
         raise bad(f"{model!r} has no tokenizer: ask it for tensors")
-    ids = codec.ids(prompt) if isinstance(prompt, str) else prompt
+    if not isinstance(prompt, str):
+        ids = prompt
+    elif len(prompt) > most_tokens * codec.longest:
+        raise bad(f"the prompt has {len(prompt)} characters, more than the {most_tokens} tokens that {model!r} takes; shorten it")
+    elif len(prompt) > AT_ONCE_CHARACTERS:
+        ids = await asyncio.to_thread(codec.ids, prompt)
+    else:
+        ids = codec.ids(prompt)
     if not ids:
         raise bad("the prompt is empty; give some text")
     if len(ids) > most_tokens:

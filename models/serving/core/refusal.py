@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from enum import Enum
 
+MOST_LETTERS = 500  # of a sentence; gRPC drops an answer whose details have more than 8 KB
+
 
 class RefusalKind(Enum):
     """HTTP status, name of the gRPC status, type of an OpenAI error."""
@@ -15,7 +17,8 @@ class RefusalKind(Enum):
     NOT_FOUND = (404, "NOT_FOUND", "invalid_request_error")
     SLOW = (408, "DEADLINE_EXCEEDED", "invalid_request_error")
     CONFLICT = (409, "FAILED_PRECONDITION", "invalid_request_error")
-    LARGE = (413, "INVALID_ARGUMENT", "invalid_request_error")
+    LARGE = (413, "RESOURCE_EXHAUSTED", "invalid_request_error")
+    LONG_HEAD = (431, "RESOURCE_EXHAUSTED", "invalid_request_error")
     BUSY = (429, "RESOURCE_EXHAUSTED", "rate_limit_error")
     GONE = (499, "CANCELLED", "invalid_request_error")
     FAILED = (500, "INTERNAL", "server_error")
@@ -40,7 +43,7 @@ class ServingRefusal(Exception):
     """`retry_after_s`: when the same request may be tried again; None where that does not help."""
 
     def __init__(self, kind: RefusalKind, sentence: str, retry_after_s: float | None = None) -> None:
-        super().__init__(sentence)
+        super().__init__(one_line(sentence))
         self.kind, self.retry_after_s = kind, retry_after_s
 
     @property
@@ -52,6 +55,12 @@ class ServingRefusal(Exception):
             "retry-after": str(max(1, math.ceil(self.retry_after_s))),
             "retry-after-ms": str(max(1, math.ceil(self.retry_after_s * 1e3))),
         }
+
+
+def one_line(text: str) -> str:
+    """What a user wrote may be in it: without control characters and halves of characters, and no longer than gRPC's details may be."""
+    short = text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]}..."
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in short).split())
 
 
 def bad(sentence: str) -> ServingRefusal:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from ...errors import ModelsError
+from .background import in_background
 from .figures import ServingFigures
 from .loading import ServingOptions, load
 from .pending import NEVER_S, ModelAnswer, TensorMap
 from .refusal import RefusalKind, ServingRefusal, not_found
-from .version import ServedVersion, ServingState, busy
+from .version import END_S, ServedVersion, ServingState, busy
+
+LOG = logging.getLogger("deepseek.serving")
 
 
 class ServedModel:
@@ -69,13 +74,14 @@ class ServedModel:
         async with self._changing:
             wanted = folder or self.folder
             try:
-                loaded = await asyncio.to_thread(load, wanted, self.options, self._stage)
+                loaded = await in_background(lambda: load(wanted, self.options, self._stage), f"load-{self.name}")
                 if self.current and _face(self.current) != (loaded.layout.inputs, loaded.layout.outputs):
                     self._noted(f"{self.name}: inputs or outputs of the new version differ")
-            except ModelsError as error:
-                self.trouble = str(error)
-                self._noted(f"{self.name}: not loaded: {error}")
-                raise
+            except Exception as error:
+                known = error if isinstance(error, ModelsError) else ModelsError(_unforeseen(wanted, error))
+                self.trouble = str(known)
+                self._noted(f"{self.name}: not loaded: {known}")
+                raise known from error
             finally:
                 self.loading = None
             self._numbers += 1
@@ -91,15 +97,19 @@ class ServedModel:
             return new
 
     async def close(self) -> None:
-        """Answers what waits first."""
-        async with self._changing:
-            for version in (self.current, self.previous):
-                if version:
-                    await version.close()
-            await asyncio.gather(*self._closing)
+        """Answers what waits first. A load that does not end in time is left."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(END_S), self._changing:
+                pass
+        await asyncio.gather(*(version.close() for version in (self.current, self.previous) if version), *self._closing)
 
     def _stage(self, state: ServingState) -> None:
         self.loading = state
+
+
+def _unforeseen(folder: Path, error: Exception) -> str:
+    LOG.error("%s: a load failed", folder, exc_info=error)
+    return f"{folder} cannot be loaded ({type(error).__name__}: {str(error)[:200]}); fetch or make the model again"
 
 
 def _face(version: ServedVersion) -> tuple[object, object]:

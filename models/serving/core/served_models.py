@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -53,5 +54,4 @@ class ServedModels:
 
     async def close(self) -> None:
         self.closing = True
-        for model in self:
-            await model.close()
+        await asyncio.gather(*(model.close() for model in self))

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ...artifact import Artifact
 
 TOKENIZER = "tokenizer.json"
+LEAST_LONGEST = 16
 END = "end_tokens"  # in the manifest's preprocessing: texts of the tokens that end an answer
 HALF = "\ufffd"  # of a character whose other bytes are in the next token
 
@@ -27,6 +28,7 @@ class TextCodec:
         self._tokenizer.no_padding()
         self.ends = {found for token in end_tokens if (found := self._tokenizer.token_to_id(token)) is not None}
         self.vocabulary: int = self._tokenizer.get_vocab_size()
+        self.longest = max(LEAST_LONGEST, *map(len, self._tokenizer.get_vocab()))  # characters of a token
 
     @classmethod
     def of(cls, artifact: Artifact) -> TextCodec | None:
@@ -35,10 +37,14 @@ class TextCodec:
             return None
         ends = artifact.manifest.preprocessing.get(END, [])
         words = tuple(str(end) for end in ends) if isinstance(ends, list) else ()
-        return cls(artifact.file(TOKENIZER).read_text(), words)
+        path = artifact.file(TOKENIZER)
+        try:
+            return cls(path.read_text("utf-8"), words)
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadArtifact(f"{path} cannot be read ({error}); fetch or make the model again") from error
 
     def ids(self, text: str) -> list[int]:
-        return list(self._tokenizer.encode(text).ids)
+        return list(self._tokenizer.encode_batch([text])[0].ids)  # unlike `encode` it lets other threads run
 
     def text(self, ids: list[int]) -> str:
         return str(self._tokenizer.decode(ids))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,9 @@ LEAST_WAIT_S = 0.05  # by default a request is refused that would wait longer th
 WAITED_BATCHES = 3.0
 AT_ONCE_S = 0.0003  # a model that takes no longer is run by the event loop itself: a worker's thread would cost more
 DRAIN_S = 60.0  # for answers of many steps
+END_S, END_LOOK_S = 10.0, 0.005  # for the calls of a model that are under way as its version is closed
+LOGGED_S = 1.0  # between two failures that are logged: each request may bring one
+LOG = logging.getLogger("deepseek.serving")
 
 
 class ServingState(StrEnum):
@@ -72,6 +76,7 @@ class ServedVersion:
         self.text = loaded.text
         self._prepare, self._loop, self._most_wait_s = loaded.prepare, loop, most_wait_s
         self._held = 0  # by answers of many steps
+        self._logged_s = float("-inf")
         self._free = asyncio.Event()
         self._free.set()
         self._locks = {id(session): threading.Lock() for session in loaded.sessions}
@@ -131,7 +136,7 @@ class ServedVersion:
         return future
 
     async def close(self) -> None:
-        """Answers what waits, then ends the threads."""
+        """Answers what waits, then ends the threads. A thread whose call does not end within END_S is left: it ends with the process."""
         if self.state is ServingState.CLOSED:
             return
         self.state = ServingState.DRAINING
@@ -139,8 +144,9 @@ class ServedVersion:
             await asyncio.wait_for(self._free.wait(), DRAIN_S)
         self.state = ServingState.CLOSED
         self.queue.close()
-        for thread in self._threads:
-            await asyncio.to_thread(thread.join)
+        until_s = time.monotonic() + END_S
+        while any(thread.is_alive() for thread in self._threads) and time.monotonic() < until_s:
+            await asyncio.sleep(END_LOOK_S)
 
     def _admit(self, deadline_s: float) -> None:
         wait_s, most_s = self.wait_s(), self.most_wait_s
@@ -194,9 +200,9 @@ class ServedVersion:
             outputs = session.run(inputs)
             ran_s = time.monotonic()
             parts = self.layout.part(outputs, requests)
-        except Exception as error:  # of the runtime, or of the user's preparation
+        except BaseException as error:  # of the runtime, or of the user's preparation: whatever it raises, the worker goes on
             if len(requests) == 1:
-                done.answers.append((requests[0], _failure(error)))
+                done.answers.append((requests[0], self._failure(error)))
                 return
             parts = None
         if parts is None:
@@ -210,6 +216,16 @@ class ServedVersion:
             (request, ModelAnswer(part, self.number, begun_s - request.arrived_s, batch_s, infer_s, rows))
             for request, part in zip(requests, parts, strict=True)
         )
+
+    def _failure(self, error: BaseException) -> ServingRefusal:
+        if isinstance(error, (CannotRun, ValueError)):  # of the values: their names, types and shapes were checked before
+            with suppress(Exception):  # an exception of the user's own may have no text
+                return bad(str(error).strip() or "the model does not take these values")
+        now_s = time.monotonic()
+        if now_s - self._logged_s >= LOGGED_S:
+            self._logged_s = now_s
+            LOG.error("%s: version %s failed", self.model, self.number, exc_info=error)
+        return ServingRefusal(RefusalKind.FAILED, f"the model failed ({type(error).__name__}); the server's log has more")
 
     def _deliver(self, done: _Done) -> None:
         for rows in done.batches_rows:
@@ -234,9 +250,3 @@ def busy(model: str, wait_s: float, most_s: float) -> ServingRefusal:
 def _expire(future: asyncio.Future[ModelAnswer]) -> None:
     if not future.done():
         future.set_exception(ServingRefusal(RefusalKind.LATE, LATE))
-
-
-def _failure(error: Exception) -> ServingRefusal:
-    if isinstance(error, (CannotRun, ValueError)):  # of the values: their names, types and shapes were checked before
-        return bad(" ".join(str(error).split())[:500] or "the model does not take these values")
-    return ServingRefusal(RefusalKind.FAILED, f"the model failed ({type(error).__name__}); the server's log has more")

@@ -64,10 +64,7 @@ class HttpCall:
         length = self.headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > MOST_BODY_BYTES:
             raise too_long()
-        message = await self._message() if length else None
-        if message and not message.get("more_body"):
-            return bytes(message.get("body", b""))
-        return await self._rest(message)
+        return await self._whole()
 
     async def json(self) -> Any:
         """Raises ServingRefusal."""
@@ -131,11 +128,12 @@ class HttpCall:
         if self._future:
             self._future.cancel()
 
-    async def _rest(self, message: AsgiMessage | None) -> bytes:
-        parts = bytearray(message.get("body", b"") if message else b"")
+    async def _whole(self) -> bytes:
         try:
             async with asyncio.timeout(READ_S):
-                while message is None or message.get("more_body"):
+                message = await self._message()
+                parts = bytearray(message.get("body", b""))
+                while message.get("more_body"):
                     message = await self._message()
                     parts += message.get("body", b"")
                     if len(parts) > MOST_BODY_BYTES:

@@ -92,7 +92,7 @@ async def _text(
     request: ServingRequest, model: ServedModel, version: ServedVersion, prompt: str, most: Any, deadline_s: float
 ) -> HttpAnswer:
     call = request.call
-    ids = prompt_ids(model.name, version.text, prompt, model.options.most_prompt_tokens)
+    ids = await prompt_ids(model.name, version.text, prompt, model.options.most_prompt_tokens)
     most = TextSampling.most_tokens if most is None else most
     if type(most) is not int or not 1 <= most <= model.options.most_new_tokens:
         raise bad(f'"max_tokens" is a whole number from 1 to {model.options.most_new_tokens}')

@@ -87,7 +87,10 @@ class OipService:
             return wrappers.Int32Value(value=status)
 
         async def watch(content: bytes, context: Any) -> AsyncIterator[Any]:
-            name, last = wrappers.StringValue.FromString(content).value, None
+            try:
+                name, last = _parsed(wrappers.StringValue, content).value, None
+            except ServingRefusal as refusal:
+                await self._abort(context, refusal)
             while True:
                 if (status := self._health(name)) != last:
                     yield wrappers.Int32Value(value=status)

@@ -14,7 +14,7 @@ from ..core.refusal import RefusalKind, ServingRefusal, bad
 from ..core.served_model import ServedModel
 from ..core.served_models import ServedModels
 from ..core.version import ServedVersion
-from .oip_rest import EXTENSIONS, SERVER, UNBUILT, deadline_of, metadata
+from .oip_rest import EXTENSIONS, SERVER, UNBUILT, check_once, deadline_of, metadata
 from .tensors import array_of, as_raw, datatype_of, dtype_of, from_raw, shaped, texts_of
 
 CONTENTS = {
@@ -91,7 +91,9 @@ class OipMessages:
             self._check(row.parameters)
             if row.name not in known:
                 raise bad(f"there is no output {row.name[:60]!r}; there are {', '.join(known)}")
-        return [row.name for row in message.outputs] or known
+        names = [row.name for row in message.outputs]
+        check_once(names)
+        return names or known
 
     def answer(self, message: Any, model: ServedModel, answer: ModelAnswer, names: list[str]) -> Any:
         found = self._pb.ModelInferResponse(model_name=model.name, model_version=answer.version, id=message.id)
@@ -114,7 +116,7 @@ class OipMessages:
         prompt = self.inputs(message)[PROMPT]
         if prompt.size != 1 or not isinstance(prompt.reshape(-1)[0], str):
             raise bad("the input 'prompt' is one text, BYTES [1]")
-        ids = prompt_ids(model.name, version.text, prompt.reshape(-1)[0], model.options.most_prompt_tokens)
+        ids = await prompt_ids(model.name, version.text, prompt.reshape(-1)[0], model.options.most_prompt_tokens)
         piece = None
         try:
             async for piece in generate(

@@ -207,7 +207,17 @@ def _wanted(table: dict[str, Any], version: ServedVersion) -> list[tuple[str, bo
             raise bad(f"there is no output {str(row.get('name'))[:60]!r}; there are {', '.join(known)}")
         binary = parameters_of(row).get("binary_data")
         found.append((row["name"], binary if isinstance(binary, bool) else None))
+    check_once([name for name, _ in found])
     return found
+
+
+def check_once(names: list[str]) -> None:
+    """Raises ServingRefusal for an output that is asked for twice: its bytes would be, too."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise bad(f"output {name[:60]!r} is asked for twice")
+        seen.add(name)
 
 
 def _encoded(

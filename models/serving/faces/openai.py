@@ -87,7 +87,7 @@ async def _complete(request: ServingRequest, model: ServedModel, table: dict[str
     if unknown := set(table) - TAKEN - set(NEUTRAL):
         raise bad(f"there is no field {min(unknown)[:60]!r}")
     version = model.version()
-    ids = prompt_ids(model.name, version.text, _prompt(table.get("prompt")), model.options.most_prompt_tokens)
+    ids = await prompt_ids(model.name, version.text, _prompt(table.get("prompt")), model.options.most_prompt_tokens)
     sampling = _sampling(table, model.options.most_new_tokens)
     options = table.get("stream_options") or {}
     if not isinstance(options, dict):

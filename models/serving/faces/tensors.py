@@ -54,8 +54,11 @@ def array_of(value: Any, dtype: str, name: str) -> AnyArray:
         limits = np.iinfo(wanted)
         if int(found.min()) < limits.min or int(found.max()) > limits.max:
             raise bad(f"input {name!r} has values beyond {limits.min} to {limits.max} of {dtype}")
-    with np.errstate(over="ignore"):
-        return found.astype(wanted, copy=False)
+    try:
+        with np.errstate(over="raise"):
+            return found.astype(wanted, copy=False)
+    except FloatingPointError:
+        raise bad(f"input {name!r} has values beyond {np.finfo(wanted).max:g} of {dtype}") from None
 
 
 def shaped(found: AnyArray, shape: Any, name: str) -> AnyArray:

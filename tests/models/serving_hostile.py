@@ -1,0 +1,241 @@
+"""Clients, models and folders that misbehave: each is answered or left in time, and the server lives on and ends when it is asked to."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from tritonclient.grpc import service_pb2 as pb
+
+from models.serving.core import served_model, version
+from models.serving.core.loading import ServingOptions
+from models.serving.faces import connection, http_call
+from models.serving.server import place_of
+from tests.models.serving_clients import TEXT_OPTIONS, letters
+from tests.models.serving_edges import INFER, message
+from tests.models.serving_http import WITHIN_S, Served, plan_of, served
+from tests.models.toys import written
+
+SOON_S = 0.3
+ROW = [1, 2, 3, 4]
+
+
+class Wordless(ValueError):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def exchanged(server: Served, *parts: bytes) -> bytes:
+    """All that the server sends until it ends the connection."""
+    host, _, port = server.places["http"].partition(":")
+    with socket.create_connection((host, int(port)), timeout=WITHIN_S) as sock:
+        for part in parts:
+            sock.sendall(part)
+            time.sleep(0.05)  # a part is a packet
+        found = b""
+        while more := sock.recv(65536):
+            found += more
+    return found
+
+
+def test_whatever_a_preparation_raises_the_worker_goes_on_and_the_log_says_why(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(version, "LOGGED_S", 0.0)
+    errors: list[BaseException] = []
+
+    def prepare(inputs: dict[str, Any]) -> dict[str, Any]:
+        if errors:
+            raise errors.pop()
+        return inputs
+
+    folder = written(tmp_path / "toy").folder
+    with served(plan_of(folder, options=ServingOptions(prepare=prepare, most_wait_s=60))) as server:
+        for error in (SystemExit(3), KeyboardInterrupt(), GeneratorExit(), Wordless(), RuntimeError("planted")):
+            errors.append(error)
+            status, found = server.infer(input=ROW)
+            assert (status, found["error"].split(";")[0]) == (500, f"the model failed ({type(error).__name__})")
+            assert server.infer(input=ROW)[0] == 200
+        errors.append(ValueError("first\nsecond"))
+        assert server.infer(input=ROW) == (400, {"error": "first second"})
+    assert "planted" in caplog.text and "raise errors.pop()" in caplog.text
+
+
+@pytest.mark.parametrize("place", ["call", "load"])
+def test_a_server_ends_while_its_model_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    gate, entered = threading.Event(), threading.Event()
+
+    def hang(*_: Any) -> Any:
+        entered.set()
+        gate.wait(WITHIN_S)
+        raise ValueError("late")
+
+    for module in (version, served_model):
+        monkeypatch.setattr(module, "END_S", SOON_S)
+    monkeypatch.setattr("models.serving.server.STOP_S", SOON_S)
+    folder = written(tmp_path / "toy").folder
+    try:
+        with served(plan_of(folder, options=ServingOptions(prepare=hang if place == "call" else None))) as server:
+            if place == "load":
+                monkeypatch.setattr(served_model, "load", hang)
+            host, _, port = server.places["http"].partition(":")
+            path = b"/v1/infer" if place == "call" else b"/v2/repository/models/toy/load"
+            with socket.create_connection((host, int(port))) as sock:
+                sock.sendall(b'POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n{"input": [1,2,3,4]}' % path)
+                assert entered.wait(WITHIN_S)
+                begun_s = time.monotonic()
+        assert time.monotonic() - begun_s < 10
+    finally:
+        gate.set()
+
+
+def test_heads_and_bodies_that_do_not_end_are_answered_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_call, "READ_S", SOON_S)
+    monkeypatch.setattr(connection, "HEAD_S", SOON_S)
+    monkeypatch.setattr(connection, "LINGER_S", SOON_S)
+    post, live = b"POST /v1/infer HTTP/1.1\r\nHost: x\r\nConnection: close\r\n", b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n"
+    with served(plan_of(written(tmp_path / "toy").folder)) as server:
+        assert exchanged(server) == b""
+        cases = [
+            ([live[:20]], b"408", b"the headers did not come within"),
+            ([live + b"\r\n", live[:20]], b"408", b"the headers did not come within"),
+            ([post + b"Content-Length: 5\r\n\r\n"], b"408", b"the body did not come within"),
+            ([post + b"Transfer-Encoding: chunked\r\n\r\n"], b"408", b"the body did not come within"),
+            ([post + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"], b"400", b"this is no request of HTTP/1.1"),
+            ([b"\x16\x03\x01\x02\x00"], b"400", b"this is no request of HTTP/1.1"),
+            ([live + b"A: " + b"a" * 1_000_000 + b"\r\n\r\n"], b"431", b"the headers are longer than 64 KiB"),
+        ]
+        for parts, status, sentence in cases:
+            found = exchanged(server, *parts).rpartition(b"HTTP/1.1 ")[2]
+            head, _, body = found.partition(b"\r\n\r\n")
+            assert head.startswith(status) and json.loads(body)["error"].encode().startswith(sentence), (parts[0][:99], found)
+        assert server.infer(input=ROW)[0] == 200
+
+
+def test_a_connection_whose_client_does_not_read_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "SEND_S", SOON_S)
+    monkeypatch.setattr(http_call, "SEND_S", SOON_S)
+    body = json.dumps({"input": np.ones((300_000, 4), int).tolist()}).encode()
+    with (
+        served(plan_of(written(tmp_path / "toy").folder, options=ServingOptions(most_wait_s=60))) as server,
+        socket.socket() as deaf,
+    ):
+        host, _, port = server.places["http"].partition(":")
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.settimeout(WITHIN_S)
+        deaf.connect((host, int(port)))
+        deaf.sendall(b"POST /v1/infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        time.sleep(6 * SOON_S)
+        found = b""
+        with contextlib.suppress(ConnectionResetError):
+            while more := deaf.recv(1 << 20):
+                found += more
+        head, _, content = found.partition(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].split()[0])
+        assert len(content) < length  # the rest is thrown away, not kept until it reads
+        assert server.infer(input=ROW)[0] == 200
+
+
+def test_a_prompt_that_is_too_long_is_refused_unread(tmp_path: Path) -> None:
+    folders = {"letters": letters(tmp_path / "letters").folder, "toy": written(tmp_path / "toy").folder}
+    with served(plan_of(tmp_path, folders=folders, grpc_port=0, options=TEXT_OPTIONS)) as server:
+        prompt, sentence = "a" * 7_000_000, "the prompt has 7000000 characters, more than the 50 tokens that 'letters' takes"
+        begun_s = time.monotonic()
+        assert server.infer(model="letters", input=prompt)[1]["error"].startswith(sentence)
+        table = server.ask("POST", "/v1/completions", {"model": "letters", "prompt": prompt})[1]
+        assert table["error"]["message"].startswith(sentence)
+        request = pb.ModelInferRequest(model_name="letters")
+        request.inputs.add(name="prompt", datatype="BYTES", shape=[1]).contents.bytes_contents.append(prompt.encode())
+        with grpc.insecure_channel(server.places["grpc"]) as channel:
+            stream = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
+            (answer,) = stream(iter([request.SerializeToString()]))
+        assert pb.ModelStreamInferResponse.FromString(answer).error_message.startswith(sentence)
+        assert time.monotonic() - begun_s < 3
+        assert server.infer(model="letters", input="a" * 50, max_tokens=2) == (
+            200,
+            {"model": "letters", "version": "1", "output": "bc"},
+        )
+
+
+def test_what_is_sent_does_not_swell_the_answer(tmp_path: Path) -> None:
+    with (
+        served(plan_of(written(tmp_path / "toy").folder, grpc_port=0)) as server,
+        grpc.insecure_channel(server.places["grpc"]) as channel,
+    ):
+        twice = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": ROW}], "outputs": [{"name": "y"}] * 2}
+        assert server.ask("POST", "/v2/models/toy/infer", twice)[:2] == (400, {"error": "output 'y' is asked for twice"})
+        request = pb.ModelInferRequest.FromString(message())
+        for _ in range(2):
+            request.outputs.add(name="y")
+        calls: list[tuple[str, bytes, str]] = [(INFER, request.SerializeToString(), "output 'y' is asked for twice")]
+        request = pb.ModelInferRequest.FromString(message())
+        request.inputs[0].name = "z\n" * 100_000
+        calls.append((INFER, request.SerializeToString(), "the model takes x (float32 [batch, 4]), and was given z z"))
+        for method, content, sentence in calls:
+            with pytest.raises(grpc.RpcError) as refused:
+                channel.unary_unary(method)(content)
+            details = refused.value.details()
+            assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+            assert details.startswith(sentence) and details.isprintable() and len(details) < 600
+        with pytest.raises(grpc.RpcError) as refused:
+            next(channel.unary_stream("/grpc.health.v1.Health/Watch")(b"\xff\xff"))
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_numbers_beyond_the_type_are_refused(tmp_path: Path) -> None:
+    with served(plan_of(written(tmp_path / "toy").folder)) as server:
+        assert server.infer(input=[1e300, 1, 1, 1]) == (400, {"error": "input 'x' has values beyond 3.40282e+38 of float32"})
+
+
+def pipe(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+    os.mkfifo(folder / "manifest.json")
+
+
+def no_text(folder: Path) -> None:
+    content = b"\xff{}"
+    (folder / "tokenizer.json").write_bytes(content)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["tokenizer.json"] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"), [(pipe, "manifest.json cannot be read (not a file)"), (no_text, "tokenizer.json cannot be read")]
+)
+def test_a_folder_that_cannot_be_loaded_is_a_sentence(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None], sentence: str
+) -> None:
+    folder = letters(tmp_path / "letters").folder
+    with served(plan_of(folder, folders={"letters": folder}, options=TEXT_OPTIONS)) as server:
+        damage(folder)
+        status, found, _ = server.ask("POST", "/v2/repository/models/letters/load", b"")
+        assert status == 409 and sentence in found["error"] and "the version in use goes on" in found["error"]
+        assert server.infer(input="abc", max_tokens=1)[1]["output"] == "d"
+
+
+def test_an_unforeseen_error_of_a_load_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*_: Any) -> Any:
+        sys.exit("planted")
+
+    with served(plan_of(written(tmp_path / "toy").folder)) as server:
+        monkeypatch.setattr(served_model, "load", load)
+        status, found, _ = server.ask("POST", "/v2/repository/models/toy/load", b"")
+        assert status == 409 and "planted" in found["error"]
+        assert server.infer(input=ROW)[0] == 200
+
+
+def test_addresses_can_be_pasted() -> None:
+    assert (place_of("127.0.0.1", 8100), place_of("::1", 8100)) == ("127.0.0.1:8100", "[::1]:8100")
