@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from collectors.analysis.findings.rules import BY_NAME
-from collectors.records import Event, Frame, Record
+from collectors.records import Event, Frame, Record, RunInfo
 from collectors.store.open import open_store
 from collectors.store.protocol import Store
 from tests.judged import T0, JudgedRuns, gpu, machine_point, point
@@ -61,11 +61,12 @@ def quiet(
     gpus: int = 0,
     gpu_pct: float = 0.0,
     others: Sequence[Sequence[Part]] = (),
+    info: dict[str, object] | None = None,
 ) -> JudgedRuns:
     """Runs of as many ranks as there are stacks step for a minute, and then stand at them without a line."""
     judged = JudgedRuns(store, line_of=line_of, gpus=[gpu(index) for index in range(gpus)])
     judged.begin("run", len(stacks))
-    judged.take(events)
+    judged.take([*events, *([RunInfo("run", info)] if info else [])])
 
     def second(now_s: float) -> Iterable[Record]:
         passed = now_s - T0
@@ -173,3 +174,8 @@ def test_after_half_an_hour_silence_is_a_note(store: Store) -> None:
     judged = quiet(store, [at(SLEEPS)], seconds=BY_NAME["silent"].needs_s + 5)
     assert [(found.rule, found.weight) for found in judged.found.values()] == [("silent", "note")]
     assert BUSY and "its process lives" in judged.of("silent")[0].sentence
+
+
+def test_a_service_says_nothing_while_no_request_comes(store: Store) -> None:
+    judged = quiet(store, [at(SLEEPS)], seconds=BY_NAME["silent"].needs_s + 5, info={"kind": "service", "cwd": "/job"})
+    assert judged.rules() == set()

@@ -111,6 +111,11 @@ def test_a_living_process_that_writes_nothing_is_stalled(child: subprocess.Popen
     assert state_of(run, NOW) == ("stalled", "No line for 2 h 51 min (normal 0.1 s)", child.pid)
 
 
+def test_a_service_that_no_request_comes_to_is_running(child: subprocess.Popen[bytes]) -> None:
+    run = activity([start(child.pid, time_s=NOW - 20_000)], silent_s=10_260, info={"kind": "service"})
+    assert state_of(run, NOW) == ("running", "", child.pid)
+
+
 def test_a_run_of_slow_steps_is_given_twenty_of_them_before_it_is_stalled(child: subprocess.Popen[bytes]) -> None:
     starts = [start(child.pid, time_s=NOW - 20_000)]
     assert state_of(activity(starts, silent_s=1100, interval_s=60), NOW).state == "running"

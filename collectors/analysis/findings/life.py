@@ -142,7 +142,7 @@ def _attempt(subject: RunSubject) -> str:
 
 def hung(subject: RunSubject) -> Iterator[Held]:
     """Nothing moves: no line, no byte, no other frame, and every rank waits for something of the run itself."""
-    silent_s = silent_for_s(subject)
+    silent_s = None if subject.history.is_service else silent_for_s(subject)
     if silent_s is None or silent_s < max(HUNG_S, INTERVALS * (subject.interval_s() or _line_interval(subject))):
         return
     window = subject.now_s - STILL_S, subject.now_s
@@ -179,7 +179,7 @@ def hung(subject: RunSubject) -> Iterator[Held]:
 
 def silent(subject: RunSubject) -> Iterator[Held]:
     """Says nothing for half an hour, where it did before, or since its start."""
-    silent_s = silent_for_s(subject)
+    silent_s = None if subject.history.is_service else silent_for_s(subject)  # which no request may have come to
     if silent_s is None or silent_s < max(SILENT_S, INTERVALS * (subject.interval_s() or _line_interval(subject))):
         return
     word = standing_word(subject)
