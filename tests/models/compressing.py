@@ -266,6 +266,15 @@ def test_a_full_disk_is_one_sentence_and_what_was_made_stays(
     assert sorted(path.name for path in (small_disk / "work").iterdir()) == ["recipe.json"]
 
 
+def test_a_work_folder_that_was_begun_on_a_full_disk_is_taken_later(small_disk: Path) -> None:
+    about = recipe(small_disk).about()
+    (small_disk / "ballast").write_bytes(bytes(1_536_000))
+    with pytest.raises(ModelsError, match="is full: make room"):
+        WorkFolder(small_disk / "work", about)
+    (small_disk / "ballast").unlink()
+    WorkFolder(small_disk / "work", about)
+
+
 @pytest.mark.parametrize(
     ("words", "sentence", "code"),
     [
