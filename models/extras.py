@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -9,11 +10,15 @@ from typing import Any
 from .errors import ModelsError
 
 INSTALL = "pip install 'deepseek-dashboard[models]'"
+# Read when a package is imported; what the user has set stays. ONNX Runtime from 1.29 keeps an id of the device, and sends what it runs to Microsoft.
+SETTINGS = {"onnxruntime": {"ORT_DISABLE_TELEMETRY": "1"}}
 PACKAGES = {"openvino": "pip install openvino"}  # what installs a module that the extra does not bring
 
 
 def needed(module: str) -> Any:
     """The imported module. Raises ModelsError with the command that installs it."""
+    for name, value in SETTINGS.get(module.partition(".")[0], {}).items():
+        os.environ.setdefault(name, value)
     try:
         return import_module(module)
     except ModuleNotFoundError as error:

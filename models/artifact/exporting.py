@@ -5,6 +5,7 @@ Shapes: B batch.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     import torch
 
 OPSET = 18  # what ONNX Runtime's quantizer and OpenVINO both take
-REASON_CHARS = 200
+REASON_CHARS = 300
+ADVICE = "The error above occurred when calling"  # PyTorch on other functions of its own
+PLACE = re.compile(r'^\s*File "(.+)", line (\d+), in ', re.MULTILINE)
+CAUSE = re.compile(r"^Caused by: .*?\(?([^\s(]+):(\d+) in ", re.MULTILINE)  # its first letters may be cut
 
 
 def export(module: torch.nn.Module, example: Sequence[torch.Tensor], inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
@@ -31,12 +35,14 @@ def export(module: torch.nn.Module, example: Sequence[torch.Tensor], inputs: Seq
     """
     torch = needed("torch")
     needed("onnxscript")
+    if len(inputs) != len(example):
+        raise CannotExport(f"{len(inputs)} names are given for {len(example)} inputs; give one each")
     module = module.eval()
     free = tuple({0: "batch"} for _ in example)
     with quietly():
         try:
             with torch.no_grad():
-                expected = module(*example)
+                results = _results_of(module(*example), outputs)
                 program = torch.onnx.export(
                     module,
                     tuple(example),
@@ -48,10 +54,11 @@ def export(module: torch.nn.Module, example: Sequence[torch.Tensor], inputs: Seq
                     verbose=False,
                 )
             content = _without_places(program.model_proto)
+        except CannotExport:
+            raise
         except Exception as error:  # tracing runs the module's own code: anything may come out of it
             raise CannotExport(_sentence(error)) from error
-    results = expected if isinstance(expected, (tuple, list)) else [expected]
-    _compare(content, dict(zip(inputs, example, strict=True)), dict(zip(outputs, results, strict=True)))
+    _compare(content, dict(zip(inputs, example, strict=True)), results)
     return content
 
 
@@ -66,13 +73,28 @@ def _without_places(model: Any) -> bytes:
 
 
 def _sentence(error: Exception) -> str:
-    reason = next(
-        (line.strip() for line in reversed(str(error.__cause__ or error).splitlines()) if line.strip()), type(error).__name__
-    )
+    """With the reason and the line of the model's code where PyTorch names one; what it says of its own settings is left out."""
+    cause = error.__cause__ or error
+    message, _, _ = str(cause).partition(ADVICE)
+    lines = [line.strip() for line in message.splitlines() if line.strip()] or [type(cause).__name__]
+    reason = " ".join(lines[: 2 if lines[0].endswith(":") else 1])
+    places = PLACE.findall(message) or CAUSE.findall(message)
+    place = f" at {Path(places[-1][0]).name}:{places[-1][1]}" if places else ""
     return (
-        f"the model does not export to ONNX ({type(error.__cause__ or error).__name__}: {reason[:REASON_CHARS]}); replace that part of it "
+        f"the model does not export to ONNX ({type(cause).__name__}{place}: {reason[:REASON_CHARS]}); replace that part of it "
         "by operations that torch.export takes"
     )
+
+
+def _results_of(found: Any, outputs: Sequence[str]) -> dict[str, Any]:
+    """By name. Raises CannotExport for what a model in ONNX has no output for."""
+    torch = needed("torch")
+    results = list(found) if isinstance(found, (tuple, list)) else [found]
+    if odd := [type(value).__name__ for value in results if not isinstance(value, torch.Tensor)]:
+        raise CannotExport(f"the model returns {odd[0]}; have it return a tensor, or a tuple of tensors")
+    if len(results) != len(outputs):
+        raise CannotExport(f"the model returns {len(results)} tensors, and {len(outputs)} names are given for them; give one each")
+    return dict(zip(outputs, results, strict=True))
 
 
 def _compare(content: bytes, inputs: dict[str, Any], expected: dict[str, Any]) -> None:

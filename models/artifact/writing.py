@@ -40,8 +40,7 @@ def write(
     folder = Path(folder)
     if isinstance(model, Path) and not model.is_file():
         raise ModelsError(f"there is no {model}; give an ONNX file")
-    if os.path.lexists(folder):
-        raise ModelsError(f"{folder} is already there: choose another folder, or remove it")
+    require_free(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
@@ -57,6 +56,12 @@ def write(
     finally:
         shutil.rmtree(part, ignore_errors=True)  # after the rename there is none
     return Artifact.open(folder, check=False)
+
+
+def require_free(folder: Path) -> None:
+    """Raises ModelsError where something has that name already."""
+    if os.path.lexists(folder):
+        raise ModelsError(f"{folder} is already there: choose another folder, or remove it")
 
 
 def _fill(

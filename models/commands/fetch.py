@@ -20,11 +20,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
+    from ..artifact.writing import require_free
     from ..zoo import table
     from ..zoo.fetching import fetch
     from ..zoo.folder import models_folder
 
     row = table.find(parsed.model)
+    if parsed.artifact:
+        require_free(Path(parsed.artifact))  # before anything is downloaded
     fetched = fetch(row, models_folder(), parsed.accept_licence, parsed.update)
     for path, place in fetched.files.items():
         print(f"{path}  {place.stat().st_size / 1e6:,.1f} MB  {place}")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..artifact.writing import require_free
 from ..errors import ModelsError, cannot_write
 from ..extras import needed
 from . import images
@@ -27,8 +27,7 @@ def compress(recipe: CompressionRecipe, progress: Callable[[str], None] = lambda
     What was made stays in the recipe's `work`; called again, it goes on there. Raises ModelsError for what the user can change.
     """
     recipe.require()
-    if os.path.lexists(recipe.out):
-        raise ModelsError(f"{recipe.out} is already there: choose another folder, or remove it")
+    require_free(recipe.out)
     teaching.require(recipe.teacher)
     data = images.load(recipe.data, recipe.images)
     with WorkFolder(recipe.work, recipe.about()) as work, _run(recipe) as log:

@@ -27,8 +27,8 @@ class WorkFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             recipe = path / RECIPE
-            if not recipe.exists():
-                if any(path.iterdir()):
+            if not recipe.exists() or not recipe.stat().st_size:  # empty: the disk was full, or the process killed
+                if set(path.iterdir()) - {recipe}:
                     raise ModelsError(f"{path} has other files in it; give an empty folder, or a new one, as --work")
                 recipe.write_text(text)
             self._compare(recipe.read_text(errors="replace"), about)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -140,9 +141,17 @@ def _kept(path: Path) -> Picked | None:
     try:
         table = json.loads(path.read_bytes())
         rows = tuple(PickedRow(**row) for row in table["rows"])
-        return Picked(table["host"], table["threads"], rows, kept=True) if rows else None
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
+    host, threads = table.get("host"), table.get("threads")
+    whole = all(_is_whole(row) for row in rows) and isinstance(host, str) and isinstance(threads, int)
+    return Picked(host, threads, rows, kept=True) if rows and whole else None
+
+
+def _is_whole(row: PickedRow) -> bool:
+    texts = (row.model, row.sha256, row.runtime, row.precision, row.refused)
+    times = (row.p50_ms, row.p99_ms, row.cpu_ms)
+    return all(isinstance(text, str) for text in texts) and all(type(ms) in (int, float) and 0 <= ms < math.inf for ms in times)
 
 
 def _keep(path: Path, picked: Picked) -> None:

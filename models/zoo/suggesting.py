@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ..errors import ModelsError
 from ..extras import needed
+from ..runtimes.opening import MOST_THREADS
 from ..runtimes.this_host import versions
 from ..runtimes.timing import time_in_rounds
 from . import measured, table
@@ -55,6 +56,8 @@ def suggest(
     candidates = sorted(table.selected(task, max_mb, non_commercial=non_commercial), key=_promise)
     if not candidates:
         raise ModelsError(f"no model for {task} has {max_mb:g} MB or less: deepseek-models list --task {task} shows their sizes")
+    if not 1 <= threads <= MOST_THREADS:
+        raise ModelsError(f"{threads} threads cannot run a model; give 1 to {MOST_THREADS:,}")
     needed("torch").set_num_threads(threads)
     locked, known = read(folder), measured.read(folder)
     until_s = time.monotonic() + seconds

@@ -282,7 +282,13 @@ class Chance(nn.Module):
         return x + torch.rand_like(x)
 
 
-@pytest.mark.parametrize(("module", "sentence"), [(Branches(), "does not export to ONNX"), (Chance(), "computes something else")])
+@pytest.mark.parametrize(
+    ("module", "sentence"),
+    [
+        (Branches(), r"does not export to ONNX \(\w+ at artifacts\.py:\d+: Could not guard on data-dependent expression"),
+        (Chance(), "computes something else"),
+    ],
+)
 def test_a_module_that_does_not_export_is_one_sentence(module: nn.Module, sentence: str) -> None:
     with pytest.raises(CannotExport, match=sentence) as error:
         export(module, [torch.ones(2, 4)], ["x"], ["y"])

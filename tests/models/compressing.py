@@ -201,6 +201,30 @@ def test_two_at_once_do_not_share_a_folder(made: tuple[Path, CompressionVerdict]
         compress(small)
 
 
+@pytest.mark.parametrize("broken", [{3}, set(range(1000))])
+def test_a_step_whose_gradient_is_not_finite_is_made_again(tmp_path: Path, broken: set[int]) -> None:
+    """In bfloat16 a backward pass of oneDNN gives NaN now and then: one of them was the end of a network. What stays so is a sentence."""
+    data = images.load(str(images_file(tmp_path / "bars.npz", 400)))
+    torch.manual_seed(0)
+    net = networks.student(0.25, teaching.shape_of(data))
+    passes = 0
+
+    def spoil(gradient: torch.Tensor) -> torch.Tensor:
+        nonlocal passes
+        passes += 1
+        return gradient * float("nan") if passes in broken else gradient
+
+    net.head.weight.register_hook(spoil)
+    plan = training.TrainingPlan(1, batch=50)
+    if len(broken) == 1:
+        trained = training.train(net, data, Views(True, 2), plan)
+        assert all(parameter.isfinite().all() for parameter in trained.module.parameters())
+    else:
+        with pytest.raises(ModelsError, match="did not stay finite in epoch 0"):
+            training.train(net, data, Views(True, 2), plan, state_file=tmp_path / "state")
+        assert not (tmp_path / "state").exists()
+
+
 def test_a_training_goes_on_with_the_epoch_after_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And ends at the same weights as one that was not stopped."""
     monkeypatch.setattr(training, "faster_in_half", lambda *given: contextlib.nullcontext())  # else chosen by time
@@ -240,6 +264,15 @@ def test_a_full_disk_is_one_sentence_and_what_was_made_stays(
         compress(recipe(made[0], out=tmp_path / "x", work=small_disk / "work", run="full", epochs=1))
     assert "\n" not in str(error.value)
     assert sorted(path.name for path in (small_disk / "work").iterdir()) == ["recipe.json"]
+
+
+def test_a_work_folder_that_was_begun_on_a_full_disk_is_taken_later(small_disk: Path) -> None:
+    about = recipe(small_disk).about()
+    (small_disk / "ballast").write_bytes(bytes(1_536_000))
+    with pytest.raises(ModelsError, match="is full: make room"):
+        WorkFolder(small_disk / "work", about)
+    (small_disk / "ballast").unlink()
+    WorkFolder(small_disk / "work", about)
 
 
 @pytest.mark.parametrize(

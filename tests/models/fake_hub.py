@@ -50,6 +50,8 @@ class FakeHub:
     cut_after: dict[str, list[int]] = field(default_factory=dict)  # by file: bytes after which the next answers end early
     wrong: set[str] = field(default_factory=set)  # files whose bytes differ from their ETag
     status: dict[str, int] = field(default_factory=dict)  # by file or model: a plain error
+    silent: set[str] = field(default_factory=set)  # files of which nothing comes after the head of the answer
+    ended: threading.Event = field(default_factory=threading.Event)
     description: bytes = b""  # of any model, in place of the right one
 
     def gets(self, name: str) -> list[tuple[str, str, str]]:
@@ -149,6 +151,9 @@ def running() -> Iterator[FakeHub]:
             self.end_headers()
             if not with_body:
                 return None
+            if file in hub.silent:
+                hub.ended.wait(60)
+                return None
             sent = bytes(byte ^ 1 for byte in content) if file in hub.wrong else content
             if hub.cut_after.get(file):
                 self.wfile.write(sent[begin : begin + hub.cut_after[file].pop(0)])
@@ -173,6 +178,7 @@ def running() -> Iterator[FakeHub]:
     try:
         yield hub
     finally:
+        hub.ended.set()
         server.shutdown()
         server.server_close()
         thread.join()

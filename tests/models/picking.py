@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from functools import partial
 from pathlib import Path
@@ -53,7 +54,20 @@ def test_what_computes_something_else_is_refused(model: Artifact, tmp_path: Path
     assert all("output 'y' differs by" in row.refused for row in rows if row.model == "other")
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"rows": []}', '{"rows": [{"model": 1}], "host": "", "threads": 1}'])
+ROW = {"model": "a", "sha256": "b", "runtime": "c", "precision": "d"}
+NO_ROWS = [{"p50_ms": "fast"}, {"p50_ms": float("nan")}, {"model": None}, {"refused": 3}]
+BROKEN = ["", "{", "[]", "[" * 100_000, '{"rows": []}', '{"rows": [{"model": 1}], "host": "", "threads": 1}']
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *BROKEN,
+        json.dumps({"rows": [ROW], "host": [], "threads": 1}),
+        *(json.dumps({"rows": [{**ROW, **odd}], "host": "", "threads": 1}) for odd in NO_ROWS),
+    ],
+    ids=lambda content: content[:60],
+)
 def test_a_kept_answer_that_is_broken_is_timed_anew(model: Artifact, tmp_path: Path, content: str) -> None:
     pick(model, cache=tmp_path / "cache")
     (path,) = (tmp_path / "cache").iterdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from models.errors import ModelsError
 from models.zoo import fetching, lock, table
 from models.zoo.here import is_here
 from models.zoo.row import ZooRow
+from models.zoo.sources import urls
 from tests.models import fake_hub
 from tests.models.fake_hub import FakeHub, FakeModel
 
@@ -59,6 +61,16 @@ def test_a_missing_file_and_a_silent_host(row: ZooRow, tmp_path: Path) -> None:
         fetching.fetch(row._replace(id=row.id.replace(FILE, "other-12345678.pth")), tmp_path)
     with pytest.raises(ModelsError, match="cannot be reached"):
         fetching.fetch(row._replace(id=f"http://127.0.0.1:9/{FILE}"), tmp_path)
+
+
+def test_a_server_that_falls_silent_is_one_sentence(
+    row: ZooRow, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(urls, "SILENT_S", 0.3)
+    hub.silent.add(FILE)
+    with pytest.raises(ModelsError, match=r"sent nothing for 0\.3 s: run it again"):
+        fetching.fetch(row, tmp_path)
+    assert list((tmp_path / "urls").iterdir()) == [] and socket.getdefaulttimeout() is None
 
 
 def test_a_file_that_changed_on_the_disk_is_refused(row: ZooRow, tmp_path: Path) -> None:

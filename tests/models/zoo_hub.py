@@ -152,6 +152,11 @@ def test_what_does_not_describe_a_model_is_one_sentence(description: bytes, hub:
     assert not (home.data / "zoo.lock").exists()
 
 
+def test_a_folder_that_is_taken_is_named_before_the_download(hub: FakeHub, home: Home, tmp_path: Path) -> None:
+    assert "is already there: choose another folder" in home.command("fetch", NAME, "--artifact", str(tmp_path)).sentence
+    assert not hub.served
+
+
 def test_a_licence_that_is_no_name_is_another(hub: FakeHub, home: Home) -> None:
     hub.description = json.dumps({**ODD, "cardData": {"license": "a\nb"}}).encode()
     assert "has the licence other, which has terms of its own" in home.command("fetch", NAME).sentence

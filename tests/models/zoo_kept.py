@@ -15,6 +15,7 @@ from models.errors import ModelsError
 from models.zoo import licences, lock, measured
 from tests.models.environment import PYTHON
 from tests.models.running import Home
+from tests.models.toys import toy
 
 NAME = "deepseek/resnet18.a1_in1k"
 SHA = "0" * 64
@@ -126,3 +127,36 @@ def test_a_licence_that_was_accepted_by_another_process_meanwhile_stays(tmp_path
         row = table.find("gemma-3-270m")._replace(name=name, licence=licence)
         licences.require(row, "", [licence], tmp_path)
     assert json.loads((tmp_path / "licences.json").read_text()) == ["gemma", "x"]
+
+
+def test_onnx_runtime_keeps_no_id_of_this_host_and_sends_nothing(tmp_path: Path) -> None:
+    """From 1.29 it does on Linux, unless a variable forbids it before it is imported; what the user has set stays."""
+    home = Home(tmp_path)
+    model = tmp_path / "toy.onnx"
+    model.write_bytes(toy())
+    code = f"import os; from models.runtimes.opening import open_session as o; from pathlib import Path; o(Path({str(model)!r})); "
+    code += "print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    places = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path / "home")}
+    assert home.python(code, **places).out == "1\n"
+    assert not (tmp_path / "cache").exists() and not (tmp_path / "home").exists()
+    assert home.python(code, ORT_DISABLE_TELEMETRY="true", **places).out == "true\n"
+
+
+def test_threads_that_no_host_has_are_one_sentence(tmp_path: Path) -> None:
+    words = ("suggest", "--task", "voice-activity", "--max-ms", "9", "--max-mb", "9", "--threads", "100000000")
+    assert "give 1 to 1,024" in Home(tmp_path).command(*words).sentence
+
+
+@pytest.mark.long
+def test_a_disk_that_is_full_while_a_model_is_converted_is_one_sentence(tmp_path: Path) -> None:
+    place = tmp_path / "small"
+    place.mkdir()
+    if os.getuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", place], check=False).returncode:
+        pytest.skip("a small disk needs the right to mount one")
+    try:
+        code = "from models import TextGenerationModel; TextGenerationModel.from_pretrained('smollm2-135m-instruct')"
+        last = Home(tmp_path).python(code, DEEPSEEK_MODELS_DIR=str(place)).err.strip().splitlines()[-1]
+        assert "ModelsError: the disk of" in last and "is full: make room" in last
+        assert not list((place / "converted").iterdir())
+    finally:
+        subprocess.run(["umount", place], check=True)

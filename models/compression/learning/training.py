@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from ...errors import ModelsError
 from ...runtimes import this_host
 from ..images import ImageSplits, LabelledImages
 from .training_state import EpochResult, TrainingState
@@ -100,18 +101,21 @@ def train(
         for images_BCHW, classes_B, logits_BK in _batches(data, views, epoch, plan.batch, state.chance, device, answers):
             for group in state.optimizer.param_groups:
                 group["lr"] = state.rate * min(1.0, (state.step + 1) / min(WARM_UP_STEPS, steps_an_epoch))
-            with half:
-                found_BK = state.module(images_BCHW)
-            loss = loss_of(found_BK.float(), classes_B, logits_BK, answers.temperature if answers else 1.0)
-            state.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(state.module.parameters(), CLIP)
+            temperature = answers.temperature if answers else 1.0
+            loss, norm = _backward(state, half, images_BCHW, classes_B, logits_BK, temperature)
+            if device.type == "cpu" and not norm.isfinite():  # of bfloat16: 1 step in 150 at some shapes (PyTorch 2.13 with oneDNN)
+                loss, norm = _backward(state, contextlib.nullcontext(), images_BCHW, classes_B, logits_BK, temperature)
             state.optimizer.step()
             state.averaged.update_parameters(state.module)
             losses += loss.detach()
             if listener:
                 listener.on_step(StepResult(state.step, loss.detach()))
             state.step += 1
+        if not all(parameter.isfinite().all() for parameter in state.averaged.module.parameters()):
+            raise ModelsError(
+                f"the training on {data.name} did not stay finite in epoch {epoch}: nothing of that epoch is kept; look at the images and "
+                "labels, or give another width"
+            )
         accuracy = accuracy_of(state.averaged.module, data, data.validation, half)
         result = EpochResult(epoch, losses.item() / steps_an_epoch, accuracy, time.monotonic() - begun, state.rate)
         state.judge(result)
@@ -131,6 +135,23 @@ def _begun(module: nn.Module, plan: TrainingPlan, steps_an_epoch: int) -> Traini
     rate = plan.rate * plan.batch / 128
     optimizer = torch.optim.SGD(module.parameters(), rate, MOMENTUM, weight_decay=DECAY, nesterov=True)
     return TrainingState(module, averaged, optimizer, torch.Generator().manual_seed(plan.seed), rate)
+
+
+def _backward(
+    state: TrainingState,
+    precision: contextlib.AbstractContextManager[Any],
+    images_BCHW: Tensor,
+    classes_B: Tensor,
+    logits_BK: Tensor | None,
+    temperature: float,
+) -> tuple[Tensor, Tensor]:
+    """The loss of a batch, and the norm of its gradients, which are there and clipped then."""
+    with precision:
+        found_BK = state.module(images_BCHW)
+    loss = loss_of(found_BK.float(), classes_B, logits_BK, temperature)
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    return loss, nn.utils.clip_grad_norm_(state.module.parameters(), CLIP)
 
 
 def loss_of(found_BK: Tensor, classes_B: Tensor, logits_BK: Tensor | None, temperature: float) -> Tensor:

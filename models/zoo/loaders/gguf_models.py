@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import shutil
@@ -57,6 +58,9 @@ def converted(row: ZooRow, files: Mapping[str, Path]) -> Path:
         if folder.exists():  # another process was faster
             return folder
         raise cannot_write(folder, error) from error
+    except needed("safetensors").SafetensorError as error:  # which has the system's error in its text alone
+        full = OSError(errno.ENOSPC if "No space left" in str(error) else errno.EIO, " ".join(str(error).split()))
+        raise cannot_write(folder, full) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return folder

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import errno
 import re
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -16,6 +20,7 @@ from ..lock import LockedFile, LockedModel, today
 from ..row import ZooRow
 from .unreachable import Unreachable
 
+SILENT_S = 30.0  # without a byte; torch.hub itself waits for ever
 NAMED_HASH = re.compile(r"-([a-f0-9]{8,64})\.\w+$")  # resnet50-11ad3fa6.pth: the first digits of its SHA-256
 
 
@@ -31,12 +36,15 @@ def download(row: ZooRow, folder: Path) -> LockedModel:
     if not place.exists():
         make(place.parent)
         try:
-            hub.download_url_to_file(row.id, str(place), named and named[1], progress=False)
+            with _patience(SILENT_S):
+                hub.download_url_to_file(row.id, str(place), named and named[1], progress=sys.stderr.isatty())
         except RuntimeError as error:  # torch's check of the named hash
             raise ModelsError(
                 f"{row.id} was cut, or arrived with another SHA-256 than its name says: it was removed; run it again, and if that does not "
                 f"help, the server, or what lies between, serves other bytes"
             ) from error
+        except TimeoutError as error:
+            raise ModelsError(f"{row.id} sent nothing for {SILENT_S:g} s: run it again; no broken file is kept") from error
         except (HTTPException, ConnectionError) as error:
             raise ModelsError(f"the connection to {row.id} was cut: run it again; no broken file is kept") from error
         except HTTPError as error:
@@ -56,3 +64,14 @@ def download(row: ZooRow, folder: Path) -> LockedModel:
         place.unlink()
         raise ModelsError(f"{place} had another SHA-256 than its name says: it was removed; run it again")
     return LockedModel(row.id, "", {place.name: found}, row.licence, None, today())
+
+
+@contextmanager
+def _patience(seconds: float) -> Iterator[None]:
+    """Of all connections that are made meanwhile, for one thread at a time: torch.hub has no setting of its own."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
