@@ -25,6 +25,7 @@ from .request import LOCAL, JobRequest, check
 KEPT_DURATIONS = 8
 OVER = ("finished", "failed", "cancelled")
 PLACED = ("starting", "running", "stopping")
+SLOTS = "slots"  # kept: those of the host, as the daemon last saw them
 ORDER = "order"  # kept: the jobs that wait, as the last plan went through them
 
 
@@ -260,6 +261,13 @@ class JobQueue(ElsewhereQueue):
     def keep(self, name: str, value: object) -> None:
         """JSON that others read in the file: the slots of the host, for one."""
         self._db.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (name, json.dumps(value)))
+
+    def kept(self, name: str) -> object:
+        """What `keep` was given last; None where there is none, or it cannot be read."""
+        row = self._db.execute("SELECT value FROM kept WHERE name = ?", (name,)).fetchone()
+        with suppress(ValueError, TypeError, RecursionError):
+            return json.loads(row[0]) if row else None
+        return None
 
     def peaked(self, job: int, peak_mib: float) -> None:
         """The most memory of a slot that its open attempt was seen with."""

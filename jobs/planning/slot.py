@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+CORES = "cores-"  # before the number of a core slot, which is its id then
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:
@@ -25,4 +27,4 @@ def core_slots(cores: int, a_slot: int, memory_mib: float | None = None) -> list
     a_slot = min(max(1, a_slot), max(1, cores))
     number = max(1, cores // a_slot)
     share = None if memory_mib is None else memory_mib / number
-    return [Slot(f"cores-{place}", share, share, cores=a_slot) for place in range(number)]
+    return [Slot(f"{CORES}{place}", share, share, cores=a_slot) for place in range(number)]

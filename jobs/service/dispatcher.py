@@ -20,7 +20,7 @@ from ..plan import plan
 from ..planning.job import Job
 from ..planning.reasons import each_in_words, slots_in_words
 from ..planning.state import JobPlan, QueueState, StartJob, StopJob
-from ..queue import JobQueue, OpenAttempt
+from ..queue import SLOTS, JobQueue, OpenAttempt
 from ..queue_file import is_of_the_file
 from ..request import LOCAL, JobRequest
 from ..run_events import note
@@ -84,7 +84,7 @@ class Dispatcher:
             }
             for slot in self.seen.values()
         ]  # fmt: skip
-        self._queue.keep("slots", {"seen_s": time.time(), "slots": rows})
+        self._queue.keep(SLOTS, {"seen_s": time.time(), "slots": rows})
 
     def turn(self) -> None:
         """One job that cannot be looked after costs only itself. Raises FileError where the file cannot be written: nothing can be done then."""
