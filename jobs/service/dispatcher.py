@@ -244,7 +244,7 @@ class Dispatcher:
     def _never_began(self, attempt: OpenAttempt, end: AttemptEnd, now_s: float) -> None:
         """That is never the job's fault: it is tried again, ever more rarely, and says why."""
         before, _ = self._queue.placed(attempt.job)
-        state = self._queue.ended(attempt.job, None, before.ran_s, now_s, said=end.said)
+        state = self._queue.ended(attempt.job, None, before.ran_s, now_s, said=end.said, begun=False)
         logger.info("job %d: attempt %d never began (%s), now %s", attempt.job, attempt.number, end.said, state)
         if state != "queued":
             self._false_starts.forget(attempt.job)
