@@ -204,6 +204,7 @@ def test_jobs_for_gpus_wait_where_the_driver_names_none_any_more(place: Path) ->
         job = house.submit("true")
         row = house.wait_until(job, lambda row: bool(row["reason"]))
         assert (row["state"], row["attempts"]) == ("queued", 0), row
+        assert row["reason"] == "waits for 1 GPU; the driver does not name 2 of 2"
         assert "3 GPUs, and this host has 2" in house.refused("submit", "--gpus", "3", "--", "true")
         said = house.done("explain", str(job))
         assert "GPU 1: the driver does not name it" in said and "--cores-a-slot" in said, said

@@ -38,7 +38,9 @@ class GpuHost:
     ) -> None:
         """`idle_limit_mib`: processes of others that hold no more, on a card that has been idle for ten minutes, do not count. `remembered`: the cards
         that this queue had before. Where the driver names none, as after a boot before it is there, these are taken until it does."""
-        self._remembered = [SeenSlot(replace(each.slot, free_mib=None, foreign=True), each.name, NOT_NAMED) for each in remembered]
+        self._remembered = [
+            SeenSlot(replace(each.slot, free_mib=None, foreign=True, absent=True), each.name, NOT_NAMED) for each in remembered
+        ]
         self._leases, self._idle_limit_mib = leases, idle_limit_mib
         self._collector = collector or NvmlCollector(socket.gethostname())
         self._known: dict[str, Gpu] = {}  # once seen, a card stays a slot: taken where it no longer answers
@@ -102,7 +104,7 @@ class GpuHost:
         strangers = [process for process in compute if process.pid not in ours]
         idle = [process for process in strangers if self._is_idle(uuid, process)]
         why = ""
-        if gpu is None or gpu.state == "lost":
+        if absent := gpu is None or gpu.state == "lost":
             why = known.reason or "the driver does not name it any more"
         elif len(idle) < len(strangers):
             why = f"in use by {_spoken([process for process in strangers if process not in idle])}"
@@ -115,6 +117,7 @@ class GpuHost:
             None if total is None else total / MIB - kept_mib,
             None if total is None or used is None else (total - used) / MIB,
             foreign=bool(why),
+            absent=absent,
         )
         name = f"GPU {known.index}" if known.mig is None else f"GPU {known.index} MIG {known.mig}"
         used_mib = {process.pid: (process.used_memory_bytes or 0) / MIB for process in (gpu.processes if gpu else ())}

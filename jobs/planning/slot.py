@@ -16,6 +16,7 @@ class Slot:
     free_mib: float | None = None  # as the driver says now; None: not known, and the slot is not shared
     foreign: bool = False  # has a process that is not the queue's, or another queue's lease
     cores: int = 0  # of a core slot; 0 is a GPU
+    absent: bool = False  # it is foreign since the driver does not name it, or has lost it
 
     def holds(self, need_mib: float | None) -> bool:
         """Whether a job that needs so much fits when it is alone there."""
