@@ -25,6 +25,7 @@ from .request import LOCAL, JobRequest, check
 KEPT_DURATIONS = 8
 OVER = ("finished", "failed", "cancelled")
 PLACED = ("starting", "running", "stopping")
+SLOTS = "slots"  # kept: those of the host, as the daemon last saw them
 ORDER = "order"  # kept: the jobs that wait, as the last plan went through them
 
 
@@ -151,12 +152,13 @@ class JobQueue(ElsewhereQueue):
         said: str = "",
         elsewhere: bool = False,
         ended_s: float | None = None,
+        begun: bool = True,
     ) -> str:
         """The state after its process ended with `work_s` seconds of work done, or in its checkpoint; with `memory_mib`, its peak and what the largest card has, it ran out of memory.
 
         `exit_code` None: it was never started, or its end was not seen; it is queued again if it can resume, or was never started. `saved`: it
         has a checkpoint for sure; `anew`: it was to go on and said that there is nothing to go on with; `said` is a sentence about the end;
-        `ended_s`: when that was, where it is noticed later, as by the next daemon. `elsewhere`: another scheduler
+        `ended_s`: when that was, where it is noticed later, as by the next daemon; not `begun`: its program was never executed. `elsewhere`: another scheduler
         says so, which would have started it again, and whose hosts say nothing about this one.
         """
         with self._transaction():
@@ -170,7 +172,7 @@ class JobQueue(ElsewhereQueue):
                 (ended_s or now_s, exit_code, why or ("out of memory" if memory_mib else None), said, job, row[0]),
             )
             again = queued_again(placed, now_s, 0.0) if anew and not why else None
-            again = again or self._again(placed, why, exit_code, row[1] is None, work_s, memory_mib, now_s)
+            again = again or self._again(placed, why, exit_code, row[1] is None or not begun, work_s, memory_mib, now_s)
             if again and not elsewhere:
                 self._save(again)
                 if anew or saved or (row[1] is not None and memory_mib is None):
@@ -260,6 +262,13 @@ class JobQueue(ElsewhereQueue):
     def keep(self, name: str, value: object) -> None:
         """JSON that others read in the file: the slots of the host, for one."""
         self._db.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (name, json.dumps(value)))
+
+    def kept(self, name: str) -> object:
+        """What `keep` was given last; None where there is none, or it cannot be read."""
+        row = self._db.execute("SELECT value FROM kept WHERE name = ?", (name,)).fetchone()
+        with suppress(ValueError, TypeError, RecursionError):
+            return json.loads(row[0]) if row else None
+        return None
 
     def peaked(self, job: int, peak_mib: float) -> None:
         """The most memory of a slot that its open attempt was seen with."""

@@ -155,7 +155,7 @@ def test_a_keeper_that_was_killed_before_the_program_leaves_nothing(tmp_path: Pa
     assert seen.end is not None and not seen.end.begun and "its keeper was killed before" in seen.end.said
 
 
-def test_a_folder_that_is_gone_fails_the_job_and_not_the_daemon(house: JobsHouse) -> None:
+def test_a_folder_that_is_gone_is_waited_for(house: JobsHouse) -> None:
     blockers = [house.python("import time; time.sleep(60)") for _ in range(len(os.sched_getaffinity(0)))]
     for blocker in blockers:
         house.wait(blocker, "running")
@@ -167,8 +167,12 @@ def test_a_folder_that_is_gone_fails_the_job_and_not_the_daemon(house: JobsHouse
     house.work = outer
     inner.rmdir()
     house.done("cancel", str(blockers[0]))
-    row = house.wait(job)
-    assert (row["state"], row["exit_code"]) == ("failed", 127) and "cannot start it: No such file or directory" in row["reason"]
+    row = house.wait_until(job, lambda row: "tried again" in row["reason"])
+    assert row["state"] == "queued" and f"No such file or directory: {inner}" in row["reason"]
+    assert house.wait(house.submit("true"))["state"] == "finished", "others go on meanwhile"
+    inner.mkdir()
+    inner.chmod(0o755)
+    assert house.wait(job)["state"] == "finished"
 
 
 def test_commands_wait_for_a_daemon_that_is_stopped_and_jobs_run_on(house: JobsHouse) -> None:

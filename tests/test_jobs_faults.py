@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -119,6 +120,17 @@ def test_a_log_folder_that_cannot_be_written_is_waited_for(house: JobsHouse) -> 
     assert f"{run}/output.log" in row["reason"] and "Is a directory" in row["reason"] and "tried again" in row["reason"]
     assert house.wait(house.python("print(2)"))["state"] == "finished", "others go on meanwhile"
     (run / "output.log").rmdir()
+    assert house.wait(job)["state"] == "finished"
+
+
+def test_a_program_that_cannot_be_executed_now_is_tried_again(house: JobsHouse) -> None:
+    """As one that is being written: the same holds where the host lacks memory, or processes."""
+    program = house.work / "program"
+    shutil.copy("/bin/sleep", program)
+    with program.open("r+b"):
+        job = house.submit("./program", "0.1")
+        row = house.wait_until(job, lambda row: "tried again" in row["reason"])
+        assert row["state"] == "queued" and "Text file busy" in row["reason"] and "program" in row["reason"]
     assert house.wait(job)["state"] == "finished"
 
 

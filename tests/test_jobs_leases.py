@@ -188,3 +188,33 @@ def test_a_gpu_that_is_lost_stays_a_slot_that_is_taken(place: Path) -> None:
         assert house.wait(job)["state"] == "finished"
     finally:
         house.close()
+
+
+def test_jobs_for_gpus_wait_where_the_driver_names_none_any_more(place: Path) -> None:
+    """As after a boot, before the driver is there: on the cores they would fail, one after the other."""
+    environment = machine(place, 2)
+    house = house_of(place, "a", NOBODY, environment)
+    try:
+        house.start()
+        assert house.wait(house.submit("true"))["state"] == "finished"
+        house.kill_daemon()
+        for name in environment:
+            house.environment.pop(name)
+        house.start()
+        job = house.submit("true")
+        row = house.wait_until(job, lambda row: bool(row["reason"]))
+        assert (row["state"], row["attempts"]) == ("queued", 0), row
+        assert row["reason"] == "waits for 1 GPU; the driver does not name 2 of 2"
+        assert "3 GPUs, and this host has 2" in house.refused("submit", "--gpus", "3", "--", "true")
+        said = house.done("explain", str(job))
+        assert "GPU 1: the driver does not name it" in said and "--cores-a-slot" in said, said
+        house.kill_daemon()
+        house.environment |= environment
+        house.start()
+        assert house.wait(job)["state"] == "finished"
+        house.kill_daemon()
+        house.flags = ("--cores-a-slot", "1")
+        house.start()
+        assert house.wait(house.submit("true"))["state"] == "finished"
+    finally:
+        house.close()

@@ -86,14 +86,15 @@ def test_a_backup_needs_a_new_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
-def test_the_unit_is_one(tmp_path: Path) -> None:
-    text = (EXAMPLES / "deepseek-dashboard.service").read_text()
+@pytest.mark.parametrize("name", ["deepseek-dashboard", "deepseek-jobs"])
+def test_the_unit_is_one(tmp_path: Path, name: str) -> None:
+    text = (EXAMPLES / f"{name}.service").read_text()
     program = re.search(r"ExecStart=(\S+)", text)
     assert program
-    unit = tmp_path / "deepseek-dashboard.service"
+    unit = tmp_path / f"{name}.service"
     unit.write_text(text.replace(program[1], "/bin/true"))
     done = subprocess.run(["systemd-analyze", "verify", "--user", str(unit)], capture_output=True, text=True, env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)})  # fmt: skip
-    said = [line for line in done.stderr.splitlines() if "deepseek-dashboard" in line]
+    said = [line for line in done.stderr.splitlines() if name in line]
     assert said == [] and done.returncode == 0, done.stderr
 
 
@@ -104,6 +105,12 @@ def test_the_flags_of_unit_and_image_exist() -> None:
     assert unit and image
     for words in (shlex.split(unit[1]), json.loads(image[1])):
         assert {word for word in words if word.startswith("--")} <= flags
+
+
+def test_a_unit_of_the_queue_does_not_end_its_jobs() -> None:
+    """They are in its control group: with systemd's usual settings a new start of the daemon, or one job out of memory, ends all."""
+    lines = (EXAMPLES / "deepseek-jobs.service").read_text().splitlines()
+    assert {"KillMode=process", "OOMPolicy=continue"} <= set(lines)
 
 
 def test_the_lines_of_the_dockerfile_are_known_and_its_user_is_not_root() -> None:

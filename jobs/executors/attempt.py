@@ -24,6 +24,7 @@ SAMPLER = Path(__file__).parents[2] / "collectors/sampler/_sampler"
 RUN_FOLDER = "DEEPSEEK_RUN_FOLDER"  # where a RunLog of the same log folder, without a name of its own, writes
 LEAST_PAUSE_S, MOST_PAUSE_S = 0.05, 1.0  # between two looks at what a program has left behind
 ROOM_S = 3600.0  # that a keeper waits for, until it can write down how its program ended
+NOT_NOW = (errno.EAGAIN, errno.ENOMEM, errno.ETXTBSY, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE)  # of exec: waiting helps
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # exit codes of a shell
 
 
@@ -108,6 +109,9 @@ def _report_failure(folder: Path, reports: socket.socket, argv: list[str]) -> No
         (number,) = NUMBER.unpack(message[1:])
         if not (folder / "started.json").exists():  # the queue could not have known of it
             raise OSError(number, os.strerror(number), str(folder))
+        if number in NOT_NOW:
+            _end(folder, {"refused": f"it cannot be started ({os.strerror(number)}: {argv[0]})"})
+            return
         code = NOT_EXECUTABLE if number == errno.EACCES else NOT_FOUND
         said = f"{argv[0]!r} cannot be executed: {os.strerror(number)}"
         _end(folder, {"code": code, "signal": None, "ended_s": time.time(), "last_line": said})

@@ -16,6 +16,7 @@ run's started.json and exit.json say the same.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -44,6 +45,7 @@ OWN_FILES = ("attempt.json", "token", "started.json", "exit.json", "keeper.log")
 KEPT_S = 60.0  # files of an attempt that has ended: its keeper may be at its last words
 LEFT_S = 5.0  # that what a program leaves behind has after SIGTERM
 VOID = "void"
+NEVER = (errno.ENAMETOOLONG, errno.E2BIG)  # no waiting helps; a folder that is not there may be on a disk that is about to come
 MOST_STATUSES = 1000  # of children that ended and belonged to no attempt that is asked about
 MOST = 2**63 - 1  # an INTEGER of SQLite
 MOST_BYTES = 8 << 20  # of a file about an attempt: that which says how it began has all of its command
@@ -83,7 +85,7 @@ class LocalExecutor:
                     stdout=subprocess.DEVNULL, stderr=log, start_new_session=True, env=_environment_of_keeper(),
                 )  # fmt: skip
         except OSError as error:
-            if error.filename == wanted.cwd:
+            if error.errno in NEVER:
                 raise QueueError(f"cannot start it: {error.strerror}: {error.filename}") from None
             raise NotNow(f"it cannot be started ({error.strerror}: {error.filename or folder})") from None
         keeper.returncode = 0  # it is reaped below, and no fault of this object's

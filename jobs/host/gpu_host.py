@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from collectors.gpu.inventory import Gpu, GpuProcess
 from collectors.gpu.nvml import NvmlCollector
 from collectors.process.proc import user_of
 
-from ..planning.slot import Slot
+from ..planning.slot import CORES, Slot
 from . import lease
 from .host import SeenSlot
 
 MIB = 2**20
+NOT_NAMED = "the driver does not name it; to use the cores instead, start the daemon with --cores-a-slot"
 IDLE_S = 600.0  # after so long without work a process of others is idle
 BUSY_PCT = 2.0
 SETTLE_S = 3.0  # of the first look: the driver is asked in small slices
@@ -25,8 +28,19 @@ SETTLE_S = 3.0  # of the first look: the driver is asked in small slices
 class GpuHost:
     """A card, or each MIG instance of one, is a slot."""
 
-    def __init__(self, leases: Path, idle_limit_mib: float = 0.0, *, collector: NvmlCollector | None = None) -> None:
-        """`idle_limit_mib`: processes of others that hold no more, on a card that has been idle for ten minutes, do not count."""
+    def __init__(
+        self,
+        leases: Path,
+        idle_limit_mib: float = 0.0,
+        *,
+        remembered: Sequence[SeenSlot] = (),
+        collector: NvmlCollector | None = None,
+    ) -> None:
+        """`idle_limit_mib`: processes of others that hold no more, on a card that has been idle for ten minutes, do not count. `remembered`: the cards
+        that this queue had before. Where the driver names none, as after a boot before it is there, these are taken until it does."""
+        self._remembered = [
+            SeenSlot(replace(each.slot, free_mib=None, foreign=True, absent=True), each.name, NOT_NAMED) for each in remembered
+        ]
         self._leases, self._idle_limit_mib = leases, idle_limit_mib
         self._collector = collector or NvmlCollector(socket.gethostname())
         self._known: dict[str, Gpu] = {}  # once seen, a card stays a slot: taken where it no longer answers
@@ -40,12 +54,14 @@ class GpuHost:
 
     @property
     def there(self) -> bool:
-        """Whether the host has a GPU."""
-        return bool(self._known)
+        """Whether the host has a GPU, or had one."""
+        return bool(self._known or self._remembered)
 
     def look(self, ours: frozenset[int], used_mib: Mapping[str, float]) -> list[SeenSlot]:
         lease.make_folder(self._leases)  # what cleans /tmp may have taken it
         present = {gpu.uuid: gpu for gpu in self._ask()}
+        if not self._known:
+            return self._remembered
         leased = lease.of_others(self._leases)
         return [self._slot(gpu, present.get(uuid), ours, leased.get(uuid)) for uuid, gpu in self._known.items()]
 
@@ -88,7 +104,7 @@ class GpuHost:
         strangers = [process for process in compute if process.pid not in ours]
         idle = [process for process in strangers if self._is_idle(uuid, process)]
         why = ""
-        if gpu is None or gpu.state == "lost":
+        if absent := gpu is None or gpu.state == "lost":
             why = known.reason or "the driver does not name it any more"
         elif len(idle) < len(strangers):
             why = f"in use by {_spoken([process for process in strangers if process not in idle])}"
@@ -101,6 +117,7 @@ class GpuHost:
             None if total is None else total / MIB - kept_mib,
             None if total is None or used is None else (total - used) / MIB,
             foreign=bool(why),
+            absent=absent,
         )
         name = f"GPU {known.index}" if known.mig is None else f"GPU {known.index} MIG {known.mig}"
         used_mib = {process.pid: (process.used_memory_bytes or 0) / MIB for process in (gpu.processes if gpu else ())}
@@ -111,6 +128,17 @@ class GpuHost:
         if not self._idle_limit_mib or process.used_memory_bytes is None:
             return False
         return process.used_memory_bytes / MIB <= self._idle_limit_mib and time.monotonic() - self._busy_s[uuid] >= IDLE_S
+
+
+def remembered_from(kept: object) -> list[SeenSlot]:
+    """The cards among the slots that a daemon of this queue has kept in its file; none where that is something else."""
+    rows, found = kept.get("slots") if isinstance(kept, dict) else None, list[SeenSlot]()
+    for row in rows if isinstance(rows, list) else []:
+        with suppress(KeyError, TypeError, ValueError):
+            uuid, memory_mib = str(row["id"]), row["memory_mib"]
+            if not uuid.startswith(CORES):
+                found.append(SeenSlot(Slot(uuid, None if memory_mib is None else float(memory_mib)), str(row["name"])))
+    return found
 
 
 def _spoken(processes: list[GpuProcess]) -> str:

@@ -84,7 +84,10 @@ class Reasons:
         """The job whose end should make enough slots free."""
         layout = self._layout
         if (usable := layout.usable(need_mib)) < slots:
-            return f"others use {len(self._slots) - usable} of {len(self._slots)}"
+            absent = sum(slot.absent for slot in self._slots)
+            used = len(self._slots) - usable - absent
+            said = [f"others use {used}"] * (used > 0) + [f"the driver does not name {absent}"] * (absent > 0)
+            return f"{' and '.join(said)} of {len(self._slots)}"
         end_s, slot = layout.by_end(need_mib)[slots - 1]
         if end_s == float("inf"):
             return f"some are kept for job {min(layout.kept_for.values())}"

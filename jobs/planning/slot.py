@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+CORES = "cores-"  # before the number of a core slot, which is its id then
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:
@@ -14,6 +16,7 @@ class Slot:
     free_mib: float | None = None  # as the driver says now; None: not known, and the slot is not shared
     foreign: bool = False  # has a process that is not the queue's, or another queue's lease
     cores: int = 0  # of a core slot; 0 is a GPU
+    absent: bool = False  # it is foreign since the driver does not name it, or has lost it
 
     def holds(self, need_mib: float | None) -> bool:
         """Whether a job that needs so much fits when it is alone there."""
@@ -25,4 +28,4 @@ def core_slots(cores: int, a_slot: int, memory_mib: float | None = None) -> list
     a_slot = min(max(1, a_slot), max(1, cores))
     number = max(1, cores // a_slot)
     share = None if memory_mib is None else memory_mib / number
-    return [Slot(f"cores-{place}", share, share, cores=a_slot) for place in range(number)]
+    return [Slot(f"{CORES}{place}", share, share, cores=a_slot) for place in range(number)]

@@ -23,10 +23,10 @@ from ..executors.executor import Executor
 from ..executors.local import LocalExecutor
 from ..executors.processes import DAEMON
 from ..host.core_host import CoreHost
-from ..host.gpu_host import GpuHost
+from ..host.gpu_host import NOT_NAMED, GpuHost, remembered_from
 from ..host.host import JobsHost
 from ..host.lease import make_folder
-from ..queue import JobQueue
+from ..queue import SLOTS, JobQueue
 from ..queue_file import FileError, cannot_keep
 from ..request import LOCAL, SLURM, request_from
 from ..run_events import note
@@ -72,17 +72,17 @@ class JobsDaemon:
         os.environ[DAEMON] = str(folder)  # so that keepers are known to be no job's processes
         self._lock = DaemonLock(folder)
         self._folder, self._rules = folder, rules
+        self._queue = JobQueue(folder / state_folder.QUEUE)
         host: JobsHost = CoreHost(cores_a_slot)
         lent: Path | None = None
         if cores_a_slot is None:
             make_folder(leases)
-            gpus = GpuHost(leases, idle_limit_mib)
+            gpus = GpuHost(leases, idle_limit_mib, remembered=remembered_from(self._queue.kept(SLOTS)))
             if gpus.there:
                 host, lent = gpus, leases
             else:
                 gpus.close()
         self._host = host
-        self._queue = JobQueue(folder / state_folder.QUEUE)
         self._local = LocalExecutor(folder, lent)
         executors: dict[str, Executor] = {LOCAL: self._local}
         self._selector = selectors.DefaultSelector()
@@ -103,6 +103,8 @@ class JobsDaemon:
             signal.signal(number, lambda *_: self._stop())
         self._selector.register(woken, selectors.EVENT_READ, lambda: self._signalled(woken))
         logger.info("looks after %s: %s", self._folder, ", ".join(slot.name for slot in self._dispatcher.seen.values()))
+        if all(slot.why == NOT_NAMED for slot in self._dispatcher.seen.values()):
+            logger.warning("jobs wait for the GPUs: %s", NOT_NAMED)
         due_s = turned_s = 0.0
         settled_s = time.monotonic()
         while not self._stops:

@@ -20,7 +20,7 @@ from ..plan import plan
 from ..planning.job import Job
 from ..planning.reasons import each_in_words, slots_in_words
 from ..planning.state import JobPlan, QueueState, StartJob, StopJob
-from ..queue import JobQueue, OpenAttempt
+from ..queue import SLOTS, JobQueue, OpenAttempt
 from ..queue_file import is_of_the_file
 from ..request import LOCAL, JobRequest
 from ..run_events import note
@@ -84,7 +84,7 @@ class Dispatcher:
             }
             for slot in self.seen.values()
         ]  # fmt: skip
-        self._queue.keep("slots", {"seen_s": time.time(), "slots": rows})
+        self._queue.keep(SLOTS, {"seen_s": time.time(), "slots": rows})
 
     def turn(self) -> None:
         """One job that cannot be looked after costs only itself. Raises FileError where the file cannot be written: nothing can be done then."""
@@ -244,7 +244,7 @@ class Dispatcher:
     def _never_began(self, attempt: OpenAttempt, end: AttemptEnd, now_s: float) -> None:
         """That is never the job's fault: it is tried again, ever more rarely, and says why."""
         before, _ = self._queue.placed(attempt.job)
-        state = self._queue.ended(attempt.job, None, before.ran_s, now_s, said=end.said)
+        state = self._queue.ended(attempt.job, None, before.ran_s, now_s, said=end.said, begun=False)
         logger.info("job %d: attempt %d never began (%s), now %s", attempt.job, attempt.number, end.said, state)
         if state != "queued":
             self._false_starts.forget(attempt.job)
