@@ -8,7 +8,7 @@ test images, which nothing was chosen by. Size and latency: at 3 x 224 x 224, th
 Runtime and OpenVINO, in interleaved rounds, one image a call; weights are random there.
 
 An hour for the teacher, another for the students, minutes for the rest; MODELS_SCALE=tiny shows in two minutes that it works.
-MODELS_WORK keeps what is made, so that a stopped measurement goes on.
+MODELS_WORK keeps what is made, so that a stopped measurement goes on; MODELS_PART=accuracy or latency measures one of the two.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from models.runtimes.timing import CallTimes, ratio, time_in_rounds
 from models.runtimes.torch_eager import TorchSession
 
 TINY = os.environ.get("MODELS_SCALE") == "tiny"
+PART = os.environ.get("MODELS_PART", "")
 SMALLER, KEPT, FASTER, FASTER_THAN_EAGER = 12.0, 97.0, 6.7, 10.0
 TEACHER_MIN = 60.0
 WIDTH, IMAGENET_CLASSES, SIDE = 0.5, 1000, 224
@@ -50,7 +51,8 @@ RESNET, STUDENT = "ResNet-50", f"student of width {WIDTH:g}"
 def main() -> list[report.Row]:
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(os.environ.get("MODELS_WORK", folder))
-        return [*accuracy(kept, Path(folder)), *latency(Path(folder))]
+        rows = accuracy(kept, Path(folder)) if PART in ("", "accuracy") else []
+        return [*rows, *(latency(Path(folder)) if PART in ("", "latency") else [])]
 
 
 def accuracy(kept: Path, folder: Path) -> list[report.Row]:
