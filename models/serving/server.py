@@ -65,6 +65,7 @@ class _Serving:
         self._plan, self._started, self._stop_event = plan, started, stop
         self._run: ServiceRun | None = None
         self._tasks: list[asyncio.Task[Any]] = []
+        self._reloading, self._reloads_wait = asyncio.Lock(), False
 
     async def whole(self) -> None:
         began_s, plan = time.monotonic(), self._plan
@@ -152,9 +153,15 @@ class _Serving:
                 loop.remove_signal_handler(number)
 
     async def _reload(self, models: ServedModels) -> None:
-        for model in models:
-            with suppress(ModelsError):  # it is noted, and the version in use goes on
-                await model.load()
+        """One at a time; of those asked for meanwhile one follows, which finds what they would."""
+        if self._reloads_wait:
+            return
+        self._reloads_wait = True
+        async with self._reloading:
+            self._reloads_wait = False
+            for model in models:
+                with suppress(ModelsError):  # it is noted, and the version in use goes on
+                    await model.load()
 
     def _socket(self, port: int) -> socket.socket:
         try:

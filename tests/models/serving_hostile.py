@@ -26,7 +26,7 @@ from models.serving.server import place_of
 from tests.models.serving_clients import TEXT_OPTIONS, letters
 from tests.models.serving_edges import INFER, message
 from tests.models.serving_http import WITHIN_S, Served, plan_of, served
-from tests.models.toys import written
+from tests.models.toys import WEIGHTS, written
 
 SOON_S = 0.3
 ROW = [1, 2, 3, 4]
@@ -192,6 +192,34 @@ def test_what_is_sent_does_not_swell_the_answer(tmp_path: Path) -> None:
         with pytest.raises(grpc.RpcError) as refused:
             next(channel.unary_stream("/grpc.health.v1.Health/Watch")(b"\xff\xff"))
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_a_request_of_many_rows_is_run_in_batches_that_prepare_may_write(tmp_path: Path) -> None:
+    batches: list[int] = []
+
+    def prepare(inputs: dict[str, Any]) -> dict[str, Any]:
+        batches.append(len(inputs["x"]))
+        inputs["x"] *= 2
+        return inputs
+
+    values = np.arange(40, dtype=np.float32).reshape(10, 4)
+    options = ServingOptions(prepare=prepare, most_rows=4, most_wait_s=60)
+    folder = written(tmp_path / "toy").folder
+    with served(plan_of(folder, grpc_port=0, options=options)) as server, grpc.insecure_channel(server.places["grpc"]) as channel:
+        request = pb.ModelInferRequest(model_name="toy", raw_input_contents=[values.tobytes()])
+        request.inputs.add(name="x", datatype="FP32", shape=values.shape)
+        answer = pb.ModelInferResponse.FromString(channel.unary_unary(INFER)(request.SerializeToString()))
+        found = np.frombuffer(answer.raw_output_contents[0], np.float32).reshape(10, 3)
+        assert np.allclose(found, np.maximum(2 * values @ WEIGHTS, 0), rtol=1e-5)
+    assert max(batches) <= 4 and sum(batches) == 10
+
+
+def test_an_answer_that_would_be_too_large_is_refused_before_it_is_computed(tmp_path: Path) -> None:
+    folder = letters(tmp_path / "letters").folder
+    with served(plan_of(folder, folders={"letters": folder}, options=TEXT_OPTIONS)) as server:
+        status, found = server.infer(input=[[1] * 80] * 2000)
+        assert status == 413 and found["error"].startswith("the answer would have 156 MiB, and the limit is 64 MiB")
+        assert server.infer(input=[[1] * 91]) == (400, {"error": "the texts have 91 tokens, and the model takes 90; shorten them"})
 
 
 def test_numbers_beyond_the_type_are_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from ...errors import CannotRun
 from ...runtimes.session import ModelSession
 from .batch_queue import BatchQueue
 from .figures import ServingFigures
-from .joining import RowLayout
+from .joining import RowLayout, glued, own_arrays
 from .pace import BatchPace
 from .pending import NEVER_S, ModelAnswer, PendingRequest, TensorMap
 from .refusal import RefusalKind, ServingRefusal, bad
@@ -194,11 +194,18 @@ class ServedVersion:
         rows = sum(request.rows for request in requests)
         try:
             inputs = self.layout.join(requests)
-            if self._prepare:
-                inputs = self._prepare(inputs)
-            joined_s = time.monotonic()
-            outputs = session.run(inputs)
-            ran_s = time.monotonic()
+            if rows > self.queue.most_rows and self.layout.joins:
+                outputs, infer_s = self._run_slices(session, inputs, requests[0], done)
+                ran_s = time.monotonic()
+            else:
+                if self._prepare:
+                    inputs = self._prepare(own_arrays(inputs))
+                joined_s = time.monotonic()
+                outputs = session.run(inputs)
+                ran_s = time.monotonic()
+                infer_s = ran_s - joined_s
+                self.pace.add(rows, ran_s - begun_s)
+                done.batches_rows.append(rows)
             parts = self.layout.part(outputs, requests)
         except BaseException as error:  # of the runtime, or of the user's preparation: whatever it raises, the worker goes on
             if len(requests) == 1:
@@ -209,13 +216,32 @@ class ServedVersion:
             for request in requests:
                 self._run(session, [request], done)
             return
-        self.pace.add(rows, ran_s - begun_s)
-        done.batches_rows.append(rows)
-        batch_s, infer_s = joined_s - begun_s, ran_s - joined_s
+        batch_s = ran_s - begun_s - infer_s
         done.answers.extend(
             (request, ModelAnswer(part, self.number, begun_s - request.arrived_s, batch_s, infer_s, rows))
             for request, part in zip(requests, parts, strict=True)
         )
+
+    def _run_slices(
+        self, session: ModelSession, inputs: TensorMap, request: PendingRequest, done: _Done
+    ) -> tuple[TensorMap, float]:
+        """A request of more rows than a batch may have, batch by batch: outputs and seconds of the model. It ends where its client is gone."""
+        found, infer_s, most = [], 0.0, self.queue.most_rows
+        for begin in range(0, request.rows, most):
+            if begin and request.future.done():
+                break
+            begun_s = time.monotonic()
+            part = {name: value[begin : begin + most] for name, value in inputs.items()}
+            if self._prepare:
+                part = self._prepare(own_arrays(part))
+            joined_s = time.monotonic()
+            found.append(session.run(part))
+            ran_s = time.monotonic()
+            infer_s += ran_s - joined_s
+            rows = min(most, request.rows - begin)
+            self.pace.add(rows, ran_s - begun_s)
+            done.batches_rows.append(rows)
+        return glued(found), infer_s
 
     def _failure(self, error: BaseException) -> ServingRefusal:
         if isinstance(error, (CannotRun, ValueError)):  # of the values: their names, types and shapes were checked before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -26,6 +27,7 @@ Answered = Callable[[Any, ModelCaller, Any], Awaitable[Any]]  # message, caller,
 
 async def start_grpc(models: ServedModels, door: ServingDoor, host: str, port: int) -> tuple[Any, int]:
     """The server, and its port. Raises ModelsError for a port that is taken."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its library in C prints lines of its own where a port is taken
     grpc = needed("grpc")
     limit = MOST_BODY_BYTES + OVERHEAD_BYTES
     options = [("grpc.max_receive_message_length", limit), ("grpc.max_send_message_length", limit), ("grpc.so_reuseport", 0)]
