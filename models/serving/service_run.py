@@ -70,7 +70,11 @@ class ServiceRun:
         self._lined_s = time.monotonic()
         seconds = [model.figures.second() for model in models]
         waiting = sum(len(model.current.queue) for model in models if model.current)
-        counts = {"rejected": sum(each.refused for each in seconds), "failed": sum(each.failed for each in seconds), "queue": waiting}
+        counts = {
+            "rejected": sum(each.refused for each in seconds),
+            "failed": sum(each.failed for each in seconds),
+            "queue": waiting,
+        }
         self._log.scalars(self._requests, {f"service/{name}": count for name, count in counts.items()})
 
     def close(self, models: ServedModels) -> None:

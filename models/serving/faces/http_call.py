@@ -155,6 +155,10 @@ class HttpCall:
                     await self._send(message)
         except TimeoutError:
             raise ClientGone from None
+        except RuntimeError as error:  # uvloop's, for a connection that ended before the answers to what was sent behind each other
+            if "closed" in str(error):
+                raise ClientGone from None
+            raise
 
 
 def too_long() -> ServingRefusal:
