@@ -135,7 +135,7 @@ def test_a_server_is_a_run_of_requests(tmp_path: Path) -> None:
             for _ in range(5):
                 assert client.infer([1, 2, 3, 4], "toy")
             process.send_signal(signal.SIGHUP)
-            until(lambda: client._asked("POST", "/v1/infer", {"input": [1, 2, 3, 4]})["version"] == "2")
+            until(lambda: client._asked("version", "POST", "/v1/infer", {"input": [1, 2, 3, 4]}) == "2")
         process.send_signal(signal.SIGTERM)
         assert process.wait(WITHIN_S) == 0
     finally:

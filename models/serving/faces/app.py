@@ -95,7 +95,10 @@ def make_serving_app(models: ServedModels, door: ServingDoor) -> FastAPI:
     async def no_route(request: Request, error: Exception) -> JSONResponse:
         status = error.status_code if isinstance(error, HTTPException) else 500
         why = {404: "there is no such path", 405: "this path takes another method"}.get(status, "the request cannot be answered")
-        return JSONResponse({"error": f"{why}: see docs/serving.md for what there is"}, status)
+        said = f"{why}: see docs/serving.md for what there is"
+        is_openai = request.url.path.startswith("/v1/") and not request.url.path.startswith("/v1/infer")
+        found = {"message": said, "type": "invalid_request_error", "param": None, "code": None} if is_openai else said
+        return JSONResponse({"error": found}, status, getattr(error, "headers", None))
 
     app.add_exception_handler(HTTPException, no_route)
     return app
