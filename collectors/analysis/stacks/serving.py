@@ -14,12 +14,13 @@ import numpy as np
 from ...records import Frame
 from .joining import join, waits_of_stacks
 from .owning import are_own
-from .traces import Bools, Range, Traces, overlaps
+from .traces import Bools, Floats, Range, Traces, overlaps
 from .trust import LineOf, no_source
 from .waits import SLEEP, Waiting
 
 HOLD_UP = ("lock", "time", "network", "child process")  # waits in the middle of a request
-ON_CPU = 0.05  # mean share of a core below which a server's loop waits for work
+ON_CPU = 0.05  # mean share of a core below which a loop waits for work
+LOOP_ON_CPU = 0.5  # of a server's loop in C, which also reads and writes what it waits for: 0.1 at a hundred requests a second
 SERVERS = re.compile(  # whose loops are in C, or wait in calls into C
     r"/(asyncio|uvloop|uvicorn|gunicorn|hypercorn|granian|tornado|twisted|trio|anyio|gevent|eventlet|waitress|grpc|aiohttp)/|/(threading|selectors|socketserver|socket|http/server)\.py$"
 )
@@ -92,13 +93,14 @@ def _nothing(work: Traces, count: int) -> Traces:
 def _are_work(traces: Traces, waits: Sequence[Waiting | None]) -> Bools:
     """Of each stack, whether a request may be in it."""
     own = are_own(traces.frames, "")
-    rests = _rests(traces)
+    shares = _core_shares(traces)
     of_server = [bool(SERVERS.search(frame.file)) for frame in traces.frames]
     found = []
-    for stack, wait, rest in zip(traces.stacks, waits, rests.tolist(), strict=True):
+    for stack, wait, share in zip(traces.stacks, waits, shares.tolist(), strict=True):
         outermost = _is_outermost(traces.frames, stack)
         if wait is None:
-            found.append(bool(stack) and not (rest and (outermost or of_server[stack[-1]])))
+            loops = bool(stack) and of_server[stack[-1]]
+            found.append(bool(stack) and not (share < ON_CPU and outermost) and not (share < LOOP_ON_CPU and loops))
         else:
             held_up = wait.wait.what in HOLD_UP and any(own[i] for i in stack)
             found.append(held_up and not (wait.wait is SLEEP and outermost))
@@ -115,11 +117,10 @@ def _is_outermost(frames: Sequence[Frame], stack: tuple[int, ...]) -> bool:
     return len(stack) - above <= 1
 
 
-def _rests(traces: Traces) -> Bools:
-    """Of each stack, whether it mostly had no core, as far as that is known."""
+def _core_shares(traces: Traces) -> Floats:
+    """Of each stack, the mean share of a core that it had; 1 where that is not known."""
     known = np.isfinite(traces.running)
     count = len(traces.stacks)
     on_s = np.bincount(traces.stack[known], (np.clip(traces.running, 0, 1) * traces.seconds)[known], count)
     all_s = np.bincount(traces.stack[known], traces.seconds[known], count)
-    rests: Bools = (all_s > 0) & (on_s < ON_CPU * all_s)
-    return rests
+    return np.where(all_s > 0, on_s / np.maximum(all_s, 1e-9), 1.0)
