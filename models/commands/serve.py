@@ -67,7 +67,7 @@ def run(parsed: argparse.Namespace) -> int:
     plan = ServingPlan(
         folders=folders_of(parsed.models),
         options=options,
-        host=parsed.host,
+        host=parsed.host.strip("[]"),
         port=parsed.port,
         grpc_port=None if parsed.no_grpc else parsed.grpc_port,
         tokens=parsed.tokens,

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,6 @@ from .service_run import ServiceRun, started_text
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
 STOP_S = 10  # for requests that are under way
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def serve(
 
     SIGHUP loads all models anew. Raises ModelsError: a damaged model, a port that is taken, a missing package.
     """
-    if plan.host not in LOOPBACK and plan.tokens is None:
+    if not is_loopback(plan.host) and plan.tokens is None:
         raise WrongOption(
             f"--host {plan.host} is reachable from other machines: give --tokens FOLDER, and make one with deepseek-models token new NAME"
         )
@@ -195,6 +195,14 @@ class _Serving:
         logging.getLogger("deepseek.serving").info(text)
         if self._run:
             self._run.note(text)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches it, as far as the word says: other names are not looked up."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def place_of(host: str, port: int) -> str:

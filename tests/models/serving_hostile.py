@@ -22,7 +22,7 @@ from tritonclient.grpc import service_pb2 as pb
 from models.serving.core import served_model, version
 from models.serving.core.loading import ServingOptions
 from models.serving.faces import connection, http_call
-from models.serving.server import place_of
+from models.serving.server import is_loopback, place_of
 from tests.models.serving_clients import TEXT_OPTIONS, letters
 from tests.models.serving_edges import INFER, message
 from tests.models.serving_http import WITHIN_S, Served, plan_of, served
@@ -263,6 +263,33 @@ def test_an_unforeseen_error_of_a_load_is_a_sentence(tmp_path: Path, monkeypatch
         status, found, _ = server.ask("POST", "/v2/repository/models/toy/load", b"")
         assert status == 409 and "planted" in found["error"]
         assert server.infer(input=ROW)[0] == 200
+
+
+def test_a_model_that_hangs_refuses_what_would_wait_for_it(tmp_path: Path) -> None:
+    gate, entered = threading.Event(), threading.Event()
+
+    def prepare(inputs: dict[str, Any]) -> dict[str, Any]:
+        entered.set()
+        assert gate.wait(WITHIN_S)
+        return inputs
+
+    folder = written(tmp_path / "toy").folder
+    with served(plan_of(folder, options=ServingOptions(prepare=prepare, most_wait_s=0.2))) as server:
+        found: list[tuple[int, Any]] = []
+        first = threading.Thread(target=lambda: found.append(server.infer(input=ROW)))
+        first.start()
+        assert entered.wait(WITHIN_S)
+        time.sleep(SOON_S)
+        status, answer = server.infer(input=ROW)
+        assert status == 429 and "'toy' has too many requests: this one would wait" in answer["error"]
+        gate.set()
+        first.join()
+        assert found[0][0] == 200 and server.infer(input=ROW)[0] == 200
+
+
+def test_loopback_is_all_of_it() -> None:
+    hosts = ("127.0.0.1", "127.0.0.2", "::1", "localhost", "0.0.0.0", "::", "10.0.0.1", "example.org", "")
+    assert [is_loopback(host) for host in hosts] == [True] * 4 + [False] * 5
 
 
 def test_addresses_can_be_pasted() -> None:

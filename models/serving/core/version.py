@@ -95,7 +95,10 @@ class ServedVersion:
         return max(LEAST_WAIT_S, WAITED_BATCHES * self.pace.seconds(self.queue.most_rows))
 
     def wait_s(self) -> float:
-        """That a request would have which comes now."""
+        """That a request would have which comes now; of a model that hangs the longer the longer it does."""
+        return self._queued_s() + self.pace.overdue_s(len(self._threads))
+
+    def _queued_s(self) -> float:
         return self.pace.wait_s(self.queue.rows, self.queue.most_rows, len(self._threads))
 
     @contextmanager
@@ -152,6 +155,7 @@ class ServedVersion:
         wait_s, most_s = self.wait_s(), self.most_wait_s
         if wait_s > most_s:
             raise busy(self.model, wait_s, most_s)
+        wait_s = self._queued_s()
         if deadline_s != NEVER_S and (left_s := deadline_s - time.monotonic()) < wait_s:
             sentence = (
                 f"{self.model!r} would begin in {wait_s * 1e3:.0f} ms, and the deadline is in {max(0.0, left_s) * 1e3:.0f} ms"
