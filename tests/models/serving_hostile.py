@@ -24,7 +24,7 @@ from models.serving.core.loading import ServingOptions
 from models.serving.faces import connection, http_call
 from models.serving.server import is_loopback, place_of
 from tests.models.serving_clients import TEXT_OPTIONS, letters
-from tests.models.serving_edges import INFER, message
+from tests.models.serving_edges import INFER, message, until
 from tests.models.serving_http import WITHIN_S, Served, plan_of, served
 from tests.models.toys import WEIGHTS, written
 
@@ -263,6 +263,21 @@ def test_an_unforeseen_error_of_a_load_is_a_sentence(tmp_path: Path, monkeypatch
         status, found, _ = server.ask("POST", "/v2/repository/models/toy/load", b"")
         assert status == 409 and "planted" in found["error"]
         assert server.infer(input=ROW)[0] == 200
+
+
+def test_bodies_that_are_half_there_have_a_limit_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_call, "MOST_READING_BYTES", 1 << 20)
+    with served(plan_of(written(tmp_path / "toy").folder)) as server:
+        host, _, port = server.places["http"].partition(":")
+        long = b'{"input": [1, 2, 3, 4]' + b" " * 700_000
+        with socket.create_connection((host, int(port))) as half:
+            half.sendall(b"POST /v1/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 800000\r\n\r\n" + long)
+            until(lambda: http_call.HttpCall.reading_bytes > 500_000)
+            assert server.infer(input=ROW)[0] == 200
+            status, found, headers = server.ask("POST", "/v1/infer", long + b"}")
+            assert (status, headers["retry-after"]) == (429, "1") and "many long requests" in found["error"]
+        until(lambda: http_call.HttpCall.reading_bytes == 0)
+        assert server.ask("POST", "/v1/infer", long + b"}")[0] == 200
 
 
 def test_a_model_that_hangs_refuses_what_would_wait_for_it(tmp_path: Path) -> None:

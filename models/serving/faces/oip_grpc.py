@@ -16,6 +16,7 @@ from ..core.refusal import RefusalKind, ServingRefusal, bad
 from ..core.served_models import ServedModels
 from .http_call import MOST_BODY_BYTES, SEND_S
 from .oip_messages import OipMessages
+from .oip_rest import not_unloaded
 
 LOG = logging.getLogger("deepseek.serving")
 SERVICE, HEALTH = "inference.GRPCInferenceService", "grpc.health.v1.Health"
@@ -66,6 +67,7 @@ class OipService:
             "ModelInfer": (self._model_infer, False, True),
             "RepositoryIndex": (self._index, False, False),
             "RepositoryModelLoad": (self._load, False, False),
+            "RepositoryModelUnload": (self._unload, False, False),
         }
         made = {
             name: self._grpc.unary_unary_rpc_method_handler(
@@ -175,6 +177,9 @@ class OipService:
         except ModelsError as error:
             raise ServingRefusal(RefusalKind.CONFLICT, f"not loaded, and the version in use goes on: {error}") from None
         return self._pb.RepositoryModelLoadResponse()
+
+    async def _unload(self, message: Any, caller: ModelCaller, context: Any) -> Any:
+        raise not_unloaded()
 
     async def _model_infer(self, message: Any, caller: ModelCaller, context: Any) -> Any:
         arrived_s = time.monotonic()
