@@ -101,13 +101,14 @@ class _Serving:
         server = _without_signals(uvicorn)(config)
         addresses = {"http": place_of(*http.getsockname()[:2])}
         grpc_server = None
+        self._tasks = [asyncio.create_task(watch_lag(models))]
         if self._plan.grpc_port is not None:
             from .faces.oip_grpc import start_grpc
 
-            grpc_server, port = await start_grpc(models, door, self._plan.host, self._plan.grpc_port)
+            grpc_server, port, ending = await start_grpc(models, door, self._plan.host, self._plan.grpc_port)
             addresses["grpc"] = place_of(self._plan.host, port)
+            self._tasks.append(ending)
         serving = asyncio.create_task(server.serve(sockets=[http]))
-        self._tasks = [asyncio.create_task(watch_lag(models))]
         if self._run:
             self._tasks.append(asyncio.create_task(self._run.write(models)))
         if self._stop_event:

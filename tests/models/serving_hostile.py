@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,27 @@ def test_a_server_ends_while_its_model_hangs(tmp_path: Path, monkeypatch: pytest
         assert time.monotonic() - begun_s < 10
     finally:
         gate.set()
+
+
+def test_streams_that_are_idle_do_not_hold_up_a_stop(tmp_path: Path) -> None:
+    done = threading.Event()
+
+    def requests() -> Iterator[bytes]:
+        yield message()
+        done.wait(WITHIN_S)
+
+    with served(plan_of(written(tmp_path / "toy").folder, grpc_port=0)) as server:
+        channel = grpc.insecure_channel(server.places["grpc"])
+        watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
+        stream = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")(requests())
+        assert next(watch) == b"\x08\x01" and next(stream)
+        begun_s = time.monotonic()
+    assert time.monotonic() - begun_s < 5  # of the 10 that requests have
+    assert list(watch) == [b"\x08\x02"]  # not serving, and its end
+    with pytest.raises(grpc.RpcError):
+        next(stream)
+    done.set()
+    channel.close()
 
 
 def test_heads_and_bodies_that_do_not_end_are_answered_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

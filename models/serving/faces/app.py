@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..access.door import ModelCaller, ServingDoor
-from ..core.refusal import RefusalKind, ServingRefusal
+from ..core.refusal import RefusalKind, ServingRefusal, stopping
 from ..core.served_models import ServedModels
 from .http_call import AsgiReceive, AsgiSend, ClientGone, HttpAnswer, HttpCall
 from .route import ServingHandler, ServingRequest
@@ -63,7 +63,7 @@ class ServingEndpoint:
         caller = OPEN if self._open else self._door.caller(call.header(b"authorization"), self._counts)
         if self._counts:
             if self._models.closing:
-                raise ServingRefusal(RefusalKind.NOT_READY, "the server is stopping; ask another one", 1.0)
+                raise stopping()
             name = call.part("model")
             if model := (self._models.named(name) if name and (caller.check(name) is None) else self._models.only):
                 try:
