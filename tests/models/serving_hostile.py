@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import queue
 import socket
 import sys
 import threading
@@ -19,6 +20,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2 as pb
 
+from models.serving.access.token_file import new_token, revoke
 from models.serving.core import served_model, version
 from models.serving.core.loading import ServingOptions
 from models.serving.faces import connection, http_call
@@ -120,6 +122,40 @@ def test_streams_that_are_idle_do_not_hold_up_a_stop(tmp_path: Path) -> None:
         next(stream)
     done.set()
     channel.close()
+
+
+def test_a_stream_goes_on_behind_a_message_that_its_rate_refuses_and_ends_with_its_token(tmp_path: Path) -> None:
+    folder, tokens = written(tmp_path / "toy").folder, tmp_path / "tokens"
+    metadata = [("authorization", f"Bearer {new_token(tokens, 'slow', rate_per_s=1)}")]
+    turn: queue.Queue[bytes] = queue.Queue()
+    with served(plan_of(folder, tokens=tokens, grpc_port=0)) as server, grpc.insecure_channel(server.places["grpc"]) as channel:
+        method = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
+        stream = method(iter(turn.get, b"end"), metadata=metadata)
+
+        def asked() -> str:
+            turn.put(message())
+            found: str = pb.ModelStreamInferResponse.FromString(next(stream)).error_message
+            return found
+
+        assert asked() == "" and asked().startswith("this token may make 1 requests a second")
+        time.sleep(1.1)
+        assert asked() == ""
+        revoke(tokens, "slow")
+        with pytest.raises(grpc.RpcError) as ended:
+            asked()
+        assert ended.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        turn.put(b"end")
+
+
+def test_a_deadline_that_has_passed_is_late_and_no_overload(tmp_path: Path) -> None:
+    def nothing(inputs: dict[str, Any]) -> dict[str, Any]:
+        return {"x": inputs["x"][:0]}
+
+    folder = written(tmp_path / "toy").folder
+    with served(plan_of(folder, options=ServingOptions(prepare=nothing))) as server:
+        assert server.infer(input=ROW, timeout_ms=1e-9)[0] == 504
+        status, found = server.infer(input=ROW)
+        assert status == 500 and found["error"].startswith("the model failed (it gave no row for the item)")
 
 
 def test_heads_and_bodies_that_do_not_end_are_answered_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

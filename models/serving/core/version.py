@@ -155,11 +155,13 @@ class ServedVersion:
         wait_s, most_s = self.wait_s(), self.most_wait_s
         if wait_s > most_s:
             raise busy(self.model, wait_s, most_s)
-        wait_s = self._queued_s()
-        if deadline_s != NEVER_S and (left_s := deadline_s - time.monotonic()) < wait_s:
-            sentence = (
-                f"{self.model!r} would begin in {wait_s * 1e3:.0f} ms, and the deadline is in {max(0.0, left_s) * 1e3:.0f} ms"
-            )
+        if deadline_s == NEVER_S:
+            return
+        wait_s, left_s = self._queued_s(), deadline_s - time.monotonic()
+        if left_s <= 0:
+            raise ServingRefusal(RefusalKind.LATE, LATE)
+        if left_s < wait_s:
+            sentence = f"{self.model!r} would begin in {wait_s * 1e3:.0f} ms, and the deadline is in {left_s * 1e3:.0f} ms"
             raise ServingRefusal(RefusalKind.BUSY, sentence, wait_s)
 
     def _run_at_once(self, request: PendingRequest) -> bool:

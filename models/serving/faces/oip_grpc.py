@@ -22,6 +22,7 @@ LOG = logging.getLogger("deepseek.serving")
 SERVICE, HEALTH = "inference.GRPCInferenceService", "grpc.health.v1.Health"
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = 1, 2, 3  # of grpc.health.v1
 HEALTH_LOOKS_S = 0.2
+ENDS_STREAM = (RefusalKind.GONE, RefusalKind.NO_TOKEN, RefusalKind.NOT_READY)  # other refusals are of one message
 OVERHEAD_BYTES = 1 << 20  # of a message beside its tensors
 Answered = Callable[[Any, ModelCaller, Any], Awaitable[Any]]  # message, caller, context -> message
 
@@ -212,8 +213,8 @@ class OipService:
         response = self._pb.ModelStreamInferResponse
         try:
             async for content in self._each(requests):
-                caller = self._caller(context, False, True)
                 try:
+                    caller = self._caller(context, False, True)
                     message = _parsed(self._pb.ModelInferRequest, content)
                     if self._messages.is_prompt(message, self._models, caller):
                         async for part in self._messages.pieces(message, self._models, time.monotonic()):
@@ -221,7 +222,7 @@ class OipService:
                     else:
                         await self._write(context, response(infer_response=await self._model_infer(message, caller, context)))
                 except ServingRefusal as refusal:
-                    if refusal.kind is RefusalKind.GONE:
+                    if refusal.kind in ENDS_STREAM:
                         raise
                     await self._write(context, response(error_message=str(refusal)))
         except ServingRefusal as refusal:
