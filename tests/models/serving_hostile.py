@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import queue
 import socket
@@ -158,7 +159,9 @@ def test_a_deadline_that_has_passed_is_late_and_no_overload(tmp_path: Path) -> N
         assert status == 500 and found["error"].startswith("the model failed (it gave no row for the item)")
 
 
-def test_heads_and_bodies_that_do_not_end_are_answered_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heads_and_bodies_that_do_not_end_are_answered_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(http_call, "READ_S", SOON_S)
     monkeypatch.setattr(connection, "HEAD_S", SOON_S)
     monkeypatch.setattr(connection, "LINGER_S", SOON_S)
@@ -171,14 +174,21 @@ def test_heads_and_bodies_that_do_not_end_are_answered_in_time(tmp_path: Path, m
             ([post + b"Content-Length: 5\r\n\r\n"], b"408", b"the body did not come within"),
             ([post + b"Transfer-Encoding: chunked\r\n\r\n"], b"408", b"the body did not come within"),
             ([post + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"], b"400", b"this is no request of HTTP/1.1"),
+            (
+                [post.replace(b"/v1/infer", b"/none") + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"],
+                b"400",
+                b"this is no request of HTTP/1.1",
+            ),
             ([b"\x16\x03\x01\x02\x00"], b"400", b"this is no request of HTTP/1.1"),
             ([live + b"A: " + b"a" * 1_000_000 + b"\r\n\r\n"], b"431", b"the headers are longer than 64 KiB"),
         ]
+        caplog.clear()
         for parts, status, sentence in cases:
             found = exchanged(server, *parts).rpartition(b"HTTP/1.1 ")[2]
             head, _, body = found.partition(b"\r\n\r\n")
             assert head.startswith(status) and json.loads(body)["error"].encode().startswith(sentence), (parts[0][:99], found)
         assert server.infer(input=ROW)[0] == 200
+        assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 def test_a_connection_whose_client_does_not_read_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,9 +85,12 @@ def guarded(protocol: Any) -> Any:
             if self.transport.is_closing() or self._is_refused:
                 return
             cycle = self.cycle
-            if cycle and not cycle.response_complete and (cycle.response_started or not cycle.more_body):
-                cycle.keep_alive = False
-                return
+            if cycle and not cycle.response_complete:
+                if cycle.response_started or not cycle.more_body or getattr(self, "pipeline", None):
+                    cycle.keep_alive = False
+                    return
+                cycle.disconnected = True  # this is its answer
+                cycle.message_event.set()
             self._is_refused = True
             self.transport.write(_raw(kind, text))
             self.transport.write_eof()
