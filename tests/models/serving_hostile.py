@@ -286,6 +286,9 @@ def test_an_answer_that_would_be_too_large_is_refused_before_it_is_computed(tmp_
     with served(plan_of(folder, folders={"letters": folder}, options=TEXT_OPTIONS)) as server:
         status, found = server.infer(input=[[1] * 80] * 2000)
         assert status == 413 and found["error"].startswith("the answer would have 156 MiB, and the limit is 64 MiB")
+        for token in (-1, 257, 1 << 62):
+            assert server.infer(input=[[1, token]]) == (400, {"error": "input 'input_ids' has a token outside of 0 to 256"})
+        assert server.infer(input=[[0, 256]])[0] == 200
         assert server.infer(input=[[1] * 91]) == (400, {"error": "the texts have 91 tokens, and the model takes 90; shorten them"})
 
 
