@@ -156,8 +156,10 @@ def test_threads_that_work_at_once_count_once_and_holders_of_the_gil_first() -> 
     ("stack", "on_core", "is_work"),
     [
         ((BOOT, RUN, POLL), 0.0, False),  # a server's own loop, which waits in C
-        ((BOOT, RUN, POLL), 0.5, True),
+        ((BOOT, RUN, POLL), 0.9, True),
         ((MODULE, LOOP), 0.0, False),
+        ((MODULE, LOOP), 0.1, False),  # uvloop's, which reads and writes in C between its waits
+        ((MODULE, LOOP), 0.9, True),
         ((BOOT, RUN, PAUSE), 0.0, False),  # its outermost function sleeps
         ((BOOT, RUN, WORK, PREPARE), 0.0, True),  # a request is held up
         ((BOOT, RUN, WORK, WAIT), 0.0, False),

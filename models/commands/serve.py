@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from ..errors import WrongOption
 from .command import ModelsCommand, count
 
 MOST_PORT = 65535
+LEAST_THREADS = 64  # allowed on any host
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,8 +32,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", default="", metavar="NAME", help="of the computation, such as bf16 (default: the model's own)"
     )
-    parser.add_argument("--threads", type=count, default=1, metavar="N", help="of one call of a model (default: 1)")
-    parser.add_argument("--workers", type=count, default=1, metavar="N", help="calls of a model side by side (default: 1)")
+    parser.add_argument("--threads", type=side_by_side, default=1, metavar="N", help="of one call of a model (default: 1)")
+    parser.add_argument("--workers", type=side_by_side, default=1, metavar="N", help="calls of a model side by side (default: 1)")
     parser.add_argument(
         "--most-rows",
         type=count,
@@ -67,7 +69,7 @@ def run(parsed: argparse.Namespace) -> int:
     plan = ServingPlan(
         folders=folders_of(parsed.models),
         options=options,
-        host=parsed.host,
+        host=parsed.host.strip("[]"),
         port=parsed.port,
         grpc_port=None if parsed.no_grpc else parsed.grpc_port,
         tokens=parsed.tokens,
@@ -90,6 +92,14 @@ def folders_of(words: list[str]) -> dict[str, Path]:
             raise WrongOption(f"there are two models {name!r}; give one of them another name: NAME=FOLDER")
         folders[name] = path
     return folders
+
+
+def side_by_side(text: str) -> int:
+    """More than the host has cores would only wait for each other; thousands of them do not even start."""
+    most = max(LEAST_THREADS, os.cpu_count() or 1)
+    if count(text) > most:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than the {most} that run side by side here")
+    return int(text)
 
 
 def port(text: str) -> int:

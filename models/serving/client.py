@@ -9,13 +9,15 @@ import http.client
 import json
 import os
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 TOKEN = "DEEPSEEK_TOKEN"  # in the environment
 BUSY, UNAVAILABLE = 429, 503
 MOST_PAUSE_S = 5.0
+T = TypeVar("T")
 
 
 class ServingClientError(Exception):
@@ -32,13 +34,19 @@ class ServingClient:
     def __init__(
         self, address: str = "http://localhost:8100", token: str | None = None, timeout_s: float = 30.0, tries: int = 3
     ) -> None:
-        parts = urlsplit(address if "//" in address else f"http://{address}")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(address if "//" in address else f"http://{address}")
+            scheme, host, port = parts.scheme, parts.hostname, parts.port
+        except ValueError:  # a port that is no number, half a bracket
+            scheme, host, port = "", None, None
+        if scheme not in ("http", "https") or not host:
             raise ServingClientError(f"{address!r} is not an address such as http://localhost:8100")
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._connection = kind(parts.hostname, parts.port, timeout=timeout_s)
+        kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
+        self._connection = kind(host, port, timeout=timeout_s)
         self._place, self._base, self._tries = parts.netloc, parts.path.rstrip("/"), tries
         token = token or os.environ.get(TOKEN)
+        if token and not (token.isascii() and token.isprintable()):
+            raise ServingClientError("the token has characters that no token has; copy it again")
         self._headers = {"content-type": "application/json", **({"authorization": f"Bearer {token}"} if token else {})}
 
     def __enter__(self) -> ServingClient:
@@ -55,40 +63,38 @@ class ServingClient:
 
         Raises ServingClientError.
         """
-        fields = {"input": _plain(values), "model": model, "version": version, "timeout_ms": timeout_ms}
-        return self._asked("POST", "/v1/infer", {name: value for name, value in fields.items() if value is not None})["output"]
+        fields = {"input": values, "model": model, "version": version, "timeout_ms": timeout_ms}
+        return self._asked("output", "POST", "/v1/infer", {name: value for name, value in fields.items() if value is not None})
 
     def complete(self, prompt: str, model: str, **fields: Any) -> Iterator[str]:
         """Pieces of a text model's answer as they come; `fields` are those of OpenAI's completions, such as `max_tokens=64`."""
         answer = self._answer("POST", "/v1/completions", {"model": model, "prompt": prompt, "stream": True, **fields})
         done = False
         try:
-            for line in answer:
+            while line := self._understood(answer.readline):
                 if not line.startswith(b"data: "):
                     continue
                 if line.strip() == b"data: [DONE]":
                     done = True
                     break
-                table = json.loads(line[len(b"data: ") :])
-                if "error" in table:
-                    raise ServingClientError(table["error"]["message"])
-                yield from (choice["text"] for choice in table["choices"] if choice["text"])
+                yield from self._understood(partial(_texts, line))
             if not done:
                 raise ServingClientError(f"{self._place} ended its answer early; ask again")
-            answer.read()
+            self._understood(answer.read)
         finally:
             if not done:
                 self.close()  # the server ends its work as the connection ends
 
     def models(self) -> list[str]:
         """Names of those that this token may ask. Raises ServingClientError."""
-        return [row["id"] for row in self._asked("GET", "/v1/models")["data"]]
+        rows = self._asked("data", "GET", "/v1/models")
+        return self._understood(lambda: [row["id"] for row in rows])
 
     def is_ready(self, model: str | None = None) -> bool:
         """Of all models, or of one. Raises ServingClientError for a model that is not there."""
         path = f"/v2/models/{quote(model)}/ready" if model else "/v2/health/ready"
         try:
-            return bool(self._asked("GET", path, tries=1)["ready"])
+            return bool(self._asked("ready", "GET", path, tries=1))
         except ServingClientError as error:
             if error.status == UNAVAILABLE:
                 return False
@@ -96,14 +102,24 @@ class ServingClient:
 
     def load(self, model: str) -> None:
         """Have the server take the model's folder anew. Raises ServingClientError; the version in use goes on then."""
-        self._asked("POST", f"/v2/repository/models/{quote(model)}/load", {})
+        self._understood(self._answer("POST", f"/v2/repository/models/{quote(model)}/load", {}).read)
 
-    def _asked(self, method: str, path: str, fields: Any = None, tries: int | None = None) -> Any:
-        content = self._answer(method, path, fields, tries).read()
-        return json.loads(content)
+    def _asked(self, key: str, method: str, path: str, fields: Any = None, tries: int | None = None) -> Any:
+        answer = self._answer(method, path, fields, tries)
+        return self._understood(lambda: json.loads(answer.read())[key])
+
+    def _understood(self, read: Callable[[], T]) -> T:
+        """Of an answer whose status is good: what goes wrong then is not of this server, or its connection broke."""
+        try:
+            return read()
+        except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as error:
+            self.close()
+            raise ServingClientError(
+                f"{self._place} gave half an answer, or one of another kind of server ({type(error).__name__}); ask again, or give another address"
+            ) from error
 
     def _answer(self, method: str, path: str, fields: Any = None, tries: int | None = None) -> http.client.HTTPResponse:
-        body = None if fields is None else json.dumps(fields).encode()
+        body = None if fields is None else _json(fields)
         tries = self._tries if tries is None else tries
         while True:
             answer = self._sent(method, path, body)
@@ -139,19 +155,37 @@ class ServingClient:
 
 
 def _error(answer: http.client.HTTPResponse) -> ServingClientError:
-    content = answer.read()
     try:
-        found = json.loads(content)["error"]
-        sentence = found["message"] if isinstance(found, dict) else str(found)
-    except (ValueError, KeyError, TypeError):
+        found = json.loads(answer.read())["error"]
+        sentence = str(found["message"] if isinstance(found, dict) else found)
+    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
         sentence = f"the server answered {answer.status}"
-    wait_ms = answer.headers.get("retry-after-ms")
-    again = float(wait_ms) / 1e3 if wait_ms and answer.status in (BUSY, UNAVAILABLE) else None
+    wait_ms = answer.headers.get("retry-after-ms", "")
+    again = int(wait_ms) / 1e3 if wait_ms.isdecimal() and answer.status in (BUSY, UNAVAILABLE) else None
     return ServingClientError(sentence, answer.status, again)
 
 
-def _plain(values: Any) -> Any:
-    """Arrays of numpy, and tensors, as lists."""
-    if isinstance(values, dict):
-        return {name: _plain(value) for name, value in values.items()}
-    return values.tolist() if hasattr(values, "tolist") else values
+def _texts(line: bytes) -> list[str]:
+    """Of an event. Raises ServingClientError for one that is an error."""
+    table = json.loads(line[len(b"data: ") :])
+    if "error" in table:
+        raise ServingClientError(table["error"]["message"])
+    return [choice["text"] for choice in table["choices"] if choice["text"]]
+
+
+def _json(fields: Any) -> bytes:
+    """Arrays of numpy, and tensors, as lists, wherever they stand. Raises ServingClientError."""
+    try:
+        return json.dumps(fields, default=_listed, allow_nan=False).encode()
+    except TypeError as error:
+        raise ServingClientError(f"the values cannot be sent ({error}); give numbers, texts, lists or arrays") from error
+    except (ValueError, RecursionError) as error:
+        raise ServingClientError(
+            f"the values cannot be sent ({error}); JSON has no NaN, no infinity and no end of depth"
+        ) from error
+
+
+def _listed(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is no number, text, list or array")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,6 @@ from .service_run import ServiceRun, started_text
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
 STOP_S = 10  # for requests that are under way
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def serve(
 
     SIGHUP loads all models anew. Raises ModelsError: a damaged model, a port that is taken, a missing package.
     """
-    if plan.host not in LOOPBACK and plan.tokens is None:
+    if not is_loopback(plan.host) and plan.tokens is None:
         raise WrongOption(
             f"--host {plan.host} is reachable from other machines: give --tokens FOLDER, and make one with deepseek-models token new NAME"
         )
@@ -65,6 +65,7 @@ class _Serving:
         self._plan, self._started, self._stop_event = plan, started, stop
         self._run: ServiceRun | None = None
         self._tasks: list[asyncio.Task[Any]] = []
+        self._reloading, self._reloads_wait = asyncio.Lock(), False
 
     async def whole(self) -> None:
         began_s, plan = time.monotonic(), self._plan
@@ -100,13 +101,14 @@ class _Serving:
         server = _without_signals(uvicorn)(config)
         addresses = {"http": place_of(*http.getsockname()[:2])}
         grpc_server = None
+        self._tasks = [asyncio.create_task(watch_lag(models))]
         if self._plan.grpc_port is not None:
             from .faces.oip_grpc import start_grpc
 
-            grpc_server, port = await start_grpc(models, door, self._plan.host, self._plan.grpc_port)
+            grpc_server, port, ending = await start_grpc(models, door, self._plan.host, self._plan.grpc_port)
             addresses["grpc"] = place_of(self._plan.host, port)
+            self._tasks.append(ending)
         serving = asyncio.create_task(server.serve(sockets=[http]))
-        self._tasks = [asyncio.create_task(watch_lag(models))]
         if self._run:
             self._tasks.append(asyncio.create_task(self._run.write(models)))
         if self._stop_event:
@@ -152,9 +154,15 @@ class _Serving:
                 loop.remove_signal_handler(number)
 
     async def _reload(self, models: ServedModels) -> None:
-        for model in models:
-            with suppress(ModelsError):  # it is noted, and the version in use goes on
-                await model.load()
+        """One at a time; of those asked for meanwhile one follows, which finds what they would."""
+        if self._reloads_wait:
+            return
+        self._reloads_wait = True
+        async with self._reloading:
+            self._reloads_wait = False
+            for model in models:
+                with suppress(ModelsError):  # it is noted, and the version in use goes on
+                    await model.load()
 
     def _socket(self, port: int) -> socket.socket:
         try:
@@ -188,6 +196,14 @@ class _Serving:
         logging.getLogger("deepseek.serving").info(text)
         if self._run:
             self._run.note(text)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches it, as far as the word says: other names are not looked up."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def place_of(host: str, port: int) -> str:

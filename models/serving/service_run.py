@@ -15,6 +15,7 @@ from .core.figures import PHASES, ServedSecond
 from .core.served_models import ServedModels
 
 EVERY_S = 1.0
+GONE = "ASGI callable returned without"
 QUIET_S = 10.0  # between lines of a service that is not asked: it is alive, and its rate is 0
 
 
@@ -29,6 +30,7 @@ class ServiceRun:
         self._lined_s = time.monotonic()
         self._handler = self._log.handler()
         self._handler.setLevel(logging.WARNING)
+        self._handler.addFilter(_is_ours)
         for name in ("deepseek.serving", "uvicorn.error", "asyncio"):
             logging.getLogger(name).addHandler(self._handler)
 
@@ -82,6 +84,11 @@ class ServiceRun:
         for name in ("deepseek.serving", "uvicorn.error", "asyncio"):
             logging.getLogger(name).removeHandler(self._handler)
         self._log.close()
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Without a line for each client that speaks no HTTP or is gone: they are answered or counted, and could fill a disk."""
+    return record.name != "uvicorn.error" or (record.levelno >= logging.ERROR and not record.getMessage().startswith(GONE))
 
 
 def fields_of(seconds: list[ServedSecond]) -> dict[str, float]:

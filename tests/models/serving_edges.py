@@ -135,7 +135,7 @@ def test_a_server_is_a_run_of_requests(tmp_path: Path) -> None:
             for _ in range(5):
                 assert client.infer([1, 2, 3, 4], "toy")
             process.send_signal(signal.SIGHUP)
-            until(lambda: client._asked("POST", "/v1/infer", {"input": [1, 2, 3, 4]})["version"] == "2")
+            until(lambda: client._asked("version", "POST", "/v1/infer", {"input": [1, 2, 3, 4]}) == "2")
         process.send_signal(signal.SIGTERM)
         assert process.wait(WITHIN_S) == 0
     finally:
@@ -170,6 +170,7 @@ def test_a_server_is_a_run_of_requests(tmp_path: Path) -> None:
         (["a=toy", "a=toy"], 2, "there are two models 'a'"),
         (["a b=toy"], 2, "'a b' is no name for a model"),
         (["toy", "--host", "0.0.0.0"], 2, "--host 0.0.0.0 is reachable from other machines: give --tokens FOLDER"),
+        (["toy", "--threads", "100000"], 2, "'100000' is more than the"),
         (["toy", "--port", "99999"], 2, "'99999' is not a port number"),
         (["toy", "--host", "256.0.0.1", "--tokens", "t"], 1, "port 0 of 256.0.0.1 cannot be opened"),
         (["toy", "--port", "0", "--precision", "fp4"], 1, "onnxruntime runs this model in fp32 on this host, not in fp4"),
@@ -209,3 +210,7 @@ def test_tokens_are_made_listed_and_ended_by_the_command(tmp_path: Path, capsys:
     assert main(["token", "new", "shop", *where]) == 2 and "there is a token 'shop' already" in capsys.readouterr().err
     assert main(["token", "revoke", "shop", *where]) == 0 and main(["token", "revoke", "shop", *where]) == 2
     assert "deepseek-models token list" in capsys.readouterr().err
+    for words in (["--days", "1e9"], ["--days", "36501"], ["--days", "nan"], ["--rate", "-1"]):
+        with contextlib.suppress(SystemExit):
+            assert main(["token", "new", "far", *words, *where]) == 2
+    assert main(["token", "new", "far", "--days", "36500", *where]) == 0 and main(["token", "list", *where]) == 0

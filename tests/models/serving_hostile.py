@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
+import queue
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +21,15 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2 as pb
 
+from models.serving.access.token_file import new_token, revoke
 from models.serving.core import served_model, version
 from models.serving.core.loading import ServingOptions
 from models.serving.faces import connection, http_call
-from models.serving.server import place_of
+from models.serving.server import is_loopback, place_of
 from tests.models.serving_clients import TEXT_OPTIONS, letters
-from tests.models.serving_edges import INFER, message
+from tests.models.serving_edges import INFER, message, until
 from tests.models.serving_http import WITHIN_S, Served, plan_of, served
-from tests.models.toys import written
+from tests.models.toys import WEIGHTS, written
 
 SOON_S = 0.3
 ROW = [1, 2, 3, 4]
@@ -101,7 +104,64 @@ def test_a_server_ends_while_its_model_hangs(tmp_path: Path, monkeypatch: pytest
         gate.set()
 
 
-def test_heads_and_bodies_that_do_not_end_are_answered_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_streams_that_are_idle_do_not_hold_up_a_stop(tmp_path: Path) -> None:
+    done = threading.Event()
+
+    def requests() -> Iterator[bytes]:
+        yield message()
+        done.wait(WITHIN_S)
+
+    with served(plan_of(written(tmp_path / "toy").folder, grpc_port=0)) as server:
+        channel = grpc.insecure_channel(server.places["grpc"])
+        watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
+        stream = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")(requests())
+        assert next(watch) == b"\x08\x01" and next(stream)
+        begun_s = time.monotonic()
+    assert time.monotonic() - begun_s < 5  # of the 10 that requests have
+    assert list(watch) == [b"\x08\x02"]  # not serving, and its end
+    with pytest.raises(grpc.RpcError):
+        next(stream)
+    done.set()
+    channel.close()
+
+
+def test_a_stream_goes_on_behind_a_message_that_its_rate_refuses_and_ends_with_its_token(tmp_path: Path) -> None:
+    folder, tokens = written(tmp_path / "toy").folder, tmp_path / "tokens"
+    metadata = [("authorization", f"Bearer {new_token(tokens, 'slow', rate_per_s=1)}")]
+    turn: queue.Queue[bytes] = queue.Queue()
+    with served(plan_of(folder, tokens=tokens, grpc_port=0)) as server, grpc.insecure_channel(server.places["grpc"]) as channel:
+        method = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
+        stream = method(iter(turn.get, b"end"), metadata=metadata)
+
+        def asked() -> str:
+            turn.put(message())
+            found: str = pb.ModelStreamInferResponse.FromString(next(stream)).error_message
+            return found
+
+        assert asked() == "" and asked().startswith("this token may make 1 requests a second")
+        time.sleep(1.1)
+        assert asked() == ""
+        revoke(tokens, "slow")
+        with pytest.raises(grpc.RpcError) as ended:
+            asked()
+        assert ended.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        turn.put(b"end")
+
+
+def test_a_deadline_that_has_passed_is_late_and_no_overload(tmp_path: Path) -> None:
+    def nothing(inputs: dict[str, Any]) -> dict[str, Any]:
+        return {"x": inputs["x"][:0]}
+
+    folder = written(tmp_path / "toy").folder
+    with served(plan_of(folder, options=ServingOptions(prepare=nothing))) as server:
+        assert server.infer(input=ROW, timeout_ms=1e-9)[0] == 504
+        status, found = server.infer(input=ROW)
+        assert status == 500 and found["error"].startswith("the model failed (it gave no row for the item)")
+
+
+def test_heads_and_bodies_that_do_not_end_are_answered_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(http_call, "READ_S", SOON_S)
     monkeypatch.setattr(connection, "HEAD_S", SOON_S)
     monkeypatch.setattr(connection, "LINGER_S", SOON_S)
@@ -114,14 +174,21 @@ def test_heads_and_bodies_that_do_not_end_are_answered_in_time(tmp_path: Path, m
             ([post + b"Content-Length: 5\r\n\r\n"], b"408", b"the body did not come within"),
             ([post + b"Transfer-Encoding: chunked\r\n\r\n"], b"408", b"the body did not come within"),
             ([post + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"], b"400", b"this is no request of HTTP/1.1"),
+            (
+                [post.replace(b"/v1/infer", b"/none") + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"],
+                b"400",
+                b"this is no request of HTTP/1.1",
+            ),
             ([b"\x16\x03\x01\x02\x00"], b"400", b"this is no request of HTTP/1.1"),
             ([live + b"A: " + b"a" * 1_000_000 + b"\r\n\r\n"], b"431", b"the headers are longer than 64 KiB"),
         ]
+        caplog.clear()
         for parts, status, sentence in cases:
             found = exchanged(server, *parts).rpartition(b"HTTP/1.1 ")[2]
             head, _, body = found.partition(b"\r\n\r\n")
             assert head.startswith(status) and json.loads(body)["error"].encode().startswith(sentence), (parts[0][:99], found)
         assert server.infer(input=ROW)[0] == 200
+        assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 def test_a_connection_whose_client_does_not_read_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,6 +261,37 @@ def test_what_is_sent_does_not_swell_the_answer(tmp_path: Path) -> None:
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
+def test_a_request_of_many_rows_is_run_in_batches_that_prepare_may_write(tmp_path: Path) -> None:
+    batches: list[int] = []
+
+    def prepare(inputs: dict[str, Any]) -> dict[str, Any]:
+        batches.append(len(inputs["x"]))
+        inputs["x"] *= 2
+        return inputs
+
+    values = np.arange(40, dtype=np.float32).reshape(10, 4)
+    options = ServingOptions(prepare=prepare, most_rows=4, most_wait_s=60)
+    folder = written(tmp_path / "toy").folder
+    with served(plan_of(folder, grpc_port=0, options=options)) as server, grpc.insecure_channel(server.places["grpc"]) as channel:
+        request = pb.ModelInferRequest(model_name="toy", raw_input_contents=[values.tobytes()])
+        request.inputs.add(name="x", datatype="FP32", shape=values.shape)
+        answer = pb.ModelInferResponse.FromString(channel.unary_unary(INFER)(request.SerializeToString()))
+        found = np.frombuffer(answer.raw_output_contents[0], np.float32).reshape(10, 3)
+        assert np.allclose(found, np.maximum(2 * values @ WEIGHTS, 0), rtol=1e-5)
+    assert max(batches) <= 4 and sum(batches) == 10
+
+
+def test_an_answer_that_would_be_too_large_is_refused_before_it_is_computed(tmp_path: Path) -> None:
+    folder = letters(tmp_path / "letters").folder
+    with served(plan_of(folder, folders={"letters": folder}, options=TEXT_OPTIONS)) as server:
+        status, found = server.infer(input=[[1] * 80] * 2000)
+        assert status == 413 and found["error"].startswith("the answer would have 156 MiB, and the limit is 64 MiB")
+        for token in (-1, 257, 1 << 62):
+            assert server.infer(input=[[1, token]]) == (400, {"error": "input 'input_ids' has a token outside of 0 to 256"})
+        assert server.infer(input=[[0, 256]])[0] == 200
+        assert server.infer(input=[[1] * 91]) == (400, {"error": "the texts have 91 tokens, and the model takes 90; shorten them"})
+
+
 def test_numbers_beyond_the_type_are_refused(tmp_path: Path) -> None:
     with served(plan_of(written(tmp_path / "toy").folder)) as server:
         assert server.infer(input=[1e300, 1, 1, 1]) == (400, {"error": "input 'x' has values beyond 3.40282e+38 of float32"})
@@ -235,6 +333,48 @@ def test_an_unforeseen_error_of_a_load_is_a_sentence(tmp_path: Path, monkeypatch
         status, found, _ = server.ask("POST", "/v2/repository/models/toy/load", b"")
         assert status == 409 and "planted" in found["error"]
         assert server.infer(input=ROW)[0] == 200
+
+
+def test_bodies_that_are_half_there_have_a_limit_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_call, "MOST_READING_BYTES", 1 << 20)
+    with served(plan_of(written(tmp_path / "toy").folder)) as server:
+        host, _, port = server.places["http"].partition(":")
+        long = b'{"input": [1, 2, 3, 4]' + b" " * 700_000
+        with socket.create_connection((host, int(port))) as half:
+            half.sendall(b"POST /v1/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 800000\r\n\r\n" + long)
+            until(lambda: http_call.HttpCall.reading_bytes > 500_000)
+            assert server.infer(input=ROW)[0] == 200
+            status, found, headers = server.ask("POST", "/v1/infer", long + b"}")
+            assert (status, headers["retry-after"]) == (429, "1") and "many long requests" in found["error"]
+        until(lambda: http_call.HttpCall.reading_bytes == 0)
+        assert server.ask("POST", "/v1/infer", long + b"}")[0] == 200
+
+
+def test_a_model_that_hangs_refuses_what_would_wait_for_it(tmp_path: Path) -> None:
+    gate, entered = threading.Event(), threading.Event()
+
+    def prepare(inputs: dict[str, Any]) -> dict[str, Any]:
+        entered.set()
+        assert gate.wait(WITHIN_S)
+        return inputs
+
+    folder = written(tmp_path / "toy").folder
+    with served(plan_of(folder, options=ServingOptions(prepare=prepare, most_wait_s=0.2))) as server:
+        found: list[tuple[int, Any]] = []
+        first = threading.Thread(target=lambda: found.append(server.infer(input=ROW)))
+        first.start()
+        assert entered.wait(WITHIN_S)
+        time.sleep(SOON_S)
+        status, answer = server.infer(input=ROW)
+        assert status == 429 and "'toy' has too many requests: this one would wait" in answer["error"]
+        gate.set()
+        first.join()
+        assert found[0][0] == 200 and server.infer(input=ROW)[0] == 200
+
+
+def test_loopback_is_all_of_it() -> None:
+    hosts = ("127.0.0.1", "127.0.0.2", "::1", "localhost", "0.0.0.0", "::", "10.0.0.1", "example.org", "")
+    assert [is_loopback(host) for host in hosts] == [True] * 4 + [False] * 5
 
 
 def test_addresses_can_be_pasted() -> None:

@@ -19,7 +19,7 @@ from .trust import LineOf, no_source
 from .waits import SLEEP, Waiting
 
 HOLD_UP = ("lock", "time", "network", "child process")  # waits in the middle of a request
-ON_CPU = 0.3  # share of a core, of a span: with less a loop waits for work
+ON_CPU = 0.5  # share of a core, of a span: with less a loop waits for work, and reads and writes what it waits for
 SERVERS = re.compile(  # whose loops are in C, or wait in calls into C
     r"/(asyncio|uvloop|uvicorn|gunicorn|hypercorn|granian|tornado|twisted|trio|anyio|gevent|eventlet|waitress|grpc|aiohttp|multiprocessing)/|/(threading|selectors|socketserver|socket|http/server)\.py$"
 )
@@ -35,8 +35,11 @@ def work_of(traces: Traces, line_of: LineOf = no_source) -> Traces:
 
 def served(traces: Traces, line_of: LineOf = no_source) -> Traces:
     """Spans overlap, since threads work at the same time."""
-    work, loop = _kinds(traces, waits_of_stacks(traces, line_of))
-    kept = work[traces.stack] & ~(loop[traces.stack] & ~(traces.running > ON_CPU)) if len(work) else np.zeros(0, bool)
+    work, loop, pause = _kinds(traces, waits_of_stacks(traces, line_of))
+    kept = np.zeros(0, bool)
+    if len(work):
+        rests = (loop[traces.stack] & ~(traces.running > ON_CPU)) | (pause[traces.stack] & (traces.running <= ON_CPU))
+        kept = work[traces.stack] & ~rests
     mains = {rank: i for i, (_, rank, _, role) in reversed(list(enumerate(traces.processes))) if role == "main"}
     main = np.array([mains.get(rank, i) for i, (_, rank, _, _) in enumerate(traces.processes)], np.int64)
     found = traces.take(kept)
@@ -101,17 +104,19 @@ def _nothing(work: Traces, count: int) -> Traces:
     )
 
 
-def _kinds(traces: Traces, waits: Sequence[Waiting | None]) -> tuple[Bools, Bools]:
-    """Of each stack: whether a request may be in it; and whether it is a loop, which waits for work where it has no core."""
+def _kinds(traces: Traces, waits: Sequence[Waiting | None]) -> tuple[Bools, Bools, Bools]:
+    """Of each stack: whether a request may be in it; whether it is a server's loop, and whether it is a thread's outermost function, which
+    wait for work where they have no core."""
     own = are_own(traces.frames, "")
     of_server = [bool(SERVERS.search(frame.file)) for frame in traces.frames]
-    work, loop = [], []
+    work, loop, pause = [], [], []
     for stack, wait in zip(traces.stacks, waits, strict=True):
         outermost = _is_outermost(traces.frames, stack)
         held_up = wait is not None and wait.wait.what in HOLD_UP and any(own[i] for i in stack)
         work.append(bool(stack) and (wait is None or (held_up and not (wait.wait is SLEEP and outermost))))
-        loop.append(wait is None and bool(stack) and (outermost or of_server[stack[-1]]))
-    return np.array(work, bool), np.array(loop, bool)
+        loop.append(wait is None and bool(stack) and of_server[stack[-1]])
+        pause.append(wait is None and outermost)
+    return np.array(work, bool), np.array(loop, bool), np.array(pause, bool)
 
 
 def _is_outermost(frames: Sequence[Frame], stack: tuple[int, ...]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
@@ -11,6 +12,7 @@ from ..core.refusal import RefusalKind, ServingRefusal
 MODELS, RATE, MANAGES = "models", "rate_per_s", "manages"  # keys of a token's scopes
 BEARER = "bearer "
 MOST_BUCKETS = 2000
+LOG = logging.getLogger("deepseek.serving")
 
 
 class KnownTokens(Protocol):
@@ -47,6 +49,7 @@ class ServingDoor:
 
     def __init__(self, tokens: KnownTokens | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._tokens, self._clock = tokens, clock
+        self._logged = ""  # what ails the tokens
         self._left: dict[str, tuple[float, float]] = {}  # requests that a token may make at once, and when that was so
 
     def caller(self, authorization: str, counts: bool = True) -> ModelCaller:
@@ -59,6 +62,9 @@ class ServingDoor:
         found = self._tokens.found(secret, "token") if secret.isascii() else None
         if found is None:
             if self._tokens.trouble:
+                if self._tokens.trouble != self._logged:
+                    LOG.error("no token is taken: %s", self._tokens.trouble)
+                    self._logged = self._tokens.trouble
                 raise ServingRefusal(RefusalKind.NOT_READY, "the server cannot read its tokens; its log says why", 5.0)
             raise ServingRefusal(RefusalKind.NO_TOKEN, "this token is not known, or is over: ask for a new one")
         if counts:

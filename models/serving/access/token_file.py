@@ -13,6 +13,7 @@ from ...extras import needed
 from .door import MANAGES, MODELS, RATE
 
 DAY_S = 86400.0
+MOST_DAYS, MOST_RATE = 36_500.0, 1e9  # a file with a time beyond what it takes is one without any token
 FOLDER_MODE = 0o700
 
 
@@ -34,6 +35,10 @@ def new_token(
     folder: Path, name: str, models: Sequence[str] = (), rate_per_s: float = 0.0, days: float = 30.0, manages: bool = False
 ) -> str:
     """The secret, which is shown once. `models`: none means all; a rate or days of 0 have no limit. Raises ModelsError."""
+    if not 0 <= days <= MOST_DAYS:
+        raise WrongOption(f"{days:g} is no number of days from 0 (never over) to {MOST_DAYS:g}")
+    if not 0 <= rate_per_s <= MOST_RATE:
+        raise WrongOption(f"{rate_per_s:g} is no number of requests a second from 0 (no limit) to {MOST_RATE:g}")
     scopes: dict[str, Any] = {}
     if models:
         scopes[MODELS] = list(models)

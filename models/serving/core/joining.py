@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 from ...artifact.manifest import TensorSpec
 from ...errors import CannotRun
 from ...runtimes.session import check_inputs
 from .pending import PendingRequest, TensorMap
-from .refusal import bad
+from .refusal import RefusalKind, ServingRefusal, bad
+
+MOST_ANSWER_BYTES = 64 << 20
 
 
 class RowLayout:
@@ -18,6 +21,8 @@ class RowLayout:
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         specs = (*inputs, *outputs)
         self.joins = bool(inputs) and all(spec.shape and isinstance(spec.shape[0], str) for spec in specs)
+        self._row_bytes = sum(_bytes(spec, {spec.shape[0]: 1}) for spec in outputs) if self.joins else 0
+        self._is_fixed = self.joins and not any(isinstance(size, str) for spec in outputs for size in spec.shape[1:])
 
     def check(self, inputs: TensorMap) -> tuple[int, object]:
         """Rows and key of a request. Raises ServingRefusal with the inputs that the model takes."""
@@ -33,7 +38,18 @@ class RowLayout:
         (number,) = rows
         if not number:
             raise bad("the inputs have no rows; give at least one")
+        size = number * self._row_bytes if self._is_fixed else self._answer_bytes(inputs)
+        if size > MOST_ANSWER_BYTES:
+            why = f"the answer would have {size >> 20} MiB, and the limit is {MOST_ANSWER_BYTES >> 20} MiB; send fewer or shorter rows at a time"
+            raise ServingRefusal(RefusalKind.LARGE, why)
         return number, tuple(inputs[spec.name].shape[1:] for spec in self.inputs)
+
+    def _answer_bytes(self, inputs: TensorMap) -> int:
+        """As far as the sizes that inputs and outputs share say it: a lower bound."""
+        sizes: dict[int | str, int] = {}
+        for spec in self.inputs:
+            sizes.update(zip(spec.shape, inputs[spec.name].shape, strict=True))
+        return sum(_bytes(spec, sizes) for spec in self.outputs)
 
     def join(self, requests: Sequence[PendingRequest]) -> TensorMap:
         """Inputs of a batch; of one request its own arrays."""
@@ -55,6 +71,26 @@ class RowLayout:
             parts.append({name: value[begin : begin + request.rows] for name, value in outputs.items()})
             begin += request.rows
         return parts
+
+
+def _bytes(spec: TensorSpec, sizes: Mapping[int | str, int]) -> int:
+    """Sizes that are not known count as 1."""
+    import numpy as np
+
+    item = np.dtype(spec.dtype).itemsize if spec.dtype != "str" else 1
+    return item * math.prod(size if isinstance(size, int) else sizes.get(size, 1) for size in spec.shape)
+
+
+def own_arrays(inputs: TensorMap) -> TensorMap:
+    """That may be written: what came as bytes may not."""
+    return {name: value if value.flags.writeable else value.copy() for name, value in inputs.items()}
+
+
+def glued(parts: Sequence[TensorMap]) -> TensorMap:
+    """Outputs of batches, in their order, as those of one."""
+    import numpy as np
+
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def repeated(inputs: TensorMap, rows: int) -> TensorMap:

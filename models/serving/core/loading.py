@@ -47,7 +47,8 @@ def load(folder: Path, options: ServingOptions, stage: Callable[[ServingState], 
     for session in sessions:
         _compare(artifact, recorded, session, options)
     specs = sessions[0].inputs, sessions[0].outputs
-    layout = TextLayout(*specs) if TextLayout.fits(artifact.manifest.task, *specs) else RowLayout(*specs)
+    is_text = TextLayout.fits(artifact.manifest.task, *specs)
+    layout = TextLayout(*specs, options.most_prompt_tokens + options.most_new_tokens) if is_text else RowLayout(*specs)
     pace = BatchPace()
     item = first_item(recorded.inputs, artifact.manifest.inputs)
     _warm(sessions, item, pace, options.most_rows if layout.joins else 1)

@@ -51,6 +51,11 @@ class BatchPace:
     def end(self, worker: object) -> None:
         self._busy.pop(worker, None)
 
+    def overdue_s(self, workers: int) -> float:
+        """Of the worker that is least behind its time, where all are busy: a batch that is late may be so for as long again."""
+        busy = self._busy.copy()
+        return max(0.0, self._clock() - max(busy.values())) if busy and len(busy) >= workers else 0.0
+
     def wait_s(self, queued_rows: int, most_rows: int, workers: int) -> float:
         """Until a worker would begin with a request that comes now."""
         busy = self._busy.copy()

@@ -67,5 +67,9 @@ def bad(sentence: str) -> ServingRefusal:
     return ServingRefusal(RefusalKind.BAD, sentence)
 
 
+def stopping() -> ServingRefusal:
+    return ServingRefusal(RefusalKind.NOT_READY, "the server is stopping; ask another one", 1.0)
+
+
 def not_found(sentence: str) -> ServingRefusal:
     return ServingRefusal(RefusalKind.NOT_FOUND, sentence)

@@ -20,9 +20,12 @@ TASK = "text-generation"
 class TextLayout(RowLayout):
     """A request whose only input is `tokens` [1, time] gets `logits` [1, vocabulary]; such of any length fit together. Others are the model's own."""
 
-    def __init__(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+    def __init__(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], most_tokens: int) -> None:
         super().__init__(inputs, outputs)
+        self._most_tokens = most_tokens  # of a text with its answer: memory grows with their square
         self._names = {spec.name for spec in inputs}
+        sizes = [spec.shape[-1] for spec in outputs if spec.name == LOGITS and spec.shape]
+        self._vocabulary = sizes[0] if sizes and isinstance(sizes[0], int) else 0  # 0: not known
 
     @staticmethod
     def fits(task: str, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> bool:
@@ -38,7 +41,13 @@ class TextLayout(RowLayout):
 
     def check(self, inputs: TensorMap) -> tuple[int, object]:
         if set(inputs) != {TOKENS}:
-            return super().check(inputs)
+            found = super().check(inputs)
+            if (length := inputs[IDS].shape[1]) > self._most_tokens:
+                raise bad(f"the texts have {length} tokens, and the model takes {self._most_tokens}; shorten them")
+            ids = inputs[IDS]
+            if self._vocabulary and ids.size and (ids.min() < 0 or ids.max() >= self._vocabulary):  # not all runtimes say so
+                raise bad(f"input {IDS!r} has a token outside of 0 to {self._vocabulary - 1}")
+            return found
         tokens = inputs[TOKENS]
         if tokens.dtype.name != "int64" or tokens.ndim != 2 or tokens.shape[0] != 1 or not tokens.shape[1]:
             raise bad(f"input {TOKENS!r} is {tokens.dtype.name} {list(tokens.shape)}, and the model takes int64 [1, time]")

@@ -16,7 +16,7 @@ from ...errors import CannotRun
 from ...runtimes.session import ModelSession
 from .batch_queue import BatchQueue
 from .figures import ServingFigures
-from .joining import RowLayout
+from .joining import RowLayout, glued, own_arrays
 from .pace import BatchPace
 from .pending import NEVER_S, ModelAnswer, PendingRequest, TensorMap
 from .refusal import RefusalKind, ServingRefusal, bad
@@ -95,7 +95,10 @@ class ServedVersion:
         return max(LEAST_WAIT_S, WAITED_BATCHES * self.pace.seconds(self.queue.most_rows))
 
     def wait_s(self) -> float:
-        """That a request would have which comes now."""
+        """That a request would have which comes now; of a model that hangs the longer the longer it does."""
+        return self._queued_s() + self.pace.overdue_s(len(self._threads))
+
+    def _queued_s(self) -> float:
         return self.pace.wait_s(self.queue.rows, self.queue.most_rows, len(self._threads))
 
     @contextmanager
@@ -152,10 +155,13 @@ class ServedVersion:
         wait_s, most_s = self.wait_s(), self.most_wait_s
         if wait_s > most_s:
             raise busy(self.model, wait_s, most_s)
-        if deadline_s != NEVER_S and (left_s := deadline_s - time.monotonic()) < wait_s:
-            sentence = (
-                f"{self.model!r} would begin in {wait_s * 1e3:.0f} ms, and the deadline is in {max(0.0, left_s) * 1e3:.0f} ms"
-            )
+        if deadline_s == NEVER_S:
+            return
+        wait_s, left_s = self._queued_s(), deadline_s - time.monotonic()
+        if left_s <= 0:
+            raise ServingRefusal(RefusalKind.LATE, LATE)
+        if left_s < wait_s:
+            sentence = f"{self.model!r} would begin in {wait_s * 1e3:.0f} ms, and the deadline is in {left_s * 1e3:.0f} ms"
             raise ServingRefusal(RefusalKind.BUSY, sentence, wait_s)
 
     def _run_at_once(self, request: PendingRequest) -> bool:
@@ -194,11 +200,18 @@ class ServedVersion:
         rows = sum(request.rows for request in requests)
         try:
             inputs = self.layout.join(requests)
-            if self._prepare:
-                inputs = self._prepare(inputs)
-            joined_s = time.monotonic()
-            outputs = session.run(inputs)
-            ran_s = time.monotonic()
+            if rows > self.queue.most_rows and self.layout.joins:
+                outputs, infer_s = self._run_slices(session, inputs, requests[0], done)
+                ran_s = time.monotonic()
+            else:
+                if self._prepare:
+                    inputs = self._prepare(own_arrays(inputs))
+                joined_s = time.monotonic()
+                outputs = session.run(inputs)
+                ran_s = time.monotonic()
+                infer_s = ran_s - joined_s
+                self.pace.add(rows, ran_s - begun_s)
+                done.batches_rows.append(rows)
             parts = self.layout.part(outputs, requests)
         except BaseException as error:  # of the runtime, or of the user's preparation: whatever it raises, the worker goes on
             if len(requests) == 1:
@@ -209,13 +222,32 @@ class ServedVersion:
             for request in requests:
                 self._run(session, [request], done)
             return
-        self.pace.add(rows, ran_s - begun_s)
-        done.batches_rows.append(rows)
-        batch_s, infer_s = joined_s - begun_s, ran_s - joined_s
+        batch_s = ran_s - begun_s - infer_s
         done.answers.extend(
             (request, ModelAnswer(part, self.number, begun_s - request.arrived_s, batch_s, infer_s, rows))
             for request, part in zip(requests, parts, strict=True)
         )
+
+    def _run_slices(
+        self, session: ModelSession, inputs: TensorMap, request: PendingRequest, done: _Done
+    ) -> tuple[TensorMap, float]:
+        """A request of more rows than a batch may have, batch by batch: outputs and seconds of the model. It ends where its client is gone."""
+        found, infer_s, most = [], 0.0, self.queue.most_rows
+        for begin in range(0, request.rows, most):
+            if begin and request.future.done():
+                break
+            begun_s = time.monotonic()
+            part = {name: value[begin : begin + most] for name, value in inputs.items()}
+            if self._prepare:
+                part = self._prepare(own_arrays(part))
+            joined_s = time.monotonic()
+            found.append(session.run(part))
+            ran_s = time.monotonic()
+            infer_s += ran_s - joined_s
+            rows = min(most, request.rows - begin)
+            self.pace.add(rows, ran_s - begun_s)
+            done.batches_rows.append(rows)
+        return glued(found), infer_s
 
     def _failure(self, error: BaseException) -> ServingRefusal:
         if isinstance(error, (CannotRun, ValueError)):  # of the values: their names, types and shapes were checked before

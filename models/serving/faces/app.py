@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..access.door import ModelCaller, ServingDoor
-from ..core.refusal import RefusalKind, ServingRefusal
+from ..core.refusal import RefusalKind, ServingRefusal, stopping
 from ..core.served_models import ServedModels
 from .http_call import AsgiReceive, AsgiSend, ClientGone, HttpAnswer, HttpCall
 from .route import ServingHandler, ServingRequest
@@ -63,7 +63,7 @@ class ServingEndpoint:
         caller = OPEN if self._open else self._door.caller(call.header(b"authorization"), self._counts)
         if self._counts:
             if self._models.closing:
-                raise ServingRefusal(RefusalKind.NOT_READY, "the server is stopping; ask another one", 1.0)
+                raise stopping()
             name = call.part("model")
             if model := (self._models.named(name) if name and (caller.check(name) is None) else self._models.only):
                 try:
@@ -95,7 +95,10 @@ def make_serving_app(models: ServedModels, door: ServingDoor) -> FastAPI:
     async def no_route(request: Request, error: Exception) -> JSONResponse:
         status = error.status_code if isinstance(error, HTTPException) else 500
         why = {404: "there is no such path", 405: "this path takes another method"}.get(status, "the request cannot be answered")
-        return JSONResponse({"error": f"{why}: see docs/serving.md for what there is"}, status)
+        said = f"{why}: see docs/serving.md for what there is"
+        is_openai = request.url.path.startswith("/v1/") and not request.url.path.startswith("/v1/infer")
+        found = {"message": said, "type": "invalid_request_error", "param": None, "code": None} if is_openai else said
+        return JSONResponse({"error": found}, status, getattr(error, "headers", None))
 
     app.add_exception_handler(HTTPException, no_route)
     return app

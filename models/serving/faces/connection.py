@@ -11,6 +11,7 @@ from .http_call import SEND_S, sentence
 HEAD_S = 30.0  # for the first line and the headers of a request
 MOST_HEAD_BYTES = 64 << 10
 LINGER_S = 2.0
+IDLE_S = 0.3  # that a kept connection stays open as the server stops
 
 
 def guarded(protocol: Any) -> Any:
@@ -19,7 +20,7 @@ def guarded(protocol: Any) -> Any:
     class GuardedProtocol(protocol):
         """A client that neither ends its head nor reads its answers is left; what is no HTTP gets one sentence."""
 
-        _is_refused = False
+        _is_refused = _is_ending = False
         _head_bytes = 0
         _head_timer: Any = None
         _write_timer: Any = None
@@ -42,6 +43,8 @@ def guarded(protocol: Any) -> Any:
             super().data_received(data)
             if self.cycle is not before:
                 self._end_head()
+                if self._is_ending:
+                    self.cycle.keep_alive = False
             elif is_head or before.response_complete:
                 self._head_timer = self._head_timer or self.loop.call_later(HEAD_S, self._head_is_late)
                 self._head_bytes += len(data) if is_head else 0
@@ -49,6 +52,14 @@ def guarded(protocol: Any) -> Any:
                     self._refuse(
                         RefusalKind.LONG_HEAD, f"the headers are longer than {MOST_HEAD_BYTES >> 10} KiB; send shorter ones"
                     )
+
+        def shutdown(self) -> None:
+            """As the server stops. A request that is on its way to a kept connection still gets its answer, its 503 that is."""
+            self._is_ending = True
+            if self.cycle is None or self.cycle.response_complete:
+                self.loop.call_later(IDLE_S, super().shutdown)
+            else:
+                super().shutdown()
 
         def pause_writing(self) -> None:
             super().pause_writing()
@@ -74,9 +85,12 @@ def guarded(protocol: Any) -> Any:
             if self.transport.is_closing() or self._is_refused:
                 return
             cycle = self.cycle
-            if cycle and not cycle.response_complete and (cycle.response_started or not cycle.more_body):
-                cycle.keep_alive = False
-                return
+            if cycle and not cycle.response_complete:
+                if cycle.response_started or not cycle.more_body or getattr(self, "pipeline", None):
+                    cycle.keep_alive = False
+                    return
+                cycle.disconnected = True  # this is its answer
+                cycle.message_event.set()
             self._is_refused = True
             self.transport.write(_raw(kind, text))
             self.transport.write_eof()

@@ -6,7 +6,7 @@ import asyncio
 import time
 from asyncio import Future
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 import orjson
 
@@ -19,6 +19,7 @@ AsgiSend: TypeAlias = Callable[[AsgiMessage], Awaitable[None]]
 
 MOST_BODY_BYTES = 64 << 20
 MOST_JSON_BYTES = 8 << 20  # it is read in one go, about 10 ms a MiB, in which nothing else is answered
+MOST_READING_BYTES = 512 << 20  # of all bodies that are half there
 READ_S = 30.0  # for a whole body
 SEND_S = 30.0  # for a part of an answer: the client must read
 PATIENCE_S = 0.01  # a request that takes longer watches its client
@@ -37,7 +38,9 @@ class HttpAnswer(NamedTuple):
 
 
 class HttpCall:
-    """One request; for the event loop."""
+    """One request; for the event loop. `reading_bytes`: of all bodies that are half there."""
+
+    reading_bytes: ClassVar[int] = 0
 
     __slots__ = ("_future", "_receive", "_send", "_watcher", "arrived_s", "begun", "gone", "headers", "scope")
 
@@ -129,17 +132,25 @@ class HttpCall:
             self._future.cancel()
 
     async def _whole(self) -> bytes:
+        counted = 0  # of a body in many parts only
         try:
             async with asyncio.timeout(READ_S):
                 message = await self._message()
                 parts = bytearray(message.get("body", b""))
                 while message.get("more_body"):
                     message = await self._message()
-                    parts += message.get("body", b"")
+                    part = message.get("body", b"")
+                    parts += part
+                    counted += len(part)
+                    HttpCall.reading_bytes += len(part)
                     if len(parts) > MOST_BODY_BYTES:
                         raise too_long()
+                    if HttpCall.reading_bytes > MOST_READING_BYTES:
+                        raise ServingRefusal(RefusalKind.BUSY, "the server reads many long requests already; try again", 1.0)
         except TimeoutError:
             raise ServingRefusal(RefusalKind.SLOW, f"the body did not come within {READ_S:g} s; send it again") from None
+        finally:
+            HttpCall.reading_bytes -= counted
         return bytes(parts)
 
     async def _message(self) -> AsgiMessage:
@@ -155,6 +166,10 @@ class HttpCall:
                     await self._send(message)
         except TimeoutError:
             raise ClientGone from None
+        except RuntimeError as error:  # uvloop's, for a connection that ended before the answers to what was sent behind each other
+            if "closed" in str(error):
+                raise ClientGone from None
+            raise
 
 
 def too_long() -> ServingRefusal:

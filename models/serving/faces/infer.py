@@ -7,7 +7,7 @@ from typing import Any
 
 from ..core.generation import TextSampling, generate, prompt_ids
 from ..core.pending import NEVER_S, TensorMap
-from ..core.refusal import bad
+from ..core.refusal import RefusalKind, ServingRefusal, bad
 from ..core.served_model import ServedModel
 from ..core.version import ServedVersion
 from .http_call import HttpAnswer, as_json
@@ -57,6 +57,10 @@ async def _answer(request: ServingRequest, model: ServedModel, table: dict[str, 
     inputs, is_item = inputs_of(given, version)
     answer = await call.while_there(version.submit(inputs, call.arrived_s, deadline_s))
     answered_s = time.monotonic()
+    if is_item and not all(len(value) for value in answer.outputs.values()):
+        raise ServingRefusal(
+            RefusalKind.FAILED, "the model failed (it gave no row for the item); what does its preparation return?"
+        )
     outputs = {name: as_values(value[0] if is_item else value) for name, value in answer.outputs.items()}
     output = next(iter(outputs.values())) if len(outputs) == 1 else outputs
     content = as_json({"model": model.name, "version": answer.version, "output": output})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -11,21 +12,24 @@ from typing import Any
 from ...errors import ModelsError
 from ...extras import needed
 from ..access.door import ModelCaller, ServingDoor
-from ..core.refusal import RefusalKind, ServingRefusal, bad
+from ..core.refusal import RefusalKind, ServingRefusal, bad, stopping
 from ..core.served_models import ServedModels
 from .http_call import MOST_BODY_BYTES, SEND_S
 from .oip_messages import OipMessages
+from .oip_rest import not_unloaded
 
 LOG = logging.getLogger("deepseek.serving")
 SERVICE, HEALTH = "inference.GRPCInferenceService", "grpc.health.v1.Health"
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = 1, 2, 3  # of grpc.health.v1
 HEALTH_LOOKS_S = 0.2
+ENDS_STREAM = (RefusalKind.GONE, RefusalKind.NO_TOKEN, RefusalKind.NOT_READY)  # other refusals are of one message
 OVERHEAD_BYTES = 1 << 20  # of a message beside its tensors
 Answered = Callable[[Any, ModelCaller, Any], Awaitable[Any]]  # message, caller, context -> message
 
 
-async def start_grpc(models: ServedModels, door: ServingDoor, host: str, port: int) -> tuple[Any, int]:
-    """The server, and its port. Raises ModelsError for a port that is taken."""
+async def start_grpc(models: ServedModels, door: ServingDoor, host: str, port: int) -> tuple[Any, int, asyncio.Task[None]]:
+    """The server, its port, and what ends its idle streams. Raises ModelsError for a port that is taken."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its library in C prints lines of its own where a port is taken
     grpc = needed("grpc")
     limit = MOST_BODY_BYTES + OVERHEAD_BYTES
     options = [("grpc.max_receive_message_length", limit), ("grpc.max_send_message_length", limit), ("grpc.so_reuseport", 0)]
@@ -43,7 +47,7 @@ async def start_grpc(models: ServedModels, door: ServingDoor, host: str, port: i
     except RuntimeError as error:
         raise ModelsError(f"port {port} of {host} cannot be opened for gRPC; give another --grpc-port, or --no-grpc") from error
     await server.start()
-    return server, found
+    return server, found, asyncio.create_task(service.end_idle())
 
 
 class OipService:
@@ -53,6 +57,8 @@ class OipService:
         self._grpc, self._models, self._door = grpc, models, door
         self._pb = needed("tritonclient.grpc.service_pb2")
         self._messages = OipMessages(self._pb)
+        self._idle: set[asyncio.Task[Any]] = set()  # of streams
+        self._ended: set[asyncio.Task[Any]] = set()
 
     def handlers(self) -> dict[str, Any]:
         rows: dict[str, tuple[Answered, bool, bool]] = {  # open to all, asks a model
@@ -64,6 +70,7 @@ class OipService:
             "ModelInfer": (self._model_infer, False, True),
             "RepositoryIndex": (self._index, False, False),
             "RepositoryModelLoad": (self._load, False, False),
+            "RepositoryModelUnload": (self._unload, False, False),
         }
         made = {
             name: self._grpc.unary_unary_rpc_method_handler(
@@ -95,6 +102,8 @@ class OipService:
                 if (status := self._health(name)) != last:
                     yield wrappers.Int32Value(value=status)
                     last = status
+                if self._models.closing:
+                    return
                 await asyncio.sleep(HEALTH_LOOKS_S)
 
         serialize = wrappers.Int32Value.SerializeToString
@@ -134,7 +143,7 @@ class OipService:
         token = next((str(value) for key, value in context.invocation_metadata() or () if key == "authorization"), "")
         caller = self._door.caller(token, counts)
         if counts and self._models.closing:
-            raise ServingRefusal(RefusalKind.NOT_READY, "the server is stopping; ask another one", 1.0)
+            raise stopping()
         return caller
 
     async def _abort(self, context: Any, refusal: ServingRefusal) -> None:
@@ -174,6 +183,9 @@ class OipService:
             raise ServingRefusal(RefusalKind.CONFLICT, f"not loaded, and the version in use goes on: {error}") from None
         return self._pb.RepositoryModelLoadResponse()
 
+    async def _unload(self, message: Any, caller: ModelCaller, context: Any) -> Any:
+        raise not_unloaded()
+
     async def _model_infer(self, message: Any, caller: ModelCaller, context: Any) -> Any:
         arrived_s = time.monotonic()
         caller.check(message.model_name)
@@ -200,9 +212,9 @@ class OipService:
         """An answer or a sentence for each message, in order; of a text model one for each piece of text."""
         response = self._pb.ModelStreamInferResponse
         try:
-            async for content in requests:
-                caller = self._caller(context, False, True)
+            async for content in self._each(requests):
                 try:
+                    caller = self._caller(context, False, True)
                     message = _parsed(self._pb.ModelInferRequest, content)
                     if self._messages.is_prompt(message, self._models, caller):
                         async for part in self._messages.pieces(message, self._models, time.monotonic()):
@@ -210,7 +222,7 @@ class OipService:
                     else:
                         await self._write(context, response(infer_response=await self._model_infer(message, caller, context)))
                 except ServingRefusal as refusal:
-                    if refusal.kind is RefusalKind.GONE:
+                    if refusal.kind in ENDS_STREAM:
                         raise
                     await self._write(context, response(error_message=str(refusal)))
         except ServingRefusal as refusal:
@@ -220,6 +232,31 @@ class OipService:
         except Exception:
             LOG.exception("ModelStreamInfer failed")
             await self._abort(context, ServingRefusal(RefusalKind.FAILED, "the server failed; its log has more"))
+
+    async def _each(self, requests: Any) -> AsyncIterator[bytes]:
+        task, messages = asyncio.current_task(), aiter(requests)
+        assert task
+        while True:
+            self._idle.add(task)
+            try:
+                content = await anext(messages)
+            except StopAsyncIteration:
+                return
+            except asyncio.CancelledError:
+                if task not in self._ended:
+                    raise
+                raise stopping() from None
+            finally:
+                self._idle.discard(task)
+            yield content
+
+    async def end_idle(self) -> None:
+        """Streams that wait for a message do not hold up a server that stops."""
+        while not self._models.closing:
+            await asyncio.sleep(HEALTH_LOOKS_S)
+        self._ended = set(self._idle)
+        for task in self._ended:
+            task.cancel()
 
     async def _write(self, context: Any, message: Any) -> None:
         try:

@@ -107,7 +107,11 @@ async def load_model(request: ServingRequest, name: str) -> None:
 
 
 async def unload(request: ServingRequest) -> HttpAnswer:
-    raise ServingRefusal(
+    raise not_unloaded()
+
+
+def not_unloaded() -> ServingRefusal:
+    return ServingRefusal(
         RefusalKind.NOT_BUILT, "models are not unloaded: stop the server, or leave the model out at its next start"
     )
 
