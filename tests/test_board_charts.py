@@ -50,7 +50,7 @@ TRAINED = {
 CANDIDATE = tuple(f"candidate/{name}" for name in ("accuracy", "latency_ms", "p99_ms", "size_mb", "smaller", "faster", "kept"))
 SERVED = (
     *(f"service/{name}" for name in ("p50_s", "p99_s", "queue", "batch_rows", "rejected", "failed")),
-    "phase/infer_s",
+    *(f"phase/{name}_s" for name in ("queue", "batch", "infer", "encode")),
     "units",
 )
 RUN_OF = {"compression": "small", "service": "served"}  # that a board is about; the others: ddp
@@ -89,7 +89,7 @@ def logged() -> Iterator[Record]:
         yield Points("a-2", HOST, ("train/loss",), (-1.0,), T0 + 200 + step, step, 1)
     for step in range(5):
         yield Points("small", HOST, (*CANDIDATE, "phase/train_s"), (0.9, 1.0, 2.0, 3.0, 4.0, 5.0, 0.98, 60.0), T0 + step, step)
-        yield Points("served", HOST, SERVED, (0.01, 0.02, 1.0, 8.0, 0.0, 0.0, 0.005, 40.0), T0 + step, step)
+        yield Points("served", HOST, SERVED, (0.01, 0.02, 1.0, 8.0, 0.0, 0.0, 0.2, 0.1, 0.05, 0.01, 40.0), T0 + step, step)
     yield Points("bare", HOST, ("other",), (1.0,), T0, 0)
 
 

@@ -16,7 +16,7 @@ from collectors.analysis.stacks.lanes import Lanes
 from collectors.analysis.stacks.trust import no_source
 from collectors.records import Frame, Profile, StackSample
 from collectors.store.open import open_store
-from collectors.store.protocol import StackColumns, Store
+from collectors.store.protocol import Run, StackColumns, Store
 from dashboard.flame.ahead import Ahead
 from dashboard.flame.minutes import Minutes
 from tests.conftest import wait_for
@@ -81,6 +81,9 @@ class Counting:
 
     def __init__(self, store: Store) -> None:
         self._store, self.read_s = store, 0.0
+
+    def run(self, run: str) -> Run | None:
+        return self._store.run(run)
 
     def profiled_until(self, run: str) -> float | None:
         return self._store.profiled_until(run)

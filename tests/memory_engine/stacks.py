@@ -43,7 +43,7 @@ def columns(profiles: Sequence[Profile], lo: float, hi: float) -> StackColumns:
     samples = round(sum(profile.count * share for profile, share in zip(profiles, inside, strict=True)))
     covered = _union([(max(span(profile)[0], lo), min(span(profile)[1], hi)) for profile in profiles])
     tables = list(frames), list(stacks), list(processes), threads
-    return StackColumns._make([*tables, *arrays, samples, max((one.hz for one in profiles), default=0.0), covered])
+    return StackColumns(*tables, *arrays, samples, max((one.hz for one in profiles), default=0.0), covered)
 
 
 def reach(profiles: Sequence[Profile]) -> float | None:
