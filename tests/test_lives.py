@@ -108,7 +108,7 @@ def test_an_attempt_that_said_how_it_ended_was_not_killed_when_the_next_one_begi
     """At once while a dashboard looks, or long after, when another dashboard does."""
     log_dir = tmp_path / "logs"
     log_dir.mkdir()
-    for steps in ("60", "20"):  # seconds, of which the first is long enough to be found
+    for steps in ("40", "8"):  # of 0.05 s: the first attempts are long enough to be found
         with dashboard(log_dir) as running:
             for _ in range(2):
                 subprocess.run([sys.executable, "-c", SHORT_RUN, str(log_dir), steps], check=True, timeout=60)
