@@ -11,8 +11,11 @@ const WIDE = 5; // points between least and most: a share is "about" so much
 const LEAST_OTHER = 0.05; // points
 const ALL_COVERED = 0.995;
 
+/** Kinds that no run has beside each other, but for a service with a GPU. @type {Record<string, string>} */
+const SHARED = { transfer: "copy", idle: "unexplained" };
+
 /** A token of `tokens.css`. @param {string} kind */
-export const colourOf = (kind) => `time-${kind === "transfer" ? "copy" : kind}`; // no run has both
+export const colourOf = (kind) => `time-${SHARED[kind] ?? kind}`;
 
 /** @type {Record<string, string>} */
 const SHORT = { collective: "ranks", gil: "GIL", wait: "waits", gc: "GC", compile: "compiling", copy: "copies", transfer: "transfers", cpu_taken: "no core", idle: "no request" };
