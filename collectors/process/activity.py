@@ -87,9 +87,8 @@ def last_ends(activity: RunActivity) -> dict[int, Event]:
 def end_of(activity: RunActivity, process: RunProcess) -> Event | None:
     """The end that a process's own attempt has logged, which others may have followed; of one without a start, that of the newest."""
     mine = [start for start in activity.starts if start.rank == process.rank]
-    own = [
-        start.time_s for start in mine if start.fields.get("pid_start_ticks") == process.start_ticks
-    ]  # a container has pids of its own
+    # A container has pids of its own, and the ticks of this machine.
+    own = [start.time_s for start in mine if start.fields.get("pid_start_ticks") == process.start_ticks]
     if not own:
         return last_ends(activity).get(process.rank)
     until_s = min((start.time_s for start in mine if start.time_s > max(own)), default=math.inf)

@@ -130,8 +130,8 @@ def _alive_state(activity: RunActivity, now_s: float, pid: int) -> RunState:
         return RunState("running", "", pid)
     silent_s = now_s - sign_s
     speaks = activity.last_line_s is not None or not activity.info.get("attached")  # of a process that was attached no line is due
-    asked = activity.info.get("kind") == "service"  # it says nothing while no request comes
-    if not speaks or asked or silent_s <= _patience_s(activity, STALLED_AFTER_S):
+    serves = activity.info.get("kind") == "service"  # it says nothing while no request comes
+    if not speaks or serves or silent_s <= _patience_s(activity, STALLED_AFTER_S):
         return RunState("running", "", pid)
     usual = "" if activity.median_interval_s is None else f" (normal {spoken(activity.median_interval_s)})"
     return RunState("stalled", f"No line for {spoken(silent_s)}{usual}", pid)

@@ -25,7 +25,7 @@ SERVERS = re.compile(  # whose loops are in C, or wait in calls into C
 )
 IDLE = Frame("waits for requests", "", 0)
 STARTS = ("_bootstrap", "_bootstrap_inner", "run")  # of a thread
-SLICE_S = 1.0
+SLICE_S = 1.0  # no rest is longer, so that each lies in the stretch that it is counted in
 
 
 def work_of(traces: Traces, line_of: LineOf = no_source) -> Traces:
@@ -60,9 +60,7 @@ def one_at_a_time(work: Traces, recorded: Sequence[Range]) -> Traces:
 
     All spans are of one process.
     """
-    marks = [
-        np.arange(np.ceil(lo), hi, SLICE_S) for lo, hi in recorded if hi - lo < np.inf
-    ]  # that no rest is longer than what it is drawn in
+    marks = [np.arange(np.ceil(lo), hi, SLICE_S) for lo, hi in recorded if hi - lo < np.inf]
     edges = np.unique(np.concatenate([work.start_s, work.end_s, np.asarray(recorded, np.float64).reshape(-1), *marks]))
     middle_s = (edges[1:] + edges[:-1]) / 2
     inside = np.zeros(len(middle_s), bool)
