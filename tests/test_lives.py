@@ -94,31 +94,6 @@ def test_behind_tee_a_traceback_that_comes_last_is_a_failure_and_the_python_is_p
         assert running.run("teed")["state_reason"] == "ValueError: bad batch"
 
 
-SHORT_RUN = """
-import sys, time
-from trainer.run_log import RunLog
-with RunLog(sys.argv[1], run="again") as log:
-    for step in range(int(sys.argv[2])):
-        log.scalars(step, {"train/loss": 1.0})
-        time.sleep(0.05)
-"""
-
-
-def test_an_attempt_that_said_how_it_ended_was_not_killed_when_the_next_one_begins(tmp_path: Path) -> None:
-    """At once while a dashboard looks, or long after, when another dashboard does."""
-    log_dir = tmp_path / "logs"
-    log_dir.mkdir()
-    for steps in ("40", "8"):  # of 0.05 s: the first attempts are long enough to be found
-        with dashboard(log_dir) as running:
-            for _ in range(2):
-                subprocess.run([sys.executable, "-c", SHORT_RUN, str(log_dir), steps], check=True, timeout=60)
-            seconds_until(running, "again", "finished")
-            time.sleep(1.5)  # an end is judged 0.6 s after a process is gone
-            events = running.get("/api/v1/events?run=again")["events"]
-            assert [event["text"] for event in events if event["kind"] == "exit"] == []
-    assert [event["kind"] for event in events].count("end") == 4
-
-
 def test_an_end_that_no_dashboard_saw_is_judged_by_the_next_one(tmp_path: Path) -> None:
     log_dir = tmp_path / "logs"
     folder = log_dir / "raises"

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from collectors.process import claims
-from collectors.process.activity import RunActivity, spoken
+from collectors.process.activity import RunActivity, RunProcess, end_of, spoken
 from collectors.process.claims import processes_of
 from collectors.process.proc import TICKS_PER_S, alive, boot_id, children_cpu_s, descendants, start_ticks, workers_of
 from collectors.process.states import state_of
@@ -109,6 +109,16 @@ def test_a_run_whose_process_is_gone_has_ended_until_something_says_how(child: s
 def test_a_living_process_that_writes_nothing_is_stalled(child: subprocess.Popen[bytes]) -> None:
     run = activity([start(child.pid, time_s=NOW - 20_000)], silent_s=10_260)
     assert state_of(run, NOW) == ("stalled", "No line for 2 h 51 min (normal 0.1 s)", child.pid)
+
+
+def test_an_attempt_has_the_end_that_it_logged_though_the_next_one_has_begun() -> None:
+    def started(time_s: float, ticks: int) -> Event:
+        return Event("run", "start", time_s, fields={"pid": ticks, "pid_start_ticks": ticks})
+
+    ends = [Event("run", "end", time_s, fields={"status": "finished"}) for time_s in (NOW - 40, NOW - 10)]
+    run = activity([started(NOW - 50, 1), started(NOW - 30, 2), started(NOW - 20, 3), started(NOW - 5, 4)], ends)
+    found = [end_of(run, RunProcess(ticks, 0, ticks)) for ticks in (1, 2, 3, 4)]
+    assert [end and end.time_s for end in found] == [NOW - 40, None, NOW - 10, None]
 
 
 def test_a_service_that_no_request_comes_to_is_running(child: subprocess.Popen[bytes]) -> None:

@@ -125,7 +125,7 @@ class LivesCollector:
         events += self._let_go(found)
         self._look_at_those_gone_meanwhile()
         unsettled = [activity for run, activity in self._activities.items() if self._settled.get(run) is not activity]
-        events += self._gone_before_we_looked(unsettled)
+        self._note_those_gone_before(unsettled)
         events += self._silent(unsettled)
         self._settle(unsettled)
         shortest_s, longest_s = LOOK_S
@@ -246,17 +246,15 @@ class LivesCollector:
             if judged and run not in busy and not self._has_open_start(activity):
                 self._settled[run] = activity
 
-    def _gone_before_we_looked(self, unsettled: Iterable[RunActivity]) -> list[Event]:
-        """Events for start events whose process was already gone when they were read."""
-        events: list[Event] = []
+    def _note_those_gone_before(self, unsettled: Iterable[RunActivity]) -> None:
+        """Processes of start events that were already gone when these were read: judged like all others, once their last lines are."""
         for activity in unsettled:
             if not activity.starts or not self._has_open_start(activity):
                 continue
             for claim in claims_of(activity._replace(seen=()), self._host, PROC):
                 key = activity.run, claim.process.pid, claim.process.start_ticks
                 if not claim.lives and key not in self._known and key not in self._gone:
-                    events += self._judge(_Known(activity.run, claim.process))
-        return events
+                    self._known[key], self._gone[key] = _Known(activity.run, claim.process), time.monotonic()
 
     def _has_open_start(self, activity: RunActivity) -> bool:
         """Whether a rank has started on this boot, and no end of it is known."""
