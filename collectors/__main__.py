@@ -144,6 +144,7 @@ class Collectors:
             written=self._store.events(kinds=(SEEN, EXIT)),
             on_found=outputs.look,
             on_new=provenance.noticed,
+            is_unread=tail.is_unread,
             grace_s=REMOTE_GRACE_S if is_polled else GRACE_S,
         )
         self._profile = ProfileCollector(

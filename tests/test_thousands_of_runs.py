@@ -64,7 +64,7 @@ def test_runs_that_are_over_are_looked_up_once_and_again_when_they_go_on(monkeyp
 def test_runs_that_have_said_how_they_ended_are_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [over(number) for number in range(RUNS)]
     counted = calls(living, "last_ends", monkeypatch)
-    lives = LivesCollector(lambda: runs, Finder(HOST), lambda run: (), host=HOST)
+    lives = LivesCollector(lambda names: runs, Finder(HOST), lambda run: (), host=HOST)
     for _ in range(5):
         lives._look_at_s = 0.0
         assert lives.collect() == []
@@ -78,7 +78,7 @@ def test_runs_that_have_said_how_they_ended_are_judged_once(monkeypatch: pytest.
 
 def test_runs_that_were_forgotten_are_not_kept() -> None:
     finder, lives_runs = Finder(HOST), [over(number) for number in range(20)]
-    lives = LivesCollector(lambda: lives_runs, finder, lambda run: (), host=HOST)
+    lives = LivesCollector(lambda names: lives_runs, finder, lambda run: (), host=HOST)
     for _ in range(2):
         lives._look_at_s = 0.0
         lives.collect()

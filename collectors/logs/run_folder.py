@@ -56,7 +56,8 @@ class RunFolder:
         self._configs: dict[str, Any] = dict(configs or {})
         self._ran: dict[str, Any] = {}  # what was seen of its processes
         self._intervals: deque[float] = deque(maxlen=INTERVALS)
-        self._activity: RunActivity | None = None
+        self._changes = 0
+        self._activity: tuple[int, RunActivity] | None = None  # and the changes up to which it is true
         self._names: weakref.ref[Names] | None = None
 
     @property
@@ -102,7 +103,7 @@ class RunFolder:
             return ""
         if path.parent.name not in self.parts:
             self.parts.add(path.parent.name)
-            self._activity = None
+            self._changes += 1
         return path.parent.name
 
     def note_file(self, path: Path) -> None:
@@ -110,11 +111,11 @@ class RunFolder:
         name = str(path.relative_to(self.folder))
         if name not in self.files:
             self.files = (*self.files[-MOST_FILES + 1 :], name)
-            self._activity = None
+            self._changes += 1
 
     def noticed(self, records: Sequence[Record]) -> None:
         """`records` are new; of a backlog, the last ones are enough."""
-        self._activity = None
+        self._changes += 1
         last_line = next((record for record in reversed(records) if isinstance(record, LogLine)), None)  # points stand behind them
         for record in [*([last_line] if last_line else []), *records[-INTERVALS:]]:
             if isinstance(record, (Points, LogLine, ProgressBar, Sample)) and record.time_s is not None:
@@ -123,10 +124,11 @@ class RunFolder:
                 self.last_line_s = max(record.time_s, self.last_line_s or record.time_s)
 
     def activity(self) -> RunActivity:
-        """The same object while nothing is new: it is read every second, and there may be 10,000 runs."""
-        if self._activity is None:
+        """The same object while nothing is new: it is read every second, and there may be 10,000 runs. From any thread."""
+        changes, known = self._changes, self._activity
+        if known is None or known[0] != changes:
             lifetimes = self._lifetimes()
-            self._activity = RunActivity(
+            activity = RunActivity(
                 self.name,
                 self.folder,
                 self.info,
@@ -139,7 +141,8 @@ class RunFolder:
                 files=self.files,
                 queue=[event for event in lifetimes if event.kind in QUEUE],
             )
-        return self._activity
+            self._activity = known = changes, activity
+        return known[1]
 
     def _news(self) -> dict[str, Any] | None:
         config = {
@@ -149,7 +152,8 @@ class RunFolder:
         info = self._ran | self.kind | self._described | ({"config": config} if config or self._configs else {})
         if info == self.info:
             return None
-        self.info, self._activity = info, None
+        self.info = info
+        self._changes += 1
         return info
 
     def _lifetimes(self) -> list[Event]:

@@ -21,7 +21,7 @@ from .followed import FollowedFile, with_skip, written_s
 from .followed_database import FollowedDatabases
 from .formats import WholeFormat
 from .formats.values import inert_path
-from .known import TEXT, Known, Origin, format_of, main_of, rank_of, reading_order
+from .known import EVENTS, TEXT, Known, Origin, format_of, main_of, rank_of, reading_order
 from .opening import DataFile, NotMetrics, NotRead, read_file
 from .outputs import Elsewhere
 from .run_folder import RunFolder
@@ -136,6 +136,12 @@ class Tail:
     def live_runs(self, names: Collection[str] | None = None) -> list[RunActivity]:
         """What the files say about the life of each run, or of these, for the search for its processes."""
         return [run.activity() for run in self._runs.some(names)]
+
+    def is_unread(self, run: str) -> bool:
+        """Whether a file that may hold the ends of the run's processes waits for its turn; from any thread."""
+        folders = {each.folder for each in self._runs.some([run]) if not each.single_file}
+        waiting = (path for path in self._turns.waiting() if EVENTS.fullmatch(path.name))
+        return self.is_looking_for_runs or any(path.parent in folders for path in waiting)
 
     def refused(self, refused: list[RefusedRecord]) -> None:
         """Count records that the store could not take in the tallies of their files."""

@@ -54,6 +54,10 @@ class FileTurns:
     def waits(self, path: Path) -> bool:
         return any(path in files for files in (self._live, self._new, self._old, self._behind))
 
+    def waiting(self) -> list[Path]:
+        """From any thread."""
+        return [path for files in (self._live, self._new, self._old, self._behind) for path in list(files)]
+
     def next_live(self) -> Path | None:
         return _first(self._live)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from ..records import Event
@@ -20,6 +20,7 @@ from .states import PREEMPTING, is_silent
 LOOK_S = (1.0, 30.0)  # between two looks at all runs: at least, and at most
 LOOK_SHARE = 0.01  # of a core
 GRACE_S = 0.6  # from when a process is gone until its end is judged: its last lines are read meanwhile
+UNREAD_S = 10.0  # ... at most, where news of its run are not read yet
 REMOTE_GRACE_S = 5.0  # ... of a folder on another machine: what is known of its files may be 3 s old, and it is polled
 QUIET_S = 2.0  # without a sign, of a run without a known process: its last lines are looked at early
 JUDGED_AT_ONCE = 20  # runs that were over before we looked, of which the last lines are read at a time
@@ -42,7 +43,7 @@ class LivesCollector:
 
     def __init__(
         self,
-        live_runs: Callable[[], Iterable[RunActivity]],
+        live_runs: Callable[[Collection[str] | None], Iterable[RunActivity]],
         finder: Finder,
         last_lines: Callable[[str], Sequence[str]],
         *,
@@ -50,15 +51,16 @@ class LivesCollector:
         written: Iterable[Event] = (),
         on_found: Callable[[Mapping[str, Sequence[RunProcess]]], None] = lambda found: None,
         on_new: Callable[[str, RunProcess], None] = lambda run, process: None,
+        is_unread: Callable[[str], bool] = lambda run: False,
         grace_s: float = GRACE_S,
     ) -> None:
-        """`last_lines` of a run's text log, oldest first; `written` are the events that an earlier collector recorded.
+        """`live_runs` of some names, or all; `last_lines` of a run's text log, oldest first; `written` are the events that an earlier collector recorded.
 
         `on_found` gets each look's living processes, by run; `on_new` each process once. The end of a process is
-        judged `grace_s` after it is gone.
+        judged `grace_s` after it is gone, and not while news of the run `is_unread`.
         """
         self._live_runs, self._finder, self._last_lines, self._host = live_runs, finder, last_lines, host
-        self._on_found, self._on_new, self._grace_s = on_found, on_new, grace_s
+        self._on_found, self._on_new, self._is_unread, self._grace_s = on_found, on_new, is_unread, grace_s
         self._known: dict[_Key, _Known] = {}
         self._gone: dict[_Key, float] = {}  # when they were, CLOCK_MONOTONIC
         self._meanwhile: dict[_Key, float] = {}  # gone between two looks: the run's last sign at the look before, as in `_quiet`
@@ -118,7 +120,7 @@ class LivesCollector:
 
     def _look(self) -> list[Event]:
         begun_s = time.thread_time()
-        self._activities = {activity.run: activity for activity in self._live_runs()}
+        self._activities = {activity.run: activity for activity in self._live_runs(None)}
         found = self._finder.find(self._activities.values())
         self._on_found(found)
         events = [event for run, processes in found.items() for event in self._noticed(self._activities.get(run), processes)]
@@ -198,12 +200,18 @@ class LivesCollector:
             if key not in self._gone and key not in self._meanwhile and not alive(known.process.pid, known.process.start_ticks):
                 self._gone[key] = now_s
                 self._look_at_s = 0.0
-        over = [key for key, gone_s in self._gone.items() if now_s - gone_s >= self._grace_s]
+        over = [key for key, gone_s in self._gone.items() if now_s - gone_s >= self._grace_s and not self._is_late(key[0], gone_s)]
+        if over:  # what was known at the last look may lack their ends
+            self._activities |= {activity.run: activity for activity in self._live_runs({key[0] for key in over})}
         events: list[Event] = []
         for key in over:
             del self._gone[key]
             events += self._judge(self._known.pop(key))
         return events
+
+    def _is_late(self, run: str, gone_s: float) -> bool:
+        """Whether its end may stand in a file that waits to be read: on a busy machine, or behind others."""
+        return time.monotonic() - gone_s < UNREAD_S and self._is_unread(run)
 
     def _judge(self, known: _Known) -> list[Event]:
         process, activity = known.process, self._activities.get(known.run)

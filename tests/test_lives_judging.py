@@ -1,0 +1,130 @@
+"""When the end of a process is judged: not before what its run has said of it is known."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import pytest
+
+from collectors.logs.run_folder import RunFolder
+from collectors.logs.tail import Tail
+from collectors.logs.turns import FileTurns
+from collectors.process.activity import RunActivity
+from collectors.process.finder import Finder
+from collectors.process.lives import LivesCollector
+from collectors.records import Event
+from tests.conftest import wait_for
+from tests.test_processes import HOST, NOW, activity, end, start
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "3600"]) as process:
+        yield process
+        process.kill()
+
+
+class Files:
+    """What a tail has read of a run, and whether more waits."""
+
+    def __init__(self, run: RunActivity) -> None:
+        self.run, self.unread = run, False
+
+    def live_runs(self, names: Collection[str] | None) -> list[RunActivity]:
+        return [self.run]
+
+    def lives(self, grace_s: float = 0.0) -> LivesCollector:
+        return LivesCollector(
+            self.live_runs, Finder(HOST), lambda run: (), host=HOST, is_unread=lambda run: self.unread, grace_s=grace_s
+        )
+
+
+def exits(events: list[Event]) -> list[str]:
+    return [str(event.fields["state"]) for event in events if event.kind == "exit"]
+
+
+def settle(lives: LivesCollector) -> None:
+    """No look is due, and none is made for a process that another part has found."""
+    for _ in range(3):
+        lives.collect()
+
+
+def gone(child: subprocess.Popen[bytes]) -> None:
+    child.kill()
+    child.wait()
+
+
+def test_an_end_that_was_read_after_the_last_look_is_known_to_the_judge(child: subprocess.Popen[bytes]) -> None:
+    files = Files(activity([start(child.pid)]))
+    lives = files.lives()
+    settle(lives)
+    gone(child)
+    files.run = files.run._replace(ends=[end(status="finished")])
+    assert exits(lives.collect()) == []
+
+
+def test_a_process_that_was_gone_when_its_start_was_read_is_judged_by_what_was_read_since(child: subprocess.Popen[bytes]) -> None:
+    files = Files(activity([start(child.pid)]))
+    gone(child)
+    lives = files.lives(grace_s=0.2)
+    assert lives.collect() == []
+    files.run, events = files.run._replace(ends=[end(status="finished")]), list[Event]()
+    while lives.knows_a_process_of("run"):
+        events += lives.collect()
+    assert exits(events) == []
+
+
+def test_while_news_of_the_run_wait_to_be_read_nothing_is_judged(child: subprocess.Popen[bytes]) -> None:
+    files = Files(activity([start(child.pid)]))
+    lives = files.lives()
+    lives.collect()
+    gone(child)
+    files.unread = True
+    for _ in range(3):
+        assert exits(lives.collect()) == []
+    files.unread = False
+    assert exits(lives.collect()) == ["killed"]
+
+
+def test_what_waits_for_ever_is_not_waited_for(child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collectors.process.lives.UNREAD_S", 0.05)
+    files = Files(activity([start(child.pid)]))
+    lives = files.lives()
+    lives.collect()
+    gone(child)
+    files.unread = True
+    assert wait_for(lambda: exits(lives.collect())) == ["killed"]
+
+
+def test_what_changes_while_it_is_put_together_is_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder("run", Path("/logs/run"), False, HOST)
+    found: list[Event] = []
+
+    def read_by_another_thread_meanwhile() -> list[Event]:
+        known = list(found)
+        if not found:
+            found.append(end(status="finished"))
+            folder.noticed(found)
+        return known
+
+    monkeypatch.setattr(folder, "_lifetimes", read_by_another_thread_meanwhile)
+    assert folder.activity().ends == []
+    assert len(folder.activity().ends) == 1
+    assert folder.activity() is folder.activity()
+
+
+def test_only_files_of_events_are_waited_for_and_those_of_its_own_folder(tmp_path: Path) -> None:
+    for run in ("a", "b"):
+        (tmp_path / run).mkdir()
+        (tmp_path / run / "events.jsonl").write_text(f'{{"time_s": {NOW}, "kind": "note"}}\n')
+    tail = Tail(tmp_path, HOST, {}, threading.Event())
+    wait_for(lambda: not tail.collect() and not tail.is_looking_for_runs)
+    turns: FileTurns = tail._turns
+    turns.live(tmp_path / "a" / "train.log")
+    assert not tail.is_unread("a")
+    turns.live(tmp_path / "a" / "events.rank1.jsonl")
+    assert tail.is_unread("a") and not tail.is_unread("b") and not tail.is_unread("nothing")
+    tail.close()
