@@ -73,6 +73,19 @@ def test_what_other_loggers_call_it_has_its_lane(ask: Ask) -> None:
     assert further == ["train_loss", "epoch", "phase/oddly"], "nothing is drawn nowhere"
 
 
+def test_a_service_shows_its_requests_and_how_long_they_took(ask: Ask) -> None:
+    code = """
+    const { lanesOf, furtherFound } = await load("data/lanes.js");
+    const names = ["phase/queue_s", "phase/infer_s", "service/p50_s", "service/p99_s", "service/rejected", "service/queue", "service/batch_rows"];
+    const metas = names.map((name) => ({ run: "a", name, labels: {}, first_step: 1, first_time_s: 1, points: 9 }));
+    return [lanesOf(metas).map(({ title, traces }) => [title, traces.map(({ label }) => label)]), furtherFound(metas, "")];"""
+    lanes, further = ask(code)
+    assert [title for title, _ in lanes[:3]] == ["Requests/s", "Latency, ms", "Phases of the requests, ms"]
+    assert lanes[1][1] == ["p50", "p99"]
+    assert further == ["service/rejected", "service/queue", "service/batch_rows"]
+    assert [title for title, _ in lanes[3:6]] == further, "steps per second would be the same again"
+
+
 def test_a_link_without_a_span_shows_no_future(ask: Ask) -> None:
     code = """
     const { Range } = await load("data/range.js");

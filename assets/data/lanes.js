@@ -49,7 +49,7 @@ export function lanesOf(metas, further = FEW) {
   const own = metas.filter((meta) => meta.run !== null);
   const gpu = machine.some((meta) => meta.name.startsWith("gpu/"));
   const [loss, ...known] = knownLanes(own);
-  const run = [loss, ...phaseLanes(own), ...known].filter(({ traces }) => traces.length);
+  const run = [loss, ...serviceLanes(own), ...phaseLanes(own), ...known].filter(({ traces }) => traces.length);
   const rest = furtherNames(metas, further).map((name) => lane(`other ${name}`, name, 44, "robust", ranked(named(own, name), "now", false)));
   const host = hostLanes(machine);
   const below = gpu ? [...gpuLanes(machine), ...host.slice(0, BESIDE_GPU)] : host;
@@ -165,7 +165,8 @@ const PHASES = ["data", "forward", "backward", "optimizer"]; // from the top of 
 
 /** The phases of a step on the host and the GPU. @param {Meta[]} own @returns {Lane[]} */
 function phaseLanes(own) {
-  return [stackLane(own, PHASE, "phases", "Step phases, ms", 84), stackLane(own, GPU_PHASE, "gpu_phases", "GPU phases, ms", 64)];
+  const title = firstOf(own, NAMES.p99).length ? "Phases of the requests, ms" : "Step phases, ms";
+  return [stackLane(own, PHASE, "phases", title, 84), stackLane(own, GPU_PHASE, "gpu_phases", "GPU phases, ms", 64)];
 }
 
 /** The phases of one rank; of several ranks, the lowest. @param {Meta[]} own @param {RegExp} pattern @param {string} id @param {string} title @param {number} height */
@@ -189,6 +190,8 @@ const rankOf = (meta) => Number(meta.labels.rank ?? 0);
 
 /** Aliases of RunLog's users, Hugging Face's Trainer, Lightning and plain scripts: the first existing one has the lane. */
 const NAMES = {
+  p50: ["service/p50_s"],
+  p99: ["service/p99_s"],
   loss: ["train/loss", "loss", "train_loss", "training_loss"],
   val: ["val/loss", "val_loss", "eval_loss", "eval/loss", "valid_loss", "valid/loss", "validation/loss"],
   gradNorm: ["train/grad_norm", "grad_norm"],
@@ -220,9 +223,19 @@ function knownLanes(own) {
   return lanes.map((lane) => (isText(lane) ? { ...lane, note: "read from text" } : lane));
 }
 
+/** What a run of kind `service` does: its steps are requests. @param {Meta[]} own @returns {Lane[]} */
+function serviceLanes(own) {
+  const slow = firstOf(own, NAMES.p99);
+  const above = ranked(slow, "p99", false).map((trace) => ({ ...trace, colour: "gpu-1" }));
+  return [
+    lane("rate", "Requests/s", 60, "zero", ranked(slow, "now", false), { rate: true }),
+    lane("latency", "Latency, ms", 60, "zero", [...ranked(firstOf(own, NAMES.p50), "p50", false), ...above], { scale: 1000 }),
+  ];
+}
+
 /** Steps per second, where nothing else shows how fast the run gets on. @param {Meta[]} own @returns {Lane[]} */
 function rateLane(own) {
-  const says = own.some(({ name }) => PHASE.test(name) || [...NAMES.tokens, ...NAMES.samples].includes(name));
+  const says = own.some(({ name }) => PHASE.test(name) || [...NAMES.tokens, ...NAMES.samples, ...NAMES.p99].includes(name));
   const counted = own.filter(({ first_step, first_time_s }) => typeof first_step === "number" && typeof first_time_s === "number");
   const most = Math.max(...counted.map(({ points }) => points ?? 0));
   const name = firstOf(counted, NAMES.loss)[0]?.name ?? counted.find(({ points }) => (points ?? 0) === most)?.name;

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import deque
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from models.artifact import Artifact, ModelManifest, write
 
-WIDTH, SOME_LAYERS = 32, 500
+WIDTH, FLAT, SOME_LAYERS = 32, 8, 500  # of a layer: 32 rows take three times as long as one, or hardly longer
 
 
-def time_of(artifact: Artifact) -> float:
-    session, item = artifact.session(), {"x": np.ones((1, 4), np.float32)}
+def time_of(artifact: Artifact, rows: int = 1) -> float:
+    session, item = artifact.session(), {"x": np.ones((rows, 4), np.float32)}
     spent_s = []
     for _ in range(20):
         begun_s = time.perf_counter()
@@ -26,23 +28,40 @@ def time_of(artifact: Artifact) -> float:
     return statistics.median(spent_s)
 
 
+def free_latencies_s(times_s: Mapping[int, float], due_s: Iterable[float]) -> list[float]:
+    """Of a server that costs nothing: each batch takes all that waits, up to the largest, and only the model's time. Sorted.
+
+    `times_s` of a batch by its rows; between two of them along a line. `due_s` are when the requests are, in order.
+    """
+    sizes = sorted(times_s)
+    queue, free_s, found = deque(due_s), 0.0, list[float]()
+    while queue:
+        free_s = max(free_s, queue[0])
+        due = [queue.popleft()]
+        while queue and queue[0] <= free_s and len(due) < sizes[-1]:
+            due.append(queue.popleft())
+        free_s += float(np.interp(len(due), sizes, [times_s[size] for size in sizes]))
+        found += [free_s - each for each in due]
+    return sorted(found)
+
+
 def small_model(folder: Path) -> Artifact:
     return made(folder, 0)
 
 
-def model_of(folder: Path, seconds: float) -> Artifact:
+def model_of(folder: Path, seconds: float, width: int = WIDTH) -> Artifact:
     """So many layers that a row takes about so long."""
-    layer_s = (time_of(made(folder.with_name("some"), SOME_LAYERS)) - time_of(made(folder.with_name("none"), 0))) / SOME_LAYERS
-    return made(folder, max(1, round(seconds / layer_s)))
+    some, none = (made(folder.with_name(f"{folder.name}-{layers}"), layers, width) for layers in (SOME_LAYERS, 0))
+    return made(folder, max(1, round(seconds / ((time_of(some) - time_of(none)) / SOME_LAYERS))), width)
 
 
-def made(folder: Path, layers: int) -> Artifact:
+def made(folder: Path, layers: int, width: int = WIDTH) -> Artifact:
     """`y` [batch, 3] of `x` [batch, 4], through layers of one rotation: small ones, whose time is that of a call rather than of its rows."""
     weights: dict[str, Any] = {"last": np.arange(12, dtype=np.float32).reshape(4, 3) / 10}
     nodes, last = [], "x"
     if layers:
-        rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(WIDTH, WIDTH)))[0].astype(np.float32)
-        weights = {"first": np.ones((4, WIDTH), np.float32), "inner": rotation, "last": np.ones((WIDTH, 3), np.float32)}
+        rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(width, width)))[0].astype(np.float32)
+        weights = {"first": np.ones((4, width), np.float32), "inner": rotation, "last": np.ones((width, 3), np.float32)}
         nodes, last = [helper.make_node("MatMul", ["x", "first"], ["h"])], "h"
     for number in range(layers):
         nodes.append(helper.make_node("MatMul", [last, "inner"], [f"h{number}"]))

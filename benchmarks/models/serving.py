@@ -5,8 +5,9 @@
 CPU time of the server's processes for a request: over HTTP beside a bare FastAPI handler that reads the same JSON, over gRPC beside a bare
 grpc.aio handler. Open loop (latency from when a request was due; Poisson arrivals, and bursts of 20): p99 at 70 % of the capacity against the
 model's time, goodput at 150 %, failed requests while the model is loaded anew again and again, answers of another request, the highest rate
-with p99 of at most 100 ms for a small model and for one of 10 ms, whose batches take little longer than a row: of a model whose time grows with
-its rows no server keeps p99 at three times a row's time near the capacity of its large batches. Client and servers share the cores.
+with p99 of at most 100 ms for a small model and for one of 10 ms. Of a model whose time grows with its rows no server keeps p99 at three times a
+row's time near the capacity of its large batches: beside each p99 stands that of a server that costs nothing. Client and servers share the cores.
+SERVING_PART=cpu, open_loop, reload, mixed or rates measures one of them.
 
 About 15 minutes on an idle machine; MODELS_SCALE=tiny shows in a minute that it works. Peers that are not installed have no rows.
 """
@@ -28,6 +29,7 @@ import threading
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
+from itertools import accumulate, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,12 +37,13 @@ import numpy as np
 import psutil
 
 from benchmarks import report
-from benchmarks.models.open_loop import LoadFound
-from benchmarks.models.served_model import model_of, small_model, time_of
+from benchmarks.models.open_loop import LoadFound, gaps_s
+from benchmarks.models.served_model import FLAT, free_latencies_s, model_of, small_model, time_of
 from models.artifact import Artifact
 from models.runtimes.timing import quantile
 
 TINY = os.environ.get("MODELS_SCALE") == "tiny"
+PART = os.environ.get("SERVING_PART", "")
 REST_CPU, GRPC_CPU = 1.6, 1.4  # times the bare handler's
 P99_TIMES, GOODPUT, OF_LITSERVE, OF_RAY, NOT_BELOW = 3.0, 0.9, 1.5, 3.0, 0.95
 MOST_P99_S = 0.1
@@ -69,13 +72,14 @@ def main() -> list[report.Row]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         small, slow = small_model(folder / "toy"), model_of(folder / "slow", MODEL_S)
-        return [
-            *cpu(small, folder),
-            *open_loop(slow, folder),
-            *reload(small, folder),
-            *mixed(small, folder),
-            *rates(small, slow, folder),
-        ]
+        parts = {
+            "cpu": lambda: cpu(small, folder),
+            "open_loop": lambda: open_loop(slow, folder),
+            "reload": lambda: reload(small, folder),
+            "mixed": lambda: mixed(small, folder),
+            "rates": lambda: rates(small, slow, folder),
+        }
+        return [row for part in ([PART] if PART else parts) for row in parts[part]()]
 
 
 def cpu(small: Artifact, folder: Path) -> list[report.Row]:
@@ -102,30 +106,36 @@ def cpu(small: Artifact, folder: Path) -> list[report.Row]:
 
 
 def open_loop(slow: Artifact, folder: Path) -> list[report.Row]:
+    """Of a model whose batches take hardly longer than a row; p99 at 70 % also of one whose largest takes three times as long."""
+    flat = model_of(folder / "flat", MODEL_S, FLAT)
     rows = []
-    with ours(slow, folder) as (server, _):
-        model_s = time_of(slow)
-        capacity = good_rate(loaded(server, 0, "closed", LOAD_S, CONNECTIONS))
-        rows.append(report.Row("the model's own time, one row", model_s * 1e3, "ms"))
-        rows.append(report.Row("capacity, closed loop", capacity, "requests/s"))
-        for kind in ("poisson", "burst"):
-            found = loaded(server, 0.7 * capacity, kind, LOAD_S)
-            rows.append(report.Row(f"{kind}, 70 %: p99", p99_ms(found), "ms", P99_TIMES * model_s * 1e3, spread=spread(found)))
-            for share in (0.5, 1.0, 1.5):
-                found = loaded(server, share * capacity, kind, LOAD_S)
-                budget = GOODPUT if share == 1.5 else None
-                value = good_rate(found) / capacity
-                rows.append(
-                    report.Row(
-                        f"{kind}, {share * 100:.0f} %: goodput of the capacity",
-                        value,
-                        "x",
-                        budget,
-                        at_least=True,
-                        spread=spread(found),
-                    )
-                )
+    for artifact, kinds, shares in ((flat, ("poisson", "burst"), (0.5, 1.0, 1.5)), (slow, ("poisson",), ())):
+        with ours(artifact, folder) as (server, _):
+            times_s = {size: time_of(artifact, size) for size in (1, 2, 4, 8, 16, 32)}
+            capacity = good_rate(loaded(server, 0, "closed", LOAD_S, CONNECTIONS))
+            known = ", ".join(f"{size} rows {seconds * 1e3:.1f} ms" for size, seconds in times_s.items())
+            name = f"{times_s[32] / times_s[1]:.1f} x for 32 rows"
+            rows.append(report.Row(f"a model of {name}: its own time, one row", times_s[1] * 1e3, "ms", spread=known))
+            rows.append(report.Row(f"{name}: capacity, closed loop", capacity, "requests/s"))
+            for kind in kinds:
+                rows += at_seventy(server, capacity, kind, times_s, name)
+                for share in shares:
+                    found = loaded(server, share * capacity, kind, LOAD_S)
+                    value, budget = good_rate(found) / capacity, GOODPUT if share == 1.5 else None
+                    text = f"{name}, {kind}, {share * 100:.0f} %: goodput of the capacity"
+                    rows.append(report.Row(text, value, "x", budget, at_least=True, spread=spread(found)))
     return rows
+
+
+def at_seventy(server: Serving, capacity: float, kind: str, times_s: dict[int, float], name: str) -> list[report.Row]:
+    """p99 at 70 % of the capacity, beside the p99 of a server that costs nothing and a model whose time does not vary."""
+    found = loaded(server, 0.7 * capacity, kind, LOAD_S)
+    free_s = free_latencies_s(times_s, due_within(0.7 * capacity, kind, LOAD_S))
+    most_ms = P99_TIMES * times_s[1] * 1e3
+    return [
+        report.Row(f"{name}, {kind}, 70 %: p99", p99_ms(found), "ms", most_ms, spread=spread(found)),
+        report.Row(f"{name}, {kind}, 70 %: p99 of a server that costs nothing", quantile(free_s, 0.99) * 1e3, "ms", most_ms),
+    ]
 
 
 def reload(small: Artifact, folder: Path) -> list[report.Row]:
@@ -212,6 +222,11 @@ def loaded(
     words = [server.place, "/v1/infer", json.dumps(bodies or [{"body": BODY}]), str(rate), str(seconds), kind, str(connections)]
     done = subprocess.run([sys.executable, "-m", "benchmarks.models.open_loop", *words], capture_output=True, text=True, check=True)
     return LoadFound(**json.loads(done.stdout))
+
+
+def due_within(rate: float, kind: str, seconds: float) -> list[float]:
+    """When the open loop sends its requests."""
+    return list(takewhile(lambda due_s: due_s <= seconds, accumulate(gaps_s(rate, kind))))
 
 
 def good_rate(found: LoadFound) -> float:

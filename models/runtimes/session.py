@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..artifact.manifest import TensorSpec
@@ -24,16 +25,27 @@ class ModelSession(Protocol):
 
 
 def check_inputs(inputs: Mapping[str, np.ndarray[Any, Any]], specs: Sequence[TensorSpec]) -> None:
-    """Raises CannotRun with the names and types that the model takes; about a microsecond an input."""
-    if set(inputs) != {spec.name for spec in specs}:
+    """Raises CannotRun with the names and types that the model takes; about half a microsecond an input."""
+    if len(inputs) != len(specs) or not all(map(inputs.__contains__, [spec.name for spec in specs])):
         raise CannotRun(f"the model takes {listed(specs)}, and was given {', '.join(inputs) or 'nothing'}")
     for spec in specs:
         given = inputs[spec.name]
-        fits = len(given.shape) == len(spec.shape) and all(
-            isinstance(size, str) or size == found for size, found in zip(spec.shape, given.shape, strict=True)
-        )
-        if not fits or (given.dtype.name != spec.dtype and not (spec.dtype == "str" and given.dtype.kind in "UO")):
+        if not _has_shape(given.shape, spec.shape) or not _is_of(given.dtype, spec.dtype):
             raise CannotRun(f"input {spec.name!r} is {given.dtype.name} {list(given.shape)}, and the model takes {listed([spec])}")
+
+
+def _has_shape(found: tuple[int, ...], wanted: tuple[int | str, ...]) -> bool:
+    if len(found) != len(wanted):
+        return False
+    for size, known in zip(found, wanted, strict=True):  # noqa: SIM110 - of each request: a generator would take twice as long
+        if size != known and not isinstance(known, str):
+            return False
+    return True
+
+
+@lru_cache(256)
+def _is_of(dtype: np.dtype[Any], wanted: str) -> bool:
+    return dtype.name == wanted or (wanted == "str" and dtype.kind in "UO")
 
 
 def listed(specs: Sequence[TensorSpec]) -> str:

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2 as pb
 
+from models.serving.access.door import KNOWN_S
 from models.serving.access.token_file import new_token, revoke
 from models.serving.core import served_model, version
 from models.serving.core.loading import ServingOptions
@@ -142,6 +143,7 @@ def test_a_stream_goes_on_behind_a_message_that_its_rate_refuses_and_ends_with_i
         time.sleep(1.1)
         assert asked() == ""
         revoke(tokens, "slow")
+        time.sleep(2 * KNOWN_S)
         with pytest.raises(grpc.RpcError) as ended:
             asked()
         assert ended.value.code() is grpc.StatusCode.UNAUTHENTICATED
@@ -162,7 +164,7 @@ def test_a_deadline_that_has_passed_is_late_and_no_overload(tmp_path: Path) -> N
 def test_heads_and_bodies_that_do_not_end_are_answered_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(http_call, "READ_S", SOON_S)
+    monkeypatch.setattr(connection, "BODY_S", SOON_S)
     monkeypatch.setattr(connection, "HEAD_S", SOON_S)
     monkeypatch.setattr(connection, "LINGER_S", SOON_S)
     post, live = b"POST /v1/infer HTTP/1.1\r\nHost: x\r\nConnection: close\r\n", b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n"

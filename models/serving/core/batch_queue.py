@@ -37,16 +37,21 @@ class BatchQueue:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, request: PendingRequest) -> None:
-        """About 2 us. Raises RuntimeError after `close`."""
+    def put(self, request: PendingRequest, *, wake: bool = True) -> None:
+        """About 2 us. With `wake` a free worker takes it at once, else after `wake()`. Raises RuntimeError after `close`."""
         with self._changed:
             if self._closed:
                 raise RuntimeError("the queue is closed")
             self._waiting.append(request)
             self.rows += request.rows
             self.bytes += request.bytes
-            if self._idle:
+            if wake and self._idle:
                 self._changed.notify()
+
+    def wake(self) -> None:
+        """Free workers take what waits."""
+        with self._changed:
+            self._changed.notify(min(self._idle, len(self._waiting)))
 
     def take(self) -> TakenBatch | None:
         """Waits for a request; None when the queue is closed and empty."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from typing import NamedTuple
 
@@ -45,12 +46,7 @@ class ServingFigures:
         self.outcomes["ok"] += 1
         self._requests += 1
         self.latency_s += latency_s
-        for place, bound_s in enumerate(BOUNDS_S):
-            if latency_s <= bound_s:
-                self.buckets[place] += 1
-                break
-        else:
-            self.buckets[-1] += 1
+        self.buckets[bisect_left(BOUNDS_S, latency_s)] += 1
         if len(self._latencies_s) < MOST_LATENCIES:
             self._latencies_s.append(latency_s)
         for name, seconds in zip(PHASES, (answer.queue_s, answer.batch_s, answer.infer_s, encode_s), strict=True):

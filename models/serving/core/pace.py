@@ -53,15 +53,17 @@ class BatchPace:
 
     def overdue_s(self, workers: int) -> float:
         """Of the worker that is least behind its time, where all are busy: a batch that is late may be so for as long again."""
+        if len(self._busy) < workers:
+            return 0.0
         busy = self._busy.copy()
         return max(0.0, self._clock() - max(busy.values())) if busy and len(busy) >= workers else 0.0
 
     def wait_s(self, queued_rows: int, most_rows: int, workers: int) -> float:
         """Until a worker would begin with a request that comes now."""
+        if not queued_rows and len(self._busy) < workers:
+            return 0.0
         busy = self._busy.copy()
         now_s = self._clock()
-        if len(busy) < workers and not queued_rows:
-            return 0.0
         left_s = max(0.0, min(busy.values()) - now_s) if len(busy) >= workers else 0.0
         full, rest = divmod(queued_rows, most_rows)
         queued_s = full * self.seconds(most_rows) + (self.seconds(rest) if rest and full else 0.0)

@@ -75,6 +75,7 @@ class ServedVersion:
         self.pace, self.figures = loaded.pace, figures
         self.text = loaded.text
         self._prepare, self._loop, self._most_wait_s = loaded.prepare, loop, most_wait_s
+        self._waking = False
         self._held = 0  # by answers of many steps
         self._logged_s = float("-inf")
         self._free = asyncio.Event()
@@ -135,7 +136,10 @@ class ServedVersion:
         if deadline_s != NEVER_S:
             handle = self._loop.call_later(max(0.0, deadline_s - time.monotonic()), _expire, future)
             future.add_done_callback(lambda _: handle.cancel())
-        self.queue.put(request)
+        self.queue.put(request, wake=False)
+        if not self._waking:  # those that came together leave together: the worker begins when the loop has read what is there
+            self._waking = True
+            self._loop.call_soon(self._wake)
         return future
 
     async def close(self) -> None:
@@ -151,10 +155,13 @@ class ServedVersion:
         while any(thread.is_alive() for thread in self._threads) and time.monotonic() < until_s:
             await asyncio.sleep(END_LOOK_S)
 
+    def _wake(self) -> None:
+        self._waking = False
+        self.queue.wake()
+
     def _admit(self, deadline_s: float) -> None:
-        wait_s, most_s = self.wait_s(), self.most_wait_s
-        if wait_s > most_s:
-            raise busy(self.model, wait_s, most_s)
+        if (wait_s := self.wait_s()) and wait_s > self.most_wait_s:
+            raise busy(self.model, wait_s, self.most_wait_s)
         if deadline_s == NEVER_S:
             return
         wait_s, left_s = self._queued_s(), deadline_s - time.monotonic()

@@ -1,12 +1,12 @@
-"""All HTTP faces as one FastAPI application: `make_serving_app(models, door)`."""
+"""All HTTP faces as one ASGI application: `make_serving_app(models, door)`."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from ..access.door import ModelCaller, ServingDoor
 from ..core.refusal import RefusalKind, ServingRefusal, stopping
@@ -77,7 +77,22 @@ class ServingEndpoint:
 OPEN = ModelCaller("open", frozenset(), False)
 
 
-def make_serving_app(models: ServedModels, door: ServingDoor) -> FastAPI:
+class ServingApp:
+    """FastAPI, past which requests of the paths without a part in braces go straight to their endpoint: it costs more than a small model."""
+
+    def __init__(self, app: FastAPI, endpoints: Mapping[tuple[str, str], ServingEndpoint]) -> None:
+        self._app, self._endpoints = app, endpoints
+
+    async def __call__(self, scope: dict[str, Any], receive: AsgiReceive, send: AsgiSend) -> None:
+        endpoint = self._endpoints.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        if endpoint is None:
+            await self._app(scope, receive, send)
+        else:
+            scope["path_params"] = {}
+            await endpoint(scope, receive, send)
+
+
+def make_serving_app(models: ServedModels, door: ServingDoor) -> ServingApp:
     from fastapi import FastAPI
     from fastapi.responses import JSONResponse
     from starlette.exceptions import HTTPException
@@ -86,11 +101,14 @@ def make_serving_app(models: ServedModels, door: ServingDoor) -> FastAPI:
 
     from . import infer, oip_rest, openai, openmetrics
 
+    straight: dict[tuple[str, str], ServingEndpoint] = {}
     app = FastAPI(title="deepseek-models serve", docs_url=None, redoc_url=None, openapi_url=None)
     for face in (infer, oip_rest, openai, openmetrics):
         for row in face.ROUTES:
             endpoint = ServingEndpoint(row.handler, models, door, is_open=row.is_open, counts=row.counts, failing=row.failing)
             app.router.routes.append(Route(row.path, endpoint, methods=[row.method]))
+            if "{" not in row.path:
+                straight[row.method, row.path] = endpoint
 
     async def no_route(request: Request, error: Exception) -> JSONResponse:
         status = error.status_code if isinstance(error, HTTPException) else 500
@@ -101,7 +119,7 @@ def make_serving_app(models: ServedModels, door: ServingDoor) -> FastAPI:
         return JSONResponse({"error": found}, status, getattr(error, "headers", None))
 
     app.add_exception_handler(HTTPException, no_route)
-    return app
+    return ServingApp(app, straight)
 
 
 async def watch_lag(models: ServedModels) -> None:

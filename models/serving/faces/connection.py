@@ -1,4 +1,4 @@
-"""Limits of a connection over HTTP below its requests, which uvicorn does not have: how long and how large a head may be, and whether the client reads."""
+"""Limits of a connection over HTTP below its requests, which uvicorn does not have: how long and how large a head may be, how long a body, and whether the client reads."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ..core.refusal import RefusalKind, ServingRefusal
 from .http_call import SEND_S, sentence
 
 HEAD_S = 30.0  # for the first line and the headers of a request
+BODY_S = 30.0  # for all of its body
 MOST_HEAD_BYTES = 64 << 10
 LINGER_S = 2.0
 IDLE_S = 0.3  # that a kept connection stays open as the server stops
@@ -18,11 +19,12 @@ def guarded(protocol: Any) -> Any:
     """A class of uvicorn's `protocol`: h11's or httptools'."""
 
     class GuardedProtocol(protocol):
-        """A client that neither ends its head nor reads its answers is left; what is no HTTP gets one sentence."""
+        """A client that neither ends its head or body nor reads its answers is left; what is no HTTP gets one sentence."""
 
         _is_refused = _is_ending = False
         _head_bytes = 0
         _head_timer: Any = None
+        _body_timer: Any = None
         _write_timer: Any = None
         _unwritten = 0
 
@@ -32,6 +34,7 @@ def guarded(protocol: Any) -> Any:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._end_head()
+            self._end_body()
             self.resume_writing()
             super().connection_lost(exc)
 
@@ -52,6 +55,11 @@ def guarded(protocol: Any) -> Any:
                     self._refuse(
                         RefusalKind.LONG_HEAD, f"the headers are longer than {MOST_HEAD_BYTES >> 10} KiB; send shorter ones"
                     )
+            cycle = self.cycle
+            if cycle is not None and cycle.more_body and not self._is_refused:
+                self._body_timer = self._body_timer or self.loop.call_later(BODY_S, self._body_is_late)
+            else:
+                self._end_body()
 
         def shutdown(self) -> None:
             """As the server stops. A request that is on its way to a kept connection still gets its answer, its 503 that is."""
@@ -106,6 +114,15 @@ def guarded(protocol: Any) -> Any:
             if self._head_timer:
                 self._head_timer.cancel()
                 self._head_timer = None
+
+        def _end_body(self) -> None:
+            if self._body_timer:
+                self._body_timer.cancel()
+                self._body_timer = None
+
+        def _body_is_late(self) -> None:
+            self._body_timer = None
+            self._refuse(RefusalKind.SLOW, f"the body did not come within {BODY_S:g} s; send it again")
 
         def _head_is_late(self) -> None:
             self._head_timer = None

@@ -20,7 +20,6 @@ AsgiSend: TypeAlias = Callable[[AsgiMessage], Awaitable[None]]
 MOST_BODY_BYTES = 64 << 20
 MOST_JSON_BYTES = 8 << 20  # it is read in one go, about 10 ms a MiB, in which nothing else is answered
 MOST_READING_BYTES = 512 << 20  # of all bodies that are half there
-READ_S = 30.0  # for a whole body
 SEND_S = 30.0  # for a part of an answer: the client must read
 PATIENCE_S = 0.01  # a request that takes longer watches its client
 JSON = b"application/json"
@@ -61,7 +60,7 @@ class HttpCall:
         return str(self.scope["path_params"].get(name, ""))
 
     async def body(self) -> bytes:
-        """Raises ServingRefusal for one that is too long, too slow or compressed, ClientGone."""
+        """Raises ServingRefusal for one that is too long or compressed, ClientGone also for one that is too slow."""
         if self.headers.get(b"content-encoding", b"identity") != b"identity":
             raise bad("the body is compressed, which this server does not read; send it without Content-Encoding")
         length = self.headers.get(b"content-length", b"")
@@ -108,10 +107,11 @@ class HttpCall:
         """Raises ClientGone."""
         headers = [(b"content-type", answer.content_type), (b"content-length", b"%d" % len(answer.content)), *answer.headers]
         self.begun = True
-        await self._out(
-            {"type": "http.response.start", "status": answer.status, "headers": headers},
-            {"type": "http.response.body", "body": answer.content},
-        )
+        try:  # without a limit of time: a connection whose client does not read ends by itself (connection.py)
+            await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            await self._send({"type": "http.response.body", "body": answer.content})
+        except RuntimeError as error:
+            raise _gone(error) from None
 
     async def stream(self, content_type: bytes, parts: AsyncIterator[bytes]) -> None:
         """Raises ClientGone, and what the parts raise."""
@@ -134,21 +134,18 @@ class HttpCall:
     async def _whole(self) -> bytes:
         counted = 0  # of a body in many parts only
         try:
-            async with asyncio.timeout(READ_S):
+            message = await self._message()
+            parts = bytearray(message.get("body", b""))
+            while message.get("more_body"):
                 message = await self._message()
-                parts = bytearray(message.get("body", b""))
-                while message.get("more_body"):
-                    message = await self._message()
-                    part = message.get("body", b"")
-                    parts += part
-                    counted += len(part)
-                    HttpCall.reading_bytes += len(part)
-                    if len(parts) > MOST_BODY_BYTES:
-                        raise too_long()
-                    if HttpCall.reading_bytes > MOST_READING_BYTES:
-                        raise ServingRefusal(RefusalKind.BUSY, "the server reads many long requests already; try again", 1.0)
-        except TimeoutError:
-            raise ServingRefusal(RefusalKind.SLOW, f"the body did not come within {READ_S:g} s; send it again") from None
+                part = message.get("body", b"")
+                parts += part
+                counted += len(part)
+                HttpCall.reading_bytes += len(part)
+                if len(parts) > MOST_BODY_BYTES:
+                    raise too_long()
+                if HttpCall.reading_bytes > MOST_READING_BYTES:
+                    raise ServingRefusal(RefusalKind.BUSY, "the server reads many long requests already; try again", 1.0)
         finally:
             HttpCall.reading_bytes -= counted
         return bytes(parts)
@@ -159,17 +156,19 @@ class HttpCall:
             raise ClientGone
         return message
 
-    async def _out(self, *messages: AsgiMessage) -> None:
+    async def _out(self, message: AsgiMessage) -> None:
         try:
             async with asyncio.timeout(SEND_S):
-                for message in messages:
-                    await self._send(message)
+                await self._send(message)
         except TimeoutError:
             raise ClientGone from None
-        except RuntimeError as error:  # uvloop's, for a connection that ended before the answers to what was sent behind each other
-            if "closed" in str(error):
-                raise ClientGone from None
-            raise
+        except RuntimeError as error:
+            raise _gone(error) from None
+
+
+def _gone(error: RuntimeError) -> Exception:
+    """uvloop's, for a connection that ended before the answers to what was sent behind each other."""
+    return ClientGone() if "closed" in str(error) else error
 
 
 def too_long() -> ServingRefusal:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..access.door import ModelCaller
 from ..core.generation import TextSampling, generate, prompt_ids
-from ..core.pending import ModelAnswer, TensorMap
+from ..core.pending import NEVER_S, ModelAnswer, TensorMap
 from ..core.refusal import RefusalKind, ServingRefusal, bad
 from ..core.served_model import ServedModel
 from ..core.served_models import ServedModels
@@ -70,7 +70,8 @@ class OipMessages:
         for place, row in enumerate(message.inputs):
             if row.name in inputs:
                 raise bad(f"input {row.name[:60]!r} is there twice")
-            self._check(row.parameters)
+            if row.parameters:
+                self._check(row.parameters)
             shape = list(row.shape)
             if raws:
                 inputs[row.name] = from_raw(raws[place], row.datatype, shape, row.name)
@@ -80,20 +81,24 @@ class OipMessages:
 
     def deadline_of(self, message: Any, arrived_s: float, remaining_s: float | None) -> float:
         """Of the call, and of the parameter `timeout` in microseconds. Raises ServingRefusal."""
-        self._check(message.parameters)
-        found = deadline_of(arrived_s, _value(message.parameters["timeout"]) if "timeout" in message.parameters else None)
+        found = NEVER_S
+        if message.parameters:
+            self._check(message.parameters)
+            found = deadline_of(arrived_s, _value(message.parameters["timeout"]) if "timeout" in message.parameters else None)
         return found if remaining_s is None else min(found, arrived_s + remaining_s)
 
     def wanted(self, message: Any, version: ServedVersion) -> list[str]:
         """Raises ServingRefusal."""
         known = [spec.name for spec in version.layout.outputs]
+        if not message.outputs:
+            return known
         for row in message.outputs:
             self._check(row.parameters)
             if row.name not in known:
                 raise bad(f"there is no output {row.name[:60]!r}; there are {', '.join(known)}")
         names = [row.name for row in message.outputs]
         check_once(names)
-        return names or known
+        return names
 
     def answer(self, message: Any, model: ServedModel, answer: ModelAnswer, names: list[str]) -> Any:
         found = self._pb.ModelInferResponse(model_name=model.name, model_version=answer.version, id=message.id)

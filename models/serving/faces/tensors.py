@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import struct
-from typing import TYPE_CHECKING, Any
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...artifact.manifest import TensorSpec
 from ..core.refusal import bad
@@ -31,6 +32,7 @@ DATATYPES = {
 }  # by numpy's word
 DTYPES_OF = {word: dtype for dtype, word in DATATYPES.items()}
 FITS = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}  # kinds of JSON values that a kind of type takes
+HALF = "e"  # numpy's letter of float16, which the encoder does not know
 MOST_RANK = 32  # of numpy 1; more is no model's
 SHOWN = 60
 
@@ -87,10 +89,24 @@ def from_raw(content: bytes | memoryview, datatype: str, shape: Any, name: str) 
     dtype = dtype_of(datatype, name)
     if dtype == "str":
         return shaped(np.array(_unpacked(bytes(content), name), object), shape, name)
-    item = np.dtype(dtype)
-    if len(content) != item.itemsize * math.prod(shape_of(shape, name)):
-        raise bad(f"input {name!r} has {len(content)} bytes, and {datatype} {list(shape)} takes {item.itemsize * math.prod(shape)}")
-    return np.frombuffer(content, item.newbyteorder("<")).astype(item, copy=False).reshape(tuple(shape))
+    item, sizes = _item(dtype), shape_of(shape, name)
+    if len(content) != (wanted := item.own.itemsize * math.prod(sizes)):
+        raise bad(f"input {name!r} has {len(content)} bytes, and {datatype} {list(shape)} takes {wanted}")
+    return np.frombuffer(content, item.little).astype(item.own, copy=False).reshape(sizes)
+
+
+class _Item(NamedTuple):
+    """A type in this machine's order of bytes, and in the protocol's."""
+
+    own: np.dtype[Any]
+    little: np.dtype[Any]
+
+
+@cache
+def _item(dtype: str) -> _Item:
+    import numpy as np
+
+    return _Item(np.dtype(dtype), np.dtype(dtype).newbyteorder("<"))
 
 
 def as_raw(value: AnyArray) -> bytes:
@@ -109,7 +125,12 @@ def dtype_of(datatype: Any, name: str) -> str:
 
 
 def datatype_of(value: AnyArray) -> str:
-    return "BYTES" if value.dtype.kind in "OUS" else DATATYPES[value.dtype.name]
+    return _datatype_of(value.dtype)
+
+
+@lru_cache(256)
+def _datatype_of(dtype: np.dtype[Any]) -> str:
+    return "BYTES" if dtype.kind in "OUS" else DATATYPES[dtype.name]
 
 
 def spec_named(specs: tuple[TensorSpec, ...], name: str) -> TensorSpec | None:
@@ -124,9 +145,9 @@ def as_values(value: AnyArray) -> Any:
             if value.ndim == 1
             else value.astype(str).tolist()
         )
-    if value.dtype.name == "float16" or not value.flags.c_contiguous:
-        return value.tolist() if value.dtype.name != "float16" else value.astype("float32").tolist()
-    return value
+    if value.dtype.char == HALF:
+        return value.astype("float32").tolist()
+    return value if value.flags.c_contiguous else value.tolist()
 
 
 def _texts(value: Any, name: str) -> AnyArray:
