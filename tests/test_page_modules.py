@@ -80,7 +80,7 @@ def test_a_service_shows_its_requests_and_how_long_they_took(ask: Ask) -> None:
     const metas = names.map((name) => ({ run: "a", name, labels: {}, first_step: 1, first_time_s: 1, points: 9 }));
     return [lanesOf(metas).map(({ title, traces }) => [title, traces.map(({ label }) => label)]), furtherFound(metas, "")];"""
     lanes, further = ask(code)
-    assert [title for title, _ in lanes[:3]] == ["Requests/s", "Latency, ms", "Phases of the requests, ms"]
+    assert [title for title, _ in lanes[:3]] == ["Requests/s", "Latency, ms", "A request, ms"]
     assert lanes[1][1] == ["p50", "p99"]
     assert further == ["service/rejected", "service/queue", "service/batch_rows"]
     assert [title for title, _ in lanes[3:6]] == further, "steps per second would be the same again"

@@ -28,6 +28,7 @@ import { keyOf } from "./series.js";
  * @property {string} [limit] key of the series whose newest value is drawn as the limit
  * @property {number} [least] the axis reaches at least so far, and smaller differences are noise
  * @property {boolean} [stepped]
+ * @property {string} [whole] what the layers of a stack are parts of; without it, a step
  * @property {string} [sum] unit of the sum of all traces, where that is shown
  * @property {string} [unit] said behind the value
  * @property {typeof import("../timeline/lane.js").LaneView} [view] draws the lane in its own way
@@ -165,8 +166,9 @@ const PHASES = ["data", "forward", "backward", "optimizer"]; // from the top of 
 
 /** The phases of a step on the host and the GPU. @param {Meta[]} own @returns {Lane[]} */
 function phaseLanes(own) {
-  const title = firstOf(own, NAMES.p99).length ? "Phases of the requests, ms" : "Step phases, ms";
-  return [stackLane(own, PHASE, "phases", title, 84), stackLane(own, GPU_PHASE, "gpu_phases", "GPU phases, ms", 64)];
+  const phases = stackLane(own, PHASE, "phases", "Step phases, ms", 84);
+  const ofRequests = firstOf(own, NAMES.p99).length ? { title: "A request, ms", whole: "request" } : {};
+  return [{ ...phases, ...ofRequests }, stackLane(own, GPU_PHASE, "gpu_phases", "GPU phases, ms", 64)];
 }
 
 /** The phases of one rank; of several ranks, the lowest. @param {Meta[]} own @param {RegExp} pattern @param {string} id @param {string} title @param {number} height */
