@@ -18,7 +18,8 @@ from collectors.store.open import open_store
 from collectors.store.protocol import Store
 from dashboard.ledger.kept import MINUTE_S, Ledgers
 
-from .report import Row, run
+from .report import Row
+from .report import run as reported
 
 HOURS = float(os.environ.get("LEDGER_BENCH_HOURS", "24"))
 T0 = 1_763_999_940.0  # a whole minute
@@ -33,6 +34,7 @@ PARTS = (  # of a step of 100 ms: milliseconds, stack, holds the GIL
     (5, (*LOOP, Frame("write_log", "/job/train.py", 70)), True),
 )
 ROUNDS = 7
+RUNS, RUNS_MINUTES = 50, 6
 
 
 def measure() -> list[Row]:
@@ -44,9 +46,29 @@ def measure() -> list[Row]:
                 store.append(_minute(minute))
             while store.compact(5.0):
                 pass
-            return _measured(store, minutes)
+            return [*_measured(store, minutes), _of_many_runs(Path(folder) / "many")]
         finally:
             store.close()
+
+
+def _of_many_runs(folder: Path) -> Row:
+    """Their minutes are folded in turns."""
+    store = open_store(folder, write=True)
+    try:
+        names = [f"run{number}" for number in range(RUNS)]
+        for minute in range(RUNS_MINUTES + 2):
+            for name in names:
+                store.append(_minute(minute, name))
+        ledgers = Ledgers(store, _lines)
+        folded, begun_s = 0, time.process_time()
+        while count := sum(ledgers.fold_ahead(name) for name in names):
+            folded += count
+        spent_s = time.process_time() - begun_s
+    finally:
+        store.close()
+    share = 100 * spent_s / max(1, folded) * RUNS / MINUTE_S
+    text = f"{folded} minutes, {1e3 * spent_s / max(1, folded):.0f} ms each"
+    return Row(f"folding in the background, {RUNS} runs", share, "% of a core", 1.0, spread=text)
 
 
 def _measured(store: Store, minutes: int) -> list[Row]:
@@ -93,20 +115,18 @@ def _spread(values: list[float]) -> str:
     return f"{1e3 * min(values):.0f} to {1e3 * max(values):.0f} ms"
 
 
-def _minute(minute: int) -> list[Record]:
+def _minute(minute: int, run: str = "run") -> list[Record]:
     samples, at_ms = [], 0
     while at_ms < 60_000:
         for ms, stack, gil in PARTS:
             samples.append(StackSample(at_ms * 1_000_000, ms * 1_000_000, 7, stack, gil, ms * 1_000_000))
             at_ms += ms
     lo_s = T0 + MINUTE_S * minute
-    profile = Profile(
-        "run", 0, 7, "main", "box", "native", 100.0, lo_s, 0, 60_000_000_000, {7: "MainThread"}, samples, len(samples)
-    )
+    profile = Profile(run, 0, 7, "main", "box", "native", 100.0, lo_s, 0, 60_000_000_000, {7: "MainThread"}, samples, len(samples))
     busy = [Points(None, GPU, ("gpu/utilization_pct",), (75.0 + k % 7,), lo_s + k / 6, None) for k in range(360)]
-    steps = [Points("run", (), ("train/loss", "phase/data_s"), (0.5, 0.02), lo_s + k / 10, 600 * minute + k) for k in range(600)]
+    steps = [Points(run, (), ("train/loss", "phase/data_s"), (0.5, 0.02), lo_s + k / 10, 600 * minute + k) for k in range(600)]
     return [profile, *busy, *steps]
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(measure, __doc__ or ""))
+    raise SystemExit(reported(measure, __doc__ or ""))
