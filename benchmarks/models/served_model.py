@@ -6,6 +6,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +20,33 @@ WIDTH, FLAT, SOME_LAYERS = 32, 8, 500  # of a layer: 32 rows take three times as
 
 
 def time_of(artifact: Artifact, rows: int = 1) -> float:
-    session, item = artifact.session(), {"x": np.ones((rows, 4), np.float32)}
-    spent_s = []
-    for _ in range(20):
+    return statistics.median(times_of(artifact, rows, 20))
+
+
+def times_of(artifact: Artifact, rows: int, calls: int) -> list[float]:
+    """One after the other, in seconds."""
+    session, item, found = artifact.session(), {"x": np.ones((rows, 4), np.float32)}, []
+    for _ in range(calls):
         begun_s = time.perf_counter()
         session.run(item)
-        spent_s.append(time.perf_counter() - begun_s)
-    return statistics.median(spent_s)
+        found.append(time.perf_counter() - begun_s)
+    return found
 
 
-def free_latencies_s(times_s: Mapping[int, float], due_s: Iterable[float]) -> list[float]:
+def free_latencies_s(times_s: Mapping[int, float], due_s: Iterable[float], shares: Iterable[float] = (1.0,)) -> list[float]:
     """Of a server that costs nothing: each batch takes all that waits, up to the largest, and only the model's time. Sorted.
 
-    `times_s` of a batch by its rows; between two of them along a line. `due_s` are when the requests are, in order.
+    `times_s` of a batch by its rows; between two of them along a line. `due_s` are when the requests are, in order. `shares` of its time that
+    batches take, one after the other and over again.
     """
-    sizes = sorted(times_s)
+    sizes, share = sorted(times_s), cycle(shares)
     queue, free_s, found = deque(due_s), 0.0, list[float]()
     while queue:
         free_s = max(free_s, queue[0])
         due = [queue.popleft()]
         while queue and queue[0] <= free_s and len(due) < sizes[-1]:
             due.append(queue.popleft())
-        free_s += float(np.interp(len(due), sizes, [times_s[size] for size in sizes]))
+        free_s += float(np.interp(len(due), sizes, [times_s[size] for size in sizes])) * next(share)
         found += [free_s - each for each in due]
     return sorted(found)
 
