@@ -216,7 +216,7 @@ def test_ten_thousand_runs_are_listed_quickly_and_hold_up_no_state(web: Web, wri
     answer = web.ask("/api/v1/runs")
     used_s = time.process_time() - begun_s
     assert len(answer.json["runs"]) == 10_001 and answer.json["runs"][-1]["info"]["config"] == {"steps": 10}
-    assert used_s < 1.0 and len(answer.body) < 10e6
+    assert used_s < 1.5 and len(answer.body) < 10e6
 
     async def used_of_states() -> list[float]:
         async with websockets.connect(url(web)) as client:

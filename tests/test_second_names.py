@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from collectors.logs.known import format_of
 from collectors.process import second_names
+from collectors.process.proc import PR_SET_CHILD_SUBREAPER
 from collectors.process.second_names import SecondNames, beside
 
 
@@ -42,6 +44,7 @@ def gathering(place: Path, run: str = "run") -> SecondNames:
 @contextmanager
 def another(code: str) -> Iterator[None]:
     """A process outside of this one's tree that has run this."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)  # tests of jobs, run before in this process, adopt orphans
     code = f"import os, time\nif os.fork(): os._exit(0)\n{code}\nprint(os.getpid(), flush=True)\ntime.sleep(600)"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdout is not None

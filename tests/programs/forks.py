@@ -2,8 +2,11 @@
 
 import os
 
+BEGUN, BEGINS = os.pipe()
+
 
 def child_work() -> None:
+    os.write(BEGINS, b".")
     while True:
         pass
 
@@ -22,6 +25,8 @@ def fork() -> int:
 
 if __name__ == "__main__":
     children = [fork(), fork()]
+    for _ in children:
+        os.read(BEGUN, 1)  # on a busy machine a child may not run for a while
     print("ready", flush=True)
     print(*children, flush=True)
     parent_wait(children)
