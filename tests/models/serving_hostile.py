@@ -193,6 +193,24 @@ def test_heads_and_bodies_that_do_not_end_are_answered_in_time(
         assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
+def test_each_body_on_a_connection_has_a_time_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "BODY_S", 1.0)
+    body = json.dumps({"input": ROW}).encode()
+    head = b"POST /v1/infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n" % len(body)
+    last = head + b"Connection: close\r\n\r\n"
+    with (
+        served(plan_of(written(tmp_path / "toy").folder)) as server,
+        socket.create_connection(server.places["http"].split(":")) as slow,  # type: ignore[arg-type]
+    ):
+        for part in (head + b"\r\n" + body[:3], body[3:] + last + body[:3], body[3:]):
+            slow.sendall(part)
+            time.sleep(0.7)
+        found = b""
+        while more := slow.recv(1 << 16):
+            found += more
+        assert found.count(b"HTTP/1.1 200") == 2, found
+
+
 def test_a_connection_whose_client_does_not_read_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "SEND_S", SOON_S)
     monkeypatch.setattr(http_call, "SEND_S", SOON_S)

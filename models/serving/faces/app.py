@@ -78,7 +78,7 @@ OPEN = ModelCaller("open", frozenset(), False)
 
 
 class ServingApp:
-    """FastAPI, past which requests of the paths without a part in braces go straight to their endpoint: it costs more than a small model."""
+    """FastAPI for paths with parameters and for those that are not there; others go straight to their endpoint: FastAPI costs more than a small model."""
 
     def __init__(self, app: FastAPI, endpoints: Mapping[tuple[str, str], ServingEndpoint]) -> None:
         self._app, self._endpoints = app, endpoints

@@ -46,6 +46,7 @@ def guarded(protocol: Any) -> Any:
             super().data_received(data)
             if self.cycle is not before:
                 self._end_head()
+                self._end_body()  # of the request before: this one has a time of its own
                 if self._is_ending:
                     self.cycle.keep_alive = False
             elif is_head or before.response_complete:
