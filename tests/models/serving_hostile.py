@@ -197,12 +197,11 @@ def test_each_body_on_a_connection_has_a_time_of_its_own(tmp_path: Path, monkeyp
     monkeypatch.setattr(connection, "BODY_S", 1.0)
     body = json.dumps({"input": ROW}).encode()
     head = b"POST /v1/infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n" % len(body)
-    last = head + b"Connection: close\r\n\r\n"
     with (
         served(plan_of(written(tmp_path / "toy").folder)) as server,
         socket.create_connection(server.places["http"].split(":")) as slow,  # type: ignore[arg-type]
     ):
-        for part in (head + b"\r\n" + body[:3], body[3:] + last + body[:3], body[3:]):
+        for part in (head + b"\r\n" + body[:3], body[3:] + head + b"Connection: close\r\n\r\n" + body[:3], body[3:]):
             slow.sendall(part)
             time.sleep(0.7)
         found = b""
