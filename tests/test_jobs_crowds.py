@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -11,7 +12,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from jobs.asking import Asking
 from jobs.errors import QueueError
 from jobs.measuring.step_lines import StepLines
 from jobs.service.door import MOST_CLIENTS
+from jobs.service.turns import BETWEEN_S, LONG_S, SETTLE_S, SLOW_S, TurnTimes
 from jobs.submission import request_of
 from tests.jobs_house import MAIN, JobsHouse, as_user, jobs_house
 from tests.jobs_house import place as place  # a fixture
@@ -89,14 +90,40 @@ def test_several_that_start_a_daemon_at_once_name_the_one_that_stays(place: Path
         house.close()
 
 
-def test_submissions_wait_for_no_turn_each(house: JobsHouse) -> None:
+@given(gaps_s=st.lists(st.floats(0.001, 0.1), min_size=2, max_size=200), turn_s=st.floats(0, 1))
+def test_submissions_have_no_turn_each(gaps_s: list[float], turn_s: float) -> None:
     """A turn takes the longer the more there are."""
-    assert house.daemon is not None
-    before_s = time.monotonic()
-    while time.monotonic() - before_s < 1.5:
-        house.python("print(1)")
-    turns = house.said().count(" starts on ")
-    assert 1 <= turns <= 8, "at most one each 0.3 s"
+    now_s, began = 100.0, []
+    turns = TurnTimes(look_s=60.0, now_s=now_s)
+    for gap_s in gaps_s:
+        now_s += gap_s
+        turns.hear()
+        if now_s >= turns.due_s:
+            began.append(now_s)
+            now_s += turn_s
+            turns.turned(began[-1], now_s, unsettled=False, by_s=math.inf)
+    assert began and all(later - earlier >= BETWEEN_S for earlier, later in itertools.pairwise(began))
+    turns.hear()
+    assert turns.due_s <= began[-1] + BETWEEN_S, "no news waits longer"
+
+
+def test_what_does_not_settle_is_looked_at_less_often() -> None:
+    now_s, began = 0.0, []
+    turns = TurnTimes(look_s=10.0, now_s=now_s)
+    while now_s < 2 * LONG_S:
+        now_s = max(now_s, turns.due_s)
+        began.append(now_s)
+        turns.turned(now_s, now_s, unsettled=True, by_s=math.inf)
+    gaps_s = [later - earlier for earlier, later in itertools.pairwise(began)]
+    assert gaps_s[0] == pytest.approx(SETTLE_S) and gaps_s[-1] == pytest.approx(SLOW_S)
+    turns.turned(now_s, now_s, unsettled=False, by_s=now_s + 5.0)
+    assert turns.due_s == now_s + 5.0
+
+
+def test_submissions_wait_for_no_turn(house: JobsHouse) -> None:
+    """What is submitted at once is known at once, and is started once there is a slot."""
+    jobs = [house.submit("/bin/true") for _ in range(12)]
+    assert [house.wait(job)["state"] for job in jobs] == ["finished"] * 12
 
 
 def test_what_orphans_of_jobs_leave_is_reaped_at_once(place: Path) -> None:

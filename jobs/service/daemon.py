@@ -36,12 +36,10 @@ from .lock import DaemonLock
 from .rules import DaemonRules
 from .run_folder import make_run, remove_if_empty
 from .slurm_driver import SlurmDriver
+from .turns import TurnTimes
 
 CLEAN_S = 3600.0
 MOST_S = 86400.0  # that the kernel is asked to wait at once: it has a limit
-BETWEEN_S = 0.3  # between two turns, at least, where there is more news
-SETTLE_S = 0.1  # until the next look, where something is about to change
-SLOW_S, LONG_S = 1.0, 15.0  # the same, where that has not changed for so long
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 logger = logging.getLogger("deepseek-jobs")
@@ -105,25 +103,21 @@ class JobsDaemon:
         logger.info("looks after %s: %s", self._folder, ", ".join(slot.name for slot in self._dispatcher.seen.values()))
         if all(slot.why == NOT_NAMED for slot in self._dispatcher.seen.values()):
             logger.warning("jobs wait for the GPUs: %s", NOT_NAMED)
-        due_s = turned_s = 0.0
-        settled_s = time.monotonic()
+        turns = TurnTimes(self._rules.look_s, time.monotonic())
         while not self._stops:
-            ready = self._selector.select(min(MOST_S, max(0.0, due_s - time.monotonic())))
-            news = [self._heard(key.data) for key, _ in ready]
+            ready = self._selector.select(min(MOST_S, max(0.0, turns.due_s - time.monotonic())))
+            news = [self._heard(key.data) for key, _ in ready]  # of all, also after the first that brings news
             if any(news):
-                due_s = min(due_s, turned_s + BETWEEN_S)  # after many submissions at once, one turn
-            if self._stops or time.monotonic() < due_s:
+                turns.hear()
+            if self._stops or time.monotonic() < turns.due_s:
                 continue
             if why := self._removed():
                 logger.error("%s", why)
                 break
-            turned_s = time.monotonic()
+            began_s = time.monotonic()
             self._take_a_turn()
-            now_s = time.monotonic()
-            settled_s = settled_s if self._dispatcher.unsettled else now_s
-            soon_s = SETTLE_S if now_s - settled_s < LONG_S else SLOW_S
-            due_s = now_s + (min(soon_s, self._rules.look_s) if self._dispatcher.unsettled else self._rules.look_s)
-            due_s = min(due_s, self._slurm.due_s, self._dispatcher.due_s)
+            by_s = min(self._slurm.due_s, self._dispatcher.due_s)
+            turns.turned(began_s, time.monotonic(), unsettled=self._dispatcher.unsettled, by_s=by_s)
         logger.info("ends; jobs run on")
 
     def close(self) -> None:
