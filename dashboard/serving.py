@@ -10,6 +10,7 @@ import ssl
 import time
 from contextlib import suppress
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import uvicorn
 from fastapi import FastAPI
@@ -111,7 +112,7 @@ def server_of(app: FastAPI, access: Access | None = None) -> Server:
 
 
 def _below(base: str) -> type[Http]:
-    return type("HttpBelow", (Http,), {"ingest": base.rstrip("/").encode() + INGEST})
+    return type("HttpBelow", (Http,), {"ingest": unquote_to_bytes(base.rstrip("/")) + INGEST})
 
 
 def most_connections() -> int:
@@ -123,29 +124,30 @@ def most_connections() -> int:
 class Http(HttpToolsProtocol):
     """A connection that says nothing, or too much, is closed; where there are too many, the one that has been silent longest."""
 
-    ingest = INGEST  # how addresses begin whose requests may be longer
+    ingest = INGEST  # how addresses begin whose requests may be longer, unquoted: a proxy writes them in its own way
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._extensions = {PEER: Peer(transport), ABORT: transport.abort}
-        self._received_bytes = 0
+        self._head_bytes = self._body_bytes = 0
+        self._most_bytes = MOST_REQUEST_BYTES
         self._complete = self._has_headers = self._refused = False
         self._silent = self.loop.call_later(SILENT_S, self._end_silent)
         if len(self.connections) > most_connections():
             self._make_room()
 
     def data_received(self, data: bytes) -> None:
-        self._received_bytes += len(data)
         if self._refused:
-            if self._received_bytes > MOST_DISCARDED_BYTES:
+            self._discard(len(data))
+            return
+        super().data_received(data)
+        if not self._has_headers:
+            self._head_bytes += len(data)
+            if self._head_bytes > MOST_REQUEST_BYTES:
                 self.transport.abort()
-        elif self._received_bytes > MOST_REQUEST_BYTES and self._received_bytes > self._most_bytes:
-            self._refuse() if self._has_headers else self.transport.abort()
-        else:
-            super().data_received(data)
 
     def on_message_begin(self) -> None:
-        self._received_bytes, self._complete, self._has_headers = 0, False, False
+        self._head_bytes, self._body_bytes, self._complete, self._has_headers = 0, 0, False, False
         self._silent.cancel()
         self._silent = self.loop.call_later(SILENT_S, self._end_silent)
         super().on_message_begin()
@@ -153,7 +155,19 @@ class Http(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._has_headers = True
+        is_ingested = unquote_to_bytes(self.url).startswith(self.ingest)
+        self._most_bytes = MOST_REQUEST_BYTES + (MOST_INGESTED_BYTES if is_ingested else 0)
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if self._refused or self.cycle.response_complete:  # what answers without reading leaves the connection to the next request
+            self._discard(len(body))
+        elif self._body_bytes + len(body) > self._most_bytes:
+            self._discard(len(body))
+            self._refuse()
+        else:
+            self._body_bytes += len(body)
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._complete = True
@@ -167,19 +181,21 @@ class Http(HttpToolsProtocol):
     def _refuse(self) -> None:
         """Answer at once. What still comes is thrown away: to close now would reset the connection, and the answer would be lost."""
         self._refused = True
-        answered = False
-        if self.cycle is not None and not self.cycle.response_complete:
-            answered = self.cycle.response_started
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        if self.pipeline:  # an earlier request waits for its answer
+            self.transport.abort()
+            return
+        answered = self.cycle.response_started
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
         if not answered:
             self.transport.write(TOO_LARGE_HEAD % len(TOO_LARGE) + TOO_LARGE)
         if self.transport.can_write_eof():  # not within TLS, where the length says where it ends
             self.transport.write_eof()
 
-    @property
-    def _most_bytes(self) -> int:
-        return MOST_REQUEST_BYTES + (MOST_INGESTED_BYTES if getattr(self, "url", b"").startswith(self.ingest) else 0)
+    def _discard(self, count: int) -> None:
+        self._body_bytes += count
+        if self._body_bytes > MOST_DISCARDED_BYTES:
+            self.transport.abort()
 
     @property
     def waits(self) -> bool:

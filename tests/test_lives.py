@@ -85,11 +85,13 @@ def test_a_run_log_without_its_end_was_killed(running: Dashboard) -> None:
 def test_behind_tee_a_traceback_that_comes_last_is_a_failure_and_the_python_is_profiled(running: Dashboard, tmp_path: Path) -> None:
     folder = running.log_dir / "teed"
     folder.mkdir()
-    code = (PLAIN / "prints.py").read_text() + "    if step == 60: raise ValueError('bad batch')\n"
+    ends = tmp_path / "ends"
+    code = "import os\n" + (PLAIN / "prints.py").read_text() + f"    if os.path.exists({str(ends)!r}): raise ValueError('bad batch')\n"
     (tmp_path / "train.py").write_text(code)
     with started(sys.executable, tmp_path / "train.py", "2>&1", "|", "tee", folder / "train.log", shell=True):
         row = with_a_process(running, "teed")
         assert Path(f"/proc/{row['pid']}/cmdline").read_text().split("\0")[1] == str(tmp_path / "train.py")
+        ends.touch()
         seconds_until(running, "teed", "failed")
         assert running.run("teed")["state_reason"] == "ValueError: bad batch"
 
