@@ -85,14 +85,19 @@ def _missing(known: tuple[tuple[int, int], ...] = KNOWN) -> list[tuple[int, int]
 def _asked(path: str, known: tuple[tuple[int, int], ...]) -> Interpreter | None:
     if not path or not Path(path).exists():
         return None
-    done = subprocess.run([path, "-I", "-c", ASK], capture_output=True, text=True)
-    if done.returncode:  # a shim of pyenv without a version behind it
+    if not (said := _said(path)):  # a shim of pyenv without a version behind it
         return None
-    version, executable, include, implementation = json.loads(done.stdout)
+    version, executable, include, implementation = json.loads(said)
     if tuple(version[:2]) not in known or implementation != "cpython":
         return None
     major, minor, micro = version
     return Interpreter((major, minor, micro), executable, Path(include))
+
+
+@functools.cache
+def _said(path: str) -> str:
+    done = subprocess.run([path, "-I", "-c", ASK], capture_output=True, text=True)
+    return "" if done.returncode else done.stdout
 
 
 class FetchError(Exception):

@@ -52,6 +52,7 @@ class Scene(NamedTuple):
         return [step for one in answer.get("series", []) for step in one["step"]]
 
 
+LargeBytes: TypeAlias = bytes | Callable[[], bytes]  # a call where only what is placed may cost its memory
 Place: TypeAlias = Callable[[Scene], AbstractContextManager[None]]
 Says: TypeAlias = Callable[[Scene], bool]
 
@@ -83,6 +84,10 @@ class Poison(NamedTuple):
     stays_s: float = 1.5  # at least
     memory_mb: int = 500  # of both processes
     late_s: float = 1.5  # a point of the healthy run may arrive so long after it was written
+
+
+def made(data: LargeBytes) -> bytes:
+    return data if isinstance(data, bytes) else data()
 
 
 def lines(*parts: bytes, name: str = "metrics.jsonl") -> written:

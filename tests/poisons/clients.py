@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from tests.poisons import Place, Poison, Scene, silent
+from tests.poisons import LargeBytes, Place, Poison, Scene, made, silent
 from tests.poisons.kinds_of_files import repeated
 
 SILENT_CONNECTIONS = 400
@@ -58,14 +58,14 @@ def subscription(runs: Sequence[str], series: Sequence[str] = ("*",), cursor: in
     return json.dumps({"subscribe": [{"run": run, "series": list(series)} for run in runs], "cursor": cursor}).encode()
 
 
-def sends(*messages: bytes) -> Place:
+def sends(*messages: LargeBytes) -> Place:
     """A live socket that sends these messages and then reads nothing. What the server answers to it is its own affair."""
 
     @contextmanager
     def place(scene: Scene) -> Iterator[None]:
         with upgraded(scene) as client, contextlib.suppress(OSError):
             for message in messages:
-                client.sendall(message)
+                client.sendall(made(message))
             yield
             return
         yield
@@ -73,16 +73,17 @@ def sends(*messages: bytes) -> Place:
     return place
 
 
-def says(raw: bytes, *, times: int = 1) -> Place:
+def says(raw: LargeBytes, *, times: int = 1) -> Place:
     """Connections that send these bytes and then nothing, and stay."""
 
     @contextmanager
     def place(scene: Scene) -> Iterator[None]:
+        sent = made(raw)
         with contextlib.ExitStack() as clients:
             for _ in range(times):
                 client = clients.enter_context(open_socket(scene))
                 with contextlib.suppress(OSError):
-                    client.sendall(raw)
+                    client.sendall(sent)
             yield
 
     return place
@@ -163,10 +164,8 @@ def many_pages(scene: Scene) -> Iterator[None]:
 
 
 def post(size: int) -> Place:
-    return says(
-        f"POST /api/v1/profile HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n".encode()
-        + b"[" * 60_000_000
-    )
+    head = f"POST /api/v1/profile HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
+    return says(lambda: head.encode() + b"[" * 60_000_000)
 
 
 def ask(scene: Scene, path: str, timeout_s: float) -> int:
@@ -225,14 +224,14 @@ CLIENTS = [
     Poison("clients-come-and-go", "connections opened and reset 200 times a second", come_and_go, silent, stays_s=3),
     Poison("clients-garbage", "bytes that are not HTTP", says(os.urandom(100_000), times=20), silent),
     Poison("clients-long-url", "a URL of 8 MB", says(b"GET /" + b"a" * (8 << 20)), silent),
-    Poison("clients-many-headers", "100,000 headers", says(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"".join(b"X-%d: y\r\n" % i for i in range(100_000))), silent),
+    Poison("clients-many-headers", "100,000 headers", says(lambda: b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"".join(b"X-%d: y\r\n" % i for i in range(100_000))), silent),
     Poison("clients-large-body", "a POST of 60 MB", post(60_000_000), silent),
     Poison("clients-endless-body", "a POST that announces 10 TB", post(10**13), silent),
     Poison("clients-pipeline", "5,000 requests in one go, answers unread", says(b"GET /api/v1/runs HTTP/1.1\r\nHost: localhost\r\n\r\n" * 5000), silent, stays_s=3),
-    Poison("socket-many-runs", "a socket message of 100,000 runs", sends(framed(subscription(MANY))), silent, quick=True, stays_s=3),
-    Poison("socket-many-globs", "a socket message of 600,000 globs", sends(framed(subscription(["healthy"], [f"*{i}*a*b*" for i in range(600_000)]))), silent, stays_s=3),
+    Poison("socket-many-runs", "a socket message of 100,000 runs", sends(lambda: framed(subscription(MANY))), silent, quick=True, stays_s=3),
+    Poison("socket-many-globs", "a socket message of 600,000 globs", sends(lambda: framed(subscription(["healthy"], [f"*{i}*a*b*" for i in range(600_000)]))), silent, stays_s=3),
     Poison("socket-costly-glob", "a glob that costs its reader dear", sends(framed(subscription(["healthy"], ["*a" * 2000 + "*"]))), silent),
-    Poison("socket-large-message", "a socket message of 100 MB", sends(framed(b'{"x": "' + b"y" * 100_000_000 + b'"}')), silent),
+    Poison("socket-large-message", "a socket message of 100 MB", sends(lambda: framed(b'{"x": "' + b"y" * 100_000_000 + b'"}')), silent),
     Poison("socket-not-json", "socket messages that are no subscription", sends(*(framed(data) for data in (b"[", b"5", b"{}", b"null", b'{"subscribe": 5, "cursor": 1}'))), silent),
     Poison("socket-binary", "a binary message, and text that is not UTF-8", sends(framed(os.urandom(5000), 2), framed(b"\xff\xfe")), silent),
     Poison("socket-cursor", "cursors of every type", sends(*(framed(b'{"subscribe": [{"run": "healthy", "series": ["*"]}], "cursor": %s}' % value) for value in (b"-5", b"1e300", b'"7"', b"9" * 40, b"NaN"))), silent),

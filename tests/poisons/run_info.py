@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.poisons import Place, Poison, Scene, either, file_says, health_says, run_says, silent, there, written
+from tests.poisons import LargeBytes, Place, Poison, Scene, either, file_says, health_says, made, run_says, silent, there, written
 from tests.poisons.kinds_of_files import GOOD, repeated
 
 FIELDS = ("run", "kind", "unit", "config", "command", "cwd", "git_commit", "world_size", "pid", "host", "started_s")  # fmt: skip
@@ -55,9 +55,9 @@ def all_of_them(scene: Scene) -> bool:
     return all(runs.get(f"{scene.name}/{kind}") == 2 for kind in VALUES)
 
 
-def info(text: str | bytes, good: bytes = GOOD) -> Place:
+def info(text: str | LargeBytes, good: bytes = GOOD) -> Place:
     def write(folder: Path) -> None:
-        (folder / "run.json").write_bytes(text.encode() if isinstance(text, str) else text)
+        (folder / "run.json").write_bytes(text.encode() if isinstance(text, str) else made(text))
         (folder / "metrics.jsonl").write_bytes(good)
 
     return written(write)
@@ -136,8 +136,8 @@ POISONS = [
     Poison("info-list", "run.json is a list", info("[1, 2, 3]"), SAID),
     Poison("info-empty", "run.json is empty", info(""), there),
     Poison("info-half", "run.json stays half written", info('{"config": {"lr": 0.1'), SAID),
-    Poison("info-large", "a config of 50 MB", info(json.dumps({"config": {"text": "z" * 50_000_000}})), there),
-    Poison("info-many-keys", "a config of 200,000 keys", info(json.dumps({"config": {f"k{i}": i for i in range(200_000)}})), there),
+    Poison("info-large", "a config of 50 MB", info(lambda: json.dumps({"config": {"text": "z" * 50_000_000}}).encode()), there),
+    Poison("info-many-keys", "a config of 200,000 keys", info(lambda: json.dumps({"config": {f"k{i}": i for i in range(200_000)}}).encode()), there),
     Poison("info-pid-1", "run.json names pid 1", claims(1), there),
     Poison("info-pid-2", "run.json names a thread of the kernel", claims(2), there),
     Poison("info-pid-huge", "run.json names pid 2 ** 62", claims(2**62), there),
