@@ -85,7 +85,7 @@ def _missing(known: tuple[tuple[int, int], ...] = KNOWN) -> list[tuple[int, int]
 def _asked(path: str, known: tuple[tuple[int, int], ...]) -> Interpreter | None:
     if not path or not Path(path).exists():
         return None
-    if not (said := _said(path)):  # a shim of pyenv without a version behind it
+    if not (said := _answer_of(path)):  # a shim of pyenv without a version behind it
         return None
     version, executable, include, implementation = json.loads(said)
     if tuple(version[:2]) not in known or implementation != "cpython":
@@ -95,7 +95,7 @@ def _asked(path: str, known: tuple[tuple[int, int], ...]) -> Interpreter | None:
 
 
 @functools.cache
-def _said(path: str) -> str:
+def _answer_of(path: str) -> str:
     done = subprocess.run([path, "-I", "-c", ASK], capture_output=True, text=True)
     return "" if done.returncode else done.stdout
 
