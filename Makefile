@@ -9,7 +9,7 @@ HEADLESS := $(shell command -v chromium-headless-shell 2>/dev/null)
 unexport PYTHONDONTWRITEBYTECODE  # what was compiled once is kept (docs/decisions/0268)
 SLURM := $(shell command -v slurmctld 2>/dev/null)
 
-.PHONY: run setup test test-again test-pages test-pages-again test-integrations test-models test-long soak bench gpu gpu-wheels screens lint lock wheelhouse \
+.PHONY: run setup test test-again test-jobs test-pages test-integrations test-models test-long soak bench gpu gpu-wheels screens lint lock wheelhouse \
   clean
 
 run: $(VENV)/run.stamp
@@ -17,20 +17,21 @@ run: $(VENV)/run.stamp
 
 setup: $(VENV)/run.stamp
 
-test: $(VENV)/dev.stamp slurm
+test: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.interpreters
-	$(BIN)/python -m pytest -m "not long and not pages" -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not long and not pages and not jobs" -n 4 --dist loadfile --no-loadscope-reorder
+
+# The same, of the queue and of Slurm: they wait most of the time.
+test-jobs: $(VENV)/dev.stamp slurm
+	$(BIN)/python -m pytest -m "jobs and not long" -n 4 --dist loadfile --no-loadscope-reorder
 
 # The same, of what needs a browser.
 test-pages: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m pytest -m "pages and not long" -n 3 --dist loadfile --no-loadscope-reorder
 
-# What failed in the last run of either, alone: nothing competes with it.
+# What failed in the last run of each, alone: nothing competes with it.
 test-again: $(VENV)/dev.stamp chromium
-	$(BIN)/python -m pytest -m "not long and not pages" --last-failed --last-failed-no-failures none
-
-test-pages-again: $(VENV)/dev.stamp chromium
-	$(BIN)/python -m pytest -m "pages and not long" --last-failed --last-failed-no-failures none
+	$(BIN)/python -m pytest -m "not long" --last-failed --last-failed-no-failures none
 
 # Real libraries write, the tail reads, with an environment of its own that sees this one's packages: five minutes at most. Trainings through
 # the adapters take two more on busy cores, RunLog on older Pythons one, and two the first time.

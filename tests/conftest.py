@@ -38,6 +38,7 @@ ONE_RENDERER = (
     "--renderer-process-limit=1"  # of a profile, whose pages find compiled what the ones before them ran: a third of a load
 )
 __all__ = ["ROOT", "script", "wait_for"]
+OF_JOBS = ("test_job", "test_plan.", "test_slurm")  # files
 START_S = 60.0
 ASSETS_ORIGIN = "http://assets.test"
 Ask: TypeAlias = Callable[[str], Any]
@@ -67,6 +68,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker("pages")
+        elif item.path.name.startswith(OF_JOBS):
+            item.add_marker("jobs")
     longest_first.in_order(items, longest_first.read())
 
 

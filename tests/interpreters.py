@@ -51,8 +51,10 @@ def interpreters(known: tuple[tuple[int, int], ...] = KNOWN) -> list[Interpreter
     return sorted(found.values(), key=lambda one: one.path != sys.executable)
 
 
-def every_python(known: tuple[tuple[int, int], ...] = KNOWN) -> pytest.MarkDecorator:
-    """Runs a test with each of them as its `python`; a minor version that is not here is skipped by name."""
+def every_python(known: tuple[tuple[int, int], ...] = KNOWN, *, few: bool = False) -> pytest.MarkDecorator:
+    """Runs a test with each of them as its `python`; a minor version that is not here is skipped by name.
+
+    Where it takes seconds each, `few` leaves those between this one and the newest to `make test-long`."""
     skipped = [
         pytest.param(
             None,
@@ -63,17 +65,19 @@ def every_python(known: tuple[tuple[int, int], ...] = KNOWN) -> pytest.MarkDecor
         )
         for major, minor in _missing(known)
     ]
-    return pytest.mark.parametrize("python", [*_here(known), *skipped])
+    return pytest.mark.parametrize("python", [*_here(known, few), *skipped])
 
 
-def _here(known: tuple[tuple[int, int], ...]) -> list[Any]:
+def _here(known: tuple[tuple[int, int], ...], few: bool) -> list[Any]:
     """A second patch of the same minor version is for `make test-long`: what differs between them is rarely known to the sampler."""
     seen: set[tuple[int, ...]] = set()
     found = []
-    for one in interpreters(known):
-        again = one.version[:2] in seen
+    here = interpreters(known)
+    ends = {*here[:1], *sorted(here, key=lambda one: one.version)[-1:]}
+    for one in here:
+        later = one.version[:2] in seen or (few and one not in ends)
         seen.add(one.version[:2])
-        found.append(pytest.param(one, id=one.name, marks=pytest.mark.long if again else ()))
+        found.append(pytest.param(one, id=one.name, marks=pytest.mark.long if later else ()))
     return found
 
 

@@ -82,6 +82,52 @@ def test_many_runs_at_once_do_not_delay_a_live_run(count: int, ingest: Ingest) -
     assert [run.points for run in ingest.store.runs() if run.name != "healthy"] == [3] * count
 
 
+class Look:
+    """A first look at a folder that finds it in two parts."""
+
+    def __init__(self, first: list[Path], second: list[Path], newest_s: dict[Path, float]) -> None:
+        self._parts, self._newest_s = [first, second], newest_s
+
+    def take(self) -> list[Path]:
+        return self._parts.pop(0) if self._parts else []
+
+    def newest_s(self, folder: Path) -> float:
+        return self._newest_s.get(folder, 0.0)
+
+    def is_there(self) -> bool:
+        return True
+
+    @property
+    def is_complete(self) -> bool:
+        return not self._parts
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("is_listed", [True, False], ids=["in a list of its folder", "by an event"])
+def test_what_is_written_during_the_first_look_goes_before_what_it_had_found(
+    is_listed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_runs(tmp_path, 20)
+    there = sorted(tmp_path.glob("*/*"))
+    newest_s = {path.parent: path.stat().st_mtime for path in there}
+    live = tmp_path / "live" / "metrics.jsonl"
+    look = Look(there, [live], newest_s)
+    monkeypatch.setattr("collectors.logs.tail.FolderWatch", lambda *_, **__: look)
+    time.sleep(0.02)  # longer than a tick of the clock of files
+    tail = Tail(tmp_path, "box", {}, threading.Event())
+    time.sleep(0.02)
+    live.parent.mkdir()
+    live.write_text('{"step": 1, "loss": 2.0}\n')
+    if is_listed:
+        newest_s[live.parent] = live.stat().st_mtime
+    found = [record for record in tail.collect() if isinstance(record, Points)]
+    assert found[0].run == "live" and len({point.run for point in found}) > 10
+    assert len([point for point in found if point.run == "live"]) == 1
+    tail.close()
+
+
 def test_a_backlog_of_many_runs_is_read_behind_what_is_written_now(tmp_path: Path) -> None:
     root = tmp_path / "logs"
     root.mkdir()

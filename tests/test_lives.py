@@ -86,7 +86,9 @@ def test_behind_tee_a_traceback_that_comes_last_is_a_failure_and_the_python_is_p
     folder = running.log_dir / "teed"
     folder.mkdir()
     ends = tmp_path / "ends"
-    code = "import os\n" + (PLAIN / "prints.py").read_text() + f"    if os.path.exists({str(ends)!r}): raise ValueError('bad batch')\n"
+    code = (
+        "import os\n" + (PLAIN / "prints.py").read_text() + f"    if os.path.exists({str(ends)!r}): raise ValueError('bad batch')\n"
+    )
     (tmp_path / "train.py").write_text(code)
     with started(sys.executable, tmp_path / "train.py", "2>&1", "|", "tee", folder / "train.log", shell=True):
         row = with_a_process(running, "teed")

@@ -144,7 +144,7 @@ def again(pid: int) -> Iterator[subprocess.Popen[str]]:
     pytest.skip("somebody else has that process id")
 
 
-@every_python()
+@every_python(few=True)
 def test_a_program_that_another_one_replaces_by_exec_is_followed_into_it(sampler: Native, python: Interpreter) -> None:
     with running_by(python.path, "execs", "3", "300") as process:
         sampler.follow([target(process.pid)])

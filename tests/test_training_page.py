@@ -18,7 +18,11 @@ from tests.serving import served
 from tests.training_house import NAMELESS, ODD, House, address, curve, drag, open_training, painted, plot, titles
 from tests.training_house import house as house  # a fixture
 
-EXPECTED_ERRORS = ("ERR_CONNECTION_REFUSED", "/api/v1/run?run=leaves")  # it may be asked for while it leaves
+EXPECTED_ERRORS = (
+    "ERR_CONNECTION_REFUSED",
+    "/api/v1/run?run=leaves",
+    "/api/v1/series?run=leaves",
+)  # it may be asked for while it leaves
 
 
 def test_of_a_thousand_series_only_those_in_view_are_made_and_read(house: House, page: Page) -> None:

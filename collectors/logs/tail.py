@@ -74,7 +74,7 @@ class Tail:
         self._wanted: deque[str] = deque()  # paths of files that look like data, which a user asked for
         self._held: set[Path] = set()  # files with a state of a bar that is to be stored soon
         self._elsewhere = Elsewhere(self._root, self._tops, outputs, offsets)
-        self._swept_s = time.monotonic()
+        self._swept_s, self._began_s = time.monotonic(), time.time()
         first = self._runs.written_lately()
         self._watch = FolderWatch(self._root, accept or is_followed, wake, poll_only=poll_only, tops=self._tops, first=first)
         self._backlog: set[Path] = set()  # existed before we started: its lines have no arrival time
@@ -178,13 +178,15 @@ class Tail:
         changed = [path for path in found if main_of(path) in self._there]
         new = {path: None for path in map(main_of, found) if path not in self._there}
         lately_s = time.time() - LATELY_S
-        self._there |= {path: self._watch.newest_s(path.parent) > lately_s for path in new}
+        self._there |= {path: self._newest_s(path) > lately_s for path in new}
         self._backlog.update(new)
         for path in new:
             offset = self._offsets.get(self._key(path))
             if offset is not None and "names" in offset.state:
                 self._run_of(path).rivals.keep(offset.state["names"], path.name)
-        self._turns.old(sorted(filter(self._there.get, new), key=self._newest_first))
+        written_now = [path for path in new if self._newest_s(path) > self._began_s]  # goes before what was found until then
+        self._turns.new(sorted(written_now, key=self._newest_first))
+        self._turns.old(sorted(filter(self._there.get, new.keys() - set(written_now)), key=self._newest_first))
         if self._watch.is_complete or not self._watch.is_there():
             self._turns.old(sorted((path for path, is_read in self._there.items() if not is_read), key=self._newest_first))
             self._there = None
@@ -212,7 +214,16 @@ class Tail:
         self._turns.new(sorted(new, key=reading_order))
 
     def _newest_first(self, path: Path) -> tuple[float, tuple[str, int, str]]:
-        return -self._watch.newest_s(path.parent), reading_order(path)
+        return -self._newest_s(path), reading_order(path)
+
+    def _newest_s(self, path: Path) -> float:
+        """When a file of its folder was last written; of one that no scan has seen yet, the file itself."""
+        if seen_s := self._watch.newest_s(path.parent):
+            return seen_s
+        try:
+            return written_s(path)
+        except OSError:  # reading it says so
+            return 0.0
 
     def _key(self, path: Path) -> str:
         text = str(path)

@@ -69,7 +69,7 @@ def _search(text: str) -> html.Label:
 
 
 def _amount(amount: float | None) -> html.Label:
-    box = dcc.Input(id=control("amount"), value=amount, type="number", min=0, step="any", placeholder="auto", debounce=0.4)
+    box = dcc.Input(id=control("amount"), value=amount, type="number", min=0, step="any", placeholder="auto")
     return html.Label([html.Span("Length of smoothing", className="unseen"), box], className="control amount")
 
 

@@ -31,7 +31,7 @@ DAY_S, LONGEST_S = 86400.0, 366 * 86400.0
 
 def layout_of(search: str) -> html.Div:
     """`search` is the address' query, whose `span` is the time that is shown."""
-    find = dcc.Input(id=FIND, placeholder="Run or command", debounce=0.3, maxLength=MOST_FOUND, className="input", type="text")
+    find = dcc.Input(id=FIND, placeholder="Run or command", maxLength=MOST_FOUND, className="input", type="text")
     state = dcc.Dropdown(
         id=STATE, options=[{"label": word, "value": word} for word in OVER], placeholder="All states", searchable=False
     )
