@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 from hypothesis import settings
-from playwright.sync_api import Browser, BrowserContext, Error, FloatRect, Page, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, FloatRect, Page, Route, expect, sync_playwright
 
 from tests import leash, longest_first
 from tests.following import Follower
@@ -61,6 +61,7 @@ def pytest_configure() -> None:
     settings.load_profile("exploring" if os.environ.get("EXPLORE") else "patient")
     os.environ["DEEPSEEK_JOBS_DIR"] = "/nowhere/deepseek-jobs"  # no test meets the queue of the user who runs it
     leash.fasten()
+    expect.set_options(timeout=30_000)  # as long as `wait_for` at most: five seconds are short beside other tests
 
 
 @pytest.hookimpl(tryfirst=True)  # before what `-m` chooses is chosen

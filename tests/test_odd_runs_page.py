@@ -137,7 +137,7 @@ def test_an_unknown_run_is_said_to_be_unknown_and_the_others_are_offered(running
     page.goto(f"{running.address}/?run=nope")
     help = page.locator(".empty")
     wait_for(lambda: "There is no run “nope”" in help.inner_text(), because="nothing says that there is no such run")
-    assert page.locator("button.picker").inner_text() == "no run “nope”"
+    wait_for(lambda: page.locator("button.picker").inner_text() == "no run “nope”", because="the picker does not say so")
     assert page.locator("section.lane").count() == 0
     help.get_by_role("button", name="timed").click()
     wait_for(lambda: drawn(page, "train/loss"), because="the offered run is not shown")
