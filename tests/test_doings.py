@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import socket
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,10 @@ from playwright.sync_api import Page, expect
 
 from collectors.analysis.findings.doing import Doing
 from collectors.records import Frame, Record
-from collectors.service.control import ControlServer
+from collectors.service.control import FILE, TIMEOUT_S, ControlServer
 from collectors.store.open import open_store
 from collectors.store.protocol import Store
-from dashboard.findings.doings import Doings
+from dashboard.findings.doings import KEPT_S, Doings
 from tests.conftest import dashboard, script, wait_for
 from tests.judged import T0, JudgedRuns, machine_point, point
 from tests.judged_stacks import COMPILE, LINEAR, LOOP, MODULE, PIECE_S, SAVE, Part, of_loop, profile
@@ -138,7 +140,23 @@ def test_the_pages_ask_the_collector_and_take_what_they_understand(tmp_path: Pat
     server = ControlServer(tmp_path, {"doings": lambda: answer})
     try:
         known = Doings(tmp_path)
+        if isinstance(answer, dict):
+            wait_for(lambda: known.of("a") == Doing("hung", 5.0))
         assert known.of("a") == (Doing("hung", 5.0) if isinstance(answer, dict) else None)
         assert [known.of(run) for run in "bcdef"] == [None] * 5
     finally:
         server.close()
+
+
+def test_nobody_waits_for_a_collector_that_does_not_answer(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / FILE))
+        silent.listen()
+        doings = Doings(tmp_path)
+        before_s, most_s = time.monotonic(), 0.0
+        while time.monotonic() < before_s + TIMEOUT_S + KEPT_S:  # until it is asked anew
+            time.sleep(0.01)
+            asked_s = time.monotonic()
+            assert doings.of("a") is None
+            most_s = max(most_s, time.monotonic() - asked_s)
+    assert most_s < TIMEOUT_S / 2

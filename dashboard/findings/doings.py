@@ -12,25 +12,37 @@ from collectors.process.activity import seconds
 from collectors.service.control import ControlError, ask
 
 KEPT_S = 1.0
+PATIENCE_S = 0.05  # of who asks: a collector that lives answers sooner, and the list of runs waits for no other
 WORDS = get_args(Standing)
 
 
 class Doings:
-    """May be asked from many threads; the collector is asked once a second at most."""
+    """May be asked from many threads; the collector is asked once a second at most, and nobody waits for one that does not answer."""
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
         self._lock = threading.Lock()
         self._known: dict[str, Doing] = {}
+        self._asking: threading.Thread | None = None
         self._asked_s = -KEPT_S  # monotonic
 
     def of(self, run: str) -> Doing | None:
         """None while it makes steps, and where the collector does not know, does not judge or does not answer."""
         with self._lock:
-            if time.monotonic() - self._asked_s >= KEPT_S:
-                self._known = self._ask()
-                self._asked_s = time.monotonic()
-            return self._known.get(run)
+            asking = None
+            if self._asking is None and time.monotonic() - self._asked_s >= KEPT_S:
+                asking = self._asking = threading.Thread(target=self._renew, name="doings", daemon=True)
+                asking.start()
+        if asking is not None:
+            asking.join(PATIENCE_S)
+        return self._known.get(run)
+
+    def _renew(self) -> None:
+        try:
+            self._known = self._ask()
+        finally:
+            with self._lock:
+                self._asked_s, self._asking = time.monotonic(), None
 
     def _ask(self) -> dict[str, Doing]:
         try:
