@@ -17,6 +17,7 @@ from collectors.logs.watching.watch import MAX_WATCHED, FolderWatch
 from collectors.records import LogLine, Offset, Points
 from tests.ingesting import IN_TIME_S, Ingest, own_s
 from tests.ingesting import ingest as ingest  # a fixture
+from tests.running import wait_for
 
 
 def make_runs(root: Path, count: int, lines: int = 3) -> None:
@@ -193,6 +194,38 @@ def test_a_run_that_begins_where_inotify_follows_others_is_seen_as_soon(ingest: 
     began_s = own_s()
     ingest.until(lambda: ingest.run("healthy/inner"), "not seen")
     assert own_s() - began_s < IN_TIME_S
+
+
+@pytest.mark.parametrize("depth", [1, 3], ids=["beside", "each in folders of its own"])
+def test_what_begins_during_the_first_look_is_followed_by_inotify_from_then_on(
+    depth: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was let go as the look ended, and then waited for its turn among all folders that are polled."""
+    monkeypatch.setattr("collectors.logs.watching.watch.FIRST_SLICE_S", 0.0)  # a folder at a time
+    for i in range(MAX_WATCHED + 40):
+        folder = tmp_path.joinpath(f"run-{i}", *["inner"] * (depth - 1))
+        folder.mkdir(parents=True)
+        (folder / "metrics.jsonl").write_text("{}\n")
+    watch = FolderWatch(tmp_path, lambda name: name.endswith(".jsonl"), wake := threading.Event())
+    for _ in range(3):
+        watch.take()
+    live = tmp_path / "live" / "metrics.jsonl"
+    live.parent.mkdir()
+    live.write_text("{}\n")
+    wait_for(lambda: live in watch.take(), because="it is not found")
+    while not watch.is_complete:
+        with live.open("a") as file:
+            file.write("{}\n")
+        watch.take()
+    for _ in range(3):
+        time.sleep(0.05)
+        watch.take()
+        wake.clear()
+        with live.open("a") as file:
+            file.write("{}\n")
+        assert wake.wait(5), "no event comes"
+        assert live in watch.take()
+    watch.close()
 
 
 def test_one_inotify_instance_serves_all_folders(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ class FolderWatch:
         self._fresh: dict[str, None] = {}  # folders that are new
         self._seen: dict[str, Mark] = {}
         self._folders: set[str] = set()  # that were listed
-        self._newest: dict[str, float] = {}  # folder -> when a file in it was last written, Unix seconds
+        self._newest: dict[str, float] = {}  # folder -> when a file in it was last written, Unix seconds; events are of now
         self.is_complete = False  # whether every folder was looked at once
         self._first = [folder for folder in map(str, first) if self._is_inside(folder) and folder not in self._tops]
         self._scan, self._fresh_ones = Sliced(self._whole_tree), Sliced(self._list_the_fresh)
@@ -110,7 +110,7 @@ class FolderWatch:
         return os.path.isdir(self._root)  # noqa: PTH112  # ten times a second
 
     def newest_s(self, folder: Path) -> float:
-        """When a file of it was last written, as the newest scan saw it; Unix seconds."""
+        """When a file of it was last written, as the newest scan saw it, or an event since; Unix seconds."""
         return self._newest.get(str(folder), 0.0)
 
     def seen(self) -> list[str]:
@@ -170,7 +170,9 @@ class FolderWatch:
             seen |= {path: mark for path, (mark, _) in files.items()}
             yield self._changed(folder, files, self._seen) if self.is_complete else self._found_first(folder, files)
         self._seen, self._folders = seen, {*folders, *self._glanced}
-        self._newest = {folder: newest_s for folder, newest_s in self._newest.items() if folders.get(folder)}
+        since = {*self._watches, *self._glanced} - folders.keys()  # appeared behind the scan
+        with self._lock:
+            self._newest = {folder: newest_s for folder, newest_s in self._newest.items() if folder in since or folders.get(folder)}
         self._follow_the_lively()
         self.is_complete = True
 
@@ -255,13 +257,15 @@ class FolderWatch:
         return max(self._newest.get(folder, 0.0), changed_s)
 
     def _follow_the_lively(self) -> None:
-        """Folders that were written to lately, and those above them, where the next run appears."""
-        since_s = time.time() - LIVELY_S
-        lively = sorted(
-            (folder for folder in self._newest if self._newest[folder] >= since_s), key=lambda path: -self._newest[path]
-        )
+        """Folders that were written to lately, each with the one above it, where the next run appears."""
+        now_s = time.time()
+        written_s = {
+            folder: min(newest_s, now_s) for folder, newest_s in self._newest.copy().items() if newest_s >= now_s - LIVELY_S
+        }
+        lively = sorted(written_s, key=written_s.__getitem__, reverse=True)
         above = list(dict.fromkeys(parent for folder in lively if (parent := os.path.dirname(folder)).startswith(self._root)))  # noqa: PTH120
-        keep = set(list(dict.fromkeys([self._root, *above[:MAX_WATCHED], *lively]))[:MAX_WATCHED])
+        with_above = (place for folder in lively for place in (folder, os.path.dirname(folder)) if place.startswith(self._root))  # noqa: PTH120
+        keep = set(list(dict.fromkeys([self._root, *with_above]))[:MAX_WATCHED])
         if self._observer is not None:
             for folder in [folder for folder in self._watches if folder not in keep]:
                 self._observer.unschedule(self._watches.pop(folder))
@@ -308,6 +312,7 @@ class FolderWatch:
             else:
                 found = [path for path in paths if self._accept(path)]
                 self._dirty.update(found)
+                self._newest |= {os.path.dirname(path): time.time() for path in found}  # noqa: PTH120
         if found:
             self._wake.set()
 
