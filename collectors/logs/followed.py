@@ -105,17 +105,17 @@ class FollowedFile:
         records: list[Record] = []
         moved = False
         arrival = self._arrival() if self._used or self._passed else None
+        began_s = time.monotonic()
         if self._used:
-            began_s = time.monotonic()
             records = self._parse_batch(arrival)
-            if self._used:
-                self._pace(time.monotonic() - began_s)
-                self._offset += self._used
-                moved = True
+            self._offset += self._used
+            moved = bool(self._used)
         self._offset += len(self._passed)
         if self._passed and self._bar:
             records += (points := cast(Text, self._format).parse_states(self._passed, self._bar.text, arrival))
             moved = moved or bool(points)
+        if self._used or self._passed:
+            self._pace(time.monotonic() - began_s)
         if self._bar and not self.behind:
             records += (bars := self._bar.news(self._written_s()))
             moved = moved or bool(bars)

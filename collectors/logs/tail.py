@@ -10,6 +10,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,6 +33,7 @@ from .watching.watch import LATELY_S, FolderWatch
 
 MAX_OPEN = 256  # files that stay open: those read last
 SWEEP_S = 10.0  # how often idle files are closed
+MOST_SORTED = 1_000  # files of the first look that a turn puts in order: ten thousand took half a second
 PERIOD_S = 1.0  # at the latest; `wake` is set as soon as a file changes
 
 
@@ -78,6 +80,7 @@ class Tail:
         first = self._runs.written_lately()
         self._watch = FolderWatch(self._root, accept or is_followed, wake, poll_only=poll_only, tops=self._tops, first=first)
         self._backlog: set[Path] = set()  # existed before we started: its lines have no arrival time
+        self._unsorted: dict[Path, float] = {}  # found by the first look, and not yet in the next one
         self._there: (
             dict[Path, bool] | None
         ) = {}  # what the first look at the folder has found so far; false for what is read later
@@ -175,19 +178,23 @@ class Tail:
         Returns those that it had found before, which have changed since.
         """
         assert self._there is not None
-        changed = [path for path in found if main_of(path) in self._there]
-        new = {path: None for path in map(main_of, found) if path not in self._there}
+        mains = [(path, main_of(path)) for path in found]
+        changed = [path for path, main in mains if main in self._there]
+        new = {main: self._newest_s(main) for _, main in mains if main not in self._there}
+        now = {path for path, newest_s in new.items() if newest_s > self._began_s}  # goes before what was found until then
+        self._unsorted |= new
+        portion = [*dict.fromkeys([*now, *islice(self._unsorted, MOST_SORTED)])]
+        newest = {path: self._unsorted.pop(path) for path in portion}
         lately_s = time.time() - LATELY_S
-        self._there |= {path: self._newest_s(path) > lately_s for path in new}
-        self._backlog.update(new)
-        for path in new:
+        self._there |= {path: newest_s > lately_s for path, newest_s in newest.items()}
+        self._backlog.update(portion)
+        for path in portion if self._offsets else ():
             offset = self._offsets.get(self._key(path))
             if offset is not None and "names" in offset.state:
                 self._run_of(path).rivals.keep(offset.state["names"], path.name)
-        written_now = [path for path in new if self._newest_s(path) > self._began_s]  # goes before what was found until then
-        self._turns.new(sorted(written_now, key=self._newest_first))
-        self._turns.old(sorted(filter(self._there.get, new.keys() - set(written_now)), key=self._newest_first))
-        if self._watch.is_complete or not self._watch.is_there():
+        self._turns.new(sorted(now, key=self._newest_first))
+        self._turns.old(sorted((path for path in portion if self._there[path] and path not in now), key=self._newest_first))
+        if not self._unsorted and (self._watch.is_complete or not self._watch.is_there()):
             self._turns.old(sorted((path for path, is_read in self._there.items() if not is_read), key=self._newest_first))
             self._there = None
         return changed
@@ -237,7 +244,7 @@ class Tail:
             self._backlog.discard(path)
             return self._guarded(path, lambda: self._read_database(path))
         run = self._run_of(path)
-        if known.after_jsonl and any(map(self._turns.waits, run.rivals.jsonl_files())):
+        if known.after_jsonl and any(path in self._unsorted or self._turns.waits(path) for path in run.rivals.jsonl_files()):
             self._turns.behind(path)
             return []
         if known.reading == "whole":
