@@ -17,7 +17,7 @@ WORDS = get_args(Standing)
 
 
 class Doings:
-    """May be asked from many threads; the collector is asked once a second at most, and nobody waits for one that does not answer."""
+    """May be asked from many threads; the collector is asked once a second at most, and one that does not answer is not waited for."""
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
