@@ -160,7 +160,9 @@ class Http(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        if self._refused or self.cycle.response_complete:  # what answers without reading leaves the connection to the next request
+        if (
+            self._refused or self.cycle is None or self.cycle.response_complete
+        ):  # what answers without reading leaves the connection to the next request
             self._discard(len(body))
         elif self._body_bytes + len(body) > self._most_bytes:
             self._discard(len(body))

@@ -80,7 +80,7 @@ class Tail:
         first = self._runs.written_lately()
         self._watch = FolderWatch(self._root, accept or is_followed, wake, poll_only=poll_only, tops=self._tops, first=first)
         self._backlog: set[Path] = set()  # existed before we started: its lines have no arrival time
-        self._unsorted: dict[Path, float] = {}  # found by the first look, and not yet in the next one
+        self._unsorted: dict[Path, float] = {}  # found by the first look, not yet put in order; with when they were written
         self._there: (
             dict[Path, bool] | None
         ) = {}  # what the first look at the folder has found so far; false for what is read later
