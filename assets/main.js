@@ -93,9 +93,11 @@ function adopt() {
   const laidOut = document.getElementById(CONTAINER);
   if (laidOut) dashIsReady();
   const home = laidOut ?? /** @type {HTMLElement} */ (document.getElementById("first"));
-  if (held || page.element.parentElement === home || page.element.querySelector(":popover-open")) return; // moving closes a popover
+  if (held || page.element.parentElement === home || page.element.querySelector(":popover-open, :modal")) return; // moving closes them
   const focused = /** @type {HTMLElement | null} */ (document.activeElement);
+  const scrolled = [page.element, ...page.element.querySelectorAll("*")].map((of) => ({ of, top: of.scrollTop, left: of.scrollLeft })).filter(({ top, left }) => top || left);
   home.prepend(page.element); // what Dash has laid out stands behind it
+  for (const { of, top, left } of scrolled) of.scrollTo({ top, left, behavior: "instant" }); // moving begins at the top again
   if (page.element.contains(focused)) focused?.focus({ preventScroll: true }); // moving loses the focus
 }
 

@@ -39,6 +39,8 @@ TOO_LARGE = b'{"error":"a request has at most 256 kB, one to /api/v1/ingest at m
 TOO_LARGE_HEAD = (
     b"HTTP/1.1 413 Content Too Large\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
 )
+NO_SOCKET = b'{"error":"a request for a WebSocket has no body, and at most 128 headers of 8 kB"}'
+NO_SOCKET_HEAD = TOO_LARGE_HEAD.replace(b"413 Content Too Large", b"400 Bad Request")
 SAID_AGAIN_S = 60.0
 ABORT = "deepseek.abort"  # the extension of a socket's scope: end the connection now, whatever waits to be sent
 
@@ -215,6 +217,13 @@ class Http(HttpToolsProtocol):
 
 class Socket(WebSocketsSansIOProtocol):
     """Hands the application the means to end a connection whose client does not read: `close` would wait for it."""
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:  # it could not be read, of which nothing is said
+            self.conn.handshake_exc, self.handshake_initiated = None, True
+            self.transport.write(NO_SOCKET_HEAD % len(NO_SOCKET) + NO_SOCKET)
+            self.transport.close()
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from collectors.records import LogLine, Points, Record, labels_of
 from collectors.store.open import open_store
@@ -95,6 +95,20 @@ def test_a_board_draws_and_what_the_host_lacks_is_one_sentence(scene: Scene, pag
     expect(chart(page, "Total power").locator(".board-value")).to_have_text("601")
     chart(page, "NVLink").scroll_into_view_if_needed()
     expect(chart(page, "NVLink").locator(".board-body > .chart-instead")).to_contain_text("no series gpu/nvlink_rx_bytes_per_s")
+
+
+def test_what_is_scrolled_to_stays_there_when_dash_comes_late(scene: Scene, page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/_dash-layout*", lambda route: held.append(route))
+    with page.expect_request("**/_dash-layout*"):
+        scene.open(page, "gpus")
+    painted(page, "GPU power")
+    scrolled = page.locator(".board-scroll")
+    scrolled.evaluate("element => element.scrollTo(0, 300)")
+    held[0].continue_()
+    expect(page.locator("#content .board-scroll")).to_be_visible()
+    assert scrolled.evaluate("element => element.scrollTop") == 300
+    expect(chart(page, "NVLink").locator(".board-body > .chart-instead")).to_contain_text("no series")
 
 
 def test_new_points_are_drawn_without_reading_all_again(scene: Scene, page: Page) -> None:

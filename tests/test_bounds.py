@@ -106,6 +106,11 @@ class Look:
         pass
 
 
+def read_by(tail: Tail, found: list[Points]) -> list[Points]:
+    found += [record for record in tail.collect() if isinstance(record, Points)]
+    return found
+
+
 @pytest.mark.parametrize("is_listed", [True, False], ids=["in a list of its folder", "by an event"])
 def test_what_is_written_during_the_first_look_goes_before_what_it_had_found(
     is_listed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -123,9 +128,9 @@ def test_what_is_written_during_the_first_look_goes_before_what_it_had_found(
     live.write_text('{"step": 1, "loss": 2.0}\n')
     if is_listed:
         newest_s[live.parent] = live.stat().st_mtime
-    found = [record for record in tail.collect() if isinstance(record, Points)]
-    assert found[0].run == "live" and len({point.run for point in found}) > 10
-    assert len([point for point in found if point.run == "live"]) == 1
+    found: list[Points] = []
+    wait_for(lambda: len({point.run for point in read_by(tail, found)}) == 21, because="not all runs are read")
+    assert found[0].run == "live" and len([point for point in found if point.run == "live"]) == 1
     tail.close()
 
 

@@ -1,7 +1,7 @@
 /** One board: its rows of charts, the range that they share, and what they read. */
 
 import { Tip } from "../curves/tip.js";
-import { el, setText } from "../lib/dom.js";
+import { el, nearView, setText } from "../lib/dom.js";
 import { onTheme } from "../lib/theme.js";
 import { Turns } from "../curves/board/turns.js";
 import { ChartFrame } from "./chart_frame.js";
@@ -27,7 +27,7 @@ const PX_A_BUCKET = 3;
 const AXIS_PX = 64; // of a chart's width, its edges included
 const TURN_MS = 32; // of a frame: each frame with other charts is composed anew
 const PHONE_PX = 640;
-const AHEAD = "300px"; // below what is seen
+const AHEAD_PX = 300; // below what is seen
 const WITHOUT_RUN_S = 3600; // of the machine, where all of a run is asked for and there is none
 
 export class BoardView {
@@ -64,7 +64,7 @@ export class BoardView {
       whole: () => this.zoom(null),
       edit: (/** @type {PlacedChart} */ chart) => page.edit(chart),
     };
-    this.seen = new IntersectionObserver((entries) => this.#seen(entries), { root: null, rootMargin: AHEAD });
+    this.seen = nearView((entries) => this.#seen(entries), AHEAD_PX);
     new ResizeObserver(() => this.#fit()).observe(this.field);
     addEventListener("scroll", () => this.tip.hide(), true);
     onTheme(() => this.frames.forEach((frame) => frame.drawer.redraw()));

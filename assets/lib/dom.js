@@ -116,3 +116,6 @@ export function dialogOf(kind, label, body) {
   document.body.append(dialog);
   return dialog;
 }
+
+/** Who comes into view, or near it, also within an element that scrolls. @param {(entries: IntersectionObserverEntry[]) => void} seen @param {number} ahead_px */
+export const nearView = (seen, ahead_px) => new IntersectionObserver(seen, /** @type {IntersectionObserverInit} */ ({ rootMargin: `${ahead_px}px`, scrollMargin: `${ahead_px}px` }));

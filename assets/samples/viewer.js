@@ -1,7 +1,7 @@
 /** What one run, or two, logged to be looked at: a card a name, all at one step. Any page can show it: `new Viewer(...).element`. */
 
 import { get, sentenceOf } from "../lib/api.js";
-import { dialogOf, el, setText } from "../lib/dom.js";
+import { dialogOf, el, nearView, setText } from "../lib/dom.js";
 import { count, counted } from "../lib/format.js";
 import { Card } from "./card.js";
 import { Loading } from "./loading.js";
@@ -48,7 +48,7 @@ export class Viewer {
     this.caption = el("p", { class: "mid" });
     this.dialog = dialogOf("sample-large", "Image", el("figure", {}, this.large, this.caption));
     this.dialog.addEventListener("close", () => URL.revokeObjectURL(this.large.src));
-    this.seen = new IntersectionObserver((entries) => this.#see(entries), { rootMargin: `${AHEAD_PX}px` });
+    this.seen = nearView((entries) => this.#see(entries), AHEAD_PX);
     this.#draw();
   }
 
