@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -230,6 +231,32 @@ def test_what_begins_during_the_first_look_is_followed_by_inotify_from_then_on(
             file.write("{}\n")
         assert wake.wait(5), "no event comes"
         assert live in watch.take()
+    watch.close()
+
+
+@pytest.mark.parametrize("how", ["renamed", "deleted"])
+def test_a_folder_that_is_made_again_is_followed_like_any_new_one(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collectors.logs.watching.watch.SCAN_S", 3600.0)
+    monkeypatch.setattr("collectors.logs.watching.watch.GLANCE_S", 3600.0)
+    make_runs(tmp_path, 3, lines=1)
+    live = tmp_path / "live" / "metrics.jsonl"
+    watch = FolderWatch(tmp_path, lambda name: name.endswith(".jsonl"), threading.Event())
+    while not watch.is_complete:
+        watch.take()
+    for number in range(3):
+        live.parent.mkdir()
+        for _ in range(3):
+            watch.take()
+            time.sleep(0.02)
+        live.write_text("{}\n")  # long after its folder
+        wait_for(lambda: live in watch.take(), because="its file is not noticed")
+        if how == "renamed":
+            live.parent.rename(tmp_path / f"live.{number}")
+        else:
+            shutil.rmtree(live.parent)
+        watch.take()
     watch.close()
 
 

@@ -61,6 +61,37 @@ def test_a_rotated_file_is_read_to_its_end_and_its_successor_from_the_start(foll
     assert follower.values(3) == [1, 2, 3]
 
 
+def test_a_successor_is_read_though_nothing_more_is_noticed_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a" / "metrics.jsonl"
+    write(path, 1)
+    follower = Follower(tmp_path)
+    follower.values(1)
+    monkeypatch.setattr(follower.tail._watch, "take", list)
+    write(path, 2)
+    path.rename(path.with_suffix(".old"))
+    write(path, 3)
+    follower.tail._queue([path])  # the last that is noticed
+    assert follower.values(3) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("moved", ["a run's folder", "the folder above it", "the log folder"])
+def test_what_waits_in_a_folder_that_is_moved_away_is_read_once_it_is_back(
+    moved: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "logs"
+    monkeypatch.setattr("collectors.logs.turns.TURN_RECORDS", 1)  # a file a turn
+    for number in range(12):
+        write(root / "sweep" / f"run-{number}" / "metrics.jsonl", number)
+    follower = Follower(root)
+    follower.records += follower.tail.collect()
+    place = {"a run's folder": root / "sweep" / "run-3", "the folder above it": root / "sweep", "the log folder": root}[moved]
+    place.rename(tmp_path / "away")
+    for _ in range(30):
+        follower.records += follower.tail.collect()
+    (tmp_path / "away").rename(place)
+    assert sorted(follower.values(12)) == list(range(12))
+
+
 def test_what_is_left_of_a_deleted_giant_is_not_read_and_holds_no_disk(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(followed, "DELETED_BYTES", 1 << 20)
     path = follower.root / "a/train.log"

@@ -86,6 +86,11 @@ class FollowedFile:
         return bool(self._lines)
 
     @property
+    def is_open(self) -> bool:
+        """False after a `read` that has found no file."""
+        return self._descriptor >= 0
+
+    @property
     def holds_a_bar(self) -> bool:
         """Whether it is to be read again soon, for a state that may not be stored yet."""
         return self._bar is not None and self._bar.is_held
@@ -245,6 +250,8 @@ class FollowedFile:
         if not data and self._has_successor():  # checked only when nothing is left in the open file
             self.close()
             data = self._pread() if self._reopen() else b""
+        elif data.endswith(b"\n") and not self.behind:
+            self.behind = self._has_successor()  # which is read next, though nothing may be noticed of it again
         return data
 
     def _pread(self) -> bytes:

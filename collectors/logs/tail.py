@@ -276,6 +276,8 @@ class Tail:
     def _read_on(self, path: Path, run: RunFolder, known: Known) -> list[Record]:
         file = self._file(path, run, known)
         there = file.read()
+        if not file.is_open:
+            raise FileNotFoundError
         self._turns.count(file.used_bytes)
         # A metrics line must find the start event that it follows: the events are read after its bytes and before its meaning.
         events = self._read_first(run, known.first(rank_of(path.name))) if there else []
@@ -304,8 +306,8 @@ class Tail:
             if reason := self._left_alone(self.at_work_on):
                 raise NotRead(reason)
             records = read()
-        except FileNotFoundError:  # gone since it was noticed
-            records = []
+        except FileNotFoundError:
+            records = self._gone(path)
         except NotRead as error:
             return self._set_aside(path, str(error), quiet=isinstance(error, NotMetrics), data=isinstance(error, DataFile))
         except OSError as error:
@@ -317,6 +319,13 @@ class Tail:
         if self._aside.heal(path) and not any(isinstance(record, Offset) and record.path == self._key(path) for record in records):
             records = [*records, self._known(path)]
         return records
+
+    def _gone(self, path: Path) -> list[Record]:
+        """Gone since it was noticed. It may come back as it was, as a folder that was moved away does: then it is read as it would have been."""
+        self._watch.forget(path)
+        if (file := self._files.pop(path, None)) is not None:
+            self._keep(file)
+        return []
 
     def _set_aside(self, path: Path, reason: str, *, quiet: bool = False, data: bool = False) -> list[Record]:
         """Set it aside; it is read again from the end of its last records."""
@@ -356,10 +365,13 @@ class Tail:
             self._swept_s, now_s = time.monotonic(), time.time()
             closing += [path for path, file in self._files.items() if file.is_idle(now_s) and not file.behind]
         for path in dict.fromkeys(closing):
-            file = self._files.pop(path)
-            file.close()
-            if file.last is not None:
-                self._offsets[file.last.path] = file.last
+            self._keep(self._files.pop(path))
+
+    def _keep(self, file: FollowedFile) -> None:
+        """How far it was read."""
+        file.close()
+        if file.last is not None:
+            self._offsets[file.last.path] = file.last
 
 
 def is_followed(path: str) -> bool:

@@ -1,4 +1,4 @@
-"""Whose turn it is: files that are being followed before those that are new, and these before what was there already."""
+"""Whose turn it is: files that are being followed before those that are new, and these before what was there already and what has much to read."""
 
 from __future__ import annotations
 
@@ -21,15 +21,18 @@ class FileTurns:
         self._live: dict[Path, None] = {}  # read to its end before: what is new in it is small, and a page may show it
         self._new: dict[Path, None] = {}
         self._old: dict[Path, None] = {}  # were there before the folder was followed
-        self._behind: dict[Path, None] = {}  # had more than one batch to read
+        self._catching_up: dict[Path, None] = {}  # of those that are written now, the ones that had more than one batch to read
+        self._behind: dict[Path, None] = {}  # ... of those that were there before
+        self._is_written_now = False  # whether what was handed out last is
+        self._is_olds_turn = False
         self._bytes, self._until_s = 0, 0.0
 
     def __bool__(self) -> bool:
-        return bool(self._live or self._new or self._old or self._behind)
+        return any(self._queues())
 
     def begin(self) -> None:
         """A turn of the tail."""
-        self._bytes, self._until_s = 0, time.monotonic() + TURN_S
+        self._bytes, self._until_s, self._is_written_now = 0, time.monotonic() + TURN_S, False
 
     def count(self, bytes_read: int) -> None:
         self._bytes += bytes_read
@@ -39,30 +42,48 @@ class FileTurns:
         return len(records) >= TURN_RECORDS or self._bytes >= TURN_BYTES or time.monotonic() > self._until_s
 
     def live(self, path: Path) -> None:
-        if path not in self._behind:
+        if path in self._behind:
+            del self._behind[path]
+            self._catching_up[path] = None
+        elif path not in self._catching_up:
             self._live[path] = None
 
     def new(self, paths: Iterable[Path]) -> None:
-        self._new |= dict.fromkeys(path for path in paths if path not in self._behind)
+        self._new |= dict.fromkeys(path for path in paths if path not in self._behind and path not in self._catching_up)
 
     def old(self, paths: Iterable[Path]) -> None:
         self._old |= dict.fromkeys(paths)
 
     def behind(self, path: Path) -> None:
-        self._behind[path] = None
+        """There is more of what was handed out last, or of a file that is read with it."""
+        (self._catching_up if self._is_written_now else self._behind)[path] = None
 
     def waits(self, path: Path) -> bool:
-        return any(path in files for files in (self._live, self._new, self._old, self._behind))
+        return any(path in files for files in self._queues())
 
     def waiting(self) -> list[Path]:
         """From any thread."""
-        return [path for files in (self._live, self._new, self._old, self._behind) for path in list(files)]
+        return [path for files in self._queues() for path in list(files)]
 
     def next_live(self) -> Path | None:
+        self._is_written_now = True
         return _first(self._live)
 
     def next_other(self) -> Path | None:
-        return _first(self._new) or _first(self._old) or _first(self._behind)
+        """What is new, and then by turns what catches up and what was there before: neither waits for all of the other."""
+        self._is_written_now = True
+        if path := _first(self._new):
+            return path
+        self._is_olds_turn = not self._is_olds_turn
+        if not self._is_olds_turn and (path := _first(self._catching_up)):
+            return path
+        if path := _first(self._old) or _first(self._behind):
+            self._is_written_now = False
+            return path
+        return _first(self._catching_up)
+
+    def _queues(self) -> tuple[dict[Path, None], ...]:
+        return self._live, self._new, self._old, self._catching_up, self._behind
 
 
 def _first(paths: dict[Path, None]) -> Path | None:

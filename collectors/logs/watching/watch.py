@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -25,6 +26,7 @@ from watchdog.observers.api import BaseObserver, ObservedWatch
 from .listing import Files, Mark, is_hidden, listed, mark_of, mtime_ns_of
 from .sliced import Sliced
 
+logging.getLogger("watchdog.observers.inotify").setLevel(logging.CRITICAL)  # a folder that is no longer followed is no error
 EVENTS: list[type[FileSystemEvent]] = [FileModifiedEvent, FileCreatedEvent, FileDeletedEvent, FileMovedEvent]
 EVENTS += [DirCreatedEvent, DirMovedEvent]
 MAX_WATCHED = 64  # folders followed by inotify, each a thread of watchdog; the others are polled
@@ -75,6 +77,7 @@ class FolderWatch:
         self._dirty: set[str] = set()  # files
         self._fresh: dict[str, None] = {}  # folders that are new
         self._seen: dict[str, Mark] = {}
+        self._scanned: dict[str, Mark] = {}  # by the scan that is under way
         self._folders: set[str] = set()  # that were listed
         self._newest: dict[str, float] = {}  # folder -> when a file in it was last written, Unix seconds; events are of now
         self.is_complete = False  # whether every folder was looked at once
@@ -117,6 +120,11 @@ class FolderWatch:
         """The paths of all files that were found so far."""
         return list(self._seen)
 
+    def forget(self, path: Path) -> None:
+        """A file that was handed out and could not be found: when it is seen next, it is new."""
+        self._seen.pop(str(path), None)
+        self._scanned.pop(str(path), None)
+
     def close(self) -> None:
         if self._observer is not None:
             self._observer.stop()
@@ -136,11 +144,14 @@ class FolderWatch:
             with self._lock:
                 folder = next(iter(self._fresh))
                 del self._fresh[folder]
+            if folder != self._root:
+                self._unfollow(folder)  # a new one with the name of one that was followed
+            self._attend_to(folder)  # before it is listed: what comes meanwhile is noticed
             files, folders = yield from listed(folder, self._accept)
             self._folders.add(folder)
             with self._lock:
                 self._fresh |= dict.fromkeys(folders)
-            self._attend_to(folder)
+                self._newest.setdefault(folder, time.time())  # its first file may come later
             yield self._changed(folder, files, self._seen)
 
     def _scan_on(self) -> set[str]:
@@ -159,7 +170,7 @@ class FolderWatch:
         for folder in first:
             files, _ = yield from listed(folder, self._accept)
             yield self._found_first(folder, files)
-        seen: dict[str, Mark] = {}
+        seen = self._scanned = {}
         folders: dict[str, bool] = {}  # those with files are true
         waiting = [*self._tops]
         while waiting:
@@ -171,8 +182,13 @@ class FolderWatch:
             yield self._changed(folder, files, self._seen) if self.is_complete else self._found_first(folder, files)
         self._seen, self._folders = seen, {*folders, *self._glanced}
         since = {*self._watches, *self._glanced} - folders.keys()  # appeared behind the scan
+        lively_s = time.time() - LIVELY_S
         with self._lock:
-            self._newest = {folder: newest_s for folder, newest_s in self._newest.items() if folder in since or folders.get(folder)}
+            self._newest = {
+                folder: newest_s
+                for folder, newest_s in self._newest.items()
+                if folder in since or folders.get(folder) or (folder in folders and newest_s > lively_s)
+            }
         self._follow_the_lively()
         self.is_complete = True
 
@@ -268,7 +284,7 @@ class FolderWatch:
         keep = set(list(dict.fromkeys([self._root, *with_above]))[:MAX_WATCHED])
         if self._observer is not None:
             for folder in [folder for folder in self._watches if folder not in keep]:
-                self._observer.unschedule(self._watches.pop(folder))
+                self._unfollow(folder)
             for folder in keep:
                 self._follow(folder)
         where_new = [folder for folder in [*self._tops, *above] if self._is_inside(folder)]  # runs appear
@@ -284,7 +300,7 @@ class FolderWatch:
         root = _identity(self._root)
         moved = root != self._followed  # another folder has its name: the followed ones need not be below it
         for folder in [folder for folder, watch in self._watches.items() if moved or watch not in alive]:
-            self._observer.unschedule(self._watches.pop(folder))
+            self._unfollow(folder)
         if self._root not in self._watches:
             self._followed = root
             self._follow(self._root)
@@ -298,6 +314,10 @@ class FolderWatch:
             self._watches[folder] = self._observer.schedule(_Noticing(self._noticed), folder, event_filter=EVENTS)
         except OSError:  # the folder is gone, or the user's inotify watches are used up: polls and scans find its changes
             return
+
+    def _unfollow(self, folder: str) -> None:
+        if self._observer is not None and folder in self._watches:
+            self._observer.unschedule(self._watches.pop(folder))
 
     def _is_inside(self, path: str) -> bool:
         return any(_is_below(path, top) for top in self._tops)

@@ -1,0 +1,47 @@
+"""Whose turn it is to be read: no kind of file waits for all of another one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collectors.logs.turns import FileTurns
+
+batches = st.integers(1, 6)
+
+
+@given(st.lists(batches, min_size=1, max_size=30), batches, st.sampled_from(["live", "new", "old, written again"]))
+def test_what_is_written_now_is_read_through_beside_any_backlog(old: list[int], now: int, kind: str) -> None:
+    left = {Path(f"old-{number}"): count for number, count in enumerate(old)} | {Path("now"): now}
+    turns = FileTurns()
+    turns.old(path for path in left if path.name != "now")
+    if kind == "live":
+        turns.live(Path("now"))
+    elif kind == "new":
+        turns.new([Path("now")])
+    else:
+        turns.old([Path("now")])
+        while left[Path("now")] == now:
+            _read_one(turns, left)
+        left[Path("now")] += 1
+        turns.live(Path("now"))
+    now, taken = left[Path("now")], 0
+    while left[Path("now")]:
+        _read_one(turns, left)
+        taken += 1
+    assert taken <= 2 * now + 1
+    while turns:
+        _read_one(turns, left)
+    assert not any(left.values()), "all are read"
+
+
+def _read_one(turns: FileTurns, left: dict[Path, int]) -> None:
+    """A batch of the file whose turn it is."""
+    turns.begin()
+    path = turns.next_live() or turns.next_other()
+    assert path is not None and left[path] > 0, "what is read through waits no more"
+    left[path] -= 1
+    if left[path]:
+        turns.behind(path)
