@@ -30,6 +30,7 @@ EVERY = "title: Every kind\nrows:\n" + "".join(
     for kind in KINDS
 )
 PAINTED = "(name) => globalThis.deepseek?.curves[name] ?? null"
+UNCOVERED = "element => { const box = element.getBoundingClientRect(); return element.contains(document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2)); }"
 INKED = """(kind) => { const canvas = document.querySelector(`[data-kind="${kind}"] canvas`); if (!canvas?.width) return false;
   return canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some((value) => value > 0); }"""
 
@@ -97,17 +98,25 @@ def test_a_board_draws_and_what_the_host_lacks_is_one_sentence(scene: Scene, pag
     expect(chart(page, "NVLink").locator(".board-body > .chart-instead")).to_contain_text("no series gpu/nvlink_rx_bytes_per_s")
 
 
-def test_what_is_scrolled_to_stays_there_when_dash_comes_late(scene: Scene, page: Page) -> None:
+@pytest.mark.parametrize("moves", ["as it is", "in a browser without moveBefore"])
+def test_a_page_is_used_before_dash_comes_and_goes_on_as_it_is(moves: str, scene: Scene, page: Page) -> None:
     held: list[Route] = []
     page.route("**/_dash-layout*", lambda route: held.append(route))
+    if moves != "as it is":
+        page.add_init_script("delete Element.prototype.moveBefore")
     with page.expect_request("**/_dash-layout*"):
         scene.open(page, "gpus")
     painted(page, "GPU power")
-    scrolled = page.locator(".board-scroll")
+    scrolled, tool = page.locator(".board-scroll"), page.locator(".boards-tools button", has_text="Edit")
+    assert tool.evaluate(UNCOVERED), "what Dash has not filled yet takes no clicks"
     scrolled.evaluate("element => element.scrollTo(0, 300)")
+    page.evaluate("() => getSelection().selectAllChildren(document.querySelector('.board-chart h3 b'))")
+    tool.focus()
     held[0].continue_()
     expect(page.locator("#content .board-scroll")).to_be_visible()
     assert scrolled.evaluate("element => element.scrollTop") == 300
+    assert page.evaluate("String(getSelection())") == "GPU temperature"
+    expect(tool).to_be_focused()
     expect(chart(page, "NVLink").locator(".board-body > .chart-instead")).to_contain_text("no series")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from playwright.sync_api import Page, expect
 
 from collectors.analysis.findings.doing import Doing
 from collectors.records import Frame, Record
-from collectors.service.control import FILE, TIMEOUT_S, ControlServer
+from collectors.service.control import FILE, TIMEOUT_S, ControlError, ControlServer, ask
 from collectors.store.open import open_store
 from collectors.store.protocol import Store
 from dashboard.findings.doings import KEPT_S, Doings
@@ -160,3 +161,35 @@ def test_nobody_waits_for_a_collector_that_does_not_answer(tmp_path: Path) -> No
             assert doings.of("a") is None
             most_s = max(most_s, time.monotonic() - asked_s)
     assert most_s < TIMEOUT_S / 2
+
+
+def test_what_was_known_is_forgotten_when_the_collector_answers_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = ControlServer(tmp_path, {"doings": lambda: {"a": ["hung", 5.0]}})
+    doings = Doings(tmp_path)
+    wait_for(lambda: doings.of("a") == Doing("hung", 5.0))
+    server.close()
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / FILE))
+        silent.listen()
+        monkeypatch.setattr("dashboard.findings.doings.OLD_S", 0.2)
+        time.sleep(0.3)
+        assert doings.of("a") is None
+
+
+@pytest.mark.parametrize("answer", [b"1\n", b"[1]\n", b"null\n", b'"ok"\n', b"{}\n", b"\n", b"{", b"\xff\n"])
+def test_an_answer_that_is_none_is_a_sentence(tmp_path: Path, answer: bytes) -> None:
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / FILE))
+        other.listen()
+
+        def reply() -> None:
+            connection, _ = other.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=reply)
+        thread.start()
+        with pytest.raises(ControlError, match="the collector"):
+            ask(tmp_path, "doings")
+        thread.join()

@@ -62,6 +62,8 @@ def ask(data_dir: Path, verb: str, **arguments: object) -> Any:
                 answer = json.loads(stream.readline(MOST_ANSWER_BYTES) or b"{}")
     except (OSError, ValueError) as error:
         raise ControlError(f"the collector does not answer ({error})") from error
+    if not isinstance(answer, dict):
+        raise ControlError("the collector answers as no version of it does")
     if "error" in answer or "ok" not in answer:
         raise ControlError(str(answer.get("error", "the collector closed the connection")))
     return answer["ok"]

@@ -12,6 +12,7 @@ from collectors.process.activity import seconds
 from collectors.service.control import ControlError, ask
 
 KEPT_S = 1.0
+OLD_S = 5.0  # then what was known is known no more
 PATIENCE_S = 0.05  # of who asks: a collector that lives answers sooner, and the list of runs waits for no other
 WORDS = get_args(Standing)
 
@@ -24,22 +25,23 @@ class Doings:
         self._lock = threading.Lock()
         self._known: dict[str, Doing] = {}
         self._asking: threading.Thread | None = None
-        self._asked_s = -KEPT_S  # monotonic
+        self._asked_s = self._known_s = -OLD_S  # monotonic; the last question, and the last answer
 
     def of(self, run: str) -> Doing | None:
         """None while it makes steps, and where the collector does not know, does not judge or does not answer."""
         with self._lock:
             asking = None
             if self._asking is None and time.monotonic() - self._asked_s >= KEPT_S:
-                asking = self._asking = threading.Thread(target=self._renew, name="doings", daemon=True)
+                asking = threading.Thread(target=self._renew, name="doings", daemon=True)
                 asking.start()
+                self._asking = asking
         if asking is not None:
             asking.join(PATIENCE_S)
-        return self._known.get(run)
+        return self._known.get(run) if time.monotonic() - self._known_s < OLD_S else None
 
     def _renew(self) -> None:
         try:
-            self._known = self._ask()
+            self._known, self._known_s = self._ask(), time.monotonic()
         finally:
             with self._lock:
                 self._asked_s, self._asking = time.monotonic(), None
