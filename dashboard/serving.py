@@ -29,7 +29,7 @@ from .reach.listening import WAITING
 
 GRACE_S = 1  # for open requests at the end; a WebSocket would hold the server for ever
 SILENT_S = 15.0  # a connection whose request is not complete by then is closed
-HALF_CLOSED_S = 1.0  # a client that sends no more may still read, or be gone: an answer has as long to begin
+HALF_CLOSED_S = 0.25  # a client that sends no more may still read, or be gone: its answer has as long to begin
 HANDSHAKE_S = 5.0  # of TLS: until it is over a connection does not count
 MOST_REQUEST_BYTES = 256 << 10  # headers and body together
 MOST_INGESTED_BYTES = 4 << 20  # of a request that hands over a file's bytes; few of them are read at once
@@ -173,7 +173,7 @@ class Http(HttpToolsProtocol):
             return
         self._head_bytes = self._head_bytes + len(data) if self._body_bytes == before else 0
         if self._head_bytes > MOST_REQUEST_BYTES and not self._ends:
-            self._refuse(TOO_LARGE)
+            self.transport.abort()
 
     def _parse(self, data: bytes) -> None:
         """The parser takes a request with `Upgrade` for one without a body. Unless it asks for a WebSocket its head is read again,
@@ -271,6 +271,8 @@ class Http(HttpToolsProtocol):
 
     def _refuse(self, answer: bytes) -> None:
         """What is being received: the rest of a request that is being answered, or one that begins."""
+        if self.transport.is_closing():
+            return
         is_answered = self._has_headers and not self._complete
         if is_answered and self.pipeline:  # an earlier request waits for its answer
             self.transport.abort()
@@ -287,7 +289,7 @@ class Http(HttpToolsProtocol):
 
     def _close(self) -> None:
         """After an answer."""
-        if self._complete or not self.cycle.response_complete:
+        if self._complete or not self.cycle.response_complete or self.transport.is_closing():
             self.transport.close()
         else:
             self._linger()
@@ -295,8 +297,6 @@ class Http(HttpToolsProtocol):
     def _linger(self) -> None:
         """Say no more, and read on: to close now would reset the connection, and the answer would be lost."""
         self._ends, self._complete = True, False
-        if self.transport.is_closing():
-            return
         self._limit_silence()
         if self.transport.can_write_eof():  # not within TLS, where the length says where it ends
             self.transport.write_eof()

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -149,7 +149,7 @@ def test_a_connection_that_says_no_more_is_closed(app: FastAPI, several: list[tu
         with suppress(AssertionError):
             wait_for(lambda: not state.connections, 10 * SHORT_S)
         ours = {connection.getsockname(): case for *case, connection in held}
-        kept = [ours.get(each.client) for each in state.connections]  # type: ignore[union-attr, call-overload]
+        kept = [ours.get(each.client) for each in state.connections]  # type: ignore[union-attr]
         for *_, connection in held:
             connection.close()
         assert kept == []
@@ -158,17 +158,14 @@ def test_a_connection_that_says_no_more_is_closed(app: FastAPI, several: list[tu
 @pytest.mark.parametrize("more", [0, 1, TOO_MANY])
 def test_refused_connections_give_way(web: Web, monkeypatch: pytest.MonkeyPatch, more: int) -> None:
     monkeypatch.setattr("dashboard.serving.MOST_CONNECTIONS", 16)
-    held = []
-    for _ in range(20):
-        connection = opened(web)
-        connection.sendall(asked("/read", b" " * (TOO_MANY + more))[: -more or None])
-        assert answer_of(connection)[0] == 413
-        held.append(connection)
-    with opened(web) as connection:
+    with ExitStack() as held:
+        for _ in range(20):
+            connection = held.enter_context(opened(web))
+            connection.sendall(asked("/read", b" " * (TOO_MANY + more))[: -more or None])
+            assert answer_of(connection)[0] == 413
+        connection = held.enter_context(opened(web))
         connection.sendall(asked("/read", b"five!"))
         assert answer_of(connection) == (200, b'"five!"')
-    for connection in held:
-        connection.close()
 
 
 SMUGGLED = asked("/early", method="GET").decode()
@@ -178,9 +175,7 @@ UPGRADES = "Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAAQAo
 
 
 @given(st.lists(st.tuples(upgrades, bodies, st.booleans()), min_size=1, max_size=3), st.integers(1, 700))
-def test_what_asks_for_another_protocol_is_answered_in_this_one(
-    web: Web, requests: list[tuple[str, str, bool]], cut: int
-) -> None:
+def test_what_asks_for_another_protocol_is_answered_in_this_one(web: Web, requests: list[tuple[str, str, bool]], cut: int) -> None:
     whole = b"".join(
         (chunked if in_chunks and body else asked)("/read", body.encode(), more=f"{UPGRADES}{upgrade}\r\n")
         for upgrade, body, in_chunks in requests
@@ -233,19 +228,21 @@ def test_trailers_are_headers_of_no_request(web: Web, cut: int) -> None:
         assert answers.next() == (200, b'["content-length","host"]')
 
 
-@pytest.mark.parametrize("first", [chunked("/read", b"five!")[:-2], chunked("/early", b"five!")[:-2], b"POST /read HTTP/1.1\r\n", b""])
-@pytest.mark.parametrize("endless", ["A: aaaaaaaaaaaaa\r\n", "a", "\r\n"])
-def test_what_is_no_body_is_limited(web: Web, first: bytes, endless: str) -> None:
-    """The client that reads has its answer; what is sent on is thrown away."""
-    if endless == "\r\n" and first:
-        pytest.skip("is the end of it")
-    with opened(web) as connection:
-        connection.sendall(first + (b"A: " if endless == "a" and first else b""))
-        for _ in range(20):
+@pytest.mark.parametrize("first", [chunked("/read", b"five!")[:-2], chunked("/early", b"five!")[:-2], b"GET /early HTTP/1.1\r\n"])
+@pytest.mark.parametrize("endless", ["A: aaaaaaaaaaaaa\r\n", "a"])
+def test_headers_and_trailers_without_end_are_cut_off(web: Web, first: bytes, endless: str) -> None:
+    with opened(web) as connection, pytest.raises(ConnectionError):
+        connection.sendall(first + (b"A: " if endless == "a" else b""))
+        for _ in range(1000):
             connection.sendall((endless * (32768 // len(endless))).encode())
-        connection.shutdown(socket.SHUT_WR)
-        said = all_of(connection)
-        assert any(part in said for part in ([b'"early"', b"HTTP/1.1 413"] if first else [b"HTTP/1.1 413", b"HTTP/1.1 400"]))
+
+
+def test_chunks_that_are_shorter_than_their_marks_are_no_headers(web: Web) -> None:
+    whole = chunked("/read", *[b"a"] * 100_000)
+    with opened(web) as connection:
+        for begin in range(0, len(whole), 5000):
+            connection.sendall(whole[begin : begin + 5000])
+        assert answer_of(connection) == (200, b'"%s"' % (b"a" * 100_000))
 
 
 @pytest.mark.parametrize(
@@ -255,7 +252,6 @@ def test_what_is_no_body_is_limited(web: Web, first: bytes, endless: str) -> Non
         b"no request\r\n\r\n",
         b"\0",
         asked("elsewhere:443", method="CONNECT"),
-        b"GET /early HTTP/1.1\r\n" + b"A: a\r\n" * 60_000,
     ],
 )
 @pytest.mark.parametrize("before", [1, 3])
@@ -291,7 +287,8 @@ def test_a_request_in_many_chunks_that_is_too_large_is_answered(web: Web, size: 
 
 @pytest.mark.parametrize("path", ["/slow", "/early"])
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_client_that_sends_no_more_reads_its_answers(web: Web, path: str, times: int) -> None:
+def test_a_client_that_sends_no_more_reads_its_answers(web: Web, monkeypatch: pytest.MonkeyPatch, path: str, times: int) -> None:
+    monkeypatch.setattr("dashboard.serving.HALF_CLOSED_S", 4.0)
     with opened(web) as connection:
         connection.sendall(asked(path, method="GET") * times)
         connection.shutdown(socket.SHUT_WR)
