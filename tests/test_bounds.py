@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from collectors.logs.followed import BATCH_BYTES
 from collectors.logs.tail import Tail
 from collectors.logs.turns import TURN_BYTES
+from collectors.logs.watching.listing import ANY_INODE, Files, Folders, listed
 from collectors.logs.watching.watch import MAX_WATCHED, FolderWatch
 from collectors.records import LogLine, Offset, Points
 from tests.ingesting import IN_TIME_S, Ingest, own_s
@@ -235,19 +237,20 @@ def test_what_begins_during_the_first_look_is_followed_by_inotify_from_then_on(
 
 
 @pytest.mark.parametrize("how", ["renamed", "deleted"])
+@pytest.mark.parametrize("poll_only", [False, True], ids=["inotify", "polled"])
 def test_a_folder_that_is_made_again_is_followed_like_any_new_one(
-    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    poll_only: bool, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("collectors.logs.watching.watch.SCAN_S", 3600.0)
-    monkeypatch.setattr("collectors.logs.watching.watch.GLANCE_S", 3600.0)
+    monkeypatch.setattr("collectors.logs.watching.watch.GLANCE_S", 0.05 if poll_only else 3600.0)
     make_runs(tmp_path, 3, lines=1)
     live = tmp_path / "live" / "metrics.jsonl"
-    watch = FolderWatch(tmp_path, lambda name: name.endswith(".jsonl"), threading.Event())
+    watch = FolderWatch(tmp_path, lambda name: name.endswith(".jsonl"), threading.Event(), poll_only=poll_only)
     while not watch.is_complete:
         watch.take()
     for number in range(3):
         live.parent.mkdir()
-        for _ in range(3):
+        for _ in range(0 if poll_only else 3):
             watch.take()
             time.sleep(0.02)
         live.write_text("{}\n")  # long after its folder
@@ -258,6 +261,29 @@ def test_a_folder_that_is_made_again_is_followed_like_any_new_one(
             shutil.rmtree(live.parent)
         watch.take()
     watch.close()
+
+
+def test_a_list_of_a_folder_names_those_that_are_new_though_they_have_a_known_name(tmp_path: Path) -> None:
+    for number in range(100):
+        (tmp_path / f"run-{number}").mkdir()
+
+    def folders(known: Folders) -> Folders:
+        return drained(listed(str(tmp_path), lambda path: True, known))[1]
+
+    known = folders({})
+    assert len(known) == 100 and folders(known) == {}
+    (tmp_path / "run-3").rename(tmp_path / "old-3")
+    (tmp_path / "run-3").mkdir()
+    assert {Path(folder).name for folder in folders(known)} == {"run-3", "old-3"}
+    assert folders(dict.fromkeys([*known, str(tmp_path / "old-3")], ANY_INODE)) == {}
+
+
+def drained(slices: Generator[set[str], None, tuple[Files, Folders]]) -> tuple[Files, Folders]:
+    while True:
+        try:
+            next(slices)
+        except StopIteration as end:
+            return end.value
 
 
 def test_one_inotify_instance_serves_all_folders(tmp_path: Path) -> None:

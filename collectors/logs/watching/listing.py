@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Container, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import NamedTuple, TypeAlias
 
 from ...received import FOLDER as RECEIVED
@@ -24,22 +24,29 @@ Files: TypeAlias = dict[str, tuple[Mark, float]]
 """By path, what shows that a file changed, and when it was written, Unix seconds."""
 
 
+Folders: TypeAlias = dict[str, int]
+"""By path the inode, as the list of the folder above says it: another one is another folder of that name."""
+
+ANY_INODE = -1  # of a folder that was in no list yet
+NONE_KNOWN: Folders = {}
+
+
 def listed(
-    folder: str, accept: Callable[[str], bool], known: Container[str] = ()
-) -> Generator[set[str], None, tuple[Files, list[str]]]:
+    folder: str, accept: Callable[[str], bool], known: Mapping[str, int] = NONE_KNOWN
+) -> Generator[set[str], None, tuple[Files, Folders]]:
     """Returns the accepted files of one folder, and the folders in it that are not hidden, nor `known`; yields where a slice may end."""
     files: Files = {}
-    folders: list[str] = []
+    folders: Folders = {}
     try:
         with os.scandir(folder) as entries:
             for number, entry in enumerate(entries, 1):
                 if number % PIECE == 0:
                     yield set()
                 is_folder = entry.is_dir(follow_symlinks=False)
-                if is_folder and entry.path in known:  # one of 10,000 runs beside a new one
+                if is_folder and known.get(entry.path) in (entry.inode(), ANY_INODE):  # one of 10,000 runs beside a new one
                     continue
                 if is_folder and not is_hidden(entry.name):
-                    folders.append(entry.path)
+                    folders[entry.path] = entry.inode()
                 # A folder that is called like a file is reported; in a place where any name is a file's, it is only a folder.
                 if accept(entry.path) and (not is_folder or accept(entry.name)) and (mark := mark_of(entry.path)) is not None:
                     files[entry.path] = mark

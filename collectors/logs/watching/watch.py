@@ -23,7 +23,7 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver, ObservedWatch
 
-from .listing import Files, Mark, is_hidden, listed, mark_of, mtime_ns_of
+from .listing import ANY_INODE, Files, Folders, Mark, is_hidden, listed, mark_of, mtime_ns_of
 from .sliced import Sliced
 
 logging.getLogger("watchdog.observers.inotify").setLevel(logging.CRITICAL)  # a folder that is no longer followed is no error
@@ -78,7 +78,7 @@ class FolderWatch:
         self._fresh: dict[str, None] = {}  # folders that are new
         self._seen: dict[str, Mark] = {}
         self._scanned: dict[str, Mark] = {}  # by the scan that is under way
-        self._folders: set[str] = set()  # that were listed
+        self._folders: Folders = {}  # that were listed, or are about to be
         self._newest: dict[str, float] = {}  # folder -> when a file in it was last written, Unix seconds; events are of now
         self.is_complete = False  # whether every folder was looked at once
         self._first = [folder for folder in map(str, first) if self._is_inside(folder) and folder not in self._tops]
@@ -148,7 +148,8 @@ class FolderWatch:
                 self._unfollow(folder)  # a new one with the name of one that was followed
             self._attend_to(folder)  # before it is listed: what comes meanwhile is noticed
             files, folders = yield from listed(folder, self._accept)
-            self._folders.add(folder)
+            self._folders.setdefault(folder, ANY_INODE)
+            self._folders |= folders
             with self._lock:
                 self._fresh |= dict.fromkeys(folders)
                 self._newest.setdefault(folder, time.time())  # its first file may come later
@@ -172,15 +173,17 @@ class FolderWatch:
             yield self._found_first(folder, files)
         seen = self._scanned = {}
         folders: dict[str, bool] = {}  # those with files are true
+        inodes: Folders = {}
         waiting = [*self._tops]
         while waiting:
             folder = waiting.pop()
             files, inner = yield from listed(folder, self._accept)
+            inodes |= inner
             waiting += sorted(inner)  # the last name first: of numbers and of dates the newest
             folders[folder] = bool(files)
             seen |= {path: mark for path, (mark, _) in files.items()}
             yield self._changed(folder, files, self._seen) if self.is_complete else self._found_first(folder, files)
-        self._seen, self._folders = seen, {*folders, *self._glanced}
+        self._seen, self._folders = seen, {folder: self._folders.get(folder, ANY_INODE) for folder in self._glanced} | inodes
         since = {*self._watches, *self._glanced} - folders.keys()  # appeared behind the scan
         lively_s = time.time() - LIVELY_S
         with self._lock:
@@ -227,7 +230,7 @@ class FolderWatch:
         glanced, mtime_ns = self._glanced[folder], mtime_ns_of(folder)
         if mtime_ns is None:
             del self._glanced[folder]
-            self._folders.discard(folder)
+            self._folders.pop(folder, None)
             return set()
         if mtime_ns != glanced.mtime_ns:  # a file or a folder came or went
             self._to_list[folder] = mtime_ns
@@ -250,6 +253,7 @@ class FolderWatch:
         for folder, mtime_ns in [*self._to_list.items()]:
             del self._to_list[folder]
             files, folders = yield from listed(folder, self._accept, known=self._folders)
+            self._folders |= folders
             with self._lock:
                 self._fresh |= dict.fromkeys(folders)
             if folder in self._glanced:
