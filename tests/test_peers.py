@@ -62,7 +62,9 @@ def test_a_port_that_was_taken_over_is_not_the_first_clients(way: str, monkeypat
     if way == "table":
         monkeypatch.setattr(peers, "_by_netlink", lambda *_: (_ for _ in ()).throw(OSError("none here")))
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        theirs = socket.create_connection(listener.getsockname())
+        theirs = socket.create_connection(
+            listener.getsockname(), source_address=("127.0.0.9", 0)
+        )  # where no other test takes ports
         theirs.sendall(b"POST / HTTP/1.1\r\n\r\n")
         name = theirs.getsockname()
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
