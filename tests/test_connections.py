@@ -308,3 +308,33 @@ def test_a_question_ends_soon_after_its_client(web: Web, is_half: bool) -> None:
             connection.shutdown(socket.SHUT_WR)
             assert connection.recv(1) == b""
     wait_for(lambda: left == ["gone"], 5)
+
+
+@pytest.mark.parametrize(
+    ("more", "body", "status"),
+    [
+        ("", b"", 101),
+        ("Content-Length: 0\r\n", b"", 101),
+        ("Content-Length: 5\r\n", b"hello", 400),
+        (f"Content-Length: {TOO_MANY}\r\n", b" " * TOO_MANY, 400),
+        ("Transfer-Encoding: chunked\r\n", b"5\r\nhello\r\n0\r\n\r\n", 400),
+        ("".join(f"X-{number}: a\r\n" for number in range(200)), b"", 400),
+        (f"X-Long: {'a' * 9000}\r\n", b"", 400),
+        ("X-Words: caf\xe9\r\n", b"", 101),
+    ],
+)
+@pytest.mark.parametrize("first", ["nothing", "a request"])
+def test_a_request_for_a_websocket_is_answered_whatever_it_brings(
+    web: Web, first: str, more: str, body: bytes, status: int
+) -> None:
+    with socket.create_connection(("127.0.0.1", web.port), timeout=20) as connection:
+        if first == "a request":
+            connection.sendall(asked("/read", b"hello"))
+            with http.client.HTTPResponse(connection) as earlier:
+                earlier.begin()
+                assert earlier.read() == b'"hello"'
+        connection.sendall(f"GET /socket HTTP/1.1\r\nHost: localhost\r\n{SOCKET}{more}\r\n".encode("latin-1"))
+        connection.sendall(body)
+        with http.client.HTTPResponse(connection) as response:
+            response.begin()
+            assert response.status == status

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from fastapi import FastAPI, Request, WebSocket
+from fastapi import FastAPI, Request
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,11 +32,6 @@ def app() -> FastAPI:
     @app.post("/api/v1/early")
     async def early() -> int:
         return -1
-
-    @app.websocket("/socket")
-    async def greet(socket: WebSocket) -> None:
-        await socket.accept()
-        await socket.send_text("hello")
 
     return app
 
@@ -99,36 +94,3 @@ def test_what_is_handed_over_may_be_longer_however_its_address_is_written(app: F
             answer = web.ask(f"{address}api/v1/ingest/r/x.jsonl", "POST", b" " * size)
             assert (answer.status, answer.json) == (200, size)
         assert web.ask(f"{address}api/v1/ingest/r/x.jsonl", "POST", b" " * (size + 1)).status == 413
-
-
-UPGRADE = (
-    "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-)
-
-
-@pytest.mark.parametrize(
-    ("more", "body", "status"),
-    [
-        ("", b"", 101),
-        ("Content-Length: 0\r\n", b"", 101),
-        ("Content-Length: 5\r\n", b"hello", 400),
-        (f"Content-Length: {TOO_MANY}\r\n", b" " * TOO_MANY, 400),
-        ("Transfer-Encoding: chunked\r\n", b"5\r\nhello\r\n0\r\n\r\n", 400),
-        ("".join(f"X-{number}: a\r\n" for number in range(200)), b"", 400),
-        (f"X-Long: {'a' * 9000}\r\n", b"", 400),
-        ("X-Words: caf\xe9\r\n", b"", 101),
-    ],
-)
-@pytest.mark.parametrize("first", ["nothing", "a request"])
-def test_a_request_for_a_websocket_is_answered_whatever_it_brings(
-    web: Web, first: str, more: str, body: bytes, status: int
-) -> None:
-    with socket.create_connection(("127.0.0.1", web.port), timeout=20) as connection:
-        if first == "a request":
-            connection.sendall(asked("/api/v1/read", 5))
-            assert answer_of(connection) == (200, b"5")
-        connection.sendall(f"GET /socket HTTP/1.1\r\nHost: localhost\r\n{UPGRADE}{more}\r\n".encode("latin-1"))
-        connection.sendall(body)
-        with http.client.HTTPResponse(connection) as response:
-            response.begin()
-            assert response.status == status
