@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from .formats.data_set import HEAD_BYTES
 from .formats.text import Text
 from .formats.values import MAX_TIME_S, inert
 from .known import Known, Origin
-from .opening import NotRead, open_file
+from .opening import NotRead, ReadPart, open_file
 from .print_times import NO_TIMES, print_times_of
 from .run_folder import RunFolder
 from .unfinished.half_line import HalfLine
@@ -29,8 +28,8 @@ LEAST_BATCH_BYTES = MAX_LINE_BYTES  # or less if that takes longer than
 BATCH_S = 0.1
 BATCH_LINES = 50_000
 IDLE_S = 60.0  # a file without changes for this long is closed
-END_BYTES = 256  # before the offset, by which a copy of a file is recognized
 SPREAD_S = 1.0  # lines without a time that arrive together were written within this time
+RENAMED_S = 1.0  # between two looks at a file under another name: its changes are noticed under that
 CLOCK_SLACK_S = 2.0  # between the file system's clock and ours
 MOST_RECORD_BYTES = 64 << 20  # of a format that reads bytes
 
@@ -51,8 +50,7 @@ class FollowedFile:
         self._identity = (offset.device, offset.inode) if offset else (0, 0)
         self._offset = offset.offset if offset else 0
         state = {name: value for name, value in offset.state.items() if name != DATA} if offset else {}
-        self._head: str = state.pop("head", "")
-        self._end: str = state.pop("end", "")  # of the part that an earlier collector read
+        self._part = ReadPart(known.head_bytes, state.pop("head", ""), state.pop("end", ""))
         self._cutting: bool = state.pop("cutting", False)  # inside a line that is too long
         self._host: str = state.pop("host", run.host)  # a run's series keep their host
         self._is_wanted: bool = state.pop("wanted", False)  # a user asked for it, whatever it looks like
@@ -61,6 +59,8 @@ class FollowedFile:
         self._bar = LiveBar(run.name, inert(self._name), is_stored=state.pop("bar", False)) if known.has_bars else None
         self._half = HalfLine(path)
         self._is_half = False  # the batch's last line has no newline
+        self._is_last = False  # the batch is a half line or record at the end of a file that has a successor
+        self._is_renamed = False  # ... one that is empty so far
         self._format = self._new_format(state)
         if offset:
             self._format.tally = Tally(offset.lines_read, offset.lines_skipped, offset.fields_skipped, offset.first_skip)
@@ -97,8 +97,8 @@ class FollowedFile:
 
     @property
     def again_s(self) -> float | None:
-        """In how many seconds it is to be read again though nothing changes, for a last line without a newline."""
-        return self._half.again_s
+        """In how many seconds it is to be read again though nothing changes, for a last line without a newline or what is written under another name."""
+        return RENAMED_S if self._is_renamed else self._half.again_s
 
     @property
     def used_bytes(self) -> int:
@@ -116,6 +116,8 @@ class FollowedFile:
             self._offset += self._used
             moved = bool(self._used)
         self._offset += len(self._passed)
+        if self._used or self._passed:
+            self._part.grew(self._descriptor, self._offset)
         if self._passed and self._bar:
             records += (points := cast(Text, self._format).parse_states(self._passed, self._bar.text, arrival))
             moved = moved or bool(points)
@@ -158,7 +160,10 @@ class FollowedFile:
         """Read a record that is longer than a batch with a longer batch. Raises NotRead for one that is too long."""
         data = self._lines[0]
         records, used = cast(ByteFormat, self._format).parse_bytes(data, arrival)
-        if not used and self.behind:
+        if not used and self._is_last:
+            self._format.tally.skip_line("ends in the middle of a record")
+            used = len(data)
+        elif not used and self.behind:
             if self._batch_bytes >= MOST_RECORD_BYTES:
                 raise NotRead(f"has a record of more than {MOST_RECORD_BYTES >> 20} MiB")
             self._batch_bytes *= 2
@@ -168,8 +173,7 @@ class FollowedFile:
 
     def as_record(self) -> Offset:
         """How far the file has been read."""
-        self._head = self._head or (self._read_head() if self._descriptor >= 0 and self._offset else "")
-        state = {**self._format.state(), "head": self._head, "end": self._read_end(), "host": self._host}
+        state = {**self._format.state(), "head": self._part.head, "end": self._part.end, "host": self._host}
         if self._cutting:
             state["cutting"] = True
         flags = {"bar": self._bar and self._bar.is_stored, "wanted": self._is_wanted, "unsure": not self._is_judged}
@@ -247,11 +251,14 @@ class FollowedFile:
         if self._descriptor >= 0 and self._was_rewritten():
             self.close()
         data = self._pread() if self._descriptor >= 0 or self._reopen() else b""
-        if not data and self._has_successor():  # checked only when nothing is left in the open file
+        successor_bytes = None if self.behind else self._successor_bytes()
+        self._is_last, self._is_renamed = False, successor_bytes == 0
+        is_rest = b"\n" not in data or self._known.reading == "bytes"
+        if successor_bytes and (not data or (is_rest and self._goes_on(data))):
             self.close()
             data = self._pread() if self._reopen() else b""
-        elif data.endswith(b"\n") and not self.behind:
-            self.behind = self._has_successor()  # which is read next, though nothing may be noticed of it again
+        elif successor_bytes:
+            self._is_last, self.behind = is_rest, True  # it is read next, though nothing may be noticed of it again
         return data
 
     def _pread(self) -> bytes:
@@ -279,14 +286,25 @@ class FollowedFile:
 
     def _was_rewritten(self) -> bool:
         """Whether it was truncated in place, even if it is longer than its offset again."""
-        return os.fstat(self._descriptor).st_size < self._offset or (bool(self._head) and self._read_head() != self._head)
+        return not self._part.stands_in(self._descriptor, self._offset)
 
-    def _has_successor(self) -> bool:
+    def _successor_bytes(self) -> int | None:
+        """The size of another file that has taken the name of the open one; until something stands in it, its program may not have found it."""
         try:
             now = self._path.stat()
         except OSError:
-            return False  # rotated away, and no new file yet
-        return (now.st_dev, now.st_ino) != self._identity
+            return None  # rotated away, and no new file yet
+        return now.st_size if (now.st_dev, now.st_ino) != self._identity else None
+
+    def _goes_on(self, rest: bytes) -> bool:
+        """Whether the successor is a copy of the open file. Of some file systems each look at a file says another inode."""
+        descriptor = open_file(self._path, self._root)
+        try:
+            return self._part.stands_in(descriptor, self._offset) and (
+                self._offset > 0 or os.pread(descriptor, len(rest), 0) == rest
+            )
+        finally:
+            os.close(descriptor)
 
     def _reopen(self) -> bool:
         """Open the file of that name; from its start if it is not the file that was read before."""
@@ -295,10 +313,11 @@ class FollowedFile:
         except FileNotFoundError:
             return False
         stat = os.fstat(self._descriptor)
-        known = (stat.st_dev, stat.st_ino) == self._identity or (bool(self._end) and self._read_end() == self._end)
-        self._end = ""  # a folder that was copied or moved to another disk contains other files with the same content
-        if self._offset and not (known and stat.st_size >= self._offset and self._read_head() == self._head):
-            self._offset, self._head, self._cutting = 0, "", False
+        is_known = (
+            bool(self._part.end) or (stat.st_dev, stat.st_ino) == self._identity
+        )  # a copied folder holds others of the same content
+        if self._offset and not (is_known and self._part.stands_in(self._descriptor, self._offset)):
+            self._offset, self._part, self._cutting = 0, ReadPart(self._known.head_bytes), False
             self._is_judged = self._known.check_head is None or self._is_wanted
             self._live = True
             tally = self._format.tally
@@ -306,18 +325,6 @@ class FollowedFile:
             self._format.tally = Tally(0, tally.lines_skipped, tally.fields_skipped, tally.first_skip)
         self._identity = (stat.st_dev, stat.st_ino)
         return True
-
-    def _read_head(self) -> str:
-        """A fingerprint of the first bytes, of the length at the first call."""
-        length = int(self._head.partition(":")[0] or 0) or min(self._offset, self._known.head_bytes)
-        return f"{length}:{zlib.crc32(os.pread(self._descriptor, length, 0)):08x}"
-
-    def _read_end(self) -> str:
-        """A fingerprint of the bytes before the offset."""
-        if self._descriptor < 0 or not self._offset:
-            return ""
-        data = os.pread(self._descriptor, min(self._offset, END_BYTES), max(0, self._offset - END_BYTES))
-        return f"{zlib.crc32(data):08x}" if len(data) == min(self._offset, END_BYTES) else ""
 
     def _without_states(self, data: bytes) -> bytes:
         """Without the states of a progress bar that its newest one has replaced."""
@@ -353,9 +360,9 @@ class FollowedFile:
         return [line.removesuffix(b"\r") for line in lines], used
 
     def _takes_half(self, half: bytes, *, is_cut: bool) -> bool:
-        if self._descriptor < 0 or self.behind or is_cut or len(half) > MAX_LINE_BYTES - 1:
+        if self._descriptor < 0 or is_cut or len(half) > MAX_LINE_BYTES - 1 or (self.behind and not self._is_last):
             return False
-        return self._half.is_line(half, self._descriptor, is_live=self._live)
+        return bool(half) if self._is_last else self._half.is_line(half, self._descriptor, is_live=self._live)
 
     def _written_s(self) -> float:
         """When the open file was last written, as far as that can be believed."""

@@ -1,9 +1,10 @@
-"""Open files of the log folder: only regular ones inside it."""
+"""Open files of the log folder, only regular ones inside it, and recognize what was read of them."""
 
 from __future__ import annotations
 
 import os
 import stat
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from ..rights.reached import LEAVES, LeftAlone, acting_for, reached
 from ..rights.whose import is_root
 
 FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+END_BYTES = 256  # before the offset, by which a copy of a file is recognized
 KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe (FIFO)",
@@ -55,6 +57,38 @@ def open_file(path: Path, root: Path) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+class ReadPart:
+    """Of one file: what has been read, recognized by its first bytes and its last ones."""
+
+    def __init__(self, head_bytes: int, head: str = "", end: str = "") -> None:
+        """`head` and `end` as an earlier collector knew them."""
+        self.head, self.end = head, end  # fingerprints, "" where they are not known; that of the head with its length
+        self._head_bytes = head_bytes
+
+    def grew(self, descriptor: int, offset: int) -> None:
+        """It has been read up to there."""
+        self.head = self.head or _head(descriptor, min(offset, self._head_bytes))
+        self.end = _fingerprint(descriptor, max(0, offset - END_BYTES), min(offset, END_BYTES))
+
+    def stands_in(self, descriptor: int, offset: int) -> bool:
+        """Whether the open file begins with it: neither truncated nor written anew, even if it is longer than `offset` again."""
+        if os.fstat(descriptor).st_size < offset:
+            return False
+        if self.head and _head(descriptor, int(self.head.partition(":")[0])) != self.head:
+            return False
+        return not self.end or _fingerprint(descriptor, max(0, offset - END_BYTES), min(offset, END_BYTES)) == self.end
+
+
+def _head(descriptor: int, length: int) -> str:
+    return f"{length}:{zlib.crc32(os.pread(descriptor, length, 0)):08x}"
+
+
+def _fingerprint(descriptor: int, start: int, length: int) -> str:
+    """Of so many bytes; "" where they are not there."""
+    data = os.pread(descriptor, length, start)
+    return f"{zlib.crc32(data):08x}" if len(data) == length else ""
 
 
 @contextmanager
