@@ -180,6 +180,10 @@ class _Written:
         self.path.rename(self.path.with_suffix(f".{self.next}"))
         self._anew()
 
+    def rename_within(self) -> None:
+        self.path.rename(self.path.with_name(f"old-{self.next}.jsonl"))
+        self._anew()
+
     def remove(self) -> None:
         self.path.unlink()
         self._anew()
@@ -206,6 +210,7 @@ DOINGS: list[Callable[[_Written], None]] = [
     _Written.append,
     _Written.halve,
     _Written.rename,
+    _Written.rename_within,
     _Written.remove,
     _Written.write_anew,
     _Written.put_a_copy,
@@ -226,7 +231,68 @@ def test_each_line_comes_once_whatever_becomes_of_the_file(doings: list[tuple[Ca
             if not is_running:
                 follower.restart()
             for _ in range(5):
-                follower.tail._queue([file.path])
+                follower.tail._queue(file.path.parent.glob("*.jsonl"))
                 follower.collect()
-            assert steps(follower) == [*range(file.next)]
+            assert steps(follower) == [*range(file.next)], [(each.__name__, running) for each, running in doings]
         follower.tail.close()
+
+
+@pytest.mark.parametrize("is_followed", [False, True], ids=["alone", "with a new file of the old name"])
+@pytest.mark.parametrize("is_running", [False, True], ids=["without the collector", "with it"])
+@pytest.mark.parametrize(("name", "renamed"), [("metrics.jsonl", "metrics.1.jsonl"), ("train.log", "train.2026-11-28.log")])
+def test_a_file_that_is_renamed_is_read_on(
+    follower: Follower, name: str, renamed: str, is_running: bool, is_followed: bool
+) -> None:
+    """As loguru and RotatingFileHandler do, with a name that is read, too."""
+    path = follower.root / "a" / name
+    path.parent.mkdir()
+    path.write_text(rows(name, range(20)))
+    soon(follower, range(20))
+    if not is_running:
+        follower.tail.close()
+    with path.open("a") as file:
+        path.rename(path.with_name(renamed))
+        file.write("".join(ROWS[name].format(value) for value in range(20, 25)))
+    if not is_running:
+        follower.restart()
+    if is_followed:
+        soon(follower, range(25))
+        path.write_text(rows(name, range(25, 40)))
+    soon(follower, range(40 if is_followed else 25))
+    restart_and_nothing_comes(follower)
+
+
+def restart_and_nothing_comes(follower: Follower) -> None:
+    before = steps(follower)
+    follower.restart()
+    for _ in range(5):
+        follower.collect()
+        time.sleep(0.02)
+    assert steps(follower) == before
+
+
+def test_a_file_of_two_names_is_read_once(follower: Follower) -> None:
+    path = follower.root / "a" / "metrics.jsonl"
+    path.parent.mkdir()
+    path.write_text(rows(path.name, range(20)))
+    soon(follower, range(20))
+    other = path.with_name("copy.jsonl")
+    other.hardlink_to(path)
+    with path.open("a") as file:
+        file.write("".join(ROWS[path.name].format(value) for value in range(20, 25)))
+    soon(follower, range(25))
+    until(follower, lambda: "the same file" in offset_of(follower, "a/copy.jsonl").trouble)
+    path.unlink()
+    with other.open("a") as file:
+        file.write("".join(ROWS[path.name].format(value) for value in range(25, 30)))
+    soon(follower, range(30))
+
+
+def test_another_file_of_the_same_inode_is_another_file(follower: Follower) -> None:
+    path = follower.root / "a" / "metrics.jsonl"
+    path.parent.mkdir()
+    path.write_text(rows(path.name, range(20)))
+    soon(follower, range(20))
+    path.rename(path.with_name("loss.jsonl"))
+    path.with_name("loss.jsonl").write_text(rows(path.name, range(20, 60)))
+    soon(follower, range(60))

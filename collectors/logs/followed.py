@@ -71,6 +71,7 @@ class FollowedFile:
         self._left = 0  # number of them that the parser left
         self._times = NO_TIMES  # of lines that were written before the file was followed
         self._batch_bytes = BATCH_BYTES
+        self._is_unsaid = offset is not None and offset.path != key  # it was read under another name, or as a copy
         self.behind = False  # whether there was more than one batch to read
         self.last = offset  # after all records that were returned
 
@@ -108,13 +109,13 @@ class FollowedFile:
     def parse(self) -> list[Record]:
         """The records of the batch and the offset after them; [] where nothing was read."""
         records: list[Record] = []
-        moved = False
+        moved, self._is_unsaid = self._is_unsaid, False
         arrival = self._arrival() if self._used or self._passed else None
         began_s = time.monotonic()
         if self._used:
             records = self._parse_batch(arrival)
             self._offset += self._used
-            moved = bool(self._used)
+            moved = moved or bool(self._used)
         self._offset += len(self._passed)
         if self._used or self._passed:
             self._part.grew(self._descriptor, self._offset)
@@ -323,6 +324,7 @@ class FollowedFile:
             tally = self._format.tally
             self._format = self._new_format({**self._format.state(), "anew": True})
             self._format.tally = Tally(0, tally.lines_skipped, tally.fields_skipped, tally.first_skip)
+        self._is_unsaid = self._is_unsaid or (self._offset > 0 and (stat.st_dev, stat.st_ino) != self._identity)
         self._identity = (stat.st_dev, stat.st_ino)
         return True
 

@@ -25,6 +25,7 @@ from .formats.values import inert_path
 from .known import EVENTS, TEXT, Known, Origin, format_of, main_of, rank_of, reading_order
 from .opening import DataFile, NotMetrics, NotRead, read_file
 from .outputs import Elsewhere
+from .renamed import ReadInodes
 from .run_folder import RunFolder
 from .run_folders import RunFolders
 from .turns import TURN_RECORDS, FileTurns
@@ -68,6 +69,7 @@ class Tail:
         self._prefix = f"{str(self._root).rstrip('/')}/"
         self._tops = [self._root / name for name in only] or [self._root]
         self._offsets = dict(offsets)  # of the files that are not open
+        self._inodes = ReadInodes(offsets)
         self._runs = RunFolders(self._root, self._tops, host, offsets, last_times)
         self._files: OrderedDict[Path, FollowedFile] = OrderedDict()  # what was read last comes last
         self._databases = FollowedDatabases(self._runs)
@@ -282,6 +284,7 @@ class Tail:
         # A metrics line must find the start event that it follows: the events are read after its bytes and before its meaning.
         events = self._read_first(run, known.first(rank_of(path.name))) if there else []
         records = file.parse()
+        self._inodes.note(records[-1:])
         if file.holds_a_bar:
             self._held.add(path)
         if file.again_s is not None:
@@ -349,14 +352,22 @@ class Tail:
     def _file(self, path: Path, run: RunFolder, known: Known) -> FollowedFile:
         file = self._files.get(path)
         if file is None:
-            key = self._key(path)
-            file = FollowedFile(
-                path, key, run, self._runs.top_of(path), self._offsets.get(key), known, live=path not in self._backlog
-            )
+            key, top = self._key(path), self._runs.top_of(path)
+            offset = self._offsets[key] if key in self._offsets else self._renamed(path, run, known)
+            file = FollowedFile(path, key, run, top, offset, known, live=path not in self._backlog)
             self._files[path] = file
             self._offsets.pop(key, None)
         self._files.move_to_end(path)
         return file
+
+    def _renamed(self, path: Path, run: RunFolder, known: Known) -> Offset | None:
+        """How far the file was read under the name that it had, if any; what is left is read under this one."""
+        if (offset := self._inodes.of(path, self._root, run.name, known)) is None:
+            return None
+        old = self._files.get(self._root / offset.path)
+        if old is not None and old.last is offset:
+            self._keep(self._files.pop(self._root / offset.path))
+        return offset
 
     def _let_go(self) -> None:
         """Close idle files and those read longest ago; their offsets are kept."""

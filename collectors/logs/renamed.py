@@ -1,0 +1,45 @@
+"""Files that get another name: what was read under the old one is not read again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ..records import Offset, Record
+from .known import Known, format_of
+from .opening import NotMetrics, ReadPart, open_file
+
+
+class ReadInodes:
+    """How far each file was read, whatever its name is now."""
+
+    def __init__(self, offsets: Mapping[str, Offset]) -> None:
+        self._offsets: dict[tuple[int, int], Offset] = {}
+        self.note(sorted(offsets.values(), key=lambda offset: offset.offset))
+
+    def note(self, records: Iterable[Record]) -> None:
+        """These are about to be stored."""
+        self._offsets |= {
+            (record.device, record.inode): record for record in records if isinstance(record, Offset) and record.offset
+        }
+
+    def of(self, path: Path, root: Path, run: str, known: Known) -> Offset | None:
+        """That of a file that stands at a new path, if it was read at another one of the same run. Raises NotMetrics where it stands there, too."""
+        try:
+            found = path.stat()
+        except OSError:  # opening it says so
+            return None
+        offset = self._offsets.get((found.st_dev, found.st_ino))
+        if offset is None or offset.run != run or format_of(old := root / offset.path) is not known or old == path:
+            return None
+        descriptor = open_file(path, root)
+        try:
+            part = ReadPart(known.head_bytes, offset.state.get("head", ""), offset.state.get("end", ""))
+            if not part.stands_in(descriptor, offset.offset):
+                return None  # the system gives the inode of a removed file to the next one
+        finally:
+            os.close(descriptor)
+        if old.exists() and old.samefile(path):
+            raise NotMetrics(f"is the same file as {offset.path}, which is read")
+        return offset
