@@ -16,7 +16,7 @@ from .formats.data_set import HEAD_BYTES
 from .formats.text import Text
 from .formats.values import MAX_TIME_S, inert
 from .known import Known, Origin
-from .opening import NotRead, ReadPart, open_file
+from .opening import NotRead, has_read_part, marks_of, open_file
 from .print_times import NO_TIMES, print_times_of
 from .run_folder import RunFolder
 from .unfinished.half_line import HalfLine
@@ -50,7 +50,7 @@ class FollowedFile:
         self._identity = (offset.device, offset.inode) if offset else (0, 0)
         self._offset = offset.offset if offset else 0
         state = {name: value for name, value in offset.state.items() if name != DATA} if offset else {}
-        self._part = ReadPart(known.head_bytes, state.pop("head", ""), state.pop("end", ""))
+        self._marks = str(state.pop("head", "")), str(state.pop("end", ""))  # of the part that has been read
         self._cutting: bool = state.pop("cutting", False)  # inside a line that is too long
         self._host: str = state.pop("host", run.host)  # a run's series keep their host
         self._is_wanted: bool = state.pop("wanted", False)  # a user asked for it, whatever it looks like
@@ -118,7 +118,7 @@ class FollowedFile:
             moved = moved or bool(self._used)
         self._offset += len(self._passed)
         if self._used or self._passed:
-            self._part.grew(self._descriptor, self._offset)
+            self._marks = marks_of(self._descriptor, self._offset, self._known.head_bytes, self._marks[0])
         if self._passed and self._bar:
             records += (points := cast(Text, self._format).parse_states(self._passed, self._bar.text, arrival))
             moved = moved or bool(points)
@@ -174,7 +174,7 @@ class FollowedFile:
 
     def as_record(self) -> Offset:
         """How far the file has been read."""
-        state = {**self._format.state(), "head": self._part.head, "end": self._part.end, "host": self._host}
+        state = {**self._format.state(), "head": self._marks[0], "end": self._marks[1], "host": self._host}
         if self._cutting:
             state["cutting"] = True
         flags = {"bar": self._bar and self._bar.is_stored, "wanted": self._is_wanted, "unsure": not self._is_judged}
@@ -287,7 +287,7 @@ class FollowedFile:
 
     def _was_rewritten(self) -> bool:
         """Whether it was truncated in place, even if it is longer than its offset again."""
-        return not self._part.stands_in(self._descriptor, self._offset)
+        return not has_read_part(self._descriptor, self._offset, *self._marks)
 
     def _successor_bytes(self) -> int | None:
         """The size of another file that has taken the name of the open one; until something stands in it, its program may not have found it."""
@@ -301,7 +301,7 @@ class FollowedFile:
         """Whether the successor is a copy of the open file. Of some file systems each look at a file says another inode."""
         descriptor = open_file(self._path, self._root)
         try:
-            return self._part.stands_in(descriptor, self._offset) and (
+            return has_read_part(descriptor, self._offset, *self._marks) and (
                 self._offset > 0 or os.pread(descriptor, len(rest), 0) == rest
             )
         finally:
@@ -315,10 +315,10 @@ class FollowedFile:
             return False
         stat = os.fstat(self._descriptor)
         is_known = (
-            bool(self._part.end) or (stat.st_dev, stat.st_ino) == self._identity
+            bool(self._marks[1]) or (stat.st_dev, stat.st_ino) == self._identity
         )  # a copied folder holds others of the same content
-        if self._offset and not (is_known and self._part.stands_in(self._descriptor, self._offset)):
-            self._offset, self._part, self._cutting = 0, ReadPart(self._known.head_bytes), False
+        if self._offset and not (is_known and has_read_part(self._descriptor, self._offset, *self._marks)):
+            self._offset, self._marks, self._cutting = 0, ("", ""), False
             self._is_judged = self._known.check_head is None or self._is_wanted
             self._live = True
             tally = self._format.tally

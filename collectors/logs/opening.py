@@ -59,35 +59,31 @@ def open_file(path: Path, root: Path) -> int:
     return descriptor
 
 
-class ReadPart:
-    """Of one file: what has been read, recognized by its first bytes and its last ones."""
+def marks_of(descriptor: int, offset: int, head_bytes: int, head: str = "") -> tuple[str, str]:
+    """What the part of a file that has been read is recognized by: fingerprints of its first bytes, with their number, and of its last ones.
 
-    def __init__(self, head_bytes: int, head: str = "", end: str = "") -> None:
-        """`head` and `end` as an earlier collector knew them."""
-        self.head, self.end = head, end  # fingerprints, "" where they are not known; that of the head with its length
-        self._head_bytes = head_bytes
+    That of its first bytes stays as it is once it is known (`head`).
+    """
+    return head or _head(descriptor, min(offset, head_bytes)), _end(descriptor, offset)
 
-    def grew(self, descriptor: int, offset: int) -> None:
-        """It has been read up to there."""
-        self.head = self.head or _head(descriptor, min(offset, self._head_bytes))
-        self.end = _fingerprint(descriptor, max(0, offset - END_BYTES), min(offset, END_BYTES))
 
-    def stands_in(self, descriptor: int, offset: int) -> bool:
-        """Whether the open file begins with it: neither truncated nor written anew, even if it is longer than `offset` again."""
-        if os.fstat(descriptor).st_size < offset:
-            return False
-        if self.head and _head(descriptor, int(self.head.partition(":")[0])) != self.head:
-            return False
-        return not self.end or _fingerprint(descriptor, max(0, offset - END_BYTES), min(offset, END_BYTES)) == self.end
+def has_read_part(descriptor: int, offset: int, head: str, end: str) -> bool:
+    """Whether the open file begins with it: neither truncated nor written anew, even if it is longer again. "" matches anything."""
+    if os.fstat(descriptor).st_size < offset:
+        return False
+    if head and _head(descriptor, int(head.partition(":")[0])) != head:
+        return False
+    return not end or _end(descriptor, offset) == end
 
 
 def _head(descriptor: int, length: int) -> str:
     return f"{length}:{zlib.crc32(os.pread(descriptor, length, 0)):08x}"
 
 
-def _fingerprint(descriptor: int, start: int, length: int) -> str:
-    """Of so many bytes; "" where they are not there."""
-    data = os.pread(descriptor, length, start)
+def _end(descriptor: int, offset: int) -> str:
+    """ "" where so many bytes are not there."""
+    length = min(offset, END_BYTES)
+    data = os.pread(descriptor, length, offset - length)
     return f"{zlib.crc32(data):08x}" if len(data) == length else ""
 
 

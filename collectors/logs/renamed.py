@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..records import Offset, Record
 from .known import Known, format_of
-from .opening import NotMetrics, ReadPart, open_file
+from .opening import NotMetrics, has_read_part, open_file
 
 
 class ReadInodes:
@@ -16,7 +16,8 @@ class ReadInodes:
 
     def __init__(self, offsets: Mapping[str, Offset]) -> None:
         self._offsets: dict[tuple[int, int], Offset] = {}
-        self.note(sorted(offsets.values(), key=lambda offset: offset.offset))
+        shortest_first: list[Offset] = sorted(offsets.values(), key=lambda offset: offset.offset)
+        self.note(shortest_first)
 
     def note(self, records: Iterable[Record]) -> None:
         """These are about to be stored."""
@@ -35,8 +36,7 @@ class ReadInodes:
             return None
         descriptor = open_file(path, root)
         try:
-            part = ReadPart(known.head_bytes, offset.state.get("head", ""), offset.state.get("end", ""))
-            if not part.stands_in(descriptor, offset.offset):
+            if not has_read_part(descriptor, offset.offset, offset.state.get("head", ""), offset.state.get("end", "")):
                 return None  # the system gives the inode of a removed file to the next one
         finally:
             os.close(descriptor)
