@@ -365,7 +365,7 @@ class Tail:
         if (offset := self._inodes.of(path, self._root, run.name, known)) is None:
             return None
         old = self._files.get(self._root / offset.path)
-        if old is not None and old.last is offset:
+        if old is not None and old.last is not None and (old.last.device, old.last.inode) == (offset.device, offset.inode):
             self._keep(self._files.pop(self._root / offset.path))
         return offset
 
