@@ -7,7 +7,7 @@ import socket
 import struct
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -56,8 +56,60 @@ def test_a_socket_that_is_closed_is_of_no_user(way: str, monkeypatch: pytest.Mon
         assert peer_of(ours).uid() is None and not peer_of(ours).is_us()
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 @pytest.mark.parametrize("way", ["netlink", "table"])
-def test_a_port_that_was_taken_over_is_not_the_first_clients(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_says_no_more_is_known_until_it_closes(host: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if way == "table":
+        monkeypatch.setattr(peers, "_by_netlink", lambda *_: (_ for _ in ()).throw(OSError("none here")))
+    try:
+        client, ours = pair(host)
+    except OSError as error:
+        pytest.skip(f"no {host} here: {error}")
+    with closing(ours):
+        client.shutdown(socket.SHUT_WR)
+        assert ours.recv(1) == b"" and peer_of(ours).is_us()
+        client.close()
+        assert peer_of(ours).uid() is None and not peer_of(ours).is_us()
+
+
+@pytest.mark.parametrize("way", ["netlink", "table"])
+def test_a_client_that_left_more_than_we_have_read_is_of_no_user(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its end waits behind what it has sent: ours does not know of it yet."""
+    if way == "table":
+        monkeypatch.setattr(peers, "_by_netlink", lambda *_: (_ for _ in ()).throw(OSError("none here")))
+    client, ours = pair()
+    with closing(ours):
+        client.setblocking(False)
+        with suppress(BlockingIOError):
+            while client.send(b" " * 65536):
+                pass
+        client.close()
+        assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == peers.ESTABLISHED
+        assert peer_of(ours).uid() is None and not peer_of(ours).is_us()
+
+
+@pytest.mark.parametrize("way", ["netlink", "table"])
+def test_a_client_that_is_killed_after_it_said_no_more_is_of_no_user(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if way == "table":
+        monkeypatch.setattr(peers, "_by_netlink", lambda *_: (_ for _ in ()).throw(OSError("none here")))
+    become = "os.setgid(65534); os.setuid(65534); " if os.geteuid() == 0 else ""
+    code = f"import os,socket,sys; {become}s=socket.socket(); s.connect(('127.0.0.1', int(sys.argv[1]))); s.shutdown(1); sys.stdin.read()"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        line = [sys.executable, "-I", "-S", "-c", code, str(listener.getsockname()[1])]
+        with subprocess.Popen(line, stdin=subprocess.PIPE) as process:
+            ours = listener.accept()[0]
+            with closing(ours):
+                assert ours.recv(1) == b"" and peer_of(ours).uid() == (NOBODY if become else os.geteuid())
+                process.kill()
+                process.wait()
+                assert peer_of(ours).uid() is None and not peer_of(ours).is_us()
+
+
+@pytest.mark.parametrize("way", ["netlink", "table"])
+@pytest.mark.parametrize("is_half_closed", [False, True])
+def test_a_port_that_was_taken_over_is_not_the_first_clients(
+    way: str, is_half_closed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another user asks and resets the connection; what it asked still waits for us when a process of ours gets the same port."""
     if way == "table":
         monkeypatch.setattr(peers, "_by_netlink", lambda *_: (_ for _ in ()).throw(OSError("none here")))
@@ -67,6 +119,8 @@ def test_a_port_that_was_taken_over_is_not_the_first_clients(way: str, monkeypat
         )  # where no other test takes ports
         theirs.sendall(b"POST / HTTP/1.1\r\n\r\n")
         name = theirs.getsockname()
+        if is_half_closed:
+            theirs.shutdown(socket.SHUT_WR)
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         theirs.close()
         with socket.socket() as mine:

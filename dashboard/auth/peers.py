@@ -1,8 +1,9 @@
 """Which user's process is at the other end of a connection, as the kernel says.
 
-Of TCP, the peer's own socket is asked for: over netlink (sock_diag, 0.03 ms), else from `/proc/net/tcp` and `tcp6` (0.1 to 15 ms, as long as
-the table of connections is). A socket that its process has closed already belongs to no user, whatever number the kernel shows. Where a client
-has hung up, its port may be another user's by now: both ends are to be open at once, else they are not of one connection.
+Of TCP, the peer's own socket is asked for: over netlink (sock_diag, 0.03 ms), else twice from `/proc/net/tcp` and `tcp6` (0.1 to 15 ms, as
+long as the table of connections is). A socket that its process has closed already belongs to no user, whatever number the kernel shows: it has
+no inode. One whose process only says no more (`shutdown`) still has both. Where a client has hung up, its port may be another user's by now: both
+ends are to be open at once, else they are not of one connection.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, NLMSG_ERROR = 20, 1, 2
 ANY_STATE = (1 << 32) - 1
 HEADER = struct.Struct("=LHHLL")
 REQUEST = struct.Struct("=BBBBI")  # family, protocol, extensions, padding, states
-ESTABLISHED = 1  # of enum tcp_state
+ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT = 1, 4, 5, 8  # of enum tcp_state
+MAY_READ = (ESTABLISHED, FIN_WAIT1, FIN_WAIT2)  # what a client is in, also once it says no more; none that only begins to connect
+MAY_WRITE = (ESTABLISHED, CLOSE_WAIT)  # what our end is in then
 REPLY = struct.Struct("=4B48x5I")  # family, state, timer, retransmissions; the addresses; expires, two queues, uid, inode
 NETLINK_S = 0.5
 
@@ -132,15 +135,22 @@ def _by_netlink(peer: End, ours: End) -> int | None:
             return None
         raise OSError(number, os.strerror(number))
     _, state, *_, uid, inode = REPLY.unpack_from(answer, HEADER.size)
-    return int(uid) if inode and state == ESTABLISHED else None
+    return int(uid) if inode and state in MAY_READ else None
 
 
 def _by_table(peer: End, ours: End) -> int | None:
+    """The kernel reads a row's numbers in no certain order: of a socket that is being closed an inode may stand beside user 0, but
+    not twice."""
+    first, second = _of_row(peer, ours), _of_row(peer, ours)
+    return first if first == second else None
+
+
+def _of_row(peer: End, ours: End) -> int | None:
     name = "tcp" if peer[0].version == 4 else "tcp6"
     wanted = (_written(peer), _written(ours))
     for fields in _rows(PROC_NET / name):
         if (fields[1], fields[2]) == wanted:
-            return int(fields[7]) if fields[9] != "0" and int(fields[3], 16) == ESTABLISHED else None
+            return int(fields[7]) if fields[9] != "0" and int(fields[3], 16) in MAY_READ else None
     return None
 
 
@@ -157,9 +167,9 @@ def _written(end: End) -> str:
 
 
 def _is_open(descriptor: int) -> bool:
-    """Whether neither end of a TCP connection has closed it. Raises OSError."""
+    """Whether our end of a TCP connection is; then no other connection has both addresses. Raises OSError."""
     with socket.socket(fileno=os.dup(descriptor)) as copy:
-        return copy.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == ESTABLISHED
+        return copy.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in MAY_WRITE
 
 
 def _uid_of_unix(descriptor: int) -> int:
