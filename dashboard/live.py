@@ -24,9 +24,9 @@ from .api.points import live_row
 from .api.runs import RunRow, event_row, run_row
 from .auth.roles import Role, needs
 from .changes import watch
+from .connection import ABORT
 from .queries import Queries
 from .runs import ALIVE, RunView
-from .serving import ABORT
 from .subscription import NOTHING, NotASubscription, Subscription, subscription_of
 
 POLL_S = 0.04  # the store is asked for changes so often, and only while a socket is open

@@ -89,7 +89,7 @@ def make_app(queries: Queries, access: Access | None = None) -> FastAPI:
 def _before_dash(app: FastAPI) -> None:
     """Instead of Dash's own routes, which answer 500 to a path that they do not know: the first one that matches is taken."""
     browser_files.add_routes(app)
-    app.add_api_route("/", _page, methods=["GET", "HEAD"], include_in_schema=False)
+    app.add_api_route("/", _page, include_in_schema=False)
     app.add_api_route("/_dash-update-component", _callback, methods=["POST"], include_in_schema=False)
     app.add_api_route("/_dash-update-component", _no_such_route, methods=api.METHODS, include_in_schema=False)
     app.add_api_route(
@@ -99,7 +99,7 @@ def _before_dash(app: FastAPI) -> None:
 
 def _behind_dash(app: FastAPI) -> None:
     """Dash would answer every other address with the first page."""
-    app.add_api_route("/{path:path}", _page, methods=["GET", "HEAD"], include_in_schema=False)
+    app.add_api_route("/{path:path}", _page, include_in_schema=False)
 
 
 @needs(Role.VIEWER)

@@ -1,58 +1,33 @@
-"""The HTTP server of the web application, and what a single connection may cost it."""
+"""The HTTP server of the web application."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import resource
 import socket
 import ssl
 import time
 from contextlib import suppress
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-import httptools
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
 from websockets.http11 import Request
 
 from .auth.hosts import Access
 from .auth.peers import PEER, Peer
+from .connection import ABORT, INGEST, NO_SOCKET, Http
 from .reach.base_path import NONE
 from .reach.certificate import Renewing
 from .reach.listening import WAITING
 
 GRACE_S = 1  # for open requests at the end; a WebSocket would hold the server for ever
-SILENT_S = 15.0  # a connection whose request is not complete by then is closed
-HALF_CLOSED_S = 0.25  # a client that sends no more may still read, or be gone: its answer has as long to begin
 HANDSHAKE_S = 5.0  # of TLS: until it is over a connection does not count
-MOST_REQUEST_BYTES = 256 << 10  # headers and body together
-MOST_INGESTED_BYTES = 4 << 20  # of a request that hands over a file's bytes; few of them are read at once
-INGEST = b"/api/v1/ingest/"
 MOST_MESSAGE_BYTES = 64 << 10  # of a WebSocket
-MOST_CONNECTIONS = 512
-OURS = 100  # descriptors that are not connections: files of the store, libraries
-MOST_DISCARDED_BYTES = 256 << 20  # of a request that is too large: a client that sends all of it first reads the answer then
-
-
-def _answer(status: str, sentence: str) -> bytes:
-    body = b'{"error":"%s"}' % sentence.encode()
-    head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n"
-    return head.encode() + body
-
-
-TOO_LARGE = _answer(
-    "413 Content Too Large", "a request has at most 256 kB, one to /api/v1/ingest at most 4 MiB of a file: send it in parts"
-)
-NO_REQUEST = _answer("400 Bad Request", "this cannot be read as a request of HTTP/1.1: check its first line, headers and chunks")
-NO_SOCKET = _answer("400 Bad Request", "a request for a WebSocket has no body, and at most 128 headers of 8 kB")
 SAID_AGAIN_S = 60.0
-ABORT = "deepseek.abort"  # the extension of a socket's scope: end the connection now, whatever waits to be sent
 
 
 class Seldom(logging.Filter):
@@ -125,208 +100,6 @@ def server_of(app: FastAPI, access: Access | None = None) -> Server:
 
 def _below(base: str) -> type[Http]:
     return type("HttpBelow", (Http,), {"ingest": unquote_to_bytes(base.rstrip("/")) + INGEST})
-
-
-def most_connections() -> int:
-    """As many as there are descriptors for, besides our own."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(16, min(MOST_CONNECTIONS, limit - OURS if limit != resource.RLIM_INFINITY else MOST_CONNECTIONS))
-
-
-class TooLarge(Exception):
-    """Stops the parser."""
-
-
-class Http(HttpToolsProtocol):
-    """A connection that says nothing, or too much, is closed; where there are too many, the one that has been silent longest.
-
-    Of its time there is always a limit, unless an answer is being worked on: `_silent` until a request is complete, and uvicorn's
-    for what is kept alive from then, or from the answer, until the next request begins.
-    """
-
-    ingest = INGEST  # how addresses begin whose requests may be longer, unquoted: a proxy writes them in its own way
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._extensions = {PEER: Peer(transport), ABORT: transport.abort}
-        self._answered_to = SimpleNamespace(write=transport.write, is_closing=transport.is_closing, close=self._close)
-        self._head_bytes = self._body_bytes = 0  # the former are those since the last of the latter, so that trailers count
-        self._most_bytes = MOST_REQUEST_BYTES
-        self._complete = self._has_headers = False
-        self._ends = False  # what still comes is thrown away
-        self._silent = self.loop.call_later(SILENT_S, self._end_silent)
-        if len(self.connections) > most_connections():
-            self._make_room()
-
-    def data_received(self, data: bytes) -> None:
-        if self._ends:
-            self._discard(len(data))
-            return
-        before = self._body_bytes
-        try:
-            self._parse(data)
-        except httptools.HttpParserError as error:
-            is_too_large = isinstance(error.__context__, TooLarge)
-            if not is_too_large:
-                self.logger.warning("Invalid HTTP request received.")
-            self._refuse(TOO_LARGE if is_too_large else NO_REQUEST)
-            return
-        self._head_bytes = self._head_bytes + len(data) if self._body_bytes == before else 0
-        if self._head_bytes > MOST_REQUEST_BYTES and not self._ends:
-            self.transport.abort()
-
-    def _parse(self, data: bytes) -> None:
-        """The parser takes a request with `Upgrade` for one without a body. Unless it asks for a WebSocket its head is read again,
-        without that header: curl and Java send it along with bodies, and may be answered as if it were not there."""
-        rest: bytes | memoryview = data
-        while True:
-            try:
-                self.parser.feed_data(rest)
-                return
-            except httptools.HttpParserUpgrade as upgrade:
-                rest = memoryview(rest)[upgrade.args[0] :]
-            if self._should_upgrade():
-                self._become_socket()
-                return
-            method = self.parser.get_method()
-            if method == b"CONNECT":
-                raise httptools.HttpParserError("the method CONNECT")
-            headers = b"".join(b"%s: %s\r\n" % header for header in self.headers if header[0] != b"upgrade")
-            version = self.parser.get_http_version().encode()
-            self.parser.feed_data(b"%s %s HTTP/%s\r\n%s\r\n" % (method, self.url, version, headers))
-
-    def _become_socket(self) -> None:
-        if self._owes:
-            self._end_after_answers()
-        else:
-            self._ends = True
-            self.scope["method"] = self.parser.get_method().decode()
-            self.handle_websocket_upgrade()
-
-    def eof_received(self) -> bool:  # type: ignore[override]
-        """Whether the connection stays, to be written to."""
-        if not self._owes or not self.transport.can_write_eof():
-            return False
-        self._end_after_answers()
-        self._silent = self.loop.call_later(HALF_CLOSED_S, self._end_half_closed)
-        return True
-
-    def on_message_begin(self) -> None:
-        self._head_bytes, self._body_bytes, self._complete, self._has_headers = 0, 0, False, False
-        self._unset_keepalive_if_required()
-        self._limit_silence()
-        super().on_message_begin()
-        self.scope["extensions"] = self._extensions  # type: ignore[typeddict-item]
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._has_headers:  # not a trailer, which would change the headers of a request that is being answered
-            super().on_header(name, value)
-
-    def on_headers_complete(self) -> None:
-        if self.parser.should_upgrade():
-            return
-        is_ingested = unquote_to_bytes(self.url).startswith(self.ingest)
-        self._most_bytes = MOST_REQUEST_BYTES + (MOST_INGESTED_BYTES if is_ingested else 0)
-        super().on_headers_complete()
-        self.cycle.transport = self._answered_to  # type: ignore[assignment]
-        self._has_headers = True
-
-    def on_body(self, body: bytes) -> None:
-        if self.cycle.response_complete:  # what answers without reading leaves the connection to the next request
-            self._discard(len(body))
-        elif self._body_bytes + len(body) > self._most_bytes:
-            raise TooLarge
-        else:
-            self._body_bytes += len(body)
-            super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        self._complete = True
-        self._silent.cancel()
-        if self.parser.should_upgrade():
-            return
-        super().on_message_complete()
-        if self.cycle.response_complete:
-            self._unset_keepalive_if_required()
-            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
-
-    def timeout_keep_alive_handler(self) -> None:
-        if self._complete:  # else it is the answer that was early
-            super().timeout_keep_alive_handler()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._silent.cancel()
-        self._answered_to.close = self.transport.close  # holds this connection no more
-        super().connection_lost(exc)
-
-    @property
-    def _owes(self) -> bool:
-        """Whether a request that came whole waits for its answer."""
-        return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
-
-    def _end_after_answers(self) -> None:
-        self._ends = self._complete = True
-        self._silent.cancel()
-        self.cycle.keep_alive = False
-
-    def _refuse(self, answer: bytes) -> None:
-        """What is being received: the rest of a request that is being answered, or one that begins."""
-        if self.transport.is_closing():
-            return
-        is_answered = self._has_headers and not self._complete
-        if is_answered and self.pipeline:  # an earlier request waits for its answer
-            self.transport.abort()
-            return
-        if not is_answered and self._owes:
-            self._end_after_answers()
-            return
-        if is_answered:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
-        if not is_answered or not self.cycle.response_started:
-            self.transport.write(answer)
-        self._linger()
-
-    def _close(self) -> None:
-        """After an answer."""
-        if self._complete or not self.cycle.response_complete or self.transport.is_closing():
-            self.transport.close()
-        else:
-            self._linger()
-
-    def _linger(self) -> None:
-        """Say no more, and read on: to close now would reset the connection, and the answer would be lost."""
-        self._ends, self._complete = True, False
-        self._limit_silence()
-        if self.transport.can_write_eof():  # not within TLS, where the length says where it ends
-            self.transport.write_eof()
-        self.flow.resume_reading()
-
-    def _discard(self, count: int) -> None:
-        self._body_bytes += count
-        if self._body_bytes > MOST_DISCARDED_BYTES:
-            self.transport.abort()
-
-    @property
-    def waits(self) -> bool:
-        """Whether nothing was asked, or everything answered."""
-        return self.cycle is None or not self._complete or self.cycle.response_complete
-
-    def _limit_silence(self) -> None:
-        self._silent.cancel()
-        self._silent = self.loop.call_later(SILENT_S, self._end_silent)
-
-    def _end_half_closed(self) -> None:
-        if not self.cycle.response_started:  # else what is written shows whether the client is gone
-            self.transport.close()
-
-    def _end_silent(self) -> None:
-        if not self._complete:
-            self.transport.abort()
-
-    def _make_room(self) -> None:
-        idle = [other for other in self.connections if isinstance(other, Http) and other.waits and other is not self]
-        (min(idle, key=lambda other: other._silent.when()) if idle else self).transport.abort()
 
 
 class Socket(WebSocketsSansIOProtocol):

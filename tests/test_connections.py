@@ -18,13 +18,13 @@ from fastapi import FastAPI, Request, WebSocket
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dashboard.serving import MOST_REQUEST_BYTES
+from dashboard.connection import MOST_REQUEST_BYTES
 from tests.conftest import wait_for
+from tests.raw_http import SOCKET, Answers, all_of, answer_of, asked, chunked, opened
 from tests.serving import Web, served_app
 
 TOO_MANY = MOST_REQUEST_BYTES + 1
 SHORT_S = 0.3
-SOCKET = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
 left: list[str] = []
 
 
@@ -70,45 +70,6 @@ def web(app: FastAPI) -> Iterator[Web]:
         yield web
 
 
-def asked(path: str, body: bytes = b"", more: str = "", method: str = "POST") -> bytes:
-    return f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{more}Content-Length: {len(body)}\r\n\r\n".encode() + body
-
-
-def chunked(path: str, *chunks: bytes, more: str = "", trailers: str = "") -> bytes:
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{more}Transfer-Encoding: chunked\r\n\r\n"
-    return head.encode() + b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + f"0\r\n{trailers}\r\n".encode()
-
-
-def opened(web: Web) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", web.port), timeout=5)
-
-
-class Answers:
-    """That follow each other: `http.client` would read on into the next, and close."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._file = connection.makefile("rb")
-        self.readline, self.read = self._file.readline, self._file.read
-        self.flush = self.close = lambda: None
-
-    def makefile(self, mode: str) -> Answers:
-        return self
-
-    def next(self) -> tuple[int, bytes]:
-        response = http.client.HTTPResponse(self)  # type: ignore[arg-type]
-        response.begin()
-        return response.status, response.read()
-
-
-def answer_of(connection: socket.socket) -> tuple[int, bytes]:
-    return Answers(connection).next()
-
-
-def all_of(connection: socket.socket) -> bytes:
-    """Until the server's end."""
-    return b"".join(iter(lambda: connection.recv(65536), b""))
-
-
 TALK = {
     "nothing": b"",
     "a line end": b"\r\n",
@@ -133,7 +94,7 @@ talks = st.tuples(st.lists(st.sampled_from(list(TALK)), max_size=3), st.integers
 @given(st.lists(talks, min_size=60, max_size=60))
 def test_a_connection_that_says_no_more_is_closed(app: FastAPI, several: list[tuple[list[str], int, bool]]) -> None:
     with pytest.MonkeyPatch.context() as patch, served_app(app) as web:
-        patch.setattr("dashboard.serving.SILENT_S", SHORT_S)
+        patch.setattr("dashboard.connection.SILENT_S", SHORT_S)
         assert web.server is not None
         web.server.config.timeout_keep_alive = SHORT_S  # type: ignore[assignment]  # seconds
         held = []
@@ -157,7 +118,7 @@ def test_a_connection_that_says_no_more_is_closed(app: FastAPI, several: list[tu
 
 @pytest.mark.parametrize("more", [0, 1, TOO_MANY])
 def test_refused_connections_give_way(web: Web, monkeypatch: pytest.MonkeyPatch, more: int) -> None:
-    monkeypatch.setattr("dashboard.serving.MOST_CONNECTIONS", 16)
+    monkeypatch.setattr("dashboard.connection.MOST_CONNECTIONS", 16)
     with ExitStack() as held:
         for _ in range(20):
             connection = held.enter_context(opened(web))
@@ -246,21 +207,23 @@ def test_chunks_that_are_shorter_than_their_marks_are_no_headers(web: Web) -> No
 
 
 @pytest.mark.parametrize(
-    "second",
+    ("second", "status"),
     [
-        f"GET /socket HTTP/1.1\r\nHost: localhost\r\n{SOCKET}\r\n".encode(),
-        b"no request\r\n\r\n",
-        b"\0",
-        asked("elsewhere:443", method="CONNECT"),
+        (b"no request\r\n\r\n", 400),
+        (b"\0", 400),
+        (asked("elsewhere:443", method="CONNECT"), 400),
+        (asked("/read", b" " * TOO_MANY), 413),
+        (chunked("/read", b" " * TOO_MANY), 413),
     ],
 )
 @pytest.mark.parametrize("before", [1, 3])
-def test_what_cannot_be_answered_waits_for_the_answers_before(web: Web, second: bytes, before: int) -> None:
+def test_what_cannot_be_answered_waits_for_the_answers_before(web: Web, second: bytes, status: int, before: int) -> None:
     with opened(web) as connection:
         connection.sendall(asked("/slow", method="GET") * before + second)
         answers = Answers(connection)
         for _ in range(before):
             assert answers.next() == (200, b'"slow"')
+        assert answers.next()[0] == status
         assert answers.read(1) == b""
 
 
@@ -288,7 +251,7 @@ def test_a_request_in_many_chunks_that_is_too_large_is_answered(web: Web, size: 
 @pytest.mark.parametrize("path", ["/slow", "/early"])
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_client_that_sends_no_more_reads_its_answers(web: Web, monkeypatch: pytest.MonkeyPatch, path: str, times: int) -> None:
-    monkeypatch.setattr("dashboard.serving.HALF_CLOSED_S", 4.0)
+    monkeypatch.setattr("dashboard.connection.HALF_CLOSED_S", 4.0)
     with opened(web) as connection:
         connection.sendall(asked(path, method="GET") * times)
         connection.shutdown(socket.SHUT_WR)

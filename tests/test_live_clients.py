@@ -22,7 +22,7 @@ from websockets.server import ServerProtocol
 from collectors.records import Event, LogLine, Points, Record, RunInfo, labels_of
 from collectors.store.open import open_store
 from collectors.store.protocol import Store
-from dashboard import live, serving
+from dashboard import connection, live, serving
 from dashboard.queries import Queries
 from tests.conftest import wait_for
 from tests.serving import Web, run, served
@@ -181,7 +181,7 @@ def test_long_lines_and_many_events_are_answered_in_parts(web: Web, writer: Stor
 
 
 def test_a_connection_that_stays_silent_is_closed(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "SILENT_S", 0.3)
+    monkeypatch.setattr(connection, "SILENT_S", 0.3)
     for beginning in (b"", b"GET /healthz HTT", b"GET /healthz HTTP/1.1\r\nHost: x\r\n"):
         with socket.create_connection(("127.0.0.1", web.port)) as client:
             client.settimeout(3)
@@ -192,7 +192,7 @@ def test_a_connection_that_stays_silent_is_closed(web: Web, monkeypatch: pytest.
 
 
 def test_many_silent_connections_leave_room_for_one_that_asks(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "MOST_CONNECTIONS", 20)
+    monkeypatch.setattr(connection, "MOST_CONNECTIONS", 20)
     silent = [socket.create_connection(("127.0.0.1", web.port)) for _ in range(100)]
     assert web.ask("/healthz").status == 200
     for client in silent:

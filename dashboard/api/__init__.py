@@ -36,7 +36,7 @@ from .messages import MESSAGES
 from .openmetrics import CONTENT_TYPE, render
 
 PREFIX = "/api/v1"
-METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 NOUNS = (
     runs,
     points,

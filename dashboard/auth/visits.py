@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from starlette.types import Scope, Send
 
-from ..serving import ABORT
+from ..connection import ABORT
 
 LOOK_S = 0.5
 CLOSE_S = 0.5  # a client that does not read the reason is cut off then

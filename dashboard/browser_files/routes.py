@@ -55,8 +55,8 @@ def add_routes(app: FastAPI) -> None:
         except OSError:  # listed, but not part of what was installed
             raise NotFound(f"no file {path} in {package}") from None
 
-    app.add_api_route("/assets/{path:path}", asset, methods=["GET", "HEAD"], include_in_schema=False)
-    app.add_api_route("/_dash-component-suites/{package}/{path:path}", suite, methods=["GET", "HEAD"], include_in_schema=False)
+    app.add_api_route("/assets/{path:path}", asset, include_in_schema=False)
+    app.add_api_route("/_dash-component-suites/{package}/{path:path}", suite, include_in_schema=False)
 
 
 def _media_type(name: str) -> str:
