@@ -269,7 +269,7 @@ class Http(HttpToolsProtocol):
 
     def _close(self) -> None:
         """After an answer, or where none will be complete."""
-        is_last = self._complete and not self.flow.kept
+        is_last = self._complete and not (self.flow.kept and self.transport.can_write_eof())
         if is_last or not self.cycle.response_complete or self.transport.is_closing():
             self.transport.close()
         else:

@@ -129,6 +129,22 @@ def test_programs_that_check_it_are_answered(pair: Certificate, tmp_path: Path) 
             assert b"200 OK" in plain.recv(100), "a Unix socket needs no TLS"
 
 
+@pytest.mark.parametrize("before", [0, 3, 3000])
+def test_the_last_of_several_requests_ends_the_connection(pair: Certificate, tmp_path: Path, before: int) -> None:
+    """Some old programs send a line end behind the body."""
+    with (
+        served_tls(tmp_path, pair) as (port, _, _),
+        socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
+        trusting(pair.path).wrap_socket(plain, server_hostname="localhost") as secured,
+    ):
+        request = "GET /healthz HTTP/1.{}\r\nHost: localhost\r\n\r\n"
+        secured.sendall((request.format(1) * before + request.format(0) + "\r\n").encode())
+        since_s = time.monotonic()
+        said = b"".join(iter(lambda: secured.recv(65536), b""))
+        assert said.count(b"HTTP/1.1 200 OK") == before + 1 and said.endswith(b"}")
+        assert time.monotonic() - since_s < 14
+
+
 @pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")  # which is the point
 def test_old_versions_and_plain_http_are_refused(pair: Certificate, tmp_path: Path) -> None:
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
