@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -157,3 +158,25 @@ def test_two_requests_one_after_the_other_are_both_answered(log: RunLog) -> None
         path = request(log, id=name, steps=1)
         steps_until(log, path.exists, Step())
         assert answered(path)["error"] == "" and answered(path)["first_step"] == answered(path)["last_step"]
+
+
+def test_who_finds_the_answer_may_ask_again_at_once(log: RunLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new request is there before anything follows the moment in which the answer can be seen."""
+    write_whole, asked_again = asked._write_whole, []
+
+    def write_and_ask(*arguments: Any) -> None:
+        write_whole(*arguments)
+        if not asked_again:
+            asked_again.append(request(log, id="bbbbbbbb", steps=1))
+
+    monkeypatch.setattr(asked, "_write_whole", write_and_ask)
+    request(log, id="aaaaaaaa", steps=1)
+    steps_until(log, lambda: asked_again and asked_again[0].exists(), Step())
+
+
+def test_a_request_that_came_meanwhile_stays(log: RunLog) -> None:
+    folder = asked.TraceFolder(log.folder, log.run, 0)
+    first = asked.TraceRequest("aaaaaaaa", 1, 0)
+    path = request(log, id="bbbbbbbb", rank=1)
+    folder.answer(first, b"{}")
+    assert (path.parent / REQUEST).exists() and (path.parent / "trace-aaaaaaaa.json").exists()

@@ -76,23 +76,29 @@ class TraceFolder:
             os.close(folder)
         if request is None or request.rank != self._rank or request.id in self._taken:
             return None
-        self._taken.add(request.id)  # it stays in the folder until its answer is written
+        self._taken.add(request.id)  # it stays in the folder until its answer is about to be written
         return request
 
     def answer(self, request: TraceRequest, data: bytes) -> None:
-        """Write `trace-<id>.json` as a whole, and take the request away. Raises OSError."""
+        """Take the request away and write `trace-<id>.json` as a whole. Raises OSError.
+
+        In this order: who finds the answer may ask again at once.
+        """
         folder = os.open(self.path, OPEN_FOLDER)
         try:
             _check_ours(os.fstat(folder), "its folder")
-            try:
-                _write_whole(folder, f"trace-{request.id}.json", data)
-            finally:
-                with suppress(OSError):
-                    os.unlink(REQUEST, dir_fd=folder)
+            self._take_away(folder, request)
+            _write_whole(folder, f"trace-{request.id}.json", data)
         except OddRequest as error:
             raise PermissionError(1, str(error)) from error
         finally:
             os.close(folder)
+
+    def _take_away(self, folder: int, request: TraceRequest) -> None:
+        """Unless another one stands there by now."""
+        with suppress(OSError, OddRequest):
+            if (found := self._read(folder)) is None or found.id == request.id:
+                os.unlink(REQUEST, dir_fd=folder)
 
     def _read(self, folder: int) -> TraceRequest | None:
         """Raises OSError, OddRequest."""
