@@ -39,6 +39,17 @@ ONE_RENDERER = (
 )
 __all__ = ["ROOT", "script", "wait_for"]
 OF_JOBS = ("test_job", "test_plan.", "test_slurm")  # files
+OF_TRAINER = (
+    "test_trainer",
+    "test_tasks",
+    "test_precision",
+    "test_checkpoint",
+    "test_ddp",
+    "test_places",
+    "test_instruments",
+    "test_flight",
+)
+OF_TRAINER += ("test_trace.", "test_trace_requests", "test_tracing", "test_gpu_check")
 START_S = 60.0
 ASSETS_ORIGIN = "http://assets.test"
 Ask: TypeAlias = Callable[[str], Any]
@@ -71,6 +82,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("pages")
         elif item.path.name.startswith(OF_JOBS):
             item.add_marker("jobs")
+        elif item.path.name.startswith(OF_TRAINER):
+            item.add_marker("trainer")
     longest_first.in_order(items, longest_first.read())
 
 

@@ -131,6 +131,7 @@ def test_the_page_names_the_line_its_source_its_callers_and_what_it_was_compared
 
 def test_the_graph_can_be_walked_and_zoomed_by_keys_and_read_as_a_table(run: Run, page: Page) -> None:
     open_starved(run, page)
+    wait_for(lambda: page.inner_text(".flame-side .title") == "decode_image", because="the blamed function is not the selected one")
     page.keyboard.press("f")
     page.keyboard.press("ArrowUp")
     wait_for(lambda: page.inner_text(".flame-side .title") == "train", because="the caller is not selected")
