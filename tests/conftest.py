@@ -66,8 +66,8 @@ def pytest_configure() -> None:
         "OMP_NUM_THREADS", "1"
     )  # threads of torch that wait for each other spin: beside other tests that takes times as long
     # A machine that does other work, too, is no fault of an example. Each run tries the same examples, so that a change answers for what
-    # it changed; others are tried by `make test-long`.
-    settings.register_profile("patient", deadline=None, derandomize=True)
+    # it changed; others, twice as many, are tried by `make test-long`.
+    settings.register_profile("patient", deadline=None, derandomize=True, max_examples=50)
     settings.register_profile("exploring", deadline=None)
     settings.load_profile("exploring" if os.environ.get("EXPLORE") else "patient")
     os.environ["DEEPSEEK_JOBS_DIR"] = "/nowhere/deepseek-jobs"  # no test meets the queue of the user who runs it
