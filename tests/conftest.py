@@ -48,8 +48,11 @@ OF_TRAINER = (
     "test_places",
     "test_instruments",
     "test_flight",
+    "test_trace.",
+    "test_trace_requests",
+    "test_tracing",
+    "test_gpu_check",
 )
-OF_TRAINER += ("test_trace.", "test_trace_requests", "test_tracing", "test_gpu_check")
 START_S = 60.0
 ASSETS_ORIGIN = "http://assets.test"
 Ask: TypeAlias = Callable[[str], Any]

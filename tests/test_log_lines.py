@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -297,6 +298,22 @@ def test_a_line_of_a_mebibyte_binary_noise_and_a_clock_that_jumps_are_lines_as_o
     assert sorted(numbers(seen)) == [2, 7], "an expression sees the first 16 kB of a line"
     assert finished(asking, LineQuestion(("a",), LineFilter(), Needle(noise[32:127]), True)).total == 1
     assert sum(template.lines for template in store.templates("a")) == len(odd)
+
+
+def test_lines_that_arrive_while_the_table_is_read_come_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.append(made(60, 0))
+    asking, read_columns = LogLines(store), store.line_columns
+    more = [made(60, 1), made(60, 2)]
+
+    def read_late(*arguments: Any) -> None:
+        if more:
+            store.append(more.pop())
+        read_columns(*arguments)
+
+    monkeypatch.setattr(store, "line_columns", read_late)
+    for _ in range(4):
+        asking.stretch(ALL, 0, 2000)
+    assert sorted(numbers(asking.stretch(ALL, 0, 2000))) == sorted(line.number for line in stored(store))
 
 
 def test_a_run_may_be_forgotten_and_written_while_it_is_read(store: Store) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,12 @@ class LineColumns(NamedTuple):
     file: NDArray[np.int64]
     rank: NDArray[np.int64]  # -1 where it is not known
     template: NDArray[np.int64]  # an id, or UNKNOWN_TEMPLATE
+
+    def upto(self, last: int) -> LineColumns:
+        """Those whose number is no greater."""
+        kept = self.number <= last
+        columns: list[NDArray[Any]] = [column[kept] for column in self[2:]]
+        return self if kept.all() else LineColumns(self.run, self.files, *columns)
 
 
 class LineTexts(NamedTuple):

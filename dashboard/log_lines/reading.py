@@ -6,12 +6,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from collectors.records import LogLine
-from collectors.store.lines import LineExtent, LineTemplate
+from collectors.store.lines import LineColumns, LineExtent, LineTemplate
 from collectors.store.protocol import Store
 from collectors.store.question import holding
 
@@ -132,7 +133,7 @@ class LineStore:
             known = kept.extents.get(run)
             after = max(kept.after, known.last if known else 0)
             if extent.last > after:
-                self._store.line_columns(run, after, table.add)
+                self._store.line_columns(run, after, partial(_add_upto, table, extent.last))
         table.sort(before)
         kept.table, kept.is_read, kept.extents = table, True, dict(extents)
         return table
@@ -144,6 +145,11 @@ class LineStore:
             while len(self._kept) > 1 and (sum(sizes.values()) > MOST_BYTES * 1.05 or len(self._kept) > 64):
                 runs, _ = self._kept.popitem(last=False)
                 del sizes[runs]
+
+
+def _add_upto(table: LineTable, last: int, block: LineColumns) -> None:
+    """What has arrived since the extents were asked for comes with the next question: it would be read twice."""
+    table.add(block.upto(last))
 
 
 def _is_other(before: Mapping[str, LineExtent], now: Mapping[str, LineExtent]) -> bool:
