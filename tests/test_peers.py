@@ -19,11 +19,22 @@ from tests.other_clients import NOBODY
 
 
 def pair(host: str = "127.0.0.1") -> tuple[socket.socket, socket.socket]:
-    """A client's socket and ours."""
+    """A client's socket and ours; the test is skipped where there is no such address."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, 0), family=family) as listener:
+    try:
+        listener = socket.create_server((host, 0), family=family)
+    except OSError as error:
+        pytest.skip(f"no {host} here: {error}")
+    with listener:
         client = socket.create_connection(listener.getsockname()[:2])
         return client, listener.accept()[0]
+
+
+@pytest.fixture(params=["netlink", "table"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By which the kernel is asked."""
+    if request.param == "table":
+        monkeypatch.setattr(peers, "_by_netlink", lambda *_: (_ for _ in ()).throw(OSError("none here")))
 
 
 def peer_of(ours: socket.socket) -> Peer:
@@ -32,24 +43,17 @@ def peer_of(ours: socket.socket) -> Peer:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-@pytest.mark.parametrize("way", ["netlink", "table"])
-def test_the_kernel_says_whose_a_connection_is(host: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if way == "table":
-        monkeypatch.setattr(peers, "_by_netlink", lambda *_: (_ for _ in ()).throw(OSError("none here")))
-    try:
-        client, ours = pair(host)
-    except OSError as error:
-        pytest.skip(f"no {host} here: {error}")
+@pytest.mark.usefixtures("way")
+def test_the_kernel_says_whose_a_connection_is(host: str) -> None:
+    client, ours = pair(host)
     with closing(client), closing(ours):
         peer = peer_of(ours)
         assert peer.uid() == os.geteuid() and peer.is_local and peer.is_us()
 
 
-@pytest.mark.parametrize("way", ["netlink", "table"])
-def test_a_socket_that_is_closed_is_of_no_user(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("way")
+def test_a_socket_that_is_closed_is_of_no_user() -> None:
     """The kernel shows user 0 for it: to a dashboard of root that would be its owner, who asked and hung up."""
-    if way == "table":
-        monkeypatch.setattr(peers, "_by_netlink", lambda *_: (_ for _ in ()).throw(OSError("none here")))
     client, ours = pair()
     with closing(ours):
         client.close()
@@ -57,14 +61,9 @@ def test_a_socket_that_is_closed_is_of_no_user(way: str, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-@pytest.mark.parametrize("way", ["netlink", "table"])
-def test_a_client_that_says_no_more_is_known_until_it_closes(host: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if way == "table":
-        monkeypatch.setattr(peers, "_by_netlink", lambda *_: (_ for _ in ()).throw(OSError("none here")))
-    try:
-        client, ours = pair(host)
-    except OSError as error:
-        pytest.skip(f"no {host} here: {error}")
+@pytest.mark.usefixtures("way")
+def test_a_client_that_says_no_more_is_known_until_it_closes(host: str) -> None:
+    client, ours = pair(host)
     with closing(ours):
         client.shutdown(socket.SHUT_WR)
         assert ours.recv(1) == b"" and peer_of(ours).is_us()
@@ -72,11 +71,9 @@ def test_a_client_that_says_no_more_is_known_until_it_closes(host: str, way: str
         assert peer_of(ours).uid() is None and not peer_of(ours).is_us()
 
 
-@pytest.mark.parametrize("way", ["netlink", "table"])
-def test_a_client_that_left_more_than_we_have_read_is_of_no_user(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("way")
+def test_a_client_that_left_more_than_we_have_read_is_of_no_user() -> None:
     """Its end waits behind what it has sent: ours does not know of it yet."""
-    if way == "table":
-        monkeypatch.setattr(peers, "_by_netlink", lambda *_: (_ for _ in ()).throw(OSError("none here")))
     client, ours = pair()
     with closing(ours):
         client.setblocking(False)
@@ -88,10 +85,8 @@ def test_a_client_that_left_more_than_we_have_read_is_of_no_user(way: str, monke
         assert peer_of(ours).uid() is None and not peer_of(ours).is_us()
 
 
-@pytest.mark.parametrize("way", ["netlink", "table"])
-def test_a_client_that_is_killed_after_it_said_no_more_is_of_no_user(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if way == "table":
-        monkeypatch.setattr(peers, "_by_netlink", lambda *_: (_ for _ in ()).throw(OSError("none here")))
+@pytest.mark.usefixtures("way")
+def test_a_client_that_is_killed_after_it_said_no_more_is_of_no_user() -> None:
     become = "os.setgid(65534); os.setuid(65534); " if os.geteuid() == 0 else ""
     code = f"import os,socket,sys; {become}s=socket.socket(); s.connect(('127.0.0.1', int(sys.argv[1]))); s.shutdown(1); sys.stdin.read()"
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -105,14 +100,10 @@ def test_a_client_that_is_killed_after_it_said_no_more_is_of_no_user(way: str, m
                 assert peer_of(ours).uid() is None and not peer_of(ours).is_us()
 
 
-@pytest.mark.parametrize("way", ["netlink", "table"])
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("is_half_closed", [False, True])
-def test_a_port_that_was_taken_over_is_not_the_first_clients(
-    way: str, is_half_closed: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_port_that_was_taken_over_is_not_the_first_clients(is_half_closed: bool) -> None:
     """Another user asks and resets the connection; what it asked still waits for us when a process of ours gets the same port."""
-    if way == "table":
-        monkeypatch.setattr(peers, "_by_netlink", lambda *_: (_ for _ in ()).throw(OSError("none here")))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         theirs = socket.create_connection(
             listener.getsockname(), source_address=("127.0.0.9", 0)

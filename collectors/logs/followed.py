@@ -314,9 +314,8 @@ class FollowedFile:
         except FileNotFoundError:
             return False
         stat = os.fstat(self._descriptor)
-        is_known = (
-            bool(self._marks[1]) or (stat.st_dev, stat.st_ino) == self._identity
-        )  # a copied folder holds others of the same content
+        # A folder that was copied holds other files of the same content.
+        is_known = bool(self._marks[1]) or (stat.st_dev, stat.st_ino) == self._identity
         if self._offset and not (is_known and has_read_part(self._descriptor, self._offset, *self._marks)):
             self._offset, self._marks, self._cutting = 0, ("", ""), False
             self._is_judged = self._known.check_head is None or self._is_wanted

@@ -22,11 +22,9 @@ class LineColumns(NamedTuple):
     rank: NDArray[np.int64]  # -1 where it is not known
     template: NDArray[np.int64]  # an id, or UNKNOWN_TEMPLATE
 
-    def upto(self, last: int) -> LineColumns:
-        """Those whose number is no greater."""
-        kept = self.number <= last
+    def where(self, kept: NDArray[np.bool_]) -> LineColumns:
         columns: list[NDArray[Any]] = [column[kept] for column in self[2:]]
-        return self if kept.all() else LineColumns(self.run, self.files, *columns)
+        return LineColumns(self.run, self.files, *columns)
 
 
 class LineTexts(NamedTuple):

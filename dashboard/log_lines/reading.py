@@ -149,7 +149,7 @@ class LineStore:
 
 def _add_upto(table: LineTable, last: int, block: LineColumns) -> None:
     """What has arrived since the extents were asked for comes with the next question: it would be read twice."""
-    table.add(block.upto(last))
+    table.add(block if block.number[-1] <= last else block.where(block.number <= last))
 
 
 def _is_other(before: Mapping[str, LineExtent], now: Mapping[str, LineExtent]) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
 
 import numpy as np
 import orjson
@@ -42,7 +41,7 @@ def columns(db: sqlite3.Connection, run: str, after: int, take: Callable[[LineCo
             if found is None:
                 continue
             block = LineColumns(run, orjson.loads(files), *logs.full(found))
-            take(block if block.number[0] > after else _after(block, after))
+            take(block if block.number[0] > after else block.where(block.number > after))
 
 
 def texts(db: sqlite3.Connection, run: str, lo: int, hi: int, take: Callable[[LineTexts], bool]) -> None:
@@ -91,9 +90,3 @@ def _chosen(row: logs.BlockRow, numbers: NDArray[np.int64]) -> list[LogLine]:
 def _numbers(row: int, blob: bytes) -> NDArray[np.int64] | None:
     columns = decoded("log", row, codec.decode, blob)
     return None if columns is None else columns[0].astype(np.int64)
-
-
-def _after(block: LineColumns, number: int) -> LineColumns:
-    kept: NDArray[np.bool_] = block.number > number
-    columns: list[NDArray[Any]] = [column[kept] for column in block[2:]]
-    return LineColumns(block.run, block.files, *columns)
