@@ -1,7 +1,8 @@
 /** The frame: theme, keys, and the page of this address, which is loaded and drawn at once and moves into Dash's layout when that exists. */
 
-import { answerDashEarly } from "./pages/dash_early.js";
-import { mendDashParts } from "./lib/dash_parts.js";
+import { answerDashEarly } from "./dash/early.js";
+import { moveWhenStill } from "./dash/moving.js";
+import { mendDashParts } from "./dash/parts.js";
 import { el, setText } from "./lib/dom.js";
 import { helpDialog, listen } from "./lib/keys.js";
 import { isOwner } from "./role.js";
@@ -55,11 +56,6 @@ followPaper();
 mendDashParts();
 answerDashEarly();
 Promise.race([page.ready, new Promise((late) => setTimeout(late, LATEST_MS))]).then(startDash);
-const OPEN = CSS.supports("selector(select:open)") ? ":popover-open, :modal, select:open" : ":popover-open, :modal";
-let held = false; // a pointer is down: moving the element under it would end its gesture
-addEventListener("pointerdown", () => (held = true), true);
-for (const type of ["pointerup", "pointercancel"]) addEventListener(type, () => ((held = false), setTimeout(adopt)), true);
-for (const type of ["toggle", "change", "focusout"]) addEventListener(type, () => setTimeout(adopt), true);
 adopt();
 new MutationObserver(adopt).observe(document.body, { childList: true, subtree: true });
 
@@ -91,23 +87,12 @@ function toggleTheme() {
 
 /** Until Dash has laid out the page's container, the page is in the index's own place. */
 function adopt() {
-  const laidOut = document.getElementById(CONTAINER);
-  if (laidOut) dashIsReady();
-  const home = laidOut ?? /** @type {HTMLElement} */ (document.getElementById("first"));
-  if (held || page.element.parentElement === home || page.element.querySelector(OPEN)) return; // moving closes them
-  const focused = /** @type {HTMLElement | null} */ (document.activeElement);
-  const scrolled = [page.element, ...page.element.querySelectorAll("*")].map((of) => ({ of, top: of.scrollTop, left: of.scrollLeft })).filter(({ top, left }) => top || left);
-  const { anchorNode, anchorOffset, focusNode, focusOffset } = getSelection() ?? {};
-  moveInto(home); // what Dash has laid out stands behind it
-  for (const { of, top, left } of scrolled) of.scrollTo({ top, left, behavior: "instant" }); // moving begins at the top again,
-  if (anchorNode && focusNode && page.element.contains(anchorNode)) getSelection()?.setBaseAndExtent(anchorNode, anchorOffset ?? 0, focusNode, focusOffset ?? 0); // selects nothing,
-  if (page.element.contains(focused) && document.activeElement !== focused) focused?.focus({ preventScroll: true }); // and loses the focus
+  if (document.getElementById(CONTAINER)) dashIsReady();
+  if (page.element.parentElement !== home()) moveWhenStill(page.element, home);
 }
 
-/** As its first child; where browsers can, without an end to what is half typed. @param {any} home */
-function moveInto(home) {
-  if (home.moveBefore && page.element.isConnected) home.moveBefore(page.element, home.firstChild);
-  else home.prepend(page.element);
+function home() {
+  return /** @type {HTMLElement} */ (document.getElementById(CONTAINER) ?? document.getElementById("first"));
 }
 
 /** Dash's bundles wait in a template until the first picture is drawn, so that they do not compete with it. */

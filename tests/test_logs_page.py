@@ -28,6 +28,7 @@ TRACE = (
     "OSError: image file is truncated",
 )
 MANY = 30_000
+ROW_PX = 18
 END_S = time.time() - 60
 TOPS = """() => [...document.querySelectorAll('.log-rows .entry')].map((entry) => [entry.innerText.split('\\n').join(' '), Math.round(entry.getBoundingClientRect().top)])"""
 
@@ -112,6 +113,25 @@ def test_the_end_is_shown_first_and_scrolling_is_steady(scene: Scene, page: Page
         moved = {top - before[text] for text, top in page.evaluate(TOPS) if text in before}
         assert moved <= {-by}
     expect(page.get_by_role("button", name="Follow")).to_have_attribute("aria-pressed", "false")
+
+
+def test_each_notch_counts_while_dash_comes(scene: Scene, page: Page) -> None:
+    """The list moves into Dash's layout meanwhile: what was scrolled stays so."""
+    held: list[Route] = []
+    page.route("**/_dash-layout*", lambda route: held.append(route))
+    with page.expect_request("**/_dash-layout*"):
+        scene.open(page, "many")
+    wait_for(lambda: shown(page)[-1:] == [MANY - 1], because="the end is not shown")
+    point_at_list(page)
+    notches, begun_s = 0, time.monotonic()
+    while (ran_s := time.monotonic() - begun_s) < 2:
+        page.mouse.wheel(0, -ROW_PX)
+        notches += 1
+        if held and ran_s > 0.2:
+            held.pop().continue_()
+    wait_for(lambda: shown(page)[-1:] == [MANY - 1 - notches], 10, f"not all of {notches} notches count")
+    expect(page.locator("#logs-lines .log-scroll")).to_be_visible()
+    assert shown(page)[-1] == MANY - 1 - notches
 
 
 def test_wrapped_lines_move_by_what_was_scrolled(scene: Scene, page: Page) -> None:

@@ -134,13 +134,6 @@ export class LineList {
     return this.book.lines(this.shown.lo, this.shown.hi).at(-1);
   }
 
-  /** The element was moved in the document, which takes its scroll bar to the top. */
-  restore() {
-    this.scroll.scrollTop = this.#top;
-    this.#top = this.scroll.scrollTop;
-    this.invalidate();
-  }
-
   /** @param {boolean} grabbed */
   #touch(grabbed) {
     this.#touched_ms = performance.now();

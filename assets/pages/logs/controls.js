@@ -4,7 +4,7 @@
 
 const FLAGS = /** @type {("regex" | "case" | "only" | "all")[]} */ (["regex", "case", "only", "all"]);
 
-/** @type {import("../dash_controls.js").About} */
+/** @type {import("../../dash/controls.js").About} */
 export const CONTROLS = {
   description: "data-log-lines",
   area: ".logs-controls",

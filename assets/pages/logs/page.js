@@ -5,7 +5,8 @@ import { el, setText } from "../../lib/dom.js";
 import { busyLane } from "../../data/lanes.js";
 import { withLost } from "../../data/lost.js";
 import { CONTROLS } from "./controls.js";
-import { DashControls } from "../dash_controls.js";
+import { DashControls } from "../../dash/controls.js";
+import { moveWhenStill } from "../../dash/moving.js";
 import { LogsBar } from "./bar.js";
 import { Bars } from "./bars.js";
 import { whyEmpty } from "./empty.js";
@@ -93,9 +94,7 @@ export default class LogsPage extends TimePage {
 
   /** Into the place that Dash has laid out for it. @param {HTMLElement} host */
   #move(host) {
-    host.replaceChildren(this.body);
-    this.element.hidden = true;
-    this.reader.list.restore();
+    moveWhenStill(this.body, () => host, () => (this.element.hidden = true));
   }
 
   /** @param {View} view what the controls say */

@@ -2,7 +2,7 @@
 
 /** @typedef {import("../../curves/view.js").View} View */
 
-/** @type {import("../dash_controls.js").About} */
+/** @type {import("../../dash/controls.js").About} */
 export const CONTROLS = {
   description: "data-chart-grid",
   area: ".training-controls",

@@ -9,7 +9,8 @@ import { Board } from "../../curves/board/board.js";
 import { addressOf, onTime, placeOf, viewOf } from "../../curves/view.js";
 import { snippet } from "../live/snippet.js";
 import { Session } from "../session.js";
-import { DashControls } from "../dash_controls.js";
+import { DashControls } from "../../dash/controls.js";
+import { moveWhenStill } from "../../dash/moving.js";
 import { CONTROLS } from "./controls.js";
 
 /** @typedef {import("../../curves/view.js").View} View */
@@ -73,10 +74,7 @@ export default class Training extends Session {
 
   /** Into the place that Dash has laid out for it. @param {HTMLElement} host */
   #move(host) {
-    const { scrollTop } = this.board.grid.element;
-    host.replaceChildren(this.board.element);
-    this.board.grid.element.scrollTop = scrollTop;
-    this.element.hidden = true;
+    moveWhenStill(this.board.element, () => host, () => (this.element.hidden = true));
   }
 
   /** @param {View} view */
