@@ -291,6 +291,27 @@ def test_fields_of_a_line_filter(scene: Scene, page: Page) -> None:
     expect(rows(page)).to_have_count(1)
 
 
+def test_lines_stand_still_below_a_pressed_button(scene: Scene, page: Page) -> None:
+    """The browser forgets a click whose line is drawn anew meanwhile."""
+    now = time.time()
+    scene.store.append([LogLine("pressed", "p.log", now + i / 1000, 20, f"line {i}") for i in range(300)])
+    scene.open(page, "pressed")
+    expect(page.locator("#logs-lines .log-scroll")).to_be_visible()
+    wait_for(lambda: shown(page)[-1:] == [299])
+    stood = placed(page)
+    box = rows(page).nth(5).bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.mouse.down()
+    with page.expect_response("**/logs/lines*"):
+        scene.store.append([LogLine("pressed", "p.log", now + 1 + i / 1000, 20, f"line {300 + i}") for i in range(200)])
+    page.wait_for_timeout(300)
+    assert placed(page) == stood
+    page.mouse.up()
+    expect(page.locator(".log-rows .entry.open")).to_have_count(1)
+    assert f"line {stood[5][0]}" in page.locator(".log-rows .entry.open").inner_text()
+
+
 def test_new_lines_are_followed_until_a_user_scrolls_up(scene: Scene, page: Page) -> None:
     now = time.time()
     scene.store.append([LogLine("grows", "g.log", now + i / 1000, 20, f"line {i}") for i in range(300)])

@@ -57,6 +57,8 @@ export class LineList {
     this.scroll.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#ends(event));
     this.scroll.addEventListener("wheel", (/** @type {WheelEvent} */ event) => event.deltaY < 0 && this.#leave(), { passive: true });
     for (const kind of ["wheel", "pointerdown", "touchmove", "keydown"]) this.scroll.addEventListener(kind, () => this.#touch(kind !== "wheel"), { passive: true });
+    this.rows.addEventListener("pointerdown", () => (this.#pressed = true));
+    for (const kind of ["pointerup", "pointercancel"]) addEventListener(kind, () => this.#pressed && this.#release(), true);
     this.rows.addEventListener("click", (/** @type {MouseEvent} */ event) => this.#clicked(event));
     this.rows.addEventListener("pointerover", (/** @type {PointerEvent} */ event) => page.hover(this.#lineAt(event.target)?.line.time_s ?? null));
     this.scroll.addEventListener("pointerleave", () => page.hover(null));
@@ -70,13 +72,16 @@ export class LineList {
   #grabbed_ms = -Infinity; // in a way that can jump
   #frame = 0;
   #timer = 0;
+  #pressed = false; // a pointer is down on a line: the browser forgets a click, or a selection, whose element is drawn anew
 
   /** Draw in the next frame. */
   invalidate() {
-    this.#frame ||= requestAnimationFrame(() => {
-      this.#frame = 0;
-      this.draw();
-    });
+    this.#frame ||= requestAnimationFrame(() => ((this.#frame = 0), this.#pressed || this.draw()));
+  }
+
+  #release() {
+    this.#pressed = false;
+    this.invalidate();
   }
 
   // Where it stands
