@@ -18,7 +18,7 @@ from collectors.process.proc import start_ticks
 from collectors.sampler import Target
 from collectors.sampler.build import BuildError, build
 from tests.interpreters import Interpreter, every_python, interpreters
-from tests.native import NEEDS_SAMPLER, SANITIZED, native, record, running_by, samples_of, target
+from tests.native import NEEDS_SAMPLER, SANITIZED, native, record, running_by, samples_of, target, time_by
 from tests.programs import HERE
 from tests.truth import Truth, pairs_seen
 
@@ -51,6 +51,25 @@ def test_every_stack_is_one_that_its_thread_can_have(python: Interpreter, enough
     most = 0.06 if enough > BESIDE_OTHERS else 0.15  # beside other tests memory is slower to read, and more looks see it changing
     assert truth.cut + truth.errors <= most * truth.samples, "looks that saw the outer part only, or nothing"
     assert truth.deep > 0, "the recursion was seen down to its 991st frame"
+
+
+@every_python(few=True)
+def test_memory_that_is_no_longer_there_costs_no_later_look(python: Interpreter) -> None:
+    """Frames of deep calls are given back to the system, and half of what a loop of log calls has for a frame is gone before it is read."""
+    with running_by(python.path, "unwinds") as unwinds, native() as sampler:
+        sampler.follow([target(unwinds.pid, hz=200.0)])
+        profiles = record(sampler, lambda found: samples_of(found) >= BESIDE_OTHERS)
+        unwinds.terminate()
+        assert unwinds.stdout is not None
+        truth = float(unwinds.stdout.read())
+    failed = sum(profile.errors for profile in profiles)
+    time_s = time_by(
+        profiles, lambda stack: next((name for name in ("descend", "log_lines") if name in {frame.name for frame in stack}), "")
+    )
+    share = time_s["log_lines"] / sum(time_s.values())
+    print(f"{python.name}: {failed} of {samples_of(profiles)} looks failed, {share:.3f} of {truth:.3f}")
+    assert failed < 0.15 * samples_of(profiles)
+    assert share == pytest.approx(truth, abs=0.05)
 
 
 @LONG

@@ -13,10 +13,16 @@ let frame = 0;
 let timer = 0;
 
 addEventListener("pointerdown", () => (held = true), true);
-for (const type of ["pointerup", "pointercancel"]) addEventListener(type, () => ((held = false), setTimeout(look)), true);
+for (const type of ["pointerup", "pointercancel", "contextmenu"]) addEventListener(type, letGo, true);
+addEventListener("blur", letGo); // below a menu, or another window, a button goes up unheard
 for (const type of ["toggle", "change", "focusout"]) addEventListener(type, () => setTimeout(look), true);
 for (const type of ["wheel", "touchmove", "keydown"]) addEventListener(type, () => (scrolled_ms = performance.now()), { capture: true, passive: true });
 document.addEventListener("visibilitychange", look);
+
+function letGo() {
+  held = false;
+  setTimeout(look);
+}
 
 /**
  * Make it the first child of its home, as it is, as soon as nothing of it is held, open or being scrolled; at once where it stands nowhere yet.

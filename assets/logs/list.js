@@ -58,7 +58,7 @@ export class LineList {
     this.scroll.addEventListener("wheel", (/** @type {WheelEvent} */ event) => event.deltaY < 0 && this.#leave(), { passive: true });
     for (const kind of ["wheel", "pointerdown", "touchmove", "keydown"]) this.scroll.addEventListener(kind, () => this.#touch(kind !== "wheel"), { passive: true });
     this.rows.addEventListener("pointerdown", () => (this.#pressed = true));
-    for (const kind of ["pointerup", "pointercancel"]) addEventListener(kind, () => this.#pressed && this.#release(), true);
+    for (const kind of ["pointerup", "pointercancel", "contextmenu", "blur"]) addEventListener(kind, () => this.#pressed && this.#release());
     this.rows.addEventListener("click", (/** @type {MouseEvent} */ event) => this.#clicked(event));
     this.rows.addEventListener("pointerover", (/** @type {PointerEvent} */ event) => page.hover(this.#lineAt(event.target)?.line.time_s ?? null));
     this.scroll.addEventListener("pointerleave", () => page.hover(null));

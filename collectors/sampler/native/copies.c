@@ -9,7 +9,7 @@ enum {
     BLOCK = 4096,     // never across a page, whatever the size of pages
     GRAIN = 64,       // ranges grow by lines of the processor's cache
     AT_ONCE = 1024,   // ranges in one call, the kernel's limit
-    TIDY_EVERY = 32,  // samples
+    TIDY_EVERY = 32,  // samples, or where the last one needed less than half: what is copied for nothing makes all of it slow
     MOST = 1024,      // blocks of one thread
     LOWEST = BLOCK,   // no address below is mapped
 #ifdef FAULTS
@@ -22,27 +22,40 @@ enum {
 // What is left to read in one call.
 typedef struct {
     struct iovec to[AT_ONCE], from[AT_ONCE];
-    bool *filled[AT_ONCE];
+    Block *block[AT_ONCE];
+    Which which[AT_ONCE];
     int count;
 } Batch;
 
+// Its memory cannot be read: it is there no more, or never was, as where a torn stack had something else for an address.
+static void forget(Block *block) {
+    block->from = BLOCK, block->to = 0;
+    block->filled[COPY_A] = block->filled[COPY_B] = false;
+}
+
+// The kernel ends a call at the first range that it cannot read; those behind it are asked for anew.
 static void batch_read(Batch *batch, const Remote *remote) {
-    ssize_t got = remote_gather(remote, batch->to, batch->from, batch->count);
-    for (int i = 0; i < batch->count && (got -= (ssize_t)batch->to[i].iov_len) >= 0; i++) *batch->filled[i] = true;
+    for (int i = 0; i < batch->count; i++) {
+        ssize_t got = remote_gather(remote, batch->to + i, batch->from + i, batch->count - i);
+        for (; i < batch->count && (got -= (ssize_t)batch->to[i].iov_len) >= 0; i++) batch->block[i]->filled[batch->which[i]] = true;
+        if (i < batch->count) forget(batch->block[i]);
+    }
     batch->count = 0;
 }
 
 static void batch_add(Batch *batch, const Remote *remote, Block *block, Which which) {
-    size_t length = (size_t)(block->to - block->from);
     block->filled[which] = false;
+    if (block->to <= block->from) return;
+    size_t length = (size_t)(block->to - block->from);
     batch->to[batch->count] = (struct iovec){ block->bytes[which] + block->from, length };
     batch->from[batch->count] = (struct iovec){ (void *)(uintptr_t)(block->at + block->from), length };
-    batch->filled[batch->count++] = &block->filled[which];
+    batch->block[batch->count] = block;
+    batch->which[batch->count++] = which;
     if (batch->count == AT_ONCE || SLOW) batch_read(batch, remote);
     faults_delay();
 }
 
-static Batch batch; // 40 kB: not on the stack
+static Batch batch; // 44 kB: not on the stack
 
 void copies_take_both(Copies *copies, const Remote *remote) {
     for (int i = copies->count - 1; i >= 0; i--) batch_add(&batch, remote, &copies->block[i], COPY_A);
@@ -82,7 +95,9 @@ static bool fill(Block *block, const Remote *remote, Which which, uint16_t low, 
     block->filled[!which] = false;
     block->filled[which] =
         remote_read(remote, block->at + block->from, block->bytes[which] + block->from, (size_t)(block->to - block->from));
-    return block->filled[which];
+    if (block->filled[which]) return true;
+    forget(block);
+    return false;
 }
 
 static bool get_within(Copies *copies, Block *block, const Remote *remote, Which which, size_t offset, void *to, size_t length) {
@@ -132,7 +147,7 @@ static void sort(Copies *copies) {
 }
 
 void copies_settle(Copies *copies) {
-    bool tidy = ++copies->age >= TIDY_EVERY;
+    bool tidy = ++copies->age >= TIDY_EVERY || 2 * copies->asked < copies->count;
     int kept = 0;
     sort(copies);
     copies->asked = 0;
