@@ -12,7 +12,11 @@ from hypothesis import strategies as st
 
 from collectors.analysis.logs.crash import crash_of
 from collectors.analysis.logs.structured import StructuredLine, level_of, of_object, read, read_fields, shown, time_of
+from collectors.logs.formats import Arrival
 from collectors.logs.formats.data_set import judge
+from collectors.logs.formats.json_lines import JsonLines
+from collectors.logs.formats.jsonl import Metrics
+from collectors.logs.formats.text import Text
 from collectors.records import LogLine, Points
 from tests.following import Follower
 
@@ -26,6 +30,16 @@ SCALARS = (
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=20)
 )
+
+ROWS: list[dict[str, object]] = [
+    {"step": 1, "loss": 0.5},
+    {"loss": 1.5, "split": "train", "note": "no log"},
+    {"loss": 2.5, "inner": {"labels": {}}, "message": "of a row without level and time"},
+    {"loss": 2**70},
+    {"message": "first", "level": "info"},
+    {"wrapped": {"message": "second", "levelname": "WARNING"}},
+    {"step": 3, "event": "third", "timestamp": "2026-11-26T14:00:00Z", "parts": [2**70, {"deep": 2**80}]},
+]
 
 
 @pytest.mark.parametrize("suffix", ["log", "jsonl"])
@@ -137,3 +151,16 @@ def test_levels_and_times() -> None:
 def test_what_a_logger_wraps_is_found(text: str, level: int, timed: bool) -> None:
     line = read(text)
     assert line is not None and (line.message, line.level, line.time_s is not None) == ("boom", level, timed)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(ROWS), max_size=30))
+def test_lines_and_points_among_each_other_are_all_kept(rows: list[dict[str, object]]) -> None:
+    parser = JsonLines(Metrics("a", {}, list), Text("a", "metrics.jsonl", 1.0))
+    records = parser.parse([json.dumps(row).encode() for row in rows], Arrival(1.0, 2.0))
+    assert parser.tally.lines_read == len(rows) and not parser.tally.lines_skipped
+    points = [record.values[0] for record in records if isinstance(record, Points)]
+    assert points == [row["loss"] for row in rows if "loss" in row]
+    lines = [record.text.split()[0] for record in records if isinstance(record, LogLine)]
+    inner = [row.get("wrapped", row) for row in rows if "loss" not in row]
+    assert lines == [row.get("message", row.get("event")) for row in inner if isinstance(row, dict)]

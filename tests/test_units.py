@@ -35,6 +35,15 @@ def test_a_point_is_kept_only_where_a_line_stands_for_more_than_one(units: float
     assert points.names == names and metrics.tally.fields_skipped == 0
 
 
+def test_lines_of_one_shape_may_stand_for_one_or_for_many() -> None:
+    metrics, many = Metrics("a", HOST, list), [7.0, 1.0, 3.0, 1.0, 1.0]
+    lines = [json.dumps({"step": step, "x": 0.5, "units": units}).encode() for step, units in enumerate(many)]
+    kept = [
+        dict(zip(record.names, record.values, strict=True)) for record in metrics.parse(lines, None) if isinstance(record, Points)
+    ]
+    assert [fields.get("units", 1.0) for fields in kept] == many and sum("units" in fields for fields in kept) == 2
+
+
 @pytest.mark.parametrize("units", [0, -3, 2.5, "many", None, [1], 2**70])
 def test_what_is_no_count_is_left_out_and_counted(units: object) -> None:
     metrics, (points,) = parsed({"step": 3, "x": 0.5, "units": units})

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -82,6 +83,16 @@ def read(text: str) -> StructuredLine | None:
             return None
         return of_object(value) if isinstance(value, dict) else None
     return _of_pairs(text) if may_be_structured(text) else None
+
+
+def may_have_message(value: Mapping[str, Any], depth: int = 1) -> bool:
+    """Whether an object is worth `of_object`: most lines of metrics are not."""
+    for name, inner in value.items():
+        if name.endswith(MESSAGES):
+            return True
+        if isinstance(inner, dict) and depth < MOST_DEPTH and may_have_message(inner, depth + 1):
+            return True
+    return False
 
 
 def of_object(value: Mapping[str, Any]) -> StructuredLine | None:
@@ -183,12 +194,19 @@ def _flat(fields: Mapping[str, Any], prefix: str = "", depth: int = 1) -> Iterat
         if isinstance(value, dict) and depth < MOST_DEPTH and value:
             inner = list(_flat(value, f"{prefix}{name}.", depth + 1))
         else:
-            scalar = value if isinstance(value, (str, int, float, bool)) or value is None else orjson.dumps(value).decode()
+            scalar = value if isinstance(value, (str, int, float, bool)) or value is None else _as_json(value)
             inner = [(f"{prefix}{name}", scalar)]
         yield from inner[: MOST_FIELDS - count]
         count += len(inner)
         if count >= MOST_FIELDS:
             return
+
+
+def _as_json(value: object) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # an integer of more than 64 bits, half a surrogate pair
+        return json.dumps(value)
 
 
 def _bare(value: Scalar) -> str:

@@ -36,23 +36,27 @@ class JsonLines:
         return self._metrics.state() | ({"text": said} if said != self._text.EMPTY else {})
 
     def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
-        whole = b"\n".join(lines)
-        if not any(sign in whole for sign in SIGNS):  # the usual batch, kept cheap
-            return self._metrics.parse(lines, arrival)
-        records: list[Record] = []
-        for is_text, found in itertools.groupby(lines, is_structured):
+        before = self.tally.lines_read
+        records = self._metrics.parse(lines, arrival, is_text)
+        if not self._metrics.stopped:  # the usual batch, kept cheap
+            return records
+        rest = lines[self.tally.lines_read - before :]
+        records += self._text.parse(rest[:1], arrival)
+        for is_line, found in itertools.groupby(rest[1:], is_text_line):
             part, before = list(found), self.tally.lines_read
-            records += (self._text if is_text else self._metrics).parse(part, arrival)
+            records += (self._text if is_line else self._metrics).parse(part, arrival)
             if self.tally.lines_read - before < len(part):  # the batch ends here
                 break
         return records
 
 
-def is_structured(line: bytes) -> bool:
-    """Whether a line of JSON is one of a text log: with a message, and a level or a time."""
-    if not any(sign in line for sign in SIGNS):
-        return False
-    return structured.read(line.decode("utf-8", "replace")) is not None
+def is_text(fields: Mapping[str, Any]) -> bool:
+    """Whether an object is a line of a text log: with a message, and a level or a time."""
+    return structured.may_have_message(fields) and structured.of_object(fields) is not None
+
+
+def is_text_line(line: bytes) -> bool:
+    return any(sign in line for sign in SIGNS) and structured.read(line.decode("utf-8", "replace")) is not None
 
 
 def text_state(state: Mapping[str, Any]) -> Mapping[str, Any]:

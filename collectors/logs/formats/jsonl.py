@@ -35,6 +35,7 @@ N = TypeVar("N", int, float)
 UNITS = "units"  # of work, for which a line stands
 BACKWARD_STEPS = 100  # a step this far below the file's highest begins a new segment; less is disorder
 FLOATS = {float}
+NOT_A_NUMBER = {str, dict}  # text, and a table that may hold some
 MAX_SERIES = 20_000  # names that one run may have
 MAX_NAMED = 200  # names that are kept over a restart, so that another file of the run does not bring them, too
 MAX_NEW_SHAPES = 1_000  # per batch, which then ends: each costs the store about 0.15 ms
@@ -109,6 +110,7 @@ class Metrics:
         self._anew: bool = state.get("anew", False)  # the file was replaced: rotated, or written by another attempt
         self._known: dict[tuple[str, ...], tuple[str, ...]] = {}  # one tuple object per line shape whose names are all kept
         self._known_names = self._new_shapes = 0
+        self.stopped = False
 
     def state(self) -> dict[str, Any]:
         state: dict[str, Any] = {"step": self._step, "top": self._top, "segment": self._segment, "attempt": self._attempt}
@@ -116,18 +118,30 @@ class Metrics:
         state |= {"anew": True} if self._anew else {}
         return state | ({"roles": roles} if (roles := self._roles.state()) else {})
 
-    def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
+    def parse(
+        self, lines: Sequence[bytes], arrival: Arrival | None, is_other: Callable[[Mapping[str, Any]], bool] | None = None
+    ) -> list[Record]:
+        """`stopped` is True where it has read up to a line for whose fields `is_other` holds; only lines with text or a table are asked."""
         starts, before, count = self._starts(), self.tally.lines_read, len(lines)
         found: list[Record] = []
-        self._new_shapes = 0
+        self._new_shapes, self.stopped = 0, False
         for fields in objects(lines, self.tally):
-            time_s = self._time_s(fields.pop("time_s", None))
+            stamp, own_step = fields.pop("time_s", None), fields.pop("step", None)
+            values = tuple(fields.values())
+            kinds = set(map(type, values))
+            names = self._known.get(tuple(fields)) if kinds == FLOATS else None  # the usual line, kept cheap here as below
+            if is_other is not None and names is None and not kinds.isdisjoint(NOT_A_NUMBER) and is_other(fields):
+                self.tally.lines_read -= 1
+                self.stopped = True
+                break
+            time_s = self._time_s(stamp)
             if time_s is None and (time_s := self._roles.time(fields)) is None and arrival is not None:
                 time_s = arrival.at(self.tally.lines_read - before, count)
-            step = self._step_of(fields.pop("step", None), fields)
+            step = self._step_of(own_step, fields)
             if UNITS in fields:
                 self._count_units(fields)
-            names, values = self._numbers(fields)
+            if names is None or len(names) != len(fields):
+                names, values = self._numbers(fields)
             if names:
                 self._advance(step, time_s, starts)
                 found.append(Points(self._run, self._labels, names, values, time_s, step, self._segment))
