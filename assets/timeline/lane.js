@@ -38,6 +38,7 @@ export class LaneView {
   constructor(spec, narrow) {
     this.spec = spec;
     this.narrow = narrow;
+    this.rows = Infinity; // for which there is room in the right column
     this.range = PERCENT;
     this.view = { lo: 0, hi: 1 };
     /** @type {import("../lib/axis.js").Axis} */
@@ -99,6 +100,7 @@ export class LaneView {
   /** Fit the plot to its place; call when the place or the theme changed. */
   fit() {
     const { clientWidth: width, clientHeight: height } = this.plot;
+    this.rows = this.narrow ? Infinity : Math.floor((this.values.clientHeight - VALUES_TOP) / VALUE_HEIGHT);
     if (!width || !height) return;
     this.chart?.destroy();
     this.chart = new Plot(this.options(width, height), this.data(), this.plot);
@@ -334,7 +336,7 @@ export class LaneView {
       shown,
       values.filter((_, i) => !this.holding.has(i)),
       bad ? { text: bad.text, place: this.axis.word(bad.t) } : null,
-      this.narrow ? Infinity : Math.floor((this.values.clientHeight - VALUES_TOP) / VALUE_HEIGHT),
+      this.rows,
     );
     fillRows(this.values, rows);
     const points = Math.max(0, ...all.flat().map((series) => series.points));
@@ -374,6 +376,8 @@ function under(column, times, cursor_s) {
   return column.mean[i] ?? null;
 }
 
+const looks = /** @type {WeakMap<Element, string>} */ (new WeakMap()); // of rows, that are set only when they change
+
 /** @param {HTMLElement} host @param {import("./legend.js").Row[]} rows */
 export function fillRows(host, rows) {
   while (host.children.length > rows.length) host.lastElementChild?.remove();
@@ -381,9 +385,13 @@ export function fillRows(host, rows) {
   rows.forEach((row, i) => {
     const [left, value] = host.children[i].children;
     const [mark, label] = left.children;
-    host.children[i].className = `row ${row.tone ?? ""}`;
-    mark.className = row.mark === "line" ? "keyl" : row.mark === "box" ? "key" : "none";
-    /** @type {HTMLElement} */ (mark).style.background = row.colour && row.mark ? `var(--${row.colour})` : "";
+    const look = `${row.tone} ${row.mark} ${row.colour}`;
+    if (looks.get(mark) !== look) {
+      looks.set(mark, look);
+      host.children[i].className = `row ${row.tone ?? ""}`;
+      mark.className = row.mark === "line" ? "keyl" : row.mark === "box" ? "key" : "none";
+      /** @type {HTMLElement} */ (mark).style.background = row.colour && row.mark ? `var(--${row.colour})` : "";
+    }
     setText(label, row.label);
     setText(value, row.value);
   });
