@@ -41,8 +41,6 @@ from .records import Record
 from .rights import whose
 from .sampler.choice import choose
 from .sampler.profile import ProfileCollector
-from .scrape.collector import KnownGpu, ScrapeCollector
-from .scrape.target import target_of
 from .service import folders, lock
 from .service.control import ControlServer, Verb
 from .service.keeper import EXIT_AGAIN, EXIT_FOLDER_GONE
@@ -171,8 +169,7 @@ class Collectors:
         self._supervisor.add(self._profile)
         self._supervisor.add(provenance)
         if options.scrape:
-            targets = [target_of(text) for text in options.scrape]
-            self._supervisor.add(ScrapeCollector(targets, self._host, self._known_gpus))
+            self._scrape(options.scrape)
         self._added = added.AddedEvents(data_dir, offsets.values(), tombstones.has)
         self._supervisor.add(self._added)
         if self._judge:
@@ -180,6 +177,15 @@ class Collectors:
         if self._alerts:
             self._supervisor.add(self._alerts)
         self._control = ControlServer(data_dir, self._verbs())
+
+    def _scrape(self, addresses: Sequence[str]) -> None:
+        from .scrape.collector import KnownGpu, ScrapeCollector  # with HTTP and its parsers 6 MB
+        from .scrape.target import target_of
+
+        def gpus() -> dict[str, KnownGpu]:
+            return {uuid: KnownGpu(*known) for uuid, known in self._gpu.measured().items()}
+
+        self._supervisor.add(ScrapeCollector([target_of(text) for text in addresses], self._host, gpus))
 
     def _make_judge(self, live_runs: Callable[[Collection[str]], list[RunActivity]], finder: Finder) -> FindingsCollector:
         return FindingsCollector(
@@ -279,9 +285,6 @@ class Collectors:
     def _take_back(self, run: str) -> bool:
         self._added.take_back(run)
         return self._tail.take_back(run)
-
-    def _known_gpus(self) -> dict[str, KnownGpu]:
-        return {uuid: KnownGpu(*known) for uuid, known in self._gpu.measured().items()}
 
     def _last_lines(self, run: str) -> list[str]:
         return [line.text for line in self._store.logs(LogQuery(run, limit=LAST_LINES)).lines]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ LEAST_BYTES = 22  # of a record that may hold a number
 MOST_BYTES = 512  # behind the step of one
 FEW_ROWS = 8  # are faster looked at one by one
 MAX_TEMPLATES = 20_000
-MULTIPLIERS = np.random.default_rng(0).integers(1 << 62, size=MOST_BYTES // 8, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+MULTIPLIERS = np.frombuffer(hashlib.shake_128(b"odd").digest(MOST_BYTES), np.uint64) | np.uint64(1)  # numpy.random takes 2 MB
 
 Ints = NDArray[np.int64]
 
