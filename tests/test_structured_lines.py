@@ -38,6 +38,8 @@ ROWS: list[dict[str, object]] = [
     {"loss": 2**70},
     {"message": "first", "level": "info"},
     {"wrapped": {"message": "second", "levelname": "WARNING"}},
+    {"loss": 3.5, "message": "of a row whose time is none", "time": 10**400},
+    {"loss": 4.5, "message": "and whose level is none", "level": 10**400, "ts": float("inf")},
     {"step": 3, "event": "third", "timestamp": "2026-11-26T14:00:00Z", "parts": [2**70, {"deep": 2**80}]},
 ]
 

@@ -147,7 +147,7 @@ def level_of(value: object) -> int:
 
 def time_of(value: object) -> float | None:
     """Unix seconds of a number since 1970 in seconds, ms, us or ns, or of an ISO date; local zone unless it says."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and FIRST_S <= value <= LAST_S * UNITS[-1]:
         return next((value / unit for unit in UNITS if FIRST_S <= value / unit <= LAST_S), None)
     if not isinstance(value, str) or not 10 <= len(value) <= 40:
         return None
