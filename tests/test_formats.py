@@ -292,6 +292,20 @@ def test_an_interrupt_is_an_error_and_what_is_printed_after_it_is_not() -> None:
     assert [record.level for record in found if isinstance(record, LogLine)] == [40, 40, 40, 0]
 
 
+@pytest.mark.parametrize("clock_s", [0.0, -0.5, 1.5])
+def test_lines_printed_between_stamped_ones_keep_their_pace(clock_s: float) -> None:
+    """By the clock of the stamps; what was written with a stamped line has its time."""
+    parser, began_s = Text("a", "x.log", 0.0), 1_764_000_000.0
+    stamp = datetime.datetime.fromtimestamp(began_s + clock_s, datetime.UTC).isoformat()
+    batches = [[f"{stamp} INFO saved".encode(), b"  to disk"], *([f"epoch {i} loss 0.5".encode()] for i in range(1, 5))]
+    times = [
+        [record.time_s for record in parser.parse(lines, Arrival(began_s + i - 0.05, began_s + i)) if isinstance(record, LogLine)]
+        for i, lines in enumerate(batches)
+    ]
+    assert times[0] == pytest.approx([began_s + clock_s] * 2)
+    assert [when for (when,) in times[1:]] == pytest.approx([began_s + clock_s + i for i in range(1, 5)])
+
+
 def test_lines_of_a_message_that_are_written_with_it_share_its_level() -> None:
     parser = Text("a", "x.log", 0.0)
     first = parser.parse([b"2025-11-24 16:00:00 ERROR loss is nan in", b"layer 3", b"layer 7", b"INFO another"], NOW)

@@ -17,7 +17,7 @@ from collectors.logs.formats.data_set import judge
 from collectors.logs.formats.json_lines import JsonLines
 from collectors.logs.formats.jsonl import Metrics
 from collectors.logs.formats.text import Text
-from collectors.records import LogLine, Points
+from collectors.records import LogLine, Points, Record
 from tests.following import Follower
 
 RECORDED = Path(__file__).parent / "recorded" / "structured"
@@ -166,3 +166,40 @@ def test_lines_and_points_among_each_other_are_all_kept(rows: list[dict[str, obj
     lines = [record.text.split()[0] for record in records if isinstance(record, LogLine)]
     inner = [row.get("wrapped", row) for row in rows if "loss" not in row]
     assert lines == [row.get("message", row.get("event")) for row in inner if isinstance(row, dict)]
+
+
+ODD_LINES = (
+    b'{"step": 1, "loss": 0.5}',
+    b'{"loss": 1.5, "split": "train"}',
+    b'{"event": "x", "level": "info"}',
+    b'{"event": "caf\xe9", "level": "error"}',
+    b'{"event": "x", "level": "error", "ts": 1764000000.5, "loss": NaN}',
+    b'{"event": "x\\ud800", "level": "error", "loss": 2.5}',
+    b'{"event": "x", "created": 1764000000.5, "loss": 3.5}',
+    b'{"step": 2, "loss": 0.5, "message": "m", "level": "info", "v": ' + b"[" * 1000 + b"]" * 1000 + b"}",
+    b'{"step": 2, "loss": 0.5, "message": "m", "v": ' + b"[" * 1000 + b"]" * 1000 + b"}",
+    b'{"message": [1, 2], "timestamp": 1764000001, "step": 3, "loss": 0.5}',
+    b'{"step": {"message": "hi", "level": "info"}, "loss": 0.5}',
+    b'level=info msg="severity" "level"',
+    b"[1, 2]",
+    b"torn",
+    b"",
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from(ODD_LINES), max_size=12), st.data())
+def test_a_line_means_the_same_however_the_lines_arrive(lines: list[bytes], data: st.DataObject) -> None:
+    def parser() -> JsonLines:
+        return JsonLines(Metrics("a", {}, list), Text("a", "metrics.jsonl", 1.0))
+
+    whole, parts = parser(), parser()
+    records = whole.parse(lines, None)
+    found = list[Record]()
+    left = lines
+    while left:
+        count = data.draw(st.integers(1, len(left)))
+        found += parts.parse(left[:count], None)
+        left = left[count:]
+    assert whole.tally == parts.tally and whole.tally.lines_read == len(lines)
+    assert repr(records) == repr(found)

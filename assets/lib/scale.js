@@ -57,6 +57,7 @@ export function ticks({ lo, hi, only }, wanted) {
 export function logTicks({ lo, hi }, wanted) {
   const inside = (/** @type {number[]} */ list) => list.filter((v) => v >= lo && v <= hi);
   const powers = [];
+  if (!(lo > 0 && hi < Infinity)) return []; // of a lane that has no range yet
   for (let k = Math.floor(Math.log10(lo)); k <= Math.ceil(Math.log10(hi)); k++) powers.push(Number(`1e${k}`));
   const few = inside(powers);
   const all = few.length > 1 ? few : inside(powers.flatMap((p) => [p, p * 2, p * 5]));

@@ -85,16 +85,6 @@ def read(text: str) -> StructuredLine | None:
     return _of_pairs(text) if may_be_structured(text) else None
 
 
-def may_have_message(value: Mapping[str, Any], depth: int = 1) -> bool:
-    """Whether an object is worth `of_object`: most lines of metrics are not."""
-    for name, inner in value.items():
-        if name.endswith(MESSAGES):
-            return True
-        if isinstance(inner, dict) and depth < MOST_DEPTH and may_have_message(inner, depth + 1):
-            return True
-    return False
-
-
 def of_object(value: Mapping[str, Any]) -> StructuredLine | None:
     record = value.get("record")
     if isinstance(record, dict) and isinstance(record.get("message"), str) and isinstance(value.get("text"), str):
@@ -205,8 +195,11 @@ def _flat(fields: Mapping[str, Any], prefix: str = "", depth: int = 1) -> Iterat
 def _as_json(value: object) -> str:
     try:
         return orjson.dumps(value).decode()
-    except TypeError:  # an integer of more than 64 bits, half a surrogate pair
-        return json.dumps(value)
+    except TypeError:  # too deep for it
+        try:
+            return json.dumps(value)
+        except RecursionError:
+            return "[...]"
 
 
 def _bare(value: Scalar) -> str:

@@ -40,9 +40,7 @@ class JsonLines:
         records = self._metrics.parse(lines, arrival, is_text)
         if not self._metrics.stopped:  # the usual batch, kept cheap
             return records
-        rest = lines[self.tally.lines_read - before :]
-        records += self._text.parse(rest[:1], arrival)
-        for is_line, found in itertools.groupby(rest[1:], is_text_line):
+        for is_line, found in itertools.groupby(lines[self.tally.lines_read - before :], is_text):
             part, before = list(found), self.tally.lines_read
             records += (self._text if is_line else self._metrics).parse(part, arrival)
             if self.tally.lines_read - before < len(part):  # the batch ends here
@@ -50,12 +48,8 @@ class JsonLines:
         return records
 
 
-def is_text(fields: Mapping[str, Any]) -> bool:
-    """Whether an object is a line of a text log: with a message, and a level or a time."""
-    return structured.may_have_message(fields) and structured.of_object(fields) is not None
-
-
-def is_text_line(line: bytes) -> bool:
+def is_text(line: bytes) -> bool:
+    """Whether a line of JSON is one of a text log: with a message, and a level or a time."""
     return any(sign in line for sign in SIGNS) and structured.read(line.decode("utf-8", "replace")) is not None
 
 

@@ -35,7 +35,7 @@ N = TypeVar("N", int, float)
 UNITS = "units"  # of work, for which a line stands
 BACKWARD_STEPS = 100  # a step this far below the file's highest begins a new segment; less is disorder
 FLOATS = {float}
-NOT_A_NUMBER = {str, dict}  # text, and a table that may hold some
+TEXT = {str, dict, list}  # what may be a message, or hold one
 MAX_SERIES = 20_000  # names that one run may have
 MAX_NAMED = 200  # names that are kept over a restart, so that another file of the run does not bring them, too
 MAX_NEW_SHAPES = 1_000  # per batch, which then ends: each costs the store about 0.15 ms
@@ -119,21 +119,22 @@ class Metrics:
         return state | ({"roles": roles} if (roles := self._roles.state()) else {})
 
     def parse(
-        self, lines: Sequence[bytes], arrival: Arrival | None, is_other: Callable[[Mapping[str, Any]], bool] | None = None
+        self, lines: Sequence[bytes], arrival: Arrival | None, is_other: Callable[[bytes], bool] | None = None
     ) -> list[Record]:
-        """`stopped` is True where it has read up to a line for whose fields `is_other` holds; only lines with text or a table are asked."""
+        """`stopped` is True where it has read up to a line for which `is_other` holds; lines of numbers alone are not asked."""
         starts, before, count = self._starts(), self.tally.lines_read, len(lines)
         found: list[Record] = []
-        self._new_shapes, self.stopped = 0, False
-        for fields in objects(lines, self.tally):
+        self._new_shapes = 0
+        for fields in objects(lines, self.tally, is_other):
             stamp, own_step = fields.pop("time_s", None), fields.pop("step", None)
             values = tuple(fields.values())
             kinds = set(map(type, values))
             names = self._known.get(tuple(fields)) if kinds == FLOATS else None  # the usual line, kept cheap here as below
-            if is_other is not None and names is None and not kinds.isdisjoint(NOT_A_NUMBER) and is_other(fields):
-                self.tally.lines_read -= 1
-                self.stopped = True
-                break
+            if is_other is not None and (names is None or type(own_step) in TEXT or type(stamp) in TEXT):
+                may_be_text = not TEXT.isdisjoint((*kinds, type(own_step), type(stamp)))
+                if may_be_text and is_other(lines[self.tally.lines_read - before - 1]):
+                    self.tally.lines_read -= 1
+                    break
             time_s = self._time_s(stamp)
             if time_s is None and (time_s := self._roles.time(fields)) is None and arrival is not None:
                 time_s = arrival.at(self.tally.lines_read - before, count)
@@ -147,6 +148,7 @@ class Metrics:
                 found.append(Points(self._run, self._labels, names, values, time_s, step, self._segment))
                 if self._new_shapes >= MAX_NEW_SHAPES:
                     break
+        self.stopped = self.tally.lines_read - before < count and self._new_shapes < MAX_NEW_SHAPES
         return found
 
     def _time_s(self, value: object) -> float | None:
@@ -316,8 +318,11 @@ def lifetime(event: Event) -> Event:
     )
 
 
-def objects(lines: Iterable[bytes], tally: Tally) -> Iterator[dict[str, Any]]:
-    """The JSON objects among the lines; the others are counted. Empty lines are neither."""
+def objects(lines: Iterable[bytes], tally: Tally, is_other: Callable[[bytes], bool] | None = None) -> Iterator[dict[str, Any]]:
+    """The JSON objects among the lines, up to one that is no JSON and for which `is_other` holds; the others are counted.
+
+    Empty lines are neither.
+    """
     for line in lines:
         tally.lines_read += 1
         if tally.lines_read == 1:
@@ -328,6 +333,9 @@ def objects(lines: Iterable[bytes], tally: Tally) -> Iterator[dict[str, Any]]:
         try:
             value = loads(line)
         except (ValueError, RecursionError):
+            if is_other is not None and is_other(line):
+                tally.lines_read -= 1
+                return
             if line.strip():
                 tally.skip_line("NUL bytes" if b"\0" in line else "not JSON")
             continue

@@ -98,15 +98,15 @@ class Text:
                         voice.entry.blank()
                         continue
                 if structured.may_be_structured(text) and (found := structured.read(text)) is not None:
-                    records += self._structured(found, arrival_s, rank, voice)
+                    records += self._structured(found, arrival, arrival_s, rank, voice)
                     text = structured.shown(found)[0]
                 elif not text.endswith(UP):  # a bar below another one: the next state is written over it
-                    records.append(self._line(text, arrival_s, rank, voice))
+                    records.append(self._line(text, arrival, arrival_s, rank, voice))
                 if voice.numbers is not None and wants_numbers:
                     if is_redrawn:
                         points += self.parse_states(line[: line.rstrip().rfind(b"\r") + 1], text, arrival)
                     if names_a_step(text):
-                        when_s = arrival_s if voice.time_s is None else voice.time_s
+                        when_s = arrival_s if voice.time_s is None else voice.at(arrival, arrival_s)
                         points += voice.numbers.points(plain_of(text), when_s)
             else:
                 self._own.entry.blank()
@@ -134,26 +134,27 @@ class Text:
                 found += numbers.points(plain_of(text), arrival.at(place, len(states)) if arrival else None)
         return found
 
-    def _line(self, text: str, arrival_s: float | None, rank: int | None, voice: Voice) -> LogLine:
+    def _line(self, text: str, arrival: Arrival | None, arrival_s: float | None, rank: int | None, voice: Voice) -> LogLine:
         plain = ANSI.sub("", text)
         bare = plain.lstrip()
         now_s = self._mtime_s if arrival_s is None else arrival_s
         stamp_s = time_of(bare, now_s, is_past=arrival_s is None)
         if stamp_s is not None:
-            voice.time_s = stamp_s
+            voice.stamped(stamp_s, arrival)
         elif arrival_s is not None and voice.time_s is not None and arrival_s - voice.time_s > CONTINUATION_S:
             voice.time_s = None  # printed long after the last stamped line: not part of it
         level = voice.entry.level(plain, level_of(bare), stamp_s is not None, arrival_s)
-        return LogLine(self._run, self._file, now_s if voice.time_s is None else voice.time_s, level, text, rank)
+        time_s = now_s if voice.time_s is None else voice.at(arrival, arrival_s)
+        return LogLine(self._run, self._file, time_s, level, text, rank)
 
     def _structured(
-        self, line: structured.StructuredLine, arrival_s: float | None, rank: int | None, voice: Voice
+        self, line: structured.StructuredLine, arrival: Arrival | None, arrival_s: float | None, rank: int | None, voice: Voice
     ) -> list[LogLine]:
         """Its message with its fields, and the lines of its traceback."""
         now_s = self._mtime_s if arrival_s is None else arrival_s
         if line.time_s is not None and line.time_s <= now_s + DAY_S:
-            voice.time_s = line.time_s
-        time_s = now_s if voice.time_s is None else voice.time_s
+            voice.stamped(line.time_s, arrival)
+        time_s = now_s if voice.time_s is None else voice.at(arrival, arrival_s)
         voice.entry.blank()
         return [LogLine(self._run, self._file, time_s, line.level, text, rank) for text in structured.shown(line)]
 
@@ -176,8 +177,19 @@ class Voice:
 
     def __init__(self, state: Mapping[str, Any], numbers: TextNumbers | None) -> None:
         self.time_s: float | None = state.get("time_s")  # the newest stamp, while lines without one belong to it
+        self.arrival: Arrival | None = None  # of the batch that it stood in
         self.entry = Entry(state.get("entry"))
         self.numbers = numbers
+
+    def stamped(self, time_s: float, arrival: Arrival | None) -> None:
+        self.time_s, self.arrival = time_s, arrival
+
+    def at(self, arrival: Arrival | None, arrival_s: float | None) -> float:
+        """When a line without a stamp was printed: with the stamped line where they arrived together, else as long after it as it arrived."""
+        assert self.time_s is not None
+        if self.arrival is None or arrival_s is None or arrival is self.arrival:
+            return self.time_s
+        return self.time_s + max(0.0, arrival_s - self.arrival.until_s)
 
     def state(self) -> dict[str, Any]:
         numbers = self.numbers.state() if self.numbers else {}
