@@ -102,7 +102,7 @@ def test_requests_without_end_hold_up_no_other_and_are_not_kept(web: Web) -> Non
             begun_s = time.monotonic()
             assert web.ask("/number/0").status == 200
             longest_s = max(longest_s, time.monotonic() - begun_s)
-            most = max(most, sum(isinstance(each, RequestResponseCycle) for each in gc.get_objects()))
+            most = max(most, sum(type(each) is RequestResponseCycle for each in gc.get_objects()))
         ends.set()
         connection.shutdown(socket.SHUT_RDWR)
         for each in threads:
