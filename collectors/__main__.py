@@ -179,7 +179,7 @@ class Collectors:
         self._control = ControlServer(data_dir, self._verbs())
 
     def _scrape(self, addresses: Sequence[str]) -> None:
-        from .scrape.collector import KnownGpu, ScrapeCollector  # with HTTP and its parsers 6 MB
+        from .scrape.collector import KnownGpu, ScrapeCollector  # with HTTP and its parsers 4 MB
         from .scrape.target import target_of
 
         def gpus() -> dict[str, KnownGpu]:
