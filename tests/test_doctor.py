@@ -35,7 +35,7 @@ NAMES = [check.name for check in CHECKS]
 @pytest.fixture
 def place(tmp_path: Path) -> CheckedHost:
     (tmp_path / "logs").mkdir()
-    return CheckedHost(tmp_path / "logs", tmp_path / "logs" / ".deepseek", 0)
+    return CheckedHost((tmp_path / "logs",), tmp_path / "logs" / ".deepseek", 0)
 
 
 def doctor(*flags: str, home: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -45,7 +45,7 @@ def doctor(*flags: str, home: Path | None = None, **environment: str) -> subproc
 
 
 def test_a_line_a_check_and_exit_code_0_where_nothing_is_wrong(place: CheckedHost) -> None:
-    done = doctor("--log-dir", str(place.log_dir), "--port", "0")
+    done = doctor("--log-dir", str(place.log_dirs[0]), "--port", "0")
     lines = done.stdout.splitlines()
     assert (done.returncode, done.stderr, len(lines)) == (0, "", len(CHECKS))
     for line, name in zip(lines, NAMES, strict=True):
@@ -67,7 +67,7 @@ def test_the_json_has_no_environment_no_argv_and_no_home(tmp_path: Path) -> None
 
 def test_all_checks_take_less_than_a_second_of_cpu(place: CheckedHost) -> None:
     before = os.times()
-    doctor("--log-dir", str(place.log_dir))
+    doctor("--log-dir", str(place.log_dirs[0]))
     after = os.times()
     spent_s = after.children_user + after.children_system - before.children_user - before.children_system
     assert spent_s < (2.0 if os.cpu_count() == 1 else 1.5), "and 0.8 s with an idle machine"
@@ -105,7 +105,7 @@ def test_a_port_that_is_held_is_wrong_and_its_holder_is_named(place: CheckedHost
         holder.listen()
         number = holder.getsockname()[1]
         found = port.check(place._replace(port=number))
-        done = doctor("--log-dir", str(place.log_dir), "--port", str(number))
+        done = doctor("--log-dir", str(place.log_dirs[0]), "--port", str(number))
     assert found.verdict == "wrong" and f"process {os.getpid()}" in found.sentence and f"--port {number + 1}" in found.remedy
     assert done.returncode == 1
     assert port.check(place._replace(port=number)).verdict == "ok"
@@ -164,12 +164,12 @@ def test_a_full_disk_and_a_folder_that_may_not_be_written_are_wrong(place: Check
 
 def test_odd_folders_are_a_sentence(place: CheckedHost, tmp_path: Path) -> None:
     assert folders.check_logs(place).verdict == "ok"
-    gone = folders.check_logs(place._replace(log_dir=tmp_path / "gone"))
+    gone = folders.check_logs(place._replace(log_dirs=(tmp_path / "gone",)))
     assert gone.verdict == "warning" and "mkdir -p" in gone.remedy
     os.mkfifo(tmp_path / "fifo")
-    assert folders.check_logs(place._replace(log_dir=tmp_path / "fifo")).verdict == "wrong"
+    assert folders.check_logs(place._replace(log_dirs=(tmp_path / "fifo",))).verdict == "wrong"
     assert folders.check_data(place._replace(data_dir=tmp_path / "fifo")).verdict == "wrong"
-    rows = diagnose(place._replace(log_dir=tmp_path / "fifo", data_dir=tmp_path / "fifo" / "below"))
+    rows = diagnose(place._replace(log_dirs=(tmp_path / "fifo",), data_dir=tmp_path / "fifo" / "below"))
     assert verdict_of(rows) == "wrong" and len(rows) == len(CHECKS)
 
 
@@ -177,7 +177,7 @@ def test_odd_folders_are_a_sentence(place: CheckedHost, tmp_path: Path) -> None:
 def test_folders_that_are_closed_to_this_user_are_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "closed" / "logs").mkdir(parents=True)
     (tmp_path / "closed").chmod(0o700)
-    code = "import codecs, os, sys; codecs.lookup('unicode_escape'); from pathlib import Path; from dashboard.commands.doctor import clock, disk, folders, gpu, inotify, port, running, sampler, store, versions; from dashboard.commands.doctor.place import CheckedHost; from dashboard.commands.doctor.report import diagnose, lines_of; import collectors.store.open, collectors.store.sqlite; from dashboard.commands.doctor.report import CHECKS; os.setgroups([]); os.setgid(65534); os.setuid(65534); logs = Path(sys.argv[1]); print(*lines_of(diagnose(CheckedHost(logs, logs / '.deepseek', 0), CHECKS[3:8])), sep=chr(10))"
+    code = "import codecs, os, sys; codecs.lookup('unicode_escape'); from pathlib import Path; from dashboard.commands.doctor import clock, disk, folders, gpu, inotify, port, running, sampler, store, versions; from dashboard.commands.doctor.place import CheckedHost; from dashboard.commands.doctor.report import diagnose, lines_of; import collectors.store.open, collectors.store.sqlite; from dashboard.commands.doctor.report import CHECKS; os.setgroups([]); os.setgid(65534); os.setuid(65534); logs = Path(sys.argv[1]); print(*lines_of(diagnose(CheckedHost((logs,), logs / '.deepseek', 0), CHECKS[3:8])), sep=chr(10))"
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "closed" / "logs")], cwd=ROOT, capture_output=True, text=True)
     lines = done.stdout.splitlines()
     assert (done.stderr, len(lines)) == ("", 5)
@@ -187,7 +187,7 @@ def test_folders_that_are_closed_to_this_user_are_a_sentence(tmp_path: Path) -> 
 def test_a_data_folder_on_a_network_file_system_is_wrong_and_logs_there_are_polled(place: CheckedHost, tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "proc/self").mkdir(parents=True)
-    (root / "proc/self/mounts").write_text(f"/dev/sda1 / ext4 rw 0 0\nbox:/x {place.log_dir} nfs4 rw 0 0\n")
+    (root / "proc/self/mounts").write_text(f"/dev/sda1 / ext4 rw 0 0\nbox:/x {place.log_dirs[0]} nfs4 rw 0 0\n")
     remote = place._replace(root=root)
     assert "is polled" in folders.check_logs(remote).sentence and folders.check_logs(remote).verdict == "ok"
     assert folders.check_data(remote).verdict == "wrong" and "local disk" in folders.check_data(remote).remedy
@@ -232,7 +232,7 @@ def test_cards_without_a_driver_are_a_warning_and_no_cards_are_none(place: Check
 
 def test_the_cards_of_a_driver_are_counted(place: CheckedHost, tmp_path: Path) -> None:
     described = fake_nvml.environment(tmp_path / "nvml", fake_nvml.eight_gpus())
-    found = json.loads(doctor("--json", "--log-dir", str(place.log_dir), "--port", "0", **described).stdout)
+    found = json.loads(doctor("--json", "--log-dir", str(place.log_dirs[0]), "--port", "0", **described).stdout)
     row = next(row for row in found["checks"] if row["name"] == "gpu")
     assert (
         row["verdict"] == "ok"

@@ -15,8 +15,8 @@ import pytest
 
 from collectors.logs.tail import Tail
 from collectors.options import CollectorOptions, add_flags, options_of
+from collectors.service.log_folders import found_here, together
 from dashboard.commands.command import CommandParser
-from dashboard.commands.serve import found_here, together
 from tests.conftest import ROOT, wait_for
 from tests.ingesting import Ingest
 

@@ -116,6 +116,24 @@ def writer_of(data_dir: Path) -> Writer | Stranger | None:
         time.sleep(POLL_S)
 
 
+def last_options(data_dir: Path) -> dict[str, Any]:
+    """Those of the last writer, which may live; {} where none is on record."""
+    try:
+        with (data_dir / FILE).open("rb") as file:
+            options = json.loads(file.read(READ_BYTES))["options"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return options if isinstance(options, dict) else {}
+
+
+def taken_s(data_dir: Path) -> float:
+    """When the last writer took the lock, Unix seconds; 0 where none ever did."""
+    try:
+        return (data_dir / FILE).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
 def end(writer: Writer, timeout_s: float) -> bool:
     """End a writer on this host, and wait until it is gone; return whether it is. Raises PermissionError if it is another user's."""
     try:

@@ -18,7 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     from collectors.rights import whose
-    from collectors.service import folders
+    from collectors.service.log_folders import last_used
 
     from .. import address
     from ..attaching import AttachRefused, attach
@@ -28,9 +28,11 @@ def run(parsed: argparse.Namespace) -> int:
         attached = attach(parsed.log_dir, parsed.pid, parsed.name)
     except AttachRefused as refused:
         raise Mistake(str(refused)) from None
-    url = address.of(folders.data_dir_of(parsed.log_dir.resolve()))
-    shows = f"{url} shows {attached.run}" if url else f"show it with: deepseek-dashboard --log-dir {parsed.log_dir}"
-    for line in (f"process {parsed.pid} is the run {attached.run}; {shows}", *attached.notes):
+    place = last_used([parsed.log_dir])
+    url = address.of(place.data_dir)
+    run = place.name_of(parsed.log_dir.resolve() / attached.run) if url else attached.run
+    shows = f"{url} shows {run}" if url else f"show it with: deepseek-dashboard --log-dir {parsed.log_dir}"
+    for line in (f"process {parsed.pid} is the run {run}; {shows}", *attached.notes):
         print(line)
     return 0
 

@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collectors.options import add_flags
-from collectors.service import folders
+from collectors.service.log_folders import LogFolders, add_place, place_of
 
 from .command import Command, Mistake
 
@@ -28,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, metavar="PATH", help="file, or folder of event files, to write (default: ./<run>.zip, ./<run>)"
     )
-    add_flags(parser, ["log_dir", "data_dir"])
+    add_place(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -37,18 +36,18 @@ def run(parsed: argparse.Namespace) -> int:
     from collectors.store.protocol import StoreError
     from collectors.store.question import TooMuch
 
-    data_dir: Path = (parsed.data_dir or folders.data_dir_of(parsed.log_dir)).resolve()
-    if not maintenance(data_dir).exists():
-        raise Mistake(f"there is no store in {data_dir}; name its folder with --log-dir or --data-dir")
+    place = place_of(parsed)
+    if not maintenance(place.data_dir).exists():
+        raise Mistake(f"there is no store in {place.data_dir}; name its folder with --log-dir or --data-dir")
     target: Path = parsed.output or Path(
         f"{parsed.run.strip('/').replace('/', '-').lstrip('.') or 'run'}{'' if parsed.format == TENSORBOARD else '.zip'}"
     )
     if target.exists():
         raise Mistake(f"{target} is there already; choose another name with --output")
     try:
-        store = open_store(data_dir, write=False)
+        store = open_store(place.data_dir, write=False)
         try:
-            print(write(parsed, store, data_dir, target))
+            print(write(parsed, store, place, target))
         except UnknownRun as error:
             raise Mistake(str(error)) from None
         finally:
@@ -62,7 +61,7 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def write(parsed: argparse.Namespace, store: Store, data_dir: Path, target: Path) -> str:
+def write(parsed: argparse.Namespace, store: Store, place: LogFolders, target: Path) -> str:
     """What was written, for the user."""
     from ..archive.event_files import write_event_files
     from ..archive.zipped import write_zip
@@ -71,7 +70,7 @@ def write(parsed: argparse.Namespace, store: Store, data_dir: Path, target: Path
         written = write_event_files(store, parsed.run, target)
         left_out = f"; without {', '.join(written.left_out)}" if written.left_out else ""
         return f"{target}: {written.points:,} points in {written.files} event files{left_out}; see them with: tensorboard --logdir {target}"
-    manifest = write_zip(store, data_dir, parsed.run, target, parsed.log_dir)
+    manifest = write_zip(store, place.data_dir, parsed.run, target, place.log_dir)
     left_out = f"; without {', '.join(manifest.left_out)}" if manifest.left_out else ""
     return f"{target}: {target.stat().st_size / 1e6:.1f} MB{left_out}; open it anywhere with: deepseek-dashboard open {target}"
 

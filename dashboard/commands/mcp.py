@@ -20,14 +20,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--url", default=URL, metavar="URL", help=f"of a dashboard that is running (default: {URL})")
     where.add_argument("--log-dir", type=Path, metavar="DIR", help="a log folder: its dashboard, else one of our own is started")
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="with --log-dir: where its data is stored")
 
 
 def run(parsed: argparse.Namespace) -> int:
     if find_spec("mcp") is None:
         raise Mistake("the package mcp is missing; install it with: pip install 'deepseek-dashboard[mcp]'")
+    if parsed.data_dir is not None and parsed.log_dir is None:
+        raise Mistake("--data-dir is that of a log folder, which is missing; name it with --log-dir")
     from client import Dashboard, DashboardError
 
-    folder = OpenFolder(parsed.log_dir) if parsed.log_dir is not None else None
+    folder = OpenFolder(parsed.log_dir, parsed.data_dir) if parsed.log_dir is not None else None
     try:
         dashboard = Dashboard(parsed.url)
     except DashboardError as error:
@@ -45,8 +48,8 @@ def run(parsed: argparse.Namespace) -> int:
 class OpenFolder:
     """Opened at the first question: a client waits only briefly for a server to start."""
 
-    def __init__(self, log_dir: Path) -> None:
-        self._log_dir, self._lock = log_dir, threading.Lock()
+    def __init__(self, log_dir: Path, data_dir: Path | None = None) -> None:
+        self._log_dir, self._data_dir, self._lock = log_dir, data_dir, threading.Lock()
         self._logs: OpenLogs | None = None
 
     def dashboard(self) -> Dashboard:
@@ -55,7 +58,7 @@ class OpenFolder:
 
         with self._lock:
             if self._logs is None:
-                self._logs = open_logs(self._log_dir)
+                self._logs = open_logs(self._log_dir, data_dir=self._data_dir)
             return self._logs
 
     def close(self) -> None:

@@ -7,8 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collectors.options import add_flags
-from collectors.service import folders
+from collectors.service.log_folders import LogFolders, add_place, place_of
 
 from .command import Command, Mistake
 from .why import moment, rank
@@ -29,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", dest="to_s", type=moment, metavar="TIME", help=f"{when} (default: the run's end)")
     parser.add_argument("--rank", type=rank, metavar="N", help="of several ranks (default: the lowest)")
     parser.add_argument("--against", metavar="RUN2", help="compare its ledger and what it ran with with this run's")
-    add_flags(parser, ["log_dir", "data_dir"])
+    add_place(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -37,15 +36,15 @@ def run(parsed: argparse.Namespace) -> int:
     from collectors.store.protocol import StoreError
     from collectors.store.question import TooMuch
 
-    data_dir: Path = (parsed.data_dir or folders.data_dir_of(parsed.log_dir)).resolve()
-    if not maintenance(data_dir).exists():
-        raise Mistake(f"there is no store in {data_dir}; name its folder with --log-dir or --data-dir")
+    place = place_of(parsed)
+    if not maintenance(place.data_dir).exists():
+        raise Mistake(f"there is no store in {place.data_dir}; name its folder with --log-dir or --data-dir")
     name = parsed.run.strip("/").replace("/", "-").lstrip(".")[:MOST_NAME]
     target: Path = parsed.output or Path(f"{name or 'run'}.html")
     try:
         if target.exists():
             raise FileExistsError
-        page = written(parsed, data_dir)
+        page = written(parsed, place)
         with target.open("xb") as file:
             file.write(page)
     except (StoreError, TooMuch) as error:
@@ -59,7 +58,7 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def written(parsed: argparse.Namespace, data_dir: Path) -> bytes:
+def written(parsed: argparse.Namespace, place: LogFolders) -> bytes:
     """The file. Raises StoreError, Mistake."""
     from collectors.store.open import open_store
 
@@ -68,7 +67,10 @@ def written(parsed: argparse.Namespace, data_dir: Path) -> bytes:
     from ..report.gathering import gather
     from ..report.rendering import html_of
 
-    with closing(open_store(data_dir, write=False)) as store, closing(Queries(store, parsed.log_dir, data_dir)) as queries:
+    with (
+        closing(open_store(place.data_dir, write=False)) as store,
+        closing(Queries(store, place.log_dir, place.data_dir)) as queries,
+    ):
         query = ReportQuery(parsed.run, window_of(parsed), parsed.rank, parsed.against, PATIENCE)
         try:
             return html_of(gather(queries, query))

@@ -103,20 +103,22 @@ def watch(parsed: argparse.Namespace, folder: Path, pid: int, say: Callable[[str
     import webbrowser
 
     from collectors.service import folders
+    from collectors.service.log_folders import last_used
 
     from .. import address
 
     if parsed.no_dashboard:
         return False
     log_dir = parsed.log_dir.resolve()
-    data_dir = folders.data_dir_of(log_dir)
-    url = address.of(data_dir)
+    there = last_used([log_dir])
+    url = address.of(there.data_dir)
     if url is not None:
-        address.stay(data_dir, pid, longer=parsed.keep)
+        address.stay(there.data_dir, pid, longer=parsed.keep)
         if parsed.open:
             webbrowser.open(url)
-        say(f"{url} shows {folder.name}")
+        say(f"{url} shows {there.name_of(folder)}")
         return False
+    data_dir = folders.data_dir_of(log_dir)
     port = parsed.port or free_port()
     flags = [*(["--open"] if parsed.open else []), *([] if parsed.keep else ["--beside"])]
     try:

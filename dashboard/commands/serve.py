@@ -24,6 +24,7 @@ from collectors.process.second_names import USUAL
 from collectors.rights import whose
 from collectors.service import folders, room
 from collectors.service.keeper import Keeper
+from collectors.service.log_folders import found_here, of_folders
 from collectors.small_file import Unwritable
 
 from .. import address
@@ -36,7 +37,6 @@ from .lending import Loan
 
 BESIDE_S = 0.5
 LAST_LINES_S = 3.0
-SEVERAL = "-several"  # of the data folder, where several log folders are followed: their runs have other names
 
 
 class Collecting(Protocol):
@@ -115,13 +115,11 @@ def prepare(parsed: argparse.Namespace) -> CollectorOptions:
         make_folder(given[0], "--log-dir")
     for folder in given:
         check_folder(folder)
-    log_dir, only = together([folder.resolve() for folder in given])
+    log_dir, only, usual = of_folders(given)
+    data_dir = parsed.data_dir or usual
     first = log_dir / only[0] if only else log_dir
-    data_dir = parsed.data_dir or folders.data_dir_of(first)
     if not parsed.data_dir and not data_dir.is_relative_to(first):
         print(f"{folders.why_elsewhere(first)}: the store goes to {data_dir}", file=sys.stderr)
-    if only and not parsed.data_dir:
-        data_dir = data_dir.with_name(f"{data_dir.name}{SEVERAL}")
     make_folder(data_dir, "--data-dir", private=True)
     options = replace(options_of(parsed, log_dir, data_dir.resolve()), only=only)
     return options if options.retention_s is not None else replace(options, retention_s=set_retention_s(data_dir))
@@ -150,11 +148,6 @@ def pages_folder(folder: Path | None, options: CollectorOptions) -> Path | None:
     return folder.resolve()
 
 
-def found_here() -> list[Path]:
-    """The usual log folders below the current one; `logs`, which may not exist, where there is none."""
-    return [folder for name in USUAL if (folder := Path(name)).is_dir()] or [Path(USUAL[0])]
-
-
 def check_folder(folder: Path) -> None:
     """Raises Mistake where it does not exist, or cannot be read."""
     try:
@@ -169,17 +162,6 @@ def check_folder(folder: Path) -> None:
         raise Mistake(f"there is no folder {folder}; create it with: mkdir -p {folder}")
     if why := whose.why_not_ours(folder):
         raise Mistake(f"{folder} {why}")
-
-
-def together(given: Sequence[Path]) -> tuple[Path, tuple[str, ...]]:
-    """`[/a/logs] -> /a/logs, ()`; `[/a/logs, /a/b/runs] -> /a, ("logs", "b/runs")`. One that lies in another one is left out."""
-    kept = [
-        folder for folder in dict.fromkeys(given) if not any(folder != other and folder.is_relative_to(other) for other in given)
-    ]
-    if len(kept) == 1:
-        return kept[0], ()
-    common = Path(os.path.commonpath(kept))
-    return common, tuple(str(folder.relative_to(common)) for folder in kept)
 
 
 def names_of(parsed: argparse.Namespace, options: CollectorOptions) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
 from collectors import VERSION
-from collectors.options import add_flags
-from collectors.service import folders, lock
+from collectors.service import lock
+from collectors.service.log_folders import add_place, place_of
 
 from .command import Command, Mistake, make_folder
 
@@ -25,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         choices=["check", "compact", "backup"],
         help="check: name all that is damaged; compact: pack everything as dense as it gets; backup: copy the data folder while it is in use",
     )
-    add_flags(parser, ["log_dir", "data_dir"])
+    add_place(parser)
     parser.add_argument(
         "--to", type=Path, metavar="FOLDER", help="where backup copies the data folder to: a new or an empty folder"
     )
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     """Exit code 1 if something is damaged."""
     from collectors.store.open import maintenance
 
-    data_dir: Path = (options.data_dir or folders.data_dir_of(options.log_dir)).resolve()
+    data_dir = place_of(options).data_dir
     store = maintenance(data_dir)
     if not store.exists():
         raise Mistake(f"there is no store in {data_dir}; name its folder with --log-dir or --data-dir")
@@ -90,7 +90,7 @@ def compact(data_dir: Path) -> None:
     store = maintenance(data_dir)
     before = store.size_bytes()
     try:
-        lock.take(data_dir, VERSION, {"store": "compact"})
+        lock.take(data_dir, VERSION, {**lock.last_options(data_dir), "store": "compact"})
         store.compact()
     except lock.Locked as error:
         raise Mistake(f"{error}; end the dashboard of this folder first") from None

@@ -8,8 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from collectors.options import add_flags
-from collectors.service import folders
+from collectors.service.log_folders import add_place, place_of
 from collectors.small_file import Unwritable
 
 from .. import address
@@ -38,16 +37,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="what a viewer sees besides; may be repeated. details: command lines, configurations and paths in full",
     )
     new.add_argument("--runs", default="", metavar="PREFIX", help="of a writer: how the names of its runs begin (default: any)")
-    add_flags(new, ["log_dir", "data_dir"])
+    add_place(new)
     listed = actions.add_parser("list", help="names, roles and ends of tokens and of the browsers that are logged in")
-    add_flags(listed, ["log_dir", "data_dir"])
+    add_place(listed)
     for action, text in (
         ("revoke", "end a token, and what is open with it, within two seconds"),
         ("rotate", "print a new secret for a token; the old one ends"),
     ):
         other = actions.add_parser(action, help=text)
         other.add_argument("name", metavar="NAME")
-        add_flags(other, ["log_dir", "data_dir"])
+        add_place(other)
 
 
 def days(text: str) -> float:
@@ -99,10 +98,12 @@ def print_address(folder: Path, secret: str, role: str) -> None:
 
 def data_dir(parsed: argparse.Namespace) -> Path:
     """That of a dashboard; below a log folder it is made where it does not exist. Raises Mistake."""
-    flag, named = ("--data-dir", parsed.data_dir) if parsed.data_dir else ("--log-dir", parsed.log_dir)
-    if not named.is_dir():
-        raise Mistake(f"there is no folder {named}; name the one of the dashboard with {flag}")
-    found: Path = (parsed.data_dir or folders.data_dir_of(parsed.log_dir)).resolve()
+    place = place_of(parsed)
+    flag, named = ("--data-dir", [parsed.data_dir]) if parsed.data_dir else ("--log-dir", parsed.log_dir or place.folders)
+    missing = next((folder for folder in named if not folder.is_dir()), None)
+    if missing is not None:
+        raise Mistake(f"there is no folder {missing}; name the one of the dashboard with {flag}")
+    found = place.data_dir
     make_folder(found, "--data-dir", private=True)
     return found
 

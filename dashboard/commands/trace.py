@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collectors.options import add_flags
-from collectors.service import folders
+from collectors.service.log_folders import LogFolders, add_place, place_of
 
 from .command import Command, Mistake
 from .why import rank
@@ -25,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="name of the run, as the dashboard shows it; it uses RunLog or an adapter")
     parser.add_argument("--steps", type=steps, default=3, metavar="N", help="how many, 1 to 20 (default: 3)")
     parser.add_argument("--rank", type=rank, default=0, metavar="N", help="of several ranks (default: 0)")
-    add_flags(parser, ["log_dir", "data_dir"])
+    add_place(parser)
 
 
 def steps(text: str) -> int:
@@ -38,29 +37,30 @@ def run(parsed: argparse.Namespace) -> int:
     """1 where no steps were traced."""
     from collectors.service.control import ControlError, ask
 
-    data_dir: Path = (parsed.data_dir or folders.data_dir_of(parsed.log_dir)).resolve()
+    place = place_of(parsed)
     try:
-        answer = ask(data_dir, "trace", run=parsed.run, steps=parsed.steps, rank=parsed.rank)
+        answer = ask(place.data_dir, "trace", run=parsed.run, steps=parsed.steps, rank=parsed.rank)
     except ControlError:
+        followed = " ".join(f"--log-dir {shlex.quote(str(folder))}" for folder in place.folders)
         raise Mistake(
-            f"no dashboard collects for {parsed.log_dir}: start one with deepseek-dashboard --log-dir {parsed.log_dir}"
+            f"no dashboard collects for {' and '.join(map(str, place.folders))}: start one with deepseek-dashboard {followed}"
         ) from None
     if answer["refused"]:
         raise Mistake(f"steps of {parsed.run!r} cannot be traced: {answer['refused']}")
-    found = _waited_for(parsed, data_dir, str(answer["id"]))
+    found = _waited_for(parsed, place, str(answer["id"]))
     print("\n".join(lines_of(found, parsed.run)))
     return 0 if found.trace else 1
 
 
-def _waited_for(parsed: argparse.Namespace, data_dir: Path, name: str) -> TraceFound:
+def _waited_for(parsed: argparse.Namespace, place: LogFolders, name: str) -> TraceFound:
     from contextlib import closing
 
     from collectors.store.open import open_store
 
     from ..stacks import Stacks
 
-    with closing(open_store(data_dir, write=False)) as store:
-        stacks = Stacks(store, parsed.log_dir.resolve())
+    with closing(open_store(place.data_dir, write=False)) as store:
+        stacks = Stacks(store, place.log_dir)
         while (found := stacks.trace(parsed.run, name, None)).state == "asked":
             time.sleep(LOOK_S)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 
-from collectors.options import add_flags
+from collectors.service.log_folders import add_place
 from collectors.small_file import Unwritable
 
 from .. import address
@@ -14,7 +14,7 @@ from .token import data_dir
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    add_flags(parser, ["log_dir", "data_dir"])
+    add_place(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -23,7 +23,7 @@ def run(parsed: argparse.Namespace) -> int:
     folder = data_dir(parsed)
     url = address.public_of(folder)
     if url is None:
-        raise Mistake(f"no dashboard runs over {folder}; start one with: deepseek-dashboard {options(parsed)}")
+        raise Mistake(f"no dashboard runs over {folder}; start one with: deepseek-dashboard {options(parsed)}".rstrip())
     try:
         print(one_use_link(folder, url))
     except (DamagedTokens, TokenMistake, Unwritable) as error:
@@ -33,7 +33,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 def options(parsed: argparse.Namespace) -> str:
     """Those with which the folders were named."""
-    given = [("--log-dir", parsed.log_dir), ("--data-dir", parsed.data_dir)]
+    given = [*(("--log-dir", folder) for folder in parsed.log_dir or ()), ("--data-dir", parsed.data_dir)]
     return " ".join(f"{flag} {shlex.quote(str(folder))}" for flag, folder in given if folder)
 
 

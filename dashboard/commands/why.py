@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 import datetime
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collectors.options import add_flags
-from collectors.service import folders
+from collectors.service.log_folders import LogFolders, add_place, place_of
 
 from .command import Command, Mistake
 
@@ -31,7 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", dest="to_s", type=moment, metavar="TIME", help=f"{when} (default: the end of its profile)")
     parser.add_argument("--rank", type=rank, metavar="N", help="of several ranks (default: the lowest)")
     parser.add_argument("--against", metavar="RUN2", help="also say what it spends its time on otherwise than this run")
-    add_flags(parser, ["log_dir", "data_dir"])
+    add_place(parser)
 
 
 def moment(text: str) -> float:
@@ -59,26 +57,26 @@ def run(parsed: argparse.Namespace) -> int:
     from collectors.store.protocol import StoreError
     from collectors.store.question import TooMuch
 
-    data_dir: Path = (parsed.data_dir or folders.data_dir_of(parsed.log_dir)).resolve()
-    if not maintenance(data_dir).exists():
-        raise Mistake(f"there is no store in {data_dir}; name its folder with --log-dir or --data-dir")
+    place = place_of(parsed)
+    if not maintenance(place.data_dir).exists():
+        raise Mistake(f"there is no store in {place.data_dir}; name its folder with --log-dir or --data-dir")
     try:
-        with closing(open_store(data_dir, write=False)) as store:
-            print("\n".join(_lines(parsed, store, data_dir)))
+        with closing(open_store(place.data_dir, write=False)) as store:
+            print("\n".join(_lines(parsed, store, place)))
     except (StoreError, TooMuch) as error:
         raise Mistake(str(error)) from None
     return 0
 
 
-def _lines(parsed: argparse.Namespace, store: Store, data_dir: Path) -> list[str]:
+def _lines(parsed: argparse.Namespace, store: Store, place: LogFolders) -> list[str]:
     from collectors.analysis.ledger.wording import lines_of
 
     from ..goodput.asking import Goodputs
     from ..ledger.contrasted import contrasted
     from ..stacks import Stacks
 
-    stacks = Stacks(store, parsed.log_dir)
-    goodput = Goodputs(store, stacks.ledgers, parsed.log_dir, data_dir).line(parsed.run)
+    stacks = Stacks(store, place.log_dir)
+    goodput = Goodputs(store, stacks.ledgers, place.log_dir, place.data_dir).line(parsed.run)
     if parsed.against is None and goodput is not None and stacks.ledgers.profiled(parsed.run) is None:
         return [f"{parsed.run}: no stacks of it are stored, so which lines took the time is not known.", goodput]
     window = window_of(parsed, _profiled(stacks, parsed.run))

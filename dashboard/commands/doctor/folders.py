@@ -9,13 +9,20 @@ from pathlib import Path
 from collectors.mounts import REMOTE, file_system_of
 from collectors.service import folders
 
-from .place import CheckedHost, Fact, Symptom, is_folder, nearest
+from .place import CheckedHost, Fact, Symptom, is_folder, nearest, worst
 
 IN_MODIFY = 0x2
 
 
 def check_logs(place: CheckedHost) -> Symptom:
-    folder = place.log_dir
+    """Of several folders each is said; the worst is the verdict, and its facts are those that are kept."""
+    found = [_check_folder(place, folder) for folder in place.log_dirs]
+    verdict = worst([symptom.verdict for symptom in found])
+    first = next(symptom for symptom in found if symptom.verdict == verdict)
+    return first._replace(sentence=" ".join(symptom.sentence for symptom in found))
+
+
+def _check_folder(place: CheckedHost, folder: Path) -> Symptom:
     try:
         count = sum(1 for _ in zip(os.scandir(folder), range(100_000), strict=False))
     except FileNotFoundError:

@@ -14,7 +14,7 @@ Fact: TypeAlias = str | int | float | bool | None
 class CheckedHost(NamedTuple):
     """A dashboard as it is, or would be: its folders and its port. `root` is that of /proc, /sys and /dev; the tests hand in others."""
 
-    log_dir: Path
+    log_dirs: tuple[Path, ...]
     data_dir: Path
     port: int
     root: Path = Path("/")
