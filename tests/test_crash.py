@@ -209,6 +209,29 @@ def test_an_error_of_the_gpu_is_named_with_the_line_that_met_it(tmp_path: Path) 
     assert cause.sentence.startswith("GPU 0 ran out of memory") and cause.sentence.endswith("at train.py:3 in forward).")
 
 
+CUDA_MEMORY = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.15 GiB"
+
+
+@pytest.mark.parametrize("raised", ["OSError: shard 3 is gone", "KeyError: 'x'", CUDA_MEMORY])
+@pytest.mark.parametrize("prefix", ["", "2026-11-26 14:00:00,123 ERROR trainer: "])
+def test_what_a_run_outlived_is_not_why_it_ended(raised: str, prefix: str) -> None:
+    texts = [f"{prefix}reading failed, going on", "Traceback (most recent call last):", '  File "train.py", line 3, in read', raised]
+    lines = [LogLine("a", "train.log", 100.0, 0, text) for text in texts]
+    after = [LogLine("a", "train.log", time_s, 0, "step 7") for time_s in (101.0, 160.0)]
+    said = raised.partition(":")[0].rpartition(".")[2]
+    assert crash_of([*lines, *after], (), 160.0) is None
+    assert crash_of(lines, (), 160.0) is None, "points went on"
+    for found in (
+        crash_of([*lines, after[0]], (), 101.0),  # what a program says on its way out
+        crash_of([*lines, *after]),  # something says that it failed
+        crash_of([line._replace(rank=1) for line in lines] + after, (), 160.0),  # other ranks went on
+    ):
+        assert found is not None and (said in found.cause.sentence or found.cause.kind == "cuda")
+    again = [line._replace(time_s=165.0) for line in lines]
+    last = crash_of([*lines, *after, *again], (), 165.0)
+    assert last is not None and last.cause.time_s == 165.0 and last.others == ()
+
+
 def test_a_log_without_a_fault_has_none() -> None:
     assert crash_of(lines_of("step 1\nINFO all is well\nsaved checkpoint 7")) is None
     assert crash_of([]) is None

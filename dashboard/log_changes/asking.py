@@ -83,7 +83,8 @@ class LogChanges:
         if view.state not in CRASHED:
             return None
         lines = self._seen_logs(LogQuery(run, limit=MOST_LAST)).lines
-        crash = crash_of(lines, kernel.lines_of(run, view.host, lines))
+        latest_s = max([view.stored.last_time_s or 0.0, *(line.time_s for line in lines)])
+        crash = crash_of(lines, kernel.lines_of(run, view.host, lines), None if view.state == "failed" else latest_s)
         if crash is not None:
             files = {frame.file for frame in crash.cause.frames}
             self._show_sources(run, {file for file in files if file.endswith(SOURCES)})
