@@ -215,7 +215,12 @@ CUDA_MEMORY = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.0
 @pytest.mark.parametrize("raised", ["OSError: shard 3 is gone", "KeyError: 'x'", CUDA_MEMORY])
 @pytest.mark.parametrize("prefix", ["", "2026-11-26 14:00:00,123 ERROR trainer: "])
 def test_what_a_run_outlived_is_not_why_it_ended(raised: str, prefix: str) -> None:
-    texts = [f"{prefix}reading failed, going on", "Traceback (most recent call last):", '  File "train.py", line 3, in read', raised]
+    texts = [
+        f"{prefix}reading failed, going on",
+        "Traceback (most recent call last):",
+        '  File "train.py", line 3, in read',
+        raised,
+    ]
     lines = [LogLine("a", "train.log", 100.0, 0, text) for text in texts]
     after = [LogLine("a", "train.log", time_s, 0, "step 7") for time_s in (101.0, 160.0)]
     said = raised.partition(":")[0].rpartition(".")[2]

@@ -73,6 +73,19 @@ def test_what_other_loggers_call_it_has_its_lane(ask: Ask) -> None:
     assert further == ["train_loss", "epoch", "phase/oddly"], "nothing is drawn nowhere"
 
 
+@pytest.mark.parametrize("part", ["train", "Train", "training"])
+@pytest.mark.parametrize("held_out", ["val", "Valid", "test"])
+def test_a_metric_before_the_part_of_the_data_has_the_same_lane(ask: Ask, part: str, held_out: str) -> None:
+    code = f"""
+    const {{ lanesOf, furtherFound }} = await load("data/lanes.js");
+    const names = ["Loss/{part}", "Loss/{held_out}", "Accuracy/{part}", "Loss/train/encoder", "LR"];
+    const metas = names.map((name) => ({{ run: "a", name, labels: {{}} }}));
+    return [lanesOf(metas).map(({{ id, traces }}) => [id, traces.map(({{ label }}) => label)]), furtherFound(metas, "")];"""
+    lanes, further = ask(code)
+    assert lanes[:2] == [["loss", ["train", "val"]], ["lr", ["now"]]]
+    assert further == [f"Accuracy/{part}", "Loss/train/encoder"]
+
+
 def test_a_service_shows_its_requests_and_how_long_they_took(ask: Ask) -> None:
     code = """
     const { lanesOf, furtherFound } = await load("data/lanes.js");

@@ -23,6 +23,7 @@ from dashboard.runs_table.columns import COLUMNS, STATES, TableSetting, column_o
 from dashboard.runs_table.facts import Facts
 from dashboard.runs_table.frame import frame
 from dashboard.runs_table.grouping import GroupRow, grouped
+from dashboard.runs_table.roles import first_of, roles_of
 from dashboard.runs_table.row import Row
 from dashboard.user_files.about import save_about
 from tests.odd_runs import HOST, HTML, T0, ask, cells, names, view_of
@@ -273,3 +274,18 @@ def test_a_run_that_is_alive_cannot_be_forgotten(queries: Queries, writer: Store
     assert not Changes(queries).set_about("alive", {"archived": True, "forgotten": False}).forgotten
     Changes(queries).set_about("alive", {"archived": False})
     assert set(names(ask(queries))[:2]) == {"alive", "also alive"}, "living runs stand on top"
+
+
+@pytest.mark.parametrize(
+    ("names", "loss", "judged"),
+    [
+        (["Loss/train", "Loss/test", "Accuracy/train", "Accuracy/test"], "Loss/train", "Loss/test"),
+        (["train/loss", "val/loss", "val/acc"], "train/loss", "val/loss"),
+        (["Accuracy/test", "Loss/Train"], "Loss/Train", "Accuracy/test"),
+        (["perplexity/valid", "training"], None, "perplexity/valid"),
+    ],
+)
+def test_the_loss_is_found_wherever_the_part_of_the_data_stands(names: list[str], loss: str | None, judged: str) -> None:
+    roles = roles_of(dict.fromkeys(names, 1))
+    assert first_of(roles.loss, names) == loss
+    assert first_of(roles.judged, names) == judged

@@ -2,7 +2,7 @@
 
 import { Refused, get } from "../lib/api.js";
 import { TIME } from "../lib/axis.js";
-import { keysOf, lanesOf } from "./lanes.js";
+import { firstName, keysOf, lanesOf } from "./lanes.js";
 import { Pace, UNITS, counterOf, unitsIn, unitsPerStep } from "./progress.js";
 import { Series, keyOf } from "./series.js";
 
@@ -228,10 +228,9 @@ export class Book {
 
   /** The first series of these names that has points. @param {string[]} names @returns {Series | null} */
   first(names) {
-    const known = names.flatMap((name) =>
-      [...this.series.values()].filter((series) => series.meta.name === name && series.meta.run !== null),
-    );
-    return known.find((series) => series.bin.length > 0) ?? null;
+    const known = [...this.series.values()].filter(({ meta, bin }) => meta.run !== null && bin.length > 0);
+    const name = firstName(new Set(known.map(({ meta }) => meta.name)), names);
+    return known.find(({ meta }) => meta.name === name) ?? null;
   }
 
   /** @param {Map<string, Series>} all @param {{run: string | null} & import("../types/api").Row<"CurveRow">} row @param {number} width */

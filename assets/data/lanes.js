@@ -194,8 +194,8 @@ const rankOf = (meta) => Number(meta.labels.rank ?? 0);
 const NAMES = {
   p50: ["service/p50_s"],
   p99: ["service/p99_s"],
-  loss: ["train/loss", "loss", "train_loss", "training_loss"],
-  val: ["val/loss", "val_loss", "eval_loss", "eval/loss", "valid_loss", "valid/loss", "validation/loss"],
+  loss: ["train/loss", "loss", "train_loss", "training/loss", "training_loss", "train/total_loss", "total_loss"],
+  val: ["val/loss", "val_loss", "eval_loss", "eval/loss", "valid_loss", "valid/loss", "validation/loss", "test/loss", "test_loss"],
   gradNorm: ["train/grad_norm", "grad_norm"],
   gradScale: ["train/grad_scale"],
   tokens: ["train/tokens_per_s", "tokens_per_s"],
@@ -205,7 +205,18 @@ const NAMES = {
 export const LOSSES = NAMES.loss;
 
 /** @param {Meta[]} own @param {string[]} names */
-const firstOf = (own, names) => named(own, names.find((name) => named(own, name).length) ?? "");
+const firstOf = (own, names) => named(own, firstName(new Set(own.map(({ name }) => name)), names));
+
+/** The first of these names that is known, else one that says the same; "" without one. @param {Set<string>} known @param {string[]} names */
+export function firstName(known, names) {
+  const exact = names.find((name) => known.has(name));
+  if (exact !== undefined) return exact;
+  const others = new Map([...known].reverse().map((name) => [usual(name), name]));
+  return others.get(names.find((name) => others.has(name)) ?? "") ?? "";
+}
+
+/** `"Loss/train" -> "train/loss"`, as the examples of TensorBoard have it. @param {string} name */
+const usual = (name) => name.toLowerCase().replace(/^(.+)\/(train|training|val|valid|validation|eval|test)$/, "$2/$1");
 
 /** @param {Meta[]} own @returns {Lane[]} */
 function knownLanes(own) {

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from collectors.analysis.directions import direction_of, is_held_out, words
+from collectors.analysis.directions import HELD_OUT, direction_of, is_held_out, words
 
 from ..user_files.directions import Direction
 
 MOST_NAMES = 64  # of one role
 USUAL_LOSSES = ("train/loss", "loss", "train_loss", "training/loss", "training_loss", "train/total_loss", "total_loss")
 BEST_FIRST = ("loss", "ppl", "perplexity", "nll", "wer", "acc", "accuracy", "f1")
+PARTS = HELD_OUT | {"train", "training"}  # behind the metric in `Loss/train`
 PER_SECOND = ("s", "sec", "second", "seconds")
 
 
@@ -34,7 +35,7 @@ class SeriesRoles(NamedTuple):
 def roles_of(names: Mapping[str, int], chosen: Mapping[str, Direction] | None = None) -> SeriesRoles:
     """`names` with the number of their series: the more usual name comes first."""
     usual = sorted(names, key=lambda name: -names[name])
-    losses = [name for name in usual if words(name)[-1:] == ("loss",) and not is_held_out(name)]
+    losses = [name for name in usual if _metric(name) == "loss" and not is_held_out(name)]
     losses.sort(key=lambda name: USUAL_LOSSES.index(name) if name in USUAL_LOSSES else len(USUAL_LOSSES))
     held_out = [name for name in usual if is_held_out(name) and direction_of(name, chosen)]
     held_out.sort(key=_judged_first)
@@ -54,8 +55,13 @@ def first_of(role: Collection[str], known: Collection[str]) -> str | None:
 
 
 def _judged_first(name: str) -> int:
-    last = words(name)[-1]
-    return BEST_FIRST.index(last) if last in BEST_FIRST else len(BEST_FIRST)
+    metric = _metric(name)
+    return BEST_FIRST.index(metric) if metric in BEST_FIRST else len(BEST_FIRST)
+
+
+def _metric(name: str) -> str:
+    """`train/loss`, `Loss/train` -> `loss`; "" where nothing but a part of the data is named."""
+    return next((word for word in reversed(words(name)) if word not in PARTS), "")
 
 
 def _is_tokens_a_second(name: str) -> bool:
