@@ -38,7 +38,6 @@ const table = [
   { keys: ["?"], shown: "?", says: "this list", run: () => help.showModal() },
 ];
 const help = helpDialog(table, page.gestures());
-document.body.append(help);
 listen(table);
 
 /** @type {Promise<import("./search/palette.js").Palette> | null} */

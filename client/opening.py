@@ -31,7 +31,7 @@ TAIL = "tail"  # the collector that reads files
 def open_logs(log_dir: str | Path = "logs", *, data_dir: str | Path | None = None, wait_s: float = 60.0) -> OpenLogs:
     """The runs below `log_dir`, once the files that are there have been read; `with open_logs("./logs") as logs: logs.runs()`.
 
-    A dashboard that serves the folder is used. Else one is started for as long as the result is open: it listens on loopback, keeps its
+    A dashboard that serves this folder alone is used. Else one is started for as long as the result is open: it listens on loopback, keeps its
     store in `<log_dir>/.deepseek` or in `data_dir`, and ends with `close()`, with this process, or when that is killed. Reading that takes
     longer than `wait_s` goes on, and a warning says so. Raises DashboardError.
     """

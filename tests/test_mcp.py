@@ -205,7 +205,7 @@ def test_where_no_dashboard_answers_the_remedy_is_said() -> None:
 @pytest.mark.parametrize(
     ("python", "flags", "sentence"),
     [
-        (["-S"], [], "the package mcp is missing; install it with: pip install 'deepseek-dashboard[mcp]'"),  # without site-packages
+        (["-S"], [], "the package mcp is missing; install it with: pip install 'mcp>=2.3,<3'"),  # without site-packages
         ([], ["--url", "8080"], "'8080' is not an address; write it as in http://127.0.0.1:8080"),
         ([], ["--url", "http://a", "--log-dir", "b"], "not allowed with argument --url"),
     ],

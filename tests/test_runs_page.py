@@ -136,6 +136,13 @@ def test_the_keys_of_the_page_name_no_lanes(page: Page, web: Web) -> None:
     page.keyboard.press("?")
     keys = page.locator(".help[open]").inner_text()
     assert "lane" not in keys and "tick the run" in keys
+    page.set_viewport_size({"width": 800, "height": 300})
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    assert page.locator(".help[open]").evaluate("(dialog) => [dialog.scrollTop, dialog.scrollHeight > dialog.clientHeight]") == [
+        0,
+        True,
+    ]
 
 
 def test_runs_are_grouped_by_a_key_of_the_configuration(page: Page, web: Web) -> None:

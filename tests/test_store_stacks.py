@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from collectors.records import Frame, Profile, SourceText, StackSample
 from collectors.store.protocol import Store
 from tests.stored import START_S, Open, profile, text_of
@@ -53,6 +55,23 @@ def test_of_hours_of_windows_those_that_touch_a_time_are_found_also_where_one_ou
     assert {pid for _, _, pid, _ in found.processes} == {2, 3} and found.covered == [(START_S + 3000, START_S + 3700)]
     counts = store.stack_counts(START_S + 3000, START_S + 3700, "a")
     assert sorted(hi - START_S for _, hi, _ in counts) == [3600, 3660, 3720]
+
+
+@pytest.mark.parametrize("drift", [-0.009, -0.005, -1e-6, 0.0, 1e-6, 0.005, 0.009])
+def test_a_wall_clock_that_is_being_set_right_leaves_no_gaps(store: Store, drift: float) -> None:
+    """The monotonic clock, by which windows follow each other, goes on evenly."""
+    for number in range(20):
+        begun_s = number * 5.0
+        sample = StackSample(round(begun_s * 1e9), 5 * 10**9, 7, (Frame("main", "train.py", 1),))
+        mine = profile([sample])._replace(start_s=START_S + begun_s * (1 + drift), start_mono_ns=round(begun_s * 1e9))
+        store.append([mine._replace(end_mono_ns=mine.start_mono_ns + 5 * 10**9)])
+    hole_s = 120.0
+    later = profile([])._replace(start_s=START_S + hole_s, start_mono_ns=0, end_mono_ns=5 * 10**9)
+    store.append([later, later._replace(start_s=START_S + hole_s + 5.2)])
+    end_s = 95 * (1 + drift) + 5
+    expected = [(0, end_s), (hole_s, hole_s + 5), (hole_s + 5.2, hole_s + 10.2)]
+    found = store.stacks(START_S, START_S + 600, "a").covered
+    assert [pytest.approx((lo - START_S, hi - START_S), abs=1e-3) for lo, hi in found] == expected
 
 
 def test_stacks_are_chosen_by_run(store: Store) -> None:

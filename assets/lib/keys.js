@@ -1,6 +1,6 @@
 /** The keyboard: one table of keys, what they do, and the dialog that shows it. */
 
-import { el } from "./dom.js";
+import { dialogOf, el } from "./dom.js";
 
 /** @typedef {{keys: string[], shown: string, says: string, run: () => void}} Key */
 
@@ -41,13 +41,6 @@ export const ON_LANES = [
 export function helpDialog(table, rows) {
   const line = (/** @type {string} */ shown, /** @type {string} */ says) =>
     el("tr", {}, el("td", {}, el("kbd", {}, shown)), el("td", {}, says));
-  const dialog = el(
-    "dialog",
-    { class: "help", "aria-label": "All keys" },
-    el("h2", {}, "Keys and gestures"),
-    el("table", {}, ...rows.map(([a, b]) => line(a, b)), ...table.map(({ shown, says }) => line(shown, says))),
-  );
-  dialog.append(el("button", { class: "btn", type: "button", onclick: () => dialog.close() }, "Close"));
-  dialog.addEventListener("click", (/** @type {MouseEvent} */ event) => event.target === dialog && dialog.close());
-  return dialog;
+  const body = el("div", {}, el("h2", {}, "Keys and gestures"), el("table", {}, ...rows.map(([a, b]) => line(a, b)), ...table.map(({ shown, says }) => line(shown, says))));
+  return dialogOf("", "All keys", body);
 }

@@ -87,17 +87,19 @@ def _others(threads: Mapping[int, list[StackSample]], names: Mapping[int, str], 
 
 
 def _times(samples: Sequence[StackSample], wait_of: WaitOf) -> str:
-    """`"38 % waiting (data loader 31 %, queue 7 %), 55 % on a CPU"`; the CPU where the sampler knows it"""
+    """`"38 % waiting (data loader 31 %, queue 7 %), 55 % on a CPU, 7 % asleep or in the kernel"`; the CPU where the sampler knows it"""
     if not samples:
         return "not seen"
     total_ns, waited = _total_ns(samples), _waited(samples, wait_of)
     kinds = ", ".join(f"{what} {100 * ns / total_ns:.0f} %" for what, ns in waited.most_common())
-    cpu_ns = [sample.cpu_ns for sample in samples if sample.cpu_ns is not None]
-    return (
-        f"{100 * waited.total() / total_ns:.0f} % waiting"
-        + (f" ({kinds})" if kinds else "")
-        + (f", {100 * sum(cpu_ns) / total_ns:.0f} % on a CPU" if cpu_ns else "")
-    )
+    said = f"{100 * waited.total() / total_ns:.0f} % waiting{f' ({kinds})' if kinds else ''}"
+    known = [sample for sample in samples if sample.cpu_ns is not None]
+    if not known:
+        return said
+    cpu_ns = sum(sample.cpu_ns or 0 for sample in known)
+    off_ns = sum(sample.duration_ns - (sample.cpu_ns or 0) for sample in known if not wait_of(sample.stack))
+    off = f", {100 * off_ns / total_ns:.0f} % asleep or in the kernel" if off_ns >= total_ns / 200 else ""
+    return f"{said}, {100 * cpu_ns / total_ns:.0f} % on a CPU{off}"
 
 
 def _waited(samples: Iterable[StackSample], wait_of: WaitOf) -> Counter[str]:

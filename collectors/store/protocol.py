@@ -201,7 +201,9 @@ class StackColumns(NamedTuple):
     cpu_s: NDArray[np.float64]  # NaN where unknown
     samples: int
     hz: float
-    covered: list[tuple[float, float]]  # what of the window was recorded at all, by any process of the run
+    covered: list[
+        tuple[float, float]
+    ]  # what of the window was recorded at all, by any process of the run; `WITHOUT_A_GAP_S` apart is together
     serves: bool = False  # the run is a service, whose work is in all of its threads
 
 

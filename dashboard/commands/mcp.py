@@ -25,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     if find_spec("mcp") is None:
-        raise Mistake("the package mcp is missing; install it with: pip install 'deepseek-dashboard[mcp]'")
+        raise Mistake("the package mcp is missing; install it with: pip install 'mcp>=2.3,<3'")
     if parsed.data_dir is not None and parsed.log_dir is None:
         raise Mistake("--data-dir is that of a log folder, which is missing; name it with --log-dir")
     from client import Dashboard, DashboardError

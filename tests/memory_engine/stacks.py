@@ -9,6 +9,7 @@ import numpy as np
 
 from collectors.records import (
     ONE_AFTER_THE_OTHER_S,
+    WITHOUT_A_GAP_S,
     Frame,
     Profile,
 )
@@ -71,7 +72,7 @@ def _share(profile: Profile, lo: float, hi: float) -> float:
 def _union(ranges: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     found: list[tuple[float, float]] = []
     for lo, hi in sorted(ranges):
-        if found and lo <= found[-1][1]:
+        if found and lo <= found[-1][1] + WITHOUT_A_GAP_S:
             found[-1] = found[-1][0], max(hi, found[-1][1])
         else:
             found.append((lo, hi))

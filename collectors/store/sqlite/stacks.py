@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from ...records import ONE_AFTER_THE_OTHER_S, Frame, Profile
+from ...records import ONE_AFTER_THE_OTHER_S, WITHOUT_A_GAP_S, Frame, Profile
 from ..protocol import Process, StackColumns
 from ..question import MOST_SPANS, TooMuch, check, holding
 from .columns import codec
@@ -30,7 +30,6 @@ MERGED_AT_ONCE = 500  # rows
 LONGEST_S = (
     6 * 3600.0
 )  # no window is longer: the sampler's take seconds. So those that touch a time end soon after it, in the index's order
-TOUCHING_S = 1e-3  # windows that lie this close to each other leave no gap
 COLUMNS = "id, run, rank, pid, role, host, sampler, hz, start_s, end_s, samples, errors, threads, spans, data, thinned"
 _WITHOUT_DATA = COLUMNS.replace(" data,", " x'',")
 _IN = f"FROM profile WHERE run = :run AND end_s > :lo AND end_s < :hi + {LONGEST_S} AND start_s < :hi"
@@ -186,7 +185,7 @@ def laid_out(spans: StackSpans, share: float, from_ns: int) -> StackSpans:
 
 def _continues(chain: Sequence[ProfileRow], row: ProfileRow) -> bool:
     first, last = chain[0], chain[-1]
-    touches = abs(row.start_s - last.end_s) <= TOUCHING_S
+    touches = abs(row.start_s - last.end_s) <= WITHOUT_A_GAP_S
     return touches and row[1:8] == last[1:8] and row.end_s - first.start_s <= MERGED_S
 
 
@@ -362,7 +361,7 @@ def _rows(
 def _union(ranges: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
     joined: list[tuple[float, float]] = []
     for start, end in sorted(ranges):
-        if joined and start <= joined[-1][1] + TOUCHING_S:
+        if joined and start <= joined[-1][1] + WITHOUT_A_GAP_S:
             joined[-1] = (joined[-1][0], max(joined[-1][1], end))
         else:
             joined.append((start, end))

@@ -11,8 +11,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from ....records import WITHOUT_A_GAP_S
 from .. import stacks
-from ..stacks import NS, TOUCHING_S, UNKNOWN, ProfileRow, StackSpans
+from ..stacks import NS, UNKNOWN, ProfileRow, StackSpans
 from .spans import TimeSpans
 
 MINUTE_S = 60
@@ -107,7 +108,7 @@ def _share_of(spans: StackSpans, upto_ns: NDArray[np.int64]) -> NDArray[np.int64
 
 def _continues(before: MinutePiece, piece: MinutePiece) -> bool:
     same = before.row[1:8] == piece.row[1:8] and before.minute == piece.minute
-    return same and abs(piece.start_s - before.end_s) <= TOUCHING_S
+    return same and abs(piece.start_s - before.end_s) <= WITHOUT_A_GAP_S
 
 
 def _summed(chain: Sequence[MinutePiece]) -> tuple[object, ...]:
