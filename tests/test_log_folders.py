@@ -98,6 +98,7 @@ def test_a_lock_that_says_nothing_costs_nothing(folders: list[Path], text: bytes
 
 class Place(NamedTuple):
     folder: Path
+    dashboard: subprocess.Popen[str] | None = None
 
     def command(self, *words: str) -> str:
         """What it prints."""
@@ -123,7 +124,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         try:
             assert dashboard.stdout and "logs, runs, found here" in dashboard.stdout.readline()
             wait_for(lambda: "train.py" in why(folder), 60, "no stacks of the run are stored")
-            yield Place(folder)
+            yield Place(folder, dashboard)
         finally:
             trainer.kill()
             dashboard.terminate()
@@ -178,8 +179,12 @@ def test_a_process_becomes_a_run_of_the_dashboard_that_runs(place: Place) -> Non
 
 
 def test_after_its_end_its_store_is_found(place: Place, tmp_path: Path) -> None:
-    """Also that of a folder whose `.deepseek` holds the requests for traces."""
-    assert (place.folder / "logs/.deepseek/traces").is_dir()
+    """Also where the folder was moved since, and its `.deepseek` holds the requests for traces. The last test of this dashboard."""
+    assert place.dashboard
+    place.dashboard.terminate()
+    place.dashboard.wait()
+    (place.folder / "logs/.deepseek/traces").mkdir(parents=True, exist_ok=True)
+    wait_for(lambda: lock.writer_of(place.folder / "logs/.deepseek-several") is None)
     shutil.copytree(place.folder, tmp_path / "moved", ignore=shutil.ignore_patterns("*.sock"))
     moved = Place(tmp_path / "moved")
     assert "train.py" in moved.command("why", "logs/a")

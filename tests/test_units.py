@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from collectors.analysis.baseline import steplog
 from collectors.analysis.baseline.steady import baseline_of
 from collectors.analysis.baseline.steplog import StepLog
+from collectors.analysis.baseline.units import Units
 from collectors.analysis.history import History
 from collectors.logs.formats.jsonl import Metrics
 from collectors.records import Points, labels_of
@@ -104,3 +105,16 @@ def test_run_log_writes_how_many_a_line_stands_for(tmp_path: Path) -> None:
         log.scalars(3, {"loss": 1.0}, units=37)
     (line,) = [json.loads(text) for text in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()]
     assert line["units"] == 37 and line["step"] == 3
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.25, 0.5, 1.0, 3.0]), st.integers(1, 4)), min_size=1, max_size=40))
+def test_how_long_a_unit_usually_takes_is_that_of_units_one_by_one(lines: list[tuple[float, int]]) -> None:
+    def units(rows: Sequence[tuple[float, int]]) -> Units:
+        seconds, counts = np.array([unit_s * count for unit_s, count in rows]), np.array([count for _, count in rows], float)
+        ends = np.cumsum(seconds)
+        return Units(ends - seconds, ends, counts, np.cumsum(counts))
+
+    each = sorted(unit_s for unit_s, count in lines for _ in range(count))
+    expected = each[-(-len(each) // 4) - 1]
+    assert units(lines).usual_s() == pytest.approx(expected)
+    assert units([(unit_s, 1) for unit_s in each]).usual_s() == pytest.approx(expected)

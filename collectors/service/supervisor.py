@@ -19,7 +19,7 @@ COALESCE_S = 0.02  # a woken collector waits this long for more
 TURN_S = 0.05  # how long a collector waits for its turn beside the others: one that hangs must not delay them
 BACK_OFF_S = (1.0, 30.0)  # after a failure: the first wait, and the longest
 COMPACT_S = 0.05  # how long packing may hold the store at a time
-COMPACT_PAUSE_S = (0.1, 1.0)  # between two packings: while there is more to do, and when there is not
+COMPACT_PAUSE_S = (0.5, 1.0)  # between two packings: while there is more to do, and when there is not; a backlog is read first
 STOP_S = 2.0
 LONGEST_PERIOD_S = 3600.0
 

@@ -30,7 +30,7 @@ def curves_of(queries: Queries, run: RunView, window: Range | None, log: StepLog
     series = queries.series(run.stored.name)
     plots = [*_of_run(queries, run, series, window)]
     if window is not None:
-        plots += [*_pace(log, window), *_of_machine(queries, window)]
+        plots += [*_pace(log, window, run.stored.last_time_s), *_of_machine(queries, window)]
     drawn = sum(len(plot.lines) for plot in plots)
     return ReportCurves(plots, TIME if window else STEP, max(0, len(series) - drawn))
 
@@ -53,8 +53,10 @@ def _labelled(labels: Sequence[tuple[str, str]], curves: Sequence[object]) -> st
     return " ".join(f"{name}={value}" for name, value in labels if name != "host") if len(curves) > 1 else ""
 
 
-def _pace(log: StepLog | None, window: Range) -> Iterator[ReportPlot]:
-    buckets = pace_buckets(log.steps, window) if log and log.steps else None
+def _pace(log: StepLog | None, window: Range, logged_s: float | None) -> Iterator[ReportPlot]:
+    """Up to the last line: what goes on since may be steps that are not written yet."""
+    until_s = min(window[1], logged_s) if logged_s is not None else window[1]
+    buckets = pace_buckets(log.steps, (window[0], until_s)) if log and log.steps and until_s > window[0] else None
     if log and buckets:
         yield ReportPlot(f"{log.unit_name}s per second", "", [ReportLine("", buckets)])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -48,8 +49,12 @@ class Units(NamedTuple):
 
     def usual_s(self) -> float:
         """The 25th percentile over all units of how long one takes; infinite where there is none."""
-        if not len(self.end_s):
+        count = len(self.end_s)
+        if not count:
             return np.inf
+        if (self.units == 1).all():  # nearly always; sorting takes longer
+            place = max(0, math.ceil(0.25 * count) - 1)
+            return float(np.partition(self.seconds, place)[place])
         order = np.argsort(self.seconds)
         reached = np.cumsum(self.units[order])
         return float(self.seconds[order][np.searchsorted(reached, 0.25 * reached[-1])])

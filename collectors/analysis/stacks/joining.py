@@ -15,7 +15,7 @@ import numpy as np
 from ...records import Frame
 from .traces import Bools, Floats, Ints, Traces, compact, overlaps
 from .trust import LineOf, no_source
-from .waits import Joined, Waiting, holds_lock, wait_at, wait_of, waiting
+from .waits import Joined, Wait, Waiting, holds_lock, wait_at, wait_of, waiting
 
 IN_WORKERS = Frame("in the workers", "", 0)
 IN_THREADS = Frame("in other threads", "", 0)
@@ -52,15 +52,28 @@ def join(traces: Traces, line_of: LineOf = no_source) -> Traces:
 
 
 def waits_of_stacks(traces: Traces, line_of: LineOf = no_source) -> list[Waiting | None]:
-    """What each stack waits for; None where its last frame is at work."""
-    rows = [wait_of(frame) for frame in traces.frames]
-    leaves = {stack[-1] for stack in traces.stacks if stack}
-    by_line = {i: wait_at(line_of(traces.frames[i].file, traces.frames[i].line)) for i in leaves if rows[i] is None}
-    found: list[Waiting | None] = []
-    for stack in traces.stacks:
-        row = rows[stack[-1]] if stack else None
-        at_line = by_line.get(stack[-1]) if stack else None
-        found.append(waiting([rows[i] for i in stack]) if row else Waiting(at_line, len(stack) - 1) if at_line else None)
+    """What each stack waits for; None where its last frame is at work, and for one that no span has: a part of the traces has few."""
+    rows: dict[int, Wait | None] = {}  # of a frame
+
+    def row_of(frame: int) -> Wait | None:
+        if frame not in rows:
+            rows[frame] = wait_of(traces.frames[frame])
+        return rows[frame]
+
+    by_line: dict[int, Wait | None] = {}
+    found: list[Waiting | None] = [None] * len(traces.stacks)
+    for i in np.flatnonzero(np.bincount(traces.stack, minlength=len(found))).tolist():
+        stack = traces.stacks[i]
+        if not stack:
+            continue
+        leaf = stack[-1]
+        if row_of(leaf):
+            found[i] = waiting([row_of(frame) for frame in stack])
+            continue
+        if leaf not in by_line:
+            by_line[leaf] = wait_at(line_of(traces.frames[leaf].file, traces.frames[leaf].line))
+        if at_line := by_line[leaf]:
+            found[i] = Waiting(at_line, len(stack) - 1)
     return found
 
 
