@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from ..baseline.steplog import StepLog
-from ..stacks.joining import waits_of_stacks
+from ..stacks.joining import is_waiting
 from ..stacks.traces import Range, Traces
 from ..stacks.trust import LineOf
 from .verdict import Case, Evidence, GpuLook, HostLook, Side
@@ -91,5 +89,4 @@ def waits_of(main: tuple[Traces, Traces | None], case: Case, line_of: LineOf) ->
 
 
 def _waited_s(main: Traces, line_of: LineOf) -> float:
-    waits = np.array([wait is not None for wait in waits_of_stacks(main, line_of)], bool)
-    return float(main.seconds[waits[main.stack]].sum()) if len(waits) else 0.0
+    return float(main.seconds[is_waiting(main, line_of)].sum())

@@ -7,7 +7,7 @@ Joins go over several hops: a thread of the main process that waits for workers 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -51,8 +51,8 @@ def join(traces: Traces, line_of: LineOf = no_source) -> Traces:
     return joining.traces
 
 
-def waits_of_stacks(traces: Traces, line_of: LineOf = no_source) -> list[Waiting | None]:
-    """What each stack waits for; None where its last frame is at work, and for one that no span has: a part of the traces has few."""
+def waits_of_stacks(traces: Traces, line_of: LineOf = no_source, of: Iterable[int] | None = None) -> list[Waiting | None]:
+    """What each stack waits for, or each of these; None where its last frame is at work, and of others."""
     rows: dict[int, Wait | None] = {}  # of a frame
 
     def row_of(frame: int) -> Wait | None:
@@ -62,7 +62,7 @@ def waits_of_stacks(traces: Traces, line_of: LineOf = no_source) -> list[Waiting
 
     by_line: dict[int, Wait | None] = {}
     found: list[Waiting | None] = [None] * len(traces.stacks)
-    for i in np.flatnonzero(np.bincount(traces.stack, minlength=len(found))).tolist():
+    for i in range(len(found)) if of is None else of:
         stack = traces.stacks[i]
         if not stack:
             continue
@@ -79,8 +79,14 @@ def waits_of_stacks(traces: Traces, line_of: LineOf = no_source) -> list[Waiting
 
 def at_work(traces: Traces, line_of: LineOf = no_source) -> Traces:
     """Without waits and sleep."""
-    working = np.array([wait is None for wait in waits_of_stacks(traces, line_of)], bool)
-    return traces.take(working[traces.stack]) if len(working) else traces
+    return traces.take(~is_waiting(traces, line_of))
+
+
+def is_waiting(traces: Traces, line_of: LineOf = no_source) -> Bools:
+    """Which spans wait. A part of the traces has few of their stacks: only those are looked at."""
+    used = np.flatnonzero(np.bincount(traces.stack, minlength=len(traces.stacks)))
+    waits: Bools = np.array([wait is not None for wait in waits_of_stacks(traces, line_of, used.tolist())], bool)
+    return waits[traces.stack] if len(waits) else np.zeros(0, bool)
 
 
 class _Joining(NamedTuple):
