@@ -111,7 +111,9 @@ export function hang(popover, button) {
  * @param {string} kind its class @param {string} label @param {HTMLElement} body
  */
 export function dialogOf(kind, label, body) {
-  const dialog = el("dialog", { class: `help ${kind}`, "aria-label": label, tabindex: "-1", autofocus: true }, body, el("button", { class: "btn", type: "button", onclick: () => dialog.close() }, "Close"));
+  for (const name of ["tabindex", "autofocus"]) body.setAttribute(name, "-1"); // else its button has the focus, and a long one is scrolled to its end
+  Object.assign(body.style, { outline: "none", scrollMargin: "var(--s-3)" }); // of the padding around it
+  const dialog = el("dialog", { class: `help ${kind}`, "aria-label": label }, body, el("button", { class: "btn", type: "button", onclick: () => dialog.close() }, "Close"));
   dialog.addEventListener("click", (/** @type {MouseEvent} */ event) => event.target === dialog && dialog.close());
   document.body.append(dialog);
   return dialog;

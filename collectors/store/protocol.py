@@ -201,9 +201,7 @@ class StackColumns(NamedTuple):
     cpu_s: NDArray[np.float64]  # NaN where unknown
     samples: int
     hz: float
-    covered: list[
-        tuple[float, float]
-    ]  # what of the window was recorded at all, by any process of the run; `WITHOUT_A_GAP_S` apart is together
+    covered: list[tuple[float, float]]  # what of the window any process of the run was recorded in, `WITHOUT_A_GAP_S` joined
     serves: bool = False  # the run is a service, whose work is in all of its threads
 
 
