@@ -111,11 +111,12 @@ export function hang(popover, button) {
  * @param {string} kind its class @param {string} label @param {HTMLElement} body
  */
 export function dialogOf(kind, label, body) {
-  for (const name of ["tabindex", "autofocus"]) body.setAttribute(name, "-1"); // else its button has the focus, and a long one is scrolled to its end
   Object.assign(body.style, { outline: "none", scrollMargin: "var(--s-3)" }); // of the padding around it
   const dialog = el("dialog", { class: `help ${kind}`, "aria-label": label }, body, el("button", { class: "btn", type: "button", onclick: () => dialog.close() }, "Close"));
   dialog.addEventListener("click", (/** @type {MouseEvent} */ event) => event.target === dialog && dialog.close());
   document.body.append(dialog);
+  // It has the focus where the dialog opens; else its button has, and a long one is scrolled to its end. Set in the document: before, the page itself would ask for the focus.
+  for (const name of ["tabindex", "autofocus"]) body.setAttribute(name, "-1");
   return dialog;
 }
 

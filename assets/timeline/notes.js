@@ -16,7 +16,7 @@ export class Notes {
     /** @type {Place | null} */
     this.at = null;
     this.heading = el("h2");
-    this.input = el("input", { type: "text", maxlength: MOST, "aria-label": "Note", autofocus: true, autocomplete: "off" });
+    this.input = el("input", { type: "text", maxlength: MOST, "aria-label": "Note", autocomplete: "off" });
     this.said = el("p", { class: "dim", role: "status" });
     this.form = el(
       "form",
