@@ -264,14 +264,25 @@ def standing(page: Page, selector: str) -> FloatRect:
     return found
 
 
+HEARD = """() => {
+  const first = !window.heard;
+  window.heard = [];
+  for (const type of first ? ["pointerdown", "pointerup", "pointercancel"] : []) addEventListener(type, ({ target }) => heard.push(`${type} on ${target.className || target.nodeName}`), true);
+}"""
+
+
 def drag(page: Page, lo: float, hi: float) -> None:
-    """Over the lanes, from one share of their width to another, once they stand still."""
+    """Over the lanes, from one share of their width to another, once they stand still and are painted: a browser drops what is done before."""
     surface = standing(page, ".surface")
+    wait_for(lambda: page.evaluate("() => performance.getEntriesByType('paint').length"), because="the page is not painted")
+    page.evaluate(HEARD)
     at = [surface["x"] + share * surface["width"] for share in (lo, hi)]
     page.mouse.move(at[0], surface["y"] + 20)
     page.mouse.down()
     page.mouse.move(at[1], surface["y"] + 22, steps=6)
     page.mouse.up()
+    heard = page.evaluate("() => heard")
+    assert [event.split(" ")[0] for event in heard] == ["pointerdown", "pointerup"], f"the page heard {heard}"
 
 
 @pytest.fixture
