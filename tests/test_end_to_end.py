@@ -88,7 +88,7 @@ def test_a_dragged_window_shows_the_flame_graph_and_the_log_lines_of_exactly_tha
     wait_for(lambda: {"train", "GPT.forward"} & set(flame_names(page)), because="no frame of the trainer in the window")
     told = demo.get(f"/api/v1/flame?run={run_of(demo)}&from={window['from']}&to={window['to']}")
     assert any(frame["name"].endswith("forward") for frame in told["frames"])
-    assert "from=" in page.url, "the window stands in the address, so that a colleague sees the same"
+    wait_for(lambda: "from=" in page.url, because="a colleague does not see the same")
     question = f"run={run_of(demo)}&from={window['from']}&to={window['to']}&q=loss&limit=1"
     if demo.get(f"/api/v1/logs?{question}")["lines"]:
         wait_for(lambda: "loss" in page.inner_text("aside"), because="the window's lines are not shown")

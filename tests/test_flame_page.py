@@ -9,12 +9,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs, urlparse
 
 import pytest
 from playwright.sync_api import Page
 
-from tests.conftest import Dashboard, dashboard, drag, wait_for
+from tests.conftest import Dashboard, address, dashboard, drag, wait_for
 from tests.conftest import script as started
 
 EXPECTED_ERRORS = ("ERR_CONNECTION_REFUSED",)  # the server may end before the page
@@ -96,11 +95,6 @@ def profile_until(running: Dashboard) -> float | None:
 def flame_names(page: Page) -> list[str]:
     told: list[str] = page.evaluate("() => globalThis.deepseek?.flame?.names ?? []")
     return told
-
-
-def address(page: Page) -> dict[str, str]:
-    """As the page has it now: `page.url` is of the last event that Playwright was told."""
-    return {name: values[0] for name, values in parse_qs(urlparse(page.evaluate("() => location.href")).query).items()}
 
 
 def open_starved(run: Run, page: Page, more: str = "") -> None:

@@ -100,7 +100,7 @@ def test_every_other_metric_is_one_key_away(node: Node, page: Page) -> None:
     wait_for(lambda: shown - told_otherwise <= drawn(page) | limits(), because="metrics are missing")
     page.keyboard.press("m")
     wait_for(lambda: "more metrics" in page.inner_text(".further"), because="they do not go away again")
-    assert "all=" not in page.url
+    wait_for(lambda: "all=" not in page.url, because="the address says otherwise")
 
 
 def limits() -> set[str]:
@@ -125,7 +125,7 @@ def test_a_process_leads_to_the_flame_graph_of_its_run(node: Node, page: Page) -
     assert "96" in told
     row.get_by_role("link").click()
     wait_for(lambda: page.evaluate("() => document.querySelector('.picker')?.value") == "on-gpus", because="not the run's page")
-    assert page.url.startswith(f"{node.running.address}/flame?")
+    wait_for(lambda: page.url.startswith(f"{node.running.address}/flame?"), because="the address says otherwise")
 
 
 def test_a_dragged_window_is_the_same_on_the_flame_page(node: Node, page: Page) -> None:
@@ -139,7 +139,7 @@ def test_a_dragged_window_is_the_same_on_the_flame_page(node: Node, page: Page) 
     page.mouse.move(right, surface["y"] + 40, steps=5)
     page.mouse.up()
     window = wait_for(lambda: page.evaluate("() => globalThis.deepseek.window"), because="no window was selected")
-    assert "from=" in page.url
+    wait_for(lambda: "from=" in page.url, because="the address says otherwise")
     page.get_by_role("link", name="Flame graph of this window").click()
     wait_for(lambda: page.locator("#bar a[aria-current]").inner_text().endswith("Flame"), because="not on the Flame page")
     there = wait_for(lambda: page.evaluate("() => globalThis.deepseek?.window"), because="the window is lost on the way")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from urllib.parse import parse_qs, urlparse
 
 import pytest
 from playwright.sync_api import Browser, Page, Route
 
-from tests.conftest import Dashboard, dashboard, drag, script, standing, wait_for
+from tests.conftest import Dashboard, address, dashboard, drag, script, standing, wait_for
 
 TRAINER = """
 import sys, time
@@ -45,11 +44,6 @@ def open_live(running: Dashboard, page: Page, query: str = "") -> None:
 def lanes(page: Page) -> list[str]:
     names: list[str] = page.locator("section.lane").evaluate_all("lanes => lanes.map((lane) => lane.dataset.lane)")
     return names
-
-
-def address(page: Page) -> dict[str, str]:
-    """As the page has it now: `page.url` is of the last event that Playwright was told."""
-    return {name: values[0] for name, values in parse_qs(urlparse(page.evaluate("() => location.href")).query).items()}
 
 
 def test_a_lane_is_dragged_by_its_name_and_the_browser_remembers(running: Dashboard, page: Page) -> None:

@@ -199,7 +199,7 @@ def test_hits_are_marked_counted_and_walked(scene: Scene, page: Page) -> None:
     expect(page.locator(".entry.at .m")).to_have_text("line 5000 of many")
     page.keyboard.press("e")
     expect(page.locator(".entry.at .m")).to_have_text("line 15000 of many")
-    assert "log=line+1234" in page.url and "line=15001" in page.url
+    wait_for(lambda: "log=line+1234" in page.url and "line=15001" in page.url, because="the address says otherwise")
     page.get_by_label("only hits").check()
     wait_for(lambda: shown(page) == [1234, *range(12340, 12350)], because="other lines are shown")
 
@@ -264,7 +264,7 @@ def test_a_template_filters_and_a_number_becomes_a_curve(scene: Scene, page: Pag
     group = page.locator(".template", has_text="retrying shard")
     group.click(modifiers=["Alt"])
     expect(page.locator(".chip.filter")).to_contain_text("without retrying shard")
-    assert "hide=" in page.url
+    wait_for(lambda: "hide=" in page.url, because="the address says otherwise")
     page.locator(".chip.filter").click()
     page.locator(".template", has_text="step # loss #").click()
     wait_for(lambda: "template=" in page.url)

@@ -83,10 +83,10 @@ def test_what_a_summary_writer_wrote_is_seen_and_heard_at_a_step(scene: Scene, p
     page.keyboard.press("ArrowLeft")
     expect(card(page, "notes/text_summary").locator("pre")).to_have_text("step 10 <script>alert(1)</script>")
     wait_for(lambda: page.evaluate(RED)[0] == 127, because="the image of step 10 is not shown")
-    assert "step=10" in page.url
+    wait_for(lambda: "step=10" in page.url, because="the address says otherwise")
     page.get_by_role("button", name="Newest").click()
     wait_for(lambda: page.evaluate(RED)[0] == 255)
-    assert "step=" not in page.url
+    wait_for(lambda: "step=" not in page.url, because="the address says otherwise")
     card(page, "val/image").get_by_role("button").click()
     expect(page.locator("dialog.sample-large img")).to_have_js_property("naturalWidth", 24)
 
@@ -101,7 +101,7 @@ def test_two_runs_stand_side_by_side_at_the_nearest_step_which_is_said(scene: Sc
     expect(captions.nth(0)).to_contain_text("step 10, nearest to 12")
     page.get_by_role("button", name="Alone").click()
     expect(captions).to_have_count(1)
-    assert "runs=" not in page.url
+    wait_for(lambda: "runs=" not in page.url, because="the address says otherwise")
 
 
 def test_nothing_that_was_logged_becomes_a_part_of_the_page(scene: Scene, page: Page) -> None:
@@ -139,7 +139,8 @@ def test_thousands_of_names_are_searched_and_few_are_loaded(scene: Scene, page: 
     expect(page.locator(".sample-bar")).to_contain_text("111 of 3,000 names")
     page.get_by_role("button", name="further names").click()
     expect(page.locator(".sample-card")).to_have_count(111)
-    assert len(asked) < 250 and "find=layer29" in page.url
+    wait_for(lambda: "find=layer29" in page.url, because="the address says otherwise")
+    assert len(asked) < 250
 
 
 def test_new_samples_and_none_at_all_are_told(scene: Scene, page: Page) -> None:

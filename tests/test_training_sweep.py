@@ -79,7 +79,7 @@ def test_a_name_of_the_legend_shows_and_hides_its_curves_and_only_them(web: Web,
     assert len(set(page.locator(".strip-name .line-key").evaluate_all("keys => keys.map((key) => key.style.color)"))) == 12
     names.nth(2).click()
     wait_for(lambda: curves(page) == 11)
-    assert "off=" in page.url
+    wait_for(lambda: "off=" in page.url, because="the address says otherwise")
     page.reload()
     settled(page)
     wait_for(lambda: curves(page) == 11, because="a link does not show the same")
