@@ -70,6 +70,9 @@ function move(element, home) {
 
 /** Where browsers can, without an end to what is half typed. @param {Element} element @param {any} home */
 function insert(element, home) {
-  if (home.moveBefore && element.isConnected && home.isConnected) home.moveBefore(element, home.firstChild);
-  else home.prepend(element);
+  if (!home.moveBefore || !element.isConnected || !home.isConnected) return home.prepend(element);
+  const offering = [...element.querySelectorAll("input[list]")].map((field) => ({ field, list: field.getAttribute("list") ?? "" }));
+  for (const { field } of offering) field.removeAttribute("list"); // Chromium 150 crashes on a field that moves with its datalist
+  home.moveBefore(element, home.firstChild);
+  for (const { field, list } of offering) field.setAttribute("list", list);
 }
