@@ -30,6 +30,15 @@ ANSWERED = """[...document.querySelectorAll('.waiting')].every((chart) => {
   return bottom <= 0 || top >= innerHeight;
 })"""
 
+NAMELESS = """() => {
+  window.nameless = new Set();
+  const look = () => {
+    for (const shown of document.querySelectorAll("button, a[href]"))
+      if (shown.checkVisibility() && !["textContent", "ariaLabel", "title"].some((name) => shown[name]?.trim())) nameless.add(shown.outerHTML);
+  };
+  new MutationObserver(look).observe(document, { childList: true, subtree: true, attributes: true, characterData: true });
+}"""
+
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
@@ -66,3 +75,13 @@ def test_axe_finds_nothing_serious(
         )
         said = serious(page)
         assert not said, "\n".join(said)
+
+
+@pytest.mark.parametrize("shown", pages(), ids=lambda shown: shown.name)
+def test_what_can_be_pressed_has_a_name_from_the_first_moment(served: Dashboard, page: Page, shown: Any) -> None:
+    page.add_init_script(f"({NAMELESS})()")
+    page.goto(f"{served.address}{shown.path}?run=accessible")
+    wait_for(lambda: page.evaluate("document.querySelector('#content')?.textContent.length > 20"))
+    wait_for(lambda: page.evaluate(ANSWERED), because="a chart in view waits for its first answer")
+    page.wait_for_timeout(1500)  # what comes once the page is complete: its findings
+    assert page.evaluate("[...nameless]") == []

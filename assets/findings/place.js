@@ -33,7 +33,7 @@ export class FindingsPlace {
     this.asked = new URLSearchParams(location.search).get("finding");
     this.scale = el("div", { class: "found-scale", role: "group", "aria-label": "Findings on the axis" });
     this.row = el("div", { class: "found" }, el("span", { class: "cap" }, "Findings"), this.scale);
-    this.nav = el("div", { class: "found-nav" }); // in the page's head
+    this.nav = el("div", { class: "found-nav", hidden: true }); // in the page's head
     this.detail = el("section", { class: "found-detail", "aria-label": "The finding", hidden: true }); // in the page's side
     timeline.axis.after(this.row);
     /** @type {import("./view.js").FindingsView | null} */

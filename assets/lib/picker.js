@@ -13,7 +13,7 @@ export class Picker {
     /** @type {import("../data/runs.js").Runs | null} */
     this.runs = null;
     this.at = 0; // of the rows, which Enter picks
-    this.button = el("button", { class: "picker", type: "button", "aria-haspopup": "listbox", onclick: () => this.open() });
+    this.button = el("button", { class: "picker", type: "button", "aria-label": "Run", "aria-haspopup": "listbox", disabled: true, onclick: () => this.open() }, "…");
     this.input = el("input", {
       type: "search",
       placeholder: "run",

@@ -41,7 +41,7 @@ export class Viewer {
     this.stepper = el("div", { class: "stepper" }, back, this.slider, on, this.label, this.newest);
     this.notice = el("p", { class: "sample-notice", role: "status" });
     this.grid = el("div", { class: "sample-grid" });
-    this.more = el("button", { class: "btn more", type: "button", onclick: () => this.#showMore() });
+    this.more = el("button", { class: "btn more", type: "button", hidden: true, onclick: () => this.#showMore() });
     this.bar = el("div", { class: "sample-bar" }, el("label", { class: "find" }, this.input), this.matches, this.stepper);
     this.element = el("div", { class: "samples" }, this.bar, this.notice, this.grid, this.more);
     this.large = el("img", { alt: "" });

@@ -15,7 +15,7 @@ export class Controls {
   /** @param {HTMLElement} bar @param {{resume: () => void, span: (span_s: number) => void}} actions */
   constructor(bar, actions) {
     this.host = el("span", { class: "dim host" });
-    this.back = el("button", { class: "back", type: "button", onclick: actions.resume });
+    this.back = el("button", { class: "back", type: "button", disabled: true, onclick: actions.resume }, "…");
     this.spans = el("select", { class: "spans", "aria-label": "Range", onchange: () => actions.span(Number(this.spans.value)) });
     bar.append(this.host, this.back, el("label", { class: "range" }, el("kbd", {}, "r"), this.spans));
   }

@@ -30,7 +30,7 @@ export default class Gpus extends TimePage {
     this.head = new GpuHead();
     this.processes = new Processes();
     this.head.element.append(this.findings.nav);
-    this.more = el("button", { class: "btn", type: "button", onclick: () => this.showAll(!this.all) });
+    this.more = el("button", { class: "btn", type: "button", hidden: true, onclick: () => this.showAll(!this.all) });
     this.moment = el("div", { class: "title" });
     this.hint = el("div", { class: "sub" });
     this.flame = el("a", { class: "btn pri" }, "Flame graph of this window");
