@@ -273,7 +273,17 @@ def test_a_target_has_a_name_and_an_address_without_secrets(text: str, run: str,
 
 @pytest.mark.parametrize(
     "text",
-    ["", "localhost:8000", "file:///etc/passwd", "a=ftp://h/", "../x=http://h/", "http://", "http://h:99999/", "http://h/ x\r\ny"],
+    [
+        "",
+        "localhost:8000",
+        "file:///etc/passwd",
+        "a=ftp://h/",
+        "../x=http://h/",
+        "=http://h/",
+        "http://",
+        "http://h:99999/",
+        "http://h/ x\r\ny",
+    ],
 )
 def test_a_wrong_target_gets_the_form(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=r"takes \[name=\]URL"):

@@ -203,3 +203,13 @@ def test_a_line_means_the_same_however_the_lines_arrive(lines: list[bytes], data
         left = left[count:]
     assert whole.tally == parts.tally and whole.tally.lines_read == len(lines)
     assert repr(records) == repr(found)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from([b'{"loss": 0.5}', b'{"message": "m", "level": "info"}', b"torn"]), max_size=12))
+def test_what_stands_after_a_line_in_its_file_came_after_it(lines: list[bytes]) -> None:
+    parser, arrival = JsonLines(Metrics("a", {}, list), Text("a", "metrics.jsonl", 1.0)), Arrival(1.0, 2.0)
+    records = parser.parse(lines, arrival)
+    places = [place for place, line in enumerate(lines, 1) if line != b"torn"]
+    times_s = [record.time_s for record in records if isinstance(record, Points | LogLine)]
+    assert times_s == pytest.approx([arrival.at(place, len(lines)) for place in places], abs=1e-5)

@@ -145,6 +145,8 @@ class FollowedFile:
             if self._left:
                 break
         self._left = len(waiting)
+        if arrival and self._left:
+            self._looked_s = arrival.at(len(self._lines) - self._left, len(self._lines))
         self._used -= self._left_bytes()
         return records
 
@@ -221,7 +223,8 @@ class FollowedFile:
         except Exception:  # any error: the lines are read again one by one, and the faulty one is counted
             self._format = self._new_format(state)
             self._format.tally = tally
-            return [record for line in lines for record in self._parse_one(line, arrival)]
+            whens = [arrival and arrival.part(place, 1, len(lines)) for place in range(len(lines))]
+            return [record for line, when in zip(lines, whens, strict=True) for record in self._parse_one(line, when)]
 
     def _parse_one(self, line: bytes, arrival: Arrival | None) -> list[Record]:
         try:

@@ -28,7 +28,8 @@ class ScrapeTarget(NamedTuple):
 def target_of(text: str) -> ScrapeTarget:
     """`"vllm=http://localhost:8000"` -> the run `vllm`, the address `http://localhost:8000/metrics`. Raises ValueError."""
     before, equals, after = text.partition("=")
-    name, address = (before, after) if equals and "/" not in before else ("", text)
+    is_named = bool(equals) and "/" not in before
+    address = after if is_named else text
     url = urlsplit(address)
     try:
         port = url.port
@@ -36,7 +37,7 @@ def target_of(text: str) -> ScrapeTarget:
         raise ValueError(f"{FORM}; {address!r} has no such port") from None
     if url.scheme not in ("http", "https") or not url.hostname or any(ord(sign) <= 32 or ord(sign) > 126 for sign in address):
         raise ValueError(f"{FORM}; {address!r} is no such address")
-    run = name or (f"{url.hostname}:{port}" if port else url.hostname)
+    run = before if is_named else f"{url.hostname}:{port}" if port else url.hostname
     if not NAME.fullmatch(run):
         raise ValueError(f"{FORM}; a name has letters, digits, and . : - _ only, and {run!r} others")
     user = url.netloc.rpartition("@")[0]

@@ -22,6 +22,10 @@ class Arrival(NamedTuple):
         """When line `place` (from 1) of `count` was written, by estimate: they are spread evenly."""
         return round(self.since_s + (self.until_s - self.since_s) * place / count, 6)
 
+    def part(self, done: int, count: int, of: int) -> Arrival:
+        """That of the `count` lines of `of` that stand behind the first `done`."""
+        return Arrival(self.at(done, of), self.at(done + count, of))
+
 
 @dataclass
 class Tally:

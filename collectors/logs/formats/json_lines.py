@@ -41,9 +41,10 @@ class JsonLines:
         if not self._metrics.stopped:  # the usual batch, kept cheap
             return records
         for is_line, found in itertools.groupby(lines[self.tally.lines_read - before :], is_text):
-            part, before = list(found), self.tally.lines_read
-            records += (self._text if is_line else self._metrics).parse(part, arrival)
-            if self.tally.lines_read - before < len(part):  # the batch ends here
+            part, done = list(found), self.tally.lines_read - before
+            when = arrival.part(done, len(part), len(lines)) if arrival else None
+            records += (self._text if is_line else self._metrics).parse(part, when)
+            if self.tally.lines_read - before < done + len(part):  # the batch ends here
                 break
         return records
 
