@@ -1,6 +1,7 @@
 /** Why there is no profile, and the remedy: one sentence, one command, one button. */
 
-import { copyButton, el } from "../lib/dom.js";
+import { copyButton } from "../lib/copy.js";
+import { el } from "../lib/dom.js";
 
 /** @typedef {import("./profile.js").Trouble} Trouble */
 

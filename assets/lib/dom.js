@@ -57,20 +57,6 @@ export function emptyContext(canvas, width, height) {
   return context;
 }
 
-/**
- * A button that copies the result of `text()` at the click.
- * @param {string} label @param {() => string} text
- */
-export function copyButton(label, text) {
-  const button = el("button", { class: "btn", type: "button" }, label);
-  button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(text());
-    button.textContent = "Copied";
-    setTimeout(() => (button.textContent = label), 1500);
-  });
-  return button;
-}
-
 const SHAPES = {
   diamond: "M5 0 10 5 5 10 0 5Z",
   triangle: "M5 .5 10 9.5H0Z",

@@ -1,7 +1,8 @@
 /** An opened line: all of its text, its numbers, which can become curves, its fields, which filter, and where it comes from. */
 
 import { get, sentenceOf } from "../lib/api.js";
-import { copyButton, el } from "../lib/dom.js";
+import { copyButton } from "../lib/copy.js";
+import { el } from "../lib/dom.js";
 import { day } from "../lib/format.js";
 import { exact } from "./row.js";
 

@@ -2,6 +2,7 @@
 
 import { sentenceOf } from "../lib/api.js";
 import { change } from "../lib/change.js";
+import { copyText } from "../lib/copy.js";
 import { dialogOf, el } from "../lib/dom.js";
 import { here } from "../lib/url.js";
 
@@ -35,11 +36,8 @@ export function openShare() {
       const answer = await change("share", { address, days: Number(days.value), grants: source.checked ? ["source"] : [] });
       link.value = answer.link;
       link.hidden = false;
+      const copied = await copyText(answer.link);
       link.select();
-      const copied = await navigator.clipboard?.writeText(answer.link).then(
-        () => true,
-        () => false,
-      );
       said.textContent = `${copied ? "Copied." : "Copy it from the field."} Its name is ${answer.name}: Settings lists and revokes it. ${answer.note}`;
     } catch (error) {
       said.textContent = sentenceOf(error);

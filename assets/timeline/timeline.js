@@ -1,7 +1,8 @@
 /** All lanes on one axis, with what lies over them: events, the selected window, the crosshair. */
 
 import { brush } from "./brush.js";
-import { copyButton, el, setClass, setText } from "../lib/dom.js";
+import { copyButton } from "../lib/copy.js";
+import { el, setClass, setText } from "../lib/dom.js";
 import { axisMark, laneMark, placed } from "./events.js";
 import { count } from "../lib/format.js";
 import { LaneView } from "./lane.js";

@@ -1,7 +1,8 @@
 /** The head of the Flame page: the run and window, the blamed function, its basis, and downloads. */
 
 import { basis, sentence } from "../../blame/blame.js";
-import { copyButton, el, setText } from "../../lib/dom.js";
+import { copyButton } from "../../lib/copy.js";
+import { el, setText } from "../../lib/dom.js";
 import { LogDifference } from "../../blame/log_difference.js";
 import { ReportButton } from "../../blame/report.js";
 import { clock, duration, stepRange } from "../../lib/format.js";

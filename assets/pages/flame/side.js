@@ -1,7 +1,8 @@
 /** The side of the Flame page: the selected function's totals, source, callers and callees, and what changed most. */
 
 import { neighbours, spent } from "../../flame/callers.js";
-import { copyButton, el, setClass, setText } from "../../lib/dom.js";
+import { copyButton } from "../../lib/copy.js";
+import { el, setClass, setText } from "../../lib/dom.js";
 import { NOTHING_S, brief, percent, signed, toneOf } from "../../lib/figures.js";
 import { place } from "../../lib/format.js";
 import { Source } from "../../flame/source.js";

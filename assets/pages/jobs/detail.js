@@ -1,7 +1,8 @@
 /** One job with its attempts, in a dialog; and the question before a running job is cancelled. */
 
 import { get, sentenceOf } from "../../lib/api.js";
-import { copyButton, dialogOf, el, fill } from "../../lib/dom.js";
+import { copyButton } from "../../lib/copy.js";
+import { dialogOf, el, fill } from "../../lib/dom.js";
 import { counted } from "../../lib/format.js";
 import { pathTo } from "../../lib/url.js";
 import { ORDER_WORDS, ORDERS } from "./queue.js";

@@ -2,7 +2,8 @@
 
 import { STEP } from "../../lib/axis.js";
 import { basis, facts, ownWords, sentence } from "../../blame/blame.js";
-import { copyButton, el, setClass, setText } from "../../lib/dom.js";
+import { copyButton } from "../../lib/copy.js";
+import { el, setClass, setText } from "../../lib/dom.js";
 import { FlameGraph } from "../../flame/flame.js";
 import { capital, clock, count, counted, duration, figure, stepRange } from "../../lib/format.js";
 import { legendOfDifference, legendOfKinds } from "../../flame/legends.js";

@@ -2,6 +2,7 @@
 
 import { get, sentenceOf } from "../../lib/api.js";
 import { aboutOf, change } from "../../lib/change.js";
+import { copyText } from "../../lib/copy.js";
 import { el, setClass, setText } from "../../lib/dom.js";
 import { count } from "../../lib/format.js";
 import { visible } from "../../lib/visible.js";
@@ -135,7 +136,7 @@ export class Panel {
     if (act === "save") this.#save();
     if (act === "archive") this.#turn("archived", button.textContent === "Archive");
     if (act === "forget") this.#turn("forgotten", button.textContent === "Forget");
-    if (act === "copy") navigator.clipboard?.writeText(document.querySelector(`#${ID} .command`)?.textContent ?? "");
+    if (act === "copy") copyText(document.querySelector(`#${ID} .command`)?.textContent ?? "").then((copied) => say(copied ? "Copied." : "The browser does not let the page copy: select it and press Ctrl C."));
   }
 
   /** Only what was changed here: the rest may have been changed elsewhere. */

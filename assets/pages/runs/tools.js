@@ -1,7 +1,8 @@
 /** The line above the grid: filter, chips by state, grouping, what is hidden, the ticked runs, columns and CSV. */
 
 import { get, sentenceOf } from "../../lib/api.js";
-import { copyButton, el, hang, setClass, setText } from "../../lib/dom.js";
+import { copyButton } from "../../lib/copy.js";
+import { el, hang, setClass, setText } from "../../lib/dom.js";
 import { snippet } from "../live/snippet.js";
 import { count, counted } from "../../lib/format.js";
 import { pathTo } from "../../lib/url.js";

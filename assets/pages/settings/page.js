@@ -3,6 +3,7 @@
 import { setZone } from "../../data/zone.js";
 import { get, sentenceOf } from "../../lib/api.js";
 import { change } from "../../lib/change.js";
+import { copyText } from "../../lib/copy.js";
 import { el, setText } from "../../lib/dom.js";
 import { Session } from "../session.js";
 
@@ -54,11 +55,10 @@ export default class SettingsPage extends Session {
     try {
       const found = await get("diagnosis");
       const lines = found.checks.filter(({ verdict }) => verdict !== "ok").map(({ name, sentence, remedy }) => `${name}: ${sentence} ${remedy}`.trim());
-      await navigator.clipboard.writeText(JSON.stringify(found, null, 1));
-      say("diagnosed", `Copied. ${lines.join(" ") || "All is well."}`);
+      const copied = await copyText(JSON.stringify(found, null, 1));
+      say("diagnosed", copied ? `Copied. ${lines.join(" ") || "All is well."}` : "The browser does not let the page copy; type: deepseek-dashboard doctor --json");
     } catch (error) {
-      if (error instanceof DOMException) say("diagnosed", "The browser does not let the page copy; type: deepseek-dashboard doctor --json");
-      else say("diagnosed", sentenceOf(error));
+      say("diagnosed", sentenceOf(error));
     }
   }
 

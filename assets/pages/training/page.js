@@ -1,7 +1,8 @@
 /** The Training page: every curve of one run or of several. Its controls are Dash's; the charts are drawn before these are there. */
 
 import { sentenceOf } from "../../lib/api.js";
-import { copyButton, el, setText } from "../../lib/dom.js";
+import { copyButton } from "../../lib/copy.js";
+import { el, setText } from "../../lib/dom.js";
 import { count, duration } from "../../lib/format.js";
 import { Retry, asked } from "../../lib/retry.js";
 import { readAddress } from "../../lib/url.js";
