@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from urllib.parse import parse_qs, urlparse
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from collectors.records import Points, labels_of
 from tests.axe import serious
-from tests.conftest import Ask, standing, wait_for
+from tests.conftest import Ask, address, standing, wait_for
 from tests.findings_scene import HOSTILE, FindingsScene, findings_scene
 
 EXPECTED_ERRORS = ("404 (Not Found)",)  # of lines of code that are not there
@@ -32,10 +32,6 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FindingsScene]:
         scene.find("loud", "memory_creep", -100, -5, weight="alert", over=False, said="Memory is full within the hour.", numbers={"left_s": 3000.0, "bytes_per_s": 5e6})  # fmt: skip
         scene.find("loud", "slow_steps", -60, -5, over=False, said="About 1 of 66 steps takes 9 times as long.", place={"function": "load", "file": "/a/data.py", "line": 88})  # fmt: skip
         yield scene
-
-
-def address(page: Page) -> dict[str, str]:
-    return {name: values[0] for name, values in parse_qs(urlparse(page.evaluate("() => location.href")).query).items()}
 
 
 def focused(page: Page) -> str:
@@ -64,6 +60,25 @@ def test_a_finding_appears_live_and_nothing_moves(scene: FindingsScene, page: Pa
     expect(page.locator(".found-kept h3")).to_have_text(["Stacks of rank 0", "Stacks of rank 1", "The last lines"])
     expect(page.locator(".found-kept summary")).to_have_count(4)
     expect(page.locator(".found-kept > pre")).to_have_text("<b>last</b> line")
+
+
+def test_a_run_that_is_over_says_what_held_until_its_end(scene: FindingsScene, page: Page) -> None:
+    for run, until in (("ruined", -602), ("mended", -750)):
+        scene.store.append(
+            [
+                Points(run, labels_of(host="box", rank=0), ("train/loss",), (1.0,), scene.t0 + at, 1000 + at)
+                for at in range(-900, -600)
+            ]
+        )
+        scene.find(run, "slow_steps", -850, -800, weight="alert")
+        scene.find(run, "nan_lasting", -790, until, weight="alert", said="train/loss is NaN.")
+    scene.open(page, run="ruined")
+    expect(page.locator(".finding-said")).to_have_text("NaN for ten steps. train/loss is NaN.")
+    page.get_by_role("button", name="Why", exact=True).click()
+    expect(page.locator(".found-detail h2")).to_have_text("Alert: NaN for ten steps")
+    scene.open(page, run="mended")
+    expect(page.locator(".found-count")).to_have_text("2 findings")
+    expect(page.locator(".finding-said")).not_to_contain_text("NaN")
 
 
 def test_why_selects_the_window_of_the_alert_and_the_rest_is_in_a_list(scene: FindingsScene, page: Page) -> None:

@@ -17,7 +17,7 @@ from playwright.sync_api import Page, Route
 from collectors.records import Points
 from collectors.store.open import open_store
 from dashboard.runs import Runs
-from tests.conftest import Dashboard, dashboard, drag, wait_for
+from tests.conftest import Dashboard, address, dashboard, drag, wait_for
 
 EXPECTED_ERRORS = ("Failed to load resource",)  # some answers fail on purpose
 ODD = "odd <b>bold</b> \u202egnp.exe"
@@ -69,10 +69,6 @@ def drawn(page: Page, series: str) -> int:
     """How many points its line stands for."""
     count: int = page.evaluate("(name) => globalThis.deepseek?.drawn[name]?.count ?? 0", series)
     return count
-
-
-def address(page: Page) -> dict[str, str]:
-    return {name: values[0] for name, values in parse_qs(urlparse(page.evaluate("() => location.href")).query).items()}
 
 
 def test_a_run_without_times_stands_over_its_steps_and_grows(running: Dashboard, page: Page) -> None:

@@ -11,6 +11,7 @@ import { FindingMarks } from "./marks.js";
 /** @typedef {import("../pages/run_strip.js").Finding} Finding */
 
 const ENDED = new Set(["crash", "hung", "not_back"]); // what says why a run is not there any more
+const LAST = { share: 0.05, least_s: 5 }; // of a run: what held until then held until its end, behind which a program may save or test
 
 /** Settles when the style is there. */
 export const styled = new Promise((done) => {
@@ -137,7 +138,7 @@ export class FindingsView {
   /** @param {Finding | null} otherwise what the page would say @returns {Finding | null} */
   foremost(otherwise) {
     const runs = this.place.page.runs();
-    const holding = this.all.filter(({ over }) => !over).sort(byWeight);
+    const holding = this.all.filter((found) => !found.over || this.#lasted(found)).sort(byWeight);
     const [first] = holding;
     const broken = runs.lost_s !== null || Boolean(runs.message?.problems.length || runs.message?.read_only);
     if (!first || broken || (first.weight === "note" && otherwise && otherwise.tone !== "dim")) return this.#explained(otherwise);
@@ -145,6 +146,14 @@ export class FindingsView {
     const why = { label: "Why", run: () => this.choose(first, { focus: true }) };
     const more = { label: `and ${count(holding.length - 1)} more`, run: (/** @type {HTMLElement} */ button) => this.#list(holding, button) };
     return { tone: tone === "bad" ? "bad" : "warn", title: first.title, sentence: first.sentence, id: first.id, actions: holding.length > 1 ? [why, more] : [why] };
+  }
+
+  /** Whether what is more than a note held until the end of a run that is over. @param {Found} found */
+  #lasted({ run, weight, end }) {
+    const { over, last_s, current } = this.place.page.runs();
+    if (!over || run === null || weight === "note" || last_s === null) return false;
+    const begin_s = current?.started_s ?? this.place.timeline.picture?.view.lo ?? last_s;
+    return last_s - end <= Math.max(LAST.least_s, LAST.share * (last_s - begin_s));
   }
 
   /** What is said of a run that broke off leads to what was found of it. @param {Finding | null} said @returns {Finding | null} */

@@ -18,7 +18,7 @@ const FEW = 3; // with more lines than this, only the highest and the range of t
  */
 export function legend(lane, values, bad, room = Infinity) {
   const rows = lane.kind === "heat" ? /** @type {Row[]} */ (each(lane, values, "box").map(({ label, value }) => ({ label, value }))) : lane.kind === "stack" ? stack(lane, values, Math.max(1, Math.min(LAYERS, room - 1))) : lines(lane, values);
-  if (bad) rows.push({ label: `${bad.text} at ${bad.place}`, value: "", tone: "bad" });
+  if (bad) rows.push({ label: `${bad.text} at ${bad.place.replace("step ", "")}`, value: "", tone: "bad" }); // the axis says of what
   return rows;
 }
 
