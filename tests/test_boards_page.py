@@ -21,7 +21,7 @@ from dashboard.queries import Queries
 from tests.conftest import wait_for
 from tests.serving import Web, served
 
-EXPECTED_ERRORS = ("400 (Bad Request)", "404 (Not Found)", "409 (Conflict)")  # of texts that are no boards, and of a second editor
+EXPECTED_ERRORS = ("400 (Bad Request)", "net::ERR_FAILED", "404 (Not Found)", "409 (Conflict)")  # of texts that are no boards, and of a second editor
 HOST = labels_of(host="box", rank=0)
 MINE = "# my board\ntitle: Mine\nrows:\n  - charts:\n      - {kind: line, title: Loss, series: [train/loss]}   # the loss\n      - {kind: line, title: Power, series: [gpu/power_w]}\n"
 SERIES = {"scatter": "series: [gpu/power_w], x: train/loss", "text": "text: <b>inert</b>"}
@@ -317,6 +317,52 @@ def test_a_template_becomes_a_board_of_ones_own_and_deleting_it_brings_the_templ
     wait_for(lambda: not (scene.boards / "energy.yaml").exists(), because="not deleted")
     expect(page.get_by_label("Board", exact=True)).to_have_value("energy")
     expect(page.locator(".board-editor")).to_have_count(0)
+
+
+def test_the_focus_stays_in_its_field_where_the_form_is_made_anew(scene: Scene, page: Page) -> None:
+    """As it is once the names of the series have come, which are listed above the field."""
+    scene.write("mine", MINE)
+    held: list[Route] = []
+    scene.open(page, "mine")
+    painted(page, "Loss")
+    page.route("**/api/v1/boards", lambda route: held.append(route))
+    page.keyboard.press("e")
+    title = page.locator(".board-form").get_by_label("Title")
+    title.focus()
+    title.select_text()
+    assert page.locator(".board-hit").count() == 0
+    wait_for(lambda: held, because="the kinds of charts are not asked for")
+    held[0].continue_()
+    expect(page.locator(".board-hit").first).to_be_visible()
+    expect(title).to_be_focused()
+    page.keyboard.type("Ours")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Save").click()
+    wait_for(lambda: board_of((scene.boards / "mine.yaml").read_text()).title == "Ours", because="not saved")
+
+
+def test_a_board_is_not_saved_without_a_change_that_was_lost(scene: Scene, page: Page) -> None:
+    path = scene.write("mine", MINE)
+    scene.open(page, "mine")
+    painted(page, "Loss")
+    page.keyboard.press("e")
+    lost: list[Route] = []
+    page.route("**/api/v1/board_edits", lambda route: lost.append(route))
+    page.locator(".board-form").get_by_label("Title").fill("Ours")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Save").click()
+    wait_for(lambda: lost, because="the change is not sent")
+    lost[0].abort()
+    said = page.locator(".board-edit-said")
+    expect(said).to_contain_text("does not answer")
+    page.wait_for_timeout(300)
+    assert path.read_text() == MINE and "Saved" not in said.inner_text()
+    page.unroute("**/api/v1/board_edits")
+    page.locator(".board-form").get_by_label("Title").fill("Still ours")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Save").click()
+    expect(said).to_have_text("Saved.")
+    assert board_of(path.read_text()).title == "Still ours"
 
 
 def test_on_a_phone_charts_stand_below_each_other(scene: Scene, page: Page) -> None:

@@ -24,6 +24,8 @@ export class Draft {
     /** @type {Content[]} */
     this.back = [];
     this.trouble = file?.trouble ?? "";
+    /** @type {unknown} what the last change has met */
+    this.failed = null;
     /** @type {Promise<void>} one change after the other */
     this.last = Promise.resolve();
   }
@@ -60,11 +62,13 @@ export class Draft {
       const { typed } = this;
       const answer = /** @type {Content} */ (await change("board_edits", { text, edits }));
       this.trouble = "";
+      this.failed = null;
       if (answer.text !== this.content.text) this.back = [...this.back.slice(1 - MOST_BACK), this.content];
       this.content = answer;
       if (this.typed === typed || edits.length) this.typed = answer.text; // what is typed meanwhile comes next
     } catch (error) {
       this.trouble = sentenceOf(error);
+      this.failed = error;
     }
     this.changed();
   }
@@ -77,13 +81,15 @@ export class Draft {
       else if (before) this.back.push(before); // what was typed last was no board
       this.typed = this.content.text;
       this.trouble = "";
+      this.failed = null;
       this.changed();
     });
   }
 
-  /** @param {string} name @returns {Promise<BoardAnswer>} throws Refused and Unreachable */
+  /** @param {string} name @returns {Promise<BoardAnswer>} throws Refused and Unreachable, and what the last change has met */
   async save(name) {
     await this.last;
+    if (this.failed) throw this.failed; // the board would be saved without that change
     const version = name === this.name ? this.version : "";
     const saved = /** @type {BoardAnswer} */ (await change(`boards/${encodeURIComponent(name)}`, { text: this.typed, version }));
     this.#hold(saved);
@@ -95,6 +101,7 @@ export class Draft {
     if (this.content.text !== file.text && file.board) this.back = [...this.back, this.content];
     if (file.board && !file.trouble) this.content = { text: file.text, board: file.board };
     this.trouble = file.trouble;
+    this.failed = null;
     this.#hold(file);
     this.changed();
   }

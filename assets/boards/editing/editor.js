@@ -5,7 +5,7 @@ import { el } from "../../lib/dom.js";
 import { Arranging } from "./arranging.js";
 import { chartForm } from "./chart_form.js";
 import { Draft } from "./draft.js";
-import { areaField, button, choiceField, labelled, textField } from "./fields.js";
+import { areaField, button, choiceField, focusOf, labelled, textField } from "./fields.js";
 
 /** @typedef {import("../../types/api").Row<"BoardAnswer">} BoardAnswer */
 /** @typedef {import("../../types/api").Row<"ChartKindRow">} Kind */
@@ -147,11 +147,11 @@ export class Editor {
     const focused = /** @type {HTMLElement | null} */ (document.activeElement);
     this.#waits = isTyping(focused) && this.body.contains(focused);
     if (this.#waits) return; // until what is typed is reported
-    const at = focused && this.body.contains(focused) ? [...this.body.querySelectorAll("input, select, textarea, button")].indexOf(focused) : -1;
+    const focusAgain = focusOf(this.body);
     const [row, chart] = (this.chosen ?? "").split(".").map(Number);
     const fields = this.draft.board.rows?.[row]?.charts?.[chart];
     this.body.replaceChildren(...(fields && this.kinds.length ? this.#chart(row, chart, fields) : this.#whole()));
-    if (at >= 0) /** @type {HTMLElement | undefined} */ ([...this.body.querySelectorAll("input, select, textarea, button")][at])?.focus({ preventScroll: true });
+    focusAgain();
   }
 
   /** @param {number} row @param {number} chart @param {import("../model.js").ChartFields} fields */

@@ -38,3 +38,26 @@ export function flagField(value, report) {
 
 /** @param {string} label @param {() => void} act @param {string} [title] @param {string} [kind] */
 export const button = (label, act, title = "", kind = "btn") => el("button", { class: kind, type: "button", title: title || null, "aria-label": title && !/\w/.test(label) ? title : null, onclick: act }, label);
+
+/** Call what it returns once the form is made anew: the focus and what is selected stay in the field of the same name, else the focus goes to the form's first. @param {HTMLElement} form */
+export function focusOf(form) {
+  const focused = /** @type {any} */ (document.activeElement);
+  if (!form.contains(focused)) return () => {};
+  const name = nameOf(focused);
+  const nth = namesakes(form, name).indexOf(focused);
+  const { selectionStart = null, selectionEnd } = focused; // null of what is no text
+  return () => {
+    const field = namesakes(form, name)[nth];
+    (field ?? controlsOf(form)[0])?.focus({ preventScroll: true });
+    if (field && selectionStart !== null) field.setSelectionRange(selectionStart, selectionEnd);
+  };
+}
+
+/** @param {HTMLElement} form @returns {any[]} */
+const controlsOf = (form) => [...form.querySelectorAll("input, select, textarea, button")];
+
+/** @param {HTMLElement} form @param {string} name */
+const namesakes = (form, name) => controlsOf(form).filter((control) => nameOf(control) === name);
+
+/** @param {any} control */
+const nameOf = (control) => `${control.type} ${control.ariaLabel ?? control.labels?.[0]?.firstElementChild?.textContent ?? control.textContent}`;
