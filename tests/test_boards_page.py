@@ -21,7 +21,12 @@ from dashboard.queries import Queries
 from tests.conftest import wait_for
 from tests.serving import Web, served
 
-EXPECTED_ERRORS = ("400 (Bad Request)", "net::ERR_FAILED", "404 (Not Found)", "409 (Conflict)")  # of texts that are no boards, and of a second editor
+EXPECTED_ERRORS = (
+    "400 (Bad Request)",
+    "net::ERR_FAILED",
+    "404 (Not Found)",
+    "409 (Conflict)",
+)  # of texts that are no boards, and of a second editor
 HOST = labels_of(host="box", rank=0)
 MINE = "# my board\ntitle: Mine\nrows:\n  - charts:\n      - {kind: line, title: Loss, series: [train/loss]}   # the loss\n      - {kind: line, title: Power, series: [gpu/power_w]}\n"
 SERIES = {"scatter": "series: [gpu/power_w], x: train/loss", "text": "text: <b>inert</b>"}

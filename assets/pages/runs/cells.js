@@ -1,7 +1,7 @@
 /** The cells of the grid, as React functions that AG Grid calls: text only, whatever a log or a user wrote. */
 
 import { wordsOf } from "../../data/runs.js";
-import { count, day, duration, figure, minute, nonFinite, sameDay, year } from "../../lib/format.js";
+import { count, day, duration, figure, minute, nonFinite, sameDay, weekday, year } from "../../lib/format.js";
 import { percent } from "../../lib/figures.js";
 import { pathTo } from "../../lib/url.js";
 import { visible, visibleName } from "../../lib/visible.js";
@@ -140,9 +140,9 @@ function text(value, kind) {
 /** A number of a configuration, as users write it: `0.0003 -> "3e-4"`, `4096 -> "4096"`, `1e308 -> "1e308"`. @param {number} value */
 const configured = (value) => (value !== 0 && Math.abs(value) < 1e-2 ? value.toExponential() : String(value)).replace("e+", "e").replaceAll("-", "−");
 
-/** `today 11:58`, `yesterday`, `22 Nov`, `22 Nov 2024` @param {number} time_s @param {number} now_s */
+/** `today 11:58`, `Sat 23:56` of the last days, `22 Nov`, `22 Nov 2024` @param {number} time_s @param {number} now_s */
 export function when(time_s, now_s) {
   if (sameDay(time_s, now_s)) return `today ${minute(time_s)}`;
-  if (sameDay(time_s, now_s - DAY_S)) return "yesterday";
+  if (time_s < now_s && time_s > now_s - 6 * DAY_S) return `${weekday(time_s)} ${minute(time_s)}`;
   return year(time_s) === year(now_s) ? day(time_s) : `${day(time_s)} ${year(time_s)}`;
 }
