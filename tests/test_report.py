@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -87,6 +88,17 @@ def test_any_run_has_a_report(queries: Queries, run: str, window: tuple[float, f
     """Without stacks, without steps, without times, of several ranks, of values that are not finite, with nothing at all."""
     parsed = report_of(queries, run, window=window)
     assert visible(run) in parsed.text and "Flame graph" in parsed.text
+
+
+@pytest.mark.parametrize(("last", "said"), [(math.nan, "NaN"), (math.inf, "∞"), (0.25, "0.25")])
+def test_a_curve_says_its_last_value_whatever_it_is(tmp_path: Path, last: float, said: str) -> None:
+    store = open_store(tmp_path, write=True)
+    store.append([Points("a", (), ("train/loss",), (last if step == 9 else 0.75,), T0 + step, step) for step in range(10)])
+    queries = opened(tmp_path)
+    figure = report_of(queries, "a").text.partition("train/loss")[2].split()[0]
+    queries.close()
+    store.close()
+    assert figure == said
 
 
 @settings(max_examples=8, deadline=None)

@@ -135,14 +135,13 @@ def _path(colour: int, label: str, buckets: Buckets, scale: tuple[float, float, 
         if len(run) > 1 and float(np.max(least[run] - most[run])) > 0.2:
             there, back = _point(x, most[run]), _point(x[::-1], least[run][::-1])
             band.append("M" + "L".join([*there, *back]) + "z")
-    finite_last = buckets.last[np.isfinite(buckets.last)]
     return CurvePath(
         colour,
         label,
         "".join(part for part in line if "L" in part),
         "".join(f"{part}h.01" for part in line if "L" not in part),
         "".join(band),
-        figure(float(finite_last[-1]) if len(finite_last) else math.nan, unit),
+        figure(float(buckets.last[-1]), unit),
         figure(_extreme(buckets.min, np.fmin), unit),
         figure(_extreme(buckets.max, np.fmax), unit),
         buckets.points_total,
