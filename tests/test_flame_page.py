@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
 from tests.conftest import Dashboard, address, dashboard, drag, wait_for
 from tests.conftest import script as started
@@ -207,6 +207,21 @@ def test_what_a_colleague_opens_is_what_was_seen(run: Run, page: Page) -> None:
     wait_for(lambda: page.inner_text(".flame-side .title") == "train_step", because="another function is selected")
     assert page.get_by_role("button", name="Callers").get_attribute("aria-pressed") == "true"
     assert "callers" in page.inner_text(".graph-foot")
+
+
+def test_what_is_searched_for_before_the_stacks_have_come_is_found_as_they_come(run: Run, page: Page) -> None:
+    held: list[Route] = []
+    is_held = True
+    page.route("**/api/v1/flame?*", lambda route: held.append(route) if is_held else route.continue_())
+    page.goto(f"{run.running.address}/flame?{run.starved}")
+    wait_for(lambda: held, because="no stacks are asked for")
+    page.keyboard.press("/")
+    page.keyboard.type("decode_im")
+    is_held = False
+    for route in held:
+        route.continue_()
+    wait_for(lambda: "1 function" in page.inner_text(".search"), because="it is not searched for")
+    assert page.locator(".search input").input_value() == "decode_im" and "order" not in address(page)
 
 
 def test_phases_threads_and_inversion_ask_the_server_anew(run: Run, page: Page) -> None:
