@@ -50,6 +50,7 @@ class Program(NamedTuple):
     run: str = ""  # the name of its run, where that is another one
     workers: int = 1
     steady: bool = True  # one step takes as long as the other, and less than a window
+    inline: bool = False  # the function does all else, too: the line must be one of the slow ones
 
     @property
     def run_name(self) -> str:
@@ -90,6 +91,8 @@ PROGRAMS = {
         _own("steps_of_60s", "trace_rays", 60.0, "waiting for another machine", held_out=True, steady=False),
         _own("rl_phases", "grade", 2.0, "reward on the host", steady=False),
         _own("two_runs", "shuffle_buffer", 0.05, "dataset shuffle", held_out=True, run="two_runs/second"),
+        _own("inline_main", "main", 0.05, "lines of a loop", inline=True),
+        _own("inline_module", "<module>", 0.05, "waiting in a loop", held_out=True, inline=True),
         Program("notebook", "encode_text", "", 0.06, "tokenizing", command="{python} notebook.py {logs}/notebook"),
         Program(
             "editable_install",

@@ -14,7 +14,7 @@ from collectors.analysis.stacks.traces import Range
 from collectors.store.open import open_store
 from dashboard.queries import Queries
 
-from .plain import PROGRAMS, Program, Stretch, plan_file
+from .plain import PROGRAMS, SOURCES, Program, Stretch, plan_file
 
 Expected: TypeAlias = Literal["line", "nothing", "either"]
 
@@ -175,4 +175,15 @@ def names(program: Program, verdict: Verdict) -> bool:
     frame = verdict.suspect.frame if verdict.suspect else None
     if frame is None or not frame.file.endswith(program.file):
         return False
+    if program.inline and frame.line not in slowed_lines((SOURCES / program.file).read_text()):
+        return False
     return frame.name.partition(".<locals>")[0].rpartition(".")[2] == program.function
+
+
+def slowed_lines(source: str) -> range:
+    """Numbers of the lines of its `with slowed(...)`."""
+    lines = source.splitlines()
+    begin = next(i for i, line in enumerate(lines) if "with slowed(" in line)
+    deep = len(lines[begin]) - len(lines[begin].lstrip())
+    end = next(i for i in range(begin + 1, len(lines)) if len(lines[i]) - len(lines[i].lstrip()) <= deep)
+    return range(begin + 1, end + 1)

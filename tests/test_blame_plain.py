@@ -24,6 +24,7 @@ TOGETHER = (  # recorded at the same time: no more than two of them need much of
     ("compiled", "print_only"),
     ("lightning_fit", "varying_length"),
     ("notebook", "editable_install"),
+    ("inline_main", "inline_module"),
     ("steps_of_60s", "steps_of_20s", "rl_phases"),
 )
 

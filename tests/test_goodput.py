@@ -258,6 +258,25 @@ def test_an_attempt_begins_with_its_process_and_ends_with_its_end_event() -> Non
     assert attempts_of(old, times(steady(60, 110)))[0].start_s == 100.0, "a notebook's process did other things before"
 
 
+@pytest.mark.parametrize("late_s", [0.0, 1.5, 4.0])
+def test_what_a_process_wrote_before_it_was_seen_is_of_its_attempt(late_s: float) -> None:
+    """Steps 0 to 59, 30 to 89 and 60 to 119, each of a process that is killed and begun again at once."""
+    begun = [(begun_s, first) for begun_s, first in ((10.0, 0), (71.0, 30), (132.0, 60))]
+    seen = [
+        Event(
+            "run",
+            "process",
+            begun_s + 0.5 + late_s,
+            fields={"mono_s": begun_s + late_s, "pid_start_ticks": int(100 * begun_s) - 50},
+        )
+        for begun_s, _ in begun
+    ]
+    lines = [line for begun_s, first in begun for line in steady(first + 60, begun_s, first)]
+    spans = attempts_of(seen, times(lines))
+    assert [span.start_s for span in spans] == [min(lines[60 * turn][0], seen[turn].time_s) for turn in range(3)]
+    assert [span.end_s for span in spans] == [lines[place][0] for place in (59, 119, 179)]
+
+
 def test_without_an_end_an_attempt_ends_when_it_was_last_seen() -> None:
     events = [start(0.0), start(200.0)]
     first, second = attempts_of(events, times([*steady(60), *steady(90, 210, 60)], alive=True))

@@ -156,6 +156,33 @@ def test_work_that_takes_longer_everywhere_is_blamed_on_no_line(store: Store) ->
     assert verdict.sentence == "No single line stands out: +60 ms a step, normal 100 ms."
 
 
+@pytest.mark.parametrize("slow", [(12,), (12, 13, 14)], ids=["one line", "a loop of three"])
+@pytest.mark.parametrize("calls", [True, False], ids=["beside what it calls", "alone"])
+def test_a_slow_line_of_the_function_that_is_there_all_the_time_is_named(store: Store, slow: tuple[int, ...], calls: bool) -> None:
+    """A script of one function, or of none: what it calls took no longer."""
+    main = Frame("main", "/job/train.py", 5)
+    own: tuple[Part, ...] = ((30, (MODULE, main)), (20, (MODULE, main._replace(line=6))))
+    steady = (*own, (50, (MODULE, main._replace(line=8), FORWARD) if calls else (MODULE, main._replace(line=8))))
+    waits: tuple[Part, ...] = tuple((300 / len(slow), (MODULE, main._replace(line=line))) for line in slow)
+    run(store, (80, steady), (10, (*steady, *waits)))
+    verdict = blame(store, 82, 88)
+    assert verdict.verdict == "line" and verdict.confidence == "high", verdict.sentence
+    assert verdict.suspect and verdict.suspect.frame.name == "main" and verdict.suspect.frame.line in slow
+
+
+@pytest.mark.parametrize("grown", [1.4, 2.0, 4.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_lines_that_all_take_longer_are_not_named(store: Store, grown: float, seed: int) -> None:
+    """In about the same proportion, as where something else takes the cores."""
+    draw = np.random.default_rng(seed)
+    main = Frame("main", "/job/train.py", 5)
+    parts = tuple((float(draw.uniform(5, 20)), (MODULE, main._replace(line=line), *([FORWARD] if line == 9 else []))) for line in range(5, 12))  # fmt: skip
+    slower = tuple((ms * grown * float(draw.uniform(0.9, 1.1)), stack) for ms, stack in parts)
+    run(store, (80, parts), (10, slower))
+    verdict = blame(store, 82, 88)
+    assert verdict.verdict == "unknown", verdict.sentence
+
+
 def test_a_function_that_calls_two_slow_ones_is_not_high(store: Store) -> None:
     run(store, (80, NORMAL), (10, ((60, (MODULE, STEP, DECODE)), (140, (MODULE, STEP, FORWARD)))))
     verdict = blame(store, 82, 85)

@@ -188,7 +188,8 @@ class LivesCollector:
             name: value for name, value in identity._asdict().items() if value is not None and name != "rank"
         }
         words = {"cwd": folder_of(process.pid), "command": " ".join(without_secrets(command_of(process.pid)))[:COMMAND_LENGTH]}
-        return {**self._name_of(process), **identified, **{name: printable(text) for name, text in words.items() if text}}
+        moment = {"mono_s": round(time.monotonic(), 3)}
+        return {**self._name_of(process), **moment, **identified, **{name: printable(text) for name, text in words.items() if text}}
 
     def _name_of(self, process: RunProcess) -> dict[str, Any]:
         return {"pid": process.pid, "pid_start_ticks": process.start_ticks, "boot_id": boot_id(), "host": self._host}

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from ..stacks.traces import Floats, overlaps
-from ..stacks.trie import Trie
+from ..stacks.trie import Trie, Weighed
 from . import suspect
 from .chance import drawn_excesses, rank_among, threshold_s
 from .confidence import confidence, excess_in
-from .spread import grows_everywhere, in_proportion
+from .spread import grows_everywhere, in_proportion, some_lines_grow
 from .suspect import Excess, Suspect
 from .verdict import Case, Verdict
 
@@ -48,7 +48,7 @@ def judge(case: Case) -> Verdict:
     if case.answer_s and case.answer_s[0] <= (1 + LEAST) * case.answer_s[1]:
         return Verdict("no_difference", **known)  # more work a request where fewer share it, and no request takes longer
     if found is not None:
-        found = found._replace(everywhere=_is_everywhere(found, excess, slowdown_s, case))
+        found = found._replace(everywhere=_is_everywhere(found, excess, slowdown_s, case, weighings))
     if found is None or found.excess_s <= (everywhere_s if found.everywhere or _is_all(found, case) else least_s):
         is_slower = baseline is None or _is_slower(case, slowdown_s, everywhere_s)
         return Verdict("unknown" if is_slower else "no_difference", **known)
@@ -74,15 +74,17 @@ def _is_slower(case: Case, slowdown_s: float, least_s: float) -> bool:
     return case.window.units is not None and slowdown_s > least_s
 
 
-def _is_everywhere(found: Suspect, excess: Excess, slowdown_s: float, case: Case) -> bool:
-    """Whether it names all that there is: what it calls, or what is beside it, grew in the same proportion."""
+def _is_everywhere(found: Suspect, excess: Excess, slowdown_s: float, case: Case, weighings: list[Weighed]) -> bool:
+    """Whether it names all that there is: what it calls, or what is beside it, grew in the same proportion, and none of its lines more."""
     window, baseline = case.window, case.baseline
     if baseline is None or window.units is None:
         return False
     divisors = (window.divisor, baseline.divisor)
     parts = suspect.largest_below(excess, [found.frame, *found.below][-1], divisors) if _is_all(found, case) else None
     if parts is not None and in_proportion(parts[0].tolist(), parts[1].tolist()):
-        return True
+        here, there = np.array([*suspect.seconds_by_line(found.frame[:2], weighings, divisors).values()]).T
+        if not some_lines_grow(here, there, excess.samples):
+            return True
     return grows_everywhere(found.frame, window.traces, baseline.traces, divisors, slowdown_s, case.own_folder, case.line_of)
 
 

@@ -16,6 +16,9 @@ WORK = 0.7  # of the slowdown: less is time spent waiting
 OUTSIDE = 0.15  # of the baseline's work, that others than the function must do to be compared with it
 AS_MUCH = 0.5  # times its growth, by which the others must grow
 IN_PROPORTION = 0.35  # of what the parts would shift if one took all of it
+DOUBLED = 2.0  # times a line's share in the baseline
+FEW_SAMPLES = 10  # of a line, whose share says nothing
+CARRIED = 0.6  # of the growth
 LARGEST = 0.75  # of the baseline's work in one function: that it took longer, and that all did, is the same
 
 
@@ -46,6 +49,13 @@ def in_proportion(inside: Sequence[float], outside: Sequence[float]) -> bool:
     if not inside[1] or outside[1] < OUTSIDE * (inside[1] + outside[1]):
         return False
     return outside[0] / outside[1] - 1 >= AS_MUCH * (inside[0] / inside[1] - 1)
+
+
+def some_lines_grow(here: Floats, there: Floats, samples: int) -> bool:
+    """Whether a few lines of a function carry the growth: those whose share of it at least doubled. Seconds per unit of each line."""
+    shares = here / here.sum(), there / max(float(there.sum()), 1e-9)
+    grown = (shares[0] >= DOUBLED * shares[1]) & (shares[0] * samples >= FEW_SAMPLES)
+    return float((here - there)[grown].sum()) >= CARRIED * float(here.sum() - there.sum()) > 0
 
 
 def _parts_grow(here: Floats, there: Floats) -> bool:

@@ -261,14 +261,22 @@ def _at_hottest_line(step: _Step, excess: Excess) -> Frame:
 
 def _hottest_line(function: tuple[str, str], weighings: list[Weighed], divisors: tuple[float, float]) -> int:
     """The line of a function with the largest excess."""
-    lines: dict[int, float] = defaultdict(float)
-    for side, units, sign in zip(weighings, divisors, (1, -1), strict=False):
+    lines = seconds_by_line(function, weighings, divisors)
+    return max(lines, key=lambda line: lines[line][0] - lines[line][1])
+
+
+def seconds_by_line(
+    function: tuple[str, str], weighings: list[Weighed], divisors: tuple[float, float]
+) -> dict[int, tuple[float, float]]:
+    """Of each line of a function, with what it calls: of the window and of the baseline, per unit."""
+    lines: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for which, (side, units) in enumerate(zip(weighings, divisors, strict=False)):
         there = {i: frame.line for i, frame in enumerate(side.frames) if frame[:2] == function}
         for stack, seconds in zip(side.stacks, side.seconds.tolist(), strict=True):
             line = next((there[frame] for frame in stack if frame in there), None) if seconds else None
             if line is not None:
-                lines[line] += sign * seconds / units
-    return max(lines, key=lambda line: lines[line])
+                lines[line][which] += seconds / units
+    return {line: (window, baseline) for line, (window, baseline) in lines.items()}
 
 
 def tree_of(window: Traces, baseline: Traces | None) -> tuple[Trie, list[Weighed]]:

@@ -42,7 +42,7 @@ def attempts_of(lifetimes: Sequence[Event], times: RunTimes) -> list[AttemptSpan
     ends_s, exits_s = (
         sorted(event.time_s for event in lifetimes if (event.rank, event.kind) == (rank, kind)) for kind in ("end", EXIT)
     )
-    starts_s = [began_s(event) if starts else event.time_s for event in begun]
+    starts_s = [began_s(event) for event in starts] or _first_lines_s(seen, times)
     first_s = float(times.line_s[0]) if len(times.line_s) else starts_s[0]
     found = []
     if first_s < starts_s[0]:
@@ -66,6 +66,16 @@ def began_s(start: Event) -> float:
         return start.time_s
     age_s = mono_s - ticks / TICKS_PER_S
     return start.time_s - age_s if 0 <= age_s <= OLDEST_S else start.time_s
+
+
+def _first_lines_s(seen: Sequence[Event], times: RunTimes) -> list[float]:
+    """When each process that was seen wrote its first line, which may be before it was seen; of those that wrote none, when it was."""
+    found: list[float] = []
+    for event in seen:
+        least_s = max(began_s(event), *(other.time_s for other in seen[: len(found)][-1:]), -np.inf)
+        place = int(np.searchsorted(times.line_s, least_s))
+        found.append(min(event.time_s, float(times.line_s[place])) if place < len(times.line_s) else event.time_s)
+    return found
 
 
 def _of_lowest_rank(events: Sequence[Event]) -> list[Event]:
