@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,6 +13,7 @@ from collectors.records import Points, Record, RunInfo, labels_of
 from collectors.store.open import open_store
 from collectors.store.protocol import Store
 from dashboard.curves.asked import Curve, CurveQuery, Overlay
+from dashboard.curves.grid import standard_error
 from dashboard.curves.overlay import Overlays
 from dashboard.curves.smoothing import Smoothing
 from dashboard.curves.sources import finer
@@ -289,3 +291,10 @@ def test_an_axis_that_is_no_clock_is_refused_for_too_many_points(overlays: Overl
 
 def test_summaries_of_summaries_grow_no_finer_than_what_the_store_has() -> None:
     assert [finer(1), finer(600), finer(finer(20_000)), finer(30_000)] == [8, 4800, 20_000, 30_000]
+
+
+def test_values_at_the_ends_of_floats_warn_of_nothing() -> None:
+    values = np.array([[1e308, 1.0], [-1e308, np.nan], [1e308, np.inf]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isnan(standard_error(values)).tolist() == [False, True]

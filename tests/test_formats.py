@@ -82,6 +82,13 @@ def test_a_byte_order_mark_is_dropped() -> None:
     assert points(b'\xef\xbb\xbf{"time_s":1,"step":1,"x":1}')[0][0].values == (1.0,)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_a_file_in_utf_16_says_so(encoding: str) -> None:
+    text = "\ufeff" * (encoding != "utf-16") + '{"time_s":1,"step":1,"x":1}\n' * 3
+    found, parser = points(*text.encode(encoding).split(b"\n"))
+    assert not found and parser.tally.first_skip == "line 1: UTF-16: write UTF-8"
+
+
 def test_a_line_that_stands_twice_counts_twice() -> None:
     assert len(points(*[b'{"time_s":1,"step":1,"x":1}'] * 2)[0]) == 2
 

@@ -57,7 +57,7 @@ def _values(starts: Floats, ends: Floats, units: Summaries) -> Floats:
 def mean(values: Floats) -> Floats:
     """`[curve, cell]`, over those that have a value."""
     count = (~np.isnan(values)).sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         found: Floats = np.where(np.isnan(values), 0.0, values).sum(axis=0) / count
     return found
 
@@ -65,7 +65,7 @@ def mean(values: Floats) -> Floats:
 def standard_error(values: Floats) -> Floats:
     """`[curve, cell]`: the sample standard deviation over the square root of the number of values; NaN for fewer than two."""
     count: Ints = (~np.isnan(values)).sum(axis=0)
-    known = np.where(np.isnan(values), 0.0, values - mean(values))
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        known = np.where(np.isnan(values), 0.0, values - mean(values))
         error = np.sqrt((known**2).sum(axis=0) / (count - 1)) / np.sqrt(count)
     return np.where(count > 1, error, np.nan)

@@ -32,6 +32,7 @@ from .values import (
 
 N = TypeVar("N", int, float)
 
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # begins with one of these
 UNITS = "units"  # of work, for which a line stands
 BACKWARD_STEPS = 100  # a step this far below the file's highest begins a new segment; less is disorder
 FLOATS = {float}
@@ -326,6 +327,9 @@ def objects(lines: Iterable[bytes], tally: Tally, is_other: Callable[[bytes], bo
     for line in lines:
         tally.lines_read += 1
         if tally.lines_read == 1:
+            if line.startswith(UTF_16):
+                tally.skip_line("UTF-16: write UTF-8")
+                continue
             line = line.removeprefix(b"\xef\xbb\xbf")
         if len(line) > MAX_LINE_BYTES:
             tally.skip_line("longer than 1 MiB")
