@@ -200,6 +200,7 @@ TORCHRUN = [BROKEN[1], '  File "torchrun", line 8, in <module>', "    sys.exit(m
         (["step 5", "KeyboardInterrupt"], "KeyboardInterrupt"),
         ([*BROKEN, "INFO step 6"], ""),
         ([*BROKEN, "step 6 loss 1.0"], ""),
+        ([*BROKEN[:-1], "f.<locals>.Odd: no"], "f.<locals>.Odd: no"),
         (BROKEN[:-1], ""),
         (["ValueError: no"], ""),
         ([], ""),
@@ -207,6 +208,47 @@ TORCHRUN = [BROKEN[1], '  File "torchrun", line 8, in <module>', "    sys.exit(m
 )
 def test_only_a_traceback_that_comes_last_says_that_a_run_failed(lines: list[str], error: str) -> None:
     assert last_error(lines) == error
+
+
+MESSAGES = {
+    "two lines": ["second line"],
+    "three lines": ["second line", "third line"],
+    "a blank line within": ["", "third: see the docs"],
+    "the name of another exception": ["second: KeyError"],
+    "in another alphabet": ["zwölf ☃", "日本語"],
+    "an indented part": ["\tsize mismatch for weight: torch.Size([3, 3])", "the end of it"],
+    "a step that is spoken of": ["the loss was nan at step 400 of epoch 3"],
+    "many lines": [f"{'abc' * place}: not found" for place in range(60)],
+}
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+@pytest.mark.parametrize("prefix", ["", "[rank0]: "])
+@pytest.mark.parametrize("end", [[], ["wandb: View run at https://box"], ["closing the environments"]], ids=["", "wandb", "atexit"])
+def test_an_exception_whose_message_has_more_lines_is_why_a_run_failed(message: str, prefix: str, end: list[str]) -> None:
+    lines = [*BROKEN[:-1], "RuntimeError: first", *MESSAGES[message], *end]
+    assert last_error([prefix + line for line in lines]) == "RuntimeError: first"
+    before = [*BROKEN[1:-1], "RuntimeError: first", *MESSAGES[message]]  # caught by a second attempt
+    assert last_error([*before, *lines]) == "RuntimeError: first"
+
+
+WENT_ON = ["step 6", "Epoch 3/10", "  [1/5] iter 7", "{'loss': 0.5, 'epoch': 0.1}", "loss 0.5 at step 7", "train loss: 0.5"]
+WENT_ON += ["2026-11-26 14:00:00 going on", "WARNING: skipped", "E1125 16:25:09.170000 25333 x.py:1] no", "read 7 of 12 shards"]
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+@pytest.mark.parametrize("line", WENT_ON)
+def test_lines_of_work_that_goes_on_are_no_part_of_a_message(message: str, line: str) -> None:
+    lines = ["read 6 of 12 shards", *BROKEN[:-1], "RuntimeError: first", *MESSAGES[message]]
+    assert last_error(lines) == "RuntimeError: first"
+    assert last_error([*lines, line.strip(), "closing the environments"]) == ""
+
+
+@pytest.mark.parametrize(("late_s", "error"), [(0.0, "ValueError: no"), (3.0, "ValueError: no"), (20.0, "")])
+def test_what_is_said_long_after_a_traceback_is_said_by_a_program_that_went_on(late_s: float, error: str) -> None:
+    lines = [(1000.0 + place / 100, text) for place, text in enumerate([*BROKEN, "second line"])]
+    assert last_error(words_at_the_end([*lines, (1001.0 + late_s, "the model is saved")], 1000.0)) == error
+    assert last_error(words_at_the_end([*lines, (1001.0 + late_s, "srun: error: box: task 0: Exited")], 1000.0)) == "ValueError: no"
 
 
 def test_an_exit_status_or_the_kernels_log_says_it_better() -> None:

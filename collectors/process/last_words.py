@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from ..analysis.logs.tracebacks import HEAD
 from .activity import StateName
 from .proc import TICKS_PER_S
 
@@ -27,7 +28,7 @@ TRACEBACK = re.compile(r"Traceback \(most recent call last\)(:\s*$| [\u2500-\u25
 GROUP = "+ Exception Group Traceback"
 GROUP_MARGIN = re.compile(r"^\s*\| ")
 FRAMED = "\u2502\u2570|+"  # how its lines begin
-EXCEPTION = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?::.*)?$")
+EXCEPTION = re.compile(r"^(?:(?:[A-Za-z_]\w*|<locals>)\.)*[A-Za-z_]\w*(?::.*)?$")
 AFTERWARDS = re.compile(  # what Python and CUDA print behind an exception's line
     r"^(?:\s|$|Exception ignored|CUDA kernel errors might|For debugging consider|Compile with `TORCH_USE_CUDA_DSA`|Device-side assert"
     r"|Search for `|.*(?:resource_tracker|warnings\.warn|UserWarning|destroy_process_group)"
@@ -38,6 +39,13 @@ AFTERWARDS = re.compile(  # what Python and CUDA print behind an exception's lin
     r"|\[[IWEF]\d{4} |wandb: |Set the environment variable HYDRA_FULL_ERROR|make(\[\d+\])?: \*\*\*|ERROR conda\.cli|Command exited with"
     r"|terminate called|Aborted|.*: line \d+: +\d+ )"
 )
+MESSAGE_LINES = 100  # of an exception, at most
+SAID_S = 5.0  # what ends a process leaves it this long to say more, at most
+NEW_STEP = re.compile(  # what a line reports that a message hardly has
+    r"(?i)\W{0,3}(?:\d+/\d+\W{1,3})?(?:(?:train\w*|global)\W)?(?:step|iter|iteration|epoch|batch|update)s?\W{0,4}\d"
+    r"|\W{0,3}(?:train\w*\W)?loss\W{1,3}\d|\{['\"]|.*\bloss\W{1,3}\d.*\b(?:step|iter|epoch)\W{1,3}\d|.*\d/\d+ \[\d"
+)
+NUMBER = re.compile(r"\d+")
 LAUNCHERS_OWN = re.compile(
     r"(?:.*\.)?(?:ChildFailedError|CalledProcessError)\b"
 )  # it reports a failed training, which said why before
@@ -84,13 +92,25 @@ def schedulers_word(lines: Sequence[str]) -> HowItEnded | None:
 
 
 def words_at_the_end(lines: Iterable[tuple[float | None, str]], stepped_s: float | None) -> list[str]:
-    """Of a text log the lines that may say how the run ended: not those after which it made steps for another minute.
+    """Of a text log the lines that may say how the run ended: not those after which it made steps for another minute, nor a traceback
+    after which it said something else than what ends a program does.
 
     `lines` have their time, Unix seconds, where it is known; `stepped_s` is when the newest step was logged.
     """
     rows = list(lines)
     old = [place for place, (time_s, _) in enumerate(rows) if None not in (time_s, stepped_s) and stepped_s - time_s > WENT_ON_S]  # type: ignore[operator]
-    return [text for _, text in rows[old[-1] + 1 if old else 0 :]]
+    rows = rows[old[-1] + 1 if old else 0 :]
+    began = next((place for place in reversed(range(len(rows))) if TRACEBACK.search(rows[place][1])), None)
+    if began is not None and any(map(_is_late, rows[began:], [rows[began]] * len(rows))):
+        rows = rows[began + 1 :]
+    return [text for _, text in rows]
+
+
+def _is_late(row: tuple[float | None, str], traceback: tuple[float | None, str]) -> bool:
+    """Whether a line was said so long after a traceback that it is no part of the end."""
+    if row[0] is None or traceback[0] is None or row[0] - traceback[0] <= SAID_S:
+        return False
+    return not AFTERWARDS.match(RANK_PREFIX.sub("", row[1]))
 
 
 def verdict_of(pid: int, lines: Sequence[str], *, code: int | None, out_of_memory: bool, promised_end: bool) -> HowItEnded:
@@ -155,7 +175,7 @@ def _last_error(lines: Sequence[str]) -> str:
     if not begins:
         return ""
     at, error = _exception(lines, begins[-1])
-    if not error or not all(AFTERWARDS.match(line) for line in lines[at + 1 :]):
+    if not error or _goes_on(lines[: begins[0]], lines[at + 1 :]):
         return ""
     if LAUNCHERS_OWN.match(error):
         before = [
@@ -163,6 +183,16 @@ def _last_error(lines: Sequence[str]) -> str:
         ]
         error = before[0] if before else error
     return error
+
+
+def _goes_on(before: Sequence[str], behind: Sequence[str]) -> bool:
+    """Whether lines behind an exception's first one are more than its message and what is said at the end: of new steps, with a stamp
+    or a level of their own, or like those before the first traceback but for the numbers."""
+    said = [line for line in behind if not AFTERWARDS.match(line)]
+    shapes = {NUMBER.sub("0", line) for line in before}
+    return len(said) > MESSAGE_LINES or any(
+        HEAD.match(line) or NEW_STEP.match(line) or NUMBER.sub("0", line) in shapes for line in said
+    )
 
 
 def _exception(lines: Sequence[str], begin: int) -> tuple[int, str]:
