@@ -18,6 +18,7 @@ from typing import Any
 
 from . import VERSION, catalog, kept
 from .alerts.collector import AlertsCollector
+from .analysis.history import History
 from .analysis.stacks import source
 from .forgotten.tail import ForgettingTail
 from .forgotten.tombstones import Tombstones, last_known
@@ -292,7 +293,8 @@ class Collectors:
     def _last_words(self, run: str) -> list[str]:
         known = self._store.run(run)
         lines = self._store.logs(LogQuery(run, limit=LAST_LINES)).lines
-        return words_at_the_end([(line.time_s, line.text) for line in lines], known.last_time_s if known else None)
+        rows = [(line.time_s, line.text) for line in lines]
+        return words_at_the_end(rows, known.last_time_s if known else None, History(self._store, run).stepped_since)
 
     def _status(self) -> dict[str, Any]:
         return {

@@ -51,6 +51,15 @@ def test_a_rank_has_its_own_series(store: Store) -> None:
     assert [len(history.series(rank)) for rank in (0, 1, 2, 3)] == [1, 1, 1, 0] and len(history.series()) == 3
 
 
+def test_steps_since_a_time_are_counted_once_and_of_a_run_of_one_rank(store: Store) -> None:
+    store.append([Points("a", HOST, (name,), (1.0,), 100.0 + step, step) for step in range(10) for name in ("loss", "lr")])
+    store.append([Points("a", HOST, ("cpu",), (1.0,), 130.0, None), Points("a", HOST, ("loss",), (1.0,), 120.0, 9)])
+    assert History(store, "a").stepped_since(106.0) == [107.0, 108.0, 109.0]
+    assert History(store, "a").stepped_since(120.0) == [] == History(store, "none").stepped_since(0.0)
+    store.append([Points("a", labels_of(host="box", rank=1), ("loss",), (1.0,), 108.0, 8)])
+    assert History(store, "a").stepped_since(106.0) == []
+
+
 def test_an_event_goes_on_until_it_is_logged(store: Store) -> None:
     store.append([Event("a", "checkpoint", 10.0, seconds=2.5), Event("a", "validation", 11.0), Event("a", "start", 1.0)])
     history = History(store, "a")

@@ -251,6 +251,64 @@ def test_what_is_said_long_after_a_traceback_is_said_by_a_program_that_went_on(l
     assert last_error(words_at_the_end([*lines, (1001.0 + late_s, "srun: error: box: task 0: Exited")], 1000.0)) == "ValueError: no"
 
 
+STAMPED = "2026-11-26 14:00:00,123 INFO epoch 3 begins"
+
+
+@pytest.mark.parametrize(
+    ("after_s", "error"),
+    [
+        ([0.1 * place for place in range(1, 16)], ""),
+        ([5.0, 10.0, 15.0], ""),
+        ([], "ValueError: no"),
+        ([1.0, 20.0], "ValueError: no"),  # of a thread that logs
+        ([0.4 + place / 1000 for place in range(900)], "ValueError: no"),  # what was buffered, without times of its own
+        ([-1.0, -0.5, 0.0, 2.0], "ValueError: no"),  # what was buffered, with its times
+    ],
+)
+@pytest.mark.parametrize("head", [[], ["Exception in thread Thread-1 (read):"], ["2026-11-26 14:00:00,123 ERROR trainer: no"]])
+def test_steps_that_are_made_after_a_traceback_say_that_it_was_caught(after_s: list[float], error: str, head: list[str]) -> None:
+    def stepped_since(since_s: float) -> list[float]:
+        return [1000.1 + later_s for later_s in after_s if 1000.1 + later_s > since_s]
+
+    lines = [(1000.0, text) for text in [*head, *BROKEN[1:]]] + [(1000.1, "second line")]
+    assert last_error(words_at_the_end(lines, max([999.0, *stepped_since(0.0)]), stepped_since)) == error
+    again = [*lines, *((1030.0, text) for text in BROKEN[1:-1]), (1030.0, "OSError: the last")]
+    assert last_error(words_at_the_end(again, 1020.0, stepped_since)) == "OSError: the last"
+    old = [(1000.0, STAMPED), *lines[len(head) :]]
+    assert last_error(words_at_the_end(old, 1000.0, stepped_since)) == "ValueError: no", "its time may be that of the epoch"
+
+
+LOGGED = """
+import json, sys, threading, time, traceback
+log = open(sys.argv[1], "a", buffering=1)
+def step(number):
+    log.write(json.dumps({"time_s": time.time(), "step": number, "loss": 1 / (1 + number)}) + "\\n")
+    time.sleep(0.1)
+for number in range(20):
+    step(number)
+"""
+FAILS = "raise ValueError('first line\\nsecond line')\n"
+ENDS = {
+    "caught": ("try: 1 / 0\nexcept ZeroDivisionError: traceback.print_exc()\nfor n in range(20, 40): step(n)\n", "ended"),
+    "a thread": ("threading.Thread(target=lambda: 1 / 0).start()\nfor n in range(20, 40): step(n)\n", "ended"),
+    "several lines": (FAILS, "failed"),
+    "logs on": ("threading.Timer(0.3, lambda: (step(20), step(21))).start()\n" + FAILS, "failed"),
+    "buffered": (f"late = open(sys.argv[1] + '.csv', 'w'); late.write('step,x\\n1,2\\n2,3\\n3,4\\n')\n{FAILS}", "failed"),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_what_a_script_caught_is_not_why_it_ended(running: Dashboard, end: str) -> None:
+    folder = running.log_dir / f"ends {end}"
+    folder.mkdir()
+    code, state = ENDS[end]
+    with (folder / "train.log").open("w") as output:
+        subprocess.Popen([sys.executable, "-c", LOGGED + code, folder / "metrics.jsonl"], stdout=output, stderr=output).wait(20)
+    said = {"failed": "ValueError: first line", "ended": "nothing says how it ended"}[state]
+    wait_for(lambda: said in running.run(f"ends {end}")["state_reason"], because=f"it does not say {said}")
+    assert running.run(f"ends {end}")["state"] == state
+
+
 def test_an_exit_status_or_the_kernels_log_says_it_better() -> None:
     def verdict(**known: Any) -> tuple[str, str]:
         return verdict_of(7, BROKEN, **{"code": None, "out_of_memory": False, "promised_end": False, **known})

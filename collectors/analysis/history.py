@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -15,6 +16,7 @@ from ..store.protocol import RawPoints, Run, Series, StackColumns, Store
 from .stacks.traces import Bools, Floats, Range
 
 SERVICE = "service"  # a kind of run, in run.json
+MOST_STEPPED = 4  # series, by which steps are counted
 
 
 class History:
@@ -78,6 +80,20 @@ class History:
     def points(self, series: Collection[Series], window: Range) -> dict[int, RawPoints]:
         """By the id of each series, its points in the window, both ends included."""
         return self._store.points([row.id for row in series], *window) if series else {}
+
+    def stepped_since(self, since_s: float) -> list[float]:
+        """When each step was logged that was logged later than this, in order; [] of a run of several ranks, of which each may end alone."""
+        mine = self.series()
+        if len({dict(series.labels).get("rank", "0") for series in mine}) > 1:
+            return []
+        new = [series for series in mine if series.last_step is not None and (series.last_time_s or 0.0) > since_s]
+        longest = sorted(new, key=lambda series: series.points)[-MOST_STEPPED:]
+        first_s: dict[float, float] = {}
+        for points in self.points(longest, (since_s, math.inf)).values():
+            for step, time_s in zip(points.step.tolist(), points.place.tolist(), strict=True):
+                if math.isfinite(step) and time_s > since_s:
+                    first_s[step] = min(time_s, first_s.get(step, time_s))
+        return sorted(first_s.values())
 
     def values(self, series: Collection[Series], *sides: Sequence[Range]) -> dict[str, list[Floats]]:
         """By name, for each side, the finite values of all these series of that name in its ranges. Reads from the first to the last range."""

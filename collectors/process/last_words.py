@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -41,6 +41,12 @@ AFTERWARDS = re.compile(  # what Python and CUDA print behind an exception's lin
 )
 MESSAGE_LINES = 100  # of an exception, at most
 SAID_S = 5.0  # what ends a process leaves it this long to say more, at most
+STEPS = 3  # that are made after a traceback
+TOGETHER_S, AT_ONCE_S = (
+    1.0,
+    0.5,
+)  # buffered lines without a time are spread over the former; lines of a traceback come within the latter
+ALARM = re.compile(r"[\[(]?\d.{0,96}?\b(?:WARN|ERR|CRIT|FATAL)|[WEF]\d{4} \d\d:")  # a line with a stamp and a level
 NEW_STEP = re.compile(  # what a line reports that a message hardly has
     r"(?i)\W{0,3}(?:\d+/\d+\W{1,3})?(?:(?:train\w*|global)\W)?(?:step|iter|iteration|epoch|batch|update)s?\W{0,4}\d"
     r"|\W{0,3}(?:train\w*\W)?loss\W{1,3}\d|\{['\"]|.*\bloss\W{1,3}\d.*\b(?:step|iter|epoch)\W{1,3}\d|.*\d/\d+ \[\d"
@@ -91,26 +97,67 @@ def schedulers_word(lines: Sequence[str]) -> HowItEnded | None:
     return None
 
 
-def words_at_the_end(lines: Iterable[tuple[float | None, str]], stepped_s: float | None) -> list[str]:
+def words_at_the_end(
+    lines: Iterable[tuple[float | None, str]],
+    stepped_s: float | None,
+    stepped_since: Callable[[float], Sequence[float]] = lambda since_s: (),
+) -> list[str]:
     """Of a text log the lines that may say how the run ended: not those after which it made steps for another minute, nor a traceback
-    after which it said something else than what ends a program does.
+    after which it made some, or said something else than what ends a program does.
 
-    `lines` have their time, Unix seconds, where it is known; `stepped_s` is when the newest step was logged.
+    `lines` have their time, Unix seconds, where it is known; `stepped_s` is when the newest step was logged, `stepped_since` when each
+    step was that was logged later than a time, in order.
     """
-    rows = list(lines)
-    old = [place for place, (time_s, _) in enumerate(rows) if None not in (time_s, stepped_s) and stepped_s - time_s > WENT_ON_S]  # type: ignore[operator]
-    rows = rows[old[-1] + 1 if old else 0 :]
-    began = next((place for place in reversed(range(len(rows))) if TRACEBACK.search(rows[place][1])), None)
-    if began is not None and any(map(_is_late, rows[began:], [rows[began]] * len(rows))):
+    rows = [Said(*line) for line in lines]
+    if stepped_s is not None:
+        old = [place for place, row in enumerate(rows) if row.time_s is not None and stepped_s - row.time_s > WENT_ON_S]
+        rows = rows[old[-1] + 1 if old else 0 :]
+    began = next((place for place in reversed(range(len(rows))) if TRACEBACK.search(rows[place].text)), None)
+    if began is not None and is_outlived(rows[:began], rows[began:], stepped_since):
         rows = rows[began + 1 :]
-    return [text for _, text in rows]
+    return [row.text for row in rows]
 
 
-def _is_late(row: tuple[float | None, str], traceback: tuple[float | None, str]) -> bool:
-    """Whether a line was said so long after a traceback that it is no part of the end."""
-    if row[0] is None or traceback[0] is None or row[0] - traceback[0] <= SAID_S:
+class Said(NamedTuple):
+    """A line of a text log."""
+
+    time_s: float | None
+    text: str
+
+    @property
+    def bare(self) -> str:
+        return RANK_PREFIX.sub("", self.text)
+
+
+def is_outlived(before: Sequence[Said], traceback: Sequence[Said], stepped_since: Callable[[float], Sequence[float]]) -> bool:
+    """Whether a program went on after the traceback with which the rows begin: it said more long afterwards, or made several steps.
+
+    A thread that logs may write a step or two after a crash, and buffered lines without a time come together.
+    """
+    began_s = traceback[0].time_s
+    if began_s is None:
         return False
-    return not AFTERWARDS.match(RANK_PREFIX.sub("", row[1]))
+    if any(row.time_s is not None and row.time_s > began_s + SAID_S and not AFTERWARDS.match(row.bare) for row in traceback):
+        return True
+    if not _is_time_its_own(before, began_s):
+        return False
+    stepped_s = stepped_since(_raised_s(traceback, began_s))
+    return len(stepped_s) >= STEPS and stepped_s[-1] - stepped_s[0] > TOGETHER_S
+
+
+def _raised_s(traceback: Sequence[Said], began_s: float) -> float:
+    """When the last of its lines was written: what was read at once has times that may be too early, but for the last line."""
+    at, _ = _exception([row.bare for row in traceback], 0)
+    times = [row.time_s for row in traceback if row.time_s is not None]
+    raised_s = max([began_s, *times[: at + 1]])
+    return max(time_s for time_s in [raised_s, *times] if time_s <= raised_s + AT_ONCE_S)
+
+
+def _is_time_its_own(before: Sequence[Said], began_s: float) -> bool:
+    """False where it may be the stamp of a line long before it, as in a file that was there already; not of a warning just before it."""
+    if before and ALARM.match(before[-1].text):
+        return True
+    return not any(row.time_s == began_s and HEAD.match(row.text) for row in before)
 
 
 def verdict_of(pid: int, lines: Sequence[str], *, code: int | None, out_of_memory: bool, promised_end: bool) -> HowItEnded:
