@@ -11,6 +11,7 @@ import pytest
 
 from collectors.analysis.ledger.shares import Ledger
 from collectors.analysis.ledger.wording import lines_of, sentence_of
+from collectors.analysis.stacks.waits import WAITS
 from collectors.records import Event, Frame, Labels, Points, Profile, RunInfo, StackSample
 from collectors.store.open import open_store
 from collectors.store.protocol import Store
@@ -77,6 +78,24 @@ def test_on_a_cpu_the_rows_are_what_the_main_thread_does(store: Store) -> None:
     assert (ledger.device, ledger.tier, ledger.signal) == ("CPU", "A", "none")
     assert ledger.rows[1].lines[0].place.frame == DECODE
     assert sentence_of(ledger) == "computing 70 %, waiting for data 30 % (data.py:88 decode_image)."
+
+
+CHILDREN = {(wait.function, wait.file) for wait in WAITS if wait.file == "/subprocess.py"}
+LOADING = {(wait.function, wait.file) for wait in WAITS if "multiprocessing/" in wait.file or "dataloader" in wait.file}
+
+
+@pytest.mark.parametrize("gpu_pct", [None, 70.0])
+@pytest.mark.parametrize("row", sorted(CHILDREN | LOADING))
+def test_a_child_that_is_waited_for_is_no_loader(store: Store, row: tuple[str, str], gpu_pct: float | None) -> None:
+    function, file = row
+    waits = (MODULE, LOOP, Frame(function, f"/usr/lib/python3.11/{file}".replace("//", "/"), 1200))
+    filled(store, [(30, waits, False, 0.0), (70, (MODULE, LOOP, LINEAR), False, 1.0)], gpu_pct)
+    kind = "wait" if row in CHILDREN else "data"
+    found = {row.kind: row for row in ledger_of(store).rows}
+    assert set(found) - {"busy", "launch", "unexplained"} == {kind}
+    assert found[kind].share == pytest.approx(30, abs=2)
+    assert found[kind].lines[0].place.frame == LOOP
+    assert found[kind].lines[0].place.by_workers == (kind == "data")
 
 
 def test_beside_an_idle_gpu_the_device_is_the_cpu(store: Store) -> None:

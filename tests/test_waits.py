@@ -112,7 +112,24 @@ def test_waiting_for_a_child_is_a_wait_for_processes() -> None:
         found = recognised(child.wait)
         child.kill()
     assert found is not None
-    assert (found.wait.what, found.wait.joined) == ("child process", "workers")
+    assert (found.wait.what, found.wait.joined) == ("child process", "child")
+
+
+SLEEPING = [sys.executable, "-c", "import time; time.sleep(3)"]
+OF_A_CHILD: dict[str, Callable[[], object]] = {
+    "run": lambda: subprocess.run(SLEEPING),
+    "its output": lambda: subprocess.check_output(SLEEPING),
+    "both outputs": lambda: subprocess.run(SLEEPING, capture_output=True),
+    "a time limit": lambda: subprocess.run(SLEEPING, timeout=60),
+    "call": lambda: subprocess.call(SLEEPING),
+}
+
+
+@pytest.mark.parametrize("way", OF_A_CHILD)
+def test_waiting_for_a_program_is_a_wait_for_a_child(way: str) -> None:
+    found = recognised(OF_A_CHILD[way])
+    assert found is not None
+    assert (found.wait.what, found.wait.joined) == ("child process", "child")
 
 
 def test_work_inside_a_wait_is_no_wait() -> None:

@@ -15,6 +15,7 @@ from ...store.question import TooMuch
 from ..dumps.allocations import MemorySnapshot
 from ..dumps.flight import flight_sentence
 from ..logs.faults import XIDS
+from ..stacks.joining import PROCESSES
 from ..stacks.last import LastStack, last_stacks
 from ..stacks.traces import Range
 from ..stacks.waits import wait_of, waiting
@@ -234,7 +235,7 @@ def _is_blocked(subject: RunSubject, rank: RankStanding, threads: Sequence[LastS
     What a queue, a future or a thread is waited for may come from anywhere; a lock and a device are the run's own.
     """
     joined = rank.wait.joined if rank.wait is not None else ""
-    if joined == "workers":
+    if joined in PROCESSES:
         workers = [thread for thread in threads if thread.process.role != "main" and thread.thread == "MainThread"]
         return bool(workers) and all(_has_stopped(worker) for worker in workers)
     if joined == "gpu" or rank.stand.kind == "sync":
@@ -245,7 +246,7 @@ def _is_blocked(subject: RunSubject, rank: RankStanding, threads: Sequence[LastS
 def _has_stopped(worker: LastStack) -> bool:
     """It waits for a lock, or for the main process, which waits for it."""
     known = waiting([wait_of(frame) for frame in worker.frames])
-    return known is not None and known.wait.joined in ("workers", "lock", "threads")
+    return known is not None and known.wait.joined in (*PROCESSES, "lock", "threads")
 
 
 def _works(subject: RunSubject) -> bool:

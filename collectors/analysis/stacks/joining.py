@@ -24,7 +24,8 @@ IN_BACKWARD = Frame("in the backward threads", "", 0)
 LEAD_IN = ("run", "/multiprocessing/process.py")  # what stands above it in a worker is how the worker was started
 PINNING = "torch/utils/data/_utils/pin_memory.py"
 STARTED_BY_PYTHON = "/threading.py"  # in the root frame of a thread; those of autograd's own threads have another
-OTHERS: tuple[Joined, ...] = ("workers", "threads", "lock", "ranks")
+PROCESSES: tuple[Joined, ...] = ("workers", "child")  # a program that is Python has stacks as workers do
+OTHERS: tuple[Joined, ...] = (*PROCESSES, "threads", "lock", "ranks")
 MOMENT_S = 1e-7  # what is shorter is rounding
 
 
@@ -187,9 +188,9 @@ def _hops(line_of: LineOf) -> list[_Hop]:
     sleepers: tuple[Joined, ...] = (*OTHERS, "sleep")
     return [
         _Hop(("threads", "lock"), _inside_workers, idle=sleepers),
-        _Hop(("workers",), _other_threads_for_workers),
-        _Hop(("workers",), _main_for_pinning),
-        _Hop(("workers",), _main_for_workers),
+        _Hop(PROCESSES, _other_threads_for_workers),
+        _Hop(PROCESSES, _main_for_pinning),
+        _Hop(PROCESSES, _main_for_workers),
         _Hop(("lock",), _main_for_holders(line_of)),
         _Hop(("threads", "lock"), _main_for_threads, idle=sleepers),
         _Hop(("backward",), _main_for_backward),

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from ...records import Frame
 
-Joined: TypeAlias = Literal["workers", "threads", "lock", "backward", "ranks", "gpu", "sleep", ""]
+Joined: TypeAlias = Literal["workers", "child", "threads", "lock", "backward", "ranks", "gpu", "sleep", ""]
 
 
 class Wait(NamedTuple):
@@ -47,10 +47,10 @@ WAITS = (
     Wait("join", "/multiprocessing/process.py", "child process", "workers"),
     Wait("poll", "/multiprocessing/popen_fork.py", "child process", "workers"),
     Wait("wait", "/multiprocessing/popen_fork.py", "child process", "workers"),
-    Wait("_wait", "/subprocess.py", "child process", "workers"),
-    Wait("_try_wait", "/subprocess.py", "child process", "workers"),
-    Wait("communicate", "/subprocess.py", "child process", "workers"),
-    Wait("_communicate", "/subprocess.py", "child process", "workers"),
+    Wait("_wait", "/subprocess.py", "child process", "child"),
+    Wait("_try_wait", "/subprocess.py", "child process", "child"),
+    Wait("communicate", "/subprocess.py", "child process", "child"),
+    Wait("_communicate", "/subprocess.py", "child process", "child"),
     Wait("get", "/queue.py", "queue", "threads"),
     Wait("put", "/queue.py", "queue", "threads"),
     Wait("join", "/queue.py", "queue", "threads"),
