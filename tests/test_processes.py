@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from collectors.process import claims
 from collectors.process.activity import RunActivity, RunProcess, end_of, spoken
@@ -291,3 +295,16 @@ def test_what_children_use_is_counted_while_they_live_and_afterwards() -> None:
 )
 def test_durations_are_spoken_as_a_person_would(seconds: float, words: str) -> None:
     assert spoken(seconds) == words
+
+
+@given(st.floats(0, 1e7))
+@example(9.5)
+@example(math.nextafter(10.0, 0.0))
+@example(0.0001)
+@example(5e-324)
+@example(119.96)
+def test_any_duration_is_spoken_without_powers_of_ten(seconds: float) -> None:
+    words = spoken(seconds)
+    assert re.fullmatch(r"[\d.]+ s|\d+ min|\d+ h \d+ min", words)
+    if words.endswith(" s"):
+        assert abs(float(words.removesuffix(" s")) - seconds) <= max(0.5, 0.051 * seconds)

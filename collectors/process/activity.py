@@ -126,6 +126,6 @@ def whole(value: object) -> int | None:
 def spoken(seconds: float) -> str:
     """`0.1 -> "0.1 s"`, `95 -> "95 s"`, `1200 -> "20 min"`, `10260 -> "2 h 51 min"`."""
     if seconds < 120:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1g} s"
+        return f"{seconds:.0f} s" if seconds >= 9.5 else f"{round(seconds, 3):.1g} s"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
