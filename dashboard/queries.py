@@ -133,7 +133,7 @@ class Queries:
         self.boards = Boards(data_dir, (self.log_dir, self.log_dir / first_folder))
         self.board_charts, self.lines, self.findings = BoardCharts(store, self.expressions), LogLines(store), FoundFindings(store)
         self.alerts, self.jobs = Alerts(data_dir, self.findings), JobsReader(self.log_dir)
-        self.log_changes = LogChanges(self.logs, self.run, self.stacks.show_sources)
+        self.log_changes = LogChanges(self.logs, self.run, self.stacks.show_sources, self.stacks.stepped_since)
         self.ahead = Ahead(self.stacks.minutes, self.stacks.ledgers)
         self.read_only, self._note, self.first_folder = read_only, note, first_folder
         self._abouts, self._forgotten = Abouts(data_dir), ForgottenRuns(data_dir)

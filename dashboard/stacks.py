@@ -182,6 +182,10 @@ class Stacks:
         """The working folder that the run or its process names; "" where neither does."""
         return History(self._store, run).folder()
 
+    def stepped_since(self, run: str, since_s: float) -> list[float]:
+        """As `History.stepped_since`."""
+        return History(self._store, run).stepped_since(since_s)
+
     def source(self, run: str, file: str, line: int, context: int) -> source.Excerpt:
         """Raises source.SourceRefused for a file that is not in the run's profile, not in its folder, or not readable."""
         if not self._seen.has(run, file):

@@ -237,6 +237,18 @@ def test_what_a_run_outlived_is_not_why_it_ended(raised: str, prefix: str) -> No
     assert last is not None and last.cause.time_s == 165.0 and last.others == ()
 
 
+def test_steps_of_more_than_a_second_after_a_traceback_outlived_it() -> None:
+    texts = ["Traceback (most recent call last):", '  File "train.py", line 3, in read', "OSError: shard 3 is gone"]
+    lines = [LogLine("a", "train.log", 100.0, 0, text) for text in texts]
+    made = [100.0 + place / 5 for place in range(1, 10)]
+    assert crash_of(lines, (), 101.8, made) is None
+    for stepped_s in ([], [101.0, 101.8], [99.0, 99.8, 100.0, 101.8], [100.5 + place / 1000 for place in range(900)]):
+        assert crash_of(lines, (), 101.8, stepped_s) is not None
+    assert crash_of(lines, (), None, made) is not None, "something says that it failed"
+    last = crash_of([*lines, *(line._replace(time_s=101.9) for line in lines)], (), 101.9, made)
+    assert last is not None and last.cause.time_s == 101.9 and last.others == ()
+
+
 def test_a_log_without_a_fault_has_none() -> None:
     assert crash_of(lines_of("step 1\nINFO all is well\nsaved checkpoint 7")) is None
     assert crash_of([]) is None

@@ -307,6 +307,8 @@ def test_what_a_script_caught_is_not_why_it_ended(running: Dashboard, end: str) 
     said = {"failed": "ValueError: first line", "ended": "nothing says how it ended"}[state]
     wait_for(lambda: said in running.run(f"ends {end}")["state_reason"], because=f"it does not say {said}")
     assert running.run(f"ends {end}")["state"] == state
+    shown = running.get(f"/api/v1/logs/crash?run=ends%20{end.replace(' ', '%20')}")["cause"]
+    assert ("first line" in shown["sentence"]) if state == "failed" else shown is None
 
 
 def test_an_exit_status_or_the_kernels_log_says_it_better() -> None:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from ..analysis.logs.tracebacks import HEAD
+from ..analysis.logs.tracebacks import HEAD, makes_steps
 from .activity import StateName
 from .proc import TICKS_PER_S
 
@@ -130,10 +130,7 @@ class Said(NamedTuple):
 
 
 def is_outlived(before: Sequence[Said], traceback: Sequence[Said], stepped_since: Callable[[float], Sequence[float]]) -> bool:
-    """Whether a program went on after the traceback with which the rows begin: it said more long afterwards, or made several steps.
-
-    A thread that logs may write a step or two after a crash, and buffered lines without a time come together.
-    """
+    """Whether a program went on after the traceback with which the rows begin: it said more long afterwards, or made several steps."""
     began_s = traceback[0].time_s
     if began_s is None:
         return False
@@ -141,8 +138,7 @@ def is_outlived(before: Sequence[Said], traceback: Sequence[Said], stepped_since
         return True
     if not _is_time_its_own(before, began_s):
         return False
-    stepped_s = stepped_since(_raised_s(traceback, began_s))
-    return len(stepped_s) >= STEPS and stepped_s[-1] - stepped_s[0] > TOGETHER_S
+    return makes_steps(stepped_since(_raised_s(traceback, began_s)))
 
 
 def _raised_s(traceback: Sequence[Said], began_s: float) -> float:

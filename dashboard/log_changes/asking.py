@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from collectors.analysis.logs.columns import TimeRange
-from collectors.analysis.logs.crash import Crash, crash_of
+from collectors.analysis.logs.crash import OUTLIVED_S, Crash, crash_of
 from collectors.analysis.logs.difference import LogDifference, difference
 from collectors.process.activity import StateName
 from collectors.redaction import may_hold_a_secret, redacted
@@ -56,9 +56,14 @@ class LogChanges:
     """Questions about what a run's log says."""
 
     def __init__(
-        self, logs: ReadLogs, run: Callable[[str], RunDetail], show_sources: Callable[[str, Collection[str]], None]
+        self,
+        logs: ReadLogs,
+        run: Callable[[str], RunDetail],
+        show_sources: Callable[[str, Collection[str]], None],
+        stepped_since: Callable[[str, float], Sequence[float]],
     ) -> None:
-        self._logs, self._run, self._show_sources = logs, run, show_sources
+        """`stepped_since` gives when each step of a run was logged that was logged later than a time, in order."""
+        self._logs, self._run, self._show_sources, self._stepped_since = logs, run, show_sources, stepped_since
 
     def difference(self, run: str, window: TimeRange) -> LogDifference:
         """What the log says in a window that it does not say otherwise. Raises NotFound."""
@@ -84,7 +89,11 @@ class LogChanges:
             return None
         lines = self._seen_logs(LogQuery(run, limit=MOST_LAST)).lines
         latest_s = max([view.stored.last_time_s or 0.0, *(line.time_s for line in lines)])
-        crash = crash_of(lines, kernel.lines_of(run, view.host, lines), None if view.state == "failed" else latest_s)
+        kernels = kernel.lines_of(run, view.host, lines)
+        if view.state == "failed":
+            crash = crash_of(lines, kernels)
+        else:
+            crash = crash_of(lines, kernels, latest_s, self._stepped_since(run, latest_s - OUTLIVED_S))
         if crash is not None:
             files = {frame.file for frame in crash.cause.frames}
             self._show_sources(run, {file for file in files if file.endswith(SOURCES)})

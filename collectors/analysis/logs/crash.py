@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ...records import LogLine
 from .faults import FaultKind, fault_in
-from .tracebacks import CrashFrame, Raised, Traceback, tracebacks
+from .tracebacks import CrashFrame, Raised, Traceback, makes_steps, tracebacks
 
 AROUND_S = 180.0  # before the last fault: what is as near as that may have led to it
 OUTLIVED_S = 5.0  # what ends a process leaves it this long to say more, at most
@@ -55,14 +55,20 @@ class Crash(NamedTuple):
     ranks: int  # that failed
 
 
-def crash_of(lines: Sequence[LogLine], kernel: Sequence[LogLine] = (), went_on_until_s: float | None = None) -> Crash | None:
+def crash_of(
+    lines: Sequence[LogLine],
+    kernel: Sequence[LogLine] = (),
+    went_on_until_s: float | None = None,
+    stepped_s: Sequence[float] = (),
+) -> Crash | None:
     """`lines` are the last ones of the run, of all files and ranks, by arrival; `kernel` the kernel log's of that time. None without a fault.
 
-    Where nothing says that the run failed, `went_on_until_s` is when it last said anything: an exception long before that was caught.
+    Where nothing says that the run failed, `went_on_until_s` is when it last said anything: an exception long before that was caught,
+    as was one after which it made several of the steps that were logged at `stepped_s`, in order.
     """
     found = tracebacks(lines)
     inside = {id(line) for traceback in found for line in traceback.lines}
-    faults = [_of_traceback(traceback) for traceback in found if not _is_outlived(traceback, went_on_until_s)]
+    faults = [_of_traceback(traceback) for traceback in found if not _is_outlived(traceback, went_on_until_s, stepped_s)]
     faults += _of_lines([line for line in lines if id(line) not in inside])
     faults += [fault for fault in _of_lines(kernel) if fault.kind in ("out_of_memory", "cuda")]
     faults += _of_torchrun(lines)
@@ -79,11 +85,12 @@ def crash_of(lines: Sequence[LogLine], kernel: Sequence[LogLine] = (), went_on_u
     return Crash(cause._replace(sentence=sentence), others[-MOST_FAULTS:], len(ranks))
 
 
-def _is_outlived(traceback: Traceback, went_on_until_s: float | None) -> bool:
+def _is_outlived(traceback: Traceback, went_on_until_s: float | None, stepped_s: Sequence[float]) -> bool:
     """Of one rank of several, what the others said later is no sign of its life."""
     if went_on_until_s is None or traceback.rank is not None or traceback.is_dump:
         return False
-    return traceback.time_s + OUTLIVED_S < went_on_until_s
+    said_s = traceback.lines[-1].time_s
+    return traceback.time_s + OUTLIVED_S < went_on_until_s or makes_steps([time_s for time_s in stepped_s if time_s > said_s])
 
 
 def _weight(fault: Fault) -> int:

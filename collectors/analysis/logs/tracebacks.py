@@ -25,6 +25,7 @@ HEAD = re.compile(  # a line of its own: it begins with a time, a level or a glo
 )
 MOST_FRAMES, MOST_MESSAGE_LINES = 200, 30
 TOGETHER_S = 5.0  # between two lines of a traceback, at most
+STEPS, BUFFERED_S = 3, 1.0  # buffered lines without a time are spread over so long, as they are read
 
 
 class CrashFrame(NamedTuple):
@@ -72,6 +73,12 @@ def tracebacks(lines: Sequence[LogLine]) -> list[Traceback]:
         voices.setdefault((line.run, line.file, line.rank), []).append((place, line))
     found = [pair for voice in voices.values() for pair in _of_voice(voice)]
     return [traceback for _, traceback in sorted(found, key=lambda pair: pair[0])]
+
+
+def makes_steps(stepped_s: Sequence[float]) -> bool:
+    """Whether steps that were logged after a traceback, in order of time, are those of a program that went on: a thread that logs may
+    write a step or two after a crash, and what was buffered comes at once."""
+    return len(stepped_s) >= STEPS and stepped_s[-1] - stepped_s[0] > BUFFERED_S
 
 
 def _of_voice(voice: Sequence[tuple[int, LogLine]]) -> Iterator[tuple[int, Traceback]]:
