@@ -41,11 +41,7 @@ AFTERWARDS = re.compile(  # what Python and CUDA print behind an exception's lin
 )
 MESSAGE_LINES = 100  # of an exception, at most
 SAID_S = 5.0  # what ends a process leaves it this long to say more, at most
-STEPS = 3  # that are made after a traceback
-TOGETHER_S, AT_ONCE_S = (
-    1.0,
-    0.5,
-)  # buffered lines without a time are spread over the former; lines of a traceback come within the latter
+AT_ONCE_S = 0.5  # between two lines of a traceback that are read at once, at most
 ALARM = re.compile(r"[\[(]?\d.{0,96}?\b(?:WARN|ERR|CRIT|FATAL)|[WEF]\d{4} \d\d:")  # a line with a stamp and a level
 NEW_STEP = re.compile(  # what a line reports that a message hardly has
     r"(?i)\W{0,3}(?:\d+/\d+\W{1,3})?(?:(?:train\w*|global)\W)?(?:step|iter|iteration|epoch|batch|update)s?\W{0,4}\d"
