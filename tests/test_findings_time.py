@@ -68,6 +68,19 @@ def test_lengths_that_vary_are_no_slow_steps(tmp_path: Path) -> None:
     all_silent(tmp_path, healthy, step_s=lambda step: 0.1 * dice.lognormvariate(0, 0.8))
 
 
+@pytest.mark.parametrize("a_second", [1, 2, 3, 20, 200])
+def test_stamps_of_whole_seconds_do_not_say_which_step_was_slow(store: Store, a_second: int) -> None:
+    judged = JudgedRuns(store, stored=False)
+    judged.begin("run")
+
+    def second(now_s: float) -> list[Record]:
+        first = int(now_s - T0) * a_second
+        return [point("run", now_s, first + number, {"loss": 1.0}) for number in range(a_second)]
+
+    judged.go_on(400, second)
+    assert not judged.of("slow_steps")
+
+
 def test_attempts_and_a_suspended_machine_are_no_slow_steps(store: Store) -> None:
     judged = JudgedRuns(store, stored=False)
     step = 0

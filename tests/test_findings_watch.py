@@ -6,13 +6,17 @@ import math
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from collectors.analysis.findings.recent import RecentPoints
 from collectors.analysis.findings.rule import Held, RunRule
 from collectors.analysis.findings.rules import BY_NAME, MACHINE_RULES, RULES, RUN_RULES
+from collectors.analysis.findings.subjects import MachineSubject, RunSubject
 from collectors.analysis.findings.watch import MOST_NEW, Watch
 from collectors.judging.known import KnownSubjects
 from collectors.records import Event, Record, labels_of
@@ -232,6 +236,41 @@ def test_odd_input_raises_nothing(rows: list, events: list, times: int) -> None:
         judged.finder.processes.clear()
         judged.go_on(40)
         store.close()
+
+
+SERVED = ("service/p99_s", "service/rejected", "service/queue")
+GAPS_S, NUMBERS = st.sampled_from([0.0, 1e-6, 0.05, 1.0, 60.0]), st.sampled_from([-2.0, 0.0, 1.0, 2.0, 4.0, math.nan])
+
+
+class NoHistory:
+    """Of a run that is no service."""
+
+    info: ClassVar[dict[str, object]] = {"config": {"p99_target_s": 0.1}}
+    is_service, last_step = False, None
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.tuples(st.integers(2, 40), GAPS_S), min_size=1, max_size=3),
+    st.integers(1, 60),
+    st.lists(NUMBERS, min_size=8, max_size=8),
+)
+def test_steps_with_equal_stamps_raise_nothing(bursts: list[tuple[int, float]], times: int, numbers: list[float]) -> None:
+    """Bursts of steps at one moment, each some time after the one before."""
+    gaps = [gap_s if number == 0 else 0.0 for count, gap_s in bursts * times for number in range(count)]
+    names = ("train/loss", "grad_norm", "loss_scale", "val/loss", "units", *SERVED)
+    tracks = {(name, 0): RecentPoints() for name in ("steps", *names)}
+    for step, time_s in enumerate((T0 + np.cumsum(gaps)).tolist()):
+        for track, value in zip(tracks.values(), [step, *numbers], strict=True):
+            track.take(time_s, step, value)
+    events = [
+        Event("run", kind, T0 + at, step=60, seconds=30.0) for kind in ("checkpoint", "recompile") for at in (0.0, 0.0, 0.0, 1.0)
+    ]
+    now_s = T0 + sum(gaps)
+    subject = RunSubject("run", now_s, NoHistory(), MachineSubject(now_s), tracks, events)  # type: ignore[arg-type]
+    with np.errstate(all="ignore"):
+        found = [held for rule in RUN_RULES for held in rule.look(subject)]
+    assert all(math.isfinite(number) for held in found for number in held.numbers.values())
 
 
 def test_nothing_at_all_gives_nothing(store: Store) -> None:

@@ -43,6 +43,8 @@ def slow_steps(subject: RunSubject) -> Iterator[Held]:
         if np.count_nonzero(clean) < LEAST_STEPS // 2:
             continue
         usual = float(np.median(took[clean]))
+        if not usual > 0:
+            continue  # the stamps are coarser than the steps
         spread = float(np.median(np.abs(took[clean] - usual)))
         slow = clean & (took > SLOW * usual) & (took > usual + SLOW_MADS * spread)
         count = int(np.count_nonzero(slow))

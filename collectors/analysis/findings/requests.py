@@ -50,7 +50,9 @@ def requests_refused(subject: RunSubject) -> Iterator[Held]:
     for rank, track in _of_service(subject, REFUSED):
         time_s, refused = _window(subject, track)
         answered = subject.tracks.get((ANSWERED, rank))
-        asked = float(refused.sum()) + (float(_window(subject, answered)[1].sum()) if answered is not None else len(refused))
+        asked = float(refused.sum()) + (
+            float(_window(subject, answered)[1].clip(0).sum()) if answered is not None else len(refused)
+        )
         if len(refused) and refused.sum() > max(1.0, REFUSED_SHARE * asked):
             yield Held(
                 f"{refused.sum() / asked:.0%} of the requests are refused: more come than the service answers in time.",
