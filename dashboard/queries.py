@@ -306,10 +306,10 @@ class Queries:
 
     # -- profile -------------------------------------------------------------------------------------------------------
 
-    def profiler(self) -> Profiler:
+    def profiler(self, run: str | None) -> Profiler:
         profile = self._collector().get("profile", {})
-        sentence = profile.get("sentence", "")
-        note = {"sentence": sentence, "remedy": profile.get("remedy", "")} if sentence else None
+        said = profile if profile.get("state") == "off" else profile.get("runs", {}).get(run, {})
+        note = {"sentence": said["sentence"], "remedy": said.get("remedy", "")} if said.get("sentence") else None
         return Profiler(str(profile.get("sampler", "")), note)
 
     def stored_run(self, run: str) -> Run:

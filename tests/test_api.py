@@ -15,6 +15,7 @@ import websockets
 
 from collectors.records import Frame, Profile, StackSample
 from collectors.store.open import open_store
+from dashboard.queries import Queries
 from tests.conftest import Dashboard, dashboard, wait_for
 from tests.serving import run
 
@@ -43,6 +44,20 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
         wait_for(lambda: running.run("group/a").get("points") == 2001)
         wait_for(lambda: running.run("group/a").get("lines_read") >= 1005)
         yield running
+
+
+@pytest.mark.parametrize(
+    ("state", "run", "said"),
+    [("on", "a", ""), ("refused", "a", ""), ("refused", "b", "No."), ("off", "a", "All."), ("off", "b", "All.")],
+)
+def test_a_flame_graph_names_the_trouble_of_its_own_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, state: str, run: str, said: str
+) -> None:
+    theirs = {"b": {"state": "refused", "sentence": "No.", "remedy": "become root"}}
+    answer = {"state": state, "sentence": "All.", "remedy": "", "sampler": "native", "runs": theirs}
+    monkeypatch.setattr("dashboard.queries.ask", lambda *_: {"profile": answer})
+    note = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path).profiler(run).note
+    assert (note["sentence"] if note else "") == said
 
 
 def profile(log_dir: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -134,3 +136,37 @@ def test_the_servers_evidence_is_shown_in_units_that_are_easy_to_read(ask: Ask) 
     const evidence = [row("Data", "s/batch", 0.0125, 0.001), row("CPU of others", "cores", 1.75, 0.0625), row("SM clock", "MHz", 1731.5, 1794)];
     return facts({ evidence }).map(({ name, window, rest, digits }) => [name, window, rest, digits]);"""
     assert ask(code) == [["Data, ms", 12.5, 1, 1], ["CPU of others, cores", 1.75, 0.0625, 1], ["SM clock, MHz", 1731.5, 1794, 0]]
+
+
+@pytest.mark.parametrize(
+    ("profiler", "said"),
+    [
+        ({"state": "on", "runs": {"other": "refused"}}, {}),
+        ({"state": "refused", "sentence": "other: no.", "runs": {"other": "refused"}}, {}),
+        ({"state": "starting", "sentence": "Soon.", "runs": {"other": "starting"}}, {}),
+        ({"state": "on", "runs": {"run": "refused"}}, {"sentence": "run: refused", "action": "retry"}),
+        ({"state": "starting", "runs": {"run": "starting"}}, {"sentence": "run: starting", "action": None}),
+        ({"state": "off", "sentence": "Off.", "runs": {}}, {"sentence": "Off.", "action": "on"}),
+        ({"state": "starting", "sentence": ""}, {}),
+        ({}, {"sentence": "an older answer", "action": "retry"}),
+    ],
+)
+def test_a_page_shows_the_trouble_of_its_own_run_while_it_lasts(ask: Ask, profiler: dict[str, Any], said: dict[str, Any]) -> None:
+    """The answer still has a note, of a moment before."""
+    if "runs" in profiler:
+        runs = {run: {"state": state, "sentence": f"{run}: {state}", "remedy": ""} for run, state in profiler["runs"].items()}
+        profiler = {**profiler, "runs": runs}
+    code = f"""
+    const {{ Profile }} = await load("blame/profile.js");
+    globalThis.fetch = async () => new Response(JSON.stringify({{ samples: 0, note: {{ sentence: "an older answer", remedy: "" }} }}));
+    const shown = [];
+    const sink = {{ dim() {{}}, showBlame() {{}}, showFlame: (flame, question, {{ trouble }}) => shown.push(trouble) }};
+    const profile = new Profile(sink);
+    profile.askNow("run", 100);
+    for (let turns = 0; !shown.length && turns < 100; turns++) await new Promise((done) => setTimeout(done, 5));
+    const older = shown.at(-1)?.sentence;
+    profile.hear({json.dumps(profiler)}, false);
+    return [older, shown.at(-1)];"""
+    older, trouble = ask(code)
+    assert older == "an older answer"
+    assert {name: value for name, value in (trouble or {}).items() if name != "remedy"} == said

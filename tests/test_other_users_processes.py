@@ -19,6 +19,8 @@ import pytest
 
 from collectors.process.activity import RunActivity
 from collectors.process.finder import Finder
+from collectors.process.proc import boot_id, start_ticks
+from collectors.records import Event
 from collectors.rights import whose
 from collectors.sampler.profile import ProfileCollector
 from dashboard.attaching import AttachRefused, attach
@@ -36,7 +38,7 @@ def test_a_process_is_a_runs_to_name_if_it_is_of_the_user_whose_folder_that_is(l
         finder = Finder("box")
         theirs = named(logs / "a", process.pid, NOBODY)
         assert finder.find([theirs]) == {}
-        assert finder.left_alone().startswith(f"a: process {process.pid} belongs to ") and "--as-root" in finder.left_alone()
+        assert finder.left_alone()["a"].startswith(f"process {process.pid} belongs to ") and "--as-root" in finder.left_alone()["a"]
         whose.look_at_others()
         assert [process.pid for process in Finder("box").find([theirs])["a"]] == [process.pid]
         for run in (named(logs / "b", ours.pid, NOBODY), named(logs / "c", process.pid, OTHER), named(logs / "d", process.pid, 0)):
@@ -46,7 +48,34 @@ def test_a_process_is_a_runs_to_name_if_it_is_of_the_user_whose_folder_that_is(l
         os.chown(logs / "a", 0, 0)
         finder = Finder("box")
         assert finder.find([theirs]) == {}, "its run.json is the user's, but the folder is root's"
-        assert "is not looked at: it belongs to" in finder.left_alone() and "the run to user root (uid 0)" in finder.left_alone()
+        assert "is not looked at: it belongs to" in finder.left_alone()["a"]
+        assert "the run to user root (uid 0)" in finder.left_alone()["a"]
+
+
+@pytest.mark.parametrize("known_by", ["start", "file"])
+@pytest.mark.parametrize("as_root", [False, True])
+def test_what_is_left_alone_is_of_its_run_until_the_process_is_gone(logs: Path, as_root: bool, known_by: str) -> None:
+    """A process of the dashboard's own user, whose run's folder was renamed."""
+    whose.look_at_others(as_root)
+    path = write(logs / "a" / "events.jsonl", "")
+    code = f"import time; file = open({str(path)!r}, 'a'); time.sleep(600)"
+    with running(sys.executable, "-c", code) as moved, running("sleep", "600") as ours:
+        place = {"pid": moved.pid, "pid_start_ticks": start_ticks(moved.pid), "boot_id": boot_id()}
+        starts = [Event("a", "start", time.time(), fields=place)] if known_by == "start" else []
+        runs = [RunActivity("a", logs / "a", {}, starts, [], time.time(), 0.05), named(logs / "b", ours.pid, 0)]
+        finder = Finder("box")
+        wait_for(lambda: finder.find(runs).get("a"))
+        (logs / "a").rename(logs / "moved")
+        profiler = ProfileCollector(lambda: runs, Notebook(), host="box", finder=finder)
+        profiler.collect()
+        assert finder.left_alone() == {"a": f"process {moved.pid} is not looked at: the run's files are gone"}
+        said = profiler.status().runs
+        assert said["a"]["sentence"] == f"{finder.left_alone()['a']}." and said["b"]["state"] == "starting"
+        moved.kill()
+        moved.wait()
+        assert "a" not in finder.find(runs) and finder.left_alone() == {}
+        assert [*profiler.status().runs] == ["b"] and not profiler.status().about
+        profiler.close()
 
 
 def test_a_process_with_the_rights_of_two_users_is_no_users_to_name(logs: Path) -> None:

@@ -294,6 +294,27 @@ def test_a_refusal_is_told_with_its_remedy_and_can_be_tried_again(
     assert notebook.closed
 
 
+def test_each_run_has_its_own_trouble(notebook: Notebook, sleepers: list[subprocess.Popen[bytes]]) -> None:
+    first, second, third, worker = sleepers
+    collector = ProfileCollector(
+        lambda: [live(first.pid, run="refused"), live(second.pid, run="heard"), live(third.pid, worker.pid, run="half")],
+        notebook,
+        host=HOST,
+    )
+    collector.collect()
+    soon = {"state": "starting", "sentence": "The first stacks arrive within a few seconds.", "remedy": ""}
+    assert collector.status().runs == {"refused": soon, "heard": soon, "half": soon}
+    notebook.refused = {first.pid: Trouble("No.", "become root"), worker.pid: Trouble("Nor this.", "")}
+    notebook.ready = [profile(target, 1000.0) for target in notebook.targets if target.pid == second.pid]
+    collector.collect()
+    said = {run: tuple(trouble.values()) for run, trouble in collector.status().runs.items()}
+    assert said == {"refused": ("refused", "No.", "become root"), "half": ("refused", "Nor this.", "")}
+    collector.set_enabled(False)
+    collector.collect()
+    assert collector.status().runs == {}
+    collector.close()
+
+
 @pytest.mark.parametrize("sampler", ["native", "py-spy"])
 def test_the_first_profile_of_a_new_trainer_arrives_soon_and_no_turn_takes_long(sampler: str) -> None:
     with running("busy") as trainer:

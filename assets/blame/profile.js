@@ -162,10 +162,11 @@ export class Profile {
 
   /** @param {Partial<import("../types/api").Row<"ProfileState">>} profiler its state, from the server @param {boolean} over */
   hear(profiler, over) {
-    const news = profiler.state !== this.profiler.state;
+    const { wanted, had } = this;
+    const saidOf = (/** @type {typeof profiler} */ { state, runs }) => JSON.stringify([state, had && runs?.[had.question.run]]);
+    const news = saidOf(profiler) !== saidOf(this.profiler);
     this.profiler = profiler;
     this.over = over;
-    const { wanted, had } = this;
     if (news && had && !had.answer?.samples) this.#show(had.answer, had.question, had.refused);
     const until = wanted && profiler.until?.[wanted.run];
     const reached = had?.answer?.profile_until ?? null;
@@ -200,12 +201,12 @@ export class Profile {
 
   /** Why there is no profile, and the remedy. @param {Flame | null} answer @param {string} refused @returns {Trouble | null} */
   #trouble(answer, refused) {
-    const { state, sentence = "", remedy = "" } = this.profiler;
+    const { state, sentence = "", remedy = "", runs = {} } = this.profiler;
     if (refused) return { sentence: refused, remedy: "", action: null };
     if (state === "off") return { sentence, remedy, action: "on" };
-    if (state === "refused") return { sentence, remedy, action: "retry" };
-    if (answer?.note) return { ...answer.note, action: "retry" };
-    return state === "starting" && sentence ? { sentence, remedy: "", action: null } : null;
+    if (state === undefined) return answer?.note ? { ...answer.note, action: "retry" } : null;
+    const own = this.wanted && runs[this.wanted.run];
+    return own ? { sentence: own.sentence, remedy: own.remedy, action: own.state === "refused" ? "retry" : null } : null;
   }
 }
 

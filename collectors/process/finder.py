@@ -237,6 +237,7 @@ class Finder:
                 order = (claim.strength, claim.strength <= ClaimStrength.WRITER and self._owner.get(key) == run, since_s)
                 if key not in best or order > best[key][0]:
                     best[key] = (order, run, claim.process)
+        self._owners.keep_only(claims)
         self._owner = {key: run for key, (_, run, _) in best.items()}
         found: dict[str, list[RunProcess]] = {}
         for _, run, process in best.values():
@@ -251,7 +252,7 @@ class Finder:
             return claims
         places = self._places_of(activity)
         pids = {claim.process.pid for claim in claims}
-        theirs = {pid for pid in pids if self._owners.may_have(activity.run, places, pid, uids_of(pid, self._proc))}
+        theirs = self._owners.theirs(activity.run, places, {pid: uids_of(pid, self._proc) for pid in pids})
         return [claim for claim in claims if claim.process.pid in theirs]
 
     def _places_of(self, activity: RunActivity) -> list[Path]:
@@ -259,9 +260,9 @@ class Finder:
         single = [f"{activity.run}{suffix}" for suffix in (".jsonl", *TEXT_SUFFIXES)] if activity.single_file else []
         return [*(activity.folder / name for name in (*single, *activity.files)), activity.folder]
 
-    def left_alone(self) -> str:
-        """One sentence on the processes that root does not look at; "" where there are none."""
-        return self._owners.sentence()
+    def left_alone(self) -> dict[str, str]:
+        """By run, a sentence without its end on its processes that root does not look at."""
+        return self._owners.left_alone()
 
     def _mains(self, processes: list[RunProcess]) -> list[RunProcess]:
         """Without those below another one of the run, unless they have a rank of their own: forked workers inherit open files."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, TypedDict
 
 from ..process.activity import RunActivity, RunProcess
 from ..process.finder import Finder
@@ -25,6 +25,7 @@ MOST_WATCHED_S = 60.0  # and for how long without another request
 MANY_MAINS = 4  # from this number on, py-spy samples at lower rates, and only some workers of each rank at a time
 ROTATE_S = 30.0
 LOWEST_HZ = 5.0
+SOON = "The first stacks arrive within a few seconds."
 
 
 ProfilerState: TypeAlias = Literal["on", "off", "refused", "starting"]
@@ -49,6 +50,14 @@ class Rank(NamedTuple):
     workers: list[Target]
 
 
+class RunTrouble(TypedDict):
+    """Why there are no stacks of a run's processes, or of some."""
+
+    state: ProfilerState
+    sentence: str
+    remedy: str
+
+
 class ProfileStatus(NamedTuple):
     """The state of profiling, for the page."""
 
@@ -57,6 +66,7 @@ class ProfileStatus(NamedTuple):
     hz: float  # of main processes
     sentence: str  # why stacks are missing; "" where none are
     remedy: str
+    runs: Mapping[str, RunTrouble]  # of which no stacks come
     until: Mapping[str, float]  # by run: Unix seconds up to which the stacks of its sampled processes were delivered
     processes: int  # that are sampled
     samples: int  # since the start
@@ -142,6 +152,7 @@ class ProfileCollector:
             hz=self._hz(),
             sentence=sentence,
             remedy=remedy,
+            runs=self._troubles_by_run() if self._enabled else {},
             until=dict(self._until),
             processes=len(self._targets),
             samples=self._samples,
@@ -209,10 +220,30 @@ class ProfileCollector:
         if refused:
             return "refused" if len(refused) == len(mains) else "on", refused[0].sentence, refused[0].remedy
         if not mains and (left_alone := self._finder.left_alone()):
-            return "refused", f"{left_alone}.", ""
-        if mains and not any(main.run in self._until for main in mains):
-            return "starting", "The first stacks arrive within a few seconds.", ""
+            return "refused", _first_of(left_alone), ""
+        if self._is_starting(mains):
+            return "starting", SOON, ""
         return "on", "", ""
+
+    def _is_starting(self, mains: Iterable[Target]) -> bool:
+        runs = {main.run for main in mains}
+        return bool(runs) and runs.isdisjoint(self._until)
+
+    def _troubles_by_run(self) -> dict[str, RunTrouble]:
+        """By run: a refusal, what is left alone of a run without other processes, else that its stacks are to come."""
+        mains = [target for target in self._targets if target.role == "main"]
+        troubles = self._troubles
+        refused = {main.run: troubles[main.pid] for main in reversed(mains) if main.pid in troubles}
+        alone = {run: f"{why}." for run, why in self._finder.left_alone().items()}
+        soon = {main.run for main in mains} if self._is_starting(mains) else set()
+        return {
+            **{run: RunTrouble(state="refused", sentence=sentence, remedy="") for run, sentence in alone.items()},
+            **{run: RunTrouble(state="starting", sentence=SOON, remedy="") for run in soon},
+            **{
+                run: RunTrouble(state="refused", sentence=trouble.sentence, remedy=trouble.remedy)
+                for run, trouble in refused.items()
+            },
+        }
 
     def _about(self) -> str:
         live, pace = _processes(self._ranks), self._pacer.pace
@@ -220,9 +251,8 @@ class ProfileCollector:
         slower = f"Sampled at {self._hz():g} Hz to stay inside {self._allowed_pct():.2g} % of a core."
         if pace == LOWEST_PACE and self._pacer.cost_pct > self._allowed_pct():
             slower = f"Sampled at {self._hz():g} Hz, the lowest rate; this costs {self._pacer.cost_pct:.2g} % of a core."
-        left_alone = self._finder.left_alone()
         said = [
-            f"{left_alone}." if left_alone else "",
+            _first_of(self._finder.left_alone()),
             self._why,
             left_out if len(self._targets) < live else "",
             slower if pace < 1 else "",
@@ -231,6 +261,11 @@ class ProfileCollector:
 
     def _hz(self) -> float:
         return max((target.hz for target in self._targets if target.role == "main"), default=FULL_RATES.main_hz)
+
+
+def _first_of(left_alone: Mapping[str, str]) -> str:
+    """One sentence; "" where nothing is left alone."""
+    return next((f"{run}: {why}." for run, why in left_alone.items()), "")
 
 
 def chosen(ranks: Sequence[Rank], rates: Rates, pace: float, at_s: float) -> list[Target]:

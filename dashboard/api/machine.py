@@ -94,12 +94,16 @@ class CollectorRow(TypedDict):
     waiting: bool  # whether it is at work, or has more to do at once
 
 
-class ProfileState(TypedDict):
-    """While the collector starts, only the first three are known."""
-
+class RunTroubleRow(TypedDict):
     state: Literal["on", "off", "refused", "starting"]
     sentence: str
     remedy: str
+
+
+class ProfileState(RunTroubleRow):
+    """While the collector starts, only the first three are known. `runs`: by run, why no stacks of its own processes come."""
+
+    runs: NotRequired[dict[str, RunTroubleRow]]
     sampler: NotRequired[str]
     hz: NotRequired[float]
     until: NotRequired[dict[str, float]]

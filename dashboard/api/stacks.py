@@ -209,7 +209,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
                 speedscope = exporting.to_speedscope(answer.tree, name=f"{run} {window[0]:.3f} to {window[1]:.3f}")
                 return Response(encode(speedscope), media_type=SPEEDSCOPE)
             case _:
-                return Answer(flame_answer(answer, queries.profiler()))
+                return Answer(flame_answer(answer, queries.profiler(run)))
 
     @router.get("/flamechart", response_model=None, summary="The Python stacks of a window in time order")
     @needs(Role.VIEWER)
