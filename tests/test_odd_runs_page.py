@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
 import pytest
-from playwright.sync_api import Page, Route
+from playwright.sync_api import Browser, Page, Route
 
 from collectors.records import Points
 from collectors.store.open import open_store
@@ -250,6 +250,58 @@ def test_what_was_not_read_is_counted_with_the_first_reason(running: Dashboard, 
     assert box is not None
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= 390, "on a phone it leaves the window"
+
+
+STRIP_PARTS = """() => {
+  const at = (select) => document.querySelector(`.verdict ${select}`);
+  const lists = { state: ["Running 4 min", "Ended after 3 min 19 s", `Checkpointing for ${"12 h 34 min ".repeat(9)}`], last: [true, false],
+    name: ["a", "lr-3e-4-".repeat(12)], files: ["", "1 file set aside", "12 files set aside, 1,234 lines skipped, 3 data files not read"],
+    said: ["", "Writing …", "The dashboard does not answer. ".repeat(3)] };
+  const combined = Object.entries(lists).reduce((all, [name, values]) => all.flatMap((had) => values.map((value) => ({ ...had, [name]: value }))), [{}]);
+  const faults = [], places = new Set();
+  const boxOf = (element) => element.getBoundingClientRect();
+  for (const had of combined) {
+    at(".picker").textContent = had.name;
+    const [live, length] = [at(".state .live"), document.createTextNode(` ${had.state}`)];
+    at(".state").replaceChildren(live, length);
+    at(".last-button").hidden = !had.last;
+    at(".files-button").hidden = !had.files;
+    at(".files-button").textContent = had.files;
+    at(".report [role='status']").textContent = had.said;
+    const fault = (what) => faults.push([innerWidth, what, had]);
+    const buttons = [...document.querySelectorAll(".verdict .who button")].filter((button) => button.checkVisibility());
+    const parts = [...buttons, at(".state"), ...document.querySelectorAll(".verdict .figure")].filter((part) => part.checkVisibility());
+    for (const button of buttons) {
+      const { left, right, top, bottom } = boxOf(button);
+      if (!button.contains(document.elementFromPoint((left + right) / 2, (top + bottom) / 2))) fault(`${button.className} is covered`);
+    }
+    for (const part of parts) {
+      const [mine, strip] = [boxOf(part), boxOf(at(".who").parentElement)];
+      if (mine.left < 0 || mine.right > innerWidth || mine.top < strip.top || mine.bottom > strip.bottom) fault(`${part.className} is outside`);
+      const other = parts.find((other) => other !== part && mine.left < boxOf(other).right && boxOf(other).left < mine.right && mine.top < boxOf(other).bottom && boxOf(other).top < mine.bottom);
+      if (other) fault(`${part.className} is over ${other.className}`);
+    }
+    for (const whole of [at(".last-button"), ...document.querySelectorAll(".verdict .ran-button")])
+      if (whole.scrollWidth > whole.clientWidth) fault(`${whole.className} is cut`);
+    if (document.documentElement.scrollWidth > innerWidth) fault("the page is wider");
+    const still = [at(".picker"), ...document.querySelectorAll(".verdict .ran-button, .verdict .figure")].map(boxOf);
+    places.add(JSON.stringify(still.map(({ left, top }) => [left, top])));
+  }
+  return [faults.slice(0, 3), faults.length, places.size > 1 ? [...places] : []];
+}"""
+
+
+@pytest.mark.parametrize("finger", [False, True])
+def test_nothing_in_the_line_of_the_run_is_covered_or_moves_whatever_stands_there(
+    running: Dashboard, browser: Browser, finger: bool
+) -> None:
+    page = browser.new_page(has_touch=finger, is_mobile=finger)
+    page.goto(f"{running.address}/?run=timed")
+    page.wait_for_selector(".files-button:visible")
+    for width in (320, 360, 390, 560, 639, 640, 768, 1024, 1199, 1200, 1280, 1440, 1920):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate(STRIP_PARTS) == [[], 0, []], width
+    page.close()
 
 
 def test_what_ran_is_shown_as_text(running: Dashboard, page: Page) -> None:

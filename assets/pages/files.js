@@ -17,7 +17,7 @@ export class Files {
     this.body = el("div", { class: "rows" });
     this.list = el("div", { class: "files", popover: "auto" }, this.body);
     this.button = el("button", { class: "files-button", type: "button", hidden: true, onclick: () => this.open() });
-    this.element = el("span", {}, this.button, this.list);
+    this.element = el("span", { class: "files-place" }, this.button, this.list);
     this.read = newest(
       (/** @type {string} */ run) => get("files", { run }),
       ({ files }, run) => run === this.run && this.show(files),

@@ -41,7 +41,7 @@ export class RunStrip {
     this.element = el(
       "section",
       { class: "verdict", "aria-label": "The run" },
-      el("div", { class: "who" }, this.picker.element, el("div", { class: "line" }, this.state, this.ran.element, this.last.element, this.files.element, this.report.element)),
+      el("div", { class: "who" }, this.picker.element, this.state, el("div", { class: "line" }, this.ran.element, this.report.element, this.last.element, this.files.element)),
       ...Object.values(this.figures).map(({ element }) => element),
       this.finding,
     );
