@@ -35,6 +35,42 @@ def test_an_address_brings_back_what_was_seen(ask: Ask) -> None:
     assert window == {"from": 880, "to": 890}
 
 
+@pytest.mark.parametrize("axis", ["time", "step"])
+@pytest.mark.parametrize(
+    ("lo", "hi"),
+    [
+        *[("1e20", "2e20"), ("8.64e12", "8.65e12"), ("1764000000", "253402300800"), ("253402300799.5", "253402300801")],
+        *[("-1", "1764000000"), ("-2e9", "-1e9"), ("-1e300", "1e300"), ("NaN", "1"), ("1", "Infinity"), ("2", "1")],
+        *[("0", "1"), ("1764000000", "1764000048"), ("1e9", "253402300799")],
+    ],
+)
+def test_a_window_of_no_time_that_a_clock_can_say_is_none(ask: Ask, axis: str, lo: str, hi: str) -> None:
+    code = f"""
+    const {{ readAddress }} = await load("lib/url.js");
+    const {{ Range }} = await load("data/range.js");
+    const {{ Pins }} = await load("timeline/pins.js");
+    const {{ Compare }} = await load("timeline/compare.js");
+    const before = location.href;
+    history.replaceState(null, "", "?axis={axis}&from={lo}&to={hi}&at={hi}&baseline={lo}-{hi}&pins={lo}-{hi},5-6");
+    const [axis, surface, element] = ["div", "div", "div"].map((name) => document.createElement(name));
+    const timeline = {{ axis, surface, element }};
+    timeline.axis.innerHTML = "<div class='scale'></div>";
+    const address = readAddress();
+    const range = new Range(address);
+    const found = [range.window, address.at, new Compare(timeline, {{ range }}, {{}}).window, new Pins(timeline, {{ range }}, () => {{}}).windows];
+    history.replaceState(null, "", before);
+    return found;"""
+    window, at, compared, pins = ask(code)
+    ends, most = (float(lo), float(hi)), 1e15 if axis == "step" else 253_402_300_799
+    least = -most if axis == "step" else 0
+    said = {"from": ends[0], "to": ends[1]} if ends[0] < ends[1] and all(least <= end <= most for end in ends) else None
+    assert window == said
+    assert at == (ends[1] if least <= ends[1] <= most else None)
+    if not lo.startswith("-"):
+        assert (compared, pins[:-1]) == (said, [said] if said else [])
+    assert pins[-1] == {"from": 5, "to": 6}
+
+
 def test_ansi_colours_are_shown_and_html_is_text(ask: Ask) -> None:
     code = r"""
     const { marked, nodesOf, partsOf } = await load("logs/ansi.js");

@@ -10,6 +10,9 @@
  * @property {string | null} axis `step`, else time
  */
 
+const LAST_S = 253_402_300_799; // the end of the year 9999
+const LAST_STEP = 1e15;
+
 const base = () => globalThis.document?.documentElement.dataset.base ?? "/";
 
 /** An address of ours for the browser: `pathTo("/flame?run=a")` is `/x/flame?run=a` below the base path `/x/`. @param {string} path */
@@ -24,15 +27,33 @@ export function timeAddress() {
   return address.axis === "step" ? { run: address.run, from: null, to: null, span: null, at: null, axis: null } : address;
 }
 
-/** @returns {Address} */
+/** @returns {Address} places that cannot be are as if they were not there */
 export function readAddress() {
   const query = new URLSearchParams(location.search);
   const number = (/** @type {string} */ name) => {
     const value = parseFloat(query.get(name) ?? "");
     return Number.isFinite(value) ? value : null;
   };
-  return { run: query.get("run"), from: number("from"), to: number("to"), span: number("span"), at: number("at"), axis: query.get("axis") };
+  const window = windowOf(query, query.get("from") ?? "", query.get("to") ?? "");
+  const at = number("at");
+  return {
+    run: query.get("run"),
+    from: window?.from ?? null,
+    to: window?.to ?? null,
+    span: number("span"),
+    at: at !== null && canBe(query, at) ? at : null,
+    axis: query.get("axis"),
+  };
 }
+
+/** A stretch that an address names; null where none can be. @param {URLSearchParams} query @param {string} [from] @param {string} [to] @returns {{from: number, to: number} | null} */
+export function windowOf(query, from = "", to = "") {
+  const window = { from: parseFloat(from), to: parseFloat(to) };
+  return window.to > window.from && canBe(query, window.from) && canBe(query, window.to) ? window : null;
+}
+
+/** Whether a clock can say that time, or it can be a step. @param {URLSearchParams} query @param {number} place */
+const canBe = (query, place) => (query.get("axis") === "step" ? Math.abs(place) <= LAST_STEP : place >= 0 && place <= LAST_S);
 
 /** Replace parameters of the address; null removes one, a list repeats one. @param {Record<string, string | number | string[] | null>} changes */
 export function writeAddress(changes) {

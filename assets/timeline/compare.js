@@ -2,6 +2,7 @@
 
 import { el } from "../lib/dom.js";
 import { duration } from "../lib/format.js";
+import { windowOf } from "../lib/url.js";
 
 /** @typedef {{from: number, to: number}} Window Unix seconds */
 
@@ -86,6 +87,7 @@ export class Compare {
 
 /** `baseline=1764000000.000-1764000048.000` @returns {Window | null} */
 function fromAddress() {
-  const [from, to] = (new URLSearchParams(location.search).get("baseline") ?? "").split("-").map(parseFloat);
-  return to > from ? { from, to } : null;
+  const query = new URLSearchParams(location.search);
+  const [from, to] = (query.get("baseline") ?? "").split("-");
+  return windowOf(query, from, to);
 }

@@ -1,6 +1,7 @@
 /** Windows that the user pinned: they stay on the axis, and a click selects one again. The address keeps them. */
 
 import { el } from "../lib/dom.js";
+import { windowOf } from "../lib/url.js";
 
 /** @typedef {import("../data/range.js").Window} Window */
 
@@ -71,10 +72,7 @@ const same = (a, b) => Math.abs(a.from - b.from) < 0.0015 && Math.abs(a.to - b.t
 
 /** `pins=1764000000.000-1764000048.000,...` @returns {Window[]} */
 function fromAddress() {
-  const pins = new URLSearchParams(location.search).get("pins") ?? "";
-  return pins
-    .split(",")
-    .map((pin) => pin.split("-").map(parseFloat))
-    .filter(([from, to]) => to > from)
-    .map(([from, to]) => ({ from, to }));
+  const query = new URLSearchParams(location.search);
+  const pins = (query.get("pins") ?? "").split(",");
+  return pins.flatMap((pin) => windowOf(query, ...pin.split("-").slice(0, 2)) ?? []);
 }
