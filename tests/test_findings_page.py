@@ -108,6 +108,42 @@ def test_why_selects_the_window_of_the_alert_and_the_rest_is_in_a_list(scene: Fi
     assert "finding" not in address(page)
 
 
+@pytest.mark.parametrize("place", ["/", "/logs"])
+@pytest.mark.parametrize("how", ["key", "mouse", "Tab"])
+def test_the_sentence_of_a_mark_goes_with_escape_and_comes_with_the_next_step(
+    scene: FindingsScene, page: Page, how: str, place: str
+) -> None:
+    scene.open(page, place, run="loud")
+    expect(page.locator(".found-mark")).to_have_count(4)
+    tip, newest = page.locator(".found-tip"), page.locator(".found-mark").last
+    if how == "mouse":
+        newest.hover()
+    elif how == "Tab":
+        newest.focus()
+    else:
+        page.keyboard.press("[")
+    expect(tip).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(tip).to_be_hidden()
+    for key in "rdp":
+        page.keyboard.press(key)
+        expect(tip).to_be_hidden()
+    page.mouse.move(5, 5)
+    page.keyboard.press("[")
+    expect(tip).to_have_text("Slow steps. About 1 of 66 steps takes 9 times as long.")
+
+
+def test_the_sentence_of_a_mark_goes_with_its_mark(scene: FindingsScene, page: Page) -> None:
+    scene.open(page, run="loud")
+    expect(page.locator(".found-mark")).to_have_count(4)
+    page.keyboard.press("[")
+    expect(page.locator(".found-tip")).to_be_visible()
+    for _ in range(8):
+        page.keyboard.press("+")
+    wait_for(lambda: page.locator(".found-mark").count() < 4, because="no mark has left the view")
+    wait_for(lambda: not focused(page) and page.locator(".found-tip").is_hidden(), because="its sentence stays")
+
+
 def test_brackets_step_through_and_the_focus_moves_and_the_sentence_is_said(scene: FindingsScene, page: Page) -> None:
     scene.open(page, run="loud")
     expect(page.locator(".found-count")).to_have_text("4 findings")

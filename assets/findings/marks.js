@@ -26,6 +26,7 @@ export class FindingMarks {
     for (const [shown, kinds] of /** @type {[boolean, string[]][]} */ ([[true, ["pointerover", "focusin"]], [false, ["pointerleave", "focusout"]]]))
       for (const kind of kinds) scale.addEventListener(kind, (/** @type {Event} */ event) => this.#point(shown ? event.target : null));
     scale.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#key(event));
+    document.addEventListener("keydown", ({ key }) => key === "Escape" && this.#point(null), true);
   }
 
   /**
@@ -91,6 +92,13 @@ export class FindingMarks {
   /** The mark that stands for a finding. @param {string | null} id @returns {HTMLElement | null} */
   of(id) {
     return [...this.marks.values()].find(({ several }) => several.some((found) => found.id === id))?.element ?? null;
+  }
+
+  /** It has the focus, and its sentence is shown, also where it had the focus before. @param {string | null} id */
+  focus(id) {
+    const mark = this.of(id);
+    mark?.focus({ preventScroll: true });
+    if (mark) this.#point(mark);
   }
 
   get #inOrder() {

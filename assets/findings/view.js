@@ -72,7 +72,7 @@ export class FindingsView {
     this.#drawNav();
     if (!this.#focusing) return;
     this.#focusing = false;
-    this.marks.of(this.chosen)?.focus({ preventScroll: true });
+    this.marks.focus(this.chosen);
   }
 
   /** The finding that the address names; its window is selected where the address names none. */
