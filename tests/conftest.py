@@ -286,6 +286,18 @@ def address(page: Page) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(urlparse(page.evaluate("() => location.href")).query).items()}
 
 
+def answering(page: Page, requests: str, answer: Callable[[Route], object]) -> Callable[[], None]:
+    """Such requests are answered so until what it returns is called: `page.unroute` loses what is sent in that moment, one of some hundred."""
+    ends = False
+
+    def end() -> None:
+        nonlocal ends
+        ends = True
+
+    page.route(requests, lambda route: route.continue_() if ends else answer(route))
+    return end
+
+
 def drag(page: Page, lo: float, hi: float) -> None:
     """Over the lanes, from one share of their width to another, once they stand still."""
     surface = standing(page, ".surface")

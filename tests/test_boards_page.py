@@ -18,7 +18,7 @@ from dashboard.boards.fields import plain_board
 from dashboard.boards.kinds import KINDS
 from dashboard.boards.reading import board_of
 from dashboard.queries import Queries
-from tests.conftest import wait_for
+from tests.conftest import answering, wait_for
 from tests.serving import Web, served
 
 EXPECTED_ERRORS = (
@@ -352,7 +352,7 @@ def test_a_board_is_not_saved_without_a_change_that_was_lost(scene: Scene, page:
     painted(page, "Loss")
     page.keyboard.press("e")
     lost: list[Route] = []
-    page.route("**/api/v1/board_edits", lambda route: lost.append(route))
+    answer_again = answering(page, "**/api/v1/board_edits", lost.append)
     page.locator(".board-form").get_by_label("Title").fill("Ours")
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Save").click()
@@ -362,7 +362,7 @@ def test_a_board_is_not_saved_without_a_change_that_was_lost(scene: Scene, page:
     expect(said).to_contain_text("does not answer")
     page.wait_for_timeout(300)
     assert path.read_text() == MINE and "Saved" not in said.inner_text()
-    page.unroute("**/api/v1/board_edits")
+    answer_again()
     page.locator(".board-form").get_by_label("Title").fill("Still ours")
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Save").click()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 from playwright.sync_api import Page, Route
 
-from tests.conftest import Dashboard, address, dashboard, drag, wait_for
+from tests.conftest import Dashboard, address, answering, dashboard, drag, wait_for
 from tests.conftest import script as started
 
 EXPECTED_ERRORS = ("ERR_CONNECTION_REFUSED",)  # the server may end before the page
@@ -211,13 +211,12 @@ def test_what_a_colleague_opens_is_what_was_seen(run: Run, page: Page) -> None:
 
 def test_what_is_searched_for_before_the_stacks_have_come_is_found_as_they_come(run: Run, page: Page) -> None:
     held: list[Route] = []
-    is_held = True
-    page.route("**/api/v1/flame?*", lambda route: held.append(route) if is_held else route.continue_())
+    answer_again = answering(page, "**/api/v1/flame?*", held.append)
     page.goto(f"{run.running.address}/flame?{run.starved}")
     wait_for(lambda: held, because="no stacks are asked for")
     page.keyboard.press("/")
     page.keyboard.type("decode_im")
-    is_held = False
+    answer_again()
     for route in held:
         route.continue_()
     wait_for(lambda: "1 function" in page.inner_text(".search"), because="it is not searched for")

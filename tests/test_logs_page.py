@@ -16,7 +16,7 @@ from collectors.store.protocol import Store
 from dashboard.log_lines import searching
 from dashboard.pages.logs import view_of
 from dashboard.queries import Queries
-from tests.conftest import Ask, drag, wait_for
+from tests.conftest import Ask, answering, drag, wait_for
 from tests.serving import Web, served
 
 EXPECTED_ERRORS = ("400 (Bad Request)", "503 (Service Unavailable)")  # of a wrong expression, and of an answer that a test breaks
@@ -349,10 +349,10 @@ def test_a_search_streams_its_count_and_can_be_stopped(scene: Scene, page: Page,
 
 def test_an_answer_that_fails_is_a_sentence_and_is_asked_for_again(scene: Scene, page: Page) -> None:
     fails = {"error": "the store cannot be read"}
-    page.route("**/api/v1/logs/lines*", lambda route: route.fulfill(status=503, json=fails))
+    answer_again = answering(page, "**/api/v1/logs/lines*", lambda route: route.fulfill(status=503, json=fails))
     page.goto(f"http://127.0.0.1:{scene.web.port}/logs?run=small")
     expect(page.locator(".log-notice")).to_contain_text("The store cannot be read. Asking again in")
-    page.unroute("**/api/v1/logs/lines*")
+    answer_again()
     expect(rows(page).last).to_contain_text("step 599")
     expect(page.locator(".log-notice")).to_be_hidden()
 

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, Route
 from collectors.records import Points
 from collectors.store.open import open_store
 from dashboard.runs import Runs
-from tests.conftest import Dashboard, address, dashboard, drag, wait_for
+from tests.conftest import Dashboard, address, answering, dashboard, drag, wait_for
 
 EXPECTED_ERRORS = ("Failed to load resource",)  # some answers fail on purpose
 ODD = "odd <b>bold</b> \u202egnp.exe"
@@ -148,23 +148,25 @@ def test_a_series_that_fails_costs_itself_only_and_is_asked_again(running: Dashb
         else:
             route.continue_()
 
-    page.route("**/api/v1/points?*", fail)
+    answer_again = answering(page, "**/api/v1/points?*", fail)
     open_run(running, page, "timed", "train/loss")
     trouble = page.locator('[data-lane="lr"] .lane-trouble')
     wait_for(trouble.is_visible, because="nothing says why there is no learning rate")
     assert "Asking again in" in trouble.inner_text()
     assert not page.locator('[data-lane="loss"] .lane-trouble').is_visible()
-    page.unroute("**/api/v1/points?*")
+    answer_again()
     wait_for(lambda: drawn(page, "train/lr") == 100, because="it is not asked again")
     wait_for(lambda: not trouble.is_visible(), because="the sentence stays")
 
 
 @pytest.mark.parametrize("route", ["runs", "series", "points"])
 def test_a_page_whose_first_questions_fail_says_so_and_heals(running: Dashboard, page: Page, route: str) -> None:
-    page.route(f"**/api/v1/{route}*", lambda failing: failing.fulfill(status=503, json={"error": "The store is locked."}))
+    answer_again = answering(
+        page, f"**/api/v1/{route}*", lambda failing: failing.fulfill(status=503, json={"error": "The store is locked."})
+    )
     page.goto(f"{running.address}/?run=timed")
     wait_for(lambda: "The store is locked. Asking again in" in page.locator(".timeline").inner_text(), because="nothing is said")
-    page.unroute(f"**/api/v1/{route}*")
+    answer_again()
     wait_for(lambda: drawn(page, "train/loss") == 100, because="it does not heal")
     wait_for(lambda: not page.locator(".notice").first.is_visible(), because="the sentence stays")
 
@@ -177,13 +179,13 @@ def test_a_window_whose_stacks_cannot_be_answered_says_so_and_asks_again(running
         answers.append(503)
         route.fulfill(status=503, json={"error": "The store is locked."})
 
-    page.route("**/api/v1/flame?*", fail)
+    answer_again = answering(page, "**/api/v1/flame?*", fail)
     now_s = time.time()
     page.goto(f"{running.address}{path}?run=timed&from={now_s - 60:.3f}&to={now_s - 40:.3f}")
     trouble = page.locator(".trouble")
     wait_for(lambda: "The store is locked. Asking again in" in trouble.inner_text(), because="nothing is said")
     wait_for(lambda: trouble.is_visible() and len(answers) > 1, because="it is not asked again")
-    page.unroute("**/api/v1/flame?*")
+    answer_again()
     wait_for(lambda: "locked" not in trouble.inner_text(), because="it does not heal")
 
 

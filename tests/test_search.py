@@ -16,7 +16,7 @@ from collectors.store.open import open_store
 from dashboard.queries import Queries
 from dashboard.searching.ranking import Typed, natural
 from dashboard.user_files.about import save_about
-from tests.conftest import wait_for
+from tests.conftest import answering, wait_for
 from tests.serving import Web, served
 
 EXPECTED_ERRORS = ("ERR_FAILED",)  # a request that a test lets fail
@@ -133,12 +133,12 @@ def test_a_failure_stands_in_place_of_earlier_hits_and_is_asked_again(web: Web, 
     page.wait_for_selector(".palette[open] .hit")
     page.keyboard.type("wide")
     page.locator(".palette .hit .text", has_text="wide model").wait_for()
-    page.route("**/search?**", lambda route: route.abort())
+    answer_again = answering(page, "**/search?**", lambda route: route.abort())
     page.keyboard.press("Control+a")
     page.keyboard.type("train/lr")
     page.locator(".palette .foot", has_text="The dashboard does not answer. Asking again in").wait_for()
     assert page.locator(".palette .hit").count() == 0
-    page.unroute("**/search?**")
+    answer_again()
     page.locator(".palette .hit .text", has_text="train/lr").wait_for()
 
 

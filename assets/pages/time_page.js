@@ -66,7 +66,10 @@ export class TimePage extends Session {
       (/** @type {{view: View, growing: boolean}} */ { view, growing }) =>
         this.timeline.during(this.book.read(view, growing), `Reading ${count(this.book.points)} points …`),
       (read, { growing }) => this.#read(read, growing),
-      (error) => this.failed(error, this.again.points),
+      (error) => {
+        this.#unread = true;
+        this.failed(error, this.again.points);
+      },
     );
     this.again = {
       load: new Retry(() => this.load()),
@@ -194,6 +197,7 @@ export class TimePage extends Session {
     try {
       await Promise.all([this.learnMore(), this.findings.read()]);
       this.again.more.done();
+      this.#calm();
     } catch (error) {
       this.failed(error, this.again.more);
     }
@@ -348,11 +352,19 @@ export class TimePage extends Session {
       const wait_s = this.again.points.failed();
       for (const [key, sentence] of read.failed) read.failed.set(key, asked(sentence, wait_s));
     } else this.again.points.done();
+    this.#unread = false;
     this.book.replace(read, growing);
     this.feed?.subscribe(this.book.wishes(), read.cursor);
-    if (!this.again.load.timer && !this.again.more.timer) this.timeline.say("");
+    this.#calm();
     this.draw();
     this.settle();
+  }
+
+  #unread = false; // no point of the view could be read
+
+  /** The sentence goes with the last failure, whichever that is. */
+  #calm() {
+    if (!this.#unread && !this.again.load.timer && !this.again.more.timer) this.timeline.say("");
   }
 
   /** Show the error in place of the charts, and when it is retried. @param {unknown} error @param {Retry} [again] */
