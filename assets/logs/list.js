@@ -14,8 +14,7 @@ import { entryRow, placeholder } from "./row.js";
 const ROW_PX = 18; // of a line that is neither open nor wrapped
 const ROOM_PX = 4e6; // browsers draw no taller elements
 const JUMP = 3; // views: a greater change of the scroll bar is a jump
-const TOUCHED_MS = 300;
-const LATEST_MS = 2000;
+const [TOUCHED_MS, LATEST_MS] = [300, 2000];
 const IDLE_MS = 160; // after which the scroll bar is put where the list stands
 const EDGE_PX = 400; // that remain to be scrolled while there are lines beyond
 const MEASURES = 3; // of a picture: entries that come into view by one are measured by the next
@@ -192,7 +191,6 @@ export class LineList {
 
   #isFirst = true;
   #isLast = true;
-
   #doubts = false; // whether the scroll bar stands where it was put
 
   #align() {
@@ -203,10 +201,7 @@ export class LineList {
     const most = this.scroll.scrollHeight - this.#height;
     const share = this.anchor.offset / Math.max(1, this.book.total - (this.shown.hi - this.shown.lo));
     const edge = Math.min(EDGE_PX, most / 4);
-    let top = share * most;
-    if (this.#isFirst) top = 0;
-    else if (this.#isLast) top = most;
-    else top = Math.max(edge, Math.min(most - edge, top));
+    const top = this.#isFirst ? 0 : this.#isLast ? most : Math.max(edge, Math.min(most - edge, share * most));
     if (Math.abs(top - this.scroll.scrollTop) >= 1) this.scroll.scrollTop = top;
     this.#top = this.scroll.scrollTop;
     return undefined;
@@ -258,7 +253,14 @@ export class LineList {
     if (first) this.held = { run: first.run, number: first.number };
     this.isDrawn = true;
     book.want(this.shown.lo, this.shown.hi);
-    if (!this.#timer) this.#settle();
+    if (this.#isStuck) this.#align();
+    else if (!this.#timer) this.#settle();
+  }
+
+  /** Whether the bar stands at an end that is not the list's, as before it was ever put anywhere: nothing could be scrolled that way. */
+  get #isStuck() {
+    const { scrollTop, scrollHeight } = this.scroll;
+    return performance.now() - this.#touched_ms > TOUCHED_MS && ((scrollTop < 1 && !this.#isFirst) || (scrollTop > scrollHeight - this.#height - 1 && !this.#isLast));
   }
 
   /** The entries in view. @returns {number[]} */
