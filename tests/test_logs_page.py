@@ -115,25 +115,6 @@ def test_the_end_is_shown_first_and_scrolling_is_steady(scene: Scene, page: Page
     expect(page.get_by_role("button", name="Follow")).to_have_attribute("aria-pressed", "false")
 
 
-BAR = """() => {
-  const frames = [];
-  const look = () => {
-    const [bar, last] = [document.querySelector(".log-scroll"), document.querySelector(".log-rows .entry:last-child .m")];
-    if (last?.textContent === "line 29999 of many") frames.push(bar.scrollTop);
-    if (frames.length < 30) requestAnimationFrame(look);
-    else window.frames_ = frames;
-  };
-  look();
-}"""
-
-
-def test_the_end_can_be_scrolled_from_the_moment_in_which_it_is_shown(scene: Scene, page: Page) -> None:
-    page.add_init_script(f"addEventListener('DOMContentLoaded', {BAR})")
-    scene.open(page, "many")
-    tops = wait_for(lambda: page.evaluate("() => window.frames_"), because="the end is not shown")
-    assert min(tops[1:]) > 0, "the scroll bar stands at the top while the last lines are shown"
-
-
 def test_each_notch_counts_while_the_list_moves_into_dashs_layout(scene: Scene, page: Page) -> None:
     held: list[Route] = []
     page.route("**/_dash-layout*", lambda route: held.append(route))
