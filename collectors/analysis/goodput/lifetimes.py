@@ -71,10 +71,11 @@ def began_s(start: Event) -> float:
 def _first_lines_s(seen: Sequence[Event], times: RunTimes) -> list[float]:
     """When each process that was seen wrote its first line, which may be before it was seen; of those that wrote none, when it was."""
     found: list[float] = []
+    before_s = -np.inf  # lines until then are of the process before
     for event in seen:
-        least_s = max(began_s(event), *(other.time_s for other in seen[: len(found)][-1:]), -np.inf)
-        place = int(np.searchsorted(times.line_s, least_s))
+        place = int(np.searchsorted(times.line_s, max(began_s(event), before_s)))
         found.append(min(event.time_s, float(times.line_s[place])) if place < len(times.line_s) else event.time_s)
+        before_s = event.time_s
     return found
 
 
