@@ -14,6 +14,7 @@ from tests.serving import served
 HOST = Points(None, labels_of(host="box"), ("host/cpu_pct",), (50.0,), 1_764_000_000.0, None)
 GPU = Points(None, labels_of(host="box", gpu=0), ("gpu/power_w",), (300.0,), 1_764_000_000.0, None)
 LOSS = Points("a", labels_of(host="box"), ("train/loss",), (1.0,), 1_764_000_000.0, 1)
+PHASES = [Points("a", labels_of(host="box"), (f"phase/{name}_s",), (0.1,), 1_764_000_000.0, 1) for name in ("data", "forward")]
 ODD = Points("a", labels_of(host="box"), ("odd",), (1.0,), 1_764_000_000.0, 1)
 
 
@@ -22,6 +23,7 @@ ODD = Points("a", labels_of(host="box"), ("odd",), (1.0,), 1_764_000_000.0, 1)
     [
         ([HOST, GPU, LOSS], "gpus"),
         ([HOST, LOSS], "data-loader"),
+        ([HOST, *PHASES, LOSS], "data-loader"),
         ([LOSS], "mixed-precision"),
         ([ODD], "gpus"),
     ],

@@ -32,10 +32,10 @@ def chosen(entry: ChosenSeries, known: Sequence[Series]) -> list[Series]:
     return [series for series in known if series.name in wanted and _has(series.labels, entry.labels)]
 
 
-def has_something(board: Board, known: Sequence[Series]) -> bool:
-    """Whether a chart of it has a series that is stored; of an expression, one that it names."""
-    entries = [entry for row in board.rows for chart in row.charts for entry in (*chart.series, *filter(None, [chart.x]))]
-    return any(_names_one(entry, known) if entry.by == "expr" else chosen(entry, known) for entry in entries)
+def charts_with_something(board: Board, known: Sequence[Series]) -> int:
+    """How many of its charts have a series that is stored; of an expression, one that it names."""
+    charts = [[*chart.series, *filter(None, [chart.x])] for row in board.rows for chart in row.charts]
+    return sum(any(_names_one(entry, known) if entry.by == "expr" else chosen(entry, known) for entry in of) for of in charts)
 
 
 def _names_one(entry: ChosenSeries, known: Sequence[Series]) -> bool:

@@ -15,7 +15,7 @@ from ..expressions.asked import ExpressionQuery, ExpressionResult
 from ..expressions.evaluation import Expressions
 from ..expressions.reading import chosen_of
 from .asked import X_ITEM, BoardCurve, ChartsQuery, DrawnChart, DrawnCharts, Followed, NotDrawn
-from .choosing import chosen, expressions_of, has_something, reason_of
+from .choosing import charts_with_something, chosen, expressions_of, reason_of
 from .files import BoardFile
 from .labelling import labelled
 from .model import BoardChart, ChosenSeries
@@ -64,10 +64,12 @@ class BoardCharts:
         self._reader, self._expressions = BoardReader(store), expressions
 
     def first(self, boards: Sequence[BoardFile], run: str | None) -> str:
-        """The first board that has something to show of the machine or the run, FIRST before all others; FIRST where none has."""
+        """Of those that have something to show of the machine or the run: FIRST, else a user's own, else the one with most such charts."""
         known = [*self._reader.series(None), *(self._reader.series(run) if run is not None else ())]
-        order = sorted(boards, key=lambda file: file.name != FIRST)
-        return next((file.name for file in order if file.board is not None and has_something(file.board, known)), FIRST)
+        counts = {file.name: charts_with_something(file.board, known) for file in boards if file.board is not None}
+        having = [file for file in boards if counts.get(file.name)]
+        order = sorted(having, key=lambda file: (file.name == FIRST, file.source != "template", counts[file.name]), reverse=True)
+        return order[0].name if order else FIRST
 
     def draw(self, query: ChartsQuery) -> DrawnCharts:
         """One answer for all charts. A series that is not there, or an expression that fails, costs only itself. Raises what the store raises."""
