@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from collectors.store.protocol import Maintenance, Store
-
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("client", "collectors", "dashboard", "integrations", "jobs", "models", "trainer")
 MAY_IMPORT = {
@@ -58,31 +56,11 @@ PARTS = {  # of the collectors: what each may import of the others
 }
 PURE = "collectors.analysis.logs."  # what lines say: any part may use it, since it knows the records only
 TOP = "__main__"  # puts the collectors together
-MOST_LINES, MOST_NOUNS = 400, 16
-CODE = (".py", ".js", ".css", ".c", ".h")
-READ_THE_STORE = {
-    "collectors.analysis": {"collectors.analysis.history"},
-    "dashboard": {
-        "dashboard.queries",
-        "dashboard.runs",
-        "dashboard.archive.zipped",
-        "dashboard.boards.stored",
-        "dashboard.commands.export",
-        "dashboard.comparing.common_step",
-        "dashboard.comparing.recorded",
-        "dashboard.curves.reading",
-        "dashboard.expressions.reading",
-        "dashboard.findings.reading",
-        "dashboard.goodput.reading",
-        "dashboard.log_lines.reading",
-    },
-}
 READ_OTHERS = {  # databases that other programs write, which happen to be of the same engine
     "collectors/logs/database.py",
     "collectors/logs/followed_database.py",
     *(f"collectors/logs/formats/databases/{name}.py" for name in ("__init__", "trackio", "mlflow")),
 }
-MAY_BE_DOUBLED = {"Shape"}  # of a model's tensors: a file a model
 
 
 @cache
@@ -222,54 +200,6 @@ def test_an_engine_is_named_in_its_folder_and_at_the_door_only() -> None:
             assert not {name for name in names | froms if "sqlite" in name}, path
 
 
-@pytest.mark.parametrize("part", READ_THE_STORE)
-def test_few_files_ask_the_store(part: str) -> None:
-    asking = {module for module, path in modules().items() if module.startswith(f"{part}.") and calls_of_a_store(parsed(path))}
-    assert asking == READ_THE_STORE[part]
-
-
-def test_a_call_of_a_store_is_seen_whatever_it_is_called() -> None:
-    held = "class A:\n  def __init__(self, kept: Store) -> None:\n    self._a, self._b = 1, kept\n  def b(self):\n    return self._b.seq()"
-    for code, calls in {
-        "def a(one: Store | None): return one.seq()": {"seq"},
-        "def a(one: Store): b = one; return b.runs()": {"runs"},
-        "def a(): return open_store(1).runs()": {"runs"},
-        "def a(): return other._store.runs()": {"runs"},
-        "def a(one: Store): return History(one, 'a').series()": set(),
-        "def a(one: History): return one.series()": set(),
-        held: {"seq"},
-    }.items():
-        assert calls_of_a_store(ast.parse(code)) == calls, code
-
-
-def calls_of_a_store(tree: ast.AST) -> set[str]:
-    """The methods of the Store that are called on what is annotated as one, on what such a thing is assigned to, or on `store`."""
-    names = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg) and node.annotation and is_store(node.annotation)}
-    names |= {"store", "_store"}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign):
-            targets, value = node.targets[0], node.value
-            pairs = (
-                zip(targets.elts, value.elts, strict=False)
-                if isinstance(targets, ast.Tuple) and isinstance(value, ast.Tuple)
-                else [(targets, value)]
-            )
-            names |= {last_name(target) for target, value in pairs if last_name(value) in names}
-    methods = {name for name in vars(Store) if not name.startswith("_")} - set(vars(Maintenance))  # what a closed store is asked
-    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
-    return {call.attr for call in calls if call.attr in methods and last_name(call.value) in {*names, "open_store"}}
-
-
-def is_store(annotation: ast.expr) -> bool:
-    return any(isinstance(node, ast.Name) and node.id == "Store" for node in ast.walk(annotation))
-
-
-def last_name(node: ast.expr) -> str:
-    """`self._store` -> `_store`; `open_store(...)` -> `open_store`"""
-    node = node.func if isinstance(node, ast.Call) else node
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
-
-
 def sources(*suffixes: str, tops: Sequence[str] = (*PACKAGES, "assets")) -> list[Path]:
     """Files of the product, or of other folders."""
     return [path for top in tops for path in code(ROOT / top) if path.suffix in suffixes]
@@ -278,31 +208,6 @@ def sources(*suffixes: str, tops: Sequence[str] = (*PACKAGES, "assets")) -> list
 def code(folder: Path) -> list[Path]:
     left_out = ("vendor", "__pycache__", "types")
     return [path for path in sorted(folder.rglob("*")) if path.is_file() and not set(left_out) & set(path.relative_to(ROOT).parts)]
-
-
-def test_no_file_is_long() -> None:
-    files = [*sources(*CODE, tops=(*PACKAGES, "assets", "benchmarks", "tests")), *ROOT.glob("*.py")]
-    assert {str(path): lines for path in files if (lines := len(path.read_text().splitlines())) > MOST_LINES} == {}
-
-
-def test_no_folder_holds_many_nouns() -> None:
-    """Of benchmarks and tests each is run by itself."""
-    nouns: dict[str, set[str]] = {}
-    for path in sources(*CODE):
-        if path.name != "__init__.py":
-            nouns.setdefault(str(path.parent.relative_to(ROOT)), set()).add(path.stem)
-    assert {folder: len(found) for folder, found in nouns.items() if len(found) > MOST_NOUNS} == {}
-
-
-def test_a_name_means_one_thing() -> None:
-    places: dict[str, set[str]] = {}
-    for path in sources(".py"):
-        for node in parsed(path).body:
-            if isinstance(node, ast.ClassDef):
-                places.setdefault(node.name, set()).add(str(path.relative_to(ROOT)))
-            elif isinstance(node, ast.AnnAssign) and "TypeAlias" in ast.unparse(node.annotation):
-                places.setdefault(ast.unparse(node.target), set()).add(str(path.relative_to(ROOT)))
-    assert {name: found for name, found in places.items() if len(found) > 1 and name not in MAY_BE_DOUBLED} == {}
 
 
 def test_inside_a_package_imports_are_relative() -> None:
