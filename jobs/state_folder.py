@@ -15,6 +15,7 @@ from .errors import QueueError
 NAME = "deepseek-jobs"
 VARIABLE = "DEEPSEEK_JOBS_DIR"
 NO_HOME = Path("/nonexistent")
+ALL_USERS = ["0", "0", str(2**32 - 1)]  # uid_map of a process outside of user namespaces
 QUEUE, SOCKET, LOCK, LOG, ATTEMPTS, FLAGS = "queue.sqlite", "daemon.sock", "lock", "daemon.log", "attempts", "daemon.json"
 
 
@@ -73,6 +74,22 @@ def whose(folder: Path) -> str:
         return f"the queue in {folder} belongs to {user_of(found.st_uid)}: each user has a queue of their own; name yours with {VARIABLE}"
     if found.st_mode & 0o022:
         return f"other users may write to {folder}, in which commands are kept that run as you: chmod 700 {folder}"
+    return _replaceable(folder) if os.geteuid() == 0 else ""
+
+
+def _replaceable(folder: Path) -> str:
+    """Why another user could put a queue of theirs in the place of root's, as a sentence; "" where nobody can.
+
+    The root of a user namespace is an ordinary user outside of it, where the folders above may belong to anybody.
+    """
+    if Path("/proc/self/uid_map").read_text().split() != ALL_USERS:
+        return ""
+    for above in folder.parents:
+        found = above.stat()
+        if found.st_uid != 0:
+            return f"{above} belongs to {user_of(found.st_uid)}, who could replace root's queue in it: name a folder of root's own with {VARIABLE}"
+        if found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX:
+            return f"other users may write to {above}, and could replace root's queue in it: name a folder of root's own with {VARIABLE}"
     return ""
 
 

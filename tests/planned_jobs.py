@@ -89,6 +89,7 @@ def check(state: QueueState, made: JobPlan) -> None:
             stopped.add(job.id)
         elif isinstance(action, Promise):
             assert not set(action.slots) & (kept.keys() | foreign) and len(set(action.slots)) == state.jobs[action.job].slots
+            assert any(on[slot] for slot in action.slots), "free slots are given at once, not promised"
             kept.update((slot, action.job) for slot in action.slots)
             high = {slot for job in state.jobs.values() if job.high for slot in (*job.on, *job.promised)} | set(action.slots)
             high |= {slot for slot, jobs in on.items() if any(job.high for job in jobs)}

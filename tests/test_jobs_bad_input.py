@@ -18,6 +18,7 @@ from jobs.submission import environment_of, request_of
 from jobs.view import QueueView
 from tests.jobs_house import MAIN, JobsHouse, as_user, jobs_house
 from tests.jobs_house import place as place  # a fixture
+from tests.running import wait_for
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
 
@@ -87,12 +88,30 @@ def test_a_script_in_the_folder_is_not_in_path(house: JobsHouse) -> None:
 
 
 @needs_root
-def test_a_daemon_of_root_is_refused(place: Path) -> None:
+def test_root_has_a_queue_of_its_own(tmp_path: Path) -> None:
+    """With `sudo` it says as whom the job runs."""
+    environment = {**os.environ, "DEEPSEEK_JOBS_DIR": str(tmp_path / "state"), "SUDO_USER": "alice"}
+
+    def jobs(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, str(MAIN), *words], env=environment, capture_output=True, text=True, cwd=tmp_path)
+
+    submitted = jobs("submit", "--name", "whoami", "--", "id", "-u")
+    try:
+        assert submitted.returncode == 0 and "the job runs as root; without sudo it runs as alice" in submitted.stderr
+        view = QueueView(tmp_path / "state")
+        wait_for(lambda: view.job(1).state == "finished")
+        assert (tmp_path / "logs" / "whoami" / "output.log").read_text() == "0\n"
+    finally:
+        assert jobs("stop").returncode == 0
+
+
+@needs_root
+def test_roots_queue_lies_where_no_other_user_can_replace_it(place: Path) -> None:
+    os.chown(place, 12345, 12345)
     environment = {**os.environ, "DEEPSEEK_JOBS_DIR": str(place / "state")}
-    for words in (["daemon"], ["submit", "--", "true"]):
-        done = subprocess.run([sys.executable, str(MAIN), *words], env=environment, capture_output=True, text=True, cwd=place)
-        assert done.returncode == 2 and "as that user, not as root" in done.stderr and done.stderr.count("\n") == 1
-    assert not (place / "state").exists()
+    for words in (["daemon"], ["submit", "--", "true"], ["queue"]):
+        done = subprocess.run([sys.executable, str(MAIN), *words], env=environment, capture_output=True, text=True, cwd="/tmp")
+        assert done.returncode == 2 and "could replace root's queue" in done.stderr and done.stderr.count("\n") == 1, done
 
 
 @needs_root
@@ -114,7 +133,7 @@ def test_a_socket_that_another_user_listens_on_is_not_believed(place: Path) -> N
     if os.geteuid() != 0:
         pytest.skip("only root can be two users")
     make(place / "state")
-    place.chmod(0o777)
+    place.chmod(0o1777)
     code = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); print('up', flush=True); s.accept(); input()"
     command = [*as_user(12345), sys.executable, "-c", code, str(place / "daemon.sock")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from dataclasses import replace
@@ -205,6 +206,16 @@ def test_the_high_class_takes_slots_back_from_jobs_that_can_resume_within_its_sh
     assert again.actions == ()
     gone = {number: job for number, job in {**stopping, **kept}.items() if job.state != "stopping"}
     assert starts(plan(replace(state, jobs=gone), 5060.0)) == {promise.job: promise.slots for promise in promises}
+
+
+@pytest.mark.parametrize("slots", [1, 2, 8])
+@pytest.mark.parametrize("classes", list(itertools.product((True, False), repeat=3)))
+def test_an_idle_host_starts_a_job_in_its_first_plan(slots: int, classes: tuple[bool, ...]) -> None:
+    """The first one's turn to let shorter ones pass must not make others keep free slots until the next turn."""
+    jobs = [queued(number, 1, 1000.0 + number, high=high) for number, high in enumerate(classes)]
+    made = plan(state_of(jobs, gpus(slots)), 1003.0)
+    check(state_of(jobs, gpus(slots)), made)
+    assert len(starts(made)) == min(slots, len(jobs))
 
 
 def test_a_job_that_was_just_started_or_stopped_three_times_makes_no_room() -> None:

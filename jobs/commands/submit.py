@@ -60,8 +60,6 @@ def run(parsed: argparse.Namespace) -> int:
     from ..submission import request_of
 
     words: list[str] = parsed.words[1:] if parsed.words[:1] == ["--"] else parsed.words
-    if os.geteuid() == 0:
-        raise QueueError("a queue runs commands as the user who submits them: submit as that user, not as root")
     if not words:
         raise QueueError("name the program to run, as in: deepseek-jobs submit -- python train.py")
     request = request_of(
@@ -82,6 +80,8 @@ def run(parsed: argparse.Namespace) -> int:
         print(f"deepseek-jobs: no daemon ran; started one{how} (pid {pid}, log {folder / LOG})", file=sys.stderr)
         submitted = asking.submit(request)
     print(f"job {submitted.job}, run {submitted.run} in {request.log_dir}")
+    if os.geteuid() == 0 and os.environ.get("SUDO_USER", "root") != "root":
+        print(f"deepseek-jobs: the job runs as root; without sudo it runs as {os.environ['SUDO_USER']}", file=sys.stderr)
     if sys.stdout.isatty():
         print(
             f"see what it prints with: deepseek-jobs logs -f {submitted.job}; a dashboard shows it that was started with --log-dir {request.log_dir}"

@@ -11,7 +11,7 @@ from .usage import high_slots
 def victims(
     job: Job, free: list[str], layout: Layout, state: QueueState, spared: set[int], stopping: set[int]
 ) -> tuple[list[Job], list[str]] | None:
-    """The jobs to stop, and the slots that `job` gets with `free` of them; None where it may not or cannot.
+    """The jobs to stop, and the slots that `job` gets with `free` of them; None where it may not, cannot, or need not.
 
     Those that are `stopping` anyway come first, then those that hold no more slots than are needed, the newest first.
     Only the normal class is stopped and only the high class stops, so that no two jobs can stop each other.
@@ -32,6 +32,8 @@ def victims(
         )
 
     need = job.slots - len(free)
+    if need <= 0:  # its slots are free, and kept from it for a job that is overdue
+        return None
     places = list[tuple[bool, int, float, str]]()
     for slot, jobs in layout.jobs.items():
         holds = layout.slots[slot].holds(job.needs_mib or job.declared_mib) and not layout.slots[slot].foreign

@@ -59,7 +59,7 @@ class Reasons:
 
     def promised(self, job: Job) -> str:
         stopping = sorted({other.id for slot in job.promised for other in self._layout.jobs.get(slot, [])})
-        return f"starts when {_jobs(stopping)} {'has' if len(stopping) == 1 else 'have'} saved and stopped"
+        return f"starts when {_jobs(stopping)} {'have' if len(stopping) > 1 else 'has'} saved and stopped"
 
     def waits(self, job: Job, need_mib: float | None, ahead: int) -> str:
         """Behind so many others."""

@@ -58,8 +58,6 @@ class JobsDaemon:
         leases: Path,
     ) -> None:
         """`cores_a_slot` makes core slots also on a host with GPUs."""
-        if os.geteuid() == 0:
-            raise QueueError("a queue runs commands as the user who submits them: start the daemon as that user, not as root")
         state_folder.make(folder)
         try:
             self._open(folder.resolve(), rules, cores_a_slot, idle_limit_mib, leases)
@@ -153,8 +151,9 @@ class JobsDaemon:
         except Exception as error:  # the next turn begins from what the file and the kernel say
             if repr(error) != self._failure:
                 why = cannot_keep(error) if isinstance(error, FileError) else repr(error)
-                logger.warning("a turn failed, it is tried again every %g s: %s", self._rules.look_s, why, exc_info=True)
+                logger.warning("a turn failed and is tried again: %s", why, exc_info=True)
             self._failure = repr(error)
+            self._dispatcher.unsettled = True
         self._wait_for(self._dispatcher.pids)
         self._clean()
 
