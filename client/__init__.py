@@ -3,6 +3,13 @@
 from deepseek.client import Dashboard, open_logs
 """
 
+try:
+    import pandas as _pandas  # noqa: F401  # asked for here, where the error can say what to install
+except ModuleNotFoundError as error:
+    if error.name != "pandas":
+        raise
+    raise ModuleNotFoundError("deepseek.client needs pandas: pip install 'deepseek-log[client]'", name="pandas") from None
+
 from .asking import DashboardError
 from .dashboard import Dashboard
 from .opening import OpenLogs, open_logs

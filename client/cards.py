@@ -136,7 +136,7 @@ class LedgerCard:
         """Seconds of each kind over time, on an index `start` (Unix seconds)."""
         blocks = self.raw["blocks"]
         index = pd.Index(blocks["start"], name="start", dtype=float)
-        return pd.DataFrame(dict(zip(blocks["kinds"], blocks["seconds"], strict=True)), index=index)
+        return pd.DataFrame(dict(zip(blocks["kinds"], blocks["seconds"])), index=index)
 
     def __repr__(self) -> str:
         return f"<LedgerCard: {self.sentence}>"

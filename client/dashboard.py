@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Union
 
 import numpy as np
 import pandas as pd
@@ -24,8 +24,10 @@ USER_COLUMNS = ("gpu", "mig", "pid", "kind", "used_memory_bytes", "utilization_p
 SETTING_COLUMNS = ("key", "value", "default", "unit", "help")
 STACK_COLUMNS = ("rank", "pid", "role", "thread", "until_s", "depth", *FRAME_COLUMNS)
 
-AxisName: TypeAlias = Literal["time", "step"]
-ValueName: TypeAlias = Literal["last", "mean", "min", "max"]
+AxisName = Literal["time", "step"]
+ValueName = Literal["last", "mean", "min", "max"]
+Level = Union[int, Literal["debug", "info", "warning", "error", "critical"]]
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 
 class Dashboard:
@@ -76,7 +78,7 @@ class Dashboard:
         run: str | None = None,
         q: str = "",
         *,
-        level: int = 0,
+        level: Level = 0,
         from_: AnyTime = None,
         to: AnyTime = None,
         before: int | None = None,
@@ -84,10 +86,10 @@ class Dashboard:
     ) -> pd.DataFrame:
         """The newest `limit` lines (at most 5,000) that contain `q`, oldest first.
 
-        `level` is at least that of Python's logging: 10, 20, 30, 40, 50. `attrs` has the `total` of matches, the present progress `bars`
+        `level` is the lowest level to return, by name ("warning") or by the number of Python's logging (30). `attrs` has the `total` of matches, the present progress `bars`
         and `before`, which asks for the next older page.
         """
-        answer = self._get("/logs", run=run, q=q, level=level, before=before, limit=limit, **_range(from_, to))
+        answer = self._get("/logs", run=run, q=q, level=_level(level), before=before, limit=limit, **_range(from_, to))
         about = {name: answer[name] for name in ("total", "before", "bars", "cursor")}
         return _with(tables.rows(answer["lines"], LINE_COLUMNS, timed=True), **about)
 
@@ -182,8 +184,8 @@ class Dashboard:
     def flame(
         self,
         run: str,
-        from_: AnyTime,
-        to: AnyTime,
+        from_: AnyTime = None,
+        to: AnyTime = None,
         *,
         baseline: Literal["normal", ""] = "normal",
         baseline_from: AnyTime = None,
@@ -200,7 +202,7 @@ class Dashboard:
         invert: bool = False,
         prune: float = 0.001,
     ) -> FlameGraph:
-        """The Python stacks of a window, compared with the run's normal, with another window, or (`baseline=""`) with nothing.
+        """The Python stacks of a window (default: the whole run), compared with the run's normal, with another window, or (`baseline=""`) with nothing.
 
         The others narrow or reshape the tree (docs/http-api.md, Flame): `waits=False` leaves out the time in which a thread only waits,
         `focus="data.py"` keeps stacks with such a frame, `prune` is the share below which nodes are left out.
@@ -208,24 +210,26 @@ class Dashboard:
         shape = {"view": view, "phase": phase, "focus": focus, "hide": hide, "roll": roll, "prune": prune}
         switches = {"waits": str(waits).lower(), "invert": str(invert).lower()}
         threads = {"rank": rank, "pid": pid, "thread": thread, **_other(baseline_from, baseline_to)}
-        return FlameGraph(self._get("/flame", run=run, baseline=baseline, **shape, **switches, **threads, **_range(from_, to)))
+        return FlameGraph(
+            self._get("/flame", run=run, baseline=baseline, **shape, **switches, **threads, **self._window(run, from_, to))
+        )
 
     def blame(
         self,
         run: str,
-        from_: AnyTime,
-        to: AnyTime,
+        from_: AnyTime = None,
+        to: AnyTime = None,
         *,
         rank: int | None = None,
         baseline_from: AnyTime = None,
         baseline_to: AnyTime = None,
     ) -> Blame:
-        """The line that the window's time was lost to, compared with the run's normal or with another window."""
-        return Blame(self._get("/blame", run=run, rank=rank, **_other(baseline_from, baseline_to), **_range(from_, to)))
+        """The line that the time of a window (default: the whole run) was lost to, compared with the run's normal or with another window."""
+        return Blame(self._get("/blame", run=run, rank=rank, **_other(baseline_from, baseline_to), **self._window(run, from_, to)))
 
-    def ledger(self, run: str, from_: AnyTime, to: AnyTime, *, rank: int | None = None) -> LedgerCard:
-        """Where the device's time of a window went: rows that add up to 100 %, each with its line."""
-        return LedgerCard(self._get("/ledger", run=run, rank=rank, **_range(from_, to)))
+    def ledger(self, run: str, from_: AnyTime = None, to: AnyTime = None, *, rank: int | None = None) -> LedgerCard:
+        """Where the device's time of a window (default: the whole run) went: rows that add up to 100 %, each with its line."""
+        return LedgerCard(self._get("/ledger", run=run, rank=rank, **self._window(run, from_, to)))
 
     def last_stacks(self, run: str) -> pd.DataFrame:
         """Where each thread of a run was last, a row per frame from the root (depth 0) to the leaf."""
@@ -265,11 +269,30 @@ class Dashboard:
         """Whether all collectors work, and what the dashboard itself costs."""
         return HealthCard(self._ask("/healthz", {}))
 
+    def _window(self, run: str, from_: AnyTime, to: AnyTime) -> dict[str, float | None]:
+        """From `from_` to `to`; what is None is the run's beginning or its end so far."""
+        found = _range(from_, to)
+        if None in found.values():
+            row = self._get("/run", run=run)
+            ended_s = row["ended_s"] if row["last_time_s"] is None else max(row["ended_s"] or 0.0, row["last_time_s"])
+            extent = {"from": row["started_s"], "to": ended_s}
+            found = {end: extent[end] if moment is None else moment for end, moment in found.items()}
+        return found
+
     def _get(self, route: str, **parameters: object) -> Any:
         return self._ask(f"{API}{route}", parameters)
 
     def _ask(self, path: str, parameters: dict[str, object]) -> Any:
         return self._asker.get(path, parameters)
+
+
+def _level(level: object) -> object:
+    """Its number, for a name. Raises DashboardError."""
+    if not isinstance(level, str) or level.isdecimal():
+        return level
+    if level.lower() not in LEVELS:
+        raise DashboardError(f"level is {level!r}; choose one of {', '.join(LEVELS)}")
+    return LEVELS[level.lower()]
 
 
 def _range(from_: AnyTime, to: AnyTime) -> dict[str, float | None]:
@@ -282,7 +305,7 @@ def _other(from_: AnyTime, to: AnyTime) -> dict[str, float | None]:
 
 def _about(curves: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """By series: its unit, how many points it has in the range, and whether each row is one of them."""
-    named = list(zip(tables.names_of(curves), curves, strict=True))
+    named = list(zip(tables.names_of(curves), curves))
     return {
         "unit": {name: curve["unit"] for name, curve in named},
         "points": {name: curve["points_total"] for name, curve in named},

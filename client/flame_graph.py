@@ -117,7 +117,7 @@ def _outermost(
     outer = np.ones(len(parents), dtype=bool)
     path: list[int] = []  # nodes from the root to the last one
     times: dict[int, int] = {}  # how often each frame is on it
-    for node, (parent, frame) in enumerate(zip(parents.tolist(), frames.tolist(), strict=True)):
+    for node, (parent, frame) in enumerate(zip(parents.tolist(), frames.tolist())):
         while path and path[-1] != parent:
             times[int(frames[path.pop()])] -= 1
         outer[node] = times.get(frame, 0) == 0

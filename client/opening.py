@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import select
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,8 @@ from typing import IO, Any
 from .asking import DashboardError
 from .dashboard import Dashboard
 
-APP = Path(__file__).resolve().parents[1] / "app.py"  # in a checkout as in the folder `deepseek` of site-packages
+APP = Path(__file__).resolve().parents[1] / "app.py"  # in a checkout, and where the dashboard is installed beside the client
+COMMAND = "deepseek-dashboard"
 ADDRESS = re.compile(r"https?://\S+")
 START_S = 60.0
 ENDS_S = 3.0
@@ -45,9 +47,7 @@ class OpenLogs(Dashboard):
     """A Dashboard that is open until `close()`."""
 
     def __init__(self, log_dir: Path, data_dir: Path | None, wait_s: float) -> None:
-        self._child = _Child(
-            [str(APP), "--port", "0", "--log-dir", str(log_dir), *(["--data-dir", str(data_dir)] if data_dir else [])]
-        )
+        self._child = _Child(["--port", "0", "--log-dir", str(log_dir), *(["--data-dir", str(data_dir)] if data_dir else [])])
         try:
             super().__init__(self._child.address())
             self._wait_until_read(log_dir, wait_s)
@@ -93,6 +93,17 @@ class OpenLogs(Dashboard):
             warnings.warn(f"{log_dir} may not be read whole: {tail['last_error']}", stacklevel=4)
 
 
+def _program() -> list[str]:
+    """What starts a dashboard: the one installed beside this client, else the one on the PATH. Raises DashboardError."""
+    if APP.exists():
+        return [sys.executable, str(APP)]
+    if found := shutil.which(COMMAND):
+        return [found]
+    raise DashboardError(
+        f"{COMMAND} is not installed in this environment or on the PATH: install it, or start one elsewhere and use Dashboard(url)"
+    )
+
+
 class _Child:
     """Finds or is the dashboard; ends when its standard input does."""
 
@@ -100,8 +111,8 @@ class _Child:
         """Raises DashboardError."""
         self.is_closed = False
         self._owner = os.getpid()
+        command = [*_program(), *words, "--lent"]
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed by close()
-        command = [sys.executable, *words, "--lent"]
         try:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, start_new_session=True

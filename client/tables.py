@@ -43,7 +43,7 @@ def floats(values: Iterable[float | str | None]) -> np.ndarray[Any, np.dtype[np.
 def buckets(curves: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Every bucket of every series, one below the other, with all columns of the API."""
     parts = []
-    for curve, name in zip(curves, names_of(curves), strict=True):
+    for curve, name in zip(curves, names_of(curves)):
         numbers = {key: floats(curve[key]) for key in NUMBERS}
         counts = {key: np.array(curve[key], dtype=np.int64) for key in COUNTS}
         parts.append(pd.DataFrame({"series": pd.Series([name] * len(curve["t"]), dtype=object), **numbers, **counts}))

@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterable
 from datetime import datetime
 from numbers import Real
-from typing import TypeAlias
+from typing import Union
 
 import numpy as np
 import pandas as pd
 
 from .asking import DashboardError
 
-AnyTime: TypeAlias = float | datetime | np.datetime64 | None
+AnyTime = Union[float, datetime, np.datetime64, None]
 
 
 def unix_s(moment: AnyTime, name: str) -> float | None:
@@ -32,19 +32,15 @@ def unix_s(moment: AnyTime, name: str) -> float | None:
 def _seconds(moment: object) -> float:
     """NaN for what is no time."""
     try:
-        match moment:
-            case bool():
-                return math.nan
-            case np.datetime64():
-                return float(pd.Timestamp(moment).tz_localize("UTC").timestamp())
-            case pd.Timestamp():
-                return moment.to_pydatetime(warn=False).timestamp()
-            case datetime():
-                return moment.timestamp()
-            case Real():
-                return float(moment)
-            case _:
-                return math.nan
+        if isinstance(moment, np.datetime64):
+            return float(pd.Timestamp(moment).tz_localize("UTC").timestamp())
+        if isinstance(moment, pd.Timestamp):
+            return moment.to_pydatetime(warn=False).timestamp()
+        if isinstance(moment, datetime):
+            return moment.timestamp()
+        if isinstance(moment, Real) and not isinstance(moment, bool):
+            return float(moment)
+        return math.nan
     except (ValueError, OverflowError, OSError, AttributeError):  # beyond the calendar, or NaT
         return math.nan
 

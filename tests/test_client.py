@@ -60,6 +60,23 @@ def test_lines_and_events_are_searched_and_cut_as_the_api_does(client: Dashboard
     assert len(client.events("group/a", T0 + 501)) == 0
 
 
+def test_a_level_has_a_name(client: Dashboard) -> None:
+    assert client.logs("group/a", level="error").equals(client.logs("group/a", level=40))
+    assert client.logs("group/a", level="WARNING").equals(client.logs("group/a", level=30))
+    with pytest.raises(DashboardError, match="level is 'loud'; choose one of debug, info, warning, error, critical"):
+        client.logs("group/a", level="loud")  # type: ignore[arg-type]
+
+
+def test_without_a_window_the_whole_run_is_meant(client: Dashboard, raw: Raw) -> None:
+    row = raw("run", run="group/a")
+    lo, hi = row["started_s"], max(row["ended_s"] or 0.0, row["last_time_s"])
+    assert client.flame("group/a").raw == raw("flame", run="group/a", baseline="normal", from_=lo, to=hi)
+    assert client.blame("group/a").raw == raw("blame", run="group/a", from_=lo, to=hi)
+    assert client.ledger("group/a").raw == raw("ledger", run="group/a", from_=lo, to=hi)
+    assert client.blame("group/a", from_=lo + 1).raw == raw("blame", run="group/a", from_=lo + 1, to=hi)
+    assert client.blame("group/a", to=hi - 1).raw == raw("blame", run="group/a", from_=lo, to=hi - 1)
+
+
 def test_an_index_is_the_time_of_its_row(client: Dashboard) -> None:
     for table in (client.events("run"), client.logs("run")):
         assert table.index.name == "time" and len(table) > 0
