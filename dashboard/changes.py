@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
+from collectors.alerts.acknowledged import save_acknowledged
 from collectors.alerts.mutes import save_mute
 from collectors.analysis.findings.rules import BY_NAME
 from collectors.records import Event
@@ -155,6 +156,10 @@ class Changes:
     def mute(self, rule: str | None, run: str | None, hours: float | None, on: bool) -> None:
         """None: all rules, all runs, for ever; not `on` takes it back. Raises BadRequest, Unwritable."""
         self._saved(lambda: save_mute(self._queries.data_dir, rule, run, hours, on, time.time()))
+
+    def acknowledge(self, findings: Collection[str], on: bool) -> None:
+        """These alerts no longer count as active; not `on` takes it back. Raises BadRequest, Unwritable."""
+        self._saved(lambda: save_acknowledged(self._queries.data_dir, findings, on, time.time()))
 
     def test_alert(self, receiver: str) -> tuple[bool, str]:
         """Send a test message; whether it was taken, and a sentence. Raises BadRequest where there is no such receiver."""

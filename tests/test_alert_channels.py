@@ -195,7 +195,9 @@ def test_no_text_of_a_run_gets_out_of_its_place(run: str, sentence: str) -> None
     assert not again.is_multipart()
     said = json.loads(json.dumps(fields_of(made)))
     assert said["run"] == made.runs[0]
-    assert not set(said["text"].removesuffix(made.link)) & set("<>@[]`*&#!|~\\")
+    chat = body(made, chat=True)
+    assert not set(chat.removesuffix(made.link)) & set("<>@[]`*&#!|~\\"), "where markup would be read"
+    assert said["text"] == body(made), "a program gets what was logged"
     assert made.link.isascii()
     assert len(body(made)) < 8000
 

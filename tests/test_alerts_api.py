@@ -72,6 +72,30 @@ def test_what_fires_what_is_muted_and_what_the_rules_are_at(web: Web, tmp_path: 
     assert {row["id"] for row in post(web, "mute", {"rule": "crash", "on": False}).json["firing"]} == {"c", "r", "h"}
 
 
+def test_an_acknowledged_alert_is_listed_and_no_longer_counts(web: Web, tmp_path: Path) -> None:
+    def firing() -> int:
+        """As the bar of every page counts them."""
+        queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path)
+        try:
+            return queries.alerts.firing()
+        finally:
+            queries.close()
+
+    assert firing() == 3
+    seen = post(web, "acknowledge", {"findings": ["h", "c"]}).json
+    assert seen["acknowledged"] == ["c", "h"] and {row["id"] for row in seen["firing"]} == {"c", "r", "h"}
+    assert firing() == 1
+    assert "finding: h" in (tmp_path / "acknowledged.yaml").read_text()
+    assert post(web, "acknowledge", {"findings": ["h"], "on": False}).json["acknowledged"] == ["c"]
+    assert firing() == 2
+    for body in ({"findings": []}, {"findings": [7]}, {"findings": ["x" * 201]}, {}):
+        assert post(web, "acknowledge", body).status == 400
+    (tmp_path / "acknowledged.yaml").write_text("acknowledged: [1, {finding: &a x}]")
+    assert web.ask("/api/v1/alerts").json["acknowledged"] == ["c"], "what was read before holds"
+    refused = post(web, "acknowledge", {"findings": ["h"]})
+    assert refused.status == 400 and "correct or delete it" in refused.json["error"]
+
+
 @pytest.mark.parametrize(
     ("path", "body", "sentence"),
     [

@@ -55,7 +55,7 @@ def sign(page: Page) -> str:
 
 def test_a_page_without_anything_says_what_to_do(scene: FindingsScene, page: Page) -> None:
     scene.open(page, "/alerts")
-    expect(page.locator("#alerts-firing .none")).to_have_text("No alert fires.")
+    expect(page.locator("#alerts-firing .none")).to_have_text("No active alerts.")
     expect(page.locator("#alerts-muted .none")).to_have_text("Nothing is muted.")
     expect(page.locator("#alerts-own .none")).to_contain_text("None yet.")
     expect(page.locator("#alerts-unsent")).to_contain_text("No message was sent yet.")
@@ -74,10 +74,10 @@ def test_an_alert_is_muted_and_taken_back(scene: FindingsScene, fires: str, page
     expect(row).to_have_count(1)
     expect(row).to_contain_text("Hung. <img src=x onerror='hacked=1'>[U+202E] No line for 5 min.")
     wait_for(lambda: sign(page) == "1", because="the sign does not say it")
-    assert page.locator(".firing").get_attribute("aria-label") == "1 alert fires"
+    assert page.locator(".firing").get_attribute("aria-label") == "1 active alert"
     assert serious(page) == []
     page.get_by_role("button", name="Mute Hung of vit for 1 h").click()
-    expect(page.locator("#alerts-firing .none")).to_have_text("No alert fires.")
+    expect(page.locator("#alerts-firing .none")).to_have_text("No active alerts.")
     expect(page.locator("#alerts-muted .alert-row")).to_contain_text("Hung of vit, for another 1 h")
     expect(page.locator("#alerts-muted .alert-row")).to_contain_text("1 would fire")
     wait_for(lambda: sign(page) == "", because="the sign still says it")

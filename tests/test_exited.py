@@ -16,6 +16,8 @@ from collectors.logs.formats.exited import Exited, how
 from collectors.records import Event
 from tests.running import ROOT
 
+RAISED = ("step 1 loss 2.0", "Traceback (most recent call last):", '  File "a.py", line 1, in <module>', "    main()")
+
 
 @pytest.mark.parametrize(
     ("fields", "status", "reason"),
@@ -29,12 +31,53 @@ from tests.running import ROOT
         ({"code": 3, "stopped_by": 15}, "failed", "Exit code 3"),
         ({"code": 3}, "failed", "Exit code 3"),
         ({"code": 1, "last_line": "ValueError: no"}, "failed", "ValueError: no (exit code 1)"),
+        ({"code": 1, "last_lines": ["ValueError: no"]}, "failed", "ValueError: no (exit code 1)"),
+        ({"code": 2, "last_lines": ["usage: a", "a: error: bad --lr"]}, "failed", "a: error: bad --lr (exit code 2)"),
+        ({"code": 1, "last_lines": [*RAISED, "ValueError: " + "x" * 700]}, "failed", f"{'ValueError: ' + 'x' * 288} (exit code 1)"),
+        ({"code": 1, "last_lines": [*RAISED, "OSError: first", "of two", "wandb: done"]}, "failed", "OSError: first (exit code 1)"),
+        ({"code": 1, "last_lines": [*RAISED, "ValueError: caught", "step 2 loss 1.9"]}, "failed", "Exit code 1"),
+        ({"code": 3, "last_lines": [7, None, {"a": 1}]}, "failed", "Exit code 3"),
+        ({"code": 3, "last_lines": "no list"}, "failed", "Exit code 3"),
         ({"code": None, "signal": 9}, "killed", "Ended by SIGKILL"),
         ({"code": None, "signal": 63}, "killed", "Ended by signal 63"),
     ],
 )
 def test_says_how_it_ended(fields: dict[str, Any], status: str, reason: str) -> None:
     assert how(fields) == (status, reason)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "step 11 loss 0.083",
+        "Epoch 3/10, batch 12: loss=0.31",
+        "loss: 0.31 - accuracy: 0.98 - lr: 1e-4",
+        "{'loss': '0.65', 'grad_norm': '1.2'}",
+        " 43%|████▎     | 43/100 [00:04<00:05, 10.2it/s]",
+        "100/100 ━━━━━━━━━━━━━━━━━━━━ 2s 3ms/step",
+        "\r 12/40 [=====>....] loss 0.2\r 13/40 [=====>....] loss 0.2",
+        "2026-11-30 10:00:00,123 INFO train: checkpoint written",
+        "INFO:root:checkpoint written",
+        "val_error=0.1 train_error=0.2 acc=0.9",
+        "",
+    ],
+)
+def test_progress_is_never_why_a_run_failed(line: str) -> None:
+    assert how({"code": 3, "last_lines": [line, " "]}) == ("failed", "Exit code 3")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "set DATA_DIR to the folder of the data",
+        "bash: line 3: nvcc: command not found",
+        "Error: size mismatch: a=3, b=4, c=5",
+        "2026-11-30 10:00:00,123 ERROR train: no batch fits",
+        "Cannot open step 3 of 10",
+    ],
+)
+def test_what_a_program_says_last_is_why_it_failed(line: str) -> None:
+    assert how({"code": 1, "last_lines": ["step 1 loss 2.0", line]}) == ("failed", f"{line} (exit code 1)")
 
 
 def test_an_end_is_reported_once() -> None:
@@ -52,7 +95,7 @@ ANY = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-FIELDS = st.dictionaries(st.sampled_from(["code", "signal", "ended_s", "last_line", "pid", "ticks"]), ANY)
+FIELDS = st.dictionaries(st.sampled_from(["code", "signal", "ended_s", "last_line", "last_lines", "pid", "ticks"]), ANY)
 
 
 @given(st.binary(max_size=60) | (FIELDS | ANY).map(lambda value: json.dumps(value).encode()))

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from collectors.analysis.findings.reported import queue_stuck
 from collectors.analysis.findings.rules import BY_NAME
 from collectors.analysis.findings.subjects import MachineSubject, RunSubject
-from collectors.records import Event, Record
+from collectors.analysis.findings.watch import WITH_RUN
+from collectors.records import Event, LogLine, Record
 from collectors.store.open import open_store
 from collectors.store.protocol import Store
 from tests.judged import T0, JudgedRuns, point
@@ -52,7 +53,7 @@ def test_an_end_is_found_in_time(tmp_path: Path, windows: int, status: str, rule
         more=ends({"status": status, "reason": "" if status == "finished" else "ValueError: no"}),  # type: ignore[arg-type]
     )
     assert len(judged.of(rule)) == windows
-    assert all(words in found.sentence and found.weight == "alert" for found in judged.of(rule))
+    assert all(words in found.sentence and found.weight == ("note" if rule == "finished" else "alert") for found in judged.of(rule))
 
 
 def test_ranks_that_fail_in_turn_are_one_crash(store: Store) -> None:
@@ -99,17 +100,8 @@ def test_a_run_is_finished_when_its_last_rank_is(store: Store) -> None:
         judged.finder.processes["run"].pop()
     judged.go_on(10)
     (found,) = judged.of("finished")
-    assert (found.weight, found.from_s) == ("alert", T0 + 150)
+    assert (found.weight, found.from_s) == ("note", T0 + 150)
     assert found.sentence.startswith("The run is finished after 2 min, at step 150")
-
-
-def test_a_run_of_a_few_seconds_is_a_note_as_in_a_notebook(store: Store) -> None:
-    judged = JudgedRuns(store, stored=False)
-    judged.begin("cell")
-    judged.go_on(10, lambda now_s: [point("cell", now_s, int(now_s - T0), {"loss": 1.0})])
-    judged.take([Event("cell", "end", judged.now_s, fields={"status": "finished"})])
-    judged.go_on(10)
-    assert [found.weight for found in judged.of("finished")] == ["note"]
 
 
 def test_findings_of_a_run_end_with_it(store: Store) -> None:
@@ -120,7 +112,51 @@ def test_findings_of_a_run_end_with_it(store: Store) -> None:
     judged.take([Event("run", "end", judged.now_s, fields={"status": "failed"})])
     judged.finder.processes.clear()
     judged.go_on(90)
-    assert [found.over for found in judged.of("nan_lasting")] == [True]
+    assert [(found.over, found.fields[WITH_RUN]) for found in judged.of("nan_lasting")] == [(True, True)], "it was not resolved"
+
+
+def test_what_recovered_before_the_run_ended_was_resolved(store: Store) -> None:
+    judged = JudgedRuns(store, stored=False)
+    judged.begin("run")
+    judged.go_on(60, lambda now_s: [point("run", now_s, int(now_s - T0), {"loss": float("nan")})])
+    judged.go_on(60, lambda now_s: [point("run", now_s, int(now_s - T0), {"loss": 1.0})])
+    judged.take([Event("run", "end", judged.now_s, fields={"status": "finished"})])
+    judged.go_on(90)
+    assert [(found.over, WITH_RUN in found.fields) for found in judged.of("nan_lasting")] == [(True, False)]
+
+
+LOGGED = """Traceback (most recent call last):
+  File "/home/a/train.py", line 12, in <module>
+    main()
+  File "/home/a/model.py", line 5, in forward
+    return self.net(x)
+{}"""
+
+
+@pytest.mark.parametrize(
+    ("last", "sentence"),
+    [
+        (f"ValueError: {'x' * 700}", f"The run failed at step 60: ValueError: {'x' * 200}"),
+        (
+            "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8.00 GiB of which "
+            f"1.00 GiB is free. {'Process 7 has memory in use. ' * 20}",
+            "The run failed at step 60: GPU 0 ran out of memory: 2.00 GiB",
+        ),
+    ],
+)
+def test_a_crash_says_what_was_raised_from_its_beginning_and_where(store: Store, last: str, sentence: str) -> None:
+    """However long the message is, and whatever the program printed last."""
+    judged = JudgedRuns(store, stored=True)
+    judged.begin("run")
+    judged.go_on(60, lambda now_s: [point("run", now_s, int(now_s - T0), {"loss": 1.0})])
+    texts = [*LOGGED.format(last).splitlines(), "wandb: synced"]
+    lines = [LogLine("run", "stderr.log", judged.now_s, 0, text) for text in texts]
+    store.append(lines)
+    judged.take([*lines, Event("run", "end", judged.now_s, fields={"status": "failed", "reason": last[-300:]})])
+    judged.go_on(10)
+    (found,) = judged.of("crash")
+    assert found.sentence.startswith(sentence), found.sentence
+    assert found.fields["place"] == {"function": "forward", "file": "/home/a/model.py", "line": 5}
 
 
 def test_a_run_that_was_stopped_to_make_room_and_does_not_come_back_is_found(store: Store) -> None:

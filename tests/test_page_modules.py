@@ -70,7 +70,18 @@ def test_what_other_loggers_call_it_has_its_lane(ask: Ask) -> None:
     return [lanesOf(metas).map(({ id, traces }) => [id, traces.map(({ label }) => label)]), furtherFound(metas, "")];"""
     lanes, further = ask(code)
     assert lanes[:2] == [["loss", ["train", "val"]], ["lr", ["now"]]]
-    assert further == ["train_loss", "epoch", "phase/oddly"], "nothing is drawn nowhere"
+    assert further == ["train_loss", "phase/oddly", "epoch"], "nothing is drawn nowhere"
+
+
+def test_quantiles_of_histograms_come_after_what_was_logged_as_a_number(ask: Ask) -> None:
+    code = """
+    const { furtherFound } = await load("data/lanes.js");
+    const bands = ["min", "p05", "p25", "p50", "p75", "p95", "max"].map((band) => `fc.weight/${band}`);
+    const names = [...bands, "hp_metric", "speed/max", "Accuracy/train", "epoch", "moe/p50"];
+    return furtherFound(names.map((name) => ({ run: "a", name, labels: {} })), "");"""
+    found = ask(code)
+    assert found[:5] == ["speed/max", "Accuracy/train", "moe/p50", "hp_metric", "epoch"]
+    assert len(found) == 12
 
 
 @pytest.mark.parametrize("part", ["train", "Train", "training"])

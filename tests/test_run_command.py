@@ -231,11 +231,11 @@ def test_a_run_log_writes_into_the_run_that_it_was_started_as(tmp_path: Path) ->
     assert [path.name != "a" for path in (tmp_path / "other").iterdir()] == [True]
 
 
-def test_the_end_has_the_last_line_of_standard_error(tmp_path: Path) -> None:
+def test_the_end_has_the_last_lines_of_standard_error(tmp_path: Path) -> None:
     subprocess.run(
         run(*PYTHON, "import atexit; atexit.register(print, 'bye'); raise ValueError('no')", folder=tmp_path), capture_output=True
     )
-    assert (ended(tmp_path)["code"], ended(tmp_path)["last_line"]) == (1, "ValueError: no")
+    assert (ended(tmp_path)["code"], ended(tmp_path)["last_lines"][-1]) == (1, "ValueError: no")
 
 
 @pytest.mark.parametrize(

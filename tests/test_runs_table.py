@@ -23,7 +23,7 @@ from dashboard.runs_table.columns import COLUMNS, STATES, TableSetting, column_o
 from dashboard.runs_table.facts import Facts
 from dashboard.runs_table.frame import frame
 from dashboard.runs_table.grouping import GroupRow, grouped
-from dashboard.runs_table.roles import first_of, roles_of
+from dashboard.runs_table.roles import first_of, quantity_of, roles_of
 from dashboard.runs_table.row import Row
 from dashboard.user_files.about import save_about
 from tests.odd_runs import HOST, HTML, T0, ask, cells, names, view_of
@@ -79,7 +79,9 @@ def test_the_best_value_is_that_of_the_validation_with_its_step(queries: Queries
         49,
         2.0 - 49 / 50,
     ]
-    assert [cells(queries, key, "without steps") for key in ("judged", "best", "best_step")] == ["loss", 3.0, None]
+    assert [cells(queries, key, "without steps") for key in ("judged", "best", "best_step")] == [None] * 3, (
+        "a training loss is none"
+    )
     assert [cells(queries, key, "empty") for key in ("judged", "best", "loss", "steps", "duration")] == [None] * 5
 
 
@@ -289,3 +291,15 @@ def test_the_loss_is_found_wherever_the_part_of_the_data_stands(names: list[str]
     roles = roles_of(dict.fromkeys(names, 1))
     assert first_of(roles.loss, names) == loss
     assert first_of(roles.judged, names) == judged
+
+
+def test_names_of_one_quantity_are_compared_with_each_other() -> None:
+    for alike in (["val/loss", "val_loss", "eval_loss", "Loss/val", "valid.loss", "eval/loss", "validation-loss", "dev_loss"], ["Accuracy/test", "test_accuracy"]):  # fmt: skip
+        assert len({quantity_of(name) for name in alike}) == 1, alike
+    for other in ("test/loss", "train/loss", "val/total_loss", "val/acc", "val/cifar/loss"):
+        assert quantity_of(other) != quantity_of("val/loss")
+
+
+def test_training_losses_judge_runs_only_where_none_has_a_validation() -> None:
+    assert roles_of({"train/loss": 9, "val_loss": 1}).judged == ("val_loss",)
+    assert roles_of({"train/loss": 9, "lr": 1}).judged == ("train/loss",)

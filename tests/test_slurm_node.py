@@ -244,7 +244,7 @@ def test_a_job_that_made_room_and_is_not_started_again_has_not_finished(tmp_path
     about = json.loads((folder / "exit.json").read_text())
     assert about["code"] == 75
     assert (
-        about["last_line"].partition(";")[0]
+        about["last_lines"][-1].partition(";")[0]
         == "it made room, and Slurm does not start it again: Slurm's program scontrol cannot be run (No such file or directory)"
     )
 

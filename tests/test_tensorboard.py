@@ -16,7 +16,21 @@ import pytest
 
 from collectors.logs.formats.tensorboard import media, part, summary, tfrecord
 from collectors.records import HEAD_CRC_BYTES, LogLine, Points, RunInfo, Sample
-from tests.event_records import FILES, MEDIA, RECORDED, field, file_of, framed, number, parsed, same, scalars, told, varint
+from tests.event_records import (
+    FILES,
+    MEDIA,
+    RECORDED,
+    event_file,
+    field,
+    file_of,
+    framed,
+    number,
+    parsed,
+    same,
+    scalars,
+    told,
+    varint,
+)
 from tests.following import Follower, until
 from tests.plain_scripts import found, run_in, started
 
@@ -116,6 +130,14 @@ def test_hyperparameters_are_the_runs_configuration() -> None:
     (path,) = (RECORDED / "torch" / "1764000000.25").glob("events*")
     (info,) = [one for one in parsed(path.read_bytes()) if isinstance(one, RunInfo)]
     assert info.info == {"config": {"lr": 0.001, "layers": 4.0, "name": "small", "amp": True}}
+
+
+def test_final_values_of_add_hparams_are_at_no_step() -> None:
+    """It writes them at step 0 of a file of its own, which is not where the run stands."""
+    data = framed(number("accuracy", 0.9, 0)) + framed(number("accuracy", 0.95, 7))
+    for place, steps in {"1764000000.25/events.out.tfevents.9.box": [None, 7], "train/events.out.tfevents.9.box": [0, 7]}.items():
+        found = parsed(data, event_file(place=place))
+        assert [step for _, _, _, step in scalars(found)] == steps
 
 
 def test_a_checksum_is_that_of_the_standard_whatever_the_length() -> None:

@@ -65,7 +65,17 @@ export function furtherFound(metas, search) {
   const own = metas.filter(({ run }) => run !== null);
   const placed = new Set(Object.values(NAMES).flatMap((names) => firstOf(own, names).map(({ name }) => name)));
   const names = new Set(own.map(({ name }) => name).filter((name) => !placed.has(name) && !PHASE.test(name) && !GPU_PHASE.test(name)));
-  return [...names].filter((name) => words.every((word) => name.toLowerCase().includes(word)));
+  const found = [...names].filter((name) => words.every((word) => name.toLowerCase().includes(word)));
+  return found.sort((a, b) => lateness(a, names) - lateness(b, names)); // a stable sort: otherwise as they came
+}
+
+const BAND = /\/(min|p05|p25|p50|p75|p95|max)$/; // of a histogram
+
+/** What a user logged as a number comes first, then bookkeeping, then the quantiles of histograms. @param {string} name @param {Set<string>} names */
+function lateness(name, names) {
+  const base = name.replace(BAND, "");
+  if (base !== name && ["/min", "/p50", "/max"].every((band) => names.has(base + band))) return 2;
+  return /(^|\/)(hp_metric|epochs?)$/.test(name) ? 1 : 0;
 }
 
 /** @param {Meta[]} metas @param {Further} further */

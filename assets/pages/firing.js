@@ -15,7 +15,7 @@ export function showFiring(firing) {
   if (sign) {
     sign.hidden = !firing || !isOwner; // the Alerts page is the owner's
     setText(sign, String(firing));
-    sign.ariaLabel = firing === 1 ? "1 alert fires" : `${firing} alerts fire`;
+    sign.ariaLabel = firing === 1 ? "1 active alert" : `${firing} active alerts`;
     sign.title = sign.ariaLabel;
   }
   const now_ms = performance.now();

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from ..analysis.findings.names import is_training_loss
 from ..analysis.findings.rules import BY_NAME
+from ..analysis.findings.watch import WITH_RUN
 from ..process.activity import spoken
 from ..records import Finding
 from ..store.protocol import Series, Store, StoreError
@@ -59,6 +60,7 @@ class Composer:
             sparkline=blocks,
             sparkline_of=name,
             link=_link(settings.link, real),
+            unresolved=phase == "end" and all(row.fields.get(WITH_RUN) for row in found),
         )
 
     def _sparkline(self, run: str, wanted: str) -> tuple[str, str]:
@@ -99,7 +101,8 @@ def _sentence(row: Finding, phase: MessagePhase, now_s: float, *, alone: bool) -
     head = "" if alone or row.run is None else f"{clean(row.run, MOST_RUN)}: "
     over = ""
     if phase == "end" or (row.over and row.to_s > row.from_s):
-        over = f"Over after {spoken(max(0.0, row.to_s - row.from_s))}: "
+        lasted = spoken(max(0.0, row.to_s - row.from_s))
+        over = f"Unresolved when the run ended, after {lasted}: " if row.fields.get(WITH_RUN) else f"Over after {lasted}: "
     return clean(f"{head}{over}{row.sentence}")
 
 

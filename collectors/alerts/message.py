@@ -41,6 +41,7 @@ class AlertMessage:
     sparkline: str = ""
     sparkline_of: str = ""  # the series
     link: str = ""
+    unresolved: bool = False  # of an end: the runs ended, and what it is about held until then
     state: MessageState = "waiting"
     attempts: int = 0
     next_s: float = 0.0  # when it is tried again

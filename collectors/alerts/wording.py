@@ -68,7 +68,9 @@ def sparkline(values: Sequence[float]) -> str:
 
 def headline(message: AlertMessage) -> str:
     """One line: what it is about, and of which run."""
-    head = {"end": "Over: ", "test": "", "summary": "", "begin": ""}[message.phase] + message.title
+    head = {"end": "Run ended: " if message.unresolved else "Over: ", "test": "", "summary": "", "begin": ""}[
+        message.phase
+    ] + message.title
     if len(message.runs) == 1:
         return clean(f"{head} - {message.runs[0]}", MOST_RUN)
     return clean(f"{head} - {len(message.runs)} runs" if message.runs else head, MOST_RUN)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ..process.activity import SEEN
-from ..records import Event, SourceText
+from ..records import Event, LogLine, SourceText
 from ..rights.whose import claims_count
-from ..store.protocol import RawPoints, Run, Series, StackColumns, Store
+from ..store.protocol import LogQuery, RawPoints, Run, Series, StackColumns, Store
 from .stacks.traces import Bools, Floats, Range
 
 SERVICE = "service"  # a kind of run, in run.json
@@ -123,6 +123,10 @@ class History:
             (event.kind, event.time_s, event.seconds or 0.0, event.text)
             for event in self._store.events(self.run, kinds=kinds, most=most)
         ]
+
+    def last_lines(self, most: int) -> list[LogLine]:
+        """The newest of its log, oldest first."""
+        return self._store.logs(LogQuery(self.run, limit=most)).lines
 
     # -- stacks --------------------------------------------------------------------------------------------------------
 

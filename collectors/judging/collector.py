@@ -271,7 +271,8 @@ class FindingsCollector:
                     log.exception("the rule %s failed", rule.name)
                 self._failed[rule.name] = f"{type(error).__name__}: {error}"
                 held = []
-            news += self._watch.look(rule, run, held, now_s)
+            is_over = isinstance(subject, RunSubject) and subject.state is not None and subject.state.state in OVER
+            news += self._watch.look(rule, run, held, now_s, run_is_over=is_over)
             took_s = time.thread_time() - began_s
             self.cost_by_rule[rule.name] = self.cost_by_rule.get(rule.name, 0.0) + took_s
             ledger_s = max(ledger_s, took_s) if rule.name in SPENT_ON else ledger_s

@@ -8,7 +8,7 @@ of the dashboard. It writes into the folder of the run:
     output.log    what the program prints; errors.log holds standard error where that goes elsewhere
     .output.log.times, .errors.log.times   when each part of them was written
     and second names of the logs that the program writes into the usual folders beside it (`second_names.py`)
-    exit.json     {"boot_id", "pid", "ticks", "code", "signal", "ended_s", "lost_bytes"}, when the program has ended
+    exit.json     {"boot_id", "pid", "ticks", "code", "signal", "ended_s", "last_lines", "lost_bytes"}, when the program has ended
 
 The program gets a terminal of its own where ours is one, else pipes; every byte is passed on unchanged. An attempt of a queue of jobs
 (`Program.attempt`) writes into `output.log` itself, so that it outlives its keeper.
@@ -104,7 +104,7 @@ class Parent:
         self._streams: list[Stream] = []
         self._file: OwnFile | None = None  # instead of streams
         self._lost_bytes = 0
-        self._last_lines: dict[str, Callable[[], str]] = {}  # of each file
+        self._last_lines: dict[str, Callable[[], list[str]]] = {}  # of each file
         self._pid = 0
         self._name: dict[str, object] = {}  # of the program's process
         self._status: int | None = None
@@ -165,7 +165,7 @@ class Parent:
         """With a stream for each."""
         if self._program.attempt:
             self._file = OwnFile(self._program.folder / OUTPUT)
-            self._last_lines[OUTPUT] = self._file.last_line
+            self._last_lines[OUTPUT] = self._file.last_lines
             return Outputs(self._file.descriptor, self._file.descriptor)
         terminals = [number for number in (1, 2) if self._terminal and os.isatty(number)]
         if self._terminal:
@@ -186,7 +186,7 @@ class Parent:
     def _add(self, source: int, target: int, file: str, *, terminal: bool) -> None:
         stream = Stream(source, target, self._program.folder / file, terminal=terminal)
         self._streams.append(stream)
-        self._last_lines[file] = stream.last_line
+        self._last_lines[file] = stream.last_lines
 
     def _become_program(self, outputs: Outputs, ignored: Sequence[int], wait: int, fail: int) -> NoReturn:
         """In the new process."""
@@ -343,7 +343,7 @@ class Parent:
             "signal": by,
             "stopped_by": stopped_by(self._asked, time.monotonic()),
             "ended_s": self._ended_s,
-            "last_line": self._last_line(),
+            "last_lines": self._newest_lines(),
             "lost_bytes": lost,
         }
         self._write("exit.json", {**self._name, **how})
@@ -351,10 +351,10 @@ class Parent:
             with contextlib.suppress(OSError):  # then its end is not known
                 _replace(self._program.attempt / "exit.json", {**self._name, **how})
 
-    def _last_line(self) -> str:
+    def _newest_lines(self) -> list[str]:
         """Of standard error, where a program says why it ended, else of its output."""
-        lines = [self._last_lines[file]() for file in (ERRORS, OUTPUT) if file in self._last_lines]
-        return next(filter(None, lines), "")
+        found = [self._last_lines[file]() for file in (ERRORS, OUTPUT) if file in self._last_lines]
+        return next(filter(None, found), [])
 
     def _remove_files(self) -> None:
         """There was no run. One that a queue goes on with keeps its files."""

@@ -47,6 +47,15 @@ NEW_STEP = re.compile(  # what a line reports that a message hardly has
     r"(?i)\W{0,3}(?:\d+/\d+\W{1,3})?(?:(?:train\w*|global)\W)?(?:step|iter|iteration|epoch|batch|update)s?\W{0,4}\d"
     r"|\W{0,3}(?:train\w*\W)?loss\W{1,3}\d|\{['\"]|.*\bloss\W{1,3}\d.*\b(?:step|iter|epoch)\W{1,3}\d|.*\d/\d+ \[\d"
 )
+PROGRESS = re.compile(  # of a bar, or of a line with several values
+    r"\d%\||[\u2501\u2588\u2591\u25b0#=>.]{8}|\b\d+/\d+\b.*\d(?:s|it|ms)\b|(?:[=:] ?[-+.\d]+(?:e[-+]?\d+)?[%\s,|;\]}]+[^=:]{1,40}){2}[=:] ?[-+.\d]"
+)
+ALARM_WORD = re.compile(  # not the name of a metric
+    r"(?i)\b(?:error|exception|fatal|failed|failure|cannot|can't|denied|not found|no such|invalid|killed|aborted|out of memory)\b(?!\W{0,3}\d)"
+)
+NO_ALARM = re.compile(
+    r"(?i)[\[(]?(?=\d|I\d{4} |INFO|DEBUG|\[(?:INFO|DEBUG)).{0,96}?\b(?:INFO|DEBUG|I\d{4})\b"
+)  # a log line of a low level
 NUMBER = re.compile(r"\d+")
 LAUNCHERS_OWN = re.compile(
     r"(?:.*\.)?(?:ChildFailedError|CalledProcessError)\b"
@@ -193,6 +202,19 @@ def last_error(lines: Sequence[str]) -> str:
         return ""
     causes = (found for voice in voices.values() if (found := _last_error(voice)) and not LAUNCHERS_OWN.match(found))
     return (next(causes, "") or _root_cause(voices[own]) or error)[:REASON_LENGTH]
+
+
+def reason_of(lines: Sequence[str]) -> str:
+    """Why a program failed, by its last lines, oldest first: its exception, else its last line; "" where that only reports progress.
+
+    `["step 11 loss 0.083"] -> ""`, `["train.py: error: unrecognized arguments: --lrr"] -> "train.py: error: ..."`
+    """
+    if error := last_error(lines):
+        return error
+    last = next((line for line in reversed(lines) if line.strip()), "")
+    last = RANK_PREFIX.sub("", last.rpartition("\r")[2]).strip()[:REASON_LENGTH]
+    is_alarm = ALARM_WORD.search(last) is not None
+    return "" if NEW_STEP.match(last) or NO_ALARM.match(last) or (PROGRESS.search(last) and not is_alarm) else last
 
 
 def _rank(line: str) -> str:

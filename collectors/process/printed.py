@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 MOST_AT_ONCE = 1 << 16
 MOST_WAITING = 1 << 20  # bytes that wait for a reader that does not read; then the program waits, as it would without us
-TAIL_BYTES, LINE_BYTES = 4096, 300  # of the newest output, kept for its last line
+TAIL_BYTES = 1 << 15  # of the newest output, kept for its last lines
+MAX_LAST_LINES, MAX_LINE_CHARACTERS = 100, 300  # the first characters of a line name the exception
 GAP_S = 0.05  # between two records of times, at least,
 GAP_SHARE = 1e-5  # or this part of the time since the start: a month of output takes less than 20 MB of them
 RECORD = struct.Struct("<QQQ")  # bytes written before; Unix time, microseconds; both and `CHECK` exclusive-or'ed
@@ -83,9 +84,9 @@ class Stream:
                 self._changed.notify_all()
         return bool(data)
 
-    def last_line(self) -> str:
-        """The last that is not blank; "" before there is one."""
-        return last_line_of(self._tail)
+    def last_lines(self) -> list[str]:
+        """The beginnings of the newest lines, oldest first, up to the last that is not blank."""
+        return last_lines_of(self._tail)
 
     def flush(self) -> None:
         """Wait until everything is passed on, or cannot be."""
@@ -140,7 +141,7 @@ class OwnFile:
     def __init__(self, path: Path) -> None:
         self.descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         """For the program."""
-        self._last = ""
+        self._last: list[str] = []
         self._seen = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._size = self._before = os.fstat(self._seen).st_size
         self._times = TimesFile(times_path(path), goes_on=self._size > 0)
@@ -151,18 +152,18 @@ class OwnFile:
             self._times.note(self._size)
         self._size = size
 
-    def last_line(self) -> str:
-        """The last that is not blank of what the program has written; "" where there is none. To be asked before `close`, or after it."""
+    def last_lines(self) -> list[str]:
+        """The beginnings of the newest lines that the program has written, oldest first. Before `close`, or after it."""
         if self._seen < 0:
             return self._last
         size = os.fstat(self._seen).st_size
-        return last_line_of(os.pread(self._seen, TAIL_BYTES, max(self._before, size - TAIL_BYTES, 0)))
+        return last_lines_of(os.pread(self._seen, TAIL_BYTES, max(self._before, size - TAIL_BYTES, 0)))
 
     def close(self) -> None:
         """The program's own descriptor is closed where it was handed on."""
         self.look()
         with suppress(OSError):  # a disk that fails costs the line
-            self._last = self.last_line()
+            self._last = self.last_lines()
         os.close(self._seen)
         self._seen = -1
         self._times.close()
@@ -202,9 +203,9 @@ class TimesFile:
             self._descriptor = -1
 
 
-def last_line_of(tail: bytes) -> str:
-    lines = tail.strip().splitlines()
-    return lines[-1][-LINE_BYTES:].decode("utf-8", "replace") if lines else ""
+def last_lines_of(tail: bytes) -> list[str]:
+    lines = tail.rstrip().decode("utf-8", "replace").splitlines()[-MAX_LAST_LINES:]
+    return [line[:MAX_LINE_CHARACTERS] for line in lines]
 
 
 def times_path(path: Path) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
 
+from collectors.alerts.acknowledged import AcknowledgedFile
 from collectors.alerts.file import AlertsFile
 from collectors.alerts.message import AlertMessage
 from collectors.alerts.model import AlertSettings
@@ -25,11 +26,12 @@ LOOK_S = 1.0  # what fires is asked for by every state
 
 
 class AlertsNow(NamedTuple):
-    """`muted` are findings that would fire; `troubles` are by the name of a rule what went wrong when it was evaluated."""
+    """`acknowledged` are the ids of firing findings that somebody has seen, `muted` findings that would fire; `troubles` are by the name of a rule what went wrong when it was evaluated."""
 
     settings: AlertSettings
     text: str
     firing: list[Finding]
+    acknowledged: frozenset[str]
     recent: list[Finding]
     muted: list[Finding]
     mutes: list[Mute]
@@ -45,6 +47,7 @@ class Alerts:
     def __init__(self, data_dir: Path, findings: FoundFindings) -> None:
         self._data_dir, self._findings = data_dir, findings
         self._file, self._mutes, self._folders = AlertsFile(data_dir), MutesFile(data_dir), MessageFolders(data_dir)
+        self._acknowledged = AcknowledgedFile(data_dir)
         self._lock = Lock()
         self._firing: tuple[float, int] = (-LOOK_S, 0)
 
@@ -52,7 +55,7 @@ class Alerts:
         now_s = time.time()
         with self._lock:
             settings, mutes = self._file.look(), list(self._mutes.look())
-            text, mutes_trouble = self._file.text, self._mutes.trouble
+            text, mutes_trouble, seen = self._file.text, self._mutes.trouble, self._acknowledged.look()
             waiting, sent = self._folders.look()
         found = self._loud(settings, now_s)
         firing = [row for row in found if not is_muted(mutes, row.rule, row.run, now_s)]
@@ -61,6 +64,7 @@ class Alerts:
             settings,
             shown_text(text, settings.literals),
             firing,
+            seen & {row.id for row in firing},
             [row for row in day if is_alert(settings, row)],
             [row for row in found if is_muted(mutes, row.rule, row.run, now_s)],
             [mute for mute in mutes if mute.holds(now_s)],
@@ -88,12 +92,12 @@ class Alerts:
         return [message for message in now.sent if message.receiver in names and time.time() - (message.ended_s or 0.0) < DESKTOP_S]
 
     def firing(self) -> int:
-        """How many alerts hold, with the moments of the last hour; about 1 ms, at most once a second."""
+        """How many alerts hold, with the moments of the last hour, without acknowledged ones; about 1 ms, at most once a second."""
         now_s = time.time()
         if now_s - self._firing[0] >= LOOK_S:
             with self._lock:
-                settings, mutes = self._file.look(), list(self._mutes.look())
-            found = self._loud(settings, now_s)
+                settings, mutes, seen = self._file.look(), list(self._mutes.look()), self._acknowledged.look()
+            found = [row for row in self._loud(settings, now_s) if row.id not in seen]
             self._firing = now_s, sum(not is_muted(mutes, row.rule, row.run, now_s) for row in found)
         return self._firing[1]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from collectors.analysis.logs.columns import TimeRange
-from collectors.analysis.logs.crash import OUTLIVED_S, Crash, crash_of
+from collectors.analysis.logs.crash import AROUND_S, Crash, crash_of
 from collectors.analysis.logs.difference import LogDifference, difference
 from collectors.process.activity import StateName
 from collectors.redaction import may_hold_a_secret, redacted
@@ -90,10 +90,8 @@ class LogChanges:
         lines = self._seen_logs(LogQuery(run, limit=MOST_LAST)).lines
         latest_s = max([view.stored.last_time_s or 0.0, *(line.time_s for line in lines)])
         kernels = kernel.lines_of(run, view.host, lines)
-        if view.state == "failed":
-            crash = crash_of(lines, kernels)
-        else:
-            crash = crash_of(lines, kernels, latest_s, self._stepped_since(run, latest_s - OUTLIVED_S))
+        went_on_until_s = None if view.state == "failed" else latest_s
+        crash = crash_of(lines, kernels, went_on_until_s, self._stepped_since(run, latest_s - AROUND_S))
         if crash is not None:
             files = {frame.file for frame in crash.cause.frames}
             self._show_sources(run, {file for file in files if file.endswith(SOURCES)})

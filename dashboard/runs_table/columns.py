@@ -215,7 +215,7 @@ COLUMNS = (
     TableColumn("state", "State", "state", 96, lambda facts, _: facts.view.state, shown=True),
     TableColumn("curve", "Loss", "curve", 96, lambda facts, setting: first_of(setting.roles.loss, facts.outcomes), shown=True, help="The whole curve, as long as the run got"),
     TableColumn("loss", "Last loss", "number", 88, _by_role("loss", _LAST), shown=True, help="The last value of the training loss", direction="down"),
-    TableColumn("best", "Best", "number", 104, lambda facts, setting: best_of(facts, setting)[1], shown=True, help="The best validation value where there is one, else the best loss; a run that is judged by another series says which", judged_by=""),
+    TableColumn("best", "Best", "number", 104, lambda facts, setting: best_of(facts, setting)[1], shown=True, help="The best validation value; the best training loss only if no run has a validation. A value of another series says which", judged_by=""),
     TableColumn("best_step", "Best at step", "count", 96, _finite_step, help="The step of the best value"),
     TableColumn("judged", "Best of", "text", 112, lambda facts, setting: best_of(facts, setting)[0] or None, help="Which series the best value is of"),
     TableColumn("steps", "Steps", "count", 112, lambda facts, _: facts.view.stored.last_step, shown=True, help="The last step, and how far that is of the configured steps or epochs"),

@@ -20,7 +20,7 @@ class SeriesRoles(NamedTuple):
     """For each role the names of series, the first that a run has counts."""
 
     loss: tuple[str, ...] = ()
-    judged: tuple[str, ...] = ()  # the validation's value, else the loss
+    judged: tuple[str, ...] = ()  # validation values, or losses where no run has a validation
     tokens: tuple[str, ...] = ()  # a second
     mfu: tuple[str, ...] = ()
     memory: tuple[str, ...] = ()
@@ -41,13 +41,22 @@ def roles_of(names: Mapping[str, int], chosen: Mapping[str, Direction] | None = 
     held_out.sort(key=_judged_first)
     return SeriesRoles(
         tuple(losses[:MOST_NAMES]),
-        (*held_out[:MOST_NAMES], *losses[:MOST_NAMES]),
+        tuple((held_out or losses)[:MOST_NAMES]),
         tuple([name for name in usual if _is_tokens_a_second(name)][:MOST_NAMES]),
         tuple([name for name in usual if words(name)[-1:] == ("mfu",)][:MOST_NAMES]),
         tuple([name for name in usual if _is_memory(name)][:MOST_NAMES]),
         tuple([name for name in usual if words(name)[-1:] in (("epoch",), ("epochs",))][:MOST_NAMES]),
         tuple([name for name in usual if "energy" in words(name)][:MOST_NAMES]),
     )
+
+
+def quantity_of(name: str) -> tuple[str, ...]:
+    """What a series measures, whatever a program calls it: `val/loss`, `val_loss`, `eval_loss` and `Loss/val` are `("validation", "loss")`."""
+    found = words(name)
+    if HELD_OUT.isdisjoint(found):
+        return tuple(word for word in found if word not in PARTS)
+    part = "test" if "test" in found else "validation"
+    return part, *(word for word in found if word not in PARTS)
 
 
 def first_of(role: Collection[str], known: Collection[str]) -> str | None:

@@ -10,7 +10,7 @@ from collectors.analysis.directions import direction_of
 from ..user_files.directions import Direction
 from .columns import Cell, TableColumn, TableSetting
 from .facts import Facts
-from .roles import first_of
+from .roles import first_of, quantity_of
 
 
 class Row:
@@ -33,11 +33,11 @@ class Row:
             return value
 
     def series_of(self, column: TableColumn) -> int:
-        """Which series its cell is of: 0 the first of those that runs are judged by. Cells of different series cannot be compared."""
+        """Which quantity its cell is of: 0 the first of those that runs are judged by. Cells of different quantities cannot be compared."""
         if column.judged_by is None:
             return 0
-        judged, name = self._setting.roles.judged, self.judged_by
-        return judged.index(name) if name else len(judged)
+        known = list(dict.fromkeys(map(quantity_of, self._setting.roles.judged)))
+        return known.index(quantity_of(self.judged_by)) if self.judged_by else len(known)
 
     @property
     def judged_by(self) -> str:

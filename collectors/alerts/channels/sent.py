@@ -21,11 +21,11 @@ class NotDelivered(Exception):
 
 
 def fields_of(message: AlertMessage) -> dict[str, Any]:
-    """JSON, for programs; `text` is for people, and harmless where it is taken as Markdown or HTML."""
+    """JSON, for programs: each text is as it was logged."""
     return {
         "id": message.id,
-        "state": WORDS[message.phase],
-        "text": body(message, chat=True),
+        "state": "unresolved" if message.unresolved else WORDS[message.phase],
+        "text": body(message),
         "rule": message.rule,
         "title": message.title,
         "severity": message.severity,

@@ -14,6 +14,7 @@ from ...records import Event
 from ...store.question import TooMuch
 from ..dumps.allocations import MemorySnapshot
 from ..dumps.flight import flight_sentence
+from ..logs.crash import AROUND_S, Fault, crash_of
 from ..logs.faults import XIDS
 from ..stacks.joining import PROCESSES
 from ..stacks.last import LastStack, last_stacks
@@ -33,10 +34,10 @@ BEGUN_ONCE = {"validating": "validation", "checkpointing": "checkpoint"}  # the 
 IDLE = 5.0  # percent, of a card
 MISSED_S = 900.0  # ends so long before the run was looked at are news: the collector was away
 XID_NEAR_S = 30.0
-SHORT_S = 60.0  # a run that took less was waited for
 BACK_S = 1800.0
 OUT_OF_MEMORY = re.compile(r"(?i)out ?of ?memory")
 MOST_TEXT = 300
+LAST_LINES = 400  # of a log, which say why the run failed
 
 
 def crash(subject: RunSubject) -> Iterator[Held]:
@@ -47,8 +48,9 @@ def crash(subject: RunSubject) -> Iterator[Held]:
     ended_s = _newly_ended_s(subject)
     if ended_s is None or _may_go_on(subject):
         return
-    step = last_step(subject)
-    reason = state.reason.rstrip(".")[:MOST_TEXT] or "nothing says why"
+    step, cause = last_step(subject), _cause(subject, ended_s)
+    reason = (cause.sentence if cause else state.reason).rstrip(".")[:MOST_TEXT] or "nothing says why"
+    frame = cause.own_frame if cause else None
     verb = "failed" if state.state == "failed" else "was killed"
     yield Held(
         f"The run {verb}{f' at step {step:,}' if step is not None else ''}: {reason}{_xid_at(subject, ended_s)}.",
@@ -57,8 +59,21 @@ def crash(subject: RunSubject) -> Iterator[Held]:
         key=_attempt(subject),
         moment=True,
         step=step,
+        place=CodePlace(frame.function, frame.file, frame.line) if frame else None,
         more={"state": state.state, "lost_s": _lost_s(subject, ended_s), "snapshot": _snapshot(subject, ended_s)},
     )
+
+
+def _cause(subject: RunSubject, ended_s: float) -> Fault | None:
+    """What its last lines say of a run that failed, the same as on its pages; read once. Of one that was killed they are not the reason."""
+    if subject.state is None or subject.state.state != "failed":
+        return None
+    if subject.memory.get("cause_of") != ended_s:
+        stepped_s = subject.history.stepped_since(ended_s - AROUND_S)
+        crash = crash_of(subject.history.last_lines(LAST_LINES), stepped_s=stepped_s)
+        subject.memory |= {"cause_of": ended_s, "cause": crash.cause if crash else None}
+    found: Fault | None = subject.memory["cause"]
+    return found
 
 
 def _snapshot(subject: RunSubject, ended_s: float) -> MemorySnapshot | None:
@@ -107,7 +122,6 @@ def finished(subject: RunSubject) -> Iterator[Held]:
         moment=True,
         step=step,
         numbers={"seconds": took_s or 0.0},
-        weight="note" if took_s is not None and took_s < SHORT_S else None,
     )
 
 

@@ -54,7 +54,7 @@ RUN_RULES: Final[tuple[RunRule, ...]] = (
     RunRule("gpu_memory_creep", "memory", "GPU memory fills", "note", memory.LEAST_S + 20, "5 min after the first 1,000 steps", "as memory creep, of a card that is half full", "Theil-Sen's slope", memory.gpu_memory_creep, 15.0),
     RunRule("straggler", "ranks", "Straggler", "note", ranks.WINDOW_S + 10, "50 s of stacks of two ranks", "the same rank waits least in the collectives in 80 % of 20 blocks, and the others wait 3 % for it", "OSDI '25 (arXiv 2505.05713)", ranks.straggler, 10.0),
     RunRule("crash", "life", "Crashed", "alert", 3.0, "the end of its process, or an end event", "it failed or was killed, within the last hour, and while it was watched or up to 15 min before", "-", life.crash),
-    RunRule("finished", "life", "Finished", "alert", 3.0, "an end event, or exit status 0", "it is finished, as for a crash; a note where it took less than a minute", "-", life.finished),
+    RunRule("finished", "life", "Finished", "note", 3.0, "an end event, or exit status 0", "it is finished, as for a crash", "-", life.finished),
     RunRule("script_alert", "life", "Said by the script", "alert", 2.0, "1 event `alert`", "the script calls `log.alert(...)`; of severity `note` it is one", "-", reported.script_alert),
     RunRule("not_back", "life", "Not back after pre-emption", "alert", life.BACK_S + 10, "30 min", "pre-empted, and no attempt has begun for 30 min", "Slurm requeues within minutes where it does", life.not_back, 10.0),
     RunRule("queue_stuck", "life", "Stuck in the queue", "alert", 2.0, "1 event `stuck` of the queue", "for 30 min (`stuck_s`) its job waits for what others have, or what is not there; the queue says it again every five minutes", "-", reported.queue_stuck),

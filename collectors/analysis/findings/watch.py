@@ -16,6 +16,7 @@ MOST_MOMENTS = 20_000  # that are remembered, of all runs
 MOST_NEW = 20  # findings of one rule and run within
 FLOOD_S = 600.0
 MOST_SENTENCE = 600  # characters
+WITH_RUN = "ended_with_run"  # a field of findings that held until their run ended: they were not resolved
 
 
 class Watch:
@@ -38,7 +39,9 @@ class Watch:
     def holds(self, run: str, rule: str) -> bool:
         return any(found.run == run and found.rule == rule for found in self._holding.values())
 
-    def look(self, rule: AnyRule, run: str | None, held: Iterable[Held], now_s: float) -> list[Finding]:
+    def look(
+        self, rule: AnyRule, run: str | None, held: Iterable[Held], now_s: float, *, run_is_over: bool = False
+    ) -> list[Finding]:
         """The findings that are new, changed or over since the last look."""
         news: list[Finding] = []
         seen: set[str] = set()
@@ -50,17 +53,17 @@ class Watch:
                 news += self._goes_on(rule, run, fact, now_s)
         for (name, ruled, key), found in list(self._holding.items()):
             if name == (run or "") and ruled == rule.name and key not in seen and now_s - found.to_s > REST_S:
-                news.append(self._end(name, ruled, key))
+                news.append(self._end(name, ruled, key, with_run=run_is_over))
         return news
 
     def end(self, run: str) -> list[Finding]:
-        """The run is over, and with it all that goes on in it."""
+        """The run is over, and with it all that goes on in it: nothing of it was resolved."""
         self._begun = {key: times for key, times in self._begun.items() if key[0] != run}
-        return [self._end(*key) for key in list(self._holding) if key[0] == run]
+        return [self._end(*key, with_run=True) for key in list(self._holding) if key[0] == run]
 
     def end_others(self, awake: Container[str]) -> list[Finding]:
         """Of runs that no rule looks at any more: they ended while nothing was collected."""
-        return [self._end(*key) for key in list(self._holding) if key[0] and key[0] not in awake]
+        return [self._end(*key, with_run=True) for key in list(self._holding) if key[0] and key[0] not in awake]
 
     def forget(self, run: str) -> None:
         for key in [key for key in self._holding if key[0] == run]:
@@ -91,10 +94,10 @@ class Watch:
         self._written_s[found.id] = now_s
         return [found]
 
-    def _end(self, run: str, rule: str, key: str) -> Finding:
+    def _end(self, run: str, rule: str, key: str, *, with_run: bool) -> Finding:
         found = self._holding.pop((run, rule, key))
         self._written_s.pop(found.id, None)
-        return found._replace(over=True)
+        return found._replace(over=True, fields={**found.fields, WITH_RUN: True} if with_run else found.fields)
 
     def _floods(self, rule: str, run: str | None, now_s: float) -> bool:
         """Of a rule that holds again and again, the first ones are enough."""

@@ -63,8 +63,8 @@ def crash_of(
 ) -> Crash | None:
     """`lines` are the last ones of the run, of all files and ranks, by arrival; `kernel` the kernel log's of that time. None without a fault.
 
-    Where nothing says that the run failed, `went_on_until_s` is when it last said anything: an exception long before that was caught,
-    as was one after which it made several of the steps that were logged at `stepped_s`, in order.
+    An exception was caught if the run made several steps after it (`stepped_s`, when each was logged, in order) or, where nothing says that
+    the run failed, if it said something long after it: `went_on_until_s` is when it last did.
     """
     found = tracebacks(lines)
     inside = {id(line) for traceback in found for line in traceback.lines}
@@ -87,10 +87,12 @@ def crash_of(
 
 def _is_outlived(traceback: Traceback, went_on_until_s: float | None, stepped_s: Sequence[float]) -> bool:
     """Of one rank of several, what the others said later is no sign of its life."""
-    if went_on_until_s is None or traceback.rank is not None or traceback.is_dump:
+    if traceback.rank is not None or traceback.is_dump:
         return False
+    if went_on_until_s is not None and traceback.time_s + OUTLIVED_S < went_on_until_s:
+        return True
     said_s = traceback.lines[-1].time_s
-    return traceback.time_s + OUTLIVED_S < went_on_until_s or makes_steps([time_s for time_s in stepped_s if time_s > said_s])
+    return makes_steps([time_s for time_s in stepped_s if time_s > said_s])
 
 
 def _weight(fault: Fault) -> int:

@@ -9,13 +9,14 @@ from typing import Any
 
 import orjson
 
+from ...process.last_words import reason_of
 from ...records import Event, Record
 from . import Tally
 from .values import as_count, as_time, inert
 
 FILE = "exit.json"
 SAVED = 75  # EX_TEMPFAIL: it is to go on later (docs/jobs.md)
-MOST_CHARACTERS = 300  # of the program's last line
+MAX_LINES, MAX_CHARACTERS = 200, 300  # of the program's last lines
 
 
 class Exited:
@@ -56,7 +57,7 @@ class Exited:
 
 
 def how(fields: Mapping[str, Any]) -> tuple[str, str]:
-    """`{"code": 1, "last_line": "ValueError: no"} -> ("failed", "ValueError: no (exit code 1)")`
+    """`{"code": 1, "last_lines": ["ValueError: no"]} -> ("failed", "ValueError: no (exit code 1)")`
 
     A program that saved and ended because a signal asked for room has not come to its own end: `("finished", "stopped by SIGTERM")`.
     """
@@ -73,6 +74,7 @@ def how(fields: Mapping[str, Any]) -> tuple[str, str]:
         return "finished", ""
     if code == SAVED and "attempt" in fields:  # of a queue, which has asked for it
         return "finished", "Saved and ended by SIGTERM"
-    line = fields.get("last_line")
-    last = inert(line.strip()[:MOST_CHARACTERS]) if isinstance(line, str) else ""
-    return "failed", f"{last} (exit code {code})" if last else f"Exit code {code}"
+    kept = fields.get("last_lines", [fields.get("last_line")])  # the latter of an earlier version, its last characters
+    lines = [line for line in kept[-MAX_LINES:] if isinstance(line, str)] if isinstance(kept, list) else []
+    why = inert(reason_of(lines)[:MAX_CHARACTERS])
+    return "failed", f"{why} (exit code {code})" if why else f"Exit code {code}"

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
+from collectors.alerts.acknowledged import MAX_FINDINGS, MAX_ID_CHARACTERS
 from collectors.alerts.message import AlertMessage, MessagePhase
 from collectors.alerts.model import OWN, AlertSettings, OwnRuleKind, QuietHours, Receiver, ReceiverKind
 from collectors.alerts.mutes import LONGEST_H, MOST_WORD
@@ -86,12 +87,12 @@ class AlertTroubleRow(TypedDict):
 
 
 class AlertMessageRow(TypedDict):
-    """`state` is resolved where a delivered message says that something is over, summed where it is in a later one that sums up."""
+    """`state` is resolved where a delivered message says that something is over, unresolved where it held until the run ended, summed where it is in a later one that sums up."""
 
     id: str
     time: float
     receiver: str
-    state: Literal["delivered", "waiting", "failed", "resolved", "summed"]
+    state: Literal["delivered", "waiting", "failed", "resolved", "unresolved", "summed"]
     phase: MessagePhase
     rule: str
     title: str
@@ -105,12 +106,13 @@ class AlertMessageRow(TypedDict):
 
 
 class AlertsAnswer(TypedDict):
-    """`recent` are alerts of the last 24 h, `desktop` messages that a page shows as notifications, each id once.
+    """`acknowledged` are ids of firing alerts that somebody has seen, `recent` are alerts of the last 24 h, `desktop` messages that a page shows as notifications, each id once.
 
     `trouble` is "" or the first sentence of what is wrong with alerts.yaml; `troubles` has all.
     """
 
     firing: list[FindingRow]
+    acknowledged: list[str]
     recent: list[FindingRow]
     muted: list[FindingRow]
     mutes: list[MuteRow]
@@ -147,6 +149,11 @@ class MuteAction(BaseModel):
     on: bool = True
 
 
+class AcknowledgeAction(BaseModel):
+    findings: list[Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS)]] = Field(min_length=1, max_length=MAX_FINDINGS)
+    on: bool = True
+
+
 class AlertTestAction(BaseModel):
     receiver: str = Field(min_length=1, max_length=MOST_WORD)
 
@@ -179,6 +186,12 @@ def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
         changes.mute(action.rule, action.run, action.hours, action.on)
         return Answer(alerts_answer(queries))
 
+    @router.post("/alerts/acknowledge", response_model=None, summary="Mark alerts as seen, so that they no longer count as active")
+    @needs(Role.OWNER)
+    def acknowledge(action: AcknowledgeAction) -> Answer[AlertsAnswer]:
+        changes.acknowledge(action.findings, action.on)
+        return Answer(alerts_answer(queries))
+
     @router.post("/alerts/test", response_model=None, summary="Send a test message to a receiver")
     @needs(Role.OWNER)
     def test(action: AlertTestAction) -> Answer[AlertTestAnswer]:
@@ -191,6 +204,7 @@ def alerts_answer(queries: Queries) -> AlertsAnswer:
     settings = now.settings
     return {
         "firing": [finding_row(found) for found in now.firing],
+        "acknowledged": sorted(now.acknowledged),
         "recent": [finding_row(found) for found in now.recent],
         "muted": [finding_row(found) for found in now.muted],
         "mutes": [{"rule": mute.rule, "run": mute.run, "until": mute.until_s} for mute in now.mutes],
@@ -272,12 +286,12 @@ def _receiver_row(receiver: Receiver, now: AlertsNow) -> ReceiverRow:
 
 
 def message_row(message: AlertMessage) -> AlertMessageRow:
-    resolved = message.phase == "end" and message.state == "delivered"
+    is_over = message.phase == "end" and message.state == "delivered"
     return {
         "id": message.id,
         "time": message.created_s if message.ended_s is None else message.ended_s,
         "receiver": message.receiver,
-        "state": "resolved" if resolved else message.state,
+        "state": ("unresolved" if message.unresolved else "resolved") if is_over else message.state,
         "phase": message.phase,
         "rule": message.rule.removeprefix(OWN),
         "title": message.title,

@@ -71,8 +71,10 @@ def message_rows(messages: Iterable[AlertMessage]) -> list[dict[str, Any]]:
 
 
 def state_of(message: AlertMessage) -> str:
-    """As a word: `delivered`, `delivered: it is over`."""
-    return f"{WORDS[message.state]}{': it is over' if message.phase == 'end' and message.state == 'delivered' else ''}"
+    """In words: `delivered`, `delivered: resolved`, `delivered: run ended`."""
+    if message.phase != "end" or message.state != "delivered":
+        return WORDS[message.state]
+    return f"{WORDS[message.state]}: {'run ended' if message.unresolved else 'resolved'}"
 
 
 def rule_columns() -> list[dict[str, Any]]:

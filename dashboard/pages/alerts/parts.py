@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from dash import html
 
+from collectors.alerts.acknowledged import MAX_FINDINGS
 from collectors.alerts.model import OWN, FindingPolicy, OwnRule, QuietHours, Receiver
 from collectors.alerts.mutes import Mute
 from collectors.alerts.wording import shown_target
@@ -22,13 +23,15 @@ from ...user_files.visible import visible, visible_name
 MOST = 100  # rows of a part
 MOMENT_S = 5.0  # around a moment
 LENGTHS = (("1 h", "1", "for 1 h"), ("1 day", "24", "for 1 day"), ("for good", "", "for good"))
-USUAL = "Alerts are, unless a rule of yours says otherwise: finished, crashed, hung, not back after pre-emption, NaN for ten steps, out of memory or disk within the hour, a lost GPU, a fatal XID."
+USUAL = "By default you are alerted when a run crashes, hangs, does not come back after preemption, or has had NaN for ten steps; when memory or disk will run out within the hour; and when a GPU is lost or reports a fatal XID."
 
 
 def firing(now: AlertsNow, now_s: float) -> list[Any]:
     if not now.firing:
-        return [html.P("No alert fires.", className="none"), html.P(USUAL, className="dim")]
-    return [_listed([_finding(found, now_s, mutes=True) for found in now.firing])]
+        return [html.P("No active alerts.", className="none"), html.P(USUAL, className="dim")]
+    new = [found for found in now.firing if found.id not in now.acknowledged]
+    rows = [_finding(found, now_s, mutes=True, seen=found.id in now.acknowledged) for found in now.firing]
+    return [_listed(rows), *([_acknowledge_all(new)] if len(new) > 1 else [])]
 
 
 def recent(now: AlertsNow, now_s: float) -> list[Any]:
@@ -53,8 +56,8 @@ def receivers(now: AlertsNow, now_s: float) -> list[Any]:
     if rows:
         return [_listed(rows)]
     return [
-        html.P("No receivers yet: alerts stand on this page only.", className="none"),
-        html.P("Write one into the text below and save it. ", className="dim"),
+        html.P("No receivers yet. Alerts appear on this page only.", className="none"),
+        html.P("Add one in the editor below. ", className="dim"),
         html.Button("Begin with an example", className="btn", type="button", **{"data-act": "example"}),
     ]
 
@@ -105,7 +108,7 @@ def _row(kind: str, what: Sequence[Any], about: Sequence[Any], acts: Sequence[An
     return html.Li(parts, className="alert-row", key=key)
 
 
-def _finding(found: Finding, now_s: float, *, mutes: bool, earlier: Sequence[Finding] = ()) -> html.Li:
+def _finding(found: Finding, now_s: float, *, mutes: bool, seen: bool = False, earlier: Sequence[Finding] = ()) -> html.Li:
     """`earlier` are those of the same rule and run before it, the newest first: they have no rows of their own."""
     title, ago = title_of(found.rule), lasting(max(0.0, now_s - found.from_s))
     where = visible_name(found.run) if found.run is not None else "the machine"
@@ -115,9 +118,20 @@ def _finding(found: Finding, now_s: float, *, mutes: bool, earlier: Sequence[Fin
         before = lasting(max(0.0, now_s - earlier[-1].from_s))
         words = f"; {len(earlier)} more, the first {before} ago" if len(earlier) > 1 else f"; 1 more {before} ago"
         about.append(html.Span(words, className="dim"))
-    kind = "good" if found.rule == "finished" else "alert" if mutes or not found.over else "past"
-    acts = ["Mute ", *_mute_buttons(found.rule, found.run, f"{title} of {where}")] if mutes else []
+    kind = "good" if found.rule == "finished" else "past" if seen else "alert" if mutes or not found.over else "past"
+    acts = [_acknowledge(found, seen, f"{title} of {where}"), "Mute ", *_mute_buttons(found.rule, found.run, f"{title} of {where}")] if mutes else []  # fmt: skip
     return _row(kind, what, about, acts, found.id)
+
+
+def _acknowledge(found: Finding, seen: bool, what: str) -> html.Button:
+    label, act = ("Acknowledged", "unacknowledge") if seen else ("Acknowledge", "acknowledge")
+    name = f"Undo: {what} is acknowledged" if seen else f"Acknowledge {what}"
+    return html.Button(label, className="btn", type="button", title="Undo" if seen else "It no longer counts as active", **{"data-act": act, "data-findings": found.id, "aria-label": name, "aria-pressed": str(seen).lower()})  # fmt: skip
+
+
+def _acknowledge_all(found: Sequence[Finding]) -> html.Div:
+    ids = " ".join(each.id for each in found[:MAX_FINDINGS])
+    return html.Div(html.Button("Acknowledge all", className="btn", type="button", **{"data-act": "acknowledge", "data-findings": ids}), className="mute-all")  # fmt: skip
 
 
 def _mute_buttons(rule: str | None, run: str | None, what: str) -> list[Any]:

@@ -61,6 +61,7 @@ class EventFile:
         self._run, self._labels, self._file, self._prefix, self._fault, self._take = run, labels, file, prefix, fault, take
         begun = FILE.search(file)
         self._begun_s = int(begun[1] or 0) if begun else 0  # a later file is another segment
+        self._is_summary = any(SESSION.fullmatch(folder) for folder in file.split("/")[:-1])  # final values: step 0 is none
         self._at: int = state.get("at", 0)  # in the file, of the bytes to come
         self._cutter = RecordCutter(state.get("skip", 0), state.get("lost", False))
         self._kept: dict[str, list[int | None]] = state.get("tags", {})
@@ -127,11 +128,14 @@ class EventFile:
         time_s: list[float | None] = columns.time_s.tolist()
         if not ((columns.time_s > 0.0) & (columns.time_s < MAX_TIME_S)).all():
             time_s = [self._time(time_s, arrival) for time_s in columns.time_s.tolist()]
+        step: list[int | None] = columns.step.tolist()
+        if self._is_summary:
+            step = [number or None for number in step]
         all_names = [tag.names for tag in columns.tags]
         names = [all_names[tag] for tag in columns.tag.tolist()]
         values = zip(columns.value.tolist(), strict=True)
         shared = repeat(self._run), repeat(self._labels)
-        return list(map(Points, *shared, names, values, time_s, columns.step.tolist(), columns.segments()))
+        return list(map(Points, *shared, names, values, time_s, step, columns.segments()))
 
     def _record(self, data: bytes, span: Span, sorting: Sorting, head: Heads, arrival: Arrival | None) -> list[Record]:
         """Of any record; where it holds one number, others like it are known from now on."""
