@@ -116,7 +116,7 @@ class Collectors:
         tail = self._tail = ForgettingTail(
             log_dir,
             self._host,
-            {path: offset for path, offset in offsets.items() if not path.startswith(added.PREFIX)},
+            offsets,
             wake,
             poll_only=is_polled,
             left_alone=self._aside.reason,

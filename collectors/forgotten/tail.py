@@ -60,8 +60,9 @@ class ForgettingTail(Tail):
     def _is_read(self, path: str) -> bool:
         return is_followed(path) and not self._tombstones.covers(path)
 
-    def _read(self, path: Path) -> list[Record]:
-        return [] if self._tombstones.covers(str(path)) else super()._read(path)
+    def _read(self, path: Path) -> None:
+        if not self._tombstones.covers(str(path)):
+            super()._read(path)
 
     def _forget(self, run: str, known: LastKnown) -> None:
         paths = self._paths_of(run)
@@ -76,7 +77,7 @@ class ForgettingTail(Tail):
     def _take_out(self, run: str, paths: list[str]) -> None:
         self._remove(run)
         for path in [path for path in self._files if self._name_of(path) == run]:
-            self._files.pop(path).close()
+            self._close(path)
         for path in map(Path, paths):
             self._aside.heal(path)
         self._offsets = {key: offset for key, offset in self._offsets.items() if offset.run != run}
@@ -90,9 +91,7 @@ class ForgettingTail(Tail):
 
     def _keys_of(self, run: str) -> list[str]:
         """Of the offsets of its files."""
-        open_ = [(file.last.path, file.last.run) for file in list(self._files.values()) if file.last is not None]
-        closed = [(key, offset.run) for key, offset in list(self._offsets.items())]
-        return [key for key, name in (*open_, *closed) if name == run]
+        return [key for key, offset in list(self._offsets.items()) if offset.run == run]
 
     def _paths_of(self, run: str) -> list[str]:
         """All files that are the run's, also those that stand for each other, and the files of other places that were read."""
@@ -118,8 +117,8 @@ class ForgettingTail(Tail):
         """The run that a file belongs to; None where it was never read."""
         if path.is_relative_to(self._root):
             return self._runs.name_of(path)
-        file = self._files.get(path)
-        return file.last.run if file is not None and file.last is not None else None
+        offset = self._offsets.get(self._key(path))
+        return offset.run if offset is not None else None
 
     def _is_wholly_covered(self, run: str) -> bool:
         keys = self._keys_of(run)

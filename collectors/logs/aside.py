@@ -54,6 +54,11 @@ class AsideFiles:
             self._files[path].due_s = now_s + self._files[path].wait_s
         return due
 
+    def tell_again(self) -> None:
+        """The reasons that were told are not stored: each is news again."""
+        for aside in self._files.values():
+            aside.reason = ""
+
     def heal(self, path: Path) -> bool:
         """Whether it had been set aside."""
         return self._files.pop(path, None) is not None

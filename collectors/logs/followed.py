@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -41,7 +42,8 @@ class FollowedFile:
         self, path: Path, key: str, run: RunFolder, root: Path, offset: Offset | None, known: Known, *, live: bool
     ) -> None:
         """`live`: the file was written while it was followed, so its lines have an arrival time."""
-        self._path, self._key, self._run, self._root, self._known = path, key, run, root, known
+        self.run = run
+        self._path, self._key, self._root, self._known = path, key, root, known
         inside = known.part is not None or path.parent == run.folder
         self._name = path.name if inside else f"{path.parent.name}/{path.name}"
         self._live = live
@@ -73,7 +75,6 @@ class FollowedFile:
         self._batch_bytes = BATCH_BYTES
         self._is_unsaid = offset is not None and offset.path != key  # it was read under another name, or as a copy
         self.behind = False  # whether there was more than one batch to read
-        self.last = offset  # after all records that were returned
 
     def read(self) -> bool:
         """Read the next batch for `parse`; return whether there is one. A half-written last line waits for its newline, or its program's end."""
@@ -154,7 +155,7 @@ class FollowedFile:
         """The lines of the batch by the time at which their program has printed them."""
         end = self._offset + self._used
         if end > self._times.upto:
-            since_s = seconds(self._run.info.get("first_started_s", self._run.info.get("started_s"))) or 0.0
+            since_s = seconds(self.run.info.get("first_started_s", self.run.info.get("started_s"))) or 0.0
             self._times = print_times_of(self._path, self._root, os.fstat(self._descriptor).st_size, since_s)
         lengths = [len(line) + 1 for line in self._raw]
         return self._times.parts(lengths, end - sum(lengths) + self._is_half)
@@ -182,9 +183,9 @@ class FollowedFile:
         flags = {"bar": self._bar and self._bar.is_stored, "wanted": self._is_wanted, "unsure": not self._is_judged}
         state |= {name: True for name, flag in flags.items() if flag}
         tally = self._format.tally
-        self.last = Offset(
+        return Offset(
             self._key,
-            self._run.name,
+            self.run.name,
             *self._identity,
             self._offset,
             tally.lines_read,
@@ -193,22 +194,24 @@ class FollowedFile:
             tally.first_skip,
             state,
         )
-        return self.last
 
     def refuse(self, reason: str) -> None:
         """A record of this file could not be stored."""
         tally = self._format.tally
         tally.lines_skipped += 1
         tally.first_skip = tally.first_skip or reason
-        self.last = self.last and with_skip(self.last, reason)
 
     def is_idle(self, now_s: float) -> bool:
-        return self._descriptor < 0 or now_s - os.fstat(self._descriptor).st_mtime > IDLE_S
+        try:
+            return self._descriptor < 0 or now_s - os.fstat(self._descriptor).st_mtime > IDLE_S
+        except OSError:  # of a network file system
+            return True
 
     def close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            with suppress(OSError):  # of a network file system: nothing was written
+                os.close(descriptor)
 
     def _parse(self, lines: list[bytes], arrival: Arrival | None) -> list[Record]:
         """A line on which the parser fails costs that line."""
@@ -376,8 +379,8 @@ class FollowedFile:
     def _new_format(self, state: Mapping[str, Any]) -> Format:
         written = min(max(written_s(self._path), 0.0), MAX_TIME_S - 1)
         assert self._known.make is not None
-        part = self._run.part_of(self._path) if self._known.part else ""
-        return self._known.make(Origin(self._run, self._name, self._host, written, part, self._path), state)
+        part = self.run.part_of(self._path) if self._known.part else ""
+        return self._known.make(Origin(self.run, self._name, self._host, written, part, self._path), state)
 
 
 def written_s(path: Path) -> float:

@@ -107,6 +107,11 @@ class Elsewhere:
                 changed.append(path)
         return changed
 
+    def look_again(self) -> None:
+        """All of them count as changed."""
+        self._seen.clear()
+        self._due_s = 0.0
+
     def _is_left_to_us(self, path: Path) -> bool:
         """Whether the log folder's own rules do not read it."""
         top = next((top for top in self._tops if path.is_relative_to(top)), None)

@@ -54,7 +54,8 @@ class RunFolder:
         self._host, self._before_s = host, before_s
         self._described: dict[str, Any] = {}  # by run.json
         self._configs: dict[str, Any] = dict(configs or {})
-        self._ran: dict[str, Any] = {}  # what was seen of its processes
+        self.ran: dict[str, Any] = {}  # what was seen of its processes
+        self.is_told = True  # that is stored, or on its way
         self._intervals: deque[float] = deque(maxlen=INTERVALS)
         self._changes = 0
         self._activity: tuple[int, RunActivity] | None = None  # and the changes up to which it is true
@@ -94,7 +95,7 @@ class RunFolder:
 
     def take_ran(self, what: dict[str, Any]) -> dict[str, Any] | None:
         """Take what was seen of its processes; its files override each field, and any configuration of theirs the one seen here."""
-        self._ran = what
+        self.ran = what
         return self._news()
 
     def part_of(self, path: Path) -> str:
@@ -148,11 +149,11 @@ class RunFolder:
         config = {
             name: value for part in [*self._configs.values(), self._described.get("config", {})] for name, value in part.items()
         }
-        config = config or self._ran.get("config", {})
-        info = self._ran | self.kind | self._described | ({"config": config} if config or self._configs else {})
-        if info == self.info:
+        config = config or self.ran.get("config", {})
+        info = self.ran | self.kind | self._described | ({"config": config} if config or self._configs else {})
+        if info == self.info and self.is_told:
             return None
-        self.info = info
+        self.info, self.is_told = info, True
         self._changes += 1
         return info
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import time
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
@@ -18,6 +20,7 @@ from .opening import NotRead, read_file
 from .run_folder import RunFolder
 
 SHORT_ID = 8  # characters
+log = logging.getLogger("collectors")
 LATELY_S, MOST_LATELY = 3600.0, 64  # runs that may go on are looked at first
 
 
@@ -40,14 +43,18 @@ class RunFolders:
         self._runs: dict[str, RunFolder] = {}
         self._configs: dict[str, dict[str, Any]] = {}  # of runs without a file read so far, by file
         self._folders: dict[str, set[Path]] = {}  # by run, those of the files that an earlier collector has read
+        self._series: dict[str, dict[Path, list[str]]] = {}  # ... and the names of their series, by file
         for key, offset in offsets.items():
             self._folders.setdefault(offset.run, set()).add((root / key).parent)
+            if names := offset.state.get("names"):
+                self._series.setdefault(offset.run, {})[root / key] = names
             if config := offset.state.get("config"):
                 self._configs.setdefault(offset.run, {})[key.removeprefix(f"{offset.run}/")] = config
         self._ran: dict[str, dict[str, Any]] = {}  # of runs without a file read so far, what was seen of their processes
         self._learned: deque[tuple[str, dict[str, Any]]] = deque()
         self._titled = {self._id_of(key): offset.run for key, offset in offsets.items()}  # names of runs by what is but an id
         self._titled.pop("", None)
+        self._stored = frozenset(self._folders)
 
     def written_lately(self) -> list[Path]:
         """The folders of the files of runs that an earlier collector saw being written in the last hour; some of them, the newest first."""
@@ -67,6 +74,8 @@ class RunFolders:
         name, folder, single, is_id = place or place_of(path, self._root, self._tops)
         if is_id:
             return self._of_id(path, name, folder)
+        if place is None:
+            self._leave_the_name(name)
         run = self._runs.get(name) or self._make(name, folder, single)
         if name in self._ran:
             self._learned.append((name, self._ran.pop(name)))
@@ -103,13 +112,24 @@ class RunFolders:
                 records.append(RunInfo(name, news))
         return records
 
+    def tell_again(self) -> None:
+        """What was told of the runs is not stored: it is news again."""
+        for run in self._runs.values():
+            run.is_told = False
+            if run.ran:
+                self._learned.append((run.name, run.ran))
+
     def forget(self, name: str) -> None:
-        for kept in (self._runs, self._configs, self._ran):
+        for kept in (self._runs, self._configs, self._ran, self._series):
             kept.pop(name, None)
 
     def _make(self, name: str, folder: Path, single_file: bool, files: Sequence[str] = ()) -> RunFolder:
         configs, before_s = self._configs.pop(name, {}), self._last_times.get(name)
-        run = self._runs[name] = RunFolder(name, folder, single_file, self._host, configs, files, before_s)
+        run = RunFolder(name, folder, single_file, self._host, configs, files, before_s)
+        for path, names in self._series.pop(name, {}).items():
+            if path.exists():
+                run.rivals.keep(names, path.name)
+        self._runs[name] = run
         return run
 
     def _of_id(self, path: Path, id_: str, folder: Path) -> RunFolder:
@@ -117,7 +137,12 @@ class RunFolders:
         known = format_of(path)
         if id_ not in self._titled and known is not None and known.title is not None:
             above = folder.parent if folder.parent in (self._root, *self._tops) else folder.parent.parent
-            self._name(id_, inert_path(above.relative_to(self._root)), known.title(folder, self._small_file), folder.name)
+            try:
+                title = known.title(folder, self._small_file)
+            except Exception as error:  # a title is a stranger's text: the run is read without it
+                log.warning("%s is called by its id: its title cannot be read (%s: %s)", folder, type(error).__name__, error)
+                title = f"{folder.parent.name}/{folder.name}"
+            self._name(id_, inert_path(above.relative_to(self._root)), title, folder.name, folder)
         name = self._titled[id_]
         run = self._runs.get(name) or self._make(name, folder, False)
         run.note_file(path)
@@ -138,8 +163,21 @@ class RunFolders:
         except (OSError, NotRead):
             return b""
 
-    def _name(self, key: str, above: str, title: str, id_: str) -> None:
-        """Of several with one title, those that come later have their id in their names, too."""
-        plain, taken = f"{above}/{titled(title)}".removeprefix("./"), set(self._titled.values())
-        names = plain, f"{plain}-{titled(id_)[:SHORT_ID]}"
-        self._titled[key] = next((name for name in names if name not in taken), f"{plain}-{titled(id_)}")
+    def _name(self, key: str, above: str, title: str, id_: str, own: Path | None = None) -> None:
+        """A run with the title of another one, or with the place of one, has its id in its name, too. `own` is its folder."""
+        plain = f"{above}/{titled(title)}".removeprefix("./")
+        is_a_place = self._root / plain != own and os.path.lexists(self._root / plain)
+        self._titled[key] = self._free(plain, id_, but=plain if is_a_place else "")
+
+    def _leave_the_name(self, name: str) -> None:
+        """A run that is called by its place: one with that title gets its id as a part of its name."""
+        if name in self._titled.values():
+            key = next(key for key, called in self._titled.items() if called == name)
+            self._runs.pop(name, None)
+            self._titled[key] = self._free(name, key.rpartition("#" if "#" in key else "/")[2], but=name)
+
+    def _free(self, plain: str, id_: str, but: str = "") -> str:
+        """The first name that is no other run's, and is not `but`."""
+        taken = {but, *self._titled.values()} | self._stored | self._runs.keys()
+        names = plain, f"{plain}-{titled(id_)[:SHORT_ID]}", f"{plain}-{titled(id_)}"
+        return next((name for name in names if name not in taken), f"{names[-1]}-{len(taken)}")

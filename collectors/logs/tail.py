@@ -1,7 +1,8 @@
 """Follow the files of a log folder and turn their lines into records, resuming from stored offsets.
 
 Nothing is lost and nothing comes twice: every batch ends with the `Offset` of the file it came from, and the store commits both
-together. An error in one file affects that file only: it is set aside with its reason, and tried again.
+together. An error in one file affects that file only: it is set aside with its reason, and tried again. After an error anywhere
+else, and wherever the store did not take what was read, the tail goes back to the stored offsets.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, cast
 from ..process.activity import RunActivity
 from ..records import DATA, Offset, Record
 from ..store.storing import RefusedRecord, sentence
+from . import added
 from .aside import AsideFiles
 from .followed import FollowedFile, with_skip, written_s
 from .followed_database import FollowedDatabases
@@ -35,6 +37,7 @@ from .watching.watch import LATELY_S, FolderWatch
 MAX_OPEN = 256  # files that stay open: those read last
 SWEEP_S = 10.0  # how often idle files are closed
 MOST_SORTED = 1_000  # files of the first look that a turn puts in order: ten thousand took half a second
+MAX_ERROR_CHARS = 300
 PERIOD_S = 1.0  # at the latest; `wake` is set as soon as a file changes
 
 
@@ -68,16 +71,17 @@ class Tail:
         self._root, self._wake = root.resolve(), wake
         self._prefix = f"{str(self._root).rstrip('/')}/"
         self._tops = [self._root / name for name in only] or [self._root]
-        self._offsets = dict(offsets)  # of the files that are not open
-        self._inodes = ReadInodes(offsets)
-        self._runs = RunFolders(self._root, self._tops, host, offsets, last_times)
+        self._offsets = own_offsets(offsets)  # of all files, up to the records that were taken in this turn
+        self._found: list[Record] = []  # those
+        self._inodes = ReadInodes(self._offsets)
+        self._runs = RunFolders(self._root, self._tops, host, self._offsets, last_times)
         self._files: OrderedDict[Path, FollowedFile] = OrderedDict()  # what was read last comes last
         self._databases = FollowedDatabases(self._runs)
         self._again: dict[Path, float] = {}  # databases and last lines without a newline, by their next look, CLOCK_MONOTONIC
         self._turns, self._aside = FileTurns(), AsideFiles()
         self._wanted: deque[str] = deque()  # paths of files that look like data, which a user asked for
         self._held: set[Path] = set()  # files with a state of a bar that is to be stored soon
-        self._elsewhere = Elsewhere(self._root, self._tops, outputs, offsets)
+        self._elsewhere = Elsewhere(self._root, self._tops, outputs, self._offsets)
         self._swept_s, self._began_s = time.monotonic(), time.time()
         first = self._runs.written_lately()
         self._watch = FolderWatch(self._root, accept or is_followed, wake, poll_only=poll_only, tops=self._tops, first=first)
@@ -86,7 +90,7 @@ class Tail:
         self._there: (
             dict[Path, bool] | None
         ) = {}  # what the first look at the folder has found so far; false for what is read later
-        for key, offset in offsets.items():
+        for key, offset in self._offsets.items():
             if offset.trouble:  # tried again, also if it is no longer there
                 self._aside.put(self._root / key, offset.trouble)
         self._take_what_was_there(self._watch.take())
@@ -94,7 +98,11 @@ class Tail:
         self._turns.old(self._elsewhere.known())
 
     def collect(self) -> list[Record]:
-        """The records of the files that changed, about a batch; followed files come first."""
+        """The records of the files that changed, about a batch; followed files come first.
+
+        Where this raises, nothing of the turn is lost once `go_back` was called.
+        """
+        self._found = self._runs.take_learned()
         held, self._held = self._held, set()
         again = [path for path, due_s in self._again.items() if due_s <= time.monotonic()]
         changed = self._watch.take()
@@ -102,18 +110,38 @@ class Tail:
             changed = self._take_what_was_there(changed)
         self._queue([*changed, *self._elsewhere.take(), *held, *again])
         self._take_wanted()
-        records = self._runs.take_learned()
         self._turns.begin()
         for path in self._aside.take_due():
-            records += self._read(path)
-        while not self._turns.are_over(records) and (live := self._turns.next_live()):
-            records += self._read(live)
+            self._read(path)
+        while not self._turns.are_over(self._found) and (live := self._turns.next_live()):
+            self._read(live)
         first = True  # a backlog continues slowly while live files take all the time
-        while (first or not self._turns.are_over(records)) and (other := self._turns.next_other()):
-            records += self._read(other)
+        while (first or not self._turns.are_over(self._found)) and (other := self._turns.next_other()):
+            self._read(other)
             first = False
         self._let_go()
-        return records
+        found, self._found = self._found, []
+        return found
+
+    def go_back(self, stored: Mapping[str, Offset], faults: Mapping[str, str]) -> None:
+        """Read on from the stored offsets, and look at all files again.
+
+        `faults` are the files, by the path of their offset, whose records the store does not take: they are set aside with that reason.
+        """
+        wanted = [key for key, offset in self._offsets.items() if "wanted" in offset.state]
+        while self._files:
+            self._files.popitem()[1].close()
+        self._found = []
+        self._offsets = own_offsets(stored)
+        self._inodes = ReadInodes(self._offsets)
+        self._wanted.extend(wanted)
+        self._runs.tell_again()
+        self._aside.tell_again()
+        for key, reason in [*((key, offset.trouble) for key, offset in self._offsets.items()), *faults.items()]:
+            if reason and (path := self._path_of(key)) not in self._aside:
+                self._aside.put(path, reason)
+        self._elsewhere.look_again()
+        self._watch.look_again()
 
     def read_anyway(self, key: str) -> None:
         """Read a file that was left because it looks like data; from any thread. Raises ValueError for any other."""
@@ -155,7 +183,7 @@ class Tail:
             reason = sentence(record.reason)
             if record.path in files:
                 files[record.path].refuse(reason)
-            elif record.path in self._offsets:
+            if record.path in self._offsets:
                 self._offsets[record.path] = with_skip(self._offsets[record.path], reason)
 
     def trouble(self) -> str:
@@ -190,10 +218,6 @@ class Tail:
         lately_s = time.time() - LATELY_S
         self._there |= {path: newest_s > lately_s for path, newest_s in newest.items()}
         self._backlog.update(portion)
-        for path in portion if self._offsets else ():
-            offset = self._offsets.get(self._key(path))
-            if offset is not None and "names" in offset.state:
-                self._run_of(path).rivals.keep(offset.state["names"], path.name)
         self._turns.new(sorted(now, key=self._newest_first))
         self._turns.old(sorted((path for path in portion if self._there[path] and path not in now), key=self._newest_first))
         if not self._unsorted and (self._watch.is_complete or not self._watch.is_there()):
@@ -209,18 +233,24 @@ class Tail:
                 self._queue([self._root / key])
 
     def _queue(self, paths: Iterable[Path]) -> None:
-        new = []
-        for path in dict.fromkeys(map(main_of, paths)):
-            if path in self._aside:
-                self._aside.changed(path)
-            elif path in self._files or path in self._databases or self._key(path) in self._offsets:
-                self._turns.live(path)
-            else:
-                new.append(path)
-                if path in self._elsewhere:
-                    self._backlog.add(path)  # what was there before it was found has no arrival time
-            self._again.pop(path, None)
-        self._turns.new(sorted(new, key=reading_order))
+        new: dict[Path, tuple[str, int, str]] = {}
+        for path in dict.fromkeys(paths):
+            try:
+                self._queue_one(main_of(path), new)
+            except Exception as error:  # a name is a stranger's text, too
+                self._set_aside(path, f"cannot be read ({said(error)}); it is tried again")
+        self._turns.new(sorted(new, key=new.__getitem__))
+
+    def _queue_one(self, path: Path, new: dict[Path, tuple[str, int, str]]) -> None:
+        if path in self._aside:
+            self._aside.changed(path)
+        elif path in self._databases or self._key(path) in self._offsets:
+            self._turns.live(path)
+        else:
+            new[path] = reading_order(path)
+            if path in self._elsewhere:
+                self._backlog.add(path)  # what was there before it was found has no arrival time
+        self._again.pop(path, None)
 
     def _newest_first(self, path: Path) -> tuple[float, tuple[str, int, str]]:
         return -self._newest_s(path), reading_order(path)
@@ -238,21 +268,51 @@ class Tail:
         text = str(path)
         return inert_path(text[len(self._prefix) :] if text.startswith(self._prefix) else text)
 
-    def _read(self, path: Path) -> list[Record]:
+    def _read(self, path: Path) -> None:
+        """Take what is new in a file. An error in it affects that file, and no records of others."""
+        before, self.at_work_on = self.at_work_on, str(path)
+        try:
+            self.at_work_on = self._key(path)
+            if reason := self._left_alone(self.at_work_on):
+                raise NotRead(reason)
+            self._take(self._new_in(path))
+            self._heal(path)
+        except FileNotFoundError:
+            self._gone(path)
+            self._heal(path)
+        except NotRead as error:
+            self._set_aside(path, str(error), quiet=isinstance(error, NotMetrics), data=isinstance(error, DataFile))
+        except Exception as error:  # no input may end the reading of the others
+            self._set_aside(path, f"cannot be read ({said(error)}); it is tried again")
+        finally:
+            self.at_work_on = before
+
+    def _take(self, records: list[Record]) -> None:
+        """The records of one file, each behind the offset before it: the only place where an offset moves on."""
+        moved: dict[str, Offset] = {}
+        for place, record in enumerate(records):
+            if type(record) is Offset:
+                before = moved.get(record.path) or self._offsets.get(record.path)
+                records[place] = moved[record.path] = record._replace(after=before.reached if before else (0, 0))
+        self._inodes.note(moved.values())
+        self._found += records
+        self._offsets |= moved
+
+    def _new_in(self, path: Path) -> list[Record]:
         known = TEXT if path in self._elsewhere else format_of(path)
         if known is None:
             return []
         if known.reading == "database":
             self._backlog.discard(path)
-            return self._guarded(path, lambda: self._read_database(path))
+            return self._read_database(path)
         run = self._run_of(path)
         if known.after_jsonl and any(path in self._unsorted or self._turns.waits(path) for path in run.rivals.jsonl_files()):
             self._turns.behind(path)
             return []
         if known.reading == "whole":
             self._backlog.discard(path)
-            return self._guarded(path, lambda: self._read_whole(path, run, known))
-        return self._guarded(path, lambda: self._read_on(path, run, known))
+            return self._read_whole(path, run, known)
+        return self._read_on(path, run, known)
 
     def _read_whole(self, path: Path, run: RunFolder, known: Known) -> list[Record]:
         key = self._key(known.stands_for(path))
@@ -263,14 +323,11 @@ class Tail:
         format = cast(WholeFormat, known.make(origin, before.state if before else {}))
         records, tally = format.parse_whole(data), format.tally
         counts = tally.lines_read, tally.lines_skipped, tally.fields_skipped, tally.first_skip
-        offset = Offset(key, run.name, found.st_dev, found.st_ino, len(data), *counts, format.state())
-        self._offsets[key] = offset
         run.noticed(records)
-        return [*records, offset]
+        return [*records, Offset(key, run.name, found.st_dev, found.st_ino, len(data), *counts, format.state())]
 
     def _read_database(self, path: Path) -> list[Record]:
         records, again_s = self._databases.look(path, self._key(path), self._runs.top_of(path), self._offsets, TURN_RECORDS)
-        self._offsets |= {record.path: record for record in records if isinstance(record, Offset)}
         if again_s is not None:
             self._again[path] = time.monotonic() + again_s
         return records
@@ -281,10 +338,9 @@ class Tail:
         if not file.is_open:
             raise FileNotFoundError
         self._turns.count(file.used_bytes)
-        # A metrics line must find the start event that it follows: the events are read after its bytes and before its meaning.
-        events = self._read_first(run, known.first(rank_of(path.name))) if there else []
+        if there:  # a metrics line must find the start event that it follows: the events are read after its bytes and before its meaning
+            self._read_first(run, known.first(rank_of(path.name)))
         records = file.parse()
-        self._inodes.note(records[-1:])
         if file.holds_a_bar:
             self._held.add(path)
         if file.again_s is not None:
@@ -294,69 +350,52 @@ class Tail:
         else:
             self._backlog.discard(path)
         run.noticed(records)
-        return events + records
-
-    def _read_first(self, run: RunFolder, names: Iterable[str]) -> list[Record]:
-        """The new records of these files of the run's folder."""
-        paths = [] if run.single_file else [run.folder / name for name in names]
-        waiting = [path for path in paths if path not in self._aside and path.exists()]
-        return [record for path in waiting for record in self._read(path)]
-
-    def _guarded(self, path: Path, read: Callable[[], list[Record]]) -> list[Record]:
-        """An error in a file affects that file, and no records of others."""
-        before, self.at_work_on = self.at_work_on, self._key(path)
-        try:
-            if reason := self._left_alone(self.at_work_on):
-                raise NotRead(reason)
-            records = read()
-        except FileNotFoundError:
-            records = self._gone(path)
-        except NotRead as error:
-            return self._set_aside(path, str(error), quiet=isinstance(error, NotMetrics), data=isinstance(error, DataFile))
-        except OSError as error:
-            return self._set_aside(path, f"cannot be read ({error.strerror or error}); it is tried again")
-        except Exception as error:  # no input may end the reading of the others
-            return self._set_aside(path, f"cannot be read ({type(error).__name__}: {error}); it is tried again")
-        finally:
-            self.at_work_on = before
-        if self._aside.heal(path) and not any(isinstance(record, Offset) and record.path == self._key(path) for record in records):
-            records = [*records, self._known(path)]
         return records
 
-    def _gone(self, path: Path) -> list[Record]:
+    def _read_first(self, run: RunFolder, names: Iterable[str]) -> None:
+        """Take what is new in these files of the run's folder."""
+        for path in [] if run.single_file else [run.folder / name for name in names]:
+            if path not in self._aside and path.exists():
+                self._read(path)
+
+    def _heal(self, path: Path) -> None:
+        """It is not set aside any more."""
+        if self._aside.heal(path) and (known := self._offsets.get(self._key(path))) is not None and known.trouble:
+            self._take([known._replace(trouble="")])
+
+    def _gone(self, path: Path) -> None:
         """Gone since it was noticed. It may come back as it was, as a folder that was moved away does: then it is read as it would have been."""
         self._watch.forget(path)
-        if (file := self._files.pop(path, None)) is not None:
-            self._keep(file)
-        return []
+        self._close(path)
 
-    def _set_aside(self, path: Path, reason: str, *, quiet: bool = False, data: bool = False) -> list[Record]:
+    def _set_aside(self, path: Path, reason: str, *, quiet: bool = False, data: bool = False) -> None:
         """Set it aside; it is read again from the end of its last records."""
-        known = self._known(path)
-        if data:
-            known = known._replace(state={**known.state, DATA: True})
-        if (file := self._files.pop(path, None)) is not None:
-            file.close()
-        self._offsets[known.path] = known
-        return [known._replace(trouble=reason)] if self._aside.put(path, reason, quiet=quiet) else []
+        self._close(path)
+        is_news = self._aside.put(path, reason, quiet=quiet)
+        known = self._offsets.get(self._key(path)) or self._unread(path)
+        if is_news and known is not None:  # without one only `trouble` says it
+            state = {**known.state, DATA: True} if data else known.state
+            self._take([known._replace(state=state, trouble=reason)])
 
-    def _known(self, path: Path) -> Offset:
-        """How far the file has been read, without trouble."""
-        key, file = self._key(path), self._files.get(path)
-        known = file.last if file else self._offsets.get(key)
-        return known._replace(trouble="") if known else Offset(key, self._run_of(path).name, 0, 0, 0, 0, 0, 0, "", {})
+    def _unread(self, path: Path) -> Offset | None:
+        """That of a file that was never read; None where it is not known how its run is called."""
+        place = self._elsewhere.place_of(path)
+        run = place.run if place else self._runs.name_of(path)
+        return None if run is None else Offset(self._key(path), run, 0, 0, 0, 0, 0, 0, "", {})
 
     def _run_of(self, path: Path) -> RunFolder:
         return self._runs.of(path, self._elsewhere.place_of(path))
 
     def _file(self, path: Path, run: RunFolder, known: Known) -> FollowedFile:
         file = self._files.get(path)
+        if file is not None and file.run is not run:  # it has got another name
+            self._close(path)
+            file = None
         if file is None:
             key, top = self._key(path), self._runs.top_of(path)
             offset = self._offsets[key] if key in self._offsets else self._renamed(path, run, known)
             file = FollowedFile(path, key, run, top, offset, known, live=path not in self._backlog)
             self._files[path] = file
-            self._offsets.pop(key, None)
         self._files.move_to_end(path)
         return file
 
@@ -364,9 +403,9 @@ class Tail:
         """How far the file was read under the name that it had, if any; what is left is read under this one."""
         if (offset := self._inodes.of(path, self._root, run.name, known)) is None:
             return None
-        old = self._files.get(self._root / offset.path)
-        if old is not None and old.last is not None and (old.last.device, old.last.inode) == (offset.device, offset.inode):
-            self._keep(self._files.pop(self._root / offset.path))
+        before = self._offsets.get(offset.path)
+        if before is not None and (before.device, before.inode) == (offset.device, offset.inode):
+            self._close(self._root / offset.path)
         return offset
 
     def _let_go(self) -> None:
@@ -374,15 +413,31 @@ class Tail:
         closing = list(self._files)[: max(0, len(self._files) - MAX_OPEN)]
         if time.monotonic() - self._swept_s > SWEEP_S:
             self._swept_s, now_s = time.monotonic(), time.time()
-            closing += [path for path, file in self._files.items() if file.is_idle(now_s) and not file.behind]
-        for path in dict.fromkeys(closing):
-            self._keep(self._files.pop(path))
+            closing += [path for path, file in self._files.items() if not file.behind and file.is_idle(now_s)]
+        for path in closing:
+            self._close(path)
 
-    def _keep(self, file: FollowedFile) -> None:
-        """How far it was read."""
-        file.close()
-        if file.last is not None:
-            self._offsets[file.last.path] = file.last
+    def _close(self, path: Path) -> None:
+        if (file := self._files.pop(path, None)) is not None:
+            file.close()
+
+    def _path_of(self, key: str) -> Path:
+        """The file that an offset is of; of a run in a database the database."""
+        file, _, run = key.partition("#")
+        known = format_of(file) if run else None
+        return self._root / (file if known is not None and known.reading == "database" else key)
+
+
+def own_offsets(stored: Mapping[str, Offset]) -> dict[str, Offset]:
+    """Those of files that the tail reads."""
+    return {key: offset for key, offset in stored.items() if not key.startswith(added.PREFIX)}
+
+
+def said(error: Exception) -> str:
+    """An error, as a part of a sentence."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARS]
 
 
 def is_followed(path: str) -> bool:

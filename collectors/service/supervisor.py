@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from ..gpu.nvml import StaleLibrary
-from ..records import Record
-from ..store.protocol import Store, StoreError
+from ..records import Offset, Record
+from ..store.protocol import OffsetGap, Store, StoreError
 from ..store.storing import RefusedRecord, store_all
 from .beat import BEAT_S, beat_at
 from .watchdog import STUCK_S, Naming, Stuck, Watchdog, place_of
@@ -55,6 +55,18 @@ class Counting(Isolating, Protocol):
 
     def refused(self, refused: list[RefusedRecord]) -> None:
         """The store took everything but these records."""
+
+
+@runtime_checkable
+class Resuming(Protocol):
+    """One that reads files on from the offset that it has reached."""
+
+    def go_back(self, stored: Mapping[str, Offset], faults: Mapping[str, str]) -> None:
+        """Read on from the stored offsets: not all of what was read behind them is stored.
+
+        `faults` says of files, by path, why the store does not take their records; each is the end of a sentence that begins with
+        its name.
+        """
 
 
 class Health(NamedTuple):
@@ -144,6 +156,7 @@ class _Worker(threading.Thread):
         self._state, self._error = "ok", ""
         self._delivered = time.monotonic()
         self._at_work_since_s: float | None = None  # CLOCK_MONOTONIC; None between two turns, and while the store is full
+        self._goes_back: dict[str, str] | None = None  # the faults, where the collector is to go back to the stored offsets
         self._back_off_s = BACK_OFF_S[0]
 
     def health(self) -> Health:
@@ -211,6 +224,7 @@ class _Worker(threading.Thread):
     def _turn(self) -> float:
         """Collect once and store it; the seconds to wait before the next try after a failure, else 0."""
         try:
+            self._go_back()
             records = list(self._collector.collect())
         except StaleLibrary as error:
             self._failed("failing", str(error), trace=False)
@@ -218,16 +232,25 @@ class _Worker(threading.Thread):
             return BACK_OFF_S[1]
         except Exception as error:  # whatever goes wrong in one source must not end the others; it is shown and tried again
             self._failed("failing", f"{type(error).__name__}: {error}", trace=True)
+            self._goes_back = self._goes_back or {}
             pause_s, self._back_off_s = self._back_off_s, min(2 * self._back_off_s, BACK_OFF_S[1])
             return pause_s
         try:
             lost = self._store_all(records) if records else []
-        except (
-            Exception
-        ) as error:  # neither a record nor a full disk: what was collected is lost to a fault of ours, and it is said
+        except OffsetGap as gap:
+            self._failed("failing", f"nothing was stored: {gap}; it is read again from there", trace=False)
+            self._goes_back = {gap.path: "was read from another place than the store has reached; it is read again"}
+            return BACK_OFF_S[0]
+        except Exception as error:  # neither a record nor a full disk but a fault of ours: what is not in files is lost, and it is said
             self._failed("failing", f"what was collected cannot be stored: {type(error).__name__}: {error}", trace=True)
+            self._goes_back = {}
             return BACK_OFF_S[0]
         self._delivered = time.monotonic()
+        try:
+            self._on_stored(records)
+        except Exception as error:  # it is stored all the same
+            self._failed("failing", f"what was stored could not be passed on: {type(error).__name__}: {error}", trace=True)
+            return 0.0
         if lost:
             self._failed(
                 "failing", f"{len(lost)} of the {len(records)} newest records cannot be stored ({lost[0].reason})", trace=False
@@ -237,6 +260,12 @@ class _Worker(threading.Thread):
         self._error = self._collector.trouble() if isinstance(self._collector, Isolating) else ""
         return 0.0
 
+    def _go_back(self) -> None:
+        """After a failure, for a collector that reads files. Raises StoreError."""
+        if self._goes_back is not None and isinstance(self._collector, Resuming):
+            self._collector.go_back(self._store.offsets(), self._goes_back)
+        self._goes_back = None
+
     def _store_all(self, records: list[Record]) -> list[RefusedRecord]:
         """Keeps what was collected until the store takes it: a full disk pauses the source, it loses nothing.
 
@@ -245,7 +274,8 @@ class _Worker(threading.Thread):
         while True:
             try:
                 refused = store_all(self._store, records)
-                self._on_stored(records)
+                faults = {found.path: f"cannot be stored ({found.reason[:200]})" for found in refused if isinstance(found.record, Offset)}
+                self._goes_back = faults or None
                 if not (refused and isinstance(self._collector, Counting)):
                     return refused
                 self._collector.refused(refused)

@@ -233,6 +233,18 @@ class StoreError(Exception):
     """The store cannot be used; the text is one sentence with the remedy."""
 
 
+class OffsetGap(Exception):
+    """Records of a file that do not continue what is stored of it: some would be lost or stored twice. Nothing was stored."""
+
+    def __init__(self, path: str, after: tuple[int, int], stored: tuple[int, int]) -> None:
+        """`after` and `stored` are an `Offset.reached`: where the records begin, and where those in the store end."""
+        super().__init__(
+            f"what was read of {path} begins at byte {after[0]:,} (line {after[1]:,}), but the store ends at byte {stored[0]:,}"
+            f" (line {stored[1]:,})"
+        )
+        self.path = path
+
+
 class Store(Protocol):
     """One writer, any number of readers in other processes. Readers see whole commits only."""
 
@@ -240,12 +252,13 @@ class Store(Protocol):
         """Commit records and offsets; return the cursor after them.
 
         What comes from the log folder (points and lines of runs, events, offsets) is one transaction; what the machine itself reports
-        (points without a run, profiles) is another. Raises StoreError or OSError when nothing could be kept, e.g. on a full disk;
+        (points without a run, profiles) is another. Raises StoreError or OSError when nothing could be kept, e.g. on a full disk,
+        OffsetGap when a file's offsets do not follow each other;
         any other exception means that one of the records cannot be stored.
         """
 
     def rehearse(self, records: Iterable[Record]) -> None:
-        """Keep nothing, but raise what `append` would raise: to find the record of a batch that cannot be stored."""
+        """Keep nothing, but raise what `append` would raise, except OffsetGap: to find the record of a batch that cannot be stored."""
 
     def forget(self, run: str) -> None:
         """Remove a run with all that was read of it, offsets included: its files, if they are still there, would be read again."""

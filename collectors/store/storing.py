@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ..records import Offset, Record
-from .protocol import Store, StoreError
+from .protocol import OffsetGap, Store, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -23,12 +23,13 @@ class RefusedRecord(NamedTuple):
 def store_all(store: Store, records: Sequence[Record]) -> list[RefusedRecord]:
     """Append all records that the store takes, in one commit with their offsets; return the others.
 
-    Raises StoreError if the store fails, and not a record: then nothing was kept.
+    An offset that cannot be stored takes the other records of its file with it. Raises StoreError if the store fails, and not a
+    record, and OffsetGap: then nothing was kept.
     """
     try:
         store.append(records)
         return []
-    except StoreError:
+    except (StoreError, OffsetGap):
         raise
     except OSError as error:
         raise _failing(error) from error
@@ -43,9 +44,11 @@ def _without_the_bad(store: Store, records: Sequence[Record], error: Exception) 
         raise _failing(error) from error
     paths = _paths(records)
     refused = [RefusedRecord(records[i], paths[i], f"{type(bad[i]).__name__}: {bad[i]}") for i in sorted(bad)]
+    without_offset = {paths[i] for i in bad if isinstance(records[i], Offset)}  # their records would be read again, and stored twice
+    kept = [record for i, record in enumerate(records) if i not in bad and paths[i] not in without_offset]
     try:
-        store.append(_counted([record for i, record in enumerate(records) if i not in bad], refused))
-    except (StoreError, OSError):
+        store.append(_counted(kept, refused))
+    except (StoreError, OSError, OffsetGap):
         raise
     except Exception as together:  # each alone is taken, all of them are not: no record is at fault
         raise _failing(together) from together

@@ -52,15 +52,14 @@ def parse(data: bytes, tally: Tally) -> dict[str, Any] | None:
     try:
         _check_depth(data)
         value = yaml.load(data, PlainLoader)  # a safe loader
-    except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
+        plain = _Plain(tally).mapping(value, "", 1) if isinstance(value, Mapping) else {}
+        fields = Fitting(MAX_INFO_BYTES, tally.skip_field).fields(plain)
+    except Exception as error:  # PyYAML's constructors raise whatever Python does: `!!bool x` KeyError, `!!int ""` IndexError
         tally.skip_line(f"not YAML that can be read ({type(error).__name__})")
         return None
-    if value is None:
-        return None
-    if not isinstance(value, Mapping):
+    if value is not None and not isinstance(value, Mapping):
         tally.skip_line("not a mapping")
-        return None
-    return Fitting(MAX_INFO_BYTES, tally.skip_field).fields(_Plain(tally).mapping(value, "", 1)) or None
+    return fields or None
 
 
 def _check_depth(data: bytes) -> None:

@@ -20,12 +20,12 @@ class Sliced:
     def go_on(self, slice_s: float) -> set[str]:
         """Until the slice or the work is over."""
         until_s, found = time.monotonic() + slice_s, set[str]()
-        self._rest = self._rest or self._work()
-        for changed in self._rest:
+        rest, self._rest = self._rest or self._work(), None  # after an error it begins anew
+        for changed in rest:
             found |= changed
             if time.monotonic() > until_s:
-                return found
-        self._rest = None
+                self._rest = rest
+                break
         return found
 
     def drop(self) -> None:

@@ -81,6 +81,7 @@ class FolderWatch:
         self._folders: Folders = {}  # that were listed, or are about to be
         self._newest: dict[str, float] = {}  # folder -> when a file in it was last written, Unix seconds; events are of now
         self.is_complete = False  # whether every folder was looked at once
+        self._hands_out_all = False  # by the next scan, whether it has changed or not
         self._first = [folder for folder in map(str, first) if self._is_inside(folder) and folder not in self._tops]
         self._scan, self._fresh_ones = Sliced(self._whole_tree), Sliced(self._list_the_fresh)
         self._to_list_ones = Sliced(self._list_changed)
@@ -125,6 +126,13 @@ class FolderWatch:
         self._seen.pop(str(path), None)
         self._scanned.pop(str(path), None)
 
+    def look_again(self) -> None:
+        """All files count as changed."""
+        self._hands_out_all = True
+        for sliced in (self._scan, self._fresh_ones, self._to_list_ones):
+            sliced.drop()
+        self._next_scan_s = 0.0
+
     def close(self) -> None:
         if self._observer is not None:
             self._observer.stop()
@@ -168,9 +176,10 @@ class FolderWatch:
 
     def _whole_tree(self) -> Iterator[set[str]]:
         first, self._first = self._first, []
+        before: dict[str, Mark] | None = {} if self._hands_out_all else None
         for folder in first:
             files, _ = yield from listed(folder, self._accept)
-            yield self._found_first(folder, files)
+            yield self._found_first(folder, files, self._seen)
         seen = self._scanned = {}
         folders: dict[str, bool] = {}  # those with files are true
         inodes: Folders = {}
@@ -182,7 +191,8 @@ class FolderWatch:
             waiting += sorted(inner)  # the last name first: of numbers and of dates the newest
             folders[folder] = bool(files)
             seen |= {path: mark for path, (mark, _) in files.items()}
-            yield self._changed(folder, files, self._seen) if self.is_complete else self._found_first(folder, files)
+            known = self._seen if before is None else before
+            yield self._changed(folder, files, known) if self.is_complete else self._found_first(folder, files, known)
         self._seen, self._folders = seen, {folder: self._folders.get(folder, ANY_INODE) for folder in self._glanced} | inodes
         since = {*self._watches, *self._glanced} - folders.keys()  # appeared behind the scan
         lively_s = time.time() - LIVELY_S
@@ -194,10 +204,11 @@ class FolderWatch:
             }
         self._follow_the_lively()
         self.is_complete = True
+        self._hands_out_all = self._hands_out_all and before is None
 
-    def _found_first(self, folder: str, files: Files) -> set[str]:
+    def _found_first(self, folder: str, files: Files, seen: dict[str, Mark]) -> set[str]:
         """What is written now is followed from then on, although the first scan is not over."""
-        found = self._changed(folder, files, self._seen)
+        found = self._changed(folder, files, seen)
         if self._newest.get(folder, 0.0) > time.time() - LATELY_S and len(self._glanced) < MAX_GLANCED:
             self._attend_to(folder)
         return found

@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from ...records import Event, LogLine, Offset, ProgressBar, RunInfo, Sample
-from ..protocol import Run
+from ..protocol import OffsetGap, Run
 from . import samples, sources
 from .columns.chunks import TimeSpan
 from .columns.groups import NO_STEP, Group
@@ -86,6 +86,19 @@ def write_offsets(db: sqlite3.Connection, offsets: Sequence[Offset]) -> None:
     ]
     db.executemany(_OFFSET, rows)
     db.executemany("INSERT OR IGNORE INTO run (name) VALUES (?)", [(run,) for run in {offset.run for offset in offsets}])
+
+
+def check_no_gap(db: sqlite3.Connection, offsets: Sequence[Offset]) -> None:
+    """Check that each offset continues the one before it in the batch, or else the stored one. Raises OffsetGap."""
+    reached: dict[str, tuple[int, int]] = {}
+    for offset in offsets:
+        if offset.after is not None:
+            before = reached.get(offset.path)
+            if before is None:
+                before = db.execute("SELECT offset, lines_read FROM offset WHERE path = ?", (offset.path,)).fetchone() or (0, 0)
+            if before != offset.after:
+                raise OffsetGap(offset.path, offset.after, before)
+        reached[offset.path] = offset.reached
 
 
 def remove(db: sqlite3.Connection, run: str) -> list[int]:
@@ -195,7 +208,7 @@ def _bounded(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
 def read_offsets(db: sqlite3.Connection) -> dict[str, Offset]:
     rows = db.execute("SELECT * FROM offset").fetchall()
     return {
-        path: Offset._make([path, run, int(device), int(inode), *counts, orjson.loads(state), trouble])
+        path: Offset(path, run, int(device), int(inode), *counts, orjson.loads(state), trouble)
         for path, run, device, inode, *counts, state, trouble in rows
     }
 
