@@ -29,6 +29,9 @@ class Ingest:
     def __init__(self, root: Path) -> None:
         root.mkdir(exist_ok=True)
         self.root, self.data_dir, self.written = root, root.parent / "data", 0
+        self.may_fail = False  # a turn
+        self.failed: Exception | None = None  # the last one did
+        self.around: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
         self.start()
 
     def start(self) -> None:
@@ -46,16 +49,26 @@ class Ingest:
 
     def turn(self) -> None:
         self.wake.clear()
-        records = self.tail.collect()
+        if self.failed is not None:
+            self.tail.go_back(self.store.offsets(), {})
+            self.failed = None
+        try:
+            with self.around():
+                records = self.tail.collect()
+        except Exception as error:
+            if not self.may_fail:
+                raise
+            self.failed = error
+            return
         if refused := store_all(self.store, records) if records else []:
             self.tail.refused(refused)
         if self.tail.period_s:
             self.wake.wait(0.05)
 
-    def until(self, so: Callable[[], object], because: str) -> None:
+    def until(self, so: Callable[[], object], because: str | Callable[[], str]) -> None:
         deadline = time.monotonic() + DEADLINE_S
         while not so():
-            assert time.monotonic() < deadline, because
+            assert time.monotonic() < deadline, because() if callable(because) else because
             self.turn()
 
     def run(self, name: str) -> Run | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from collectors.process import finder
 from collectors.process.finder import Finder
 from collectors.process.ranks import ranks_of
 from collectors.records import Event
@@ -100,3 +101,50 @@ def test_a_process_that_two_runs_claim_is_the_one_with_the_better_claims(sleeper
         assert found(*order) == {"started": [sleeper.pid]}
     later = begun._replace(run="later", starts=[start_of(sleeper.pid)])
     assert found(later, begun) == {"later": [sleeper.pid]}, "of two runs in one process the one that began last"
+
+
+def test_a_start_event_takes_no_process_from_the_run_whose_files_it_writes(tmp_path: Path) -> None:
+    """It may be copied with its folder, or written by anybody."""
+    victims = {name: tmp_path / name for name in ("started", "plain")}
+    writes = "import sys, time; files = [open(path, 'a') for path in sys.argv[1:]]; print('open', flush=True); time.sleep(600)"
+    for folder in victims.values():
+        folder.mkdir()
+        (folder / "events.jsonl").touch()
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (copy / "events.jsonl").touch()
+    for name, folder in victims.items():
+        with subprocess.Popen(
+            [sys.executable, "-c", writes, str(folder / "metrics.jsonl")], stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None and process.stdout.readline() == "open\n"
+            try:
+                mine = run_in(folder, name)
+                if name == "started":
+                    mine = mine._replace(starts=[start_of(process.pid)])
+                false = run_in(copy, "copy")._replace(starts=[start_of(process.pid)._replace(time_s=time.time() + 60)])
+                for order in ([mine, false], [false, mine]):
+                    assert found(*order) == {name: [process.pid]}
+                (copy / "metrics.jsonl").hardlink_to(folder / "metrics.jsonl")
+                assert found(mine, false) == {"copy": [process.pid]}, "of two runs that it writes the one that began last"
+                (copy / "metrics.jsonl").unlink()
+            finally:
+                process.kill()
+
+
+def test_what_a_process_has_started_is_looked_for_once_for_all_runs_that_name_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    real = finder.workers_of
+    monkeypatch.setattr(finder, "workers_of", lambda pid, proc: looks.append(pid) or real(pid, proc))
+    with started("echo", "$$;", sys.executable, PLAIN / "prints.py", ">", "/dev/null;", "true", shell=True) as shell:
+        runs = []
+        for number in range(300):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            (folder / "run.json").write_text("{}")
+            runs.append(run_in(folder, f"run-{number}", pid=shell.pid, started_s=time.time() + number / 1e3, host=HOST))
+        who = Finder(HOST)
+        wait_for(lambda: (looks.clear(), who.find(runs))[1], 30, "the training below the shell is found")
+        assert looks == [shell.pid] and list(who.found()) == ["run-299"], "the newest of them has it"

@@ -31,7 +31,7 @@ from .proc import (
     uids_of,
     workers_of,
 )
-from .writers import Open, walk, writers_of
+from .writers import Open, files_in, held_files, identity_of_path, started_in, walk, writers_of
 
 WRITERS_FOR_S = 86400.0  # a run that was silent for longer is not looked for among open files
 WALK_S = (2.0, 60.0)  # between two walks over /proc: at least, and at most
@@ -39,6 +39,7 @@ WALK_SHARE = 0.005  # of a core, for those walks
 EAGER_WALK_S, EAGER_SHARE = 1.0, 0.02  # ... at least, and of a core, where a run writes whose process is not known yet
 ACTIVE_S = 10.0  # a run writes whose newest line is younger
 TRAINS_S = 10.0  # between two looks whether a process only starts others
+MOST_NAMING = 32  # runs that name one process, of which it may be
 HOLDS_ON_S = 60.0  # a writer that has closed its file stays the run's while lines come in such intervals
 
 
@@ -80,7 +81,7 @@ class Finder:
 
     def _look(self, activities: Sequence[RunActivity]) -> dict[str, list[RunProcess]]:
         looked_at = [activity for activity in activities if self._settled.get(activity.run) is not activity]
-        claims = {activity.run: self._claims_of(activity) for activity in looked_at}
+        claims = self._claims_of(looked_at)
         unnamed = [activity for activity in looked_at if not claims[activity.run] and self._is_looked_for(activity)]
         if self._is_walk_due(unnamed):
             silent = [activity for activity in activities if self._silent.get(activity.run) is activity]
@@ -107,10 +108,24 @@ class Finder:
                 else:
                     kept.pop(run, None)
 
-    def _claims_of(self, activity: RunActivity) -> list[Claim]:
-        """The living ones."""
-        made = claims_of(activity._replace(seen=()), self._host, self._proc)
-        return [below for claim in made if claim.lives for below in self._trainings_of(claim)]
+    def _claims_of(self, activities: Iterable[RunActivity]) -> dict[str, list[Claim]]:
+        """By run, the living ones. What a process has started is looked for once, for the newest of the runs that name it."""
+        made = {
+            activity.run: [claim for claim in claims_of(activity._replace(seen=()), self._host, self._proc) if claim.lives]
+            for activity in activities
+        }
+        naming: dict[tuple[int, int], list[Claim]] = {}
+        for claims in made.values():
+            for claim in claims:
+                naming.setdefault((claim.process.pid, claim.process.start_ticks), []).append(claim)
+        below: dict[Claim, list[Claim]] = {}
+        for same in naming.values():
+            newest = sorted(same, key=lambda claim: (claim.strength, claim.since_s))[-MOST_NAMING:]
+            trainings = {strength: self._trainings_of(claim) for strength, claim in {claim.strength: claim for claim in newest}.items()}
+            for claim in newest:
+                found = trainings[claim.strength]
+                below[claim] = [claim if one.process == claim.process else one._replace(since_s=claim.since_s) for one in found]
+        return {run: [one for claim in claims for one in below.get(claim, ())] for run, claims in made.items()}
 
     def _trainings_of(self, claim: Claim) -> list[Claim]:
         """Where run.json names the shell or launcher that starts the training: the Python processes below it."""
@@ -229,22 +244,51 @@ class Finder:
 
     def _shared_out(self, claims: Mapping[str, tuple[RunActivity, list[Claim]]]) -> dict[str, list[RunProcess]]:
         """Assign each process to the run with the best claim; of equal claims to its present run, else to the newest."""
-        best: dict[tuple[int, int], tuple[tuple[int, bool, float], str, RunProcess]] = {}
-        for run, (activity, made) in claims.items():
+        rivals: dict[tuple[int, int], list[tuple[RunActivity, Claim]]] = {}
+        for activity, made in claims.values():
             for claim in self._allowed(activity, [*made, *self._siblings(made)]):
-                key = claim.process.pid, claim.process.start_ticks
-                since_s = claim.since_s if claim.strength > ClaimStrength.WRITER else activity.last_line_s or 0.0
-                order = (claim.strength, claim.strength <= ClaimStrength.WRITER and self._owner.get(key) == run, since_s)
-                if key not in best or order > best[key][0]:
-                    best[key] = (order, run, claim.process)
+                rivals.setdefault((claim.process.pid, claim.process.start_ticks), []).append((activity, claim))
         self._owners.keep_only(claims)
-        self._owner = {key: run for key, (_, run, _) in best.items()}
+        owner: dict[tuple[int, int], str] = {}
         found: dict[str, list[RunProcess]] = {}
-        for _, run, process in best.values():
-            found.setdefault(run, []).append(process)
+        for key, contending in rivals.items():
+
+            def order(rival: tuple[RunActivity, Claim], key: tuple[int, int] = key) -> tuple[int, bool, float]:
+                activity, claim = rival
+                since_s = claim.since_s if claim.strength > ClaimStrength.WRITER else activity.last_line_s or 0.0
+                return claim.strength, claim.strength <= ClaimStrength.WRITER and self._owner.get(key) == activity.run, since_s
+
+            activity, claim = max(self._believed(contending), key=order)
+            owner[key] = activity.run
+            found.setdefault(activity.run, []).append(claim.process)
+        self._owner = owner
         return {
             run: sorted(self._mains(processes), key=lambda process: (process.rank, process.pid)) for run, processes in found.items()
         }
+
+    def _believed(self, rivals: list[tuple[RunActivity, Claim]]) -> list[tuple[RunActivity, Claim]]:
+        """Claims to one process. A start event is text that anybody may have written or copied: against a run of which the kernel
+        knows that the process is its own it counts only if it knows that of its own run, too."""
+        if len(rivals) < 2 or not any(claim.strength == ClaimStrength.START for _, claim in rivals):
+            return rivals
+        process = rivals[0][1].process
+        held = held_files(process.pid, self._proc)
+        confirmed = {activity.run for activity, _ in rivals if self._is_its_own(activity, process, held)}
+        if not confirmed:
+            return rivals
+        return [
+            (activity, claim) for activity, claim in rivals if claim.strength != ClaimStrength.START or activity.run in confirmed
+        ]
+
+    def _is_its_own(self, activity: RunActivity, process: RunProcess, held: Collection[tuple[int, int]]) -> bool:
+        """Whether the process holds a file of the run open for writing, or was started for it by our own keeper."""
+        paths = self._places_of(activity)[:-1]
+        if not activity.single_file and not activity.files:
+            folders = [activity.folder, *(activity.folder / part for part in activity.parts)]
+            paths = [path for folder in folders for path in files_in(folder)]
+            if started_in(activity.folder) == (process.pid, process.start_ticks):
+                return True
+        return any(identity_of_path(path) in held for path in paths)
 
     def _allowed(self, activity: RunActivity, claims: Sequence[Claim]) -> Sequence[Claim]:
         """Where we are root: the processes of the user whose run it is, and without `--as-root` those of root's own runs alone."""

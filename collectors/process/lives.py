@@ -75,7 +75,7 @@ class LivesCollector:
         self._written: set[tuple[str, str, object, object]] = set()  # run, kind, pid, start ticks: of this boot
         for event in written:
             if event.fields.get("boot_id") == boot_id():
-                self._written.add((event.run, event.kind, event.fields.get("pid"), event.fields.get("pid_start_ticks")))
+                self._written.add((event.run, event.kind, whole(event.fields.get("pid")), whole(event.fields.get("pid_start_ticks"))))
                 self._remember(event)
             elif (judged_s := seconds(event.fields.get("judged_s"))) is not None:
                 self._judged[event.run] = judged_s
@@ -269,7 +269,7 @@ class LivesCollector:
         """Whether a rank has started on this boot, and no end of it is known."""
         ended = last_ends(activity)
         for rank, start in newest_by_rank(activity.starts).items():
-            pid, ticks = start.fields.get("pid"), start.fields.get("pid_start_ticks")
+            pid, ticks = whole(start.fields.get("pid")), whole(start.fields.get("pid_start_ticks"))
             here = start.fields.get("boot_id") == boot_id() and rank not in ended
             if (
                 here

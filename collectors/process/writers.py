@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
+import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from .activity import is_text
+from .activity import is_text, whole
 from .identity import identity_of
 from .launchers import is_launcher, is_launchers_command
-from .proc import PROC, ancestors, command_of, descendants, environment_of, runs_python
+from .proc import PROC, ancestors, boot_id, command_of, descendants, environment_of, runs_python
 
 EVENT_FILE = "events.out.tfevents."
 OUTPUT = ("1", "2")  # descriptors
+MOST_FILES = 1_000  # of a folder that are looked at
+MOST_STARTED_BYTES = 1 << 20
 MOST_PIPES = 8  # programs between a training and its log: python | grep | ts | tee
 
 
@@ -41,6 +46,48 @@ def writers_of(paths: Iterable[str], found: Open, proc: Path = PROC) -> list[int
     able = {pid for pid in pythons if not is_launcher(pid, proc) or _writes_alone(pid, holders, proc)}
     able = able or (sources if not pythons else set())
     return sorted(pid for pid in able if not able.intersection(ancestors(pid, proc)))
+
+
+def held_files(pid: int, proc: Path = PROC) -> set[tuple[int, int]]:
+    """Device and inode of the regular files that the process holds open for writing; of a process of another user none."""
+    held = set()
+    for number, target in open_files(pid, proc):
+        if target.startswith("/") and is_for_writing(proc, pid, number):
+            with suppress(OSError):
+                found = os.stat(f"{proc}/{pid}/fd/{number}")  # noqa: PTH116
+                if stat.S_ISREG(found.st_mode):
+                    held.add((found.st_dev, found.st_ino))
+    return held
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The first files of a run's folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return [Path(entry.path) for entry in islice(entries, MOST_FILES) if entry.is_file(follow_symlinks=False)]
+    except OSError:
+        return []
+
+
+def identity_of_path(path: Path) -> tuple[int, int] | None:
+    """Device and inode."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def started_in(folder: Path) -> tuple[int, int] | None:
+    """Pid and start ticks of the program that `deepseek-dashboard run` has started for this folder; on this boot."""
+    try:
+        descriptor = os.open(folder / "started.json", os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            fields = json.loads(file.read(MOST_STARTED_BYTES) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b"")
+        pid, ticks = whole(fields["pid"]), whole(fields["ticks"])
+        return (pid, ticks) if pid is not None and ticks is not None and fields["boot_id"] == boot_id() else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _is_read(name: str) -> bool:

@@ -76,6 +76,8 @@ class Keeper(threading.Thread):
         """A sentence on the collector beyond its own report, or ""."""
         if self._stopped_since_s is not None and self._child is not None:
             return f"The collector (process {self._child.pid}) is stopped by a signal; it is replaced after {STOPPED_S:g} s."
+        if self._child is None and not self._log_dir.is_dir():
+            return f"The log folder {self._log_dir} is gone; collection continues automatically once it is back."
         sentence, until_s = self._note
         return sentence if time.monotonic() < until_s else ""
 
@@ -120,7 +122,6 @@ class Keeper(threading.Thread):
         """
         if not self._log_dir.is_dir():
             self._child = None
-            self._say(f"The log folder {self._log_dir} is gone; collection continues automatically once it is back.")
             return
         self._child, self.read_only = None, None
         if why := folders.not_ours(self._data_dir):

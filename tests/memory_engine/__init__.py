@@ -38,6 +38,7 @@ from collectors.store.protocol import (
     LogPage,
     LogQuery,
     Maintenance,
+    OffsetGap,
     Outcomes,
     RawPoints,
     Run,
@@ -85,6 +86,13 @@ class MemoryStore:
     def append(self, records: Iterable[Record]) -> int:
         batch = list(records)
         self.rehearse(batch)
+        stored = self.offsets()
+        for offset in batch:
+            if isinstance(offset, Offset):
+                before = stored[offset.path].reached if offset.path in stored else (0, 0)
+                if offset.after is not None and offset.after != before:
+                    raise OffsetGap(offset.path, offset.after, before)
+                stored[offset.path] = offset
         with self._shared.lock:
             self._shared.commits.append(batch)
             return len(self._shared.commits)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import orjson
 
 from ...added import OF_THE_COLLECTOR
-from ...process.activity import QUEUE
+from ...process.activity import QUEUE, whole
 from ...records import Event, Labels, Points, Record
 from . import MAX_LINE_BYTES, Arrival, Tally
 from .roles import Roles, part_of
@@ -253,7 +253,7 @@ class Events:
         state = state or {}
         self.tally = Tally()
         self._run, self._rank = run, rank
-        self.lifetimes: list[Event] = [Event(run, *kept) for kept in state.get("lifetimes", [])]
+        self.lifetimes: list[Event] = [lifetime(Event(run, *kept)) for kept in state.get("lifetimes", [])]
         """The newest start and end events, in order of arrival."""
         self.forgotten: dict[int, int] = {int(rank): count for rank, count in state.get("forgotten", {}).items()}
         """How many starts of each rank are no longer among them."""
@@ -289,6 +289,10 @@ class Events:
         step = self._number("step", fields, lambda value: as_count(value, -MAX_STEP, MAX_STEP))
         seconds = self._number("seconds", fields, finite)
         text = self._text(fields.pop("text", None))
+        if kind in KEPT_KINDS:
+            for name in [name for name in fields if name in LIFETIME_FIELDS and not _is_fit(name, fields[name])]:
+                if fields.pop(name) is not None:
+                    self.tally.skip_field(name, "is not what it must be in this event")
         kept = Fitting(MAX_EVENT_BYTES, self.tally.skip_field).fields(fields)
         return Event(self._run, inert(kind), when, self._rank if rank is None else rank, step, seconds, text, kept)
 
@@ -314,9 +318,15 @@ def finite(value: object) -> float | None:
 
 def lifetime(event: Event) -> Event:
     """A start or end as stored with the file's offset: the process, and how it ended."""
-    return event._replace(
-        text=event.text[:1000], fields={name: event.fields[name] for name in LIFETIME_FIELDS if name in event.fields}
-    )
+    fields = {name: value for name, value in event.fields.items() if name in LIFETIME_FIELDS and _is_fit(name, value)}
+    return event._replace(text=event.text[:1000], fields=fields)
+
+
+def _is_fit(name: str, value: object) -> bool:
+    """Whether the field of a start or an end can be believed: it is compared, and is a key of tables."""
+    if name in ("boot_id", "host", "status", "reason", "job_id"):
+        return isinstance(value, str)
+    return whole(value) is not None
 
 
 def objects(lines: Iterable[bytes], tally: Tally, is_other: Callable[[bytes], bool] | None = None) -> Iterator[dict[str, Any]]:
