@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 
@@ -13,12 +13,17 @@ import pytest
 
 from collectors.logs import aside
 from collectors.logs.tail import Tail
-from collectors.records import Record
+from collectors.records import LogLine, Record
+from collectors.service import supervisor as supervising
 from collectors.service.supervisor import Supervisor
 from collectors.store.open import open_store
-from tests.ingesting import DEADLINE_S, Ingest
-from tests.ingesting import ingest as ingest
-from tests.turn_faults import ERRORS, Place, Scene, noting, raising
+from collectors.store.sqlite.engine import SqliteStore
+from tests.conftest import wait_for
+from tests.ingesting import Ingest
+from tests.ingesting import ingest as ingest  # a fixture
+from tests.turn_faults import ERRORS, Place, Scene, errors_at, noting, raising
+
+EVERY = 8  # call of a turn is looked at in the short suite
 
 
 @pytest.fixture
@@ -28,49 +33,58 @@ def faults(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     yield Scene(ingest)
 
 
-def settled(scene: Scene) -> None:
-    """Until nothing is left to read."""
-    scene.check()
+def start_anew(scene: Scene) -> None:
+    scene.ingest.restart()
+    scene.append()
 
 
 PHASES: dict[str, Callable[[Scene], None]] = {
     "lines are appended": Scene.append,
     "a run is new": Scene.new_run,
     "files are replaced": Scene.rewrite,
-    "the collector starts": lambda scene: (scene.ingest.restart(), scene.append()) and None,
+    "the collector starts": start_anew,
 }
 
 
-def turns(scene: Scene, count: int = 3) -> None:
-    for _ in range(count):
-        scene.ingest.turn()
+@pytest.mark.parametrize("phase", PHASES)
+def test_an_error_at_a_call_inside_a_turn_loses_no_line_and_stores_none_twice(phase: str, faults: Scene) -> None:
+    places = calls_of(PHASES[phase], faults)
+    first = list(PHASES).index(phase)
+    inject(PHASES[phase], faults, [place for place in places if not place[1]][first::EVERY])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("phase", PHASES)
 def test_an_error_at_any_call_inside_a_turn_loses_no_line_and_stores_none_twice(phase: str, faults: Scene) -> None:
-    _inject(faults, PHASES[phase], of_ours=True)
+    inject(PHASES[phase], faults, calls_of(PHASES[phase], faults))
 
 
-def _inject(scene: Scene, begin: Callable[[Scene], None], *, of_ours: bool) -> None:
-    ingest = scene.ingest
+def calls_of(begin: Callable[[Scene], None], faults: Scene) -> list[Place]:
+    """All that are made in the turns after it has begun."""
     places: dict[Place, None] = {}
-    scene.new_run()
-    scene.check()
-    ingest.around = lambda: noting(places)
+    faults.new_run()
+    faults.check()
+    faults.ingest.around = lambda: noting(places)
     for _ in range(2):
-        begin(scene)
-        turns(scene)
-        scene.check()
-    errors, hit, escaped = cycle(ERRORS), 0, 0
-    chosen = [place for place in places if not place[1] or not of_ours]
-    for number, (place, error) in enumerate(zip(chosen, errors)):
-        ingest.around = lambda: raising(place, error)
-        begin(scene)
-        ingest.turn()
-        escaped += ingest.failed is not None
-        turns(scene, 1)
-        if number % 20 == 19:
-            ingest.around = contextlib.nullcontext
-            scene.check()
-    scene.check()
-    print(len(chosen), "escaped", escaped)
+        begin(faults)
+        faults.check()
+    faults.ingest.around = contextlib.nullcontext
+    assert len(places) > 200
+    return [*places]
+
+
+def inject(begin: Callable[[Scene], None], faults: Scene, places: list[Place]) -> None:
+    ingest, kinds, raised = faults.ingest, cycle(range(len(ERRORS))), 0
+    for number, (place, kind) in enumerate(zip(places, kinds, strict=False)):
+        error = errors_at(place, kind)
+        begin(faults)
+        hits: list[Exception] = []
+        ingest.around = partial(raising, place, error, hits)
+        for _ in range(3):
+            ingest.turn()
+        raised += bool(hits)
+        ingest.around = contextlib.nullcontext
+        if number % 10 == 9:
+            ingest.until(faults.is_newest_stored, faults.differences)
+    faults.check()
+    assert raised > len(places) / 2

@@ -12,7 +12,8 @@ from ..records import Labels, Offset, Points, Record, RunInfo, labels_of
 from .database import BeingWritten, opened
 from .formats import Tally
 from .formats.databases import DatabaseKind, LoggedConfig, LoggedItem, LoggedLife, LoggedRow, RunOf, mlflow, trackio
-from .formats.jsonl import BACKWARD_STEPS, flat
+from .formats.jsonl import flat
+from .formats.segments import Segments
 from .formats.values import Fitting, as_number, inert
 from .life import Life
 from .opening import NotMetrics, NotRead
@@ -103,8 +104,7 @@ class DatabaseRun:
         state = offset.state if offset else {}
         self.tally = Tally(offset.lines_read, offset.lines_skipped, offset.fields_skipped, offset.first_skip) if offset else Tally()
         self._labels: Labels = labels_of(host=inert(state.get("host", folder.host)))
-        self._top: int | None = state.get("top")  # the highest step of this segment
-        self._segment: int = state.get("segment", 0)
+        self._segments = Segments(state)
         self._row: int = state.get("row", 0)  # the last one that was read: a database may be an older copy of itself
         self._config: dict[str, Any] = dict(state.get("config", {}))
         self._life = Life(folder.name, state.get("lifetimes", ()))
@@ -122,8 +122,7 @@ class DatabaseRun:
     def as_record(self) -> Offset:
         state = {
             "row": self._row,
-            "top": self._top,
-            "segment": self._segment,
+            **self._segments.state(),
             "config": self._config,
             "lifetimes": self._life.state(),
             "host": dict(self._labels).get("host"),
@@ -155,18 +154,11 @@ class DatabaseRun:
                 values[name] = number
         if not values or (logged.step is None and logged.time_s is None):
             return []
-        self._advance(logged.step)
-        points = tuple(values), tuple(values.values()), logged.time_s, logged.step, self._segment
+        segment, keys = self._segments.segment, tuple(values)
+        if logged.step is not None:
+            segment = self._segments.take(keys, logged.step, logged.time_s)
+        points = keys, tuple(values.values()), logged.time_s, logged.step, segment
         return [Points(self.folder.name, self._labels, *points)]
-
-    def _advance(self, step: int | None) -> None:
-        if step is None:
-            return
-        if self._top is None or step > self._top:
-            self._top = step
-        elif step < self._top - BACKWARD_STEPS:
-            self._segment += 1
-            self._top = step
 
     def _configured(self, config: Mapping[str, Any]) -> list[Record]:
         self._config = Fitting(MAX_CONFIG_BYTES, self.tally.skip_field).fields(self._config | dict(config))

@@ -19,8 +19,9 @@ from ...records import Labels, Points, Record
 from ..opening import NotMetrics
 from . import MAX_LINE_BYTES, Arrival, Tally
 from .columns import JUDGED_ROWS, Cells, TableColumns, has_decimal_commas, header_of, judged, step_of, time_of
-from .jsonl import BACKWARD_STEPS, MAX_NEW_SHAPES
+from .jsonl import MAX_NEW_SHAPES
 from .nvidia_smi import GpuTable, is_nvidia_smi
+from .segments import Segments
 from .values import MAX_STEP, MAX_TIME_S
 
 FIRSTS = 16  # rows by which a table that is written anew is known again
@@ -55,8 +56,7 @@ class Delimited:
         self._firsts: list[int] = list(state.get("firsts", ()))  # checksums of the first rows
         self._known_rows: int = state.get("known_rows", 0)  # of a table that is written anew, not reached again yet
         self._step: int | None = state.get("step")  # of the last row that had one
-        self._top: int | None = state.get("top")  # the highest of this segment
-        self._segment: int = state.get("segment", 0)
+        self._segments = Segments(state)
         self._columns: TableColumns | None = None
         self._gpus: GpuTable | None = None
         self._all: Shape = ((), tuple)  # of a row without an empty cell
@@ -78,8 +78,7 @@ class Delimited:
             "firsts": list(self._firsts),
             "known_rows": self._known_rows,
             "step": self._step,
-            "top": self._top,
-            "segment": self._segment,
+            **self._segments.state(),
         }
 
     def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
@@ -128,7 +127,7 @@ class Delimited:
     def _usual_rows(self, lines: Sequence[bytes], arrival: Arrival | None, since: int, count: int) -> list[Record]:
         """Of rows that are all as `_usual` reads them, all at once, which is three times as fast; [] where one is not."""
         columns, (names, pick) = self._columns, self._all
-        if columns is None or columns.step is None or columns.scale != 1.0 or self._top is None or not names:
+        if columns is None or columns.step is None or columns.scale != 1.0 or self._segments.top is None or not names:
             return []
         if self._rows < FIRSTS or self._known_rows or len(lines) < 2:
             return []
@@ -138,7 +137,7 @@ class Delimited:
         if not NUMBERS.issuperset(map(type, chain.from_iterable(rows))):
             return []
         steps = list(map(itemgetter(columns.step), rows))
-        if set(map(type, steps)) != {int} or steps != sorted(steps) or steps[0] < self._top or steps[-1] > MAX_STEP:
+        if set(map(type, steps)) != {int} or steps != sorted(steps) or steps[0] < self._segments.top or steps[-1] > MAX_STEP:
             return []
         times_s: Iterable[float | None] = repeat(None)
         if columns.time is not None:
@@ -152,9 +151,10 @@ class Delimited:
             values = [tuple(map(float, row)) for row in values]
         self.tally.lines_read += len(rows)
         self._rows += len(rows)
-        self._step = self._top = steps[-1]
+        self._step = steps[-1]
+        segment = self._segments.take_rising(names, steps, times_s if isinstance(times_s, list) else None)
         shared = repeat(self._run), repeat(self._labels), repeat(names)
-        return list(map(Points, *shared, values, times_s, steps, repeat(self._segment)))
+        return list(map(Points, *shared, values, times_s, steps, repeat(segment)))
 
     def _usual(self, line: bytes, arrival_s: float | None) -> Points | None:
         """Of a row of numbers as JSON has them, which is read four times as fast; None for any other."""
@@ -165,14 +165,15 @@ class Delimited:
         if len(cells) != len(columns.header) or not NUMBERS.issuperset(map(type, cells)):
             return None
         step, time_s = cells[columns.step], arrival_s if columns.time is None else float(cells[columns.time])
-        rises = self._top is not None and type(step) is int and self._top <= step <= MAX_STEP
+        top = self._segments.top
+        rises = top is not None and type(step) is int and top <= step <= MAX_STEP
         if not rises or not self._all[0] or (time_s is not None and not 0.0 <= time_s < MAX_TIME_S):
             return None
         self._rows += 1
-        self._step = self._top = step
+        self._step = step
         names, pick = self._all
         values = tuple(map(float, pick(cells)))
-        return Points(self._run, self._labels, names, values, time_s, step, self._segment)
+        return Points(self._run, self._labels, names, values, time_s, step, self._segments.take(names, step, time_s))
 
     @property
     def _is_ready(self) -> bool:
@@ -253,8 +254,8 @@ class Delimited:
                 return False
             check = self._checksum(cells)
             if self._known_rows and check != self._firsts[self._rows]:
-                self._known_rows, self._firsts, self._top = 0, self._firsts[: self._rows], None
-                self._segment += 1  # another table of the same name
+                self._known_rows, self._firsts = 0, self._firsts[: self._rows]
+                self._segments = Segments({"segment": self._segments.segment + 1})  # another table of the same name
             if not self._known_rows:
                 self._firsts.append(check)
         self._rows += 1
@@ -280,12 +281,8 @@ class Delimited:
         if not names:
             return None
         step = self._step_of(cells)
-        if self._top is None or step > self._top:
-            self._top = step
-        elif step < self._top - BACKWARD_STEPS:
-            self._segment += 1
-            self._top = step
-        return Points(self._run, self._labels, names, values, self._time_of(cells, arrival_s), step, self._segment)
+        time_s = self._time_of(cells, arrival_s)
+        return Points(self._run, self._labels, names, values, time_s, step, self._segments.take(names, step, time_s))
 
     def _step_of(self, cells: Cells) -> int:
         """The row's own step, else the last one, else the number of the row."""

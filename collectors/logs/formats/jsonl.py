@@ -17,6 +17,7 @@ from ...process.activity import QUEUE, whole
 from ...records import Event, Labels, Points, Record
 from . import MAX_LINE_BYTES, Arrival, Tally
 from .roles import Roles, part_of
+from .segments import Segments
 from .values import (
     MAX_DEPTH,
     MAX_STEP,
@@ -105,8 +106,7 @@ class Metrics:
         self._named: dict[str, None] = dict.fromkeys(state.get("names", ()))
         self._roles = Roles(state.get("roles"))
         self._step: int | None = state.get("step")  # of the last line that had one
-        self._top: int | None = state.get("top")  # the highest step of this segment
-        self._segment: int = state.get("segment", 0)
+        self._segments = Segments(state)
         self._attempt: int = state.get("attempt", 0)
         self._anew: bool = state.get("anew", False)  # the file was replaced: rotated, or written by another attempt
         self._known: dict[tuple[str, ...], tuple[str, ...]] = {}  # one tuple object per line shape whose names are all kept
@@ -114,7 +114,7 @@ class Metrics:
         self.stopped = False
 
     def state(self) -> dict[str, Any]:
-        state: dict[str, Any] = {"step": self._step, "top": self._top, "segment": self._segment, "attempt": self._attempt}
+        state: dict[str, Any] = {"step": self._step, "attempt": self._attempt, **self._segments.state()}
         state |= {"names": list(self._named)} if self._named else {}
         state |= {"anew": True} if self._anew else {}
         return state | ({"roles": roles} if (roles := self._roles.state()) else {})
@@ -124,6 +124,7 @@ class Metrics:
     ) -> list[Record]:
         """`stopped` is True where it has read up to a line for which `is_other` holds; lines of numbers alone are not asked."""
         starts, before, count = self._starts(), self.tally.lines_read, len(lines)
+        take, is_told = self._segments.take, bool(starts)
         found: list[Record] = []
         self._new_shapes = 0
         for fields in objects(lines, self.tally, is_other):
@@ -145,8 +146,10 @@ class Metrics:
             if names is None or len(names) != len(fields):
                 names, values = self._numbers(fields)
             if names:
-                self._advance(step, time_s, starts)
-                found.append(Points(self._run, self._labels, names, values, time_s, step, self._segment))
+                if self._attempt < len(starts) or self._anew:
+                    self._advance(step, time_s, starts)
+                segment = take(names, step, time_s, only_far=is_told)
+                found.append(Points(self._run, self._labels, names, values, time_s, step, segment))
                 if self._new_shapes >= MAX_NEW_SHAPES:
                     break
         self.stopped = self.tally.lines_read - before < count and self._new_shapes < MAX_NEW_SHAPES
@@ -166,6 +169,8 @@ class Metrics:
         """The line's own step, else the last step seen in this file, else the line number."""
         if value is None:
             value = self._roles.step(fields)
+        elif ("epoch" in fields or "epochs" in fields) and (count := as_count(value, -MAX_STEP, MAX_STEP)) is not None:
+            value = self._roles.counted(count, fields)
         if type(value) is int and -MAX_STEP <= value <= MAX_STEP:
             self._step = value
             return value
@@ -227,21 +232,16 @@ class Metrics:
         return tuple(kept), tuple(numbers[name] for name in kept)
 
     def _advance(self, step: int, time_s: float | None, starts: list[float]) -> None:
-        """Begin a new segment where the process restarted or the steps went back."""
+        """Begin a new segment where the process has started again."""
         attempt = self._attempt
         if attempt < len(starts):
             attempt = len(starts) if time_s is None else attempt + sum(start <= time_s for start in starts[attempt:])
+        segments = self._segments
         if attempt > self._attempt:
-            self._segment += attempt - max(self._attempt, 1)  # the first start is where segment 0 begins
-            self._attempt, self._top = attempt, step
-        elif self._anew and self._top is not None and step <= self._top:
-            self._segment += 1
-            self._top = step
-        elif self._top is None or step > self._top:
-            self._top = step
-        elif step < self._top - BACKWARD_STEPS:
-            self._segment += 1
-            self._top = step
+            segments.begin(segments.segment + attempt - max(self._attempt, 1), step)  # the first start is where segment 0 begins
+            self._attempt = attempt
+        elif self._anew and segments.top is not None and step <= segments.top:
+            segments.begin(segments.segment + 1, step)
         self._anew = False
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .values import MAX_TIME_S, as_count, as_number
@@ -11,7 +11,7 @@ from .values import MAX_TIME_S, as_count, as_number
 STEPS = (
     *("step", "global_step", "_step", "trainer/global_step", "train/global_step", "steps", "iteration", "iterations", "iter"),
     *("update", "num_updates", "total_timesteps", "time/total_timesteps", "timesteps_total", "num_timesteps", "timestep"),
-    *("training_iteration", "time/iterations", "batch", "epoch", "epochs", "episode", "round"),
+    *("training_iteration", "time/iterations", "batch", "batch_idx", "epoch", "epochs", "episode", "round"),
 )  # the first of these that a line or a table has is its step
 TIMES = ("time_s", "timestamp", "_timestamp", "wall_time", "walltime", "wall time", "datetime", "date", "time", "ts")
 PARTS = ("split", "mode", "phase", "stage", "subset")
@@ -21,6 +21,7 @@ PART_OF = {
     "test": "test",
 }
 EPOCHS = ("epoch", "epochs")
+BATCHES = ("batch", "batch_idx")  # counted within an epoch
 FIRST_S = 946_684_800.0  # the year 2000: a smaller number is not a Unix time but seconds since the start
 ISO = 0.0  # as a scale: a date and a time, as text
 JUDGED_LINES = 100
@@ -38,15 +39,13 @@ class Roles:
         self._time: str | None = state.get("time")
         self._scale: float = state.get("scale", 1.0)
         self._lines: int = state.get("lines", 0)  # that were asked for either, and did not have it
-        self._epoch: float = state.get("epoch", 0.0)
-        self._before: int = state.get("before", 0)  # steps of the epochs before this one
-        self._last: int = state.get("last", 0)
+        self._counter = EpochCounter(state.get("counter"))
 
     def state(self) -> dict[str, Any]:
+        counter = {"counter": kept} if (kept := self._counter.state()) else {}
         if self._step is None and self._time is None:
-            return {"lines": self._lines} if self._lines else {}
-        found = {"step": self._step, "time": self._time, "scale": self._scale, "lines": self._lines}
-        return {**found, "epoch": self._epoch, "before": self._before, "last": self._last}
+            return counter | ({"lines": self._lines} if self._lines else {})
+        return {"step": self._step, "time": self._time, "scale": self._scale, "lines": self._lines, **counter}
 
     def time(self, fields: dict[str, Any]) -> float | None:
         """Takes the time out of a line without `time_s`, in Unix seconds."""
@@ -61,22 +60,68 @@ class Roles:
         return time_s
 
     def step(self, fields: dict[str, Any]) -> int | None:
-        """Takes the step out of a line without `step`. A count that begins anew with each epoch goes on where the last one ended."""
+        """Takes the step out of a line without `step`."""
         if self._step is None and self._is_open():
             self._step = next((name for name in STEPS if _is_whole(fields.get(name))), None)
         if self._step is None or not _is_whole(fields.get(self._step)):
             return None
         step = int(fields.pop(self._step))
-        if self._step not in EPOCHS:
-            epoch = next((number for name in EPOCHS if (number := as_number(fields.get(name))) is not None), self._epoch)
-            if step < self._last and epoch > self._epoch:
-                self._before += self._last
-            self._epoch, self._last = epoch, step
-        return self._before + step
+        return step if self._step in EPOCHS else self.counted(step, fields)
+
+    def counted(self, step: int, fields: Mapping[str, Any]) -> int:
+        """A count that begins anew with each epoch goes on where the last one ended."""
+        epoch = next((number for name in EPOCHS if (number := as_number(fields.get(name))) is not None), None)
+        return self._counter.step(step, epoch, only_within=self._step in BATCHES)
 
     def _is_open(self) -> bool:
         self._lines += self._lines < 2 * JUDGED_LINES  # each line asks for both
         return self._lines < 2 * JUDGED_LINES
+
+
+class EpochCounter:
+    """Steps over all epochs, of a count that may begin anew with each of them: batch 0 to 99 of epoch 1, then 0 to 99 of epoch 2."""
+
+    def __init__(self, state: Sequence[Any] | None = None) -> None:
+        """`state` is an earlier `state`."""
+        self._epoch: float | None = None
+        self._before = 0  # steps of the epochs before this one, less than its first count
+        self._first: int | None = None  # count of the epoch
+        self._last, self._by, self._usual = 0, 1, 1  # count; rises: the last one, and the one before it
+        self._length: int | None = None  # of an epoch, once one has ended
+        if state:
+            self._epoch, self._before, self._first, self._last, self._by, self._usual, self._length = state
+
+    def state(self) -> list[Any]:
+        """[] before the first count."""
+        if self._first is None:
+            return []
+        return [self._epoch, self._before, self._first, self._last, self._by, self._usual, self._length]
+
+    def step(self, count: int, epoch: float | None, *, only_within: bool = False) -> int:
+        """`only_within`: the count is one of an epoch, also where no epoch is named."""
+        if self._first is None:
+            self._first = count
+        elif count < self._last and count <= max(self._first, 1):
+            self._begin(count, epoch, only_within=only_within)
+        elif count > self._last:
+            self._usual, self._by = self._by, count - self._last
+        self._last = count
+        self._epoch = self._epoch if epoch is None else epoch
+        return self._before + count
+
+    def _begin(self, count: int, epoch: float | None, *, only_within: bool) -> None:
+        """The count has begun anew: with the next epoch, with an earlier one after a start, or of another kind."""
+        assert self._first is not None
+        epochs = 1.0 if epoch is None or self._epoch is None else epoch - self._epoch
+        if epochs > 0 and (epoch is not None or only_within):
+            rise = self._by if self._by == self._usual else 1  # the last batch of an epoch is logged, too, whatever its number
+            self._length = self._last + rise - self._first
+            self._before += self._length
+        elif epochs < 0 and self._length is not None:
+            self._before = max(0, self._before + round(epochs) * self._length)
+        elif epochs < 0:
+            self._before = 0
+        self._first, self._by, self._usual = count, self._usual, self._usual
 
 
 def part_of(name: str, value: object) -> str:

@@ -164,11 +164,12 @@ class FolderWatch:
             yield self._changed(folder, files, self._seen)
 
     def _scan_on(self) -> set[str]:
-        """In slices; the first scan without pauses between them."""
+        """In slices; the first scan, and one that hands out all, without pauses between them."""
         began_s = time.monotonic()
-        found = self._scan.go_on(SLICE_S if self.is_complete else FIRST_SLICE_S)
+        is_waited_for = not self.is_complete or self._hands_out_all
+        found = self._scan.go_on(FIRST_SLICE_S if is_waited_for else SLICE_S)
         took_s = time.monotonic() - began_s
-        if self.is_complete:
+        if not is_waited_for:
             self._next_scan_s = time.monotonic() + max(0.0 if self._scan.is_under_way else SCAN_S, min(took_s / SHARE, LONGEST_S))
         else:
             self._wake.set()

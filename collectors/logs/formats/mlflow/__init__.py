@@ -14,7 +14,7 @@ from ....records import Labels, Points, Record, RunInfo
 from ...life import FAILED, FINISHED, KILLED, RUNNING, Life
 from .. import Arrival, Tally
 from ..hparams import parse
-from ..jsonl import BACKWARD_STEPS
+from ..segments import Segments
 from ..values import MAX_STEP, Fitting, as_count, as_time, inert
 
 RUN = r"[0-9a-f]{32}"
@@ -35,12 +35,11 @@ class MetricFile:
         """`fault` says why a series of that name is left out; "" where it is kept."""
         self.tally = Tally()
         self._run, self._labels, self._names = run, labels, (name,)
-        self._top: int | None = state.get("top")  # the highest step of this segment
-        self._segment: int = state.get("segment", 0)
+        self._segments = Segments(state)
         self._fault = fault(name)
 
     def state(self) -> dict[str, Any]:
-        return {"top": self._top, "segment": self._segment, "names": [] if self._fault else list(self._names)}
+        return {**self._segments.state(), "names": [] if self._fault else list(self._names)}
 
     def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
         records: list[Record] = []
@@ -62,12 +61,7 @@ class MetricFile:
         if not 2 <= len(cells) <= 3 or as_time(time_s) is None or abs(step) > MAX_STEP:
             self.tally.skip_line("is not a time, a value and a step")
             return []
-        if self._top is None or step > self._top:
-            self._top = step
-        elif step < self._top - BACKWARD_STEPS:
-            self._segment += 1
-            self._top = step
-        return [Points(self._run, self._labels, self._names, (value,), time_s, step, self._segment)]
+        return [Points(self._run, self._labels, self._names, (value,), time_s, step, self._segments.take(self._names, step, time_s))]
 
 
 class Params:
