@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from collectors.process.proc import PROC, boot_id, start_ticks
 from collectors.received import FOLDER
 from collectors.records import Event
 from dashboard.queries import BadRequest
+from dashboard.receiving import files
 from dashboard.receiving.files import MOST_BYTES, OtherLength, Received
 from dashboard.user_files.yaml_file import Unwritable
 from tests.conftest import Dashboard, dashboard, wait_for
@@ -133,6 +135,34 @@ def test_a_writer_that_has_used_up_its_share_is_refused_until_something_is_delet
         received.append("b", "metrics.jsonl", 0, b"x" * 40)
     (tmp_path / FOLDER / "w" / "a" / "metrics.jsonl").unlink()
     assert received.append("b", "metrics.jsonl", 0, b"x" * 40) == 40
+
+
+def test_a_writer_may_begin_so_many_runs_and_files_in_a_minute_and_have_so_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("NEW_RUNS", 3), ("NEW_FILES", 5), ("NEW_PER_S", 1e9), ("MOST_RUNS", 4), ("MOST_FILES", 7)):
+        monkeypatch.setattr(files, name, value)
+    received = Received(tmp_path, "w")
+
+    def begin(*paths: str) -> None:
+        for path in paths:
+            received.append(*path.split(":"), 0, b"x")
+
+    begin("a:m.jsonl", "b/c:m.jsonl", "d:m.jsonl")
+    with pytest.raises(Unwritable, match=r"has begun 3 runs and 3 files within .* may begin 3 and 5: try again"):
+        begin("e:m.jsonl")
+    begin("a:n.jsonl", "a:o.jsonl")
+    with pytest.raises(Unwritable, match="has begun 3 runs and 5 files"):
+        begin("a:p.jsonl")
+    assert received.append("a", "m.jsonl", 1, b"y") == 2, "files that are there go on"
+    assert not (tmp_path / ".remote/w/e").exists()
+    monkeypatch.setattr(files, "NEW_PER_S", 0.0)
+    begin("e:m.jsonl", "e:n.jsonl")
+    for path in ("f:m.jsonl", "a:p.jsonl"):
+        with pytest.raises(Unwritable, match="has . runs, and may have 4 with 7 files: delete runs there"):
+            begin(path)
+    shutil.rmtree(tmp_path / ".remote/w/a")
+    begin("f:m.jsonl")
+    with pytest.raises(Unwritable, match="has 4 runs"):
+        Received(tmp_path, "w").append("g", "m.jsonl", 0, b"x")
 
 
 def test_a_file_that_can_grow_no_further_keeps_whole_requests_only(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from collectors.records import Event, LogLine, Offset, Points, Record, RunInfo
-from collectors.store.protocol import LogQuery, SampleQuery, Store, series_id
+from collectors.store.protocol import LogQuery, OffsetGap, SampleQuery, Store, series_id
 from tests.stored import GPU, HOST, LOSS, START_S, Open, line, read_offset, wait_for
 from tests.stored import opened as opened  # a fixture
 from tests.stored import store as store  # a fixture
@@ -62,6 +62,20 @@ def test_a_forgotten_run_is_gone_with_its_offsets_and_others_stay(store: Store, 
         assert reader.series("a") == [] and reader.events("a") == []
     store.append([line(7, 0.25)])
     assert [row.points for row in store.series("a")] == [1]
+
+
+def test_an_offset_must_follow_the_stored_one(store: Store) -> None:
+    offset = Offset("a/metrics.jsonl", "a", 1, 2, 30, 4, 0, 0, "", {})
+    store.append([line(1, 0.5), offset._replace(after=(0, 0)), line(2, 0.5), offset._replace(offset=60, lines_read=8, after=(30, 4))])
+    for after in ((30, 4), (90, 12), (60, 7), (0, 0)):
+        with pytest.raises(OffsetGap, match=r"a/metrics\.jsonl begins at byte .* store ends at byte 60 \(line 8\)"):
+            store.append([line(3, 0.5), offset._replace(offset=90, after=after)])
+    assert store.runs()[0].points == 2 and store.offsets()["a/metrics.jsonl"].offset == 60
+    store.rehearse([line(3, 0.5), offset._replace(after=(90, 12))])
+    store.append([offset._replace(offset=0, lines_read=0, after=(60, 8)), line(1, 0.5), offset._replace(offset=5, after=(0, 0))])
+    store.append([offset._replace(offset=7)])
+    store.forget("a")
+    store.append([line(1, 0.5), offset._replace(after=(0, 0))])
 
 
 def test_the_edges_of_a_range_belong_to_it(store: Store) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import cycle
 from pathlib import Path
@@ -12,18 +12,20 @@ from pathlib import Path
 import pytest
 
 from collectors.logs import aside
+from collectors.logs.followed import FollowedFile
 from collectors.logs.tail import Tail
-from collectors.records import LogLine, Record
+from collectors.records import LogLine, Offset, Record
 from collectors.service import supervisor as supervising
 from collectors.service.supervisor import Supervisor
 from collectors.store.open import open_store
+from collectors.store.protocol import LogQuery
 from collectors.store.sqlite.engine import SqliteStore
 from tests.conftest import wait_for
 from tests.ingesting import Ingest
 from tests.ingesting import ingest as ingest  # a fixture
 from tests.turn_faults import ERRORS, Place, Scene, errors_at, noting, raising
 
-EVERY = 8  # call of a turn is looked at in the short suite
+EVERY = 16  # call of a turn is looked at in the short suite
 
 
 @pytest.fixture
@@ -54,6 +56,7 @@ def test_an_error_at_a_call_inside_a_turn_loses_no_line_and_stores_none_twice(ph
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("phase", PHASES)
 def test_an_error_at_any_call_inside_a_turn_loses_no_line_and_stores_none_twice(phase: str, faults: Scene) -> None:
     inject(PHASES[phase], faults, calls_of(PHASES[phase], faults))
@@ -88,3 +91,144 @@ def inject(begin: Callable[[Scene], None], faults: Scene, places: list[Place]) -
             ingest.until(faults.is_newest_stored, faults.differences)
     faults.check()
     assert raised > len(places) / 2
+
+
+class FailingTail(Tail):
+    """Raises what it is told to, at the end of a turn: what was read in it is lost unless it goes back."""
+
+    fault: Exception | None = None
+
+    def _let_go(self) -> None:
+        super()._let_go()
+        if self.fault is not None:
+            raise self.fault
+
+
+class ForgetfulTail(Tail):
+    """Loses the records of a turn, and does not say so."""
+
+    loses = False
+
+    def collect(self) -> list[Record]:
+        found = super().collect()
+        if self.loses and any(isinstance(record, LogLine) for record in found):
+            self.loses = False
+            return []
+        return found
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervising, "BACK_OFF_S", (0.05, 0.1))
+    monkeypatch.setattr(aside, "BACK_OFF_S", (0.05, 0.1))
+
+
+@contextlib.contextmanager
+def supervised(kind: type[Tail], root: Path, store: SqliteStore) -> Iterator[tuple[Tail, Supervisor]]:
+    wake = threading.Event()
+    tail = kind(root, "box", store.offsets(), wake)
+    supervisor = Supervisor(store, on_stale=lambda error: None)
+    supervisor.add(tail, wake)
+    supervisor.start()
+    try:
+        yield tail, supervisor
+    finally:
+        supervisor.stop()
+
+
+def lines_of(store: SqliteStore) -> list[str]:
+    return sorted(line.text for line in store.logs(LogQuery(limit=10_000)).lines)
+
+
+def write(root: Path, *texts: str) -> None:
+    for run in ("a", "b"):
+        (root / run).mkdir(parents=True, exist_ok=True)
+        with (root / run / "train.log").open("a") as file:
+            file.writelines(f"{run} {text}\n" for text in texts)
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.usefixtures("quick")
+def test_health_is_not_ok_while_a_turn_fails_and_nothing_of_it_is_lost(error: Exception, tmp_path: Path) -> None:
+    store = open_store(tmp_path / "data", write=True)
+    write(tmp_path / "logs", "one")
+    with supervised(FailingTail, tmp_path / "logs", store) as (tail, supervisor):
+        wait_for(lambda: lines_of(store) == ["a one", "b one"], 30)
+        tail.fault = error
+        write(tmp_path / "logs", "two")
+        wait_for(lambda: supervisor.health()[0].state == "failing", 30)
+        write(tmp_path / "logs", "three")
+        assert type(error).__name__ in supervisor.health()[0].last_error and lines_of(store) == ["a one", "b one"]
+        tail.fault = None
+        wait_for(lambda: len(lines_of(store)) >= 6, 30)
+        wait_for(lambda: supervisor.health()[0].state == "ok", 30)
+    assert lines_of(store) == sorted(f"{run} {text}" for run in "ab" for text in ("one", "two", "three"))
+    store.close()
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_is_lost_between_the_tail_and_the_store_is_noticed_and_read_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = open_store(tmp_path / "data", write=True)
+    write(tmp_path / "logs", "one")
+    with supervised(ForgetfulTail, tmp_path / "logs", store) as (tail, _):
+        wait_for(lambda: len(lines_of(store)) == 2, 30)
+        tail.loses = True
+        write(tmp_path / "logs", "two")
+        wait_for(lambda: not tail.loses, 30)
+        write(tmp_path / "logs", "three")
+        wait_for(lambda: len(lines_of(store)) >= 6, 30)
+        wait_for(lambda: not tail.trouble(), 30)
+    assert lines_of(store) == sorted(f"{run} {text}" for run in "ab" for text in ("one", "two", "three"))
+    assert "begins at byte" in caplog.text
+    store.close()
+
+
+class UnluckyStore(SqliteStore):
+    """Commits, and says that it failed: as where memory ends between the two."""
+
+    fails = False
+
+    def append(self, records: Iterable[Record]) -> int:
+        seq = super().append(records)
+        if self.fails:
+            self.fails = False
+            raise MemoryError
+        return seq
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_was_stored_although_the_store_failed_is_not_stored_twice(tmp_path: Path) -> None:
+    store = UnluckyStore(tmp_path / "data", write=True)
+    write(tmp_path / "logs", "one")
+    with supervised(Tail, tmp_path / "logs", store) as (tail, supervisor):
+        wait_for(lambda: len(lines_of(store)) == 2, 30)
+        store.fails = True
+        write(tmp_path / "logs", "two")
+        wait_for(lambda: not store.fails, 30)
+        write(tmp_path / "logs", "three")
+        wait_for(lambda: len(lines_of(store)) >= 6 and not tail.trouble() and supervisor.health()[0].state == "ok", 30)
+    assert lines_of(store) == sorted(f"{run} {text}" for run in "ab" for text in ("one", "two", "three"))
+    store.close()
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_offset_that_cannot_be_stored_holds_up_its_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lines are not stored without it: they would be read again, and come twice."""
+    real = FollowedFile.as_record
+
+    def odd(file: FollowedFile) -> Offset:
+        record = real(file)
+        return record._replace(state={"text": "\ud800"}) if record.path == "a/train.log" else record
+
+    store = open_store(tmp_path / "data", write=True)
+    with supervised(Tail, tmp_path / "logs", store) as (tail, supervisor):
+        with monkeypatch.context() as broken:
+            broken.setattr(FollowedFile, "as_record", odd)
+            write(tmp_path / "logs", "one")
+            wait_for(lambda: "a/train.log cannot be stored" in tail.trouble(), 30)
+            write(tmp_path / "logs", "two")
+            wait_for(lambda: [line for line in lines_of(store) if line.startswith("b")] == ["b one", "b two"], 30)
+            assert not any(line.startswith("a") for line in lines_of(store)) and supervisor.health()[0].last_error
+        wait_for(lambda: len(lines_of(store)) >= 4, 30)
+    assert lines_of(store) == ["a one", "a two", "b one", "b two"]
+    store.close()

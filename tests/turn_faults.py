@@ -24,6 +24,7 @@ ERRORS = (
     RecursionError("maximum recursion depth exceeded"),
     UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
 )
+MAY_FAIL = {"posix", "orjson", "_json", "zlib", "_csv", "_io", "io", "sqlite3", "yaml._yaml"}
 Place = tuple[CodeType, str]
 """The function that is called, or the one that calls what is not ours, and the name of that."""
 
@@ -36,9 +37,15 @@ def place_of(frame: FrameType, event: str, called: Any) -> Place | None:
         caller = frame.f_back
         if caller is not None and caller.f_code.co_filename.startswith(OURS):
             return caller.f_code, frame.f_code.co_name
-    if event == "c_call" and frame.f_code.co_filename.startswith(OURS):
+    if event == "c_call" and frame.f_code.co_filename.startswith(OURS) and may_fail(called):
         return frame.f_code, str(getattr(called, "__qualname__", called))
     return None
+
+
+def may_fail(called: Any) -> bool:
+    """Whether a function in C may raise: the system's and those of parsers; a list's `append` or a lock's release does not."""
+    of = getattr(called, "__self__", None)
+    return getattr(called, "__module__", None) in MAY_FAIL or type(of).__module__ in MAY_FAIL or getattr(of, "__name__", None) in MAY_FAIL
 
 
 @contextmanager

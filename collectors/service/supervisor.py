@@ -246,6 +246,10 @@ class _Worker(threading.Thread):
             self._goes_back = {}
             return BACK_OFF_S[0]
         self._delivered = time.monotonic()
+        if self._goes_back:
+            path, why = next(iter(self._goes_back.items()))
+            self._failed("failing", f"{path} {why}", trace=False)
+            return 0.0
         try:
             self._on_stored(records)
         except Exception as error:  # it is stored all the same

@@ -10,7 +10,9 @@ import fcntl
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+import time
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
@@ -23,6 +25,8 @@ from ..user_files.yaml_file import Unwritable
 
 MOST_BYTES = 4 << 20  # of a request
 QUOTA_BYTES = 20 << 30  # of all files of a writer
+MOST_RUNS, MOST_FILES = 10_000, 200_000  # of a writer: folders with files, and files
+NEW_RUNS, NEW_FILES, NEW_PER_S = 300, 3_000, 60.0  # that a writer may begin within that time
 HEAD_BYTES = 256
 LONGEST_NAME, DEEPEST = 200, 8  # bytes of a file's or folder's name; folders of a run
 REPLACED = "run.json"  # describes a run, and is written anew each time it starts: whole, at offset 0
@@ -45,6 +49,8 @@ class Received:
         self._log_dir, self._writer, self._quota = log_dir, writer, quota_bytes
         self._lock = Lock()  # for what is counted
         self._used: int | None = None
+        self._files: dict[str, set[str]] | None = None  # by run; counted once, then kept
+        self._begun: deque[tuple[float, bool]] = deque()  # when files were begun lately, CLOCK_MONOTONIC, and whether a run was with them
 
     def append(self, run: str, file: str, offset: int, data: bytes, head: str = "") -> int:
         """The length of the file then. `head`, where it is given, is that of the sender's file (`head_of`).
@@ -52,6 +58,7 @@ class Received:
         Raises BadRequest, OtherLength, Unwritable.
         """
         folders = _checked(run, file)
+        self._admit(run, file)
         try:
             with self._folder(folders) as folder:
                 self._reserve(len(data))
@@ -61,6 +68,32 @@ class Received:
         except OSError as error:
             place = "/".join((FOLDER, self._writer, run, file))
             raise Unwritable(f"cannot write {place} ({error.strerror or error})") from error
+
+    def _admit(self, run: str, file: str) -> None:
+        """Count a file that is new. Raises Unwritable where a writer has begun too many of them, or has them."""
+        with self._lock:
+            if self._files is None:
+                self._files = _files_below(self._log_dir / FOLDER / self._writer)
+            if file in self._files.get(run, ()):
+                return
+            is_new_run, now_s = run not in self._files, time.monotonic()
+            while self._begun and now_s - self._begun[0][0] > NEW_PER_S:
+                self._begun.popleft()
+            runs, files = sum(new for _, new in self._begun), len(self._begun)
+            if files >= NEW_FILES or (is_new_run and runs >= NEW_RUNS):
+                raise Unwritable(
+                    f"{FOLDER}/{self._writer} has begun {runs:,} runs and {files:,} files within {NEW_PER_S:.0f} s, "
+                    f"and may begin {NEW_RUNS:,} and {NEW_FILES:,}: try again in a minute"
+                )
+            if _is_full(self._files, is_new_run):
+                self._files = _files_below(self._log_dir / FOLDER / self._writer)  # some may have been deleted
+                if _is_full(self._files, is_new_run):
+                    raise Unwritable(
+                        f"{FOLDER}/{self._writer} has {len(self._files):,} runs, and may have {MOST_RUNS:,} with {MOST_FILES:,} files: "
+                        "delete runs there that are no longer needed"
+                    )
+            self._files.setdefault(run, set()).add(file)
+            self._begun.append((now_s, is_new_run))
 
     @contextmanager
     def _folder(self, names: list[str]) -> Iterator[int]:
@@ -161,6 +194,19 @@ def _write_all(descriptor: int, data: bytes, back_to: int) -> None:
     except OSError:
         os.ftruncate(descriptor, back_to)
         raise
+
+
+def _is_full(files: Mapping[str, Collection[str]], is_new_run: bool) -> bool:
+    return (is_new_run and len(files) >= MOST_RUNS) or sum(map(len, files.values())) >= MOST_FILES
+
+
+def _files_below(folder: Path) -> dict[str, set[str]]:
+    """By run, the names of its files."""
+    return {
+        str(Path(parent).relative_to(folder)): {name for name in files if not name.startswith(".")}
+        for parent, _, files in os.walk(folder)
+        if files
+    }
 
 
 def _bytes_below(folder: Path) -> int:

@@ -87,7 +87,7 @@ class Segments:
         """The segment of several lines of one kind whose steps do not fall, from the top on."""
         self.take(names, steps[0], times_s[0] if times_s else None)
         more = len(steps) - 1
-        self._by = (steps[-1] - steps[-2] if more else 0) or self._by
+        self._by = next((steps[-1] - step for step in reversed(steps) if step != steps[-1]), self._by)
         self._repeats = self._repeats or len(set(steps)) <= more
         self._shape.last = self.top = steps[-1]
         self._shape.count += more
