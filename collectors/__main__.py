@@ -125,6 +125,7 @@ class Collectors:
             last_times={run.name: run.last_time_s for run in self._store.runs()},
             tombstones=tombstones,
             remove=self._store.forget,
+            rename=self._store.rename,
         )
         live_runs = tail.live_runs
         finder = Finder(self._host, fresh_s=FRESH_S)

@@ -183,7 +183,9 @@ class Offset(NamedTuple):
     first_skip: str  # reason and line number of the first skip, "" where there was none
     state: Mapping[str, Any]  # the parser's own, JSON
     trouble: str = ""  # why the file is set aside, one sentence; "" while it is read
-    after: tuple[int, int] | None = None  # `reached` of the file's offset before it, which must be the stored one; None: not compared
+    after: tuple[int, int] | None = (
+        None  # `reached` of the file's offset before it, which must be the stored one; None: not compared
+    )
 
     @property
     def reached(self) -> tuple[int, int]:

@@ -137,7 +137,9 @@ def test_a_writer_that_has_used_up_its_share_is_refused_until_something_is_delet
     assert received.append("b", "metrics.jsonl", 0, b"x" * 40) == 40
 
 
-def test_a_writer_may_begin_so_many_runs_and_files_in_a_minute_and_have_so_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_writer_may_begin_so_many_runs_and_files_in_a_minute_and_have_so_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in (("NEW_RUNS", 3), ("NEW_FILES", 5), ("NEW_PER_S", 1e9), ("MOST_RUNS", 4), ("MOST_FILES", 7)):
         monkeypatch.setattr(files, name, value)
     received = Received(tmp_path, "w")
@@ -157,7 +159,7 @@ def test_a_writer_may_begin_so_many_runs_and_files_in_a_minute_and_have_so_many(
     monkeypatch.setattr(files, "NEW_PER_S", 0.0)
     begin("e:m.jsonl", "e:n.jsonl")
     for path in ("f:m.jsonl", "a:p.jsonl"):
-        with pytest.raises(Unwritable, match="has . runs, and may have 4 with 7 files: delete runs there"):
+        with pytest.raises(Unwritable, match=r"has . runs, and may have 4 with 7 files: delete runs there"):
             begin(path)
     shutil.rmtree(tmp_path / ".remote/w/a")
     begin("f:m.jsonl")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import threading
 from collections.abc import Collection, Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from collectors.logs.formats.jsonl import Events
 from collectors.logs.run_folder import RunFolder
 from collectors.logs.tail import Tail
 from collectors.logs.turns import FileTurns
@@ -87,6 +89,42 @@ def test_while_news_of_the_run_wait_to_be_read_nothing_is_judged(child: subproce
         assert exits(lives.collect()) == []
     files.unread = False
     assert exits(lives.collect()) == ["killed"]
+
+
+ODD = [[1], {"a": 1}, "7", 1.5, True, None, -1, 1 << 70]
+
+
+@pytest.mark.parametrize("field", ["pid", "pid_start_ticks", "boot_id", "host"])
+@pytest.mark.parametrize("value", ODD, ids=repr)
+def test_a_field_of_a_start_that_is_not_what_it_must_be_costs_no_other_run(
+    field: str, value: object, child: subprocess.Popen[bytes]
+) -> None:
+    """As the collector's memory has it, also of what an earlier version stored."""
+    good = Files(activity([start(child.pid)]))
+    odd = start(child.pid)._replace(run="odd")
+    odd = odd._replace(fields={**odd.fields, field: value})
+    lives = LivesCollector(
+        lambda names: [activity([odd])._replace(run="odd"), good.run], Finder(HOST), lambda run: (), host=HOST, grace_s=0.0
+    )
+    seen = [event for _ in range(3) for event in lives.collect()]
+    assert child.pid in {event.fields["pid"] for event in seen if event.kind == "process"}
+    gone(child)
+    ended = [event for _ in range(3) for event in lives.collect()]
+    assert exits([event for event in ended if event.run == good.run.run]) == ["killed"]
+
+
+@pytest.mark.parametrize("value", ODD, ids=repr)
+def test_such_a_field_is_left_out_where_it_is_read_and_counted(value: object) -> None:
+    events = Events("run", {"lifetimes": [["start", 1.0, 0, None, None, "", {"pid": value, "host": value}]]})
+    line = {"time_s": 2.0, "kind": "start", "pid": value, "pid_start_ticks": value, "boot_id": value, "note": value}
+    (event,) = events.parse([json.dumps(line).encode()], None)
+    for known in (event, *events.lifetimes):
+        assert isinstance(known, Event)
+        for name in ("pid", "pid_start_ticks"):
+            assert name not in known.fields or type(known.fields[name]) is int
+        for name in ("boot_id", "host"):
+            assert name not in known.fields or isinstance(known.fields[name], str)
+    assert bool(events.tally.fields_skipped) == (value is not None)
 
 
 def test_what_waits_for_ever_is_not_waited_for(child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,8 @@ RESTARTS = {
     "with a pause, by one step": train(range(58), 0.0) + train(range(56, 90), 60.0),
     "steps of ten": train(range(0, 580, 10)) + train(range(500, 900, 10)),
     "with further names now and then": [
-        {**line, **({"grad_norm": 1.0} if number % 5 == 0 else {})} for number, line in enumerate(train(range(58)) + train(range(50, 90)))
+        {**line, **({"grad_norm": 1.0} if number % 5 == 0 else {})}
+        for number, line in enumerate(train(range(58)) + train(range(50, 90)))
     ],
     "twice": train(range(58)) + train(range(50, 90)) + train(range(80, 95)),
 }
@@ -58,9 +59,7 @@ NONE = {
     ],
     "two ranks in step": [line for pair in zip(train(range(100)), train(range(100)), strict=True) for line in pair],
     "two ranks that drift": [
-        line
-        for step in range(200)
-        for line in (*train([step]), *(train([step - step // 20]) if step % 3 else ()))
+        line for step in range(200) for line in (*train([step]), *(train([step - step // 20]) if step % 3 else ()))
     ],
     "ranks that say who they are": [
         {"rank": rank, "step": step + (rank * 20 if step > 10 else 0), "loss": 1.0} for step in range(100) for rank in range(2)
@@ -137,7 +136,9 @@ def test_a_count_that_begins_anew_with_each_epoch_goes_on_as_steps(name: str, fi
 
 def test_the_last_batch_of_an_epoch_is_logged_whatever_its_number() -> None:
     lines = [{"epoch": epoch, "batch": batch, "loss": 1.0} for epoch in range(3) for batch in (*range(0, 94, 10), 93)]
-    assert [point.step for point in points(lines)] == [epoch * 94 + batch for epoch in range(3) for batch in (*range(0, 94, 10), 93)]
+    assert [point.step for point in points(lines)] == [
+        epoch * 94 + batch for epoch in range(3) for batch in (*range(0, 94, 10), 93)
+    ]
 
 
 def test_a_validation_that_names_the_next_epoch_changes_no_step() -> None:

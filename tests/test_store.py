@@ -9,7 +9,7 @@ import pytest
 
 from collectors.records import Event, LogLine, Offset, Points, Record, RunInfo
 from collectors.store.protocol import LogQuery, OffsetGap, SampleQuery, Store, series_id
-from tests.stored import GPU, HOST, LOSS, START_S, Open, line, read_offset, wait_for
+from tests.stored import GPU, HOST, LOSS, START_S, Open, line, profile, read_offset, wait_for
 from tests.stored import opened as opened  # a fixture
 from tests.stored import store as store  # a fixture
 
@@ -66,7 +66,9 @@ def test_a_forgotten_run_is_gone_with_its_offsets_and_others_stay(store: Store, 
 
 def test_an_offset_must_follow_the_stored_one(store: Store) -> None:
     offset = Offset("a/metrics.jsonl", "a", 1, 2, 30, 4, 0, 0, "", {})
-    store.append([line(1, 0.5), offset._replace(after=(0, 0)), line(2, 0.5), offset._replace(offset=60, lines_read=8, after=(30, 4))])
+    store.append(
+        [line(1, 0.5), offset._replace(after=(0, 0)), line(2, 0.5), offset._replace(offset=60, lines_read=8, after=(30, 4))]
+    )
     for after in ((30, 4), (90, 12), (60, 7), (0, 0)):
         with pytest.raises(OffsetGap, match=r"a/metrics\.jsonl begins at byte .* store ends at byte 60 \(line 8\)"):
             store.append([line(3, 0.5), offset._replace(offset=90, after=after)])
@@ -76,6 +78,33 @@ def test_an_offset_must_follow_the_stored_one(store: Store) -> None:
     store.append([offset._replace(offset=7)])
     store.forget("a")
     store.append([line(1, 0.5), offset._replace(after=(0, 0))])
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_a_run_gets_another_name_with_all_that_is_stored_of_it(is_packed: bool, store: Store, opened: Open) -> None:
+    offset = read_offset(30)
+    store.append([*(line(step, step / 7) for step in range(3000)), line(1, 5.0, run="c"), offset, Event("a", "note", START_S)])
+    store.append([line(3000, 1.0), LogLine("a", "x.log", START_S, 20, "hello"), RunInfo("a", {"seed": 7}), profile([])])
+    if is_packed and hasattr(store, "settle"):
+        store.settle()
+    store.append([line(3001, 2.0), line(2, 6.0, run="c")])
+    assert len(store.points([LOSS], None, None, "step")[LOSS].step) == 3002, "what has been read is not remembered"
+    assert not store.rename("a", "c", {}), "there is such a run"
+    assert store.rename("a", "x/b", {offset.path: "x/b/metrics.jsonl"})
+    store.append([line(3002, 3.0, run="x/b")])
+    for reader in (store, opened(False)):
+        assert [run.name for run in reader.runs()] == ["c", "x/b"]
+        assert reader.series("a") == [] and not reader.events("a") and not reader.logs(LogQuery("a")).lines
+        (series,) = reader.series("x/b")
+        assert (series.id, series.points) == (series_id("x/b", "train/loss", HOST), 3003)
+        found = reader.points([series.id], None, None, "step")[series.id]
+        assert found.step.tolist() == [*range(3003)] and found.value[-3:].tolist() == [1.0, 2.0, 3.0]
+        assert reader.offsets() == {"x/b/metrics.jsonl": offset._replace(path="x/b/metrics.jsonl", run="x/b")}
+        assert [one.text for one in reader.logs(LogQuery("x/b")).lines] == ["hello"] and len(reader.events("x/b")) == 1
+        known = reader.run("x/b")
+        assert known is not None and known.info == {"seed": 7} and reader.profiled_from("x/b") == START_S
+        other = series_id("c", "train/loss", HOST)
+        assert reader.points([other], None, None, "step")[other].value.tolist() == [5.0, 6.0]
 
 
 def test_the_edges_of_a_range_belong_to_it(store: Store) -> None:

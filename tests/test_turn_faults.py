@@ -167,7 +167,9 @@ def test_health_is_not_ok_while_a_turn_fails_and_nothing_of_it_is_lost(error: Ex
 
 
 @pytest.mark.usefixtures("quick")
-def test_what_is_lost_between_the_tail_and_the_store_is_noticed_and_read_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_lost_between_the_tail_and_the_store_is_noticed_and_read_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     store = open_store(tmp_path / "data", write=True)
     write(tmp_path / "logs", "one")
     with supervised(ForgetfulTail, tmp_path / "logs", store) as (tail, _):

@@ -45,7 +45,11 @@ def place_of(frame: FrameType, event: str, called: Any) -> Place | None:
 def may_fail(called: Any) -> bool:
     """Whether a function in C may raise: the system's and those of parsers; a list's `append` or a lock's release does not."""
     of = getattr(called, "__self__", None)
-    return getattr(called, "__module__", None) in MAY_FAIL or type(of).__module__ in MAY_FAIL or getattr(of, "__name__", None) in MAY_FAIL
+    return (
+        getattr(called, "__module__", None) in MAY_FAIL
+        or type(of).__module__ in MAY_FAIL
+        or getattr(of, "__name__", None) in MAY_FAIL
+    )
 
 
 @contextmanager
@@ -108,7 +112,9 @@ class Scene:
         (mlflow / "meta.yaml").write_text(f"run_name: mlflow-{self.runs}\nstatus: 1\nstart_time: 1764000000000\n")
         self.written[f"mlruns/0/mlflow-{self.runs}"] = []
         with sqlite3.connect(self.ingest.root / "rows.db") as db:
-            db.execute("CREATE TABLE IF NOT EXISTS metrics (id INTEGER PRIMARY KEY AUTOINCREMENT, timestamp, run_name, step, metrics)")
+            db.execute(
+                "CREATE TABLE IF NOT EXISTS metrics (id INTEGER PRIMARY KEY AUTOINCREMENT, timestamp, run_name, step, metrics)"
+            )
         db.close()
         self.written["rows/db"] = self.written.get("rows/db", [])
         self.append()

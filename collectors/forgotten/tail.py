@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..logs.known import format_of
 from ..logs.tail import Tail, is_followed
-from ..records import Record
+from ..records import Offset, Record
 from ..store.protocol import StoreError
 from .tombstones import MOST_FILES, NOTHING_KNOWN, LastKnown, Tombstone, Tombstones, identity_of_file
 
@@ -23,9 +24,18 @@ log = logging.getLogger("collectors")
 class ForgettingTail(Tail):
     """`forget` and `take_back` may be called from any thread; the work is done in the tail's turn, when all that it has read is stored."""
 
-    def __init__(self, root: Path, *others: Any, tombstones: Tombstones, remove: Callable[[str], None], **options: Any) -> None:
-        """`remove` takes a run out of the store; raises StoreError."""
-        self._tombstones, self._remove = tombstones, remove
+    def __init__(
+        self,
+        root: Path,
+        *others: Any,
+        tombstones: Tombstones,
+        remove: Callable[[str], None],
+        rename: Callable[[str, str, Mapping[str, str]], bool] = lambda run, new, paths: False,
+        **options: Any,
+    ) -> None:
+        """`remove` takes a run out of the store, `rename` is `Store.rename`; both raise StoreError."""
+        self._tombstones, self._remove, self._rename = tombstones, remove, rename
+        self._renaming: dict[str, str] = {}  # runs, by their new names, that get these or could not
         self._requests: deque[tuple[Callable[[str], None], str]] = deque()
         super().__init__(root, *others, accept=self._is_read, **options)
         for tombstone in tombstones.all():  # it may have ended between the tombstone and the store
@@ -83,6 +93,36 @@ class ForgettingTail(Tail):
         self._offsets = {key: offset for key, offset in self._offsets.items() if offset.run != run}
         self._runs.forget(run)
 
+    def _is_of_a_renamed_run(self, before: Offset, path: Path) -> bool:
+        """A run is renamed where none of its files is left at its old place."""
+        new, old = self._runs.name_of(path), before.run
+        if new is None or new == old or self._runs.name_of(self._root / before.path) != old:
+            return False
+        if new in self._renaming:
+            return any(name == old for _, name in self._requests)
+        keys = self._keys_of(old)
+        if not self._root.is_dir() or any(_is_in_database(key) or os.path.lexists(self._root / key) for key in keys):
+            return False
+        place, other = _without_common_end(before.path, self._key(path))
+        paths = {key: f"{other}{key.removeprefix(place)}" for key in keys if key == before.path or key.startswith(f"{place}/")}
+        self._renaming[new] = old
+        self._requests.append((partial(self._give_name, new=new, paths=paths), old))
+        self._wake.set()
+        return True
+
+    def _give_name(self, run: str, new: str, paths: Mapping[str, str]) -> None:
+        if not self._rename(run, new, paths):
+            return
+        moved = [self._offsets[key]._replace(path=paths.get(key, key), run=new) for key in self._keys_of(run)]
+        for key in self._keys_of(run):
+            self._close(self._root / key)
+            self._aside.heal(self._root / key)
+            del self._offsets[key]
+        self._offsets |= {offset.path: offset for offset in moved}
+        self._inodes.note(moved)
+        self._runs.forget(run)
+        del self._renaming[new]
+
     def _take_back(self, run: str) -> None:
         found = self._tombstones.remove(run)
         paths = [Path(file.path) for file in found.files] if found else []
@@ -123,6 +163,15 @@ class ForgettingTail(Tail):
     def _is_wholly_covered(self, run: str) -> bool:
         keys = self._keys_of(run)
         return bool(keys) and all(self._tombstones.covers(str(self._root / key)) for key in keys)
+
+
+def _without_common_end(path: str, other: str) -> tuple[str, str]:
+    """`("runs/a/x/m.jsonl", "runs/b/x/m.jsonl") -> ("runs/a", "runs/b")`, of files with one name; else the paths themselves."""
+    names, others = path.split("/"), other.split("/")
+    while len(names) > 1 and len(others) > 1 and names[-1] == others[-1]:
+        names.pop()
+        others.pop()
+    return "/".join(names), "/".join(others)
 
 
 def _is_in_database(key: str) -> bool:

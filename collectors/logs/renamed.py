@@ -25,6 +25,22 @@ class ReadInodes:
             (record.device, record.inode): record for record in records if isinstance(record, Offset) and record.offset
         }
 
+    def before(self, path: Path, root: Path, known: Known) -> Offset | None:
+        """That of a file at a new path which has lost its old one."""
+        try:
+            found = path.stat()
+        except OSError:  # opening it says so
+            return None
+        offset = self._offsets.get((found.st_dev, found.st_ino))
+        if offset is None or format_of(old := root / offset.path) is not known or os.path.lexists(old):
+            return None
+        descriptor = open_file(path, root)
+        try:
+            is_it = has_read_part(descriptor, offset.offset, offset.state.get("head", ""), offset.state.get("end", ""))
+        finally:
+            os.close(descriptor)
+        return offset if is_it else None
+
     def of(self, path: Path, root: Path, run: str, known: Known) -> Offset | None:
         """That of a file that stands at a new path, if it was read at another one of the same run. Raises NotMetrics where it stands there, too."""
         try:

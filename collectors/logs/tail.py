@@ -37,6 +37,7 @@ from .watching.watch import LATELY_S, FolderWatch
 MAX_OPEN = 256  # files that stay open: those read last
 SWEEP_S = 10.0  # how often idle files are closed
 MOST_SORTED = 1_000  # files of the first look that a turn puts in order: ten thousand took half a second
+RENAMED_S = 0.05  # until a file is looked at again whose run gets another name
 MAX_ERROR_CHARS = 300
 PERIOD_S = 1.0  # at the latest; `wake` is set as soon as a file changes
 
@@ -305,6 +306,10 @@ class Tail:
         if known.reading == "database":
             self._backlog.discard(path)
             return self._read_database(path)
+        before = None if self._key(path) in self._offsets else self._inodes.before(path, self._root, known)
+        if before is not None and self._is_of_a_renamed_run(before, path):
+            self._again[path] = time.monotonic() + RENAMED_S
+            return []
         run = self._run_of(path)
         if known.after_jsonl and any(path in self._unsorted or self._turns.waits(path) for path in run.rivals.jsonl_files()):
             self._turns.behind(path)
@@ -338,7 +343,9 @@ class Tail:
         if not file.is_open:
             raise FileNotFoundError
         self._turns.count(file.used_bytes)
-        if there:  # a metrics line must find the start event that it follows: the events are read after its bytes and before its meaning
+        if (
+            there
+        ):  # a metrics line must find the start event that it follows: the events are read after its bytes and before its meaning
             self._read_first(run, known.first(rank_of(path.name)))
         records = file.parse()
         if file.holds_a_bar:
@@ -407,6 +414,10 @@ class Tail:
         if before is not None and (before.device, before.inode) == (offset.device, offset.inode):
             self._close(self._root / offset.path)
         return offset
+
+    def _is_of_a_renamed_run(self, before: Offset, path: Path) -> bool:
+        """Whether its run is about to get the name of its new place; `before` is how far it was read at its old one."""
+        return False
 
     def _let_go(self) -> None:
         """Close idle files and those read longest ago; their offsets are kept."""

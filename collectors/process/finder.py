@@ -121,7 +121,9 @@ class Finder:
         below: dict[Claim, list[Claim]] = {}
         for same in naming.values():
             newest = sorted(same, key=lambda claim: (claim.strength, claim.since_s))[-MOST_NAMING:]
-            trainings = {strength: self._trainings_of(claim) for strength, claim in {claim.strength: claim for claim in newest}.items()}
+            trainings = {
+                strength: self._trainings_of(claim) for strength, claim in {claim.strength: claim for claim in newest}.items()
+            }
             for claim in newest:
                 found = trainings[claim.strength]
                 below[claim] = [claim if one.process == claim.process else one._replace(since_s=claim.since_s) for one in found]

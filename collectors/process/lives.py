@@ -75,7 +75,9 @@ class LivesCollector:
         self._written: set[tuple[str, str, object, object]] = set()  # run, kind, pid, start ticks: of this boot
         for event in written:
             if event.fields.get("boot_id") == boot_id():
-                self._written.add((event.run, event.kind, whole(event.fields.get("pid")), whole(event.fields.get("pid_start_ticks"))))
+                self._written.add(
+                    (event.run, event.kind, whole(event.fields.get("pid")), whole(event.fields.get("pid_start_ticks")))
+                )
                 self._remember(event)
             elif (judged_s := seconds(event.fields.get("judged_s"))) is not None:
                 self._judged[event.run] = judged_s

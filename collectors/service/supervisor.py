@@ -241,7 +241,9 @@ class _Worker(threading.Thread):
             self._failed("failing", f"nothing was stored: {gap}; it is read again from there", trace=False)
             self._goes_back = {gap.path: "was read from another place than the store has reached; it is read again"}
             return BACK_OFF_S[0]
-        except Exception as error:  # neither a record nor a full disk but a fault of ours: what is not in files is lost, and it is said
+        except (
+            Exception
+        ) as error:  # neither a record nor a full disk but a fault of ours: what is not in files is lost, and it is said
             self._failed("failing", f"what was collected cannot be stored: {type(error).__name__}: {error}", trace=True)
             self._goes_back = {}
             return BACK_OFF_S[0]
@@ -278,7 +280,9 @@ class _Worker(threading.Thread):
         while True:
             try:
                 refused = store_all(self._store, records)
-                faults = {found.path: f"cannot be stored ({found.reason[:200]})" for found in refused if isinstance(found.record, Offset)}
+                faults = {
+                    found.path: f"cannot be stored ({found.reason[:200]})" for found in refused if isinstance(found.record, Offset)
+                }
                 self._goes_back = faults or None
                 if not (refused and isinstance(self._collector, Counting)):
                     return refused

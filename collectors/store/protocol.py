@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
@@ -262,6 +262,9 @@ class Store(Protocol):
 
     def forget(self, run: str) -> None:
         """Remove a run with all that was read of it, offsets included: its files, if they are still there, would be read again."""
+
+    def rename(self, run: str, new: str, paths: Mapping[str, str]) -> bool:
+        """Give a run another name, and the offsets of its files other paths; False, and nothing is changed, where there are points or lines of `new`."""
 
     def compact(self, deadline_s: float) -> bool:
         """Pack fresh records into chunks for about `deadline_s` seconds; True where there is more to do."""

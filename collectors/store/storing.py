@@ -44,7 +44,9 @@ def _without_the_bad(store: Store, records: Sequence[Record], error: Exception) 
         raise _failing(error) from error
     paths = _paths(records)
     refused = [RefusedRecord(records[i], paths[i], f"{type(bad[i]).__name__}: {bad[i]}") for i in sorted(bad)]
-    without_offset = {paths[i] for i in bad if isinstance(records[i], Offset)}  # their records would be read again, and stored twice
+    without_offset = {
+        paths[i] for i in bad if isinstance(records[i], Offset)
+    }  # their records would be read again, and stored twice
     kept = [record for i, record in enumerate(records) if i not in bad and paths[i] not in without_offset]
     try:
         store.append(_counted(kept, refused))

@@ -50,7 +50,9 @@ class Received:
         self._lock = Lock()  # for what is counted
         self._used: int | None = None
         self._files: dict[str, set[str]] | None = None  # by run; counted once, then kept
-        self._begun: deque[tuple[float, bool]] = deque()  # when files were begun lately, CLOCK_MONOTONIC, and whether a run was with them
+        self._begun: deque[tuple[float, bool]] = (
+            deque()
+        )  # when files were begun lately, CLOCK_MONOTONIC, and whether a run was with them
 
     def append(self, run: str, file: str, offset: int, data: bytes, head: str = "") -> int:
         """The length of the file then. `head`, where it is given, is that of the sender's file (`head_of`).

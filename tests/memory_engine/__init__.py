@@ -6,7 +6,7 @@ import fnmatch
 import statistics
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -106,6 +106,16 @@ class MemoryStore:
     def forget(self, run: str) -> None:
         kept = [[record for record in batch if getattr(record, "run", None) != run] for batch in self._shared.commits]
         self._shared.commits[:] = kept
+
+    def rename(self, run: str, new: str, paths: Mapping[str, str]) -> bool:
+        if any(record.run == new for record in [*self._all(Points), *self._all(LogLine)]):
+            return False
+        for batch in self._shared.commits:
+            for place, record in enumerate(batch):
+                if getattr(record, "run", None) == run:
+                    moved = {"path": paths.get(record.path, record.path)} if isinstance(record, Offset) else {}
+                    batch[place] = record._replace(run=new, **moved)
+        return True
 
     def compact(self, deadline_s: float) -> bool:
         return False

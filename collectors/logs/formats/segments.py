@@ -59,7 +59,11 @@ class Segments:
             steps |= {"since_s": self._since_s, "time_s": self._time_s}
         counts, lasts = self._counts(), self._lasts()
         kept = [name for name, _ in counts.most_common(MOST_KEPT)]
-        return {"top": self.top, "segment": self.segment, "steps": {**steps, "lasts": {name: [lasts[name], counts[name]] for name in kept}}}
+        return {
+            "top": self.top,
+            "segment": self.segment,
+            "steps": {**steps, "lasts": {name: [lasts[name], counts[name]] for name in kept}},
+        }
 
     def take(self, names: tuple[str, ...], step: int, time_s: float | None, *, only_far: bool = False) -> int:
         """The segment of the next line. With `only_far` its starts are known otherwise: only many steps back are another one."""

@@ -120,6 +120,17 @@ class SqliteStore:
         with failing(), writer.packing, self._lock:
             writer.forget(run)
 
+    def rename(self, run: str, new: str, paths: Mapping[str, str]) -> bool:
+        writer = self._writer(files.RUNS_FILE)
+        with failing(), writer.packing, self._lock:
+            if not writer.rename(run, new, paths):
+                return False
+        for path in files.machine_files(self._dir):
+            machine = self._writer(path.name)
+            with failing(), self._lock, schema.transaction(machine.db) as db:
+                db.execute("UPDATE profile SET run = ? WHERE run = ?", (new, run))
+        return True
+
     # Reading
 
     @failing(UNREADABLE, AGAIN)

@@ -6,7 +6,7 @@ import itertools
 import statistics
 import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -214,6 +214,24 @@ class FileWriter:
         self._shapes.clear()
         self._stored.clear()
 
+    def rename(self, run: str, new: str, paths: Mapping[str, str]) -> bool:
+        """See the protocol. The caller holds `packing` and `lock`."""
+        with schema.transaction(self.db) as db:
+            if any(db.execute(f"SELECT 1 FROM {table} WHERE run = ? LIMIT 1", (new,)).fetchone() for table in ("stream", "log")):
+                return False
+            streams = [stream for (stream,) in db.execute("SELECT id FROM stream WHERE run = ?", (run,)).fetchall()]
+            for stream in streams:  # head and packs name their series in blobs, which never change
+                if self.waiting(stream) or chunks.packed(db, stream):
+                    self._seal(stream, [], self.seq, everything=True)
+            ids = runs.rename(db, run, new, paths)
+        self.templates.forget(run)
+        for stream in streams:
+            self._pending.pop(stream, None)
+        for kept in (self._shapes, self._stored, self._recent):
+            kept.clear()
+        self.grown = {ids.get(series, series) for series in self.grown}
+        return True
+
     def in_place(self) -> bool:
         """Whether the file and its write-ahead log are still those of that name."""
         return schema.identity(self.path) == self._identity
@@ -280,11 +298,11 @@ class FileWriter:
             self._stored.add(shape.key)
         return gained
 
-    def _seal(self, stream: int, grown: list[Group], seq: int) -> None:
+    def _seal(self, stream: int, grown: list[Group], seq: int, *, everything: bool = False) -> None:
         """Many rows at once go straight into chunks, behind those of the stream that still wait."""
         fresh = groups.partition([*self.waiting(stream), *grown])
         chunks.note_packed(self.db, stream, fresh, seq)
-        sealed, rest = chunks.plan(groups.partition([*chunks.packed(self.db, stream), *fresh]))
+        sealed, rest = chunks.plan(groups.partition([*chunks.packed(self.db, stream), *fresh]), everything)
         self.grown |= chunks.store(self.db, stream, sealed, rest)
 
     def _write_runs(self, batch: ByKind, made: list[tuple[_RowShape, Group]], new: Counter[str | None], seq: int) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import orjson
 
 from ...records import Event, LogLine, Offset, ProgressBar, RunInfo, Sample
-from ..protocol import OffsetGap, Run
+from ..protocol import OffsetGap, Run, series_id
 from . import samples, sources
 from .columns.chunks import TimeSpan
 from .columns.groups import NO_STEP, Group
@@ -99,6 +99,26 @@ def check_no_gap(db: sqlite3.Connection, offsets: Sequence[Offset]) -> None:
             if before != offset.after:
                 raise OffsetGap(offset.path, offset.after, before)
         reached[offset.path] = offset.reached
+
+
+def rename(db: sqlite3.Connection, run: str, new: str, paths: Mapping[str, str]) -> dict[int, int]:
+    """Rename a run whose points are all in chunks; return the new identities of its series, by the old ones."""
+    for path, other in paths.items():
+        db.execute("UPDATE OR REPLACE offset SET path = ? WHERE path = ? AND run = ?", (other, path, run))
+    for table in ("offset", "event", "finding", "log", "template", "bar", "source", "sample", "sample_count"):
+        db.execute(f"UPDATE OR REPLACE {table} SET run = ? WHERE run = ?", (new, run))
+    db.execute("UPDATE OR REPLACE run SET name = ? WHERE name = ?", (new, run))
+    ids: dict[int, int] = {}
+    for stream, text in db.execute("SELECT id, labels FROM stream WHERE run = ?", (run,)).fetchall():
+        labels = tuple((key, value) for key, value in orjson.loads(text))
+        other = series_id(new, "", labels)
+        db.execute("UPDATE stream SET id = ?, run = ? WHERE id = ?", (other, new, stream))
+        for series, name in db.execute("SELECT id, name FROM series WHERE stream = ?", (stream,)).fetchall():
+            ids[series] = series_id(new, name, labels)
+            db.execute("UPDATE series SET id = ?, stream = ? WHERE id = ?", (ids[series], other, series))
+            for table in ("chunk", "page"):
+                db.execute(f"UPDATE {table} SET series = ? WHERE series = ?", (ids[series], series))
+    return ids
 
 
 def remove(db: sqlite3.Connection, run: str) -> list[int]:

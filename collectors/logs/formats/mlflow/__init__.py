@@ -61,7 +61,9 @@ class MetricFile:
         if not 2 <= len(cells) <= 3 or as_time(time_s) is None or abs(step) > MAX_STEP:
             self.tally.skip_line("is not a time, a value and a step")
             return []
-        return [Points(self._run, self._labels, self._names, (value,), time_s, step, self._segments.take(self._names, step, time_s))]
+        return [
+            Points(self._run, self._labels, self._names, (value,), time_s, step, self._segments.take(self._names, step, time_s))
+        ]
 
 
 class Params:

@@ -1,0 +1,139 @@
+"""A run whose folder gets another name goes on under it, and leaves no copy behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+import pytest
+
+from collectors.forgotten.tail import ForgettingTail
+from collectors.forgotten.tombstones import Tombstones
+from collectors.records import labels_of
+from collectors.store.open import open_store
+from collectors.store.protocol import LogQuery, series_id
+from tests.ingesting import Ingest
+
+
+class Renaming(Ingest):
+    """With the tail that the collector has."""
+
+    def __init__(self, root: Path) -> None:
+        self.writers: list[Writer] = []
+        super().__init__(root)
+
+    def writer(self, name: str) -> Writer:
+        self.writers.append(Writer(self.root / name))
+        return self.writers[-1]
+
+    def start(self) -> None:
+        self.wake = threading.Event()
+        self.store = open_store(self.data_dir, write=True)
+        self.tail = ForgettingTail(
+            self.root,
+            "box",
+            self.store.offsets(),
+            self.wake,
+            tombstones=Tombstones(self.data_dir),
+            remove=self.store.forget,
+            rename=self.store.rename,
+        )
+
+    def steps(self, run: str) -> list[int]:
+        loss = series_id(run, "loss", labels_of(host="box"))
+        return [int(step) for step in self.store.points([loss], None, None, "step")[loss].step]
+
+    def times(self, run: str) -> list[float]:
+        return [line.time_s for line in self.store.logs(LogQuery(run, limit=10**5)).lines]
+
+    def names(self) -> list[str]:
+        return [run.name for run in self.store.runs() if run.name != "healthy"]
+
+
+@pytest.fixture
+def renaming(tmp_path: Path) -> Iterator[Renaming]:
+    renaming = Renaming(tmp_path / "logs")
+    yield renaming
+    renaming.close()
+    for writer in renaming.writers:
+        writer.close()
+
+
+class Writer:
+    """A program that holds its files open."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text(json.dumps({"config": {"seed": 7}}))
+        self.metrics: TextIO = (folder / "metrics.jsonl").open("a")
+        self.log: TextIO = (folder / "train.log").open("a")
+        self.written = 0
+
+    def close(self) -> None:
+        self.metrics.close()
+        self.log.close()
+
+    def write(self, lines: int) -> None:
+        for _ in range(lines):
+            self.metrics.write(json.dumps({"step": self.written, "loss": 0.5}) + "\n")
+            self.log.write(f"line {self.written}\n")
+            self.written += 1
+        self.metrics.flush()
+        self.log.flush()
+
+
+@pytest.mark.parametrize("new", ["runs/b", "archive/2026/a", "runs/a-good"])
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_a_run_goes_on_under_the_new_name_of_its_folder(new: str, is_stopped: bool, renaming: Renaming) -> None:
+    writer = renaming.writer("runs/a")
+    writer.write(50)
+    renaming.until(lambda: len(renaming.steps("runs/a")) == len(renaming.times("runs/a")) == 50, "not read")
+    before_s = renaming.times("runs/a")
+    (renaming.root / new).parent.mkdir(parents=True, exist_ok=True)
+    if is_stopped:
+        renaming.close()
+    (renaming.root / "runs/a").rename(renaming.root / new)
+    writer.write(20)
+    if is_stopped:
+        renaming.start()
+    renaming.until(lambda: len(renaming.steps(new)) >= 70 and len(renaming.times(new)) >= 70, lambda: str(renaming.names()))
+    writer.write(5)
+    renaming.health_s()
+    renaming.until(lambda: len(renaming.steps(new)) >= 75 and len(renaming.times(new)) >= 75, "it does not go on")
+    for _ in range(2):
+        assert renaming.names() == [new]
+        assert renaming.steps(new) == [*range(75)] and renaming.times(new)[:50] == before_s, "nothing is read anew"
+        run = renaming.run(new)
+        assert run is not None and run.info["config"] == {"seed": 7} and not renaming.tail.trouble()
+        renaming.restart()
+        renaming.health_s()
+
+
+def test_a_copy_is_a_run_of_its_own_and_so_is_what_takes_the_old_name(renaming: Renaming) -> None:
+    writer = renaming.writer("a")
+    writer.write(10)
+    renaming.until(lambda: len(renaming.steps("a")) == 10, "not read")
+    shutil.copytree(renaming.root / "a", renaming.root / "copy")
+    renaming.until(lambda: len(renaming.steps("copy")) == 10, "not read")
+    (renaming.root / "a").rename(renaming.root / "b")
+    renaming.writer("a").write(3)
+    writer.write(1)
+    renaming.until(lambda: renaming.steps("b") == [*range(11)], "the old one does not go on")
+    renaming.until(lambda: renaming.steps("copy") == [*range(10)], "the copy is not as it was")
+    renaming.until(lambda: len(renaming.steps("a")) >= 3, "the new one is not read")
+
+
+def test_a_name_and_back(renaming: Renaming) -> None:
+    writer = renaming.writer("a")
+    for old, new in (("a", "b"), ("b", "a"), ("a", "b")):
+        writer.write(10)
+        renaming.until(lambda: len(renaming.steps(old)) >= writer.written, "not read")  # noqa: B023
+        (renaming.root / old).rename(renaming.root / new)
+        until_s = time.monotonic() + 30
+        renaming.until(lambda: renaming.names() == [new], lambda: str(renaming.names()))  # noqa: B023
+        assert time.monotonic() < until_s and renaming.steps(new) == [*range(writer.written)]
