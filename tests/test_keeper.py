@@ -274,6 +274,7 @@ def test_a_log_folder_that_is_removed_is_said_and_read_again_once_it_is_back(run
     running.log_dir.mkdir()
     (running.log_dir / "b.jsonl").write_text(LINE % 1)
     wait_for(lambda: running.values("b", "train/loss") == [2.5], because="it is not read again")
+    assert "is gone" not in problems(running), "it is there again"
     wait_for(lambda: running.get("/healthz")["status"] == "ok")
 
 

@@ -88,12 +88,13 @@ def test_a_title_that_is_the_place_of_another_run_gets_its_id(comes_first: str, 
     ingest.health_s()
     with (ingest.root / "e" / ID / "metrics" / "loss").open("a") as file:
         file.write("1764000000099 0.5 10\n")
-    for _ in range(2):
-        write(place, range(200, 203))
-        ingest.until(lambda: losses(ingest, "e/r")[-1:] == [202] and 10 in losses(ingest, "e/r-dddddddd"), "a run is not read")
+    for first in (200, 300):
+        write(place, range(first, first + 3))
+        ingest.until(
+            lambda: first + 2 in losses(ingest, "e/r") and 10 in losses(ingest, "e/r-dddddddd"),  # noqa: B023
+            lambda: f"{losses(ingest, 'e/r')} {losses(ingest, 'e/r-dddddddd')} {ingest.store.runs()}",
+        )
         assert not ingest.tail.trouble()
         ingest.restart()
-    all_steps = sorted(losses(ingest, "e/r") + losses(ingest, "e/r-dddddddd"))
-    assert all_steps == sorted(
-        [*range(11), *(range(5) if comes_first == "the folder" else range(100, 105)), *range(200, 203), *range(200, 203)]
-    )
+    steps = [*range(11), *(range(5) if comes_first == "the folder" else range(100, 105)), *range(200, 203), *range(300, 303)]
+    assert sorted(losses(ingest, "e/r") + losses(ingest, "e/r-dddddddd")) == sorted(steps)

@@ -54,7 +54,7 @@ class Segments:
         self._before: tuple[int, int, int] | None = None  # segment, top and rise before a start that is not sure yet
 
     def state(self) -> dict[str, Any]:
-        steps = {"disorder": self._disorder, "repeats": self._repeats, "by": self._by, "timed": self._timed}
+        steps: dict[str, Any] = {"disorder": self._disorder, "repeats": self._repeats, "by": self._by, "timed": self._timed}
         if self._timed:
             steps |= {"since_s": self._since_s, "time_s": self._time_s}
         counts, lasts = self._counts(), self._lasts()
