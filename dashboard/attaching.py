@@ -63,13 +63,13 @@ def why_not(pid: int) -> str:
     return ""
 
 
-def attach(log_dir: Path, pid: int, name: str = "", *, below: str = "") -> AttachedRun:
-    """`below` is a folder of the log folder, where only some of them are followed. Raises AttachRefused."""
+def attach(log_dir: Path, pid: int, name: str = "") -> AttachedRun:
+    """Raises AttachRefused."""
     if reason := why_not(pid):
         raise AttachRefused(reason)
     words = without_secrets(command_of(pid))
     name = name or name_of(words, pid)
-    folder, held = _made(log_dir, f"{below}/{name}" if below else name)
+    folder, held = _made(log_dir, name)
     try:
         notes = _filled(held, pid, words, log_dir)
     finally:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from ..log_tree import LogTree
 from ..process.activity import RunProcess
 from ..process.proc import PROC, alive, uid_of
 from ..process.writers import OUTPUT, is_for_writing
@@ -71,11 +72,11 @@ class Elsewhere:
     """The outputs that lie outside the log folder, or have a name that is not read there: which they are, and which have changed."""
 
     def __init__(
-        self, root: Path, tops: Sequence[Path], outputs: Callable[[], Mapping[Path, str]], offsets: Mapping[str, Offset]
+        self, tree: LogTree, outputs: Callable[[], Mapping[Path, str]], offsets: Mapping[str, Offset]
     ) -> None:
-        """`tops` are the folders that are followed; `outputs` by run; `offsets` of the store name those that were read before."""
-        self._root, self._tops, self._outputs = root, tops, outputs
-        texts = [(root / key, offset.run) for key, offset in offsets.items() if "entry" in offset.state]
+        """`outputs` by run; `offsets` of the store name those that were read before."""
+        self._tree, self._tops, self._outputs = tree, tree.tops, outputs
+        texts = [(tree.path_of(key), offset.run) for key, offset in offsets.items() if "entry" in offset.state]
         self._runs = dict([(path, run) for path, run in texts if self._is_left_to_us(path)][-MOST_KNOWN:])
         self._seen: dict[Path, tuple[Mark, float] | None] = {}
         self._due_s = 0.0
@@ -90,7 +91,7 @@ class Elsewhere:
     def place_of(self, path: Path) -> RunPlace | None:
         """The run that it belongs to."""
         run = self._runs.get(path)
-        return None if run is None else RunPlace(run, self._root / run, False)
+        return None if run is None else RunPlace(run, self._tree.path_of(run), False)
 
     def take(self) -> list[Path]:
         """Those that have changed since last asked."""

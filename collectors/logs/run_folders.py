@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..log_tree import LogTree
 from ..records import Offset, Record, RunInfo
 from .database import beside
 from .formats.databases import RunOf
@@ -26,22 +27,21 @@ class RunFolders:
 
     def __init__(
         self,
-        root: Path,
-        tops: Sequence[Path],
+        tree: LogTree,
         host: str,
         offsets: Mapping[str, Offset],
         last_times: Mapping[str, float | None] | None = None,
     ) -> None:
-        """`tops` are the folders of `root` that are followed; `offsets` those of the store, by path relative to `root`.
+        """`offsets` are those of the store, by key.
 
         `last_times` are those of the lines that an earlier collector has read, Unix seconds by run.
         """
-        self._root, self._tops, self._host, self._last_times = root, tops, host, last_times or {}
+        self._tree, self._tops, self._host, self._last_times = tree, tree.tops, host, last_times or {}
         self._runs: dict[str, RunFolder] = {}
         self._configs: dict[str, dict[str, Any]] = {}  # of runs without a file read so far, by file
         self._folders: dict[str, set[Path]] = {}  # by run, those of the files that an earlier collector has read
         for key, offset in offsets.items():
-            self._folders.setdefault(offset.run, set()).add((root / key).parent)
+            self._folders.setdefault(offset.run, set()).add(tree.path_of(key).parent)
             if config := offset.state.get("config"):
                 self._configs.setdefault(offset.run, {})[key.removeprefix(f"{offset.run}/")] = config
         self._ran: dict[str, dict[str, Any]] = {}  # of runs without a file read so far, what was seen of their processes
@@ -64,7 +64,7 @@ class RunFolders:
 
     def of(self, path: Path, place: RunPlace | None = None) -> RunFolder:
         """Of a file; `place` is given where the file's own place does not say which run it belongs to."""
-        name, folder, single, is_id = place or place_of(path, self._root, self._tops)
+        name, folder, single, is_id = place or place_of(path, self._tree)
         if is_id:
             return self._of_id(path, name, folder)
         run = self._runs.get(name) or self._make(name, folder, single)
@@ -75,13 +75,13 @@ class RunFolders:
     def in_database(self, path: Path, key: str, run: RunOf) -> RunFolder:
         """A run of a database; it is called like the database, and then as that calls it."""
         if key not in self._titled:
-            self._name(key, inert_path(path.with_suffix("").relative_to(self._root)), run.title, run.id)
+            self._name(key, inert_path(self._tree.name_of(path.with_suffix(""))), run.title, run.id)
         name = self._titled[key]
         return self._runs.get(name) or self._make(name, path.parent, True, (path.name, beside(path, "-wal").name))
 
     def name_of(self, path: Path) -> str | None:
         """What the run of a file below `root` is called; None where that is not known before the file is read."""
-        place = place_of(path, self._root, self._tops)
+        place = place_of(path, self._tree)
         return self._titled.get(place.run) if place.is_id else place.run
 
     def top_of(self, path: Path) -> Path:
@@ -116,8 +116,9 @@ class RunFolders:
         """The run of a folder whose name is but an id."""
         known = format_of(path)
         if id_ not in self._titled and known is not None and known.title is not None:
-            above = folder.parent if folder.parent in (self._root, *self._tops) else folder.parent.parent
-            self._name(id_, inert_path(above.relative_to(self._root)), known.title(folder, self._small_file), folder.name)
+            above = folder.parent if folder.parent in (self._tree.root, *self._tops) else folder.parent.parent
+            inside = self._tree.front or "." if above == self._tree.home else inert_path(self._tree.name_of(above))
+            self._name(id_, inside, known.title(folder, self._small_file), folder.name)
         name = self._titled[id_]
         run = self._runs.get(name) or self._make(name, folder, False)
         run.note_file(path)
@@ -127,8 +128,8 @@ class RunFolders:
         """Of a file with that key, or of a run in a database; "" where the run is called by the file's place."""
         if "#" in key and format_of(key.partition("#")[0]) is not None:
             return key
-        path = self._root / key
-        place = place_of(path, self._root, self._tops) if path.is_relative_to(self._root) else None
+        path = self._tree.path_of(key)
+        place = place_of(path, self._tree) if path.is_relative_to(self._tree.root) else None
         return place.run if place is not None and place.is_id else ""
 
     def _small_file(self, path: Path) -> bytes:

@@ -14,10 +14,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
+from ..log_tree import LogTree
 from ..process.activity import RunActivity
 from ..records import DATA, Offset, Record
 from ..store.storing import RefusedRecord, sentence
 from .aside import AsideFiles
+from .doubles import Doubles
 from .followed import FollowedFile, with_skip, written_s
 from .followed_database import FollowedDatabases
 from .formats import WholeFormat
@@ -54,30 +56,32 @@ class Tail:
         left_alone: Callable[[str], str] = lambda path: "",
         outputs: Callable[[], Mapping[Path, str]] = dict,
         only: Sequence[str] = (),
+        front: str = "",
         accept: Callable[[str], bool] | None = None,
         last_times: Mapping[str, float | None] | None = None,
     ) -> None:
-        """`offsets` are those of the store, by path relative to `root`; `left_alone` returns why a file is not read, or "".
+        """`offsets` are those of the store, by key (`LogTree`); `left_alone` returns why a file is not read, or "".
 
         `outputs` are files of any place with the run that each belongs to, read as text where no rule has them read already.
-        With `only`, folders of `root`, nothing else of it is followed; `accept` judges the path of a file. `last_times` are those
+        With `only`, folders of `root`, nothing else of it is followed (`front` as in `LogTree`); `accept` judges the path of a file. `last_times` are those
         of the lines that an earlier collector has read, Unix seconds by run.
         """
         self.at_work_on = ""  # the file that is being read
         self._left_alone = left_alone
         self._root, self._wake = root.resolve(), wake
-        self._prefix = f"{str(self._root).rstrip('/')}/"
-        self._tops = [self._root / name for name in only] or [self._root]
+        self._tree = LogTree(self._root, tuple(only), front)
+        self._tops = self._tree.tops
         self._offsets = dict(offsets)  # of the files that are not open
         self._inodes = ReadInodes(offsets)
-        self._runs = RunFolders(self._root, self._tops, host, offsets, last_times)
+        self._doubles = Doubles(self._tree, offsets)
+        self._runs = RunFolders(self._tree, host, offsets, last_times)
         self._files: OrderedDict[Path, FollowedFile] = OrderedDict()  # what was read last comes last
         self._databases = FollowedDatabases(self._runs)
         self._again: dict[Path, float] = {}  # databases and last lines without a newline, by their next look, CLOCK_MONOTONIC
         self._turns, self._aside = FileTurns(), AsideFiles()
         self._wanted: deque[str] = deque()  # paths of files that look like data, which a user asked for
         self._held: set[Path] = set()  # files with a state of a bar that is to be stored soon
-        self._elsewhere = Elsewhere(self._root, self._tops, outputs, offsets)
+        self._elsewhere = Elsewhere(self._tree, outputs, offsets)
         self._swept_s, self._began_s = time.monotonic(), time.time()
         first = self._runs.written_lately()
         self._watch = FolderWatch(self._root, accept or is_followed, wake, poll_only=poll_only, tops=self._tops, first=first)
@@ -88,7 +92,7 @@ class Tail:
         ) = {}  # what the first look at the folder has found so far; false for what is read later
         for key, offset in offsets.items():
             if offset.trouble:  # tried again, also if it is no longer there
-                self._aside.put(self._root / key, offset.trouble)
+                self._aside.put(self._tree.path_of(key), offset.trouble)
         self._take_what_was_there(self._watch.take())
         self._backlog.update(self._elsewhere.known())
         self._turns.old(self._elsewhere.known())
@@ -206,7 +210,7 @@ class Tail:
             key = self._wanted.popleft()
             if key in self._offsets:
                 self._offsets[key] = self._offsets[key]._replace(state={**self._offsets[key].state, "wanted": True})
-                self._queue([self._root / key])
+                self._queue([self._tree.path_of(key)])
 
     def _queue(self, paths: Iterable[Path]) -> None:
         new = []
@@ -235,8 +239,7 @@ class Tail:
             return 0.0
 
     def _key(self, path: Path) -> str:
-        text = str(path)
-        return inert_path(text[len(self._prefix) :] if text.startswith(self._prefix) else text)
+        return inert_path(self._tree.name_of(path))
 
     def _read(self, path: Path) -> list[Record]:
         known = TEXT if path in self._elsewhere else format_of(path)
@@ -245,6 +248,8 @@ class Tail:
         if known.reading == "database":
             self._backlog.discard(path)
             return self._guarded(path, lambda: self._read_database(path))
+        if self._is_double(path):
+            return []
         run = self._run_of(path)
         if known.after_jsonl and any(path in self._unsorted or self._turns.waits(path) for path in run.rivals.jsonl_files()):
             self._turns.behind(path)
@@ -253,6 +258,22 @@ class Tail:
             self._backlog.discard(path)
             return self._guarded(path, lambda: self._read_whole(path, run, known))
         return self._guarded(path, lambda: self._read_on(path, run, known))
+
+    def _is_double(self, path: Path) -> bool:
+        """Whether a file is not to be read now, since it is read under its name in another followed folder."""
+        other = None if path in self._elsewhere else self._doubles.other(path)
+        if other is None:
+            return False
+        if self._doubles.is_better(path, other):
+            self._prefer(path, other)
+        elif path in self._files or self._key(path) in self._offsets:
+            self._prefer(other, path)
+        return True
+
+    def _prefer(self, path: Path, other: Path) -> None:
+        """Of two names of a file, under both or the other one of which it was read."""
+        self._doubles.prefer(path)
+        self._held.add(path)
 
     def _read_whole(self, path: Path, run: RunFolder, known: Known) -> list[Record]:
         key = self._key(known.stands_for(path))
@@ -362,11 +383,12 @@ class Tail:
 
     def _renamed(self, path: Path, run: RunFolder, known: Known) -> Offset | None:
         """How far the file was read under the name that it had, if any; what is left is read under this one."""
-        if (offset := self._inodes.of(path, self._root, run.name, known)) is None:
+        if (offset := self._inodes.of(path, self._tree, run.name, known)) is None:
             return None
-        old = self._files.get(self._root / offset.path)
+        before = self._tree.path_of(offset.path)
+        old = self._files.get(before)
         if old is not None and old.last is not None and (old.last.device, old.last.inode) == (offset.device, offset.inode):
-            self._keep(self._files.pop(self._root / offset.path))
+            self._keep(self._files.pop(before))
         return offset
 
     def _let_go(self) -> None:

@@ -24,7 +24,7 @@ from collectors.process.second_names import USUAL
 from collectors.rights import whose
 from collectors.service import folders, room
 from collectors.service.keeper import Keeper
-from collectors.service.log_folders import found_here, of_folders
+from collectors.service.log_folders import LogFolders, found_here, is_store, of_folders, of_several
 from collectors.small_file import Unwritable
 
 from .. import address
@@ -59,7 +59,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help=f"log folder to follow; may be repeated (default: those of {', '.join(USUAL)} that are here)",
     )
-    add_flags(parser, [name for name in FLAGS if name not in ("log_dir", "only", "pause")])
+    add_flags(parser, [name for name in FLAGS if name not in ("log_dir", "only", "front", "pause")])
     parser.add_argument(
         "--pages-dir", type=Path, metavar="DIR", help="folder with pages of your own: Python files with a Dash layout"
     )
@@ -115,14 +115,27 @@ def prepare(parsed: argparse.Namespace) -> CollectorOptions:
         make_folder(given[0], "--log-dir")
     for folder in given:
         check_folder(folder)
-    log_dir, only, usual = of_folders(given)
-    data_dir = parsed.data_dir or usual
-    first = log_dir / only[0] if only else log_dir
-    if not parsed.data_dir and not data_dir.is_relative_to(first):
-        print(f"{folders.why_elsewhere(first)}: the store goes to {data_dir}", file=sys.stderr)
+    place = place_to_serve(given, parsed.data_dir)
+    data_dir, home = place.data_dir, place.tree.home
+    if not parsed.data_dir and not data_dir.is_relative_to(home):
+        print(f"{folders.why_elsewhere(home)}: the store goes to {data_dir}", file=sys.stderr)
     make_folder(data_dir, "--data-dir", private=True)
-    options = replace(options_of(parsed, log_dir, data_dir.resolve()), only=only)
+    options = replace(options_of(parsed, place.log_dir, data_dir.resolve()), only=place.only, front=place.front)
     return options if options.retention_s is not None else replace(options, retention_s=set_retention_s(data_dir))
+
+
+def place_to_serve(given: Sequence[Path], data_dir: Path | None) -> LogFolders:
+    """What is followed, and its store, which takes over those that earlier versions made beside it."""
+    if data_dir is not None:
+        return of_folders(given, data_dir.resolve())
+    place = of_folders(given)
+    if any(is_store(of_several(folder)) for folder in place.folders):
+        from .taking_over import take_over
+
+        for sentence in take_over(place):
+            print(sentence, file=sys.stderr, flush=True)
+        place = of_folders(given)
+    return place
 
 
 def with_room(options: CollectorOptions) -> CollectorOptions:
@@ -140,9 +153,8 @@ def pages_folder(folder: Path | None, options: CollectorOptions) -> Path | None:
         return None
     from ..pages import own
 
-    logs = [options.log_dir / name for name in options.only] or [options.log_dir]
     try:
-        own.check_folder(folder, [*logs, options.data_dir])
+        own.check_folder(folder, [*options.tree.tops, options.data_dir])
     except ValueError as error:
         raise Mistake(str(error)) from None
     return folder.resolve()
@@ -239,8 +251,7 @@ def run_web(
 
         add_own(own.own_pages(pages_dir))
     store = open_store(options.data_dir, write=False)
-    first_folder = options.only[0] if options.only else ""
-    queries = Queries(store, options.log_dir, options.data_dir, lambda: keeper.read_only, keeper.note, first_folder)
+    queries = Queries(store, options.tree, options.data_dir, lambda: keeper.read_only, keeper.note)
     server = server_of(make_app(queries, access), access)
     gc.freeze()
     gc.enable()
@@ -313,8 +324,7 @@ def print_link(data_dir: Path, url: str) -> None:
 def begin_demo(options: CollectorOptions) -> Demo:
     installed = not (ROOT / "pyproject.toml").exists()
     package, folder = ("deepseek.trainer", None) if installed else ("trainer", ROOT)
-    log_dir = options.log_dir / options.only[0] if options.only else options.log_dir
-    demo = Demo(log_dir, options.data_dir, package, folder)
+    demo = Demo(options.tree.home, options.data_dir, package, folder)
     demo.start()
     return demo
 
