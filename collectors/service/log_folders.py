@@ -130,7 +130,7 @@ def _order(folder: Path, data_dir: Path | None) -> int:
         return int(recorded is None or recorded.tree.home != folder)
     usual = folders.data_dir_of(folder)
     if not is_store(usual):
-        return 2 if is_store(of_several(folder)) else 3
+        return 2 if is_store(of_several(folder)) else 3 if folder.is_dir() else 4
     recorded = _recorded(usual)
     return 0 if recorded and recorded.only else 1
 
