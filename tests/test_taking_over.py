@@ -34,7 +34,9 @@ def points_of(run: str | None, name: str, begin: int, end: int) -> list[Record]:
 def stacks_of(run: str, second: int) -> Profile:
     begin = round((START_S + second) * 1e9)
     samples = [StackSample(begin + 100_000_000 * number, 100_000_000, 7, STACK) for number in range(10)]
-    return Profile(run, 0, 99, "main", "box", "native", 10.0, START_S + second, begin, begin + 10**9, {7: "MainThread"}, samples, 10)
+    return Profile(
+        run, 0, 99, "main", "box", "native", 10.0, START_S + second, begin, begin + 10**9, {7: "MainThread"}, samples, 10
+    )
 
 
 def finding_of(run: str | None, id_: str) -> Finding:
@@ -163,7 +165,16 @@ def test_both_with_data_become_one(work: Path) -> None:
     check_merged(work)
 
 
-STEPS = ["_merge_runs", "_merge_machine", "_merge_added_events", "_merge_files", "_leave", "records_of", "machine_points", "_take_file"]
+STEPS = [
+    "_merge_runs",
+    "_merge_machine",
+    "_merge_added_events",
+    "_merge_files",
+    "_leave",
+    "records_of",
+    "machine_points",
+    "_take_file",
+]
 
 
 @pytest.mark.parametrize("step", STEPS)

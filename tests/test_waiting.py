@@ -86,7 +86,9 @@ def test_one_of_two_folders_is_enough_and_the_other_one_is_read_when_it_comes(tm
     running = start(missing, "--log-dir", str(there))
     assert f"{missing} will be read once it exists" in running.announcement
     wait_for(lambda: points(running, "a") == 1)
-    wait_for(lambda: running.get("/healthz")["problems"] == [f"Waiting for the log folder {missing}. It is read as soon as it is there."])
+    wait_for(
+        lambda: running.get("/healthz")["problems"] == [f"Waiting for the log folder {missing}. It is read as soon as it is there."]
+    )
     log(missing / "b", 1)
     wait_for(lambda: points(running, "logs/b") == 1)
     wait_for(lambda: not running.get("/healthz")["problems"])

@@ -50,7 +50,9 @@ class Doubles:
 
     def _is_of_a_program(self, path: Path) -> bool:
         top = self._top_of(path)
-        return any((folder / OF_A_PROGRAM).exists() for folder in path.parents if top and folder != top and folder.is_relative_to(top))
+        return any(
+            (folder / OF_A_PROGRAM).exists() for folder in path.parents if top and folder != top and folder.is_relative_to(top)
+        )
 
     def _top_of(self, path: Path) -> Path | None:
         return next((top for top in self._tops if path.is_relative_to(top)), None)

@@ -71,9 +71,7 @@ class OutputFiles:
 class Elsewhere:
     """The outputs that lie outside the log folder, or have a name that is not read there: which they are, and which have changed."""
 
-    def __init__(
-        self, tree: LogTree, outputs: Callable[[], Mapping[Path, str]], offsets: Mapping[str, Offset]
-    ) -> None:
+    def __init__(self, tree: LogTree, outputs: Callable[[], Mapping[Path, str]], offsets: Mapping[str, Offset]) -> None:
         """`outputs` by run; `offsets` of the store name those that were read before."""
         self._tree, self._tops, self._outputs = tree, tree.tops, outputs
         texts = [(tree.path_of(key), offset.run) for key, offset in offsets.items() if "entry" in offset.state]

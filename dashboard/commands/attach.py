@@ -12,9 +12,7 @@ from .command import Command, Mistake
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pid", type=int, metavar="PID", help="the process")
-    parser.add_argument(
-        "--log-dir", type=Path, metavar="DIR", help=f"where the run's folder is made (default: {USUAL[0]})"
-    )
+    parser.add_argument("--log-dir", type=Path, metavar="DIR", help=f"where the run's folder is made (default: {USUAL[0]})")
     parser.add_argument("--name", default="", metavar="NAME", help="of the run (default: the script's, with the pid)")
 
 
@@ -34,7 +32,11 @@ def run(parsed: argparse.Namespace) -> int:
     place = last_used([log_dir])
     url = address.of(place.data_dir)
     run = place.name_of(log_dir.resolve() / attached.run) if url else attached.run
-    shows = f"{url} shows {run}" if url else f"show it with: deepseek-dashboard{f' --log-dir {parsed.log_dir}' if parsed.log_dir else ''}"
+    shows = (
+        f"{url} shows {run}"
+        if url
+        else f"show it with: deepseek-dashboard{f' --log-dir {parsed.log_dir}' if parsed.log_dir else ''}"
+    )
     for line in (f"process {parsed.pid} is the run {run}; {shows}", *attached.notes):
         print(line)
     return 0

@@ -39,9 +39,7 @@ SAMPLER = ROOT / "collectors/sampler/_sampler"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--log-dir", type=Path, metavar="DIR", help=f"where the run's folder is made (default: {USUAL[0]})"
-    )
+    parser.add_argument("--log-dir", type=Path, metavar="DIR", help=f"where the run's folder is made (default: {USUAL[0]})")
     parser.add_argument("--name", metavar="NAME", help="of the run (default: the script's, with the time)")
     parser.add_argument("--port", type=int, metavar="N", help="TCP port of the dashboard (default: 8080, or the next free one)")
     parser.add_argument("--open", action="store_true", help="open the dashboard in a browser")

@@ -293,6 +293,7 @@ def run_web(
     server = server_of(make_app(queries, access), access)
     gc.freeze()
     gc.enable()
+
     def is_open() -> bool:
         return bool(server.server_state.connections)
 

@@ -125,7 +125,11 @@ def _merge_runs(source: Store, target: Store, name_of: Callable[[str], str]) -> 
                 target.forget(name)
             append_all(target, map(renamed, records_of(source, run, set())))
             offsets = [offset for offset in source.offsets().values() if offset.run == run]
-            named = [renamed(offset)._replace(path=name_of(offset.path)) for offset in offsets if not offset.path.startswith(EVENTS_PREFIX)]
+            named = [
+                renamed(offset)._replace(path=name_of(offset.path))
+                for offset in offsets
+                if not offset.path.startswith(EVENTS_PREFIX)
+            ]
             append_all(target, named)  # the run is whole now
         else:
             there = {_identity(event) for event in target.events(name)}
@@ -156,11 +160,15 @@ def _merge_added_events(old: Path, new: Path, target: Store, name_of: Callable[[
     for path in sorted((old / added.FOLDER).glob(f"*{added.SUFFIX}")):
         to = new / added.FOLDER / _renamed_file(path.name, added.SUFFIX, name_of)
         rows = [json.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
-        path.write_bytes(b"".join(json.dumps({**row, "run": name_of(row["run"])}, ensure_ascii=False).encode() + b"\n" for row in rows))
+        path.write_bytes(
+            b"".join(json.dumps({**row, "run": name_of(row["run"])}, ensure_ascii=False).encode() + b"\n" for row in rows)
+        )
         _take_file(path, to)
         lines = to.read_bytes().count(b"\n")
         if rows and lines:
-            target.append([Offset(f"{EVENTS_PREFIX}{inert(to.name)}", name_of(rows[0]["run"]), 0, 0, to.stat().st_size, lines, 0, 0, "", {})])
+            target.append(
+                [Offset(f"{EVENTS_PREFIX}{inert(to.name)}", name_of(rows[0]["run"]), 0, 0, to.stat().st_size, lines, 0, 0, "", {})]
+            )
 
 
 def _merge_files(old: Path, new: Path, name_of: Callable[[str], str]) -> None:

@@ -133,7 +133,9 @@ def _same_job(views: Sequence[RunView]) -> Iterator[_Link]:
         newest[view.job_id, script] = view
 
 
-def _resumed(views: Sequence[RunView], tree: LogTree | None, paths_of: Callable[[RunView], Iterable[PurePosixPath]]) -> Iterator[_Link]:
+def _resumed(
+    views: Sequence[RunView], tree: LogTree | None, paths_of: Callable[[RunView], Iterable[PurePosixPath]]
+) -> Iterator[_Link]:
     """A checkpoint that an option of it says to resume lies in the folder of the other run."""
     resumed = [(view, paths) for view in views if (paths := [*paths_of(view)])]
     if not resumed:
