@@ -12,8 +12,8 @@ from pathlib import Path
 from ..mounts import is_remote
 from ..rights.processes import RunOwners
 from ..rights.whose import is_root
-from .activity import TEXT_SUFFIXES, RunActivity, RunProcess, last_sign_s
-from .appenders import Appenders
+from .activity import RunActivity, RunProcess, last_sign_s
+from .appenders import SUFFIXES, Appenders
 from .claims import Claim, ClaimStrength, claims_of, is_of_another_boot, names_a_process
 from .identity import identity_of, meeting_of
 from .launchers import is_launcher
@@ -39,7 +39,7 @@ WALK_SHARE = 0.005  # of a core, for those walks
 EAGER_WALK_S, EAGER_SHARE = 1.0, 0.02  # ... at least, and of a core, where a run writes whose process is not known yet
 ACTIVE_S = 10.0  # a run writes whose newest line is younger
 TRAINS_S = 10.0  # between two looks whether a process only starts others
-HOLDS_ON_S = 60.0  # a writer that has closed its file stays the run's while lines come in such intervals
+HOLDS_ON_S, INTERVALS = 60.0, 20  # a writer that has closed its file stays the run's while lines come in such intervals, or 20 usual ones
 
 
 class Finder:
@@ -171,7 +171,7 @@ class Finder:
         if activity.run not in self._holding:
             self._holding[activity.run] = self._holders(activity)
         holding = self._holding[activity.run]
-        goes_on = now_s - (activity.last_line_s or 0.0) < HOLDS_ON_S
+        goes_on = now_s - (activity.last_line_s or 0.0) < max(HOLDS_ON_S, INTERVALS * (activity.median_interval_s or 0.0))
         for pid, claim in list(known.items()):
             if pid in holding and alive(pid, claim.process.start_ticks, self._proc):
                 continue
@@ -223,7 +223,7 @@ class Finder:
             return [path for name in activity.files if (path := f"{folder}/{name}") in self._open.files]
         inside = [path for path in self._open.files if path.rpartition("/")[0] in folders]
         if activity.single_file:
-            own = {f"{folder}/{activity.run}{suffix}" for suffix in (".jsonl", *TEXT_SUFFIXES)}
+            own = {f"{folder}/{activity.run}{suffix}" for suffix in SUFFIXES}
             return [path for path in inside if path in own]
         return inside
 
@@ -257,7 +257,7 @@ class Finder:
 
     def _places_of(self, activity: RunActivity) -> list[Path]:
         """The files that are the run's, where not all of its folder are, and the folder."""
-        single = [f"{activity.run}{suffix}" for suffix in (".jsonl", *TEXT_SUFFIXES)] if activity.single_file else []
+        single = [f"{activity.run}{suffix}" for suffix in SUFFIXES] if activity.single_file else []
         return [*(activity.folder / name for name in (*single, *activity.files)), activity.folder]
 
     def left_alone(self) -> dict[str, str]:
