@@ -77,6 +77,7 @@ class Elsewhere:
         texts = [(tree.path_of(key), offset.run) for key, offset in offsets.items() if "entry" in offset.state]
         self._runs = dict([(path, run) for path, run in texts if self._is_left_to_us(path)][-MOST_KNOWN:])
         self._seen: dict[Path, tuple[Mark, float] | None] = {}
+        self._kept_in: set[str] = set()  # runs that had a folder
         self._due_s = 0.0
 
     def __contains__(self, path: Path) -> bool:
@@ -98,7 +99,11 @@ class Elsewhere:
             return []
         self._due_s = now_s + EVERY_S
         changed = []
-        for path, run in self._outputs().items():
+        outputs = self._outputs()
+        self._kept_in |= {run for run in outputs.values() if self._tree.path_of(run).is_dir()}
+        for path, run in outputs.items():
+            if run in self._kept_in and not self._tree.path_of(run).exists():
+                continue  # who deletes the folder of a run wants no more of it
             if path not in self._runs and self._is_left_to_us(path):
                 self._runs[path] = run
             if path in self._runs and (mark := mark_of(str(path))) != self._seen.get(path):

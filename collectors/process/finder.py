@@ -28,6 +28,7 @@ from .proc import (
     parent,
     runs_python,
     start_ticks,
+    uid_of,
     uids_of,
     workers_of,
 )
@@ -39,7 +40,10 @@ WALK_SHARE = 0.005  # of a core, for those walks
 EAGER_WALK_S, EAGER_SHARE = 1.0, 0.02  # ... at least, and of a core, where a run writes whose process is not known yet
 ACTIVE_S = 10.0  # a run writes whose newest line is younger
 TRAINS_S = 10.0  # between two looks whether a process only starts others
-HOLDS_ON_S, INTERVALS = 60.0, 20  # a writer that has closed its file stays the run's while lines come in such intervals, or 20 usual ones
+HOLDS_ON_S, INTERVALS = (
+    60.0,
+    20,
+)  # a writer that has closed its file stays the run's while lines come in such intervals, or 20 usual ones
 
 
 class Finder:
@@ -110,12 +114,16 @@ class Finder:
     def _claims_of(self, activity: RunActivity) -> list[Claim]:
         """The living ones."""
         made = claims_of(activity._replace(seen=()), self._host, self._proc)
-        return [below for claim in made if claim.lives for below in self._trainings_of(claim)]
+        attached = bool(activity.info.get("attached"))
+        return [below for claim in made if claim.lives for below in self._trainings_of(claim, attached=attached)]
 
-    def _trainings_of(self, claim: Claim) -> list[Claim]:
-        """Where run.json names the shell or launcher that starts the training: the Python processes below it."""
+    def _trainings_of(self, claim: Claim, *, attached: bool) -> list[Claim]:
+        """Where run.json names the shell or launcher that starts the training: the Python processes below it. One that was attached is what
+        its user named, and a launcher's are those of its user."""
         pid = claim.process.pid
         if claim.strength not in (ClaimStrength.INFO, ClaimStrength.INFO_WITH_HOST):
+            return [claim]
+        if attached and not runs_python(pid, self._proc):
             return [claim]
         now_s = time.monotonic()
         if now_s - self._trains.get(claim.process, -math.inf) < TRAINS_S:
@@ -124,6 +132,8 @@ class Finder:
             self._trains[claim.process] = now_s
             return [claim]
         able = {child for child in workers_of(pid, self._proc) if not is_launcher(child, self._proc)}
+        if attached:
+            able = {child for child in able if uid_of(child, self._proc) == uid_of(pid, self._proc)}
         tops = [child for child in able if able.isdisjoint(ancestors(child, self._proc))]
         found = [
             self._claim(child, ticks, claim.strength) for child in tops if (ticks := start_ticks(child, self._proc)) is not None

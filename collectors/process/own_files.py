@@ -86,7 +86,9 @@ class OwnFiles:
         self._run, self._working, self._left_out = run, working, [*left_out, run]
         self._since_ns = start_of(run)
         self._seen: dict[Path, _Seen] | None = None  # files of the working folder
-        self._before: dict[int, int] = {}  # by pid, what the program's and others' processes had written before the last look, bytes
+        self._before: dict[
+            int, int
+        ] = {}  # by pid, what the program's and others' processes had written before the last look, bytes
         self._doubts: dict[Path, _Doubt] = {}
         self._refused: set[Path] = set()  # others write these
         self._copies: dict[Path, _Copy] = {}
