@@ -32,7 +32,7 @@ from .proc import (
     uids_of,
     workers_of,
 )
-from .writers import Open, walk, writers_of
+from .writers import Launchers, Open, walk, writers_of
 
 WRITERS_FOR_S = 86400.0  # a run that was silent for longer is not looked for among open files
 WALK_S = (2.0, 60.0)  # between two walks over /proc: at least, and at most
@@ -64,7 +64,7 @@ class Finder:
         self._holding: dict[str, dict[int, int]] = {}  # by run: the start ticks by pid of those that the last walk found
         self._writers: dict[str, dict[int, Claim]] = {}  # by run and pid, those that were found by its files
         self._trains: dict[RunProcess, float] = {}  # those that run.json names, and when they were no launchers, CLOCK_MONOTONIC
-        self._appenders = Appenders(proc)
+        self._appenders, self._launchers = Appenders(proc), Launchers(proc)
         self._owners = RunOwners()
         self._remote: dict[Path, bool] = {}
         self._owner: dict[tuple[int, int], str] = {}  # by pid and start ticks: the run that has it now
@@ -159,7 +159,7 @@ class Finder:
     def _walk_for(self, unnamed: Sequence[RunActivity]) -> None:
         now_s, begun_s = time.monotonic(), time.thread_time()
         self._holding.clear()
-        self._open = walk({folder for activity in unnamed for folder in self._folders_of(activity)}, self._proc)
+        self._open = walk({folder for activity in unnamed for folder in self._folders_of(activity)}, self._proc, self._launchers)
         shortest_s, longest_s = WALK_S
         self._walk_took_s = time.thread_time() - begun_s
         pause_s = min(longest_s, max(shortest_s, self._walk_took_s / WALK_SHARE))
