@@ -149,7 +149,7 @@ def test_of_two_programs_in_one_folder_each_has_its_own(tmp_path: Path, code: st
         for process in (first, second):
             process.wait(120)
     for name in ("a", "b"):
-        kept = [path for path in (tmp_path / "logs" / name).glob(f"[ab]{suffix}")]
+        kept = list((tmp_path / "logs" / name).glob(f"[ab]{suffix}"))
         assert [path.name for path in kept] in ([f"{name}{suffix}"], []), kept
         if code == LOGGING:  # of what is opened for moments, two programs that write alike cannot be told apart
             assert kept[0].read_text() == (tmp_path / f"{name}{suffix}").read_text()
