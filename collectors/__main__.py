@@ -95,7 +95,7 @@ class Collectors:
     def __init__(self, options: CollectorOptions, held: int, parent: int | None) -> None:
         """`held` is the descriptor of the lock."""
         log_dir, data_dir = options.log_dir, options.data_dir
-        self._log_dir, self._data_dir, self._held, self._parent = log_dir, data_dir, held, parent
+        self._tree, self._data_dir, self._held, self._parent = options.tree, data_dir, held, parent
         self._ending = threading.Event()
         self._exit_code = 0
         self._host = socket.gethostname()
@@ -109,10 +109,10 @@ class Collectors:
         self._store: Store = open_store(data_dir, write=True, limits=limits)
         wake = threading.Event()
         outputs = OutputFiles([data_dir])
-        self._aside = SetAside(data_dir, log_dir)
+        self._aside = SetAside(data_dir, self._tree)
         offsets = self._store.offsets()
         tombstones = Tombstones(data_dir)
-        is_polled = any(is_remote(log_dir / name) for name in options.only or (".",))
+        is_polled = any(map(is_remote, self._tree.tops))
         tail = self._tail = ForgettingTail(
             log_dir,
             self._host,
@@ -122,6 +122,7 @@ class Collectors:
             left_alone=self._aside.reason,
             outputs=outputs.files,
             only=options.only,
+            front=options.front,
             last_times={run.name: run.last_time_s for run in self._store.runs()},
             tombstones=tombstones,
             remove=self._store.forget,
@@ -195,7 +196,7 @@ class Collectors:
             live_runs,
             finder,
             host=self._host,
-            line_of=source.Texts(self._store, source.owner_of_folders(self._log_dir)).line_of,
+            line_of=source.Texts(self._store, source.owner_of_folders(self._tree)).line_of,
             inventory=self._gpu.inventory,
             health=lambda: self._supervisor.health(),
             last_lines=self._last_lines,
@@ -270,10 +271,10 @@ class Collectors:
         try:
             if stored is None:
                 raise NoEntry("there is no such run")
-            entry = entry_of(self._log_dir, run, stored.info)
+            entry = entry_of(self._tree, run, stored.info)
             if not any(activity.run == run and processes_of(activity) for activity in self._tail.live_runs()):
                 raise NoEntry("no process of it is alive here")
-            return {"id": ask_for_trace(entry, self._log_dir / run, steps, rank), "refused": ""}
+            return {"id": ask_for_trace(entry, self._tree.path_of(run), steps, rank), "refused": ""}
         except NoEntry as error:
             return {"id": "", "refused": str(error)}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import amounts
+from .log_tree import LogTree
 from .scrape.target import checked as scrape_target
 
 SAMPLERS = ("native", "py-spy")
@@ -31,6 +32,7 @@ FLAGS = {
     "log_dir": Flag("--log-dir", "log folder to follow (default: ./logs)", "FOLDER", Path),
     "data_dir": Flag("--data-dir", "where data is stored (default: <log-dir>/.deepseek)", "FOLDER", Path),
     "only": Flag("--only", "a folder of the log folder: follow this one, and others that are named so", "FOLDER", repeated=True),
+    "front": Flag("--front", "what stands before the names of runs in the first of these folders (default: nothing)", "NAME"),
     "retention_s": Flag(
         "--retention",
         "delete GPU, host and profile samples older than this, e.g. 30d; runs are kept (default: never)",
@@ -77,6 +79,7 @@ class CollectorOptions:
     log_dir: Path
     data_dir: Path
     only: tuple[str, ...] = ()  # paths of folders in log_dir: nothing else of it is followed; () for all
+    front: str = ""  # as in LogTree
     retention_s: float | None = None
     max_bytes: int | None = None  # amounts.NO_SIZE: no limit was asked for; None: nothing was said
     pause: bool = True  # where nothing is left to delete
@@ -86,6 +89,10 @@ class CollectorOptions:
     judge: bool = True
     as_root: bool = False
     scrape: tuple[str, ...] = ()
+
+    @property
+    def tree(self) -> LogTree:
+        return LogTree(self.log_dir, self.only, self.front)
 
     def flags(self) -> list[str]:
         """Those that differ from the defaults."""
@@ -128,6 +135,7 @@ def add_flags(parser: argparse.ArgumentParser, names: Sequence[str] = tuple(FLAG
 def options_of(parsed: argparse.Namespace, log_dir: Path, data_dir: Path) -> CollectorOptions:
     """From what `add_flags` parsed, with its folders as they were found."""
     known = {field.name: field.default for field in fields(CollectorOptions) if field.name not in ("log_dir", "data_dir")}
-    others: dict[str, Any] = {name: getattr(parsed, name, default) for name, default in known.items()}
+    given = {name: getattr(parsed, name, None) for name in known}
+    others: dict[str, Any] = {name: default if given[name] is None else given[name] for name, default in known.items()}
     others |= {name: tuple(others[name] or ()) for name, flag in FLAGS.items() if flag.repeated}
     return CollectorOptions(log_dir, data_dir, **others)

@@ -112,7 +112,7 @@ class Changes:
             raise BadRequest(f"process {pid} belongs to the run {owner.run!r} already")
         try:
             with self._lock:
-                return attach(self._queries.log_dir, pid, below=self._queries.first_folder)
+                return attach(self._queries.log_dir, pid)
         except AttachRefused as error:
             raise BadRequest(str(error)) from error
 
@@ -121,7 +121,7 @@ class Changes:
         self._check()
         with self._lock:
             if writer not in self._received:
-                self._received[writer] = Received(self._queries.log_dir / self._queries.first_folder, writer)
+                self._received[writer] = Received(self._queries.log_dir, writer)
         return self._received[writer].append(run, file, offset, data, head)
 
     def set_settings(self, values: Mapping[str, object]) -> Settings:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from collectors.log_tree import LogTree
 from collectors.process.activity import LIFETIMES
 from collectors.process.claims import processes_of
 from collectors.process.proc import descendants
@@ -116,29 +117,30 @@ class Queries:
     def __init__(
         self,
         store: Store,
-        log_dir: Path,
+        logs: Path | LogTree,
         data_dir: Path,
         read_only: Callable[[], str | None] = lambda: None,
         note: Callable[[], str] = lambda: "",
-        first_folder: str = "",
     ) -> None:
         """`read_only` says why this dashboard cannot steer the collector, while it cannot; `note` what its keeper knows of it.
 
-        `first_folder` of the log folder is where new runs are made, if only some of its folders are followed.
+        `log_dir` is the folder in which new runs are made.
         """
-        self._store, self.log_dir, self.data_dir = store, log_dir.resolve(), data_dir
-        self._meter, self._runs = CostMeter(), Runs(store, self.log_dir, Doings(data_dir).of)
-        self.stacks = Stacks(store, self.log_dir)
+        tree = LogTree.of(logs)
+        self._store, self.tree, self.data_dir = store, tree._replace(root=tree.root.resolve()), data_dir
+        self.log_dir = self.tree.home
+        self._meter, self._runs = CostMeter(), Runs(store, self.tree, Doings(data_dir).of)
+        self.stacks = Stacks(store, self.tree)
         self.overlays, self.expressions = Overlays(store), Expressions(store)
-        self.boards = Boards(data_dir, (self.log_dir, self.log_dir / first_folder))
+        self.boards = Boards(data_dir, (self.log_dir, self.tree.root))
         self.board_charts, self.lines, self.findings = BoardCharts(store, self.expressions), LogLines(store), FoundFindings(store)
-        self.alerts, self.jobs = Alerts(data_dir, self.findings), JobsReader(self.log_dir)
+        self.alerts, self.jobs = Alerts(data_dir, self.findings), JobsReader(self.tree)
         self.log_changes = LogChanges(self.logs, self.run, self.stacks.show_sources, self.stacks.stepped_since)
         self.ahead = Ahead(self.stacks.minutes, self.stacks.ledgers)
-        self.read_only, self._note, self.first_folder = read_only, note, first_folder
+        self.read_only, self._note = read_only, note
         self._abouts, self._forgotten = Abouts(data_dir), ForgottenRuns(data_dir)
-        self.comparing = Comparing(store, self.runs, self.stored_run, str(self.log_dir))
-        self.goodputs = Goodputs(store, self.stacks.ledgers, self.log_dir, data_dir, self.comparing.attempts)
+        self.comparing = Comparing(store, self.runs, self.stored_run, self.tree)
+        self.goodputs = Goodputs(store, self.stacks.ledgers, self.tree, data_dir, self.comparing.attempts)
         of_store = store.outcomes, store.names, store.configs
         self.table = RunsTable(
             RunsSource(self.cursor, self._known_runs, *of_store, self.directions, lambda: self.settings().values)
@@ -302,7 +304,7 @@ class Queries:
     def _places(self, run: str) -> places.RunPlaces:
         self.check_run(run)
         files = [offset.path for offset in self._store.offsets().values() if offset.run == run]
-        return places.RunPlaces.of(self.log_dir, run, self.stacks.folder_of(run), files)
+        return places.RunPlaces.of(self.tree, run, self.stacks.folder_of(run), files)
 
     # -- profile -------------------------------------------------------------------------------------------------------
 

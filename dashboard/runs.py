@@ -15,6 +15,7 @@ from typing import Any
 
 from collectors.analysis.findings.doing import Doing
 from collectors.forgotten.tombstones import MOST_TEXT, LastKnown
+from collectors.log_tree import LogTree
 from collectors.process.activity import EXIT, LIFETIMES, QUEUE, SEEN, RunActivity, RunProcess, StateName, is_ahead, seconds
 from collectors.process.identity import Identity, identity_of, job_of
 from collectors.process.proc import descendants, environment_of
@@ -76,8 +77,8 @@ class RankView:
 class Runs:
     """May be asked from many threads."""
 
-    def __init__(self, store: Store, log_dir: Path, doing_of: Callable[[str], Doing | None] = lambda run: None) -> None:
-        self._store, self._log_dir, self._doing_of = store, log_dir, doing_of
+    def __init__(self, store: Store, logs: Path | LogTree, doing_of: Callable[[str], Doing | None] = lambda run: None) -> None:
+        self._store, self._tree, self._doing_of = store, LogTree.of(logs), doing_of
         self._lock = threading.Lock()
         self._lifetimes: dict[str, list[Event]] = {}
         self._seq = 0  # the lifetimes hold all events up to this
@@ -134,7 +135,7 @@ class Runs:
 
     def activity(self, run: Run, lifetimes: list[Event]) -> RunActivity:
         starts, ends, seen, exits = ([event for event in lifetimes if event.kind == kind] for kind in ("start", "end", SEEN, EXIT))
-        folder = self._log_dir / run.name
+        folder = self._tree.path_of(run.name)
         queue = [event for event in lifetimes if event.kind in QUEUE]
         return RunActivity(
             run.name, folder, run.info, starts, ends, run.last_time_s, run.median_interval_s, seen, exits, queue=queue

@@ -26,6 +26,7 @@ from collectors.analysis.stacks.lanes import Lanes
 from collectors.analysis.stacks.last import LastStack, last_stacks
 from collectors.analysis.stacks.reshaping import Reshaping
 from collectors.analysis.stacks.traces import Range, to_samples
+from collectors.log_tree import LogTree
 from collectors.store.protocol import StackColumns, Store
 from collectors.store.question import check, holding
 
@@ -70,13 +71,13 @@ class Charted:
 
 
 class Stacks:
-    def __init__(self, store: Store, log_dir: Path | None = None) -> None:
+    def __init__(self, store: Store, logs: Path | LogTree | None = None) -> None:
         self._store = store
         self._seen = source.Seen()
-        self._texts = source.Texts(store, source.owner_of_folders(log_dir) if log_dir else None)
+        self._texts = source.Texts(store, source.owner_of_folders(logs) if logs else None)
         self.minutes = Minutes(store, self._texts.line_of)
         self.ledgers = Ledgers(store, self._texts.line_of)
-        self._traces = RunTraces(log_dir)
+        self._traces = RunTraces(logs)
         self._long = threading.Lock()
 
     def fold(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -93,10 +94,11 @@ def test_an_attached_process_has_stacks_use_of_the_machine_and_its_output(tmp_pa
 def test_over_http_too_and_odd_pids_get_a_sentence(tmp_path: Path) -> None:
     log_dir = tmp_path / "logs"
     log_dir.mkdir()
-    with subprocess.Popen(["sleep", "600"]) as process, dashboard(log_dir, "--no-profile") as running:
+    sleeping = [sys.executable, "-c", "import time; time.sleep(600)"]
+    with subprocess.Popen(sleeping) as process, dashboard(log_dir, "--no-profile") as running:
         try:
             answer = posted(running, {"pid": process.pid})
-            assert answer["run"] == f"sleep-{process.pid}" and "no stacks" in answer["notes"][0]
+            assert answer == {"run": f"{Path(sys.executable).name}-{process.pid}", "notes": []}
             wait_for(lambda: running.run(answer["run"]).get("state") == "running")
             for body in ({"pid": 2**22 + 1}, {"pid": -1}, {"pid": "1"}, {"pid": 2**70}, {}, {"pid": running.process.pid}):
                 assert set(posted(running, body)) == {"error"}
@@ -108,7 +110,7 @@ def test_a_process_that_never_prints_is_not_stalled(tmp_path: Path) -> None:
     from collectors.process.activity import RunActivity
     from collectors.process.states import state_of
 
-    with subprocess.Popen(["sleep", "600"]) as process:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as process:
         try:
             found = attach(tmp_path, process.pid)
             info = json.loads((tmp_path / found.run / "run.json").read_text())
@@ -120,7 +122,7 @@ def test_a_process_that_never_prints_is_not_stalled(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../x", "/x", ".hidden", "a/../b", "a" * 300, "a\0b"])
 def test_a_name_that_leaves_the_log_folder_is_refused(tmp_path: Path, name: str) -> None:
-    with subprocess.Popen(["sleep", "600"]) as process:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as process:
         try:
             with pytest.raises(AttachRefused, match="is no name of a run"):
                 attach(tmp_path / "logs", process.pid, name)
@@ -174,3 +176,62 @@ def test_a_thread_of_the_kernel_is_no_program() -> None:
         pytest.skip("this process sees no thread of the kernel")
     assert "thread of the kernel" in why_not(kernel)
     assert not is_kernel_thread(os.getpid())
+
+
+SHELL = 'python_exe=$1; "$python_exe" train.py > own.txt & wait'
+
+
+def test_what_is_no_python_is_refused_and_what_it_has_started_is_named(tmp_path: Path) -> None:
+    """A shell, and a program without children: neither they nor the Python below become a run."""
+    (tmp_path / "train.py").write_text(BUSY)
+    with subprocess.Popen(["bash", "-c", SHELL, "bash", sys.executable], cwd=tmp_path, start_new_session=True) as shell:
+        try:
+            wait_for(lambda: (tmp_path / "own.txt").exists() and (tmp_path / "own.txt").stat().st_size)
+            done = attached(tmp_path / "logs", shell.pid)
+            assert done.returncode == 2 and done.stderr.count("\n") == 1
+            assert f"process {shell.pid} (bash) runs no Python; name a Python process that it has started: " in done.stderr
+            assert "train.py" in done.stderr and not (tmp_path / "logs").exists()
+        finally:
+            os.killpg(shell.pid, signal.SIGKILL)
+    with subprocess.Popen(["sleep", "600"]) as process:
+        try:
+            with pytest.raises(AttachRefused, match=r"\(sleep\) runs no Python$"):
+                attach(tmp_path / "logs", process.pid)
+        finally:
+            process.kill()
+
+
+def test_one_that_becomes_something_else_does_not_take_what_that_starts(tmp_path: Path) -> None:
+    """The process that was attached goes on as a shell, which starts a Python that prints into a file."""
+    (tmp_path / "train.py").write_text(BUSY)
+    code = f"import os, sys; sys.stdin.readline(); os.execvp('bash', ['bash', '-c', {SHELL!r}, 'bash', sys.executable])"
+    log_dir = tmp_path / "logs"
+    with (
+        subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdin=subprocess.PIPE, start_new_session=True) as process,
+        dashboard(log_dir, "--no-profile") as running,
+    ):
+        try:
+            run = attach(log_dir, process.pid, "mine").run
+            wait_for(lambda: running.run(run).get("pid") == process.pid)
+            assert process.stdin
+            process.stdin.write(b"go\n")
+            process.stdin.close()
+            wait_for(lambda: (tmp_path / "own.txt").exists() and (tmp_path / "own.txt").stat().st_size > 20_000)
+            assert running.get(f"/api/v1/logs?run={run}")["lines"] == [] and running.run(run)["pid"] == process.pid
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_a_run_whose_folder_is_deleted_does_not_stay_running(tmp_path: Path) -> None:
+    """Its process goes on to print into a file that was followed."""
+    log_dir = tmp_path / "logs"
+    with at_work(tmp_path) as process, dashboard(log_dir, "--no-profile") as running:
+        run = attach(log_dir, process.pid, "mine").run
+        wait_for(lambda: running.run(run).get("pid") == process.pid)
+        wait_for(lambda: "loss is fine" in str(running.get(f"/api/v1/logs?run={run}&limit=5")))
+        shutil.rmtree(log_dir / run)
+        wait_for(lambda: running.run(run)["state"] == "ended", 30, "it stays running")
+        assert "the folder of this run was deleted" in str(running.get(f"/api/v1/run?run={run}")) and process.poll() is None
+        written = (tmp_path / "out.txt").stat().st_size
+        wait_for(lambda: (tmp_path / "out.txt").stat().st_size > written + 3000)
+        assert running.run(run)["state"] == "ended"

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from collectors.process.appenders import LOOKS, MOST_SEARCHES, Appenders
 from collectors.process.finder import Finder
 from tests.conftest import wait_for
@@ -84,3 +86,31 @@ def test_who_only_may_be_the_writer_is_not_taken_for_it(tmp_path: Path) -> None:
                 file.write(".")
             assert appenders.find(run, {os.getpid()}) is None
             time.sleep(0.1)
+
+
+TABLE = """
+import sys, time
+for epoch in range(1_000_000):
+    with open("run/metrics.csv", "a") as table:
+        table.write("epoch,loss\\n" if epoch == 0 else f"{epoch},0.5\\n")
+    time.sleep(0.3)
+"""
+CHECKPOINTS = """
+import json, os, time
+for step in range(100, 1_000_000, 100):
+    os.makedirs(f"run/checkpoint-{step}")
+    with open(f"run/checkpoint-{step}/trainer_state.json", "w") as state:
+        json.dump({"global_step": step, "log_history": [{"step": each} for each in range(step // 100)]}, state)
+    time.sleep(0.3)
+"""
+
+
+@pytest.mark.parametrize("code", [TABLE, CHECKPOINTS])
+def test_what_writes_seldom_and_closes_its_file_is_found(tmp_path: Path, code: str) -> None:
+    run, finder = run_in(tmp_path / "run", "run"), Finder(HOST)
+    finder._appenders = Appenders(every_s=0.1)
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path) as training, started(sys.executable, "-c", WRITES_LESS):
+        try:
+            assert found(run, finder=finder) == {"run": [training.pid]}
+        finally:
+            training.kill()

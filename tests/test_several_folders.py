@@ -1,4 +1,4 @@
-"""Without --log-dir the usual log folders are found; several are followed at once, their runs named with the folder in front."""
+"""Without --log-dir the usual log folders are found; several are followed at once, in the store of the first one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_usual_folders_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_the_collector_is_given_the_same_folders(tmp_path: Path) -> None:
-    options = CollectorOptions(tmp_path, tmp_path / "data", only=("logs", "b/runs"))
+    options = CollectorOptions(tmp_path, tmp_path / "data", only=("logs", "b/runs"), front="logs")
     parser = CommandParser()
     add_flags(parser)
     parsed = parser.parse_args(options.flags())
@@ -65,7 +65,7 @@ def test_only_these_folders_are_followed(tmp_path: Path, poll_only: bool) -> Non
     (ingest.root / "secret.jsonl").write_text(LINE % 1)
     start(ingest, only, poll_only=poll_only)
     (ingest.root / "logs/first/linked.jsonl").symlink_to(ingest.root / "secret.jsonl")
-    expected = {f"{top}/{run}" for top in only for run in ("first", "loose")}
+    expected = {"first", "loose", "b/runs/first", "b/runs/loose"}
     ingest.until(lambda: {run.name for run in ingest.store.runs() if run.points} == expected, "others are read")
     ingest.until(lambda: "leaves the log folder" in ingest.tail.trouble(), "a link leaves its folder")
     (ingest.root / "later.jsonl").write_text(LINE % 1)
@@ -74,9 +74,9 @@ def test_only_these_folders_are_followed(tmp_path: Path, poll_only: bool) -> Non
         (ingest.root / name / "later/metrics.jsonl").write_text(LINE % 1)
     with (ingest.root / "logs/loose.jsonl").open("a") as file:
         file.write(LINE % 2)
-    expected |= {"logs/later", "b/runs/later"}
+    expected |= {"later", "b/runs/later"}
     ingest.until(lambda: {run.name for run in ingest.store.runs() if run.points} == expected, "others are read")
-    ingest.until(lambda: (run := ingest.run("logs/loose")) and run.points == 2, "not followed")
+    ingest.until(lambda: (run := ingest.run("loose")) and run.points == 2, "not followed")
     start(ingest, only)
     with (ingest.root / "b/runs/first/metrics.jsonl").open("a") as file:
         file.write(LINE % 2)
@@ -100,8 +100,8 @@ def test_they_are_said_and_shown(tmp_path: Path, flags: list[str]) -> None:
                 return {run["run"] for run in json.load(answer)["runs"]}
 
         try:
-            wait_for(lambda: runs() == {"runs/a", "lightning_logs/version_0"})
+            wait_for(lambda: runs() == {"a", "lightning_logs/version_0"})
         finally:
             process.send_signal(signal.SIGINT)
     assert ("runs, lightning_logs; Ctrl-C" if flags else "runs, lightning_logs, found here") in said
-    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"a", ".deepseek-several"}
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"a", ".deepseek"}

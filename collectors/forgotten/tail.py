@@ -37,10 +37,11 @@ class ForgettingTail(Tail):
         self._tombstones, self._remove, self._rename = tombstones, remove, rename
         self._renaming: dict[str, str] = {}  # runs, by their new names, that get these or could not
         self._requests: deque[tuple[Callable[[str], None], str]] = deque()
+        self._preferred: set[Path] = set()
         super().__init__(root, *others, accept=self._is_read, **options)
         for tombstone in tombstones.all():  # it may have ended between the tombstone and the store
             if self._is_wholly_covered(tombstone.run):
-                self._take_out(tombstone.run, [str(self._root / key) for key in self._keys_of(tombstone.run)])
+                self._take_out(tombstone.run, [str(self._tree.path_of(key)) for key in self._keys_of(tombstone.run)])
 
     def forget(self, run: str, known: LastKnown = NOTHING_KNOWN) -> str:
         """Why that is not possible, or ""; `known` stays readable."""
@@ -74,6 +75,22 @@ class ForgettingTail(Tail):
         if not self._tombstones.covers(str(path)):
             super()._read(path)
 
+    def _prefer(self, path: Path, other: Path) -> None:
+        """The run of the other name goes first, once what was read of it is stored."""
+        if path not in self._preferred:
+            self._preferred.add(path)
+            self._requests.append((partial(self._give_way, path, other), self._runs.of(other).name))
+        self._held.add(path)
+
+    def _give_way(self, path: Path, other: Path, run: str) -> None:
+        """Read a file under the first name alone; what else the run of the other one has is read anew."""
+        self._preferred.discard(path)
+        left = [each for each in self._paths_of(run) if each != str(other)]
+        self._take_out(run, [*left, str(other)])
+        self._doubles.prefer(path)
+        self._backlog.update(map(Path, left))
+        self._turns.new(Path(each) for each in left if is_followed(each))
+
     def _forget(self, run: str, known: LastKnown) -> None:
         paths = self._paths_of(run)
         files = tuple(found for path in paths[:MOST_FILES] if (found := identity_of_file(path)) is not None)
@@ -96,12 +113,12 @@ class ForgettingTail(Tail):
     def _is_of_a_renamed_run(self, before: Offset, path: Path) -> bool:
         """A run is renamed where none of its files is left at its old place."""
         new, old = self._runs.name_of(path), before.run
-        if new is None or new == old or self._runs.name_of(self._root / before.path) != old:
+        if new is None or new == old or self._runs.name_of(self._tree.path_of(before.path)) != old:
             return False
         if new in self._renaming:
             return any(name == old for _, name in self._requests)
         keys = self._keys_of(old)
-        if not self._root.is_dir() or any(_is_in_database(key) or os.path.lexists(self._root / key) for key in keys):
+        if not self._root.is_dir() or any(_is_in_database(key) or os.path.lexists(self._tree.path_of(key)) for key in keys):
             return False
         place, other = _without_common_end(before.path, self._key(path))
         paths = {key: f"{other}{key.removeprefix(place)}" for key in keys if key == before.path or key.startswith(f"{place}/")}
@@ -115,8 +132,8 @@ class ForgettingTail(Tail):
             return
         moved = [self._offsets[key]._replace(path=paths.get(key, key), run=new) for key in self._keys_of(run)]
         for key in self._keys_of(run):
-            self._close(self._root / key)
-            self._aside.heal(self._root / key)
+            self._close(self._tree.path_of(key))
+            self._aside.heal(self._tree.path_of(key))
             del self._offsets[key]
         self._offsets |= {offset.path: offset for offset in moved}
         self._inodes.note(moved)
@@ -137,12 +154,12 @@ class ForgettingTail(Tail):
         """All files that are the run's, also those that stand for each other, and the files of other places that were read."""
         folder = f"{self._folder_of(run)}/"
         inside = [path for path in self._watch.seen() if path.startswith(folder) and self._name_of(Path(path)) == run]
-        elsewhere = [str(self._root / key) for key in self._keys_of(run)]
+        elsewhere = [str(self._tree.path_of(key)) for key in self._keys_of(run)]
         return list(dict.fromkeys([*inside, *(path for path in elsewhere if Path(path).is_file())]))
 
     def _folder_of(self, run: str) -> str:
         known = self._runs.get(run)
-        return str(known.folder) if known else str((self._root / next(iter(self._keys_of(run)), run)).parent)
+        return str(known.folder) if known else str(self._tree.path_of(next(iter(self._keys_of(run)), run)).parent)
 
     def _own_folder(self, run: str, paths: list[str]) -> str:
         """The run's folder, if no other run's files lie in it; else ""."""
@@ -162,7 +179,7 @@ class ForgettingTail(Tail):
 
     def _is_wholly_covered(self, run: str) -> bool:
         keys = self._keys_of(run)
-        return bool(keys) and all(self._tombstones.covers(str(self._root / key)) for key in keys)
+        return bool(keys) and all(self._tombstones.covers(str(self._tree.path_of(key))) for key in keys)
 
 
 def _without_common_end(path: str, other: str) -> tuple[str, str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from ..log_tree import LogTree
 from ..process.activity import is_text
 from ..records import Labels, labels_of
 from .formats import (
@@ -324,23 +325,23 @@ class RunPlace(NamedTuple):
     is_id: bool = False  # `run` is but an id: the run is called by its title
 
 
-def place_of(path: Path, root: Path, tops: Collection[Path] = ()) -> RunPlace:
-    """A run is a folder, its name the path below `root`; a file that lies in `root` itself is a run of its own, named like it.
+def place_of(path: Path, tree: LogTree) -> RunPlace:
+    """A run is a folder, its name the path below a followed folder; a file that lies in that itself is a run of its own, named like it.
 
-    Where the format knows parts, `root/a/train/FILE` is in run `a`, and `root/FILE` in a run that is called as `root` is. Where several
-    folders are followed, the `tops` below `root`, the same holds for each of them, with its name in front.
+    Where the format knows parts, `logs/a/train/FILE` is in run `a`, and `logs/FILE` in a run that is called `logs`. `LogTree` says which
+    names have that of the followed folder in front.
     """
-    tops = tops or (root,)
+    root, tops = tree.root, tree.tops
     known = format_of(path)
     if known and known.run_folder and (found := known.run_folder(path)) is not None and root in found.parents:
-        return RunPlace(inert_path(found.relative_to(root)), found, is_id=known.title is not None)
+        return RunPlace(inert_path(tree.name_of(found)), found, is_id=known.title is not None)
     path = known.stands_for(path) if known else path
     folder = path.parent
-    if folder == root and known is not None and known.part is not None:
-        return RunPlace(inert_path(root.name) or "logs", folder, False)
+    if folder == tree.home and known is not None and known.part is not None:
+        return RunPlace(inert_path(tree.front or folder.name) or "logs", folder, False)
     if folder in tops and (known is None or known.part is None):
-        name = inert_path(path.relative_to(root))
-        return RunPlace(name.rpartition(".")[0] if known is not None and known.without_suffix else name, root, True)
+        name = inert_path(tree.name_of(path))
+        return RunPlace(name.rpartition(".")[0] if known is not None and known.without_suffix else name, tree.above(folder), True)
     if (
         known is not None
         and known.part is not None
@@ -349,7 +350,7 @@ def place_of(path: Path, root: Path, tops: Collection[Path] = ()) -> RunPlace:
         and known.part(folder.name) is not None
     ):
         folder = folder.parent
-    return RunPlace(inert_path(folder.relative_to(root)), folder, False)
+    return RunPlace(inert_path(tree.name_of(folder)), folder, False)
 
 
 def reading_order(path: Path) -> tuple[str, int, str]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from ..log_tree import LogTree
 from ..process.activity import RunProcess
 from ..process.proc import PROC, alive, uid_of
 from ..process.writers import OUTPUT, is_for_writing
@@ -70,14 +71,13 @@ class OutputFiles:
 class Elsewhere:
     """The outputs that lie outside the log folder, or have a name that is not read there: which they are, and which have changed."""
 
-    def __init__(
-        self, root: Path, tops: Sequence[Path], outputs: Callable[[], Mapping[Path, str]], offsets: Mapping[str, Offset]
-    ) -> None:
-        """`tops` are the folders that are followed; `outputs` by run; `offsets` of the store name those that were read before."""
-        self._root, self._tops, self._outputs = root, tops, outputs
-        texts = [(root / key, offset.run) for key, offset in offsets.items() if "entry" in offset.state]
+    def __init__(self, tree: LogTree, outputs: Callable[[], Mapping[Path, str]], offsets: Mapping[str, Offset]) -> None:
+        """`outputs` by run; `offsets` of the store name those that were read before."""
+        self._tree, self._tops, self._outputs = tree, tree.tops, outputs
+        texts = [(tree.path_of(key), offset.run) for key, offset in offsets.items() if "entry" in offset.state]
         self._runs = dict([(path, run) for path, run in texts if self._is_left_to_us(path)][-MOST_KNOWN:])
         self._seen: dict[Path, tuple[Mark, float] | None] = {}
+        self._kept_in: set[str] = set()  # runs that had a folder
         self._due_s = 0.0
 
     def __contains__(self, path: Path) -> bool:
@@ -90,7 +90,7 @@ class Elsewhere:
     def place_of(self, path: Path) -> RunPlace | None:
         """The run that it belongs to."""
         run = self._runs.get(path)
-        return None if run is None else RunPlace(run, self._root / run, False)
+        return None if run is None else RunPlace(run, self._tree.path_of(run), False)
 
     def take(self) -> list[Path]:
         """Those that have changed since last asked."""
@@ -99,7 +99,11 @@ class Elsewhere:
             return []
         self._due_s = now_s + EVERY_S
         changed = []
-        for path, run in self._outputs().items():
+        outputs = self._outputs()
+        self._kept_in |= {run for run in outputs.values() if self._tree.path_of(run).is_dir()}
+        for path, run in outputs.items():
+            if run in self._kept_in and not self._tree.path_of(run).exists():
+                continue  # who deletes the folder of a run wants no more of it
             if path not in self._runs and self._is_left_to_us(path):
                 self._runs[path] = run
             if path in self._runs and (mark := mark_of(str(path))) != self._seen.get(path):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from ..log_tree import LogTree
 from ..records import Offset, Record
 from .known import Known, format_of
 from .opening import NotMetrics, has_read_part, open_file
@@ -25,32 +26,32 @@ class ReadInodes:
             (record.device, record.inode): record for record in records if isinstance(record, Offset) and record.offset
         }
 
-    def before(self, path: Path, root: Path, known: Known) -> Offset | None:
+    def before(self, path: Path, tree: LogTree, known: Known) -> Offset | None:
         """That of a file at a new path which has lost its old one."""
         try:
             found = path.stat()
         except OSError:  # opening it says so
             return None
         offset = self._offsets.get((found.st_dev, found.st_ino))
-        if offset is None or format_of(old := root / offset.path) is not known or os.path.lexists(old):
+        if offset is None or format_of(old := tree.path_of(offset.path)) is not known or os.path.lexists(old):
             return None
-        descriptor = open_file(path, root)
+        descriptor = open_file(path, tree.root)
         try:
             is_it = has_read_part(descriptor, offset.offset, offset.state.get("head", ""), offset.state.get("end", ""))
         finally:
             os.close(descriptor)
         return offset if is_it else None
 
-    def of(self, path: Path, root: Path, run: str, known: Known) -> Offset | None:
+    def of(self, path: Path, tree: LogTree, run: str, known: Known) -> Offset | None:
         """That of a file that stands at a new path, if it was read at another one of the same run. Raises NotMetrics where it stands there, too."""
         try:
             found = path.stat()
         except OSError:  # opening it says so
             return None
         offset = self._offsets.get((found.st_dev, found.st_ino))
-        if offset is None or offset.run != run or format_of(old := root / offset.path) is not known or old == path:
+        if offset is None or offset.run != run or format_of(old := tree.path_of(offset.path)) is not known or old == path:
             return None
-        descriptor = open_file(path, root)
+        descriptor = open_file(path, tree.root)
         try:
             if not has_read_part(descriptor, offset.offset, offset.state.get("head", ""), offset.state.get("end", "")):
                 return None  # the system gives the inode of a removed file to the next one

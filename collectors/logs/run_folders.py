@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..log_tree import LogTree
 from ..records import Offset, Record, RunInfo
 from .database import beside
 from .formats.databases import RunOf
@@ -29,25 +30,24 @@ class RunFolders:
 
     def __init__(
         self,
-        root: Path,
-        tops: Sequence[Path],
+        tree: LogTree,
         host: str,
         offsets: Mapping[str, Offset],
         last_times: Mapping[str, float | None] | None = None,
     ) -> None:
-        """`tops` are the folders of `root` that are followed; `offsets` those of the store, by path relative to `root`.
+        """`offsets` are those of the store, by key.
 
         `last_times` are those of the lines that an earlier collector has read, Unix seconds by run.
         """
-        self._root, self._tops, self._host, self._last_times = root, tops, host, last_times or {}
+        self._tree, self._tops, self._host, self._last_times = tree, tree.tops, host, last_times or {}
         self._runs: dict[str, RunFolder] = {}
         self._configs: dict[str, dict[str, Any]] = {}  # of runs without a file read so far, by file
         self._folders: dict[str, set[Path]] = {}  # by run, those of the files that an earlier collector has read
         self._series: dict[str, dict[Path, list[str]]] = {}  # ... and the names of their series, by file
         for key, offset in offsets.items():
-            self._folders.setdefault(offset.run, set()).add((root / key).parent)
+            self._folders.setdefault(offset.run, set()).add(tree.path_of(key).parent)
             if names := offset.state.get("names"):
-                self._series.setdefault(offset.run, {})[root / key] = names
+                self._series.setdefault(offset.run, {})[tree.path_of(key)] = names
             if config := offset.state.get("config"):
                 self._configs.setdefault(offset.run, {})[key.removeprefix(f"{offset.run}/")] = config
         self._ran: dict[str, dict[str, Any]] = {}  # of runs without a file read so far, what was seen of their processes
@@ -71,7 +71,7 @@ class RunFolders:
 
     def of(self, path: Path, place: RunPlace | None = None) -> RunFolder:
         """Of a file; `place` is given where the file's own place does not say which run it belongs to."""
-        name, folder, single, is_id = place or place_of(path, self._root, self._tops)
+        name, folder, single, is_id = place or place_of(path, self._tree)
         if is_id:
             return self._of_id(path, name, folder)
         if place is None:
@@ -84,13 +84,13 @@ class RunFolders:
     def in_database(self, path: Path, key: str, run: RunOf) -> RunFolder:
         """A run of a database; it is called like the database, and then as that calls it."""
         if key not in self._titled:
-            self._name(key, inert_path(path.with_suffix("").relative_to(self._root)), run.title, run.id)
+            self._name(key, inert_path(self._tree.name_of(path.with_suffix(""))), run.title, run.id)
         name = self._titled[key]
         return self._runs.get(name) or self._make(name, path.parent, True, (path.name, beside(path, "-wal").name))
 
     def name_of(self, path: Path) -> str | None:
         """What the run of a file below `root` is called; None where that is not known before the file is read."""
-        place = place_of(path, self._root, self._tops)
+        place = place_of(path, self._tree)
         return self._titled.get(place.run) if place.is_id else place.run
 
     def top_of(self, path: Path) -> Path:
@@ -136,13 +136,14 @@ class RunFolders:
         """The run of a folder whose name is but an id."""
         known = format_of(path)
         if id_ not in self._titled and known is not None and known.title is not None:
-            above = folder.parent if folder.parent in (self._root, *self._tops) else folder.parent.parent
+            above = folder.parent if folder.parent in (self._tree.root, *self._tops) else folder.parent.parent
+            inside = self._tree.front or "." if above == self._tree.home else inert_path(self._tree.name_of(above))
             try:
                 title = known.title(folder, self._small_file)
             except Exception as error:  # a title is a stranger's text: the run is read without it
                 log.warning("%s is called by its id: its title cannot be read (%s: %s)", folder, type(error).__name__, error)
                 title = f"{folder.parent.name}/{folder.name}"
-            self._name(id_, inert_path(above.relative_to(self._root)), title, folder.name, folder)
+            self._name(id_, inside, title, folder.name, folder)
         name = self._titled[id_]
         run = self._runs.get(name) or self._make(name, folder, False)
         run.note_file(path)
@@ -152,8 +153,8 @@ class RunFolders:
         """Of a file with that key, or of a run in a database; "" where the run is called by the file's place."""
         if "#" in key and format_of(key.partition("#")[0]) is not None:
             return key
-        path = self._root / key
-        place = place_of(path, self._root, self._tops) if path.is_relative_to(self._root) else None
+        path = self._tree.path_of(key)
+        place = place_of(path, self._tree) if path.is_relative_to(self._tree.root) else None
         return place.run if place is not None and place.is_id else ""
 
     def _small_file(self, path: Path) -> bytes:
@@ -166,7 +167,7 @@ class RunFolders:
     def _name(self, key: str, above: str, title: str, id_: str, own: Path | None = None) -> None:
         """A run with the title of another one, or with the place of one, has its id in its name, too. `own` is its folder."""
         plain = f"{above}/{titled(title)}".removeprefix("./")
-        is_a_place = self._root / plain != own and os.path.lexists(self._root / plain)
+        is_a_place = self._tree.path_of(plain) != own and os.path.lexists(self._tree.path_of(plain))
         self._titled[key] = self._free(plain, id_, but=plain if is_a_place else "")
 
     def _leave_the_name(self, name: str) -> None:

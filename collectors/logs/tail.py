@@ -15,11 +15,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
+from ..log_tree import LogTree
 from ..process.activity import RunActivity
 from ..records import DATA, Offset, Record
 from ..store.storing import RefusedRecord, sentence
 from . import added
 from .aside import AsideFiles
+from .doubles import Doubles
 from .followed import FollowedFile, with_skip, written_s
 from .followed_database import FollowedDatabases
 from .formats import WholeFormat
@@ -58,31 +60,33 @@ class Tail:
         left_alone: Callable[[str], str] = lambda path: "",
         outputs: Callable[[], Mapping[Path, str]] = dict,
         only: Sequence[str] = (),
+        front: str = "",
         accept: Callable[[str], bool] | None = None,
         last_times: Mapping[str, float | None] | None = None,
     ) -> None:
-        """`offsets` are those of the store, by path relative to `root`; `left_alone` returns why a file is not read, or "".
+        """`offsets` are those of the store, by key (`LogTree`); `left_alone` returns why a file is not read, or "".
 
         `outputs` are files of any place with the run that each belongs to, read as text where no rule has them read already.
-        With `only`, folders of `root`, nothing else of it is followed; `accept` judges the path of a file. `last_times` are those
+        With `only`, folders of `root`, nothing else of it is followed (`front` as in `LogTree`); `accept` judges the path of a file. `last_times` are those
         of the lines that an earlier collector has read, Unix seconds by run.
         """
         self.at_work_on = ""  # the file that is being read
         self._left_alone = left_alone
         self._root, self._wake = root.resolve(), wake
-        self._prefix = f"{str(self._root).rstrip('/')}/"
-        self._tops = [self._root / name for name in only] or [self._root]
+        self._tree = LogTree(self._root, tuple(only), front)
+        self._tops = self._tree.tops
         self._offsets = own_offsets(offsets)  # of all files, up to the records that were taken in this turn
         self._found: list[Record] = []  # those
         self._inodes = ReadInodes(self._offsets)
-        self._runs = RunFolders(self._root, self._tops, host, self._offsets, last_times)
+        self._doubles = Doubles(self._tree, self._offsets)
+        self._runs = RunFolders(self._tree, host, self._offsets, last_times)
         self._files: OrderedDict[Path, FollowedFile] = OrderedDict()  # what was read last comes last
         self._databases = FollowedDatabases(self._runs)
         self._again: dict[Path, float] = {}  # databases and last lines without a newline, by their next look, CLOCK_MONOTONIC
         self._turns, self._aside = FileTurns(), AsideFiles()
         self._wanted: deque[str] = deque()  # paths of files that look like data, which a user asked for
         self._held: set[Path] = set()  # files with a state of a bar that is to be stored soon
-        self._elsewhere = Elsewhere(self._root, self._tops, outputs, self._offsets)
+        self._elsewhere = Elsewhere(self._tree, outputs, self._offsets)
         self._swept_s, self._began_s = time.monotonic(), time.time()
         first = self._runs.written_lately()
         self._watch = FolderWatch(self._root, accept or is_followed, wake, poll_only=poll_only, tops=self._tops, first=first)
@@ -93,7 +97,7 @@ class Tail:
         ) = {}  # what the first look at the folder has found so far; false for what is read later
         for key, offset in self._offsets.items():
             if offset.trouble:  # tried again, also if it is no longer there
-                self._aside.put(self._root / key, offset.trouble)
+                self._aside.put(self._tree.path_of(key), offset.trouble)
         self._take_what_was_there(self._watch.take())
         self._backlog.update(self._elsewhere.known())
         self._turns.old(self._elsewhere.known())
@@ -231,7 +235,7 @@ class Tail:
             key = self._wanted.popleft()
             if key in self._offsets:
                 self._offsets[key] = self._offsets[key]._replace(state={**self._offsets[key].state, "wanted": True})
-                self._queue([self._root / key])
+                self._queue([self._tree.path_of(key)])
 
     def _queue(self, paths: Iterable[Path]) -> None:
         new: dict[Path, tuple[str, int, str]] = {}
@@ -266,8 +270,7 @@ class Tail:
             return 0.0
 
     def _key(self, path: Path) -> str:
-        text = str(path)
-        return inert_path(text[len(self._prefix) :] if text.startswith(self._prefix) else text)
+        return inert_path(self._tree.name_of(path))
 
     def _read(self, path: Path) -> None:
         """Take what is new in a file. An error in it affects that file, and no records of others."""
@@ -306,7 +309,9 @@ class Tail:
         if known.reading == "database":
             self._backlog.discard(path)
             return self._read_database(path)
-        before = None if self._key(path) in self._offsets else self._inodes.before(path, self._root, known)
+        if self._is_double(path):
+            return []
+        before = None if self._key(path) in self._offsets else self._inodes.before(path, self._tree, known)
         if before is not None and self._is_of_a_renamed_run(before, path):
             self._again[path] = time.monotonic() + RENAMED_S
             return []
@@ -318,6 +323,22 @@ class Tail:
             self._backlog.discard(path)
             return self._read_whole(path, run, known)
         return self._read_on(path, run, known)
+
+    def _is_double(self, path: Path) -> bool:
+        """Whether a file is not to be read now, since it is read under its name in another followed folder."""
+        other = None if path in self._elsewhere else self._doubles.other(path)
+        if other is None:
+            return False
+        if self._doubles.is_better(path, other):
+            self._prefer(path, other)
+        elif path in self._files or self._key(path) in self._offsets:
+            self._prefer(other, path)
+        return True
+
+    def _prefer(self, path: Path, other: Path) -> None:
+        """Of two names of a file, under both or the other one of which it was read."""
+        self._doubles.prefer(path)
+        self._held.add(path)
 
     def _read_whole(self, path: Path, run: RunFolder, known: Known) -> list[Record]:
         key = self._key(known.stands_for(path))
@@ -408,11 +429,11 @@ class Tail:
 
     def _renamed(self, path: Path, run: RunFolder, known: Known) -> Offset | None:
         """How far the file was read under the name that it had, if any; what is left is read under this one."""
-        if (offset := self._inodes.of(path, self._root, run.name, known)) is None:
+        if (offset := self._inodes.of(path, self._tree, run.name, known)) is None:
             return None
         before = self._offsets.get(offset.path)
         if before is not None and (before.device, before.inode) == (offset.device, offset.inode):
-            self._close(self._root / offset.path)
+            self._close(self._tree.path_of(offset.path))
         return offset
 
     def _is_of_a_renamed_run(self, before: Offset, path: Path) -> bool:
@@ -436,7 +457,7 @@ class Tail:
         """The file that an offset is of; of a run in a database the database."""
         file, _, run = key.partition("#")
         known = format_of(file) if run else None
-        return self._root / (file if known is not None and known.reading == "database" else key)
+        return self._tree.path_of(file if known is not None and known.reading == "database" else key)
 
 
 def own_offsets(stored: Mapping[str, Offset]) -> dict[str, Offset]:

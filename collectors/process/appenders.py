@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import time
 from collections.abc import Collection, Iterable
 from contextlib import suppress
@@ -19,11 +20,14 @@ from .launchers import is_launcher, started
 from .proc import PROC, ancestors, command_of, folder_of, runs_python, uid_of, written_bytes
 
 LOOKS, MOST_LOOKS = 5, 20  # in which the file has grown: before a process is taken for the writer, and until the search is given up
-MOST_ASKED = 120  # looks in all
+FEW_LOOKS = 3  # ... where only one process is left that can be it: some files grow once an epoch
+MOST_ASKED = 3600  # looks in all
 LOOK_EVERY_S = 1.0
 MOST_SEARCHES = 4  # at a time: each costs about 2 ms a look; who is not found makes room for others
 REST = 5  # looks that a run is left alone before its next search
-SUFFIXES = (".jsonl", *TEXT_SUFFIXES)
+SUFFIXES = (".jsonl", ".csv", ".tsv", *TEXT_SUFFIXES)
+WHOLE = re.compile(r"trainer_state\.json|(all|train|eval|test)_results\.json")
+CHECKPOINT = re.compile(r"checkpoint-\d+")
 
 
 @dataclass
@@ -39,7 +43,12 @@ class _Search:
     @property
     def is_over(self) -> bool:
         """It leads nowhere: nothing is written, or too many may be the writer."""
-        return self.asked >= MOST_ASKED or self.looks >= MOST_LOOKS or (self.asked >= LOOKS and self.looks == 0)
+        return self.asked >= MOST_ASKED or self.looks >= MOST_LOOKS
+
+    @property
+    def makes_room(self) -> bool:
+        """Its file grows so seldom that others go first."""
+        return self.asked >= LOOKS and self.looks * LOOKS < self.asked
 
 
 class Appenders:
@@ -72,7 +81,7 @@ class Appenders:
             left = {pid for pid, now in written.items() if now - search.written[pid] >= grown}
         search = self._looked_at(activity, left, search.asked + 1, search.looks + (grown > 0))
         self._searches[run] = search
-        found = self._sure(left, activity) if search.looks >= LOOKS else None
+        found = self._sure(left, activity) if search.looks >= (FEW_LOOKS if len(left) == 1 else LOOKS) else None
         if found is not None or not left or grown < 0 or search.is_over:
             del self._searches[run]
             self._ended_s[run] = now_s
@@ -85,8 +94,15 @@ class Appenders:
         return sure[0] if len(sure) == 1 and (by_name or len(tops) == 1) else None
 
     def _has_room(self, run: str, now_s: float) -> bool:
-        rested = now_s - self._ended_s.get(run, -math.inf) >= REST * self._every_s
-        return len(self._searches) < MOST_SEARCHES and rested
+        if now_s - self._ended_s.get(run, -math.inf) < REST * self._every_s:
+            return False
+        if len(self._searches) < MOST_SEARCHES:
+            return True
+        slow = next((other for other, search in self._searches.items() if search.makes_room), None)
+        if slow is not None:
+            del self._searches[slow]
+            self._ended_s[slow] = now_s
+        return slow is not None
 
     def _names(self, pid: int, activity: RunActivity) -> bool:
         """Whether a word of its command line is the run's folder, or a file in it: `--output_dir=runs/x`."""
@@ -126,12 +142,15 @@ def _files_of(activity: RunActivity) -> list[Path]:
     if activity.single_file:
         return [activity.folder / f"{activity.run}{suffix}" for suffix in SUFFIXES]
     with suppress(OSError), os.scandir(activity.folder) as entries:
-        return [Path(entry.path) for entry in entries if _is_read(entry.name)]
+        found = list(entries)
+        checkpoints = (Path(entry.path) for entry in found if CHECKPOINT.fullmatch(entry.name) and entry.is_dir())
+        files = [Path(entry.path) for entry in found if _is_read(entry.name)]
+        return [*files, *(state for folder in checkpoints for state in folder.glob("trainer_state.json"))]
     return []
 
 
 def _is_read(name: str) -> bool:
-    return not name.startswith(".") and (name.endswith(".jsonl") or is_text(name))
+    return not name.startswith(".") and (name.endswith(SUFFIXES[:3]) or is_text(name) or WHOLE.fullmatch(name) is not None)
 
 
 def _bytes_of(activity: RunActivity) -> int:

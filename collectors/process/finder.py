@@ -12,8 +12,8 @@ from pathlib import Path
 from ..mounts import is_remote
 from ..rights.processes import RunOwners
 from ..rights.whose import is_root
-from .activity import TEXT_SUFFIXES, RunActivity, RunProcess, last_sign_s
-from .appenders import Appenders
+from .activity import RunActivity, RunProcess, last_sign_s
+from .appenders import SUFFIXES, Appenders
 from .claims import Claim, ClaimStrength, claims_of, is_of_another_boot, names_a_process
 from .identity import identity_of, meeting_of
 from .launchers import is_launcher
@@ -28,10 +28,11 @@ from .proc import (
     parent,
     runs_python,
     start_ticks,
+    uid_of,
     uids_of,
     workers_of,
 )
-from .writers import Open, files_in, held_files, identity_of_path, started_in, walk, writers_of
+from .writers import Launchers, Open, files_in, held_files, identity_of_path, started_in, walk, writers_of
 
 WRITERS_FOR_S = 86400.0  # a run that was silent for longer is not looked for among open files
 WALK_S = (2.0, 60.0)  # between two walks over /proc: at least, and at most
@@ -40,7 +41,10 @@ EAGER_WALK_S, EAGER_SHARE = 1.0, 0.02  # ... at least, and of a core, where a ru
 ACTIVE_S = 10.0  # a run writes whose newest line is younger
 TRAINS_S = 10.0  # between two looks whether a process only starts others
 MOST_NAMING = 32  # runs that name one process, of which it may be
-HOLDS_ON_S = 60.0  # a writer that has closed its file stays the run's while lines come in such intervals
+HOLDS_ON_S, INTERVALS = (
+    60.0,
+    20,
+)  # a writer that has closed its file stays the run's while lines come in such intervals, or 20 usual ones
 
 
 class Finder:
@@ -61,7 +65,7 @@ class Finder:
         self._holding: dict[str, dict[int, int]] = {}  # by run: the start ticks by pid of those that the last walk found
         self._writers: dict[str, dict[int, Claim]] = {}  # by run and pid, those that were found by its files
         self._trains: dict[RunProcess, float] = {}  # those that run.json names, and when they were no launchers, CLOCK_MONOTONIC
-        self._appenders = Appenders(proc)
+        self._appenders, self._launchers = Appenders(proc), Launchers(proc)
         self._owners = RunOwners()
         self._remote: dict[Path, bool] = {}
         self._owner: dict[tuple[int, int], str] = {}  # by pid and start ticks: the run that has it now
@@ -114,6 +118,7 @@ class Finder:
             activity.run: [claim for claim in claims_of(activity._replace(seen=()), self._host, self._proc) if claim.lives]
             for activity in activities
         }
+        attached = {claim for activity in activities if activity.info.get("attached") for claim in made[activity.run]}
         naming: dict[tuple[int, int], list[Claim]] = {}
         for claims in made.values():
             for claim in claims:
@@ -122,17 +127,21 @@ class Finder:
         for same in naming.values():
             newest = sorted(same, key=lambda claim: (claim.strength, claim.since_s))[-MOST_NAMING:]
             trainings = {
-                strength: self._trainings_of(claim) for strength, claim in {claim.strength: claim for claim in newest}.items()
+                kind: self._trainings_of(claim, attached=kind[1])
+                for kind, claim in {(claim.strength, claim in attached): claim for claim in newest}.items()
             }
             for claim in newest:
-                found = trainings[claim.strength]
+                found = trainings[claim.strength, claim in attached]
                 below[claim] = [claim if one.process == claim.process else one._replace(since_s=claim.since_s) for one in found]
         return {run: [one for claim in claims for one in below.get(claim, ())] for run, claims in made.items()}
 
-    def _trainings_of(self, claim: Claim) -> list[Claim]:
-        """Where run.json names the shell or launcher that starts the training: the Python processes below it."""
+    def _trainings_of(self, claim: Claim, *, attached: bool) -> list[Claim]:
+        """Where run.json names the shell or launcher that starts the training: the Python processes below it. One that was attached is what
+        its user named, and a launcher's are those of its user."""
         pid = claim.process.pid
         if claim.strength not in (ClaimStrength.INFO, ClaimStrength.INFO_WITH_HOST):
+            return [claim]
+        if attached and not runs_python(pid, self._proc):
             return [claim]
         now_s = time.monotonic()
         if now_s - self._trains.get(claim.process, -math.inf) < TRAINS_S:
@@ -141,6 +150,8 @@ class Finder:
             self._trains[claim.process] = now_s
             return [claim]
         able = {child for child in workers_of(pid, self._proc) if not is_launcher(child, self._proc)}
+        if attached:
+            able = {child for child in able if uid_of(child, self._proc) == uid_of(pid, self._proc)}
         tops = [child for child in able if able.isdisjoint(ancestors(child, self._proc))]
         found = [
             self._claim(child, ticks, claim.strength) for child in tops if (ticks := start_ticks(child, self._proc)) is not None
@@ -166,7 +177,7 @@ class Finder:
     def _walk_for(self, unnamed: Sequence[RunActivity]) -> None:
         now_s, begun_s = time.monotonic(), time.thread_time()
         self._holding.clear()
-        self._open = walk({folder for activity in unnamed for folder in self._folders_of(activity)}, self._proc)
+        self._open = walk({folder for activity in unnamed for folder in self._folders_of(activity)}, self._proc, self._launchers)
         shortest_s, longest_s = WALK_S
         self._walk_took_s = time.thread_time() - begun_s
         pause_s = min(longest_s, max(shortest_s, self._walk_took_s / WALK_SHARE))
@@ -188,7 +199,7 @@ class Finder:
         if activity.run not in self._holding:
             self._holding[activity.run] = self._holders(activity)
         holding = self._holding[activity.run]
-        goes_on = now_s - (activity.last_line_s or 0.0) < HOLDS_ON_S
+        goes_on = now_s - (activity.last_line_s or 0.0) < max(HOLDS_ON_S, INTERVALS * (activity.median_interval_s or 0.0))
         for pid, claim in list(known.items()):
             if pid in holding and alive(pid, claim.process.start_ticks, self._proc):
                 continue
@@ -240,7 +251,7 @@ class Finder:
             return [path for name in activity.files if (path := f"{folder}/{name}") in self._open.files]
         inside = [path for path in self._open.files if path.rpartition("/")[0] in folders]
         if activity.single_file:
-            own = {f"{folder}/{activity.run}{suffix}" for suffix in (".jsonl", *TEXT_SUFFIXES)}
+            own = {f"{folder}/{activity.run}{suffix}" for suffix in SUFFIXES}
             return [path for path in inside if path in own]
         return inside
 
@@ -303,7 +314,7 @@ class Finder:
 
     def _places_of(self, activity: RunActivity) -> list[Path]:
         """The files that are the run's, where not all of its folder are, and the folder."""
-        single = [f"{activity.run}{suffix}" for suffix in (".jsonl", *TEXT_SUFFIXES)] if activity.single_file else []
+        single = [f"{activity.run}{suffix}" for suffix in SUFFIXES] if activity.single_file else []
         return [*(activity.folder / name for name in (*single, *activity.files)), activity.folder]
 
     def left_alone(self) -> dict[str, str]:

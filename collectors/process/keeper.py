@@ -252,15 +252,19 @@ class Parent:
             self._reap()
 
     def _gather(self) -> Callable[[], None]:
-        """Begin to give second names to what the program writes beside it; to be called when it has ended."""
+        """Begin to look for the logs that the program writes itself; to be called when it has ended."""
         import threading  # these take 6 ms, while the program starts
 
+        from .own_files import OwnFiles, follow
         from .second_names import SecondNames, beside
 
         log_dir = self._program.log_dir
-        ended = threading.Event()
-        names = SecondNames(self._program.folder, beside(Path.cwd(), log_dir) if log_dir else [])
-        looking = threading.Thread(target=names.follow, args=(ended.wait,), daemon=True)
+        if log_dir is None:
+            return lambda: None
+        ended, working = threading.Event(), Path.cwd()
+        names = SecondNames(self._program.folder, usual := beside(working, log_dir))
+        files = OwnFiles(self._program.folder, working, [*usual, log_dir])
+        looking = threading.Thread(target=follow, args=(names, files, ended.wait), daemon=True)
         looking.start()
 
         def found() -> None:

@@ -156,13 +156,15 @@ class LivesCollector:
         for key, (run, process) in list(self._known.items()):
             activity = self._activities.get(run)
             others = [other for other in found.get(run, ()) if other.rank == process.rank]
-            if process in others or (activity is not None and not others and not is_silent(activity, now_s)):
+            deleted = activity is not None and not others and _is_deleted(activity)
+            if process in others or (activity is not None and not others and not deleted and not is_silent(activity, now_s)):
                 continue
             if not alive(process.pid, process.start_ticks):
                 continue  # its end is judged
             del self._known[key]
             if activity is not None and process.rank not in last_ends(activity) and self._is_new(run, EXIT, process):
-                verdict = HowItEnded("ended", f"Process {process.pid} continues, and no longer writes this run")
+                why = "the folder of this run was deleted" if deleted else "no longer writes this run"
+                verdict = HowItEnded("ended", f"Process {process.pid} continues, and {why}")
                 instead = {"writer_pid": others[0].pid} if others else {}
                 yield self._exit(run, process.rank, verdict, {**self._name_of(process), **instead})
 
@@ -304,3 +306,8 @@ class LivesCollector:
             if read >= JUDGED_AT_ONCE:
                 break
         return events
+
+
+def _is_deleted(activity: RunActivity) -> bool:
+    """Whether the folder is gone that made a process a run: nothing else does."""
+    return bool(activity.info.get("attached")) and not activity.folder.exists()

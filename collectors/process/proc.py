@@ -121,6 +121,12 @@ def folder_of(pid: int, proc: Path = PROC) -> str:
     return "" if folder.endswith(" (deleted)") else folder
 
 
+def cpu_ticks(pid: int, proc: Path = PROC) -> tuple[int, int]:
+    """CPU time of a process, and of its children that have ended and were waited for; zeros where it is gone. 10 us."""
+    fields = _read(f"{proc}/{pid}/stat").rpartition(b")")[2].split()  # from the state on, which is field 3
+    return (int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])) if len(fields) > 14 else (0, 0)
+
+
 def written_bytes(pid: int, proc: Path = PROC) -> int | None:
     """Bytes that a process has passed to write(), to files, pipes and terminals; None where it is gone or another user's. 10 us."""
     word = _read(f"{proc}/{pid}/io").partition(b"wchar: ")[2].split(maxsplit=1)

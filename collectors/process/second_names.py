@@ -19,7 +19,7 @@ import re
 import socket
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -51,16 +51,6 @@ class SecondNames:
         self._doubts: set[Path] = set()  # of the same, those that were not its own when they were first seen
         self._bases: dict[Path, Path] = {}  # folder of the program -> folder of the run
         self._links: dict[Path, tuple[int, int]] = {}  # our name -> device and inode
-
-    def follow(self, wait: Callable[[float], bool]) -> None:
-        """Until `wait`, which takes seconds, says that the program has ended; then once more."""
-        ended = not self._beside
-        while not ended:
-            begun_s = time.monotonic()
-            self.look()
-            ended = wait(max(LOOK_S, (time.monotonic() - begun_s) / LOOK_SHARE))
-        self.look()
-        self.close()
 
     def look(self) -> None:
         """Give a second name to what is new."""

@@ -14,12 +14,27 @@ from typing import NamedTuple
 from .activity import is_text, whole
 from .identity import identity_of
 from .launchers import is_launcher, is_launchers_command
-from .proc import PROC, ancestors, boot_id, command_of, descendants, environment_of, runs_python
+from .proc import (
+    PROC,
+    ancestors,
+    boot_id,
+    command_of,
+    cpu_ticks,
+    descendants,
+    environment_of,
+    runs_python,
+    start_ticks,
+)  # fmt: skip
 
 EVENT_FILE = "events.out.tfevents."
 OUTPUT = ("1", "2")  # descriptors
 MOST_FILES = 1_000  # of a folder that are looked at
 MOST_STARTED_BYTES = 1 << 20
+WRITES_BESIDE = (
+    0.2  # of a walk in which one that never handed its log on was seen to write it: it waited for a child since the last one
+)
+WRITES_ALONE = 3.0  # walks in which one that has handed its log on is seen to write it itself before it counts as the writer
+LIVES_ON = 2  # times its own work that its ended children have done
 MOST_PIPES = 8  # programs between a training and its log: python | grep | ts | tee
 
 
@@ -32,9 +47,46 @@ class Open(NamedTuple):
     carried: dict[int, list[int]]  # by holder, the processes below it whose output it reads from pipes
 
 
-def walk(folders: Collection[str], proc: Path = PROC) -> Open:
+class Launchers:
+    """Who holds a log open for the processes that it starts, one after the other: remembered from walk to walk, since such a process is
+    no more the run when none of them is there. One that lives on its children's work is taken for such until it is seen to write."""
+
+    def __init__(self, proc: Path = PROC) -> None:
+        self._proc = proc
+        self._held: dict[tuple[int, int | None, str], _Held] = {}  # by pid, start ticks and path
+
+    def only_hands_on(self, pid: int, path: str, *, has_it: bool) -> bool:
+        """`has_it`: a process below it has the file as its output now."""
+        key = pid, start_ticks(pid, self._proc), path
+        before, size, (own_ticks, waited_ticks) = self._held.get(key), _size_of(path), cpu_ticks(pid, self._proc)
+        if before is None and not has_it and waited_ticks < LIVES_ON * max(1, own_ticks):
+            return False
+        was_handed_on = has_it or (before is not None and before.was_handed_on)
+        if before is None or has_it:
+            left = WRITES_ALONE if has_it else 1.0
+        elif size <= before.size:
+            left = before.left
+        else:  # what it has waited for since then may have written, too
+            alone = waited_ticks == before.waited_ticks
+            left = before.left - (1.0 if alone else 0.0 if was_handed_on else WRITES_BESIDE)
+        self._held[key] = _Held(size, waited_ticks, left, was_handed_on)
+        return left > 0.01
+
+    def keep_only(self, holders: Mapping[str, Collection[int]]) -> None:
+        """Forget who does not hold its file any more."""
+        self._held = {key: held for key, held in self._held.items() if key[0] in holders.get(key[2], ())}
+
+
+class _Held(NamedTuple):
+    size: int  # of the file
+    waited_ticks: int  # of a core, that ended processes of its have used
+    left: float  # walks in which it has to be seen to write
+    was_handed_on: bool
+
+
+def walk(folders: Collection[str], proc: Path = PROC, launchers: Launchers | None = None) -> Open:
     """`folders` are resolved paths; files whose names begin with a dot are left out."""
-    return _Walk(folders, proc).found
+    return _Walk(folders, proc, launchers or Launchers(proc)).found
 
 
 def writers_of(paths: Iterable[str], found: Open, proc: Path = PROC) -> list[int]:
@@ -134,8 +186,8 @@ def _sources(holder: int, with_numbers: Collection[int], found: Open, proc: Path
 class _Walk:
     """One look at all processes."""
 
-    def __init__(self, folders: Collection[str], proc: Path) -> None:
-        self._folders, self._proc = folders, proc
+    def __init__(self, folders: Collection[str], proc: Path, launchers: Launchers) -> None:
+        self._folders, self._proc, self._launchers = folders, proc, launchers
         self._pipes: dict[str, list[tuple[int, str]]] = {}  # who holds each, at which number
         self._outputs: dict[int, dict[str, str]] = {}  # by pid and number, where standard output and error go
         self._by_inode: dict[tuple[int, int], str] | None = None  # the folders' files, by device and inode, once asked for
@@ -146,6 +198,7 @@ class _Walk:
             pids = [int(entry.name) for entry in entries if entry.name.isdecimal()]
         for pid in pids:
             self._look_at(pid)
+        launchers.keep_only(found.files)
         for path, holders in found.files.items():
             found.files[path] = [pid for pid in holders if not self._only_handed_on(pid, path)]
         for pid in _pids(found.files):
@@ -194,7 +247,8 @@ class _Walk:
         """Whether it has opened the file for a process below it, whose output it is: a script that starts several trainings."""
         if path in self._outputs.get(pid, {}).values():
             return False
-        return any(path in self._outputs.get(child, {}).values() for child in descendants(pid, self._proc))
+        has_it = any(path in self._outputs.get(child, {}).values() for child in descendants(pid, self._proc))
+        return self._launchers.only_hands_on(pid, path, has_it=has_it)
 
     def _carried_by(self, pid: int) -> list[int]:
         """The processes below whose whole output it reads; one that is asked through a pipe and answers is its helper."""
@@ -228,6 +282,13 @@ def _by_inode(folders: Collection[str]) -> Iterator[tuple[tuple[int, int], str]]
                 if _is_read(entry.name):
                     found = entry.stat()
                     yield (found.st_dev, found.st_ino), entry.path
+
+
+def _size_of(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116
+    except OSError:
+        return 0
 
 
 def mounts_of(pid: int | str, proc: Path = PROC) -> int | None:

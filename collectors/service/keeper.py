@@ -37,7 +37,7 @@ class Keeper(threading.Thread):
 
     def __init__(self, options: CollectorOptions) -> None:
         super().__init__(name="keeper", daemon=True)
-        self._log_dir, self._data_dir = options.log_dir, options.data_dir
+        self._tree, self._data_dir = options.tree, options.data_dir
         self._options = options.as_json()
         self._command = [sys.executable, "-m", "collectors", *options.flags(), "--parent", str(os.getpid())]
         self._child: subprocess.Popen[bytes] | None = None
@@ -76,10 +76,13 @@ class Keeper(threading.Thread):
         """A sentence on the collector beyond its own report, or ""."""
         if self._stopped_since_s is not None and self._child is not None:
             return f"The collector (process {self._child.pid}) is stopped by a signal; it is replaced after {STOPPED_S:g} s."
-        if self._child is None and not self._log_dir.is_dir():
-            return f"The log folder {self._log_dir} is gone; collection continues automatically once it is back."
+        if self._child is None and not self._tree.home.is_dir():
+            return f"The log folder {self._tree.home} is gone; collection continues automatically once it is back."
         sentence, until_s = self._note
-        return sentence if time.monotonic() < until_s else ""
+        if time.monotonic() < until_s:
+            return sentence
+        missing = [str(top) for top in self._tree.tops[1:] if not top.is_dir()]
+        return f"Waiting for the log folder {', '.join(missing)}. It is read as soon as it is there." if missing else ""
 
     def _restart(self, code: int) -> None:
         lived_s = time.monotonic() - self._started_s
@@ -120,7 +123,7 @@ class Keeper(threading.Thread):
 
         No process is ended on doubt: a writer of another boot, container, user or version may be any process.
         """
-        if not self._log_dir.is_dir():
+        if not self._tree.home.is_dir():
             self._child = None
             return
         self._child, self.read_only = None, None

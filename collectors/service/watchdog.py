@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from ..log_tree import LogTree
+
 STUCK_S = 10.0  # for which a turn, or what it stores, may take; beyond that the collector is stuck
 GIVE_UP_S = 30.0  # ... and then the process is ended
 LOOK_S = 1.0
@@ -109,8 +111,8 @@ class LeftOut(NamedTuple):
 class SetAside:
     """The inputs that made the collector hang, in a file of the data folder: a new process skips them."""
 
-    def __init__(self, data_dir: Path, root: Path) -> None:
-        self._path, self._root = data_dir / FILE, root
+    def __init__(self, data_dir: Path, logs: Path | LogTree) -> None:
+        self._path, self._tree = data_dir / FILE, LogTree.of(logs)
         self._inputs = dict(_read(self._path))
 
     def add(self, stuck: Stuck) -> bool:
@@ -142,7 +144,7 @@ class SetAside:
     def _mark(self, file: str) -> list[int]:
         """The mark that shows that a file has changed; [] where none is known."""
         try:
-            stat = (self._root / file).lstat() if file else None
+            stat = self._tree.path_of(file).lstat() if file else None
         except (OSError, ValueError):
             return []
         return [stat.st_ino, stat.st_size, stat.st_mtime_ns] if stat else []

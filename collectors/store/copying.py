@@ -45,25 +45,48 @@ def copy_run(
 ) -> Copied:
     """`target` is new; `texts` are kept under these names besides those of files on the stacks; `small` puts the bytes of a small file
     into its sample. Raises UnknownRun, and what the stores raise."""
-    stored = _run(source, run)
-    events = source.events(run)
-    ends = [stored.first_time_s, stored.last_time_s, source.profiled_from(run), source.profiled_until(run)]
-    ends += [event.time_s for event in events]
-    known = [end for end in ends if end is not None and math.isfinite(end)]
-    lo, hi = (min(known), max(known)) if known else (None, None)
+    lo, hi = extent_of(source, run)
     missed: set[str] = set()
-    files = set(texts)
-    _append(target, [RunInfo(run, stored.info), *source.bars(run)])
-    _append(target, (offset for offset in source.offsets().values() if offset.run == run))
-    _append(target, events)
-    _append(target, _points(source, source.series(run), None, None, missed))
+    append_all(target, (offset for offset in source.offsets().values() if offset.run == run))
+    append_all(target, records_of(source, run, missed, texts, small))
     if lo is not None and hi is not None:
-        _append(target, _points(source, source.series(None), lo, hi, set()))
-        _append(target, _profiles(source, run, lo, hi, str(stored.info.get("host") or ""), files))
-    _append(target, _lines(source, run))
-    _append(target, _samples(source, run, small, missed))
-    _append(target, (text for file in sorted(files) if (text := source.source_text(run, file)) is not None))
+        append_all(target, _points(source, source.series(None), lo, hi, set()))
     return Copied(lo, hi, sorted(missed))
+
+
+def extent_of(source: Store, run: str) -> tuple[float | None, float | None]:
+    """When a run was at work, as far as anything says so. Raises UnknownRun."""
+    stored = _run(source, run)
+    ends = [stored.first_time_s, stored.last_time_s, source.profiled_from(run), source.profiled_until(run)]
+    ends += [event.time_s for event in source.events(run)]
+    known = [end for end in ends if end is not None and math.isfinite(end)]
+    return (min(known), max(known)) if known else (None, None)
+
+
+def records_of(
+    source: Store,
+    run: str,
+    missed: set[str],
+    texts: Iterable[str] = (),
+    small: Callable[[Sample], Sample] = lambda sample: sample,
+) -> Iterator[Record]:
+    """All that is stored of a run, without offsets and findings; arguments as of `copy_run`, `missed` as of `points_of`. Raises UnknownRun."""
+    stored, (lo, hi) = _run(source, run), extent_of(source, run)
+    files = set(texts)
+    yield RunInfo(run, stored.info)
+    yield from source.bars(run)
+    yield from source.events(run)
+    yield from _points(source, source.series(run), None, None, missed)
+    if lo is not None and hi is not None:
+        yield from _profiles(source, run, lo, hi, str(stored.info.get("host") or ""), files)
+    yield from _lines(source, run)
+    yield from _samples(source, run, small, missed)
+    yield from (text for file in sorted(files) if (text := source.source_text(run, file)) is not None)
+
+
+def machine_points(source: Store) -> Iterator[Points]:
+    """All that the machine reported, by time within each group of series."""
+    return _points(source, source.series(None), None, None, set())
 
 
 def points_of(source: Store, run: str, missed: set[str]) -> Iterator[Points]:
@@ -85,7 +108,8 @@ def _run(source: Store, name: str) -> Run:
     raise UnknownRun(f"there is no run {name!r}; {some if names else 'there is none yet'}")
 
 
-def _append(target: Store, records: Iterable[Record]) -> None:
+def append_all(target: Store, records: Iterable[Record]) -> None:
+    """In batches."""
     for some in _in_parts(records, BATCH):
         target.append(some)
 

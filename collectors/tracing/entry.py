@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..log_tree import LogTree
 from ..received import is_received
 
 DATA_FOLDER, TRACES = ".deepseek", "traces"
@@ -27,7 +28,7 @@ class NoEntry(Exception):
     """The run cannot be asked; the text says why, as the end of a sentence, with the remedy."""
 
 
-def entry_of(log_dir: Path, run: str, info: Mapping[str, Any]) -> Path:
+def entry_of(logs: Path | LogTree, run: str, info: Mapping[str, Any]) -> Path:
     """`logs`, `baseline` -> `logs/.deepseek/traces/baseline`; it need not be there. `info` is of run.json. Raises NoEntry."""
     if is_received(run):
         raise NoEntry("it is on another host, where no request of this one arrives: ask on a dashboard there")
@@ -36,8 +37,9 @@ def entry_of(log_dir: Path, run: str, info: Mapping[str, Any]) -> Path:
         raise NoEntry(NO_RUN_LOG)
     if not isinstance(named, str) or not NAMED.fullmatch(named):
         raise NoEntry("the folder that its run.json names is no folder of traces")
-    entry = Path(os.path.normpath(log_dir / run / named))
-    if not entry.is_relative_to(log_dir):
+    tree = LogTree.of(logs)
+    entry = Path(os.path.normpath(tree.path_of(run) / named))
+    if not any(entry.is_relative_to(top) for top in tree.tops):
         raise NoEntry(
             f"its log folder is {entry.parents[2]}, which is not followed: start the dashboard with --log-dir {entry.parents[2]}"
         )

@@ -198,7 +198,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     # The owner's thing: it names folders of this host and takes a second of a core. A viewer has no use for it.
     @router.get("/diagnosis", response_model=None, summary="What `deepseek-dashboard doctor --json` prints")
     def diagnosis() -> Answer[DiagnosisAnswer]:
-        found = asked.diagnosis(queries.log_dir, queries.data_dir, address.port_of(queries.data_dir))
+        found = asked.diagnosis(queries.tree.tops, queries.data_dir, address.port_of(queries.data_dir))
         return Answer(cast(DiagnosisAnswer, found))
 
 

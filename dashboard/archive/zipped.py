@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from collectors import VERSION
+from collectors.log_tree import LogTree
 from collectors.process.proc import alive, start_ticks
 from collectors.provenance import DIFF
 from collectors.records import Sample
@@ -65,14 +66,14 @@ class Manifest(NamedTuple):
     about: Mapping[str, Any]
 
 
-def write_zip(store: Store, data_dir: Path, run: str, target: Path, log_dir: Path | None = None) -> Manifest:
-    """Whole, or not at all; small files of samples that lie in the run's folder, below `log_dir`, come along. Raises UnknownRun, StoreError, OSError."""
+def write_zip(store: Store, data_dir: Path, run: str, target: Path, logs: Path | LogTree | None = None) -> Manifest:
+    """Whole, or not at all; small files of samples that lie in the run's folder, below `logs`, come along. Raises UnknownRun, StoreError, OSError."""
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
         inside = Path(folder) / PARTS
         inside.mkdir(mode=0o700)
         copy = open_store(inside, write=True)
         try:
-            copied = copy_run(store, copy, run, [DIFF], _small(store, log_dir, run))
+            copied = copy_run(store, copy, run, [DIFF], _small(store, logs, run))
         finally:
             copy.close()
         maintenance(inside).compact()
@@ -87,12 +88,13 @@ def write_zip(store: Store, data_dir: Path, run: str, target: Path, log_dir: Pat
     return manifest
 
 
-def _small(store: Store, log_dir: Path | None, run: str) -> Callable[[Sample], Sample]:
+def _small(store: Store, logs: Path | LogTree | None, run: str) -> Callable[[Sample], Sample]:
     """What puts the bytes of small files into samples."""
-    if log_dir is None:
+    if logs is None:
         return lambda sample: sample
     files = [offset.path for offset in store.offsets().values() if offset.run == run]
-    places = RunPlaces.of(log_dir.resolve(), run, "", files)
+    tree = LogTree.of(logs)
+    places = RunPlaces.of(tree._replace(root=tree.root.resolve()), run, "", files)
     return lambda sample: small(sample, places)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from collectors.process.second_names import USUAL
+
 from .command import Command, Mistake
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pid", type=int, metavar="PID", help="the process")
-    parser.add_argument(
-        "--log-dir", type=Path, default=Path("logs"), metavar="DIR", help="where the run's folder is made (default: logs)"
-    )
+    parser.add_argument("--log-dir", type=Path, metavar="DIR", help=f"where the run's folder is made (default: {USUAL[0]})")
     parser.add_argument("--name", default="", metavar="NAME", help="of the run (default: the script's, with the pid)")
 
 
@@ -23,15 +23,20 @@ def run(parsed: argparse.Namespace) -> int:
     from .. import address
     from ..attaching import AttachRefused, attach
 
+    log_dir: Path = parsed.log_dir or Path(USUAL[0])
     whose.look_at_others()  # root has named the process itself
     try:
-        attached = attach(parsed.log_dir, parsed.pid, parsed.name)
+        attached = attach(log_dir, parsed.pid, parsed.name)
     except AttachRefused as refused:
         raise Mistake(str(refused)) from None
-    place = last_used([parsed.log_dir])
+    place = last_used([log_dir])
     url = address.of(place.data_dir)
-    run = place.name_of(parsed.log_dir.resolve() / attached.run) if url else attached.run
-    shows = f"{url} shows {run}" if url else f"show it with: deepseek-dashboard --log-dir {parsed.log_dir}"
+    run = place.name_of(log_dir.resolve() / attached.run) if url else attached.run
+    shows = (
+        f"{url} shows {run}"
+        if url
+        else f"show it with: deepseek-dashboard{f' --log-dir {parsed.log_dir}' if parsed.log_dir else ''}"
+    )
     for line in (f"process {parsed.pid} is the run {run}; {shows}", *attached.notes):
         print(line)
     return 0

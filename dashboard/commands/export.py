@@ -70,7 +70,7 @@ def write(parsed: argparse.Namespace, store: Store, place: LogFolders, target: P
         written = write_event_files(store, parsed.run, target)
         left_out = f"; without {', '.join(written.left_out)}" if written.left_out else ""
         return f"{target}: {written.points:,} points in {written.files} event files{left_out}; see them with: tensorboard --logdir {target}"
-    manifest = write_zip(store, place.data_dir, parsed.run, target, place.log_dir)
+    manifest = write_zip(store, place.data_dir, parsed.run, target, place.tree)
     left_out = f"; without {', '.join(manifest.left_out)}" if manifest.left_out else ""
     return f"{target}: {target.stat().st_size / 1e6:.1f} MB{left_out}; open it anywhere with: deepseek-dashboard open {target}"
 

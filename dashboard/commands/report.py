@@ -69,7 +69,7 @@ def written(parsed: argparse.Namespace, place: LogFolders) -> bytes:
 
     with (
         closing(open_store(place.data_dir, write=False)) as store,
-        closing(Queries(store, place.log_dir, place.data_dir)) as queries,
+        closing(Queries(store, place.tree, place.data_dir)) as queries,
     ):
         query = ReportQuery(parsed.run, window_of(parsed), parsed.rank, parsed.against, PATIENCE)
         try:

@@ -22,6 +22,7 @@ from pathlib import Path
 from collectors.process import keeper
 from collectors.process.keeper import ENDED, FAILED, INPUT, NUMBER, RESIZE, SIGNAL, STARTED, STOPPED, Program
 from collectors.process.printed import open_terminal
+from collectors.process.second_names import USUAL
 
 from .command import ROOT, Command, Mistake
 
@@ -38,9 +39,7 @@ SAMPLER = ROOT / "collectors/sampler/_sampler"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--log-dir", type=Path, default=Path("logs"), metavar="DIR", help="where the run's folder is made (default: logs)"
-    )
+    parser.add_argument("--log-dir", type=Path, metavar="DIR", help=f"where the run's folder is made (default: {USUAL[0]})")
     parser.add_argument("--name", metavar="NAME", help="of the run (default: the script's, with the time)")
     parser.add_argument("--port", type=int, metavar="N", help="TCP port of the dashboard (default: 8080, or the next free one)")
     parser.add_argument("--open", action="store_true", help="open the dashboard in a browser")
@@ -55,11 +54,12 @@ def run(parsed: argparse.Namespace) -> int:
     words: list[str] = parsed.words[1:] if parsed.words[:1] == ["--"] else parsed.words
     if not words:
         raise Mistake("name the program to run, as in: deepseek-dashboard run -- python train.py")
-    folder = make_run(parsed.log_dir, parsed.name or name_of(words))
+    log_dir: Path = parsed.log_dir or Path(USUAL[0])
+    folder = make_run(log_dir, parsed.name or name_of(words))
     terminal = open_terminal()
     sampler = SAMPLER if os.access(SAMPLER, os.X_OK) else None
     environment = {**environment_of(buffered=parsed.buffered), FOLDER: str(folder)}
-    program = Program(words, environment, folder, sampler, parsed.log_dir.resolve())
+    program = Program(words, environment, folder, sampler, log_dir.resolve())
     say = silent if parsed.quiet else aloud
     own = False  # whether the dashboard is one of ours, which ends with the program
 
@@ -70,10 +70,15 @@ def run(parsed: argparse.Namespace) -> int:
 
     number = Front(keeper.launch(program, terminal), terminal is not None).run(started)
     if own:
-        say(f"{folder.name} is kept; see it again with: deepseek-dashboard --log-dir {shlex.quote(str(parsed.log_dir))}")
+        say(f"{folder.name} is kept; see it again with: {again(parsed)}")
     if os.WIFSIGNALED(number):
         end_like(os.WTERMSIG(number))
     return os.WEXITSTATUS(number)
+
+
+def again(parsed: argparse.Namespace) -> str:
+    """The command that shows what is here."""
+    return f"deepseek-dashboard --log-dir {shlex.quote(str(parsed.log_dir))}" if parsed.log_dir else "deepseek-dashboard"
 
 
 def aloud(sentence: str) -> None:
@@ -103,14 +108,17 @@ def watch(parsed: argparse.Namespace, folder: Path, pid: int, say: Callable[[str
     import webbrowser
 
     from collectors.service import folders
-    from collectors.service.log_folders import last_used
+    from collectors.service.log_folders import found_here, last_used, of_folders
 
     from .. import address
 
     if parsed.no_dashboard:
         return False
-    log_dir = parsed.log_dir.resolve()
-    there = last_used([log_dir])
+    log_dir: Path = (parsed.log_dir or Path(USUAL[0])).resolve()
+    place = of_folders([log_dir] if parsed.log_dir else found_here())
+    if place.tree.home == log_dir:
+        place = of_folders([log_dir])  # the store is here: others need not be followed to have one store
+    there = last_used(place.folders)
     url = address.of(there.data_dir)
     if url is not None:
         address.stay(there.data_dir, pid, longer=parsed.keep)
@@ -118,28 +126,29 @@ def watch(parsed: argparse.Namespace, folder: Path, pid: int, say: Callable[[str
             webbrowser.open(url)
         say(f"{url} shows {there.name_of(folder)}")
         return False
-    data_dir = folders.data_dir_of(log_dir)
+    data_dir = folders.data_dir_of(place.tree.home)
     port = parsed.port or free_port()
     flags = [*(["--open"] if parsed.open else []), *([] if parsed.keep else ["--beside"])]
     try:
         folders.make_private(data_dir)
         address.stay(data_dir, pid)
-        started = Starting(data_dir, log_dir, port, flags)
+        started = Starting(data_dir, place.folders, port, flags)
     except OSError as error:
-        say(f"no dashboard ({error.strerror}); see the run later with: deepseek-dashboard --log-dir {parsed.log_dir}")
+        say(f"no dashboard ({error.strerror}); see the run later with: {again(parsed)}")
         return False
-    threading.Thread(target=lambda: say(started.outcome(folder.name)), daemon=True).start()
+    threading.Thread(target=lambda: say(started.outcome(place.name_of(folder))), daemon=True).start()
     return True
 
 
 class Starting:
     """A dashboard that is being started."""
 
-    def __init__(self, data_dir: Path, log_dir: Path, port: int, flags: Sequence[str]) -> None:
+    def __init__(self, data_dir: Path, log_dirs: Sequence[Path], port: int, flags: Sequence[str]) -> None:
         """Raises OSError."""
         import subprocess
 
-        command = [sys.executable, str(ROOT / "app.py"), "--log-dir", str(log_dir), "--port", str(port), *flags]
+        followed = [word for log_dir in log_dirs for word in ("--log-dir", str(log_dir))]
+        command = [sys.executable, str(ROOT / "app.py"), *followed, "--port", str(port), *flags]
         self._data_dir, self._log = data_dir, data_dir / "dashboard.log"
         with self._log.open("ab") as log:
             self._since = os.fstat(log.fileno()).st_size

@@ -9,6 +9,7 @@ import os
 import shlex
 import signal
 import socket
+import stat
 import sys
 import threading
 import time
@@ -24,7 +25,7 @@ from collectors.process.second_names import USUAL
 from collectors.rights import whose
 from collectors.service import folders, room
 from collectors.service.keeper import Keeper
-from collectors.service.log_folders import found_here, of_folders
+from collectors.service.log_folders import LogFolders, found_here, is_store, of_folders, of_several
 from collectors.small_file import Unwritable
 
 from .. import address
@@ -34,6 +35,7 @@ from ..reach.listening import ANY_ADDRESS, CannotListen, address_of, public_addr
 from .command import ROOT, Command, Mistake, make_folder
 from .demo import Demo
 from .lending import Loan
+from .waiting import Waiting
 
 BESIDE_S = 0.5
 LAST_LINES_S = 3.0
@@ -59,7 +61,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help=f"log folder to follow; may be repeated (default: those of {', '.join(USUAL)} that are here)",
     )
-    add_flags(parser, [name for name in FLAGS if name not in ("log_dir", "only", "pause")])
+    add_flags(parser, [name for name in FLAGS if name not in ("log_dir", "only", "front", "pause")])
     parser.add_argument(
         "--pages-dir", type=Path, metavar="DIR", help="folder with pages of your own: Python files with a Dash layout"
     )
@@ -74,8 +76,9 @@ def run(parsed: argparse.Namespace) -> int:
         raise Mistake("--as-root is for root, who alone may look at other users' runs: leave it out")
     whose.look_at_others(parsed.as_root)
     options = prepare(parsed)
+    waiting = waiting_for(parsed)
+    where = waiting.what if waiting else f"shows {names_of(parsed, options)}"
     pages_dir = pages_folder(parsed.pages_dir, options)
-    where = names_of(parsed, options)
     loan = Loan() if parsed.lent else None
     if loan is not None and (url := address.of(options.data_dir)):
         loan.hold(options.data_dir, url)
@@ -90,7 +93,7 @@ def run(parsed: argparse.Namespace) -> int:
     if access.host in ANY_ADDRESS and not (access.hosts or access.origins):
         name = socket.gethostname()
         print(f"it answers under addresses of this machine and as {name}; other names need: --allow-host NAME", file=sys.stderr)
-    options = with_room(options)
+    options, port = options if waiting else with_room(options), port_of(listeners)
     with contextlib.suppress(KeyboardInterrupt):
         serve(
             listeners,
@@ -102,27 +105,47 @@ def run(parsed: argparse.Namespace) -> int:
             loan=loan,
             pages_dir=pages_dir,
             access=access,
+            waiting=waiting,
         )
+        if waiting and waiting.is_there():
+            waiting.start_anew(port)
     leave()
 
 
 def prepare(parsed: argparse.Namespace) -> CollectorOptions:
-    """Options with an existing, usable log folder and data folder, and the retention that is set there. Raises Mistake."""
+    """Options with usable log folders and data folder, and the retention that is set there. A data folder is made where one of the log
+    folders exists. Raises Mistake."""
     if not (ROOT / "assets" / "vendor").is_dir():
         raise Mistake("assets/vendor/ is missing; run: make setup")
     given: list[Path] = parsed.log_dir or found_here()
     if parsed.demo:
         make_folder(given[0], "--log-dir")
-    for folder in given:
-        check_folder(folder)
-    log_dir, only, usual = of_folders(given)
-    data_dir = parsed.data_dir or usual
-    first = log_dir / only[0] if only else log_dir
-    if not parsed.data_dir and not data_dir.is_relative_to(first):
-        print(f"{folders.why_elsewhere(first)}: the store goes to {data_dir}", file=sys.stderr)
-    make_folder(data_dir, "--data-dir", private=True)
-    options = replace(options_of(parsed, log_dir, data_dir.resolve()), only=only)
+    is_there = [check_folder(folder) for folder in given]
+    if parsed.lent and not all(is_there):  # whoever borrows it asks for runs that are there
+        missing = given[is_there.index(False)]
+        raise Mistake(f"there is no folder {missing}; create it with: mkdir -p {shlex.quote(str(missing))}")
+    place = place_to_serve(given, parsed.data_dir)
+    data_dir, home = place.data_dir, place.tree.home
+    if not parsed.data_dir and not data_dir.is_relative_to(home):
+        print(f"{folders.why_elsewhere(home)}: the store goes to {data_dir}", file=sys.stderr)
+    if any(is_there):
+        make_folder(data_dir, "--data-dir", private=True)
+    options = replace(options_of(parsed, place.log_dir, data_dir.resolve()), only=place.only, front=place.front)
     return options if options.retention_s is not None else replace(options, retention_s=set_retention_s(data_dir))
+
+
+def place_to_serve(given: Sequence[Path], data_dir: Path | None) -> LogFolders:
+    """What is followed, and its store, which takes over those that earlier versions made beside it."""
+    if data_dir is not None:
+        return of_folders(given, data_dir.resolve())
+    place = of_folders(given)
+    if any(is_store(of_several(folder)) for folder in place.folders):
+        from .taking_over import take_over
+
+        for sentence in take_over(place):
+            print(sentence, file=sys.stderr, flush=True)
+        place = of_folders(given)
+    return place
 
 
 def with_room(options: CollectorOptions) -> CollectorOptions:
@@ -140,34 +163,49 @@ def pages_folder(folder: Path | None, options: CollectorOptions) -> Path | None:
         return None
     from ..pages import own
 
-    logs = [options.log_dir / name for name in options.only] or [options.log_dir]
     try:
-        own.check_folder(folder, [*logs, options.data_dir])
+        own.check_folder(folder, [*options.tree.tops, options.data_dir])
     except ValueError as error:
         raise Mistake(str(error)) from None
     return folder.resolve()
 
 
-def check_folder(folder: Path) -> None:
-    """Raises Mistake where it does not exist, or cannot be read."""
+def check_folder(folder: Path) -> bool:
+    """Whether it exists; it may come later. Raises Mistake where it cannot be read, or cannot come to be."""
     try:
-        there = folder.is_dir()
-        if there:
-            next(folder.iterdir(), None)
-    except OSError as error:
-        raise Mistake(f"cannot read {folder} ({error.strerror}); choose another folder with --log-dir") from None
-    if not there:
-        if folder.exists():
+        if not stat.S_ISDIR(folder.stat().st_mode):
             raise Mistake(f"{folder} is a file; name its folder instead: --log-dir {shlex.quote(str(folder.parent))}")
-        raise Mistake(f"there is no folder {folder}; create it with: mkdir -p {folder}")
-    if why := whose.why_not_ours(folder):
-        raise Mistake(f"{folder} {why}")
+        next(folder.iterdir(), None)
+    except FileNotFoundError:
+        return False
+    except NotADirectoryError:
+        file = next(above for above in folder.parents if above.exists())
+        raise Mistake(f"there can be no folder {folder}, since {file} is a file; choose another folder with --log-dir") from None
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise Mistake(f"cannot read {folder} ({why}); choose another folder with --log-dir") from None
+    if why_not := whose.why_not_ours(folder):
+        raise Mistake(f"{folder} {why_not}")
+    return True
+
+
+def waiting_for(parsed: argparse.Namespace) -> Waiting | None:
+    """None where a log folder exists."""
+    folders_of: Callable[[], list[Path]] = (lambda: parsed.log_dir) if parsed.log_dir else found_here
+    waiting = Waiting(folders_of)
+    return None if waiting.is_there() else waiting
+
+
+def port_of(listeners: Sequence[socket.socket]) -> int:
+    """Of the one that listens on a port."""
+    return next((int(each.getsockname()[1]) for each in listeners if each.family != socket.AF_UNIX), 0)
 
 
 def names_of(parsed: argparse.Namespace, options: CollectorOptions) -> str:
-    """Which folders are shown, for the line that says so."""
+    """Which folders are shown, for the line that says so, and which of them are still to come."""
+    missing = [str(folder) for folder in parsed.log_dir or () if not folder.is_dir()]
     if parsed.log_dir:
-        return ", ".join(map(str, parsed.log_dir))
+        return ", ".join(map(str, parsed.log_dir)) + (f"; {', '.join(missing)} will be read once it exists" if missing else "")
     return f"{', '.join(options.only) or options.log_dir}, found here"
 
 
@@ -191,18 +229,30 @@ def serve(
     loan: Loan | None = None,
     pages_dir: Path | None = None,
     access: Access,
+    waiting: Waiting | None = None,
 ) -> None:
-    """Until Ctrl-C; ends all children."""
+    """Until Ctrl-C, or until there is what is waited for; ends all children."""
     give_back()
     with contextlib.ExitStack() as children:
-        keeper = Keeper(options)  # starts while the web process still imports
-        keeper.start()
-        children.callback(keeper.stop)
+        collecting: Collecting = waiting or children.enter_context(kept(options))
         if demo:
             children.callback(begin_demo(options).stop)
         ours, public = address_of(listeners[0], access), public_address_of(listeners[0], access)
         children.enter_context(address.written(options.data_dir, ours, public))
-        run_web(listeners, options, keeper, where=where, browse=browse, ends=ends, loan=loan, pages_dir=pages_dir, access=access)
+        run_web(
+            listeners, options, collecting, where=where, browse=browse, ends=ends, loan=loan, pages_dir=pages_dir, access=access
+        )
+
+
+@contextlib.contextmanager
+def kept(options: CollectorOptions) -> Iterator[Keeper]:
+    """The keeper of a collector, which starts while the web process still imports."""
+    keeper = Keeper(options)
+    keeper.start()
+    try:
+        yield keeper
+    finally:
+        keeper.stop()
 
 
 def leave() -> NoReturn:
@@ -239,20 +289,21 @@ def run_web(
 
         add_own(own.own_pages(pages_dir))
     store = open_store(options.data_dir, write=False)
-    first_folder = options.only[0] if options.only else ""
-    queries = Queries(store, options.log_dir, options.data_dir, lambda: keeper.read_only, keeper.note, first_folder)
+    queries = Queries(store, options.tree, options.data_dir, lambda: keeper.read_only, keeper.note)
     server = server_of(make_app(queries, access), access)
     gc.freeze()
     gc.enable()
-    threading.Thread(
-        target=announce, args=(listeners[0], access, where, browse, options.data_dir), name="announce", daemon=True
-    ).start()
 
     def is_open() -> bool:
         return bool(server.server_state.connections)
 
     if loan is not None:
         loan.end_with_it(lambda: address.is_to_stay(options.data_dir) or is_open())
+    if isinstance(keeper, Waiting):
+        keeper.begin(lambda: setattr(server, "should_exit", True))
+    threading.Thread(
+        target=announce, args=(listeners[0], access, where, browse, options.data_dir), name="announce", daemon=True
+    ).start()
     if ends:
         threading.Thread(target=end_unneeded, args=(options.data_dir, is_open), name="beside", daemon=True).start()
     try:
@@ -290,7 +341,7 @@ def announce(listener: socket.socket, access: Access, where: str, browse: bool, 
     with contextlib.suppress(OSError), socket.create_connection(listener.getsockname()[:2]) as connection:
         connection.sendall(b"GET /assets/tokens.css HTTP/1.0\r\nHost: localhost\r\n\r\n")  # what it answers does not matter
         connection.recv(1)
-    print(f"DeepSeek Dashboard: {url} shows {where}; Ctrl-C ends it", flush=True)
+    print(f"DeepSeek Dashboard: {url} {where}; Ctrl-C ends it", flush=True)
     if not access.is_loopback or access.origins:
         print_link(data_dir, url)
     if browse:
@@ -313,8 +364,7 @@ def print_link(data_dir: Path, url: str) -> None:
 def begin_demo(options: CollectorOptions) -> Demo:
     installed = not (ROOT / "pyproject.toml").exists()
     package, folder = ("deepseek.trainer", None) if installed else ("trainer", ROOT)
-    log_dir = options.log_dir / options.only[0] if options.only else options.log_dir
-    demo = Demo(log_dir, options.data_dir, package, folder)
+    demo = Demo(options.tree.home, options.data_dir, package, folder)
     demo.start()
     return demo
 

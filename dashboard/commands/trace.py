@@ -60,7 +60,7 @@ def _waited_for(parsed: argparse.Namespace, place: LogFolders, name: str) -> Tra
     from ..stacks import Stacks
 
     with closing(open_store(place.data_dir, write=False)) as store:
-        stacks = Stacks(store, place.log_dir)
+        stacks = Stacks(store, place.tree)
         while (found := stacks.trace(parsed.run, name, None)).state == "asked":
             time.sleep(LOOK_S)
     return found

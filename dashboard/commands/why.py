@@ -75,8 +75,8 @@ def _lines(parsed: argparse.Namespace, store: Store, place: LogFolders) -> list[
     from ..ledger.contrasted import contrasted
     from ..stacks import Stacks
 
-    stacks = Stacks(store, place.log_dir)
-    goodput = Goodputs(store, stacks.ledgers, place.log_dir, place.data_dir).line(parsed.run)
+    stacks = Stacks(store, place.tree)
+    goodput = Goodputs(store, stacks.ledgers, place.tree, place.data_dir).line(parsed.run)
     if parsed.against is None and goodput is not None and stacks.ledgers.profiled(parsed.run) is None:
         return [f"{parsed.run}: no stacks of it are stored, so which lines took the time is not known.", goodput]
     window = window_of(parsed, _profiled(stacks, parsed.run))

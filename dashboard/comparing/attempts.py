@@ -10,9 +10,10 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from collectors.log_tree import LogTree
 from collectors.received import FOLDER
 from collectors.store.protocol import Run
 
@@ -45,12 +46,12 @@ class _Link(NamedTuple):
 class AttemptFinder:
     """Finds attempts again and again: of a run that has not changed it remembers what it resumed. May be asked from many threads."""
 
-    def __init__(self, log_dir: str) -> None:
-        self._log_dir = log_dir
+    def __init__(self, logs: Path | LogTree | None) -> None:
+        self._tree = LogTree.of(logs) if logs else None
         self._kept: dict[str, tuple[Run, tuple[PurePosixPath, ...]]] = {}
 
     def find(self, views: Sequence[RunView]) -> dict[str, RunAttempts]:
-        return attempts_of(views, self._log_dir, self._paths)
+        return attempts_of(views, self._tree, self._paths)
 
     def joined(self, views: Sequence[RunView]) -> list[RunView]:
         """The same views; those of several attempts name them all."""
@@ -65,11 +66,11 @@ class AttemptFinder:
 
 
 def attempts_of(
-    views: Sequence[RunView], log_dir: str = "", paths_of: Callable[[RunView], Iterable[PurePosixPath]] | None = None
+    views: Sequence[RunView], tree: LogTree | None = None, paths_of: Callable[[RunView], Iterable[PurePosixPath]] | None = None
 ) -> dict[str, RunAttempts]:
     """By the name of each run that is not the only attempt. `paths_of` a run, which it resumed, may be remembered."""
     began = sorted((view for view in views if view.started_s is not None), key=lambda view: view.started_s or 0.0)
-    links = [*_handed_over(began), *_same_job(began), *_resumed(began, log_dir, paths_of or _resumed_paths)]
+    links = [*_handed_over(began), *_same_job(began), *_resumed(began, tree, paths_of or _resumed_paths)]
     groups = _joined([view.stored.name for view in began], links)
     rules: dict[str, str] = {}
     for link in links:
@@ -132,12 +133,14 @@ def _same_job(views: Sequence[RunView]) -> Iterator[_Link]:
         newest[view.job_id, script] = view
 
 
-def _resumed(views: Sequence[RunView], log_dir: str, paths_of: Callable[[RunView], Iterable[PurePosixPath]]) -> Iterator[_Link]:
+def _resumed(
+    views: Sequence[RunView], tree: LogTree | None, paths_of: Callable[[RunView], Iterable[PurePosixPath]]
+) -> Iterator[_Link]:
     """A checkpoint that an option of it says to resume lies in the folder of the other run."""
     resumed = [(view, paths) for view in views if (paths := [*paths_of(view)])]
     if not resumed:
         return
-    by_folder = {os.path.normpath(f"{log_dir}/{view.stored.name}"): view for view in views} if log_dir else {}
+    by_folder = {os.path.normpath(tree.path_of(view.stored.name)): view for view in views} if tree else {}
     by_name = {bare_name(view.stored.name): view for view in views}
     for view, paths in resumed:
         for path in paths:

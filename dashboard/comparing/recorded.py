@@ -9,6 +9,7 @@ from typing import Any
 
 from collectors.analysis.baseline import steplog
 from collectors.analysis.history import SERVICE, History
+from collectors.log_tree import LogTree
 from collectors.store.protocol import Run, Store
 from collectors.store.question import check
 
@@ -58,10 +59,10 @@ class Measured:
 class Comparing:
     """May be asked from many threads."""
 
-    def __init__(self, store: Store, runs: Callable[[], list[RunView]], stored_run: Callable[[str], Run], log_dir: str) -> None:
+    def __init__(self, store: Store, runs: Callable[[], list[RunView]], stored_run: Callable[[str], Run], tree: LogTree) -> None:
         """`stored_run` raises where there is no such run."""
         self._store, self._runs, self._stored_run = store, runs, stored_run
-        self.finder = AttemptFinder(log_dir)
+        self.finder = AttemptFinder(tree)
 
     def compare(
         self, names: Sequence[str], *, everything: bool = False, wanted: Callable[[str], bool] = lambda name: True

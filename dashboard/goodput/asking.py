@@ -14,6 +14,7 @@ from collectors.analysis.goodput.kinds import GoodputKind
 from collectors.analysis.goodput.spans import SPAN_KINDS, Named, NamedSpans, StepRows
 from collectors.analysis.goodput.wording import missing_of, sentence_of
 from collectors.analysis.stacks.traces import Range
+from collectors.log_tree import LogTree
 from collectors.store.protocol import Store
 from collectors.store.question import TooMuch
 
@@ -62,13 +63,13 @@ class Goodputs:
         self,
         store: Store,
         ledgers: Ledgers,
-        log_dir: Path,
+        logs: Path | LogTree,
         data_dir: Path,
         attempts: Callable[[str], RunAttempts | None] = lambda run: None,
     ) -> None:
         """`attempts` finds the other runs that are attempts of the same training; without it a run stands alone."""
         self._reader, self._ledgers, self._attempts = GoodputReader(store), ledgers, attempts
-        self._log_dir, self._data_dir = log_dir, data_dir
+        self._logs, self._data_dir = logs, data_dir
 
     def goodput(self, run: str) -> RunGoodput:
         """Of the training that the run is an attempt of. A run that is not stored has none."""
@@ -77,7 +78,7 @@ class Goodputs:
 
     def of_runs(self, names: Sequence[str]) -> RunGoodput:
         """Of runs that are attempts of one training, in order of their start."""
-        views = [view for name in names if (view := self._reader.view(name, self._log_dir)) is not None]
+        views = [view for name in names if (view := self._reader.view(name, self._logs)) is not None]
         price = price_of(self._data_dir)
         if not views:
             return RunGoodput(tuple(names), None, NO_TIME, [], None, price)

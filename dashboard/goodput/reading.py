@@ -16,6 +16,7 @@ from collectors.analysis.history import History
 from collectors.analysis.ledger.evidence.cards import cards_of
 from collectors.analysis.ledger.evidence.signs import PHASES
 from collectors.analysis.stacks.traces import Floats, Range
+from collectors.log_tree import LogTree
 from collectors.process.activity import AHEAD_S, LIFETIMES
 from collectors.store.protocol import Series, Store
 from collectors.store.question import check
@@ -89,10 +90,10 @@ class GoodputReader:
             named["validation"] = named["validation"]._replace(marks_s=self._held_out(mine))
         return RunRecord(attempts, rows, named, self._first_steps(attempts, rows, phases), whole)
 
-    def view(self, run: str, log_dir: Path) -> RunView | None:
+    def view(self, run: str, logs: Path | LogTree) -> RunView | None:
         """None where there is no such run."""
         stored = self._store.run(run)
-        return Runs(self._store, log_dir).view(stored, self._store.events(run, kinds=LIFETIMES)) if stored else None
+        return Runs(self._store, logs).view(stored, self._store.events(run, kinds=LIFETIMES)) if stored else None
 
     def config(self, run: str) -> dict[str, object]:
         """Flat."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
+from collectors.log_tree import LogTree
 from jobs.compared import FifoComparison, Span, compared
 from jobs.errors import QueueError
 from jobs.queue import OVER
@@ -41,8 +42,8 @@ class HistoryPage(NamedTuple):
 class JobsReader:
     """May be asked from many threads. Raises QueueError where the queue is another user's, or cannot be read."""
 
-    def __init__(self, log_dir: Path, folder: Path | None = None) -> None:
-        self._log_dir, self._view = log_dir, QueueView(folder or state_folder())
+    def __init__(self, logs: Path | LogTree, folder: Path | None = None) -> None:
+        self._tree, self._view = LogTree.of(logs), QueueView(folder or state_folder())
         self._lock = Lock()
         self._compared: tuple[object, FifoComparison | None] = ("", None)
 
@@ -102,9 +103,8 @@ class JobsReader:
         """The name by which the dashboard knows its run; None where it has none, or elsewhere."""
         if not job.run or not job.log_dir:
             return None
-        with suppress(ValueError):
-            return (Path(job.log_dir) / job.run).relative_to(self._log_dir).as_posix()
-        return None
+        folder = Path(job.log_dir) / job.run
+        return self._tree.name_of(folder) if any(folder.is_relative_to(top) for top in self._tree.tops) else None
 
     def _used(self, since_s: float, now_s: float) -> list[Span]:
         rows = self._view.attempts(since_s)

@@ -89,7 +89,7 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         try:
             detail = queries.run(name)
             view = replace(detail.run, attempts=detail.same.runs) if detail.same else detail.run
-            return panel_of(view, f"rm -r -- {quoted(str(queries.log_dir / name))}", f"{name} {times}")
+            return panel_of(view, f"rm -r -- {quoted(str(queries.tree.path_of(name)))}", f"{name} {times}")
         except NotFound as error:
             found = queries.forgotten_run(name)
             return panel_of(forgotten_view(found), found.remove, f"{name} {times}") if found else [html.P(visible(str(error)))]

@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from collectors.analysis.stacks.source import owner_of_folders
+from collectors.log_tree import LogTree
 from collectors.logs.formats.samples import KIND_OF
 from collectors.received import BY_OTHERS, is_received
 
@@ -19,21 +20,22 @@ class NotShown(Exception):
 class RunPlaces(NamedTuple):
     """Where the files of a run lie."""
 
-    log_dir: Path  # with no links in it
+    tree: LogTree  # its root with no links in it
     folder: Path | None  # the run's; None where the run is some files of the log folder itself
-    files: Collection[str]  # that were read as the run's, relative to the log folder
+    files: Collection[str]  # that were read as the run's, by their keys
     cwd: str  # "" where it is not known, or not one of this host
     uid: int  # whose rights its files are read with; BY_OTHERS where they are not to be read
 
     @classmethod
-    def of(cls, log_dir: Path, run: str, cwd: str, files: Collection[str]) -> RunPlaces:
-        folder = _real(log_dir / run) if "\0" not in run else log_dir
-        is_inside = folder != log_dir and folder.is_relative_to(log_dir)
+    def of(cls, logs: Path | LogTree, run: str, cwd: str, files: Collection[str]) -> RunPlaces:
+        tree = LogTree.of(logs)
+        folder = _real(tree.path_of(run)) if "\0" not in run else tree.home
+        is_inside = any(folder != top and folder.is_relative_to(top) for top in tree.tops)
         mine = folder if is_inside and os.path.isdir(folder) else None  # noqa: PTH112  # false for a name that no folder can have
         if is_received(run):
-            return cls(log_dir, mine, files, "", os.geteuid())
-        uid = owner_of_folders(log_dir)(run)
-        return cls(log_dir, mine, files, cwd, uid)
+            return cls(tree, mine, files, "", os.geteuid())
+        uid = owner_of_folders(tree)(run)
+        return cls(tree, mine, files, cwd, uid)
 
     def path_of(self, name: str) -> Path:
         """Of a sample's file. Raises NotShown."""
@@ -51,7 +53,8 @@ class RunPlaces(NamedTuple):
     def _in_folder(self, name: str) -> Path | None:
         if self.folder is None:
             known = name in self.files and not PurePath(name).is_absolute()
-            return _real(self.log_dir / name) if known and _is_below(self.log_dir / name, self.log_dir) else None
+            path = self.tree.path_of(name)
+            return _real(path) if known and any(_is_below(path, top) for top in self.tree.tops) else None
         path = self.folder / name
         return _real(path) if _is_below(path, self.folder) else None
 

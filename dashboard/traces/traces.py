@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from collectors.analysis.ledger.traced import TracedLine, traced_lines
 from collectors.analysis.stacks.traces import Range
+from collectors.log_tree import LogTree
 from collectors.tracing.asking import ANSWERED_WITHIN_S, asked_ago_s
 from collectors.tracing.entry import NoEntry, entry_of
 from collectors.tracing.kept import KeptTraces
@@ -31,26 +32,26 @@ class TraceFound:
 class RunTraces:
     """May be asked from many threads."""
 
-    def __init__(self, log_dir: Path | None) -> None:
-        self._log_dir = log_dir
+    def __init__(self, logs: Path | LogTree | None) -> None:
+        self._logs = logs
         self._kept = KeptTraces()
 
     def within(self, run: str, info: Mapping[str, Any], rank: int, window: Range) -> StepsTraced | None:
         """The newest one of this rank whose steps lie in the window."""
-        if self._log_dir is None or "trace" not in info:
+        if self._logs is None or "trace" not in info:
             return None
         try:
-            found = self._kept.newest(entry_of(self._log_dir, run, info))
+            found = self._kept.newest(entry_of(self._logs, run, info))
             return next((trace for trace in found if not trace.error and trace.rank == rank and _touches(trace, window)), None)
         except NoEntry:
             return None
 
     def nearest(self, run: str, info: Mapping[str, Any], rank: int | None, window: Range) -> StepsTraced | None:
         """The newest whose steps lie in the window, else the newest of all; of a rank, or of any."""
-        if self._log_dir is None or "trace" not in info:
+        if self._logs is None or "trace" not in info:
             return None
         try:
-            found = self._kept.newest(entry_of(self._log_dir, run, info))
+            found = self._kept.newest(entry_of(self._logs, run, info))
             traces = [trace for trace in found if not trace.error and rank in (None, trace.rank)]
         except NoEntry:
             return None
@@ -58,10 +59,10 @@ class RunTraces:
 
     def found(self, run: str, info: Mapping[str, Any], folder: str, name: str | None, rank: int | None) -> TraceFound:
         """What became of the request with this id; without one, the newest trace, of a rank or of any."""
-        if self._log_dir is None:
+        if self._logs is None:
             return TraceFound("none", NOTHING_YET, None, [])
         try:
-            entry = entry_of(self._log_dir, run, info)
+            entry = entry_of(self._logs, run, info)
         except NoEntry as error:
             return TraceFound("none", f"Steps of {run} cannot be traced: {error}.", None, [])
         if name is None:

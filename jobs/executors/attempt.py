@@ -67,7 +67,7 @@ def keep(folder: Path) -> int:
 
 
 class JobParent(Parent):
-    """A program may remove the folder of its run: that costs its last line, and not how it ended. Nor does a full disk: it is waited for."""
+    """A program may remove the folder of its run: that costs its last lines, and not how it ended. Nor does a full disk: it is waited for."""
 
     def _write_ended(self, status: int) -> None:
         super()._write_ended(status)
@@ -76,11 +76,11 @@ class JobParent(Parent):
             time.sleep(MOST_PAUSE_S)
             super()._write_ended(status)
 
-    def _last_line(self) -> str:
+    def _newest_lines(self) -> list[str]:
         try:
-            return super()._last_line()
+            return super()._newest_lines()
         except OSError:
-            return ""
+            return []
 
 
 def environment_of(wanted: dict[str, Any], folder: Path, run: Path) -> dict[str, str]:

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from ...log_tree import LogTree
 from ...received import BY_OTHERS, is_received
 from ...rights.whose import left_alone
 from ...sampler.kept import is_own
@@ -161,13 +162,15 @@ def read_lines(file: str, uid: int) -> tuple[str, ...]:
         return ()
 
 
-def owner_of_folders(log_dir: Path) -> Callable[[str], int]:
+def owner_of_folders(logs: Path | LogTree) -> Callable[[str], int]:
     """The owner of a run is the owner of its folder: who may write there says which files it ran."""
+    tree = LogTree.of(logs)
 
     def owner_of(run: str) -> int:
         if is_received(run):
             return BY_OTHERS
-        for path in (log_dir / run, log_dir):
+        folder = tree.path_of(run)
+        for path in (folder, next((top for top in tree.tops if folder.is_relative_to(top)), tree.home)):
             try:
                 uid = path.lstat().st_uid
             except (OSError, ValueError):  # a run of a single file, or a name that is none

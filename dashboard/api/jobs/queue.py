@@ -85,7 +85,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
                 "signature": found.signature,
                 "now": found.now_s,
                 "folder": str(queries.jobs.folder),
-                "log_dir": str(queries.log_dir / queries.first_folder),
+                "log_dir": str(queries.log_dir),
                 "daemon": found.daemon,
                 "jobs": [job_answer(row, queries.jobs, names, found.now_s) for row in found.jobs],
                 "slots": [slot_answer(slot) for slot in found.slots],

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ class NoDiagnosis(Exception):
     """The text is one sentence."""
 
 
-def diagnosis(log_dir: Path, data_dir: Path, port: int | None) -> dict[str, Any]:
+def diagnosis(log_dirs: Sequence[Path], data_dir: Path, port: int | None) -> dict[str, Any]:
     """What `deepseek-dashboard doctor --json` prints. About 1 s of another process. Raises NoDiagnosis."""
-    folders = ["--log-dir", str(log_dir), "--data-dir", str(data_dir)]
+    folders = [word for folder in log_dirs for word in ("--log-dir", str(folder))] + ["--data-dir", str(data_dir)]
     command = [sys.executable, str(ROOT / "app.py"), "doctor", "--json", *folders, *(["--port", str(port)] if port else [])]
     with _turn:
         try:

@@ -1,0 +1,381 @@
+"""Logs that a program opens itself, in its working folder or anywhere else, are copied into the folder of its run as they grow.
+
+Standard library only: the keeper looks, with the rights of the user. A copy begins where the program began: a file that was there before
+may hold the lines of earlier programs, and later ones may append to it. It goes on behind a rotation.
+
+A file is the program's if one of its processes has it open for writing, and no other process has. One in the working folder that nobody
+holds open is written by somebody who opens it for a moment: it is the program's if its processes have written at least what the file has
+grown (`wchar` of `/proc/<pid>/io`), at each look, and no other process that works in this folder or names the file has. Whole files
+(`trainer_state.json`) are copied whole.
+
+    train.log                              <run>/train.log      where there is such a file already: <run>/train-2.log
+    out/checkpoint-500/trainer_state.json  <run>/checkpoint-500/trainer_state.json
+    out2/trainer_state.json                <run>/out2/trainer_state.json, since `out` was the first such folder
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+import re
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from .activity import is_text
+from .launchers import started
+from .printed import TimesFile, times_path
+from .proc import PROC, command_of, descendants, folder_of, written_bytes
+from .second_names import LOOK_S, LOOK_SHARE, MOST_ENTRIES, MOST_FOLDERS, NAMES, PARTS, SecondNames, start_of
+from .writers import OUTPUT, is_for_writing, open_files
+
+WHOLE = re.compile(r".+\.(json|yaml)")  # of the names that are read: written anew each time
+CHECKPOINT = re.compile(r"checkpoint-\d+")
+PIECE = 1 << 20
+MOST_BYTES = 512 << 20  # copied of one file
+MOST_WHOLE_BYTES = 16 << 20
+MOST_FILES = 100  # of a program
+NEAR_S = 5.0  # between two looks for other processes that work here, where nothing changes
+MOST_DESCRIPTORS = 4096  # of a process
+LEFT_OUT = {"node_modules", "site-packages", "__pycache__", "mlruns"}  # folders
+OURS = {"app.py", "deepseek-dashboard"}  # scripts: a dashboard writes whenever a program does, into its own store
+
+
+def follow(names: SecondNames, files: OwnFiles, wait: Callable[[float], bool]) -> None:
+    """Look for what a program writes until `wait`, which takes seconds, says that it has ended; then once more."""
+    ended, due_s = False, 0.0
+    while not ended:
+        if time.monotonic() >= due_s:
+            begun_s = time.thread_time()
+            names.look()
+            files.look()
+            due_s = time.monotonic() + (time.thread_time() - begun_s) / LOOK_SHARE
+        else:
+            files.copy()
+        ended = wait(LOOK_S)
+    names.look()
+    files.look(has_ended=True)
+    names.close()
+    files.close()
+
+
+class _Seen(NamedTuple):
+    """A file as a look found it."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+
+
+class _Doubt(NamedTuple):
+    """A file that is written by somebody who does not hold it open."""
+
+    begin: int  # its size before this was noticed
+    others: frozenset[int]  # who may write it instead
+
+
+class OwnFiles:
+    """Finds what one program writes, and copies it."""
+
+    def __init__(self, run: Path, working: Path, left_out: Sequence[Path]) -> None:
+        """`left_out` are folders whose files are found in other ways."""
+        self._run, self._working, self._left_out = run, working, [*left_out, run]
+        self._since_ns = start_of(run)
+        self._seen: dict[Path, _Seen] | None = None  # files of the working folder
+        self._before: dict[
+            int, int
+        ] = {}  # by pid, what the program's and others' processes had written before the last look, bytes
+        self._doubts: dict[Path, _Doubt] = {}
+        self._refused: set[Path] = set()  # others write these
+        self._copies: dict[Path, _Copy] = {}
+        self._bases: dict[Path, Path] = {}  # folder of the program -> folder of the run
+        self._near: list[int] = []  # others that work here
+        self._near_due_s = 0.0  # when they are looked for again, CLOCK_MONOTONIC
+
+    def look(self, *, has_ended: bool = False) -> None:
+        """Find new files, and copy what is new. The kernel counts what a process wrote that has ended as written by its parent, which is us."""
+        own = [os.getpid()] if has_ended else list(descendants(os.getpid()))
+        if time.monotonic() >= self._near_due_s:
+            self._near, self._near_due_s = list(_Others(own).near(self._working)), time.monotonic() + NEAR_S
+        doubted = {pid for doubt in self._doubts.values() for pid in doubt.others}
+        before = _written({*own, *self._near, *doubted})
+        held, seen = dict(self._held_by(own)), dict(self._beside())
+        known = self._seen or {}
+        new = [path for path in held if path not in self._copies and path not in self._refused]
+        changed = [
+            path for path, now in seen.items() if path not in self._copies and path not in self._refused and now != known.get(path)
+        ]
+        if new or changed:
+            rest = _Others(own)
+            self._near = list(rest.near(self._working))
+            after = _written([*own, *self._near])
+            grown = sum(written - self._before.get(pid, 0) for pid, written in after.items() if pid in own)
+            if self._seen is None:
+                self._seen = {path: self._at_first(now, grown) for path, now in seen.items()}
+            for path in new:
+                self._take_held(path, held[path], grown, rest)
+            for path in changed:
+                if path not in self._copies and seen[path] != self._seen.get(path):
+                    self._judge(path, seen[path], grown, after, rest)
+        self.copy()
+        self._seen, self._before = seen, before
+
+    def copy(self) -> None:
+        """What is new in the files that are known."""
+        for copy in self._copies.values():
+            with suppress(OSError):  # a full disk: it is tried again
+                copy.go_on()
+
+    def close(self) -> None:
+        for copy in self._copies.values():
+            copy.close()
+
+    def _at_first(self, now: _Seen, grown: int) -> _Seen:
+        """As it may have been when the program began, a moment before the first look."""
+        return now if now.mtime_ns < self._since_ns else now._replace(size=max(0, now.size - grown), mtime_ns=0)
+
+    def _held_by(self, pids: Iterable[int]) -> Iterator[tuple[Path, os.stat_result]]:
+        """The logs that these processes have open for writing, under the names that they have here."""
+        for pid in pids:
+            for number, target in itertools.islice(open_files(pid), MOST_DESCRIPTORS):
+                path = Path(target)
+                if not target.startswith("/") or not self._is_log(path) or not is_for_writing(PROC, pid, number):
+                    continue
+                if number in OUTPUT:  # the collector reads what it prints into a file
+                    self._refused.add(path)
+                    continue
+                with suppress(OSError):
+                    found, here = os.stat(f"{PROC}/{pid}/fd/{number}"), os.lstat(path)  # noqa: PTH116
+                    if (found.st_dev, found.st_ino) == (here.st_dev, here.st_ino) and _is_ours(here):
+                        yield path, here
+
+    def _is_log(self, path: Path) -> bool:
+        """By its name, and where it is."""
+        known = not path.name.startswith(".") and (NAMES.fullmatch(path.name) or is_text(path.name))
+        return bool(known) and not any(path.is_relative_to(folder) for folder in self._left_out)
+
+    def _beside(self) -> Iterator[tuple[Path, _Seen]]:
+        """The logs in the working folder and below it; the newest folders first."""
+        folders = [(0.0, str(self._working))]
+        for _ in range(MOST_FOLDERS):
+            if not folders:
+                return
+            _, folder = heapq.heappop(folders)
+            with suppress(OSError), os.scandir(folder) as entries:
+                for entry in itertools.islice(entries, MOST_ENTRIES):
+                    if entry.name.startswith(".") or entry.name in LEFT_OUT:
+                        continue
+                    path = Path(entry.path)
+                    if entry.is_dir(follow_symlinks=False):
+                        if path not in self._left_out and not (path / "pyvenv.cfg").exists():
+                            heapq.heappush(folders, (-entry.stat().st_mtime, entry.path))
+                    elif self._is_log(path) and _is_ours(found := entry.stat(follow_symlinks=False)):
+                        yield path, _Seen(found.st_ino, found.st_size, found.st_mtime_ns)
+
+    def _take_held(self, path: Path, found: os.stat_result, grown: int, rest: _Others) -> None:
+        """What it had before the program opened it is not the program's: at most what that wrote since the last look is."""
+        if rest.hold(path):
+            self._refused.add(path)
+            return
+        before = (self._seen or {}).get(path)
+        if before is not None and before.inode == found.st_ino and before.size <= found.st_size:
+            self._take(path, before.size)
+        else:
+            self._take(path, found.st_size - min(found.st_size, grown) if found.st_mtime_ns >= self._since_ns else found.st_size)
+
+    def _judge(self, path: Path, now: _Seen, grown: int, written: Mapping[int, int], rest: _Others) -> None:
+        """Somebody wrote it since the last look, and does not hold it open."""
+        before = (self._seen or {}).get(path)
+        goes_on = before is not None and before.inode == now.inode and before.size <= now.size
+        begin = before.size if before is not None and goes_on else 0
+        size = now.size - (0 if WHOLE.fullmatch(path.name) else begin)
+        if grown < size or rest.hold(path):
+            self._refused.add(path)
+            return
+        doubt = self._doubts.get(path)
+        if doubt is None:
+            able = [*self._near, *(pid for pid in rest.naming(path, self._working) if pid not in self._near)]
+            doubt = _Doubt(begin, frozenset(able))
+        left = frozenset(pid for pid in doubt.others if self._may_have_written(pid, size, written.get(pid) or written_bytes(pid)))
+        if left:
+            self._doubts[path] = doubt._replace(others=left)
+        else:
+            self._take(path, doubt.begin)
+
+    def _may_have_written(self, pid: int, size: int, written: int | None) -> bool:
+        """So many bytes since the last look. One that has ended since then may have."""
+        before = self._before.get(pid)
+        return before is not None if written is None else written - (before or 0) >= size
+
+    def _take(self, path: Path, begin: int) -> None:
+        self._doubts.pop(path, None)
+        if len(self._copies) < MOST_FILES:
+            whole = WHOLE.fullmatch(path.name) is not None
+            self._copies[path] = _Copy(path, self._name_of(path), begin, whole=whole)
+
+    def _name_of(self, path: Path) -> Path:
+        """Text logs, and what lies in the working folder itself, are the run's own; of other files of numbers the first folder is the run,
+        and a further one a folder of it."""
+        inside, folder = Path(path.name), self._run
+        if not is_text(path.name):
+            base = path.parent
+            while base.name in PARTS or CHECKPOINT.fullmatch(base.name):
+                inside, base = base.name / inside, base.parent
+            if base != self._working:
+                folder = self._bases.setdefault(base, self._run / base.name if self._bases else self._run)
+        first = folder / inside
+        numbered = (first.with_name(f"{first.stem}-{number}{first.suffix}") for number in range(2, 1000))
+        return next(name for name in (first, *numbered) if not name.exists())
+
+
+class _Others:
+    """The user's processes that are not the program's, as they are now; what a look asks about them is asked once."""
+
+    def __init__(self, own: Sequence[int]) -> None:
+        left_out = {*own, *descendants(os.getpid())} - {os.getpid()}  # we hold where the program's output goes
+        with os.scandir(PROC) as entries:
+            pids = [int(entry.name) for entry in entries if entry.name.isdecimal()]
+        self._pids = [pid for pid in pids if pid not in left_out and _is_the_users(pid)]
+        self._folders: dict[int, str] | None = None
+        self._open: dict[str, list[tuple[int, str]]] | None = None
+        self._words: dict[int, list[str]] = {}
+
+    def near(self, working: Path) -> Iterator[int]:
+        """Those that work in this folder, or in one above or below it; no dashboards, which write when a program does."""
+        below, text = f"{working}/", str(working)
+        for pid, folder in self._working().items():
+            is_above = folder.count("/") > 1 and below.startswith(f"{folder}/")
+            if (folder == text or folder.startswith(below) or is_above) and pid != os.getpid() and not self._is_dashboard(pid):
+                yield pid
+
+    def naming(self, path: Path, working: Path) -> Iterator[int]:
+        """Those whose command line names the file, or a folder of it."""
+        places = {str(path), *(str(folder) for folder in path.parents if folder.is_relative_to(working))}
+        for pid, folder in self._working().items():
+            values = (word.partition("=")[2] if word.startswith("-") else word for word in self._command(pid)[1:])
+            named = any(os.path.normpath(os.path.join(folder, value)) in places for value in values if value)  # noqa: PTH118
+            if named and pid != os.getpid() and not self._is_dashboard(pid):
+                yield pid
+
+    def hold(self, path: Path) -> bool:
+        """Whether one of them has it open for writing."""
+        if self._open is None:
+            self._open = {}
+            for pid in self._pids:
+                for number, target in itertools.islice(open_files(pid), MOST_DESCRIPTORS):
+                    if target.startswith("/"):
+                        self._open.setdefault(target, []).append((pid, number))
+        return any(is_for_writing(PROC, pid, number) for pid, number in self._open.get(str(path), ()))
+
+    def _working(self) -> dict[int, str]:
+        if self._folders is None:
+            self._folders = {pid: folder for pid in self._pids if (folder := folder_of(pid))}
+        return self._folders
+
+    def _command(self, pid: int) -> list[str]:
+        if pid not in self._words:
+            self._words[pid] = command_of(pid)
+        return self._words[pid]
+
+    def _is_dashboard(self, pid: int) -> bool:
+        module, script = started(self._command(pid))
+        return module == "collectors" or Path(script).name in OURS
+
+
+class _Copy:
+    """A file that grows, or that is written anew."""
+
+    def __init__(self, path: Path, to: Path, begin: int, *, whole: bool) -> None:
+        self._path, self._to, self._at, self._whole = path, to, begin, whole
+        self._copied = 0
+        self._source = self._target = -1
+        self._mark: tuple[int, int, int] | None = None  # of a whole file
+        self._times: TimesFile | None = None
+
+    def go_on(self) -> None:
+        """Raises OSError."""
+        if self._whole:
+            self._write_anew()
+            return
+        if self._source < 0:
+            self._source = self._open()
+            self._begin()
+        while True:
+            self._read()
+            try:
+                there = self._path.stat()
+            except FileNotFoundError:
+                return
+            held = os.fstat(self._source)
+            if (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino):
+                return
+            os.close(self._source)  # it was rotated, and is read to its end
+            self._source, self._at = -1, 0
+            self._source = self._open()
+
+    def close(self) -> None:
+        for descriptor in (self._source, self._target):
+            if descriptor >= 0:
+                os.close(descriptor)
+        if self._times is not None:
+            self._times.close()
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def _begin(self) -> None:
+        """At a whole line; a table has its header."""
+        self._to.parent.mkdir(parents=True, exist_ok=True)
+        self._target = os.open(self._to, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        self._times = TimesFile(times_path(self._to))
+        while self._at > 0 and os.pread(self._source, 1, self._at - 1) not in (b"\n", b""):
+            self._at -= 1
+        if self._at and self._path.suffix in (".csv", ".tsv"):
+            head = os.pread(self._source, PIECE, 0).partition(b"\n")
+            os.write(self._target, b"".join(head[:2]))
+
+    def _read(self) -> None:
+        size = os.fstat(self._source).st_size
+        if size < self._at:  # emptied, and written anew
+            self._at = 0
+        while (
+            self._at < size
+            and self._copied < MOST_BYTES
+            and (data := os.pread(self._source, min(PIECE, size - self._at), self._at))
+        ):
+            if self._times is not None:
+                self._times.note(os.fstat(self._target).st_size)
+            count = os.write(self._target, data)
+            self._at, self._copied = self._at + count, self._copied + count
+            if self._copied >= MOST_BYTES:
+                os.write(self._target, f"\n[{self._path} goes on: only {MOST_BYTES >> 20} MiB of it are copied]\n".encode())
+
+    def _write_anew(self) -> None:
+        found = self._path.stat()
+        mark = found.st_ino, found.st_size, found.st_mtime_ns
+        if mark == self._mark or found.st_size > MOST_WHOLE_BYTES:
+            return
+        self._to.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self._to.with_name(f".{self._to.name}")
+        fresh.write_bytes(self._path.read_bytes())
+        fresh.replace(self._to)
+        self._mark = mark
+
+
+def _written(pids: Iterable[int]) -> dict[int, int]:
+    return {pid: written for pid in pids if (written := written_bytes(pid)) is not None}
+
+
+def _is_the_users(pid: int) -> bool:
+    try:
+        return os.stat(f"{PROC}/{pid}").st_uid == os.geteuid()  # noqa: PTH116
+    except OSError:
+        return False
+
+
+def _is_ours(found: os.stat_result) -> bool:
+    return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()

@@ -1,0 +1,180 @@
+"""Logs that a program under `run` opens itself are in the folder of its run, and only what it wrote."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, wait_for
+
+LOGGING = """
+import logging, sys, time
+logging.basicConfig(filename=sys.argv[1], level=logging.INFO, format="%(levelname)s %(message)s")
+for step in range(int(sys.argv[2])):
+    logging.info("step %d of %s", step, sys.argv[3])
+    time.sleep(0.1)
+"""
+ANEW = """
+import sys, time
+for step in range(int(sys.argv[2])):
+    with open(sys.argv[1], "a") as file:
+        file.write(f'{{"step": {step}, "loss": 0.5, "who": "{sys.argv[3]}"}}\\n')
+    time.sleep(0.1)
+"""
+
+
+def command(*words: str, name: str = "run") -> list[str]:
+    return [sys.executable, str(ROOT / "app.py"), "run", "--no-dashboard", "--name", name, "--", *words]
+
+
+def watched(place: Path, code: str, *words: str, name: str = "run") -> Path:
+    """The folder of the run, once the program has ended."""
+    place.mkdir(exist_ok=True)
+    done = subprocess.run(
+        command(sys.executable, "-c", code, *words, name=name), cwd=place, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return place / "logs" / name
+
+
+@contextmanager
+def going_on(place: Path, *words: str, name: str = "run", under: bool = True) -> Iterator[subprocess.Popen[bytes]]:
+    line = command(sys.executable, "-c", *words, name=name) if under else [sys.executable, "-c", *words]
+    with subprocess.Popen(line, cwd=place, stdout=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def test_a_log_that_logging_opens_is_there_from_where_this_program_began(tmp_path: Path) -> None:
+    (tmp_path / "train.log").write_text("INFO step 0 of an earlier program\n")
+    first = watched(tmp_path, LOGGING, "train.log", "12", "first", name="first")
+    assert [line.rpartition(" ")[2] for line in (first / "train.log").read_text().splitlines()] == ["first"] * 12
+    second = watched(tmp_path, LOGGING, "train.log", "12", "second", name="second")
+    assert [line.rpartition(" ")[2] for line in (second / "train.log").read_text().splitlines()] == ["second"] * 12
+    assert (first / "train.log").read_text().count("\n") == 12, "a later program's lines are not this one's"
+    assert (second / ".train.log.times").stat().st_size
+
+
+def test_a_file_that_is_opened_for_each_line_is_there(tmp_path: Path) -> None:
+    folder = watched(tmp_path, ANEW, "metrics.jsonl", "15", "a")
+    assert (folder / "metrics.jsonl").read_text() == (tmp_path / "metrics.jsonl").read_text()
+
+
+def test_a_name_that_the_run_has_already_is_numbered(tmp_path: Path) -> None:
+    folder = watched(tmp_path, f"print('printed', flush=True)\n{LOGGING}", "output.log", "8", "a")
+    assert (folder / "output.log").read_text() == "printed\n"
+    assert (folder / "output-2.log").read_text().count("\n") == 8
+
+
+def test_a_log_outside_of_the_working_folder_is_there(tmp_path: Path) -> None:
+    other = tmp_path / "other/place.log"
+    other.parent.mkdir()
+    folder = watched(tmp_path / "work", LOGGING, str(other), "12", "a")
+    assert (folder / "place.log").read_text() == other.read_text()
+
+
+def test_rotated_files_are_one(tmp_path: Path) -> None:
+    rotating = """
+import logging, logging.handlers, time
+handler = logging.handlers.RotatingFileHandler("train.log", maxBytes=400, backupCount=50)
+logging.basicConfig(handlers=[handler], level=logging.INFO, format="%(message)s")
+for step in range(40):
+    logging.info("step %d with some more words", step)
+    time.sleep(0.1)
+"""
+    folder = watched(tmp_path, rotating)
+    lines = [line.split()[1] for line in (folder / "train.log").read_text().splitlines()]
+    assert lines == [str(step) for step in range(40)]
+
+
+def test_the_state_of_a_trainer_is_found_anywhere(tmp_path: Path) -> None:
+    trainer = """
+import json, os, time
+for step in (100, 200):
+    os.makedirs(f"deep/my_model/checkpoint-{step}")
+    with open(f"deep/my_model/checkpoint-{step}/trainer_state.json", "w") as file:
+        json.dump({"global_step": step, "log_history": [{"step": step, "loss": 0.5}]}, file)
+    time.sleep(1)
+"""
+    folder = watched(tmp_path, trainer)
+    assert {str(path.relative_to(folder)) for path in folder.rglob("trainer_state.json")} == {
+        "checkpoint-100/trainer_state.json",
+        "checkpoint-200/trainer_state.json",
+    }
+
+
+def test_workers_write_for_their_program(tmp_path: Path) -> None:
+    pool = f"import multiprocessing, sys\nif __name__ == '__main__':\n    p = multiprocessing.get_context('fork').Process(target=exec, args=({LOGGING!r},))\n    p.start()\n    p.join()"
+    folder = watched(tmp_path, pool, "worker.log", "12", "a")
+    assert (folder / "worker.log").read_text().count("\n") == 12
+
+
+def test_what_another_program_writes_here_is_not_this_ones(tmp_path: Path) -> None:
+    """One that is not watched, which writes less and more than the watched one, and holds its file open or not."""
+    loud = "import sys, time\nfor _ in range(40):\n    print('x' * 10_000, flush=True)\n    time.sleep(0.1)"
+    with (
+        going_on(tmp_path, LOGGING, "other.log", "600", "other", under=False),
+        going_on(tmp_path, ANEW, "other.jsonl", "600", "other", under=False),
+        going_on(tmp_path, ANEW, str(tmp_path / "own.jsonl"), "600", "other", under=False) as third,
+    ):
+        wait_for(lambda: (tmp_path / "own.jsonl").exists())
+        third.terminate()
+        third.wait()
+        (tmp_path / "own.jsonl").unlink()
+        folder = watched(tmp_path, loud)
+    assert {path.name for path in folder.iterdir() if not path.name.startswith(".")} == {
+        "output.log",
+        "errors.log",
+        "run.json",
+        "started.json",
+        "exit.json",
+    }
+
+
+@pytest.mark.parametrize("code", [LOGGING, ANEW])
+def test_of_two_programs_in_one_folder_each_has_its_own(tmp_path: Path, code: str) -> None:
+    suffix = ".log" if code == LOGGING else ".jsonl"
+    with (
+        going_on(tmp_path, code, f"a{suffix}", "60", "a", name="a") as first,
+        going_on(tmp_path, code, f"b{suffix}", "45", "b", name="b") as second,
+    ):
+        for process in (first, second):
+            process.wait(120)
+    for name in ("a", "b"):
+        kept = list((tmp_path / "logs" / name).glob(f"[ab]{suffix}"))
+        assert [path.name for path in kept] in ([f"{name}{suffix}"], []), kept
+        if code == LOGGING:  # of what is opened for moments, two programs that write alike cannot be told apart
+            assert kept[0].read_text() == (tmp_path / f"{name}{suffix}").read_text()
+
+
+def test_a_file_that_two_programs_hold_open_is_neither_ones(tmp_path: Path) -> None:
+    with going_on(tmp_path, LOGGING, "both.log", "600", "other", under=False):
+        wait_for(lambda: (tmp_path / "both.log").exists())
+        folder = watched(tmp_path, LOGGING, "both.log", "12", "a")
+    assert not (folder / "both.log").exists()
+
+
+def test_a_table_that_goes_on_has_its_header(tmp_path: Path) -> None:
+    (tmp_path / "results.csv").write_text("step,loss\n1,9.5\n")
+    code = "import time\nfor step in range(2, 12):\n    with open('results.csv', 'a') as file:\n        file.write(f'{step},0.5\\n')\n    time.sleep(0.1)"
+    folder = watched(tmp_path, code)
+    assert (folder / "results.csv").read_text() == "step,loss\n" + "".join(f"{step},0.5\n" for step in range(2, 12))
+
+
+def test_what_is_printed_into_a_file_is_not_copied_beside_it(tmp_path: Path) -> None:
+    code = "import time\nfor step in range(10):\n    print('step', step, flush=True)\n    time.sleep(0.1)"
+    with (tmp_path / "nohup.out").open("w") as file:
+        subprocess.run(
+            command(sys.executable, "-c", code), cwd=tmp_path, stdout=file, stderr=subprocess.STDOUT, timeout=120, check=True
+        )
+    folder = tmp_path / "logs/run"
+    assert "step 9" in (folder / "output.log").read_text() and not (folder / "nohup.out").exists()
+    assert os.listdir(folder).count("nohup-2.out") == 0  # noqa: PTH208
