@@ -45,7 +45,7 @@ PARTS = {  # of the collectors: what each may import of the others
     "store": {"records", "analysis"},  # of the latter the templates alone, which import nothing: see below
     "added": {"process", "provenance"},
     "forgotten": {"logs", "records", "store"},
-    "logs": {"records", "rights", "mounts", "process", "received", "store", "added"},
+    "logs": {"records", "rights", "mounts", "process", "received", "store", "added", "redaction"},
     "sampler": {"records", "rights", "process"},
     "provenance": {"records", "process", "redaction"},
     "tracing": {"records", "rights", "process", "received"},

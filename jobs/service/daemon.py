@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from collectors.process.proc import start_ticks
+from collectors.redaction import without_secrets
 
 from .. import state_folder
 from ..errors import NoDaemon, QueueError
@@ -240,7 +241,7 @@ class JobsDaemon:
             raise
         run = self._queue.run_of(job)
         note(run, "submitted", now_s, f"queued as job {job}", job=job)
-        logger.info("job %d is queued: %s", job, " ".join(request.argv)[:200])
+        logger.info("job %d is queued: %s", job, " ".join(without_secrets(request.argv))[:200])
         return {"job": job, "run": str(run.relative_to(request.log_dir)) if run else ""}
 
     def _cancel(self, job: int, now_s: float) -> bool:
