@@ -261,6 +261,19 @@ INNER_LINE = re.compile(
 PADDED_LINE = re.compile(
     r"\s{0,40}(?:[A-Za-z0-9+/]{4}){1,18}(?:[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)\s{0,4}"
 )  # its last one, often
+OF_SENTENCES = re.compile(  # `HF_TOKEN is missing`, `set HF_TOKEN to enable`, `password as input`
+    r"""
+    about|access|accepted|added|allow|already|always|another|argument|authenticate|available|avoid|because|being|bypass|cached
+    |change|checked|configured|continue|correct|create|defined|deprecated|detected|different|disable|download|either|empty
+    |enable|encrypted|ensure|environment|expired|failed|false|fetch|field|first|found|given|going|hashed|header|hidden|ignored
+    |ignore|incorrect|increase|input|invalid|known|loaded|login|longer|masked|missing|needed|never|nothing|obsolete|optional
+    |output|override|parameter|passed|placeholder|present|private|protected|provided|publish|receive|redacted|refresh|registered
+    |rejected|removed|required|reset|restart|retrieve|revoked|right|saved|secret|shown|since|skipped|still|stored|string
+    |suppress|there|their|these|unavailable|undefined|unknown|unset|unused|update|upload|usable|using|valid|value|variable
+    |verified|verify|where|which|without|worked|would|wrong
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
 LEAST_SAID = 5  # characters of a secret in a sentence
 MOST_SLASHES = 6  # of such a line; a path has more
 PROGRAM = re.compile(rf"(?<![\w.-])({'|'.join(sorted(PROGRAMS, reverse=True))})(?:\.exe)?(?=\s)([^\n|;]*)")
@@ -462,7 +475,10 @@ def _is_said(name: str, said: re.Match[str]) -> bool:
         return not name.isascii() and any(map(str.isdigit, word))
     has_digit, has_letter = any(map(str.isdigit, word)), any(map(str.isalpha, word))
     if said["verb"] or said["cell"] or said["quote"]:
-        return has_digit or len(word) >= 16 or not (word.islower() or word.istitle() or len(word) < 6)
+        is_word = OF_SENTENCES.fullmatch(word) is not None or (
+            (said["verb"] or "").strip() in ("to", "as", "with") and not name.isupper()
+        )
+        return has_digit or not (is_word and word.isalpha())
     return has_digit and has_letter and len(word) >= 6
 
 

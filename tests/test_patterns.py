@@ -74,10 +74,12 @@ def called(node: ast.AST) -> tuple[str, str] | None:
     return (of.id, node.attr) if isinstance(of, ast.Name) else (of.attr, node.attr) if isinstance(of, ast.Attribute) else None
 
 
-def written_out(tree: ast.Module) -> Iterator[Used]:
-    """Those of calls within functions, as far as they are literals."""
+def written_out(tree: ast.Module, compiled: bool) -> Iterator[Used]:
+    """Those of calls, as far as they are literals. `compiled`: what is named is known otherwise."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and (name := called(node.func)) and name[0] == "re" and node.args:
+            if compiled and name[1] == "compile":
+                continue
             given = node.args[0]
             if isinstance(given, ast.Constant) and isinstance(given.value, (str, bytes)):
                 flags = sum(
@@ -102,8 +104,9 @@ def every_pattern() -> dict[str, Used]:
     for name, path in modules():
         if "import re\n" not in path.read_text():
             continue
-        own = list(written_out(trees[name]))
-        if not name.startswith(NOT_IMPORTED):
+        is_imported = not name.startswith(NOT_IMPORTED)
+        own = list(written_out(trees[name], is_imported))
+        if is_imported:
             for constant, value in vars(importlib.import_module(name)).items():
                 used = uses.get((name, constant), set()) | uses.get(("", constant), set())
                 searches = not used or not used <= ANCHORED

@@ -26,7 +26,7 @@ from ..executors.processes import DAEMON
 from ..host.core_host import CoreHost
 from ..host.gpu_host import NOT_NAMED, GpuHost, remembered_from
 from ..host.host import JobsHost
-from ..host.lease import make_folder
+from ..host.lease import make_folder, owner_trouble
 from ..queue import SLOTS, JobQueue
 from ..queue_file import FileError, cannot_keep
 from ..request import LOCAL, SLURM, request_from
@@ -74,6 +74,8 @@ class JobsDaemon:
         lent: Path | None = None
         if cores_a_slot is None:
             make_folder(leases)
+            if trouble := owner_trouble(leases):
+                logger.warning(trouble)
             gpus = GpuHost(leases, idle_limit_mib, remembered=remembered_from(self._queue.kept(SLOTS)))
             if gpus.there:
                 host, lent = gpus, leases
