@@ -276,7 +276,7 @@ OF_SENTENCES = re.compile(  # `HF_TOKEN is missing`, `set HF_TOKEN to enable`, `
 )
 LEAST_SAID = 5  # characters of a secret in a sentence
 MOST_SLASHES = 6  # of such a line; a path has more
-PROGRAM = re.compile(rf"(?<![\w.-])({'|'.join(sorted(PROGRAMS, reverse=True))})(?:\.exe)?(?=\s)([^\n|;]*)")
+PROGRAM = re.compile(rf"(?<![\w.-])({'|'.join(sorted(PROGRAMS, reverse=True))})(?:\.exe)?(?=[\s\"'\\])([^\n|;]*)")
 WHAT_IS_MEANT = re.compile(r"[A-Za-z0-9_+/=~%@#$^&*!.-]+")
 SWITCH = re.compile(r"(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])")
 
@@ -513,9 +513,9 @@ def _url_without_secrets(found: re.Match[str]) -> str:
 
 
 def _without_password(found: re.Match[str]) -> str:
-    """`mysql -u ada -pabc -> mysql -u ada -p<left out>`"""
+    """`mysql -u ada -pabc -> mysql -u ada -p<left out>`, and of a list of words, `["mysql", "-pabc"]`."""
     letter, is_glued = PROGRAMS[found[1]], found[1].startswith(GLUED_ONLY)
-    space = "" if is_glued else r"(?:\s{1,4}(?!-))?"
-    option = re.compile(rf"""(\s-{letter}{space}["']?)(?!<left out>)([^\s"'<-][^\s"']*)""")
+    space = "" if is_glued else r"""(?:[\s"'\\,]{1,12}(?!-))?"""
+    option = re.compile(rf"""([\s"'\\]-{letter}{space}["']?)(?!<left out>)([^\s"'<\\,-][^\s"'\\]*)""")
     start = found.start(2) - found.start()
     return found[0][:start] + option.sub(rf"\1{LEFT_OUT}", found[2])
