@@ -206,14 +206,15 @@ WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 SHORT = rf"(?:{'|'.join(SHORT_HINTS)})(?![a-z])"
 NAMED = re.compile(f"{any_of(HINTS)}|{SHORT}")  # in lower case
 HINTED = re.compile(f"{any_of([*HINTS, *OTHER_HINTS])}|{SHORT}")
+NAME_OF_SECRET = re.compile(r"[A-Za-z_]\w{0,100}[_-]\w{1,100}")
 NAME_GOES_ON = re.compile(r"[\w.-]*")
 OPTION = re.compile(r"(-{0,2}[+~]{0,2}[A-Za-z_][\w./-]*)([=:])(.*)", re.DOTALL)
 QUOTE = r"""(?:\\{0,20}["'`]|&quot;|&\#3[49];|%2[27]|[“”‘’])"""
 TYPE = r"(?:[\w.]{0,40}\.)?(?:str|bytes|SecretStr|Any|Optional\[[\w.]{1,40}\])(?:\s\|\sNone)?"
-ANSI = r"(?:\x1b\[[0-9;]{0,20}m)"
+ANSI = r"(?:(?:\x1b|\\{1,20}u001[bB])\[[0-9;]{0,20}m)"  # also as JSON writes it
 ASSIGNED = r"""
     ANSI{0,4} QUOTE? \\{0,20} [])]{0,2} (?: \s{0,8} : \s{0,8} TYPE \s{0,8} (?= =[^=] ) )? \s{0,8} ANSI{0,4}
-    (?: , \s{0,8} QUOTE value QUOTE \s{0,8} : | (?<=["'\s]) value \s{0,8} = | := | => | -> | == | [=:：＝] | %3[ADad] | [是为為]
+    (?: , \s{0,8} QUOTE value QUOTE \s{0,8} : | (?<=["'\s]) value \s{0,8} = | := | => | -> | == | [=:：＝] | \\{1,20}u[Ff]{2}1[AaDd] | %3[ADad] | [是为為]
       | [,(] (?= \s{0,8} [rbfu]{0,2} QUOTE ) )
     \s{0,8} (?: ANSI{1,4} \s{0,8} )?
 """  # what stands between a secret's name and its value
@@ -221,7 +222,7 @@ ASSIGNED = ASSIGNED.replace("QUOTE", QUOTE).replace("ANSI", ANSI)
 IN_TEXT = re.compile(ASSIGNED.replace("TYPE", TYPE), re.VERBOSE)
 IN_CODE = re.compile(ASSIGNED.replace("TYPE", r"[\w.|\[\]\ ]{1,40}"), re.VERBOSE)
 MAY_ASSIGN = re.compile(rf"{QUOTE}|\s{{0,8}}(?:[^\w\s]|[是为為]|value)")  # a quick look
-COLOURED = re.compile(ANSI)
+COLOURED = re.compile(r"\d{1,3}m")  # the end of a colour, in front of a name
 AFTER_OPTION = re.compile(r"""\\{0,20}["'`]?,?\s{1,8}(?!-|<left\ out>)""")  # `--token abc`, `"--token", "abc"`
 IN_TAG = re.compile(r">([^<>\s]{1,400})(?=</)")  # `<password>abc</password>`
 IN_SENTENCE = re.compile(  # `HF_TOKEN to abc`, `logged in with key abc`, `| password | abc |`
@@ -276,7 +277,10 @@ OF_SENTENCES = re.compile(  # `HF_TOKEN is missing`, `set HF_TOKEN to enable`, `
 )
 LEAST_SAID = 5  # characters of a secret in a sentence
 MOST_SLASHES = 6  # of such a line; a path has more
-PROGRAM = re.compile(rf"(?<![\w.-])({'|'.join(sorted(PROGRAMS, reverse=True))})(?:\.exe)?(?=[\s\"'\\])([^\n|;]*)")
+PROGRAM = re.compile(
+    rf"(?<![\w.-])(?P<name>{'|'.join(sorted(PROGRAMS, reverse=True))})(?:\.exe)?(?=[\s\"'\\])|(?P<end>[\n|;])"
+    r"|(?<=[\s\"'\\])-(?P<letter>[pPauwU])(?P<space>[\s\"'\\,]{0,12})(?!<left out>)(?P<value>[^\s\"'<\\,-][^\s\"'\\]*)"
+)
 WHAT_IS_MEANT = re.compile(r"[A-Za-z0-9_+/=~%@#$^&*!.-]+")
 SWITCH = re.compile(r"(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])")
 
@@ -351,7 +355,7 @@ def redacted(text: str, *, code: bool = False) -> str:
         text = BARE_HOOK.sub(rf"\1{LEFT_OUT}", text)
     text = BEARER.sub(rf"\1{LEFT_OUT}", text)
     text = FORMS.sub(LEFT_OUT, text)
-    return text if code else PROGRAM.sub(_without_password, text)
+    return text if code else _without_passwords(text)
 
 
 def _without_values(text: str, code: bool) -> str:
@@ -359,7 +363,6 @@ def _without_values(text: str, code: bool) -> str:
     lower = text.lower()
     if len(lower) != len(text):  # a letter whose small one is two
         lower = "".join(small if len(small := letter.lower()) == 1 else letter for letter in text)
-    has_colours = "\x1b" in text
     kept: list[str] = []
     done = floor = 0  # what is kept already ends here; names begin behind there
     for hint in NAMED.finditer(lower):
@@ -369,9 +372,8 @@ def _without_values(text: str, code: bool) -> str:
         if hint[0].isascii():
             while start > floor and (text[start - 1].isalnum() or text[start - 1] in "_.-"):
                 start -= 1
-            escape = text.rfind("\x1b", floor, hint.start()) if has_colours else -1
-            if escape >= 0 and (coloured := COLOURED.match(text, escape)):
-                start = max(start, min(coloured.end(), hint.start()))
+            if text[start - 1 : start] in ("[", ";") and (coloured := COLOURED.match(text, start)):
+                start = min(coloured.end(), hint.start())
             match = NAME_GOES_ON.match(text, end)
             end = match.end() if match else end
         floor = end
@@ -400,6 +402,13 @@ def _value_after(text: str, start: int, end: int, name: str, code: bool) -> tupl
     found = (IN_CODE if code else IN_TEXT).match(text, end) if MAY_ASSIGN.match(text, end) else None
     if found:
         place = _value_at(text, found.end(), bare, found[0].strip()[-1:] == ":", code)
+        if (
+            place is not None
+            and bare.lower() == "key"
+            and NAME_OF_SECRET.fullmatch(text, *place)
+            and is_secret(text[slice(*place)])
+        ):
+            return None  # `{"key": "HF_TOKEN", "value": "abc"}`: the value follows
         if is_signed and place is not None and text[start - 1 : start] not in ("?", "&") and not _looks_random(text[slice(*place)]):
             return None
         return place
@@ -512,10 +521,16 @@ def _url_without_secrets(found: re.Match[str]) -> str:
     return f"://{head}{IN_QUERY.sub(rf'{chr(92)}1{LEFT_OUT}', rest)}"
 
 
-def _without_password(found: re.Match[str]) -> str:
+def _without_passwords(text: str) -> str:
     """`mysql -u ada -pabc -> mysql -u ada -p<left out>`, and of a list of words, `["mysql", "-pabc"]`."""
-    letter, is_glued = PROGRAMS[found[1]], found[1].startswith(GLUED_ONLY)
-    space = "" if is_glued else r"""(?:[\s"'\\,]{1,12}(?!-))?"""
-    option = re.compile(rf"""([\s"'\\]-{letter}{space}["']?)(?!<left out>)([^\s"'<\\,-][^\s"'\\]*)""")
-    start = found.start(2) - found.start()
-    return found[0][:start] + option.sub(rf"\1{LEFT_OUT}", found[2])
+    name = ""
+
+    def shown(found: re.Match[str]) -> str:
+        nonlocal name
+        if found["letter"] is None:
+            name = found["name"] or ""
+        elif found["letter"] == PROGRAMS.get(name) and not (found["space"] and name.startswith(GLUED_ONLY)):
+            return f"-{found['letter']}{found['space']}{LEFT_OUT}"
+        return found[0]
+
+    return PROGRAM.sub(shown, text)

@@ -23,6 +23,7 @@ def guarded(protocol: Any) -> Any:
     class GuardedProtocol(protocol):
         """A client that neither ends its head or body nor reads its answers is left; what is no HTTP gets one sentence."""
 
+        app: Any
         _is_refused = _is_ending = False
         _head_bytes = 0
         _head_timer: Any = None
