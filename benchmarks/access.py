@@ -107,7 +107,7 @@ def answers() -> list[Row]:
 
 def encoded(value: object, visitor: Visitor, *, anew: bool = False) -> None:
     if anew:
-        viewing._short.cache_clear()
+        viewing.SHOWN.clear()
     entered = visiting.enter(visitor)
     try:
         encode(value)

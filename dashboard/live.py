@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from typing import Any, TypeVar
 
 import orjson
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from starlette.concurrency import run_in_threadpool
 
+from collectors.records import LogLine
 from collectors.service.beat import committing_s
 from collectors.store.protocol import Delta, StoreError
 
@@ -19,7 +23,7 @@ from .api.encoding import encode
 from .api.judged.findings import finding_row
 from .api.logs import bar_row, line_row
 from .api.machine import StateAnswer, state_answer
-from .api.messages import DeltaMessage, LiveMessage, StateMessage
+from .api.messages import LiveMessage, StateMessage
 from .api.points import live_row
 from .api.runs import RunRow, event_row, run_row
 from .auth.roles import Role, needs
@@ -37,6 +41,10 @@ WATCH_S = 10.0  # every state reports to the collector that these runs are on vi
 SEND_S = 10.0  # a client that does not take a message for so long is cut off
 MESSAGE_GAP_S = 0.02  # between a client's messages
 MAX_STATE_RUNS = 50
+WORKERS = 4  # threads that write messages, of all clients
+PART_ROWS, PART_CHARACTERS = 400, 100_000  # of a message, that a thread writes before others have their turn
+
+T = TypeVar("T")
 
 
 def routes(queries: Queries) -> APIRouter:
@@ -53,8 +61,8 @@ def routes(queries: Queries) -> APIRouter:
 
 
 class Hub:
-    """Polls the store once for all sockets, on the event loop: what came since the last look is read in less time than a hop to a
-    thread and back takes. It never waits for a client."""
+    """Polls the store once for all sockets, and never waits for a client. What changed is read, and what each client may see of it is
+    written, in a few threads: there may be much of it, and a viewer's part is searched for secrets."""
 
     def __init__(self, queries: Queries) -> None:
         self._queries = queries
@@ -65,10 +73,12 @@ class Hub:
         self._runs: list[RunView] = []
         self._look_s = 0.0  # how long the last look took
         self._deltas: dict[tuple[int, frozenset[str]], Delta] = {}  # until the next change: sockets in step share one
+        self._reading = threading.Lock()  # of the deltas
+        self._workers = CapacityLimiter(WORKERS)
 
     async def serve(self, socket: WebSocket) -> None:
         """Until the socket closes, or its client does not read."""
-        client = Client(socket, self.since)
+        client = Client(socket, self.since, self._worked)
         self._clients.add(client)
         if self._poller is None or self._poller.done():
             self._poller = asyncio.create_task(self._poll(), name="live poll")
@@ -88,9 +98,15 @@ class Hub:
     def since(self, cursor: int) -> Delta:
         """With the log lines of all runs that any client looks at."""
         key = cursor, self._watched()
-        if key not in self._deltas:
-            self._deltas[key] = self._queries.since(*key)
-        return self._deltas[key]
+        with self._reading:
+            deltas = self._deltas
+            if key not in deltas:
+                deltas[key] = self._queries.since(*key)
+            return deltas[key]
+
+    async def _worked(self, work: Callable[..., T], *arguments: Any) -> T:
+        """What a function returns that runs in one of the threads, as the client that asks; the longest waiting is the next."""
+        return await to_thread.run_sync(work, *arguments, limiter=self._workers)
 
     def _watched(self) -> frozenset[str]:
         return frozenset(run for client in list(self._clients) for run in client.wants.runs)
@@ -103,7 +119,7 @@ class Hub:
                 if (wait_s := committing_s(time.monotonic())) > 0:
                     await asyncio.sleep(wait_s)
                     self._changed()
-                self._deltas.clear()
+                self._deltas = {}
                 for client in self._clients:
                     client.wake.set()
             if time.monotonic() >= state_due and (self._looker is None or self._looker.done()):
@@ -139,10 +155,11 @@ class Client:
     """One socket: what it wants, and how far it has been sent. One message at a time is on its way to it, so that a slow client gets
     fewer and longer ones, and one that does not read costs a message's memory until it is cut off."""
 
-    def __init__(self, socket: WebSocket, since: Callable[[int], Delta]) -> None:
+    def __init__(self, socket: WebSocket, since: Callable[[int], Delta], worked: Callable[..., Any]) -> None:
+        """`worked` awaits a function in a thread."""
         self.wake = asyncio.Event()
         self.wants: Subscription = NOTHING
-        self._socket, self._since = socket, since
+        self._socket, self._since, self._worked = socket, since, worked
         self._cursor: int | None = None
         self._state: tuple[StateAnswer, list[RunView]] | None = None  # the newest that was not sent yet
 
@@ -152,7 +169,8 @@ class Client:
             try:
                 self.wants = subscription_of(orjson.loads(message.get("text") or message.get("bytes") or b""))
             except (NotASubscription, orjson.JSONDecodeError) as error:
-                await self._send({"type": "refused", "error": f"not a subscription: {error}"})
+                refused: LiveMessage = {"type": "refused", "error": f"not a subscription: {error}"}
+                await self._send(encode(refused).decode())
                 await self._socket.close(1008)
                 return
             self._cursor = self.wants.cursor
@@ -170,24 +188,28 @@ class Client:
             await self.wake.wait()
             self.wake.clear()
             if self._state is not None:
-                (state, runs), self._state = self._state, None
-                message: StateMessage = {**state, "type": "state", "runs": self._near(runs), "runs_total": len(runs)}
-                await self._send(message)
+                state, self._state = self._state, None
+                await self._send(await self._worked(self._state_text, *state))
             if self._cursor is not None:
                 await self._send_delta(self._cursor)
 
     async def _send_delta(self, cursor: int) -> None:
         try:
-            delta = self._since(cursor)
+            delta, parts = await self._worked(self._parts, cursor)
         except StoreError:  # the state reports it
             return
         if self._cursor != cursor:
             return
         self._cursor = delta.seq
         if not delta.complete:
-            await self._send({"type": "reset", "cursor": delta.seq})
-        elif message := self._chosen(delta):
-            await self._send(message)
+            await self._send(encode({"type": "reset", "cursor": delta.seq}).decode())
+        elif parts:
+            written = [await self._worked(part) if callable(part) else part for part in parts]
+            await self._send(b"".join(written).decode())
+
+    def _state_text(self, state: StateAnswer, runs: list[RunView]) -> str:
+        message: StateMessage = {**state, "type": "state", "runs": self._near(runs), "runs_total": len(runs)}
+        return encode(message).decode()
 
     def _near(self, runs: list[RunView]) -> list[RunRow]:
         """Of interest: those subscribed to, and those alive."""
@@ -195,30 +217,62 @@ class Client:
         near += [view for view in runs if view.state in ALIVE and view.stored.name not in self.wants.runs]
         return [run_row(view) for view in near[:MAX_STATE_RUNS]]
 
-    def _chosen(self, delta: Delta) -> DeltaMessage | None:
-        series = [live_row(points) for points in delta.points if self.wants.has(points.run, points.name)]
-        lines = [line_row(line) for line in delta.lines if line.run in self.wants.runs]
-        events = [event_row(event) for event in delta.events if event.run in self.wants.runs]
-        bars = [bar_row(bar) for bar in delta.bars if bar.run in self.wants.runs]
-        findings = [finding_row(found) for found in delta.findings if found.run is None or found.run in self.wants.runs]
-        if not (series or lines or events or bars or findings):
-            return None
-        return {
-            "type": "delta",
-            "cursor": delta.seq,
-            "series": series,
-            "lines": lines,
-            "events": events,
-            "bars": bars,
-            "findings": findings,
+    def _parts(self, cursor: int) -> tuple[Delta, list[bytes | Callable[[], bytes]]]:
+        """A `DeltaMessage` in parts, the dear ones still to be written; none where nothing in it is for this client."""
+        delta, wants = self._since(cursor), self.wants
+        if not delta.complete:
+            return delta, []
+        rows: dict[str, tuple[Callable[[Any], Any], list[Any]]] = {
+            "series": (live_row, [points for points in delta.points if wants.has(points.run, points.name)]),
+            "lines": (line_row, [line for line in delta.lines if line.run in wants.runs]),
+            "events": (event_row, [event for event in delta.events if event.run in wants.runs]),
+            "bars": (bar_row, [bar for bar in delta.bars if bar.run in wants.runs]),
+            "findings": (finding_row, [found for found in delta.findings if found.run is None or found.run in wants.runs]),
         }
+        if not any(records for _, records in rows.values()):
+            return delta, []
+        parts: list[bytes | Callable[[], bytes]] = [b'{"type":"delta","cursor":%d' % delta.seq]
+        is_first = True
+        for name, (row_of, records) in rows.items():
+            parts.append(b',"%b":[' % name.encode())
+            for number, some in enumerate(_cut(records)):
+                parts += [b","] if number else []
+                write = _Rows(row_of, some)
+                parts.append(write() if is_first else write)  # what fits into one part is written at once
+                is_first = is_first and len(some) == len(records)
+            parts.append(b"]")
+        return delta, [*parts, b"}"]
 
-    async def _send(self, message: LiveMessage) -> None:
+    async def _send(self, text: str) -> None:
         """Raises nothing: a client that is gone is noticed by `listen`, one that does not read is cut off."""
         try:
             async with asyncio.timeout(SEND_S):
-                await self._socket.send_text(encode(message).decode())
+                await self._socket.send_text(text)
         except TimeoutError:
             self._socket.scope["extensions"][ABORT]()
         except (WebSocketDisconnect, RuntimeError):
             pass
+
+
+class _Rows:
+    """Some rows of a message, still to be written; by a thread that knows the client: what a viewer may not see is left out."""
+
+    def __init__(self, row_of: Callable[[Any], Any], records: Sequence[Any]) -> None:
+        self._row_of, self._records = row_of, records
+
+    def __call__(self) -> bytes:
+        return encode([self._row_of(record) for record in self._records])[1:-1]
+
+
+def _cut(records: list[Any]) -> Iterator[list[Any]]:
+    """In parts that are written quickly."""
+    part: list[Any] = []
+    characters = 0
+    for record in records:
+        part.append(record)
+        characters += len(record.text) if isinstance(record, LogLine) else 0
+        if len(part) >= PART_ROWS or characters >= PART_CHARACTERS:
+            yield part
+            part, characters = [], 0
+    if part:
+        yield part

@@ -304,7 +304,7 @@ class Queries:
     def _places(self, run: str) -> places.RunPlaces:
         self.check_run(run)
         files = [offset.path for offset in self._store.offsets().values() if offset.run == run]
-        return places.RunPlaces.of(self.tree, run, self.stacks.folder_of(run), files)
+        return places.RunPlaces.of(self.tree, run, self.stacks.shown_folder_of(run), files)
 
     # -- profile -------------------------------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ from collectors.log_tree import LogTree
 from collectors.store.protocol import StackColumns, Store
 from collectors.store.question import check, holding
 
-from .auth.viewing import without_details
+from .auth.viewing import sees_all, without_details
 from .flame import flamechart
 from .flame.flamechart import Chart, Strip
 from .flame.minutes import SPANS_AT_ONCE, Minutes
@@ -182,6 +182,11 @@ class Stacks:
     def folder_of(self, run: str) -> str:
         """The working folder that the run or its process names; "" where neither does."""
         return History(self._store, run).folder()
+
+    def shown_folder_of(self, run: str) -> str:
+        """The same, for files that who asks may see: what run.json says is a claim, by which a viewer would read any folder."""
+        history = History(self._store, run)
+        return history.folder() if sees_all() else history.seen_folder()
 
     def stepped_since(self, run: str, since_s: float) -> list[float]:
         """As `History.stepped_since`."""

@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from collectors.redaction import LEFT_OUT, is_secret, redacted, without_secrets
+
 from .carrying import carried_from, of_carried
 from .elsewhere import ASKED, ElsewhereQueue
 from .errors import QueueError
@@ -96,6 +98,7 @@ class JobQueue(ElsewhereQueue):
                 "UPDATE job SET state = 'cancelled', ended_s = ?, waited_s = ?, promised = '[]' WHERE id = ?",
                 (now_s, waited_s, job),
             )
+            self._leave_secrets_out(job)
             return False
 
     def intend(self, made: JobPlan, now_s: float) -> list[Action]:
@@ -183,6 +186,7 @@ class JobQueue(ElsewhereQueue):
                     "UPDATE job SET state = ?, ended_s = ?, work_s = ?, on_slots = '[]', promised = '[]' WHERE id = ?",
                     (state, ended_s or now_s, work_s, job),
                 )
+                self._leave_secrets_out(job)
                 self._db.execute("DELETE FROM kept WHERE name = ?", (ASKED.format(job),))
                 if state == "finished" and not elsewhere:
                     record = self.family(placed.family)
@@ -338,6 +342,24 @@ class JobQueue(ElsewhereQueue):
                 self._db.execute(
                     "UPDATE job SET shared_s = ?, speed = NULL, steps = 0 WHERE id = ?", (now_s if shared else None, job.id)
                 )
+
+    def _leave_secrets_out(self, job: int) -> None:
+        """Of its command and environment, which nothing is started with any more."""
+        with suppress(ValueError, TypeError, AttributeError):  # a row that cannot be read
+            argv, resume, environment = self._db.execute(
+                "SELECT argv, resume_argv, environment FROM job WHERE id = ?", (job,)
+            ).fetchone()
+            variables = json.loads(environment).items()
+            kept = {name: LEFT_OUT if is_secret(name) else redacted(value) for name, value in variables}
+            self._db.execute(
+                "UPDATE job SET argv = ?, resume_argv = ?, environment = ? WHERE id = ?",
+                (
+                    json.dumps(without_secrets(json.loads(argv))),
+                    json.dumps(without_secrets(json.loads(resume))) if resume else resume,
+                    json.dumps(kept),
+                    job,
+                ),
+            )
 
     def _in_state(self, job: int, state: str, purpose: str) -> Job:
         if (now := self.state_of(job)) != state:

@@ -27,6 +27,24 @@ FORBIDDEN = ("zzhome", "zzada", COMMAND, SECRET)
 PATH = f"{FOLDER}/job/data.bin"
 TEXT = f"reads {PATH} with api_key={SECRET} now"
 T0 = 1_764_000_000.0
+FORMS = (
+    "clone https://{}@github.com/a/b.git",
+    r'{{"msg": "{{\"password\": \"{}\"}}"}}',
+    "Authorization: Token {}",
+    "Setting HF_TOKEN to {}",
+    "GET /c?X-Amz-Signature={}",
+    "https://host.blob.core.windows.net/c?sv=1&sig={}",
+    "POST https://hooks.slack.com/services/T00/B00/{}",
+    "mysql -u root -p{} db",
+    "logged in with key {}9x8y7z",
+    "password：{}",
+    "curl -u ada:{} https://host",
+    "\x1b[36mpassword\x1b[0m=\x1b[35m{}\x1b[0m",
+    "| password | {}1 |",
+    "api_keys=['{}', 'x']",
+    'password="{} and more',
+)  # in which texts give secrets away
+KEY_LINE = f"MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwgg{SECRET}ABcdEF0123456789+/ab"
 RUNS = ("a", "b")
 WORDS = (
     "type",
@@ -57,6 +75,13 @@ def words_of_users() -> dict[str, Any]:
         "note": TEXT,
         "mixed": [1, PATH, 2.5],
         "folders": [PATH, {"deep": PATH, "password": SECRET}],
+        "words": ["train.py", "--token", SECRET, f"--db=postgres://ada:{SECRET}@host/d", "mysql", f"-p{SECRET}"],
+        "pair": ["HF_TOKEN", SECRET],
+        "api_keys": [SECRET, {"x": SECRET}],
+        "credentials": {"user": "ada", "value": SECRET},
+        "variables": [{"name": "HF_TOKEN", "value": SECRET}, {"key": "HF_TOKEN", "value": SECRET}],
+        "remote": f"https://{SECRET}@github.com/a/b.git",
+        "forms": [form.format(SECRET) for form in FORMS],
         PATH: 1,
         "table": {PATH: {"x": PATH}},
         **dict.fromkeys(WORDS, PATH),
@@ -102,6 +127,10 @@ def canary_records() -> Iterator[Record]:
                 40,
                 f'{{"level": "{PATH}", "key": "{PATH}", "x": {step}, "api_key": "{SECRET}", "msg": "{PATH}"}}',
             )
+        for form in FORMS:
+            yield LogLine(run, "out.log", T0 + 200, 30, form.format(SECRET))
+        yield LogLine(run, "key.log", T0 + 200, 20, "-----BEGIN PRIVATE KEY-----")
+        yield LogLine(run, "key.log", T0 + 200, 20, KEY_LINE)
         yield LogLine(run, "out.log", T0 + 201, 40, "Traceback (most recent call last):")
         yield LogLine(run, "out.log", T0 + 201, 40, f'  File "{PATH}", line 3, in main')
         yield LogLine(run, "out.log", T0 + 201, 40, f"FileNotFoundError: [Errno 2] No such file or directory: '{PATH}'")
@@ -229,7 +258,7 @@ def questions() -> Iterator[str]:
         yield of("sample", run="a", id=number)
     for name in ("answer", "rows", "picture"):
         yield of("samples", run="a", name=name)
-    for number in (1, 2, 3, 50, 401, 402, 403):
+    for number in (1, 2, 3, 50, *range(400, 424)):
         yield of("logs/line", run="a", number=number)
         yield of("logs/next", number=number)
     yield of("finding", id="f-a")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
 import stat
+import time
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -107,6 +110,40 @@ def test_a_zip_that_lies_is_one_sentence_and_leaves_nothing_outside(exported: Pa
     assert "\n" not in str(refused.value).strip()
     assert {path.name for path in tmp_path.iterdir()} == {"in", "odd.zip"}
     assert sum(path.stat().st_size for path in (tmp_path / "in").iterdir()) < 5 << 20
+
+
+ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        f"DROP TABLE event; CREATE VIEW event AS {ENDLESS}",
+        f"DROP TABLE run; CREATE VIEW run AS {ENDLESS}",
+        f"CREATE VIEW more AS {ENDLESS}",
+        "CREATE TRIGGER t AFTER INSERT ON event BEGIN SELECT 1; END",
+        "CREATE VIRTUAL TABLE words USING fts5(text)",
+        "ALTER TABLE event ADD COLUMN odd TEXT AS (hex(zeroblob(1000000000)))",
+    ],
+)
+def test_a_store_that_computes_is_not_opened(exported: Path, tmp_path: Path, odd: str) -> None:
+    (tmp_path / "in").mkdir()
+    with zipfile.ZipFile(exported) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    manifest = json.loads(parts.pop(MANIFEST))
+    first = manifest["parts"][0]
+    (tmp_path / "store").write_bytes(parts[first["name"]])
+    with closing(sqlite3.connect(tmp_path / "store")) as db:
+        db.executescript(odd)
+    parts[first["name"]] = data = (tmp_path / "store").read_bytes()
+    first |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    with zipfile.ZipFile(tmp_path / "odd.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in {**parts, MANIFEST: json.dumps(manifest).encode()}.items():
+            archive.writestr(name, content)
+    begun_s = time.process_time()
+    with pytest.raises(BadArchive, match="no store does"):
+        unpack(tmp_path / "odd.zip", tmp_path / "in")
+    assert time.process_time() - begun_s < 5
 
 
 def test_an_honest_rewrite_is_opened(exported: Path, tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.analysis.dumps.flight import flight_ranks, flight_sentence
+from collectors.analysis.dumps.flight import FlightRank, flight_ranks, flight_sentence
 from collectors.judging.dumps import flight_dumps, read_dump
+from collectors.judging.plain_pickle import open_plain_file
 from collectors.process.activity import RunProcess
 
 PROGRAM = """
@@ -71,7 +74,7 @@ def test_the_rank_that_did_not_come_is_named_by_real_dumps(tmp_path: Path) -> No
     try:
         for process in running:
             assert process.stdout is not None and process.stdout.readline() == "written\n"
-        ranks = flight_ranks(flight_dumps([RunProcess(process.pid, rank, 0) for rank, process in enumerate(running)], 0.0))
+        ranks = flight_dumps([RunProcess(process.pid, rank, 0) for rank, process in enumerate(running)], 0.0)
         assert [(row.rank, row.entered) for row in ranks] == [(0, 4), (1, 3)]
         sentence = flight_sentence(ranks)
         assert sentence.startswith("By the flight recorder rank 1 did not come to collective 4, gloo:all_reduce")
@@ -99,12 +102,51 @@ def test_a_file_that_would_run_something_is_not_read(tmp_path: Path) -> None:
             return (os.system, (f"touch {tmp_path}/ran",))
 
     (tmp_path / "a").write_bytes(pickle.dumps({"entries": [Evil()]}))
-    assert read_dump(f"{tmp_path}/a", 0.0) is None and not (tmp_path / "ran").exists()
+    assert read(tmp_path / "a") == [] and not (tmp_path / "ran").exists()
     (tmp_path / "link").symlink_to(tmp_path / "a")
     os.mkfifo(tmp_path / "pipe")
-    assert read_dump(f"{tmp_path}/link", 0.0) is None and read_dump(f"{tmp_path}/pipe", 0.0) is None
-    (tmp_path / "old").write_bytes(pickle.dumps({"entries": []}))
-    assert read_dump(f"{tmp_path}/old", 2e9) is None and read_dump(f"{tmp_path}/old", 0.0) == {"entries": []}
+    assert open_plain_file(f"{tmp_path}/link", 0.0, 1 << 20) is None and open_plain_file(f"{tmp_path}/pipe", 0.0, 1 << 20) is None
+    (tmp_path / "old").write_bytes(pickle.dumps({"entries": [entry(1)]}))
+    assert open_plain_file(f"{tmp_path}/old", 2e9, 1 << 20) is None
+    assert [row.entered for row in read(tmp_path / "old")] == [1]
+
+
+def read(path: Path) -> list[FlightRank]:
+    with path.open("rb") as file:
+        return read_dump(file, 0)
+
+
+def shared(levels: int) -> list[Any]:
+    """Lists whose parts are the same: a few bytes, and a text of 2 ** levels."""
+    deep: list[Any] = ["x"]
+    for _ in range(levels):
+        deep = [deep, deep]
+    return deep
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x80\x04Nr" + (1 << 26).to_bytes(4, "little") + b".",
+        b"\x80\x04Nr" + ((1 << 31) - 1).to_bytes(4, "little") + b".",
+        *(
+            pickle.dumps({"entries": [{**entry(1), name: value}]})
+            for value in (shared(40), 10**4000)
+            for name in ("process_group", "profiling_name", "collective_seq_id", "state", "frames")
+        ),
+        pickle.dumps({"entries": [{**entry(1), "process_group": [shared(40)]}]}),
+        pickle.dumps({"entries": [{**entry(1), "frames": [{"filename": shared(40), "line": shared(40)}]}]}),
+        pickle.dumps({"entries": [{**entry(1), "frames": [{"filename": "a.py", "line": shared(40)}]}]}),
+    ],
+    ids=str,
+)
+def test_a_small_file_that_costs_much_costs_the_collector_nothing(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a").write_bytes(data)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    cpu_s = time.process_time()
+    assert len(read(tmp_path / "a")) <= 1
+    assert time.process_time() - cpu_s < 2.0
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000, "KiB"
 
 
 ANY = st.recursive(
@@ -127,4 +169,4 @@ def test_odd_dumps_are_left_out(dumps: dict[int, Any]) -> None:
 @pytest.mark.parametrize("data", [b"", b"\x80\x02", b"not a pickle", pickle.dumps(7)])
 def test_broken_files_are_left_out(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a").write_bytes(data)
-    assert flight_ranks({0: read_dump(f"{tmp_path}/a", 0.0)}) == []
+    assert read(tmp_path / "a") == []

@@ -340,3 +340,15 @@ def test_bytes_of_run_json_that_are_not_utf8_are_shown_and_counted() -> None:
     tally = Tally()
     assert info.parse(b'{"command":"caf\xe9.py","pid":7}', tally) == {"pid": 7, "command": "caf\ufffd.py"}
     assert (tally.fields_skipped, tally.first_skip) == (1, "line 0: run.json has bytes that are not UTF-8, shown as \ufffd")
+
+
+def test_commands_of_a_run_file_are_stored_without_their_secrets() -> None:
+    words = ["python", "t.py", "--token", "zzsecret1", "--db=postgres://ada:zzsecret2@host/d", 7]
+    for value in (words, " ".join(map(str, words))):
+        found = info.parse(json.dumps({"command": value, "argv": value}).encode(), Tally())
+        assert found is not None and found.keys() == {"command", "argv"}
+        assert "zzsecret" not in str(found) and "t.py" in found["command"] and "7" in found["argv"]
+    assert info.parse(b'{"command": "python train.py --lr 3", "argv": ["a", "b"]}', Tally()) == {
+        "command": "python train.py --lr 3",
+        "argv": ["a", "b"],
+    }

@@ -237,3 +237,22 @@ def test_ten_thousand_jobs_that_are_over_cost_the_plan_nothing(queue: JobQueue) 
     begun_s = time.process_time()
     assert len(state(queue).jobs) == 1
     assert time.process_time() - begun_s < 0.2
+
+
+def test_a_job_that_is_over_is_kept_without_its_secrets(queue: JobQueue, tmp_path: Path) -> None:
+    secret = REQUEST._replace(
+        argv=("python", "train.py", "--token", "zzsecret1", "--lr", "1"),
+        resume_argv=("python", "train.py", "--db=postgres://ada:zzsecret2@host/d", "--resume"),
+        environment={"HOME": "/root", "HF_TOKEN": "zzsecret3"},
+    )
+    ran, never_ran = queue.submit(secret, 10.0), queue.submit(secret, 11.0)
+    planned(queue, 20.0)
+    queue.started(ran, 77, 5, "boot", 21.0)
+    assert queue.request(ran) == secret, "it may be started again"
+    queue.ended(ran, 0, 100.0, 121.0)
+    again = queue.submit(secret, 122.0)
+    queue.cancel(again, 123.0)
+    for job in (ran, again):
+        kept = queue.request(job)
+        assert "zzsecret" not in str(kept) and kept.argv[-2:] == ("--lr", "1") and kept.environment["HOME"] == "/root"
+    assert queue.request(never_ran) == secret

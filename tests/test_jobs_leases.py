@@ -174,6 +174,14 @@ def test_a_folder_of_leases_that_is_not_open_to_all_is_a_sentence(tmp_path: Path
 
 
 @needs_root
+def test_whose_the_folder_of_leases_is_is_said_unless_it_is_roots(tmp_path: Path) -> None:
+    lease.make_folder(tmp_path / "leases")
+    assert lease.owner_trouble(tmp_path / "leases") == ""
+    os.chown(tmp_path / "leases", 65534, 65534)
+    assert "chown root" in lease.owner_trouble(tmp_path / "leases")
+
+
+@needs_root
 def test_a_gpu_that_is_lost_stays_a_slot_that_is_taken(place: Path) -> None:
     environment = machine(place, 2)
     house = house_of(place, "a", NOBODY, environment)

@@ -40,7 +40,10 @@ LINE = '{"time_s": 1764000000.25, "step": %d, "train/loss": 2.5}\n'
 
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(["sleep", "600"]) as process:
+    """By its command line a collector."""
+    code = "import signal; signal.signal(signal.SIGTERM, signal.SIG_DFL); print('here', flush=True); signal.pause()"
+    with subprocess.Popen([sys.executable, "-c", code, "collectors"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"here\n"
         yield process
         process.kill()
 
@@ -373,3 +376,14 @@ def test_the_lock_is_taken_with_all_that_tells_a_process_from_another(tmp_path: 
     (tmp_path / lock.FILE).unlink()
     assert not lock.is_held(descriptor, tmp_path)
     os.close(descriptor)
+
+
+def test_a_process_that_is_no_collector_is_not_ended_whatever_a_lock_says(tmp_path: Path) -> None:
+    """All of its record is right, but for what the process is."""
+    with subprocess.Popen(["sleep", "600"]) as innocent:
+        try:
+            with held(tmp_path / ".deepseek", json.dumps(about(innocent.pid))), keeping(tmp_path) as keeper:
+                assert keeper.read_only and "no collector" in keeper.read_only
+            assert innocent.poll() is None
+        finally:
+            innocent.kill()

@@ -131,3 +131,142 @@ def test_odd_texts_cost_time_in_proportion_to_their_length(part: str) -> None:
 )
 def test_options_within_a_text_are_those_of_a_command_line(text: str, kept: str) -> None:
     assert redacted(text) == kept
+
+
+FORMS = [  # {} is the secret
+    "clone https://{}@github.com/a/b.git",
+    "dsn https://{}@o1.ingest.sentry.io/1",
+    "redis://:{}@host/0",
+    r'{{"msg": "{{\"password\": \"{}\"}}"}}',
+    r'{{"a": "{{\"b\": \"{{\\\"password\\\": \\\"{}\\\"}}\"}}"}}',
+    "Authorization: Token {}",
+    "Authorization: Digest realm={0}, response={0}",
+    'curl -H "Authorization: Token {}" https://host/',
+    "authorization=ApiKey {}",
+    "token: Bearer {}",
+    "Cookie: a=1; session={0}; b={0}",
+    "Setting HF_TOKEN to {}",
+    "WANDB_API_KEY is {}.",
+    "logged in with key {}",
+    "Using token {}",
+    "password {}",
+    "the password was {}",
+    "API key ({})",
+    "token `{}`",
+    "GET /c?X-Amz-Expires=3600&X-Amz-Signature={}",
+    "https://host.blob.core.windows.net/c?sv=2024&sig={}&se=1",
+    "host.blob.core.windows.net/c?sv=2024&sig={}",
+    "POST https://hooks.slack.com/services/T00/B00/{}",
+    "hooks.slack.com/services/T00/B00/{}",
+    "https://discord.com/api/webhooks/123/{}",
+    "https://api.telegram.org/bot123456:{}/sendMessage",
+    "https://me.webhook.office.com/webhookb2/{}/IncomingWebhook",
+    "https://open.feishu.cn/open-apis/bot/v2/hook/{}",
+    "mysql -u root -p{} db",
+    "sh -c 'mysqldump -u root -p{} db | gzip'",
+    "sshpass -p {} ssh host",
+    '["mysql", "-u", "root", "-p{}"]',
+    '["sshpass", "-p", "{}", "ssh"]',
+    r'{{"words": "[\"mysql\", \"-p{}\"]"}}',
+    "curl -u ada:{} https://host",
+    "redis-cli -a {} ping",
+    "docker login -u ada -p {} registry",
+    "password：{}",
+    "密码：{}",
+    "数据库密码是{}",
+    "password => {}",
+    "password -> {}",
+    "| password | {} |",
+    "│ HF_TOKEN │ {} │",
+    "<password>{}</password>",
+    '{{"name": "HF_TOKEN", "value": "{}"}}',
+    '{{"key": "HF_TOKEN", "value": "{}"}}',
+    r'{{"msg": "password\uff1a{}"}}',
+    r'{{"msg": "\u001b[36mpassword\u001b[0m=\u001b[35m{}\u001b[0m"}}',
+    '<input name="password" value="{}">',
+    "api_key%3D{}",
+    "%22password%22%3A%22{}%22",
+    "&quot;password&quot;: &quot;{}&quot;",
+    "api_keys=['{0}', '{0}']",
+    '"credentials": {{"user": "x", "value": "{}"}}',
+    'password="abc {}',
+    r'password="a\"b{}"',
+    "password=Xy(9{}",
+    "password=({})",
+    "login password: {} user=3",
+    "set_token('{}')",
+    "Password={};Server=db",
+    "\x1b[36mpassword\x1b[0m=\x1b[35m{}\x1b[0m",
+    "\x1b[1mHF_TOKEN\x1b[0m: {}",
+    "export HF_TOKEN={}",
+    "setenv HF_TOKEN {}",
+    "pw={}",
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("around", ["{}", "12:00:01 INFO db: {} (attempt 3)", "[rank0]: {}", "Ünïcode İ \U0001f600 {}"])
+def test_a_text_loses_secrets_of_each_form(form: str, around: str) -> None:
+    text = around.format(form.format("zq7Secret9xKp"))
+    once = redacted(text)
+    assert "zq7Secret9xKp" not in once and LEFT_OUT in once
+    assert redacted(once) == once
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Missing key encoder.layer.0.attention.weight in state_dict",
+        "Missing keys: ['a.b', 'c.d']",
+        "unexpected key module.conv1.weight",
+        "using key layer10",
+        "HF_TOKEN is not set",
+        "Please set a HF_TOKEN to enable higher rate limits",
+        "password is required",
+        "password must be 8 characters",
+        "token is invalid",
+        "token 50256",
+        "signature: serving_default",
+        "sig=0.05",
+        "the secret to success is patience",
+        "ssh://git@github.com/a/b",
+        "s3://bucket@region/a",
+        "https://github.com/pre-commit/pre-commit-hooks/blob/main/a.py",
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "meta-llama/Llama-3.1-8B-Instruct",
+        "/mnt/nfs/Datasets/ImageNet2012/train/Class00000001/PartA/x/y/z/w",
+        "docker run -p 8080:80 image",
+        "psql -p 5432 host",
+        "compat=1 pattern=abc path=/x",
+        "1it [00:00, 3.2it/s, loss=0.3]",
+        "step 100: loss=0.25 tokens_per_s=123 lr=1e-4",
+    ],
+)
+def test_a_text_without_secrets_stays_as_it_is(text: str) -> None:
+    assert redacted(text) == text
+
+
+def test_each_line_of_a_private_key_is_left_out_by_itself() -> None:
+    key = (
+        "-----BEGIN PRIVATE KEY-----\n"
+        "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\n"
+        "MzEfYyjiWA4R4/M2bS1GB4t7NXp98C3SC6dVMvDuictGeurT8jNbvJZHtCSuYEvu\n"
+        "Cw6KrQ9tF4yGcQ==\n"
+        "-----END PRIVATE KEY-----"
+    ).splitlines()
+    shown = [redacted(line) for line in key]
+    assert not [line for line in key[1:-1] if any(line in each for each in shown)]
+    assert [redacted(line) for line in shown] == shown
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        (["mysql", "-u", "root", f"-p{SECRET}", "db"], ["mysql", "-u", "root", f"-p{LEFT_OUT}", "db"]),
+        (["/usr/bin/sshpass", "-p", SECRET, "ssh"], ["/usr/bin/sshpass", "-p", LEFT_OUT, "ssh"]),
+        (["curl", "-u", f"ada:{SECRET}", "https://host"], ["curl", "-u", LEFT_OUT, "https://host"]),
+        (["python", "-p", "5", "-u", "a"], ["python", "-p", "5", "-u", "a"]),
+    ],
+)
+def test_a_programs_own_option_for_a_password_is_known(words: list[str], kept: list[str]) -> None:
+    assert without_secrets(words) == kept

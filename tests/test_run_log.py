@@ -322,3 +322,19 @@ def test_it_needs_nothing_but_the_standard_library() -> None:
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import trainer.run_log; print(*{{name.partition('.')[0] for name in sys.modules}})"
     answer = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
     assert not {"collectors", "dashboard"} & set(answer.stdout.split())
+
+
+def test_the_command_line_is_written_without_its_secrets(tmp_path: Path) -> None:
+    code = f"import sys; from trainer.run_log import RunLog; RunLog({str(tmp_path)!r}, 'run').close()"
+    words = [
+        "--token",
+        "zzsecret1",
+        "--db=postgres://ada:zzsecret2@host/d",
+        "--header",
+        "Authorization: Token zzsecret3",
+        "--lr",
+        "3e-4",
+    ]
+    subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, check=True, timeout=30)
+    text = (tmp_path / "run" / "run.json").read_text()
+    assert "zzsecret" not in text and json.loads(text)["command"].endswith("--lr 3e-4")

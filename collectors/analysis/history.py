@@ -52,9 +52,13 @@ class History:
 
     def folder(self) -> str:
         """The working folder that run.json names, else that of the run's process; "" where neither is known. With `--as-root` the latter."""
+        said = self.info.get("cwd") if claims_count() else None
+        return said if isinstance(said, str) and said else self.seen_folder()
+
+    def seen_folder(self) -> str:
+        """That of the run's process, as the kernel said; "" where none was seen."""
         seen = [event.fields.get("cwd") for event in reversed(self._store.events(self.run, kinds=(SEEN,)))]
-        said = [self.info.get("cwd")] if claims_count() else []
-        return next((folder for folder in [*said, *seen] if isinstance(folder, str) and folder), "")
+        return next((folder for folder in seen if isinstance(folder, str) and folder), "")
 
     def inside(self, window: Range) -> Range:
         """What of the window lies between the first and the last that is known of the run; a second of it where nothing does."""

@@ -11,7 +11,6 @@ from typing import Protocol
 
 import numpy as np
 
-from ..analysis.dumps.flight import flight_ranks
 from ..analysis.findings.doing import Doing, doing_of
 from ..analysis.findings.rule import AnyRule
 from ..analysis.findings.rules import BY_NAME, MACHINE_RULES, RUN_RULES
@@ -220,7 +219,7 @@ class FindingsCollector:
             known.since_s,
             ledger_of,
             lambda: self._last_lines(run),
-            lambda since_s: flight_ranks(flight_dumps(processes, since_s)),
+            lambda since_s: flight_dumps(processes, since_s),
             lambda since_s, until_s: memory_snapshot(_folders_of(activity), since_s, until_s),
             self._line_of(run),
             known.memory,

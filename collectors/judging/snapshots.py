@@ -1,21 +1,14 @@
-"""Find the memory snapshot that a script wrote beside its logs, and read it in a process of its own.
-
-`python -m collectors.judging.snapshots NAME < FILE` prints what held the memory, as JSON. A snapshot may be large, and a file of that
-name may be anything: the process that reads it has an end in time and memory, and the collector goes on without it.
-"""
+"""Find the memory snapshot that a script wrote beside its logs. It may be large, and a file of that name may be anything: it is read apart."""
 
 from __future__ import annotations
 
-import json
 import os
-import resource
-import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import cast
+from typing import IO, cast
 
 from ..analysis.dumps.allocations import MOST_TEXT, MemorySnapshot, snapshot_of
+from .apart import NotInTime, read_apart
 from .plain_pickle import PlainPickle, open_plain_file
 
 SUFFIXES = (".pickle", ".pkl")
@@ -23,8 +16,6 @@ MOST_BYTES = 256 << 20
 MOST_NAMES = 10_000  # of a folder, that are looked at
 MOST_TRIED = 3  # files: a job of many ranks writes one a rank
 READ_WITHIN_S = 8.0
-MOST_MEMORY = 3 << 30
-ROOT = Path(__file__).parents[2]
 
 
 def memory_snapshot(folders: Iterable[Path], since_s: float, until_s: float) -> MemorySnapshot | None:
@@ -58,47 +49,20 @@ def _read(path: str, since_s: float) -> MemorySnapshot | None:
     file = open_plain_file(path, since_s, MOST_BYTES)
     if file is None:
         return None
-    name = Path(path).name
-    command = [sys.executable, "-P", "-m", __spec__.name, name.encode("utf-8", "replace").decode()]
+    name = Path(path).name.encode("utf-8", "replace").decode()
     with file:
         try:
-            done = subprocess.run(
-                command,
-                stdin=file,
-                capture_output=True,
-                timeout=READ_WITHIN_S,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
+            return cast(MemorySnapshot | None, read_apart(held_memory, file, READ_WITHIN_S, name))
+        except NotInTime:
             return _unread(name, f"It could not be read within {READ_WITHIN_S:.0f} s: open it at pytorch.org/memory_viz.")
         except OSError as error:
             return _unread(name, f"It could not be read: {error.strerror}.")
-    return _answered(done.stdout)
 
 
-def _answered(text: bytes) -> MemorySnapshot | None:
-    try:
-        return cast(MemorySnapshot | None, json.loads(text or b"null"))
-    except ValueError:
-        return None
+def held_memory(file: IO[bytes], name: str) -> MemorySnapshot | None:
+    """For the process that reads."""
+    return snapshot_of(name, PlainPickle(file).load())
 
 
 def _unread(name: str, why: str) -> MemorySnapshot:
     return {"name": name[:MOST_TEXT], "reserved_bytes": 0, "allocated_bytes": 0, "rows": [], "rest_bytes": 0, "trouble": why}
-
-
-def main() -> None:
-    """The process that reads."""
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.nice(10)
-    try:
-        found = snapshot_of(sys.argv[1], PlainPickle(sys.stdin.buffer).load())
-    except Exception:  # whatever a broken pickle raises
-        found = None
-    sys.stdout.write(json.dumps(found))
-
-
-if __name__ == "__main__":
-    main()

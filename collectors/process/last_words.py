@@ -17,7 +17,7 @@ from .proc import TICKS_PER_S
 KERNEL_LOG = Path("/dev/kmsg")
 RECORD_BYTES = 8192  # the kernel's own limit of one
 MOST_RECORDS = 20_000
-OUT_OF_MEMORY = re.compile(r"(?i:out of memory).*?[Kk]illed process (\d+)\b")
+OUT_OF_MEMORY = re.compile(r"(?i:out of memory).{0,400}?[Kk]illed process (\d+)\b")
 FIRST_NAMESPACE = 0xEFFFFFFC  # inode of the pid namespace in which the kernel log counts
 LINES = 200  # of a log that are looked at for a traceback
 REASON_LENGTH = 300
@@ -45,7 +45,7 @@ AT_ONCE_S = 0.5  # between two lines of a traceback that are read at once, at mo
 ALARM = re.compile(r"[\[(]?\d.{0,96}?\b(?:WARN|ERR|CRIT|FATAL)|[WEF]\d{4} \d\d:")  # a line with a stamp and a level
 NEW_STEP = re.compile(  # what a line reports that a message hardly has
     r"(?i)\W{0,3}(?:\d+/\d+\W{1,3})?(?:(?:train\w*|global)\W)?(?:step|iter|iteration|epoch|batch|update)s?\W{0,4}\d"
-    r"|\W{0,3}(?:train\w*\W)?loss\W{1,3}\d|\{['\"]|.*\bloss\W{1,3}\d.*\b(?:step|iter|epoch)\W{1,3}\d|.*\d/\d+ \[\d"
+    r"|\W{0,3}(?:train\w*\W)?loss\W{1,3}\d|\{['\"]|(?>.*?\bloss\W{1,3}\d).*\b(?:step|iter|epoch)\W{1,3}\d|.*\d/\d+ \[\d"
 )
 PROGRESS = re.compile(  # of a bar, or of a line with several values
     r"\d%\||[\u2501\u2588\u2591\u25b0#=>.]{8}|\b\d+/\d+\b.*\d(?:s|it|ms)\b|(?:[=:] ?[-+.\d]+(?:e[-+]?\d+)?[%\s,|;\]}]+[^=:]{1,40}){2}[=:] ?[-+.\d]"
@@ -60,11 +60,12 @@ NUMBER = re.compile(r"\d+")
 LAUNCHERS_OWN = re.compile(
     r"(?:.*\.)?(?:ChildFailedError|CalledProcessError)\b"
 )  # it reports a failed training, which said why before
-ROOT_CAUSE = re.compile(r"Root Cause.*?\brank +: (\d+).*?\bexitcode +: (-?\d+)", re.DOTALL)
+ROOT_CAUSE = "Root Cause"
+ROOT_RANK, ROOT_CODE = re.compile(r"\brank {1,20}: (\d+)"), re.compile(r"\bexitcode {1,20}: (-?\d+)")  # behind it
 
 
 OF_SLURM = re.compile(
-    r"(?:slurmstepd|srun)\b.*?\*\*\* (?:JOB|STEP) (\d+)[^*]*? CANCELLED AT \S+(?: DUE TO ([A-Z ]+?))?(?: on \S+|, SEE [^*]*)? \*\*\*"
+    r"(?:slurmstepd|srun)\b.{0,200}?\*\*\* (?:JOB|STEP) (\d+)[^*]{0,200}? CANCELLED AT \S{1,40}(?: DUE TO ([A-Z ]{1,40}?))?(?: on \S{1,200}|, SEE [^*]{0,200})? \*\*\*"
 )
 REQUEUED = re.compile(r"\b[Rr]equeued (?:exp|SLURM job:?) (\d+)")  # Lightning, once scontrol has taken it
 SCHEDULERS_LINES = 40  # at the end of a log, among which its last word is looked for
@@ -269,8 +270,11 @@ def _exception(lines: Sequence[str], begin: int) -> tuple[int, str]:
 
 def _root_cause(lines: Sequence[str]) -> str:
     """Of torchrun's report."""
-    found = ROOT_CAUSE.search("\n".join(lines))
-    return f"rank {found[1]} ended with exit status {found[2]}" if found else ""
+    text = "\n".join(lines)
+    at = text.find(ROOT_CAUSE)
+    rank = ROOT_RANK.search(text, at) if at >= 0 else None
+    code = ROOT_CODE.search(text, rank.end()) if rank else None
+    return f"rank {rank[1]} ended with exit status {code[1]}" if rank and code else ""
 
 
 def killed_for_memory(pid: int, start_ticks: int, kernel_log: Path = KERNEL_LOG) -> bool:

@@ -158,7 +158,10 @@ class Keeper(threading.Thread):
         if gone:
             self._start()
         else:
-            self.read_only = f"Process {writer.pid} of another user collects for this log folder: this dashboard only reads."
+            self.read_only = (
+                f"Process {writer.pid} holds the lock of this log folder, and is another user's or no collector: "
+                "this dashboard only reads. End it, or choose another folder with --data-dir."
+            )
 
     def _start(self) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..process.proc import alive, boot_id, pid_namespace, start_ticks, user_of
+from ..process.proc import alive, boot_id, command_of, pid_namespace, start_ticks, user_of
 
 FILE = "writer.lock"
 READ_BYTES = 1 << 16
+PACKAGE = "collectors"  # `python -m collectors`
 WRITTEN_WITHIN_S = 1.0  # from taking the lock to recording its owner
 POLL_S = 0.02
 
@@ -135,7 +136,10 @@ def taken_s(data_dir: Path) -> float:
 
 
 def end(writer: Writer, timeout_s: float) -> bool:
-    """End a writer on this host, and wait until it is gone; return whether it is. Raises PermissionError if it is another user's."""
+    """End a writer on this host, and wait until it is gone; return whether it is.
+
+    Raises PermissionError if it is another user's, or by its command line no collector: then the record is wrong, whoever wrote it.
+    """
     try:
         descriptor = os.pidfd_open(writer.pid)
     except ProcessLookupError:
@@ -143,6 +147,8 @@ def end(writer: Writer, timeout_s: float) -> bool:
     try:
         if not writer.is_here:  # checked after the descriptor was opened: it refers to this process and no later one
             return not alive(writer.pid, writer.pid_start_ticks)
+        if not _is_collector(writer.pid):
+            raise PermissionError(f"process {writer.pid} is no collector")
         for number in (signal.SIGTERM, signal.SIGKILL):
             signal.pidfd_send_signal(descriptor, number)
             deadline_s = time.monotonic() + timeout_s
@@ -155,6 +161,11 @@ def end(writer: Writer, timeout_s: float) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def _is_collector(pid: int) -> bool:
+    words = command_of(pid)
+    return PACKAGE in words or any(word.endswith(f"/{PACKAGE}/__main__.py") for word in words)
 
 
 def _text_of_held(path: Path) -> bytes | None:

@@ -191,7 +191,8 @@ def _unpack(archive: zipfile.ZipFile, name: str, length: int, digest: str, targe
 def _check_store(source: Path, folder: Path, run: str) -> None:
     """Raises BadArchive where the parts are no store, a damaged one, or one of other runs."""
     try:
-        troubles = list(maintenance(folder).check())
+        if troubles := list(maintenance(folder).check()):
+            raise BadArchive(f"the store in {source.name} is damaged: {troubles[0]}")
         store = open_store(folder, write=False)
         try:
             names = [found.name for found in store.runs()]
@@ -199,8 +200,6 @@ def _check_store(source: Path, folder: Path, run: str) -> None:
             store.close()
     except StoreError as error:
         raise BadArchive(f"the store in {source.name} cannot be read: {error}") from error
-    if troubles:
-        raise BadArchive(f"the store in {source.name} is damaged: {troubles[0]}")
     if names != [run]:
         raise BadArchive(f"the store in {source.name} holds {len(names)} runs, not just {run!r}")
 

@@ -17,6 +17,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
+from urllib.parse import unquote
 
 PEER = "deepseek.peer"  # the extension of a scope that holds a Peer
 ADDRESSES = 4  # numbers of a socket address, at most
@@ -89,6 +90,24 @@ class Peer:
             same = self.is_local and self.uid() == os.geteuid()
             self._is_us = same and (self.uid() != overflow_uid() or knows_all_users())
         return self._is_us
+
+
+def is_ours(address: str, port: int) -> bool:
+    """Whether a process of the user that we are is at the other end of an open connection to our port, where its socket is not at hand.
+
+    `address` is as gRPC writes it: `ipv4:127.0.0.1:40412`, `ipv6:%5B::1%5D:40412`.
+    """
+    kind, _, place = unquote(address).partition(":")
+    host, _, number = place.rpartition(":")
+    peer = _end((host.strip("[]"), int(number))) if kind in ("ipv4", "ipv6") and number.isdecimal() else None
+    if peer is None or not peer[0].is_loopback:
+        return False
+    ours: End = peer[0], port
+    with suppress(OSError):
+        uid = uid_of(peer, ours)
+        is_open = uid_of(ours, peer) is not None  # asked afterwards, as in `Peer.uid`
+        return is_open and uid == os.geteuid() and (uid != overflow_uid() or knows_all_users())
+    return False
 
 
 def uid_of(peer: End, ours: End) -> int | None:

@@ -7,6 +7,7 @@ again (runs, series, boards) stay as they are.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import fields as fields_of
 from dataclasses import is_dataclass
@@ -16,15 +17,17 @@ from typing import Any
 import numpy as np
 import orjson
 
-from collectors.redaction import LEFT_OUT, is_secret, may_hold_a_secret, redacted
+from collectors.redaction import LEFT_OUT, is_secret, redacted, without_secrets
 
 from .roles import DETAILS, PROCESSES, Role
 from .visitor import Visitor, check_grant, visitor
 
-KEPT = 8192  # texts
+KEPT = 8192  # keys
+MOST_KEPT = 8_000_000  # characters of texts, as they are and as they are shown: each line is searched for secrets once
+OF_ENTRY = 100  # bytes of a kept text beside its characters
+LEAST_NUMBER = 1000  # of a secret name: smaller numbers are settings
 NOT_FINITE = frozenset(["NaN", "Infinity", "-Infinity"])
 NUMBERS = frozenset({int, float, bool, type(None)})
-SHORT = 400  # characters of a text that is worth keeping
 NAMES = frozenset(
     [
         *(
@@ -87,6 +90,7 @@ LEFT = frozenset(
 )
 THEIRS = frozenset(["info", "config", "more"])  # what stands there has names that users chose
 VALUES = frozenset(["text", "value"])  # beside a name
+NAMED_BY = ("name", "key", "variable", "header")  # what such a name stands under
 OURS = r"(?!/api/(?:v1/[a-z]|docs\b))"  # addresses of our API
 PATHS = re.compile(
     rf"""(?<=["']){OURS}/(?:[^"'/\n\\<>]{{1,255}}/)+(?=[^"'/\s])"""  # in quotes, with spaces
@@ -146,17 +150,45 @@ def seen(text: str) -> str:
 
 def without_details(text: str) -> str:
     """`"cannot read /home/ada/job/data.py" -> "cannot read …/data.py"`, and without what looks like a secret."""
-    return _short(text) if len(text) <= SHORT else _plain(text)
-
-
-@lru_cache(KEPT)
-def _short(text: str) -> str:
-    return _plain(text)
+    return SHOWN.of(text)
 
 
 def _plain(text: str) -> str:
-    text = redacted(text) if may_hold_a_secret(text) else text
+    text = redacted(text)
     return PATHS.sub(HIDDEN_PATH, text) if "/" in text else text
+
+
+class ShownTexts:
+    """What viewers get of each text, for those of the last MOST_KEPT characters. For many threads."""
+
+    def __init__(self) -> None:
+        self._shown: dict[str, str] = {}  # by the text, the oldest first
+        self._characters = 0
+        self._lock = threading.Lock()
+
+    def of(self, text: str) -> str:
+        shown = self._shown.get(text)
+        if shown is None:
+            shown = _plain(text)
+            with self._lock:
+                self._add(text, shown)
+        return shown
+
+    def clear(self) -> None:
+        with self._lock:
+            self._shown, self._characters = {}, 0
+
+    def _add(self, text: str, shown: str) -> None:
+        if text in self._shown:
+            return
+        self._shown[text] = shown
+        self._characters += len(text) + len(shown) + OF_ENTRY
+        while self._characters > MOST_KEPT:
+            oldest = next(iter(self._shown))
+            self._characters -= len(oldest) + len(self._shown.pop(oldest)) + OF_ENTRY
+
+
+SHOWN = ShownTexts()
 
 
 def _shown(value: Any, asking: Visitor, depth: int) -> Any:
@@ -192,12 +224,29 @@ def _theirs(value: Any, asking: Visitor, depth: int) -> Any:
     if isinstance(value, Mapping):
         value = _without_named_secret(value, asking)
         return {
-            _shown(key, asking, 1): _left_out(item) if _is_hidden(key, item, asking) else _theirs(item, asking, depth - 1)
+            _shown(key, asking, 1): _left_out(item)
+            if _is_hidden(key, item, asking) or _is_their_secret(key, item, asking)
+            else _theirs(item, asking, depth - 1)
             for key, item in value.items()
         }
     if isinstance(value, (list, tuple)):
-        return value if _is_column(value) else [_theirs(item, asking, depth - 1) for item in _kept(value, asking)]
+        return value if _is_column(value) else [_theirs(item, asking, depth - 1) for item in _words(_kept(value, asking), asking)]
     return _shown(value, asking, depth)
+
+
+def _words(items: list[Any], asking: Visitor) -> list[Any]:
+    """Of a list that may be a command line, `["--token", "abc"]`, or a pair, `["HF_TOKEN", "abc"]`: without what its own words say are secrets."""
+    if asking.has(DETAILS) or not any(isinstance(item, str) for item in items):
+        return items
+    if len(items) == 2 and isinstance(items[0], str) and ("_" in items[0] or "-" in items[0]) and is_secret(items[0]):
+        return [items[0], _left_out(items[1])]
+    words = iter(without_secrets(str(item) for item in items if isinstance(item, (str, int, float))))
+    return [_same(item, next(words)) if isinstance(item, (str, int, float)) else item for item in items]
+
+
+def _same(item: Any, word: str) -> Any:
+    """A number stays one, unless it was left out."""
+    return item if not isinstance(item, str) and word != LEFT_OUT else word
 
 
 def _is_hidden(key: Any, value: Any, asking: Visitor) -> bool:
@@ -206,6 +255,19 @@ def _is_hidden(key: Any, value: Any, asking: Visitor) -> bool:
     if _is_left(key):
         return not (asking.has(DETAILS) or (key in OF_PROCESSES and asking.has(PROCESSES)))
     return isinstance(value, str) and value != "" and not asking.has(DETAILS) and is_secret(key)
+
+
+def _is_their_secret(key: Any, value: Any, asking: Visitor) -> bool:
+    return isinstance(key, str) and not asking.has(DETAILS) and is_secret(key) and _is_worth_hiding(value)
+
+
+def _is_worth_hiding(value: Any) -> bool:
+    """Of a secret name: a text, a number that is no setting, and a list or table that has such."""
+    if isinstance(value, (str, list, tuple)):
+        return any(map(_is_worth_hiding, value)) if not isinstance(value, str) else value != ""
+    if isinstance(value, Mapping):
+        return any(map(_is_worth_hiding, value.values()))
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) >= LEAST_NUMBER
 
 
 @lru_cache(KEPT)
@@ -229,8 +291,10 @@ def _compared(row: Mapping[str, Any], asking: Visitor, depth: int) -> dict[str, 
 
 def _without_named_secret(row: Mapping[str, Any], asking: Visitor) -> Mapping[str, Any]:
     """`{"name": "api_key", "text": "abc"}`: a field of a log line."""
-    name = row.get("name")
-    if asking.has(DETAILS) or not isinstance(name, str) or VALUES.isdisjoint(row) or not is_secret(name):
+    if asking.has(DETAILS) or VALUES.isdisjoint(row):
+        return row
+    names = (name for key in NAMED_BY if isinstance(name := row.get(key), str))
+    if not any(map(is_secret, names)):
         return row
     return {key: LEFT_OUT if key in VALUES else item for key, item in row.items()}
 

@@ -306,10 +306,12 @@ def run_web(
     ).start()
     if ends:
         threading.Thread(target=end_unneeded, args=(options.data_dir, is_open), name="beside", daemon=True).start()
+    paths = unix_paths(listeners)
     try:
         server.run(sockets=list(listeners))
     finally:
-        remove_unix(listeners)
+        for path in paths:
+            path.unlink(missing_ok=True)
         queries.close()
 
 
@@ -369,11 +371,9 @@ def begin_demo(options: CollectorOptions) -> Demo:
     return demo
 
 
-def remove_unix(listeners: Sequence[socket.socket]) -> None:
-    for listener in listeners:
-        if listener.family == socket.AF_UNIX:
-            with contextlib.suppress(OSError):
-                Path(listener.getsockname()).unlink()
+def unix_paths(listeners: Sequence[socket.socket]) -> list[Path]:
+    """The files of Unix sockets, absolute; a socket that is closed no longer tells."""
+    return [Path(listener.getsockname()).absolute() for listener in listeners if listener.family == socket.AF_UNIX]
 
 
 COMMAND = Command("", "Live GPU charts, training curves, logs and flame graphs on one clock.", arguments, run)

@@ -57,6 +57,17 @@ def make_folder(folder: Path) -> None:
         )
 
 
+def owner_trouble(folder: Path) -> str:
+    """What the owner of the folder, if not root, may do with leases of others; "" where there is nothing to say."""
+    uid = folder.lstat().st_uid
+    if uid == 0:
+        return ""
+    return (
+        f"{folder} belongs to {user_of(uid)}, who made it first and may remove or hide leases of others: "
+        f"root can take it over with: chown root {folder}"
+    )
+
+
 def take(folder: Path, gpus: Sequence[str], attempt: Path) -> str:
     """For this process. "" once all are held, else who has one, in words; then none is held."""
     for gpu in gpus:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from collectors.process.proc import start_ticks
+from collectors.redaction import without_secrets
 
 from .. import state_folder
 from ..errors import NoDaemon, QueueError
@@ -25,7 +26,7 @@ from ..executors.processes import DAEMON
 from ..host.core_host import CoreHost
 from ..host.gpu_host import NOT_NAMED, GpuHost, remembered_from
 from ..host.host import JobsHost
-from ..host.lease import make_folder
+from ..host.lease import make_folder, owner_trouble
 from ..queue import SLOTS, JobQueue
 from ..queue_file import FileError, cannot_keep
 from ..request import LOCAL, SLURM, request_from
@@ -73,6 +74,8 @@ class JobsDaemon:
         lent: Path | None = None
         if cores_a_slot is None:
             make_folder(leases)
+            if trouble := owner_trouble(leases):
+                logger.warning(trouble)
             gpus = GpuHost(leases, idle_limit_mib, remembered=remembered_from(self._queue.kept(SLOTS)))
             if gpus.there:
                 host, lent = gpus, leases
@@ -240,7 +243,7 @@ class JobsDaemon:
             raise
         run = self._queue.run_of(job)
         note(run, "submitted", now_s, f"queued as job {job}", job=job)
-        logger.info("job %d is queued: %s", job, " ".join(request.argv)[:200])
+        logger.info("job %d is queued: %s", job, " ".join(without_secrets(request.argv))[:200])
         return {"job": job, "run": str(run.relative_to(request.log_dir)) if run else ""}
 
     def _cancel(self, job: int, now_s: float) -> bool:

@@ -20,6 +20,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host", default="127.0.0.1", metavar="ADDRESS", help="to listen on; any but loopback needs --tokens (default: 127.0.0.1)"
     )
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME", help="another name under which it is asked; may be repeated"
+    )
     parser.add_argument("--port", type=port, default=8100, metavar="N", help="of HTTP; 0: any (default: 8100)")
     parser.add_argument("--grpc-port", type=port, default=8101, metavar="N", help="of gRPC; 0: any (default: 8101)")
     parser.add_argument("--no-grpc", action="store_true", help="serve HTTP only")
@@ -73,6 +76,7 @@ def run(parsed: argparse.Namespace) -> int:
         port=parsed.port,
         grpc_port=None if parsed.no_grpc else parsed.grpc_port,
         tokens=parsed.tokens,
+        hosts=tuple(parsed.allow_host),
         logs=parsed.logs,
         run=parsed.run,
         target_s=None if parsed.target is None else parsed.target / 1e3,

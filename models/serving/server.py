@@ -32,7 +32,7 @@ STOP_S = 10  # for requests that are under way
 
 @dataclass(frozen=True)
 class ServingPlan:
-    """`port` 0: any that is free; `grpc_port` None: no gRPC. `tokens`: the folder with `tokens.json`; None: no token is needed, on loopback only."""
+    """`port` 0: any that is free; `grpc_port` None: no gRPC. `tokens`: the folder with `tokens.json`; None: only processes of this user are answered, on loopback only."""
 
     folders: dict[str, Path]
     options: ServingOptions = field(default_factory=ServingOptions)
@@ -40,6 +40,7 @@ class ServingPlan:
     port: int = 8100
     grpc_port: int | None = 8101
     tokens: Path | None = None
+    hosts: tuple[str, ...] = ()  # names under which it may be asked, besides its own
     logs: Path | None = Path("logs")  # None: no run
     run: str | None = None
     target_s: float | None = None  # of p99, for the run's findings
@@ -69,7 +70,7 @@ class _Serving:
 
     async def whole(self) -> None:
         began_s, plan = time.monotonic(), self._plan
-        door = ServingDoor(open_tokens(plan.tokens) if plan.tokens else None)
+        door = ServingDoor(open_tokens(plan.tokens) if plan.tokens else None, plan.host, plan.hosts)
         http = self._socket(plan.port)
         try:
             self._run = self._opened_run()

@@ -9,6 +9,7 @@ import logging
 import os
 import queue
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -398,3 +399,49 @@ def test_loopback_is_all_of_it() -> None:
 
 def test_addresses_can_be_pasted() -> None:
     assert (place_of("127.0.0.1", 8100), place_of("::1", 8100)) == ("127.0.0.1:8100", "[::1]:8100")
+
+
+FORWARDER = """
+import encodings.idna, os, socket, sys, threading
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+def pump(source, target):
+    while data := source.recv(65536):
+        target.sendall(data)
+    target.shutdown(socket.SHUT_WR)
+with socket.create_server(("127.0.0.1", 0)) as server:
+    print(server.getsockname()[1], flush=True)
+    while True:
+        ours, _ = server.accept()
+        theirs = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+        for pair in ((ours, theirs), (theirs, ours)):
+            threading.Thread(target=pump, args=pair, daemon=True).start()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_without_tokens_another_user_of_this_machine_is_not_answered(tmp_path: Path) -> None:
+    """Over gRPC, whose library does not say whose the socket is; and over HTTP."""
+    folder = written(tmp_path / "toy").folder
+    index = "/inference.GRPCInferenceService/RepositoryIndex"
+    with served(plan_of(folder, grpc_port=0)) as server:
+        for scheme in ("grpc", "http"):
+            port = server.places[scheme].rpartition(":")[2]
+            with subprocess.Popen([sys.executable, "-c", FORWARDER, port], stdout=subprocess.PIPE, text=True) as forwarder:
+                try:
+                    assert forwarder.stdout is not None
+                    theirs = f"127.0.0.1:{int(forwarder.stdout.readline())}"
+                    if scheme == "http":
+                        assert (
+                            Served({"http": theirs}, server.plan).infer(input=ROW)[0] == 401 and server.infer(input=ROW)[0] == 200
+                        )
+                        continue
+                    for place, method, content in ((theirs, INFER, message()), (theirs, index, b"")):
+                        with grpc.insecure_channel(place) as channel, pytest.raises(grpc.RpcError) as refused:
+                            channel.unary_unary(method)(content, timeout=WITHIN_S)
+                        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+                    with grpc.insecure_channel(server.places["grpc"]) as channel:
+                        assert channel.unary_unary(INFER)(message(), timeout=WITHIN_S)
+                    with grpc.insecure_channel(theirs) as channel:
+                        assert channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"", timeout=WITHIN_S)
+                finally:
+                    forwarder.kill()

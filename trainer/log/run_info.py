@@ -15,6 +15,7 @@ from typing import Any
 
 from .log_file import warn
 from .readable import MAX_ITEMS, readable, text
+from .redaction import without_secrets
 
 JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "RAY_JOB_ID", "TORCHELASTIC_RUN_ID")
 RESTARTS = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
@@ -30,7 +31,7 @@ class InfoFile:
         self._info = {
             **what,
             "config": self._config,
-            "command": shlex.join(_command()),
+            "command": shlex.join(without_secrets(_command())),
             "cwd": str(Path.cwd()),
             "git_commit": None,
             "pid": process["pid"],

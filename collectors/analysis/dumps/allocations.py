@@ -84,7 +84,7 @@ def _active(segments: list[Any]) -> Iterator[tuple[int, tuple[str, int, str]]]:
             if left <= 0:
                 return
             left -= 1
-            if isinstance(block, dict) and str(block.get("state", ""))[:6] == "active":
+            if isinstance(block, dict) and _text(block.get("state"))[:6] == "active":
                 yield _whole(block.get("size")), _place(block)
 
 
@@ -92,12 +92,17 @@ def _place(block: Mapping[str, Any]) -> tuple[str, int, str]:
     """Of the user's innermost frame, else of the innermost that is Python."""
     frames = block.get("frames")
     known = [frame for frame in (frames if isinstance(frames, list) else [])[:MOST_FRAMES] if isinstance(frame, dict)]
-    python = [frame for frame in known if str(frame.get("filename", ""))[-3:] == ".py"]
-    own = next((frame for frame in python if not any(part in str(frame["filename"]) for part in LIBRARIES)), None)
+    python = [frame for frame in known if _text(frame.get("filename"))[-3:] == ".py"]
+    own = next((frame for frame in python if not any(part in frame["filename"] for part in LIBRARIES)), None)
     frame = own or next(iter(python), None)
     if frame is None:
         return "", 0, ""
-    return str(frame["filename"])[-MOST_TEXT:], _whole(frame.get("line")), str(frame.get("name", ""))[:MOST_TEXT]
+    return frame["filename"][-MOST_TEXT:], _whole(frame.get("line")), _text(frame.get("name"))[:MOST_TEXT]
+
+
+def _text(value: object) -> str:
+    """ "" for what is none: the text of a table may be longer than any memory."""
+    return value if isinstance(value, str) else ""
 
 
 def _whole(value: object) -> int:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 LIBRARY = "/torch/"  # part of the path of frames that are not the user's own
 MOST_NAME = 100
+MOST_NUMBER = 2**63
 
 
 class FlightRank(NamedTuple):
@@ -35,19 +36,15 @@ def flight_ranks(dumps: Mapping[int, Any]) -> list[FlightRank]:
         done: Counter[str] = Counter()
         for entry in entries:
             group = _group(entry)
-            number = entry.get("collective_seq_id") if group is not None else None
-            if group is None or not isinstance(number, int) or entry.get("is_p2p"):
+            number = _number(entry) if group is not None else -1
+            if group is None or number < 0 or entry.get("is_p2p"):
                 continue
             if number >= _number(newest.get(group)):
                 newest[group] = entry
-            if entry.get("state") == "completed" or entry.get("retired"):
+            if _word(entry.get("state")) == "completed" or entry.get("retired"):
                 done[group] = max(done[group], number)
         for group, entry in newest.items():
-            found.append(
-                FlightRank(
-                    rank, group, _number(entry), done[group], str(entry.get("profiling_name", ""))[:MOST_NAME], _place(entry)
-                )
-            )
+            found.append(FlightRank(rank, group, _number(entry), done[group], _word(entry.get("profiling_name")), _place(entry)))
     return found
 
 
@@ -80,19 +77,26 @@ def flight_sentence(ranks: list[FlightRank]) -> str:
 
 def _group(entry: object) -> str | None:
     group = entry.get("process_group") if isinstance(entry, dict) else None
-    return str(group[0])[:MOST_NAME] if isinstance(group, (tuple, list)) and group else None
+    return _word(group[0]) if isinstance(group, (tuple, list)) and group else None
+
+
+def _word(value: object) -> str:
+    """A text or a number; "" for all else, whose text may be longer than any memory."""
+    if isinstance(value, str):
+        return value[:MOST_NAME]
+    return str(value) if isinstance(value, int) and -MOST_NUMBER < value < MOST_NUMBER else ""
 
 
 def _number(entry: dict[str, Any] | None) -> int:
     number = entry.get("collective_seq_id") if entry else None
-    return number if isinstance(number, int) else -1
+    return number if isinstance(number, int) and number < MOST_NUMBER else -1
 
 
 def _place(entry: dict[str, Any]) -> str:
     """`train.py:88`: frames stand from the leaf to the root."""
     frames = entry.get("frames")
     for frame in frames if isinstance(frames, list) else []:
-        file = str(frame.get("filename", "")) if isinstance(frame, dict) else ""
-        if file and LIBRARY not in file:
-            return f"{file.rpartition('/')[2][:MOST_NAME]}:{frame.get('line')}"
+        file = frame.get("filename") if isinstance(frame, dict) else None
+        if isinstance(file, str) and file and LIBRARY not in file:
+            return f"{file.rpartition('/')[2][:MOST_NAME]}:{_word(frame.get('line'))}"
     return ""

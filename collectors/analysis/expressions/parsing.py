@@ -206,10 +206,8 @@ def _unexpected(error: UnexpectedInput, text: str) -> ExpressionError:
             column, "the quote is not closed" if text.count(shown, start) == 1 else f"unexpected quote; expected {wanted}"
         )
     if shown in FUNCTIONS and "LPAR" in expected:
-        before = re.search(r"[\w.:/]+(?=\s*$)", text[:start])
-        return ExpressionError(
-            column, f"a function stands before its series; write {shown}({_short(before[0] if before else 'x')})"
-        )
+        before = re.split(r"[^\w.:/]", text[:start].rstrip())[-1]
+        return ExpressionError(column, f"a function stands before its series; write {shown}({_short(before or 'x')})")
     return ExpressionError(column, f"unexpected {_short(shown)}; expected {wanted}")
 
 

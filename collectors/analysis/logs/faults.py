@@ -42,13 +42,15 @@ class FoundFault(NamedTuple):
 
 OUT_OF_MEMORY = re.compile(
     r"out of memory\. Tried to allocate (?P<asked>[\d.]+ [KMGT]?i?B)"
-    r"(?:.*?GPU (?P<gpu>\d+) has a total capacity of (?P<total>[\d.]+ [KMGT]?i?B) of which (?P<free>[\d.]+ [KMGT]?i?B) is free)?"
-    r"(?:.*?Of the allocated memory (?P<used>[\d.]+ [KMGT]?i?B) is allocated by PyTorch, and (?P<reserved>[\d.]+ [KMGT]?i?B) is reserved)?"
+    r"(?:.{0,400}?GPU (?P<gpu>\d+) has a total capacity of (?P<total>[\d.]+ [KMGT]?i?B) of which (?P<free>[\d.]+ [KMGT]?i?B) is free)?"
+    r"(?:.{0,400}?Of the allocated memory (?P<used>[\d.]+ [KMGT]?i?B) is allocated by PyTorch, and (?P<reserved>[\d.]+ [KMGT]?i?B) is reserved)?"
 )
-DEVICE_ASSERT = re.compile(r"(?P<file>[\w./-]+\.cuh?):(?P<line>\d+): .*?(?:Assertion|assertion) [`'\"]?(?P<what>.+?)[`'\"]? failed")
+DEVICE_ASSERT = re.compile(
+    r"(?<![\w./-])(?P<file>[\w./-]{1,400}\.cuh?):(?P<line>\d{1,9}): .{0,400}?[Aa]ssertion [`'\"]?(?P<what>.{1,400}?)[`'\"]? failed"
+)
 NCCL = re.compile(
     r"\[Rank (?P<rank>\d+)\] Watchdog caught collective operation timeout: WorkNCCL\(SeqNum=(?P<number>\d+), OpType=(?P<what>\w+),"
-    r".*?Timeout\(ms\)=(?P<limit>\d+)\).*?ran for (?P<ran>\d+) milliseconds"
+    r".{0,400}?Timeout\(ms\)=(?P<limit>\d+)\).{0,400}?ran for (?P<ran>\d+) milliseconds"
 )
 XIDS = {
     13: "a graphics engine exception: usually the program accessed memory out of bounds",
@@ -66,7 +68,7 @@ XIDS = {
 XID = re.compile(r"NVRM: Xid \((?P<place>[^)]+)\): (?P<number>\d+)")
 
 _ROWS: tuple[tuple[FaultKind, str, str], ...] = (
-    ("out_of_memory", r"(?:Memory cgroup o|O)ut of memory: Killed process (?P<pid>\d+) \((?P<name>[^)]*)\)(?:.*?anon-rss:(?P<rss>\d+)kB)?",
+    ("out_of_memory", r"(?:Memory cgroup o|O)ut of memory: Killed process (?P<pid>\d+) \((?P<name>[^)]*)\)(?:.{0,400}?anon-rss:(?P<rss>\d+)kB)?",
      "The kernel's OOM killer ended process {pid} ({name}): the host or its memory limit had no memory left"),
     ("out_of_memory", r"oom[-_]kill(?: event|:constraint=|er)|Detected \d+ oom.kill event",
      "The OOM killer of the kernel ended a process of the job: its memory limit was reached"),
@@ -76,7 +78,7 @@ _ROWS: tuple[tuple[FaultKind, str, str], ...] = (
     ("preempted", r"slurmstepd: error: \*\*\* (?:JOB|STEP) \S+ ON \S+ CANCELLED AT (?P<at>\S+)", "Slurm cancelled the job at {at}"),
     ("disk_full", r"No space left on device", "The disk is full: nothing could be written any more"),
     ("disk_full", r"Disk quota exceeded", "The disk quota is used up: nothing could be written any more"),
-    ("shared_memory", r"[Bb]us error.*(?:shared memory|\(shm\)|shm)",
+    ("shared_memory", r"[Bb]us error.{0,400}(?:shared memory|\(shm\)|shm)",
      "A data loader's worker ran out of shared memory: make /dev/shm larger (docker run --shm-size) or use fewer workers"),
     ("worker", r"DataLoader worker \(pid\(?s?\)? ?(?P<pid>[\d, ]+)\) (?:is killed by signal: (?P<what>[\w ]+)|exited unexpectedly)",
      "The data loader's worker {pid} ended: {what}"),
@@ -94,7 +96,7 @@ _ROWS: tuple[tuple[FaultKind, str, str], ...] = (
     ("cuda", r"CUDA error: invalid device ordinal", "A GPU was asked for that is not there: see CUDA_VISIBLE_DEVICES"),
     ("cuda", r"all CUDA-capable devices are busy or unavailable", "The GPU is in use by another process in exclusive mode, or unavailable"),
     ("cuda", r"CUBLAS_STATUS_(?P<what>\w+)", "cuBLAS failed with {what}: often the GPU has no memory left"),
-    ("cuda", r"CUDA error: (?P<what>[^\n]+?)\s*$", "CUDA reports: {what}"),
+    ("cuda", r"CUDA error: (?P<what>[^\n]*\S)", "CUDA reports: {what}"),
     ("collective", r"Timed out waiting (?P<ms>\d+)ms for (?P<what>send|recv) operation",
      "A collective of gloo timed out: the other rank did not {what} within {ms} ms"),
     ("peer_gone", r"Connection closed by peer|Connection reset by peer", "Another rank is gone: its connection was closed"),

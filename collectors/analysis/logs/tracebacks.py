@@ -11,15 +11,15 @@ from ...records import LogLine
 TRACEBACK = "Traceback (most recent call last):"
 CHAINED = ("During handling of the above exception, another", "The above exception was the direct cause of")
 FRAME = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in (?P<function>.+))?\s*$')
-DUMPED = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<function>.+?)\s*$')
-FATAL = re.compile(r"Fatal Python error: (?P<what>.+?)\s*$")
+DUMPED = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<function>.*\S)\s*$')
+FATAL = re.compile(r"Fatal Python error: (?P<what>.*\S)")
 THREAD = re.compile(r"(?P<current>Current t|T)hread 0x[0-9a-f]+.*\(most recent call first\):")
 RAISED = re.compile(r"(?P<name>[A-Za-z_][\w.]*(?:<locals>[\w.]*)?)(?:: (?P<message>.*))?$")
-GROUP = re.compile(r"\s{1,2}(?:\| )*\+ Exception Group Traceback")
-MARGIN = re.compile(r"\s+(?:[|+] ?)+(?:-[-+ ]*)?")  # of an exception group
+GROUP = re.compile(r"\s{1,2}(?:\| ){0,40}\+ Exception Group Traceback")
+MARGIN = re.compile(r"^\s+(?:[|+] ?)+(?:-[-+ ]*)?")  # of an exception group
 RULE = re.compile(r"\s+(?:\| )*\+-[-+]+(?: (?:[\d.]+|\.\.\.) -+)?\s*$")
 DIGIT = re.compile(r"\d")
-MARKS = re.compile(r"\s*[\^~]+[\^~ ]*$")
+MARKS = re.compile(r"\s*[\^~][\^~ ]*$")
 HEAD = re.compile(  # a line of its own: it begins with a time, a level or a glog stamp
     r"[\[(]?(?:\d{4}[-/]\d\d[-/]\d\d|\d\d:\d\d:\d\d|[IWEF]\d{4} \d\d:)|\[?(?:DEBUG|INFO|WARN(?:ING)?|ERROR|CRITICAL|FATAL)\b"
 )

@@ -10,13 +10,16 @@ HEAD = re.compile(  # times, levels and ranks in front of a message
 )
 CLOCK = re.compile(r"[\[(]?#(?:[-/:#.,TZ+ ]*#){2,}")  # a date, a time of day: three numbers or more in one
 PLACE = "#"  # of a number
+BEFORE_NUMBERS, BEHIND_NUMBERS = " \t\n\r\f\v:=,([#", " \t\n\r\f\v#)].,%:"
 MOST_CHARACTERS = 70
 
 
 def message_of(text: str) -> str:
     """Without the head and without what follows the last constant word: `"# INFO retrying shard #" -> "retrying shard"`."""
     bare = HEAD.sub("", text).strip() or text.strip()
-    bare = re.sub(r"[\s:=,(\[#]*#[\s#)\].,%:]*$", "", bare).strip() or bare
+    behind = bare[len(bare.rstrip(BEHIND_NUMBERS)) :]
+    if PLACE in behind:
+        bare = bare[: len(bare) - len(behind) + behind.index(PLACE)].rstrip(BEFORE_NUMBERS) or bare
     return f"{bare[:MOST_CHARACTERS].rsplit(' ', 1)[0]} …" if len(bare) > MOST_CHARACTERS else bare
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from ...records import Record, RunInfo
+from ...redaction import redacted, without_secrets
 from . import Tally
 from .values import Fitting, as_count, as_time
 
@@ -44,6 +45,13 @@ def text(value: object) -> object:
     return value if isinstance(value, str) else None
 
 
+def command(value: object) -> object:
+    """A command line, as text or as words, without its secrets: it is stored so."""
+    if isinstance(value, str):
+        return redacted(value)
+    return without_secrets(word if isinstance(word, str) else str(word) for word in value) if isinstance(value, list) else None
+
+
 def pid(value: object) -> object:
     return as_count(value, 1) if type(value) in (int, float) else None
 
@@ -62,7 +70,8 @@ KNOWN: dict[str, tuple[Callable[[object], object], str]] = {
     "unit": (text, "text"),
     "host": (text, "text"),
     "cwd": (text, "text"),
-    "command": (text, "text"),
+    "command": (command, "text"),
+    "argv": (command, "a list of words"),
     "git_commit": (text, "text"),
     "pid": (pid, "a process id"),
     "world_size": (pid, "a count"),

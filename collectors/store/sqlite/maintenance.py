@@ -118,6 +118,9 @@ def _check_file(path: Path) -> Iterator[str]:
             yield "it is not a store file, or is still being made"
             return
         with contextlib.closing(db), schema.transaction(db, "DEFERRED"):
+            if odd := schema.odd_parts(db):
+                yield f"it holds what no store does: {odd[0]}"
+                return
             for (message,) in db.execute("PRAGMA integrity_check").fetchall():
                 if message != "ok":
                     yield f"SQLite says: {message}"

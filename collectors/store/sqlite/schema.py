@@ -244,6 +244,7 @@ def open_reader(path: Path) -> sqlite3.Connection | None:
             f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000
         )
         db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        db.execute("PRAGMA trusted_schema = OFF")
         db.set_progress_handler(question.is_over, question.STEPS)
         version = _version(db)
     except sqlite3.OperationalError as error:
@@ -255,6 +256,23 @@ def open_reader(path: Path) -> sqlite3.Connection | None:
     if version > VERSION:
         raise StoreError(_too_new(path, version))
     return db if version == VERSION else None
+
+
+def odd_parts(db: sqlite3.Connection) -> list[str]:
+    """What no store has, and what could compute without end as it is read: views, triggers, virtual tables and columns that are computed."""
+    parts = db.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+    odd = [
+        f"{kind} {name}"
+        for kind, name, sql in parts
+        if kind not in ("table", "index") or str(sql).upper().startswith("CREATE VIRTUAL")
+    ]
+    tables = [name for kind, name, _ in parts if kind == "table"]
+    return odd or [
+        f"column {row[1]} of {name}"
+        for name in tables
+        for row in db.execute("SELECT * FROM pragma_table_xinfo(?)", (name,))
+        if row[6]
+    ]
 
 
 def identity(path: Path) -> list[tuple[int, int]]:

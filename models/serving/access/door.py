@@ -1,18 +1,20 @@
-"""Who asks: a bearer token's models, rate and end. The tokens lie in a file of the dashboard's own format, with its code."""
+"""Who asks: a bearer token's models, rate and end; without tokens this user's own processes. By the dashboard's own code and rules."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from ...extras import needed
 from ..core.refusal import RefusalKind, ServingRefusal
 
 MODELS, RATE, MANAGES = "models", "rate_per_s", "manages"  # keys of a token's scopes
 BEARER = "bearer "
 MOST_BUCKETS = 2000
 KNOWN_S = 0.01  # for so long a token is not looked up again
+RawHeaders = list[tuple[bytes, bytes]]
 LOG = logging.getLogger("deepseek.serving")
 
 
@@ -46,23 +48,50 @@ OWNER = ModelCaller("owner")
 
 
 class ServingDoor:
-    """Without tokens all are let in: only for loopback."""
+    """Without tokens only processes of this user on this machine are let in; of others, also through a proxy or a tunnel, none."""
 
-    def __init__(self, tokens: KnownTokens | None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, tokens: KnownTokens | None, host: str, hosts: Sequence[str] = (), clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`host` is what it listens on; `hosts` are other names that requests may name in Host."""
         self._tokens, self._clock = tokens, clock
+        self._hosts, self._peers = needed("dashboard.auth.hosts"), needed("dashboard.auth.peers")
+        self._names: frozenset[str] = self._hosts.Access(host=host, hosts=tuple(hosts)).names()
+        self._own: dict[str, bool] = {}  # by the address of a caller over gRPC: whether it is a process of ours
         self._known: dict[str, tuple[ModelCaller, Mapping[str, Any]]] = {}  # by header: with the token's scopes
         self._known_until_s = 0.0
         self._logged = ""  # what ails the tokens
         self._left: dict[str, tuple[float, float]] = {}  # requests that a token may make at once, and when that was so
 
-    def caller(self, authorization: str, counts: bool = True) -> ModelCaller:
+    def check_host(self, headers: RawHeaders, our_address: str) -> None:
+        """Against pages that have made their name one of this machine's (DNS rebinding). Raises ServingRefusal."""
+        found = self._hosts.host_of(headers)
+        if found is None or (found[0] not in self._names and found[0] != self._hosts.bracketed(our_address)):
+            name = found[0] if found else "none"
+            raise ServingRefusal(
+                RefusalKind.FORBIDDEN, f"this server does not answer under the name {name[:80]}; start it with --allow-host NAME"
+            )
+
+    def is_own(self, headers: RawHeaders, peer: Any) -> bool:
+        """Whether a request over HTTP comes from a process of this user; `peer` is a `Peer` of the dashboard."""
+        return peer is not None and peer.is_us() and not self._hosts.is_forwarded(headers)
+
+    def is_own_caller(self, address: str, port: int) -> bool:
+        """The same over gRPC: `address` is as its library writes it, `ipv4:127.0.0.1:40412`; `port` is ours. Once per KNOWN_S it costs 0.1 ms."""
+        self._forget()
+        if address not in self._own:
+            self._own[address] = self._peers.is_ours(address, port)
+        return self._own[address]
+
+    def caller(self, authorization: str, counts: bool = True, is_own: Callable[[], bool] = lambda: False) -> ModelCaller:
         """About a microsecond; every KNOWN_S another 12. `counts`: against the token's rate. Raises ServingRefusal."""
         if self._tokens is None:
-            return OWNER
-        now_s = self._clock()
-        if now_s >= self._known_until_s:
-            self._known.clear()
-            self._known_until_s = now_s + KNOWN_S
+            if is_own():
+                return OWNER
+            raise ServingRefusal(
+                RefusalKind.NO_TOKEN, "only processes of the server's own user need no token; start it with --tokens for others"
+            )
+        self._forget()
         known = self._known.get(authorization)
         if known is None:
             known = self._known[authorization] = self._looked_up(authorization)
@@ -70,6 +99,13 @@ class ServingDoor:
         if counts:
             self._count(caller.name, scopes)
         return caller
+
+    def _forget(self) -> None:
+        now_s = self._clock()
+        if now_s >= self._known_until_s:
+            self._known.clear()
+            self._own.clear()
+            self._known_until_s = now_s + KNOWN_S
 
     def _looked_up(self, authorization: str) -> tuple[ModelCaller, Mapping[str, Any]]:
         assert self._tokens is not None

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 LOG = logging.getLogger("deepseek.serving")
+PEER = "deepseek.peer"  # as in dashboard.auth.peers
 LAG_LOOK_S, LAG_LOOKS = 0.05, 3
 
 
@@ -60,7 +61,11 @@ class ServingEndpoint:
         headers = call.headers
         if b"origin" in headers:
             raise ServingRefusal(RefusalKind.FORBIDDEN, "requests of web pages are not answered; call it from a program")
-        caller = OPEN if self._open else self._door.caller(call.header(b"authorization"), self._counts)
+        raw, peer = call.scope["headers"], call.scope.get("extensions", {}).get(PEER)
+        self._door.check_host(raw, peer.our_address if peer is not None else "")
+        caller = OPEN
+        if not self._open:
+            caller = self._door.caller(call.header(b"authorization"), self._counts, lambda: self._door.is_own(raw, peer))
         if self._counts:
             if self._models.closing:
                 raise stopping()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
+from ...extras import needed
 from ..core.refusal import RefusalKind, ServingRefusal
 from .http_call import SEND_S, sentence
 
@@ -16,11 +17,13 @@ IDLE_S = 0.3  # that a kept connection stays open as the server stops
 
 
 def guarded(protocol: Any) -> Any:
-    """A class of uvicorn's `protocol`: h11's or httptools'."""
+    """A class of uvicorn's `protocol`: h11's or httptools'. Requests know whose process is at the other end (the dashboard's `Peer`)."""
+    peers = needed("dashboard.auth.peers")
 
     class GuardedProtocol(protocol):
         """A client that neither ends its head or body nor reads its answers is left; what is no HTTP gets one sentence."""
 
+        app: Any
         _is_refused = _is_ending = False
         _head_bytes = 0
         _head_timer: Any = None
@@ -30,6 +33,13 @@ def guarded(protocol: Any) -> Any:
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
+            peer, app = peers.Peer(transport), self.app
+
+            def with_peer(scope: Any, receive: Any, send: Any) -> Any:
+                scope.setdefault("extensions", {})[peers.PEER] = peer
+                return app(scope, receive, send)
+
+            self.app = with_peer
             self._head_timer = self.loop.call_later(HEAD_S, self._head_is_late)
 
         def connection_lost(self, exc: Exception | None) -> None:

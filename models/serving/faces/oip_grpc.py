@@ -34,7 +34,7 @@ async def start_grpc(models: ServedModels, door: ServingDoor, host: str, port: i
     limit = MOST_BODY_BYTES + OVERHEAD_BYTES
     options = [("grpc.max_receive_message_length", limit), ("grpc.max_send_message_length", limit), ("grpc.so_reuseport", 0)]
     server = grpc.aio.server(options=options)
-    service = OipService(grpc, models, door)
+    service = OipService(grpc, models, door, port)
     server.add_generic_rpc_handlers(
         (
             grpc.method_handlers_generic_handler(SERVICE, service.handlers()),
@@ -46,6 +46,7 @@ async def start_grpc(models: ServedModels, door: ServingDoor, host: str, port: i
         found = server.add_insecure_port(place)
     except RuntimeError as error:
         raise ModelsError(f"port {port} of {host} cannot be opened for gRPC; give another --grpc-port, or --no-grpc") from error
+    service.port = found
     await server.start()
     return server, found, asyncio.create_task(service.end_idle())
 
@@ -53,8 +54,8 @@ async def start_grpc(models: ServedModels, door: ServingDoor, host: str, port: i
 class OipService:
     """Each method reads bytes and answers a message or aborts with a status and one sentence."""
 
-    def __init__(self, grpc: Any, models: ServedModels, door: ServingDoor) -> None:
-        self._grpc, self._models, self._door = grpc, models, door
+    def __init__(self, grpc: Any, models: ServedModels, door: ServingDoor, port: int) -> None:
+        self._grpc, self._models, self._door, self.port = grpc, models, door, port
         self._pb = needed("tritonclient.grpc.service_pb2")
         self._messages = OipMessages(self._pb)
         self._idle: set[asyncio.Task[Any]] = set()  # of streams
@@ -141,7 +142,7 @@ class OipService:
         if is_open:
             return ModelCaller("open", frozenset(), False)
         token = next((str(value) for key, value in context.invocation_metadata() or () if key == "authorization"), "")
-        caller = self._door.caller(token, counts)
+        caller = self._door.caller(token, counts, lambda: self._door.is_own_caller(str(context.peer()), self.port))
         if counts and self._models.closing:
             raise stopping()
         return caller
