@@ -34,10 +34,20 @@ LED_IN_S = 4.0  # of a run, which are not looked at
 TURNS = 2  # of each, in turns: the machine's other work is part of both
 NOISE = 3.0  # points by which two runs of the same program differ
 NAMED = {  # the function that is slow
-    **{"fsync": "append", "regex": "split_sentences", "best_state": "keep_if_better", "rescan": "scan"},
-    **{"small_calls": "clip_gradients", "hooks": "histogram", "history": "save_history", "garbage": "build_tree"},
-    **{"retries": "wrapper", "loader": "read_shard", "producers": "decode", "threads": "load_image", "pool": "decode"},
-    **{"ranks": "decode"},
+    "fsync": "append",
+    "regex": "split_sentences",
+    "best_state": "keep_if_better",
+    "rescan": "scan",
+    "small_calls": "clip_gradients",
+    "hooks": "histogram",
+    "history": "save_history",
+    "garbage": "build_tree",
+    "retries": "wrapper",
+    "loader": "read_shard",
+    "producers": "decode",
+    "threads": "load_image",
+    "pool": "decode",
+    "ranks": "decode",
 }
 KIND = {"tokenizer": "gil", "lock": "lock"}  # causes that are known by their kind
 

@@ -110,7 +110,10 @@ def rescan(ill: bool, folder: Path) -> Step:
         (folder / f"{number}.txt").write_text("x")
 
     def scan() -> int:
-        return sum(os.stat(folder / name).st_size for name in os.listdir(folder))
+        size = 0
+        for file in folder.iterdir():
+            size += file.stat().st_size
+        return size
 
     def step(number: int) -> float:
         if ill:

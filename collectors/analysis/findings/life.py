@@ -356,6 +356,8 @@ def _words(ranks: Sequence[RankStanding], inside: Sequence[RankStanding]) -> str
             "The ranks wait in different collectives: " + "; ".join(f"rank {rank.rank} at {rank.where}" for rank in ranks[:4]) + "."
         )
     named = "; ".join(f"rank {rank.rank} stands at {rank.where}" for rank in outside[:4])
+    if not inside:
+        return f"{named[0].upper()}{named[1:]}."
     return f"{named[0].upper()}{named[1:]} while {len(inside)} other{'s wait' if len(inside) > 1 else ' waits'} in a collective at {inside[0].where}."
 
 

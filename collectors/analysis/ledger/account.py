@@ -87,7 +87,13 @@ def compacted(account: Account, most: int = MOST_PLACES) -> Account:
         return _added({place: value} for place, value in named)
 
     exposed = {pair: s for pair, s in account.exposed.items() if pair[0] in dearest}
-    return account._replace(given=few(account.given), computed=few(account.computed), waited=few(account.waited), samples=few(account.samples), exposed=exposed)
+    return account._replace(
+        given=few(account.given),
+        computed=few(account.computed),
+        waited=few(account.waited),
+        samples=few(account.samples),
+        exposed=exposed,
+    )
 
 
 def lane_of(account: Account, most: int) -> BlockTimes:

@@ -18,7 +18,14 @@ from .evidence.cores import CoreUse
 from .evidence.stands import LOOP_SHARE, Stand
 from .kinds import BUSY, KINDS, NUMBER, Charged, TimeKind
 
-BESIDE: Final[tuple[TimeKind, ...]] = ("data", "wait", "lock", "collective", "gil", "cpu_own")  # whose causes are at work beside the main thread
+BESIDE: Final[tuple[TimeKind, ...]] = (
+    "data",
+    "wait",
+    "lock",
+    "collective",
+    "gil",
+    "cpu_own",
+)  # whose causes are at work beside the main thread
 OUTSIDE: Final[tuple[TimeKind, ...]] = ("cpu_taken",)
 VICTIMS: Final[tuple[TimeKind, ...]] = ("gil", "cpu_own", "cpu_taken")  # their lines lost the time, and did not take it
 
