@@ -134,7 +134,7 @@ def _blamed(subject: RunSubject, window: Range, baseline: Range) -> tuple[str, C
     if verdict.verdict not in NAMED or verdict.confidence == "low":
         return "", None
     suspect = verdict.suspect
-    place = CodePlace(suspect.function, suspect.file, suspect.line) if suspect is not None else None
+    place = CodePlace(*suspect.frame) if suspect is not None else None
     return f" {verdict.sentence}", place
 
 
