@@ -1,20 +1,24 @@
 """Of each cause: what its row of the ledger says that a fix saves at most, and how much faster the same training is without it.
 
-python -m benchmarks.savings     about half an hour; SAVINGS_CAUSES="fsync loader" are some of the causes, SAVINGS_FOLDER keeps what was recorded
+python -m benchmarks.savings     about twenty minutes; SAVINGS_CAUSES="fsync loader" are some of the causes, SAVINGS_FOLDER keeps what was recorded,
+SAVINGS_THREADS=1 is for a machine that is busy, where PyTorch's threads wait for each other
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from collectors.analysis.ledger.shares import KindRow, Ledger
 from collectors.analysis.ledger.wording import sentence_of
@@ -25,12 +29,11 @@ from dashboard.stacks import Stacks
 
 from ..report import Row
 from ..report import run as reported
-from .programs import CAUSES
+from .programs import CAUSES, main
 
 ROOT = Path(__file__).parents[2]
-PROGRAM = Path(__file__).parent / "programs.py"
 SECONDS = float(os.environ.get("SAVINGS_SECONDS", "15"))
-LED_IN_S = 4.0  # of a run, which are not looked at
+LED_IN_S = 3.0  # of a run, which are not looked at
 TURNS = 2  # of each, in turns: the machine's other work is part of both
 NOISE = 3.0  # points by which two runs of the same program differ
 NAMED = {  # the function that is slow
@@ -69,42 +72,51 @@ class Measured(NamedTuple):
 
 
 def measure() -> list[Row]:
-    rows: list[Row] = []
-    for cause in os.environ.get("SAVINGS_CAUSES", "").split() or list(CAUSES):
-        with ExitStack() as stack:
-            kept = os.environ.get("SAVINGS_FOLDER")
-            folder = Path(kept) if kept else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="savings-")))
-            record(cause, folder / cause)
-            found = measured(cause, folder / cause)
-        ledger, row = found.said[-1]
-        said = f"{row.kind} {row.share:.0f} %, at most {found.most:.0f} %" if row else "no row of the cause"
-        before_ms, after_ms = (1e3 * float(np.mean(found.step_s[when])) for when in ("always", "never"))
-        text = f"{before_ms:.1f} to {after_ms:.1f} ms; said {said}; {sentence_of(ledger)}"
-        print(f"{cause}: {found.saved:.0f} % saved, {text}", flush=True)
-        rows.append(Row(cause, found.saved, "% saved", round(found.most + NOISE, 1), spread=text))
-    return rows
+    causes = os.environ.get("SAVINGS_CAUSES", "").split() or list(CAUSES)
+    with ExitStack() as stack:
+        kept = os.environ.get("SAVINGS_FOLDER")
+        folder = Path(kept or stack.enter_context(tempfile.TemporaryDirectory(prefix="savings-")))
+        record(causes, folder)
+        return [_as_row(measured(cause, folder)) for cause in causes]
 
 
-def record(cause: str, folder: Path) -> None:
+def _as_row(found: Measured) -> Row:
+    ledger, row = found.said[-1]
+    said = f"{row.kind} {row.share:.0f} %, at most {found.most:.0f} %" if row else "no row of the cause"
+    before_ms, after_ms = (1e3 * float(np.mean(found.step_s[when])) for when in ("always", "never"))
+    text = f"{before_ms:.1f} to {after_ms:.1f} ms; said {said}; {sentence_of(ledger)}"
+    return Row(found.cause, found.saved, "% saved", round(found.most + NOISE, 1), spread=text)
+
+
+def record(causes: Sequence[str], folder: Path) -> None:
+    """One run after another, beside a collector. They are forked, so that none imports PyTorch again."""
+    torch.optim.Adam(torch.nn.Linear(1, 1).parameters())  # it imports PyTorch's compiler, once for all
     logs = folder / "logs"
-    logs.mkdir(parents=True)
+    logs.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "collectors", "--log-dir", str(logs), "--data-dir", str(folder / "data")]
+    forked = multiprocessing.get_context("fork")
     with subprocess.Popen(command, cwd=ROOT) as collector:
-        time.sleep(2.0)
-        for turn in range(TURNS):
-            for when in ("never", "always"):
-                run = [sys.executable, str(PROGRAM), str(logs), f"{when}-{turn}", cause, when, str(SECONDS + LED_IN_S)]
-                subprocess.run(run, check=True, cwd=folder, timeout=10 * SECONDS + 60)
-        time.sleep(6.0)
-        collector.terminate()
+        try:
+            time.sleep(2.0)
+            for cause in causes:
+                for turn in range(TURNS):
+                    for when in ("never", "always"):
+                        args = str(logs), f"{cause}-{when}-{turn}", cause, when, str(SECONDS + LED_IN_S)
+                        program = forked.Process(target=main, args=args)
+                        program.start()
+                        program.join(10 * SECONDS + 60)
+                        program.kill()
+            time.sleep(6.0)
+        finally:
+            collector.terminate()
 
 
 def measured(cause: str, folder: Path) -> Measured:
     store = open_store(folder / "data", write=False)
     try:
-        steps = {when: [_steps(store, f"{when}-{turn}") for turn in range(TURNS)] for when in ("never", "always")}
+        steps = {when: [_steps(store, f"{cause}-{when}-{turn}") for turn in range(TURNS)] for when in ("never", "always")}
         stacks = Stacks(store)
-        ledgers = [stacks.ledger(f"always-{turn}", window) for turn, (_, window) in enumerate(steps["always"])]
+        ledgers = [stacks.ledger(f"{cause}-always-{turn}", window) for turn, (_, window) in enumerate(steps["always"])]
     finally:
         store.close()
     said = [(ledger, _row_of(cause, ledger)) for ledger in ledgers]

@@ -1,7 +1,4 @@
-"""Trainings with a cause of lost time that is always there, or never.
-
-python programs.py <log folder> <run> <cause> always|never <seconds>     a cause is a function of this file whose name is in CAUSES
-"""
+"""Trainings with a cause of lost time that is always there, or never: a cause is a function of this file whose name is in CAUSES."""
 
 from __future__ import annotations
 
@@ -55,7 +52,7 @@ class Model:
 def fsync(ill: bool, folder: Path) -> Step:
     """Each step appends its predictions and waits for the disk."""
     model, file = Model(), (folder / "predictions.bin").open("wb")
-    block = os.urandom(8 << 20)
+    block = os.urandom(1 << 20)
 
     def append() -> None:
         file.seek(0)
@@ -358,16 +355,9 @@ def tokenizer(ill: bool, folder: Path) -> Step:
 
 def ranks(ill: bool, folder: Path) -> Step:
     """Two ranks, of which the second deforms its images in Python: the first waits for its gradients."""
-    rank = int(os.environ.get("RANK", "0"))
-    torch.set_num_threads(1)
-    if "RANK" not in os.environ:
-        os.environ |= {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29713"}
-        second = [sys.executable, *sys.orig_argv[1:]]
-        multiprocessing.get_context("spawn")
-        import subprocess
-
-        subprocess.Popen(second, env={**os.environ, "RANK": "1"})
-        os.environ["RANK"] = "0"
+    os.environ |= {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29713"}
+    rank = 0 if os.fork() else 1
+    os.environ["RANK"] = str(rank)
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
     model = Model()
     model.net = nn.parallel.DistributedDataParallel(model.net)  # type: ignore[assignment]
@@ -401,6 +391,7 @@ def steps(seconds: float) -> Iterator[int]:
 
 
 def main(log_dir: str, run: str, cause: str, when: str, seconds: str) -> None:
+    torch.set_num_threads(int(os.environ.get("SAVINGS_THREADS", "2")))
     with tempfile.TemporaryDirectory(prefix="savings-") as folder:
         step = CAUSES[cause](when == "always", Path(folder))
         with RunLog(log_dir, run=run) as log:
@@ -408,6 +399,3 @@ def main(log_dir: str, run: str, cause: str, when: str, seconds: str) -> None:
                 log.scalars(number, {"train/loss": step(number)})
         os._exit(0)  # threads and processes that go on
 
-
-if __name__ == "__main__":
-    main(*sys.argv[1:6])

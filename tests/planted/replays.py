@@ -48,6 +48,8 @@ CAUSES: Final = (
     ReplayCause("garbage_collection", "full collections of a million lists", "garbage_collection"),
     ReplayCause("compile_late", "torch.compile each fourth step", "compile_late", before="healthy"),
     ReplayCause("cpu_taken", "two programs on the same core", "cpu_taken", before="healthy"),
+    ReplayCause("slow_function", "a function in Python of 20 ms a step", "slow_function"),
+    ReplayCause("waiting", "a socket whose other end takes 20 ms a step", "waiting"),
     ReplayCause("logging", "600 lines of a FileHandler a step", "logging_in_the_loop"),
     ReplayCause("checkpoint_share", "`torch.save` to a disk of 10 MB/s", "checkpoint_share"),
     ReplayCause("straggler", "one of 2 to 6 ranks is late in each step", "straggler"),
