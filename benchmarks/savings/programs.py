@@ -398,4 +398,3 @@ def main(log_dir: str, run: str, cause: str, when: str, seconds: str) -> None:
             for number in steps(float(seconds)):
                 log.scalars(number, {"train/loss": step(number)})
         os._exit(0)  # threads and processes that go on
-
