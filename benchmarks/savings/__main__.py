@@ -34,7 +34,7 @@ from .programs import CAUSES, main
 ROOT = Path(__file__).parents[2]
 SECONDS = float(os.environ.get("SAVINGS_SECONDS", "15"))
 LED_IN_S = 3.0  # of a run, which are not looked at
-TURNS = 2  # of each, in turns: the machine's other work is part of both
+TURNS = int(os.environ.get("SAVINGS_TURNS", "2"))  # of each, in turns: the machine's other work is part of both
 NOISE = 3.0  # points by which two runs of the same program differ
 NAMED = {  # the function that is slow
     "fsync": "append",

@@ -238,7 +238,7 @@ def decode(number: int, rounds: int) -> float:
 PACKED = bz2.compress(os.urandom(60_000) + bytes(200_000))
 
 
-class Shards(Dataset[torch.Tensor]):
+class Shards(Dataset[torch.Tensor]):  # type: ignore[misc]
     def __init__(self, ill: bool) -> None:
         self.ill = ill
 
@@ -360,7 +360,7 @@ def ranks(ill: bool, folder: Path) -> Step:
     os.environ["RANK"] = str(rank)
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
     model = Model()
-    model.net = nn.parallel.DistributedDataParallel(model.net)  # type: ignore[assignment]
+    model.net = nn.parallel.DistributedDataParallel(model.net)
     model.optimizer = torch.optim.Adam(model.net.parameters(), lr=1e-3)
 
     def elastic_deform(number: int) -> float:
@@ -397,4 +397,6 @@ def main(log_dir: str, run: str, cause: str, when: str, seconds: str) -> None:
         with RunLog(log_dir, run=run) as log:
             for number in steps(float(seconds)):
                 log.scalars(number, {"train/loss": step(number)})
-        os._exit(0)  # threads and processes that go on
+        for child in multiprocessing.active_children():
+            child.kill()
+        os._exit(0)  # threads that go on
