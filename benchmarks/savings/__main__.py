@@ -20,6 +20,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from collectors.analysis.ledger import rules
+from collectors.analysis.ledger.kinds import BUSY
 from collectors.analysis.ledger.shares import KindRow, Ledger
 from collectors.analysis.ledger.wording import sentence_of
 from collectors.analysis.stacks.traces import Range
@@ -68,7 +70,15 @@ class Measured(NamedTuple):
     @property
     def most(self) -> float:
         """Percent that a fix was said to save at most."""
-        return float(np.mean([row.saves_at_most if row else 0.0 for _, row in self.said]))
+        return float(np.mean([_said(self.cause, row) if row else 0.0 for _, row in self.said]))
+
+
+def _said(cause: str, row: KindRow) -> float:
+    """Of what computes, the lines of the cause: the row itself is not said to be lost."""
+    if row.kind != BUSY:
+        return row.saves_at_most
+    share = _of_cause(cause, row) / 100
+    return 100 * (share + rules.REST.value * share * (1 - share))
 
 
 def measure() -> list[Row]:
@@ -127,13 +137,12 @@ def _row_of(cause: str, ledger: Ledger) -> KindRow | None:
     """That in which the cause's function has most time, or whose kind is the cause's."""
     if cause in KIND:
         return next((row for row in ledger.rows if row.kind == KIND[cause]), None)
-    named = {
-        row.kind: sum(line.share for line in row.lines if line.place.frame and line.place.frame.name.endswith(NAMED[cause]))
-        for row in ledger.rows
-        if row.kind != "busy"
-    }
-    most = max(named, key=lambda kind: named[kind], default=None)
-    return next((row for row in ledger.rows if row.kind == most and named[row.kind] > 0), None)
+    most = max(ledger.rows, key=lambda row: _of_cause(cause, row), default=None)
+    return most if most is not None and _of_cause(cause, most) > 0 else None
+
+
+def _of_cause(cause: str, row: KindRow) -> float:
+    return sum(line.share for line in row.lines if line.place.frame and line.place.frame.name.endswith(NAMED[cause]))
 
 
 def _steps(store: Store, run: str) -> tuple[float, Range]:

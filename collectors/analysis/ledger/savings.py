@@ -2,6 +2,7 @@
 
 A function's calls into C are computing, and where it was without the GIL or a core, its lines are in the rows of these. Threads and
 processes of the run that a wait is for take cores from its main thread, and from PyTorch's threads, which slows what that computes.
+What is left is faster without the row, too: it finds its data in the caches.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ..stacks.traces import Bools, Floats, Ints, Traces
 from . import rules
 from .account import CostRange
 from .evidence.cores import CoreUse
-from .evidence.stands import LOOP_SHARE, Stand
+from .evidence.stands import Stand
 from .kinds import BUSY, KINDS, NUMBER, Charged, TimeKind
 
 BESIDE: Final[tuple[TimeKind, ...]] = (
@@ -26,7 +27,6 @@ BESIDE: Final[tuple[TimeKind, ...]] = (
     "gil",
     "cpu_own",
 )  # whose causes are at work beside the main thread
-OUTSIDE: Final[tuple[TimeKind, ...]] = ("cpu_taken",)
 VICTIMS: Final[tuple[TimeKind, ...]] = ("gil", "cpu_own", "cpu_taken")  # their lines lost the time, and did not take it
 
 
@@ -64,9 +64,12 @@ def bounds_of(entries: Entries, main: Traces, stands: list[Stand], cores: CoreUs
         if own in BESIDE:
             gone_s += sum(float(entries.seconds[(kind == NUMBER[its]) & ~gone].sum()) for its in ("cpu_own", "gil"))
             gone_s += cores.beside_share * computed_s
-        elif own in OUTSIDE:
-            gone_s += cores.others_share * computed_s
-        found[own] = CostRange(float(sums[number]), float(sums[number]), min(covered_s, gone_s))
+        elif own == "cpu_taken":
+            gone_s += min(gone_s, cores.others_share * computed_s)
+        share = min(1.0, gone_s / covered_s)
+        found[own] = CostRange(
+            float(sums[number]), float(sums[number]), covered_s * (share + rules.REST.value * share * (1 - share))
+        )
     return found
 
 
@@ -100,11 +103,11 @@ def _unit(stand: Stand, loops: Collection[tuple[str, str]]) -> _Unit:
 
 
 def _loops(main: Traces) -> set[tuple[str, str]]:
-    """The functions that are on nearly all stacks."""
+    """The functions that are on all stacks but those of other parts, such as a log between two steps."""
     seconds = np.bincount(main.stack, main.seconds, len(main.stacks))
     total: dict[tuple[str, str], float] = {}
     for stack, its_s in zip(main.stacks, seconds.tolist(), strict=True):
         if its_s:
             for function in {main.frames[frame][:2] for frame in stack}:
                 total[function] = total.get(function, 0.0) + its_s
-    return {function for function, its_s in total.items() if its_s >= LOOP_SHARE * float(seconds.sum())}
+    return {function for function, its_s in total.items() if its_s >= rules.LOOP.value * float(seconds.sum())}
