@@ -70,7 +70,9 @@ class Measured(NamedTuple):
     @property
     def most(self) -> float:
         """Percent that a fix was said to save at most."""
-        return float(np.mean([_said(self.cause, row) if row else 0.0 for _, row in self.said]))
+        return float(
+            np.mean([max((_said(self.cause, row) for row in _rows_of(self.cause, ledger)), default=0.0) for ledger, _ in self.said])
+        )
 
 
 def _said(cause: str, row: KindRow) -> float:
@@ -134,14 +136,20 @@ def measured(cause: str, folder: Path) -> Measured:
 
 
 def _row_of(cause: str, ledger: Ledger) -> KindRow | None:
-    """That in which the cause's function has most time, or whose kind is the cause's."""
+    """That in which the cause has most time."""
+    return max(_rows_of(cause, ledger), key=lambda row: _of_cause(cause, row), default=None)
+
+
+def _rows_of(cause: str, ledger: Ledger) -> list[KindRow]:
+    """Those whose lines name the cause's function, or the one of its kind."""
     if cause in KIND:
-        return next((row for row in ledger.rows if row.kind == KIND[cause]), None)
-    most = max(ledger.rows, key=lambda row: _of_cause(cause, row), default=None)
-    return most if most is not None and _of_cause(cause, most) > 0 else None
+        return [row for row in ledger.rows if row.kind == KIND[cause]]
+    return [row for row in ledger.rows if row.share >= rules.SMALL.value and _of_cause(cause, row) > 0]
 
 
 def _of_cause(cause: str, row: KindRow) -> float:
+    if cause in KIND:
+        return row.share
     return sum(line.share for line in row.lines if line.place.frame and line.place.frame.name.endswith(NAMED[cause]))
 
 
