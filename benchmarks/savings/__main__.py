@@ -54,7 +54,7 @@ NAMED = {  # the function that is slow
     "pool": "decode",
     "ranks": "decode",
 }
-KIND = {"tokenizer": "gil", "lock": "lock"}  # causes that are known by their kind
+KIND = {"tokenizer": ("gil",), "lock": ("lock", "wait")}  # causes that are known by their kind
 
 
 class Measured(NamedTuple):
@@ -143,7 +143,7 @@ def _row_of(cause: str, ledger: Ledger) -> KindRow | None:
 def _rows_of(cause: str, ledger: Ledger) -> list[KindRow]:
     """Those whose lines name the cause's function, or the one of its kind."""
     if cause in KIND:
-        return [row for row in ledger.rows if row.kind == KIND[cause]]
+        return [row for row in ledger.rows if row.kind in KIND[cause]]
     return [row for row in ledger.rows if row.share >= rules.SMALL.value and _of_cause(cause, row) > 0]
 
 

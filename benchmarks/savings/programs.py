@@ -235,7 +235,7 @@ def decode(number: int, rounds: int) -> float:
     return total
 
 
-PACKED = bz2.compress(os.urandom(60_000) + bytes(200_000))
+PACKED = bz2.compress(os.urandom(200_000) + bytes(200_000))
 
 
 class Shards(Dataset[torch.Tensor]):  # type: ignore[misc]
