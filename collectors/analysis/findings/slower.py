@@ -79,9 +79,8 @@ def _blocks(subject: RunSubject) -> list[Block]:
     """All whole blocks of the newest attempt; those before the points at hand are remembered."""
     rank = min(subject.ranks(), default=0)
     track = subject.steps(rank)
-    begun_s, blocks = subject.memory.get("paces", (None, []))
-    if begun_s != subject.begun_s:
-        blocks = []
+    begun_s, known = subject.memory.get("paces", (None, []))
+    blocks: list[Block] = known if begun_s == subject.begun_s else []
     if track is not None:
         times, steps = settled_steps(subject, track)
         from_s = blocks[-1].to_s if blocks else -np.inf

@@ -79,12 +79,13 @@ def _of_same_units(entries: Entries, row: Bools, units: list[_Unit | None], main
     for stack, unit in enumerate(units):
         if unit is not None:
             of_stack.setdefault(unit, []).append(stack)
-    stack = main.stack[entries.span]
-    row_s = np.bincount(stack[row], entries.seconds[row], len(units))
+    of_entry = main.stack[entries.span]
+    row_s = np.bincount(of_entry[row], entries.seconds[row], len(units))
     large = [stacks for stacks in of_stack.values() if row_s[stacks].sum() > rules.SMALL.value / 100 * covered_s]
     marked = np.zeros(len(units), bool)
     marked[[stack for stacks in large for stack in stacks]] = True
-    return marked[stack]
+    found: Bools = marked[of_entry]
+    return found
 
 
 def _units(main: Traces, stands: list[Stand]) -> list[_Unit | None]:
