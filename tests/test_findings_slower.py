@@ -79,7 +79,8 @@ def test_the_line_that_takes_the_time_is_named(store: Store) -> None:
 
     judged = stepping(store, lambda passed: 0.05 if passed < 80 else 0.11, 80 + NEEDS_S, parts=parts)
     (found,) = judged.of("slower")
-    assert found.fields["place"]["line"] == DECODE.line and "data.py:88 decode_image" in found.sentence
+    assert found.fields["place"]["line"] == DECODE.line
+    assert "decode_image" in found.sentence and "data.py:88" in found.sentence
 
 
 def test_it_is_over_when_the_pace_is_what_it_was(store: Store) -> None:
