@@ -122,10 +122,11 @@ def unstepped(store: Store, parts: Callable[[float], Sequence[Part]], seconds: f
     return judged
 
 
-@pytest.mark.parametrize("times", [2.5, 8.0])
-def test_a_run_without_steps_that_becomes_slower_is_found_with_the_line(store: Store, times: float) -> None:
+@pytest.mark.parametrize(("times", "from_s"), [(2.5, 95), (2.5, 110), (8.0, 105), (8.0, 120)])
+def test_a_run_without_steps_that_becomes_slower_is_found_with_the_line(store: Store, times: float, from_s: float) -> None:
+    """Whenever in a window of those that are compared it begins."""
     slow = (*USUAL, Part(round(100 * (times - 1)), of_loop(HISTOGRAM), gil=True))
-    judged = unstepped(store, lambda passed: USUAL if passed < 110 else slow, 110 + 80)
+    judged = unstepped(store, lambda passed: USUAL if passed < from_s else slow, from_s + 90)
     (found,) = judged.of("slower")
     assert found.fields["place"]["function"] == "histogram" and "hooks.py:31 histogram takes" in found.sentence
     assert found.fields["numbers"]["times"] == pytest.approx(times, rel=0.15)

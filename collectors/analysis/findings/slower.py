@@ -30,6 +30,7 @@ WINDOW_S, PIECE_S = 30.0, 5.0  # without steps: what is compared, and what of it
 WINDOWS, MOST_WINDOWS = 2, 20  # before it, that are known
 GAINED, GROWN, RISEN = 0.35, 1.5, 0.03  # share of the time that is new: of functions that take so many times more, and so much more
 LEFT, ALIKE = 0.08, 0.9  # share that is left of what it did before, and how alike that has to be (cosine)
+EVENLY = 0.5  # of the new and of the old, that each piece of the window has at least
 NO_WORK = {"validation", "checkpoint", "compile", "idle"}  # what comes now and then, and takes as long as it takes
 
 Shares: TypeAlias = Mapping[tuple[str, str], float]
@@ -147,7 +148,7 @@ def _by_stacks(subject: RunSubject) -> Iterator[Held]:
         return
     window = until_s - WINDOW_S, until_s
     known: list[tuple[float, Shares]] = subject.memory.setdefault("mixes", [])
-    if known and window[0] < known[-1][0]:
+    if window[0] < subject.memory.get("mixed until", -np.inf):
         held: Held | None = subject.memory.get("slower")
         if held is not None:
             yield held
@@ -160,9 +161,11 @@ def _by_stacks(subject: RunSubject) -> Iterator[Held]:
     if float(main.seconds.sum()) < WINDOW_S / 2:
         return
     found = _Mix(main, subject)
+    subject.memory["mixed until"] = until_s
     new = found.grown([shares for _, shares in known]) if len(known) >= WINDOWS else None
     if new is None:
-        known.append((until_s, found.shares))
+        if not found.is_mixed:
+            known.append((until_s, found.shares))
         del known[:-MOST_WINDOWS]
         subject.memory.pop("slower", None)
         return
@@ -199,6 +202,7 @@ class _Mix:
         sums = np.bincount(piece * width + function[main.stack], main.seconds, (int(piece.max()) + 1) * width)
         self._pieces = sums.astype(np.float64).reshape(-1, width)  # seconds by piece and function
         total = self._pieces.sum(axis=0) / max(float(self._pieces.sum()), 1e-9)
+        self.is_mixed = False  # a part of the window has what is new, another has not: it began in between
         self.shares: Shares = {key: float(total[number]) for key, number in self._numbers.items()}
 
     def grown(self, before: list[Shares]) -> _Grown | None:
@@ -210,10 +214,14 @@ class _Mix:
         grown: Bools = (now > GROWN * most) & (now > most + RISEN)
         left, left_before = now[~grown], past[:, ~grown].mean(axis=0)
         gained = float((now - most)[grown].sum())
+        whole = self._pieces[self._pieces.sum(axis=1) > PIECE_S / 2]
+        of_piece = whole[:, grown].sum(axis=1) / np.maximum(whole.sum(axis=1), 1e-9)
+        if gained > RISEN and (not len(of_piece) or of_piece.min() < EVENLY * now[grown].sum()):
+            self.is_mixed = True
+            return None
         if gained < GAINED or left.sum() < LEFT or _cosine(left, left_before) < ALIKE:
             return None
-        by_piece = self._pieces / np.maximum(self._pieces.sum(axis=1, keepdims=True), 1e-9)
-        if min(by_piece[:, ~grown].sum(axis=1).min() / left.sum(), by_piece[:, grown].sum(axis=1).min() / now[grown].sum()) < 0.5:
+        if 1 - of_piece.max() < EVENLY * left.sum():
             return None
         key = keys[int(np.argmax(np.where(grown, now - most, 0.0)))]
         lines = self._frames.get(key, {})
