@@ -130,7 +130,7 @@ def test_a_run_without_steps_that_becomes_slower_is_found_with_the_line(store: S
     (found,) = judged.of("slower")
     assert found.fields["place"]["function"] == "histogram" and "hooks.py:31 histogram takes" in found.sentence
     assert found.fields["numbers"]["times"] == pytest.approx(times, rel=0.15)
-    assert "logs no steps" in found.sentence
+    assert "No steps are logged" in found.sentence
 
 
 def test_a_run_without_steps_that_does_something_else_is_not_slower(store: Store) -> None:

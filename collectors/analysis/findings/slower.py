@@ -240,8 +240,8 @@ def _held_by_stacks(new: _Grown, window: Range) -> Held:
     frame = new.frame
     where = f"{file_name(frame.file)}:{frame.line} {frame.name.rpartition('.')[2]}"
     return Held(
-        f"{where} takes {100 * new.share:.0f} % of the time, {100 * new.before:.0f} % before: the rest of the loop goes on about "
-        f"{spoken_times(new.times)} more slowly. The run logs no steps, so that this is an estimate from its stacks.",
+        f"{where} takes {100 * new.share:.0f} % of the time, up from {100 * new.before:.0f} %: the rest of the loop runs about "
+        f"{spoken_times(new.times)} slower. No steps are logged, so this is an estimate from the stacks.",
         *window,
         numbers={"share": round(100 * new.share, 1), "before": round(100 * new.before, 1), "times": round(new.times, 2)},
         place=CodePlace(frame.name, frame.file, frame.line),
