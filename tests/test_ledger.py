@@ -77,7 +77,7 @@ def test_on_a_cpu_the_rows_are_what_the_main_thread_does(store: Store) -> None:
     assert shares(ledger) == pytest.approx({"busy": 70, "data": 30}, abs=0.2)
     assert (ledger.device, ledger.tier, ledger.signal) == ("CPU", "A", "none")
     assert ledger.rows[1].lines[0].place.frame == DECODE
-    assert sentence_of(ledger) == "computing 70 %, waiting for data 30 % (data.py:88 decode_image)."
+    assert sentence_of(ledger) == "computing 70 % (train.py:40 train), waiting for data 30 % (data.py:88 decode_image)."
 
 
 CHILDREN = {(wait.function, wait.file) for wait in WAITS if wait.file == "/subprocess.py"}

@@ -44,7 +44,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def test_a_window_that_begins_before_the_start_has_the_wait_beside_its_rows(store: Store) -> None:
     ledger = ledger_of(store, T0 - 700, T0 + 170)
     assert ledger.queued_s == pytest.approx(600) and sum(shares(ledger).values()) == pytest.approx(100, abs=0.1)
-    assert sentence_of(ledger) == "computing 70 %, waiting for data 30 % (data.py:88 decode_image). Besides, 10 min in the queue."
+    assert (
+        sentence_of(ledger)
+        == "computing 70 % (train.py:40 train), waiting for data 30 % (data.py:88 decode_image). Besides, 10 min in the queue."
+    )
     assert lines_of(ledger, "run")[-2] == "besides  10 min in the queue"
 
 

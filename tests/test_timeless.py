@@ -68,3 +68,13 @@ def test_a_file_that_was_there_has_a_step_axis_and_no_time(tmp_path: Path) -> No
     run = ingest.run("a")
     assert run is not None and run.timed, "and has times"
     ingest.close()
+
+
+def test_no_line_is_older_than_its_file(ingest: Ingest) -> None:
+    """The lines of the first look are spread over the time before it, but not over that in which the file was not there."""
+    ingest.turn()
+    began_s = time.time()
+    write(ingest.root, 0, 6)
+    ingest.until(lambda: (run := ingest.run("a")) and run.points == 6, "not all are read")
+    found = ingest.store.range([LOSS], None, None, "time", 100)[LOSS]
+    assert found.t[0] >= began_s - 0.05, "the clock of a file system ticks every few milliseconds"

@@ -11,14 +11,14 @@ const WIDE = 5; // points between least and most: a share is "about" so much
 const LEAST_OTHER = 0.05; // points
 const ALL_COVERED = 0.995;
 
-/** Kinds that no run has beside each other, but for a service with a GPU. @type {Record<string, string>} */
-const SHARED = { transfer: "copy", idle: "unexplained" };
+/** Kinds that share a colour: they seldom appear together, or say nearly the same. @type {Record<string, string>} */
+const SHARED = { transfer: "copy", idle: "unexplained", cpu_own: "cpu_taken" };
 
 /** A token of `tokens.css`. @param {string} kind */
 export const colourOf = (kind) => `time-${SHARED[kind] ?? kind}`;
 
 /** @type {Record<string, string>} */
-const SHORT = { collective: "ranks", gil: "GIL", wait: "waits", gc: "GC", compile: "compiling", copy: "copies", transfer: "transfers", cpu_taken: "no core", idle: "no request" };
+const SHORT = { collective: "ranks", gil: "GIL", wait: "waits", gc: "GC", compile: "compiling", copy: "copies", transfer: "transfers", cpu_taken: "no core", cpu_own: "no core", idle: "no request" };
 
 /** One word, for the narrow column beside a lane. @param {string} kind */
 export const shortOf = (kind) => SHORT[kind] ?? kind;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from .formats.data_set import HEAD_BYTES
 from .formats.text import Text
 from .formats.values import MAX_TIME_S, inert
 from .known import Known, Origin
-from .opening import NotRead, has_read_part, marks_of, open_file
+from .opening import NotRead, born_s, has_read_part, marks_of, open_file
 from .print_times import NO_TIMES, print_times_of
 from .run_folder import RunFolder
 from .unfinished.half_line import HalfLine
@@ -48,6 +49,7 @@ class FollowedFile:
         self._name = path.name if inside else f"{path.parent.name}/{path.name}"
         self._live = live
         self._looked_s = time.time() - SPREAD_S
+        self._born_s = -math.inf  # the open file: no line of it is older
         self._descriptor = -1
         self._identity = (offset.device, offset.inode) if offset else (0, 0)
         self._offset = offset.offset if offset else 0
@@ -250,7 +252,7 @@ class FollowedFile:
             return Arrival(self._written_s(), self._written_s())
         now_s, written_s = time.time(), os.fstat(self._descriptor).st_mtime
         until_s = written_s if now_s - CLOCK_SLACK_S <= written_s <= now_s and written_s > self._looked_s else now_s
-        since_s = min(max(self._looked_s, until_s - SPREAD_S), until_s)
+        since_s = min(max(self._looked_s, until_s - SPREAD_S, self._born_s), until_s)
         self._looked_s = until_s
         return Arrival(since_s, until_s)
 
@@ -320,6 +322,7 @@ class FollowedFile:
         except FileNotFoundError:
             return False
         stat = os.fstat(self._descriptor)
+        self._born_s = born_s(self._descriptor)
         # A folder that was copied holds other files of the same content.
         is_known = bool(self._marks[1]) or (stat.st_dev, stat.st_ino) == self._identity
         if self._offset and not (is_known and has_read_part(self._descriptor, self._offset, *self._marks)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import math
 import os
 import stat
 import zlib
@@ -13,6 +15,7 @@ from ..rights.reached import LEAVES, LeftAlone, acting_for, reached
 from ..rights.whose import is_root
 
 FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+AT_EMPTY_PATH, STATX_BTIME, STATX_BYTES, BTIME_AT = 0x1000, 0x800, 256, 80  # of linux/stat.h
 END_BYTES = 256  # before the offset, by which a copy of a file is recognized
 KINDS = {
     stat.S_IFDIR: "a folder",
@@ -128,3 +131,14 @@ def _place(descriptor: int, path: Path) -> Path:
         return Path(os.readlink(f"/proc/self/fd/{descriptor}"))  # noqa: PTH115
     except OSError:  # no /proc
         return path.resolve()
+
+
+def born_s(descriptor: int) -> float:
+    """When the file was made, Unix seconds; -inf where the file system does not say. Python's `os.stat` leaves it out on Linux."""
+    statx = getattr(ctypes.CDLL(None), "statx", None)
+    found = ctypes.create_string_buffer(STATX_BYTES)
+    if statx is None or statx(descriptor, b"", AT_EMPTY_PATH, STATX_BTIME, found):
+        return -math.inf
+    mask = int.from_bytes(found.raw[:4], "little")
+    seconds, nanoseconds = (int.from_bytes(found.raw[at : at + size], "little") for at, size in ((BTIME_AT, 8), (BTIME_AT + 8, 4)))
+    return seconds + 1e-9 * nanoseconds if mask & STATX_BTIME else -math.inf

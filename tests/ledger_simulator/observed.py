@@ -23,7 +23,9 @@ def _place(label: Label) -> Charged:
     """`train.py:40 next(loader)` -> `Charged("data", Frame("next(loader)", "train.py", 40))`"""
     where, _, name = label.line.partition(" ")
     file, _, line = where.partition(":")
-    return Charged(label.kind, Frame(name, file, int(line)) if line else None, by_workers=label.line.endswith("next(loader)"))
+    return Charged(
+        label.kind, Frame(name, file, int(line)) if line else None, joined="workers" if label.line.endswith("next(loader)") else ""
+    )
 
 
 PLACES = [_place(label) for label in LABELS]

@@ -149,6 +149,18 @@ def slow_steps(loop: MovedLoop) -> Iterator[None]:
         yield
 
 
+def slower(loop: MovedLoop) -> Iterator[None]:
+    """Each step takes a multiple of what it took, from one step on."""
+    times = loop.dice.uniform(2.2, 8.0)
+    loop.step_s = loop.dice.uniform(0.03, 0.15)
+    loop.what = {"times": round(times, 1), "step_s": round(loop.step_s, 3)}
+    while True:
+        values = loop.train()
+        loop.took((times - 1) * loop.step_s if loop.is_ill else 0.0)
+        loop.write(values)
+        yield
+
+
 def recompiles(loop: MovedLoop) -> Iterator[None]:
     """Shapes that change: what RunLog says of each compilation by torch.compile."""
     every = loop.dice.uniform(0.3, 20.0)
@@ -291,6 +303,7 @@ CAUSES: Final = (
     TrainingCause("scaler_collapse", "PyTorch's GradScaler, a loss that overflows each few steps", scaler_collapse),
     TrainingCause("new_best", "labels become right", new_best),
     TrainingCause("slow_steps", "one step of 5 to 30 takes 4 to 12 times as long", slow_steps),
+    TrainingCause("slower", "each step takes 2 to 8 times as long", slower, (70.0, 110.0)),
     TrainingCause("recompiles", "compilations 0.3 to 20 s apart", recompiles),
     TrainingCause("checkpoint_stall", "a checkpoint of 22 to 200 s", checkpoint_stall),
     TrainingCause("no_checkpoint", "checkpoints each 4 to 15 s that end", no_checkpoint),

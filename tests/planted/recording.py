@@ -32,6 +32,7 @@ AT_ONCE = (  # they are not to take each other's cores
     ("launch_bound", "garbage_collection"),
     ("cpu_taken",),
     ("compile_late", "logging_in_the_loop"),
+    ("slow_function", "waiting"),
     ("memory_creep", "silent", "hung", "healthy"),
 )
 START_S, COMPILER_S, HEALTHY_S, ILL_S, LEAK_S = 20.0, 70.0, 50.0, 62.0, 340.0

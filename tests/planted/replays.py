@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 from collectors.analysis.findings.rules import BY_NAME
-from collectors.records import Points, Profile, Record, labels_of
+from collectors.records import Points, Profile, Record, StackSample, labels_of
 from tests.judged import GIB, HOST, HOSTS, T0, JudgedRuns, card_labels, gpu, machine_point
 from tests.planted.recording import PlantedRecording, read
 from tests.planted.windows import GRACE_S, PlantedResult, PlantedWindow, judge, names
@@ -36,6 +36,7 @@ class ReplayCause(NamedTuple):
     stands: bool = False  # nothing of it changes any more: it goes on as at its end
     before: str = ""  # another recording whose healthy stacks are played
     stacks_s: tuple[float, float] = (-28.0, math.inf)  # of which stacks are played
+    has_core: bool = False  # whenever it computes: the host that it was recorded on was busy
 
 
 CAUSES: Final = (
@@ -48,6 +49,8 @@ CAUSES: Final = (
     ReplayCause("garbage_collection", "full collections of a million lists", "garbage_collection"),
     ReplayCause("compile_late", "torch.compile each fourth step", "compile_late", before="healthy"),
     ReplayCause("cpu_taken", "two programs on the same core", "cpu_taken", before="healthy"),
+    ReplayCause("slow_function", "a function in Python of 20 ms a step", "slow_function", has_core=True),
+    ReplayCause("waiting", "a socket whose other end takes 20 ms a step", "waiting"),
     ReplayCause("logging", "600 lines of a FileHandler a step", "logging_in_the_loop"),
     ReplayCause("checkpoint_share", "`torch.save` to a disk of 10 MB/s", "checkpoint_share"),
     ReplayCause("straggler", "one of 2 to 6 ranks is late in each step", "straggler"),
@@ -171,6 +174,7 @@ class Replay:
         lo, hi = self.cause.stacks_s
         for since_s, profile in [*mine, *self._goes_on(mine)]:
             if lo <= since_s < hi or (self.cause.stands and since_s > self.until_s - 150.0):
+                profile = profile._replace(samples=_on_cores(profile.samples)) if self.cause.has_core else profile
                 moved = _paced(profile, self.pace)._replace(run=self.name, start_s=self._at(since_s))
                 yield moved.start_s + 1e-9 * moved.end_mono_ns, moved
 
@@ -186,12 +190,12 @@ class Replay:
 
 def _of_process(profile: Profile, pid: int) -> Profile:
     """As if it were that process, with one thread: the main one, which gets a core whenever it computes; the host that it was recorded on was busy."""
-    samples = [
-        sample._replace(tid=pid, cpu_ns=sample.duration_ns if sample.gil else sample.cpu_ns)
-        for sample in profile.samples
-        if sample.tid == profile.pid
-    ]
+    samples = [sample._replace(tid=pid) for sample in _on_cores(profile.samples) if sample.tid == profile.pid]
     return profile._replace(pid=pid, threads={pid: profile.threads[profile.pid]}, samples=samples)
+
+
+def _on_cores(samples: Sequence[StackSample]) -> list[StackSample]:
+    return [sample._replace(cpu_ns=sample.duration_ns) if sample.gil else sample for sample in samples]
 
 
 def _of_rank(profile: Profile, rank: int) -> Profile:

@@ -9,6 +9,7 @@ import functools
 import gc
 import logging
 import os
+import socket
 import sys
 import threading
 import time
@@ -232,6 +233,33 @@ class SlowFile:
         return int(self.write_through(data))
 
 
+def slow_function(log: RunLog) -> Callable[[int], None]:
+    def histogram() -> None:
+        until_s = time.thread_time() + 0.02
+        while time.thread_time() < until_s:
+            sum(range(200))
+
+    return lambda step: histogram() if is_ill() else None
+
+
+def waiting(log: RunLog) -> Callable[[int], None]:
+    """A service at the other end of a socket takes its time."""
+    mine, its = socket.socketpair()
+
+    def answer() -> None:
+        while its.recv(1):
+            time.sleep(0.02)
+            its.send(b".")
+
+    threading.Thread(target=answer, name="service", daemon=True).start()
+
+    def fetch() -> None:
+        mine.send(b"?")
+        mine.recv(1)
+
+    return lambda step: fetch() if is_ill() else None
+
+
 def memory_creep(log: RunLog) -> Callable[[int], None]:
     return lambda step: KEPT.append(bytearray(b"x" * 60_000)) if is_ill() else None
 
@@ -282,7 +310,7 @@ KINDS: dict[str, Callable[[RunLog], Callable[[int], None]]] = {
     kind.__name__: kind
     for kind in (
         *(data_stall, launch_bound, sync_every_step, gil_bound, lock_bound, garbage_collection, compile_late, cpu_taken),
-        *(logging_in_the_loop, checkpoint_share, memory_creep, silent, straggler, hung, healthy),
+        *(logging_in_the_loop, checkpoint_share, slow_function, waiting, memory_creep, silent, straggler, hung, healthy),
     )
 }
 OF_TWO_RANKS = ("straggler", "hung")

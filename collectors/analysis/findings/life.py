@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -18,11 +19,12 @@ from ..logs.crash import AROUND_S, Fault, crash_of
 from ..logs.faults import XIDS
 from ..stacks.joining import PROCESSES
 from ..stacks.last import LastStack, last_stacks
+from ..stacks.owning import are_own
 from ..stacks.traces import Range
 from ..stacks.waits import wait_of, waiting
 from . import names
 from .cards import OF_A_CRASH
-from .doing import STILL_S, RankStanding, last_step, silent_for_s, stacks_as_json, standing_of, standing_word
+from .doing import STILL_S, RankStanding, last_step, silent_for_s, stacks_as_json, standing_of, standing_word, word_by_stacks
 from .rule import CodePlace, Held
 from .subjects import RunSubject
 
@@ -38,6 +40,14 @@ BACK_S = 1800.0
 OUT_OF_MEMORY = re.compile(r"(?i)out ?of ?memory")
 MOST_TEXT = 300
 LAST_LINES = 400  # of a log, which say why the run failed
+REGULAR_LINES, REGULAR, REGULAR_S = 40, 3.0, 0.1  # lines that came in like distances: nine of ten within so many medians
+FROM_OUTSIDE = re.compile(
+    r"\b(input|\w*prompt|getpass|readlines?|stdin|accept|select|poll|pause|sigwait\w*|\w*sleep|serve\w*|\w*forever|mainloop|show"
+    r"|breakpoint|set_trace|waitpid|wait[34]?)\b|\bos\.wait"
+)  # a call that waits for a user, a client, a child or the time
+
+Progress: TypeAlias = Literal["regular", "some", "none"]
+"""Steps or lines that came regularly; a main thread that did one thing and another; neither."""
 
 
 def crash(subject: RunSubject) -> Iterator[Held]:
@@ -156,25 +166,26 @@ def _attempt(subject: RunSubject) -> str:
 
 
 def hung(subject: RunSubject) -> Iterator[Held]:
-    """Nothing moves: no line, no byte, no other frame, and every rank waits for something of the run itself."""
-    silent_s = None if subject.history.is_service else silent_for_s(subject)
+    """Nothing moves: no line, no byte, no other frame, and what the run waits for is its own, or was there all the time before."""
+    silent_s = None if subject.history.is_service else _silent_s(subject)
     if silent_s is None or silent_s < max(HUNG_S, INTERVALS * (subject.interval_s() or _line_interval(subject))):
         return
     window = subject.now_s - STILL_S, subject.now_s
-    if last_step(subject) is None or not _moves_nothing(subject, window):
+    if not _moves_nothing(subject, window):
         return
-    word = standing_word(subject)
-    if word in ("starting", "compiling") or (word in BEGUN_ONCE and not subject.of_kind(BEGUN_ONCE[word])):
+    word = word_by_stacks(subject, window)
+    if word == "compiling" or (word in BEGUN_ONCE and not subject.of_kind(BEGUN_ONCE[word])):
         return
     try:
         columns = subject.history.stacks(window)
+        ranks = standing_of(columns, subject.history.folder(), subject.line_of)
+        if not ranks or not all(rank.still and rank.seconds > STILL_S / 2 for rank in ranks) or any(map(_is_held, ranks)):
+            return
+        progress = _progress(subject, silent_s)
     except TooMuch:
         return
-    ranks = standing_of(columns, subject.history.folder(), subject.line_of)
-    inside = [rank for rank in ranks if rank.in_collective]
-    if not ranks or not all(rank.still and rank.seconds > STILL_S / 2 for rank in ranks) or any(map(_is_held, ranks)):
-        return
-    if not inside and (len(ranks) > 1 or not _is_blocked(subject, ranks[0], last_stacks(columns))):
+    inside = [rank for rank in ranks if rank.in_collective or (len(ranks) > 1 and _may_exchange(rank))]
+    if progress == "none" or (not inside and not all(_is_blocked(subject, rank, last_stacks(columns), progress) for rank in ranks)):
         return
     first = _who(ranks, inside)
     flight = subject.flight(subject.now_s - silent_s)
@@ -190,6 +201,34 @@ def hung(subject: RunSubject) -> Iterator[Held]:
         place=CodePlace(frame.name, frame.file, frame.line) if frame is not None else None,
         more={"stacks": stacks_as_json(columns), "lines": [line[:MOST_TEXT] for line in list(subject.last_lines())[-8:]]},
     )
+
+
+def _silent_s(subject: RunSubject) -> float | None:
+    """Since its last line or, of a run that writes none, since its process was found."""
+    known = silent_for_s(subject)
+    if known is not None or subject.begun_s is None or subject.state is None or not subject.processes:
+        return known
+    return subject.now_s - subject.begun_s if subject.state.state in ("running", "stalled") else None
+
+
+def _progress(subject: RunSubject, silent_s: float) -> Progress:
+    """What is known of it from before: a run that waits from its start may wait for work, and a service for its next request.
+
+    Raises TooMuch.
+    """
+    if last_step(subject) is not None:
+        return "regular"
+    gaps = np.diff(sorted(line.time_s for line in subject.history.last_lines(REGULAR_LINES)))
+    if len(gaps) >= REGULAR_LINES // 2 and np.quantile(gaps, 0.9) <= REGULAR * max(float(np.median(gaps)), REGULAR_S):
+        return "regular" if silent_s > INTERVALS * float(np.median(gaps)) else "none"
+    still_from_s = subject.now_s - HUNG_S
+    still, before = (
+        standing_of(subject.history.stacks(part), subject.history.folder(), subject.line_of)
+        for part in ((still_from_s, subject.now_s), (still_from_s - STILL_S, still_from_s))
+    )
+    if any(rank.seconds > STILL_S / 2 and not rank.still for rank in before):
+        subject.memory["moved"] = True
+    return "some" if still and all(rank.still for rank in still) and "moved" in subject.memory else "none"
 
 
 def silent(subject: RunSubject) -> Iterator[Held]:
@@ -243,22 +282,50 @@ def _is_held(rank: RankStanding) -> bool:
     return any(frame.file.endswith(("/pdb.py", "/bdb.py", "/pydevd.py")) or "/debugpy/" in frame.file for frame in rank.frames)
 
 
-def _is_blocked(subject: RunSubject, rank: RankStanding, threads: Sequence[LastStack]) -> bool:
-    """Whether the only rank waits for something of the run itself, which does not move either.
+def _may_exchange(rank: RankStanding) -> bool:
+    """Whether it may wait for other ranks without a call that says so: gradients are exchanged in the backward pass, and NCCL's calls
+    are waited for at the next value that is read from the GPU."""
+    return rank.stand.opaque or rank.stand.kind == "sync" or (rank.wait is not None and rank.wait.joined in ("backward", "gpu"))
 
-    What a queue, a future or a thread is waited for may come from anywhere; a lock and a device are the run's own.
+
+def _is_blocked(subject: RunSubject, rank: RankStanding, threads: Sequence[LastStack], progress: Progress) -> bool:
+    """Whether a rank waits for something that will not come.
+
+    A lock and a device are the run's own. What comes from its workers and threads does not come while these stand, too. From a socket or
+    a file it may be late; where steps or lines came regularly before, five minutes of nothing are no delay.
     """
     joined = rank.wait.joined if rank.wait is not None else ""
+    mine = [thread for thread in threads if thread.process.rank == rank.rank]
     if joined in PROCESSES:
-        workers = [thread for thread in threads if thread.process.role != "main" and thread.thread == "MainThread"]
+        workers = [thread for thread in mine if thread.process.role != "main" and thread.thread == "MainThread"]
         return bool(workers) and all(_has_stopped(worker) for worker in workers)
     if joined == "gpu" or rank.stand.kind == "sync":
         return not _works(subject)
-    return joined in ("lock", "backward") or rank.stand.kind == "lock"
+    if joined in ("lock", "backward") or rank.stand.kind == "lock" or rank.stand.opaque:
+        return True
+    if progress != "regular":
+        return False
+    if joined == "threads":
+        others = [thread for thread in mine if thread.thread != "MainThread" and _is_own(thread, subject.history.folder())]
+        return all(_has_stopped(thread) for thread in others)
+    return _waits_for_data(rank, subject)
+
+
+def _waits_for_data(rank: RankStanding, subject: RunSubject) -> bool:
+    """A socket, or a call into C whose line is known and asks neither a user, nor a scheduler, nor a client."""
+    if rank.wait is not None:
+        return rank.wait.what == "network"
+    leaf = rank.frames[-1] if rank.frames else None
+    text = subject.line_of(leaf.file, leaf.line) if leaf is not None else ""
+    return bool(text) and not FROM_OUTSIDE.search(text)
+
+
+def _is_own(thread: LastStack, folder: str) -> bool:
+    return any(are_own(list(thread.frames), folder))
 
 
 def _has_stopped(worker: LastStack) -> bool:
-    """It waits for a lock, or for the main process, which waits for it."""
+    """It waits for a lock, or for others of the run, which wait for it."""
     known = waiting([wait_of(frame) for frame in worker.frames])
     return known is not None and known.wait.joined in (*PROCESSES, "lock", "threads")
 
@@ -289,6 +356,8 @@ def _words(ranks: Sequence[RankStanding], inside: Sequence[RankStanding]) -> str
             "The ranks wait in different collectives: " + "; ".join(f"rank {rank.rank} at {rank.where}" for rank in ranks[:4]) + "."
         )
     named = "; ".join(f"rank {rank.rank} stands at {rank.where}" for rank in outside[:4])
+    if not inside:
+        return f"{named[0].upper()}{named[1:]}."
     return f"{named[0].upper()}{named[1:]} while {len(inside)} other{'s wait' if len(inside) > 1 else ' waits'} in a collective at {inside[0].where}."
 
 

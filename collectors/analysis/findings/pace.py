@@ -14,7 +14,8 @@ from .recent import RecentPoints
 from .rule import Held
 from .subjects import RunSubject, on_rank, unique_steps
 
-LEAST_STEPS, MOST_STEPS = 60, 400  # that are looked at
+LEAST_STEPS, MOST_STEPS = 60, 400  # lines with a step that are looked at
+FIRST_S = 3.0  # of an attempt's steps, whose times may be guesses: of a log without times, lines that were there at the first look
 SLOW, SLOW_MADS, SLOW_LEAST = 3.0, 6.0, 3  # medians, and spreads above; so many of them
 SLOW_COST = 0.05  # of the time
 UNSTEADY = ("checkpoint", "validation", "compile", "recompile", "gc", "start")
@@ -33,10 +34,11 @@ def slow_steps(subject: RunSubject) -> Iterator[Held]:
         track = subject.steps(rank)
         if track is None or len(track) < LEAST_STEPS:
             continue
-        times, steps = (column[-MOST_STEPS:] for column in unique_steps(track))
+        times, steps = (column[-MOST_STEPS:] for column in settled_steps(subject, track))
         if len(times) < LEAST_STEPS:
             continue
-        starts, took = times[:-1], np.diff(times)
+        starts, many = times[:-1], np.diff(steps)
+        took = np.diff(times) / many  # a step
         if not np.max(took) > SLOW * np.median(took):
             continue
         clean = ~_touches(starts, times[1:], [*subject.during(*UNSTEADY), *_pauses(subject, rank, float(times[0]))])
@@ -48,7 +50,7 @@ def slow_steps(subject: RunSubject) -> Iterator[Held]:
         spread = float(np.median(np.abs(took[clean] - usual)))
         slow = clean & (took > SLOW * usual) & (took > usual + SLOW_MADS * spread)
         count = int(np.count_nonzero(slow))
-        lost_s = float(np.sum(took[slow] - usual))
+        lost_s = float(np.sum(many[slow] * (took[slow] - usual)))
         share = lost_s / float(times[-1] - times[0]) if times[-1] > times[0] else 0.0
         if count < SLOW_LEAST or share < SLOW_COST or count > len(took) // 3:
             continue
@@ -56,8 +58,9 @@ def slow_steps(subject: RunSubject) -> Iterator[Held]:
         apart_steps = int(np.gcd.reduce(np.diff(steps[1:][slow]).astype(np.int64)))
         if between > count or apart_steps >= max(RHYTHM, RHYTHM_POINTS * float(np.median(np.diff(steps)))):
             continue  # a tail, as of lengths that vary; or a rhythm
-        apart, typical = len(took) // count, float(np.median(took[slow]))
-        text = f"About 1 of {apart} steps takes {_times(typical / usual)} as long as the others ({_s(typical)} in place of {_s(usual)})"
+        apart, typical, a_line = len(took) // count, float(np.median(took[slow])), float(np.median(many))
+        what = "steps" if a_line < 2 else f"stretches of {a_line:,.0f} steps"
+        text = f"About 1 of {apart} {what} takes {spoken_times(typical / usual)} as long as the others ({_s(a_line * typical)} in place of {_s(a_line * usual)})"
         yield Held(
             f"{on_rank(text, rank, subject.ranks())}: {100 * share:.0f} % of the time.",
             float(starts[slow][0]),
@@ -70,8 +73,16 @@ def slow_steps(subject: RunSubject) -> Iterator[Held]:
                 "slow_s": round(typical, 4),
                 "usual_s": round(usual, 4),
             },
-            more={"slow": [[float(a), float(a + b)] for a, b in zip(starts[slow][-10:], took[slow][-10:], strict=True)]},
+            more={"slow": [[float(a), float(b)] for a, b in zip(starts[slow][-10:], times[1:][slow][-10:], strict=True)]},
         )
+
+
+def settled_steps(subject: RunSubject, track: RecentPoints) -> tuple[Floats, Floats]:
+    """Times and numbers of the steps of an attempt but those of its first seconds."""
+    times, steps = unique_steps(track)
+    since_s = subject.stepping_since_s()
+    late = times >= (since_s if since_s is not None else -np.inf) + FIRST_S
+    return times[late], steps[late]
 
 
 def _pauses(subject: RunSubject, rank: int, since_s: float) -> list[Range]:
@@ -167,7 +178,7 @@ def _touches(starts: Floats, ends: Floats, ranges: list[Range]) -> Bools:
     return touched
 
 
-def _times(ratio: float) -> str:
+def spoken_times(ratio: float) -> str:
     return f"{ratio:.0f} times" if ratio >= 3 else f"{ratio:.1f} times"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import cards, life, memory, names, pace, ranks, reported, requests, training
+from . import cards, life, memory, names, pace, ranks, reported, requests, slower, training
 from .rule import AnyRule, MachineRule, RunRule
 from .spent import EVERY_S, SPENT_ON, WINDOW_S, spent
 
@@ -39,13 +39,16 @@ RUN_RULES: Final[tuple[RunRule, ...]] = (
     _spent("cpu_taken", "Cores taken by others", "the kernel's run queue; measured on busy hosts"),
     _spent("logging", "Logging in the loop", "measured: 5 % is what healthy runs never reach"),
     _spent("checkpoint_share", "Checkpoints take long", "ml-goodput: CHECKPOINT_SAVE badput"),
+    _spent("slow_function", "Slow Python", "half of what blame calls most of a loss; healthy runs are far below it"),
+    _spent("waiting", "Waiting", "as for data"),
+    RunRule("slower", "time", "Slower than before", "note", slower.LATE * slower.BLOCK_S + 20, "1 min of steps, or of stacks where there are none", f"for 30 s each step takes {slower.SLOWER:g} times as long as in the faster third of the time before; without steps, functions have {100 * slower.GAINED:.0f} % of the time more than ever before, while the rest of the loop goes on in its proportions", "the unit of blame; what the recorded healthy runs reach is below 1.2", slower.slower, 10.0),
     RunRule("slow_steps", "time", "Slow steps", "note", 30.0, "60 steps, three of them slow", "three or more of 400 steps take three times the median and six spreads more, cost 5 %, stand apart from the others, and come at no rhythm of 50 steps or more, nor with a validation or a checkpoint", "SageMaker Debugger: StepOutlier", pace.slow_steps),
     RunRule("recompiles", "time", "Recompiles", "note", 2.0, "3 events `compile` or `recompile`", "three compilations of one rank within ten minutes after step 50", "PyTorch: torch._dynamo.config.recompile_limit is 8", pace.recompiles),
     RunRule("checkpoint_stall", "time", "Checkpoint stall", "note", 2.0, "an event `checkpoint` with its seconds", "one took more than 20 s and than 50 steps, in which no step was made", "ml-goodput: CHECKPOINT_SAVE badput", pace.checkpoint_stall),
     RunRule("no_checkpoint", "time", "No checkpoint", "note", 10.0, "4 checkpoints", "none for three times the usual interval and twice the longest one, while steps go on", "the interval is the run's own", pace.no_checkpoint, 10.0),
     RunRule("nan", "training", "NaN or infinity", "note", 2.0, "1 point", "a loss or a gradient norm turns NaN or infinite; gradients under GradScaler are left to its own rule; NaN that comes and goes says that there is no value", "SageMaker Debugger: ExplodingTensor", training.nan),
     RunRule("nan_lasting", "training", "NaN for ten steps", "alert", 2.0, "10 steps", "a training loss that had a value, or all of them, or a gradient norm after 200 steps without a scaler, is not finite ten steps in a row", "GradScaler skips single steps; ten in a row do not recover", training.nan_lasting),
-    RunRule("loss_spike", "training", "Loss spike", "note", 2.0, "50 steps", "three of five values are eight spreads above the median of 100 before, and three times as far as the highest of them; a single batch is no spike", "PaLM, section 5.1: spikes that last, despite clipping", training.loss_spike),
+    RunRule("loss_spike", "training", "Loss spike", "note", 2.0, "50 steps", "three of five values are eight spreads above the median of 100 before, and three times as far as the highest of them, and not a ten-thousandth of what the loss has fallen by; a single batch is no spike", "PaLM, section 5.1: spikes that last, despite clipping", training.loss_spike),
     RunRule("gradient_blow_up", "training", "Gradients blow up", "note", 2.0, "70 steps", "ten times the median, and beyond the tail of 200 before, in 5 of 20 steps, or once, if the loss of the next steps is higher, too", "ZClip (arXiv 2504.02507): single ones are clipped away", training.gradient_blow_up),
     RunRule("gradient_vanishing", "training", "Gradients vanish", "note", 60.0, "600 steps", "a norm is below a thousandth of its own median for 500 steps, and the loss has not gone with it", "SageMaker Debugger: VanishingGradient", training.gradient_vanishing, 10.0),
     RunRule("scaler_collapse", "training", "GradScaler collapses", "note", 10.0, "200 steps", "after 200 steps of an attempt: three back-offs in 100 steps, or a scale below 1", "torch/amp/grad_scaler.py: halved at an overflow, doubled after 2,000 steps", training.scaler_collapse),
@@ -58,7 +61,7 @@ RUN_RULES: Final[tuple[RunRule, ...]] = (
     RunRule("script_alert", "life", "Said by the script", "alert", 2.0, "1 event `alert`", "the script calls `log.alert(...)`; of severity `note` it is one", "-", reported.script_alert),
     RunRule("not_back", "life", "Not back after pre-emption", "alert", life.BACK_S + 10, "30 min", "pre-empted, and no attempt has begun for 30 min", "Slurm requeues within minutes where it does", life.not_back, 10.0),
     RunRule("queue_stuck", "life", "Stuck in the queue", "alert", 2.0, "1 event `stuck` of the queue", "for 30 min (`stuck_s`) its job waits for what others have, or what is not there; the queue says it again every five minutes", "-", reported.queue_stuck),
-    RunRule("hung", "life", "Hung", "alert", life.HUNG_S + 10, "5 min without a line", "no line for 5 min and 20 usual intervals; for 60 s every rank's main thread at one place, no bytes, no work, and one of the ranks in a collective, or the only one in a wait for a lock, its device or stopped workers; never in its first validation or checkpoint, nor while it compiles", "NCCL's own timeout is 10 min (ProcessGroupNCCL)", life.hung, 10.0),
+    RunRule("hung", "life", "Hung", "alert", life.HUNG_S + 10, "5 min without a line", "no line for 5 min and 20 usual intervals; for 60 s every rank's main thread at one place, no bytes, no work, and one of the ranks in a collective or a backward pass, or all in a wait for what does not come; never in its first validation or checkpoint, nor while it compiles, sleeps or waits for a user or a client", "NCCL's own timeout is 10 min (ProcessGroupNCCL)", life.hung, 10.0),
     RunRule("silent", "life", "Silent", "note", life.SILENT_S + 30, "30 min without a line", "no line for 30 min and 20 usual intervals, and its process lives", "-", life.silent, 30.0),
     RunRule("slow_answers", "requests", "Answers are late", "alert", requests.WINDOW_S + 5, "8 lines with `service/p99_s`, and `p99_target_s` in the run's configuration", "p99 is over its target in 80 % of the lines of 10 s", "the target is the service's own", requests.slow_answers, series=requests.is_of_service),
     RunRule("requests_refused", "requests", "Requests refused", "alert", requests.WINDOW_S + 5, "1 line with `service/rejected`", "more than 1 % of the requests of 10 s", "-", requests.requests_refused, series=requests.is_of_service),

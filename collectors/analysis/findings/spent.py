@@ -29,6 +29,7 @@ class SpentOn(NamedTuple):
     share: float
     words: str  # "{share}" and "{where}" are put in
     advice: str
+    of_one: bool = False  # of one function, that does not sleep: rows of many small parts are as they should be
 
 
 SPENT_ON: Final = {
@@ -84,6 +85,20 @@ SPENT_ON: Final = {
         "The training stands still for {share} of the time while a checkpoint is written{where}",
         "write it in a thread, to a faster disk, or less often",
     ),
+    "slow_function": SpentOn(
+        "python",
+        25.0,
+        "One function of your own takes {share} of the time in Python{where}",
+        "vectorize it, move it to a worker, or call it less often",
+        of_one=True,
+    ),
+    "waiting": SpentOn(
+        "wait",
+        15.0,
+        "The training waits for {share} of the time{where}",
+        "the flame graph shows what it waits for below that line",
+        of_one=True,
+    ),
 }
 
 
@@ -100,8 +115,26 @@ def _look(subject: RunSubject, spent_on: SpentOn) -> Iterator[Held]:
         if ledger is None or ledger.covered_share < LEAST_COVERED:
             continue
         row = next((row for row in ledger.rows if row.kind == spent_on.kind), None)
+        if row is not None and spent_on.of_one:
+            row = _of_one_function(row, ledger)
         if row is not None and _is_large(row, ledger, spent_on.share):
             yield _held(subject, ledger, row, spent_on)
+
+
+def _of_one_function(row: KindRow, ledger: Ledger) -> KindRow | None:
+    """The row as far as it is the function's that has most of it. A program that sleeps means to."""
+    seconds: dict[tuple[str, str], float] = {}
+    for place, its_s in ledger.account.given.items():
+        if place.kind == row.kind and place.frame is not None and place.joined != "sleep":
+            seconds[place.frame[:2]] = seconds.get(place.frame[:2], 0.0) + its_s
+    if not seconds or row.seconds <= 0:
+        return None
+    most = max(seconds, key=lambda function: seconds[function])
+    part = min(1.0, seconds[most] / row.seconds)
+    lines = [line for line in row.lines if line.place.frame is not None and line.place.frame[:2] == most]
+    return row._replace(
+        share=part * row.share, seconds=part * row.seconds, least=part * row.least, most=part * row.most, lines=lines
+    )
 
 
 def _is_settled(subject: RunSubject) -> bool:

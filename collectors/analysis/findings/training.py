@@ -23,6 +23,7 @@ SPIKE_SIGMAS, SPIKE_TAIL = 8.0, 3.0
 SPIKE_OF, SPIKE_POINTS = 5, 3  # of so many points: a single batch is no spike
 SPIKE_REST = 50  # points after which another one is a new one
 FLOOR, FLOOR_OF_RANGE = 0.02, 1e-3  # least spread, of the middle and of all that is known: constant and rounded values have none
+NOTHING = 1e-4  # of the range of all values so far: a loss that has gone to nothing stays nothing after such a jump
 MAD_TO_SIGMA = 1.4826
 BLOW_UP, BLOW_UP_OF, BLOW_UP_STEPS = 10.0, 20, 5
 TAIL, TAIL_TIMES = 0.95, 1.5  # the share of earlier norms, above which a norm is large by so many times
@@ -160,7 +161,7 @@ def _steps_in(track: RecentPoints, first: int, last: int) -> int:
 def loss_spike(subject: RunSubject) -> Iterator[Held]:
     """Several values far above those before them, by their spread and by their own tail; a single batch is no spike."""
     for name, rank, track in subject.named(names.is_training_loss):
-        for place in _spikes(track):
+        for place in _spikes(track, _range_ever(subject, name, rank, track)):
             before = _finite(track.value[max(0, place - SPIKE_BEFORE) : place])
             value, middle, step = np.nanmax(track.value[place : place + SPIKE_OF]), np.median(before), step_of(track, place)
             gradient = _gradient_at(subject, rank, step)
@@ -177,8 +178,8 @@ def loss_spike(subject: RunSubject) -> Iterator[Held]:
             )
 
 
-def _spikes(track: RecentPoints) -> list[int]:
-    """Places of the fresh points at which a spike begins."""
+def _spikes(track: RecentPoints, range_ever: float) -> list[int]:
+    """Places of the fresh points at which a spike begins. `range_ever` is that of all values so far."""
     value = np.where(np.isfinite(track.value), track.value, -np.inf)
     lo = max(SPIKE_LEAST, len(value) - track.fresh - OVERLAP - SPIKE_REST)
     if len(value) - lo < SPIKE_POINTS:
@@ -187,19 +188,29 @@ def _spikes(track: RecentPoints) -> list[int]:
     highest = sliding_window_view(padded, SPIKE_BEFORE)[lo : len(value)].max(axis=1)
     found: list[int] = []
     for place in (np.flatnonzero(value[lo:] > highest) + lo).tolist():
-        if (not found or place - found[-1] > SPIKE_REST) and _is_spike(track, place):
+        if (not found or place - found[-1] > SPIKE_REST) and _is_spike(track, place, range_ever):
             found.append(place)
     return [place for place in found if place >= len(value) - track.fresh - OVERLAP]
 
 
-def _is_spike(track: RecentPoints, place: int) -> bool:
+def _range_ever(subject: RunSubject, name: str, rank: int, track: RecentPoints) -> float:
+    """Between the least and the largest of all values that were seen; the points at hand are the last few thousand."""
+    known, key = _finite(track.value), f"range {name} {rank}"
+    least, most = subject.memory.get(key, (np.inf, -np.inf))
+    if len(known):
+        least, most = min(least, float(known.min())), max(most, float(known.max()))
+    subject.memory[key] = least, most
+    return float(max(0.0, most - least))
+
+
+def _is_spike(track: RecentPoints, place: int, range_ever: float) -> bool:
     before = _finite(track.value[max(0, place - SPIKE_BEFORE) : place])
     if len(before) < SPIKE_LEAST:
         return False
     known = _finite(track.value[:place])
     middle, high = float(np.median(before)), float(np.max(before))
     floor = max(FLOOR * abs(middle), FLOOR_OF_RANGE * float(known.max() - known.min()))
-    limit = middle + max(SPIKE_SIGMAS * max(_sigma(before, middle), floor), SPIKE_TAIL * (high - middle))
+    limit = middle + max(SPIKE_SIGMAS * max(_sigma(before, middle), floor), SPIKE_TAIL * (high - middle), NOTHING * range_ever)
     late = _finite(track.value[place : place + SPIKE_OF])
     return bool(track.value[place] > limit > middle and np.count_nonzero(late > limit) >= SPIKE_POINTS)
 

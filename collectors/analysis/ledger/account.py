@@ -39,6 +39,7 @@ class Account(NamedTuple):
     covered_s: float = 0.0  # with a counter and with stacks
     busy_s: float = 0.0
     given: Mapping[Charged, float] = {}  # idle seconds
+    computed: Mapping[Charged, float] = {}  # busy seconds by line, where the device is the CPU
     bounds: Mapping[TimeKind, CostRange] = {}
     waited: Mapping[Charged, float] = {}  # seconds in which the host waited for the device
     waited_saves_s: float = 0.0  # of the idle time, no more than was waited in its block
@@ -61,6 +62,7 @@ def summed(accounts: Iterable[Account]) -> Account:
         covered_s=sum(part.covered_s for part in parts),
         busy_s=sum(part.busy_s for part in parts),
         given=_added(part.given for part in parts),
+        computed=_added(part.computed for part in parts),
         bounds=_bounds(part.bounds for part in parts),
         waited=_added(part.waited for part in parts),
         waited_saves_s=sum(part.waited_saves_s for part in parts),
@@ -76,16 +78,22 @@ def summed(accounts: Iterable[Account]) -> Account:
 
 def compacted(account: Account, most: int = MOST_PLACES) -> Account:
     """With the dearest lines alone; what the others took is charged to their kinds without a line."""
-    if len(account.given) <= most:
+    if len(account.given) <= most and len(account.computed) <= most:
         return account
-    dearest = set(sorted(account.given, key=lambda place: -account.given[place])[:most])
+    dearest = {place for costs in (account.given, account.computed) for place in sorted(costs, key=lambda its: -costs[its])[:most]}
 
     def few(values: Mapping[Charged, float]) -> dict[Charged, float]:
         named = [(place if place in dearest else Charged(place.kind), value) for place, value in values.items()]
         return _added({place: value} for place, value in named)
 
     exposed = {pair: s for pair, s in account.exposed.items() if pair[0] in dearest}
-    return account._replace(given=few(account.given), waited=few(account.waited), samples=few(account.samples), exposed=exposed)
+    return account._replace(
+        given=few(account.given),
+        computed=few(account.computed),
+        waited=few(account.waited),
+        samples=few(account.samples),
+        exposed=exposed,
+    )
 
 
 def lane_of(account: Account, most: int) -> BlockTimes:

@@ -34,6 +34,7 @@ SPENT: dict[TimeKind, str] = {
     "copy": "on copies",
     "transfer": "on transfers",
     "cpu_taken": "without a core, which others took",
+    "cpu_own": "without a core, which its own processes took",
     "other": "on other work",
     "unexplained": "unexplained",
 }

@@ -11,14 +11,16 @@ import numpy as np
 
 from ..stacks.traces import Bools, Floats, Ints, Traces
 from . import rules
-from .account import EMPTY, Account, BlockTimes, CostRange
-from .evidence.cores import CoreWaits
+from .account import EMPTY, Account, BlockTimes
+from .evidence.cores import ALONE, CoreUse, CoreWaits
 from .evidence.stands import Stand
 from .kinds import BUSY, KINDS, NUMBER, Charged, TimeKind
+from .savings import Entries, bounds_of
 
 AT_WORK: tuple[TimeKind, ...] = ("busy", "python")
 STRETCH_S = 5.0  # over which times without a core are compared
-ON_CPU = 0.05  # mean share of a core of a stack that computes, however many share it; one with less waits for a disk or a socket
+ON_CPU = 0.05  # mean share of a core of a stack that computes, however many share it
+WAITING = 0.2  # of a stack's time that it is off its core, with neither the run queue nor the GIL to explain it: it waits in C
 
 
 class Host(NamedTuple):
@@ -33,6 +35,16 @@ class Host(NamedTuple):
     weight: Floats  # of each span, by what its time counts
     core_waits: CoreWaits | None = None
     period_s: float = 0.01  # between two samples
+    ranks: int = 1  # with several, a backward pass and PyTorch's calls may wait for the others
+    cores: CoreUse = ALONE
+
+
+class Lost(NamedTuple):
+    """Of each span of work, seconds in which it did none."""
+
+    gil_s: Floats  # another thread held the GIL
+    coreless_s: Floats  # ready to run, without a core
+    waited_s: Floats  # in a call into C that waits
 
 
 def account_of(host: Host) -> Account:
@@ -40,25 +52,29 @@ def account_of(host: Host) -> Account:
     if not len(seconds):
         return EMPTY
     kind = _kinds(host)
-    gil_s, coreless_s = _lost(host, kind)
-    places, place = _places(host, kind)
-    entries = [
-        (place, host.weight * (seconds - gil_s - coreless_s)),
-        (_other(places, place, "gil"), host.weight * gil_s),
-        (_other(places, place, "cpu_taken"), host.weight * coreless_s),
+    lost = _lost(host, kind)
+    own_s = lost.coreless_s * host.cores.own_share
+    parts = [
+        (kind, seconds - lost.gil_s - lost.coreless_s - lost.waited_s),
+        (_all(kind, "gil"), lost.gil_s),
+        (_all(kind, "cpu_taken"), lost.coreless_s - own_s),
+        (_all(kind, "cpu_own"), own_s),
+        (_waits_for(host), lost.waited_s),
     ]
-    numbers, values = np.concatenate([row[0] for row in entries]), np.concatenate([row[1] for row in entries])
-    sums = np.bincount(numbers, values, len(places))
-    samples = np.bincount(place, minlength=len(places))
-    given = {own: s for own, s in zip(places, sums.tolist(), strict=True) if s > 0 and own.kind != BUSY}
-    busy_s = sum(s for own, s in zip(places, sums.tolist(), strict=True) if own.kind == BUSY)
+    places, place = _places(host, np.concatenate([kinds for kinds, _ in parts]))
+    span = np.tile(np.arange(len(seconds)), len(parts))
+    entries = Entries(places, place, host.weight[span] * np.concatenate([s for _, s in parts]), span)
+    sums = np.bincount(place, entries.seconds, len(places))
+    by_place = {own: s for own, s in zip(places, sums.tolist(), strict=True) if s > 0}
+    samples = np.bincount(place[: len(seconds)], minlength=len(places))
     return Account(
         covered_s=float(seconds.sum()),
-        busy_s=busy_s,
-        given=given,
-        bounds=_bounds(given),
+        busy_s=sum(s for own, s in by_place.items() if own.kind == BUSY),
+        given={own: s for own, s in by_place.items() if own.kind != BUSY},
+        computed={own: s for own, s in by_place.items() if own.kind == BUSY},
+        bounds=bounds_of(entries, host.main, host.stands, host.cores),
         samples={own: float(n) for own, n in zip(places, samples.tolist(), strict=True) if n},
-        lanes=(_lane(host, places, numbers, values),),
+        lanes=(_lane(host, entries),),
     )
 
 
@@ -112,11 +128,13 @@ def _stack_running(host: Host) -> Floats:
     return shares
 
 
-def _lost(host: Host, kind: Ints) -> tuple[Floats, Floats]:
-    """Of each span of work: seconds without the interpreter's lock, and seconds without a core.
+def _lost(host: Host, kind: Ints) -> Lost:
+    """Of each span of work: seconds without the interpreter's lock, without a core, and in calls into C that wait.
 
     What a span had of a core, of the GIL, and what the run queue says are each measured to within a sample or a second, so that they are
     compared in sums over some seconds and shared out from there: differences of single spans would add up to a loss where there is none.
+    A thread that is off its core waits for a core only as long as the run queue says, if it says anything: first of all where it is
+    seen on one at least now and then, but also where it starves.
     """
     main, seconds = host.main, host.main.seconds
     at_work = np.isin(kind, [NUMBER[own] for own in AT_WORK])
@@ -130,12 +148,40 @@ def _lost(host: Host, kind: Ints) -> tuple[Floats, Floats]:
     runnable = ((main.gil == 1) | (_stack_running(host) > ON_CPU)) & host.is_device
     if host.core_waits is None:
         gil_s = np.where(others_s > 0, off_s * sums.share(others_s, np.where(others_s > 0, off_s, 0.0)), 0.0)
-        return gil_s, np.where(runnable, off_s - gil_s, 0.0)
-    queued_s = _queued_at_work(host, sums, at_work, running)
-    coreless_s = np.where(runnable, off_s * sums.share(queued_s, np.where(runnable, off_s, 0.0)), 0.0)
-    left_s = off_s - coreless_s
-    gil_s = np.where(others_s > 0, left_s * sums.share(others_s, np.where(others_s > 0, left_s, 0.0)), 0.0)
-    return gil_s, coreless_s
+        coreless_s = np.where(runnable, off_s - gil_s, 0.0)
+    else:
+        queued_s = _queued_at_work(host, sums, at_work, running)
+        coreless_s = np.where(runnable, off_s * sums.share(queued_s, np.where(runnable, off_s, 0.0)), 0.0)
+        if host.is_device:
+            starved_s = off_s - coreless_s
+            coreless_s += starved_s * sums.share_beyond(queued_s, coreless_s, starved_s)
+        left_s = off_s - coreless_s
+        gil_s = np.where(others_s > 0, left_s * sums.share(others_s, np.where(others_s > 0, left_s, 0.0)), 0.0)
+    return Lost(gil_s, coreless_s, _in_calls_that_wait(host, off_s - coreless_s - gil_s))
+
+
+def _in_calls_that_wait(host: Host, left_s: Floats) -> Floats:
+    """Of each span: what is left of its time off a core, where its stack has so much of that that it waits for something.
+
+    A disk or a socket at a line of Python; with several ranks, also the others, whose gradients a backward pass waits for.
+    """
+    main, count = host.main, len(host.main.stacks)
+    known_s = np.bincount(main.stack, np.where(np.isfinite(main.running), main.seconds, 0.0), count)
+    off_s = np.bincount(main.stack, left_s, count)
+    may = np.array([stand.how == "runs" or (stand.how == "computes" and host.ranks > 1) for stand in host.stands], bool)
+    waits = host.is_device & may & (off_s > WAITING * np.maximum(known_s, 1e-9))
+    waited_s: Floats = np.where(waits[main.stack], left_s, 0.0)
+    return waited_s
+
+
+def _waits_for(host: Host) -> Ints:
+    """Number of the kind that each span waits for if it does: where PyTorch computes, the other ranks."""
+    computes = np.array([stand.how == "computes" for stand in host.stands], bool)[host.main.stack]
+    return np.where(computes, NUMBER["collective"], NUMBER["wait"])
+
+
+def _all(kind: Ints, own: TimeKind) -> Ints:
+    return np.full_like(kind, NUMBER[own])
 
 
 class _Sums:
@@ -152,7 +198,14 @@ class _Sums:
 
     def share(self, part: Floats, whole: Floats) -> Floats:
         """Of each span: how much of the whole of its stretch the part is, at most all of it."""
-        some, every = self.of(part), self.of(whole)
+        return self._ratio(self.of(part), whole)
+
+    def share_beyond(self, part: Floats, taken: Floats, whole: Floats) -> Floats:
+        """The same of what the part has more than was taken."""
+        return self._ratio(np.maximum(0.0, self.of(part) - self.of(taken)), whole)
+
+    def _ratio(self, some: Floats, whole: Floats) -> Floats:
+        every = self.of(whole)
         shares: Floats = np.minimum(1.0, np.divide(some, every, out=np.zeros(len(every)), where=every > 0))[self.which]
         return shares
 
@@ -180,8 +233,9 @@ def _begun_in_waits(host: Host, waits: Bools, at_work: Bools) -> Floats:
 
 
 def _places(host: Host, kind: Ints) -> tuple[list[Charged], Ints]:
-    key = host.main.stack * len(KINDS) + kind
-    keys, which = np.unique(key, return_inverse=True)
+    """Of each span, once or several times after another, the place that it has with this kind."""
+    stack = np.tile(host.main.stack, len(kind) // len(host.main.stack))
+    keys, which = np.unique(stack * len(KINDS) + kind, return_inverse=True)
     numbers: dict[Charged, int] = {}
     found = []
     for row in keys.tolist():
@@ -190,27 +244,12 @@ def _places(host: Host, kind: Ints) -> tuple[list[Charged], Ints]:
     return list(numbers), np.array(found, np.int64)[which]
 
 
-def _other(places: list[Charged], place: Ints, kind: TimeKind) -> Ints:
-    """The same lines as places of another kind, which are added to the places."""
-    numbers = {own: i for i, own in enumerate(places)}
-    other = [numbers.setdefault(own._replace(kind=kind), len(numbers)) for own in list(places)]
-    places[:] = list(numbers)
-    return np.array(other, np.int64)[place]
-
-
-def _bounds(given: dict[Charged, float]) -> dict[TimeKind, CostRange]:
-    sums: dict[TimeKind, float] = {}
-    for place, s in given.items():
-        sums[place.kind] = sums.get(place.kind, 0.0) + s
-    return {kind: CostRange(s, s, s) for kind, s in sums.items()}
-
-
-def _lane(host: Host, places: list[Charged], numbers: Ints, values: Floats) -> BlockTimes:
+def _lane(host: Host, entries: Entries) -> BlockTimes:
     middle = (host.main.start_s + host.main.end_s) / 2
     block = np.floor(middle / rules.BLOCK.value).astype(np.int64)
     starts, which = np.unique(block, return_inverse=True)
-    kinds = np.array([NUMBER[own.kind] for own in places], np.int64)
-    key = np.tile(which, len(numbers) // len(which)) * len(KINDS) + kinds[numbers]
-    seconds = np.bincount(key, values, len(starts) * len(KINDS)).astype(np.float64).reshape(len(starts), len(KINDS))
+    kinds = np.array([NUMBER[own.kind] for own in entries.places], np.int64)
+    key = which[entries.span] * len(KINDS) + kinds[entries.place]
+    seconds = np.bincount(key, entries.seconds, len(starts) * len(KINDS)).astype(np.float64).reshape(len(starts), len(KINDS))
     start_s = starts.astype(np.float64) * rules.BLOCK.value
     return BlockTimes(start_s, start_s + rules.BLOCK.value, seconds)

@@ -15,9 +15,10 @@ from ..stacks.traces import Bools, Floats, Ints, Range, Traces
 from ..stacks.trust import LineOf, no_source, traces_of
 from . import host, rules
 from .account import EMPTY, Account
-from .evidence import cards, logged, seen, workers
+from .evidence import cards, logged, seen
 from .evidence.cards import Cards
-from .evidence.cores import NONE_WAITED, core_waits
+from .evidence.cores import NONE_WAITED, core_use, core_waits
+from .evidence.joined import JOINED, Below, charged
 from .evidence.logged import LoggedKinds
 from .evidence.stands import Stand, stands_of
 from .evidence.threads import without_gil
@@ -83,6 +84,9 @@ def account_in(history: History, subject: Subject, window: Range, line_of: LineO
     if not len(main.start_s):
         return EMPTY, tier, columns.hz
     stands, kinds, gil_s = _seen(subject, log, main, everything, line_of)
+    below = None if everything.serves else _below(subject, window, everything, (main, stands), line_of)
+    if below is not None:
+        stands = [stand._replace(kind=below.kind_of(stand)) for stand in stands]
     if subject.device == "GPU":
         account = _of_gpu(history, subject, window, log, (main, stands, kinds, gil_s, columns.hz))
     else:
@@ -98,12 +102,22 @@ def account_in(history: History, subject: Subject, window: Range, line_of: LineO
                 log.weights(main) if not everything.serves else np.ones(len(main.start_s)),
                 core_waits(history, window, subject.rank) if not everything.serves else NONE_WAITED,
                 1 / max(columns.hz, 1.0),
+                subject.ranks,
+                core_use(history, window, everything.within([window]), main),
             )
         )
-    if any(place.by_workers for place in account.given):
-        joined = main_threads(join(everything, line_of), subject.rank).within([window])
-        account = workers.charged(account, joined, subject.own_folder)
-    return account, tier, columns.hz
+    return charged(account, below) if below is not None else account, tier, columns.hz
+
+
+def _below(subject: Subject, window: Range, everything: Traces, known: tuple[Traces, list[Stand]], line_of: LineOf) -> Below | None:
+    """What others did where the main thread waited for them; None where it hardly did."""
+    main, stands = known
+    for_others = np.array([stand.how == "waits" and stand.joined in JOINED for stand in stands], bool)
+    if subject.device != "GPU" and subject.ranks > 1:
+        for_others |= np.array([stand.opaque for stand in stands], bool)  # gradients are exchanged in the backward pass
+    if float(main.seconds[for_others[main.stack]].sum()) < rules.SMALL.value / 100 * float(main.seconds.sum()):
+        return None
+    return Below(main_threads(join(everything, line_of), subject.rank).within([window]), subject.own_folder)
 
 
 def _main(everything: Traces, rank: int, recorded: Sequence[Range], line_of: LineOf) -> Traces:

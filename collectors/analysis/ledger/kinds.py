@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple, TypeAlias
 
 from ...records import Frame
+from ..stacks.waits import Joined
 
 TimeKind: TypeAlias = Literal[
     "busy",
@@ -24,6 +25,7 @@ TimeKind: TypeAlias = Literal[
     "copy",
     "transfer",
     "cpu_taken",
+    "cpu_own",
     "idle",
     "other",
     "unexplained",
@@ -54,6 +56,7 @@ NAMES = (
     KindName("copy", "copies"),
     KindName("transfer", "transfers"),
     KindName("cpu_taken", "cores taken by others"),
+    KindName("cpu_own", "cores taken by its own processes"),
     KindName("idle", "waiting for requests"),
     KindName("other", "other"),
     KindName("unexplained", "unexplained"),
@@ -69,7 +72,12 @@ class Charged(NamedTuple):
     kind: TimeKind
     frame: Frame | None = None
     leaf: str = ""  # the function that the thread stands in, where that is another's
-    by_workers: bool = False  # the main thread waits there for its loader's workers
+    joined: Joined = ""  # whom the main thread waits for there
+
+    @property
+    def by_workers(self) -> bool:
+        """Whether the main thread waits there for worker processes, such as its loader's."""
+        return self.joined == "workers"
 
 
 UNEXPLAINED, COPY = Charged("unexplained"), Charged("copy")

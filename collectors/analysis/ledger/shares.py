@@ -91,13 +91,14 @@ def ledger_of(
         by_kind.setdefault(place.kind, []).append((place, given_s))
     rows = [_row(kind, places, moved, total_s, trusted) for kind, places in by_kind.items()]
     rows.sort(key=lambda row: (row.kind == "unexplained", -row.seconds))
-    busy = _busy(account, total_s, trusted) if device != "host" else []
+    busy = _busy(moved, total_s, trusted) if device != "host" else []
     return Ledger(device, tier, signal, seconds, covered_share, [*busy, *rows] if account.covered_s > 0 else [], account)
 
 
 def _busy(account: Account, total_s: float, trusted: bool) -> list[KindRow]:
     share = 100 * account.busy_s / total_s
-    return [KindRow(BUSY, share, account.busy_s, share, share, 0.0, [], None, "high" if trusted else "low")]
+    lines = _lines(list(account.computed.items()), account, total_s)
+    return [KindRow(BUSY, share, account.busy_s, share, share, 0.0, lines, None, "high" if trusted else "low")]
 
 
 def _row(kind: TimeKind, places: list[tuple[Charged, float]], account: Account, total_s: float, trusted: bool) -> KindRow:
@@ -108,7 +109,6 @@ def _row(kind: TimeKind, places: list[tuple[Charged, float]], account: Account, 
     )
     if kind in OF_HOST and account.blocks and account.paced > rules.WORKERS.value * account.blocks:
         saves = min(saves, share)  # workers set the pace: less work here only lengthens the wait for them
-    lines = sorted(places, key=lambda pair: -pair[1])[:MOST_LINES]
     sureness: Sureness = "high" if most - least <= rules.SURE.value else "medium" if most - least <= share else "low"
     return KindRow(
         kind=kind,
@@ -117,10 +117,15 @@ def _row(kind: TimeKind, places: list[tuple[Charged, float]], account: Account, 
         least=least,
         most=most,
         saves_at_most=0.0 if kind in ("unexplained", "idle") else max(saves, share),
-        lines=[LineShare(place, 100 * s / total_s, int(account.samples.get(place, 0))) for place, s in lines if place.frame],
+        lines=_lines(places, account, total_s),
         exposed_by=_exposed_by(kind, account.exposed, seconds),
         confidence=sureness if trusted else "low",
     )
+
+
+def _lines(places: list[tuple[Charged, float]], account: Account, total_s: float) -> list[LineShare]:
+    dearest = sorted(places, key=lambda pair: -pair[1])[:MOST_LINES]
+    return [LineShare(place, 100 * s / total_s, int(account.samples.get(place, 0))) for place, s in dearest if place.frame]
 
 
 def _exposed_by(kind: TimeKind, exposed: Mapping[tuple[Charged, Charged], float], seconds: float) -> Charged | None:

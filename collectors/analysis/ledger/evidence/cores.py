@@ -1,4 +1,4 @@
-"""How long the main thread of a rank was ready to run and had no core, by the kernel's account of its run queue."""
+"""How long the main thread of a rank was ready to run and had no core, by the kernel's account of its run queue, and who had the cores."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ....store.protocol import Series
 from ...history import History
-from ...stacks.traces import Floats, Range
+from ...stacks.traces import Floats, Range, Traces
 
 WAITS = "host/run_core_wait_pct"
 PERIOD_S = 1.0  # a value stands for the time since the one before, and for no more than three periods
@@ -48,3 +49,48 @@ def core_waits(history: History, window: Range, rank: int) -> CoreWaits | None:
     lasted = np.minimum(np.diff(ends, prepend=ends[0] - PERIOD_S), 3 * PERIOD_S)
     found = CoreWaits(np.r_[ends[0] - PERIOD_S, ends], np.r_[0.0, np.cumsum(share * lasted)])
     return found if found.covers(window) else None
+
+
+class CoreUse(NamedTuple):
+    """Who had the machine's cores, besides a main thread."""
+
+    own_share: float  # of what they had, the part of the run's other threads, processes and ranks; the rest is other programs'
+    beside_share: float  # of all cores, what the run's other Python threads, processes and ranks had,
+    others_share: float  # ... and what other programs had
+
+
+ALONE = CoreUse(0.0, 0.0, 0.0)
+CPU, OF_CORE, OF_RUN = "host/cpu_pct", "host/cpu_core_pct", "host/run_cpu_pct"
+SOME = 0.05  # cores: less is at work by chance
+
+
+def core_use(history: History, window: Range, everything: Traces, main: Traces) -> CoreUse:
+    """`everything` are all threads of the run in the window, `main` the one that is asked for.
+
+    Without the machine's counters the run's own threads are known alone: where these work, they are taken to have had the cores.
+    """
+    length_s = max(window[1] - window[0], 1e-9)
+    all_s, main_s = _on_cores_s(everything), _on_cores_s(main)
+    beside = max(0.0, all_s - main_s) / length_s
+    known = history.machine_series()
+    cores = len({dict(series.labels).get("core") for series in known if series.name == OF_CORE})
+    of_all = [series for series in known if series.name == CPU]
+    of_run = [series for series in known if series.name == OF_RUN and dict(series.labels).get("run") == history.run]
+    busy_pct = _mean(history, of_all[0], window) if of_all else None
+    if not cores or busy_pct is None:
+        return CoreUse(float(beside > SOME), 0.0, 0.0)
+    own = max(sum(_mean(history, series, window) or 0.0 for series in of_run) / 100, all_s / length_s)
+    others = max(0.0, cores * busy_pct / 100 - own)
+    own_beside = max(0.0, own - main_s / length_s)
+    together = own_beside + others
+    return CoreUse(own_beside / together if together > SOME else 0.0, min(1.0, beside / cores), min(1.0, others / cores))
+
+
+def _mean(history: History, series: Series, window: Range) -> float | None:
+    """A value stands for the second before it."""
+    found = history.values([series], [(window[0], window[1] + PERIOD_S)])
+    return float(found[series.name][0].mean()) if len(found[series.name][0]) else None
+
+
+def _on_cores_s(traces: Traces) -> float:
+    return float((np.clip(np.nan_to_num(traces.running, nan=0.0), 0, 1) * traces.seconds).sum())

@@ -12,7 +12,7 @@ from ...stacks.owning import are_own, has_name, library_name
 from ...stacks.serving import IDLE
 from ...stacks.traces import Ints, Traces
 from ...stacks.trust import LineOf
-from ...stacks.waits import Waiting, reads_gpu
+from ...stacks.waits import Joined, Waiting, reads_gpu
 from ..kinds import Charged, TimeKind
 from . import signs
 
@@ -29,11 +29,11 @@ class Stand(NamedTuple):
     frame: Frame | None  # the deepest of the user's own code
     leaf: str  # what it called, where the thread stands in another's code
     opaque: bool  # in a backward pass, which has one line
-    by_workers: bool
+    joined: Joined = ""  # whom it waits for
 
     @property
     def place(self) -> Charged:
-        return Charged(self.kind, self.frame, self.leaf, self.by_workers)
+        return Charged(self.kind, self.frame, self.leaf, self.joined)
 
 
 def stands_of(traces: Traces, own_folder: str, line_of: LineOf) -> list[Stand]:
@@ -46,7 +46,7 @@ def stands_of(traces: Traces, own_folder: str, line_of: LineOf) -> list[Stand]:
 def _stand(traces: Traces, stack: tuple[int, ...], own: list[bool], wait: Waiting | None, line_of: LineOf) -> Stand:
     frames, mine = [traces.frames[i] for i in stack], [own[i] for i in stack]
     if frames == [IDLE]:
-        return Stand("idle", "waits", None, "", False, False)
+        return Stand("idle", "waits", None, "", False)
     sign = signs.sign_of(frames, mine)
     deepest = max((i for i, is_own in enumerate(mine) if is_own), default=-1)
     frame = frames[deepest] if deepest >= 0 else None
@@ -55,16 +55,16 @@ def _stand(traces: Traces, stack: tuple[int, ...], own: list[bool], wait: Waitin
     backward = any(other.name.endswith(signs.BACKWARD) for other in frames)
     at_line = deepest == len(frames) - 1 and frame is not None
     if backward and sign in (None, "validation"):
-        return Stand(sign or "launch", "computes", frame, "backward", True, False)
+        return Stand(sign or "launch", "computes", frame, "backward", True)
     if wait is not None:
         for_gpu = wait.wait.joined == "gpu"
         kind: TimeKind = sign or ("sync" if for_gpu else OF_WAIT.get(wait.wait.joined, "wait"))
-        return Stand(kind, "waits for the GPU" if for_gpu else "waits", frame, leaf, False, wait.wait.joined == "workers")
+        return Stand(kind, "waits for the GPU" if for_gpu else "waits", frame, leaf, False, wait.wait.joined)
     if at_line and frame is not None and reads_gpu(line_of(frame.file, frame.line)):
-        return Stand(sign or "sync", "waits for the GPU", frame, leaf, False, False)
+        return Stand(sign or "sync", "waits for the GPU", frame, leaf, False)
     if frames and signs.TORCH in frames[-1].file and sign in (None, "validation"):
-        return Stand(sign or "launch", "computes", frame, leaf, False, False)
-    return Stand(sign or "python", "runs", frame, leaf, False, False)
+        return Stand(sign or "launch", "computes", frame, leaf, False)
+    return Stand(sign or "python", "runs", frame, leaf, False)
 
 
 def statements_of(traces: Traces) -> Ints:
