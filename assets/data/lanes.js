@@ -64,7 +64,7 @@ export function furtherFound(metas, search) {
   const words = search.toLowerCase().split(/\s+/);
   const own = metas.filter(({ run }) => run !== null);
   const placed = new Set(Object.values(NAMES).flatMap((names) => firstOf(own, names).map(({ name }) => name)));
-  const names = new Set(own.map(({ name }) => name).filter((name) => !placed.has(name) && !PHASE.test(name) && !GPU_PHASE.test(name)));
+  const names = new Set(own.map(({ name }) => name).filter((name) => !placed.has(name) && !PHASE.test(name) && !GPU_PHASE.test(name) && !name.startsWith(PROGRESS)));
   const found = [...names].filter((name) => words.every((word) => name.toLowerCase().includes(word)));
   return found.sort((a, b) => lateness(a, names) - lateness(b, names)); // a stable sort: otherwise as they came
 }
@@ -170,6 +170,7 @@ export function hostLanes(machine) {
 }
 
 const PHASE = /^phase\/(.+)_s$/;
+const PROGRESS = "progress/"; // of text: how far the run is, which is what the axis says
 const GPU_PHASE = /^gpu_phase\/(.+)_s$/;
 const OTHERS = ["run-3", "run-4", "run-8", "run-2", "run-6", "run-12"]; // phases of other names
 const PHASES = ["data", "forward", "backward", "optimizer"]; // from the top of the stack down
@@ -261,7 +262,7 @@ function rateLane(own) {
   const says = own.some(({ name }) => PHASE.test(name) || [...NAMES.tokens, ...NAMES.samples, ...NAMES.p99].includes(name));
   const counted = own.filter(({ first_step, first_time_s }) => typeof first_step === "number" && typeof first_time_s === "number");
   const most = Math.max(...counted.map(({ points }) => points ?? 0));
-  const name = firstOf(counted, NAMES.loss)[0]?.name ?? counted.find(({ points }) => (points ?? 0) === most)?.name;
+  const name = counted.find((meta) => meta.name === `${PROGRESS}step`)?.name ?? firstOf(counted, NAMES.loss)[0]?.name ?? counted.find(({ points }) => (points ?? 0) === most)?.name;
   if (says || name === undefined) return [];
   return [lane("rate", "Steps/s", 44, "zero", ranked(named(counted, name), "now", false), { rate: true })];
 }

@@ -28,7 +28,7 @@ from .formats import (
     text,
     wandb,
 )
-from .formats.text.numbers import TextNumbers
+from .formats.text.numbers import PROGRESS, TextNumbers
 from .formats.values import inert, inert_path
 
 if TYPE_CHECKING:
@@ -119,8 +119,12 @@ def _samples(origin: Origin, state: State) -> Format:
 def _metrics(origin: Origin, state: State) -> Format:
     run, rank = origin.run, origin.rank
     labels = labels_of(host=inert(origin.host), rank=rank or None)
+
+    def beside(name: str) -> str:
+        return "is left out: the JSONL has the steps" if name.startswith(PROGRESS) else run.names().fault(name)
+
     metrics = jsonl.Metrics(run.name, labels, lambda: run.starts_of(rank), state, run.names(), run.rivals.take_jsonl)
-    return json_lines.JsonLines(metrics, _lines(origin, json_lines.text_state(state), run.names().fault, lambda: True))
+    return json_lines.JsonLines(metrics, _lines(origin, json_lines.text_state(state), beside, lambda: True))
 
 
 def _tensorboard(origin: Origin, state: State) -> Format:
@@ -219,12 +223,12 @@ def _text(origin: Origin, state: State) -> Format:
 def _lines(origin: Origin, state: State, fault: Callable[[str], str], wants_numbers: Callable[[], bool]) -> text.Text:
     run, file = origin.run, inert(origin.name)
 
-    def numbers(rank: int, kept: State) -> TextNumbers:
-        labels = labels_of(host=inert(origin.host), rank=rank or None)
-        return TextNumbers(run.name, labels, fault, kept)
+    def numbers(speaker: int | str, kept: State) -> TextNumbers:
+        rank, worker = (speaker or None, None) if isinstance(speaker, int) else (None, inert(speaker))
+        return TextNumbers(run.name, labels_of(host=inert(origin.host), rank=rank, worker=worker), fault, kept)
 
     rank = origin.rank if RANK.search(origin.name) else None
-    return text.Text(run.name, file, origin.written_s, state, numbers, wants_numbers, rank)
+    return text.Text(run.name, file, origin.written_s, state, numbers, wants_numbers, rank, run.take_unit)
 
 
 def _main_of_database(path: Path) -> Path:

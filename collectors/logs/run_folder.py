@@ -93,6 +93,11 @@ class RunFolder:
             del self._configs[oldest]
         return self._news()
 
+    def take_unit(self, unit: str) -> dict[str, Any] | None:
+        """Take what the lines of a text log count by; run.json overrides it."""
+        self.kind = {**self.kind, "unit": unit}
+        return self._news()
+
     def take_ran(self, what: dict[str, Any]) -> dict[str, Any] | None:
         """Take what was seen of its processes; its files override each field, and any configuration of theirs the one seen here."""
         self.ran = what

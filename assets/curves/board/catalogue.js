@@ -37,7 +37,7 @@ export const prefixOf = (name) => (name.indexOf("/") > 0 ? name.slice(0, name.in
  * @returns {{groups: Group[], found: number, hidden: Tag[]}}
  */
 export function groupsOf(tags, has, kept, elsewhere) {
-  const wanted = tags.filter(({ name }) => has(name));
+  const wanted = tags.filter(({ name }) => has(name) && !name.startsWith("progress/")); // of text: how far the run is
   const hidden = new Set(kept.hidden);
   const shown = wanted.filter(({ key }) => !hidden.has(key));
   const pinned = kept.pinned.flatMap((key) => shown.find((tag) => tag.key === key) ?? []);

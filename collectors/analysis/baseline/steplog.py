@@ -18,6 +18,10 @@ from .steady import BEFORE_S, unsteady_by_nature
 INTERRUPTIONS, COMPILATIONS = ("checkpoint", "validation"), ("compile", "recompile")
 GC = "gc"
 PHASE, GPU_PHASE = "phase/", "gpu_phase/"
+PROGRESS = {
+    "progress/batch": "step",
+    "progress/item": "item",
+}  # how far a run is whose text does not say its steps, and what that counts
 UNITS = "units"  # of work, for which a line stands: a series that has points only where that is not one
 
 
@@ -50,12 +54,17 @@ def read(history: History, window: Range, rank: int = 0, around_s: float = BEFOR
     stepped = [series for series in mine if series.last_step is not None and series.first_step != series.last_step]
     stepped = [series for series in stepped if series is not counter]
     stepper = max(stepped, key=lambda series: series.points, default=None)
+    told = next((series for series in mine if series.name in PROGRESS), None)
     phases = [series for series in stepped if series.name.startswith(PHASE)]
     sizes = [series for series in stepped if is_size(series.name)]
-    found = history.points({*phases, *sizes, *filter(None, [stepper, counter])}, around)
+    found = history.points({*phases, *sizes, *filter(None, [stepper, counter, told])}, around)
     counts = found[counter.id] if counter else None
     until_s = min(around[1], history.profiled_until() or around[0])
-    steps = _units(found[stepper.id], counts, until_s) if stepper else None
+    is_told = told is not None and len(found[told.id].place) > 1
+    if told is not None and is_told:
+        steps = _units(found[told.id]._replace(step=found[told.id].value), None, until_s)
+    else:
+        steps = _units(found[stepper.id], counts, until_s) if stepper else None
     logged = _phases(phases, found, counts)
     counted = sized(steps, {series.name: (found[series.id].place, found[series.id].value) for series in sizes}) if steps else None
     return StepLog(
@@ -64,7 +73,7 @@ def read(history: History, window: Range, rank: int = 0, around_s: float = BEFOR
         answers=units.answers_of(steps, logged) if steps and history.is_service else None,
         sized=counted,
         phases=logged,
-        unit_name=history.unit_name,
+        unit_name=PROGRESS[told.name] if told is not None and is_told else history.unit_name,
         first=stepper is not None and (stepper.first_time_s or 0.0) >= around[0],
         interruptions=history.during(INTERRUPTIONS, around),
         compilations=history.during(COMPILATIONS, around),

@@ -72,12 +72,16 @@ class Units(NamedTuple):
 def units_of(time_s: Floats, step: Floats, segment: Ints, counts: Floats | None = None) -> Units:
     """From the points of one series, in the order of their times. What a run did while it went back or was down is no unit.
 
-    Steps 3, 4, 6 at 0 s, 1 s and 2 s -> a unit of 1 s, then two of half a second. `counts` says for each point how many units its
-    line stands for, where the run logs that.
+    Steps 3, 4, 6 at 0 s, 1 s and 2 s -> a unit of 1 s, then two of half a second. Several points of one time, as of a clock that is
+    coarser than the steps, are one line: the steps between their first and that of the next time took the time between. `counts` says
+    for each point how many units its line stands for, where the run logs that.
     """
     known = np.isfinite(time_s) & np.isfinite(step)
     time_s, step, segment = time_s[known], step[known], segment[known]
-    units = np.diff(step) if counts is None else counts[known][1:]
+    passed = None if counts is None else np.cumsum(counts[known])
+    first = np.flatnonzero(np.r_[True, (np.diff(time_s) != 0) | (np.diff(segment) != 0)])[: len(time_s)]
+    units = np.diff(step[first]) if passed is None else np.diff(passed[first])
+    time_s, step, segment = time_s[first], step[first], segment[first]
     whole = (np.diff(time_s) > 0) & (np.diff(step) > 0) & (np.diff(segment) == 0)
     return Units(time_s[:-1][whole], time_s[1:][whole], units[whole], step[1:][whole])
 

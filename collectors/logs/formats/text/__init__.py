@@ -5,24 +5,26 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from ....analysis.logs import structured
-from ....records import LogLine, Record
+from ....records import LogLine, Points, Record, RunInfo
 from ...opening import NotMetrics
 from .. import MAX_LINE_BYTES, Arrival, Tally
 from ..values import MAX_TIME_S
 from .entry import Entry
-from .metric_lines import bar_of, names_a_step
+from .metric_lines import bar_of
 from .numbers import TextNumbers
-from .ranked import split_rank
+from .ranked import split_rank, split_task, split_worker
+from .spread import Coarse, spread
+from .steps import STEP
 
 LEVELS = {"DEBUG": 10, "INFO": 20, "WARN": 30, "WARNING": 30, "ERROR": 40, "CRITICAL": 50, "FATAL": 50}
 LEVELS |= {"DBG": 10, "ERR": 40, "CRIT": 50}
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 STAMP = re.compile(
-    r"[\[(]?(?:(?P<date>\d{4}[-/]\d\d[-/]\d\d|\d\d/\d\d/\d{4})[T ])?"
+    r"[\[(]?(?:(?P<date>\d{4}[-/]\d\d[-/]\d\d|\d\d/\d\d/\d{4})[T ,])?"
     r"(?P<time>\d\d:\d\d:\d\d)(?:[.,](?P<fraction>\d{1,9}))?(?P<zone>Z|[+-]\d\d:?\d\d)?\b"
 )
 NOON = re.compile(r" ?([AP])M\b")  # behind a time of twelve hours
@@ -36,11 +38,13 @@ LATE_S = 60.0  # after its file was last written, a stamp may be, by another clo
 HALF_YEAR_S = 180 * DAY_S
 FIRST_S = 946_684_800.0  # a stamp before the year 2000 is that of a clock which was never set
 MOST_RANKS = 256  # of a file
+LONGEST_WORKER, LONGEST_TASK = 120, 12  # characters of what Ray, or srun, writes in front of a line
+BACKSPACES = re.compile(r"\x08+")
 UP = "\x1b[A"  # the cursor goes a line up
 CONTINUATION_S = 5.0  # a line without a stamp shares the time of a stamped line before it for this long
 
-MakeNumbers: TypeAlias = Callable[[int, Mapping[str, Any]], TextNumbers]
-"""By rank and that rank's part of the state."""
+MakeNumbers: TypeAlias = Callable[[int | str, Mapping[str, Any]], TextNumbers]
+"""By rank, or the name of a worker, and that one's part of the state."""
 
 
 class Text:
@@ -55,27 +59,41 @@ class Text:
         numbers: MakeNumbers | None = None,
         wants_numbers: Callable[[], bool] = lambda: True,
         rank: int | None = None,
+        take_unit: Callable[[str], dict[str, Any] | None] = lambda unit: None,
     ) -> None:
-        """`numbers` makes what finds metrics in a rank's lines, as long as `wants_numbers`; `rank` is that of the whole file."""
+        """`numbers` makes what finds metrics in a rank's lines, as long as `wants_numbers`; `rank` is that of the whole file.
+
+        `take_unit` takes what a step of the run is called, and returns what is known of the run then, None if that is not new.
+        """
         state = state or {}
         self.tally = Tally()
         self._run, self._file, self._mtime_s, self._rank = run, file, mtime_s, rank
-        self._make_numbers, self._wants_numbers = numbers, wants_numbers
+        self._make_numbers, self._wants_numbers, self._take_unit = numbers, wants_numbers, take_unit
+        self._unit = STEP
         self._own = self._voice(rank or 0, state)  # of lines that name no rank, and of rank 0
         anew = {"anew": True} if state.get("anew") else {}
         self._voices = {int(number): self._voice(int(number), {**kept, **anew}) for number, kept in state.get("ranks", {}).items()}
+        self._workers = {name: self._voice(name, {**kept, **anew}) for name, kept in state.get("workers", {}).items()}
+        self._worker: str = state.get("worker", "")  # of Ray, the first that spoke
+        self._has_tasks: bool = state.get("tasks", False)  # srun writes its task in front of each line
 
     EMPTY: ClassVar[dict[str, Any]] = {"time_s": None, "entry": [0, 0, 0, None]}
 
     def state(self) -> dict[str, Any]:
-        ranks = {str(rank): voice.state() for rank, voice in self._voices.items()}
-        return self._own.state() | ({"ranks": ranks} if ranks else {})
+        others = {
+            "ranks": {str(rank): voice.state() for rank, voice in self._voices.items()},
+            "workers": {name: voice.state() for name, voice in self._workers.items()},
+            "worker": self._worker,
+            "tasks": self._has_tasks,
+        }
+        return self._own.state() | {name: value for name, value in others.items() if value}
 
     def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
         if not self.tally.lines_read and lines and lines[0].startswith(PROGRAM):
             raise NotMetrics("is a program, not a log")
         records: list[Record] = []
-        points: list[Record] = []  # last: the store takes many of a kind faster than both in turn
+        points: list[Points] = []  # last: the store takes many of a kind faster than both in turn
+        coarse: list[Coarse] = []
         wants_numbers = self._wants_numbers()
         arrival_s = None
         for place, line in enumerate(lines, 1):
@@ -87,30 +105,43 @@ class Text:
                 if len(line) > MAX_LINE_BYTES:
                     self.tally.skip_line("longer than 1 MiB")
                     continue
-            if line.strip():
-                states, rank, voice = line.decode("utf-8", "replace").replace("\0", "\ufffd"), self._rank, self._own
-                text = last_state(states)
-                is_redrawn = text is not states
-                if text.startswith("["):
-                    named, text = split_rank(text)
-                    rank, voice = (rank, voice) if named is None else (named, self._voice_of(named))
-                    if not text.strip():
-                        voice.entry.blank()
-                        continue
-                if structured.may_be_structured(text) and (found := structured.read(text)) is not None:
-                    records += self._structured(found, arrival, arrival_s, rank, voice)
-                    text = structured.shown(found)[0]
-                elif not text.endswith(UP):  # a bar below another one: the next state is written over it
-                    records.append(self._line(text, arrival, arrival_s, rank, voice))
-                if voice.numbers is not None and wants_numbers:
-                    if is_redrawn:
-                        points += self.parse_states(line[: line.rstrip().rfind(b"\r") + 1], text, arrival)
-                    if names_a_step(text):
-                        when_s = arrival_s if voice.time_s is None else voice.at(arrival, arrival_s)
-                        points += voice.numbers.points(plain_of(text), when_s)
-            else:
+            if not line.strip():
                 self._own.entry.blank()
-        return records + points
+                continue
+            states = with_returns(line.decode("utf-8", "replace").replace("\0", "\ufffd"))
+            text = last_state(states)
+            speaker = self._speaker(text)
+            voice = speaker.voice
+            if not speaker.text.strip():
+                voice.entry.blank()
+                continue
+            stamp_s, said = None, speaker.said
+            if structured.may_be_structured(said) and (found := structured.read(said)) is not None:
+                records += self._structured(found, arrival, arrival_s, speaker)
+                stamp_s, said = voice.time_s, structured.shown(found)[0]
+            elif not text.endswith(UP):  # a bar below another one: the next state is written over it
+                stamp_s = self._stamp(said, arrival, arrival_s, voice)
+                records.append(self._line(speaker, stamp_s is not None, arrival, arrival_s))
+            if voice.numbers is None or not wants_numbers or speaker.is_repeated:
+                continue
+            if text is not states:
+                points += self.parse_states(line[: line.rstrip(b"\r\x08 ").rfind(b"\r") + 1], text, arrival)
+            when_s = voice.time_s if arrival_s is None else arrival_s if stamp_s is None or stamp_s.is_integer() else stamp_s
+            is_beside_bar = text is not states and is_cleared(states)
+            found_here = voice.numbers.points(plain_of(said), when_s, is_beside_bar=is_beside_bar)
+            if found_here and stamp_s is not None and stamp_s.is_integer():
+                coarse.append(Coarse(len(points), len(points) + len(found_here), stamp_s))
+            points += found_here
+        return [*records, *self._placed(spread(points, coarse, arrival)), *self._unit_news(wants_numbers)]
+
+    def _unit_news(self, wants_numbers: bool) -> list[RunInfo]:
+        """What a step of the run is, where the lines count by something else: epochs, generations."""
+        unit = (self._own.numbers.unit if self._own.numbers and wants_numbers else "") or STEP
+        if unit == self._unit:
+            return []
+        self._unit = unit
+        news = self._take_unit(unit)
+        return [] if news is None else [RunInfo(self._run, news)]
 
     def parse_states(self, data: bytes, newest: str, arrival: Arrival | None) -> list[Record]:
         """The metrics in the states of a progress bar that newer ones have replaced, the last of them `newest`: they are no lines.
@@ -119,44 +150,68 @@ class Text:
         """
         if not self._wants_numbers():
             return []
-        drawn = [state for state in data.decode("utf-8", "replace").split("\r") if names_a_step(state)]
+        drawn = [state for state in with_returns(data.decode("utf-8", "replace")).split("\r") if "/" in state or "it [" in state]
         steps = [bar_of(state) for state in drawn]
         states = [
             state
             for state, step, later in zip(drawn, steps, [*steps, bar_of(newest)][1:], strict=True)
             if not step or step != later
         ]
-        found: list[Record] = []
+        found: list[Points] = []
         for place, state in enumerate(states, 1):
-            named, text = split_rank(state) if state.startswith("[") else (None, state)
-            numbers = (self._own if named is None else self._voice_of(named)).numbers
-            if numbers is not None:
-                found += numbers.points(plain_of(text), arrival.at(place, len(states)) if arrival else None)
-        return found
+            speaker = self._speaker(state)
+            if speaker.voice.numbers is not None:
+                when_s = arrival.at(place, len(states)) if arrival else None
+                found += speaker.voice.numbers.points(plain_of(speaker.said), when_s)
+        return self._placed(found)
 
-    def _line(self, text: str, arrival: Arrival | None, arrival_s: float | None, rank: int | None, voice: Voice) -> LogLine:
-        plain = ANSI.sub("", text)
-        bare = plain.lstrip()
+    def _placed(self, points: Sequence[Points]) -> list[Record]:
+        """What has neither a step nor a time has that of its file."""
+        return [one._replace(time_s=self._mtime_s) if one.step is None and one.time_s is None else one for one in points]
+
+    def _speaker(self, text: str) -> Speaker:
+        """Who has written a line, and what."""
+        if text.startswith("["):
+            rank, rest = split_rank(text)
+            if rank is not None:
+                return Speaker(rank, self._voice_of(rank), rest, rest)
+        elif "pid=" in text[:LONGEST_WORKER] and (worker := split_worker(text)) is not None:
+            return Speaker(self._rank, self._voice_of_worker(worker.name), text, worker.text, worker.is_repeated)
+        elif ": " in text[:LONGEST_TASK] and (task := split_task(text, is_known=self._has_tasks)) is not None:
+            self._has_tasks = True
+            return Speaker(task[0], self._voice_of(task[0]), text, task[1])
+        return Speaker(self._rank, self._own, text, text)
+
+    def _stamp(self, said: str, arrival: Arrival | None, arrival_s: float | None, voice: Voice) -> float | None:
+        """The line's own time, which the lines after it may share."""
         now_s = self._mtime_s if arrival_s is None else arrival_s
-        stamp_s = time_of(bare, now_s, is_past=arrival_s is None)
+        stamp_s = time_of(plain_of(said).lstrip(), now_s, is_past=arrival_s is None)
         if stamp_s is not None:
             voice.stamped(stamp_s, arrival)
         elif arrival_s is not None and voice.time_s is not None and arrival_s - voice.time_s > CONTINUATION_S:
             voice.time_s = None  # printed long after the last stamped line: not part of it
-        level = voice.entry.level(plain, level_of(bare), stamp_s is not None, arrival_s)
-        time_s = now_s if voice.time_s is None else voice.at(arrival, arrival_s)
-        return LogLine(self._run, self._file, time_s, level, text, rank)
+        return stamp_s
+
+    def _line(self, speaker: Speaker, is_stamped: bool, arrival: Arrival | None, arrival_s: float | None) -> LogLine:
+        plain, voice = plain_of(speaker.said), speaker.voice
+        level = voice.entry.level(plain, level_of(plain.lstrip()), is_stamped, arrival_s)
+        return LogLine(self._run, self._file, self._time_s(voice, arrival, arrival_s), level, speaker.text, speaker.rank)
 
     def _structured(
-        self, line: structured.StructuredLine, arrival: Arrival | None, arrival_s: float | None, rank: int | None, voice: Voice
+        self, line: structured.StructuredLine, arrival: Arrival | None, arrival_s: float | None, speaker: Speaker
     ) -> list[LogLine]:
         """Its message with its fields, and the lines of its traceback."""
-        now_s = self._mtime_s if arrival_s is None else arrival_s
-        if line.time_s is not None and line.time_s <= now_s + DAY_S:
+        voice = speaker.voice
+        if line.time_s is not None and line.time_s <= (self._mtime_s if arrival_s is None else arrival_s) + DAY_S:
             voice.stamped(line.time_s, arrival)
-        time_s = now_s if voice.time_s is None else voice.at(arrival, arrival_s)
+        time_s = self._time_s(voice, arrival, arrival_s)
         voice.entry.blank()
-        return [LogLine(self._run, self._file, time_s, line.level, text, rank) for text in structured.shown(line)]
+        return [LogLine(self._run, self._file, time_s, line.level, text, speaker.rank) for text in structured.shown(line)]
+
+    def _time_s(self, voice: Voice, arrival: Arrival | None, arrival_s: float | None) -> float:
+        if voice.time_s is not None:
+            return voice.at(arrival, arrival_s)
+        return self._mtime_s if arrival_s is None else arrival_s
 
     def _voice_of(self, rank: int) -> Voice:
         """Of more ranks than are remembered, each line stands alone and has no metrics."""
@@ -168,8 +223,29 @@ class Text:
             self._voices[rank] = self._voice(rank, {})
         return self._voices[rank]
 
-    def _voice(self, rank: int, state: Mapping[str, Any]) -> Voice:
+    def _voice_of_worker(self, name: str) -> Voice:
+        """The first worker that speaks is the run's own voice; each other one has its own."""
+        self._worker = self._worker or name
+        if name == self._worker:
+            return self._own
+        if name not in self._workers:
+            if len(self._workers) >= MOST_RANKS:
+                return Voice({}, None)
+            self._workers[name] = self._voice(name, {})
+        return self._workers[name]
+
+    def _voice(self, rank: int | str, state: Mapping[str, Any]) -> Voice:
         return Voice(state, self._make_numbers(rank, state) if self._make_numbers else None)
+
+
+class Speaker(NamedTuple):
+    """Who has written a line."""
+
+    rank: int | None
+    voice: Voice
+    text: str  # that is shown
+    said: str  # without what a launcher writes in front of it
+    is_repeated: bool = False  # it stands for lines of others
 
 
 class Voice:
@@ -199,6 +275,17 @@ class Voice:
 def plain_of(text: str) -> str:
     """Without colours."""
     return ANSI.sub("", text) if "\x1b" in text else text
+
+
+def with_returns(text: str) -> str:
+    """A bar that goes back by backspaces, as Keras's did, as one that goes back by carriage returns."""
+    return BACKSPACES.sub("\r", text) if "\b" in text else text
+
+
+def is_cleared(states: str) -> bool:
+    """Whether a bar was wiped out before the last of these states was written, as tqdm does for a line of others."""
+    *before, _ = states.rstrip("\r").rsplit("\r", 2)
+    return len(before) > 1 and not plain_of(before[-1]).strip() and bool(before[-1])
 
 
 def last_state(text: str) -> str:

@@ -1,186 +1,584 @@
-"""Find the step and the metrics in one line of text: `step 400: train loss 1.2` -> step 400, `{"train_loss": 1.2}`."""
+"""Finds how far the training is, and the metrics, in one line of text.
+
+`step 400: train loss 1.2` -> step 400, `{"train_loss": 1.2}`
+
+A line is prefix (time, level, logger), counters (`Epoch 2/5, step 10/100`, `[10]`, a progress bar) and fields (`lr=3e-4`, `val loss 1.2`,
+`Accuracy: 98/100`), in any order. Nothing here knows a library: what a count means over several lines is decided in `steps.py`.
+"""
 
 from __future__ import annotations
 
 import itertools
+import json
 import re
-from collections.abc import Callable, Iterable, Sequence
-from operator import itemgetter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
-MAX_ON_A_LINE = 40
-MAX_SHAPES = 4  # that are tried on a line
-FIRST_SHAPES, HITS_A_SHAPE = 8, 200  # making one costs about 1 ms: so many at once, then one for so many lines that had one
-INTEGER, DONE = r"\d{1,15}", r"\d{1,15}(?:\.\d{1,9})?"
-NUMBER = r"[-+]?(?:\d{1,20}(?:\.\d{0,20})?|\.\d{1,20})(?:[eE][-+]?\d{1,3})?|[-+]?(?i:nan|inf)"
-END = r"(?=[\s,;|)\]}%'\"]|\.?\s|\.?$)"  # else it is the start of a version, an address, a date, a time or a size
-SPLIT = r"(?:train|training|val|valid|validation|eval|test)"
-WORD = r"(?:loss|acc|accuracy|lr|learning rate|ppl|perplexity|grad_norm|grad norm|error|reward|return|score|f1|auc|bleu|mfu)"
-KEY_VALUE = re.compile(
-    rf"(?<![\w/.:@+\-?&])[\"']?(?P<key>(?:{SPLIT}[ _])?(?:{WORD}\s|[a-z][\w/@\-]{{0,60}}+[\"']?\s?[:=]))\s{{0,3}}[\"']?"
-    rf"(?P<value>{NUMBER}){END}",
-    re.IGNORECASE,
-)
-STEP = re.compile(
-    r"(?<![\w/.\-])(?:global[_ ]?)?(?P<word>step|iteration|iter|update|batch|epoch)s?(?:\(\w{1,10}\))?[\"']?\s{0,3}[:=#]?\s{0,3}"
-    rf"[\[(\"']?\s{{0,3}}(?P<done>{DONE})(?:\s?/\s?(?P<total>{INTEGER}))?(?!\w|[/.:\-]\d)",
-    re.IGNORECASE,
-)
-BAR = re.compile(rf"(?P<done>{INTEGER})/(?P<total>{INTEGER}) \[\d[\d:]{{0,12}}<[\d:?]{{1,12}}")
-OF_EPOCH = re.compile(rf"\[\s{{0,8}}(?P<done>{INTEGER})/(?P<total>{INTEGER})")  # Train Epoch: 3 [6400/60000 (11%)]
-USUAL = re.compile(rf"(?:{SPLIT}[ _/])?{WORD}", re.IGNORECASE)  # Loss and loss are one series
-NO_METRICS = {
-    *("step", "steps", "global_step", "iter", "iteration", "it", "epoch", "epochs", "batch", "update", "total", "eta"),
-    *("rank", "local_rank", "world_size", "node", "host", "gpu", "cuda", "device", "pid", "port", "worker", "num_workers"),
-    *("seed", "line", "file", "version", "id", "size", "batch_size"),
-}
-PROGRESS = "progress_pct"
-EPOCH_GROUP, DONE_GROUP, COUNT_GROUP, TOTAL_GROUP = "epoch", "done", "count", "total"  # count: the done of a bar
-PATTERNS = {EPOCH_GROUP: DONE, DONE_GROUP: DONE, COUNT_GROUP: INTEGER, TOTAL_GROUP: INTEGER}
+import orjson
 
-Spans = dict[tuple[int, int], str]  # where in the line a number stands: which one it is, or `=` and its key
+from ..roles import EPOCHS, STEPS
+from .words import (
+    BAR_OF_OTHER,
+    COUNTER,
+    INTEGER,
+    NO_COUNTER_BEFORE,
+    NUMBER,
+    OF_FILES,
+    PART_FIRST,
+    PART_INSIDE,
+    PART_KEY,
+    PREFIX,
+    PREFIX_BEHIND,
+    SEPARATOR,
+    STOP,
+    TRAIN,
+    UNIT_BEHIND,
+    WANTED,
+    ends_usually,
+    is_measured,
+    is_no_metric,
+    is_of_past,
+    is_share,
+    level_of_word,
+    part_of,
+)
+
+MAX_ON_A_LINE = 200
+MAX_CHARS = 8_000  # of a line that is looked at
+MAX_SHAPES, MAX_SHAPE_CHARS = 2_000, 1_000  # that are remembered
+MAX_WORDS = 5  # of a name
+DIGIT = re.compile(r"\d")
+ZEROS = str.maketrans("123456789", "0" * 9)
+THOUSANDS = re.compile(r"(?<![\d.,:\[(])\d{1,3}(?:,\d{3}){1,4}(?![\d,]|\.\d{1,20},)")
+VALUE = re.compile(
+    r"(?P<sep>[\"']?\s{0,4}(?:(?<![:=])[:=]{1,2}(?![:=])|->|\u2192)\s{0,40}+|\s{1,40}+(?:is\s)?)"
+    r"(?P<open>(?:np\.)?(?:tensor|float\d\d|array|bfloat16|int\d\d)?[(\[]{1,3}|[\"'])?"
+    rf"\s{{0,8}}+(?P<value>{NUMBER})(?:\s?/\s?(?P<of>{INTEGER}))?"
+    r"(?P<close>(?=[\s,;|)\]}%'\"\u2502\u2503])|[.:]?(?=\s|$))",
+    re.IGNORECASE,
+)
+TQDM = re.compile(
+    rf"(?P<done>{INTEGER})/(?P<total>{INTEGER}) \[\d[\d:]{{0,12}}<(?:\d{{1,4}} days?, )?[\d:?]{{1,12}}(?:, {{1,4}}[\d.?]{{1,12}}(?:s/)?(?P<unit>[^\W\d]{{1,20}}))?"
+)
+ENDLESS = re.compile(rf"(?P<done>{INTEGER})(?P<unit>it|steps?|batch(?:es)?|ba) \[\d[\d:]{{0,12}}, ")
+DRAWN = re.compile(  # of Keras
+    rf"\s{{0,8}}(?P<done>{INTEGER})/(?P<total>{INTEGER})\s{{1,4}}(?:[\u2501\u2500\u2578\u257a]{{3}}|\[[=>.]{{3}})"
+)
+RICH = re.compile(rf"[\u2501\u2500\u2578\u257a\u2588]{{3}}\s{{1,4}}(?P<done>{INTEGER})/(?P<total>{INTEGER})\s")
+LED = re.compile(
+    rf"\s{{0,8}}\[[=>.#-]{{5,200}}\][^\d].{{0,400}}\s(?P<done>{INTEGER})/(?P<total>{INTEGER})\s{{0,8}}$"
+)  # [==>...] Loss: 0.5 | 1/391
+OF = rf"(?P<done>{INTEGER})\s?/\s{{0,8}}(?P<total>{INTEGER})"
+TWO = re.compile(
+    rf"\[\s{{0,8}}(?P<outer>{INTEGER})(?:\s?/\s{{0,8}}{INTEGER})?\s?\]\s{{0,4}}\[\s{{0,8}}{OF}"
+)  # [0/25][10/1583], Epoch: [0][ 10/5005]
+LABELLED = re.compile(  # timm: Train: 0 [  50/1251 (  4%)]
+    rf"(?:Train|Test|Val|Valid|Eval)\w{{0,8}}:\s{{1,4}}(?P<outer>{INTEGER})\s\[\s{{0,8}}{OF}\s\(\s{{0,3}}\d{{1,3}}%\)\]"
+)
+PAIR = re.compile(rf"\[\s{{0,8}}(?P<outer>{INTEGER}),\s{{0,8}}(?P<done>{INTEGER})\]")  # [1,  2000] loss: 2.173
+INDEX = re.compile(rf"\[\s{{0,8}}(?P<done>{INTEGER})\]:?\s|#?(?P<done2>{INTEGER})[:)]\s|#(?P<done3>{INTEGER})\s")
+PIPED = re.compile(rf"(?P<outer>{INTEGER})\|(?P<done>{INTEGER})\|")  # torchtune: 1|20|Loss: 0.9
+BRACKETED = re.compile(rf"\[\s{{0,8}}{OF}(?=\s?\]|\s?\()")
+REVERSED = re.compile(
+    rf"(?P<outer>{INTEGER})epoch:\w{{1,20}}:{INTEGER}-(?P<done>{INTEGER})batch"
+)  # of ESPnet: 1epoch:train:101-200batch
+COUNTED = re.compile(
+    rf"(?<![\d/.]){OF}\s(?:batch(?:es)?|(?:time)?steps?|it(?:er(?:ation)?)?s?|updates?)\b", re.IGNORECASE
+)  # 50/ 167 batches
+TIMED = re.compile(rf"\[\s{{0,8}}{OF}\s?\]\s{{1,4}}eta: ")  # whose rest is reckoned from the time of one
+FIRST = re.compile(rf"[\s(]{{0,8}}{OF}(?=\)?:?\s(?!-\s\d)|\s?\|)")  # not 100/100 - 2s - loss: 0.3, of Keras at the end of an epoch
+LEAD = re.compile(
+    r"[\s*=\-#>|\[(<~.:]{0,40}(?:(?:learning|training|train|ppo|start(?:ing)?|begin|end of|finished|completed)\s){0,2}",
+    re.IGNORECASE,
+)
+DIGITS_OR_HASH = ("#", *"0123456789")
+LIVES = ("episode", "game", "trial")  # which have a length of their own
+STEPS_OF_BARS = ("it", "step", "steps", "batch", "batches", "ba", "iter", "iters", "s", "epoch")
+OTHER = "other"  # than a part of the data
+AT_STEP = re.compile(r"\s(?:after|at|for|in|of|@)\s{0,3}$", re.IGNORECASE)
+NO_VALUE = re.compile(  # behind a number: the bar of a percentage, other numbers, a unit
+    r"%\||(?:\s{1,3}[-+]?\d{1,9}\.\d{1,9}){2}(?:\s|$)|\s(?:[mun]?s|secs?|seconds?|mins?|minutes?|h|hours?|[kKMGT]i?B|it/s|s/it)\b(?!\s?[:=]|\s\d)"
+)
+ASSIGNED = re.compile(r"\w=['\"]?[^\W\d]")  # task=detect: of a configuration
+LETTERS = re.compile(r"[^\W\d_]{2,}")
+
+
+class Kind(Enum):
+    """How a line counts."""
+
+    NAMED = "named"  # by a word: step 5
+    UNNAMED = "unnamed"  # [640/12800], which may be steps or samples
+    BAR = "bar"  # of a progress bar
 
 
 class Progress(NamedTuple):
     """How far the training is, as one line says it."""
 
-    epoch: float | None
-    done: int | None
-    total: int | None
-    is_bar: bool = False
+    outer: tuple[float, ...] = ()  # epoch, round, episode: the last is the innermost
+    done: int | None = None  # steps, in the innermost of them
+    total: int | None = None
+    counter: str = ""  # what is counted, by `done` or by the last of `outer`: step, epoch
+    kind: Kind = Kind.NAMED
+    is_fraction: bool = False  # the innermost of `outer` is a part of an epoch: 0.25
+    is_global: bool = False  # `done` does not begin again with an epoch
 
 
 class MetricLine(NamedTuple):
-    """What one line says."""
+    """What one line says. `part` is the part of the data that the whole line is of: val, test, eval; train where it says so, else ""."""
 
-    progress: Progress
+    progress: Progress | None
     values: dict[str, float]
+    part: str = ""
+    is_sure: bool = False  # an object: its fields are no prose
+    announces: bool = False  # begins with its counter
+    is_table: bool = False  # all of it is metrics, once steps are known
 
 
 class LineReader:
     """The lines of one file. What it remembers makes it quicker, and changes no result."""
 
     def __init__(self) -> None:
-        self._shapes: list[LineShape] = []  # the newest first
-        self._made = self._hits = 0
+        self._shapes: dict[str, Shape] = {}  # by a line in which each digit is 0
 
-    def read(self, text: str) -> MetricLine | None:
-        """None for a line without a step or without a metric. 4 us for a line like one before, else 20 us."""
-        for place, shape in enumerate(self._shapes):
-            if (found := shape.read(text)) is not None:
-                self._hits += 1
-                if place:
-                    self._shapes.insert(0, self._shapes.pop(place))
-                return found
-        spans: Spans = {}
-        keys: list[tuple[int, int]] = []
-        if (progress := progress_of(text, spans)) is None or not (values := values_of(text, spans, keys)):
+    def read(self, text: str, key: str = "") -> MetricLine | None:
+        """None for a line without a metric that does not begin with its step. 4 us for a line like one before, else 50 us.
+
+        `key` is the line with zeros for its digits, for who has it already.
+        """
+        key = key or text.translate(ZEROS)
+        shape = self._shapes.get(key)
+        if shape is not None:
+            return shape.read(text)
+        if len(text) > MAX_CHARS or DIGIT.search(text) is None:
             return None
-        if self._made < FIRST_SHAPES + self._hits // HITS_A_SHAPE and _are_apart([*spans, *keys]):
-            self._made += 1
-            self._shapes = [LineShape(text, spans, keys, progress.is_bar), *self._shapes[: MAX_SHAPES - 1]]
-        return MetricLine(progress, values)
-
-
-class LineShape:
-    """A line in which only the numbers change: those that were found may be any, others keep their count of digits."""
-
-    def __init__(self, text: str, spans: Spans, keys: list[tuple[int, int]], is_bar: bool) -> None:
-        pattern, end = "", 0
-        for since, until in sorted([*spans, *keys]):
-            kind = spans.get((since, until))
-            pattern += _digits(text[end:since])
-            pattern += re.escape(text[since:until]) if kind is None else f"({PATTERNS.get(kind, NUMBER)})"
-            end = until
-        self._match = re.compile(pattern + _digits(text[end:])).fullmatch
-        kinds = [spans[span] for span in sorted(spans)]
-        places = [place for place, kind in enumerate(kinds) if kind.startswith("=")]
-        self._keys = [kinds[place][1:] for place in places]
-        self._pick: Callable[[Sequence[str]], Iterable[str]] = (
-            itemgetter(*places) if len(places) > 1 else lambda numbers: [numbers[places[0]]]
-        )
-        self._epoch = next((place for place, kind in enumerate(kinds) if kind == EPOCH_GROUP), None)
-        self._done = next((place for place, kind in enumerate(kinds) if kind in (DONE_GROUP, COUNT_GROUP)), None)
-        self._total = next((place for place, kind in enumerate(kinds) if kind == TOTAL_GROUP), None)
-        self._is_bar = is_bar
-
-    def read(self, text: str) -> MetricLine | None:
-        found = self._match(text)
-        if found is None:
+        if "{" in text and (found := read_object(text)) is not None:
+            return found
+        if not WANTED.search(text):
             return None
-        numbers = found.groups()
-        progress = Progress(
-            None if self._epoch is None else float(numbers[self._epoch]),
-            None if self._done is None else int(float(numbers[self._done])),
-            None if self._total is None else int(numbers[self._total]),
-            self._is_bar,
-        )
-        return MetricLine(progress, dict(zip(self._keys, map(float, self._pick(numbers)), strict=True)))
+        plain = without_thousands(text)
+        raw = _Reading(plain).raw()
+        if raw is None:
+            return None
+        shape = Shape(raw, has_thousands=plain is not text)
+        if len(text) <= MAX_SHAPE_CHARS:
+            if len(self._shapes) >= MAX_SHAPES:
+                self._shapes.clear()
+            self._shapes[key] = shape
+        return shape.read(text)
 
 
-def names_a_step(text: str) -> bool:
-    """Whether a closer look is worth it."""
-    if "tep" in text or "poch" in text or "Iter" in text:
-        return True
-    return "it" in text and ("it/s" in text or "s/it" in text or "iter" in text)
+Where = tuple[tuple[int, int], tuple[int, int] | None]
+"""From and to which character a number is in its line; and the one that it is a share of."""
+
+
+class Raw(NamedTuple):
+    """A line taken apart: where its numbers are, from and to which character."""
+
+    outer: list[tuple[int, int]]
+    done: tuple[int, int] | None
+    total: tuple[int, int] | None
+    progress: Progress | None  # of this very line
+    values: dict[str, Where]
+    part: str = ""
+    announces: bool = False
+
+
+class Count(NamedTuple):
+    """The counters of a line, and where it begins to count."""
+
+    progress: Progress
+    outer: list[tuple[int, int]]
+    done: tuple[int, int] | None = None
+    total: tuple[int, int] | None = None
+    begins: int | None = None
+
+
+class Shape:
+    """Lines that differ in their digits alone."""
+
+    def __init__(self, raw: Raw, *, has_thousands: bool = False) -> None:
+        self._has_thousands = has_thousands
+        self._progress = raw.progress
+        self._outer = [slice(*where) for where in raw.outer]
+        self._done = slice(*raw.done) if raw.done else None
+        self._total = slice(*raw.total) if raw.total else None
+        self._values = [(name, slice(*value)) for name, (value, _) in raw.values.items()]
+        self._wholes = [(name, slice(*of)) for name, (_, of) in raw.values.items() if of]
+        self._part, self._announces = raw.part, raw.announces
+
+    def read(self, text: str) -> MetricLine:
+        if self._has_thousands:
+            text = without_thousands(text)
+        values = {name: float(text[where]) for name, where in self._values}
+        for name, where in self._wholes:
+            whole = float(text[where])
+            values[name] = values[name] / whole if whole else 0.0
+        progress = self._progress
+        if progress is not None:
+            outer = tuple([float(text[where]) for where in self._outer])
+            done = None if self._done is None else int(text[self._done])
+            total = None if self._total is None else int(text[self._total])
+            progress = Progress(outer, done, total, *progress[3:])
+        return MetricLine(progress, values, self._part, announces=self._announces)
+
+
+def without_thousands(text: str) -> str:
+    """`step 1,000` -> `step 1_000`, which is as long, and which Python reads as a number."""
+    if "," not in text or THOUSANDS.search(text) is None:
+        return text
+    return THOUSANDS.sub(lambda found: found[0].replace(",", "_"), text)
+
+
+class _Reading:
+    """One line, taken apart."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._taken: list[tuple[int, int]] = []  # what counters occupy
+        self._part = ""
+        self.begin = self._behind_prefix()  # where the line's own words begin
+        self._bar = self._bar_of()
+
+    def raw(self) -> Raw | None:
+        if OF_FILES.match(self._text, self.begin):
+            return None
+        count = self._counters()
+        values, rest = self._fields()
+        self._part = self._part or self._part_label()
+        if self._part in ("", "train") and (found := PART_KEY.match(self._text, self.begin)):
+            values = with_part(values, "train" if found[1].lower().startswith("train") else part_of(found[1]))
+        if self._part == OTHER:
+            values = {}
+        if count is None:
+            values = {name: where for name, where in values.items() if not is_of_past(name)}
+        if count is None and not (values and self._is_all_said(values, rest)):
+            return None
+        announces = count is not None and count.begins is not None and (self._bar is not None or self._is_at_start(count.begins))
+        if (not values and not announces) or (not announces and any(map(ASSIGNED.search, rest))):
+            return None
+        if count is None:
+            return Raw([], None, None, None, values, self._part, False)
+        return Raw(count.outer, count.done, count.total, count.progress, values, self._part, announces)
+
+    def _behind_prefix(self) -> int:
+        """Where its time, its level and its logger end."""
+        at, is_logged = 0, False
+        for _ in range(12):
+            found = PREFIX.match(self._text, at) or (PREFIX_BEHIND.match(self._text, at) if is_logged else None)
+            if found is None or found.end() == at:
+                break
+            is_logged = is_logged or bool(found[0].strip(" -|:>,"))
+            label = found[0].strip(" []-|:>")
+            self._part = self._part or (
+                "train" if label.lower() in ("train", "training") else part_of(label) if label.isalpha() else ""
+            )
+            at = found.end()
+        return at
+
+    def _bar_of(self) -> re.Match[str] | None:
+        text = self._text
+        if "<" in text and (found := TQDM.search(text)):
+            return found
+        if " [" in text and (found := ENDLESS.search(text)):
+            return found
+        return DRAWN.match(text, self.begin) or LED.match(text, self.begin) or RICH.search(text, self.begin)
+
+    def _counters(self) -> Count | None:
+        outers: list[re.Match[str]] = []
+        inner: list[re.Match[str]] = []
+        overall: list[re.Match[str]] = []
+        for found in COUNTER.finditer(self._text, self.begin):
+            before = self._text[self.begin : found.start()].rstrip(" _-'\"").rpartition(" ")[2].lower()
+            level = level_of_word(found["word"])
+            is_sum = found["word"].lower() == "epochs" and not found["total"]  # epochs=3
+            if before not in NO_COUNTER_BEFORE and ("." not in found["done"] or level == "outer") and not is_sum:
+                {"outer": outers, "inner": inner, "global": overall}[level].append(found)
+        if any(_word(found) in LIVES for found in outers):
+            inner = [found for found in inner if not found["word"].lower().endswith("s")]  # how long it was
+        begins = min((found.start() for found in [*outers, *inner, *overall]), default=None)
+        if chosen := [*overall, *inner][:1]:
+            return self._named(outers, chosen[0], begins, is_global=bool(overall))
+        if self._bar is not None:
+            return self._of_bar(self._bar, outers)
+        if (not outers or _word(outers[-1]) not in LIVES) and (found := self._unnamed(outers)) is not None:
+            return found
+        if len(outers) > 1 and "." not in outers[-1]["done"]:  # Fold 2, epoch 3
+            return self._named(outers[:-1], outers[-1], begins)
+        if not outers:
+            return None
+        last = outers[-1]
+        self._taken.append(last.span())
+        return Count(Progress(counter=_word(last), is_fraction="." in last["done"]), [last.span("done")], begins=begins)
+
+    def _named(
+        self, outers: Sequence[re.Match[str]], inner: re.Match[str], begins: int | None, *, is_global: bool = False
+    ) -> Count:
+        self._taken += [found.span() for found in [*outers, inner]]
+        total = inner.span("total") if inner["total"] else None
+        progress = Progress(counter=_word(inner), is_global=is_global)
+        return Count(progress, [found.span("done") for found in outers], inner.span("done"), total, begins)
+
+    def _of_bar(self, bar: re.Match[str], outers: Sequence[re.Match[str]]) -> Count:
+        groups = bar.groupdict()
+        start = bar.start("done")
+        self._taken += [*(found.span() for found in outers), (start, bar.end("total") if groups.get("total") else bar.end())]
+        title = self._text[self.begin : start]
+        outer = [found.span("done") for found in outers if found.start() < start and "." not in found["done"]]
+        if not outer and (found := PIPED.match(self._text, self.begin)):
+            self._taken.append(found.span())
+            return Count(Progress(counter="step", is_global=True), [], found.span("done"), None, self.begin)
+        if BAR_OF_OTHER.search(title):
+            self._part = self._part or part_of(title) or OTHER
+        elif (groups.get("unit") or "it").lower() not in STEPS_OF_BARS:  # images, tokens, bytes
+            self._part = OTHER
+        total = bar.span("total") if groups.get("total") else None
+        name = "|" + " ".join(LETTERS.findall(title))[:80].lower()
+        return Count(Progress(counter=name, kind=Kind.BAR), outer, bar.span("done"), total, start)
+
+    def _unnamed(self, outers: Sequence[re.Match[str]]) -> Count | None:
+        """A count that no word names."""
+        text, at, kind = self._text, self.begin, Kind.NAMED
+        if "/" not in text and "[" not in text and text[at : at + 1] not in DIGITS_OR_HASH:
+            return None
+        if found := TWO.search(text, at) or COUNTED.search(text, at) or TIMED.search(text, at) or REVERSED.match(text, at):
+            pass
+        elif not outers and (found := LABELLED.match(text, at)):
+            self._part = part_of(found[0].partition(":")[0])
+        elif (not outers and (found := PAIR.match(text, at) or PIPED.match(text, at))) or (
+            not outers and (found := INDEX.match(text, at))
+        ):
+            pass
+        elif found := FIRST.match(text, at) or BRACKETED.search(text, at):
+            kind = Kind.UNNAMED
+        else:
+            return None
+        groups = found.groupdict()
+        before = text[at : found.start()].rstrip(" :=").rpartition(" ")[2]
+        self._part = self._part or part_of(before)
+        outer = [found.span("outer")] if groups.get("outer") else [one.span("done") for one in outers]
+        self._taken += [*(one.span() for one in outers), found.span()]
+        done = next(found.span(name) for name in ("done", "done2", "done3") if groups.get(name))
+        total = found.span("total") if groups.get("total") else None
+        return Count(Progress(counter="[]", kind=kind), outer, done, total, found.start())
+
+    def _is_at_start(self, begins: int) -> bool:
+        lead = LEAD.match(self._text, self.begin)
+        return begins <= (lead.end() if lead else self.begin)
+
+    def _fields(self) -> tuple[dict[str, Where], list[str]]:
+        """The named numbers, and what is left of the line."""
+        text, end = self._text, self.begin
+        values: dict[str, Where] = {}
+        rest: list[str] = []
+        is_next, part, lead = False, "", ""
+        taken = sorted(self._taken)
+        for found in VALUE.finditer(text, self.begin):
+            where = found.span("value")
+            while taken and taken[0][0] < where[1]:  # a counter stands before the number, or is it
+                since, until = taken.pop(0)
+                lead, end, is_next = text[end:since], max(end, until), True
+                rest.append(lead)
+            if where[0] < end:
+                continue
+            between, sep = text[end : found.start()], found["sep"]
+            if lead and not between.strip(" :=") and (at := AT_STEP.search(lead)):  # FID after epoch 1: 71.78
+                between, sep, rest = lead[: at.start()], ": ", rest[:-1]
+            lead = ""
+            if "[" in between or "|" in between or "(" in between:  # results: [train] loss=0.5, [valid] loss=0.6
+                part = next((part_of(one[0]) or "train" for one in PART_INSIDE.finditer(between)), part)
+            end = found.end()
+            if NO_VALUE.match(text, where[1]):
+                rest.append("")
+                continue
+            key, before = key_of(between, sep, text[where[1] - 1 : where[1] + 60], is_next=is_next)
+            if key and found["of"] and not is_share(key):
+                key = ""
+            rest.append(before if key else between)
+            is_next = bool(key)
+            key = named(key, part) if key else ""
+            if key and key not in values and not is_no_metric(key):
+                values[key] = where, (found.span("of") if found["of"] else None)
+                if len(values) >= MAX_ON_A_LINE:
+                    break
+        return values, [*rest, text[end:]]
+
+    def _part_label(self) -> str:
+        """Of the line as a whole: `Test set: ...`, `Epoch(val) ...`, `epoch 3 [val] ...`"""
+        found = PART_FIRST.match(self._text, self.begin)
+        if found is None and (inside := PART_INSIDE.search(self._text, max(self.begin - 1, 0))) is not None:
+            number = VALUE.search(self._text, self.begin)
+            found = inside if number is None or self._taken or inside.start() < number.start() else None
+            found = None if PART_INSIDE.search(self._text, inside.end()) else found
+        return part_of(found[0]) if found else "train" if TRAIN.match(self._text, self.begin) else ""
+
+    def _is_all_said(self, values: Mapping[str, object], rest: Sequence[str]) -> bool:
+        """Whether a line without a step is nothing but metrics."""
+        words = [word for part in rest for word in LETTERS.findall(part) if not part_of(word) and word.lower() not in UNIT_BEHIND]
+        if any(map(ASSIGNED.search, rest)):
+            return False
+        begins = not rest or not LETTERS.search(rest[0])
+        if begins and sum(map(is_measured, values)) > 1:
+            return True
+        return not words
+
+
+def key_of(between: str, sep: str, behind: str = "", *, is_next: bool = False) -> tuple[str, str]:
+    """The name of a number by what is in front of it, and the rest of that: `", val loss"` -> `("val_loss", ", ")`.
+
+    "" where it has none: a word in prose, a path. `behind` begins with the number's last character; `is_next`: a counter or another
+    field ends where `between` begins.
+    """
+    if not between.strip():
+        return "", between
+    said, unit = between.rstrip("\"' ").replace("Avg. ", "Avg ").replace("avg. ", "avg "), ""
+    if said.endswith(")") and (found := UNIT.search(said)):
+        said, unit = said[: found.start()], found[0] if found[0] not in ("(%)", " (%)") else ""
+    start = max((found.end() for found in SEPARATOR.finditer(said)), default=0)
+    is_strong = start > 0 and said[start - 1] in "|\t,; \u2502\u2503]"
+    words = said[start:].split()
+    if len(words) > 2 and words[-2] == "in" and words[-1] in UNIT_BEHIND:  # step_timing in s=0.4
+        words = [*words[:-3], "_".join(words[-3:])]
+    is_assigned = bool(sep.strip(" is'\""))
+    while words and (words[0].lower() in STOP or not words[0][0].isalpha()) and len(words) > 1:
+        start, words = start + len(words[0]), words[1:]
+    for place in range(len(words) - 1, 0, -1):
+        if words[place - 1].lower() in STOP:
+            words = words[place:]
+            break
+    if not words:
+        return "", between
+    if is_assigned and sep == "=" and not ends_usually(words[-1]):
+        words = words[-1:]
+    if is_assigned and sep == "=" and ("_" in words[-1] or "/" in words[-1]):
+        words = words[-1:]
+    if len(words) > MAX_WORDS:
+        words = words[-1:]
+    if not is_assigned and not (ends_usually(" ".join(words)) and len(words) <= 3):
+        is_field = (is_strong and len(words) <= 2) or (is_next and len(words) == 1)
+        if not is_field or not FIELD_ENDS.match(behind):
+            return "", between
+    name = "_".join(words) + (unit if unit[:1] == "(" else unit.replace(" (", "_").replace(" ", "_").rstrip(")"))
+    if not NAME.fullmatch(name) or ".." in name:
+        return "", between
+    return (name.lower() if ends_usually(name) and "/" not in name else name), said[: max(len(said) - len(" ".join(words)), 0)]
+
+
+NAME = re.compile(r"[^\W\d_][\w/@.\-+%^()']{0,79}|_[\w/@.\-+]{1,79}")
+FIELD_ENDS = re.compile(
+    r"\d(?:\s{0,9}(?:$|[,;|)\]}/\u2502\u2503(])|\s{1,9}[^\W\d][\w/.\-@]{0,40}\s{0,3}[:=]?\s{0,9}[-+.\d])"
+)  # `lr 3 acc 5`, not `3 minutes`
+UNIT = re.compile(
+    r"\s?\((?:[\w/%]{1,20}|[a-z]{1,8} [a-z]{1,8}|\w{1,10}\(\w{1,10}\))\)$"
+)  # of a name: elapsed time (ms); or the name's own: D(x)
+
+
+def with_part(values: dict[str, Where], part: str) -> dict[str, Where]:
+    """Results of a line whose first name alone says of which part they are: `val Loss: 0.35 Acc: 0.88`."""
+    first, *others = [*values, ""]
+    if not first.startswith(f"{part}_") or any(part_of(name) or "train" in name.lower() for name in others):
+        return values
+    return {f"{part}_{name}" if name != first and is_measured(name) else name: where for name, where in values.items()}
+
+
+def named(name: str, part: str) -> str:
+    """`("loss", "test") -> "test_loss"`; a name that says its part, or is a path, stays."""
+    if (
+        part in (OTHER, "", "train")
+        or "/" in name
+        or any(part_of(word) or word == "train" for word in re.split(r"[_\W]+", name.lower()))
+    ):
+        return name
+    return f"{part}_{name}"
+
+
+def _word(found: re.Match[str]) -> str:
+    """`Epochs -> epoch`"""
+    word = found["word"].lower().replace(" ", "_")
+    return word[:-1] if word.endswith("s") and not word.endswith("ss") else word
+
+
+def read_object(text: str) -> MetricLine | None:
+    """A line that is, or ends with, an object of JSON or Python, of which only numbers count: also quoted ones."""
+    start = text.find("{")
+    if not text.rstrip().endswith("}") or (start and LETTERS.search(text, _Reading(text[:start]).begin, start)):
+        return None
+    flat = dict(_flat(_loads(text[start:])))
+    roles = _roles(tuple(flat))
+    if roles is None:
+        return None
+    values = {name: float(flat[name]) for name in roles.values}
+    progress = None
+    epoch = flat[roles.epoch] if roles.epoch else None
+    counter, step = next((one for one in roles.steps if str(flat[one[1]]).isdecimal()), ("", ""))
+    if step:
+        outer = (float(epoch),) if counter in OF_EPOCH and epoch is not None else ()
+        progress = Progress(outer, int(flat[step]), None, counter, is_global=not outer)
+    elif epoch is not None:
+        progress = Progress((float(epoch),), counter="epoch", is_fraction="." in str(epoch))
+        if progress.is_fraction:
+            values["epoch"] = progress.outer[0]
+    if progress is None and not roles.is_measured:
+        return None
+    return MetricLine(progress, values, is_sure=True)
+
+
+class Roles(NamedTuple):
+    """What the fields of an object are for."""
+
+    steps: list[tuple[str, str]]  # what it is called, and the field
+    epoch: str
+    values: list[str]
+    is_measured: bool
+
+
+@lru_cache(1024)
+def _roles(names: tuple[str, ...]) -> Roles | None:
+    named = {name.rpartition("/")[2].lower(): name for name in reversed(names)} | {name.lower(): name for name in names}
+    steps = [(name, named[name]) for name in STEPS if name in named and name not in EPOCHS]
+    epoch = next((named[name] for name in EPOCHS if name in named), "")
+    values = [name for name in names if not is_no_metric(name)]
+    return Roles(steps, epoch, values, any(map(is_measured, values))) if values else None
+
+
+def _loads(text: str) -> object:
+    for said in (text, text.replace("'", '"')):
+        with suppress(orjson.JSONDecodeError):
+            return orjson.loads(said.encode("utf-8", "replace"))
+    text = AS_PYTHON.sub(lambda found: OF_PYTHON.get(found[0], found[0]), WRAPPED.sub(r"\1", text))
+    with suppress(ValueError, RecursionError):
+        return json.loads(text)
+    return None
+
+
+def _flat(value: object, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, float | str]]:
+    """Its numbers: `{"train": {"loss": "0.5"}}` -> `("train/loss", "0.5")`"""
+    if not isinstance(value, dict) or depth > MAX_DEPTH:
+        return
+    for name, inside in itertools.islice(value.items(), MAX_ON_A_LINE):
+        if isinstance(inside, list) and len(inside) == 1:
+            inside = inside[0]
+        if isinstance(inside, dict):
+            yield from _flat(inside, f"{prefix}{name}/", depth + 1)
+        elif isinstance(inside, (int, float)):
+            if (not isinstance(inside, bool) and abs(inside) < MOST) or isinstance(inside, float):
+                yield f"{prefix}{name}", inside
+        elif isinstance(inside, str) and ONLY_NUMBER.fullmatch(inside.strip()):
+            yield f"{prefix}{name}", inside.strip()
+
+
+MOST = 1e300
+OF_EPOCH = ("batch", "iter", "iteration", "it")  # a count that may begin again with each epoch
+MAX_DEPTH = 4
+WRAPPED = re.compile(r"(?:(?:np|numpy|torch|jnp)\.)?(?:tensor|float\d\d|array|int\d\d|Array)\(\s?([^(),]{1,40})(?:,[^()]{0,80})?\)")
+AS_PYTHON = re.compile(r"'|\b(?:None|True|False|nan|inf)\b")
+OF_PYTHON = {"'": '"', "None": "null", "True": "true", "False": "false", "nan": "NaN", "inf": "Infinity"}
+ONLY_NUMBER = re.compile(NUMBER, re.IGNORECASE)
 
 
 def bar_of(text: str) -> str:
-    """Where a progress bar stands: `Epoch 1:  25%|██  | 25/100 [00:01<00:03, 25.0it/s] -> "25/100"`; "" for what is no bar."""
-    found = BAR.search(text)
+    """Where a progress bar stands: `Epoch 1:  25%|##  | 25/100 [00:01<00:03, 25.0it/s] -> "25/100"`; "" for what is no bar."""
+    found = TQDM.search(text) if "<" in text else None
     return f"{found['done']}/{found['total']}" if found else ""
-
-
-def progress_of(text: str, spans: Spans) -> Progress | None:
-    """`Epoch [2/5], Step [100/500]` -> `Progress(2.0, 100, 500)`; None where a line names neither."""
-    epoch: float | None = None
-    count: re.Match[str] | None = None
-    for found in STEP.finditer(text):
-        if found["word"].lower() != "epoch":
-            count = count or found
-        elif epoch is None:
-            epoch = float(found["done"])
-            spans[found.span("done")] = EPOCH_GROUP
-    bar = BAR.search(text) if count is None and "<" in text else None
-    count = count or bar or (OF_EPOCH.search(text) if epoch is not None and "[" in text else None)
-    if count is None:
-        return None if epoch is None else Progress(epoch, None, None)
-    spans[count.span("done")] = DONE_GROUP if count.re is STEP else COUNT_GROUP
-    if count["total"]:
-        spans[count.span("total")] = TOTAL_GROUP
-    return Progress(epoch, int(float(count["done"])), int(count["total"]) if count["total"] else None, bar is not None)
-
-
-def values_of(text: str, spans: Spans, keys: list[tuple[int, int]]) -> dict[str, float]:
-    """`train loss 1.2, lr: 3e-4` -> `{"train_loss": 1.2, "lr": 0.0003}`
-
-    The percent of a bar is no metric of the name that stands before it: PROGRESS, where the line says nothing else.
-    """
-    values: dict[str, float] = {}
-    percent: re.Match[str] | None = None
-    for found in KEY_VALUE.finditer(text):
-        if text.startswith("%|", found.end("value")):
-            percent = percent or found
-            continue
-        key = found["key"].rstrip(" \t:='\"")
-        key = (key.lower() if USUAL.fullmatch(key) else key).replace(" ", "_")
-        if key.lower() not in NO_METRICS and key not in values and found.span("value") not in spans:
-            values[key] = float(found["value"])
-            spans[found.span("value")] = f"={key}"
-            keys.append(found.span("key"))
-            if len(values) >= MAX_ON_A_LINE:
-                break
-    if percent is not None and not values and percent.span("value") not in spans:
-        values[PROGRESS] = float(percent["value"])
-        spans[percent.span("value")] = f"={PROGRESS}"
-        keys.append(percent.span("key"))
-    return values
-
-
-def _are_apart(spans: list[tuple[int, int]]) -> bool:
-    return all(end <= since for (_, end), (since, _) in itertools.pairwise(sorted(spans)))
-
-
-def _digits(text: str) -> str:
-    """A pattern of the same text with any digits."""
-    return "".join(rf"\d{{{len(part)}}}" if part.isdigit() else re.escape(part) for part in re.split(r"(\d+)", text))

@@ -1,8 +1,11 @@
-"""Which rank of a job has printed a line, where a launcher writes it in front of each."""
+"""Which process of a job has printed a line, where a launcher writes it in front of each."""
 
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
+
+from .words import COUNTER
 
 LONGEST = 40  # characters of a prefix
 PREFIX = re.compile(
@@ -10,9 +13,40 @@ PREFIX = re.compile(
     r"|(?:\d{1,9}[.,])?(?P<mpi>\d{1,6})\](?:<(?:stdout|stderr)>:|<std(?:out|err)>))[ \t]?",  # [1,3]<stdout>: of Open MPI
     re.IGNORECASE,
 )
+TASK = re.compile(r" {0,5}(\d{1,5}): ")  # of `srun --label`
+WORKER = re.compile(
+    r"(?:\x1b\[[\d;]{0,12}m)*\(([\w.:<>\-]{1,80} pid=\d{1,10})(?:, ip=[\w.:]{1,60})?\)(?:\x1b\[[\d;]{0,12}m)* ?"
+)  # of Ray
+REPEATED = re.compile(r"(?:\x1b\[[\d;]{0,12}m)*\s?\[repeated \d{1,9}x across (?:cluster|all nodes)\]")
+
+
+class Worker(NamedTuple):
+    """What Ray says of a line."""
+
+    name: str  # RayTrainWorker pid=123
+    text: str  # the line without it
+    is_repeated: bool  # it stands for lines of other workers, which are not shown
 
 
 def split_rank(text: str) -> tuple[int | None, str]:
     """`"[rank3]: loss 2" -> (3, "loss 2")`; None where no rank stands in front."""
     found = PREFIX.match(text, 0, LONGEST)
     return (None, text) if found is None else (int(found["torch"] or found["mpi"]), text[found.end() :])
+
+
+def split_worker(text: str) -> Worker | None:
+    """`"(RayTrainWorker pid=7, ip=10.0.0.1) loss 2" -> Worker("RayTrainWorker pid=7", "loss 2", False)`"""
+    found = WORKER.match(text)
+    if found is None:
+        return None
+    rest = text[found.end() :]
+    repeated = REPEATED.search(rest) if "[repeated " in rest else None
+    return Worker(found[1], rest[: repeated.start()] if repeated else rest, repeated is not None)
+
+
+def split_task(text: str, *, is_known: bool = False) -> tuple[int, str] | None:
+    """`"3: step 5 loss 2" -> (3, "step 5 loss 2")`; None for `3: loss 2`, whose number is its step, unless there was such a line before."""
+    found = TASK.match(text)
+    if found is None or not (is_known or COUNTER.search(text, found.end())):
+        return None
+    return int(found[1]), text[found.end() :]
