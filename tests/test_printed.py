@@ -7,6 +7,7 @@ import pytest
 from tests.printed_logs import PRINTED, compared
 
 KNOWN = {
+    "cleanrl_ppo_gymnasium1": "`SPS: 7` alone on a line, between two lines of one step",
     "diffusers_text_to_image": "a bar is drawn several times at one step: the last values of a step count",
     "espnet2_asr": "an epoch's results follow `1epoch results:`, whose length no line says",
     "lightning_rich_bar": "a bar of two lines is drawn again at its last step, with other values",
