@@ -143,7 +143,7 @@ class Text:
         news = self._take_unit(unit)
         return [] if news is None else [RunInfo(self._run, news)]
 
-    def parse_states(self, data: bytes, newest: str, arrival: Arrival | None) -> list[Record]:
+    def parse_states(self, data: bytes, newest: str, arrival: Arrival | None) -> list[Points]:
         """The metrics in the states of a progress bar that newer ones have replaced, the last of them `newest`: they are no lines.
 
         Where a bar is drawn more than once at a step, the last one counts.
@@ -165,7 +165,7 @@ class Text:
                 found += speaker.voice.numbers.points(plain_of(speaker.said), when_s)
         return self._placed(found)
 
-    def _placed(self, points: Sequence[Points]) -> list[Record]:
+    def _placed(self, points: Sequence[Points]) -> list[Points]:
         """What has neither a step nor a time has that of its file."""
         return [one._replace(time_s=self._mtime_s) if one.step is None and one.time_s is None else one for one in points]
 

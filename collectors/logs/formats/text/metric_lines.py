@@ -303,8 +303,8 @@ class _Reading:
             return self._named(outers, chosen[0], begins, is_global=bool(overall))
         if self._bar is not None:
             return self._of_bar(self._bar, outers)
-        if (not outers or _word(outers[-1]) not in LIVES) and (found := self._unnamed(outers)) is not None:
-            return found
+        if (not outers or _word(outers[-1]) not in LIVES) and (count := self._unnamed(outers)) is not None:
+            return count
         if len(outers) > 1 and "." not in outers[-1]["done"]:  # Fold 2, epoch 3
             return self._named(outers[:-1], outers[-1], begins)
         if not outers:

@@ -72,8 +72,8 @@ class TextNumbers:
             for key, seen in state.get("pending", {}).items()
         }
         self._held = [
-            Held(*rest, {name: float(value) for name, value in values.items()}, is_sure)
-            for *rest, values, is_sure in state.get("held", ())
+            Held(counter, base, done, time_s, {name: float(value) for name, value in values.items()}, is_sure)
+            for counter, base, done, time_s, values, is_sure in state.get("held", ())
         ]
         self._steps = Steps(state.get("steps"), is_anew=state.get("anew", False))
         self._tables = Tables(state.get("tables"))
