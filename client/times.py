@@ -38,9 +38,7 @@ def _seconds(moment: object) -> float:
             return moment.to_pydatetime(warn=False).timestamp()
         if isinstance(moment, datetime):
             return moment.timestamp()
-        if isinstance(moment, Real) and not isinstance(moment, bool):
-            return float(moment)
-        return math.nan
+        return float(moment) if type(moment) is not bool and isinstance(moment, Real) else math.nan
     except (ValueError, OverflowError, OSError, AttributeError):  # beyond the calendar, or NaT
         return math.nan
 

@@ -26,6 +26,9 @@ from tests.ingesting import ingest as ingest  # a fixture
 from tests.turn_faults import ERRORS, Place, Scene, errors_at, noting, raising
 
 EVERY = 16  # call of a turn is looked at in the short suite
+closed_generators_raise = pytest.mark.filterwarnings(  # where the call at fault is the closing of a generator
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 
 
 @pytest.fixture
@@ -48,6 +51,7 @@ PHASES: dict[str, Callable[[Scene], None]] = {
 }
 
 
+@closed_generators_raise
 @pytest.mark.parametrize("phase", PHASES)
 def test_an_error_at_a_call_inside_a_turn_loses_no_line_and_stores_none_twice(phase: str, faults: Scene) -> None:
     places = calls_of(PHASES[phase], faults)
@@ -57,6 +61,7 @@ def test_an_error_at_a_call_inside_a_turn_loses_no_line_and_stores_none_twice(ph
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
+@closed_generators_raise
 @pytest.mark.parametrize("phase", PHASES)
 def test_an_error_at_any_call_inside_a_turn_loses_no_line_and_stores_none_twice(phase: str, faults: Scene) -> None:
     inject(PHASES[phase], faults, calls_of(PHASES[phase], faults))

@@ -111,11 +111,11 @@ def rename(db: sqlite3.Connection, run: str, new: str, paths: Mapping[str, str])
     ids: dict[int, int] = {}
     for stream, text in db.execute("SELECT id, labels FROM stream WHERE run = ?", (run,)).fetchall():
         labels = tuple((key, value) for key, value in orjson.loads(text))
-        other = series_id(new, "", labels)
-        db.execute("UPDATE stream SET id = ?, run = ? WHERE id = ?", (other, new, stream))
+        renamed = series_id(new, "", labels)
+        db.execute("UPDATE stream SET id = ?, run = ? WHERE id = ?", (renamed, new, stream))
         for series, name in db.execute("SELECT id, name FROM series WHERE stream = ?", (stream,)).fetchall():
             ids[series] = series_id(new, name, labels)
-            db.execute("UPDATE series SET id = ?, stream = ? WHERE id = ?", (ids[series], other, series))
+            db.execute("UPDATE series SET id = ?, stream = ? WHERE id = ?", (ids[series], renamed, series))
             for table in ("chunk", "page"):
                 db.execute(f"UPDATE {table} SET series = ? WHERE series = ?", (ids[series], series))
     return ids
@@ -228,8 +228,8 @@ def _bounded(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
 def read_offsets(db: sqlite3.Connection) -> dict[str, Offset]:
     rows = db.execute("SELECT * FROM offset").fetchall()
     return {
-        path: Offset(path, run, int(device), int(inode), *counts, orjson.loads(state), trouble)
-        for path, run, device, inode, *counts, state, trouble in rows
+        path: Offset(path, run, int(device), int(inode), offset, lines, skipped, fields, first_skip, orjson.loads(state), trouble)
+        for path, run, device, inode, offset, lines, skipped, fields, first_skip, state, trouble in rows
     }
 
 
