@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from collectors.analysis.baseline import steplog
+from collectors.analysis.baseline.lines import with_lines
 from collectors.analysis.baseline.steady import BEFORE_S
 from collectors.analysis.baseline.steplog import StepLog
 from collectors.analysis.blame import compared, inquiry
@@ -96,7 +97,8 @@ class Stacks:
         history = History(self._store, run)
         window, baseline = history.inside(window), history.inside(baseline) if baseline else None
         around_s = BEFORE_S if own_baseline else EDGE_S
-        log = steplog.read(history, _hull(window, baseline), lanes.rank or 0, around_s)
+        asked, rank = _hull(window, baseline), lanes.rank or 0
+        log = with_lines(steplog.read(history, asked, rank, around_s), history, asked, rank, around_s)
         if own_baseline and baseline is None:
             about = compared.read(history, window, log, windows=NEAREST)
             columns, ranges = about.columns, about.baseline

@@ -42,13 +42,13 @@ def test_a_function_that_lost_in_the_graph_what_the_sentence_says_is_no_contradi
 
 def test_a_function_that_lost_less_or_nothing_in_the_graph_is_one() -> None:
     assert held(SAYS, (20.0, 42.0)) == "", "+55 of +100 ms"
-    assert held(SAYS, (20.0, 36.0)) == "The flame graph says otherwise: +39 ms a step for data.py:88 decode."
-    assert held(SAYS, (20.0, 20.0)) == "The flame graph says otherwise: -50 ms a step for data.py:88 decode."
+    assert held(SAYS, (20.0, 36.0)) == "The flame graph disagrees: +39 ms per step for decode (data.py:88)."
+    assert held(SAYS, (20.0, 20.0)) == "The flame graph disagrees: -50 ms per step for decode (data.py:88)."
 
 
 def test_a_function_that_the_graph_does_not_show_is_one() -> None:
     other = replace(SAYS, suspect=Suspect(STEP._replace(name="elsewhere"), "", 0.1, [], []))
-    assert held(other, (20.0, 80.0)) == "The flame graph does not show train.py:40 elsewhere."
+    assert held(other, (20.0, 80.0)) == "The flame graph does not show elsewhere (train.py:40)."
     shown = columns((0, 7, 1.0, (MODULE, PART)))
     assert contradiction(SAYS, tree(shown, columns((0, 7, 0.1, (MODULE,)))), [], (1.0, 1.0)) == "", "a part of it"
 
@@ -58,7 +58,7 @@ def test_garbage_collection_stands_in_no_graph() -> None:
 
 
 @pytest.mark.parametrize(("reason", "waits_s", "said"), [
-    ("waits for the data loader", 0.02, "But the main thread waits no longer than in normal."),
+    ("waits for the data loader", 0.02, "But the main thread waits no longer than in the baseline."),
     ("waits for the data loader", 0.2, ""),
     ("checkpoint", 0.02, ""),
 ])  # fmt: skip

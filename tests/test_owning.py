@@ -43,16 +43,16 @@ def test_own_is_what_the_user_wrote(file: str, kind: str, folder: str) -> None:
     [
         ("main.<locals>.<listcomp>", "main"),
         ("Loader.pad.<locals>.<genexpr>", "Loader.pad"),
-        ("main.<locals>.<lambda>.<locals>.<dictcomp>", "main"),
-        ("<lambda>", "<module>"),
+        ("main.<locals>.<lambda>.<locals>.<dictcomp>", "main.<locals>.<lambda>"),
+        ("<lambda>", ""),
+        ("main.<locals>.<lambda>", ""),
         ("<listcomp>", "<module>"),
-        ("Loader.<lambda>", "Loader"),
         ("main", ""),
         ("main.<locals>.pad", ""),
         ("<module>", ""),
     ],
 )
-def test_a_comprehension_or_a_lambda_is_part_of_a_function(name: str, owner: str) -> None:
+def test_a_comprehension_is_part_of_a_function_and_a_lambda_is_one(name: str, owner: str) -> None:
     assert owner_of(name) == owner
 
 

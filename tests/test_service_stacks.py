@@ -89,16 +89,16 @@ USUAL, SLOW = Second(20, 1.0, 2.0, 0.004), Second(20, 25.0, 2.0, 0.06)
 def test_the_line_that_made_requests_slow_is_named_though_another_thread_runs_it(store: Store, phases: bool) -> None:
     service(store, (80, USUAL), (10, SLOW), phases=phases)
     verdict = blame(store, 81, 89)
-    assert (verdict.verdict, verdict.place) == ("line", "features.py:20 prepare"), verdict.sentence
+    assert (verdict.verdict, verdict.place) == ("line", "prepare (features.py:20)"), verdict.sentence
     assert verdict.excess_s == pytest.approx(0.024, rel=0.1) and verdict.unit_name == "request"
     assert verdict.answer_s == ((pytest.approx(0.06), pytest.approx(0.004)) if phases else None)
-    assert ("a request takes 60 ms, normal 4.0 ms" in verdict.sentence) == phases
+    assert ("a request takes 60 ms, baseline 4.0 ms" in verdict.sentence) == phases
     assert verdict.confidence == "high" and not verdict.contradiction
 
 
 def test_a_training_is_judged_by_its_main_thread_as_before(store: Store) -> None:
     service(store, (80, USUAL), (10, SLOW), kind="training")
-    assert blame(store, 81, 89).place != "features.py:20 prepare"
+    assert blame(store, 81, 89).place != "prepare (features.py:20)"
 
 
 @pytest.mark.parametrize("requests", [2, 5, 60])
@@ -106,20 +106,20 @@ def test_another_rate_of_requests_is_no_slowdown(store: Store, requests: int) ->
     service(store, (80, USUAL), (10, USUAL._replace(requests=requests)))
     verdict = blame(store, 81, 89)
     assert verdict.verdict == "no_difference", verdict.sentence
-    assert "like normal" in verdict.sentence
+    assert "nothing unusual" in verdict.sentence
 
 
 def test_requests_that_wait_for_each_other_and_are_no_more_work_have_no_line(store: Store) -> None:
     service(store, (80, USUAL), (10, USUAL._replace(requests=300, answer_s=0.2)))
     verdict = blame(store, 81, 89)
-    assert verdict.verdict == "unknown" and "no more work: requests wait for each other" in verdict.sentence, verdict.sentence
+    assert verdict.verdict == "unknown" and "for no more work: requests wait for each other" in verdict.sentence, verdict.sentence
 
 
 def test_slow_seconds_and_idle_ones_are_no_baseline(store: Store) -> None:
     """Before the window requests were slow as well, and before that hardly any came."""
     service(store, (60, USUAL), (30, SLOW), (30, Second(0, 0, 0, 0)), (8, SLOW))
     verdict = blame(store, 121, 127)
-    assert verdict.place == "features.py:20 prepare", verdict.sentence
+    assert verdict.place == "prepare (features.py:20)", verdict.sentence
 
 
 def test_the_ledger_of_a_service_adds_up_and_says_when_it_waits_for_requests(store: Store) -> None:

@@ -17,7 +17,7 @@ def test_a_gpu_whose_clock_is_down_is_slower_and_no_line_is_blamed(store: Store)
     gpu(store, 70, "gpu/sm_clock_mhz", 1980.0, 1410.0, 60)
     gpu(store, 70, "gpu/clock_event_reasons", 0.0, 4.0, 60)
     verdict = blame(store, 62, 65)
-    assert verdict.sentence == "The GPU is slower, clock 1410 MHz, normal 1980 MHz (power cap): +60 ms a step, normal 100 ms."
+    assert verdict.sentence == "The GPU is slower, clock 1410 MHz, baseline 1980 MHz (power cap): +60 ms per step, baseline 100 ms."
     assert (verdict.verdict, verdict.suspect) == ("gpu_slower", None)
     assert any(row.name == "SM clock" for row in verdict.evidence)
 
@@ -31,27 +31,27 @@ def test_where_other_programs_took_the_cores_no_line_is_blamed(store: Store, sam
     run(store, (80, NORMAL), (10, SLOWER), on_core=[1.0, 0.5] if sampler == "native" else (), sampler=sampler)
     machine(store, 92, 81, 98.0, 50.0)
     verdict = blame(store, 82, 85)
-    assert verdict.sentence == "Other programs keep 3.4 of 4 cores busy, normal 0.1: +100 ms a step, normal 100 ms."
+    assert verdict.sentence == "Other processes use 3.4 of 4 CPU cores, baseline 0.1: +100 ms per step, baseline 100 ms."
     assert (verdict.verdict, verdict.suspect) == ("cpu_taken", None)
     assert ("CPU of others", 3.42, pytest.approx(0.08)) in [(row.name, row.window, row.baseline) for row in verdict.evidence]
 
 
 @pytest.mark.parametrize(
-    ("slow", "on_core", "busy_pct", "own_pct"),
+    ("slow", "on_core", "busy_pct", "own_pct", "said"),
     [
-        (SLOWER, 1.0, 98.0, 50.0),  # it had a core all the time
-        (SLOWER, 0.5, 60.0, 50.0),  # cores were free
-        (SLOWER, 0.5, 98.0, 384.0),  # it is the run itself that takes them
-        (WRITING, 0.1, 98.0, 50.0),  # what is slow is not what was there before
+        (SLOWER, 1.0, 98.0, 50.0, "line"),  # it had a core all the time
+        (SLOWER, 0.5, 60.0, 50.0, "line"),  # cores were free
+        (SLOWER, 0.5, 98.0, 384.0, "unknown"),  # it is the run itself that takes them
+        (WRITING, 0.1, 98.0, 50.0, "line"),  # what is slow is not what was there before
     ],
     ids=["on-core", "free-cores", "own", "new"],
 )
 def test_other_programs_are_not_blamed_for_what_they_did_not_do(
-    store: Store, slow: tuple[Part, ...], on_core: float, busy_pct: float, own_pct: float
+    store: Store, slow: tuple[Part, ...], on_core: float, busy_pct: float, own_pct: float, said: str
 ) -> None:
     run(store, (80, NORMAL), (10, slow), on_core=[1.0, on_core])
     machine(store, 92, 81, busy_pct, own_pct)
-    assert blame(store, 82, 85).verdict == "line"
+    assert blame(store, 82, 85).verdict == said
 
 
 def test_a_gpu_that_idles_more_is_starved_and_the_line_is_blamed(store: Store) -> None:
@@ -70,7 +70,7 @@ def test_the_gpus_that_idle_in_normal_say_nothing_of_those_at_work(store: Store)
         gpu(store, 70, "gpu/sm_clock_mhz", 210.0, 210.0, 60, card)
     verdict = blame(store, 62, 65)
     assert (verdict.verdict, verdict.suspect) == ("gpu_slower", None)
-    assert "clock 1410 MHz, normal 1980 MHz" in verdict.sentence
+    assert "clock 1410 MHz, baseline 1980 MHz" in verdict.sentence
     assert ("GPU busy", 97.0, 95.0) in [(row.name, row.window, row.baseline) for row in verdict.evidence]
 
 
@@ -95,6 +95,6 @@ def test_the_rank_that_the_others_wait_for_is_looked_at(store: Store) -> None:
         run(store, (60, healthy), (10, late if rank == 2 else waiting), rank=rank)
     verdict = blame(store, 62, 65)
     assert verdict.sentence == (
-        "100 % of the lost time: rank 2, data.py:88 decode, +100 of +100 ms a step; the other ranks wait for it."
+        "Rank 2: decode (data.py:88) takes +100 ms per step, 100% of the slowdown; the other ranks wait for it."
     )
     assert (verdict.verdict, verdict.rank) == ("collective_wait", 2)

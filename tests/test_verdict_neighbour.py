@@ -34,7 +34,7 @@ def test_a_neighbour_is_the_cause_of_steps_that_are_slower_throughout(store: Sto
     shares(store, 79.0, until_s)
     verdict = blame(store, 81, 90)
     assert (verdict.verdict, verdict.suspect, verdict.confidence) == ("neighbour", None, "medium")
-    assert verdict.sentence == f"GPU shared with job 7 since {AT}: steps 18 % longer, +18 ms a step, normal 100 ms."
+    assert verdict.sentence == f"GPU shared with job 7 since {AT}: steps take 18% longer, +18 ms per step, baseline 100 ms."
 
 
 def test_a_longer_wait_for_the_device_is_the_neighbours(store: Store) -> None:

@@ -21,10 +21,13 @@ def test_the_main_thread_waits_for_workers_however_busy_they_are(store: Store) -
     assert verdict.contradiction == ""
 
 
-def test_two_causes_of_one_size_are_named_by_what_calls_both(store: Store) -> None:
+def test_two_causes_of_one_size_are_both_named(store: Store) -> None:
     both: tuple[Part, ...] = ((60, (MODULE, STEP, DECODE)), (140, (MODULE, STEP, FORWARD)))
     run(store, (60, NORMAL), (10, both))
-    assert "train.py:40 step, +100 of +100 ms a step" in blame(store, 62, 65).sentence
+    verdict = blame(store, 62, 65)
+    one, other = "decode (data.py:88)", "forward (model.py:7)"
+    said = [f"{a} takes +50 ms per step, 50% of the slowdown; {b} adds +50 ms, 50%." for a, b in ((one, other), (other, one))]
+    assert verdict.sentence in said
 
 
 def test_a_function_is_found_below_different_callers(store: Store) -> None:
@@ -36,7 +39,7 @@ def test_a_function_is_found_below_different_callers(store: Store) -> None:
         (50, (MODULE, STEP, other, OPEN._replace(file="/job/norm.py", name="norm"))),
     )
     run(store, (60, NORMAL), (10, twice))
-    assert "norm.py:300 norm, +100 of +100 ms a step" in blame(store, 62, 65).sentence
+    assert "norm (norm.py:300) takes +100 ms per step, 100% of the slowdown" in blame(store, 62, 65).sentence
 
 
 PIECE = Frame("step.<locals>.<listcomp>", "/job/train.py", 44)  # with Python 3.12 its time stands at line 44 of `step`
@@ -54,21 +57,21 @@ GENERATED = Frame("call", "/tmp/torchinductor_ada/ab/cab.py", 70)
 @pytest.mark.parametrize(
     ("slow", "said"),
     [
-        ((MODULE, STEP, PIECE), "train.py:44 step, +100"),
-        ((MODULE, STEP, PIECE, DECODE), "data.py:88 decode, +100"),
-        ((MODULE, STEP, PIECE._replace(name="<listcomp>")), "train.py:44 step, +100"),  # Python 3.10
-        ((MODULE, STEP, FETCH, LATE), "train.py:12 main.<locals>.<lambda>, +100"),
-        ((MODULE, STEP, PADDED, PADDED._replace(line=21), PADDED._replace(line=22)), "train.py:20 padded, +100"),
-        ((MODULE, STEP, CALL, GENERATED), "train.py:40 step, in compiled code, +100"),
+        ((MODULE, STEP, PIECE), "step (train.py:44) takes +100"),
+        ((MODULE, STEP, PIECE, DECODE), "decode (data.py:88) takes +100"),
+        ((MODULE, STEP, PIECE._replace(name="<listcomp>")), "step (train.py:44) takes +100"),  # Python 3.10
+        ((MODULE, STEP, FETCH, LATE), "lambda (train.py:12) takes +100"),
+        ((MODULE, STEP, PADDED, PADDED._replace(line=21), PADDED._replace(line=22)), "padded (train.py:20) takes +100"),
+        ((MODULE, STEP, CALL, GENERATED), "step (train.py:40), in compiled code, takes +100"),
         (
             (MODULE, STEP, COLLATOR, CALL, COLLATOR._replace(name="<genexpr>")),
-            "train.py:40 step, in transformers DataCollator.__call__, +100",
+            "step (train.py:40), in transformers DataCollator.__call__, takes +100",
         ),
         (
             (RUN, TRAINER, CALL, COLLATOR),
-            "transformers Trainer.get_batch_samples -> data_collator.py:40 DataCollator.__call__, +100",
+            "transformers Trainer.get_batch_samples -> DataCollator.__call__ (data_collator.py:40) takes +100",
         ),
-        ((RUN, TRAINER, CALL), "trainer.py:5100 Trainer.get_batch_samples, +100"),
+        ((RUN, TRAINER, CALL), "Trainer.get_batch_samples (trainer.py:5100) takes +100"),
     ],
     ids=[
         "comprehension",
@@ -96,10 +99,10 @@ TIMED = Frame("timed.<locals>.wrapper", "/job/tools.py", 5)
 @pytest.mark.parametrize(
     ("usual", "slow", "named"),
     [
-        ((17, 3), (51, 9), "data.py:60 load"),  # it is called three times as often
-        ((17, 3), (57, 3), "data.py:88 decode"),
-        ((17, 3), (17, 43), "data.py:99 crop"),
-        ((20, 0), (60, 0), "data.py:88 decode"),
+        ((17, 3), (51, 9), "load (data.py:60)"),  # it is called three times as often
+        ((17, 3), (57, 3), "decode (data.py:88)"),
+        ((17, 3), (17, 43), "crop (data.py:99)"),
+        ((20, 0), (60, 0), "decode (data.py:88)"),
     ],
     ids=["all", "one", "the other", "alone"],
 )
@@ -118,18 +121,18 @@ def test_a_checkpoint_is_told_by_its_frames(store: Store) -> None:
     saving: tuple[Part, ...] = (*NORMAL, (100, (MODULE, STEP, SAVE, ZIP)))
     run(store, (60, NORMAL), (10, saving))
     assert blame(store, 62, 65).sentence == (
-        "100 % of the lost time: train.py:40 step, in torch _save, checkpoint, +100 of +100 ms a step."
+        "step (train.py:40), in torch _save, takes +100 ms per step, 100% of the slowdown (checkpoint)."
     )
 
 
-def test_garbage_collection_is_named_where_the_run_logs_it_and_marked_where_it_does_not(store: Store) -> None:
+def test_garbage_collection_is_named_only_where_the_run_logs_it(store: Store) -> None:
     lines: tuple[Part, ...] = ((10, (MODULE, STEP, FORWARD)), (10, (MODULE, STEP, FORWARD._replace(line=8))))
     steady: tuple[Part, ...] = (NORMAL[0], *lines * 4)
     pause: tuple[Part, ...] = (NORMAL[0], *lines * 3, (620, (MODULE, STEP, FORWARD)))
     run(store, (60, steady), *((0.9, steady), (0.69, pause)) * 12)
     unlogged = blame(store, 63, 73)
-    assert (unlogged.verdict, unlogged.reason) == ("line", "may be garbage collection")
-    assert "model.py:7 forward" in unlogged.sentence
+    assert (unlogged.verdict, unlogged.reason) == ("line", "")
+    assert "forward (model.py:7)" in unlogged.sentence
     store.append([Event("run", "gc", T0 + float(t), seconds=0.5) for t in np.arange(61.0, 78.0, 1.6)])
     logged = blame(store, 63, 73)
     assert (logged.verdict, logged.reason) == ("line", "garbage collection")
@@ -144,7 +147,7 @@ def test_a_slow_branch_on_a_line_of_its_own_is_no_garbage_collection(store: Stor
     run(store, (60, steady), *((0.9, steady), (0.69, miss)) * 12)
     verdict = blame(store, 63, 73)
     assert (verdict.verdict, verdict.reason) == ("line", "")
-    assert "model.py:12 forward" in verdict.sentence
+    assert "forward (model.py:12)" in verdict.sentence
 
 
 def test_work_that_takes_longer_everywhere_is_blamed_on_no_line(store: Store) -> None:
@@ -153,7 +156,7 @@ def test_work_that_takes_longer_everywhere_is_blamed_on_no_line(store: Store) ->
     run(store, (80, parts), (10, tuple((1.6 * ms, stack) for ms, stack in parts)))
     verdict = blame(store, 82, 86)
     assert verdict.verdict == "unknown", verdict.sentence
-    assert verdict.sentence == "No single line stands out: +60 ms a step, normal 100 ms."
+    assert verdict.sentence == "No single line stands out: +60 ms per step, baseline 100 ms."
 
 
 @pytest.mark.parametrize("slow", [(12,), (12, 13, 14)], ids=["one line", "a loop of three"])
@@ -183,11 +186,11 @@ def test_lines_that_all_take_longer_are_not_named(store: Store, grown: float, se
     assert verdict.verdict == "unknown", verdict.sentence
 
 
-def test_a_function_that_calls_two_slow_ones_is_not_high(store: Store) -> None:
+def test_one_of_two_causes_is_not_high(store: Store) -> None:
     run(store, (80, NORMAL), (10, ((60, (MODULE, STEP, DECODE)), (140, (MODULE, STEP, FORWARD)))))
     verdict = blame(store, 82, 85)
-    assert verdict.suspect and verdict.suspect.frame.name == "step"
-    assert verdict.confidence == "low"
+    assert verdict.suspect and verdict.second and {verdict.suspect.frame.name, verdict.second.frame.name} == {"decode", "forward"}
+    assert verdict.confidence != "high"
 
 
 def test_collections_that_the_run_logs_are_named_where_all_takes_longer(store: Store) -> None:

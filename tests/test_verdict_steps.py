@@ -19,7 +19,8 @@ def test_without_steps_differences_are_in_seconds_of_every_second(store: Store) 
     verdict = blame(store, 62, 66)
     assert (verdict.unit_name, verdict.basis, verdict.units) == ("second", "stacks", None)
     assert verdict.sentence == (
-        "100 % of the time spent differently from normal: train.py:40 step, in queue Queue.get, waits for the queue, +500 ms per second."
+        "step (train.py:40), in queue Queue.get, takes 60% of the time, 10% in the baseline (waits for the queue); "
+        "everything else gets 44% of its usual work done per second (no steps are logged)."
     )
 
 
@@ -35,7 +36,7 @@ def test_without_steps_the_seconds_in_which_the_gpu_is_as_busy_as_usual_are_norm
         (pytest.approx(T0, abs=1), pytest.approx(T0 + 30, abs=1)),
         (pytest.approx(T0 + 50, abs=1), T0 + 72 - 2),
     ]
-    assert "data.py:88 decode, in PIL ImageFile.load" in verdict.sentence, "no thread waits in either"
+    assert "decode (data.py:88), in PIL ImageFile.load" in verdict.sentence, "no thread waits in either"
 
 
 def varying(store: Store, sizes: Sequence[int], decode_us: Sequence[float]) -> None:
@@ -58,7 +59,7 @@ def test_a_window_of_long_sequences_is_not_slow(store: Store) -> None:
     end_s = sum(sizes) * 220e-6
     verdict = blame(store, end_s - 6, end_s - 1)
     assert verdict.verdict == "no_difference", verdict.sentence
-    assert verdict.sentence.startswith("This window looks like normal for its size: a step has 1.4")
+    assert verdict.sentence.startswith("Normal for its size: a step of this window has 1.4")
     rows = {row.name: (row.window, row.baseline) for row in verdict.evidence}
     assert rows["Tokens per step"] == (pytest.approx(580, rel=0.02), pytest.approx(400, rel=0.05))
     assert rows["Time per token"] == (pytest.approx(220, rel=0.02), pytest.approx(220, rel=0.02))
@@ -70,7 +71,7 @@ def test_a_line_that_takes_longer_per_token_is_named_however_short_the_sequences
     end_s = sum(sizes) * 220e-6 + 150 * 210 * 200e-6
     verdict = blame(store, end_s - 6, end_s - 1)
     assert verdict.verdict == "line", verdict.sentence
-    assert "data.py:88 decode" in verdict.sentence
+    assert "decode (data.py:88)" in verdict.sentence
     assert verdict.size in verdict.sentence
     assert verdict.excess_s == pytest.approx(200e-6 * 400, rel=0.1), "of a step of the usual size"
 
@@ -95,7 +96,7 @@ def test_a_slow_part_of_a_long_step_is_named_in_the_part_alone(store: Store) -> 
     assert (inside.excess_s, inside.slowdown_s) == (pytest.approx(40, rel=0.01), pytest.approx(40, rel=0.01))
     for verdict in (before, after):
         assert verdict.verdict == "no_difference"
-        assert verdict.sentence == "This part of the step looks like normal: the step lost its time elsewhere."
+        assert verdict.sentence == "Nothing unusual in this part of the step: it lost its time elsewhere."
 
 
 def test_a_long_step_that_goes_on_has_lost_what_it_takes_longer_already(store: Store) -> None:

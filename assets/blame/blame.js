@@ -1,7 +1,7 @@
 /** The server's verdict on a window: the sentence with its place highlighted, and its basis. */
 
 import { el } from "../lib/dom.js";
-import { percent, signed, signedOf } from "../lib/figures.js";
+import { percent, signed } from "../lib/figures.js";
 import { clock, count, counted, duration, figure, minute, place } from "../lib/format.js";
 import { mostLost, related } from "./suspect.js";
 import { nameOf } from "../flame/tree.js";
@@ -10,7 +10,7 @@ import { nameOf } from "../flame/tree.js";
  * @typedef {Object} Blame what `GET /blame` answers
  * @property {"line" | "gpu_slower" | "cpu_taken" | "neighbour" | "collective_wait" | "unknown" | "no_difference" | "too_few_samples" | "no_profile"} verdict
  * @property {string} sentence
- * @property {string} lead the share that the sentence begins with, or ""
+ * @property {string} lead the share in the sentence, or ""
  * @property {string} place the line that it names, or ""
  * @property {string | null} function
  * @property {string | null} file
@@ -30,18 +30,20 @@ import { nameOf } from "../flame/tree.js";
 /** @typedef {import("../flame/tree.js").Tree} Tree */
 
 const MOSTLY = 0.8; // of the asked seconds
-const [ALL, MORE_THAN_ALL] = [1.02, 1.25]; // of the lost time: then other work takes less meanwhile; the same in collectors/analysis/blame/wording.py
+const [ALL, MORE_THAN_ALL] = [1.02, 1.25]; // of the slowdown: then other work takes less meanwhile; the same in collectors/analysis/blame/wording.py
 const FEW_SAMPLES = 50;
 const LEAST_SAME = 0.97; // the sentence and the frame below it say about the same share
 const BY_GRAPH = new Set(["line", "collective_wait", "unknown", "no_difference"]); // the others have evidence that no graph shows
 const LEAST = 0.05; // in the unit that is shown: less is shown as zero
 
-/** The blamed place in the code font, a leading share in the colour of "more". @param {Blame} blame @returns {(Node | string)[]} */
+/** The blamed place in the code font, its share of the slowdown in the colour of "more". @param {Blame} blame @returns {(Node | string)[]} */
 export function sentence({ sentence, lead, place }) {
-  const rest = sentence.slice(lead.length);
-  const at = place ? rest.indexOf(place) : -1;
-  const parts = at < 0 ? [rest] : [rest.slice(0, at), el("code", {}, place), rest.slice(at + place.length)];
-  return [lead ? el("b", { class: "more" }, lead) : "", ...parts];
+  const [before, ...rest] = place ? sentence.split(place) : [sentence];
+  const after = rest.join(place);
+  const parts = rest.length ? [before, el("code", {}, place)] : [];
+  const said = rest.length ? after : before;
+  const at = lead ? said.indexOf(`${lead} of `) : -1;
+  return at < 0 ? [...parts, said] : [...parts, said.slice(0, at), el("b", { class: "more" }, lead), said.slice(at + lead.length)];
 }
 
 /** The basis of a verdict, in words. @type {Record<string, string>} */
@@ -70,7 +72,7 @@ export function otherwise({ verdict, function: name, file }, tree) {
   if (!found || !BY_GRAPH.has(verdict)) return "";
   if (name && (!file || related(tree, found.node, nameOf({ name, file })))) return "";
   const { frame, excess } = found;
-  return `The graph alone would name ${place(frame.file, frame.line)} ${frame.name}, ${signed(excess)} a ${tree.per}.`;
+  return `By the flame graph alone it would be ${frame.name} (${place(frame.file, frame.line)}), ${signed(excess)} per ${tree.per}.`;
 }
 
 /** `from 14:02 to 14:24`; of several stretches the first start and the last end. @param {[number, number][]} normal Unix seconds */
@@ -123,14 +125,11 @@ function ofShare(tree, whole) {
 
 /** As the server words it (`_line` of wording.py). @param {import("./suspect.js").Suspect} lost @param {Tree} tree @returns {(Node | string)[]} */
 function ofLoss({ frame, excess, whole }, tree) {
-  const what = el("code", {}, `${place(frame.file, frame.line)} ${frame.name}`);
-  const share = el("b", { class: "more" }, percent(Math.min(1, excess / whole)));
-  if (tree.per === "second") return [share, " of the time spent differently from normal: ", what, `, ${signed(excess)} per second`];
-  if (excess > MORE_THAN_ALL * whole)
-    return [el("b", { class: "more" }, "More than all"), " of the lost time: ", what, `, ${signed(excess)} a ${tree.per}; the ${tree.per} takes ${signed(whole)}, since other work takes less`];
-  if (excess > ALL * whole)
-    return [el("b", { class: "more" }, "All"), " of the lost time: ", what, `, ${signed(excess)} a ${tree.per}; the ${tree.per} takes ${signed(whole)}`];
-  return [share, " of the lost time: ", what, `, ${signedOf(excess, whole)} a ${tree.per}`];
+  const what = el("code", {}, `${frame.name} (${place(frame.file, frame.line)})`);
+  if (tree.per === "second") return [what, ` takes ${signed(excess)} per second more than in the baseline`];
+  const share = excess > MORE_THAN_ALL * whole ? "more than all" : excess > ALL * whole ? "all" : `${Math.round((100 * excess) / whole)}%`; // as the server writes it
+  const faster = excess > MORE_THAN_ALL * whole ? `: other work got faster, so the ${tree.per} takes ${signed(whole)}` : "";
+  return [what, ` takes ${signed(excess)} per ${tree.per}, `, el("b", { class: "more" }, share), ` of the slowdown${faster}`];
 }
 
 /** The basis of the samples. @param {Flame | null} flame @param {{from: number, to: number}} asked @param {boolean} growing @param {string} what they show */

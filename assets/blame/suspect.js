@@ -7,9 +7,11 @@
 
 const CARRIES = 0.8; // of its caller's excess
 const LEAST = 0.5; // of the whole loss
+const SECOND = 0.25; // of the whole loss: enough where no function has half of it
+const ALL = 0.9; // of the time in normal: a function that is always there
 const LEAST_OF_NORMAL = 0.25; // of a normal unit's time: less may be chance, which only the server can test
 const FEW_UNITS = 8; // a window of fewer holds some parts of a unit more often than others: the server judges it by whole units
-const PART = /(\.?(<locals>\.)?<(listcomp|setcomp|dictcomp|genexpr|lambda)>)+$/;
+const PART = /(\.?(<locals>\.)?<(listcomp|setcomp|dictcomp|genexpr)>)+$/;
 
 /** The deepest own function that carries most of the loss; null if nothing is lost, or no function carries most of it. @param {Tree} tree @returns {Suspect | null} */
 export function mostLost(tree) {
@@ -47,22 +49,32 @@ function awaited(tree) {
 function wayDown(tree, root, end) {
   const [normal, lost] = [tree.normal(root), tree.per === "second" ? shifted(tree, root, end) : tree.excess(root)];
   if (isPart(tree) || lost <= LEAST_OF_NORMAL * normal) return null;
-  /** @type {Step | null} */
-  let own = null;
-  /** @type {Step} */
-  let here = { frame: -1, nodes: [root], excess: lost };
-  for (;;) {
-    const least = Math.max(CARRIES * here.excess - noise(tree, here.excess), LEAST * lost);
-    const heavy = below(tree, here.nodes, end).filter(({ frame, excess }) => excess >= least && frame !== here.frame);
-    if (!heavy.length) break;
-    here = heavy.reduce((best, step) => (before(tree, step, best) ? step : best));
-    if (tree.nodes.kind[here.nodes[0]] === "own") own = here;
+  const always = (/** @type {Step} */ step) => step.nodes.some((node) => tree.normal(node) >= ALL * normal);
+  let { here, own } = descend(tree, { frame: -1, nodes: [root], excess: lost }, lost, end, always);
+  if (!own || always(own)) {
+    const parts = below(tree, [root], end).filter((step) => tree.nodes.kind[step.nodes[0]] === "own" && !always(step));
+    const largest = parts.reduce((/** @type {Step | null} */ best, step) => (best && best.excess >= step.excess ? best : step), null);
+    if (largest && largest.excess >= SECOND * lost) ({ here, own } = descend(tree, largest, lost, end, always));
   }
   if (here.frame < 0) return null;
   const node = own ? hottest(tree, own) : ownAbove(tree, hottest(tree, here));
   if (node < 0) return null;
   const [excess, whole] = [(own ?? here).excess * tree.ranks, lost * tree.ranks];
   return { frame: withOwner(tree, node), node, excess, whole };
+}
+
+/** The last function on the way down from a step, and the last own one. Below a function that is always there half of the loss is enough. @param {Tree} tree @param {Step} start @param {number} lost @param {Int32Array} end @param {(step: Step) => boolean} always @returns {{here: Step, own: Step | null}} */
+function descend(tree, start, lost, end, always) {
+  let here = start;
+  let own = start.frame >= 0 && tree.nodes.kind[start.nodes[0]] === "own" ? start : null;
+  for (;;) {
+    const most = here.frame < 0 || always(here) ? 0 : CARRIES * here.excess - noise(tree, here.excess);
+    const least = Math.max(most, LEAST * Math.min(lost, here.excess));
+    const heavy = below(tree, here.nodes, end).filter(({ frame, excess }) => excess >= least && frame !== here.frame);
+    if (!heavy.length) return { here, own };
+    here = heavy.reduce((best, step) => (before(tree, step, best) ? step : best));
+    if (tree.nodes.kind[here.nodes[0]] === "own") own = here;
+  }
 }
 
 /** Whether one of two functions calls the other wherever this one took most. @param {Tree} tree @param {number} node @param {string} name of the other, as `tree.name` gives it */
@@ -133,7 +145,7 @@ function ownAbove(tree, node) {
   return own.length ? own[own.length - 1] : tree.frame(node).file ? node : -1;
 }
 
-/** A comprehension or a lambda below its function counts as that function. @param {Tree} tree @param {number} node @returns {Frame} */
+/** A comprehension below its function counts as that function. @param {Tree} tree @param {number} node @returns {Frame} */
 function withOwner(tree, node) {
   const part = tree.frame(node);
   if (!PART.test(part.name)) return part;

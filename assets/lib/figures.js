@@ -11,13 +11,6 @@ export const NOTHING_S = 5e-5; // a smaller difference is shown as zero
 export const signed = (seconds) =>
   Math.abs(seconds) < NOTHING_S ? "0 ms" : `${seconds < 0 ? "−" : "+"}${brief(Math.abs(seconds))}`;
 
-/** `+369 of +393 ms`; both with their units where these differ. @param {number} part seconds @param {number} whole seconds */
-export function signedOf(part, whole) {
-  const [a, b] = [signed(part), signed(whole)];
-  const unit = b.slice(b.indexOf(" "));
-  return `${a.endsWith(unit) && !a.slice(0, -unit.length).includes(" ") ? a.slice(0, -unit.length) : a} of ${b}`;
-}
-
 /** As a duration, with a digit more where milliseconds are few: `0.0042 -> "4.2 ms"`. @param {number} seconds */
 export const brief = (seconds) =>
   seconds > 0 && seconds < 0.00995 ? `${seconds < NOTHING_S ? "0" : (seconds * 1000).toFixed(1)} ms` : duration(seconds);

@@ -20,6 +20,7 @@ THREADS = 20
 POLL_S = 0.05
 GRACE_S = 2.0  # for what was recorded of a process that has ended
 NS = 1e9
+COMPUTES = 0.1  # of a core, on the average: a thread that waits has next to nothing of one
 
 WaitOf: TypeAlias = Callable[[tuple[Frame, ...]], str]
 """What a stack waits for, `"data loader"`; "" where it is at work."""
@@ -97,18 +98,20 @@ def _times(samples: Sequence[StackSample], wait_of: WaitOf) -> str:
     if not known:
         return said
     cpu_ns = sum(sample.cpu_ns or 0 for sample in known)
-    off_ns = sum(sample.duration_ns - (sample.cpu_ns or 0) for sample in known if not wait_of(sample.stack))
+    off_ns = sum(sample.duration_ns for sample in known) - cpu_ns - _waited(known, wait_of).total()
     off = f", {100 * off_ns / total_ns:.0f} % asleep or in the kernel" if off_ns >= total_ns / 200 else ""
     return f"{said}, {100 * cpu_ns / total_ns:.0f} % on a CPU{off}"
 
 
 def _waited(samples: Iterable[StackSample], wait_of: WaitOf) -> Counter[str]:
-    """Nanoseconds by kind of wait."""
-    waited: Counter[str] = Counter()
+    """Nanoseconds without a core by kind of wait. A kind that has a tenth of a core or more computes, as a backward pass does on the CPU."""
+    all_ns: Counter[str] = Counter()
+    cpu_ns: Counter[str] = Counter()
     for sample in samples:
         if what := wait_of(sample.stack):
-            waited[what] += sample.duration_ns
-    return waited
+            all_ns[what] += sample.duration_ns
+            cpu_ns[what] += sample.cpu_ns or 0
+    return Counter({what: ns - cpu_ns[what] for what, ns in all_ns.items() if cpu_ns[what] < COMPUTES * ns})
 
 
 def _hottest(samples: Iterable[StackSample]) -> Counter[Frame]:

@@ -79,6 +79,7 @@ class Drawing:
         self._rows: dict[tuple[int, int], list[Ints]] = {}  # by pid and tid: at each depth the function in each pixel, -1 for none
         self._threads: list[ThreadTime] = []
         self._left_out: set[tuple[int, int]] = set()
+        self._computes_backward = False
 
     def window_of(self, strip: Strip) -> Range:
         edges = np.linspace(*self._window, self._width + 1)
@@ -87,6 +88,7 @@ class Drawing:
     def add(self, columns: StackColumns, strip: Strip) -> None:
         """`columns` are those of `window_of(strip)`."""
         traces = traces_of(columns, self._line_of)
+        self._computes_backward |= traces.computes_backward
         threads = threads_of(traces, columns.threads)
         if traces.serves and not self._lanes.by_thread:
             traces = laid_out(traces, columns.covered, self._lanes.rank, self._line_of)
@@ -104,7 +106,7 @@ class Drawing:
                 self._keep((thread.pid, thread.tid), found, strip)
 
     def chart(self, own_folder: str = "") -> Chart:
-        kinds = kinds_of(self._frames, own_folder)
+        kinds = kinds_of(self._frames, own_folder, self._computes_backward)
         drawn, bars = [], 0
         for thread in summed(self._threads):
             rows = self._rows.get((thread.pid, thread.tid))

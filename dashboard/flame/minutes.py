@@ -52,6 +52,7 @@ class Minute(NamedTuple):
     threads: list[ThreadTime]
     samples: float
     hz: float
+    computes_backward: bool
 
 
 class Minutes:
@@ -188,6 +189,7 @@ def _minute(mains: Traces, all_threads: Traces, columns: StackColumns, numbers: 
         threads=threads_of(all_threads, columns.threads),
         samples=samples_a_second * float(all_threads.seconds.sum()),
         hz=columns.hz,
+        computes_backward=all_threads.computes_backward,
     )
 
 
@@ -209,7 +211,8 @@ def _gathered(minutes: list[Minute], lanes: Lanes, table: _Table, title: str) ->
         seconds=np.bincount(key, seconds[wanted], len(keys)).astype(np.float64),
     )
     samples, hz = sum(minute.samples for minute in minutes), max(minute.hz for minute in minutes)
-    return Gathered(weighed, title if threads else lanes.title(None), threads, samples, hz)
+    computes = any(minute.computes_backward for minute in minutes)
+    return Gathered(weighed, title if threads else lanes.title(None), threads, samples, hz, computes)
 
 
 class _Table:

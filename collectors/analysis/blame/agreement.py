@@ -18,12 +18,15 @@ from .wording import place, signed
 LARGEST = 0.5  # of the sentence's excess, that the graph's must have at least
 NEAREST = 2  # of the window's own lengths: to draw what the baseline looks like, fewer do than to judge by
 FOR_OTHERS = "waits for the "
+OF_GIL = "waits for the GIL"
 
 
 def contradiction(verdict: Verdict, tree: Trie, rows: Sequence[Evidence], units: tuple[float, float]) -> str:
     """One sentence, "" where all agree. `tree` is what the page draws, `units` those of its window and baseline."""
     if verdict.suspect is None or not verdict.baseline:
         return ""
+    if verdict.reason.endswith(OF_GIL) or verdict.suspect.last_line:  # another thread's function, or lines, which no graph shows
+        return _in_waits(verdict, rows)
     return _in_tree(verdict, verdict.suspect.frame, tree, units) or _in_waits(verdict, rows)
 
 
@@ -59,7 +62,7 @@ def _in_tree(verdict: Verdict, function: Frame, tree: Trie, units: tuple[float, 
     excess_s = here_s / max(units[0], 1e-9) - there_s / max(units[1], 1e-9)
     if excess_s >= LARGEST * (verdict.excess_s or 0.0):
         return ""
-    return f"The flame graph says otherwise: {signed(excess_s)} a {verdict.unit_name} for {place(function)}."
+    return f"The flame graph disagrees: {signed(excess_s)} per {verdict.unit_name} for {place(function)}."
 
 
 def _is(frame: Frame, function: Frame) -> bool:
@@ -78,4 +81,4 @@ def _in_waits(verdict: Verdict, rows: Sequence[Evidence]) -> str:
     waits = next((row for row in rows if row.name == WAITS), None)
     if not verdict.reason.startswith(FOR_OTHERS) or waits is None or waits.window is None or waits.baseline is None:
         return ""
-    return "But the main thread waits no longer than in normal." if waits.window <= waits.baseline else ""
+    return "But the main thread waits no longer than in the baseline." if waits.window <= waits.baseline else ""

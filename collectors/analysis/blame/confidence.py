@@ -9,7 +9,7 @@ from ..baseline.units import Units
 from ..stacks.traces import Range
 from .chance import blocks_of
 from .suspect import Suspect
-from .verdict import Case, Confidence, Side
+from .verdict import Case, Confidence, Side, Verdict
 
 HALVES_S = 0.25  # every other stretch of this length is one half of a window;
 HALVES_BLOCKS = 8  # of whole units, where there are so many
@@ -53,13 +53,14 @@ MEDIUM = _Strength(
 )
 
 
-def confidence(case: Case, found: Suspect, slowdown_s: float, least_s: float) -> Confidence:
+def confidence(case: Case, verdict: Verdict, least_s: float) -> Confidence:
     """`least_s` is what chance and counting could make; low without a baseline."""
-    if case.baseline is None:
+    found, slowdown_s = verdict.suspect, verdict.slowdown_s or 0.0
+    if case.baseline is None or found is None:
         return "low"
     return _word(
         _Strength(
-            margin=found.excess_s / max(least_s, 1e-9),
+            margin=found.gain_s(case.window.pace) / max(least_s, 1e-9),
             share=found.excess_s / slowdown_s if slowdown_s > 0 else 1.0,
             halves=_halves(case, found),
             alone=found.alone,
@@ -97,4 +98,4 @@ def _halves(case: Case, found: Suspect) -> float:
 
 
 def _part(side: Side, ranges: list[Range], units: Units | None) -> Side:
-    return Side(side.traces.within(ranges), ranges, units.within(ranges) if units is not None else None)
+    return Side(side.traces.within(ranges), ranges, units.within(ranges) if units is not None else None, pace=side.pace)

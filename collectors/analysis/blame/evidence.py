@@ -80,7 +80,8 @@ def _others(host: HostLook | None) -> list[Evidence]:
 
 def waits_of(main: tuple[Traces, Traces | None], case: Case, line_of: LineOf) -> Evidence:
     """How long the main thread waits, by its own stacks before they are joined with its workers'."""
-    divisors = case.window.divisor, case.baseline.divisor if case.baseline else None
+    sides = case.window, case.baseline
+    divisors = [(side.seconds if side.units is None else side.divisor) if side else None for side in sides]
     unit = "share" if case.window.units is None else f"s/{case.unit_name}"
     here, there = (
         _waited_s(side, line_of) / by if side is not None and by else None for side, by in zip(main, divisors, strict=True)

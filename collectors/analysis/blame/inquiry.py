@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..baseline import steplog
+from ..baseline.lines import with_lines
 from ..baseline.steplog import StepLog
 from ..history import History
 from ..neighbours import neighbour_in
@@ -16,6 +17,7 @@ from . import agreement, compared, evidence, gpu_look, host_look
 from .collective import straggler
 from .compared import Compared, main_threads, other_threads
 from .judging import judge
+from .pace import paced
 from .reasons import MOST, reasoned
 from .verdict import Case, Evidence, Side, Verdict
 from .wording import worded
@@ -31,23 +33,23 @@ def blame(
     line_of: LineOf = no_source,
 ) -> Verdict:
     """`rank` is whose main thread is looked at first, by default the lowest; one that it waits for takes its place."""
-    log = steplog.read(history, window, rank or 0)
+    log = with_lines(steplog.read(history, window, rank or 0), history, window, rank or 0)
     about, folder = compared.read(history, window, log, baseline), history.folder()
     stacks = traces_of(about.columns, line_of)
     joined = work_of(stacks, line_of)
     first = rank if rank is not None else min((its for _, its, _, role in joined.processes if role == "main"), default=0)
-    case = _case(joined, about, first, folder, line_of)
+    host = host_look.look(history, about.window, about.baseline) if about.baseline else None
+    case = paced(_case(joined, about, first, folder, line_of)._replace(host=host))
     verdict = judge(case)
     late = None if stacks.serves else _awaited(verdict, case, joined, about)
     if late is not None:
-        case = _case(joined, about, late, folder, line_of)
+        case = paced(_case(joined, about, late, folder, line_of)._replace(host=host))
         verdict = replace(judge(case), rank=late)
     looked_at = first if late is None else late
     case = case._replace(
         others=None if stacks.serves else _others(stacks, about, looked_at, line_of),
         gc_s=_collections(case, log),
         gpu=gpu_look.look(history, about.window, about.baseline, log),
-        host=host_look.look(history, about.window, about.baseline) if about.baseline else None,
     )
     if about.baseline:
         neighbour, beside = neighbour_in(history, about.window, about.baseline)
@@ -122,7 +124,7 @@ def _checked(verdict: Verdict, joined: Traces, log: StepLog, sides: tuple[list[R
     units = [
         log.units.within(side) if log.units else float(seconds) for side, seconds in zip(sides, tree.total_s[:, 0], strict=True)
     ]
-    said = agreement.contradiction(verdict, tree, verdict.evidence, (units[0], units[1]))
+    said = agreement.contradiction(verdict, tree, verdict.evidence, (units[0] * verdict.pace, units[1]))
     return replace(verdict, contradiction=said, confidence="low") if said else verdict
 
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
 from ...records import Frame
-from ..baseline.units import Units
-from ..stacks.joining import IN_THREADS, at_work, is_head
-from ..stacks.traces import Bools, Floats, Ints, Traces
+from ..stacks.joining import IN_THREADS, Locks, at_work
+from ..stacks.parts import standing
+from ..stacks.traces import Traces
 from ..stacks.trust import LineOf
-from ..stacks.waits import reads_gpu, reason_of, takes_lock, wait_at, wait_of, waiting
+from ..stacks.waits import BACKWARD, reads_gpu, reason_of, takes_lock, wait_of, waiting
 from . import suspect
+from .cores import TAKEN, has_risen, is_full
 from .gpu_look import LEAST_BUSY_PCT
-from .spread import standing
-from .suspect import Suspect
+from .suspect import SECOND, Sides, Suspect
 from .verdict import Case, Side, Verdict
 
 MOST = 0.5  # of the slowdown: what explains so much of it is the reason
@@ -26,18 +26,13 @@ IDLER_PCT = 5.0  # so much less busy is idle
 SLOWER_CLOCK = 0.97
 OTHERS_AT_WORK = 0.3  # seconds of every second, by which a process's other threads must have become busier
 WAS_THERE = 0.02  # of its time in the window: so much a function must take in the baseline to be the same, only slower
-CORE_TAKEN = 0.25  # of one core, on the average over the window
+TOGETHER = 1.1  # of the slowdown: two causes that explain more are one
 CORELESS = 0.7  # of the slowdown: work without a core
 SAME_WORK = 1.25  # times the CPU time of a unit of the baseline
 BESIDE, ALONE = 0.8, 0.2  # of the window at least, of the baseline at most, in which a slot is shared
-FULL_PCT = 80.0  # of all cores: where cores are free, no thread waits for one
-PAUSE = 3.0  # samples
-PAUSED = 0.8  # of the excess
-ON_CPU = 0.2  # of the time: a machine with other work may let it stand most of it
-SOME_UNITS = 0.25  # a pause in more units than this is no garbage collection
-PASSING = 2  # units in which the line was seen in passing: it is there all the time, not only when it takes long
 
 GC = "garbage collection"
+EVENT_LOOP = "/asyncio/base_events.py"
 
 
 def reasoned(verdict: Verdict, case: Case) -> Verdict:
@@ -55,16 +50,12 @@ def reasoned(verdict: Verdict, case: Case) -> Verdict:
         return _without_line(verdict, "gpu_slower")
     if pool := _holder_of_gil(verdict, case):
         return pool
-    if _cpu_is_taken(verdict, case):
-        return _without_line(verdict, "cpu_taken")
+    taken_s = _taken(verdict, case)
+    if taken_s >= MOST * verdict.slowdown_s > 0:
+        return replace(_without_line(verdict, "cpu_taken"), taken_s=taken_s, second=_beside(verdict, taken_s))
     if verdict.suspect is None:
-        return verdict
-    reason = _of_line(verdict.suspect, case)
-    if not reason and case.gc_s is None and not _elsewhere(verdict.suspect, case) and _pauses(verdict.suspect, case):
-        return replace(verdict, reason=f"may be {GC}", confidence="low")
-    if verdict.suspect.everywhere and not reason:
-        return replace(_bare(verdict), verdict="unknown", confidence=None)
-    return replace(verdict, reason=reason)
+        return replace(verdict, coreless_share=_coreless_share(case))
+    return replace(verdict, reason=_of_line(verdict.suspect, case), taken_s=taken_s)
 
 
 def _without_line(verdict: Verdict, kind: Literal["gpu_slower", "cpu_taken", "neighbour"]) -> Verdict:
@@ -73,7 +64,13 @@ def _without_line(verdict: Verdict, kind: Literal["gpu_slower", "cpu_taken", "ne
 
 def _bare(verdict: Verdict) -> Verdict:
     return replace(
-        verdict, suspect=None, excess_s=None, excess_share=None, rank_among_baseline=None, unexplained_s=verdict.slowdown_s
+        verdict,
+        suspect=None,
+        second=None,
+        excess_s=None,
+        excess_share=None,
+        rank_among_baseline=None,
+        unexplained_s=verdict.slowdown_s,
     )
 
 
@@ -84,8 +81,10 @@ def _of_line(found: Suspect | None, case: Case) -> str:
     for frame in (*found.below, found.frame):
         if word := reason_of(frame):
             return word
-    if wait := waiting([wait_of(frame) for frame in (found.frame, *found.below)]):
-        return f"waits for the {wait.wait.what}"
+    wait = waiting([wait_of(frame) for frame in (found.frame, *found.below)])
+    if wait and not (wait.wait is BACKWARD and case.window.traces.computes_backward):
+        in_loop = any(frame.file.endswith(EVENT_LOOP) for frame in found.below)
+        return "its asyncio loop waits for the network or a timer" if in_loop else f"waits for the {wait.wait.what}"
     text = case.line_of(found.frame.file, found.frame.line)
     if not found.below and case.gpu is not None and reads_gpu(text):  # without a GPU `.tolist()` waits for nothing
         return "waits for the GPU"
@@ -98,7 +97,9 @@ def _below_lock(found: Suspect, case: Case) -> bool:
     if IN_THREADS not in traces.frames:
         return False
     heads = {i for i, frame in enumerate(traces.frames) if frame == IN_THREADS}
-    takers = {i for i, frame in enumerate(traces.frames) if takes_lock(case.line_of(frame.file, frame.line))}
+    locks = Locks(traces.frames, case.line_of)
+    texts = [case.line_of(frame.file, frame.line) for frame in traces.frames]
+    takers = {i for i, text in enumerate(texts) if takes_lock(text, locks.entered(text))}
     locked = [any(a in takers and b in heads for a, b in pairwise(stack)) for stack in traces.stacks]
     there = standing(traces, found.frame)
     below = there & np.array(locked, bool)[traces.stack]
@@ -149,8 +150,8 @@ def _holder_of_gil(verdict: Verdict, case: Case) -> Verdict | None:
     if (blocked_s < MOST * slowdown_s) if case.all_trusted else (rise < OTHERS_AT_WORK):
         return None
     trie, weighings = suspect.tree_of(window.traces, baseline.traces)
-    divisors = (case.window.seconds, case.baseline.seconds)
-    found = suspect.find(suspect.excess_of(trie, divisors, verdict.samples, case.own_folder), rise, weighings, divisors)
+    sides = Sides(weighings, (case.window.seconds, case.baseline.seconds))
+    found = suspect.find(suspect.excess_of(trie, sides, verdict.samples, case.own_folder), rise, sides)
     if found is None:
         return None
     excess_s = verdict.excess_s or slowdown_s  # of the work that became slower: without the GIL it stands, or gets less of a core
@@ -166,26 +167,50 @@ def _holder_of_gil(verdict: Verdict, case: Case) -> Verdict | None:
     )
 
 
-def _cpu_is_taken(verdict: Verdict, case: Case) -> bool:
-    """The work that the baseline has, too, and no more of it, takes longer for want of a core, while other programs took the cores."""
-    host = case.host
+def _taken(verdict: Verdict, case: Case) -> float:
+    """Seconds per unit that all work takes longer while other programs take the cores; 0 where they do not.
+
+    All of the slowdown where the work is that of the baseline, and lost most of it for want of a core.
+    """
+    host, slowdown_s = case.host, verdict.slowdown_s or 0.0
     if host is None or case.baseline is None or verdict.window_unit_s is None or verdict.baseline_unit_s is None:
-        return False
-    taken = host.others[0] - host.others[1] >= CORE_TAKEN and host.busy_pct[0] >= FULL_PCT
+        return 0.0
+    if host.others[0] < TAKEN or not is_full(host):
+        return 0.0
     lasted_s = case.window.length_s / case.window.divisor, case.baseline.length_s / case.baseline.divisor
     same_work = host.own[0] * lasted_s[0] <= SAME_WORK * host.own[1] * lasted_s[1]
-    if not (taken and same_work and _was_there(verdict.suspect, case)):
-        return False
     coreless_s = (
         _coreless(case.window, case.line_of) / case.window.divisor - _coreless(case.baseline, case.line_of) / case.baseline.divisor
     )
-    return not case.all_trusted or coreless_s >= CORELESS * (verdict.slowdown_s or 0.0)
+    if (
+        has_risen(host)
+        and same_work
+        and _was_there(verdict.suspect, case)
+        and (not case.all_trusted or coreless_s >= CORELESS * slowdown_s)
+    ):
+        return slowdown_s
+    return min(verdict.common_s, slowdown_s)
+
+
+def _beside(verdict: Verdict, taken_s: float) -> Suspect | None:
+    """The function beside another cause, if it has a quarter of the slowdown, and not of what that cause explains."""
+    found, slowdown_s = verdict.suspect, verdict.slowdown_s or 0.0
+    if found is None or found.last_line or found.stands_out_s < SECOND * slowdown_s:
+        return None
+    return found if found.stands_out_s + taken_s <= TOGETHER * slowdown_s else None
+
+
+def _coreless_share(case: Case) -> float:
+    """Of the window, in which there was work and no core; 0 where cores were free."""
+    if not is_full(case.host) or case.window.traces.serves:
+        return 0.0
+    return _coreless(case.window, case.line_of) / max(case.window.seconds, 1e-9)
 
 
 def _coreless(side: Side, line_of: LineOf) -> float:
     """Seconds in which the main thread, or who works for it, had something to do and no core to do it on."""
     working = at_work(side.traces, line_of)
-    return float(((1 - np.clip(working.running, 0, 1)) * working.seconds).sum())
+    return float(((1 - np.clip(np.nan_to_num(working.running, nan=1.0), 0, 1)) * working.seconds).sum())
 
 
 def _only_slower(found: Suspect | None, case: Case) -> bool:
@@ -220,51 +245,3 @@ def _shared_s(one: Traces, other: Traces) -> float:
         return 0.0
     until = [np.interp(edge, moments[order], share) for edge in (one.start_s, one.end_s)]
     return float(((until[1] - until[0]) * one.weight).sum())
-
-
-def _elsewhere(found: Suspect, case: Case) -> bool:
-    """Whether it runs in another thread or process, or sleeps: no collector's pause shows there."""
-    traces = case.window.traces
-    heads = {i for i, frame in enumerate(traces.frames) if is_head(frame)}
-    joined = np.array([not heads.isdisjoint(stack) for stack in traces.stacks], bool)[traces.stack]
-    there = standing(traces, found.frame)
-    mostly = traces.seconds[there & joined].sum() > MOST * traces.seconds[there].sum()
-    return bool(mostly) or wait_at(case.line_of(found.frame.file, found.frame.line)) is not None
-
-
-def _pauses(found: Suspect, case: Case) -> bool:
-    """Whether the excess is long standstills in few units, at lines that other units pass in no time: so a collector's pause looks."""
-    if case.baseline is None or case.units is None or not case.window.units:
-        return False
-    here, there = (_seen(found.frame, side, case.units, case.hz) for side in (case.window, case.baseline))
-    paused = here.long & np.isin(here.line, np.r_[here.line[here.passing], there.line[there.passing]])
-    enough = here.seconds[paused].sum() >= PAUSED * found.excess_s * case.window.divisor
-    few = len(np.unique(here.unit[paused])) <= SOME_UNITS * case.window.units
-    passing = np.r_[tuple(seen.unit[seen.passing & np.isin(seen.line, here.line[paused])] for seen in (here, there))]
-    return bool(enough) and few and len(np.unique(passing)) >= PASSING
-
-
-class _Seen(NamedTuple):
-    """A function's spans: in which unit, at which of its lines, for how long."""
-
-    unit: Ints
-    line: Ints
-    seconds: Floats
-    long: Bools  # it stood still, at work
-    passing: Bools  # the whole unit was seen, and the function never stood still in it
-
-
-def _seen(function: Frame, side: Side, units: Units, hz: float) -> _Seen:
-    traces = side.traces.take(standing(side.traces, function))
-    places = {i: frame.line for i, frame in enumerate(traces.frames) if frame[:2] == function[:2]}
-    lines = [next((places[frame] for frame in reversed(stack) if frame in places), 0) for stack in traces.stacks]
-    unit = np.searchsorted(units.end_s, (traces.start_s + traces.end_s) / 2)
-    whole = [np.any([(lo <= units.start_s) & (units.end_s <= hi) for lo, hi in side.ranges], axis=0), [False]]
-    long = traces.end_s - traces.start_s > PAUSE / hz
-    return _Seen(
-        unit=unit,
-        line=np.array(lines, np.int64)[traces.stack],
-        seconds=traces.seconds,
-        long=long & ((traces.gil == 1) | ~(traces.running < ON_CPU)),  # who holds the GIL does not wait for a disk
-        passing=np.concatenate(whole)[unit] & ~np.isin(unit, unit[long]),
-    )

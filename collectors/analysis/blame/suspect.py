@@ -1,42 +1,77 @@
-"""The line that a window lost its time to: down the tree of excess, as long as one function carries most of it."""
+"""The line that a window lost its time to: down the tree of excess, as long as one function carries most of it.
+
+A function that is always there, such as `main`, carries all of any loss, which says nothing: it is named only by lines of its own.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from ...records import Frame
 from ..stacks.owning import are_own, has_name, library_name, owner_of
-from ..stacks.traces import Floats, Traces
+from ..stacks.parts import Function
+from ..stacks.traces import Bools, Floats, Ints, Traces
 from ..stacks.trie import Trie, Weighed, build
 
 CARRIES = 0.8  # of its caller's excess
 LEAST = 0.5  # of the whole loss
+NEARLY = 0.95  # of the largest: the first on the way down of those that carry about as much
+SECOND = 0.25  # of the whole loss: a cause with so much is named where none has half of it, or beside the first
 REST = 0.1  # of a function's time in the baseline, without what is below it: with less it does nothing itself
 SIGMAS = 3.0
 ALIKE = 1.33  # times: so much faster two parts may grow in proportion
 ALL = 0.9  # of a unit of the baseline: what is there all the time
 DRAWN = 0.001  # smaller nodes are not looked at
+BLOCK_GAP = 2  # lines of a function that are no further apart are one block
+OF_BLOCK = 0.1  # of what a function's own lines lost, that each line of a block has at least
+
+
+class Sides(NamedTuple):
+    """Stacks of window and baseline, each as it was and as it would be with the same share of cores, and those of the baseline's work."""
+
+    weighings: list[Weighed]
+    divisors: tuple[float, float]  # units, or seconds; 0 for no baseline
+    common: float = 1.0  # how many times as long as in the baseline all work takes, whatever it is
+
+    def expected(self, baseline_s: Floats, work_s: Floats) -> Floats:
+        """Seconds per unit that a window would have without a cause of its own."""
+        found: Floats = (baseline_s + (self.common - 1) * work_s) / self.divisors[1] if self.divisors[1] else 0.0 * baseline_s
+        return found
 
 
 class Excess(NamedTuple):
-    """A tree in preorder whose nodes carry seconds per unit in the window minus the same in the baseline."""
+    """A tree in preorder whose nodes carry seconds per unit in the window minus those that are expected by the baseline."""
 
-    trie: Trie  # the window's seconds in its first row, the baseline's in its second
+    trie: Trie  # a row for each of the sides' weighings
     end: list[int]  # where each node's descendants end
     depth: list[int]
-    function: list[tuple[str, str]]  # name and file of each node
+    function: list[Function]  # of each node
     own: list[bool]  # whether it is the user's own
-    excess_s: list[float]  # per unit
+    excess_s: list[float]  # per unit, beyond what all work takes longer in common
+    more_s: list[float]  # per unit, beyond the baseline
     baseline_s: list[float]  # per unit, 0 for no baseline
     unit_s: float  # how long one takes in the window
     samples: int  # of the window
 
     @property
     def slowdown_s(self) -> float:
-        return self.excess_s[0]
+        return self.more_s[0]
+
+    @property
+    def common_s(self) -> float:
+        """What all work takes longer in common, per unit."""
+        return self.more_s[0] - self.excess_s[0]
+
+    @property
+    def always(self) -> set[Function]:
+        """The functions that are on the stack all the time in the baseline; in the window where there is none."""
+        present_s = self.baseline_s if self.baseline_s[0] else self.excess_s
+        return {function for function, s in zip(self.function[1:], present_s[1:], strict=True) if s >= ALL * present_s[0] > 0}
 
     def noise_s(self, excess_s: float) -> float:
         """One standard deviation of what so large an excess may be off, because samples are counted."""
@@ -54,7 +89,7 @@ class Excess(NamedTuple):
 class _Step(NamedTuple):
     """A function on the way down."""
 
-    function: tuple[str, str]
+    function: Function
     nodes: list[int]  # where it stands, none above another
     excess_s: float
 
@@ -62,12 +97,19 @@ class _Step(NamedTuple):
 class Suspect(NamedTuple):
     frame: Frame  # the function, at the line that cost most
     leaf: str  # the library's function below it that carries most of it, "" for none
-    excess_s: float  # per unit
+    excess_s: float  # per unit, more than in the baseline
     path: list[Frame]  # the functions that lead to it, from the root, itself last
     below: list[Frame]  # the library's functions below it that carry most of it
     caller: str = ""  # where no frame of the user's own is on the stack: the library's function that called it
     alone: float = 1.0  # how much of its excess is in no other own function below it
-    everywhere: bool = False  # all else grew in the same proportion: innocent, unless there is a reason
+    stands_out_s: float = 0.0  # per unit, of its excess: what is more than all work takes longer in common
+    whole_s: float = 0.0  # per unit, in the window
+    line_s: float | None = None  # per unit, of its excess: what the line has, with what it calls
+    last_line: int = 0  # of a block of lines, where a function that is always there is named by one; else 0
+
+    def gain_s(self, pace: float) -> float:
+        """What may be chance: without units, at a pace below 1, the time that it has more of every second."""
+        return self.stands_out_s if pace == 1.0 else self.whole_s * pace - (self.whole_s - self.excess_s)
 
 
 def weighed(traces: Traces) -> Weighed:
@@ -116,32 +158,48 @@ def _owns(above: Frame, part: Frame, owner: str) -> bool:
     return above.file == part.file and (above.name == owner or unqualified)
 
 
-def excess_of(trie: Trie, divisors: tuple[float, float], samples: int, own_folder: str) -> Excess:
-    """From a tree of window and baseline, and how many units (or seconds) each of them has; 0 for no baseline."""
+def excess_of(trie: Trie, sides: Sides, samples: int, own_folder: str) -> Excess:
     drawn = trie.pruned(DRAWN).preorder()
-    window_s, baseline_s = drawn.total_s
+    window_s, baseline_s, even_window_s, even_baseline_s, work_s = drawn.total_s
     own = are_own(drawn.frames, own_folder)
-    usual_s: Floats = baseline_s / divisors[1] if divisors[1] else np.zeros(len(baseline_s))
-    excess_s: Floats = window_s / divisors[0] - usual_s
+    usual_s: Floats = baseline_s / sides.divisors[1] if sides.divisors[1] else np.zeros(len(baseline_s))
+    here_s: Floats = window_s / sides.divisors[0]
     return Excess(
         drawn,
         _ends(drawn),
         drawn.depth.tolist(),
         [drawn.frames[i][:2] if i >= 0 else ("", "") for i in drawn.frame.tolist()],
         [i >= 0 and own[i] for i in drawn.frame.tolist()],
-        excess_s.tolist(),
+        (even_window_s / sides.divisors[0] - sides.expected(even_baseline_s, work_s)).tolist(),
+        (here_s - usual_s).tolist(),
         usual_s.tolist(),
-        unit_s=float(window_s[0]) / divisors[0],
+        unit_s=float(here_s[0]),
         samples=samples,
     )
 
 
-def find(excess: Excess, lost_s: float, weighings: list[Weighed], divisors: tuple[float, float]) -> Suspect | None:
-    """The deepest own function on the way down, or the nearest one above it; None where no function carries most of the loss."""
-    steps = _walk(excess, lost_s)
-    if not steps:
-        return None
+def find(excess: Excess, lost_s: float, sides: Sides) -> Suspect | None:
+    """The deepest own function on the way down, or the nearest one above it; None where nothing carries a quarter of the loss.
+
+    Where the way down ends at a function that is always there, it is the largest of those below it, or a block of its own lines.
+    """
+    always = excess.always
+    steps = _walk(excess, lost_s, always)
     last_own = max((i for i, step in enumerate(steps) if excess.own[step.nodes[0]]), default=-1)
+    if last_own >= 0 and steps[last_own].function not in always:
+        return _named(excess, steps, last_own, sides)
+    block = _block(excess, always, sides)
+    part = _largest_part(excess, always)
+    if part is not None and part.excess_s >= max(SECOND * lost_s, block.stands_out_s if block else 0.0) > 0:
+        steps = _walk(excess, lost_s, always, [part])
+        return _named(excess, steps, max(i for i, step in enumerate(steps) if excess.own[step.nodes[0]]), sides)
+    if block is not None and block.stands_out_s >= SECOND * lost_s > 0:
+        return block
+    return _named(excess, steps, -1, sides) if steps and last_own < 0 else None
+
+
+def _named(excess: Excess, steps: list[_Step], last_own: int, sides: Sides) -> Suspect | None:
+    """The suspect at the last own one of the steps, -1 for none."""
     above = _above(excess, steps[-1])
     own = [_at_hottest_line(step, excess) for step in steps[: last_own + 1] if excess.own[step.nodes[0]]]
     own = own or [frame for frame, is_own in above if is_own]
@@ -151,11 +209,150 @@ def find(excess: Excess, lost_s: float, weighings: list[Weighed], divisors: tupl
     path = own or named[-1:] or [frame for frame, _ in above if has_name(frame)][-1:]
     if not path:
         return None
-    frame = path[-1]._replace(line=_hottest_line(path[-1][:2], weighings, divisors))
-    leaf = library_name(named[-1]) if own and named else ""
-    caller = "" if own else _caller([outer for outer, _ in above], frame)
-    carried_s = steps[last_own].excess_s if last_own >= 0 else steps[-1].excess_s
-    return Suspect(frame, leaf, carried_s, [*path[:-1], frame], below, caller, _alone(excess, steps[max(last_own, 0)]))
+    line, line_s = _hottest_line(path[-1][:2], sides)
+    step = steps[last_own] if last_own >= 0 else steps[-1]
+    return Suspect(
+        frame=path[-1]._replace(line=line),
+        leaf=library_name(named[-1]) if own and named else "",
+        excess_s=sum(excess.more_s[node] for node in step.nodes),
+        path=[*path[:-1], path[-1]._replace(line=line)],
+        below=below,
+        caller="" if own else _caller([outer for outer, _ in above], path[-1]),
+        alone=_alone(excess, steps[max(last_own, 0)]),
+        stands_out_s=step.excess_s,
+        whole_s=float(excess.trie.total_s[0, step.nodes].sum()) / sides.divisors[0],
+        line_s=line_s,
+    )
+
+
+def _largest_part(excess: Excess, always: Collection[Function]) -> _Step | None:
+    """The own function with the largest excess, of those that are not always there."""
+    own = [step for step in _functions_below(excess, [0]) if excess.own[step.nodes[0]] and step.function not in always]
+    return max(own, key=lambda step: step.excess_s, default=None)
+
+
+def _block(excess: Excess, always: Collection[Function], sides: Sides) -> Suspect | None:
+    """The costliest lines of a function that is always there: those close to each other, with the library code that they call."""
+    own = {function for function, is_own in zip(excess.function, excess.own, strict=True) if is_own}
+    found: list[Suspect] = []
+    for function in own.intersection(always):
+        lines = _own_lines(function, own, sides)
+        lost_s = {line: its.stands_out_s for line, its in lines.items()}
+        least_s = OF_BLOCK * sum(s for s in lost_s.values() if s > 0)
+        grown = sorted(line for line, s in lost_s.items() if s >= least_s > 0)
+        blocks = np.split(np.array(grown), np.flatnonzero(np.diff(grown) > BLOCK_GAP) + 1) if grown else []
+        for block in (each.tolist() for each in blocks):
+            line = max(block, key=lambda line: lost_s[line])
+            frame = Frame(*function, line)
+            below = _library_below(frame, own, sides.weighings[0])
+            named = [called for called in below if has_name(called)] or below
+            found.append(
+                Suspect(
+                    frame=frame,
+                    leaf=library_name(named[-1]) if named else "",
+                    excess_s=sum(lines[each].more_s for each in block),
+                    path=[*_leading_to(excess, function), frame],
+                    below=below,
+                    stands_out_s=sum(lost_s[each] for each in block),
+                    whole_s=sum(lines[each].whole_s for each in block),
+                    line_s=lines[line].more_s,
+                    last_line=block[-1],
+                )
+            )
+    return max(found, key=lambda suspect: suspect.stands_out_s, default=None)
+
+
+class _Line(NamedTuple):
+    """Seconds per unit of one line."""
+
+    whole_s: float  # in the window
+    more_s: float  # of that: than in the baseline
+    stands_out_s: float  # of that: more than all work takes longer in common
+
+
+def _own_lines(function: Function, own: Collection[Function], sides: Sides) -> dict[int, _Line]:
+    """Of each line of a function, without the other own functions that it calls."""
+    lines: dict[int, list[float]] = defaultdict(lambda: [0.0] * len(sides.weighings))
+    for which, side in enumerate(sides.weighings):
+        there = {i: frame.line for i, frame in enumerate(side.frames) if frame[:2] == function}
+        is_own = [frame[:2] in own for frame in side.frames]
+        for stack, seconds in zip(side.stacks, side.seconds.tolist(), strict=True):
+            last = next((frame for frame in reversed(stack) if is_own[frame]), None) if seconds else None
+            if last in there:
+                lines[there[last]][which] += seconds
+    here, there_s = max(sides.divisors[0], 1e-9), max(sides.divisors[1], 1e-9)
+    return {
+        line: _Line(
+            window / here, window / here - baseline / there_s, even / here - (even_baseline + (sides.common - 1) * work) / there_s
+        )
+        for line, (window, baseline, even, even_baseline, work) in lines.items()
+    }
+
+
+def _library_below(frame: Frame, own: Collection[Function], window: Weighed) -> list[Frame]:
+    """The library's functions in which an own line mostly is, from the outermost on."""
+    whole_s = 0.0
+    inside_s: dict[int, float] = defaultdict(float)
+    depths: dict[int, int] = {}
+    is_own = [each[:2] in own for each in window.frames]
+    for stack, seconds in zip(window.stacks, window.seconds.tolist(), strict=True):
+        last = next((i for i in reversed(range(len(stack))) if is_own[stack[i]]), None) if seconds else None
+        if last is not None and window.frames[stack[last]] == frame:
+            whole_s += seconds
+            for depth, called in enumerate(dict.fromkeys(stack[last + 1 :])):
+                inside_s[called] += seconds
+                depths[called] = max(depth, depths.get(called, 0))
+    most = [called for called, s in inside_s.items() if s >= CARRIES * whole_s and window.frames[called].file]
+    return [window.frames[called] for called in sorted(most, key=lambda called: depths[called])]
+
+
+def _leading_to(excess: Excess, function: Function) -> list[Frame]:
+    """The own functions above where a function is first on the stack."""
+    node = excess.function.index(function)
+    return [frame for frame, is_own in _above(excess, _Step(function, [node], 0.0)) if is_own]
+
+
+def second(excess: Excess, first: Suspect, lost_s: float, sides: Sides) -> Suspect | None:
+    """Another cause beside the first: an own function with a quarter of the loss, neither above nor below it on any stack."""
+    nodes = _outermost(excess, first.frame[:2])
+    always = excess.always
+    above = {excess.function[node] for start in nodes for node in _up(excess, start)} if not first.last_line else set()
+    inside = (
+        [any(start <= node < excess.end[start] for start in nodes) for node in range(len(excess.depth))]
+        if not first.last_line
+        else [False] * len(excess.depth)
+    )
+    found = [
+        step
+        for step in _functions_below(excess, [0])
+        if excess.own[step.nodes[0]]
+        and step.function not in always
+        and step.function not in above
+        and not any(inside[node] for node in step.nodes)
+        and step.excess_s >= SECOND * lost_s > 0
+    ]
+    largest = max(found, key=lambda step: step.excess_s, default=None)
+    if largest is None:
+        return None
+    steps = _walk(excess, largest.excess_s, always, [largest])
+    return _named(excess, steps, max(i for i, step in enumerate(steps) if excess.own[step.nodes[0]]), sides)
+
+
+def _up(excess: Excess, node: int) -> list[int]:
+    found: list[int] = []
+    while (node := int(excess.trie.parent[node])) > 0:
+        found.append(node)
+    return found
+
+
+def _outermost(excess: Excess, function: Function) -> list[int]:
+    """Where a function is on the stack, without where it has called itself."""
+    open_until, nodes = 0, []
+    for node, name in enumerate(excess.function):
+        if name == function and node >= open_until:
+            nodes.append(node)
+            open_until = excess.end[node]
+    return nodes
 
 
 def _alone(excess: Excess, step: _Step) -> float:
@@ -170,17 +367,24 @@ def _alone(excess: Excess, step: _Step) -> float:
     return 1 - min(1.0, others_s / max(step.excess_s, 1e-9))
 
 
-def _walk(excess: Excess, lost_s: float) -> list[_Step]:
-    """From function to function, each time to the next one that carries most of what the last one does, wherever it stands below."""
-    path: list[_Step] = []
-    here = _Step(("", ""), [0], lost_s)
+def _walk(excess: Excess, lost_s: float, always: Collection[Function], path: Sequence[_Step] = ()) -> list[_Step]:
+    """From function to function, each time to the next one that carries most of what the last one does, wherever it stands below.
+
+    Below a function that is always there, half of the loss is enough: what else takes longer there has another cause.
+    """
+    path = list(path)
+    here = path[-1] if path else _Step(("", ""), [0], lost_s)
     while True:
-        least_s = max(CARRIES * here.excess_s - excess.noise_s(here.excess_s), LEAST * lost_s)
+        least_s = LEAST * min(lost_s, here.excess_s)
+        if path and here.function not in always:
+            least_s = max(least_s, CARRIES * here.excess_s - excess.noise_s(here.excess_s))
         functions = _functions_below(excess, here.nodes)
         heavy = [step for step in functions if step.excess_s >= least_s > 0 and step.function != here.function]
         if not heavy:
             return path
-        below = min(heavy, key=lambda step: (min(excess.depth[node] for node in step.nodes), -step.excess_s))
+        most_s = NEARLY * max(step.excess_s for step in heavy)
+        largest = [step for step in heavy if step.excess_s >= most_s]
+        below = min(largest, key=lambda step: (min(excess.depth[node] for node in step.nodes), -step.excess_s))
         if path and _does_more(excess, here, below):
             return path
         here = below
@@ -215,21 +419,6 @@ def _caller(above: list[Frame], called: Frame) -> str:
     return next((library_name(frame) for frame in reversed(before) if has_name(frame) and frame.file != called.file), "")
 
 
-def largest_below(excess: Excess, function: Frame, divisors: tuple[float, float]) -> tuple[Floats, Floats] | None:
-    """What of a function's time lies in the heaviest one below it, and what does not: of the window and of the baseline, per unit."""
-    open_until, nodes = 0, []
-    for node, name in enumerate(excess.function):
-        if name == function[:2] and node >= open_until:
-            nodes.append(node)
-            open_until = excess.end[node]
-    below = _functions_below(excess, nodes)
-    if not below:
-        return None
-    heaviest = max(below, key=lambda step: step.excess_s)
-    inside, whole = (excess.trie.total_s[:, some].sum(axis=1) / np.maximum(divisors, 1e-9) for some in (heaviest.nodes, nodes))
-    return inside, whole - inside
-
-
 def _functions_below(excess: Excess, nodes: list[int]) -> list[_Step]:
     """Every function below the nodes, with what it carries; where it calls itself, the outermost counts."""
     carried: dict[tuple[str, str], float] = defaultdict(float)
@@ -259,28 +448,55 @@ def _at_hottest_line(step: _Step, excess: Excess) -> Frame:
     return excess.trie.frames[int(excess.trie.frame[hottest])]
 
 
-def _hottest_line(function: tuple[str, str], weighings: list[Weighed], divisors: tuple[float, float]) -> int:
-    """The line of a function with the largest excess."""
-    lines = seconds_by_line(function, weighings, divisors)
-    return max(lines, key=lambda line: lines[line][0] - lines[line][1])
-
-
-def seconds_by_line(
-    function: tuple[str, str], weighings: list[Weighed], divisors: tuple[float, float]
-) -> dict[int, tuple[float, float]]:
-    """Of each line of a function, with what it calls: of the window and of the baseline, per unit."""
+def _hottest_line(function: Function, sides: Sides) -> tuple[int, float]:
+    """The line of a function with the largest excess, with what it calls, and that excess per unit."""
     lines: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for which, (side, units) in enumerate(zip(weighings, divisors, strict=False)):
+    for which, (side, units) in enumerate(zip(sides.weighings[:2], sides.divisors, strict=True)):
         there = {i: frame.line for i, frame in enumerate(side.frames) if frame[:2] == function}
         for stack, seconds in zip(side.stacks, side.seconds.tolist(), strict=True):
             line = next((there[frame] for frame in stack if frame in there), None) if seconds else None
             if line is not None:
-                lines[line][which] += seconds / units
-    return {line: (window, baseline) for line, (window, baseline) in lines.items()}
+                lines[line][which] += seconds / max(units, 1e-9)
+    line = max(lines, key=lambda each: lines[each][0] - lines[each][1])
+    return line, lines[line][0] - lines[line][1]
 
 
-def tree_of(window: Traces, baseline: Traces | None) -> tuple[Trie, list[Weighed]]:
-    """One tree for both, with the baseline's seconds all 0 where there is none."""
+def tree_of(
+    window: Traces, baseline: Traces | None, even: tuple[Traces, Traces] | None = None, work: Bools | None = None
+) -> tuple[Trie, list[Weighed]]:
+    """One tree for both, with the baseline's seconds all 0 where there is none.
+
+    `even` are the same spans with the same share of cores. `work`: which spans of the baseline are no waits; all by default.
+    """
     one = weighed(window)
     other = weighed(baseline) if baseline is not None else one._replace(seconds=np.zeros_like(one.seconds))
-    return build([one, other]), [one, other]
+    sides = [one, other, one, other, other]
+    if baseline is not None:
+        even = even or (window, baseline)
+        working = even[1].take(work) if work is not None else even[1]
+        sides[2:] = [_seconds_of(of, side) for of, side in zip((one, other, other), (*even, working), strict=True)]
+    return with_rows(build([one, other]), sides), sides
+
+
+def with_rows(trie: Trie, sides: Sequence[Weighed]) -> Trie:
+    """A tree of window and baseline with the times of all weighings, of which each second one has the baseline's stacks, as has the last."""
+    first = len(sides[0].stacks)
+    rows = [trie.total_s[0], trie.total_s[1]]
+    rows += [
+        _below(trie, leaf, side.seconds)
+        for leaf, side in zip((trie.leaf[:first], *[trie.leaf[first:]] * 2), sides[2:], strict=True)
+    ]
+    return replace(trie, total_s=np.vstack(rows))
+
+
+def _seconds_of(of: Weighed, traces: Traces) -> Weighed:
+    return of._replace(seconds=np.bincount(traces.stack, traces.seconds, len(of.stacks)).astype(np.float64))
+
+
+def _below(trie: Trie, leaf: Ints, seconds: Floats) -> Floats:
+    """The seconds of each node, with those of what is below it."""
+    total_s: Floats = np.bincount(leaf, seconds, len(trie.parent)).astype(np.float64)
+    for depth in range(int(trie.depth.max(initial=0)), 0, -1):
+        level = np.flatnonzero(trie.depth == depth)
+        np.add.at(total_s, trie.parent[level], total_s[level])
+    return total_s

@@ -7,9 +7,9 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from ...records import Frame
 from ..baseline.units import Units
+from ..stacks.parts import standing
 from ..stacks.traces import Range, Traces
 from ..stacks.trust import LineOf, no_source
-from .spread import standing
 from .suspect import Suspect
 
 VerdictKind: TypeAlias = Literal[
@@ -25,6 +25,7 @@ class Side(NamedTuple):
     ranges: list[Range]
     units: float | None  # None where the run logs none
     recorded_s: float | None = None  # how long it was looked at, where that is not the sum of the traces
+    pace: float = 1.0  # without units: how much of the baseline's usual work a second of it holds
 
     @property
     def length_s(self) -> float:
@@ -36,8 +37,8 @@ class Side(NamedTuple):
 
     @property
     def divisor(self) -> float:
-        """What its seconds are divided by: units, else seconds."""
-        return max(self.seconds if self.units is None else self.units, 1e-9)
+        """What its seconds are divided by: units, else seconds of the baseline's work."""
+        return max(self.seconds * self.pace if self.units is None else self.units, 1e-9)
 
     def seconds_in(self, function: Frame) -> float:
         """Those with the function on the stack."""
@@ -84,6 +85,12 @@ class Verdict:
     lead: str = ""  # the share that the sentence begins with, `94 %` or `More than all`; "" where it begins otherwise
     place: str = ""  # the line that the sentence names, as it stands there: `data.py:88 decode`; "" where it names none
     suspect: Suspect | None = None
+    second: Suspect | None = None  # another cause, with a quarter of the loss or more
+    common_s: float = 0.0  # per unit, that all work takes longer in common
+    taken_s: float = 0.0  # per unit, of that: while other programs take the cores
+    coreless_share: float = 0.0  # of the window, in which there was work and no core; told where no line is
+    shares: tuple[float, float] | None = None  # without units: of the function, of the time of window and baseline
+    pace: float = 1.0  # without units: how much of the baseline's usual work a second of the window holds
     reason: str = ""
     rank: int | None = None
     excess_s: float | None = None

@@ -6,10 +6,15 @@ from dataclasses import replace
 
 from ...records import Frame
 from ..stacks.owning import file_name
+from .suspect import Suspect
 from .verdict import GpuLook, HostLook, Verdict
 
 NOTABLY = 1.1  # times the size
-ALL, MORE_THAN_ALL = 1.02, 1.25  # of the lost time: then other work takes less meanwhile; the same in assets/blame/blame.js
+ALL, MORE_THAN_ALL = 1.02, 1.25  # of the slowdown: then other work takes less meanwhile; the same in assets/blame/blame.js
+OF_LINE = 0.8  # of what a function lost: with less on its costliest line the sentence tells how much is there
+WITHOUT_CORE = 0.25  # of a window: less is not worth telling
+AT_TOP = "<module>"
+LAMBDA = "<lambda>"
 
 
 def worded(verdict: Verdict, gpu: GpuLook | None = None, host: HostLook | None = None, neighbour: str = "") -> Verdict:
@@ -24,97 +29,143 @@ def worded(verdict: Verdict, gpu: GpuLook | None = None, host: HostLook | None =
 def _sentence(verdict: Verdict, gpu: GpuLook | None, host: HostLook | None, neighbour: str) -> str:
     match verdict.verdict:
         case "no_profile":
-            return "No stack was sampled in this time."
+            return "No stacks were sampled in this window."
         case "too_few_samples":
             samples = f"{verdict.samples} sample{'' if verdict.samples == 1 else 's'}"
             return f"Only {samples} in this window: too few to blame a line."
         case "no_difference" if verdict.reason == "elsewhere":
-            return f"This part of the {verdict.unit_name} looks like normal: the {verdict.unit_name} lost its time elsewhere."
+            return f"Nothing unusual in this part of the {verdict.unit_name}: it lost its time elsewhere."
         case "no_difference":
             return _like_baseline(verdict)
         case "gpu_slower":
             return f"{gpu_cause(gpu)}: {_lost(verdict)}." if gpu else ""
         case "cpu_taken":
-            return f"{cpu_cause(host)}: {_lost(verdict)}." if host else ""
+            return f"{cpu_cause(host)}: {_lost(verdict)}{_second(verdict)}." if host else ""
         case "neighbour":
             return f"{neighbour}: {_longer(verdict)}{_lost(verdict)}."
         case "collective_wait" if verdict.suspect is None:
             return f"The other ranks wait for rank {verdict.rank}, and no line of it stands out: {_lost(verdict)}."
         case "unknown" if verdict.answer_s and (verdict.slowdown_s or 0.0) <= 0.5 * (verdict.answer_s[0] - verdict.answer_s[1]):
-            return f"{_answers(verdict)}, and no more work: requests wait for each other."
+            return f"{_answers(verdict)}, for no more work: requests wait for each other."
         case "unknown":
-            return f"No single line stands out: {_lost(verdict)}."
+            return f"No single line stands out: {_lost(verdict)}{_without_core(verdict)}."
     return _line(verdict)
 
 
 def _like_baseline(verdict: Verdict) -> str:
-    """`This window looks like normal for its size: its steps have 1.4 times the tokens.`"""
+    """`Normal for its size: the steps of this window have 1.40 times the tokens and take that much longer.`"""
     if verdict.longer is not None and not 1 / NOTABLY < verdict.longer < NOTABLY:
         what = verdict.size.rpartition(" ")[2]
-        return f"This window looks like normal for its size: a {verdict.unit_name} has {verdict.longer:.2f} times the {what}, and takes that much time."
+        return f"Normal for its size: a {verdict.unit_name} of this window has {verdict.longer:.2f} times the {what} and takes that much longer."
     if verdict.answer_s:
-        return f"{_answers(verdict)}: that is like normal."
+        return f"{_answers(verdict)}: nothing unusual."
+    if verdict.units is None:
+        return "Nothing unusual here, as far as stacks can tell: without steps, only a change in what the program does can be seen."
     ratio = (verdict.window_unit_s or 0.0) / (verdict.baseline_unit_s or 1.0)
     if ratio > NOTABLY:
-        return f"A {verdict.unit_name} takes {ratio:.2f} times as long as normal, and no function longer than chance explains."
-    return "This window looks like normal: no function takes longer than chance explains."
+        return f"A {verdict.unit_name} takes {ratio:.2f} times as long as its baseline, and no function is slower than chance explains."
+    return "Nothing unusual here: no function is slower than its baseline."
 
 
 def _line(verdict: Verdict) -> str:
-    """`94 % of the lost time: data.py:88 decode_image, in PIL ImageFile.load, +369 of +393 ms a step.`
+    """`decode_image (data.py:88), in PIL ImageFile.load, takes +369 ms per step, 94% of the slowdown.`
 
-    `More than all of the lost time: model.py:7 forward, +1.7 ms a step; the step takes +0.97 ms, since other work takes less.`
+    `forward (model.py:7) takes +1.7 ms per step, more than all of the slowdown: other work got faster, so the step takes +0.97 ms.`
     """
     assert verdict.suspect is not None
     found = verdict.suspect
     called = f"{found.caller} -> {place(found.frame)}" if found.caller else place(found.frame)
-    where = ", ".join(part for part in (called, _in(found.leaf), verdict.reason) if part)
-    if verdict.rank is not None and verdict.verdict == "collective_wait":
-        where = f"rank {verdict.rank}, {where}"
-    lead = _lead(verdict)
+    where = f"{called}, in {found.leaf}," if found.leaf else called
+    if verdict.verdict == "collective_wait" and verdict.rank is not None:
+        where = f"Rank {verdict.rank}: {where}"
+    lead, reason = _lead(verdict), _reason(verdict)
     waiting = "; the other ranks wait for it" if verdict.verdict == "collective_wait" else ""
     if not verdict.baseline:
-        return f"{lead} of this window: {where}; there is no normal to compare it with{waiting}."
+        return f"{where} takes {lead} of this window{reason}; there is no baseline to compare it with{waiting}."
     excess_s, slowdown_s = verdict.excess_s or 0.0, verdict.slowdown_s or 0.0
     if verdict.units is None:
-        return f"{lead} of the time spent differently from normal: {where}, {signed(excess_s)} per second{waiting}."
+        instead = f", {percent(max(0.0, verdict.shares[1]))} in the baseline" if verdict.shares else ""
+        return f"{where} takes {lead} of the time{instead}{reason}{_pace(verdict)}{_second(verdict)}{waiting}."
     if verdict.answer_s:
         waiting = f"; {_answers(verdict, first=False)}"
-    if excess_s > ALL * slowdown_s:
-        less = ", since other work takes less" if excess_s > MORE_THAN_ALL * slowdown_s else ""
-        lost = f"the {verdict.unit_name} takes {signed(slowdown_s)}{less}"
-        return f"{lead} of the lost time: {where}, {signed(excess_s)} a {_unit(verdict)}; {lost}{waiting}."
-    return f"{lead} of the lost time: {where}, {_of(excess_s, slowdown_s)} a {_unit(verdict)}{waiting}."
+    cost = f"{where} takes {signed(excess_s)} per {_unit(verdict)}, {lead} of the slowdown{_on_line(found)}{reason}"
+    if excess_s > MORE_THAN_ALL * slowdown_s:
+        waiting = f": other work got faster, so the {verdict.unit_name} takes {signed(slowdown_s)}{waiting}"
+    return f"{cost}{_second(verdict)}{_taken(verdict)}{waiting}."
 
 
 def _lead(verdict: Verdict) -> str:
-    """`94 %`, `All` and `More than all`."""
+    """`94%`, `all` and `more than all`."""
     excess_s, slowdown_s = verdict.excess_s or 0.0, verdict.slowdown_s or 0.0
+    if verdict.baseline and verdict.units is None and verdict.shares:
+        return percent(verdict.shares[0])
     if not verdict.baseline or verdict.units is None or excess_s <= ALL * slowdown_s:
         return percent(verdict.excess_share or 0.0)
-    return "More than all" if excess_s > MORE_THAN_ALL * slowdown_s else "All"
+    return "more than all" if excess_s > MORE_THAN_ALL * slowdown_s else "all"
+
+
+def _reason(verdict: Verdict) -> str:
+    if not verdict.reason:
+        return ""
+    return f", {verdict.reason}" if verdict.reason.startswith("while ") else f" ({verdict.reason})"
+
+
+def _on_line(found: Suspect) -> str:
+    """` (45% on line 88)` where much of the function's loss is on other lines."""
+    if found.last_line or found.line_s is None or found.line_s >= OF_LINE * found.excess_s or found.excess_s <= 0:
+        return ""
+    return f" ({percent(max(0.0, found.line_s) / found.excess_s)} of it on line {found.frame.line})"
+
+
+def _second(verdict: Verdict) -> str:
+    """`; crop (data.py:99) adds another +40 ms, 32%`"""
+    other, slowdown_s = verdict.second, verdict.slowdown_s or 0.0
+    if other is None:
+        return ""
+    share = f", {percent(min(1.0, other.excess_s / slowdown_s))}" if slowdown_s > 0 and verdict.units is not None else ""
+    return f"; {place(other.frame)} adds {signed(other.excess_s * verdict.pace)}{share}"
+
+
+def _taken(verdict: Verdict) -> str:
+    """`; CPU taken by other processes accounts for 30%`"""
+    share = verdict.taken_s / verdict.slowdown_s if verdict.slowdown_s else 0.0
+    return f"; CPU taken by other processes accounts for {percent(share)}" if share >= WITHOUT_CORE else ""
+
+
+def _without_core(verdict: Verdict) -> str:
+    share = verdict.coreless_share
+    return f"; for {percent(share)} of this window it had no CPU core to run on" if share >= WITHOUT_CORE else ""
+
+
+def _pace(verdict: Verdict) -> str:
+    return f"; everything else gets {percent(verdict.pace)} of its usual work done per second (no steps are logged)"
 
 
 def gpu_cause(gpu: GpuLook | None) -> str:
-    """`The GPU is slower, clock 1410 MHz, normal 1980 MHz (power cap)`."""
+    """`The GPU is slower, clock 1410 MHz, baseline 1980 MHz (power cap)`."""
     if gpu is not None and gpu.clock_mhz and gpu.clock_mhz[0] < gpu.clock_mhz[1]:
         why = f" ({', '.join(gpu.reasons)})" if gpu.reasons else ""
-        return f"The GPU is slower, clock {gpu.clock_mhz[0]:.0f} MHz, normal {gpu.clock_mhz[1]:.0f} MHz{why}"
-    return "The GPU is as busy as normal and its kernels take longer"
+        return f"The GPU is slower, clock {gpu.clock_mhz[0]:.0f} MHz, baseline {gpu.clock_mhz[1]:.0f} MHz{why}"
+    return "The GPU is as busy as usual and its kernels take longer"
 
 
 def cpu_cause(host: HostLook) -> str:
-    """`Other programs keep 1.9 of 2 cores busy, normal 0.1`."""
-    return f"Other programs keep {host.others[0]:.1f} of {host.cores} cores busy, normal {host.others[1]:.1f}"
+    """`Other processes use 1.9 of 2 CPU cores, baseline 0.1`."""
+    return f"Other processes use {host.others[0]:.1f} of {host.cores} CPU cores, baseline {host.others[1]:.1f}"
 
 
 def place(frame: Frame) -> str:
-    """`data.py:88 decode_image`."""
-    return f"{file_name(frame.file)}:{frame.line} {frame.name}" if frame.file else frame.name
+    """`decode_image (data.py:88)`; of code at the top of a file `data.py:88`."""
+    if not frame.file:
+        return frame.name
+    where = f"{file_name(frame.file)}:{frame.line}"
+    if frame.name == AT_TOP:
+        return where
+    return f"{'lambda' if frame.name.endswith(LAMBDA) else frame.name} ({where})"
 
 
 def percent(share: float) -> str:
-    return f"{share * 100:.0f} %"
+    return f"{share * 100:.0f}%"
 
 
 def signed(seconds: float) -> str:
@@ -122,31 +173,26 @@ def signed(seconds: float) -> str:
     return f"{seconds:+.2f} s" if abs(seconds) >= 10 else f"{_ms(seconds)} ms"
 
 
-def _of(part_s: float, whole_s: float) -> str:
-    """`+369 of +393 ms`."""
-    if max(abs(part_s), abs(whole_s)) >= 10:
-        return f"{part_s:+.2f} of {whole_s:+.2f} s"
-    return f"{_ms(part_s)} of {_ms(whole_s)} ms"
-
-
 def _longer(verdict: Verdict) -> str:
-    """`steps 18 % longer, `"""
+    """`steps take 18% longer, `"""
     if verdict.units is None or not verdict.baseline_unit_s or not verdict.slowdown_s:
         return ""
-    return f"{verdict.unit_name}s {percent(verdict.slowdown_s / verdict.baseline_unit_s)} longer, "
+    return f"{verdict.unit_name}s take {percent(verdict.slowdown_s / verdict.baseline_unit_s)} longer, "
 
 
 def _lost(verdict: Verdict) -> str:
+    if not verdict.baseline:
+        return "there is no baseline to compare this window with"
     if verdict.units is None or verdict.baseline_unit_s is None or verdict.slowdown_s is None:
-        return "time is spent differently from normal"
-    return f"{signed(verdict.slowdown_s)} a {_unit(verdict)}, normal {signed(verdict.baseline_unit_s).lstrip('+')}"
+        return "the program spends its time differently from its baseline"
+    return f"{signed(verdict.slowdown_s)} per {_unit(verdict)}, baseline {signed(verdict.baseline_unit_s).lstrip('+')}"
 
 
 def _answers(verdict: Verdict, first: bool = True) -> str:
-    """`A request takes 31 ms, normal 11 ms`"""
+    """`A request takes 31 ms, baseline 11 ms`"""
     here_s, there_s = verdict.answer_s or (0.0, 0.0)
     article = "A" if first else "a"
-    return f"{article} {verdict.unit_name} takes {signed(here_s).lstrip('+')}, normal {signed(there_s).lstrip('+')}"
+    return f"{article} {verdict.unit_name} takes {signed(here_s).lstrip('+')}, baseline {signed(there_s).lstrip('+')}"
 
 
 def _unit(verdict: Verdict) -> str:
@@ -157,7 +203,3 @@ def _unit(verdict: Verdict) -> str:
 def _ms(seconds: float) -> str:
     ms = seconds * 1e3
     return f"{ms:+.0f}" if abs(ms) >= 10 else f"{ms:+.1f}" if abs(ms) >= 1 else f"{ms:+.2f}"
-
-
-def _in(leaf: str) -> str:
-    return f"in {leaf}" if leaf else ""

@@ -56,6 +56,7 @@ class Gathered(NamedTuple):
     threads: list[ThreadTime]  # all, whichever were chosen
     samples: float  # of all threads
     hz: float
+    computes_backward: bool = False  # a backward pass is then no wait
 
     @property
     def chosen_samples(self) -> int:
@@ -83,6 +84,7 @@ def gather_parts(
             threads_of(traces.within(part), columns.threads),
             columns.samples * _share(traces, part),
             columns.hz,
+            traces.computes_backward,
         )
         for part in parts
     ]
@@ -105,10 +107,10 @@ def tree_of(
 ) -> FlameTree:
     """A node stays where its share of the window or of the baseline is at least `prune`; `own_folder` is the run's working folder."""
     sides = [window] if baseline is None else [window, baseline]
-    trie = build([shape.of(side.weighed, line_of) for side in sides]).pruned(prune).preorder()
+    trie = build([shape.of(side.weighed, line_of, side.computes_backward) for side in sides]).pruned(prune).preorder()
     used, frame = np.unique(trie.frame, return_inverse=True)
     frames = [Frame(window.title, "", 0), *(trie.frames[i] for i in used[1:])]
-    kinds = kinds_of(frames, own_folder)
+    kinds = kinds_of(frames, own_folder, window.computes_backward)
     seconds = trie.total_s[:, 0].tolist()
     return FlameTree(
         frames=frames,

@@ -7,7 +7,8 @@ Joins go over several hops: a thread of the main process that waits for workers 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from ...records import Frame
 from .traces import Bools, Floats, Ints, Traces, compact, overlaps
 from .trust import LineOf, no_source
-from .waits import Joined, Wait, Waiting, holds_lock, wait_at, wait_of, waiting
+from .waits import BACKWARD, Joined, Wait, Waiting, entered, holds_lock, lock_names, wait_at, wait_of, waiting
 
 IN_WORKERS = Frame("in the workers", "", 0)
 IN_THREADS = Frame("in other threads", "", 0)
@@ -27,6 +28,7 @@ STARTED_BY_PYTHON = "/threading.py"  # in the root frame of a thread; those of a
 PROCESSES: tuple[Joined, ...] = ("workers", "child")  # a program that is Python has stacks as workers do
 OTHERS: tuple[Joined, ...] = (*PROCESSES, "threads", "lock", "ranks")
 MOMENT_S = 1e-7  # what is shorter is rounding
+LIBRARY = re.compile(r"/(site|dist)-packages/|/lib(64)?/python\d")
 
 
 def in_rank(rank: int) -> Frame:
@@ -58,9 +60,11 @@ def waits_of_stacks(traces: Traces, line_of: LineOf = no_source, of: Iterable[in
 
     def row_of(frame: int) -> Wait | None:
         if frame not in rows:
-            rows[frame] = wait_of(traces.frames[frame])
+            row = wait_of(traces.frames[frame])
+            rows[frame] = None if row is BACKWARD and traces.computes_backward else row
         return rows[frame]
 
+    locks = Locks(traces.frames, line_of)
     by_line: dict[int, Wait | None] = {}
     found: list[Waiting | None] = [None] * len(traces.stacks)
     for i in range(len(found)) if of is None else of:
@@ -72,10 +76,30 @@ def waits_of_stacks(traces: Traces, line_of: LineOf = no_source, of: Iterable[in
             found[i] = waiting([row_of(frame) for frame in stack])
             continue
         if leaf not in by_line:
-            by_line[leaf] = wait_at(line_of(traces.frames[leaf].file, traces.frames[leaf].line))
+            text = line_of(traces.frames[leaf].file, traces.frames[leaf].line)
+            by_line[leaf] = wait_at(text, locks.entered(text))
         if at_line := by_line[leaf]:
             found[i] = Waiting(at_line, len(stack) - 1)
     return found
+
+
+class Locks:
+    """Which names are locks in the user's source files, read when a `with` statement first asks."""
+
+    def __init__(self, frames: Iterable[Frame], line_of: LineOf) -> None:
+        self._frames, self._line_of = frames, line_of
+        self._known: set[str] | None = None
+
+    @property
+    def names(self) -> set[str]:
+        if self._known is None:
+            files = {frame.file for frame in self._frames if frame.file and not LIBRARY.search(frame.file)}
+            self._known = lock_names(sorted(files), self._line_of)
+        return self._known
+
+    def entered(self, text: str) -> Collection[str]:
+        """Those names for a line that enters a variable, none for any other."""
+        return self.names if entered(text) else ()
 
 
 def at_work(traces: Traces, line_of: LineOf = no_source) -> Traces:
@@ -161,7 +185,8 @@ def _main_for_holders(line_of: LineOf) -> Callable[[Traces], Iterator[_Group]]:
         for group in _main_for_threads(traces):
             stacks = np.unique(traces.stack[group.others]).tolist()
             frames = {frame for stack in stacks for frame in traces.stacks[stack]}
-            holding = {i for i in frames if holds_lock(traces.frames[i], line_of)}
+            names = Locks(traces.frames, line_of).names if frames else ()
+            holding = {i for i in frames if holds_lock(traces.frames[i], line_of, names)}
             holders = [stack for stack in stacks if not holding.isdisjoint(traces.stacks[stack])]
             yield group._replace(others=group.others & np.isin(traces.stack, holders))
 

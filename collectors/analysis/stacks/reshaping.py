@@ -11,10 +11,11 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from ...records import Frame
+from .joining import Locks
 from .traces import Ints
 from .trie import Weighed
 from .trust import LineOf, no_source
-from .waits import wait_at, wait_of
+from .waits import BACKWARD, wait_at, wait_of
 
 Roll: TypeAlias = Literal["function", "module", "file"]
 
@@ -30,10 +31,10 @@ class Reshaping(NamedTuple):
     roll: Roll = "function"
     invert: bool = False  # from the leaf to the root
 
-    def of(self, one: Weighed, line_of: LineOf = no_source) -> Weighed:
+    def of(self, one: Weighed, line_of: LineOf = no_source, computes_backward: bool = False) -> Weighed:
         """The parts of the shape in the order of its fields."""
         if not self.waits:
-            one = at_work(one, line_of)
+            one = at_work(one, line_of, computes_backward)
         if self.focus:
             one = focused(one, matching(one.frames, self.focus))
         if self.hide:
@@ -50,9 +51,15 @@ def matching(frames: list[Frame], pattern: str) -> set[int]:
     return {i for i, frame in enumerate(frames) if fnmatch.fnmatchcase(f"{frame.name} {frame.file}".lower(), wanted)}
 
 
-def at_work(one: Weighed, line_of: LineOf) -> Weighed:
+def at_work(one: Weighed, line_of: LineOf, computes_backward: bool = False) -> Weighed:
     """The stacks whose last frame does not wait."""
-    waiting = {i for i, frame in enumerate(one.frames) if wait_of(frame) or wait_at(line_of(frame.file, frame.line))}
+    locks = Locks(one.frames, line_of)
+
+    def waits(frame: Frame) -> bool:
+        row, text = wait_of(frame), line_of(frame.file, frame.line)
+        return bool(row and not (row is BACKWARD and computes_backward)) or wait_at(text, locks.entered(text)) is not None
+
+    waiting = {i for i, frame in enumerate(one.frames) if waits(frame)}
     kept = [i for i, stack in enumerate(one.stacks) if not stack or stack[-1] not in waiting]
     return Weighed(one.frames, [one.stacks[i] for i in kept], one.trusted[kept], one.seconds[kept])
 

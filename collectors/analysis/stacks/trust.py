@@ -16,6 +16,7 @@ import numpy as np
 from ...records import Frame
 from ...store.protocol import StackColumns
 from .traces import Bools, Floats, Ints, Traces, compact
+from .waits import BACKWARD, wait_of
 
 LineOf = Callable[[str, int], str]
 """The text of a line of a source file, "" where it cannot be read."""
@@ -25,6 +26,7 @@ NOT_SEEN = Frame("not seen", "", 0)
 ONE_SAMPLE = 1.5  # periods: a span that is longer was seen twice in a row
 MISSED = 2.5  # periods: neighbours may lie this far apart
 HOLE_S = 0.25
+COMPUTES = 0.1  # of a core, on the average: a thread that waits has next to nothing of one
 DISPATCHERS = {  # they call what they are given
     *("_call_impl", "_wrapped_call_impl", "decorate_context", "_fn", "inner", "wrapper"),
     *("_bootstrap", "_bootstrap_inner", "run", "spawn_main", "_run_code", "_run_module_code"),
@@ -71,7 +73,16 @@ def traces_of(columns: StackColumns, line_of: LineOf = no_source) -> Traces:
         gil=columns.gil,
         running=columns.cpu_s / np.maximum(columns.duration_s, 1e-9),
         serves=columns.serves,
+        computes_backward=_computes_backward(columns),
     )
+
+
+def _computes_backward(columns: StackColumns) -> bool:
+    """True if threads have a core during their backward passes; a thread that waits for autograd's own threads has none."""
+    backward = [i for i, frame in enumerate(columns.frames) if wait_of(frame) is BACKWARD]
+    ends = np.array([bool(stack) and stack[-1] in backward for stack in columns.stacks], bool) if backward else np.zeros(0, bool)
+    inside = ends[columns.stack] & np.isfinite(columns.cpu_s) if len(ends) else np.zeros(0, bool)
+    return bool(inside.any()) and float(columns.cpu_s[inside].sum()) >= COMPUTES * float(columns.duration_s[inside].sum())
 
 
 def _until_the_next(columns: StackColumns) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 from ...records import Frame
@@ -37,6 +37,7 @@ COLLECTIVES = (
     ),
     *("recv", "reduce", "reduce_scatter", "reduce_scatter_single", "reduce_scatter_tensor", "scatter", "send"),
 )
+BACKWARD = Wait("_engine_run_backward", "torch/autograd/graph.py", "backward pass", "backward")  # on the CPU it computes itself
 WAITS = (
     Wait("_try_get_data", "torch/utils/data/dataloader.py", "data loader", "workers"),
     Wait("get", "/multiprocessing/queues.py", "queue", "workers", plumbing=True),
@@ -63,7 +64,7 @@ WAITS = (
     Wait("_worker", "/concurrent/futures/thread.py", "work", "threads"),  # a pool's idle thread: its queue is of C
     Wait("wait", "/threading.py", "condition", "threads", plumbing=True),
     Wait("wait_for", "/threading.py", "condition", "threads", plumbing=True),
-    Wait("_engine_run_backward", "torch/autograd/graph.py", "backward pass", "backward"),
+    BACKWARD,
     *(Wait(name, DISTRIBUTED, "collective", "ranks") for name in COLLECTIVES),
     Wait("synchronize", "torch/cuda/__init__.py", "GPU", "gpu"),
     Wait("synchronize", "torch/cuda/streams.py", "GPU", "gpu"),
@@ -80,9 +81,15 @@ WAITS = (
 )
 LOCK, SLEEP = Wait("acquire", "", "lock", "lock"), Wait("sleep", "", "time", "sleep")
 BLOCK_LINES = 200  # a `with` is looked for so far above
+MAX_LINES, MAX_BLANK_LINES = 20_000, 400  # of a source file: how far it is read; where so many lines are blank it has ended
 
 _SLEEPS = re.compile(r"\bsleep\(")
 _TAKES_LOCK = re.compile(r"\.acquire\(|\bwith\b.*(lock|mutex|semaphore|condition)\w*\b", re.IGNORECASE)
+_ENTERS = re.compile(r"\s*with\b\s*\(?(.*?)\)?\s*:")
+_NAMED = re.compile(r"(?:[\w.]+\.)?(\w+)(?:\[[^\]]*\])?(?:\s+as\s+\w+)?")
+_DEFINES_LOCK = re.compile(
+    r"(\w+)(?:\[[^\]]*\])?\s*(?::[^=]*)?=.*?\b\w*(?:Lock|Semaphore|Condition|Mutex)\b|(\w+)\s*:\s*[\w.\"']*\b\w*(?:Lock|Semaphore|Condition)\b"
+)
 _FUNCTION = re.compile(r"\s*(async\s+)?(def|class)\b")
 _READS_GPU = re.compile(r"\.(item|cpu|tolist|numpy|synchronize)\(|\.to\(\s*[\"']cpu")
 
@@ -133,18 +140,43 @@ def waiting(waits: Sequence[Wait | None]) -> Waiting | None:
     return Waiting(decisive, next(i for i, wait in rows if wait.joined == decisive.joined))
 
 
-def takes_lock(text: str) -> bool:
-    """Whether a thread whose last frame stands on this line of source waits for a lock: what runs inside `with` has lines of its own."""
-    return bool(_TAKES_LOCK.search(text))
+def takes_lock(text: str, locks: Collection[str] = ()) -> bool:
+    """True for a line of source on which a thread can wait for a lock: what runs inside `with` has lines of its own.
+
+    `locks` are names that are known to be locks, for `with self.guard:`.
+    """
+    return bool(_TAKES_LOCK.search(text)) or not set(entered(text)).isdisjoint(locks)
 
 
-def wait_at(text: str) -> Wait | None:
-    """What a thread waits for whose last frame stands on this line of source: calls into C have no frame of their own."""
-    return LOCK if takes_lock(text) else SLEEP if _SLEEPS.search(text) else None
+def entered(text: str) -> list[str]:
+    """The last names of the variables that a `with` statement enters: `with self.guard, other[i]:` -> `["guard", "other"]`."""
+    found = _ENTERS.match(text)
+    named = [_NAMED.fullmatch(item.strip()) for item in found[1].split(",")] if found else []
+    return [name[1] for name in named if name]
 
 
-def holds_lock(frame: Frame, line_of: Callable[[str, int], str]) -> bool:
-    """Whether the line stands inside a `with` that takes a lock, or after an `acquire` that nothing has released yet."""
+def lock_names(files: Iterable[str], line_of: Callable[[str, int], str]) -> set[str]:
+    """The variables and attributes that these source files assign a lock to: `self.guard = threading.RLock()` -> `{"guard"}`."""
+    found: set[str] = set()
+    for file in files:
+        blank = 0
+        for number in range(1, MAX_LINES):
+            text = line_of(file, number)
+            blank = 0 if text.strip() else blank + 1
+            if blank > MAX_BLANK_LINES:
+                break
+            if "Lock" in text or "Semaphore" in text or "Condition" in text or "Mutex" in text:
+                found.update(name for pair in _DEFINES_LOCK.findall(text) for name in pair if name)
+    return found
+
+
+def wait_at(text: str, locks: Collection[str] = ()) -> Wait | None:
+    """What a thread waits for if its last frame is on this line of source: calls into C have no frame of their own."""
+    return LOCK if takes_lock(text, locks) else SLEEP if _SLEEPS.search(text) else None
+
+
+def holds_lock(frame: Frame, line_of: Callable[[str, int], str], locks: Collection[str] = ()) -> bool:
+    """True for a line inside a `with` that takes a lock, or after an `acquire` that nothing has released yet."""
     depth = _depth(line_of(frame.file, frame.line))
     for line in range(frame.line - 1, max(0, frame.line - BLOCK_LINES), -1):
         text = line_of(frame.file, line)
@@ -152,7 +184,7 @@ def holds_lock(frame: Frame, line_of: Callable[[str, int], str]) -> bool:
             continue
         if ".release(" in text:
             return False
-        if takes_lock(text) and (".acquire(" in text or _depth(text) < depth):
+        if takes_lock(text, locks) and (".acquire(" in text or _depth(text) < depth):
             return True
         if _FUNCTION.match(text) and _depth(text) < depth:
             return False

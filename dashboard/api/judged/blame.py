@@ -7,6 +7,7 @@ from typing import Literal
 from fastapi import APIRouter
 from typing_extensions import TypedDict
 
+from collectors.analysis.blame.suspect import Suspect
 from collectors.analysis.blame.verdict import Confidence, Verdict
 from collectors.analysis.blame.verdict import VerdictKind as VerdictKind
 from collectors.analysis.stacks.traces import Range
@@ -23,6 +24,13 @@ class EvidenceRow(TypedDict):
     unit: str
     window: float | None
     normal: float | None
+
+
+class Cause(TypedDict):
+    function: str
+    file: str
+    line: int | None
+    excess_s: float
 
 
 class VerdictAnswer(TypedDict):
@@ -60,6 +68,10 @@ class VerdictAnswer(TypedDict):
     leaf: str
     caller: str
     path: list[FrameRow]
+    second: Cause | None
+    common_s: float
+    taken_s: float
+    pace: float
     evidence: list[EvidenceRow]
 
 
@@ -111,7 +123,18 @@ def verdict_answer(verdict: Verdict) -> VerdictAnswer:
         "leaf": suspect.leaf if suspect else "",
         "caller": suspect.caller if suspect else "",
         "path": [frame_row(frame) for frame in suspect.path] if suspect else [],
+        "second": _cause(verdict.second),
+        "common_s": verdict.common_s,
+        "taken_s": verdict.taken_s,
+        "pace": verdict.pace,
         "evidence": [
             {"name": row.name, "unit": row.unit, "window": row.window, "normal": row.baseline} for row in verdict.evidence
         ],
     }
+
+
+def _cause(found: Suspect | None) -> Cause | None:
+    if found is None:
+        return None
+    name, file, line = found.frame
+    return {"function": name, "file": file, "line": line or None, "excess_s": found.excess_s}
