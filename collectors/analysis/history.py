@@ -8,14 +8,17 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..process.activity import SEEN
 from ..records import Event, LogLine, SourceText
 from ..rights.whose import claims_count
+from ..store.lines import LineColumns
 from ..store.protocol import LogQuery, RawPoints, Run, Series, StackColumns, Store
 from .stacks.traces import Bools, Floats, Range
 
 SERVICE = "service"  # a kind of run, in run.json
+MOST_LINES = 100_000  # of a log, the newest
 MOST_STEPPED = 4  # series, by which steps are counted
 
 
@@ -111,6 +114,24 @@ class History:
             for parts, side in zip(values.setdefault(row.name, [[] for _ in sides]), sides, strict=True):
                 parts.append(points.value[_within(points.place, side) & np.isfinite(points.value)])
         return {name: [np.concatenate(parts) for parts in both] for name, both in values.items()}
+
+    def line_times(self, window: Range) -> Floats:
+        """When those lines of its log were written that are most frequent in the window: lines that differ in their numbers only."""
+        extent = self._store.line_extents([self.run]).get(self.run)
+        if extent is None:
+            return np.zeros(0)
+        parts: list[tuple[Floats, NDArray[np.int64]]] = []
+
+        def take(columns: LineColumns) -> None:
+            inside = (columns.time_s >= window[0]) & (columns.time_s <= window[1])
+            parts.append((columns.time_s[inside], columns.template[inside]))
+
+        self._store.line_columns(self.run, max(0, extent.last - MOST_LINES), take)
+        time_s, template = (np.concatenate(column) for column in zip(*parts, strict=True)) if parts else (np.zeros(0), np.zeros(0))
+        if not len(template):
+            return time_s
+        kinds, counts = np.unique(template, return_counts=True)
+        return time_s[template == kinds[counts.argmax()]]
 
     def events(self, most: int, kinds: Sequence[str] = ()) -> list[Event]:
         """The newest, of these kinds or of any, in order of time."""

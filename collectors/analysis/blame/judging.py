@@ -54,6 +54,8 @@ def judge(case: Case) -> Verdict:
         return Verdict("no_difference", **known)  # more work a request where fewer share it, and no request takes longer
     if baseline is not None and window.units is None and not case.answer_s and window.pace > SAME_PACE:
         return Verdict("no_difference", **known)
+    if found is not None and baseline is not None and found.stands_out_s < suspect.SECOND * slowdown_s:
+        found = None
     if found is None or found.gain_s(window.pace) <= (everywhere_s if found.last_line else least_s):
         is_slower = baseline is None or _is_slower(case, slowdown_s, everywhere_s)
         return Verdict("unknown" if is_slower else "no_difference", **known)
@@ -116,9 +118,9 @@ class _Even(NamedTuple):
 
 
 def _even(case: Case) -> _Even | None:
-    """None without a baseline, and for a service, whose threads wait for each other."""
+    """None without a baseline, without units, whose pace has what is common already, and for a service, whose threads wait for each other."""
     window, baseline = case.window, case.baseline
-    if baseline is None or case.answer_s is not None or window.traces.serves:
+    if baseline is None or window.units is None or case.answer_s is not None or window.traces.serves:
         return None
     sides = window.traces, baseline.traces
     working = ~is_waiting(sides[0], case.line_of), ~is_waiting(sides[1], case.line_of)
@@ -129,7 +131,7 @@ def _even(case: Case) -> _Even | None:
     by_cores = evened(sides, working, case.own_folder) if _has_slowed(case, sides, working) else None
     if by_cores is None:
         return _Even(sides, working, np.inf if has_risen(case.host) and not case.all_trusted else BOUND)
-    return _Even(by_cores.traces, working, min(max(BOUND, by_cores.longer), MOST_BOUND))
+    return _Even(by_cores.traces, working, min(max(1.0, by_cores.longer), MOST_BOUND) if has_risen(case.host) else 1.0)
 
 
 def _has_slowed(case: Case, sides: tuple[Traces, Traces], working: tuple[Bools, Bools]) -> bool:

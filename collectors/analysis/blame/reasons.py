@@ -55,7 +55,9 @@ def reasoned(verdict: Verdict, case: Case) -> Verdict:
         return replace(_without_line(verdict, "cpu_taken"), taken_s=taken_s, second=_beside(verdict, taken_s))
     if verdict.suspect is None:
         return replace(verdict, coreless_share=_coreless_share(case))
-    return replace(verdict, reason=_of_line(verdict.suspect, case), taken_s=taken_s)
+    doubted = taken_s >= SECOND * verdict.slowdown_s > 0 and verdict.confidence == "high"
+    confidence = "medium" if doubted else verdict.confidence
+    return replace(verdict, reason=_of_line(verdict.suspect, case), taken_s=taken_s, confidence=confidence)
 
 
 def _without_line(verdict: Verdict, kind: Literal["gpu_slower", "cpu_taken", "neighbour"]) -> Verdict:

@@ -20,7 +20,7 @@ from ..stacks.trie import Trie, Weighed, build
 
 CARRIES = 0.8  # of its caller's excess
 LEAST = 0.5  # of the whole loss
-NEARLY = 0.95  # of the largest: the first on the way down of those that carry about as much
+NEARLY = 0.7  # of the largest: the first on the way down of those that carry about as much
 SECOND = 0.25  # of the whole loss: a cause with so much is named where none has half of it, or beside the first
 REST = 0.1  # of a function's time in the baseline, without what is below it: with less it does nothing itself
 SIGMAS = 3.0

@@ -1,0 +1,198 @@
+"""Which cause a verdict names where several things take longer at once, or where little is known of the run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from collectors.analysis.stacks.joining import is_waiting, join
+from collectors.analysis.stacks.owning import kinds_of
+from collectors.analysis.stacks.trust import traces_of
+from collectors.records import Frame, Points, Profile, StackSample, labels_of
+from collectors.sampler.report import lines as report_lines
+from collectors.store.protocol import Store
+from dashboard.commands.profile import what_waits
+from tests.stacks import columns
+from tests.stretches import T0, TORCH, Part, blame, machine, run
+from tests.stretches import store as store  # a fixture
+
+MODULE, MAIN = Frame("<module>", "/job/train.py", 90), Frame("main", "/job/train.py", 60)
+READ, FORWARD, UPDATE = (
+    Frame("read_shard", "/job/data.py", 30),
+    Frame("forward", "/job/model.py", 7),
+    Frame("update", "/job/optim.py", 12),
+)
+DRAW = Frame("draw", "/job/plot.py", 9)
+BACKWARD = Frame("_engine_run_backward", f"{TORCH}/autograd/graph.py", 829)
+BACK = Frame("main", "/job/train.py", 64)
+NORMAL: tuple[Part, ...] = (
+    (5, (MODULE, MAIN, READ)),
+    (40, (MODULE, MAIN, FORWARD)),
+    (35, (MODULE, BACK, BACKWARD)),
+    (20, (MODULE, MAIN, UPDATE)),
+)
+
+
+def slower(parts: tuple[Part, ...], times: float, **more: float) -> tuple[Part, ...]:
+    """All parts so many times as long, some by milliseconds more, by the name of their last function."""
+    return tuple((ms * times + more.get(stack[-1].name, 0.0), stack) for ms, stack in parts)
+
+
+@pytest.mark.parametrize("times", [1.0, 1.2, 1.5])
+def test_a_culprit_with_half_of_the_loss_is_named_while_all_else_slows(store: Store, times: float) -> None:
+    run(store, (80, NORMAL), (12, slower(NORMAL, times, read_shard=60)))
+    verdict = blame(store, 82, 90)
+    assert verdict.suspect and verdict.suspect.frame.name == "read_shard", verdict.sentence
+
+
+def test_main_is_not_named_where_a_function_below_it_has_a_quarter(store: Store) -> None:
+    more = {"read_shard": 40.0, "forward": 30.0, "update": 30.0}
+    run(store, (80, NORMAL), (12, slower(NORMAL, 1.0, **more)))
+    machine(store, 94, 81, 27.0, 100.0)
+    verdict = blame(store, 82, 90)
+    assert verdict.suspect and verdict.suspect.frame.name == "read_shard", verdict.sentence
+    assert verdict.second and verdict.second.frame.name in ("forward", "update"), verdict.sentence
+    assert verdict.confidence != "high"
+    assert "40% of the slowdown" in verdict.sentence
+
+
+def test_a_second_cause_is_told_with_its_own_part(store: Store) -> None:
+    slow = (*slower(NORMAL, 1.0, read_shard=60), (30.0, (MODULE, MAIN, DRAW)))
+    run(store, (80, NORMAL), (12, slow))
+    said = r"read_shard \(data.py:30\) takes \+60 ms per step, 6[67]% of the slowdown; draw \(plot.py:9\) adds \+30 ms, 33%\."
+    assert re.fullmatch(said, blame(store, 82, 90).sentence)
+
+
+def test_lines_of_main_are_named_with_their_own_part_and_not_with_all_of_the_loss(store: Store) -> None:
+    slow = (*slower(NORMAL, 1.0, read_shard=25), (60.0, (MODULE, Frame("main", "/job/train.py", 71))))
+    run(store, (80, NORMAL), (12, slow))
+    verdict = blame(store, 82, 90)
+    said = r"main \(train.py:71\) takes \+(59|60) ms per step, 7[01]% of the slowdown; read_shard \(data.py:30\) adds \+25 ms, (29|30)%\."
+    assert re.fullmatch(said, verdict.sentence), verdict.sentence
+
+
+def test_a_function_whose_line_has_only_a_part_of_its_loss_tells_that_part(store: Store) -> None:
+    slow = (*NORMAL, (30.0, (MODULE, MAIN, READ._replace(line=31))), (20.0, (MODULE, MAIN, READ._replace(line=35))))
+    run(store, (80, NORMAL), (12, slow))
+    said = r"read_shard \(data.py:31\) takes \+50 ms per step, (99|100)% of the slowdown \(60% of it on line 31\)\."
+    assert re.fullmatch(said, blame(store, 82, 90).sentence)
+
+
+def test_a_lambda_of_a_module_is_named_by_its_own_line(store: Store) -> None:
+    late = Frame("<lambda>", "/job/train.py", 19)
+    run(store, (80, (*NORMAL, (2, (MODULE, MAIN, late)))), (12, (*NORMAL, (82, (MODULE, MAIN, late)))))
+    verdict = blame(store, 82, 90)
+    assert verdict.place == "lambda (train.py:19)", verdict.sentence
+    assert verdict.suspect and (verdict.suspect.frame.name, verdict.suspect.frame.line) == ("<lambda>", 19)
+
+
+def test_code_at_the_top_of_a_file_is_named_by_its_line_alone(store: Store) -> None:
+    top = tuple((ms, stack[:1] if len(stack) < 3 else (stack[0], *stack[2:])) for ms, stack in NORMAL)
+    run(store, (80, top), (12, (*top, (80, (MODULE._replace(line=33),)))))
+    assert blame(store, 82, 90).place == "train.py:33"
+
+
+@pytest.mark.parametrize("culprit_ms", [0.0, 70.0])
+def test_where_cores_are_short_that_is_the_verdict_and_a_backward_pass_counts(store: Store, culprit_ms: float) -> None:
+    """All of a CPU training takes twice as long for half of a core."""
+    run(store, (80, NORMAL), (12, slower(NORMAL, 2.0, read_shard=2 * culprit_ms)), on_core=[1.0, 0.5])
+    machine(store, 94, 81, 98.0, 50.0)
+    verdict = blame(store, 82, 90)
+    assert verdict.verdict == "cpu_taken", verdict.sentence
+    assert (verdict.second is not None) == (culprit_ms > 0), verdict.sentence
+
+
+def test_a_large_culprit_is_named_where_cores_are_short_and_never_with_high(store: Store) -> None:
+    run(store, (80, NORMAL), (12, slower(NORMAL, 1.6, read_shard=320)), on_core=[1.0, 1 / 1.6])
+    machine(store, 94, 81, 98.0, 50.0)
+    verdict = blame(store, 82, 90)
+    assert verdict.suspect and verdict.suspect.frame.name == "read_shard", verdict.sentence
+    assert verdict.confidence != "high"
+    assert "CPU taken by other processes accounts for" in verdict.sentence
+
+
+@pytest.mark.parametrize("times", [1.05, 1.2, 1.6])
+@pytest.mark.parametrize("seed", range(3))
+def test_neighbours_make_no_healthy_window_a_verdict_on_a_line(store: Store, times: float, seed: int) -> None:
+    """Work of different kinds suffers differently from the same want of cores."""
+    uneven = np.random.default_rng(seed).uniform(0.85, 1.15, len(NORMAL))
+    slow = tuple((1 + (times - 1) * float(by)) * ms for (ms, _), by in zip(NORMAL, uneven, strict=True))
+    run(
+        store, (80, NORMAL), (12, tuple((ms, stack) for ms, (_, stack) in zip(slow, NORMAL, strict=True))), on_core=[1.0, 1 / times]
+    )
+    machine(store, 94, 81, 98.0, 50.0)
+    verdict = blame(store, 82, 90)
+    assert verdict.suspect is None or verdict.verdict == "cpu_taken", verdict.sentence
+
+
+def test_a_backward_pass_on_the_cpu_is_no_wait_and_on_a_gpu_it_is() -> None:
+    spans = columns((0, 7, 1.0, (MODULE, MAIN, FORWARD)), (0, 7, 3.0, (MODULE, BACK, BACKWARD)))
+    for share, waits in ((0.9, False), (0.4, False), (0.01, True)):
+        traces = traces_of(spans._replace(cpu_s=share * spans.duration_s, gil=np.zeros(2, np.int8)))
+        assert is_waiting(join(traces)).any() == waits
+        assert (kinds_of([BACKWARD], "/job", traces.computes_backward) == ["wait"]) == waits
+
+
+@pytest.mark.parametrize("share", [0.95, 0.5])
+def test_the_parts_of_a_profile_add_up(share: float) -> None:
+    second = 1_000_000_000
+    samples = [
+        StackSample(0, 4 * second, 7, (MODULE, BACK, BACKWARD), False, round(share * 4 * second)),
+        StackSample(4 * second, 6 * second, 7, (MODULE, MAIN, FORWARD), True, round(share * 6 * second)),
+    ]
+    profile = Profile("run", 0, 7, "main", "box", "native", 100.0, T0, 0, 10 * second, {7: "MainThread"}, samples, 1000)
+    said = next(line for line in report_lines([profile], 7, what_waits) if "MainThread" in line)
+    numbers = [int(word) for word in said.replace("%", " ").split() if word.isdigit()]
+    assert "0 % waiting" in said and sum(numbers) == 100, said
+
+
+def test_a_lock_is_known_by_what_is_assigned_to_it(tmp_path: Path) -> None:
+    (tmp_path / "cache.py").write_text("class Cache:\n    def __init__(self):\n        self.guard = threading.RLock()\n")
+    (tmp_path / "job.py").write_text("with cache.guard:\n    write()\nother()\nwith cache.rows:\n    pass\n")
+    names = (("take", 1), ("write", 2), ("other", 3), ("rows", 4))
+    take, write, other, rows = (Frame(name, str(tmp_path / "job.py"), line) for name, line in names)
+    known = Frame("__init__", str(tmp_path / "cache.py"), 3)
+    lines = {str(path): path.read_text().splitlines() for path in tmp_path.glob("*.py")}
+
+    def line_of(file: str, line: int) -> str:
+        return lines[file][line - 1] if file in lines and line <= len(lines[file]) else ""
+
+    spans = columns((0, 7, 2.0, (MODULE, take)), (0, 70, 2.0, (known, write)), (0, 71, 2.0, (MODULE, other)))
+    joined = join(traces_of(spans._replace(time_s=np.zeros(3))), line_of)
+    assert {joined.frames[joined.stacks[stack][-1]].name for stack in joined.stack[joined.main]} == {"write"}
+    no_lock = traces_of(columns((0, 7, 2.0, (MODULE, rows)), (0, 7, 2.0, (MODULE, known))))
+    assert not is_waiting(no_lock, line_of).any()
+
+
+def test_without_steps_a_window_inside_a_long_slow_stretch_is_compared_with_outside_of_it(store: Store) -> None:
+    """The slow stretch is longer than the others, and more even."""
+    draw = np.random.default_rng(0)
+    healthy = [(1.0, tuple((ms * float(draw.uniform(0.7, 1.3)), stack) for ms, stack in NORMAL)) for _ in range(40)]
+    slow = slower(NORMAL, 1.0, read_shard=300)
+    run(store, *healthy, (60, slow), *healthy[:15], steps=False)
+    for lo, hi in ((60, 64), (42, 98), (75, 76.5)):
+        verdict = blame(store, lo, hi)
+        assert verdict.suspect and verdict.suspect.frame.name == "read_shard", verdict.sentence
+        assert "in the baseline" in verdict.sentence and "no steps are logged" in verdict.sentence
+    for lo, hi in ((20, 24), (103, 110)):
+        assert blame(store, lo, hi).verdict == "no_difference"
+
+
+def test_without_steps_nothing_unusual_says_what_can_be_seen(store: Store) -> None:
+    run(store, (60, NORMAL), (20, slower(NORMAL, 3.0)), steps=False)
+    assert "only a change in what the program does can be seen" in blame(store, 62, 70).sentence
+
+
+def test_without_steps_the_lines_of_a_log_are_units(store: Store) -> None:
+    """`inertia 1.5`: all of the work takes three times as long, which the stacks alone cannot show, and one function more so."""
+    slow = slower(NORMAL, 1.0, read_shard=200)
+    run(store, (60, NORMAL), (20, slow), steps=False)
+    times = [*np.arange(0.5, 60, 0.5), *np.arange(61.5, 80, 1.5)]
+    store.append([Points("run", labels_of(host="box"), ("inertia",), (1.0,), T0 + float(t), None) for t in times])
+    verdict = blame(store, 64, 78)
+    assert re.match(r"read_shard \(data.py:30\) takes \+(99|100)\d+ ms per logged line, 100% of the slowdown", verdict.sentence), (
+        verdict.sentence
+    )
