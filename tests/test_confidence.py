@@ -13,6 +13,7 @@ STRONG = _Strength(
     share=0.95,
     halves=0.9,
     alone=1.0,
+    ahead=1.0,
     samples=300,
     baseline_s=28.0,
     baseline_units=280.0,
@@ -26,6 +27,7 @@ strengths = st.builds(
     share=st.floats(0, 1),
     halves=st.floats(-1, 1),
     alone=st.floats(0, 1),
+    ahead=st.floats(-1, 1),
     samples=st.integers(50, 2000),
     baseline_s=st.floats(3, 100),
     baseline_units=st.none() | st.floats(0, 1000),
@@ -46,6 +48,7 @@ def test_all_that_is_strong_is_high() -> None:
         {"share": 0.6},
         {"halves": 0.3},
         {"alone": 0.3},
+        {"ahead": 0.45},
         {"samples": 120},
         {"baseline_s": 6.0},
         {"baseline_units": 4.0},
@@ -58,7 +61,7 @@ def test_one_weak_part_makes_it_medium(weak: dict[str, float]) -> None:
     assert _word(STRONG._replace(**weak)) == "medium"  # type: ignore[arg-type]
 
 
-@given(strengths, st.sampled_from(["margin", "share", "halves", "alone", "samples", "baseline_s"]))
+@given(strengths, st.sampled_from(["margin", "share", "halves", "alone", "ahead", "samples", "baseline_s"]))
 def test_more_evidence_never_makes_it_less_sure(strength: _Strength, name: str) -> None:
     stronger = strength._replace(**{name: getattr(strength, name) + 1})
     assert ORDER.index(_word(stronger)) >= ORDER.index(_word(strength))

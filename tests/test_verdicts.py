@@ -126,7 +126,9 @@ def test_a_window_that_chance_made_slower_does_not_say_that_it_looks_like_normal
     said = [blame(store, at, at + 4) for at in range(60, 80, 2)]
     for verdict in said:
         slower = (verdict.window_unit_s or 0) / (verdict.baseline_unit_s or 1)
-        assert verdict.verdict != "no_difference" or verdict.sentence.startswith("Nothing unusual") == (slower <= 1.1), verdict.sentence
+        assert verdict.verdict != "no_difference" or verdict.sentence.startswith("Nothing unusual") == (slower <= 1.1), (
+            verdict.sentence
+        )
 
 
 def test_another_window_may_stand_for_normal(store: Store) -> None:

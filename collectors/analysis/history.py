@@ -127,11 +127,12 @@ class History:
             parts.append((columns.time_s[inside], columns.template[inside]))
 
         self._store.line_columns(self.run, max(0, extent.last - MOST_LINES), take)
-        time_s, template = (np.concatenate(column) for column in zip(*parts, strict=True)) if parts else (np.zeros(0), np.zeros(0))
-        if not len(template):
-            return time_s
+        if not sum(len(time_s) for time_s, _ in parts):
+            return np.zeros(0)
+        time_s, template = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
         kinds, counts = np.unique(template, return_counts=True)
-        return time_s[template == kinds[counts.argmax()]]
+        found: Floats = time_s[template == kinds[counts.argmax()]]
+        return found
 
     def events(self, most: int, kinds: Sequence[str] = ()) -> list[Event]:
         """The newest, of these kinds or of any, in order of time."""

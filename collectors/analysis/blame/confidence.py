@@ -22,6 +22,7 @@ class _Strength(NamedTuple):
     share: float  # of the slowdown that it explains
     halves: float  # the smaller one of its excesses in two halves of the window, as a share of the whole's
     alone: float  # how much of its excess is its own: in no other own function below it
+    ahead: float  # of what it stands out by, that no second cause has
     samples: int  # of the window
     baseline_s: float  # how long the baseline is
     baseline_units: float | None  # None where the run logs none
@@ -34,6 +35,7 @@ HIGH = _Strength(
     share=0.7,
     halves=0.5,
     alone=0.5,
+    ahead=0.5,
     samples=150,
     baseline_s=8.0,
     baseline_units=10,
@@ -45,6 +47,7 @@ MEDIUM = _Strength(
     share=0.5,
     halves=0.25,
     alone=0.25,
+    ahead=0.4,
     samples=100,
     baseline_s=5.0,
     baseline_units=2,
@@ -64,6 +67,7 @@ def confidence(case: Case, verdict: Verdict, least_s: float) -> Confidence:
             share=found.excess_s / slowdown_s if slowdown_s > 0 else 1.0,
             halves=_halves(case, found),
             alone=found.alone,
+            ahead=1 - verdict.second.stands_out_s / max(found.stands_out_s, 1e-9) if verdict.second else 1.0,
             samples=round(case.asked.seconds * case.hz),
             baseline_s=case.baseline.length_s,
             baseline_units=case.baseline.units,

@@ -15,7 +15,7 @@ from ..stacks.traces import Traces
 from ..stacks.trust import LineOf
 from ..stacks.waits import BACKWARD, reads_gpu, reason_of, takes_lock, wait_of, waiting
 from . import suspect
-from .cores import TAKEN, has_risen, is_full
+from .cores import COMPUTES, TAKEN, has_risen, is_full
 from .gpu_look import LEAST_BUSY_PCT
 from .suspect import SECOND, Sides, Suspect
 from .verdict import Case, Side, Verdict
@@ -51,8 +51,11 @@ def reasoned(verdict: Verdict, case: Case) -> Verdict:
     if pool := _holder_of_gil(verdict, case):
         return pool
     taken_s = _taken(verdict, case)
-    if taken_s >= MOST * verdict.slowdown_s > 0:
-        return replace(_without_line(verdict, "cpu_taken"), taken_s=taken_s, second=_beside(verdict, taken_s))
+    if taken_s >= _least_taken(verdict) > 0:
+        second = _beside(verdict, taken_s)
+        sure = second is None and taken_s >= CORELESS * verdict.slowdown_s
+        bare = _without_line(verdict, "cpu_taken")
+        return replace(bare, taken_s=taken_s, second=second, confidence="medium" if sure else "low")
     if verdict.suspect is None:
         return replace(verdict, coreless_share=_coreless_share(case))
     doubted = taken_s >= SECOND * verdict.slowdown_s > 0 and verdict.confidence == "high"
@@ -191,7 +194,30 @@ def _taken(verdict: Verdict, case: Case) -> float:
         and (not case.all_trusted or coreless_s >= CORELESS * slowdown_s)
     ):
         return slowdown_s
-    return min(verdict.common_s, slowdown_s)
+    return min(max(verdict.common_s, _wanting(verdict, case)), slowdown_s)
+
+
+def _least_taken(verdict: Verdict) -> float:
+    """So much of the slowdown other programs must explain to be the verdict: half, or more than the lines of a function that is always there do."""
+    found, slowdown_s = verdict.suspect, verdict.slowdown_s or 0.0
+    if found is None or not found.last_line:
+        return MOST * slowdown_s
+    return min(MOST * slowdown_s, max(SECOND * slowdown_s, found.stands_out_s))
+
+
+def _wanting(verdict: Verdict, case: Case) -> float:
+    """Seconds per unit that a suspect which computes takes longer for want of a core, if that is most of what it takes longer; else 0."""
+    found = verdict.suspect
+    if found is None or case.baseline is None or not case.all_trusted or not _was_there(found, case):
+        return 0.0
+    on, shares = [], []
+    for side in (case.window, case.baseline):
+        mine = side.traces.take(standing(side.traces, found.frame))
+        on_s = float((np.clip(np.nan_to_num(mine.running), 0, 1) * mine.seconds).sum())
+        on.append(on_s / side.divisor)
+        shares.append(on_s / max(float(mine.seconds.sum()), 1e-9))
+    wanting_s = found.excess_s - (on[0] - on[1]) / max(shares[1], 1e-9)
+    return wanting_s if min(shares) >= COMPUTES and wanting_s >= MOST * found.excess_s else 0.0
 
 
 def _beside(verdict: Verdict, taken_s: float) -> Suspect | None:

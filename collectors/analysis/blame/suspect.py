@@ -22,6 +22,7 @@ CARRIES = 0.8  # of its caller's excess
 LEAST = 0.5  # of the whole loss
 NEARLY = 0.7  # of the largest: the first on the way down of those that carry about as much
 SECOND = 0.25  # of the whole loss: a cause with so much is named where none has half of it, or beside the first
+BELOW = 0.5  # of what the lines of a function that is always there lost: a function with so much is named before them
 REST = 0.1  # of a function's time in the baseline, without what is below it: with less it does nothing itself
 SIGMAS = 3.0
 ALIKE = 1.33  # times: so much faster two parts may grow in proportion
@@ -190,7 +191,7 @@ def find(excess: Excess, lost_s: float, sides: Sides) -> Suspect | None:
         return _named(excess, steps, last_own, sides)
     block = _block(excess, always, sides)
     part = _largest_part(excess, always)
-    if part is not None and part.excess_s >= max(SECOND * lost_s, block.stands_out_s if block else 0.0) > 0:
+    if part is not None and part.excess_s >= max(SECOND * lost_s, BELOW * block.stands_out_s if block else 0.0) > 0:
         steps = _walk(excess, lost_s, always, [part])
         return _named(excess, steps, max(i for i, step in enumerate(steps) if excess.own[step.nodes[0]]), sides)
     if block is not None and block.stands_out_s >= SECOND * lost_s > 0:

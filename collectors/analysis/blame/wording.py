@@ -122,7 +122,9 @@ def _second(verdict: Verdict) -> str:
     other, slowdown_s = verdict.second, verdict.slowdown_s or 0.0
     if other is None:
         return ""
-    excess_s = other.stands_out_s if verdict.verdict == "cpu_taken" else other.excess_s  # what the other cause explains is told already
+    excess_s = (
+        other.stands_out_s if verdict.verdict == "cpu_taken" else other.excess_s
+    )  # what the other cause explains is told already
     share = f", {percent(min(1.0, excess_s / slowdown_s))}" if slowdown_s > 0 and verdict.units is not None else ""
     return f"; {place(other.frame)} adds {signed(excess_s * verdict.pace)}{share}"
 
