@@ -24,7 +24,7 @@ class Photos(IterableDataset):
             yield self.prepare(self.shoot(rng)), int(rng.integers(0, 10))
 
     def shoot(self, rng):
-        side = min(1500, self.base + int(300 * more()))
+        side = min(1500, self.base + int(560 * more()))
         y, x = rng.integers(0, 1800 - side, 2)
         return self.scene[y : y + side, x : x + side]
 
