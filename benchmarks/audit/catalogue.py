@@ -34,7 +34,6 @@ class Row(NamedTuple):
     right: Right = "line"  # or: other programs take the cores, garbage collection, nothing is ever slow
     command: str = ARGUMENT
     from_start: bool = False  # slow before its first line, and for the first phase
-    creeps: bool = False  # it becomes slower within a slow phase
     neighbours: int = 0  # programs that run beside it in slow phases
     second_run: str = ""  # the name of its run, where that is another one
 
@@ -246,7 +245,6 @@ PROGRAMS = (
         ("long_windows.py:LocalAttention.attend_blocks",),
         ("long_windows.py:LocalAttention.forward",),
         outer=("train_one", "forward"),
-        creeps=True,
     ),
     Row(
         "expression_trees",
@@ -538,11 +536,7 @@ ACCEPTANCE = (
 )
 
 # Every second program is held out, by the hash of its name: decided when only the names were known.
-NAMES = (
-    "tabular_churn gan_rings diffusion_toy rag_indexer speech_augment bpe_trainer speculative graph_sage kmeans_np photo_worker "
-    "sqlite_cache slow_disk sk_metrics varint_records socket_service rich_logs inner_search grid_policy ema_report grad_accum "
-    "long_windows expression_trees image_ops lazy_samples side_thread shell_convert blob_pipeline crowded async_judge healthy_lm"
-).split()
+NAMES = [row.name for row in PROGRAMS]
 HELD_OUT = frozenset(sorted(NAMES, key=lambda name: hashlib.sha256(name.encode()).digest())[1::2])
 
 ROWS = {row.name: row for row in (*PROGRAMS, *ACCEPTANCE)}

@@ -29,7 +29,7 @@ EDGE_S = 1.0
 AFTER_S = 2.0  # of a healthy phase: what was begun slowly is ended, what was prefetched is used up
 SLOWER = 1.1  # by how much a slow phase's window must be slower, by the program's own units
 DISTURBED = 1.35  # a healthy window that is slower than that was slowed by others
-EXPECTED = 0.5  # of a phase's excess: a window that is slower by more than this much more was slowed by others
+TAKEN = 0.5  # of a slow window's excess: more than that waited for a core
 
 NOTHING = ("no_difference", "too_few_samples", "no_profile")
 OTHERS = ("cpu_taken", "neighbour", "gpu_slower")
@@ -104,35 +104,46 @@ class Recording:
 
     def _window(self, kind: str, window: Range, phase: Stretch) -> Window:
         planned, factor = phase[2], self.factor(window)
-        return Window(kind, window, planned, factor, self._others(window), self._left_out(factor, phase))
+        return Window(kind, window, planned, factor, self._others(window), self._left_out(window, factor, planned))
 
-    def _left_out(self, factor: float, phase: Stretch) -> str:
-        planned = phase[2]
+    def _left_out(self, window: Range, factor: float, planned: float) -> str:
         if self.row.right == "others" and planned > 1:
             return "" if factor > SLOWER else "not slower"
         if planned == 1:
             return "others slowed it" if factor > DISTURBED else ""
         if factor < SLOWER:
             return "not slower"
-        due = self._factors[planned] - 1
-        return "others slowed it" if not self.row.creeps and factor - 1 > (1 + EXPECTED) * due + 0.2 else ""
+        return "others slowed it" if self._taken(window) > TAKEN * (factor - 1) else ""
+
+    def _taken(self, window: Range) -> float:
+        """How much more a unit waits for a core than if others took the share that they take in healthy phases, in healthy units."""
+        unit_s, waits_s = self._unit_s(window), self._waits_s(window)
+        return (waits_s - self._healthy_wait * (unit_s - waits_s)) / self._healthy_s
+
+    def _waits_s(self, window: Range) -> float:
+        """For a core, a unit, by the kernel's account of the thread that runs the loop."""
+        units = np.interp(window, self._ended_s, np.arange(len(self._ended_s)))
+        waited_s = np.interp(window, self._ended_s, self._waited_s)
+        return float(waited_s[1] - waited_s[0]) / max(float(units[1] - units[0]), 1e-3)
 
     def factor(self, window: Range) -> float:
         return self._unit_s(window) / self._healthy_s
 
     @cached_property
-    def _healthy_s(self) -> float:
-        """A unit of its healthy phases, the median of these."""
-        phases = [(lo + (AFTER_S if turn else 0.0), hi) for turn, (lo, hi, factor) in enumerate(self.plan) if factor == 1]
-        return float(np.median([self._unit_s(phase) for phase in phases]))
+    def _healthy_phases(self) -> list[Range]:
+        return [(lo + (AFTER_S if turn else 0.0), hi) for turn, (lo, hi, factor) in enumerate(self.plan) if factor == 1]
 
     @cached_property
-    def _factors(self) -> dict[float, float]:
-        """What became of the factors that were planned: measured over whole slow phases."""
-        found: dict[float, list[float]] = {}
-        for lo, hi, factor in self.plan:
-            found.setdefault(factor, []).append(self.factor((lo + EDGE_S, hi)))
-        return {planned: min(factors) for planned, factors in found.items()}
+    def _healthy_s(self) -> float:
+        """A unit of its healthy phases, the median of these."""
+        return float(np.median([self._unit_s(phase) for phase in self._healthy_phases]))
+
+    @cached_property
+    def _healthy_wait(self) -> float:
+        """For a core, in proportion to what else a unit takes."""
+        waits = [self._waits_s(phase) / self._unit_s(phase) for phase in self._healthy_phases]
+        share = min(float(np.median(waits)), 0.99)
+        return share / (1 - share)
 
     def _unit_s(self, window: Range) -> float:
         """The mean; a unit counts with the part of it that lies in the window."""
@@ -140,10 +151,21 @@ class Recording:
         units = np.interp(window, ended_s, np.arange(len(ended_s)))
         return (window[1] - window[0]) / max(float(units[1] - units[0]), 1e-3)
 
-    @cached_property
+    @property
     def _ended_s(self) -> np.ndarray:
+        return self._units[0]
+
+    @property
+    def _waited_s(self) -> np.ndarray:
+        return self._units[1]
+
+    @cached_property
+    def _units(self) -> tuple[np.ndarray, np.ndarray]:
+        """When each ended, and how long the loop's thread had waited for a core until then."""
         files = self.folder.glob(f"{plan_file(self.folder, self.row.name).name}.units.*")
-        return np.array(sorted(float(line) for path in files for line in path.read_text().split()))
+        rows = sorted(line.split() for path in files for line in path.read_text().splitlines())
+        ended_s, waited_s = np.array([[*row, 0.0][:2] for row in rows], float).T
+        return ended_s, waited_s
 
     def _others(self, window: Range) -> float:
         time_s, cores = self._load
