@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from types import SimpleNamespace
 from typing import Any
 
@@ -50,7 +51,7 @@ def test_halves_are_equal() -> None:
 @pytest.mark.parametrize("row", ROWS.values(), ids=lambda row: row.name)
 def test_slow_phases_have_the_factors_of_the_row(row: Row) -> None:
     plan = plan_of(row)
-    assert all(before[1] == after[0] for before, after in zip(plan, plan[1:], strict=False))
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(plan))
     slow = [factor for _, _, factor in plan if factor != 1]
     assert slow == ([] if row.right == "healthy" else [factor for factor in row.factors if factor != 1])
     assert (plan[0][2] > 1) == row.from_start
