@@ -18,7 +18,7 @@ from collectors.store.open import open_store
 from dashboard.queries import Queries
 from tests.plain import Stretch, plan_file
 
-from .catalogue import ROWS, Row, set_of
+from .catalogue import ROWS, Row, folder_of, set_of
 
 Judgement: TypeAlias = Literal["right", "vague", "wrong", "none", "no line", "quiet", "others", "blamed"]
 
@@ -33,6 +33,7 @@ TAKEN = 0.5  # of a slow window's excess: more than that waited for a core
 
 NOTHING = ("no_difference", "too_few_samples", "no_profile")
 OTHERS = ("cpu_taken", "neighbour", "gpu_slower")
+LOOPS = ("main", "<module>", "run", "train", "fit")  # functions that do everything: vague, but for the line that calls the culprit
 
 
 class Window(NamedTuple):
@@ -85,6 +86,8 @@ class Recording:
     def results(self) -> Iterator[Result]:
         for window in self.windows():
             verdict = self.queries.stacks.blame(self.row.run_name, window.range)
+            if verdict.verdict == "no_profile":
+                window = window._replace(left_out="no stacks")
             yield _result(self.row, window, verdict)
 
     def windows(self) -> list[Window]:
@@ -247,10 +250,18 @@ def judge(row: Row, healthy: bool, verdict: Verdict) -> Judgement:
     if row.right == "gc" and verdict.reason == "garbage collection":
         return "right"
     if frame is None:
-        return "none" if verdict.verdict in NOTHING else "wrong" if verdict.verdict in OTHERS else "no line"
-    if any(names(place, frame) for place in row.accepted):
+        return "none" if verdict.verdict in NOTHING else "others" if verdict.verdict in OTHERS else "no line"
+    if any(names(place, frame) for place in row.culprits + row.second):
         return "right"
-    return "vague" if _own(frame.name)[-1] in (*row.outer, "main", "<module>") else "wrong"
+    if any(names(place, frame) for place in row.callers) and (_own(frame.name)[-1] not in LOOPS or _calls(row, frame)):
+        return "right"
+    return "vague" if _own(frame.name)[-1] in (*row.outer, *LOOPS) else "wrong"
+
+
+def _calls(row: Row, frame: Frame) -> bool:
+    """Whether that line of the program names what is slow: a loop is the direct caller of much else."""
+    lines = (folder_of(row.name) / Path(frame.file).name).read_text().splitlines()
+    return any(_own(place.partition(":")[2])[-1] in lines[frame.line - 1] for place in row.culprits + row.second)
 
 
 def names(place: str, frame: Frame) -> bool:

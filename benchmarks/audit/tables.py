@@ -13,7 +13,7 @@ from .catalogue import ROWS
 from .evaluation import KINDS, Result
 
 LETTERS = {"right": "R", "vague": "v", "wrong": "W", "none": "-", "no line": "u", "quiet": "q", "others": "c", "blamed": "F"}
-ANSWERS = ("right", "vague", "wrong", "none", "no line")
+ANSWERS = ("right", "vague", "wrong", "others", "none", "no line")
 SLOW_KINDS = KINDS[:-1]
 
 
