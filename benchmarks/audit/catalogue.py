@@ -116,6 +116,7 @@ PROGRAMS = (
         outer=("generate",),
         factors=(2.0, 3.0, 1.6),
         command=WATCHED,
+        second_run="speculative-2",  # the folder is there already
     ),
     Row(
         "graph_sage",
@@ -289,10 +290,11 @@ PROGRAMS = (
     Row(
         "shell_convert",
         "programs started and waited for",
-        "logging to a file 'INFO:convert:batch 4 loss='",
+        "logging 'INFO:convert:loss='",
         False,
         ("shell_convert.py:convert",),
         ("shell_convert.py:load_batch",),
+        command=QUIET.replace(">", "2>"),
     ),
     Row(
         "blob_pipeline",

@@ -247,7 +247,7 @@ def judge(row: Row, healthy: bool, verdict: Verdict) -> Judgement:
         return "quiet" if verdict.verdict in NOTHING else "others" if verdict.verdict in OTHERS else "no line"
     if row.right == "others":
         return "wrong" if frame else "none" if verdict.verdict in NOTHING else "right"
-    if row.right == "gc" and verdict.reason == "garbage collection":
+    if row.right == "gc" and "garbage collection" in verdict.reason:
         return "right"
     if frame is None:
         return "none" if verdict.verdict in NOTHING else "others" if verdict.verdict in OTHERS else "no line"

@@ -67,7 +67,7 @@ def _busy(result: Result) -> str:
 def _answers(title: str, groups: dict[str, list[Result]]) -> str:
     lines = [f"| {title} | {' | '.join(ANSWERS)} | of |", "|---" * (len(ANSWERS) + 2) + "|"]
     for name, mine in groups.items():
-        counts = Counter(one.judgement for one in mine)
+        counts: Counter[str] = Counter(one.judgement for one in mine)
         cells = [f"{counts[answer]}{_percent(counts[answer], len(mine))}" for answer in ANSWERS]
         lines.append(f"| {name} | {' | '.join(cells)} | {len(mine)} |")
     return "\n".join(lines)

@@ -10,7 +10,7 @@ from torch import nn
 
 WORDS = "the a model learns from data and then it answers what was asked in many words or few".split()
 GROUP = 6
-LENGTH = 30
+LENGTH = 90
 
 
 class Policy(nn.Module):

@@ -36,12 +36,15 @@ def make_loss(smoothing):
     rare = set(range(0, VOCABULARY, 7))
 
     def weigh_tokens(rows):
-        reach = 1 + round(26 * more())
+        reaches = 1 + round(8 * more())
         weights = []
         for row in rows:
             for at in range(len(row)):
-                near = row[max(0, at - reach) : at + reach + 1]
-                weights.append(1.0 + sum(token in rare for token in near) / len(near))
+                weight = 1.0
+                for reach in range(1, reaches + 1):
+                    near = row[max(0, at - reach) : at + reach + 1]
+                    weight += sum(token in rare for token in near) / len(near) / reach
+                weights.append(weight)
         return torch.tensor(weights)
 
     @timed_to(last)

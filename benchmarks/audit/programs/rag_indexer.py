@@ -76,7 +76,7 @@ def main():
     rng = random.Random(3)
     torch.manual_seed(3)
     encoder, index, duplicates = Encoder().eval(), Index(), NearDuplicates()
-    indexed = 0
+    indexed = batches = 0
     while True:
         documents = [read_document(rng) for _ in range(BATCH)]
         fresh = [text for text in documents if duplicates.is_new(text)]
@@ -85,8 +85,9 @@ def main():
         index.add(vectors)
         nearest = index.nearest(vectors[0])
         indexed += len(fresh)
+        batches += 1
         unit_done()
-        if indexed % 10 == 0:
+        if batches % 5 == 0:
             log.info("%d documents are in the index, the last is near %d", indexed, nearest)
 
 
