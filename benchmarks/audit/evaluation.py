@@ -42,6 +42,7 @@ class Window(NamedTuple):
     planned: float  # the factor of its phase
     factor: float  # by how much its units are longer than healthy ones
     others: float  # cores used by programs other than the recording's, on average
+    waited: float  # for a core: the share of the time, of the thread that runs the loop
     left_out: str  # why it does not count
 
 
@@ -57,6 +58,7 @@ class Result(NamedTuple):
     planned: float
     factor: float
     others: float
+    waited: float
     left_out: str
     judgement: Judgement
     confidence: str
@@ -107,7 +109,8 @@ class Recording:
 
     def _window(self, kind: str, window: Range, phase: Stretch) -> Window:
         planned, factor = phase[2], self.factor(window)
-        return Window(kind, window, planned, factor, self._others(window), self._left_out(window, factor, planned))
+        waited = self._waits_s(window) / self._unit_s(window)
+        return Window(kind, window, planned, factor, self._others(window), waited, self._left_out(window, factor, planned))
 
     def _left_out(self, window: Range, factor: float, planned: float) -> str:
         if self.row.right == "others" and planned > 1:
@@ -225,6 +228,7 @@ def _result(row: Row, window: Window, verdict: Verdict) -> Result:
         planned=window.planned,
         factor=round(window.factor, 3),
         others=round(window.others, 2),
+        waited=round(window.waited, 3),
         left_out=window.left_out,
         judgement=judge(row, window.kind == "healthy", verdict),
         confidence=verdict.confidence or "",

@@ -36,7 +36,7 @@ def summary(results: Sequence[Result]) -> str:
         _answers("others, in cores", _by(slow, _busy, ("< 0.3", "0.3 to 1", "> 1"))),
         _healthy(healthy),
         "R right, v vague, W wrong, - looks like normal, u no single line, q quiet, c others, F blamed; h, m, l: confidence; "
-        "others: cores, on average.",
+        "others: cores, on average; waited: the share of the time in which the loop's thread waited for a core.",
         _programs(results),
         f"{hardware()}, {datetime.date.today()}",
     ]
@@ -88,7 +88,7 @@ def _healthy(results: Sequence[Result]) -> str:
 
 
 def _programs(results: Sequence[Result]) -> str:
-    head = ["program: kind; log; right", "set", "factor", "others", *KINDS, "left out"]
+    head = ["program: kind; log; right", "set", "factor", "others", "waited", *KINDS, "left out"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for name in dict.fromkeys(one.program for one in results):
         mine = [one for one in results if one.program == name]
@@ -96,11 +96,14 @@ def _programs(results: Sequence[Result]) -> str:
         exact = sorted({one.planned: one.factor for one in mine if one.kind == "exact"}.values())
         factors = f"{exact[0]:.1f} to {exact[-1]:.1f}" if exact else ""
         others = f"{sum(one.others for one in mine) / len(mine):.1f}"
+        waited = f"{100 * sum(one.waited for one in mine) / len(mine):.0f} %"
         cells = [_cell([one for one in counted if one.kind == kind]) for kind in KINDS]
         row = ROWS[name]
         right = ", ".join(place.partition(":")[2] for place in row.culprits + row.second) or row.right
         about = f"`{name}`: {row.kind}; {row.log}; `{right}`".replace("|", "\\|")
-        lines.append(f"| {about} | {mine[0].set} | {factors} | {others} | {' | '.join(cells)} | {len(mine) - len(counted) or ''} |")
+        lines.append(
+            f"| {about} | {mine[0].set} | {factors} | {others} | {waited} | {' | '.join(cells)} | {len(mine) - len(counted) or ''} |"
+        )
     return "\n".join(lines)
 
 
