@@ -31,7 +31,7 @@ TORCHRUN = (
 )
 LATE_S = 14.0  # a sampler delivers what it has some seconds later
 FIRST_LINE_S = 120.0  # the longest wait for a program's first line: three at once import torch, one compiles
-END_S = 10.0
+END_S = 60.0
 TURN_S, WATCH_S = 0.5, 5.0  # as a page that shows the run: what is watched is delivered soon
 
 Stretch: TypeAlias = tuple[float, float, float]  # since_s, until_s, factor

@@ -1,7 +1,7 @@
 """How often a verdict is right, on programs that whoever writes the rules has not seen.
 
 python -m benchmarks.audit record FOLDER NAME...       run these programs beside a collector, one at a time, and keep what it stored;
-                                                       `all` stands for those of the two halves, `acceptance` for the others
+        [--again SHARE]                                `all` are those of both halves, `acceptance` the others
 python -m benchmarks.audit evaluate FOLDER...          ask for six windows of each slow phase, and for healthy ones; rules can change
         [--set fit|held_out|acceptance] [--only NAME...] [--csv FILE] [--table FILE]          between two evaluations of one recording
 """
@@ -28,6 +28,9 @@ def main() -> int:
     recording = commands.add_parser("record", help="run programs beside a collector and keep its store")
     recording.add_argument("folder", type=Path, help="gets a folder a program; those that are there are kept")
     recording.add_argument("programs", nargs="+", choices=[*GROUPS, *ROWS], metavar="NAME", help=", ".join([*GROUPS, *ROWS]))
+    recording.add_argument(
+        "--again", type=float, metavar="SHARE", help="also those whose loop waited for a core for more of the time"
+    )
     evaluating = commands.add_parser("evaluate", help="ask for windows of recordings")
     evaluating.add_argument("folders", type=Path, nargs="+")
     evaluating.add_argument("--set", choices=("fit", "held_out", "acceptance"), help="only these programs")
@@ -37,7 +40,7 @@ def main() -> int:
     options = parser.parse_args()
     leash.fasten()
     if options.command == "record":
-        record_all(options.folder.resolve(), [name for one in options.programs for name in GROUPS.get(one, [one])])
+        record_all(options.folder.resolve(), [name for one in options.programs for name in GROUPS.get(one, [one])], options.again)
         return 0
     results = evaluate([folder.resolve() for folder in options.folders], options.set, options.only)
     text = summary(results)

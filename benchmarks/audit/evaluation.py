@@ -16,9 +16,10 @@ from collectors.analysis.stacks.traces import Range
 from collectors.records import Frame
 from collectors.store.open import open_store
 from dashboard.queries import Queries
-from tests.plain import Stretch, plan_file
+from tests.plain import Stretch
 
 from .catalogue import ROWS, Row, folder_of, set_of
+from .recording import units_of
 
 Judgement: TypeAlias = Literal["right", "vague", "wrong", "none", "no line", "quiet", "others", "blamed"]
 
@@ -167,11 +168,7 @@ class Recording:
 
     @cached_property
     def _units(self) -> tuple[np.ndarray, np.ndarray]:
-        """When each ended, and how long the loop's thread had waited for a core until then."""
-        files = self.folder.glob(f"{plan_file(self.folder, self.row.name).name}.units.*")
-        rows = sorted(line.split() for path in files for line in path.read_text().splitlines())
-        ended_s, waited_s = np.array([[*row, 0.0][:2] for row in rows], float).T
-        return ended_s, waited_s
+        return units_of(self.folder)
 
     def _others(self, window: Range) -> float:
         time_s, cores = self._load

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 from tests.plain import SOURCES, Program, Stretch, collector, commit, launched, plan_file, wait_for_profiles, write
@@ -26,11 +27,14 @@ LOAD_S = 1.0
 BUSY = "import os, zlib\nblob = os.urandom(1 << 20)\nwhile True: zlib.compress(blob, 9)"
 
 
-def record_all(folder: Path, names: Sequence[str]) -> None:
-    """Those that are not there yet; one that fails is moved aside, and the next one follows."""
+def record_all(folder: Path, names: Sequence[str], again: float | None = None) -> None:
+    """Those that are not there yet, or whose loop waited for a core for more than the share `again` of the time.
+
+    One that fails is moved aside, and the next one follows.
+    """
     for name in names:
         place = folder / name
-        if (place / "truth.json").exists():
+        if (place / "truth.json").exists() and (again is None or waited_share(place) <= again):
             print(f"{name}: is there", flush=True)
             continue
         shutil.rmtree(place, ignore_errors=True)
@@ -69,6 +73,19 @@ def record(folder: Path, row: Row) -> None:
         folder / "truth.json",
         {"begun_s": begun_s, "plans": {row.name: absolute}, "host": socket.gethostname(), "commit": commit()},
     )
+
+
+def waited_share(folder: Path) -> float:
+    """Of the time that was recorded: in which the thread that runs the loop waited for a core."""
+    ended_s, waited_s = units_of(folder)
+    return float((waited_s[-1] - waited_s[0]) / (ended_s[-1] - ended_s[0]))
+
+
+def units_of(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """When each unit ended, and how long the loop's thread had waited for a core until then."""
+    rows = sorted(line.split() for path in folder.glob("plan.*.units.*") for line in path.read_text().splitlines())
+    ended_s, waited_s = np.array([[*row, 0.0][:2] for row in rows], float).T
+    return ended_s, waited_s
 
 
 def _wait_for_units(folder: Path, row: Row, target: subprocess.Popen[bytes]) -> None:
