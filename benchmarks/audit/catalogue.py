@@ -111,7 +111,7 @@ PROGRAMS = (
         "speculative decoding, guesses are refused",
         "nothing (`run --`)",
         False,
-        ("speculative.py:Decoder.target_tokens",),
+        ("speculative.py:Decoder.target_tokens", "speculative.py:Gru.forward"),
         ("speculative.py:Decoder.accept",),
         outer=("generate",),
         factors=(2.0, 3.0, 1.6),

@@ -96,7 +96,7 @@ def _programs(results: Sequence[Result]) -> str:
         exact = sorted({one.planned: one.factor for one in mine if one.kind == "exact"}.values())
         factors = f"{exact[0]:.1f} to {exact[-1]:.1f}" if exact else ""
         others = f"{sum(one.others for one in mine) / len(mine):.1f}"
-        waited = f"{100 * sum(one.waited for one in mine) / len(mine):.0f} %"
+        waited = f"{100 * sum(one.waited for one in mine) / len(mine):.0f} %" if any(one.waited for one in mine) else ""
         cells = [_cell([one for one in counted if one.kind == kind]) for kind in KINDS]
         row = ROWS[name]
         right = ", ".join(place.partition(":")[2] for place in row.culprits + row.second) or row.right
