@@ -31,7 +31,7 @@ TORCHRUN = (
 )
 LATE_S = 14.0  # a sampler delivers what it has some seconds later
 FIRST_LINE_S = 120.0  # the longest wait for a program's first line: three at once import torch, one compiles
-END_S = 10.0
+END_S = 60.0
 TURN_S, WATCH_S = 0.5, 5.0  # as a page that shows the run: what is watched is delivered soon
 
 Stretch: TypeAlias = tuple[float, float, float]  # since_s, until_s, factor
@@ -136,15 +136,15 @@ def record(folder: Path, plans: Mapping[str, Sequence[Stretch]]) -> None:
     logs.mkdir(parents=True)
     shutil.copytree(SOURCES, project, ignore=shutil.ignore_patterns("__pycache__"))
     with ExitStack() as stack:
-        stack.enter_context(_collector(folder))
-        started = {name: stack.enter_context(_started(folder, PROGRAMS[name])) for name in plans}
+        stack.enter_context(collector(folder))
+        started = {name: stack.enter_context(launched(folder, PROGRAMS[name])) for name in plans}
         _wait_for_lines(logs, started)
         begun_s = time.time() + 0.5
         absolute = {name: [(begun_s + lo, begun_s + hi, factor) for lo, hi, factor in plan] for name, plan in plans.items()}
         for name, plan in absolute.items():
-            _write(plan_file(folder, name), plan)
-        _wait_for_profiles(folder, {PROGRAMS[name].run_name: plan[-1][1] for name, plan in absolute.items()}, started)
-    _write(folder / "truth.json", {"begun_s": begun_s, "plans": absolute, "host": socket.gethostname(), "commit": _commit()})
+            write(plan_file(folder, name), plan)
+        wait_for_profiles(folder, {PROGRAMS[name].run_name: plan[-1][1] for name, plan in absolute.items()}, started)
+    write(folder / "truth.json", {"begun_s": begun_s, "plans": absolute, "host": socket.gethostname(), "commit": commit()})
 
 
 def plan_file(folder: Path, name: str) -> Path:
@@ -152,7 +152,7 @@ def plan_file(folder: Path, name: str) -> Path:
 
 
 @contextlib.contextmanager
-def _collector(folder: Path) -> Iterator[None]:
+def collector(folder: Path) -> Iterator[None]:
     command = [sys.executable, "-m", "collectors", "--log-dir", str(folder / "logs")]
     with (folder / "collector.out").open("wb") as output:
         collector = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
@@ -164,7 +164,7 @@ def _collector(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _started(folder: Path, program: Program) -> Iterator[subprocess.Popen[bytes]]:
+def launched(folder: Path, program: Program) -> Iterator[subprocess.Popen[bytes]]:
     """In a process group of its own, which ends with this."""
     names = {"python": sys.executable, "name": program.name, "logs": "../logs", "port": _free_port(), "editable": ""}
     if "{editable}" in program.command:
@@ -207,7 +207,7 @@ def _wait_for_lines(logs: Path, started: Mapping[str, subprocess.Popen[bytes]]) 
         time.sleep(0.2)
 
 
-def _wait_for_profiles(folder: Path, until_s: Mapping[str, float], started: Mapping[str, subprocess.Popen[bytes]]) -> None:
+def wait_for_profiles(folder: Path, until_s: Mapping[str, float], started: Mapping[str, subprocess.Popen[bytes]]) -> None:
     """Until the stacks of each run up to then are stored; no longer than LATE_S after that."""
     last_s = max(until_s.values())
     data = folder / "logs" / ".deepseek"
@@ -253,11 +253,11 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _commit() -> str:
+def commit() -> str:
     return subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
 
-def _write(path: Path, value: object) -> None:
+def write(path: Path, value: object) -> None:
     part = path.with_suffix(".part")
     part.write_text(json.dumps(value))
     part.replace(path)
