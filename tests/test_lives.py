@@ -203,7 +203,10 @@ TORCHRUN = [BROKEN[1], '  File "torchrun", line 8, in <module>', "    sys.exit(m
         ([*BROKEN, "INFO step 6"], ""),
         ([*BROKEN, "step 6 loss 1.0"], ""),
         ([*BROKEN[:-1], "f.<locals>.Odd: no"], "f.<locals>.Odd: no"),
-        (["Error executing job with overrides: []", BROKEN[1], '  File "t.py", line 1, in main', "ValueError: no"], "ValueError: no"),
+        (
+            ["Error executing job with overrides: []", BROKEN[1], '  File "t.py", line 1, in main', "ValueError: no"],
+            "ValueError: no",
+        ),
         (["step 5", BROKEN[1], '  File "t.py", line 1, in main', "ValueError: no"], ""),
         (BROKEN[:-1], ""),
         (["ValueError: no"], ""),
