@@ -30,6 +30,7 @@ class RunOfProcess(NamedTuple):
 
     run: str
     rank: int
+    is_worker: bool = False  # whether it is a child of the rank's own process
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from .findings.doings import Doings
 from .findings.reading import FoundFindings
 from .flame.ahead import Ahead
 from .goodput.asking import Goodputs
+from .host_processes import HostLook, HostProcesses
 from .jobs.reading import JobsReader
 from .log_changes.asking import LogChanges
 from .log_lines.lines import LogLines
@@ -138,6 +139,7 @@ class Queries:
         self.log_changes = LogChanges(self.logs, self.run, self.stacks.show_sources, self.stacks.stepped_since)
         self.ahead = Ahead(self.stacks.minutes, self.stacks.ledgers)
         self.read_only, self._note = read_only, note
+        self._host_processes = HostProcesses(self._owners)
         self._abouts, self._forgotten = Abouts(data_dir), ForgottenRuns(data_dir)
         self.comparing = Comparing(store, self.runs, self.stored_run, self.tree)
         self.goodputs = Goodputs(store, self.stacks.ledgers, self.tree, data_dir, self.comparing.attempts)
@@ -345,6 +347,10 @@ class Queries:
         owners = self._owners() if found else {}
         return [GpuUser(gpu["index"], gpu["mig"], process, owners.get(process["pid"])) for gpu, process in found]
 
+    def host_processes(self) -> HostLook:
+        """The processes of this host that use most of it now."""
+        return self._host_processes.look()
+
     def owner_of(self, pid: int) -> RunOfProcess | None:
         """The run that a process belongs to."""
         return self._owners().get(pid)
@@ -354,8 +360,8 @@ class Queries:
         owners: dict[int, RunOfProcess] = {}
         for activity in self._runs.living():
             for process in processes_of(activity):
-                pids = [process.pid, *descendants(process.pid)]
-                owners |= dict.fromkeys(pids, RunOfProcess(activity.run, process.rank))
+                rank = RunOfProcess(activity.run, process.rank)
+                owners |= {process.pid: rank, **dict.fromkeys(descendants(process.pid), rank._replace(is_worker=True))}
         return owners
 
     # -- the dashboard itself ------------------------------------------------------------------------------------------

@@ -173,6 +173,7 @@ def questions() -> Iterator[str]:
         "runs",
         "gpus",
         "processes",
+        "host_processes",
         "settings",
         "diagnosis",
         "columns",

@@ -25,6 +25,7 @@ OWNERS_READ = {
     "/api/v1/alerts",
     "/api/v1/alerts/history",
     "/api/v1/tokens",
+    "/api/v1/host_processes",
     *(f"/api/v1/{noun}" for noun in ("jobs", "jobs/signature", "jobs/history", "jobs/slots", "jobs/attempts", "jobs/fifo", "job")),
 }
 GRANTED = {"/api/v1/source", "/api/v1/diff", "/api/v1/export", "/api/v1/report", "/api/v1/processes"}

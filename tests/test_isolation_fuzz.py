@@ -116,7 +116,7 @@ def beside_a_tree(house: House, tree: Tree) -> None:
 
 # -- requests ----------------------------------------------------------------------------------------------------------
 
-ROUTES = ["runs", "run", "files", "series", "points", "logs", "events", "flame", "flamechart", "blame", "source", "gpus", "processes", "nope"]  # fmt: skip
+ROUTES = ["runs", "run", "files", "series", "points", "logs", "events", "flame", "flamechart", "blame", "source", "gpus", "processes", "host_processes", "nope"]  # fmt: skip
 PARAMETERS = ["run", "series", "from", "to", "axis", "buckets", "gpu", "q", "level", "before", "limit", "rank", "pid", "thread", "view", "phase", "baseline", "baseline_from", "baseline_to", "waits", "focus", "hide", "roll", "invert", "prune", "format", "file", "line", "context", "width", "match"]  # fmt: skip
 ARGUMENTS = st.one_of(
     st.sampled_from(["healthy", "train/loss", "*", "host/*", "normal", "joined", "threads", "folded", "speedscope", "time", "step", "true", "nan", "inf", "-inf", "1e308"]),

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from collectors.analysis.logs.crash import crash_of
 from collectors.process.last_words import is_about, last_error, verdict_of, words_at_the_end
+from collectors.records import LogLine
 from tests.conftest import Dashboard, dashboard, script, wait_for
 from tests.plain_scripts import PLAIN, started
 
@@ -201,6 +203,11 @@ TORCHRUN = [BROKEN[1], '  File "torchrun", line 8, in <module>', "    sys.exit(m
         ([*BROKEN, "INFO step 6"], ""),
         ([*BROKEN, "step 6 loss 1.0"], ""),
         ([*BROKEN[:-1], "f.<locals>.Odd: no"], "f.<locals>.Odd: no"),
+        (
+            ["Error executing job with overrides: []", BROKEN[1], '  File "t.py", line 1, in main', "ValueError: no"],
+            "ValueError: no",
+        ),
+        (["step 5", BROKEN[1], '  File "t.py", line 1, in main', "ValueError: no"], ""),
         (BROKEN[:-1], ""),
         (["ValueError: no"], ""),
         ([], ""),
@@ -208,6 +215,66 @@ TORCHRUN = [BROKEN[1], '  File "torchrun", line 8, in <module>', "    sys.exit(m
 )
 def test_only_a_traceback_that_comes_last_says_that_a_run_failed(lines: list[str], error: str) -> None:
     assert last_error(lines) == error
+
+
+def printed_by(code: str, tmp_path: Path) -> list[str]:
+    """What a real program writes, both outputs in one file."""
+    (tmp_path / "train.py").write_text(code)
+    command = [sys.executable, "-u", tmp_path / "train.py"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
+    return done.stdout.splitlines()
+
+
+READS = "import logging, threading, traceback, warnings\ndef read(): raise OSError('shard 3 is gone')\nprint('step 5 loss 0.5')\n"
+CAUGHT = {
+    "printed": "def main():\n    try: read()\n    except OSError: traceback.print_exc()\nmain()\n",
+    "logged": "def main():\n    try: read()\n    except OSError: logging.exception('skipped')\nmain()\n",
+    "as text": "def main():\n    try: read()\n    except OSError: print('skipped:', traceback.format_exc())\nmain()\n",
+    "a chain": "def main():\n    try:\n        try: read()\n        except OSError as e: raise KeyError('x') from e\n"
+    "    except KeyError: traceback.print_exc()\nmain()\n",
+    "a warning": "def main():\n    try: read()\n    except OSError: warnings.warn(traceback.format_exc())\nmain()\n",
+    "a destructor": "class A:\n    def __del__(self): read()\nA()\n",
+    "at exit": "import atexit\natexit.register(read)\n",
+    "a thread": "threading.Thread(target=read).start()\n",
+    "a child": "import multiprocessing as mp\nc = mp.get_context('fork').Process(target=read)\nc.start()\nc.join()\n",
+    "a task": "import asyncio\nasync def f(): read()\nasync def main():\n    asyncio.create_task(f())\n    await asyncio.sleep(0.01)\nasyncio.run(main())\n",
+    "a logging error": "logging.basicConfig()\nlogging.warning('%d', 'x')\n",
+}
+ERROR = "OSError: shard 3 is gone"
+UNCAUGHT = {
+    "at the top": ("read()\n", ERROR),
+    "in a function": ("def main(): read()\nmain()\n", ERROR),
+    "a chain": ("try: read()\nexcept OSError as e: raise KeyError('x') from e\n", "KeyError: 'x'"),
+    "with a destructor after it": ("class A:\n    def __del__(self): 1 / 0\na = A()\nread()\n", ERROR),
+    "with a hook at the exit": ("import atexit\natexit.register(lambda: 1 / 0)\nread()\n", ERROR),
+    "after one that was caught": (CAUGHT["printed"] + "read()\n", ERROR),
+    "with a worker's in its message": (
+        "try: read()\nexcept OSError: said = traceback.format_exc()\nraise RuntimeError('Caught in worker 0.\\nOriginal ' + said)\n",
+        ERROR,
+    ),
+    "of a pool": ("from concurrent.futures import ProcessPoolExecutor as P\nwith P(1) as p: p.submit(read).result()\n", ERROR),
+    "a module": ("import runpy\nread()\n", ERROR),
+    "no syntax": ("exec('x = = 1')\n", "SyntaxError: invalid syntax"),
+}
+
+
+@pytest.mark.parametrize("how", CAUGHT)
+def test_an_exception_that_ended_no_program_is_no_failure(how: str, tmp_path: Path) -> None:
+    lines = printed_by(READS + CAUGHT[how], tmp_path)
+    assert any("Traceback" in line for line in lines) and last_error(lines) == ""
+    assert crash_of(log_lines(lines), uncaught_only=True) is None
+
+
+@pytest.mark.parametrize("how", UNCAUGHT)
+def test_an_exception_that_ended_its_program_is_a_failure(how: str, tmp_path: Path) -> None:
+    code, error = UNCAUGHT[how]
+    lines = printed_by(READS + code, tmp_path)
+    assert last_error(lines) == error
+    assert crash_of(log_lines(lines), uncaught_only=True) is not None
+
+
+def log_lines(texts: list[str]) -> list[LogLine]:
+    return [LogLine("a", "train.log", 100.0, 0, text) for text in texts]
 
 
 MESSAGES = {
@@ -265,7 +332,7 @@ STAMPED = "2026-11-26 14:00:00,123 INFO epoch 3 begins"
         ([-1.0, -0.5, 0.0, 2.0], "ValueError: no"),  # what was buffered, with its times
     ],
 )
-@pytest.mark.parametrize("head", [[], ["Exception in thread Thread-1 (read):"], ["2026-11-26 14:00:00,123 ERROR trainer: no"]])
+@pytest.mark.parametrize("head", [[], ["2026-11-26 14:00:00,123 ERROR trainer: no"]])
 def test_steps_that_are_made_after_a_traceback_say_that_it_was_caught(after_s: list[float], error: str, head: list[str]) -> None:
     def stepped_since(since_s: float) -> list[float]:
         return [1000.1 + later_s for later_s in after_s if 1000.1 + later_s > since_s]
@@ -348,7 +415,7 @@ def test_the_dashboards_own_child_is_judged_by_its_exit_status(tmp_path: Path) -
 
 @pytest.mark.parametrize(("steps_after_s", "state"), [(0.0, "failed"), (40.0, "failed"), (200.0, "killed"), (None, "failed")])
 def test_a_traceback_after_which_steps_were_made_for_long_is_not_why_a_run_ended(steps_after_s: float | None, state: str) -> None:
-    traceback = ["Traceback (most recent call last):", '  File "train.py", line 3, in step', "RuntimeError: x"]
+    traceback = ["Traceback (most recent call last):", '  File "train.py", line 3, in <module>', "RuntimeError: x"]
     lines = [(1000.0 + place, text) for place, text in enumerate(["begins", *traceback])]
     words = words_at_the_end(lines, None if steps_after_s is None else 1003.0 + steps_after_s)
     assert verdict_of(7, words, code=None, out_of_memory=False, promised_end=True).state == state

@@ -43,7 +43,7 @@ export class FindingDetail {
       this.kept.replaceChildren();
       if (isOwner) this.mute.replaceChildren(...(found.weight === "alert" ? mutesOf(found) : sendsOf(found)), ...uselessOf(found));
     }
-    this.about.replaceChildren(...heading(found, now_s, this.close), numbersOf(found), ...(line ? [lineOf(found, run)] : []));
+    this.about.replaceChildren(...heading(found, now_s, this.close), numbersOf(found), ...(line ? [lineOf(found, run)] : []), ...furtherOf(found));
     this.source.show(run !== null && line?.line ? { run, file: line.file, line: line.line, share: "", tone: "" } : null);
     if (WITH_MORE.has(found.rule) && !same) this.#readMore(found.id);
   }
@@ -75,6 +75,9 @@ function heading(found, now_s, close) {
     el("p", { class: "sub" }, where.filter(Boolean).join(", ")),
   ];
 }
+
+/** Where to look next. @param {Found} found */
+const furtherOf = ({ rule }) => (rule === "cpu_taken" && isOwner ? [el("p", { class: "found-line" }, el("a", { href: pathTo("/gpus#host-processes") }, "Host processes"))] : []);
 
 const MEASURED = ["share", "bytes_per_s"]; // numbers that may have bounds, in the same unit
 /** @type {Record<string, string>} */

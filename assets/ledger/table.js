@@ -3,6 +3,7 @@
 import { el, setClass, setText } from "../lib/dom.js";
 import { capital, duration } from "../lib/format.js";
 import { pathTo } from "../lib/url.js";
+import { isOwner } from "../role.js";
 import { basisOf, communicationOf, lineOf, partsOf, rangeOf, shareOf } from "./kinds.js";
 
 /** @typedef {import("./kinds.js").Ledger} Ledger */
@@ -87,6 +88,7 @@ function notes(row, inside, communication) {
   return [
     line ? el("small", {}, link(line, inside)) : "",
     row.kind === "busy" && communication ? el("small", {}, communication) : "",
+    row.kind === "cpu_taken" && isOwner ? el("small", {}, el("a", { href: pathTo("/gpus#host-processes") }, "host processes")) : "",
     exposed ? el("small", {}, "exposed by ", link(exposed, inside), ", which waits for the GPU") : "",
   ];
 }

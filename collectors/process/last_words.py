@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from ..analysis.logs.tracebacks import HEAD, makes_steps
+from ..analysis.logs.tracebacks import ASIDE, FRAME, HEAD, ROOTS, makes_steps
 from .activity import StateName
 from .proc import TICKS_PER_S
 
@@ -39,6 +39,7 @@ AFTERWARDS = re.compile(  # what Python and CUDA print behind an exception's lin
     r"|\[[IWEF]\d{4} |wandb: |Set the environment variable HYDRA_FULL_ERROR|make(\[\d+\])?: \*\*\*|ERROR conda\.cli|Command exited with"
     r"|terminate called|Aborted|.*: line \d+: +\d+ )"
 )
+UNCAUGHT = re.compile(r"Error executing job with overrides")  # Hydra shows no frames above the job's own
 MESSAGE_LINES = 100  # of an exception, at most
 SAID_S = 5.0  # what ends a process leaves it this long to say more, at most
 AT_ONCE_S = 0.5  # between two lines of a traceback that are read at once, at most
@@ -233,11 +234,11 @@ def _voices(lines: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _last_error(lines: Sequence[str]) -> str:
-    begins = [i for i, line in enumerate(lines) if TRACEBACK.search(line)]
+    begins = [i for i, line in enumerate(lines) if TRACEBACK.search(line) and not _is_aside(lines, i)]
     if not begins:
         return ""
-    at, error = _exception(lines, begins[-1])
-    if not error or _goes_on(lines[: begins[0]], lines[at + 1 :]):
+    _, error = _exception(lines, begins[-1])
+    if not error or not any(_ends_program(lines, begin, lines[: begins[0]]) for begin in begins):
         return ""
     if LAUNCHERS_OWN.match(error):
         before = [
@@ -245,6 +246,22 @@ def _last_error(lines: Sequence[str]) -> str:
         ]
         error = before[0] if before else error
     return error
+
+
+def _is_aside(lines: Sequence[str], begin: int) -> bool:
+    """Whether a traceback is of a destructor, a thread, a task or a child process: the program may go on."""
+    return any(ASIDE.match(line) for line in lines[max(0, begin - 2) : begin])
+
+
+def _ends_program(lines: Sequence[str], begin: int, before: Sequence[str]) -> bool:
+    """Whether nobody caught the exception, and nothing follows it but its message: a worker's traceback may be in that."""
+    if begin and UNCAUGHT.match(lines[begin - 1]):
+        return True
+    frame = FRAME.match(lines[begin + 1].lstrip("| ")) if begin + 1 < len(lines) else None
+    if frame is not None and (frame["function"] or "") not in ROOTS:
+        return False
+    at, error = _exception(lines, begin)
+    return bool(error) and not _goes_on(before, lines[at + 1 :])
 
 
 def _goes_on(before: Sequence[str], behind: Sequence[str]) -> bool:

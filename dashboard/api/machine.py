@@ -17,6 +17,7 @@ from ..auth.roles import PROCESSES, Role, RouteNeed, needs
 from ..auth.visitor import visitor
 from ..changes import Changes
 from ..commands.doctor import asked
+from ..host_processes import HostLook, HostProcess
 from ..machine import GpuUser, Machine
 from ..queries import DashboardState, Queries
 from .answer import Answer
@@ -84,6 +85,35 @@ class GpuUserRow(ProcessRow):
 
 class GpuUserList(TypedDict):
     processes: list[GpuUserRow]
+
+
+class HostProcessRow(TypedDict):
+    """`worker` is true of a child of the rank's own process."""
+
+    pid: int
+    user: str
+    command: str
+    cpu_cores: float
+    resident_bytes: int
+    run: str | None
+    rank: int | None
+    worker: bool
+
+
+class HostProcessList(TypedDict):
+    """The processes that use most CPU, and those that use most memory. `measured_s`: the time over which CPU was measured.
+
+    `busy_cores` is the kernel's account of the whole machine, `other_cores` the part of it that no process visible here has used:
+    some have ended since, others may run outside this container.
+    """
+
+    time_s: float
+    measured_s: float
+    cores: int
+    busy_cores: float
+    other_cores: float
+    count: int  # of all visible processes
+    processes: list[HostProcessRow]
 
 
 class CollectorRow(TypedDict):
@@ -195,6 +225,11 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     def processes() -> Answer[GpuUserList]:
         return Answer({"processes": [gpu_user_row(user) for user in queries.gpu_users()]})
 
+    @router.get("/host_processes", response_model=None, summary="The processes that use most CPU and memory of this host")
+    @needs(Role.OWNER)
+    def host_processes() -> Answer[HostProcessList]:
+        return Answer(host_process_list(queries.host_processes()))
+
     # The owner's thing: it names folders of this host and takes a second of a core. A viewer has no use for it.
     @router.get("/diagnosis", response_model=None, summary="What `deepseek-dashboard doctor --json` prints")
     def diagnosis() -> Answer[DiagnosisAnswer]:
@@ -241,9 +276,35 @@ def _gpu_now(gpu: dict[str, Any], latest: dict[str, float]) -> GpuNow:
 
 
 def gpu_user_row(user: GpuUser) -> GpuUserRow:
-    run, rank = user.owner or (None, None)
+    run, rank = (user.owner.run, user.owner.rank) if user.owner else (None, None)
     reason = why_not(int(user.process["pid"])) if run is None else ""
     return cast(GpuUserRow, {"gpu": user.gpu, "mig": user.mig, **user.process, "run": run, "rank": rank, "not_attachable": reason})
+
+
+def host_process_list(look: HostLook) -> HostProcessList:
+    return {
+        "time_s": look.time_s,
+        "measured_s": look.measured_s,
+        "cores": look.cores,
+        "busy_cores": round(look.busy_cores, 3),
+        "other_cores": round(max(0.0, look.busy_cores - look.counted_cores), 3),
+        "count": look.counted,
+        "processes": [_host_process_row(process) for process in look.processes],
+    }
+
+
+def _host_process_row(process: HostProcess) -> HostProcessRow:
+    owner = process.owner
+    return {
+        "pid": process.pid,
+        "user": process.user,
+        "command": process.command,
+        "cpu_cores": round(process.cpu_cores, 3),
+        "resident_bytes": process.resident_bytes,
+        "run": owner.run if owner else None,
+        "rank": owner.rank if owner else None,
+        "worker": owner is not None and owner.is_worker,
+    }
 
 
 def state_answer(state: DashboardState, firing: int) -> StateAnswer:

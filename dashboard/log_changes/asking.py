@@ -91,7 +91,8 @@ class LogChanges:
         latest_s = max([view.stored.last_time_s or 0.0, *(line.time_s for line in lines)])
         kernels = kernel.lines_of(run, view.host, lines)
         went_on_until_s = None if view.state == "failed" else latest_s
-        crash = crash_of(lines, kernels, went_on_until_s, self._stepped_since(run, latest_s - AROUND_S))
+        stepped_s = self._stepped_since(run, latest_s - AROUND_S)
+        crash = crash_of(lines, kernels, went_on_until_s, stepped_s, uncaught_only=view.state == "ended")
         if crash is not None:
             files = {frame.file for frame in crash.cause.frames}
             self._show_sources(run, {file for file in files if file.endswith(SOURCES)})

@@ -1,4 +1,4 @@
-/** The GPUs page: every metric of every card on one time axis, their processes, and how they are read. */
+/** The GPUs page: every metric of every card on one time axis, their processes and those of the host, and how they are read. */
 
 import { get, sentenceOf } from "../../lib/api.js";
 import { el, setClass, setText } from "../../lib/dom.js";
@@ -8,6 +8,7 @@ import { GpuHead } from "./head.js";
 import { gpuPageLanes } from "./lanes.js";
 import { lostSince } from "../../data/lost.js";
 import { TimePage } from "../time_page.js";
+import { HostProcesses } from "./host_processes.js";
 import { Processes } from "./processes.js";
 import { Reading } from "./reading.js";
 import { pathTo, timeAddress } from "../../lib/url.js";
@@ -29,6 +30,7 @@ export default class Gpus extends TimePage {
     this.lost = new Map();
     this.head = new GpuHead();
     this.processes = new Processes();
+    this.hostProcesses = isOwner ? new HostProcesses() : null; // a viewer sees no users and commands
     this.head.element.append(this.findings.nav);
     this.more = el("button", { class: "btn", type: "button", hidden: true, onclick: () => this.showAll(!this.all) });
     this.moment = el("div", { class: "title" });
@@ -41,6 +43,7 @@ export default class Gpus extends TimePage {
       el("section", { class: "chosen" }, this.moment, this.hint, this.flame),
       this.findings.detail,
       this.processes.element,
+      this.hostProcesses?.element ?? null,
       this.reading.element,
     );
     this.element = el(
@@ -50,7 +53,10 @@ export default class Gpus extends TimePage {
       el("div", { class: "left" }, this.timeline.element, el("div", { class: "further" }, this.more)),
       this.side,
     );
-    this.ready.then(() => setClass(this.element, "arriving", false)); // parts below the lanes do not jump
+    this.ready.then(() => {
+      setClass(this.element, "arriving", false); // parts below the lanes do not jump
+      this.hostProcesses?.show();
+    });
     setInterval(() => document.hidden || this.#readProcesses(), PROCESSES_MS);
     this.#learnAgain(CATALOGUE_MS.first);
     this.#readProcesses();
@@ -90,7 +96,9 @@ export default class Gpus extends TimePage {
 
   /** @param {import("../../data/range.js").Window | null} window */
   #drawSide(window) {
-    setClass(this.element, "alone", this.runs.message !== null && !this.cards.length);
+    const alone = this.runs.message !== null && !this.cards.length;
+    setClass(this.element, "alone", alone);
+    setClass(this.element, "sideless", alone && !this.hostProcesses);
     setText(this.moment, window ? `${clock(window.from)} – ${clock(window.to)}` : "Now");
     setText(
       this.hint,

@@ -31,7 +31,7 @@ export class Processes {
     this.element = el(
       "section",
       { class: "processes", "aria-label": "Processes on the GPUs" },
-      el("div", { class: "head" }, el("h2", {}, "Processes"), this.count),
+      el("div", { class: "head" }, el("h2", {}, "GPU processes"), this.count),
       this.body,
     );
   }
@@ -109,11 +109,16 @@ function swatches(uses) {
   );
 }
 
-/** The run's flame graph on Live, of the same stretch of time. @param {string} run @param {number | null} rank */
-function flameLink(run, rank) {
+/** The run's flame graph, of the same stretch of time. @param {string} run */
+export function flamePath(run) {
   const query = new URLSearchParams(location.search);
   query.set("run", run);
-  return el("a", { href: pathTo(`/flame?${query}`), title: `Flame graph of ${run}` }, rank ? `${run} ${rank}` : run, " flame graph →");
+  return pathTo(`/flame?${query}`);
+}
+
+/** @param {string} run @param {number | null} rank */
+function flameLink(run, rank) {
+  return el("a", { href: flamePath(run), title: `Flame graph of ${run}` }, rank ? `${run} ${rank}` : run, " flame graph →");
 }
 
 /** What makes a run of a process, or why that cannot be. @param {Use} use */

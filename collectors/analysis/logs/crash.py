@@ -60,14 +60,18 @@ def crash_of(
     kernel: Sequence[LogLine] = (),
     went_on_until_s: float | None = None,
     stepped_s: Sequence[float] = (),
+    *,
+    uncaught_only: bool = False,
 ) -> Crash | None:
     """`lines` are the last ones of the run, of all files and ranks, by arrival; `kernel` the kernel log's of that time. None without a fault.
 
     An exception was caught if the run made several steps after it (`stepped_s`, when each was logged, in order) or, where nothing says that
-    the run failed, if it said something long after it: `went_on_until_s` is when it last did.
+    the run failed, if it said something long after it: `went_on_until_s` is when it last did. `uncaught_only` is for a run of which nothing
+    says that anything went wrong: what its program printed of exceptions that it caught is not why it ended.
     """
     found = tracebacks(lines)
     inside = {id(line) for traceback in found for line in traceback.lines}
+    found = [traceback for traceback in found if traceback.is_uncaught or not uncaught_only]
     faults = [_of_traceback(traceback) for traceback in found if not _is_outlived(traceback, went_on_until_s, stepped_s)]
     faults += _of_lines([line for line in lines if id(line) not in inside])
     faults += [fault for fault in _of_lines(kernel) if fault.kind in ("out_of_memory", "cuda")]

@@ -23,6 +23,11 @@ MARKS = re.compile(r"\s*[\^~][\^~ ]*$")
 HEAD = re.compile(  # a line of its own: it begins with a time, a level or a glog stamp
     r"[\[(]?(?:\d{4}[-/]\d\d[-/]\d\d|\d\d:\d\d:\d\d|[IWEF]\d{4} \d\d:)|\[?(?:DEBUG|INFO|WARN(?:ING)?|ERROR|CRITICAL|FATAL)\b"
 )
+ROOTS = ("<module>", "_run_module_as_main", "")  # where an exception that nobody caught begins; "" of a syntax error
+ASIDE = re.compile(  # what stands above the traceback of an exception that ends no program
+    r"Exception ignored |Exception in thread |Exception in callback |Process \S+:\s*$|Task exception was never retrieved"
+    r"|future: <|--- Logging error ---"
+)
 MOST_FRAMES, MOST_MESSAGE_LINES = 200, 30
 TOGETHER_S = 5.0  # between two lines of a traceback, at most
 STEPS, BUFFERED_S = 3, 1.0  # buffered lines without a time are spread over so long, as they are read
@@ -56,6 +61,12 @@ class Traceback(NamedTuple):
     @property
     def last(self) -> Raised:
         return self.raised[-1]
+
+    @property
+    def is_uncaught(self) -> bool:
+        """Whether it begins where the program does: what is caught and printed begins in the function that caught it."""
+        frames = self.last.frames
+        return self.is_dump or not frames or frames[0].function in ROOTS
 
     @property
     def time_s(self) -> float:
