@@ -18,13 +18,16 @@ from dashboard.machine import RunOfProcess
 from tests.conftest import Dashboard, dashboard, script, wait_for
 
 BUSY = "while True: pass"
+IN_VIEW = "() => Math.abs(document.querySelector('.host-processes').getBoundingClientRect().top) < innerHeight / 2"
 LARGE = "import time; kept = b'x' * 300_000_000; print('ready', flush=True); time.sleep(999)"
 RUN = """
-import multiprocessing, sys, time
+import multiprocessing, os, sys, time
 from trainer.run_log import RunLog
 def work():
-    while True: sum(range(1000))
+    while os.getppid() == parent:  # which is killed
+        sum(range(1000))
 if __name__ == "__main__":
+    parent = os.getpid()
     with RunLog(sys.argv[1], run="busy") as log:
         multiprocessing.get_context("fork").Process(target=work, daemon=True).start()
         for step in range(1_000_000):
@@ -120,4 +123,8 @@ def test_the_page_lists_the_run_its_worker_and_a_neighbour_without_a_gpu(running
         neighbour.kill()
         neighbour.wait()
         wait_for(lambda: not row.count(), because="it is still listed")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto("about:blank")
+    page.goto(f"{running.address}/gpus#host-processes")
+    wait_for(lambda: page.locator(".host-processes tbody").count() and page.evaluate(IN_VIEW), because="a phone stays at the top")
     page.goto("about:blank")

@@ -40,10 +40,12 @@ export class HostProcesses {
     setInterval(() => document.hidden || !this.seen || this.#read(), PERIOD_MS);
   }
 
-  /** Where the address asks for it: once what stands above has its height. */
+  /** Where the address asks for it, once what stands above has its height, and again when its rows are there. */
   show() {
-    if (location.hash === `#${ID}`) this.element.scrollIntoView();
+    if (this.#wanted) this.element.scrollIntoView();
   }
+
+  #wanted = location.hash === `#${ID}`; // the page writes its address without it
 
   seen = false;
   /** @type {Look["processes"]} */
@@ -76,6 +78,8 @@ export class HostProcesses {
       if (!row.element.isConnected) this.table.append(row.element);
     }
     if (!this.#isHeld()) this.#order();
+    this.show();
+    this.#wanted = false;
   }
 
   /** @param {number} pid @param {Row} row */
