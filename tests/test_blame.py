@@ -83,7 +83,7 @@ def test_a_healthy_window_looks_like_normal(runs: dict[str, Recording], program:
         verdict = runs[program].blame(window)
         innocent = verdict.verdict in ("no_difference", "cpu_taken") or verdict.confidence == "low"
         assert innocent or runs[program].was_slower(window, verdict.baseline), verdict.sentence
-        assert verdict.verdict != "no_difference" or "longer than chance explains" in verdict.sentence
+        assert verdict.verdict != "no_difference" or "no function is slower than its baseline" in verdict.sentence
 
 
 def named(verdict: Verdict) -> str:

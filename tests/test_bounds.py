@@ -171,11 +171,11 @@ def test_a_file_that_was_let_go_is_taken_up_where_it_was_left(ingest: Ingest, mo
         for name in ("a", "b", "c"):
             (ingest.root / name).mkdir(exist_ok=True)
             with (ingest.root / name / "metrics.jsonl").open("a") as file:
-                file.write(json.dumps({"step": 1000 - 200 * step, "x": 1}) + "\n")
+                file.write(json.dumps({"step": 100 * (step % 10), "x": 1}) + "\n")
         ingest.turn()
     ingest.until(lambda: [run.points for run in ingest.store.runs()] == [30] * 3, "lines are lost, or come twice")
     found = ingest.store.range([series.id for series in ingest.store.series("a")], None, None, "time", 1000)
-    assert [one.segment.max() for one in found.values()] == [29], "the parser goes on from its state"
+    assert [one.segment.max() for one in found.values()] == [2], "the parser goes on from its state"
 
 
 def test_more_folders_than_inotify_follows_are_seen_as_soon(ingest: Ingest) -> None:

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Page
 
+from collectors.log_tree import LogTree
 from collectors.process.activity import StateName
 from collectors.process.ranks import RanksSeen
 from collectors.records import Event, Points, Record, RunInfo, labels_of
@@ -263,7 +264,7 @@ def test_a_resumed_checkpoint_joins_runs_also_from_another_host() -> None:
     here = view("exp/b", 200, **TRAIN, config={"trainer.resume": "/logs/exp/a/ckpt/last.pt"})
     there = view(".remote/local/exp/c", 300, **TRAIN, config={"resume_from_checkpoint": "/scratch/out/exp/a/5.pt"})
     other = view("d", 300, **TRAIN, config={"init_from": "/logs/exp/a/ckpt/last.pt", "presume": "/logs/exp/a/x"})
-    found = attempts.attempts_of([first, here, there, other], "/logs")
+    found = attempts.attempts_of([first, here, there, other], LogTree(Path("/logs")))
     assert found["exp/a"].runs == ("exp/a", "exp/b", ".remote/local/exp/c")
     assert found["exp/a"].rules[1:] == ("resumed from last.pt of exp/a", "resumed from 5.pt of exp/a")
 

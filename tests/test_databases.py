@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from collectors.log_tree import LogTree
 from collectors.logs import database
 from collectors.logs.database import BeingWritten, opened
 from collectors.logs.followed_database import FollowedDatabases
@@ -240,7 +241,7 @@ def test_a_damaged_database_costs_only_itself(tmp_path_factory: pytest.TempPathF
     for _ in range(changes):
         data[dice.randrange(16, len(data))] = dice.randrange(256)
     path.write_bytes(data[: dice.randrange(len(data))] if dice.random() < 0.3 else data)
-    databases = FollowedDatabases(RunFolders(folder, [folder], "box", {}))
+    databases = FollowedDatabases(RunFolders(LogTree(folder), "box", {}))
     try:
         records, _ = databases.look(path, "p.db", folder, {}, 1_000)
     except NotRead:

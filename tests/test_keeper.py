@@ -238,7 +238,15 @@ def test_where_the_data_folder_is_another_users_the_store_goes_elsewhere(tmp_pat
 
 
 def parsed(log_dir: Path, data_dir: Path | None) -> argparse.Namespace:
-    defaults = {"demo": False, "retention_s": None, "max_bytes": None, "profile": True, "sampler": None, "profile_budget": None}
+    defaults = {
+        "demo": False,
+        "retention_s": None,
+        "max_bytes": None,
+        "profile": True,
+        "sampler": None,
+        "profile_budget": None,
+        "lent": False,
+    }
     return argparse.Namespace(log_dir=[log_dir], data_dir=data_dir, **defaults)
 
 

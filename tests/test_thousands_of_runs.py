@@ -102,7 +102,7 @@ def test_a_run_that_was_silent_for_long_gets_the_process_that_opens_its_file_aga
 def test_a_new_run_without_a_start_is_walked_for_no_more_often_than_walks_are_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     walks: list[float] = []
 
-    def walk(folders: object, proc: Path) -> Any:
+    def walk(folders: object, proc: Path, launchers: object) -> Any:
         walks.append(time.monotonic())
         begun_s = time.thread_time()
         while time.thread_time() - begun_s < 0.05:

@@ -74,7 +74,7 @@ const BAND = /\/(min|p05|p25|p50|p75|p95|max)$/; // of a histogram
 /** What a user logged as a number comes first, then bookkeeping, then the quantiles of histograms. @param {string} name @param {Set<string>} names */
 function lateness(name, names) {
   const base = name.replace(BAND, "");
-  if (base !== name && ["/min", "/p50", "/max"].every((band) => names.has(base + band))) return 2;
+  if (base !== name && ["min", "p50", "max"].every((band) => names.has(`${base}/${band}`))) return 2;
   return /(^|\/)(hp_metric|epochs?)$/.test(name) ? 1 : 0;
 }
 
