@@ -200,6 +200,7 @@ def test_patterns_are_found_wherever_they_are_written() -> None:
         assert name in modules
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", PATTERNS)
 def test_a_pattern_takes_time_in_proportion_to_the_text(name: str) -> None:
     assert (slow := slow_text(PATTERNS[name])) is None, f"{PATTERNS[name].pattern.pattern!r} over 16 kB of {slow}"

@@ -114,7 +114,7 @@ def _report_failure(folder: Path, reports: socket.socket, argv: list[str]) -> No
             return
         code = NOT_EXECUTABLE if number == errno.EACCES else NOT_FOUND
         said = f"{argv[0]!r} cannot be executed: {os.strerror(number)}"
-        _end(folder, {"code": code, "signal": None, "ended_s": time.time(), "last_line": said})
+        _end(folder, {"code": code, "signal": None, "ended_s": time.time(), "last_lines": [said]})
 
 
 def _outlive_what_is_left(folder: Path) -> None:

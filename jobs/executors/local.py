@@ -30,6 +30,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from collectors.process.last_words import reason_of
 from collectors.process.proc import adopt_orphans, alive, boot_id, printable
 
 from ..errors import QueueError
@@ -290,7 +291,9 @@ def _end(found: Mapping[str, Any]) -> AttemptEnd | None:
         return None
     if not math.isfinite(ended_s) or (known is not None and abs(known) > MOST_CODE):
         return None
-    said = printable(str(found.get("last_line") or "")) if known is not None and known > 0 else ""  # a signal comes from without
+    lines = found.get("last_lines", [])
+    lines = [line for line in lines if isinstance(line, str)] if isinstance(lines, list) else []
+    said = printable(reason_of(lines)) if known is not None and known > 0 else ""  # a signal comes from without
     return AttemptEnd(known, ended_s, said)
 
 

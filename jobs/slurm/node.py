@@ -96,7 +96,7 @@ def say(sentence: str) -> None:
 def end(folder: Path, sentence: str, code: int) -> int:
     """How the job ended, where that is not how its program did."""
     say(sentence)
-    about = {"code": code, "signal": None, "ended_s": time.time(), "last_line": sentence}
+    about = {"code": code, "signal": None, "ended_s": time.time(), "last_lines": [sentence]}
     with suppress(OSError):
         (folder / f".{END_FILE}").write_text(json.dumps(about))
         (folder / f".{END_FILE}").replace(folder / END_FILE)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 HEAD = re.compile(  # times, levels and ranks in front of a message
-    r"^(?:[\[(<|{]?(?:[#:.,TZ/+-]*#[#:.,TZ/+-]*|(?:DEBUG|INFO|WARN(?:ING)?|ERROR|CRITICAL|FATAL|NOTSET)|(?:rank|local_rank|default)\s?#)[\])>|}:]*[\s|\]:-]*)+",
+    r"^(?>[\[(<|{]?(?:[:.,TZ/+-]*#[#:.,TZ/+-]*+|(?:DEBUG|INFO|WARN(?:ING)?|ERROR|CRITICAL|FATAL|NOTSET)|(?:rank|local_rank|default)\s?#)[\])>|}:]*+[\s|\]:-]*+)++",
     re.IGNORECASE,
 )
-CLOCK = re.compile(r"[\[(]?#(?:[-/:#.,TZ+ ]*#){2,}")  # a date, a time of day: three numbers or more in one
+CLOCK = re.compile(r"[\[(]?#(?:[-/:.,TZ+ ]*#){2,}+")  # a date, a time of day: three numbers or more in one
 PLACE = "#"  # of a number
 BEFORE_NUMBERS, BEHIND_NUMBERS = " \t\n\r\f\v:=,([#", " \t\n\r\f\v#)].,%:"
 MOST_CHARACTERS = 70

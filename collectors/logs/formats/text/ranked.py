@@ -17,7 +17,7 @@ TASK = re.compile(r" {0,5}(\d{1,5}): ")  # of `srun --label`
 WORKER = re.compile(
     r"(?:\x1b\[[\d;]{0,12}m)*\(([\w.:<>\-]{1,80} pid=\d{1,10})(?:, ip=[\w.:]{1,60})?\)(?:\x1b\[[\d;]{0,12}m)* ?"
 )  # of Ray
-REPEATED = re.compile(r"(?:\x1b\[[\d;]{0,12}m)*\s?\[repeated \d{1,9}x across (?:cluster|all nodes)\]")
+REPEATED = re.compile(r"(?:\x1b\[[\d;]{0,12}m){0,4}\s?\[repeated \d{1,9}x across (?:cluster|all nodes)\]")
 
 
 class Worker(NamedTuple):

@@ -17,7 +17,7 @@ MAX_COLUMNS, MAX_ROWS, MAX_CHARS = 40, 200, 2_000
 BAR = "|\u2502\u2503"
 EDGES = re.compile(r"[\s\-=_+|:\u2500-\u257f]{3,}$")
 BAR_BEGINS = re.compile(r"\d{0,3}%(?:\||\s[\u2500-\u257f])")
-CELLS = re.compile(r"\s*[|\u2502\u2503]\s*")
+CELLS = re.compile(r"[|\u2502\u2503]")
 WIDE = re.compile(r"\t+|\s{2,}")
 NUMBER_CELL = re.compile(rf"(?:{NUMBER})%?", re.IGNORECASE)
 PLACE_CELL = re.compile(r"(\d{1,15})(?:/(\d{1,15}))?")

@@ -234,7 +234,7 @@ def is_share(name: str) -> bool:
 @lru_cache(4096)
 def is_no_metric(name: str) -> bool:
     """What counts, or names a thing: `epoch`, `batch_size`, `rank`; not `time_per_step`."""
-    return _COUNTS.search(name) is not None and not re.search(r"per[_ ]\w+$|\w/\w+$", name)
+    return _COUNTS.search(name) is not None and not re.search(r"per[_ ]\w{1,60}$|\w/\w{1,60}$", name)
 
 
 def is_of_past(name: str) -> bool:
