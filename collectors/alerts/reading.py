@@ -26,7 +26,7 @@ from .model import (
     Receiver,
     web_address,
 )
-from .secret import is_reference
+from .secret import is_plain, is_reference
 
 MOST_BYTES, MOST_NODES = 1 << 20, 60_000
 MOST_RULES, MOST_RECEIVERS, MOST_NAME, MOST_TEXT = 2000, 20, 80, 2000
@@ -159,12 +159,7 @@ def _check_secret(kind: str, key: str, text: str, line: int, found: _Found) -> N
     if (kind, key) in SECRET:
         found.literals.append(text)
         raise _Wrong(line, f"{key} is a secret: write env:NAME of a variable, or file:/path of a file that holds it")
-    address = web_address(text)
-    if address is None:
-        has_secret = redacted(text) != text or "@" in text
-    else:  # the path of a webhook is often a key, too; it is never shown, and may stand here
-        has_secret = bool(address.username or address.password) or redacted(f"?{address.query}") != f"?{address.query}"
-    if has_secret:
+    if not is_plain(text) if web_address(text) else (redacted(text) != text or "@" in text):
         found.literals.append(text)
         raise _Wrong(line, f"there is a secret in {key}: write env:NAME of a variable, or file:/path of a file that holds it")
 

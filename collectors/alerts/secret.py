@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ..redaction import LEFT_OUT, redacted
 from ..small_file import bytes_of
@@ -59,9 +60,18 @@ def shown_text(text: str, literals: Iterable[str] = ()) -> str:
 
 
 def _shown_address(found: re.Match[str]) -> str:
-    if found[1].lower() in ("http", "https") and redacted(found[0]) == found[0] and "@" not in found[2].partition("/")[0]:
+    if found[1].lower() in ("http", "https") and is_plain(found[0]):
         return found[0]
     return found[0] if LEFT_OUT in found[0] else f"{found[1]}://{LEFT_OUT}"
+
+
+def is_plain(address: str) -> bool:
+    """Whether a web address has neither a user nor a secret in its query. Its path may be a key, as of a webhook: that may stand in alerts.yaml."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
+    return "@" not in parts.netloc and redacted(f"?{parts.query}") == f"?{parts.query}"
 
 
 def _read(reference: str) -> str:
