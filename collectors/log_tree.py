@@ -3,10 +3,10 @@
 The first folder is home: its runs have the names that they have where it is followed alone, so what is stored of them stays theirs when
 more folders are followed. Runs of other folders have the folder's name in front.
 
-    /work/logs, /work/runs   root /work, only ("logs", "runs")
-    /work/logs/a             a
-    /work/runs/b             runs/b
-    /work/logs/runs/b        logs/runs/b, since `runs/b` is the other one
+    /home/ada/logs, /home/ada/runs   root /home/ada, only ("logs", "runs")
+    /home/ada/logs/a             a
+    /home/ada/runs/b             runs/b
+    /home/ada/logs/runs/b        logs/runs/b, since `runs/b` is the other one
 """
 
 from __future__ import annotations
