@@ -9,8 +9,8 @@ HEADLESS := $(shell command -v chromium-headless-shell 2>/dev/null)
 unexport PYTHONDONTWRITEBYTECODE  # what was compiled once is kept (docs/decisions/0268)
 SLURM := $(shell command -v slurmctld 2>/dev/null)
 
-.PHONY: run setup test test-again test-jobs test-trainer test-pages test-integrations test-models test-long soak bench gpu gpu-wheels screens lint lock \
-  wheelhouse clean
+.PHONY: run setup test test-again test-timed test-jobs test-trainer test-pages test-integrations test-models test-long soak bench gpu gpu-wheels \
+  screens lint lock wheelhouse clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/python app.py --demo $(if $(PORT),--port $(PORT))
@@ -19,7 +19,11 @@ setup: $(VENV)/run.stamp
 
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.interpreters
-	$(BIN)/python -m pytest -m "not long and not pages and not jobs and not trainer" -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not long and not pages and not jobs and not trainer and not timed" -n 4 --dist loadfile --no-loadscope-reorder
+
+# The same, of what has limits of time: one after the other.
+test-timed: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -m "timed and not long"
 
 # The same, of the queue and of Slurm: they wait most of the time.
 test-jobs: $(VENV)/dev.stamp slurm

@@ -55,6 +55,15 @@ OF_TRAINER = (
     "test_tracing",
     "test_gpu_check",
 )
+OF_TIME = (
+    "test_blame.",
+    "test_bounds",
+    "test_end_to_end",
+    "test_isolation",
+    "test_live_clients",
+    "test_thousands_of_runs",
+    "test_viewer_canaries",
+)
 START_S = 60.0
 ASSETS_ORIGIN = "http://assets.test"
 Ask: TypeAlias = Callable[[str], Any]
@@ -89,6 +98,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("jobs")
         elif item.path.name.startswith(OF_TRAINER):
             item.add_marker("trainer")
+        elif item.path.name.startswith(OF_TIME):
+            item.add_marker("timed")
     longest_first.in_order(items, longest_first.read())
 
 
