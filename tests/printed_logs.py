@@ -103,7 +103,8 @@ def _matching(name: str, names: Iterable[str]) -> list[str]:
         key
         for key in names
         for prefix in PREFIXES
-        if plain(name) in (prefix + plain(key), prefix + plain(key.partition(":")[2] or key))
+        if plain(name)
+        in (prefix + plain(key), prefix + plain(key.partition(":")[2] or key), prefix + plain(key.partition(" of the ")[0]))
     ]
 
 

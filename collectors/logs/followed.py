@@ -123,7 +123,7 @@ class FollowedFile:
         if self._used or self._passed:
             self._marks = marks_of(self._descriptor, self._offset, self._known.head_bytes, self._marks[0])
         if self._passed and self._bar:
-            records += (points := cast(Text, self._format).parse_states(self._passed, self._bar.text, arrival))
+            records += (points := cast(Text, self._format).parse_states(self._passed, arrival))
             moved = moved or bool(points)
         if self._used or self._passed:
             self._pace(time.monotonic() - began_s)

@@ -13,7 +13,7 @@ from ...opening import NotMetrics
 from .. import MAX_LINE_BYTES, Arrival, Tally
 from ..values import MAX_TIME_S
 from .entry import Entry
-from .metric_lines import bar_of
+from .metric_lines import beginning_of
 from .numbers import TextNumbers
 from .ranked import split_rank, split_task, split_worker
 from .spread import Coarse, spread
@@ -41,6 +41,7 @@ MOST_RANKS = 256  # of a file
 LONGEST_WORKER, LONGEST_TASK = 120, 12  # characters of what Ray, or srun, writes in front of a line
 BACKSPACES = re.compile(r"\x08+")
 UP = "\x1b[A"  # the cursor goes a line up
+LOOK_BACK = 8  # series, for what a bar showed at this step before
 CONTINUATION_S = 5.0  # a line without a stamp shares the time of a stamped line before it for this long
 
 MakeNumbers: TypeAlias = Callable[[int | str, Mapping[str, Any]], TextNumbers]
@@ -125,10 +126,12 @@ class Text:
             if voice.numbers is None or not wants_numbers or speaker.is_repeated:
                 continue
             if text is not states:
-                points += self.parse_states(line[: line.rstrip(b"\r\x08 ").rfind(b"\r") + 1], text, arrival)
+                points += self.parse_states(line[: line.rstrip(b"\r\x08 ").rfind(b"\r") + 1], arrival)
             when_s = voice.time_s if arrival_s is None else arrival_s if stamp_s is None or stamp_s.is_integer() else stamp_s
             is_beside_bar = text is not states and is_cleared(states)
             found_here = voice.numbers.points(plain_of(said), when_s, is_beside_bar=is_beside_bar)
+            if voice.numbers.is_redrawn:
+                found_here = unsaid(found_here, points)
             if found_here and stamp_s is not None and stamp_s.is_integer():
                 coarse.append(Coarse(len(points), len(points) + len(found_here), stamp_s))
             points += found_here
@@ -143,26 +146,24 @@ class Text:
         news = self._take_unit(unit)
         return [] if news is None else [RunInfo(self._run, news)]
 
-    def parse_states(self, data: bytes, newest: str, arrival: Arrival | None) -> list[Points]:
-        """The metrics in the states of a progress bar that newer ones have replaced, the last of them `newest`: they are no lines.
-
-        Where a bar is drawn more than once at a step, the last one counts.
-        """
+    def parse_states(self, data: bytes, arrival: Arrival | None) -> list[Points]:
+        """The metrics in the states of a progress bar that newer ones have replaced: they are no lines."""
         if not self._wants_numbers():
             return []
         drawn = [state for state in with_returns(data.decode("utf-8", "replace")).split("\r") if "/" in state or "it [" in state]
-        steps = [bar_of(state) for state in drawn]
+        begun = [beginning_of(state) for state in drawn]
         states = [
             state
-            for state, step, later in zip(drawn, steps, [*steps, bar_of(newest)][1:], strict=True)
-            if not step or step != later
+            for state, (title, count), (later, its) in zip(drawn, begun, [*begun, ("", "")][1:], strict=True)
+            if not count or count != its or title == later  # set back before it has the title of the next epoch
         ]
         found: list[Points] = []
         for place, state in enumerate(states, 1):
             speaker = self._speaker(state)
             if speaker.voice.numbers is not None:
                 when_s = arrival.at(place, len(states)) if arrival else None
-                found += speaker.voice.numbers.points(plain_of(speaker.said), when_s)
+                here = speaker.voice.numbers.points(plain_of(speaker.said), when_s)
+                found += unsaid(here, found) if speaker.voice.numbers.is_redrawn else here
         return self._placed(found)
 
     def _placed(self, points: Sequence[Points]) -> list[Points]:
@@ -270,6 +271,26 @@ class Voice:
     def state(self) -> dict[str, Any]:
         numbers = self.numbers.state() if self.numbers else {}
         return {"time_s": self.time_s, "entry": self.entry.state(), **numbers}
+
+
+def unsaid(found: Sequence[Points], before: list[Points]) -> list[Points]:
+    """What has no place among the last of `before` yet: the others take the place of the same series at the same step."""
+    fresh: list[Points] = []
+    for one in found:
+        same = (one.names, one.labels, one.step)
+        place = next(
+            (
+                i
+                for i in range(len(before) - 1, max(len(before) - LOOK_BACK, 0) - 1, -1)
+                if (before[i].names, before[i].labels, before[i].step) == same
+            ),
+            None,
+        )
+        if place is None:
+            fresh.append(one)
+        else:
+            before[place] = one
+    return fresh
 
 
 def plain_of(text: str) -> str:

@@ -24,6 +24,7 @@ from .words import (
     BAR_OF_OTHER,
     COUNTER,
     INTEGER,
+    MEASURED,
     NO_COUNTER_BEFORE,
     NUMBER,
     OF_FILES,
@@ -60,6 +61,11 @@ VALUE = re.compile(
     r"(?P<close>(?=[\s,;|)\]}%'\"\u2502\u2503])|[.:]?(?=\s|$))",
     re.IGNORECASE,
 )
+SENTENCE = re.compile(  # Accuracy of the network on the 10000 test images: 55 %
+    rf"\s{{0,8}}(?P<name>(?:[a-z]{{2,12}}\s){{0,2}}(?:{MEASURED}))\s(?:of|on|over|for)\s(?:the|all|our|your)\s[\w\s-]{{2,80}}"
+    rf"(?::|=|\bis\b)\s{{0,4}}(?P<value>{NUMBER})\s?%?\.?\s{{0,8}}$",
+    re.IGNORECASE,
+)
 TQDM = re.compile(
     rf"(?P<done>{INTEGER})/(?P<total>{INTEGER}) \[\d[\d:]{{0,12}}<(?:\d{{1,4}} days?, )?[\d:?]{{1,12}}(?:, {{1,4}}[\d.?]{{1,12}}(?:s/)?(?P<unit>[^\W\d]{{1,20}}))?"
 )
@@ -85,6 +91,9 @@ BRACKETED = re.compile(rf"\[\s{{0,8}}{OF}(?=\s?\]|\s?\()")
 REVERSED = re.compile(
     rf"(?P<outer>{INTEGER})epoch:\w{{1,20}}:{INTEGER}-(?P<done>{INTEGER})batch"
 )  # of ESPnet: 1epoch:train:101-200batch
+OF_WHOLE_EPOCH = re.compile(
+    rf"(?P<done>{INTEGER})\s?epoch(?:\s(?:results?|summary))?:\s", re.IGNORECASE
+)  # 1epoch results: [train] loss=0.5
 COUNTED = re.compile(
     rf"(?<![\d/.]){OF}\s(?:batch(?:es)?|(?:time)?steps?|it(?:er(?:ation)?)?s?|updates?)\b", re.IGNORECASE
 )  # 50/ 167 batches
@@ -245,6 +254,9 @@ class _Reading:
     def raw(self) -> Raw | None:
         if OF_FILES.match(self._text, self.begin):
             return None
+        if sentence := SENTENCE.match(self._text, self.begin):
+            name = "_".join(sentence["name"].lower().split())
+            return Raw([], None, None, None, {name: (sentence.span("value"), None)}, self._part or part_of(sentence[0]))
         count = self._counters()
         values, rest = self._fields()
         self._part = self._part or self._part_label()
@@ -307,6 +319,9 @@ class _Reading:
             return count
         if len(outers) > 1 and "." not in outers[-1]["done"]:  # Fold 2, epoch 3
             return self._named(outers[:-1], outers[-1], begins)
+        if not outers and (found := OF_WHOLE_EPOCH.match(self._text, self.begin)):
+            self._taken.append(found.span())
+            return Count(Progress(counter="epoch"), [found.span("done")], begins=found.start())
         if not outers:
             return None
         last = outers[-1]
@@ -374,6 +389,7 @@ class _Reading:
         values: dict[str, Where] = {}
         rest: list[str] = []
         is_next, part, lead = False, "", ""
+        of_training: list[str] = []  # fields behind `[train]`
         taken = sorted(self._taken)
         for found in VALUE.finditer(text, self.begin):
             where = found.span("value")
@@ -401,8 +417,12 @@ class _Reading:
             key = named(key, part) if key else ""
             if key and key not in values and not is_no_metric(key):
                 values[key] = where, (found.span("of") if found["of"] else None)
+                if part == "train":
+                    of_training.append(key)
                 if len(values) >= MAX_ON_A_LINE:
                     break
+        if of_training and len(of_training) < len(values):  # results: [train] loss=0.5, [valid] loss=0.6
+            values = {f"train_{key}" if key in of_training and "/" not in key else key: where for key, where in values.items()}
         return values, [*rest, text[end:]]
 
     def _part_label(self) -> str:
@@ -578,7 +598,7 @@ OF_PYTHON = {"'": '"', "None": "null", "True": "true", "False": "false", "nan": 
 ONLY_NUMBER = re.compile(NUMBER, re.IGNORECASE)
 
 
-def bar_of(text: str) -> str:
-    """Where a progress bar stands: `Epoch 1:  25%|##  | 25/100 [00:01<00:03, 25.0it/s] -> "25/100"`; "" for what is no bar."""
-    found = TQDM.search(text) if "<" in text else None
-    return f"{found['done']}/{found['total']}" if found else ""
+def beginning_of(text: str) -> tuple[str, str]:
+    """The title and the count of a progress bar at its beginning: `Epoch 1:   0%|  | 0/16 [00:00<?, ?it/s] -> ("Epoch 1", "0/16")`; "" of others."""
+    found = TQDM.search(text) if " 0/" in text and "<" in text else None
+    return (text.partition(":")[0], f"0/{found['total']}") if found and found["done"] == "0" else ("", "")

@@ -51,6 +51,21 @@ class Held(NamedTuple):
     is_sure: bool
 
 
+class Drawn(NamedTuple):
+    """A bar as it was drawn last."""
+
+    counter: str
+    step: int | None
+    values: dict[str, float]
+    is_old: bool = False  # its values are those of the step before: tqdm and Rich draw a step before its values are known
+
+    def again(self, counter: str, step: int | None, values: dict[str, float]) -> Drawn:
+        """The next one; itself where it says nothing new."""
+        if (counter, step) != (self.counter, self.step):
+            return Drawn(counter, step, values, bool(values) and values.items() <= self.values.items())
+        return self if step is not None and values == self.values else Drawn(counter, step, values)
+
+
 class TextNumbers:
     """The metrics of one text log."""
 
@@ -83,6 +98,8 @@ class TextNumbers:
         self._steps_an_epoch: float | None = None
         self._lines = LineReader()
         self._idle: set[str] = set()  # lines, with zeros for their digits, that say nothing
+        self._drawn = Drawn("", None, {})
+        self.is_redrawn = False  # the last line was a bar that showed the values of the step before until then
 
     def state(self) -> dict[str, Any]:
         tables, held = (
@@ -110,6 +127,7 @@ class TextNumbers:
 
     def points(self, text: str, time_s: float | None, *, is_beside_bar: bool = False) -> list[Points]:
         """Of one line without colours. `is_beside_bar`: a progress bar was taken away for it, and is drawn again behind it."""
+        self.is_redrawn = False
         key = text.translate(ZEROS)
         if key in self._idle and not self._tables.is_open:
             return []
@@ -135,6 +153,11 @@ class TextNumbers:
         line = self._renamed(line)
         progress = line.progress
         place = self._steps.at(line)
+        if progress is not None and progress.kind is Kind.BAR:
+            drawn = self._drawn.again(progress.counter, place.step, line.values)
+            if drawn is self._drawn:
+                line = line._replace(values={})
+            self.is_redrawn, self._drawn = self._drawn.is_old and not drawn.is_old and drawn.step == self._drawn.step, drawn
         if place.is_held:
             self._hold_count(line, time_s)
             return []
@@ -248,7 +271,7 @@ class TextNumbers:
             is_known = is_sure or is_measured(key) or (step is not None and ends_usually(key))
             if key in self._keys or (is_known and key not in self._refused and self._accept(key)):
                 ready[key] = value
-            elif step is not None or counts:
+            else:
                 seen = self._consider(key, Sighting(step, time_s, value))
                 found += [self._as_points({key: number.value}, number.time_s, number.step) for number in seen]
         if ready:

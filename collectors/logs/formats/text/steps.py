@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from .metric_lines import Kind, MetricLine, Progress
 
-LEAST_COUNTS = {Kind.UNNAMED: 4, Kind.BAR: 6}  # until counts with a common divisor are taken for samples
+LEAST_COUNTS = {Kind.UNNAMED: 4, Kind.BAR: 9}  # until counts with a common divisor are taken for samples
 DISORDER = 2  # lines of several processes that are mixed
 MOST_TRACKS = 16
 OF_TRAINING = ("step", "iteration", "iter", "update", "global_step", "num_update", "num_updates")

@@ -187,22 +187,22 @@ BAR_OF_OTHER = re.compile(
     re.IGNORECASE,
 )
 
-_MEASURED = (
+MEASURED = (
     r"loss(?:es)?|acc|accuracy|correct|ppl|perplexity|err|error|rewards?|returns?|score|f1|auc|auroc|bleu\d?|rouge\w{0,4}|mfu|m?ap\d{0,2}|mean_ap|miou|iou"
     r"|dice|psnr|ssim|lpips|r?mse|mae|logloss|fid|wer|cer|ndcg|r2|elbo|kl|nll|bpb|bpc|precision|recall|fitness|top-?[15]|l[12]|mlogloss|merror"
 )
 _END_USUALLY = re.compile(
-    rf"(?:^|[\W_])(?:(?:{_MEASURED})(?:@[\w.:\-]{{1,10}})?|prec@\d{{1,3}}|hits?@\d{{1,3}}|lr|learning rate|learning_rate|grad[ _]?norm|gnorm)$",
+    rf"(?:^|[\W_])(?:(?:{MEASURED})(?:@[\w.:\-]{{1,10}})?|prec@\d{{1,3}}|hits?@\d{{1,3}}|lr|learning rate|learning_rate|grad[ _]?norm|gnorm)$",
     re.IGNORECASE,
 )
 _IS_MEASURED = re.compile(
-    rf"(?:^|[\W_\d])(?:(?:{_MEASURED})|prec|hits?)(?:@[\w.:\-]{{1,10}})?(?:$|[\W_])|loss$|^(?:train|val|valid|test|eval|dev)[_/](?!num_|.*(?:size|batch|count|num)$)",
+    rf"(?:^|[\W_\d])(?:(?:{MEASURED})|prec|hits?)(?:@[\w.:\-]{{1,10}})?(?:$|[\W_])|loss$|^(?:train|val|valid|test|eval|dev)[_/](?!num_|.*(?:size|batch|count|num)$)",
     re.IGNORECASE,
 )
 WANTED = re2.compile(  # in every line that says anything: cheap, in lines that do not
     r"(?i)(?:step|iter|itr|epoch|batch|update|tick|episode|round|gen|generation|cycle|trial|game|fold|stage|\bep|\bit)(?:s|es|ion|ions|_?\w{0,6})?"
     r"[^a-z0-9]{1,40}[a-z]{0,3}\d|[0-9](?:epoch|batch|it |it\[)|\d/\s*\d|\[\s*\d+\]|^\s*#?\d+[:)|\s]|^\s.*[=:]|^\w[\w /%.-]{0,40}[:=]\s*[-+.\d]|\{"
-    rf"|(?:\b|_|[A-Z]|\d)(?:{_MEASURED}|prec|hits?)(?:\b|@|_)|loss|\b(?:val|valid|test|eval|dev|train)"
+    rf"|(?:\b|_|[A-Z]|\d)(?:{MEASURED}|prec|hits?)(?:\b|@|_)|loss|\b(?:val|valid|test|eval|dev|train)"
 )
 _SHARE = re.compile(
     r"(?:^|[\W_])(?:acc|accuracy|correct|precision|recall|success(?:es)?|top-?[15]|score|solved|win|wins)(?:$|[\W_])", re.IGNORECASE
