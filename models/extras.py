@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from .errors import ModelsError
@@ -15,8 +17,14 @@ SETTINGS = {"onnxruntime": {"ORT_DISABLE_TELEMETRY": "1"}}
 PACKAGES = {"openvino": "pip install openvino"}  # what installs a module that the extra does not bring
 
 
+OURS = ("collectors", "dashboard")  # which lie beside this package
+BESIDE = str(Path(__file__).resolve().parent.parent)
+
+
 def needed(module: str) -> Any:
     """The imported module. Raises ModelsError with the command that installs it."""
+    if module.partition(".")[0] in OURS and BESIDE not in sys.path:  # a program imported `deepseek.models` alone
+        sys.path.append(BESIDE)
     for name, value in SETTINGS.get(module.partition(".")[0], {}).items():
         os.environ.setdefault(name, value)
     try:

@@ -22,7 +22,7 @@ HOSTILE = "<img src=x onerror='hacked=1'>\u202e"
 
 
 class FindingsScene:
-    """Times are seconds from the start, mostly negative."""
+    """Times are seconds from the beginning of the newest run, mostly negative: what is in view is what happened lately."""
 
     def __init__(self, store: Store, web: Web, data_dir: Path) -> None:
         self.store, self.web, self.data_dir = store, web, data_dir
@@ -31,9 +31,9 @@ class FindingsScene:
 
     def run(self, name: str, since: int = -300) -> None:
         """With a loss each second until now."""
+        self.t0 = time.time()
         rows: list[Record] = [
-            Points(name, labels_of(host="box", rank=0), ("train/loss",), (1.0,), time.time() + at, 1000 + at)
-            for at in range(since, 0)
+            Points(name, labels_of(host="box", rank=0), ("train/loss",), (1.0,), self.t0 + at, 1000 + at) for at in range(since, 0)
         ]
         self.store.append(rows)
 

@@ -13,6 +13,7 @@ from tests.axe import serious
 from tests.conftest import Ask, address, standing, wait_for
 from tests.findings_scene import HOSTILE, FindingsScene, findings_scene
 
+COUNT = itertools.count(1)
 EXPECTED_ERRORS = ("404 (Not Found)",)  # of lines of code that are not there
 PHONE = {"width": 390, "height": 844}
 STACKS = [
@@ -25,13 +26,19 @@ STACKS = [
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FindingsScene]:
     with findings_scene(tmp_path_factory.mktemp("findings")) as scene:
-        scene.run("quiet")
-        scene.run("loud")
-        scene.find("loud", "loss_spike", -200, said="train/loss jumps to 9.", step=800, numbers={"value": 9.0, "before": 1.0})
-        scene.find("loud", "nan", -150, said=f"{HOSTILE} is NaN.", id_="hostile")
-        scene.find("loud", "memory_creep", -100, -5, weight="alert", over=False, said="Memory is full within the hour.", numbers={"left_s": 3000.0, "bytes_per_s": 5e6})  # fmt: skip
-        scene.find("loud", "slow_steps", -60, -5, over=False, said="About 1 of 66 steps takes 9 times as long.", place={"function": "load", "file": "/a/data.py", "line": 88})  # fmt: skip
         yield scene
+
+
+@pytest.fixture
+def loud(scene: FindingsScene) -> str:
+    """A run with four findings, which began for this test: those of minutes ago are no longer in view."""
+    run = f"loud-{next(COUNT)}"
+    scene.run(run)
+    scene.find(run, "loss_spike", -200, said="train/loss jumps to 9.", step=800, numbers={"value": 9.0, "before": 1.0})
+    scene.find(run, "nan", -150, said=f"{HOSTILE} is NaN.", id_=f"hostile-{run}")
+    scene.find(run, "memory_creep", -100, -5, weight="alert", over=False, said="Memory is full within the hour.", numbers={"left_s": 3000.0, "bytes_per_s": 5e6})  # fmt: skip
+    scene.find(run, "slow_steps", -60, -5, over=False, said="About 1 of 66 steps takes 9 times as long.", place={"function": "load", "file": "/a/data.py", "line": 88})  # fmt: skip
+    return run
 
 
 def focused(page: Page) -> str:
@@ -43,6 +50,7 @@ def chosen(page: Page) -> str:
 
 
 def test_a_finding_appears_live_and_nothing_moves(scene: FindingsScene, page: Page) -> None:
+    scene.run("quiet")
     scene.open(page, run="quiet")
     expect(page.locator('[data-lane="loss"]')).to_be_visible()
     before = [standing(page, selector) for selector in ('[data-lane="loss"]', ".panel", ".who", ".axis")]
@@ -81,8 +89,8 @@ def test_a_run_that_is_over_says_what_held_until_its_end(scene: FindingsScene, p
     expect(page.locator(".finding-said")).not_to_contain_text("NaN")
 
 
-def test_why_selects_the_window_of_the_alert_and_the_rest_is_in_a_list(scene: FindingsScene, page: Page) -> None:
-    scene.open(page, run="loud")
+def test_why_selects_the_window_of_the_alert_and_the_rest_is_in_a_list(scene: FindingsScene, loud: str, page: Page) -> None:
+    scene.open(page, run=loud)
     expect(page.locator(".finding-said")).to_have_text("Memory creep. Memory is full within the hour.")
     page.get_by_role("button", name="and 1 more").click()
     expect(page.locator(".found-list .rows button")).to_have_count(2)
@@ -111,9 +119,9 @@ def test_why_selects_the_window_of_the_alert_and_the_rest_is_in_a_list(scene: Fi
 @pytest.mark.parametrize("place", ["/", "/logs"])
 @pytest.mark.parametrize("how", ["key", "mouse", "Tab"])
 def test_the_sentence_of_a_mark_goes_with_escape_and_comes_with_the_next_step(
-    scene: FindingsScene, page: Page, how: str, place: str
+    scene: FindingsScene, loud: str, page: Page, how: str, place: str
 ) -> None:
-    scene.open(page, place, run="loud")
+    scene.open(page, place, run=loud)
     expect(page.locator(".found-mark")).to_have_count(4)
     tip, newest = page.locator(".found-tip"), page.locator(".found-mark").last
     if how == "mouse":
@@ -133,8 +141,8 @@ def test_the_sentence_of_a_mark_goes_with_escape_and_comes_with_the_next_step(
     expect(tip).to_have_text("Slow steps. About 1 of 66 steps takes 9 times as long.")
 
 
-def test_the_sentence_of_a_mark_goes_with_its_mark(scene: FindingsScene, page: Page) -> None:
-    scene.open(page, run="loud")
+def test_the_sentence_of_a_mark_goes_with_its_mark(scene: FindingsScene, loud: str, page: Page) -> None:
+    scene.open(page, run=loud)
     expect(page.locator(".found-mark")).to_have_count(4)
     page.keyboard.press("[")
     expect(page.locator(".found-tip")).to_be_visible()
@@ -144,8 +152,8 @@ def test_the_sentence_of_a_mark_goes_with_its_mark(scene: FindingsScene, page: P
     wait_for(lambda: not focused(page) and page.locator(".found-tip").is_hidden(), because="its sentence stays")
 
 
-def test_brackets_step_through_and_the_focus_moves_and_the_sentence_is_said(scene: FindingsScene, page: Page) -> None:
-    scene.open(page, run="loud")
+def test_brackets_step_through_and_the_focus_moves_and_the_sentence_is_said(scene: FindingsScene, loud: str, page: Page) -> None:
+    scene.open(page, run=loud)
     expect(page.locator(".found-count")).to_have_text("4 findings")
     said = page.locator(".found-nav [role=status]")
     for position, title in ((4, "Slow steps"), (3, "Memory creep"), (2, "NaN or infinity"), (1, "Loss spike")):
@@ -166,8 +174,8 @@ def test_brackets_step_through_and_the_focus_moves_and_the_sentence_is_said(scen
     expect(page.locator("dialog.help[open]")).to_contain_text("the finding before")
 
 
-def test_a_hostile_sentence_stays_text(scene: FindingsScene, page: Page) -> None:
-    scene.open(page, run="loud", finding="hostile")
+def test_a_hostile_sentence_stays_text(scene: FindingsScene, loud: str, page: Page) -> None:
+    scene.open(page, run=loud, finding=f"hostile-{loud}")
     expect(page.locator(".found-said")).to_contain_text("<img src=x onerror='hacked=1'>[U+202E] is NaN.")
     page.locator(".found-count").click()
     expect(page.locator(".found-list .rows button")).to_have_count(4)
@@ -176,9 +184,9 @@ def test_a_hostile_sentence_stays_text(scene: FindingsScene, page: Page) -> None
     assert page.evaluate("() => globalThis.hacked") is None
 
 
-def test_a_link_that_names_only_the_finding_selects_its_window(scene: FindingsScene, page: Page) -> None:
-    old = scene.find("loud", "checkpoint_stall", -290, -260, said="A checkpoint took 30 s.")
-    scene.open(page, run="loud", finding=old, span=60)
+def test_a_link_that_names_only_the_finding_selects_its_window(scene: FindingsScene, loud: str, page: Page) -> None:
+    old = scene.find(loud, "checkpoint_stall", -290, -260, said="A checkpoint took 30 s.")
+    scene.open(page, run=loud, finding=old, span=60)
     expect(page.locator(".found-detail h2")).to_have_text("Note: Checkpoint stall")
     wait_for(lambda: float(address(page).get("from", "0")) == pytest.approx(scene.t0 - 290, abs=0.01), because="no window")
     expect(page.locator(".window")).to_be_visible()
@@ -207,9 +215,9 @@ def test_two_hundred_findings_stay_readable(scene: FindingsScene, page: Page) ->
     expect(page.locator(".found-mark.chosen")).to_have_count(1)
 
 
-def test_flame_shows_the_runs_findings_and_gpus_those_of_the_machine(scene: FindingsScene, page: Page) -> None:
+def test_flame_shows_the_runs_findings_and_gpus_those_of_the_machine(scene: FindingsScene, loud: str, page: Page) -> None:
     scene.find(None, "disk_out", -40, -2, weight="alert", over=False, said="The disk is full in 20 min.")
-    scene.open(page, "/flame", run="loud")
+    scene.open(page, "/flame", run=loud)
     expect(page.locator(".found-count")).to_contain_text("findings")
     page.keyboard.press("[")
     expect(page.locator(".side .found-detail h2")).to_be_visible()
@@ -217,13 +225,13 @@ def test_flame_shows_the_runs_findings_and_gpus_those_of_the_machine(scene: Find
     expect(page.locator(".found-count")).to_have_text("1 finding")
     page.keyboard.press("]")
     expect(page.locator(".found-detail h2")).to_have_text("Alert: Disk runs full")
-    scene.open(page, "/logs", run="loud")
+    scene.open(page, "/logs", run=loud)
     expect(page.locator(".found-count")).to_contain_text("findings")
 
 
-def test_on_a_phone_two_buttons_step_through(scene: FindingsScene, browser: Browser) -> None:
+def test_on_a_phone_two_buttons_step_through(scene: FindingsScene, loud: str, browser: Browser) -> None:
     phone = browser.new_page(viewport=PHONE, has_touch=True)
-    scene.open(phone, run="loud")
+    scene.open(phone, run=loud)
     phone.get_by_role("button", name="Previous finding").tap()
     expect(phone.locator(".panel[data-sheet=half] .found-said")).to_be_visible()
     for name in ("Previous finding", "Next finding", "Close the finding"):
@@ -264,9 +272,9 @@ def test_bounds_have_the_unit_of_what_they_bound(scene: FindingsScene, page: Pag
     )
 
 
-def test_a_finger_hits_what_leads_to_a_finding(scene: FindingsScene, browser: Browser) -> None:
+def test_a_finger_hits_what_leads_to_a_finding(scene: FindingsScene, loud: str, browser: Browser) -> None:
     phone = browser.new_page(viewport=PHONE, has_touch=True, is_mobile=True)
-    scene.open(phone, run="loud")
+    scene.open(phone, run=loud)
     for name in ("Why", "What ran", "Report"):
         expect(phone.get_by_role("button", name=name, exact=True).first).to_be_visible()
         box = phone.get_by_role("button", name=name, exact=True).first.bounding_box()

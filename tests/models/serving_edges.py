@@ -111,7 +111,7 @@ def test_a_client_that_does_not_read_is_left_and_others_are_answered(tmp_path: P
         with socket.socket() as deaf:
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             deaf.connect((host, int(port)))
-            deaf.sendall(b"POST /v1/infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+            deaf.sendall(b"POST /v1/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
             until(lambda: 'outcome="ok"} 1' in server.ask("GET", "/metrics")[1])
             for _ in range(20):
                 assert server.infer(model="toy", input=[1, 2, 3, 4])[0] == 200

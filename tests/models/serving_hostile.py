@@ -98,7 +98,7 @@ def test_a_server_ends_while_its_model_hangs(tmp_path: Path, monkeypatch: pytest
             host, _, port = server.places["http"].partition(":")
             path = b"/v1/infer" if place == "call" else b"/v2/repository/models/toy/load"
             with socket.create_connection((host, int(port))) as sock:
-                sock.sendall(b'POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n{"input": [1,2,3,4]}' % path)
+                sock.sendall(b'POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\n\r\n{"input": [1,2,3,4]}' % path)
                 assert entered.wait(WITHIN_S)
                 begun_s = time.monotonic()
         assert time.monotonic() - begun_s < 10
@@ -168,7 +168,10 @@ def test_heads_and_bodies_that_do_not_end_are_answered_in_time(
     monkeypatch.setattr(connection, "BODY_S", SOON_S)
     monkeypatch.setattr(connection, "HEAD_S", SOON_S)
     monkeypatch.setattr(connection, "LINGER_S", SOON_S)
-    post, live = b"POST /v1/infer HTTP/1.1\r\nHost: x\r\nConnection: close\r\n", b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n"
+    post, live = (
+        b"POST /v1/infer HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n",
+        b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n",
+    )
     with served(plan_of(written(tmp_path / "toy").folder)) as server:
         assert exchanged(server) == b""
         cases = [
@@ -197,7 +200,7 @@ def test_heads_and_bodies_that_do_not_end_are_answered_in_time(
 def test_each_body_on_a_connection_has_a_time_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "BODY_S", 1.0)
     body = json.dumps({"input": ROW}).encode()
-    head = b"POST /v1/infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n" % len(body)
+    head = b"POST /v1/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n" % len(body)
     with (
         served(plan_of(written(tmp_path / "toy").folder)) as server,
         socket.create_connection(server.places["http"].split(":")) as slow,  # type: ignore[arg-type]
@@ -223,7 +226,7 @@ def test_a_connection_whose_client_does_not_read_is_cut(tmp_path: Path, monkeypa
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         deaf.settimeout(WITHIN_S)
         deaf.connect((host, int(port)))
-        deaf.sendall(b"POST /v1/infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        deaf.sendall(b"POST /v1/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
         time.sleep(6 * SOON_S)
         found = b""
         with contextlib.suppress(ConnectionResetError):
@@ -361,7 +364,7 @@ def test_bodies_that_are_half_there_have_a_limit_together(tmp_path: Path, monkey
         host, _, port = server.places["http"].partition(":")
         long = b'{"input": [1, 2, 3, 4]' + b" " * 700_000
         with socket.create_connection((host, int(port))) as half:
-            half.sendall(b"POST /v1/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 800000\r\n\r\n" + long)
+            half.sendall(b"POST /v1/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 800000\r\n\r\n" + long)
             until(lambda: http_call.HttpCall.reading_bytes > 500_000)
             assert server.infer(input=ROW)[0] == 200
             status, found, headers = server.ask("POST", "/v1/infer", long + b"}")

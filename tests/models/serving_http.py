@@ -225,7 +225,7 @@ def test_a_client_that_vanishes_is_counted_and_harms_none(tmp_path: Path) -> Non
     folder = written(tmp_path / "toy").folder
     with served(plan_of(folder, options=ServingOptions(prepare=prepare, most_wait_s=60))) as server:
         body = json.dumps({"input": [1, 2, 3, 4]}).encode()
-        request = b"POST /v1/infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+        request = b"POST /v1/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
         host, _, port = server.places["http"].partition(":")
         sockets = [socket.create_connection((host, int(port)), timeout=WITHIN_S) for _ in range(5)]
         for each in sockets:

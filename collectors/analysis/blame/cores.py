@@ -16,6 +16,7 @@ from .verdict import HostLook
 
 FULL_PCT = 75.0  # of all cores: where cores are free, no thread waits for one
 TAKEN = 0.25  # of one core, on the average over the window
+SHIFTED = 0.1  # of one core, from the run to other programs
 COMPUTES = 0.05  # of a core: a part with more of one computes, however many share it; one with less waits for a disk or a socket
 KNOWN = 0.9  # of the time, for which the kernel says who had a core
 
@@ -23,6 +24,12 @@ KNOWN = 0.9  # of the time, for which the kernel says who had a core
 def has_risen(host: HostLook) -> bool:
     """True if other programs use more of the cores than in the baseline."""
     return host.others[0] - host.others[1] >= TAKEN
+
+
+def took_more(host: HostLook) -> bool:
+    """True if other programs use more of the cores, or somewhat more while the run has as much less: on a full machine nobody gets much more."""
+    rise, fall = host.others[0] - host.others[1], host.own[1] - host.own[0]
+    return rise >= TAKEN or min(rise, fall) >= SHIFTED
 
 
 def is_full(host: HostLook | None) -> bool:

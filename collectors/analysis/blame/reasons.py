@@ -15,7 +15,7 @@ from ..stacks.traces import Traces
 from ..stacks.trust import LineOf
 from ..stacks.waits import BACKWARD, reads_gpu, reason_of, takes_lock, wait_of, waiting
 from . import suspect
-from .cores import COMPUTES, TAKEN, has_risen, is_full
+from .cores import COMPUTES, TAKEN, has_risen, is_full, took_more
 from .gpu_look import LEAST_BUSY_PCT
 from .suspect import SECOND, Sides, Suspect
 from .verdict import Case, Side, Verdict
@@ -180,7 +180,7 @@ def _taken(verdict: Verdict, case: Case) -> float:
     host, slowdown_s = case.host, verdict.slowdown_s or 0.0
     if host is None or case.baseline is None or verdict.window_unit_s is None or verdict.baseline_unit_s is None:
         return 0.0
-    if host.others[0] < TAKEN or not is_full(host):
+    if host.others[0] < TAKEN or not is_full(host) or not took_more(host):
         return 0.0
     lasted_s = case.window.length_s / case.window.divisor, case.baseline.length_s / case.baseline.divisor
     same_work = host.own[0] * lasted_s[0] <= SAME_WORK * host.own[1] * lasted_s[1]
