@@ -41,8 +41,14 @@ SECRET_WORDS = frozenset(
         "csrf",
         "xsrf",
         "webhook",
+        "keypass",
+        "storepass",
+        "dbpass",
+        "smtppass",
     ]
 )
+GLUED = ("password", "passwd", "passphrase", "secret", "apikey", "authtoken", "accesstoken", "oauthtoken", "secretkey", "accesskey")
+"""How a word ends that is a secret's, whatever stands before: PGPASSWORD, NGROK_AUTHTOKEN."""
 KEY_OF = frozenset(
     [
         "api",
@@ -184,6 +190,8 @@ PROGRAMS = {
     "curl": "u",
     "smbclient": "U",
 }  # and the letter of the option whose value is a password
+LONG = {"curl": ("--user", "--proxy-user")}  # ... and such options by their long names
+PLURAL = ("keys", "secrets", "tokens", "passwords", "credentials")
 GLUED_ONLY = ("mysql", "mariadb")  # `-p NAME` is a database
 OTHER_HINTS = (
     *("://", "private key", "basic", "login", "eyj", "akia", "asia", "sg.", "hook", ":aa", *map(str.lower, PREFIXES)),
@@ -275,10 +283,12 @@ OF_SENTENCES = re.compile(  # `HF_TOKEN is missing`, `set HF_TOKEN to enable`, `
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+MOST_SIGNED = 4000  # characters of a signature
 LEAST_SAID = 5  # characters of a secret in a sentence
 MOST_SLASHES = 6  # of such a line; a path has more
 PROGRAM = re.compile(
     rf"(?<![\w.-])(?P<name>{'|'.join(sorted(PROGRAMS, reverse=True))})(?:\.exe)?(?=[\s\"'\\])|(?P<end>[\n|;])"
+    r"|(?<=[\s\"'\\])(?P<long>--[a-z]{2,12}(?:-[a-z]{2,12})?)(?P<gap>=|[\s\"'\\,]{1,12})(?!<left out>)(?P<of>[^\s\"'<\\,-][^\s\"'\\]*)"
     r"|(?<=[\s\"'\\])-(?P<letter>[pPauwU])(?P<space>[\s\"'\\,]{0,12})(?!<left out>)(?P<value>[^\s\"'<\\,-][^\s\"'\\]*)"
 )
 WHAT_IS_MEANT = re.compile(r"[A-Za-z0-9_+/=~%@#$^&*!.-]+")
@@ -289,7 +299,9 @@ SWITCH = re.compile(r"(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])")
 def is_secret(name: str) -> bool:
     """`HF_TOKEN`, `--db-password`, `wandb_api_key`; not `max_tokens`, `pad_token`, `sort_key`."""
     words = [word.lower() for word in WORD.findall(name)]
-    if not SECRET_WORDS.isdisjoint(words):
+    if not SECRET_WORDS.isdisjoint(words) or any(word.endswith(GLUED) for word in words) or "SSHPASS" in name:
+        return True
+    if "tokens" in words and not KEY_OF.isdisjoint(words):
         return True
     if "key" in words or "keys" in words:
         return not KEY_OF.isdisjoint(words) or words in (["key"], ["keys"])
@@ -309,7 +321,8 @@ def without_secrets(words: Iterable[str]) -> list[str]:
     """The words of a command line."""
     kept: list[str] = []
     hidden = False  # the word is the value of a secret option
-    letter, is_glued, before = "", False, ""  # of the program's option whose value is a password
+    long: tuple[str, ...] = ()  # options of the program whose values are passwords
+    letter, is_glued, before = "", False, ""  # such an option of one letter
     for word in words:
         option = OPTION.fullmatch(word)
         if hidden and not word.startswith("--"):
@@ -320,6 +333,10 @@ def without_secrets(words: Iterable[str]) -> list[str]:
         elif option and is_secret(option[1]):
             kept.append(f"{option[1]}{option[2]}{LEFT_OUT}")
             hidden = False
+        elif word.partition("=")[0] in long:
+            name, by, _ = word.partition("=")
+            kept.append(f"{name}={LEFT_OUT}" if by else word)
+            hidden = not by
         elif letter and word.startswith(f"-{letter}"):
             kept.append(f"-{letter}{LEFT_OUT}" if len(word) > len("-p") else word)
             hidden = word == f"-{letter}" and not is_glued
@@ -327,7 +344,7 @@ def without_secrets(words: Iterable[str]) -> list[str]:
             kept.append(redacted(word))
             hidden = is_option(word) and is_secret(word)
             if (program := word.rpartition("/")[2]) in PROGRAMS:
-                letter, is_glued = PROGRAMS[program], program.startswith(GLUED_ONLY)
+                letter, is_glued, long = PROGRAMS[program], program.startswith(GLUED_ONLY), LONG.get(program, ())
         before = word
     return kept
 
@@ -401,7 +418,7 @@ def _value_after(text: str, start: int, end: int, name: str, code: bool) -> tupl
         return tag.span(1)
     found = (IN_CODE if code else IN_TEXT).match(text, end) if MAY_ASSIGN.match(text, end) else None
     if found:
-        place = _value_at(text, found.end(), bare, found[0].strip()[-1:] == ":", code)
+        place = _value_at(text, found.end(), bare, found[0].strip()[-1:] == ":", code, MOST_SIGNED if is_signed else len(text))
         if (
             place is not None
             and bare.lower() == "key"
@@ -416,15 +433,16 @@ def _value_after(text: str, start: int, end: int, name: str, code: bool) -> tupl
         return None
     dashes = len(name) - len(name.lstrip("-"))
     if dashes in (1, 2) and (option := AFTER_OPTION.match(text, end)):
-        return _quoted(text, option.end()) or _span(re.compile(r"[^\s\"',\\]+").match(text, option.end()))
+        return _quoted(text, option.end(), len(text)) or _span(re.compile(r"[^\s\"',\\]+").match(text, option.end()))
     said = IN_SENTENCE.match(text, end)
     if said and _is_said(bare, said):
         return said.start("word"), said.start("word") + len(said["word"].rstrip(".:!?"))
     return None
 
 
-def _value_at(text: str, at: int, name: str, by_colon: bool, code: bool) -> tuple[int, int] | None:
-    if (quoted := _quoted(text, at)) is not None:
+def _value_at(text: str, at: int, name: str, by_colon: bool, code: bool, most: int) -> tuple[int, int] | None:
+    """`most` characters are looked at for the end of what stands in quotes."""
+    if (quoted := _quoted(text, at, most)) is not None:
         return quoted
     words = [word.lower() for word in WORD.findall(name)]
     close = BRACKETS.get(text[at : at + 1])
@@ -439,12 +457,15 @@ def _value_at(text: str, at: int, name: str, by_colon: bool, code: bool) -> tupl
     if by_colon and words[-1:] in (["authorization"], ["cookie"]):
         return _span(REST_OF_LINE.match(text, at))
     place = _span(VALUE.match(text, at))
+    if place is not None and words[-1:] and words[-1] in PLURAL:
+        while text[place[1] : place[1] + 1] == "," and (further := VALUE.match(text, place[1] + 1)):
+            place = place[0], further.end()
     if place is not None and text[slice(*place)].lower() in SCHEMES and (word := NEXT_WORD.match(text, place[1])):
         return place[0], word.end()
     return place
 
 
-def _quoted(text: str, at: int) -> tuple[int, int] | None:
+def _quoted(text: str, at: int, most: int) -> tuple[int, int] | None:
     """What stands in quotes, without them; where they do not end, the rest of the line. None where there are none.
 
     Quotes within a string within a string have backslashes before them: those that end it have no more than those at its start.
@@ -455,8 +476,8 @@ def _quoted(text: str, at: int) -> tuple[int, int] | None:
     mark = opened[1].lstrip("\\")
     depth = len(opened[1]) - len(mark)
     close = {"“": "”", "‘": "’"}.get(mark, mark)
-    newline = -1 if len(mark) == len('"""') and mark[0] in "\"'" else text.find("\n", opened.end())
-    last = len(text) if newline < 0 else newline
+    newline = -1 if len(mark) == len('"""') and mark[0] in "\"'" else text.find("\n", opened.end(), opened.end() + most)
+    last = min(len(text) if newline < 0 else newline, opened.end() + most)
     end = text.find(close, opened.end(), last)
     while end >= 0:
         before = end
@@ -527,6 +548,8 @@ def _without_passwords(text: str) -> str:
 
     def shown(found: re.Match[str]) -> str:
         nonlocal name
+        if found["long"] is not None:
+            return f"{found['long']}{found['gap']}{LEFT_OUT}" if found["long"] in LONG.get(name, ()) else found[0]
         if found["letter"] is None:
             name = found["name"] or ""
         elif found["letter"] == PROGRAMS.get(name) and not (found["space"] and name.startswith(GLUED_ONLY)):

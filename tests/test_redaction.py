@@ -13,11 +13,12 @@ from collectors.redaction import LEFT_OUT, is_secret, redacted, without_secrets
 SECRET = "hunter2hunter2"
 SECRET_NAMES = [
     "HF_TOKEN", "--db-password", "wandb_api_key", "OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY", "apiKey", "authToken", "DB_PASS", "token",
-    "--key", "SLURM_JWT", "client.secret", "model.auth_token",
+    "--key", "SLURM_JWT", "client.secret", "model.auth_token", "PGPASSWORD", "NGROK_AUTHTOKEN", "SSHPASS", "--dbpassword", "clientsecret",
+    "API_KEYS", "HF_TOKENS",
 ]  # fmt: skip
 OPEN_NAMES = [
     "max_tokens", "pad_token", "sort_key", "num_token", "token_type_ids", "author", "pass_rate", "key_dim", "kv_key", "hidden",
-    "key_padding_mask", "tokenizer", "monkey", "compass", "tokens_per_s",
+    "key_padding_mask", "tokenizer", "monkey", "compass", "tokens_per_s", "bypass", "image_tokens", "total_tokens", "tokens", "storage",
 ]  # fmt: skip
 
 
@@ -49,6 +50,9 @@ def test_names_of_other_things_stay(name: str) -> None:
         ["-c", f"login(token='{SECRET}')"],
         ["-c", f"os.environ['HF_TOKEN'] = '{SECRET}'"],
         ["-c", f"os.environ.setdefault('HF_TOKEN', '{SECRET}')"],
+        ["curl", "--user", f"ada:{SECRET}"],
+        ["sh", "-c", f"curl --proxy-user ada:{SECRET} http://host"],
+        [f"API_KEYS=abc,{SECRET},{SECRET}"],
         [f"-----BEGIN RSA PRIVATE KEY-----\n{SECRET}\n{SECRET}"],
     ],
 )

@@ -155,3 +155,16 @@ def test_a_start_from_an_earlier_epoch_goes_back_to_its_steps_in_another_segment
     found = points([*epochs(0, 4)[:350], *epochs(2, 5)])
     assert [point.step for point in found] == [*range(350), *range(200, 500)]
     assert [point.segment for point in found] == [0] * 350 + [1] * 300
+
+
+def test_a_line_of_a_validation_begins_no_epoch() -> None:
+    """Its own count may begin anew; the training's goes on."""
+    lines: list[Line] = [
+        {"step": 1, "epoch": 0, "loss": 3.0},
+        {"step": 100, "epoch": 0, "loss": 2.0},
+        {"step": 200, "epoch": 0, "loss": 1.0},
+        {"step": 1, "epoch": 1, "val_loss": 1.5},
+        {"step": 300, "epoch": 1, "loss": 0.9},
+        {"step": 400, "epoch": 1, "loss": 0.8, "lr": 0.1},
+    ]
+    assert [point.step for point in points(lines)] == [1, 100, 200, 1, 300, 400]

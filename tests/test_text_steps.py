@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from collectors.logs.formats.text.numbers import TextNumbers
 from collectors.logs.formats.text.spread import evenly
 from collectors.records import Points, labels_of
 from tests.following import series_of
+from tests.ingesting import Ingest
 
 
 def points(lines: Sequence[str], arrival: Arrival | None = None, text: Text | None = None) -> list[Points]:
@@ -129,3 +131,61 @@ def test_steps_of_one_time_count_towards_the_next() -> None:
     found = units_of(time_s, 10.0 * np.arange(20), np.zeros(20, np.int64))
     assert found.units.tolist() == [40.0] * 4
     assert found.seconds.tolist() == [0.025] * 4
+
+
+def test_the_state_of_an_earlier_version_is_gone_on_from() -> None:
+    """Its steps had other fields: what comes now is another segment."""
+    state = {"names": ["loss"], "refused": [], "pending": {}, "steps": [0, 40, 40, 0, None, None, True, 2], "tasks": True}
+    text = Text("a", "x.log", 1_764_000_000.0, state, lambda who, kept: TextNumbers("a", labels_of(), state=kept))
+    found = points(["step 41 loss 0.5", "step 42 loss 0.4"], text=text)
+    assert [(one.step, one.segment) for one in found] == [(41, 3), (42, 3)]
+
+
+@pytest.mark.parametrize("template", ["{0}: episode reward 0.{0} steps {1}", "{0}: reward 0.{0} batch {1}"])
+def test_numbers_that_rise_with_what_is_counted_are_no_tasks(template: str) -> None:
+    found = points([template.format(number, 64 * number) for number in range(1, 9)])
+    assert {one.labels for one in found} == {labels_of(worker="0", source="text")}
+
+
+def test_tasks_of_srun_come_again_and_count_the_same() -> None:
+    lines = [f"{task}: step {step} loss {task}.{step}" for step in range(1, 4) for task in range(3)]
+    found = points(lines)
+    assert [(dict(one.labels)["worker"], one.step, one.values) for one in found[1:]] == [
+        (str(task), step, (float(f"{task}.{step}"),)) for step in range(1, 4) for task in range(3)
+    ][1:]
+
+
+def test_a_decimal_comma_is_no_sign_of_thousands() -> None:
+    assert [one.values for one in points(["step 1 loss 0,693", "step 2 loss 1,234", "step 3 loss 0.5"])] == [(0.5,)]
+    thousands = points(["step 1,000 loss 2.5", "step 1,001 loss 1,234.5", "step 1,002, loss 3"])
+    assert [(one.step, one.values) for one in thousands] == [(1000, (2.5,)), (1001, (1234.5,)), (1002, (3.0,))]
+
+
+def test_stamps_of_a_clock_that_went_back_stay_in_their_second() -> None:
+    stamps = [100, 100, 101, 101, 102, 50, 50, 51, 51]
+    lines = [f"2025-11-24 08:{at // 60:02}:{at % 60:02} step {step} loss 0.5" for step, at in enumerate(stamps, 1)]
+    times = [one.time_s for one in points(lines)]
+    since = times[0] - stamps[0]  # type: ignore[operator]
+    assert all(0 <= time_s - since - at < 2 for time_s, at in zip(times, stamps, strict=True))  # type: ignore[operator]
+
+
+def test_the_unit_is_known_after_a_start() -> None:
+    text = a_text()
+    points(["Epoch 1 loss 0.5", "Epoch 2 loss 0.4"], text=text)
+    assert text.state()["unit"] == "epoch"
+    assert "unit" not in a_text().state()
+
+
+def test_the_unit_of_a_run_that_is_over_is_known_after_a_start(tmp_path: Path) -> None:
+    """Its run.json is read again, its text is not."""
+    ingest = Ingest(tmp_path / "logs")
+    (ingest.root / "a").mkdir()
+    (ingest.root / "a/run.json").write_text('{"command": "python train.py"}')
+    (ingest.root / "a/train.log").write_text("Epoch 1 loss 0.5\nEpoch 2 loss 0.4\n")
+    ingest.until(lambda: (run := ingest.run("a")) and run.info.get("unit") == "epoch", "the unit is not told")
+    for _ in range(2):
+        ingest.restart()
+        for _ in range(5):
+            ingest.turn()
+        run = ingest.run("a")
+        assert run is not None and (run.info["unit"], run.info["command"]) == ("epoch", "python train.py")

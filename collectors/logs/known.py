@@ -28,6 +28,7 @@ from .formats import (
     text,
     wandb,
 )
+from .formats.text.metric_lines import LineReader
 from .formats.text.numbers import PROGRESS, TextNumbers
 from .formats.values import inert, inert_path
 
@@ -221,11 +222,11 @@ def _text(origin: Origin, state: State) -> Format:
 
 
 def _lines(origin: Origin, state: State, fault: Callable[[str], str], wants_numbers: Callable[[], bool]) -> text.Text:
-    run, file = origin.run, inert(origin.name)
+    run, file, reader = origin.run, inert(origin.name), LineReader()
 
     def numbers(speaker: int | str, kept: State) -> TextNumbers:
         rank, worker = (speaker or None, None) if isinstance(speaker, int) else (None, inert(speaker))
-        return TextNumbers(run.name, labels_of(host=inert(origin.host), rank=rank, worker=worker), fault, kept)
+        return TextNumbers(run.name, labels_of(host=inert(origin.host), rank=rank, worker=worker), fault, kept, reader)
 
     rank = origin.rank if RANK.search(origin.name) else None
     return text.Text(run.name, file, origin.written_s, state, numbers, wants_numbers, rank, run.take_unit)

@@ -42,6 +42,7 @@ class RunFolders:
         self._tree, self._tops, self._host, self._last_times = tree, tree.tops, host, last_times or {}
         self._runs: dict[str, RunFolder] = {}
         self._configs: dict[str, dict[str, Any]] = {}  # of runs without a file read so far, by file
+        self._units: dict[str, str] = {}  # ... and what its text counts by
         self._folders: dict[str, set[Path]] = {}  # by run, those of the files that an earlier collector has read
         self._series: dict[str, dict[Path, list[str]]] = {}  # ... and the names of their series, by file
         for key, offset in offsets.items():
@@ -50,6 +51,8 @@ class RunFolders:
                 self._series.setdefault(offset.run, {})[tree.path_of(key)] = names
             if config := offset.state.get("config"):
                 self._configs.setdefault(offset.run, {})[key.removeprefix(f"{offset.run}/")] = config
+            if unit := offset.state.get("unit"):
+                self._units[offset.run] = unit
         self._ran: dict[str, dict[str, Any]] = {}  # of runs without a file read so far, what was seen of their processes
         self._learned: deque[tuple[str, dict[str, Any]]] = deque()
         self._titled = {self._id_of(key): offset.run for key, offset in offsets.items()}  # names of runs by what is but an id
@@ -120,12 +123,14 @@ class RunFolders:
                 self._learned.append((run.name, run.ran))
 
     def forget(self, name: str) -> None:
-        for kept in (self._runs, self._configs, self._ran, self._series):
+        for kept in (self._runs, self._configs, self._units, self._ran, self._series):
             kept.pop(name, None)
 
     def _make(self, name: str, folder: Path, single_file: bool, files: Sequence[str] = ()) -> RunFolder:
         configs, before_s = self._configs.pop(name, {}), self._last_times.get(name)
         run = RunFolder(name, folder, single_file, self._host, configs, files, before_s)
+        if unit := self._units.pop(name, ""):
+            run.kind["unit"] = unit
         for path, names in self._series.pop(name, {}).items():
             if path.exists():
                 run.rivals.keep(names, path.name)

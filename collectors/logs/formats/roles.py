@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from .values import MAX_TIME_S, as_count, as_number
@@ -71,7 +71,7 @@ class Roles:
     def counted(self, step: int, fields: Mapping[str, Any]) -> int:
         """A count that begins anew with each epoch goes on where the last one ended."""
         epoch = next((number for name in EPOCHS if (number := as_number(fields.get(name))) is not None), None)
-        return self._counter.step(step, epoch, only_within=self._step in BATCHES)
+        return self._counter.step(step, epoch, frozenset(fields), only_within=self._step in BATCHES)
 
     def _is_open(self) -> bool:
         self._lines += self._lines < 2 * JUDGED_LINES  # each line asks for both
@@ -88,6 +88,7 @@ class EpochCounter:
         self._first: int | None = None  # count of the epoch
         self._last, self._by, self._usual = 0, 1, 1  # count; rises: the last one, and the one before it
         self._length: int | None = None  # of an epoch, once one has ended
+        self._names: Set[str] = frozenset()  # of the fields of the last line
         if state:
             self._epoch, self._before, self._first, self._last, self._by, self._usual, self._length = state
 
@@ -97,15 +98,20 @@ class EpochCounter:
             return []
         return [self._epoch, self._before, self._first, self._last, self._by, self._usual, self._length]
 
-    def step(self, count: int, epoch: float | None, *, only_within: bool = False) -> int:
-        """`only_within`: the count is one of an epoch, also where no epoch is named."""
+    def step(self, count: int, epoch: float | None, names: Set[str] = frozenset(), *, only_within: bool = False) -> int:
+        """`names` are those of the line. `only_within`: the count is one of an epoch, also where no epoch is named.
+
+        A line that counts back, and has other fields than the one before it, is of another kind, of a validation: it begins no epoch.
+        """
         if self._first is None:
             self._first = count
         elif count < self._last and count <= max(self._first, 1):
+            if not (names <= self._names or names >= self._names):
+                return self._before + self._last if only_within else count
             self._begin(count, epoch, only_within=only_within)
         elif count > self._last:
             self._usual, self._by = self._by, count - self._last
-        self._last = count
+        self._last, self._names = count, names
         self._epoch = self._epoch if epoch is None else epoch
         return self._before + count
 

@@ -15,7 +15,7 @@ from ..values import MAX_TIME_S
 from .entry import Entry
 from .metric_lines import beginning_of
 from .numbers import TextNumbers
-from .ranked import split_rank, split_task, split_worker
+from .ranked import Tasks, split_rank, split_worker
 from .spread import Coarse, spread
 from .steps import STEP
 
@@ -70,13 +70,13 @@ class Text:
         self.tally = Tally()
         self._run, self._file, self._mtime_s, self._rank = run, file, mtime_s, rank
         self._make_numbers, self._wants_numbers, self._take_unit = numbers, wants_numbers, take_unit
-        self._unit = STEP
+        self._unit: str = state.get("unit", STEP)
         self._own = self._voice(rank or 0, state)  # of lines that name no rank, and of rank 0
         anew = {"anew": True} if state.get("anew") else {}
         self._voices = {int(number): self._voice(int(number), {**kept, **anew}) for number, kept in state.get("ranks", {}).items()}
         self._workers = {name: self._voice(name, {**kept, **anew}) for name, kept in state.get("workers", {}).items()}
         self._worker: str = state.get("worker", "")  # of Ray, the first that spoke
-        self._has_tasks: bool = state.get("tasks", False)  # srun writes its task in front of each line
+        self._tasks = Tasks(state.get("tasks"))
 
     EMPTY: ClassVar[dict[str, Any]] = {"time_s": None, "entry": [0, 0, 0, None]}
 
@@ -85,7 +85,8 @@ class Text:
             "ranks": {str(rank): voice.state() for rank, voice in self._voices.items()},
             "workers": {name: voice.state() for name, voice in self._workers.items()},
             "worker": self._worker,
-            "tasks": self._has_tasks,
+            "tasks": self._tasks.state(),
+            "unit": self._unit if self._unit != STEP else "",
         }
         return self._own.state() | {name: value for name, value in others.items() if value}
 
@@ -178,8 +179,7 @@ class Text:
                 return Speaker(rank, self._voice_of(rank), rest, rest)
         elif "pid=" in text[:LONGEST_WORKER] and (worker := split_worker(text)) is not None:
             return Speaker(self._rank, self._voice_of_worker(worker.name), text, worker.text, worker.is_repeated)
-        elif ": " in text[:LONGEST_TASK] and (task := split_task(text, is_known=self._has_tasks)) is not None:
-            self._has_tasks = True
+        elif ": " in text[:LONGEST_TASK] and (task := self._tasks.split(text)) is not None:
             return Speaker(task[0], self._voice_of(task[0]), text, task[1])
         return Speaker(self._rank, self._own, text, text)
 

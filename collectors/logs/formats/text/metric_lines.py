@@ -52,13 +52,14 @@ MAX_CHARS = 8_000  # of a line that is looked at
 MAX_SHAPES, MAX_SHAPE_CHARS = 2_000, 1_000  # that are remembered
 MAX_WORDS = 5  # of a name
 DIGIT = re.compile(r"\d")
+DECIMAL_COMMA = re.compile(r"(?<![\w.,\-\[(])-?0,\d{1,20}(?![\d,])")  # 0,693
 ZEROS = str.maketrans("123456789", "0" * 9)
-THOUSANDS = re.compile(r"(?<![\d.,:\[(])\d{1,3}(?:,\d{3}){1,4}(?![\d,]|\.\d{1,20},)")
+THOUSANDS = re.compile(r"(?<![\d.,:\[(])[1-9]\d{0,2}(?:,\d{3}){1,4}(?!\d|,\d|\.\d{1,20},)")
 VALUE = re.compile(
     r"(?P<sep>[\"']?\s{0,4}(?:(?<![:=])[:=]{1,2}(?![:=])|->|\u2192)\s{0,40}+|\s{1,40}+(?:is\s)?)"
     r"(?P<open>(?:np\.)?(?:tensor|float\d\d|array|bfloat16|int\d\d)?[(\[]{1,3}|[\"'])?"
     rf"\s{{0,8}}+(?P<value>{NUMBER})(?:\s?/\s?(?P<of>{INTEGER}))?"
-    r"(?P<close>(?=[\s,;|)\]}%'\"\u2502\u2503])|[.:]?(?=\s|$))",
+    r"(?P<close>(?=[\s;|)\]}%'\"\u2502\u2503]|,(?!\d))|[.:]?(?=\s|$))",
     re.IGNORECASE,
 )
 SENTENCE = re.compile(  # Accuracy of the network on the 10000 test images: 55 %
@@ -151,12 +152,16 @@ class LineReader:
 
     def __init__(self) -> None:
         self._shapes: dict[str, Shape] = {}  # by a line in which each digit is 0
+        self.idle: set[str] = set()  # lines, with zeros for their digits, that say nothing
+        self._has_commas = False  # its numbers have decimal commas
 
     def read(self, text: str, key: str = "") -> MetricLine | None:
         """None for a line without a metric that does not begin with its step. 4 us for a line like one before, else 50 us.
 
         `key` is the line with zeros for its digits, for who has it already.
         """
+        if "," in text and (plain := self._without_thousands(text)) is not text:
+            text, key = plain, ""
         key = key or text.translate(ZEROS)
         shape = self._shapes.get(key)
         if shape is not None:
@@ -167,16 +172,22 @@ class LineReader:
             return found
         if not WANTED.search(text):
             return None
-        plain = without_thousands(text)
-        raw = _Reading(plain).raw()
+        raw = _Reading(text).raw()
         if raw is None:
             return None
-        shape = Shape(raw, has_thousands=plain is not text)
+        shape = Shape(raw)
         if len(text) <= MAX_SHAPE_CHARS:
             if len(self._shapes) >= MAX_SHAPES:
                 self._shapes.clear()
             self._shapes[key] = shape
         return shape.read(text)
+
+    def _without_thousands(self, text: str) -> str:
+        """`step 1,000` -> `step 1_000`, which is as long, and which Python reads as a number; not in a file that writes 0.693 as `0,693`."""
+        self._has_commas = self._has_commas or DECIMAL_COMMA.search(text) is not None
+        if self._has_commas or THOUSANDS.search(text) is None:
+            return text
+        return THOUSANDS.sub(lambda found: found[0].replace(",", "_"), text)
 
 
 Where = tuple[tuple[int, int], tuple[int, int] | None]
@@ -208,8 +219,7 @@ class Count(NamedTuple):
 class Shape:
     """Lines that differ in their digits alone."""
 
-    def __init__(self, raw: Raw, *, has_thousands: bool = False) -> None:
-        self._has_thousands = has_thousands
+    def __init__(self, raw: Raw) -> None:
         self._progress = raw.progress
         self._outer = [slice(*where) for where in raw.outer]
         self._done = slice(*raw.done) if raw.done else None
@@ -219,8 +229,6 @@ class Shape:
         self._part, self._announces = raw.part, raw.announces
 
     def read(self, text: str) -> MetricLine:
-        if self._has_thousands:
-            text = without_thousands(text)
         values = {name: float(text[where]) for name, where in self._values}
         for name, where in self._wholes:
             whole = float(text[where])
@@ -232,13 +240,6 @@ class Shape:
             total = None if self._total is None else int(text[self._total])
             progress = Progress(outer, done, total, *progress[3:])
         return MetricLine(progress, values, self._part, announces=self._announces)
-
-
-def without_thousands(text: str) -> str:
-    """`step 1,000` -> `step 1_000`, which is as long, and which Python reads as a number."""
-    if "," not in text or THOUSANDS.search(text) is None:
-        return text
-    return THOUSANDS.sub(lambda found: found[0].replace(",", "_"), text)
 
 
 class _Reading:
@@ -319,9 +320,9 @@ class _Reading:
             return count
         if len(outers) > 1 and "." not in outers[-1]["done"]:  # Fold 2, epoch 3
             return self._named(outers[:-1], outers[-1], begins)
-        if not outers and (found := OF_WHOLE_EPOCH.match(self._text, self.begin)):
-            self._taken.append(found.span())
-            return Count(Progress(counter="epoch"), [found.span("done")], begins=found.start())
+        if not outers and (whole := OF_WHOLE_EPOCH.match(self._text, self.begin)):
+            self._taken.append(whole.span())
+            return Count(Progress(counter="epoch"), [whole.span("done")], begins=whole.start())
         if not outers:
             return None
         last = outers[-1]

@@ -75,8 +75,9 @@ class TextNumbers:
         labels: Labels,
         fault: Callable[[str], str] = lambda name: "",
         state: Mapping[str, Any] | None = None,
+        reader: LineReader | None = None,
     ) -> None:
-        """`fault` says why a series of that name is left out, "" where it is kept."""
+        """`fault` says why a series of that name is left out, "" where it is kept; `reader` is that of all who write the file."""
         state = state or {}
         self._run, self._fault = run, fault
         self._labels: Labels = tuple(sorted((*labels, *LABEL)))
@@ -96,8 +97,7 @@ class TextNumbers:
         self._owners: dict[str, tuple[str, int]] = {name: (kind, depth) for name, (kind, depth) in state.get("owners", {}).items()}
         self._kind, self._part = state.get("kind", ("", ""))  # of the last line; the part of the last one that counts
         self._steps_an_epoch: float | None = None
-        self._lines = LineReader()
-        self._idle: set[str] = set()  # lines, with zeros for their digits, that say nothing
+        self._lines = reader or LineReader()
         self._drawn = Drawn("", None, {})
         self.is_redrawn = False  # the last line was a bar that showed the values of the step before until then
 
@@ -129,7 +129,7 @@ class TextNumbers:
         """Of one line without colours. `is_beside_bar`: a progress bar was taken away for it, and is drawn again behind it."""
         self.is_redrawn = False
         key = text.translate(ZEROS)
-        if key in self._idle and not self._tables.is_open:
+        if key in self._lines.idle and not self._tables.is_open:
             return []
         if "<" in text and (found := BEHIND_BAR.search(text)):  # another message follows a bar on its line
             behind = self.points(found["message"], time_s, is_beside_bar=True)
@@ -144,9 +144,9 @@ class TextNumbers:
         if line is not None:
             return self._placed(line, time_s, is_beside_bar)
         if is_idle and len(text) <= MAX_IDLE_CHARS:
-            if len(self._idle) >= MAX_IDLE:
-                self._idle.clear()
-            self._idle.add(key)
+            if len(self._lines.idle) >= MAX_IDLE:
+                self._lines.idle.clear()
+            self._lines.idle.add(key)
         return []
 
     def _placed(self, line: MetricLine, time_s: float | None, is_beside_bar: bool) -> list[Points]:

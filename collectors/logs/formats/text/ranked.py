@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .words import COUNTER
 
@@ -44,9 +44,36 @@ def split_worker(text: str) -> Worker | None:
     return Worker(found[1], rest[: repeated.start()] if repeated else rest, repeated is not None)
 
 
-def split_task(text: str, *, is_known: bool = False) -> tuple[int, str] | None:
-    """`"3: step 5 loss 2" -> (3, "step 5 loss 2")`; None for `3: loss 2`, whose number is its step, unless there was such a line before."""
-    found = TASK.match(text)
-    if found is None or not (is_known or COUNTER.search(text, found.end())):
-        return None
-    return int(found[1]), text[found.end() :]
+class Tasks:
+    """What `srun --label` writes in front of each line: `3: step 5 loss 2`. Steps of a program look the same: `3: loss 2 batch 64`.
+
+    They are told apart by the second line: steps rise by one with what the line counts, tasks come back or count the same.
+    """
+
+    def __init__(self, state: list[Any] | None = None) -> None:
+        """`state` is an earlier `state`."""
+        are_tasks, last = state if isinstance(state, list) else (None, None)
+        self._are_tasks: bool | None = are_tasks  # None while it is not known
+        self._last: tuple[int, str] | None = tuple(last) if last else None  # the number and the count of the last line
+
+    def state(self) -> list[Any]:
+        """[] before there was a line."""
+        return [self._are_tasks, self._last] if self._last else []
+
+    def split(self, text: str) -> tuple[int, str] | None:
+        """`"3: step 5 loss 2" -> (3, "step 5 loss 2")`; None where that is no task, or not known to be one."""
+        found = TASK.match(text) if self._are_tasks is not False else None
+        if found is None:
+            return None
+        number = int(found[1])
+        if self._are_tasks is None:
+            count = COUNTER.search(text, found.end())
+            if count is None:
+                return None
+            before, self._last = self._last, (number, count["done"])
+            if before is None:
+                return None
+            self._are_tasks = number != before[0] + 1 or count["done"] == before[1]
+            if not self._are_tasks:
+                return None
+        return number, text[found.end() :]

@@ -34,20 +34,26 @@ def spread(points: list[Points], lines: Sequence[Coarse], arrival: Arrival | Non
         return points
     if all(before.stamp_s != line.stamp_s for before, line in itertools.pairwise(lines)):
         return points
+    since = 0
+    for until in range(1, len(lines) + 1):
+        if until == len(lines) or lines[until].stamp_s < lines[until - 1].stamp_s:  # a clock that went back begins anew
+            _spread(points, lines[since:until])
+            since = until
+    return points
+
+
+def _spread(points: list[Points], lines: Sequence[Coarse]) -> None:
+    """In place; the stamps of the lines do not fall."""
     places = [0.0]
     for before, line in itertools.pairwise(lines):
         steps = (points[line.first].step or 0) - (points[before.first].step or 0)
         places.append(places[-1] + max(steps, 1))
     for line, time_s in zip(lines, evenly(places, [line.stamp_s for line in lines]), strict=True):
         points[line.first : line.last] = [one._replace(time_s=round(time_s, 6)) for one in points[line.first : line.last]]
-    return points
 
 
 def evenly(places: Sequence[float], stamps_s: Sequence[float]) -> list[float]:
-    """A time for each place, in the second of its stamp, on a path with as few bends as possible: a string pulled taut.
-
-    The stamps of a clock that went back are left as they are.
-    """
+    """A time for each place, in the second of its stamp, on a path with as few bends as possible: a string pulled taut."""
     times = [stamps_s[0]]
     anchor = 0
     while anchor < len(places) - 1:

@@ -17,6 +17,7 @@ LEAST_COUNTS = {Kind.UNNAMED: 4, Kind.BAR: 9}  # until counts with a common divi
 DISORDER = 2  # lines of several processes that are mixed
 MOST_TRACKS = 16
 OF_TRAINING = ("step", "iteration", "iter", "update", "global_step", "num_update", "num_updates")
+FIELDS = 10  # of the state of Steps
 STEP, BATCH, ITEM = "step", "batch", "item"  # what is counted: steps, steps of an epoch of unknown length, samples or steps
 
 
@@ -155,7 +156,11 @@ class Steps:
         self.segment = 0
         self._has_parts = False  # objects name a part of an epoch: 0.25, also where one ends: 1
         self._is_named = False  # lines with metrics count by a word
-        if state:
+        if (
+            state and len(state) != FIELDS
+        ):  # of an earlier version, whose last field was the segment: this goes on with the next one
+            self.segment = state[-1] + 1 if isinstance(state[-1], int) else 1
+        elif state:
             tracks, self._title, self._bar, epochs, self.unit, self.step, *flags = state
             self.is_counted, self.segment, self._has_parts, self._is_named = flags
             self._title = tuple(self._title)

@@ -20,7 +20,7 @@ COUNTER = re.compile(
     rf"(?:(?<![\w/.\-])|(?<=\d/))(?:(?:train|training|current|cur|curr|opt|optimizer|optim|grad|gradient|inner|n)[_ /])?"
     rf"(?P<word>{_OVERALL}|{_STEP}|{_OUTER}|it(?=\s{{0,8}}[:=]|\s{{1,8}}\d))(?:[_ -]?(?:idx|index|id|num|number|no\.?|i))?(?:\(\w{{1,10}}\))?[\"']?"
     rf"\s{{0,16}}(?:[:=#]|-(?=\d))?\s{{0,16}}[\[(\"']?\s{{0,16}}(?P<done>{INTEGER}(?:\.\d{{1,9}})?)[\"']?"
-    rf"(?:\s{{0,4}}(?:/|\bof\b|\bout of\b)\s{{0,12}}(?P<total>{INTEGER}))?(?!\w|%|[/.:\-]\d)",
+    rf"(?:\s{{0,4}}(?:/|\bof\b|\bout of\b)\s{{0,12}}(?P<total>{INTEGER}))?(?!\w|%|[/.:,\-]\d)",
     re.IGNORECASE,
 )
 NO_COUNTER_BEFORE = frozenset(
