@@ -22,7 +22,7 @@ from .verdict import Case, Verdict
 FEW_SAMPLES = 50
 LEAST, LEAST_UNSURE = 0.05, 0.1  # of the time of a unit of the baseline: less is no difference worth a verdict
 SIGMAS = 3.0  # of counting noise
-LEAST_EVERYWHERE = 0.15  # ... where no function carries it: a machine with other work is now and then that much slower
+LEAST_EVERYWHERE = 0.2  # ... where no function carries it: a machine with other work is now and then that much slower
 ANSWERS_LATE = 1.5  # times as long as in the baseline, whose own seconds differ by as much
 FEW_WINDOWS = 20  # windows of the baseline side by side; with fewer, LEAST_UNSURE is the least
 PRESENT = 0.15  # of a short window, that a function which its whole units lost time to must have lost in it
