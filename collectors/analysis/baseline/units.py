@@ -73,10 +73,13 @@ def units_of(time_s: Floats, step: Floats, segment: Ints, counts: Floats | None 
     """From the points of one series, in the order of their times. What a run did while it went back or was down is no unit.
 
     Steps 3, 4, 6 at 0 s, 1 s and 2 s -> a unit of 1 s, then two of half a second. Several points of one time, as of a clock that is
-    coarser than the steps, are one line: the steps between their first and that of the next time took the time between. `counts` says
-    for each point how many units its line stands for, where the run logs that.
+    coarser than the steps, are one line: the steps between their first and that of the next time took the time between. Of several
+    points of one step, as of a bar that is drawn again, the first says when it was reached. `counts` says for each point how many units
+    its line stands for, where the run logs that.
     """
     known = np.isfinite(time_s) & np.isfinite(step)
+    if counts is None:
+        known[known] = np.r_[True, (np.diff(step[known]) != 0) | (np.diff(segment[known]) != 0)][: known.sum()]
     time_s, step, segment = time_s[known], step[known], segment[known]
     passed = None if counts is None else np.cumsum(counts[known])
     first = np.flatnonzero(np.r_[True, (np.diff(time_s) != 0) | (np.diff(segment) != 0)])[: len(time_s)]

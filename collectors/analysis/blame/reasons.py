@@ -150,9 +150,8 @@ def _holder_of_gil(verdict: Verdict, case: Case) -> Verdict | None:
         return None
     window, baseline = case.others
     rise = window.seconds / case.window.seconds - baseline.seconds / case.baseline.seconds
-    blocked_s = _blocked(case.window, window) / case.window.divisor - _blocked(case.baseline, baseline) / case.baseline.divisor
     slowdown_s = verdict.slowdown_s or 0.0
-    if (blocked_s < MOST * slowdown_s) if case.all_trusted else (rise < OTHERS_AT_WORK):
+    if not _is_blocked(case, case.others, slowdown_s) if case.all_trusted else rise < OTHERS_AT_WORK:
         return None
     trie, weighings = suspect.tree_of(window.traces, baseline.traces)
     sides = Sides(weighings, (case.window.seconds, case.baseline.seconds))
@@ -254,6 +253,28 @@ def _was_there(found: Suspect | None, case: Case) -> bool:
         return False
     here, there = (side.seconds_in(found.frame) / side.divisor for side in (case.window, case.baseline))
     return there >= WAS_THERE * here
+
+
+def _is_blocked(case: Case, others: tuple[Side, Side], slowdown_s: float) -> bool:
+    """Whether the main thread lost most of what it lost at work without a core, while other threads of its process held the GIL.
+
+    Where cores are free nothing but the GIL keeps it from one; else both must have been at the same time.
+    """
+    assert case.baseline is not None
+    sides = (case.window, case.baseline)
+    if is_full(case.host):
+        here, there = (_blocked(main, other) / main.divisor for main, other in zip(sides, others, strict=True))
+        return here - there >= MOST * slowdown_s
+    coreless_s, held_s = (
+        [_coreless(side, case.line_of) / side.divisor for side in sides],
+        [_held_s(other) / main.divisor for main, other in zip(sides, others, strict=True)],
+    )
+    return coreless_s[0] - coreless_s[1] >= MOST * slowdown_s and held_s[0] - held_s[1] >= SECOND * slowdown_s
+
+
+def _held_s(others: Side) -> float:
+    """Seconds in which these threads held the GIL."""
+    return float(others.traces.seconds[others.traces.gil == 1].sum())
 
 
 def _blocked(main: Side, others: Side) -> float:
