@@ -189,3 +189,10 @@ def test_the_unit_of_a_run_that_is_over_is_known_after_a_start(tmp_path: Path) -
             ingest.turn()
         run = ingest.run("a")
         assert run is not None and (run.info["unit"], run.info["command"]) == ("epoch", "python train.py")
+
+
+def test_a_step_that_is_drawn_again_was_reached_once() -> None:
+    """tqdm draws a step, and half a second later the same one with its loss."""
+    time_s, step = np.array([0.0, 0.4, 0.5, 0.9, 1.0, 1.4]), np.array([10.0, 10, 20, 20, 30, 30])
+    found = units_of(time_s, step, np.zeros(6, np.int64))
+    assert (found.start_s.tolist(), found.end_s.tolist(), found.units.tolist()) == ([0.0, 0.5], [0.5, 1.0], [10.0, 10.0])
