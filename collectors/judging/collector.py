@@ -24,7 +24,7 @@ from ..analysis.stacks.trust import LineOf
 from ..gpu.inventory import Inventory
 from ..process.activity import EXIT, SEEN, RunActivity, RunProcess, RunState
 from ..process.finder import Finder
-from ..process.states import OVER, SILENT, state_of
+from ..process.states import MAY_GO_ON_S, OVER, SILENT, state_of
 from ..records import Event, Finding, LogLine, Points, Record
 from ..store.protocol import Store
 from ..store.question import TooMuch
@@ -38,7 +38,7 @@ PERIOD_S = 2.0
 SHARE = 0.008  # of a core, for all rules; where they take more, they look less often
 MUCH = 3.0  # times less often than meant: it is said
 MOST_WAITING = 50_000  # records between two looks: the newest
-AWAKE_S = 600.0  # a run without a sign and without a process is let go after this, unless it usually writes more rarely
+AWAKE_S = MAY_GO_ON_S  # a run without a sign and without a process is let go after this, unless it usually writes more rarely
 ENDED_S = 30.0  # a run that has ended is looked at for so long
 DOING_S = 4.0  # between two looks at what a run is at
 KNOWN_S = 7 * 86400.0  # findings that are read at the start
