@@ -92,7 +92,7 @@ def test_an_alert_is_muted_and_taken_back(scene: FindingsScene, fires: str, page
     wait_for(lambda: page.url.endswith("/alerts") or "/alerts?" in page.url, because="the sign leads elsewhere")
 
 
-ODD_NAME = "loss \"too\"  high, it's 100 %: <b> [1, 2] 损失"  # an own rule's name may have any printable character
+ODD_NAME = 'loss "too"  high, it\'s 100 %: <b> [1, 2] 损失'  # an own rule's name may have any printable character
 
 
 def test_alerts_are_acknowledged_and_taken_back_whatever_their_rules_are_called(
