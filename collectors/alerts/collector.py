@@ -139,8 +139,7 @@ class AlertsCollector:
             return False
         now_s = self._clock()
         lives = self._store.events(run, kinds=(SEEN, EXIT), most=MOST_LIVES)
-        seen, exits = ([event for event in lives if event.kind == kind] for kind in (SEEN, EXIT))
-        state = state_of(activity._replace(seen=seen, exits=exits), now_s)
+        state = state_of(activity.with_lives(lives), now_s)
         if state == SILENT:
             return now_s - last_sign_s(activity, now_s) > MAY_GO_ON_S
         return state.state in OVER and state.state != "preempted"

@@ -29,7 +29,7 @@ from ..records import Event, Finding, LogLine, Points, Record
 from ..store.protocol import Store
 from ..store.question import TooMuch
 from .dumps import flight_dumps
-from .known import STALE_S, KnownRun, KnownSubjects
+from .known import MOST_EVENTS, STALE_S, KnownRun, KnownSubjects
 from .looking_back import LookingBack
 from .pacing import RulePaces, has_slowed
 from .snapshots import memory_snapshot
@@ -173,7 +173,7 @@ class FindingsCollector:
         history = History(self._store, run)
         self._known.warm(run, history, now_s)
         if activity is not None:
-            activity = activity._replace(seen=known.of_kind(SEEN), exits=known.of_kind(EXIT))
+            activity = activity.with_lives(known.lives)
         state = state_of(activity, now_s, host=self._host) if activity is not None else None
         over = self._is_over(run, state)
         if known.ended or (not processes and now_s - known.sign_s > AWAKE_S and over is not False):
@@ -196,7 +196,11 @@ class FindingsCollector:
 
     def _end_of_asleep(self, run: str, activity: RunActivity | None, now_s: float) -> list[Finding]:
         """Ends what holds in a run of which nothing came since the start, unless it goes on."""
-        over = self._is_over(run, state_of(activity, now_s, host=self._host) if activity is not None else None)
+        state = None
+        if activity is not None:
+            lives = self._store.events(run, kinds=(SEEN, EXIT), most=MOST_EVENTS)
+            state = state_of(activity.with_lives(lives), now_s, host=self._host)
+        over = self._is_over(run, state)
         return [] if over is False else self._watch.end(run, with_run=over is True)
 
     def _subject(
