@@ -21,6 +21,7 @@ from urllib.parse import unquote
 
 PEER = "deepseek.peer"  # the extension of a scope that holds a Peer
 ADDRESSES = 4  # numbers of a socket address, at most
+LOCALHOST = ("127.0.0.1", "::1")  # RFC 6761; gRPC's own resolver finds both, whatever /etc/hosts says
 PROC_NET = Path("/proc/net")
 CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 
@@ -94,9 +95,10 @@ class Peer:
 
 def addresses_of(host: str) -> frozenset[str]:
     """The addresses of a server that listens on `host`; none where nobody knows the name."""
+    found = set(LOCALHOST if host == "localhost" else ())
     with suppress(OSError):
-        return frozenset(str(row[4][0]) for row in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
-    return frozenset()
+        found |= {str(row[4][0]) for row in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    return frozenset(found)
 
 
 def is_ours(address: str, listening: Iterable[str], port: int) -> bool:
