@@ -157,7 +157,11 @@ class Collectors:
             finder=finder,
         )
         self._judge = self._make_judge(live_runs, finder) if options.judge else None
-        self._alerts = AlertsCollector(self._store, data_dir, finder, inventory=self._gpu.inventory) if options.judge else None
+        self._alerts = (
+            AlertsCollector(self._store, data_dir, finder, live_runs=live_runs, inventory=self._gpu.inventory)
+            if options.judge
+            else None
+        )
         judges = [judge for judge in (self._judge, self._alerts) if judge is not None]
 
         def on_stored(records: Sequence[Record]) -> None:

@@ -18,6 +18,15 @@ def labels_of(**labels: object) -> Labels:
     return tuple(sorted((key, str(value)) for key, value in labels.items() if value is not None))
 
 
+TEXT_SOURCE = "text"  # the label `source` of what was read from lines of text
+PROGRESS_NAMES = ("progress/step", "progress/batch", "progress/item")
+
+
+def is_progress(name: str, labels: Labels) -> bool:
+    """Whether a series is a counter that was read from text, which the axis shows: others of such a name are a user's own."""
+    return name in PROGRESS_NAMES and ("source", TEXT_SOURCE) in labels
+
+
 class Points(NamedTuple):
     """Values that share their time and step: one line of a log, or one look at a device.
 

@@ -46,6 +46,10 @@ def watch(data_dir: Path, runs: Sequence[str], until_s: float) -> None:
             ask(data_dir, "watch", runs=list(runs), until=until_s)
 
 
+def no_finding(id_: str) -> NotFound:
+    return NotFound(f"no finding {id_!r}; GET /api/v1/findings lists them")
+
+
 class Changes:
     """May be asked from many threads: one change after the other, so that none loses the field of another."""
 
@@ -150,7 +154,7 @@ class Changes:
         """Keep what a finding that is of no use was judged from; the name of the file. Raises NotFound, Unwritable."""
         case = self._queries.findings.case(id_)
         if case is None:
-            raise NotFound(f"no finding {id_!r}; GET /api/v1/findings lists them")
+            raise no_finding(id_)
         return self._saved(lambda: save_case(self._queries.data_dir, id_, case))
 
     def mute(self, rule: str | None, run: str | None, hours: float | None, on: bool) -> None:
@@ -158,7 +162,10 @@ class Changes:
         self._saved(lambda: save_mute(self._queries.data_dir, rule, run, hours, on, time.time()))
 
     def acknowledge(self, findings: Collection[str], on: bool) -> None:
-        """These alerts no longer count as active; not `on` takes it back. Raises BadRequest, Unwritable."""
+        """These alerts no longer count as active; not `on` takes it back. Raises NotFound, BadRequest, Unwritable."""
+        for id_ in findings:
+            if self._queries.findings.finding(id_) is None:
+                raise no_finding(id_)
         self._saved(lambda: save_acknowledged(self._queries.data_dir, findings, on, time.time()))
 
     def test_alert(self, receiver: str) -> tuple[bool, str]:

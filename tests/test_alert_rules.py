@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
 from collectors.alerts.reading import settings_of
-from collectors.records import Finding, Points
+from collectors.analysis.findings.watch import WITH_RUN
+from collectors.process.activity import RunActivity
+from collectors.records import Event, Finding, Points
 from tests.alerting import NOW_S, Alerting, alerting, receiving, webhook
 
 
@@ -76,6 +79,86 @@ def test_a_series_of_the_machine_may_have_a_rule(tmp_path: Path) -> None:
         (found,) = alerts.turns(3)
         assert isinstance(found, Finding)
         assert (found.run, found.sentence) == (None, "hot: gpu/temperature_c of GPU 3 is 95 (gpu/temperature_c > 90).")
+
+
+class Lives:
+    """What the files of the run "a" say of its life: it has no process here."""
+
+    def __init__(self, folder: Path, interval_s: float = 1.0) -> None:
+        self.activity = RunActivity("a", folder, {}, [Event("a", "start", NOW_S)], [], NOW_S, interval_s)
+
+    def __call__(self, names: Collection[str]) -> list[RunActivity]:
+        return [self.activity] if "a" in names else []
+
+    def wrote(self, time_s: float) -> None:
+        self.activity = self.activity._replace(last_line_s=time_s)
+
+    def end(self, time_s: float, status: str) -> None:
+        self.activity = self.activity._replace(ends=[Event("a", "end", time_s, fields={"status": status})])
+
+
+OWN_RULES = [
+    "when: train/loss > 8",
+    "when: train/loss * 1 > 8",
+    "absent: val/loss, for: 60 s",
+    "anomaly: train/loss",
+]
+
+
+@pytest.mark.parametrize("rule", OWN_RULES)
+def test_what_a_rule_found_is_unresolved_where_its_run_died_with_it(tmp_path: Path, rule: str) -> None:
+    lives = Lives(tmp_path)
+    text = f"rules:\n- {{name: own, {rule}}}\n"
+    with receiving() as receiver, alerting(tmp_path, webhook(receiver.url, text), live_runs=lives) as alerts:
+        begun = logged(alerts, [1.0 + number % 5 / 10 for number in range(80)] + [100.0] * 10)
+        assert {(row.rule, row.over) for row in begun} == {("rule:own", False)}
+        lives.end(alerts.clock.now_s, "failed")
+        (over,) = [row for row in alerts.turns(60) if isinstance(row, Finding) and row.over]
+        assert over.fields[WITH_RUN] and over.id == begun[0].id
+        alerts.turns(30)
+        assert [got.json["state"] for got in receiver.got] == ["firing", "unresolved"]
+        assert not [row for row in alerts.turns(900, 5.0) if isinstance(row, Finding)]
+
+
+def test_what_a_rule_found_is_resolved_where_it_was_before_its_run_ended(tmp_path: Path) -> None:
+    lives = Lives(tmp_path)
+    with alerting(tmp_path, "rules:\n- {name: high, when: train/loss > 8}\n", live_runs=lives) as alerts:
+        logged(alerts, [9.0] * 20 + [1.0])
+        lives.end(alerts.clock.now_s, "finished")
+        (over,) = [row for row in alerts.turns(60) if isinstance(row, Finding) and row.over]
+        assert WITH_RUN not in over.fields
+
+
+@pytest.mark.parametrize("rule", OWN_RULES[:3])
+def test_what_a_rule_found_goes_on_while_a_run_that_writes_rarely_is_silent(tmp_path: Path, rule: str) -> None:
+    lives = Lives(tmp_path, 720.0)
+    with alerting(tmp_path, f"rules:\n- {{name: own, {rule}}}\n", live_runs=lives) as alerts:
+        found: list[Finding] = []
+        for _ in range(8):
+            lives.wrote(alerts.clock.now_s)
+            alerts.store_all([points("a", alerts.clock.now_s, 9.0)])
+            found += [row for row in alerts.turns(72, 10.0) if isinstance(row, Finding)]
+        assert len({row.id for row in found}) == 1 and not any(row.over for row in found)
+        alerts.store_all([points("a", alerts.clock.now_s, 1.0, name) for name in ("train/loss", "val/loss")])
+        over = [row for row in alerts.turns(9, 10.0) if isinstance(row, Finding) and row.over]
+        assert [WITH_RUN in row.fields for row in over] == [False]
+
+
+@pytest.mark.parametrize("died", [False, True])
+def test_what_a_rule_found_ends_with_a_run_that_died_while_nothing_was_collected(tmp_path: Path, died: bool) -> None:
+    lives = Lives(tmp_path, 60.0)
+    text = "rules:\n- {name: high, when: train/loss > 8}\n"
+    with alerting(tmp_path, text, live_runs=lives) as alerts:
+        (begun,) = logged(alerts, [9.0])
+        until_s = alerts.clock.now_s + 300
+    if died:
+        lives.end(until_s - 200, "killed")
+    with alerting(tmp_path, text, until_s, live_runs=lives) as alerts:
+        over = [row for row in alerts.turns(90) if isinstance(row, Finding)]
+        assert [(row.id, row.over, row.fields.get(WITH_RUN)) for row in over] == ([(begun.id, True, True)] if died else [])
+        alerts.store_all([points("a", alerts.clock.now_s, 1.0)])
+        later = [row for row in alerts.turns(60) if isinstance(row, Finding)]
+        assert [(row.id, WITH_RUN in row.fields) for row in later] == ([] if died else [(begun.id, False)])
 
 
 WRONG = """receivers:

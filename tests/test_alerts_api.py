@@ -88,6 +88,9 @@ def test_an_acknowledged_alert_is_listed_and_no_longer_counts(web: Web, tmp_path
     assert "finding: h" in (tmp_path / "acknowledged.yaml").read_text()
     assert post(web, "acknowledge", {"findings": ["h"], "on": False}).json["acknowledged"] == ["c"]
     assert firing() == 2
+    unknown = post(web, "acknowledge", {"findings": ["r", "rule:gone"]})
+    assert (unknown.status, "no finding 'rule:gone'" in unknown.json["error"]) == (404, True)
+    assert web.ask("/api/v1/alerts").json["acknowledged"] == ["c"], "nothing was changed"
     for body in ({"findings": []}, {"findings": [7]}, {"findings": ["x" * 201]}, {}):
         assert post(web, "acknowledge", body).status == 400
     (tmp_path / "acknowledged.yaml").write_text("acknowledged: [1, {finding: &a x}]")

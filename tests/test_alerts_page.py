@@ -92,6 +92,32 @@ def test_an_alert_is_muted_and_taken_back(scene: FindingsScene, fires: str, page
     wait_for(lambda: page.url.endswith("/alerts") or "/alerts?" in page.url, because="the sign leads elsewhere")
 
 
+ODD_NAME = 'loss "too"  high, it\'s 100 %: <b> [1, 2] 损失'  # an own rule's name may have any printable character
+
+
+def test_alerts_are_acknowledged_and_taken_back_whatever_their_rules_are_called(
+    scene: FindingsScene, fires: str, page: Page
+) -> None:
+    rule = f"rule:{ODD_NAME}"
+    own = scene.find("vit", rule, -50, -1, weight="alert", over=False, said="It is high.", id_=f"{rule}-0a1b2c3d4e5f6071")
+    scene.open(page, "/alerts")
+    rows = page.locator("#alerts-firing .alert-row")
+    expect(rows).to_have_count(2)
+    mine = rows.filter(has_text="It is high.").locator("[data-findings]")
+    mine.click()
+    expect(mine).to_have_attribute("aria-pressed", "true")
+    wait_for(lambda: sign(page) == "1", because="the sign still counts it")
+    mine.click()
+    expect(mine).to_have_attribute("aria-pressed", "false")
+    wait_for(lambda: sign(page) == "2", because="the sign does not count it again")
+    page.get_by_role("button", name="Acknowledge all").click()
+    expect(page.locator("#alerts-firing [aria-pressed=true]")).to_have_count(2)
+    wait_for(lambda: sign(page) == "", because="the sign still counts them")
+    expect(page.locator("#alerts-said")).to_have_text("")
+    scene.find("vit", rule, -7200, -7100, weight="alert", said="It was high.", id_=own)
+    (scene.data_dir / "acknowledged.yaml").unlink()
+
+
 def test_a_mistake_of_the_text_shows_its_line_and_nothing_is_saved(scene: FindingsScene, page: Page) -> None:
     say(scene, RECEIVERS)
     scene.open(page, "/alerts")

@@ -12,6 +12,7 @@ from tests.serving import SPIKE_STEP, Web, served_records, spiked
 
 T0 = 1_764_000_000.0
 HOST = labels_of(host="box")
+TEXT = labels_of(host="box", source="text")
 ODD = ("<b>a</b>", "b, c", "d%2Fe", "f g/\x01", "'; --")
 
 
@@ -22,6 +23,8 @@ def records() -> Iterator[Record]:
         yield Points("b", HOST, ("loss",), (2.0 * step,), T0 + 5000 + 2 * step, step)
         yield Points("no steps", HOST, ("loss",), (1.0,), T0 + step, None)
         yield Points("no times", HOST, ("loss",), (1.0,), None, step)
+        yield Points("text", TEXT, ("progress/step", "progress/loss"), (float(step), 1.0), T0 + step, step)
+        yield Points("own", HOST, ("progress/step", "progress/item"), (float(step), 1.0), T0 + step, step)
     yield from (Points(name, HOST, (name,), (1.0,), T0 + step, step) for name in ODD for step in range(3))
     for step in range(80):
         yield Points("resumed", HOST, ("loss",), (0.0,), T0 + step, step)
@@ -77,6 +80,15 @@ def test_a_one_step_spike_is_in_every_answer(web: Web, x: str, buckets: int) -> 
 def test_tags_are_the_union_of_what_the_runs_have(web: Web) -> None:
     tags = web.ask("/api/v1/tags", run=["a", "b", "not there"]).json["tags"]
     assert [(tag["name"], tag["points"], tag["runs"], tag["ranks"]) for tag in tags] == [("loss", 200, 2, 1), ("lr", 100, 1, 1)]
+
+
+def test_a_tag_is_progress_where_all_of_its_series_are_counters_of_text(web: Web) -> None:
+    def progress(*runs: str) -> dict[str, bool]:
+        return {tag["name"]: tag["progress"] for tag in web.ask("/api/v1/tags", run=runs).json["tags"]}
+
+    assert progress("text") == {"progress/step": True, "progress/loss": False}
+    assert progress("own") == {"progress/step": False, "progress/item": False}
+    assert progress("text", "own") == {"progress/step": False, "progress/loss": False, "progress/item": False}
 
 
 @pytest.mark.parametrize("smooth", ["ema:100", "gauss:5000"])

@@ -261,7 +261,8 @@ def test_smoothing_begins_with_a_round_hundredth_of_the_range(ask: Ask, length: 
 def test_charts_stand_in_groups_pinned_ones_first_and_the_machine_last(ask: Ask) -> None:
     code = """
     const { groupsOf, tagOf, machineTagOf } = await load("curves/board/catalogue.js");
-    const own = ["val/loss", "train/loss", "train/lr", "lr", "gpu_phase/forward_s", "zoo/a"].map((name) => tagOf({ name, unit: "", points: 1, direction: null }));
+    const own = ["val/loss", "train/loss", "train/lr", "lr", "gpu_phase/forward_s", "zoo/a"].map((name) => tagOf({ name, unit: "", points: 1, direction: null, progress: false }));
+    own.push(tagOf({ name: "progress/step", unit: "", points: 1, direction: null, progress: true }), tagOf({ name: "progress/tokens", unit: "", points: 1, direction: null, progress: false }));
     const tags = [...own, machineTagOf({ name: "host/cpu_pct", unit: "%", points: 9 })];
     const told = ({ groups, found, hidden }) => [groups.map(({ title, tags, note }) => [title, tags.map(({ title }) => title), note !== ""]), found, hidden.length];
     const kept = { pinned: ["zoo/a"], hidden: ["lr"], order: ["train/lr", "train/loss"] };
@@ -271,7 +272,8 @@ def test_charts_stand_in_groups_pinned_ones_first_and_the_machine_last(ask: Ask)
         ["Pinned", ["zoo/a"], False],
         ["Train", ["lr", "loss"], False],
         ["Val", ["loss"], False],
+        ["Progress", ["tokens"], False],
         ["Step phases on the GPU", ["forward_s"], False],
         ["This machine", [], True],
     ]
-    assert (found, hidden) == (7, 1)
+    assert (found, hidden) == (8, 1)

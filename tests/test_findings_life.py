@@ -125,6 +125,55 @@ def test_what_recovered_before_the_run_ended_was_resolved(store: Store) -> None:
     assert [(found.over, WITH_RUN in found.fields) for found in judged.of("nan_lasting")] == [(True, False)]
 
 
+def of_another_host(judged: JudgedRuns, every_s: float, lines: int = 16) -> None:
+    """A run without a process here, with so many lines; from the 11th on its loss is NaN."""
+    judged.take([Event("run", "start", judged.now_s, fields={"host": "elsewhere", "pid": 7, "pid_start_ticks": 1})])
+    for line in range(lines):
+        judged.take([point("run", judged.now_s, 20 * line, {"loss": 1.0 if line < 10 else math.nan})])
+        pass_by(judged, every_s)
+
+
+def pass_by(judged: JudgedRuns, seconds: float) -> None:
+    for _ in range(30):
+        judged.now_s += seconds / 30
+        judged.look()
+
+
+def ends_of(judged: JudgedRuns) -> list[tuple[bool, object]]:
+    return [(found.over, found.fields.get(WITH_RUN)) for found in judged.of("nan_lasting")]
+
+
+@pytest.mark.parametrize("every_s", [240, 720, 1500])
+def test_a_run_of_another_host_that_writes_rarely_goes_on_and_so_does_what_holds_in_it(store: Store, every_s: int) -> None:
+    judged = JudgedRuns(store)
+    of_another_host(judged, every_s)
+    assert ends_of(judged) == [(False, None)]
+    pass_by(judged, 21 * every_s)
+    assert ends_of(judged) == [(True, True)], "it says no more"
+
+
+def test_a_run_of_another_host_goes_on_after_a_pause(store: Store) -> None:
+    """Such as a validation: longer than 20 of its lines take, and too short to be an end."""
+    judged = JudgedRuns(store)
+    of_another_host(judged, 2)
+    assert ends_of(judged) == [(False, None)]
+    judged.go_on(300)
+    assert ends_of(judged) == [(False, None)]
+    judged.go_on(60, lambda now_s: [point("run", now_s, 20 * int(now_s - T0), {"loss": 1.0})])
+    assert ends_of(judged) == [(True, None)], "it was resolved"
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_what_holds_in_a_run_that_has_not_written_since_the_collector_began_ends_if_the_run_did(store: Store, ended: bool) -> None:
+    judged = JudgedRuns(store)
+    of_another_host(judged, 720)
+    if ended:
+        judged.lines["run"].ends.append(Event("run", "end", judged.now_s, fields={"status": "failed", "reason": "no"}))
+    judged.restart()
+    pass_by(judged, 700)
+    assert ends_of(judged) == [(ended, ended or None)]
+
+
 LOGGED = """Traceback (most recent call last):
   File "/home/a/train.py", line 12, in <module>
     main()

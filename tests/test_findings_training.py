@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from collectors.records import Event, Record
+from collectors.store.open import open_store
+from tests.judged import T0, JudgedRuns, point
 from tests.planted_findings import PlantedRun, found_in_time, healthy, loss_of
 from tests.planted_findings import windows as windows  # a fixture
 
@@ -70,6 +72,25 @@ def test_a_loss_spike_is_found_once(tmp_path: Path, windows: int, every: int) ->
 
     judged = found_in_time(tmp_path, windows, "loss_spike", values)
     assert len(judged.of("loss_spike")) == windows
+
+
+@pytest.mark.parametrize("huge", [1e6, 1e30, -1e6])
+@pytest.mark.parametrize("after", [20, 150, 4000])
+def test_one_batch_of_any_size_hides_no_later_spike(tmp_path: Path, huge: float, after: int) -> None:
+    store = open_store(tmp_path, write=True)
+    judged = JudgedRuns(store, stored=False)
+    judged.begin("run")
+    dice = random.Random(7)
+
+    def second(now_s: float) -> list[Record]:
+        first = 30 * round(now_s - T0 - 1)
+        steps = range(first, first + 30)
+        losses = [huge if step == 120 else 60.0 if 0 <= step - 120 - after < 40 else dice.gauss(2.0, 0.1) for step in steps]
+        return [point("run", now_s - 1 + step % 30 / 30, step, {"loss": loss}) for step, loss in zip(steps, losses, strict=True)]
+
+    judged.go_on(10 + after / 30, second)
+    store.close()
+    assert [(found.step, found.fields["numbers"]["value"]) for found in judged.of("loss_spike")] == [(120 + after, 60.0)]
 
 
 def test_gradients_that_blow_up_are_found(tmp_path: Path, windows: int) -> None:

@@ -17,7 +17,7 @@ from collectors.analysis.findings.recent import RecentPoints
 from collectors.analysis.findings.rule import Held, RunRule
 from collectors.analysis.findings.rules import BY_NAME, MACHINE_RULES, RULES, RUN_RULES
 from collectors.analysis.findings.subjects import MachineSubject, RunSubject
-from collectors.analysis.findings.watch import MOST_NEW, Watch
+from collectors.analysis.findings.watch import MOST_NEW, WITH_RUN, Watch
 from collectors.judging.known import KnownSubjects
 from collectors.records import Event, Record, labels_of
 from collectors.store.open import open_store
@@ -96,12 +96,13 @@ def test_a_flood_is_bounded_and_so_is_a_sentence() -> None:
     assert max(len(found.sentence) for found in news) < 700
 
 
-def test_findings_of_runs_that_ended_meanwhile_are_over() -> None:
-    watch = Watch()
-    watch.look(RULE, "run", [held(T0)], T0)
-    watch.look(BY_NAME["throttle"], None, [held(T0)], T0)
-    assert [found.run for found in watch.end_others({"other"})] == ["run"]
-    assert [found.run for found in watch.holding()] == [None]
+def test_all_that_holds_in_a_run_ends_with_it_and_nothing_of_the_machine() -> None:
+    for with_run in (True, False):
+        watch = Watch()
+        watch.look(RULE, "run", [held(T0)], T0)
+        watch.look(BY_NAME["throttle"], None, [held(T0)], T0)
+        assert [(found.run, WITH_RUN in found.fields) for found in watch.end("run", with_run=with_run)] == [("run", with_run)]
+        assert [found.run for found in watch.holding()] == [None]
 
 
 def test_a_rule_that_fails_costs_itself_and_is_shown(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

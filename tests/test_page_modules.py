@@ -73,6 +73,20 @@ def test_what_other_loggers_call_it_has_its_lane(ask: Ask) -> None:
     assert further == ["train_loss", "phase/oddly", "epoch"], "nothing is drawn nowhere"
 
 
+def test_a_counter_of_text_has_no_lane_and_a_users_own_series_of_any_name_has_one(ask: Ask) -> None:
+    code = """
+    const { lanesOf, furtherFound } = await load("data/lanes.js");
+    const own = ["progress/step", "progress/tokens", "progress/pages"].map((name) => ({ run: "a", name, labels: { rank: "0" } }));
+    const text = ["progress/step", "progress/batch", "progress/item", "progress/loss"].map((name) => ({ run: "a", name, labels: { source: "text" } }));
+    const lanes = (metas) => lanesOf(metas).map(({ title, traces }) => [title, traces.length]);
+    return [[own, text, [...own, ...text]].map((metas) => furtherFound(metas, "")), lanes([own[0], text[0]])];"""
+    (own, text, both), lanes = ask(code)
+    assert own == ["progress/step", "progress/tokens", "progress/pages"]
+    assert text == ["progress/loss"]
+    assert both == [*own, *text]
+    assert lanes == [["progress/step", 1]]
+
+
 def test_quantiles_of_histograms_come_after_what_was_logged_as_a_number(ask: Ask) -> None:
     code = """
     const { furtherFound } = await load("data/lanes.js");

@@ -17,7 +17,7 @@ from collectors.analysis.baseline.steplog import StepLog
 from collectors.analysis.baseline.units import Units
 from collectors.analysis.history import History
 from collectors.logs.formats.jsonl import Metrics
-from collectors.records import Points, labels_of
+from collectors.records import Labels, Points, labels_of
 from collectors.store.open import ENGINES, open_store
 from trainer.run_log import RunLog
 
@@ -98,6 +98,18 @@ def test_a_steady_run_has_the_same_baseline_however_it_is_logged() -> None:
     window = (T0 + 200.0, T0 + 210.0)
     found = [baseline_of(window, log.units) for log in (each, once)]
     assert [sum(hi - lo for lo, hi in ranges) for ranges in found] == pytest.approx([190.0] * 2, rel=0.1)
+
+
+@pytest.mark.parametrize(("labels", "unit"), [(HOST, "step"), (labels_of(host="box", source="text"), "item")])
+def test_a_counter_of_text_counts_the_units_and_a_users_series_of_its_name_does_not(
+    tmp_path: Path, labels: Labels, unit: str
+) -> None:
+    store = open_store(tmp_path, write=True)
+    for step in range(60):
+        counted = Points("a", labels, ("progress/item",), (64.0 * step,), T0 + step, None)
+        store.append([Points("a", HOST, ("loss",), (1.0,), T0 + step, step), counted])
+    assert steplog.read(History(store, "a"), (T0, T0 + 60)).unit_name == unit
+    store.close()
 
 
 def test_run_log_writes_how_many_a_line_stands_for(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ export function lanesOf(metas, further = FEW) {
   const gpu = machine.some((meta) => meta.name.startsWith("gpu/"));
   const [loss, ...known] = knownLanes(own);
   const run = [loss, ...serviceLanes(own), ...phaseLanes(own), ...known].filter(({ traces }) => traces.length);
-  const rest = furtherNames(metas, further).map((name) => lane(`other ${name}`, name, 44, "robust", ranked(named(own, name), "now", false)));
+  const rest = furtherNames(metas, further).map((name) => lane(`other ${name}`, name, 44, "robust", ranked(named(own, name).filter((meta) => !isProgress(meta)), "now", false)));
   const host = hostLanes(machine);
   const below = gpu ? [...gpuLanes(machine), ...host.slice(0, BESIDE_GPU)] : host;
   return [...run, ...rest, ...below.filter(({ traces }) => traces.length)];
@@ -62,12 +62,15 @@ export function lanesOf(metas, further = FEW) {
 /** Those that have no lane here, all of them or those that a search finds. @param {Meta[]} metas @param {string} search */
 export function furtherFound(metas, search) {
   const words = search.toLowerCase().split(/\s+/);
-  const own = metas.filter(({ run }) => run !== null);
+  const own = metas.filter((meta) => meta.run !== null && !isProgress(meta));
   const placed = new Set(Object.values(NAMES).flatMap((names) => firstOf(own, names).map(({ name }) => name)));
-  const names = new Set(own.map(({ name }) => name).filter((name) => !placed.has(name) && !PHASE.test(name) && !GPU_PHASE.test(name) && !name.startsWith(PROGRESS)));
+  const names = new Set(own.map(({ name }) => name).filter((name) => !placed.has(name) && !PHASE.test(name) && !GPU_PHASE.test(name)));
   const found = [...names].filter((name) => words.every((word) => name.toLowerCase().includes(word)));
   return found.sort((a, b) => lateness(a, names) - lateness(b, names)); // a stable sort: otherwise as they came
 }
+
+/** A counter that was read from text: how far the run is, which is what the axis says. @param {Meta} meta */
+const isProgress = ({ name, labels }) => PROGRESS.includes(name) && labels.source === "text";
 
 const BAND = /\/(min|p05|p25|p50|p75|p95|max)$/; // of a histogram
 
@@ -170,7 +173,7 @@ export function hostLanes(machine) {
 }
 
 const PHASE = /^phase\/(.+)_s$/;
-const PROGRESS = "progress/"; // of text: how far the run is, which is what the axis says
+const PROGRESS = ["progress/step", "progress/batch", "progress/item"];
 const GPU_PHASE = /^gpu_phase\/(.+)_s$/;
 const OTHERS = ["run-3", "run-4", "run-8", "run-2", "run-6", "run-12"]; // phases of other names
 const PHASES = ["data", "forward", "backward", "optimizer"]; // from the top of the stack down
@@ -262,7 +265,7 @@ function rateLane(own) {
   const says = own.some(({ name }) => PHASE.test(name) || [...NAMES.tokens, ...NAMES.samples, ...NAMES.p99].includes(name));
   const counted = own.filter(({ first_step, first_time_s }) => typeof first_step === "number" && typeof first_time_s === "number");
   const most = Math.max(...counted.map(({ points }) => points ?? 0));
-  const name = counted.find((meta) => meta.name === `${PROGRESS}step`)?.name ?? firstOf(counted, NAMES.loss)[0]?.name ?? counted.find(({ points }) => (points ?? 0) === most)?.name;
+  const name = counted.find((meta) => meta.name === "progress/step" && isProgress(meta))?.name ?? firstOf(counted, NAMES.loss)[0]?.name ?? counted.find(({ points }) => (points ?? 0) === most)?.name;
   if (says || name === undefined) return [];
   return [lane("rate", "Steps/s", 44, "zero", ranked(named(counted, name), "now", false), { rate: true })];
 }

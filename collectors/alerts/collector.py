@@ -6,13 +6,15 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..gpu.inventory import Inventory
+from ..process.activity import EXIT, SEEN, RunActivity, last_sign_s
 from ..process.finder import Finder
+from ..process.states import MAY_GO_ON_S, OVER, SILENT, state_of
 from ..records import Finding, Points, Record
 from ..small_file import Unwritable
 from ..store.protocol import Store
@@ -31,6 +33,7 @@ PERIOD_S = 1.0
 KNOWN_S = 7 * 86400.0  # findings that are read at the start
 MOST_KNOWN = 20_000
 MOST_WAITING = 50_000  # points between two looks: the newest
+MOST_LIVES = 500  # events of a run's processes
 PAST_S = 900.0  # points older than that are those of a log that was there before
 
 log = logging.getLogger("collectors")
@@ -47,13 +50,14 @@ class AlertsCollector:
         data_dir: Path,
         finder: Finder,
         *,
+        live_runs: Callable[[Collection[str]], Iterable[RunActivity]] = lambda names: (),
         inventory: Callable[[], Inventory] = Inventory,
         clock: Callable[[], float] = time.time,
         send: Send = send,
         threads: bool = True,
     ) -> None:
         """Without `threads`, `collect` delivers itself, and waits for it."""
-        self._finder, self._inventory, self._clock = finder, inventory, clock
+        self._store, self._live_runs, self._finder, self._inventory, self._clock = store, live_runs, finder, inventory, clock
         self._file, self._mutes = AlertsFile(data_dir), MutesFile(data_dir)
         self._settings: AlertSettings = self._file.look()
         self._changes = self._file.changes
@@ -62,7 +66,7 @@ class AlertsCollector:
         known = store.findings(lo=clock() - KNOWN_S, most=MOST_KNOWN)
         self._desk = AlertDesk(self._outbox, SeenFindings(data_dir), Composer(store, lambda run: self._gpus.get(run, 0)))
         self._desk.begin(known)
-        self._own = OwnRules(store, [found for found in known if not found.over])
+        self._own = OwnRules(store, [found for found in known if not found.over], self._has_ended)
         self._own.use(self._settings)
         self._deliveries = Deliveries(self._outbox, lambda: self._settings, send, clock, threads)
         self._findings: deque[Finding] = deque()  # none is lost, however many points come
@@ -127,6 +131,18 @@ class AlertsCollector:
         self._count_gpus({process.pid: run for run, some in processes.items() for process in some})
         self._own.take(records, now_s)
         return self._own.look(processes, now_s)
+
+    def _has_ended(self, run: str) -> bool:
+        """Whether its state says so, and it is not about to be started again; of one that is only silent, not soon."""
+        activity = next(iter(self._live_runs([run])), None)
+        if activity is None:
+            return False
+        now_s = self._clock()
+        lives = self._store.events(run, kinds=(SEEN, EXIT), most=MOST_LIVES)
+        state = state_of(activity.with_lives(lives), now_s)
+        if state == SILENT:
+            return now_s - last_sign_s(activity, now_s) > MAY_GO_ON_S
+        return state.state in OVER and state.state != "preempted"
 
     def _count_gpus(self, owners: Mapping[int, str]) -> None:
         """The most that a run had: when it has crashed it has none."""

@@ -24,12 +24,12 @@ from ..analysis.stacks.trust import LineOf
 from ..gpu.inventory import Inventory
 from ..process.activity import EXIT, SEEN, RunActivity, RunProcess, RunState
 from ..process.finder import Finder
-from ..process.states import state_of
+from ..process.states import MAY_GO_ON_S, OVER, SILENT, state_of
 from ..records import Event, Finding, LogLine, Points, Record
 from ..store.protocol import Store
 from ..store.question import TooMuch
 from .dumps import flight_dumps
-from .known import STALE_S, KnownRun, KnownSubjects
+from .known import MOST_EVENTS, STALE_S, KnownRun, KnownSubjects
 from .looking_back import LookingBack
 from .pacing import RulePaces, has_slowed
 from .snapshots import memory_snapshot
@@ -38,12 +38,11 @@ PERIOD_S = 2.0
 SHARE = 0.008  # of a core, for all rules; where they take more, they look less often
 MUCH = 3.0  # times less often than meant: it is said
 MOST_WAITING = 50_000  # records between two looks: the newest
-AWAKE_S = 600.0  # a run without a sign and without a process is let go after this
+AWAKE_S = MAY_GO_ON_S  # a run without a sign and without a process is let go after this, unless it usually writes more rarely
 ENDED_S = 30.0  # a run that has ended is looked at for so long
 DOING_S = 4.0  # between two looks at what a run is at
 KNOWN_S = 7 * 86400.0  # findings that are read at the start
 MOST_KNOWN = 20_000
-OVER = {"ended", "finished", "failed", "killed", "preempted", "requeued"}
 
 log = logging.getLogger("collectors")
 
@@ -120,11 +119,13 @@ class FindingsCollector:
         for run in self._finder.found():
             if run not in self._known.runs:
                 self._known.runs[run] = KnownRun(now_s)
-        activities = {activity.run: activity for activity in self._live_runs(list(self._known.runs))}
+        asleep = {found.run for found in self._watch.holding() if found.run} - self._known.runs.keys()
+        activities = {activity.run: activity for activity in self._live_runs([*self._known.runs, *asleep])}
         machine = self._machine(now_s)
         news: list[Finding] = self._looked(MACHINE_RULES, None, machine, now_s)
         if now_s - self._begun_s > AWAKE_S:
-            news += self._watch.end_others(self._known.runs)
+            for run in asleep:
+                news += self._end_of_asleep(run, activities.get(run), now_s)
         for run, known in list(self._known.runs.items()):
             news += self._judge(run, known, activities.get(run), machine, now_s)
         self._doings = {run: doing for run, doing in self._doings.items() if run in self._known.runs}
@@ -172,21 +173,35 @@ class FindingsCollector:
         history = History(self._store, run)
         self._known.warm(run, history, now_s)
         if activity is not None:
-            activity = activity._replace(seen=known.of_kind(SEEN), exits=known.of_kind(EXIT))
+            activity = activity.with_lives(known.lives)
         state = state_of(activity, now_s, host=self._host) if activity is not None else None
-        comes_back = (state is not None and state.state == "preempted") or self._watch.holds(run, "queue_stuck")
-        over = state is not None and state.state in OVER and not comes_back
-        if known.ended or (not processes and now_s - known.sign_s > AWAKE_S and not comes_back):
+        over = self._is_over(run, state)
+        if known.ended or (not processes and now_s - known.sign_s > AWAKE_S and over is not False):
             self._known.let_go(run)
             self._paces.let_go(run)
-            return self._watch.end(run)
+            return self._watch.end(run, with_run=known.ended or over is True)
         subject = self._subject(run, known, history, machine, now_s, activity, state, processes)
         news = self._looked(RUN_RULES, run, subject, now_s)
         self._look_at_doing(run, subject)
-        if over and now_s - known.sign_s > ENDED_S:
+        if over and state != SILENT and now_s - known.sign_s > ENDED_S:  # one that is only silent may go on
             known.ended = True
             news += self._watch.end(run)
         return news
+
+    def _is_over(self, run: str, state: RunState | None) -> bool | None:
+        """Whether it ended and will not come back; None where its files are not known."""
+        if self._watch.holds(run, "queue_stuck"):
+            return False
+        return None if state is None else state.state in OVER and state.state != "preempted"
+
+    def _end_of_asleep(self, run: str, activity: RunActivity | None, now_s: float) -> list[Finding]:
+        """Ends what holds in a run of which nothing came since the start, unless it goes on."""
+        state = None
+        if activity is not None:
+            lives = self._store.events(run, kinds=(SEEN, EXIT), most=MOST_EVENTS)
+            state = state_of(activity.with_lives(lives), now_s, host=self._host)
+        over = self._is_over(run, state)
+        return [] if over is False else self._watch.end(run, with_run=over is True)
 
     def _subject(
         self,
@@ -270,7 +285,8 @@ class FindingsCollector:
                     log.exception("the rule %s failed", rule.name)
                 self._failed[rule.name] = f"{type(error).__name__}: {error}"
                 held = []
-            is_over = isinstance(subject, RunSubject) and subject.state is not None and subject.state.state in OVER
+            state = subject.state if isinstance(subject, RunSubject) else None
+            is_over = state is not None and state.state in OVER and state != SILENT
             news += self._watch.look(rule, run, held, now_s, run_is_over=is_over)
             took_s = time.thread_time() - began_s
             self.cost_by_rule[rule.name] = self.cost_by_rule.get(rule.name, 0.0) + took_s

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..log_tree import LogTree
 from ..process.activity import is_text
-from ..records import Labels, labels_of
+from ..records import PROGRESS_NAMES, Labels, labels_of
 from .formats import (
     Format,
     data_set,
@@ -29,7 +29,7 @@ from .formats import (
     wandb,
 )
 from .formats.text.metric_lines import LineReader
-from .formats.text.numbers import PROGRESS, TextNumbers
+from .formats.text.numbers import TextNumbers
 from .formats.values import inert, inert_path
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _metrics(origin: Origin, state: State) -> Format:
     labels = labels_of(host=inert(origin.host), rank=rank or None)
 
     def beside(name: str) -> str:
-        return "is left out: the JSONL has the steps" if name.startswith(PROGRESS) else run.names().fault(name)
+        return "is left out: the JSONL has the steps" if name in PROGRESS_NAMES else run.names().fault(name)
 
     metrics = jsonl.Metrics(run.name, labels, lambda: run.starts_of(rank), state, run.names(), run.rivals.take_jsonl)
     return json_lines.JsonLines(metrics, _lines(origin, json_lines.text_state(state), beside, lambda: True))

@@ -48,6 +48,14 @@ class RunActivity(NamedTuple):
         """Another host handed it over: it has no process here, whatever it says."""
         return is_received(self.run)
 
+    def with_lives(self, events: Iterable[Event]) -> RunActivity:
+        """With what the collector wrote down of its processes; events of other kinds are left out."""
+        kinds: dict[str, list[Event]] = {SEEN: [], EXIT: []}
+        for event in events:
+            if event.kind in kinds:
+                kinds[event.kind].append(event)
+        return self._replace(seen=kinds[SEEN], exits=kinds[EXIT])
+
 
 class RunProcess(NamedTuple):
     """A process of this machine that belongs to a run. With its start ticks, the pid is unique on this boot."""

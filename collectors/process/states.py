@@ -16,6 +16,9 @@ from .proc import PROC
 STALLED_AFTER_S = 30.0
 SILENT_AFTER_S = 60.0  # where no process is known
 INTERVALS = 20  # ... or this many median intervals between lines, whichever is longer
+OVER: frozenset[StateName] = frozenset({"ended", "finished", "failed", "killed", "preempted", "requeued"})
+SILENT = RunState("ended", "", None)  # nothing says that it ended but that it says nothing
+MAY_GO_ON_S = 600.0  # a run that is only silent is not let go before
 STATUSES: dict[str, StateName] = {"finished": "finished", "killed": "killed"}  # of an end event; any other is an error
 WORST_FIRST: tuple[StateName, ...] = ("failed", "killed", "requeued", "preempted", "finished", "ended")
 PREEMPTING = re.compile(
@@ -143,7 +146,7 @@ def _without_process(activity: RunActivity, now_s: float) -> RunState:
     if verdict and (activity.last_line_s or 0.0) <= verdict.time_s + CLOCK_SLACK_S:
         return RunState(_state_in(verdict), verdict.text, None)
     if is_silent(activity, now_s):
-        return RunState("ended", "", None)
+        return SILENT
     return RunState("running", "", None)
 
 

@@ -12,7 +12,7 @@ import ipaddress
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from urllib.parse import unquote
 
 PEER = "deepseek.peer"  # the extension of a scope that holds a Peer
 ADDRESSES = 4  # numbers of a socket address, at most
+LOCALHOST = ("127.0.0.1", "::1")  # RFC 6761; gRPC's own resolver finds both, whatever /etc/hosts says
 PROC_NET = Path("/proc/net")
 CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 
@@ -92,22 +93,36 @@ class Peer:
         return self._is_us
 
 
-def is_ours(address: str, port: int) -> bool:
-    """Whether a process of the user that we are is at the other end of an open connection to our port, where its socket is not at hand.
+def addresses_of(host: str) -> frozenset[str]:
+    """The addresses of a server that listens on `host`; none where nobody knows the name."""
+    found = set(LOCALHOST if host == "localhost" else ())
+    with suppress(OSError):
+        found |= {str(row[4][0]) for row in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    return frozenset(found)
 
-    `address` is as gRPC writes it: `ipv4:127.0.0.1:40412`, `ipv6:%5B::1%5D:40412`.
+
+def is_ours(address: str, listening: Iterable[str], port: int) -> bool:
+    """Whether a process of the user that we are is at the other end of an open connection, where its socket is not at hand.
+
+    `address` is the other end as gRPC writes it: `ipv4:127.0.0.1:40412`, `ipv6:%5B::1%5D:40412`. Our end has one of the addresses in
+    `listening`, which need not be that of the other end: a client of 127.0.0.2 usually connects from 127.0.0.1. If the same end is
+    connected to several of them, each connection must be our user's.
     """
     kind, _, place = unquote(address).partition(":")
     host, _, number = place.rpartition(":")
     peer = _end((host.strip("[]"), int(number))) if kind in ("ipv4", "ipv6") and number.isdecimal() else None
     if peer is None or not peer[0].is_loopback:
         return False
-    ours: End = peer[0], port
-    with suppress(OSError):
-        uid = uid_of(peer, ours)
-        is_open = uid_of(ours, peer) is not None  # asked afterwards, as in `Peer.uid`
-        return is_open and uid == os.geteuid() and (uid != overflow_uid() or knows_all_users())
-    return False
+    uids = set[int]()
+    try:
+        for ours in filter(None, (_end((each, port)) for each in listening)):
+            if ours[0].version == peer[0].version and (uid := uid_of(peer, ours)) is not None:
+                if uid_of(ours, peer) is None:  # asked afterwards, as in `Peer.uid`
+                    return False
+                uids.add(uid)
+    except OSError:
+        return False
+    return uids == {os.geteuid()} and (os.geteuid() != overflow_uid() or knows_all_users())
 
 
 def uid_of(peer: End, ours: End) -> int | None:

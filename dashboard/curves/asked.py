@@ -88,3 +88,4 @@ class SharedTag(NamedTuple):
     points: int
     runs: int
     ranks: int  # of the run that has the most
+    progress: bool = False  # nothing but counters that were read from text

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from collectors.records import is_progress
 from collectors.store.protocol import Axis, Buckets, RawPoints, Series, Store
 from collectors.store.question import check
 
@@ -82,13 +83,17 @@ class CurveReader:
         """By name."""
         points: dict[str, int] = {}
         places: dict[str, dict[str, set[str]]] = {}
+        told: set[str] = set()  # names of series that are no counters of text
         for run in dict.fromkeys(runs):
             check()
             for series in self._store.series(run):
                 points[series.name] = points.get(series.name, 0) + series.points
+                if not is_progress(series.name, series.labels):
+                    told.add(series.name)
                 places.setdefault(series.name, {}).setdefault(run, set()).add(dict(series.labels).get(RANK, ""))
         return [
-            SharedTag(name, points[name], len(of_runs), max(map(len, of_runs.values()))) for name, of_runs in sorted(places.items())
+            SharedTag(name, points[name], len(of_runs), max(map(len, of_runs.values())), name not in told)
+            for name, of_runs in sorted(places.items())
         ]
 
     def _cut(self, series: Series, lo: float | None, hi: float | None, axis: Axis) -> Iterator[tuple[float | None, float | None]]:

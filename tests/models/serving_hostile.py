@@ -404,6 +404,46 @@ def test_addresses_can_be_pasted() -> None:
     assert (place_of("127.0.0.1", 8100), place_of("::1", 8100)) == ("127.0.0.1:8100", "[::1]:8100")
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost", "::1"])
+def test_without_tokens_the_own_user_is_answered_at_each_loopback_address(tmp_path: Path, host: str) -> None:
+    if host == "::1" and not has_ipv6():
+        pytest.skip("no ::1 here")
+    with served(plan_of(written(tmp_path / "toy").folder, host=host, grpc_port=0)) as server:
+        assert server.infer(input=ROW)[0] == 200
+        with grpc.insecure_channel(server.places["grpc"]) as channel:
+            assert channel.unary_unary(INFER)(message(), timeout=WITHIN_S)
+
+
+def has_ipv6() -> bool:
+    with contextlib.suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        return True
+    return False
+
+
+PROXIES = ["x-forwarded-for", "x-forwarded-proto", "via", "forwarded", "x-real-ip", "x-envoy-external-address"]
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_without_tokens_what_comes_through_a_proxy_is_not_answered_over_grpc(tmp_path: Path, name: str) -> None:
+    """A proxy of the same user on this machine passes on what others ask."""
+    index = "/inference.GRPCInferenceService/RepositoryIndex"
+    with (
+        served(plan_of(written(tmp_path / "toy").folder, grpc_port=0)) as server,
+        grpc.insecure_channel(server.places["grpc"]) as channel,
+    ):
+        proxied = ((name, "203.0.113.7"),)
+        assert channel.unary_unary(INFER)(message(), timeout=WITHIN_S), "known to be its own user's connection"
+        for method, content in ((INFER, message()), (index, b"")):
+            with pytest.raises(grpc.RpcError) as refused:
+                channel.unary_unary(method)(content, timeout=WITHIN_S, metadata=proxied)
+            assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        with pytest.raises(grpc.RpcError) as refused:
+            list(channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")(iter([message()]), metadata=proxied))
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        live = "/inference.GRPCInferenceService/ServerLive"
+        assert channel.unary_unary(live)(b"", timeout=WITHIN_S, metadata=proxied) is not None, "health is open to all"
+
+
 FORWARDER = """
 import encodings.idna, os, socket, sys, threading
 os.setgroups([]); os.setgid(65534); os.setuid(65534)

@@ -13,6 +13,7 @@ import { ordered } from "../../timeline/lane_order.js";
  * @property {number} points of all runs
  * @property {"up" | "down" | null} direction which values are better, where that is known
  * @property {boolean} machine a series of the host or of its GPUs
+ * @property {boolean} progress how far a run is whose text was read: the axis says it
  */
 /** @typedef {import("./layout.js").Group} Group */
 /** @typedef {import("./kept.js").Kept} Kept */
@@ -22,11 +23,11 @@ const FIRST = ["pinned", "train", "", "val", "valid", "validation", "eval", "tes
 const LAST = ["phase", "gpu_phase", "gpu", "host"];
 const TITLES = { pinned: "Pinned", "": "Without a prefix", phase: "Step phases", gpu_phase: "Step phases on the GPU", gpu: "GPUs of this machine", host: "This machine" };
 
-/** @param {{name: string, unit: string, points: number, direction: string | null}} row of `GET /tags` @returns {Tag} */
-export const tagOf = ({ name, unit, points, direction }) => ({ key: name, name, title: visibleName(name), unit, points, direction: direction === "up" || direction === "down" ? direction : null, machine: false });
+/** @param {{name: string, unit: string, points: number, direction: string | null, progress: boolean}} row of `GET /tags` @returns {Tag} */
+export const tagOf = ({ name, unit, points, direction, progress }) => ({ key: name, name, title: visibleName(name), unit, points, direction: direction === "up" || direction === "down" ? direction : null, machine: false, progress });
 
 /** @param {{name: string, unit: string, points: number}} row of `GET /series` @returns {Tag} */
-export const machineTagOf = ({ name, unit, points }) => ({ key: `\n${name}`, name, title: name, unit, points, direction: null, machine: true });
+export const machineTagOf = ({ name, unit, points }) => ({ key: `\n${name}`, name, title: name, unit, points, direction: null, machine: true, progress: false });
 
 /** `"train/loss" -> "train"`, `"loss" -> ""` @param {string} name */
 export const prefixOf = (name) => (name.indexOf("/") > 0 ? name.slice(0, name.indexOf("/")) : "");
@@ -37,7 +38,7 @@ export const prefixOf = (name) => (name.indexOf("/") > 0 ? name.slice(0, name.in
  * @returns {{groups: Group[], found: number, hidden: Tag[]}}
  */
 export function groupsOf(tags, has, kept, elsewhere) {
-  const wanted = tags.filter(({ name }) => has(name) && !name.startsWith("progress/")); // of text: how far the run is
+  const wanted = tags.filter(({ name, progress }) => has(name) && !progress);
   const hidden = new Set(kept.hidden);
   const shown = wanted.filter(({ key }) => !hidden.has(key));
   const pinned = kept.pinned.flatMap((key) => shown.find((tag) => tag.key === key) ?? []);

@@ -66,11 +66,11 @@ export default class AlertsPage extends Session {
   /** @param {HTMLElement | null} button */
   async #pressed(button) {
     if (!button) return;
-    const { act, rule = null, run = null, hours = "", line = "", receiver = "", findings = "" } = button.dataset;
+    const { act, rule = null, run = null, hours = "", line = "", receiver = "", findings = "[]" } = button.dataset;
     if (act === "line") this.editor.goTo(Number(line));
     else if (act === "example") this.editor.begin();
     else if (act === "test") await this.#test(receiver);
-    else if (act === "acknowledge" || act === "unacknowledge") await this.#change("alerts/acknowledge", { findings: findings.split(" "), on: act === "acknowledge" });
+    else if (act === "acknowledge" || act === "unacknowledge") await this.#change("alerts/acknowledge", { findings: JSON.parse(findings), on: act === "acknowledge" });
     else if (act === "mute" || act === "unmute") await this.#change("alerts/mute", { rule, run, hours: hours ? Number(hours) : null, on: act === "mute" });
   }
 

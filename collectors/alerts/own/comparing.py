@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from ...records import Labels
 from ..model import OwnRule, is_of
 from .condition import SeriesComparison, condition_of
 
+HoldingRules: TypeAlias = dict[tuple[str | None, str], float]
+"""By run and rule of each finding that is not over, when its run was last heard of: until more is heard, its values still hold."""
 STALE_S = 300.0  # a value holds for so long, or for STALE_INTERVALS of its series
 STALE_INTERVALS = 10.0
 MOST_FRESH = 1000  # points between two looks; of more the newest
@@ -105,7 +107,8 @@ class Comparisons:
         if len(series.fresh) > 2 * MOST_FRESH:
             del series.fresh[:MOST_FRESH]
 
-    def look(self, now_s: float) -> Iterator[tuple[str | None, str, Held]]:
+    def look(self, now_s: float, kept: HoldingRules) -> Iterator[tuple[str | None, str, Held]]:
+        runs = {run for run, _ in kept}
         for (run, name, labels), series in self._series.items():
             rules = self._rules[name]
             if series.fresh:
@@ -114,12 +117,15 @@ class Comparisons:
                 for place, passed in series.passed.items():
                     if of_run[place]:
                         yield run, rules.rules[place].name, _held(rules.rules[place], name, labels, *passed)
-            if not series.any or now_s - series.last_s > max(STALE_S, STALE_INTERVALS * series.interval_s):
+            lasting_s = max(STALE_S, STALE_INTERVALS * series.interval_s)
+            is_fresh = now_s - series.last_s <= lasting_s
+            if not series.any or not (is_fresh or run in runs):
                 continue
             holds = (now_s - series.since_s >= rules.for_s) & rules.of_run(run)  # NaN compares as false
             for place in np.flatnonzero(holds).tolist():
-                held = _held(rules.rules[place], name, labels, float(series.since_s[place]), now_s, series.value)
-                yield run, rules.rules[place].name, held
+                rule = rules.rules[place]
+                if is_fresh or kept.get((run, rule.name), math.inf) - series.last_s <= lasting_s:
+                    yield run, rule.name, _held(rule, name, labels, float(series.since_s[place]), now_s, series.value)
 
     def let_go(self, run: str | None) -> None:
         for key in [key for key in self._series if key[0] == run]:

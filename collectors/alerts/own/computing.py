@@ -20,7 +20,7 @@ from ...records import Labels
 from ...store.protocol import Buckets, Series, Store, StoreError
 from ...store.question import TooMuch
 from ..model import OwnRule, is_of
-from .comparing import STALE_S
+from .comparing import STALE_S, HoldingRules
 from .condition import Condition, condition_of
 
 HOUR_S = 3600.0  # of a baseline
@@ -126,11 +126,12 @@ class ComputedRules:
                 self._done_s[key] = now_s
                 self._compute(*key, now_s)
 
-    def held(self, now_s: float) -> Iterator[tuple[str | None, str, Held]]:
+    def held(self, now_s: float, kept: HoldingRules) -> Iterator[tuple[str | None, str, Held]]:
         for (name, run), states in self._states.items():
             rule = self._rules[name][0]
+            heard_s = min(now_s, kept.get((run, name), now_s))
             for key, state in states.items():
-                if now_s - state.since_s >= rule.for_s and now_s - state.last_s < STALE_S:
+                if now_s - state.since_s >= rule.for_s and heard_s - state.last_s < STALE_S:
                     lasting = f" for {spoken(now_s - state.since_s)}" if rule.for_s else ""
                     numbers = {"value": state.value} if math.isfinite(state.value) else {}
                     sentence = f"{rule.name}: {state.sentence}{lasting}."

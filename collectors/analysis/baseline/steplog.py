@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...records import is_progress
 from ...store.protocol import RawPoints, Series
 from ..baseline.sizes import Sized, is_size, sized, weighed
 from ..baseline.units import NO_PHASES, StepPhases, Units
@@ -18,7 +19,7 @@ from .steady import BEFORE_S, unsteady_by_nature
 INTERRUPTIONS, COMPILATIONS = ("checkpoint", "validation"), ("compile", "recompile")
 GC = "gc"
 PHASE, GPU_PHASE = "phase/", "gpu_phase/"
-PROGRESS = {
+COUNTED = {
     "progress/batch": "step",
     "progress/item": "item",
 }  # how far a run is whose text does not say its steps, and what that counts
@@ -54,7 +55,7 @@ def read(history: History, window: Range, rank: int = 0, around_s: float = BEFOR
     stepped = [series for series in mine if series.last_step is not None and series.first_step != series.last_step]
     stepped = [series for series in stepped if series is not counter]
     stepper = max(stepped, key=lambda series: series.points, default=None)
-    told = next((series for series in mine if series.name in PROGRESS), None)
+    told = next((series for series in mine if series.name in COUNTED and is_progress(series.name, series.labels)), None)
     phases = [series for series in stepped if series.name.startswith(PHASE)]
     sizes = [series for series in stepped if is_size(series.name)]
     found = history.points({*phases, *sizes, *filter(None, [stepper, counter, told])}, around)
@@ -73,7 +74,7 @@ def read(history: History, window: Range, rank: int = 0, around_s: float = BEFOR
         answers=units.answers_of(steps, logged) if steps and history.is_service else None,
         sized=counted,
         phases=logged,
-        unit_name=PROGRESS[told.name] if told is not None and is_told else history.unit_name,
+        unit_name=COUNTED[told.name] if told is not None and is_told else history.unit_name,
         first=stepper is not None and (stepper.first_time_s or 0.0) >= around[0],
         interruptions=history.during(INTERRUPTIONS, around),
         compilations=history.during(COMPILATIONS, around),

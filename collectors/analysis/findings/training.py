@@ -23,7 +23,8 @@ SPIKE_SIGMAS, SPIKE_TAIL = 8.0, 3.0
 SPIKE_OF, SPIKE_POINTS = 5, 3  # of so many points: a single batch is no spike
 SPIKE_REST = 50  # points after which another one is a new one
 FLOOR, FLOOR_OF_RANGE = 0.02, 1e-3  # least spread, of the middle and of all that is known: constant and rounded values have none
-NOTHING = 1e-4  # of the range of all values so far: a loss that has gone to nothing stays nothing after such a jump
+NOTHING = 1e-4  # of what the loss has fallen by: one that has gone to nothing stays nothing after such a jump
+USUAL = 0.9  # the share of values that are not above what is usual
 MAD_TO_SIGMA = 1.4826
 BLOW_UP, BLOW_UP_OF, BLOW_UP_STEPS = 10.0, 20, 5
 TAIL, TAIL_TIMES = 0.95, 1.5  # the share of earlier norms, above which a norm is large by so many times
@@ -161,7 +162,7 @@ def _steps_in(track: RecentPoints, first: int, last: int) -> int:
 def loss_spike(subject: RunSubject) -> Iterator[Held]:
     """Several values far above those before them, by their spread and by their own tail; a single batch is no spike."""
     for name, rank, track in subject.named(names.is_training_loss):
-        for place in _spikes(track, _range_ever(subject, name, rank, track)):
+        for place in _spikes(track, _fallen_by(subject, name, rank, track)):
             before = _finite(track.value[max(0, place - SPIKE_BEFORE) : place])
             value, middle, step = np.nanmax(track.value[place : place + SPIKE_OF]), np.median(before), step_of(track, place)
             gradient = _gradient_at(subject, rank, step)
@@ -178,39 +179,50 @@ def loss_spike(subject: RunSubject) -> Iterator[Held]:
             )
 
 
-def _spikes(track: RecentPoints, range_ever: float) -> list[int]:
-    """Places of the fresh points at which a spike begins. `range_ever` is that of all values so far."""
+def _spikes(track: RecentPoints, fallen_by: float) -> list[int]:
+    """Places of the fresh points at which a spike begins."""
     value = np.where(np.isfinite(track.value), track.value, -np.inf)
     lo = max(SPIKE_LEAST, len(value) - track.fresh - OVERLAP - SPIKE_REST)
     if len(value) - lo < SPIKE_POINTS:
         return []
     padded = np.concatenate([np.full(SPIKE_BEFORE, -np.inf), value])
-    highest = sliding_window_view(padded, SPIKE_BEFORE)[lo : len(value)].max(axis=1)
+    before = sliding_window_view(padded, SPIKE_BEFORE)[lo : len(value)]
     found: list[int] = []
-    for place in (np.flatnonzero(value[lo:] > highest) + lo).tolist():
-        if (not found or place - found[-1] > SPIKE_REST) and _is_spike(track, place, range_ever):
+    for place in (np.flatnonzero(value[lo:] > _second_highest(before)) + lo).tolist():
+        if (not found or place - found[-1] > SPIKE_REST) and _is_spike(track, place, fallen_by):
             found.append(place)
     return [place for place in found if place >= len(value) - track.fresh - OVERLAP]
 
 
-def _range_ever(subject: RunSubject, name: str, rank: int, track: RecentPoints) -> float:
-    """Between the least and the largest of all values that were seen; the points at hand are the last few thousand."""
-    known, key = _finite(track.value), f"range {name} {rank}"
-    least, most = subject.memory.get(key, (np.inf, -np.inf))
-    if len(known):
-        least, most = min(least, float(known.min())), max(most, float(known.max()))
-    subject.memory[key] = least, most
-    return float(max(0.0, most - least))
+def _second_highest(values: Floats) -> Floats:
+    """Of each row: one batch of any size says nothing of the others."""
+    return np.partition(values, -2)[..., -2]
 
 
-def _is_spike(track: RecentPoints, place: int, range_ever: float) -> bool:
+def _fallen_by(subject: RunSubject, name: str, rank: int, track: RecentPoints) -> float:
+    """From the run's first points, which may have left the track, to the lowest that were the newest ones; without single batches."""
+    known, key = _finite(track.value), f"fallen {name} {rank}"
+    if len(known) < SPIKE_LEAST:
+        return 0.0
+    first, least = subject.memory.get(key, (_high(known[:SPIKE_LEAST]), np.inf))
+    least = min(least, float(np.quantile(known[-SPIKE_LEAST:], 1 - USUAL)))
+    subject.memory[key] = first, least
+    return float(max(0.0, first - least))
+
+
+def _high(values: Floats) -> float:
+    return float(np.quantile(values, USUAL))
+
+
+def _is_spike(track: RecentPoints, place: int, fallen_by: float) -> bool:
     before = _finite(track.value[max(0, place - SPIKE_BEFORE) : place])
     if len(before) < SPIKE_LEAST:
         return False
     known = _finite(track.value[:place])
-    middle, high = float(np.median(before)), float(np.max(before))
-    floor = max(FLOOR * abs(middle), FLOOR_OF_RANGE * float(known.max() - known.min()))
-    limit = middle + max(SPIKE_SIGMAS * max(_sigma(before, middle), floor), SPIKE_TAIL * (high - middle), NOTHING * range_ever)
+    middle, high = float(np.median(before)), float(_second_highest(before))
+    usual_range = max(_high(known), _high(known[:SPIKE_LEAST])) - float(np.quantile(known, 1 - USUAL))
+    floor = max(FLOOR * abs(middle), FLOOR_OF_RANGE * usual_range)
+    limit = middle + max(SPIKE_SIGMAS * max(_sigma(before, middle), floor), SPIKE_TAIL * (high - middle), NOTHING * fallen_by)
     late = _finite(track.value[place : place + SPIKE_OF])
     return bool(track.value[place] > limit > middle and np.count_nonzero(late > limit) >= SPIKE_POINTS)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ...records import Finding
@@ -56,14 +56,10 @@ class Watch:
                 news.append(self._end(name, ruled, key, with_run=run_is_over))
         return news
 
-    def end(self, run: str) -> list[Finding]:
-        """The run is over, and with it all that goes on in it: nothing of it was resolved."""
+    def end(self, run: str, *, with_run: bool = True) -> list[Finding]:
+        """Ends all that holds in a run: unresolved if the run ended with it, else because no rule looks at it any more."""
         self._begun = {key: times for key, times in self._begun.items() if key[0] != run}
-        return [self._end(*key, with_run=True) for key in list(self._holding) if key[0] == run]
-
-    def end_others(self, awake: Container[str]) -> list[Finding]:
-        """Of runs that no rule looks at any more: they ended while nothing was collected."""
-        return [self._end(*key, with_run=True) for key in list(self._holding) if key[0] and key[0] not in awake]
+        return [self._end(*key, with_run=with_run) for key in list(self._holding) if key[0] == run]
 
     def forget(self, run: str) -> None:
         for key in [key for key in self._holding if key[0] == run]:

@@ -17,7 +17,10 @@ from ..parameters import RunNames
 
 
 class TagRow(TypedDict):
-    """`points` of all runs together, `runs` that have it, `ranks` of the run that has the most, `direction`: which values are better."""
+    """`points` of all runs together, `runs` that have it, `ranks` of the run that has the most, `direction`: which values are better.
+
+    `progress`: it only counts how far a run is whose text was read, which the axis shows.
+    """
 
     name: str
     unit: str
@@ -26,6 +29,7 @@ class TagRow(TypedDict):
     runs: int
     ranks: int
     direction: Direction | None
+    progress: bool
 
 
 class TagList(TypedDict):
@@ -49,4 +53,5 @@ def tag_row(tag: SharedTag, direction: Direction | None) -> TagRow:
         "runs": tag.runs,
         "ranks": tag.ranks,
         "direction": direction,
+        "progress": tag.progress,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -126,11 +127,11 @@ def _finding(found: Finding, now_s: float, *, mutes: bool, seen: bool = False, e
 def _acknowledge(found: Finding, seen: bool, what: str) -> html.Button:
     label, act = ("Acknowledged", "unacknowledge") if seen else ("Acknowledge", "acknowledge")
     name = f"Undo: {what} is acknowledged" if seen else f"Acknowledge {what}"
-    return html.Button(label, className="btn", type="button", title="Undo" if seen else "It no longer counts as active", **{"data-act": act, "data-findings": found.id, "aria-label": name, "aria-pressed": str(seen).lower()})  # fmt: skip
+    return html.Button(label, className="btn", type="button", title="Undo" if seen else "It no longer counts as active", **{"data-act": act, "data-findings": json.dumps([found.id]), "aria-label": name, "aria-pressed": str(seen).lower()})  # fmt: skip
 
 
 def _acknowledge_all(found: Sequence[Finding]) -> html.Div:
-    ids = " ".join(each.id for each in found[:MAX_FINDINGS])
+    ids = json.dumps([each.id for each in found[:MAX_FINDINGS]])
     return html.Div(html.Button("Acknowledge all", className="btn", type="button", **{"data-act": "acknowledge", "data-findings": ids}), className="mute-all")  # fmt: skip
 
 

@@ -141,8 +141,10 @@ class OipService:
     def _caller(self, context: Any, is_open: bool, counts: bool) -> ModelCaller:
         if is_open:
             return ModelCaller("open", frozenset(), False)
-        token = next((str(value) for key, value in context.invocation_metadata() or () if key == "authorization"), "")
-        caller = self._door.caller(token, counts, lambda: self._door.is_own_caller(str(context.peer()), self.port))
+        metadata = context.invocation_metadata() or ()
+        token = next((str(value) for key, value in metadata if key == "authorization"), "")
+        names = (key for key, _ in metadata)
+        caller = self._door.caller(token, counts, lambda: self._door.is_own_caller(names, str(context.peer()), self.port))
         if counts and self._models.closing:
             raise stopping()
         return caller

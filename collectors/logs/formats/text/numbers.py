@@ -11,14 +11,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from ....records import Labels, Points, labels_of
+from ....records import TEXT_SOURCE, Labels, Points, labels_of
 from .metric_lines import ZEROS, Kind, LineReader, MetricLine, Progress, named
 from .steps import OF_TRAINING, Place, Steps
 from .tables import Tables
 from .words import ends_usually, is_measured
 
 BEHIND_BAR = re.compile(r"\d<[\d:?]{1,12}[^\[\]]{0,400}\](?P<message>\s{0,8}[\[{].{1,8000})")
-LABEL = labels_of(source="text")
+LABEL = labels_of(source=TEXT_SOURCE)
 MAX_IDLE, MAX_IDLE_CHARS = 2_000, 500
 SURE = 0.05  # of a step
 PROGRESS = "progress/"  # how far the training is, as a series: where lines say nothing else, or not which step it is
