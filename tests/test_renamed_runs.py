@@ -128,6 +128,32 @@ def test_a_copy_is_a_run_of_its_own_and_so_is_what_takes_the_old_name(renaming: 
     renaming.until(lambda: len(renaming.steps("a")) >= 3, "the new one is not read")
 
 
+@pytest.mark.parametrize("first_step", [0, 100], ids=["the same lines", "no times of birth"])
+def test_a_new_run_with_the_inodes_of_a_deleted_one_does_not_get_its_history(first_step: int, renaming: Renaming) -> None:
+    """As ext4 gives them, lowest first. Without the time at which a file was made, only other lines tell the two apart."""
+    writer = renaming.writer("a")
+    writer.write(5)
+    renaming.until(lambda: len(renaming.steps("a")) == len(renaming.times("a")) == 5, "not read")
+    renaming.close()
+    shutil.rmtree(renaming.root / "a")
+    other = renaming.writer("b")
+    other.written = first_step
+    other.write(7)
+    store = open_store(renaming.data_dir, write=True)
+    offsets = [offset for offset in store.offsets().values() if offset.run == "a"]
+    assert {offset.path for offset in offsets} == {"a/run.json", "a/metrics.jsonl", "a/train.log"}
+    for offset in offsets:
+        found = (renaming.root / offset.path.replace("a/", "b/")).stat()
+        state = {**offset.state, "born": 0.0} if first_step else offset.state
+        store.append([offset._replace(device=found.st_dev, inode=found.st_ino, state=state)])
+    store.close()
+    renaming.start()
+    renaming.until(lambda: len(renaming.steps("b")) >= 7, "the new run is not read")
+    renaming.health_s()
+    assert renaming.names() == ["a", "b"]
+    assert renaming.steps("a") == [*range(5)] and renaming.steps("b") == [*range(first_step, first_step + 7)]
+
+
 def test_a_name_and_back(renaming: Renaming) -> None:
     writer = renaming.writer("a")
     for old, new in (("a", "b"), ("b", "a"), ("a", "b")):
