@@ -26,14 +26,13 @@ from collectors.service import folders, lock
 from collectors.service.log_folders import LogFolders, is_store, of_several
 from collectors.store.copying import append_all, machine_points, records_of
 from collectors.store.open import open_store
-from collectors.store.protocol import Store, StoreError
+from collectors.store.protocol import RawPoints, Store, StoreError
 
-from ..user_files import about
 from ..user_files.yaml_file import SUFFIX
 
 LEFT = "taken-over"  # in the data folder: what of the other one is not used
 NOT_OURS_TO_MOVE = (lock.FILE, "control.sock", "web.json", "programs", "set-aside.json", ".tokens.lock")
-MOMENT_S = 5.0  # samples of the machine from such a span of time are in the store, or are not
+MOMENT_S = 5.0  # a sample of the machine stands for so much time around it
 
 
 def take_over(place: LogFolders) -> Iterator[str]:
@@ -176,8 +175,8 @@ def _merge_files(old: Path, new: Path, name_of: Callable[[str], str]) -> None:
     for found in Tombstones(old).all():
         tombstones.put(found._replace(run=name_of(found.run)))
     shutil.rmtree(old / FORGOTTEN, ignore_errors=True)
-    for path in sorted((old / about.FOLDER).glob(f"*{SUFFIX}")):
-        _take_file(path, new / about.FOLDER / _renamed_file(path.name, SUFFIX, name_of))
+    for path in sorted((old / added.ABOUT_FOLDER).glob(f"*{SUFFIX}")):
+        _take_file(path, new / added.ABOUT_FOLDER / _renamed_file(path.name, SUFFIX, name_of))
     for path in sorted(path for path in old.rglob("*") if path.is_file() and path.name not in NOT_OURS_TO_MOVE):
         _take_file(path, new / path.relative_to(old))
     for folder in sorted((path for path in old.rglob("*") if path.is_dir()), reverse=True):
@@ -188,7 +187,7 @@ def _merge_files(old: Path, new: Path, name_of: Callable[[str], str]) -> None:
 def _renamed_file(file: str, suffix: str, name_of: Callable[[str], str]) -> str:
     """Of a run; one whose name was too long for it keeps its own."""
     run = unquote(file.removesuffix(suffix), errors="surrogateescape")
-    return about.file_name(name_of(run), suffix) if about.file_name(run, suffix) == file else file
+    return added.file_name(name_of(run), suffix) if added.file_name(run, suffix) == file else file
 
 
 def _take_file(path: Path, to: Path) -> None:

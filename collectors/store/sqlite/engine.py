@@ -122,13 +122,14 @@ class SqliteStore:
 
     def rename(self, run: str, new: str, paths: Mapping[str, str]) -> bool:
         writer = self._writer(files.RUNS_FILE)
+        machines = [self._writer(path.name) for path in files.machine_files(self._dir)]
         with failing(), writer.packing, self._lock:
-            if not writer.rename(run, new, paths):
+            if writer.has_read(new):
                 return False
-        for path in files.machine_files(self._dir):
-            machine = self._writer(path.name)
-            with failing(), self._lock, schema.transaction(machine.db) as db:
-                db.execute("UPDATE profile SET run = ? WHERE run = ?", (new, run))
+            for machine in machines:  # first: what is interrupted before the run has its new name is done again
+                with schema.transaction(machine.db) as db:
+                    db.execute("UPDATE profile SET run = ? WHERE run = ?", (new, run))
+            writer.rename(run, new, paths)
         return True
 
     # Reading
