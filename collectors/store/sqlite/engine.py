@@ -167,9 +167,11 @@ class SqliteStore:
         return {number: bucketing.bucket(bucketing.join_points(part.points), part.units, buckets) for number, part in found.items()}
 
     @failing(UNREADABLE, AGAIN)
-    def points(self, ids: Sequence[int], lo: float | None, hi: float | None, axis: Axis = "time") -> dict[int, RawPoints]:
+    def points(
+        self, ids: Sequence[int], lo: float | None, hi: float | None, axis: Axis = "time", *, untimed: bool = False
+    ) -> dict[int, RawPoints]:
         low, high = -math.inf if lo is None else lo, math.inf if hi is None else hi
-        windows = {number: Wanted(axis, low, high, -1.0) for number in ids}
+        windows = {number: Wanted(axis, low, high, -1.0, untimed) for number in ids}
         found = {number: Found([], []) for number in ids} | self._find(self._sources(ids, axis, low, high), windows)
         join, points_of = bucketing.join_points, bucketing.points_of
         return {number: join([*part.points, *map(points_of, part.units)]) for number, part in found.items()}
