@@ -12,11 +12,12 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from . import VERSION, catalog, kept
+from . import added as added_files
 from .alerts.collector import AlertsCollector
 from .analysis.history import History
 from .analysis.stacks import source
@@ -126,7 +127,7 @@ class Collectors:
             last_times={run.name: run.last_time_s for run in self._store.runs()},
             tombstones=tombstones,
             remove=self._store.forget,
-            rename=self._store.rename,
+            rename=self._rename,
         )
         live_runs = tail.live_runs
         finder = Finder(self._host, fresh_s=FRESH_S)
@@ -288,6 +289,13 @@ class Collectors:
         return {
             "refused": "a process of it lives, or was alive a moment ago" if alive else self._tail.forget(run, last_known(known))
         }
+
+    def _rename(self, run: str, new: str, paths: Mapping[str, str]) -> bool:
+        """As `Store.rename`, with what users say about the run. That goes first: an interrupted rename is completed at the next start."""
+        if self._store.series(new) or self._store.line_extents([new]):
+            return False
+        added_files.rename_about(self._data_dir, run, new)
+        return self._added.rename(run, new, lambda moves: self._store.rename(run, new, {**paths, **moves}))
 
     def _take_back(self, run: str) -> bool:
         self._added.take_back(run)

@@ -1,11 +1,45 @@
-"""Where the events lie that users add to runs, and what they may be: known to the web process, which writes them, and to their collector."""
+"""Files of the data folder in which users describe runs and add events to them: written by the web process, known to the collector.
+
+`<data>/runs/<run, percent-encoded>.yaml` and `<data>/events/<run, percent-encoded>.jsonl`.
+"""
 
 from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import quote
 
 from .process.activity import EXIT, SEEN
 from .provenance import RAN
 
-FOLDER, SUFFIX = "events", ".jsonl"  # of the data folder; of its files
+ABOUT_FOLDER, ABOUT_SUFFIX = "runs", ".yaml"  # of the data folder; of its files
+FOLDER, SUFFIX = "events", ".jsonl"
+LONGEST_FILE, PREFIX = 255, 180  # bytes of a file's name
 MOST_BYTES = 4 << 20  # of a file
 RESERVED = frozenset(("start", "end", SEEN, EXIT, RAN))  # kinds that runs and the collector write
 OF_THE_COLLECTOR = RESERVED - {"start", "end"}  # a file of a run may not say what only we have seen
+
+
+@lru_cache(maxsize=16384)
+def file_name(run: str, suffix: str = ABOUT_SUFFIX) -> str:
+    """`group/a -> group%2Fa.yaml`. No two runs share one; where it would be too long for a file system, it ends in a hash.
+
+    What `quote` never writes marks what it does not make: `%` alone, `%-`.
+    """
+    name = quote(run, safe="", errors="surrogatepass") or "%"
+    name = f"%2E{name[1:]}" if name.startswith(".") else name
+    if len(name) + len(suffix) > LONGEST_FILE:
+        digest = hashlib.blake2b(run.encode(errors="surrogatepass"), digest_size=20).hexdigest()
+        name = f"{name[:PREFIX]}%-{digest}"
+    return name + suffix
+
+
+def rename_about(data_dir: Path, run: str, new: str) -> None:
+    """Give what users say about a run to its new name, unless they have described that one as well. Raises OSError."""
+    old, to = (data_dir / ABOUT_FOLDER / file_name(name) for name in (run, new))
+    if not os.path.lexists(to):
+        with suppress(FileNotFoundError):
+            old.rename(to)

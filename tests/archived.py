@@ -49,7 +49,8 @@ def records(draw: st.DrawFn) -> list[Record]:
                 found.append(
                     Points(run, labels, names, values, round(time_s, 6), draw(st.sampled_from([step, None])), int(step > 12))
                 )
-            found += [Points(run, labels, ("untimed",), (float(step),), None, step) for step in range(draw(st.integers(0, 5)))]
+            untimed = draw(st.sampled_from(["untimed", "loss"]))
+            found += [Points(run, labels, (untimed,), (float(step),), None, step) for step in range(draw(st.integers(0, 5)))]
         for at in range(draw(st.integers(0, 12))):
             found.append(
                 LogLine(

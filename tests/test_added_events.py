@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,48 @@ def test_events_of_a_run_that_is_taken_back_come_back_whenever_the_tail_comes_to
     assert collector.collect() == collector.collect() == [], "its tombstone still stands"
     forgotten.clear()
     assert texts(collector.collect()) == ["one"] and collector.collect() == []
+
+
+def test_a_renamed_run_takes_its_events_along(tmp_path: Path) -> None:
+    for text in ("one", "two"):
+        add_event(tmp_path, "a", {"text": text})
+    with file_of(tmp_path, "a").open("a") as file:
+        file.write('a note\n{"run": "other", "kind": "note", "time_s": 5, "text": "of another run"}\n')
+    collector = AddedEvents(tmp_path, [])
+    (before,) = newest(collector.collect())
+    moves: dict[str, str] = {}
+
+    def store(moved: Mapping[str, str]) -> bool:
+        moves.update(moved)
+        return True
+
+    assert not collector.rename("a", "x/b", lambda moved: False) and file_of(tmp_path, "a").exists()
+    assert collector.rename("a", "x/b", store) and moves == {before.path: f"{PREFIX}{file_of(tmp_path, 'x/b').name}"}
+    assert not file_of(tmp_path, "a").exists() and collector.collect() == []
+    add_event(tmp_path, "x/b", {"text": "three"})
+    for again in (collector, AddedEvents(tmp_path, [before._replace(path=moves[before.path], run="x/b")])):
+        records = again.collect()
+        assert texts(records) == ["three"] and [offset.run for offset in newest(records)] == ["x/b"]
+    read_anew = [(event.run, event.text) for event in AddedEvents(tmp_path, []).collect() if isinstance(event, Event)]
+    assert read_anew == [("x/b", "one"), ("x/b", "two"), ("other", "of another run"), ("x/b", "three")]
+
+
+def test_an_event_that_is_added_to_the_new_name_at_that_moment_is_not_lost(tmp_path: Path) -> None:
+    add_event(tmp_path, "a", {"text": "one"})
+    collector = AddedEvents(tmp_path, [])
+    collector.collect()
+    assert collector.rename("a", "b", lambda moved: bool(add_event(tmp_path, "b", {"text": "two"})))
+    assert texts(collector.collect()) == ["two"] and texts(AddedEvents(tmp_path, []).collect()) == ["one", "two"]
+    assert [path.name for path in (tmp_path / "events").iterdir()] == ["b.jsonl"]
+
+
+def test_where_both_names_have_events_each_file_stays(tmp_path: Path) -> None:
+    for run in ("a", "b"):
+        add_event(tmp_path, run, {"text": run})
+    collector = AddedEvents(tmp_path, [])
+    collector.collect()
+    assert collector.rename("a", "b", lambda moved: not moved)
+    assert file_of(tmp_path, "a").exists() and collector.collect() == []
 
 
 def test_a_new_store_gets_them_all_and_an_edited_file_only_its_new_lines(tmp_path: Path) -> None:

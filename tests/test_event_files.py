@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from collectors.logs.formats.tensorboard.tfrecord import RecordCutter, intact
 from collectors.logs.tail import Tail
 from collectors.records import Points
+from collectors.store.copying import UNPLACED
 from collectors.store.open import open_store
 from dashboard.archive.event_files import Written, framed, write_event_files
 
@@ -61,15 +62,16 @@ def test_series_of_several_gpus_stay_apart_and_points_without_a_step_are_counted
     gpus = [(("gpu", str(gpu)), ("host", "box")) for gpu in (0, 1)]
     store.append([Points("a", labels, ("busy",), (float(at),), T0 + at, None) for at in range(5) for labels in gpus])
     store.append([Points("a", (), ("loss",), (1.0,), T0, 1), Points("a", (), ("loss",), (1.0,), None, 2)])
+    store.append([Points("a", (), ("loss",), (1.0,), None, None)])
     written = write_event_files(store, "a", tmp_path / "logs" / "a")
     store.close()
-    assert (written.points, len(written.left_out)) == (11, 1)
+    assert (written.points, written.left_out) == (12, [UNPLACED])
     tail, found = Tail(tmp_path / "logs", "box", {}, threading.Event()), []
     while batch := tail.collect():
         found += batch
     tail.close()
     rows = [(name, record.step) for record in found if isinstance(record, Points) for name in record.names]
-    assert sorted(rows) == sorted([("loss", 1), *((f"busy/gpu {gpu}", at) for gpu in (0, 1) for at in range(5))])
+    assert sorted(rows) == sorted([("loss", 1), ("loss", 2), *((f"busy/gpu {gpu}", at) for gpu in (0, 1) for at in range(5))])
 
 
 def test_a_failed_export_of_event_files_leaves_nothing_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ PARTS = {  # of the collectors: what each may import of the others
     "store": {"records", "analysis"},  # of the latter the templates alone, which import nothing: see below
     "added": {"process", "provenance"},
     "forgotten": {"logs", "records", "store"},
-    "logs": {"records", "log_tree", "rights", "mounts", "process", "received", "store", "added", "redaction"},
+    "logs": {"records", "log_tree", "rights", "mounts", "process", "received", "store", "added", "small_file", "redaction"},
     "sampler": {"records", "rights", "process"},
     "provenance": {"records", "process", "redaction"},
     "tracing": {"records", "log_tree", "rights", "process", "received"},

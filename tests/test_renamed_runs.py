@@ -17,6 +17,9 @@ from collectors.forgotten.tombstones import Tombstones
 from collectors.records import labels_of
 from collectors.store.open import open_store
 from collectors.store.protocol import LogQuery, series_id
+from dashboard.user_files.about import About, about_run, save_about
+from dashboard.user_files.events import add_event
+from tests.conftest import dashboard, wait_for
 from tests.ingesting import Ingest
 
 
@@ -114,6 +117,39 @@ def test_a_run_goes_on_under_the_new_name_of_its_folder(new: str, is_stopped: bo
         renaming.health_s()
 
 
+def test_what_users_say_of_a_run_gets_its_new_name(tmp_path: Path) -> None:
+    """The real program, twice: the new name has its notes once, and nothing of the old one comes back."""
+    logs, data_dir = tmp_path / "logs", tmp_path / "logs/.deepseek"
+    writer = Writer(logs / "a")
+
+    def notes(run: str) -> list[str]:
+        store = open_store(data_dir, write=False)
+        try:
+            return [event.text for event in store.events(run, kinds=("note",))]
+        finally:
+            store.close()
+
+    try:
+        with dashboard(logs, "--no-profile") as running:
+            writer.write(20)
+            wait_for(lambda: running.run("a").get("points") == 20)
+            save_about(data_dir, "a", {"name": "wider", "tags": ["baseline"], "note": "The first one."})
+            add_event(data_dir, "a", {"text": "one"})
+            wait_for(lambda: notes("a") == ["one"])
+            (logs / "a").rename(logs / "b")
+            writer.write(1)
+            wait_for(lambda: running.run("b").get("points") == 21)
+            assert about_run(data_dir, "b") == About("wider", ("baseline",), "The first one.")
+            add_event(data_dir, "b", {"text": "two"})
+            wait_for(lambda: notes("b") == ["one", "two"])
+        (data_dir / "runs.sqlite").unlink()  # all is read anew: also the lines of the events name the new run
+        with dashboard(logs, "--no-profile") as running:
+            wait_for(lambda: running.run("b").get("points") == 21 and notes("b") == ["one", "two"])
+            assert [run["run"] for run in running.get("/api/v1/runs")["runs"]] == ["b"]
+    finally:
+        writer.close()
+
+
 def test_a_copy_is_a_run_of_its_own_and_so_is_what_takes_the_old_name(renaming: Renaming) -> None:
     writer = renaming.writer("a")
     writer.write(10)
@@ -126,6 +162,36 @@ def test_a_copy_is_a_run_of_its_own_and_so_is_what_takes_the_old_name(renaming: 
     renaming.until(lambda: renaming.steps("b") == [*range(11)], "the old one does not go on")
     renaming.until(lambda: renaming.steps("copy") == [*range(10)], "the copy is not as it was")
     renaming.until(lambda: len(renaming.steps("a")) >= 3, "the new one is not read")
+
+
+@pytest.mark.parametrize("first_step", [0, 100], ids=["the same lines", "no times of birth"])
+def test_a_new_run_with_the_inodes_of_a_deleted_one_does_not_get_its_history(first_step: int, renaming: Renaming) -> None:
+    """As ext4 gives them, lowest first. Without the time at which a file was made, only other lines tell the two apart."""
+    writer = renaming.writer("a")
+    writer.write(5)
+    renaming.until(lambda: len(renaming.steps("a")) == len(renaming.times("a")) == 5, "not read")
+    renaming.close()
+    shutil.rmtree(renaming.root / "a")
+    other = renaming.writer("b")
+    other.written = first_step
+    if not first_step:
+        other.write(7)
+    store = open_store(renaming.data_dir, write=True)
+    offsets = [offset for offset in store.offsets().values() if offset.run == "a"]
+    assert {offset.path for offset in offsets} == {"a/run.json", "a/metrics.jsonl", "a/train.log"}
+    for offset in offsets:
+        found = (renaming.root / offset.path.replace("a/", "b/")).stat()
+        state = {**offset.state, "born": 0.0} if first_step else offset.state
+        store.append([offset._replace(device=found.st_dev, inode=found.st_ino, state=state)])
+    store.close()
+    renaming.start()
+    renaming.until(lambda: renaming.run("b"), "its run.json is not read")
+    if first_step:
+        other.write(7)
+    renaming.until(lambda: len(renaming.steps("b")) >= 7, "the new run is not read")
+    renaming.health_s()
+    assert renaming.names() == ["a", "b"]
+    assert renaming.steps("a") == [*range(5)] and renaming.steps("b") == [*range(first_step, first_step + 7)]
 
 
 def test_a_name_and_back(renaming: Renaming) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import sqlite3
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import pytest
 
 from collectors.records import Event, LogLine, Offset, Points, Record, RunInfo
-from collectors.store.protocol import LogQuery, OffsetGap, SampleQuery, Store, series_id
+from collectors.store.protocol import LogQuery, OffsetGap, SampleQuery, Store, StoreError, series_id
+from collectors.store.sqlite import schema
 from tests.stored import GPU, HOST, LOSS, START_S, Open, line, profile, read_offset, wait_for
 from tests.stored import opened as opened  # a fixture
 from tests.stored import store as store  # a fixture
@@ -105,6 +109,37 @@ def test_a_run_gets_another_name_with_all_that_is_stored_of_it(is_packed: bool, 
         assert known is not None and known.info == {"seed": 7} and reader.profiled_from("x/b") == START_S
         other = series_id("c", "train/loss", HOST)
         assert reader.points([other], None, None, "step")[other].value.tolist() == [5.0, 6.0]
+
+
+def test_a_rename_that_is_interrupted_is_completed_by_the_next_one(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stacks lie in files of their own."""
+    store = opened(True)
+    store.append([line(0, 0.5), read_offset(30), profile([])])
+    real = schema.transaction
+
+    def failing(db: sqlite3.Connection, *more: Any) -> Any:
+        if db.execute("PRAGMA database_list").fetchone()[2].endswith(schema.RUNS_FILE):
+            return real(db, *more)
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(schema, "transaction", failing)
+        with suppress(StoreError, OSError):
+            store.rename("a", "b", {})
+    assert store.rename("a", "b", {}) or store.runs()[0].name == "b"
+    assert store.profiled_from("b") == START_S and [run.name for run in store.runs()] == ["b"]
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_points_without_a_time_are_found_apart(is_packed: bool, store: Store) -> None:
+    store.append([line(step, step / 7)._replace(time_s=None) for step in range(3000)])
+    store.append([line(step, step / 7) for step in range(2000, 5000)])
+    store.append([line(5000, 0.5)._replace(time_s=None)])
+    if is_packed and hasattr(store, "settle"):
+        store.settle()
+    for lo, hi in ((None, None), (1000.0, 4000.0)):
+        found = store.points([LOSS], lo, hi, "step", untimed=True)[LOSS].step.tolist()
+        assert found == ([*range(3000), 5000] if lo is None else [*range(1000, 3000)])
 
 
 def test_the_edges_of_a_range_belong_to_it(store: Store) -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from collectors.forgotten.tombstones import Tombstone, Tombstones
+from collectors.logs.added import AddedEvents
 from collectors.records import Event, Finding, Frame, LogLine, Offset, Points, Profile, Record, RunInfo, StackSample, labels_of
 from collectors.service import lock
 from collectors.service.log_folders import LogFolders, of_folders
+from collectors.store import copying
 from collectors.store.open import open_store
+from collectors.store.question import TooMuch
 from dashboard.commands import taking_over
 from dashboard.commands.serve import place_to_serve
 from dashboard.user_files.about import about_run, save_about
@@ -27,8 +30,8 @@ HOST = labels_of(host="box")
 STACK = (Frame("main", "/a/train.py", 3), Frame("decode", "/a/train.py", 9))
 
 
-def points_of(run: str | None, name: str, begin: int, end: int) -> list[Record]:
-    return [Points(run, HOST, (name,), (step / 8,), START_S + step, step if run else None) for step in range(begin, end)]
+def points_of(run: str | None, name: str, begin: int, end: int, late_s: float = 0.0) -> list[Record]:
+    return [Points(run, HOST, (name,), (step / 8,), START_S + step + late_s, step if run else None) for step in range(begin, end)]
 
 
 def stacks_of(run: str, second: int) -> Profile:
@@ -155,7 +158,10 @@ def check_merged(work: Path) -> None:
     assert (data_dir / "settings.yaml").exists() and (data_dir / "alerts.yaml").exists()
     assert about_run(data_dir, "a").name == "wider"
     assert Tombstones(data_dir).has("gone")
-    assert '"run": "runs/b"' in (data_dir / "events/runs%2Fb.jsonl").read_text()
+    assert b'"run": "runs/b"' in (data_dir / "events/runs%2Fb.jsonl").read_bytes()
+    store = open_store(data_dir, write=False)
+    assert AddedEvents(data_dir, store.offsets().values()).collect() == [], "no line is read once more"
+    store.close()
 
 
 def test_both_with_data_become_one(work: Path) -> None:
@@ -163,6 +169,90 @@ def test_both_with_data_become_one(work: Path) -> None:
     alone(work)
     check_merged(work)
     check_merged(work)
+
+
+ODD_LINES = [
+    b"a note",
+    b"[]",
+    b'"note"',
+    b"7",
+    b'{"kind": "note"}',
+    b'{"run": 7}',
+    b'{"run": ""}',
+    b'{"run": null}',
+    b'{"run": "gone", "kind": "note", "text": "\\ud800"}',
+    b"\xff\xfe{",
+    b"[" * 100_000,
+]
+
+
+def test_odd_lines_of_users_stay_as_they_are(work: Path) -> None:
+    path = several(work, Event("runs/b", "note", START_S, text="a note")) / "events/runs%2Fb.jsonl"
+    path.write_bytes(b"\n".join(ODD_LINES) + b"\n\n" + path.read_bytes() + b"half a line")
+    (path.parent / "folder.jsonl").mkdir()
+    alone(work)
+    check_merged(work)
+    lines = (work / "logs/.deepseek/events/runs%2Fb.jsonl").read_bytes().splitlines()
+    assert lines[: len(ODD_LINES)] == ODD_LINES and lines[-1] == b"half a line" and len(lines) == len(ODD_LINES) + 2
+
+
+@pytest.mark.parametrize("error", [KeyError("run"), TooMuch("the window is too long"), RecursionError()])
+def test_whatever_is_odd_in_an_old_store_the_dashboard_starts(
+    error: Exception, work: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = several(work, Event("runs/b", "note", START_S, text="a note"))
+    alone(work)
+
+    def failing(*arguments: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(taking_over, "_merge_runs", failing)
+        assert place_to_serve(folders(work), None).data_dir == work / "logs/.deepseek"
+        said = capfd.readouterr().err
+        assert "cannot be taken over now" in said and type(error).__name__ in said
+    assert runs_of(before) == {"logs/a", "runs/b"}
+    check_merged(work)
+
+
+def test_points_without_a_time_come_along(work: Path) -> None:
+    """Those of lines that were there before their file was followed, in a series whose later points have one."""
+    untimed = [Points("runs/b", HOST, ("train/loss",), (step / 8,), None, step) for step in range(-4, 0)]
+    several(work, *untimed)
+    alone(work)
+    store = open_store(place_to_serve(folders(work), None).data_dir, write=False)
+    (series,) = store.series("runs/b")
+    assert store.points([series.id], None, None, "step")[series.id].step.tolist() == [*range(-4, 3)]
+    assert len(store.points([series.id], None, None)[series.id].step) == 3
+    store.close()
+
+
+@pytest.mark.parametrize("records", [10, 45], ids=["within series that are read together", "between them"])
+def test_an_interrupted_merge_of_the_machine_loses_nothing_and_stores_nothing_twice(
+    records: int, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There are more series than are read at once. What lies beside a sample of the new store's own is left out."""
+    monkeypatch.setattr(copying, "BATCH", 4)
+    names = ["host/cpu", *(f"host/{number}" for number in range(24))]
+    several(work, *(record for name in names for record in points_of(None, name, 40, 65, 0.5)))
+    alone(work)
+    real = copying.machine_points
+
+    def breaking(*arguments: Any) -> Iterator[Points]:
+        for number, record in enumerate(real(*arguments)):
+            if number == records:
+                raise OSError(28, "No space left on device")
+            yield record
+
+    with monkeypatch.context() as patched:
+        patched.setattr(taking_over, "machine_points", breaking)
+        assert "No space left" in list(taking_over.take_over(of_folders(folders(work))))[-1]
+    store = open_store(place_to_serve(folders(work), None).data_dir, write=False)
+    for series in store.series(None):
+        seconds = (store.points([series.id], None, None)[series.id].place - START_S).tolist()
+        added = [second + 0.5 for second in range(54 if series.name == "host/cpu" else 40, 65)]
+        assert seconds == ([*range(50), *added, *range(100, 110)] if series.name == "host/cpu" else added), series.name
+    store.close()
 
 
 STEPS = [

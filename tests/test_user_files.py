@@ -14,8 +14,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from collectors.added import file_name
 from collectors.service import folders
-from dashboard.user_files import about as abouts
 from dashboard.user_files import settings as settings_file
 from dashboard.user_files import yaml_file
 from dashboard.user_files.about import MOST_NAME, MOST_NOTE, MOST_TAG, MOST_TAGS, About, Abouts, about_run, file_of, save_about
@@ -38,7 +38,7 @@ def test_words_come_back_as_they_were_written(table: dict[str, str | list[str]])
     st.lists(RUNS | st.builds(lambda head, tail: head * 40 + tail, st.text(min_size=9, max_size=9), RUNS), unique=True, max_size=20)
 )
 def test_every_run_has_a_file_of_its_own_whatever_its_name(runs: list[str]) -> None:
-    names = [abouts.file_name(run) for run in runs]
+    names = [file_name(run) for run in runs]
     assert len(set(names)) == len(runs)
     assert all(len(name.encode()) <= 255 and "/" not in name and not name.startswith(".") for name in names)
 

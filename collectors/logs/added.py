@@ -6,15 +6,19 @@ line is stored once: what is changed in lines that were read before counts for a
 
 from __future__ import annotations
 
+import json
+import logging
 import os
+import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from ..added import FOLDER, MOST_BYTES, RESERVED, SUFFIX
+from ..added import FOLDER, MOST_BYTES, RESERVED, SUFFIX, file_name
 from ..records import Event, Offset, Record
+from ..small_file import Unwritable, write_bytes
 from ..store.storing import RefusedRecord
 from .formats import Tally
 from .formats.jsonl import Events, objects
@@ -24,6 +28,7 @@ from .opening import NotRead, read_file
 PREFIX = f"//{FOLDER}/"  # of their offsets: no file of the log folder has such a path
 MOST_FILES = 10_000
 NOT_OURS = "a kind that only runs and the collector write"
+log = logging.getLogger("collectors")
 
 
 class AddedEvents:
@@ -36,6 +41,7 @@ class AddedEvents:
         """`offsets` are those of the store. Events of a forgotten run wait until it is taken back."""
         self._is_forgotten = is_forgotten
         self._taken_back: deque[str] = deque()
+        self._lock = threading.Lock()  # a look at the files, or a new name of one
         self._folder = (data_dir / FOLDER).resolve()
         self._offsets = {offset.path: offset for offset in offsets if offset.path.startswith(PREFIX)}
         self._stamps: dict[str, tuple[int, int, int]] = {}
@@ -45,7 +51,35 @@ class AddedEvents:
         """Read the events of this run anew; from any thread."""
         self._taken_back.append(run)
 
+    def rename(self, run: str, new: str, store: Callable[[Mapping[str, str]], bool]) -> bool:
+        """Give the file of a run's events the run's new name once `store`, which gets the new path of its offset, has returned True.
+
+        From any thread. Where there is a file of the new name, each keeps its own.
+        """
+        old, to = (self._folder / file_name(name, SUFFIX) for name in (run, new))
+        with self._lock:
+            moves = {PREFIX + inert(old.name): PREFIX + inert(to.name)} if old.is_file() and not os.path.lexists(to) else {}
+            if not store(moves):
+                return False
+            for path, offset in list(self._offsets.items()):
+                if offset.run == run:
+                    del self._offsets[path]
+                    to_path = moves.get(path, path)
+                    self._offsets[to_path] = offset._replace(path=to_path, run=new)
+            try:
+                if moves:
+                    lines = [with_run(line, lambda name: new if name == run else name) for line in old.read_bytes().split(b"\n")]
+                    _put(b"\n".join(lines), to)
+                    old.unlink()
+            except (OSError, Unwritable) as error:  # the run has its new name in the store
+                log.warning("the events that were added to %r stay in %s (%s)", new, old, error)
+        return True
+
     def collect(self) -> list[Record]:
+        with self._lock:
+            return self._collect()
+
+    def _collect(self) -> list[Record]:
         records: list[Record] = []
         for _ in range(len(self._taken_back)):
             run = self._taken_back.popleft()
@@ -120,6 +154,28 @@ def events_of(lines: Iterable[bytes], tally: Tally) -> list[Event]:
             event = made.event(fields, None)
             found += [event] if event else []
     return found
+
+
+def _put(data: bytes, path: Path) -> None:
+    """As a new file, or in front of the lines that a user has added to it meanwhile. Raises OSError, Unwritable."""
+    fresh = path.with_suffix(".new")
+    write_bytes(fresh, data)
+    try:
+        os.link(fresh, path)
+    except FileExistsError:
+        write_bytes(path, data + path.read_bytes())
+    finally:
+        fresh.unlink()
+
+
+def with_run(line: bytes, name_of: Callable[[str], str]) -> bytes:
+    """A line of such a file with another name of its run. What is no event stays as it is: users write these files, too."""
+    try:
+        row = json.loads(line)
+        run = row["run"] and name_of(row["run"])
+        return line if run == row["run"] else json.dumps({**row, "run": run}, ensure_ascii=False).encode()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return line
 
 
 def stamps_of(folder: Path) -> dict[str, tuple[int, int, int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Mapping
@@ -49,12 +48,13 @@ class FollowedFile:
         self._name = path.name if inside else f"{path.parent.name}/{path.name}"
         self._live = live
         self._looked_s = time.time() - SPREAD_S
-        self._born_s = -math.inf  # the open file: no line of it is older
+        self._born_s = 0.0  # the open file: no line of it is older
         self._descriptor = -1
         self._identity = (offset.device, offset.inode) if offset else (0, 0)
         self._offset = offset.offset if offset else 0
         state = {name: value for name, value in offset.state.items() if name != DATA} if offset else {}
         self._marks = str(state.pop("head", "")), str(state.pop("end", ""))  # of the part that has been read
+        state.pop("born", None)
         self._cutting: bool = state.pop("cutting", False)  # inside a line that is too long
         self._host: str = state.pop("host", run.host)  # a run's series keep their host
         self._is_wanted: bool = state.pop("wanted", False)  # a user asked for it, whatever it looks like
@@ -179,7 +179,8 @@ class FollowedFile:
 
     def as_record(self) -> Offset:
         """How far the file has been read."""
-        state = {**self._format.state(), "head": self._marks[0], "end": self._marks[1], "host": self._host}
+        marks = {"head": self._marks[0], "end": self._marks[1], "born": self._born_s}
+        state = {**self._format.state(), **marks, "host": self._host}
         if self._cutting:
             state["cutting"] = True
         flags = {"bar": self._bar and self._bar.is_stored, "wanted": self._is_wanted, "unsure": not self._is_judged}

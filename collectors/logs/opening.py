@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import math
 import os
 import stat
 import zlib
@@ -15,7 +14,7 @@ from ..rights.reached import LEAVES, LeftAlone, acting_for, reached
 from ..rights.whose import is_root
 
 FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-AT_EMPTY_PATH, STATX_BTIME, STATX_BYTES, BTIME_AT = 0x1000, 0x800, 256, 80  # of linux/stat.h
+AT_FDCWD, AT_EMPTY_PATH, STATX_BTIME, STATX_BYTES, BTIME_AT = -100, 0x1000, 0x800, 256, 80  # of linux/fcntl.h and linux/stat.h
 END_BYTES = 256  # before the offset, by which a copy of a file is recognized
 KINDS = {
     stat.S_IFDIR: "a folder",
@@ -133,12 +132,16 @@ def _place(descriptor: int, path: Path) -> Path:
         return path.resolve()
 
 
-def born_s(descriptor: int) -> float:
-    """When the file was made, Unix seconds; -inf where the file system does not say. Python's `os.stat` leaves it out on Linux."""
+def born_s(file: int | Path) -> float:
+    """When the file of a descriptor or path was made, Unix seconds; 0 where the file system does not say.
+
+    Python's `os.stat` leaves it out on Linux.
+    """
     statx = getattr(ctypes.CDLL(None), "statx", None)
     found = ctypes.create_string_buffer(STATX_BYTES)
-    if statx is None or statx(descriptor, b"", AT_EMPTY_PATH, STATX_BTIME, found):
-        return -math.inf
+    place = (file, b"", AT_EMPTY_PATH) if isinstance(file, int) else (AT_FDCWD, os.fsencode(file), 0)
+    if statx is None or statx(*place, STATX_BTIME, found):
+        return 0.0
     mask = int.from_bytes(found.raw[:4], "little")
     seconds, nanoseconds = (int.from_bytes(found.raw[at : at + size], "little") for at, size in ((BTIME_AT, 8), (BTIME_AT + 8, 4)))
-    return seconds + 1e-9 * nanoseconds if mask & STATX_BTIME else -math.inf
+    return seconds + 1e-9 * nanoseconds if mask & STATX_BTIME else 0.0

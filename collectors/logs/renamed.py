@@ -9,7 +9,7 @@ from pathlib import Path
 from ..log_tree import LogTree
 from ..records import Offset, Record
 from .known import Known, format_of
-from .opening import NotMetrics, has_read_part, open_file
+from .opening import NotMetrics, born_s, has_read_part, open_file
 
 
 class ReadInodes:
@@ -35,12 +35,7 @@ class ReadInodes:
         offset = self._offsets.get((found.st_dev, found.st_ino))
         if offset is None or format_of(old := tree.path_of(offset.path)) is not known or os.path.lexists(old):
             return None
-        descriptor = open_file(path, tree.root)
-        try:
-            is_it = has_read_part(descriptor, offset.offset, offset.state.get("head", ""), offset.state.get("end", ""))
-        finally:
-            os.close(descriptor)
-        return offset if is_it else None
+        return offset if _is_what_was_read(path, tree, offset) else None
 
     def of(self, path: Path, tree: LogTree, run: str, known: Known) -> Offset | None:
         """That of a file that stands at a new path, if it was read at another one of the same run. Raises NotMetrics where it stands there, too."""
@@ -51,12 +46,24 @@ class ReadInodes:
         offset = self._offsets.get((found.st_dev, found.st_ino))
         if offset is None or offset.run != run or format_of(old := tree.path_of(offset.path)) is not known or old == path:
             return None
-        descriptor = open_file(path, tree.root)
-        try:
-            if not has_read_part(descriptor, offset.offset, offset.state.get("head", ""), offset.state.get("end", "")):
-                return None  # the system gives the inode of a removed file to the next one
-        finally:
-            os.close(descriptor)
+        if not _is_what_was_read(path, tree, offset):
+            return None
         if old.exists() and old.samefile(path):
             raise NotMetrics(f"is the same file as {offset.path}, which is read")
         return offset
+
+
+def _is_what_was_read(path: Path, tree: LogTree, offset: Offset) -> bool:
+    """Whether the file is the one of the offset, which has its inode: the system gives that of a removed file to the next one.
+
+    It was made at the same time, where the offset and the file system know that, and begins with the bytes that were read. A file
+    that is read as a whole has no marks of those, so its time alone decides.
+    """
+    born, end = offset.state.get("born"), offset.state.get("end")
+    descriptor = open_file(path, tree.root)
+    try:
+        if born and born_s(descriptor) != born:
+            return False
+        return has_read_part(descriptor, offset.offset, offset.state.get("head", ""), end) if end else bool(born)
+    finally:
+        os.close(descriptor)

@@ -27,7 +27,7 @@ from .followed_database import FollowedDatabases
 from .formats import WholeFormat
 from .formats.values import inert_path
 from .known import EVENTS, TEXT, Known, Origin, format_of, main_of, rank_of, reading_order
-from .opening import DataFile, NotMetrics, NotRead, read_file
+from .opening import DataFile, NotMetrics, NotRead, born_s, read_file
 from .outputs import Elsewhere
 from .renamed import ReadInodes
 from .run_folder import RunFolder
@@ -350,7 +350,8 @@ class Tail:
         records, tally = format.parse_whole(data), format.tally
         counts = tally.lines_read, tally.lines_skipped, tally.fields_skipped, tally.first_skip
         run.noticed(records)
-        return [*records, Offset(key, run.name, found.st_dev, found.st_ino, len(data), *counts, format.state())]
+        state = {**format.state(), "born": born_s(path)}
+        return [*records, Offset(key, run.name, found.st_dev, found.st_ino, len(data), *counts, state)]
 
     def _read_database(self, path: Path) -> list[Record]:
         records, again_s = self._databases.look(path, self._key(path), self._runs.top_of(path), self._offsets, TURN_RECORDS)

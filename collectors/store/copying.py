@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 from itertools import groupby, islice
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,9 @@ NAMES = 5  # that are suggested
 PAGE = 5000  # log lines
 SAMPLES_AT_ONCE = 200
 T = TypeVar("T")
+Choose: TypeAlias = Callable[[int, RawPoints], RawPoints]  # some of the points of a series
 IN_FILES = "the {0:,} samples whose bytes lie in files of the run's folder"
-UNTIMED = "points that have no time, in series whose other points have one"
+UNPLACED = "points that have neither a time nor a step"
 
 
 class UnknownRun(Exception):
@@ -84,9 +85,9 @@ def records_of(
     yield from (text for file in sorted(files) if (text := source.source_text(run, file)) is not None)
 
 
-def machine_points(source: Store) -> Iterator[Points]:
-    """All that the machine reported, by time within each group of series."""
-    return _points(source, source.series(None), None, None, set())
+def machine_points(source: Store, choose: Choose) -> Iterator[Points]:
+    """What the machine reported, as far as `choose` takes it, by time within each group of series."""
+    return _points(source, source.series(None), None, None, set(), choose)
 
 
 def points_of(source: Store, run: str, missed: set[str]) -> Iterator[Points]:
@@ -120,34 +121,43 @@ def _in_parts(items: Iterable[T], length: int) -> Iterator[list[T]]:
         yield some
 
 
-def _points(source: Store, series: list[Series], lo: float | None, hi: float | None, missed: set[str]) -> Iterator[Points]:
-    """By time; a series none of whose points has one, by step."""
-    for axis in ("time", "step"):
-        on_axis = [found for found in series if (found.first_time_s is None) == (axis == "step")]
-        for some in _in_parts(on_axis, SERIES_AT_ONCE):
-            yield from _points_on(source, some, lo, hi, axis, missed)
+def _points(
+    source: Store,
+    series: list[Series],
+    lo: float | None,
+    hi: float | None,
+    missed: set[str],
+    choose: Choose = lambda id_, points: points,
+) -> Iterator[Points]:
+    """Those without a time, as a file has them that was written before it was followed, by step; then the others, by time."""
+    seen: Counter[int] = Counter()
+    stepped = [found for found in series if found.first_step is not None and lo is None]
+    timed = [found for found in series if found.first_time_s is not None]
+    for some in _in_parts(stepped, SERIES_AT_ONCE):
+        yield from _points_on(source, some, lo, hi, "step", seen, choose)
+    for some in _in_parts(timed, SERIES_AT_ONCE):
+        yield from _points_on(source, some, lo, hi, "time", seen, choose)
+    if lo is None and any(seen[found.id] < found.points for found in series):
+        missed.add(UNPLACED)
 
 
 def _points_on(
-    source: Store, series: list[Series], lo: float | None, hi: float | None, axis: Axis, missed: set[str]
+    source: Store, series: list[Series], lo: float | None, hi: float | None, axis: Axis, seen: Counter[int], choose: Choose
 ) -> Iterator[Points]:
-    """As many at a time as may be in memory."""
+    """As many at a time as may be in memory; those on the axis of steps have no time."""
     ends = [(found.first_time_s, found.last_time_s) if axis == "time" else (found.first_step, found.last_step) for found in series]
     least = min((float(first) for first, _ in ends if first is not None), default=0.0)
     most = max((float(last) for _, last in ends if last is not None), default=0.0)
-    seen: Counter[int] = Counter()
 
     def read(start: float, end: float) -> dict[int, RawPoints]:
-        columns = source.points([found.id for found in series], start, end, axis)
+        columns = source.points([found.id for found in series], start, end, axis, untimed=axis == "step")
         if sum(len(points.value) for points in columns.values()) > MOST_POINTS and start < end:
             raise TooMuch("more points than are copied at once")
         return columns
 
     for columns in _halved(read, least if lo is None else lo, most if hi is None else hi):
         seen.update({id_: len(points.value) for id_, points in columns.items()})
-        yield from _lines_of(series, columns, axis)
-    if lo is None and any(seen[found.id] < found.points for found in series):
-        missed.add(UNTIMED)
+        yield from _lines_of(series, {id_: choose(id_, points) for id_, points in columns.items()}, axis)
 
 
 def _halved(read: Callable[[float, float], T], lo: float, hi: float) -> Iterator[T]:

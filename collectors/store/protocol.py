@@ -292,8 +292,12 @@ class Store(Protocol):
         `lo` and `hi` are inclusive, None is open. With no more points than buckets, each point is its own bucket.
         """
 
-    def points(self, ids: Sequence[int], lo: float | None, hi: float | None, axis: Axis = "time") -> dict[int, RawPoints]:
-        """Each of `ids` with every point that it has in the range; `lo` and `hi` are inclusive, None is open."""
+    def points(
+        self, ids: Sequence[int], lo: float | None, hi: float | None, axis: Axis = "time", *, untimed: bool = False
+    ) -> dict[int, RawPoints]:
+        """Each of `ids` with every point that it has in the range; `lo` and `hi` are inclusive, None is open.
+
+        With `untimed`, on the axis of steps, only those that have no time."""
 
     def last(self, ids: Sequence[int]) -> dict[int, Last]: ...
 

@@ -15,25 +15,28 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import numpy as np
+
 from collectors import VERSION, added
 from collectors.forgotten.tombstones import FOLDER as FORGOTTEN
 from collectors.forgotten.tombstones import Tombstones
 from collectors.log_tree import LogTree
 from collectors.logs.added import PREFIX as EVENTS_PREFIX
+from collectors.logs.added import events_of, with_run
+from collectors.logs.formats import Tally
 from collectors.logs.formats.values import inert
 from collectors.records import Event, Offset
 from collectors.service import folders, lock
 from collectors.service.log_folders import LogFolders, is_store, of_several
 from collectors.store.copying import append_all, machine_points, records_of
 from collectors.store.open import open_store
-from collectors.store.protocol import Store, StoreError
+from collectors.store.protocol import RawPoints, Store, StoreError
 
-from ..user_files import about
 from ..user_files.yaml_file import SUFFIX
 
 LEFT = "taken-over"  # in the data folder: what of the other one is not used
 NOT_OURS_TO_MOVE = (lock.FILE, "control.sock", "web.json", "programs", "set-aside.json", ".tokens.lock")
-MOMENT_S = 5.0  # samples of the machine from such a span of time are in the store, or are not
+MOMENT_S = 5.0  # a sample of the machine stands for so much time around it
 
 
 def take_over(place: LogFolders) -> Iterator[str]:
@@ -51,8 +54,9 @@ def take_over(place: LogFolders) -> Iterator[str]:
                     continue
                 yield f"the store {old} becomes part of {new}; this may take a while"
                 _merge(old, new, _names(old, top, place))
-        except (lock.Locked, StoreError, OSError) as error:
-            yield f"the store {old} cannot be taken over now ({error}); it is tried again at the next start"
+        except Exception as error:  # whatever is odd in an old store, the dashboard starts without it
+            why = str(error) if isinstance(error, lock.Locked | StoreError | OSError) else f"{type(error).__name__}: {error}"
+            yield f"the store {old} cannot be taken over now ({why}); it is tried again at the next start"
 
 
 def _locked(data_dir: Path) -> int:
@@ -139,15 +143,19 @@ def _merge_runs(source: Store, target: Store, name_of: Callable[[str], str]) -> 
 
 def _merge_machine(source: Store, target: Store) -> None:
     """What the machine reported while no collector of the new store was at work."""
-    there = {round(point.time_s / MOMENT_S) for point in machine_points(target) if point.time_s is not None}
-    append_all(
-        target,
-        (
-            point
-            for point in machine_points(source)
-            if point.time_s is None or there.isdisjoint(round(point.time_s / MOMENT_S) + beside for beside in (-1, 0, 1))
-        ),
-    )
+
+    def missing(series: int, points: RawPoints) -> RawPoints:
+        """Those that are not in the new store, nor beside a sample of its own: what an interrupted merge has copied is no such."""
+        if not len(points.place):
+            return points
+        lo, hi = float(points.place.min()) - MOMENT_S, float(points.place.max()) + MOMENT_S
+        theirs, there = (store.points([series], lo, hi)[series].place for store in (source, target))
+        own = np.concatenate([[-np.inf], np.setdiff1d(there, theirs), [np.inf]])
+        after = np.searchsorted(own, points.place)
+        is_alone = (points.place - own[after - 1] > MOMENT_S) & (own[after] - points.place > MOMENT_S)
+        return RawPoints._make(column[is_alone & ~np.isin(points.place, there)] for column in points)
+
+    append_all(target, machine_points(source, missing))
     append_all(target, (found for found in source.findings("") if target.finding(found.id) is None))
 
 
@@ -157,18 +165,14 @@ def _identity(event: Event) -> tuple[str, float, int, str]:
 
 def _merge_added_events(old: Path, new: Path, target: Store, name_of: Callable[[str], str]) -> None:
     """The files of what users added. Their lines are in the store already, and are not read once more."""
-    for path in sorted((old / added.FOLDER).glob(f"*{added.SUFFIX}")):
+    for path in sorted(path for path in (old / added.FOLDER).glob(f"*{added.SUFFIX}") if path.is_file()):
         to = new / added.FOLDER / _renamed_file(path.name, added.SUFFIX, name_of)
-        rows = [json.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
-        path.write_bytes(
-            b"".join(json.dumps({**row, "run": name_of(row["run"])}, ensure_ascii=False).encode() + b"\n" for row in rows)
-        )
-        _take_file(path, to)
-        lines = to.read_bytes().count(b"\n")
-        if rows and lines:
-            target.append(
-                [Offset(f"{EVENTS_PREFIX}{inert(to.name)}", name_of(rows[0]["run"]), 0, 0, to.stat().st_size, lines, 0, 0, "", {})]
-            )
+        lines = [with_run(line, name_of) for line in path.read_bytes().split(b"\n") if line.strip()]
+        _add_lines(lines, to)
+        if events := events_of(lines, Tally()):
+            size, count = to.stat().st_size, to.read_bytes().count(b"\n")
+            target.append([Offset(f"{EVENTS_PREFIX}{inert(to.name)}", events[0].run, 0, 0, size, count, 0, 0, "", {})])
+        path.unlink()
 
 
 def _merge_files(old: Path, new: Path, name_of: Callable[[str], str]) -> None:
@@ -176,8 +180,8 @@ def _merge_files(old: Path, new: Path, name_of: Callable[[str], str]) -> None:
     for found in Tombstones(old).all():
         tombstones.put(found._replace(run=name_of(found.run)))
     shutil.rmtree(old / FORGOTTEN, ignore_errors=True)
-    for path in sorted((old / about.FOLDER).glob(f"*{SUFFIX}")):
-        _take_file(path, new / about.FOLDER / _renamed_file(path.name, SUFFIX, name_of))
+    for path in sorted((old / added.ABOUT_FOLDER).glob(f"*{SUFFIX}")):
+        _take_file(path, new / added.ABOUT_FOLDER / _renamed_file(path.name, SUFFIX, name_of))
     for path in sorted(path for path in old.rglob("*") if path.is_file() and path.name not in NOT_OURS_TO_MOVE):
         _take_file(path, new / path.relative_to(old))
     for folder in sorted((path for path in old.rglob("*") if path.is_dir()), reverse=True):
@@ -188,7 +192,7 @@ def _merge_files(old: Path, new: Path, name_of: Callable[[str], str]) -> None:
 def _renamed_file(file: str, suffix: str, name_of: Callable[[str], str]) -> str:
     """Of a run; one whose name was too long for it keeps its own."""
     run = unquote(file.removesuffix(suffix), errors="surrogateescape")
-    return about.file_name(name_of(run), suffix) if about.file_name(run, suffix) == file else file
+    return added.file_name(name_of(run), suffix) if added.file_name(run, suffix) == file else file
 
 
 def _take_file(path: Path, to: Path) -> None:
@@ -197,10 +201,7 @@ def _take_file(path: Path, to: Path) -> None:
     if not to.exists():
         path.rename(to)
     elif path.suffix == ".jsonl":
-        there = to.read_bytes()
-        lines = [line for line in path.read_bytes().splitlines(keepends=True) if line not in there]
-        with to.open("ab") as file:
-            file.write(b"".join(lines))
+        _add_lines(path.read_bytes().split(b"\n"), to)
         path.unlink()
     elif path.name == "tokens.json":
         _merge_tokens(path, to)
@@ -208,6 +209,16 @@ def _take_file(path: Path, to: Path) -> None:
         aside = path.with_name(f"{path.name}.before")
         to.rename(aside)
         path.rename(to)
+
+
+def _add_lines(lines: list[bytes], to: Path) -> None:
+    """Those that are not in the file. A half line, as a full disk leaves it, gets its end first."""
+    to.parent.mkdir(mode=folders.FOLDER_MODE, parents=True, exist_ok=True)
+    there = to.read_bytes() if to.exists() else b""
+    known = {b"", *there.split(b"\n")}
+    more = [line for line in lines if line not in known]
+    with os.fdopen(os.open(to, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, folders.FILE_MODE), "ab") as file:
+        file.write(b"".join([b"\n" if there and not there.endswith(b"\n") else b"", *(line + b"\n" for line in more)]))
 
 
 def _merge_tokens(path: Path, to: Path) -> None:

@@ -11,27 +11,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from time import time_ns
 from typing import Any, NamedTuple
-from urllib.parse import quote
+
+from collectors.added import ABOUT_FOLDER, file_name
 
 from . import yaml_file
 from .visible import is_seen
 from .yaml_file import SETTLED_NS, SUFFIX, OddFile, Stamp, Table
 
-FOLDER = "runs"
 MOST_NAME, MOST_TAGS, MOST_TAG, MOST_NOTE = 200, 20, 50, 4000  # characters; escaped and all together they fit into a file
-LONGEST_FILE, PREFIX = 255, 180  # bytes of a file's name
 HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # which no file of UTF-8 can hold
 WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "": False}
 log = logging.getLogger(__name__)
@@ -57,7 +54,7 @@ class Abouts:
     """Of many runs, read again where a file has changed. May be asked from many threads."""
 
     def __init__(self, data_dir: Path) -> None:
-        self._folder = data_dir / FOLDER
+        self._folder = data_dir / ABOUT_FOLDER
         self._lock = Lock()
         self._kept: dict[str, _LastRead] = {}
 
@@ -109,21 +106,7 @@ def save_about(data_dir: Path, run: str, fields: Mapping[str, Any]) -> About:
 
 
 def file_of(data_dir: Path, run: str) -> Path:
-    return data_dir / FOLDER / file_name(run)
-
-
-@lru_cache(maxsize=16384)
-def file_name(run: str, suffix: str = SUFFIX) -> str:
-    """`group/a -> group%2Fa.yaml`. No two runs share one; where it would be too long for a file system, it ends in a hash.
-
-    What `quote` never writes marks what it does not make: `%` alone, `%-`.
-    """
-    name = quote(run, safe="", errors="surrogatepass") or "%"
-    name = f"%2E{name[1:]}" if name.startswith(".") else name
-    if len(name) + len(suffix) > LONGEST_FILE:
-        digest = hashlib.blake2b(run.encode(errors="surrogatepass"), digest_size=20).hexdigest()
-        name = f"{name[:PREFIX]}%-{digest}"
-    return name + suffix
+    return data_dir / ABOUT_FOLDER / file_name(run)
 
 
 def checked(fields: Mapping[str, Any], before: About = NOTHING) -> About:

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from collectors.added import FOLDER, MOST_BYTES, RESERVED, SUFFIX
+from collectors.added import FOLDER, MOST_BYTES, RESERVED, SUFFIX, file_name
 from collectors.records import Event
 
-from .about import HALF_CHARACTER, file_name
+from .about import HALF_CHARACTER
 from .yaml_file import FOLDER_MODE, Unwritable
 
 MOST_TEXT, MOST_KIND = 4000, 100  # characters

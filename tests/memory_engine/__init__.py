@@ -173,11 +173,13 @@ class MemoryStore:
                 names[one] = name, points.labels
         return [_catalogued(one, run, *names[one], rows) for one, rows in found.items() if _matches(names[one][0], match)]
 
-    def points(self, ids: Sequence[int], lo: float | None, hi: float | None, axis: Axis = "time") -> dict[int, RawPoints]:
+    def points(
+        self, ids: Sequence[int], lo: float | None, hi: float | None, axis: Axis = "time", *, untimed: bool = False
+    ) -> dict[int, RawPoints]:
         rows: dict[int, list[tuple[float, float, int, float]]] = {one: [] for one in ids}
         low, high = -np.inf if lo is None else lo, np.inf if hi is None else hi
         for points in self._all(Points):
-            for name, value in zip(points.names, points.values, strict=True):
+            for name, value in zip(points.names, points.values, strict=True) if points.time_s is None or not untimed else ():
                 one = series_id(points.run, name, points.labels)
                 place = points.time_s if axis == "time" else points.step
                 if one in rows and place is not None and low <= place <= high:

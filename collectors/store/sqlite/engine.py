@@ -122,13 +122,14 @@ class SqliteStore:
 
     def rename(self, run: str, new: str, paths: Mapping[str, str]) -> bool:
         writer = self._writer(files.RUNS_FILE)
+        machines = [self._writer(path.name) for path in files.machine_files(self._dir)]
         with failing(), writer.packing, self._lock:
-            if not writer.rename(run, new, paths):
+            if writer.has_read(new):
                 return False
-        for path in files.machine_files(self._dir):
-            machine = self._writer(path.name)
-            with failing(), self._lock, schema.transaction(machine.db) as db:
-                db.execute("UPDATE profile SET run = ? WHERE run = ?", (new, run))
+            for machine in machines:  # first: what is interrupted before the run has its new name is done again
+                with schema.transaction(machine.db) as db:
+                    db.execute("UPDATE profile SET run = ? WHERE run = ?", (new, run))
+            writer.rename(run, new, paths)
         return True
 
     # Reading
@@ -166,9 +167,11 @@ class SqliteStore:
         return {number: bucketing.bucket(bucketing.join_points(part.points), part.units, buckets) for number, part in found.items()}
 
     @failing(UNREADABLE, AGAIN)
-    def points(self, ids: Sequence[int], lo: float | None, hi: float | None, axis: Axis = "time") -> dict[int, RawPoints]:
+    def points(
+        self, ids: Sequence[int], lo: float | None, hi: float | None, axis: Axis = "time", *, untimed: bool = False
+    ) -> dict[int, RawPoints]:
         low, high = -math.inf if lo is None else lo, math.inf if hi is None else hi
-        windows = {number: Wanted(axis, low, high, -1.0) for number in ids}
+        windows = {number: Wanted(axis, low, high, -1.0, untimed) for number in ids}
         found = {number: Found([], []) for number in ids} | self._find(self._sources(ids, axis, low, high), windows)
         join, points_of = bucketing.join_points, bucketing.points_of
         return {number: join([*part.points, *map(points_of, part.units)]) for number, part in found.items()}

@@ -214,11 +214,14 @@ class FileWriter:
         self._shapes.clear()
         self._stored.clear()
 
-    def rename(self, run: str, new: str, paths: Mapping[str, str]) -> bool:
-        """See the protocol. The caller holds `packing` and `lock`."""
+    def has_read(self, run: str) -> bool:
+        """Whether there are points or lines of it. The caller holds `lock`."""
+        rows = (self.db.execute(f"SELECT 1 FROM {table} WHERE run = ? LIMIT 1", (run,)).fetchone() for table in ("stream", "log"))
+        return any(rows)
+
+    def rename(self, run: str, new: str, paths: Mapping[str, str]) -> None:
+        """See the protocol; nothing of `new` was read. The caller holds `packing` and `lock`."""
         with schema.transaction(self.db) as db:
-            if any(db.execute(f"SELECT 1 FROM {table} WHERE run = ? LIMIT 1", (new,)).fetchone() for table in ("stream", "log")):
-                return False
             streams = [stream for (stream,) in db.execute("SELECT id FROM stream WHERE run = ?", (run,)).fetchall()]
             for stream in streams:  # head and packs name their series in blobs, which never change
                 if self.waiting(stream) or chunks.packed(db, stream):
@@ -230,7 +233,6 @@ class FileWriter:
         for kept in (self._shapes, self._stored, self._recent):
             kept.clear()
         self.grown = {ids.get(series, series) for series in self.grown}
-        return True
 
     def in_place(self) -> bool:
         """Whether the file and its write-ahead log are still those of that name."""

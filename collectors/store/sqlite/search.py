@@ -36,6 +36,7 @@ class Wanted(NamedTuple):
     lo: float
     hi: float
     widest: float
+    untimed: bool = False  # only points that have no time, one by one
 
     def points(
         self, time_s: NDArray[np.float64], step: NDArray[np.int64], segment: NDArray[np.int64], value: NDArray[np.float64]
@@ -46,6 +47,8 @@ class Wanted(NamedTuple):
         place = time_s if self.axis == "time" else steps
         points = RawPoints(place, steps, segment, value)
         inside = (place >= self.lo) & (place <= self.hi)  # false for NaN
+        if self.untimed:
+            inside &= np.isnan(time_s)
         return points if inside.all() else RawPoints._make(column[inside] for column in points)
 
 
@@ -149,7 +152,8 @@ class _FileSearch:
 
     def _select(self, table: str, wanted: str, series: int, window: Wanted, start: int, stop: int | None) -> list[tuple[Any, ...]]:
         until = "" if stop is None else "AND start < :stop"
-        where = f"series = :series AND start >= :start {until} AND {_OVERLAP[window.axis]}"
+        kind = "AND first_time_s IS NULL" if window.untimed and table == "chunk" else ""  # all rows of a chunk have a time, or none
+        where = f"series = :series AND start >= :start {until} AND {_OVERLAP[window.axis]} {kind}"
         about = {"series": series, "start": start, "stop": stop, "lo": window.lo, "hi": window.hi}
         return self._db.execute(f"SELECT {wanted} FROM {table} WHERE {where} ORDER BY start", about).fetchall()
 
