@@ -70,7 +70,7 @@ def test_a_slow_line_in_a_preparation_is_named_and_found(tmp_path: Path, planted
         finally:
             stop.set()
             client.join()
-    assert (verdict["verdict"], verdict["place"]) == ("line", f"service.py:{line} widen"), verdict["sentence"]
+    assert (verdict["verdict"], verdict["place"]) == ("line", f"widen (service.py:{line})"), verdict["sentence"]
     assert verdict["confidence"] in ("high", "medium") and not verdict["contradiction"], verdict
     assert verdict["answer_s"][0] > 2 * verdict["answer_s"][1]
     assert "target is 20 ms" in found[0]["sentence"]
