@@ -361,6 +361,17 @@ def test_a_file_that_looks_like_data_at_first_is_copied_on(tmp_path: Path, write
     assert (tmp_path / "run/history.jsonl").read_text() == path.read_text()
 
 
+def test_a_look_that_finds_the_program_gone_refuses_nothing(tmp_path: Path, writer: subprocess.Popen[str], files: OwnFiles) -> None:
+    """The last look follows."""
+    files.look()
+    tell(writer, tmp_path / "work/late.log", "late")
+    writer.kill()
+    writer.wait()
+    files.look()
+    files.look(has_ended=True)
+    assert (tmp_path / "run/late.log").read_text() == "late\n"
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may enter every folder")
 def test_a_folder_that_may_not_be_entered_hides_no_other_file(tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0)

@@ -29,7 +29,7 @@ from typing import NamedTuple
 from .activity import is_text
 from .launchers import started
 from .printed import TimesFile, times_path
-from .proc import PROC, command_of, descendants, folder_of, written_bytes
+from .proc import PROC, children, command_of, descendants, folder_of, start_ticks, written_bytes
 from .second_names import (
     LOOK_S,
     LOOK_SHARE,
@@ -109,12 +109,13 @@ class OwnFiles:
         self._copies: dict[Path, _Copy] = {}
         self._room = _Room(run)
         self._bases: dict[Path, Path] = {}  # folder of the program -> folder of the run
+        self._children: set[int] = set()  # of this process, that lived at the last look
         self._near: list[int] = []  # others that work here
         self._near_due_s = 0.0  # when they are looked for again, CLOCK_MONOTONIC
 
     def look(self, *, has_ended: bool = False) -> None:
         """Find new files, and copy what is new. The kernel counts what a process wrote that has ended as written by its parent, which is us."""
-        own = [os.getpid()] if has_ended else list(descendants(os.getpid()))
+        own, living = [os.getpid()] if has_ended else list(descendants(os.getpid())), _living_children()
         if time.monotonic() >= self._near_due_s:
             self._near, self._near_due_s = list(_Others(own).near(self._working)), time.monotonic() + NEAR_S
         doubted = {pid for doubt in self._doubts.values() for pid in doubt.others}
@@ -129,6 +130,11 @@ class OwnFiles:
             rest = _Others(own)
             self._near = list(rest.near(self._working))
             after = _written([*own, *self._near])
+            left = _living_children()
+            if not has_ended and not (left and self._children <= left):
+                self._children = left
+                self.copy()
+                return  # what an ended one wrote is known at the last look
             grown = sum(written - self._before.get(pid, 0) for pid, written in after.items() if pid in own)
             if self._seen is None:
                 self._seen = {path: self._at_first(now, grown) for path, now in seen.items()}
@@ -138,7 +144,7 @@ class OwnFiles:
                 if path not in self._copies and seen[path] != self._seen.get(path):
                     self._judge(path, seen[path], grown, after, rest)
         self.copy()
-        self._seen, self._before = seen, before
+        self._seen, self._before, self._children = seen, before, living
 
     def copy(self) -> None:
         """What is new in the files that are known."""
@@ -441,6 +447,11 @@ def _why_no_metrics(name: str, head: bytes) -> str | None:
     if name.endswith(".jsonl"):
         return data_set.why_data(head)
     return delimited.why_no_metrics(name, head)
+
+
+def _living_children() -> set[int]:
+    """Of this process: the program, and what it has left behind."""
+    return {pid for pid in children(os.getpid()) if start_ticks(pid) is not None}
 
 
 def _written(pids: Iterable[int]) -> dict[int, int]:
