@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import stat
@@ -39,10 +40,14 @@ def _home(environment: Mapping[str, str]) -> Path:
 
 
 def make(folder: Path) -> None:
-    """Where it is not there, with mode 0700. Raises QueueError where it cannot be made, or is not this user's alone."""
+    """Makes it and the folders above it that are missing, with mode 0700 whatever the umask.
+
+    Raises QueueError where that fails, or the folder is not this user's alone.
+    """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (folder / ATTEMPTS).mkdir(mode=0o700, exist_ok=True)
+        missing = itertools.takewhile(lambda place: not place.exists(), (folder, *folder.parents))
+        for place in (*reversed([*missing]), folder / ATTEMPTS):
+            place.mkdir(mode=0o700, exist_ok=True)
     except PermissionError:
         if belongs := whose(folder):
             raise QueueError(belongs) from None

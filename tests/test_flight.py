@@ -9,16 +9,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.analysis.dumps.flight import FlightRank, flight_ranks, flight_sentence
+from collectors.analysis.dumps.flight import MOST_GROUPS, FlightRank, flight_ranks, flight_sentence
 from collectors.judging.dumps import flight_dumps, read_dump
 from collectors.judging.plain_pickle import open_plain_file
 from collectors.process.activity import RunProcess
+from tests.running import ROOT
 
 PROGRAM = """
 import os, sys, torch, torch.distributed as dist
@@ -82,6 +83,21 @@ def test_the_rank_that_did_not_come_is_named_by_real_dumps(tmp_path: Path) -> No
         for process in running:
             process.kill()
             process.communicate()
+
+
+def test_of_a_rank_only_so_many_groups_are_looked_at() -> None:
+    dump = {"entries": [entry(1) | {"process_group": (str(number), "")} for number in range(5_000)]}
+    assert len(flight_ranks({0: dump, 1: dump})) == 2 * MOST_GROUPS
+
+
+def long_answer(file: IO[bytes]) -> list[str]:
+    return ["x" * 1_000_000] * 20
+
+
+def test_an_answer_that_is_too_long_does_not_leave_the_process_that_read() -> None:
+    command = [sys.executable, "-P", "-m", "collectors.judging.apart", "tests.test_flight:long_answer"]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, timeout=60)
+    assert done.stdout == b"null"
 
 
 def test_a_rank_that_calls_another_collective_is_named() -> None:

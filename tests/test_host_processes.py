@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from collectors.process.proc import PROC
+from collectors.process.proc import PROC, user_of
 from dashboard.host_processes import HostProcess, HostProcesses
 from dashboard.machine import RunOfProcess
 from tests.conftest import Dashboard, dashboard, script, wait_for
@@ -66,6 +67,23 @@ def test_a_large_process_is_listed_though_it_is_idle() -> None:
         assert large.stdout and large.stdout.readline() == "ready\n"
         found = row(HostProcesses(dict), large.pid)
         assert found and found.resident_bytes > 300_000_000
+
+
+def test_a_process_that_no_one_may_look_into_has_its_own_user() -> None:
+    """The kernel gives most of its files in /proc to root."""
+    closed = """
+import ctypes, os, time
+if os.geteuid() == 0:
+    os.setuid(65534)
+ctypes.CDLL(None).prctl(4, 0)  # PR_SET_DUMPABLE
+kept = b"x" * 300_000_000
+print("ready", flush=True)
+time.sleep(999)
+"""
+    with process(closed) as large:
+        assert large.stdout and large.stdout.readline() == "ready\n"
+        found = row(HostProcesses(dict), large.pid)
+        assert found and found.user == user_of(os.geteuid() or 65534)
 
 
 def test_all_who_ask_within_a_second_get_one_look(monkeypatch: pytest.MonkeyPatch) -> None:

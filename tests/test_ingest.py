@@ -128,7 +128,10 @@ def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:
     assert list(outside.iterdir()) == []
 
 
-def test_a_writer_that_has_used_up_its_share_is_refused_until_something_is_deleted(tmp_path: Path) -> None:
+def test_a_writer_that_has_used_up_its_share_is_refused_until_something_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "RECOUNT_S", 0.0)
     received = Received(tmp_path, "w", quota_bytes=100)
     assert received.append("a", "metrics.jsonl", 0, b"x" * 80) == 80
     with pytest.raises(Unwritable, match="delete runs"):
@@ -140,7 +143,8 @@ def test_a_writer_that_has_used_up_its_share_is_refused_until_something_is_delet
 def test_a_writer_may_begin_so_many_runs_and_files_in_a_minute_and_have_so_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (("NEW_RUNS", 3), ("NEW_FILES", 5), ("NEW_PER_S", 1e9), ("MOST_RUNS", 4), ("MOST_FILES", 7)):
+    limits = {"NEW_RUNS": 3, "NEW_FILES": 5, "NEW_PER_S": 1e9, "MOST_RUNS": 4, "MOST_FILES": 7, "RECOUNT_S": 0.0}
+    for name, value in limits.items():
         monkeypatch.setattr(files, name, value)
     received = Received(tmp_path, "w")
 
@@ -165,6 +169,29 @@ def test_a_writer_may_begin_so_many_runs_and_files_in_a_minute_and_have_so_many(
     begin("f:m.jsonl")
     with pytest.raises(Unwritable, match="has 4 runs"):
         Received(tmp_path, "w").append("g", "m.jsonl", 0, b"x")
+
+
+def test_a_writer_at_its_limit_has_its_files_counted_once_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    walks, walk = [], os.walk
+
+    def counted_walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+        walks.append(folder)
+        return walk(folder)
+
+    monkeypatch.setattr(os, "walk", counted_walk)
+    monkeypatch.setattr(files, "MOST_RUNS", 1)
+    received = Received(tmp_path, "w", quota_bytes=10)
+    received.append("a", "m.jsonl", 0, b"x")
+    counted = len(walks)
+    for number in range(20):
+        with pytest.raises(Unwritable, match=r"has 1 runs, .*: delete runs there .* noticed within 60 s"):
+            received.append(f"b{number}", "m.jsonl", 0, b"x")
+        with pytest.raises(Unwritable, match=r"GB: delete runs there .* noticed within 60 s"):
+            received.append("a", "m.jsonl", 1, b"x" * 10)
+    assert len(walks) == counted
+    shutil.rmtree(tmp_path / FOLDER / "w" / "a")
+    monkeypatch.setattr(files, "RECOUNT_S", 0.0)
+    assert received.append("b", "m.jsonl", 0, b"x" * 10) == 10
 
 
 def test_a_file_that_can_grow_no_further_keeps_whole_requests_only(tmp_path: Path) -> None:

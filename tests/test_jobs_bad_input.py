@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -158,6 +159,17 @@ def test_a_folder_that_others_may_write_to_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(QueueError, match="name another folder"):
         make(tmp_path / "file" / "state")
+
+
+def test_folders_above_the_queue_that_are_missing_are_made_for_its_user_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "local" / "state" / "deepseek-jobs"
+    before = os.umask(0)
+    try:
+        make(folder)
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(place.stat().st_mode) for place in (folder, *folder.parents[:2])} == {0o700}
+    make(folder)
 
 
 def test_of_the_environment_only_what_is_listed_is_passed_on() -> None:

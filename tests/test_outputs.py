@@ -18,6 +18,7 @@ from collectors.process.proc import start_ticks
 from collectors.store.protocol import LogQuery
 from tests.conftest import dashboard, wait_for
 from tests.ingesting import Ingest
+from tests.ingesting import ingest as ingest  # a fixture
 
 TEXTS = ["train.log", "slurm-123.out", "slurm-123_4.err", "nohup.out", "stdout.log", "log.txt", "train_log.txt", "stderr.txt"]
 TEXTS += ["output-3.txt", "job.stdout.txt", "log2.txt", "LOG.txt"]
@@ -87,8 +88,8 @@ def say(process: subprocess.Popen[str], text: str) -> None:
     process.stdin.flush()
 
 
-def lines(ingest: Ingest) -> list[tuple[str, str]]:
-    return sorted((line.file, line.text) for line in ingest.store.logs(LogQuery("a", limit=1000)).lines)
+def lines(ingest: Ingest, run: str = "a") -> list[tuple[str, str]]:
+    return sorted((line.file, line.text) for line in ingest.store.logs(LogQuery(run, limit=1000)).lines)
 
 
 def follow(ingest: Ingest, outputs: OutputFiles) -> None:
@@ -122,6 +123,17 @@ def test_what_a_process_of_a_run_prints_into_any_file_is_text_of_the_run(tmp_pat
     assert lines(ingest) == expected
     assert [run.name for run in ingest.store.runs()] == ["a"]
     ingest.close()
+
+
+def test_a_run_whose_title_no_folder_can_have_keeps_no_file_from_being_read(
+    tmp_path: Path, printing: subprocess.Popen[str], ingest: Ingest
+) -> None:
+    title, outputs = "损失" * 50, OutputFiles()
+    follow(ingest, outputs)
+    outputs.look({title: [process_of(printing)]})
+    say(printing, "one\n")
+    ingest.until(lambda: len(lines(ingest, title)) == 2, "its output is not read")
+    ingest.health_s()
 
 
 def test_only_files_of_the_process_that_it_writes_and_that_are_here_are_outputs(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, wait_for
+from collectors.process import own_files
+from collectors.process.own_files import OwnFiles, follow
+from tests.conftest import ROOT, script, wait_for
 
 LOGGING = """
 import logging, sys, time
@@ -26,6 +28,27 @@ for step in range(int(sys.argv[2])):
     with open(sys.argv[1], "a") as file:
         file.write(f'{{"step": {step}, "loss": 0.5, "who": "{sys.argv[3]}"}}\\n')
     time.sleep(0.1)
+"""
+WRITER = """
+import sys
+files = {}
+for line in sys.stdin:
+    name, text, count = line.split()
+    file = files.get(name) or files.setdefault(name, open(name, "a"))
+    file.write(f"{text}\\n" * int(count))
+    file.flush()
+    print("written", flush=True)
+"""
+SLOW = """
+import sys, time
+from collectors.process.second_names import SecondNames
+from dashboard.commands import main
+look = SecondNames.look
+def slow(names):
+    time.sleep(3)
+    look(names)
+SecondNames.look = slow
+sys.exit(main(sys.argv[1:]))
 """
 
 
@@ -178,3 +201,181 @@ def test_what_is_printed_into_a_file_is_not_copied_beside_it(tmp_path: Path) -> 
     folder = tmp_path / "logs/run"
     assert "step 9" in (folder / "output.log").read_text() and not (folder / "nohup.out").exists()
     assert os.listdir(folder).count("nohup-2.out") == 0  # noqa: PTH208
+
+
+@pytest.mark.parametrize("name", ["train.log", "metrics.csv", "trainer_state.json"])
+def test_files_of_one_name_that_are_opened_together_are_all_there(tmp_path: Path, name: str) -> None:
+    together = """
+import os, sys, time
+logs = []
+for fold in range(4):
+    os.makedirs(f"fold{fold}/out")
+    logs.append(open(f"fold{fold}/out/{sys.argv[1]}", "w"))
+for step in range(20):
+    for fold, log in enumerate(logs):
+        print(f"fold,{fold},step,{step}", file=log, flush=True)
+    time.sleep(0.1)
+"""
+    folder = watched(tmp_path, together, name)
+    copies = sorted(path.read_text() for path in folder.rglob(f"{Path(name).stem}*"))
+    assert copies == ["".join(f"fold,{fold},step,{step}\n" for step in range(20)) for fold in range(4)]
+
+
+def test_what_is_written_last_is_there_however_long_the_last_look_takes(tmp_path: Path) -> None:
+    code = """
+import time
+with open("train.log", "w") as log:
+    for step in range(50):
+        print(step, file=log, flush=True)
+        time.sleep(0.1)
+    print("last", file=log)
+with open("late.log", "w") as log:
+    print("late", file=log)
+"""
+    words = ["run", "--no-dashboard", "--name", "run", "--", sys.executable, "-c", code]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", SLOW, *words], cwd=tmp_path, env=environment, check=True, timeout=60, capture_output=True)
+    for name in ("train.log", "late.log"):
+        copy, whole = tmp_path / "logs/run" / name, (tmp_path / name).read_text()
+        wait_for(lambda: copy.exists() and copy.read_text() == whole, because=f"{name} is not whole")  # noqa: B023
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A program that writes what it is told to (`tell`), below this process, whose files are looked for."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "work").mkdir()
+    with script(WRITER) as process:
+        yield process
+
+
+@pytest.fixture
+def files(tmp_path: Path, writer: subprocess.Popen[str]) -> Iterator[OwnFiles]:
+    files = OwnFiles(tmp_path / "run", tmp_path / "work", [])
+    yield files
+    files.close()
+
+
+def tell(writer: subprocess.Popen[str], path: Path, text: str, count: int = 1) -> None:
+    assert writer.stdin and writer.stdout
+    writer.stdin.write(f"{path} {text} {count}\n")
+    writer.stdin.flush()
+    assert writer.stdout.readline() == "written\n"
+
+
+def test_last_lines_are_copied_before_anything_else_is_looked_for(
+    tmp_path: Path, writer: subprocess.Popen[str], files: OwnFiles
+) -> None:
+    copy, found = tmp_path / "run/train.log", []
+
+    class Names:
+        def look(self) -> None:
+            found.append(copy.read_text() if copy.exists() else "")
+
+        def close(self) -> None:
+            pass
+
+    def ends(within_s: float) -> bool:
+        tell(writer, tmp_path / "work/train.log", "last")
+        return True
+
+    tell(writer, tmp_path / "work/train.log", "first")
+    follow(Names(), files, ends)  # type: ignore[arg-type]
+    assert found == ["", "first\nlast\n"]
+
+
+def test_a_program_has_so_many_bytes_for_all_its_copies(
+    tmp_path: Path, writer: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_files, "MOST_OF_ALL", 5_000)
+    files, run, work = OwnFiles(tmp_path / "run", tmp_path / "work", []), tmp_path / "run", tmp_path / "work"
+    for name in ("a.log", "b.log", "c.log"):
+        tell(writer, work / name, "x" * 99, 20)
+    files.look()
+    assert sum(path.stat().st_size for path in run.glob("*.log")) < 6_500
+    for name in ("a.log", "c.log"):
+        tell(writer, work / name, "more")
+    tell(writer, work / "trainer_state.json", "{}")
+    files.look()
+    for name in ("a.log", "c.log"):
+        assert "is not copied: the program's files have more than" in (run / name).read_text().splitlines()[-1]
+    assert (run / "b.log").read_text() == (work / "b.log").read_text(), "nothing of it is missing"
+    assert not (run / "trainer_state.json").exists()
+    files.close()
+
+
+def test_copies_wait_while_the_disk_is_almost_full(
+    tmp_path: Path, writer: subprocess.Popen[str], files: OwnFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, state = tmp_path / "run/train.log", tmp_path / "run/trainer_state.json"
+
+    def leave_free(share: float) -> None:
+        monkeypatch.setattr(own_files, "LEAST_FREE_SHARE", share)
+        monkeypatch.setattr(own_files, "LEAST_FREE_BYTES", 1 << 60)
+
+    leave_free(1.0)
+    tell(writer, tmp_path / "work/train.log", "first", 10)
+    tell(writer, tmp_path / "work/trainer_state.json", "{}")
+    files.look()
+    assert not log.read_text() and not state.exists()
+    leave_free(0.0)
+    files.copy()
+    assert log.read_text() == "first\n" * 10 and state.read_text() == "{}\n"
+    leave_free(1.0)
+    tell(writer, tmp_path / "work/train.log", "second")
+    files.copy()
+    files.close()
+    assert log.read_text().startswith("first\n" * 10 + "\n[the rest of ") and "the disk is almost full" in log.read_text()
+
+
+def test_of_data_only_the_beginning_is_copied(tmp_path: Path, writer: subprocess.Popen[str], files: OwnFiles) -> None:
+    data = {
+        "data.jsonl": ['{"prompt":"what_is_it","answer":"a_cat"}'],
+        "rows.csv": ["text,label", "what_is_it,cat"],
+    }
+    numbers = {
+        "history.jsonl": ['{"step":1,"loss":0.5}'],
+        "metrics.jsonl": ['{"step":1,"note":"what_is_it"}'],
+        "events.jsonl": ['{"kind":"note","text":"what_is_it"}'],
+        "table.csv": ["step,loss", "1,0.5"],
+    }
+    for name, (*header, row) in (data | numbers).items():
+        for line in header:
+            tell(writer, tmp_path / "work" / name, line)
+        tell(writer, tmp_path / "work" / name, row, 10_000)
+        files.look()
+    copied = {path.name: path for path in (tmp_path / "run").rglob("*.*") if not path.name.startswith(".")}
+    assert set(copied) == set(data | numbers)
+    for name in data:
+        assert copied[name].stat().st_size < 70_000 and "is not copied: it " in copied[name].read_text().splitlines()[-1]
+    for name in numbers:
+        assert copied[name].read_text() == (tmp_path / "work" / name).read_text()
+
+
+def test_a_file_that_looks_like_data_at_first_is_copied_on(tmp_path: Path, writer: subprocess.Popen[str], files: OwnFiles) -> None:
+    path = tmp_path / "work/history.jsonl"
+    tell(writer, path, '{"config":"what_is_it","optimizer":"adam"}', 5)
+    files.look()
+    tell(writer, path, '{"step":1,"loss":0.5,"seconds":1.5}', 100)
+    files.copy()
+    assert (tmp_path / "run/history.jsonl").read_text() == path.read_text()
+
+
+def test_a_look_that_finds_the_program_gone_refuses_nothing(tmp_path: Path, writer: subprocess.Popen[str], files: OwnFiles) -> None:
+    """The last look follows."""
+    files.look()
+    tell(writer, tmp_path / "work/late.log", "late")
+    writer.kill()
+    writer.wait()
+    files.look()
+    files.look(has_ended=True)
+    assert (tmp_path / "run/late.log").read_text() == "late\n"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may enter every folder")
+def test_a_folder_that_may_not_be_entered_hides_no_other_file(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0)
+    for number in range(20):
+        (tmp_path / f"open{number}").mkdir()
+    code = "import time\nfor step in range(15):\n    for number in range(20):\n        with open(f'open{number}/m.jsonl', 'a') as file:\n            file.write(f'{step}\\n')\n    time.sleep(0.1)"
+    assert len(list(watched(tmp_path, code).rglob("*.jsonl"))) == 20

@@ -77,6 +77,23 @@ def test_the_first_folder_is_the_run_and_further_ones_are_folders_of_it(place: P
     assert names(place) == ["hparams.yaml", "metrics.csv", "version_5/metrics.csv"]
 
 
+def test_folders_of_one_name_and_files_of_the_run_stay_apart(place: Path) -> None:
+    own = write(place / "logs/run/metrics.csv", "of a RunLog\n")
+    gathered = gathering(place)
+    for folder in ("runs/a", "lightning_logs/b", "outputs/b"):
+        write(place / folder / "metrics.csv", f"of {folder}\n")
+        gathered.look()
+    gathered.look()
+    kept = {str(path.relative_to(place / "logs/run")): path.read_text() for path in (place / "logs/run").rglob("*.csv")}
+    assert own.read_text() == "of a RunLog\n"
+    assert kept == {
+        "metrics.csv": "of a RunLog\n",
+        "metrics-2.csv": "of runs/a\n",
+        "b/metrics.csv": "of lightning_logs/b\n",
+        "b-2/metrics.csv": "of outputs/b\n",
+    }
+
+
 def test_train_and_val_stay_parts_of_one_run(place: Path) -> None:
     gathered = gathering(place)
     for part in ("train", "val"):

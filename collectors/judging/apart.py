@@ -1,7 +1,8 @@
 """Read a file that a stranger may have written in a process of its own, with an end in time and memory.
 
-`python -m collectors.judging.apart MODULE:FUNCTION ARGUMENT... < FILE` prints what the function makes of the open file, as JSON. A pickle of
-nine bytes may ask for 34 GB, and a list of lists that share their parts for hours: that ends this process, and the collector goes on.
+`python -m collectors.judging.apart MODULE:FUNCTION ARGUMENT... < FILE` prints what the function makes of the open file, as JSON of at most
+16 MiB. A pickle of nine bytes may ask for 34 GB, and a list of lists that share their parts for hours: that ends this process, and the
+collector goes on.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class NotInTime(Exception):
 
 
 def read_apart(function: Callable[..., Any], file: IO[bytes], within_s: float, *arguments: str) -> Any:
-    """What `function(file, *arguments)` returns, a value of JSON; None where it fails. The function is one of a module's own.
+    """What `function(file, *arguments)` returns, a value of JSON; None where it fails, or returns too much. The function is one of a module's own.
 
     Raises NotInTime; OSError where no process can be started.
     """
@@ -42,7 +43,7 @@ def read_apart(function: Callable[..., Any], file: IO[bytes], within_s: float, *
         finally:
             process.kill()
     try:
-        return json.loads(text[:MOST_ANSWER] or b"null")
+        return json.loads(text or b"null")
     except ValueError:  # it was ended in the middle of its answer
         return None
 
@@ -57,7 +58,7 @@ def main() -> None:
         found = json.dumps(getattr(import_module(module), name)(sys.stdin.buffer, *sys.argv[2:]))
     except Exception:  # whatever a broken file raises, MemoryError too
         found = "null"
-    sys.stdout.write(found)
+    sys.stdout.write(found if len(found) <= MOST_ANSWER else "null")
 
 
 if __name__ == "__main__":

@@ -100,9 +100,10 @@ class Elsewhere:
         self._due_s = now_s + EVERY_S
         changed = []
         outputs = self._outputs()
-        self._kept_in |= {run for run in outputs.values() if self._tree.path_of(run).is_dir()}
+        folders = {run: str(self._tree.path_of(run)) for run in outputs.values()}  # a title may be longer than any folder's name
+        self._kept_in |= {run for run, folder in folders.items() if os.path.isdir(folder)}  # noqa: PTH112
         for path, run in outputs.items():
-            if run in self._kept_in and not self._tree.path_of(run).exists():
+            if run in self._kept_in and not os.path.lexists(folders[run]):
                 continue  # who deletes the folder of a run wants no more of it
             if path not in self._runs and self._is_left_to_us(path):
                 self._runs[path] = run

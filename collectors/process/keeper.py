@@ -44,7 +44,8 @@ PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)  # to the program
 ASK_FOR_ROOM = (signal.SIGTERM, signal.SIGUSR1)
 ASKED_S = 600.0  # after which an end is the program's own: many save at SIGUSR1 and go on
 OF_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)  # which Python ignores by itself
-LAST_LOOK_S = 1.0  # for what the program wrote at its end into the folders beside it
+LAST_LOOK_S = 1.0  # that the end of the program waits for the last look at what it wrote beside its output
+LATE_LOOK_S = 30.0  # that the keeper stays for it, once it has said that the program has ended
 ENDING_S = 0.2  # that a killed command takes to be gone, on a busy machine
 FULL_S = 0.02  # how soon a stream that was full is looked at again
 GROWN_S = 0.1  # how often a file that the program writes itself is looked at
@@ -123,15 +124,16 @@ class Parent:
         if not self._start(ignored):
             return
         adopt_orphans()
-        found = self._gather()
+        gather = self._gather()
         while self._status is None:
             self._turn()
         self._take_what_is_there()
-        found()
+        gather(LAST_LOOK_S)
         self._write_ended(self._status)
         self._report(ENDED, self._status)
         while self._streams:  # what the program has left behind may go on to print
             self._turn()
+        gather(LATE_LOOK_S)
 
     def _start(self, ignored: Sequence[int]) -> bool:
         """Whether the program runs; it executes nothing before its files are written."""
@@ -251,8 +253,8 @@ class Parent:
                 os.read(self._woken, MOST_AT_ONCE)
             self._reap()
 
-    def _gather(self) -> Callable[[], None]:
-        """Begin to look for the logs that the program writes itself; to be called when it has ended."""
+    def _gather(self) -> Callable[[float], None]:
+        """Begin to look for the logs that the program writes itself. What is returned ends that, and waits at most so many seconds for it."""
         import threading  # these take 6 ms, while the program starts
 
         from .own_files import OwnFiles, follow
@@ -260,18 +262,18 @@ class Parent:
 
         log_dir = self._program.log_dir
         if log_dir is None:
-            return lambda: None
+            return lambda within_s: None
         ended, working = threading.Event(), Path.cwd()
         names = SecondNames(self._program.folder, usual := beside(working, log_dir))
         files = OwnFiles(self._program.folder, working, [*usual, log_dir])
         looking = threading.Thread(target=follow, args=(names, files, ended.wait), daemon=True)
         looking.start()
 
-        def found() -> None:
+        def gather(within_s: float) -> None:
             ended.set()
-            looking.join(LAST_LOOK_S)
+            looking.join(within_s)
 
-        return found
+        return gather
 
     def _front_stays(self) -> bool:
         """Whether the reader of a pipe left alone, and not together with the command, which may take a moment to end."""

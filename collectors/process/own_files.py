@@ -1,7 +1,7 @@
 """Logs that a program opens itself, in its working folder or anywhere else, are copied into the folder of its run as they grow.
 
-Standard library only: the keeper looks, with the rights of the user. A copy begins where the program began: a file that was there before
-may hold the lines of earlier programs, and later ones may append to it. It goes on behind a rotation.
+The keeper looks, with the rights of the user, and the standard library until the program writes a table or JSONL. A copy begins where the program
+began: a file that was there before may hold the lines of earlier programs, and later ones may append to it. It goes on behind a rotation.
 
 A file is the program's if one of its processes has it open for writing, and no other process has. One in the working folder that nobody
 holds open is written by somebody who opens it for a moment: it is the program's if its processes have written at least what the file has
@@ -29,16 +29,30 @@ from typing import NamedTuple
 from .activity import is_text
 from .launchers import started
 from .printed import TimesFile, times_path
-from .proc import PROC, command_of, descendants, folder_of, written_bytes
-from .second_names import LOOK_S, LOOK_SHARE, MOST_ENTRIES, MOST_FOLDERS, NAMES, PARTS, SecondNames, start_of
+from .proc import PROC, children, command_of, descendants, folder_of, start_ticks, written_bytes
+from .second_names import (
+    LOOK_S,
+    LOOK_SHARE,
+    MOST_ENTRIES,
+    MOST_FOLDERS,
+    NAMES,
+    PARTS,
+    WHOLE,
+    SecondNames,
+    folder_for,
+    numbered,
+    start_of,
+)
 from .writers import OUTPUT, is_for_writing, open_files
 
-WHOLE = re.compile(r".+\.(json|yaml)")  # of the names that are read: written anew each time
+JUDGED = re.compile(r"(?!(?:events|metrics|logged_samples)\b).+\.(jsonl|csv|tsv)")  # may be data as well as metrics
 CHECKPOINT = re.compile(r"checkpoint-\d+")
 PIECE = 1 << 20
+HEAD_BYTES = 64 << 10  # by which a file of numbers is told from data, as the reader of the copy does
 MOST_BYTES = 512 << 20  # copied of one file
 MOST_WHOLE_BYTES = 16 << 20
-MOST_FILES = 100  # of a program
+MOST_FILES, MOST_OF_ALL = 100, 1 << 30  # of a program: files, and bytes of all of them
+LEAST_FREE_BYTES, LEAST_FREE_SHARE = 2 << 30, 0.05  # left free on the disk, whichever is less
 NEAR_S = 5.0  # between two looks for other processes that work here, where nothing changes
 MOST_DESCRIPTORS = 4096  # of a process
 LEFT_OUT = {"node_modules", "site-packages", "__pycache__", "mlruns"}  # folders
@@ -57,6 +71,7 @@ def follow(names: SecondNames, files: OwnFiles, wait: Callable[[float], bool]) -
         else:
             files.copy()
         ended = wait(LOOK_S)
+    files.copy()  # its last lines: a look may take longer than anybody waits
     names.look()
     files.look(has_ended=True)
     names.close()
@@ -92,13 +107,15 @@ class OwnFiles:
         self._doubts: dict[Path, _Doubt] = {}
         self._refused: set[Path] = set()  # others write these
         self._copies: dict[Path, _Copy] = {}
+        self._room = _Room(run)
         self._bases: dict[Path, Path] = {}  # folder of the program -> folder of the run
+        self._children: set[int] = set()  # of this process, that lived at the last look
         self._near: list[int] = []  # others that work here
         self._near_due_s = 0.0  # when they are looked for again, CLOCK_MONOTONIC
 
     def look(self, *, has_ended: bool = False) -> None:
         """Find new files, and copy what is new. The kernel counts what a process wrote that has ended as written by its parent, which is us."""
-        own = [os.getpid()] if has_ended else list(descendants(os.getpid()))
+        own, living = [os.getpid()] if has_ended else list(descendants(os.getpid())), _living_children()
         if time.monotonic() >= self._near_due_s:
             self._near, self._near_due_s = list(_Others(own).near(self._working)), time.monotonic() + NEAR_S
         doubted = {pid for doubt in self._doubts.values() for pid in doubt.others}
@@ -113,6 +130,11 @@ class OwnFiles:
             rest = _Others(own)
             self._near = list(rest.near(self._working))
             after = _written([*own, *self._near])
+            left = _living_children()
+            if not has_ended and not (left and self._children <= left):
+                self._children = left
+                self.copy()
+                return  # what an ended one wrote is known at the last look
             grown = sum(written - self._before.get(pid, 0) for pid, written in after.items() if pid in own)
             if self._seen is None:
                 self._seen = {path: self._at_first(now, grown) for path, now in seen.items()}
@@ -122,17 +144,18 @@ class OwnFiles:
                 if path not in self._copies and seen[path] != self._seen.get(path):
                     self._judge(path, seen[path], grown, after, rest)
         self.copy()
-        self._seen, self._before = seen, before
+        self._seen, self._before, self._children = seen, before, living
 
     def copy(self) -> None:
         """What is new in the files that are known."""
         for copy in self._copies.values():
-            with suppress(OSError):  # a full disk: it is tried again
+            with suppress(OSError):  # it is tried again
                 copy.go_on()
 
     def close(self) -> None:
         for copy in self._copies.values():
-            copy.close()
+            with suppress(OSError):
+                copy.end()
 
     def _at_first(self, now: _Seen, grown: int) -> _Seen:
         """As it may have been when the program began, a moment before the first look."""
@@ -170,11 +193,12 @@ class OwnFiles:
                     if entry.name.startswith(".") or entry.name in LEFT_OUT:
                         continue
                     path = Path(entry.path)
-                    if entry.is_dir(follow_symlinks=False):
-                        if path not in self._left_out and not (path / "pyvenv.cfg").exists():
-                            heapq.heappush(folders, (-entry.stat().st_mtime, entry.path))
-                    elif self._is_log(path) and _is_ours(found := entry.stat(follow_symlinks=False)):
-                        yield path, _Seen(found.st_ino, found.st_size, found.st_mtime_ns)
+                    with suppress(FileNotFoundError):  # gone since it was listed
+                        if entry.is_dir(follow_symlinks=False):
+                            if path not in self._left_out and not os.path.lexists(path / "pyvenv.cfg"):
+                                heapq.heappush(folders, (-entry.stat().st_mtime, entry.path))
+                        elif self._is_log(path) and _is_ours(found := entry.stat(follow_symlinks=False)):
+                            yield path, _Seen(found.st_ino, found.st_size, found.st_mtime_ns)
 
     def _take_held(self, path: Path, found: os.stat_result, grown: int, rest: _Others) -> None:
         """What it had before the program opened it is not the program's: at most what that wrote since the last look is."""
@@ -214,8 +238,7 @@ class OwnFiles:
     def _take(self, path: Path, begin: int) -> None:
         self._doubts.pop(path, None)
         if len(self._copies) < MOST_FILES:
-            whole = WHOLE.fullmatch(path.name) is not None
-            self._copies[path] = _Copy(path, self._name_of(path), begin, whole=whole)
+            self._copies[path] = _Copy(path, self._name_of(path), begin, self._room)
 
     def _name_of(self, path: Path) -> Path:
         """Text logs, and what lies in the working folder itself, are the run's own; of other files of numbers the first folder is the run,
@@ -226,10 +249,8 @@ class OwnFiles:
             while base.name in PARTS or CHECKPOINT.fullmatch(base.name):
                 inside, base = base.name / inside, base.parent
             if base != self._working:
-                folder = self._bases.setdefault(base, self._run / base.name if self._bases else self._run)
-        first = folder / inside
-        numbered = (first.with_name(f"{first.stem}-{number}{first.suffix}") for number in range(2, 1000))
-        return next(name for name in (first, *numbered) if not name.exists())
+                folder = folder_for(base, self._run, self._bases)
+        return folder / inside
 
 
 class _Others:
@@ -286,26 +307,46 @@ class _Others:
         return module == "collectors" or Path(script).name in OURS
 
 
+class _Room:
+    """What the copies of a program may take of the disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.left_bytes = MOST_OF_ALL
+
+    def is_low(self) -> bool:
+        """Whether the disk is almost full. Raises OSError."""
+        disk = os.statvfs(self._folder)
+        return disk.f_bavail * disk.f_frsize < min(LEAST_FREE_BYTES, LEAST_FREE_SHARE * disk.f_blocks * disk.f_frsize)
+
+
 class _Copy:
     """A file that grows, or that is written anew."""
 
-    def __init__(self, path: Path, to: Path, begin: int, *, whole: bool) -> None:
-        self._path, self._to, self._at, self._whole = path, to, begin, whole
+    def __init__(self, path: Path, to: Path, begin: int, room: _Room) -> None:
+        """Where there is a file `to` already, the copy has the next free number in its name."""
+        self._path, self._to, self._at, self._room = path, to, begin, room
         self._copied = 0
         self._source = self._target = -1
-        self._mark: tuple[int, int, int] | None = None  # of a whole file
+        self._mark: tuple[int, int, int] | None = None  # of a file that is written anew
         self._times: TimesFile | None = None
+        self._head: bytes | None = b"" if JUDGED.fullmatch(path.name) else None  # of the copy; None where it is no data
+        self._is_held_up = False  # by a full disk
+        self._is_over = False
 
     def go_on(self) -> None:
         """Raises OSError."""
-        if self._whole:
+        if WHOLE.fullmatch(self._path.name):
             self._write_anew()
             return
-        if self._source < 0:
-            self._source = self._open()
-            self._begin()
-        while True:
+        while not self._is_over:
+            if self._source < 0:
+                self._source = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            if self._target < 0:
+                self._begin()
             self._read()
+            if self._is_over or self._is_held_up:
+                return
             try:
                 there = self._path.stat()
             except FileNotFoundError:
@@ -315,55 +356,102 @@ class _Copy:
                 return
             os.close(self._source)  # it was rotated, and is read to its end
             self._source, self._at = -1, 0
-            self._source = self._open()
 
-    def close(self) -> None:
-        for descriptor in (self._source, self._target):
-            if descriptor >= 0:
-                os.close(descriptor)
-        if self._times is not None:
-            self._times.close()
-
-    def _open(self) -> int:
-        return os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    def end(self) -> None:
+        """Raises OSError."""
+        try:
+            if self._is_held_up:
+                self._stop("the disk is almost full")
+        finally:
+            self._close()
 
     def _begin(self) -> None:
         """At a whole line; a table has its header."""
-        self._to.parent.mkdir(parents=True, exist_ok=True)
-        self._target = os.open(self._to, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        self._times = TimesFile(times_path(self._to))
         while self._at > 0 and os.pread(self._source, 1, self._at - 1) not in (b"\n", b""):
             self._at -= 1
+        self._to.parent.mkdir(parents=True, exist_ok=True)
+        names = numbered(self._to, self._to.suffix)
+        while self._target < 0:
+            self._to = next(names)
+            with suppress(FileExistsError):
+                self._target = os.open(self._to, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        self._times = TimesFile(times_path(self._to))
         if self._at and self._path.suffix in (".csv", ".tsv"):
-            head = os.pread(self._source, PIECE, 0).partition(b"\n")
-            os.write(self._target, b"".join(head[:2]))
+            header = b"".join(os.pread(self._source, PIECE, 0).partition(b"\n")[:2])
+            os.write(self._target, header)
+            self._head = None if self._head is None else header
 
     def _read(self) -> None:
         size = os.fstat(self._source).st_size
         if size < self._at:  # emptied, and written anew
             self._at = 0
-        while (
-            self._at < size
-            and self._copied < MOST_BYTES
-            and (data := os.pread(self._source, min(PIECE, size - self._at), self._at))
-        ):
-            if self._times is not None:
-                self._times.note(os.fstat(self._target).st_size)
-            count = os.write(self._target, data)
-            self._at, self._copied = self._at + count, self._copied + count
+        self._is_held_up = False
+        while self._at < size and not self._is_over:
             if self._copied >= MOST_BYTES:
-                os.write(self._target, f"\n[{self._path} goes on: only {MOST_BYTES >> 20} MiB of it are copied]\n".encode())
+                self._stop(f"it has more than {MOST_BYTES >> 20} MiB")
+            elif self._room.left_bytes <= 0:
+                self._stop(f"the program's files have more than {MOST_OF_ALL >> 20} MiB")
+            elif self._room.is_low():
+                self._is_held_up = True
+                return
+            elif not self._copy_piece(size):
+                return
+
+    def _copy_piece(self, size: int) -> int:
+        """The number of its bytes."""
+        data = os.pread(self._source, min(PIECE if self._head is None else HEAD_BYTES, size - self._at), self._at)
+        if data and self._times is not None:
+            self._times.note(os.fstat(self._target).st_size)
+        count = os.write(self._target, data)
+        self._at, self._copied, self._room.left_bytes = self._at + count, self._copied + count, self._room.left_bytes - count
+        if self._head is not None:
+            self._head = (self._head + data[:count])[:HEAD_BYTES]
+            why = _why_no_metrics(self._path.name, self._head)
+            if why:
+                self._stop(f"it {why}")
+            elif why is not None:
+                self._head = None
+        return count
+
+    def _stop(self, why: str) -> None:
+        os.write(self._target, f"\n[the rest of {self._path} is not copied: {why}]\n".encode(errors="replace"))
+        self._is_over, self._is_held_up = True, False
+        self._close()
+
+    def _close(self) -> None:
+        for descriptor in (self._source, self._target):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._source = self._target = -1
+        if self._times is not None:
+            self._times.close()
 
     def _write_anew(self) -> None:
         found = self._path.stat()
-        mark = found.st_ino, found.st_size, found.st_mtime_ns
-        if mark == self._mark or found.st_size > MOST_WHOLE_BYTES:
+        mark, more = (found.st_ino, found.st_size, found.st_mtime_ns), found.st_size - self._copied
+        if mark == self._mark or found.st_size > MOST_WHOLE_BYTES or more > self._room.left_bytes or self._room.is_low():
             return
         self._to.parent.mkdir(parents=True, exist_ok=True)
+        if self._mark is None:
+            self._to = next(name for name in numbered(self._to, self._to.suffix) if not os.path.lexists(name))
         fresh = self._to.with_name(f".{self._to.name}")
         fresh.write_bytes(self._path.read_bytes())
         fresh.replace(self._to)
-        self._mark = mark
+        self._mark, self._copied, self._room.left_bytes = mark, found.st_size, self._room.left_bytes - more
+
+
+def _why_no_metrics(name: str, head: bytes) -> str | None:
+    """Why the reader of the copy leaves it, as the end of a sentence; "" where it reads it, None as long as more has to be seen."""
+    from ..logs.formats import data_set, delimited  # 70 ms and 3 MB with orjson: most programs write no such file
+
+    if name.endswith(".jsonl"):
+        return data_set.why_data(head)
+    return delimited.why_no_metrics(name, head)
+
+
+def _living_children() -> set[int]:
+    """Of this process: the program, and what it has left behind."""
+    return {pid for pid in children(os.getpid()) if start_ticks(pid) is not None}
 
 
 def _written(pids: Iterable[int]) -> dict[int, int]:

@@ -8,6 +8,9 @@ only what this one was seen to have open is its own, and what lies in a folder w
 
     runs/fashion_2026/events.out.tfevents.1   the first folder of the program is its run:   <run>/events.out.tfevents.1
     lightning_logs/version_4/metrics.csv      a further one is a folder of its run:          <run>/version_4/metrics.csv
+    outputs/version_4/metrics.csv             another one of that name has a number:         <run>/version_4-2/metrics.csv
+
+A file that the run has already under that name keeps it: the second name then has a number, as `metrics-2.csv`.
 """
 
 from __future__ import annotations
@@ -24,12 +27,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from .proc import PROC, descendants
-from .writers import is_for_writing
+from .writers import identity_of_path, is_for_writing
 
 USUAL = ("logs", "runs", "lightning_logs", "outputs", "wandb", "mlruns", "trainer_output")  # log folders of training frameworks
 NAMES = re.compile(
     r"events\.out\.tfevents\..+|.+\.(csv|tsv|jsonl|wandb)|hparams\.yaml|trainer_state\.json|(all|train|eval|test)_results\.json"
 )
+WHOLE = re.compile(r".+\.(json|yaml)")  # of these, written anew each time
 PARTS = ("train", "training", "val", "valid", "validation", "eval", "test")  # a run's folders, not runs
 LEFT_OUT = "mlruns"  # a file store is a tree of many runs
 LOOK_S, LOOK_SHARE = 0.5, 0.01  # how often: at most, and of a core
@@ -51,6 +55,7 @@ class SecondNames:
         self._doubts: set[Path] = set()  # of the same, those that were not its own when they were first seen
         self._bases: dict[Path, Path] = {}  # folder of the program -> folder of the run
         self._links: dict[Path, tuple[int, int]] = {}  # our name -> device and inode
+        self._names: dict[Path, Path] = {}  # the program's name -> ours
 
     def look(self) -> None:
         """Give a second name to what is new."""
@@ -98,7 +103,8 @@ class SecondNames:
         return ours
 
     def _link(self, path: Path, found: os.stat_result) -> None:
-        key, name = (found.st_dev, found.st_ino), self._name_of(path)
+        key = found.st_dev, found.st_ino
+        name = self._names.get(path) or self._free_name(self._name_of(path), key)
         if self._links.get(name) == key:
             return
         name.parent.mkdir(parents=True, exist_ok=True)
@@ -106,14 +112,19 @@ class SecondNames:
         new.unlink(missing_ok=True)
         os.link(path, new, follow_symlinks=False)
         new.replace(name)
-        self._links[name] = key
+        self._links[name], self._names[path] = key, name
 
     def _name_of(self, path: Path) -> Path:
-        base = next((base for base in self._bases if path.is_relative_to(base)), None)
-        if base is None:
-            base = base_of(path)
-            self._bases[base] = self._run / base.name if self._bases else self._run
-        return self._bases[base] / path.relative_to(base)
+        base = next((base for base in self._bases if path.is_relative_to(base)), base_of(path))
+        return folder_for(base, self._run, self._bases) / path.relative_to(base)
+
+    def _free_name(self, first: Path, key: tuple[int, int]) -> Path:
+        """One that no other file has; an earlier attempt of the run may have given it to this one."""
+        return next(
+            name
+            for name in numbered(first, first.suffix)
+            if name not in self._links and (WHOLE.fullmatch(name.name) or identity_of_path(name) in (None, key))
+        )
 
 
 class Neighbours:
@@ -146,6 +157,21 @@ def base_of(path: Path) -> Path:
     while base.name in PARTS:
         base = base.parent
     return base
+
+
+def folder_for(base: Path, run: Path, given: dict[Path, Path]) -> Path:
+    """Where the files of a program's folder go: the first one is the run, a further one is a folder of it. `given` remembers them."""
+    if base not in given:
+        names = (name for name in numbered(run / base.name) if name not in given.values())
+        given[base] = next(names) if given else run
+    return given[base]
+
+
+def numbered(first: Path, suffix: str = "") -> Iterator[Path]:
+    """`train.log`, `train-2.log`, `train-3.log`, ..."""
+    yield first
+    for number in itertools.count(2):
+        yield first.with_name(f"{first.name.removesuffix(suffix)}-{number}{suffix}")
 
 
 def start_of(run: Path) -> int:

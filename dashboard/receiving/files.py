@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import math
 import os
 import stat
 import time
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
+from typing import Generic, TypeVar
 
 from collectors.logs.known import format_of
 from collectors.received import FOLDER
@@ -27,11 +30,15 @@ MOST_BYTES = 4 << 20  # of a request
 QUOTA_BYTES = 20 << 30  # of all files of a writer
 MOST_RUNS, MOST_FILES = 10_000, 200_000  # of a writer: folders with files, and files
 NEW_RUNS, NEW_FILES, NEW_PER_S = 300, 3_000, 60.0  # that a writer may begin within that time
+RECOUNT_S = 60.0  # between two counts of what a writer has that is at its limit
+SOON = f"; deletions are noticed within {RECOUNT_S:.0f} s"
 HEAD_BYTES = 256
 LONGEST_NAME, DEEPEST = 200, 8  # bytes of a file's or folder's name; folders of a run
 REPLACED = "run.json"  # describes a run, and is written anew each time it starts: whole, at offset 0
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+T = TypeVar("T")
 
 
 class OtherLength(Exception):
@@ -48,8 +55,8 @@ class Received:
     def __init__(self, log_dir: Path, writer: str, quota_bytes: int = QUOTA_BYTES) -> None:
         self._log_dir, self._writer, self._quota = log_dir, writer, quota_bytes
         self._lock = Lock()  # for what is counted
-        self._used: int | None = None
-        self._files: dict[str, set[str]] | None = None  # by run; counted once, then kept
+        self._used = _Counted(partial(_bytes_below, log_dir / FOLDER / writer))
+        self._files = _Counted(partial(_files_below, log_dir / FOLDER / writer))
         self._begun: deque[tuple[float, bool]] = (
             deque()
         )  # when files were begun lately, CLOCK_MONOTONIC, and whether a run was with them
@@ -74,11 +81,9 @@ class Received:
     def _admit(self, run: str, file: str) -> None:
         """Count a file that is new. Raises Unwritable where a writer has begun too many of them, or has them."""
         with self._lock:
-            if self._files is None:
-                self._files = _files_below(self._log_dir / FOLDER / self._writer)
-            if file in self._files.get(run, ()):
+            if file in self._files.value.get(run, ()):
                 return
-            is_new_run, now_s = run not in self._files, time.monotonic()
+            is_new_run, now_s = run not in self._files.value, time.monotonic()
             while self._begun and now_s - self._begun[0][0] > NEW_PER_S:
                 self._begun.popleft()
             runs, files = sum(new for _, new in self._begun), len(self._begun)
@@ -87,14 +92,12 @@ class Received:
                     f"{FOLDER}/{self._writer} has begun {runs:,} runs and {files:,} files within {NEW_PER_S:.0f} s, "
                     f"and may begin {NEW_RUNS:,} and {NEW_FILES:,}: try again in a minute"
                 )
-            if _is_full(self._files, is_new_run):
-                self._files = _files_below(self._log_dir / FOLDER / self._writer)  # some may have been deleted
-                if _is_full(self._files, is_new_run):
-                    raise Unwritable(
-                        f"{FOLDER}/{self._writer} has {len(self._files):,} runs, and may have {MOST_RUNS:,} with {MOST_FILES:,} files: "
-                        "delete runs there that are no longer needed"
-                    )
-            self._files.setdefault(run, set()).add(file)
+            if _is_full(self._files.value, is_new_run) and _is_full(self._files.again(), is_new_run):
+                raise Unwritable(
+                    f"{FOLDER}/{self._writer} has {len(self._files.value):,} runs, and may have {MOST_RUNS:,} with {MOST_FILES:,} files: "
+                    f"delete runs there that are no longer needed{SOON}"
+                )
+            self._files.value.setdefault(run, set()).add(file)
             self._begun.append((now_s, is_new_run))
 
     @contextmanager
@@ -113,16 +116,33 @@ class Received:
                 os.close(descriptor)
 
     def _reserve(self, count: int) -> None:
-        """Raises Unwritable where the writer has used up its share. Counted once, then kept: what is deleted counts until a restart, or until it would not fit."""
+        """Raises Unwritable where the writer has used up its share."""
         with self._lock:
-            if self._used is None or self._used + count > self._quota:
-                self._used = _bytes_below(self._log_dir / FOLDER / self._writer)
-            if self._used + count > self._quota:
+            if self._used.value + count > self._quota and self._used.again() + count > self._quota:
                 raise Unwritable(
-                    f"{FOLDER}/{self._writer} has {self._used / 1e9:,.1f} GB, and may have {self._quota / 1e9:,.1f} GB: "
-                    "delete runs there that are no longer needed"
+                    f"{FOLDER}/{self._writer} has {self._used.value / 1e9:,.1f} GB, and may have {self._quota / 1e9:,.1f} GB: "
+                    f"delete runs there that are no longer needed{SOON}"
                 )
-            self._used += count
+            self._used.value += count
+
+
+class _Counted(Generic[T]):
+    """What a walk over all files of a writer has found, which its owner keeps up to date; what is deleted counts until the next walk."""
+
+    def __init__(self, walk: Callable[[], T]) -> None:
+        self._walk = walk
+        self._walked_s = -math.inf  # CLOCK_MONOTONIC
+
+    @cached_property
+    def value(self) -> T:
+        found, self._walked_s = self._walk(), time.monotonic()
+        return found
+
+    def again(self) -> T:
+        """Counted anew, unless that was done a moment ago: a writer at its limit may ask thousands of times."""
+        if time.monotonic() - self._walked_s >= RECOUNT_S:
+            del self.value
+        return self.value
 
 
 def _checked(run: str, file: str) -> list[str]:

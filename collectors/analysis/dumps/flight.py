@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 LIBRARY = "/torch/"  # part of the path of frames that are not the user's own
 MOST_NAME = 100
 MOST_NUMBER = 2**63
+MOST_GROUPS = 1_000  # of a rank; a job has some dozens
 
 
 class FlightRank(NamedTuple):
@@ -26,7 +27,7 @@ class FlightRank(NamedTuple):
 
 
 def flight_ranks(dumps: Mapping[int, Any]) -> list[FlightRank]:
-    """By rank and group; what is not as PyTorch writes it is left out."""
+    """By rank and group, of which a rank has at most 1,000; what is not as PyTorch writes it is left out."""
     found = []
     for rank, dump in sorted(dumps.items()):
         entries = dump.get("entries") if isinstance(dump, dict) else None
@@ -38,6 +39,8 @@ def flight_ranks(dumps: Mapping[int, Any]) -> list[FlightRank]:
             group = _group(entry)
             number = _number(entry) if group is not None else -1
             if group is None or number < 0 or entry.get("is_p2p"):
+                continue
+            if group not in newest and len(newest) >= MOST_GROUPS:
                 continue
             if number >= _number(newest.get(group)):
                 newest[group] = entry

@@ -41,6 +41,12 @@ def check_head(name: str, head: bytes) -> bool:
     return judgement.sure
 
 
+def why_data(head: bytes) -> str | None:
+    """Why a file is data, as the end of a sentence, by its first 64 kB; "" where it is metrics, None where that is too little."""
+    why, sure = judge(head)
+    return (f"is data, not metrics: {why}" if why else "") if sure else None
+
+
 def judge(head: bytes) -> Judgement:
     """By the whole lines among its first bytes."""
     is_full = len(head) >= HEAD_BYTES

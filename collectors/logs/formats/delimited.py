@@ -15,10 +15,11 @@ from typing import Any, cast
 
 import orjson
 
-from ...records import Labels, Points, Record
+from ...records import Labels, Points, Record, labels_of
 from ..opening import NotMetrics
 from . import MAX_LINE_BYTES, Arrival, Tally
 from .columns import JUDGED_ROWS, Cells, TableColumns, has_decimal_commas, header_of, judged, step_of, time_of
+from .data_set import HEAD_BYTES
 from .jsonl import MAX_NEW_SHAPES
 from .nvidia_smi import GpuTable, is_nvidia_smi
 from .segments import Segments
@@ -32,6 +33,18 @@ SEMICOLON = b";"
 NUMBERS = {int, float}
 
 Shape = tuple[tuple[str, ...], Callable[[Sequence[Any]], Sequence[Any]]]  # names of the filled cells, and what picks them
+
+
+def why_no_metrics(name: str, head: bytes) -> str | None:
+    """Why a table is not read, as the end of a sentence, by its first 64 kB; "" where it is, None where that is too little."""
+    lines = head.split(b"\n")[:-1]
+    if len(lines) <= JUDGED_ROWS and len(head) < HEAD_BYTES:
+        return None
+    try:
+        Delimited("", name, labels_of()).parse(lines, None)
+    except NotMetrics as error:
+        return str(error)
+    return ""
 
 
 class Delimited:
