@@ -61,6 +61,8 @@ OF_TIME = (
     "test_end_to_end",
     "test_isolation",
     "test_live_clients",
+    "test_overhead",
+    "test_own_files",
     "test_thousands_of_runs",
     "test_viewer_canaries",
 )

@@ -143,11 +143,19 @@ def test_the_metrics_beside_a_bar_are_a_curve_while_it_grows_and_each_comes_once
     assert lines(ingest) == ["begins", bar_state(60, 0.0).removeprefix("\r")]
 
 
-def test_a_bar_that_is_drawn_twice_at_a_step_counts_once_there(ingest: Ingest) -> None:
+def test_a_bar_that_is_drawn_before_the_values_of_its_step_has_those_that_follow(ingest: Ingest) -> None:
     states = [bar_state(step, loss) for step in range(1, 20) for loss in (1 / step, 1 / (step + 1))]
-    (ingest.root / "a/train.log").write_text("".join(states) + "\n")
+    (ingest.root / "a/train.log").write_text("".join(states[1:]) + "\n")
     ingest.until(lambda: len(of_text(ingest)) == 19, "not the curve")
     assert of_text(ingest) == [(step, round(1 / (step + 1), 4)) for step in range(1, 20)]
+
+
+def test_values_that_change_within_a_step_are_all_there(ingest: Ingest) -> None:
+    """Micro batches of one step."""
+    told = [(step, step + part / 10) for step in range(1, 20) for part in range(4)]
+    (ingest.root / "a/train.log").write_text("".join(bar_state(step, loss) for step, loss in told) + "\n")
+    ingest.until(lambda: len(of_text(ingest)) == len(told), "not the curve")
+    assert of_text(ingest) == told
 
 
 def test_a_bar_below_another_one_is_no_flood_of_lines_and_its_metrics_are_a_curve(ingest: Ingest) -> None:

@@ -36,7 +36,6 @@ class ReplayCause(NamedTuple):
     stands: bool = False  # nothing of it changes any more: it goes on as at its end
     before: str = ""  # another recording whose healthy stacks are played
     stacks_s: tuple[float, float] = (-28.0, math.inf)  # of which stacks are played
-    has_core: bool = False  # whenever it computes: the host that it was recorded on was busy
 
 
 CAUSES: Final = (
@@ -49,7 +48,7 @@ CAUSES: Final = (
     ReplayCause("garbage_collection", "full collections of a million lists", "garbage_collection"),
     ReplayCause("compile_late", "torch.compile each fourth step", "compile_late", before="healthy"),
     ReplayCause("cpu_taken", "two programs on the same core", "cpu_taken", before="healthy"),
-    ReplayCause("slow_function", "a function in Python of 20 ms a step", "slow_function", has_core=True),
+    ReplayCause("slow_function", "a function in Python of 20 ms a step", "slow_function"),
     ReplayCause("waiting", "a socket whose other end takes 20 ms a step", "waiting"),
     ReplayCause("logging", "600 lines of a FileHandler a step", "logging_in_the_loop"),
     ReplayCause("checkpoint_share", "`torch.save` to a disk of 10 MB/s", "checkpoint_share"),
@@ -174,7 +173,6 @@ class Replay:
         lo, hi = self.cause.stacks_s
         for since_s, profile in [*mine, *self._goes_on(mine)]:
             if lo <= since_s < hi or (self.cause.stands and since_s > self.until_s - 150.0):
-                profile = profile._replace(samples=_on_cores(profile.samples)) if self.cause.has_core else profile
                 moved = _paced(profile, self.pace)._replace(run=self.name, start_s=self._at(since_s))
                 yield moved.start_s + 1e-9 * moved.end_mono_ns, moved
 
