@@ -170,7 +170,7 @@ class TextNumbers:
             return found
         if line.values:
             is_sure = line.is_sure or (line.is_table and place.step is not None)
-            found += self._points(line.values, place.step, time_s, is_sure, counts=progress is not None)
+            found += self._points(line.values, place.step, time_s, is_sure)
         if place.counted is not None and progress is not None and is_training:
             found += self._progress(bool(line.values), progress, place, time_s)
         return found
@@ -259,10 +259,8 @@ class TextNumbers:
             return []
         return self._points({name: float(place.counted)}, place.step, time_s, progress.kind is Kind.BAR or place.step is None)
 
-    def _points(
-        self, values: Mapping[str, float], step: int | None, time_s: float | None, is_sure: bool, *, counts: bool = True
-    ) -> list[Points]:
-        """`counts`: the line says how far the training is. Of another one only results are sure to be metrics."""
+    def _points(self, values: Mapping[str, float], step: int | None, time_s: float | None, is_sure: bool) -> list[Points]:
+        """Of what is known to be a series, or becomes one with this line."""
         if self._keys.keys() >= values.keys():
             return [self._as_points(values, time_s, step)] if values else []
         ready: dict[str, float] = {}
