@@ -20,7 +20,9 @@ LINES = [f"step {step} loss {2 / (step + 1):.4f}\n" for step in range(3)]
 def series_of(follower: Follower) -> set[tuple[str, str]]:
     """Names, and where they were read."""
     found = points_of(follower.records)
-    return {(name, dict(one.labels).get("source", "file")) for one in found for name in one.names if not name.startswith("progress/")}
+    return {
+        (name, dict(one.labels).get("source", "file")) for one in found for name in one.names if not name.startswith("progress/")
+    }
 
 
 def lines_of(follower: Follower) -> list[str]:
@@ -89,7 +91,9 @@ def test_a_file_that_announces_numbers_is_waited_for(
     monkeypatch.setattr(rivals, "FLUSHES_S", 5.0)
     folder = tmp_path / "run"
     folder.mkdir()
-    (folder / "events.jsonl").write_text(json.dumps({"time_s": time.time(), "kind": "start", "rank": 0, "pid": 1, "start_ticks": 1}) + "\n")
+    (folder / "events.jsonl").write_text(
+        json.dumps({"time_s": time.time(), "kind": "start", "rank": 0, "pid": 1, "start_ticks": 1}) + "\n"
+    )
     say(folder, LINES)
     until(follower, lambda: len(lines_of(follower)) == 3)
     quiet_s = time.monotonic() + rivals.WRITES_S + 1

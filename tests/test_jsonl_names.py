@@ -32,7 +32,11 @@ def test_metrics_of_a_script_in_a_file_called_like_events_are_read(name: str, fo
 
 def test_events_are_events_also_behind_a_faulty_line(follower: Follower, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    lines = ["not JSON", json.dumps({"kind": "start", "time_s": 1.8e9, "rank": 0}), json.dumps({"kind": "checkpoint", "time_s": 1.8e9 + 1})]
+    lines = [
+        "not JSON",
+        json.dumps({"kind": "start", "time_s": 1.8e9, "rank": 0}),
+        json.dumps({"kind": "checkpoint", "time_s": 1.8e9 + 1}),
+    ]
     (tmp_path / "run" / "events.jsonl").write_text("".join(f"{line}\n" for line in lines))
     until(follower, lambda: [record.kind for record in follower.records if isinstance(record, Event)] == ["start", "checkpoint"])
     assert follower.offsets["run/events.jsonl"].lines_skipped == 1

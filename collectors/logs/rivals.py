@@ -26,7 +26,9 @@ MOST_FILES = 8  # of a folder, one a rank
 LOOK_EVERY_S = 2.0
 WRITES_S = 2.0  # from what a script prints to the same in a file that it writes line by line
 FLUSHES_S = 130.0  # and in one of a library: TensorBoard's SummaryWriter flushes every 120 s
-ANNOUNCES = re.compile(r"events\.(rank\d{1,9}\.)?jsonl|events\.out\.tfevents\..*|.*\.wandb")  # there from the start, with numbers later
+ANNOUNCES = re.compile(
+    r"events\.(rank\d{1,9}\.)?jsonl|events\.out\.tfevents\..*|.*\.wandb"
+)  # there from the start, with numbers later
 
 
 class Rivals:

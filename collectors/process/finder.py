@@ -276,7 +276,6 @@ class Finder:
         owner: dict[tuple[int, int], str] = {}
         found: dict[str, list[RunProcess]] = {}
         for key, contending in rivals.items():
-
             newest_s = max(activity.last_line_s or 0.0 for activity, _ in contending)
 
             def order(
