@@ -149,6 +149,7 @@ def test_new_points_are_drawn_without_reading_all_again(scene: Scene, page: Page
     scene.write("mine", MINE)
     scene.open(page, "mine", window=300)
     before = painted(page, "Loss")
+    page.wait_for_load_state("networkidle")  # what the page asks while it opens is over
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/charts?" in request.url else None)
     scene.store.append(points(range(1), loss=9.0))
@@ -330,6 +331,7 @@ def test_the_focus_stays_in_its_field_where_the_form_is_made_anew(scene: Scene, 
     held: list[Route] = []
     scene.open(page, "mine")
     painted(page, "Loss")
+    page.wait_for_load_state("networkidle")  # the page itself has asked for the boards
     page.route("**/api/v1/boards", lambda route: held.append(route))
     page.keyboard.press("e")
     title = page.locator(".board-form").get_by_label("Title")

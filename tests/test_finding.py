@@ -14,6 +14,7 @@ from collectors.process.claims import processes_of
 from collectors.process.finder import Finder
 from collectors.process.proc import command_of, workers_of
 from collectors.process.states import state_of
+from tests.conftest import wait_for
 from tests.plain_scripts import COPIES, HOST, PLAIN, PRINTS_ON, found, prints_is_found, run_in, start_of, started
 from tests.plain_scripts import sleeper as sleeper  # a fixture
 
@@ -134,3 +135,42 @@ def test_two_files_in_the_log_folder_itself_are_two_runs_each_with_its_own_proce
     with started(*commands[0]) as first, started(*commands[1]) as second:
         runs = [run_in(tmp_path, name)._replace(single_file=True) for name in ("a", "b")]
         assert found(*runs, count=2) == {"a": [first.pid], "b": [second.pid]}
+
+
+def test_a_process_that_leaves_one_log_open_and_writes_the_next_is_the_next_runs(tmp_path: Path) -> None:
+    """As a search over settings does that never closes its writers."""
+    logs = [tmp_path / name / "train.csv" for name in ("first", "second")]
+    for log in logs:
+        log.parent.mkdir()
+    writes = "import sys, time; files = [open(path, 'a') for path in sys.argv[1:]]; print('open', flush=True); time.sleep(600)"
+    with started(sys.executable, "-c", writes, *logs) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        finder, now_s = Finder(HOST), time.time()
+        first = run_in(logs[0].parent, "first")._replace(last_line_s=now_s - 5)
+        second = run_in(logs[1].parent, "second")._replace(last_line_s=now_s - 20)
+        wait_for(lambda: finder.find([first, second]), because="no process is found")
+        assert [*finder.find([first, second])] == ["first"]
+        wrote_once = second._replace(last_line_s=now_s)
+        assert [*finder.find([first, wrote_once])] == ["first"], "it may write both"
+        later = second._replace(last_line_s=now_s + 10)
+        assert [*finder.find([first, later])] == ["second"]
+        slow = first._replace(median_interval_s=30.0)
+        assert [*finder.find([slow, later])] == ["second"], "and keeps it"
+
+
+def test_the_process_that_an_event_file_is_called_after_is_the_runs_from_the_start(tmp_path: Path) -> None:
+    """TensorBoard's writer opens its file every two minutes, for a moment."""
+    with started(sys.executable, "-c", "import time; print('began', flush=True); time.sleep(600)") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        now_s = int(time.time())
+        for name in (f"{now_s}.{HOST}.{process.pid}.0", f"{now_s - 9}.{HOST}.1.0", f"{now_s + 9}.another.{os.getpid()}.0"):
+            (tmp_path / f"events.out.tfevents.{name}").touch()
+        run = run_in(tmp_path)._replace(last_line_s=time.time() - 119)
+        assert found(run, finder=Finder(HOST)) == {"run": [process.pid]}
+        (tmp_path / f"events.out.tfevents.{now_s - 3600}.{HOST}.{process.pid}.0").touch()
+        assert found(run, finder=Finder(HOST)) == {"run": [process.pid]}, "of several files the newest names it"
+        for path in tmp_path.glob(f"*.{now_s}.*"):
+            path.unlink()
+        assert Finder(HOST).find([run]) == {}, "that pid belonged to another process when the file was made"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -160,6 +161,21 @@ def test_what_another_program_writes_here_is_not_this_ones(tmp_path: Path) -> No
         "started.json",
         "exit.json",
     }
+
+
+def test_a_program_that_works_in_the_root_folder_has_no_logs_of_others_below_it(tmp_path: Path) -> None:
+    """As in a container without a folder of its own. Who wrote them may have ended before anybody looks."""
+    loud = "import sys, time\nfor _ in range(30):\n    print('x' * 10_000, flush=True)\n    time.sleep(0.1)"
+    line = command(sys.executable, "-c", loud)
+    with subprocess.Popen(
+        [*line[:3], "--log-dir", str(tmp_path / "logs"), *line[3:]], cwd="/", stdout=subprocess.DEVNULL
+    ) as program:
+        for number in range(20):
+            subprocess.run(["sh", "-c", f"echo another program > {tmp_path}/other-{number}.out"], check=True)
+            time.sleep(0.1)
+        assert program.wait(60) == 0
+    (folder,) = (tmp_path / "logs").iterdir()
+    assert not [*folder.glob("other-*")]
 
 
 @pytest.mark.parametrize("code", [LOGGING, ANEW])

@@ -57,7 +57,7 @@ def test_lines_and_numbers_have_the_rank(tmp_path: Path) -> None:
         if part % 2100 == 0:
             ingest.restart()
     (ingest.root / "a/train.rank5.log").write_text("hello\n")
-    ingest.until(lambda: (run := ingest.run("a")) and run.lines_read == 201, "not all are read")
+    ingest.until(lambda: (run := ingest.run("a")) and run.lines_read == 201 and run.points == 200, "not all are read")
     lines = ingest.store.logs(LogQuery("a", limit=1000)).lines
     assert [line.rank for line in lines if line.file == "train.log"] == [0, 1, 2, 3] * 50
     assert lines[0].text == "step 10 loss 0.010"

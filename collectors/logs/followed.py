@@ -101,8 +101,12 @@ class FollowedFile:
 
     @property
     def again_s(self) -> float | None:
-        """In how many seconds it is to be read again though nothing changes, for a last line without a newline or what is written under another name."""
-        return RENAMED_S if self._is_renamed else self._half.again_s
+        """In how many seconds it is to be read again though nothing changes: for a last line without a newline, what is written under
+        another name, or first numbers that wait.
+        """
+        early_s = self._format.again_s if isinstance(self._format, Text) else None
+        waits_s = [RENAMED_S if self._is_renamed else self._half.again_s, early_s]
+        return min((wait_s for wait_s in waits_s if wait_s is not None), default=None)
 
     @property
     def used_bytes(self) -> int:
@@ -127,6 +131,9 @@ class FollowedFile:
             moved = moved or bool(points)
         if self._used or self._passed:
             self._pace(time.monotonic() - began_s)
+        if not self._used and isinstance(self._format, Text):
+            records += (due := self._format.due())
+            moved = moved or bool(due)
         if self._bar and not self.behind:
             records += (bars := self._bar.news(self._written_s()))
             moved = moved or bool(bars)

@@ -15,6 +15,7 @@ from .formats import (
     Format,
     data_set,
     delimited,
+    event_lines,
     exited,
     hparams,
     hugging_face,
@@ -28,6 +29,7 @@ from .formats import (
     text,
     wandb,
 )
+from .formats.text.early import Early
 from .formats.text.metric_lines import LineReader
 from .formats.text.numbers import TextNumbers
 from .formats.values import inert, inert_path
@@ -110,14 +112,14 @@ def _exited(origin: Origin, state: State) -> Format:
 
 def _events(origin: Origin, state: State) -> Format:
     events = origin.run.events[origin.name] = jsonl.Events(origin.run.name, state, origin.rank)
-    return events
+    return event_lines.EventLines(events, functools.partial(_metrics, origin), state)
 
 
 def _samples(origin: Origin, state: State) -> Format:
     return samples.LoggedSamples(origin.run.name, origin.rank)
 
 
-def _metrics(origin: Origin, state: State) -> Format:
+def _metrics(origin: Origin, state: State) -> json_lines.JsonLines:
     run, rank = origin.run, origin.rank
     labels = labels_of(host=inert(origin.host), rank=rank or None)
 
@@ -217,11 +219,14 @@ def _beside_checkpoints(path: Path) -> Path:
 
 def _text(origin: Origin, state: State) -> Format:
     run, file = origin.run, inert(origin.name)
-    run.rivals.is_a_text(file)
-    return _lines(origin, state, _fault(origin, file, state), lambda: not run.rivals.has_numbers())
+    early = Early(run.name, run.rivals.wait_s, state, origin.written_s)
+    run.rivals.is_a_text(file, early)
+    return _lines(origin, state, _fault(origin, file, state), lambda: not run.rivals.has_numbers(), early)
 
 
-def _lines(origin: Origin, state: State, fault: Callable[[str], str], wants_numbers: Callable[[], bool]) -> text.Text:
+def _lines(
+    origin: Origin, state: State, fault: Callable[[str], str], wants_numbers: Callable[[], bool], early: Early | None = None
+) -> text.Text:
     run, file, reader = origin.run, inert(origin.name), LineReader()
 
     def numbers(speaker: int | str, kept: State) -> TextNumbers:
@@ -229,7 +234,7 @@ def _lines(origin: Origin, state: State, fault: Callable[[str], str], wants_numb
         return TextNumbers(run.name, labels_of(host=inert(origin.host), rank=rank, worker=worker), fault, kept, reader)
 
     rank = origin.rank if RANK.search(origin.name) else None
-    return text.Text(run.name, file, origin.written_s, state, numbers, wants_numbers, rank, run.take_unit)
+    return text.Text(run.name, file, origin.written_s, state, numbers, wants_numbers, rank, run.take_unit, early)
 
 
 def _main_of_database(path: Path) -> Path:

@@ -6,9 +6,11 @@ JSONL comes first. Of the others the first file that brings a name keeps it, and
 from __future__ import annotations
 
 import os
+import re
 import stat
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from ..process.activity import is_text
@@ -16,11 +18,17 @@ from .formats import Tally
 from .formats.data_set import HEAD_BYTES, check_head
 from .formats.jsonl import flat, objects
 from .formats.roles import STEPS, TIMES
+from .formats.text.early import Early
 from .opening import NotRead, open_file
 
 ENDS_BYTES = HEAD_BYTES  # of a JSONL file that are looked at for names, at its start and at its end
 MOST_FILES = 8  # of a folder, one a rank
 LOOK_EVERY_S = 2.0
+WRITES_S = 2.0  # from what a script prints to the same in a file that it writes line by line
+FLUSHES_S = 130.0  # and in one of a library: TensorBoard's SummaryWriter flushes every 120 s
+ANNOUNCES = re.compile(
+    r"events\.(rank\d{1,9}\.)?jsonl|events\.out\.tfevents\..*|.*\.wandb"
+)  # there from the start, with numbers later
 
 
 class Rivals:
@@ -31,9 +39,10 @@ class Rivals:
         self._folder, self._single_file = folder, single_file
         self._file_of: dict[str, str] = {}  # by name of the series
         self._jsonl: set[str] = set()
-        self._texts: set[str] = set()  # files
+        self._texts: dict[str, Early] = {}  # by file
         self._read_bytes: dict[Path, int] = {}  # how large a JSONL file was when its names were read
-        self._looked_s = -LOOK_EVERY_S
+        self._looked_s = self._listed_s = -LOOK_EVERY_S
+        self._is_announced = False
 
     def fault(self, name: str, file: str) -> str:
         """Why this file's series of that name is left out; "" where it is kept, and then it belongs to this file."""
@@ -41,6 +50,8 @@ class Rivals:
             return "is left out: the run's JSONL has it"
         file = _source(file)
         owner = self._file_of.setdefault(name, file)
+        if owner in self._texts and file not in self._texts and not self._texts[owner].is_over:
+            owner = self._file_of[name] = file
         return "" if owner == file else f"is left out: {owner} has it"
 
     def keep(self, names: Iterable[str], file: str) -> None:
@@ -52,9 +63,20 @@ class Rivals:
         """The run's JSONL has them, also where a name stands on few lines in its middle."""
         self._jsonl.update(names)
 
-    def is_a_text(self, file: str) -> None:
-        """Its metrics are read only as long as no other kind of file brings any."""
-        self._texts.add(file)
+    def is_a_text(self, file: str, early: Early) -> None:
+        """Its metrics are read only as long as no other kind of file brings any; until its first ones are told, others take their names."""
+        self._texts[file] = early
+
+    def wait_s(self) -> float:
+        """How long the first metrics of a text wait for another file that brings them, seconds: it may be there already, without any.
+
+        Every 2 s the folder is listed.
+        """
+        if time.monotonic() - self._listed_s >= LOOK_EVERY_S and not self._single_file:
+            self._listed_s = time.monotonic()
+            with suppress(OSError), os.scandir(self._folder) as entries:
+                self._is_announced = any(ANNOUNCES.fullmatch(entry.name) for entry in entries)
+        return FLUSHES_S if self._is_announced else WRITES_S
 
     def has_numbers(self) -> bool:
         """Whether a file that is not text brings metrics of the run."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from .activity import TEXT_SUFFIXES, RunActivity, is_text
 from .launchers import is_launcher, started
 from .proc import PROC, ancestors, command_of, folder_of, runs_python, uid_of, written_bytes
+from .writers import EVENT_FILE
 
 LOOKS, MOST_LOOKS = 5, 20  # in which the file has grown: before a process is taken for the writer, and until the search is given up
 FEW_LOOKS = 3  # ... where only one process is left that can be it: some files grow once an epoch
@@ -141,16 +142,19 @@ def _files_of(activity: RunActivity) -> list[Path]:
         return [activity.folder / name for name in activity.files]
     if activity.single_file:
         return [activity.folder / f"{activity.run}{suffix}" for suffix in SUFFIXES]
-    with suppress(OSError), os.scandir(activity.folder) as entries:
-        found = list(entries)
-        checkpoints = (Path(entry.path) for entry in found if CHECKPOINT.fullmatch(entry.name) and entry.is_dir())
-        files = [Path(entry.path) for entry in found if _is_read(entry.name)]
-        return [*files, *(state for folder in checkpoints for state in folder.glob("trainer_state.json"))]
-    return []
+    files: list[Path] = []
+    for folder in (activity.folder, *(activity.folder / part for part in activity.parts)):
+        with suppress(OSError), os.scandir(folder) as entries:
+            found = list(entries)
+            files += [Path(entry.path) for entry in found if _is_read(entry.name)]
+            checkpoints = (Path(entry.path) for entry in found if CHECKPOINT.fullmatch(entry.name) and entry.is_dir())
+            files += [state for folder in checkpoints for state in folder.glob("trainer_state.json")]
+    return files
 
 
 def _is_read(name: str) -> bool:
-    return not name.startswith(".") and (name.endswith(SUFFIXES[:3]) or is_text(name) or WHOLE.fullmatch(name) is not None)
+    is_numbers = name.endswith(SUFFIXES[:3]) or name.startswith(EVENT_FILE) or WHOLE.fullmatch(name) is not None
+    return not name.startswith(".") and (is_numbers or is_text(name))
 
 
 def _bytes_of(activity: RunActivity) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import socket
 import time
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ..records import Event
 from .activity import RunActivity, RunProcess, last_ends, newest_by_rank, seconds, whole
-from .proc import PROC, TICKS_PER_S, alive, boot_id, contained, start_ticks, uid_of
+from .proc import PROC, TICKS_PER_S, alive, boot_id, contained, pid_namespace, runs_python, start_ticks, uid_of
 
 CLOCK_SLACK_S = 2.0  # between a wall clock and the kernel's boot time plus ticks
 BOOTED_EVERY_S = 60.0
@@ -175,6 +176,26 @@ def _of_info(info: Mapping[str, Any], folder: Path, host: str, proc: Path) -> Cl
         return None
     strength = ClaimStrength.INFO_WITH_HOST if named else ClaimStrength.INFO
     return Claim(RunProcess(pid, 0, ticks or 0), lives, strength, started_s)
+
+
+def named_by_event_file(paths: Iterable[Path], host: str, proc: Path = PROC) -> tuple[int, int] | None:
+    """Pid and start ticks of the living process that the newest of TensorBoard's files names; None where it names none of this host.
+
+    `events.out.tfevents.<Unix seconds>.<host>.<pid>.<count>`: the writer opens its file only when it flushes, every two minutes.
+    """
+    named = [(int(found["time"]), int(found["pid"]), path) for path in paths if (found := _names_process(path.name, host))]
+    if not named:
+        return None
+    time_s, pid, path = max(named)
+    ticks = start_ticks(pid, proc)
+    if ticks is None or pid_namespace(pid, proc) != pid_namespace("self", proc) or not runs_python(pid, proc):
+        return None
+    began_s = _booted_s(proc, int(time.monotonic() / BOOTED_EVERY_S)) + ticks / TICKS_PER_S
+    return (pid, ticks) if began_s <= time_s + CLOCK_SLACK_S and may_name(path, pid, proc) else None
+
+
+def _names_process(name: str, host: str) -> re.Match[str] | None:
+    return re.fullmatch(rf"events\.out\.tfevents\.(?P<time>\d{{1,12}})\.{re.escape(host)}\.(?P<pid>\d{{1,9}})\.\d.*", name)
 
 
 def _started_s(info: Mapping[str, Any], folder: Path) -> float | None:

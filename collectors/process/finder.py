@@ -14,7 +14,7 @@ from ..rights.processes import RunOwners
 from ..rights.whose import is_root
 from .activity import RunActivity, RunProcess, last_sign_s
 from .appenders import SUFFIXES, Appenders
-from .claims import Claim, ClaimStrength, claims_of, is_of_another_boot, names_a_process
+from .claims import Claim, ClaimStrength, claims_of, is_of_another_boot, named_by_event_file, names_a_process
 from .identity import identity_of, meeting_of
 from .launchers import is_launcher
 from .proc import (
@@ -45,6 +45,8 @@ HOLDS_ON_S, INTERVALS = (
     60.0,
     20,
 )  # a writer that has closed its file stays the run's while lines come in such intervals, or 20 usual ones
+FLUSHES_S = 300.0  # TensorBoard's writer flushes every 120 s
+LEFT_S, LEFT_INTERVALS = 10.0, 3  # so long, or so many usual intervals, after its last line another run is written by its process
 
 
 class Finder:
@@ -214,6 +216,8 @@ class Finder:
         for pid, ticks in holding.items():
             if pid not in known and alive(pid, ticks, self._proc):
                 known[pid] = self._claim(pid, ticks, ClaimStrength.WRITER)
+        if not known and now_s - (activity.last_line_s or 0.0) < FLUSHES_S:
+            known.update(self._named(activity))
         if not known and goes_on:
             known.update(self._appending(activity))
         return list(known.values())
@@ -221,6 +225,13 @@ class Finder:
     def _claim(self, pid: int, ticks: int, strength: ClaimStrength) -> Claim:
         rank = identity_of(environment_of(pid, self._proc)).rank or 0
         return Claim(RunProcess(pid, rank, ticks), True, strength, time.time())
+
+    def _named(self, activity: RunActivity) -> dict[int, Claim]:
+        """The process that an event file of TensorBoard is called after."""
+        folders = [] if activity.single_file else self._folders_of(activity)
+        paths = [path for folder in folders for path in files_in(Path(folder))]
+        pid, ticks = named_by_event_file(paths, self._host, self._proc) or (0, 0)
+        return {} if pid in (0, *self._own) else {pid: self._claim(pid, ticks, ClaimStrength.WRITER)}
 
     def _appending(self, activity: RunActivity) -> dict[int, Claim]:
         """The process that reopens the run's file for each line. A file on a network file system may be written on another host."""
@@ -256,7 +267,7 @@ class Finder:
         return inside
 
     def _shared_out(self, claims: Mapping[str, tuple[RunActivity, list[Claim]]]) -> dict[str, list[RunProcess]]:
-        """Assign each process to the run with the best claim; of equal claims to its present run, else to the newest."""
+        """Assign each process to the run with the best claim; of equal claims to its present run while that is written, else to the newest."""
         rivals: dict[tuple[int, int], list[tuple[RunActivity, Claim]]] = {}
         for activity, made in claims.values():
             for claim in self._allowed(activity, [*made, *self._siblings(made)]):
@@ -265,11 +276,17 @@ class Finder:
         owner: dict[tuple[int, int], str] = {}
         found: dict[str, list[RunProcess]] = {}
         for key, contending in rivals.items():
+            newest_s = max(activity.last_line_s or 0.0 for activity, _ in contending)
 
-            def order(rival: tuple[RunActivity, Claim], key: tuple[int, int] = key) -> tuple[int, bool, float]:
+            def order(
+                rival: tuple[RunActivity, Claim], key: tuple[int, int] = key, newest_s: float = newest_s
+            ) -> tuple[int, bool, float]:
                 activity, claim = rival
-                since_s = claim.since_s if claim.strength > ClaimStrength.WRITER else activity.last_line_s or 0.0
-                return claim.strength, claim.strength <= ClaimStrength.WRITER and self._owner.get(key) == activity.run, since_s
+                if claim.strength > ClaimStrength.WRITER:
+                    return claim.strength, False, claim.since_s
+                written_s = activity.last_line_s or 0.0
+                is_left = newest_s - written_s > max(LEFT_S, LEFT_INTERVALS * (activity.median_interval_s or 0.0))
+                return claim.strength, not is_left and self._owner.get(key) == activity.run, written_s
 
             activity, claim = max(self._believed(contending), key=order)
             owner[key] = activity.run

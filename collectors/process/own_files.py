@@ -5,8 +5,9 @@ began: a file that was there before may hold the lines of earlier programs, and 
 
 A file is the program's if one of its processes has it open for writing, and no other process has. One in the working folder that nobody
 holds open is written by somebody who opens it for a moment: it is the program's if its processes have written at least what the file has
-grown (`wchar` of `/proc/<pid>/io`), at each look, and no other process that works in this folder or names the file has. Whole files
-(`trainer_state.json`) are copied whole.
+grown (`wchar` of `/proc/<pid>/io`), at each look, and no other process that works in this folder or names the file has. Below `/` and `/tmp`
+too many others write: of a program that works there itself, only the files in the folder itself are looked at. Whole files (`trainer_state.json`)
+are copied whole.
 
     train.log                              <run>/train.log      where there is such a file already: <run>/train-2.log
     out/checkpoint-500/trainer_state.json  <run>/checkpoint-500/trainer_state.json
@@ -55,6 +56,7 @@ MOST_FILES, MOST_OF_ALL = 100, 1 << 30  # of a program: files, and bytes of all 
 LEAST_FREE_BYTES, LEAST_FREE_SHARE = 2 << 30, 0.05  # left free on the disk, whichever is less
 NEAR_S = 5.0  # between two looks for other processes that work here, where nothing changes
 MOST_DESCRIPTORS = 4096  # of a process
+SHARED = {Path("/"), Path("/tmp"), Path("/var/tmp")}  # working folders below which everybody writes
 LEFT_OUT = {"node_modules", "site-packages", "__pycache__", "mlruns"}  # folders
 OURS = {"app.py", "deepseek-dashboard"}  # scripts: a dashboard writes whenever a program does, into its own store
 
@@ -195,7 +197,11 @@ class OwnFiles:
                     path = Path(entry.path)
                     with suppress(FileNotFoundError):  # gone since it was listed
                         if entry.is_dir(follow_symlinks=False):
-                            if path not in self._left_out and not os.path.lexists(path / "pyvenv.cfg"):
+                            if (
+                                self._working not in SHARED
+                                and path not in self._left_out
+                                and not os.path.lexists(path / "pyvenv.cfg")
+                            ):
                                 heapq.heappush(folders, (-entry.stat().st_mtime, entry.path))
                         elif self._is_log(path) and _is_ours(found := entry.stat(follow_symlinks=False)):
                             yield path, _Seen(found.st_ino, found.st_size, found.st_mtime_ns)

@@ -227,6 +227,7 @@ def test_a_connection_whose_client_does_not_read_is_cut(tmp_path: Path, monkeypa
         deaf.settimeout(WITHIN_S)
         deaf.connect((host, int(port)))
         deaf.sendall(b"POST /v1/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        deaf.recv(1, socket.MSG_PEEK)  # the answer has begun
         time.sleep(6 * SOON_S)
         found = b""
         with contextlib.suppress(ConnectionResetError):

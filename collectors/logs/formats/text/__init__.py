@@ -12,6 +12,7 @@ from ....records import LogLine, Points, Record, RunInfo
 from ...opening import NotMetrics
 from .. import MAX_LINE_BYTES, Arrival, Tally
 from ..values import MAX_TIME_S
+from .early import Early
 from .entry import Entry
 from .metric_lines import beginning_of
 from .numbers import TextNumbers
@@ -61,15 +62,18 @@ class Text:
         wants_numbers: Callable[[], bool] = lambda: True,
         rank: int | None = None,
         take_unit: Callable[[str], dict[str, Any] | None] = lambda unit: None,
+        early: Early | None = None,
     ) -> None:
         """`numbers` makes what finds metrics in a rank's lines, as long as `wants_numbers`; `rank` is that of the whole file.
 
         `take_unit` takes what a step of the run is called, and returns what is known of the run then, None if that is not new.
+        `early` keeps the first points back.
         """
         state = state or {}
         self.tally = Tally()
         self._run, self._file, self._mtime_s, self._rank = run, file, mtime_s, rank
         self._make_numbers, self._wants_numbers, self._take_unit = numbers, wants_numbers, take_unit
+        self._early = early or Early(run)
         self._unit: str = state.get("unit", STEP)
         self._own = self._voice(rank or 0, state)  # of lines that name no rank, and of rank 0
         anew = {"anew": True} if state.get("anew") else {}
@@ -88,7 +92,17 @@ class Text:
             "tasks": self._tasks.state(),
             "unit": self._unit if self._unit != STEP else "",
         }
-        return self._own.state() | {name: value for name, value in others.items() if value}
+        return self._own.state() | {name: value for name, value in others.items() if value} | self._early.state()
+
+    @property
+    def again_s(self) -> float | None:
+        """In how many seconds `due` has something to say; None where nothing waits."""
+        return self._early.again_s
+
+    def due(self) -> list[Record]:
+        """First points that need not wait any longer."""
+        wants_numbers = self._takes_numbers()
+        return [*self._early.take([]), *self._unit_news(wants_numbers)]
 
     def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
         if not self.tally.lines_read and lines and lines[0].startswith(PROGRAM):
@@ -96,7 +110,7 @@ class Text:
         records: list[Record] = []
         points: list[Points] = []  # last: the store takes many of a kind faster than both in turn
         coarse: list[Coarse] = []
-        wants_numbers = self._wants_numbers()
+        wants_numbers = self._takes_numbers()
         arrival_s = None
         for place, line in enumerate(lines, 1):
             if arrival is not None:
@@ -127,7 +141,7 @@ class Text:
             if voice.numbers is None or not wants_numbers or speaker.is_repeated:
                 continue
             if text is not states:
-                points += self.parse_states(line[: line.rstrip(b"\r\x08 ").rfind(b"\r") + 1], arrival)
+                points += self._of_states(line[: line.rstrip(b"\r\x08 ").rfind(b"\r") + 1], arrival)
             when_s = voice.time_s if arrival_s is None else arrival_s if stamp_s is None or stamp_s.is_integer() else stamp_s
             is_beside_bar = text is not states and is_cleared(states)
             found_here = voice.numbers.points(plain_of(said), when_s, is_beside_bar=is_beside_bar)
@@ -136,11 +150,20 @@ class Text:
             if found_here and stamp_s is not None and stamp_s.is_integer():
                 coarse.append(Coarse(len(points), len(points) + len(found_here), stamp_s))
             points += found_here
-        return [*records, *self._placed(spread(points, coarse, arrival)), *self._unit_news(wants_numbers)]
+        told = self._early.take(self._placed(spread(points, coarse, arrival)))
+        return [*records, *told, *self._unit_news(wants_numbers)]
+
+    def _takes_numbers(self) -> bool:
+        """Whether the lines' numbers are read; if not, those that wait are dropped."""
+        if self._wants_numbers():
+            return True
+        self._early.drop()
+        return False
 
     def _unit_news(self, wants_numbers: bool) -> list[RunInfo]:
         """What a step of the run is, where the lines count by something else: epochs, generations."""
-        unit = (self._own.numbers.unit if self._own.numbers and wants_numbers else "") or STEP
+        is_told = wants_numbers and self._early.is_over
+        unit = (self._own.numbers.unit if self._own.numbers and is_told else "") or STEP
         if unit == self._unit:
             return []
         self._unit = unit
@@ -149,8 +172,9 @@ class Text:
 
     def parse_states(self, data: bytes, arrival: Arrival | None) -> list[Points]:
         """The metrics in the states of a progress bar that newer ones have replaced: they are no lines."""
-        if not self._wants_numbers():
-            return []
+        return self._early.take(self._placed(self._of_states(data, arrival))) if self._takes_numbers() else []
+
+    def _of_states(self, data: bytes, arrival: Arrival | None) -> list[Points]:
         drawn = [state for state in with_returns(data.decode("utf-8", "replace")).split("\r") if "/" in state or "it [" in state]
         begun = [beginning_of(state) for state in drawn]
         states = [
@@ -165,7 +189,7 @@ class Text:
                 when_s = arrival.at(place, len(states)) if arrival else None
                 here = speaker.voice.numbers.points(plain_of(speaker.said), when_s)
                 found += unsaid(here, found) if speaker.voice.numbers.is_redrawn else here
-        return self._placed(found)
+        return found
 
     def _placed(self, points: Sequence[Points]) -> list[Points]:
         """What has neither a step nor a time has that of its file."""
