@@ -66,6 +66,8 @@ OF_TIME = (
     "test_thousands_of_runs",
     "test_viewer_canaries",
 )
+KINDS = {"pages": (), "jobs": OF_JOBS, "trainer": OF_TRAINER, "timed": OF_TIME}  # markers, by how names of files begin
+OF_BROWSER = re.compile(r"\b(Page|Ask|Browser|BrowserContext)\b")  # types of fixtures
 START_S = 60.0
 ASSETS_ORIGIN = "http://assets.test"
 Ask: TypeAlias = Callable[[str], Any]
@@ -91,17 +93,31 @@ def pytest_configure() -> None:
     expect.set_options(timeout=30_000)  # as long as `wait_for` at most: five seconds are short beside other tests
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A file is not even imported where `-m` chooses none of its tests: all of them take 18 s, in each worker."""
+    if collection_path.suffix != ".py" or not config.option.markexpr:
+        return None
+    kinds = [kind_of(collection_path), *(["pages"] if OF_BROWSER.search(collection_path.read_text()) else [])]
+    return None if any(may_choose(config.option.markexpr, kind) for kind in kinds) else True
+
+
+def may_choose(expression: str, kind: str) -> bool:
+    """Whether `-m expression` chooses a test with this marker of ours and any others."""
+    others = {*re.findall(r"\w+", expression)} - {"and", "or", "not", *KINDS}
+    known = {name: name == kind for name in KINDS}
+    return any(eval(expression, {}, known | dict.fromkeys(others, value)) for value in (True, False))
+
+
+def kind_of(path: Path) -> str:
+    """The marker of a file's tests that need no browser; "" for none."""
+    return next((kind for kind, starts in KINDS.items() if path.name.startswith(starts)), "")
+
+
 @pytest.hookimpl(tryfirst=True)  # before what `-m` chooses is chosen
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "browser" in getattr(item, "fixturenames", ()):
-            item.add_marker("pages")
-        elif item.path.name.startswith(OF_JOBS):
-            item.add_marker("jobs")
-        elif item.path.name.startswith(OF_TRAINER):
-            item.add_marker("trainer")
-        elif item.path.name.startswith(OF_TIME):
-            item.add_marker("timed")
+        if kind := "pages" if "browser" in getattr(item, "fixturenames", ()) else kind_of(item.path):
+            item.add_marker(kind)
     longest_first.in_order(items, longest_first.read())
 
 
