@@ -165,6 +165,11 @@ class JobsHouse:
         wait_for(path.exists)
         return int(json.loads(path.read_text())["pid"])
 
+    def wait_for_output(self, job: int, text: str) -> None:
+        """Until its program has printed just that."""
+        output = self.logs / self.row(job)["run"] / "output.log"
+        wait_for(lambda: output.exists() and output.read_text() == text, because=f"it does not print {text!r}")
+
     def left(self) -> list[int]:
         """Processes of its jobs."""
         start = f"{MARK}={self.state}/".encode()

@@ -107,7 +107,7 @@ def started(*command: str | Path, port: int, log: Path) -> Iterator[None]:
             yield
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 NGINX_CONF = """

@@ -20,7 +20,7 @@ def chunked(path: str, *chunks: bytes, more: str = "", trailers: str = "") -> by
 
 
 def opened(web: Web) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", web.port), timeout=5)
+    return socket.create_connection(("127.0.0.1", web.port), timeout=60)
 
 
 class Answers:

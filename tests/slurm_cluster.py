@@ -103,7 +103,7 @@ def _cluster() -> Iterator[Path]:
         for daemon in reversed(daemons):
             daemon.terminate()
             with suppress(subprocess.TimeoutExpired):
-                daemon.wait(10)
+                daemon.wait(60)
             daemon.kill()
             daemon.wait()
         _end_all_below(folder)

@@ -136,7 +136,7 @@ def test_a_mistake_of_the_text_shows_its_line_and_nothing_is_saved(scene: Findin
     assert (scene.data_dir / "alerts.yaml").read_text() == RECEIVERS + RULES
     expect(page.locator(".mistakes li")).to_have_count(0)
     say(scene, RECEIVERS + "rulez: []\n")
-    expect(page.locator(".mistakes")).to_contain_text("line 4: there is no key 'rulez'", timeout=15_000)
+    expect(page.locator(".mistakes")).to_contain_text("line 4: there is no key 'rulez'")
     assert "very-secret" not in page.locator(".alerts-receivers").inner_text()
 
 
@@ -147,10 +147,10 @@ def test_what_is_typed_stays_while_the_page_is_read_anew(scene: FindingsScene, p
     page.locator("#alerts-yaml").fill("# mine\n")
     say(scene, RECEIVERS + RULES)
     page.evaluate("() => dash_clientside.set_props('alerts-asked', {data: 99})")
-    expect(page.locator("#alerts-own .alert-row")).to_have_count(1, timeout=15_000)
+    expect(page.locator("#alerts-own .alert-row")).to_have_count(1)
     expect(page.locator("#alerts-yaml")).to_have_value("# mine\n")
     page.get_by_role("button", name="Discard changes").click()
-    expect(page.locator("#alerts-yaml")).to_have_value(RECEIVERS + RULES, timeout=15_000)
+    expect(page.locator("#alerts-yaml")).to_have_value(RECEIVERS + RULES)
 
 
 def test_messages_say_what_became_of_them(scene: FindingsScene, page: Page) -> None:
@@ -190,7 +190,7 @@ def test_each_message_is_one_notification_whichever_page_is_open(scene: Findings
     sent = message("n2", "mine", "Again.")
     outbox.add(sent)
     outbox.over(sent, "delivered", time.time())
-    assert wait_for(lambda: page.evaluate("() => shown"), 20, "no second one") == [["Hung", "vit: Again.", "n2"]]
+    assert wait_for(lambda: page.evaluate("() => shown"), because="no second one") == [["Hung", "vit: Again.", "n2"]]
 
 
 def test_a_button_asks_for_the_permission(scene: FindingsScene, page: Page) -> None:

@@ -220,7 +220,7 @@ def test_it_prints_one_line_and_ends_all_children_on_ctrl_c(tmp_path: Path) -> N
     with dashboard(tmp_path / "logs") as running:
         assert running.announcement.count("\n") == 1
         collector = running.collector_pid()
-        assert running.stop() < 3
+        running.stop()
         assert running.process.returncode == 0
         assert not Path(f"/proc/{collector}").exists()
 

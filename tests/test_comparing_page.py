@@ -203,7 +203,7 @@ def test_figures_say_which_value_of_a_series_they_draw(page: Page, tmp_path: Pat
         page.route("**/*plotly*", lambda route: held.append(route))
         page.locator(".comparison-tabs label", has_text="Scatter").click()
         word = "() => getComputedStyle(document.querySelector('.comparison-plot'), '::before').content"
-        wait_for(lambda: page.evaluate(word) == '"Drawing …"', 10, "no word in place of the figure")
+        wait_for(lambda: page.evaluate(word) == '"Drawing …"', because="no word in place of the figure")
         wait_for(lambda: page.evaluate("true") and bool(held))  # a look at the page lets requests arrive
         for route in held:
             route.continue_()

@@ -108,7 +108,7 @@ def test_a_connection_that_says_no_more_is_closed(app: FastAPI, several: list[tu
             held.append((words, left_out, is_whole, connection))
         state = web.server.server_state
         with suppress(AssertionError):
-            wait_for(lambda: not state.connections, 10 * SHORT_S)
+            wait_for(lambda: not state.connections)
         ours = {connection.getsockname(): case for *case, connection in held}
         kept = [ours.get(each.client) for each in state.connections]  # type: ignore[union-attr]
         for *_, connection in held:
@@ -270,7 +270,7 @@ def test_a_question_ends_soon_after_its_client(web: Web, is_half: bool) -> None:
         if is_half:
             connection.shutdown(socket.SHUT_WR)
             assert connection.recv(1) == b""
-    wait_for(lambda: left == ["gone"], 5)
+    wait_for(lambda: left == ["gone"])
 
 
 @pytest.mark.parametrize(

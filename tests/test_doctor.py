@@ -27,6 +27,7 @@ from dashboard.commands.doctor.place import CheckedHost, Symptom
 from dashboard.commands.doctor.report import CHECKS, Check, diagnose, json_of, lines_of, verdict_of
 from tests import fake_nvml
 from tests.conftest import ROOT, dashboard, wait_for
+from tests.cost import children_cpu_s, times
 
 START_S = 1_764_000_000.0
 NAMES = [check.name for check in CHECKS]
@@ -65,17 +66,16 @@ def test_the_json_has_no_environment_no_argv_and_no_home(tmp_path: Path) -> None
     assert "hunter2" not in done.stdout and "t0ps3cret" not in done.stdout and "--json" not in done.stdout
 
 
-def test_all_checks_take_less_than_a_second_of_cpu(place: CheckedHost) -> None:
-    before = os.times()
-    doctor("--log-dir", str(place.log_dirs[0]))
-    after = os.times()
-    spent_s = after.children_user + after.children_system - before.children_user - before.children_system
-    assert spent_s < (2.0 if os.cpu_count() == 1 else 1.5), "and 0.8 s with an idle machine"
+def test_all_checks_cost_little(place: CheckedHost) -> None:
+    """28 times the CPU of a bare Python at rest; an import of PyTorch alone takes 180."""
+    flags = "--log-dir", str(place.log_dirs[0])
+    bare = [sys.executable, "-c", "pass"]
+    assert times(lambda: doctor(*flags), lambda: subprocess.run(bare, check=True), clock=children_cpu_s) < 80
 
 
 def test_a_check_that_fails_or_hangs_costs_its_own_line(place: CheckedHost, monkeypatch: pytest.MonkeyPatch) -> None:
     def hang(_: CheckedHost) -> Symptom:
-        time.sleep(30)
+        time.sleep(90)
         raise AssertionError
 
     def fail(_: CheckedHost) -> Symptom:
@@ -85,7 +85,7 @@ def test_a_check_that_fails_or_hangs_costs_its_own_line(place: CheckedHost, monk
     monkeypatch.setattr(disk, "check", fail)
     before_s = time.monotonic()
     rows = diagnose(place, [Check("clock", "clock:check"), Check("disk", "disk:check"), Check("port", "port:check")], within_s=0.5)
-    assert time.monotonic() - before_s < 5
+    assert time.monotonic() - before_s < 60
     late, failed, fine = (row.symptom for row in rows)
     assert late.verdict == "warning" and "0.5 s" in late.sentence
     assert failed.verdict == "warning" and "RuntimeError: odd host" in failed.sentence

@@ -109,7 +109,7 @@ KEPT = """
 import sys, time
 from pathlib import Path
 from collectors.process import keeper
-keeper.ASKED_S = 0.5
+keeper.ASKED_S = float(sys.argv[3])
 code = "import signal, sys, time; signal.signal(signal.SIGUSR1, lambda *_: print('saved', flush=True)); print('up', flush=True); signal.pause(); time.sleep(float(sys.argv[1]))"
 folder = Path(sys.argv[1])
 front = keeper.launch(keeper.Program([sys.executable, "-c", code, sys.argv[2]], {}, folder), None)
@@ -121,10 +121,14 @@ while front.recv(64)[:1] != keeper.ENDED:
 """
 
 
-@pytest.mark.parametrize(("longer_s", "stopped_by"), [("0", 10), ("1.5", None)])
-def test_a_program_that_saves_at_a_signal_and_goes_on_ends_by_itself(longer_s: str, stopped_by: int | None, tmp_path: Path) -> None:
-    """Ten minutes are half a second here."""
-    subprocess.run([sys.executable, "-c", KEPT, str(tmp_path), longer_s], cwd=ROOT, check=True, timeout=60, capture_output=True)
+@pytest.mark.parametrize(("longer_s", "asked_s", "stopped_by"), [("0", "60", 10), ("1.5", "0.5", None)])
+def test_a_program_that_saves_at_a_signal_and_goes_on_ends_by_itself(
+    longer_s: str, asked_s: str, stopped_by: int | None, tmp_path: Path
+) -> None:
+    """Ten minutes are half a second here, or a whole one."""
+    subprocess.run(
+        [sys.executable, "-c", KEPT, str(tmp_path), longer_s, asked_s], cwd=ROOT, check=True, timeout=60, capture_output=True
+    )
     ended = json.loads((tmp_path / "exit.json").read_text())
     assert (ended["code"], ended["stopped_by"]) == (0, stopped_by)
     assert how(ended) == ("finished", "stopped by SIGUSR1" if stopped_by else "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 
 import numpy as np
@@ -17,6 +16,7 @@ from collectors.records import Frame
 from dashboard.api.encoding import encode
 from dashboard.api.stacks import tree_answer
 from dashboard.flame.exporting import to_folded, to_speedscope
+from tests.cost import times
 from tests.stacks import MAIN, Span, columns, drawn, fold
 
 MODULE, TRAIN, STEP = Frame("<module>", "/job/train.py", 90), Frame("train", "/job/train.py", 40), Frame("step", "/job/train.py", 7)
@@ -202,6 +202,4 @@ def test_three_hours_of_a_varied_job_fold_in_a_blink() -> None:
         gil=np.zeros(many, np.int8),
         cpu_s=np.full(many, np.nan),
     )
-    begun_s = time.process_time()
-    fold(spans)
-    assert time.process_time() - begun_s < 1.0, "0.3 s of CPU time"
+    assert times(lambda: fold(spans), lambda: np.sort(spans.stack, kind="stable")) < 30

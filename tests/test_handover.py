@@ -196,7 +196,7 @@ def test_a_run_that_ends_while_the_server_is_away_says_how_to_hand_over_the_rest
     begun_s = time.monotonic()
     with RunLog(tmp_path / "here", "a", server=f"http://127.0.0.1:{port}") as log:
         log.scalars(1, {"loss": 0.5})
-    assert time.monotonic() - begun_s < 10
+    assert time.monotonic() - begun_s < 60
     said = capsys.readouterr().err
     assert f"python -m deepseek.trainer.log.handover {tmp_path / 'here' / 'a'} --server http://127.0.0.1:{port}" in said
     assert main([str(tmp_path / "here" / "a"), "--server", f"http://127.0.0.1:{port}"]) == 1

@@ -120,5 +120,5 @@ def watched(living: House, seconds: float, memory_mb: float) -> list[str]:
     """What was not as it should be in these seconds."""
     living.watch.begin()
     until_s = time.time() + seconds
-    wait_for(lambda: living.watch.newest_s > until_s, seconds + 10, "no point of the healthy run arrives")
+    wait_for(lambda: living.watch.newest_s > until_s, seconds + 60, "no point of the healthy run arrives")
     return living.harm(living.watch.worst(), memory_mb)

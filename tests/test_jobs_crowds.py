@@ -144,7 +144,7 @@ def test_no_job_is_lost_with_a_file_beside_the_queue(house: JobsHouse, removed: 
     (house.state / removed).unlink()
     with pytest.raises(QueueError, match=f"{removed}.* while the daemon ran, so it ends"):
         house.submit("true")
-    assert house.daemon.wait(15) == 0
+    assert house.daemon.wait(60) == 0
     house.start()
     house.done("release", str(held))
     house.done("cancel", str(blocker))
@@ -163,7 +163,7 @@ def test_a_daemon_whose_files_are_removed_says_so_and_ends(house: JobsHouse, rem
             house.python("print(1)")
     else:
         shutil.rmtree(path)
-    assert house.daemon.wait(15) == 0 and "was removed" in house.said()
+    assert house.daemon.wait(60) == 0 and "was removed" in house.said()
     (house.state / "daemon.sock").unlink(missing_ok=True)
     house.start()
     assert house.wait(house.python("print(1)"))["state"] == "finished"

@@ -31,9 +31,9 @@ def house(place: Path) -> Iterator[JobsHouse]:
 @pytest.mark.parametrize("name", ["events.queue.jsonl", "output.log", "exit.json", "started.json", "metrics.jsonl"])
 def test_a_file_of_a_run_may_be_a_pipe(house: JobsHouse, name: str) -> None:
     job = house.submit("sh", "-c", FIFO.format(name=name))
-    row = house.wait(job, timeout_s=15)
+    row = house.wait(job)
     assert (row["state"], row["exit_code"]) == ("failed", 3), row
-    assert house.wait(house.submit("true"), timeout_s=15)["state"] == "finished"
+    assert house.wait(house.submit("true"))["state"] == "finished"
 
 
 @pytest.mark.parametrize("kind", [FIFO, ENDLESS], ids=["pipe", "endless"])
@@ -43,8 +43,8 @@ def test_an_end_that_no_keeper_wrote_is_not_waited_for(house: JobsHouse, kind: s
     assert house.daemon is not None
     os.kill(house.keeper(job), signal.SIGKILL)
     wait_for(lambda: start_ticks(house.pid(job)) is None)
-    assert house.wait(job, timeout_s=15)["state"] == "failed"
-    assert house.wait(house.submit("true"), timeout_s=15)["state"] == "finished"
+    assert house.wait(job)["state"] == "failed"
+    assert house.wait(house.submit("true"))["state"] == "finished"
     assert peak_mib(house.daemon.pid) < MOST_MIB
 
 
@@ -57,7 +57,7 @@ def test_a_run_goes_on_whose_first_attempt_left_a_pipe(house: JobsHouse) -> None
     for pid in (keeper, program):
         os.kill(pid, signal.SIGKILL)
     house.start()
-    row = house.wait(job, timeout_s=15)
+    row = house.wait(job)
     assert (row["state"], row["attempts"]) == ("finished", 2)
 
 
@@ -68,7 +68,7 @@ def test_what_a_program_printed_last_is_known_though_it_removed_its_output(house
 
 def test_logs_do_not_wait_for_a_pipe(house: JobsHouse) -> None:
     job = house.submit("sh", "-c", FIFO.format(name="output.log"))
-    house.wait(job, timeout_s=15)
+    house.wait(job)
     assert "regular file" in house.command("logs", str(job)).stderr
 
 

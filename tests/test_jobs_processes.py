@@ -82,13 +82,13 @@ def test_a_queue_that_was_started_inside_of_a_job_is_not_ended_with_it(house: Jo
 
 def test_a_program_that_has_the_sign_of_a_daemon_is_killed(place: Path) -> None:
     with jobs_house(place / "house", rules={"look_s": 0.1, "stop_s": 0.5}, flags=WHOLE) as house:
-        stays = "trap '' TERM; sleep 60; sleep 60"
+        stays = "trap '' TERM; echo up; sleep 60; sleep 60"
         for argv in (["bash", "-c", stays], ["env", f"{DAEMON}=1", "bash", "-c", stays]):
             job = house.submit(*argv, env=[f"{DAEMON}=1"])
             house.wait(job, "running")
-            time.sleep(0.3)
+            house.wait_for_output(job, "up\n")
             house.done("cancel", str(job))
-            assert house.wait(job, timeout_s=15)["exit_code"] == -9
+            assert house.wait(job)["exit_code"] == -9
 
 
 def test_a_job_that_hangs_while_it_starts_can_be_cancelled(house: JobsHouse) -> None:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -162,15 +161,17 @@ def test_what_slurm_refuses_is_a_sentence_and_the_job_waits(house: JobsHouse) ->
 
 
 def test_the_door_answers_while_slurm_does_not(house: JobsHouse) -> None:
-    hangs = house.folder.parent / "bin" / "squeue"
-    hangs.write_text("#!/bin/sh\nexec sleep 5\n")
+    hangs, asked = house.folder.parent / "bin" / "squeue", house.folder.parent / "asked"
+    asked.touch()
+    asked.chmod(0o666)
+    hangs.write_text(f'#!/bin/sh\necho asked >> {asked}\nwhile [ -e "$0" ]; do sleep 0.1; done\n')
     hangs.chmod(0o755)
     try:
         house.wait(submit(house, "print(1)"), "queued", "running", "finished")
-        time.sleep(1)
-        began_s = time.monotonic()
+        wait_for(asked.read_text)
+        before = asked.read_text()
         job = submit(house, "print(2)")
-        assert time.monotonic() - began_s < 4
+        assert asked.read_text() == before, "squeue has not even been given up"
     finally:
         hangs.unlink()
     assert house.wait(job)["state"] == "finished"

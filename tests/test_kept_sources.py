@@ -220,7 +220,7 @@ def test_a_file_system_that_hangs_keeps_nobody_waiting(tmp_path: Path) -> None:
     hang = threading.Event()
 
     def hanging(pid: int, path: str) -> tuple[bytes, float]:
-        hang.wait(20)
+        hang.wait(120)
         raise Unreadable("It came back.")
 
     with process(tmp_path) as target, sources(hanging) as kept:
@@ -228,5 +228,5 @@ def test_a_file_system_that_hangs_keeps_nobody_waiting(tmp_path: Path) -> None:
         for i in range(2 * keeping.MOST_WAITING):
             kept.look([profile(target, f"{i}.py")], [target])
             assert kept.texts() == []
-        assert time.monotonic() - begun_s < 5
+        assert time.monotonic() - begun_s < 60
         hang.set()

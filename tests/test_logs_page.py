@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, Request, Route, expect
 
 from collectors.records import LogLine, ProgressBar
 from collectors.store.open import open_store
@@ -128,7 +128,7 @@ def test_each_notch_counts_while_the_list_moves_into_dashs_layout(scene: Scene, 
         notches += 1
         if held and ran_s > 0.2:
             held.pop().continue_()
-    wait_for(lambda: shown(page)[-1:] == [MANY - 1 - notches], 10, f"not all of {notches} notches count")
+    wait_for(lambda: shown(page)[-1:] == [MANY - 1 - notches], because=f"not all of {notches} notches count")
     expect(page.locator("#logs-lines .log-scroll")).to_be_visible()
 
 
@@ -329,6 +329,10 @@ def test_new_lines_are_followed_until_a_user_scrolls_up(scene: Scene, page: Page
 
 def test_a_search_streams_its_count_and_can_be_stopped(scene: Scene, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(searching, "SLICE_S", 0.0)  # each question searches one piece
+    under_way = set[Request]()
+    page.on("request", lambda request: under_way.add(request) if "/api/v1/logs/" in request.url else None)
+    page.on("requestfinished", lambda request: under_way.discard(request))
+    page.on("requestfailed", lambda request: under_way.discard(request))
     scene.open(page, "many")
     page.get_by_label("regex").check()
     page.locator("#logs-text").fill(r"line \d*7 of")
@@ -338,7 +342,8 @@ def test_a_search_streams_its_count_and_can_be_stopped(scene: Scene, page: Page,
     wait_for(lambda: hits.inner_text() != first, because="the count does not stream")
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_role("button", name="Go on")).to_be_visible()
-    page.wait_for_timeout(300)  # a slice that was asked for before may still come
+    wait_for(lambda: not under_way, because="a slice that was asked for before does not come")
+    page.wait_for_timeout(300)  # until it is shown
     stopped = hits.inner_text()
     page.wait_for_timeout(300)
     assert hits.inner_text() == stopped and "of 30,000 lines" in stopped

@@ -194,7 +194,7 @@ def test_a_folder_is_served_without_a_dashboard(tmp_path: Path) -> None:
     answer = with_client(server("--log-dir", str(tmp_path / "logs")), session)
     assert len(json.loads(answer.content[0].text)["rows"]) == COUNT
     lock = tmp_path / "logs" / ".deepseek" / "web.json"
-    wait_for(lambda: not lock.exists(), 15, "the dashboard does not end with the server")
+    wait_for(lambda: not lock.exists(), because="the dashboard does not end with the server")
 
 
 def test_where_no_dashboard_answers_the_remedy_is_said() -> None:

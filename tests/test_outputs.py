@@ -133,7 +133,7 @@ def test_a_run_whose_title_no_folder_can_have_keeps_no_file_from_being_read(
     outputs.look({title: [process_of(printing)]})
     say(printing, "one\n")
     ingest.until(lambda: len(lines(ingest, title)) == 2, "its output is not read")
-    ingest.health_s()
+    ingest.health_passes()
 
 
 def test_only_files_of_the_process_that_it_writes_and_that_are_here_are_outputs(tmp_path: Path) -> None:

@@ -17,11 +17,13 @@ from collectors.process.own_files import OwnFiles, follow
 from tests.conftest import ROOT, script, wait_for
 
 LOGGING = """
-import logging, sys, time
+import logging, os, sys, time
 logging.basicConfig(filename=sys.argv[1], level=logging.INFO, format="%(levelname)s %(message)s")
 for step in range(int(sys.argv[2])):
     logging.info("step %d of %s", step, sys.argv[3])
     time.sleep(0.1)
+while not all(map(os.path.exists, sys.argv[4:])):
+    time.sleep(0.05)
 """
 ANEW = """
 import sys, time
@@ -79,9 +81,9 @@ def going_on(place: Path, *words: str, name: str = "run", under: bool = True) ->
 
 def test_a_log_that_logging_opens_is_there_from_where_this_program_began(tmp_path: Path) -> None:
     (tmp_path / "train.log").write_text("INFO step 0 of an earlier program\n")
-    first = watched(tmp_path, LOGGING, "train.log", "12", "first", name="first")
+    first = watched(tmp_path, LOGGING, "train.log", "12", "first", "logs/first/train.log", name="first")
     assert [line.rpartition(" ")[2] for line in (first / "train.log").read_text().splitlines()] == ["first"] * 12
-    second = watched(tmp_path, LOGGING, "train.log", "12", "second", name="second")
+    second = watched(tmp_path, LOGGING, "train.log", "12", "second", "logs/second/train.log", name="second")
     assert [line.rpartition(" ")[2] for line in (second / "train.log").read_text().splitlines()] == ["second"] * 12
     assert (first / "train.log").read_text().count("\n") == 12, "a later program's lines are not this one's"
     assert (second / ".train.log.times").stat().st_size
@@ -93,7 +95,7 @@ def test_a_file_that_is_opened_for_each_line_is_there(tmp_path: Path) -> None:
 
 
 def test_a_name_that_the_run_has_already_is_numbered(tmp_path: Path) -> None:
-    folder = watched(tmp_path, f"print('printed', flush=True)\n{LOGGING}", "output.log", "8", "a")
+    folder = watched(tmp_path, f"print('printed', flush=True)\n{LOGGING}", "output.log", "8", "a", "logs/run/output-2.log")
     assert (folder / "output.log").read_text() == "printed\n"
     assert (folder / "output-2.log").read_text().count("\n") == 8
 
@@ -101,7 +103,7 @@ def test_a_name_that_the_run_has_already_is_numbered(tmp_path: Path) -> None:
 def test_a_log_outside_of_the_working_folder_is_there(tmp_path: Path) -> None:
     other = tmp_path / "other/place.log"
     other.parent.mkdir()
-    folder = watched(tmp_path / "work", LOGGING, str(other), "12", "a")
+    folder = watched(tmp_path / "work", LOGGING, str(other), "12", "a", "logs/run/place.log")
     assert (folder / "place.log").read_text() == other.read_text()
 
 
@@ -137,7 +139,7 @@ for step in (100, 200):
 
 def test_workers_write_for_their_program(tmp_path: Path) -> None:
     pool = f"import multiprocessing, sys\nif __name__ == '__main__':\n    p = multiprocessing.get_context('fork').Process(target=exec, args=({LOGGING!r},))\n    p.start()\n    p.join()"
-    folder = watched(tmp_path, pool, "worker.log", "12", "a")
+    folder = watched(tmp_path, pool, "worker.log", "12", "a", "logs/run/worker.log")
     assert (folder / "worker.log").read_text().count("\n") == 12
 
 

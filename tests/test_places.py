@@ -89,6 +89,6 @@ def test_a_signal_to_the_whole_group_stops_at_the_end_of_a_step_and_leaves_no_wo
         for child in children:
             child.terminate()
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     wait_for(lambda: not any(child.is_running() for child in children))
     assert [event["kind"] for event in lines_of(tmp_path, "group", "events.jsonl")][-2:] == ["checkpoint", "end"]

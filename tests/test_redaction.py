@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.redaction import LEFT_OUT, is_secret, redacted, without_secrets
+from tests.cost import times
 
 SECRET = "hunter2hunter2"
 SECRET_NAMES = [
@@ -115,13 +114,8 @@ def test_any_command_line_keeps_its_number_of_words(words: list[str]) -> None:
     "part", ["a", "a.", "token ", "://:", "eyJaaaaaaaa-", "x='", "token=a", "a: b c ", "-----BEGIN PRIVATE KEY-----"]
 )
 def test_odd_texts_cost_time_in_proportion_to_their_length(part: str) -> None:
-    def seconds(length: int) -> float:
-        text = part * (length // len(part))
-        begun_s = time.thread_time()
-        redacted(text)
-        return time.thread_time() - begun_s
-
-    assert seconds(400_000) < 20 * max(seconds(50_000), 0.02)
+    long, short = (part * (length // len(part)) for length in (400_000, 50_000))
+    assert times(lambda: redacted(long), lambda: redacted(short)) < 20, "8 is in proportion, 64 is quadratic"
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_a_run_goes_on_under_the_new_name_of_its_folder(new: str, is_stopped: bo
         renaming.start()
     renaming.until(lambda: len(renaming.steps(new)) >= 70 and len(renaming.times(new)) >= 70, lambda: str(renaming.names()))
     writer.write(5)
-    renaming.health_s()
+    renaming.health_passes()
     renaming.until(lambda: len(renaming.steps(new)) >= 75 and len(renaming.times(new)) >= 75, "it does not go on")
     for _ in range(2):
         assert renaming.names() == [new]
@@ -114,7 +114,7 @@ def test_a_run_goes_on_under_the_new_name_of_its_folder(new: str, is_stopped: bo
         run = renaming.run(new)
         assert run is not None and run.info["config"] == {"seed": 7} and not renaming.tail.trouble()
         renaming.restart()
-        renaming.health_s()
+        renaming.health_passes()
 
 
 def test_what_users_say_of_a_run_gets_its_new_name(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_a_new_run_with_the_inodes_of_a_deleted_one_does_not_get_its_history(fir
     if first_step:
         other.write(7)
     renaming.until(lambda: len(renaming.steps("b")) >= 7, "the new run is not read")
-    renaming.health_s()
+    renaming.health_passes()
     assert renaming.names() == ["a", "b"]
     assert renaming.steps("a") == [*range(5)] and renaming.steps("b") == [*range(first_step, first_step + 7)]
 

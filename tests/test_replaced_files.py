@@ -17,7 +17,7 @@ from collectors.records import LogLine, Points, ProgressBar, Sample
 from tests.event_records import framed, number
 from tests.following import Follower, offset_of, until
 
-SOON_S = 5.0
+SOON_S = 30.0
 BANNER = "a usual beginning, " * 5
 ROWS = {"metrics.jsonl": '{{"step": {0}, "x": {0}}}\n', "log.csv": "{0},{0}\n", "train.log": "step {0} loss {0}\n"}
 BEGINNINGS = {"metrics.jsonl": json.dumps({"note": BANNER}) + "\n", "log.csv": "step,x\n", "train.log": f"{BANNER}\n"}

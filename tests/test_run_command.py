@@ -172,10 +172,14 @@ def test_a_reader_that_does_not_read_holds_the_program_and_costs_no_memory(tmp_p
     with subprocess.Popen(run("yes", folder=tmp_path), stdout=subprocess.PIPE) as watched:
         path = tmp_path / "logs/a/output.log"
         wait_for(lambda: path.exists() and path.stat().st_size > 1 << 20)
-        time.sleep(0.5)
-        size = path.stat().st_size
-        time.sleep(0.5)
-        assert path.stat().st_size == size < 4 << 20
+
+        def is_held() -> bool:
+            size = path.stat().st_size
+            assert size < 4 << 20
+            time.sleep(0.5)
+            return path.stat().st_size == size
+
+        wait_for(is_held)
         watched.terminate()
         watched.stdout.read()  # type: ignore[union-attr]
     assert watched.returncode == -signal.SIGTERM
@@ -294,16 +298,21 @@ def test_the_address_answers_as_soon_as_it_is_said_and_the_end_says_how_to_see_i
 
 
 def test_a_dashboard_stays_for_a_program_that_came_later_and_while_a_page_is_open(tmp_path: Path, page: Page) -> None:
-    first = watched(tmp_path, "sleep", "6")
+    goes_on = 'touch "$0"; while [ -e "$0" ]; do sleep 0.1; done'  # until the file is removed
+    files = [tmp_path / "first", tmp_path / "second"]
+    first = watched(tmp_path, "sh", "-c", goes_on, str(files[0]))
     assert first.stderr is not None
     address = address_in(first.stderr.readline())
-    second = watched(tmp_path, "sleep", "16")
+    second = watched(tmp_path, "sh", "-c", goes_on, str(files[1]))
     assert second.stderr is not None
     assert address_in(second.stderr.readline()) == address
+    wait_for(lambda: all(file.exists() for file in files))
+    files[0].unlink()
     first.communicate()
     time.sleep(5)
     assert answers(address), "it ended with the first program"
     page.goto(address)
+    files[1].unlink()
     second.communicate()
     time.sleep(5)
     assert answers(address), "it ended under the eyes of its user"

@@ -55,7 +55,7 @@ def test_sigterm_loses_no_line_and_still_kills(tmp_path: Path) -> None:
         process.terminate()
         assert process.stdout is not None
         last = int([before, *process.stdout.read().splitlines()][-1])
-        assert process.wait(10) == -signal.SIGTERM
+        assert process.wait(60) == -signal.SIGTERM
     steps = steps_of(tmp_path)
     assert steps == list(range(len(steps)))
     assert last in (len(steps) - 1, len(steps) - 2), "the signal may come between a call and the word of it"
@@ -70,7 +70,7 @@ def test_a_script_that_handles_sigterm_itself_keeps_its_handler(tmp_path: Path) 
         process.terminate()
         assert process.stdout is not None
         process.stdout.read()
-        assert process.wait(10) == 7
+        assert process.wait(60) == 7
     assert steps_of(tmp_path) == list(range(len(steps_of(tmp_path))))
     assert len(events_of(tmp_path, "end")) == 1
 

@@ -30,7 +30,7 @@ def test_runs_are_filtered_sorted_and_ticked_and_ticks_outlive_both(page: Page, 
     for key in "jxjjx":
         page.keyboard.press(key)
     first, _, third = shown(page)[:3]
-    wait_for(lambda: ticked(page) == sorted([first, third]), 10, "two are ticked")
+    wait_for(lambda: ticked(page) == sorted([first, third]), because="two are ticked")
     page.keyboard.press("/")
     page.keyboard.type("name:vit steps>=0")
     becomes(page, {name for name in NAMES if name.startswith("vit")})
@@ -40,29 +40,29 @@ def test_runs_are_filtered_sorted_and_ticked_and_ticks_outlive_both(page: Page, 
     page.locator(".ag-header-cell[col-id='name']").click()
     becomes(page, sorted((name for name in NAMES if name.startswith("vit")), reverse=True))
     page.keyboard.press("Escape")
-    wait_for(lambda: ticked(page) == sorted([first, third]), 10, "ticks were lost")
+    wait_for(lambda: ticked(page) == sorted([first, third]), because="ticks were lost")
     link = page.locator(".runs-tools a.pri").get_attribute("href")
-    wait_for(lambda: page.url.count("runs=") == 2, 10, "ticks are not in the address")
+    wait_for(lambda: page.url.count("runs=") == 2, because="ticks are not in the address")
     assert link is not None and link.startswith("/training?runs=") and link.count("runs=") == 2
     address = page.url
     page.goto(f"http://127.0.0.1:{web.port}/settings")
     page.wait_for_selector("#setting-currency")
     page.goto(address)
     page.wait_for_selector("#runs-grid .ag-row .run-cell")
-    wait_for(lambda: ticked(page) == sorted([first, third]), 10, "the address does not hold the ticks")
+    wait_for(lambda: ticked(page) == sorted([first, third]), because="the address does not hold the ticks")
 
 
 def test_a_mistaken_filter_says_why_and_the_rows_stay(page: Page, web: Web) -> None:
     opened(page, web)
     before = shown(page)
     page.fill("#filter", "lr<=")
-    wait_for(lambda: page.locator(".runs-said").inner_text() == "no value behind lr<= (character 4)", 10, "no sentence")
+    wait_for(lambda: page.locator(".runs-said").inner_text() == "no value behind lr<= (character 4)", because="no sentence")
     assert shown(page) == before
     page.fill("#filter", "state:crashed")
-    wait_for(lambda: page.locator(".runs-said").inner_text() == "crashed means failed or killed", 10, "no note")
+    wait_for(lambda: page.locator(".runs-said").inner_text() == "crashed means failed or killed", because="no note")
     becomes(page, {"vit-l16-fp16", "gpt-small"})
     page.fill("#filter", "nowhere")
-    wait_for(lambda: "No run matches" in page.locator(".runs-head .empty").inner_text(), 10, "no sentence on an empty table")
+    wait_for(lambda: "No run matches" in page.locator(".runs-head .empty").inner_text(), because="no sentence on an empty table")
     page.locator("#filter").press("Escape")
     becomes(page, before)
 
@@ -81,7 +81,7 @@ def test_chips_and_groups_count_what_the_filter_keeps(page: Page, web: Web) -> N
     becomes(page, {"vit-l16-fp16"})
     page.locator(".state-chip").first.click()
     page.locator(".runs-tools select").select_option("state")
-    wait_for(lambda: page.locator(".group-name").count() == 2, 10, "no groups")
+    wait_for(lambda: page.locator(".group-name").count() == 2, because="no groups")
     page.locator(".group-name", has_text="finished").click()
     becomes(page, {"vit-b16-bf16", "vit-s16-fp32"})
 
@@ -105,11 +105,11 @@ def test_names_tags_and_notes_are_changed_and_nothing_in_a_note_runs(page: Page,
     assert page.locator(".note-shown script, .note-shown [onclick]").count() == 0 and page.title() != "1"
     assert "git_" not in page.locator("#about-ran").inner_text() and "Configuration" in page.locator("#about-ran").inner_text()
     page.locator("[data-act=archive]").click()
-    wait_for(lambda: page.locator(".found").inner_text() == "0 of 5 runs", 10, "an archived run is still there")
+    wait_for(lambda: page.locator(".found").inner_text() == "0 of 5 runs", because="an archived run is still there")
     page.locator(".runs-done button", has_text="Undo").click()
-    wait_for(lambda: page.locator(".found").inner_text() == "1 of 5 runs", 10, "it is not brought back")
+    wait_for(lambda: page.locator(".found").inner_text() == "1 of 5 runs", because="it is not brought back")
     page.locator("[data-act=archive]", has_text="Archive").click()
-    wait_for(lambda: page.locator(".found").inner_text() == "0 of 5 runs", 10, "an archived run is still there")
+    wait_for(lambda: page.locator(".found").inner_text() == "0 of 5 runs", because="an archived run is still there")
     page.get_by_role("button", name="Hidden").click()
     page.get_by_label("Show archived").check()
     becomes(page, ["<i>mine</i>"])
@@ -123,12 +123,12 @@ def test_the_outline_goes_with_its_run_and_the_panel_keeps_it(page: Page, web: W
     assert outlined.inner_text() == "vit-l16-fp16"
     page.locator("[data-act=archive]").click()
     becomes(page, ["vit-b16-bf16", "vit-s16-fp32"])
-    wait_for(lambda: outlined.count() == 0, 10, "another run is outlined than the panel shows")
+    wait_for(lambda: outlined.count() == 0, because="another run is outlined than the panel shows")
     assert page.locator(".about .title").inner_text() == "vit-l16-fp16"
     page.locator(".ag-header-cell[col-id='state']").hover()
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("j")
-    wait_for(lambda: outlined.all_inner_texts() == ["vit-s16-fp32"], 10, "the next one is not outlined")
+    wait_for(lambda: outlined.all_inner_texts() == ["vit-s16-fp32"], because="the next one is not outlined")
 
 
 def test_the_keys_of_the_page_name_no_lanes(page: Page, web: Web) -> None:
@@ -148,9 +148,9 @@ def test_the_keys_of_the_page_name_no_lanes(page: Page, web: Web) -> None:
 def test_runs_are_grouped_by_a_key_of_the_configuration(page: Page, web: Web) -> None:
     opened(page, web)
     menu = page.locator(".runs-tools select")
-    wait_for(lambda: "config.lr" in menu.locator("option").evaluate_all("(all) => all.map(({ value }) => value)"), 10, "no key")
+    wait_for(lambda: "config.lr" in menu.locator("option").evaluate_all("(all) => all.map(({ value }) => value)"), because="no key")
     menu.select_option("config.lr")
-    wait_for(lambda: page.locator(".group-name").count() > 1, 10, "no groups")
+    wait_for(lambda: page.locator(".group-name").count() > 1, because="no groups")
     values = [float(name.split()[1]) for name in page.locator(".group-name").all_inner_texts()]
     assert values == sorted(values)
 
@@ -167,7 +167,7 @@ def test_only_what_was_changed_here_is_saved_and_nothing_that_is_typed_is_lost(
     held: list[Route] = []
     page.route("**/about", lambda route: held.append(route), times=1)
     page.locator("[data-act=save]").click()
-    wait_for(lambda: bool(held), 10, "nothing is saved")
+    wait_for(lambda: bool(held), because="nothing is saved")
     name.press("End")
     name.press_sequentially(" and more")
     held[0].continue_()
@@ -181,7 +181,7 @@ def test_only_what_was_changed_here_is_saved_and_nothing_that_is_typed_is_lost(
     assert page.locator("#about-said").inner_text() == "The note has 4,100 characters; at most 4,000 can be saved."
     page.locator("[data-act=archive]").click()
     page.get_by_role("button", name="Bring back").wait_for()
-    wait_for(lambda: (name.input_value(), len(note.input_value())) == ("mine and more", 4100), 10, "what was typed is lost")
+    wait_for(lambda: (name.input_value(), len(note.input_value())) == ("mine and more", 4100), because="what was typed is lost")
     asked: list[str] = []
 
     def answer(dialog: Dialog) -> None:
@@ -267,7 +267,9 @@ def test_columns_are_chosen_remembered_and_exported(page: Page, web: Web, tmp_pa
     assert box is not None and size is not None and box["x"] + box["width"] <= size["width"], "it is out of sight"
     opened(page, web, "?sort=best.val/acc&desc=true")
     page.wait_for_selector(".ag-header-cell[col-id='best.val/acc']")
-    wait_for(lambda: page.locator(".ag-header-cell[col-id='best.val/acc'][aria-sort=descending]").count() == 1, 10, "not sorted")
+    wait_for(
+        lambda: page.locator(".ag-header-cell[col-id='best.val/acc'][aria-sort=descending]").count() == 1, because="not sorted"
+    )
     with page.expect_download() as download:
         page.get_by_role("link", name="CSV").click()
     download.value.save_as(tmp_path / "runs.csv")
@@ -284,7 +286,7 @@ def test_sparklines_are_asked_for_together_and_drawn(page: Page, web: Web) -> No
     page.on("request", lambda request: asked.append(request.url) if "/sparklines" in request.url else None)
     opened(page, web)
     drawn = "() => [...document.querySelectorAll('canvas.spark')].filter((c) => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(Boolean)).length"
-    wait_for(lambda: page.evaluate(drawn) == 5, 10, "not all are drawn")
+    wait_for(lambda: page.evaluate(drawn) == 5, because="not all are drawn")
     assert len(asked) == 1
 
 
@@ -300,10 +302,10 @@ def test_a_living_run_grows_in_its_row_and_nothing_moves(page: Page, web: Web, w
     writer.append([Points("alive", LABELS, ("train/loss",), (2.0,), time.time(), 1)])
     opened(page, web, "?sort=name")
     steps = page.locator(".ag-center-cols-container .ag-row", has_text="running").locator("[col-id='steps']")
-    wait_for(lambda: steps.inner_text() == "1", 20, "it does not run")
+    wait_for(lambda: steps.inner_text() == "1", because="it does not run")
     page.keyboard.press("j")
     focused = page.locator(".ag-cell-focus").inner_text()
     before = shown(page)
     writer.append([Points("alive", LABELS, ("train/loss",), (1.5,), time.time(), 4321)])
-    wait_for(lambda: steps.inner_text() == "4,321", 20, "the row does not grow")
+    wait_for(lambda: steps.inner_text() == "4,321", because="the row does not grow")
     assert (page.locator(".ag-cell-focus").inner_text(), shown(page)) == (focused, before)

@@ -30,13 +30,13 @@ def test_settings_are_saved_and_mistakes_are_said_in_place(page: Page, web: Web,
     price.fill("2.5")
     page.locator("#setting-currency").fill("EUR")
     page.locator("#setting-currency").press("Enter")
-    wait_for(lambda: queries.settings().values["price_per_gpu_hour"] == 2.5, 10, "not saved")
+    wait_for(lambda: queries.settings().values["price_per_gpu_hour"] == 2.5, because="not saved")
     assert queries.settings().values["currency"] == "EUR"
     price.fill("dear")
     page.locator("#setting-currency").fill("euro")
     page.locator("#setting-retention").fill("soon")
     page.locator("#save").click()
-    wait_for(lambda: page.locator("#wrong-price_per_gpu_hour").inner_text() == "a number", 10, "no sentence beside the field")
+    wait_for(lambda: page.locator("#wrong-price_per_gpu_hour").inner_text() == "a number", because="no sentence beside the field")
     assert page.locator("#wrong-currency").inner_text() == "three capital letters such as EUR"
     assert "soon" in page.locator("#wrong-retention").inner_text() and page.locator("#wrong-time_zone").inner_text() == ""
     assert page.locator("#said").inner_text() == "Nothing is saved: 3 fields are wrong."
@@ -56,7 +56,7 @@ def test_times_are_shown_in_the_zone_of_the_settings(page: Page, web: Web, write
         page.goto(f"http://127.0.0.1:{web.port}/settings")
         page.locator("#setting-time_zone").fill(zone)
         page.locator("#save").click()
-        wait_for(lambda: page.locator("#said").inner_text() == "Saved.", 10, "not saved")
+        wait_for(lambda: page.locator("#said").inner_text() == "Saved.", because="not saved")
         there = datetime.fromtimestamp(now_s, ZoneInfo(zone))
         assert started() in (f"today {there:%H:%M}", f"{there:%a %H:%M}")
 

@@ -47,12 +47,12 @@ def poison(ingest: Ingest, text: str, experiment: str = "e", id_: str = ID) -> N
 
 @pytest.mark.parametrize("text", ODD.values(), ids=ODD)
 def test_any_yaml_in_a_runs_description_is_that_runs_fault_alone(text: str, ingest: Ingest) -> None:
-    ingest.health_s()
+    ingest.health_passes()
     poison(ingest, text)
-    ingest.health_s()
+    ingest.health_passes()
     ingest.until(lambda: any(run.points == 10 and run.name != "healthy" for run in ingest.store.runs()), "its own lines are lost")
     ingest.restart()
-    ingest.health_s()
+    ingest.health_passes()
 
 
 @pytest.mark.parametrize("text", ODD.values(), ids=ODD)
@@ -85,7 +85,7 @@ def test_a_title_that_is_the_place_of_another_run_gets_its_id(comes_first: str, 
     if comes_first == "the title":
         ingest.until(lambda: ingest.run("e/r"), "not read")
         write(place, range(100, 105))
-    ingest.health_s()
+    ingest.health_passes()
     with (ingest.root / "e" / ID / "metrics" / "loss").open("a") as file:
         file.write("1764000000099 0.5 10\n")
     for first in (200, 300):

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import sysconfig
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
@@ -193,7 +192,10 @@ def test_a_compiled_model_that_runs_is_not_compiling() -> None:
 def test_an_idle_thread_of_a_pool_waits_for_work() -> None:
     with ThreadPoolExecutor(1) as pool:
         ident = pool.submit(threading.get_ident).result()
-        time.sleep(0.2)
-        code = sys._current_frames()[ident].f_code
-    wait = wait_of(Frame(code.co_name, code.co_filename, 1))
-    assert wait is not None and wait.what == "work"
+
+        def what() -> str:
+            code = sys._current_frames()[ident].f_code
+            wait = wait_of(Frame(code.co_name, code.co_filename, 1))
+            return wait.what if wait else ""
+
+        wait_for(lambda: what() == "work")

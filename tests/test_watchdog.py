@@ -126,7 +126,7 @@ def test_what_made_the_collector_hang_is_left_alone_by_the_next_process_which_re
         assert "it is tried again in some minutes" in tail["last_error"]
         store.close()
         second.terminate()
-        assert second.wait(10) == 0
+        assert second.wait(60) == 0
     assert not answers(data_dir)
 
 

@@ -30,7 +30,7 @@ CURVES = {  # the first series that a user looks for, and what it is read from
     "classification": ("loss", "text"),
     "full_training": ("loss", "text"),
 }
-WITHIN_S = 5.0
+WITHIN_S = 30.0
 
 
 @contextmanager

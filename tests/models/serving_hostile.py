@@ -101,12 +101,13 @@ def test_a_server_ends_while_its_model_hangs(tmp_path: Path, monkeypatch: pytest
                 sock.sendall(b'POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\n\r\n{"input": [1,2,3,4]}' % path)
                 assert entered.wait(WITHIN_S)
                 begun_s = time.monotonic()
-        assert time.monotonic() - begun_s < 10
+        assert time.monotonic() - begun_s < WITHIN_S / 2
     finally:
         gate.set()
 
 
-def test_streams_that_are_idle_do_not_hold_up_a_stop(tmp_path: Path) -> None:
+def test_streams_that_are_idle_do_not_hold_up_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.serving.server.STOP_S", WITHIN_S)
     done = threading.Event()
 
     def requests() -> Iterator[bytes]:
@@ -119,7 +120,7 @@ def test_streams_that_are_idle_do_not_hold_up_a_stop(tmp_path: Path) -> None:
         stream = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")(requests())
         assert next(watch) == b"\x08\x01" and next(stream)
         begun_s = time.monotonic()
-    assert time.monotonic() - begun_s < 5  # of the 10 that requests have
+    assert time.monotonic() - begun_s < WITHIN_S / 2, "of what requests have"
     assert list(watch) == [b"\x08\x02"]  # not serving, and its end
     with pytest.raises(grpc.RpcError):
         next(stream)
@@ -198,7 +199,7 @@ def test_heads_and_bodies_that_do_not_end_are_answered_in_time(
 
 
 def test_each_body_on_a_connection_has_a_time_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "BODY_S", 1.0)
+    monkeypatch.setattr(connection, "BODY_S", 6.0)
     body = json.dumps({"input": ROW}).encode()
     head = b"POST /v1/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n" % len(body)
     with (
@@ -207,7 +208,7 @@ def test_each_body_on_a_connection_has_a_time_of_its_own(tmp_path: Path, monkeyp
     ):
         for part in (head + b"\r\n" + body[:3], body[3:] + head + b"Connection: close\r\n\r\n" + body[:3], body[3:]):
             slow.sendall(part)
-            time.sleep(0.7)
+            time.sleep(4.0 if part != body[3:] else 0.0)
         found = b""
         while more := slow.recv(1 << 16):
             found += more
@@ -253,7 +254,7 @@ def test_a_prompt_that_is_too_long_is_refused_unread(tmp_path: Path) -> None:
             stream = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
             (answer,) = stream(iter([request.SerializeToString()]))
         assert pb.ModelStreamInferResponse.FromString(answer).error_message.startswith(sentence)
-        assert time.monotonic() - begun_s < 3
+        assert time.monotonic() - begun_s < 30
         assert server.infer(model="letters", input="a" * 50, max_tokens=2) == (
             200,
             {"model": "letters", "version": "1", "output": "bc"},
