@@ -47,7 +47,6 @@ class FollowedFile:
         inside = known.part is not None or path.parent == run.folder
         self._name = path.name if inside else f"{path.parent.name}/{path.name}"
         self._live = live
-        self._looked_s = time.time() - SPREAD_S
         self._born_s = 0.0  # the open file: no line of it is older
         self._descriptor = -1
         self._identity = (offset.device, offset.inode) if offset else (0, 0)
@@ -55,6 +54,8 @@ class FollowedFile:
         state = {name: value for name, value in offset.state.items() if name != DATA} if offset else {}
         self._marks = str(state.pop("head", "")), str(state.pop("end", ""))  # of the part that has been read
         state.pop("born", None)
+        now_s = time.time()
+        self._looked_s = min(max(now_s - SPREAD_S, state.pop("looked", 0.0)), now_s)  # what was read before came before
         self._cutting: bool = state.pop("cutting", False)  # inside a line that is too long
         self._host: str = state.pop("host", run.host)  # a run's series keep their host
         self._is_wanted: bool = state.pop("wanted", False)  # a user asked for it, whatever it looks like
@@ -188,6 +189,8 @@ class FollowedFile:
         """How far the file has been read."""
         marks = {"head": self._marks[0], "end": self._marks[1], "born": self._born_s}
         state = {**self._format.state(), **marks, "host": self._host}
+        if self._live:
+            state["looked"] = round(self._looked_s, 6)
         if self._cutting:
             state["cutting"] = True
         flags = {"bar": self._bar and self._bar.is_stored, "wanted": self._is_wanted, "unsure": not self._is_judged}

@@ -18,6 +18,7 @@ FAR_STEPS = 100  # so far back is a start, where small steps back are none
 CLEAR_RISES, CLEAR_DISORDER = 3, 10  # usual increments back that need no pause: after nothing but rises; times the disorder so far
 DISORDER = 4  # ... with a pause: times the disorder so far
 PAUSE = 5  # usual intervals
+TICK_S = 0.01  # of the file system's clock: a line whose time is that of its arrival may seem earlier than the one before it
 MOST_SHAPES, MOST_KEPT = 64, 50  # sets of names that are followed; names whose last steps are kept with the offset
 OF_SEVERAL = {"rank", "local_rank", "global_rank", "process_index", "worker"}  # names on the lines of a file that several write
 NEVER = -(2**60)
@@ -147,7 +148,7 @@ class Segments:
             self._disorder = max(self._disorder, back)
 
     def _is_a_start(self, back: int, time_s: float | None) -> bool:
-        if time_s is not None and self._time_s is not None and time_s < self._time_s:
+        if time_s is not None and self._time_s is not None and time_s < self._time_s - TICK_S:
             return False  # it was written late
         by = max(1, min(self._by, FAR_STEPS))
         if not self._disorder and not self._repeats:
