@@ -18,6 +18,7 @@ from .formats.mlflow import MAX_META_BYTES
 from .formats.values import inert_path
 from .known import RunPlace, format_of, place_of, titled
 from .opening import NotRead, read_file
+from .rivals import kept_names
 from .run_folder import RunFolder
 
 SHORT_ID = 8  # characters
@@ -47,7 +48,7 @@ class RunFolders:
         self._series: dict[str, dict[Path, list[str]]] = {}  # ... and the names of their series, by file
         for key, offset in offsets.items():
             self._folders.setdefault(offset.run, set()).add(tree.path_of(key).parent)
-            if names := offset.state.get("names"):
+            if names := kept_names(offset.state):
                 self._series.setdefault(offset.run, {})[tree.path_of(key)] = names
             if config := offset.state.get("config"):
                 self._configs.setdefault(offset.run, {})[key.removeprefix(f"{offset.run}/")] = config
