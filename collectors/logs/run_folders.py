@@ -45,7 +45,7 @@ class RunFolders:
         self._configs: dict[str, dict[str, Any]] = {}  # of runs without a file read so far, by file
         self._units: dict[str, str] = {}  # ... and what its text counts by
         self._folders: dict[str, set[Path]] = {}  # by run, those of the files that an earlier collector has read
-        self._series: dict[str, dict[Path, list[str]]] = {}  # ... and the names of their series, by file
+        self._series: dict[str, dict[Path, Sequence[str]]] = {}  # ... and the names of their series, by file
         for key, offset in offsets.items():
             self._folders.setdefault(offset.run, set()).add(tree.path_of(key).parent)
             if names := kept_names(offset.state):
