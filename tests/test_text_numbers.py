@@ -53,6 +53,9 @@ FOUND = {
     "{0}/100 [00:01<00:09, 9.5it/s, loss=0.{0}]": ({"loss"}, STEPS),
     "[rank0]: step: {0} | train/loss: 0.{0} | tokens_per_sec: {0}00.5": ({"train/loss", "tokens_per_sec"}, STEPS),
     "step={0} loss=nan": ({"loss"}, STEPS),
+    "[Epoch {0}] train: loss=0.{0} acc=7{0}.1% | val: loss=0.9{0} acc=6{0}.1%": ({"loss", "acc", "val_loss", "val_acc"}, STEPS),
+    "Epoch {0} train: loss=0.{0} | val: loss=0.9{0}": ({"loss", "val_loss"}, STEPS),
+    "Epoch {0} Train Loss: 0.{0} Acc: 7{0}.1% Val Loss: 0.9{0} Acc: 6{0}.1%": ({"train_loss", "acc", "val_loss", "val_acc"}, STEPS),
     "Epoch(train) [1][{0}/500]  lr: 1.0e-0{0}  eta: 0:10:00  loss: 0.{0}": ({"lr", "loss"}, STEPS),
 }
 

@@ -33,6 +33,7 @@ from .formats.text.early import Early
 from .formats.text.metric_lines import LineReader
 from .formats.text.numbers import TextNumbers
 from .formats.values import inert, inert_path
+from .rivals import kept_names
 
 if TYPE_CHECKING:
     from .run_folder import RunFolder
@@ -144,7 +145,7 @@ def _labels(origin: Origin) -> Labels:
 def _fault(origin: Origin, file: str, state: State) -> Callable[[str], str]:
     """Why a series of that name is left out of the file, which keeps those that its state names."""
     names, rivals = origin.run.names(), origin.run.rivals
-    rivals.keep(state.get("names", ()), file)
+    rivals.keep(kept_names(state), file)
     return lambda name: names.fault(name) or rivals.fault(name, file)
 
 

@@ -9,9 +9,10 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from ..process.activity import is_text
 from .formats import Tally
@@ -29,6 +30,7 @@ FLUSHES_S = 130.0  # and in one of a library: TensorBoard's SummaryWriter flushe
 ANNOUNCES = re.compile(
     r"events\.(rank\d{1,9}\.)?jsonl|events\.out\.tfevents\..*|.*\.wandb"
 )  # there from the start, with numbers later
+RANK_OF_TEXT = re.compile(r"\.rank\d{1,9}(?=\.(?:log|out|err|txt)$)")
 
 
 class Rivals:
@@ -39,7 +41,7 @@ class Rivals:
         self._folder, self._single_file = folder, single_file
         self._file_of: dict[str, str] = {}  # by name of the series
         self._jsonl: set[str] = set()
-        self._texts: dict[str, Early] = {}  # by file
+        self._texts: dict[str, dict[str, Early]] = {}  # by source and file
         self._read_bytes: dict[Path, int] = {}  # how large a JSONL file was when its names were read
         self._looked_s = self._listed_s = -LOOK_EVERY_S
         self._is_announced = False
@@ -50,7 +52,7 @@ class Rivals:
             return "is left out: the run's JSONL has it"
         file = _source(file)
         owner = self._file_of.setdefault(name, file)
-        if owner in self._texts and file not in self._texts and not self._texts[owner].is_over:
+        if file not in self._texts and self._waits(owner):
             owner = self._file_of[name] = file
         return "" if owner == file else f"is left out: {owner} has it"
 
@@ -65,7 +67,12 @@ class Rivals:
 
     def is_a_text(self, file: str, early: Early) -> None:
         """Its metrics are read only as long as no other kind of file brings any; until its first ones are told, others take their names."""
-        self._texts[file] = early
+        self._texts.setdefault(_source(file), {})[file] = early
+
+    def _waits(self, source: str) -> bool:
+        """Whether it is a text that has told nothing yet."""
+        texts = self._texts.get(source, {}).values()
+        return bool(texts) and not any(early.is_told for early in texts)
 
     def wait_s(self) -> float:
         """How long the first metrics of a text wait for another file that brings them, seconds: it may be there already, without any.
@@ -106,9 +113,15 @@ class Rivals:
         return [self._folder / name for name in sorted(names) if not name.startswith((".", "events"))][:MOST_FILES]
 
 
+def kept_names(state: Mapping[str, Any]) -> Sequence[str]:
+    """The series that a file with this state has brought; none of a text whose first numbers wait, or were dropped."""
+    state = state.get("metrics") or state  # of an events file that holds metrics
+    return () if "early" in state else state.get("names", ())
+
+
 def _source(file: str) -> str:
-    """A program that is started again writes another event file, with the same names."""
-    return "events.out.tfevents.*" if ".tfevents." in file else file
+    """A program that is started again writes another event file, and each rank its own text, with the same names."""
+    return "events.out.tfevents.*" if ".tfevents." in file else RANK_OF_TEXT.sub("", file)
 
 
 def size_of(path: Path) -> int:

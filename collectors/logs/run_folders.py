@@ -18,6 +18,7 @@ from .formats.mlflow import MAX_META_BYTES
 from .formats.values import inert_path
 from .known import RunPlace, format_of, place_of, titled
 from .opening import NotRead, read_file
+from .rivals import kept_names
 from .run_folder import RunFolder
 
 SHORT_ID = 8  # characters
@@ -44,10 +45,10 @@ class RunFolders:
         self._configs: dict[str, dict[str, Any]] = {}  # of runs without a file read so far, by file
         self._units: dict[str, str] = {}  # ... and what its text counts by
         self._folders: dict[str, set[Path]] = {}  # by run, those of the files that an earlier collector has read
-        self._series: dict[str, dict[Path, list[str]]] = {}  # ... and the names of their series, by file
+        self._series: dict[str, dict[Path, Sequence[str]]] = {}  # ... and the names of their series, by file
         for key, offset in offsets.items():
             self._folders.setdefault(offset.run, set()).add(tree.path_of(key).parent)
-            if names := offset.state.get("names"):
+            if names := kept_names(offset.state):
                 self._series.setdefault(offset.run, {})[tree.path_of(key)] = names
             if config := offset.state.get("config"):
                 self._configs.setdefault(offset.run, {})[key.removeprefix(f"{offset.run}/")] = config

@@ -26,12 +26,13 @@ class Early:
         """
         self._wait_s = wait_s
         waiting = (state or {}).get("early")
-        self.is_over = not waiting and (bool(state) or time.time() - written_s >= wait_s())
+        self.is_told = self.is_over = not waiting and (bool(state) or time.time() - written_s >= wait_s())
         self._since_s: float = waiting["since_s"] if waiting else 0.0  # Unix seconds
         self._points = [_point(run, row) for row in waiting["points"]] if waiting else []
 
     def state(self) -> dict[str, Any]:
-        if not self._points:
+        """{} once the text has told its first points: as long as it has not, its series are nobody's."""
+        if self.is_told:
             return {}
         return {"early": {"since_s": self._since_s, "points": [_row(one) for one in self._points]}}
 
@@ -42,7 +43,7 @@ class Early:
 
     def drop(self) -> None:
         """Another file has the numbers."""
-        self._points, self.is_over = [], True
+        self._points, self.is_over = [], True  # `is_told` stays as it is
 
     def take(self, points: Sequence[Points]) -> list[Points]:
         """What may be told now, given what was found."""
@@ -53,7 +54,7 @@ class Early:
         self._points += points
         if not self._points or (len(self._points) <= MOST and 0 <= time.time() - self._since_s < self._wait_s()):
             return []
-        told, self._points, self.is_over = self._points, [], True
+        told, self._points, self.is_over, self.is_told = self._points, [], True, True
         return told
 
 

@@ -260,7 +260,7 @@ class _Reading:
             return Raw([], None, None, None, {name: (sentence.span("value"), None)}, self._part or part_of(sentence[0]))
         count = self._counters()
         values, rest = self._fields()
-        self._part = self._part or self._part_label()
+        self._part = self._part or self._part_label(min((value[0] for value, _ in values.values()), default=len(self._text)))
         if self._part in ("", "train") and (found := PART_KEY.match(self._text, self.begin)):
             values = with_part(values, "train" if found[1].lower().startswith("train") else part_of(found[1]))
         if self._part == OTHER:
@@ -416,6 +416,8 @@ class _Reading:
             rest.append(before if key else between)
             is_next = bool(key)
             key = named(key, part) if key else ""
+            if key in values and is_measured(key) and part_of(front := [*values][-1].partition("_")[0]):
+                key = f"{front}_{key}"  # Train Loss: 0.5 Acc: 0.8 Val Loss: 0.6 Acc: 0.7
             if key and key not in values and not is_no_metric(key):
                 values[key] = where, (found.span("of") if found["of"] else None)
                 if part == "train":
@@ -426,12 +428,11 @@ class _Reading:
             values = {f"train_{key}" if key in of_training and "/" not in key else key: where for key, where in values.items()}
         return values, [*rest, text[end:]]
 
-    def _part_label(self) -> str:
-        """Of the line as a whole: `Test set: ...`, `Epoch(val) ...`, `epoch 3 [val] ...`"""
+    def _part_label(self, values_at: int) -> str:
+        """Of the line as a whole, before its first value: `Test set: ...`, `Epoch(val) ...`, `epoch 3 [val] ...`"""
         found = PART_FIRST.match(self._text, self.begin)
         if found is None and (inside := PART_INSIDE.search(self._text, max(self.begin - 1, 0))) is not None:
-            number = VALUE.search(self._text, self.begin)
-            found = inside if number is None or self._taken or inside.start() < number.start() else None
+            found = inside if inside.start() < values_at else None
             found = None if PART_INSIDE.search(self._text, inside.end()) else found
         return part_of(found[0]) if found else "train" if TRAIN.match(self._text, self.begin) else ""
 
