@@ -107,3 +107,57 @@ def test_a_file_that_announces_numbers_is_waited_for(
     else:
         until(follower, lambda: losses(points_of(follower.records)))
         assert losses(points_of(follower.records)) == [2.0, 1.0, 0.6667]
+
+
+def test_a_text_that_has_told_numbers_goes_on_beside_a_table_of_each_epoch(follower: Follower, tmp_path: Path) -> None:
+    """The table has other names, and a point where the text has a hundred."""
+    follower.collect()
+    say(tmp_path / "run", LINES[:2])
+    until(follower, lambda: len(losses(points_of(follower.records))) == 2)
+    (tmp_path / "run" / "history.csv").write_text("epoch,val_acc\n1,0.5\n2,0.6\n")
+    until(follower, lambda: ("val_acc", "file") in series_of(follower))
+    say(tmp_path / "run", LINES[2:])
+    until(follower, lambda: len(losses(points_of(follower.records))) == 3)
+    follower.restart()
+    say(tmp_path / "run", ["step 3 loss 0.5000\n"])
+    until(follower, lambda: len(losses(points_of(follower.records))) == 4)
+
+
+def test_a_name_that_the_jsonl_has_later_is_read_from_there(follower: Follower, tmp_path: Path) -> None:
+    follower.collect()
+    say(tmp_path / "run", [f"step {step} loss {1 / (step + 1):.3f} lr 0.1\n" for step in range(2)])
+    until(follower, lambda: len(losses(points_of(follower.records))) == 2)
+    (tmp_path / "run" / "metrics.jsonl").write_text('{"step": 2, "loss": 0.25}\n')
+    until(follower, lambda: ("loss", "file") in series_of(follower))
+    settled_s = time.monotonic() + rivals.LOOK_EVERY_S
+    until(follower, lambda: time.monotonic() > settled_s)
+    say(tmp_path / "run", ["step 3 loss 0.2 lr 0.1\n"])
+    until(follower, lambda: len(lines_of(follower)) == 3)
+    assert losses(points_of(follower.records)) == [1.0, 0.5, 0.25]
+    assert sum(one.names.count("lr") for one in points_of(follower.records)) == 3
+
+
+def test_the_state_of_a_trainer_neither_silences_nor_repeats_what_it_prints(follower: Follower, tmp_path: Path) -> None:
+    """It has no times, and comes with the first checkpoint: the curves of the text would end there."""
+    folder = tmp_path / "run"
+    follower.collect()
+    say(folder, LINES[:2])
+    until(follower, lambda: len(losses(points_of(follower.records))) == 2)
+    (folder / "checkpoint-1").mkdir()
+    history = [{"step": step, "loss": 2 / (step + 1), "epoch": 1.0} for step in range(2)]
+    (folder / "checkpoint-1" / "trainer_state.json").write_text(json.dumps({"global_step": 1, "log_history": history}))
+    until(follower, lambda: "run/trainer_state.json" in follower.offsets)
+    say(folder, LINES[2:])
+    until(follower, lambda: len(losses(points_of(follower.records))) == 3)
+    assert {name for name, source in series_of(follower) if source == "file"} == set()
+
+
+def test_a_run_that_has_ended_announces_nothing(follower: Follower, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    now_s = time.time()
+    events = [{"time_s": now_s, "kind": kind, "rank": 0} for kind in ("start", "end")]
+    (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    say(folder, LINES)
+    until(follower, lambda: losses(points_of(follower.records)))
+    assert time.time() - now_s < rivals.FLUSHES_S / 2

@@ -40,3 +40,10 @@ def test_events_are_events_also_behind_a_faulty_line(follower: Follower, tmp_pat
     (tmp_path / "run" / "events.jsonl").write_text("".join(f"{line}\n" for line in lines))
     until(follower, lambda: [record.kind for record in follower.records if isinstance(record, Event)] == ["start", "checkpoint"])
     assert follower.offsets["run/events.jsonl"].lines_skipped == 1
+
+
+def test_a_kind_does_not_make_a_line_of_metrics_an_event(follower: Follower, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    rows = [{"kind": "train", "step": step, "loss": 1 / (step + 1)} for step in range(3)]
+    (tmp_path / "run" / "events.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    until(follower, lambda: len(points_of(follower.records)) == 3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -33,7 +33,7 @@ from .formats.text.early import Early
 from .formats.text.metric_lines import LineReader
 from .formats.text.numbers import TextNumbers
 from .formats.values import inert, inert_path
-from .rivals import kept_names
+from .rivals import WRITES_S, kept_names
 
 if TYPE_CHECKING:
     from .run_folder import RunFolder
@@ -160,7 +160,11 @@ def _hparams(origin: Origin, state: State) -> Format:
 
 
 def _trainer_state(origin: Origin, state: State) -> Format:
-    fault = _fault(origin, hugging_face.STATE_FILE, state)
+    named, rivals = _fault(origin, hugging_face.STATE_FILE, state), origin.run.rivals
+
+    def fault(name: str) -> str:
+        return "is left out: the run's text has it, with its time" if rivals.has_told_text() else named(name)
+
     return hugging_face.TrainerState(origin.run.name, _labels(origin), fault, state)
 
 
@@ -220,13 +224,19 @@ def _beside_checkpoints(path: Path) -> Path:
 
 def _text(origin: Origin, state: State) -> Format:
     run, file = origin.run, inert(origin.name)
-    early = Early(run.name, run.rivals.wait_s, state, origin.written_s)
+    early = Early(run.name, lambda: WRITES_S if run.has_ended else run.rivals.wait_s(), state, origin.written_s)
     run.rivals.is_a_text(file, early)
-    return _lines(origin, state, _fault(origin, file, state), lambda: not run.rivals.has_numbers(), early)
+    wants = functools.partial(run.rivals.wants, file, is_new=not early.is_over)
+    return _lines(origin, state, _fault(origin, file, state), wants, early, run.rivals.in_jsonl)
 
 
 def _lines(
-    origin: Origin, state: State, fault: Callable[[str], str], wants_numbers: Callable[[], bool], early: Early | None = None
+    origin: Origin,
+    state: State,
+    fault: Callable[[str], str],
+    wants_numbers: Callable[[], bool],
+    early: Early | None = None,
+    elsewhere: Callable[[], Collection[str]] = tuple,
 ) -> text.Text:
     run, file, reader = origin.run, inert(origin.name), LineReader()
 
@@ -235,7 +245,7 @@ def _lines(
         return TextNumbers(run.name, labels_of(host=inert(origin.host), rank=rank, worker=worker), fault, kept, reader)
 
     rank = origin.rank if RANK.search(origin.name) else None
-    return text.Text(run.name, file, origin.written_s, state, numbers, wants_numbers, rank, run.take_unit, early)
+    return text.Text(run.name, file, origin.written_s, state, numbers, wants_numbers, rank, run.take_unit, early, elsewhere)
 
 
 def _main_of_database(path: Path) -> Path:

@@ -9,7 +9,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ FLUSHES_S = 130.0  # and in one of a library: TensorBoard's SummaryWriter flushe
 ANNOUNCES = re.compile(
     r"events\.(rank\d{1,9}\.)?jsonl|events\.out\.tfevents\..*|.*\.wandb"
 )  # there from the start, with numbers later
+TIMELESS = ("trainer_state.json", "all_results.json")
 RANK_OF_TEXT = re.compile(r"\.rank\d{1,9}(?=\.(?:log|out|err|txt)$)")
 
 
@@ -66,8 +67,20 @@ class Rivals:
         self._jsonl.update(names)
 
     def is_a_text(self, file: str, early: Early) -> None:
-        """Its metrics are read only as long as no other kind of file brings any; until its first ones are told, others take their names."""
+        """Its metrics are read unless another kind of file brings some before it has told any; until then others take their names."""
         self._texts.setdefault(_source(file), {})[file] = early
+
+    def wants(self, text: str, *, is_new: bool) -> bool:
+        """Whether the metrics of a text are read. Those of one that `is_new` are, too, beside a file that has no times."""
+        return self._has_told(_source(text)) or not self.has_numbers(TIMELESS if is_new else ())
+
+    def has_told_text(self) -> bool:
+        """Whether a text has told metrics of the run."""
+        return any(map(self._has_told, self._texts))
+
+    def _has_told(self, source: str) -> bool:
+        texts = self._texts.get(source, {}).values()
+        return any(early.is_told for early in texts) and source in self._file_of.values()
 
     def _waits(self, source: str) -> bool:
         """Whether it is a text that has told nothing yet."""
@@ -85,11 +98,15 @@ class Rivals:
                 self._is_announced = any(ANNOUNCES.fullmatch(entry.name) for entry in entries)
         return FLUSHES_S if self._is_announced else WRITES_S
 
-    def has_numbers(self) -> bool:
-        """Whether a file that is not text brings metrics of the run."""
-        return bool(self._jsonl or self._names_of_jsonl()) or any(
-            file not in self._texts and not is_text(file) for file in self._file_of.values()
+    def has_numbers(self, beside: Collection[str] = ()) -> bool:
+        """Whether a file that is not text brings metrics of the run, other than these files."""
+        return bool(self._names_of_jsonl()) or any(
+            file not in self._texts and file not in beside and not is_text(file) for file in self._file_of.values()
         )
+
+    def in_jsonl(self) -> set[str]:
+        """Names of which the JSONL has series."""
+        return self._names_of_jsonl()
 
     def _names_of_jsonl(self) -> set[str]:
         """Every 2 s the folder is listed; files are read that are new, or twice as large as when they were read."""

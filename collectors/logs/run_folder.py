@@ -80,6 +80,12 @@ class RunFolder:
         starts = sorted(event.time_s for event in self._lifetimes() if event.kind == "start" and event.rank == rank)
         return [0.0] * forgotten + starts
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether its files say that it has ended, and not that it has started again."""
+        in_order = sorted(self._lifetimes(), key=lambda event: event.time_s)
+        return bool(in_order) and in_order[-1].kind == "end"
+
     def take_info(self, fields: dict[str, Any]) -> dict[str, Any] | None:
         """Take the fields of run.json; return what is known of the run now, None if that is not new."""
         self._described = fields

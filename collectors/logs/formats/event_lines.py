@@ -15,7 +15,7 @@ State: TypeAlias = Mapping[str, Any]
 
 
 class EventLines:
-    """Events, unless the first object has numbers and no `kind`."""
+    """Events, unless the first object has numbers and no `kind` and `time_s`."""
 
     def __init__(self, events: Events, metrics: Callable[[State], JsonLines], state: State | None = None) -> None:
         """`metrics` makes the format of metrics from its state."""
@@ -43,7 +43,8 @@ class EventLines:
     def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
         if not self._is_known and (first := next(objects(lines, Tally()), None)) is not None:
             self._is_known = True
-            if "kind" not in first and any(name not in TIMES for name, _ in flat(first, Tally())):
+            is_event = "kind" in first and "time_s" in first
+            if not is_event and any(name not in TIMES for name, _ in flat(first, Tally())):
                 tally, self._metrics = self.tally, self._make_metrics({})
                 self._metrics.tally = tally
         return self._format.parse(lines, arrival)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from ....analysis.logs import structured
@@ -63,17 +63,18 @@ class Text:
         rank: int | None = None,
         take_unit: Callable[[str], dict[str, Any] | None] = lambda unit: None,
         early: Early | None = None,
+        elsewhere: Callable[[], Collection[str]] = tuple,
     ) -> None:
         """`numbers` makes what finds metrics in a rank's lines, as long as `wants_numbers`; `rank` is that of the whole file.
 
         `take_unit` takes what a step of the run is called, and returns what is known of the run then, None if that is not new.
-        `early` keeps the first points back.
+        `early` keeps the first points back; series called as those `elsewhere` are left out.
         """
         state = state or {}
         self.tally = Tally()
         self._run, self._file, self._mtime_s, self._rank = run, file, mtime_s, rank
         self._make_numbers, self._wants_numbers, self._take_unit = numbers, wants_numbers, take_unit
-        self._early = early or Early(run)
+        self._early, self._elsewhere = early or Early(run), elsewhere
         self._unit: str = state.get("unit", STEP)
         self._own = self._voice(rank or 0, state)  # of lines that name no rank, and of rank 0
         anew = {"anew": True} if state.get("anew") else {}
@@ -102,7 +103,7 @@ class Text:
     def due(self) -> list[Record]:
         """First points that need not wait any longer."""
         wants_numbers = self._takes_numbers()
-        return [*self._early.take([]), *self._unit_news(wants_numbers)]
+        return [*self._told([]), *self._unit_news(wants_numbers)]
 
     def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
         if not self.tally.lines_read and lines and lines[0].startswith(PROGRAM):
@@ -150,8 +151,12 @@ class Text:
             if found_here and stamp_s is not None and stamp_s.is_integer():
                 coarse.append(Coarse(len(points), len(points) + len(found_here), stamp_s))
             points += found_here
-        told = self._early.take(self._placed(spread(points, coarse, arrival)))
-        return [*records, *told, *self._unit_news(wants_numbers)]
+        return [*records, *self._told(spread(points, coarse, arrival)), *self._unit_news(wants_numbers)]
+
+    def _told(self, points: Sequence[Points]) -> list[Points]:
+        """What may be told now, given what was found."""
+        told, elsewhere = self._early.take(self._placed(points)), self._elsewhere()
+        return [rest for one in told if (rest := without(one, elsewhere)) is not None] if elsewhere else told
 
     def _takes_numbers(self) -> bool:
         """Whether the lines' numbers are read; if not, those that wait are dropped."""
@@ -172,7 +177,7 @@ class Text:
 
     def parse_states(self, data: bytes, arrival: Arrival | None) -> list[Points]:
         """The metrics in the states of a progress bar that newer ones have replaced: they are no lines."""
-        return self._early.take(self._placed(self._of_states(data, arrival))) if self._takes_numbers() else []
+        return self._told(self._of_states(data, arrival)) if self._takes_numbers() else []
 
     def _of_states(self, data: bytes, arrival: Arrival | None) -> list[Points]:
         drawn = [state for state in with_returns(data.decode("utf-8", "replace")).split("\r") if "/" in state or "it [" in state]
@@ -315,6 +320,14 @@ def unsaid(found: Sequence[Points], before: list[Points]) -> list[Points]:
         else:
             before[place] = one
     return fresh
+
+
+def without(points: Points, names: Collection[str]) -> Points | None:
+    """Without the values of these names; None where nothing is left."""
+    kept = [(name, value) for name, value in zip(points.names, points.values, strict=True) if name not in names]
+    if len(kept) == len(points.names):
+        return points
+    return points._replace(names=tuple(name for name, _ in kept), values=tuple(value for _, value in kept)) if kept else None
 
 
 def plain_of(text: str) -> str:
