@@ -196,3 +196,24 @@ def test_a_step_that_is_drawn_again_was_reached_once() -> None:
     time_s, step = np.array([0.0, 0.4, 0.5, 0.9, 1.0, 1.4]), np.array([10.0, 10, 20, 20, 30, 30])
     found = units_of(time_s, step, np.zeros(6, np.int64))
     assert (found.start_s.tolist(), found.end_s.tolist(), found.units.tolist()) == ([0.0, 0.5], [0.5, 1.0], [10.0, 10.0])
+
+
+def test_epochs_of_one_text_are_no_steps_of_a_run_whose_bar_counts_steps(tmp_path: Path) -> None:
+    """As where tqdm draws a bar and `logging` writes a file."""
+    ingest = Ingest(tmp_path / "logs")
+    folder = ingest.root / "a"
+    folder.mkdir()
+    bar = [
+        f"epoch 0: {100 * step // 40}%| | {step}/40 [00:0{step // 10}<00:09, 9.5it/s, loss={1 / step:.3f}]\r"
+        for step in range(1, 40)
+    ]
+    with (folder / "errors.log").open("w") as file:
+        file.write("".join(bar))
+    ingest.until(lambda: (run := ingest.run("a")) and (run.last_step or 0) > 30, "the bar is not read")
+    for epoch in range(2):
+        with (folder / "train.log").open("a") as file:
+            file.write(f"epoch {epoch}: train_loss={1 / (epoch + 1):.3f} lr=0.1\n")
+        ingest.until(lambda epoch=epoch: [one.points for one in ingest.store.series("a", "train_loss")] == [epoch + 1], "not read")  # type: ignore[misc]
+    run = ingest.run("a")
+    assert run is not None and run.last_step in (38, 39) and "unit" not in run.info
+    ingest.close()

@@ -245,7 +245,8 @@ def _lines(
         return TextNumbers(run.name, labels_of(host=inert(origin.host), rank=rank, worker=worker), fault, kept, reader)
 
     rank = origin.rank if RANK.search(origin.name) else None
-    return text.Text(run.name, file, origin.written_s, state, numbers, wants_numbers, rank, run.take_unit, early, elsewhere)
+    take_unit, written_s = functools.partial(run.take_unit, file), origin.written_s
+    return text.Text(run.name, file, written_s, state, numbers, wants_numbers, rank, take_unit, early, elsewhere, run.is_coarse)
 
 
 def _main_of_database(path: Path) -> Path:

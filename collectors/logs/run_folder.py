@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from ..process.activity import QUEUE, RunActivity
 from ..records import Event, LogLine, Points, ProgressBar, Record, Sample
 from .formats.jsonl import Names
+from .formats.text.steps import STEP
 from .rivals import Rivals
 
 INTERVALS = 100  # between lines, for a run's median
@@ -55,6 +56,7 @@ class RunFolder:
         self._described: dict[str, Any] = {}  # by run.json
         self._configs: dict[str, Any] = dict(configs or {})
         self.ran: dict[str, Any] = {}  # what was seen of its processes
+        self._counted: dict[str, str] = {}  # what its texts count by, by file
         self.is_told = True  # that is stored, or on its way
         self._intervals: deque[float] = deque(maxlen=INTERVALS)
         self._changes = 0
@@ -99,10 +101,20 @@ class RunFolder:
             del self._configs[oldest]
         return self._news()
 
-    def take_unit(self, unit: str) -> dict[str, Any] | None:
-        """Take what the lines of a text log count by; run.json overrides it."""
-        self.kind = {**self.kind, "unit": unit}
+    def take_unit(self, file: str, unit: str) -> dict[str, Any] | None:
+        """Take what the lines of a text log count by, "" for nothing: steps, where any of the run's does. run.json overrides it."""
+        self._counted.pop(file, None)
+        if unit:
+            self._counted[file] = unit
+        of_run = STEP if STEP in self._counted.values() else next(iter(self._counted.values()), STEP)
+        if self.kind.get("unit", STEP) == of_run:
+            return None
+        self.kind = {**self.kind, "unit": of_run}
         return self._news()
+
+    def is_coarse(self, unit: str) -> bool:
+        """Whether another text of the run counts steps, and this one epochs or the like."""
+        return unit not in ("", STEP) and STEP in self._counted.values()
 
     def take_ran(self, what: dict[str, Any]) -> dict[str, Any] | None:
         """Take what was seen of its processes; its files override each field, and any configuration of theirs the one seen here."""

@@ -64,18 +64,21 @@ class Text:
         take_unit: Callable[[str], dict[str, Any] | None] = lambda unit: None,
         early: Early | None = None,
         elsewhere: Callable[[], Collection[str]] = tuple,
+        is_coarse: Callable[[str], bool] = lambda unit: False,
     ) -> None:
         """`numbers` makes what finds metrics in a rank's lines, as long as `wants_numbers`; `rank` is that of the whole file.
 
-        `take_unit` takes what a step of the run is called, and returns what is known of the run then, None if that is not new.
-        `early` keeps the first points back; series called as those `elsewhere` are left out.
+        `take_unit` takes what a step of this text is called, "" where it tells none, and returns what is known of the run then, None if that is not new.
+        `early` keeps the first points back; series called as those `elsewhere` are left out. Where its
+        unit `is_coarse` beside that of another text, its points have their times alone.
         """
         state = state or {}
         self.tally = Tally()
         self._run, self._file, self._mtime_s, self._rank = run, file, mtime_s, rank
         self._make_numbers, self._wants_numbers, self._take_unit = numbers, wants_numbers, take_unit
-        self._early, self._elsewhere = early or Early(run), elsewhere
+        self._early, self._elsewhere, self._is_coarse = early or Early(run), elsewhere, is_coarse
         self._unit: str = state.get("unit", STEP)
+        self._told_unit = ""
         self._own = self._voice(rank or 0, state)  # of lines that name no rank, and of rank 0
         anew = {"anew": True} if state.get("anew") else {}
         self._voices = {int(number): self._voice(int(number), {**kept, **anew}) for number, kept in state.get("ranks", {}).items()}
@@ -156,6 +159,8 @@ class Text:
     def _told(self, points: Sequence[Points]) -> list[Points]:
         """What may be told now, given what was found."""
         told, elsewhere = self._early.take(self._placed(points)), self._elsewhere()
+        if told and self._own.numbers is not None and self._is_coarse(self._own.numbers.unit):
+            told = [one if one.time_s is None else one._replace(step=None) for one in told]
         return [rest for one in told if (rest := without(one, elsewhere)) is not None] if elsewhere else told
 
     def _takes_numbers(self) -> bool:
@@ -168,10 +173,10 @@ class Text:
     def _unit_news(self, wants_numbers: bool) -> list[RunInfo]:
         """What a step of the run is, where the lines count by something else: epochs, generations."""
         is_told = wants_numbers and self._early.is_over
-        unit = (self._own.numbers.unit if self._own.numbers and is_told else "") or STEP
-        if unit == self._unit:
+        unit = self._own.numbers.unit if self._own.numbers and is_told else ""
+        if unit == self._told_unit:
             return []
-        self._unit = unit
+        self._told_unit, self._unit = unit, unit or STEP
         news = self._take_unit(unit)
         return [] if news is None else [RunInfo(self._run, news)]
 
