@@ -9,7 +9,7 @@ HEADLESS := $(shell command -v chromium-headless-shell 2>/dev/null)
 unexport PYTHONDONTWRITEBYTECODE  # what was compiled once is kept (docs/decisions/0268)
 SLURM := $(shell command -v slurmctld 2>/dev/null)
 
-.PHONY: run setup test test-again test-timed test-jobs test-trainer test-pages test-integrations test-models test-long soak bench gpu gpu-wheels \
+.PHONY: run setup test test-again test-timed test-jobs test-trainer test-pages test-integrations test-models test-libraries-again test-long soak bench gpu gpu-wheels \
   screens lint lock wheelhouse clean
 
 run: $(VENV)/run.stamp
@@ -53,6 +53,12 @@ test-integrations: $(VENV)/dev.stamp
 test-models: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.models.environment
 	[ ! -e .models/short.stamp ] || .models/bin/python -m pytest -m "not long" tests/models/*.py
+
+# What failed in the last run of these two, alone. 5: nothing had failed in one of them.
+AGAIN := -m pytest -m "not long" --last-failed --last-failed-no-failures none
+test-libraries-again: $(VENV)/dev.stamp
+	a=0; $(BIN)/python $(AGAIN) tests/integrations/*.py || a=$$?; b=5; [ ! -e .models/short.stamp ] || { b=0; .models/bin/python $(AGAIN) tests/models/*.py || b=$$?; }; \
+	  case $$a$$b in 00|05|50) ;; *) exit 1 ;; esac
 
 test-long: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m tests.interpreters
