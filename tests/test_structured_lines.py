@@ -18,7 +18,7 @@ from collectors.logs.formats.json_lines import JsonLines
 from collectors.logs.formats.jsonl import Metrics
 from collectors.logs.formats.text import Text
 from collectors.records import LogLine, Points, Record
-from tests.following import Follower
+from tests.following import Follower, until
 
 RECORDED = Path(__file__).parent / "recorded" / "structured"
 LIBRARIES = ("structlog", "loguru", "pythonjsonlogger")
@@ -50,7 +50,7 @@ def test_a_librarys_lines_have_their_message_level_time_and_fields(library: str,
     (tmp_path / "a").mkdir()
     shutil.copy(RECORDED / f"{library}.log", tmp_path / "a" / f"train.{suffix}")
     follower = Follower(tmp_path)
-    follower.collect()
+    until(follower, lambda: any(isinstance(record, Points) for record in follower.records))
     lines = [record for record in follower.records if isinstance(record, LogLine)]
     assert [line.level for line in lines[:6]] == [20, 20, 20, 20, 30, 40]
     assert [line.text.split(" ")[0] for line in lines[:6]] == ["loading", "step", "step", "step", "retrying", "step"]

@@ -132,8 +132,9 @@ class Rivals:
 
 def kept_names(state: Mapping[str, Any]) -> Sequence[str]:
     """The series that a file with this state has brought; none of a text whose first numbers wait, or were dropped."""
-    state = state.get("metrics") or state  # of an events file that holds metrics
-    return () if "early" in state else state.get("names", ())
+    metrics = state.get("metrics")
+    held = metrics if isinstance(metrics, dict) else state  # of an events file that holds metrics
+    return () if "early" in held else held.get("names", ())
 
 
 def _source(file: str) -> str:
