@@ -27,6 +27,7 @@ from .cards import OF_A_CRASH
 from .doing import STILL_S, RankStanding, last_step, silent_for_s, stacks_as_json, standing_of, standing_word, word_by_stacks
 from .rule import CodePlace, Held
 from .subjects import RunSubject
+from .training import is_placeholder
 
 FRESH_S = 3600.0  # an end that was longer ago is no news
 HUNG_S, INTERVALS = 300.0, 20.0
@@ -397,14 +398,13 @@ def _lost_s(subject: RunSubject, ended_s: float) -> float:
 
 
 def _best(subject: RunSubject) -> str:
-    for wanted in (names.is_result, names.is_training_loss):
-        for name, _, track in subject.named(wanted):
-            finite = track.value[np.isfinite(track.value)]
-            if len(finite):
-                less = names.is_loss(name)
-                return (
-                    f"best {name} {float(finite.min() if less else finite.max()):.5g}"
-                    if wanted is names.is_result
-                    else f"last {name} {finite[-1]:.5g}"
-                )
+    for name, _, track in subject.named(names.is_result):
+        finite = track.value[np.isfinite(track.value)]
+        if len(finite):
+            return f"best {name} {float(finite.min() if names.is_loss(name) else finite.max()):.5g}"
+    for name, rank, track in subject.named(names.is_training_loss):
+        bad = ~np.isfinite(track.value)
+        values = track.value[~bad] if is_placeholder(subject, name, rank, bad) else track.value
+        if len(values):
+            return f"last {name} {'NaN' if np.isnan(values[-1]) else f'{values[-1]:.5g}'}"
     return ""
