@@ -17,7 +17,7 @@ from collectors.judging.collector import FindingsCollector
 from collectors.process.activity import RunActivity, RunProcess
 from collectors.process.finder import Finder
 from collectors.process.proc import boot_id, start_ticks
-from collectors.records import Event, Finding, Labels, Points, Record, labels_of
+from collectors.records import Event, Finding, Labels, Points, Record, RunInfo, labels_of
 from collectors.store.protocol import Store
 from tests.claims import claiming_folder
 
@@ -56,6 +56,7 @@ class Lines:
     ends: list[Event] = field(default_factory=list)
     last_s: float | None = None
     gaps: list[float] = field(default_factory=list)
+    info: Mapping[str, object] = field(default_factory=dict)
 
 
 class JudgedRuns:
@@ -109,6 +110,8 @@ class JudgedRuns:
     def take(self, records: Sequence[Record]) -> None:
         """Stored now."""
         for record in records:
+            if isinstance(record, RunInfo):
+                self.lines.setdefault(record.run, Lines()).info = record.info
             if isinstance(record, (Points, Event)) and record.run is not None:
                 self._note(record)
         if self.stored or not all(isinstance(record, Points) for record in records):
@@ -160,7 +163,7 @@ class JudgedRuns:
 
     def _activity(self, run: str, lines: Lines) -> RunActivity:
         median_s = float(np.median(lines.gaps)) if lines.gaps else None
-        return RunActivity(run, claiming_folder(), {}, lines.starts, lines.ends, lines.last_s, median_s)
+        return RunActivity(run, claiming_folder(), lines.info, lines.starts, lines.ends, lines.last_s, median_s)
 
 
 def gpu(index: int = 0, *processes: GpuProcess, total: int = 80 * GIB, lost: str = "", name: str = "NVIDIA H100") -> Gpu:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from collectors.analysis.findings.reported import queue_stuck
 from collectors.analysis.findings.rules import BY_NAME
 from collectors.analysis.findings.subjects import MachineSubject, RunSubject
 from collectors.analysis.findings.watch import WITH_RUN
-from collectors.records import Event, LogLine, Record
+from collectors.records import Event, LogLine, Record, RunInfo
 from collectors.store.open import open_store
 from collectors.store.protocol import Store
 from tests.judged import T0, JudgedRuns, point
@@ -89,6 +89,43 @@ def test_the_best_result_and_the_duration_are_in_the_words(store: Store) -> None
     assert [found.sentence for found in judged.of("finished")] == [
         "The run is finished after 5 min, at step 300, best val/loss 1.005."
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (lambda second: math.nan if second > 40 else 0.5, "last loss NaN."),
+        (lambda second: math.nan, "last loss NaN."),
+        (lambda second: -math.inf if second > 40 else 0.5, "last loss -inf."),
+        (lambda second: 0.5 if second % 2 else math.nan, "last loss 0.5."),  # NaN says that a step has no value
+        (lambda second: math.nan if 20 < second < 40 else 0.25, "last loss 0.25."),
+    ],
+)
+def test_a_finished_run_says_its_last_loss(store: Store, value: Callable[[int], float], said: str) -> None:
+    judged = JudgedRuns(store, stored=False)
+    judged.begin("run")
+    judged.go_on(60, lambda now_s: [point("run", now_s, int(now_s - T0), {"loss": value(int(now_s - T0))})])
+    judged.take([Event("run", "end", judged.now_s, fields={"status": "finished"})])
+    judged.go_on(10)
+    (found,) = judged.of("finished")
+    assert found.sentence.endswith(said)
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_run_that_only_prints_took_as_long_as_its_process_lived(store: Store, seen: bool) -> None:
+    """It is seen three seconds after its start, or is over before."""
+    judged = JudgedRuns(store, stored=False)
+    if seen:
+        fields = {"pid": 7, "mono_s": 5000.0, "pid_start_ticks": 499_680}
+        judged.take([Event("run", "process", judged.now_s, fields=fields)])
+    else:
+        judged.take([RunInfo("run", {"pid": 7, "started_s": judged.now_s - 3.2})])
+    judged.go_on(48, lambda now_s: [point("run", now_s, int(now_s - T0), {"loss": 1.0})])
+    judged.take([Event("run", "end", judged.now_s, fields={"status": "finished"})])
+    judged.go_on(10)
+    (found,) = judged.of("finished")
+    assert found.sentence.startswith("The run is finished after 51 s, at step 48")
+    assert found.fields["numbers"]["seconds"] == pytest.approx(51.2)
 
 
 def test_a_run_is_finished_when_its_last_rank_is(store: Store) -> None:

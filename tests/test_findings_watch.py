@@ -19,11 +19,11 @@ from collectors.analysis.findings.rules import BY_NAME, MACHINE_RULES, RULES, RU
 from collectors.analysis.findings.subjects import MachineSubject, RunSubject
 from collectors.analysis.findings.watch import MOST_NEW, WITH_RUN, Watch
 from collectors.judging.known import KnownSubjects
-from collectors.records import Event, Record, labels_of
+from collectors.records import Event, Finding, Record, RunInfo, labels_of
 from collectors.store.open import open_store
 from collectors.store.protocol import Store
 from tests import findings_table
-from tests.judged import GIB, HOSTS, T0, JudgedRuns, gpu, gpu_process, machine_point, point
+from tests.judged import GIB, HOSTS, T0, JudgedRuns, Lines, gpu, gpu_process, machine_point, point
 
 RULE = BY_NAME["slow_steps"]
 SLOPES_AND_HANGS = {
@@ -170,6 +170,46 @@ def test_a_collector_that_starts_anew_knows_the_steps_of_before(store: Store) ->
     known = judged.collector._known.runs["run"]
     assert len(known.tracks["steps", 0]) >= 99
     assert [event.kind for event in known.events] == ["start"]
+
+
+@pytest.mark.parametrize("away_s", [60.0, 3000.0, 3 * 86400.0, 30 * 86400.0])
+@pytest.mark.parametrize("recovers", [False, True])
+def test_a_successor_gives_findings_of_a_run_that_ended_meanwhile_a_last_look(store: Store, recovers: bool, away_s: float) -> None:
+    """The dashboard closes with the script, so that its last lines are stored and not judged."""
+    judged = JudgedRuns(store)
+    judged.begin("run")
+    judged.go_on(100, lambda now_s: [point("run", now_s, int(now_s - T0), {"loss": 1.0 if now_s - T0 <= 30 else math.nan})])
+    (before,) = judged.of("nan_lasting")
+    assert not before.over
+    for _ in range(100):
+        judged.now_s += 1.0
+        step = int(judged.now_s - T0)
+        store.append([point("run", judged.now_s, step, {"loss": 1.0 if recovers and step > 150 else math.nan})])
+    end = Event("run", "end", judged.now_s, fields={"status": "finished"})
+    store.append([end])
+    judged.lines["run"].ends.append(end)
+    judged.lines["run"].last_s = judged.now_s
+    judged.finder.processes.clear()
+    judged.now_s += away_s
+    judged.restart()
+    judged.go_on(20)
+    (found,) = judged.of("nan_lasting")
+    assert (found.id, found.from_s, found.weight, found.over) == (before.id, before.from_s, "alert", True)
+    assert found.to_s == T0 + (150 if recovers else 200) and found.fields["numbers"]["steps"] == (120 if recovers else 170)
+    assert (WITH_RUN in found.fields) is not recovers, "what recovered before the run ended was resolved"
+    assert not store.findings("run", holding=True)
+    assert judged.rules() == {"nan", "nan_lasting"} and len(judged.found) == 2
+
+
+def test_a_successor_closes_what_no_number_shows(store: Store) -> None:
+    left = Finding("f", "run", "data_stall", "note", T0, T0 + 9, False, "Waits for data.", fields={"key": ""})
+    store.append([RunInfo("run", {}), left])
+    judged = JudgedRuns(store)
+    judged.lines["run"] = Lines(ends=[Event("run", "end", T0 + 10, fields={"status": "finished"})], last_s=T0 + 9)
+    judged.now_s += 3600
+    judged.restart()
+    judged.go_on(20)
+    assert judged.found == {"f": left._replace(over=True, fields={"key": "", WITH_RUN: True})}
 
 
 def test_old_logs_that_are_read_for_the_first_time_give_no_alert(store: Store) -> None:

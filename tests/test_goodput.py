@@ -273,8 +273,39 @@ def test_what_a_process_wrote_before_it_was_seen_is_of_its_attempt(late_s: float
     ]
     lines = [line for begun_s, first in begun for line in steady(first + 60, begun_s, first)]
     spans = attempts_of(seen, times(lines))
-    assert [span.start_s for span in spans] == [min(lines[60 * turn][0], seen[turn].time_s) for turn in range(3)]
+    assert [span.start_s for span in spans] == pytest.approx([begun_s for begun_s, _ in begun])
     assert [span.end_s for span in spans] == [lines[place][0] for place in (59, 119, 179)]
+
+
+def process(time_s: float, age_s: float = 0.0, pid: int = 7) -> Event:
+    """Of a process that was seen at an age."""
+    return Event("run", "process", time_s, fields={"pid": pid, "mono_s": 5000.0, "pid_start_ticks": round(100 * (5000 - age_s))})
+
+
+@pytest.mark.parametrize(
+    ("seen", "info", "start_s"),
+    [
+        ([process(13.0, 3.2)], {}, 9.8),
+        ([process(13.0, 3.2)], {"pid": 7, "started_s": 9.85}, 9.8),
+        ([process(13.0, 3.2)], {"pid": 6, "started_s": 2.0}, 2.0),  # below a shell, which began before
+        ([process(13.0, 3.2)], {"pid": 7, "started_s": 9.85, "first_started_s": -500.0}, 9.8),
+        ([process(13.0, 3.2)], {"pid": 7, "started_s": -1e6}, 9.8),  # copied from another run
+        ([process(13.0, 3.2)], {"pid": 7, "started_s": 12.0, "attached": True}, 11.0),
+        ([process(9.0, 3.2)], {"pid": 7, "started_s": 8.0, "attached": True}, 8.0),
+        ([process(13.0, 700.0)], {}, 11.0),  # a notebook: its first line
+        ([process(713.0, 705.0)], {"pid": 7, "started_s": 8.1}, 8.1),  # the collector came late
+        ([], {"pid": 7, "started_s": 8.1}, 8.1),  # it came never
+        ([], {"pid": 7, "started_s": 75.0, "first_started_s": 8.1}, 8.1),
+        ([], {"started_s": "yesterday"}, 11.0),
+        ([], {}, 11.0),
+    ],
+)
+def test_a_run_that_only_prints_begins_with_its_process(seen: list[Event], info: dict[str, object], start_s: float) -> None:
+    (span,) = attempts_of(seen, times(steady(60))._replace(info=info))
+    assert span.start_s == pytest.approx(start_s)
+    said = {11.0: "first line"}.get(start_s, "run.json")
+    assert span.started_by == ("process seen" if seen else said)
+    assert span.end_s == 70.0
 
 
 def test_without_an_end_an_attempt_ends_when_it_was_last_seen() -> None:

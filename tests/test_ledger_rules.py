@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from collectors.analysis.ledger.account import EMPTY, compacted, lane_of, summed
 from collectors.analysis.ledger.evidence.signs import sign_of
+from collectors.analysis.ledger.evidence.stands import stands_of
 from collectors.analysis.ledger.idle.communication import communication
 from collectors.analysis.ledger.idle.device import Busy, Copying
 from collectors.analysis.ledger.idle.giving import Observed, account_of
@@ -22,6 +23,7 @@ from collectors.analysis.ledger.idle.moments import Moments
 from collectors.analysis.ledger.kinds import KINDS, NUMBER, Charged
 from collectors.analysis.ledger.shares import ledger_of
 from collectors.analysis.ledger.wording import lines_of, sentence_of
+from collectors.analysis.stacks.trust import no_source, traces_of
 from collectors.records import Frame
 from tests.ledger_simulator.job import Job
 from tests.ledger_simulator.jobs import SCENARIOS
@@ -31,6 +33,7 @@ from tests.ledger_simulator.observed import known_of
 from tests.ledger_simulator.ranks import simulated_ranks
 from tests.ledger_simulator.training import simulated
 from tests.ledger_simulator.truth import Truth
+from tests.stacks import columns
 
 SECONDS = 40.0
 NEAR = 3.0  # points
@@ -182,5 +185,48 @@ def test_a_library_that_is_imported_compiles_nothing() -> None:
     module = Frame("<module>", "/site-packages/torch/_dynamo/__init__.py", 3)
     own = [True, False, False]
     assert sign_of([run, adamw, compiler], own) == "compile"
-    assert sign_of([run, adamw, module], own) is None and sign_of([run, module, compiler], own) is None
+    importing = Frame("_find_and_load", "<frozen importlib._bootstrap>", 1176)
+    assert sign_of([run, importing, module, compiler], [True, False, False, False]) is None
     assert sign_of([Frame("<module>", "/site-packages/torchrun.py", 1), run, compiler], [False, True, False]) == "compile"
+
+
+HOME, SITE = "/home/ada", "/home/ada/wandb/.venv/lib/python3.11/site-packages"
+FIND = Frame("_find_and_load", "<frozen importlib._bootstrap>", 1176)
+EXECUTE = Frame("_LoaderBasics.exec_module", "<frozen importlib._bootstrap_external>", 940)
+MAIN = Frame("<module>", f"{HOME}/wandb/train.py", 11)
+LINEAR = Frame("linear", f"{SITE}/torch/nn/functional.py", 9)
+FETCH = Frame("fetch", f"{SITE}/torch/utils/data/_utils/fetch.py", 57)
+SAVE_FILE = Frame("save_file", f"{SITE}/safetensors/torch.py", 286)
+
+
+def test_a_folder_of_the_user_is_no_library() -> None:
+    """Also where it has a library's name, and where the libraries themselves lie below it."""
+    for folder in ("wandb", "safetensors", "torch/utils/data", "torch/distributed/checkpoint", "torch/utils/tensorboard", "torch"):
+        own = Frame("_save", f"{HOME}/{folder}/train.py", 11)
+        numpy = Frame("save", f"{HOME}/{folder}/.venv/lib/python3.11/site-packages/numpy/lib/npyio.py", 5)
+        stands = stands_of(traces_of(columns((0, 7, 1.0, (own,)), (0, 7, 1.0, (own, numpy)))), HOME, no_source)
+        assert [(stand.kind, stand.how) for stand in stands] == [("python", "runs")] * 2, folder
+    logged = Frame("Run._log", f"{SITE}/wandb/sdk/wandb_run.py", 1700)
+    assert sign_of([MAIN, logged], [True, False]) == "log"
+    assert sign_of([MAIN, Frame("Logger.info", "/usr/lib/python3.11/logging/__init__.py", 3)], [True, False]) == "log"
+
+
+@pytest.mark.parametrize(
+    ("below", "kind", "how"),
+    [
+        ((FIND, EXECUTE, Frame("<module>", f"{SITE}/torch/utils/data/__init__.py", 3)), "python", "runs"),
+        ((FIND, EXECUTE, Frame("<module>", f"{SITE}/transformers/utils/hub.py", 3), FIND, SAVE_FILE), "python", "runs"),
+        ((FIND, EXECUTE, LINEAR), "python", "runs"),
+        ((FIND,), "python", "runs"),
+        ((Frame("import_module", "/usr/lib/python3.11/importlib/__init__.py", 126), FIND, EXECUTE, FETCH), "python", "runs"),
+        ((FIND, EXECUTE, Frame("<module>", f"{HOME}/loop.py", 9), FETCH), "data", "runs"),  # `import loop` is the training
+        ((FIND, EXECUTE, Frame("<module>", f"{HOME}/loop.py", 9), FIND, EXECUTE, FETCH), "python", "runs"),
+        ((FETCH, FIND, EXECUTE, LINEAR), "data", "runs"),  # what the loader imports when it fetches
+        ((FETCH,), "data", "runs"),
+        ((SAVE_FILE,), "checkpoint", "runs"),
+        ((LINEAR,), "launch", "computes"),
+    ],
+)
+def test_a_library_that_is_imported_is_own_python_at_the_import(below: tuple[Frame, ...], kind: str, how: str) -> None:
+    (stand,) = stands_of(traces_of(columns((0, 7, 1.0, (MAIN, *below)))), HOME, no_source)
+    assert (stand.kind, stand.how) == (kind, how)

@@ -166,3 +166,14 @@ def test_only_files_of_events_are_waited_for_and_those_of_its_own_folder(tmp_pat
     turns.live(tmp_path / "a" / "events.rank1.jsonl")
     assert tail.is_unread("a") and not tail.is_unread("b") and not tail.is_unread("nothing")
     tail.close()
+
+
+def test_only_a_process_s_first_run_began_with_it(child: subprocess.Popen[bytes]) -> None:
+    """A sweep makes its runs one after another in one process."""
+    files = Files(activity([start(child.pid)]))
+    lives = files.lives()
+    first = lives.collect()
+    files.run = files.run._replace(run="second", starts=[start(child.pid)._replace(run="second")])
+    successor = LivesCollector(files.live_runs, Finder(HOST), lambda run: (), host=HOST, written=first)
+    seen = [event for event in [*first, *successor.collect()] if event.kind == "process"]
+    assert [(event.run, "mono_s" in event.fields) for event in seen] == [("run", True), ("second", False)]

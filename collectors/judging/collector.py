@@ -39,6 +39,7 @@ SHARE = 0.008  # of a core, for all rules; where they take more, they look less 
 MUCH = 3.0  # times less often than meant: it is said
 MOST_WAITING = 50_000  # records between two looks: the newest
 AWAKE_S = MAY_GO_ON_S  # a run without a sign and without a process is let go after this, unless it usually writes more rarely
+TAKE_OVER_S = 10.0  # until then the files of runs are read that an earlier collector looked at; and between two looks at those
 ENDED_S = 30.0  # a run that has ended is looked at for so long
 DOING_S = 4.0  # between two looks at what a run is at
 KNOWN_S = 7 * 86400.0  # findings that are read at the start
@@ -82,7 +83,8 @@ class FindingsCollector:
         self._waiting: deque[Record] = deque(maxlen=MOST_WAITING)
         self._back = LookingBack(store)
         self._known = KnownSubjects(self._back.came)
-        self._watch = Watch(found for found in store.findings(lo=clock() - KNOWN_S, most=MOST_KNOWN) if found.rule in BY_NAME)
+        known = [*store.findings(lo=clock() - KNOWN_S, most=MOST_KNOWN), *store.findings(holding=True, most=MOST_KNOWN)]
+        self._watch = Watch(found for found in known if found.rule in BY_NAME)
         self._begun_s = clock()
         self._failed: dict[str, str] = {}  # rules that failed, and how
         self._trouble: dict[str, tuple[float, str]] = {}
@@ -123,7 +125,7 @@ class FindingsCollector:
         activities = {activity.run: activity for activity in self._live_runs([*self._known.runs, *asleep])}
         machine = self._machine(now_s)
         news: list[Finding] = self._looked(MACHINE_RULES, None, machine, now_s)
-        if now_s - self._begun_s > AWAKE_S:
+        if now_s - self._begun_s > TAKE_OVER_S:
             for run in asleep:
                 news += self._end_of_asleep(run, activities.get(run), now_s)
         for run, known in list(self._known.runs.items()):
@@ -195,13 +197,23 @@ class FindingsCollector:
         return None if state is None else state.state in OVER and state.state != "preempted"
 
     def _end_of_asleep(self, run: str, activity: RunActivity | None, now_s: float) -> list[Finding]:
-        """Ends what holds in a run of which nothing came since the start, unless it goes on."""
+        """Ends what holds in a run of which nothing came since the start, unless it goes on; at once where something says that it is over."""
+        mono_s = self._monotonic()
+        if not self._paces.is_due((run, "asleep"), mono_s):
+            return []
+        self._paces.put_off((run, "asleep"), TAKE_OVER_S, mono_s)
         state = None
         if activity is not None:
             lives = self._store.events(run, kinds=(SEEN, EXIT), most=MOST_EVENTS)
             state = state_of(activity.with_lives(lives), now_s, host=self._host)
         over = self._is_over(run, state)
-        return [] if over is False else self._watch.end(run, with_run=over is True)
+        if over and state != SILENT:
+            self._back.take_over(run, [found for found in self._watch.holding() if found.run == run])
+            self._watch.forget(run)
+            self._paces.let_go(run)
+        elif over is not False and now_s - self._begun_s > AWAKE_S:
+            return self._watch.end(run, with_run=over is True)
+        return []
 
     def _subject(
         self,

@@ -1,15 +1,18 @@
-"""Runs whose logs were there before the dashboard: their numbers are judged once, a piece at a time, and raise no alert."""
+"""Runs of the past are judged by their numbers once, a piece at a time.
+
+Logs that were there before the dashboard raise no alert. Findings that an earlier collector left open when their run ended are closed.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from ..analysis.findings.recent import RecentPoints
 from ..analysis.findings.rules import RUN_RULES, is_tracked
 from ..analysis.findings.subjects import STEPS, MachineSubject, RunSubject
-from ..analysis.findings.watch import Watch
+from ..analysis.findings.watch import REST_S, WITH_RUN, Watch
 from ..analysis.history import History
 from ..records import Finding
 from ..store.protocol import RawPoints, Series, Store
@@ -33,6 +36,7 @@ class LookingBack:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._waiting: dict[str, float] = {}  # runs, and when a point of theirs last came, Unix seconds
+        self._left_open: dict[str, Sequence[Finding]] = {}  # by run
         self._rules = [rule for rule in RUN_RULES if rule.name in LOOKS]
         self._at_work: Iterator[list[Finding]] | None = None
 
@@ -41,23 +45,45 @@ class LookingBack:
         if run in self._waiting or len(self._waiting) < MOST_RUNS:
             self._waiting[run] = now_s
 
+    def take_over(self, run: str, left_open: Sequence[Finding]) -> None:
+        """These findings of a run that is over get a last look and are closed."""
+        self._left_open[run] = left_open
+
     def work(self, now_s: float) -> list[Finding]:
         """What a few milliseconds find."""
         found: list[Finding] = []
         until_s = time.monotonic() + WORK_S
         while time.monotonic() < until_s:
             if self._at_work is None:
-                run = next((name for name, came_s in self._waiting.items() if now_s - came_s > SETTLED_S), None)
-                if run is None:
-                    break
-                del self._waiting[run]
-                self._at_work = self._pieces(run)
+                self._at_work = self._next(now_s)
+            if self._at_work is None:
+                break
             news = next(self._at_work, None)
             if news is None:
                 self._at_work = None
             else:
                 found += news
-        return [finding._replace(weight="note", fields={**finding.fields, "late": True}) for finding in found]
+        return found
+
+    def _next(self, now_s: float) -> Iterator[list[Finding]] | None:
+        if self._left_open:
+            return self._closed(*self._left_open.popitem())
+        run = next((name for name, came_s in self._waiting.items() if now_s - came_s > SETTLED_S), None)
+        if run is None:
+            return None
+        del self._waiting[run]
+        return self._late(run)
+
+    def _late(self, run: str) -> Iterator[list[Finding]]:
+        for news in self._pieces(run):
+            yield [finding._replace(weight="note", fields={**finding.fields, "late": True}) for finding in news]
+
+    def _closed(self, run: str, left_open: Sequence[Finding]) -> Iterator[list[Finding]]:
+        judged: dict[str, Finding] = {}
+        for news in self._pieces(run):
+            judged |= {finding.id: finding for finding in news}
+            yield []
+        yield [_last_word(finding, judged.values()) for finding in left_open]
 
     def _pieces(self, run: str) -> Iterator[list[Finding]]:
         """Findings a piece of the run's time."""
@@ -95,7 +121,22 @@ class LookingBack:
             for track in tracks.values():
                 track.looked_at()
             yield news
+        over_s = last_s + 2 * REST_S
+        subject = RunSubject(run, over_s, history, MachineSubject(over_s), tracks, events, awake_since_s=first_s)
+        holding = {found.rule for found in watch.holding()}
+        for rule in self._rules:
+            if rule.name in holding:  # what had recovered by the last point is resolved
+                yield watch.look(rule, run, rule.look(subject), over_s)
         yield watch.end(run)
+
+
+def _last_word(before: Finding, judged: Iterable[Finding]) -> Finding:
+    """The finding as all points of its run show it; one that they do not show held until its run ended, as far as is known."""
+    for found in judged:
+        is_same = (found.rule, found.fields.get("key")) == (before.rule, before.fields.get("key"))
+        if is_same and found.from_s <= before.to_s and before.from_s <= found.to_s:
+            return found._replace(id=before.id, from_s=min(before.from_s, found.from_s), weight=before.weight, over=True)
+    return before._replace(over=True, fields={**before.fields, WITH_RUN: True})
 
 
 def _feed(tracks: dict[tuple[str, int], RecentPoints], series: list[Series], points: dict[int, RawPoints]) -> None:

@@ -14,6 +14,9 @@ from ..records import Event
 SEEN, EXIT = "process", "exit"  # events of the collector's own: a process of a run was found; it is gone
 SCHEDULER = "scheduler"  # of an exit event, in its field `by`: what a scheduler wrote of a run that has said itself how it ended
 AHEAD_S = 86400.0  # by so much a clock may be wrong
+TICKS_PER_S = 100.0  # of `pid_start_ticks`, as Linux shows them to programs on any host
+OLDEST_S = 600.0  # an older process did other things before it began the run, as a notebook does
+SAME_S = 1.0  # run.json is written just after its process begins
 QUEUE = (
     "submitted",
     "queued",
@@ -90,6 +93,30 @@ def last_ends(activity: RunActivity) -> dict[int, Event]:
     starts, ends = newest_by_rank(activity.starts), newest_by_rank(activity.ends)
     began_s = -math.inf if activity.starts else seconds(activity.info.get("started_s")) or -math.inf  # of a program under `run`
     return {rank: end for rank, end in ends.items() if end.time_s >= (starts[rank].time_s if rank in starts else began_s)}
+
+
+def began_s(begun: Event, info: Mapping[str, Any] | None = None) -> float:
+    """When the process of a `start` or `process` event began the run: before its imports, and before a collector saw it.
+
+    `mono_s` and `pid_start_ticks` count from the same boot. A process that was attached, or is old, did other things before; `info`,
+    the run's run.json, then says when it began the run, if it names that process.
+    """
+    info = info or {}
+    mono_s, pid, ticks = (begun.fields.get(name) for name in ("mono_s", "pid", "pid_start_ticks"))
+    seen_s, start_ticks = seconds(mono_s), whole(ticks)
+    age_s = seen_s - start_ticks / TICKS_PER_S if seen_s is not None and start_ticks is not None else 0.0
+    if 0 <= age_s <= OLDEST_S and not info.get("attached"):
+        return begun.time_s - age_s
+    said_s = seconds(info.get("started_s"))
+    names_it = pid is not None and info.get("pid") == pid
+    return said_s if names_it and said_s is not None and 0 <= begun.time_s - said_s <= max(age_s, SAME_S) else begun.time_s
+
+
+def started_s(info: Mapping[str, Any], known_s: float) -> float:
+    """When a run started by its run.json, if that is up to a day before `known_s`, by which it had; else `known_s`."""
+    said = (seconds(info.get(name)) for name in ("started_s", "first_started_s"))
+    earlier = (time_s for time_s in said if time_s is not None and known_s - AHEAD_S <= time_s <= known_s + SAME_S)
+    return min(known_s, max(earlier, default=known_s))
 
 
 def end_of(activity: RunActivity, process: RunProcess) -> Event | None:

@@ -145,7 +145,13 @@ class LivesCollector:
                 self._known[key] = _Known(activity.run, process)
                 if self._is_new(activity.run, SEEN, process):
                     self._on_new(activity.run, process)
-                    yield Event(activity.run, SEEN, time.time(), process.rank, fields=self._about(process))
+                    about = self._about(process)
+                    if self._has_another_run(key):
+                        del about["mono_s"]  # it began this one later than itself
+                    yield Event(activity.run, SEEN, time.time(), process.rank, fields=about)
+
+    def _has_another_run(self, key: _Key) -> bool:
+        return any(written[1:] == (SEEN, *key[1:]) and written[0] != key[0] for written in self._written)
 
     def _let_go(self, found: Mapping[str, Sequence[RunProcess]]) -> Iterable[Event]:
         """Events of processes that live on but have left a run: a notebook's, one that began the next run, or a wrapper's.

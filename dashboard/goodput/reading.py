@@ -18,7 +18,7 @@ from collectors.analysis.ledger.evidence.signs import PHASES
 from collectors.analysis.stacks.traces import Floats, Range
 from collectors.log_tree import LogTree
 from collectors.process.activity import AHEAD_S, LIFETIMES
-from collectors.store.protocol import Series, Store
+from collectors.store.protocol import Run, Series, Store
 from collectors.store.question import check
 
 from ..runs import Runs, RunView
@@ -76,12 +76,15 @@ class GoodputReader:
         mine = [series for series in everything if dict(series.labels).get("rank", "0") == rank] or everything
         stepper = _stepper(mine)
         track, whole = self._track(stepper) if stepper else (NO_TRACK, True)
-        signs_s = self._signs(run)
+        stored = self._store.run(run)
+        signs_s = self._signs(stored)
         lo, hi = believable([*(event.time_s for event in lifetimes), *signs_s.tolist()], now_s)
         lifetimes = [event for event in lifetimes if lo <= event.time_s <= hi]
         track = SeriesTrack(*(column[(track.time_s >= lo) & (track.time_s <= hi)] for column in track))
         signs_s = np.sort(np.r_[track.time_s, signs_s[(signs_s >= lo) & (signs_s <= hi)]])
-        times = RunTimes(run, track.time_s, track.step, track.segment, signs_s, alive, now_s, self._watching())
+        times = RunTimes(
+            run, track.time_s, track.step, track.segment, signs_s, alive, now_s, self._watching(), stored.info if stored else {}
+        )
         attempts = attempts_of(lifetimes, times)
         rows = StepRows(track.first_s, track.time_s, track.step, track.lines)
         phases = [series for series in mine if series.name.startswith(PHASE)]
@@ -111,11 +114,10 @@ class GoodputReader:
         found = self._store.range(list(cards), *window, buckets=ENERGY_BUCKETS) if cards else {}
         return _added([(part.t_end, part.last) for part in found.values()])
 
-    def _signs(self, run: str) -> Floats:
+    def _signs(self, stored: Run | None) -> Floats:
         """Its first and last line of any kind, and the end of its stacks, until which it was surely there."""
-        stored = self._store.run(run)
-        lines = [stored.first_time_s, stored.last_time_s] if stored else []
-        known = [time_s for time_s in (*lines, self._store.profiled_until(run)) if time_s is not None]
+        times = (stored.first_time_s, stored.last_time_s, self._store.profiled_until(stored.name)) if stored else ()
+        known = [time_s for time_s in times if time_s is not None]
         return np.array(known, np.float64)
 
     def _track(self, series: Series) -> tuple[SeriesTrack, bool]:

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from ...process.activity import spoken
+from ...process.activity import began_s, spoken, started_s
 from ...process.states import is_silent
 from ...records import Event
 from ...store.question import TooMuch
@@ -27,6 +27,7 @@ from .cards import OF_A_CRASH
 from .doing import STILL_S, RankStanding, last_step, silent_for_s, stacks_as_json, standing_of, standing_word, word_by_stacks
 from .rule import CodePlace, Held
 from .subjects import RunSubject
+from .training import is_placeholder
 
 FRESH_S = 3600.0  # an end that was longer ago is no news
 HUNG_S, INTERVALS = 300.0, 20.0
@@ -372,19 +373,22 @@ def _ended_s(subject: RunSubject, *, of_last: bool = False) -> float | None:
         *ends,
         *([] if subject.activity is None else [event.time_s for event in [*subject.activity.ends, *subject.activity.exits]]),
     ]
-    begun_s = subject.begun_s or 0.0
+    begun_s = (
+        subject.newest_begin.time_s if subject.newest_begin else 0.0
+    )  # the process before may be gone later than this one began
     ended_s = [time_s for time_s in known if math.isfinite(time_s) and time_s >= begun_s]
     return (max if of_last else min)(ended_s, default=None)
 
 
 def _took_s(subject: RunSubject, ended_s: float) -> float | None:
+    """Since its first process began. None where nothing says when."""
     begun: list[Event] = [
         *(subject.activity.starts if subject.activity else []),
         *(subject.activity.seen if subject.activity else []),
     ]
     begun = begun or list(subject.of_kind("start", "process"))
-    first_s = min((event.time_s for event in begun), default=None)
-    return ended_s - first_s if first_s is not None and ended_s > first_s else None
+    first_s = started_s(subject.info, min((began_s(event, subject.info) for event in begun), default=ended_s))
+    return ended_s - first_s if ended_s > first_s else None
 
 
 def _lost_s(subject: RunSubject, ended_s: float) -> float:
@@ -394,14 +398,13 @@ def _lost_s(subject: RunSubject, ended_s: float) -> float:
 
 
 def _best(subject: RunSubject) -> str:
-    for wanted in (names.is_result, names.is_training_loss):
-        for name, _, track in subject.named(wanted):
-            finite = track.value[np.isfinite(track.value)]
-            if len(finite):
-                less = names.is_loss(name)
-                return (
-                    f"best {name} {float(finite.min() if less else finite.max()):.5g}"
-                    if wanted is names.is_result
-                    else f"last {name} {finite[-1]:.5g}"
-                )
+    for name, _, track in subject.named(names.is_result):
+        finite = track.value[np.isfinite(track.value)]
+        if len(finite):
+            return f"best {name} {float(finite.min() if names.is_loss(name) else finite.max()):.5g}"
+    for name, rank, track in subject.named(names.is_training_loss):
+        bad = ~np.isfinite(track.value)
+        values = track.value[~bad] if is_placeholder(subject, name, rank, bad) else track.value
+        if len(values):
+            return f"last {name} {'NaN' if np.isnan(values[-1]) else f'{values[-1]:.5g}'}"
     return ""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...gpu.inventory import Gpu
-from ...process.activity import RunActivity, RunProcess, RunState
+from ...process.activity import RunActivity, RunProcess, RunState, began_s
 from ...records import Event, Labels
 from ..dumps.allocations import MemorySnapshot
 from ..dumps.flight import FlightRank
@@ -90,9 +90,19 @@ class RunSubject:
         return [event for kind in kinds for event in self._by_kind.get(kind, ())]
 
     @property
+    def info(self) -> Mapping[str, Any]:
+        """Its run.json."""
+        return self.activity.info if self.activity is not None else self.history.info
+
+    @property
+    def newest_begin(self) -> Event | None:
+        """The event that says that its newest attempt had begun."""
+        return max(self.of_kind("start") or self.of_kind("process"), key=lambda event: event.time_s, default=None)
+
+    @property
     def begun_s(self) -> float | None:
         """When its newest attempt began."""
-        return max((event.time_s for event in self.of_kind("start") or self.of_kind("process")), default=None)
+        return began_s(self.newest_begin, self.info) if self.newest_begin else None
 
     def stepping_since_s(self, after: float = 0.0) -> float | None:
         """Since when the newest attempt has made steps, so many of them; None where it has not, or none are known."""

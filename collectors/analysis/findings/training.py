@@ -41,7 +41,7 @@ def nan(subject: RunSubject) -> Iterator[Held]:
     scaled = any(True for _ in subject.named(names.is_scale))
     for name, rank, track in subject.named(lambda name: names.is_loss(name) or names.is_gradient(name)):
         bad = ~np.isfinite(track.value)
-        if not bad.any() or (scaled and names.is_gradient(name)) or _is_placeholder(subject, name, rank, bad):
+        if not bad.any() or (scaled and names.is_gradient(name)) or is_placeholder(subject, name, rank, bad):
             continue  # with a scaler, an overflow is its own rule
         before = np.concatenate([[len(track) >= CAPACITY], bad[:-1]])  # what a full track has forgotten was said when it came
         begins = np.flatnonzero(bad & ~before)
@@ -49,7 +49,7 @@ def nan(subject: RunSubject) -> Iterator[Held]:
             yield _turned(subject, name, rank, track, place)
 
 
-def _is_placeholder(subject: RunSubject, name: str, rank: int, bad: Bools) -> bool:
+def is_placeholder(subject: RunSubject, name: str, rank: int, bad: Bools) -> bool:
     """Some logs say NaN where a step has no value: the series comes and goes, or begins with it while a loss has values."""
     recovered = int(np.count_nonzero(bad[:-1] & ~bad[1:]))
     comes_and_goes = recovered >= PLACEHOLDERS and bool(np.mean(bad) > PLACEHOLDER_SHARE)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...process.activity import EXIT, SEEN, seconds, whole
+from ...process.activity import EXIT, SEEN, began_s, started_s
 from ...records import Event
 from ..stacks.traces import Floats, Range
 from .spans import AttemptSpan, EndedBy
 
-TICKS_PER_S = 100.0  # of `pid_start_ticks`, as Linux shows them to programs
-OLDEST_S = 600.0  # an older process did other things before it began the run, as a notebook does
 SOON_S = 60.0  # so near to the last line, an end that was noticed is the end
 
 
@@ -29,6 +27,7 @@ class RunTimes(NamedTuple):
     alive: bool
     now_s: float
     watched: Callable[[float], bool] = lambda time_s: False  # whether a collector was at work just before
+    info: Mapping[str, Any] = {}  # its run.json
 
 
 def attempts_of(lifetimes: Sequence[Event], times: RunTimes) -> list[AttemptSpan]:
@@ -42,40 +41,19 @@ def attempts_of(lifetimes: Sequence[Event], times: RunTimes) -> list[AttemptSpan
     ends_s, exits_s = (
         sorted(event.time_s for event in lifetimes if (event.rank, event.kind) == (rank, kind)) for kind in ("end", EXIT)
     )
-    starts_s = [began_s(event) for event in starts] or _first_lines_s(seen, times)
+    starts_s = [began_s(event, times.info) for event in begun]
     first_s = float(times.line_s[0]) if len(times.line_s) else starts_s[0]
+    if not starts:
+        starts_s[0] = started_s(times.info, min(starts_s[0], first_s))
     found = []
     if first_s < starts_s[0]:
-        if starts:
-            found.append(AttemptSpan(first_s, _last_sign_s(times, first_s, starts_s[0]), "first line", "last line", times.run))
-        else:
-            starts_s[0] = first_s
+        found.append(AttemptSpan(first_s, _last_sign_s(times, first_s, starts_s[0]), "first line", "last line", times.run))
     limits_s = [*starts_s[1:], np.inf]
     for number, (start_s, limit_s) in enumerate(zip(starts_s, limits_s, strict=True)):
         following_s = begun[number + 1].time_s if number + 1 < len(begun) else np.inf
         ended_s, exited_s = _last_of(ends_s, start_s, following_s), _last_of(exits_s, start_s, following_s)
         end_s, by = _end(times, (start_s, limit_s), ended_s, exited_s)
         found.append(AttemptSpan(start_s, end_s, "start event" if starts else "process seen", by, times.run))
-    return found
-
-
-def began_s(start: Event) -> float:
-    """When the process of a start event began: before its imports. `mono_s` and `pid_start_ticks` count from the same boot."""
-    mono_s, ticks = seconds(start.fields.get("mono_s")), whole(start.fields.get("pid_start_ticks"))
-    if mono_s is None or ticks is None:
-        return start.time_s
-    age_s = mono_s - ticks / TICKS_PER_S
-    return start.time_s - age_s if 0 <= age_s <= OLDEST_S else start.time_s
-
-
-def _first_lines_s(seen: Sequence[Event], times: RunTimes) -> list[float]:
-    """When each process that was seen wrote its first line, which may be before it was seen; of those that wrote none, when it was."""
-    found: list[float] = []
-    before_s = -np.inf  # lines until then are of the process before
-    for event in seen:
-        place = int(np.searchsorted(times.line_s, max(began_s(event), before_s)))
-        found.append(min(event.time_s, float(times.line_s[place])) if place < len(times.line_s) else event.time_s)
-        before_s = event.time_s
     return found
 
 
@@ -113,9 +91,12 @@ def _by_lines(times: RunTimes) -> list[AttemptSpan]:
         return []
     edges = (np.flatnonzero(np.diff(times.segment) != 0) + 1).tolist()
     edges = [edge for edge in edges if times.step[edge] > times.step[0] + 1]
-    starts_s = [float(times.sign_s[0]), *(float(times.line_s[edge]) for edge in edges)]
+    first_s = float(times.sign_s[0])
+    starts_s = [started_s(times.info, first_s), *(float(times.line_s[edge]) for edge in edges)]
     ends_s = [*(float(times.line_s[edge - 1]) for edge in edges), float(times.sign_s[-1])]
     spans = [AttemptSpan(*ends, "first line", "last line", times.run) for ends in zip(starts_s, ends_s, strict=True)]
+    if starts_s[0] < first_s:
+        spans[0] = spans[0]._replace(started_by="run.json")
     if times.alive:
         spans[-1] = spans[-1]._replace(end_s=max(times.now_s, spans[-1].end_s), ended_by="alive")
     return spans

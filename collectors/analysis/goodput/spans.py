@@ -9,7 +9,7 @@ import numpy as np
 
 from ..stacks.traces import Floats
 
-StartedBy: TypeAlias = Literal["start event", "process seen", "first line"]
+StartedBy: TypeAlias = Literal["start event", "process seen", "run.json", "first line"]
 EndedBy: TypeAlias = Literal["end event", "process exit", "last line", "alive"]
 SpanKind: TypeAlias = Literal["validation", "checkpoint", "initialisation"]
 SPAN_KINDS: tuple[SpanKind, ...] = ("checkpoint", "validation", "initialisation")  # an earlier one takes its time first

@@ -51,6 +51,13 @@ def library_name(frame: Frame) -> str:
     return f"{package} {frame.name}".strip()
 
 
+@lru_cache(4096)
+def package_path(file: str) -> str:
+    """`torch/nn/functional.py`: where a file of an installed package or of Python lies below its library folder; "" for any other file."""
+    found = PACKAGE.match(file)
+    return file[found.start(1) :] if found else ""
+
+
 def file_name(file: str) -> str:
     """`data.py`; of a notebook's cell, whose file has a number for a name, `cell`."""
     if OF_KERNEL.search(file):

@@ -6,6 +6,7 @@ import re
 from typing import Final, NamedTuple
 
 from ....records import Frame
+from ...stacks.owning import package_path
 from ...stacks.waits import reason_of
 from ..kinds import TimeKind
 
@@ -13,21 +14,20 @@ from ..kinds import TimeKind
 class Sign(NamedTuple):
     kind: TimeKind
     function: str  # a pattern for the function's name, without its class
-    file: str = ""  # a part of the path
-    own: bool = True  # a name says so only in the user's own code
+    package: str = ""  # how the path begins in the folder of libraries; "" where the name says so, in the user's own code alone
 
 
 SIGNS: Final = (  # the first kind that any frame of a stack shows
-    Sign("checkpoint", "", "/torch/distributed/checkpoint/", own=False),
-    Sign("checkpoint", r"^(save|save_file|_save|_legacy_save)$", "/safetensors/", own=False),
+    Sign("checkpoint", "", "torch/distributed/checkpoint/"),
+    Sign("checkpoint", r"^(save|save_file|_save|_legacy_save)$", "safetensors/"),
     Sign("checkpoint", r"^(save|write|store)_(checkpoint|ckpt|model|state)|^_?checkpoint$"),
     Sign("validation", r"^(run_|do_)?(eval|evaluate|evaluation|validate|validation)(_\w+)?$|^(test|eval|val)_(epoch|loop)$"),
-    Sign("data", "", "/torch/utils/data/", own=False),
+    Sign("data", "", "torch/utils/data/"),
     Sign("data", r"^__getitems?__$|^collate(_\w+)?$|(^|_)(decode|augment|tokenize)(_|$)"),
     Sign("data", r"^(get|next|load|read|fetch|make|pad)_(next_)?(batch|data|sample|image|item|shard|example)s?$"),
-    Sign("log", "", "/logging/__init__.py", own=False),
-    Sign("log", "", "/torch/utils/tensorboard/", own=False),
-    Sign("log", "", "/wandb/", own=False),
+    Sign("log", "", "logging/__init__.py"),
+    Sign("log", "", "torch/utils/tensorboard/"),
+    Sign("log", "", "wandb/"),
     Sign("log", r"^(write_|flush_)?logs?$|^log_(?!prob|softmax|likelihood|sum)\w+$"),
 )
 PHASES: Final[dict[str, TimeKind]] = {  # names that RunLog, the adapters and the trainer use
@@ -42,28 +42,36 @@ EVENTS: Final[dict[str, TimeKind]] = {
     "compile": "compile",
     "recompile": "compile",
 }
-TORCH: Final = "/torch/"
+TORCH: Final = "torch/"
 BACKWARD: Final = "_engine_run_backward"
 
 _REASONS: Final[dict[str, TimeKind]] = {"checkpoint": "checkpoint", "recompiling": "compile"}
+_IMPORTS: Final = re.compile(r"^<frozen (importlib|zipimport)|/importlib/(__init__|_bootstrap\w*)\.py$")
 _PATTERNS: Final = [(sign, re.compile(sign.function)) for sign in SIGNS]
 
 
 def sign_of(frames: list[Frame], own: list[bool]) -> TimeKind | None:
-    """What a stack is at, from the root to the leaf; None where no frame shows it."""
-    for frame in frames[: _import_in(frames, own)]:
-        if kind := _REASONS.get(reason_of(frame)):
+    """What a stack is at, from the root to the leaf; None where no frame shows it.
+
+    A library that is being imported shows nothing: what runs then is Python, also where it is a compiler's or a loader's.
+    """
+    shown = list(zip(frames, own, strict=True))[: import_in(frames, own)]
+    for frame, _ in shown:
+        if kind := _REASONS.get(reason_of(frame._replace(file=f"/{package_path(frame.file)}"))):
             return kind
     for sign, pattern in _PATTERNS:
-        for frame, is_own in zip(frames, own, strict=True):
-            name = frame.name.rpartition(".")[2]
-            if sign.file in frame.file and (is_own or not sign.own) and (not sign.function or pattern.search(name)):
+        for frame, is_own in shown:
+            is_there = package_path(frame.file).startswith(sign.package) and not is_own if sign.package else is_own
+            if is_there and (not sign.function or pattern.search(frame.name.rpartition(".")[2])):
                 return sign.kind
     return None
 
 
-def _import_in(frames: list[Frame], own: list[bool]) -> int:
-    """Place of the first library below own code that is being imported: what runs then is Python, also where it is a compiler's."""
-    begun = own.index(True) if True in own else len(frames)
-    places = (place for place in range(begun + 1, len(frames)) if frames[place].name == "<module>" and not own[place])
-    return next(places, len(frames))
+def import_in(frames: list[Frame], own: list[bool]) -> int:
+    """Place of the first import of a library; their number where there is none. The user's own module may do its work while it is imported."""
+    for place, frame in enumerate(frames):
+        if _IMPORTS.search(frame.file):
+            imported = next((i for i in range(place, len(frames)) if not _IMPORTS.search(frames[i].file)), None)
+            if imported is None or not own[imported]:
+                return place
+    return len(frames)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ....records import Frame
 from ...stacks.joining import waits_of_stacks
-from ...stacks.owning import are_own, has_name, library_name
+from ...stacks.owning import are_own, has_name, library_name, package_path
 from ...stacks.serving import IDLE
 from ...stacks.traces import Ints, Traces
 from ...stacks.trust import LineOf
@@ -62,7 +62,8 @@ def _stand(traces: Traces, stack: tuple[int, ...], own: list[bool], wait: Waitin
         return Stand(kind, "waits for the GPU" if for_gpu else "waits", frame, leaf, False, wait.wait.joined)
     if at_line and frame is not None and reads_gpu(line_of(frame.file, frame.line)):
         return Stand(sign or "sync", "waits for the GPU", frame, leaf, False)
-    if frames and signs.TORCH in frames[-1].file and sign in (None, "validation"):
+    imports = signs.import_in(frames, mine) < len(frames)
+    if frames and not imports and package_path(frames[-1].file).startswith(signs.TORCH) and sign in (None, "validation"):
         return Stand(sign or "launch", "computes", frame, leaf, False)
     return Stand(sign or "python", "runs", frame, leaf, False)
 
