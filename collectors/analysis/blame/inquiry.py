@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from ..baseline import steplog
 from ..baseline.lines import with_lines
 from ..baseline.steplog import StepLog
 from ..history import History
+from ..ledger.evidence.cores import CoreWaits, core_waits
+from ..ledger.evidence.threads import without_gil
 from ..neighbours import neighbour_in
 from ..stacks.serving import work_of
 from ..stacks.traces import Range, Traces, union
 from ..stacks.trust import LineOf, no_source, traces_of
-from . import agreement, compared, evidence, gpu_look, host_look
+from . import agreement, asleep, compared, evidence, gpu_look, host_look
 from .collective import straggler
 from .compared import Compared, main_threads, other_threads
 from .judging import judge
@@ -39,11 +43,11 @@ def blame(
     joined = work_of(stacks, line_of)
     first = rank if rank is not None else min((its for _, its, _, role in joined.processes if role == "main"), default=0)
     host = host_look.look(history, about.window, about.baseline) if about.baseline else None
-    case = paced(_case(joined, about, first, folder, line_of)._replace(host=host))
+    case = paced(_case((stacks, joined), about, first, folder, line_of, _core_waits(history, about, first))._replace(host=host))
     verdict = judge(case)
     late = None if stacks.serves else _awaited(verdict, case, joined, about)
     if late is not None:
-        case = paced(_case(joined, about, late, folder, line_of)._replace(host=host))
+        case = paced(_case((stacks, joined), about, late, folder, line_of, _core_waits(history, about, late))._replace(host=host))
         verdict = replace(judge(case), rank=late)
     looked_at = first if late is None else late
     case = case._replace(
@@ -76,13 +80,23 @@ def _awaited(verdict: Verdict, case: Case, joined: Traces, about: Compared) -> i
     return straggler(joined, about.window, about.baseline, divisors, MOST * (verdict.slowdown_s or 0.0))
 
 
-def _case(joined: Traces, about: Compared, rank: int, folder: str, line_of: LineOf) -> Case:
-    mine = main_threads(joined, rank)
+def _core_waits(history: History, about: Compared, rank: int) -> CoreWaits | None:
+    ranges = [about.window, *about.baseline]
+    return core_waits(history, (min(lo for lo, _ in ranges), max(hi for _, hi in ranges)), rank)
+
+
+def _case(traces: tuple[Traces, Traces], about: Compared, rank: int, folder: str, line_of: LineOf, waits: CoreWaits | None) -> Case:
+    """`traces` as they stand and joined; `waits` of the rank's main thread."""
+    stacks, mine = traces[0], main_threads(traces[1], rank)
     recorded = about.columns.covered if mine.serves else None
+    waits = None if mine.serves else waits
+    window = _side(mine, [about.window], about.log, recorded)
+    baseline = _side(mine, about.baseline, about.log, recorded) if about.baseline else None
+    gil_s = without_gil(window.traces, stacks)
     return Case(
-        window=_side(mine, [about.window], about.log, recorded),
+        window=window,
         asked=_side(mine, [about.asked], about.log, recorded),
-        baseline=_side(mine, about.baseline, about.log, recorded) if about.baseline else None,
+        baseline=baseline,
         units=about.log.units,
         unit_name=about.log.unit_name,
         hz=about.columns.hz,
@@ -91,7 +105,14 @@ def _case(joined: Traces, about: Compared, rank: int, folder: str, line_of: Line
         line_of=line_of,
         period_s=about.period_s,
         answer_s=_answer_s(about) if mine.serves else None,
+        asleep=asleep.asleep_in(window.traces, gil_s, waits, line_of),
+        queued_s=(_queued_s(window, waits), _queued_s(baseline, waits)) if waits is not None and baseline is not None else None,
     )
+
+
+def _queued_s(side: Side, waits: CoreWaits) -> float:
+    ranges = np.asarray(side.ranges, np.float64)
+    return float(waits.during(ranges[:, 0], ranges[:, 1]).sum()) / side.divisor
 
 
 def _side(traces: Traces, ranges: Sequence[Range], log: StepLog, recorded: Sequence[Range] | None = None) -> Side:

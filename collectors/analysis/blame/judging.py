@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..stacks.joining import is_waiting
 from ..stacks.parts import Function, always_there, common_ratio, on_stacks, parts_of
 from ..stacks.traces import Bools, Floats, Ints, Traces, overlaps
 from ..stacks.trie import Trie
@@ -123,7 +122,7 @@ def _even(case: Case) -> _Even | None:
     if baseline is None or window.units is None or case.answer_s is not None or window.traces.serves:
         return None
     sides = window.traces, baseline.traces
-    working = ~is_waiting(sides[0], case.line_of), ~is_waiting(sides[1], case.line_of)
+    working = case.at_work(window), case.at_work(baseline)
     if case.host is None:
         return _Even(sides, working, np.inf)
     if not is_full(case.host):

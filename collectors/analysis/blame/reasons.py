@@ -9,10 +9,9 @@ from typing import Literal
 import numpy as np
 
 from ...records import Frame
-from ..stacks.joining import IN_THREADS, Locks, at_work
+from ..stacks.joining import IN_THREADS, Locks
 from ..stacks.parts import standing
 from ..stacks.traces import Traces
-from ..stacks.trust import LineOf
 from ..stacks.waits import BACKWARD, reads_gpu, reason_of, takes_lock, wait_of, waiting
 from . import suspect
 from .cores import COMPUTES, TAKEN, has_risen, is_full, took_more
@@ -183,14 +182,12 @@ def _taken(verdict: Verdict, case: Case) -> float:
         return 0.0
     lasted_s = case.window.length_s / case.window.divisor, case.baseline.length_s / case.baseline.divisor
     same_work = host.own[0] * lasted_s[0] <= SAME_WORK * host.own[1] * lasted_s[1]
-    coreless_s = (
-        _coreless(case.window, case.line_of) / case.window.divisor - _coreless(case.baseline, case.line_of) / case.baseline.divisor
-    )
+    coreless_s = _coreless(case.window, case) / case.window.divisor - _coreless(case.baseline, case) / case.baseline.divisor
     if (
         has_risen(host)
         and same_work
         and _was_there(verdict.suspect, case)
-        and (not case.all_trusted or coreless_s >= CORELESS * slowdown_s)
+        and (coreless_s >= CORELESS * slowdown_s if case.all_trusted else _may_have_wanted(verdict, case))
     ):
         return slowdown_s
     return min(max(verdict.common_s, _wanting(verdict, case)), slowdown_s)
@@ -215,8 +212,26 @@ def _wanting(verdict: Verdict, case: Case) -> float:
         on_s = float((np.clip(np.nan_to_num(mine.running), 0, 1) * mine.seconds).sum())
         on.append(on_s / side.divisor)
         shares.append(on_s / max(float(mine.seconds.sum()), 1e-9))
+    if case.asleep is not None and _asleep_s(found, case) > MOST * case.window.seconds_in(found.frame):
+        return 0.0
     wanting_s = found.excess_s - (on[0] - on[1]) / max(shares[1], 1e-9)
     return wanting_s if min(shares) >= COMPUTES and wanting_s >= MOST * found.excess_s else 0.0
+
+
+def _may_have_wanted(verdict: Verdict, case: Case) -> bool:
+    """False where the run queue says that the main thread hardly waited longer for a core; what others did for it has no such account.
+
+    For a sampler that does not say who had a core.
+    """
+    if case.queued_s is None or verdict.suspect is None or not _only_slower(verdict.suspect, case):
+        return True
+    return case.queued_s[0] - case.queued_s[1] >= MOST * (verdict.slowdown_s or 0.0)
+
+
+def _asleep_s(found: Suspect, case: Case) -> float:
+    assert case.asleep is not None
+    traces = case.window.traces
+    return float(traces.seconds[standing(traces, found.frame) & case.asleep[traces.stack]].sum())
 
 
 def _beside(verdict: Verdict, taken_s: float) -> Suspect | None:
@@ -231,12 +246,12 @@ def _coreless_share(case: Case) -> float:
     """Of the window, in which there was work and no core; 0 where cores were free."""
     if not is_full(case.host) or case.window.traces.serves:
         return 0.0
-    return _coreless(case.window, case.line_of) / max(case.window.seconds, 1e-9)
+    return _coreless(case.window, case) / max(case.window.seconds, 1e-9)
 
 
-def _coreless(side: Side, line_of: LineOf) -> float:
+def _coreless(side: Side, case: Case) -> float:
     """Seconds in which the main thread, or who works for it, had something to do and no core to do it on."""
-    working = at_work(side.traces, line_of)
+    working = side.traces.take(case.at_work(side))
     return float(((1 - np.clip(np.nan_to_num(working.running, nan=1.0), 0, 1)) * working.seconds).sum())
 
 
@@ -266,7 +281,7 @@ def _is_blocked(case: Case, others: tuple[Side, Side], slowdown_s: float) -> boo
         here, there = (_blocked(main, other) / main.divisor for main, other in zip(sides, others, strict=True))
         return here - there >= MOST * slowdown_s
     coreless_s, held_s = (
-        [_coreless(side, case.line_of) / side.divisor for side in sides],
+        [_coreless(side, case) / side.divisor for side in sides],
         [_held_s(other) / main.divisor for main, other in zip(sides, others, strict=True)],
     )
     return coreless_s[0] - coreless_s[1] >= MOST * slowdown_s and held_s[0] - held_s[1] >= SECOND * slowdown_s

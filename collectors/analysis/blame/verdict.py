@@ -7,8 +7,9 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from ...records import Frame
 from ..baseline.units import Units
+from ..stacks.joining import is_waiting
 from ..stacks.parts import standing
-from ..stacks.traces import Range, Traces
+from ..stacks.traces import Bools, Range, Traces
 from ..stacks.trust import LineOf, no_source
 from .suspect import Suspect
 
@@ -132,6 +133,10 @@ class Case(NamedTuple):
     line_of: LineOf = no_source
     period_s: float = 0.0  # without units: how long takes what repeats itself
     answer_s: tuple[float, float] | None = None  # of a service: how long a request takes, by its own log
+    asleep: Bools | None = (
+        None  # of each stack: the main thread sleeps at its last line, in a call into C; None where nobody looked
+    )
+    queued_s: tuple[float, float] | None = None  # a unit, in the kernel's run queue, of the main thread in window and baseline
     others: tuple[Side, Side] | None = None  # the other threads of the process, as far as they are at work, in window and baseline
     gc_s: tuple[float, float] | None = None  # garbage collections, seconds a unit; None where the run does not log them
     gpu: GpuLook | None = None
@@ -143,3 +148,8 @@ class Case(NamedTuple):
     def in_part(self) -> bool:
         """Whether the window is shorter than what it is judged by."""
         return self.asked.ranges != self.window.ranges
+
+    def at_work(self, side: Side) -> Bools:
+        """Which spans of a side are neither waits that their frames show nor asleep."""
+        working = ~is_waiting(side.traces, self.line_of)
+        return working if self.asleep is None else working & ~self.asleep[side.traces.stack]
