@@ -40,6 +40,8 @@ for line in sys.stdin:
     file = files.get(name) or files.setdefault(name, open(name, "a"))
     file.write(f"{text}\\n" * int(count))
     file.flush()
+    if text == "closed":
+        files.pop(name).close()
     print("written", flush=True)
 """
 SLOW = """
@@ -388,6 +390,21 @@ def test_a_look_that_finds_the_program_gone_refuses_nothing(tmp_path: Path, writ
     files.look()
     files.look(has_ended=True)
     assert (tmp_path / "run/late.log").read_text() == "late\n"
+
+
+def test_who_lived_between_two_looks_may_have_written_what_the_program_has_not_written_as_well(
+    tmp_path: Path, writer: subprocess.Popen[str], files: OwnFiles
+) -> None:
+    """Two files have grown, and what the program wrote is enough for either and not for both."""
+    files.look()
+    tell(writer, tmp_path / "work/own.log", "closed", 100)
+    (tmp_path / "work/other.log").write_text("other\n" * 60)
+    files.look()
+    assert not [*(tmp_path / "run").glob("*.log")]
+    tell(writer, tmp_path / "work/own.log", "closed", 10)
+    files.look()
+    assert [path.name for path in (tmp_path / "run").glob("*.log")] == ["own.log"]
+    assert (tmp_path / "run/own.log").read_text() == "closed\n" * 110
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may enter every folder")

@@ -140,11 +140,14 @@ class OwnFiles:
             grown = sum(written - self._before.get(pid, 0) for pid, written in after.items() if pid in own)
             if self._seen is None:
                 self._seen = {path: self._at_first(now, grown) for path, now in seen.items()}
+            spare = grown - sum(self._growth(path, seen[path]) for path in self._copies if path in seen)
             for path in new:
                 self._take_held(path, held[path], grown, rest)
-            for path in changed:
-                if path not in self._copies and seen[path] != self._seen.get(path):
-                    self._judge(path, seen[path], grown, after, rest)
+            growths = {path: self._growth(path, seen[path]) for path in changed if seen[path] != self._seen.get(path)}
+            open_ones = {path: growth for path, growth in growths.items() if path not in self._copies}
+            is_clear = sum(open_ones.values()) <= spare  # else one of them is another program's, which may have ended since
+            for path, growth in open_ones.items():
+                self._judge(path, seen[path], growth, spare, after, rest, is_clear)
         self.copy()
         self._seen, self._before, self._children = seen, before, living
 
@@ -217,21 +220,28 @@ class OwnFiles:
         else:
             self._take(path, found.st_size - min(found.st_size, grown) if found.st_mtime_ns >= self._since_ns else found.st_size)
 
-    def _judge(self, path: Path, now: _Seen, grown: int, written: Mapping[int, int], rest: _Others) -> None:
-        """Somebody wrote it since the last look, and does not hold it open."""
+    def _begin(self, path: Path, now: _Seen) -> int:
+        """Its size at the last look; 0 where it is another file."""
         before = (self._seen or {}).get(path)
-        goes_on = before is not None and before.inode == now.inode and before.size <= now.size
-        begin = before.size if before is not None and goes_on else 0
-        size = now.size - (0 if WHOLE.fullmatch(path.name) else begin)
-        if grown < size or rest.hold(path):
+        return before.size if before is not None and before.inode == now.inode and before.size <= now.size else 0
+
+    def _growth(self, path: Path, now: _Seen) -> int:
+        """What was written of it since the last look, bytes."""
+        return now.size if WHOLE.fullmatch(path.name) else now.size - self._begin(path, now)
+
+    def _judge(
+        self, path: Path, now: _Seen, size: int, spare: int, written: Mapping[int, int], rest: _Others, is_clear: bool
+    ) -> None:
+        """Somebody wrote so much of it since the last look, and does not hold it open; the program wrote `spare` bytes that nobody knows of."""
+        if spare < size or rest.hold(path):
             self._refused.add(path)
             return
         doubt = self._doubts.get(path)
         if doubt is None:
             able = [*self._near, *(pid for pid in rest.naming(path, self._working) if pid not in self._near)]
-            doubt = _Doubt(begin, frozenset(able))
+            doubt = _Doubt(self._begin(path, now), frozenset(able))
         left = frozenset(pid for pid in doubt.others if self._may_have_written(pid, size, written.get(pid) or written_bytes(pid)))
-        if left:
+        if left or not is_clear:
             self._doubts[path] = doubt._replace(others=left)
         else:
             self._take(path, doubt.begin)

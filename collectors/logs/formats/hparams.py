@@ -54,6 +54,8 @@ def parse(data: bytes, tally: Tally) -> dict[str, Any] | None:
         value = yaml.load(data, PlainLoader)  # a safe loader
         plain = _Plain(tally).mapping(value, "", 1) if isinstance(value, Mapping) else {}
         fields = Fitting(MAX_INFO_BYTES, tally.skip_field).fields(plain)
+    except MemoryError:  # no fault of the file
+        raise
     except Exception as error:  # PyYAML's constructors raise whatever Python does: `!!bool x` KeyError, `!!int ""` IndexError
         tally.skip_line(f"not YAML that can be read ({type(error).__name__})")
         return None
