@@ -140,7 +140,9 @@ class OwnFiles:
             grown = sum(written - self._before.get(pid, 0) for pid, written in after.items() if pid in own)
             if self._seen is None:
                 self._seen = {path: self._at_first(now, grown) for path, now in seen.items()}
-            spare = grown - sum(self._growth(path, seen[path]) for path in self._copies if path in seen)
+            spare = grown - sum(
+                self._growth(path, seen[path]) for path in self._copies if path in seen and seen[path] != known.get(path)
+            )
             for path in new:
                 self._take_held(path, held[path], grown, rest)
             growths = {path: self._growth(path, seen[path]) for path in changed if seen[path] != self._seen.get(path)}
