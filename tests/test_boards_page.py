@@ -34,7 +34,7 @@ EVERY = "title: Every kind\nrows:\n" + "".join(
     f"  - height: 120\n    charts: [{{kind: {kind.name}, title: {kind.name}, {SERIES.get(kind.name, 'series: [gpu/power_w]' if kind.asks else '')}}}]\n"
     for kind in KINDS
 )
-PAINTED = "(name) => globalThis.deepseek?.curves[name] ?? null"
+PAINTED = "(name) => { const found = globalThis.deepseek?.curves[name]; return found?.points ? found : null; }"  # an empty frame comes first
 UNCOVERED = "element => { const box = element.getBoundingClientRect(); return element.contains(document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2)); }"
 INKED = """(kind) => { const canvas = document.querySelector(`[data-kind="${kind}"] canvas`); if (!canvas?.width) return false;
   return canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some((value) => value > 0); }"""
