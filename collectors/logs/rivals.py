@@ -49,7 +49,7 @@ class Rivals:
 
     def fault(self, name: str, file: str) -> str:
         """Why this file's series of that name is left out; "" where it is kept, and then it belongs to this file."""
-        if name in self._names_of_jsonl():
+        if name in self.in_jsonl():
             return "is left out: the run's JSONL has it"
         file = _source(file)
         owner = self._file_of.setdefault(name, file)
@@ -100,16 +100,12 @@ class Rivals:
 
     def has_numbers(self, beside: Collection[str] = ()) -> bool:
         """Whether a file that is not text brings metrics of the run, other than these files."""
-        return bool(self._names_of_jsonl()) or any(
+        return bool(self.in_jsonl()) or any(
             file not in self._texts and file not in beside and not is_text(file) for file in self._file_of.values()
         )
 
     def in_jsonl(self) -> set[str]:
-        """Names of which the JSONL has series."""
-        return self._names_of_jsonl()
-
-    def _names_of_jsonl(self) -> set[str]:
-        """Every 2 s the folder is listed; files are read that are new, or twice as large as when they were read."""
+        """Names of which the JSONL has series. Every 2 s the folder is listed; files are read that are new, or twice as large as when they were read."""
         if time.monotonic() - self._looked_s >= LOOK_EVERY_S:
             self._looked_s = time.monotonic()
             for path in self.jsonl_files():

@@ -11,7 +11,7 @@ from typing import Any
 
 from ....records import Points
 
-MOST = 500  # points that wait; with more of them, none does
+MOST = 2_000  # points that wait, more than a bar draws in two minutes; with more of them, none does
 
 
 class Early:
