@@ -154,3 +154,30 @@ def test_strong_evidence_is_high_and_a_healthy_window_never(store: Store) -> Non
     assert blame(store, 32, 35).confidence == "high", "3 s at twice as long"
     assert blame(store, 28, 34).confidence == "high", "also over the edge"
     assert blame(store, 22, 25).confidence is None
+
+
+@pytest.mark.parametrize(
+    ("decode_ms", "said"),
+    [
+        (18, "too little to blame a line."),
+        (21, "decode (data.py:88) takes +11 ms per step, 100% of the slowdown."),
+    ],
+)
+def test_steps_that_are_a_little_longer_are_blamed_only_on_strong_evidence(store: Store, decode_ms: float, said: str) -> None:
+    """`decode` took 10 of 100 ms."""
+    run(store, (160, NORMAL), (10, ((decode_ms, (MODULE, STEP, DECODE)), (90, (MODULE, STEP, FORWARD)))))
+    assert blame(store, 162, 166).sentence.endswith(said)
+
+
+@pytest.mark.parametrize(("forward_ms", "said"), [(104, ("unknown", None)), (116, ("line", "medium"))])
+def test_a_function_that_is_nearly_all_of_the_work_may_be_slower_as_the_machine_is(
+    store: Store, forward_ms: float, said: tuple[str, str | None]
+) -> None:
+    """`forward` took 87 of 100 ms: beside it there is too little to tell whether everything is slower."""
+    run(
+        store,
+        (160, ((13, (MODULE, STEP, DECODE)), (87, (MODULE, STEP, FORWARD)))),
+        (10, ((13, (MODULE, STEP, DECODE)), (forward_ms, (MODULE, STEP, FORWARD)))),
+    )
+    verdict = blame(store, 162, 166)
+    assert (verdict.verdict, verdict.confidence) == said, verdict.sentence

@@ -55,8 +55,9 @@ def judge(case: Case) -> Verdict:
         return Verdict("no_difference", **known)
     if found is not None and baseline is not None and found.stands_out_s < suspect.SECOND * slowdown_s:
         found = None
-    if found is None or found.gain_s(window.pace) <= (everywhere_s if found.last_line else least_s):
-        is_slower = baseline is None or _is_slower(case, slowdown_s, everywhere_s)
+    needed_s = everywhere_s if found is not None and (found.last_line or look.is_everything) else least_s
+    if found is None or found.gain_s(window.pace) <= needed_s:
+        is_slower = baseline is None or _is_slower(case, slowdown_s, least_s if look.is_everything else everywhere_s)
         return Verdict("unknown" if is_slower else "no_difference", **known)
     if not _stands(found, case):
         return Verdict("unknown", **known)
@@ -73,7 +74,7 @@ def judge(case: Case) -> Verdict:
         "rank_among_baseline": rank_among(drawn_s, found.gain_s(window.pace)) if drawn_s is not None else None,
     }
     verdict = Verdict("line", **known)
-    return replace(verdict, confidence=confidence(case, verdict, least_s))
+    return replace(verdict, confidence=confidence(case, verdict, needed_s if look.is_everything else least_s))
 
 
 class _Look(NamedTuple):
@@ -82,6 +83,7 @@ class _Look(NamedTuple):
     sides: Sides
     found: Suspect | None
     even: Traces | None  # the baseline, by which chance is drawn
+    is_everything: bool = False  # the suspect is nearly all of the work: whether it or the machine is slower cannot be told
 
 
 def _look(case: Case) -> _Look:
@@ -105,7 +107,7 @@ def _look(case: Case) -> _Look:
         sides = sides._replace(common=common)
         excess = suspect.excess_of(trie, sides, samples, case.own_folder)
         found = suspect.find(excess, excess.excess_s[0], sides)
-    return _Look(trie, excess, sides, found, even.traces[1])
+    return _Look(trie, excess, sides, found, even.traces[1], found is not None and _outside(even, found, parts) < OUTSIDE)
 
 
 class _Even(NamedTuple):
@@ -164,13 +166,18 @@ def _common(case: Case, even: _Even, found: Suspect | None, work: tuple[_Work, _
     """How many times as long as in the baseline all work takes, leaving out what the suspect does."""
     seconds = [side.seconds for side in work]
     if found is not None and not found.last_line:
-        without = [np.where(on_stacks(side, found.frame), 0.0, its) for side, its in zip(even.traces, seconds, strict=True)]
-        if without[1].sum() < OUTSIDE * seconds[1].sum():
+        if _outside(even, found, work) < OUTSIDE:
             return 1.0
-        seconds = without
+        seconds = [np.where(on_stacks(side, found.frame), 0.0, its) for side, its in zip(even.traces, seconds, strict=True)]
     count = 1 + max(int(side.part.max(initial=0)) for side in work)
     sums = [np.bincount(side.part, its, count).astype(np.float64) for side, its in zip(work, seconds, strict=True)]
     return min(max(common_ratio(*sums) or 1.0, 1.0), even.limit)
+
+
+def _outside(even: _Even, found: Suspect, work: tuple[_Work, _Work]) -> float:
+    """The share of the baseline's work that is not in the suspect."""
+    its = work[1].seconds
+    return 1 - float(its[on_stacks(even.traces[1], found.frame)].sum()) / max(float(its.sum()), 1e-9)
 
 
 def _is_slower(case: Case, slowdown_s: float, least_s: float) -> bool:

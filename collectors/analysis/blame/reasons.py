@@ -21,6 +21,7 @@ from .verdict import Case, Side, Verdict
 
 MOST = 0.5  # of the slowdown: what explains so much of it is the reason
 LEAST_LOGGED = 0.15  # of a unit of the baseline: the run's own clock says it, no chance of sampling does
+FAINT = 0.12  # of a unit of the baseline: so much the units of quiet minutes differ, too
 IDLER_PCT = 5.0  # so much less busy is idle
 SLOWER_CLOCK = 0.97
 OTHERS_AT_WORK = 0.3  # seconds of every second, by which a process's other threads must have become busier
@@ -57,6 +58,8 @@ def reasoned(verdict: Verdict, case: Case) -> Verdict:
         return replace(bare, taken_s=taken_s, second=second, confidence="medium" if sure else "low")
     if verdict.suspect is None:
         return replace(verdict, coreless_share=_coreless_share(case))
+    if verdict.basis == "steps" and verdict.confidence != "high" and verdict.slowdown_s < FAINT * (verdict.baseline_unit_s or 0.0):
+        return _bare(replace(verdict, verdict="no_difference", reason="faint", confidence=None))
     doubted = taken_s >= SECOND * verdict.slowdown_s > 0 and verdict.confidence == "high"
     confidence = "medium" if doubted else verdict.confidence
     return replace(verdict, reason=_of_line(verdict.suspect, case), taken_s=taken_s, confidence=confidence)

@@ -35,6 +35,8 @@ def _sentence(verdict: Verdict, gpu: GpuLook | None, host: HostLook | None, neig
             return f"Only {samples} in this window: too few to blame a line."
         case "no_difference" if verdict.reason == "elsewhere":
             return f"Nothing unusual in this part of the {verdict.unit_name}: it lost its time elsewhere."
+        case "no_difference" if verdict.reason == "faint":
+            return f"Nothing unusual here: {_lost(verdict)}, too little to blame a line."
         case "no_difference":
             return _like_baseline(verdict)
         case "gpu_slower":
