@@ -33,7 +33,7 @@ def test_a_threshold_that_holds_for_its_time_is_a_finding_a_message_and_over_aga
         assert not logged(alerts, [1, 9, 9, 9, 9, 4, 9, 9, 9])
         begun = logged(alerts, [9] * 12)
         assert [(row.rule, row.run, row.over) for row in begun] == [("rule:high", "a", False)]
-        assert "high: train/loss is 9 (train/loss > 5 for " in begun[0].sentence
+        assert "train/loss is 9 (train/loss > 5 for " in begun[0].sentence
         assert begun[0].from_s == NOW_S + 6
         over = logged(alerts, [1] * 45)
         assert [row.over for row in over] == [True]
@@ -78,7 +78,7 @@ def test_a_series_of_the_machine_may_have_a_rule(tmp_path: Path) -> None:
         alerts.store_all([Points(None, (("gpu", "3"),), ("gpu/temperature_c",), (95.0,), alerts.clock.now_s, None)])
         (found,) = alerts.turns(3)
         assert isinstance(found, Finding)
-        assert (found.run, found.sentence) == (None, "hot: gpu/temperature_c of GPU 3 is 95 (gpu/temperature_c > 90).")
+        assert (found.run, found.sentence) == (None, "gpu/temperature_c of GPU 3 is 95 (gpu/temperature_c > 90).")
 
 
 class Lives:
@@ -227,7 +227,7 @@ def test_a_comparison_is_looked_at_at_every_point(tmp_path: Path, name: str) -> 
             alerts.turn()
         (got,) = receiver.got
         assert got.json["time_s"] == NOW_S + 7.25
-        assert got.json["sentences"] == [f"high: {name} is 9 ({name} > 5)."]
+        assert got.json["sentences"] == [f"{name} is 9 ({name} > 5)."]
 
 
 @pytest.mark.parametrize("lasted_s", [200, 299, 301, 500])

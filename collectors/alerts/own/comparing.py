@@ -190,7 +190,7 @@ def _held(rule: OwnRule, name: str, labels: Labels, since_s: float, until_s: flo
     where = f" of GPU {words['gpu']}" if "gpu" in words else ""
     lasting = f" for {spoken(until_s - since_s)}" if rule.for_s else ""
     return Held(
-        f"{rule.name}: {name}{where} is {value:.5g} ({rule.text}{lasting}).",
+        f"{name}{where} is {value:.5g} ({rule.text}{lasting}).",
         since_s,
         max(since_s, until_s),
         key=" ".join(f"{key}={value}" for key, value in labels),

@@ -134,7 +134,7 @@ class ComputedRules:
                 if now_s - state.since_s >= rule.for_s and heard_s - state.last_s < STALE_S:
                     lasting = f" for {spoken(now_s - state.since_s)}" if rule.for_s else ""
                     numbers = {"value": state.value} if math.isfinite(state.value) else {}
-                    sentence = f"{rule.name}: {state.sentence}{lasting}."
+                    sentence = f"{state.sentence}{lasting}."
                     yield run, name, Held(sentence, state.since_s, now_s, key=key, numbers=numbers)
 
     def _compute(self, name: str, run: str | None, now_s: float) -> None:

@@ -137,7 +137,7 @@ class OwnRules:
                 from_s = self._last_s.get(run, {}).get(name, known_s)
                 is_alive = run in living or now_s - self._sign_s.get(run, 0.0) < rule.for_s
                 if (is_alive or (run, rule.name) in kept) and now_s - from_s >= rule.for_s:
-                    yield run, rule.name, Held(f"{rule.name}: no point of {name} for {spoken(now_s - from_s)}.", from_s, now_s)
+                    yield run, rule.name, Held(f"No point of {name} for {spoken(now_s - from_s)}.", from_s, now_s)
 
     def _expressions(self, now_s: float, kept: HoldingRules) -> Iterator[tuple[str | None, str, Held]]:
         passed_s, self._then_s = time.monotonic() - self._then_s, time.monotonic()
