@@ -148,6 +148,49 @@ def check(web: Web, method: str, address: str, body: bytes | None = None) -> Non
         assert set(told) == {"error"} and isinstance(told["error"], str) and len(told["error"]) > 10, address
 
 
+def test_a_parameter_of_a_wrong_kind_is_named_with_what_it_may_be(
+    web: Web, operations: list[tuple[str, str, list[dict[str, Any]]]]
+) -> None:
+    """In the dashboard's own words, on every route: pydantic's are about its parsing."""
+    asked, given = 0, {"run": "steps", "from": str(T0), "to": str(T0 + 10)}
+    for method, path, parameters in operations:
+        for parameter in parameters:
+            schema = parameter["schema"]
+            kinds = {part.get("type") for part in schema.get("anyOf", [schema])}
+            if method != "GET" or parameter["in"] != "query" or ("enum" not in schema and "string" in kinds) or "array" in kinds:
+                continue
+            required = {one["name"]: given.get(one["name"], "1") for one in parameters if one.get("required")}
+            answer = web.ask(path.replace("{run}", "steps"), **{**required, parameter["name"]: "warning"})
+            asked += 1
+            assert answer.status == 400, (path, parameter["name"])
+            said = answer.json["error"]
+            assert said.startswith(f"{parameter['name']} must be "), (path, said)
+            assert not any(word in said for word in ("Input", "parse", "valid ")), (path, said)
+            limits = {part.get(key) for part in schema.get("anyOf", [schema]) for key in ("minimum", "maximum")} - {None}
+            assert all(f"{limit:,}" in said.replace(".0", "") or f"{limit:,}" in said for limit in limits), (path, said)
+            assert all(word in said for word in schema.get("enum", [])), (path, said)
+    assert asked > 30
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("logs?level=warning", "level must be a whole number from 0 to 50"),
+        ("logs?level=60", "level must be a whole number from 0 to 50"),
+        ("logs?from=now", "from must be a number"),
+        ("logs?from=inf", "from must be a number"),
+        ("logs?before=", "before must be a whole number from 0 to 4,611,686,018,427,387,904"),
+        ("logs?limit=0", "limit must be a whole number from 1 to 5,000"),
+        ("blame?run=steps&to=3", "from is missing"),
+        ("flame?run=steps&from=1&to=2&format=svg", "format must be 'tree', 'folded' or 'speedscope'"),
+        ("logs?q=" + "x" * 5000, "q must have at most 4,096 characters"),
+    ],
+)
+def test_a_wrong_parameter_answers_one_plain_sentence(web: Web, path: str, said: str) -> None:
+    answer = web.ask(f"/api/v1/{path}")
+    assert (answer.status, answer.json["error"].partition(";")[0]) == (400, said)
+
+
 @pytest.mark.parametrize("run", RUNS)
 def test_every_series_that_is_listed_can_be_asked_for(web: Web, run: str) -> None:
     for one in web.ask("/api/v1/series", run=run).json["series"]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, get_args
 
 from fastapi import FastAPI, Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
+from pydantic.fields import FieldInfo
 from starlette.exceptions import HTTPException
 
 from collectors.store.protocol import StoreError
@@ -23,13 +25,34 @@ from ..receiving.files import OtherLength
 from ..user_files.yaml_file import Unwritable
 from .answer import Answer
 
+LIMITS = {"gt": "greater than", "ge": "at least", "lt": "less than", "le": "at most"}
+WHAT_IT_MUST_BE = {  # by pydantic's type of error; a number's limits are added
+    "missing": "is missing",
+    "extra_forbidden": "is unknown here",
+    **dict.fromkeys(("int_type", "int_parsing", "int_parsing_size", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing", "finite_number"), "must be a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
+    **dict.fromkeys(("greater_than", "greater_than_equal", "less_than", "less_than_equal"), "must be"),
+    "literal_error": "must be {expected}",
+    "enum": "must be {expected}",
+    "string_type": "must be text",
+    "string_unicode": "must be text in UTF-8",
+    "string_too_short": "must have at least {min_length:,} characters",
+    "string_too_long": "must have at most {max_length:,} characters",
+    "list_type": "must be a list",
+    "too_short": "must have at least {min_length:,} entries",
+    "too_long": "must have at most {max_length:,} entries",
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "must be a JSON object"),
+    "json_invalid": "is not JSON ({error})",
+    "value_error": "is wrong: {error}",
+}
 SENTENCES = {404: "no such route; /api/docs lists them", 405: "this route does not take that method; /api/docs lists the routes"}
 
 
 def register(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Exception, _answering(500, _unexpected))
-    app.add_exception_handler(RequestValidationError, _answering(400, _first_problem))
+    app.add_exception_handler(RequestValidationError, _wrong_parameter)
     app.add_exception_handler(BadRequest, _answering(400, str))
     app.add_exception_handler(NotGranted, _answering(403, str))
     app.add_exception_handler(NotFound, _answering(404, str))
@@ -74,7 +97,35 @@ def _unexpected(error: Exception) -> str:
     return f"the dashboard failed at this question ({type(error).__name__}); its output says where: please report it"
 
 
-def _first_problem(error: RequestValidationError) -> str:
+async def _wrong_parameter(request: Request, error: Exception) -> Response:
+    """Says which parameter, or field of a body, and what it must be: `level must be a whole number from 0 to 50; ...`"""
+    assert isinstance(error, RequestValidationError)
     problem = error.errors()[0]
-    name = next((part for part in reversed(problem["loc"]) if isinstance(part, str)), "request")  # a number: a place in a list
-    return f"{name}: {problem['msg']}; /api/docs lists the parameters"
+    place, kind = problem["loc"], problem["type"]
+    name = next((part for part in reversed(place) if isinstance(part, str)), "request")  # a number: a place in a list
+    if kind == "json_invalid" or name == "body":
+        name = "the request's body"
+    limits, is_whole = problem.get("ctx") or {}, False
+    if place[0] in ("query", "path") and (field := _field(request.scope["route"].dependant, name)) is not None:
+        is_whole = int in (field.annotation, *get_args(field.annotation))
+        limits = {key: getattr(one, key) for one in field.metadata for key in LIMITS if hasattr(one, key)} | limits
+    said = WHAT_IT_MUST_BE.get(kind, "is wrong").format_map(limits)
+    if said == "must be":
+        said = f"must be a {'whole ' if is_whole else ''}number"
+    said += _range(limits) if said.endswith("number") else ""
+    return Answer({"error": f"{name} {said}; /api/docs lists the parameters"}, status_code=400)
+
+
+def _field(dependant: Dependant, name: str) -> FieldInfo | None:
+    """A parameter of a route, or of what it depends on."""
+    found = next((one for one in [*dependant.query_params, *dependant.path_params] if one.alias == name), None)
+    if found is not None:
+        return found.field_info
+    return next(filter(None, (_field(inner, name) for inner in dependant.dependencies)), None)
+
+
+def _range(limits: Mapping[str, Any]) -> str:
+    """`{"ge": 0, "le": 50} -> " from 0 to 50"`"""
+    if limits.keys() >= {"ge", "le"}:
+        return f" from {limits['ge']:,} to {limits['le']:,}"
+    return " and".join(f" {LIMITS[key]} {limits[key]:,}" for key in LIMITS if key in limits)
