@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from collectors.analysis.findings.doing import Doing
+from collectors.analysis.logs.words import shortened
 from collectors.forgotten.tombstones import MOST_TEXT, LastKnown
 from collectors.log_tree import LogTree
 from collectors.process.activity import EXIT, LIFETIMES, QUEUE, SEEN, RunActivity, RunProcess, StateName, is_ahead, seconds
@@ -203,7 +204,7 @@ def known_of(view: RunView) -> LastKnown:
     stored = view.stored
     return LastKnown(
         view.state,
-        view.state_reason[:MOST_TEXT],
+        shortened(view.state_reason, MOST_TEXT),
         view.started_s,
         view.ended_s,
         stored.last_time_s,

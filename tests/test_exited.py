@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.logs.formats.exited import Exited, how
+from collectors.process.printed import last_lines_of
 from collectors.records import Event
 from tests.running import ROOT
 
@@ -33,7 +34,7 @@ RAISED = ("step 1 loss 2.0", "Traceback (most recent call last):", '  File "a.py
         ({"code": 1, "last_line": "ValueError: no"}, "failed", "ValueError: no (exit code 1)"),
         ({"code": 1, "last_lines": ["ValueError: no"]}, "failed", "ValueError: no (exit code 1)"),
         ({"code": 2, "last_lines": ["usage: a", "a: error: bad --lr"]}, "failed", "a: error: bad --lr (exit code 2)"),
-        ({"code": 1, "last_lines": [*RAISED, "ValueError: " + "x" * 700]}, "failed", f"{'ValueError: ' + 'x' * 288} (exit code 1)"),
+        ({"code": 1, "last_lines": [*RAISED, "ValueError: " + "x" * 700]}, "failed", f"{'ValueError: ' + 'x' * 287}… (exit code 1)"),
         ({"code": 1, "last_lines": [*RAISED, "OSError: first", "of two", "wandb: done"]}, "failed", "OSError: first (exit code 1)"),
         ({"code": 1, "last_lines": [*RAISED, "ValueError: caught", "step 2 loss 1.9"]}, "failed", "Exit code 1"),
         ({"code": 3, "last_lines": [7, None, {"a": 1}]}, "failed", "Exit code 3"),
@@ -44,6 +45,22 @@ RAISED = ("step 1 loss 2.0", "Traceback (most recent call last):", '  File "a.py
 )
 def test_says_how_it_ended(fields: dict[str, Any], status: str, reason: str) -> None:
     assert how(fields) == (status, reason)
+
+
+@pytest.mark.parametrize("word", ["nonsense", "x", "averyveryverylongword" * 5])
+@pytest.mark.parametrize("lines", [[*RAISED, "ValueError: {}"], ["train.py: error: {}"]])
+def test_a_long_reason_ends_with_a_whole_word_and_an_ellipsis(word: str, lines: list[str]) -> None:
+    said = lines[-1].format(" ".join([word] * 400))
+    printed = last_lines_of("\n".join([*lines[:-1], said]).encode())  # as the keeper writes it
+    _, reason = how({"code": 1, "last_lines": printed})
+    kept = reason.removesuffix(" (exit code 1)").removesuffix("…")
+    assert reason.endswith("… (exit code 1)") and 150 < len(kept) < 300
+    assert said.startswith(f"{kept} ")
+
+
+def test_a_reason_that_fits_is_whole() -> None:
+    said = "ValueError: " + "b" * 288
+    assert how({"code": 1, "last_lines": last_lines_of("\n".join([*RAISED, said]).encode())}) == ("failed", f"{said} (exit code 1)")
 
 
 @pytest.mark.parametrize(

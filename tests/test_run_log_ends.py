@@ -124,3 +124,10 @@ def test_a_closed_log_takes_no_more_and_closing_twice_is_closing_once(tmp_path: 
     log.close(status="crashed", reason="too late")
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
     assert [event["status"] for event in events_of(tmp_path, "end")] == ["finished"]
+
+
+def test_a_long_message_of_an_exception_ends_with_a_whole_word(tmp_path: Path) -> None:
+    body = "import sys\nfrom trainer.run_log import RunLog\nwith RunLog(sys.argv[1], 'run'):\n raise ValueError('no sense ' * 300)"
+    run_to_its_end(body, tmp_path)
+    (end,) = events_of(tmp_path, "end")
+    assert end["reason"].endswith((" no…", " sense…")) and 900 < len(end["reason"]) <= 1000

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from . import ptracer
 from .log import endings, run_info
 from .log.log_file import LogFile, event_line, scalars_line, text_line, warn
-from .log.readable import text
+from .log.readable import excerpt, text
 from .log.sample_line import FILE, path_of, sample_line
 from .log.tracing.request import TraceFolder, named_in_info
 from .log.tracing.stepping import StepWatch, Tracing
@@ -184,7 +184,7 @@ class RunLog:
         if not self._closing:
             self._tracing.close()
             self._closing = True  # a signal's handler may call this again from within: the second caller only waits
-            self.event("end", status=status, reason=reason[:REASON_CHARS])
+            self.event("end", status=status, reason=excerpt(reason, REASON_CHARS))
         self._stop = True
         self._wait_for_writer()
         self._queue = self._lines_queued = deque(maxlen=0)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..analysis.logs.tracebacks import ASIDE, FRAME, HEAD, ROOTS, makes_steps
+from ..analysis.logs.words import shortened
 from .activity import StateName
 from .proc import TICKS_PER_S
 
@@ -203,7 +204,7 @@ def last_error(lines: Sequence[str]) -> str:
     if not (error := _last_error(voices[own])):
         return ""
     causes = (found for voice in voices.values() if (found := _last_error(voice)) and not LAUNCHERS_OWN.match(found))
-    return (next(causes, "") or _root_cause(voices[own]) or error)[:REASON_LENGTH]
+    return shortened(next(causes, "") or _root_cause(voices[own]) or error, REASON_LENGTH)
 
 
 def reason_of(lines: Sequence[str]) -> str:
@@ -214,9 +215,9 @@ def reason_of(lines: Sequence[str]) -> str:
     if error := last_error(lines):
         return error
     last = next((line for line in reversed(lines) if line.strip()), "")
-    last = RANK_PREFIX.sub("", last.rpartition("\r")[2]).strip()[:REASON_LENGTH]
+    last = RANK_PREFIX.sub("", last.rpartition("\r")[2]).strip()
     is_alarm = ALARM_WORD.search(last) is not None
-    return "" if NEW_STEP.match(last) or NO_ALARM.match(last) or (PROGRESS.search(last) and not is_alarm) else last
+    return "" if NEW_STEP.match(last) or NO_ALARM.match(last) or (PROGRESS.search(last) and not is_alarm) else shortened(last, REASON_LENGTH)
 
 
 def _rank(line: str) -> str:

@@ -36,3 +36,12 @@ def text(value: object) -> str:
     except Exception as error:  # an object's own fault, or too many digits, or too deep
         shown = f"<{type(value).__name__}: {type(error).__name__}>"
     return shown[:MAX_TEXT_CHARS].encode("utf-8", "backslashreplace").decode()
+
+
+def excerpt(message: str, most: int) -> str:
+    """At most `most` characters: a longer message ends with a whole word and an ellipsis."""
+    if len(message) <= most:
+        return message
+    kept = message[: most - 1]
+    words, _, rest = message[:most].rpartition(" ")
+    return f"{words if len(rest) < most // 2 else kept}…"

@@ -17,6 +17,7 @@ from ..dumps.allocations import MemorySnapshot
 from ..dumps.flight import flight_sentence
 from ..logs.crash import AROUND_S, Fault, crash_of
 from ..logs.faults import XIDS
+from ..logs.words import shortened
 from ..stacks.joining import PROCESSES
 from ..stacks.last import LastStack, last_stacks
 from ..stacks.owning import are_own
@@ -60,7 +61,7 @@ def crash(subject: RunSubject) -> Iterator[Held]:
     if ended_s is None or _may_go_on(subject):
         return
     step, cause = last_step(subject), _cause(subject, ended_s)
-    reason = (cause.sentence if cause else state.reason).rstrip(".")[:MOST_TEXT] or "nothing says why"
+    reason = shortened((cause.sentence if cause else state.reason).rstrip("."), MOST_TEXT) or "nothing says why"
     frame = cause.own_frame if cause else None
     verb = "failed" if state.state == "failed" else "was killed"
     yield Held(

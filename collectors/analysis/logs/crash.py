@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ...records import LogLine
 from .faults import FaultKind, fault_in
 from .tracebacks import CrashFrame, Raised, Traceback, makes_steps, tracebacks
+from .words import shortened
 
 AROUND_S = 180.0  # before the last fault: what is as near as that may have led to it
 OUTLIVED_S = 5.0  # what ends a process leaves it this long to say more, at most
@@ -120,7 +121,7 @@ def _of_traceback(traceback: Traceback) -> Fault:
         return Fault("fatal", sentence, traceback.time_s, rank, lines, last.frames, last.exception, last.message)
     said = fault_in(f"{last.exception}: {last.message}")
     name = last.exception or "an exception"
-    message = last.message.split("\n")[0][:MOST_CHARACTERS]
+    message = shortened(last.message.split("\n")[0], MOST_CHARACTERS)
     sentence = (
         f"{said.sentence} ({name}{_at(last.frames)})" if said else f"{name}{f': {message}' if message else ''}{_at(last.frames)}"
     )

@@ -23,6 +23,15 @@ def message_of(text: str) -> str:
     return f"{bare[:MOST_CHARACTERS].rsplit(' ', 1)[0]} …" if len(bare) > MOST_CHARACTERS else bare
 
 
+def shortened(text: str, most: int) -> str:
+    """At most `most` characters: a longer text ends with a whole word, where it has short ones, and an ellipsis."""
+    if len(text) <= most:
+        return text
+    words, _, rest = text[:most].rpartition(" ")
+    kept = words if len(rest) < most // 2 else text[: most - 1]
+    return f"{kept.rstrip(' ,;:')}…"
+
+
 def fields_of_clock(text: str) -> int:
     """How many of the first numbers are the time of the line, which is another one in each: 6 of `"#-#-# #:#:# step #"`."""
     found = CLOCK.match(text)

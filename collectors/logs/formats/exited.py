@@ -16,7 +16,7 @@ from .values import as_count, as_time, inert
 
 FILE = "exit.json"
 SAVED = 75  # EX_TEMPFAIL: it is to go on later (docs/jobs.md)
-MAX_LINES, MAX_CHARACTERS = 200, 300  # of the program's last lines
+MAX_LINES = 200  # of the program's last ones
 
 
 class Exited:
@@ -76,5 +76,5 @@ def how(fields: Mapping[str, Any]) -> tuple[str, str]:
         return "finished", "Saved and ended by SIGTERM"
     kept = fields.get("last_lines", [fields.get("last_line")])  # the latter of an earlier version, its last characters
     lines = [line for line in kept[-MAX_LINES:] if isinstance(line, str)] if isinstance(kept, list) else []
-    why = inert(reason_of(lines)[:MAX_CHARACTERS])
+    why = inert(reason_of(lines))
     return "failed", f"{why} (exit code {code})" if why else f"Exit code {code}"
