@@ -34,7 +34,11 @@ RAISED = ("step 1 loss 2.0", "Traceback (most recent call last):", '  File "a.py
         ({"code": 1, "last_line": "ValueError: no"}, "failed", "ValueError: no (exit code 1)"),
         ({"code": 1, "last_lines": ["ValueError: no"]}, "failed", "ValueError: no (exit code 1)"),
         ({"code": 2, "last_lines": ["usage: a", "a: error: bad --lr"]}, "failed", "a: error: bad --lr (exit code 2)"),
-        ({"code": 1, "last_lines": [*RAISED, "ValueError: " + "x" * 700]}, "failed", f"{'ValueError: ' + 'x' * 287}… (exit code 1)"),
+        (
+            {"code": 1, "last_lines": [*RAISED, "ValueError: " + "x" * 700]},
+            "failed",
+            f"{'ValueError: ' + 'x' * 287}… (exit code 1)",
+        ),
         ({"code": 1, "last_lines": [*RAISED, "OSError: first", "of two", "wandb: done"]}, "failed", "OSError: first (exit code 1)"),
         ({"code": 1, "last_lines": [*RAISED, "ValueError: caught", "step 2 loss 1.9"]}, "failed", "Exit code 1"),
         ({"code": 3, "last_lines": [7, None, {"a": 1}]}, "failed", "Exit code 3"),

@@ -68,6 +68,35 @@ def test_ranks_that_fail_in_turn_are_one_crash(store: Store) -> None:
     assert len(judged.of("crash")) == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "sentence"),
+    [
+        ("failed", "The run failed at step 11: Exit code 3."),
+        ("finished", "The run is finished after 20 s, at step 11, last loss 1."),
+    ],
+)
+def test_the_end_of_a_short_run_whose_numbers_come_after_it_has_its_step(store: Store, status: str, sentence: str) -> None:
+    """Those of a text wait for a moment, in case that another file has them."""
+    judged = JudgedRuns(store)
+    judged.begin("run")
+    judged.go_on(20)
+    judged.take([Event("run", "end", judged.now_s, fields={"status": status, "reason": "Exit code 3" * (status == "failed")})])
+    ended_s = judged.now_s
+    judged.go_on(4)
+    judged.take([point("run", ended_s - 20 + step, step, {"loss": 1.0}) for step in range(12)])
+    judged.go_on(10)
+    assert [found.sentence for found in judged.found.values()] == [sentence]
+
+
+def test_the_end_of_a_run_without_steps_is_said_soon(store: Store) -> None:
+    judged = JudgedRuns(store)
+    judged.begin("run")
+    judged.go_on(20)
+    judged.take([Event("run", "end", judged.now_s, fields={"status": "failed", "reason": "ImportError: no"})])
+    judged.go_on(8)
+    assert [found.sentence for found in judged.of("crash")] == ["The run failed: ImportError: no."]
+
+
 def test_the_next_attempt_may_crash_again(store: Store) -> None:
     judged = JudgedRuns(store, stored=False)
     for _ in range(2):

@@ -217,7 +217,11 @@ def reason_of(lines: Sequence[str]) -> str:
     last = next((line for line in reversed(lines) if line.strip()), "")
     last = RANK_PREFIX.sub("", last.rpartition("\r")[2]).strip()
     is_alarm = ALARM_WORD.search(last) is not None
-    return "" if NEW_STEP.match(last) or NO_ALARM.match(last) or (PROGRESS.search(last) and not is_alarm) else shortened(last, REASON_LENGTH)
+    return (
+        ""
+        if NEW_STEP.match(last) or NO_ALARM.match(last) or (PROGRESS.search(last) and not is_alarm)
+        else shortened(last, REASON_LENGTH)
+    )
 
 
 def _rank(line: str) -> str:

@@ -38,6 +38,7 @@ BEGUN_ONCE = {"validating": "validation", "checkpointing": "checkpoint"}  # the 
 IDLE = 5.0  # percent, of a card
 MISSED_S = 900.0  # ends so long before the run was looked at are news: the collector was away
 XID_NEAR_S = 30.0
+NUMBERS_S = 5.0  # from the end of a program to the first numbers of its text in the store, at most
 BACK_S = 1800.0
 OUT_OF_MEMORY = re.compile(r"(?i)out ?of ?memory")
 MOST_TEXT = 300
@@ -58,7 +59,7 @@ def crash(subject: RunSubject) -> Iterator[Held]:
     if state is None or state.state not in ("failed", "killed"):
         return
     ended_s = _newly_ended_s(subject)
-    if ended_s is None or _may_go_on(subject):
+    if ended_s is None or _may_go_on(subject) or _awaits_numbers(subject, ended_s):
         return
     step, cause = last_step(subject), _cause(subject, ended_s)
     reason = shortened((cause.sentence if cause else state.reason).rstrip("."), MOST_TEXT) or "nothing says why"
@@ -122,7 +123,7 @@ def finished(subject: RunSubject) -> Iterator[Held]:
     if state is None or state.state != "finished":
         return
     ended_s = _newly_ended_s(subject, of_last=True)
-    if ended_s is None:
+    if ended_s is None or _awaits_numbers(subject, ended_s):
         return
     step, took_s = last_step(subject), _took_s(subject, ended_s)
     parts = [f"after {spoken(took_s)}" if took_s else "", f"at step {step:,}" if step is not None else "", _best(subject)]
@@ -157,6 +158,11 @@ def _newly_ended_s(subject: RunSubject, *, of_last: bool = False) -> float | Non
     ended_s = _ended_s(subject, of_last=of_last)
     is_news = ended_s is not None and subject.now_s - ended_s < FRESH_S and ended_s > subject.awake_since_s - MISSED_S
     return ended_s if is_news else None
+
+
+def _awaits_numbers(subject: RunSubject, ended_s: float) -> bool:
+    """Whether its steps may still come: an end is said once, and the first numbers of a text are stored later than its end."""
+    return last_step(subject) is None and 0 <= subject.now_s - ended_s < NUMBERS_S
 
 
 def _attempt(subject: RunSubject) -> str:
