@@ -56,6 +56,21 @@ FOUND = {
     "[Epoch {0}] train: loss=0.{0} acc=7{0}.1% | val: loss=0.9{0} acc=6{0}.1%": ({"loss", "acc", "val_loss", "val_acc"}, STEPS),
     "Epoch {0} train: loss=0.{0} | val: loss=0.9{0}": ({"loss", "val_loss"}, STEPS),
     "Epoch {0} Train Loss: 0.{0} Acc: 7{0}.1% Val Loss: 0.9{0} Acc: 6{0}.1%": ({"train_loss", "acc", "val_loss", "val_acc"}, STEPS),
+    "epoch {0} | train: loss 0.{0} | val: loss 0.3{0} | lr 0.00{0}": ({"train_loss", "val_loss", "lr"}, STEPS),
+    "epoch {0} | val: loss 0.3{0} acc 0.{0} | learning_rate 0.00{0} | grad_norm 1.{0}": (
+        {"val_loss", "val_acc", "learning_rate", "grad_norm"},
+        STEPS,
+    ),
+    "step {0} [train] loss=0.5{0} [val] loss=0.3{0} lr=0.00{0} gnorm=1.{0} epoch_time=3.{0}": (
+        {"train_loss", "val_loss", "lr", "gnorm", "epoch_time"},
+        STEPS,
+    ),
+    "step {0} (train) loss: 0.5{0} (val) loss: 0.3{0}, wd: 0.{0}, optim0_lr0: 0.0{0}, mem: {0}5.5, sec_per_it: 0.{0}": (
+        {"train_loss", "val_loss", "wd", "optim0_lr0", "mem", "sec_per_it"},
+        STEPS,
+    ),
+    "step {0} train: loss 0.5{0} time 1.{0} | val: loss 0.3{0} time 0.{0}": ({"loss", "time", "val_loss", "val_time"}, STEPS),
+    "Validation: step {0} loss 0.3{0} lr 0.00{0}": ({"val_loss", "lr"}, STEPS),
     "Epoch(train) [1][{0}/500]  lr: 1.0e-0{0}  eta: 0:10:00  loss: 0.{0}": ({"lr", "loss"}, STEPS),
 }
 

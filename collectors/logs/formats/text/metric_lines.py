@@ -41,7 +41,9 @@ from .words import (
     ends_usually,
     is_measured,
     is_no_metric,
+    is_of_optimizer,
     is_of_past,
+    is_of_whole,
     is_share,
     level_of_word,
     part_of,
@@ -415,12 +417,13 @@ class _Reading:
                 key = ""
             rest.append(before if key else between)
             is_next = bool(key)
-            key = named(key, part) if key else ""
+            is_of_split = not is_of_whole(key) or (key in values and not is_of_optimizer(key))
+            key = named(key, part) if key and is_of_split else key
             if key in values and is_measured(key) and part_of(front := [*values][-1].partition("_")[0]):
                 key = f"{front}_{key}"  # Train Loss: 0.5 Acc: 0.8 Val Loss: 0.6 Acc: 0.7
             if key and key not in values and not is_no_metric(key):
                 values[key] = where, (found.span("of") if found["of"] else None)
-                if part == "train":
+                if part == "train" and is_of_split:
                     of_training.append(key)
                 if len(values) >= MAX_ON_A_LINE:
                     break
@@ -506,10 +509,11 @@ def with_part(values: dict[str, Where], part: str) -> dict[str, Where]:
 
 
 def named(name: str, part: str) -> str:
-    """`("loss", "test") -> "test_loss"`; a name that says its part, or is a path, stays."""
+    """`("loss", "test") -> "test_loss"`; a name that says its part, is a path, or is of the optimizer stays."""
     if (
         part in (OTHER, "", "train")
         or "/" in name
+        or is_of_optimizer(name)
         or any(part_of(word) or word == "train" for word in re.split(r"[_\W]+", name.lower()))
     ):
         return name

@@ -207,6 +207,15 @@ WANTED = re2.compile(  # in every line that says anything: cheap, in lines that 
 _SHARE = re.compile(
     r"(?:^|[\W_])(?:acc|accuracy|correct|precision|recall|success(?:es)?|top-?[15]|score|solved|win|wins)(?:$|[\W_])", re.IGNORECASE
 )
+_OF_OPTIMIZER = re.compile(
+    r"(?:^|[\W_])(?:lr\d*|learning[_ -]?rate|wd|weight[_ -]?decay|momentum|gnorm|grad(?:ient)?s?[_ -]?(?:norm|scale)|norm[_ ]of[_ ]grad\w{0,8}|loss[_ -]?scale)(?:$|[\W_\d])",
+    re.IGNORECASE,
+)
+_OF_WHOLE = re.compile(
+    r"(?:^|[\W_])(?:time|eta|elapsed|duration|secs?|seconds|mins?|minutes|ms|mem|memory|vram|throughput|per[_ ]s(?:ec(?:ond)?)?)(?:$|[\W_])"
+    rf"|^(?:{_STEP}|{_OUTER})$",
+    re.IGNORECASE,
+)
 _COUNTS = re.compile(
     rf"(?:^|[\W_])eta(?:$|[\W_])|(?:^|[\W_])(?:{_STEP}|{_OUTER}|it|remaining|v_num|pid|port|seed|line|file|version|id|size|node|host|gpu|cuda|device|workers?)$"
     r"|^(?:(?:local_|global_)?rank|world_size|num_workers|total|best_\w*(?:step|epoch|iteration|iter))$",
@@ -235,6 +244,18 @@ def is_share(name: str) -> bool:
 def is_no_metric(name: str) -> bool:
     """What counts, or names a thing: `epoch`, `batch_size`, `rank`; not `time_per_step`."""
     return _COUNTS.search(name) is not None and not re.search(r"per[_ ]\w{1,60}$|\w/\w{1,60}$", name)
+
+
+@lru_cache(4096)
+def is_of_optimizer(name: str) -> bool:
+    """What no part of the data has: `lr`, `grad_norm`, `weight_decay`."""
+    return _OF_OPTIMIZER.search(name) is not None and (name.endswith("scale") or not is_measured(name))
+
+
+@lru_cache(4096)
+def is_of_whole(name: str) -> bool:
+    """What is rather of all that a line says than of the part of the data that it named last: `lr`, `time`, `eta`, `gpu_mem`, `epoch`."""
+    return is_of_optimizer(name) or _OF_WHOLE.search(name) is not None
 
 
 def is_of_past(name: str) -> bool:
