@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from collectors.analysis.blame.suspect import Suspect
+from collectors.analysis.blame.verdict import HostLook, Verdict
+from collectors.analysis.blame.wording import worded
 from collectors.analysis.stacks.joining import is_waiting, join
 from collectors.analysis.stacks.owning import kinds_of
 from collectors.analysis.stacks.trust import traces_of
@@ -111,7 +114,49 @@ def test_a_large_culprit_is_named_where_cores_are_short_and_never_with_high(stor
     verdict = blame(store, 82, 90)
     assert verdict.suspect and verdict.suspect.frame.name == "read_shard", verdict.sentence
     assert verdict.confidence != "high"
-    assert "CPU taken by other processes accounts for" in verdict.sentence
+    shares = [int(share) for share in re.findall(r"(\d+)%", verdict.sentence)]
+    assert "CPU taken by other processes" in verdict.sentence
+    assert sum(shares) <= 100 or "partly in this function" in verdict.sentence, verdict.sentence
+
+
+def told(taken_s: float, second_s: float | None = None, kind: str = "line", excess_s: float = 0.075) -> str:
+    """A verdict of 100 ms per step, of which a function has 75 ms."""
+    function = Frame("read", "/job/data.py", 7)
+    other = Suspect(Frame("draw", "/job/plot.py", 9), "", second_s, [], [], stands_out_s=second_s) if second_s is not None else None
+    of_line = kind == "line"
+    verdict = Verdict(
+        verdict=kind,  # type: ignore[arg-type]
+        baseline=[(0.0, 9.0)],
+        units=10.0,
+        window_unit_s=0.2,
+        baseline_unit_s=0.1,
+        slowdown_s=0.1,
+        suspect=Suspect(function, "", excess_s, [], []) if of_line else None,
+        excess_s=excess_s if of_line else None,
+        excess_share=min(1.0, excess_s / 0.1) if of_line else None,
+        second=other,
+        taken_s=taken_s,
+    )
+    return worded(verdict, host=HostLook(2, (98.0, 50.0), (0.1, 1.9), (1.9, 0.1))).sentence
+
+
+@pytest.mark.parametrize(
+    ("taken_s", "second_s", "ending"),
+    [
+        (0.025, None, "75% of the slowdown; CPU taken by other processes accounts for 25%."),
+        (0.046, None, "75% of the slowdown; 46% of the slowdown, partly in this function, is CPU taken by other processes."),
+        (0.030, 0.02, "adds +20 ms, 20%; 30% of the slowdown, partly in these functions, is CPU taken by other processes."),
+        (0.02, None, "75% of the slowdown."),
+    ],
+)
+def test_parts_of_a_slowdown_that_are_told_beside_each_other_do_not_overlap(
+    taken_s: float, second_s: float | None, ending: str
+) -> None:
+    assert told(taken_s, second_s).endswith(ending)
+
+
+def test_a_function_beside_taken_cores_has_at_most_the_rest() -> None:
+    assert told(0.07, 0.035, "cpu_taken").endswith("draw (plot.py:9) adds +30 ms, 30%.")
 
 
 @pytest.mark.parametrize("times", [1.05, 1.2, 1.6])

@@ -124,17 +124,24 @@ def _second(verdict: Verdict) -> str:
     other, slowdown_s = verdict.second, verdict.slowdown_s or 0.0
     if other is None:
         return ""
-    excess_s = (
-        other.stands_out_s if verdict.verdict == "cpu_taken" else other.excess_s
-    )  # what the other cause explains is told already
+    excess_s = other.excess_s
+    if verdict.verdict == "cpu_taken":  # at most what the other cause leaves
+        excess_s = min(other.stands_out_s, slowdown_s - verdict.taken_s)
     share = f", {percent(min(1.0, excess_s / slowdown_s))}" if slowdown_s > 0 and verdict.units is not None else ""
     return f"; {place(other.frame)} adds {signed(excess_s * verdict.pace)}{share}"
 
 
 def _taken(verdict: Verdict) -> str:
-    """`; CPU taken by other processes accounts for 30%`"""
-    share = verdict.taken_s / verdict.slowdown_s if verdict.slowdown_s else 0.0
-    return f"; CPU taken by other processes accounts for {percent(share)}" if share >= WITHOUT_CORE else ""
+    """`; CPU taken by other processes accounts for 30%`; what the functions leave of the slowdown is at least that, or it says that it is part of theirs."""
+    slowdown_s = verdict.slowdown_s or 0.0
+    share = verdict.taken_s / slowdown_s if slowdown_s else 0.0
+    if share < WITHOUT_CORE:
+        return ""
+    others_s = verdict.second.excess_s if verdict.second else 0.0
+    if (verdict.excess_s or 0.0) + others_s + verdict.taken_s <= slowdown_s:
+        return f"; CPU taken by other processes accounts for {percent(share)}"
+    where = "these functions" if verdict.second else "this function"
+    return f"; {percent(share)} of the slowdown, partly in {where}, is CPU taken by other processes"
 
 
 def _without_core(verdict: Verdict) -> str:
