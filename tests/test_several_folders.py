@@ -16,6 +16,7 @@ import pytest
 from collectors.logs.tail import Tail
 from collectors.options import CollectorOptions, add_flags, options_of
 from collectors.service.log_folders import found_here, together
+from collectors.store.open import open_store
 from dashboard.commands.command import CommandParser
 from tests.conftest import ROOT, wait_for
 from tests.ingesting import Ingest
@@ -46,6 +47,26 @@ def test_the_collector_is_given_the_same_folders(tmp_path: Path) -> None:
     parsed = parser.parse_args(options.flags())
     assert options_of(parsed, parsed.log_dir, parsed.data_dir) == options
     assert json.loads(json.dumps(options.as_json())) == options.as_json()
+
+
+@pytest.mark.parametrize("flags", [[], ["--log-dir", "runs", "--log-dir", "logs"]])
+@pytest.mark.parametrize("stores", [["logs"], ["logs", "runs"]])
+def test_a_store_that_is_not_used_is_said(tmp_path: Path, flags: list[str], stores: list[str]) -> None:
+    """In one sentence, with what it means and how to see what it has."""
+    for name in ("logs", "runs"):
+        (tmp_path / name).mkdir()
+    for name in stores:
+        open_store(tmp_path / name / ".deepseek", write=True).close()
+    command = [sys.executable, str(ROOT / "app.py"), "--port", "0", "--no-profile", *flags]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=tmp_path, text=True, **pipes) as process:  # type: ignore[call-overload]
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        said = [line for line in process.communicate(timeout=60)[1].splitlines() if "several log folders have a store" in line]
+    used, unused = ("runs", "logs") if flags else ("logs", "runs")
+    assert len(said) == (len(stores) > 1)
+    assert all(f"{tmp_path / used / '.deepseek'} is used" in line for line in said)
+    assert all(f"only in {tmp_path / unused / '.deepseek'} are not shown" in line for line in said)
 
 
 def start(ingest: Ingest, only: tuple[str, ...], *, poll_only: bool = False) -> None:

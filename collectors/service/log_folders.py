@@ -96,6 +96,12 @@ def is_store(data_dir: Path) -> bool:
     return any((data_dir / name).exists() for name in STORE_FILES)
 
 
+def unused_stores(place: LogFolders) -> dict[Path, Path]:
+    """Stores of its folders that are not the one it uses, and the folder of each."""
+    stores = {store_of(folder).resolve(): folder for folder in place.folders}
+    return {store: folder for store, folder in stores.items() if is_store(store) and store != place.data_dir.resolve()}
+
+
 def last_used(given: Sequence[Path]) -> LogFolders:
     """Of the dashboards that follow one of these folders, alone or with others, the one that runs, else the one that was started last;
     `of_folders` where none ever was."""

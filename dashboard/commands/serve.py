@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import webbrowser
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn, Protocol
@@ -25,7 +25,7 @@ from collectors.process.second_names import USUAL
 from collectors.rights import whose
 from collectors.service import folders, room
 from collectors.service.keeper import Keeper
-from collectors.service.log_folders import LogFolders, found_here, is_store, of_folders, of_several
+from collectors.service.log_folders import LogFolders, found_here, is_store, of_folders, of_several, unused_stores
 from collectors.small_file import Unwritable
 
 from .. import address
@@ -128,6 +128,8 @@ def prepare(parsed: argparse.Namespace) -> CollectorOptions:
     data_dir, home = place.data_dir, place.tree.home
     if not parsed.data_dir and not data_dir.is_relative_to(home):
         print(f"{folders.why_elsewhere(home)}: the store goes to {data_dir}", file=sys.stderr)
+    if not parsed.data_dir and (unused := unused_stores(place)):
+        print(said_of(unused, data_dir), file=sys.stderr)
     if any(is_there):
         make_folder(data_dir, "--data-dir", private=True)
     options = replace(options_of(parsed, place.log_dir, data_dir.resolve()), only=place.only, front=place.front)
@@ -146,6 +148,15 @@ def place_to_serve(given: Sequence[Path], data_dir: Path | None) -> LogFolders:
             print(sentence, file=sys.stderr, flush=True)
         place = of_folders(given)
     return place
+
+
+def said_of(unused: Mapping[Path, Path], used: Path) -> str:
+    """Which of several stores is used, and what that hides. `unused`: the log folder of each of the others."""
+    flags = " or ".join(f"--log-dir {shlex.quote(str(folder))}" for folder in unused.values())
+    return (
+        f"several log folders have a store: {used} is used; the stacks, findings, names, notes and boards that are only in "
+        f"{' and '.join(map(str, unused))} are not shown (to see them, start with {flags} alone)"
+    )
 
 
 def with_room(options: CollectorOptions) -> CollectorOptions:
