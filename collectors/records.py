@@ -19,11 +19,12 @@ def labels_of(**labels: object) -> Labels:
 
 
 TEXT_SOURCE = "text"  # the label `source` of what was read from lines of text
-PROGRESS_NAMES = ("progress/step", "progress/batch", "progress/item")
+ITEMS_PER_S = "progress/items_per_s"
+PROGRESS_NAMES = ("progress/step", "progress/batch", "progress/item", ITEMS_PER_S)
 
 
 def is_progress(name: str, labels: Labels) -> bool:
-    """Whether a series is a counter that was read from text, which the axis shows: others of such a name are a user's own."""
+    """Whether a series is a counter that was read from text, which the axis shows, or its rate: others of such a name are a user's own."""
     return name in PROGRESS_NAMES and ("source", TEXT_SOURCE) in labels
 
 

@@ -73,6 +73,16 @@ def test_what_other_loggers_call_it_has_its_lane(ask: Ask) -> None:
     assert further == ["train_loss", "phase/oddly", "epoch"], "nothing is drawn nowhere"
 
 
+def test_text_that_counts_samples_or_steps_has_a_lane_of_their_rate(ask: Ask) -> None:
+    code = """
+    const { lanesOf, furtherFound } = await load("data/lanes.js");
+    const text = ["progress/item", "progress/items_per_s", "loss"].map((name) => ({ run: "a", name, labels: { source: "text" }, first_step: null, first_time_s: 1 }));
+    return [lanesOf(text).map(({ title, note }) => [title, note]), furtherFound(text, "")];"""
+    lanes, further = ask(code)
+    assert ["Items/s", "read from text"] in lanes and "Steps/s" not in [title for title, _ in lanes]
+    assert further == []
+
+
 def test_a_counter_of_text_has_no_lane_and_a_users_own_series_of_any_name_has_one(ask: Ask) -> None:
     code = """
     const { lanesOf, furtherFound } = await load("data/lanes.js");

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from collectors.analysis.directions import direction_of
-from collectors.records import Points, RunInfo
+from collectors.records import Points, RunInfo, labels_of
 from collectors.store.protocol import Store
 from dashboard.api.table.csv_file import csv_answer
 from dashboard.changes import Changes
@@ -95,6 +95,12 @@ def test_progress_time_hours_and_cost_follow_from_steps_and_ranks(queries: Queri
     assert cells(queries, "cost", "sweep/0") is None
     Changes(queries).set_settings({"price_per_gpu_hour": 3.0})
     assert cells(queries, "cost", "sweep/0") == pytest.approx(2 * 60 / 3600 * 3)
+
+
+def test_a_run_whose_text_counts_samples_has_their_rate_and_no_steps_a_second(queries: Queries, writer: Store) -> None:
+    labels = labels_of(host="box", source="text")
+    writer.append([Points("text", labels, ("loss", "progress/items_per_s"), (1.0, 1600.0), T0 + at, None) for at in range(9)])
+    assert [cells(queries, key, "text") for key in ("steps_per_s", "items_per_s")] == [None, 1600.0]
 
 
 def test_dates_are_meant_in_the_zone_of_the_settings(queries: Queries) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from collectors.logs.formats.text import Text
 from collectors.logs.formats.text.metric_lines import LineReader
 from collectors.logs.formats.text.numbers import PROGRESS, TextNumbers
-from collectors.records import LogLine, Points, labels_of
+from collectors.records import ITEMS_PER_S, LogLine, Points, labels_of
 from tests.cost import times
 from tests.following import RECORDED, Follower, series_of
 
@@ -108,6 +108,36 @@ def test_a_key_is_a_series_once_it_stood_on_three_lines_with_a_growing_step_and_
     assert read(lines[:3]) == {"speed": [(1, 5.5), (2, 4.5), (3, 3.5)]}
     assert read(lines)["speed"][-1] == (4, 2.5)
     assert read(["step 5 speed=1.5"] * 9) == {}
+
+
+@pytest.mark.parametrize(("from_zero", "every"), [(True, 1), (True, 7), (False, 10)])
+def test_text_that_counts_samples_has_their_rate_without_the_validation(from_zero: bool, every: int) -> None:
+    """As pytorch/examples prints it: 60,000 samples an epoch, in batches of 64, 1,600 a second, and 20 s of test behind each epoch."""
+    state: dict[str, object] | None = None
+    rates, seen, now_s = [], 0, 1_764_000_000.25
+    for epoch in (1, 2, 3):
+        numbers = TextNumbers("a", labels_of(host="box"), state=json.loads(json.dumps(state)))
+        for batch in range(0 if from_zero else 10, 938, 10):
+            if batch % every == 0:
+                line = f"Train Epoch: {epoch} [{batch * 64}/60000 ({batch / 9.38:.0f}%)]\tLoss: 0.{batch + 1}"
+                found = numbers.points(line, now_s + batch * 64 / 1600)
+                seen += len([one for one in found if one.step is not None])
+                rates += [one.values[0] for one in found if one.names == (ITEMS_PER_S,)]
+        now_s += 37.5
+        numbers.points("Test set: Average loss: 0.1, Accuracy: 9800/10000 (98%)", now_s + 20)
+        now_s += 22
+        state = numbers.state()
+    assert len(rates) >= 20
+    assert rates == pytest.approx([1600] * len(rates))
+    assert not seen, "no sample is a step"
+
+
+def test_samples_within_the_resolution_of_their_times_have_no_rate() -> None:
+    numbers = TextNumbers("a", labels_of(host="box"))
+    lines = [(f"Train Epoch: 1 [{count}/60000]\tLoss: 0.5{count}", count // 640) for count in range(0, 6400, 640)]
+    assert not [one for line, second in lines for one in numbers.points(line, 1e9 + second) if one.names == (ITEMS_PER_S,)]
+    numbers = TextNumbers("a", labels_of(host="box"))
+    assert not [one for line, _ in lines for one in numbers.points(line, None) if one.names == (ITEMS_PER_S,)]
 
 
 def test_an_epoch_goes_on_where_the_last_one_ended() -> None:

@@ -69,7 +69,7 @@ export function furtherFound(metas, search) {
   return found.sort((a, b) => lateness(a, names) - lateness(b, names)); // a stable sort: otherwise as they came
 }
 
-/** A counter that was read from text: how far the run is, which is what the axis says. @param {Meta} meta */
+/** A counter that was read from text, which the axis shows, or its rate, which has a lane of its own. @param {Meta} meta */
 const isProgress = ({ name, labels }) => PROGRESS.includes(name) && labels.source === "text";
 
 const BAND = /\/(min|p05|p25|p50|p75|p95|max)$/; // of a histogram
@@ -173,7 +173,8 @@ export function hostLanes(machine) {
 }
 
 const PHASE = /^phase\/(.+)_s$/;
-const PROGRESS = ["progress/step", "progress/batch", "progress/item"];
+export const ITEMS_PER_S = ["progress/items_per_s"]; // samples, or steps: text does not say which
+const PROGRESS = ["progress/step", "progress/batch", "progress/item", ...ITEMS_PER_S];
 const GPU_PHASE = /^gpu_phase\/(.+)_s$/;
 const OTHERS = ["run-3", "run-4", "run-8", "run-2", "run-6", "run-12"]; // phases of other names
 const PHASES = ["data", "forward", "backward", "optimizer"]; // from the top of the stack down
@@ -242,6 +243,7 @@ function knownLanes(own) {
     lane("grad_scale", "Gradient scale", 36, "robust", of("now", NAMES.gradScale), { digits: 0, stepped: true }),
     ...rateLane(own),
     lane("tokens", "Tokens/s", 44, "zero", of("now", NAMES.tokens), { digits: 0 }),
+    lane("items", "Items/s", 44, "zero", ranked(own.filter((meta) => ITEMS_PER_S.includes(meta.name) && isProgress(meta)), "now", false), { digits: 1 }),
     lane("samples", "Samples/s", 44, "zero", of("now", NAMES.samples), { digits: 1 }),
     lane("lr", "Learning rate", 40, "robust", of("now", NAMES.lr)),
   ];

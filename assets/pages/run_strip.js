@@ -15,6 +15,7 @@ import { wordsOf } from "../data/runs.js";
  * @property {number | null} step
  * @property {number | null} total
  * @property {number | null} rate steps per second, or units where lines stand for many
+ * @property {number | null} items_per_s where lines count samples or steps, and do not say which
  * @property {number | null} steps_per_s by which the remaining steps are divided
  * @property {number | null} loss
  * @property {number | null} lossBefore at the left edge of the view
@@ -50,11 +51,13 @@ export class RunStrip {
   /** @param {Standing} standing */
   draw(standing) {
     this.#drawRun(standing.runs);
-    const { step, total, rate, steps_per_s, loss, lossBefore, span } = standing;
+    const { step, total, steps_per_s, items_per_s, loss, lossBefore, span } = standing;
     const { now_s, current: run } = standing.runs;
     const unit = unitOf(run?.info);
     setText(this.figures["Step"].label, unit);
-    setText(this.figures["Steps/s"].label, `${unit}s/s`);
+    const counts = standing.rate === null && items_per_s !== null; // items
+    const rate = counts ? items_per_s : standing.rate;
+    setText(this.figures["Steps/s"].label, counts ? "Items/s" : `${unit}s/s`);
     this.figures["Loss"].element.hidden = run?.info.kind === "service";
     this.figures["Step"].draw(count(step), total ? `of ${count(total)}` : "");
     this.figures["Steps/s"].draw(figure(rate, rate !== null && rate < 10 ? 2 : 1), "");

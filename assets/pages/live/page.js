@@ -7,7 +7,7 @@ import { pathTo } from "../../lib/url.js";
 import { evidence } from "./evidence.js";
 import { CrashNote } from "./crash.js";
 import { FurtherCurves } from "./further.js";
-import { LOSSES, lanesOf } from "../../data/lanes.js";
+import { ITEMS_PER_S, LOSSES, lanesOf } from "../../data/lanes.js";
 import { LedgerPlace } from "../../ledger/place.js";
 import { LogTail } from "./log_tail.js";
 import { withLost } from "../../data/lost.js";
@@ -178,6 +178,7 @@ export default class Live extends RunPage {
       step: stepper?.newest.step ?? this.runs.current?.last_step ?? null,
       total: totalSteps(this.runs.current?.info),
       rate: this.book.pace.rate,
+      items_per_s: this.book.first(ITEMS_PER_S)?.newest.v ?? null,
       steps_per_s: this.book.pace.steps_per_s,
       loss: loss ? loss.newest.v : null,
       lossBefore: this.range.following && Number.isFinite(before) ? before : null,

@@ -17,7 +17,7 @@ const BY_CHOICE = /^(config|last|best|least|most)\./;
 /** @type {Record<string, string[]>} */
 const BUILT_IN = {
   [USUAL]: [],
-  Speed: ["name", "state", "curve", "steps", "duration", "steps_per_s", "tokens_per_s", "mfu", "memory", "gpu", "ranks", "torch", "started"],
+  Speed: ["name", "state", "curve", "steps", "duration", "steps_per_s", "items_per_s", "tokens_per_s", "mfu", "memory", "gpu", "ranks", "torch", "started"],
   Cost: ["name", "state", "best", "duration", "gpu_hours", "energy", "cost", "restarts", "host", "user", "started", "ended"],
   Outcome: ["name", "state", "curve", "loss", "best", "best_step", "judged", "steps", "tags", "note", "started", "commit"],
 };
