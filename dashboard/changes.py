@@ -23,7 +23,7 @@ from .jobs.wanted import WantedJob
 from .queries import BadRequest, NotFound, Queries
 from .receiving.files import Received
 from .runs import ALIVE, known_of
-from .user_files.about import About, save_about
+from .user_files.about import NOTHING, About, of_program, save_about
 from .user_files.alerts import opted_in, save_alerts
 from .user_files.cases import save_case
 from .user_files.directions import Direction, save_direction
@@ -67,7 +67,8 @@ class Changes:
         if not (is_buried and fields.get(FORGOTTEN) is False):
             self._queries.check_run(run)
         kept = {name: value for name, value in fields.items() if name != FORGOTTEN or not value}  # a tombstone says that it is
-        about = self._saved(lambda: save_about(self._queries.data_dir, run, kept))
+        program = NOTHING if is_buried else of_program(self._queries.stored_run(run).info)
+        about = self._saved(lambda: save_about(self._queries.data_dir, run, kept, program))
         if fields.get(FORGOTTEN) is True:
             return self.forget(run).about
         if is_buried and fields.get(FORGOTTEN) is False:

@@ -43,7 +43,7 @@ from .searching.ranking import Typed
 from .searching.search import SearchHits, Sources, search
 from .stacks import Stacks
 from .subscription import is_glob, split_names, wanted
-from .user_files.about import Abouts, about_run
+from .user_files.about import Abouts, about_run, of_program
 from .user_files.directions import Direction, directions_of
 from .user_files.forgotten import ForgottenRun, ForgottenRuns
 from .user_files.settings import Settings, settings_of
@@ -155,10 +155,11 @@ class Queries:
     # -- runs ----------------------------------------------------------------------------------------------------------
 
     def runs(self) -> list[RunView]:
-        """All runs, the newest first, with what users say about them."""
+        """All runs, the newest first, with what users say about them, else their programs."""
         views = requeued(self._runs.views())
         said = self._abouts.of([view.stored.name for view in views])
-        return [replace(view, about=said[view.stored.name]) if view.stored.name in said else view for view in views]
+        abouts = [said.get(view.stored.name) or of_program(view.stored.info) for view in views]
+        return [view if about is view.about else replace(view, about=about) for view, about in zip(views, abouts, strict=True)]
 
     def run(self, name: str) -> RunDetail:
         stored = self.stored_run(name)
@@ -166,7 +167,7 @@ class Queries:
         attempts = [event for event in lifetimes if event.kind == "start"]
         gpus = self._collector().get("gpu", {}).get("gpus", [])
         processes = [rank_view(process, gpus) for process in processes_of(self._runs.activity(stored, lifetimes))]
-        view = replace(self._runs.view(stored, lifetimes), about=about_run(self.data_dir, name))
+        view = replace(self._runs.view(stored, lifetimes), about=about_run(self.data_dir, name, of_program(stored.info)))
         return RunDetail(view, attempts, processes, self.comparing.attempts(name))
 
     def configs(self, runs: Sequence[str]) -> dict[str, dict[str, object]]:

@@ -24,6 +24,7 @@ class LateLog:
         self.log_dir = Path(log_dir or os.environ.get(LOG_DIR) or "logs").absolute()
         self.run = run
         self._config: dict[str, Any] = {}
+        self._about: dict[str, Any] = {}  # tags and note
         self._log: RunLog | Inert | None = None
 
     def get(self) -> Any:
@@ -33,6 +34,7 @@ class LateLog:
             rank, world_size = place()
             run = plain_name(self.run) if self.run else shared_name(world_size)
             self._log = RunLog(self.log_dir, run, config=self._config, rank=rank, world_size=world_size)
+            self._log.describe(**self._about)
         return self._log
 
     def scalars(self, step: int, values: Mapping[str, Any]) -> None:
@@ -45,6 +47,12 @@ class LateLog:
         self._config.update(values)
         if self._log is not None:
             self._log.add_config(values)
+
+    def describe(self, **about: Any) -> None:
+        """As `RunLog.describe`."""
+        self._about.update(about)
+        if self._log is not None:
+            self._log.describe(**about)
 
     def close(self, error: BaseException | None = None) -> None:
         """The next use opens a new run, or continues the one that has this name."""
@@ -66,7 +74,7 @@ class LateLog:
         self._log = Inert()
 
     def _take(self) -> RunLog | Inert | None:
-        log, self._log, self._config = self._log, None, {}
+        log, self._log, self._config, self._about = self._log, None, {}, {}
         self.__dict__.pop("scalars", None)
         return log
 

@@ -46,13 +46,13 @@ class WandbRun:
         """`about` are the further arguments of `init`; `ended` is called when the run ends."""
         about = about or {}
         self.project, self.id, self.resumed, self.disabled, self.start_time = project, id, resumed, disabled, time()
-        self.group, self.notes, self.job_type = (text(about.get(key)) for key in ("group", "notes", "job_type"))
+        self.group, self.job_type = text(about.get("group")), text(about.get("job_type"))
         self.settings = Inert()
-        self.tags = _tags(about.get("tags")) or ()
         self.config = WandbConfig(guarded(late.add_config))
         self._set: dict[str, Any] = {}  # of the summary, by the script: it goes into the event `summary` at the end
         self.summary = WandbSummary(self._set.update)
         self._late, self._name, self._ended = late, name, ended
+        self._tags, self._notes = _tags(about.get("tags")) or (), text(about.get("notes"))
         self._has_id = bool(id)
         self._pending: dict[str, Any] = {}  # of a step that is not finished
         self._media: dict[str, list[Media]] = {}  # likewise
@@ -69,6 +69,24 @@ class WandbRun:
         """The name that is shown; the folder keeps its own."""
         self._name = str(value)
         self._describe()
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return self._tags
+
+    @tags.setter
+    def tags(self, value: Any) -> None:
+        self._tags = _tags(value) or ()
+        guarded(self._late.describe)(tags=self._tags)
+
+    @property
+    def notes(self) -> str:
+        return self._notes
+
+    @notes.setter
+    def notes(self, value: Any) -> None:
+        self._notes = text(value)
+        guarded(self._late.describe)(note=self._notes)
 
     @property
     def step(self) -> int:
@@ -162,6 +180,8 @@ class WandbRun:
         known = {"project": self.project, "name": self._name, "id": self.id if self._has_id else ""}
         if known := {key: value for key, value in known.items() if value}:
             self._late.add_config({"wandb": known})
+        if about := {key: value for key, value in (("tags", self.tags), ("note", self.notes)) if value}:
+            self._late.describe(**about)
 
     @guarded
     def _flush(self) -> None:

@@ -25,7 +25,7 @@ from dashboard.runs_table.frame import frame
 from dashboard.runs_table.grouping import GroupRow, grouped
 from dashboard.runs_table.roles import first_of, quantity_of, roles_of
 from dashboard.runs_table.row import Row
-from dashboard.user_files.about import save_about
+from dashboard.user_files.about import checked, of_program, save_about
 from tests.odd_runs import HOST, HTML, T0, ask, cells, names, view_of
 from tests.odd_runs import queries as queries  # a fixture
 from tests.odd_runs import writer as writer  # a fixture
@@ -101,6 +101,32 @@ def test_a_run_whose_text_counts_samples_has_their_rate_and_no_steps_a_second(qu
     labels = labels_of(host="box", source="text")
     writer.append([Points("text", labels, ("loss", "progress/items_per_s"), (1.0, 1600.0), T0 + at, None) for at in range(9)])
     assert [cells(queries, key, "text") for key in ("steps_per_s", "items_per_s")] == [None, 1600.0]
+
+
+def test_tags_and_a_note_of_the_program_are_shown_until_a_user_says_otherwise(queries: Queries, writer: Store) -> None:
+    def told(run: str) -> tuple[object, object]:
+        return cells(queries, "tags", run), cells(queries, "note", run)
+
+    writer.append([RunInfo("tagged", {"tags": ["baseline", " b "], "note": "why"}), RunInfo("none", {"tags": [], "note": ""})])
+    assert (told("tagged"), told("none")) == ((("baseline", "b"), "why"), (None, None))
+    assert queries.run("tagged").run.about.tags == ("baseline", "b")
+    changes = Changes(queries)
+    changes.set_about("tagged", {"name": "wide"})
+    assert told("tagged") == (("baseline", "b"), "why"), "what was not changed stays"
+    changes.set_about("tagged", {"tags": []})
+    assert told("tagged") == (None, "why")
+    writer.append([RunInfo("tagged", {"tags": ["again"], "note": "other"})])
+    assert told("tagged") == (None, "why")
+
+
+@pytest.mark.parametrize(
+    "tags", ["text", 7, None, {"a": 1}, [7, None, ["a"]], ["x" * 51], ["a\nb"], ["\u200b"], [f"{i}" for i in range(99)]]
+)
+@pytest.mark.parametrize("note", [7, ["a"], None, "x" * 10_000])
+def test_tags_and_notes_of_a_program_that_cannot_be_shown_are_left_out(tags: object, note: object) -> None:
+    about = of_program({"tags": tags, "note": note})
+    assert checked({"tags": about.tags, "note": about.note}) == about
+    assert len(about.tags) in (0, 20) and len(about.note) in (0, 4000)
 
 
 def test_dates_are_meant_in_the_zone_of_the_settings(queries: Queries) -> None:

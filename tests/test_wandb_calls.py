@@ -250,3 +250,28 @@ def test_wandb_itself_stays_importable_beside_it() -> None:
     code = "import deepseek.integrations.wandb, importlib.util; print(importlib.util.find_spec('wandb'))"
     answer = subprocess.run([sys.executable, "-I", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "integrations" not in answer.stdout
+
+
+def about_of(log_dir: Path) -> tuple[Any, Any]:
+    info = json.loads((log_dir / "run" / "run.json").read_text())
+    return info.get("tags"), info.get("note")
+
+
+def test_tags_and_notes_reach_the_run_and_stay_when_it_goes_on(wandb: ModuleType, tmp_path: Path) -> None:
+    with wandb.init(name="run", dir=tmp_path, tags=["baseline", "lr-sweep"], notes="why") as run:
+        run.log({"a": 1})
+        assert (run.tags, run.notes) == (("baseline", "lr-sweep"), "why")
+    assert about_of(tmp_path) == (["baseline", "lr-sweep"], "why")
+    with wandb.init(name="run", dir=tmp_path, resume="allow") as run:
+        run.log({"a": 2})
+    assert about_of(tmp_path) == (["baseline", "lr-sweep"], "why")
+    with wandb.init(name="run", dir=tmp_path, resume="allow", tags="one") as run:
+        run.tags += ("two",)
+        run.notes = "because"
+    assert about_of(tmp_path) == (["one", "two"], "because")
+
+
+def test_a_run_without_tags_and_notes_says_nothing_of_them(wandb: ModuleType, tmp_path: Path) -> None:
+    with wandb.init(name="run", dir=tmp_path, tags=None, notes=None) as run:
+        run.log({"a": 1})
+    assert about_of(tmp_path) == (None, None)

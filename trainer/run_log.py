@@ -20,7 +20,7 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic, sleep, strftime, time
 from types import TracebackType
@@ -170,6 +170,12 @@ class RunLog:
         """What is known of the configuration later: `run.json` is written anew within 50 ms; only rank 0 does."""
         if self.rank == 0:
             self._info.add(config)
+
+    def describe(self, *, tags: Sequence[str] | None = None, note: str | None = None) -> None:
+        """Tags and a note of the run, which the Runs page shows until somebody edits them there; only rank 0 writes them."""
+        if self.rank == 0:
+            fields = {"tags": None if tags is None else list(tags), "note": note}
+            self._info.describe({key: value for key, value in fields.items() if value is not None})
 
     def text(self, message: str, level: str = "INFO") -> None:
         """A line of the text log; further lines of the message follow it, without a time stamp."""

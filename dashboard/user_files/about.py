@@ -82,19 +82,34 @@ class _LastRead(NamedTuple):
     about: About
 
 
-def about_run(data_dir: Path, run: str) -> About:
-    """Read anew. An odd file has its `trouble`."""
-    return _about_in(file_of(data_dir, run))
+def of_program(info: Mapping[str, Any]) -> About:
+    """The tags and the note that a program wrote into run.json; what is of no use of them is left out."""
+    if not ("tags" in info or "note" in info):
+        return NOTHING
+    given, note = info.get("tags"), info.get("note")
+    found = [tag.strip() for tag in given if isinstance(tag, str)] if isinstance(given, list) else []
+    tags = [
+        tag
+        for tag in dict.fromkeys(found)
+        if len(tag) <= MOST_TAG and _is_line(tag) and is_seen(tag) and not HALF_CHARACTER.search(tag)
+    ]
+    return About(tags=tuple(tags[:MOST_TAGS]), note=HALF_CHARACTER.sub("\ufffd", note[:MOST_NOTE]) if isinstance(note, str) else "")
 
 
-def save_about(data_dir: Path, run: str, fields: Mapping[str, Any]) -> About:
-    """Change these fields and leave the others; the answer is what is said now.
+def about_run(data_dir: Path, run: str, program: About = NOTHING) -> About:
+    """Read anew; `program` is what its program says, where there is no file. An odd file has its `trouble`."""
+    path = file_of(data_dir, run)
+    return _about_in(path) if path.exists() else program
+
+
+def save_about(data_dir: Path, run: str, fields: Mapping[str, Any], program: About = NOTHING) -> About:
+    """Change these fields and leave the others, which are the program's where there is no file yet; the answer is what is said now.
 
     Between two processes the last whole file wins; inside one the caller holds a lock.
     Raises ValueError for a wrong field, OddFile rather than write over what a user meant, Unwritable.
     """
     path = file_of(data_dir, run)
-    about = replace(checked(fields, _strict(path)), trouble="")
+    about = replace(checked(fields, _strict(path) if path.exists() else program), trouble="")
     if "name" in fields and about.name and not is_seen(about.name):
         raise ValueError("name: at least one character that can be seen")
     if not all(map(is_seen, about.tags if "tags" in fields else ())):

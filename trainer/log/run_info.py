@@ -19,7 +19,7 @@ from .redaction import without_secrets
 
 JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "RAY_JOB_ID", "TORCHELASTIC_RUN_ID")
 RESTARTS = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
-KEPT = ("pid", "host", "started_s")  # of the first start, when the run goes on
+KEPT = ("pid", "host", "started_s", "tags", "note")  # of the first start, when the run goes on
 
 
 class InfoFile:
@@ -51,6 +51,11 @@ class InfoFile:
     def add(self, config: Mapping[str, Any]) -> None:
         """For the training thread: nothing is written yet."""
         self._info["config"] = self._config = dict([*self._config.items(), *readable(config).items()][:MAX_ITEMS])
+        self._waits = True
+
+    def describe(self, fields: Mapping[str, object]) -> None:
+        """For the training thread, likewise."""
+        self._info |= fields
         self._waits = True
 
     def flush(self) -> None:

@@ -60,6 +60,10 @@ def config(value: object) -> object:
     return value if isinstance(value, dict) else None
 
 
+def tags(value: object) -> object:
+    return value if isinstance(value, list) else None
+
+
 def time(value: object) -> object:
     return as_time(value) if type(value) in (int, float) else None
 
@@ -75,6 +79,8 @@ KNOWN: dict[str, tuple[Callable[[object], object], str]] = {
     "git_commit": (text, "text"),
     "pid": (pid, "a process id"),
     "world_size": (pid, "a count"),
+    "tags": (tags, "a list"),
+    "note": (text, "text"),
     "started_s": (time, "a time in Unix seconds"),
     "config": (config, "an object"),
 }

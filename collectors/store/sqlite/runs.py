@@ -32,6 +32,7 @@ MOST_LIVE_EVENTS = 2000  # of a delta
 MOST_CHARACTERS = 8_000_000  # of the texts and fields of all events of an answer
 UNREAD = (0, 0, 0, 0, "")  # of a run without files
 MOST_SHORT, SHORT_CHARACTERS = 60, 500
+MOST_TAGS, NOTE_CHARACTERS = 100, 4000
 _EVENT = "run, kind, time_s, rank, step, seconds, text, fields"
 _OFFSET = """INSERT INTO offset VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (path) DO UPDATE SET
   run = excluded.run, device = excluded.device, inode = excluded.inode, offset = excluded.offset, lines_read = excluded.lines_read,
@@ -169,8 +170,11 @@ class RunRows:
 
 
 def brief(info: dict[str, Any]) -> dict[str, Any]:
-    """The numbers and short texts of run.json, and those of its `config`: a list of thousands of runs stays small."""
-    short = {key: value for key, value in info.items() if _is_short(key, value)}
+    """The numbers and short texts of run.json, its tags and note, and the short ones of its `config`: a list of thousands of runs stays small."""
+    tags, note = info.get("tags"), info.get("note")
+    short: dict[str, Any] = {"tags": [tag for tag in tags[:MOST_TAGS] if _is_short("", tag)]} if isinstance(tags, list) else {}
+    short |= {"note": note[:NOTE_CHARACTERS]} if isinstance(note, str) else {}
+    short |= {key: value for key, value in info.items() if key not in short and _is_short(key, value)}
     config = info.get("config")
     if isinstance(config, dict):
         kept = itertools.islice(((key, value) for key, value in config.items() if _is_short(key, value)), MOST_SHORT)
