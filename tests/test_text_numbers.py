@@ -132,6 +132,42 @@ def test_text_that_counts_samples_has_their_rate_without_the_validation(from_zer
     assert not seen, "no sample is a step"
 
 
+def rates_of(lines: Sequence[tuple[float, str]]) -> list[float]:
+    numbers = TextNumbers("a", labels_of(host="box"))
+    found = [one for time_s, line in lines for one in numbers.points(line, time_s)]
+    return [one.values[0] for one in found if one.names == (ITEMS_PER_S,)]
+
+
+def printed(epochs: int, stall_s: float = 0.0) -> list[tuple[float, str]]:
+    """1,600 samples a second, a test of 8 s behind each epoch, and one stall in the middle of each."""
+    lines, now_s = [], 1_764_000_000.25
+    for epoch in range(1, epochs + 1):
+        for batch in range(0, 938, 10):
+            lines.append((now_s, f"Train Epoch: {epoch} [{batch * 64}/60000 ({batch / 9.38:.0f}%)]\tLoss: 0.{batch + 1}"))
+            now_s += 0.4 + stall_s * (batch == 470)
+        now_s += 8
+        lines.append((now_s, f"Test set: Average loss: 0.{epoch}, Accuracy: 98{epoch}0/10000 (98%)"))
+    return lines
+
+
+@pytest.mark.parametrize("held_bytes", [512, 1024, 4096, 8192, 65536])
+def test_buffered_output_has_no_rate_since_its_lines_have_no_times(held_bytes: int) -> None:
+    arrived: list[tuple[float, str]] = []
+    held: list[str] = []
+    for time_s, line in printed(12):
+        held.append(line)
+        if sum(map(len, held)) >= held_bytes:
+            arrived += [(time_s + 0.2 * place / len(held), text) for place, text in enumerate(held)]
+            held = []
+    assert all(rate == pytest.approx(1600, rel=0.15) for rate in rates_of(arrived))
+
+
+def test_a_stall_is_a_dip_of_the_rate() -> None:
+    rates = rates_of(printed(3, stall_s=6.0))
+    assert sum(rate == pytest.approx(1600) for rate in rates) >= 20
+    assert len([rate for rate in rates if rate < 800]) == 3
+
+
 def test_samples_within_the_resolution_of_their_times_have_no_rate() -> None:
     numbers = TextNumbers("a", labels_of(host="box"))
     lines = [(f"Train Epoch: 1 [{count}/60000]\tLoss: 0.5{count}", count // 640) for count in range(0, 6400, 640)]

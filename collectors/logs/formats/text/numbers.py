@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ....records import ITEMS_PER_S, TEXT_SOURCE, Labels, Points, labels_of
+from .item_rate import ItemRate
 from .metric_lines import ZEROS, Kind, LineReader, MetricLine, Progress, named
 from .steps import ITEM, OF_TRAINING, Place, Steps
 from .tables import Tables
@@ -22,7 +23,6 @@ LABEL = labels_of(source=TEXT_SOURCE)
 MAX_IDLE, MAX_IDLE_CHARS = 2_000, 500
 SURE = 0.05  # of a step
 PROGRESS = "progress/"  # how far the training is, as a series: where lines say nothing else, or not which step it is
-RATE_S, COARSE_RATE_S = 1.0, 10.0  # between two lines of which a rate is told, at least; the latter where stamps are whole seconds
 SIGHTINGS = 3  # lines with a growing step, before a key is a series
 MAX_KEYS, MAX_PENDING, MAX_REFUSED, MAX_HELD, MAX_TOLD = (
     300,
@@ -50,22 +50,6 @@ class Held(NamedTuple):
     time_s: float | None
     values: dict[str, float]
     is_sure: bool
-
-
-class Counted(NamedTuple):
-    """How far the training was at one moment of an epoch."""
-
-    items: int
-    time_s: float
-    outer: tuple[float, ...]
-
-    def rate_at(self, later: Counted) -> float | None:
-        """Items per second until then; None where that is too soon, or another epoch, between which there may be a validation."""
-        seconds = later.time_s - self.time_s
-        is_coarse = self.time_s.is_integer() and later.time_s.is_integer()
-        if later.outer != self.outer or later.items <= self.items or seconds < (COARSE_RATE_S if is_coarse else RATE_S):
-            return None
-        return (later.items - self.items) / seconds
 
 
 class Drawn(NamedTuple):
@@ -114,8 +98,7 @@ class TextNumbers:
         self._owners: dict[str, tuple[str, int]] = {name: (kind, depth) for name, (kind, depth) in state.get("owners", {}).items()}
         self._kind, self._part = state.get("kind", ("", ""))  # of the last line; the part of the last one that counts
         self._steps_an_epoch: float | None = None
-        counted = state.get("counted")
-        self._counted = Counted(counted[0], counted[1], tuple(counted[2])) if counted else None  # from where the next rate is told
+        self._rate = ItemRate(state.get("rate"))
         self._lines = reader or LineReader()
         self._drawn = Drawn("", None, {})
         self.is_redrawn = False  # the last line was a bar that showed the values of the step before until then
@@ -137,7 +120,7 @@ class TextNumbers:
             "kind": [self._kind, self._part],
             **({"tables": tables} if tables else {}),
             **({"held": held} if held else {}),
-            **({"counted": list(self._counted)} if self._counted else {}),
+            **({"rate": rate} if (rate := self._rate.state()) else {}),
         }
 
     @property
@@ -184,7 +167,7 @@ class TextNumbers:
         found: list[Points] = []
         is_training = line.part in ("", "train")
         if not is_training:
-            self._counted = None
+            self._rate.pause()
         if self._held and progress is not None and place.counted is not None and is_training:
             found += self._released(progress, place)
         if is_beside_bar and line.values and (progress is None or progress.done is None):
@@ -282,16 +265,9 @@ class TextNumbers:
         is_sure = progress.kind is Kind.BAR or place.step is None
         found = self._points({name: float(place.counted)}, place.step, time_s, is_sure)
         if place.unit == ITEM and time_s is not None:
-            found += self._rate(Counted(place.counted, time_s, progress.outer))
+            rate = self._rate.take(place.counted, time_s, progress.outer)
+            found += [] if rate is None else self._points({ITEMS_PER_S: rate}, None, time_s, True)
         return found
-
-    def _rate(self, now: Counted) -> list[Points]:
-        """Of items since the last rate, within an epoch and without a validation."""
-        last = self._counted
-        rate = last.rate_at(now) if last else None
-        if last is None or rate is not None or now.outer != last.outer or now.items < last.items:
-            self._counted = now
-        return [] if rate is None else self._points({ITEMS_PER_S: rate}, None, now.time_s, True)
 
     def _points(self, values: Mapping[str, float], step: int | None, time_s: float | None, is_sure: bool) -> list[Points]:
         """Of what is known to be a series, or becomes one with this line."""
