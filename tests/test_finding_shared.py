@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from collectors.process.activity import RunActivity
 from collectors.process.finder import MOST_RUNS, Finder
@@ -71,6 +74,18 @@ def runs_of(finder: Finder, *runs: RunActivity) -> list[str]:
     return [*finder.find(runs)]
 
 
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], float]:
+    """Sets the wall clock so many seconds after the test began, and returns its time."""
+    begun_s = time.time()
+
+    def set_to(passed_s: float) -> float:
+        monkeypatch.setattr(time, "time", lambda: begun_s + passed_s)
+        return begun_s + passed_s
+
+    return set_to
+
+
 def test_a_process_that_holds_files_of_two_runs_open_is_of_both(tmp_path: Path) -> None:
     with writer() as process:
         runs = [process.open(run_in(tmp_path / name, name)) for name in ("train", "val")]
@@ -101,52 +116,68 @@ def test_a_run_that_was_attached_keeps_its_process_whatever_else_that_writes(tmp
         assert runs_of(Finder(HOST), whole._replace(last_line_s=time.time()), later) == ["mine", "whole"]
 
 
-def test_the_process_that_two_event_files_are_called_after_is_of_both_runs(tmp_path: Path) -> None:
+def test_the_process_that_two_event_files_are_called_after_is_of_both_runs(tmp_path: Path, later: Callable[[float], float]) -> None:
     """TensorBoard's writer holds no file open, and flushes every two minutes."""
     with started(sys.executable, "-c", "import time; print('began', flush=True); time.sleep(600)") as process:
         assert process.stdout is not None and process.stdout.readline()
-        now_s, runs = time.time(), []
+        begun_s, runs = later(0), []
         for count, name in enumerate(("train", "val")):
             runs.append(run_in(tmp_path / name, name))
-            (runs[-1].folder / f"events.out.tfevents.{int(now_s)}.{HOST}.{process.pid}.{count}").touch()
-        train, val = (run._replace(last_line_s=now_s + 1) for run in runs)
+            (runs[-1].folder / f"events.out.tfevents.{int(begun_s)}.{HOST}.{process.pid}.{count}").touch()
+        later(1)
+        train, val = (run._replace(last_line_s=begun_s + 1) for run in runs)
         finder = Finder(HOST)
         wait_for(lambda: len(finder.find([train, val])) == 2, because="one of them has no process")
-        flushed = train._replace(last_line_s=now_s + 120)
+        flushed = train._replace(last_line_s=later(121))
         assert sorted(runs_of(finder, flushed, val)) == ["train", "val"], "the other one is flushed later"
 
 
-def test_a_run_that_is_left_open_lets_the_process_go_when_the_next_one_is_written(tmp_path: Path) -> None:
+def test_a_run_that_is_left_open_lets_the_process_go_when_the_next_one_is_written(
+    tmp_path: Path, later: Callable[[float], float]
+) -> None:
     with writer() as process:
         first, second = (process.open(run_in(tmp_path / name, name)) for name in ("first", "second"))
-        now_s = time.time()
+        begun_s = time.time()
         for one, other in (
             (first, second),
-            (begun(first, process.pid, now_s - 600), begun(second, process.pid, now_s)),
-            (begun(first, process.pid, now_s - 600), second),
-            (first, begun(second, process.pid, now_s)),
+            (begun(first, process.pid, begun_s - 600), begun(second, process.pid, begun_s)),
+            (begun(first, process.pid, begun_s - 600), second),
+            (first, begun(second, process.pid, begun_s)),
         ):
+            later(0)
             finder = Finder(HOST)
-            before = one._replace(last_line_s=now_s - 5)
-            wait_for(lambda: len(finder.find([before, other])) == 2, because="nobody knows yet which is left")  # noqa: B023
-            after = other._replace(last_line_s=now_s + 30)
+            before, after = one._replace(last_line_s=begun_s - 5), other._replace(last_line_s=begun_s)
+            wait_for(functools.partial(lambda *runs: len(runs[0].find(runs[1:])) == 2, finder, before, after))
+            after = other._replace(last_line_s=later(30))
             assert runs_of(finder, before, after) == ["second"]
-            again = before._replace(last_line_s=now_s + 31)
+            again = before._replace(last_line_s=later(31))
             assert sorted(runs_of(finder, again, after)) == ["first", "second"], "it is written again"
 
 
-def test_a_run_that_is_written_now_and_then_beside_another_one_keeps_the_process(tmp_path: Path) -> None:
+def test_a_run_that_is_written_now_and_then_beside_another_one_keeps_the_process(
+    tmp_path: Path, later: Callable[[float], float]
+) -> None:
     with writer() as process:
         train, val = (process.open(run_in(tmp_path / name, name)) for name in ("train", "val"))
-        finder, now_s = Finder(HOST), time.time()
+        finder = Finder(HOST)
         wait_for(lambda: len(finder.find([train, val])) == 2, because="nobody writes them")
         for passed_s in range(0, 600, 120):  # an evaluation every two minutes
-            val = val._replace(last_line_s=now_s + passed_s + 10)
+            val = val._replace(last_line_s=later(passed_s + 10))
             for since_s in (10, 60, 119):
-                train = train._replace(last_line_s=now_s + passed_s + since_s)
+                train = train._replace(last_line_s=later(passed_s + since_s))
                 assert sorted(runs_of(finder, train, val)) == ["train", "val"]
-        late = train._replace(last_line_s=now_s + 600 + 3600)
+        late = train._replace(last_line_s=later(600 + 3600))
         assert runs_of(finder, late, val) == ["train"], "it was left after all"
+
+
+def test_lines_from_the_future_do_not_make_other_runs_left(tmp_path: Path) -> None:
+    """Their clock, or their zone, is another one."""
+    with writer() as process:
+        ahead, behind = (process.open(run_in(tmp_path / name, name)) for name in ("ahead", "behind"))
+        finder = Finder(HOST)
+        runs = [ahead._replace(last_line_s=time.time() + 7200), behind._replace(last_line_s=time.time())]
+        wait_for(lambda: finder.find(runs), because="nobody writes them")
+        assert sorted(finder.found()) == ["ahead", "behind"]
 
 
 def test_a_run_whose_file_is_closed_has_none_of_the_next_one(tmp_path: Path) -> None:
@@ -190,13 +221,34 @@ def test_a_copy_of_a_run_that_the_keeper_started_takes_its_process_from_nobody(t
             watched.terminate()
 
 
+RANKS = """
+import os, subprocess, sys
+each = [{**os.environ, "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_PORT": "29500"} for rank in (0, 1)]
+writes = "import os, sys, time; files = [open(path, 'a') for path in sys.argv[1:] if os.environ['RANK'] == '0']; time.sleep(600)"
+ranks = [subprocess.Popen([sys.executable, "-c", writes, *sys.argv[1:]], env=env) for env in each]
+print("began", flush=True)
+[rank.wait() for rank in ranks]
+"""
+
+
+def test_the_ranks_that_write_nothing_are_of_both_runs_of_the_one_that_does(tmp_path: Path) -> None:
+    runs = [run_in(tmp_path / name, name) for name in ("train", "val")]
+    (tmp_path / "launch.py").write_text(RANKS)
+    with started(sys.executable, tmp_path / "launch.py", *(run.folder / "metrics.jsonl" for run in runs)) as launcher:
+        assert launcher.stdout is not None and launcher.stdout.readline()
+        pids = found(*runs, count=4)
+        assert pids["train"] == pids["val"] and len(pids["train"]) == 2 and launcher.pid not in pids["train"]
+        false = begun(run_in(tmp_path / "false", "false"), pids["train"][0], time.time() + 60)
+        assert sorted(found(*runs, false, count=4)) == ["train", "val"], "nor a sibling of one that nothing confirms"
+
+
 def test_one_process_is_of_a_few_runs_at_most(tmp_path: Path) -> None:
     with writer() as process:
         now_s = time.time()
         runs = [process.open(run_in(tmp_path / f"{i}", f"{i}")) for i in range(3 * MOST_RUNS)]
         finder = Finder(HOST)
         wait_for(lambda: finder.find(runs), because="no process is found")
-        written = [run._replace(last_line_s=now_s + i / 100) for i, run in enumerate(runs)]
+        written = [run._replace(last_line_s=now_s - 5 + i / 100) for i, run in enumerate(runs)]
         held = sorted(map(int, finder.find(written)))
         assert len(held) == MOST_RUNS and held[1:] == [*range(2 * MOST_RUNS + 1, 3 * MOST_RUNS)], "those written last"
         assert {process.pid} == {one.pid for processes in finder.found().values() for one in processes}

@@ -6,7 +6,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,6 +42,7 @@ EAGER_WALK_S, EAGER_SHARE = 1.0, 0.02  # ... at least, and of a core, where a ru
 ACTIVE_S = 10.0  # a run writes whose newest line is younger
 TRAINS_S = 10.0  # between two looks whether a process only starts others
 MOST_NAMING = 32  # runs that name one process, of which it may be
+CONFIRMED_S = 5.0  # so old may be what a claim to a process is confirmed by
 MOST_RUNS = 8  # of one process: what is sampled is stored once for each
 HOLDS_ON_S, INTERVALS = (
     60.0,
@@ -87,6 +88,7 @@ class Finder:
         self._shared: dict[
             tuple[int, int], list[RunActivity]
         ] = {}  # by pid and start ticks: the runs that have it now, the foremost first
+        self._answers: dict[tuple[str, str, int, int], tuple[bool, float]] = {}  # and when they were found, CLOCK_MONOTONIC
         self._own = {os.getpid(), os.getppid()}
 
     def find(self, activities: Iterable[RunActivity]) -> dict[str, list[RunProcess]]:
@@ -140,7 +142,7 @@ class Finder:
         naming: dict[tuple[int, int], list[Claim]] = {}
         for claims in made.values():
             for claim in claims:
-                naming.setdefault((claim.process.pid, claim.process.start_ticks), []).append(claim)
+                naming.setdefault(_key(claim), []).append(claim)
         below: dict[Claim, list[Claim]] = {}
         for same in naming.values():
             newest = sorted(same, key=lambda claim: (claim.strength, claim.since_s))[-MOST_NAMING:]
@@ -258,11 +260,8 @@ class Finder:
             self._remote[activity.folder] = is_remote(activity.folder)
         if self._remote[activity.folder] or activity.info.get("host") not in (None, "", self._host):
             return {}
-        taken = {
-            pid
-            for (pid, _), runs in self._shared.items()
-            if any(run.run != activity.run and not self._is_whole(run, pid) for run in runs)
-        }
+        others = ((run, key) for key, runs in self._shared.items() for run in runs if run.run != activity.run)
+        taken = {key[0] for run, key in others if not self._is_whole(run, *key)}
         pid = self._appenders.find(activity, taken | self._own)
         ticks = None if pid is None else start_ticks(pid, self._proc)
         return {} if pid is None or ticks is None else {pid: self._claim(pid, ticks, ClaimStrength.APPENDER)}
@@ -294,7 +293,7 @@ class Finder:
         rivals: dict[tuple[int, int], list[_Rival]] = {}
         for activity, made in claims.values():
             for claim in self._allowed(activity, [*made, *self._siblings(made)]):
-                rivals.setdefault((claim.process.pid, claim.process.start_ticks), []).append(_Rival(activity, claim))
+                rivals.setdefault(_key(claim), []).append(_Rival(activity, claim))
         self._owners.keep_only(claims)
         shared = {key: self._sharing(key, contending, claims) for key, contending in rivals.items()}
         self._shared = {key: [rival.activity for rival in having] for key, having in shared.items()}
@@ -316,13 +315,13 @@ class Finder:
             return rivals
         rivals = [rival._replace(is_sure=self._is_sure(rival, claims[rival.activity.run][1])) for rival in rivals]
         staying = self._not_left(_believed(rivals))
-        had = self._shared.get(key, ())
+        had = [activity.run for activity in self._shared.get(key, [])]
 
         def order(rival: _Rival) -> tuple[int, bool, float]:
             activity, claim, _ = rival
             if claim.strength > ClaimStrength.WRITER:
                 return claim.strength, False, claim.since_s
-            return claim.strength, bool(had) and had[0].run == activity.run, activity.last_line_s or 0.0
+            return claim.strength, had[:1] == [activity.run], activity.last_line_s or 0.0
 
         first = max(staying, key=order)
         others = [rival for rival in staying if rival.is_sure and rival is not first]
@@ -337,18 +336,35 @@ class Finder:
         activity, claim, _ = rival
         if claim.strength == ClaimStrength.SIBLING:
             return any(self._is_sure(_Rival(activity, one), ()) for one in made)
-        if claim.strength <= ClaimStrength.WRITER or self._is_whole(activity, claim.process.pid):
+        if claim.strength <= ClaimStrength.WRITER:
             return True
-        files = self._files_of(activity)
-        if not {identity_of_path(path) for path in files}.isdisjoint(held_files(claim.process.pid, self._proc)):
-            return True
-        named = named_by_event_file(files, self._host, self._proc)
-        return named is not None and (named.pid, named.start_ticks) == (claim.process.pid, claim.process.start_ticks)
+        pid, ticks = claim.process.pid, claim.process.start_ticks
+        return self._is_whole(activity, pid, ticks) or self._for_a_while(self._is_written_by, activity, pid, ticks)
 
-    def _is_whole(self, activity: RunActivity, pid: int) -> bool:
+    def _is_whole(self, activity: RunActivity, pid: int, ticks: int) -> bool:
         """Whether the run is all that its process does, whatever else that logs: our keeper started it for the run, or it was attached."""
         if activity.info.get("attached"):
             return not activity.starts
+        return self._for_a_while(self._was_started_for, activity, pid, ticks)
+
+    def _for_a_while(self, question: Callable[[RunActivity, int, int], bool], activity: RunActivity, pid: int, ticks: int) -> bool:
+        """An answer that may be a few seconds old: a process of 200 open files takes 2 ms."""
+        key, now_s = (question.__name__, activity.run, pid, ticks), time.monotonic()
+        if key not in self._answers or now_s - self._answers[key][1] > CONFIRMED_S:
+            self._answers = {known: answer for known, answer in self._answers.items() if now_s - answer[1] <= CONFIRMED_S}
+            self._answers[key] = question(activity, pid, ticks), now_s
+        return self._answers[key][0]
+
+    def _is_written_by(self, activity: RunActivity, pid: int, ticks: int) -> bool:
+        """Whether the process holds a file of the run open for writing, or an event file of it is called after the process."""
+        files = self._files_of(activity)
+        if not {identity_of_path(path) for path in files}.isdisjoint(held_files(pid, self._proc)):
+            return True
+        named = named_by_event_file(files, self._host, self._proc)
+        return named is not None and (named.pid, named.start_ticks) == (pid, ticks)
+
+    def _was_started_for(self, activity: RunActivity, pid: int, ticks: int) -> bool:
+        """Whether our keeper started it, or what is above it, for the run: a copy of the run's files says so, too, but nobody holds these."""
         started = None if activity.single_file or activity.files else started_in(activity.folder)
         if started is None or start_ticks(started[0], self._proc) != started[1]:
             return False
@@ -360,7 +376,7 @@ class Finder:
 
     def _not_left(self, rivals: list[_Rival]) -> list[_Rival]:
         """Without the runs that were silent while another one of the process was written, as a search does that closes none of its logs."""
-        written = [rival for rival in rivals if rival.is_sure and not self._is_whole(rival.activity, rival.claim.process.pid)]
+        written = [rival for rival in rivals if rival.is_sure and not self._is_whole(rival.activity, *_key(rival.claim))]
         return [rival for rival in rivals if rival not in written or not any(_is_left(rival, other) for other in written)]
 
     def _files_of(self, activity: RunActivity) -> list[Path]:
@@ -422,6 +438,11 @@ class Finder:
                 yield meeting, above, claim
 
 
+def _key(claim: Claim) -> tuple[int, int]:
+    """Pid and start ticks."""
+    return claim.process.pid, claim.process.start_ticks
+
+
 def runs_by_pid(found: Mapping[str, Sequence[RunProcess]]) -> dict[int, list[str]]:
     """The runs that each process is of."""
     runs: dict[int, list[str]] = {}
@@ -432,16 +453,17 @@ def runs_by_pid(found: Mapping[str, Sequence[RunProcess]]) -> dict[int, list[str
 
 
 def _believed(rivals: list[_Rival]) -> list[_Rival]:
-    """Without start events that nothing confirms, where another claim is confirmed."""
+    """Without start events that nothing confirms, and their siblings, where another claim is confirmed."""
     if not any(rival.is_sure for rival in rivals):
         return rivals
-    return [rival for rival in rivals if rival.is_sure or rival.claim.strength != ClaimStrength.START]
+    doubtful = (ClaimStrength.START, ClaimStrength.SIBLING)
+    return [rival for rival in rivals if rival.is_sure or rival.claim.strength not in doubtful]
 
 
 def _is_left(rival: _Rival, other: _Rival) -> bool:
     """Whether the other run was written for long enough while this one was silent. One that was never written beside it is left soon."""
     now_s, interval_s = time.time(), rival.activity.median_interval_s or 0.0
-    sign_s, newest_s = (last_sign_s(one.activity, now_s) or one.claim.since_s for one in (rival, other))
+    sign_s, newest_s = (min(now_s, last_sign_s(one.activity, now_s) or one.claim.since_s) for one in (rival, other))
     is_followed = rival.activity.last_line_s is not None and sign_s < other.claim.since_s
     patience_s = max(LEFT_S, LEFT_INTERVALS * interval_s) if is_followed else max(BESIDE_S, INTERVALS * interval_s)
     return newest_s - sign_s > patience_s
