@@ -42,7 +42,7 @@ EAGER_WALK_S, EAGER_SHARE = 1.0, 0.02  # ... at least, and of a core, where a ru
 ACTIVE_S = 10.0  # a run writes whose newest line is younger
 TRAINS_S = 10.0  # between two looks whether a process only starts others
 MOST_NAMING = 32  # runs that name one process, of which it may be
-CONFIRMED_S = 5.0  # so old may be what a claim to a process is confirmed by
+CONFIRMED_S = 10.0  # so old may be what a claim to a process is confirmed by
 MOST_RUNS = 8  # of one process: what is sampled is stored once for each
 HOLDS_ON_S, INTERVALS = (
     60.0,
@@ -348,7 +348,7 @@ class Finder:
         return self._for_a_while(self._was_started_for, activity, pid, ticks)
 
     def _for_a_while(self, question: Callable[[RunActivity, int, int], bool], activity: RunActivity, pid: int, ticks: int) -> bool:
-        """An answer that may be a few seconds old: a process of 200 open files takes 2 ms."""
+        """An answer that may be a few seconds old: a process of 200 open files takes 5 ms."""
         key, now_s = (question.__name__, activity.run, pid, ticks), time.monotonic()
         if key not in self._answers or now_s - self._answers[key][1] > CONFIRMED_S:
             self._answers = {known: answer for known, answer in self._answers.items() if now_s - answer[1] <= CONFIRMED_S}
