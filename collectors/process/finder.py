@@ -49,11 +49,9 @@ HOLDS_ON_S, INTERVALS = (
     20,
 )  # a writer that has closed its file stays the run's while lines come in such intervals, or 20 usual ones
 FLUSHES_S = 300.0  # TensorBoard's writer flushes every 120 s
-LEFT_S, LEFT_INTERVALS = (
-    10.0,
-    3,
-)  # a run is left so long, or so many usual intervals, before the newest line of another one of its process,
-BESIDE_S = 300.0  # or so long, or INTERVALS, where both were written at the same time: TensorBoard's writers flush in turn
+# A run is left if another one of its process was written for so long, or for so many of its usual intervals, while it was silent;
+# where both were written side by side, for FLUSHES_S or INTERVALS.
+LEFT_S, LEFT_INTERVALS = 10.0, 3
 
 
 class _Rival(NamedTuple):
@@ -465,5 +463,5 @@ def _is_left(rival: _Rival, other: _Rival) -> bool:
     now_s, interval_s = time.time(), rival.activity.median_interval_s or 0.0
     sign_s, newest_s = (min(now_s, last_sign_s(one.activity, now_s) or one.claim.since_s) for one in (rival, other))
     is_followed = rival.activity.last_line_s is not None and sign_s < other.claim.since_s
-    patience_s = max(LEFT_S, LEFT_INTERVALS * interval_s) if is_followed else max(BESIDE_S, INTERVALS * interval_s)
+    patience_s = max(LEFT_S, LEFT_INTERVALS * interval_s) if is_followed else max(FLUSHES_S, INTERVALS * interval_s)
     return newest_s - sign_s > patience_s
