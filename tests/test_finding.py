@@ -147,16 +147,16 @@ def test_a_process_that_leaves_one_log_open_and_writes_the_next_is_the_next_runs
         assert process.stdout is not None
         process.stdout.readline()
         finder, now_s = Finder(HOST), time.time()
-        first = run_in(logs[0].parent, "first")._replace(last_line_s=now_s - 5)
-        second = run_in(logs[1].parent, "second")._replace(last_line_s=now_s - 20)
+        first = run_in(logs[0].parent, "first")._replace(last_line_s=now_s - 15)
+        second = run_in(logs[1].parent, "second")._replace(last_line_s=now_s - 30)
         wait_for(lambda: finder.find([first, second]), because="no process is found")
         assert [*finder.find([first, second])] == ["first"]
-        wrote_once = second._replace(last_line_s=now_s)
-        assert [*finder.find([first, wrote_once])] == ["first"], "it may write both"
-        later = second._replace(last_line_s=now_s + 10)
+        wrote_once = second._replace(last_line_s=now_s - 8)
+        assert [*finder.find([first, wrote_once])] == ["first", "second"], "it may write both"
+        later = second._replace(last_line_s=now_s)
         assert [*finder.find([first, later])] == ["second"]
         slow = first._replace(median_interval_s=30.0)
-        assert [*finder.find([slow, later])] == ["second"], "and keeps it"
+        assert [*finder.find([slow, later])] == ["second", "first"], "its next line is not late yet"
 
 
 def test_the_process_that_an_event_file_is_called_after_is_the_runs_from_the_start(tmp_path: Path) -> None:

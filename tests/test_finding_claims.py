@@ -126,7 +126,7 @@ def test_a_start_event_takes_no_process_from_the_run_whose_files_it_writes(tmp_p
                 for order in ([mine, false], [false, mine]):
                     assert found(*order) == {name: [process.pid]}
                 (copy / "metrics.jsonl").hardlink_to(folder / "metrics.jsonl")
-                assert found(mine, false) == {"copy": [process.pid]}, "of two runs that it writes the one that began last"
+                assert found(mine, false) == {"copy": [process.pid], name: [process.pid]}, "it writes both, and began the copy last"
                 (copy / "metrics.jsonl").unlink()
             finally:
                 process.kill()

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..gpu.inventory import Inventory
 from ..process.activity import EXIT, SEEN, RunActivity, last_sign_s
-from ..process.finder import Finder
+from ..process.finder import Finder, runs_by_pid
 from ..process.states import MAY_GO_ON_S, OVER, SILENT, state_of
 from ..records import Finding, Points, Record
 from ..small_file import Unwritable
@@ -128,7 +128,7 @@ class AlertsCollector:
 
     def _own_findings(self, records: Iterable[Record], now_s: float) -> list[Finding]:
         processes = self._finder.found()
-        self._count_gpus({process.pid: run for run, some in processes.items() for process in some})
+        self._count_gpus(runs_by_pid(processes))
         self._own.take(records, now_s)
         return self._own.look(processes, now_s)
 
@@ -144,11 +144,11 @@ class AlertsCollector:
             return now_s - last_sign_s(activity, now_s) > MAY_GO_ON_S
         return state.state in OVER and state.state != "preempted"
 
-    def _count_gpus(self, owners: Mapping[int, str]) -> None:
+    def _count_gpus(self, owners: Mapping[int, Sequence[str]]) -> None:
         """The most that a run had: when it has crashed it has none."""
         found: dict[str, int] = {}
         for gpu in self._inventory().gpus:
-            for run in {owners[user.pid] for user in gpu.processes if user.pid in owners}:
+            for run in {run for user in gpu.processes for run in owners.get(user.pid, ())}:
                 found[run] = found.get(run, 0) + 1
         for run, many in found.items():
             self._gpus[run] = max(many, self._gpus.get(run, 0))

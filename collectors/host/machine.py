@@ -244,18 +244,17 @@ def read(path: Path) -> str:
 
 
 def runs(machine: HostCollector) -> Iterator[HostReading]:
-    """The resources of each rank of the live runs, with its children."""
-    alive = set()
+    """The resources of each rank of the live runs, with its children; of a process of several runs they are read once."""
+    used: dict[str, Values] = {}
     for run, processes in machine.processes().items():
         for process in processes:
-            if not lives(process.pid, process.start_ticks, machine.proc):  # gone since it was found
-                continue
-            key = f"run {run} {process.rank}"
-            alive.add(key)
-            pids = [process.pid, *descendants(process.pid, machine.proc)]
-            labels: dict[str, object] = {"run": run, "rank": process.rank or None}
-            yield labels, usage_of(machine, key, pids)
-    for key in [key for key in machine.counters if key.startswith("run ") and key not in alive]:
+            key = f"process {process.pid} {process.start_ticks}"
+            if key not in used:
+                if not lives(process.pid, process.start_ticks, machine.proc):  # gone since it was found
+                    continue
+                used[key] = usage_of(machine, key, [process.pid, *descendants(process.pid, machine.proc)])
+            yield {"run": run, "rank": process.rank or None}, used[key]
+    for key in [key for key in machine.counters if key.startswith("process ") and key not in used]:
         del machine.counters[key]
 
 

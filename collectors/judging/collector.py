@@ -23,7 +23,7 @@ from ..analysis.ledger.shares import Ledger
 from ..analysis.stacks.trust import LineOf
 from ..gpu.inventory import Inventory
 from ..process.activity import EXIT, SEEN, RunActivity, RunProcess, RunState
-from ..process.finder import Finder
+from ..process.finder import Finder, runs_by_pid
 from ..process.states import MAY_GO_ON_S, OVER, SILENT, state_of
 from ..records import Event, Finding, LogLine, Points, Record
 from ..store.protocol import Store
@@ -161,7 +161,7 @@ class FindingsCollector:
         return self._finder.found().get(run, [])
 
     def _machine(self, now_s: float) -> MachineSubject:
-        owners = {process.pid: run for run, processes in self._finder.found().items() for process in processes}
+        owners = runs_by_pid(self._finder.found())
         now_failing = {row.name: row.last_error for row in self._health() if row.state not in ("ok",) and row.name != self.name}
         self._trouble = {name: (self._trouble.get(name, (now_s, ""))[0], why) for name, why in now_failing.items()}
         return MachineSubject(now_s, self._known.machine, self._inventory().gpus, owners, self._trouble)

@@ -178,8 +178,16 @@ def _of_info(info: Mapping[str, Any], folder: Path, host: str, proc: Path) -> Cl
     return Claim(RunProcess(pid, 0, ticks or 0), lives, strength, started_s)
 
 
-def named_by_event_file(paths: Iterable[Path], host: str, proc: Path = PROC) -> tuple[int, int] | None:
-    """Pid and start ticks of the living process that the newest of TensorBoard's files names; None where it names none of this host.
+class NamedProcess(NamedTuple):
+    """The living process that an event file is called after."""
+
+    pid: int
+    start_ticks: int
+    time_s: float  # when the file was made, Unix seconds
+
+
+def named_by_event_file(paths: Iterable[Path], host: str, proc: Path = PROC) -> NamedProcess | None:
+    """The living process that the newest of TensorBoard's files names; None where it names none of this host.
 
     `events.out.tfevents.<Unix seconds>.<host>.<pid>.<count>`: the writer opens its file only when it flushes, every two minutes.
     """
@@ -191,7 +199,7 @@ def named_by_event_file(paths: Iterable[Path], host: str, proc: Path = PROC) -> 
     if ticks is None or pid_namespace(pid, proc) != pid_namespace("self", proc) or not runs_python(pid, proc):
         return None
     began_s = _booted_s(proc, int(time.monotonic() / BOOTED_EVERY_S)) + ticks / TICKS_PER_S
-    return (pid, ticks) if began_s <= time_s + CLOCK_SLACK_S and may_name(path, pid, proc) else None
+    return NamedProcess(pid, ticks, time_s) if began_s <= time_s + CLOCK_SLACK_S and may_name(path, pid, proc) else None
 
 
 def _names_process(name: str, host: str) -> re.Match[str] | None:

@@ -6,8 +6,9 @@ import math
 import os
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ..mounts import is_remote
 from ..rights.processes import RunOwners
@@ -41,12 +42,24 @@ EAGER_WALK_S, EAGER_SHARE = 1.0, 0.02  # ... at least, and of a core, where a ru
 ACTIVE_S = 10.0  # a run writes whose newest line is younger
 TRAINS_S = 10.0  # between two looks whether a process only starts others
 MOST_NAMING = 32  # runs that name one process, of which it may be
+CONFIRMED_S = 10.0  # so old may be what a claim to a process is confirmed by
+MOST_RUNS = 8  # of one process: what is sampled is stored once for each
 HOLDS_ON_S, INTERVALS = (
     60.0,
     20,
 )  # a writer that has closed its file stays the run's while lines come in such intervals, or 20 usual ones
 FLUSHES_S = 300.0  # TensorBoard's writer flushes every 120 s
-LEFT_S, LEFT_INTERVALS = 10.0, 3  # so long, or so many usual intervals, after its last line another run is written by its process
+# A run is left if another one of its process was written for so long, or for so many of its usual intervals, while it was silent;
+# where both were written side by side, for FLUSHES_S or INTERVALS.
+LEFT_S, LEFT_INTERVALS = 10.0, 3
+
+
+class _Rival(NamedTuple):
+    """A run that claims a process."""
+
+    activity: RunActivity
+    claim: Claim
+    is_sure: bool = False  # the kernel, an event file's name, our keeper or the command `attach` confirms the claim
 
 
 class Finder:
@@ -70,11 +83,14 @@ class Finder:
         self._appenders, self._launchers = Appenders(proc), Launchers(proc)
         self._owners = RunOwners()
         self._remote: dict[Path, bool] = {}
-        self._owner: dict[tuple[int, int], str] = {}  # by pid and start ticks: the run that has it now
+        self._shared: dict[
+            tuple[int, int], list[RunActivity]
+        ] = {}  # by pid and start ticks: the runs that have it now, the foremost first
+        self._answers: dict[tuple[str, str, int, int], tuple[bool, float]] = {}  # and when they were found, CLOCK_MONOTONIC
         self._own = {os.getpid(), os.getppid()}
 
     def find(self, activities: Iterable[RunActivity]) -> dict[str, list[RunProcess]]:
-        """By run, its living processes on this machine, by rank. Each process belongs to one run."""
+        """By run, its living processes on this machine, by rank. A process may be of several runs; the foremost of these come first."""
         with self._lock:
             if time.monotonic() - self._found_s > self._fresh_s:
                 self._found = self._look(list(activities))
@@ -124,7 +140,7 @@ class Finder:
         naming: dict[tuple[int, int], list[Claim]] = {}
         for claims in made.values():
             for claim in claims:
-                naming.setdefault((claim.process.pid, claim.process.start_ticks), []).append(claim)
+                naming.setdefault(_key(claim), []).append(claim)
         below: dict[Claim, list[Claim]] = {}
         for same in naming.values():
             newest = sorted(same, key=lambda claim: (claim.strength, claim.since_s))[-MOST_NAMING:]
@@ -205,7 +221,8 @@ class Finder:
         for pid, claim in list(known.items()):
             if pid in holding and alive(pid, claim.process.start_ticks, self._proc):
                 continue
-            moved_on = any(pid in pids for pids in self._open.files.values())
+            is_elsewhere = any(pid in pids for pids in self._open.files.values())
+            moved_on = is_elsewhere and (activity.last_line_s or 0.0) < now_s - (time.monotonic() - self._walked_s)
             if (
                 moved_on
                 or not goes_on
@@ -230,8 +247,10 @@ class Finder:
         """The process that an event file of TensorBoard is called after."""
         folders = [] if activity.single_file else self._folders_of(activity)
         paths = [path for folder in folders for path in files_in(Path(folder))]
-        pid, ticks = named_by_event_file(paths, self._host, self._proc) or (0, 0)
-        return {} if pid in (0, *self._own) else {pid: self._claim(pid, ticks, ClaimStrength.WRITER)}
+        named = named_by_event_file(paths, self._host, self._proc)
+        if named is None or named.pid in self._own:
+            return {}
+        return {named.pid: self._claim(named.pid, named.start_ticks, ClaimStrength.WRITER)._replace(since_s=named.time_s)}
 
     def _appending(self, activity: RunActivity) -> dict[int, Claim]:
         """The process that reopens the run's file for each line. A file on a network file system may be written on another host."""
@@ -239,7 +258,8 @@ class Finder:
             self._remote[activity.folder] = is_remote(activity.folder)
         if self._remote[activity.folder] or activity.info.get("host") not in (None, "", self._host):
             return {}
-        taken = {pid for (pid, _), run in self._owner.items() if run != activity.run}
+        others = ((run, key) for key, runs in self._shared.items() for run in runs if run.run != activity.run)
+        taken = {key[0] for run, key in others if not self._is_whole(run, *key)}
         pid = self._appenders.find(activity, taken | self._own)
         ticks = None if pid is None else start_ticks(pid, self._proc)
         return {} if pid is None or ticks is None else {pid: self._claim(pid, ticks, ClaimStrength.APPENDER)}
@@ -267,58 +287,103 @@ class Finder:
         return inside
 
     def _shared_out(self, claims: Mapping[str, tuple[RunActivity, list[Claim]]]) -> dict[str, list[RunProcess]]:
-        """Assign each process to the run with the best claim; of equal claims to its present run while that is written, else to the newest."""
-        rivals: dict[tuple[int, int], list[tuple[RunActivity, Claim]]] = {}
+        """Give each process to the run with the best claim, and to all others whose claims are confirmed."""
+        rivals: dict[tuple[int, int], list[_Rival]] = {}
         for activity, made in claims.values():
             for claim in self._allowed(activity, [*made, *self._siblings(made)]):
-                rivals.setdefault((claim.process.pid, claim.process.start_ticks), []).append((activity, claim))
+                rivals.setdefault(_key(claim), []).append(_Rival(activity, claim))
         self._owners.keep_only(claims)
-        owner: dict[tuple[int, int], str] = {}
+        shared = {key: self._sharing(key, contending, claims) for key, contending in rivals.items()}
+        self._shared = {key: [rival.activity for rival in having] for key, having in shared.items()}
         found: dict[str, list[RunProcess]] = {}
-        for key, contending in rivals.items():
-            newest_s = max(activity.last_line_s or 0.0 for activity, _ in contending)
-
-            def order(
-                rival: tuple[RunActivity, Claim], key: tuple[int, int] = key, newest_s: float = newest_s
-            ) -> tuple[int, bool, float]:
-                activity, claim = rival
-                if claim.strength > ClaimStrength.WRITER:
-                    return claim.strength, False, claim.since_s
-                written_s = activity.last_line_s or 0.0
-                is_left = newest_s - written_s > max(LEFT_S, LEFT_INTERVALS * (activity.median_interval_s or 0.0))
-                return claim.strength, not is_left and self._owner.get(key) == activity.run, written_s
-
-            activity, claim = max(self._believed(contending), key=order)
-            owner[key] = activity.run
-            found.setdefault(activity.run, []).append(claim.process)
-        self._owner = owner
+        for place in range(MOST_RUNS):
+            for having in shared.values():
+                for rival in having[place : place + 1]:
+                    found.setdefault(rival.activity.run, []).append(rival.claim.process)
         return {
             run: sorted(self._mains(processes), key=lambda process: (process.rank, process.pid)) for run, processes in found.items()
         }
 
-    def _believed(self, rivals: list[tuple[RunActivity, Claim]]) -> list[tuple[RunActivity, Claim]]:
-        """Claims to one process. A start event is text that anybody may have written or copied: against a run of which the kernel
-        knows that the process is its own it counts only if it knows that of its own run, too."""
-        if len(rivals) < 2 or not any(claim.strength == ClaimStrength.START for _, claim in rivals):
+    def _sharing(
+        self, key: tuple[int, int], rivals: list[_Rival], claims: Mapping[str, tuple[RunActivity, list[Claim]]]
+    ) -> list[_Rival]:
+        """Those of the runs that claim a process that have it. The best claim comes first: of equal ones that of the foremost run so far,
+        unless that was left, else of the newest."""
+        if len(rivals) == 1:
             return rivals
-        process = rivals[0][1].process
-        held = held_files(process.pid, self._proc)
-        confirmed = {activity.run for activity, _ in rivals if self._is_its_own(activity, process, held)}
-        if not confirmed:
-            return rivals
-        return [
-            (activity, claim) for activity, claim in rivals if claim.strength != ClaimStrength.START or activity.run in confirmed
-        ]
+        rivals = [rival._replace(is_sure=self._is_sure(rival, claims[rival.activity.run][1])) for rival in rivals]
+        staying = self._not_left(_believed(rivals))
+        had = [activity.run for activity in self._shared.get(key, [])]
 
-    def _is_its_own(self, activity: RunActivity, process: RunProcess, held: Collection[tuple[int, int]]) -> bool:
-        """Whether the process holds a file of the run open for writing, or was started for it by our own keeper."""
-        paths = self._places_of(activity)[:-1]
-        if not activity.single_file and not activity.files:
-            folders = [activity.folder, *(activity.folder / part for part in activity.parts)]
-            paths = [path for folder in folders for path in files_in(folder)]
-            if started_in(activity.folder) == (process.pid, process.start_ticks):
-                return True
-        return any(identity_of_path(path) in held for path in paths)
+        def order(rival: _Rival) -> tuple[int, bool, float]:
+            activity, claim, _ = rival
+            if claim.strength > ClaimStrength.WRITER:
+                return claim.strength, False, claim.since_s
+            return claim.strength, had[:1] == [activity.run], activity.last_line_s or 0.0
+
+        first = max(staying, key=order)
+        others = [rival for rival in staying if rival.is_sure and rival is not first]
+        others.sort(key=lambda rival: (not rival.activity.info.get("attached"), last_sign_s(rival.activity, time.time())))
+        return [first, *others[:-MOST_RUNS:-1]]
+
+    def _is_sure(self, rival: _Rival, made: Iterable[Claim]) -> bool:
+        """Whether the kernel, an event file's name, our keeper or `attach` confirms that a process is the run's. `made`: the run's claims.
+
+        What text alone says may have been copied, or written by anybody; a sibling is as sure as the rank that it was found by.
+        """
+        activity, claim, _ = rival
+        if claim.strength == ClaimStrength.SIBLING:
+            return any(self._is_sure(_Rival(activity, one), ()) for one in made)
+        if claim.strength <= ClaimStrength.WRITER:
+            return True
+        pid, ticks = claim.process.pid, claim.process.start_ticks
+        return self._is_whole(activity, pid, ticks) or self._for_a_while(self._is_written_by, activity, pid, ticks)
+
+    def _is_whole(self, activity: RunActivity, pid: int, ticks: int) -> bool:
+        """Whether the run is all that its process does, whatever else that logs: our keeper started it for the run, or it was attached."""
+        if activity.info.get("attached"):
+            return not activity.starts
+        return self._for_a_while(self._was_started_for, activity, pid, ticks)
+
+    def _for_a_while(self, question: Callable[[RunActivity, int, int], bool], activity: RunActivity, pid: int, ticks: int) -> bool:
+        """An answer that may be a few seconds old: a process of 200 open files takes 5 ms."""
+        key, now_s = (question.__name__, activity.run, pid, ticks), time.monotonic()
+        if key not in self._answers or now_s - self._answers[key][1] > CONFIRMED_S:
+            self._answers = {known: answer for known, answer in self._answers.items() if now_s - answer[1] <= CONFIRMED_S}
+            self._answers[key] = question(activity, pid, ticks), now_s
+        return self._answers[key][0]
+
+    def _is_written_by(self, activity: RunActivity, pid: int, ticks: int) -> bool:
+        """Whether the process holds a file of the run open for writing, or an event file of it is called after the process."""
+        files = self._files_of(activity)
+        if not {identity_of_path(path) for path in files}.isdisjoint(held_files(pid, self._proc)):
+            return True
+        named = named_by_event_file(files, self._host, self._proc)
+        return named is not None and (named.pid, named.start_ticks) == (pid, ticks)
+
+    def _was_started_for(self, activity: RunActivity, pid: int, ticks: int) -> bool:
+        """Whether our keeper started it, or what is above it, for the run: a copy of the run's files says so, too, but nobody holds these."""
+        started = None if activity.single_file or activity.files else started_in(activity.folder)
+        if started is None or start_ticks(started[0], self._proc) != started[1]:
+            return False
+        if started[0] != pid and started[0] not in ancestors(pid, self._proc):
+            return False
+        keepers = (started[0], parent(started[0], self._proc) or 0)  # the program itself holds its output where a queue started it
+        files = {identity_of_path(path) for path in self._files_of(activity)}
+        return any(not files.isdisjoint(held_files(keeper, self._proc)) for keeper in keepers)
+
+    def _not_left(self, rivals: list[_Rival]) -> list[_Rival]:
+        """Without the runs that were silent while another one of the process was written, as a search does that closes none of its logs."""
+        written = [rival for rival in rivals if rival.is_sure and not self._is_whole(rival.activity, *_key(rival.claim))]
+        return [rival for rival in rivals if rival not in written or not any(_is_left(rival, other) for other in written)]
+
+    def _files_of(self, activity: RunActivity) -> list[Path]:
+        """Those that may be held open: a folder is no file."""
+        if activity.single_file or activity.files:
+            return self._places_of(activity)[:-1]
+        return [
+            path for folder in (activity.folder, *(activity.folder / part for part in activity.parts)) for path in files_in(folder)
+        ]
 
     def _allowed(self, activity: RunActivity, claims: Sequence[Claim]) -> Sequence[Claim]:
         """Where we are root: the processes of the user whose run it is, and without `--as-root` those of root's own runs alone."""
@@ -369,3 +434,34 @@ class Finder:
             if meeting and above and above > 1 and (meeting, above) not in known:
                 known.add((meeting, above))
                 yield meeting, above, claim
+
+
+def _key(claim: Claim) -> tuple[int, int]:
+    """Pid and start ticks."""
+    return claim.process.pid, claim.process.start_ticks
+
+
+def runs_by_pid(found: Mapping[str, Sequence[RunProcess]]) -> dict[int, list[str]]:
+    """The runs that each process is of."""
+    runs: dict[int, list[str]] = {}
+    for run, processes in found.items():
+        for process in processes:
+            runs.setdefault(process.pid, []).append(run)
+    return runs
+
+
+def _believed(rivals: list[_Rival]) -> list[_Rival]:
+    """Without start events that nothing confirms, and their siblings, where another claim is confirmed."""
+    if not any(rival.is_sure for rival in rivals):
+        return rivals
+    doubtful = (ClaimStrength.START, ClaimStrength.SIBLING)
+    return [rival for rival in rivals if rival.is_sure or rival.claim.strength not in doubtful]
+
+
+def _is_left(rival: _Rival, other: _Rival) -> bool:
+    """Whether the other run was written for long enough while this one was silent. One that was never written beside it is left soon."""
+    now_s, interval_s = time.time(), rival.activity.median_interval_s or 0.0
+    sign_s, newest_s = (min(now_s, last_sign_s(one.activity, now_s) or one.claim.since_s) for one in (rival, other))
+    is_followed = rival.activity.last_line_s is not None and sign_s < other.claim.since_s
+    patience_s = max(LEFT_S, LEFT_INTERVALS * interval_s) if is_followed else max(FLUSHES_S, INTERVALS * interval_s)
+    return newest_s - sign_s > patience_s

@@ -164,8 +164,11 @@ def _is_time_its_own(before: Sequence[Said], began_s: float) -> bool:
     return not any(row.time_s == began_s and HEAD.match(row.text) for row in before)
 
 
-def verdict_of(pid: int, lines: Sequence[str], *, code: int | None, out_of_memory: bool, promised_end: bool) -> HowItEnded:
-    """`code`: the exit status where it was our own child, negative for a signal; `promised_end`: its start event promised an end event."""
+def verdict_of(
+    pid: int, lines: Sequence[str], *, code: int | None, out_of_memory: bool, promised_end: bool, told: HowItEnded | None = None
+) -> HowItEnded:
+    """`code`: the exit status where it was our own child, negative for a signal; `promised_end`: its start event promised an end event;
+    `told`: what another run of the process says of its end."""
     if code != 0 and (word := schedulers_word(lines)):
         return word
     if code is not None:
@@ -174,6 +177,8 @@ def verdict_of(pid: int, lines: Sequence[str], *, code: int | None, out_of_memor
         return HowItEnded("killed", f"Process {pid} was killed by the kernel: out of memory")
     if error := last_error(lines):
         return HowItEnded("failed", error)
+    if told:
+        return told
     if promised_end:
         return HowItEnded("killed", f"Killed: process {pid} is gone without an end event")
     return HowItEnded("ended", f"Process {pid} is gone; nothing says how it ended")

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple, TypeAlias
 from ..records import Event
 from ..redaction import without_secrets
 from .activity import EXIT, SCHEDULER, SEEN, RunActivity, RunProcess, end_of, last_ends, last_sign_s, newest_by_rank, seconds, whole
-from .claims import claims_of, names_a_process
+from .claims import CLOCK_SLACK_S, claims_of, names_a_process
 from .finder import Finder
 from .identity import identity_of
 from .last_words import HowItEnded, killed_for_memory, last_error, schedulers_word, verdict_of
 from .proc import PROC, alive, boot_id, command_of, environment_of, folder_of, printable
-from .states import PREEMPTING, is_silent
+from .states import PREEMPTING, is_silent, said_by
+from .writers import started_in
 
 LOOK_S = (1.0, 30.0)  # between two looks at all runs: at least, and at most
 LOOK_SHARE = 0.01  # of a core
@@ -143,6 +144,7 @@ class LivesCollector:
             key = activity.run, process.pid, process.start_ticks
             if key not in self._known:
                 self._known[key] = _Known(activity.run, process)
+                self._written.discard((activity.run, EXIT, *key[1:]))  # it had left the run, and is back
                 if self._is_new(activity.run, SEEN, process):
                     self._on_new(activity.run, process)
                     about = self._about(process)
@@ -211,20 +213,34 @@ class LivesCollector:
             if key not in self._gone and key not in self._meanwhile and not alive(known.process.pid, known.process.start_ticks):
                 self._gone[key] = now_s
                 self._look_at_s = 0.0
-        over = [key for key, gone_s in self._gone.items() if now_s - gone_s >= self._grace_s and not self._is_late(key[0], gone_s)]
+        waiting = {key[1:] for key, gone_s in self._gone.items() if now_s - gone_s < self._grace_s or self._is_late(key[0], gone_s)}
+        over: dict[tuple[int, int], dict[str, float]] = {}  # by process and run: what one of its runs says is true of the others
+        for (run, *process), gone_s in self._gone.items():
+            if (name := (process[0], process[1])) not in waiting:
+                over.setdefault(name, {})[run] = gone_s
         if over:  # what was known at the last look may lack their ends
-            self._activities |= {activity.run: activity for activity in self._live_runs({key[0] for key in over})}
+            runs = {run for ended in over.values() for run in ended}
+            self._activities |= {activity.run: activity for activity in self._live_runs(runs)}
         events: list[Event] = []
-        for key in over:
-            del self._gone[key]
-            events += self._judge(self._known.pop(key))
+        for (pid, ticks), ended in over.items():
+            code = self._codes.pop((pid, ticks), None)
+            for run, gone_s in ended.items():
+                del self._gone[run, pid, ticks]
+                events += self._judge(self._known.pop((run, pid, ticks)), code, gone_s, ended.keys() - {run})
         return events
 
     def _is_late(self, run: str, gone_s: float) -> bool:
-        """Whether its end may stand in a file that waits to be read: on a busy machine, or behind others."""
-        return time.monotonic() - gone_s < UNREAD_S and self._is_unread(run)
+        """Whether its end may stand in a file that waits to be read, on a busy machine or behind others, or that is about to be written."""
+        return time.monotonic() - gone_s < UNREAD_S and (self._is_unread(run) or self._is_about_to_be_told(run))
 
-    def _judge(self, known: _Known) -> list[Event]:
+    def _is_about_to_be_told(self, run: str) -> bool:
+        """Whether the program of the run is gone, and its keeper has not written yet how it ended."""
+        activity = next(iter(self._live_runs({run})), None)
+        started = None if activity is None or activity.single_file or last_ends(activity) else started_in(activity.folder)
+        return started is not None and not alive(*started)
+
+    def _judge(self, known: _Known, code: int | None, gone_s: float, others: Collection[str]) -> list[Event]:
+        """`code`: the exit status, where it was our own child; `others`: the other runs of the process."""
         process, activity = known.process, self._activities.get(known.run)
         if activity is not None and (end := end_of(activity, process)) is not None:
             return self._schedulers_word(known, end)  # it has said itself how it ended
@@ -234,11 +250,23 @@ class LivesCollector:
         verdict = verdict_of(
             process.pid,
             self._last_lines(known.run),
-            code=self._codes.pop((process.pid, process.start_ticks), None),
+            code=code,
             out_of_memory=killed_for_memory(process.pid, process.start_ticks),
             promised_end=any(start.rank == process.rank and names_a_process(start) for start in starts),
+            told=next(filter(None, (self._told_by(other, process, gone_s) for other in sorted(others))), None),
         )
         return [self._exit(known.run, process.rank, verdict, self._name_of(process))]
+
+    def _told_by(self, run: str, process: RunProcess, gone_s: float) -> HowItEnded | None:
+        """What another run of a process says of its end: its keeper, an end that it logged when it ended, or a traceback in its log."""
+        activity = self._activities.get(run)
+        end = None if activity is None else end_of(activity, process)
+        ended_s = time.time() - (time.monotonic() - gone_s) if gone_s > 0 else math.inf
+        if end is not None and ("pid" in end.fields or end.time_s >= ended_s - CLOCK_SLACK_S):
+            return HowItEnded(*said_by(end))
+        lines = self._last_lines(run)
+        error = last_error(lines)
+        return schedulers_word(lines) or (HowItEnded("failed", error) if error else None)
 
     def _schedulers_word(self, known: _Known, end: Event) -> list[Event]:
         """Why a run was stopped by a signal, where its log says it: its scheduler, or a launcher that stops all ranks when one fails."""

@@ -66,10 +66,10 @@ def _in_queue(activity: RunActivity, state: RunState) -> RunState:
 def _state_of(activity: RunActivity, now_s: float, host: str | None, proc: Path) -> RunState:
     ends = last_ends(activity)
     for end in ends.values():
-        status: StateName = STATUSES.get(str(end.fields.get("status", "finished")), "failed")
+        status, reason = said_by(end)
         if status != "finished":
-            word = _schedulers(activity, [end]) if status == "killed" and PREEMPTING.search(_reason(end)) else None
-            return word or RunState(status, _reason(end), end.fields.get("pid"))
+            word = _schedulers(activity, [end]) if status == "killed" and PREEMPTING.search(reason) else None
+            return word or RunState(status, reason, end.fields.get("pid"))
     claims = claims_of(activity, host or socket.gethostname(), proc)
     living, gone = [claim for claim in claims if claim.lives], [claim for claim in claims if not claim.lives]
     over = _over(_believed(activity, now_s), gone)
@@ -148,6 +148,11 @@ def _without_process(activity: RunActivity, now_s: float) -> RunState:
     if is_silent(activity, now_s):
         return SILENT
     return RunState("running", "", None)
+
+
+def said_by(end: Event) -> tuple[StateName, str]:
+    """The state and the reason in an end event."""
+    return STATUSES.get(str(end.fields.get("status", "finished")), "failed"), _reason(end)
 
 
 def is_silent(activity: RunActivity, now_s: float, at_least_s: float = SILENT_AFTER_S) -> bool:

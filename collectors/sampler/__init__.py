@@ -8,6 +8,13 @@ from typing import NamedTuple, Protocol
 from ..records import Profile
 
 
+class RunRank(NamedTuple):
+    """What a process is in one of its runs."""
+
+    run: str
+    rank: int
+
+
 class Target(NamedTuple):
     """One process to sample."""
 
@@ -17,6 +24,15 @@ class Target(NamedTuple):
     start_ticks: int  # field 22 of /proc/<pid>/stat: with the pid, the process's identity on this boot
     role: str  # "main" or "worker"
     hz: float
+    also: tuple[RunRank, ...] = ()  # the other runs that the process is of
+
+    @property
+    def runs(self) -> tuple[RunRank, ...]:
+        return RunRank(self.run, self.rank), *self.also
+
+    def for_each_run(self, profile: Profile) -> list[Profile]:
+        """What was sampled once, for each run of the process; the samples are shared."""
+        return [profile._replace(run=run, rank=rank) for run, rank in self.runs]
 
 
 class Trouble(NamedTuple):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ..process.proc import TICKS_PER_S
 from ..records import Profile, SourceText
-from . import Target
+from . import RunRank, Target
 from .reading import Unreadable, read_as_owner
 
 MOST_WAITING = 1000  # files that wait to be read
@@ -25,7 +25,8 @@ CHANGED = "The file changed after the run started: its lines today may not be th
 
 
 class _Wanted(NamedTuple):
-    target: Target
+    run: str
+    pid: int  # of the process in which it was seen
     start_ticks: int  # of the run's oldest process of that rank: a forked worker has its modules from there
     path: str
 
@@ -44,15 +45,16 @@ class KeptSources:
 
     def look(self, profiles: Iterable[Profile], targets: Sequence[Target]) -> None:
         """Note the new files of these profiles. 0.15 ms for a window of 500 spans of 100 stacks."""
-        mains = {(target.run, target.rank): target.start_ticks for target in targets if target.role == "main"}
+        mains = {of: target.start_ticks for target in targets if target.role == "main" for of in target.runs}
         by_pid = {target.pid: target for target in targets}
         for profile in profiles:
             target = by_pid.get(profile.pid)
-            if target is None or target.run != profile.run:
+            of = RunRank(profile.run, profile.rank)
+            if target is None or of not in target.runs:
                 continue
-            ticks = min(target.start_ticks, mains.get((target.run, target.rank), target.start_ticks))
+            ticks = min(target.start_ticks, mains.get(of, target.start_ticks))
             for path in _files_of(profile):
-                self._want(_Wanted(target, ticks, path))
+                self._want(_Wanted(profile.run, target.pid, ticks, path))
 
     def texts(self) -> list[SourceText]:
         """The texts read since the last call, without waiting."""
@@ -72,7 +74,7 @@ class KeptSources:
         self._seen = {key for key in self._seen if key[0] in runs}
 
     def _want(self, wanted: _Wanted) -> None:
-        key = (wanted.target.run, wanted.start_ticks, wanted.path)
+        key = (wanted.run, wanted.start_ticks, wanted.path)
         if key in self._seen or not is_own(wanted.path):
             return
         if not self._reader:
@@ -94,11 +96,11 @@ class KeptSources:
 
     def _text_of(self, wanted: _Wanted) -> SourceText:
         since_s = _started_s(wanted.start_ticks)
-        run, path = wanted.target.run, wanted.path
+        run, path = wanted.run, wanted.path
         try:
             if CELL.search(path):
                 raise Unreadable(OF_A_CELL)
-            data, changed_s = self._read(wanted.target.pid, path)
+            data, changed_s = self._read(wanted.pid, path)
             if changed_s > since_s + CLOCK_SLACK_S:
                 raise Unreadable(CHANGED)
             return SourceText(run, path, hashlib.sha256(data).hexdigest(), data.decode("utf-8"), since_s)

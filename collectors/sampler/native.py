@@ -95,7 +95,7 @@ class Native:
             return []
         messages, end = self._resident.read()
         wall_s = time.time() - time.monotonic_ns() / 1e9
-        profiles = [profile for message in messages if (profile := self._take(message, wall_s))]
+        profiles = [profile for message in messages for profile in self._take(message, wall_s)]
         if end:
             self._ended(end)
             return profiles
@@ -154,10 +154,11 @@ class Native:
         if self._resident:
             self._resident.send(command)
 
-    def _take(self, message: Fate | SampleWindow, wall_s: float) -> Profile | None:
+    def _take(self, message: Fate | SampleWindow, wall_s: float) -> list[Profile]:
+        """The profiles that a message brings."""
         followed = self._by_number.get(message.target)
         if followed is None:
-            return None
+            return []
         match message:
             case Fate(is_now="attached"):
                 followed.trouble = None
@@ -169,8 +170,9 @@ class Native:
             case Fate(is_now="gone"):
                 del self._by_number[message.target]
             case SampleWindow():
-                return _profile(followed.target, message, self._host, wall_s)
-        return None
+                profile = _profile(followed.target, message, self._host, wall_s)
+                return followed.target.for_each_run(profile) if profile else []
+        return []
 
     def _retry_refused(self) -> None:
         now_s = time.monotonic()

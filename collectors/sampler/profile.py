@@ -12,7 +12,7 @@ from ..process.finder import Finder
 from ..process.proc import children_cpu_s, runs_python, start_ticks, uids_of, workers_of
 from ..records import ONE_AFTER_THE_OTHER_S, Profile, Record
 from ..rights.whose import is_root
-from . import Sampler, Target, Trouble
+from . import RunRank, Sampler, Target, Trouble
 from .choice import Choice
 from .kept import KeptSources
 from .pace import LOWEST_PACE, Pacer, allowed_pct
@@ -120,7 +120,7 @@ class ProfileCollector:
         if self._retry:
             self._retry = False
             self._sampler.retry()
-        live = {target.run for target in self._targets}
+        live = _runs_of(self._targets)
         watched = dict(self._watched_until_s)  # `watch` may add to it meanwhile
         self._sampler.hurry(max((until_s for run, until_s in watched.items() if run in live), default=0.0))
         profiles = list(self._sampler.profiles())
@@ -169,7 +169,7 @@ class ProfileCollector:
     def _look(self) -> None:
         begun_s = time.thread_time()
         self._ranks = self._find() if self._enabled else []
-        self._sources.keep_only({rank.main.run for rank in self._ranks})
+        self._sources.keep_only(_runs_of(rank.main for rank in self._ranks))
         shortest_s, longest_s = LOOK_S
         pause_s = min(longest_s, max(shortest_s, (time.thread_time() - begun_s) / LOOK_SHARE))
         self._look_at_s = time.monotonic() + pause_s
@@ -177,10 +177,16 @@ class ProfileCollector:
     def _find(self) -> list[Rank]:
         activities = {activity.run: activity for activity in self._live_runs()}
         found = self._finder.find(activities.values())
-        mains = {process.pid: _main(run, process) for run, processes in found.items() for process in processes}
+        mains: dict[int, Target] = {}
+        for run, process in ((run, process) for run, processes in found.items() for process in processes):
+            main = mains.get(process.pid)
+            also = RunRank(run, process.rank)
+            mains[process.pid] = _main(run, process) if main is None else main._replace(also=(*main.also, also))
         taken = {*mains, os.getpid()}
         sampled = [
-            main for main in mains.values() if main.pid != os.getpid() and _may_hold_python(main.pid, activities.get(main.run))
+            main
+            for main in mains.values()
+            if main.pid != os.getpid() and _may_hold_python(main.pid, [activities.get(run) for run, _ in main.runs])
         ]
         return [Rank(main, list(_workers(main, taken))) for main in sampled]
 
@@ -192,9 +198,10 @@ class ProfileCollector:
 
     def _hear(self, profiles: list[Profile]) -> None:
         self._speaker, self._why, self._troubles = self._sampler.name, self._sampler.why, self._sampler.troubles()
+        for window in {(profile.pid, profile.start_mono_ns): profile for profile in profiles}.values():  # once, whatever its runs
+            self._samples += window.count
+            self._errors += window.errors
         for profile in profiles:
-            self._samples += profile.count
-            self._errors += profile.errors
             ends = self._ends.setdefault(profile.run, {})
             ends[profile.pid] = profile.start_s + (profile.end_mono_ns - profile.start_mono_ns) / 1e9
             if profile.role == "main":
@@ -226,16 +233,16 @@ class ProfileCollector:
         return "on", "", ""
 
     def _is_starting(self, mains: Iterable[Target]) -> bool:
-        runs = {main.run for main in mains}
+        runs = _runs_of(mains)
         return bool(runs) and runs.isdisjoint(self._until)
 
     def _troubles_by_run(self) -> dict[str, RunTrouble]:
         """By run: a refusal, what is left alone of a run without other processes, else that its stacks are to come."""
         mains = [target for target in self._targets if target.role == "main"]
         troubles = self._troubles
-        refused = {main.run: troubles[main.pid] for main in reversed(mains) if main.pid in troubles}
+        refused = {run: troubles[main.pid] for main in reversed(mains) if main.pid in troubles for run, _ in main.runs}
         alone = {run: f"{why}." for run, why in self._finder.left_alone().items()}
-        soon = {main.run for main in mains} if self._is_starting(mains) else set()
+        soon = _runs_of(mains) if self._is_starting(mains) else set()
         return {
             **{run: RunTrouble(state="refused", sentence=sentence, remedy="") for run, sentence in alone.items()},
             **{run: RunTrouble(state="starting", sentence=SOON, remedy="") for run in soon},
@@ -284,9 +291,13 @@ def _in_turn(workers: list[Target], each: int, at_s: float) -> list[Target]:
     return [*workers, *workers][first : first + each]
 
 
-def _may_hold_python(pid: int, activity: RunActivity | None) -> bool:
+def _may_hold_python(pid: int, activities: Iterable[RunActivity | None]) -> bool:
     """A process that only writes a run's files may be any program; one named by its files may be a program with a Python inside."""
-    return runs_python(pid) or (activity is not None and bool(activity.starts or activity.info.get("pid")))
+    return runs_python(pid) or any(activity.starts or activity.info.get("pid") for activity in activities if activity is not None)
+
+
+def _runs_of(targets: Iterable[Target]) -> set[str]:
+    return {run for target in targets for run, _ in target.runs}
 
 
 def _main(run: str, process: RunProcess) -> Target:

@@ -216,7 +216,8 @@ def held_and_idle(machine: MachineSubject) -> Iterator[Held]:
 
 def _whose(machine: MachineSubject, users: list[GpuProcess]) -> str:
     named = [
-        machine.owners.get(user.pid) or f"{user.name or 'process'} {user.pid}{f' of {user.user}' if user.user else ''}"
+        " and ".join(machine.owners.get(user.pid, ()))
+        or f"{user.name or 'process'} {user.pid}{f' of {user.user}' if user.user else ''}"
         for user in users[:3]
     ]
     return ", ".join(dict.fromkeys(named))
@@ -232,7 +233,7 @@ def foreign_process(subject: RunSubject) -> Iterator[Held]:
             if user.kind == "compute"
             and user.pid not in mine
             and (user.used_memory_bytes or 0) > GIB
-            and subject.machine.owners.get(user.pid) != subject.run
+            and subject.run not in subject.machine.owners.get(user.pid, ())
         ]
         if others:
             held = sum(user.used_memory_bytes or 0 for user in others) / GIB

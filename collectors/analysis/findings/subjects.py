@@ -29,7 +29,7 @@ class MachineSubject:
     now_s: float
     tracks: Mapping[tuple[str, Labels], RecentPoints] = field(default_factory=dict)
     gpus: Sequence[Gpu] = ()
-    owners: Mapping[int, str] = field(default_factory=dict)  # by pid, the run that it belongs to
+    owners: Mapping[int, Sequence[str]] = field(default_factory=dict)  # by pid, the runs that it is of
     trouble: Mapping[str, tuple[float, str]] = field(default_factory=dict)  # by collector: since when it fails, and why
 
     def named(self, name: str) -> Iterator[tuple[dict[str, str], RecentPoints]]:

@@ -1,0 +1,171 @@
+"""One process with several runs, seen through a real dashboard: each has its stacks, its use of the machine, and its end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from collectors.service.control import ask
+from tests.conftest import ROOT, Dashboard, dashboard, wait_for
+
+BUSY = """
+def work(until_s):
+    total = 0
+    while time.time() < until_s:
+        total += sum(range(1000))
+    return total
+
+def train(log, *more):
+    for step in range(100_000):
+        work(time.time() + 0.05)
+        print("step", step, flush=True)
+        for write in (log, *more):
+            write(step)
+        if os.path.exists(sys.argv[2]):
+            raise ValueError("bad batch")
+"""
+IMPORTS = """
+import json, os, sys, time
+from pathlib import Path
+logs = Path(sys.argv[1])
+"""
+RUN_LOG = """
+from trainer.run_log import RunLog
+def opened(name):
+    log = RunLog(logs, run=name)
+    return lambda step: log.scalars(step, {"train/loss": 1.0})
+"""
+JSONL = """
+def opened(name):
+    (logs / name).mkdir(parents=True)
+    file = open(logs / name / "metrics.jsonl", "a", buffering=1)
+    return lambda step: file.write(json.dumps({"time_s": time.time(), "step": step, "train/loss": 1.0}) + "\\n")
+"""
+CSV = """
+def opened(name):
+    (logs / name).mkdir(parents=True)
+    path = logs / name / "metrics.csv"
+    path.write_text("step,loss\\n")
+    def write(step):
+        with open(path, "a") as file:
+            file.write(f"{step},{1.0 / (step + 1):.60f}\\n")
+    return write
+"""
+EVENTS = """
+import itertools, socket
+from tests.event_records import framed, number
+count = itertools.count()
+def opened(name):
+    (logs / name).mkdir(parents=True)
+    path = logs / name / f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{os.getpid()}.{next(count)}"
+    def write(step):
+        with open(path, "ab") as file:
+            file.write(framed(number("train/loss", 1.0, step, time.time())))
+    return write
+"""
+LOGGERS = {"RunLog": RUN_LOG, "JSONL": JSONL, "a table that is reopened for each line": CSV, "event files": EVENTS}
+
+
+@contextmanager
+def training(folder: Path, logger: str, *names: str, under: tuple[str, ...] = ()) -> Iterator[subprocess.Popen[bytes]]:
+    """Logs the runs into `logs` of the folder until `fail` is there, and then raises."""
+    opened = ", ".join(f"opened({name!r})" for name in names)
+    (folder / "train.py").write_text(IMPORTS + LOGGERS[logger] + BUSY + f"train({opened})\n")
+    command = [*under, sys.executable, "train.py", str(folder / "logs"), str(folder / "fail")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            (folder / "fail").touch()  # below a keeper it goes on without the command
+            process.kill()
+
+
+def row(running: Dashboard, run: str) -> dict[str, object]:
+    return wait_for(lambda: found if (found := running.run(run)).get("pid") else {}, because=f"no process of {run} is known")
+
+
+def has_what_a_run_has(running: Dashboard, run: str) -> None:
+    """Stacks with the training's own function in them, their source, and the CPU of the process."""
+    flame = f"/api/v1/flame?run={run}&from=0&to=9e9"
+    wait_for(lambda: "work" in str(running.get(flame).get("frames")), because=f"no stacks of {run}")
+    series = "/api/v1/series?match=run_cpu"
+    wait_for(lambda: any(one["labels"].get("run") == run for one in running.get(series)["series"]), because=f"no CPU of {run}")
+
+
+def started_by(log_dir: Path) -> tuple[str, ...]:
+    return (
+        sys.executable,
+        str(ROOT / "app.py"),
+        "run",
+        "--no-dashboard",
+        "--quiet",
+        "--log-dir",
+        str(log_dir),
+        "--name",
+        "whole",
+        "--",
+    )
+
+
+@pytest.mark.parametrize("logger", LOGGERS)
+def test_a_program_under_run_and_the_run_that_it_logs_both_have_its_stacks_and_its_end(logger: str, tmp_path: Path) -> None:
+    log_dir = tmp_path / "logs"
+    with dashboard(log_dir) as running, training(tmp_path, logger, "mine", under=started_by(log_dir)):
+        assert row(running, "whole")["pid"] == row(running, "mine")["pid"]
+        for run in ("whole", "mine"):
+            has_what_a_run_has(running, run)
+        assert running.values("mine", "train/loss") or running.values("mine", "loss")
+        (tmp_path / "fail").touch()
+        for run in ("whole", "mine"):
+            wait_for(lambda: running.run(run)["state"] == "failed", because=f"{run} has not failed")  # noqa: B023
+            assert "ValueError: bad batch" in running.run(run)["state_reason"]
+        assert not running.values("whole", "train/loss"), "it is not told twice"
+
+
+@pytest.mark.parametrize("logger", ["RunLog", "JSONL"])
+def test_a_process_that_was_attached_and_the_run_that_it_logs_both_have_its_stacks(logger: str, tmp_path: Path) -> None:
+    log_dir = tmp_path / "logs"
+    log_dir.mkdir()
+    with dashboard(log_dir) as running, training(tmp_path, logger, "mine") as process:
+        row(running, "mine")
+        command = [sys.executable, str(ROOT / "app.py"), "attach", "--log-dir", str(log_dir), "--name", "whole", str(process.pid)]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        assert row(running, "whole")["pid"] == row(running, "mine")["pid"] == process.pid
+        for run in ("whole", "mine"):
+            has_what_a_run_has(running, run)
+        process.kill()
+        for run in ("whole", "mine"):
+            wait_for(lambda: running.run(run)["state"] in ("ended", "killed"), because=f"{run} goes on")  # noqa: B023
+
+
+@pytest.mark.parametrize("logger", ["RunLog", "JSONL", "event files"])
+def test_two_runs_that_one_script_logs_at_the_same_time_both_have_its_stacks(logger: str, tmp_path: Path) -> None:
+    with dashboard(tmp_path / "logs") as running, training(tmp_path, logger, "one", "two") as process:
+        for run in ("one", "two"):
+            assert row(running, run)["pid"] == process.pid
+            has_what_a_run_has(running, run)
+        profile = ask(tmp_path / "logs" / ".deepseek", "status")["profile"]
+        assert profile["processes"] == 1 and {"one", "two"} <= profile["until"].keys()
+        (tmp_path / "fail").touch()
+        states = ("failed",) if logger == "RunLog" else ("ended",)  # nothing else says how
+        for run in ("one", "two"):
+            wait_for(lambda: running.run(run)["state"] in states, because=f"{run} has not ended")  # noqa: B023
+
+
+def test_a_traceback_in_the_log_of_one_run_is_why_the_other_one_failed_too(tmp_path: Path) -> None:
+    log_dir = tmp_path / "logs"
+    (log_dir / "text").mkdir(parents=True)
+    into = ("sh", "-c", f'exec "$@" > {log_dir}/text/train.log 2>&1', "sh")
+    with dashboard(log_dir) as running, training(tmp_path, "event files", "mine", under=into):
+        assert row(running, "text")["pid"] == row(running, "mine")["pid"]
+        (tmp_path / "fail").touch()
+        for run in ("text", "mine"):
+            wait_for(lambda: running.run(run)["state"] == "failed", because=f"{run} has not failed")  # noqa: B023
+            assert running.run(run)["state_reason"] == "ValueError: bad batch"
