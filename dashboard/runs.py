@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from collectors.analysis.findings.doing import Doing
 from collectors.analysis.logs.words import shortened
 from collectors.forgotten.tombstones import MOST_TEXT, LastKnown
 from collectors.log_tree import LogTree
-from collectors.process.activity import EXIT, LIFETIMES, QUEUE, SEEN, RunActivity, RunProcess, StateName, is_ahead, seconds
+from collectors.process.activity import EXIT, LIFETIMES, QUEUE, SEEN, RunActivity, RunProcess, StateName, is_ahead, seconds, whole
 from collectors.process.identity import Identity, identity_of, job_of
 from collectors.process.proc import descendants, environment_of
 from collectors.process.ranks import Gpus, RanksSeen, gpus_of, ranks_of
@@ -59,6 +59,9 @@ class RunView:
     attempts: tuple[str, ...] = ()  # the runs that are attempts of one training, the newest last; () where it is the only one
 
 
+_Process: TypeAlias = tuple[int | None, int | None, str]  # pid, start ticks and boot
+
+
 @dataclass(frozen=True)
 class _Kept:
     view: RunView
@@ -84,12 +87,14 @@ class Runs:
         self._lifetimes: dict[str, list[Event]] = {}
         self._seq = 0  # the lifetimes hold all events up to this
         self._kept: dict[str, _Kept] = {}
+        self._beside: dict[_Process, dict[str, float]] = {}  # by process and living run of it, its newest line
 
     def views(self) -> list[RunView]:
         """All runs, the newest first."""
         with self._lock:
             stored = self._read()
             kept = {run.name: self._kept[run.name] for run in stored if run.name in self._kept}
+            self._beside = self._shared(stored, kept)
             until_s = time.monotonic() + BUDGET_S
             for run in sorted(stored, key=lambda run: _urgency(run, kept.get(run.name), self._lifetimes.get(run.name, ()))):
                 before, events = kept.get(run.name), self._lifetimes.get(run.name, [])
@@ -138,9 +143,33 @@ class Runs:
         starts, ends, seen, exits = ([event for event in lifetimes if event.kind == kind] for kind in ("start", "end", SEEN, EXIT))
         folder = self._tree.path_of(run.name)
         queue = [event for event in lifetimes if event.kind in QUEUE]
-        return RunActivity(
-            run.name, folder, run.info, starts, ends, run.last_time_s, run.median_interval_s, seen, exits, queue=queue
+        lines_s = (
+            newest for event in seen for name, newest in self._beside.get(_process_of(event), {}).items() if name != run.name
         )
+        return RunActivity(
+            run.name,
+            folder,
+            run.info,
+            starts,
+            ends,
+            run.last_time_s,
+            run.median_interval_s,
+            seen,
+            exits,
+            queue=queue,
+            beside_s=max(lines_s, default=None),
+        )
+
+    def _shared(self, stored: Sequence[Run], kept: Mapping[str, _Kept]) -> dict[_Process, dict[str, float]]:
+        found: dict[_Process, dict[str, float]] = {}
+        for run in stored:
+            before = kept.get(run.name)
+            if run.last_time_s is None or (before is not None and before.view.state not in ALIVE):
+                continue
+            for event in self._lifetimes.get(run.name, ()):
+                if event.kind == SEEN:
+                    found.setdefault(_process_of(event), {})[run.name] = run.last_time_s
+        return {process: runs for process, runs in found.items() if len(runs) > 1}
 
     def living(self) -> Iterator[RunActivity]:
         """What is known of the runs that go on."""
@@ -161,6 +190,11 @@ class Runs:
         for gone in self._lifetimes.keys() - {run.name for run in stored}:
             del self._lifetimes[gone]
         return stored
+
+
+def _process_of(event: Event) -> _Process:
+    fields = event.fields
+    return whole(fields.get("pid")), whole(fields.get("pid_start_ticks")), str(fields.get("boot_id"))
 
 
 def _may_differ(run: Run, kept: _Kept, events: Sequence[Event]) -> bool:

@@ -175,7 +175,7 @@ class FindingsCollector:
         history = History(self._store, run)
         self._known.warm(run, history, now_s)
         if activity is not None:
-            activity = activity.with_lives(known.lives)
+            activity = activity.with_lives(known.lives)._replace(beside_s=self._beside_s(run, processes))
         state = state_of(activity, now_s, host=self._host) if activity is not None else None
         over = self._is_over(run, state)
         if known.ended or (not processes and now_s - known.sign_s > AWAKE_S and over is not False):
@@ -189,6 +189,13 @@ class FindingsCollector:
             known.ended = True
             news += self._watch.end(run)
         return news
+
+    def _beside_s(self, run: str, processes: Collection[RunProcess]) -> float | None:
+        """The newest line of the other runs of its processes."""
+        mine = {process.pid for process in processes}
+        others = {name for name, some in self._finder.found().items() if name != run and any(one.pid in mine for one in some)}
+        lines_s = (activity.last_line_s for activity in self._live_runs(others)) if others else ()
+        return max((line_s for line_s in lines_s if line_s is not None), default=None)
 
     def _is_over(self, run: str, state: RunState | None) -> bool | None:
         """Whether it ended and will not come back; None where its files are not known."""

@@ -45,6 +45,7 @@ class RunActivity(NamedTuple):
     files: Sequence[str] = ()  # names in its folder of the only files that are the run's; () for all of them
     parts: Sequence[str] = ()  # names of the folders in its folder whose files are the run's, too
     queue: Sequence[Event] = ()  # what a queue of jobs did with it
+    beside_s: float | None = None  # the newest line of the other runs of its processes
 
     @property
     def is_received(self) -> bool:

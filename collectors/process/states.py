@@ -131,7 +131,7 @@ def _alive_state(activity: RunActivity, now_s: float, pid: int) -> RunState:
     sign_s = last_sign_s(activity, now_s)
     if not sign_s or is_ahead(activity.last_line_s, now_s):
         return RunState("running", "", pid)
-    silent_s = now_s - sign_s
+    silent_s = now_s - max(sign_s, min(activity.beside_s or 0.0, now_s))
     speaks = activity.last_line_s is not None or not activity.info.get("attached")  # of a process that was attached no line is due
     serves = activity.info.get("kind") == "service"  # it says nothing while no request comes
     if not speaks or serves or silent_s <= _patience_s(activity, STALLED_AFTER_S):
