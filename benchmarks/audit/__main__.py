@@ -1,9 +1,9 @@
 """How often a verdict is right, on programs that whoever writes the rules has not seen.
 
 python -m benchmarks.audit record FOLDER NAME...       run these programs beside a collector, one at a time, and keep what it stored;
-        [--again SHARE]                                `all` are those of both halves, `acceptance` the others
+        [--again SHARE]                                `all` are those of both halves, `acceptance` and `fresh` are further sets
 python -m benchmarks.audit evaluate FOLDER...          ask for six windows of each slow phase, and for healthy ones; rules can change
-        [--set fit|held_out|acceptance] [--only NAME...] [--csv FILE] [--table FILE]          between two evaluations of one recording
+        [--set fit|held_out|acceptance|fresh] [--only NAME...] [--csv FILE] [--table FILE]    between two evaluations of one recording
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ from pathlib import Path
 
 from tests import leash
 
-from .catalogue import ACCEPTANCE, PROGRAMS, ROWS
+from .catalogue import ACCEPTANCE, FRESH, PROGRAMS, ROWS
 from .evaluation import evaluate
 from .recording import record_all
 from .tables import summary, write_csv
 
-GROUPS = {"all": [row.name for row in PROGRAMS], "acceptance": [row.name for row in ACCEPTANCE]}
+GROUPS = {
+    "all": [row.name for row in PROGRAMS],
+    "acceptance": [row.name for row in ACCEPTANCE],
+    "fresh": [row.name for row in FRESH],
+}
 
 
 def main() -> int:
@@ -33,7 +37,7 @@ def main() -> int:
     )
     evaluating = commands.add_parser("evaluate", help="ask for windows of recordings")
     evaluating.add_argument("folders", type=Path, nargs="+")
-    evaluating.add_argument("--set", choices=("fit", "held_out", "acceptance"), help="only these programs")
+    evaluating.add_argument("--set", choices=("fit", "held_out", "acceptance", "fresh"), help="only these programs")
     evaluating.add_argument("--only", nargs="*", metavar="NAME", help="only these programs")
     evaluating.add_argument("--csv", type=Path, metavar="FILE", help="write a row a window")
     evaluating.add_argument("--table", type=Path, metavar="FILE", help="write the summary as Markdown")

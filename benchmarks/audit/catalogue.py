@@ -17,7 +17,7 @@ BUFFERED = "{python} -u {name}.py 2>&1 | tee {logs}/{name}/train.log"
 WATCHED = "{python} -m deepseek.app run --no-dashboard --quiet --log-dir {logs} --name {name} -- {python} {name}.py"
 ARGUMENT = "{python} {name}.py {logs}/{name}"
 
-Set: TypeAlias = Literal["fit", "held_out", "acceptance"]
+Set: TypeAlias = Literal["fit", "held_out", "acceptance", "fresh"]
 Right: TypeAlias = Literal["line", "others", "gc", "healthy"]
 
 
@@ -537,21 +537,106 @@ ACCEPTANCE = (
     ),
 )
 
+FRESH = (
+    Row(
+        "ctc_lines",
+        "lines of text, a beam search in Python every 5 steps",
+        "JSONL timed",
+        True,
+        ("ctc_lines.py:beam_search", "ctc_lines.py:log_add"),
+        ("ctc_lines.py:character_errors",),
+        factors=(2.0, 4.0),
+    ),
+    Row(
+        "guarded_text",
+        "generate of transformers with a logits processor of one's own",
+        "CSV untimed",
+        True,
+        ("guarded_text.py:PhraseGuard.completes",),
+        ("guarded_text.py:PhraseGuard.__call__",),
+        factors=(2.5, 4.0),
+    ),
+    Row(
+        "hook_stats",
+        "forward hooks take quantiles of activations",
+        "TensorBoard",
+        True,
+        ("hook_stats.py:robust_range",),
+        ("hook_stats.py:attach_probes.<locals>.make.<locals>.hook",),
+        factors=(2.0, 3.5),
+    ),
+    Row(
+        "beat_warp",
+        "time warping in a collate function that is a closure",
+        "logging '2026-01-01 12:00:00,000 INFO iter 5 | loss 0.1', every 5th",
+        True,
+        ("beat_warp.py:warp_path",),
+        ("beat_warp.py:make_collate.<locals>.onto_template",),
+        outer=("collate",),
+        factors=(2.0, 3.0),
+        command=QUIET.replace(">", "2>"),
+    ),
+    Row(
+        "lag_smoother",
+        "a particle filter in numpy, module-level code, no torch",
+        "print 'rmse 0.1  bias +0.1'",
+        False,
+        ("lag_smoother.py:trace_back",),
+        factors=(2.5, 4.0),
+        command=QUIET,
+    ),
+    Row(
+        "bpr_negatives",
+        "rows of a sparse matrix by scipy, recommendations",
+        "logging '[2026-01-01 12:00:00,000] bpr: loss=0.1'",
+        False,
+        ("bpr_negatives.py:NegativeSampler.taken_nearby",),
+        ("bpr_negatives.py:NegativeSampler.draw",),
+        outer=("train_batch",),
+        factors=(2.0, 4.0),
+        command=QUIET.replace(">", "2>"),
+    ),
+    Row(
+        "priority_replay",
+        "prioritized replay that fills up, n-step returns",
+        "print 'return 50.0 (greedy 60), epsilon 0.05'",
+        False,
+        ("priority_replay.py:Replay.look_ahead",),
+        ("priority_replay.py:Replay.sample",),
+        outer=("learn",),
+        factors=(2.5, 4.0),
+        command=QUIET,
+    ),
+    Row(
+        "label_retries",
+        "active learning, sleeps before calls are tried again",
+        "print 'accuracy 0.9, entropy 0.1, loss 0.1'",
+        False,
+        ("label_retries.py:Backoff.pause",),
+        ("label_retries.py:retrying.<locals>.decorate.<locals>.call",),
+        outer=("query",),
+        factors=(2.0, 4.0),
+        command=QUIET,
+    ),
+)
+
 # Every second program is held out, by the hash of its name: decided when only the names were known.
 NAMES = [row.name for row in PROGRAMS]
 HELD_OUT = frozenset(sorted(NAMES, key=lambda name: hashlib.sha256(name.encode()).digest())[1::2])
 
-ROWS = {row.name: row for row in (*PROGRAMS, *ACCEPTANCE)}
+ROWS = {row.name: row for row in (*PROGRAMS, *ACCEPTANCE, *FRESH)}
 
 
 def set_of(name: str) -> Set:
     if any(row.name == name for row in ACCEPTANCE):
         return "acceptance"
+    if any(row.name == name for row in FRESH):
+        return "fresh"
     return "held_out" if name in HELD_OUT else "fit"
 
 
 def folder_of(name: str) -> Path:
-    return FOLDER / ("acceptance" if set_of(name) == "acceptance" else "programs")
+    return FOLDER / ("acceptance" if set_of(name) in ("acceptance", "fresh") else "programs")
 
 
 def plan_of(row: Row) -> list[Stretch]:
