@@ -109,7 +109,7 @@ def test_an_acknowledged_alert_is_listed_and_no_longer_counts(web: Web, tmp_path
             "line 6: password is a secret",
         ),
         ("text", {"text": "a: [\n"}, "line 2: it is not YAML"),
-        ("text", {"text": "\ud800"}, "unicode"),
+        ("text", {"text": "\ud800"}, "UTF-8"),
         ("mute", {"hours": 0}, "hours"),
         ("mute", {"rule": ""}, "rule"),
         ("test", {"receiver": "nope"}, "there is no receiver 'nope'"),

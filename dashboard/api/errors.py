@@ -30,7 +30,7 @@ WHAT_IT_MUST_BE = {  # by pydantic's type of error; a number's limits are added
     "missing": "is missing",
     "extra_forbidden": "is unknown here",
     **dict.fromkeys(("int_type", "int_parsing", "int_parsing_size", "int_from_float"), "must be a whole number"),
-    **dict.fromkeys(("float_type", "float_parsing", "finite_number"), "must be a number"),
+    **dict.fromkeys(("float_type", "float_parsing", "finite_number"), "must be a finite number"),
     **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
     **dict.fromkeys(("greater_than", "greater_than_equal", "less_than", "less_than_equal"), "must be"),
     "literal_error": "must be {expected}",
