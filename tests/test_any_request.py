@@ -177,8 +177,8 @@ def test_a_parameter_of_a_wrong_kind_is_named_with_what_it_may_be(
     [
         ("logs?level=warning", "level must be a whole number from 0 to 50"),
         ("logs?level=60", "level must be a whole number from 0 to 50"),
-        ("logs?from=now", "from must be a number"),
-        ("logs?from=inf", "from must be a number"),
+        ("logs?from=now", "from must be a finite number"),
+        ("logs?from=inf", "from must be a finite number"),
         ("logs?before=", "before must be a whole number from 0 to 4,611,686,018,427,387,904"),
         ("logs?limit=0", "limit must be a whole number from 1 to 5,000"),
         ("blame?run=steps&to=3", "from is missing"),
