@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -235,9 +236,34 @@ def test_without_steps_the_lines_of_a_log_are_units(store: Store) -> None:
     """`inertia 1.5`: all of the work takes three times as long, which the stacks alone cannot show, and one function more so."""
     slow = slower(NORMAL, 1.0, read_shard=200)
     run(store, (60, NORMAL), (20, slow), steps=False)
-    times = [*np.arange(0.5, 60, 0.5), *np.arange(61.5, 80, 1.5)]
-    store.append([Points("run", labels_of(host="box"), ("inertia",), (1.0,), T0 + float(t), None) for t in times])
+    lined(store, [*np.arange(0.5, 60, 0.5), *np.arange(61.5, 80, 1.5)])
     verdict = blame(store, 64, 78)
     assert re.match(r"read_shard \(data.py:30\) takes \+(99|100)\d+ ms per logged line, 100% of the slowdown", verdict.sentence), (
         verdict.sentence
     )
+
+
+def test_a_line_of_the_log_may_stand_for_more_work_than_before(store: Store) -> None:
+    """Ten episodes a line, which get longer as the policy learns: all of the work of a line does, nearly all of it in `learn`."""
+    learn = Frame("learn", "/job/agent.py", 50)
+    work = ((86, (MODULE, learn)), (14, (MODULE, Frame("act", "/job/agent.py", 20))))
+    run(store, (80, work), steps=False)
+    lined(store, [*np.arange(0.5, 60, 0.5), *np.arange(61.5, 80, 1.5)])
+    verdict = blame(store, 64, 78)
+    assert (verdict.verdict, verdict.suspect) == ("unknown", None), verdict.sentence
+
+
+def test_lines_that_come_too_unsteadily_to_have_a_usual_pace_are_no_units(store: Store) -> None:
+    """Each stands for more work than the one before; what the program does differs in the window alone."""
+    run(store, (60, NORMAL), (10, slower(NORMAL, 1.0, read_shard=200)), (10, NORMAL), steps=False)
+    times = np.cumsum(0.1 * 1.25 ** np.arange(24))
+    lined(store, times[times < 80].tolist())
+    verdict = blame(store, 61, 69)
+    assert verdict.suspect and verdict.suspect.frame.name == "read_shard", verdict.sentence
+    assert verdict.basis == "stacks", verdict.sentence
+    assert blame(store, 40, 48).verdict == "no_difference"
+
+
+def lined(store: Store, times_s: Sequence[float]) -> None:
+    """A log without steps, with a line at each of these times."""
+    store.append([Points("run", labels_of(host="box"), ("inertia",), (1.0,), T0 + float(at_s), None) for at_s in times_s])

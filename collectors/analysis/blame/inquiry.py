@@ -37,8 +37,8 @@ def blame(
     line_of: LineOf = no_source,
 ) -> Verdict:
     """`rank` is whose main thread is looked at first, by default the lowest; one that it waits for takes its place."""
-    log = with_lines(steplog.read(history, window, rank or 0), history, window, rank or 0)
-    about, folder = compared.read(history, window, log, baseline), history.folder()
+    about, folder = _compared(history, window, rank or 0, baseline), history.folder()
+    log = about.log
     stacks = traces_of(about.columns, line_of)
     joined = work_of(stacks, line_of)
     first = rank if rank is not None else min((its for _, its, _, role in joined.processes if role == "main"), default=0)
@@ -70,6 +70,14 @@ def blame(
     )
     drawn = [window], about.baseline if baseline or case.in_part else agreement.nearest(about.baseline, window)
     return worded(_checked(verdict, joined, log, drawn, looked_at), case.gpu, case.host, case.neighbour)
+
+
+def _compared(history: History, window: Range, rank: int, baseline: Range | None) -> Compared:
+    """By steps; without any by the lines of the log, unless these come too unsteadily to have a usual pace."""
+    log = steplog.read(history, window, rank)
+    lined = with_lines(log, history, window, rank)
+    about = compared.read(history, window, lined, baseline)
+    return about if about.baseline or lined is log else compared.read(history, window, log, baseline)
 
 
 def _awaited(verdict: Verdict, case: Case, joined: Traces, about: Compared) -> int | None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..baseline.lines import LINE
 from ..stacks.parts import Function, always_there, common_ratio, on_stacks, parts_of
 from ..stacks.traces import Bools, Floats, Ints, Traces, overlaps
 from ..stacks.trie import Trie
@@ -29,6 +30,7 @@ SPANS, STEPS = 3, 3  # a frame is named where it stands in so many spans of so m
 LONG = 3.0  # samples in a row: who stands so long stands
 SAME_PACE = 0.87  # of the baseline's work in a second: with more of it nothing is slower
 OUTSIDE = 0.15  # of the baseline's work: with less of it elsewhere, one function and everything cannot be told apart
+OUTSIDE_OF_LINES = 0.2  # ... where units are lines of the log, which may stand for more work now than before
 BOUND, MOST_BOUND = 1.1, 1.5  # times: how much longer all work may take beside its want of cores; the latter where that has risen
 LOOKS = 3  # at what has grown in common: the first suspect may be another than the last
 
@@ -107,7 +109,10 @@ def _look(case: Case) -> _Look:
         sides = sides._replace(common=common)
         excess = suspect.excess_of(trie, sides, samples, case.own_folder)
         found = suspect.find(excess, excess.excess_s[0], sides)
-    return _Look(trie, excess, sides, found, even.traces[1], found is not None and _outside(even, found, parts) < OUTSIDE)
+    outside = _outside(even, found, parts) if found is not None else 1.0
+    if case.unit_name == LINE and outside < OUTSIDE_OF_LINES:
+        found = None
+    return _Look(trie, excess, sides, found, even.traces[1], outside < OUTSIDE)
 
 
 class _Even(NamedTuple):
