@@ -181,7 +181,7 @@ def test_a_chart_that_asks_too_much_costs_no_other(scene: Scene, page: Page) -> 
     scene.write("long", MINE + f"      - {{kind: line, title: Long, series: [{names}]}}\n")
     scene.open(page, "long")
     assert painted(page, "Loss")["curves"] == 1
-    expect(chart(page, "Long").locator(".board-body > .chart-instead")).to_contain_text("at most 4096 characters")
+    expect(chart(page, "Long").locator(".board-body > .chart-instead")).to_contain_text("at most 4,096 characters")
 
 
 def test_a_drag_is_a_range_of_all_charts_and_0_is_live_again(scene: Scene, page: Page) -> None:
