@@ -45,3 +45,15 @@ def _read_one(turns: FileTurns, left: dict[Path, int]) -> None:
     left[path] -= 1
     if left[path]:
         turns.behind(path)
+
+
+def test_a_file_that_is_followed_goes_before_thousands_that_grow_for_the_first_time() -> None:
+    """As the events of files tell that were written while they were read as new ones."""
+    turns, healthy = FileTurns(), Path("healthy/metrics.jsonl")
+    turns.live(healthy)
+    assert turns.next_live() == healthy
+    for number in range(20_000):
+        turns.live(Path(f"many/{number}.log"))
+    turns.live(healthy)
+    assert turns.next_live() == healthy
+    assert turns.next_live() == Path("many/0.log")

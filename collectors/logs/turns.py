@@ -19,10 +19,12 @@ class FileTurns:
 
     def __init__(self) -> None:
         self._live: dict[Path, None] = {}  # read to its end before: what is new in it is small, and a page may show it
+        self._growing: dict[Path, None] = {}  # ... and now for the first time: of 20,000 files that come at once, these are most
         self._new: dict[Path, None] = {}
         self._old: dict[Path, None] = {}  # were there before the folder was followed
         self._catching_up: dict[Path, None] = {}  # of those that are written now, the ones that had more than one batch to read
         self._behind: dict[Path, None] = {}  # ... of those that were there before
+        self._followed: set[Path] = set()  # were live before
         self._is_written_now = False  # whether what was handed out last is
         self._is_olds_turn = False
         self._bytes, self._until_s = 0, 0.0
@@ -46,7 +48,7 @@ class FileTurns:
             del self._behind[path]
             self._catching_up[path] = None
         elif path not in self._catching_up:
-            self._live[path] = None
+            (self._live if path in self._followed else self._growing)[path] = None
 
     def new(self, paths: Iterable[Path]) -> None:
         self._new |= dict.fromkeys(path for path in paths if path not in self._behind and path not in self._catching_up)
@@ -67,7 +69,10 @@ class FileTurns:
 
     def next_live(self) -> Path | None:
         self._is_written_now = True
-        return _first(self._live)
+        path = _first(self._live) or _first(self._growing)
+        if path is not None:
+            self._followed.add(path)
+        return path
 
     def next_other(self) -> Path | None:
         """What is new, and then by turns what catches up and what was there before: neither waits for all of the other."""
@@ -83,7 +88,7 @@ class FileTurns:
         return _first(self._catching_up)
 
     def _queues(self) -> tuple[dict[Path, None], ...]:
-        return self._live, self._new, self._old, self._catching_up, self._behind
+        return self._live, self._growing, self._new, self._old, self._catching_up, self._behind
 
 
 def _first(paths: dict[Path, None]) -> Path | None:
