@@ -76,7 +76,7 @@ def judge(case: Case) -> Verdict:
         "rank_among_baseline": rank_among(drawn_s, found.gain_s(window.pace)) if drawn_s is not None else None,
     }
     verdict = Verdict("line", **known)
-    return replace(verdict, confidence=confidence(case, verdict, needed_s if look.is_everything else least_s))
+    return replace(verdict, confidence=confidence(case, verdict, needed_s))
 
 
 class _Look(NamedTuple):
