@@ -44,10 +44,7 @@ TRAINS_S = 10.0  # between two looks whether a process only starts others
 MOST_NAMING = 32  # runs that name one process, of which it may be
 CONFIRMED_S = 10.0  # so old may be what a claim to a process is confirmed by
 MOST_RUNS = 8  # of one process: what is sampled is stored once for each
-HOLDS_ON_S, INTERVALS = (
-    60.0,
-    20,
-)  # a writer that has closed its file stays the run's while lines come in such intervals, or 20 usual ones
+HOLDS_ON_S, INTERVALS = 60.0, 20  # so long, or so many usual intervals, a writer that has closed its file stays the run's
 FLUSHES_S = 300.0  # TensorBoard's writer flushes every 120 s
 # A run is left if another one of its process was written for so long, or for so many of its usual intervals, while it was silent;
 # where both were written side by side, for FLUSHES_S or INTERVALS.
@@ -83,9 +80,7 @@ class Finder:
         self._appenders, self._launchers = Appenders(proc), Launchers(proc)
         self._owners = RunOwners()
         self._remote: dict[Path, bool] = {}
-        self._shared: dict[
-            tuple[int, int], list[RunActivity]
-        ] = {}  # by pid and start ticks: the runs that have it now, the foremost first
+        self._shared: dict[tuple[int, int], list[RunActivity]] = {}  # by pid and start ticks, the foremost run first
         self._answers: dict[tuple[str, str, int, int], tuple[bool, float]] = {}  # and when they were found, CLOCK_MONOTONIC
         self._own = {os.getpid(), os.getppid()}
 

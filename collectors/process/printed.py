@@ -18,10 +18,8 @@ from typing import NamedTuple
 MOST_AT_ONCE = 1 << 16
 MOST_WAITING = 1 << 20  # bytes that wait for a reader that does not read; then the program waits, as it would without us
 TAIL_BYTES = 1 << 15  # of the newest output, kept for its last lines
-MAX_LAST_LINES, MAX_LINE_CHARACTERS = (
-    100,
-    400,
-)  # the first characters of a line name the exception; more than a reason has, which shows that it goes on
+MAX_LAST_LINES = 100
+MAX_LINE_CHARACTERS = 400  # the first ones name the exception; more than a reason keeps, so that a cut shows
 GAP_S = 0.05  # between two records of times, at least,
 GAP_SHARE = 1e-5  # or this part of the time since the start: a month of output takes less than 20 MB of them
 RECORD = struct.Struct("<QQQ")  # bytes written before; Unix time, microseconds; both and `CHECK` exclusive-or'ed

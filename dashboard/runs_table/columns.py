@@ -223,7 +223,7 @@ COLUMNS = (
     TableColumn("eta", "Time left", "duration", 88, _eta, "s", shown=True),
     TableColumn("duration", "Duration", "duration", 80, lambda facts, _: facts.duration_s, "s", shown=True),
     TableColumn("steps_per_s", "Steps/s", "number", 80, steps_per_s, "1/s", shown=True, help="On average over the run", direction="up"),
-    TableColumn("items_per_s", "Items/s", "number", 80, _by_role("items", _LAST), "1/s", shown=True, help="Samples or steps, whichever the text counts: the last rate, of training alone", direction="up"),
+    TableColumn("items_per_s", "Items/s", "number", 80, _by_role("items", _LAST), "1/s", shown=True, help="Samples or steps per second, whichever the log counts: the last rate, training only", direction="up"),
     TableColumn("tokens_per_s", "Tokens/s", "number", 80, _by_role("tokens", _LAST), "1/s", shown=True, help="The last value that the run logged", direction="up"),
     TableColumn("mfu", "MFU", "number", 72, _by_role("mfu", _LAST), help="Model FLOPs utilization, the last value that the run logged", direction="up"),
     TableColumn("memory", "Peak memory", "bytes", 96, _memory, "B", help="The greatest value that the run logged"),
