@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 import re
 import time
 from collections.abc import Sequence
@@ -151,7 +152,7 @@ def printed(epochs: int, stall_s: float = 0.0) -> list[tuple[float, str]]:
 
 
 @pytest.mark.parametrize("held_bytes", [512, 1024, 4096, 8192, 65536])
-def test_buffered_output_has_no_rate_since_its_lines_have_no_times(held_bytes: int) -> None:
+def test_buffered_output_has_the_rate_from_buffer_to_buffer_or_none(held_bytes: int) -> None:
     arrived: list[tuple[float, str]] = []
     held: list[str] = []
     for time_s, line in printed(12):
@@ -166,6 +167,25 @@ def test_a_stall_is_a_dip_of_the_rate() -> None:
     rates = rates_of(printed(3, stall_s=6.0))
     assert sum(rate == pytest.approx(1600) for rate in rates) >= 20
     assert len([rate for rate in rates if rate < 800]) == 3
+
+
+@pytest.mark.parametrize("every_s", [0.02, 0.15, 0.29, 0.31, 0.7, 1.1, 1.3, 1.6, 1.9, 2.2, 3.0])
+def test_however_often_lines_come_the_rate_is_told_of_all_their_time_and_a_slow_stretch_is_seen(every_s: float) -> None:
+    """Ten minutes of lines that do not come evenly, the middle two of which take twice as long."""
+    chance = random.Random(7)
+    lines, now_s = [], 1_764_000_000.25
+    for place in range(round(600 / every_s)):
+        lines.append((now_s, f"Train Epoch: 1 [{place * 640}/64000000 ({place / 100:.0f}%)]\tLoss: 0.{place + 1}"))
+        now_s += every_s * chance.uniform(0.9, 1.1) * (2 if 240 <= place * every_s <= 360 else 1)
+    numbers = TextNumbers("a", labels_of(host="box"))
+    told = [one for time_s, line in lines for one in numbers.points(line, time_s) if one.names == (ITEMS_PER_S,)]
+    times = [one.time_s or 0.0 for one in told]
+    usual = 640 / every_s
+    assert max(later - before for before, later in itertools.pairwise(times)) < max(5.0, 5 * every_s)
+    assert sum(0.85 * usual < one.values[0] < 1.15 * usual for one in told) > 0.6 * len(told)
+    slow = [time_s for one, time_s in zip(told, times, strict=True) if one.values[0] < 0.6 * usual]
+    assert slow[-1] - slow[0] > 200
+    assert not [one for one in told if not 0.4 * usual < one.values[0] < 1.2 * usual]
 
 
 def test_samples_within_the_resolution_of_their_times_have_no_rate() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ....records import ITEMS_PER_S, TEXT_SOURCE, Labels, Points, labels_of
-from .item_rate import ItemRate
+from .item_rate import ItemRate, Rate
 from .metric_lines import ZEROS, Kind, LineReader, MetricLine, Progress, named
 from .steps import ITEM, OF_TRAINING, Place, Steps
 from .tables import Tables
@@ -166,8 +166,8 @@ class TextNumbers:
             return []
         found: list[Points] = []
         is_training = line.part in ("", "train")
-        if not is_training:
-            self._rate.pause()
+        if not is_training and time_s is not None:
+            found += self._rate_points(self._rate.pause(time_s))
         if self._held and progress is not None and place.counted is not None and is_training:
             found += self._released(progress, place)
         if is_beside_bar and line.values and (progress is None or progress.done is None):
@@ -265,9 +265,11 @@ class TextNumbers:
         is_sure = progress.kind is Kind.BAR or place.step is None
         found = self._points({name: float(place.counted)}, place.step, time_s, is_sure)
         if place.unit == ITEM and time_s is not None:
-            rate = self._rate.take(place.counted, time_s, progress.outer)
-            found += [] if rate is None else self._points({ITEMS_PER_S: rate}, None, time_s, True)
+            found += self._rate_points(self._rate.take(place.counted, time_s, progress.outer))
         return found
+
+    def _rate_points(self, rate: Rate | None) -> list[Points]:
+        return self._points({ITEMS_PER_S: rate.per_s}, None, rate.time_s, True) if rate else []
 
     def _points(self, values: Mapping[str, float], step: int | None, time_s: float | None, is_sure: bool) -> list[Points]:
         """Of what is known to be a series, or becomes one with this line."""
