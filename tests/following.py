@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from collectors.logs.tail import Tail
 from collectors.records import Offset, Points, Record, RunInfo, labels_of
 
@@ -40,7 +42,9 @@ class Follower:
         self.wake.clear()
         got = self.tail.collect()
         self.records += got
-        self.offsets |= {record.path: record for record in got if isinstance(record, Offset)}
+        for record in got:
+            if isinstance(record, Offset):
+                self.offsets[record.path] = record._replace(state=orjson.loads(orjson.dumps(dict(record.state))))
 
     def restart(self) -> None:
         self.tail.close()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import json
 import random
 import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -117,7 +117,7 @@ def test_text_that_counts_samples_has_their_rate_without_the_validation(from_zer
     state: dict[str, object] | None = None
     rates, seen, now_s = [], 0, 1_764_000_000.25
     for epoch in (1, 2, 3):
-        numbers = TextNumbers("a", labels_of(host="box"), state=json.loads(json.dumps(state)))
+        numbers = TextNumbers("a", labels_of(host="box"), state=orjson.loads(orjson.dumps(state)))
         for batch in range(0 if from_zero else 10, 938, 10):
             if batch % every == 0:
                 line = f"Train Epoch: {epoch} [{batch * 64}/60000 ({batch / 9.38:.0f}%)]\tLoss: 0.{batch + 1}"
@@ -151,16 +151,72 @@ def printed(epochs: int, stall_s: float = 0.0) -> list[tuple[float, str]]:
     return lines
 
 
+@pytest.mark.parametrize("flushed_every", [10**9, 37])
 @pytest.mark.parametrize("held_bytes", [512, 1024, 4096, 8192, 65536])
-def test_buffered_output_has_the_rate_from_buffer_to_buffer_or_none(held_bytes: int) -> None:
+def test_buffered_output_has_the_rate_from_buffer_to_buffer_or_none(held_bytes: int, flushed_every: int) -> None:
     arrived: list[tuple[float, str]] = []
     held: list[str] = []
-    for time_s, line in printed(12):
+    for place, (time_s, line) in enumerate(printed(12)):
         held.append(line)
-        if sum(map(len, held)) >= held_bytes:
+        if sum(map(len, held)) >= held_bytes or place % flushed_every == flushed_every - 1:
             arrived += [(time_s + 0.2 * place / len(held), text) for place, text in enumerate(held)]
             held = []
     assert all(rate == pytest.approx(1600, rel=0.15) for rate in rates_of(arrived))
+
+
+def counting(places: Sequence[int], every_s: float = 1.0, total: int = 60_000) -> list[tuple[float, str]]:
+    now_s = 1_764_000_000.25
+    return [(now_s + at * every_s, f"Train Epoch: 1 [{place}/{total} (1%)]\tLoss: 0.{at + 1}") for at, place in enumerate(places)]
+
+
+VALIDATIONS = [
+    "Test set: Average loss: 0.1, Accuracy: 9800/10000 (98%)",
+    "val_loss: 0.31",
+    "Validation loss: 0.3",
+    "valid loss: 0.3",
+    "{'eval_loss': 0.3}",
+    "Test accuracy: 94.1%",
+    "Validation Loss: 0.3, Accuracy: 95.1",
+    "Epoch 1 val_acc 0.9",
+    "Epoch 1: train_loss 0.4 val_loss 0.3",
+]
+
+
+@pytest.mark.parametrize("report", VALIDATIONS)
+def test_however_a_validation_is_reported_its_time_is_not_the_trainings(report: str) -> None:
+    lines = counting(range(0, 6400, 64))
+    later = [(time_s + 30, line) for time_s, line in lines[50:]]
+    rates = rates_of([*lines[:50], (lines[50][0] + 29, report), *later])
+    assert len(rates) > 40 and rates == pytest.approx([64] * len(rates))
+
+
+def test_counts_of_several_programs_or_of_two_loaders_have_no_rate_together() -> None:
+    clients = [line for place in range(200) for line in (64 * place, 12_000 + 64 * place, 24_000 + 64 * place)]
+    assert not rates_of(counting(clients, 0.4))
+    two = [
+        both
+        for one in zip(counting(range(0, 6400, 64)), counting(range(0, 64_000, 640), total=200_000), strict=True)
+        for both in one
+    ]
+    assert not rates_of([(1_764_000_000.25 + 0.5 * at, line) for at, (_, line) in enumerate(two)])
+
+
+def test_a_text_that_says_no_epoch_has_no_rate_across_two() -> None:
+    first = counting(range(0, 12_800, 640))
+    later = [(time_s + 45, line) for time_s, line in first]
+    rates = rates_of([*first, *later])
+    assert len(rates) > 15 and rates == pytest.approx([640] * len(rates), rel=0.01)
+
+
+def test_lines_that_are_read_late_have_the_rate_of_the_time_between() -> None:
+    lines = counting(range(0, 6400, 64))
+    late = rates_of([(max(time_s, lines[36][0]) if 30 < at <= 36 else time_s, line) for at, (time_s, line) in enumerate(lines)])
+    assert len(late) > 40 and late == pytest.approx([64] * len(late), rel=0.01)
+    caught_up = [
+        (lines[90][0] - 3.6 + 0.06 * (at - 30), line) if 30 < at <= 90 else (time_s, line)
+        for at, (time_s, line) in enumerate(lines)
+    ]
+    assert rates_of(caught_up) == pytest.approx([64] * len(rates_of(caught_up)), rel=0.08)
 
 
 def test_a_stall_is_a_dip_of_the_rate() -> None:
@@ -262,7 +318,7 @@ def test_it_may_be_cut_and_resumed_anywhere(lines: list[str], cuts: list[int]) -
     found, text = [], reader()
     for since, until in itertools.pairwise([0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]):
         found += text.parse(data[since:until], None)
-        text = reader(json.loads(json.dumps(text.state())))
+        text = reader(orjson.loads(orjson.dumps(text.state())))
     for kind in (LogLine, Points):
         assert repr(only(kind, found)) == repr(only(kind, expected))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ from .print_times import NO_TIMES, print_times_of
 from .run_folder import RunFolder
 from .unfinished.half_line import HalfLine
 from .unfinished.live_bar import LiveBar
+
+log = logging.getLogger("collectors")
 
 DELETED_BYTES = 16 << 20  # of a file that was deleted while it was read, that are still read
 BATCH_BYTES = 2 << 20  # read from one file before the next one,
@@ -394,7 +397,14 @@ class FollowedFile:
         written = min(max(written_s(self._path), 0.0), MAX_TIME_S - 1)
         assert self._known.make is not None
         part = self.run.part_of(self._path) if self._known.part else ""
-        return self._known.make(Origin(self.run, self._name, self._host, written, part, self._path), state)
+        origin = Origin(self.run, self._name, self._host, written, part, self._path)
+        try:
+            return self._known.make(origin, state)
+        except Exception as error:  # any error: the state is of another version, or wrong
+            if not state:
+                raise
+            log.warning("%s: read on without what was known of it (%s: %s)", self._key, type(error).__name__, error)
+            return self._known.make(origin, {})
 
 
 def written_s(path: Path) -> float:

@@ -80,13 +80,18 @@ def write_offsets(db: sqlite3.Connection, offsets: Sequence[Offset]) -> None:
             str(offset.device),
             str(offset.inode),
             *offset[4:9],
-            orjson.dumps(dict(offset.state), default=str).decode(),
+            orjson.dumps(dict(offset.state), default=_as_json).decode(),
             offset.trouble,
         )
         for offset in offsets
     ]
     db.executemany(_OFFSET, rows)
     db.executemany("INSERT OR IGNORE INTO run (name) VALUES (?)", [(run,) for run in {offset.run for offset in offsets}])
+
+
+def _as_json(value: Any) -> Any:
+    """A tuple with names, which orjson does not know, as the list that it is."""
+    return list(value) if isinstance(value, tuple) else str(value)
 
 
 def check_no_gap(db: sqlite3.Connection, offsets: Sequence[Offset]) -> None:

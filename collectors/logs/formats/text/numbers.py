@@ -16,7 +16,7 @@ from .item_rate import ItemRate, Rate
 from .metric_lines import ZEROS, Kind, LineReader, MetricLine, Progress, named
 from .steps import ITEM, OF_TRAINING, Place, Steps
 from .tables import Tables
-from .words import ends_usually, is_measured
+from .words import ends_usually, is_measured, part_of
 
 BEHIND_BAR = re.compile(r"\d<[\d:?]{1,12}[^\[\]]{0,400}\](?P<message>\s{0,8}[\[{].{1,8000})")
 LABEL = labels_of(source=TEXT_SOURCE)
@@ -98,7 +98,7 @@ class TextNumbers:
         self._owners: dict[str, tuple[str, int]] = {name: (kind, depth) for name, (kind, depth) in state.get("owners", {}).items()}
         self._kind, self._part = state.get("kind", ("", ""))  # of the last line; the part of the last one that counts
         self._steps_an_epoch: float | None = None
-        self._rate = ItemRate(state.get("rate"))
+        self._rate = ItemRate(state.get("items", ()))
         self._lines = reader or LineReader()
         self._drawn = Drawn("", None, {})
         self.is_redrawn = False  # the last line was a bar that showed the values of the step before until then
@@ -120,7 +120,7 @@ class TextNumbers:
             "kind": [self._kind, self._part],
             **({"tables": tables} if tables else {}),
             **({"held": held} if held else {}),
-            **({"rate": rate} if (rate := self._rate.state()) else {}),
+            **({"items": rate} if (rate := self._rate.state()) else {}),
         }
 
     @property
@@ -166,7 +166,7 @@ class TextNumbers:
             return []
         found: list[Points] = []
         is_training = line.part in ("", "train")
-        if not is_training and time_s is not None:
+        if time_s is not None and _is_of_validation(line):
             found += self._rate_points(self._rate.pause(time_s))
         if self._held and progress is not None and place.counted is not None and is_training:
             found += self._released(progress, place)
@@ -234,7 +234,7 @@ class TextNumbers:
                 step = None if place.step is None or line.base else self._steps.step_of(progress, line.done)
                 found += self._points(line.values, step, line.time_s, line.is_sure)
                 told = place._replace(step=step, counted=line.base + line.done)
-                found += self._progress(bool(line.values), progress, told, line.time_s)
+                found += self._progress(bool(line.values), progress._replace(done=line.done), told, line.time_s)
             elif not line.counter and is_bar:
                 found += self._points(line.values, self._at_bar(line, place), line.time_s, line.is_sure)
         self._held = [line for line in self._held if line.counter not in (progress.counter, *([""] if is_bar else []))]
@@ -264,8 +264,8 @@ class TextNumbers:
             return []
         is_sure = progress.kind is Kind.BAR or place.step is None
         found = self._points({name: float(place.counted)}, place.step, time_s, is_sure)
-        if place.unit == ITEM and time_s is not None:
-            found += self._rate_points(self._rate.take(place.counted, time_s, progress.outer))
+        if place.unit == ITEM and time_s is not None and progress.done is not None:
+            found += self._rate_points(self._rate.take(progress.done, progress.total or 0, progress.outer, time_s))
         return found
 
     def _rate_points(self, rate: Rate | None) -> list[Points]:
@@ -314,6 +314,12 @@ class TextNumbers:
         self._pending.pop(key, None)
         self._keys[key] = None
         return True
+
+
+def _is_of_validation(line: MetricLine) -> bool:
+    """Whether a line reports one that has just ended, by its part or by the names of its values."""
+    parts = {line.part, *map(part_of, line.values if line.progress is None or line.progress.done is None else ())}
+    return not parts <= {"", "train"}
 
 
 def _kind(line: MetricLine) -> str:
