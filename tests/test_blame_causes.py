@@ -151,6 +151,13 @@ def test_a_window_in_which_a_step_takes_less_blames_nothing(store: Store) -> Non
     assert verdict.verdict == "no_difference", verdict.sentence
 
 
+def test_what_is_before_the_first_step_has_no_step_to_be_compared_with(store: Store) -> None:
+    run(store, (6, ((50, (MODULE._replace(line=3), *importing("torch"))),)), steps=False)
+    run(store, (80, NORMAL), begun_s=6)
+    verdict = blame(store, 1, 5)
+    assert verdict.sentence == "train.py:3 takes 100% of this window (importing torch); there is no baseline to compare it with."
+
+
 def importing(name: str) -> tuple[Frame, ...]:
     """What is on the stack while Python runs a library's module for the first time."""
     path = f"{TORCH.removesuffix('/torch')}/{name.replace('.', '/')}/__init__.py"
