@@ -41,9 +41,10 @@ def run(
     steps: bool = True,
     sampler: str = "native",
     on_core: Sequence[float] = (),
+    begun_s: float = 0.0,
 ) -> None:
     """So many seconds of steps that are alike, each made of its parts; `on_core`: which share of each stretch it had a core."""
-    now_ns, step = 0, 0
+    now_ns, step = round(begun_s * 1e9), 0
     samples: list[StackSample] = []
     points: list[Points] = []
     labels = labels_of(host="box", rank=rank or None)
@@ -59,7 +60,9 @@ def run(
             if steps:
                 points.append(Points("run", labels, ("train/loss",), (1.0,), T0 + now_ns / 1e9, step + 100))
     about = ("run", rank, 7 + rank, "main", "box", sampler, 100.0)
-    store.append([Profile(*about, T0, 0, now_ns, {7 + rank: "MainThread"}, samples, round(now_ns / 1e7))])
+    since_ns = round(begun_s * 1e9)
+    threads = {7 + rank: "MainThread"}
+    store.append([Profile(*about, T0 + begun_s, since_ns, now_ns, threads, samples, round((now_ns - since_ns) / 1e7))])
     store.append([RunInfo("run", {"run": "run", "cwd": "/job"}), *points])
 
 

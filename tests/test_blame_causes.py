@@ -70,6 +70,136 @@ def test_a_second_cause_is_told_with_its_own_part(store: Store) -> None:
     assert re.fullmatch(said, blame(store, 82, 90).sentence)
 
 
+TEST, CALLS_TEST = Frame("test", "/job/train.py", 80), MAIN._replace(line=66)
+EPOCH, CALLS_EPOCH = Frame("run_epoch", "/job/train.py", 30), MAIN._replace(line=62)
+CALL = Frame("Module._call_impl", f"{TORCH}/nn/modules/module.py", 1784)
+BLOCK = Frame("Block.forward", "/job/model.py", 22)
+
+
+@pytest.mark.parametrize("inner", [(FORWARD,), (FORWARD, CALL, BLOCK)], ids=["one", "nested"])
+@pytest.mark.parametrize("test_ms", [40.0, 400.0])
+def test_a_call_that_is_new_is_named_and_not_the_usual_work_that_it_calls(
+    store: Store, inner: tuple[Frame, ...], test_ms: float
+) -> None:
+    """A validation calls the model, whose own steps take as long as ever, or less."""
+    usual = (*NORMAL[:1], (40.0, (MODULE, MAIN, CALL, *inner)), *NORMAL[2:])
+    validating = (*slower(usual, 0.9), (test_ms, (MODULE, CALLS_TEST, TEST, CALL, *inner)), (2.0, (MODULE, CALLS_TEST, TEST)))
+    run(store, (80, usual), (12, validating))
+    verdict = blame(store, 82, 90)
+    assert verdict.place == "test (train.py:80)", verdict.sentence
+    assert verdict.suspect and [frame.name for frame in verdict.suspect.path] == ["<module>", "main", "test"]
+    assert verdict.suspect.path[1].line == CALLS_TEST.line
+    assert verdict.confidence == "high"
+    assert not verdict.contradiction
+
+
+def test_what_a_new_call_waits_for_is_told_with_it(store: Store) -> None:
+    """A model that runs in another mode is compiled again."""
+    compiles = (FORWARD, Frame("ConvertFrame.__call__", f"{TORCH}/_dynamo/convert_frame.py", 1))
+    run(store, (80, NORMAL), (12, (*NORMAL, (90.0, (MODULE, CALLS_TEST, TEST, CALL, *compiles)))))
+    said = r"test \(train.py:80\) takes \+\d+ ms per step, (99|100)% of the slowdown \(recompiling\)\."
+    assert re.fullmatch(said, blame(store, 82, 90).sentence)
+
+
+@pytest.mark.parametrize("more_ms", [30.0, 60.0])
+def test_a_function_that_is_slower_wherever_it_is_called_is_named_beside_a_call_that_is_new(store: Store, more_ms: float) -> None:
+    validating = (*slower(NORMAL, 1.0, forward=more_ms), (90.0, (MODULE, CALLS_TEST, TEST, CALL, FORWARD)))
+    run(store, (80, NORMAL), (12, validating))
+    assert blame(store, 82, 90).place == "forward (model.py:7)"
+
+
+def test_a_function_that_only_the_new_call_has_is_named(store: Store) -> None:
+    """It is the deepest that the baseline does not have."""
+    validating = (*NORMAL, (90.0, (MODULE, CALLS_TEST, TEST, DRAW)), (6.0, (MODULE, CALLS_TEST, TEST, CALL, FORWARD)))
+    run(store, (80, NORMAL), (12, validating))
+    assert blame(store, 82, 90).place == "draw (plot.py:9)"
+
+
+def test_a_new_call_of_a_function_that_is_always_there_is_named_by_its_line(store: Store) -> None:
+    """One function for the epochs of training and of validation."""
+    usual = tuple((ms, (MODULE, CALLS_EPOCH, EPOCH, *stack[2:])) for ms, stack in NORMAL)
+    run(store, (80, usual), (12, (*usual, (90.0, (MODULE, CALLS_TEST, EPOCH, FORWARD)))))
+    verdict = blame(store, 82, 90)
+    assert verdict.place == "forward (model.py:7)"
+    assert verdict.sentence.startswith("forward (model.py:7), called at train.py:66, takes +90 ms per step"), verdict.sentence
+
+
+@pytest.mark.parametrize("saved", [0.0, 10.0, 25.0, 40.0])
+def test_shares_of_two_causes_add_up_to_all_at_most(store: Store, saved: float) -> None:
+    """Also where other work takes less meanwhile."""
+    slow = (*slower(NORMAL, 1.0, read_shard=40, forward=-saved), (35.0, (MODULE, MAIN, DRAW)))
+    run(store, (80, NORMAL), (12, slow))
+    verdict = blame(store, 82, 90)
+    assert verdict.second, verdict.sentence
+    shares = [int(share) for share in re.findall(r"(\d+)%", verdict.sentence)]
+    assert len(shares) == 2 and sum(shares) in (99, 100, 101), verdict.sentence
+    assert verdict.excess_share == pytest.approx(shares[0] / 100, abs=0.01)
+    assert ("other work got faster, so the step takes +" in verdict.sentence) == (saved >= 20), verdict.sentence
+
+
+def test_the_larger_one_of_two_causes_comes_first(store: Store) -> None:
+    deep = (MODULE, MAIN, CALL, *(Frame(name, "/job/other.py", 5) for name in ("outer", "middle", "inner")))
+    run(store, (80, (*NORMAL, (1.0, deep))), (12, (*slower(NORMAL, 1.0, read_shard=40), (51.0, deep))))
+    verdict = blame(store, 82, 90)
+    assert verdict.place == "inner (other.py:5)" and verdict.second and verdict.second.frame.name == "read_shard", verdict.sentence
+
+
+def test_a_window_in_which_a_step_takes_less_blames_nothing(store: Store) -> None:
+    line = (6.0, (MODULE, MAIN._replace(line=71)))
+    run(store, (80, NORMAL), (12, (*slower(NORMAL, 1.0, read_shard=12, forward=-25), line)))
+    verdict = blame(store, 82, 90)
+    assert verdict.verdict == "no_difference", verdict.sentence
+
+
+def test_what_is_before_the_first_step_has_no_step_to_be_compared_with(store: Store) -> None:
+    run(store, (6, ((50, (MODULE._replace(line=3), *importing("torch"))),)), steps=False)
+    run(store, (80, NORMAL), begun_s=6)
+    verdict = blame(store, 1, 5)
+    assert verdict.sentence == "train.py:3 takes 100% of this window (importing torch); there is no baseline to compare it with."
+
+
+def importing(name: str) -> tuple[Frame, ...]:
+    """What is on the stack while Python runs a library's module for the first time."""
+    path = f"{TORCH.removesuffix('/torch')}/{name.replace('.', '/')}/__init__.py"
+    return (
+        *(Frame(called, "<frozen importlib._bootstrap>", 1) for called in ("_find_and_load", "_load_unlocked")),
+        Frame("SourceLoader.exec_module", "<frozen importlib._bootstrap_external>", 940),
+        Frame("<module>", path, 12),
+    )
+
+
+OPTIMIZER = Frame("Optimizer.__init__", f"{TORCH}/optim/optimizer.py", 400)
+CONVERT = Frame("<module>", f"{TORCH}/_dynamo/convert_frame.py", 60)
+COMPILES = (
+    Frame("OptimizedModule.__call__", f"{TORCH}/_dynamo/eval_frame.py", 400),
+    CONVERT._replace(name="ConvertFrame.__call__"),
+)
+SAVES = (Frame("save", f"{TORCH}/serialization.py", 900), Frame("_save", f"{TORCH}/serialization.py", 1200))
+
+
+@pytest.mark.parametrize(
+    ("below", "reason"),
+    [
+        ((OPTIMIZER, *importing("torch._dynamo"), *importing("torch._dynamo"), CONVERT), "importing torch._dynamo"),
+        ((OPTIMIZER, *importing("torch._dynamo"), CONVERT._replace(name="ConvertFrame")), "importing torch._dynamo"),
+        (
+            (*importing("torch.distributed.checkpoint"), Frame("<module>", f"{TORCH}/serialization.py", 9)),
+            "importing torch.distributed.checkpoint",
+        ),
+        (importing("torch")[:2], "importing a module"),
+        ((*COMPILES, *importing("torch._inductor")), "recompiling"),
+        (SAVES, "checkpoint"),
+        ((*SAVES, *importing("pickle")), "checkpoint"),
+        (COMPILES[:1], ""),
+    ],
+)
+def test_an_import_is_a_reason_of_its_own_and_not_what_is_imported(store: Store, below: tuple[Frame, ...], reason: str) -> None:
+    run(store, (80, NORMAL), (12, (*NORMAL, (80, (MODULE, MAIN._replace(line=71), *below)))))
+    verdict = blame(store, 82, 90)
+    assert verdict.reason == reason, verdict.sentence
+    assert "_find_and_load" not in verdict.sentence and "_load_unlocked" not in verdict.sentence, verdict.sentence
+
+
 def test_lines_of_main_are_named_with_their_own_part_and_not_with_all_of_the_loss(store: Store) -> None:
     slow = (*slower(NORMAL, 1.0, read_shard=25), (60.0, (MODULE, Frame("main", "/job/train.py", 71))))
     run(store, (80, NORMAL), (12, slow))

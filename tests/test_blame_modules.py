@@ -67,6 +67,21 @@ def test_while_the_server_has_not_answered_the_page_goes_the_same_way_down(ask: 
     assert owner == {"name": "step", "file": "step.py", "line": 5}
 
 
+def test_a_call_that_is_new_is_named_and_not_the_usual_work_below_it(ask: Ask) -> None:
+    """`load` calls `forward`, too; in normal it hardly ever did, or as often as now."""
+    code = """
+    const told = (load, slower = 0) => {
+      flame.nodes = {
+        frame: [0, 1, 2, 3, 5, 3], parent: [-1, 0, 1, 2, 1, 4], kind: Array(6).fill("own"),
+        total_s: [10, 10, 4, 4, 6, 5.8], self_s: Array(6).fill(0), untrusted_s: Array(6).fill(0),
+        base_total_s: [20 + load, 20 + load, 20, 20 - slower, load, load], base_self_s: Array(6).fill(0),
+      };
+      return mostLost(new Tree(flame)).frame.name;
+    };
+    return [told(0), told(1), told(8), told(0, 18)];"""
+    assert ask(LOST + code) == ["load", "load", "forward", "forward"]
+
+
 def test_beside_several_ranks_the_one_that_is_waited_for_is_looked_at(ask: Ask) -> None:
     code = """
     const marks = [["root", ""], ["rank 0", ""], ["main", "main.py"], ["in rank 1", ""], ["load", "load.py"], ["rank 1", ""]];

@@ -10,6 +10,9 @@ const LEAST = 0.5; // of the whole loss
 const SECOND = 0.25; // of the whole loss: enough where no function has half of it
 const ALL = 0.9; // of the time in normal: a function that is always there
 const LEAST_OF_NORMAL = 0.25; // of a normal unit's time: less may be chance, which only the server can test
+const USUAL = 0.02; // of a normal unit's time: enough to know how fast a function usually is
+const NEW = 0.1; // of a call's time: what normal has of it at most,
+const ELSEWHERE = 0.5; // ... while at least so much of what it calls is called elsewhere there
 const FEW_UNITS = 8; // a window of fewer holds some parts of a unit more often than others: the server judges it by whole units
 const PART = /(\.?(<locals>\.)?<(listcomp|setcomp|dictcomp|genexpr)>)+$/;
 
@@ -57,10 +60,31 @@ function wayDown(tree, root, end) {
     if (largest && largest.excess >= SECOND * lost) ({ here, own } = descend(tree, largest, lost, end, always));
   }
   if (here.frame < 0) return null;
+  if (own && !always(own)) own = newCall(tree, root, own, end, normal, always) ?? own;
   const node = own ? hottest(tree, own) : ownAbove(tree, hottest(tree, here));
   if (node < 0) return null;
   const [excess, whole] = [(own ?? here).excess * tree.ranks, lost * tree.ranks];
   return { frame: withOwner(tree, node), node, excess, whole };
+}
+
+/** The own function that normal hardly has, below which a usual one takes longer: a validation, not the model that it calls. @param {Tree} tree @param {number} root @param {Step} step @param {Int32Array} end @param {number} normal @param {(step: Step) => boolean} always @returns {Step | null} */
+function newCall(tree, root, step, end, normal, always) {
+  const sum = (/** @type {number[]} */ nodes, /** @type {(node: number) => number} */ of) => nodes.reduce((all, node) => all + of(node), 0);
+  const usual = (/** @type {number[]} */ nodes) => sum(nodes, (node) => tree.normal(node));
+  const all = below(tree, [root], end);
+  const everywhere = all.find(({ frame }) => frame === step.frame)?.nodes ?? [];
+  if (usual(everywhere) < USUAL * normal) return null;
+  const more = (/** @type {number[]} */ nodes) => sum(nodes, (node) => tree.excess(node));
+  const carried = Math.max(step.excess, more(everywhere));
+  const most = CARRIES * carried - noise(tree, carried);
+  for (const node of tree.path(hottest(tree, step)).slice(0, -1).reverse()) {
+    const call = all.find(({ frame }) => frame === tree.nodes.frame[node]);
+    if (!call || tree.nodes.kind[node] !== "own" || always(call)) continue;
+    const inside = everywhere.filter((i) => call.nodes.some((start) => start < i && i < end[start]));
+    const isNew = usual(call.nodes) <= NEW * sum(call.nodes, (i) => tree.perUnit(i)) && usual(inside) <= (1 - ELSEWHERE) * usual(everywhere);
+    if (isNew && most > 0 && more(inside) >= most) return call;
+  }
+  return null;
 }
 
 /** The last function on the way down from a step, and the last own one. Below a function that is always there half of the loss is enough. @param {Tree} tree @param {Step} start @param {number} lost @param {Int32Array} end @param {(step: Step) => boolean} always @returns {{here: Step, own: Step | null}} */

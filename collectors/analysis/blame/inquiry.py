@@ -37,7 +37,7 @@ def blame(
     line_of: LineOf = no_source,
 ) -> Verdict:
     """`rank` is whose main thread is looked at first, by default the lowest; one that it waits for takes its place."""
-    about, folder = _compared(history, window, rank or 0, baseline), history.folder()
+    about, folder = _with_units(_compared(history, window, rank or 0, baseline), baseline), history.folder()
     log = about.log
     stacks = traces_of(about.columns, line_of)
     joined = work_of(stacks, line_of)
@@ -78,6 +78,13 @@ def _compared(history: History, window: Range, rank: int, baseline: Range | None
     lined = with_lines(log, history, window, rank)
     about = compared.read(history, window, lined, baseline)
     return about if about.baseline or lined is log else compared.read(history, window, log, baseline)
+
+
+def _with_units(about: Compared, baseline: Range | None) -> Compared:
+    """Of a window in which no unit is, as before the first step, the units count for nothing, and only what the user chose is its baseline."""
+    if about.log.units is None or about.log.units.within([about.window]):
+        return about
+    return about._replace(log=about.log._replace(units=None), baseline=about.baseline if baseline is not None else [])
 
 
 def _awaited(verdict: Verdict, case: Case, joined: Traces, about: Compared) -> int | None:

@@ -17,7 +17,7 @@ from .chance import drawn_excesses, rank_among, threshold_s
 from .confidence import confidence, excess_in
 from .cores import evened, has_risen, is_full
 from .suspect import Excess, Sides, Suspect
-from .verdict import Case, Verdict
+from .verdict import Case, Verdict, share_of
 
 FEW_SAMPLES = 50
 LEAST, LEAST_UNSURE = 0.05, 0.1  # of the time of a unit of the baseline: less is no difference worth a verdict
@@ -53,7 +53,7 @@ def judge(case: Case) -> Verdict:
     everywhere_s = max(least_s, LEAST_EVERYWHERE * unit_s)
     if case.answer_s and case.answer_s[0] <= (1 + LEAST) * case.answer_s[1]:
         return Verdict("no_difference", **known)  # more work a request where fewer share it, and no request takes longer
-    if baseline is not None and window.units is None and not case.answer_s and window.pace > SAME_PACE:
+    if baseline is not None and not case.answer_s and (window.pace > SAME_PACE if window.units is None else slowdown_s <= 0):
         return Verdict("no_difference", **known)
     if found is not None and baseline is not None and found.stands_out_s < suspect.SECOND * slowdown_s:
         found = None
@@ -66,11 +66,12 @@ def judge(case: Case) -> Verdict:
     if not _is_present(found, case):
         return Verdict("no_difference", reason="elsewhere", **known)
     other = suspect.second(excess, found, max(slowdown_s, found.stands_out_s), sides) if baseline else None
+    other = other if other is not None and other.stands_out_s > least_s else None
     known |= {
         "suspect": found,
-        "second": other if other is not None and other.stands_out_s > least_s else None,
+        "second": other,
         "excess_s": found.excess_s,
-        "excess_share": min(1.0, found.excess_s / slowdown_s) if slowdown_s > 0 else 1.0,
+        "excess_share": share_of(found.excess_s, other, slowdown_s),
         "unexplained_s": slowdown_s - found.excess_s,
         "shares": (found.whole_s * window.pace, found.whole_s - found.excess_s) if window.units is None and baseline else None,
         "rank_among_baseline": rank_among(drawn_s, found.gain_s(window.pace)) if drawn_s is not None else None,

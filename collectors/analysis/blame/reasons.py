@@ -12,12 +12,12 @@ from ...records import Frame
 from ..stacks.joining import IN_THREADS, Locks
 from ..stacks.parts import standing
 from ..stacks.traces import Traces
-from ..stacks.waits import BACKWARD, reads_gpu, reason_of, takes_lock, wait_of, waiting
+from ..stacks.waits import BACKWARD, reads_gpu, reason_in, reason_of, takes_lock, wait_of, waiting
 from . import suspect
 from .cores import COMPUTES, TAKEN, has_risen, is_full, took_more
 from .gpu_look import LEAST_BUSY_PCT
 from .suspect import SECOND, Sides, Suspect
-from .verdict import Case, Side, Verdict
+from .verdict import Case, Side, Verdict, share_of
 
 MOST = 0.5  # of the slowdown: what explains so much of it is the reason
 LEAST_LOGGED = 0.15  # of a unit of the baseline: the run's own clock says it, no chance of sampling does
@@ -39,7 +39,7 @@ def reasoned(verdict: Verdict, case: Case) -> Verdict:
     """The verdict with its reason; or another one, where the reason says that the line is innocent."""
     collected_s = case.gc_s[0] - case.gc_s[1] if case.gc_s else 0.0
     if verdict.verdict == "no_difference" and collected_s >= LEAST_LOGGED * (verdict.baseline_unit_s or np.inf):
-        return _collector(verdict, collected_s) if collected_s >= MOST * (verdict.slowdown_s or 0.0) else verdict
+        return _collector(verdict, collected_s) if collected_s >= MOST * (verdict.slowdown_s or 0.0) > 0 else verdict
     if verdict.verdict not in ("line", "unknown") or not verdict.baseline or not verdict.slowdown_s:
         return replace(verdict, reason=_of_line(verdict.suspect, case)) if verdict.suspect else verdict
     if case.gc_s and collected_s >= MOST * verdict.slowdown_s:
@@ -85,9 +85,8 @@ def _of_line(found: Suspect | None, case: Case) -> str:
     """By the frames below it, by what its line says, and by how it came below the main thread."""
     if found is None:
         return ""
-    for frame in (*found.below, found.frame):
-        if word := reason_of(frame):
-            return word
+    if word := reason_in(found.below) or reason_of(found.frame):
+        return word
     wait = waiting([wait_of(frame) for frame in (found.frame, *found.below)])
     if wait and not (wait.wait is BACKWARD and case.window.traces.computes_backward):
         in_loop = any(frame.file.endswith(EVENT_LOOP) for frame in found.below)
@@ -121,7 +120,7 @@ def _collector(verdict: Verdict, excess_s: float) -> Verdict:
         suspect=Suspect(Frame("gc", "", 0), "", excess_s, [], []),
         reason=GC,
         excess_s=excess_s,
-        excess_share=min(1.0, excess_s / slowdown_s),
+        excess_share=share_of(excess_s, verdict.second, slowdown_s),
         unexplained_s=slowdown_s - excess_s,
         confidence="medium",  # the run says so itself; which line made the garbage is not known
     )
@@ -167,7 +166,7 @@ def _holder_of_gil(verdict: Verdict, case: Case) -> Verdict | None:
         suspect=found,
         reason="while the main thread waits for the GIL",
         excess_s=excess_s,
-        excess_share=min(1.0, excess_s / slowdown_s),
+        excess_share=share_of(excess_s, verdict.second, slowdown_s),
         unexplained_s=slowdown_s - excess_s,
         confidence=verdict.confidence or "low",
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..stacks.owning import are_own, has_name, library_name, owner_of
 from ..stacks.parts import Function
 from ..stacks.traces import Bools, Floats, Ints, Traces
 from ..stacks.trie import Trie, Weighed, build
+from ..stacks.waits import OF_IMPORTS
 
 CARRIES = 0.8  # of its caller's excess
 LEAST = 0.5  # of the whole loss
@@ -29,6 +31,9 @@ ALIKE = 1.33  # times: so much faster two parts may grow in proportion
 ALL = 0.9  # of a unit of the baseline: what is there all the time
 DRAWN = 0.001  # smaller nodes are not looked at
 BLOCK_GAP = 2  # lines of a function that are no further apart are one block
+USUAL = 0.02  # of a unit of the baseline: so much a function must take there to be known by it
+NEW = 0.1  # of a call's time in the window, that it has at most in the baseline,
+ELSEWHERE = 0.5  # ... where what it calls is called elsewhere for so much of its time at least
 OF_BLOCK = 0.1  # of what a function's own lines lost, that each line of a block has at least
 
 
@@ -74,6 +79,15 @@ class Excess(NamedTuple):
         present_s = self.baseline_s if self.baseline_s[0] else self.excess_s
         return {function for function, s in zip(self.function[1:], present_s[1:], strict=True) if s >= ALL * present_s[0] > 0}
 
+    def is_usual(self, function: Function) -> bool:
+        """Whether the baseline is in a function for long enough to show how fast it is, wherever that is called."""
+        usual_s = sum(self.baseline_s[node] for node in _outermost(self, function))
+        return usual_s >= USUAL * self.baseline_s[0] > 0
+
+    def most_of(self, excess_s: float) -> float:
+        """What carries so much carries such an excess."""
+        return CARRIES * excess_s - self.noise_s(excess_s)
+
     def noise_s(self, excess_s: float) -> float:
         """One standard deviation of what so large an excess may be off, because samples are counted."""
         share = min(0.5, max(0.0, excess_s / self.unit_s))
@@ -107,6 +121,7 @@ class Suspect(NamedTuple):
     whole_s: float = 0.0  # per unit, in the window
     line_s: float | None = None  # per unit, of its excess: what the line has, with what it calls
     last_line: int = 0  # of a block of lines, where a function that is always there is named by one; else 0
+    called_at: Frame | None = None  # a line that the baseline does not have, and by which usual work takes longer; else None
 
     def gain_s(self, pace: float) -> float:
         """What may be chance: without units, at a pace below 1, the time that it has more of every second."""
@@ -186,24 +201,40 @@ def find(excess: Excess, lost_s: float, sides: Sides) -> Suspect | None:
     """
     always = excess.always
     steps = _walk(excess, lost_s, always)
-    last_own = max((i for i, step in enumerate(steps) if excess.own[step.nodes[0]]), default=-1)
-    if last_own >= 0 and steps[last_own].function not in always:
+    if (last_own := _last_own(excess, steps)) >= 0 and steps[last_own].function not in always:
         return _named(excess, steps, last_own, sides)
     block = _block(excess, always, sides)
     part = _largest_part(excess, always)
     if part is not None and part.excess_s >= max(SECOND * lost_s, BELOW * block.stands_out_s if block else 0.0) > 0:
         steps = _walk(excess, lost_s, always, [part])
-        return _named(excess, steps, max(i for i, step in enumerate(steps) if excess.own[step.nodes[0]]), sides)
+        return _named(excess, steps, _last_own(excess, steps), sides)
     if block is not None and block.stands_out_s >= SECOND * lost_s > 0:
         return block
     return _named(excess, steps, -1, sides) if steps and last_own < 0 else None
 
 
+def _leaf(below: Sequence[Frame]) -> str:
+    """The library's function that an own one is in; what runs while a module is imported says less than that import."""
+    called = list(takewhile(lambda frame: not OF_IMPORTS.search(frame.file), below))
+    named = [frame for frame in called if has_name(frame)] or called
+    return library_name(named[-1]) if named else ""
+
+
+def _last_own(excess: Excess, steps: Sequence[_Step]) -> int:
+    """Place of the last own function on a way down; -1 for none."""
+    return max((i for i, step in enumerate(steps) if excess.own[step.nodes[0]]), default=-1)
+
+
 def _named(excess: Excess, steps: list[_Step], last_own: int, sides: Sides) -> Suspect | None:
-    """The suspect at the last own one of the steps, -1 for none."""
+    """The suspect at the last own one of the steps, -1 for none; or the new call by which it takes longer."""
+    found = steps[last_own] if last_own >= 0 and steps[last_own].function not in excess.always else None
+    call = _new_call(excess, found) if found is not None else None
+    called_at = _new_line(excess, found, sides) if found is not None and call is None else None
+    if call is not None:
+        steps, last_own = [call, *steps[last_own + 1 :]], 0
     above = _above(excess, steps[-1])
     own = [_at_hottest_line(step, excess) for step in steps[: last_own + 1] if excess.own[step.nodes[0]]]
-    own = own or [frame for frame, is_own in above if is_own]
+    own = [frame for frame, is_own in (_above(excess, steps[0]) if own else above) if is_own] + own
     below = [_at_hottest_line(step, excess) for step in steps[last_own + 1 :]]
     below = [frame for frame in below if frame.file]
     named = [frame for frame in below if has_name(frame)] or below
@@ -212,18 +243,82 @@ def _named(excess: Excess, steps: list[_Step], last_own: int, sides: Sides) -> S
         return None
     line, line_s = _hottest_line(path[-1][:2], sides)
     step = steps[last_own] if last_own >= 0 else steps[-1]
+    frame = path[-1]._replace(line=line)
+    is_usual_work = call is not None or called_at is not None
     return Suspect(
-        frame=path[-1]._replace(line=line),
-        leaf=library_name(named[-1]) if own and named else "",
+        frame=frame,
+        leaf=_leaf(below) if own and not is_usual_work else "",
         excess_s=sum(excess.more_s[node] for node in step.nodes),
-        path=[*path[:-1], path[-1]._replace(line=line)],
+        path=[*_at_calls(path[:-1], frame, sides), frame],
         below=below,
         caller="" if own else _caller([outer for outer, _ in above], path[-1]),
-        alone=_alone(excess, steps[max(last_own, 0)]),
+        alone=_alone(excess, steps[max(last_own, 0)], leave_usual=call is not None),
         stands_out_s=step.excess_s,
         whole_s=float(excess.trie.total_s[0, step.nodes].sum()) / sides.divisors[0],
         line_s=line_s,
+        called_at=called_at,
     )
+
+
+def _new_call(excess: Excess, step: _Step) -> _Step | None:
+    """The function that the baseline hardly has, below which a usual one takes longer: a validation, not the model that it calls.
+
+    None where the function itself is new, or takes longer elsewhere, too.
+    """
+    if not excess.is_usual(step.function):
+        return None
+    everywhere = _outermost(excess, step.function)
+    carried_s = sum(excess.excess_s[i] for i in everywhere)
+    for outer in _up(excess, max(step.nodes, key=lambda node: excess.excess_s[node])):
+        if not excess.own[outer]:
+            continue
+        nodes = _outermost(excess, excess.function[outer])
+        inside = [i for i in everywhere if any(start < i < excess.end[start] for start in nodes)]
+        call, its, whole = (_Call.of(excess, each) for each in (nodes, inside, everywhere))
+        inside_s = sum(excess.excess_s[i] for i in inside)
+        if call.is_new(its, whole) and inside_s >= excess.most_of(max(step.excess_s, carried_s)) > 0:
+            return _Step(excess.function[outer], nodes, sum(excess.excess_s[i] for i in nodes))
+    return None
+
+
+def _new_line(excess: Excess, step: _Step, sides: Sides) -> Frame | None:
+    """The same of the lines of functions that are always there, such as `main`: the deepest one that calls it."""
+    if not excess.is_usual(step.function):
+        return None
+    always, own = excess.always, dict(zip(excess.function, excess.own, strict=True))
+    lines: dict[Frame, list[list[float]]] = defaultdict(lambda: [[0.0, 0.0], [0.0, 0.0]])  # all, and with the function
+    depths: dict[Frame, int] = {}
+    for which, (side, units) in enumerate(zip(sides.weighings[:2], sides.divisors, strict=True)):
+        is_line = [frame[:2] in always and own.get(frame[:2], False) for frame in side.frames]
+        there = {i for i, frame in enumerate(side.frames) if frame[:2] == step.function}
+        for stack, its_s in zip(side.stacks, side.seconds.tolist(), strict=True):
+            is_inside = not there.isdisjoint(stack)
+            for depth, i in enumerate(stack if its_s else ()):
+                if is_line[i]:
+                    depths.setdefault(side.frames[i], depth)
+                    lines[side.frames[i]][0][which] += its_s / units
+                    lines[side.frames[i]][1][which] += its_s / units * is_inside
+    whole = _Call.of(excess, _outermost(excess, step.function))
+    least_s = excess.most_of(max(sum(excess.more_s[node] for node in step.nodes), whole.here_s - whole.usual_s))
+    calls = {line: (_Call(*of_line), _Call(*inside)) for line, (of_line, inside) in lines.items()}
+    new = [line for line, (call, its) in calls.items() if call.is_new(its, whole) and its.here_s - its.usual_s >= least_s > 0]
+    return max(new, key=lambda line: depths[line], default=None)
+
+
+class _Call(NamedTuple):
+    """Seconds per unit in which a function or a line is on the stack."""
+
+    here_s: float
+    usual_s: float  # in the baseline
+
+    @classmethod
+    def of(cls, excess: Excess, nodes: Sequence[int]) -> _Call:
+        usual_s = sum(excess.baseline_s[i] for i in nodes)
+        return cls(usual_s + sum(excess.more_s[i] for i in nodes), usual_s)
+
+    def is_new(self, its: _Call, whole: _Call) -> bool:
+        """Whether the baseline hardly has this call of a function, `its`, which it has elsewhere: `whole`."""
+        return self.usual_s <= NEW * self.here_s and its.usual_s <= (1 - ELSEWHERE) * whole.usual_s
 
 
 def _largest_part(excess: Excess, always: Collection[Function]) -> _Step | None:
@@ -246,13 +341,12 @@ def _block(excess: Excess, always: Collection[Function], sides: Sides) -> Suspec
             line = max(block, key=lambda line: lost_s[line])
             frame = Frame(*function, line)
             below = _library_below(frame, own, sides.weighings[0])
-            named = [called for called in below if has_name(called)] or below
             found.append(
                 Suspect(
                     frame=frame,
-                    leaf=library_name(named[-1]) if named else "",
+                    leaf=_leaf(below),
                     excess_s=sum(lines[each].more_s for each in block),
-                    path=[*_leading_to(excess, function), frame],
+                    path=[*_at_calls(_leading_to(excess, function), frame, sides), frame],
                     below=below,
                     stands_out_s=sum(lost_s[each] for each in block),
                     whole_s=sum(lines[each].whole_s for each in block),
@@ -291,20 +385,25 @@ def _own_lines(function: Function, own: Collection[Function], sides: Sides) -> d
 
 
 def _library_below(frame: Frame, own: Collection[Function], window: Weighed) -> list[Frame]:
-    """The library's functions in which an own line mostly is, from the outermost on."""
+    """The library's functions in which an own line mostly is, from the outermost on, each at the line at which it mostly is."""
     whole_s = 0.0
-    inside_s: dict[int, float] = defaultdict(float)
-    depths: dict[int, int] = {}
+    inside_s: dict[Function, dict[int, float]] = defaultdict(lambda: defaultdict(float))  # by its lines
+    depths: dict[Function, int] = {}
     is_own = [each[:2] in own for each in window.frames]
     for stack, seconds in zip(window.stacks, window.seconds.tolist(), strict=True):
         last = next((i for i in reversed(range(len(stack))) if is_own[stack[i]]), None) if seconds else None
         if last is not None and window.frames[stack[last]] == frame:
             whole_s += seconds
-            for depth, called in enumerate(dict.fromkeys(stack[last + 1 :])):
-                inside_s[called] += seconds
-                depths[called] = max(depth, depths.get(called, 0))
-    most = [called for called, s in inside_s.items() if s >= CARRIES * whole_s and window.frames[called].file]
-    return [window.frames[called] for called in sorted(most, key=lambda called: depths[called])]
+            called = {window.frames[i][:2]: i for i in reversed(stack[last + 1 :])}  # the outermost of each
+            for function, i in called.items():
+                inside_s[function][i] += seconds
+            for depth, i in enumerate(stack[last + 1 :]):
+                depths[window.frames[i][:2]] = min(depth, depths.get(window.frames[i][:2], depth))
+    most = [function for function, its in inside_s.items() if sum(its.values()) >= CARRIES * whole_s and function[1]]
+    lines = [
+        max(inside_s[function], key=lambda i: inside_s[function][i]) for function in sorted(most, key=lambda each: depths[each])
+    ]
+    return [window.frames[i] for i in lines]
 
 
 def _leading_to(excess: Excess, function: Function) -> list[Frame]:
@@ -336,7 +435,8 @@ def second(excess: Excess, first: Suspect, lost_s: float, sides: Sides) -> Suspe
     if largest is None:
         return None
     steps = _walk(excess, largest.excess_s, always, [largest])
-    return _named(excess, steps, max(i for i, step in enumerate(steps) if excess.own[step.nodes[0]]), sides)
+    other = _named(excess, steps, _last_own(excess, steps), sides)
+    return other if other is None or other.frame[:2] not in above else None
 
 
 def _up(excess: Excess, node: int) -> list[int]:
@@ -356,14 +456,15 @@ def _outermost(excess: Excess, function: Function) -> list[int]:
     return nodes
 
 
-def _alone(excess: Excess, step: _Step) -> float:
-    """How much of what a function carries is in no other own function below it."""
+def _alone(excess: Excess, step: _Step, leave_usual: bool) -> float:
+    """How much of what a function carries is in no other own function below it; `leave_usual`: that the baseline does not have."""
     others_s = 0.0
     for node in step.nodes:
         below = node + 1
         while below < excess.end[node]:
             is_other = excess.own[below] and excess.function[below] != step.function
-            others_s += max(0.0, excess.excess_s[below]) if is_other else 0.0
+            counts = is_other and not (leave_usual and excess.is_usual(excess.function[below]))
+            others_s += max(0.0, excess.excess_s[below]) if counts else 0.0
             below = excess.end[below] if is_other else below + 1
     return 1 - min(1.0, others_s / max(step.excess_s, 1e-9))
 
@@ -378,18 +479,24 @@ def _walk(excess: Excess, lost_s: float, always: Collection[Function], path: Seq
     while True:
         least_s = LEAST * min(lost_s, here.excess_s)
         if path and here.function not in always:
-            least_s = max(least_s, CARRIES * here.excess_s - excess.noise_s(here.excess_s))
+            least_s = max(least_s, excess.most_of(here.excess_s))
         functions = _functions_below(excess, here.nodes)
         heavy = [step for step in functions if step.excess_s >= least_s > 0 and step.function != here.function]
         if not heavy:
             return path
-        most_s = NEARLY * max(step.excess_s for step in heavy)
-        largest = [step for step in heavy if step.excess_s >= most_s]
+        most = max(heavy, key=lambda step: step.excess_s)
+        largest = [step for step in heavy if step.excess_s >= NEARLY * most.excess_s and _leads_to(excess, step, most)]
         below = min(largest, key=lambda step: (min(excess.depth[node] for node in step.nodes), -step.excess_s))
         if path and _does_more(excess, here, below):
             return path
         here = below
         path.append(here)
+
+
+def _leads_to(excess: Excess, step: _Step, other: _Step) -> bool:
+    """Whether the other function is this one, or takes longer below it."""
+    inside = (node for node in other.nodes if any(start < node < excess.end[start] for start in step.nodes))
+    return step.function == other.function or sum(excess.excess_s[node] for node in inside) >= CARRIES * other.excess_s
 
 
 def _does_more(excess: Excess, function: _Step, below: _Step) -> bool:
@@ -442,6 +549,19 @@ def _ends(trie: Trie) -> list[int]:
     for i in range(len(parent) - 1, 0, -1):
         end[parent[i]] = max(end[parent[i]], end[i])
     return end
+
+
+def _at_calls(path: Sequence[Frame], called: Frame, sides: Sides) -> list[Frame]:
+    """The functions that lead to another one, each at the line at which that takes longer."""
+    more_s: dict[Frame, float] = defaultdict(float)
+    for side, units, sign in zip(sides.weighings[:2], sides.divisors, (1, -1), strict=True):
+        there = {i for i, frame in enumerate(side.frames) if frame[:2] == called[:2]}
+        for stack, its_s in zip(side.stacks, side.seconds.tolist(), strict=True):
+            for i in set(stack) if its_s and not there.isdisjoint(stack) else ():
+                more_s[side.frames[i]] += sign * its_s / units
+    return [
+        max((frame for frame in more_s if frame[:2] == each[:2]), key=lambda frame: more_s[frame], default=each) for each in path
+    ]
 
 
 def _at_hottest_line(step: _Step, excess: Excess) -> Frame:

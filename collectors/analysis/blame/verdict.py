@@ -119,6 +119,12 @@ class Verdict:
     profile_until: float | None = None
 
 
+def share_of(excess_s: float, second: Suspect | None, slowdown_s: float) -> float:
+    """A cause's share of the slowdown; with a second one at most of what both take longer, because other work may take less meanwhile."""
+    longer_s = max(slowdown_s, excess_s + (second.excess_s if second else 0.0))
+    return excess_s / longer_s if longer_s > 0 else 1.0
+
+
 class Case(NamedTuple):
     """All that a verdict is given on: what is judged first, then what gives the reason."""
 

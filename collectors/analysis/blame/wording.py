@@ -77,6 +77,8 @@ def _line(verdict: Verdict) -> str:
     assert verdict.suspect is not None
     found = verdict.suspect
     called = f"{found.caller} -> {place(found.frame)}" if found.caller else place(found.frame)
+    if found.called_at is not None:
+        called = f"{called}, called at {file_name(found.called_at.file)}:{found.called_at.line},"
     where = f"{called}, in {found.leaf}," if found.leaf else called
     if verdict.verdict == "collective_wait" and verdict.rank is not None:
         where = f"Rank {verdict.rank}: {where}"
@@ -90,18 +92,20 @@ def _line(verdict: Verdict) -> str:
         return f"{where} takes {lead} of the time{instead}{reason}{_pace(verdict)}{_second(verdict)}{waiting}."
     if verdict.answer_s:
         waiting = f"; {_answers(verdict, first=False)}"
-    cost = f"{where} takes {signed(excess_s)} per {_unit(verdict)}, {lead} of the slowdown{_on_line(found)}{reason}"
-    if excess_s > MORE_THAN_ALL * slowdown_s:
+    longer_s = excess_s + (verdict.second.excess_s if verdict.second else 0.0)
+    whole = "what takes longer" if verdict.second and longer_s > MORE_THAN_ALL * slowdown_s else "the slowdown"
+    cost = f"{where} takes {signed(excess_s)} per {_unit(verdict)}, {lead} of {whole}{_on_line(found)}{reason}"
+    if longer_s > MORE_THAN_ALL * slowdown_s:
         waiting = f": other work got faster, so the {verdict.unit_name} takes {signed(slowdown_s)}{waiting}"
     return f"{cost}{_second(verdict)}{_taken(verdict)}{waiting}."
 
 
 def _lead(verdict: Verdict) -> str:
-    """`94%`, `all` and `more than all`."""
+    """`94%`, `all` and `more than all`; beside a second cause the part of one in both, at most."""
     excess_s, slowdown_s = verdict.excess_s or 0.0, verdict.slowdown_s or 0.0
     if verdict.baseline and verdict.units is None and verdict.shares:
         return percent(verdict.shares[0])
-    if not verdict.baseline or verdict.units is None or excess_s <= ALL * slowdown_s:
+    if not verdict.baseline or verdict.units is None or verdict.second or excess_s <= ALL * slowdown_s:
         return percent(verdict.excess_share or 0.0)
     return "more than all" if excess_s > MORE_THAN_ALL * slowdown_s else "all"
 
@@ -114,7 +118,13 @@ def _reason(verdict: Verdict) -> str:
 
 def _on_line(found: Suspect) -> str:
     """` (45% on line 88)` where much of the function's loss is on other lines."""
-    if found.last_line or found.line_s is None or found.line_s >= OF_LINE * found.excess_s or found.excess_s <= 0:
+    if (
+        found.last_line
+        or found.called_at
+        or found.line_s is None
+        or found.line_s >= OF_LINE * found.excess_s
+        or found.excess_s <= 0
+    ):
         return ""
     return f" ({percent(max(0.0, found.line_s) / found.excess_s)} of it on line {found.frame.line})"
 
@@ -127,7 +137,8 @@ def _second(verdict: Verdict) -> str:
     excess_s = other.excess_s
     if verdict.verdict == "cpu_taken":  # at most what the other cause leaves
         excess_s = min(other.stands_out_s, slowdown_s - verdict.taken_s)
-    share = f", {percent(min(1.0, excess_s / slowdown_s))}" if slowdown_s > 0 and verdict.units is not None else ""
+    whole_s = max(slowdown_s, excess_s + (verdict.excess_s or 0.0))
+    share = f", {percent(excess_s / whole_s)}" if slowdown_s > 0 and verdict.units is not None else ""
     return f"; {place(other.frame)} adds {signed(excess_s * verdict.pace)}{share}"
 
 

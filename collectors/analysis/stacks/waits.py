@@ -79,10 +79,13 @@ WAITS = (
     Wait("_recv", "/multiprocessing/connection.py", "pipe", "workers", plumbing=True),
     Wait("select", "/selectors.py", "input", "", plumbing=True),
 )
+AT_TOP = "<module>"
 LOCK, SLEEP = Wait("acquire", "", "lock", "lock"), Wait("sleep", "", "time", "sleep")
 BLOCK_LINES = 200  # a `with` is looked for so far above
 MAX_LINES, MAX_BLANK_LINES = 20_000, 400  # of a source file: how far it is read; where so many lines are blank it has ended
 
+OF_IMPORTS = re.compile(r"^<frozen (importlib|zipimport)|/importlib/(__init__|_bootstrap\w*)\.py$")
+_MODULE = re.compile(r".*/(?:(?:site|dist)-packages|lib(?:64)?/python\d[\d.]*)/(.+?)(?:/__init__)?\.\w+$")
 _SLEEPS = re.compile(r"\bsleep\(")
 _TAKES_LOCK = re.compile(r"\.acquire\(|\bwith\b.*(lock|mutex|semaphore|condition)\w*\b", re.IGNORECASE)
 _ENTERS = re.compile(r"\s*with\b\s*\(?(.*?)\)?\s*:")
@@ -201,8 +204,33 @@ def reads_gpu(text: str) -> bool:
     return bool(_READS_GPU.search(text))
 
 
+def reason_in(stack: Iterable[Frame]) -> str:
+    """What the frames from the root to the leaf are at; "" for most.
+
+    The outermost decides: a library that is being imported is not used yet, and what compiles imports its compiler.
+    """
+    frames = list(stack)
+    for place, frame in enumerate(frames):
+        if OF_IMPORTS.search(frame.file):
+            return f"importing {imported_by(frames[place:]) or 'a module'}"
+        if word := reason_of(frame):
+            return word
+    return ""
+
+
+def imported_by(frames: Sequence[Frame]) -> str:
+    """`torch._dynamo`: the module whose code runs first below an import; "" for none."""
+    first = next((frame for frame in frames if frame.name == AT_TOP and not OF_IMPORTS.search(frame.file)), None)
+    if first is None:
+        return ""
+    found = _MODULE.match(first.file)
+    return found[1].replace("/", ".") if found else first.file.rpartition("/")[2].removesuffix(".py")
+
+
 def reason_of(frame: Frame) -> str:
-    """`"checkpoint"` for a frame of `torch.save`; "" for most."""
+    """`"checkpoint"` for a frame of `torch.save`; "" for most, and for a module's own code, which runs when that is imported."""
+    if frame.name == AT_TOP:
+        return ""
     function = frame.name.rpartition(".")[2]
     return next((reason.word for reason in REASONS if reason.file in frame.file and reason.function in ("", function)), "")
 

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from ....records import Frame
 from ...stacks.owning import package_path
-from ...stacks.waits import reason_of
+from ...stacks.waits import OF_IMPORTS, reason_of
 from ..kinds import TimeKind
 
 
@@ -46,7 +46,6 @@ TORCH: Final = "torch/"
 BACKWARD: Final = "_engine_run_backward"
 
 _REASONS: Final[dict[str, TimeKind]] = {"checkpoint": "checkpoint", "recompiling": "compile"}
-_IMPORTS: Final = re.compile(r"^<frozen (importlib|zipimport)|/importlib/(__init__|_bootstrap\w*)\.py$")
 _PATTERNS: Final = [(sign, re.compile(sign.function)) for sign in SIGNS]
 
 
@@ -70,8 +69,8 @@ def sign_of(frames: list[Frame], own: list[bool]) -> TimeKind | None:
 def import_in(frames: list[Frame], own: list[bool]) -> int:
     """Place of the first import of a library; their number where there is none. The user's own module may do its work while it is imported."""
     for place, frame in enumerate(frames):
-        if _IMPORTS.search(frame.file):
-            imported = next((i for i in range(place, len(frames)) if not _IMPORTS.search(frames[i].file)), None)
+        if OF_IMPORTS.search(frame.file):
+            imported = next((i for i in range(place, len(frames)) if not OF_IMPORTS.search(frames[i].file)), None)
             if imported is None or not own[imported]:
                 return place
     return len(frames)
