@@ -66,7 +66,9 @@ def test_main_is_not_named_where_a_function_below_it_has_a_quarter(store: Store)
 def test_a_second_cause_is_told_with_its_own_part(store: Store) -> None:
     slow = (*slower(NORMAL, 1.0, read_shard=60), (30.0, (MODULE, MAIN, DRAW)))
     run(store, (80, NORMAL), (12, slow))
-    said = r"read_shard \(data.py:30\) takes \+60 ms per step, 6[67]% of the slowdown; draw \(plot.py:9\) takes 30 ms more \(33%\)\."
+    said = (
+        r"read_shard \(data.py:30\) takes \+60 ms per step, 6[67]% of the slowdown; draw \(plot.py:9\) takes 30 ms more \(33%\)\."
+    )
     assert re.fullmatch(said, blame(store, 82, 90).sentence)
 
 
