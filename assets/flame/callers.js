@@ -90,9 +90,10 @@ export function callersOf(flame, tree, of) {
   const columns = { frame: [], parent: [], self_s: [], total_s: [], untrusted_s: [], base_self_s: [], base_total_s: [], kind: [] };
   if (root) append(/** @type {any} */ (columns), root, -1);
   const compared = base_total_s !== null;
+  const lines = columns.frame.map((at) => tree.frames[at].line);
   return {
     ...flame,
-    nodes: { ...columns, base_self_s: compared ? columns.base_self_s : null, base_total_s: compared ? columns.base_total_s : null },
+    nodes: { ...columns, self_line: lines, own_line: lines, base_self_s: compared ? columns.base_self_s : null, base_total_s: compared ? columns.base_total_s : null },
   };
 }
 
