@@ -24,15 +24,6 @@ def test_the_line_of_the_headline_is_counted_as_its_share(ask: Ask) -> None:
     assert ask(FLAME + code) == ["step", 71, 0.4, 1, 72]
 
 
-def test_a_function_that_is_called_in_two_places_has_one_share(ask: Ask) -> None:
-    code = """
-    flame.frames[5] = { ...flame.frames[3], line: 33 };
-    Object.assign(flame.nodes, { self_s: [0, 0, 3, 2, 0, 5], total_s: [10, 10, 10, 2, 0, 5], own_line: [0, 1, 2, 30, 4, 34] });
-    const { frame, share } = new Tree(flame).hottest();
-    return [frame.name, frame.line, share];"""
-    assert ask(FLAME + code) == ["forward", 34, 0.7]
-
-
 def test_frames_that_all_samples_share_fold_into_one_row_and_the_longest_stands_first(ask: Ask) -> None:
     code = """
     const { layout } = await load("flame/layout.js");

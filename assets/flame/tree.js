@@ -157,7 +157,7 @@ export class Tree {
     const { frame, parent, self_s, total_s, kind, own_line, self_line } = this.nodes;
     const owner = new Int32Array(this.count);
     const took_s = new Float64Array(this.count);
-    /** @type {Map<string, {seconds: number, node: number, widest: number}>} */
+    /** @type {Map<number, {seconds: number, node: number, widest: number}>} */
     const sums = new Map();
     for (let i = 0; i < this.count; i++) {
       const counts = this.frame(i).file !== "" && (!own || kind[i] === "own"); // the root has no file
@@ -167,11 +167,11 @@ export class Tree {
     }
     for (let i = 0; i < this.count; i++) {
       if (owner[i] !== i) continue;
-      const sum = sums.get(this.name(i)) ?? { seconds: 0, node: i, widest: i };
+      const sum = sums.get(frame[i]) ?? { seconds: 0, node: i, widest: i };
       sum.seconds += took_s[i];
       if (took_s[i] > took_s[sum.node]) sum.node = i;
       if (total_s[i] > total_s[sum.widest]) sum.widest = i;
-      sums.set(this.name(i), sum);
+      sums.set(frame[i], sum);
     }
     const [top] = [...sums.values()].sort((a, b) => b.seconds - a.seconds);
     if (!top || !this.total_s) return null;
