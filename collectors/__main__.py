@@ -205,6 +205,7 @@ class Collectors:
             inventory=self._gpu.inventory,
             health=lambda: self._supervisor.health(),
             last_lines=self._last_lines,
+            is_behind=self._tail.is_behind,
         )
 
     def run(self) -> int:

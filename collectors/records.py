@@ -19,8 +19,8 @@ def labels_of(**labels: object) -> Labels:
 
 
 TEXT_SOURCE = "text"  # the label `source` of what was read from lines of text
-ITEMS_PER_S = "progress/items_per_s"
-PROGRESS_NAMES = ("progress/step", "progress/batch", "progress/item", ITEMS_PER_S)
+ITEMS, ITEMS_PER_S = "progress/item", "progress/items_per_s"
+PROGRESS_NAMES = ("progress/step", "progress/batch", ITEMS, ITEMS_PER_S)
 
 
 def is_progress(name: str, labels: Labels) -> bool:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from collectors.log_tree import LogTree
 from collectors.process.activity import LIFETIMES
 from collectors.process.claims import processes_of
@@ -191,14 +193,20 @@ class Queries:
         """Of series, where a user has said whether less or more is better."""
         return directions_of(self.data_dir)
 
-    def sparklines(self, runs: Sequence[str], buckets: int) -> dict[str, tuple[str, Buckets]]:
-        """The loss of each of these runs that has one, over its steps: of several ranks, the first."""
+    def sparklines(self, runs: Sequence[str], buckets: int) -> dict[str, tuple[str, Axis, Buckets]]:
+        """The loss of each of these runs that has one, over its steps, or over time where it has none: of several ranks, the first."""
         losses = self.table.losses(runs)
         found = self._store.outcomes(list(losses), set(losses.values()))
-        first_last = sorted(zip(found.labels, found.run, found.name, found.id.tolist(), strict=True), reverse=True)
-        ids = {run: number for _, run, name, number in first_last if losses[run] == name}
-        ranges = self._store.range(list(ids.values()), None, None, "step", buckets)
-        return {run: (losses[run], ranges[ids[run]]) for run in losses if run in ids}
+        columns = found.labels, found.run, found.name, found.id.tolist(), np.isfinite(found.last_step).tolist()
+        first_last = sorted(zip(*columns, strict=True), reverse=True)
+        chosen: dict[str, tuple[int, Axis]] = {
+            run: (number, "step" if stepped else "time") for _, run, name, number, stepped in first_last if losses[run] == name
+        }
+        ranges: dict[int, Buckets] = {}
+        for axis in {axis for _, axis in chosen.values()}:
+            ids = [number for number, its in chosen.values() if its == axis]
+            ranges |= self._store.range(ids, None, None, axis, buckets)
+        return {run: (losses[run], chosen[run][1], ranges[chosen[run][0]]) for run in losses if run in chosen}
 
     def files(self, run: str) -> list[Offset]:
         """What was read of each file of a run. Raises NotFound."""

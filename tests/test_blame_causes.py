@@ -66,7 +66,9 @@ def test_main_is_not_named_where_a_function_below_it_has_a_quarter(store: Store)
 def test_a_second_cause_is_told_with_its_own_part(store: Store) -> None:
     slow = (*slower(NORMAL, 1.0, read_shard=60), (30.0, (MODULE, MAIN, DRAW)))
     run(store, (80, NORMAL), (12, slow))
-    said = r"read_shard \(data.py:30\) takes \+60 ms per step, 6[67]% of the slowdown; draw \(plot.py:9\) adds \+30 ms, 33%\."
+    said = (
+        r"read_shard \(data.py:30\) takes \+60 ms per step, 6[67]% of the slowdown; draw \(plot.py:9\) takes 30 ms more \(33%\)\."
+    )
     assert re.fullmatch(said, blame(store, 82, 90).sentence)
 
 
@@ -204,7 +206,7 @@ def test_lines_of_main_are_named_with_their_own_part_and_not_with_all_of_the_los
     slow = (*slower(NORMAL, 1.0, read_shard=25), (60.0, (MODULE, Frame("main", "/job/train.py", 71))))
     run(store, (80, NORMAL), (12, slow))
     verdict = blame(store, 82, 90)
-    said = r"main \(train.py:71\) takes \+(59|60) ms per step, 7[01]% of the slowdown; read_shard \(data.py:30\) adds \+25 ms, (29|30)%\."
+    said = r"main \(train.py:71\) takes \+(59|60) ms per step, 7[01]% of the slowdown; read_shard \(data.py:30\) takes 25 ms more \((29|30)%\)\."
     assert re.fullmatch(said, verdict.sentence), verdict.sentence
 
 
@@ -276,7 +278,7 @@ def told(taken_s: float, second_s: float | None = None, kind: str = "line", exce
     [
         (0.025, None, "75% of the slowdown; CPU taken by other processes accounts for 25%."),
         (0.046, None, "75% of the slowdown; 46% of the slowdown, partly in this function, is CPU taken by other processes."),
-        (0.030, 0.02, "adds +20 ms, 20%; 30% of the slowdown, partly in these functions, is CPU taken by other processes."),
+        (0.030, 0.02, "takes 20 ms more (20%); 30% of the slowdown, partly in these functions, is CPU taken by other processes."),
         (0.02, None, "75% of the slowdown."),
     ],
 )
@@ -287,7 +289,7 @@ def test_parts_of_a_slowdown_that_are_told_beside_each_other_do_not_overlap(
 
 
 def test_a_function_beside_taken_cores_has_at_most_the_rest() -> None:
-    assert told(0.07, 0.035, "cpu_taken").endswith("draw (plot.py:9) adds +30 ms, 30%.")
+    assert told(0.07, 0.035, "cpu_taken").endswith("draw (plot.py:9) takes 30 ms more (30%).")
 
 
 @pytest.mark.parametrize("times", [1.05, 1.2, 1.6])

@@ -20,6 +20,7 @@ from collectors.process.proc import start_ticks
 from collectors.service import lock
 from collectors.service.control import ask
 from dashboard.commands import main
+from dashboard.commands.command import typeable
 from tests.conftest import ROOT, Dashboard, dashboard, script, wait_for
 
 LOGGER = '{"time_s": 1764000000.25, "step": 1, "train/loss": 2.5}\n'
@@ -183,7 +184,7 @@ def test_a_damaged_store_is_named(tmp_path: Path) -> None:
     assert checked.stdout.startswith("runs.sqlite: ")
     compacted = tend_store("compact", tmp_path)
     assert compacted.returncode == 2
-    assert "deepseek-dashboard store check" in compacted.stderr
+    assert f"run {sys.executable} {ROOT / 'app.py'} store check to find the file" in compacted.stderr
 
 
 def test_beside_a_store_that_cannot_be_read_every_answer_says_so_until_it_is_moved_away(tmp_path: Path) -> None:
@@ -271,3 +272,26 @@ def test_a_data_folder_with_a_very_long_path_works(tmp_path: Path) -> None:
     deep.mkdir(parents=True)
     with dashboard(deep) as running:
         assert running.collector_pid()
+
+
+def test_a_sentence_names_the_command_as_it_was_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sentence = "start one with: deepseek-dashboard --port 8080, or `deepseek-dashboard`; deepseek-dashboard 1.0 is not /srv/deepseek-dashboard or deepseek-dashboard-x"
+    monkeypatch.chdir(tmp_path)
+    script = tmp_path / "venv" / "bin" / "deepseek-dashboard"
+    script.parent.mkdir(parents=True)
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(script.parent / "python"))
+    typed = [
+        ("app.py", "venv/bin/python app.py"),
+        (str(script), "venv/bin/deepseek-dashboard"),
+        ("/elsewhere/pytest", "deepseek-dashboard"),
+    ]
+    for argv0, command in typed:
+        monkeypatch.setattr("sys.argv", [argv0])
+        assert typeable(sentence) == sentence.replace("with: deepseek-dashboard", f"with: {command}").replace(
+            "`deepseek-dashboard`", f"`{command}`"
+        )
+    monkeypatch.setenv("PATH", str(script.parent))
+    monkeypatch.setattr("sys.argv", [str(script)])
+    assert typeable(sentence) == sentence

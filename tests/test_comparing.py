@@ -299,6 +299,14 @@ def records() -> Iterator[Record]:
     yield from steps_of("fast", 0.5, T0, 400)
     yield from steps_of("slow", 0.59, T0 + 5000, 300, 2.0)
     yield from steps_of("alike", 0.59, T0 + 9000, 300)
+    printed = {"command": "python printed.py", "cwd": "/job", "host": "box"}
+    counts = [("items", 0, 640), ("items again", 900, 640), ("steps", 1800, 0), ("epochs", 2700, 0)]
+    for name, begin_s, each in counts:
+        yield RunInfo(name, {**printed, "started_s": T0 + begin_s, **({"unit": "epoch"} if name == "epochs" else {})})
+        for step in range(200):
+            at_s = T0 + begin_s + step * (0.5 if name == "items" else 1.0)
+            labels, names = (labels_of(host="box", source="text"), ("progress/item",)) if each else (HOST, ("train/loss",))
+            yield Points(name, labels, names, (float(step * each),), at_s, None if each else step)
     yield RunInfo(ODD_NAME, {"config": {"lr": "NaN", "a": {"b": [1, {"c": None}]}, "long": "ä" * 999}})
     yield Event(ODD_NAME, "note", T0)
     yield Points("untimed", HOST, ("train/loss",), (float("nan"),), None, 7)
@@ -350,7 +358,7 @@ def test_what_cannot_be_compared_is_said(web: Web) -> None:
 def test_a_run_that_is_slower_than_the_last_one_of_its_script_says_so_with_what_differs(web: Web) -> None:
     answer = web.ask("/api/v1/since_last", run="slow").json
     assert answer["previous"] == "fast" and 0.15 < answer["ratio"] < 0.21
-    said = r"18 % slower than fast, the last run of train.py on this GPU: 59\d ms a step, before 50\d ms\. Differs: .*"
+    said = r"18 % slower than fast, the last run of train.py on this GPU: 59\d ms per step, previously 50\d ms\. Differs: .*"
     assert re.fullmatch(said, answer["sentence"])
     assert answer["sentence"].endswith("Differs: torch 2.9 → 2.10, batch 32 → 24."), "the name of the run itself is no difference"
 
@@ -358,9 +366,23 @@ def test_a_run_that_is_slower_than_the_last_one_of_its_script_says_so_with_what_
 def test_a_run_that_is_as_fast_as_the_last_one_says_nothing(web: Web) -> None:
     answer = web.ask("/api/v1/since_last", run="alike").json
     assert (answer["previous"], answer["sentence"], answer["reason"]) == ("slow", "", "as fast as before, as far as both vary")
-    assert web.ask("/api/v1/since_last", run="fast").json["reason"] == "it is the first run of this script on this card"
+    assert web.ask("/api/v1/since_last", run="fast").json["reason"] == "it is the first run of this script on this GPU"
     assert web.ask("/api/v1/since_last", run="untimed").json["reason"] == "nothing says which script it runs"
     assert web.ask("/api/v1/since_last", run="nobody").status == 404
+
+
+def test_only_runs_that_count_the_same_are_compared(web: Web) -> None:
+    again = web.ask("/api/v1/since_last", run="items again").json
+    assert again["previous"] == "items" and again["sentence"].endswith(
+        "1.56 ms per item, previously 781 µs. Nothing that was recorded differs."
+    )
+    for name, reason in (
+        ("items", "it is the first run of this script on this host"),
+        ("steps", "earlier runs of this script count items, this one steps: the two cannot be compared"),
+        ("epochs", "earlier runs of this script count steps, this one epochs: the two cannot be compared"),
+    ):
+        answer = web.ask("/api/v1/since_last", run=name).json
+        assert (answer["sentence"], answer["previous"], answer["ratio"], answer["reason"]) == ("", None, None, reason)
 
 
 def test_the_live_page_says_it_where_nothing_is_wrong(tmp_path: Path, page: Page) -> None:
@@ -377,4 +399,4 @@ def test_the_live_page_says_it_where_nothing_is_wrong(tmp_path: Path, page: Page
         page.wait_for_selector(".finding:has-text('slower')")
         sentence = page.locator(".finding").inner_text()
         page.goto("about:blank")
-    assert sentence.startswith("18 % slower than fast, the last run of train.py on this host: 590 ms a step, before 500 ms.")
+    assert sentence.startswith("18 % slower than fast, the last run of train.py on this host: 590 ms per step, previously 500 ms.")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -14,9 +18,14 @@ from collectors.analysis.findings.reported import queue_stuck
 from collectors.analysis.findings.rules import BY_NAME
 from collectors.analysis.findings.subjects import MachineSubject, RunSubject
 from collectors.analysis.findings.watch import WITH_RUN
-from collectors.records import Event, LogLine, Record, RunInfo
+from collectors.judging.collector import FindingsCollector
+from collectors.logs.tail import Tail
+from collectors.process.activity import RunActivity
+from collectors.process.finder import Finder
+from collectors.records import Event, Finding, LogLine, Record, RunInfo
 from collectors.store.open import open_store
 from collectors.store.protocol import Store
+from tests.conftest import wait_for
 from tests.judged import T0, JudgedRuns, point
 from tests.planted_findings import PlantedRun, found_in_time, healthy
 from tests.planted_findings import windows as windows  # a fixture
@@ -118,6 +127,104 @@ def test_the_best_result_and_the_duration_are_in_the_words(store: Store) -> None
     assert [found.sentence for found in judged.of("finished")] == [
         "The run is finished after 5 min, at step 300, best val/loss 1.005."
     ]
+
+
+class FollowedRun:
+    """A run whose files a tail follows; what is written is not known before it is read, and not judged before a look."""
+
+    def __init__(self, folder: Path, store: Store) -> None:
+        self.folder, self.store = folder / "logs" / "run", store
+        self.folder.mkdir(parents=True)
+        self.tail = Tail(folder / "logs", "box", {}, threading.Event())
+        looks = count(0, 60)
+        self.collector = FindingsCollector(
+            store,
+            self.tail.live_runs,
+            Finder("box"),
+            host="box",
+            line_of=lambda run: lambda file, line: "",
+            is_behind=self.tail.is_behind,
+            monotonic=lambda: next(looks),  # every rule is due at each look
+        )
+
+    def write(self, name: str, *rows: Mapping[str, object]) -> None:
+        with (self.folder / name).open("a") as file:
+            file.write("".join(f"{json.dumps({'time_s': time.time(), **row})}\n" for row in rows))
+
+    def read(self, until: str) -> None:
+        """Until that file is read to its end."""
+
+        def is_read() -> bool:
+            records = self.tail.collect()
+            if records:
+                self.store.append(records)
+                self.collector.take(records)
+            offset = self.store.offsets().get(f"run/{until}")
+            return offset is not None and offset.offset == (self.folder / until).stat().st_size
+
+        wait_for(is_read)
+
+    def told(self) -> list[str]:
+        """What a look says of the end."""
+        return [found.sentence for found in self.collector.collect() if isinstance(found, Finding) and found.rule == "finished"]
+
+
+@pytest.fixture
+def followed(tmp_path: Path, store: Store) -> Iterator[FollowedRun]:
+    run = FollowedRun(tmp_path, store)
+    yield run
+    run.tail.close()
+
+
+def test_an_end_is_told_with_the_last_records_in_whatever_order_they_are_read(followed: FollowedRun) -> None:
+    followed.write("events.jsonl", {"kind": "start", "pid": 1})
+    followed.write("metrics.jsonl", *({"step": step, "val/loss": 1.0 - step / 100} for step in range(50)))
+    followed.read("metrics.jsonl")
+    assert followed.told() == []
+    followed.write("events.jsonl", {"kind": "end", "status": "finished"})
+    followed.read("events.jsonl")
+    followed.write("metrics.jsonl", {"step": 50, "val/loss": 0.25})
+    assert followed.told() == [], "a record that was written and not read"
+    followed.read("metrics.jsonl")
+    (sentence,) = followed.told()
+    assert sentence.endswith("at step 50, best val/loss 0.25.")
+
+
+def test_records_that_are_stored_while_the_end_is_judged_are_awaited(followed: FollowedRun) -> None:
+    """The end is known from the files at once, the records by what was stored before the look."""
+    followed.write("events.jsonl", {"kind": "start", "pid": 1})
+    followed.write("metrics.jsonl", *({"step": step, "val/loss": 1.0} for step in range(50)))
+    followed.read("metrics.jsonl")
+    assert followed.told() == []
+    live_runs = followed.tail.live_runs
+
+    def read_meanwhile(names: Collection[str] | None = None) -> list[RunActivity]:
+        followed.write("metrics.jsonl", {"step": 50, "val/loss": 0.25})
+        followed.write("events.jsonl", {"kind": "end", "status": "finished"})
+        followed.read("metrics.jsonl")
+        followed.read("events.jsonl")
+        followed.collector._live_runs = live_runs
+        return live_runs(names)
+
+    followed.collector._live_runs = read_meanwhile
+    assert followed.told() == []
+    (sentence,) = followed.told()
+    assert sentence.endswith("at step 50, best val/loss 0.25.")
+
+
+def test_what_a_run_holds_beyond_what_is_stored(followed: FollowedRun) -> None:
+    followed.write("metrics.jsonl", {"step": 0, "loss": 1.0})
+    (followed.folder / "run.json").write_text("{}")
+    followed.read("metrics.jsonl")
+    reached = {name: offset.offset for name, offset in followed.store.offsets().items()}
+    assert reached.keys() >= {"run/metrics.jsonl", "run/run.json"} and not followed.tail.is_behind("run", reached)
+    (followed.folder / "run.json").write_text('{"config": {}}')
+    assert not followed.tail.is_behind("run", reached), "it is read as a whole, and holds no records"
+    with (followed.folder / "metrics.jsonl").open("a") as file:
+        file.write('{"time_s": 1')
+    assert followed.tail.is_behind("run", reached)
+    (followed.folder / "metrics.jsonl").unlink()
+    assert not followed.tail.is_behind("run", {**reached, "run/a\0b.jsonl": 0, "gone/metrics.jsonl": 7})
 
 
 @pytest.mark.parametrize(

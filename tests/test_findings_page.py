@@ -101,7 +101,7 @@ def test_why_selects_the_window_of_the_alert_and_the_rest_is_in_a_list(scene: Fi
     expect(page.locator(".found-line a")).to_have_text("data.py:88")
     page.get_by_role("button", name="Why", exact=True).click()
     expect(page.locator(".found-detail h2")).to_have_text("Alert: Memory creep")
-    expect(page.locator(".found-numbers")).to_have_text("Left50 minBytes a second5.000 MB")
+    expect(page.locator(".found-numbers")).to_have_text("Left50 minBytes per second5.000 MB")
     found = address(page)
     assert float(found["from"]) == pytest.approx(scene.t0 - 100, abs=0.01) and float(found["to"]) == pytest.approx(
         scene.t0 - 5, abs=0.01
@@ -268,7 +268,7 @@ def test_bounds_have_the_unit_of_what_they_bound(scene: FindingsScene, page: Pag
     scene.find("bound", "data_stall", -20, said="It waits.", id_="bounds", numbers=numbers)
     scene.open(page, run="bound", finding="bounds")
     expect(page.locator(".found-numbers div")).to_have_text(
-        ["Share31.0 %", "At least20.0 %", "At most40.0 %", "Saves at most38.0 %"]
+        ["Share31.0 %", "At least20.0 %", "At most40.0 %", "Potential saving up to38.0 %"]
     )
 
 

@@ -14,6 +14,16 @@ def test_the_hottest_own_line_counts_what_libraries_below_it_took(ask: Ask) -> N
     assert (top["frame"]["name"], top["share"]) == ("forward", 0.6)
 
 
+def test_the_line_of_the_headline_is_counted_as_its_share(ask: Ask) -> None:
+    """Without own callees: `step` calls `forward` at its hottest line, and spends its own time at another."""
+    code = """
+    Object.assign(flame.nodes, { self_s: [0, 0, 4, 3, 0, 3], total_s: [10, 10, 10, 3, 0, 3], own_line: [0, 1, 71, 3, 4, 5], self_line: [0, 1, 72, 3, 4, 5] });
+    const { frame, share, whole } = new Tree(flame).hottest();
+    const { spent } = await load("flame/callers.js");
+    return [frame.name, frame.line, share, whole, spent(new Tree(flame))[2].self_line];"""
+    assert ask(FLAME + code) == ["step", 71, 0.4, 1, 72]
+
+
 def test_frames_that_all_samples_share_fold_into_one_row_and_the_longest_stands_first(ask: Ask) -> None:
     code = """
     const { layout } = await load("flame/layout.js");

@@ -39,6 +39,26 @@ def test_lines_of_one_function_merge_and_the_hottest_is_shown() -> None:
     assert tree.frames[tree.frame[2]].line == 12
 
 
+def test_a_node_s_lines_are_counted_as_its_time_is() -> None:
+    """Most of the time below `train` passes in `step`, which line 40 calls; most of its own in the library that line 41 calls."""
+    own, self_line = TRAIN._replace(line=41), TRAIN._replace(line=42)
+    spans = columns(
+        (0, 7, 5.0, (MODULE, TRAIN, STEP)),
+        (0, 7, 1.0, (MODULE, TRAIN, FORWARD)),
+        (0, 7, 3.0, (MODULE, own, FORWARD, SELECT)),
+        (0, 7, 0.5, (MODULE, own, FORWARD._replace(line=3))),
+        (0, 7, 0.4, (MODULE, own)),
+        (0, 7, 0.6, (MODULE, self_line)),
+    )
+    tree = fold(spans, own_folder="/job", prune=0.1)
+    names = [tree.frames[frame].name for frame in tree.frame]
+    assert names == ["run main thread", "<module>", "train", "Module._call_impl", "_PollLikeSelector.select", "step"]
+    assert [tree.frames[frame].line for frame in tree.frame][2] == 40
+    assert tree.own_line.tolist() == [0, 90, 41, FORWARD.line, 415, 7]
+    assert tree.self_line.tolist() == [0, 90, 42, FORWARD.line, 415, 7]
+    assert tree_answer(tree)["nodes"]["own_line"].tolist() == tree.own_line.tolist()
+
+
 def test_the_default_view_is_the_main_thread_of_the_main_process() -> None:
     worker = ("run", 0, 8, "worker")
     spans = columns((0, 7, 1.0, (MODULE,)), (0, 70, 2.0, (TRAIN,)), (1, 8, 4.0, (STEP,)), processes=(MAIN, worker))
@@ -124,6 +144,8 @@ def test_an_answer_is_plain_json() -> None:
         "base_self_s": None,
         "base_total_s": None,
         "kind": ["library", "own", "own"],
+        "self_line": [0, 90, 40],
+        "own_line": [0, 90, 40],
     }
     assert answer["frames"][1] == {"name": "<module>", "file": "/job/train.py", "line": 90}
     assert answer["threads"] == [{"pid": 7, "tid": 7, "name": "MainThread", "rank": 0, "role": "main", "seconds": 1.0}]

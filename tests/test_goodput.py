@@ -202,6 +202,9 @@ def test_an_attempt_without_a_step_gave_nothing_and_a_run_without_any_is_not_sep
     assert "not separated" in missing_of(none, gpus=False, priced=False)[0]
     single = goodput_of([AttemptSpan(0, 50)], steady(1))
     assert (single.goodput, single.at_most) == (None, 100), "how long a step takes is not known"
+    assert sentence_of(single) == "Goodput of 50 s is not known: fewer than two lines have a step and a time.", (
+        "at most 100 % says nothing"
+    )
     saved = goodput_of([AttemptSpan(0, 50)], [], checkpoint=[(20, 25)])
     assert seconds_of(saved) == pytest.approx({"running": 45, "checkpoint": 5}), "events say it without steps, too"
     split = goodput(Recorded([AttemptSpan(0, 100)], rows_of(np.zeros(0), np.zeros(0)), {}), split={"checkpoint": 0.2})

@@ -208,7 +208,7 @@ def test_why_says_it_in_ten_lines(store: Store, tmp_path: Path, capsys: pytest.C
     place = ["--log-dir", str(tmp_path / "logs")]
     assert main(["why", "run", *place]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) <= 10 and lines[0].startswith("run: 8 min, tier A")
+    assert len(lines) <= 10 and lines[0] == "run: 8 min profiled, from stacks alone"
     assert " 30.0 %  waiting for data  data.py:88 decode_image" in lines[2]
     assert main(["why", "run", "--from", str(T0 + 1), "--to", str(T0 + 2), *place]) == 0
     assert "shorter than 3 s" in capsys.readouterr().out

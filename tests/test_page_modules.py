@@ -46,6 +46,23 @@ def test_no_number_is_longer_than_its_place(ask: Ask) -> None:
     assert max(longest) <= 30, longest
 
 
+def test_any_tick_fits_beside_its_plot(ask: Ask) -> None:
+    code = """
+    const { AXIS_PX, tick } = await load("lib/format.js");
+    const context = document.createElement("canvas").getContext("2d");
+    const numbers = [0.9995, 123.4, 1234, 99990, 999.9e6, 1.2345];
+    const small = Array.from({ length: 617 }, (_, i) => 1.8888 * 10 ** (i - 308));
+    const words = [...numbers, ...small].flatMap((value) => [tick(value), tick(-value)]);
+    const wide = ["sans-serif", "Arial", "DejaVu Sans"].map((font) => {
+      context.font = `11px ${font}`;
+      return Math.max(...words.map((word) => context.measureText(word).width));
+    });
+    const tokens = await (await fetch("/tokens.css")).text();
+    return [AXIS_PX, Math.max(...wide), tokens.includes(`--lane-axis-w: ${AXIS_PX}px;`)];"""
+    room, widest, is_token = ask(code)
+    assert widest + 4 <= room and is_token, (room, widest)
+
+
 def test_what_is_told_of_many_lines_fits_beside_its_label(ask: Ask) -> None:
     code = """
     const { legend } = await load("timeline/legend.js");

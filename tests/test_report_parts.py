@@ -45,7 +45,7 @@ def test_two_ledgers_in_words() -> None:
     found = contrast(slow, fast)
     assert found.sentence == (
         "b spends 12 points more waiting for data (data.py:88 decode), 9 fewer computing and 3 fewer logging than a; "
-        "a step takes 240 ms in place of 190 ms."
+        "steps take 240 ms in place of 190 ms."
     )
     assert [round(change.points, 6) for change in found.changes] == [12, -9, -3]
     assert sum((change.seconds or 0) - (change.other_seconds or 0) for change in found.changes) == pytest.approx(0.05)
@@ -54,7 +54,7 @@ def test_two_ledgers_in_words() -> None:
 def test_two_that_are_alike_say_so() -> None:
     side = LedgerSide("a", ledger(70, {DATA: 30}), 0.1)
     assert contrast(side, side._replace(run="b")).sentence == (
-        "a spends its time as b does: no share differs by 2 points; a step takes 100 ms in both."
+        "a spends its time as b does: no share differs by 2 points; steps take 100 ms in both."
     )
 
 

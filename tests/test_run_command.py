@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -293,7 +294,11 @@ def test_the_address_answers_as_soon_as_it_is_said_and_the_end_says_how_to_see_i
         address = address_in(process.stderr.readline())
         assert answers(address)
         rest = process.stderr.read()
-    assert process.returncode == 3 and rest.strip().endswith(f"deepseek-dashboard --log-dir {tmp_path / 'logs'}"), rest
+    command = [*shlex.split(rest.strip().rpartition("see it again with: ")[2]), "--help"]
+    assert process.returncode == 3 and command[-3:-1] == ["--log-dir", str(tmp_path / "logs")], rest
+    assert "usage: deepseek-dashboard" in subprocess.run(command, capture_output=True, text=True, timeout=60).stdout, (
+        "as it was started"
+    )
     wait_for(lambda: not answers(address), because="it goes on without a program and without a page")
 
 

@@ -99,8 +99,12 @@ def test_progress_time_hours_and_cost_follow_from_steps_and_ranks(queries: Queri
 
 def test_a_run_whose_text_counts_samples_has_their_rate_and_no_steps_a_second(queries: Queries, writer: Store) -> None:
     labels = labels_of(host="box", source="text")
-    writer.append([Points("text", labels, ("loss", "progress/items_per_s"), (1.0, 1600.0), T0 + at, None) for at in range(9)])
-    assert [cells(queries, key, "text") for key in ("steps_per_s", "items_per_s")] == [None, 1600.0]
+    names = "loss", "progress/item", "progress/items_per_s"
+    times = [0, 1, 2, 3, 4, 14]  # with a validation before the last
+    writer.append([Points("text", labels, names, (1.0, 640.0 * row, 640.0), T0 + at, None) for row, at in enumerate(times)])
+    assert [cells(queries, key, "text") for key in ("steps_per_s", "items_per_s")] == [None, 5 * 640 / 14], (
+        "the mean, as that of steps"
+    )
 
 
 def test_tags_and_a_note_of_the_program_are_shown_until_a_user_says_otherwise(queries: Queries, writer: Store) -> None:

@@ -92,7 +92,7 @@ def test_the_line_that_made_requests_slow_is_named_though_another_thread_runs_it
     assert (verdict.verdict, verdict.place) == ("line", "prepare (features.py:20)"), verdict.sentence
     assert verdict.excess_s == pytest.approx(0.024, rel=0.1) and verdict.unit_name == "request"
     assert verdict.answer_s == ((pytest.approx(0.06), pytest.approx(0.004)) if phases else None)
-    assert ("a request takes 60 ms, baseline 4.0 ms" in verdict.sentence) == phases
+    assert ("requests take 60 ms, baseline 4.0 ms" in verdict.sentence) == phases
     assert verdict.confidence == "high" and not verdict.contradiction
 
 

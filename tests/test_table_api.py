@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,6 +76,26 @@ def test_sparklines_of_many_runs_are_one_answer(web: Web) -> None:
     sparks = web.ask("/api/v1/sparklines", run=[*ODD, "nobody"], buckets=5).json["sparks"]
     assert {spark["run"]: spark["mean"] for spark in sparks} == {name: [float(number)] * 5 for number, name in enumerate(ODD)}
     assert {spark["series"] for spark in sparks} == {"loss"}
+
+
+def test_a_run_without_steps_has_a_sparkline_over_time(tmp_path: Path) -> None:
+    writer = open_store(tmp_path, write=True)
+    for run, stepped in (("printed", False), ("logged", True)):
+        writer.append([Points(run, HOST, ("loss",), (float(i),), T0 + i, i if stepped else None) for i in range(60)])
+    queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path)
+    with served(queries) as web:
+        found = {
+            spark["run"]: spark for spark in web.ask("/api/v1/sparklines", run=["printed", "logged"], buckets=6).json["sparks"]
+        }
+    queries.close()
+    writer.close()
+    assert found["printed"] == {
+        **found["logged"],
+        "run": "printed",
+        "axis": "time",
+        "t": [T0 + step for step in found["logged"]["t"]],
+    }
+    assert (found["logged"]["axis"], found["logged"]["t"][0], found["logged"]["t"][-1]) == ("step", 0, 59)
 
 
 def test_columns_and_directions_name_what_there_is(web: Web) -> None:

@@ -66,7 +66,7 @@ def test_a_folder_that_does_not_exist_is_refused_and_not_made(words: tuple[str, 
 def test_the_start_and_url_print_a_link_for_one_log_in(running: Dashboard) -> None:
     assert running.process.stdout is not None
     printed, hint = running.process.stdout.readline(), running.process.stdout.readline()
-    assert f"deepseek-dashboard url --data-dir '{running.log_dir / '.deepseek'}'; " in hint
+    assert f"{sys.executable} {ROOT / 'app.py'} url --data-dir '{running.log_dir / '.deepseek'}'; " in hint
     assert "other names need: --allow-host NAME" in running.errors.read_text()
     link = command("url", folder=running.log_dir).stdout.strip()
     for text in (printed, link):

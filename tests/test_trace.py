@@ -156,7 +156,7 @@ def test_a_button_traces_and_shows_the_lines(watched: Dashboard, page: Page, pat
         lambda: (found(watched, "group/plain")["trace"] or {}).get("id") != (before or {}).get("id"), because="nothing was traced"
     )
     expect(box.get_by_role("table")).to_contain_text("traced.py:15", timeout=20_000)
-    expect(box).to_contain_text("a step while traced")
+    expect(box).to_contain_text("per step while traced")
 
 
 def test_the_flame_page_draws_the_kernels(watched: Dashboard, page: Page) -> None:

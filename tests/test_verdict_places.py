@@ -26,7 +26,7 @@ def test_two_causes_of_one_size_are_both_named(store: Store) -> None:
     run(store, (60, NORMAL), (10, both))
     verdict = blame(store, 62, 65)
     one, other = "decode (data.py:88)", "forward (model.py:7)"
-    said = [f"{a} takes +50 ms per step, 50% of the slowdown; {b} adds +50 ms, 50%." for a, b in ((one, other), (other, one))]
+    said = [f"{a} takes +50 ms per step, 50% of the slowdown; {b} takes 50 ms more (50%)." for a, b in ((one, other), (other, one))]
     assert verdict.sentence in said
 
 

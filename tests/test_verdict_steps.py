@@ -59,7 +59,7 @@ def test_a_window_of_long_sequences_is_not_slow(store: Store) -> None:
     end_s = sum(sizes) * 220e-6
     verdict = blame(store, end_s - 6, end_s - 1)
     assert verdict.verdict == "no_difference", verdict.sentence
-    assert verdict.sentence.startswith("Normal for its size: a step of this window has 1.4")
+    assert verdict.sentence.startswith("Normal for their size: the steps of this window have 1.4")
     rows = {row.name: (row.window, row.baseline) for row in verdict.evidence}
     assert rows["Tokens per step"] == (pytest.approx(580, rel=0.02), pytest.approx(400, rel=0.05))
     assert rows["Time per token"] == (pytest.approx(220, rel=0.02), pytest.approx(220, rel=0.02))

@@ -82,7 +82,7 @@ const spent = (seconds) => (seconds > 0 && seconds < 9.5e-4 ? `${count(Math.ceil
 /** @param {TraceRow} trace */
 function headOf({ first_step, last_step, window, step_s, device, busy }) {
   const steps = stepRange({ from: first_step, to: last_step }).replace(/^s/, "S");
-  const head = `${steps} at ${clock(window[0])}, ${spent(step_s)} a step while traced.`;
+  const head = `${steps} at ${clock(window[0])}, ${spent(step_s)} per step while traced.`;
   if (!busy) return `${head} ${device === "CPU" ? "Operators on the CPU, without those that they call." : ""}`.trim();
   const hidden = busy.hidden > 0 ? ` (${spent(busy.hidden)} more behind compute)` : "";
   return `${head} GPU busy ${spent(busy.compute + busy.communication + busy.copy)}: compute ${spent(busy.compute)}, communication ${spent(busy.communication)}${hidden}, copies ${spent(busy.copy)}.`;

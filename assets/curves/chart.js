@@ -2,7 +2,7 @@
 
 import UPlot from "../vendor/uPlot.min.js";
 import { el, setClass, setText } from "../lib/dom.js";
-import { count, counted, figure, tickWords } from "../lib/format.js";
+import { AXIS_PX, count, counted, figure, tickWords } from "../lib/format.js";
 import { paintedCurves } from "../lib/painted.js";
 import { anyStep, logTicks, ticks } from "../lib/scale.js";
 import { token } from "../lib/theme.js";
@@ -41,7 +41,6 @@ import { xTicks } from "./xaxis.js";
  */
 
 const Plot = /** @type {any} */ (UPlot); // its types are not vendored
-const Y_PX = 44;
 const X_PX = 20;
 const TICK_Y_PX = 34;
 const TICK_X_PX = 64;
@@ -195,7 +194,7 @@ export class Chart {
       },
       axes: [
         { ...axis, ...anyStep(() => owner.chart.span), size: X_PX, gap: 2, grid: { show: false }, splits: () => [...words().keys()], filter: same, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map((place) => words().get(place) ?? "") },
-        { ...axis, ...anyStep(() => owner.chart.y), size: Y_PX, gap: 4, grid: { stroke: token("line"), width: 1 }, splits: () => yTicks(owner.chart.y, ylog, wanted), filter: same, values: (/** @type {any} */ _, /** @type {number[]} */ at) => tickWords(at) },
+        { ...axis, ...anyStep(() => owner.chart.y), size: AXIS_PX, gap: 4, grid: { stroke: token("line"), width: 1 }, splits: () => yTicks(owner.chart.y, ylog, wanted), filter: same, values: (/** @type {any} */ _, /** @type {number[]} */ at) => tickWords(at) },
       ],
       series: [{}, { show: false }],
       hooks: { draw: [() => owner.chart.#paint()] },
@@ -313,13 +312,13 @@ export function yTicks(y, ylog, wanted) {
 }
 
 /** Of the x axis. @param {number} width of a chart */
-const wantedTicks = (width) => Math.max(2, Math.floor((width - Y_PX) / TICK_X_PX));
+const wantedTicks = (width) => Math.max(2, Math.floor((width - AXIS_PX) / TICK_X_PX));
 
 /** So much room is right of the plot that the last word of the x axis is whole. @param {string} x @param {boolean} xlog @param {Span} span @param {number} width */
 export function rightOf(x, xlog, span, width) {
   const last = xTicks(x, xlog, span, wantedTicks(width)).at(-1);
   const [lo, hi] = xlog ? [Math.log10(span.lo), Math.log10(span.hi)] : [span.lo, span.hi];
-  const away = last ? ((hi - (xlog ? Math.log10(last.at) : last.at)) / (hi - lo)) * (width - Y_PX) : Infinity;
+  const away = last ? ((hi - (xlog ? Math.log10(last.at) : last.at)) / (hi - lo)) * (width - AXIS_PX) : Infinity;
   return Math.max(LEAST_RIGHT_PX, Math.ceil(((last?.word.length ?? 0) * CHARACTER_PX) / 2 - away) + 1 || 0);
 }
 

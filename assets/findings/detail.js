@@ -81,7 +81,7 @@ const furtherOf = ({ rule }) => (rule === "cpu_taken" && isOwner ? [el("p", { cl
 
 const MEASURED = ["share", "bytes_per_s"]; // numbers that may have bounds, in the same unit
 /** @type {Record<string, string>} */
-const BOUNDS = { least: "At least", most: "At most", saves_at_most: "Saves at most" };
+const BOUNDS = { least: "At least", most: "At most", saves_at_most: "Potential saving up to" };
 
 /** @param {Found} found */
 function numbersOf({ numbers }) {
@@ -93,7 +93,7 @@ function numbersOf({ numbers }) {
 }
 
 /** `slow_s -> "Slow"` @param {string} name */
-const nameOf = (name) => capital(name.replace(/_per_s$/, " a second").replace(/_(s|gib|bytes)$/, "").replaceAll("_", " "));
+const nameOf = (name) => capital(name.replace(/_per_s$/, " per second").replace(/_(s|gib|bytes)$/, "").replaceAll("_", " "));
 
 /** By the unit at the end of its name. @param {string} name @param {number} value */
 export function valueOf(name, value) {

@@ -3,12 +3,13 @@
 /** @typedef {import("./tree.js").Tree} Tree */
 /** @typedef {import("./tree.js").Flame} Flame */
 /** @typedef {{frame: number, seconds: number, normal_s: number}} Share seconds of the window and of the baseline */
-/** @typedef {{frame: number, self_s: number, total_s: number, base_self_s: number, base_total_s: number}} Spent */
+/** @typedef {{frame: number, self_s: number, total_s: number, base_self_s: number, base_total_s: number, self_line: number}} Spent `self_line`: where most of the self time passed */
 
 /** What each function took, by frame; a function that calls itself counts once. @param {Tree} tree @returns {Spent[]} */
 export function spent(tree) {
-  const { frame, self_s, total_s, base_self_s, base_total_s } = tree.nodes;
-  const out = tree.frames.map((_, i) => ({ frame: i, self_s: 0, total_s: 0, base_self_s: 0, base_total_s: 0 }));
+  const { frame, self_s, total_s, base_self_s, base_total_s, self_line } = tree.nodes;
+  const out = tree.frames.map(({ line }, i) => ({ frame: i, self_s: 0, total_s: 0, base_self_s: 0, base_total_s: 0, self_line: line }));
+  const most_s = new Float64Array(tree.frames.length); // self time of one node of a frame
   const open = new Int32Array(tree.frames.length); // how many of a frame's nodes are on the current path
   /** @type {number[]} */
   const path = [];
@@ -16,6 +17,7 @@ export function spent(tree) {
     while (path.length > tree.depth[i]) open[/** @type {number} */ (path.pop())]--;
     const row = out[frame[i]];
     row.self_s += self_s[i];
+    if (self_line && self_s[i] > most_s[frame[i]]) [most_s[frame[i]], row.self_line] = [self_s[i], self_line[i]];
     row.base_self_s += base_self_s?.[i] ?? 0;
     if (!open[frame[i]]) {
       row.total_s += total_s[i];
@@ -88,9 +90,10 @@ export function callersOf(flame, tree, of) {
   const columns = { frame: [], parent: [], self_s: [], total_s: [], untrusted_s: [], base_self_s: [], base_total_s: [], kind: [] };
   if (root) append(/** @type {any} */ (columns), root, -1);
   const compared = base_total_s !== null;
+  const lines = columns.frame.map((at) => tree.frames[at].line);
   return {
     ...flame,
-    nodes: { ...columns, base_self_s: compared ? columns.base_self_s : null, base_total_s: compared ? columns.base_total_s : null },
+    nodes: { ...columns, self_line: lines, own_line: lines, base_self_s: compared ? columns.base_self_s : null, base_total_s: compared ? columns.base_total_s : null },
   };
 }
 

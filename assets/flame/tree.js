@@ -154,23 +154,30 @@ export class Tree {
 
   /** @param {boolean} own only the user's own code counts */
   #hottest(own) {
-    const { frame, parent, self_s, total_s, kind } = this.nodes;
+    const { frame, parent, self_s, total_s, kind, own_line, self_line } = this.nodes;
     const owner = new Int32Array(this.count);
-    /** @type {Map<number, {seconds: number, node: number}>} */
+    const took_s = new Float64Array(this.count);
+    /** @type {Map<number, {seconds: number, node: number, widest: number}>} */
     const sums = new Map();
     for (let i = 0; i < this.count; i++) {
       const counts = this.frame(i).file !== "" && (!own || kind[i] === "own"); // the root has no file
       owner[i] = counts ? i : parent[i] < 0 ? -1 : owner[parent[i]];
       if (owner[i] < 0) continue;
-      const sum = sums.get(frame[owner[i]]) ?? { seconds: 0, node: owner[i] };
-      sum.seconds += self_s[i];
-      if (total_s[owner[i]] > total_s[sum.node]) sum.node = owner[i];
-      sums.set(frame[owner[i]], sum);
+      took_s[owner[i]] += self_s[i];
     }
-    const [top] = [...sums].sort(([, a], [, b]) => b.seconds - a.seconds);
+    for (let i = 0; i < this.count; i++) {
+      if (owner[i] !== i) continue;
+      const sum = sums.get(frame[i]) ?? { seconds: 0, node: i, widest: i };
+      sum.seconds += took_s[i];
+      if (took_s[i] > took_s[sum.node]) sum.node = i;
+      if (total_s[i] > total_s[sum.widest]) sum.widest = i;
+      sums.set(frame[i], sum);
+    }
+    const [top] = [...sums.values()].sort((a, b) => b.seconds - a.seconds);
     if (!top || !this.total_s) return null;
-    const [share, whole] = [top[1].seconds / this.total_s, total_s[top[1].node] / this.total_s];
-    return { frame: this.frames[top[0]], share, whole, node: top[1].node };
+    const shown = this.frames[frame[top.node]];
+    const line = (own ? own_line : self_line)?.[top.node] ?? shown.line;
+    return { frame: { ...shown, line }, share: top.seconds / this.total_s, whole: total_s[top.widest] / this.total_s, node: top.widest };
   }
 
   /** The frames that match a search, and the share of time in them or below. @param {string} text @returns {Match & {frames: Set<number>}} */

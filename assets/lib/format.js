@@ -44,11 +44,14 @@ export function figure(value, digits) {
 /** @param {number} value */
 export const nonFinite = (value) => (Number.isNaN(value) ? "NaN" : value > 0 ? "∞" : "−∞");
 
-/** Six characters at most, for an axis: `64k`, `2.5`, `2.302`, `1e-4`. @param {number} value */
+export const AXIS_PX = 54; // room for any tick at 11 px, with a gap; --lane-axis-w in tokens.css is the same
+
+/** Mostly up to six characters, for an axis: `64k`, `2.5`, `0.9995`, `1e-4`; eight at most: `-1.2e-10`. @param {number} value */
 export function tick(value) {
   const size = Math.abs(value);
   if (size === 0) return "0";
-  if (size < 1e-2 || size >= 1e9) return Number(value.toPrecision(2)).toExponential().replace("e+", "e");
+  const digits = size < 1e-99 || size >= 1e100 ? 1 : 2;
+  if (size < 1e-2 || size >= 1e9) return Number(value.toPrecision(digits)).toExponential().replace("e+", "e");
   if (size >= 1e6) return `${Number((value / 1e6).toPrecision(3))}M`;
   if (size >= 1e4) return `${Number((value / 1e3).toPrecision(3))}k`;
   return String(Number(value.toPrecision(4)));

@@ -5,7 +5,7 @@ import { columns } from "../data/columns.js";
 import { rateColumns, rateNow } from "../data/rate.js";
 import { el, setClass, setText } from "../lib/dom.js";
 import { TIME } from "../lib/axis.js";
-import { counted, tick, tickWords } from "../lib/format.js";
+import { AXIS_PX, counted, tick, tickWords } from "../lib/format.js";
 import { visibleName } from "../lib/visible.js";
 import { legend } from "./legend.js";
 import { holders, layersOf, median, stepSeconds } from "../data/phases.js";
@@ -19,7 +19,6 @@ import { faded, token } from "../lib/theme.js";
 /** @typedef {import("../data/series.js").Series} Series */
 
 const Plot = /** @type {any} */ (UPlot); // its types are not vendored
-const AXIS_WIDTH = 36;
 const TICK_HEIGHT = 26;
 const TICK_LEAST = 14;
 const TICKS = 8; // at most about so many
@@ -222,7 +221,7 @@ export class LaneView {
             : spaced(ticks(this.range, wanted), Math.max(1, Math.floor(height / TICK_LEAST)));
     const axis = {
       ...anyStep(() => this.range),
-      size: this.narrow ? 0 : AXIS_WIDTH,
+      size: this.narrow ? 0 : AXIS_PX,
       gap: 4,
       stroke: token("ink-3"),
       font: `11px ${token("font-ui")}`,

@@ -25,7 +25,7 @@ from ..gpu.inventory import Inventory
 from ..process.activity import EXIT, SEEN, RunActivity, RunProcess, RunState
 from ..process.finder import Finder, runs_by_pid
 from ..process.states import MAY_GO_ON_S, OVER, SILENT, state_of
-from ..records import Event, Finding, LogLine, Points, Record
+from ..records import Event, Finding, LogLine, Offset, Points, Record
 from ..store.protocol import Store
 from ..store.question import TooMuch
 from .dumps import flight_dumps
@@ -41,6 +41,9 @@ MOST_WAITING = 50_000  # records between two looks: the newest
 AWAKE_S = MAY_GO_ON_S  # a run without a sign and without a process is let go after this, unless it usually writes more rarely
 TAKE_OVER_S = 10.0  # until then the files of runs are read that an earlier collector looked at; and between two looks at those
 ENDED_S = 30.0  # a run that has ended is looked at for so long
+AWAITED_S = (
+    10.0  # without a record, until what a run's files hold beyond the stored offsets is no longer awaited: a line without an end
+)
 DOING_S = 4.0  # between two looks at what a run is at
 KNOWN_S = 7 * 86400.0  # findings that are read at the start
 MOST_KNOWN = 20_000
@@ -73,12 +76,14 @@ class FindingsCollector:
         inventory: Callable[[], Inventory] = Inventory,
         health: Callable[[], Iterable[CollectorHealth]] = tuple,
         last_lines: Callable[[str], Sequence[str]] = lambda run: (),
+        is_behind: Callable[[str, Mapping[str, int]], bool] = lambda run, reached: False,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         share: float = SHARE,
     ) -> None:
+        """`is_behind` is asked whether the files of a run hold more than is stored of them: bytes by the keys of their offsets."""
         self._store, self._live_runs, self._finder, self._host, self._line_of = store, live_runs, finder, host, line_of
-        self._inventory, self._health, self._last_lines = inventory, health, last_lines
+        self._inventory, self._health, self._last_lines, self._is_behind = inventory, health, last_lines, is_behind
         self._clock, self._monotonic = clock, monotonic
         self._waiting: deque[Record] = deque(maxlen=MOST_WAITING)
         self._back = LookingBack(store)
@@ -107,6 +112,8 @@ class FindingsCollector:
                 lines[record.run] = max(record.time_s, lines.get(record.run, 0.0))
             elif isinstance(record, Event):
                 self._waiting.append(record)
+            elif isinstance(record, Offset):  # behind the records of its file, as they are stored
+                self._waiting.append(record._replace(state={}))
         self._waiting.extend(LogLine(run, "", time_s, 0, "") for run, time_s in lines.items())
         self._waiting.extend(Points(run, (), (), (), past_s, None) for run in past)
 
@@ -257,6 +264,7 @@ class FindingsCollector:
             lambda since_s, until_s: memory_snapshot(_folders_of(activity), since_s, until_s),
             self._line_of(run),
             known.memory,
+            is_behind=lambda: now_s - known.sign_s < AWAITED_S and self._is_behind(run, known.reached),
         )
 
     def _look_at_doing(self, run: str, subject: RunSubject) -> None:

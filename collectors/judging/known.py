@@ -14,10 +14,11 @@ from ..analysis.findings.rules import is_tracked
 from ..analysis.findings.subjects import STEPS
 from ..analysis.history import History
 from ..process.activity import LIFETIMES
-from ..records import Event, Finding, Labels, LogLine, Points, Record
+from ..records import Event, Finding, Labels, LogLine, Offset, Points, Record
 
 MOST_EVENTS = 500  # of a run
 MOST_TRACKS = names.MOST_TRACKED
+MOST_FILES = 1000  # of a run, of which it is known how far they are stored
 MOST_RUNS = 2000  # at hand; those that were silent for longest are let go
 NEWS_S = 60.0  # before the first look, of which moments are news; those that were said are known by their ids
 WARM_S = 1800.0  # before the first look, that are read from the store
@@ -47,6 +48,7 @@ class KnownRun:
         self.is_warm = False
         self.ended = False  # its end was judged
         self.memory: dict[str, object] = {}
+        self.reached: dict[str, int] = {}  # stored bytes of each of its files that are read on, by the key of its offset
         self.seen: dict[str, dict[tuple[str, int], int]] = {}  # by rule and track, how many points there were at its last look
 
     @property
@@ -96,6 +98,8 @@ class KnownSubjects:
                         run.ended = run.ended and record.kind not in ("start", "process", "end", "exit")
                 case LogLine():
                     self._run(record.run, now_s, wakes=record.time_s > now_s - STALE_S)
+                case Offset():
+                    self._reached(record)
                 case Finding():
                     pass
 
@@ -167,6 +171,14 @@ class KnownSubjects:
         for name, value in zip(record.names, record.values, strict=True):
             if self._tracks(name) and (track := run.track(name, rank)) is not None:
                 track.take(time_s, record.step, value)
+
+    def _reached(self, record: Offset) -> None:
+        if (run := self.runs.get(record.run)) is None:
+            return
+        if record.trouble:
+            run.reached.pop(record.path, None)
+        elif record.path in run.reached or len(run.reached) < MOST_FILES:
+            run.reached[record.path] = record.offset
 
     def _machine(self, record: Points, now_s: float) -> None:
         for name, value in zip(record.names, record.values, strict=True):

@@ -181,6 +181,24 @@ class Tail:
         waiting = (path for path in self._turns.waiting() if EVENTS.fullmatch(path.name))
         return self.is_looking_for_runs or any(path.parent in folders for path in waiting)
 
+    def is_behind(self, run: str, reached: Mapping[str, int]) -> bool:
+        """Whether the run's files hold more than what was stored of them; from any thread.
+
+        `reached` are the stored offsets of its files in bytes, by key.
+        """
+        folders = {each.folder for each in self._runs.some([run]) if not each.single_file}
+        waits = any(path.parent in folders for path in self._turns.waiting())
+        return waits or any(self._holds_more(key, offset) for key, offset in reached.items())
+
+    def _holds_more(self, key: str, offset: int) -> bool:
+        known = format_of(key)
+        if known is not None and known.reading in ("whole", "database"):
+            return False
+        try:
+            return self._tree.path_of(key).stat().st_size > offset
+        except (OSError, ValueError):  # gone: nothing more comes of it
+            return False
+
     def refused(self, refused: list[RefusedRecord]) -> None:
         """Count records that the store could not take in the tallies of their files."""
         files = {self._key(path): file for path, file in self._files.items()}

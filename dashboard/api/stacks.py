@@ -55,7 +55,8 @@ class ThreadRow(TypedDict):
 
 
 class Nodes(TypedDict):
-    """Columns in preorder; the base columns are null without a baseline."""
+    """Columns in preorder; the base columns are null without a baseline. `self_line` and `own_line` are where most of the time passed that
+    a node took itself; the latter, for the user's own functions, with what libraries took that they call."""
 
     frame: Counts
     parent: Counts
@@ -65,6 +66,8 @@ class Nodes(TypedDict):
     base_self_s: Column | None
     base_total_s: Column | None
     kind: list[FrameKind]
+    self_line: Counts
+    own_line: Counts
 
 
 class PhaseRow(TypedDict):
@@ -290,6 +293,8 @@ def tree_answer(tree: FlameTree) -> TreeAnswer:
             "base_self_s": tree.base_self_s,
             "base_total_s": tree.base_total_s,
             "kind": tree.kind,
+            "self_line": tree.self_line,
+            "own_line": tree.own_line,
         },
     }
 

@@ -10,7 +10,7 @@ from importlib import import_module
 
 from collectors import VERSION
 
-from .command import Command, CommandParser, Mistake
+from .command import PROGRAM, Command, CommandParser, Mistake, typeable
 
 MAIN, *OTHERS = FILES = (
     "serve",
@@ -28,7 +28,6 @@ MAIN, *OTHERS = FILES = (
     "token",
     "mcp",
 )  # the first one is a command without a name
-PROGRAM = "deepseek-dashboard"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return command.run(parser_of(command).parse_args(words[1:] if named else words))
     except Mistake as mistake:
-        print(f"{PROGRAM}: {mistake}", file=sys.stderr)
+        print(f"{PROGRAM}: {typeable(str(mistake))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 0

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import os
+import re
+import shlex
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]  # of the checkout, or the folder `deepseek` where it is installed
+
+
+PROGRAM = "deepseek-dashboard"
+NAMED = re.compile(
+    rf"(?<![\w./-]){PROGRAM}(?= (?:-|[a-z])|`|\.?$)", re.MULTILINE
+)  # in a sentence, as a command; not `deepseek-dashboard 1.0`
 
 
 class Mistake(Exception):
@@ -26,6 +37,29 @@ class Command(NamedTuple):
     help: str
     arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]  # the exit code; raises Mistake
+
+
+def typeable(text: str) -> str:
+    """The text for the terminal that this command was started from: where our commands are named there, as this one was typed."""
+    command = started_as()
+    return text if command == PROGRAM else NAMED.sub(lambda _: command, text)
+
+
+def started_as() -> str:
+    """How this command was started: `.venv/bin/python app.py`; its name where the shell finds it by that."""
+    script = Path(sys.argv[0] if sys.argv else "")
+    if script.name == "app.py":
+        return f"{_shown(Path(sys.executable))} {_shown(script)}"
+    found = shutil.which(PROGRAM)
+    if script.name != PROGRAM or (found is not None and os.path.realpath(found) == os.path.realpath(script)):
+        return PROGRAM
+    return _shown(script)
+
+
+def _shown(path: Path) -> str:
+    """From the working folder where it lies below that."""
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path))
 
 
 def make_folder(folder: Path, flag: str, *, private: bool = False) -> None:

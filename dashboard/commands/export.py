@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from collectors.service.log_folders import LogFolders, add_place, place_of
 
-from .command import Command, Mistake
+from .command import Command, Mistake, typeable
 
 if TYPE_CHECKING:
     from collectors.store.protocol import Store
@@ -47,7 +47,7 @@ def run(parsed: argparse.Namespace) -> int:
     try:
         store = open_store(place.data_dir, write=False)
         try:
-            print(write(parsed, store, place, target))
+            print(typeable(write(parsed, store, place, target)))
         except UnknownRun as error:
             raise Mistake(str(error)) from None
         finally:

@@ -24,7 +24,7 @@ from collectors.process.keeper import ENDED, FAILED, INPUT, NUMBER, RESIZE, SIGN
 from collectors.process.printed import open_terminal
 from collectors.process.second_names import USUAL
 
-from .command import ROOT, Command, Mistake
+from .command import ROOT, Command, Mistake, typeable
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP)
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # exit codes of a shell
@@ -78,7 +78,8 @@ def run(parsed: argparse.Namespace) -> int:
 
 def again(parsed: argparse.Namespace) -> str:
     """The command that shows what is here."""
-    return f"deepseek-dashboard --log-dir {shlex.quote(str(parsed.log_dir))}" if parsed.log_dir else "deepseek-dashboard"
+    place = f" --log-dir {shlex.quote(str(parsed.log_dir))}" if parsed.log_dir else ""
+    return typeable(f"deepseek-dashboard{place}")
 
 
 def aloud(sentence: str) -> None:

@@ -32,7 +32,7 @@ from .. import address
 from ..auth.hosts import Access
 from ..reach.flags import access_of, add_reach_flags, listening
 from ..reach.listening import ANY_ADDRESS, CannotListen, address_of, public_address_of
-from .command import ROOT, Command, Mistake, make_folder
+from .command import ROOT, Command, Mistake, make_folder, typeable
 from .demo import Demo
 from .lending import Loan
 from .waiting import Waiting
@@ -369,7 +369,8 @@ def print_link(data_dir: Path, url: str) -> None:
     try:
         print(f"open it once with {one_use_link(data_dir, url)}", flush=True)
         place = f" --data-dir {shlex.quote(str(data_dir))}" if data_dir != folders.data_dir_of(Path(USUAL[0])).resolve() else ""
-        print(f"a new link: deepseek-dashboard url{place}; one for others: deepseek-dashboard token new NAME{place}", flush=True)
+        commands = f"a new link: deepseek-dashboard url{place}; one for others: deepseek-dashboard token new NAME{place}"
+        print(typeable(commands), flush=True)
     except (DamagedTokens, TokenMistake, Unwritable) as error:
         print(error, file=sys.stderr)
 

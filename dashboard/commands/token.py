@@ -12,7 +12,7 @@ from collectors.service.log_folders import add_place, place_of
 from collectors.small_file import Unwritable
 
 from .. import address
-from .command import Command, Mistake, make_folder
+from .command import Command, Mistake, make_folder, typeable
 
 DAY_S = 86400.0
 MOST_DAYS = 3650.0
@@ -79,7 +79,7 @@ def run(parsed: argparse.Namespace) -> int:
                 ended = tokens.revoke(parsed.name)
                 print(f"{parsed.name} is revoked{f', with {ended} browsers' if ended else ''}")
             case _:
-                print("\n".join(rows(tokens)))
+                print(typeable("\n".join(rows(tokens))))
                 return 0
     except (DamagedTokens, TokenMistake, Unwritable) as error:
         raise Mistake(str(error)) from None

@@ -76,7 +76,7 @@ def lines_of(found: TraceFound, run: str) -> list[str]:
         return [found.sentence]
     what = "kernels of the GPU" if trace.device == "GPU" else "operators on the CPU"
     step_ms = 1e3 * (trace.to_s - trace.from_s) / trace.steps
-    head = f"{run}: steps {trace.first_step} to {trace.last_step}, {step_ms:.1f} ms a step while traced, {what}; milliseconds of a step"
+    head = f"{run}: steps {trace.first_step} to {trace.last_step}, {step_ms:.1f} ms per step while traced, {what}; milliseconds of a step"
     total_s = max(sum(kinds_of_kernels(trace).values()), 1e-12)
     rows = []
     for line in found.lines[:MOST_LINES]:

@@ -34,12 +34,13 @@ class HostLoad(NamedTuple):
 
 
 class Pace(NamedTuple):
-    """Seconds of a step in the steady part of a run; `error` is the standard error of its logarithm."""
+    """Seconds of a unit of work in the steady part of a run; `error` is the standard error of its logarithm."""
 
     step_s: float
     error: float
     steps: int
     quartiles_s: tuple[float, float]  # of the stretches
+    unit: str = "step"  # what is counted; only paces of the same unit can be compared
     window: Range = (0.0, 0.0)
     host: HostLoad | None = None  # None where that was not measured
 

@@ -18,7 +18,7 @@ from .attempts import AttemptFinder, RunAttempts
 from .common_step import CommonStep, at_common_step, by_name
 from .differences import SECTIONS, Difference, Section, differences, of_section
 from .pace import Pace, change_of, load_of, pace_of, steady_steps, taken
-from .since_last import SinceLast, card_of, earlier, explaining, said, script_of
+from .since_last import SinceLast, earlier, explaining, place_of, said, script_of
 
 MOST_LOOKED_AT = 50  # earlier runs whose command is compared
 MOST_TRIED = 3  # of them, whose steps are read
@@ -117,25 +117,30 @@ class Comparing:
             return SinceLast(reason="nothing says which script it runs")
         views = self._runs()
         view = next((found for found in views if found.stored.name == run), None)
-        tried = 0
+        pace, tried, others = self._pace(stored), 0, ""
         for other in earlier(views, view)[:MOST_LOOKED_AT] if view else ():
             check()
             before = self._store.run(other.stored.name)
             if before is None or script_of(before.info) != script:
                 continue
             tried += 1
-            if (pace_before := self._pace(before)) is not None:
-                return self._beside(stored, before, pace_before, script)
+            pace_before = self._pace(before)
+            if pace_before is not None and (pace is None or pace_before.unit == pace.unit):
+                return self._beside(stored, pace, before, pace_before, script)
+            others = others or (pace_before.unit if pace_before is not None else "")
             if tried >= MOST_TRIED:
                 break
+        if pace is not None and others:
+            return SinceLast(
+                reason=f"earlier runs of this script count {others}s, this one {pace.unit}s: the two cannot be compared", now=pace
+            )
         return SinceLast(
-            reason="no earlier run of this script on this card has enough steps"
+            reason=f"no earlier run of this script on {place_of(stored.info)} has enough steps"
             if tried
-            else "it is the first run of this script on this card"
+            else f"it is the first run of this script on {place_of(stored.info)}"
         )
 
-    def _beside(self, run: Run, before: Run, pace_before: Pace, script: str) -> SinceLast:
-        pace = self._pace(run)
+    def _beside(self, run: Run, pace: Pace | None, before: Run, pace_before: Pace, script: str) -> SinceLast:
         differs = explaining(before.info, run.info, (before.name, run.name))
         if pace is None:
             return SinceLast(before.name, reason="too few steps yet", before=pace_before, differs=differs)
@@ -143,8 +148,7 @@ class Comparing:
         if change.counts and taken(pace, pace_before):
             reason = "other programs kept the cores busy during the slower one of the two"
             return SinceLast(before.name, "", reason, pace, pace_before, change, differs)
-        unit = History(self._store, run.name).unit_name
-        sentence = said(before.name, script, card_of(run.info), pace, pace_before, change, differs, unit)
+        sentence = said(before.name, script, place_of(run.info), pace, pace_before, change, differs)
         return SinceLast(
             before.name, sentence, "" if sentence else "as fast as before, as far as both vary", pace, pace_before, change, differs
         )
@@ -156,8 +160,9 @@ class Comparing:
         history = History(self._store, run.name)
         for length_s in LAST_S:
             window = (run.last_time_s - length_s, run.last_time_s)
-            if (pace := pace_of(steady_steps(steplog.read(history, window, around_s=0.0), window))) is not None:
-                return pace._replace(window=window, host=load_of(history, window))
+            log = steplog.read(history, window, around_s=0.0)
+            if (pace := pace_of(steady_steps(log, window))) is not None:
+                return pace._replace(unit=log.unit_name, window=window, host=load_of(history, window))
             if run.first_time_s is not None and window[0] <= run.first_time_s:
                 break
         return None

@@ -1,6 +1,6 @@
 """What has changed since the last run of the same script on the same card: how fast it is, and what differs.
 
-18 % slower than a, the last run of train.py on this GPU: 61 ms a step, then 52. Differs: torch 2.9 -> 2.10, batch 32 -> 24.
+18 % slower than a, the last run of train.py on this GPU: 61 ms per step, previously 52 ms. Differs: torch 2.9 → 2.10, batch 32 → 24.
 """
 
 from __future__ import annotations
@@ -71,6 +71,11 @@ def card_of(info: Mapping[str, Any]) -> str:
     return f"GPU {gpu}" if isinstance(gpu, str) and gpu else f"host {info.get('host', '')}"
 
 
+def place_of(info: Mapping[str, Any]) -> str:
+    """What runs with the same `card_of` share: "this GPU", "this host"."""
+    return "this GPU" if card_of(info).startswith("GPU ") else "this host"
+
+
 def earlier(views: Sequence[RunView], run: RunView) -> list[RunView]:
     """Runs that began before it on the same card, the newest first."""
     began_s = run.started_s
@@ -94,17 +99,14 @@ def explaining(before: Mapping[str, Any], now: Mapping[str, Any], names: Sequenc
     return sorted(kept, key=lambda row: (EXPLAINING.index(row.section), row.key not in FIRST))
 
 
-def said(
-    name: str, script: str, card: str, now: Pace, before: Pace, change: Change, differs: Sequence[Difference], unit: str = "step"
-) -> str:
-    """One sentence; "" where the difference may be noise."""
+def said(name: str, script: str, place: str, now: Pace, before: Pace, change: Change, differs: Sequence[Difference]) -> str:
+    """One sentence about two paces of the same unit; "" where the difference may be noise."""
     if not change.counts:
         return ""
     word = "slower" if change.ratio > 0 else "faster"
-    where = "GPU" if card.startswith("GPU ") else "host"
     what = PurePosixPath(script.split()[1] if script.startswith("-m ") else script).name
-    steps = f"{_seconds(now.step_s)} a {unit}, before {_seconds(before.step_s)}"
-    head = f"{100 * abs(change.ratio):.0f} % {word} than {name}, the last run of {what} on this {where}: {steps}"
+    steps = f"{_seconds(now.step_s)} per {now.unit}, previously {_seconds(before.step_s)}"
+    head = f"{100 * abs(change.ratio):.0f} % {word} than {name}, the last run of {what} on {place}: {steps}"
     return f"{head}. {_differs(differs, _taken(now, before))}"
 
 

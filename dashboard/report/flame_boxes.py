@@ -99,10 +99,12 @@ def _hottest(tree: FlameTree, whole_s: float, most: int, characters: int) -> lis
     """By the time at the top of the stack."""
     seconds = np.bincount(tree.frame, tree.self_s, len(tree.frames))
     order = [i for i in np.argsort(-seconds, kind="stable").tolist() if seconds[i] > 0][:most]
+    by_self = np.argsort(tree.self_s, kind="stable")
+    line = dict(zip(tree.frame[by_self].tolist(), tree.self_line[by_self].tolist(), strict=True))  # of the node with most
     return [
         HotFunction(
             shortened(tree.frames[i].name, characters),
-            _place(tree.frames[i], characters),
+            _place(tree.frames[i]._replace(line=line[i]), characters),
             length_of(float(seconds[i])),
             100 * float(seconds[i]) / whole_s,
         )

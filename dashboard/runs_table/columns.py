@@ -162,6 +162,16 @@ def steps_per_s(facts: Facts, setting: TableSetting) -> float | None:
     return max(rates)[1] if rates else None
 
 
+def items_per_s(facts: Facts, setting: TableSetting) -> float | None:
+    """On average over the run, as `steps_per_s`: by how many items its lines have counted."""
+    return _of(facts, first_of(setting.roles.items, facts.outcomes), _items_per_s)
+
+
+def _items_per_s(counted: Outcome) -> float | None:
+    items, seconds = counted.most - counted.least, counted.last_time_s - counted.first_time_s
+    return items / seconds if items > 0 and seconds > 0 else None
+
+
 def progress(facts: Facts, setting: TableSetting) -> float | None:
     """0 to 1, by the steps or epochs that the configuration names."""
     steps, epochs, last = facts.total_steps, facts.total_epochs, facts.view.stored.last_step
@@ -223,7 +233,7 @@ COLUMNS = (
     TableColumn("eta", "Time left", "duration", 88, _eta, "s", shown=True),
     TableColumn("duration", "Duration", "duration", 80, lambda facts, _: facts.duration_s, "s", shown=True),
     TableColumn("steps_per_s", "Steps/s", "number", 80, steps_per_s, "1/s", shown=True, help="On average over the run", direction="up"),
-    TableColumn("items_per_s", "Items/s", "number", 80, _by_role("items", _LAST), "1/s", shown=True, help="Samples or steps per second, whichever the log counts: the last rate, training only", direction="up"),
+    TableColumn("items_per_s", "Items/s", "number", 80, items_per_s, "1/s", shown=True, help="Samples or steps, whichever the log counts: on average over the run", direction="up"),
     TableColumn("tokens_per_s", "Tokens/s", "number", 80, _by_role("tokens", _LAST), "1/s", shown=True, help="The last value that the run logged", direction="up"),
     TableColumn("mfu", "MFU", "number", 72, _by_role("mfu", _LAST), help="Model FLOPs utilization, the last value that the run logged", direction="up"),
     TableColumn("memory", "Peak memory", "bytes", 96, _memory, "B", help="The greatest value that the run logged"),

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from collectors.analysis.directions import HELD_OUT, direction_of, is_held_out, words
-from collectors.records import ITEMS_PER_S
+from collectors.records import ITEMS
 
 from ..user_files.directions import Direction
 
@@ -23,7 +23,7 @@ class SeriesRoles(NamedTuple):
     loss: tuple[str, ...] = ()
     judged: tuple[str, ...] = ()  # validation values, or losses where no run has a validation
     tokens: tuple[str, ...] = ()  # a second
-    items: tuple[str, ...] = ()  # a second: samples or steps, by text that does not say which
+    items: tuple[str, ...] = ()  # how many have passed: samples or steps, by text that does not say which
     mfu: tuple[str, ...] = ()
     memory: tuple[str, ...] = ()
     epoch: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ def roles_of(names: Mapping[str, int], chosen: Mapping[str, Direction] | None = 
         tuple(losses[:MOST_NAMES]),
         tuple((held_out or losses)[:MOST_NAMES]),
         tuple([name for name in usual if _is_tokens_a_second(name)][:MOST_NAMES]),
-        tuple([name for name in usual if name == ITEMS_PER_S]),
+        tuple([name for name in usual if name == ITEMS]),
         tuple([name for name in usual if words(name)[-1:] == ("mfu",)][:MOST_NAMES]),
         tuple([name for name in usual if _is_memory(name)][:MOST_NAMES]),
         tuple([name for name in usual if words(name)[-1:] in (("epoch",), ("epochs",))][:MOST_NAMES]),

@@ -1,6 +1,6 @@
 /** How often which values occur in the shown range. */
 
-import { count, counted, figure, tick } from "../../lib/format.js";
+import { AXIS_PX, count, counted, figure, tick } from "../../lib/format.js";
 import { ticks } from "../../lib/scale.js";
 import { faded, token } from "../../lib/theme.js";
 import { binned } from "../values.js";
@@ -8,7 +8,7 @@ import { DrawnChart } from "./drawn.js";
 
 /** @typedef {import("./kinds.js").Drawing} Drawing */
 
-const [LEFT_PX, FOOT_PX, TOP_PX] = [44, 18, 6];
+const [LEFT_PX, FOOT_PX, TOP_PX] = [AXIS_PX, 18, 6];
 const BINS = 40;
 
 export class HistogramChart extends DrawnChart {

@@ -10,7 +10,7 @@ import { nameOf } from "../../flame/tree.js";
 import { TraceBox } from "../../blame/trace.js";
 
 /** @typedef {import("../../flame/tree.js").Tree} Tree */
-/** @typedef {{frame: number, seconds: number, normal_s: number}} Row seconds of the window and of the baseline */
+/** @typedef {{frame: number, line?: number, seconds: number, normal_s: number}} Row seconds of the window and of the baseline, `line` if another than the frame's */
 
 const NEIGHBOURS = 8;
 const FUNCTIONS = 40;
@@ -106,7 +106,7 @@ export class FlameSide {
     return el(
       "div",
       { class: "figure" },
-      el("div", { class: "k" }, `${name} a ${tree.per}`),
+      el("div", { class: "k" }, `${name} per ${tree.per}`),
       el("div", { class: "v" }, brief(now), " ", el("small", {}, tree.compared ? `was ${brief(was)}` : "")),
     );
   }
@@ -128,7 +128,7 @@ export class FlameSide {
   #drawFunctions(tree, all) {
     const rows = all.map((row) =>
       this.by === "self"
-        ? { frame: row.frame, seconds: row.self_s, normal_s: row.base_self_s }
+        ? { frame: row.frame, line: row.self_line, seconds: row.self_s, normal_s: row.base_self_s }
         : { frame: row.frame, seconds: row.total_s, normal_s: row.base_total_s },
     );
     const weight = (/** @type {Row} */ { seconds, normal_s }) =>
@@ -140,7 +140,7 @@ export class FlameSide {
 
   /** @param {HTMLElement} table @param {Tree} tree @param {Row[]} rows */
   #fill(table, tree, rows) {
-    const heads = tree.compared ? [`a ${tree.per}`, "normal", "change"] : [`a ${tree.per}`, "share"];
+    const heads = tree.compared ? [`per ${tree.per}`, "normal", "change"] : [`per ${tree.per}`, "share"];
     table.replaceChildren(
       el("thead", {}, el("tr", {}, el("th", {}, "Function"), ...heads.map((head) => el("th", { class: "num" }, head)))),
       el("tbody", {}, ...rows.map((row) => this.#row(tree, row))),
@@ -149,7 +149,7 @@ export class FlameSide {
   }
 
   /** @param {Tree} tree @param {Row} row */
-  #row(tree, { frame, seconds, normal_s }) {
+  #row(tree, { frame, line, seconds, normal_s }) {
     const shown = tree.frames[frame];
     const [now, was] = [seconds / tree.units, normal_s / tree.baseUnits];
     const cells = tree.compared
@@ -159,7 +159,7 @@ export class FlameSide {
       "button",
       { class: "plain fn", type: "button", title: nameOf(shown), onclick: () => this.choose(nameOf(shown)) },
       shown.name,
-      el("span", { class: "dim" }, shown.file ? place(shown.file, shown.line) : ""),
+      el("span", { class: "dim" }, shown.file ? place(shown.file, line ?? shown.line) : ""),
     );
     return el("tr", {}, el("td", {}, name), el("td", { class: "num strong" }, brief(now)), ...cells);
   }

@@ -126,7 +126,7 @@ export class FlameStage {
       : invert
         ? "Leaves stand on top, their callers below them. "
         : "";
-    const colour = tree.compared && difference ? `Colour is the change in seconds a ${tree.per}${isPart(tree) ? `; of less than 8 ${tree.per}s a window also has what it holds of them by chance` : ""}. ` : "";
+    const colour = tree.compared && difference ? `Colour is the change in seconds per ${tree.per}${isPart(tree) ? `; of less than 8 ${tree.per}s a window also has what it holds of them by chance` : ""}. ` : "";
     if (this.kernels) return `${what}Width is time of kernels or operators in the newest traced steps. ${count(tree.count)} frames.`;
     return `${what}Width is time in this window. ${colour}Hatched: the thread waits. ${count(tree.count)} frames.`;
   }

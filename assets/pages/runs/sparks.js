@@ -65,7 +65,7 @@ export class Sparks {
 /** @param {HTMLCanvasElement} canvas @param {Wish} wish @param {Spark | null} spark */
 function draw(canvas, { share, tint, bad }, spark) {
   const context = emptyContext(canvas, WIDTH, HEIGHT);
-  if (!spark?.step.length) return;
+  if (!spark?.t.length) return;
   const points = placed(spark, share ?? 1);
   if (!points.length) return;
   const [x, y] = points[points.length - 1];
@@ -81,8 +81,8 @@ function draw(canvas, { share, tint, bad }, spark) {
 }
 
 /** Its finite points in pixels. @param {Spark} spark @param {number} share of the width @returns {[number, number][]} */
-function placed({ step, mean }, share) {
-  const known = /** @type {[number, number][]} */ (step.map((at, i) => [at, mean[i]]).filter(([, value]) => Number.isFinite(value)));
+function placed({ t, mean }, share) {
+  const known = /** @type {[number, number][]} */ (t.map((at, i) => [at, mean[i]]).filter(([, value]) => Number.isFinite(value)));
   const values = known.map(([, value]) => value);
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const [first, last] = [known[0]?.[0] ?? 0, known[known.length - 1]?.[0] ?? 1];

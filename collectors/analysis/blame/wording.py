@@ -55,17 +55,17 @@ def _sentence(verdict: Verdict, gpu: GpuLook | None, host: HostLook | None, neig
 
 
 def _like_baseline(verdict: Verdict) -> str:
-    """`Normal for its size: the steps of this window have 1.40 times the tokens and take that much longer.`"""
+    """`Normal for their size: the steps of this window have 1.40 times the tokens and take that much longer.`"""
     if verdict.longer is not None and not 1 / NOTABLY < verdict.longer < NOTABLY:
         what = verdict.size.rpartition(" ")[2]
-        return f"Normal for its size: a {verdict.unit_name} of this window has {verdict.longer:.2f} times the {what} and takes that much longer."
+        return f"Normal for their size: the {verdict.unit_name}s of this window have {verdict.longer:.2f} times the {what} and take that much longer."
     if verdict.answer_s:
         return f"{_answers(verdict)}: nothing unusual."
     if verdict.units is None:
         return "Nothing unusual here, as far as stacks can tell: without steps, only a change in what the program does can be seen."
     ratio = (verdict.window_unit_s or 0.0) / (verdict.baseline_unit_s or 1.0)
     if ratio > NOTABLY:
-        return f"A {verdict.unit_name} takes {ratio:.2f} times as long as its baseline, and no function is slower than chance explains."
+        return f"{verdict.unit_name.capitalize()}s take {ratio:.2f} times as long as their baseline, and no function is slower than chance explains."
     return "Nothing unusual here: no function is slower than its baseline."
 
 
@@ -130,7 +130,7 @@ def _on_line(found: Suspect) -> str:
 
 
 def _second(verdict: Verdict) -> str:
-    """`; crop (data.py:99) adds another +40 ms, 32%`"""
+    """`; crop (data.py:99) takes 40 ms more (32%)`"""
     other, slowdown_s = verdict.second, verdict.slowdown_s or 0.0
     if other is None:
         return ""
@@ -138,8 +138,8 @@ def _second(verdict: Verdict) -> str:
     if verdict.verdict == "cpu_taken":  # at most what the other cause leaves
         excess_s = min(other.stands_out_s, slowdown_s - verdict.taken_s)
     whole_s = max(slowdown_s, excess_s + (verdict.excess_s or 0.0))
-    share = f", {percent(excess_s / whole_s)}" if slowdown_s > 0 and verdict.units is not None else ""
-    return f"; {place(other.frame)} adds {signed(excess_s * verdict.pace)}{share}"
+    share = f" ({percent(excess_s / whole_s)})" if slowdown_s > 0 and verdict.units is not None else ""
+    return f"; {place(other.frame)} takes {signed(excess_s * verdict.pace).lstrip('+')} more{share}"
 
 
 def _taken(verdict: Verdict) -> str:
@@ -212,10 +212,10 @@ def _lost(verdict: Verdict) -> str:
 
 
 def _answers(verdict: Verdict, first: bool = True) -> str:
-    """`A request takes 31 ms, baseline 11 ms`"""
+    """`Requests take 31 ms, baseline 11 ms`"""
     here_s, there_s = verdict.answer_s or (0.0, 0.0)
-    article = "A" if first else "a"
-    return f"{article} {verdict.unit_name} takes {signed(here_s).lstrip('+')}, baseline {signed(there_s).lstrip('+')}"
+    units = f"{verdict.unit_name}s"
+    return f"{units.capitalize() if first else units} take {signed(here_s).lstrip('+')}, baseline {signed(there_s).lstrip('+')}"
 
 
 def _unit(verdict: Verdict) -> str:

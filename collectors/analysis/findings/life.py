@@ -59,7 +59,7 @@ def crash(subject: RunSubject) -> Iterator[Held]:
     if state is None or state.state not in ("failed", "killed"):
         return
     ended_s = _newly_ended_s(subject)
-    if ended_s is None or _may_go_on(subject) or _awaits_numbers(subject, ended_s):
+    if ended_s is None or _may_go_on(subject) or _awaits_records(subject, ended_s):
         return
     step, cause = last_step(subject), _cause(subject, ended_s)
     reason = shortened((cause.sentence if cause else state.reason).rstrip("."), MOST_TEXT) or "nothing says why"
@@ -123,7 +123,7 @@ def finished(subject: RunSubject) -> Iterator[Held]:
     if state is None or state.state != "finished":
         return
     ended_s = _newly_ended_s(subject, of_last=True)
-    if ended_s is None or _awaits_numbers(subject, ended_s):
+    if ended_s is None or _awaits_records(subject, ended_s):
         return
     step, took_s = last_step(subject), _took_s(subject, ended_s)
     parts = [f"after {spoken(took_s)}" if took_s else "", f"at step {step:,}" if step is not None else "", _best(subject)]
@@ -160,9 +160,12 @@ def _newly_ended_s(subject: RunSubject, *, of_last: bool = False) -> float | Non
     return ended_s if is_news else None
 
 
-def _awaits_numbers(subject: RunSubject, ended_s: float) -> bool:
-    """Whether its steps may still come: an end is said once, and the first numbers of a text are stored later than its end."""
-    return last_step(subject) is None and 0 <= subject.now_s - ended_s < NUMBERS_S
+def _awaits_records(subject: RunSubject, ended_s: float) -> bool:
+    """Whether its last records may still come: an end is reported once, with them, in whatever order the files are read.
+
+    The first numbers of a text are stored later than its end.
+    """
+    return subject.is_behind() or (last_step(subject) is None and 0 <= subject.now_s - ended_s < NUMBERS_S)
 
 
 def _attempt(subject: RunSubject) -> str:

@@ -100,7 +100,7 @@ def memory_creep(subject: RunSubject) -> Iterator[Held]:
 def _creep(subject: RunSubject, name: str, rank: int, track: RecentPoints, slope: Slope, left_s: float) -> Held:
     what = "The memory of the processes" if name.startswith("host/") else name
     when = f"it runs out in {spoken(left_s)}"
-    rate = f"{written_bytes(round(slope.per_s * 60))} a minute ({written_bytes(round(slope.least * 60))} to {written_bytes(round(slope.most * 60))})"
+    rate = f"{written_bytes(round(slope.per_s * 60))} per minute ({written_bytes(round(slope.least * 60))} to {written_bytes(round(slope.most * 60))})"
     return Held(
         f"{on_rank(what, rank, subject.ranks())} grows by {rate} and is never given back: {when}.",
         slope.since_s,
@@ -168,7 +168,7 @@ def gpu_memory_creep(subject: RunSubject) -> Iterator[Held]:
         if left_s > DAY_S or left_s > _planned_s(subject):
             continue
         yield Held(
-            f"GPU {gpu.index}'s memory fills by {written_bytes(round(slope.per_s * 60))} a minute: out of memory in {spoken(left_s)}.",
+            f"GPU {gpu.index}'s memory fills by {written_bytes(round(slope.per_s * 60))} per minute: out of memory in {spoken(left_s)}.",
             slope.since_s,
             float(track.time_s[-1]),
             key=gpu.uuid,
@@ -193,7 +193,7 @@ def host_memory_out(machine: MachineSubject) -> Iterator[Held]:
             continue
         left_s = slope.until_s(limit)
         yield Held(
-            f"{whose} is {100 * slope.now / limit:.0f} % full and grows by {written_bytes(round(slope.per_s * 60))} a minute: "
+            f"{whose} is {100 * slope.now / limit:.0f} % full and grows by {written_bytes(round(slope.per_s * 60))} per minute: "
             f"it runs out in {spoken(left_s)}.",
             slope.since_s,
             machine.now_s,
@@ -221,7 +221,7 @@ def disk_out(machine: MachineSubject) -> Iterator[Held]:
     if slope is not None and slope.until_s(0.0) < HOUR_S:
         left_s = slope.until_s(0.0)
         yield Held(
-            f"The disk of the dashboard's data fills by {written_bytes(round(slope.per_s * 60))} a minute: it is full in {spoken(left_s)}.",
+            f"The disk of the dashboard's data fills by {written_bytes(round(slope.per_s * 60))} per minute: it is full in {spoken(left_s)}.",
             slope.since_s,
             machine.now_s,
             key="filling",

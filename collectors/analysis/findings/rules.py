@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..ledger.kinds import LABELS
 from . import cards, life, memory, names, pace, ranks, reported, requests, slower, training
 from .rule import AnyRule, MachineRule, RunRule
-from .spent import EVERY_S, SPENT_ON, WINDOW_S, spent
+from .spent import EVERY_S, SPENT_ON, UNSURE, WINDOW_S, spent
 
 _SPENT_NEEDS = f"{WINDOW_S:g} s of stacks after the first minute of steps, and with a GPU its counter"
 
@@ -20,7 +21,8 @@ def _spent(name: str, title: str, source: str) -> RunRule:
         "note",
         WINDOW_S + EVERY_S,
         _SPENT_NEEDS,
-        f"the ledger's row `{kind}` has surely {share:g} % or more of {WINDOW_S:g} s, or as the largest cause {2 * share:g} %, while steps go on",
+        f"the ledger puts *{LABELS[kind]}* at {share:g} % or more of the last {WINDOW_S:g} s even at the low end of its range, or at "
+        f"{UNSURE * share:g} % or more as the largest cause, while steps go on",
         source,
         spent(name),
         EVERY_S,

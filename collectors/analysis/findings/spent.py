@@ -37,7 +37,7 @@ SPENT_ON: Final = {
         "data",
         10.0,
         "{share} of the time goes to waiting for data{where}",
-        "more loader workers, prefetching, or less work a sample would give it back",
+        "more loader workers, prefetching, or less work per sample would give it back",
     ),
     "launch_bound": SpentOn(
         "launch",
@@ -55,7 +55,7 @@ SPENT_ON: Final = {
         "gil",
         10.0,
         "The main thread waits for the GIL for {share} of the time{where}",
-        "the Python work of another thread belongs into a process",
+        "move the Python work of the other thread into a process",
     ),
     "lock_bound": SpentOn(
         "lock", 10.0, "The main thread waits for a lock for {share} of the time{where}", "see who holds it in the flame graph"

@@ -65,6 +65,7 @@ class RunSubject:
     snapshot: Callable[[float, float], MemorySnapshot | None] = lambda since_s, until_s: None  # of a card's memory, written then
     line_of: LineOf = no_source
     memory: dict[str, Any] = field(default_factory=dict)  # what rules remember from one look to the next
+    is_behind: Callable[[], bool] = lambda: False  # whether its files hold records that are not known yet, and may come
     _by_kind: dict[str, list[Event]] = field(default_factory=dict)
 
     def named(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, int, RecentPoints]]:

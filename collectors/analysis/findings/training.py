@@ -378,7 +378,7 @@ def new_best(subject: RunSubject) -> Iterator[Held]:
                 continue
             step = step_of(track, place)
             yield Held(
-                f"{name} has a new best: {value:.5g}{_at(step)}, before it {before:.5g}.",
+                f"{name} has a new best: {value:.5g}{_at(step)}, previously {before:.5g}.",
                 time_of(subject, track, place),
                 time_of(subject, track, place),
                 key=f"{name} {rank} {int(np.log(max(1, step if step is not None else place)) / np.log(GROWTH))}",

@@ -18,12 +18,16 @@ LINE, LINES = "line of the step log", "lines of the step log"
 
 def sentence_of(found: Goodput) -> str:
     """`Goodput 71 % of 3 h 20 min: ...` The largest losses come first."""
-    head = f"Goodput {found.goodput:.0f} %" if found.goodput is not None else f"Goodput at most {found.at_most:.0f} %"
     losses = sorted((row for row in found.rows if row.kind not in ("training", "running")), key=lambda row: -row.share)
     named = [_loss(row, found) for row in losses[:SHOWN] if row.share >= SMALL_PCT]
     rest = sum(row.share for row in losses) - sum(row.share for row in losses[: len(named)])
     parts = [*named, *([f"other {rest:.0f} %"] if named and rest >= SMALL_PCT else [])]
     attempts = f" in {len(found.attempts)} attempts" if len(found.attempts) > 1 else ""
+    if found.goodput is None and not named:
+        return (
+            f"Goodput of {spoken(found.seconds)}{attempts} is not known: fewer than two lines have a step and a time.{_lost(found)}"
+        )
+    head = f"Goodput {found.goodput:.0f} %" if found.goodput is not None else f"Goodput at most {found.at_most:.0f} %"
     return f"{head} of {spoken(found.seconds)}{attempts}{': ' if parts else ''}{', '.join(parts)}.{_lost(found)}"
 
 

@@ -1,6 +1,6 @@
-"""Two ledgers beside each other: which kinds of time one run spends more on than another, in points of its time and seconds a unit.
+"""Two ledgers beside each other: which kinds of time one run spends more on than another, in points of its time and seconds per unit.
 
-b spends 12 points more waiting for data (data.py:88 decode) and 9 fewer computing than a; a step takes 240 ms in place of 190 ms.
+b spends 12 points more waiting for data (data.py:88 decode) and 9 fewer computing than a; steps take 240 ms in place of 190 ms.
 """
 
 from __future__ import annotations
@@ -145,8 +145,8 @@ def _steps(mine: LedgerSide, other: LedgerSide) -> str:
     if not _same_units(mine, other) or mine.unit_s is None or other.unit_s is None:
         return ""
     if abs(mine.unit_s / other.unit_s - 1) < SAME_STEP:
-        return f"; a {mine.unit_name} takes {time_of(mine.unit_s)} in both"
-    return f"; a {mine.unit_name} takes {time_of(mine.unit_s)} in place of {time_of(other.unit_s)}"
+        return f"; {mine.unit_name}s take {time_of(mine.unit_s)} in both"
+    return f"; {mine.unit_name}s take {time_of(mine.unit_s)} in place of {time_of(other.unit_s)}"
 
 
 def _same_units(mine: LedgerSide, other: LedgerSide) -> bool:

@@ -13,6 +13,7 @@ MOST_LINES = 10
 TOGETHER = "GPU busy (compute or communication, not separated)"
 PARTS = {"compute": "compute", "communication": "communication", "copy": "copies"}
 LEAST_PART = 0.5  # percent of the window; a smaller part of the busy time is not named
+TIERS = {"A": "from stacks alone", "B": "from stacks and the log", "C": "from stacks and traced steps"}
 SIGNALS = {
     "driver samples": "the driver's utilization samples",
     "GPM": "the GPU's own activity counters (GPM)",
@@ -90,7 +91,7 @@ def large_rows(ledger: Ledger) -> tuple[list[KindRow], float]:
 
 def lines_of(ledger: Ledger, run: str) -> list[str]:
     """At most ten lines for a shell: what was looked at, a line for each row, and how far it may be trusted."""
-    head = f"{run}: {_seconds(ledger.seconds)}, {covered_of(ledger)}"
+    head = f"{run}: {_seconds(ledger.seconds)} profiled, {covered_of(ledger)}"
     if not ledger.rows:
         return [head, why_empty(ledger)]
     shown, small = large_rows(ledger)
@@ -100,7 +101,8 @@ def lines_of(ledger: Ledger, run: str) -> list[str]:
     width = max(len(label_of(row.kind, ledger)) for row in kept)
     rows = [_line(row, ledger, width) for row in kept]
     other = [f"{rest:5.1f} %  other"] if rest >= 0.05 else []
-    return [head, *rows, *other, *queued, foot_of(ledger)]
+    hidden = " A potential saving includes what the row slows elsewhere." if any(map(_saves_more, kept)) else ""
+    return [head, *rows, *other, *queued, f"{foot_of(ledger)}{hidden}"]
 
 
 def _line(row: KindRow, ledger: Ledger, width: int) -> str:
@@ -108,18 +110,22 @@ def _line(row: KindRow, ledger: Ledger, width: int) -> str:
     where = place_of(row.lines[0].place) if row.lines else ""
     where = where or (parts_of_busy(ledger) if row.kind == BUSY else "")
     notes = [f"{row.least:.0f} to {row.most:.0f} %"] if row.most - row.least > rules.SURE.value else []
-    if row.saves_at_most > row.share + rules.SMALL.value:
-        notes.append(f"a fix saves at most {row.saves_at_most:.0f} %")
+    if _saves_more(row):
+        notes.append(f"potential saving up to {row.saves_at_most:.0f} %")
     if row.exposed_by is not None and (exposed := place_of(row.exposed_by)):
         notes.append(f"costs time since {exposed} waits for the GPU")
     noted = f" ({'; '.join(notes)})" if notes else ""
     return f"{row.share:5.1f} %  {label:<{width}}  {where}{noted}".rstrip()
 
 
+def _saves_more(row: KindRow) -> bool:
+    return row.saves_at_most > row.share + rules.SMALL.value
+
+
 def covered_of(ledger: Ledger) -> str:
-    """`tier B, 97 % of it seen`"""
-    share = f"{100 * ledger.covered_share:.0f} % of it seen"
-    return f"tier {ledger.tier}, {share}" if ledger.covered_share < 0.995 else f"tier {ledger.tier}"
+    """`from stacks and the log, 97 % of it seen`"""
+    share = f", {100 * ledger.covered_share:.0f} % of it seen" if ledger.covered_share < 0.995 else ""
+    return f"{TIERS[ledger.tier]}{share}"
 
 
 def foot_of(ledger: Ledger) -> str:

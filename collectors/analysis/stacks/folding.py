@@ -39,6 +39,8 @@ class FlameTree:
     base_self_s: Floats | None
     base_total_s: Floats | None
     kind: list[FrameKind]
+    self_line: Ints  # of the node, where most of its self time passed
+    own_line: Ints  # the same; of the user's own functions with what libraries took that they call
     samples: int
     seconds: float
     hz: float
@@ -107,7 +109,12 @@ def tree_of(
 ) -> FlameTree:
     """A node stays where its share of the window or of the baseline is at least `prune`; `own_folder` is the run's working folder."""
     sides = [window] if baseline is None else [window, baseline]
-    trie = build([shape.of(side.weighed, line_of, side.computes_backward) for side in sides]).pruned(prune).preorder()
+    weighed = [shape.of(side.weighed, line_of, side.computes_backward) for side in sides]
+
+    def are_own(frames: list[Frame]) -> list[bool]:
+        return [kind == "own" for kind in kinds_of(frames, own_folder, window.computes_backward)]
+
+    trie = build(weighed, are_own).pruned(prune).preorder()
     used, frame = np.unique(trie.frame, return_inverse=True)
     frames = [Frame(window.title, "", 0), *(trie.frames[i] for i in used[1:])]
     kinds = kinds_of(frames, own_folder, window.computes_backward)
@@ -122,6 +129,8 @@ def tree_of(
         base_self_s=trie.self_s[1] if baseline else None,
         base_total_s=trie.total_s[1] if baseline else None,
         kind=[kinds[i] for i in frame],
+        self_line=trie.self_line,
+        own_line=trie.own_line,
         samples=window.chosen_samples,
         seconds=seconds[0],
         hz=window.hz,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...records import Frame
-from .traces import Floats, Ints, Traces
+from .traces import Bools, Floats, Ints, Traces
 
 
 class Weighed(NamedTuple):
@@ -33,6 +33,10 @@ class Trie:
     self_s: Floats
     total_s: Floats
     trusted_s: Floats  # of the total, what surely belongs here
+    self_line: Ints  # where most of its self time passed
+    own_line: (
+        Ints  # of the user's own functions: where most of the time passed outside of others of them; of other nodes as `self_line`
+    )
     leaf: Ints  # the node of each stack's last frame, the stacks of all weighings one after the other; -1 where that was pruned
     trusted_to_leaf_s: Floats  # one a weighing: of stacks that are trusted to their leaf
 
@@ -66,6 +70,8 @@ class Trie:
             self_s=self.self_s[:, nodes],
             total_s=self.total_s[:, nodes],
             trusted_s=self.trusted_s[:, nodes],
+            self_line=self.self_line[nodes],
+            own_line=self.own_line[nodes],
             leaf=moved[self.leaf],
             trusted_to_leaf_s=self.trusted_to_leaf_s,
         )
@@ -78,8 +84,9 @@ def weigh(traces: Traces) -> Weighed:
     return Weighed(traces.frames, [traces.stacks[stack] for stack in seen.tolist()], traces.trusted[seen], seconds[seen])
 
 
-def build(weighings: Sequence[Weighed]) -> Trie:
-    """One tree for all weighings; frames with the same name and file are one function."""
+def build(weighings: Sequence[Weighed], are_own: Callable[[list[Frame]], Sequence[bool]] | None = None) -> Trie:
+    """One tree for all weighings; frames with the same name and file are one function. `are_own` says which frames are the user's: without
+    it `self_line` and `own_line` are the lines of the frames."""
     frames, flat = _shared_frames(weighings)
     function, functions = _functions(frames)
     lengths = np.array([len(stack) for weighing in weighings for stack in weighing.stacks], np.int64)
@@ -102,14 +109,25 @@ def build(weighings: Sequence[Weighed]) -> Trie:
         node[active] = nodes + child
         nodes += len(keys)
         active = active[lengths[active] >= len(levels)]
+    shown = np.concatenate([level.frame for level in levels])
+    parent = np.concatenate([level.parent for level in levels])
+    depth = np.repeat(np.arange(len(levels)), [len(level.frame) for level in levels])
+    self_line = own_line = np.array([*(frame.line for frame in frames), 0], np.int64)[shown]  # the last is the root's
+    if are_own is not None:
+        own = np.array([*are_own(frames), False], bool)[shown]
+        lines = _Lines(frames, flat, starts, depth, heat)
+        self_line = lines.at(node, self_line)
+        own_line = lines.at(_nearest(node, parent, own), np.where(own, own_line, self_line))
     return Trie(
         frames=frames,
-        frame=np.concatenate([level.frame for level in levels]),
-        parent=np.concatenate([level.parent for level in levels]),
-        depth=np.repeat(np.arange(len(levels)), [len(level.frame) for level in levels]),
+        frame=shown,
+        parent=parent,
+        depth=depth,
         self_s=np.array([np.bincount(node, row, nodes) for row in seconds]),
         total_s=np.concatenate([level.total_s for level in levels], axis=1),
         trusted_s=np.concatenate([level.trusted_s for level in levels], axis=1),
+        self_line=self_line,
+        own_line=own_line,
         leaf=node,
         trusted_to_leaf_s=(seconds * (trusted >= lengths)).sum(axis=1),
     )
@@ -120,6 +138,25 @@ class _Level(NamedTuple):
     parent: Ints
     total_s: Floats
     trusted_s: Floats
+
+
+class _Lines(NamedTuple):
+    """The stacks of all weighings, as `build` has them."""
+
+    frames: list[Frame]
+    flat: Ints
+    starts: Ints
+    depth: Ints  # of the nodes
+    heat: Floats
+
+    def at(self, node: Ints, default: Ints) -> Ints:
+        """Of each node the line at which most of the stacks stood that have it as their `node`, 0 for none; else its default."""
+        found, stacks = default.copy(), np.flatnonzero(node)
+        if len(stacks):
+            frame = self.flat[self.starts[stacks] + self.depth[node[stacks]] - 1]
+            hottest = _hottest(node[stacks], frame, self.heat[stacks], len(self.frames))
+            found[np.unique(node[stacks])] = [self.frames[i].line for i in hottest.tolist()]
+        return found
 
 
 def _shared_frames(weighings: Sequence[Weighed]) -> tuple[list[Frame], Ints]:
@@ -147,6 +184,14 @@ def _by_weighing(weighings: Sequence[Weighed]) -> Floats:
         row[at : at + len(weighing.stacks)] = weighing.seconds
         at += len(weighing.stacks)
     return seconds
+
+
+def _nearest(node: Ints, parent: Ints, wanted: Bools) -> Ints:
+    """From each node up, the first that is wanted; 0, the root, where none is."""
+    found = node.copy()
+    while (moving := (found > 0) & ~wanted[found]).any():
+        found[moving] = parent[found[moving]]
+    return found
 
 
 def _hottest(node: Ints, frame: Ints, heat: Floats, frames: int) -> Ints:

@@ -62,7 +62,11 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
             {"columns": [column_row(column) for column in COLUMNS], "configured": list(names.configured), "series": series}
         )
 
-    @router.get("/sparklines", response_model=None, summary="The loss of each of some runs over its steps, in few buckets")
+    @router.get(
+        "/sparklines",
+        response_model=None,
+        summary="The loss of each of some runs over its steps, or over time without steps, in few buckets",
+    )
     @needs(Role.VIEWER)
     def sparklines(run: Names = None, buckets: Annotated[int, Query(ge=2, le=200)] = 48) -> Answer[SparkList]:
         if len(run or ()) > MOST_SPARKS:

@@ -8,6 +8,7 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from collectors.analysis.findings.doing import Standing
+from collectors.store.protocol import Axis
 
 from ...queries import Queries
 from ...runs_table.columns import FIXED, Cell, TableColumn
@@ -78,7 +79,8 @@ class TableAnswer(TypedDict):
 class Spark(TypedDict):
     run: str
     series: str
-    step: NumberColumn
+    axis: Axis
+    t: NumberColumn  # steps, or Unix seconds
     mean: Gaps
     min: Gaps
     max: Gaps
@@ -167,11 +169,12 @@ def spark_rows(queries: Queries, runs: Sequence[str], buckets: int) -> list[Spar
         {
             "run": run,
             "series": series,
-            "step": curve.t,
+            "axis": axis,
+            "t": curve.t,
             "mean": curve.mean,
             "min": curve.min,
             "max": curve.max,
             "non_finite": int(curve.non_finite.sum()),
         }
-        for run, (series, curve) in queries.sparklines(runs, buckets).items()
+        for run, (series, axis, curve) in queries.sparklines(runs, buckets).items()
     ]

@@ -11,7 +11,7 @@ from collectors.service.folders import INSIDE
 from collectors.service.log_folders import LogFolders, add_place, found_here, place_of
 
 from ...reach.flags import port as port_number
-from ..command import Command
+from ..command import Command, typeable
 
 USUAL_PORT = 8080
 
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     data_dir = Path(os.path.abspath(options.data_dir)) if options.data_dir else place.data_dir  # noqa: PTH100  # a link stays as it is written
     number = options.port if options.port is not None else address.port_of(data_dir) or USUAL_PORT
     rows = diagnose(CheckedHost(tuple(place.folders), data_dir, number))
-    print(json.dumps(json_of(rows), indent=1) if options.json else "\n".join(lines_of(rows)), flush=True)
+    print(json.dumps(json_of(rows), indent=1) if options.json else typeable("\n".join(lines_of(rows))), flush=True)
     return int(verdict_of(rows) == "wrong")
 
 

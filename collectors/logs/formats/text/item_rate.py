@@ -45,11 +45,13 @@ class ItemRate:
     """Of the lines of one text, in order."""
 
     def __init__(self, state: Sequence[Any] = ()) -> None:
-        since, last, burst_s, paused_s, self._rise, self._lines = state or (None, None, 0.0, 0.0, 0, 0)
+        since, last, burst_s, paused_s, rise, lines = state or (None, None, 0.0, 0.0, 0, 0)
         self._since = Count(since[0], since[1], tuple(since[2]), since[3]) if since else None
         self._last = Count(last[0], last[1], tuple(last[2]), last[3]) if last else None  # the newest line
         self._burst_s: float = burst_s  # when the newest burst began,
         self._paused_s: float = paused_s  # and how long the pause before it was
+        self._rise: int = rise  # from the line before it to the newest line
+        self._lines: int = lines  # that may be one program's, up to UNSURE_LINES
 
     def state(self) -> list[Any]:
         """As JSON; [] where there is nothing to go on with."""
