@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -177,18 +178,20 @@ class Tail:
 
     def is_unread(self, run: str) -> bool:
         """Whether a file that may hold the ends of the run's processes waits for its turn; from any thread."""
-        folders = {each.folder for each in self._runs.some([run]) if not each.single_file}
-        waiting = (path for path in self._turns.waiting() if EVENTS.fullmatch(path.name))
-        return self.is_looking_for_runs or any(path.parent in folders for path in waiting)
+        return self.is_looking_for_runs or any(EVENTS.fullmatch(path.name) for path in self._waiting(run))
 
     def is_behind(self, run: str, reached: Mapping[str, int]) -> bool:
         """Whether the run's files hold more than what was stored of them; from any thread.
 
         `reached` are the stored offsets of its files in bytes, by key.
         """
-        folders = {each.folder for each in self._runs.some([run]) if not each.single_file}
-        waits = any(path.parent in folders for path in self._turns.waiting())
-        return waits or any(self._holds_more(key, offset) for key, offset in reached.items())
+        return any(self._waiting(run)) or any(self._holds_more(key, offset) for key, offset in reached.items())
+
+    def _waiting(self, run: str) -> Iterator[Path]:
+        """The files in the run's folder whose turn has not come: by its own few, since all that wait may be thousands."""
+        for folder in {each.folder for each in self._runs.some([run]) if not each.single_file}:
+            with suppress(OSError):  # gone
+                yield from filter(self._turns.waits, list(folder.iterdir()))
 
     def _holds_more(self, key: str, offset: int) -> bool:
         known = format_of(key)

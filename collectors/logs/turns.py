@@ -61,11 +61,8 @@ class FileTurns:
         (self._catching_up if self._is_written_now else self._behind)[path] = None
 
     def waits(self, path: Path) -> bool:
-        return any(path in files for files in self._queues())
-
-    def waiting(self) -> list[Path]:
         """From any thread."""
-        return [path for files in self._queues() for path in list(files)]
+        return any(path in files for files in self._queues())
 
     def next_live(self) -> Path | None:
         self._is_written_now = True

@@ -127,11 +127,7 @@ class FileReader:
 
     def _unpacked(self, db: sqlite3.Connection, packed_seq: Mapping[int, int]) -> list[Group]:
         """The rows of these series that stand in head only; other series of the same rows come along."""
-        found = []
-        for group in self._head.load(db):
-            number = next((series for series in group.ids.tolist() if series in packed_seq), None)
-            if number is not None:
-                found.append(group.after(packed_seq[number]))
+        found = [group.after(packed_seq[number]) for number, group in self._head.of(db, packed_seq)]
         return [group for group in found if len(group.arrival)]
 
     def _learn(self, db: sqlite3.Connection, ids: Iterable[int]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import sqlite3
 import threading
+from collections.abc import Collection
 from typing import TypeAlias
 
 from . import groups
@@ -22,20 +23,32 @@ class Head:
         self._lock = threading.Lock()
         self._commits: list[_Commit] = []
         self._joined: list[Group] = []
-        self._joined_seq = 0  # of the newest commit that is in it
+        self._joined_since, self._joined_seq = 0, 0  # of the oldest and the newest commit that are in it
+        self._places: dict[int, list[int]] = {}  # in it, by series; empty until it is asked for
 
-    def load(self, db: sqlite3.Connection) -> list[Group]:
-        """All rows that the connection's transaction sees, perhaps with others."""
+    def of(self, db: sqlite3.Connection, series: Collection[int]) -> list[tuple[int, Group]]:
+        """The rows of some series that the connection's transaction sees, perhaps with others: groups, each with one series that it holds."""
         with self._lock:
             commits = self._look(db)
-            if commits is not self._commits:
-                return _joined(commits)
-            new = _later(commits, self._joined_seq)
-            if new:
-                kept = [group.after(commits[0][0] - 1) for group in self._joined]
-                self._joined = groups.stack([*(group for group in kept if len(group.arrival)), *_joined(new)])
-                self._joined_seq = commits[-1][0]
-            return self._joined
+            if commits is self._commits:
+                self._join(commits)
+                self._places = self._places or _places(self._joined)
+                joined, places = self._joined, self._places
+            else:
+                joined = _joined(commits)
+                places = _places(joined)
+            held = {place: number for number in series for place in places.get(number, ())}
+            return [(number, joined[place]) for place, number in held.items()]
+
+    def _join(self, commits: list[_Commit]) -> None:
+        new = _later(commits, self._joined_seq)
+        if not new:
+            return
+        since, kept = commits[0][0], self._joined
+        if since != self._joined_since:
+            kept = [group for group in (group.after(since - 1) for group in kept) if len(group.arrival)]
+        self._joined, self._places = groups.stack([*kept, *_joined(new)]), {}
+        self._joined_since, self._joined_seq = since, commits[-1][0]
 
     def between(self, db: sqlite3.Connection, after: int, upto: int) -> list[Group]:
         """The rows of these commits, as committed; called ten times a second, so nothing else is read."""
@@ -61,6 +74,14 @@ class Head:
 
 def _later(commits: list[_Commit], seq: int) -> list[_Commit]:
     return commits[bisect.bisect_right(commits, seq, key=lambda commit: commit[0]) :]
+
+
+def _places(joined: list[Group]) -> dict[int, list[int]]:
+    places: dict[int, list[int]] = {}
+    for place, group in enumerate(joined):
+        for series in group.ids.tolist():
+            places.setdefault(series, []).append(place)
+    return places
 
 
 def _joined(commits: list[_Commit]) -> list[Group]:
