@@ -33,7 +33,7 @@ from .log.readable import excerpt, text
 from .log.sample_line import FILE, path_of, sample_line
 from .log.tracing.request import TraceFolder, named_in_info
 from .log.tracing.stepping import StepWatch, Tracing
-from .phases import Phase, Phases
+from .phases import LinePhases, Phase
 
 if TYPE_CHECKING:
     from .log.handover import Handover
@@ -94,7 +94,7 @@ class RunLog:
         self._queue: deque[Any] | StepWatch = self._lines_queued  # where calls put lines: the same, but while steps are traced
         self._stop = self._closing = False
         self._lines = 0
-        self._phases = Phases()
+        self._phases = LinePhases()
         self._handover = self._handed_to(server, token or os.environ.get("DEEPSEEK_TOKEN"))
         if allow_profiling:
             ptracer.allow_any()
@@ -121,7 +121,7 @@ class RunLog:
         CUDA graph is being captured pass numbers only.
         """
         if self._phases:
-            named |= self._phases.take_s()
+            named |= self._phases.take_s_for(step)
         self._queue.append((time(), step, {**values, **named} if values else named))
 
     def scalars_at(self, time_s: float, step: int, values: Mapping[str, object]) -> None:
@@ -129,7 +129,7 @@ class RunLog:
         self._queue.append((time_s, step, values))
 
     def phase(self, name: str) -> Phase:
-        """`with log.phase("data"): ...`: the seconds spent in it go with the next `scalars` as `phase/data_s`; about 0.4 us.
+        """`with log.phase("data"): ...`: the seconds spent in it go with the next `scalars` of its thread as `phase/data_s`; about 0.4 us.
 
         For one thread, not nested in itself: a phase that is entered again restarts.
         """
