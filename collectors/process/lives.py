@@ -279,8 +279,8 @@ class LivesCollector:
         )
         error = last_error(lines) if status in ("finished", "ended") else None
         word = schedulers_word(lines) or (HowItEnded("failed", error) if error else None)
-        if word is None and status == "ended" and code is not None:
-            word = of_code(known.process.pid, code)
+        if word is None and status == "ended":
+            word = HowItEnded("ended", reason) if code is None else of_code(known.process.pid, code)
         if word is None or not self._is_new(known.run, EXIT, known.process):
             return []
         return [self._exit(known.run, known.process.rank, word, {**self._name_of(known.process), "by": SCHEDULER})]
@@ -305,14 +305,15 @@ class LivesCollector:
         for activity in unsettled:
             if not activity.starts or not self._has_open_start(activity):
                 continue
-            for claim in claims_of(activity._replace(seen=()), self._host, PROC):
+            told = [end for end in activity.ends if said_by(end)[0] != "ended"]
+            for claim in claims_of(activity._replace(seen=(), ends=told), self._host, PROC):
                 key = activity.run, claim.process.pid, claim.process.start_ticks
                 if not claim.lives and key not in self._known and key not in self._gone:
                     self._known[key], self._gone[key] = _Known(activity.run, claim.process), time.monotonic()
 
     def _has_open_start(self, activity: RunActivity) -> bool:
         """Whether a rank has started on this boot, and no end of it is known."""
-        ended = last_ends(activity)
+        ended = {rank for rank, end in last_ends(activity).items() if said_by(end)[0] != "ended"}
         for rank, start in newest_by_rank(activity.starts).items():
             pid, ticks = whole(start.fields.get("pid")), whole(start.fields.get("pid_start_ticks"))
             here = start.fields.get("boot_id") == boot_id() and rank not in ended
