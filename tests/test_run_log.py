@@ -107,6 +107,19 @@ def test_what_a_reader_cannot_take_is_written_as_its_text(tmp_path: Path, monkey
     assert lines_of(tmp_path / "run" / "metrics.jsonl")[0]["a\\udce9"] == 1.0
 
 
+def test_a_run_that_is_continued_without_a_configuration_keeps_its_own(tmp_path: Path) -> None:
+    def config() -> object:
+        return json.loads((tmp_path / "run" / "run.json").read_text())["config"]
+
+    RunLog(tmp_path, "run", config={"lr": 0.1}).close()
+    with RunLog(tmp_path, "run") as log:
+        assert config() == {"lr": 0.1}
+        log.add_config({"batch": 32})
+    assert config() == {"lr": 0.1, "batch": 32}
+    RunLog(tmp_path, "run", config={"lr": 0.2}).close()
+    assert config() == {"lr": 0.2}
+
+
 class Failing:
     """A number that cannot be read."""
 

@@ -45,7 +45,10 @@ class InfoFile:
         self._info["git_commit"] = _git_commit()
         with suppress(FileNotFoundError, ValueError):
             first = json.loads(self._path.read_text())
-            self._info |= {key: first[key] for key in KEPT if isinstance(first, dict) and key in first}
+            if isinstance(first, dict):
+                self._info |= {key: first[key] for key in KEPT if key in first}
+                if not self._config and isinstance(first.get("config"), dict):
+                    self._info["config"] = self._config = first["config"]
         self._replace()
 
     def add(self, config: Mapping[str, Any]) -> None:
