@@ -18,6 +18,7 @@ from typing import Protocol, TypeVar
 
 ENOUGH = 4  # the axis is not that of a series with more than so many times the points of another,
 FINER = 2  # which is so many times as far
+MAX_COUNTED = 64  # series of one line: they share its step, and thousands of them would cost 3 ms a commit
 OF_SAMPLES = re.compile(r"(?i)(?:^|[^a-z])(?:samples|tokens|images|examples)(?:$|[^a-z])")
 
 
@@ -58,7 +59,7 @@ class StepAxis:
 
     def take(self, keys: Sequence[Hashable], names: Sequence[str], points: int, step: int) -> bool:
         """New points of series that share their steps, the newest with `step`. Returns whether that is a step of the run."""
-        leads = False
+        keys, names, leads = keys[:MAX_COUNTED], names[:MAX_COUNTED], False
         for key, name in zip(keys, names, strict=True):
             leads |= self._count(key, name, points, step)
         if leads:

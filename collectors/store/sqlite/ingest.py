@@ -29,7 +29,7 @@ from ...records import (
     Sample,
     SourceText,
 )
-from ...step_axis import StepAxis
+from ...step_axis import MAX_COUNTED, StepAxis
 from ..protocol import series_id
 from . import files, findings, logs, runs, samples, schema, sources, stacks
 from .columns import chunks, groups
@@ -325,7 +325,7 @@ class FileWriter:
         axis, series = runs.step_axis(self.db, run)
         streams = [stream for (stream,) in self.db.execute("SELECT id FROM stream WHERE run = ?", (run,))]
         for group in sorted((group for stream in streams for group in self.waiting(stream)), key=lambda one: one.arrival[0]):
-            _advance(axis, group, [series[one] for one in group.ids.tolist()])
+            _advance(axis, group, [series[one] for one in group.ids[:MAX_COUNTED].tolist()])
         return axis
 
     def _write_runs(
@@ -370,7 +370,7 @@ def _build(ids: NDArray[np.int64], places: list[int], points: list[Points], seq:
 def _advance(axis: StepAxis, group: Group, names: Sequence[str]) -> None:
     step = runs.newest_step(group)[1]
     if step is not None:
-        axis.take(group.ids.tolist(), names, len(group.arrival), step)
+        axis.take(group.ids[:MAX_COUNTED].tolist(), names, len(group.arrival), step)
 
 
 def _bulk(made: list[tuple[_RowShape, Group]]) -> dict[int, list[Group]]:
