@@ -384,7 +384,7 @@ from trainer.run_log import RunLog
 log = RunLog(sys.argv[1], sys.argv[2])
 log.scalars(1, loss=0.5)
 """
-CAUGHT = """
+LOGGED_TRACEBACK = """
 try:
     raise ValueError("no data")
 except ValueError:
@@ -397,7 +397,7 @@ except ValueError:
     [
         ("", "finished", ""),
         ("sys.exit(3)", "ended", "the log was not closed"),
-        (f"{CAUGHT}sys.exit(3)", "failed", "ValueError: no data"),
+        (f"{LOGGED_TRACEBACK}sys.exit(3)", "failed", "ValueError: no data"),
     ],
     ids=["to its end", "by sys.exit", "by sys.exit after a traceback"],
 )
