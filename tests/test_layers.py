@@ -29,6 +29,7 @@ PARTS = {  # of the collectors: what each may import of the others
     "records": set(),
     "catalog": set(),
     "amounts": set(),
+    "step_axis": set(),
     "memory": set(),
     "mounts": set(),
     "log_tree": set(),
@@ -43,7 +44,7 @@ PARTS = {  # of the collectors: what each may import of the others
     "process": {"records", "rights", "mounts", "received", "redaction"},
     "gpu": {"records", "catalog", "process", "redaction"},
     "host": {"records", "catalog", "process"},
-    "store": {"records", "analysis"},  # of the latter the templates alone, which import nothing: see below
+    "store": {"records", "step_axis", "analysis"},  # of the latter the templates alone, which import nothing: see below
     "added": {"process", "provenance"},
     "forgotten": {"logs", "records", "store"},
     "logs": {"records", "log_tree", "rights", "mounts", "process", "received", "store", "added", "small_file", "redaction"},
@@ -52,6 +53,7 @@ PARTS = {  # of the collectors: what each may import of the others
     "tracing": {"records", "log_tree", "rights", "process", "received"},
     "analysis": {
         "records",
+        "step_axis",
         "log_tree",
         "rights",
         "catalog",
@@ -63,7 +65,7 @@ PARTS = {  # of the collectors: what each may import of the others
         "sampler",
         "tracing",
     },
-    "judging": {"records", "rights", "process", "gpu", "store", "analysis"},
+    "judging": {"records", "step_axis", "rights", "process", "gpu", "store", "analysis"},
     "alerts": {"records", "redaction", "amounts", "small_file", "yaml_tree", "process", "gpu", "store", "analysis"},
     "service": {"records", "log_tree", "rights", "options", "mounts", "process", "gpu", "host", "store"},
 }

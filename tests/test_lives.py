@@ -16,7 +16,7 @@ import pytest
 from collectors.analysis.logs.crash import crash_of
 from collectors.process.last_words import is_about, last_error, verdict_of, words_at_the_end
 from collectors.records import LogLine
-from tests.conftest import Dashboard, dashboard, script, wait_for
+from tests.conftest import ROOT, Dashboard, dashboard, script, wait_for
 from tests.plain_scripts import PLAIN, started
 
 ENDED_WITHIN_S = 30.0  # three at rest; where nobody looks for processes it takes minutes
@@ -376,6 +376,43 @@ def test_what_a_script_caught_is_not_why_it_ended(running: Dashboard, end: str) 
     assert running.run(f"ends {end}")["state"] == state
     shown = running.get(f"/api/v1/logs/crash?run=ends%20{end.replace(' ', '%20')}")["cause"]
     assert ("first line" in shown["sentence"]) if state == "failed" else shown is None
+
+
+LEFT_OPEN = """
+import sys, traceback
+from trainer.run_log import RunLog
+log = RunLog(sys.argv[1], sys.argv[2])
+log.scalars(1, loss=0.5)
+"""
+LOGGED_TRACEBACK = """
+try:
+    raise ValueError("no data")
+except ValueError:
+    log.text(traceback.format_exc(), "ERROR")
+"""
+
+
+@pytest.mark.parametrize(
+    ("last_lines", "state", "reason"),
+    [
+        ("", "finished", ""),
+        ("sys.exit(3)", "ended", "the log was not closed"),
+        (f"{LOGGED_TRACEBACK}sys.exit(3)", "failed", "ValueError: no data"),
+    ],
+    ids=["to its end", "by sys.exit", "by sys.exit after a traceback"],
+)
+def test_a_script_that_leaves_its_log_open_is_told_as_far_as_it_is_known(
+    running: Dashboard, tmp_path: Path, last_lines: str, state: str, reason: str, request: pytest.FixtureRequest
+) -> None:
+    name = request.node.callspec.id.replace(" ", "-")
+    (tmp_path / "train.py").write_text(f"{LEFT_OPEN}\n{last_lines}\n")
+    subprocess.run(
+        [sys.executable, tmp_path / "train.py", running.log_dir, name], env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60
+    )
+    wait_for(
+        lambda: running.run(name).get("state") == state and reason in running.run(name)["state_reason"],
+        because=f"it is not {state}",
+    )
 
 
 def test_an_exit_status_or_the_kernels_log_says_it_better() -> None:

@@ -14,9 +14,10 @@ from collectors.logs.formats.jsonl import Events
 from collectors.logs.run_folder import RunFolder
 from collectors.logs.tail import Tail
 from collectors.logs.turns import FileTurns
-from collectors.process.activity import RunActivity
+from collectors.process.activity import RunActivity, RunProcess
 from collectors.process.finder import Finder
-from collectors.process.lives import LivesCollector
+from collectors.process.lives import LivesCollector, _Known
+from collectors.process.states import state_of
 from collectors.records import Event
 from tests.conftest import wait_for
 from tests.test_processes import HOST, NOW, activity, end, start
@@ -177,3 +178,34 @@ def test_only_a_process_s_first_run_began_with_it(child: subprocess.Popen[bytes]
     successor = LivesCollector(files.live_runs, Finder(HOST), lambda run: (), host=HOST, written=first)
     seen = [event for event in [*first, *successor.collect()] if event.kind == "process"]
     assert [(event.run, "mono_s" in event.fields) for event in seen] == [("run", True), ("second", False)]
+
+
+NOT_CLOSED = {"status": "ended", "reason": "the log was not closed, and the exit code is not known"}
+TRACEBACK = ["Traceback (most recent call last):", '  File "train.py", line 3, in <module>', "ValueError: no data"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "code", "state", "reason"),
+    [
+        ([], None, "ended", NOT_CLOSED["reason"]),
+        ([], 3, "failed", "ended with exit status 3"),
+        ([], 0, "finished", ""),
+        (TRACEBACK, None, "failed", "ValueError: no data"),
+        (["step 1: loss 0.5"], None, "ended", NOT_CLOSED["reason"]),
+    ],
+)
+def test_a_log_that_was_not_closed_claims_no_more_than_is_known(
+    child: subprocess.Popen[bytes], lines: list[str], code: int | None, state: str, reason: str
+) -> None:
+    run = activity([start(child.pid)], [end(**NOT_CLOSED)])
+    lives = LivesCollector(lambda names: [run], Finder(HOST), lambda name: lines, host=HOST, grace_s=0.0)
+    judged = lives._word_beside(_Known("run", RunProcess(child.pid, 0, 1)), run.ends[0], code)
+    found = state_of(run._replace(exits=judged), NOW)
+    assert found.state == state and reason in found.reason
+
+
+def test_one_rank_that_did_not_close_its_log_leaves_the_runs_end_open() -> None:
+    starts = [start(1, 0), start(2, 1)]
+    closed, crashed = end(rank=1, status="finished"), end(rank=1, status="crashed", reason="ValueError: no")
+    assert state_of(activity(starts, [end(**NOT_CLOSED), closed]), NOW).state == "ended"
+    assert state_of(activity(starts, [end(**NOT_CLOSED), crashed]), NOW)[:2] == ("failed", "ValueError: no")

@@ -3,23 +3,51 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.interpreters import RUN_LOGS, Interpreter, every_python
 from tests.logging_scripts import LOG_FOR_EVER, LOG_THOUSAND, events_of, run_to_its_end, said, steps_of
 from tests.logging_scripts import log as log  # a fixture
-from tests.running import script, wait_for
+from tests.running import ROOT, script, wait_for
 from trainer.run_log import RunLog
 
+NOT_CLOSED = ("ended", "the log was not closed, and the exit code is not known")
 
-def test_a_script_that_ends_without_closing_its_log_loses_no_line(tmp_path: Path) -> None:
-    assert run_to_its_end(LOG_THOUSAND, tmp_path).returncode == 0
+
+@every_python(RUN_LOGS)
+@pytest.mark.parametrize(
+    ("last_line", "how", "code", "end"),
+    [
+        ("", "file", 0, ("finished", "")),
+        ("try: sys.exit(3)\nexcept SystemExit: pass", "file", 0, ("finished", "")),
+        ("log.close()\nsys.exit(3)", "file", 3, ("finished", "")),
+        ("sys.exit(3)", "file", 3, NOT_CLOSED),
+        ("raise SystemExit('no data')", "file", 1, NOT_CLOSED),
+        ("sys.exit()", "file", 0, NOT_CLOSED),
+        ("", "module", 0, NOT_CLOSED),
+        ("sys.exit(3)", "module", 3, NOT_CLOSED),
+        ("", "command", 0, NOT_CLOSED),
+    ],
+)
+def test_a_script_that_ends_without_closing_its_log_loses_no_line_and_claims_no_success_that_it_does_not_know(
+    tmp_path: Path, python: Interpreter, last_line: str, how: str, code: int, end: tuple[str, str]
+) -> None:
+    code_of = f"{LOG_THOUSAND}\n{last_line}\n"
+    (tmp_path / "program.py").write_text(code_of)
+    arguments = {"file": ["program.py"], "module": ["-m", "program"], "command": ["-c", code_of]}[how]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run([python.path, *arguments, tmp_path], cwd=tmp_path, env=environment, timeout=60, capture_output=True)
+    assert ended.returncode == code, ended.stderr
     assert steps_of(tmp_path) == list(range(1000))
-    (end,) = events_of(tmp_path, "end")
-    assert (end["status"], end["reason"]) == ("finished", "")
-    assert (tmp_path / "run" / "python.log").read_text().endswith(" INFO logged all\n")
+    (said_last,) = events_of(tmp_path, "end")
+    assert (said_last["status"], said_last["reason"]) == end
+    (text,) = (tmp_path / "run").glob("*.log")
+    assert text.read_text().endswith(" INFO logged all\n")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -114,7 +142,7 @@ log.text(f"worker ended with {process.exitcode}")
 """
     run_to_its_end(LOG_THOUSAND + worker, tmp_path)
     assert "worker ended with -15" in (tmp_path / "run" / "python.log").read_text()
-    assert [event["reason"] for event in events_of(tmp_path, "end")] == [""]
+    assert [event["reason"] for event in events_of(tmp_path, "end")] == [NOT_CLOSED[1]]
 
 
 def test_a_closed_log_takes_no_more_and_closing_twice_is_closing_once(tmp_path: Path) -> None:

@@ -107,6 +107,15 @@ def test_a_run_whose_text_counts_samples_has_their_rate_and_no_steps_a_second(qu
     )
 
 
+def test_a_run_whose_loss_counts_epochs_has_the_steps_of_its_other_series(queries: Queries, writer: Store) -> None:
+    writer.append([RunInfo("epochs", {"config": {"max_steps": 2000}})])
+    for epoch in range(10):
+        steps = range(100 * epoch, 100 * epoch + 100)
+        writer.append([Points("epochs", HOST, ("lr", "train/tokens_per_s"), (0.1, 900.0), T0 + step / 4, step) for step in steps])
+        writer.append([Points("epochs", HOST, ("train/loss", "val/loss"), (0.5, 0.6), T0 + steps[-1] / 4, epoch)])
+    assert [cells(queries, key, "epochs") for key in ("steps", "steps_per_s", "progress")] == [999, 4.0, 999 / 2000]
+
+
 def test_tags_and_a_note_of_the_program_are_shown_until_a_user_says_otherwise(queries: Queries, writer: Store) -> None:
     def told(run: str) -> tuple[object, object]:
         return cells(queries, "tags", run), cells(queries, "note", run)

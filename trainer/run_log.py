@@ -20,7 +20,8 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from time import monotonic, sleep, strftime, time
 from types import TracebackType
@@ -29,11 +30,11 @@ from typing import TYPE_CHECKING, Any
 from . import ptracer
 from .log import endings, run_info
 from .log.log_file import LogFile, event_line, scalars_line, text_line, warn
-from .log.readable import excerpt, text
+from .log.readable import MAX_ITEMS, excerpt, text
 from .log.sample_line import FILE, path_of, sample_line
 from .log.tracing.request import TraceFolder, named_in_info
 from .log.tracing.stepping import StepWatch, Tracing
-from .phases import Phase, Phases
+from .phases import LinePhases, Phase
 
 if TYPE_CHECKING:
     from .log.handover import Handover
@@ -94,7 +95,7 @@ class RunLog:
         self._queue: deque[Any] | StepWatch = self._lines_queued  # where calls put lines: the same, but while steps are traced
         self._stop = self._closing = False
         self._lines = 0
-        self._phases = Phases()
+        self._phases = LinePhases()
         self._handover = self._handed_to(server, token or os.environ.get("DEEPSEEK_TOKEN"))
         if allow_profiling:
             ptracer.allow_any()
@@ -121,7 +122,7 @@ class RunLog:
         CUDA graph is being captured pass numbers only.
         """
         if self._phases:
-            named |= self._phases.take_s()
+            named |= self._phases.take_s_for(step)
         self._queue.append((time(), step, {**values, **named} if values else named))
 
     def scalars_at(self, time_s: float, step: int, values: Mapping[str, object]) -> None:
@@ -129,7 +130,7 @@ class RunLog:
         self._queue.append((time_s, step, values))
 
     def phase(self, name: str) -> Phase:
-        """`with log.phase("data"): ...`: the seconds spent in it go with the next `scalars` as `phase/data_s`; about 0.4 us.
+        """`with log.phase("data"): ...`: the seconds spent in it go with the next `scalars` of its thread as `phase/data_s`; about 0.4 us.
 
         For one thread, not nested in itself: a phase that is entered again restarts.
         """
@@ -145,7 +146,7 @@ class RunLog:
 
     def alert(self, text: str, severity: str = "alert", **fields: object) -> None:
         """Have the dashboard say so to its receivers: `alert("accuracy below 0.5", step=500)`; a `note` is a mark on the axis only."""
-        self.event("alert", text=str(text), severity=severity, **fields)
+        self.event("alert", text=_text_of(text), severity=severity, **fields)
 
     def sample(self, name: str, path_or_text: object, step: int | None = None, *, kind: str | None = None) -> None:
         """Log something to look at or to listen to: text, or the path of a file, an image, audio, a table; 3 to 8 us.
@@ -172,9 +173,12 @@ class RunLog:
             self._info.add(config)
 
     def describe(self, *, tags: Sequence[str] | None = None, note: str | None = None) -> None:
-        """Tags and a note of the run, which the Runs page shows until somebody edits them there; only rank 0 writes them."""
+        """Tags and a note of the run, which the Runs page shows until somebody edits them there; only rank 0 writes them.
+
+        One string is one tag. What is neither text nor a list is left out, and said once on stderr.
+        """
         if self.rank == 0:
-            fields = {"tags": None if tags is None else list(tags), "note": note}
+            fields = {"tags": None if tags is None else _tags(tags), "note": None if note is None else text(note)}
             self._info.describe({key: value for key, value in fields.items() if value is not None})
 
     def text(self, message: str, level: str = "INFO") -> None:
@@ -190,7 +194,7 @@ class RunLog:
         if not self._closing:
             self._tracing.close()
             self._closing = True  # a signal's handler may call this again from within: the second caller only waits
-            self.event("end", status=status, reason=excerpt(reason, REASON_CHARS))
+            self.event("end", status=status, reason=excerpt(_text_of(reason), REASON_CHARS))
         self._stop = True
         self._wait_for_writer()
         self._queue = self._lines_queued = deque(maxlen=0)
@@ -239,7 +243,7 @@ class RunLog:
             return None
 
     def _text_at(self, time_s: float, message: str, level: str) -> None:
-        self._queue.append((self._text, text_line(time_s, level, message)))
+        self._queue.append((self._text, text_line(time_s, level, _text_of(message))))
 
     def _watch_steps(self, logged: Callable[[object], None] | None) -> None:
         """Have what is logged pass by; None: no longer. Otherwise a call costs what it does without a trace."""
@@ -262,11 +266,14 @@ class RunLog:
     def _write_slice(self) -> None:
         for _ in range(min(len(self._lines_queued), SLICE_LINES)):
             item = self._lines_queued.popleft()
-            if len(item) == 2:
-                file, line = item
-                file.add(line if isinstance(line, str) else line())
-            else:
-                self._metrics.add(scalars_line(*item))
+            try:
+                if len(item) == 2:
+                    file, line = item
+                    file.add(line if isinstance(line, str) else line())
+                else:
+                    self._metrics.add(scalars_line(*item))
+            except BaseException as error:  # a value of the script's own; this thread has all others to write
+                warn(f"a line is not logged: {type(error).__name__}")
             self._lines += 1
         for file in self._files:
             file.flush()
@@ -288,6 +295,24 @@ class _LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._log._text_at(record.created, self.format(record), record.levelname)
+
+
+def _text_of(message: object) -> str:
+    """Whole, if it is text."""
+    return message if isinstance(message, str) else "" if message is None else text(message)
+
+
+def _tags(tags: object) -> list[str] | None:
+    if isinstance(tags, (str, bytes)):
+        return [text(tags)]
+    if isinstance(tags, Mapping) or not isinstance(tags, Iterable):
+        warn(f"tags are not logged: {type(tags).__name__} is no list of texts")
+        return None
+    try:
+        return [text(tag) for tag in islice(tags, MAX_ITEMS) if tag is not None]
+    except Exception as error:
+        warn(f"tags are not logged: {type(error).__name__}")
+        return None
 
 
 def _script_name() -> str:

@@ -3,7 +3,7 @@
 import { Refused, get } from "../lib/api.js";
 import { TIME } from "../lib/axis.js";
 import { firstName, keysOf, lanesOf } from "./lanes.js";
-import { Pace, UNITS, counterOf, unitsIn, unitsPerStep } from "./progress.js";
+import { Pace, UNITS, counterOf, leads, unitsIn, unitsPerStep } from "./progress.js";
 import { Series, keyOf } from "./series.js";
 
 /** @typedef {{lo: number, hi: number}} View */
@@ -138,9 +138,11 @@ export class Book {
       const series = this.series.get(keyOf({ ...row, run: row.run ?? null }));
       if (growing) series?.append(row);
       else series?.glance(row);
-      if (series?.meta.run && this.axis === TIME && !counter) this.pace.add(series.newest.t, series.newest.step);
     }
-    if (counter && this.axis === TIME) this.#paceByUnits(delta.series, counter);
+    if (this.axis !== TIME) return;
+    const stepper = this.stepper();
+    if (counter) this.#paceByUnits(delta.series, counter);
+    else if (stepper) this.pace.add(stepper.newest.t, stepper.newest.step);
   }
 
   /** Update the rate from the read series. */
@@ -220,10 +222,10 @@ export class Book {
     return this.axis === TIME ? [...run, source("gpu"), source("host")] : run;
   }
 
-  /** The run's series that counts steps best: the one with the most points. @returns {Series | null} */
+  /** The series on whose axis the run's steps count. @returns {Series | null} */
   stepper() {
     const own = [...this.series.values()].filter(({ meta, newest }) => meta.run !== null && meta.name !== UNITS && newest.step !== null);
-    return own.sort((a, b) => b.points - a.points)[0] ?? null;
+    return own.reduce((/** @type {Series | null} */ best, series) => (best === null || leads(series, best) ? series : best), null);
   }
 
   /** The first series of these names that has points. @param {string[]} names @returns {Series | null} */

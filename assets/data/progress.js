@@ -25,6 +25,21 @@ function unitsBetween(series, counter, a, b) {
   return sum;
 }
 
+const ENOUGH = 4;
+const FINER = 2;
+const OF_SAMPLES = /(?:^|[^a-z])(?:samples|tokens|images|examples)(?:$|[^a-z])/i;
+
+/** Whether the axis of steps is rather that of `a` than that of `b`, by the rules of collectors/step_axis.py. @param {Series} a @param {Series} b */
+export function leads(a, b) {
+  const [ofSamples, other] = [OF_SAMPLES.test(a.meta.name), OF_SAMPLES.test(b.meta.name)];
+  if (ofSamples !== other) return other;
+  if (isFiner(a, b) || isFiner(b, a)) return isFiner(a, b);
+  return a.points > b.points;
+}
+
+/** @param {Series} a @param {Series} b */
+const isFiner = (a, b) => ENOUGH * a.points >= b.points && Number(a.newest.step) >= FINER * Math.max(Number(b.newest.step), 1);
+
 /** Units for each step, over all bins; 1 where fewer than two are known. @param {Series} series @param {Series} counter */
 export function unitsPerStep(series, counter) {
   const last = series.bin.length - 1;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -15,6 +15,7 @@ from ..analysis.findings.subjects import STEPS
 from ..analysis.history import History
 from ..process.activity import LIFETIMES
 from ..records import Event, Finding, Labels, LogLine, Offset, Points, Record
+from ..step_axis import StepAxis
 
 MOST_EVENTS = 500  # of a run
 MOST_TRACKS = names.MOST_TRACKED
@@ -42,6 +43,7 @@ class KnownRun:
     def __init__(self, since_s: float) -> None:
         self.since_s = since_s
         self.tracks: dict[tuple[str, int], RecentPoints] = {}
+        self.axes: defaultdict[int, StepAxis] = defaultdict(StepAxis)  # by rank
         self.lives: deque[Event] = deque(maxlen=MOST_EVENTS)  # starts and ends, which many checkpoints do not push out
         self.others: deque[Event] = deque(maxlen=MOST_EVENTS)
         self.sign_s = since_s  # when anything of it last came
@@ -112,7 +114,11 @@ class KnownSubjects:
         known, run.lives, run.others = run.events, deque(maxlen=MOST_EVENTS), deque(maxlen=MOST_EVENTS)
         for event in [*history.events(MOST_EVENTS, LIFETIMES), *history.events(MOST_EVENTS), *known]:
             run.add(event)
-        series = [row for row in history.series() if is_tracked(row.name)][:MOST_TRACKS]
+        stored = history.series()
+        for row in stored:
+            if row.last_step is not None:
+                run.axes[self._rank(row.labels)].take((row.name,), (row.name,), row.points, row.last_step)
+        series = [row for row in stored if is_tracked(row.name)][:MOST_TRACKS]
         fresh, run.tracks = run.tracks, {}
         until_s = min(run.since_s, now_s)
         found = history.points([row for row in series if not names.is_result(row.name)], (now_s - WARM_S, until_s))
@@ -164,8 +170,9 @@ class KnownSubjects:
         if run is None:
             return
         rank = self._rank(record.labels)
-        if record.step is not None and not all(map(names.is_validation, record.names)):  # those may count epochs
-            steps = run.track(STEPS, rank)
+        if record.step is not None and not all(map(names.is_validation, record.names)):  # those may count epochs, and others do
+            is_step = run.axes[rank].take(record.names, record.names, 1, record.step)
+            steps = run.track(STEPS, rank) if is_step else None
             if steps is not None and steps.last() != record.step:
                 steps.take(time_s, record.step, float(record.step))
         for name, value in zip(record.names, record.values, strict=True):

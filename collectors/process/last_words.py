@@ -172,7 +172,7 @@ def verdict_of(
     if code != 0 and (word := schedulers_word(lines)):
         return word
     if code is not None:
-        return _of_code(pid, code)
+        return of_code(pid, code)
     if out_of_memory:
         return HowItEnded("killed", f"Process {pid} was killed by the kernel: out of memory")
     if error := last_error(lines):
@@ -184,7 +184,7 @@ def verdict_of(
     return HowItEnded("ended", f"Process {pid} is gone; nothing says how it ended")
 
 
-def _of_code(pid: int, code: int) -> HowItEnded:
+def of_code(pid: int, code: int) -> HowItEnded:
     if code < 0:
         with suppress(ValueError):
             return HowItEnded("killed", f"Process {pid} was ended by {signal.Signals(-code).name}")

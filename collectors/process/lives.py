@@ -13,7 +13,7 @@ from .activity import EXIT, SCHEDULER, SEEN, RunActivity, RunProcess, end_of, la
 from .claims import CLOCK_SLACK_S, claims_of, names_a_process
 from .finder import Finder
 from .identity import identity_of
-from .last_words import HowItEnded, killed_for_memory, last_error, schedulers_word, verdict_of
+from .last_words import HowItEnded, killed_for_memory, last_error, of_code, schedulers_word, verdict_of
 from .proc import PROC, alive, boot_id, command_of, environment_of, folder_of, printable
 from .states import PREEMPTING, is_silent, said_by
 from .writers import started_in
@@ -243,7 +243,7 @@ class LivesCollector:
         """`code`: the exit status, where it was our own child; `others`: the other runs of the process."""
         process, activity = known.process, self._activities.get(known.run)
         if activity is not None and (end := end_of(activity, process)) is not None:
-            return self._schedulers_word(known, end)  # it has said itself how it ended
+            return self._word_beside(known, end, code)  # it has said itself how it ended
         if not self._is_new(known.run, EXIT, process):
             return []
         starts = activity.starts if activity else []
@@ -268,12 +268,19 @@ class LivesCollector:
         error = last_error(lines)
         return schedulers_word(lines) or (HowItEnded("failed", error) if error else None)
 
-    def _schedulers_word(self, known: _Known, end: Event) -> list[Event]:
-        """Why a run was stopped by a signal, where its log says it: its scheduler, or a launcher that stops all ranks when one fails."""
+    def _word_beside(self, known: _Known, end: Event, code: int | None) -> list[Event]:
+        """Why a run was stopped by a signal, where its log says it: its scheduler, or a launcher that stops all ranks when one fails.
+        Of one that did not close its log also how it ended, by the exit status or the end of its text."""
         status, reason = str(end.fields.get("status")), str(end.fields.get("reason", ""))
-        lines = self._last_lines(known.run) if status in ("finished", "killed") and PREEMPTING.search(reason) else []
-        error = last_error(lines) if status == "finished" else None
+        lines = (
+            self._last_lines(known.run)
+            if status == "ended" or (status in ("finished", "killed") and PREEMPTING.search(reason))
+            else []
+        )
+        error = last_error(lines) if status in ("finished", "ended") else None
         word = schedulers_word(lines) or (HowItEnded("failed", error) if error else None)
+        if word is None and status == "ended":
+            word = HowItEnded("ended", reason) if code is None else of_code(known.process.pid, code)
         if word is None or not self._is_new(known.run, EXIT, known.process):
             return []
         return [self._exit(known.run, known.process.rank, word, {**self._name_of(known.process), "by": SCHEDULER})]
@@ -298,14 +305,15 @@ class LivesCollector:
         for activity in unsettled:
             if not activity.starts or not self._has_open_start(activity):
                 continue
-            for claim in claims_of(activity._replace(seen=()), self._host, PROC):
+            told = [end for end in activity.ends if said_by(end)[0] != "ended"]
+            for claim in claims_of(activity._replace(seen=(), ends=told), self._host, PROC):
                 key = activity.run, claim.process.pid, claim.process.start_ticks
                 if not claim.lives and key not in self._known and key not in self._gone:
                     self._known[key], self._gone[key] = _Known(activity.run, claim.process), time.monotonic()
 
     def _has_open_start(self, activity: RunActivity) -> bool:
         """Whether a rank has started on this boot, and no end of it is known."""
-        ended = last_ends(activity)
+        ended = {rank for rank, end in last_ends(activity).items() if said_by(end)[0] != "ended"}
         for rank, start in newest_by_rank(activity.starts).items():
             pid, ticks = whole(start.fields.get("pid")), whole(start.fields.get("pid_start_ticks"))
             here = start.fields.get("boot_id") == boot_id() and rank not in ended

@@ -19,7 +19,11 @@ INTERVALS = 20  # ... or this many median intervals between lines, whichever is 
 OVER: frozenset[StateName] = frozenset({"ended", "finished", "failed", "killed", "preempted", "requeued"})
 SILENT = RunState("ended", "", None)  # nothing says that it ended but that it says nothing
 MAY_GO_ON_S = 600.0  # a run that is only silent is not let go before
-STATUSES: dict[str, StateName] = {"finished": "finished", "killed": "killed"}  # of an end event; any other is an error
+STATUSES: dict[str, StateName] = {
+    "finished": "finished",
+    "killed": "killed",
+    "ended": "ended",
+}  # of an end event; any other is an error
 WORST_FIRST: tuple[StateName, ...] = ("failed", "killed", "requeued", "preempted", "finished", "ended")
 PREEMPTING = re.compile(
     r"(?i)\b(?:stopped|ended) by (SIGTERM|SIGUSR1|exit code 75)$"
@@ -67,7 +71,7 @@ def _state_of(activity: RunActivity, now_s: float, host: str | None, proc: Path)
     ends = last_ends(activity)
     for end in ends.values():
         status, reason = said_by(end)
-        if status != "finished":
+        if status not in ("finished", "ended"):
             word = _schedulers(activity, [end]) if status == "killed" and PREEMPTING.search(reason) else None
             return word or RunState(status, reason, end.fields.get("pid"))
     claims = claims_of(activity, host or socket.gethostname(), proc)
@@ -78,7 +82,9 @@ def _state_of(activity: RunActivity, now_s: float, host: str | None, proc: Path)
     if living:
         return _alive_state(activity, now_s, living[0].process.pid)
     if ends and ends.keys() >= {start.rank for start in activity.starts}:
-        return _schedulers(activity, ends.values()) or RunState("finished", _foremost(ends.values()), None)
+        unknown = [end for end in ends.values() if said_by(end)[0] == "ended"]  # of a rank that did not close its log
+        state: StateName = "ended" if unknown else "finished"
+        return _schedulers(activity, ends.values()) or RunState(state, _foremost(unknown or ends.values()), None)
     return _without_process(_believed(activity, now_s), now_s)
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from collectors.step_axis import stepper
 from collectors.store.protocol import Buckets, Series, Store
 
 MOST_VALUES = 4000  # series of all runs together that are read
@@ -62,9 +63,8 @@ def by_name(series: Sequence[Series]) -> dict[str, Series]:
 
 
 def newest_step(series: Mapping[str, Series]) -> int | None:
-    """Of the series with the most points: one that counts epochs says little of how far a run is."""
-    stepped = [row for row in series.values() if row.last_step is not None]
-    return max(stepped, key=lambda row: row.points).last_step if stepped else None
+    found = stepper([*series.values()])
+    return found.last_step if found else None
 
 
 def shared_names(names: Sequence[set[str]], in_order: Sequence[Mapping[str, Series]]) -> list[str]:

@@ -18,6 +18,7 @@ from collectors.analysis.ledger.evidence.signs import PHASES
 from collectors.analysis.stacks.traces import Floats, Range
 from collectors.log_tree import LogTree
 from collectors.process.activity import AHEAD_S, LIFETIMES
+from collectors.step_axis import stepper
 from collectors.store.protocol import Run, Series, Store
 from collectors.store.question import check
 
@@ -74,8 +75,8 @@ class GoodputReader:
         rank = str(min((event.rank for event in lifetimes if event.kind == "start"), default=0))
         everything = self._store.series(run)
         mine = [series for series in everything if dict(series.labels).get("rank", "0") == rank] or everything
-        stepper = _stepper(mine)
-        track, whole = self._track(stepper) if stepper else (NO_TRACK, True)
+        steps = _step_log(mine)
+        track, whole = self._track(steps) if steps else (NO_TRACK, True)
         stored = self._store.run(run)
         signs_s = self._signs(stored)
         lo, hi = believable([*(event.time_s for event in lifetimes), *signs_s.tolist()], now_s)
@@ -197,12 +198,12 @@ def believable(times_s: Sequence[float], now_s: float) -> Range:
     return (EARLIEST_S if any(EARLIEST_S <= time_s <= hi for time_s in times_s) else -np.inf, hi)
 
 
-def _stepper(mine: Collection[Series]) -> Series | None:
-    """The series with the most points that has steps and times; one of the phases if there is one that is as long."""
+def _step_log(mine: Collection[Series]) -> Series | None:
+    """The series on whose axis its steps count, among those with times; one of the phases if there is one that is as long."""
     stepped = [row for row in mine if row.last_step is not None and row.last_time_s is not None and row.name != UNITS]
-    most = max((row.points for row in stepped), default=0)
-    long = [row for row in stepped if row.points >= 0.99 * most]
-    return next((row for row in long if row.name.startswith(PHASE)), long[0] if long else None)
+    found = stepper(stepped)
+    long = [row for row in stepped if found is not None and row.points >= 0.99 * found.points]
+    return next((row for row in long if row.name.startswith(PHASE)), found)
 
 
 def _phase_name(series: Series) -> str:

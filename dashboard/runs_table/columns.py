@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from collectors.analysis.directions import direction_of
 from collectors.analysis.findings.doing import Standing
+from collectors.step_axis import are_near
 
 from ..user_files.directions import Direction
 from .facts import Facts, Outcome
@@ -151,9 +152,10 @@ def _commit(facts: Facts, _: TableSetting) -> Cell:
 
 
 def steps_per_s(facts: Facts, setting: TableSetting) -> float | None:
-    """On average, over the points of its loss, else of its longest series that has steps and times."""
-    name = first_of(setting.roles.loss, facts.outcomes)
-    found = [facts.outcomes[name]] if name is not None else list(facts.outcomes.values())
+    """On average, over the points of its loss, else of the longest series on the axis of steps that a column reads."""
+    name, last = first_of(setting.roles.loss, facts.outcomes), facts.view.stored.last_step
+    on_axis = {key: outcome for key, outcome in facts.outcomes.items() if last is None or are_near(outcome.last_step, last)}
+    found = [on_axis[name]] if name in on_axis else list(on_axis.values())
     rates = [
         (outcome.points, steps / seconds)
         for outcome in found

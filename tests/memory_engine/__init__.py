@@ -26,6 +26,7 @@ from collectors.records import (
     Sample,
     SourceText,
 )
+from collectors.step_axis import StepAxis
 from collectors.store import buckets as bucketing
 from collectors.store.lines import LineColumns, LineExtent, LineTemplate, LineTexts
 from collectors.store.protocol import (
@@ -143,7 +144,10 @@ class MemoryStore:
         times = [line.time_s for line in lines if line.time_s is not None]
         seen = times + [line.time_s for kind in (LogLine, ProgressBar) for line in self._all(kind) if line.run == name]
         seen += [sample.time_s for sample in self._all(Sample) if sample.run == name and sample.time_s is not None]
-        steps = [line.step for line in lines if line.step is not None]
+        axis = StepAxis()
+        for line in lines:
+            if line.step is not None:
+                axis.take([(line.labels, name) for name in line.names], line.names, 1, line.step)
         files = [offset for offset in self.offsets().values() if offset.run == name]
         intervals = np.diff(times[-INTERVALS - 1 :]).tolist()
         return Run(
@@ -151,7 +155,7 @@ class MemoryStore:
             dict(next((info.info for info in reversed(self._all(RunInfo)) if info.run == name), {})),
             min(seen, default=None),
             max(seen, default=None),
-            steps[-1] if steps else None,
+            axis.step,
             statistics.median(intervals) if len(times) >= 3 else None,
             len(self.series(name)),
             sum(len(line.names) for line in lines),

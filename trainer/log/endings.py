@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from types import FrameType, TracebackType
+from types import FrameType, ModuleType, TracebackType
 from typing import Protocol
 
 from .log_file import warn
@@ -24,6 +24,7 @@ class Log(Protocol):
 
 
 TO_BE_STARTED_AGAIN = 75  # EX_TEMPFAIL: what a job that was asked to make room ends with once it has saved
+NOT_CLOSED = "ended", "the log was not closed, and the exit code is not known"
 _open_logs: set[Log] = set()
 _forking = threading.local()
 
@@ -60,12 +61,21 @@ def _install_hooks() -> None:
         previous(kind, error, trace)
 
     sys.excepthook = close_after
-    atexit.register(_close_all)
+    atexit.register(_close_at_exit, sys.modules.get("__main__"), _has_file(sys.modules.get("__main__")))
     os.register_at_fork(before=_hold_sigterm, after_in_parent=_release_sigterm, after_in_child=_disown_all)
 
 
-def _close_all(reason: str = "") -> None:
-    _each(lambda log: log.close(reason=reason))
+def _close_at_exit(main: ModuleType | None, had_file: bool) -> None:
+    """Nothing tells a hook the exit code, nor shows it the `SystemExit`. But the interpreter takes `__file__` from a script that has
+    run to its last line (CPython 3.9 to 3.13), and does not get there after a `SystemExit`. `python -m` and `-c` leave no such sign.
+    """
+    to_the_end = had_file and main is sys.modules.get("__main__") and not _has_file(main)
+    status, reason = of(None) if to_the_end else NOT_CLOSED
+    _each(lambda log: log.close(status, reason))
+
+
+def _has_file(main: ModuleType | None) -> bool:
+    return "__file__" in vars(main) if main else False
 
 
 def _each(close: Callable[[Log], None]) -> None:
@@ -78,7 +88,7 @@ def _each(close: Callable[[Log], None]) -> None:
 
 
 def _close_and_die(signum: int, frame: FrameType | None) -> None:
-    _close_all(reason=f"stopped by {signal.Signals(signum).name}")
+    _each(lambda log: log.close(reason=f"stopped by {signal.Signals(signum).name}"))
     signal.signal(signum, signal.SIG_DFL)
     os.kill(os.getpid(), signum)
 

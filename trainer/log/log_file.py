@@ -78,7 +78,7 @@ def scalars_line(time_s: float, step: object, values: Mapping[str, object]) -> s
     for name, value in (("step", step), *values.items()):
         try:
             fields.append(f"{_quoted(name)}:{number(value)}")
-        except (AttributeError, TypeError, ValueError, ArithmeticError, RuntimeError, Warning) as error:
+        except Exception as error:  # whatever a value of the script's own raises must not end the thread that writes
             warn(f"{name!r} is not logged: {type(value).__name__} is not one number ({type(error).__name__})")
     return "{" + ",".join(fields) + "}"
 
@@ -136,6 +136,6 @@ def _quoted(name: object) -> str:
 
 def _json(value: object) -> str:
     if not isinstance(value, int):
-        with suppress(AttributeError, TypeError, ValueError, ArithmeticError, RuntimeError, Warning):
+        with suppress(Exception):
             return number(value)
     return json.dumps(readable(value))

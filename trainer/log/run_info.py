@@ -27,7 +27,7 @@ class InfoFile:
 
     def __init__(self, path: Path, what: Mapping[str, object], config: Mapping[str, Any], process: Mapping[str, object]) -> None:
         self._path = path
-        self._config: dict[str, object] = readable(config)
+        self._config: dict[str, object] = _readable(config)
         self._info = {
             **what,
             "config": self._config,
@@ -45,12 +45,15 @@ class InfoFile:
         self._info["git_commit"] = _git_commit()
         with suppress(FileNotFoundError, ValueError):
             first = json.loads(self._path.read_text())
-            self._info |= {key: first[key] for key in KEPT if isinstance(first, dict) and key in first}
+            if isinstance(first, dict):
+                self._info |= {key: first[key] for key in KEPT if key in first}
+                if not self._config and isinstance(first.get("config"), dict):
+                    self._info["config"] = self._config = first["config"]
         self._replace()
 
     def add(self, config: Mapping[str, Any]) -> None:
         """For the training thread: nothing is written yet."""
-        self._info["config"] = self._config = dict([*self._config.items(), *readable(config).items()][:MAX_ITEMS])
+        self._info["config"] = self._config = dict([*self._config.items(), *_readable(config).items()][:MAX_ITEMS])
         self._waits = True
 
     def describe(self, fields: Mapping[str, object]) -> None:
@@ -64,13 +67,23 @@ class InfoFile:
             self._waits = False
             try:
                 self._replace()
-            except OSError as error:
-                warn(f"cannot write {self._path} ({error.strerror}): what was added to the configuration is missing there")
+            except Exception as error:  # of the disk, or of a value of the script's own
+                warn(f"cannot write {self._path} ({error}): what was added to the configuration is missing there")
 
     def _replace(self) -> None:
         temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         temporary.write_text(json.dumps(readable(self._info), indent=1) + "\n")
         temporary.replace(self._path)
+
+
+def _readable(config: object) -> dict[str, object]:
+    """A mapping, or an object's attributes: `config=args` of argparse, a dataclass."""
+    named = config if isinstance(config, Mapping) else getattr(config, "__dict__", None)
+    if not isinstance(named, Mapping):
+        warn(f"the configuration is not logged: {type(config).__name__} has no names")
+        return {}
+    found: dict[str, object] = readable(named)
+    return found
 
 
 def process() -> dict[str, object]:

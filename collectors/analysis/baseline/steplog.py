@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ... import step_axis
 from ...records import is_progress
 from ...store.protocol import RawPoints, Series
 from ..baseline.sizes import Sized, is_size, sized, weighed
@@ -54,7 +55,7 @@ def read(history: History, window: Range, rank: int = 0, around_s: float = BEFOR
     counter = next((series for series in mine if series.name == UNITS), None)
     stepped = [series for series in mine if series.last_step is not None and series.first_step != series.last_step]
     stepped = [series for series in stepped if series is not counter]
-    stepper = max(stepped, key=lambda series: series.points, default=None)
+    stepper = step_axis.stepper(stepped)
     told = next((series for series in mine if series.name in COUNTED and is_progress(series.name, series.labels)), None)
     phases = [series for series in stepped if series.name.startswith(PHASE)]
     sizes = [series for series in stepped if is_size(series.name)]

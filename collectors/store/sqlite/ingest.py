@@ -6,7 +6,7 @@ import itertools
 import statistics
 import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -29,6 +29,7 @@ from ...records import (
     Sample,
     SourceText,
 )
+from ...step_axis import MAX_COUNTED, StepAxis
 from ..protocol import series_id
 from . import files, findings, logs, runs, samples, schema, sources, stacks
 from .columns import chunks, groups
@@ -138,6 +139,7 @@ class FileWriter:
         self._stacks = stacks.StackWriter()
         self.templates = TemplateWriter()
         self._recent: dict[int, deque[float]] = {}  # stream -> times of its last lines
+        self._axes: dict[str, StepAxis] = {}  # by run
         self._restore()
         self._identity = schema.identity(path)
 
@@ -147,6 +149,7 @@ class FileWriter:
         The caller holds `lock` and, for a batch of `BULK_ROWS` points, `packing`.
         """
         made = self._group(batch.points, seq)
+        axes = self._axes_of({str(shape.run) for shape, _ in made} if self.holds_runs else ())
         bulk = _bulk(made)
         try:
             with schema.transaction(self.db) as db:
@@ -161,7 +164,7 @@ class FileWriter:
                 if self.holds_runs:
                     if not rehearse:  # a part of a batch lacks the offsets before it
                         runs.check_no_gap(db, batch.offsets)
-                    self._write_runs(batch, made, new, seq)
+                    self._write_runs(batch, made, axes, new, seq)
                 else:
                     self._stacks.write(db, batch.profiles)
                 if rehearse:
@@ -172,6 +175,7 @@ class FileWriter:
             self._stacks.forget()
             self.templates.forget()
             self._recent.clear()
+            self._axes.clear()
             if not isinstance(error, _Rehearsed):
                 raise
             return
@@ -213,6 +217,7 @@ class FileWriter:
             self._pending.pop(stream, None)
         self._shapes.clear()
         self._stored.clear()
+        self._axes.pop(run, None)
 
     def has_read(self, run: str) -> bool:
         """Whether there are points or lines of it. The caller holds `lock`."""
@@ -230,7 +235,7 @@ class FileWriter:
         self.templates.forget(run)
         for stream in streams:
             self._pending.pop(stream, None)
-        for kept in (self._shapes, self._stored, self._recent):
+        for kept in (self._shapes, self._stored, self._recent, self._axes):
             kept.clear()
         self.grown = {ids.get(series, series) for series in self.grown}
 
@@ -307,13 +312,33 @@ class FileWriter:
         sealed, rest = chunks.plan(groups.partition([*chunks.packed(self.db, stream), *fresh]), everything)
         self.grown |= chunks.store(self.db, stream, sealed, rest)
 
-    def _write_runs(self, batch: ByKind, made: list[tuple[_RowShape, Group]], new: Counter[str | None], seq: int) -> None:
+    def _axes_of(self, names: Collection[str]) -> dict[str, StepAxis]:
+        """As they are before this commit."""
+        if sum(map(len, self._axes.values())) > SHAPE_NAMES:
+            self._axes.clear()
+        for run in names:
+            if run not in self._axes:
+                self._axes[run] = self._axis_of(run)
+        return {run: self._axes[run] for run in names}
+
+    def _axis_of(self, run: str) -> StepAxis:
+        axis, series = runs.step_axis(self.db, run)
+        streams = [stream for (stream,) in self.db.execute("SELECT id FROM stream WHERE run = ?", (run,))]
+        for group in sorted((group for stream in streams for group in self.waiting(stream)), key=lambda one: one.arrival[0]):
+            _advance(axis, group, [series[one] for one in group.ids[:MAX_COUNTED].tolist()])
+        return axis
+
+    def _write_runs(
+        self, batch: ByKind, made: list[tuple[_RowShape, Group]], axes: Mapping[str, StepAxis], new: Counter[str | None], seq: int
+    ) -> None:
         db = self.db
         intervals = [self._interval(shape.stream, group) for shape, group in made]
         for (shape, group), interval_s in sorted(
             zip(made, intervals, strict=True), key=lambda pair: runs.newest_step(pair[0][1])[0]
         ):
-            runs.note_points(db, str(shape.run), group, interval_s, new.pop(shape.run, 0))
+            run = str(shape.run)
+            _advance(axes[run], group, shape.names)
+            runs.note_points(db, run, group, axes[run].step, interval_s, new.pop(shape.run, 0))
         logs.write(db, batch.lines, seq, self.templates)
         logs.write_bars(db, batch.bars, seq)
         samples.write(db, batch.samples)
@@ -340,6 +365,12 @@ def _build(ids: NDArray[np.int64], places: list[int], points: list[Points], seq:
     step = np.array([NO_STEP if step is None or not -STEP_LIMIT < step < STEP_LIMIT else step for step in steps], np.int64)
     arrival = np.array(places, np.int64) + (seq << PLACE_BITS)
     return Group(ids, arrival, time_s, step, np.array(segments, np.int64), np.ascontiguousarray(np.array(values, np.float64).T))
+
+
+def _advance(axis: StepAxis, group: Group, names: Sequence[str]) -> None:
+    step = runs.newest_step(group)[1]
+    if step is not None:
+        axis.take(group.ids[:MAX_COUNTED].tolist(), names, len(group.arrival), step)
 
 
 def _bulk(made: list[tuple[_RowShape, Group]]) -> dict[int, list[Group]]:

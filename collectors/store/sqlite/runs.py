@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 
 from ...records import Event, LogLine, Offset, ProgressBar, RunInfo, Sample
+from ...step_axis import StepAxis
 from ..protocol import OffsetGap, Run, series_id
 from . import samples, sources
 from .columns.chunks import TimeSpan
@@ -40,10 +41,12 @@ _OFFSET = """INSERT INTO offset VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONF
   state = excluded.state, trouble = excluded.trouble"""
 
 
-def note_points(db: sqlite3.Connection, run: str, rows: Group, median_interval_s: float | None, new_series: int) -> None:
+def note_points(
+    db: sqlite3.Connection, run: str, rows: Group, last_step: int | None, median_interval_s: float | None, new_series: int
+) -> None:
     """`rows` are those of one source in one commit; called in the order of `newest_step`."""
     span = TimeSpan.of(rows.time_s, rows.step)
-    about = (span.first_time_s, span.last_time_s, newest_step(rows)[1], median_interval_s)
+    about = (span.first_time_s, span.last_time_s, last_step, median_interval_s)
     db.execute(_UPSERT, (run, *about, new_series, rows.values.size, span.first_time_s is not None))
 
 
@@ -51,6 +54,20 @@ def newest_step(rows: Group) -> tuple[int, int | None]:
     """When the newest step arrived, and which it is; (-1, None) without one. The newest rows may have none: a validation, a note."""
     stepped = np.flatnonzero(rows.step != NO_STEP)
     return (int(rows.arrival[stepped[-1]]), int(rows.step[stepped[-1]])) if len(stepped) else (-1, None)
+
+
+def step_axis(db: sqlite3.Connection, run: str) -> tuple[StepAxis, dict[int, str]]:
+    """As the catalogue has it, and the names of all series by their ids; rows that are not packed are to follow."""
+    rows = db.execute(
+        """SELECT series.id, name, points, coalesce(newest_step, last_step) FROM stream JOIN series ON series.stream = stream.id
+        WHERE run = ? ORDER BY born""",
+        (run,),
+    ).fetchall()
+    axis = StepAxis()
+    for series, name, points, step in rows:
+        if step is not None:
+            axis.take((series,), (name,), points, step)
+    return axis, {series: name for series, name, _, _ in rows}
 
 
 def note_lines(db: sqlite3.Connection, lines: Iterable[LogLine | ProgressBar | Sample]) -> None:
