@@ -162,6 +162,8 @@ def test_only_files_of_events_are_waited_for_and_those_of_its_own_folder(tmp_pat
     tail = Tail(tmp_path, HOST, {}, threading.Event())
     wait_for(lambda: not tail.collect() and not tail.is_looking_for_runs)
     turns: FileTurns = tail._turns
+    for name in ("train.log", "events.rank1.jsonl"):
+        (tmp_path / "a" / name).touch()
     turns.live(tmp_path / "a" / "train.log")
     assert not tail.is_unread("a")
     turns.live(tmp_path / "a" / "events.rank1.jsonl")

@@ -29,9 +29,10 @@ NOT_CLOSED = ("ended", "the log was not closed, and the exit code is not known")
         ("sys.exit(3)", "file", 3, NOT_CLOSED),
         ("raise SystemExit('no data')", "file", 1, NOT_CLOSED),
         ("sys.exit()", "file", 0, NOT_CLOSED),
-        ("", "module", 0, NOT_CLOSED),
+        ("", "module", 0, ("finished", "")),
         ("sys.exit(3)", "module", 3, NOT_CLOSED),
-        ("", "command", 0, NOT_CLOSED),
+        ("", "command", 0, ("finished", "")),
+        ("sys.exit(3)", "command", 3, NOT_CLOSED),
     ],
 )
 def test_a_script_that_ends_without_closing_its_log_loses_no_line_and_claims_no_success_that_it_does_not_know(
@@ -142,7 +143,7 @@ log.text(f"worker ended with {process.exitcode}")
 """
     run_to_its_end(LOG_THOUSAND + worker, tmp_path)
     assert "worker ended with -15" in (tmp_path / "run" / "python.log").read_text()
-    assert [event["reason"] for event in events_of(tmp_path, "end")] == [NOT_CLOSED[1]]
+    assert [event["reason"] for event in events_of(tmp_path, "end")] == [""]
 
 
 def test_a_closed_log_takes_no_more_and_closing_twice_is_closing_once(tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import atexit
 import functools
+import opcode
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
-from types import FrameType, ModuleType, TracebackType
+from types import FrameType, TracebackType
 from typing import Protocol
 
 from .log_file import warn
@@ -61,21 +62,30 @@ def _install_hooks() -> None:
         previous(kind, error, trace)
 
     sys.excepthook = close_after
-    atexit.register(_close_at_exit, sys.modules.get("__main__"), _has_file(sys.modules.get("__main__")))
+    atexit.register(_close_at_exit, _frame_of_script())
     os.register_at_fork(before=_hold_sigterm, after_in_parent=_release_sigterm, after_in_child=_disown_all)
 
 
-def _close_at_exit(main: ModuleType | None, had_file: bool) -> None:
-    """Nothing tells a hook the exit code, nor shows it the `SystemExit`. But the interpreter takes `__file__` from a script that has
-    run to its last line (CPython 3.9 to 3.13), and does not get there after a `SystemExit`. `python -m` and `-c` leave no such sign.
-    """
-    to_the_end = had_file and main is sys.modules.get("__main__") and not _has_file(main)
-    status, reason = of(None) if to_the_end else NOT_CLOSED
+def _close_at_exit(script: FrameType | None) -> None:
+    """Nothing tells a hook the exit code, nor shows it the `SystemExit`. But a script that ran to its end stands at a return."""
+    status, reason = of(None) if script is not None and _has_returned(script) else NOT_CLOSED
     _each(lambda log: log.close(status, reason))
 
 
-def _has_file(main: ModuleType | None) -> bool:
-    return "__file__" in vars(main) if main else False
+def _frame_of_script() -> FrameType | None:
+    """The frame of what Python was started with, a file, `-m` or `-c`; None in a thread of it."""
+    frame: FrameType | None = sys._getframe()
+    found = None
+    while frame is not None:
+        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "__main__":
+            found = frame
+        frame = frame.f_back
+    return found
+
+
+def _has_returned(frame: FrameType) -> bool:
+    code = frame.f_code.co_code
+    return 0 <= frame.f_lasti < len(code) and opcode.opname[code[frame.f_lasti]].startswith("RETURN")
 
 
 def _each(close: Callable[[Log], None]) -> None:
