@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,13 +17,37 @@ from collectors.logs.formats.tensorboard.media import OF_HISTOGRAM
 from collectors.records import Event, Frame, LogLine, Points, Profile, Record, RunInfo, Sample, StackSample, labels_of
 from collectors.store.open import open_store
 from dashboard.queries import Queries
-from tests.serving import Web, served
+from tests.serving import Answer, Web, served
 
 T0 = 1_764_000_000.0
 HOST = labels_of(host="box")
 RUNS = ("steps", "no times", "repeated", "odd", "nothing at all")
 ODD_NAMES = ("", ",", "a,b", "*", "[x]?", "ä/\U0001f600", "x" * 300)
 EXPECTED = {200, 307, 400, 404, 405, 413, 503}  # 307: with or without a slash at the end
+
+FOREIGN = re.compile(  # what pydantic, its types or Python's JSON say of a value
+    r"literal\[|function-|constrained|nullable|union|Expecting|enclosed|delimiter|Invalid control|Extra data|Unterminated|parsing the body"
+    r"|Input should|valid |\bint\b|\bfloat\b|\bstr\b|\bdict\b|\bNone\b|Traceback|codec"
+)
+ODD_TEXT = ("", "warning", "0x10", "nan", "1e999", "-1", "9" * 5000, "\ud800", "\0", "[1]", "{}", "x" * 5000)
+ODD_JSON = (
+    *(None, True, -1, 1.5, 10**400, float("nan"), "", "0x10", "\ud800", "x" * 200_000),
+    *([], [None], ["\ud800"], [[]], {}, {"\ud800": 1}, {"kind": 7}),
+)
+ODD_BODIES = (
+    b"",
+    b"{",
+    b"{'x': 1}",
+    b"[" * 100_000,
+    b'{"x":' + b"1" * 5000 + b"}",
+    b"\xff\xfe",
+    b'{"x": "\n"}',
+    b"{} {}",
+    b"7",
+    b"null",
+    b'""',
+    b"[]",
+)
 
 
 def records() -> Iterator[Record]:
@@ -183,12 +209,91 @@ def test_a_parameter_of_a_wrong_kind_is_named_with_what_it_may_be(
         ("logs?limit=0", "limit must be a whole number from 1 to 5,000"),
         ("blame?run=steps&to=3", "from is missing"),
         ("flame?run=steps&from=1&to=2&format=svg", "format must be 'tree', 'folded' or 'speedscope'"),
+        ("flame?run=steps&from=1&to=2&view=0x10", "view must be 'main', 'joined', 'threads' or 'kernels'"),
+        ("logs/lines?rank=x", "rank must be a whole number from 0 to 2,147,483,647"),
         ("logs?q=" + "x" * 5000, "q must have at most 4,096 characters"),
     ],
 )
 def test_a_wrong_parameter_answers_one_plain_sentence(web: Web, path: str, said: str) -> None:
     answer = web.ask(f"/api/v1/{path}")
     assert (answer.status, answer.json["error"].partition(";")[0]) == (400, said)
+
+
+def refused_in_our_words(answer: Answer, asked: object) -> str:
+    assert answer.status in {200, 400, 404, 405, 409, 413, 503}, (asked, answer)
+    said = str(answer.json["error"]) if answer.status == 400 else ""
+    assert not FOREIGN.search(said), (asked, said)
+    return said
+
+
+def test_no_answer_to_an_odd_value_of_a_parameter_has_words_of_the_framework(web: Web) -> None:
+    refused = 0
+    for path, methods in web.ask("/openapi.json").json["paths"].items():
+        for method, operation in methods.items():
+            parameters = [one for one in operation.get("parameters", []) if one["in"] == "query"]
+            given = {"run": "steps", "from": T0, "to": T0 + 9, "file": "x"}
+            required = {one["name"]: given.get(one["name"], "1") for one in parameters if one.get("required")}
+            for one, odd in ((one, odd) for one in parameters for odd in ODD_TEXT):
+                query = urlencode({**required, one["name"]: odd.encode(errors="surrogatepass")})
+                body = b"{}" if method == "post" else None
+                said = refused_in_our_words(
+                    web.ask(f"{path.replace('{run}', 'steps')}?{query}", method.upper(), body), (path, one["name"], odd[:9])
+                )
+                refused += bool(said)
+                if " must be " in said and said.endswith("lists the parameters"):
+                    assert said.startswith(f"{one['name']} ") or method == "post", (path, one["name"], said)
+    assert refused > 500
+
+
+def test_no_answer_to_an_odd_body_has_words_of_the_framework(web: Web) -> None:
+    described = web.ask("/openapi.json").json
+    fields = 0
+    for path, methods in described["paths"].items():
+        body = methods.get("post", {}).get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
+        if body is None:
+            continue
+        address = re.sub(r"\{[^}]*\}", "steps", path)
+        for raw in (*ODD_BODIES, *(json.dumps(odd).encode() for odd in ODD_JSON)):
+            refused_in_our_words(web.ask(address, "POST", raw), (path, raw[:30]))
+        schema = described["components"]["schemas"].get(body.get("$ref", "").rpartition("/")[2], body)
+        for field, odd in ((field, odd) for field in schema.get("properties", {}) for odd in ODD_JSON):
+            whole = dict.fromkeys(schema.get("required", []), "x") | {field: odd}
+            fields += bool(refused_in_our_words(web.ask(address, "POST", json.dumps(whole).encode()), (path, field, str(odd)[:9])))
+    assert fields > 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("alerts/mute", {"rule": "x", "hours": "\ud800"}, "hours must be a number greater than 0 and at most 87,600;"),
+        ("alerts/mute", {"rule": "\ud800"}, "rule must be text in UTF-8;"),
+        ("alerts/mute", {"rule": ""}, "rule must not be empty;"),
+        ("alerts/mute", {"rule": "x", "on": "\ud800"}, "on must be true or false"),
+        ("alerts/mute", {"rule": 7}, "rule must be text;"),
+        ("share", {"address": "/", "days": 2}, "days must be 1, 7 or 30;"),
+        ("share", {"address": "/", "grants": ["all"]}, "grants must be 'source', 'exports', 'processes' or 'details';"),
+        (
+            "board_edits",
+            {"text": "", "edits": [{"kind": "set", "place": [1.5]}]},
+            "place must be a whole number from 0 to 10,000 or text;",
+        ),
+        ("board_edits", {"text": "", "edits": [{"place": []}]}, "kind is missing;"),
+        ("events", {"run": "steps", "step": "\udfff"}, "step must be a whole number from "),
+        ("events", 7, "the request's body must be a JSON object;"),
+        ("events", b"{'x': 1}", "the request's body is not JSON from character 2 on: check its quotes, commas and brackets"),
+        ("events", b"[" * 100_000, "the request's body is nested too deeply: send the JSON that /api/docs describes"),
+        (
+            "events",
+            b'{"x":' + b"1" * 5000 + b"}",
+            "the request's body has a whole number of more than 4,300 digits: send a smaller one",
+        ),
+        ("events", b'{"x": "\xff"}', "the request's body is not UTF-8: send JSON in UTF-8"),
+    ],
+)
+def test_a_wrong_body_answers_which_field_and_what_it_must_be(web: Web, path: str, body: Any, said: str) -> None:
+    answer = web.ask(f"/api/v1/{path}", "POST", body if isinstance(body, bytes) else json.dumps(body).encode())
+    assert answer.status == 400
+    assert answer.json["error"].startswith(said)
 
 
 @pytest.mark.parametrize("run", RUNS)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, get_args
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any, TypeAlias
 
 from fastapi import FastAPI, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
+from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 from starlette.exceptions import HTTPException
 
@@ -25,27 +27,19 @@ from ..receiving.files import OtherLength
 from ..user_files.yaml_file import Unwritable
 from .answer import Answer
 
-LIMITS = {"gt": "greater than", "ge": "at least", "lt": "less than", "le": "at most"}
-WHAT_IT_MUST_BE = {  # by pydantic's type of error; a number's limits are added
+Schema: TypeAlias = dict[str, Any]
+
+LIMITS = {"exclusiveMinimum": "greater than", "minimum": "at least", "exclusiveMaximum": "less than", "maximum": "at most"}
+WHAT_IS_WRONG = {  # by pydantic's type of error; of all others the schema says what the value must be
     "missing": "is missing",
     "extra_forbidden": "is unknown here",
-    **dict.fromkeys(("int_type", "int_parsing", "int_parsing_size", "int_from_float"), "must be a whole number"),
-    **dict.fromkeys(("float_type", "float_parsing", "finite_number"), "must be a finite number"),
-    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
-    **dict.fromkeys(("greater_than", "greater_than_equal", "less_than", "less_than_equal"), "must be"),
-    "literal_error": "must be {expected}",
-    "enum": "must be {expected}",
-    "string_type": "must be text",
-    "string_unicode": "must be text in UTF-8",
-    "string_too_short": "must have at least {min_length:,} characters",
+    "string_too_short": "must not be empty",
     "string_too_long": "must have at most {max_length:,} characters",
-    "list_type": "must be a list",
-    "too_short": "must have at least {min_length:,} entries",
+    "too_short": "must not be empty",
     "too_long": "must have at most {max_length:,} entries",
-    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "must be a JSON object"),
-    "json_invalid": "is not JSON ({error})",
     "value_error": "is wrong: {error}",
 }
+BODY = "the request's body"
 SENTENCES = {404: "no such route; /api/docs lists them", 405: "this route does not take that method; /api/docs lists the routes"}
 
 
@@ -76,10 +70,23 @@ def _answering(status: int, sentence: Callable[[Any], str]) -> Callable[[Request
 
 
 async def _refused(_: Request, error: Exception) -> Response:
-    """Errors of the framework itself: a method that a route does not have."""
+    """Errors of the framework itself: a method that a route does not have, a body that cannot be read as JSON."""
     assert isinstance(error, HTTPException)
-    sentence = SENTENCES.get(error.status_code, str(error.detail))
+    unread = _unread(error.__cause__) if error.status_code == 400 and error.__cause__ else ""
+    sentence = unread or SENTENCES.get(error.status_code, str(error.detail))
     return Answer({"error": sentence}, status_code=error.status_code, headers=error.headers)
+
+
+def _unread(cause: BaseException) -> str:
+    """Why a body is no JSON that can be used, by what reading it raised."""
+    match cause:
+        case UnicodeDecodeError():
+            return f"{BODY} is not UTF-8: send JSON in UTF-8"
+        case RecursionError():
+            return f"{BODY} is nested too deeply: send the JSON that /api/docs describes"
+        case ValueError():
+            return f"{BODY} has a whole number of more than {sys.get_int_max_str_digits():,} digits: send a smaller one"
+    return f"{BODY} cannot be read: send JSON; /api/docs describes it"
 
 
 async def _other_length(_: Request, error: Exception) -> Response:
@@ -100,32 +107,115 @@ def _unexpected(error: Exception) -> str:
 async def _wrong_parameter(request: Request, error: Exception) -> Response:
     """Says which parameter, or field of a body, and what it must be: `level must be a whole number from 0 to 50; ...`"""
     assert isinstance(error, RequestValidationError)
-    problem = error.errors()[0]
-    place, kind = problem["loc"], problem["type"]
-    name = next((part for part in reversed(place) if isinstance(part, str)), "request")  # a number: a place in a list
-    if kind == "json_invalid" or name == "body":
-        name = "the request's body"
-    limits, is_whole = problem.get("ctx") or {}, False
-    if place[0] in ("query", "path") and (field := _field(request.scope["route"].dependant, name)) is not None:
-        is_whole = int in (field.annotation, *get_args(field.annotation))
-        limits = {key: getattr(one, key) for one in field.metadata for key in LIMITS if hasattr(one, key)} | limits
-    said = WHAT_IT_MUST_BE.get(kind, "is wrong").format_map(limits)
-    if said == "must be":
-        said = f"must be a {'whole ' if is_whole else ''}number"
-    said += _range(limits) if said.endswith("number") else ""
-    return Answer({"error": f"{name} {said}; /api/docs lists the parameters"}, status_code=400)
+    problems = error.errors()
+    kind, (where, *path), context = problems[0]["type"], problems[0]["loc"], problems[0].get("ctx") or {}
+    if kind == "json_invalid":
+        return _wrong(f"{BODY} is not JSON from character {int(path[0]) + 1:,} on: check its quotes, commas and brackets")
+    if where == "body" and not path and isinstance(error.body, bytes) and error.body:
+        return _wrong(f"{BODY} must be JSON, sent with the header Content-Type: application/json")
+    route = request.scope["route"]
+    if where == "body":
+        name, info = BODY, route.body_field.field_info
+    else:
+        name = str(path.pop(0))
+        info = _parameter(route.dependant, name)
+    name, schema = _step_into(_schema_of(info), path, name)
+    if kind in ("missing", "extra_forbidden") and path:
+        name = str(path[-1])
+    alone = sum(one["loc"][:2] == problems[0]["loc"][:2] for one in problems) == 1 or kind in ("missing", "extra_forbidden")
+    said = (
+        WHAT_IS_WRONG[kind].format_map(context)
+        if alone and kind in WHAT_IS_WRONG
+        else f"must be {_wanted(schema, is_odd=kind == 'string_unicode')}"
+    )
+    return _wrong(f"{name} {said}; /api/docs lists the parameters")
 
 
-def _field(dependant: Dependant, name: str) -> FieldInfo | None:
+def _wrong(sentence: str) -> Response:
+    return Answer({"error": sentence}, status_code=400)
+
+
+def _parameter(dependant: Dependant, name: str) -> FieldInfo | None:
     """A parameter of a route, or of what it depends on."""
-    found = next((one for one in [*dependant.query_params, *dependant.path_params] if one.alias == name), None)
-    if found is not None:
-        return found.field_info
-    return next(filter(None, (_field(inner, name) for inner in dependant.dependencies)), None)
+    ours = (*dependant.query_params, *dependant.path_params, *dependant.header_params, *dependant.cookie_params)
+    found = next((one.field_info for one in ours if one.alias == name), None)
+    return found or next(filter(None, (_parameter(inner, name) for inner in dependant.dependencies)), None)
 
 
-def _range(limits: Mapping[str, Any]) -> str:
-    """`{"ge": 0, "le": 50} -> " from 0 to 50"`"""
-    if limits.keys() >= {"ge", "le"}:
-        return f" from {limits['ge']:,} to {limits['le']:,}"
-    return " and".join(f" {LIMITS[key]} {limits[key]:,}" for key in LIMITS if key in limits)
+def _schema_of(info: FieldInfo | None) -> Schema:
+    """The JSON Schema of what is asked for, its references replaced by what they stand for."""
+    if info is None:
+        return {}
+    bounded: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+    whole = TypeAdapter(bounded).json_schema()
+    definitions = whole.pop("$defs", {})
+
+    def resolved(part: Any) -> Any:
+        if isinstance(part, dict):
+            name = str(part.get("$ref", "")).rpartition("/")[2]
+            return resolved(definitions[name]) if name in definitions else {key: resolved(value) for key, value in part.items()}
+        return [resolved(value) for value in part] if isinstance(part, list) else part
+
+    found: Schema = resolved(whole)
+    return found
+
+
+def _step_into(schema: Schema, path: Sequence[object], name: str) -> tuple[str, Schema]:
+    """The name and the schema of the value that a place leads to. Of a union pydantic adds which branch it tried, as `literal['a']`: no such name is in the schema."""
+    for part in path:
+        for branch in _branches(schema):
+            if isinstance(part, int) and "items" in branch:
+                schema = branch["items"]
+            elif isinstance(part, str) and part in branch.get("properties", {}):
+                name, schema = part, branch["properties"][part]
+            elif isinstance(part, str) and isinstance(branch.get("additionalProperties"), dict):
+                name, schema = part, branch["additionalProperties"]
+            else:
+                continue
+            break
+    return name, schema
+
+
+def _branches(schema: Schema) -> list[Schema]:
+    """Of a union, each of its types, else the type itself; null is left out, as it stands for a value that is not given."""
+    parts = schema.get("anyOf") or schema.get("oneOf")
+    return [inner for part in parts for inner in _branches(part) if inner.get("type") != "null"] if parts else [schema]
+
+
+def _wanted(schema: Schema, *, is_odd: bool) -> str:
+    """`{"anyOf": [{"type": "integer", "minimum": 1}, {"enum": ["all"]}]} -> "a whole number at least 1 or 'all'"`
+
+    `is_odd`: what was given is text with half a character in it.
+    """
+    words: list[str] = []
+    for branch in _branches(schema):
+        known = [branch["const"]] if "const" in branch else branch.get("enum")
+        word = _type_of(branch)
+        words += [f"{word} in UTF-8" if is_odd and word == "text" else word] if known is None else map(repr, known)
+    *most, last = dict.fromkeys(words)
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def _type_of(schema: Schema) -> str:
+    match schema.get("type"):
+        case "integer":
+            return f"a whole number{_range(schema)}"
+        case "number":
+            return f"a {'' if {'maximum', 'exclusiveMaximum'} & schema.keys() else 'finite '}number{_range(schema)}"
+        case "boolean":
+            return "true or false"
+        case "string":
+            return "text"
+        case "array":
+            return "a list"
+        case "object":
+            return "a JSON object"
+    return "what /api/docs says"
+
+
+def _range(schema: Schema) -> str:
+    """`{"minimum": 0, "maximum": 50} -> " from 0 to 50"`"""
+    limits = {key: f"{schema[key]:,}".removesuffix(".0") for key in LIMITS if key in schema}
+    if limits.keys() >= {"minimum", "maximum"}:
+        return f" from {limits['minimum']} to {limits['maximum']}"
+    return " and".join(f" {LIMITS[key]} {limit}" for key, limit in limits.items())
