@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from time import time
 from typing import Any
 
+from deepseek.trainer.run_log import note_of, tags_of
+
 from .guard import guarded, report, say_once
 from .inert import Inert, InertCall, inert_class
 from .late_log import LateLog
@@ -52,7 +54,7 @@ class WandbRun:
         self._set: dict[str, Any] = {}  # of the summary, by the script: it goes into the event `summary` at the end
         self.summary = WandbSummary(self._set.update)
         self._late, self._name, self._ended = late, name, ended
-        self._tags, self._notes = _tags(about.get("tags")) or (), text(about.get("notes"))
+        self._tags, self._notes = _tags(about.get("tags")) or (), _note(about.get("notes")) or ""
         self._has_id = bool(id)
         self._pending: dict[str, Any] = {}  # of a step that is not finished
         self._media: dict[str, list[Media]] = {}  # likewise
@@ -85,7 +87,7 @@ class WandbRun:
 
     @notes.setter
     def notes(self, value: Any) -> None:
-        self._notes = text(value)
+        self._notes = _note(value) or ""
         guarded(self._late.describe)(note=self._notes)
 
     @property
@@ -250,8 +252,13 @@ def text(value: Any) -> str:
 
 
 @guarded
+def _note(given: Any) -> str:
+    return "" if given is None else note_of(given) or ""
+
+
+@guarded
 def _tags(given: Any) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(map(str, given or ()))
+    return () if given is None else tuple(tags_of(given) or ())
 
 
 @guarded

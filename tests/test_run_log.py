@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import logging
 import math
@@ -153,7 +154,7 @@ def test_a_value_that_fails_in_its_own_way_costs_no_other_line(
         (["a", "b"], ["a", "b"]),
         ("baseline", ["baseline"]),
         (iter(["a"]), ["a"]),
-        ([1, None, Hostile()], ["1", "<Hostile: RuntimeError>"]),
+        ([1, None, Hostile()], ["1"]),
         (np.array(["a", "b"]), ["a", "b"]),
         (5, ["before"]),
         ({"a": 1}, ["before"]),
@@ -217,6 +218,99 @@ def test_a_resumed_run_keeps_what_its_first_start_said_of_the_process(tmp_path: 
     assert {key: again[key] for key in kept} == {key: first[key] for key in kept}
     assert again["config"] == {"lr": 0.1, "data": str(tmp_path)}
     assert len(events_of(tmp_path, "start")) == 2
+
+
+class Raises:
+    """Whatever is asked of it."""
+
+    def __iter__(self) -> Any:
+        raise OSError("gone")
+
+    __str__ = __len__ = __bool__ = __iter__
+
+
+NAN = float("nan")
+LONG = "word " * 20
+
+
+@pytest.mark.parametrize(
+    ("given", "kept", "said"),
+    [
+        ("abc", ["abc"], ""),
+        ([], [], ""),
+        ((tag for tag in "ab"), ["a", "b"], ""),
+        ({"one"}, ["one"], ""),
+        (np.array(["a", "b"]), ["a", "b"], ""),
+        (np.arange(2), ["0", "1"], ""),
+        ([1, 2.5, True, NAN, np.int64(7)], ["1", "2.5", "True", "nan", "7"], ""),
+        (["a", "a", " a "], ["a"], ""),
+        (["a\nb", "c\0d", "\ud800"], ["a b", "c d", "\\ud800"], ""),
+        (["a", None, ["b"], b"c"], ["a"], "a tag is left out: NoneType is not text"),
+        (["", " ", "a"], ["a"], "a tag is left out: it is empty"),
+        ([LONG], ["word " * 9 + "word…"], "has more than 50 characters"),
+        ([*map(str, range(30))], [*map(str, range(20))], "at most 20 tags: 10 more are left out"),
+        (map(str, itertools.count()), [*map(str, range(20))], "are left out"),
+        (b"ab", None, "tags are not set: bytes is neither a list of texts nor a text"),
+        ({"a": 1}, None, "tags are not set: dict"),
+        (7, None, "tags are not set: int"),
+        (object(), None, "tags are not set: object"),
+        (Raises(), None, "tags are not set: reading them raised OSError"),
+        ([Raises(), "a"], ["a"], "a tag is left out: Raises is not text"),
+    ],
+)
+def test_tags_are_what_a_user_meant_and_what_is_lost_of_them_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: Any, kept: Any, said: str
+) -> None:
+    monkeypatch.setattr("trainer.log.log_file._warned", set())
+    with RunLog(tmp_path, "run") as log:
+        log.describe(tags=given)
+    assert json.loads((tmp_path / "run" / "run.json").read_text()).get("tags") == kept
+    heard = capsys.readouterr().err
+    assert said in heard and bool(said) == bool(heard)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept", "said"),
+    [
+        ("why", "why", ""),
+        ("", "", ""),
+        (7, "7", ""),
+        ("a\ud800", "a\\ud800", ""),
+        ("n" * 50_000, "n" * 3999 + "…", "the note is cut: it has 50,000 characters, of which 4,000 are kept"),
+        (["a"], None, "the note is not set: list is not text"),
+        (b"a", None, "the note is not set: bytes is not text"),
+        (Raises(), None, "the note is not set: Raises is not text"),
+    ],
+)
+def test_a_note_is_text_and_what_is_lost_of_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: Any, kept: Any, said: str
+) -> None:
+    monkeypatch.setattr("trainer.log.log_file._warned", set())
+    with RunLog(tmp_path, "run") as log:
+        log.describe(note=given)
+    assert json.loads((tmp_path / "run" / "run.json").read_text()).get("note") == kept
+    heard = capsys.readouterr().err
+    assert said in heard and bool(said) == bool(heard)
+
+
+@pytest.mark.parametrize(
+    ("written", "kept", "skipped"),
+    [
+        ({"tags": ["a", 1, True, "a"], "note": "n"}, {"tags": ["a", "1", "True"], "note": "n"}, 0),
+        ({"tags": "abc"}, {"tags": ["abc"]}, 0),
+        ({"tags": 7, "note": 7}, {}, 2),
+        ({"tags": ["a", None, "", "x" * 51, "b\nc", ["d"], {}]}, {"tags": ["a"]}, 6),
+        ({"tags": [*map(str, range(25))]}, {"tags": [*map(str, range(20))]}, 5),
+        ({"note": "n" * 4001}, {"note": "n" * 4000}, 1),
+    ],
+)
+def test_what_a_reader_leaves_out_of_tags_and_a_note_is_counted(written: Any, kept: Any, skipped: int) -> None:
+    from collectors.logs.formats import Tally
+    from collectors.logs.formats.info import parse
+
+    tally = Tally()
+    assert parse(json.dumps(written).encode(), tally) == kept
+    assert (tally.fields_skipped, bool(tally.first_skip)) == (skipped, skipped > 0)
 
 
 def test_what_is_not_a_number_is_left_out_and_warned_about_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -271,6 +271,16 @@ def test_tags_and_notes_reach_the_run_and_stay_when_it_goes_on(wandb: ModuleType
     assert about_of(tmp_path) == (["one", "two"], "because")
 
 
+def test_odd_tags_and_notes_are_kept_as_far_as_they_are_text(wandb: ModuleType, tmp_path: Path) -> None:
+    with wandb.init(name="run", dir=tmp_path, tags=["a", None, 7, b"x"], notes=3) as run:
+        assert (run.tags, run.notes) == (("a", "7"), "3")
+        run.tags = b"x"
+        assert run.tags == ()
+        run.tags, run.notes = "c", ["x"]
+        assert (run.tags, run.notes) == (("c",), "")
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["tags"] == ["c"]
+
+
 def test_a_run_without_tags_and_notes_says_nothing_of_them(wandb: ModuleType, tmp_path: Path) -> None:
     with wandb.init(name="run", dir=tmp_path, tags=None, notes=None) as run:
         run.log({"a": 1})

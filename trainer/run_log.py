@@ -20,8 +20,7 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from time import monotonic, sleep, strftime, time
 from types import TracebackType
@@ -29,8 +28,10 @@ from typing import TYPE_CHECKING, Any
 
 from . import ptracer
 from .log import endings, run_info
+from .log.about import note_of as note_of  # adapters take these from here
+from .log.about import tags_of as tags_of
 from .log.log_file import LogFile, event_line, scalars_line, text_line, warn
-from .log.readable import MAX_ITEMS, excerpt, text
+from .log.readable import excerpt, text
 from .log.sample_line import FILE, path_of, sample_line
 from .log.tracing.request import TraceFolder, named_in_info
 from .log.tracing.stepping import StepWatch, Tracing
@@ -172,13 +173,13 @@ class RunLog:
         if self.rank == 0:
             self._info.add(config)
 
-    def describe(self, *, tags: Sequence[str] | None = None, note: str | None = None) -> None:
+    def describe(self, *, tags: Iterable[object] | str | None = None, note: object = None) -> None:
         """Tags and a note of the run, which the Runs page shows until somebody edits them there; only rank 0 writes them.
 
-        One string is one tag. What is neither text nor a list is left out, and said once on stderr.
+        Up to 20 tags of 50 characters, and 4,000 characters of a note. Numbers become text; what else is no text is left out, and said on stderr.
         """
         if self.rank == 0:
-            fields = {"tags": None if tags is None else _tags(tags), "note": None if note is None else text(note)}
+            fields = {"tags": None if tags is None else tags_of(tags), "note": None if note is None else note_of(note)}
             self._info.describe({key: value for key, value in fields.items() if value is not None})
 
     def text(self, message: str, level: str = "INFO") -> None:
@@ -300,19 +301,6 @@ class _LogHandler(logging.Handler):
 def _text_of(message: object) -> str:
     """Whole, if it is text."""
     return message if isinstance(message, str) else "" if message is None else text(message)
-
-
-def _tags(tags: object) -> list[str] | None:
-    if isinstance(tags, (str, bytes)):
-        return [text(tags)]
-    if isinstance(tags, Mapping) or not isinstance(tags, Iterable):
-        warn(f"tags are not logged: {type(tags).__name__} is no list of texts")
-        return None
-    try:
-        return [text(tag) for tag in islice(tags, MAX_ITEMS) if tag is not None]
-    except Exception as error:
-        warn(f"tags are not logged: {type(error).__name__}")
-        return None
 
 
 def _script_name() -> str:

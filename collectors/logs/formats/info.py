@@ -14,6 +14,7 @@ from . import Tally
 from .values import Fitting, as_count, as_time
 
 FILE = "run.json"
+MAX_TAGS, MAX_TAG_CHARS, MAX_NOTE_CHARS = 20, 50, 4000  # as much as users may write on the Runs page
 MAX_INFO_BYTES = 64 << 10  # of JSON, kept of one run
 
 
@@ -61,7 +62,7 @@ def config(value: object) -> object:
 
 
 def tags(value: object) -> object:
-    return value if isinstance(value, list) else None
+    return [value] if isinstance(value, str) else value if isinstance(value, list) else None
 
 
 def time(value: object) -> object:
@@ -79,7 +80,7 @@ KNOWN: dict[str, tuple[Callable[[object], object], str]] = {
     "git_commit": (text, "text"),
     "pid": (pid, "a process id"),
     "world_size": (pid, "a count"),
-    "tags": (tags, "a list"),
+    "tags": (tags, "a list of texts"),
     "note": (text, "text"),
     "started_s": (time, "a time in Unix seconds"),
     "config": (config, "an object"),
@@ -111,7 +112,28 @@ def _checked(fields: Mapping[str, Any], tally: Tally) -> dict[str, Any]:
             checked[name] = kept
         elif value is not None:
             tally.skip_field(name, f"is not {must}")
+    if "tags" in checked:
+        checked["tags"] = _tags(checked["tags"], tally)
+    if len(checked.get("note", "")) > MAX_NOTE_CHARS:
+        tally.skip_field("note", f"is cut: it has more than {MAX_NOTE_CHARS:,} characters")
+        checked["note"] = checked["note"][:MAX_NOTE_CHARS]
     return checked
+
+
+def _tags(given: list[object], tally: Tally) -> list[str]:
+    """Those that can be shown; numbers as text."""
+    found: dict[str, None] = {}
+    for value in given:
+        tag = str(value).strip() if isinstance(value, str | int | float) else ""
+        if tag in found:
+            continue
+        if not 0 < len(tag) <= MAX_TAG_CHARS or len(tag.splitlines()) > 1 or "\0" in tag:
+            tally.skip_field("tags", f"has one that is not a line of 1 to {MAX_TAG_CHARS} characters")
+        elif len(found) == MAX_TAGS:
+            tally.skip_field("tags", f"are more than {MAX_TAGS}")
+        else:
+            found[tag] = None
+    return list(found)
 
 
 def _loads(data: bytes, tally: Tally) -> object:
