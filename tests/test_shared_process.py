@@ -169,3 +169,55 @@ def test_a_traceback_in_the_log_of_one_run_is_why_the_other_one_failed_too(tmp_p
         for run in ("text", "mine"):
             wait_for(lambda: running.run(run)["state"] == "failed", because=f"{run} has not failed")  # noqa: B023
             assert running.run(run)["state_reason"] == "ValueError: bad batch"
+
+
+ENDS = """
+import os, sys, time
+from trainer.run_log import RunLog
+logs, ending = sys.argv[1:3]
+closed, *left_open = [RunLog(logs, name) for name in ("closed", "a", *"bcdefgh", "z")]  # more than may share a process
+for step in range(int(sys.argv[3])):
+    for log in (closed, *left_open):
+        log.scalars(step, loss=1.0)
+    time.sleep(0.05)
+closed.close()
+if ending == "with":
+    with left_open[-1]:
+        sys.exit(5)
+sys.exit(0 if ending == "zero" else 3)
+"""
+ENDED = {  # by whether a keeper saw it and how the script ends: the state of the logs that it left open, and why
+    ("run", "three"): ("failed", "Exit code 3", "Exit code 3"),
+    ("run", "zero"): ("finished", "", ""),
+    ("run", "with"): ("failed", "Exit code 5", "exit 5"),
+    ("alone", "three"): ("ended", "the exit code is not known", "the exit code is not known"),
+    ("alone", "with"): ("failed", "exit 5", "exit 5"),
+}
+
+
+@pytest.mark.parametrize(("how", "ending"), ENDED)
+@pytest.mark.parametrize("seen", ["seen", "too short to be seen", "before the dashboard"])
+def test_logs_that_a_script_left_open_end_as_its_process_does(how: str, ending: str, seen: str, tmp_path: Path) -> None:
+    log_dir = tmp_path / "logs"
+    (tmp_path / "train.py").write_text(ENDS)
+    command = [sys.executable, "train.py", str(log_dir), ending, "60" if seen == "seen" else "1"]
+    command = [*started_by(log_dir), *command] if how == "run" else command
+
+    def trained() -> None:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=60)
+
+    if seen == "before the dashboard":
+        trained()
+    with dashboard(log_dir) as running:
+        if seen != "before the dashboard":
+            trained()
+        state, *reasons = ENDED[how, ending]
+        for run, reason in (("a", reasons[0]), ("h", reasons[0]), ("z", reasons[1])):
+            wait_for(
+                lambda: running.run(run).get("state") == state and reason in running.run(run)["state_reason"],  # noqa: B023
+                because=f"{run} is {running.run(run).get('state')} ({running.run(run).get('state_reason')}) and not {state}",
+            )
+        assert running.run("closed")["state"] == "finished", "the script closed it before"
+        if how == "run":
+            wait_for(lambda: running.run("whole").get("state") == ("finished" if ending == "zero" else "failed"))

@@ -15,7 +15,7 @@ from .finder import Finder
 from .identity import identity_of
 from .last_words import HowItEnded, killed_for_memory, last_error, of_code, schedulers_word, verdict_of
 from .proc import PROC, alive, boot_id, command_of, environment_of, folder_of, printable
-from .states import PREEMPTING, is_silent, said_by
+from .states import PREEMPTING, WORST_FIRST, is_silent, said_by
 from .writers import started_in
 
 LOOK_S = (1.0, 30.0)  # between two looks at all runs: at least, and at most
@@ -67,6 +67,7 @@ class LivesCollector:
         self._meanwhile: dict[_Key, float] = {}  # gone between two looks: the run's last sign at the look before, as in `_quiet`
         self._codes: dict[tuple[int, int], int] = {}  # exit statuses of the dashboard's own children
         self._activities: dict[str, RunActivity] = {}
+        self._naming: dict[int, list[str]] | None = None  # by pid, the runs whose files name it; since the last look
         self._settled: dict[str, RunActivity] = {}  # what was known of runs of which nothing is to be said: news change that
         self._judged: dict[str, float] = {}  # by run, its last sign when its last lines were read
         self._heard: dict[str, float] = {}  # ... when they were read early
@@ -124,6 +125,7 @@ class LivesCollector:
     def _look(self) -> list[Event]:
         begun_s = time.thread_time()
         self._activities = {activity.run: activity for activity in self._live_runs(None)}
+        self._naming = None
         found = self._finder.find(self._activities.values())
         self._on_found(found)
         events = [event for run, processes in found.items() for event in self._noticed(self._activities.get(run), processes)]
@@ -213,74 +215,105 @@ class LivesCollector:
             if key not in self._gone and key not in self._meanwhile and not alive(known.process.pid, known.process.start_ticks):
                 self._gone[key] = now_s
                 self._look_at_s = 0.0
-        waiting = {key[1:] for key, gone_s in self._gone.items() if now_s - gone_s < self._grace_s or self._is_late(key[0], gone_s)}
+        waiting = {key[1:] for key, gone_s in self._gone.items() if now_s - gone_s < self._grace_s or self._is_late(key, gone_s)}
         over: dict[tuple[int, int], dict[str, float]] = {}  # by process and run: what one of its runs says is true of the others
         for (run, *process), gone_s in self._gone.items():
             if (name := (process[0], process[1])) not in waiting:
                 over.setdefault(name, {})[run] = gone_s
         if over:  # what was known at the last look may lack their ends
             runs = {run for ended in over.values() for run in ended}
+            runs |= {other for name, ended in over.items() for run in ended for other in self._beside((run, *name))}
             self._activities |= {activity.run: activity for activity in self._live_runs(runs)}
         events: list[Event] = []
         for (pid, ticks), ended in over.items():
             code = self._codes.pop((pid, ticks), None)
             for run, gone_s in ended.items():
                 del self._gone[run, pid, ticks]
-                events += self._judge(self._known.pop((run, pid, ticks)), code, gone_s, ended.keys() - {run})
+                others = (ended.keys() | self._beside((run, pid, ticks))) - {run}
+                events += self._judge(self._known.pop((run, pid, ticks)), code, gone_s, others)
         return events
 
-    def _is_late(self, run: str, gone_s: float) -> bool:
+    def _beside(self, key: _Key) -> set[str]:
+        """The other runs whose files name a process that did not say how it ends, by a start event or as its keeper did: more than are
+        shared by it, and also where nobody saw it."""
+        run, _, ticks = key
+        activity = self._activities.get(run)
+        end = None if activity is None else end_of(activity, self._known[key].process)
+        own = next((start for start in activity.starts if start.fields.get("pid_start_ticks") == ticks), None) if activity else None
+        if own is None or end is None or said_by(end)[0] != "ended":
+            return set()
+        if self._naming is None:
+            self._naming = {}
+            for other in self._activities.values():
+                for pid in {other.info.get("pid"), *(start.fields.get("pid") for start in other.starts)}:
+                    if (named := whole(pid)) is not None:
+                        self._naming.setdefault(named, []).append(other.run)
+        found = (self._activities[name] for name in self._naming.get(own.fields.get("pid", 0), ()) if name in self._activities)
+        return {other.run for other in found if other.run != run and _names(other, own)}
+
+    def _is_late(self, key: _Key, gone_s: float) -> bool:
         """Whether its end may stand in a file that waits to be read, on a busy machine or behind others, or that is about to be written."""
-        return time.monotonic() - gone_s < UNREAD_S and (self._is_unread(run) or self._is_about_to_be_told(run))
+        if time.monotonic() - gone_s >= UNREAD_S:
+            return False
+        return self._is_unread(key[0]) or any(map(self._is_about_to_be_told, [key[0], *self._beside(key)]))
 
     def _is_about_to_be_told(self, run: str) -> bool:
         """Whether the program of the run is gone, and its keeper has not written yet how it ended."""
         activity = next(iter(self._live_runs({run})), None)
-        started = None if activity is None or activity.single_file or last_ends(activity) else started_in(activity.folder)
+        if activity is None or activity.single_file or any(said_by(end)[0] != "ended" for end in last_ends(activity).values()):
+            return False
+        started = started_in(activity.folder)
         return started is not None and not alive(*started)
 
     def _judge(self, known: _Known, code: int | None, gone_s: float, others: Collection[str]) -> list[Event]:
         """`code`: the exit status, where it was our own child; `others`: the other runs of the process."""
         process, activity = known.process, self._activities.get(known.run)
         if activity is not None and (end := end_of(activity, process)) is not None:
-            return self._word_beside(known, end, code)  # it has said itself how it ended
+            return self._word_beside(known, end, code, lambda: self._told(process, end.time_s, others, is_open=True))
         if not self._is_new(known.run, EXIT, process):
             return []
         starts = activity.starts if activity else []
+        ended_s = time.time() - (time.monotonic() - gone_s) if gone_s > 0 else math.inf
         verdict = verdict_of(
             process.pid,
             self._last_lines(known.run),
             code=code,
             out_of_memory=killed_for_memory(process.pid, process.start_ticks),
             promised_end=any(start.rank == process.rank and names_a_process(start) for start in starts),
-            told=next(filter(None, (self._told_by(other, process, gone_s) for other in sorted(others))), None),
+            told=next(iter(self._told(process, ended_s, others)), None),
         )
         return [self._exit(known.run, process.rank, verdict, self._name_of(process))]
 
-    def _told_by(self, run: str, process: RunProcess, gone_s: float) -> HowItEnded | None:
-        """What another run of a process says of its end: its keeper, an end that it logged when it ended, or a traceback in its log."""
-        activity = self._activities.get(run)
-        end = None if activity is None else end_of(activity, process)
-        ended_s = time.time() - (time.monotonic() - gone_s) if gone_s > 0 else math.inf
-        if end is not None and ("pid" in end.fields or end.time_s >= ended_s - CLOCK_SLACK_S):
-            return HowItEnded(*said_by(end))
-        lines = self._last_lines(run)
-        error = last_error(lines)
-        return schedulers_word(lines) or (HowItEnded("failed", error) if error else None)
+    def _told(self, process: RunProcess, ended_s: float, others: Collection[str], *, is_open: bool = False) -> list[HowItEnded]:
+        """What the other runs of a process say of its end: that of its keeper alone, else the worst first of ends that were logged
+        when it ended, and of tracebacks. That a script closed one log tells nothing of another one that it left open (`is_open`).
+        """
+        found: list[HowItEnded] = []
+        for run in sorted(others):
+            activity = self._activities.get(run)
+            end = None if activity is None else end_of(activity, process)
+            if end is not None and "pid" in end.fields:
+                return [HowItEnded(*said_by(end))]
+            said = None if end is None or end.time_s < ended_s - CLOCK_SLACK_S else HowItEnded(*said_by(end))
+            if said is not None and said.state != "ended" and not (is_open and said == ("finished", "")):
+                found.append(said)
+            else:
+                lines = self._last_lines(run)
+                error = last_error(lines)
+                found += filter(None, [schedulers_word(lines) or (HowItEnded("failed", error) if error else None)])
+        return sorted(found, key=lambda how: WORST_FIRST.index(how.state))
 
-    def _word_beside(self, known: _Known, end: Event, code: int | None) -> list[Event]:
+    def _word_beside(self, known: _Known, end: Event, code: int | None, told: Callable[[], list[HowItEnded]] = list) -> list[Event]:
         """Why a run was stopped by a signal, where its log says it: its scheduler, or a launcher that stops all ranks when one fails.
-        Of one that did not close its log also how it ended, by the exit status or the end of its text."""
+        Of one that did not close its log also how it ended, by the end of its text, the exit status, or what is `told` by other runs."""
         status, reason = str(end.fields.get("status")), str(end.fields.get("reason", ""))
-        lines = (
-            self._last_lines(known.run)
-            if status == "ended" or (status in ("finished", "killed") and PREEMPTING.search(reason))
-            else []
-        )
-        error = last_error(lines) if status in ("finished", "ended") else None
+        is_open = status == "ended"
+        lines = self._last_lines(known.run) if is_open or (status in ("finished", "killed") and PREEMPTING.search(reason)) else []
+        error = last_error(lines) if is_open or status == "finished" else None
         word = schedulers_word(lines) or (HowItEnded("failed", error) if error else None)
-        if word is None and status == "ended":
-            word = HowItEnded("ended", reason) if code is None else of_code(known.process.pid, code)
+        if word is None and is_open:
+            words = [of_code(known.process.pid, code)] if code is not None else told()
+            word = next(iter(words), HowItEnded("ended", reason))
         if word is None or not self._is_new(known.run, EXIT, known.process):
             return []
         return [self._exit(known.run, known.process.rank, word, {**self._name_of(known.process), "by": SCHEDULER})]
@@ -348,6 +381,14 @@ class LivesCollector:
             if read >= JUDGED_AT_ONCE:
                 break
         return events
+
+
+def _names(activity: RunActivity, start: Event) -> bool:
+    """Whether a run's files name the process of another one's start event: in one of its own, or as its keeper started it."""
+    process = pid, ticks, boot = tuple(start.fields.get(name) for name in ("pid", "pid_start_ticks", "boot_id"))
+    if any(tuple(other.fields.get(name) for name in ("pid", "pid_start_ticks", "boot_id")) == process for other in activity.starts):
+        return True
+    return boot == boot_id() and not activity.single_file and started_in(activity.folder) == (pid, ticks)
 
 
 def _is_deleted(activity: RunActivity) -> bool:
