@@ -27,7 +27,7 @@ EXPECTED = {200, 307, 400, 404, 405, 413, 503}  # 307: with or without a slash a
 
 FOREIGN = re.compile(  # what pydantic, its types or Python's JSON say of a value
     r"literal\[|function-|constrained|nullable|union|Expecting|enclosed|delimiter|Invalid control|Extra data|Unterminated|parsing the body"
-    r"|Input should|valid |\bint\b|\bfloat\b|\bstr\b|\bdict\b|\bNone\b|Traceback|codec"
+    r"|Input should|valid |\bint\b|\bfloat\b|\bstr\b|\bdict\b|\bNone\b|Traceback|codec|Errno"
 )
 ODD_TEXT = ("", "warning", "0x10", "nan", "1e999", "-1", "9" * 5000, "\ud800", "\0", "[1]", "{}", "x" * 5000)
 ODD_JSON = (

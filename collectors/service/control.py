@@ -60,8 +60,10 @@ def ask(data_dir: Path, verb: str, **arguments: object) -> Any:
             connection.sendall(json.dumps({"verb": verb, **arguments}).encode() + b"\n")
             with connection.makefile("rb") as stream:
                 answer = json.loads(stream.readline(MOST_ANSWER_BYTES) or b"{}")
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise ControlError("no collector is at work: the dashboard starts it again, so try again in a moment") from error
     except (OSError, ValueError) as error:
-        raise ControlError(f"the collector does not answer ({error})") from error
+        raise ControlError("the collector does not answer: try again in a moment") from error
     if not isinstance(answer, dict):
         raise ControlError("the collector answers as no version of it does")
     if "error" in answer or "ok" not in answer:
