@@ -169,7 +169,7 @@ class Runs:
             for event in self._lifetimes.get(run.name, ()):
                 if event.kind == SEEN:
                     found.setdefault(_process_of(event), {})[run.name] = run.last_time_s
-        return {process: runs for process, runs in found.items() if len(runs) > 1}
+        return found
 
     def living(self) -> Iterator[RunActivity]:
         """What is known of the runs that go on."""

@@ -126,6 +126,8 @@ def test_a_program_under_run_and_the_run_that_it_logs_both_have_its_stacks_and_i
         for run in ("whole", "mine"):
             wait_for(lambda: running.run(run)["state"] == "failed", because=f"{run} has not failed")  # noqa: B023
             assert "ValueError: bad batch" in running.run(run)["state_reason"]
+        ended_s = [running.run(run)["ended_s"] for run in ("whole", "mine")]
+        assert max(ended_s) - min(ended_s) <= 0.2, "the process has ended once"
         assert not running.values("whole", "train/loss"), "it is not told twice"
 
 

@@ -269,7 +269,8 @@ class LivesCollector:
         """`code`: the exit status, where it was our own child; `others`: the other runs of the process."""
         process, activity = known.process, self._activities.get(known.run)
         if activity is not None and (end := end_of(activity, process)) is not None:
-            return self._word_beside(known, end, code, lambda: self._told(process, end.time_s, others, is_open=True))
+            words = self._word_beside(known, end, code, lambda: self._told(process, end.time_s, others, is_open=True))
+            return [word._replace(time_s=self._moment(known, others)) for word in words]
         if not self._is_new(known.run, EXIT, process):
             return []
         starts = activity.starts if activity else []
@@ -282,7 +283,17 @@ class LivesCollector:
             promised_end=any(start.rank == process.rank and names_a_process(start) for start in starts),
             told=next(iter(self._told(process, ended_s, others)), None),
         )
-        return [self._exit(known.run, process.rank, verdict, self._name_of(process))]
+        return [self._exit(known.run, process.rank, verdict, self._name_of(process), self._moment(known, others))]
+
+    def _moment(self, known: _Known, others: Iterable[str]) -> float:
+        """When a process ended, by the keeper of one of its runs, which waited for it, else now. Not before the run's last line, which may
+        have been read late: lines after an exit are another process's."""
+        now_s, process = time.time(), known.process
+        activities = [activity for run in (known.run, *others) if (activity := self._activities.get(run)) is not None]
+        ends = [end for activity in activities if (end := end_of(activity, process)) is not None]
+        kept_s = next((end.time_s for end in ends if end.fields.get("pid") == process.pid), now_s)
+        signs_s = [last_sign_s(activity) for activity in activities if activity.run == known.run]
+        return min(now_s, max([kept_s, *signs_s]))
 
     def _told(self, process: RunProcess, ended_s: float, others: Collection[str], *, is_open: bool = False) -> list[HowItEnded]:
         """What the other runs of a process say of its end: that of its keeper alone, else the worst first of ends that were logged
