@@ -32,7 +32,7 @@ from .logs.outputs import OutputFiles
 from .memory import give_back
 from .mounts import is_remote
 from .options import CollectorOptions, add_flags, options_of
-from .process.activity import EXIT, SEEN, RunActivity
+from .process.activity import OWN_LIFETIMES, SEEN, RunActivity
 from .process.claims import processes_of
 from .process.finder import Finder
 from .process.last_words import words_at_the_end
@@ -143,7 +143,7 @@ class Collectors:
             finder,
             self._last_words,
             host=self._host,
-            written=self._store.events(kinds=(SEEN, EXIT)),
+            written=self._store.events(kinds=OWN_LIFETIMES),
             on_found=outputs.look,
             on_new=provenance.noticed,
             is_unread=tail.is_unread,

@@ -12,14 +12,14 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
-from .process.activity import EXIT, SEEN
+from .process.activity import OWN_LIFETIMES
 from .provenance import RAN
 
 ABOUT_FOLDER, ABOUT_SUFFIX = "runs", ".yaml"  # of the data folder; of its files
 FOLDER, SUFFIX = "events", ".jsonl"
 LONGEST_FILE, PREFIX = 255, 180  # bytes of a file's name
 MOST_BYTES = 4 << 20  # of a file
-RESERVED = frozenset(("start", "end", SEEN, EXIT, RAN))  # kinds that runs and the collector write
+RESERVED = frozenset(("start", "end", *OWN_LIFETIMES, RAN))  # kinds that runs and the collector write
 OF_THE_COLLECTOR = RESERVED - {"start", "end"}  # a file of a run may not say what only we have seen
 
 

@@ -17,7 +17,7 @@ from collectors.analysis.findings.doing import Doing
 from collectors.analysis.logs.words import shortened
 from collectors.forgotten.tombstones import MOST_TEXT, LastKnown
 from collectors.log_tree import LogTree
-from collectors.process.activity import EXIT, LIFETIMES, QUEUE, SEEN, RunActivity, RunProcess, StateName, is_ahead, seconds, whole
+from collectors.process.activity import LIFETIMES, QUEUE, SEEN, RunActivity, RunProcess, StateName, is_ahead, seconds, whole
 from collectors.process.identity import Identity, identity_of, job_of
 from collectors.process.proc import descendants, environment_of
 from collectors.process.ranks import Gpus, RanksSeen, gpus_of, ranks_of
@@ -85,6 +85,7 @@ class Runs:
         self._store, self._tree, self._doing_of = store, LogTree.of(logs), doing_of
         self._lock = threading.Lock()
         self._lifetimes: dict[str, list[Event]] = {}
+        self._names: set[str] = set()  # of the last look
         self._seq = 0  # the lifetimes hold all events up to this
         self._kept: dict[str, _Kept] = {}
         self._beside: dict[_Process, dict[str, float]] = {}  # by process and living run of it, its newest line
@@ -140,13 +141,13 @@ class Runs:
         )
 
     def activity(self, run: Run, lifetimes: list[Event]) -> RunActivity:
-        starts, ends, seen, exits = ([event for event in lifetimes if event.kind == kind] for kind in ("start", "end", SEEN, EXIT))
+        starts, ends, seen = ([event for event in lifetimes if event.kind == kind] for kind in ("start", "end", SEEN))
         folder = self._tree.path_of(run.name)
         queue = [event for event in lifetimes if event.kind in QUEUE]
         lines_s = (
             newest for event in seen for name, newest in self._beside.get(_process_of(event), {}).items() if name != run.name
         )
-        return RunActivity(
+        activity = RunActivity(
             run.name,
             folder,
             run.info,
@@ -154,11 +155,10 @@ class Runs:
             ends,
             run.last_time_s,
             run.median_interval_s,
-            seen,
-            exits,
             queue=queue,
             beside_s=max(lines_s, default=None),
         )
+        return activity.with_lives(lifetimes)
 
     def _shared(self, stored: Sequence[Run], kept: Mapping[str, _Kept]) -> dict[_Process, dict[str, float]]:
         found: dict[_Process, dict[str, float]] = {}
@@ -182,13 +182,17 @@ class Runs:
         newest = self._store.seq()
         stored = self._store.runs()
         if newest < self._seq:  # another store
-            self._lifetimes, self._seq = {}, 0
+            self._lifetimes, self._seq, self._names = {}, 0, set()
         if newest > self._seq:
             for event in self._store.events_after(self._seq, LIFETIMES):
                 self._lifetimes.setdefault(event.run, []).append(event)
             self._seq = newest
-        for gone in self._lifetimes.keys() - {run.name for run in stored}:
+        names = {run.name for run in stored}
+        for new in names - self._names if self._names else ():  # one that was renamed has events of before
+            self._lifetimes[new] = self._store.events(new, kinds=LIFETIMES)
+        for gone in self._lifetimes.keys() - names:
             del self._lifetimes[gone]
+        self._names = names
         return stored
 
 

@@ -96,12 +96,30 @@ def test_a_process_that_holds_files_of_two_runs_open_is_of_both(tmp_path: Path) 
         assert found(*both, count=2) == {"train": [process.pid], "val": [process.pid]}
 
 
-def test_a_run_json_that_names_the_process_takes_it_from_no_run_that_it_writes(tmp_path: Path) -> None:
+def test_a_run_json_neither_takes_nor_shares_the_process_of_a_run_that_it_writes(tmp_path: Path) -> None:
     with writer() as process:
         mine, other = process.open(run_in(tmp_path / "mine", "mine")), run_in(tmp_path / "other", "other")
         (other.folder / "run.json").write_text("{}")
         other = other._replace(info={"pid": process.pid, "host": HOST, "started_s": time.time()})
-        assert found(other, mine, count=2) == {"other": [process.pid], "mine": [process.pid]}
+        assert found(other) == {"other": [process.pid]}
+        assert found(other, mine) == {"mine": [process.pid]}
+        assert found(process.open(other), mine, count=2) == {"other": [process.pid], "mine": [process.pid]}
+
+
+def test_a_run_is_denied_what_it_names_until_it_is_confirmed_and_never_after(tmp_path: Path) -> None:
+    with writer() as process:
+        mine, other = process.open(run_in(tmp_path / "mine", "mine")), begun(run_in(tmp_path / "other", "other"), process.pid)
+        finder = Finder(HOST)
+        wait_for(lambda: finder.find([mine]), because="nobody writes it")
+        assert runs_of(finder, mine, other) == ["mine"]
+        ((denied, owner),) = finder.denied()["other"]
+        assert (denied.pid, owner) == (process.pid, "mine")
+        process.open(other)
+        finder._answers.clear()  # they may be ten seconds old
+        assert sorted(runs_of(finder, mine, other)) == ["mine", "other"] and not finder.denied()
+        process.close(other)
+        finder._answers.clear()
+        assert runs_of(finder, mine, other) == ["mine"] and not finder.denied(), "between two lines, it may have closed its file"
 
 
 def test_a_run_that_was_attached_keeps_its_process_whatever_else_that_writes(tmp_path: Path) -> None:

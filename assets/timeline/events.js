@@ -11,7 +11,7 @@ const ICON_PX = 16;
 const MOST = 80; // more markers than this are not shown
 const APART_PX = 4; // markers of a kind
 const UNDRAWN = "ran"; // what ran is shown beside the run
-const MINOR = new Set(["validation", "gc", "collective", "process", "image"]); // drawn as ticks without a word
+const MINOR = new Set(["validation", "gc", "collective", "process", "denied", "image"]); // drawn as ticks without a word
 
 /**
  * @param {Event[]} events @param {{lo: number, hi: number}} view @param {number} width px

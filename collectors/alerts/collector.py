@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..gpu.inventory import Inventory
-from ..process.activity import EXIT, SEEN, RunActivity, last_sign_s
+from ..process.activity import OWN_LIFETIMES, RunActivity, last_sign_s
 from ..process.finder import Finder, runs_by_pid
 from ..process.states import MAY_GO_ON_S, OVER, SILENT, state_of
 from ..records import Finding, Points, Record
@@ -138,7 +138,7 @@ class AlertsCollector:
         if activity is None:
             return False
         now_s = self._clock()
-        lives = self._store.events(run, kinds=(SEEN, EXIT), most=MOST_LIVES)
+        lives = self._store.events(run, kinds=OWN_LIFETIMES, most=MOST_LIVES)
         state = state_of(activity.with_lives(lives), now_s)
         if state == SILENT:
             return now_s - last_sign_s(activity, now_s) > MAY_GO_ON_S

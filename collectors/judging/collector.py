@@ -22,7 +22,7 @@ from ..analysis.ledger.inquiry import ledger
 from ..analysis.ledger.shares import Ledger
 from ..analysis.stacks.trust import LineOf
 from ..gpu.inventory import Inventory
-from ..process.activity import EXIT, SEEN, RunActivity, RunProcess, RunState
+from ..process.activity import OWN_LIFETIMES, RunActivity, RunProcess, RunState
 from ..process.finder import Finder, runs_by_pid
 from ..process.states import MAY_GO_ON_S, OVER, SILENT, state_of
 from ..records import Event, Finding, LogLine, Offset, Points, Record
@@ -218,7 +218,7 @@ class FindingsCollector:
         self._paces.put_off((run, "asleep"), TAKE_OVER_S, mono_s)
         state = None
         if activity is not None:
-            lives = self._store.events(run, kinds=(SEEN, EXIT), most=MOST_EVENTS)
+            lives = self._store.events(run, kinds=OWN_LIFETIMES, most=MOST_EVENTS)
             state = state_of(activity.with_lives(lives), now_s, host=self._host)
         over = self._is_over(run, state)
         if over and state != SILENT:

@@ -12,6 +12,8 @@ from ..received import is_received
 from ..records import Event
 
 SEEN, EXIT = "process", "exit"  # events of the collector's own: a process of a run was found; it is gone
+DENIED = "denied"  # another one: the run names a process that is another run's, by all that the kernel shows
+OWN_LIFETIMES = (SEEN, EXIT, DENIED)
 SCHEDULER = "scheduler"  # of an exit event, in its field `by`: what a scheduler wrote of a run that has said itself how it ended
 AHEAD_S = 86400.0  # by so much a clock may be wrong
 TICKS_PER_S = 100.0  # of `pid_start_ticks`, as Linux shows them to programs on any host
@@ -24,7 +26,7 @@ QUEUE = (
     "cancelled",
     "failed",
 )  # events of a queue of jobs, with its number as `job`; `queued` ends the waiting
-LIFETIMES = ("start", "end", SEEN, EXIT, *QUEUE)  # the kinds of event that a run's state is judged by
+LIFETIMES = ("start", "end", *OWN_LIFETIMES, *QUEUE)  # the kinds of event that a run's state is judged by
 TEXT_SUFFIXES = (".log", ".out", ".err", ".txt")
 LIKE_A_LOG = re.compile(r"(?i)(?<![a-z])(log(s|ging)?|std(out|err)|out(put)?s?|err(ors?)?|console|nohup|prints?)(?![a-z])")
 
@@ -45,6 +47,7 @@ class RunActivity(NamedTuple):
     files: Sequence[str] = ()  # names in its folder of the only files that are the run's; () for all of them
     parts: Sequence[str] = ()  # names of the folders in its folder whose files are the run's, too
     queue: Sequence[Event] = ()  # what a queue of jobs did with it
+    denied: Sequence[Event] = ()
     beside_s: float | None = None  # the newest line of the other runs of its processes
 
     @property
@@ -54,11 +57,11 @@ class RunActivity(NamedTuple):
 
     def with_lives(self, events: Iterable[Event]) -> RunActivity:
         """With what the collector wrote down of its processes; events of other kinds are left out."""
-        kinds: dict[str, list[Event]] = {SEEN: [], EXIT: []}
+        kinds: dict[str, list[Event]] = {kind: [] for kind in OWN_LIFETIMES}
         for event in events:
             if event.kind in kinds:
                 kinds[event.kind].append(event)
-        return self._replace(seen=kinds[SEEN], exits=kinds[EXIT])
+        return self._replace(seen=kinds[SEEN], exits=kinds[EXIT], denied=kinds[DENIED])
 
 
 class RunProcess(NamedTuple):

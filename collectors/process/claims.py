@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import re
 import socket
@@ -56,7 +57,7 @@ def processes_of(activity: RunActivity, *, host: str | None = None, proc: Path =
 
 
 def claims_of(activity: RunActivity, host: str, proc: Path) -> list[Claim]:
-    """By rank, without the ranks that have ended: from start events, else what was seen, else run.json."""
+    """By rank, without the ranks that have ended, and the processes that were denied: from start events, else what was seen, else run.json."""
     if activity.is_received:
         return []
     ended = last_ends(activity)
@@ -69,7 +70,20 @@ def claims_of(activity: RunActivity, host: str, proc: Path) -> list[Claim]:
         found = [*_of_seen(activity, proc)]
     else:
         found = [_of_info(activity.info, activity.folder, host, proc)]
-    return [claim._replace(lives=claim.lives and not _let_go(activity, claim.process)) for claim in found if claim]
+    return [
+        claim._replace(lives=claim.lives and not _let_go(activity, claim.process))
+        for claim in found
+        if claim and not _is_denied(activity, claim.process)
+    ]
+
+
+def _is_denied(activity: RunActivity, process: RunProcess) -> bool:
+    """Whether the process was found to be another run's, and not this one's since. A run that was renamed was that other one itself."""
+    denied = [event for event in activity.denied if event.fields.get("owner") != activity.run]
+    if process.start_ticks:  # else it is gone, and run.json knows none
+        denied = _about(process, denied)
+    seen_s = max((event.time_s for event in _about(process, activity.seen)), default=-math.inf)
+    return any(event.time_s > seen_s for event in denied)
 
 
 def _let_go(activity: RunActivity, process: RunProcess) -> bool:
@@ -81,8 +95,12 @@ def _let_go(activity: RunActivity, process: RunProcess) -> bool:
 
 
 def _exits_of(activity: RunActivity, process: RunProcess) -> list[Event]:
+    return _about(process, activity.exits)
+
+
+def _about(process: RunProcess, events: Iterable[Event]) -> list[Event]:
     name = process.pid, process.start_ticks
-    return [event for event in activity.exits if (event.fields.get("pid"), event.fields.get("pid_start_ticks")) == name]
+    return [event for event in events if (event.fields.get("pid"), event.fields.get("pid_start_ticks")) == name]
 
 
 def _is_replaced(exits: Iterable[Event]) -> bool:

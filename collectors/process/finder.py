@@ -33,7 +33,7 @@ from .proc import (
     uids_of,
     workers_of,
 )
-from .writers import Launchers, Open, files_in, held_files, identity_of_path, started_in, walk, writers_of
+from .writers import Launchers, Open, files_in, held_files, identity_of_path, is_shown, started_in, walk, writers_of
 
 WRITERS_FOR_S = 86400.0  # a run that was silent for longer is not looked for among open files
 WALK_S = (2.0, 60.0)  # between two walks over /proc: at least, and at most
@@ -59,6 +59,13 @@ class _Rival(NamedTuple):
     is_sure: bool = False  # the kernel, an event file's name, our keeper or the command `attach` confirms the claim
 
 
+class Denial(NamedTuple):
+    """A process that a run names, and whose it is."""
+
+    process: RunProcess
+    owner: str  # a run
+
+
 class Finder:
     """Finds a run's processes. One object for all callers: it may be called from several threads."""
 
@@ -81,6 +88,8 @@ class Finder:
         self._owners = RunOwners()
         self._remote: dict[Path, bool] = {}
         self._shared: dict[tuple[int, int], list[RunActivity]] = {}  # by pid and start ticks, the foremost run first
+        self._confirmed: set[tuple[str, int, int]] = set()  # by run, pid and start ticks, the claims that ever were
+        self._denied: dict[str, list[Denial]] = {}
         self._answers: dict[tuple[str, str, int, int], tuple[bool, float]] = {}  # and when they were found, CLOCK_MONOTONIC
         self._own = {os.getpid(), os.getppid()}
 
@@ -95,6 +104,10 @@ class Finder:
     def found(self) -> dict[str, list[RunProcess]]:
         """The newest answer that any caller has had."""
         return self._found
+
+    def denied(self) -> dict[str, list[Denial]]:
+        """By run, the living processes that it names without being confirmed, while they are confirmed for another run."""
+        return self._denied
 
     def _look(self, activities: Sequence[RunActivity]) -> dict[str, list[RunProcess]]:
         looked_at = [activity for activity in activities if self._settled.get(activity.run) is not activity]
@@ -288,6 +301,8 @@ class Finder:
             for claim in self._allowed(activity, [*made, *self._siblings(made)]):
                 rivals.setdefault(_key(claim), []).append(_Rival(activity, claim))
         self._owners.keep_only(claims)
+        self._confirmed = {known for known in self._confirmed if known[1:] in rivals}
+        self._denied = {}
         shared = {key: self._sharing(key, contending, claims) for key, contending in rivals.items()}
         self._shared = {key: [rival.activity for rival in having] for key, having in shared.items()}
         found: dict[str, list[RunProcess]] = {}
@@ -307,7 +322,7 @@ class Finder:
         if len(rivals) == 1:
             return rivals
         rivals = [rival._replace(is_sure=self._is_sure(rival, claims[rival.activity.run][1])) for rival in rivals]
-        staying = self._not_left(_believed(rivals))
+        staying = self._not_left(self._believed(rivals))
         had = [activity.run for activity in self._shared.get(key, [])]
 
         def order(rival: _Rival) -> tuple[int, bool, float]:
@@ -320,6 +335,19 @@ class Finder:
         others = [rival for rival in staying if rival.is_sure and rival is not first]
         others.sort(key=lambda rival: (not rival.activity.info.get("attached"), last_sign_s(rival.activity, time.time())))
         return [first, *others[:-MOST_RUNS:-1]]
+
+    def _believed(self, rivals: list[_Rival]) -> list[_Rival]:
+        """Without what only text says, where another claim is confirmed: what the kernel does not show us confirms and denies nothing."""
+        owner = next((rival.activity.run for rival in rivals if rival.is_sure), None)
+        if owner is None:
+            return rivals
+        self._confirmed |= {(rival.activity.run, *_key(rival.claim)) for rival in rivals if rival.is_sure}
+        shown = is_shown(rivals[0].claim.process.pid, self._proc)
+        for rival in rivals:
+            if shown and (rival.activity.run, *_key(rival.claim)) not in self._confirmed:
+                self._denied.setdefault(rival.activity.run, []).append(Denial(rival.claim.process, owner))
+        doubtful = (ClaimStrength.START, ClaimStrength.SIBLING)
+        return [rival for rival in rivals if rival.is_sure or not (shown or rival.claim.strength in doubtful)]
 
     def _is_sure(self, rival: _Rival, made: Iterable[Claim]) -> bool:
         """Whether the kernel, an event file's name, our keeper or `attach` confirms that a process is the run's. `made`: the run's claims.
@@ -443,14 +471,6 @@ def runs_by_pid(found: Mapping[str, Sequence[RunProcess]]) -> dict[int, list[str
         for process in processes:
             runs.setdefault(process.pid, []).append(run)
     return runs
-
-
-def _believed(rivals: list[_Rival]) -> list[_Rival]:
-    """Without start events that nothing confirms, and their siblings, where another claim is confirmed."""
-    if not any(rival.is_sure for rival in rivals):
-        return rivals
-    doubtful = (ClaimStrength.START, ClaimStrength.SIBLING)
-    return [rival for rival in rivals if rival.is_sure or rival.claim.strength not in doubtful]
 
 
 def _is_left(rival: _Rival, other: _Rival) -> bool:

@@ -9,7 +9,20 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ..records import Event
 from ..redaction import without_secrets
-from .activity import EXIT, SCHEDULER, SEEN, RunActivity, RunProcess, end_of, last_ends, last_sign_s, newest_by_rank, seconds, whole
+from .activity import (
+    DENIED,
+    EXIT,
+    SCHEDULER,
+    SEEN,
+    RunActivity,
+    RunProcess,
+    end_of,
+    last_ends,
+    last_sign_s,
+    newest_by_rank,
+    seconds,
+    whole,
+)
 from .claims import CLOCK_SLACK_S, claims_of, names_a_process
 from .finder import Finder
 from .identity import identity_of
@@ -28,6 +41,7 @@ JUDGED_AT_ONCE = 20  # runs that were over before we looked, of which the last l
 COMMAND_LENGTH = 4000
 
 
+REVOKED_BY = {SEEN: (DENIED,), DENIED: (SEEN,)}  # what an event of a process takes back of what was written of it before
 _Key: TypeAlias = tuple[str, int, int]  # run, pid, start ticks
 
 
@@ -77,9 +91,9 @@ class LivesCollector:
         self._written: set[tuple[str, str, object, object]] = set()  # run, kind, pid, start ticks: of this boot
         for event in written:
             if event.fields.get("boot_id") == boot_id():
-                self._written.add(
-                    (event.run, event.kind, whole(event.fields.get("pid")), whole(event.fields.get("pid_start_ticks")))
-                )
+                name = whole(event.fields.get("pid")), whole(event.fields.get("pid_start_ticks"))
+                self._written.add((event.run, event.kind, *name))
+                self._written -= {(event.run, kind, *name) for kind in REVOKED_BY.get(event.kind, ())}
                 self._remember(event)
             elif (judged_s := seconds(event.fields.get("judged_s"))) is not None:
                 self._judged[event.run] = judged_s
@@ -90,7 +104,7 @@ class LivesCollector:
         if pid is None or ticks is None:
             return
         key = event.run, pid, ticks
-        if event.kind == EXIT:
+        if event.kind in (EXIT, DENIED):
             self._known.pop(key, None)
             self._meanwhile.pop(key, None)
         else:
@@ -130,9 +144,15 @@ class LivesCollector:
         self._on_found(found)
         events = [event for run, processes in found.items() for event in self._noticed(self._activities.get(run), processes)]
         events += self._let_go(found)
+        events += [
+            event
+            for run, denials in self._finder.denied().items()
+            for process, owner in denials
+            for event in self._deny(run, process, owner)
+        ]
         self._look_at_those_gone_meanwhile()
         unsettled = [activity for run, activity in self._activities.items() if self._settled.get(run) is not activity]
-        self._note_those_gone_before(unsettled)
+        events += self._note_those_gone_before(unsettled)
         events += self._silent(unsettled)
         self._settle(unsettled)
         shortest_s, longest_s = LOOK_S
@@ -146,13 +166,23 @@ class LivesCollector:
             key = activity.run, process.pid, process.start_ticks
             if key not in self._known:
                 self._known[key] = _Known(activity.run, process)
-                self._written.discard((activity.run, EXIT, *key[1:]))  # it had left the run, and is back
+                self._written -= {(activity.run, kind, *key[1:]) for kind in (EXIT, *REVOKED_BY[SEEN])}  # it is back
                 if self._is_new(activity.run, SEEN, process):
                     self._on_new(activity.run, process)
                     about = self._about(process)
                     if self._has_another_run(key):
                         del about["mono_s"]  # it began this one later than itself
                     yield Event(activity.run, SEEN, time.time(), process.rank, fields=about)
+
+    def _deny(self, run: str, process: RunProcess, owner: str) -> list[Event]:
+        """The event that the run names another run's process: its end says nothing of this one."""
+        for keys in (self._known, self._gone, self._meanwhile):
+            keys.pop((run, process.pid, process.start_ticks), None)
+        if not self._is_new(run, DENIED, process):
+            return []
+        self._written -= {(run, kind, process.pid, process.start_ticks) for kind in REVOKED_BY[DENIED]}
+        text = f"Process {process.pid}, which this run names, is of the run {owner}"
+        return [Event(run, DENIED, time.time(), process.rank, text=text, fields={**self._name_of(process), "owner": owner})]
 
     def _has_another_run(self, key: _Key) -> bool:
         return any(written[1:] == (SEEN, *key[1:]) and written[0] != key[0] for written in self._written)
@@ -344,16 +374,35 @@ class LivesCollector:
             if judged and run not in busy and not self._has_open_start(activity):
                 self._settled[run] = activity
 
-    def _note_those_gone_before(self, unsettled: Iterable[RunActivity]) -> None:
-        """Processes of start events that were already gone when these were read: judged like all others, once their last lines are."""
+    def _note_those_gone_before(self, unsettled: Iterable[RunActivity]) -> list[Event]:
+        """Processes of start events that were already gone when these were read: judged like all others, once their last lines are.
+
+        Events of those that are copies of another run's.
+        """
+        events: list[Event] = []
         for activity in unsettled:
             if not activity.starts or not self._has_open_start(activity):
                 continue
             told = [end for end in activity.ends if said_by(end)[0] != "ended"]
             for claim in claims_of(activity._replace(seen=(), ends=told), self._host, PROC):
-                key = activity.run, claim.process.pid, claim.process.start_ticks
-                if not claim.lives and key not in self._known and key not in self._gone:
-                    self._known[key], self._gone[key] = _Known(activity.run, claim.process), time.monotonic()
+                process = claim.process
+                key = activity.run, process.pid, process.start_ticks
+                if claim.lives or key in self._known or key in self._gone or (activity.run, DENIED, *key[1:]) in self._written:
+                    continue
+                if (owner := self._copied_from(activity, process)) is not None:
+                    events += self._deny(activity.run, process, owner)
+                else:
+                    self._known[key], self._gone[key] = _Known(activity.run, process), time.monotonic()
+        return events
+
+    def _copied_from(self, activity: RunActivity, process: RunProcess) -> str | None:
+        """The run whose process this was seen to be, if the start event that names it is that run's, too."""
+        named = {(start.time_s, start.rank) for start in _named(activity, process)}
+        for run, kind, *name in self._written:
+            other = self._activities.get(run) if kind == SEEN and name == [process.pid, process.start_ticks] else None
+            if other is not None and run != activity.run and any((one.time_s, one.rank) in named for one in _named(other, process)):
+                return run
+        return None
 
     def _has_open_start(self, activity: RunActivity) -> bool:
         """Whether a rank has started on this boot, and no end of it is known."""
@@ -365,6 +414,7 @@ class LivesCollector:
                 here
                 and (activity.run, EXIT, pid, ticks) not in self._written
                 and (activity.run, SEEN, pid, ticks) not in self._written
+                and (activity.run, DENIED, pid, ticks) not in self._written
             ):
                 return True
         return False
@@ -400,6 +450,12 @@ def _names(activity: RunActivity, start: Event) -> bool:
     if any(tuple(other.fields.get(name) for name in ("pid", "pid_start_ticks", "boot_id")) == process for other in activity.starts):
         return True
     return boot == boot_id() and not activity.single_file and started_in(activity.folder) == (pid, ticks)
+
+
+def _named(activity: RunActivity, process: RunProcess) -> list[Event]:
+    """Its start events of that process."""
+    name = process.pid, process.start_ticks
+    return [start for start in activity.starts if (start.fields.get("pid"), start.fields.get("pid_start_ticks")) == name]
 
 
 def _is_deleted(activity: RunActivity) -> bool:

@@ -315,6 +315,15 @@ def open_files(pid: int, proc: Path = PROC) -> Iterator[tuple[str, str]]:
         yield number, target
 
 
+def is_shown(pid: int, proc: Path = PROC) -> bool:
+    """Whether the kernel shows us what the process holds open: not that of another user, or of one that it protects."""
+    try:
+        with os.scandir(f"{proc}/{pid}/fd"):
+            return True
+    except OSError:
+        return False
+
+
 def is_for_writing(proc: Path, pid: int, number: str) -> bool:
     with suppress(OSError, IndexError, ValueError):  # closed meanwhile
         flags = Path(f"{proc}/{pid}/fdinfo/{number}").read_text().split("flags:", 1)[1].split(maxsplit=1)[0]
