@@ -396,11 +396,14 @@ class LivesCollector:
         return events
 
     def _copied_from(self, activity: RunActivity, process: RunProcess) -> str | None:
-        """The run whose process this was seen to be, if the start event that names it is that run's, too."""
+        """The run whose process this was seen to be, if the start event that names it stood in that run's file before it did in ours."""
         named = {(start.time_s, start.rank) for start in _named(activity, process)}
+        made_s = _events_changed_s(activity, process.rank)
         for run, kind, *name in self._written:
             other = self._activities.get(run) if kind == SEEN and name == [process.pid, process.start_ticks] else None
-            if other is not None and run != activity.run and any((one.time_s, one.rank) in named for one in _named(other, process)):
+            if other is None or run == activity.run or _events_changed_s(other, process.rank) >= made_s:
+                continue
+            if any((one.time_s, one.rank) in named for one in _named(other, process)):
                 return run
         return None
 
@@ -450,6 +453,14 @@ def _names(activity: RunActivity, start: Event) -> bool:
     if any(tuple(other.fields.get(name) for name in ("pid", "pid_start_ticks", "boot_id")) == process for other in activity.starts):
         return True
     return boot == boot_id() and not activity.single_file and started_in(activity.folder) == (pid, ticks)
+
+
+def _events_changed_s(activity: RunActivity, rank: int) -> float:
+    """When a rank's file of events was last changed, or made, by the kernel's own time, which no copy keeps; infinite for none."""
+    try:
+        return (activity.folder / (f"events.rank{rank}.jsonl" if rank else "events.jsonl")).stat().st_ctime
+    except OSError:
+        return math.inf
 
 
 def _named(activity: RunActivity, process: RunProcess) -> list[Event]:

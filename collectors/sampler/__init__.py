@@ -30,10 +30,6 @@ class Target(NamedTuple):
     def runs(self) -> tuple[RunRank, ...]:
         return RunRank(self.run, self.rank), *self.also
 
-    def for_each_run(self, profile: Profile) -> list[Profile]:
-        """What was sampled once, for each run of the process; the samples are shared."""
-        return [profile._replace(run=run, rank=rank) for run, rank in self.runs]
-
 
 class Trouble(NamedTuple):
     """Why a process is not sampled, in words for the user."""
@@ -55,7 +51,7 @@ class Sampler(Protocol):
         """A page watches: deliver with little delay until then (CLOCK_MONOTONIC seconds)."""
 
     def profiles(self) -> Iterable[Profile]:
-        """The profiles recorded since the last call, without blocking."""
+        """The profiles recorded since the last call, each as of the first run of its target, without blocking."""
 
     def troubles(self) -> dict[int, Trouble]:
         """By pid, for targets that cannot be sampled."""

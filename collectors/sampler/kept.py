@@ -50,7 +50,7 @@ class KeptSources:
         for profile in profiles:
             target = by_pid.get(profile.pid)
             of = RunRank(profile.run, profile.rank)
-            if target is None or of not in target.runs:
+            if target is None:
                 continue
             ticks = min(target.start_ticks, mains.get(of, target.start_ticks))
             for path in _files_of(profile):

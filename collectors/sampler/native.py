@@ -171,7 +171,7 @@ class Native:
                 del self._by_number[message.target]
             case SampleWindow():
                 profile = _profile(followed.target, message, self._host, wall_s)
-                return followed.target.for_each_run(profile) if profile else []
+                return [profile] if profile else []
         return []
 
     def _retry_refused(self) -> None:

@@ -9,13 +9,14 @@ from typing import Literal, NamedTuple, TypeAlias, TypedDict
 
 from ..process.activity import RunActivity, RunProcess
 from ..process.finder import Finder
-from ..process.proc import children_cpu_s, runs_python, start_ticks, uids_of, workers_of
+from ..process.proc import alive, children_cpu_s, runs_python, start_ticks, uids_of, workers_of
 from ..records import ONE_AFTER_THE_OTHER_S, Profile, Record
 from ..rights.whose import is_root
 from . import RunRank, Sampler, Target, Trouble
 from .choice import Choice
 from .kept import KeptSources
 from .pace import LOWEST_PACE, Pacer, allowed_pct
+from .spells import Spells
 
 LOOK_S = (1.0, 10.0)  # how often processes are searched: at most, and at least
 LOOK_SHARE = 0.005  # of a core: 104 processes take 9 ms, and are searched every other second
@@ -25,6 +26,9 @@ MOST_WATCHED_S = 60.0  # and for how long without another request
 MANY_MAINS = 4  # from this number on, py-spy samples at lower rates, and only some workers of each rank at a time
 ROTATE_S = 30.0
 LOWEST_HZ = 5.0
+NEWS_S = 0.8  # so soon the beginning or the end of a run is known here: 0.3 s until it is read, 0.4 s that an answer may be old
+MOST_HELD_S = 3.0  # a window waits no longer for that
+GOES_ON_S = 3.0  # so long a process that has ended its run is sampled: the next trial of a search begins soon
 SOON = "The first stacks arrive within a few seconds."
 
 
@@ -104,6 +108,10 @@ class ProfileCollector:
         self._targets: list[Target] = []
         self._speaker, self._why = self._sampler.name, self._sampler.why
         self._troubles: dict[int, Trouble] = {}
+        self._spells = Spells()
+        self._held: list[tuple[Profile, float]] = []  # until the runs of their time are known, and when they came, CLOCK_MONOTONIC
+        self._known_until_s = 0.0  # ... up to here, Unix seconds
+        self._main_of: dict[int, int] = {}  # by pid, also of those lately released
         self._look_at_s = 0.0
         self._watched_until_s: dict[str, float] = {}  # by run, CLOCK_MONOTONIC
         self._until: dict[str, float] = {}
@@ -123,7 +131,7 @@ class ProfileCollector:
         live = _runs_of(self._targets)
         watched = dict(self._watched_until_s)  # `watch` may add to it meanwhile
         self._sampler.hurry(max((until_s for run, until_s in watched.items() if run in live), default=0.0))
-        profiles = list(self._sampler.profiles())
+        profiles = self._told_apart(list(self._sampler.profiles()))
         self._hear(profiles)
         self._sources.look(profiles, self._targets)
         return [*profiles, *self._sources.texts()]
@@ -167,8 +175,9 @@ class ProfileCollector:
         self._sampler.close()
 
     def _look(self) -> None:
-        begun_s = time.thread_time()
+        begun_s, now_s = time.thread_time(), time.time()
         self._ranks = self._find() if self._enabled else []
+        self._known_until_s = now_s - NEWS_S
         self._sources.keep_only(_runs_of(rank.main for rank in self._ranks))
         shortest_s, longest_s = LOOK_S
         pause_s = min(longest_s, max(shortest_s, (time.thread_time() - begun_s) / LOOK_SHARE))
@@ -177,33 +186,50 @@ class ProfileCollector:
     def _find(self) -> list[Rank]:
         activities = {activity.run: activity for activity in self._live_runs()}
         found = self._finder.find(activities.values())
+        self._spells.look(found, activities)
         mains: dict[int, Target] = {}
         for run, process in ((run, process) for run, processes in found.items() for process in processes):
             main = mains.get(process.pid)
             also = RunRank(run, process.rank)
             mains[process.pid] = _main(run, process) if main is None else main._replace(also=(*main.also, also))
-        taken = {*mains, os.getpid()}
         sampled = [
             main
             for main in mains.values()
             if main.pid != os.getpid() and _may_hold_python(main.pid, [activities.get(run) for run, _ in main.runs])
         ]
+        sampled += [rank.main for rank in self._ranks if rank.main.pid not in mains and self._may_go_on(rank.main)]
+        taken = {*mains, *(main.pid for main in sampled), os.getpid()}
         return [Rank(main, list(_workers(main, taken))) for main in sampled]
+
+    def _may_go_on(self, main: Target) -> bool:
+        left_s = self._spells.left_s(main.pid, main.start_ticks)
+        return time.time() - left_s < GOES_ON_S and alive(main.pid, main.start_ticks)
 
     def _follow(self) -> None:
         sparing = self._sampler.name == "py-spy" and len(self._ranks) >= MANY_MAINS
         rates = SPARING_RATES if sparing else FULL_RATES
         self._targets = chosen(self._ranks, rates, self._pacer.pace, time.monotonic())
+        mains = {target.pid: rank.main.pid for rank in self._ranks for target in (rank.main, *rank.workers)}
+        released = {pid: main for pid, main in self._main_of.items() if self._spells.is_known(main)}
+        self._main_of = {**released, **mains}
         self._sampler.follow(self._targets)
+
+    def _told_apart(self, windows: list[Profile]) -> list[Profile]:
+        """Of these and earlier windows those of which the runs are known now, for each of these."""
+        now_s = time.monotonic()
+        self._samples += sum(window.count for window in windows)
+        self._errors += sum(window.errors for window in windows)
+        held = [*self._held, *((window, now_s) for window in windows)]
+        is_due = [_end_s(window) <= self._known_until_s or now_s - came_s > MOST_HELD_S for window, came_s in held]
+        self._held = [one for one, due in zip(held, is_due, strict=True) if not due]
+        due = [window for (window, _), due in zip(held, is_due, strict=True) if due]
+        return [part for window in due for part in self._spells.parts(window, self._main_of.get(window.pid, window.pid))]
 
     def _hear(self, profiles: list[Profile]) -> None:
         self._speaker, self._why, self._troubles = self._sampler.name, self._sampler.why, self._sampler.troubles()
-        for window in {(profile.pid, profile.start_mono_ns): profile for profile in profiles}.values():  # once, whatever its runs
-            self._samples += window.count
-            self._errors += window.errors
         for profile in profiles:
             ends = self._ends.setdefault(profile.run, {})
-            ends[profile.pid] = profile.start_s + (profile.end_mono_ns - profile.start_mono_ns) / 1e9
+            ends[profile.pid] = _end_s(profile)
             if profile.role == "main":
                 self._until.setdefault(profile.run, 0.0)
         for run in {profile.run for profile in profiles} & self._until.keys():
@@ -294,6 +320,10 @@ def _in_turn(workers: list[Target], each: int, at_s: float) -> list[Target]:
 def _may_hold_python(pid: int, activities: Iterable[RunActivity | None]) -> bool:
     """A process that only writes a run's files may be any program; one named by its files may be a program with a Python inside."""
     return runs_python(pid) or any(activity.starts or activity.info.get("pid") for activity in activities if activity is not None)
+
+
+def _end_s(profile: Profile) -> float:
+    return profile.start_s + (profile.end_mono_ns - profile.start_mono_ns) / 1e9
 
 
 def _runs_of(targets: Iterable[Target]) -> set[str]:

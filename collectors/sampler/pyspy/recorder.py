@@ -63,7 +63,7 @@ class Recorder:
                 window.discard()
             if profile:
                 self._delivered += 1
-                yield from self.target.for_each_run(profile)
+                yield profile
 
     def leave(self) -> None:
         """End all windows; `finish` returns their data."""
