@@ -23,6 +23,7 @@ from collectors.sampler import profile as profiling
 from collectors.sampler.choice import choose
 from collectors.sampler.pace import allowed_pct, paced
 from collectors.sampler.profile import FULL_RATES, SPARING_RATES, ProfileCollector, Rank, chosen
+from tests import running as running_programs
 from tests.claims import claiming_folder
 from tests.conftest import script
 from tests.programs import running
@@ -223,6 +224,34 @@ def test_a_run_that_has_ended_is_let_go(notebook: Notebook, sleepers: list[subpr
     sleepers[0].kill()
     sleepers[0].wait()
     wait_for(collector, lambda: not notebook.targets)
+
+
+def test_a_window_waits_until_the_run_of_its_time_is_known(notebook: Notebook, sleepers: list[subprocess.Popen[bytes]]) -> None:
+    pid = sleepers[0].pid
+    runs = [live(pid, run="first")]
+    collector = ProfileCollector(lambda: runs, notebook, host=HOST)
+    collector.collect()
+    now_s = time.time()
+    notebook.ready = [profile(notebook.targets[0], now_s + 0.5)]
+    assert collector.collect() == []
+    ended = runs[0]._replace(ends=[Event("first", "end", now_s)])
+    runs[:] = [ended, live(pid, run="second")._replace(starts=[runs[0].starts[0]._replace(run="second", time_s=now_s)])]
+    found = running_programs.wait_for(lambda: [one for one in collector.collect() if isinstance(one, Profile)])
+    parts = [(one.run, round(one.end_mono_ns - one.start_mono_ns, -7)) for one in found]
+    assert parts == [("first", 5 * 10**8), ("second", 5 * 10**8)]
+    assert collector.status().samples == 100, "once, whatever its runs"
+
+
+def test_a_process_goes_on_to_be_sampled_until_its_next_run_is_known(
+    notebook: Notebook, sleepers: list[subprocess.Popen[bytes]]
+) -> None:
+    runs = [live(sleepers[0].pid)]
+    collector = ProfileCollector(lambda: runs, notebook, host=HOST)
+    collector.collect()
+    runs[0] = runs[0]._replace(ends=[Event("run", "end", time.time())])
+    begun_s = time.monotonic()
+    wait_for(collector, lambda: not notebook.targets)
+    assert time.monotonic() - begun_s > profiling.GOES_ON_S - 1
 
 
 def test_somebody_watching_a_live_run_hurries_the_sampler(notebook: Notebook, sleepers: list[subprocess.Popen[bytes]]) -> None:

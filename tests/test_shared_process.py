@@ -69,6 +69,24 @@ def opened(name):
             file.write(framed(number("train/loss", 1.0, step, time.time())))
     return write
 """
+SWEEP = """
+import sys, time
+from trainer.run_log import RunLog
+def busy(until_s):
+    while time.time() < until_s:
+        sum(range(1000))
+def trial_0(): busy(time.time() + 0.05)
+def trial_1(): busy(time.time() + 0.05)
+def trial_2(): busy(time.time() + 0.05)
+busy(time.time() + float(sys.argv[2]))
+for number, trial in enumerate((trial_0, trial_1, trial_2)):
+    with RunLog(sys.argv[1], run=f"trial-{number}") as log:
+        began_s = time.time()
+        while time.time() < began_s + 3.5:
+            trial()
+            log.scalars(number, {"train/loss": 1.0})
+busy(time.time() + 3)
+"""
 LOGGERS = {"RunLog": RUN_LOG, "JSONL": JSONL, "a table that is reopened for each line": CSV, "event files": EVENTS}
 
 
@@ -159,6 +177,41 @@ def test_two_runs_that_one_script_logs_at_the_same_time_both_have_its_stacks(log
         states = ("failed",) if logger == "RunLog" else ("ended",)  # nothing else says how
         for run in ("one", "two"):
             wait_for(lambda: running.run(run)["state"] in states, because=f"{run} has not ended")  # noqa: B023
+
+
+def seconds_of(running: Dashboard, run: str) -> tuple[float, dict[str, float]]:
+    """Of its stacks in all, and by trial."""
+    flame = running.get(f"/api/v1/flame?run={run}&from=0&to=9e9")
+    found: dict[str, float] = {}
+    for frame, total_s in zip(flame["nodes"]["frame"], flame["nodes"]["total_s"], strict=True):
+        name = flame["frames"][frame]["name"]
+        if name.startswith("trial_"):
+            found[name] = found.get(name, 0.0) + total_s
+    main = sum(thread["seconds"] for thread in flame["threads"] if thread["name"] == "MainThread")
+    return main, found
+
+
+@pytest.mark.parametrize("is_under_run", [True, False], ids=["under run", "alone"])
+def test_runs_that_one_process_logs_in_turn_each_have_the_stacks_of_their_own_time(is_under_run: bool, tmp_path: Path) -> None:
+    log_dir = tmp_path / "logs"
+    (tmp_path / "sweep.py").write_text(SWEEP)
+    under = started_by(log_dir) if is_under_run else ()
+    command = [*under, sys.executable, "sweep.py", str(log_dir), "5" if is_under_run else "0"]
+    with dashboard(log_dir) as running:
+        subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, timeout=120)
+        for number in range(3):
+            run = f"trial-{number}"
+            times = {event["kind"]: event["time_s"] for event in running.get(f"/api/v1/events?run={run}")["events"]}
+            lasted_s = times["end"] - times["start"]
+            is_found_late = not number and not is_under_run  # it is the first that is known of the process
+            expected = pytest.approx(lasted_s, abs=2.5 if is_found_late else 0.3)
+
+            def has_its_own(run: str = run, expected: object = expected) -> bool:
+                return bool(running.run(run)) and seconds_of(running, run)[0] == expected
+
+            wait_for(has_its_own, 20, f"{run} took {lasted_s:.2f} s and has stacks of another time")
+            _, by_trial = seconds_of(running, run)
+            assert sum(seconds for trial, seconds in by_trial.items() if trial != f"trial_{number}") < 0.1, by_trial
 
 
 def test_a_traceback_in_the_log_of_one_run_is_why_the_other_one_failed_too(tmp_path: Path) -> None:
