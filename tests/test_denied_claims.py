@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import time
@@ -128,8 +127,8 @@ def test_a_copy_of_a_run_under_run_does_not_have_its_process_nor_its_end(running
 def test_a_folder_that_is_renamed_keeps_its_process_and_its_end(running: Dashboard) -> None:
     logs = running.log_dir
     with training(running, "before") as process:
-        os.rename(logs / "before", logs / "after")
+        (logs / "before").rename(logs / "after")
         wait_for(lambda: running.run("after").get("pid") == process.pid, because="the renamed run has no process")
         end(running, process, "after", "killed")
-    os.rename(logs / "after", logs / "again")
+    (logs / "after").rename(logs / "again")
     wait_for(lambda: running.run("again").get("state") == "killed", because="the renamed run has another state")

@@ -24,7 +24,19 @@ def window(from_s: float, until_s: float, pid: int = PROCESS.pid) -> Profile:
     tids = [1 if at_ns < length_ns / 2 else 2 for at_ns in range(0, length_ns, NS)]
     samples = [StackSample(5 * NS + i * NS, NS, tid, STACK, cpu_ns=NS // 2) for i, tid in enumerate(tids)]
     return Profile(
-        "?", 0, pid, "main", "box", "native", 100.0, from_s, 5 * NS, 5 * NS + length_ns, {1: "a", 2: "b"}, samples, 100 * len(samples)
+        "?",
+        0,
+        pid,
+        "main",
+        "box",
+        "native",
+        100.0,
+        from_s,
+        5 * NS,
+        5 * NS + length_ns,
+        {1: "a", 2: "b"},
+        samples,
+        100 * len(samples),
     )
 
 
@@ -32,7 +44,9 @@ def reach(profile: Profile) -> tuple[float, float]:
     return profile.start_s, profile.start_s + (profile.end_mono_ns - profile.start_mono_ns) / NS
 
 
-def run(name: str, start_s: float | None, end_s: float | None = None, *, ticks: int = 700, line_s: float | None = None) -> RunActivity:
+def run(
+    name: str, start_s: float | None, end_s: float | None = None, *, ticks: int = 700, line_s: float | None = None
+) -> RunActivity:
     starts = [] if start_s is None else [Event(name, "start", start_s, fields={"pid": 7, "pid_start_ticks": ticks})]
     ends = [] if end_s is None else [Event(name, "end", end_s)]
     return RunActivity(name, Path("/none"), {}, starts, ends, line_s, 0.1)
@@ -102,6 +116,7 @@ def test_runs_at_the_same_time_share_what_they_have_in_common(clock: Clock) -> N
 def test_a_run_without_a_start_event_begins_with_the_last_line_of_the_one_before(clock: Clock) -> None:
     clock.look(100, "first", run("first", None, line_s=100))
     clock.look(105, "first", run("first", None, line_s=105))
+    clock.look(106, "first", run("first", None, line_s=105.5))
     clock.look(107, "second", run("first", None, line_s=105.5), run("second", None, line_s=106.8))
     assert clock.of(104, 108) == {"first": (104, 105.5), "second": (105.5, 108)}
 
@@ -112,6 +127,15 @@ def test_a_run_that_is_written_again_has_both_times(clock: Clock) -> None:
     clock.look(106, "a", run("a", 105))
     parts = clock.spells.parts(window(101, 107), PROCESS.pid)
     assert [reach(part) for part in parts] == [(101, 103), (105, 107)]
+
+
+def test_a_run_that_loses_its_process_for_a_look_has_nothing_twice(clock: Clock) -> None:
+    only = run("a", 99, line_s=103)
+    clock.look(100, "a", only)
+    clock.look(104, "", only)
+    clock.look(105, "a", only)
+    parts = clock.spells.parts(window(101, 107), PROCESS.pid)
+    assert [reach(part) for part in parts] == [(101, 103), (103, 107)]
 
 
 def test_in_a_container_the_process_has_another_pid_and_the_same_ticks(clock: Clock) -> None:

@@ -87,11 +87,16 @@ class Spells:
         over = [spell for spell in before if spell.until_s < math.inf]
         lasting = [spell for spell in before if spell.until_s == math.inf and spell.run in here]
         left = [spell for spell in before if spell.until_s == math.inf and spell.run not in here]
-        signs_s = [self._last_sign_s(spell, process, activities.get(spell.run), now_s) for spell in left]
-        since_s = max([self._looked_s, *signs_s]) if before else -math.inf
+        signs_s = [_last_sign_s(spell, process, activities.get(spell.run), now_s) for spell in left]
+        since_s = max(signs_s, default=self._looked_s)
         lasting_runs = {spell.run for spell in lasting}
+        earlier = {spell.run: spell.until_s for spell in over}
         begun = [
-            Spell(run, one.rank, _began_s(activities.get(run), one, since_s, now_s) if before else -math.inf)
+            Spell(
+                run,
+                one.rank,
+                max(_began_s(activities.get(run), one, since_s, now_s), earlier.get(run, 0.0)) if before else -math.inf,
+            )
             for run, one in here.items()
             if run not in lasting_runs
         ]
@@ -102,13 +107,14 @@ class Spells:
         ]
         return [*over, *ended, *lasting, *begun]
 
-    def _last_sign_s(self, spell: Spell, process: RunProcess, activity: RunActivity | None, now_s: float) -> float:
-        """When a run that the process has left had ended: by its end event, else its last line if that came since the look before."""
-        end = None if activity is None else end_of(activity, process._replace(rank=spell.rank))
-        if end is not None:
-            return min(end.time_s, now_s)
-        line_s = None if activity is None else activity.last_line_s
-        return line_s if line_s is not None and self._looked_s < line_s < now_s else now_s
+
+def _last_sign_s(spell: Spell, process: RunProcess, activity: RunActivity | None, now_s: float) -> float:
+    """When a run that the process has left had ended: by its end event, else its last line."""
+    if activity is None:
+        return now_s
+    end = end_of(activity, process._replace(rank=spell.rank))
+    ended_s = activity.last_line_s if end is None else end.time_s
+    return now_s if ended_s is None else min(ended_s, now_s)
 
 
 def _began_s(activity: RunActivity | None, process: RunProcess, since_s: float, now_s: float) -> float:
