@@ -224,7 +224,8 @@ def test_a_refusal_of_the_kernel_is_told_with_what_lifts_it(
         ]
         shown = subprocess.run(["setpriv", *dashboard.split(), *command], capture_output=True, text=True, timeout=60)
     who = {"native": "The native sampler", "py-spy": "py-spy"}[sampler]
-    assert shown.stderr == f"deepseek-dashboard: {who} may not read process {refused.pid}: {sentence}; {remedy}\n"
+    told = shown.stderr.replace(".venv/bin/python app.py", "deepseek-dashboard")  # the command as it was typed
+    assert told == f"deepseek-dashboard: {who} may not read process {refused.pid}: {sentence}; {remedy}\n"
     assert (shown.returncode, shown.stdout) == (2, "")
 
 

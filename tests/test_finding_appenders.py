@@ -105,6 +105,7 @@ for step in range(100, 1_000_000, 100):
 """
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("code", [TABLE, CHECKPOINTS])
 def test_what_writes_seldom_and_closes_its_file_is_found(tmp_path: Path, code: str) -> None:
     run, finder = run_in(tmp_path / "run", "run"), Finder(HOST)
