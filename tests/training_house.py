@@ -72,6 +72,9 @@ def open_training(house: House, page: Page, drawn: str = "", **query: Any) -> No
     wait_for(lambda: page.locator("#training-x").count() > 0, because="the controls are not there")
 
 
+AXIS_PX = 54  # as in assets/lib/format.js
+
+
 def painted(page: Page, tag: str) -> dict[str, Any]:
     """What the chart of a series has on its canvas; {} until it holds what was asked for."""
     found: dict[str, Any] = page.evaluate("(tag) => globalThis.deepseek?.curves[tag] ?? {}", tag)
@@ -86,7 +89,7 @@ def drag(page: Page, tag: str, lo: float, hi: float) -> None:
     """Over a chart, from one share of its plot's width to another."""
     box = plot(page, tag).bounding_box()
     assert box is not None
-    left, width = box["x"] + 44, box["width"] - 52
+    left, width = box["x"] + AXIS_PX, box["width"] - AXIS_PX - 8
     page.mouse.move(left + lo * width, box["y"] + 40)
     page.mouse.down()
     page.mouse.move(left + hi * width, box["y"] + 44, steps=5)

@@ -72,7 +72,7 @@ def write(parsed: argparse.Namespace, store: Store, place: LogFolders, target: P
         return f"{target}: {written.points:,} points in {written.files} event files{left_out}; see them with: tensorboard --logdir {target}"
     manifest = write_zip(store, place.data_dir, parsed.run, target, place.tree)
     left_out = f"; without {', '.join(manifest.left_out)}" if manifest.left_out else ""
-    return f"{target}: {target.stat().st_size / 1e6:.1f} MB{left_out}; open it anywhere with: deepseek-dashboard open {target}"
+    return f"{target}: {target.stat().st_size / 1e6:.1f} MB{left_out}; open it with: deepseek-dashboard open {target}"
 
 
 COMMAND = Command("export", "Write a run into one file that opens elsewhere, or as TensorBoard event files.", arguments, run)
