@@ -166,7 +166,9 @@ class Dashboard:
 
     def run(self, name: str) -> dict[str, Any]:
         """The run's row in /runs; {} while there is none."""
-        return next((run for run in self.get("/api/v1/runs")["runs"] if run["run"] == name), {})
+        answer = self.get("/api/v1/runs")
+        assert "runs" in answer, answer
+        return next((run for run in answer["runs"] if run["run"] == name), {})
 
     def values(self, run: str, series: str) -> list[float]:
         """All values of a series, each its own bucket."""

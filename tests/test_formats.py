@@ -352,3 +352,20 @@ def test_commands_of_a_run_file_are_stored_without_their_secrets() -> None:
         "command": "python train.py --lr 3",
         "argv": ["a", "b"],
     }
+
+
+@pytest.mark.parametrize(
+    ("written", "kept", "skipped"),
+    [
+        ({"tags": ["a", 1, True, "a"], "note": "n"}, {"tags": ["a", "1", "True"], "note": "n"}, 0),
+        ({"tags": "abc"}, {"tags": ["abc"]}, 0),
+        ({"tags": 7, "note": 7}, {}, 2),
+        ({"tags": ["a", None, "", "x" * 51, "b\nc", ["d"], {}]}, {"tags": ["a"]}, 6),
+        ({"tags": [*map(str, range(25))]}, {"tags": [*map(str, range(20))]}, 5),
+        ({"note": "n" * 4001}, {"note": "n" * 4000}, 1),
+    ],
+)
+def test_what_a_reader_leaves_out_of_tags_and_a_note_is_counted(written: Any, kept: Any, skipped: int) -> None:
+    tally = Tally()
+    assert info.parse(json.dumps(written).encode(), tally) == kept
+    assert (tally.fields_skipped, bool(tally.first_skip)) == (skipped, skipped > 0)

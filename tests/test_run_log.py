@@ -293,26 +293,6 @@ def test_a_note_is_text_and_what_is_lost_of_it_is_said(
     assert said in heard and bool(said) == bool(heard)
 
 
-@pytest.mark.parametrize(
-    ("written", "kept", "skipped"),
-    [
-        ({"tags": ["a", 1, True, "a"], "note": "n"}, {"tags": ["a", "1", "True"], "note": "n"}, 0),
-        ({"tags": "abc"}, {"tags": ["abc"]}, 0),
-        ({"tags": 7, "note": 7}, {}, 2),
-        ({"tags": ["a", None, "", "x" * 51, "b\nc", ["d"], {}]}, {"tags": ["a"]}, 6),
-        ({"tags": [*map(str, range(25))]}, {"tags": [*map(str, range(20))]}, 5),
-        ({"note": "n" * 4001}, {"note": "n" * 4000}, 1),
-    ],
-)
-def test_what_a_reader_leaves_out_of_tags_and_a_note_is_counted(written: Any, kept: Any, skipped: int) -> None:
-    from collectors.logs.formats import Tally
-    from collectors.logs.formats.info import parse
-
-    tally = Tally()
-    assert parse(json.dumps(written).encode(), tally) == kept
-    assert (tally.fields_skipped, bool(tally.first_skip)) == (skipped, skipped > 0)
-
-
 def test_what_is_not_a_number_is_left_out_and_warned_about_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with RunLog(tmp_path, "run") as log:
         for step in range(3):
