@@ -21,6 +21,7 @@ from collectors.process.printed import RECORD, Stream, TimesFile, times_path
 from collectors.records import labels_of
 from collectors.store.protocol import LogQuery, RawPoints, series_id
 from tests.ingesting import Ingest
+from tests.running import wait_for
 from tests.test_run_command import run
 
 LOSS = series_id("a", "loss", labels_of(host=socket.gethostname(), source="text"))
@@ -171,3 +172,17 @@ def test_a_month_of_output_takes_few_records(tmp_path: Path, monkeypatch: pytest
         times.note(0)
     times.close()
     assert (tmp_path / "times").stat().st_size < 20 << 20
+
+
+def test_what_is_printed_after_the_backlog_is_not_dated_before_it(tmp_path: Path) -> None:
+    """The dashboard opens while the program prints: lines that come next are spread over the time since the backlog was read."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    with subprocess.Popen(run(sys.executable, "-c", PRINTS.replace(".002", ".02"), folder=tmp_path), stdout=subprocess.DEVNULL):
+        wait_for(lambda: len(list(folder.glob("a/output.log"))) and (folder / "a/output.log").stat().st_size > 500)
+        ingest = Ingest(folder)
+        losses(ingest)
+    found = ingest.store.points([LOSS], None, None, "time")[LOSS]
+    back = np.diff(found.value)
+    assert (back >= 0).all(), (found.place - found.value)[np.flatnonzero(back < 0)[0] - 2 :][:6]
+    ingest.close()

@@ -233,6 +233,14 @@ NAN = float("nan")
 LONG = "word " * 20
 
 
+def described_by(folder: Path, **given: Any) -> dict[str, Any]:
+    """What a run's `run.json` says, once a script has described it so."""
+    with RunLog(folder, "run") as log:
+        log.describe(**given)
+    described: dict[str, Any] = json.loads((folder / "run" / "run.json").read_text())
+    return described
+
+
 @pytest.mark.parametrize(
     ("given", "kept", "said"),
     [
@@ -262,11 +270,9 @@ def test_tags_are_what_a_user_meant_and_what_is_lost_of_them_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: Any, kept: Any, said: str
 ) -> None:
     monkeypatch.setattr("trainer.log.log_file._warned", set())
-    with RunLog(tmp_path, "run") as log:
-        log.describe(tags=given)
-    assert json.loads((tmp_path / "run" / "run.json").read_text()).get("tags") == kept
+    described = described_by(tmp_path, tags=given)
     heard = capsys.readouterr().err
-    assert said in heard and bool(said) == bool(heard)
+    assert (described.get("tags"), said in heard, bool(heard)) == (kept, True, bool(said))
 
 
 @pytest.mark.parametrize(
@@ -286,11 +292,9 @@ def test_a_note_is_text_and_what_is_lost_of_it_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: Any, kept: Any, said: str
 ) -> None:
     monkeypatch.setattr("trainer.log.log_file._warned", set())
-    with RunLog(tmp_path, "run") as log:
-        log.describe(note=given)
-    assert json.loads((tmp_path / "run" / "run.json").read_text()).get("note") == kept
+    described = described_by(tmp_path, note=given)
     heard = capsys.readouterr().err
-    assert said in heard and bool(said) == bool(heard)
+    assert (described.get("note"), said in heard, bool(heard)) == (kept, True, bool(said))
 
 
 def test_what_is_not_a_number_is_left_out_and_warned_about_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,6 +77,7 @@ class FollowedFile:
         self._lines: list[bytes] = []  # its lines, or all of it as one,
         self._raw: list[bytes] = []  # its lines, with their carriage returns,
         self._left = 0  # number of them that the parser left
+        self._read_s = 0.0  # when the batch was read, and the times of its lines
         self._times = NO_TIMES  # of lines that were written before the file was followed
         self._batch_bytes = BATCH_BYTES
         self._is_unsaid = offset is not None and offset.path != key  # it was read under another name, or as a copy
@@ -84,6 +85,7 @@ class FollowedFile:
 
     def read(self) -> bool:
         """Read the next batch for `parse`; return whether there is one. A half-written last line waits for its newline, or its program's end."""
+        self._read_s = time.time()
         data = self._next_bytes()
         if self._known.reading == "bytes":
             self._lines, self._used = [data] if data else [], len(data)
@@ -145,6 +147,8 @@ class FollowedFile:
             records.append(self.as_record())
         self._used, self._passed, self._lines = 0, b"", []
         if not self.behind:
+            if not self._live:
+                self._looked_s = max(self._looked_s, self._read_s)  # what was there is read; what comes was written later
             self._live, self._times = True, NO_TIMES  # the backlog is read; new lines arrive live
         return records
 
@@ -170,6 +174,7 @@ class FollowedFile:
         if end > self._times.upto:
             since_s = seconds(self.run.info.get("first_started_s", self.run.info.get("started_s"))) or 0.0
             self._times = print_times_of(self._path, self._root, os.fstat(self._descriptor).st_size, since_s)
+            self._read_s = time.time()
         lengths = [len(line) + 1 for line in self._raw]
         return self._times.parts(lengths, end - sum(lengths) + self._is_half)
 

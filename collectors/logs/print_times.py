@@ -26,6 +26,7 @@ class PrintTimes(NamedTuple):
     places: NDArray[np.int64]  # bytes of the file that were written before
     times_s: NDArray[np.float64]  # Unix seconds
     upto: int  # bytes of the file that they are known for
+    known_s: float = math.inf  # when they were read: no line of these is newer
 
     def parts(self, lengths: Sequence[int], start: int) -> list[tuple[int, Arrival | None]]:
         """How many of the next lines were written within one record, and when; None where it is not known.
@@ -40,8 +41,8 @@ class PrintTimes(NamedTuple):
         if record < 0:
             return None
         since_s = float(self.times_s[record])
-        until_s = float(self.times_s[record + 1]) if record + 1 < len(self.times_s) else math.inf
-        return Arrival(since_s, min(until_s, since_s + GAP_S))
+        until_s = float(self.times_s[record + 1]) if record + 1 < len(self.times_s) else self.known_s
+        return Arrival(since_s, max(since_s, min(until_s, since_s + GAP_S)))
 
 
 NO_TIMES = PrintTimes(np.empty(0, np.int64), np.empty(0, np.float64), 0)
@@ -58,4 +59,4 @@ def print_times_of(path: Path, root: Path, upto: int, since_s: float) -> PrintTi
     records = records[(records[:, 0] <= upto) & (records[:, 1] < 2**53)]
     places, times_s = records[:, 0].astype(np.int64), records[:, 1] / 1e6
     kept = (times_s >= since_s - SLACK_S) & (times_s <= time.time() + SLACK_S) & (places == np.maximum.accumulate(places))
-    return PrintTimes(places[kept], times_s[kept], upto)
+    return PrintTimes(places[kept], times_s[kept], upto, time.time())
