@@ -40,10 +40,11 @@ def run(
     rank: int = 0,
     steps: bool = True,
     sampler: str = "native",
-    on_core: Sequence[float] = (),
+    on_core: Sequence[float | Sequence[float]] = (),
     begun_s: float = 0.0,
 ) -> None:
-    """So many seconds of steps that are alike, each made of its parts; `on_core`: which share of each stretch it had a core."""
+    """So many seconds of steps that are alike, each made of its parts; `on_core`: which share of each stretch, or of each of
+    its parts, it had a core."""
     now_ns, step = round(begun_s * 1e9), 0
     samples: list[StackSample] = []
     points: list[Points] = []
@@ -51,9 +52,9 @@ def run(
     for (seconds, parts), share in zip_longest(stretches, on_core):
         until_ns = now_ns + round(seconds * 1e9)
         while now_ns < until_ns:
-            for ms, stack in parts:
+            for (ms, stack), part_share in zip_longest(parts, share if isinstance(share, Sequence) else [share] * len(parts)):
                 took_ns = round(ms * 1e6)
-                cpu_ns = None if share is None else round(share * took_ns)
+                cpu_ns = None if part_share is None else round(part_share * took_ns)
                 samples.append(StackSample(now_ns, took_ns, 7 + rank, stack, False if sampler == "native" else None, cpu_ns))
                 now_ns += took_ns
             step += 1

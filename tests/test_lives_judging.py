@@ -206,6 +206,37 @@ def test_a_log_that_was_not_closed_claims_no_more_than_is_known(
     assert found.state == state and reason in found.reason
 
 
+@pytest.mark.parametrize("late", ["found late", "its end read late"])
+def test_logs_that_were_left_open_wait_for_what_the_other_runs_of_their_process_tell(
+    late: str, child: subprocess.Popen[bytes]
+) -> None:
+    def named(run: str, *ends: Event) -> RunActivity:
+        return activity([start(child.pid)._replace(run=run)], [each._replace(run=run) for each in ends])._replace(run=run)
+
+    opened, closed = named("open", end(**NOT_CLOSED)), named("told", end(status="crashed", reason="exit 5"))
+    found = [opened] if late == "found late" else [named("open"), named("told")]
+    lives = LivesCollector(
+        lambda names: [run for run in found if names is None or run.run in names],
+        Finder(HOST),
+        lambda run: (),
+        host=HOST,
+        grace_s=0.2,
+    )
+    gone(child)
+    events = lives.collect()
+    found[:] = [opened, closed]
+    while lives.knows_a_process_of("open"):
+        events += lives.collect()
+    ended = [event for event in events if event.run == "open"]
+    assert state_of(opened._replace(exits=ended), NOW)[:2] == ("failed", "exit 5")
+
+
+def test_until_it_is_judged_a_log_that_was_left_open_says_so_itself(child: subprocess.Popen[bytes]) -> None:
+    run = activity([start(child.pid)], [end(**NOT_CLOSED)])
+    gone(child)
+    assert state_of(run, NOW)[:2] == ("ended", NOT_CLOSED["reason"])
+
+
 def test_one_rank_that_did_not_close_its_log_leaves_the_runs_end_open() -> None:
     starts = [start(1, 0), start(2, 1)]
     closed, crashed = end(rank=1, status="finished"), end(rank=1, status="crashed", reason="ValueError: no")

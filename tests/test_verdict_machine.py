@@ -23,6 +23,8 @@ def test_a_gpu_whose_clock_is_down_is_slower_and_no_line_is_blamed(store: Store)
 
 
 WRITING: tuple[Part, ...] = (*NORMAL, (100, (MODULE, STEP, Frame("write", "/job/data.py", 99))))
+CALLED = Frame("rebuild", "/job/data.py", 120)
+CALLING: tuple[Part, ...] = ((12, (MODULE, STEP, DECODE)), (108, (MODULE, STEP, FORWARD)), (200, (MODULE, STEP, CALLED)))
 SLOWER: tuple[Part, ...] = ((20, (MODULE, STEP, DECODE)), (180, (MODULE, STEP, FORWARD)))
 
 
@@ -43,11 +45,12 @@ def test_where_other_programs_took_the_cores_no_line_is_blamed(store: Store, sam
         (SLOWER, 0.5, 60.0, 50.0, "line"),  # cores were free
         (SLOWER, 0.5, 98.0, 384.0, "unknown"),  # it is the run itself that takes them
         (WRITING, 0.1, 98.0, 50.0, "line"),  # what is slow is not what was there before
+        (CALLING, (0.8, 0.8, 0.4), 98.0, 100.0, "line"),  # ... nor is it what waits for a core
     ],
-    ids=["on-core", "free-cores", "own", "new"],
+    ids=["on-core", "free-cores", "own", "new", "new-and-starved"],
 )
 def test_other_programs_are_not_blamed_for_what_they_did_not_do(
-    store: Store, slow: tuple[Part, ...], on_core: float, busy_pct: float, own_pct: float, said: str
+    store: Store, slow: tuple[Part, ...], on_core: float | tuple[float, ...], busy_pct: float, own_pct: float, said: str
 ) -> None:
     run(store, (80, NORMAL), (10, slow), on_core=[1.0, on_core])
     machine(store, 92, 81, busy_pct, own_pct)

@@ -34,6 +34,7 @@ from .writers import started_in
 LOOK_S = (1.0, 30.0)  # between two looks at all runs: at least, and at most
 LOOK_SHARE = 0.01  # of a core
 GRACE_S = 0.6  # from when a process is gone until its end is judged: its last lines are read meanwhile
+OPEN_GRACE_S = 3.0  # ... of a log that was left open: what tells of it are files of other runs, which may not be found yet
 UNREAD_S = 10.0  # ... at most, where news of its run are not read yet
 REMOTE_GRACE_S = 5.0  # ... of a folder on another machine: what is known of its files may be 3 s old, and it is polled
 QUIET_S = 2.0  # without a sign, of a run without a known process: its last lines are looked at early
@@ -245,15 +246,13 @@ class LivesCollector:
             if key not in self._gone and key not in self._meanwhile and not alive(known.process.pid, known.process.start_ticks):
                 self._gone[key] = now_s
                 self._look_at_s = 0.0
-        waiting = {key[1:] for key, gone_s in self._gone.items() if now_s - gone_s < self._grace_s or self._is_late(key, gone_s)}
+        waiting = {key[1:] for key, gone_s in self._gone.items() if now_s - gone_s < self._grace_s}
+        self._look_again_at([key for key in self._gone if key[1:] not in waiting])
+        waiting |= {key[1:] for key, gone_s in self._gone.items() if key[1:] not in waiting and self._is_late(key, gone_s)}
         over: dict[tuple[int, int], dict[str, float]] = {}  # by process and run: what one of its runs says is true of the others
         for (run, *process), gone_s in self._gone.items():
             if (name := (process[0], process[1])) not in waiting:
                 over.setdefault(name, {})[run] = gone_s
-        if over:  # what was known at the last look may lack their ends
-            runs = {run for ended in over.values() for run in ended}
-            runs |= {other for name, ended in over.items() for run in ended for other in self._beside((run, *name))}
-            self._activities |= {activity.run: activity for activity in self._live_runs(runs)}
         events: list[Event] = []
         for (pid, ticks), ended in over.items():
             code = self._codes.pop((pid, ticks), None)
@@ -263,14 +262,28 @@ class LivesCollector:
                 events += self._judge(self._known.pop((run, pid, ticks)), code, gone_s, others)
         return events
 
+    def _look_again_at(self, keys: Collection[_Key]) -> None:
+        """What was known at the last look may lack the ends of these, and of open logs the other runs of their process."""
+        if not keys:
+            return
+        self._activities |= {activity.run: activity for activity in self._live_runs({run for run, *_ in keys})}
+        if any(self._is_open(key) for key in keys):
+            self._activities = {activity.run: activity for activity in self._live_runs(None)}
+            self._naming = None
+
+    def _is_open(self, key: _Key) -> bool:
+        """Whether its process ended without closing this run's log, by which nothing is known of how."""
+        activity = self._activities.get(key[0])
+        end = None if activity is None else end_of(activity, self._known[key].process)
+        return end is not None and said_by(end)[0] == "ended"
+
     def _beside(self, key: _Key) -> set[str]:
         """The other runs whose files name a process that did not say how it ends, by a start event or as its keeper did: more than are
         shared by it, and also where nobody saw it."""
         run, _, ticks = key
         activity = self._activities.get(run)
-        end = None if activity is None else end_of(activity, self._known[key].process)
         own = next((start for start in activity.starts if start.fields.get("pid_start_ticks") == ticks), None) if activity else None
-        if own is None or end is None or said_by(end)[0] != "ended":
+        if own is None or not self._is_open(key):
             return set()
         if self._naming is None:
             self._naming = {}
@@ -282,14 +295,17 @@ class LivesCollector:
         return {other.run for other in found if other.run != run and _names(other, own)}
 
     def _is_late(self, key: _Key, gone_s: float) -> bool:
-        """Whether its end may stand in a file that waits to be read, on a busy machine or behind others, or that is about to be written."""
+        """Whether its end may stand in a file that waits to be read or to be found, on a busy machine or behind others, or that is about to
+        be written."""
         if time.monotonic() - gone_s >= UNREAD_S:
             return False
-        return self._is_unread(key[0]) or any(map(self._is_about_to_be_told, [key[0], *self._beside(key)]))
+        runs = [key[0], *self._beside(key)]
+        is_early = time.monotonic() - gone_s < OPEN_GRACE_S and self._is_open(key)
+        return is_early or any(map(self._is_unread, runs)) or any(map(self._is_about_to_be_told, runs))
 
     def _is_about_to_be_told(self, run: str) -> bool:
         """Whether the program of the run is gone, and its keeper has not written yet how it ended."""
-        activity = next(iter(self._live_runs({run})), None)
+        activity = self._activities.get(run)
         if activity is None or activity.single_file or any(said_by(end)[0] != "ended" for end in last_ends(activity).values()):
             return False
         started = started_in(activity.folder)

@@ -14,7 +14,7 @@ from ..stacks.parts import standing
 from ..stacks.traces import Traces
 from ..stacks.waits import BACKWARD, reads_gpu, reason_in, reason_of, takes_lock, wait_of, waiting
 from . import suspect
-from .cores import COMPUTES, TAKEN, has_risen, is_full, took_more
+from .cores import COMPUTES, SAME_WORK, TAKEN, has_risen, is_full, took_more
 from .gpu_look import LEAST_BUSY_PCT
 from .suspect import SECOND, Sides, Suspect
 from .verdict import Case, Side, Verdict, share_of
@@ -28,7 +28,6 @@ OTHERS_AT_WORK = 0.3  # seconds of every second, by which a process's other thre
 WAS_THERE = 0.02  # of its time in the window: so much a function must take in the baseline to be the same, only slower
 TOGETHER = 1.1  # of the slowdown: two causes that explain more are one
 CORELESS = 0.7  # of the slowdown: work without a core
-SAME_WORK = 1.25  # times the CPU time of a unit of the baseline
 BESIDE, ALONE = 0.8, 0.2  # of the window at least, of the baseline at most, in which a slot is shared
 
 GC = "garbage collection"
