@@ -94,8 +94,9 @@ def _by_cores(side: Traces, working: Bools, computes: Bools, usual_share: float,
 def _computing(sides: tuple[Traces, Traces], parts: list[Ints]) -> tuple[list[Floats], Bools]:
     """Seconds on a core of each part of the program, of both sides; and which parts have one now and then."""
     count = 1 + max(int(part.max(initial=0)) for part in parts)
-    on_s = [np.bincount(_part_of_spans(side, part), _on_core(side), count) for side, part in zip(sides, parts, strict=True)]
-    all_s = [np.bincount(_part_of_spans(side, part), side.seconds, count) for side, part in zip(sides, parts, strict=True)]
+    spans = [_part_of_spans(side, part) for side, part in zip(sides, parts, strict=True)]
+    on_s = [np.bincount(part, _on_core(side), count).astype(np.float64) for side, part in zip(sides, spans, strict=True)]
+    all_s = [np.bincount(part, side.seconds, count) for side, part in zip(sides, spans, strict=True)]
     computing: Bools = on_s[0] + on_s[1] >= COMPUTES * np.maximum(all_s[0] + all_s[1], 1e-9)
     return on_s, computing
 
