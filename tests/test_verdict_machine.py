@@ -54,7 +54,14 @@ def test_other_programs_are_not_blamed_for_what_they_did_not_do(
 ) -> None:
     run(store, (80, NORMAL), (10, slow), on_core=[1.0, on_core])
     machine(store, 92, 81, busy_pct, own_pct)
-    assert blame(store, 82, 85).verdict == said
+    verdict = blame(store, 82, 85)
+    assert verdict.verdict == said
+    if slow is CALLING:
+        assert verdict.suspect and verdict.suspect.frame == CALLED and verdict.confidence != "high"
+        assert verdict.sentence == (
+            "rebuild (data.py:120) takes +201 ms per step, 91% of the slowdown; "
+            "63% of the slowdown, partly in this function, is CPU taken by other processes."
+        )
 
 
 def test_a_gpu_that_idles_more_is_starved_and_the_line_is_blamed(store: Store) -> None:

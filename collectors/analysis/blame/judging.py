@@ -135,8 +135,7 @@ def _even(case: Case) -> _Even | None:
         return _Even(sides, working, np.inf)
     if not is_full(case.host):
         return _Even(sides, working, BOUND)
-    units = window.divisor, baseline.divisor
-    by_cores = evened(sides, working, units, case.own_folder) if _has_slowed(case, sides, working) else None
+    by_cores = evened(sides, working, case.own_folder) if _has_slowed(case, sides, working) else None
     if by_cores is None:
         return _Even(sides, working, np.inf if has_risen(case.host) and not case.all_trusted else BOUND)
     return _Even(by_cores.traces, working, min(max(1.0, by_cores.longer), MOST_BOUND) if has_risen(case.host) else 1.0)

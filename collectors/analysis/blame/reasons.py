@@ -11,10 +11,10 @@ import numpy as np
 from ...records import Frame
 from ..stacks.joining import IN_THREADS, Locks
 from ..stacks.parts import standing
-from ..stacks.traces import Traces
+from ..stacks.traces import Bools, Traces
 from ..stacks.waits import BACKWARD, reads_gpu, reason_in, reason_of, takes_lock, wait_of, waiting
 from . import suspect
-from .cores import COMPUTES, SAME_WORK, TAKEN, has_risen, is_full, took_more
+from .cores import COMPUTES, TAKEN, has_risen, is_full, took_more
 from .gpu_look import LEAST_BUSY_PCT
 from .suspect import SECOND, Sides, Suspect
 from .verdict import Case, Side, Verdict, share_of
@@ -28,6 +28,7 @@ OTHERS_AT_WORK = 0.3  # seconds of every second, by which a process's other thre
 WAS_THERE = 0.02  # of its time in the window: so much a function must take in the baseline to be the same, only slower
 TOGETHER = 1.1  # of the slowdown: two causes that explain more are one
 CORELESS = 0.7  # of the slowdown: work without a core
+SAME_WORK = 1.25  # times the CPU time of a unit of the baseline
 BESIDE, ALONE = 0.8, 0.2  # of the window at least, of the baseline at most, in which a slot is shared
 
 GC = "garbage collection"
@@ -50,7 +51,7 @@ def reasoned(verdict: Verdict, case: Case) -> Verdict:
     if pool := _holder_of_gil(verdict, case):
         return pool
     taken_s = _taken(verdict, case)
-    if taken_s >= _least_taken(verdict) > 0:
+    if taken_s >= _least_taken(verdict) > 0 and taken_s > _with_more_work(verdict, case):
         second = _beside(verdict, taken_s)
         sure = second is None and taken_s >= CORELESS * verdict.slowdown_s
         bare = _without_line(verdict, "cpu_taken")
@@ -202,6 +203,25 @@ def _least_taken(verdict: Verdict) -> float:
     return min(MOST * slowdown_s, max(SECOND * slowdown_s, found.stands_out_s))
 
 
+def _with_more_work(verdict: Verdict, case: Case) -> float:
+    """Seconds per unit that the suspect takes with work that the baseline does not have, its waits for a core among them.
+
+    Work is time on a core. As far as all other work takes more of it too, the suspect's is not more: threads that wait for each other spin.
+    """
+    found = verdict.suspect
+    if found is None or case.baseline is None or not case.all_trusted or case.window.traces.serves:
+        return 0.0
+    here, there = (
+        _on_core(side.traces, standing(side.traces, found.frame)) / side.divisor for side in (case.window, case.baseline)
+    )
+    whole = [_on_core(side.traces, case.at_work(side)) / side.divisor for side in (case.window, case.baseline)]
+    others_here, others_there = whole[0] - here, whole[1] - there
+    if others_there <= WAS_THERE * whole[1]:
+        return 0.0  # it is all of the work
+    as_before = SAME_WORK * max(1.0, others_here / others_there) * there
+    return found.excess_s * max(0.0, 1 - as_before / max(here, 1e-9))
+
+
 def _wanting(verdict: Verdict, case: Case) -> float:
     """Seconds per unit that a suspect which computes takes longer for want of a core, if that is most of what it takes longer; else 0."""
     found = verdict.suspect
@@ -209,14 +229,19 @@ def _wanting(verdict: Verdict, case: Case) -> float:
         return 0.0
     on, shares = [], []
     for side in (case.window, case.baseline):
-        mine = side.traces.take(standing(side.traces, found.frame))
-        on_s = float((np.clip(np.nan_to_num(mine.running), 0, 1) * mine.seconds).sum())
+        there = standing(side.traces, found.frame)
+        on_s = _on_core(side.traces, there)
         on.append(on_s / side.divisor)
-        shares.append(on_s / max(float(mine.seconds.sum()), 1e-9))
+        shares.append(on_s / max(float(side.traces.seconds[there].sum()), 1e-9))
     if case.asleep is not None and _asleep_s(found, case) > MOST * case.window.seconds_in(found.frame):
         return 0.0
     wanting_s = found.excess_s - (on[0] - on[1]) / max(shares[1], 1e-9)
     return wanting_s if min(shares) >= COMPUTES and wanting_s >= MOST * found.excess_s else 0.0
+
+
+def _on_core(traces: Traces, those: Bools) -> float:
+    """Seconds."""
+    return float((np.clip(np.nan_to_num(traces.running[those]), 0, 1) * traces.seconds[those]).sum())
 
 
 def _may_have_wanted(verdict: Verdict, case: Case) -> bool:
