@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
+import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from collectors.logs.formats.jsonl import Events
 from collectors.logs.run_folder import RunFolder
 from collectors.logs.tail import Tail
 from collectors.logs.turns import FileTurns
+from collectors.process import lives as judging
 from collectors.process.activity import RunActivity, RunProcess
-from collectors.process.finder import Finder
+from collectors.process.finder import Denial, Finder
 from collectors.process.lives import LivesCollector, _Known
 from collectors.process.states import state_of
 from collectors.records import Event
@@ -229,6 +231,26 @@ def test_logs_that_were_left_open_wait_for_what_the_other_runs_of_their_process_
         events += lives.collect()
     ended = [event for event in events if event.run == "open"]
     assert state_of(opened._replace(exits=ended), NOW)[:2] == ("failed", "exit 5")
+
+
+@pytest.mark.parametrize("lasts", [False, True], ids=["until its end is read", "on and on"])
+def test_a_process_that_has_just_closed_a_log_is_not_taken_for_another_runs(
+    lasts: bool, child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judging, "DENIED_AFTER_S", 0.3)
+    monkeypatch.setattr(judging, "LOOK_S", (0.0, 0.0))
+    finder, claim = Finder(HOST), RunProcess(child.pid, 0, start(child.pid).fields["pid_start_ticks"])
+    denied = {"run": [Denial(claim, "other")]}
+    monkeypatch.setattr(finder, "find", lambda activities: {})
+    monkeypatch.setattr(finder, "denied", lambda: denied)
+    files = Files(activity([start(child.pid)]))
+    lives = LivesCollector(files.live_runs, finder, lambda run: (), host=HOST, grace_s=0.0)
+    events, begun_s = list[Event](), time.monotonic()
+    while time.monotonic() - begun_s < 0.8:
+        events += lives.collect()
+        if not lasts and time.monotonic() - begun_s > 0.15:
+            files.run, denied = files.run._replace(ends=[end(status="finished")]), {}
+    assert [event.kind for event in events] == (["denied"] if lasts else [])
 
 
 def test_until_it_is_judged_a_log_that_was_left_open_says_so_itself(child: subprocess.Popen[bytes]) -> None:

@@ -37,6 +37,7 @@ GRACE_S = 0.6  # from when a process is gone until its end is judged: its last l
 OPEN_GRACE_S = 3.0  # ... of a log that was left open: what tells of it are files of other runs, which may not be found yet
 UNREAD_S = 10.0  # ... at most, where news of its run are not read yet
 REMOTE_GRACE_S = 5.0  # ... of a folder on another machine: what is known of its files may be 3 s old, and it is polled
+DENIED_AFTER_S = 3.0  # from when a process is found to be another run's until that is believed
 QUIET_S = 2.0  # without a sign, of a run without a known process: its last lines are looked at early
 JUDGED_AT_ONCE = 20  # runs that were over before we looked, of which the last lines are read at a time
 COMMAND_LENGTH = 4000
@@ -88,6 +89,7 @@ class LivesCollector:
         self._heard: dict[str, float] = {}  # ... when they were read early
         self._quiet: dict[str, float] = {}  # by run, its last sign at the look before: until the next one its lines are stored
         self._look_at_s = 0.0
+        self._denied: dict[_Key, float] = {}  # since when the finder says that the process is another run's
         self._heard_of: set[_Key] = set()  # what the finder had found when it was last asked
         self._written: set[tuple[str, str, object, object]] = set()  # run, kind, pid, start ticks: of this boot
         for event in written:
@@ -145,12 +147,7 @@ class LivesCollector:
         self._on_found(found)
         events = [event for run, processes in found.items() for event in self._noticed(self._activities.get(run), processes)]
         events += self._let_go(found)
-        events += [
-            event
-            for run, denials in self._finder.denied().items()
-            for process, owner in denials
-            for event in self._deny(run, process, owner)
-        ]
+        events += self._denials()
         self._look_at_those_gone_meanwhile()
         unsettled = [activity for run, activity in self._activities.items() if self._settled.get(run) is not activity]
         events += self._note_those_gone_before(unsettled)
@@ -174,6 +171,20 @@ class LivesCollector:
                     if self._has_another_run(key):
                         del about["mono_s"]  # it began this one later than itself
                     yield Event(activity.run, SEEN, time.time(), process.rank, fields=about)
+
+    def _denials(self) -> list[Event]:
+        """Of processes that are another run's, once that lasts: a run whose log its process has just closed looks the same until its end is read."""
+        denied = {
+            (run, process.pid, process.start_ticks): (process, owner)
+            for run, denials in self._finder.denied().items()
+            for process, owner in denials
+        }
+        now_s = time.monotonic()
+        self._denied = {key: self._denied.get(key, now_s) for key in denied}
+        lasting = [
+            key for key, since_s in self._denied.items() if now_s - since_s >= DENIED_AFTER_S and not self._is_unread(key[0])
+        ]
+        return [event for key in lasting for event in self._deny(key[0], *denied[key])]
 
     def _deny(self, run: str, process: RunProcess, owner: str) -> list[Event]:
         """The event that the run names another run's process: its end says nothing of this one."""
