@@ -77,7 +77,7 @@ def test_losses_that_the_rules_were_not_made_with_are_named_in_19_of_20_windows(
 
 
 def test_collections_that_nobody_logs_are_never_blamed_with_high_on_the_functions_that_they_interrupt(tmp_path: Path) -> None:
-    """Nothing shows them, so the functions that became slower are named, at most half of the loss each."""
+    """Nothing shows them, so the functions that became slower are named, each with its own part of the loss."""
     with recorded(tmp_path, Plan(["scattered_gc"], best_sampler(), seconds=54, healthy_s=6, lossy_s=6)) as runs:
         run = runs["scattered_gc"]
         verdicts = [run.blame(window) for window in run.windows(3, SOME, lossy=True)]

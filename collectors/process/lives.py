@@ -173,7 +173,7 @@ class LivesCollector:
                     yield Event(activity.run, SEEN, time.time(), process.rank, fields=about)
 
     def _denials(self) -> list[Event]:
-        """Of processes that are another run's, once that lasts: a run whose log its process has just closed looks the same until its end is read."""
+        """Denials that have lasted: until its end is read, a run whose log its process has just closed looks like a copy of another run."""
         denied = {
             (run, process.pid, process.start_ticks): (process, owner)
             for run, denials in self._finder.denied().items()
@@ -310,9 +310,9 @@ class LivesCollector:
         be written."""
         if time.monotonic() - gone_s >= UNREAD_S:
             return False
-        runs = [key[0], *self._beside(key)]
-        is_early = time.monotonic() - gone_s < OPEN_GRACE_S and self._is_open(key)
-        return is_early or any(map(self._is_unread, runs)) or any(map(self._is_about_to_be_told, runs))
+        if self._is_unread(key[0]) or (time.monotonic() - gone_s < OPEN_GRACE_S and self._is_open(key)):
+            return True
+        return any(map(self._is_about_to_be_told, [key[0], *self._beside(key)]))
 
     def _is_about_to_be_told(self, run: str) -> bool:
         """Whether the program of the run is gone, and its keeper has not written yet how it ended."""
