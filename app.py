@@ -11,7 +11,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # installed, the packages lie beside this file in the namespace `deepseek`
+sys.path.insert(
+    0, str(Path(__file__).resolve().parent)
+)  # installed, the packages lie beside this file in the namespace `deepseek`
 
 from dashboard.commands import main
 

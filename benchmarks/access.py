@@ -71,11 +71,14 @@ def measure() -> list[Row]:
             }
             app = make_app(queries)
             rows = [
-                Row(f"{what}, {TOKENS} tokens", decided_us(gate, app, peer, more), "us", budget=100) for what, more in asked.items()
+                Row(f"{what}, {TOKENS} tokens", decided_us(gate, app, peer, more), "us", budget=100)
+                for what, more in asked.items()
             ]
             rows += [
                 Row("whose a connection is, from netlink", best_us(lambda: peer_of(ours).uid(), 50), "us", budget=2000),
-                Row("whose a connection is, from /proc/net/tcp", best_us(lambda: peers._by_table(*ends(ours)), 5), "us"),
+                Row(
+                    "whose a connection is, from /proc/net/tcp", best_us(lambda: peers._by_table(*ends(ours)), 5), "us"
+                ),
                 Row("a log-in", best_us(lambda: tokens.redeem(secret), 5), "us", budget=50_000),
             ]
         queries.close()
@@ -84,7 +87,14 @@ def measure() -> list[Row]:
 
 def decided_us(gate: Gate, app: Any, peer: Peer, more: dict[bytes, bytes]) -> float:
     headers = list({**HEADERS, **more}.items())
-    scope = {"type": "http", "method": "GET", "path": "/api/v1/points", "headers": headers, "extensions": {PEER: peer}, "app": app}
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/api/v1/points",
+        "headers": headers,
+        "extensions": {PEER: peer},
+        "app": app,
+    }
     return best_us(lambda: gate._decided(scope, gate._need(scope)))
 
 
@@ -96,7 +106,10 @@ def answers() -> list[Row]:
     ]
     series = [{"name": f"s{number}", "t": np.arange(2000.0), "mean": np.arange(2000.0)} for number in range(20)]
     rows = []
-    for what, value in {"200 lines of a log": {"lines": lines}, "20 series of 2,000 buckets": {"series": series}}.items():
+    for what, value in {
+        "200 lines of a log": {"lines": lines},
+        "20 series of 2,000 buckets": {"series": series},
+    }.items():
         owner_us = best_us(partial(encoded, value, OWNER), 20)
         viewer_us = best_us(partial(encoded, value, Visitor(Role.VIEWER)), 20)
         first_us = best_us(partial(encoded, value, Visitor(Role.VIEWER), anew=True), 5)

@@ -85,7 +85,11 @@ def seconds_a_step(folder: Path) -> dict[str, float]:
         core = str(min(os.sched_getaffinity(0)))
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         subprocess.run(
-            ["taskset", "-c", core, sys.executable, *command], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=True
+            ["taskset", "-c", core, sys.executable, *command],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            check=True,
         )
         rows = map(json.loads, (folder / task / "metrics.jsonl").read_text().splitlines())
         times = [row["time_s"] for row in rows if "train/loss" in row]
@@ -121,7 +125,9 @@ def first_in_first_out(folder: Path, step_s: Mapping[str, float]) -> Afternoon:
             ]
             running[core] = subprocess.Popen(command, cwd=house.work, env=environment, stdout=subprocess.DEVNULL)
         time.sleep(0.05)
-    return Afternoon(time.monotonic() - begun_s, waits_s, {job.name: _losses(house.logs / job.name) for job in AFTERNOON})
+    return Afternoon(
+        time.monotonic() - begun_s, waits_s, {job.name: _losses(house.logs / job.name) for job in AFTERNOON}
+    )
 
 
 def by_the_queue(folder: Path, step_s: Mapping[str, float]) -> Afternoon:

@@ -39,11 +39,15 @@ def measure() -> list[Row]:
     rows = [
         _rules("no rules, no receivers", lambda number: "", 0.3),
         _rules(f"{RULES:,} comparisons over {RUNS} runs", _comparison, 5.0),
-        _rules(f"{RULES:,} rules of all kinds over {RUNS} runs (a tenth each absent, anomaly, expression)", _mixed, 5.0),
+        _rules(
+            f"{RULES:,} rules of all kinds over {RUNS} runs (a tenth each absent, anomaly, expression)", _mixed, 5.0
+        ),
         _rules(f"{RULES:,} expressions over {RUNS} runs, in turn", _expression, 5.0),
         _messages(),
     ]
-    with_it, without = (_rss_bytes(text) for text in ("import apprise; apprise.Apprise().add('json://localhost')", "pass"))
+    with_it, without = (
+        _rss_bytes(text) for text in ("import apprise; apprise.Apprise().add('json://localhost')", "pass")
+    )
     return [*rows, Row("Apprise, once such a receiver has a message", (with_it - without) / 2**20, "MiB")]
 
 
@@ -54,7 +58,9 @@ def _rules(name: str, rule: Callable[[int], str], budget: float) -> Row:
         text = "".join(f"- name: r{number}\n{rule(number)}" for number in range(RULES)) if rule(0) else ""
         (Path(folder) / "alerts.yaml").write_text(f"rules:\n{text}" if text else "")
         store = open_store(Path(folder), write=True)
-        collector = AlertsCollector(store, Path(folder), _NoProcesses("box"), clock=lambda: now_s[0], send=_nowhere, threads=False)
+        collector = AlertsCollector(
+            store, Path(folder), _NoProcesses("box"), clock=lambda: now_s[0], send=_nowhere, threads=False
+        )
         took_s, begun = 0.0, 0
         since_s = time.monotonic()
         for second in range(SECONDS):
@@ -69,7 +75,9 @@ def _rules(name: str, rule: Callable[[int], str], budget: float) -> Row:
             if news:
                 store.append(news)
                 collector.take(news)
-            time.sleep(max(0.0, since_s + second + 1 - time.monotonic()) if "in turn" in name or "all kinds" in name else 0.0)
+            time.sleep(
+                max(0.0, since_s + second + 1 - time.monotonic()) if "in turn" in name or "all kinds" in name else 0.0
+            )
         collector.close()
         store.close()
     return Row(name, 100 * took_s / SECONDS, "% of a core", budget, spread=f"{begun} findings")
@@ -79,7 +87,12 @@ def _second(time_s: float, second: int) -> list[Record]:
     names = tuple(f"s{number}" for number in range(SERIES))
     return [
         Points(
-            f"run{number}", LABELS, names, tuple(float((number + second) % 7) for _ in names), time_s + half / STEPS_PER_S, second
+            f"run{number}",
+            LABELS,
+            names,
+            tuple(float((number + second) % 7) for _ in names),
+            time_s + half / STEPS_PER_S,
+            second,
         )
         for half in range(STEPS_PER_S)
         for number in range(RUNS)
@@ -113,8 +126,13 @@ def _messages() -> Row:
             "rate: 9999/min\nreceivers:\n- {name: r, kind: webhook, url: 'http://localhost:9'}\n"
         )
         store = open_store(Path(folder), write=True)
-        collector = AlertsCollector(store, Path(folder), _NoProcesses("box"), clock=lambda: now_s[0], send=_nowhere, threads=False)
-        found = [Finding(f"f{number}", "a", f"cause{number}", "alert", T0, T0, True, "It failed.") for number in range(MESSAGES)]
+        collector = AlertsCollector(
+            store, Path(folder), _NoProcesses("box"), clock=lambda: now_s[0], send=_nowhere, threads=False
+        )
+        found = [
+            Finding(f"f{number}", "a", f"cause{number}", "alert", T0, T0, True, "It failed.")
+            for number in range(MESSAGES)
+        ]
         store.append(found)
         before_s = time.thread_time()
         collector.take(found)

@@ -42,15 +42,27 @@ def named_rows(run: Recording, sampler: str) -> list[Row]:
     ratios = [(verdict.excess_s or 0.0) / truth(run, window, verdict) for window, verdict in right] or [0.0]
     spread = "p5 {:.2f}, p95 {:.2f}".format(*np.percentile(ratios, [5, 95]))
     return [
-        Row(f"{run.run}, {sampler}: named in windows of {seconds:g} s", 100 * len(right) / len(found), "%", 95.0, at_least=True),
-        Row(f"{run.run}, {sampler}: excess as a share of the truth", 100 * float(np.median(ratios)), "%", spread=spread),
+        Row(
+            f"{run.run}, {sampler}: named in windows of {seconds:g} s",
+            100 * len(right) / len(found),
+            "%",
+            95.0,
+            at_least=True,
+        ),
+        Row(
+            f"{run.run}, {sampler}: excess as a share of the truth", 100 * float(np.median(ratios)), "%", spread=spread
+        ),
     ]
 
 
 def quiet_row(run: Recording, sampler: str) -> Row:
     found = [run.blame(window).verdict for window in run.windows(3.0, WINDOWS, lossy=False)]
     return Row(
-        f"{run.run}, {sampler}: nothing in healthy windows", 100 * found.count("no_difference") / len(found), "%", 99.0, True
+        f"{run.run}, {sampler}: nothing in healthy windows",
+        100 * found.count("no_difference") / len(found),
+        "%",
+        99.0,
+        True,
     )
 
 

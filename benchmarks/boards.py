@@ -58,7 +58,13 @@ def measure() -> list[Row]:
         browser.close()
     spread = f"{min(opened_ms):.0f} to {max(opened_ms):.0f}"
     return [
-        Row("24 charts of 8 series: main thread of the browser", busy_pct, "% of a core", budget=10.0, baseline=empty_pct),
+        Row(
+            "24 charts of 8 series: main thread of the browser",
+            busy_pct,
+            "% of a core",
+            budget=10.0,
+            baseline=empty_pct,
+        ),
         Row("... drawings of a chart", rate, "a second", budget=1.5, at_least=True),
         Row(
             "... from the address to all curves on their canvases",
@@ -100,7 +106,9 @@ def opened(browser: Browser, address: str, board: str = "many") -> float:
         page.context.close()
         return note_ms
     page.wait_for_function(f"() => globalThis.deepseek && ({THERE})()", timeout=60_000)
-    drawn_ms: float = page.evaluate("() => Math.max(...Object.values(deepseek.curves).map(({at}) => at)) - performance.timeOrigin")
+    drawn_ms: float = page.evaluate(
+        "() => Math.max(...Object.values(deepseek.curves).map(({at}) => at)) - performance.timeOrigin"
+    )
     page.context.close()
     return drawn_ms
 
@@ -128,7 +136,9 @@ def live(browser: Browser, address: str, board: str) -> tuple[float, float]:
 
 def task_s(session: CDPSession) -> float:
     return next(
-        float(item["value"]) for item in session.send("Performance.getMetrics")["metrics"] if item["name"] == "TaskDuration"
+        float(item["value"])
+        for item in session.send("Performance.getMetrics")["metrics"]
+        if item["name"] == "TaskDuration"
     )
 
 

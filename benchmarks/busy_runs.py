@@ -46,7 +46,13 @@ def measure() -> list[Row]:
             p95 = late[min(len(late) - 1, math.ceil(0.95 * len(late)) - 1)] - needs_s
             spread = f"{len(late)} found, median {late[len(late) // 2]:.1f} s after the cause, needs {needs_s:g} s"
             rows.append(
-                Row(f"`{rule}`, {runs} busy runs: p95 beyond needs", p95, "s", GRACE_S if runs <= 10 else None, spread=spread)
+                Row(
+                    f"`{rule}`, {runs} busy runs: p95 beyond needs",
+                    p95,
+                    "s",
+                    GRACE_S if runs <= 10 else None,
+                    spread=spread,
+                )
             )
         slack = max(each.slack for each in found)
         rows.append(Row(f"judging {runs} busy runs", max(each.cpu_pct for each in found), "% of a core", spread=f"rules look up to {slack:.1f} times less often"))  # fmt: skip
@@ -68,7 +74,9 @@ def judged(runs: int, seed: int) -> BusyResult:
             judging.begin(name)
 
         def second(now_s: float) -> Iterator[Record]:
-            yield machine_point(now_s, HOSTS, {"host/memory_used_bytes": 8.0 * GIB, "host/memory_total_bytes": 24.0 * GIB})
+            yield machine_point(
+                now_s, HOSTS, {"host/memory_used_bytes": 8.0 * GIB, "host/memory_total_bytes": 24.0 * GIB}
+            )
             for number, (name, planted_s) in enumerate(planted.items()):
                 is_lock, is_ill = number % 2 == (seed % 2), now_s >= planted_s
                 per_s = STEPS_PER_S * (0.6 if is_lock and is_ill else 1.0)

@@ -125,7 +125,9 @@ def contradictions(verdict: Verdict, tree: FlameTree) -> str:
     if not nodes:
         return "not in the table"
     inside = [i for i in nodes if tree.parent[i] not in nodes]
-    excess_s = float(tree.total_s[inside].sum()) / units[0] - float(tree.base_total_s[inside].sum()) / max(units[1], 1e-9)
+    excess_s = float(tree.total_s[inside].sum()) / units[0] - float(tree.base_total_s[inside].sum()) / max(
+        units[1], 1e-9
+    )
     return "" if excess_s > LARGEST * (verdict.excess_s or 0.0) else f"the table says {excess_s:+.4f} s"
 
 
@@ -159,7 +161,10 @@ def summary(rows: Sequence[Row]) -> str:
 
 
 def _programs(rows: Sequence[Row]) -> str:
-    lines = ["| program | held out | slow: right | healthy: right | contradictions | basis |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| program | held out | slow: right | healthy: right | contradictions | basis |",
+        "|---|---|---|---|---|---|",
+    ]
     for name in sorted({row["program"] for row in rows}):
         mine = [row for row in rows if row["program"] == name]
         slow, healthy = [[row for row in mine if (row["planned_factor"] > 1) == is_slow] for is_slow in (True, False)]

@@ -57,7 +57,12 @@ def fill(data_dir: Path) -> None:
     for number in range(RUNS):
         store.append([RunInfo(f"run-{number}", {"config": {"lr": [0.1, 0.01][number % 2]}})])
         losses = np.round(rng.normal(size=STEPS), 4).tolist()
-        store.append([Points(f"run-{number}", HOST, ("loss",), (loss,), START_S + step, step) for step, loss in enumerate(losses)])
+        store.append(
+            [
+                Points(f"run-{number}", HOST, ("loss",), (loss,), START_S + step, step)
+                for step, loss in enumerate(losses)
+            ]
+        )
     while store.compact(5.0):
         pass
     store.close()
@@ -85,7 +90,9 @@ def answers(web: Web) -> Iterator[Row]:
         again, spread = median_ms(partial(ask, web, {**long, "smooth": smooth}), 5)
         yield Row(f"{million}, {what}: first", first, "ms")
         yield Row(f"{million}, {what}: again", again, "ms", 800, spread=spread)
-    taken_s = seconds(partial(web.ask, "/api/v1/export", run="long", series="loss", from_=START_S, to=START_S + LONG / 1000))
+    taken_s = seconds(
+        partial(web.ask, "/api/v1/export", run="long", series="loss", from_=START_S, to=START_S + LONG / 1000)
+    )
     yield Row("points exported as CSV", LONG / 10 / taken_s, "points/s")
 
 

@@ -39,7 +39,10 @@ TEXTS = (
 
 
 def measure() -> list[Row]:
-    in_buckets, as_points = series(lambda points: bucket(points, [], BUCKETS)), series(lambda points: first(points, BUCKETS))
+    in_buckets, as_points = (
+        series(lambda points: bucket(points, [], BUCKETS)),
+        series(lambda points: first(points, BUCKETS)),
+    )
     loading = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True)
     expressions = [compile(text) for text in TEXTS]
     took = f"{len(TEXTS)} expressions x {GPUS} series x {BUCKETS:,}"
@@ -64,7 +67,11 @@ def series(columns: Callable[[RawPoints], Buckets]) -> list[SeriesColumns]:
             found.append(SeriesColumns("", name, labels, unit_of_series(name), columns(points_of(place, value))))
     steps = np.arange(0, place[-1], 0.7)
     logged = SeriesColumns(
-        "a", "train/tokens_per_s", (("host", "box"),), "token/s", columns(points_of(steps, numbers.uniform(900, 1000, len(steps))))
+        "a",
+        "train/tokens_per_s",
+        (("host", "box"),),
+        "token/s",
+        columns(points_of(steps, numbers.uniform(900, 1000, len(steps)))),
     )
     return [*found, logged, logged._replace(clock=True)]
 

@@ -71,7 +71,10 @@ def load(browser: Browser, address: str) -> tuple[float, float]:
 def write_run(log_dir: Path) -> None:
     (log_dir / "run").mkdir(parents=True)
     begun_s = time.time() - STEPS / 10
-    lines = ({"time_s": begun_s + step / 10, "step": step, "train/loss": 1 / (step + 1), "train/lr": 0.1} for step in range(STEPS))
+    lines = (
+        {"time_s": begun_s + step / 10, "step": step, "train/loss": 1 / (step + 1), "train/lr": 0.1}
+        for step in range(STEPS)
+    )
     (log_dir / "run" / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 

@@ -67,7 +67,9 @@ class Recorder:
     def start(self, command: str) -> subprocess.Popen[str]:
         self.say(f"$ {command}")
         words = [*self._inside, "sh", "-c", f"cd {self._place} && exec {command}"]
-        return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
 
     def run(self, command: str, shown: str = "") -> None:
         """Of its output only the lines that hold `shown` are written down."""
@@ -90,7 +92,9 @@ def first_flame(address: str, until_s: float) -> dict[str, object]:
                 runs = json.load(answer)["runs"]
             for run in runs:
                 now_s = time.time()
-                with urllib.request.urlopen(f"{address}/api/v1/flame?run={run['run']}&from={now_s - 30}&to={now_s}") as answer:
+                with urllib.request.urlopen(
+                    f"{address}/api/v1/flame?run={run['run']}&from={now_s - 30}&to={now_s}"
+                ) as answer:
                     flame = json.load(answer)
                 if flame.get("samples"):
                     return {"run": run["run"], "samples": flame["samples"], "sampler": flame["sampler"]}

@@ -142,11 +142,21 @@ def rendering(browser: Browser, count: int) -> list[Row]:
     ]
     for kind, budget in (("click", 50.0 if big else 33.0), ("zoom", 33.0), ("pan", 33.0)):
         costs, gaps = page.evaluate(MOVE, [FRAMES, kind])
-        rows.append(Row(f"{what}: {kind}, script a frame, p95", percentile(costs, 0.95), "ms", budget=budget, spread=told(costs)))
+        rows.append(
+            Row(
+                f"{what}: {kind}, script a frame, p95", percentile(costs, 0.95), "ms", budget=budget, spread=told(costs)
+            )
+        )
         if kind != "click":
             limit = None if big else budget
             rows.append(
-                Row(f"{what}: {kind}, from frame to frame, p50", percentile(gaps, 0.5), "ms", budget=limit, spread=told(gaps))
+                Row(
+                    f"{what}: {kind}, from frame to frame, p50",
+                    percentile(gaps, 0.5),
+                    "ms",
+                    budget=limit,
+                    spread=told(gaps),
+                )
             )
     page.close()
     return rows
@@ -178,9 +188,21 @@ def dragging(browser: Browser) -> list[Row]:
             long = drags(page, DRAGS // 4, 0.95)
             page.close()
     return [
-        Row("drag -> flame graph drawn, windows up to 60 s, p50", percentile(short, 0.5), "ms", budget=150, spread=told(short)),
+        Row(
+            "drag -> flame graph drawn, windows up to 60 s, p50",
+            percentile(short, 0.5),
+            "ms",
+            budget=150,
+            spread=told(short),
+        ),
         Row("the pointer moves over the lanes: a frame, p50", percentile(frames_ms, 0.5), "ms", spread=told(frames_ms)),
-        Row("drag -> flame graph drawn, windows up to 3 h, p50", percentile(long, 0.5), "ms", budget=300, spread=told(long)),
+        Row(
+            "drag -> flame graph drawn, windows up to 3 h, p50",
+            percentile(long, 0.5),
+            "ms",
+            budget=300,
+            spread=told(long),
+        ),
     ]
 
 

@@ -57,7 +57,11 @@ def measure() -> list[Row]:
             (f"/flame, {HOURS:g} h, joined", 300, lambda: flame(stacks, whole)),
             ("/blame, 60 s", 1000, lambda: encode(verdict_answer(stacks.blame("run", minute)))),
             ("/blame, 3 s", 1000, lambda: encode(verdict_answer(stacks.blame("run", (minute[0], minute[0] + 3))))),
-            ("/flamechart, 60 s", 150, lambda: encode(chart_answer(stacks.chart("run", minute, 1200, Lanes("joined"))))),
+            (
+                "/flamechart, 60 s",
+                150,
+                lambda: encode(chart_answer(stacks.chart("run", minute, 1200, Lanes("joined")))),
+            ),
         ]
         rows = [at_once, ahead, first, *(timed(*question) for question in questions)]
         store.close()
@@ -65,7 +69,9 @@ def measure() -> list[Row]:
 
 
 def flame(stacks: Stacks, window: Range, *, own_baseline: bool = False) -> bytes:
-    return encode(flame_answer(stacks.fold("run", window, Lanes("joined"), own_baseline=own_baseline), Profiler("native", None)))
+    return encode(
+        flame_answer(stacks.fold("run", window, Lanes("joined"), own_baseline=own_baseline), Profiler("native", None))
+    )
 
 
 def first_times(store: SqliteStore, whole: Range) -> tuple[Row, Row, Row]:
@@ -145,7 +151,9 @@ def frame(random: np.random.Generator, name: str) -> Frame:
     return Frame(f"{name}_{number}", f"{LIBRARY if number % 3 else OWN}/{number % 40}.py", number)
 
 
-def profile(random: np.random.Generator, lo: float, hi: float, pid: int, role: str, hz: float, stacks: list[Stack]) -> Profile:
+def profile(
+    random: np.random.Generator, lo: float, hi: float, pid: int, role: str, hz: float, stacks: list[Stack]
+) -> Profile:
     """A stack stands for two samples on the average."""
     samples = round((hi - lo) * hz)
     lengths = random.geometric(0.5, samples)
@@ -154,9 +162,13 @@ def profile(random: np.random.Generator, lo: float, hi: float, pid: int, role: s
     places = random.zipf(1.3, len(edges)) % len(stacks)
     spans = [
         StackSample(start_ns, end_ns - start_ns, pid, novel(random, stacks[place]), False, None)
-        for start_ns, end_ns, place in zip(starts_ns[:-1].tolist(), starts_ns[1:].tolist(), places.tolist(), strict=False)
+        for start_ns, end_ns, place in zip(
+            starts_ns[:-1].tolist(), starts_ns[1:].tolist(), places.tolist(), strict=False
+        )
     ]
-    return Profile("run", 0, pid, role, "box", "native", hz, lo, 0, int(starts_ns[-1]), {pid: "MainThread"}, spans, samples)
+    return Profile(
+        "run", 0, pid, role, "box", "native", hz, lo, 0, int(starts_ns[-1]), {pid: "MainThread"}, spans, samples
+    )
 
 
 def novel(random: np.random.Generator, stack: Stack) -> Stack:

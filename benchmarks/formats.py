@@ -215,7 +215,9 @@ def text_rows(folder: Path) -> list[Row]:
         lines = [metrics % (i, i % 1000, i % 977) if i % every == 0 else other[i % 2] for i in range(LINES)]
         plain, finding, storing = seconds(folder / str(every), lines)
         what = (
-            f"text into the store, metrics on every {every}th line" if every > 1 else "text into the store, metrics on every line"
+            f"text into the store, metrics on every {every}th line"
+            if every > 1
+            else "text into the store, metrics on every line"
         )
         found += [
             Row(what, LINES / storing, "lines/s", baseline=LINES / plain),

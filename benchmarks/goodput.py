@@ -33,7 +33,11 @@ def measure() -> list[Row]:
         store = open_store(Path(folder), write=True)
         queries = Queries(store, Path(folder), Path(folder))
         try:
-            for records in (*_steps("long", 100_000, 1), *_steps("longer", 1_000_000, 1), *_steps("attempts", 100_000, 500)):
+            for records in (
+                *_steps("long", 100_000, 1),
+                *_steps("longer", 1_000_000, 1),
+                *_steps("attempts", 100_000, 500),
+            ):
                 store.append(records)
             fill(store, RUNS, 24, T0)
             while store.compact(5.0):
@@ -57,7 +61,11 @@ def _measured(queries: Queries) -> list[Row]:
     return [*rows, Row("each run of a table", 1e3 * each_s, "ms of CPU", spread=spread)]
 
 
-TITLES = {"long": "100,000 steps", "longer": "1,000,000 steps, read together", "attempts": "100,000 steps in 500 attempts"}
+TITLES = {
+    "long": "100,000 steps",
+    "longer": "1,000,000 steps, read together",
+    "attempts": "100,000 steps in 500 attempts",
+}
 
 
 def _took(queries: Queries, name: str, *, alone: bool = False) -> float:

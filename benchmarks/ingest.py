@@ -126,23 +126,40 @@ def live_rows(folder: Path) -> list[Row]:
         written_s = time.monotonic()
     late_s = time.monotonic() - written_s
     return [
-        Row(f"following {LIVE_FILES} files, 10 a line", size / (written_s + late_s - began_s), "points/s", 100_000, True),
-        Row(f"following, {size / (written_s - began_s):,.0f} points/s written: last one stored after", late_s * 1e3, "ms"),
+        Row(
+            f"following {LIVE_FILES} files, 10 a line", size / (written_s + late_s - began_s), "points/s", 100_000, True
+        ),
+        Row(
+            f"following, {size / (written_s - began_s):,.0f} points/s written: last one stored after",
+            late_s * 1e3,
+            "ms",
+        ),
         Row("following: memory", (found[0].peak_bytes - found[0].idle_bytes) / 1e6, "MB", 150),
     ]
 
 
 def text_rows(folder: Path) -> Iterator[Row]:
     """Lines of text into the store, grouped by template as they arrive, and the same without templates."""
-    for name, texts in (("trainer", list(trainer_lines(TEXT_LINES))), ("2,000 templates", list(many_lines(TEXT_LINES)))):
+    for name, texts in (
+        ("trainer", list(trainer_lines(TEXT_LINES))),
+        ("2,000 templates", list(many_lines(TEXT_LINES))),
+    ):
         lines = [LogLine("a", "train.log", START_S + at / 50, 20, text) for at, text in enumerate(texts)]
         rounds = [
-            (stored(folder / f"{name}-{at}", lines), stored(folder / f"{name}-{at}-plain", lines, Ungrouped)) for at in range(3)
+            (stored(folder / f"{name}-{at}", lines), stored(folder / f"{name}-{at}-plain", lines, Ungrouped))
+            for at in range(3)
         ]
         seconds = statistics.median(grouped.seconds for grouped, _ in rounds)
         ratio = statistics.median(plain.seconds / grouped.seconds for grouped, plain in rounds)
         (grouped, plain), what = rounds[0], f"text of {name}"
-        yield Row(f"{what}, with templates", len(lines) / seconds, "lines/s of a core", 90_000, True, len(lines) / seconds / ratio)
+        yield Row(
+            f"{what}, with templates",
+            len(lines) / seconds,
+            "lines/s of a core",
+            90_000,
+            True,
+            len(lines) / seconds / ratio,
+        )
         yield Row(f"{what}: rate beside the same without", ratio, "", 0.55, True)
         yield Row(f"{what}: text", grouped.text_bytes / len(lines), "B a line", 25)
         yield Row(f"{what}: template", (grouped.column_bytes - plain.column_bytes) / len(lines), "B a line", 3)
@@ -193,9 +210,11 @@ def many_lines(count: int) -> Iterator[str]:
     ]
     messages = [f"{chance.choice(words)} {chance.choice(words)} {at % 50 * 'x'}y" for at in range(2000)]
     for number in range(count):
-        varying = (f"0x{chance.getrandbits(40):x}", f"/data/{number}/{chance.randrange(999)}.bin", f"{chance.random():.4f}")[
-            number % 3
-        ]
+        varying = (
+            f"0x{chance.getrandbits(40):x}",
+            f"/data/{number}/{chance.randrange(999)}.bin",
+            f"{chance.random():.4f}",
+        )[number % 3]
         yield f"2026-11-26 14:{number // 60 % 60:02d}:{number % 60:02d} INFO {messages[number * 7 % 2000]} {varying} after {chance.randrange(10**5)} ms"
 
 
@@ -256,7 +275,8 @@ def write_large(path: Path, size: int) -> int:
         while file.tell() < size:
             steps = range(count, count + len(ends))
             file.writelines(
-                b'{"time_s":%.6f,"step":%d,"train%b' % (START_S + i / 20, i, end) for i, end in zip(steps, ends, strict=True)
+                b'{"time_s":%.6f,"step":%d,"train%b' % (START_S + i / 20, i, end)
+                for i, end in zip(steps, ends, strict=True)
             )
             count += len(ends)
     return count

@@ -97,14 +97,22 @@ def server_rows(web: Web) -> list[Row]:
         rows.append(row(f"server: {part}", took(lambda asked=asked: web.ask(asked))))  # type: ignore[misc]
     spans = iter(range(80_000, 90_000))  # another one each time: nothing is kept
     rows.append(
-        row(f"server: {JOBS:,} jobs replayed first in, first out", took(lambda: web.ask(f"/api/v1/jobs/fifo?span={next(spans)}")))
+        row(
+            f"server: {JOBS:,} jobs replayed first in, first out",
+            took(lambda: web.ask(f"/api/v1/jobs/fifo?span={next(spans)}")),
+        )
     )
     return rows
 
 
 def page_rows(browser: Browser, port: int) -> list[Row]:
     loads = [load(browser, port) for _ in range(LOADS + 1)][1:]
-    words = {"queue": "the queue", "slots": "bars of the slots", "history": "rows of the history", "comparison": "the comparison"}
+    words = {
+        "queue": "the queue",
+        "slots": "bars of the slots",
+        "history": "rows of the history",
+        "comparison": "the comparison",
+    }
     return [
         row(
             f"page: from the address to {words[part]}, nothing cached",
@@ -120,7 +128,9 @@ def load(browser: Browser, port: int) -> dict[str, float]:
     page = context.new_page()
     page.add_init_script(f"({WATCH})()")
     page.goto(f"http://127.0.0.1:{port}/jobs")
-    wait_for(lambda: page.evaluate("() => Object.keys(globalThis.drawn_ms).length") == len(DRAWN), 30, "not all is drawn")
+    wait_for(
+        lambda: page.evaluate("() => Object.keys(globalThis.drawn_ms).length") == len(DRAWN), 30, "not all is drawn"
+    )
     found: dict[str, float] = page.evaluate("() => globalThis.drawn_ms")
     context.close()
     return found

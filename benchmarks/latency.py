@@ -30,7 +30,11 @@ RECORD = """() => {
 
 
 def measure() -> list[Row]:
-    with tempfile.TemporaryDirectory() as folder, dashboard(Path(folder) / "logs") as running, sync_playwright() as playwright:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        dashboard(Path(folder) / "logs") as running,
+        sync_playwright() as playwright,
+    ):
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *QUIET.split()])
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         path = open_page(running, page)
@@ -69,7 +73,9 @@ def drawn_after_ms(path: Path, page: Page, first: int, count: int, pause_s: tupl
         written_s[step] = append(path, step)
     wait_for(lambda: page.evaluate("last => last in seen", first + count - 1), 10, "the last point is not drawn")
     seen = {int(step): at_ms for step, at_ms in page.evaluate("() => seen").items()}
-    return [min(at_ms for one, at_ms in seen.items() if one >= step) - 1000 * written for step, written in written_s.items()]
+    return [
+        min(at_ms for one, at_ms in seen.items() if one >= step) - 1000 * written for step, written in written_s.items()
+    ]
 
 
 def append(path: Path, step: int) -> float:

@@ -25,7 +25,10 @@ HOURS = float(os.environ.get("LEDGER_BENCH_HOURS", "24"))
 T0 = 1_763_999_940.0  # a whole minute
 SITE = "/venv/lib/python3.11/site-packages/torch"
 LOOP = (Frame("<module>", "/job/train.py", 90), Frame("train", "/job/train.py", 40))
-LINEAR, BACKWARD = Frame("linear", f"{SITE}/nn/functional.py", 9), Frame("_engine_run_backward", f"{SITE}/autograd/graph.py", 7)
+LINEAR, BACKWARD = (
+    Frame("linear", f"{SITE}/nn/functional.py", 9),
+    Frame("_engine_run_backward", f"{SITE}/autograd/graph.py", 7),
+)
 GPU: Labels = (("gpu", "0"), ("host", "box"), ("uuid", "GPU-1"))
 PARTS = (  # of a step of 100 ms: milliseconds, stack, holds the GIL
     (20, (*LOOP, Frame("decode_image", "/job/data.py", 88)), True),
@@ -122,9 +125,14 @@ def _minute(minute: int, run: str = "run") -> list[Record]:
             samples.append(StackSample(at_ms * 1_000_000, ms * 1_000_000, 7, stack, gil, ms * 1_000_000))
             at_ms += ms
     lo_s = T0 + MINUTE_S * minute
-    profile = Profile(run, 0, 7, "main", "box", "native", 100.0, lo_s, 0, 60_000_000_000, {7: "MainThread"}, samples, len(samples))
+    profile = Profile(
+        run, 0, 7, "main", "box", "native", 100.0, lo_s, 0, 60_000_000_000, {7: "MainThread"}, samples, len(samples)
+    )
     busy = [Points(None, GPU, ("gpu/utilization_pct",), (75.0 + k % 7,), lo_s + k / 6, None) for k in range(360)]
-    steps = [Points(run, (), ("train/loss", "phase/data_s"), (0.5, 0.02), lo_s + k / 10, 600 * minute + k) for k in range(600)]
+    steps = [
+        Points(run, (), ("train/loss", "phase/data_s"), (0.5, 0.02), lo_s + k / 10, 600 * minute + k)
+        for k in range(600)
+    ]
     return [profile, *busy, *steps]
 
 

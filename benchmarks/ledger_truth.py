@@ -57,7 +57,12 @@ def measure() -> list[Row]:
         found += [Found(tier, length, its) for tier, length, its in _windows(random_job(seed), seed)]
         if done % 10 == 0:
             print(f"{done} jobs", [round(row.value, 1) for row in _rows(found)], flush=True)
-    healthy = [judged for seed in seeds[JOBS:] for tier, length, judged in _windows(healthy_job(seed), seed) if length == "10 s"]
+    healthy = [
+        judged
+        for seed in seeds[JOBS:]
+        for tier, length, judged in _windows(healthy_job(seed), seed)
+        if length == "10 s"
+    ]
     quiet = 100 * float(np.mean([window.loudest <= QUIET for window in healthy]))
     seeded = Row("jobs", JOBS, "", spread=f"seed {SEED}, and {HEALTHY} healthy ones")
     return [seeded, *_rows(found), Row(f"healthy, 10 s: no kind above {QUIET:g} point", quiet, "%", 95.0, True)]
@@ -95,7 +100,14 @@ def _of(tier: str, length: Length, found: list[Found]) -> list[Row]:
     if length.seconds is None and losing:
         right = 100 * float(np.mean([window.names_the_largest for window in losing]))
         rows.append(
-            Row(f"{name}: largest cause named right", right, "%", 97.0, True, spread=f"of {len(losing)} that lose {LOSES:g} points")
+            Row(
+                f"{name}: largest cause named right",
+                right,
+                "%",
+                97.0,
+                True,
+                spread=f"of {len(losing)} that lose {LOSES:g} points",
+            )
         )
     return rows
 

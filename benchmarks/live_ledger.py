@@ -113,7 +113,9 @@ def _drag(page: Page, noise: random.Random, with_ledger: bool, at_once: bool = F
     page.evaluate("() => performance.clearResourceTimings()")
     page.mouse.up()
     blame_ms = wait_for(lambda: page.evaluate(ANSWERED, "blame"), 60, "no blame")
-    ledger_ms = wait_for(lambda: page.evaluate(ANSWERED, "ledger"), 60, "no ledger") if with_ledger and not at_once else None
+    ledger_ms = (
+        wait_for(lambda: page.evaluate(ANSWERED, "ledger"), 60, "no ledger") if with_ledger and not at_once else None
+    )
     return Drag(float(blame_ms), float(ledger_ms) if ledger_ms is not None else None)
 
 

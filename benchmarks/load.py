@@ -101,7 +101,14 @@ def others(running: Dashboard) -> list[Row]:
     with attack(running, "dear", 4):
         beside_dear, cheap_dear = late(running, 1), asking(running)
     rows = [
-        Row("bad requests answered", answered["a_second"], "a second", 1000, at_least=True, spread=str(answered["statuses"])),
+        Row(
+            "bad requests answered",
+            answered["a_second"],
+            "a second",
+            1000,
+            at_least=True,
+            spread=str(answered["statuses"]),
+        ),
         Row("... by anything but 4xx", answered["other"], "answers", 0),
     ]
     for what, found in (

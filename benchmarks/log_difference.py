@@ -68,7 +68,12 @@ def _healthy(names: list[str], title: str, *, counted: bool) -> Row:
         each.append(f"{name} {quiet}")
     spread = f"{silent} of {total}: {', '.join(each)}"
     return Row(
-        f"healthy windows, silent, {title}", 100 * silent / total, "%", 98.0 if counted else None, at_least=True, spread=spread
+        f"healthy windows, silent, {title}",
+        100 * silent / total,
+        "%",
+        98.0 if counted else None,
+        at_least=True,
+        spread=spread,
     )
 
 

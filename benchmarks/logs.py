@@ -34,7 +34,11 @@ RARE = 20_000  # of so many lines one is rare
 DIFFERENT = 100_000  # lines, which come again and again
 T0 = 1_764_000_000.0
 RECORDED = Path(__file__).parents[1] / "tests" / "recorded"
-LOGS = (RECORDED / "run" / "train.log", RECORDED / "run" / "train.rank1.log", RECORDED / "formats" / "hugging_face" / "train.log")
+LOGS = (
+    RECORDED / "run" / "train.log",
+    RECORDED / "run" / "train.rank1.log",
+    RECORDED / "formats" / "hugging_face" / "train.log",
+)
 LEVELS = {"INFO": 20, "WARNING": 30, "ERROR": 40}
 MANY = (
     "shard",
@@ -103,7 +107,9 @@ def search_rows(web: Web, pid: int) -> Iterator[Row]:
                 break
         work = f"{first_worked_s:.2f} s of the processor"
         yield Row(f"search, {name}: first hits", first_s if first_s is not None else now_s, "s", budget, spread=work)
-        hits = f"{found['search']['hits']:,} hits, {asked} requests, {processor_s(pid) - worked_s:.2f} s of the processor"
+        hits = (
+            f"{found['search']['hits']:,} hits, {asked} requests, {processor_s(pid) - worked_s:.2f} s of the processor"
+        )
         yield Row(f"search, {name}: all counted", now_s, "s", all_s if SCALE >= 1 else None, spread=hits)
 
 
@@ -136,7 +142,10 @@ def fill(folder: Path) -> float:
     store = open_store(folder, write=True)
     made, spent_s = list(lines(min(LINES, DIFFERENT))), 0.0
     for begin in range(0, LINES, BATCH):
-        batch = [LogLine("a", "train.log", T0 + at / 50, *made[at % DIFFERENT]) for at in range(begin, min(begin + BATCH, LINES))]
+        batch = [
+            LogLine("a", "train.log", T0 + at / 50, *made[at % DIFFERENT])
+            for at in range(begin, min(begin + BATCH, LINES))
+        ]
         batch[BATCH // 2 :: RARE] = [
             rare._replace(level=40, text=f"out of memory on rank {begin}") for rare in batch[BATCH // 2 :: RARE]
         ]

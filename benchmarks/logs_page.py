@@ -71,7 +71,9 @@ def scroll_rows(browser: Browser, page: Page) -> Iterator[Row]:
 
 def of_main_thread(events: list[dict[str, Any]]) -> tuple[list[float], float]:
     """Milliseconds of the processor: script by frame, and the longest task."""
-    renderers = [event for event in events if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"]
+    renderers = [
+        event for event in events if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
+    ]
     own = [
         event
         for event in events
@@ -83,7 +85,9 @@ def of_main_thread(events: list[dict[str, Any]]) -> tuple[list[float], float]:
     begins = sorted(event["ts"] for event in own if event["name"] == "WebFrameWidgetImpl::BeginMainFrame")
     frames_ms = [0.0] * (len(begins) + 1)
     end = -1.0
-    for event in sorted((event for event in own if event["name"] in SCRIPT), key=lambda event: (event["ts"], -event["dur"])):
+    for event in sorted(
+        (event for event in own if event["name"] in SCRIPT), key=lambda event: (event["ts"], -event["dur"])
+    ):
         if event["ts"] >= end:  # not inside of another one
             end = event["ts"] + event["dur"]
             frames_ms[bisect.bisect_right(begins, event["ts"])] += event["tdur"] / 1e3
@@ -100,7 +104,10 @@ def jump_row(page: Page) -> Row:
         page.wait_for_function("() => !document.querySelector('.awaited')")
         took_s.append(time.monotonic() - began_s)
     return Row(
-        "a jump to any place: its lines are there", statistics.median(took_s) * 1e3, "ms", spread=f"most {max(took_s) * 1e3:.0f}"
+        "a jump to any place: its lines are there",
+        statistics.median(took_s) * 1e3,
+        "ms",
+        spread=f"most {max(took_s) * 1e3:.0f}",
     )
 
 

@@ -113,14 +113,21 @@ def looking(place: Path, begin_s: float) -> list[Row]:
             rows.append(Row(f"flame graph of {what} of day 3, in the page", opened_s, "s"))
         longest = next((hours for hours in (12, 9, 6, 4, 3, 2, 1) if "samples" in answer(running, day_s, hours)), 0)
         rows.append(
-            Row("longest window of day 3 with a flame graph", longest, "h", spread=answer(running, day_s, 24).get("error", ""))
+            Row(
+                "longest window of day 3 with a flame graph",
+                longest,
+                "h",
+                spread=answer(running, day_s, 24).get("error", ""),
+            )
         )
         rows.append(memory(running, "after the flame graph of day 3"))
         began_s = time.monotonic()
         os.kill(running.collector_pid() or 0, signal.SIGKILL)
         points = running.run(long_store.RUN)["points"]
         wait_for(lambda: running.run(long_store.RUN)["points"] > points, 60, "the collector does not come back")
-        rows.append(Row("collector killed: until its successor has stored what is new", time.monotonic() - began_s, "s"))
+        rows.append(
+            Row("collector killed: until its successor has stored what is new", time.monotonic() - began_s, "s")
+        )
         browser.close()
     return rows
 
@@ -162,14 +169,18 @@ def cpu_s(process: psutil.Process) -> float:
 
 
 def answer(running: Dashboard, day_s: float, hours: int) -> dict[str, Any]:
-    found: dict[str, Any] = running.get(f"/api/v1/flame?run={long_store.RUN}&from={day_s:.0f}&to={day_s + hours * 3600:.0f}")
+    found: dict[str, Any] = running.get(
+        f"/api/v1/flame?run={long_store.RUN}&from={day_s:.0f}&to={day_s + hours * 3600:.0f}"
+    )
     return found
 
 
 def flame_s(browser: Browser, running: Dashboard, lo: float, hi: float) -> float:
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     began_s = time.monotonic()
-    page.goto(f"{running.address}/flame?run={long_store.RUN}&from={lo:.0f}&to={hi:.0f}&span={2 * (hi - lo):.0f}&at={hi:.0f}")
+    page.goto(
+        f"{running.address}/flame?run={long_store.RUN}&from={lo:.0f}&to={hi:.0f}&span={2 * (hi - lo):.0f}&at={hi:.0f}"
+    )
     wait_for(lambda: page.evaluate("() => (globalThis.deepseek?.flame?.names ?? []).length > 0"), 120, "no flame graph")
     took_s = time.monotonic() - began_s
     page.close()
@@ -193,7 +204,9 @@ def going_on(log_dir: Path) -> Iterator[None]:
         with (folder / "metrics.jsonl").open("a", buffering=1) as file:
             while not end.wait(1 / long_store.STEPS_A_S):
                 step += 1
-                file.write(json.dumps({"time_s": time.time(), "step": step, "train/loss": 2.0, "phase/data_s": 0.004}) + "\n")
+                file.write(
+                    json.dumps({"time_s": time.time(), "step": step, "train/loss": 2.0, "phase/data_s": 0.004}) + "\n"
+                )
 
     thread = threading.Thread(target=write, name="run", daemon=True)
     thread.start()

@@ -93,8 +93,21 @@ class Sweep:
         listed = sum(states.values())
         lags, ends = sorted(self._known.values()), sorted(self._settled.values())
         return [
-            Row("runs listed", listed, "", RUNS, at_least=True, spread=", ".join(f"{n} {s}" for s, n in states.most_common())),
-            Row("times that a run was called stalled", self._stalled, "", 0, spread=f"of {len(self._looks_ms)} looks at all runs"),
+            Row(
+                "runs listed",
+                listed,
+                "",
+                RUNS,
+                at_least=True,
+                spread=", ".join(f"{n} {s}" for s, n in states.most_common()),
+            ),
+            Row(
+                "times that a run was called stalled",
+                self._stalled,
+                "",
+                0,
+                spread=f"of {len(self._looks_ms)} looks at all runs",
+            ),
             Row(
                 "runs that went on and were called anything but running",
                 sum(self._wrong.values()),
@@ -109,11 +122,22 @@ class Sweep:
                 "",
                 spread=str(dict(self._rash)),
             ),
-            Row("from its first line to its row in Runs, longest", lags[-1], "s", spread=f"p50 {lags[len(lags) // 2]:.1f} s"),
+            Row(
+                "from its first line to its row in Runs, longest",
+                lags[-1],
+                "s",
+                spread=f"p50 {lags[len(lags) // 2]:.1f} s",
+            ),
             Row("from its end to its end in Runs, longest", ends[-1], "s", spread=f"p50 {ends[len(ends) // 2]:.1f} s"),
             Row("collector, of a core", 100 * used, "%", 5, spread=f"over {LIVE_S:.0f} s at the real rate"),
             Row("longest look at the folder", max(later.values()), "ms", 200, spread=parts(later)),
-            Row("... while all is looked at and read for the first time", max(first.values()), "ms", 200, spread=parts(first)),
+            Row(
+                "... while all is looked at and read for the first time",
+                max(first.values()),
+                "ms",
+                200,
+                spread=parts(first),
+            ),
             Row("first reading of the runs that are over", backlog_s, "s"),
         ]
 
@@ -201,7 +225,10 @@ def name_of(number: int) -> str:
 
 
 def line(time_s: float, step: int) -> str:
-    return json.dumps({"time_s": round(time_s, 3), "step": step, "train/loss": round(4 / (1 + step), 4), "train/lr": 3e-4}) + "\n"
+    return (
+        json.dumps({"time_s": round(time_s, 3), "step": step, "train/loss": round(4 / (1 + step), 4), "train/lr": 3e-4})
+        + "\n"
+    )
 
 
 def write_start(folder: Path, now_s: float, pid: int | None) -> None:
@@ -209,7 +236,9 @@ def write_start(folder: Path, now_s: float, pid: int | None) -> None:
     about: dict[str, object] = {"host": "gpu-07", "pid": 2**30, "boot_id": "another"}
     if pid is not None:
         about = {**this_host(), "pid": pid, "pid_start_ticks": start_ticks(pid)}
-    (folder / "run.json").write_text(json.dumps({"started_s": now_s, "host": about["host"], "config": {"lr": 3e-4, "steps": 80}}))
+    (folder / "run.json").write_text(
+        json.dumps({"started_s": now_s, "host": about["host"], "config": {"lr": 3e-4, "steps": 80}})
+    )
     (folder / "events.jsonl").write_text(json.dumps({"time_s": now_s, "kind": "start", "rank": 0, **about}) + "\n")
 
 

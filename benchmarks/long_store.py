@@ -90,7 +90,9 @@ def column(metric: catalog.Metric, times: Floats, rng: np.random.Generator) -> F
     if metric.unit in STATE:
         return np.full(len(times), STATE[metric.unit])
     level = LEVELS.get(metric.unit, 50.0)
-    return np.round(np.clip(level * (1 + 0.05 * rng.standard_normal(len(times))), 0, None), 0 if metric.unit == "B/s" else 2)
+    return np.round(
+        np.clip(level * (1 + 0.05 * rng.standard_normal(len(times))), 0, None), 0 if metric.unit == "B/s" else 2
+    )
 
 
 def ranks_minute(start_s: float, step: int, rng: np.random.Generator) -> Iterator[Record]:
@@ -115,7 +117,11 @@ def known_stacks() -> list[tuple[Frame, ...]]:
         path, branch = [*root], number
         for depth in range(int(rng.integers(10, 30))):
             branch = branch // 2 if depth < 5 else number
-            path.append(Frame(f"forward_{depth}_{branch % 40}", f"/job/site-packages/torch/module_{branch % 23}.py", depth * 7 + 3))
+            path.append(
+                Frame(
+                    f"forward_{depth}_{branch % 40}", f"/job/site-packages/torch/module_{branch % 23}.py", depth * 7 + 3
+                )
+            )
         found.append(tuple(path))
     return found
 
@@ -134,11 +140,27 @@ def stacks_minute(start_s: float, known: Sequence[tuple[Frame, ...]], rng: np.ra
             for end, number in zip(ends.tolist(), which, strict=True):
                 samples.append(
                     StackSample(
-                        begin * 10**9 // HZ, (end - begin) * 10**9 // HZ, pid, known[number], True, (end - begin) * 9 * 10**6
+                        begin * 10**9 // HZ,
+                        (end - begin) * 10**9 // HZ,
+                        pid,
+                        known[number],
+                        True,
+                        (end - begin) * 9 * 10**6,
                     )
                 )
                 begin = end
-            about = (RUN, rank, pid, "main", HOST, "native", float(HZ), start_s + window * WINDOW_S, 0, int(WINDOW_S * 1e9))
+            about = (
+                RUN,
+                rank,
+                pid,
+                "main",
+                HOST,
+                "native",
+                float(HZ),
+                start_s + window * WINDOW_S,
+                0,
+                int(WINDOW_S * 1e9),
+            )
             yield Profile(*about, {pid: "MainThread", pid + 100: "pin_memory"}, samples, 2 * looks)
 
 
@@ -186,7 +208,9 @@ class Movable:
 
     def __init__(self, blob: bytes) -> None:
         self._data = bytearray(codec.unseal(blob))
-        self._base: dict[int, tuple[int, int, float]] = {}  # of a column: where it stands, its value, and the units of 1
+        self._base: dict[
+            int, tuple[int, int, float]
+        ] = {}  # of a column: where it stands, its value, and the units of 1
         for column in range(min(2, self._data[0])):
             kind, _, scale, _, base = codec._HEADER.unpack_from(self._data, 1 + column * codec._HEADER.size)
             if kind in (codec.PLAIN, codec.DELTA, codec.SCALED, codec.SCALED_DELTA):
@@ -230,7 +254,14 @@ class Block:
         db.executemany(f"INSERT INTO chunk VALUES (NULL, {', '.join('?' * 18)})", rows)
         if self.profiles:
             copies = (
-                (*row[1:8], row.start_s + later_s, row.end_s + later_s, *row[10:14], spans.moved({0: later_s * 1e6}), row.thinned)
+                (
+                    *row[1:8],
+                    row.start_s + later_s,
+                    row.end_s + later_s,
+                    *row[10:14],
+                    spans.moved({0: later_s * 1e6}),
+                    row.thinned,
+                )
                 for row, spans in self.profiles
             )
             db.executemany(f"INSERT INTO profile VALUES (NULL, {', '.join('?' * 15)})", copies)
@@ -272,7 +303,8 @@ def _widen(db: sqlite3.Connection, slots: Sequence[Slot], slot_steps: int, place
     first_s, last_s = slots[0].later_s, slots[-1].later_s
     first, last = slots[0].number * slot_steps, slots[-1].number * slot_steps
     db.executemany(
-        "UPDATE series SET points = ?1, sealed = ?1, paged = 0 WHERE id = ?2", [(n, series) for series, n in places.items()]
+        "UPDATE series SET points = ?1, sealed = ?1, paged = 0 WHERE id = ?2",
+        [(n, series) for series, n in places.items()],
     )
     db.execute(
         """UPDATE series SET first_time_s = first_time_s + ?1, last_time_s = last_time_s + ?2, newest_time_s = newest_time_s + ?2,
@@ -289,7 +321,8 @@ def start_records(start_s: float) -> list[Record]:
     """The run begins; its process is none of this machine's."""
     info = {"host": HOST, "world_size": RANKS, "started_s": start_s, "config": {"model": "gpt", "steps": 10**9}}
     starts = [
-        Event(RUN, "start", start_s, rank, fields={"host": HOST, "pid": 2**30, "boot_id": "another"}) for rank in range(RANKS)
+        Event(RUN, "start", start_s, rank, fields={"host": HOST, "pid": 2**30, "boot_id": "another"})
+        for rank in range(RANKS)
     ]
     return [RunInfo(RUN, info), *starts]
 
@@ -308,7 +341,9 @@ def make(folder: Path, work: Path, end_s: float, days: float, hours: int, now_s:
     blocks = Block(work / "block" / files.RUNS_FILE), Block(machine), Block(thin)
     slot_s = hours * HOUR_S
     starts = np.arange(math.floor(begin_s / slot_s), math.floor(end_s / slot_s)) * slot_s
-    slots = [Slot(i, at - block_s, at + slot_s, at + slot_s <= now_s - THIN_AFTER_S) for i, at in enumerate(starts.tolist())]
+    slots = [
+        Slot(i, at - block_s, at + slot_s, at + slot_s <= now_s - THIN_AFTER_S) for i, at in enumerate(starts.tolist())
+    ]
     folder.mkdir(parents=True)
     steps = round(slot_s * STEPS_A_S)
     fill(folder / files.RUNS_FILE, blocks[0], None, slots, steps)

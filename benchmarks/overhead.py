@@ -33,7 +33,9 @@ from trainer.run_log import RunLog
 ROUNDS = 40
 STEPS = 25  # a block: half a second, in which the log is written ten times
 STEP_S = 0.02
-SCALARS = {f"train/series_{index}": 0.1234567 * index for index in range(7)}  # with loss, gradient norm and learning rate: ten
+SCALARS = {
+    f"train/series_{index}": 0.1234567 * index for index in range(7)
+}  # with loss, gradient norm and learning rate: ten
 INSIDE_MS, RATIO, CPU_PCT = 0.2, 1.01, 1.0  # budgets
 WIDTH = 512
 
@@ -59,7 +61,9 @@ class Loop:
     def __init__(self, device: torch.device) -> None:
         torch.manual_seed(0)
         self._device = device
-        self._model = nn.Sequential(*(layer for _ in range(4) for layer in (nn.Linear(WIDTH, WIDTH), nn.GELU()))).to(device)
+        self._model = nn.Sequential(*(layer for _ in range(4) for layer in (nn.Linear(WIDTH, WIDTH), nn.GELU()))).to(
+            device
+        )
         self._optimizer = torch.optim.AdamW(self._model.parameters(), lr=1e-4, fused=True)
         self._rows = 64
         for _ in range(4):
@@ -195,7 +199,9 @@ def rows(measured: Measured) -> list[Row]:
     noise, noise_low, noise_high = paired(
         [one.wall_s / other.wall_s for one, other in zip(measured.also_a, measured.a, strict=True)]
     )
-    cpu, cpu_low, cpu_high = paired([100 * (one.cpu_s / other.cpu_s - 1) for one, other in zip(instrumented, bare, strict=True)])
+    cpu, cpu_low, cpu_high = paired(
+        [100 * (one.cpu_s / other.cpu_s - 1) for one, other in zip(instrumented, bare, strict=True)]
+    )
     writer = statistics.median(100 * block.writer_s / block.cpu_s for block in instrumented)
     steps_ms = [[1e3 * step_s for block in blocks for step_s in block.steps_s] for blocks in (bare, instrumented)]
     return [

@@ -87,7 +87,13 @@ def measure() -> list[Row]:
             1.0,
             spread="the difference of the two",
         ),
-        Row(f"findings and alerts of {QUIET_RUNS} quiet runs", judged, "% of a core", 3.0, spread=parts(found["quiet"].cpu_pct)),
+        Row(
+            f"findings and alerts of {QUIET_RUNS} quiet runs",
+            judged,
+            "% of a core",
+            3.0,
+            spread=parts(found["quiet"].cpu_pct),
+        ),
         Row("memory of web and collector", sum(all_on.rss_mb.values()), "MB", 300.0, spread=parts(all_on.rss_mb)),
     ]
 

@@ -90,13 +90,19 @@ def long_rows(browser: Browser, address: str) -> Iterator[Row]:
 
 def overlay_rows(browser: Browser, address: str) -> Iterator[Row]:
     query = urlencode({"runs": [f"sweep/{i:03d}" for i in range(RUNS)], "chart": "loss"}, doseq=True)
-    yield first_screen(f"{RUNS} runs of {STEPS:,} points overlaid: from the address", browser, f"{address}?{query}", 1500)
+    yield first_screen(
+        f"{RUNS} runs of {STEPS:,} points overlaid: from the address", browser, f"{address}?{query}", 1500
+    )
     query = urlencode({"runs": [f"sweep/{i:03d}" for i in range(RUNS)]}, doseq=True)
     with opened(browser, f"{address}?{query}") as page:
         complete(page)
         took_ms = [page.evaluate(ANEW) for _ in range(LOADS)]
     yield Row(
-        f"{RUNS} runs of {STEPS:,} points overlaid: read and drawn", statistics.median(took_ms), "ms", 1000, spread=extent(took_ms)
+        f"{RUNS} runs of {STEPS:,} points overlaid: read and drawn",
+        statistics.median(took_ms),
+        "ms",
+        1000,
+        spread=extent(took_ms),
     )
 
 
@@ -125,14 +131,20 @@ def tag_rows(browser: Browser, address: str) -> Iterator[Row]:
         longest_ms = max(page.evaluate("() => globalThis.blocked"), default=0.0)
     name = f"{TAGS:,} series: longest blocked time while scrolling"
     yield Row(name, longest_ms, "ms", budget=50, spread="0: none of 50 ms or more")
-    yield Row(f"{name}, time of the processor", worked_ms, "ms", budget=50, spread="what other programs take is left out")
+    yield Row(
+        f"{name}, time of the processor", worked_ms, "ms", budget=50, spread="what other programs take is left out"
+    )
 
 
 def longest_task_ms(trace: bytes) -> float:
     """Of the page's main thread."""
     events = json.loads(trace)["traceEvents"]
-    main = {(e["pid"], e["tid"]) for e in events if e["name"] == "thread_name" and e["args"]["name"] == "CrRendererMain"}
-    return max(float(e.get("tdur", 0)) / 1000 for e in events if (e["pid"], e["tid"]) in main and e["name"].endswith("RunTask"))
+    main = {
+        (e["pid"], e["tid"]) for e in events if e["name"] == "thread_name" and e["args"]["name"] == "CrRendererMain"
+    }
+    return max(
+        float(e.get("tdur", 0)) / 1000 for e in events if (e["pid"], e["tid"]) in main and e["name"].endswith("RunTask")
+    )
 
 
 def first_screen(name: str, browser: Browser, address: str, budget: float) -> Row:
@@ -172,13 +184,19 @@ def filled(folder: Path) -> Iterator[int]:
     values = 2 + np.random.default_rng(0).standard_normal(LONG) * 0.1
     for begin in range(0, LONG, BATCH):
         part = values[begin : begin + BATCH].tolist()
-        writer.append([Points("long", HOST, ("train/loss",), (v,), T0 + (begin + i) / 100, begin + i) for i, v in enumerate(part)])
+        writer.append(
+            [Points("long", HOST, ("train/loss",), (v,), T0 + (begin + i) / 100, begin + i) for i, v in enumerate(part)]
+        )
     for number in range(RUNS):
         noise = np.random.default_rng(number).standard_normal(STEPS).tolist()
         name = f"sweep/{number:03d}"
-        writer.append([Points(name, HOST, ("loss",), (1 + 400 / (100 + i) + 0.05 * v,), T0 + i, i) for i, v in enumerate(noise)])
+        writer.append(
+            [Points(name, HOST, ("loss",), (1 + 400 / (100 + i) + 0.05 * v,), T0 + i, i) for i, v in enumerate(noise)]
+        )
     names = tuple(f"layer{i // 4:03d}/part{i % 4}" for i in range(TAGS))
-    writer.append([Points("tags", HOST, names, tuple(float((i * j) % 17) for j in range(TAGS)), T0 + i, i) for i in range(200)])
+    writer.append(
+        [Points("tags", HOST, names, tuple(float((i * j) % 17) for j in range(TAGS)), T0 + i, i) for i in range(200)]
+    )
     while writer.compact(1.0):  # as the collector does after each commit
         pass
     queries = Queries(open_store(folder, write=False), folder, folder)

@@ -83,7 +83,9 @@ def measure() -> list[Row]:
     if not is_ready():
         print(f"skipped: {MISSING}")
         return []
-    print(", ".join(f"{name} {version}" for name, version in versions("tensorboard", "trackio").items()), file=sys.stderr)
+    print(
+        ", ".join(f"{name} {version}" for name, version in versions("tensorboard", "trackio").items()), file=sys.stderr
+    )
     rows: list[Row] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *QUIET.split()])
@@ -104,11 +106,21 @@ def rows_of(browser: Browser, case: Case, folder: Path) -> Iterator[Row]:
         print(f"{case.name}: ours {ours.drawn}", file=sys.stderr)
         return
     for peer, found in peers:
-        ours_ms, theirs_ms = statistics.median(ours.drawn_ms), statistics.median(found.drawn_ms) if found.drawn_ms else None
+        ours_ms, theirs_ms = (
+            statistics.median(ours.drawn_ms),
+            statistics.median(found.drawn_ms) if found.drawn_ms else None,
+        )
         spread = f"ours {extent(ours.drawn_ms)}, {ours.drawn}; {peer.name} {found.drawn}"
         yield Row(f"{case.name}: first screen; baseline {peer.name}", ours_ms, "ms", baseline=theirs_ms, spread=spread)
-        yield Row(f"{case.name}: from the start to all data there; baseline {peer.name}", ours.there_s, "s", baseline=found.there_s)
-        yield Row(f"{case.name}: memory of the servers; baseline {peer.name}", ours.memory_mb, "MB", baseline=found.memory_mb)
+        yield Row(
+            f"{case.name}: from the start to all data there; baseline {peer.name}",
+            ours.there_s,
+            "s",
+            baseline=found.there_s,
+        )
+        yield Row(
+            f"{case.name}: memory of the servers; baseline {peer.name}", ours.memory_mb, "MB", baseline=found.memory_mb
+        )
 
 
 def of_peer(browser: Browser, peer: Peer, case: Case, log_dir: Path, folder: Path) -> Found:
@@ -128,7 +140,9 @@ def screens_of(browser: Browser, peer: Peer, case: Case, served: Serving) -> Fou
     drawn_ms: list[float] = []
     first: Screen | None = None
     for load in range(LOADS + 1):  # the first one warms the server
-        picture = Path(SCREENS) / f"{case.curves.name}-{peer.name.replace(' ', '-')}.png" if SCREENS and load == 0 else None
+        picture = (
+            Path(SCREENS) / f"{case.curves.name}-{peer.name.replace(' ', '-')}.png" if SCREENS and load == 0 else None
+        )
         screen = first_screen(browser, peer, served.address, case.curves, LIMIT_S, picture)
         if not screen:
             return Found(served.there_s, [], memory_mb(served.pid), f"has no first screen after {LIMIT_S:g} s")

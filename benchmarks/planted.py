@@ -21,9 +21,7 @@ from .report import Row, hardware, run
 
 WINDOWS = int(os.environ.get("PLANTED_WINDOWS", "20"))
 PROCESSES = int(os.environ.get("FINDINGS_BENCH_PROCESSES", "2"))
-HEAD = (
-    "| rule | cause | needs s | found of windows | median s after the cause | p95 s beyond `needs` |\n|---|---|---|---|---|---|\n"
-)
+HEAD = "| rule | cause | needs s | found of windows | median s after the cause | p95 s beyond `needs` |\n|---|---|---|---|---|---|\n"
 
 
 def measure() -> list[Row]:

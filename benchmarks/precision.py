@@ -88,7 +88,9 @@ def train(config: Config, data: tuple[Data, Data], numbers: Precision, device: t
     return Trained(step_s[SETTLING_STEPS:], config.batch, kept_bytes, peak_bytes, loss)
 
 
-def steps(model: nn.Module, coming: Iterator[Batch], config: Config, numbers: Precision, device: torch.device) -> Iterator[float]:
+def steps(
+    model: nn.Module, coming: Iterator[Batch], config: Config, numbers: Precision, device: torch.device
+) -> Iterator[float]:
     """Train, and say how long each step took, without the time that its data took."""
     optimizer = torch.optim.AdamW(decay_groups(model), lr=config.lr, betas=(0.9, 0.95), fused=True)
     scaler = numbers.scaler(device)
@@ -136,7 +138,9 @@ def compared(title: str, name: str, trained: dict[str, Trained], config: Config)
     one, fp32 = trained[name], trained["fp32"]
     rows = [
         timed(f"{title}: step of {one.samples} samples", one, fp32),
-        report.Row(f"{title}: throughput", one.samples / one.median_s, "samples/s", baseline=fp32.samples / fp32.median_s),
+        report.Row(
+            f"{title}: throughput", one.samples / one.median_s, "samples/s", baseline=fp32.samples / fp32.median_s
+        ),
         report.Row(f"{title}: activations", one.kept_bytes / 1e6, "MB", baseline=fp32.kept_bytes / 1e6),
         report.Row(f"{title}: held-out loss after {config.steps} steps", one.loss, "nats", baseline=fp32.loss),
     ]
@@ -156,7 +160,9 @@ def timed(title: str, one: Trained, baseline: Trained) -> report.Row:
 
 def goals(title: str, one: Trained, fp32: Trained, tf32: Trained) -> list[report.Row]:
     """They are set for an H100."""
-    budgets = (H100_SPEED_FP32, H100_SPEED_TF32, H100_ACTIVATIONS) if "H100" in torch.cuda.get_device_name() else (None,) * 3
+    budgets = (
+        (H100_SPEED_FP32, H100_SPEED_TF32, H100_ACTIVATIONS) if "H100" in torch.cuda.get_device_name() else (None,) * 3
+    )
     return [
         report.Row(f"{title}: speed against fp32", fp32.median_s / one.median_s, "x", budgets[0], at_least=True),
         report.Row(f"{title}: speed against tf32", tf32.median_s / one.median_s, "x", budgets[1], at_least=True),
@@ -167,7 +173,9 @@ def goals(title: str, one: Trained, fp32: Trained, tf32: Trained) -> list[report
 def at_largest_batch(
     title: str, config: Config, data: tuple[Data, Data], numbers: Precision, device: torch.device
 ) -> list[report.Row]:
-    batch = fitting.largest_batch(LARGEST * config.batch, lambda batch: fitting.fits(batch, config, data[1], device, numbers))
+    batch = fitting.largest_batch(
+        LARGEST * config.batch, lambda batch: fitting.fits(batch, config, data[1], device, numbers)
+    )
     batch -= batch // fitting.SPARE_SHARE
     one = train(config._replace(batch=batch, steps=LONG_STEPS), data, numbers, device)
     return [
@@ -179,13 +187,17 @@ def at_largest_batch(
 def checkpointed(config: Config, device: torch.device) -> list[report.Row]:
     """Activation checkpointing, in fp32."""
     recipe, numbers = TASKS[config.task].sizes[config.size], precision.choose("fp32", device)
-    batch = next(on_device(iter(held_out(TASKS[config.task].data(recipe.shape)[1], config.batch, config.batch)), device))
+    batch = next(
+        on_device(iter(held_out(TASKS[config.task].data(recipe.shape)[1], config.batch, config.batch)), device)
+    )
     model = TASKS[config.task].model(recipe.shape).to(device)
     plain = kept(model, batch, numbers, device)
     recompute(model)
     frugal = kept(model, batch, numbers, device)
     return [
-        report.Row(f"{config.task} {config.size}: activations kept by --checkpointing", frugal / plain, "x", CHECKPOINTED_SHARE)
+        report.Row(
+            f"{config.task} {config.size}: activations kept by --checkpointing", frugal / plain, "x", CHECKPOINTED_SHARE
+        )
     ]
 
 
@@ -196,11 +208,17 @@ def compiled(config: Config, device: torch.device) -> list[report.Row]:
         return []
     task = TASKS[config.task]
     data = task.data(task.sizes[config.size].shape)
-    one = train(config._replace(compile=True, steps=LONG_STEPS + SETTLING_STEPS), data, precision.choose("bf16", device), device)
-    flops = config.batch * flops_per_sample(lambda: task.model(task.sizes[config.size].shape), held_out(data[1], 1, 1)[0])
+    one = train(
+        config._replace(compile=True, steps=LONG_STEPS + SETTLING_STEPS), data, precision.choose("bf16", device), device
+    )
+    flops = config.batch * flops_per_sample(
+        lambda: task.model(task.sizes[config.size].shape), held_out(data[1], 1, 1)[0]
+    )
     budget = H100_MFU if "H100" in torch.cuda.get_device_name() else None
     return [
-        report.Row(f"{config.task} {config.size} bf16, compiled: MFU", mfu(flops, one.median_s, peak) or 0.0, "x", budget, True)
+        report.Row(
+            f"{config.task} {config.size} bf16, compiled: MFU", mfu(flops, one.median_s, peak) or 0.0, "x", budget, True
+        )
     ]
 
 

@@ -49,7 +49,12 @@ def measure() -> list[Row]:
         renewing, fixed = Renewing(certificate), certificate.context()
         looked_us = best_us(lambda: _shake_hands(client, renewing.context), HANDSHAKES)
         rows += [
-            Row("a handshake, both ends", looked_us, "us", baseline=best_us(lambda: _shake_hands(client, fixed), HANDSHAKES)),
+            Row(
+                "a handshake, both ends",
+                looked_us,
+                "us",
+                baseline=best_us(lambda: _shake_hands(client, fixed), HANDSHAKES),
+            ),
             Row("... of it, the look at the files", best_us(certificate.stamp), "us", budget=50),
         ]
     return rows

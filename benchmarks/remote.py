@@ -115,7 +115,9 @@ def rows_of(shown_page: Shown, line: SlowLine, browser: Browser) -> Iterator[Row
     ):
         took_ms = [load.drawn_ms for load in loads]
         spread = f"{min(took_ms):.0f} to {max(took_ms):.0f} ms over {len(loads)}; {loads[-1].bytes / 1000:.0f} kB in {loads[-1].requests} requests"
-        yield Row(f"{shown_page.name}: {what}", statistics.median(took_ms), "ms", budget, baseline=baseline, spread=spread)
+        yield Row(
+            f"{shown_page.name}: {what}", statistics.median(took_ms), "ms", budget, baseline=baseline, spread=spread
+        )
     for what, loads in (("first load", first), ("second load", second)):
         longest = max((load.chain for load in loads), key=len)
         yield Row(
@@ -150,7 +152,9 @@ def print_list(shown_page: Shown, seen: list[Asked], drawn_ms: float) -> None:
     print(f"\n{shown_page.name}: drawn after {drawn_ms:.0f} ms, {shown(longest_chain(seen))}")
     for request in seen:
         at, answered = ((s - seen[0].at_s) * 1000 for s in (request.at_s, request.answered_s))
-        print(f"{at:6.0f} {answered:6.0f} {request.size_bytes:8} {request.kind:10} {request.path[:110]:110} {request.by[-40:]}")
+        print(
+            f"{at:6.0f} {answered:6.0f} {request.size_bytes:8} {request.kind:10} {request.path[:110]:110} {request.by[-40:]}"
+        )
 
 
 def drag_row(line: SlowLine, browser: Browser, begun_s: float) -> Row:
@@ -207,7 +211,9 @@ def write_runs(log_dir: Path) -> float:
     """A run of twenty minutes with stacks and lines, and a dozen short ones; returns when the long one began."""
     begun_s = long_run.write(log_dir, STORED_S)
     with (log_dir / long_run.RUN / "train.log").open("w") as lines:
-        lines.writelines(f"step {step}: loss {2 / (step + 1):.4f}, {step % 97} tokens a second\n" for step in range(20_000))
+        lines.writelines(
+            f"step {step}: loss {2 / (step + 1):.4f}, {step % 97} tokens a second\n" for step in range(20_000)
+        )
     (log_dir / ".deepseek" / "boards").mkdir(parents=True)
     (log_dir / ".deepseek" / "boards" / "loss.yaml").write_text(
         "title: Loss\nrows:\n  - charts:\n      - {kind: line, title: Loss, series: [train/loss]}\n"
@@ -215,7 +221,9 @@ def write_runs(log_dir: Path) -> float:
     for number in range(OTHERS):
         folder = log_dir / f"run-{number:02}"
         folder.mkdir()
-        points = ({"time_s": begun_s + step, "step": step, "train/loss": 1 / (step + 1 + number)} for step in range(1000))
+        points = (
+            {"time_s": begun_s + step, "step": step, "train/loss": 1 / (step + 1 + number)} for step in range(1000)
+        )
         (folder / "metrics.jsonl").write_text("".join(json.dumps(point) + "\n" for point in points))
     return begun_s
 

@@ -48,13 +48,17 @@ class SourceDocument:
         whole = cluster.physics.memory_mib
         actions = list[Action]()
         free = {slot: whole - sum(self._need(cluster, job) for job in jobs) for slot, jobs in cluster.on.items()}
-        normal = sum(self._need(cluster, job) for jobs in cluster.on.values() for job in jobs if not cluster.jobs[job].high)
+        normal = sum(
+            self._need(cluster, job) for jobs in cluster.on.values() for job in jobs if not cluster.jobs[job].high
+        )
         pending = sorted(cluster.waiting.values(), key=lambda job: (not job.high, job.id))
         left = max(free.values())
         high_waits = False
         for job in pending:
             need = self._need(cluster, job.id)
-            if need > left or (not job.high and high_waits and normal + need * job.slots > (1 - HIGH_WEIGHT) * whole * len(free)):
+            if need > left or (
+                not job.high and high_waits and normal + need * job.slots > (1 - HIGH_WEIGHT) * whole * len(free)
+            ):
                 high_waits |= job.high
                 continue
             places = sorted((slot for slot in free if free[slot] >= need), key=lambda slot: -free[slot])[: job.slots]

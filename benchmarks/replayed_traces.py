@@ -45,13 +45,19 @@ def philly(folder: Path, cluster: str, days: tuple[float, float] = (0, 200)) -> 
     with gzip.open(folder / "philly.csv.gz", "rt") as file:
         rows = [row for row in csv.DictReader(file) if cluster == "all" or row["vc"].startswith(cluster)]
     jobs = [TraceJob(float(row["submit_s"]), float(row["duration_s"]), int(row["gpus"])) for row in rows]
-    return [job for job in jobs if job.slots <= MOST_SLOTS and job.duration_s > 0 and days[0] <= job.submit_s / DAY_S < days[1]]
+    return [
+        job
+        for job in jobs
+        if job.slots <= MOST_SLOTS and job.duration_s > 0 and days[0] <= job.submit_s / DAY_S < days[1]
+    ]
 
 
 def muri(folder: Path, number: int) -> list[TraceJob]:
     with gzip.open(folder / f"muri-trace{number}.csv.gz", "rt") as file:
         rows = list(csv.DictReader(file))
-    jobs = [TraceJob(float(row["submit_time"]) / 1000, float(row["duration"]) / 1000, int(row["num_gpu"])) for row in rows]
+    jobs = [
+        TraceJob(float(row["submit_time"]) / 1000, float(row["duration"]) / 1000, int(row["num_gpu"])) for row in rows
+    ]
     return [job for job in jobs if job.slots <= MOST_SLOTS and job.duration_s > 0]
 
 

@@ -61,7 +61,9 @@ def table(rows: list[Row]) -> str:
         verdict = {None: "", True: "yes", False: "**no**"}[row.ok]
         baseline = "" if row.baseline is None else f"{row.baseline:.3g}"
         ratio = "" if row.ratio is None else f"{row.ratio:.3f}"
-        lines.append(f"| {row.name} | {row.value:.4g} {row.unit} | {bound} | {verdict} | {baseline} | {ratio} | {row.spread} |")
+        lines.append(
+            f"| {row.name} | {row.value:.4g} {row.unit} | {bound} | {verdict} | {baseline} | {ratio} | {row.spread} |"
+        )
     return "\n".join([*lines, "", f"{hardware()}, {datetime.date.today()}"])
 
 
@@ -83,7 +85,11 @@ def as_json(row: Row) -> dict[str, object]:
 def hardware() -> str:
     """Processor, cores, memory, kernel and Python of this machine."""
     model = next(
-        (line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")),
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
         platform.machine(),
     )
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30

@@ -115,7 +115,11 @@ def work(seconds: float) -> None:
 
 
 def quantiles(
-    name: str, times: list[list[float]], empty: list[list[float]] | None = None, p50: float | None = None, p99: float | None = None
+    name: str,
+    times: list[list[float]],
+    empty: list[list[float]] | None = None,
+    p50: float | None = None,
+    p99: float | None = None,
 ) -> list[report.Row]:
     rows = []
     for percent, budget in ((50, p50), (99, p99)):
@@ -157,7 +161,11 @@ def wandb(folder: str) -> Iterator[Call]:
         yield lambda step, values: run.log(values, step=step)
 
 
-PEERS: dict[str, Callable[[str], AbstractContextManager[Call]]] = {"tensorboard": tensorboard, "trackio": trackio, "wandb": wandb}
+PEERS: dict[str, Callable[[str], AbstractContextManager[Call]]] = {
+    "tensorboard": tensorboard,
+    "trackio": trackio,
+    "wandb": wandb,
+}
 
 
 if __name__ == "__main__":

@@ -130,7 +130,9 @@ def server_rows(web: Web) -> list[Row]:
         rows.append(taken.row(f"server: filter {text}: {ask.json['found']:,} runs", 100))
     return [
         *rows,
-        took(lambda: web.ask("/api/v1/table", sort="best", limit=100), ASKED).row("server: sorted by the best value", 100),
+        took(lambda: web.ask("/api/v1/table", sort="best", limit=100), ASKED).row(
+            "server: sorted by the best value", 100
+        ),
     ]
 
 

@@ -29,7 +29,9 @@ from jobs.planning.state import QueueState
 
 from .report import Row, paired, run
 
-SLOWED = 0.85  # of its speed alone, over its time on GPUs, restarts included: below it a job is slowed by more than 15 %
+SLOWED = (
+    0.85  # of its speed alone, over its time on GPUs, restarts included: below it a job is slowed by more than 15 %
+)
 SEEDS = range(301, 313)  # of drawn traces; none of them was looked at while the rules were made
 CLUSTERS = ("6214e9", "11cb48", "6c71a0", "b436b2", "103959", "0e4a51", "ee9e8c", "7f04ca", "2869ce")
 LOAD, MOST_JOBS = 0.6, 1500  # of a trace: the share of eight GPUs that its jobs would keep busy; a longer one is cut
@@ -94,7 +96,10 @@ def crowded_state(jobs: int) -> QueueState:
         Job(8 + number, f"family-{number % 40}", (1, 1, 2, 4, 8)[number % 5], 60.0 * number, number % 3 == 0, True, number % 2 == 0, queued_s=60.0 * number)
         for number in range(jobs)
     ]  # fmt: skip
-    records = {f"family-{number}": FamilyRecord(30000.0, number / 40, durations_s=(600.0 * number, 3600.0)) for number in range(40)}
+    records = {
+        f"family-{number}": FamilyRecord(30000.0, number / 40, durations_s=(600.0 * number, 3600.0))
+        for number in range(40)
+    }
     state = QueueState(slots, {job.id: job for job in [*running, *waiting]}, records)
     made = plan(state, 80_000.0)
     return replace(state, carried=made.carried)
@@ -138,7 +143,9 @@ def compared(replays: Iterable[Replay], policies: Sequence[str]) -> list[dict[st
 def _short(row: Mapping[str, Figures], policy: str) -> str:
     fifo, other = row["first-in-first-out"], row[policy]
     ratios = f"{_change(other.wait_s, fifo.wait_s):+.0f} % longest {other.longest_s / fifo.longest_s:.2f}"
-    return f"{policy} {ratios} activity {_change(other.activity, fifo.activity):+.0f} % slowed {100 * other.slowed:.1f} %;"
+    return (
+        f"{policy} {ratios} activity {_change(other.activity, fifo.activity):+.0f} % slowed {100 * other.slowed:.1f} %;"
+    )
 
 
 def _change(value: float, before: float) -> float:
@@ -174,15 +181,32 @@ def _rows(rows: Sequence[Mapping[str, Figures]], policy: str, traces: str) -> li
         median, low, high = paired(values)
         spread = f"95 % interval {low:.3g} to {high:.3g}; all {min(values):.3g} to {max(values):.3g}"
         budget = quantity.budget if ours else None
-        found.append(Row(f"{traces}: {quantity.name}, {policy}", median, quantity.unit, budget, quantity.at_least, spread=spread))
+        found.append(
+            Row(f"{traces}: {quantity.name}, {policy}", median, quantity.unit, budget, quantity.at_least, spread=spread)
+        )
     longest = [row[policy].longest_s / row["first-in-first-out"].longest_s for row in rows]
-    near, slowed = 100 * sum(ratio <= 1.25 for ratio in longest) / len(longest), max(100 * row[policy].slowed for row in rows)
+    near, slowed = (
+        100 * sum(ratio <= 1.25 for ratio in longest) / len(longest),
+        max(100 * row[policy].slowed for row in rows),
+    )
     spread = f"median {statistics.median(longest):.2f}"
     return [
         *found,
         Row(f"{traces}: most jobs slowed in a replay, {policy}", slowed, "% of jobs", 5.0 if ours else None),
-        Row(f"{traces}: longest wait of the worst replay, {policy}", max(longest), "x", 1.5 if ours else None, spread=spread),
-        Row(f"{traces}: replays with a longest wait within 1.25 x, {policy}", near, "%", 90.0 if ours else None, at_least=True),
+        Row(
+            f"{traces}: longest wait of the worst replay, {policy}",
+            max(longest),
+            "x",
+            1.5 if ours else None,
+            spread=spread,
+        ),
+        Row(
+            f"{traces}: replays with a longest wait within 1.25 x, {policy}",
+            near,
+            "%",
+            90.0 if ours else None,
+            at_least=True,
+        ),
     ]
 
 
@@ -197,7 +221,14 @@ def main_rows(rows: Sequence[Mapping[str, Figures]], traces: str) -> list[Row]:
         spread = f"{len(room)} of {len(rows)} replays; 95 % interval {low:.3g} to {high:.3g}; +35 % in {reached}"
         budget = 20.0 if policy == "ours" else None
         found.append(
-            Row(f"{traces}: activity where the mix's mean is <= 0.6, {policy}", median, "%", budget, at_least=True, spread=spread)
+            Row(
+                f"{traces}: activity where the mix's mean is <= 0.6, {policy}",
+                median,
+                "%",
+                budget,
+                at_least=True,
+                spread=spread,
+            )
         )
     ours = [row["ours"] for row in rows]
     stops, memory = sum(each.stops for each in ours), sum(each.out_of_memory for each in ours)
@@ -216,7 +247,8 @@ def varied(name: str, mix: Mix = USUAL_MIX, physics: Physics = USUAL_HOST) -> Ro
     """Ours with an assumption changed, on drawn traces."""
     rows = compared(of_drawn_traces(mix=mix, physics=physics), ["first fit", "ours"])
     waits, fit = (
-        [_change(row[policy].wait_s, row["first-in-first-out"].wait_s) for row in rows] for policy in ("ours", "first fit")
+        [_change(row[policy].wait_s, row["first-in-first-out"].wait_s) for row in rows]
+        for policy in ("ours", "first fit")
     )
     activity = [_change(row["ours"].activity, row["first-in-first-out"].activity) for row in rows]
     longest = max(row["ours"].longest_s / row["first-in-first-out"].longest_s for row in rows)
@@ -225,7 +257,9 @@ def varied(name: str, mix: Mix = USUAL_MIX, physics: Physics = USUAL_HOST) -> Ro
         f"activity {statistics.median(activity):+.0f} %, slowed {statistics.median(slowed):.1f} % (at most {max(slowed):.1f} %), "
         f"longest wait at most {longest:.2f} x"
     )
-    return Row(f"mean waiting, ours, {name}", statistics.median(waits), "%", baseline=statistics.median(fit), spread=spread)
+    return Row(
+        f"mean waiting, ours, {name}", statistics.median(waits), "%", baseline=statistics.median(fit), spread=spread
+    )
 
 
 def variations() -> Iterator[Row]:
@@ -237,7 +271,9 @@ def variations() -> Iterator[Row]:
     for share in (0.25, 0.75, 1.0):
         yield varied(f"{100 * share:.0f} % of families can resume", USUAL_MIX._replace(resumes=share))
     for share in (0.275, 0.825):
-        yield varied(f"{100 * share:.3g} % of families need at most half of the memory", USUAL_MIX._replace(small=share))
+        yield varied(
+            f"{100 * share:.3g} % of families need at most half of the memory", USUAL_MIX._replace(small=share)
+        )
     for slowdown in (0.325, 0.975):
         yield varied(f"slow-down of pairs {slowdown}", physics=USUAL_HOST._replace(slowdown=slowdown))
     for high in (0.15, 0.45):

@@ -130,7 +130,13 @@ class Soak:
             found = Counter(float(value) for points in store.points(ids, None, None).values() for value in points.value)
             written = Counter(self._written(name))
             rows += [
-                Row(f"points of {name} that are missing", (written - found).total(), "points", 0, spread=f"of {written.total():,}"),
+                Row(
+                    f"points of {name} that are missing",
+                    (written - found).total(),
+                    "points",
+                    0,
+                    spread=f"of {written.total():,}",
+                ),
                 Row(f"points of {name} that are there twice", (found - written).total(), "points", 0),
             ]
         store.close()
@@ -150,7 +156,8 @@ class Soak:
 
     def _all_read(self) -> bool:
         return all(
-            self._dashboard.run(name).get("last_step") == int(self._written(name)[-1]) % FIRST for name in ("trained", "plain")
+            self._dashboard.run(name).get("last_step") == int(self._written(name)[-1]) % FIRST
+            for name in ("trained", "plain")
         )
 
     def _start(self) -> Dashboard:
@@ -239,7 +246,9 @@ class Soak:
                 place = urlsplit(self._dashboard.address)
                 reader, writer = await asyncio.open_connection(place.hostname, place.port, limit=1 << 12)
                 head = f"GET /api/v1/live HTTP/1.1\r\nHost: {place.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                writer.write(f"{head}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode())
+                writer.write(
+                    f"{head}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+                )
                 await reader.readuntil(b"\r\n\r\n")
                 mask = os.urandom(4)
                 masked = bytes(byte ^ mask[at % 4] for at, byte in enumerate(wanted))
@@ -257,13 +266,21 @@ def growth(held: list[Held]) -> list[Row]:
     memory = np.array([each.memory_mb for each in held])
     slope = float(np.polyfit(minutes, memory, 1)[0])
     rows = [
-        Row("memory, growth in the second half", slope, "MB a minute", GROWTH_MB, spread=f"{memory[0]:.0f} to {memory[-1]:.0f} MB")
+        Row(
+            "memory, growth in the second half",
+            slope,
+            "MB a minute",
+            GROWTH_MB,
+            spread=f"{memory[0]:.0f} to {memory[-1]:.0f} MB",
+        )
     ]
     for name in ("descriptors", "threads"):
         numbers = np.array([getattr(each, name) for each in held])
         part = max(1, len(numbers) // 5)
         before, after = float(np.median(numbers[:part])), float(np.median(numbers[-part:]))
-        rows.append(Row(f"{name}, growth in the second half", after - before, name, 2, spread=f"{before:.0f} to {after:.0f}"))
+        rows.append(
+            Row(f"{name}, growth in the second half", after - before, name, 2, spread=f"{before:.0f} to {after:.0f}")
+        )
     return rows
 
 

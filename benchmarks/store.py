@@ -95,7 +95,10 @@ def writing_rows(folder: Path) -> list[Row]:
         ("append, 100 lines x 10 at once (following)", wide[: count // 25], 100, 100_000),
     ):
         points = sum(len(line.values) for line in lines)
-        store, plain = SqliteStore(folder / f"append-{batch}", write=True), RowTable(folder / f"plain-append-{batch}.sqlite")
+        store, plain = (
+            SqliteStore(folder / f"append-{batch}", write=True),
+            RowTable(folder / f"plain-append-{batch}.sqlite"),
+        )
         taken_s = seconds(partial(append, store, lines, batch))
         plain_s = seconds(partial(plain.append, lines, batch))
         store.close()
@@ -148,11 +151,13 @@ def reading_rows(folder: Path) -> list[Row]:
         rows.append(Row(what, typical, "ms", budget, baseline=baseline, spread=spread))
         if ask_plain:
             rows += [
-                Row(f"{what}, by DuckDB", median_ms(partial(ask_plain, duck), 3)[0], "ms", baseline=baseline) for duck in ducks
+                Row(f"{what}, by DuckDB", median_ms(partial(ask_plain, duck), 3)[0], "ms", baseline=baseline)
+                for duck in ducks
             ]
     points = LONG + len(GPUS) * MONTH
     rows += [
-        Row("bytes a point of these, by DuckDB", duck.bytes() / points, "B", baseline=plain.bytes() / points) for duck in ducks
+        Row("bytes a point of these, by DuckDB", duck.bytes() / points, "B", baseline=plain.bytes() / points)
+        for duck in ducks
     ]
     stored = files.folder_bytes(where)
     rows.append(Row("bytes a point of these", stored / points, "B", baseline=plain.bytes() / points))
@@ -176,17 +181,26 @@ def fill(where: Path, peers: Sequence[Peer]) -> list[Question]:
     times = START_S + np.arange(LONG) / 100
     append(
         store,
-        (Points("long", HOST, ("loss",), (v,), t, i) for i, (v, t) in enumerate(zip(values.tolist(), times.tolist(), strict=True))),
+        (
+            Points("long", HOST, ("loss",), (v,), t, i)
+            for i, (v, t) in enumerate(zip(values.tolist(), times.tolist(), strict=True))
+        ),
     )
     long = series_id("long", "loss", HOST)
     for peer in peers:
         peer.append_columns(long, times, values)
     power = [series_id(None, "gpu/power_w", labels) for labels in GPUS]
     for labels, one in zip(GPUS, power, strict=True):
-        watts, seen = np.round(450 + rng.normal(0, 12, MONTH), 3), START_S + np.arange(MONTH) + rng.normal(0, 0.003, MONTH)
+        watts, seen = (
+            np.round(450 + rng.normal(0, 12, MONTH), 3),
+            START_S + np.arange(MONTH) + rng.normal(0, 0.003, MONTH),
+        )
         append(
             store,
-            (Points(None, labels, ("gpu/power_w",), (v,), t, None) for v, t in zip(watts.tolist(), seen.tolist(), strict=True)),
+            (
+                Points(None, labels, ("gpu/power_w",), (v,), t, None)
+                for v, t in zip(watts.tolist(), seen.tolist(), strict=True)
+            ),
         )
         for peer in peers:
             peer.append_columns(one, seen, watts)
@@ -268,7 +282,9 @@ def write_until_eof(where: Path) -> None:
         due_s += 0.1
         now_s = time.time()
         rows = np.round(rng.normal(400, 10, (8, len(GPU_METRICS))), 3).tolist()
-        records = [Points(None, labels, GPU_METRICS, tuple(row), now_s, None) for labels, row in zip(GPUS, rows, strict=True)]
+        records = [
+            Points(None, labels, GPU_METRICS, tuple(row), now_s, None) for labels, row in zip(GPUS, rows, strict=True)
+        ]
         commits_s.append(seconds(lambda records=records: store.append(records)))  # type: ignore[misc]
     compacting.join()
     store.close()
@@ -279,7 +295,10 @@ def scalar_lines(values: Floats, run_name: str = "a") -> Iterator[Points]:
     """One line a row, 20 a second with some jitter, times to the microsecond, as RunLog writes them."""
     names = SCALARS[: values.shape[1]]
     times = np.round(START_S + np.cumsum(np.random.default_rng(6).normal(0.05, 0.002, len(values))), 6).tolist()
-    return (Points(run_name, HOST, names, tuple(row), t, i) for i, (row, t) in enumerate(zip(values.tolist(), times, strict=True)))
+    return (
+        Points(run_name, HOST, names, tuple(row), t, i)
+        for i, (row, t) in enumerate(zip(values.tolist(), times, strict=True))
+    )
 
 
 def gpu_lines(count: int) -> Iterator[Points]:

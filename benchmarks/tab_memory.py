@@ -64,7 +64,9 @@ def measure() -> list[Row]:
             time.sleep(min(60, 6 * MINUTES))
             for name, session in sessions.items():
                 seen[name].append(held(session))
-                print(f"{(time.monotonic() - began) / 60:.0f} min, {name}: {seen[name][-1]}", file=sys.stderr, flush=True)
+                print(
+                    f"{(time.monotonic() - began) / 60:.0f} min, {name}: {seen[name][-1]}", file=sys.stderr, flush=True
+                )
         browser.close()
     for name, all_held in seen.items():
         rows += growth(name, all_held)
@@ -86,8 +88,20 @@ def growth(name: str, all_held: list[Held]) -> list[Row]:
     spread = f"{first.heap_mb:.1f} MB after the first minute, {last.heap_mb:.1f} at the end of {MINUTES:g}"
     return [
         Row(f"{name}: JavaScript heap, growth an hour in the second half", an_hour[0], "MB", GROWTH_MB, spread=spread),
-        Row(f"{name}: nodes of the document, growth an hour", an_hour[1], "", 100, spread=f"{first.nodes:.0f} to {last.nodes:.0f}"),
-        Row(f"{name}: listeners, growth an hour", an_hour[2], "", 100, spread=f"{first.listeners:.0f} to {last.listeners:.0f}"),
+        Row(
+            f"{name}: nodes of the document, growth an hour",
+            an_hour[1],
+            "",
+            100,
+            spread=f"{first.nodes:.0f} to {last.nodes:.0f}",
+        ),
+        Row(
+            f"{name}: listeners, growth an hour",
+            an_hour[2],
+            "",
+            100,
+            spread=f"{first.listeners:.0f} to {last.listeners:.0f}",
+        ),
     ]
 
 

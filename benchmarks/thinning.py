@@ -50,14 +50,20 @@ def card(gpu: int, start_s: float, rng: np.random.Generator) -> Iterator[Points]
                 columns.append(np.round(level * (1 + 0.1 * rng.standard_normal(count))))
         for at, values in enumerate(zip(*columns, strict=True)):
             yield Points(
-                None, labels, names, tuple(map(float, values)), start_s + at * source.period_s + float(rng.uniform(0, 0.002)), None
+                None,
+                labels,
+                names,
+                tuple(map(float, values)),
+                start_s + at * source.period_s + float(rng.uniform(0, 0.002)),
+                None,
             )
 
 
 def stacks(rank: int, start_s: float, rng: np.random.Generator) -> Iterator[Profile]:
     """A minute of one rank: 40 stacks of 25 frames, a new one every 50 ms on average."""
     known = [
-        tuple(Frame(f"f{depth}_{number if depth > 20 else 0}", "train.py", depth) for depth in range(25)) for number in range(40)
+        tuple(Frame(f"f{depth}_{number if depth > 20 else 0}", "train.py", depth) for depth in range(25))
+        for number in range(40)
     ]
     for window in range(int(PERIOD_S / WINDOW_S)):
         samples, at = [], 0
@@ -65,11 +71,20 @@ def stacks(rank: int, start_s: float, rng: np.random.Generator) -> Iterator[Prof
             looks = min(int(rng.geometric(0.2)), WINDOW_S * HZ - at)
             stack = known[min(int(rng.exponential(6)), 39)]
             samples.append(
-                StackSample(at * 10**9 // HZ, looks * 10**9 // HZ, 100 + rank, stack, bool(rng.integers(0, 2)), looks * 8 * 10**6)
+                StackSample(
+                    at * 10**9 // HZ,
+                    looks * 10**9 // HZ,
+                    100 + rank,
+                    stack,
+                    bool(rng.integers(0, 2)),
+                    looks * 8 * 10**6,
+                )
             )
             at += looks
         about = ("a", rank, 100 + rank, "main", "box", "native", float(HZ))
-        yield Profile(*about, start_s + window * WINDOW_S, 0, WINDOW_S * 10**9, {100 + rank: "MainThread"}, samples, WINDOW_S * HZ)
+        yield Profile(
+            *about, start_s + window * WINDOW_S, 0, WINDOW_S * 10**9, {100 + rank: "MainThread"}, samples, WINDOW_S * HZ
+        )
 
 
 def minute(number: int, rng: np.random.Generator) -> Iterator[Record]:
@@ -102,13 +117,20 @@ def thinned(folder: Path) -> list[Row]:
     counters = {metric.name for metric, _ in catalog.rows() if metric.counter}
     thinning = Thinning(7 * DAY_S, lambda lo, hi: [], whole, counters)
     before_s, cpu_s = time.monotonic(), time.process_time()
-    Thinner(folder, thinning, lambda name: None, clock=lambda: START_S + 40 * DAY_S, first_s=0.0).run(time.monotonic() + 3600)
+    Thinner(folder, thinning, lambda name: None, clock=lambda: START_S + 40 * DAY_S, first_s=0.0).run(
+        time.monotonic() + 3600
+    )
     cpu_s, wall_s = time.process_time() - cpu_s, time.monotonic() - before_s
     coarse = packed_bytes(week)
     return [
         Row("machine samples, as they come", full / days / 1e9, "GB/day"),
         Row("thinned", coarse / days / 1e9, "GB/day", budget=full / days / 1e9 / 3, baseline=full / days / 1e9),
-        Row("CPU time of thinning, a day of samples", cpu_s / days, "s", spread=f"{wall_s / days:.0f} s of wall-clock time"),
+        Row(
+            "CPU time of thinning, a day of samples",
+            cpu_s / days,
+            "s",
+            spread=f"{wall_s / days:.0f} s of wall-clock time",
+        ),
     ]
 
 

@@ -8,7 +8,9 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "pandas":
         raise
-    raise ModuleNotFoundError("deepseek.client needs pandas: pip install 'deepseek-log[client]'", name="pandas") from None
+    raise ModuleNotFoundError(
+        "deepseek.client needs pandas: pip install 'deepseek-log[client]'", name="pandas"
+    ) from None
 
 from .asking import DashboardError
 from .dashboard import Dashboard

@@ -170,9 +170,7 @@ class HealthCard:
 
     def _repr_html_(self) -> str:
         cost = [("cpu_pct", self.raw["cpu_pct"]), ("rss_bytes", self.raw["rss_bytes"])]
-        return (
-            f"{_table(f'The dashboard is {self.status}. ' + ' '.join(self.problems), cost)}{self.collectors.to_html(escape=True)}"
-        )
+        return f"{_table(f'The dashboard is {self.status}. ' + ' '.join(self.problems), cost)}{self.collectors.to_html(escape=True)}"
 
 
 def _place(line: dict[str, Any]) -> str:

@@ -20,7 +20,19 @@ SERIES_COLUMNS = ("name", "labels", "unit", "label", "points", "first_time_s", "
 FILE_COLUMNS = ("path", "offset", "lines_read", "lines_skipped", "fields_skipped", "first_skip", "trouble", "is_data")
 LINE_COLUMNS = ("run", "time_s", "level", "file", "text", "rank", "number")
 GPU_COLUMNS = ("index", "uuid", "name", "mig", "state", "reason", "memory_total_bytes", "power_limit_w")
-USER_COLUMNS = ("gpu", "mig", "pid", "kind", "used_memory_bytes", "utilization_pct", "name", "command", "user", "run", "rank")
+USER_COLUMNS = (
+    "gpu",
+    "mig",
+    "pid",
+    "kind",
+    "used_memory_bytes",
+    "utilization_pct",
+    "name",
+    "command",
+    "user",
+    "run",
+    "rank",
+)
 SETTING_COLUMNS = ("key", "value", "default", "unit", "help")
 STACK_COLUMNS = ("rank", "pid", "role", "thread", "until_s", "depth", *FRAME_COLUMNS)
 
@@ -37,7 +49,9 @@ class Dashboard:
     All methods only read, and raise DashboardError with one sentence. Several threads may share a Dashboard.
     """
 
-    def __init__(self, url: str = "http://127.0.0.1:8080", *, token: str | None = None, timeout_s: float = 40.0) -> None:
+    def __init__(
+        self, url: str = "http://127.0.0.1:8080", *, token: str | None = None, timeout_s: float = 40.0
+    ) -> None:
         """`token` is sent as `Authorization: Bearer`; without it, that of DEEPSEEK_TOKEN, or the first line of the file that
         DEEPSEEK_TOKEN_FILE names. `timeout_s` bounds each question. Nothing is asked yet."""
         self._asker = Asker(url, self._environment_token() if token is None else token, timeout_s)
@@ -211,7 +225,9 @@ class Dashboard:
         switches = {"waits": str(waits).lower(), "invert": str(invert).lower()}
         threads = {"rank": rank, "pid": pid, "thread": thread, **_other(baseline_from, baseline_to)}
         return FlameGraph(
-            self._get("/flame", run=run, baseline=baseline, **shape, **switches, **threads, **self._window(run, from_, to))
+            self._get(
+                "/flame", run=run, baseline=baseline, **shape, **switches, **threads, **self._window(run, from_, to)
+            )
         )
 
     def blame(
@@ -225,7 +241,11 @@ class Dashboard:
         baseline_to: AnyTime = None,
     ) -> Blame:
         """The line that the time of a window (default: the whole run) was lost to, compared with the run's normal or with another window."""
-        return Blame(self._get("/blame", run=run, rank=rank, **_other(baseline_from, baseline_to), **self._window(run, from_, to)))
+        return Blame(
+            self._get(
+                "/blame", run=run, rank=rank, **_other(baseline_from, baseline_to), **self._window(run, from_, to)
+            )
+        )
 
     def ledger(self, run: str, from_: AnyTime = None, to: AnyTime = None, *, rank: int | None = None) -> LedgerCard:
         """Where the device's time of a window (default: the whole run) went: rows that add up to 100 %, each with its line."""

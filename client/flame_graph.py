@@ -60,7 +60,11 @@ class FlameGraph:
         }
         lines = np.array([frame["line"] for frame in own], dtype=np.int64)
         parents = np.array(nodes["parent"], dtype=np.int64)
-        places = {"kind": pd.Series(nodes["kind"], dtype=object), "parent": parents, "depth": np.array(depth, dtype=np.int64)}
+        places = {
+            "kind": pd.Series(nodes["kind"], dtype=object),
+            "parent": parents,
+            "depth": np.array(depth, dtype=np.int64),
+        }
         return pd.DataFrame({**columns, "line": lines, **places, **numbers, **excess})
 
     def top(self, n: int = 20) -> pd.DataFrame:
@@ -95,7 +99,9 @@ class FlameGraph:
     def _ranks(self) -> float:
         """How many ranks took these units together."""
         names = {
-            self.raw["frames"][number]["name"] for number in self.raw["nodes"]["frame"] if not self.raw["frames"][number]["file"]
+            self.raw["frames"][number]["name"]
+            for number in self.raw["nodes"]["frame"]
+            if not self.raw["frames"][number]["file"]
         }
         return max(1.0, float(sum(RANK.fullmatch(name) is not None for name in names)))
 

@@ -20,7 +20,9 @@ from typing import IO, Any
 from .asking import DashboardError
 from .dashboard import Dashboard
 
-APP = Path(__file__).resolve().parents[1] / "app.py"  # in a checkout, and where the dashboard is installed beside the client
+APP = (
+    Path(__file__).resolve().parents[1] / "app.py"
+)  # in a checkout, and where the dashboard is installed beside the client
 COMMAND = "deepseek-dashboard"
 ADDRESS = re.compile(r"https?://\S+")
 START_S = 60.0
@@ -47,7 +49,9 @@ class OpenLogs(Dashboard):
     """A Dashboard that is open until `close()`."""
 
     def __init__(self, log_dir: Path, data_dir: Path | None, wait_s: float) -> None:
-        self._child = _Child(["--port", "0", "--log-dir", str(log_dir), *(["--data-dir", str(data_dir)] if data_dir else [])])
+        self._child = _Child(
+            ["--port", "0", "--log-dir", str(log_dir), *(["--data-dir", str(data_dir)] if data_dir else [])]
+        )
         try:
             super().__init__(self._child.address())
             self._wait_until_read(log_dir, wait_s)
@@ -86,7 +90,9 @@ class OpenLogs(Dashboard):
             if tail is not None and not tail.get("waiting"):
                 break
             if time.monotonic() > deadline_s:
-                warnings.warn(f"{log_dir} is still being read: what comes later is missing; ask again for it", stacklevel=4)
+                warnings.warn(
+                    f"{log_dir} is still being read: what comes later is missing; ask again for it", stacklevel=4
+                )
                 return
             time.sleep(ASK_S)
         if tail["state"] != "ok":
@@ -119,7 +125,9 @@ class _Child:
             )
         except OSError as error:
             self._said.close()
-            raise DashboardError(f"no dashboard can be started ({error.strerror}); start one with: deepseek-dashboard") from None
+            raise DashboardError(
+                f"no dashboard can be started ({error.strerror}); start one with: deepseek-dashboard"
+            ) from None
         self._reaper = threading.Thread(target=self._process.wait, name="open_logs", daemon=True)
         self._reaper.start()
 
@@ -131,20 +139,26 @@ class _Child:
         output.register(self._process.stdout, select.POLLIN)
         while not line.endswith(b"\n"):
             if not output.poll(max(0.0, deadline_s - time.monotonic()) * 1000):
-                raise DashboardError(f"the dashboard did not start within {START_S:g} s; start one with: deepseek-dashboard")
+                raise DashboardError(
+                    f"the dashboard did not start within {START_S:g} s; start one with: deepseek-dashboard"
+                )
             part = os.read(self._process.stdout.fileno(), 4096)
             if not part:
                 raise DashboardError(self._sentence())
             line += part
         found = ADDRESS.search(line.decode(errors="replace"))
         if found is None:
-            raise DashboardError(f"the dashboard names no address but {line.decode(errors='replace').strip()!r}; start one by hand")
+            raise DashboardError(
+                f"the dashboard names no address but {line.decode(errors='replace').strip()!r}; start one by hand"
+            )
         return found[0]
 
     def _sentence(self) -> str:
         """The last line that it said, with the argument's name in place of the flag's."""
         self._said.seek(max(0, self._said.seek(0, os.SEEK_END) - MOST_SAID))
-        last = self._said.read().decode(errors="replace").strip().rpartition("\n")[2].removeprefix("deepseek-dashboard: ")
+        last = (
+            self._said.read().decode(errors="replace").strip().rpartition("\n")[2].removeprefix("deepseek-dashboard: ")
+        )
         return (
             last.replace("with --data-dir", "with data_dir=")
             or "the dashboard ended without a word; start one with: deepseek-dashboard"

@@ -48,7 +48,9 @@ def buckets(curves: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         counts = {key: np.array(curve[key], dtype=np.int64) for key in COUNTS}
         parts.append(pd.DataFrame({"series": pd.Series([name] * len(curve["t"]), dtype=object), **numbers, **counts}))
     empty = pd.DataFrame({"series": pd.Series(dtype=object), **{key: np.empty(0) for key in NUMBERS}})
-    return pd.concat(parts, ignore_index=True) if parts else empty.assign(**{key: np.empty(0, np.int64) for key in COUNTS})
+    return (
+        pd.concat(parts, ignore_index=True) if parts else empty.assign(**{key: np.empty(0, np.int64) for key in COUNTS})
+    )
 
 
 def overlaid(curves: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -60,7 +62,9 @@ def overlaid(curves: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         counts = {key: np.array(curve[key], dtype=np.int64) for key in COUNTS}
         smooth = floats(curve["smooth"] or [None] * len(curve["x"]))
         parts.append(
-            pd.DataFrame({**words, **numbers, **counts, "smooth": smooth, "superseded": np.array(curve["superseded"], bool)})
+            pd.DataFrame(
+                {**words, **numbers, **counts, "smooth": smooth, "superseded": np.array(curve["superseded"], bool)}
+            )
         )
     names = ["run", "group", "series", "x", "x_end", *NUMBERS[2:], *COUNTS, "smooth", "superseded"]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=pd.Index(names))
@@ -98,5 +102,7 @@ def names_of(curves: Sequence[Mapping[str, Any]]) -> list[str]:
     for curve in curves:
         name = curve["name"]
         own = sorted(set(curve["labels"].items()) - labels[name])
-        named.append(f"{name} {{{', '.join(f'{key}={value}' for key, value in own)}}}" if often[name] > 1 and own else name)
+        named.append(
+            f"{name} {{{', '.join(f'{key}={value}' for key, value in own)}}}" if often[name] > 1 and own else name
+        )
     return named

@@ -80,7 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.error("%s", error)
         return 2
     except OSError as error:
-        logging.error("cannot write to %s (%s); choose another folder with --data-dir", options.data_dir, error.strerror)
+        logging.error(
+            "cannot write to %s (%s); choose another folder with --data-dir", options.data_dir, error.strerror
+        )
         return 2
     try:
         collectors = Collectors(options, held, parsed.parent)
@@ -169,7 +171,9 @@ class Collectors:
             for judge in judges:
                 judge.take(records)
 
-        self._supervisor = Supervisor(self._store, on_stale=self._start_again, on_stuck=self._give_up, on_stored=on_stored)
+        self._supervisor = Supervisor(
+            self._store, on_stale=self._start_again, on_stuck=self._give_up, on_stored=on_stored
+        )
         self._supervisor.add(tail, wake)
         self._supervisor.add(HostCollector(self._host, data_path=data_dir, processes=finder.found))
         self._supervisor.add(self._lives)
@@ -195,7 +199,9 @@ class Collectors:
 
         self._supervisor.add(ScrapeCollector([target_of(text) for text in addresses], self._host, gpus))
 
-    def _make_judge(self, live_runs: Callable[[Collection[str]], list[RunActivity]], finder: Finder) -> FindingsCollector:
+    def _make_judge(
+        self, live_runs: Callable[[Collection[str]], list[RunActivity]], finder: Finder
+    ) -> FindingsCollector:
         return FindingsCollector(
             self._store,
             live_runs,
@@ -288,7 +294,9 @@ class Collectors:
         """Why it cannot be forgotten, or "": then the tail forgets it in its next turn."""
         alive = self._lives.knows_a_process_of(run)
         return {
-            "refused": "a process of it lives, or was alive a moment ago" if alive else self._tail.forget(run, last_known(known))
+            "refused": "a process of it lives, or was alive a moment ago"
+            if alive
+            else self._tail.forget(run, last_known(known))
         }
 
     def _rename(self, run: str, new: str, paths: Mapping[str, str]) -> bool:

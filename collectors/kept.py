@@ -23,7 +23,9 @@ TimeWindow = tuple[float, float]
 def windows(store: Store, data_dir: Path, lo: float, hi: float) -> list[TimeWindow]:
     """Those that touch the range, with their margins, in Unix seconds."""
     found = [(finding.from_s, finding.to_s) for finding in store.findings(None, lo, hi)]
-    found += [(event.time_s, event.time_s + (event.seconds or 0.0)) for event in store.events(None, lo - WHOLE_S, hi, (NOTE,))]
+    found += [
+        (event.time_s, event.time_s + (event.seconds or 0.0)) for event in store.events(None, lo - WHOLE_S, hi, (NOTE,))
+    ]
     found += noted(data_dir)
     kept = [part for window in found for part in _ends_of(*window)]
     return [(from_s, to_s) for from_s, to_s in kept if to_s >= lo and from_s <= hi]

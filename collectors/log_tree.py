@@ -20,7 +20,9 @@ class LogTree(NamedTuple):
 
     root: Path  # resolved; holds all that is followed
     only: tuple[str, ...] = ()  # paths of folders in it, home first: nothing else of it is followed; () for all
-    front: str = ""  # stands before the names of home's runs, too, in stores that earlier versions made for several folders
+    front: str = (
+        ""  # stands before the names of home's runs, too, in stores that earlier versions made for several folders
+    )
 
     @classmethod
     def of(cls, place: LogTree | Path) -> LogTree:

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre", "afs", "beegfs", "fuse.sshfs", "fuse.s3fs"}
+REMOTE = {
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "9p",
+    "ceph",
+    "glusterfs",
+    "lustre",
+    "afs",
+    "beegfs",
+    "fuse.sshfs",
+    "fuse.s3fs",
+}
 
 
 def is_remote(path: Path) -> bool:

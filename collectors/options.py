@@ -31,8 +31,12 @@ class Flag(NamedTuple):
 FLAGS = {
     "log_dir": Flag("--log-dir", "log folder to follow (default: ./logs)", "FOLDER", Path),
     "data_dir": Flag("--data-dir", "where data is stored (default: <log-dir>/.deepseek)", "FOLDER", Path),
-    "only": Flag("--only", "a folder of the log folder: follow this one, and others that are named so", "FOLDER", repeated=True),
-    "front": Flag("--front", "what stands before the names of runs in the first of these folders (default: nothing)", "NAME"),
+    "only": Flag(
+        "--only", "a folder of the log folder: follow this one, and others that are named so", "FOLDER", repeated=True
+    ),
+    "front": Flag(
+        "--front", "what stands before the names of runs in the first of these folders (default: nothing)", "NAME"
+    ),
     "retention_s": Flag(
         "--retention",
         "delete GPU, host and profile samples older than this, e.g. 30d; runs are kept (default: never)",
@@ -122,19 +126,27 @@ def add_flags(parser: argparse.ArgumentParser, names: Sequence[str] = tuple(FLAG
     for name in names:
         flag = FLAGS[name]
         if flag.metavar is None:
-            parser.add_argument(flag.name, dest=name, action="store_true" if flag.turns_on else "store_false", help=flag.help)
+            parser.add_argument(
+                flag.name, dest=name, action="store_true" if flag.turns_on else "store_false", help=flag.help
+            )
         elif flag.repeated:
-            parser.add_argument(flag.name, dest=name, type=flag.parse, metavar=flag.metavar, action="append", help=flag.help)
+            parser.add_argument(
+                flag.name, dest=name, type=flag.parse, metavar=flag.metavar, action="append", help=flag.help
+            )
         elif flag.choices is not None:
             parser.add_argument(flag.name, dest=name, choices=flag.choices, help=flag.help)
         else:
             default = Path("logs") if name == "log_dir" else None
-            parser.add_argument(flag.name, dest=name, type=flag.parse, metavar=flag.metavar, default=default, help=flag.help)
+            parser.add_argument(
+                flag.name, dest=name, type=flag.parse, metavar=flag.metavar, default=default, help=flag.help
+            )
 
 
 def options_of(parsed: argparse.Namespace, log_dir: Path, data_dir: Path) -> CollectorOptions:
     """From what `add_flags` parsed, with its folders as they were found."""
-    known = {field.name: field.default for field in fields(CollectorOptions) if field.name not in ("log_dir", "data_dir")}
+    known = {
+        field.name: field.default for field in fields(CollectorOptions) if field.name not in ("log_dir", "data_dir")
+    }
     given = {name: getattr(parsed, name, None) for name in known}
     others: dict[str, Any] = {name: default if given[name] is None else given[name] for name, default in known.items()}
     others |= {name: tuple(others[name] or ()) for name, flag in FLAGS.items() if flag.repeated}

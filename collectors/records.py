@@ -173,7 +173,9 @@ class Profile(NamedTuple):
     errors: int = 0
 
 
-ONE_AFTER_THE_OTHER_S = 2.5  # a sampler delivers its processes in turn: so far apart the newest stacks of two of them may lie
+ONE_AFTER_THE_OTHER_S = (
+    2.5  # a sampler delivers its processes in turn: so far apart the newest stacks of two of them may lie
+)
 WITHOUT_A_GAP_S = 0.05  # between windows of one process, by the wall clock: some hosts set it right by many small steps
 
 DATA = "data"  # in the state of a file that is not read because it looks like data

@@ -47,7 +47,18 @@ SECRET_WORDS = frozenset(
         "smtppass",
     ]
 )
-GLUED = ("password", "passwd", "passphrase", "secret", "apikey", "authtoken", "accesstoken", "oauthtoken", "secretkey", "accesskey")
+GLUED = (
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "apikey",
+    "authtoken",
+    "accesstoken",
+    "oauthtoken",
+    "secretkey",
+    "accesskey",
+)
 """How a word ends that is a secret's, whatever stands before: PGPASSWORD, NGROK_AUTHTOKEN."""
 KEY_OF = frozenset(
     [
@@ -123,9 +134,26 @@ TOKEN_OF_TEXT = frozenset(  # `pad_token`, `max_token`, `token_id`: of a languag
         "classification",
     ]
 )
-FOREIGN = ("密码", "密碼", "口令", "密钥", "密鑰", "令牌", "パスワード", "비밀번호", "пароль", "contraseña", "passwort", "senha")
-OF_SIGNATURE = frozenset(["amz", "goog", "aws", "shared", "hub", "webhook"])  # whose signature is a key to what it signs
-PASSWORDS = frozenset(["password", "passwd", "passphrase", "passcode", "pwd", "secret", "pass"])  # of people, in sentences
+FOREIGN = (
+    "密码",
+    "密碼",
+    "口令",
+    "密钥",
+    "密鑰",
+    "令牌",
+    "パスワード",
+    "비밀번호",
+    "пароль",
+    "contraseña",
+    "passwort",
+    "senha",
+)
+OF_SIGNATURE = frozenset(
+    ["amz", "goog", "aws", "shared", "hub", "webhook"]
+)  # whose signature is a key to what it signs
+PASSWORDS = frozenset(
+    ["password", "passwd", "passphrase", "passcode", "pwd", "secret", "pass"]
+)  # of people, in sentences
 SHORT_HINTS = ("pat", "sas", "sig", "pw", "otp")  # parts of many other words
 HINTS = (
     *(
@@ -179,11 +207,28 @@ PREFIXES = (
         "r8_",
         "dckr_pat_",
     ),
-    *("dsk_", "gsk_", "pplx-", "xai-", "GOCSPX-", "whsec_", "shpat_", "glsa_", "figd_", "dop_v1_", "ATATT", "AGE-SECRET-KEY-"),
+    *(
+        "dsk_",
+        "gsk_",
+        "pplx-",
+        "xai-",
+        "GOCSPX-",
+        "whsec_",
+        "shpat_",
+        "glsa_",
+        "figd_",
+        "dop_v1_",
+        "ATATT",
+        "AGE-SECRET-KEY-",
+    ),
 )  # of tokens that services give out
 PROGRAMS = {
-    **dict.fromkeys(("mysql", "mysqldump", "mysqladmin", "mysqlimport", "mysqlshow", "mysqlcheck", "mariadb", "mariadb-dump"), "p"),
-    **dict.fromkeys(("login", "sshpass", "mongo", "mongosh", "mongodump", "mongorestore", "7z", "7za", "htpasswd"), "p"),
+    **dict.fromkeys(
+        ("mysql", "mysqldump", "mysqladmin", "mysqlimport", "mysqlshow", "mysqlcheck", "mariadb", "mariadb-dump"), "p"
+    ),
+    **dict.fromkeys(
+        ("login", "sshpass", "mongo", "mongosh", "mongodump", "mongorestore", "7z", "7za", "htpasswd"), "p"
+    ),
     **dict.fromkeys(("zip", "unzip", "sqlcmd"), "P"),
     "redis-cli": "a",
     "ldapsearch": "w",
@@ -244,13 +289,40 @@ VALUE_IN_CODE = re.compile(r"""(?:<left out>|[^\s"'(){}\[\],;&])+""")
 VALUE = re.compile(r"""(?:<left out>|[^\s"'`)}\],;&([{\\\x1b])(?:<left out>|[^\s"'`)}\],;&\\\x1b])*""")
 REST_OF_LINE = re.compile(r"""[^"'`\n\\\x1b]{1,2000}""")
 SCHEMES = frozenset(
-    ["basic", "bearer", "token", "apikey", "api-key", "digest", "negotiate", "ntlm", "key", "jwt", "oauth", "aws4-hmac-sha256"]
+    [
+        "basic",
+        "bearer",
+        "token",
+        "apikey",
+        "api-key",
+        "digest",
+        "negotiate",
+        "ntlm",
+        "key",
+        "jwt",
+        "oauth",
+        "aws4-hmac-sha256",
+    ]
 )
 NEXT_WORD = re.compile(r"""[ \t]{1,8}(?:<left out>|[^\s"'`)}\],;&\\]{1,4000})""")
 CODE = re.compile(r"[A-Za-z_][\w.]*|\d{1,5}")  # names and small numbers: in a program no secrets themselves
 URL = re.compile(r"://([^\s\"'<>`\\]+)")
-USER_ONLY = ("ssh", "sftp", "rsync", "hdfs", "abfs", "abfss", "wasb", "wasbs", "s3", "gs", "git")  # `ssh://git@host`: no secret
-HOOK = re.compile(r"(?:^|[/.])(?:web)?hooks?(?:b2)?(?=[./])[^/]{0,200}/|/bot(?=\d+:)", re.IGNORECASE)  # what follows is the secret
+USER_ONLY = (
+    "ssh",
+    "sftp",
+    "rsync",
+    "hdfs",
+    "abfs",
+    "abfss",
+    "wasb",
+    "wasbs",
+    "s3",
+    "gs",
+    "git",
+)  # `ssh://git@host`: no secret
+HOOK = re.compile(
+    r"(?:^|[/.])(?:web)?hooks?(?:b2)?(?=[./])[^/]{0,200}/|/bot(?=\d+:)", re.IGNORECASE
+)  # what follows is the secret
 BARE_HOOK = re.compile(
     r"(\bhooks\.slack\.com/(?:services|workflows|triggers)/|\bdiscord(?:app)?\.com/api/(?:v\d{1,3}/)?webhooks/|\bapi\.telegram\.org/bot)"
     r"(?!<left out>)[^\s\"'<>`\\]+"
@@ -262,7 +334,8 @@ FORMS = re.compile(
 )
 BEARER = re.compile(r"(\b(?:bearer|basic)\s+)[\w.+/=~-]{8,}", re.IGNORECASE)
 PRIVATE_KEY = re.compile(
-    r"(-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----).*?(-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)", re.DOTALL
+    r"(-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----).*?(-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)",
+    re.DOTALL,
 )
 INNER_LINE = re.compile(
     r"\s{0,40}(?=[^a-z]{0,70}[a-z])(?=[^A-Z]{0,70}[A-Z])(?=[^0-9]{0,70}[0-9])[A-Za-z0-9+/]{60,76}\s{0,4}"
@@ -418,7 +491,9 @@ def _value_after(text: str, start: int, end: int, name: str, code: bool) -> tupl
         return tag.span(1)
     found = (IN_CODE if code else IN_TEXT).match(text, end) if MAY_ASSIGN.match(text, end) else None
     if found:
-        place = _value_at(text, found.end(), bare, found[0].strip()[-1:] == ":", code, MOST_SIGNED if is_signed else len(text))
+        place = _value_at(
+            text, found.end(), bare, found[0].strip()[-1:] == ":", code, MOST_SIGNED if is_signed else len(text)
+        )
         if (
             place is not None
             and bare.lower() == "key"
@@ -426,7 +501,12 @@ def _value_after(text: str, start: int, end: int, name: str, code: bool) -> tupl
             and is_secret(text[slice(*place)])
         ):
             return None  # `{"key": "HF_TOKEN", "value": "abc"}`: the value follows
-        if is_signed and place is not None and text[start - 1 : start] not in ("?", "&") and not _looks_random(text[slice(*place)]):
+        if (
+            is_signed
+            and place is not None
+            and text[start - 1 : start] not in ("?", "&")
+            and not _looks_random(text[slice(*place)])
+        ):
             return None
         return place
     if code or is_signed:
@@ -449,7 +529,9 @@ def _value_at(text: str, at: int, name: str, by_colon: bool, code: bool, most: i
     if close is not None:
         end = text.find(close, at, at + MOST_IN_BRACKETS)
         inner = text[at + 1 : end if end >= 0 else at + MOST_IN_BRACKETS].partition("\n")[0]
-        is_list = words not in (["key"], ["keys"]) and ('"' in inner or "'" in inner or _looks_random(inner.partition(",")[0]))
+        is_list = words not in (["key"], ["keys"]) and (
+            '"' in inner or "'" in inner or _looks_random(inner.partition(",")[0])
+        )
         return (at + 1, at + 1 + len(inner)) if is_list else None
     if code:
         place = _span(VALUE_IN_CODE.match(text, at))
@@ -500,7 +582,9 @@ def _is_said(name: str, said: re.Match[str]) -> bool:
         return False
     if _looks_random(word):
         return True
-    is_strong = "_" in name or "-" in name.strip("-") or not PASSWORDS.isdisjoint(part.lower() for part in WORD.findall(name))
+    is_strong = (
+        "_" in name or "-" in name.strip("-") or not PASSWORDS.isdisjoint(part.lower() for part in WORD.findall(name))
+    )
     if not is_strong or WHAT_IS_MEANT.fullmatch(word) is None or not any(map(str.isalnum, word)):
         return not name.isascii() and any(map(str.isdigit, word))
     has_digit, has_letter = any(map(str.isdigit, word)), any(map(str.isalpha, word))
@@ -524,7 +608,9 @@ def _is_of_a_key(text: str) -> bool:
     """Whether a text is one of the lines between the first and the last of a private key."""
     if len(text) > 120 or text.count("/") > MOST_SLASHES:
         return False
-    return INNER_LINE.fullmatch(text) is not None or (text.rstrip().endswith("=") and PADDED_LINE.fullmatch(text) is not None)
+    return INNER_LINE.fullmatch(text) is not None or (
+        text.rstrip().endswith("=") and PADDED_LINE.fullmatch(text) is not None
+    )
 
 
 def _url_without_secrets(found: re.Match[str]) -> str:

@@ -117,7 +117,9 @@ def _filled(folder: int, pid: int, words: list[str], log_dir: Path) -> list[str]
 def unreadable(pid: int) -> list[str]:
     """Why it has no stacks, with the remedies; nothing where it has."""
     try:
-        os.close(os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC))  # the kernel asks what it asks before stacks are read
+        os.close(
+            os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+        )  # the kernel asks what it asks before stacks are read
     except PermissionError:
         found = trouble(pid, "native", "permission denied")
         return [f"{found.sentence} Remedy: {found.remedy}. Charts and logs work."] if found else []
@@ -164,7 +166,12 @@ def _linked(pid: int, folder: int, log_dir: Path) -> Iterator[str]:
         try:
             found = os.stat(f"/proc/{pid}/fd/{descriptor}")  # noqa: PTH116
             key = found.st_dev, found.st_ino
-            if not stat.S_ISREG(found.st_mode) or found.st_uid != uid_of(pid) or key in taken or len(taken) >= MOST_LINKS:
+            if (
+                not stat.S_ISREG(found.st_mode)
+                or found.st_uid != uid_of(pid)
+                or key in taken
+                or len(taken) >= MOST_LINKS
+            ):
                 continue
             taken.add(key)
             if Path(path).is_relative_to(log_dir.resolve()):

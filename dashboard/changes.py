@@ -66,7 +66,9 @@ class Changes:
         is_buried = self._queries.forgotten_run(run) is not None
         if not (is_buried and fields.get(FORGOTTEN) is False):
             self._queries.check_run(run)
-        kept = {name: value for name, value in fields.items() if name != FORGOTTEN or not value}  # a tombstone says that it is
+        kept = {
+            name: value for name, value in fields.items() if name != FORGOTTEN or not value
+        }  # a tombstone says that it is
         program = NOTHING if is_buried else of_program(self._queries.stored_run(run).info)
         about = self._saved(lambda: save_about(self._queries.data_dir, run, kept, program))
         if fields.get(FORGOTTEN) is True:

@@ -14,7 +14,9 @@ FROM_BYTES = 1000
 LEVEL = 5
 LONG_BYTES = 64_000  # 2 ms of compressing
 HUGE_BYTES, HUGE_LEVEL = 4_000_000, 1
-ZSTD_LEVEL = 3  # points of 2 MB: a tenth of the time of gzip and a third of its bytes, since columns repeat beyond gzip's 32 kB
+ZSTD_LEVEL = (
+    3  # points of 2 MB: a tenth of the time of gzip and a third of its bytes, since columns repeat beyond gzip's 32 kB
+)
 
 
 class Compressing:

@@ -22,7 +22,9 @@ MOST_INGESTED_BYTES = 4 << 20  # of a request that hands over a file's bytes; fe
 INGEST = b"/api/v1/ingest/"
 MOST_KEPT_BYTES = 64 << 10  # of requests that follow one that is being answered: beyond it no more is received
 PIECES_A_TURN = 1000  # are parsed in about 2 ms
-MOST_DISCARDED_BYTES = 256 << 20  # of a request that is too large: a client that sends all of it first reads the answer then
+MOST_DISCARDED_BYTES = (
+    256 << 20
+)  # of a request that is too large: a client that sends all of it first reads the answer then
 MOST_CONNECTIONS = 512
 OURS = 100  # descriptors that are not connections: files of the store, libraries
 ABORT = "deepseek.abort"  # the extension of a socket's scope: end the connection now, whatever waits to be sent
@@ -35,9 +37,12 @@ def _refusal(status: str, sentence: str) -> bytes:
 
 
 TOO_LARGE = _refusal(
-    "413 Content Too Large", "a request has at most 256 kB, one to /api/v1/ingest at most 4 MiB of a file: send it in parts"
+    "413 Content Too Large",
+    "a request has at most 256 kB, one to /api/v1/ingest at most 4 MiB of a file: send it in parts",
 )
-NO_REQUEST = _refusal("400 Bad Request", "this cannot be read as a request of HTTP/1.1: check its first line, headers and chunks")
+NO_REQUEST = _refusal(
+    "400 Bad Request", "this cannot be read as a request of HTTP/1.1: check its first line, headers and chunks"
+)
 NO_SOCKET = _refusal("400 Bad Request", "a request for a WebSocket has no body, and at most 128 headers of 8 kB")
 
 
@@ -96,7 +101,9 @@ class Http(HttpToolsProtocol):
         self.flow = Inflow(transport)
         self._extensions = {PEER: Peer(transport), ABORT: transport.abort}
         self._answered_to = SimpleNamespace(write=transport.write, is_closing=transport.is_closing, close=self._close)
-        self._head_bytes = self._body_bytes = 0  # the former are those since the last of the latter, so that trailers count
+        self._head_bytes = self._body_bytes = (
+            0  # the former are those since the last of the latter, so that trailers count
+        )
         self._left_bytes = 0  # of a body whose length is known
         self._most_bytes = MOST_REQUEST_BYTES
         self._complete = self._has_headers = False
@@ -159,7 +166,9 @@ class Http(HttpToolsProtocol):
             if method == b"CONNECT":
                 raise httptools.HttpParserError("the method CONNECT") from None
             headers = b"".join(b"%s: %s\r\n" % header for header in self.headers if header[0] != b"upgrade")
-            self.parser = httptools.HttpRequestParser(self)  # the other one may have come to what it takes for the last request
+            self.parser = httptools.HttpRequestParser(
+                self
+            )  # the other one may have come to what it takes for the last request
             self.parser.feed_data(b"%s %s HTTP/%s\r\n%s\r\n" % (method, self.url, version, headers))
 
     def _get_upgrade(self) -> bytes | None:
@@ -236,7 +245,9 @@ class Http(HttpToolsProtocol):
         super().on_message_complete()
         if self.cycle.response_complete:
             self._unset_keepalive_if_required()
-            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

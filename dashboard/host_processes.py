@@ -103,7 +103,10 @@ class HostProcesses:
         used = [pid for pid, used_cores in cores.items() if used_cores >= LEAST_CORES]
         chosen = {*heapq.nlargest(MOST_BY_CPU, used, key=cores.__getitem__)}
         chosen |= {*heapq.nlargest(MOST_BY_MEMORY, now.uses, key=lambda pid: now.uses[pid].resident_bytes)}
-        all_cores, busy = os.cpu_count() or 1, busy_of({name: now.times[name] - then for name, then in before.times.items()})
+        all_cores, busy = (
+            os.cpu_count() or 1,
+            busy_of({name: now.times[name] - then for name, then in before.times.items()}),
+        )
         owners = self._owners()
         shown = [self._process(pid, now.uses[pid], cores[pid], owners.get(pid)) for pid in chosen]
         return HostLook(
@@ -138,7 +141,11 @@ def _used_s(use: _Use, before: _Use | None) -> float:
 def _look(proc: Path) -> _Look:
     """About 20 us a process."""
     at_s, times = time.monotonic(), psutil.cpu_times()._asdict()
-    uses = {int(entry.name): use for entry in os.scandir(proc) if entry.name.isdecimal() and (use := _use(entry.path)) is not None}
+    uses = {
+        int(entry.name): use
+        for entry in os.scandir(proc)
+        if entry.name.isdecimal() and (use := _use(entry.path)) is not None
+    }
     return _Look(at_s, times, uses)
 
 

@@ -227,7 +227,10 @@ class Client:
             "lines": (line_row, [line for line in delta.lines if line.run in wants.runs]),
             "events": (event_row, [event for event in delta.events if event.run in wants.runs]),
             "bars": (bar_row, [bar for bar in delta.bars if bar.run in wants.runs]),
-            "findings": (finding_row, [found for found in delta.findings if found.run is None or found.run in wants.runs]),
+            "findings": (
+                finding_row,
+                [found for found in delta.findings if found.run is None or found.run in wants.runs],
+            ),
         }
         if not any(records for _, records in rows.values()):
             return delta, []

@@ -58,7 +58,9 @@ class GpuUser:
     owner: RunOfProcess | None
 
 
-def values_now(series: Iterable[Series], last: Mapping[int, Last], gpus: Iterable[Mapping[str, Any]], now_s: float) -> list[Value]:
+def values_now(
+    series: Iterable[Series], last: Mapping[int, Last], gpus: Iterable[Mapping[str, Any]], now_s: float
+) -> list[Value]:
     """What of the stored values still holds: a silent source and a lost GPU have no current value."""
     lost = {gpu["uuid"] for gpu in gpus if gpu["state"] == "lost"}
     values = []
@@ -71,7 +73,8 @@ def values_now(series: Iterable[Series], last: Mapping[int, Last], gpus: Iterabl
             values.append(Value(metric, labels, last[listed.id].value))
     order = {name: place for place, name in enumerate(_ROWS)}
     return sorted(
-        values, key=lambda value: (order[value.metric.name], int(value.labels.get("gpu", 0)), value.labels.get("mig", ""))
+        values,
+        key=lambda value: (order[value.metric.name], int(value.labels.get("gpu", 0)), value.labels.get("mig", "")),
     )
 
 

@@ -18,7 +18,19 @@ from collectors.process.proc import descendants
 from collectors.provenance import DIFF
 from collectors.records import Event, Offset, ProgressBar, Sample
 from collectors.service.control import ControlError, ask
-from collectors.store.protocol import Axis, Buckets, Delta, Last, LogPage, LogQuery, Run, SampleNames, SampleQuery, Series, Store
+from collectors.store.protocol import (
+    Axis,
+    Buckets,
+    Delta,
+    Last,
+    LogPage,
+    LogQuery,
+    Run,
+    SampleNames,
+    SampleQuery,
+    Series,
+    Store,
+)
 
 from .alerts.asking import Alerts
 from .boards.drawing import BoardCharts
@@ -136,7 +148,11 @@ class Queries:
         self.stacks = Stacks(store, self.tree)
         self.overlays, self.expressions = Overlays(store), Expressions(store)
         self.boards = Boards(data_dir, (self.log_dir, self.tree.root))
-        self.board_charts, self.lines, self.findings = BoardCharts(store, self.expressions), LogLines(store), FoundFindings(store)
+        self.board_charts, self.lines, self.findings = (
+            BoardCharts(store, self.expressions),
+            LogLines(store),
+            FoundFindings(store),
+        )
         self.alerts, self.jobs = Alerts(data_dir, self.findings), JobsReader(self.tree)
         self.log_changes = LogChanges(self.logs, self.run, self.stacks.show_sources, self.stacks.stepped_since)
         self.ahead = Ahead(self.stacks.minutes, self.stacks.ledgers)
@@ -161,7 +177,10 @@ class Queries:
         views = requeued(self._runs.views())
         said = self._abouts.of([view.stored.name for view in views])
         abouts = [said.get(view.stored.name) or of_program(view.stored.info) for view in views]
-        return [view if about is view.about else replace(view, about=about) for view, about in zip(views, abouts, strict=True)]
+        return [
+            view if about is view.about else replace(view, about=about)
+            for view, about in zip(views, abouts, strict=True)
+        ]
 
     def run(self, name: str) -> RunDetail:
         stored = self.stored_run(name)
@@ -169,7 +188,9 @@ class Queries:
         attempts = [event for event in lifetimes if event.kind == "start"]
         gpus = self._collector().get("gpu", {}).get("gpus", [])
         processes = [rank_view(process, gpus) for process in processes_of(self._runs.activity(stored, lifetimes))]
-        view = replace(self._runs.view(stored, lifetimes), about=about_run(self.data_dir, name, of_program(stored.info)))
+        view = replace(
+            self._runs.view(stored, lifetimes), about=about_run(self.data_dir, name, of_program(stored.info))
+        )
         return RunDetail(view, attempts, processes, self.comparing.attempts(name))
 
     def configs(self, runs: Sequence[str]) -> dict[str, dict[str, object]]:
@@ -200,7 +221,9 @@ class Queries:
         columns = found.labels, found.run, found.name, found.id.tolist(), np.isfinite(found.last_step).tolist()
         first_last = sorted(zip(*columns, strict=True), reverse=True)
         chosen: dict[str, tuple[int, Axis]] = {
-            run: (number, "step" if stepped else "time") for _, run, name, number, stepped in first_last if losses[run] == name
+            run: (number, "step" if stepped else "time")
+            for _, run, name, number, stepped in first_last
+            if losses[run] == name
         }
         ranges: dict[int, Buckets] = {}
         for axis in {axis for _, axis in chosen.values()}:
@@ -255,7 +278,9 @@ class Queries:
         names = split_names(names, {series.name for series in known})
         chosen = [series for series in known if wanted(series.name, names)]
         if gpu is not None:
-            chosen = [series for series in chosen if gpu in (dict(series.labels).get("gpu"), dict(series.labels).get("uuid"))]
+            chosen = [
+                series for series in chosen if gpu in (dict(series.labels).get("gpu"), dict(series.labels).get("uuid"))
+            ]
         self._check(run, names, chosen)
         buckets = max(1, min(buckets, MAX_BUCKETS // max(1, len(chosen))))
         ranges = self._store.range([series.id for series in chosen], lo, hi, axis, buckets)
@@ -347,7 +372,9 @@ class Queries:
         gpu = answer.get("gpu", {})
         series, gpus = self._store.series(None), gpu.get("gpus", [])
         values = values_now(series, self.last(series), gpus, time.time())
-        return Machine(str(answer.get("host") or socket.gethostname()), gpus, gpu.get("note"), gpu.get("looks", []), values)
+        return Machine(
+            str(answer.get("host") or socket.gethostname()), gpus, gpu.get("note"), gpu.get("looks", []), values
+        )
 
     def gpu_users(self) -> list[GpuUser]:
         """Who uses which GPU, in the order of the GPUs."""

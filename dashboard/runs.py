@@ -17,7 +17,17 @@ from collectors.analysis.findings.doing import Doing
 from collectors.analysis.logs.words import shortened
 from collectors.forgotten.tombstones import MOST_TEXT, LastKnown
 from collectors.log_tree import LogTree
-from collectors.process.activity import LIFETIMES, QUEUE, SEEN, RunActivity, RunProcess, StateName, is_ahead, seconds, whole
+from collectors.process.activity import (
+    LIFETIMES,
+    QUEUE,
+    SEEN,
+    RunActivity,
+    RunProcess,
+    StateName,
+    is_ahead,
+    seconds,
+    whole,
+)
 from collectors.process.identity import Identity, identity_of, job_of
 from collectors.process.proc import descendants, environment_of
 from collectors.process.ranks import Gpus, RanksSeen, gpus_of, ranks_of
@@ -56,7 +66,9 @@ class RunView:
     job_id: str | None = None  # of its newest process, where a launcher gave one
     restart_count: int | None = None  # how often that job was started anew, as its launcher counts
     doing: Doing | None = None  # what it is at, while it lives and makes no steps
-    attempts: tuple[str, ...] = ()  # the runs that are attempts of one training, the newest last; () where it is the only one
+    attempts: tuple[
+        str, ...
+    ] = ()  # the runs that are attempts of one training, the newest last; () where it is the only one
 
 
 _Process: TypeAlias = tuple[int | None, int | None, str]  # pid, start ticks and boot
@@ -81,7 +93,9 @@ class RankView:
 class Runs:
     """May be asked from many threads."""
 
-    def __init__(self, store: Store, logs: Path | LogTree, doing_of: Callable[[str], Doing | None] = lambda run: None) -> None:
+    def __init__(
+        self, store: Store, logs: Path | LogTree, doing_of: Callable[[str], Doing | None] = lambda run: None
+    ) -> None:
         self._store, self._tree, self._doing_of = store, LogTree.of(logs), doing_of
         self._lock = threading.Lock()
         self._lifetimes: dict[str, list[Event]] = {}
@@ -97,7 +111,9 @@ class Runs:
             kept = {run.name: self._kept[run.name] for run in stored if run.name in self._kept}
             self._beside = self._shared(stored, kept)
             until_s = time.monotonic() + BUDGET_S
-            for run in sorted(stored, key=lambda run: _urgency(run, kept.get(run.name), self._lifetimes.get(run.name, ()))):
+            for run in sorted(
+                stored, key=lambda run: _urgency(run, kept.get(run.name), self._lifetimes.get(run.name, ()))
+            ):
                 before, events = kept.get(run.name), self._lifetimes.get(run.name, [])
                 if before is None or (_may_differ(run, before, events) and time.monotonic() < until_s):
                     kept[run.name] = _Kept(self.view(run, events), len(events), time.monotonic())
@@ -105,7 +121,9 @@ class Runs:
                     kept[run.name] = replace(before, view=replace(before.view, stored=run))
             self._kept = kept
         now_s = time.time()
-        return sorted((found.view for found in kept.values()), key=lambda view: _recency(view.stored, now_s), reverse=True)
+        return sorted(
+            (found.view for found in kept.values()), key=lambda view: _recency(view.stored, now_s), reverse=True
+        )
 
     def view(self, run: Run, lifetimes: list[Event]) -> RunView:
         """A run with impossible files or processes costs only its own state."""
@@ -115,15 +133,22 @@ class Runs:
             ranks = ranks_of(activity, socket.gethostname())
         except (ValueError, TypeError, OverflowError, AttributeError, KeyError, OSError) as error:
             log.warning("the state of run %r is unknown: %r", run.name, error)
-            return RunView(run, "ended", f"its state is unknown: {error}", None, run.first_time_s, RanksSeen([], None, ""), "")
-        started_s = seconds(run.info.get("started_s")) or min((event.time_s for event in activity.starts), default=run.first_time_s)
+            return RunView(
+                run, "ended", f"its state is unknown: {error}", None, run.first_time_s, RanksSeen([], None, ""), ""
+            )
+        started_s = seconds(run.info.get("started_s")) or min(
+            (event.time_s for event in activity.starts), default=run.first_time_s
+        )
         folders = [event.fields.get("cwd") for event in reversed(activity.seen)]
         said = [run.info.get("cwd")] if claims_count() else []
         cwd = next((folder for folder in [*said, *folders] if isinstance(folder, str) and folder), "")
         ends = () if state.state in ALIVE else [event.time_s for event in (*activity.ends, *activity.exits)]
         job_id, restart_count = job_of([*activity.starts, *activity.seen])
         attempts = Counter(event.rank for event in activity.starts)
-        hosts = [run.info.get("host"), *(event.fields.get("host") for event in reversed([*activity.seen, *activity.starts]))]
+        hosts = [
+            run.info.get("host"),
+            *(event.fields.get("host") for event in reversed([*activity.seen, *activity.starts])),
+        ]
         return RunView(
             run,
             state.state,
@@ -145,7 +170,10 @@ class Runs:
         folder = self._tree.path_of(run.name)
         queue = [event for event in lifetimes if event.kind in QUEUE]
         lines_s = (
-            newest for event in seen for name, newest in self._beside.get(_process_of(event), {}).items() if name != run.name
+            newest
+            for event in seen
+            for name, newest in self._beside.get(_process_of(event), {}).items()
+            if name != run.name
         )
         activity = RunActivity(
             run.name,
@@ -233,7 +261,15 @@ def forgotten_view(found: ForgottenRun) -> RunView:
     reason = "; ".join(filter(None, [known.reason, FORGOTTEN if known.state else FORGOTTEN_LONG_AGO]))
     ranks = RanksSeen([], None, "")
     return RunView(
-        _unstored(found.run, known), state, reason, None, known.started_s, ranks, "", ended_s=known.ended_s, about=found.about
+        _unstored(found.run, known),
+        state,
+        reason,
+        None,
+        known.started_s,
+        ranks,
+        "",
+        ended_s=known.ended_s,
+        about=found.about,
     )
 
 
@@ -257,4 +293,14 @@ def _unstored(run: str, known: LastKnown) -> Run:
     """The same object again: it has not changed."""
     last_step = None if known.last_step is None else int(known.last_step)
     times = (known.started_s, known.last_time_s, last_step, None)
-    return Run(run, {}, *times, int(known.series), int(known.points), timed=False, lines_read=0, lines_skipped=0, fields_skipped=0)
+    return Run(
+        run,
+        {},
+        *times,
+        int(known.series),
+        int(known.points),
+        timed=False,
+        lines_read=0,
+        lines_skipped=0,
+        fields_skipped=0,
+    )

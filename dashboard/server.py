@@ -106,11 +106,15 @@ def _behind_dash(app: FastAPI) -> None:
 def _page(request: Request, path: str = "") -> Response:
     page = next((page for page in pages() if page.path == f"/{path}"), None)
     if page is not None and page.owners and visitor().role is not Role.OWNER:
-        return HTMLResponse(OWNERS_PAGE.format(base=html.escape(path_to("/")), name=html.escape(page.name), links=_links()), 403)
+        return HTMLResponse(
+            OWNERS_PAGE.format(base=html.escape(path_to("/")), name=html.escape(page.name), links=_links()), 403
+        )
     if page is not None:
         dash = request.app.state.dash
         return HTMLResponse(dash.page_index(page, request), headers={"Content-Security-Policy": dash.policy})
-    return HTMLResponse(NOT_FOUND.format(base=html.escape(path_to("/")), path=html.escape(f"/{path}"), links=_links()), 404)
+    return HTMLResponse(
+        NOT_FOUND.format(base=html.escape(path_to("/")), path=html.escape(f"/{path}"), links=_links()), 404
+    )
 
 
 def _links() -> str:

@@ -69,11 +69,15 @@ class Server(uvicorn.Server):
             return kind(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)  # type: ignore[no-any-return]
 
         loop = asyncio.get_running_loop()
-        return await loop.create_server(connection, sock=listener, ssl=context, ssl_handshake_timeout=HANDSHAKE_S, backlog=WAITING)
+        return await loop.create_server(
+            connection, sock=listener, ssl=context, ssl_handshake_timeout=HANDSHAKE_S, backlog=WAITING
+        )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
-        for connection in list(self.server_state.connections):  # what waits for them to read would keep the event loop open
+        for connection in list(
+            self.server_state.connections
+        ):  # what waits for them to read would keep the event loop open
             connection.transport.abort()
 
 
@@ -107,7 +111,9 @@ class Socket(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self.conn.handshake_exc is not None and not self.handshake_initiated:  # it could not be read, of which nothing is said
+        if (
+            self.conn.handshake_exc is not None and not self.handshake_initiated
+        ):  # it could not be read, of which nothing is said
             self.conn.handshake_exc, self.handshake_initiated = None, True
             self.transport.write(NO_SOCKET)
             self.transport.close()

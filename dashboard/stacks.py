@@ -116,7 +116,9 @@ class Stacks:
             baseline_units=log.units.within(ranges) if log.units and ranges else None,
             unit_name=log.unit_name if log.units else "second",
             baseline=ranges,
-            phases=_phases(log, window, ranges) if not history.is_service else [],  # of requests that go on side by side
+            phases=_phases(log, window, ranges)
+            if not history.is_service
+            else [],  # of requests that go on side by side
             profile_until=history.profiled_until(),
         )
 
@@ -199,7 +201,9 @@ class Stacks:
         if not self._seen.has(run, file):
             file = self._shortened(run, file)
         if not self._seen.has(run, file):
-            raise source.SourceRefused("only files that stand in the run's profile are shown; open its flame graph first")
+            raise source.SourceRefused(
+                "only files that stand in the run's profile are shown; open its flame graph first"
+            )
         return self._texts.excerpt(run, file, line, context, self.folder_of(run))
 
     def _shortened(self, run: str, file: str) -> str:

@@ -37,7 +37,9 @@ class Subscription:
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
             globs = self._globs.get(run)
-            known = name in self._names.get(run, ()) or (globs is not None and globs.fullmatch(name.lower()) is not None)
+            known = name in self._names.get(run, ()) or (
+                globs is not None and globs.fullmatch(name.lower()) is not None
+            )
             self._known[key] = known
         return known
 
@@ -76,7 +78,11 @@ def _wish(want: Any) -> tuple[str | None, list[str]]:
 
 def _check(wants: dict[str | None, list[str]]) -> None:
     names = [name for some in wants.values() for name in some]
-    counts = (len(wants), "runs", MOST_RUNS), (len(names), "names", MOST_NAMES), (sum(map(is_glob, names)), "globs", MOST_GLOBS)
+    counts = (
+        (len(wants), "runs", MOST_RUNS),
+        (len(names), "names", MOST_NAMES),
+        (sum(map(is_glob, names)), "globs", MOST_GLOBS),
+    )
     for count, what, most in counts:
         if count > most:
             raise NotASubscription(f"{count:,} {what}; at most {most:,}: ask for fewer")

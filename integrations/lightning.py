@@ -103,7 +103,9 @@ class PhasesCallback(Callback):
         loop = trainer.fit_loop.epoch_loop
         if not loop._should_accumulate():
             self._laps.end()
-            self._log.scalars(loop._batches_that_stepped)  # the step under which Lightning hands this batch's metrics to loggers
+            self._log.scalars(
+                loop._batches_that_stepped
+            )  # the step under which Lightning hands this batch's metrics to loggers
         self._laps.begin("data")
 
     @guarded

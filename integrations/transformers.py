@@ -70,7 +70,9 @@ class RunLogCallback(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **others: Any) -> None:
         self._open(args, others.get("model"))
         if logs:
-            self._late.get().scalars_at(time(), state.global_step, {series(name): value for name, value in logs.items()})
+            self._late.get().scalars_at(
+                time(), state.global_step, {series(name): value for name, value in logs.items()}
+            )
         self._laps.restart("data")
 
     @guarded
@@ -78,7 +80,9 @@ class RunLogCallback(TrainerCallback):
         self._late.get().event("epoch", step=state.global_step, epoch=state.epoch)
 
     @guarded
-    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Mapping[str, Any] | None = None, **others: Any) -> None:
+    def on_evaluate(
+        self, args: Any, state: Any, control: Any, metrics: Mapping[str, Any] | None = None, **others: Any
+    ) -> None:
         seconds = next((value for name, value in (metrics or {}).items() if name.endswith("_runtime")), None)
         took = {} if seconds is None else {"seconds": seconds}
         self._late.get().event("validation", step=state.global_step, **took)

@@ -22,7 +22,18 @@ from .wandb_media import Audio, Histogram, Html, Image
 from .wandb_resume import begun, config_of, folder_name, known, next_step
 from .wandb_run import WandbRun, closed, not_logged, text
 from .wandb_summary import WandbSummary
-from .wandb_things import AlertLevel, AuthenticationError, CommError, DataTypes, Error, Errors, LoggedTable, Sdk, UsageError, Util
+from .wandb_things import (
+    AlertLevel,
+    AuthenticationError,
+    CommError,
+    DataTypes,
+    Error,
+    Errors,
+    LoggedTable,
+    Sdk,
+    UsageError,
+    Util,
+)
 
 __all__ = (
     "AlertLevel",

@@ -16,7 +16,9 @@ NOT_VALUES = ("wandb_version", "_wandb")  # of a file that wandb itself wrote
 class WandbConfig(dict[str, Any]):
     """`take` is called with whatever is set, changed or added; it must not raise. Copies, also pickled ones, have no `take`."""
 
-    def __init__(self, take: Callable[[Mapping[str, Any]], None] | None = None, values: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, take: Callable[[Mapping[str, Any]], None] | None = None, values: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(values or {})
         object.__setattr__(self, "_take", take)
 
@@ -47,7 +49,9 @@ class WandbConfig(dict[str, Any]):
 
     def __missing__(self, name: str) -> Any:
         """`{"train.loss": 1}["train"] -> {"loss": 1}`"""
-        if inner := {key[len(name) + 1 :]: self[key] for key in self if isinstance(key, str) and key.startswith(f"{name}.")}:
+        if inner := {
+            key[len(name) + 1 :]: self[key] for key in self if isinstance(key, str) and key.startswith(f"{name}.")
+        }:
             return WandbConfig(values=inner)
         raise KeyError(name)
 
@@ -88,4 +92,6 @@ def of_file(path: Path) -> dict[str, Any]:
 
 
 def _value(value: Any) -> Any:
-    return value["value"] if isinstance(value, dict) and "value" in value and value.keys() <= {"value", "desc"} else value
+    return (
+        value["value"] if isinstance(value, dict) and "value" in value and value.keys() <= {"value", "desc"} else value
+    )

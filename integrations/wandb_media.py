@@ -62,7 +62,9 @@ class Html(Media):
 
     def _sample(self, place: MediaFolder, name: str) -> tuple[Any, str | None] | None:
         data = self.data.read() if hasattr(self.data, "read") else self.data
-        is_path = isinstance(data, os.PathLike) or (isinstance(data, str) and data.endswith(".html") and "<" not in data)
+        is_path = isinstance(data, os.PathLike) or (
+            isinstance(data, str) and data.endswith(".html") and "<" not in data
+        )
         return data if is_path else f"{data}\n", None
 
 
@@ -163,7 +165,9 @@ def _png(data: Any) -> bytes | None:
     try:
         pillow = importlib.import_module("PIL.Image")
     except ImportError:
-        say_once("log: an image that is no file is left out, since Pillow is not installed: pip install pillow, or pass a path")
+        say_once(
+            "log: an image that is no file is left out, since Pillow is not installed: pip install pillow, or pass a path"
+        )
         return None
     image = data if isinstance(data, pillow.Image) else pillow.fromarray(_pixels(data))
     if max(image.size) > MOST_SIDE:

@@ -104,7 +104,13 @@ class WandbRun:
         """Data of a step gathers until the step is finished: by `commit`, which is the default without `step`, or by a later step."""
         try:  # in place of `guarded`, which is a call more of the one that each step makes
             waits = self._pending or self._media
-            if step is None and commit is not False and data and not waits and PLAIN.issuperset(map(type, data.values())):
+            if (
+                step is None
+                and commit is not False
+                and data
+                and not waits
+                and PLAIN.issuperset(map(type, data.values()))
+            ):
                 step, self._step = self._step, self._step + 1  # the usual call: few steps, each of them here
                 if len(self.summary) < MOST_NAMES:
                     dict.update(self.summary, data)

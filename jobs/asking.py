@@ -83,7 +83,9 @@ class Asking:
                     f"deepseek-jobs queue, and if it hangs, end it with kill -9 and ask again: jobs run on"
                 ) from None
             except (ConnectionError, ValueError) as error:
-                raise NoDaemon(f"the daemon of {self._folder} does not answer ({error}); see {self._folder}/daemon.log") from None
+                raise NoDaemon(
+                    f"the daemon of {self._folder} does not answer ({error}); see {self._folder}/daemon.log"
+                ) from None
         if not isinstance(answer, dict) or "error" in answer:
             raise QueueError(str(answer.get("error") if isinstance(answer, dict) else answer))
         return answer

@@ -21,14 +21,20 @@ class ElsewhereQueue(QueueFile):
     def elsewhere(self) -> list[Job]:
         """Queued jobs that another scheduler is to place, and that it does not have."""
         return list(
-            self._jobs(f"state = 'queued' AND place != '{LOCAL}' AND id NOT IN (SELECT job FROM attempt WHERE ended_s IS NULL)")
+            self._jobs(
+                f"state = 'queued' AND place != '{LOCAL}' AND id NOT IN (SELECT job FROM attempt WHERE ended_s IS NULL)"
+            )
         )
 
     def hand_over(self, job: int, reason: str, now_s: float) -> int:
         """The number of a new attempt, which another scheduler is about to get; the job stays queued."""
         with self._transaction():
-            (number,) = self._db.execute("SELECT coalesce(max(number), 0) + 1 FROM attempt WHERE job = ?", (job,)).fetchone()
-            self._db.execute("INSERT INTO attempt (job, number, slots, intended_s) VALUES (?, ?, '[]', ?)", (job, number, now_s))
+            (number,) = self._db.execute(
+                "SELECT coalesce(max(number), 0) + 1 FROM attempt WHERE job = ?", (job,)
+            ).fetchone()
+            self._db.execute(
+                "INSERT INTO attempt (job, number, slots, intended_s) VALUES (?, ?, '[]', ?)", (job, number, now_s)
+            )
             self._db.execute("UPDATE job SET reason = ? WHERE id = ?", (reason, job))
             return int(number)
 
@@ -57,7 +63,9 @@ class ElsewhereQueue(QueueFile):
             if placed.state != "stopping":
                 self._save(replace(queued_again(placed, now_s, placed.ran_s), stops=placed.stops + 1))
 
-    def seen_elsewhere(self, job: int, state: str, reason: str, on: str, started_s: float | None, now_s: float) -> float | None:
+    def seen_elsewhere(
+        self, job: int, state: str, reason: str, on: str, started_s: float | None, now_s: float
+    ) -> float | None:
         """What the other scheduler says of it; the seconds that it has waited, where it has just started."""
         with self._transaction():
             was, before = self.state_of(job), self._job(job)
@@ -73,7 +81,9 @@ class ElsewhereQueue(QueueFile):
             self._save(after)
             self._db.execute("UPDATE job SET reason = ? WHERE id = ?", (reason, job))
             if state == "running":
-                self._db.execute("UPDATE attempt SET slots = ? WHERE job = ? AND ended_s IS NULL", (json.dumps(after.on), job))
+                self._db.execute(
+                    "UPDATE attempt SET slots = ? WHERE job = ? AND ended_s IS NULL", (json.dumps(after.on), job)
+                )
                 self.seen_started(job, began_s)
             return began_s - before.queued_s if waited and not waits else None
 
@@ -103,6 +113,7 @@ class ElsewhereQueue(QueueFile):
     def _is_elsewhere(self, job: int) -> bool:
         """Whether another scheduler has it, or is about to."""
         found = self._db.execute(
-            f"SELECT 1 FROM job JOIN attempt ON job = id WHERE id = ? AND place != '{LOCAL}' AND attempt.ended_s IS NULL", (job,)
+            f"SELECT 1 FROM job JOIN attempt ON job = id WHERE id = ? AND place != '{LOCAL}' AND attempt.ended_s IS NULL",
+            (job,),
         )
         return found.fetchone() is not None

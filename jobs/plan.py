@@ -28,7 +28,9 @@ from .planning.state import Action, Carried, JobPlan, Promise, QueueState, Start
 from .planning.usage import high_slots
 
 STOPPING_S = 60.0  # to save and end
-LATE_S = 60.0  # a job that started so much later than first in, first out has waited; less is the time that a start takes
+LATE_S = (
+    60.0  # a job that started so much later than first in, first out has waited; less is the time that a start takes
+)
 
 
 def plan(state: QueueState, now_s: float) -> JobPlan:
@@ -47,7 +49,8 @@ class _Planning:
         self.predicted = {job.id: self._predicted(job) for job in jobs}
         self.placed = {job.id: job for job in jobs if job.placed}
         self.remaining = {
-            job.id: STOPPING_S if job.state == "stopping" else max(1.0, self.predicted[job.id] - job.done(now_s)) for job in jobs
+            job.id: STOPPING_S if job.state == "stopping" else max(1.0, self.predicted[job.id] - job.done(now_s))
+            for job in jobs
         }
         self.layout = Layout(state, self.remaining, now_s)
         self.usage = state.carried.usage.at(now_s)
@@ -159,7 +162,9 @@ class _Planning:
         longest of their family ran, once they have made room, and where they would lose more than twice as many slots."""
         starts, never = self.fifo.starts_s, float("inf")
         late = [
-            job for job in self.placed.values() if job.id in self.state.jobs and starts.get(job.id, never) + LATE_S < job.started_s
+            job
+            for job in self.placed.values()
+            if job.id in self.state.jobs and starts.get(job.id, never) + LATE_S < job.started_s
         ]
         families, usually_s = self.state.families, self.usually_long_s
         lengths_s = {job.id: longest_s(families.get(job.family, NOTHING), usually_s) for job in late}
@@ -210,7 +215,9 @@ class _Planning:
 
     def _predicted(self, job: Job) -> float:
         if (whole_s := self.by_family.get(job.family)) is None:
-            whole_s = self.by_family[job.family] = predicted_s(self.state.families.get(job.family, NOTHING), self.usual_s)
+            whole_s = self.by_family[job.family] = predicted_s(
+                self.state.families.get(job.family, NOTHING), self.usual_s
+            )
         return outlived(whole_s, job.done(self.now_s))
 
     def _expected_s(self, job: Job) -> float | None:

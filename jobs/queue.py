@@ -108,8 +108,12 @@ class JobQueue(ElsewhereQueue):
         """
         with self._transaction():
             done = [action for action in made.actions if self._intended(action, now_s)]
-            self._db.executemany("UPDATE job SET reason = ? WHERE id = ?", [(reason, job) for job, reason in made.reasons.items()])
-            self._db.execute("INSERT OR REPLACE INTO kept VALUES ('carried', ?)", (json.dumps(of_carried(made.carried)),))
+            self._db.executemany(
+                "UPDATE job SET reason = ? WHERE id = ?", [(reason, job) for job, reason in made.reasons.items()]
+            )
+            self._db.execute(
+                "INSERT OR REPLACE INTO kept VALUES ('carried', ?)", (json.dumps(of_carried(made.carried)),)
+            )
             next_ones = {row[0] for row in self._db.execute("SELECT id FROM job WHERE promised != '[]'")}
             self.keep(ORDER, sorted(made.reasons, key=lambda job: job not in next_ones))
         return done
@@ -166,7 +170,9 @@ class JobQueue(ElsewhereQueue):
         """
         with self._transaction():
             placed = self._job(job)
-            row = self._db.execute("SELECT number, pid FROM attempt WHERE job = ? AND ended_s IS NULL", (job,)).fetchone()
+            row = self._db.execute(
+                "SELECT number, pid FROM attempt WHERE job = ? AND ended_s IS NULL", (job,)
+            ).fetchone()
             if row is None:
                 raise QueueError(f"job {job} has no attempt that runs")
             (why,) = self._db.execute("SELECT stop_why FROM job WHERE id = ?", (job,)).fetchone()
@@ -190,7 +196,9 @@ class JobQueue(ElsewhereQueue):
                 self._db.execute("DELETE FROM kept WHERE name = ?", (ASKED.format(job),))
                 if state == "finished" and not elsewhere:
                     record = self.family(placed.family)
-                    self.remember(placed.family, record._replace(durations_s=(*record.durations_s, work_s)[-KEPT_DURATIONS:]))
+                    self.remember(
+                        placed.family, record._replace(durations_s=(*record.durations_s, work_s)[-KEPT_DURATIONS:])
+                    )
             self._db.execute("UPDATE job SET stop_why = NULL WHERE id = ?", (job,))
             self._neighbours_changed(() if elsewhere else placed.on, now_s)
             return self.state_of(job)
@@ -294,8 +302,12 @@ class JobQueue(ElsewhereQueue):
         state = self.state_of(action.job)
         if isinstance(action, StopJob):
             if state == "running":
-                self._db.execute("UPDATE job SET state = 'stopping', stop_why = ? WHERE id = ?", (action.why, action.job))
-                self._db.execute("UPDATE attempt SET because = ? WHERE job = ? AND ended_s IS NULL", (action.because, action.job))
+                self._db.execute(
+                    "UPDATE job SET state = 'stopping', stop_why = ? WHERE id = ?", (action.why, action.job)
+                )
+                self._db.execute(
+                    "UPDATE attempt SET because = ? WHERE job = ? AND ended_s IS NULL", (action.because, action.job)
+                )
             return state == "running"
         if state != "queued":
             return False
@@ -303,10 +315,16 @@ class JobQueue(ElsewhereQueue):
         if isinstance(action, Promise):
             self._save(replace(job, promised=action.slots))
             return True
-        (number,) = self._db.execute("SELECT coalesce(max(number), 0) + 1 FROM attempt WHERE job = ?", (job.id,)).fetchone()
+        (number,) = self._db.execute(
+            "SELECT coalesce(max(number), 0) + 1 FROM attempt WHERE job = ?", (job.id,)
+        ).fetchone()
         slots = json.dumps(action.slots)
-        self._db.execute("INSERT INTO attempt (job, number, slots, intended_s) VALUES (?, ?, ?, ?)", (job.id, number, slots, now_s))
-        self._save(replace(job, state="running", on=action.slots, promised=(), started_s=now_s, waited_s=job.waited(now_s)))
+        self._db.execute(
+            "INSERT INTO attempt (job, number, slots, intended_s) VALUES (?, ?, ?, ?)", (job.id, number, slots, now_s)
+        )
+        self._save(
+            replace(job, state="running", on=action.slots, promised=(), started_s=now_s, waited_s=job.waited(now_s))
+        )
         self._db.execute("UPDATE job SET state = 'starting', reason = '' WHERE id = ?", (job.id,))
         self._neighbours_changed(action.slots, now_s)
         return True
@@ -340,7 +358,8 @@ class JobQueue(ElsewhereQueue):
             if changed & set(job.on):
                 shared = any(other.id != job.id and set(other.on) & set(job.on) for other in placed)
                 self._db.execute(
-                    "UPDATE job SET shared_s = ?, speed = NULL, steps = 0 WHERE id = ?", (now_s if shared else None, job.id)
+                    "UPDATE job SET shared_s = ?, speed = NULL, steps = 0 WHERE id = ?",
+                    (now_s if shared else None, job.id),
                 )
 
     def _leave_secrets_out(self, job: int) -> None:

@@ -149,7 +149,15 @@ def _job_of(row: Sequence[Any]) -> Job:
 
 def is_sound(job: Job) -> bool:
     """Whether a plan can be made with it: its numbers are numbers, as the checks of a request and the queue itself leave them."""
-    times = (job.submitted_s, job.queued_s, job.waited_s, job.ran_s, job.started_s, job.shared_s or 0.0, job.speed or 0.0)
+    times = (
+        job.submitted_s,
+        job.queued_s,
+        job.waited_s,
+        job.ran_s,
+        job.started_s,
+        job.shared_s or 0.0,
+        job.speed or 0.0,
+    )
     memory = [each for each in (job.declared_mib, job.needs_mib) if each is not None]
     return (
         isinstance(job.family, str)
@@ -163,7 +171,11 @@ def is_sound(job: Job) -> bool:
 def cannot_keep(error: FileError | OSError) -> str:
     """Why nothing can be written into the queue's folder, or read from it, with the remedy."""
     name = getattr(error, "sqlite_errorname", "") or ""
-    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")) or getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")) or getattr(error, "errno", 0) in (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+    ):
         return f"the queue cannot be written ({error}): make room on the disk of its folder, and try again"
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return f"the queue's file is damaged ({error}): end the daemon with deepseek-jobs stop, move queue.sqlite away or restore it, and submit again"

@@ -46,7 +46,12 @@ def request_from(fields: Mapping[str, object]) -> JobRequest:
     for name, value in fields.items():
         texts = value if isinstance(value, list) else [*value, *value.values()] if isinstance(value, dict) else []
         wrong = isinstance(value, bool) and bool not in types.get(name, ())
-        if name not in types or wrong or not isinstance(value, types[name]) or not all(isinstance(text, str) for text in texts):
+        if (
+            name not in types
+            or wrong
+            or not isinstance(value, types[name])
+            or not all(isinstance(text, str) for text in texts)
+        ):
             raise QueueError(f"a request for a job has no {name!r:.100} such as {_shown(value)}")
     if missing := {"argv", "cwd", "family"} - fields.keys():
         raise QueueError(f"a request for a job needs {', '.join(sorted(missing))}")
@@ -61,13 +66,21 @@ def check(request: JobRequest) -> None:
     """What holds on any host. Raises QueueError."""
     for what, argv, remedy in (
         ("the command", request.argv, "write it behind --, as in: deepseek-jobs submit -- python train.py"),
-        ("--resume-with", request.resume_argv, "leave it out, or write how the job goes on, as in: 'python train.py --resume'"),
+        (
+            "--resume-with",
+            request.resume_argv,
+            "leave it out, or write how the job goes on, as in: 'python train.py --resume'",
+        ),
     ):
         if argv is not None and (not argv or not argv[0]):
             raise QueueError(f"{what} is empty; {remedy}")
         for word in argv or ():
             require_text(what, word)
-    for what, text in (("the working folder", request.cwd), ("the log folder", request.log_dir), ("the family", request.family)):
+    for what, text in (
+        ("the working folder", request.cwd),
+        ("the log folder", request.log_dir),
+        ("the family", request.family),
+    ):
         require_text(what, text)
     for what, folder in (("the working folder", request.cwd), ("the log folder", request.log_dir or "/")):
         if not folder.startswith("/"):
@@ -95,7 +108,9 @@ def require_text(what: str, text: str, *, any_bytes: bool = False) -> None:
     try:
         text.encode(errors="surrogateescape" if any_bytes else "strict")
     except UnicodeEncodeError:
-        raise QueueError(f"{what} has bytes that are no UTF-8: {text!r:.200}; rename the file, or put them into a script") from None
+        raise QueueError(
+            f"{what} has bytes that are no UTF-8: {text!r:.200}; rename the file, or put them into a script"
+        ) from None
 
 
 def shortly(number: float) -> str:

@@ -16,7 +16,9 @@ from pathlib import Path
 FILE = "events.queue.jsonl"
 
 
-def note(run: Path | None, kind: str, time_s: float, text: str, *, seconds: float | None = None, **fields: object) -> None:
+def note(
+    run: Path | None, kind: str, time_s: float, text: str, *, seconds: float | None = None, **fields: object
+) -> None:
     """A full disk, a folder that was removed, or a pipe in the place of the file costs the line only."""
     if run is None:
         return

@@ -17,7 +17,14 @@ NAME = "deepseek-jobs"
 VARIABLE = "DEEPSEEK_JOBS_DIR"
 NO_HOME = Path("/nonexistent")
 ALL_USERS = ["0", "0", str(2**32 - 1)]  # uid_map of a process outside of user namespaces
-QUEUE, SOCKET, LOCK, LOG, ATTEMPTS, FLAGS = "queue.sqlite", "daemon.sock", "lock", "daemon.log", "attempts", "daemon.json"
+QUEUE, SOCKET, LOCK, LOG, ATTEMPTS, FLAGS = (
+    "queue.sqlite",
+    "daemon.sock",
+    "lock",
+    "daemon.log",
+    "attempts",
+    "daemon.json",
+)
 
 
 def state_folder(environment: Mapping[str, str] = os.environ) -> Path:

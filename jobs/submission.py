@@ -55,7 +55,9 @@ def request_of(
     resume = None if resume_with is None else _words(resume_with)
     if priority not in PRIORITIES:
         raise QueueError(f"--priority is {' or '.join(PRIORITIES)}, not {priority!r}")
-    if name and (not NAME.fullmatch(name) or name.startswith(("/", ".")) or ".." in name.split("/") or name.endswith("/")):
+    if name and (
+        not NAME.fullmatch(name) or name.startswith(("/", ".")) or ".." in name.split("/") or name.endswith("/")
+    ):
         raise QueueError(
             f"{name!r} is no name of a run; take letters, digits and . _ - /, without a leading dot or slash and without .."
         )
@@ -77,7 +79,11 @@ def request_of(
 
 def environment_of(environment: Mapping[str, str], more: Sequence[str] = ()) -> dict[str, str]:
     """What a job gets of its submitter's environment: PASSED_ON, and `more` by name. Raises QueueError."""
-    passed = {name: value for name, value in environment.items() if any(fnmatch.fnmatchcase(name, known) for known in PASSED_ON)}
+    passed = {
+        name: value
+        for name, value in environment.items()
+        if any(fnmatch.fnmatchcase(name, known) for known in PASSED_ON)
+    }
     for word in more:
         name, is_given, value = word.partition("=")
         if not name or "\0" in word:
@@ -104,9 +110,15 @@ def require_command(word: str, cwd: Path, path: str, what: str = COMMAND) -> Non
             )
     elif not shutil.which(word, path=_absolute(path, cwd)):
         if len(words := word.split()) > 1 and shutil.which(words[0], path=_absolute(path, cwd)):
-            raise QueueError(f"{what} {word!r} is one word; take its quotes away: deepseek-jobs submit -- {' '.join(words)}")
+            raise QueueError(
+                f"{what} {word!r} is one word; take its quotes away: deepseek-jobs submit -- {' '.join(words)}"
+            )
         inside = cwd / word
-        remedy = f"did you mean ./{word}, or python {word}?" if inside.is_file() else "check its spelling, or give its whole path"
+        remedy = (
+            f"did you mean ./{word}, or python {word}?"
+            if inside.is_file()
+            else "check its spelling, or give its whole path"
+        )
         raise QueueError(f"{what} {word!r} is not in PATH; {remedy}")
 
 
@@ -118,7 +130,9 @@ def _words(text: str) -> tuple[str, ...]:
     try:
         return tuple(shlex.split(text))
     except ValueError as error:
-        raise QueueError(f"--resume-with cannot be split into words ({error}); quote it as for a shell: {text!r}") from None
+        raise QueueError(
+            f"--resume-with cannot be split into words ({error}); quote it as for a shell: {text!r}"
+        ) from None
 
 
 def mib(text: str, flag: str = "--memory") -> float:

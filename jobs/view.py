@@ -137,7 +137,9 @@ class QueueView:
 
         def turn(row: JobRow) -> tuple[int, int]:
             """One that no plan has seen is last."""
-            return ("queued", "held").index(row.state) + 1 if row.state in ("queued", "held") else 0, turns.get(row.id, len(turns))
+            return ("queued", "held").index(row.state) + 1 if row.state in ("queued", "held") else 0, turns.get(
+                row.id, len(turns)
+            )
 
         return sorted(rows, key=turn)
 
@@ -180,7 +182,9 @@ class QueueView:
         with self._opened() as db:
             if db is None:
                 return 0
-            (number,) = db.execute(f"SELECT count(*) FROM job WHERE state IN ({', '.join('?' * len(states))})", states).fetchone()
+            (number,) = db.execute(
+                f"SELECT count(*) FROM job WHERE state IN ({', '.join('?' * len(states))})", states
+            ).fetchone()
             return int(number)
 
     def attempts(self, since_s: float = 0.0, job: int | None = None, limit: int = 10_000) -> list[JobAttemptRow]:
@@ -209,13 +213,16 @@ class QueueView:
             return []
         records = self.families()
         usual_s, _ = usual(records)
-        return [_submission(row, predicted_s(records.get(row["family"], NOTHING), usual_s), now_s) for row in reversed(rows)]
+        return [
+            _submission(row, predicted_s(records.get(row["family"], NOTHING), usual_s), now_s) for row in reversed(rows)
+        ]
 
     def slots(self) -> list[SlotRow]:
         """As the daemon last saw them; none before it has looked."""
         kept = self._kept("slots") or {"seen_s": 0.0, "slots": []}
         return [
-            SlotRow(**{**slot, "name": ONE_CORE.sub(r"core \1", slot["name"])}, seen_s=kept["seen_s"]) for slot in kept["slots"]
+            SlotRow(**{**slot, "name": ONE_CORE.sub(r"core \1", slot["name"])}, seen_s=kept["seen_s"])
+            for slot in kept["slots"]
         ]
 
     def families(self) -> dict[str, FamilyRecord]:
@@ -230,7 +237,9 @@ class QueueView:
     def pairs(self) -> dict[Pair, tuple[float, float]]:
         """Measured speeds of two families side by side, of their speeds alone."""
         with self._opened() as db:
-            rows = [] if db is None else db.execute("SELECT first, second, first_speed, second_speed FROM pair").fetchall()
+            rows = (
+                [] if db is None else db.execute("SELECT first, second, first_speed, second_speed FROM pair").fetchall()
+            )
         return {(row[0], row[1]): (row[2], row[3]) for row in rows}
 
     def carried(self) -> Carried:
@@ -242,7 +251,9 @@ class QueueView:
         with self._opened() as db:
             if db is None:
                 return []
-            placed = db.execute(f"SELECT id, on_slots FROM job WHERE state IN {PLACED} AND place = '{LOCAL}'").fetchall()
+            placed = db.execute(
+                f"SELECT id, on_slots FROM job WHERE state IN {PLACED} AND place = '{LOCAL}'"
+            ).fetchall()
             rows = db.execute(f"SELECT {COLUMNS} FROM job WHERE {where}", values).fetchall()
         on = {job: set(json.loads(slots)) for job, slots in placed}
         return [_row(row, on) for row in rows]

@@ -29,7 +29,9 @@ def require_no_shell(words: Sequence[str], what: str, *, variables: bool) -> Non
         if place in given:
             continue
         if OF_A_SHELL.fullmatch(word) or REDIRECTED.fullmatch(word) or (variables and VARIABLE.fullmatch(word)):
-            raise QueueError(f"{what} has {word!r}, which is for a shell, and jobs run without one; write: sh -c '...' {UNLESS}")
+            raise QueueError(
+                f"{what} has {word!r}, which is for a shell, and jobs run without one; write: sh -c '...' {UNLESS}"
+            )
 
 
 def require_script(words: Sequence[str], cwd: Path, what: str) -> None:

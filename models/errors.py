@@ -35,4 +35,6 @@ def cannot_write(place: object, error: OSError) -> ModelsError:
         return ModelsError(
             f"the disk of {place} is full: make room or choose another folder, and run it again; nothing was left there"
         )
-    return ModelsError(f"cannot write {place}: {error.strerror or error}; choose another folder; nothing was left there")
+    return ModelsError(
+        f"cannot write {place}: {error.strerror or error}; choose another folder; nothing was left there"
+    )

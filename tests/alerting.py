@@ -138,7 +138,10 @@ def webhook(url: str, more: str = "") -> str:
 
 
 def crash(
-    run: str, time_s: float = NOW_S, sentence: str = "The run failed at step 7: OutOfMemoryError.", rank: int | None = None
+    run: str,
+    time_s: float = NOW_S,
+    sentence: str = "The run failed at step 7: OutOfMemoryError.",
+    rank: int | None = None,
 ) -> Finding:
     """A moment."""
     return Finding(f"crash-{run}-{rank}", run, "crash", "alert", time_s, time_s, True, sentence, rank, 7, {"key": "1"})

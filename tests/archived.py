@@ -47,10 +47,20 @@ def records(draw: st.DrawFn) -> list[Record]:
                 names = draw(st.sampled_from([("loss",), ("loss", "lr"), ("lr", "a,b"), ("loss", "loss")]))
                 values = tuple(draw(NUMBERS) for _ in names)
                 found.append(
-                    Points(run, labels, names, values, round(time_s, 6), draw(st.sampled_from([step, None])), int(step > 12))
+                    Points(
+                        run,
+                        labels,
+                        names,
+                        values,
+                        round(time_s, 6),
+                        draw(st.sampled_from([step, None])),
+                        int(step > 12),
+                    )
                 )
             untimed = draw(st.sampled_from(["untimed", "loss"]))
-            found += [Points(run, labels, (untimed,), (float(step),), None, step) for step in range(draw(st.integers(0, 5)))]
+            found += [
+                Points(run, labels, (untimed,), (float(step),), None, step) for step in range(draw(st.integers(0, 5)))
+            ]
         for at in range(draw(st.integers(0, 12))):
             found.append(
                 LogLine(
@@ -65,13 +75,17 @@ def records(draw: st.DrawFn) -> list[Record]:
             found.append(Event(run, "checkpoint", T0 + at, 0, at, 0.5, f"step {at}", {"path": "x"}))
         found.append(ProgressBar(run, "a.log", T0 + 5, "50 %"))
         steps = draw(st.lists(st.one_of(st.none(), st.integers(-3, 2**53)), max_size=5))
-        found += [Sample(run, f"answer <{at % 2}>", "text", "text/plain", T0, step, at, b"x" * at) for at, step in enumerate(steps)]
+        found += [
+            Sample(run, f"answer <{at % 2}>", "text", "text/plain", T0, step, at, b"x" * at)
+            for at, step in enumerate(steps)
+        ]
         found.append(Offset(f"{run}/a.log", run, 1, 2, 300, 12, 1, 0, "line 3: not JSON", {}))
         found.append(SourceText(run, "/job/decode.py", "ab" * 32, "def decode():\n    pass\n", T0))
         if draw(st.booleans()):
             found.append(_profile(draw, run))
     found += [
-        Points(None, (("host", "box"),), ("host/cpu_pct",), (float(at),), T0 + at, None) for at in range(draw(st.integers(0, 90)))
+        Points(None, (("host", "box"),), ("host/cpu_pct",), (float(at),), T0 + at, None)
+        for at in range(draw(st.integers(0, 90)))
     ]
     return found
 
@@ -93,7 +107,9 @@ def _profile(draw: st.DrawFn, run: str) -> Profile:
             )
         )
         at += length
-    return Profile(run, 0, 7, "main", "box", "native", 100.0, T0, 0, at, {7: "MainThread", 8: "loader"}, samples, at // 10_000_000)
+    return Profile(
+        run, 0, 7, "main", "box", "native", 100.0, T0, 0, at, {7: "MainThread", 8: "loader"}, samples, at // 10_000_000
+    )
 
 
 def everything(store: Store, run: str) -> dict[str, Any]:
@@ -114,9 +130,17 @@ def everything(store: Store, run: str) -> dict[str, Any]:
         points = store.points([found.id for found in series.values()], None, None, axis)  # type: ignore[arg-type]
         for key, found in series.items():
             columns = points[found.id]
-            rows = zip(columns.segment.tolist(), columns.place.tolist(), columns.step.tolist(), columns.value.tolist(), strict=True)
+            rows = zip(
+                columns.segment.tolist(),
+                columns.place.tolist(),
+                columns.step.tolist(),
+                columns.value.tolist(),
+                strict=True,
+            )
             answer[f"{axis} {key}"] = sorted(map(repr, rows))
-    answer["series"] = sorted((found._replace(points=0) for found in series.values()), key=lambda found: (found.name, found.labels))
+    answer["series"] = sorted(
+        (found._replace(points=0) for found in series.values()), key=lambda found: (found.name, found.labels)
+    )
     answer["spans of time"] = [store.profiled_from(run) or 0.0, store.profiled_until(run) or 0.0]
     stacks = store.stacks(T0 - 10, T0 + 1000, run)
     spans: dict[tuple[Any, ...], float] = {}
@@ -138,7 +162,9 @@ def everything(store: Store, run: str) -> dict[str, Any]:
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("exported")
     store = open_store(folder / "store", write=True)
-    store.append([RunInfo(RUN, {"run": RUN}), *(Points(RUN, (), ("loss",), (1.0,), T0 + step, step) for step in range(5000))])
+    store.append(
+        [RunInfo(RUN, {"run": RUN}), *(Points(RUN, (), ("loss",), (1.0,), T0 + step, step) for step in range(5000))]
+    )
     write_zip(store, folder / "store", RUN, folder / "run.zip")
     store.close()
     yield folder / "run.zip"

@@ -50,7 +50,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 
 def with_headers(asked: Asked, **headers: str) -> Asked:
-    return asked._replace(headers={**asked.headers, **{name.replace("_", "-"): value for name, value in headers.items()}})
+    return asked._replace(
+        headers={**asked.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    )
 
 
 def bearer(house: House, role: str) -> str:

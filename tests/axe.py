@@ -17,7 +17,10 @@ AT_REST = """() => !document.querySelector(".stale")
 def serious(page: Page, selector: str = "html") -> list[str]:
     """A sentence for each serious finding below the selector."""
     install()
-    wait_for(lambda: page.evaluate(AT_REST), because="the page does not come to rest: what is read again is fainter meanwhile")
+    wait_for(
+        lambda: page.evaluate(AT_REST),
+        because="the page does not come to rest: what is read again is fainter meanwhile",
+    )
     page.evaluate(
         (PROGRAMS / "axe-core" / "axe.min.js").read_text()
     )  # no script tag: the page's policy takes inline ones of ours only

@@ -20,7 +20,9 @@ def main() -> int:
         description = Path(folder) / "openapi.json"
         description.write_bytes(subprocess.check_output([sys.executable, "-m", "dashboard.api"], cwd=ROOT))
         run(node(), PROGRAMS / "openapi-typescript" / "bin" / "cli.js", description, "-o", WIRE)
-    return subprocess.run([node(), PROGRAMS / "typescript" / "bin" / "tsc", "-p", ROOT / "assets" / "jsconfig.json"]).returncode
+    return subprocess.run(
+        [node(), PROGRAMS / "typescript" / "bin" / "tsc", "-p", ROOT / "assets" / "jsconfig.json"]
+    ).returncode
 
 
 def install() -> None:

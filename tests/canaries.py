@@ -136,7 +136,14 @@ def canary_records() -> Iterator[Record]:
         yield LogLine(run, "out.log", T0 + 201, 40, f"FileNotFoundError: [Errno 2] No such file or directory: '{PATH}'")
         for kind in ("checkpoint", "validation", "note", "overflow"):
             yield Event(
-                run, kind, T0 + 50, 0, 50, 1.0, TEXT, {"path": PATH, "name": PATH, "type": PATH, "columns": [PATH], "bytes": 5}
+                run,
+                kind,
+                T0 + 50,
+                0,
+                50,
+                1.0,
+                TEXT,
+                {"path": PATH, "name": PATH, "type": PATH, "columns": [PATH], "bytes": 5},
             )
         yield Event(run, "end", T0 + 202, 0, 200, None, TEXT, {"status": "failed", "reason": TEXT})
         yield Finding(
@@ -154,11 +161,27 @@ def canary_records() -> Iterator[Record]:
         )
         main, leaf = Frame("main", PATH, 3), Frame("read", f"{FOLDER}/job/read.py", 7)
         samples = [StackSample(at * 10**8, 10**8, 7, (main, leaf) if at % 2 else (main,), False) for at in range(2000)]
-        yield Profile(run, 0, 2**22 + number, "main", "box", "native", 10, T0, 0, 200 * 10**9, {7: f"thread {PATH}"}, samples, 2000)
+        yield Profile(
+            run,
+            0,
+            2**22 + number,
+            "main",
+            "box",
+            "native",
+            10,
+            T0,
+            0,
+            200 * 10**9,
+            {7: f"thread {PATH}"},
+            samples,
+            2000,
+        )
         yield SourceText(run, PATH, "ab" * 32, f"open({PATH!r})\n", T0)
         yield Offset(f"{run}/out.log", run, 1, 2, 300, 12, 1, 0, f"line 3: {PATH}", {}, f"cannot read {PATH}")
         yield Sample(run, "answer", "text", "text/plain", T0, 1, 0, TEXT.encode())
-        yield Sample(run, "rows", "table", "application/json", T0, 1, 0, f'{{"columns": ["a"], "data": [["{PATH}"]]}}'.encode())
+        yield Sample(
+            run, "rows", "table", "application/json", T0, 1, 0, f'{{"columns": ["a"], "data": [["{PATH}"]]}}'.encode()
+        )
         yield Sample(run, "picture", "image", "image/png", T0, 1, 0, b"", PATH, 0, 100)
 
 
@@ -227,7 +250,9 @@ def questions() -> Iterator[str]:
         yield of("runs", q=text)
     yield of("compare", run=RUNS, all=True)
     yield of("compare", run=RUNS, series="train/loss")
-    keys = [f"config.{word}" for word in (*WORDS, "data", "api_key", "mixed", "folders", "nested.x", "note", "table", PATH)]
+    keys = [
+        f"config.{word}" for word in (*WORDS, "data", "api_key", "mixed", "folders", "nested.x", "note", "table", PATH)
+    ]
     keys += [
         "argv",
         "command",

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from tests.poisons.house import Houses
 
 CHROMIUM = "/usr/bin/chromium"
-SHELL = shutil.which("chromium-headless-shell") or CHROMIUM  # the same engine without the rest of a browser: half the CPU
+SHELL = (
+    shutil.which("chromium-headless-shell") or CHROMIUM
+)  # the same engine without the rest of a browser: half the CPU
 QUIET = "--disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
-ONE_RENDERER = (
-    "--renderer-process-limit=1"  # of a profile, whose pages find compiled what the ones before them ran: a third of a load
-)
+ONE_RENDERER = "--renderer-process-limit=1"  # of a profile, whose pages find compiled what the ones before them ran: a third of a load
 __all__ = ["ROOT", "script", "wait_for"]
 OF_JOBS = ("test_job", "test_plan.", "test_slurm")  # files
 OF_TRAINER = (
@@ -143,7 +143,9 @@ class Dashboard:
         command += ["--port", "0", "--log-dir", str(log_dir), *flags]
         self.errors = log_dir.parent / f"{log_dir.name}.stderr"
         with self.errors.open("wb") as errors:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=log_dir.parent)
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=log_dir.parent
+            )
         assert self.process.stdout is not None
         self.announcement = self.process.stdout.readline()
         found = re.search(r"http://\S+", self.announcement)
@@ -244,7 +246,10 @@ def page(profile: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Pa
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on(
-        "console", lambda message: problems.append(f"{message.text} {message.location['url']}") if message.type == "error" else None
+        "console",
+        lambda message: (
+            problems.append(f"{message.text} {message.location['url']}") if message.type == "error" else None
+        ),
     )
     yield page
     found = [*problems]  # what comes from now on is of a dashboard that has ended

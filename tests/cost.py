@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable
 
 
-def times(work: Callable[[], object], reference: Callable[[], object], clock: Callable[[], float] = time.process_time) -> float:
+def times(
+    work: Callable[[], object], reference: Callable[[], object], clock: Callable[[], float] = time.process_time
+) -> float:
     """How many times as long as the reference the work takes, by the least of five rounds of each, which take turns."""
     least_s = [float("inf"), float("inf")]
     for _ in range(5):

@@ -20,7 +20,9 @@ FILES = sorted(RECORDED.rglob("events.out.tfevents.*"))
 NOW = Arrival(1_764_000_000.0, 1_764_000_000.2)
 
 
-def event_file(state: dict[str, Any] | None = None, prefix: str = "", place: str = "events.out.tfevents.0.box") -> EventFile:
+def event_file(
+    state: dict[str, Any] | None = None, prefix: str = "", place: str = "events.out.tfevents.0.box"
+) -> EventFile:
     folder = run_folder.RunFolder("a", Path("/logs/a"), False, "box")
     take = lambda config: folder.take_config("f", config)  # noqa: E731
     return EventFile("a", (), place, prefix, Names().fault, take, state)

@@ -77,7 +77,15 @@ def _mistaken(draw: st.DrawFn) -> str:
         place = draw(st.integers(0, max(0, len(text) - 1)))
         put = draw(
             st.sampled_from(
-                ["", text[place : place + 1] * 2, *"(){}[]\"'=~,+-*/^<>!.%\\ \n\x00é°1eks", " over ", " by ", " per ", "step"]
+                [
+                    "",
+                    text[place : place + 1] * 2,
+                    *"(){}[]\"'=~,+-*/^<>!.%\\ \n\x00é°1eks",
+                    " over ",
+                    " by ",
+                    " per ",
+                    "step",
+                ]
             )
         )
         text = text[:place] + put + text[place + draw(st.integers(0, 2)) :]

@@ -46,9 +46,13 @@ def counted(draw: st.DrawFn) -> RawPoints:
     return raw([tick * TICK for tick in place], value)
 
 
-def raw(place: Sequence[float] | Floats, value: Sequence[float] | Floats, step: Sequence[float] | None = None) -> RawPoints:
+def raw(
+    place: Sequence[float] | Floats, value: Sequence[float] | Floats, step: Sequence[float] | None = None
+) -> RawPoints:
     steps = np.full(len(place), np.nan) if step is None else np.asarray(step, np.float64)
-    return RawPoints(np.asarray(place, np.float64), steps, np.zeros(len(place), np.int64), np.asarray(value, np.float64))
+    return RawPoints(
+        np.asarray(place, np.float64), steps, np.zeros(len(place), np.int64), np.asarray(value, np.float64)
+    )
 
 
 def bucketed(found: RawPoints, buckets: int) -> Buckets:

@@ -33,7 +33,8 @@ class FindingsScene:
         """With a loss each second until now."""
         self.t0 = time.time()
         rows: list[Record] = [
-            Points(name, labels_of(host="box", rank=0), ("train/loss",), (1.0,), self.t0 + at, 1000 + at) for at in range(since, 0)
+            Points(name, labels_of(host="box", rank=0), ("train/loss",), (1.0,), self.t0 + at, 1000 + at)
+            for at in range(since, 0)
         ]
         self.store.append(rows)
 
@@ -61,7 +62,8 @@ class FindingsScene:
     def open(self, page: Page, path: str = "/", **query: object) -> None:
         page.goto(f"http://127.0.0.1:{self.web.port}{path}?{urlencode(query)}")
         wait_for(
-            lambda: page.evaluate("() => document.querySelector('#content > *') !== null"), because="Dash has not laid out the page"
+            lambda: page.evaluate("() => document.querySelector('#content > *') !== null"),
+            because="Dash has not laid out the page",
         )
 
 

@@ -124,4 +124,6 @@ def count_of(told: dict[str, Any]) -> int:
 def plain(rows: Sequence[Sequence[Any]]) -> list[tuple[int | None, str]]:
     """By step; a NaN is one."""
     numbers = [(step, float(value)) for step, value in rows]
-    return sorted(((step, "nan" if math.isnan(value) else repr(value)) for step, value in numbers), key=lambda row: row[0] or 0)
+    return sorted(
+        ((step, "nan" if math.isnan(value) else repr(value)) for step, value in numbers), key=lambda row: row[0] or 0
+    )

@@ -64,7 +64,11 @@ def of_store(store: Store, run: str) -> HealthyRun:
         points = store.points([row.id], begin_s, end_s)[row.id]
         rank = int(dict(row.labels).get("rank", "0"))
         series.append(HealthySeries(row.name, rank, is_own, points.place - begin_s, points.step, points.value))
-    events = [event._replace(time_s=event.time_s - begin_s) for event in store.events(run) if begin_s - 60 <= event.time_s <= end_s]
+    events = [
+        event._replace(time_s=event.time_s - begin_s)
+        for event in store.events(run)
+        if begin_s - 60 <= event.time_s <= end_s
+    ]
     return HealthyRun(run, end_s - begin_s, series, events)
 
 
@@ -77,7 +81,9 @@ def write(run: HealthyRun, folder: Path = FOLDER) -> Path:
         for row in run.series
     ]  # fmt: skip
     events = [{"kind": event.kind, "time_s": round(event.time_s, 3), "rank": event.rank, "step": event.step, "seconds": event.seconds} for event in run.events]  # fmt: skip
-    text = json.dumps({"name": run.name, "seconds": run.seconds, "series": series, "events": events}, separators=(",", ":"))
+    text = json.dumps(
+        {"name": run.name, "seconds": run.seconds, "series": series, "events": events}, separators=(",", ":")
+    )
     path.write_bytes(zlib.compress(text.encode(), 9))
     return path
 
@@ -92,7 +98,14 @@ def _written(column: Column, digits: int) -> list[float | None]:
 def read(path: Path) -> HealthyRun:
     found = json.loads(zlib.decompress(path.read_bytes()))
     series = [
-        HealthySeries(row["name"], row["rank"], row["run"], _read(row["time_s"]), _read(row["step"]), np.array(row["value"], float))
+        HealthySeries(
+            row["name"],
+            row["rank"],
+            row["run"],
+            _read(row["time_s"]),
+            _read(row["step"]),
+            np.array(row["value"], float),
+        )
         for row in found["series"]
     ]
     events = [Event(found["name"], row["kind"], row["time_s"], rank=row["rank"] or 0, step=row["step"], seconds=row["seconds"]) for row in found["events"]]  # fmt: skip

@@ -122,14 +122,22 @@ def fetch(version: tuple[int, int]) -> None:
             subprocess.run(["dpkg", "-x", package, scratch / "root"], check=True)
         (scratch / "root").replace(FETCHED / name)
     except (OSError, subprocess.SubprocessError) as error:
-        raise FetchError(f"Python {version[0]}.{version[1]} cannot be fetched, its tests are skipped: {_said(error)}") from error
+        raise FetchError(
+            f"Python {version[0]}.{version[1]} cannot be fetched, its tests are skipped: {_said(error)}"
+        ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _source(suite: str) -> str:
     """This machine's own Debian mirror, at another suite."""
-    command = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(COMPONENT) [signed-by=$(SIGNED_BY)]", "Created-By: Packages"]
+    command = [
+        "apt-get",
+        "indextargets",
+        "--format",
+        "$(REPO_URI) $(COMPONENT) [signed-by=$(SIGNED_BY)]",
+        "Created-By: Packages",
+    ]
     for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines():
         mirror, component, signed_by = line.split(" ", 2)
         if mirror.endswith("/debian/") and component == "main":
@@ -152,7 +160,12 @@ def _apt(scratch: Path, *words: str) -> None:
     }
     settings = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
     subprocess.run(
-        ["apt-get", "-q", *settings, *words], cwd=scratch, capture_output=True, text=True, check=True, timeout=FETCH_WITHIN_S
+        ["apt-get", "-q", *settings, *words],
+        cwd=scratch,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=FETCH_WITHIN_S,
     )
 
 

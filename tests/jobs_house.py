@@ -54,7 +54,12 @@ class JobsHouse:
         **environment: str,
     ):
         self.interpreter = interpreter
-        self.folder, self.state, self.work, self.logs = folder, folder / "state", folder / "work", folder / "work" / "logs"
+        self.folder, self.state, self.work, self.logs = (
+            folder,
+            folder / "state",
+            folder / "work",
+            folder / "work" / "logs",
+        )
         self.uid = uid if os.geteuid() == 0 else os.getuid()
         self.logs.mkdir(parents=True)
         (folder / "rules.json").write_text(json.dumps(rules))
@@ -62,7 +67,11 @@ class JobsHouse:
             os.chown(path, self.uid, self.uid)
             path.chmod(0o755)
         self.flags = (*flags, "--rules", str(folder / "rules.json"))
-        kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "TZ", "OMP_NUM_THREADS", LEASH)}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if name in ("PATH", "LANG", "TZ", "OMP_NUM_THREADS", LEASH)
+        }
         self.environment = {
             **kept, "HOME": str(folder), "DEEPSEEK_JOBS_DIR": str(self.state), "DEEPSEEK_JOBS_LEASES": str(folder / "leases"),
             "PYTHONDONTWRITEBYTECODE": "1", **environment,
@@ -93,7 +102,9 @@ class JobsHouse:
         if flags:
             passed = [word for name in leash for word in ("--env", name)]
             return int(self.done("submit", *passed, *flags, "--", *words).split()[1].rstrip(","))
-        request = request_of(words, cwd=self.work, environment=self.environment, env=[*leash, *more.pop("env", [])], **more)
+        request = request_of(
+            words, cwd=self.work, environment=self.environment, env=[*leash, *more.pop("env", [])], **more
+        )
         with self.being_them():
             return Asking(self.state).submit(request).job
 
@@ -114,7 +125,13 @@ class JobsHouse:
         command = [*as_user(self.uid), self.interpreter, str(MAIN), "daemon", *self.flags]
         with (self.folder / "daemon.out").open("ab") as log:
             self.daemon = subprocess.Popen(
-                command, cwd="/", env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command,
+                cwd="/",
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         wait_for(lambda: (self.state / "daemon.sock").exists() or self._died(), 30)
 
@@ -174,7 +191,9 @@ class JobsHouse:
         """Processes of its jobs."""
         start = f"{MARK}={self.state}/".encode()
         pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
-        return [pid for pid in pids if start_ticks(pid) and any(word.startswith(start) for word in environment_words(pid))]
+        return [
+            pid for pid in pids if start_ticks(pid) and any(word.startswith(start) for word in environment_words(pid))
+        ]
 
     def close(self) -> None:
         if self.daemon is not None:

@@ -93,9 +93,17 @@ def an_afternoon(scene: JobsScene, now_s: float) -> None:
         scene.submit([*train, "1e-3"], ago(354), name="vit"),
         scene.submit(["python", "prepare.py"], ago(350)),
     ]
-    for job, (card, from_min, to_min, code) in zip(over, [(0, 354, 240, 0), (1, 353, 262, 0), (2, 349, 347, 1)], strict=True):
+    for job, (card, from_min, to_min, code) in zip(
+        over, [(0, 354, 240, 0), (1, 353, 262, 0), (2, 349, 347, 1)], strict=True
+    ):
         scene.start(job, [card], ago(from_min))
-        scene.end(job, ago(to_min), 60 * (from_min - to_min), code, said="" if code == 0 else "FileNotFoundError: data/train.idx")
+        scene.end(
+            job,
+            ago(to_min),
+            60 * (from_min - to_min),
+            code,
+            said="" if code == 0 else "FileNotFoundError: data/train.idx",
+        )
     long = scene.submit(
         ["python", "pretrain.py", "--size", "1b"], ago(340), slots=2, resume_argv=("python", "pretrain.py", "--resume")
     )
@@ -106,14 +114,18 @@ def an_afternoon(scene: JobsScene, now_s: float) -> None:
     scene.start(urgent, [3], ago(179))
     scene.end(urgent, ago(131), 60 * 48)
     scene.start(long, [2, 3], ago(130))
-    shared = [scene.submit(["python", "probe.py", "--layer", str(layer)], ago(95 - layer), shares=True) for layer in range(2)]
+    shared = [
+        scene.submit(["python", "probe.py", "--layer", str(layer)], ago(95 - layer), shares=True) for layer in range(2)
+    ]
     for number, job in enumerate(shared):
         scene.start(job, [0], ago(90 - 31 * number))
         scene.queue.measured(job, 0.93, 400)
     cancelled = scene.submit([*train, "1e-1"], ago(80), name="vit")
     scene.queue.cancel(cancelled, ago(70))
     scene.submit([*train, "3e-3"], ago(64), name="vit", declared_mib=40 * 1024.0)
-    scene.submit(["python", "pretrain.py", "--size", "7b", "--data", "/data/web/2026/shards"], ago(40), slots=4, high=True)
+    scene.submit(
+        ["python", "pretrain.py", "--size", "7b", "--data", "/data/web/2026/shards"], ago(40), slots=4, high=True
+    )
     held = scene.submit(["bash", "export.sh"], ago(20))
     scene.queue.hold(held, ago(19))
     scene.look(now_s - 4, {1: "ada's process 4711 (python)"})
@@ -163,7 +175,9 @@ def answering(scene: JobsScene) -> Iterator[list[dict[str, Any]]]:
 
 
 @contextmanager
-def jobs_served(folder: Path, fill: Callable[[JobsScene, float], None] = an_afternoon) -> Iterator[tuple[JobsScene, Web]]:
+def jobs_served(
+    folder: Path, fill: Callable[[JobsScene, float], None] = an_afternoon
+) -> Iterator[tuple[JobsScene, Web]]:
     """A dashboard over a folder of runs that has one of the queue's runs, and over this queue."""
     log_dir, data_dir = folder / "logs", folder / "data"
     log_dir.mkdir(parents=True)

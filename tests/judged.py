@@ -81,7 +81,9 @@ class JudgedRuns:
         self.found: dict[str, Finding] = {}  # as last told, by id
         self.first_s: dict[str, float] = {}  # when each was first told
         self.written = 0
-        store.append([machine_point(now_s - 1, HOSTS, {"host/cores": 2.0})])  # makes the file, which readers look for now and then
+        store.append(
+            [machine_point(now_s - 1, HOSTS, {"host/cores": 2.0})]
+        )  # makes the file, which readers look for now and then
         self.restart()
         self._look_s = now_s
 
@@ -166,9 +168,18 @@ class JudgedRuns:
         return RunActivity(run, claiming_folder(), lines.info, lines.starts, lines.ends, lines.last_s, median_s)
 
 
-def gpu(index: int = 0, *processes: GpuProcess, total: int = 80 * GIB, lost: str = "", name: str = "NVIDIA H100") -> Gpu:
+def gpu(
+    index: int = 0, *processes: GpuProcess, total: int = 80 * GIB, lost: str = "", name: str = "NVIDIA H100"
+) -> Gpu:
     return Gpu(
-        index, f"GPU-{index + 1}", name, total, 700.0, state="lost" if lost else "ok", reason=lost, processes=tuple(processes)
+        index,
+        f"GPU-{index + 1}",
+        name,
+        total,
+        700.0,
+        state="lost" if lost else "ok",
+        reason=lost,
+        processes=tuple(processes),
     )
 
 
@@ -180,7 +191,9 @@ def card_labels(index: int = 0) -> Labels:
     return labels_of(gpu=index, host=HOST, uuid=f"GPU-{index + 1}")
 
 
-def point(run: str, time_s: float | None, step: int | None, values: Mapping[str, float], rank: int | None = None) -> Points:
+def point(
+    run: str, time_s: float | None, step: int | None, values: Mapping[str, float], rank: int | None = None
+) -> Points:
     return Points(run, labels_of(rank=rank) if rank else (), tuple(values), tuple(values.values()), time_s, step)
 
 

@@ -57,7 +57,9 @@ def profile(
     for number, pattern in enumerate([parts, *others]):
         samples += _samples(pid + number, pattern, round(seconds * 1000))
     threads = {pid: "MainThread", **{pid + number: f"Thread-{number}" for number in range(1, len(others) + 1)}}
-    return Profile(run, rank, pid, role, HOST, "native", 100.0, lo_s, 0, round(seconds * 1e9), threads, samples, len(samples))
+    return Profile(
+        run, rank, pid, role, HOST, "native", 100.0, lo_s, 0, round(seconds * 1e9), threads, samples, len(samples)
+    )
 
 
 def _samples(tid: int, parts: Sequence[Part], total_ms: int) -> list[StackSample]:
@@ -65,6 +67,8 @@ def _samples(tid: int, parts: Sequence[Part], total_ms: int) -> list[StackSample
     while at_ms < total_ms:
         part = parts[place % len(parts)]
         ms = min(part.ms, total_ms - at_ms)
-        samples.append(StackSample(at_ms * 1_000_000, ms * 1_000_000, tid, part.stack, part.gil, int(part.running * ms * 1e6)))
+        samples.append(
+            StackSample(at_ms * 1_000_000, ms * 1_000_000, tid, part.stack, part.gil, int(part.running * ms * 1e6))
+        )
         at_ms, place = at_ms + ms, place + 1
     return samples

@@ -62,7 +62,14 @@ class Kept:
 def document(found: dict[str, Found]) -> str:
     """Markdown; the last line holds what `read` needs."""
     own = [row for file in sorted(found) for row in found[file].own.values()]
-    parts = ["# `make test-long`, the last result", "", hardware(), "", *HEAD, *(found[file].row for file in sorted(found))]
+    parts = [
+        "# `make test-long`, the last result",
+        "",
+        hardware(),
+        "",
+        *HEAD,
+        *(found[file].row for file in sorted(found)),
+    ]
     parts += ["", *POISONS, *own] if own else []
     return "\n".join([*parts, "", f"<!-- {json.dumps(found)} -->", ""])
 
@@ -82,7 +89,9 @@ def machine() -> str:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--keep-in", type=Path, default=RESULTS / f"test-long_{machine()}.md", help="the file of the last result")
+    parser.addoption(
+        "--keep-in", type=Path, default=RESULTS / f"test-long_{machine()}.md", help="the file of the last result"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

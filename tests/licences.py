@@ -26,7 +26,9 @@ SPDX = {  # what older metadata say, in the words of today's
     "Dual License": "Apache-2.0 OR BSD-3-Clause",
     "Python Software Foundation License": "PSF-2.0",
 }
-FREE = re.compile(r"MIT|MIT-0|BSD-[23]-Clause|Apache-2\.0|ISC|PSF-2\.0|MPL-2\.0|CNRI-Python|0BSD|Zlib|CC0-1\.0|Unlicense")
+FREE = re.compile(
+    r"MIT|MIT-0|BSD-[23]-Clause|Apache-2\.0|ISC|PSF-2\.0|MPL-2\.0|CNRI-Python|0BSD|Zlib|CC0-1\.0|Unlicense"
+)
 LONG = 60  # a text in place of a name
 HEAD = """# Licences
 
@@ -69,7 +71,11 @@ def licence_of(package: Distribution) -> str:
     about = package.metadata
     if named := about.get("License-Expression"):
         return str(named)
-    classified = [str(row).rpartition(" :: ")[2] for row in about.get_all("Classifier") or [] if str(row).startswith("License :: ")]
+    classified = [
+        str(row).rpartition(" :: ")[2]
+        for row in about.get_all("Classifier") or []
+        if str(row).startswith("License :: ")
+    ]
     classified = [row for row in classified if row != "OSI Approved"]
     said = str(about.get("License") or "")
     name = said if 0 < len(said) <= LONG and "\n" not in said else " OR ".join(classified)

@@ -74,7 +74,8 @@ def slices(told: list[Step], begun_s: float) -> Iterator[list[Profile]]:
         pending.append(step)
         if step.end_s - start_s >= SLICE_S:
             yield [
-                profile(pid, role, pending, begun_s) for pid, role in ((PID, "main"), *((worker, "worker") for worker in WORKERS))
+                profile(pid, role, pending, begun_s)
+                for pid, role in ((PID, "main"), *((worker, "worker") for worker in WORKERS))
             ]
             pending, start_s = [], step.end_s
 
@@ -85,7 +86,19 @@ def profile(pid: int, role: str, part: list[Step], begun_s: float) -> Profile:
     samples = [StackSample(round(at_s * NS), round(length_s * NS), pid, stack) for at_s, length_s, stack in spans]
     count = round((end_ns - start_ns) / NS * HZ)
     return Profile(
-        RUN, 0, pid, role, "bench", "native", HZ, begun_s + part[0].begin_s, start_ns, end_ns, {pid: "MainThread"}, samples, count
+        RUN,
+        0,
+        pid,
+        role,
+        "bench",
+        "native",
+        HZ,
+        begun_s + part[0].begin_s,
+        start_ns,
+        end_ns,
+        {pid: "MainThread"},
+        samples,
+        count,
     )
 
 
@@ -94,7 +107,9 @@ def own(*names: str) -> tuple[Frame, ...]:
 
 
 def library(file: str, *names: str) -> tuple[Frame, ...]:
-    return tuple(Frame(name, f"/usr/lib/python3/site-packages/{file}", 10 * number + 1) for number, name in enumerate(names))
+    return tuple(
+        Frame(name, f"/usr/lib/python3/site-packages/{file}", 10 * number + 1) for number, name in enumerate(names)
+    )
 
 
 LOADER, FETCH = "torch/utils/data/dataloader.py", "torch/utils/data/_utils/fetch.py"

@@ -35,7 +35,17 @@ def fill_queue(folder: Path, log_dir: Path, over: int, now_s: float) -> None:
         ended_s = None if runs else shift_s + began_s + work_s
         state = "running" if runs else state
         rows.append(
-            row(number, shift_s + at_s, state, log_dir, began_s - at_s, card if runs else None, shift_s + began_s, ended_s, work_s)
+            row(
+                number,
+                shift_s + at_s,
+                state,
+                log_dir,
+                began_s - at_s,
+                card if runs else None,
+                shift_s + began_s,
+                ended_s,
+                work_s,
+            )
         )
         attempts.append(
             (
@@ -48,14 +58,17 @@ def fill_queue(folder: Path, log_dir: Path, over: int, now_s: float) -> None:
             )
         )
     rows += [
-        row(over + CARDS + 1 + n, now_s - 60 * (WAITING - n), "queued", log_dir, 0.0, None, 0.0, None, None) for n in range(WAITING)
+        row(over + CARDS + 1 + n, now_s - 60 * (WAITING - n), "queued", log_dir, 0.0, None, 0.0, None, None)
+        for n in range(WAITING)
     ]
     slots = [
         {"id": f"gpu-{n}", "name": f"GPU {n}", "memory_mib": 81920.0, "free_mib": 81920.0, "foreign": False, "why": ""}
         for n in range(CARDS)
     ]
     with sqlite3.connect(folder / QUEUE) as db:
-        db.executemany(f"INSERT INTO job ({', '.join(rows[0])}) VALUES ({', '.join(':' + name for name in rows[0])})", rows)
+        db.executemany(
+            f"INSERT INTO job ({', '.join(rows[0])}) VALUES ({', '.join(':' + name for name in rows[0])})", rows
+        )
         db.executemany(
             "INSERT INTO attempt (job, number, slots, intended_s, started_s, ended_s, exit_code) VALUES (?, 1, ?, ?, ?, ?, ?)",
             attempts,

@@ -32,7 +32,9 @@ def fill(store: Store, number: int, points: int, now_s: float) -> None:
     rng = random.Random(7)
     batch: list[Record] = []
     for i in range(number):
-        batch += run_records(rng, f"sweep/{i:05}-{rng.choice(MODELS)[0]}", points, now_s - 60 - (number - i) * 30 * DAY_S / number)
+        batch += run_records(
+            rng, f"sweep/{i:05}-{rng.choice(MODELS)[0]}", points, now_s - 60 - (number - i) * 30 * DAY_S / number
+        )
         if i % BATCH == BATCH - 1:
             store.append(batch)
             batch = []
@@ -74,7 +76,9 @@ def run_records(
         "git_branch": "main",
         "started_s": started_s,
     }
-    yield RunInfo(name, {**info, "gpu": "8 x NVIDIA H100 80GB HBM3", "torch": "2.10.0", "python": "3.12.4", "world_size": 8})
+    yield RunInfo(
+        name, {**info, "gpu": "8 x NVIDIA H100 80GB HBM3", "torch": "2.10.0", "python": "3.12.4", "world_size": 8}
+    )
     yield Event(name, "start", started_s, fields={"host": HOST, "world_size": 8, "pid": 2**30, "boot_id": "another"})
     bad = rng.random() if status == "failed" else 1.0
     for i in range(reached):

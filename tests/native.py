@@ -36,7 +36,9 @@ def record(sampler: Native, enough: Callable[[list[Profile]], bool], deadline_s:
     profiles: list[Profile] = []
     until_s = time.monotonic() + deadline_s
     while not enough(profiles):
-        assert time.monotonic() < until_s, f"not enough in {deadline_s:g} s: {[(one.pid, one.count) for one in profiles]}"
+        assert time.monotonic() < until_s, (
+            f"not enough in {deadline_s:g} s: {[(one.pid, one.count) for one in profiles]}"
+        )
         profiles += sampler.profiles()
         time.sleep(TICK_S)
     return profiles
@@ -50,7 +52,9 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def running_by(interpreter: str, name: str, *arguments: str, prefix: Sequence[str] = ()) -> Iterator[subprocess.Popen[str]]:
+def running_by(
+    interpreter: str, name: str, *arguments: str, prefix: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[str]]:
     """A program of tests/programs, run by some Python; it is in its steady state. Its whole process group is killed at the end."""
     command = [*prefix, interpreter, str(HERE / f"{name}.py"), *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
@@ -85,7 +89,9 @@ def length_s(profile: Profile) -> float:
     return (profile.end_mono_ns - profile.start_mono_ns) / 1e9
 
 
-def time_by(profiles: list[Profile], key: Callable[[tuple[Frame, ...]], str], tid: int | None = None) -> dict[str, float]:
+def time_by(
+    profiles: list[Profile], key: Callable[[tuple[Frame, ...]], str], tid: int | None = None
+) -> dict[str, float]:
     """Seconds by something of the stack, for one thread, by default the main one."""
     times: dict[str, float] = defaultdict(float)
     for profile in profiles:

@@ -63,6 +63,8 @@ def check_rows(table: pd.DataFrame, found: Sequence[Mapping[str, Any]]) -> None:
     assert set(table.columns) >= names
     for place, row in enumerate(found):
         wrong = {
-            name: (table[name].iloc[place], row.get(name)) for name in names if not same(table[name].iloc[place], row.get(name))
+            name: (table[name].iloc[place], row.get(name))
+            for name in names
+            if not same(table[name].iloc[place], row.get(name))
         }
         assert not wrong, f"row {place}"

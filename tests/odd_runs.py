@@ -36,23 +36,46 @@ def queries(tmp_path: Path, writer: Store) -> Iterator[Queries]:
         config = {"lr": lr, "model": model, "steps": 100, "optimizer": {"name": "adamw"}, "bf16": number > 0}
         info = {"config": config, "gpu": "2 x H100", "git_commit": "0123456789", "world_size": 2, "host": "box"}
         writer.append(
-            [RunInfo(name, info), Event(name, "start", T0 + number, fields={"host": "elsewhere", "pid": 1, "world_size": 2})]
+            [
+                RunInfo(name, info),
+                Event(name, "start", T0 + number, fields={"host": "elsewhere", "pid": 1, "world_size": 2}),
+            ]
         )
         writer.append(
             [
-                Points(name, HOST, ("train/loss", "val/acc"), (2.0 - step / 50 + number, step / 100 - number / 10), T0 + step, step)
+                Points(
+                    name,
+                    HOST,
+                    ("train/loss", "val/acc"),
+                    (2.0 - step / 50 + number, step / 100 - number / 10),
+                    T0 + step,
+                    step,
+                )
                 for step in range(50)
             ]
         )
-        writer.append([Event(name, "end", T0 + 60 + number, fields={"status": ("finished", "failed", "killed")[number]})])
+        writer.append(
+            [Event(name, "end", T0 + 60 + number, fields={"status": ("finished", "failed", "killed")[number]})]
+        )
     writer.append([RunInfo("empty", {})])
     writer.append(
-        [Points("without steps", HOST, ("loss",), (3.0,), T0, None), Points("without times", HOST, ("loss",), (4.0,), None, 7)]
+        [
+            Points("without steps", HOST, ("loss",), (3.0,), T0, None),
+            Points("without times", HOST, ("loss",), (4.0,), None, 7),
+        ]
     )
     writer.append(
-        [Points("only nan", HOST, ("loss", "val/loss"), (math.nan, math.inf), T0 + 9, 1), RunInfo(HTML, {"config": {HTML: "=1+1"}})]
+        [
+            Points("only nan", HOST, ("loss", "val/loss"), (math.nan, math.inf), T0 + 9, 1),
+            RunInfo(HTML, {"config": {HTML: "=1+1"}}),
+        ]
     )
-    writer.append([Points("ranks", labels_of(rank=rank), ("train/loss",), (1.0 + rank,), T0 + rank, 5 + rank) for rank in range(2)])
+    writer.append(
+        [
+            Points("ranks", labels_of(rank=rank), ("train/loss",), (1.0 + rank,), T0 + rank, 5 + rank)
+            for rank in range(2)
+        ]
+    )
     queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path)
     yield queries
     queries.close()
@@ -60,7 +83,9 @@ def queries(tmp_path: Path, writer: Store) -> Iterator[Queries]:
 
 def view_of(run: str) -> RunView:
     """Nothing is known of it."""
-    return RunView(Run(run, {}, None, None, None, None, 0, 0, False, 0, 0, 0), "ended", "", None, None, RanksSeen([], None, ""), "")
+    return RunView(
+        Run(run, {}, None, None, None, None, 0, 0, False, 0, 0, 0), "ended", "", None, None, RanksSeen([], None, ""), ""
+    )
 
 
 def ask(queries: Queries, text: str = "", **question: object) -> FoundRuns:

@@ -22,7 +22,9 @@ class Shown(NamedTuple):
     status: int  # as os.waitpid gives it
 
 
-def show(command: Sequence[str], folder: Path, *, when: bytes = b"", act: Act | None = None, timeout_s: float = 60.0) -> Shown:
+def show(
+    command: Sequence[str], folder: Path, *, when: bytes = b"", act: Act | None = None, timeout_s: float = 60.0
+) -> Shown:
     """Until it has ended; `act` is done once, as soon as `when` was shown."""
     pid, terminal = pty.fork()
     if pid == 0:

@@ -59,7 +59,9 @@ def ask_whole(port: int, asked: Asked, host: str = "127.0.0.1") -> tuple[Got, di
     with contextlib.closing(http.client.HTTPConnection(host, port, timeout=30)) as connection:
         connection.request(asked.method, asked.path, asked.body, asked.headers)
         answer = connection.getresponse()
-        return Got(answer.status, answer.read().decode("latin-1")), {name.lower(): value for name, value in answer.getheaders()}
+        return Got(answer.status, answer.read().decode("latin-1")), {
+            name.lower(): value for name, value in answer.getheaders()
+        }
 
 
 def ask_elsewhere(
@@ -67,7 +69,9 @@ def ask_elsewhere(
 ) -> list[Got]:
     """Of a process of another user, or of what `before` starts (`ip netns exec ...`)."""
     given = json.dumps({"uid": uid, "host": host, "port": port, "asked": asked})
-    done = subprocess.run([*before, sys.executable, "-I", "-c", ASK], input=given, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [*before, sys.executable, "-I", "-c", ASK], input=given, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     return [Got(*answer) for answer in json.loads(done.stdout)]
 

@@ -26,9 +26,7 @@ from collectors.store.open import open_store
 ROOT = Path(__file__).parents[1]
 SOURCES = Path(__file__).parent / "programs" / "plain"
 PLAIN = "{python} {name}.py {logs}/{name}"
-TORCHRUN = (
-    "{python} -m torch.distributed.run --nproc-per-node 2 --master-addr 127.0.0.1 --master-port {port} {name}.py {logs}/{name}"
-)
+TORCHRUN = "{python} -m torch.distributed.run --nproc-per-node 2 --master-addr 127.0.0.1 --master-port {port} {name}.py {logs}/{name}"
 LATE_S = 14.0  # a sampler delivers what it has some seconds later
 FIRST_LINE_S = 120.0  # the longest wait for a program's first line: three at once import torch, one compiles
 END_S = 60.0
@@ -140,11 +138,15 @@ def record(folder: Path, plans: Mapping[str, Sequence[Stretch]]) -> None:
         started = {name: stack.enter_context(launched(folder, PROGRAMS[name])) for name in plans}
         _wait_for_lines(logs, started)
         begun_s = time.time() + 0.5
-        absolute = {name: [(begun_s + lo, begun_s + hi, factor) for lo, hi, factor in plan] for name, plan in plans.items()}
+        absolute = {
+            name: [(begun_s + lo, begun_s + hi, factor) for lo, hi, factor in plan] for name, plan in plans.items()
+        }
         for name, plan in absolute.items():
             write(plan_file(folder, name), plan)
         wait_for_profiles(folder, {PROGRAMS[name].run_name: plan[-1][1] for name, plan in absolute.items()}, started)
-    write(folder / "truth.json", {"begun_s": begun_s, "plans": absolute, "host": socket.gethostname(), "commit": commit()})
+    write(
+        folder / "truth.json", {"begun_s": begun_s, "plans": absolute, "host": socket.gethostname(), "commit": commit()}
+    )
 
 
 def plan_file(folder: Path, name: str) -> Path:
@@ -207,14 +209,18 @@ def _wait_for_lines(logs: Path, started: Mapping[str, subprocess.Popen[bytes]]) 
         time.sleep(0.2)
 
 
-def wait_for_profiles(folder: Path, until_s: Mapping[str, float], started: Mapping[str, subprocess.Popen[bytes]]) -> None:
+def wait_for_profiles(
+    folder: Path, until_s: Mapping[str, float], started: Mapping[str, subprocess.Popen[bytes]]
+) -> None:
     """Until the stacks of each run up to then are stored; no longer than LATE_S after that."""
     last_s = max(until_s.values())
     data = folder / "logs" / ".deepseek"
     store = open_store(data, write=False)
     try:
         while time.time() < last_s + LATE_S:
-            if time.time() > last_s and all((store.profiled_until(run) or 0.0) >= end_s for run, end_s in until_s.items()):
+            if time.time() > last_s and all(
+                (store.profiled_until(run) or 0.0) >= end_s for run, end_s in until_s.items()
+            ):
                 return
             _none_ended(started)
             for run in until_s:
@@ -254,7 +260,9 @@ def _free_port() -> int:
 
 
 def commit() -> str:
-    return subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def write(path: Path, value: object) -> None:

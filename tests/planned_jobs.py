@@ -88,10 +88,15 @@ def check(state: QueueState, made: JobPlan) -> None:
             assert action.why == "rolled back" or (not job.high and state.jobs[action.because].high)
             stopped.add(job.id)
         elif isinstance(action, Promise):
-            assert not set(action.slots) & (kept.keys() | foreign) and len(set(action.slots)) == state.jobs[action.job].slots
+            assert (
+                not set(action.slots) & (kept.keys() | foreign)
+                and len(set(action.slots)) == state.jobs[action.job].slots
+            )
             assert any(on[slot] for slot in action.slots), "free slots are given at once, not promised"
             kept.update((slot, action.job) for slot in action.slots)
-            high = {slot for job in state.jobs.values() if job.high for slot in (*job.on, *job.promised)} | set(action.slots)
+            high = {slot for job in state.jobs.values() if job.high for slot in (*job.on, *job.promised)} | set(
+                action.slots
+            )
             high |= {slot for slot, jobs in on.items() if any(job.high for job in jobs)}
             assert len(high) <= high_slots(len(state.slots)), "the high class takes no more back than its 70 %"
         elif isinstance(action, StartJob):
@@ -118,14 +123,18 @@ def _check_slots(job: Job, action: StartJob, state: QueueState, on: dict[str, li
         assert len(neighbours) <= 1 and {each.id for each in neighbours} <= set(action.beside), "two at most"
         for host in neighbours:
             assert job.shares and host.shares and host.state == "running", "with the consent of both"
-            assert job.resumes or host.resumes or pair_of(job.family, host.family) in state.pairs, "one can leave, or it is known"
+            assert job.resumes or host.resumes or pair_of(job.family, host.family) in state.pairs, (
+                "one can leave, or it is known"
+            )
             assert not job.needs_mib and not host.needs_mib
             peaks = [state.families[each.family].peak_mib for each in (job, host)]
             assert sum(with_margin(peak or 0.0, state.rules) for peak in peaks) <= (slots[slot].memory_mib or 0.0)
             assert with_margin(peaks[0] or 0.0, state.rules) <= (slots[slot].free_mib or 0.0)
 
 
-def replayed(submissions: Sequence[Submission], scheduler: CheckedPlan, slots: int = 8, seed: int = 0) -> ReplayedCluster:
+def replayed(
+    submissions: Sequence[Submission], scheduler: CheckedPlan, slots: int = 8, seed: int = 0
+) -> ReplayedCluster:
     return ReplayedCluster(submissions, Physics(slots=slots, seed=seed), scheduler).run()
 
 

@@ -39,7 +39,9 @@ def healthy(step: int, since_s: float | None, dice: random.Random) -> dict[str, 
 class PlantedRun:
     """Makes steps of `step_s` seconds and logs them."""
 
-    def __init__(self, name: str, values: Values, step_s: Callable[[int, float | None], float], seed: int, latest_s: float) -> None:
+    def __init__(
+        self, name: str, values: Values, step_s: Callable[[int, float | None], float], seed: int, latest_s: float
+    ) -> None:
         self.name, self.values, self.step_s, self.dice = name, values, step_s, random.Random(seed)
         self.planted_s = T0 + latest_s - 20 + self.dice.uniform(0, 20)
         self.step, self.next_s = 0, T0 + self.dice.random()
@@ -76,7 +78,8 @@ def found_in_time(
         judged.begin(run.name)
     needs_s = BY_NAME[rule].needs_s + GRACE_S + after_s
     judged.go_on(
-        healthy_s + needs_s + 2.0, lambda now_s: [record for run in runs for record in (*run.second(now_s), *more(run, now_s))]
+        healthy_s + needs_s + 2.0,
+        lambda now_s: [record for run in runs for record in (*run.second(now_s), *more(run, now_s))],
     )
     first = {found.run: judged.first_s[found.id] for found in judged.of(rule)}
     early = [run.name for run in runs if run.name in first and first[run.name] < run.planted_s]
@@ -91,7 +94,10 @@ def all_silent(folder: Path, values: Values, *, seconds: float = 300.0, step_s: 
     """Nothing is found in runs like these, whatever the rule; best results aside."""
     store = open_store(folder, write=True)
     judged = JudgedRuns(store, stored=False)
-    planted = [PlantedRun(f"run-{number}", values, lambda step, since_s: step_s(step), number, math.inf) for number in range(runs)]
+    planted = [
+        PlantedRun(f"run-{number}", values, lambda step, since_s: step_s(step), number, math.inf)
+        for number in range(runs)
+    ]
     for run in planted:
         run.planted_s = math.inf
         judged.begin(run.name)

@@ -45,7 +45,9 @@ class Planted(NamedTuple):
 
 def recorded(name: str) -> list[LogLine]:
     """With levels and ranks as the collector reads them, each at the time when it was printed."""
-    rows = [line.partition("\t") for line in gzip.decompress((FOLDER / f"{name}.log.gz").read_bytes()).decode().split("\n")]
+    rows = [
+        line.partition("\t") for line in gzip.decompress((FOLDER / f"{name}.log.gz").read_bytes()).decode().split("\n")
+    ]
     rows = [row for row in rows if row[2].strip()]
     records = Text(name, "train.log", EPOCH_S).parse([text.encode() for *_, text in rows], None)
     lines = [record for record in records if isinstance(record, LogLine)]
@@ -113,7 +115,11 @@ def _new(lines: list[LogLine], window: Window, drawn: random.Random) -> tuple[li
 def _more(lines: list[LogLine], window: Window, drawn: random.Random) -> tuple[list[LogLine], str] | None:
     """A message that comes in half of the windows or more comes five times as often as it ever did, and three times at least."""
     length_s, whole_s = window.to_s - window.from_s, lines[-1].time_s - lines[0].time_s
-    fitting = [text for text, places in _by_template(lines).items() if len(places) * length_s / whole_s >= 0.5 and len(places) >= 8]
+    fitting = [
+        text
+        for text, places in _by_template(lines).items()
+        if len(places) * length_s / whole_s >= 0.5 and len(places) >= 8
+    ]
     if not fitting:
         return None
     text = drawn.choice(fitting)
@@ -130,7 +136,12 @@ def _silent(lines: list[LogLine], window: Window, drawn: random.Random) -> tuple
     length_s, fitting = window.to_s - window.from_s, []
     for text, places in _by_template(lines).items():
         times = np.array([lines[i].time_s for i in places])
-        if len(places) >= 8 and np.diff(times).max() < length_s / 2.5 and times[0] < window.from_s and times[-1] > window.to_s:
+        if (
+            len(places) >= 8
+            and np.diff(times).max() < length_s / 2.5
+            and times[0] < window.from_s
+            and times[-1] > window.to_s
+        ):
             fitting.append(text)
     if not fitting:
         return None
@@ -155,7 +166,9 @@ def _number(lines: list[LogLine], window: Window, drawn: random.Random) -> tuple
         values = np.array([float(number.replace(",", "")) for number in numbers])
     except ValueError:
         return None
-    if len(set(values.tolist())) < 4 or abs(np.corrcoef(values, np.arange(len(values)))[0, 1]) > 0.8:  # an id, a time, a step
+    if (
+        len(set(values.tolist())) < 4 or abs(np.corrcoef(values, np.arange(len(values)))[0, 1]) > 0.8
+    ):  # an id, a time, a step
         return None
     for i in _inside(lines, places, window):
         parts = text.split("#")

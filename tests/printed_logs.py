@@ -66,7 +66,9 @@ def compared(path: Path) -> Compared:
     taken: dict[str, list[str]] = {}
     for name, points in read.items():
         said_name = name.partition("\t")[0]
-        if name.startswith(PROGRESS) or (plain(said_name) in ("epoch", *optional) and not _matching(said_name, options)):
+        if name.startswith(PROGRESS) or (
+            plain(said_name) in ("epoch", *optional) and not _matching(said_name, options)
+        ):
             continue
         if not (matches := _matching(said_name, options)):
             if any(plain(one).startswith(plain(said_name)) for one in said["not_metrics"]):
@@ -80,8 +82,13 @@ def compared(path: Path) -> Compared:
         if plain(name) in optional:
             continue
         mine = taken.get(name, [])
-        choices = [[point for one in mine for point in read[one]], *(read[one] for one in mine)]  # of all processes, or of one
-        lost = min((_differences(points, option, is_derived)[0] for points in choices for option in options[name]), key=len)
+        choices = [
+            [point for one in mine for point in read[one]],
+            *(read[one] for one in mine),
+        ]  # of all processes, or of one
+        lost = min(
+            (_differences(points, option, is_derived)[0] for points in choices for option in options[name]), key=len
+        )
         if lost:
             missing.append(f"{name}: {len(lost)} of {len(said['metrics'][name])}, {lost[0]}")
     steps = {step for points in read.values() for step, _ in points if step is not None}
@@ -104,7 +111,11 @@ def _matching(name: str, names: Iterable[str]) -> list[str]:
         for key in names
         for prefix in PREFIXES
         if plain(name)
-        in (prefix + plain(key), prefix + plain(key.partition(":")[2] or key), prefix + plain(key.partition(" of the ")[0]))
+        in (
+            prefix + plain(key),
+            prefix + plain(key.partition(":")[2] or key),
+            prefix + plain(key.partition(" of the ")[0]),
+        )
     ]
 
 
@@ -135,7 +146,9 @@ def _differences(
             odd.append((step, value))
     all_of = {(step, _value(value)) for step, value in expected}
     odd = [
-        (step, value) for step, value in odd if (step, _value(value)) not in all_of and (None, _value(value)) not in all_of
+        (step, value)
+        for step, value in odd
+        if (step, _value(value)) not in all_of and (None, _value(value)) not in all_of
     ]  # said twice
     return [key for key, count in want.items() for _ in range(count)], odd
 

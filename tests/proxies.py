@@ -55,7 +55,9 @@ class PrefixProxy:
                 first, _, fields = head.partition(b"\r\n")
                 is_socket = b"upgrade: websocket" in fields.lower()
                 kept = [
-                    line for line in fields.split(b"\r\n") if line and (is_socket or not line.lower().startswith(b"connection:"))
+                    line
+                    for line in fields.split(b"\r\n")
+                    if line and (is_socket or not line.lower().startswith(b"connection:"))
                 ]
                 added = [b"X-Forwarded-For: 192.0.2.7", *([] if is_socket else [b"Connection: close"])]
                 ours.write(b"\r\n".join([first, *kept, *added, b"", b""]))
@@ -100,7 +102,10 @@ def prefix_proxy(target: int, prefix: str) -> Iterator[PrefixProxy]:
 @contextlib.contextmanager
 def started(*command: str | Path, port: int, log: Path) -> Iterator[None]:
     """While the block runs; it answers on its port."""
-    with log.open("wb") as file, subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file) as process:
+    with (
+        log.open("wb") as file,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file) as process,
+    ):
         try:
             wait_for(lambda: answers(port) or process.poll() is not None, because="it does not answer")
             assert process.poll() is None, log.read_text(errors="replace")
@@ -132,7 +137,9 @@ def nginx(folder: Path, location: str, certificate: Path, key: Path) -> Iterator
     """Its port, with TLS. `location` is a block of its configuration."""
     port, conf = free_port(), folder / "nginx.conf"
     user = "user root;" if os.geteuid() == 0 else ""  # the folders of a test are closed to others
-    conf.write_text(NGINX_CONF.format(user=user, folder=folder, port=port, certificate=certificate, key=key, location=location))
+    conf.write_text(
+        NGINX_CONF.format(user=user, folder=folder, port=port, certificate=certificate, key=key, location=location)
+    )
     with started(str(NGINX), "-e", folder / "error.log", "-p", folder, "-c", conf, port=port, log=folder / "nginx.log"):
         yield port
 

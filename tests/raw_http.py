@@ -11,12 +11,19 @@ SOCKET = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIH
 
 
 def asked(path: str, body: bytes = b"", more: str = "", method: str = "POST", version: str = "1.1") -> bytes:
-    return f"{method} {path} HTTP/{version}\r\nHost: localhost\r\n{more}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    return (
+        f"{method} {path} HTTP/{version}\r\nHost: localhost\r\n{more}Content-Length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
 
 
 def chunked(path: str, *chunks: bytes, more: str = "", trailers: str = "") -> bytes:
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{more}Transfer-Encoding: chunked\r\n\r\n"
-    return head.encode() + b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + f"0\r\n{trailers}\r\n".encode()
+    return (
+        head.encode()
+        + b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
+        + f"0\r\n{trailers}\r\n".encode()
+    )
 
 
 def opened(web: Web) -> socket.socket:

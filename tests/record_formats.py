@@ -32,7 +32,13 @@ def lightning(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as work:
         logger = CSVLogger(work, name="", version="run")
         logger.log_hyperparams(
-            {"lr": 3e-4, "layers": (2, 4), "net": torch.nn.ReLU, "nested": {"dropout": 0.1}, "options": argparse.Namespace(seed=7)}
+            {
+                "lr": 3e-4,
+                "layers": (2, 4),
+                "net": torch.nn.ReLU,
+                "nested": {"dropout": 0.1},
+                "options": argparse.Namespace(seed=7),
+            }
         )
         for save in range(1, 5):
             for step in range(10 * save - 10, 10 * save):
@@ -68,7 +74,11 @@ def hugging_face(folder: Path) -> None:
     from transformers import Trainer, TrainingArguments
 
     folder.mkdir(parents=True)
-    with tempfile.TemporaryDirectory() as work, (folder / "train.log").open("w") as log, contextlib.redirect_stdout(log):
+    with (
+        tempfile.TemporaryDirectory() as work,
+        (folder / "train.log").open("w") as log,
+        contextlib.redirect_stdout(log),
+    ):
         options = TrainingArguments(
             work,
             max_steps=40,

@@ -68,7 +68,9 @@ def record(log: Recorded, seconds: float) -> None:
         command = [sys.executable, "-u", *words]
         begun = time.monotonic()
         lines = []
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as process:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        ) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 at_s = time.monotonic() - begun

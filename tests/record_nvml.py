@@ -89,7 +89,9 @@ def record(collector: NvmlCollector, seconds: float) -> str:
     for card in cards:
         ours = [record for record in points if dict(record.labels)["gpu"] == str(card.index)]
         seen = {name for record in ours for name in record.names}
-        lacks = [feature for name, feature in FEATURES.items() if name not in seen] + ([] if card.sample_period_s else ["samples"])
+        lacks = [feature for name, feature in FEATURES.items() if name not in seen] + (
+            [] if card.sample_period_s else ["samples"]
+        )
         lines += [f"name {card.index} {card.name}", *([f"lacks {card.index} {' '.join(lacks)}"] if lacks else [])]
         lines += changes(card.index, ours, started_s, card.sample_period_s or 0.0)
     return "\n".join(lines) + "\n"

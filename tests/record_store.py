@@ -46,21 +46,35 @@ def run_records(start: int, stop: int) -> list[Record]:
     found: list[Record] = [
         Points("a", HOST, ("train/loss",), (float(step % 64),), START_S + step, step) for step in range(start, stop)
     ]
-    return [*found, Offset("a/metrics.jsonl", "a", 1, 2**63 + 5, stop, stop, 1, 2, "line 3: not JSON", {"step": stop - 1})]
+    return [
+        *found,
+        Offset("a/metrics.jsonl", "a", 1, 2**63 + 5, stop, stop, 1, 2, "line 3: not JSON", {"step": stop - 1}),
+    ]
 
 
 def write(data_dir: Path) -> None:
     """What `check_content` of tests/test_store_versions.py expects."""
     store = open_store(data_dir, write=True)
-    store.append([RunInfo("a", {"kind": "training"}), Event("a", "start", START_S, fields={"pid": 7}), *run_records(0, STEPS - 20)])
+    store.append(
+        [
+            RunInfo("a", {"kind": "training"}),
+            Event("a", "start", START_S, fields={"pid": 7}),
+            *run_records(0, STEPS - 20),
+        ]
+    )
     while store.compact(1.0):
         pass
-    store.append([*run_records(STEPS - 20, STEPS), LogLine("a", "out.log", START_S, 40, "it went wrong"), BAR, SOURCE, SAMPLE])
+    store.append(
+        [*run_records(STEPS - 20, STEPS), LogLine("a", "out.log", START_S, 40, "it went wrong"), BAR, SOURCE, SAMPLE]
+    )
     stack = (Frame("main", "train.py", 1), Frame("load", "data.py", 88))
     sample = StackSample(10**9, 10**9, 7, stack, True, 5 * 10**8)
     gpu = [Points(None, GPU, ("gpu/util",), (float(second),), START_S + second, None) for second in range(10)]
     store.append(
-        [*gpu, Profile("a", 0, 7, "main", "box", "native", 1.0, START_S, 10**9, 2 * 10**9, {7: "MainThread"}, [sample], 1)]
+        [
+            *gpu,
+            Profile("a", 0, 7, "main", "box", "native", 1.0, START_S, 10**9, 2 * 10**9, {7: "MainThread"}, [sample], 1),
+        ]
     )
     store.close()
 

@@ -41,7 +41,9 @@ def torch_writer(folder: Path) -> None:
             log.add_histogram("weights", rng.normal(step, 1.0, 10_000), step, walltime=START_S + step)
         log.add_text("notes", "first line\nsecond | line", 5, walltime=START_S + 5)
         log.add_image("sample", rng.random((3, 16, 24), dtype=np.float32), 9, walltime=START_S + 9)
-        log.add_hparams({"lr": 0.001, "layers": 4, "name": "small", "amp": True}, {"hparam/best": 0.5}, run_name="1764000000.25")
+        log.add_hparams(
+            {"lr": 0.001, "layers": 4, "name": "small", "amp": True}, {"hparam/best": 0.5}, run_name="1764000000.25"
+        )
 
 
 def torch_media(folder: Path) -> None:
@@ -114,7 +116,9 @@ def tensorflow_2(folder: Path) -> None:
     for part in ("train", "validation"):
         writer = EventFileWriter(str(folder / part))
 
-        def add(tag: str, value: Any, metadata: SummaryMetadata | None, step: int, writer: EventFileWriter = writer) -> None:
+        def add(
+            tag: str, value: Any, metadata: SummaryMetadata | None, step: int, writer: EventFileWriter = writer
+        ) -> None:
             one = Summary.Value(tag=tag, tensor=make_tensor_proto(value), metadata=metadata)
             writer.add_event(Event(wall_time=START_S + step, step=step, summary=Summary(value=[one])))
 
@@ -130,7 +134,11 @@ def tensorflow_2(folder: Path) -> None:
         writer.close()
 
 
-WRITERS: dict[str, Callable[[Path], None]] = {"torch": torch_writer, "tensorboardX": tensorboardx, "tensorflow": tensorflow_2}
+WRITERS: dict[str, Callable[[Path], None]] = {
+    "torch": torch_writer,
+    "tensorboardX": tensorboardx,
+    "tensorflow": tensorflow_2,
+}
 
 
 def read_back(path: Path) -> list[dict[str, Any]]:
@@ -149,7 +157,12 @@ def read_back(path: Path) -> list[dict[str, Any]]:
                 row["value"] = value.simple_value
             elif kind == "histo":
                 histo = value.histo
-                row |= {"min": histo.min, "max": histo.max, "limits": list(histo.bucket_limit), "counts": list(histo.bucket)}
+                row |= {
+                    "min": histo.min,
+                    "max": histo.max,
+                    "limits": list(histo.bucket_limit),
+                    "counts": list(histo.bucket),
+                }
             elif kind == "image":
                 row |= {"width": value.image.width, "height": value.image.height}
             elif kind == "tensor" and plugin in ("scalars", "histograms"):

@@ -95,8 +95,14 @@ class Recording:
         a healthy program waits for its slowed loader is on its clock of losses, too: there its steps alone say that it was slower.
         """
         until_s = self.store.profiled_until(self.run) or 0.0
-        fit = [one for one in self.stretches[1:] if one.lossy == lossy and min(one.hi, until_s) - one.lo > seconds + 2 * EDGE_S]
-        assert fit, f"{self.run}: no stretch for {seconds:g} s, lossy {lossy}: {self.stretches}, profiled until {until_s}"
+        fit = [
+            one
+            for one in self.stretches[1:]
+            if one.lossy == lossy and min(one.hi, until_s) - one.lo > seconds + 2 * EDGE_S
+        ]
+        assert fit, (
+            f"{self.run}: no stretch for {seconds:g} s, lossy {lossy}: {self.stretches}, profiled until {until_s}"
+        )
         random = np.random.default_rng(seed)
         found: list[Range] = []
         for i in random.integers(0, len(fit), TRIES * count):
@@ -167,9 +173,13 @@ def record(store: Store, log_dir: Path, plan: Plan) -> None:
         mains = {place: stack.enter_context(_running(log_dir, plan, *place)) for place in places}
         _begin(list(mains.values()))
         until_s = time.time() + plan.seconds
-        profiler: _Everything | ProfileCollector = _within_budget(plan, mains) if plan.within_budget else _Everything(plan, mains)
+        profiler: _Everything | ProfileCollector = (
+            _within_budget(plan, mains) if plan.within_budget else _Everything(plan, mains)
+        )
         stack.callback(profiler.close)
-        while time.time() < until_s + LATE_S and any((store.profiled_until(one) or 0.0) < until_s for one in plan.programs):
+        while time.time() < until_s + LATE_S and any(
+            (store.profiled_until(one) or 0.0) < until_s for one in plan.programs
+        ):
             store.append([*tail.collect(), *machine.collect(), *profiler.collect()])
             assert all(main.poll() is None for main in mains.values()), f"one of {plan.programs} ended"
             time.sleep(TURN_S)
@@ -227,7 +237,9 @@ def _running(log_dir: Path, plan: Plan, program: str, rank: int) -> Iterator[sub
     options = map(str, (ROOT, log_dir, program, plan.healthy_s, plan.lossy_s, rank, plan.ranks))
     command = [sys.executable, "-W", "ignore", str(LOSSES / f"{program}.py"), *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", **dict(plan.environment)}
-    with subprocess.Popen(command, cwd=LOSSES, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as target:
+    with subprocess.Popen(
+        command, cwd=LOSSES, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as target:
         try:
             yield target
         finally:

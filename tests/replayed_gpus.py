@@ -65,7 +65,9 @@ def gpus_in(points: list[Points], name: str = "gpu/memory_used_bytes") -> set[st
 
 
 def values_of(points: list[Points], name: str) -> list[float]:
-    return [value for record in points for found, value in zip(record.names, record.values, strict=True) if found == name]
+    return [
+        value for record in points for found, value in zip(record.names, record.values, strict=True) if found == name
+    ]
 
 
 def states(collector: NvmlCollector) -> list[str]:

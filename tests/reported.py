@@ -137,7 +137,9 @@ def inert(page: bytes) -> Parsed:
     return parsed
 
 
-def profile(run: str, lo_s: float, parts: Sequence[tuple[int, tuple[Frame, ...]]], seconds: int = 60, rank: int = 0) -> Profile:
+def profile(
+    run: str, lo_s: float, parts: Sequence[tuple[int, tuple[Frame, ...]]], seconds: int = 60, rank: int = 0
+) -> Profile:
     """A minute of steps, whose parts are (ms, stack)."""
     samples, at_ms = [], 0
     while at_ms < 1000 * seconds:
@@ -155,7 +157,11 @@ SLOW = (T0 + 120, T0 + 132)  # steps take 1 s in place of 0.1 s
 
 def fill(store: Store, run: str = "run", data_ms: int = 30, t0: float = T0) -> None:
     """Four minutes at ten steps a second, of which 12 s are slow; with a log, a configuration and the machine's GPU."""
-    info = {"cwd": "/job", "command": "python train.py --api-key abc123secret --lr 0.1", "config": {"lr": 0.1, "layers": 2}}
+    info = {
+        "cwd": "/job",
+        "command": "python train.py --api-key abc123secret --lr 0.1",
+        "config": {"lr": 0.1, "layers": 2},
+    }
     store.append([RunInfo(run, {**info, "git_commit": "f" * 40, "versions": {"torch": "2.13"}, "host": "box"})])
     names = ("train/loss", "phase/data_s", "phase/forward_s")
     lo, hi = SLOW[0] - T0, SLOW[1] - T0
@@ -168,7 +174,12 @@ def fill(store: Store, run: str = "run", data_ms: int = 30, t0: float = T0) -> N
     for minute in range(MINUTES):
         store.append([profile(run, t0 + 60 * minute, [(data_ms, FED[0][1]), (100 - data_ms, FED[1][1])])])
     store.append([LogLine(run, "train.log", t0 + i, 20, f"step {i} loss {4 / (1 + i)}") for i in range(60 * MINUTES)])
-    store.append([LogLine(run, "train.log", t0 + lo + i, 30, f"retrying shard {i}: https://me:hunter2@host/x") for i in range(10)])
+    store.append(
+        [
+            LogLine(run, "train.log", t0 + lo + i, 30, f"retrying shard {i}: https://me:hunter2@host/x")
+            for i in range(10)
+        ]
+    )
     store.append([Event(run, "checkpoint", t0 + 60, seconds=2.0)])
     seconds = np.arange(t0, t0 + 60 * MINUTES, 0.5).tolist()
     both = ("gpu/utilization_pct", "gpu/memory_used_bytes")

@@ -63,7 +63,12 @@ class Requests:
 
         def opened(event: dict[str, Any]) -> None:
             initiator = event.get("initiator", {})
-            self._asked[event["requestId"]] = {"url": event["url"], "kind": "WebSocket", "by": "", "stack": _stack(initiator)}
+            self._asked[event["requestId"]] = {
+                "url": event["url"],
+                "kind": "WebSocket",
+                "by": "",
+                "stack": _stack(initiator),
+            }
 
         def greeted(event: dict[str, Any]) -> None:
             self._change(event, at=event["timestamp"])

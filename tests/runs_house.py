@@ -29,7 +29,9 @@ def writer(tmp_path: Path) -> Iterator[Store]:
     writer = open_store(tmp_path, write=True)
     rng = random.Random(1)
     for number, name in enumerate(NAMES):
-        writer.append(list(run_records(rng, name, 30, time.time() - 1e5 - 1000 * number, end=("finished", "failed")[number % 2])))
+        writer.append(
+            list(run_records(rng, name, 30, time.time() - 1e5 - 1000 * number, end=("finished", "failed")[number % 2]))
+        )
     writer.append([RunInfo(HTML, {"config": {"lr": 1}}), Points(HTML, LABELS, ("train/loss",), (9.0,), None, 1)])
     yield writer
     writer.close()
@@ -64,7 +66,9 @@ def shown(page: Page) -> list[str]:
 
 def becomes(page: Page, runs: list[str] | set[str]) -> None:
     wait_for(
-        lambda: shown(page) == runs if isinstance(runs, list) else set(shown(page)) == runs, 20, f"{shown(page)} instead of {runs}"
+        lambda: shown(page) == runs if isinstance(runs, list) else set(shown(page)) == runs,
+        20,
+        f"{shown(page)} instead of {runs}",
     )
 
 

@@ -84,7 +84,9 @@ def main() -> int:
 def training(log_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
     again = ["--resume"] if (log_dir / LIVE / "checkpoint.pt").exists() else []
     command = ["python", "-m", "trainer", "--log-dir", str(log_dir), "--run", LIVE, *again]
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # the command is shown on the GPUs page
+    path = os.pathsep.join(
+        [str(Path(sys.executable).parent), os.environ["PATH"]]
+    )  # the command is shown on the GPUs page
     environment = {**os.environ, "PATH": path}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as process:
         try:

@@ -92,7 +92,9 @@ class SlowLine:
 
 
 @contextmanager
-def slow_line(server_port: int, round_trip_s: float = ROUND_TRIP_S, bits_a_second: float = BITS_A_SECOND) -> Iterator[SlowLine]:
+def slow_line(
+    server_port: int, round_trip_s: float = ROUND_TRIP_S, bits_a_second: float = BITS_A_SECOND
+) -> Iterator[SlowLine]:
     """Carries in a thread of its own until the block ends."""
     line = SlowLine(server_port, round_trip_s, bits_a_second)
     loop = asyncio.new_event_loop()

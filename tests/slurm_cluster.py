@@ -19,7 +19,10 @@ from tests.running import wait_for
 
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel")
 MISSING = [name for name in PROGRAMS if not shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")]
-SOCKETS = [Path("/run/slurm/sack.socket"), Path("/run/slurmctld/sack.socket")]  # of the daemons, whatever their configuration says
+SOCKETS = [
+    Path("/run/slurm/sack.socket"),
+    Path("/run/slurmctld/sack.socket"),
+]  # of the daemons, whatever their configuration says
 ALONE = Path(tempfile.gettempdir()) / "deepseek-slurm-tests.lock"
 OWN = (Path("/etc/slurm/slurm.conf"), Path("/run/slurm/conf"))
 
@@ -94,7 +97,9 @@ def _cluster() -> Iterator[Path]:
     try:
         for argv in (["slurmctld", "-D", "-i"], ["slurmd", "-D", "-N", host]):
             with (folder / f"{argv[0]}.out").open("wb") as output:
-                daemons.append(subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder))
+                daemons.append(
+                    subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder)
+                )
         wait_for(lambda: _is_idle(), 30, f"the cluster does not start: {_logs(folder)}")
         yield folder
     finally:

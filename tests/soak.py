@@ -43,9 +43,15 @@ def soak(seconds: float, folder: Path, program: str = "torch_loop") -> Soak:
     """The program, its worker, and a store in the folder."""
     windows: dict[int, list[Profile]] = defaultdict(list)
     host = socket.gethostname()
-    with running(program) as trainer, closing(open_store(folder, write=True)) as store, closing(Native(host)) as sampler:
+    with (
+        running(program) as trainer,
+        closing(open_store(folder, write=True)) as store,
+        closing(Native(host)) as sampler,
+    ):
         here = {"pid": trainer.pid, "pid_start_ticks": start_ticks(trainer.pid), "boot_id": boot_id(), "host": host}
-        run = RunActivity("run", claiming_folder(), {}, [Event("run", "start", time.time(), fields=here)], [], time.time(), 0.1)
+        run = RunActivity(
+            "run", claiming_folder(), {}, [Event("run", "start", time.time(), fields=here)], [], time.time(), 0.1
+        )
         collector = ProfileCollector(lambda: [run], sampler, host=host, cpu_s=lambda: cpu_s(sampler))
         begun_s, costs = time.monotonic(), []
         half: tuple[int, float] | None = None  # what is stored by then, of how many hours of a process
@@ -106,7 +112,9 @@ def run_delay_s(sampler: Native) -> float:
 
 def without_stacks(profile: Profile) -> Profile:
     """Only the main thread's spans, and of them only when they were: half an hour of all stacks fills memory."""
-    return profile._replace(samples=[sample._replace(stack=()) for sample in profile.samples if sample.tid == profile.pid])
+    return profile._replace(
+        samples=[sample._replace(stack=()) for sample in profile.samples if sample.tid == profile.pid]
+    )
 
 
 def length_s(windows: list[Profile]) -> float:

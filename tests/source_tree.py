@@ -10,7 +10,14 @@ from typing import TypeAlias
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("client", "collectors", "dashboard", "integrations", "jobs", "trainer")
-FORMS = {"Literal", "Annotated", "Callable", "TypedDict", "Union", "NDArray"}  # what an alias without an annotation is made of
+FORMS = {
+    "Literal",
+    "Annotated",
+    "Callable",
+    "TypedDict",
+    "Union",
+    "NDArray",
+}  # what an alias without an annotation is made of
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 Place: TypeAlias = tuple[str, str]  # a module, and a name at its top
@@ -35,7 +42,9 @@ class Module:
 
     @property
     def types(self) -> set[str]:
-        raised = {name for name, node in self.classes.items() if any("Exception" in ast.unparse(base) for base in node.bases)}
+        raised = {
+            name for name, node in self.classes.items() if any("Exception" in ast.unparse(base) for base in node.bases)
+        }
         return {name for name in {*self.classes, *self.aliases} - raised if not name.startswith("_")}
 
     def nested(self, name: str) -> list[Function]:
@@ -43,7 +52,9 @@ class Module:
         first, *others = name.split(".")
         found = [self.functions[first]]
         for other in others:
-            found.append(next(node for node in ast.walk(found[-1]) if isinstance(node, Function) and node.name == other))
+            found.append(
+                next(node for node in ast.walk(found[-1]) if isinstance(node, Function) and node.name == other)
+            )
         return found
 
     def _take(self, node: ast.stmt) -> None:
@@ -58,7 +69,13 @@ class Module:
                 else:
                     self.values[name] = annotation
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                form = value.func if isinstance(value, ast.Call) else value.value if isinstance(value, ast.Subscript) else None
+                form = (
+                    value.func
+                    if isinstance(value, ast.Call)
+                    else value.value
+                    if isinstance(value, ast.Subscript)
+                    else None
+                )
                 if isinstance(form, ast.Name) and form.id in FORMS:
                     self.aliases.add(name)
                 else:
@@ -66,7 +83,11 @@ class Module:
 
     def _take_import(self, node: ast.ImportFrom) -> None:
         parts = self.name.split(".") if self._is_package else self.name.split(".")[:-1]
-        base = ".".join([*parts[: len(parts) - node.level + 1], *filter(None, [node.module])]) if node.level else node.module or ""
+        base = (
+            ".".join([*parts[: len(parts) - node.level + 1], *filter(None, [node.module])])
+            if node.level
+            else node.module or ""
+        )
         if base.split(".")[0] in PACKAGES:
             self.imported |= {alias.asname or alias.name: (base, alias.name) for alias in node.names}
 
@@ -120,7 +141,11 @@ class Tree:
         """The classes of ours that an attribute is of or holds, or that a method answers with."""
         for (module, kind), node in self.member(owner, name):
             if isinstance(node, Function):
-                return {owner} if node.returns and "Self" in ast.unparse(node.returns) else self.named(module, node.returns)
+                return (
+                    {owner}
+                    if node.returns and "Self" in ast.unparse(node.returns)
+                    else self.named(module, node.returns)
+                )
             named = self.named(module, node) | self.named(module, self._parameter((module, kind), node))
             return {place for place in named if self.class_of(place)}
         return {owner} if name in ("_replace", "_make") else set()

@@ -13,7 +13,9 @@ Span = tuple[int, int, float, tuple[Frame, ...]]  # process, tid, seconds, stack
 MAIN = ("run", 0, 7, "main")
 
 
-def columns(*spans: Span, processes: tuple[tuple[str, int, int, str], ...] = (MAIN,), hz: float = 100.0) -> StackColumns:
+def columns(
+    *spans: Span, processes: tuple[tuple[str, int, int, str], ...] = (MAIN,), hz: float = 100.0
+) -> StackColumns:
     """Spans of threads, as the store hands them out; thread 7 is the main thread of process 7."""
     frames: dict[Frame, int] = {}
     stacks: dict[tuple[int, ...], int] = {}
@@ -21,7 +23,10 @@ def columns(*spans: Span, processes: tuple[tuple[str, int, int, str], ...] = (MA
     stack = [stacks.setdefault(row, len(stacks)) for row in rows]
     seconds = np.array([seconds for _, _, seconds, _ in spans], float)
     pids = [processes[process][2] for process, *_ in spans]
-    names = {(pid, span[1]): "MainThread" if pid == span[1] else f"Thread-{span[1]}" for pid, span in zip(pids, spans, strict=True)}
+    names = {
+        (pid, span[1]): "MainThread" if pid == span[1] else f"Thread-{span[1]}"
+        for pid, span in zip(pids, spans, strict=True)
+    }
     return StackColumns(
         frames=list(frames),
         stacks=list(stacks),

@@ -52,10 +52,14 @@ def run(
     for (seconds, parts), share in zip_longest(stretches, on_core):
         until_ns = now_ns + round(seconds * 1e9)
         while now_ns < until_ns:
-            for (ms, stack), part_share in zip_longest(parts, share if isinstance(share, Sequence) else [share] * len(parts)):
+            for (ms, stack), part_share in zip_longest(
+                parts, share if isinstance(share, Sequence) else [share] * len(parts)
+            ):
                 took_ns = round(ms * 1e6)
                 cpu_ns = None if part_share is None else round(part_share * took_ns)
-                samples.append(StackSample(now_ns, took_ns, 7 + rank, stack, False if sampler == "native" else None, cpu_ns))
+                samples.append(
+                    StackSample(now_ns, took_ns, 7 + rank, stack, False if sampler == "native" else None, cpu_ns)
+                )
                 now_ns += took_ns
             step += 1
             if steps:
@@ -73,7 +77,9 @@ def blame(store: Store, lo: float, hi: float, **options: int) -> Verdict:
 
 def gpu(store: Store, seconds: int, metric: str, value: float, slow: float, since: float, card: int = 0) -> None:
     labels: Labels = labels_of(gpu=card, host="box", uuid=f"GPU-{card}")
-    store.append([Points(None, labels, (metric,), (slow if t >= since else value,), T0 + t, None) for t in range(seconds)])
+    store.append(
+        [Points(None, labels, (metric,), (slow if t >= since else value,), T0 + t, None) for t in range(seconds)]
+    )
 
 
 def machine(store: Store, seconds: int, since: int, busy_pct: float, own_pct: float) -> None:

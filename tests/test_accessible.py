@@ -71,7 +71,9 @@ def test_axe_finds_nothing_serious(
             page.keyboard.press("t")
         assert page.evaluate("document.documentElement.dataset.theme") == theme
         wait_for(
-            lambda: page.evaluate("[...document.querySelectorAll('.ag-row, .ag-header-row')].every((row) => row.children.length)")
+            lambda: page.evaluate(
+                "[...document.querySelectorAll('.ag-row, .ag-header-row')].every((row) => row.children.length)"
+            )
         )
         said = serious(page)
         assert not said, "\n".join(said)

@@ -15,7 +15,10 @@ from deepseek.integrations import guard
 from deepseek.integrations.names import plain_name
 
 
-@given(st.text() | st.lists(st.sampled_from(["/", "..", ".", "a", ".b", " ", "\0", "x" * 300, "é" * 200, "\ud800"])).map("".join))
+@given(
+    st.text()
+    | st.lists(st.sampled_from(["/", "..", ".", "a", ".b", " ", "\0", "x" * 300, "é" * 200, "\ud800"])).map("".join)
+)
 def test_a_plain_name_is_a_folder_inside_the_log_folder(name: str) -> None:
     plain = plain_name(name)
     parts = plain.split("/")
@@ -25,7 +28,15 @@ def test_a_plain_name_is_a_folder_inside_the_log_folder(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "plain"),
-    [("a", "a"), ("a/b", "a/b"), ("./out", "out"), ("/tmp/x/out", "out"), ("../out/", "out"), (".hidden", "hidden"), ("..", "run")],
+    [
+        ("a", "a"),
+        ("a/b", "a/b"),
+        ("./out", "out"),
+        ("/tmp/x/out", "out"),
+        ("../out/", "out"),
+        (".hidden", "hidden"),
+        ("..", "run"),
+    ],
 )
 def test_a_path_becomes_its_last_part(name: str, plain: str) -> None:
     assert plain_name(name) == plain

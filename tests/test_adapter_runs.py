@@ -37,7 +37,9 @@ def test_a_trainers_own_history_beside_ours_adds_no_point(tmp_path: Path, restar
     assert [step for step, _ in found["train/loss"]] == list(range(100, STEPS + 1, 100))
 
 
-def test_the_history_waits_for_a_log_that_is_longer_than_a_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_history_waits_for_a_log_that_is_longer_than_a_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As on a busy machine, where a turn ends sooner: both files are new at the same moment."""
     monkeypatch.setattr("collectors.logs.followed.BATCH_BYTES", 64 << 10)
     monkeypatch.setattr("collectors.logs.turns.TURN_S", 0.0)

@@ -194,7 +194,8 @@ def notes(running: Dashboard) -> list[dict[str, Any]]:
 def test_a_note_from_the_page_is_an_event_of_the_window_and_is_drawn(running: Dashboard, page: Page) -> None:
     page.goto(f"{running.address}/?run=a")
     wait_for(
-        lambda: page.locator("#content section.lane:not(.waiting) canvas").count() > 0, because="Dash does not take the page over"
+        lambda: page.locator("#content section.lane:not(.waiting) canvas").count() > 0,
+        because="Dash does not take the page over",
     )
     drag(page, 0.3, 0.6)
     wait_for(lambda: "from=" in page.url, because="no window is selected")
@@ -205,7 +206,11 @@ def test_a_note_from_the_page_is_an_event_of_the_window_and_is_drawn(running: Da
     page.keyboard.press("Enter")
     wait_for(lambda: not dialog.is_visible(), because="it is not sent")
     (note,) = wait_for(lambda: notes(running), because="it is not stored")
-    assert note["text"] == "<b>warm-up</b> ends" and note["seconds"] > 10 and 1_764_000_000 < note["time_s"] < 1_764_000_200
+    assert (
+        note["text"] == "<b>warm-up</b> ends"
+        and note["seconds"] > 10
+        and 1_764_000_000 < note["time_s"] < 1_764_000_200
+    )
     wait_for(lambda: page.locator('.mark[title*="<b>warm-up</b> ends"]').count(), because="it is not drawn")
     assert PREFIX + "a.jsonl" in [file["path"] for file in running.get("/api/v1/files?run=a")["files"]]
 

@@ -19,9 +19,13 @@ from tests.stacks import columns
 MODULE, STEP = Frame("<module>", "/job/train.py", 90), Frame("step", "/job/train.py", 40)
 DECODE, FORWARD = Frame("decode", "/job/data.py", 88), Frame("forward", "/job/model.py", 7)
 PART = Frame("decode.<locals>.<genexpr>", "/job/data.py", 89)
-SAYS = Verdict("line", suspect=Suspect(DECODE, "", 0.1, [DECODE], []), excess_s=0.1, unit_name="step", baseline=[(0.0, 60.0)])
+SAYS = Verdict(
+    "line", suspect=Suspect(DECODE, "", 0.1, [DECODE], []), excess_s=0.1, unit_name="step", baseline=[(0.0, 60.0)]
+)
 WINDOW = columns(
-    (0, 7, 2.0, (MODULE, STEP, DECODE)), (0, 7, 1.0, (MODULE, STEP, DECODE, DECODE)), (0, 7, 1.0, (MODULE, STEP, FORWARD))
+    (0, 7, 2.0, (MODULE, STEP, DECODE)),
+    (0, 7, 1.0, (MODULE, STEP, DECODE, DECODE)),
+    (0, 7, 1.0, (MODULE, STEP, FORWARD)),
 )
 HEALTHY = columns((0, 7, 4.0, (MODULE, STEP, DECODE)), (0, 7, 4.0, (MODULE, STEP, FORWARD)))
 

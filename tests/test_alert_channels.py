@@ -135,7 +135,11 @@ def test_ntfy_gets_json_by_its_publish_api(tmp_path: Path, monkeypatch: pytest.M
             alerts.turns(5)
         (got,) = server.got
     said = got.json
-    assert (said["topic"], said["click"].startswith("http://box/training?runs=a%0D%0A"), said["priority"]) == ("t1", True, 4)
+    assert (said["topic"], said["click"].startswith("http://box/training?runs=a%0D%0A"), said["priority"]) == (
+        "t1",
+        True,
+        4,
+    )
     assert "markdown" not in said
     assert got.headers["authorization"] == f"Bearer {SECRET}"
     assert said["sequence_id"] == said["id"] == got.headers["idempotency-key"]
@@ -220,7 +224,9 @@ PLUGINS = {
 
 
 @pytest.mark.parametrize("name", PLUGINS)
-def test_the_library_sends_the_sentence_as_plain_text(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_library_sends_the_sentence_as_plain_text(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """The plugin's own request, led to a server here by its HTTP library's adapter; untested against the service."""
     import requests
     from requests.adapters import HTTPAdapter

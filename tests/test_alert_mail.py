@@ -215,5 +215,9 @@ def test_an_address_that_is_refused_gets_it_later_and_the_others_get_it_once(
         server.refused = set()
         send(to_three, said)
     taken = [line for _, line in server.heard if line.upper().startswith(b"RCPT")]
-    assert [sum(address in line for line in taken) for address in (b"<b@x.org>", b"<c@x.org>", b"<d@x.org>")] == [1, 3, 1]
+    assert [sum(address in line for line in taken) for address in (b"<b@x.org>", b"<c@x.org>", b"<d@x.org>")] == [
+        1,
+        3,
+        1,
+    ]
     assert len({mail.split(b"Message-ID: ")[1].split()[0] for mail in server.mails}) == 1

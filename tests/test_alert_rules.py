@@ -155,7 +155,9 @@ def test_what_a_rule_found_ends_with_a_run_that_died_while_nothing_was_collected
         lives.end(until_s - 200, "killed")
     with alerting(tmp_path, text, until_s, live_runs=lives) as alerts:
         over = [row for row in alerts.turns(90) if isinstance(row, Finding)]
-        assert [(row.id, row.over, row.fields.get(WITH_RUN)) for row in over] == ([(begun.id, True, True)] if died else [])
+        assert [(row.id, row.over, row.fields.get(WITH_RUN)) for row in over] == (
+            [(begun.id, True, True)] if died else []
+        )
         alerts.store_all([points("a", alerts.clock.now_s, 1.0)])
         later = [row for row in alerts.turns(60) if isinstance(row, Finding)]
         assert [(row.id, WITH_RUN in row.fields) for row in later] == ([] if died else [(begun.id, False)])
@@ -197,7 +199,17 @@ def test_each_mistake_is_one_sentence_with_its_line_and_the_rest_holds() -> None
 
 @pytest.mark.parametrize(
     "text",
-    ["x: [", "- a", "rules: 7", "rules:\n- 7", "\x00", "a: &b c", "rules:\n- {when: {a: b}}", "receivers: {}", "reciever: []"],
+    [
+        "x: [",
+        "- a",
+        "rules: 7",
+        "rules:\n- 7",
+        "\x00",
+        "a: &b c",
+        "rules:\n- {when: {a: b}}",
+        "receivers: {}",
+        "reciever: []",
+    ],
 )
 def test_odd_files_are_a_sentence(text: str) -> None:
     found = settings_of(text)
@@ -223,7 +235,9 @@ def test_a_comparison_is_looked_at_at_every_point(tmp_path: Path, name: str) -> 
     with receiving() as receiver, alerting(tmp_path, webhook(receiver.url, rule)) as alerts:
         for step in range(20):
             values = [1.0, 9.0, 2.0] if step == 7 else [1.0, 2.0, 3.0]
-            alerts.store_all([points("a", alerts.clock.now_s + n / 4, value, name, 3 * step + n) for n, value in enumerate(values)])
+            alerts.store_all(
+                [points("a", alerts.clock.now_s + n / 4, value, name, 3 * step + n) for n, value in enumerate(values)]
+            )
             alerts.turn()
         (got,) = receiver.got
         assert got.json["time_s"] == NOW_S + 7.25
@@ -239,7 +253,9 @@ def test_what_was_true_for_long_enough_between_two_looks_is_found(tmp_path: Path
         alerts.clock.now_s += len(values)
         alerts.store_all([points("a", NOW_S + second, value) for second, value in enumerate(values)])
         found = [row for row in alerts.turns(3) if isinstance(row, Finding)]
-        assert {(row.from_s - NOW_S, row.to_s - row.from_s) for row in found} == ({(50.0, lasted_s)} if lasted_s >= 300 else set())
+        assert {(row.from_s - NOW_S, row.to_s - row.from_s) for row in found} == (
+            {(50.0, lasted_s)} if lasted_s >= 300 else set()
+        )
 
 
 def test_a_stretch_that_ends_between_two_looks_began_where_it_did(tmp_path: Path) -> None:

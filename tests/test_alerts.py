@@ -62,7 +62,9 @@ def test_what_lasts_is_said_to_be_over_once_its_beginning_has_arrived(tmp_path: 
         receiver.status = 503
         alerts.store_all([hang("b", NOW_S - 400, NOW_S, id_="b")])
         alerts.turns(70)
-        alerts.store_all([hang("a", NOW_S - 400, NOW_S + 70, over=True), hang("b", NOW_S - 400, NOW_S + 70, over=True, id_="b")])
+        alerts.store_all(
+            [hang("a", NOW_S - 400, NOW_S + 70, over=True), hang("b", NOW_S - 400, NOW_S + 70, over=True, id_="b")]
+        )
         alerts.turns(100)
         receiver.status = 200
         alerts.turns(700)
@@ -189,7 +191,9 @@ def test_a_redirect_to_another_host_is_not_followed(tmp_path: Path, status: int)
 
 
 def test_a_receiver_that_is_dead_does_not_delay_another(tmp_path: Path) -> None:
-    text = "receivers:\n- {name: dead, kind: webhook, url: 'http://127.0.0.1:9/'}\n- {name: b, kind: webhook, url: '%s'}\n"
+    text = (
+        "receivers:\n- {name: dead, kind: webhook, url: 'http://127.0.0.1:9/'}\n- {name: b, kind: webhook, url: '%s'}\n"
+    )
     with receiving() as receiver, alerting(tmp_path, text % receiver.url) as alerts:
         alerts.store_all([crash("a")])
         alerts.turns(4)

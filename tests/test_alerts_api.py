@@ -56,7 +56,11 @@ def test_what_fires_what_is_muted_and_what_the_rules_are_at(web: Web, tmp_path: 
     assert post(web, "text", {"text": TEXT}).status == 200
     assert (tmp_path / "alerts.yaml").read_text() == TEXT
     said = web.ask("/api/v1/alerts").json
-    assert [row["id"] for row in said["firing"]] == ["c", "r", "h"] or {row["id"] for row in said["firing"]} == {"c", "r", "h"}
+    assert [row["id"] for row in said["firing"]] == ["c", "r", "h"] or {row["id"] for row in said["firing"]} == {
+        "c",
+        "r",
+        "h",
+    }
     assert {row["id"] for row in said["recent"]} == {"c", "o", "r", "h"}
     assert [(row["name"], row["state"], row["firing"]) for row in said["rules"]] == [("high", "firing", 1)]
     assert [(row["name"], row["target"], row["waiting"]) for row in said["receivers"]] == [
@@ -115,7 +119,9 @@ def test_an_acknowledged_alert_is_listed_and_no_longer_counts(web: Web, tmp_path
         ("test", {"receiver": "nope"}, "there is no receiver 'nope'"),
     ],
 )
-def test_a_wrong_change_is_one_sentence_and_changes_nothing(web: Web, tmp_path: Path, path: str, body: Any, sentence: str) -> None:
+def test_a_wrong_change_is_one_sentence_and_changes_nothing(
+    web: Web, tmp_path: Path, path: str, body: Any, sentence: str
+) -> None:
     answer = post(web, path, body)
     assert answer.status == 400
     assert sentence in answer.json["error"]
@@ -143,7 +149,9 @@ def test_from_finding_to_delivery_it_takes_few_turns(tmp_path: Path) -> None:
     """40 causes within 4 s; the collector turns once a second, as its supervisor has it."""
     store = open_store(tmp_path, write=True)
     with receiving() as receiver:
-        (tmp_path / "alerts.yaml").write_text(f"rate: 1000/h\nreceivers:\n- {{name: hook, kind: webhook, url: '{receiver.url}'}}\n")
+        (tmp_path / "alerts.yaml").write_text(
+            f"rate: 1000/h\nreceivers:\n- {{name: hook, kind: webhook, url: '{receiver.url}'}}\n"
+        )
         collector = AlertsCollector(store, tmp_path, NoProcesses("host"))
         stored_s: dict[str, float] = {}
         turns_s = list[float]()
@@ -185,7 +193,10 @@ def test_what_a_script_says_reaches_a_receiver_through_the_real_collector(tmp_pa
             assert said["sentences"] == ["The script says: accuracy below 0.5"]
             queries = Queries(open_store(data, write=False), tmp_path, data)
             with served(queries) as web:
-                assert post(web, "test", {"receiver": "hook"}).json == {"ok": True, "sentence": "hook has taken a test message."}
+                assert post(web, "test", {"receiver": "hook"}).json == {
+                    "ok": True,
+                    "sentence": "hook has taken a test message.",
+                }
                 receiver.status = 500
                 assert post(web, "test", {"receiver": "hook"}).json == {
                     "ok": False,

@@ -24,7 +24,9 @@ RATE = "group_s: 0\nrate: 9999/min\n"
 def test_each_finding_is_in_one_message_however_often_the_process_is_killed(tmp_path: Path, kills: int) -> None:
     chance, most = random.Random(kills), 8 * kills
     with receiving() as receiver:
-        (tmp_path / "alerts.yaml").write_text(f"receivers:\n- {{name: hook, kind: webhook, url: '{receiver.url}'}}\n{RATE}")
+        (tmp_path / "alerts.yaml").write_text(
+            f"receivers:\n- {{name: hook, kind: webhook, url: '{receiver.url}'}}\n{RATE}"
+        )
         receiver.delay_s = 0.003
         for _ in range(kills):
             process = started(tmp_path, most)
@@ -44,7 +46,9 @@ def test_each_finding_is_in_one_message_however_often_the_process_is_killed(tmp_
         assert all(len(bodies) == 1 for bodies in words.values()), "a repetition has the same words"
         once = {got.json["id"]: got.json for got in receiver.got}
         begun = Counter(finding for said in once.values() if said["state"] == "firing" for finding in said["findings"])
-        ended = Counter(finding for said in once.values() if said["state"] == "resolved" for finding in said["findings"])
+        ended = Counter(
+            finding for said in once.values() if said["state"] == "resolved" for finding in said["findings"]
+        )
         assert set(begun.values()) == {1}
         assert {f"crash-{number}" for number in range(most)} <= begun.keys() | unstored(tmp_path, most)
         assert set(ended.values()) <= {1}
@@ -54,7 +58,9 @@ def test_each_finding_is_in_one_message_however_often_the_process_is_killed(tmp_
 
 def started(data_dir: Path, most: int) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([sys.executable, PROGRAM, data_dir, str(most)], stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        [sys.executable, PROGRAM, data_dir, str(most)], stdout=subprocess.PIPE, text=True, env=environment
+    )
     assert process.stdout
     assert process.stdout.readline() == "ready\n"
     return process

@@ -123,7 +123,11 @@ def answering(answer: Callable[[socket.socket], None]) -> Iterator[tuple[str, li
                 while b"\r\n\r\n" not in data:
                     data += connection.recv(65536)
                 head, _, body = data.partition(b"\r\n\r\n")
-                size = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
+                size = next(
+                    int(line.split(b":")[1])
+                    for line in head.split(b"\r\n")
+                    if line.lower().startswith(b"content-length")
+                )
                 while len(body) < size:
                     body += connection.recv(65536)
                 got.append(body)
@@ -150,7 +154,10 @@ def answering(answer: Callable[[socket.socket], None]) -> Iterator[tuple[str, li
     ],
 )
 def test_a_receiver_that_says_it_has_the_message_gets_it_once_whatever_follows(tmp_path: Path, said: bytes) -> None:
-    with answering(lambda connection: connection.sendall(said)) as (url, got), alerting(tmp_path, webhook(url)) as alerts:
+    with (
+        answering(lambda connection: connection.sendall(said)) as (url, got),
+        alerting(tmp_path, webhook(url)) as alerts,
+    ):
         alerts.store_all([crash("a")])
         alerts.turns(40, 5.0)
         assert [message.state for message in alerts.collector._outbox.sent()] == ["delivered"]
@@ -159,7 +166,10 @@ def test_a_receiver_that_says_it_has_the_message_gets_it_once_whatever_follows(t
 
 @pytest.mark.parametrize("said", [b"", b"\x00" * 300, b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 300])
 def test_a_receiver_that_speaks_no_http_is_tried_again(tmp_path: Path, said: bytes) -> None:
-    with answering(lambda connection: connection.sendall(said)) as (url, got), alerting(tmp_path, webhook(url)) as alerts:
+    with (
+        answering(lambda connection: connection.sendall(said)) as (url, got),
+        alerting(tmp_path, webhook(url)) as alerts,
+    ):
         alerts.store_all([crash("a")])
         alerts.turns(4, 5.0)
         (waiting,) = alerts.collector._outbox.waiting()
@@ -218,7 +228,9 @@ def test_a_clock_that_jumps_loses_no_message_and_delays_none(tmp_path: Path, jum
         assert not alerts.collector._outbox.waiting()
 
 
-def test_a_message_is_given_up_after_a_week_of_tries_and_not_for_its_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_message_is_given_up_after_a_week_of_tries_and_not_for_its_age(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(delivery, "LEAST_ATTEMPTS", 50)
 
     def dead(receiver: Receiver, message: AlertMessage) -> None:
@@ -253,7 +265,17 @@ def test_a_summary_of_very_many_findings_can_be_read_again(tmp_path: Path) -> No
         for number, members in enumerate(ids):
             runs = tuple(f"run {number} {'雪' * 150} {place}" for place in range(50))
             made = AlertMessage(
-                f"m{number}", "hook", "begin", "crash", "Crashed", "alert", ("It failed.",), runs, tuple(members), NOW_S, NOW_S
+                f"m{number}",
+                "hook",
+                "begin",
+                "crash",
+                "Crashed",
+                "alert",
+                ("It failed.",),
+                runs,
+                tuple(members),
+                NOW_S,
+                NOW_S,
             )
             alerts.collector._outbox.add(dataclasses.replace(made, lasting=made.findings))
         alerts.turns(2)
@@ -263,7 +285,9 @@ def test_a_summary_of_very_many_findings_can_be_read_again(tmp_path: Path) -> No
         assert all(path.stat().st_size < MOST_BYTES for path in (tmp_path / "alerts").rglob("*.json"))
         receiver.status = 200
         alerts.turns(24, HOUR_S)
-        assert {finding for got in receiver.got for finding in got.json["findings"]} == {id_ for some in ids for id_ in some}
+        assert {finding for got in receiver.got for finding in got.json["findings"]} == {
+            id_ for some in ids for id_ in some
+        }
         assert len(set(receiver.ids())) == len(receiver.got)
 
 
@@ -287,7 +311,9 @@ def test_a_long_message_is_as_short_as_ntfy_takes_it(sentence: str) -> None:
 
 
 @pytest.mark.parametrize("name", PLUGINS)
-def test_a_long_message_is_as_short_as_a_service_takes_it_and_keeps_its_id(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_message_is_as_short_as_a_service_takes_it_and_keeps_its_id(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import apprise
 
     said: list[tuple[str, str, int]] = []

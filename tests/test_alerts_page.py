@@ -16,9 +16,7 @@ from tests.conftest import wait_for
 from tests.findings_scene import HOSTILE, FindingsScene, findings_scene
 
 EXPECTED_ERRORS = ("400 (Bad Request)",)  # of texts with a mistake
-RECEIVERS = (
-    "receivers:\n  - {name: ops, kind: webhook, url: 'https://example.org/hook/very-secret'}\n  - {name: mine, kind: desktop}\n"
-)
+RECEIVERS = "receivers:\n  - {name: ops, kind: webhook, url: 'https://example.org/hook/very-secret'}\n  - {name: mine, kind: desktop}\n"
 RULES = "rules:\n  - {name: loss is high, when: train/loss > 8, for: 2 min}\n"
 SHOWN = """
 globalThis.shown = [];
@@ -36,7 +34,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FindingsScene]:
 @pytest.fixture
 def fires(scene: FindingsScene) -> Iterator[str]:
     """The id of an alert that holds for the length of a test."""
-    name = scene.find("vit", "hung", -60, -1, weight="alert", over=False, said=f"{HOSTILE} No line for 5 min.", id_="hung-vit")
+    name = scene.find(
+        "vit", "hung", -60, -1, weight="alert", over=False, said=f"{HOSTILE} No line for 5 min.", id_="hung-vit"
+    )
     yield name
     scene.find("vit", "hung", -7200, -7100, weight="alert", said="It was hung.", id_=name)
 
@@ -46,7 +46,9 @@ def say(scene: FindingsScene, text: str) -> None:
 
 
 def message(id_: str, receiver: str, sentence: str) -> AlertMessage:
-    return AlertMessage(id_, receiver, "begin", "hung", "Hung", "alert", (sentence,), ("vit",), (id_,), time.time(), time.time())
+    return AlertMessage(
+        id_, receiver, "begin", "hung", "Hung", "alert", (sentence,), ("vit",), (id_,), time.time(), time.time()
+    )
 
 
 def sign(page: Page) -> str:
@@ -99,7 +101,9 @@ def test_alerts_are_acknowledged_and_taken_back_whatever_their_rules_are_called(
     scene: FindingsScene, fires: str, page: Page
 ) -> None:
     rule = f"rule:{ODD_NAME}"
-    own = scene.find("vit", rule, -50, -1, weight="alert", over=False, said="It is high.", id_=f"{rule}-0a1b2c3d4e5f6071")
+    own = scene.find(
+        "vit", rule, -50, -1, weight="alert", over=False, said="It is high.", id_=f"{rule}-0a1b2c3d4e5f6071"
+    )
     scene.open(page, "/alerts")
     rows = page.locator("#alerts-firing .alert-row")
     expect(rows).to_have_count(2)
@@ -205,10 +209,14 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(scene: FindingsScene, fires
     scene.open(phone, "/alerts")
     expect(phone.locator("#alerts-firing .alert-row")).to_have_count(1)
     assert (
-        phone.evaluate("() => Math.max(document.documentElement.scrollWidth, document.querySelector('.alerts-page').scrollWidth)")
+        phone.evaluate(
+            "() => Math.max(document.documentElement.scrollWidth, document.querySelector('.alerts-page').scrollWidth)"
+        )
         == 390
     )
-    box = wait_for(lambda: phone.get_by_role("button", name="Mute Hung of vit for 1 h").bounding_box(), because="no button")
+    box = wait_for(
+        lambda: phone.get_by_role("button", name="Mute Hung of vit for 1 h").bounding_box(), because="no button"
+    )
     assert min(box["width"], box["height"]) >= 44
     assert serious(phone) == []
     phone.close()

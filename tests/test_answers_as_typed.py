@@ -13,7 +13,11 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from collectors.store.open import open_store
 from dashboard.auth.roles import GRANTS, Role
@@ -65,7 +69,9 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Described]:
     queries = Queries(open_store(folder, write=False), folder, folder)
     app = make_app(queries)
     with served_app(app) as web:
-        yield Described(f"http://127.0.0.1:{web.port}", schemathesis.openapi.from_dict(with_known(app.openapi())), secrets)
+        yield Described(
+            f"http://127.0.0.1:{web.port}", schemathesis.openapi.from_dict(with_known(app.openapi())), secrets
+        )
     queries.close()
 
 
@@ -74,9 +80,13 @@ def with_known(described: dict[str, Any]) -> dict[str, Any]:
     for operation in (each for methods in found["paths"].values() for each in methods.values()):
         for parameter in operation.get("parameters", []):
             if (known := KNOWN.get(parameter["name"])) is not None:
-                is_list = any(part.get("type") == "array" for part in parameter["schema"].get("anyOf", [parameter["schema"]]))
+                is_list = any(
+                    part.get("type") == "array" for part in parameter["schema"].get("anyOf", [parameter["schema"]])
+                )
                 one_of = {"enum": known}
-                parameter["schema"] = {"type": "array", "items": one_of, "minItems": 1, "maxItems": 2} if is_list else one_of
+                parameter["schema"] = (
+                    {"type": "array", "items": one_of, "minItems": 1, "maxItems": 2} if is_list else one_of
+                )
     return found
 
 
@@ -91,7 +101,10 @@ def test_each_answer_is_as_typed_and_none_is_5xx(described: Described, role: str
             continue  # refused before it is read: tests/test_auth.py
 
         @settings(
-            max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate, Phase.shrink]
+            max_examples=EXAMPLES,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate, Phase.shrink],
         )
         @given(operation.as_strategy())
         def asked(case: Any) -> None:

@@ -62,13 +62,28 @@ def records() -> Iterator[Record]:
         yield LogLine("steps", "train.log", T0 + step, 20 + 20 * (step % 7 == 0), f"line {step} \x1b[31mred\x00")
         yield Points(None, HOST, ("host/cpu_pct",), (50.0,), time.time() - 300 + step, None)
     for i, name in enumerate(ODD_NAMES):
-        yield Points("odd", labels_of(host="box", rank=i), (name,), ([float("nan"), float("inf"), 1e308][i % 3],), T0 + i, 2**61)
-    yield RunInfo("odd", {"cwd": "/nowhere\x00", "started_s": T0, "config": {"seed": 2**61, "name": "ä" * 99}, "unit": 7})
+        yield Points(
+            "odd", labels_of(host="box", rank=i), (name,), ([float("nan"), float("inf"), 1e308][i % 3],), T0 + i, 2**61
+        )
+    yield RunInfo(
+        "odd", {"cwd": "/nowhere\x00", "started_s": T0, "config": {"seed": 2**61, "name": "ä" * 99}, "unit": 7}
+    )
     yield RunInfo("nothing at all", {})
     yield Event("odd", "checkpoint", T0 + 1, fields={"path": "x" * 999})
     for i, name in enumerate(ODD_NAMES[2:]):
         yield Sample("odd", name, "text", "text/plain", None, i - 2 or None, i, name.encode())
-        yield Sample("odd", name, "histogram", OF_HISTOGRAM, T0, 2**53, path=f"../{name}\0", offset=2**62, length=2**62, head_crc=7)
+        yield Sample(
+            "odd",
+            name,
+            "histogram",
+            OF_HISTOGRAM,
+            T0,
+            2**53,
+            path=f"../{name}\0",
+            offset=2**62,
+            length=2**62,
+            head_crc=7,
+        )
         yield Sample("steps", name, "image", "image/png", T0, -i, path=f"/{name}.png", written_s=1e300)
     step, forward = Frame("step", "/job/train.py", 3), Frame("forward", "/job/model.py", 5)
     samples = [StackSample(t * 10**9, 10**9, 7, (step, forward) if t % 3 else (step,), False) for t in range(290)]
@@ -100,7 +115,9 @@ def operations(web: Web) -> list[tuple[str, str, list[dict[str, Any]]]]:
 
 
 NUMBERS = st.one_of(
-    st.sampled_from([T0, T0 + 10, T0 + 290, T0 - 1e6, 0, -1, 1, 7, 50, 1e15, -1e15, 1e300, -1e300, 10**30, 2**63, -(2**63)]),
+    st.sampled_from(
+        [T0, T0 + 10, T0 + 290, T0 - 1e6, 0, -1, 1, 7, 50, 1e15, -1e15, 1e300, -1e300, 10**30, 2**63, -(2**63)]
+    ),
     st.floats(),
     st.integers(),
 ).map(str)
@@ -109,7 +126,9 @@ WORDS = st.one_of(
         [*RUNS, *ODD_NAMES, "train/loss", "phase/*", "host/*", "**", "0", "time", "step", "joined", "threads", "normal"]
     ),
     st.text(max_size=20),
-    st.sampled_from(["a" * 5000, "*a" * 40, "\x00", "' OR 1=1 --", "../../etc/passwd", "/job/train.py", "true", "null"]),
+    st.sampled_from(
+        ["a" * 5000, "*a" * 40, "\x00", "' OR 1=1 --", "../../etc/passwd", "/job/train.py", "true", "null"]
+    ),
 ).map(lambda text: quote(text, safe=""))
 BYTES = st.binary(max_size=12).map(quote)  # broken UTF-8, lone surrogates
 RAW = st.one_of(NUMBERS, WORDS, BYTES, st.sampled_from(["%ED%A0%80", "%FF", "%", "%zz", "+", ""]))
@@ -136,7 +155,9 @@ def queries_of(draw: st.DrawFn, parameters: list[dict[str, Any]]) -> str:
     return "&".join([*pairs, *draw(st.lists(RAW, max_size=1))])
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(data=st.data())
 def test_no_parameters_answer_500(web: Web, operations: list[tuple[str, str, list[Any]]], data: st.DataObject) -> None:
     method, path, parameters = data.draw(st.sampled_from(operations))
@@ -158,7 +179,9 @@ def test_no_parameters_answer_500(web: Web, operations: list[tuple[str, str, lis
             "/_dash-component-suites/dash/",
         ]
     ),
-    rest=st.one_of(RAW, st.sampled_from(["..%2f..%2fetc", "layout", "dependencies", "update-component", "dash.py", "deps/x.js"])),
+    rest=st.one_of(
+        RAW, st.sampled_from(["..%2f..%2fetc", "layout", "dependencies", "update-component", "dash.py", "deps/x.js"])
+    ),
     body=st.one_of(st.none(), st.binary(max_size=50), st.just(b'{"action": "on"}'), st.just(b"[" * 5000)),
 )
 def test_no_path_method_or_body_answers_500(web: Web, method: str, root: str, rest: str, body: bytes | None) -> None:
@@ -183,7 +206,12 @@ def test_a_parameter_of_a_wrong_kind_is_named_with_what_it_may_be(
         for parameter in parameters:
             schema = parameter["schema"]
             kinds = {part.get("type") for part in schema.get("anyOf", [schema])}
-            if method != "GET" or parameter["in"] != "query" or ("enum" not in schema and "string" in kinds) or "array" in kinds:
+            if (
+                method != "GET"
+                or parameter["in"] != "query"
+                or ("enum" not in schema and "string" in kinds)
+                or "array" in kinds
+            ):
                 continue
             required = {one["name"]: given.get(one["name"], "1") for one in parameters if one.get("required")}
             answer = web.ask(path.replace("{run}", "steps"), **{**required, parameter["name"]: "warning"})
@@ -192,7 +220,9 @@ def test_a_parameter_of_a_wrong_kind_is_named_with_what_it_may_be(
             said = answer.json["error"]
             assert said.startswith(f"{parameter['name']} must be "), (path, said)
             assert not any(word in said for word in ("Input", "parse", "valid ")), (path, said)
-            limits = {part.get(key) for part in schema.get("anyOf", [schema]) for key in ("minimum", "maximum")} - {None}
+            limits = {part.get(key) for part in schema.get("anyOf", [schema]) for key in ("minimum", "maximum")} - {
+                None
+            }
             assert all(f"{limit:,}".removesuffix(".0") in said for limit in limits), (path, said)
             assert all(word in said for word in schema.get("enum", [])), (path, said)
     assert asked > 30
@@ -237,7 +267,8 @@ def test_no_answer_to_an_odd_value_of_a_parameter_has_words_of_the_framework(web
                 query = urlencode({**required, one["name"]: odd.encode(errors="surrogatepass")})
                 body = b"{}" if method == "post" else None
                 said = refused_in_our_words(
-                    web.ask(f"{path.replace('{run}', 'steps')}?{query}", method.upper(), body), (path, one["name"], odd[:9])
+                    web.ask(f"{path.replace('{run}', 'steps')}?{query}", method.upper(), body),
+                    (path, one["name"], odd[:9]),
                 )
                 refused += bool(said)
                 if " must be " in said and said.endswith("lists the parameters"):
@@ -249,7 +280,9 @@ def test_no_answer_to_an_odd_body_has_words_of_the_framework(web: Web) -> None:
     described = web.ask("/openapi.json").json
     fields = 0
     for path, methods in described["paths"].items():
-        body = methods.get("post", {}).get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
+        body = (
+            methods.get("post", {}).get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
+        )
         if body is None:
             continue
         address = re.sub(r"\{[^}]*\}", "steps", path)
@@ -258,7 +291,9 @@ def test_no_answer_to_an_odd_body_has_words_of_the_framework(web: Web) -> None:
         schema = described["components"]["schemas"].get(body.get("$ref", "").rpartition("/")[2], body)
         for field, odd in ((field, odd) for field in schema.get("properties", {}) for odd in ODD_JSON):
             whole = dict.fromkeys(schema.get("required", []), "x") | {field: odd}
-            fields += bool(refused_in_our_words(web.ask(address, "POST", json.dumps(whole).encode()), (path, field, str(odd)[:9])))
+            fields += bool(
+                refused_in_our_words(web.ask(address, "POST", json.dumps(whole).encode()), (path, field, str(odd)[:9]))
+            )
     assert fields > 200
 
 
@@ -280,7 +315,11 @@ def test_no_answer_to_an_odd_body_has_words_of_the_framework(web: Web) -> None:
         ("board_edits", {"text": "", "edits": [{"place": []}]}, "kind is missing;"),
         ("events", {"run": "steps", "step": "\udfff"}, "step must be a whole number from "),
         ("events", 7, "the request's body must be a JSON object;"),
-        ("events", b"{'x': 1}", "the request's body is not JSON from character 2 on: check its quotes, commas and brackets"),
+        (
+            "events",
+            b"{'x': 1}",
+            "the request's body is not JSON from character 2 on: check its quotes, commas and brackets",
+        ),
         ("events", b"[" * 100_000, "the request's body is nested too deeply: send the JSON that /api/docs describes"),
         (
             "events",
@@ -300,7 +339,11 @@ def test_a_wrong_body_answers_which_field_and_what_it_must_be(web: Web, path: st
 def test_every_series_that_is_listed_can_be_asked_for(web: Web, run: str) -> None:
     for one in web.ask("/api/v1/series", run=run).json["series"]:
         answer = web.ask("/api/v1/points", run=run, series=one["name"], axis="step")
-        found = [curve for curve in answer.json["series"] if curve["name"] == one["name"] and curve["labels"] == one["labels"]]
+        found = [
+            curve
+            for curve in answer.json["series"]
+            if curve["name"] == one["name"] and curve["labels"] == one["labels"]
+        ]
         assert [curve["points_total"] for curve in found] == [one["points"]]
 
 

@@ -65,7 +65,9 @@ def profile(log_dir: Path) -> None:
     job = log_dir.parent / "job"
     step, forward = Frame("step", str(job / "train.py"), 3), Frame("forward", str(job / "model.py"), 5)
     decode, elsewhere = Frame("decode", str(job / "data.py"), 2), Frame("decode", str(log_dir.parent / "secret.py"), 1)
-    times = [(t, (step, forward) if t < 300 or t % 2 else (step, decode)) for t in range(100, 400)] + [(400, (step, elsewhere))]
+    times = [(t, (step, forward) if t < 300 or t % 2 else (step, decode)) for t in range(100, 400)] + [
+        (400, (step, elsewhere))
+    ]
     samples = [StackSample((t - 100) * 10**9, 10**9, 7, stack, False) for t, stack in times]
     about = ("group/a", 0, 7, "main", "box", "native", 100.0)
     store = open_store(log_dir / ".deepseek", write=True)
@@ -229,7 +231,9 @@ def test_source_lines_are_those_of_the_runs_own_folder_that_were_shown(running: 
         ("/_dash-update-component", 404, "/api/docs lists"),
     ],
 )
-def test_a_wrong_request_gets_one_sentence_with_the_remedy(running: Dashboard, path: str, status: int, remedy: str) -> None:
+def test_a_wrong_request_gets_one_sentence_with_the_remedy(
+    running: Dashboard, path: str, status: int, remedy: str
+) -> None:
     code, body = status_of(running, path)
     assert code == status
     assert remedy in body["error"]
@@ -237,7 +241,9 @@ def test_a_wrong_request_gets_one_sentence_with_the_remedy(running: Dashboard, p
 
 @pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "http://evil.example"}, {"Origin": "null"}])
 @pytest.mark.parametrize("path", ["/api/v1/runs", "/healthz", "/", "/assets/tokens.css"])
-def test_foreign_hosts_and_origins_are_refused_on_every_route(running: Dashboard, path: str, headers: dict[str, str]) -> None:
+def test_foreign_hosts_and_origins_are_refused_on_every_route(
+    running: Dashboard, path: str, headers: dict[str, str]
+) -> None:
     assert status_of(running, path, **headers)[0] == 403
 
 
@@ -264,7 +270,9 @@ def test_answers_are_neither_framed_nor_guessed_at_nor_kept(running: Dashboard) 
     with urllib.request.urlopen(running.address + "/api/v1/runs") as answer:
         headers = answer.headers
     assert headers["X-Content-Type-Options"] == "nosniff" and headers["Cache-Control"] == "no-store"
-    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"] and headers["Referrer-Policy"] == "same-origin"
+    assert (
+        "frame-ancestors 'none'" in headers["Content-Security-Policy"] and headers["Referrer-Policy"] == "same-origin"
+    )
 
 
 def test_an_unknown_page_says_so(running: Dashboard) -> None:
@@ -329,11 +337,19 @@ def test_the_socket_sends_state_at_once_and_only_what_is_new(running: Dashboard)
 
     delta = run(follow())
     (series,) = delta["series"]
-    assert (series["run"], series["name"], series["t"], series["v"], series["step"]) == ("live", "x", [T0 + 1], ["NaN"], [2.0])
+    assert (series["run"], series["name"], series["t"], series["v"], series["step"]) == (
+        "live",
+        "x",
+        [T0 + 1],
+        ["NaN"],
+        [2.0],
+    )
     assert delta["cursor"] > cursor
 
 
-@pytest.mark.parametrize(("method", "path"), [("POST", "/api/v1/runs"), ("DELETE", "/api/v1/blame"), ("PUT", "/api/v1/events")])
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/api/v1/runs"), ("DELETE", "/api/v1/blame"), ("PUT", "/api/v1/events")]
+)
 def test_a_route_that_does_not_take_the_method_says_so(running: Dashboard, method: str, path: str) -> None:
     request = urllib.request.Request(running.address + path, method=method, headers={"Origin": running.address})
     with pytest.raises(urllib.error.HTTPError) as refused:

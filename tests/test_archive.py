@@ -33,7 +33,9 @@ from tests.pictures import png
 
 @settings(max_examples=15, deadline=None)
 @given(records())
-def test_a_copy_answers_every_question_as_the_store_does(tmp_path_factory: pytest.TempPathFactory, some: list[Record]) -> None:
+def test_a_copy_answers_every_question_as_the_store_does(
+    tmp_path_factory: pytest.TempPathFactory, some: list[Record]
+) -> None:
     folder = tmp_path_factory.mktemp("copy")
     source = open_store(folder / "source", write=True)
     source.append(some)
@@ -83,22 +85,33 @@ def test_a_run_leaves_one_dashboard_and_opens_in_another(tmp_path: Path) -> None
     logs.mkdir()
     store = open_store(logs / ".deepseek", write=True)
     samples = [StackSample(at * 10**9, 10**9, 7, tuple(FRAMES[: 2 + (at % 10 > 6)])) for at in range(300)]
-    store.append([Profile(RUN, 0, 7, "main", "box", "native", 100.0, T0, 0, 300 * 10**9, {7: "MainThread"}, samples, 30000)])
-    store.append([Points(RUN, (("host", "box"),), ("loss",), (1 / (step + 1),), T0 + step, step) for step in range(300)])
+    store.append(
+        [Profile(RUN, 0, 7, "main", "box", "native", 100.0, T0, 0, 300 * 10**9, {7: "MainThread"}, samples, 30000)]
+    )
+    store.append(
+        [Points(RUN, (("host", "box"),), ("loss",), (1 / (step + 1),), T0 + step, step) for step in range(300)]
+    )
     store.append([RunInfo(RUN, {"run": RUN}), LogLine(RUN, "train.log", T0 + 5, 40, "broken")])
     store.close()
     command = [sys.executable, str(ROOT / "app.py")]
-    done = subprocess.run([*command, "export", RUN, "-o", "a.zip"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [*command, "export", RUN, "-o", "a.zip"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert "open a.zip" in done.stdout
-    again = subprocess.run([*command, "export", RUN, "-o", "a.zip"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    again = subprocess.run(
+        [*command, "export", RUN, "-o", "a.zip"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
     assert (again.returncode, again.stderr.count("\n")) == (2, 1)
     unknown = subprocess.run([*command, "export", "group/b"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert RUN in unknown.stderr
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     opening = [*command, "open", "../a.zip", "--port", "0"]
-    with subprocess.Popen(opening, cwd=elsewhere, stdout=subprocess.PIPE, text=True) as process, ended_by_ctrl_c(process):
+    with (
+        subprocess.Popen(opening, cwd=elsewhere, stdout=subprocess.PIPE, text=True) as process,
+        ended_by_ctrl_c(process),
+    ):
         assert process.stdout is not None
         found = re.search(r"http://\S+", process.stdout.readline())
         assert found
@@ -141,7 +154,9 @@ except Exception as error:
     print(type(error).__name__)
 """
     (tmp_path / "out").mkdir()
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60, cwd=ROOT
+    )
     assert done.stdout.strip() in ("OSError", "StoreError"), done.stderr
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -191,11 +206,23 @@ def test_a_run_of_more_points_and_stacks_than_are_read_at_once_is_copied_in_part
     for at in range(3000):
         time_s = T0 + (at / 3000 if at < 2900 else at)
         source.append(
-            [Points(RUN, (), ("loss", "lr"), (float(at), 1.0), time_s, at - 50 if at < 1000 else at - 1000, int(at >= 1000))]
+            [
+                Points(
+                    RUN,
+                    (),
+                    ("loss", "lr"),
+                    (float(at), 1.0),
+                    time_s,
+                    at - 50 if at < 1000 else at - 1000,
+                    int(at >= 1000),
+                )
+            ]
         )
     source.append([Points("steps", (), ("loss",), (float(at),), None, at) for at in range(500)])
     samples = [StackSample(at * 10**7, 10**7, 7, tuple(FRAMES[: 1 + at % 3])) for at in range(3000)]
-    source.append([Profile(RUN, 0, 7, "main", "box", "native", 100.0, T0, 0, 30 * 10**9, {7: "MainThread"}, samples, 3000)])
+    source.append(
+        [Profile(RUN, 0, 7, "main", "box", "native", 100.0, T0, 0, 30 * 10**9, {7: "MainThread"}, samples, 3000)]
+    )
     monkeypatch.setattr("collectors.store.sqlite.stacks.MOST_SPANS", 5000)
     for run in (RUN, "steps"):
         copy = open_store(tmp_path / run.replace("/", "-"), write=True)

@@ -102,7 +102,9 @@ LIES += [
 
 
 @pytest.mark.parametrize("change", LIES)
-def test_a_zip_that_lies_is_one_sentence_and_leaves_nothing_outside(exported: Path, tmp_path: Path, change: str) -> None:
+def test_a_zip_that_lies_is_one_sentence_and_leaves_nothing_outside(
+    exported: Path, tmp_path: Path, change: str
+) -> None:
     (tmp_path / "in").mkdir()
     with pytest.raises(BadArchive) as refused:
         unpack(rewritten(exported, tmp_path / "odd.zip", change), tmp_path / "in")

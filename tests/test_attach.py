@@ -56,7 +56,10 @@ def attached(log_dir: Path, *words: object) -> subprocess.CompletedProcess[str]:
 
 def posted(running: Dashboard, body: object) -> Any:
     request = urllib.request.Request(
-        running.address + "/api/v1/attach", json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST"
+        running.address + "/api/v1/attach",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+        method="POST",
     )
     try:
         with urllib.request.urlopen(request) as answer:
@@ -71,16 +74,26 @@ def test_an_attached_process_has_stacks_use_of_the_machine_and_its_output(tmp_pa
     with at_work(tmp_path, "--lr", "3e-4", "--api-key", "hunter2hunter2") as process, dashboard(log_dir) as running:
         done = attached(log_dir, process.pid)
         run = f"train-{process.pid}"
-        assert done.returncode == 0 and f"process {process.pid} is the run {run}; {running.address} shows {run}" in done.stdout, (
-            done
-        )
+        assert (
+            done.returncode == 0
+            and f"process {process.pid} is the run {run}; {running.address} shows {run}" in done.stdout
+        ), done
         row = wait_for(lambda: row if (row := running.run(run)).get("pid") else {}, because="its process is not known")
         assert (row["state"], row["pid"], row["cwd"]) == ("running", process.pid, str(tmp_path))
-        wait_for(lambda: running.get(f"/api/v1/flame?run={run}&from=0&to=9e9").get("frames"), because="it has no stacks")
-        wait_for(lambda: "loss is fine" in str(running.get(f"/api/v1/logs?run={run}&limit=5")), because="its output is not shown")
-        wait_for(lambda: "of its own" in str(running.get(f"/api/v1/logs?run={run}&q=own")), because="its log is not shown")
+        wait_for(
+            lambda: running.get(f"/api/v1/flame?run={run}&from=0&to=9e9").get("frames"), because="it has no stacks"
+        )
+        wait_for(
+            lambda: "loss is fine" in str(running.get(f"/api/v1/logs?run={run}&limit=5")),
+            because="its output is not shown",
+        )
+        wait_for(
+            lambda: "of its own" in str(running.get(f"/api/v1/logs?run={run}&q=own")), because="its log is not shown"
+        )
         assert (tmp_path / "mine.log").stat().st_nlink == 2
-        wait_for(lambda: any(s["labels"].get("run") == run for s in running.get("/api/v1/series?match=run_cpu")["series"]))
+        wait_for(
+            lambda: any(s["labels"].get("run") == run for s in running.get("/api/v1/series?match=run_cpu")["series"])
+        )
         wait_for(lambda: running.run(run)["info"].get("config") == {"lr": 3e-4}, because="what ran is not known")
         assert "hunter2" not in str(running.get(f"/api/v1/run?run={run}"))
         again = posted(running, {"pid": process.pid})
@@ -100,7 +113,14 @@ def test_over_http_too_and_odd_pids_get_a_sentence(tmp_path: Path) -> None:
             answer = posted(running, {"pid": process.pid})
             assert answer == {"run": f"{Path(sys.executable).name}-{process.pid}", "notes": []}
             wait_for(lambda: running.run(answer["run"]).get("state") == "running")
-            for body in ({"pid": 2**22 + 1}, {"pid": -1}, {"pid": "1"}, {"pid": 2**70}, {}, {"pid": running.process.pid}):
+            for body in (
+                {"pid": 2**22 + 1},
+                {"pid": -1},
+                {"pid": "1"},
+                {"pid": 2**70},
+                {},
+                {"pid": running.process.pid},
+            ):
                 assert set(posted(running, body)) == {"error"}
         finally:
             process.kill()
@@ -164,7 +184,9 @@ def test_the_gpus_page_attaches_a_process(tmp_path: Path, page: Page, monkeypatc
             page.goto(f"{running.address}/gpus")
             row = page.locator(f'.processes tbody[data-pid="{process.pid}"]')
             row.get_by_role("button", name="Attach").click(timeout=60_000)
-            wait_for(lambda: row.locator("a").count() and f"train-{process.pid}" in row.inner_text(), because="it is no run")
+            wait_for(
+                lambda: row.locator("a").count() and f"train-{process.pid}" in row.inner_text(), because="it is no run"
+            )
             (gpus,) = [rank["gpus"] for rank in running.get(f"/api/v1/run?run=train-{process.pid}")["processes"]]
             assert gpus == list(range(8))
             page.goto("about:blank")
@@ -189,7 +211,9 @@ def test_what_is_no_python_is_refused_and_what_it_has_started_is_named(tmp_path:
             wait_for(lambda: (tmp_path / "own.txt").exists() and (tmp_path / "own.txt").stat().st_size)
             done = attached(tmp_path / "logs", shell.pid)
             assert done.returncode == 2 and done.stderr.count("\n") == 1
-            assert f"process {shell.pid} (bash) runs no Python; name a Python process that it has started: " in done.stderr
+            assert (
+                f"process {shell.pid} (bash) runs no Python; name a Python process that it has started: " in done.stderr
+            )
             assert "train.py" in done.stderr and not (tmp_path / "logs").exists()
         finally:
             os.killpg(shell.pid, signal.SIGKILL)
@@ -207,7 +231,9 @@ def test_one_that_becomes_something_else_does_not_take_what_that_starts(tmp_path
     code = f"import os, sys; sys.stdin.readline(); os.execvp('bash', ['bash', '-c', {SHELL!r}, 'bash', sys.executable])"
     log_dir = tmp_path / "logs"
     with (
-        subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdin=subprocess.PIPE, start_new_session=True) as process,
+        subprocess.Popen(
+            [sys.executable, "-c", code], cwd=tmp_path, stdin=subprocess.PIPE, start_new_session=True
+        ) as process,
         dashboard(log_dir, "--no-profile") as running,
     ):
         try:
@@ -231,7 +257,10 @@ def test_a_run_whose_folder_is_deleted_does_not_stay_running(tmp_path: Path) -> 
         wait_for(lambda: "loss is fine" in str(running.get(f"/api/v1/logs?run={run}&limit=5")))
         shutil.rmtree(log_dir / run)
         wait_for(lambda: running.run(run)["state"] == "ended", 30, "it stays running")
-        assert "the folder of this run was deleted" in str(running.get(f"/api/v1/run?run={run}")) and process.poll() is None
+        assert (
+            "the folder of this run was deleted" in str(running.get(f"/api/v1/run?run={run}"))
+            and process.poll() is None
+        )
         written = (tmp_path / "out.txt").stat().st_size
         wait_for(lambda: (tmp_path / "out.txt").stat().st_size > written + 3000)
         assert running.run(run)["state"] == "ended"

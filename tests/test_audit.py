@@ -88,7 +88,9 @@ def test_an_answer_is_right_vague_or_wrong(function: str, judgement: str) -> Non
 def test_a_loop_is_right_only_at_the_line_that_calls_what_is_slow() -> None:
     row = ROWS["kmeans_np"]
     lines = (folder_of(row.name) / "kmeans_np.py").read_text().splitlines()
-    calling, other = [1 + next(i for i, line in enumerate(lines) if text in line) for text in ("= assign(", "= update(")]
+    calling, other = [
+        1 + next(i for i, line in enumerate(lines) if text in line) for text in ("= assign(", "= update(")
+    ]
     assert judge(row, False, _naming("run", "kmeans_np.py", calling)) == "right"
     assert judge(row, False, _naming("run", "kmeans_np.py", other)) == "vague"
 

@@ -26,7 +26,10 @@ OWNERS_READ = {
     "/api/v1/alerts/history",
     "/api/v1/tokens",
     "/api/v1/host_processes",
-    *(f"/api/v1/{noun}" for noun in ("jobs", "jobs/signature", "jobs/history", "jobs/slots", "jobs/attempts", "jobs/fifo", "job")),
+    *(
+        f"/api/v1/{noun}"
+        for noun in ("jobs", "jobs/signature", "jobs/history", "jobs/slots", "jobs/attempts", "jobs/fifo", "job")
+    ),
 }
 GRANTED = {"/api/v1/source", "/api/v1/diff", "/api/v1/export", "/api/v1/report", "/api/v1/processes"}
 OF_DASH = {
@@ -70,7 +73,9 @@ def test_a_role_stands_with_each_route(house: House) -> None:
     assert reading <= {*OWNERS_READ, "/", "/_reload-hash"}  # Dash's own, behind ours of these paths
     assert {route.path for route in ours if route.need.grant} == GRANTED
     changing = [
-        route for route in ours if route.methods == {"POST"} and route.path not in {*OPEN, *WRITERS, "/_dash-update-component"}
+        route
+        for route in ours
+        if route.methods == {"POST"} and route.path not in {*OPEN, *WRITERS, "/_dash-update-component"}
     ]
     assert changing and all(route.need.role is Role.OWNER for route in changing)
     assert all(route.need.role is Role.OWNER for route in house.routes if route.path in OF_DASH - OPEN)
@@ -81,7 +86,9 @@ def test_the_decision_is_about_the_route_that_answers(house: House) -> None:
     matching = Matching(house.routes)
     for route, asked in all_asked(house):
         answering = next(
-            each for each in house.routes if each.kind == "http" and each.pattern.match(asked.path) and asked.method in each.methods
+            each
+            for each in house.routes
+            if each.kind == "http" and each.pattern.match(asked.path) and asked.method in each.methods
         )
         assert matching.need("http", asked.method, asked.path) == answering.need, route
 
@@ -125,7 +132,9 @@ READING = ("GET", "HEAD", "POST")
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.WRITER])
 def test_each_route_as_the_holder_of_a_token(house: House, role: Role) -> None:
     asked = [
-        (route, with_headers(each, Authorization=bearer(house, role))) for route, each in all_asked(house) if each.method != "HEAD"
+        (route, with_headers(each, Authorization=bearer(house, role)))
+        for route, each in all_asked(house)
+        if each.method != "HEAD"
     ]
     checked(house, role, asked, [ask(house.port, each) for _, each in asked])
 
@@ -146,7 +155,9 @@ def test_each_route_as_another_local_user(house: House) -> None:
     bodies = [(route, each) for route, each in asked if each.method != "HEAD"]
     checked(house, Role.ANYONE, bodies, as_other_user(house, [each for _, each in bodies]))
     for (_, each), got in zip(heads, as_other_user(house, [each for _, each in heads]), strict=True):
-        assert got.status == 401 or any(each.path.startswith(path) for path in ("/assets", "/_dash-comp", "/login")), each
+        assert got.status == 401 or any(each.path.startswith(path) for path in ("/assets", "/_dash-comp", "/login")), (
+            each
+        )
 
 
 def test_each_route_as_another_machine(house: House) -> None:
@@ -155,15 +166,25 @@ def test_each_route_as_another_machine(house: House) -> None:
             pytest.skip(f"no network namespace here: {found}")
         address, before = found
         asked = [(route, each) for route, each in all_asked(house) if each.method in ("GET", "POST")]
-        checked(house, Role.ANYONE, asked, ask_elsewhere(house.port, [each for _, each in asked], host=address, before=before))
+        checked(
+            house,
+            Role.ANYONE,
+            asked,
+            ask_elsewhere(house.port, [each for _, each in asked], host=address, before=before),
+        )
         (token,) = ask_elsewhere(
-            house.port, [Asked("GET", "/api/v1/runs", {"Authorization": bearer(house, "viewer")})], host=address, before=before
+            house.port,
+            [Asked("GET", "/api/v1/runs", {"Authorization": bearer(house, "viewer")})],
+            host=address,
+            before=before,
         )
         assert token.status == 200
 
 
 def test_each_route_through_a_tunnel_that_looks_like_loopback(house: House) -> None:
-    asked = [(route, with_headers(each, **PROXIED)) for route, each in all_asked(house) if each.method in ("GET", "POST")]
+    asked = [
+        (route, with_headers(each, **PROXIED)) for route, each in all_asked(house) if each.method in ("GET", "POST")
+    ]
     checked(house, Role.ANYONE, asked, [ask(house.port, each) for _, each in asked])
 
 
@@ -197,7 +218,13 @@ def test_each_route_asked_by_another_sites_page(house: House) -> None:
     for site in ("cross-site", "same-site"):
         for route, each in all_asked(house):
             got = ask(house.port, with_headers(each, Sec_Fetch_Site=site, Sec_Fetch_Mode="navigate"))
-            is_page = route.path in ("/", "/{path:path}", "/login", "/logout", "/assets/{path:path}") and each.method in (
+            is_page = route.path in (
+                "/",
+                "/{path:path}",
+                "/login",
+                "/logout",
+                "/assets/{path:path}",
+            ) and each.method in (
                 "GET",
                 "HEAD",
             )

@@ -36,8 +36,12 @@ from trainer.run_log import RunLog
 BASE = "/user/ada%40x/box/"
 INSIDE = "/user/ada@x/box"
 LINKED = re.compile(r"""(?:href|src|action)=["']([^"']*)["']""")
-WRITTEN = re.compile(r"""(?<![\w)\]])(["'`])(/(?:[a-z_?]|\$\{)[^"'`]*)\1?""")  # a string that begins as an address of ours does
-SENT = re.compile(r"""(?:\bpathTo\(|\bsend\(|startsWith\(|^const [A-Z_]+ = )$""", re.MULTILINE)  # what may stand before it
+WRITTEN = re.compile(
+    r"""(?<![\w)\]])(["'`])(/(?:[a-z_?]|\$\{)[^"'`]*)\1?"""
+)  # a string that begins as an address of ours does
+SENT = re.compile(
+    r"""(?:\bpathTo\(|\bsend\(|startsWith\(|^const [A-Z_]+ = )$""", re.MULTILINE
+)  # what may stand before it
 NO_ADDRESSES = {"assets/data/runs.js": ["/${this.current?.run ?? "]}  # the name of a run
 HTML_ATTRIBUTE = re.compile(r"""(?:href|src|action)=\\?["']/""")
 
@@ -62,7 +66,20 @@ def test_a_base_path_is_written_in_one_way() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["/a b/", "//x//y", "/../x", "/x/%2e%2E/y", "/x?y", "/x#y", '/"><script>', "/x\\y", "http://h/x", "/é", "/" + "x" * 600]
+    "text",
+    [
+        "/a b/",
+        "//x//y",
+        "/../x",
+        "/x/%2e%2E/y",
+        "/x?y",
+        "/x#y",
+        '/"><script>',
+        "/x\\y",
+        "http://h/x",
+        "/é",
+        "/" + "x" * 600,
+    ],
 )
 def test_what_is_no_path_is_refused_in_a_sentence(text: str) -> None:
     with pytest.raises(ValueError, match="is no path of an address"):
@@ -161,9 +178,15 @@ def test_a_log_in_does_not_lead_out_of_it(wanted: str) -> None:
 def test_a_shared_link_is_one_that_its_reader_can_open(web: tuple[Web, Tokens]) -> None:
     """By the origin that the page has for its browser, whatever Host a proxy writes."""
     body = b'{"address": "/flame?run=a", "days": 1}'
-    headers = {"Content-Type": "application/json", "Origin": f"http://localhost:{web[0].port}", "Host": f"localhost:{web[0].port}"}
+    headers = {
+        "Content-Type": "application/json",
+        "Origin": f"http://localhost:{web[0].port}",
+        "Host": f"localhost:{web[0].port}",
+    }
     answer = ask(web[0].port, Asked("POST", f"{INSIDE}/api/v1/share", headers, body.decode()))
-    assert re.search(rf'"link":"http://localhost:{web[0].port}{BASE}login#token=dsk_[^"]*&next=%2Fflame%3Frun%3Da"', answer.text)
+    assert re.search(
+        rf'"link":"http://localhost:{web[0].port}{BASE}login#token=dsk_[^"]*&next=%2Fflame%3Frun%3Da"', answer.text
+    )
 
 
 def test_large_requests_are_taken_below_it_as_without(web: tuple[Web, Tokens]) -> None:
@@ -181,7 +204,11 @@ def test_other_programs_find_it(tmp_path: Path) -> None:
         ours, public = address_of(listener, access), public_address_of(listener, access)
         assert (ours, public) == (f"http://127.0.0.1:{port}/x", "https://hub.example/x")
         with address.written(tmp_path, ours, public):
-            assert (address.of(tmp_path), address.public_of(tmp_path), address.port_of(tmp_path)) == (ours, public, port)
+            assert (address.of(tmp_path), address.public_of(tmp_path), address.port_of(tmp_path)) == (
+                ours,
+                public,
+                port,
+            )
     assert link_of(public, "dsk_1") == "https://hub.example/x/login#token=dsk_1"
 
 
@@ -208,7 +235,9 @@ def forgetful(text: str) -> list[str]:
 def test_no_module_forgets_it() -> None:
     """An address of ours is written as `pathTo("/flame")`: without it the page works until somebody needs a base path."""
     files = [path for path in (ROOT / "assets").rglob("*.js") if "vendor" not in path.parts]
-    assert {str(path.relative_to(ROOT)): found for path in files if (found := forgetful(path.read_text()))} == NO_ADDRESSES
+    assert {
+        str(path.relative_to(ROOT)): found for path in files if (found := forgetful(path.read_text()))
+    } == NO_ADDRESSES
     assert forgetful('a.href = "/flame";\nb = pathTo("/gpus"); c(`/${x}`)') == ["/flame", "/${x}"]
 
 

@@ -58,7 +58,9 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[PrefixProx
     writer = open_store(folder, write=True)
     t0 = time.time() - 60 * MINUTES
     fill(writer, "run", t0=t0)
-    writer.append([Finding("slow-1", "run", "data_bound", "alert", t0 + 120, t0 + 132, True, "It was slow.", 0, 1200, {})])
+    writer.append(
+        [Finding("slow-1", "run", "data_bound", "alert", t0 + 120, t0 + 132, True, "It was slow.", 0, 1200, {})]
+    )
     queries = Queries(open_store(folder, write=False), folder, folder)
     queries._collector = lambda: {"host": "box", "collectors": []}  # type: ignore[method-assign]
     access = Access(base_path=BASE)
@@ -71,9 +73,13 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[PrefixProx
 @pytest.fixture(scope="module")
 def context(browser: Browser, proxy: tuple[PrefixProxy, Tokens]) -> Iterator[BrowserContext]:
     """Logged in: the proxy's header says that it is one, so that its connections need a token."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, permissions=["clipboard-read", "clipboard-write"])
+    context = browser.new_context(
+        viewport={"width": 1440, "height": 900}, permissions=["clipboard-read", "clipboard-write"]
+    )
     page = context.new_page()
-    page.goto(link_of(f"http://localhost:{proxy[0].port}{BASE}", proxy[1].new("me", Role.OWNER, None, {}), "/gpus?run=run"))
+    page.goto(
+        link_of(f"http://localhost:{proxy[0].port}{BASE}", proxy[1].new("me", Role.OWNER, None, {}), "/gpus?run=run")
+    )
     page.get_by_role("button", name="Open the dashboard").click()
     page.wait_for_url(f"http://localhost:{proxy[0].port}{BASE}gpus?run=run")
     page.close()
@@ -87,9 +93,15 @@ def window(context: BrowserContext, proxy: tuple[PrefixProxy, Tokens]) -> Iterat
     window = Window(page, f"http://localhost:{proxy[0].port}{BASE.rstrip('/')}", [], [])
     page.on("request", lambda request: window.asked.append(request.url) if request.url.startswith("http") else None)
     page.on("websocket", lambda socket: window.asked.append(socket.url))
-    page.on("response", lambda answer: window.wrong.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None)
+    page.on(
+        "response",
+        lambda answer: window.wrong.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None,
+    )
     page.on("pageerror", lambda error: window.wrong.append(str(error)))
-    page.on("console", lambda said: window.wrong.append(f"{said.text} {said.location['url']}") if said.type == "error" else None)
+    page.on(
+        "console",
+        lambda said: window.wrong.append(f"{said.text} {said.location['url']}") if said.type == "error" else None,
+    )
     yield window
     assert window.stray() == []
     assert [text for text in window.wrong if NO_SOURCE not in text] == []
@@ -134,7 +146,9 @@ def test_a_note_on_the_axis_leads_on(window: Window) -> None:
     csv: Any = window.page.locator("a[href*='format=csv']").first.get_attribute("href")
     assert csv.startswith(f"{BASE}api/v1/table?")
     window.open("/alerts")
-    hrefs = window.page.evaluate("() => [...document.querySelectorAll('.alert-row a')].map((a) => a.getAttribute('href'))")
+    hrefs = window.page.evaluate(
+        "() => [...document.querySelectorAll('.alert-row a')].map((a) => a.getAttribute('href'))"
+    )
     assert all(href.startswith(BASE) for href in hrefs)
 
 

@@ -25,7 +25,9 @@ def length(ranges: list[Range]) -> float:
 
 
 def test_the_nearest_steady_minute_before_the_window_is_the_baseline() -> None:
-    assert baseline_of((1300.0, 1303.0), steps((400, 0.1))) == [pytest.approx((1225.0, 1300.0))], "25 times the window's length"
+    assert baseline_of((1300.0, 1303.0), steps((400, 0.1))) == [pytest.approx((1225.0, 1300.0))], (
+        "25 times the window's length"
+    )
     assert baseline_of((1300.0, 1301.0), steps((400, 0.1))) == [pytest.approx((1240.0, 1300.0))], "a minute at least"
 
 
@@ -80,7 +82,9 @@ def test_without_steps_slices_count_in_which_as_much_is_done_as_usual() -> None:
     time_s = np.arange(1000.0, 1100.0, 0.1)
     busy = np.where((time_s >= 1040) & (time_s < 1060), 0.2, 0.9)
     assert baseline_of(
-        (1080.0, 1083.0), None, activity=RawPoints(time_s, np.full(len(time_s), np.nan), np.zeros(len(time_s), np.int64), busy)
+        (1080.0, 1083.0),
+        None,
+        activity=RawPoints(time_s, np.full(len(time_s), np.nan), np.zeros(len(time_s), np.int64), busy),
     ) == [
         pytest.approx((1005.0, 1040.0), abs=5.01),
         pytest.approx((1060.0, 1080.0)),
@@ -88,10 +92,15 @@ def test_without_steps_slices_count_in_which_as_much_is_done_as_usual() -> None:
     assert baseline_of((1080.0, 1083.0), None) == []
 
 
-@given(st.lists(st.tuples(st.integers(1, 30), st.sampled_from([0.02, 0.1, 0.5, 3.0])), min_size=1, max_size=8), st.floats(0, 120))
+@given(
+    st.lists(st.tuples(st.integers(1, 30), st.sampled_from([0.02, 0.1, 0.5, 3.0])), min_size=1, max_size=8),
+    st.floats(0, 120),
+)
 def test_the_baseline_never_touches_the_window_and_is_in_order(stretches: list[tuple[float, float]], at: float) -> None:
     window = (1000.0 + at, 1003.0 + at)
-    ranges = baseline_of(window, steps(*[(seconds, step_s) for seconds, step_s in stretches if seconds >= step_s] or [(5, 0.1)]))
+    ranges = baseline_of(
+        window, steps(*[(seconds, step_s) for seconds, step_s in stretches if seconds >= step_s] or [(5, 0.1)])
+    )
     edges = [edge for one in ranges for edge in one]
     assert edges == sorted(edges)
     assert all(hi <= window[0] + 1e-6 or lo >= window[1] - 1e-6 for lo, hi in ranges)
@@ -99,7 +108,9 @@ def test_the_baseline_never_touches_the_window_and_is_in_order(stretches: list[t
 
 
 def test_units_count_by_parts_and_by_how_many_are_logged() -> None:
-    units = units_of(np.array([0.0, 1.0, 2.0, 9.0, 10.0]), np.array([3.0, 4.0, 6.0, 2.0, 3.0]), np.array([0, 0, 0, 1, 1]))
+    units = units_of(
+        np.array([0.0, 1.0, 2.0, 9.0, 10.0]), np.array([3.0, 4.0, 6.0, 2.0, 3.0]), np.array([0, 0, 0, 1, 1])
+    )
     assert units.seconds.tolist() == [1.0, 0.5, 1.0]
     assert units.within([(0.0, 10.0)]) == 4, "not the time in which it was down"
     assert units.within([(0.5, 1.5)]) == pytest.approx(1.5)
@@ -116,7 +127,13 @@ def test_phases_follow_each_other_and_what_is_longer_than_the_step_ends_when_it_
     assert phases.steps_within([(4.5, 20.0)]) == 2
 
 
-@given(before=st.floats(0, 9), between=st.floats(0, 9), after=st.floats(0, 9), data=st.floats(0, 9), forward=st.floats(0, 9))
+@given(
+    before=st.floats(0, 9),
+    between=st.floats(0, 9),
+    after=st.floats(0, 9),
+    data=st.floats(0, 9),
+    forward=st.floats(0, 9),
+)
 def test_a_phase_is_only_where_it_surely_is_wherever_the_rest_of_its_step_was(
     before: float, between: float, after: float, data: float, forward: float
 ) -> None:
@@ -131,7 +148,9 @@ def test_a_phase_is_only_where_it_surely_is_wherever_the_rest_of_its_step_was(
 
 def test_where_the_phases_of_a_line_of_many_steps_were_is_unknown() -> None:
     times, seconds = [np.array([0.0, 10.0, 20.0, 30.0])], [np.array([0.0, 9.0, 9.0, 9.0])]
-    assert phases_of(["data"], times, seconds, steps=[np.array([0.0, 10.0, 11.0, 3.0])]).ranges("data") == [(11.0, 19.0)]
+    assert phases_of(["data"], times, seconds, steps=[np.array([0.0, 10.0, 11.0, 3.0])]).ranges("data") == [
+        (11.0, 19.0)
+    ]
     counts = RawPoints(np.array([20.0]), np.array([2.0]), np.zeros(1, np.int64), np.array([7.0]))
     assert phases_of(["data"], times, seconds, counts).ranges("data") == [(1.0, 9.0), (21.0, 29.0)]
 
@@ -144,7 +163,9 @@ def test_the_first_steps_of_long_ones_are_those_of_two_minutes() -> None:
 def test_a_window_of_few_steps_is_compared_with_whole_ones() -> None:
     units = steps((200, 20.0))
     assert baseline_of((1128.0, 1133.0), units) == [pytest.approx((1020.0, 1120.0))], "five of them, all before"
-    assert baseline_of((1028.0, 1133.0), units) == [pytest.approx((1000.0, 1020.0)), pytest.approx((1140.0, 1200.0))], "or both"
+    assert baseline_of((1028.0, 1133.0), units) == [pytest.approx((1000.0, 1020.0)), pytest.approx((1140.0, 1200.0))], (
+        "or both"
+    )
     assert units.whole((1128.0, 1133.0)) == pytest.approx((1120.0, 1140.0))
     assert units.whole((1300.0, 1303.0)) == (1300.0, 1303.0)
 
@@ -173,4 +194,6 @@ def test_a_run_begins_anew_after_a_compilation() -> None:
     (first,) = unsteady_by_nature(units, True, [], (1050.0, 1053.0), [(1002.0, 1004.0)])
     assert first[1] == pytest.approx(1009.1, abs=0.2)
     first, later = unsteady_by_nature(units, True, [], (1050.0, 1053.0), [(1030.0, 1031.0)])
-    assert (first[1], later) == (pytest.approx(1005.0, abs=0.2), (1030.0, 1031.0)), "a later one is only left out itself"
+    assert (first[1], later) == (pytest.approx(1005.0, abs=0.2), (1030.0, 1031.0)), (
+        "a later one is only left out itself"
+    )

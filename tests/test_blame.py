@@ -44,7 +44,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Recordi
     found: dict[str, Recording] = {}
     with ExitStack() as stack:
         for plan in plans * RECORDINGS:
-            wanted = [program for program in plan.programs if program not in found or not is_calm(found[program], program)]
+            wanted = [
+                program for program in plan.programs if program not in found or not is_calm(found[program], program)
+            ]
             if wanted:
                 folder = tmp_path_factory.mktemp("losses")
                 found |= stack.enter_context(recorded(folder, plan._replace(programs=wanted)))

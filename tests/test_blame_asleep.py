@@ -24,7 +24,11 @@ MULTIPLIES = Part(20, of_loop(MULTIPLY), False, 0.5)
 
 
 def of_main(
-    store: Store, usual: Sequence[Part], slow: Sequence[Part], queued: tuple[float, float] | None, **beside: Sequence[Part]
+    store: Store,
+    usual: Sequence[Part],
+    slow: Sequence[Part],
+    queued: tuple[float, float] | None,
+    **beside: Sequence[Part],
 ) -> None:
     """`queued`: for which share of the time the run queue held the main thread. `beside`: other threads, the usual one and the slow one."""
     others = [beside[name] for name in ("usual_other", "slow_other") if name in beside]
@@ -66,7 +70,9 @@ def reading(ms: int, running: float = 0.02) -> Part:
 
 
 @pytest.mark.parametrize("queued", [(0.33, 0.19), None], ids=["run-queue", "no-run-queue"])
-def test_a_line_that_sleeps_is_blamed_and_not_who_has_the_cores(store: Store, queued: tuple[float, float] | None) -> None:
+def test_a_line_that_sleeps_is_blamed_and_not_who_has_the_cores(
+    store: Store, queued: tuple[float, float] | None
+) -> None:
     of_main(store, [COMPUTES, reading(10, 0.4)], [FINDS_NO_CORE, reading(150)], queued)
     verdict = judged(store)
     assert verdict.suspect and verdict.suspect.frame == READ, verdict.sentence
@@ -111,14 +117,18 @@ def test_work_that_finds_no_core_is_the_fault_of_who_has_them(
 
 def test_who_waits_for_the_gil_of_a_thread_without_a_core_is_not_asleep(store: Store) -> None:
     usual, slow = [Part(20, of_loop(COMPUTE), True, 0.9)], [Part(100, of_loop(COMPUTE), False, 0.18)]
-    holder = Part(10, (Frame("_bootstrap", "/usr/lib/python3.11/threading.py", 1), Frame("count", "/job/side.py", 3)), True, 0.2)
+    holder = Part(
+        10, (Frame("_bootstrap", "/usr/lib/python3.11/threading.py", 1), Frame("count", "/job/side.py", 3)), True, 0.2
+    )
     of_main(store, usual, slow, (0.05, 0.05), usual_other=[holder._replace(gil=False)], slow_other=[holder])
     verdict = judged(store)
     assert verdict.suspect is None or verdict.suspect.frame != COMPUTE, verdict.sentence
 
 
 @pytest.mark.parametrize(("queued", "said"), [((0.0, 0.5), "cpu_taken"), ((0.0, 0.05), "line"), (None, "cpu_taken")])
-def test_a_sampler_that_knows_no_cores_goes_by_the_run_queue(store: Store, queued: tuple[float, float] | None, said: str) -> None:
+def test_a_sampler_that_knows_no_cores_goes_by_the_run_queue(
+    store: Store, queued: tuple[float, float] | None, said: str
+) -> None:
     slower = (NORMAL[0], (190.0, NORMAL[1][1]))
     run(store, (80, NORMAL), (10, slower), sampler="py-spy")
     machine(store, 92, 81, 98.0, 50.0)

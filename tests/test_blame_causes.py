@@ -66,9 +66,7 @@ def test_main_is_not_named_where_a_function_below_it_has_a_quarter(store: Store)
 def test_a_second_cause_is_told_with_its_own_part(store: Store) -> None:
     slow = (*slower(NORMAL, 1.0, read_shard=60), (30.0, (MODULE, MAIN, DRAW)))
     run(store, (80, NORMAL), (12, slow))
-    said = (
-        r"read_shard \(data.py:30\) takes \+60 ms per step, 6[67]% of the slowdown; draw \(plot.py:9\) takes 30 ms more \(33%\)\."
-    )
+    said = r"read_shard \(data.py:30\) takes \+60 ms per step, 6[67]% of the slowdown; draw \(plot.py:9\) takes 30 ms more \(33%\)\."
     assert re.fullmatch(said, blame(store, 82, 90).sentence)
 
 
@@ -85,7 +83,11 @@ def test_a_call_that_is_new_is_named_and_not_the_usual_work_that_it_calls(
 ) -> None:
     """A validation calls the model, whose own steps take as long as ever, or less."""
     usual = (*NORMAL[:1], (40.0, (MODULE, MAIN, CALL, *inner)), *NORMAL[2:])
-    validating = (*slower(usual, 0.9), (test_ms, (MODULE, CALLS_TEST, TEST, CALL, *inner)), (2.0, (MODULE, CALLS_TEST, TEST)))
+    validating = (
+        *slower(usual, 0.9),
+        (test_ms, (MODULE, CALLS_TEST, TEST, CALL, *inner)),
+        (2.0, (MODULE, CALLS_TEST, TEST)),
+    )
     run(store, (80, usual), (12, validating))
     verdict = blame(store, 82, 90)
     assert verdict.place == "test (train.py:80)", verdict.sentence
@@ -104,7 +106,9 @@ def test_what_a_new_call_waits_for_is_told_with_it(store: Store) -> None:
 
 
 @pytest.mark.parametrize("more_ms", [30.0, 60.0])
-def test_a_function_that_is_slower_wherever_it_is_called_is_named_beside_a_call_that_is_new(store: Store, more_ms: float) -> None:
+def test_a_function_that_is_slower_wherever_it_is_called_is_named_beside_a_call_that_is_new(
+    store: Store, more_ms: float
+) -> None:
     validating = (*slower(NORMAL, 1.0, forward=more_ms), (90.0, (MODULE, CALLS_TEST, TEST, CALL, FORWARD)))
     run(store, (80, NORMAL), (12, validating))
     assert blame(store, 82, 90).place == "forward (model.py:7)"
@@ -123,7 +127,9 @@ def test_a_new_call_of_a_function_that_is_always_there_is_named_by_its_line(stor
     run(store, (80, usual), (12, (*usual, (90.0, (MODULE, CALLS_TEST, EPOCH, FORWARD)))))
     verdict = blame(store, 82, 90)
     assert verdict.place == "forward (model.py:7)"
-    assert verdict.sentence.startswith("forward (model.py:7), called at train.py:66, takes +90 ms per step"), verdict.sentence
+    assert verdict.sentence.startswith("forward (model.py:7), called at train.py:66, takes +90 ms per step"), (
+        verdict.sentence
+    )
 
 
 @pytest.mark.parametrize("saved", [0.0, 10.0, 25.0, 40.0])
@@ -143,7 +149,9 @@ def test_the_larger_one_of_two_causes_comes_first(store: Store) -> None:
     deep = (MODULE, MAIN, CALL, *(Frame(name, "/job/other.py", 5) for name in ("outer", "middle", "inner")))
     run(store, (80, (*NORMAL, (1.0, deep))), (12, (*slower(NORMAL, 1.0, read_shard=40), (51.0, deep))))
     verdict = blame(store, 82, 90)
-    assert verdict.place == "inner (other.py:5)" and verdict.second and verdict.second.frame.name == "read_shard", verdict.sentence
+    assert verdict.place == "inner (other.py:5)" and verdict.second and verdict.second.frame.name == "read_shard", (
+        verdict.sentence
+    )
 
 
 def test_a_window_in_which_a_step_takes_less_blames_nothing(store: Store) -> None:
@@ -157,7 +165,10 @@ def test_what_is_before_the_first_step_has_no_step_to_be_compared_with(store: St
     run(store, (6, ((50, (MODULE._replace(line=3), *importing("torch"))),)), steps=False)
     run(store, (80, NORMAL), begun_s=6)
     verdict = blame(store, 1, 5)
-    assert verdict.sentence == "train.py:3 takes 100% of this window (importing torch); there is no baseline to compare it with."
+    assert (
+        verdict.sentence
+        == "train.py:3 takes 100% of this window (importing torch); there is no baseline to compare it with."
+    )
 
 
 def importing(name: str) -> tuple[Frame, ...]:
@@ -195,7 +206,9 @@ SAVES = (Frame("save", f"{TORCH}/serialization.py", 900), Frame("_save", f"{TORC
         (COMPILES[:1], ""),
     ],
 )
-def test_an_import_is_a_reason_of_its_own_and_not_what_is_imported(store: Store, below: tuple[Frame, ...], reason: str) -> None:
+def test_an_import_is_a_reason_of_its_own_and_not_what_is_imported(
+    store: Store, below: tuple[Frame, ...], reason: str
+) -> None:
     run(store, (80, NORMAL), (12, (*NORMAL, (80, (MODULE, MAIN._replace(line=71), *below)))))
     verdict = blame(store, 82, 90)
     assert verdict.reason == reason, verdict.sentence
@@ -255,7 +268,11 @@ def test_a_large_culprit_is_named_where_cores_are_short_and_never_with_high(stor
 def told(taken_s: float, second_s: float | None = None, kind: str = "line", excess_s: float = 0.075) -> str:
     """A verdict of 100 ms per step, of which a function has 75 ms."""
     function = Frame("read", "/job/data.py", 7)
-    other = Suspect(Frame("draw", "/job/plot.py", 9), "", second_s, [], [], stands_out_s=second_s) if second_s is not None else None
+    other = (
+        Suspect(Frame("draw", "/job/plot.py", 9), "", second_s, [], [], stands_out_s=second_s)
+        if second_s is not None
+        else None
+    )
     of_line = kind == "line"
     verdict = Verdict(
         verdict=kind,  # type: ignore[arg-type]
@@ -277,8 +294,16 @@ def told(taken_s: float, second_s: float | None = None, kind: str = "line", exce
     ("taken_s", "second_s", "ending"),
     [
         (0.025, None, "75% of the slowdown; CPU taken by other processes accounts for 25%."),
-        (0.046, None, "75% of the slowdown; 46% of the slowdown, partly in this function, is CPU taken by other processes."),
-        (0.030, 0.02, "takes 20 ms more (20%); 30% of the slowdown, partly in these functions, is CPU taken by other processes."),
+        (
+            0.046,
+            None,
+            "75% of the slowdown; 46% of the slowdown, partly in this function, is CPU taken by other processes.",
+        ),
+        (
+            0.030,
+            0.02,
+            "takes 20 ms more (20%); 30% of the slowdown, partly in these functions, is CPU taken by other processes.",
+        ),
         (0.02, None, "75% of the slowdown."),
     ],
 )
@@ -299,7 +324,10 @@ def test_neighbours_make_no_healthy_window_a_verdict_on_a_line(store: Store, tim
     uneven = np.random.default_rng(seed).uniform(0.85, 1.15, len(NORMAL))
     slow = tuple((1 + (times - 1) * float(by)) * ms for (ms, _), by in zip(NORMAL, uneven, strict=True))
     run(
-        store, (80, NORMAL), (12, tuple((ms, stack) for ms, (_, stack) in zip(slow, NORMAL, strict=True))), on_core=[1.0, 1 / times]
+        store,
+        (80, NORMAL),
+        (12, tuple((ms, stack) for ms, (_, stack) in zip(slow, NORMAL, strict=True))),
+        on_core=[1.0, 1 / times],
     )
     machine(store, 94, 81, 98.0, 50.0)
     verdict = blame(store, 82, 90)
@@ -328,7 +356,9 @@ def test_the_parts_of_a_profile_add_up(share: float) -> None:
 
 
 def test_a_lock_is_known_by_what_is_assigned_to_it(tmp_path: Path) -> None:
-    (tmp_path / "cache.py").write_text("class Cache:\n    def __init__(self):\n        self.guard = threading.RLock()\n")
+    (tmp_path / "cache.py").write_text(
+        "class Cache:\n    def __init__(self):\n        self.guard = threading.RLock()\n"
+    )
     (tmp_path / "job.py").write_text("with cache.guard:\n    write()\nother()\nwith cache.rows:\n    pass\n")
     names = (("take", 1), ("write", 2), ("other", 3), ("rows", 4))
     take, write, other, rows = (Frame(name, str(tmp_path / "job.py"), line) for name, line in names)
@@ -370,9 +400,9 @@ def test_without_steps_the_lines_of_a_log_are_units(store: Store) -> None:
     run(store, (60, NORMAL), (20, slow), steps=False)
     lined(store, [*np.arange(0.5, 60, 0.5), *np.arange(61.5, 80, 1.5)])
     verdict = blame(store, 64, 78)
-    assert re.match(r"read_shard \(data.py:30\) takes \+(99|100)\d+ ms per logged line, 100% of the slowdown", verdict.sentence), (
-        verdict.sentence
-    )
+    assert re.match(
+        r"read_shard \(data.py:30\) takes \+(99|100)\d+ ms per logged line, 100% of the slowdown", verdict.sentence
+    ), verdict.sentence
 
 
 def test_a_line_of_the_log_may_stand_for_more_work_than_before(store: Store) -> None:
@@ -398,4 +428,6 @@ def test_lines_that_come_too_unsteadily_to_have_a_usual_pace_are_no_units(store:
 
 def lined(store: Store, times_s: Sequence[float]) -> None:
     """A log without steps, with a line at each of these times."""
-    store.append([Points("run", labels_of(host="box"), ("inertia",), (1.0,), T0 + float(at_s), None) for at_s in times_s])
+    store.append(
+        [Points("run", labels_of(host="box"), ("inertia",), (1.0,), T0 + float(at_s), None) for at_s in times_s]
+    )

@@ -40,7 +40,11 @@ def test_a_starved_loop_is_blamed_in_99_of_100_windows(tmp_path: Path, program: 
         assert right(run, 3, WINDOWS, *TO_BLAME[program]) >= 99
         assert right(run, 1, WINDOWS, *TO_BLAME[program]) >= 95
         windows = run.windows(3, WINDOWS, lossy=True)
-        ratios = [(verdict.excess_s or 0) / truth(run, window, verdict) for window in windows for verdict in [run.blame(window)]]
+        ratios = [
+            (verdict.excess_s or 0) / truth(run, window, verdict)
+            for window in windows
+            for verdict in [run.blame(window)]
+        ]
         print("excess / truth:", np.percentile(ratios, [0, 5, 50, 95, 100]).round(3))
         assert sum(abs(ratio - 1) <= NEAR for ratio in ratios) >= 95
         quiet = [run.blame(window) for window in run.windows(3, WINDOWS, lossy=False)]
@@ -68,7 +72,9 @@ PAIRS = [[*LATER][i : i + 2] for i in range(0, len(LATER), 2)]  # recorded toget
 
 
 @pytest.mark.parametrize("programs", PAIRS, ids="-".join)
-def test_losses_that_the_rules_were_not_made_with_are_named_in_19_of_20_windows(tmp_path: Path, programs: list[str]) -> None:
+def test_losses_that_the_rules_were_not_made_with_are_named_in_19_of_20_windows(
+    tmp_path: Path, programs: list[str]
+) -> None:
     with recorded(tmp_path, Plan(programs, best_sampler(), seconds=54, healthy_s=6, lossy_s=6)) as runs:
         for program, run in runs.items():
             assert right(run, 3, SOME, *LATER[program]) >= 19
@@ -76,7 +82,9 @@ def test_losses_that_the_rules_were_not_made_with_are_named_in_19_of_20_windows(
             assert quiet.count("no_difference") >= 19
 
 
-def test_collections_that_nobody_logs_are_never_blamed_with_high_on_the_functions_that_they_interrupt(tmp_path: Path) -> None:
+def test_collections_that_nobody_logs_are_never_blamed_with_high_on_the_functions_that_they_interrupt(
+    tmp_path: Path,
+) -> None:
     """Nothing shows them, so the functions that became slower are named, each with its own part of the loss."""
     with recorded(tmp_path, Plan(["scattered_gc"], best_sampler(), seconds=54, healthy_s=6, lossy_s=6)) as runs:
         run = runs["scattered_gc"]
@@ -134,10 +142,14 @@ def is_impossible(verdict: Verdict) -> bool:
 def test_the_starved_worker_of_a_large_job_is_named_within_the_budget(tmp_path: Path) -> None:
     """Eight ranks with twelve workers each, on whatever machine this is: py-spy looks at two workers of each at a time."""
     program = "many_workers"
-    with recorded(tmp_path, Plan([program], "py-spy", seconds=90, healthy_s=20, lossy_s=20, ranks=8, within_budget=True)) as runs:
+    with recorded(
+        tmp_path, Plan([program], "py-spy", seconds=90, healthy_s=20, lossy_s=20, ranks=8, within_budget=True)
+    ) as runs:
         windows = runs[program].windows(10, SOME, lossy=True, rank=3)
         verdicts = [runs[program].stacks.blame(program, window, rank=3) for window in windows]
-    assert sum(is_right(verdict, "read_shard", "") for verdict in verdicts) >= 19, [verdict.sentence for verdict in verdicts]
+    assert sum(is_right(verdict, "read_shard", "") for verdict in verdicts) >= 19, [
+        verdict.sentence for verdict in verdicts
+    ]
 
 
 def test_the_wait_share_of_the_profile_is_the_data_phase_of_the_log(tmp_path: Path) -> None:

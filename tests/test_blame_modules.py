@@ -48,7 +48,9 @@ def test_the_page_words_a_loss_as_the_server_will(ask: Ask, slowdown_s: float, l
     return words(new Tree(flame))[0];"""
     frame = Frame("load", "load.py", 5)
     suspect = Suspect(frame, "", 0.2, [frame], [])
-    loss = Verdict("line", suspect=suspect, excess_s=0.2, excess_share=min(1.0, 0.2 / slowdown_s), slowdown_s=slowdown_s)
+    loss = Verdict(
+        "line", suspect=suspect, excess_s=0.2, excess_share=min(1.0, 0.2 / slowdown_s), slowdown_s=slowdown_s
+    )
     said = worded(replace(loss, units=20.0, unit_name="step", baseline=[(0.0, 30.0)]))
     assert said.lead == lead
     assert f"{ask(LOST + code)}." == said.sentence
@@ -62,7 +64,10 @@ def test_while_the_server_has_not_answered_the_page_goes_the_same_way_down(ask: 
     const part = [null, null, null, null, null, { name: "step.<locals>.<genexpr>", file: "step.py" }];
     return [words(named(all, [])), mostLost(named(library, [])).frame.name, mostLost(named(all, part)).frame];"""
     sentence, above, owner = ask(LOST + code)
-    assert sentence == ["load (load.py:5) takes +200 ms per step, 100% of the slowdown", "Beside normal, native at 100 Hz."]
+    assert sentence == [
+        "load (load.py:5) takes +200 ms per step, 100% of the slowdown",
+        "Beside normal, native at 100 Hz.",
+    ]
     assert above == "step", "the deepest own function"
     assert owner == {"name": "step", "file": "step.py", "line": 5}
 
@@ -105,7 +110,10 @@ def test_a_window_that_lost_little_or_holds_few_samples_or_units_is_told_by_what
     flame.nodes.base_total_s = [48, 48, 48, 19, 14, 29];
     return [short, part, words(new Tree(flame))];"""
     said = "60 % of this window: load, most at load.py:5"
-    few, share = "Only 49 samples in this window: too few to blame a line.", "Share of the main thread’s time, native at 100 Hz."
+    few, share = (
+        "Only 49 samples in this window: too few to blame a line.",
+        "Share of the main thread’s time, native at 100 Hz.",
+    )
     assert ask(LOST + code) == [[said, few], [said, share], [said, share]]
 
 
@@ -136,7 +144,9 @@ def test_rows_of_the_chart_that_stand_all_the_time_are_left_out_but_the_last(ask
     const unsplit = { start: [0, 0, 0, 0, 0, 0, 9.9], end: Array(7).fill(10), depth: [0, 1, 2, 3, 4, 5, 6], frame: [0, 1, 2, 3, 4, 5, 6] };
     const drawn = boxes(spans, { lo: 5, hi: 10 }, 100, 1, 2).map(({ span, row, x, width }) => [span, row, x, width]);
     return [trunkOf(spans), trunkOf(unsplit), drawn];"""
-    assert ask(code) == [1, 2, [[1, 0, 0, 100], [3, 1, 0, 80]]], "of a trunk that ends without a split the last four rows stay"
+    assert ask(code) == [1, 2, [[1, 0, 0, 100], [3, 1, 0, 80]]], (
+        "of a trunk that ends without a split the last four rows stay"
+    )
 
 
 def test_the_servers_evidence_is_shown_in_units_that_are_easy_to_read(ask: Ask) -> None:
@@ -145,7 +155,11 @@ def test_the_servers_evidence_is_shown_in_units_that_are_easy_to_read(ask: Ask) 
     const row = (name, unit, window, normal) => ({ name, unit, window, normal });
     const evidence = [row("Data", "s/batch", 0.0125, 0.001), row("CPU of others", "cores", 1.75, 0.0625), row("SM clock", "MHz", 1731.5, 1794)];
     return facts({ evidence }).map(({ name, window, rest, digits }) => [name, window, rest, digits]);"""
-    assert ask(code) == [["Data, ms", 12.5, 1, 1], ["CPU of others, cores", 1.75, 0.0625, 1], ["SM clock, MHz", 1731.5, 1794, 0]]
+    assert ask(code) == [
+        ["Data, ms", 12.5, 1, 1],
+        ["CPU of others, cores", 1.75, 0.0625, 1],
+        ["SM clock, MHz", 1731.5, 1794, 0],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -161,10 +175,15 @@ def test_the_servers_evidence_is_shown_in_units_that_are_easy_to_read(ask: Ask) 
         ({}, {"sentence": "an older answer", "action": "retry"}),
     ],
 )
-def test_a_page_shows_the_trouble_of_its_own_run_while_it_lasts(ask: Ask, profiler: dict[str, Any], said: dict[str, Any]) -> None:
+def test_a_page_shows_the_trouble_of_its_own_run_while_it_lasts(
+    ask: Ask, profiler: dict[str, Any], said: dict[str, Any]
+) -> None:
     """The answer still has a note, of a moment before."""
     if "runs" in profiler:
-        runs = {run: {"state": state, "sentence": f"{run}: {state}", "remedy": ""} for run, state in profiler["runs"].items()}
+        runs = {
+            run: {"state": state, "sentence": f"{run}: {state}", "remedy": ""}
+            for run, state in profiler["runs"].items()
+        }
         profiler = {**profiler, "runs": runs}
     code = f"""
     const {{ Profile }} = await load("blame/profile.js");

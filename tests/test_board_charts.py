@@ -47,7 +47,9 @@ TRAINED = {
     "memory/reserved_bytes": 4e10,
     "memory/peak_bytes": 3.5e10,
 }
-CANDIDATE = tuple(f"candidate/{name}" for name in ("accuracy", "latency_ms", "p99_ms", "size_mb", "smaller", "faster", "kept"))
+CANDIDATE = tuple(
+    f"candidate/{name}" for name in ("accuracy", "latency_ms", "p99_ms", "size_mb", "smaller", "faster", "kept")
+)
 SERVED = (
     *(f"service/{name}" for name in ("p50_s", "p99_s", "queue", "batch_rows", "rejected", "failed")),
     *(f"phase/{name}_s" for name in ("queue", "batch", "infer", "encode")),
@@ -88,8 +90,12 @@ def logged() -> Iterator[Record]:
     for step in range(50, 70):
         yield Points("a-2", HOST, ("train/loss",), (-1.0,), T0 + 200 + step, step, 1)
     for step in range(5):
-        yield Points("small", HOST, (*CANDIDATE, "phase/train_s"), (0.9, 1.0, 2.0, 3.0, 4.0, 5.0, 0.98, 60.0), T0 + step, step)
-        yield Points("served", HOST, SERVED, (0.01, 0.02, 1.0, 8.0, 0.0, 0.0, 0.2, 0.1, 0.05, 0.01, 40.0), T0 + step, step)
+        yield Points(
+            "small", HOST, (*CANDIDATE, "phase/train_s"), (0.9, 1.0, 2.0, 3.0, 4.0, 5.0, 0.98, 60.0), T0 + step, step
+        )
+        yield Points(
+            "served", HOST, SERVED, (0.01, 0.02, 1.0, 8.0, 0.0, 0.0, 0.2, 0.1, 0.05, 0.01, 40.0), T0 + step, step
+        )
     yield Points("bare", HOST, ("other",), (1.0,), T0, 0)
 
 
@@ -115,10 +121,19 @@ def labels(chart: Any) -> list[str]:
 
 def test_series_are_chosen_by_name_glob_regex_and_expression(web: Web) -> None:
     by_name, by_glob, by_regex, by_expression = asked(
-        web, line("gpu/power_w"), line({"glob": "phase/*_S"}), line({"regex": "^(train|val)/loss$"}), line("sum(gpu/power_w)")
+        web,
+        line("gpu/power_w"),
+        line({"glob": "phase/*_S"}),
+        line({"regex": "^(train|val)/loss$"}),
+        line("sum(gpu/power_w)"),
     )["charts"]
-    assert labels(by_name) == [f"GPU {gpu}" for gpu in range(10)], "GPU 9 comes before no GPU 10 by text, but after GPU 2"
-    assert len(by_glob["curves"]) == 6 and labels(by_glob)[:2] == ["phase/backward_s, rank 0", "phase/backward_s, rank 1"]
+    assert labels(by_name) == [f"GPU {gpu}" for gpu in range(10)], (
+        "GPU 9 comes before no GPU 10 by text, but after GPU 2"
+    )
+    assert len(by_glob["curves"]) == 6 and labels(by_glob)[:2] == [
+        "phase/backward_s, rank 0",
+        "phase/backward_s, rank 1",
+    ]
     assert labels(by_regex) == ["train/loss", "val/loss"]
     (total,) = by_expression["curves"]
     assert set(total["last"]) == {10 * BUSY["power"]} and total["unit"] == "W"
@@ -141,7 +156,9 @@ def test_labels_and_runs_narrow_the_choice_and_names_say_how_curves_differ(web: 
 
 
 def test_a_series_that_is_not_there_is_one_sentence_and_costs_only_itself(web: Web) -> None:
-    (chart, fine) = asked(web, line("gpu/power", "gpu/power_w", "sum(nothing/x)", {"glob": "xyz*"}), line("train/loss"))["charts"]
+    (chart, fine) = asked(
+        web, line("gpu/power", "gpu/power_w", "sum(nothing/x)", {"glob": "xyz*"}), line("train/loss")
+    )["charts"]
     assert len(chart["curves"]) == 10 and len(fine["curves"]) == 1
     reasons = {row["item"]: row["reason"] for row in chart["left_out"]}
     assert reasons[0] == "this machine and the run 'ddp' have no series gpu/power; is it gpu/power_w?"

@@ -60,7 +60,9 @@ def test_the_users_own_board_counts_then_the_log_folders_then_the_template(board
     assert behind is not None and behind.source == "log" and title_of(boards, "gpus") == "of the project"
 
 
-def test_a_changed_file_is_taken_at_once_and_a_broken_one_keeps_its_last_good_state(boards: Boards, tmp_path: Path) -> None:
+def test_a_changed_file_is_taken_at_once_and_a_broken_one_keeps_its_last_good_state(
+    boards: Boards, tmp_path: Path
+) -> None:
     saved = boards.save("mine", LINE.format("one"), "")
     path = tmp_path / "data" / "boards" / "mine.yaml"
     path.write_text(LINE.format("two"))
@@ -151,7 +153,10 @@ def test_boards_over_http(web: Web) -> None:
         {"error": "line 1: rows is a list: each begins with a dash"},
     )
     status, edited = post(
-        web, "board_edits", text=saved["text"], edits=[{"kind": "set", "place": ["rows", 0, "charts", 0, "unit"], "value": "W"}]
+        web,
+        "board_edits",
+        text=saved["text"],
+        edits=[{"kind": "set", "place": ["rows", 0, "charts", 0, "unit"], "value": "W"}],
     )
     assert status == 200 and edited["text"] == "# mine\n" + LINE.format("a").replace("power_w]", "power_w], unit: W")
     assert post(web, "boards/mine/delete", version=saved["version"]) == (200, {"board": None})
@@ -161,7 +166,9 @@ def test_boards_over_http(web: Web) -> None:
 
 def test_a_dashboard_that_only_reads_refuses_to_save(tmp_path: Path) -> None:
     open_store(tmp_path / "data", write=True).close()
-    queries = Queries(open_store(tmp_path / "data", write=False), tmp_path, tmp_path / "data", lambda: "another one writes here")
+    queries = Queries(
+        open_store(tmp_path / "data", write=False), tmp_path, tmp_path / "data", lambda: "another one writes here"
+    )
     with served(queries) as web:
         assert post(web, "boards/mine", text="title: x\n", version="") == (400, {"error": "another one writes here"})
         assert post(web, "board_edits", text="title: x\n")[0] == 200, "that changes nothing"

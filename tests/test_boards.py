@@ -75,7 +75,9 @@ def test_what_the_page_sets_is_what_is_read(board: Board) -> None:
     for i, row in enumerate(board.rows):
         about = {key: value for key, value in plain_row(row).items() if key != "charts"}
         edits.append(BoardEdit("insert", ("rows", i), about))
-        edits += [BoardEdit("insert", ("rows", i, "charts", j), plain_chart(chart)) for j, chart in enumerate(row.charts)]
+        edits += [
+            BoardEdit("insert", ("rows", i, "charts", j), plain_chart(chart)) for j, chart in enumerate(row.charts)
+        ]
     text = edited("", edits)
     assert board_of(text) == board
 
@@ -90,7 +92,12 @@ def test_any_text_is_a_board_or_one_sentence_with_a_line(text: str) -> None:
         assert (
             1
             <= error.line
-            <= text.count("\n") + text.count("\r") + text.count("\x85") + text.count("\u2028") + text.count("\u2029") + 2
+            <= text.count("\n")
+            + text.count("\r")
+            + text.count("\x85")
+            + text.count("\u2028")
+            + text.count("\u2029")
+            + 2
         )
     else:
         assert board_of(written(board)) == board
@@ -127,10 +134,16 @@ def test_charts_are_moved_inserted_and_removed() -> None:
     moved = edited(TEXT, [BoardEdit("move", ("rows", 0, "charts", 0), to=("rows", 0, "charts", 1))])
     assert board_of(moved).rows[0].charts == (note, line)
     other_row = edited(
-        TEXT, [BoardEdit("insert", ("rows", 1), {}), BoardEdit("move", ("rows", 0, "charts", 1), to=("rows", 1, "charts", 0))]
+        TEXT,
+        [
+            BoardEdit("insert", ("rows", 1), {}),
+            BoardEdit("move", ("rows", 0, "charts", 1), to=("rows", 1, "charts", 0)),
+        ],
     )
     assert [row.charts for row in board_of(other_row).rows] == [(line,), (note,)]
-    fewer = edited(other_row, [BoardEdit("remove", ("rows", 1)), BoardEdit("remove", ("rows", 0, "charts", 0, "range"))])
+    fewer = edited(
+        other_row, [BoardEdit("remove", ("rows", 1)), BoardEdit("remove", ("rows", 0, "charts", 0, "range"))]
+    )
     assert board_of(fewer).rows == (BoardRow((line._replace(range=None),), "Power"),)
     assert "# of each" in fewer and "# GPUs of this host" in fewer
 

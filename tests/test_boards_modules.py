@@ -37,7 +37,12 @@ def placed(steps: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 @settings(max_examples=40)
-@given(steps=rows, sizes=st.lists(st.integers(1, 4), min_size=1, max_size=3), known=st.integers(1, 40), back=st.floats(0, 6))
+@given(
+    steps=rows,
+    sizes=st.lists(st.integers(1, 4), min_size=1, max_size=3),
+    known=st.integers(1, 40),
+    back=st.floats(0, 6),
+)
 def test_a_row_and_its_end_have_every_point_once(ask: Ask, steps: Any, sizes: Any, known: int, back: float) -> None:
     """What was read before, and then read again from the place that `cutAt` names."""
     points = placed(steps)
@@ -130,7 +135,10 @@ CORNERS = ["top left", "top right", "bottom left", "bottom right"]
 
 
 @settings(max_examples=30)
-@given(dots=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=20, unique=True), best=st.sampled_from(CORNERS))
+@given(
+    dots=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=20, unique=True),
+    best=st.sampled_from(CORNERS),
+)
 def test_the_front_of_a_scatter_is_what_no_other_dot_beats(ask: Ask, dots: list[tuple[int, int]], best: str) -> None:
     code = f"""const {{ frontOf }} = await load("boards/kinds/scatter.js");
     return frontOf({json.dumps(dots)}.map(([x, y]) => ({{ x, y }})), {json.dumps(best)}).map(({{ x, y }}) => [x, y]);"""

@@ -100,7 +100,9 @@ def test_a_board_draws_and_what_the_host_lacks_is_one_sentence(scene: Scene, pag
     expect(chart(page, "GPU power").locator(".board-legend")).to_have_text("GPU 0GPU 1")
     expect(chart(page, "Total power").locator(".board-value")).to_have_text("601")
     chart(page, "NVLink").scroll_into_view_if_needed()
-    expect(chart(page, "NVLink").locator(".board-body > .chart-instead")).to_contain_text("no series gpu/nvlink_rx_bytes_per_s")
+    expect(chart(page, "NVLink").locator(".board-body > .chart-instead")).to_contain_text(
+        "no series gpu/nvlink_rx_bytes_per_s"
+    )
 
 
 @pytest.mark.parametrize("moves", ["as it is", "in a browser without moveBefore"])
@@ -195,7 +197,8 @@ def test_a_drag_is_a_range_of_all_charts_and_0_is_live_again(scene: Scene, page:
     page.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + 42, steps=4)
     page.mouse.up()
     wait_for(
-        lambda: painted(page, "Power")["x"][1] - painted(page, "Power")["x"][0] < 0.5 * (whole[1] - whole[0]), because="not zoomed"
+        lambda: painted(page, "Power")["x"][1] - painted(page, "Power")["x"][0] < 0.5 * (whole[1] - whole[0]),
+        because="not zoomed",
     )
     wait_for(lambda: "lo=" in page.url and "hi=" in page.url, because="the address says otherwise")
     page.keyboard.press("0")
@@ -286,7 +289,11 @@ def test_charts_are_moved_and_sized_by_hand(scene: Scene, page: Page) -> None:
     page.get_by_role("button", name="Save").click()
     expect(page.locator(".board-edit-said")).to_have_text("Saved.")
     (row,) = board_of(path.read_text()).rows
-    assert [entry.title for entry in row.charts] == ["Power", "Loss"] and row.height in (270, 280) and row.charts[0].width in (4, 5)
+    assert (
+        [entry.title for entry in row.charts] == ["Power", "Loss"]
+        and row.height in (270, 280)
+        and row.charts[0].width in (4, 5)
+    )
     assert "# the loss" in path.read_text()
 
 
@@ -309,7 +316,9 @@ def test_the_second_of_two_editors_loses_nothing(scene: Scene, page: Page) -> No
     assert board_of(path.read_text()).title == "From elsewhere"
 
 
-def test_a_template_becomes_a_board_of_ones_own_and_deleting_it_brings_the_template_back(scene: Scene, page: Page) -> None:
+def test_a_template_becomes_a_board_of_ones_own_and_deleting_it_brings_the_template_back(
+    scene: Scene, page: Page
+) -> None:
     scene.open(page, "energy")
     painted(page, "Power")
     page.keyboard.press("e")

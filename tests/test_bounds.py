@@ -90,7 +90,9 @@ def test_many_runs_at_once_do_not_delay_a_live_run(count: int, ingest: Ingest) -
     passes = [ingest.health_passes(5) for _ in range(10)]
     maker.join()
     assert max(passes) <= MOST_PASSES
-    ingest.until(lambda: sum(run.points for run in ingest.store.runs()) >= 3 * count + ingest.written, "not all are read")
+    ingest.until(
+        lambda: sum(run.points for run in ingest.store.runs()) >= 3 * count + ingest.written, "not all are read"
+    )
     assert [run.points for run in ingest.store.runs() if run.name != "healthy"] == [3] * count
     assert_turns_are_bounded(ingest)
 
@@ -159,7 +161,9 @@ def test_a_backlog_of_many_runs_is_read_behind_what_is_written_now(tmp_path: Pat
     ingest.close()
 
 
-def test_thousands_of_logs_in_one_folder_do_not_exhaust_the_descriptors(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thousands_of_logs_in_one_folder_do_not_exhaust_the_descriptors(
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("collectors.logs.tail.MAX_OPEN", 20)
     before = descriptors()
     (ingest.root / "a").mkdir()
@@ -169,7 +173,9 @@ def test_thousands_of_logs_in_one_folder_do_not_exhaust_the_descriptors(ingest: 
             with path.open("a") as file:
                 file.write(text)
         due = 500 if text == "one\n" else 1000
-        ingest.until(lambda due=due: (run := ingest.run("a")) and run.lines_read == due, f"not all are read after {text!r}")  # type: ignore[misc]
+        ingest.until(
+            lambda due=due: (run := ingest.run("a")) and run.lines_read == due, f"not all are read after {text!r}"
+        )  # type: ignore[misc]
         assert descriptors() - before <= 20 + 5
     assert len(ingest.tail._files) <= 20, "what is closed is not held in memory either"
 
@@ -193,7 +199,9 @@ def scan_once_more(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
     ingest.until(lambda: ingest.tail._watch._next_scan_s > time.monotonic() + 60, "it is never scanned")
 
 
-def test_more_folders_than_inotify_follows_are_seen_before_the_next_scan(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_folders_than_inotify_follows_are_seen_before_the_next_scan(
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_runs(ingest.root, MAX_WATCHED + 40)
     ingest.until(lambda: len(ingest.store.runs()) == MAX_WATCHED + 40 and ingest.tail.period_s, "not read")
     scan_once_more(ingest, monkeypatch)
@@ -384,4 +392,6 @@ def test_offsets_and_points_of_one_turn_belong_together(tmp_path: Path) -> None:
     records = tail.collect()
     tail.close()
     runs = {record.run for record in records if isinstance(record, Points)}
-    assert runs == {record.run for record in records if isinstance(record, Offset) and record.path.endswith("metrics.jsonl")}
+    assert runs == {
+        record.run for record in records if isinstance(record, Offset) and record.path.endswith("metrics.jsonl")
+    }

@@ -70,7 +70,9 @@ def loaded(web: Web, page: Page, path: str) -> dict[str, int]:
     page.wait_for_load_state("networkidle")
     sizes = {urlsplit(name).path: size for name, size in page.evaluate(SIZES)}
     return {
-        name: size for name, size in sizes.items() if not name.startswith(("/api/", "/_dash-update", "/_dash-layout", "/_dash-dep"))
+        name: size
+        for name, size in sizes.items()
+        if not name.startswith(("/api/", "/_dash-update", "/_dash-layout", "/_dash-dep"))
     }
 
 

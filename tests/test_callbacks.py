@@ -30,7 +30,22 @@ PLAUSIBLE: list[Any] = [
     {"run": "a", "runs": ["a"], "axis": "step", "from": 2, "to": 7, "live": False},
 ]
 ODD: list[Any] = [
-    *("", "/", "../../settings.yaml", "x" * 10_000, "\x00", "\ud800", -1, 2**70, 1e308, True, [], [[]], {}, [None] * 100),
+    *(
+        "",
+        "/",
+        "../../settings.yaml",
+        "x" * 10_000,
+        "\x00",
+        "\ud800",
+        -1,
+        2**70,
+        1e308,
+        True,
+        [],
+        [[]],
+        {},
+        [None] * 100,
+    ),
     {"run": "nobody", "runs": [], "axis": "time", "from": 9, "to": 1},
     {"run": 7, "runs": "a", "axis": "up", "from": "now", "to": {}},
     {"run": "a", "axis": "up"},
@@ -63,10 +78,16 @@ def files(folder: Path) -> dict[str, str]:
 def bodies(callback: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """As the browser sends them, with each value everywhere, and with one odd value among plausible ones."""
     output = callback["output"]
-    outputs = [dict(zip(("id", "property"), name.rsplit(".", 1), strict=True)) for name in output.strip(".").split("...")]
+    outputs = [
+        dict(zip(("id", "property"), name.rsplit(".", 1), strict=True)) for name in output.strip(".").split("...")
+    ]
     names = [*callback["inputs"], *callback["state"]]
     rows = [[value] * len(names) for value in (*PLAUSIBLE, *ODD)]
-    rows += [[value if i == place else PLAUSIBLE[-2] for i in range(len(names))] for place in range(len(names)) for value in ODD]
+    rows += [
+        [value if i == place else PLAUSIBLE[-2] for i in range(len(names))]
+        for place in range(len(names))
+        for value in ODD
+    ]
     for row in rows:
         sent = [{**name, "value": value} for name, value in zip(names, row, strict=True)]
         inputs, state = sent[: len(callback["inputs"])], sent[len(callback["inputs"]) :]
@@ -80,10 +101,19 @@ def bodies(callback: dict[str, Any]) -> Iterator[dict[str, Any]]:
         }
 
 
-def test_no_callback_changes_a_file_of_the_data_folder(web: Web, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.CRITICAL, "dashboard.pages.callbacks")  # half a surrogate pair, which no report of a test can hold
+def test_no_callback_changes_a_file_of_the_data_folder(
+    web: Web, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(
+        logging.CRITICAL, "dashboard.pages.callbacks"
+    )  # half a surrogate pair, which no report of a test can hold
     callbacks = web.ask("/_dash-dependencies").json
-    assert {one["output"] for one in callbacks} >= {"content.children", "grid.rowData", "counted.children", "figure.figure"}
+    assert {one["output"] for one in callbacks} >= {
+        "content.children",
+        "grid.rowData",
+        "counted.children",
+        "figure.figure",
+    }
     for path in ("/", "/grid", "/api/v1/runs", "/api/v1/settings"):
         assert web.ask(path).status == 200
     before = files(tmp_path)

@@ -29,7 +29,9 @@ def page() -> str:
     parts = [INTRODUCTION]
     for prefix, title in TITLES.items():
         rows = [(metric, source) for metric, source in catalog.rows() if source.key.split(".")[0] == prefix]
-        parts.append(f"## {title}\n\n| series | unit | what it is | read by | every | missing on |\n|---|---|---|---|---|---|")
+        parts.append(
+            f"## {title}\n\n| series | unit | what it is | read by | every | missing on |\n|---|---|---|---|---|---|"
+        )
         for metric, source in rows:
             every = f"{source.period_s:g} s" if source.period_s else "line"
             what = f"**{metric.label}.** {metric.description}".replace("|", "\\|")

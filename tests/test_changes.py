@@ -84,7 +84,11 @@ def test_what_is_said_about_a_run_stands_in_its_row(web: Web, run: str) -> None:
     nothing = {"name": "", "tags": [], "note": "", "archived": False, "forgotten": False, "trouble": ""}
     assert about(web, run) == nothing
     path = f"runs/{quote(run, safe='')}/about"
-    assert post(web, path, {"name": "wide", "tags": ["no", "x"]}).json == {**nothing, "name": "wide", "tags": ["no", "x"]}
+    assert post(web, path, {"name": "wide", "tags": ["no", "x"]}).json == {
+        **nothing,
+        "name": "wide",
+        "tags": ["no", "x"],
+    }
     assert (
         post(web, path, {"archived": True}).json
         == about(web, run)
@@ -170,7 +174,9 @@ def test_a_dashboard_that_only_reads_refuses_every_change(refused: Refusing, pat
 
 
 @pytest.mark.parametrize("path", ["runs/plain/about", "settings", "events"])
-@pytest.mark.parametrize("header", [("Origin", "http://evil.example"), ("Sec-Fetch-Site", "cross-site"), ("Host", "evil.example")])
+@pytest.mark.parametrize(
+    "header", [("Origin", "http://evil.example"), ("Sec-Fetch-Site", "cross-site"), ("Host", "evil.example")]
+)
 def test_another_sites_page_changes_nothing(refused: Refusing, path: str, header: tuple[str, str]) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", refused.web.port, timeout=60)
     connection.request("POST", f"/api/v1/{path}", b'{"name": "x"}', {"Content-Type": "text/plain", **dict([header])})
@@ -185,7 +191,11 @@ def test_two_at_once_lose_no_field(web: Web) -> None:
         ("runs/plain/about", {"note": "x"}),
         ("runs/plain/about", {"tags": ["t"]}),
     ]
-    changes += [("runs/plain/about", {"archived": True}), ("settings", {"currency": "EUR"}), ("settings", {"retention": "30d"})]
+    changes += [
+        ("runs/plain/about", {"archived": True}),
+        ("settings", {"currency": "EUR"}),
+        ("settings", {"retention": "30d"}),
+    ]
 
     def send(change: tuple[str, Any]) -> int:
         own = Web(web.port)
@@ -221,7 +231,9 @@ def test_changes_have_types_in_openapi(web: Web) -> None:
         ("/api/v1/events", "EventRow"),
     ):
         operation = described["paths"][path]["post"]
-        assert operation["responses"]["200"]["content"]["application/json"]["schema"] == {"$ref": f"#/components/schemas/{row}"}
+        assert operation["responses"]["200"]["content"]["application/json"]["schema"] == {
+            "$ref": f"#/components/schemas/{row}"
+        }
         assert operation["requestBody"]["content"]["application/json"]["schema"]
 
 

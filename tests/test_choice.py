@@ -245,7 +245,14 @@ def test_a_refusal_of_the_kernel_is_told_with_what_lifts_it(
         ),
         ("0", "0", "/libpod-a", "2", "lacks the capability SYS_PTRACE", "podman run --cap-add=SYS_PTRACE ..."),
         ("0", "0", "/kubepods/a", "2", "lacks the capability SYS_PTRACE", "capabilities: {add: [SYS_PTRACE]}"),
-        ("0", "80000", "/docker/a", "2", "a seccomp filter of this container", "docker run --security-opt seccomp=unconfined ..."),
+        (
+            "0",
+            "80000",
+            "/docker/a",
+            "2",
+            "a seccomp filter of this container",
+            "docker run --security-opt seccomp=unconfined ...",
+        ),
         ("0", "80000", "/", "0", "the kernel forbids it", "grep Cap /proc/7/status"),
     ],
 )

@@ -36,7 +36,13 @@ def written(stretches: list[tuple[int, tuple[Frame, ...]]], tid: int = 1) -> lis
 
 
 def event(phase: str, frame: Frame, tid: int, now_us: int) -> dict[str, Any]:
-    return {"ph": phase, "name": frame.name, "args": {"filename": frame.file, "line": frame.line}, "tid": tid, "ts": now_us}
+    return {
+        "ph": phase,
+        "name": frame.name,
+        "args": {"filename": frame.file, "line": frame.line},
+        "tid": tid,
+        "ts": now_us,
+    }
 
 
 def test_a_recorded_file_reads_as_it_did() -> None:

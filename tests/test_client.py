@@ -55,7 +55,10 @@ def test_lines_and_events_are_searched_and_cut_as_the_api_does(client: Dashboard
         client.logs("run", limit=3, before=first.attrs["before"]),
         raw("logs", run="run", limit=3, before=first.attrs["before"])["lines"],
     )
-    check_rows(client.events("group/a", T0 + 400, T0 + 600), raw("events", run="group/a", from_=T0 + 400, to=T0 + 600)["events"])
+    check_rows(
+        client.events("group/a", T0 + 400, T0 + 600),
+        raw("events", run="group/a", from_=T0 + 400, to=T0 + 600)["events"],
+    )
     assert len(client.events("group/a", T0 + 400, T0 + 600)) == 1
     assert len(client.events("group/a", T0 + 501)) == 0
 
@@ -98,7 +101,9 @@ def test_points_are_those_of_the_api(client: Dashboard, raw: Raw, run: str, axis
     for curve, name in zip(curves, names_of(curves), strict=True):
         places = [moment.timestamp() for moment in table.index] if axis == "time" else table.index.tolist()
         ours = Counter(
-            (round(place, 5), text(value)) for place, value in zip(places, table[name], strict=True) if not np.isnan(value)
+            (round(place, 5), text(value))
+            for place, value in zip(places, table[name], strict=True)
+            if not np.isnan(value)
         )
         theirs = [(round(t, 5), text(float(value))) for t, value in zip(curve["t"], curve["last"], strict=True)]
         assert ours == Counter(pair for pair in theirs if pair[1] != "nan")
@@ -127,7 +132,20 @@ def test_curves_of_several_runs_have_every_column_of_the_api(client: Dashboard, 
     answer = raw("curves", run=["run", "group/a", ODD, "nobody"], series="*", **asked)
     table = client.curves(["run", "group/a", ODD, "nobody"], "*", smooth="ema:5", buckets=50)
     assert len(table) == sum(len(curve["x"]) for curve in answer["curves"]) > 0
-    for key in ("x", "x_end", "step", "segment", "min", "max", "mean", "last", "count", "non_finite", "smooth", "superseded"):
+    for key in (
+        "x",
+        "x_end",
+        "step",
+        "segment",
+        "min",
+        "max",
+        "mean",
+        "last",
+        "count",
+        "non_finite",
+        "smooth",
+        "superseded",
+    ):
         theirs = [value for curve in answer["curves"] for value in curve[key]]
         assert all(same(ours, value) for ours, value in zip(table[key].tolist(), theirs, strict=True)), key
     assert set(table["run"]) <= {"run", "group/a", ODD} and table.attrs["left_out"] == answer["left_out"]
@@ -183,7 +201,9 @@ def test_a_flame_graph_is_that_of_the_api(client: Dashboard, raw: Raw, baseline:
     if baseline:
         assert top["self_excess_s"][0] == pytest.approx(1.0, abs=0.05), "of each step, which normal has not"
         by_name = top.set_index("name")
-        assert by_name.loc["forward", "self_excess_s"] == pytest.approx(0.0, abs=0.05), "a second of each step, as in normal"
+        assert by_name.loc["forward", "self_excess_s"] == pytest.approx(0.0, abs=0.05), (
+            "a second of each step, as in normal"
+        )
         assert by_name.loc["step", "excess_s"] == pytest.approx(1.0, abs=0.05)
     else:
         assert top["self_excess_s"].isna().all()
@@ -196,7 +216,9 @@ def test_other_parameters_of_a_flame_graph_reach_the_api(client: Dashboard, raw:
         "group/a", LO, HI, baseline_from=T0 + 200, baseline_to=T0 + 230, view="threads", invert=True, hide="forward"
     )
     beside = {"baseline": "normal", "baseline_from": T0 + 200, "baseline_to": T0 + 230}
-    assert other.raw == raw("flame", run="group/a", from_=LO, to=HI, view="threads", invert="true", hide="forward", **beside)
+    assert other.raw == raw(
+        "flame", run="group/a", from_=LO, to=HI, view="threads", invert="true", hide="forward", **beside
+    )
 
 
 def test_every_parameter_of_a_route_is_one_of_its_method(running: RunningDashboard) -> None:
@@ -239,7 +261,11 @@ def test_last_stacks_and_source_are_those_of_the_api(client: Dashboard, raw: Raw
     file = client.blame("group/a", LO, HI).raw["file"]
     answer = raw("source", run="group/a", file=file, line=2)
     source = client.source("group/a", file, 2)
-    assert (source.tolist(), source.index[0], source.attrs["note"]) == (answer["lines"], answer["first"], answer["note"])
+    assert (source.tolist(), source.index[0], source.attrs["note"]) == (
+        answer["lines"],
+        answer["first"],
+        answer["note"],
+    )
 
 
 def test_the_machine_is_that_of_the_api(client: Dashboard, raw: Raw) -> None:

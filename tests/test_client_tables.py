@@ -63,14 +63,21 @@ PLACES = st.lists(st.integers(0, 5), max_size=8)
 @given(st.lists(PLACES, min_size=1, max_size=4), st.data())
 def test_a_wide_table_holds_each_point_once_whatever_comes_twice(places: list[list[int]], data: st.DataObject) -> None:
     curves = [
-        {"name": "x", "labels": {"rank": str(rank)}, "t": found, "last": [float(100 * rank + at) for at in range(len(found))]}
+        {
+            "name": "x",
+            "labels": {"rank": str(rank)},
+            "t": found,
+            "last": [float(100 * rank + at) for at in range(len(found))],
+        }
         for rank, found in enumerate(places)
     ]
     table = wide(curves, "step", "last")
     assert list(table.index) == sorted(table.index)
     for curve, name in zip(curves, names_of(curves), strict=True):
         own = table[name].dropna()
-        assert Counter(zip(own.index.tolist(), own.tolist(), strict=True)) == Counter(zip(curve["t"], curve["last"], strict=True))
+        assert Counter(zip(own.index.tolist(), own.tolist(), strict=True)) == Counter(
+            zip(curve["t"], curve["last"], strict=True)
+        )
     most = Counter[int]()
     for found in places:
         most |= Counter(found)
@@ -103,7 +110,14 @@ def test_the_top_of_a_tree_has_all_its_own_seconds_once(parents: list[int], data
         "frame": numbers, "parent": order, "self_s": own, "total_s": totals, "untrusted_s": own,
         "base_self_s": None, "base_total_s": None, "kind": ["own"] * len(order),
     }  # fmt: skip
-    answer = {"frames": frames, "nodes": nodes, "units": None, "baseline_units": None, "seconds": 9.0, "baseline_seconds": 0.0}
+    answer = {
+        "frames": frames,
+        "nodes": nodes,
+        "units": None,
+        "baseline_units": None,
+        "seconds": 9.0,
+        "baseline_seconds": 0.0,
+    }
     top = FlameGraph({**answer, "per": "second", "samples": 1, "note": None}).top(10)
     assert top["self_s"].sum() == sum(own)
     assert (top["total_s"] <= totals[0]).all() and (top["total_s"] >= top["self_s"]).all()
@@ -117,7 +131,14 @@ def test_the_excess_of_several_ranks_is_that_of_one() -> None:
         "frame": [0, 1, 2, 3, 4], "parent": [-1, 0, 1, 0, 3], "self_s": [0, 0, 3, 0, 3], "total_s": [6, 3, 3, 3, 3], "untrusted_s": [0] * 5,
         "base_self_s": [0, 0, 10, 0, 10], "base_total_s": [20, 10, 10, 10, 10], "kind": ["own"] * 5,
     }  # fmt: skip
-    answer = {"frames": frames, "nodes": nodes, "units": 2.0, "baseline_units": 10.0, "seconds": 3.0, "baseline_seconds": 10.0}
+    answer = {
+        "frames": frames,
+        "nodes": nodes,
+        "units": 2.0,
+        "baseline_units": 10.0,
+        "seconds": 3.0,
+        "baseline_seconds": 10.0,
+    }
     top = FlameGraph({**answer, "per": "step", "samples": 6, "note": None}).top()
     assert top[["self_s", "self_excess_s", "excess_s"]].values.tolist() == [[6.0, 0.5, 0.5]]
 

@@ -12,7 +12,20 @@ from hypothesis.extra import numpy as hnp
 
 from collectors.store.sqlite.columns import codec
 
-ODD = [0.0, -0.0, math.nan, math.inf, -math.inf, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 2.0**53, 0.1, 1e22, 1e-22]
+ODD = [
+    0.0,
+    -0.0,
+    math.nan,
+    math.inf,
+    -math.inf,
+    5e-324,
+    2.2250738585072014e-308,
+    1.7976931348623157e308,
+    2.0**53,
+    0.1,
+    1e22,
+    1e-22,
+]
 HUGE = [2**63 - 1, -(2**63), 0, 1, -1, 2**53 + 1]
 
 
@@ -31,7 +44,8 @@ def size(values: list[float] | np.ndarray) -> float:
 
 @given(
     st.lists(
-        st.one_of(st.floats(), st.floats(width=32), st.sampled_from(ODD), st.integers(-(2**60), 2**60).map(float)), max_size=200
+        st.one_of(st.floats(), st.floats(width=32), st.sampled_from(ODD), st.integers(-(2**60), 2**60).map(float)),
+        max_size=200,
     )
 )
 @example([])

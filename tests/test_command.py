@@ -28,7 +28,9 @@ LOGGER = '{"time_s": 1764000000.25, "step": 1, "train/loss": 2.5}\n'
 
 def mistake(*flags: str, cwd: Path) -> str:
     """The one sentence that a wrong command answers with."""
-    done = subprocess.run([sys.executable, ROOT / "app.py", *flags], cwd=cwd, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, ROOT / "app.py", *flags], cwd=cwd, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1, done.stderr
@@ -90,12 +92,16 @@ def test_a_taken_port_gets_one_sentence(tmp_path: Path) -> None:
 
 
 def test_the_version_is_told() -> None:
-    shown = subprocess.run([sys.executable, ROOT / "app.py", "--version"], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        [sys.executable, ROOT / "app.py", "--version"], capture_output=True, text=True, check=True
+    ).stdout
     assert shown == f"deepseek-dashboard {VERSION}\n"
 
 
 def test_help_names_every_flag() -> None:
-    shown = subprocess.run([sys.executable, ROOT / "app.py", "--help"], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        [sys.executable, ROOT / "app.py", "--help"], capture_output=True, text=True, check=True
+    ).stdout
     profiling = ("--no-profile", "--sampler", "--profile-budget")
     for flag in ("--port", "--host", "--log-dir", "--data-dir", "--retention", "--max-size", "--demo", *profiling):
         assert flag in shown
@@ -104,9 +110,16 @@ def test_help_names_every_flag() -> None:
 def test_the_sampler_and_its_budget_reach_the_collector(tmp_path: Path) -> None:
     with dashboard(tmp_path / "logs", "--sampler", "py-spy", "--profile-budget", "1.5") as running:
         writer = lock.writer_of(tmp_path / "logs" / ".deepseek")
-        assert isinstance(writer, lock.Writer) and (writer.options["sampler"], writer.options["profile_budget"]) == ("py-spy", 1.5)
+        assert isinstance(writer, lock.Writer) and (writer.options["sampler"], writer.options["profile_budget"]) == (
+            "py-spy",
+            1.5,
+        )
         told = ask(tmp_path / "logs" / ".deepseek", "status")["profile"]
-        assert (told["sampler"], told["budget_pct"], told["about"]) == ("py-spy", 1.5, "Sampled by py-spy (set by --sampler).")
+        assert (told["sampler"], told["budget_pct"], told["about"]) == (
+            "py-spy",
+            1.5,
+            "Sampled by py-spy (set by --sampler).",
+        )
         assert running.get("/healthz")["status"] == "ok"
 
 
@@ -114,7 +127,9 @@ def test_a_process_that_is_no_python_cannot_be_profiled(tmp_path: Path) -> None:
     with subprocess.Popen(["sleep", "60"]) as sleeper:
         said = mistake("profile", "--pid", str(sleeper.pid), cwd=tmp_path)
         sleeper.kill()
-    assert said.startswith(f"deepseek-dashboard: py-spy finds no Python that it knows in process {sleeper.pid}; list those")
+    assert said.startswith(
+        f"deepseek-dashboard: py-spy finds no Python that it knows in process {sleeper.pid}; list those"
+    )
 
 
 FED_BY_A_THREAD = """
@@ -142,7 +157,17 @@ while True:
 def test_a_shell_is_shown_the_hottest_lines_and_what_is_waited_for(sampler: str) -> None:
     with script(FED_BY_A_THREAD) as target:
         assert target.stdout and target.stdout.readline()
-        command = [sys.executable, ROOT / "app.py", "profile", "--pid", str(target.pid), "--seconds", "1", "--sampler", sampler]
+        command = [
+            sys.executable,
+            ROOT / "app.py",
+            "profile",
+            "--pid",
+            str(target.pid),
+            "--seconds",
+            "1",
+            "--sampler",
+            sampler,
+        ]
         shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     head, empty, main, titles, hottest, *rows = shown.splitlines()
     assert re.fullmatch(rf"Process {target.pid}: [1-4]\.\d s by {sampler} at 100 Hz, [\d,]+ samples", head)
@@ -213,7 +238,9 @@ def test_the_limits_of_the_store_reach_the_collector(tmp_path: Path) -> None:
             30 * 86400,
             20_000,
         )
-        health = wait_for(lambda: [one for one in running.get("/healthz")["collectors"] if "--max-size" in one["last_error"]])
+        health = wait_for(
+            lambda: [one for one in running.get("/healthz")["collectors"] if "--max-size" in one["last_error"]]
+        )
         assert {one["state"] for one in health} == {"paused"}
 
 
@@ -263,7 +290,12 @@ def test_a_collector_that_dies_is_started_again(tmp_path: Path) -> None:
         first = running.collector_pid()
         assert first is not None
         os.kill(first, signal.SIGKILL)
-        wait_for(lambda: isinstance(writer := lock.writer_of(tmp_path / "logs" / ".deepseek"), lock.Writer) and writer.pid != first)
+        wait_for(
+            lambda: (
+                isinstance(writer := lock.writer_of(tmp_path / "logs" / ".deepseek"), lock.Writer)
+                and writer.pid != first
+            )
+        )
         wait_for(lambda: running.get("/healthz")["status"] == "ok")
 
 

@@ -70,7 +70,15 @@ def test_each_part_of_what_ran_has_its_section() -> None:
         "note": 1,
         "pid": 7,
     }
-    now = {"argv": ["python", "b.py"], "git_commit": "2", "torch": "2.10", "environment": {}, "gpu": "B", "note": 2, "pid": 8}
+    now = {
+        "argv": ["python", "b.py"],
+        "git_commit": "2",
+        "torch": "2.10",
+        "environment": {},
+        "gpu": "B",
+        "note": 2,
+        "pid": 8,
+    }
     found = {row.key: row.section for row in differences([before, now])}
     assert found == {
         "command": "command",
@@ -128,11 +136,15 @@ def test_an_interval_holds_its_correlation_and_shrinks_with_more_runs(rho: float
 
 
 def test_effects_say_what_they_rest_on() -> None:
-    configs = [{"lr": i, "opt": "adam" if i % 2 else "sgd", "seed": f"s{i}", "same": 1, "bf16": i > 5} for i in range(12)]
+    configs = [
+        {"lr": i, "opt": "adam" if i % 2 else "sgd", "seed": f"s{i}", "same": 1, "bf16": i > 5} for i in range(12)
+    ]
     values: list[float | None] = [10.0 - i + (5 if i % 2 else 0) for i in range(12)]
     found = effects(configs, values)
     (lr,) = found.correlations
-    assert (lr.key, lr.n, lr.note) == ("lr", 12, "") and lr.lo is not None and lr.hi is not None and lr.lo < lr.rho < lr.hi
+    assert (
+        (lr.key, lr.n, lr.note) == ("lr", 12, "") and lr.lo is not None and lr.hi is not None and lr.lo < lr.rho < lr.hi
+    )
     assert {row.key: row.n for row in found.spreads} == {"opt": 12, "bf16": 12}
     assert found.left_out == [("seed", "no two runs share a value of it")]
     assert effects(configs[:9], values[:9]).correlations[0].note == "9 runs are too few for an interval; it takes 10"
@@ -195,7 +207,13 @@ def test_the_script_of_a_command(info: dict[str, Any], script: str) -> None:
 
 
 def view(
-    name: str, began_s: float, ended_s: float | None = None, job: str | None = None, restarts: int | None = None, /, **info: Any
+    name: str,
+    began_s: float,
+    ended_s: float | None = None,
+    job: str | None = None,
+    restarts: int | None = None,
+    /,
+    **info: Any,
 ) -> RunView:
     run = Run(name, info, began_s, ended_s, None, None, 0, 0, True, 0, 0, 0)
     state: StateName = "ended" if ended_s is not None else "running"
@@ -234,8 +252,12 @@ def test_in_the_table_the_newest_attempt_stands_for_the_others(tmp_path: Path) -
     writer = open_store(tmp_path, write=True)
     for i, name in enumerate(("first", "again", "alone")):
         job = {"job_id": "7", "restarts": i} if i < 2 else {}
-        writer.append([RunInfo(name, {**TRAIN, "started_s": T0 + 100 * i}), Event(name, "start", T0 + 100 * i, fields=job)])
-        writer.append([Event(name, "end", T0 + 100 * i + 50, fields={"status": "finished", "reason": "stopped by SIGTERM"})])
+        writer.append(
+            [RunInfo(name, {**TRAIN, "started_s": T0 + 100 * i}), Event(name, "start", T0 + 100 * i, fields=job)]
+        )
+        writer.append(
+            [Event(name, "end", T0 + 100 * i + 50, fields={"status": "finished", "reason": "stopped by SIGTERM"})]
+        )
     queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path)
 
     def rows(**question: Any) -> dict[str, Any]:
@@ -255,7 +277,10 @@ def test_a_job_that_trains_several_things_is_several_runs() -> None:
     assert attempts.attempts_of(sweep) == {}
     together = [view(f"rank{i}", i, 900, "7", **TRAIN, config={"lr": 1}) for i in range(3)]
     assert attempts.attempts_of(together) == {}, "attempts do not run beside each other"
-    other_script = [view("train", 0, 90, "7", 0, **TRAIN), view("test", 100, 190, "7", 1, command="python test.py", cwd="/job")]
+    other_script = [
+        view("train", 0, 90, "7", 0, **TRAIN),
+        view("test", 100, 190, "7", 1, command="python test.py", cwd="/job"),
+    ]
     assert attempts.attempts_of(other_script) == {}
 
 
@@ -271,7 +296,11 @@ def test_a_resumed_checkpoint_joins_runs_also_from_another_host() -> None:
 
 def test_a_run_that_another_host_goes_on_with_is_one() -> None:
     start = {"host": "n1", "pid": 7, "started_s": 5.0}
-    views = [view("a", 5, 100, **TRAIN, **start), view(".remote/local/a", 5, **TRAIN, **start), view(".remote/n2/a", 9, **TRAIN)]
+    views = [
+        view("a", 5, 100, **TRAIN, **start),
+        view(".remote/local/a", 5, **TRAIN, **start),
+        view(".remote/n2/a", 9, **TRAIN),
+    ]
     assert attempts.attempts_of(views)["a"].runs == ("a", ".remote/local/a")
 
 
@@ -295,7 +324,9 @@ def records() -> Iterator[Record]:
     info = {"command": "python train.py", "cwd": "/job", "gpu": "NVIDIA H100", "host": "box"}
     yield RunInfo("slow", {**info, "torch": "2.10", "started_s": T0 + 5000, "config": {"batch": 24, "out": "/x/slow"}})
     yield RunInfo("fast", {**info, "torch": "2.9", "started_s": T0, "config": {"batch": 32, "out": "/x/fast"}})
-    yield RunInfo("alike", {**info, "torch": "2.10", "started_s": T0 + 9000, "config": {"batch": 24, "out": "/x/alike"}})
+    yield RunInfo(
+        "alike", {**info, "torch": "2.10", "started_s": T0 + 9000, "config": {"batch": 24, "out": "/x/alike"}}
+    )
     yield from steps_of("fast", 0.5, T0, 400)
     yield from steps_of("slow", 0.59, T0 + 5000, 300, 2.0)
     yield from steps_of("alike", 0.59, T0 + 9000, 300)
@@ -305,7 +336,9 @@ def records() -> Iterator[Record]:
         yield RunInfo(name, {**printed, "started_s": T0 + begin_s, **({"unit": "epoch"} if name == "epochs" else {})})
         for step in range(200):
             at_s = T0 + begin_s + step * (0.5 if name == "items" else 1.0)
-            labels, names = (labels_of(host="box", source="text"), ("progress/item",)) if each else (HOST, ("train/loss",))
+            labels, names = (
+                (labels_of(host="box", source="text"), ("progress/item",)) if each else (HOST, ("train/loss",))
+            )
             yield Points(name, labels, names, (float(step * each),), at_s, None if each else step)
     yield RunInfo(ODD_NAME, {"config": {"lr": "NaN", "a": {"b": [1, {"c": None}]}, "long": "ä" * 999}})
     yield Event(ODD_NAME, "note", T0)
@@ -360,12 +393,18 @@ def test_a_run_that_is_slower_than_the_last_one_of_its_script_says_so_with_what_
     assert answer["previous"] == "fast" and 0.15 < answer["ratio"] < 0.21
     said = r"18 % slower than fast, the last run of train.py on this GPU: 59\d ms per step, previously 50\d ms\. Differs: .*"
     assert re.fullmatch(said, answer["sentence"])
-    assert answer["sentence"].endswith("Differs: torch 2.9 → 2.10, batch 32 → 24."), "the name of the run itself is no difference"
+    assert answer["sentence"].endswith("Differs: torch 2.9 → 2.10, batch 32 → 24."), (
+        "the name of the run itself is no difference"
+    )
 
 
 def test_a_run_that_is_as_fast_as_the_last_one_says_nothing(web: Web) -> None:
     answer = web.ask("/api/v1/since_last", run="alike").json
-    assert (answer["previous"], answer["sentence"], answer["reason"]) == ("slow", "", "as fast as before, as far as both vary")
+    assert (answer["previous"], answer["sentence"], answer["reason"]) == (
+        "slow",
+        "",
+        "as fast as before, as far as both vary",
+    )
     assert web.ask("/api/v1/since_last", run="fast").json["reason"] == "it is the first run of this script on this GPU"
     assert web.ask("/api/v1/since_last", run="untimed").json["reason"] == "nothing says which script it runs"
     assert web.ask("/api/v1/since_last", run="nobody").status == 404
@@ -389,7 +428,13 @@ def test_the_live_page_says_it_where_nothing_is_wrong(tmp_path: Path, page: Page
     for name, step_s, begin_s in (("fast", 0.5, T0), ("slow", 0.59, T0 + 5000)):
         folder = tmp_path / "logs" / name
         folder.mkdir(parents=True)
-        info = {"command": "python train.py", "cwd": "/job", "started_s": begin_s, "host": "box", "config": {"batch": name}}
+        info = {
+            "command": "python train.py",
+            "cwd": "/job",
+            "started_s": begin_s,
+            "host": "box",
+            "config": {"batch": name},
+        }
         (folder / "run.json").write_text(json.dumps(info))
         lines = [{"time_s": begin_s + step * step_s, "step": step, "train/loss": 1.0} for step in range(200)]
         (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
@@ -399,4 +444,6 @@ def test_the_live_page_says_it_where_nothing_is_wrong(tmp_path: Path, page: Page
         page.wait_for_selector(".finding:has-text('slower')")
         sentence = page.locator(".finding").inner_text()
         page.goto("about:blank")
-    assert sentence.startswith("18 % slower than fast, the last run of train.py on this host: 590 ms per step, previously 500 ms.")
+    assert sentence.startswith(
+        "18 % slower than fast, the last run of train.py on this host: 590 ms per step, previously 500 ms."
+    )

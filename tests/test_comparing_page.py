@@ -36,10 +36,18 @@ TOKEN = "(name) => getComputedStyle(document.documentElement).getPropertyValue(n
 
 def records() -> Iterator[Record]:
     for i, name in enumerate([*NAMES, HOSTILE]):
-        config = {"lr": 10 ** -(1 + i % 4), "opt": ("adam", "sgd")[i % 2], "depth": i, HOSTILE: f"<b>{i % 3}</b>", "same": 1}
+        config = {
+            "lr": 10 ** -(1 + i % 4),
+            "opt": ("adam", "sgd")[i % 2],
+            "depth": i,
+            HOSTILE: f"<b>{i % 3}</b>",
+            "same": 1,
+        }
         yield RunInfo(name, {"config": config, "command": "python train.py", "started_s": T0 + i})
         for step in range(20 + i):
-            yield Points(name, HOST, ("val/loss", HOSTILE), (1.0 + i / 10 if i != 3 else float("nan"), 2.0), T0 + step, step)
+            yield Points(
+                name, HOST, ("val/loss", HOSTILE), (1.0 + i / 10 if i != 3 else float("nan"), 2.0), T0 + step, step
+            )
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +81,10 @@ def test_ticked_runs_have_what_differs_and_their_values_at_the_common_step(web: 
     found = rows(page)
     assert found["lr"] == ["0.1", "0.01*", "0.1"] and found["opt"] == ["adam", "sgd*", "adam"] and "same" not in found
     assert found["val/loss"] == ["1", "1.1", "1.4"]
-    assert page.locator(".comparison-head h3").all_inner_texts() == ["What differs", "At step 19, the last that all 3 have"]
+    assert page.locator(".comparison-head h3").all_inner_texts() == [
+        "What differs",
+        "At step 19, the last that all 3 have",
+    ]
     assert page.locator(".js-plotly-plot").count() == 0
     assert not page.evaluate("performance.getEntriesByType('resource').some(({ name }) => name.includes('plotly'))")
     page.locator(".show-all label").click()
@@ -119,15 +130,25 @@ def test_runs_have_the_same_colours_in_python_and_in_the_browser(ask: Ask) -> No
 def measured(configs: list[dict[str, Any]], values: list[float | None]) -> Measured:
     views = [
         RunView(
-            Run(f"r{i}", {}, None, None, None, None, 0, 0, False, 0, 0, 0), "ended", "", None, None, RanksSeen([], None, ""), ""
+            Run(f"r{i}", {}, None, None, None, None, 0, 0, False, 0, 0, 0),
+            "ended",
+            "",
+            None,
+            None,
+            RanksSeen([], None, ""),
+            "",
         )
         for i in range(len(configs))
     ]
     return Measured(views, configs, {"loss": values}, 0)
 
 
-VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.lists(st.integers(), max_size=2)
-CONFIGS = st.lists(st.tuples(st.dictionaries(st.sampled_from(["lr", "opt", "<b>"]), VALUES), st.none() | st.floats()), max_size=12)
+VALUES = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.lists(st.integers(), max_size=2)
+)
+CONFIGS = st.lists(
+    st.tuples(st.dictionaries(st.sampled_from(["lr", "opt", "<b>"]), VALUES), st.none() | st.floats()), max_size=12
+)
 
 
 @settings(max_examples=80)
@@ -182,7 +203,9 @@ def test_figures_say_which_value_of_a_series_they_draw(page: Page, tmp_path: Pat
     writer = open_store(tmp_path, write=True)
     for run, values in {"a": (3.0, 1.0, 2.0), "b": (4.0, 2.0, 3.0, 5.0)}.items():
         writer.append([RunInfo(run, {"config": {"lr": len(values)}})])
-        writer.append([Points(run, HOST, ("val/loss", "lr"), (value, 9.0), T0 + step, step) for step, value in enumerate(values)])
+        writer.append(
+            [Points(run, HOST, ("val/loss", "lr"), (value, 9.0), T0 + step, step) for step, value in enumerate(values)]
+        )
     queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path)
     wanted = FigureChoice("scatter", "series:lr", "series:val/loss")
     for reading, title, values in (
@@ -196,7 +219,9 @@ def test_figures_say_which_value_of_a_series_they_draw(page: Page, tmp_path: Pat
         assert (column.title, column.numbers) == (f"val/loss ({title})", values)
         figure, _ = drawn(read, wanted)
         assert figure is not None and figure["layout"]["yaxis"]["title"]["text"] == column.title
-    assert column_of(read_as(queries, ["a", "b"], wanted, "best"), "series:lr").title == "lr (last)", "no direction is known of it"
+    assert column_of(read_as(queries, ["a", "b"], wanted, "best"), "series:lr").title == "lr (last)", (
+        "no direction is known of it"
+    )
     with served(queries) as web:
         opened(web, page, ["a", "b"])
         held: list[Route] = []
@@ -216,4 +241,9 @@ def test_figures_say_which_value_of_a_series_they_draw(page: Page, tmp_path: Pat
 def test_names_are_inert_in_figures() -> None:
     assert text('<a href="javascript:1">x</a>\u202e') == '&lt;a href="javascript:1"&gt;x&lt;/a&gt;[U+202E]'
     assert text("$x$") == "&#36;x&#36;" and len(text("x" * 99)) == 48
-    assert (number(0.1234567), number(123456.0), number(float("nan")), number(float("-inf"))) == ("0.1235", "123,456", "NaN", "-∞")
+    assert (number(0.1234567), number(123456.0), number(float("nan")), number(float("-inf"))) == (
+        "0.1235",
+        "123,456",
+        "NaN",
+        "-∞",
+    )

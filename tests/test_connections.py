@@ -130,13 +130,17 @@ def test_refused_connections_give_way(web: Web, monkeypatch: pytest.MonkeyPatch,
 
 
 SMUGGLED = asked("/early", method="GET").decode()
-upgrades = st.sampled_from(["h2c", "H2C", "TLS/1.0", "websocket, h2c", "a\r\nUpgrade: h2c", "websocket\r\nConnection: keep-alive"])
+upgrades = st.sampled_from(
+    ["h2c", "H2C", "TLS/1.0", "websocket, h2c", "a\r\nUpgrade: h2c", "websocket\r\nConnection: keep-alive"]
+)
 bodies = st.one_of(st.just(SMUGGLED), st.text("ab\r\n", max_size=50), st.just("a" * 100_000))
 UPGRADES = "Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\nUpgrade: "
 
 
 @given(st.lists(st.tuples(upgrades, bodies, st.booleans()), min_size=1, max_size=3), st.integers(1, 700))
-def test_what_asks_for_another_protocol_is_answered_in_this_one(web: Web, requests: list[tuple[str, str, bool]], cut: int) -> None:
+def test_what_asks_for_another_protocol_is_answered_in_this_one(
+    web: Web, requests: list[tuple[str, str, bool]], cut: int
+) -> None:
     whole = b"".join(
         (chunked if in_chunks and body else asked)("/read", body.encode(), more=f"{UPGRADES}{upgrade}\r\n")
         for upgrade, body, in_chunks in requests
@@ -189,7 +193,9 @@ def test_trailers_are_headers_of_no_request(web: Web, cut: int) -> None:
         assert answers.next() == (200, b'["content-length","host"]')
 
 
-@pytest.mark.parametrize("first", [chunked("/read", b"five!")[:-2], chunked("/early", b"five!")[:-2], b"GET /early HTTP/1.1\r\n"])
+@pytest.mark.parametrize(
+    "first", [chunked("/read", b"five!")[:-2], chunked("/early", b"five!")[:-2], b"GET /early HTTP/1.1\r\n"]
+)
 @pytest.mark.parametrize("endless", ["A: aaaaaaaaaaaaa\r\n", "a"])
 def test_headers_and_trailers_without_end_are_cut_off(web: Web, first: bytes, endless: str) -> None:
     with opened(web) as connection, pytest.raises(ConnectionError):
@@ -217,7 +223,9 @@ def test_chunks_that_are_shorter_than_their_marks_are_no_headers(web: Web) -> No
     ],
 )
 @pytest.mark.parametrize("before", [1, 3])
-def test_what_cannot_be_answered_waits_for_the_answers_before(web: Web, second: bytes, status: int, before: int) -> None:
+def test_what_cannot_be_answered_waits_for_the_answers_before(
+    web: Web, second: bytes, status: int, before: int
+) -> None:
     with opened(web) as connection:
         connection.sendall(asked("/slow", method="GET") * before + second)
         answers = Answers(connection)
@@ -250,7 +258,9 @@ def test_a_request_in_many_chunks_that_is_too_large_is_answered(web: Web, size: 
 
 @pytest.mark.parametrize("path", ["/slow", "/early"])
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_client_that_sends_no_more_reads_its_answers(web: Web, monkeypatch: pytest.MonkeyPatch, path: str, times: int) -> None:
+def test_a_client_that_sends_no_more_reads_its_answers(
+    web: Web, monkeypatch: pytest.MonkeyPatch, path: str, times: int
+) -> None:
     monkeypatch.setattr("dashboard.connection.HALF_CLOSED_S", 4.0)
     with opened(web) as connection:
         connection.sendall(asked(path, method="GET") * times)

@@ -115,7 +115,9 @@ def test_a_group_keeps_its_parts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "what", "function"), [(SEGFAULT, "Segmentation fault", "copy"), (ABORT, "Aborted", "stop")], ids=["segfault", "abort"]
+    ("code", "what", "function"),
+    [(SEGFAULT, "Segmentation fault", "copy"), (ABORT, "Aborted", "stop")],
+    ids=["segfault", "abort"],
 )
 def test_a_dump_of_faulthandler_has_the_frames_of_the_thread_that_failed(
     code: str, what: str, function: str, tmp_path: Path
@@ -206,10 +208,14 @@ def test_an_error_of_the_gpu_is_named_with_the_line_that_met_it(tmp_path: Path) 
     code = f"class OutOfMemoryError(RuntimeError): pass\ndef forward():\n    raise OutOfMemoryError({message!r})\nforward()\n"
     cause = crash_in(crashed(code, tmp_path)).cause
     assert cause.kind == "cuda"
-    assert cause.sentence.startswith("GPU 0 ran out of memory") and cause.sentence.endswith("at train.py:3 in forward).")
+    assert cause.sentence.startswith("GPU 0 ran out of memory") and cause.sentence.endswith(
+        "at train.py:3 in forward)."
+    )
 
 
-CUDA_MEMORY = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.15 GiB"
+CUDA_MEMORY = (
+    "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.15 GiB"
+)
 
 
 @pytest.mark.parametrize("raised", ["OSError: shard 3 is gone", "KeyError: 'x'", CUDA_MEMORY])

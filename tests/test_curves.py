@@ -41,7 +41,10 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
 def test_runs_are_overlaid_on_their_steps(web: Web) -> None:
     answer = web.ask("/api/v1/curves", run=["a", "b"], series="loss").json
     assert [(curve["run"], curve["series"]) for curve in answer["curves"]] == [("a", "loss"), ("b", "loss")]
-    assert [curve["last"] for curve in answer["curves"]] == [[float(i) for i in range(100)], [2.0 * i for i in range(100)]]
+    assert [curve["last"] for curve in answer["curves"]] == [
+        [float(i) for i in range(100)],
+        [2.0 * i for i in range(100)],
+    ]
     assert answer["x"] == {"name": "step", "unit": "", "lo": 0.0, "hi": 99.0} and answer["left_out"] == []
 
 
@@ -66,7 +69,9 @@ def test_what_cannot_be_drawn_is_left_out_with_a_sentence(web: Web) -> None:
 
 def test_steps_that_a_newer_attempt_wrote_again_are_flagged(web: Web) -> None:
     (curve,) = web.ask("/api/v1/curves", run="resumed", series="loss").json["curves"]
-    flagged = [step for step, segment, old in zip(curve["step"], curve["segment"], curve["superseded"], strict=True) if old]
+    flagged = [
+        step for step, segment, old in zip(curve["step"], curve["segment"], curve["superseded"], strict=True) if old
+    ]
     assert flagged == list(range(50, 70)) and curve["segment"] == [0] * 80 + [1] * 20
 
 
@@ -79,7 +84,10 @@ def test_a_one_step_spike_is_in_every_answer(web: Web, x: str, buckets: int) -> 
 
 def test_tags_are_the_union_of_what_the_runs_have(web: Web) -> None:
     tags = web.ask("/api/v1/tags", run=["a", "b", "not there"]).json["tags"]
-    assert [(tag["name"], tag["points"], tag["runs"], tag["ranks"]) for tag in tags] == [("loss", 200, 2, 1), ("lr", 100, 1, 1)]
+    assert [(tag["name"], tag["points"], tag["runs"], tag["ranks"]) for tag in tags] == [
+        ("loss", 200, 2, 1),
+        ("lr", 100, 1, 1),
+    ]
 
 
 def test_a_tag_is_progress_where_all_of_its_series_are_counters_of_text(web: Web) -> None:

@@ -76,7 +76,9 @@ def test_json_lines_read_back(web: Web) -> None:
 
 
 def test_a_range_of_any_axis_is_exported(web: Web) -> None:
-    table = pd.read_csv(io.BytesIO(web.ask("/api/v1/export", run="many", series="loss", x="step", from_=100, to=50_000).body))
+    table = pd.read_csv(
+        io.BytesIO(web.ask("/api/v1/export", run="many", series="loss", x="step", from_=100, to=50_000).body)
+    )
     assert list(table.columns) == ["run", "series", "labels", "segment", "step", "value"]
     assert table.step.tolist() == list(range(100, 50_001)) and (table.value == table.step / 7).all()
     beside = pd.read_csv(io.BytesIO(web.ask("/api/v1/export", run="many", series="loss", x="loss", from_=1, to=2).body))
@@ -100,9 +102,13 @@ def test_parquet_needs_its_package(web: Web, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_parquet_reads_back(web: Web) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
-    table = parquet.read_table(io.BytesIO(web.ask("/api/v1/export", run=[*RUNS, "many"], series="loss", format="parquet").body))
+    table = parquet.read_table(
+        io.BytesIO(web.ask("/api/v1/export", run=[*RUNS, "many"], series="loss", format="parquet").body)
+    )
     found = table.to_pydict()
-    assert found["run"][:: len(VALUES)][:3] == RUNS and found["step"][:3] == [None, 1, 2] and len(found["value"]) == 60_018
+    assert (
+        found["run"][:: len(VALUES)][:3] == RUNS and found["step"][:3] == [None, 1, 2] and len(found["value"]) == 60_018
+    )
     assert all(map(same, found["value"], [*VALUES, *VALUES, *VALUES, *(step / 7 for step in range(60_000))]))
 
 
@@ -110,6 +116,8 @@ def test_a_file_ends_when_its_client_leaves(web: Web) -> None:
     """And its turn is free again: more such clients than there are turns, one after the other."""
     for _ in range(6):
         with socket.create_connection(("127.0.0.1", web.port)) as client:
-            client.sendall(f"GET /api/v1/export?run=many&series=loss HTTP/1.1\r\nHost: localhost:{web.port}\r\n\r\n".encode())
+            client.sendall(
+                f"GET /api/v1/export?run=many&series=loss HTTP/1.1\r\nHost: localhost:{web.port}\r\n\r\n".encode()
+            )
             assert client.recv(100)
     assert web.ask("/api/v1/export", run="a", series="loss").status == 200

@@ -36,7 +36,9 @@ ADDRESSES = [
 
 
 @pytest.mark.parametrize("search", ADDRESSES)
-def test_python_and_the_browser_read_an_address_alike_and_the_controls_describe_what_it_says(ask: Ask, search: str) -> None:
+def test_python_and_the_browser_read_an_address_alike_and_the_controls_describe_what_it_says(
+    ask: Ask, search: str
+) -> None:
     read = ask(f"const {{ viewOf }} = await load('curves/view.js'); return viewOf({search!r});")
     assert read == view_of(search) == described(values_of(view_of(search)))
 
@@ -159,7 +161,9 @@ def test_neighbouring_values_that_are_no_numbers_are_one_mark_however_far_apart(
     assert ask(code) == [[0, 111, "NaN"], [158, 268, "NaN"]]
 
 
-def test_lines_break_where_nothing_is_a_number_and_where_a_segment_begins_and_older_attempts_are_faint(ask: Ask) -> None:
+def test_lines_break_where_nothing_is_a_number_and_where_a_segment_begins_and_older_attempts_are_faint(
+    ask: Ask,
+) -> None:
     code = (
         CURVE
         + """

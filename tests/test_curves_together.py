@@ -94,7 +94,9 @@ def table(*series: pd.Series) -> pd.DataFrame:  # type: ignore[type-arg]
 
 @pytest.mark.parametrize("spread", ["minmax", "stderr"])
 def test_a_group_is_the_mean_of_its_runs_with_their_spread(overlays: Overlays, spread: str) -> None:
-    query = CurveQuery(runs(0, 2, 4), ["loss"], group="optimizer.lr", spread="stderr" if spread == "stderr" else "minmax")
+    query = CurveQuery(
+        runs(0, 2, 4), ["loss"], group="optimizer.lr", spread="stderr" if spread == "stderr" else "minmax"
+    )
     curve = only(overlays.overlay(query._replace(buckets=5000)))
     assert (curve.group, curve.runs, curve.run) == ("0.1", runs(0, 2, 4), "")
     series = [series_of(seed) for seed in (0, 2, 4)]
@@ -162,7 +164,9 @@ def test_a_difference_has_the_sign_of_what_is_larger(overlays: Overlays) -> None
 
 def test_what_has_no_baseline_is_left_out(overlays: Overlays) -> None:
     found = overlays.overlay(CurveQuery(["clocks"], ["loss", "tokens"], baseline="run 1"))
-    assert [missing.series for missing in found.left_out] == ["tokens"] and "has no series 'tokens'" in found.left_out[0].reason
+    assert [missing.series for missing in found.left_out] == ["tokens"] and "has no series 'tokens'" in found.left_out[
+        0
+    ].reason
     missing = overlays.overlay(CurveQuery(["clocks"], ["loss"], baseline="nobody"))
     assert not missing.curves and "no run 'nobody'" in missing.left_out[0].reason
 
@@ -283,7 +287,9 @@ def test_smoothing_in_parts_is_that_of_the_whole(overlays: Overlays, x: str, smo
 
 
 @pytest.mark.usefixtures("few_raw")
-def test_an_axis_that_is_no_clock_is_refused_for_too_many_points(overlays: Overlays, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_axis_that_is_no_clock_is_refused_for_too_many_points(
+    overlays: Overlays, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("dashboard.curves.axis.MOST_TURNS", 3)
     found = overlays.overlay(CurveQuery(["clocks"], ["loss"], x="noise"))
     assert not found.curves and "goes back and forth" in found.left_out[0].reason

@@ -18,7 +18,24 @@ from tests.conftest import Dashboard, dashboard, wait_for
 from tests.ingesting import Ingest
 from tests.ingesting import ingest as ingest  # a fixture
 
-WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog", "and", "runs", "away", "from", "all", "of", "them"]
+WORDS = [
+    "the",
+    "quick",
+    "brown",
+    "fox",
+    "jumps",
+    "over",
+    "the",
+    "lazy",
+    "dog",
+    "and",
+    "runs",
+    "away",
+    "from",
+    "all",
+    "of",
+    "them",
+]
 Make = Callable[[int], dict[str, Any]]
 
 
@@ -28,23 +45,35 @@ def prose(number: int, words: int) -> str:
 
 METRICS: dict[str, Make] = {
     "our own": lambda i: {"time_s": 1.5 + i, "step": i, "train/loss": 1 / (i + 1)},
-    "two kinds of line": lambda i: {"step": i, "loss": 0.5} if i % 10 else {"step": i, "eval/acc": 0.5, "eval/loss": 1, "n": 7},
+    "two kinds of line": lambda i: (
+        {"step": i, "loss": 0.5} if i % 10 else {"step": i, "eval/acc": 0.5, "eval/loss": 1, "n": 7}
+    ),
     "no step": lambda i: {"loss": 1 / (i + 1)},
     "names of its own": lambda i: {"iter": i, "foo": 0.5, "bar": 3},
     "a date": lambda i: {"date": f"2026-11-24T10:{i:02}:00", "foo": i % 3},
     "with a few words": lambda i: {"step": i, "lr": 1e-3, "split": "train", "mode": "fp16", "seconds": 0.5},
-    "a JSON logger": lambda i: {"level": "INFO", "timestamp": 1764000000 + i, "step": i, "loss": 0.5, "message": "step done"},
+    "a JSON logger": lambda i: {
+        "level": "INFO",
+        "timestamp": 1764000000 + i,
+        "step": i,
+        "loss": 0.5,
+        "message": "step done",
+    },
     "nested": lambda i: {"global_step": i, "train": {"loss": 0.5, "acc": {"top1": 0.1}}},
     "NaN": lambda i: {"step": i, "loss": math.nan},
     "a resumed run": lambda i: {"step": i % 30, "foo": 0.5},
     "many values": lambda i: {"step": i, **{f"layer{n}/norm": 0.5 for n in range(200)}},
-    "a description first": lambda i: {"step": i, "loss": 0.5} if i else {"config": {"model": "x" * 3000}, "argv": ["a"] * 40},
+    "a description first": lambda i: (
+        {"step": i, "loss": 0.5} if i else {"config": {"model": "x" * 3000}, "argv": ["a"] * 40}
+    ),
 }
 DATA: dict[str, Make] = {
     "prose": lambda i: {"text": prose(i, 80)},
     "prose with an id": lambda i: {"id": i, "text": prose(i, 80)},
     "tweets": lambda i: {"timestamp": 1764000000 + i, "text": prose(i, 25), "likes": i % 7, "shares": 3},
-    "chat": lambda i: {"messages": [{"role": "user", "content": prose(i, 30)}, {"role": "assistant", "content": prose(-i, 50)}]},
+    "chat": lambda i: {
+        "messages": [{"role": "user", "content": prose(i, 30)}, {"role": "assistant", "content": prose(-i, 50)}]
+    },
     "preferences": lambda i: {"prompt": prose(i, 20), "chosen": prose(i, 40), "rejected": prose(-i, 40), "score": 0.5},
     "tokens": lambda i: {"input_ids": list(range(500)), "labels": list(range(500)), "length": 500},
     "points": lambda i: {"x": math.sin(i), "y": math.cos(i), "label": i % 2},
@@ -80,10 +109,14 @@ def test_any_bytes_are_judged(seed: int) -> None:
     data = b"\n".join(chance.randbytes(chance.randrange(200)) for _ in range(100))
     assert judge(data[:HEAD_BYTES]) is not None
     deep = b'{"a":' * 5000 + b"1" + b"}" * 5000
-    assert judge(b"\n".join([deep, b'{"step": 1e999}', b'{"step": "NaN", "time": true}', b"null", b""] * 20)) is not None
+    assert (
+        judge(b"\n".join([deep, b'{"step": 1e999}', b'{"step": "NaN", "time": true}', b"null", b""] * 20)) is not None
+    )
 
 
-def test_of_a_data_set_of_20_gigabytes_the_first_64_kilobytes_are_read(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_data_set_of_20_gigabytes_the_first_64_kilobytes_are_read(
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = ingest.root / "a/train.jsonl"
     written(path, DATA["chat"], 1000)
     os.truncate(path, 20 * 10**9)

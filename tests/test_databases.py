@@ -83,11 +83,15 @@ def test_what_is_written_while_it_is_read_comes_once_and_no_writer_waits(followe
         assert writer.returncode == 0
         until(follower, lambda: len(points_of(follower.records)) >= 300)
     for run, first in (("one", 1), ("two", 0)):
-        assert series_of(of_run(follower.records, f"a/p/{run}")) == {"loss": [(step, step / 7) for step in range(first, 300, 2)]}
+        assert series_of(of_run(follower.records, f"a/p/{run}")) == {
+            "loss": [(step, step / 7) for step in range(first, 300, 2)]
+        }
 
 
 @pytest.mark.parametrize("journal", JOURNALS)
-def test_a_program_that_opens_it_anew_for_each_row_is_followed_without_trouble(follower: Follower, journal: str) -> None:
+def test_a_program_that_opens_it_anew_for_each_row_is_followed_without_trouble(
+    follower: Follower, journal: str
+) -> None:
     """As Trackio does; each time it is closed, its write-ahead log goes."""
     troubles = set()
     with script(WRITER + OPENED_ANEW, str(follower.root / "p.db"), journal) as writer:
@@ -107,11 +111,21 @@ def test_reading_leaves_the_folder_as_it_was(follower: Follower, journal: str, c
     project.log("one", 1, {"loss": 0.5})
     if closed:
         project.db.close()
-    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in follower.root.iterdir() if path.suffix != ".db-shm"}
+    before = {
+        path: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in follower.root.iterdir()
+        if path.suffix != ".db-shm"
+    }
     until(follower, lambda: points_of(follower.records))
-    after = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in follower.root.iterdir() if path.suffix != ".db-shm"}
+    after = {
+        path: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in follower.root.iterdir()
+        if path.suffix != ".db-shm"
+    }
     assert before == after and {point.run for point in points_of(follower.records)} == {"p/one"}
-    assert closed or journal != "wal" or project.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0  # nothing is held
+    assert (
+        closed or journal != "wal" or project.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+    )  # nothing is held
     project.db.close()
 
 
@@ -151,7 +165,9 @@ def test_runs_of_one_name_are_two_and_a_new_database_of_that_name_begins_anew(fo
         project.db.close()
         until(follower, lambda turn=turn: len(points_of(follower.records)) >= (6, 9)[turn])
         follower.restart()
-    counts = {run: len(of_run(points_of(follower.records), run)) for run in ("p/base", "p/base-bbbbbbbb", "p/base-cccccccc")}
+    counts = {
+        run: len(of_run(points_of(follower.records), run)) for run in ("p/base", "p/base-bbbbbbbb", "p/base-cccccccc")
+    }
     assert counts == {"p/base": 3, "p/base-bbbbbbbb": 3, "p/base-cccccccc": 3}
 
 
@@ -177,7 +193,14 @@ def test_an_older_copy_of_itself_is_not_counted_again(follower: Follower) -> Non
 
 def test_a_bad_row_costs_itself(follower: Follower) -> None:
     project = Project(follower.root / "p.db", "delete")
-    odd = [b"\xff\x00", b"[1]", b"x" * (2 << 20), {"loss": "high", "acc": 1.0}, {"img": {"_type": "trackio.image"}, "acc": 2.0}, {}]
+    odd = [
+        b"\xff\x00",
+        b"[1]",
+        b"x" * (2 << 20),
+        {"loss": "high", "acc": 1.0},
+        {"img": {"_type": "trackio.image"}, "acc": 2.0},
+        {},
+    ]
     for step, metrics in enumerate(odd):
         project.log("../o/\ud800d".encode("utf-8", "replace").decode(), step, metrics)
     project.log("../o/?d", "x", {"acc": 3.0})
@@ -218,7 +241,9 @@ def test_a_query_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.
     with opened(tmp_path / "p.db", tmp_path) as db:
         assert db is not None
         with pytest.raises(sqlite3.OperationalError, match="interrupted"):
-            db.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n").fetchone()
+            db.execute(
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+            ).fetchone()
 
 
 @functools.cache
@@ -235,7 +260,9 @@ def whole() -> bytes:
 
 @given(st.integers(0, 2**32), st.integers(1, 200))
 @settings(max_examples=60, deadline=None)
-def test_a_damaged_database_costs_only_itself(tmp_path_factory: pytest.TempPathFactory, seed: int, changes: int) -> None:
+def test_a_damaged_database_costs_only_itself(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, changes: int
+) -> None:
     folder, dice = tmp_path_factory.mktemp("damaged"), random.Random(seed)
     path, data = folder / "p.db", bytearray(whole())
     for _ in range(changes):

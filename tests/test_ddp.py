@@ -22,7 +22,9 @@ RANKS = ("metrics.jsonl", "metrics.rank1.jsonl")
 
 def torchrun(folder: Path, *flags: str) -> None:
     """Its own flags end at the `--`: else it would take our --run for its --run-path."""
-    with command(folder, sys.executable, *TORCHRUN, "--master-port", free_port(), "-m", "--", "trainer", *flags) as process:
+    with command(
+        folder, sys.executable, *TORCHRUN, "--master-port", free_port(), "-m", "--", "trainer", *flags
+    ) as process:
         _, errors = process.communicate(timeout=90)
         assert process.returncode == 0, errors
 
@@ -55,7 +57,10 @@ def test_two_ranks_are_one_run_and_stop_together(tmp_path: Path) -> None:
         two.send_signal(signal.SIGTERM)
         assert (one.wait(20), two.wait(20)) == (0, 0)
     assert len(events_of(tmp_path, "two", "checkpoint")) == 1
-    assert {event["reason"] for event in events_of(tmp_path, "two", "end")} == {"stopped by SIGTERM", "stopped with another rank"}
+    assert {event["reason"] for event in events_of(tmp_path, "two", "end")} == {
+        "stopped by SIGTERM",
+        "stopped with another rank",
+    }
 
 
 @pytest.mark.long
@@ -63,7 +68,17 @@ def test_a_torchrun_that_is_stopped_goes_on_bit_for_bit_each_rank_with_its_own_d
     flags = ("--task", "bert", "--batch", "2", "--steps", "60")
     torchrun(tmp_path, "--run", "whole", *flags)
     with command(
-        tmp_path, sys.executable, *TORCHRUN, "--master-port", free_port(), "-m", "--", "trainer", "--run", "parts", *flags
+        tmp_path,
+        sys.executable,
+        *TORCHRUN,
+        "--master-port",
+        free_port(),
+        "-m",
+        "--",
+        "trainer",
+        "--run",
+        "parts",
+        *flags,
     ) as agent:
         wait_for(lambda: len(lines_of(tmp_path, "parts")) > 3)
         agent.send_signal(signal.SIGTERM)  # it hands it on to the ranks

@@ -44,7 +44,9 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for minute in range(MINUTES):
         start_s = T0 + minute * 60
         samples = [
-            StackSample(i * 5 * 10**7, 5 * 10**7, tid, (STEP, Frame(f"f{(i * tid) % 97}", "/job/model.py", 1 + i % 9)), False)
+            StackSample(
+                i * 5 * 10**7, 5 * 10**7, tid, (STEP, Frame(f"f{(i * tid) % 97}", "/job/model.py", 1 + i % 9)), False
+            )
             for i in range(1200)
             for tid in (7, 8)
         ]
@@ -52,7 +54,9 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         store.append([Profile(*about, start_s, 0, 60 * 10**9, {7: "MainThread", 8: "Loader"}, samples, 2400)])
         steps = range(minute * 600, minute * 600 + 600)
         store.append([Points("a", HOST, ("loss", "phase/data_s"), (1.0, 0.05), T0 + step / 10, step) for step in steps])
-    store.append([Points("wide", HOST, tuple(f"s{i}" for i in range(150)), (1.0,) * 150, T0 + i, i) for i in range(3000)])
+    store.append(
+        [Points("wide", HOST, tuple(f"s{i}" for i in range(150)), (1.0,) * 150, T0 + i, i) for i in range(3000)]
+    )
     store.settle()
     store.close()
     return data_dir
@@ -82,7 +86,9 @@ def test_more_hours_than_may_be_asked_for_get_a_sentence(web: Web, monkeypatch: 
     assert answer.status == 400 and "hours of stacks" in answer.json["error"]
 
 
-def test_more_stacks_than_may_be_read_at_once_get_a_sentence_or_the_nearest(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_stacks_than_may_be_read_at_once_get_a_sentence_or_the_nearest(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
     window = {"run": "a", "from_": T0 + 1200, "to": T0 + 1230}
     free = web.ask("/api/v1/blame", **window).json
     monkeypatch.setattr(stacks, "MOST_SPANS", 40_000)
@@ -146,7 +152,9 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading
 def test_a_question_ends_when_its_client_is_gone(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, ended = endless(monkeypatch)
     with socket.create_connection(("127.0.0.1", web.port)) as client:
-        client.sendall(f"GET /api/v1/flamechart?run=a&from=0&to=1e10 HTTP/1.1\r\nHost: localhost:{web.port}\r\n\r\n".encode())
+        client.sendall(
+            f"GET /api/v1/flamechart?run=a&from=0&to=1e10 HTTP/1.1\r\nHost: localhost:{web.port}\r\n\r\n".encode()
+        )
         assert begun.wait(60)
         assert not ended.wait(0.3)
     assert ended.wait(60), "it goes on for nobody"
@@ -159,7 +167,9 @@ def test_a_server_that_ends_waits_for_no_question_and_answers_those_who_asked(
     queries = Queries(open_store(data_dir, write=False), data_dir, data_dir)
     answers: list[Answer] = []
     with served(queries) as web:
-        client = threading.Thread(target=lambda: answers.append(web.ask("/api/v1/flamechart", run="a", from_=0, to=1e10)))
+        client = threading.Thread(
+            target=lambda: answers.append(web.ask("/api/v1/flamechart", run="a", from_=0, to=1e10))
+        )
         client.start()
         assert begun.wait(60)
         assert web.server is not None
@@ -185,7 +195,8 @@ def test_dear_questions_take_turns_and_keep_cheap_ones_from_waiting(web: Web, mo
     monkeypatch.setattr(SqliteStore, "stack_counts", slow)
     clients = [Web(web.port) for _ in range(60)]
     threads = [
-        threading.Thread(target=lambda one=one: one.ask("/api/v1/flamechart", run="a", from_=T0, to=T0 + 60)) for one in clients
+        threading.Thread(target=lambda one=one: one.ask("/api/v1/flamechart", run="a", from_=T0, to=T0 + 60))
+        for one in clients
     ]
     for thread in threads:
         thread.start()

@@ -72,7 +72,13 @@ def has_no_end(running: Dashboard, *runs: str) -> None:
 
 def forged(log_dir: Path, pid: int) -> list[str]:
     """Runs that name the process, by a start event of rank 0 or 1, or by run.json; with fresh lines."""
-    start = {"time_s": time.time(), "kind": "start", "pid": pid, "pid_start_ticks": start_ticks(pid), "boot_id": boot_id()}
+    start = {
+        "time_s": time.time(),
+        "kind": "start",
+        "pid": pid,
+        "pid_start_ticks": start_ticks(pid),
+        "boot_id": boot_id(),
+    }
     texts = {
         "start": ("events.jsonl", {**start, "host": HOST, "rank": 0}),
         "rank": ("events.rank1.jsonl", {**start, "host": HOST, "rank": 1}),
@@ -86,7 +92,9 @@ def forged(log_dir: Path, pid: int) -> list[str]:
     return [*texts]
 
 
-def test_a_folder_that_is_copied_and_a_forged_one_do_not_have_the_process_that_they_name_nor_its_end(running: Dashboard) -> None:
+def test_a_folder_that_is_copied_and_a_forged_one_do_not_have_the_process_that_they_name_nor_its_end(
+    running: Dashboard,
+) -> None:
     logs = running.log_dir
     with training(running, "mine") as process:
         shutil.copytree(logs / "mine", logs / "copy")
@@ -112,7 +120,20 @@ def test_a_copy_of_a_run_that_has_ended_itself_has_ended_like_it(running: Dashbo
 
 def test_a_copy_of_a_run_under_run_does_not_have_its_process_nor_its_end(running: Dashboard) -> None:
     logs = running.log_dir
-    command = ("app.py", "run", "--no-dashboard", "--quiet", "--log-dir", str(logs), "--name", "kept", "--", "python", "-c", PRINTS)
+    command = (
+        "app.py",
+        "run",
+        "--no-dashboard",
+        "--quiet",
+        "--log-dir",
+        str(logs),
+        "--name",
+        "kept",
+        "--",
+        "python",
+        "-c",
+        PRINTS,
+    )
     with subprocess.Popen([shutil.which("python3") or "python3", *command], stdout=subprocess.DEVNULL) as watched:
         try:
             wait_for(lambda: running.run("kept").get("pid"), because="no process is known")

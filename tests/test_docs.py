@@ -38,7 +38,9 @@ def exists(name: str) -> bool:
 
 
 def test_the_readme_tells_every_flag() -> None:
-    shown = subprocess.run([sys.executable, ROOT / "app.py", "--help"], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        [sys.executable, ROOT / "app.py", "--help"], capture_output=True, text=True, check=True
+    ).stdout
     flags = set(re.findall(r"--[a-z-]+", shown)) - {"--help"}
     assert flags <= set(re.findall(r"--[a-z-]+", README))
 
@@ -52,9 +54,12 @@ def test_the_file_tree_names_each_folder_of_code_and_nothing_else() -> None:
     named = tree_of((ROOT / "docs/one-point.md").read_text())
     assert [path for path in named if not (ROOT / path).exists()] == []
     packages = [
-        ROOT / name for name in ("assets", "client", "collectors", "dashboard", "integrations", "jobs", "models", "trainer")
+        ROOT / name
+        for name in ("assets", "client", "collectors", "dashboard", "integrations", "jobs", "models", "trainer")
     ]
-    code = {folder for place in (*packages, ROOT / "collectors/analysis") for folder in place.iterdir() if folder.is_dir()}
+    code = {
+        folder for place in (*packages, ROOT / "collectors/analysis") for folder in place.iterdir() if folder.is_dir()
+    }
     folders = {folder.relative_to(ROOT).as_posix() for folder in code if folder.name != "__pycache__"}
     assert sorted(folders - set(named)) == []
 

@@ -58,7 +58,14 @@ def test_the_json_has_no_environment_no_argv_and_no_home(tmp_path: Path) -> None
     home = tmp_path / "anna"
     (home / "logs").mkdir(parents=True)
     done = doctor(
-        "--json", "--log-dir", str(home / "logs"), "--port", "0", home=home, API_KEY="hunter2hunter2", WANDB_TOKEN="t0ps3cret"
+        "--json",
+        "--log-dir",
+        str(home / "logs"),
+        "--port",
+        "0",
+        home=home,
+        API_KEY="hunter2hunter2",
+        WANDB_TOKEN="t0ps3cret",
     )
     found = json.loads(done.stdout)
     assert [row["name"] for row in found["checks"]] == NAMES and found["verdict"] in ("ok", "warning")
@@ -84,7 +91,9 @@ def test_a_check_that_fails_or_hangs_costs_its_own_line(place: CheckedHost, monk
     monkeypatch.setattr(clock, "check", hang)
     monkeypatch.setattr(disk, "check", fail)
     before_s = time.monotonic()
-    rows = diagnose(place, [Check("clock", "clock:check"), Check("disk", "disk:check"), Check("port", "port:check")], within_s=0.5)
+    rows = diagnose(
+        place, [Check("clock", "clock:check"), Check("disk", "disk:check"), Check("port", "port:check")], within_s=0.5
+    )
     assert time.monotonic() - before_s < 60
     late, failed, fine = (row.symptom for row in rows)
     assert late.verdict == "warning" and "0.5 s" in late.sentence
@@ -106,7 +115,11 @@ def test_a_port_that_is_held_is_wrong_and_its_holder_is_named(place: CheckedHost
         number = holder.getsockname()[1]
         found = port.check(place._replace(port=number))
         done = doctor("--log-dir", str(place.log_dirs[0]), "--port", str(number))
-    assert found.verdict == "wrong" and f"process {os.getpid()}" in found.sentence and f"--port {number + 1}" in found.remedy
+    assert (
+        found.verdict == "wrong"
+        and f"process {os.getpid()}" in found.sentence
+        and f"--port {number + 1}" in found.remedy
+    )
     assert done.returncode == 1
     assert port.check(place._replace(port=number)).verdict == "ok"
 
@@ -141,14 +154,22 @@ def test_what_ptrace_scope_forbids_is_said_with_the_remedy(scope: str, place: Ch
     )
 
 
-def test_a_full_disk_and_a_folder_that_may_not_be_written_are_wrong(place: CheckedHost, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_and_a_folder_that_may_not_be_written_are_wrong(
+    place: CheckedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert disk.check(place).verdict in ("ok", "warning")
     place.data_dir.mkdir()
     assert disk.check(place).verdict in ("ok", "warning")
     whole = os.statvfs(place.data_dir)
 
     class Full:
-        f_bavail, f_frsize, f_blocks, f_files, f_favail = 3, whole.f_frsize, whole.f_blocks, whole.f_files, whole.f_favail
+        f_bavail, f_frsize, f_blocks, f_files, f_favail = (
+            3,
+            whole.f_frsize,
+            whole.f_blocks,
+            whole.f_files,
+            whole.f_favail,
+        )
 
     monkeypatch.setattr(os, "statvfs", lambda _: Full)
     assert disk.check(place).verdict == "wrong" and "df -h" in disk.check(place).remedy
@@ -178,13 +199,17 @@ def test_folders_that_are_closed_to_this_user_are_a_sentence(tmp_path: Path) -> 
     (tmp_path / "closed" / "logs").mkdir(parents=True)
     (tmp_path / "closed").chmod(0o700)
     code = "import codecs, os, sys; codecs.lookup('unicode_escape'); from pathlib import Path; from dashboard.commands.doctor import clock, disk, folders, gpu, inotify, port, running, sampler, store, versions; from dashboard.commands.doctor.place import CheckedHost; from dashboard.commands.doctor.report import diagnose, lines_of; import collectors.store.open, collectors.store.sqlite; from dashboard.commands.doctor.report import CHECKS; os.setgroups([]); os.setgid(65534); os.setuid(65534); logs = Path(sys.argv[1]); print(*lines_of(diagnose(CheckedHost((logs,), logs / '.deepseek', 0), CHECKS[3:8])), sep=chr(10))"
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "closed" / "logs")], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "closed" / "logs")], cwd=ROOT, capture_output=True, text=True
+    )
     lines = done.stdout.splitlines()
     assert (done.stderr, len(lines)) == ("", 5)
     assert "could not be looked at" not in done.stdout and any(line.startswith("wrong    log folder") for line in lines)
 
 
-def test_a_data_folder_on_a_network_file_system_is_wrong_and_logs_there_are_polled(place: CheckedHost, tmp_path: Path) -> None:
+def test_a_data_folder_on_a_network_file_system_is_wrong_and_logs_there_are_polled(
+    place: CheckedHost, tmp_path: Path
+) -> None:
     root = tmp_path / "root"
     (root / "proc/self").mkdir(parents=True)
     (root / "proc/self/mounts").write_text(f"/dev/sda1 / ext4 rw 0 0\nbox:/x {place.log_dirs[0]} nfs4 rw 0 0\n")
@@ -245,8 +270,12 @@ def test_the_cards_of_a_driver_are_counted(place: CheckedHost, tmp_path: Path) -
 def test_versions_and_the_clock_are_known_here(place: CheckedHost) -> None:
     before = "torch" in sys.modules  # of another test
     found = versions.check(place)
-    assert found.verdict == "ok" and found.facts["python"] == sys.version.split()[0] and ("torch" in sys.modules) == before
-    assert clock.check(place).verdict in ("ok", "warning") and abs(float(clock.check(place).facts["apart_ms"] or 0)) < 1000
+    assert (
+        found.verdict == "ok" and found.facts["python"] == sys.version.split()[0] and ("torch" in sys.modules) == before
+    )
+    assert (
+        clock.check(place).verdict in ("ok", "warning") and abs(float(clock.check(place).facts["apart_ms"] or 0)) < 1000
+    )
 
 
 def test_a_lock_that_nobody_knows_is_a_sentence(place: CheckedHost) -> None:

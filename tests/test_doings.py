@@ -73,7 +73,9 @@ def test_a_run_is_starting_until_its_first_step(store: Store) -> None:
     ("stack", "expected"),
     [((LOOP, COMPILE), "compiling"), ((LOOP, VALIDATE, LINEAR), "validating"), ((LOOP, SAVE), "checkpointing")],
 )
-def test_a_pause_of_some_seconds_has_a_name_where_the_stacks_give_one(store: Store, stack: Sequence[Frame], expected: str) -> None:
+def test_a_pause_of_some_seconds_has_a_name_where_the_stacks_give_one(
+    store: Store, stack: Sequence[Frame], expected: str
+) -> None:
     judged = pauses(store, stack, steps_s=30, seconds=20)
     assert judged.collector.doings() == {"run": Doing(expected, T0 + 30)}  # type: ignore[arg-type]
 
@@ -125,7 +127,9 @@ def test_the_strip_and_the_table_say_what_a_run_is_at(tmp_path: Path, page: Page
     log_dir.mkdir()
     with script(BEGINS, str(log_dir)), dashboard(log_dir, "--no-profile") as running:
         wait_for(lambda: [row["doing"] for row in running.get("/api/v1/runs")["runs"]] == ["starting"])
-        assert [row["doing"] for row in running.get("/api/v1/table?columns=state&q=state:starting")["rows"]] == ["starting"]
+        assert [row["doing"] for row in running.get("/api/v1/table?columns=state&q=state:starting")["rows"]] == [
+            "starting"
+        ]
         page.goto(f"{running.address}/?run=begins")
         expect(page.locator(".who .state")).to_contain_text("Starting for")
         page.goto(f"{running.address}/runs")
@@ -169,7 +173,9 @@ def test_nobody_waits_for_a_collector_that_does_not_answer(tmp_path: Path, monke
     assert wait_for(lambda: doings.of("a") is None and len(asking) > 1, because="it is not asked anew")
 
 
-def test_what_was_known_is_forgotten_when_the_collector_answers_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_known_is_forgotten_when_the_collector_answers_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = ControlServer(tmp_path, {"doings": lambda: {"a": ["hung", 5.0]}})
     doings = Doings(tmp_path)
     wait_for(lambda: doings.of("a") == Doing("hung", 5.0))

@@ -17,7 +17,9 @@ START_S = 1_764_000_000.0
 
 
 def lines(*steps: int) -> str:
-    return "".join(json.dumps({"time_s": START_S + step, "step": step, "train/loss": step / 8}) + "\n" for step in steps)
+    return "".join(
+        json.dumps({"time_s": START_S + step, "step": step, "train/loss": step / 8}) + "\n" for step in steps
+    )
 
 
 @pytest.fixture

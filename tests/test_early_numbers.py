@@ -21,7 +21,10 @@ def series_of(follower: Follower) -> set[tuple[str, str]]:
     """Names, and where they were read."""
     found = points_of(follower.records)
     return {
-        (name, dict(one.labels).get("source", "file")) for one in found for name in one.names if not name.startswith("progress/")
+        (name, dict(one.labels).get("source", "file"))
+        for one in found
+        for name in one.names
+        if not name.startswith("progress/")
     }
 
 

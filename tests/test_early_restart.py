@@ -45,7 +45,9 @@ def write(run: Path, name: str, step: int) -> None:
 
 @pytest.mark.parametrize("name", ["metrics.csv", "events.jsonl", "events_train.jsonl"])
 @pytest.mark.parametrize("goes_on", [True, False], ids=["goes on", "has ended"])
-def test_what_waited_in_vain_is_not_told_after_a_restart(name: str, goes_on: bool, follower: Follower, tmp_path: Path) -> None:
+def test_what_waited_in_vain_is_not_told_after_a_restart(
+    name: str, goes_on: bool, follower: Follower, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     follower.collect()
     add(run / "train.log", "step 0 loss 2.0\n")
@@ -66,7 +68,9 @@ def test_what_waited_in_vain_is_not_told_after_a_restart(name: str, goes_on: boo
     assert found(follower) == [("loss", step, "file") for step in range(3 if goes_on else 1)]
 
 
-def test_the_first_number_waits_though_the_collector_was_restarted_before_it(follower: Follower, tmp_path: Path) -> None:
+def test_the_first_number_waits_though_the_collector_was_restarted_before_it(
+    follower: Follower, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     follower.collect()
     add(run / "train.log", "Starting training\n")
@@ -102,5 +106,7 @@ def test_each_rank_has_the_numbers_of_its_own_text(follower: Follower, tmp_path:
     for rank in range(3):
         add(tmp_path / "run" / f"train.rank{rank}.log", f"step 2 loss {rank + 3}\n")
     wait(follower, rivals.WRITES_S + 0.5)
-    points = [(dict(one.labels).get("rank", "0"), one.step) for one in points_of(follower.records) if "loss" in one.names]
+    points = [
+        (dict(one.labels).get("rank", "0"), one.step) for one in points_of(follower.records) if "loss" in one.names
+    ]
     assert sorted(points) == [(rank, step) for rank in "012" for step in range(3)]

@@ -15,7 +15,9 @@ from collectors.store.sqlite.columns.groups import Group
 from dashboard.api.encoding import TOO_DEEP, encode
 
 TYPES = st.one_of(
-    arrays.integer_dtypes(endianness="?"), arrays.unsigned_integer_dtypes(endianness="?"), arrays.floating_dtypes(endianness="?")
+    arrays.integer_dtypes(endianness="?"),
+    arrays.unsigned_integer_dtypes(endianness="?"),
+    arrays.floating_dtypes(endianness="?"),
 )
 LAYOUTS = [np.ascontiguousarray, np.asfortranarray, lambda one: one[::2], lambda one: one[::-1], lambda one: one.T]
 
@@ -56,7 +58,12 @@ def test_rows_that_are_put_in_order_stay_contiguous() -> None:
     def group(ids: list[int], arrival: list[int]) -> Group:
         rows = len(arrival)
         return Group(
-            np.array(ids), np.array(arrival), np.zeros(rows), np.zeros(rows, int), np.zeros(rows, int), np.ones((len(ids), rows))
+            np.array(ids),
+            np.array(arrival),
+            np.zeros(rows),
+            np.zeros(rows, int),
+            np.zeros(rows, int),
+            np.ones((len(ids), rows)),
         )
 
     for one in groups.partition([group([1, 2, 3], [0, 2, 4]), group([2, 3], [1, 3])]):

@@ -73,7 +73,9 @@ def test_the_page_shows_a_falling_loss_moving_host_lanes_and_the_trainers_frames
     wait_for(lambda: "No NVIDIA driver found" in page.inner_text("body"), because="nothing said of the missing GPU")
 
 
-def test_a_dragged_window_shows_the_flame_graph_and_the_log_lines_of_exactly_that_window(demo: Dashboard, page: Page) -> None:
+def test_a_dragged_window_shows_the_flame_graph_and_the_log_lines_of_exactly_that_window(
+    demo: Dashboard, page: Page
+) -> None:
     page.goto(demo.address)
     wait_for(lambda: drawn(page, "train/loss").get("count", 0) > 100, 60, "too few steps on the chart")
     wait_for(lambda: demo_flame(demo)["samples"] > 200, because="no profile yet")
@@ -107,7 +109,9 @@ def demo_flame(demo: Dashboard) -> Any:
 def test_ctrl_c_ends_everything_and_leaves_a_checkpoint_to_go_on_from(demo: Dashboard) -> None:
     run = run_of(demo)
     wait_for(lambda: demo.run(run).get("last_step") is not None, 60, "it does not train")
-    children = [int(pid) for pid in Path(f"/proc/{demo.process.pid}/task/{demo.process.pid}/children").read_text().split()]
+    children = [
+        int(pid) for pid in Path(f"/proc/{demo.process.pid}/task/{demo.process.pid}/children").read_text().split()
+    ]
     assert len(children) == 2
     demo.stop(signal.SIGINT)
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
@@ -143,7 +147,9 @@ def test_killing_the_collector_loses_and_doubles_nothing(running: Dashboard) -> 
     with script(LOGGER, str(running.log_dir), "a", "100000") as logger:
         dead: set[int | None] = {None}
         for _ in range(3):
-            pid = wait_for(lambda: next(iter({running.collector_pid()} - dead), None), because="no collector begins anew")
+            pid = wait_for(
+                lambda: next(iter({running.collector_pid()} - dead), None), because="no collector begins anew"
+            )
             time.sleep(0.4)  # it is killed in the middle of its work, too
             os.kill(pid, signal.SIGKILL)
             dead.add(pid)
@@ -212,7 +218,9 @@ def test_without_profiling_the_flame_panel_says_why(tmp_path: Path, page: Page) 
     with dashboard(tmp_path / "logs", "--no-profile") as running, script(LOGGER, str(running.log_dir), "a", "2000"):
         wait_for(lambda: running.run("a").get("points"))
         page.goto(running.address)
-        wait_for(lambda: "Profiling is off" in page.inner_text("body"), because="the panel does not say why it is empty")
+        wait_for(
+            lambda: "Profiling is off" in page.inner_text("body"), because="the panel does not say why it is empty"
+        )
         assert flame(running, "a")["note"]["sentence"].startswith("Profiling is off")
 
 

@@ -26,7 +26,9 @@ def test_event_files_hold_every_point_with_its_time_and_step(tmp_path: Path) -> 
     values = [0.5, math.nan, math.inf, 1e300, -3.25]
     store.append(
         [
-            Points("a", (("rank", rank),) if rank else (), ("train/loss", "ä"), (value, 2.0), T0 + step / 8, step * 1000)
+            Points(
+                "a", (("rank", rank),) if rank else (), ("train/loss", "ä"), (value, 2.0), T0 + step / 8, step * 1000
+            )
             for rank in ("", "1")
             for step, value in enumerate(values)
         ]
@@ -46,7 +48,9 @@ def test_event_files_hold_every_point_with_its_time_and_step(tmp_path: Path) -> 
     tail.close()
     read = [record for record in found if isinstance(record, Points) and record.run == "a"]
     rows = sorted((record.time_s, record.step, name) for record in read for name in record.names)
-    assert rows == sorted((T0 + step / 8, step * 1000, name) for step in range(len(values)) for name in ("train/loss", "ä"))
+    assert rows == sorted(
+        (T0 + step / 8, step * 1000, name) for step in range(len(values)) for name in ("train/loss", "ä")
+    )
 
 
 @settings(max_examples=50, deadline=None)
@@ -71,10 +75,14 @@ def test_series_of_several_gpus_stay_apart_and_points_without_a_step_are_counted
         found += batch
     tail.close()
     rows = [(name, record.step) for record in found if isinstance(record, Points) for name in record.names]
-    assert sorted(rows) == sorted([("loss", 1), ("loss", 2), *((f"busy/gpu {gpu}", at) for gpu in (0, 1) for at in range(5))])
+    assert sorted(rows) == sorted(
+        [("loss", 1), ("loss", 2), *((f"busy/gpu {gpu}", at) for gpu in (0, 1) for at in range(5))]
+    )
 
 
-def test_a_failed_export_of_event_files_leaves_nothing_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_export_of_event_files_leaves_nothing_in_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = open_store(tmp_path / "store", write=True)
     store.append([Points("a", (), ("loss",), (1.0,), T0, 1)])
     with monkeypatch.context() as patch:

@@ -39,7 +39,11 @@ RAISED = ("step 1 loss 2.0", "Traceback (most recent call last):", '  File "a.py
             "failed",
             f"{'ValueError: ' + 'x' * 287}… (exit code 1)",
         ),
-        ({"code": 1, "last_lines": [*RAISED, "OSError: first", "of two", "wandb: done"]}, "failed", "OSError: first (exit code 1)"),
+        (
+            {"code": 1, "last_lines": [*RAISED, "OSError: first", "of two", "wandb: done"]},
+            "failed",
+            "OSError: first (exit code 1)",
+        ),
         ({"code": 1, "last_lines": [*RAISED, "ValueError: caught", "step 2 loss 1.9"]}, "failed", "Exit code 1"),
         ({"code": 3, "last_lines": [7, None, {"a": 1}]}, "failed", "Exit code 3"),
         ({"code": 3, "last_lines": "no list"}, "failed", "Exit code 3"),
@@ -64,7 +68,10 @@ def test_a_long_reason_ends_with_a_whole_word_and_an_ellipsis(word: str, lines: 
 
 def test_a_reason_that_fits_is_whole() -> None:
     said = "ValueError: " + "b" * 288
-    assert how({"code": 1, "last_lines": last_lines_of("\n".join([*RAISED, said]).encode())}) == ("failed", f"{said} (exit code 1)")
+    assert how({"code": 1, "last_lines": last_lines_of("\n".join([*RAISED, said]).encode())}) == (
+        "failed",
+        f"{said} (exit code 1)",
+    )
 
 
 @pytest.mark.parametrize(
@@ -148,7 +155,11 @@ def test_a_program_that_saves_at_a_signal_and_goes_on_ends_by_itself(
 ) -> None:
     """Ten minutes are half a second here, or a whole one."""
     subprocess.run(
-        [sys.executable, "-c", KEPT, str(tmp_path), longer_s, asked_s], cwd=ROOT, check=True, timeout=60, capture_output=True
+        [sys.executable, "-c", KEPT, str(tmp_path), longer_s, asked_s],
+        cwd=ROOT,
+        check=True,
+        timeout=60,
+        capture_output=True,
     )
     ended = json.loads((tmp_path / "exit.json").read_text())
     assert (ended["code"], ended["stopped_by"]) == (0, stopped_by)

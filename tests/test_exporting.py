@@ -23,7 +23,10 @@ from tests.stacks import Span, columns, drawn, fold
 names = st.sampled_from(["<module>", "Net.forward", "fetch.<locals>.<listcomp>", "f"])
 frames = st.builds(Frame, names, st.sampled_from(["/job/a b.py", "/job/(x).py"]), st.integers(1, 3))
 spans = st.tuples(
-    st.just(0), st.just(7), st.integers(1, 9).map(lambda ms: ms / 1000), st.lists(frames, min_size=1, max_size=5).map(tuple)
+    st.just(0),
+    st.just(7),
+    st.integers(1, 9).map(lambda ms: ms / 1000),
+    st.lists(frames, min_size=1, max_size=5).map(tuple),
 )
 
 
@@ -48,7 +51,9 @@ def schema(tmp_path_factory: pytest.TempPathFactory) -> object:
     """As speedscope publishes it, in its npm package."""
     folder = tmp_path_factory.mktemp("speedscope")
     try:
-        subprocess.run(["npm", "pack", "--silent", "speedscope@1.25.0"], cwd=folder, check=True, capture_output=True, timeout=60)
+        subprocess.run(
+            ["npm", "pack", "--silent", "speedscope@1.25.0"], cwd=folder, check=True, capture_output=True, timeout=60
+        )
     except (OSError, subprocess.SubprocessError) as error:
         pytest.skip(f"npm cannot fetch speedscope: {error}")
     (packed,) = folder.glob("*.tgz")
@@ -87,7 +92,9 @@ def test_without_waits_only_work_is_left(tmp_path: Path) -> None:
     job.write_text("def step():\n    with LOCK:\n        work()\n")
     get = Frame("Queue.get", "/usr/lib/python3.11/queue.py", 171)
     locked, working = Frame("step", str(job), 2), Frame("step", str(job), 3)
-    weighed = Weighed([MODULE, get, locked, working], [(0, 1), (0, 2), (0, 3), (0, 1, 3)], np.array([2, 2, 2, 3]), np.ones(4))
+    weighed = Weighed(
+        [MODULE, get, locked, working], [(0, 1), (0, 2), (0, 3), (0, 1, 3)], np.array([2, 2, 2, 3]), np.ones(4)
+    )
     tree = tree_of(Gathered(weighed, "run", [], 0, 100.0), shape=Reshaping(waits=False), line_of=line_of)
     assert drawn(tree) == ["run 2", "  <module> 2", "    Queue.get 1", "      step 1", "    step 1"]
 
@@ -115,7 +122,13 @@ def test_frames_roll_up_into_modules_and_files() -> None:
         "      torch.nn.modules.conv 2",
         "    torch.nn.modules.conv 1",
     ]
-    assert shaped(Reshaping(roll="file")) == ["run 3.5", "  train.py 3.5", "    conv.py 1", "    model.py 2", "      conv.py 2"]
+    assert shaped(Reshaping(roll="file")) == [
+        "run 3.5",
+        "  train.py 3.5",
+        "    conv.py 1",
+        "    model.py 2",
+        "      conv.py 2",
+    ]
     assert module_of("/venv/lib/python3.11/site-packages/PIL/__init__.py") == "PIL"
 
 

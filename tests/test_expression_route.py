@@ -21,7 +21,9 @@ def machine() -> Iterator[Record]:
     for tick in range(-20, 200):
         for gpu, watts in ((0, 300.0), (1, 100.0)):
             labels = labels_of(gpu=gpu, host="box", uuid=f"GPU-{gpu}")
-            yield Points(None, labels, ("gpu/power_w", "gpu/energy_j"), (watts, 5e6 + watts * tick / 2), T0 + tick / 2, None)
+            yield Points(
+                None, labels, ("gpu/power_w", "gpu/energy_j"), (watts, 5e6 + watts * tick / 2), T0 + tick / 2, None
+            )
 
 
 def logged() -> Iterator[Record]:
@@ -63,8 +65,14 @@ def test_runs_are_series_of_their_own(web: Web) -> None:
     answer = web.ask("/api/v1/expression", **asked).json
     assert [(curve["run"], curve["last"][-1]) for curve in answer["curves"]] == [("a", 99.0), ("b", 198.0)]
     (curve,) = web.ask("/api/v1/expression", **{**asked, "expr": "mean(train/loss)"}).json["curves"]
-    assert curve["run"] == "" and curve["last"] == [1.5 * step for step in range(100)] and curve["step"] == list(range(100))
-    (curve,) = web.ask("/api/v1/expression", **{**asked, "expr": 'train/loss{run="b"} - train/loss{run="a"}'}).json["curves"]
+    assert (
+        curve["run"] == ""
+        and curve["last"] == [1.5 * step for step in range(100)]
+        and curve["step"] == list(range(100))
+    )
+    (curve,) = web.ask("/api/v1/expression", **{**asked, "expr": 'train/loss{run="b"} - train/loss{run="a"}'}).json[
+        "curves"
+    ]
     assert curve["last"] == [float(step) for step in range(100)]
 
 
@@ -118,5 +126,7 @@ def test_a_mistake_is_a_sentence(web: Web, parameters: dict[str, object], status
 @settings(max_examples=50)
 @given(texts)
 def test_no_expression_fails_the_server(web: Web, text: str) -> None:
-    answer = web.ask("/api/v1/expression", expr=text.encode("utf-8", "replace").decode(), run=["a", "no steps"], buckets=50)
+    answer = web.ask(
+        "/api/v1/expression", expr=text.encode("utf-8", "replace").decode(), run=["a", "no steps"], buckets=50
+    )
     assert answer.status in (200, 400, 404) and (answer.status == 200 or answer.json["error"])

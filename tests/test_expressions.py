@@ -142,7 +142,9 @@ def test_needs_are_selectors_with_how_far_they_look() -> None:
 def test_selectors_choose_by_labels() -> None:
     def chosen(text: str) -> list[tuple[str, str]]:
         selector = compile(text).needs[0].selector
-        return [(row.run, row.name) for row in house() if not row.clock and selector.matches(row.run, row.name, row.labels)]
+        return [
+            (row.run, row.name) for row in house() if not row.clock and selector.matches(row.run, row.name, row.labels)
+        ]
 
     assert chosen('gpu/power_w{gpu!="0"}') == [("", "gpu/power_w")]
     assert chosen('{name=~"PHASE/*", run="b"}') == [("b", "phase/data_s"), ("b", "phase/forward_s")]
@@ -223,7 +225,8 @@ def test_more_series_than_an_expression_holds_are_a_sentence() -> None:
 
 def test_what_is_computed_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     columns = [
-        series("x", raw(np.arange(100.0) + number / 16, np.ones(100)), labels=(("gpu", str(number)),)) for number in range(10)
+        series("x", raw(np.arange(100.0) + number / 16, np.ones(100)), labels=(("gpu", str(number)),))
+        for number in range(10)
     ]
     exact, *_ = compile("sum(x)").over(columns)
     monkeypatch.setattr(aligning, "MOST_VALUES", 1000)

@@ -64,7 +64,10 @@ def test_one_series(text: str, some: list[RawPoints], buckets: int) -> None:
 @given(columns(), st.integers(1, 9))
 def test_stretches_of_time(text: str, width: str, some: list[RawPoints], buckets: int) -> None:
     (x,) = some
-    holds(evaluated(f"{text} over {width}", series("x", bucketed(x, buckets))), evaluated(f"{text} over {width}", series("x", x)))
+    holds(
+        evaluated(f"{text} over {width}", series("x", bucketed(x, buckets))),
+        evaluated(f"{text} over {width}", series("x", x)),
+    )
 
 
 @pytest.mark.parametrize("text", BOTH)
@@ -88,7 +91,9 @@ def steady(draw: st.DrawFn) -> RawPoints:
 @settings(FEW, max_examples=12)
 @given(steady(), steady(), st.integers(1, 6), st.integers(1, 20))
 def test_two_series_at_different_places(text: str, a: RawPoints, b: RawPoints, buckets: int, cells: int) -> None:
-    found = evaluated(text, series("a", bucketed(a, buckets)), series("b", bucketed(b, buckets)), raster=Raster(buckets=cells))
+    found = evaluated(
+        text, series("a", bucketed(a, buckets)), series("b", bucketed(b, buckets)), raster=Raster(buckets=cells)
+    )
     holds(found, evaluated(text, series("a", a), series("b", b)))
     assert len(found.buckets.t) <= max(cells, len({*a.place.tolist(), *b.place.tolist()}))
 
@@ -97,9 +102,14 @@ def test_two_series_at_different_places(text: str, a: RawPoints, b: RawPoints, b
 @settings(FEW, max_examples=12)
 @given(columns(3), st.integers(1, 9))
 def test_several_series(text: str, some: list[RawPoints], buckets: int) -> None:
-    known = [x._replace(value=np.nan_to_num(x.value)) for x in some]  # which series have a value may differ within a bucket
+    known = [
+        x._replace(value=np.nan_to_num(x.value)) for x in some
+    ]  # which series have a value may differ within a bucket
     labelled = [series("x", bucketed(x, buckets), labels=(("gpu", str(i)),)) for i, x in enumerate(known)]
-    holds(evaluated(text, *labelled), evaluated(text, *(series("x", x, labels=(("gpu", str(i)),)) for i, x in enumerate(known))))
+    holds(
+        evaluated(text, *labelled),
+        evaluated(text, *(series("x", x, labels=(("gpu", str(i)),)) for i, x in enumerate(known))),
+    )
 
 
 @pytest.mark.parametrize("text", MEANS)
@@ -126,7 +136,12 @@ def test_a_result_is_drawn_in_no_more_buckets_than_asked_for_and_keeps_its_spike
     place = np.arange(100_000) / 8
     value = np.where(place == 5000.0, 234.5, 1.0)
     found = evaluated("x * 2", series("x", raw(place, value)), raster=Raster(buckets=300))
-    assert len(found.buckets.t) <= 300 and found.buckets.max.max() == 469.0 and found.exact and found.buckets.count.sum() == 100_000
+    assert (
+        len(found.buckets.t) <= 300
+        and found.buckets.max.max() == 469.0
+        and found.exact
+        and found.buckets.count.sum() == 100_000
+    )
 
 
 def test_a_gap_is_longer_than_twice_the_cadence_and_nothing_is_invented_in_it() -> None:

@@ -177,7 +177,11 @@ def test_an_exponential_average_is_that_of_pandas(x: RawPoints, half_life: float
     made = pandas_of(x)
     times = pd.to_datetime(made.index.to_numpy(), unit="s")
     expected = made.ewm(halflife=pd.Timedelta(half_life, unit="s"), times=times).mean() if len(made) else made
-    close(evaluated(f"ema(x, {half_life})", series("x", x)), expected, scale=float(made.abs().max()) if made.notna().any() else 0.0)
+    close(
+        evaluated(f"ema(x, {half_life})", series("x", x)),
+        expected,
+        scale=float(made.abs().max()) if made.notna().any() else 0.0,
+    )
 
 
 def test_long_columns_equal_pandas_as_well() -> None:

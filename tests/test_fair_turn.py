@@ -45,7 +45,9 @@ def test_no_turn_is_lost_and_none_given_twice(at_once: int, waiting: int, client
     """Clients ask, leave, and lose patience at random: never more at work than may be, and at the end all turns are free."""
     drawn = random.Random(seed)
 
-    async def ask(turn: FairTurn, client: ClientKey, working: Counter[ClientKey], at: float, leaves: float, works: float) -> None:
+    async def ask(
+        turn: FairTurn, client: ClientKey, working: Counter[ClientKey], at: float, leaves: float, works: float
+    ) -> None:
         await asyncio.sleep(at)
         gone = never()
         asyncio.get_running_loop().call_later(leaves, lambda: gone.done() or gone.set_result(None))
@@ -108,7 +110,9 @@ def test_where_one_works_at_a_time_clients_alternate() -> None:
     in_loop(both())
 
 
-def test_another_browser_is_answered_while_one_asks_in_a_hot_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_browser_is_answered_while_one_asks_in_a_hot_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     release, begun = threading.Event(), threading.Semaphore(0)
     stack_counts = SqliteStore.stack_counts
 
@@ -126,7 +130,9 @@ def test_another_browser_is_answered_while_one_asks_in_a_hot_loop(tmp_path: Path
     with served(queries) as web:
         greedy = [Web(web.port) for _ in range(12)]
         slowly = {"run": "a", "from_": SLOW_S - 60, "to": SLOW_S - 1}
-        threads = [threading.Thread(target=client.ask, args=("/api/v1/flamechart",), kwargs=slowly) for client in greedy]
+        threads = [
+            threading.Thread(target=client.ask, args=("/api/v1/flamechart",), kwargs=slowly) for client in greedy
+        ]
         for thread in threads:
             thread.start()
         assert all(begun.acquire(timeout=LONG_S) for _ in range(STACKS.at_once - 1))

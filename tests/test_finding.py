@@ -60,7 +60,9 @@ def test_a_python_that_only_copies_the_output_of_another_is_not_the_run(line: st
     folder = tmp_path / "run"
     folder.mkdir()
     texts = {name: code.replace("'", "'\"'\"'") for name, code in (("copies", COPIES), ("prints_on", PRINTS_ON))}
-    with started(line.format(python=sys.executable, prints=PLAIN / "prints.py", log=folder / "train.log", **texts), shell=True):
+    with started(
+        line.format(python=sys.executable, prints=PLAIN / "prints.py", log=folder / "train.log", **texts), shell=True
+    ):
         prints_is_found(run_in(folder))
 
 
@@ -75,7 +77,9 @@ def test_who_was_taken_for_the_writer_before_it_started_the_training_is_let_go(t
         prints_is_found(run, finder)
 
 
-def test_a_process_instead_of_which_another_writes_is_no_longer_the_runs(tmp_path: Path, sleeper: subprocess.Popen[str]) -> None:
+def test_a_process_instead_of_which_another_writes_is_no_longer_the_runs(
+    tmp_path: Path, sleeper: subprocess.Popen[str]
+) -> None:
     with started("sleep", "600") as wrapper:
         seen = [start_of(pid)._replace(kind="process") for pid in (wrapper.pid, sleeper.pid)]
         left = start_of(wrapper.pid, writer_pid=sleeper.pid, state="ended")._replace(kind="exit")
@@ -165,7 +169,11 @@ def test_the_process_that_an_event_file_is_called_after_is_the_runs_from_the_sta
         assert process.stdout is not None
         process.stdout.readline()
         now_s = int(time.time())
-        for name in (f"{now_s}.{HOST}.{process.pid}.0", f"{now_s - 9}.{HOST}.1.0", f"{now_s + 9}.another.{os.getpid()}.0"):
+        for name in (
+            f"{now_s}.{HOST}.{process.pid}.0",
+            f"{now_s - 9}.{HOST}.1.0",
+            f"{now_s + 9}.another.{os.getpid()}.0",
+        ):
             (tmp_path / f"events.out.tfevents.{name}").touch()
         run = run_in(tmp_path)._replace(last_line_s=time.time() - 119)
         assert found(run, finder=Finder(HOST)) == {"run": [process.pid]}

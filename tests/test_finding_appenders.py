@@ -110,7 +110,10 @@ for step in range(100, 1_000_000, 100):
 def test_what_writes_seldom_and_closes_its_file_is_found(tmp_path: Path, code: str) -> None:
     run, finder = run_in(tmp_path / "run", "run"), Finder(HOST)
     finder._appenders = Appenders(every_s=0.1)
-    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path) as training, started(sys.executable, "-c", WRITES_LESS):
+    with (
+        subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path) as training,
+        started(sys.executable, "-c", WRITES_LESS),
+    ):
         try:
             assert found(run, finder=finder) == {"run": [training.pid]}
         finally:

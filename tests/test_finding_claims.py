@@ -34,13 +34,21 @@ def test_run_json_without_a_host_is_of_this_one_where_its_pid_lives_and_started_
     (tmp_path / "run.json").write_text("{}")
     now_s = time.time()
     assert found(run_in(tmp_path, pid=sleeper.pid, started_s=now_s)) == {"run": [sleeper.pid]}
-    assert found(run_in(tmp_path, pid=sleeper.pid)) == {"run": [sleeper.pid]}, "then it is the time at which run.json was written"
-    assert Finder(HOST).find([run_in(tmp_path, pid=sleeper.pid, started_s=now_s - 30)]) == {}, "the process is younger than the run"
+    assert found(run_in(tmp_path, pid=sleeper.pid)) == {"run": [sleeper.pid]}, (
+        "then it is the time at which run.json was written"
+    )
+    assert Finder(HOST).find([run_in(tmp_path, pid=sleeper.pid, started_s=now_s - 30)]) == {}, (
+        "the process is younger than the run"
+    )
 
 
 @pytest.mark.parametrize("field", ["pid", "started_s", "host", "world_size", "cwd"])
-@pytest.mark.parametrize("value", ["2026-11-25T10:00:00", None, [], {}, True, -1, 1e400, 1 << 127, "\ud800", float("nan")])
-def test_a_field_of_a_wrong_type_fails_nothing(field: str, value: object, sleeper: subprocess.Popen[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "value", ["2026-11-25T10:00:00", None, [], {}, True, -1, 1e400, 1 << 127, "\ud800", float("nan")]
+)
+def test_a_field_of_a_wrong_type_fails_nothing(
+    field: str, value: object, sleeper: subprocess.Popen[str], tmp_path: Path
+) -> None:
     (tmp_path / "run.json").write_text("{}")
     info = {"pid": sleeper.pid, "host": HOST, "started_s": time.time(), field: value}
     healthy = tmp_path / "healthy"
@@ -49,7 +57,11 @@ def test_a_field_of_a_wrong_type_fails_nothing(field: str, value: object, sleepe
     odd = run_in(tmp_path, "odd", **info)._replace(
         starts=[Event("odd", "start", 1.0, fields={"pid": value, "boot_id": value, "host": value})]
     )
-    both = [odd, odd._replace(run="odder", starts=[]), run_in(healthy, "healthy")._replace(starts=[start_of(os.getpid())])]
+    both = [
+        odd,
+        odd._replace(run="odder", starts=[]),
+        run_in(healthy, "healthy")._replace(starts=[start_of(os.getpid())]),
+    ]
     assert [process.pid for process in Finder(HOST).find(both)["healthy"]] == [os.getpid()]
     assert ranks_of(odd, HOST).seen
 
@@ -90,7 +102,9 @@ def test_the_file_of_a_user_may_name_that_users_process(tmp_path: Path) -> None:
             whose.look_at_others(False)
 
 
-def test_a_process_that_two_runs_claim_is_the_one_with_the_better_claims(sleeper: subprocess.Popen[str], tmp_path: Path) -> None:
+def test_a_process_that_two_runs_claim_is_the_one_with_the_better_claims(
+    sleeper: subprocess.Popen[str], tmp_path: Path
+) -> None:
     for name in ("named", "started"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "run.json").write_text("{}")
@@ -126,7 +140,9 @@ def test_a_start_event_takes_no_process_from_the_run_whose_files_it_writes(tmp_p
                 for order in ([mine, false], [false, mine]):
                     assert found(*order) == {name: [process.pid]}
                 (copy / "metrics.jsonl").hardlink_to(folder / "metrics.jsonl")
-                assert found(mine, false) == {"copy": [process.pid], name: [process.pid]}, "it writes both, and began the copy last"
+                assert found(mine, false) == {"copy": [process.pid], name: [process.pid]}, (
+                    "it writes both, and began the copy last"
+                )
                 (copy / "metrics.jsonl").unlink()
             finally:
                 process.kill()

@@ -14,7 +14,9 @@ from collectors.records import Event
 from tests.plain_scripts import HOST, PLAIN, STARTS, environment, found, run_in, started
 
 
-def test_the_ranks_that_write_nothing_are_found_beside_the_one_that_does_and_the_launcher_is_none(tmp_path: Path) -> None:
+def test_the_ranks_that_write_nothing_are_found_beside_the_one_that_does_and_the_launcher_is_none(
+    tmp_path: Path,
+) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     launcher = (
@@ -42,7 +44,16 @@ def test_a_script_that_calls_a_launcher_is_no_rank_either(tmp_path: Path) -> Non
     folder = tmp_path / "run"
     folder.mkdir()
     (tmp_path / "launch.py").write_text(RANKS)
-    command = (sys.executable, "-c", f'"{STARTS}"', sys.executable, tmp_path / "launch.py", PLAIN / "prints.py", "|", "tee")
+    command = (
+        sys.executable,
+        "-c",
+        f'"{STARTS}"',
+        sys.executable,
+        tmp_path / "launch.py",
+        PLAIN / "prints.py",
+        "|",
+        "tee",
+    )
     with started(*command, folder / "train.log", shell=True):
         (pids,) = found(run_in(folder), count=2).values()
         assert [identity_of(environment(pid)).rank for pid in pids] == [0, 1]
@@ -69,19 +80,41 @@ def test_a_training_that_has_set_its_rank_itself_is_no_launcher_of_its_helper(tm
     ("environment", "identity"),
     [
         (
-            {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "16", "TORCHELASTIC_RUN_ID": "j", "TORCHELASTIC_RESTART_COUNT": "2"},
+            {
+                "RANK": "3",
+                "LOCAL_RANK": "1",
+                "WORLD_SIZE": "16",
+                "TORCHELASTIC_RUN_ID": "j",
+                "TORCHELASTIC_RESTART_COUNT": "2",
+            },
             Identity(3, 1, 16, "j", 2),
         ),
         (
-            {"SLURM_PROCID": "5", "SLURM_LOCALID": "1", "SLURM_NTASKS": "8", "SLURM_JOB_ID": "4127", "SLURM_STEP_ID": "0"},
+            {
+                "SLURM_PROCID": "5",
+                "SLURM_LOCALID": "1",
+                "SLURM_NTASKS": "8",
+                "SLURM_JOB_ID": "4127",
+                "SLURM_STEP_ID": "0",
+            },
             Identity(5, 1, 8, "4127", None),
         ),
         ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_JOB_ID": "4127"}, Identity(job_id="4127")),
         (
-            {"RANK": "9", "LOCAL_RANK": "1", "WORLD_SIZE": "16", "SLURM_PROCID": "1", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2"},
+            {
+                "RANK": "9",
+                "LOCAL_RANK": "1",
+                "WORLD_SIZE": "16",
+                "SLURM_PROCID": "1",
+                "SLURM_STEP_ID": "0",
+                "SLURM_NTASKS": "2",
+            },
             Identity(9, 1, 16),
         ),
-        ({"OMPI_COMM_WORLD_RANK": "2", "OMPI_COMM_WORLD_LOCAL_RANK": "0", "OMPI_COMM_WORLD_SIZE": "4"}, Identity(2, 0, 4)),
+        (
+            {"OMPI_COMM_WORLD_RANK": "2", "OMPI_COMM_WORLD_LOCAL_RANK": "0", "OMPI_COMM_WORLD_SIZE": "4"},
+            Identity(2, 0, 4),
+        ),
         ({"PMI_RANK": "1", "PMI_SIZE": "2", "MPI_LOCALRANKID": "1"}, Identity(1, 1, 2)),
         ({"RANK": "first", "WORLD_SIZE": "2"}, Identity()),
         ({"RANK": "7", "WORLD_SIZE": "2"}, Identity()),
@@ -89,7 +122,9 @@ def test_a_training_that_has_set_its_rank_itself_is_no_launcher_of_its_helper(tm
         ({}, Identity()),
     ],
 )
-def test_a_rank_is_what_its_launcher_has_written_into_its_environment(environment: dict[str, str], identity: Identity) -> None:
+def test_a_rank_is_what_its_launcher_has_written_into_its_environment(
+    environment: dict[str, str], identity: Identity
+) -> None:
     assert identity_of(environment) == identity
 
 
@@ -133,7 +168,12 @@ MIXED = [GPUS[0], {**GPUS[1], "name": "A10"}]
         ({8}, {"CUDA_VISIBLE_DEVICES": ""}, GPUS, Gpus([], "")),
         ({8}, {}, GPUS, Gpus([], "")),
         ({8}, {"CUDA_VISIBLE_DEVICES": "1"}, MIXED, Gpus([], "")),
-        ({8}, {"CUDA_VISIBLE_DEVICES": "1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}, MIXED, Gpus([1], "CUDA_VISIBLE_DEVICES")),
+        (
+            {8},
+            {"CUDA_VISIBLE_DEVICES": "1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
+            MIXED,
+            Gpus([1], "CUDA_VISIBLE_DEVICES"),
+        ),
     ],
 )
 def test_a_processes_gpus_are_the_drivers_word_else_what_is_visible_and_never_assumed(

@@ -56,7 +56,9 @@ class Writer:
 
 @contextmanager
 def writer() -> Iterator[Writer]:
-    with subprocess.Popen([sys.executable, "-c", OPENS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", OPENS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
             yield Writer(process)
         finally:
@@ -108,7 +110,10 @@ def test_a_run_json_neither_takes_nor_shares_the_process_of_a_run_that_it_writes
 
 def test_a_run_is_denied_what_it_names_until_it_is_confirmed_and_never_after(tmp_path: Path) -> None:
     with writer() as process:
-        mine, other = process.open(run_in(tmp_path / "mine", "mine")), begun(run_in(tmp_path / "other", "other"), process.pid)
+        mine, other = (
+            process.open(run_in(tmp_path / "mine", "mine")),
+            begun(run_in(tmp_path / "other", "other"), process.pid),
+        )
         finder = Finder(HOST)
         wait_for(lambda: finder.find([mine]), because="nobody writes it")
         assert runs_of(finder, mine, other) == ["mine"]
@@ -119,7 +124,9 @@ def test_a_run_is_denied_what_it_names_until_it_is_confirmed_and_never_after(tmp
         assert sorted(runs_of(finder, mine, other)) == ["mine", "other"] and not finder.denied()
         process.close(other)
         finder._answers.clear()
-        assert runs_of(finder, mine, other) == ["mine"] and not finder.denied(), "between two lines, it may have closed its file"
+        assert runs_of(finder, mine, other) == ["mine"] and not finder.denied(), (
+            "between two lines, it may have closed its file"
+        )
 
 
 def test_a_run_that_was_attached_keeps_its_process_whatever_else_that_writes(tmp_path: Path) -> None:
@@ -134,7 +141,9 @@ def test_a_run_that_was_attached_keeps_its_process_whatever_else_that_writes(tmp
         assert runs_of(Finder(HOST), whole._replace(last_line_s=time.time()), later) == ["mine", "whole"]
 
 
-def test_the_process_that_two_event_files_are_called_after_is_of_both_runs(tmp_path: Path, later: Callable[[float], float]) -> None:
+def test_the_process_that_two_event_files_are_called_after_is_of_both_runs(
+    tmp_path: Path, later: Callable[[float], float]
+) -> None:
     """TensorBoard's writer holds no file open, and flushes every two minutes."""
     with started(sys.executable, "-c", "import time; print('began', flush=True); time.sleep(600)") as process:
         assert process.stdout is not None and process.stdout.readline()
@@ -221,7 +230,18 @@ def test_a_start_event_shares_no_process_that_it_cannot_confirm(tmp_path: Path) 
 
 def test_a_copy_of_a_run_that_the_keeper_started_takes_its_process_from_nobody(tmp_path: Path) -> None:
     """The keeper holds the run's output open, and not that of the copy."""
-    command = [sys.executable, "app.py", "run", "--no-dashboard", "--quiet", "--log-dir", str(tmp_path), "--name", "a", "--"]
+    command = [
+        sys.executable,
+        "app.py",
+        "run",
+        "--no-dashboard",
+        "--quiet",
+        "--log-dir",
+        str(tmp_path),
+        "--name",
+        "a",
+        "--",
+    ]
     code = "import time; print('began', flush=True); time.sleep(600)"
     with subprocess.Popen([*command, sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE) as watched:
         try:

@@ -53,7 +53,9 @@ def ranks_of(kind: str) -> list[dict[str, str]]:
     if kind != "hang":
         return [{}]
     port = str(free_port())
-    return [{"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port} for rank in range(2)]
+    return [
+        {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port} for rank in range(2)
+    ]
 
 
 def found_in(data: Path) -> list[Finding]:
@@ -78,7 +80,9 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> list[Finding]:
         stack.enter_context(running(collector))
         for kind in (*EXPECTED, "healthy"):
             for environment in ranks_of(kind):
-                stack.enter_context(running([sys.executable, str(PROGRAMS / "ill_runs.py"), str(logs), kind], **environment))
+                stack.enter_context(
+                    running([sys.executable, str(PROGRAMS / "ill_runs.py"), str(logs), kind], **environment)
+                )
         until_s = time.monotonic() + LATEST_S
         while True:
             found = found_in(data)
@@ -90,7 +94,9 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> list[Finding]:
 
 @pytest.mark.parametrize("kind", EXPECTED)
 def test_the_fault_of_a_real_program_is_found(findings: list[Finding], kind: str) -> None:
-    assert EXPECTED[kind] in {found.rule for found in findings if found.run == kind}, [found.sentence for found in findings]
+    assert EXPECTED[kind] in {found.rule for found in findings if found.run == kind}, [
+        found.sentence for found in findings
+    ]
 
 
 def test_nothing_is_found_in_a_healthy_program(findings: list[Finding]) -> None:

@@ -114,7 +114,10 @@ def test_a_rank_that_left_the_collective_is_named_with_its_line(store: Store) ->
     (found,) = judged.of("hung")
     assert found.weight == "alert" and found.rank == 1
     assert found.fields["place"] == {"function": "wait_for_file", "file": "/job/io.py", "line": 12}
-    assert "Rank 1 stands at io.py:12 wait_for_file while 2 others wait in a collective at train.py:40 train." in found.sentence
+    assert (
+        "Rank 1 stands at io.py:12 wait_for_file while 2 others wait in a collective at train.py:40 train."
+        in found.sentence
+    )
     assert {stack["rank"] for stack in found.fields["stacks"]} == {0, 1, 2}
     assert T0 + 60 + 300 <= judged.first_s[found.id] <= T0 + 60 + BY_NAME["hung"].needs_s + 5
 
@@ -125,14 +128,23 @@ def test_all_ranks_in_one_collective_and_a_deadlock_of_one_are_hangs(store: Stor
 
 
 @pytest.mark.parametrize(
-    "frames", [(TAKE,), (Frame("backward", "/job/a.py", 3), Frame("_engine_run_backward", f"{'/x'}/torch/autograd/graph.py", 9))]
+    "frames",
+    [(TAKE,), (Frame("backward", "/job/a.py", 3), Frame("_engine_run_backward", f"{'/x'}/torch/autograd/graph.py", 9))],
 )
 def test_the_only_rank_that_waits_for_its_own_lock_hangs(store: Store, frames: tuple[Frame, ...]) -> None:
     assert quiet(store, [at(*frames)]).rules() == {"hung"}
 
 
 def test_workers_that_wait_for_a_lock_while_the_main_process_waits_for_them_hang(store: Store) -> None:
-    stuck = [[Part(5000, (Frame("_worker_loop", "/job/w.py", 3), Frame("get", "/usr/lib/python3.11/queue.py", 3)), running=0.0)]]
+    stuck = [
+        [
+            Part(
+                5000,
+                (Frame("_worker_loop", "/job/w.py", 3), Frame("get", "/usr/lib/python3.11/queue.py", 3)),
+                running=0.0,
+            )
+        ]
+    ]
     assert quiet(store, [at(LOADER)], workers=stuck).rules() == {"hung"}
 
 
@@ -141,7 +153,15 @@ QUEUE_GET = Frame("get", "/usr/lib/python3.11/queue.py", 171)
 FUTURE = Frame("result", "/usr/lib/python3.11/concurrent/futures/_base.py", 451)
 NETWORK = Frame("readinto", "/usr/lib/python3.11/socket.py", 706)
 BACKWARD = Frame("_engine_run_backward", "/x/torch/autograd/graph.py", 9)
-STOPPED = [[Part(5000, (Frame("produce", "/job/data.py", 9), Frame("wait", "/usr/lib/python3.11/threading.py", 320)), running=0.0)]]
+STOPPED = [
+    [
+        Part(
+            5000,
+            (Frame("produce", "/job/data.py", 9), Frame("wait", "/usr/lib/python3.11/threading.py", 320)),
+            running=0.0,
+        )
+    ]
+]
 EACH_SECOND: dict[str, object] = {"steps": False, "lines_every_s": lambda passed: True}
 HANGS: dict[str, dict[str, object]] = {
     "lock": {"stacks": [at(TAKE)]},
@@ -205,11 +225,18 @@ SILENT_FOR_GOOD_REASONS: dict[str, dict[str, object]] = {
 }  # fmt: skip
 
 
-AS_ANOTHER = {"input", "accept", "notebook", "child of the system", "own server"}  # waits of a kind that another row has, too
+AS_ANOTHER = {
+    "input",
+    "accept",
+    "notebook",
+    "child of the system",
+    "own server",
+}  # waits of a kind that another row has, too
 
 
 @pytest.mark.parametrize(
-    "reason", [pytest.param(name, marks=pytest.mark.long if name in AS_ANOTHER else ()) for name in SILENT_FOR_GOOD_REASONS]
+    "reason",
+    [pytest.param(name, marks=pytest.mark.long if name in AS_ANOTHER else ()) for name in SILENT_FOR_GOOD_REASONS],
 )
 def test_silence_for_a_good_reason_is_no_hang(store: Store, reason: str) -> None:
     judged = quiet(store, **SILENT_FOR_GOOD_REASONS[reason])  # type: ignore[arg-type]

@@ -98,7 +98,18 @@ def converging(step: int, since_s: float | None, dice: random.Random) -> dict[st
 @pytest.mark.parametrize("runs", [1, pytest.param(3, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     "values",
-    [healthy, heavy_tails, rounded, sparse, clipped, placeholders, searching_scale, twice_and_mixed, warm_restarts, converging],
+    [
+        healthy,
+        heavy_tails,
+        rounded,
+        sparse,
+        clipped,
+        placeholders,
+        searching_scale,
+        twice_and_mixed,
+        warm_restarts,
+        converging,
+    ],
 )
 def test_what_is_well_gives_nothing(tmp_path: Path, values: object, runs: int) -> None:
     all_silent(tmp_path, values, runs=runs)  # type: ignore[arg-type]
@@ -114,7 +125,9 @@ def test_a_training_that_gets_better_all_the_time_has_few_best_results(tmp_path:
     judged.begin("run")
     judged.go_on(
         3600,
-        lambda now_s: [point("run", now_s, int(now_s) % 100_000_000, {"val/loss": 1e6 - now_s % 1e5, "val/accuracy": now_s % 1e5})],
+        lambda now_s: [
+            point("run", now_s, int(now_s) % 100_000_000, {"val/loss": 1e6 - now_s % 1e5, "val/accuracy": now_s % 1e5})
+        ],
     )
     assert len(judged.of("new_best")) <= 25
     store.close()
@@ -122,9 +135,13 @@ def test_a_training_that_gets_better_all_the_time_has_few_best_results(tmp_path:
 
 def test_names_say_what_a_series_is() -> None:
     assert all(map(names.is_training_loss, ("loss", "train/loss", "policy_loss", "train/nll", "losses/ce_loss")))
-    assert not any(map(names.is_training_loss, ("val/loss", "loss_scale", "glossary", "train/loss_scale", "eval_loss", "closed")))
+    assert not any(
+        map(names.is_training_loss, ("val/loss", "loss_scale", "glossary", "train/loss_scale", "eval_loss", "closed"))
+    )
     assert all(map(names.is_gradient, ("grad_norm", "train/grad_norm", "gradients/l2", "grads/layer0")))
     assert all(map(names.is_scale, ("loss_scale", "train/grad_scale", "scaler/scale", "amp_scale")))
     assert not any(map(names.is_scale, ("cfg/scale", "scale", "lora/scale")))
     assert all(map(names.is_result, ("val/loss", "eval/accuracy", "val_f1", "test/mAP", "eval/rouge1")))
-    assert not any(map(names.is_result, ("val/heatmap", "eval/runtime", "eval/samples_per_second", "val/accelerations")))
+    assert not any(
+        map(names.is_result, ("val/heatmap", "eval/runtime", "eval/samples_per_second", "val/accelerations"))
+    )

@@ -62,7 +62,10 @@ def test_an_end_is_found_in_time(tmp_path: Path, windows: int, status: str, rule
         more=ends({"status": status, "reason": "" if status == "finished" else "ValueError: no"}),  # type: ignore[arg-type]
     )
     assert len(judged.of(rule)) == windows
-    assert all(words in found.sentence and found.weight == ("note" if rule == "finished" else "alert") for found in judged.of(rule))
+    assert all(
+        words in found.sentence and found.weight == ("note" if rule == "finished" else "alert")
+        for found in judged.of(rule)
+    )
 
 
 def test_ranks_that_fail_in_turn_are_one_crash(store: Store) -> None:
@@ -70,7 +73,9 @@ def test_ranks_that_fail_in_turn_are_one_crash(store: Store) -> None:
     judged.begin("run", 4)
     judged.go_on(90, lambda now_s: [point("run", now_s, int(now_s - T0), {"loss": 1.0})])
     for rank in (2, 0, 3, 1):
-        judged.take([Event("run", "end", judged.now_s, rank=rank, fields={"status": "failed", "reason": f"rank {rank}"})])
+        judged.take(
+            [Event("run", "end", judged.now_s, rank=rank, fields={"status": "failed", "reason": f"rank {rank}"})]
+        )
         judged.go_on(7)
     judged.restart()
     judged.go_on(20)
@@ -84,12 +89,16 @@ def test_ranks_that_fail_in_turn_are_one_crash(store: Store) -> None:
         ("finished", "The run is finished after 20 s, at step 11, last loss 1."),
     ],
 )
-def test_the_end_of_a_short_run_whose_numbers_come_after_it_has_its_step(store: Store, status: str, sentence: str) -> None:
+def test_the_end_of_a_short_run_whose_numbers_come_after_it_has_its_step(
+    store: Store, status: str, sentence: str
+) -> None:
     """Those of a text wait for a moment, in case that another file has them."""
     judged = JudgedRuns(store)
     judged.begin("run")
     judged.go_on(20)
-    judged.take([Event("run", "end", judged.now_s, fields={"status": status, "reason": "Exit code 3" * (status == "failed")})])
+    judged.take(
+        [Event("run", "end", judged.now_s, fields={"status": status, "reason": "Exit code 3" * (status == "failed")})]
+    )
     ended_s = judged.now_s
     judged.go_on(4)
     judged.take([point("run", ended_s - 20 + step, step, {"loss": 1.0}) for step in range(12)])
@@ -120,7 +129,10 @@ def test_the_best_result_and_the_duration_are_in_the_words(store: Store) -> None
     judged = JudgedRuns(store, stored=False)
     judged.begin("run")
     judged.go_on(
-        300, lambda now_s: [point("run", now_s, int(now_s - T0), {"loss": 1.0, "val/loss": 2.0 - (int(now_s - T0) % 200) / 200})]
+        300,
+        lambda now_s: [
+            point("run", now_s, int(now_s - T0), {"loss": 1.0, "val/loss": 2.0 - (int(now_s - T0) % 200) / 200})
+        ],
     )
     judged.take([Event("run", "end", judged.now_s, fields={"status": "finished"})])
     judged.go_on(10)
@@ -166,7 +178,11 @@ class FollowedRun:
 
     def told(self) -> list[str]:
         """What a look says of the end."""
-        return [found.sentence for found in self.collector.collect() if isinstance(found, Finding) and found.rule == "finished"]
+        return [
+            found.sentence
+            for found in self.collector.collect()
+            if isinstance(found, Finding) and found.rule == "finished"
+        ]
 
 
 @pytest.fixture
@@ -285,7 +301,9 @@ def test_findings_of_a_run_end_with_it(store: Store) -> None:
     judged.take([Event("run", "end", judged.now_s, fields={"status": "failed"})])
     judged.finder.processes.clear()
     judged.go_on(90)
-    assert [(found.over, found.fields[WITH_RUN]) for found in judged.of("nan_lasting")] == [(True, True)], "it was not resolved"
+    assert [(found.over, found.fields[WITH_RUN]) for found in judged.of("nan_lasting")] == [(True, True)], (
+        "it was not resolved"
+    )
 
 
 def test_what_recovered_before_the_run_ended_was_resolved(store: Store) -> None:
@@ -317,7 +335,9 @@ def ends_of(judged: JudgedRuns) -> list[tuple[bool, object]]:
 
 
 @pytest.mark.parametrize("every_s", [240, 720, 1500])
-def test_a_run_of_another_host_that_writes_rarely_goes_on_and_so_does_what_holds_in_it(store: Store, every_s: int) -> None:
+def test_a_run_of_another_host_that_writes_rarely_goes_on_and_so_does_what_holds_in_it(
+    store: Store, every_s: int
+) -> None:
     judged = JudgedRuns(store)
     of_another_host(judged, every_s)
     assert ends_of(judged) == [(False, None)]
@@ -337,7 +357,9 @@ def test_a_run_of_another_host_goes_on_after_a_pause(store: Store) -> None:
 
 
 @pytest.mark.parametrize("ended", [False, True])
-def test_what_holds_in_a_run_that_has_not_written_since_the_collector_began_ends_if_the_run_did(store: Store, ended: bool) -> None:
+def test_what_holds_in_a_run_that_has_not_written_since_the_collector_began_ends_if_the_run_did(
+    store: Store, ended: bool
+) -> None:
     judged = JudgedRuns(store)
     of_another_host(judged, 720)
     if ended:
@@ -405,7 +427,13 @@ def test_a_job_that_is_stuck_in_its_queue_is_said_once_until_it_moves(store: Sto
     judged.go_on(1800)
     since_s = judged.now_s - 1800
     for _ in range(24):
-        judged.take([Event("run", "stuck", judged.now_s, text="waits for 1 GPU; others use 1 of 1", fields={"since_s": since_s})])
+        judged.take(
+            [
+                Event(
+                    "run", "stuck", judged.now_s, text="waits for 1 GPU; others use 1 of 1", fields={"since_s": since_s}
+                )
+            ]
+        )
         judged.go_on(300)
     (found,) = judged.of("queue_stuck")
     assert found.weight == "alert" and not found.over and "others use 1 of 1" in found.sentence
@@ -418,9 +446,16 @@ def test_a_job_that_is_stuck_in_its_queue_is_said_once_until_it_moves(store: Sto
     assert [found.over for found in judged.of("queue_stuck")] == [True]
 
 
-@given(since=st.one_of(st.none(), st.booleans(), st.text(max_size=3), st.floats(), st.integers()), text=st.text(max_size=50))
+@given(
+    since=st.one_of(st.none(), st.booleans(), st.text(max_size=3), st.floats(), st.integers()),
+    text=st.text(max_size=50),
+)
 def test_whatever_an_event_stuck_holds_it_breaks_no_rule(since: object, text: str) -> None:
     subject = RunSubject(
-        "run", T0, None, MachineSubject(T0), events=[Event("run", "stuck", T0 - 1, text=text, fields={"since_s": since})]
+        "run",
+        T0,
+        None,
+        MachineSubject(T0),
+        events=[Event("run", "stuck", T0 - 1, text=text, fields={"since_s": since})],
     )  # type: ignore[arg-type]
     assert all(found.from_s <= found.to_s and math.isfinite(found.from_s) for found in queue_stuck(subject))

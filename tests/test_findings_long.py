@@ -45,13 +45,19 @@ def test_twenty_programs_that_are_silent_for_good_reasons_do_not_hang(tmp_path: 
                     everything = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}
                     process = stack.enter_context(
                         subprocess.Popen(
-                            command, env=everything, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+                            command,
+                            env=everything,
+                            stdin=subprocess.PIPE,
+                            stdout=subprocess.DEVNULL,
+                            start_new_session=True,
                         )
                     )
                     stack.callback(end_group, process)
             for environment in ranks_of("hang"):
                 stack.enter_context(
-                    running([sys.executable, str(PROGRAMS / "ill_runs.py"), str(folder / "logs"), "hang"], **environment)
+                    running(
+                        [sys.executable, str(PROGRAMS / "ill_runs.py"), str(folder / "logs"), "hang"], **environment
+                    )
                 )
             until_s = time.monotonic() + SILENT_FOR_S + 30
             while time.monotonic() < until_s:
@@ -68,7 +74,9 @@ def test_twenty_programs_that_are_silent_for_good_reasons_do_not_hang(tmp_path: 
 
 def two_ranks() -> list[dict[str, str]]:
     port = str(free_port())
-    return [{"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port} for rank in range(2)]
+    return [
+        {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port} for rank in range(2)
+    ]
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
@@ -77,7 +85,15 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
 
 def test_two_ranks_hang_after_five_minutes(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
-    collector = [sys.executable, "-m", "collectors", "--log-dir", str(tmp_path / "logs"), "--data-dir", str(tmp_path / "data")]
+    collector = [
+        sys.executable,
+        "-m",
+        "collectors",
+        "--log-dir",
+        str(tmp_path / "logs"),
+        "--data-dir",
+        str(tmp_path / "data"),
+    ]
     with ExitStack() as stack:
         stack.enter_context(running(collector))
         for environment in ranks_of("hang"):

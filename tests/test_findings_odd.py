@@ -32,7 +32,9 @@ def judged_for(folder: Path, values: Values, *, step_s: float, seconds: float) -
 
 @pytest.mark.parametrize("first", [100, 113])
 @pytest.mark.parametrize("step_s", [0.02, 0.7])
-def test_nan_for_many_steps_is_found_though_it_has_recovered_by_the_next_look(tmp_path: Path, step_s: float, first: int) -> None:
+def test_nan_for_many_steps_is_found_though_it_has_recovered_by_the_next_look(
+    tmp_path: Path, step_s: float, first: int
+) -> None:
     judged = judged_for(
         tmp_path,
         lambda step, since_s, dice: {"train/loss": NAN if first <= step < first + 15 else loss_of(step, dice)},
@@ -56,7 +58,9 @@ def test_nan_for_a_few_steps_now_and_then_is_no_alert(tmp_path: Path) -> None:
     assert not judged.of("nan_lasting")
 
 
-def test_nan_between_the_steps_that_are_logged_is_an_alert_only_where_it_lasts_longer_than_it_does(tmp_path: Path) -> None:
+def test_nan_between_the_steps_that_are_logged_is_an_alert_only_where_it_lasts_longer_than_it_does(
+    tmp_path: Path,
+) -> None:
     def values(step: int, since_s: float | None, dice: random.Random) -> dict[str, float]:
         return {"train/loss": loss_of(step, dice) if step % 20 == 0 and step < 1000 else NAN}
 

@@ -56,7 +56,15 @@ def test_a_finding_appears_live_and_nothing_moves(scene: FindingsScene, page: Pa
     before = [standing(page, selector) for selector in ('[data-lane="loss"]', ".panel", ".who", ".axis")]
     assert page.locator(".found-mark").count() == 0
     scene.find(
-        "quiet", "hung", -20, -2, weight="alert", over=False, said="No line for 5 min.", stacks=STACKS, lines=["<b>last</b> line"]
+        "quiet",
+        "hung",
+        -20,
+        -2,
+        weight="alert",
+        over=False,
+        said="No line for 5 min.",
+        stacks=STACKS,
+        lines=["<b>last</b> line"],
     )
     expect(page.locator(".found-mark")).to_have_count(1)
     expect(page.locator(".finding-said")).to_have_text("Hung. No line for 5 min.")
@@ -89,7 +97,9 @@ def test_a_run_that_is_over_says_what_held_until_its_end(scene: FindingsScene, p
     expect(page.locator(".finding-said")).not_to_contain_text("NaN")
 
 
-def test_why_selects_the_window_of_the_alert_and_the_rest_is_in_a_list(scene: FindingsScene, loud: str, page: Page) -> None:
+def test_why_selects_the_window_of_the_alert_and_the_rest_is_in_a_list(
+    scene: FindingsScene, loud: str, page: Page
+) -> None:
     scene.open(page, run=loud)
     expect(page.locator(".finding-said")).to_have_text("Memory creep. Memory is full within the hour.")
     page.get_by_role("button", name="and 1 more").click()
@@ -152,7 +162,9 @@ def test_the_sentence_of_a_mark_goes_with_its_mark(scene: FindingsScene, loud: s
     wait_for(lambda: not focused(page) and page.locator(".found-tip").is_hidden(), because="its sentence stays")
 
 
-def test_brackets_step_through_and_the_focus_moves_and_the_sentence_is_said(scene: FindingsScene, loud: str, page: Page) -> None:
+def test_brackets_step_through_and_the_focus_moves_and_the_sentence_is_said(
+    scene: FindingsScene, loud: str, page: Page
+) -> None:
     scene.open(page, run=loud)
     expect(page.locator(".found-count")).to_have_text("4 findings")
     said = page.locator(".found-nav [role=status]")
@@ -188,7 +200,9 @@ def test_a_link_that_names_only_the_finding_selects_its_window(scene: FindingsSc
     old = scene.find(loud, "checkpoint_stall", -290, -260, said="A checkpoint took 30 s.")
     scene.open(page, run=loud, finding=old, span=60)
     expect(page.locator(".found-detail h2")).to_have_text("Note: Checkpoint stall")
-    wait_for(lambda: float(address(page).get("from", "0")) == pytest.approx(scene.t0 - 290, abs=0.01), because="no window")
+    wait_for(
+        lambda: float(address(page).get("from", "0")) == pytest.approx(scene.t0 - 290, abs=0.01), because="no window"
+    )
     expect(page.locator(".window")).to_be_visible()
 
 
@@ -215,7 +229,9 @@ def test_two_hundred_findings_stay_readable(scene: FindingsScene, page: Page) ->
     expect(page.locator(".found-mark.chosen")).to_have_count(1)
 
 
-def test_flame_shows_the_runs_findings_and_gpus_those_of_the_machine(scene: FindingsScene, loud: str, page: Page) -> None:
+def test_flame_shows_the_runs_findings_and_gpus_those_of_the_machine(
+    scene: FindingsScene, loud: str, page: Page
+) -> None:
     scene.find(None, "disk_out", -40, -2, weight="alert", over=False, said="The disk is full in 20 min.")
     scene.open(page, "/flame", run=loud)
     expect(page.locator(".found-count")).to_contain_text("findings")
@@ -254,11 +270,15 @@ SNAPSHOT = {
 
 def test_a_crash_for_want_of_memory_shows_what_held_it(scene: FindingsScene, page: Page) -> None:
     scene.run("full")
-    scene.find("full", "crash", -20, weight="alert", said="The run failed: CUDA out of memory.", id_="oom", snapshot=SNAPSHOT)
+    scene.find(
+        "full", "crash", -20, weight="alert", said="The run failed: CUDA out of memory.", id_="oom", snapshot=SNAPSHOT
+    )
     scene.open(page, run="full", finding="oom")
     rows = page.locator(".found-memory tbody tr")
     expect(rows).to_have_text(["model.py:31 <b>attention</b>1,53612", "other lines512"])
-    expect(page.locator(".found-kept")).to_contain_text("By oom.pickle, 2,048 of 3,072 MiB that PyTorch had were in use.")
+    expect(page.locator(".found-kept")).to_contain_text(
+        "By oom.pickle, 2,048 of 3,072 MiB that PyTorch had were in use."
+    )
     assert serious(page, ".found-detail") == []
 
 

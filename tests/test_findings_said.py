@@ -30,7 +30,9 @@ def web(tmp_path: Path) -> Iterator[Web]:
         Points("a", HOST, ("train/loss",), (math.nan if step >= 300 else 1 + step % 7 / 50,), T0 + step, step)
         for step in range(330)
     ]
-    machine = [Points(None, HOST, ("host/memory_used_bytes",), (1e9,), T0 + second, None) for second in range(0, 330, 10)]
+    machine = [
+        Points(None, HOST, ("host/memory_used_bytes",), (1e9,), T0 + second, None) for second in range(0, 330, 10)
+    ]
     found = Finding("nan-1", "a", "nan", "note", T0 + 300, T0 + 300, True, "train/loss is NaN at step 300.", 0, 300)
     writer.append([*loss, *machine, Event("a", "checkpoint", T0 + 200, seconds=1.0), found])
     queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path)
@@ -54,7 +56,9 @@ def test_what_was_of_no_use_can_be_judged_again(web: Web, tmp_path: Path) -> Non
 
 
 def test_a_note_is_sent_once_a_user_says_so(web: Web, tmp_path: Path) -> None:
-    (tmp_path / "alerts.yaml").write_text("# mine\nreceivers:\n- {name: hook, kind: webhook, url: http://127.0.0.1:9/x}\n")
+    (tmp_path / "alerts.yaml").write_text(
+        "# mine\nreceivers:\n- {name: hook, kind: webhook, url: http://127.0.0.1:9/x}\n"
+    )
     answer = web.ask("/api/v1/findings/send", "POST", orjson.dumps({"rule": "loss_spike", "run": "a*[x]"}))
     assert answer.status == 200 and "loss_spike finds in a*[x]" in answer.json["sentence"]
     assert web.ask("/api/v1/findings/send", "POST", orjson.dumps({"rule": "nan", "run": None})).status == 200
@@ -87,4 +91,8 @@ TEXTS = (
 @given(st.sampled_from(TEXTS), st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1, max_size=20))
 def test_any_run_can_be_named_beside_any_text(text: str, run: str) -> None:
     before, after = settings_of(text), settings_of(opted_in(text, "nan", run))
-    assert after.troubles == () and len(after.policies) == len(before.policies) + 1 and len(after.rules) == len(before.rules)
+    assert (
+        after.troubles == ()
+        and len(after.policies) == len(before.policies) + 1
+        and len(after.rules) == len(before.rules)
+    )

@@ -75,7 +75,11 @@ def test_a_pace_that_falls_steadily_is_found_within_two_minutes(store: Store) ->
 
 def test_the_line_that_takes_the_time_is_named(store: Store) -> None:
     def parts(passed: float) -> Sequence[Part]:
-        return (Part(50, of_loop(LINEAR)),) if passed < 80 else (Part(60, of_loop(DECODE), gil=True), Part(50, of_loop(LINEAR)))
+        return (
+            (Part(50, of_loop(LINEAR)),)
+            if passed < 80
+            else (Part(60, of_loop(DECODE), gil=True), Part(50, of_loop(LINEAR)))
+        )
 
     judged = stepping(store, lambda passed: 0.05 if passed < 80 else 0.11, 80 + NEEDS_S, parts=parts)
     (found,) = judged.of("slower")
@@ -92,7 +96,9 @@ def test_what_a_healthy_run_does_is_not_slower(store: Store) -> None:
     dice = random.Random(5)
 
     def step_s(passed: float) -> float:
-        evaluates = passed % 60 > 52  # pauses in a rhythm; lengths that vary; a machine that is a little busier for a while
+        evaluates = (
+            passed % 60 > 52
+        )  # pauses in a rhythm; lengths that vary; a machine that is a little busier for a while
         return (1.5 if evaluates else 0.05 * dice.lognormvariate(0, 0.5)) * (1.3 if 100 < passed < 160 else 1.0)
 
     assert not stepping(store, step_s, 260).of("slower")
@@ -102,7 +108,10 @@ def test_the_first_steps_are_not_what_the_pace_is_compared_with_alone(store: Sto
     """Warm-up may be slow, and an attempt that begins again has its own pace."""
     begun = Event("run", "start", T0 + 100, fields={"pid": 1})
     judged = stepping(
-        store, lambda passed: 0.4 if passed % 100 < 15 else 0.05, 190, events=lambda passed: [begun] if passed == 100 else []
+        store,
+        lambda passed: 0.4 if passed % 100 < 15 else 0.05,
+        190,
+        events=lambda passed: [begun] if passed == 100 else [],
     )
     assert not judged.of("slower")
 
@@ -123,7 +132,9 @@ def unstepped(store: Store, parts: Callable[[float], Sequence[Part]], seconds: f
 
 
 @pytest.mark.parametrize(("times", "from_s"), [(2.5, 95), (2.5, 110), (8.0, 105), (8.0, 120)])
-def test_a_run_without_steps_that_becomes_slower_is_found_with_the_line(store: Store, times: float, from_s: float) -> None:
+def test_a_run_without_steps_that_becomes_slower_is_found_with_the_line(
+    store: Store, times: float, from_s: float
+) -> None:
     """Whenever in a window of those that are compared it begins."""
     slow = (*USUAL, Part(round(100 * (times - 1)), of_loop(HISTOGRAM), gil=True))
     judged = unstepped(store, lambda passed: USUAL if passed < from_s else slow, from_s + 90)
@@ -140,7 +151,9 @@ def test_a_run_without_steps_that_does_something_else_is_not_slower(store: Store
 
 
 def test_a_run_without_steps_whose_parts_are_slower_alike_says_nothing_that_is_not_known(store: Store) -> None:
-    judged = unstepped(store, lambda passed: USUAL if passed < 110 else tuple(part._replace(ms=3 * part.ms) for part in USUAL), 220)
+    judged = unstepped(
+        store, lambda passed: USUAL if passed < 110 else tuple(part._replace(ms=3 * part.ms) for part in USUAL), 220
+    )
     assert not judged.of("slower")
 
 
@@ -214,14 +227,20 @@ def test_python_of_many_small_parts_is_as_it_should_be(store: Store) -> None:
 
 def test_a_wait_in_a_call_of_ones_own_is_named(store: Store) -> None:
     judged = ill(
-        store, [Part(40, of_loop(Frame("readinto", "/usr/lib/python3.11/socket.py", 706)), running=0.0), Part(60, of_loop(LINEAR))]
+        store,
+        [
+            Part(40, of_loop(Frame("readinto", "/usr/lib/python3.11/socket.py", 706)), running=0.0),
+            Part(60, of_loop(LINEAR)),
+        ],
     )
     assert judged.of("waiting")[0].fields["place"]["line"] == LOOP.line
 
 
 def test_a_loop_that_sleeps_means_to(store: Store) -> None:
     judged = ill(
-        store, [Part(60, of_loop(Frame("pace", "/job/train.py", 77)), running=0.0), Part(40, of_loop(LINEAR))], "time.sleep(0.1)"
+        store,
+        [Part(60, of_loop(Frame("pace", "/job/train.py", 77)), running=0.0), Part(40, of_loop(LINEAR))],
+        "time.sleep(0.1)",
     )
     assert not judged.found
 
@@ -237,7 +256,9 @@ def test_a_loss_that_is_nothing_does_not_spike(store: Store) -> None:
     def second(now_s: float) -> Iterable[Record]:
         for place in range(30):
             step = int(now_s - T0) * 30 + place
-            fallen = 0.7 * 0.99**step if step < 3000 else 4.7e-6 if step % 400 < 5 else 3.6e-15 * dice.lognormvariate(0, 0.3)
+            fallen = (
+                0.7 * 0.99**step if step < 3000 else 4.7e-6 if step % 400 < 5 else 3.6e-15 * dice.lognormvariate(0, 0.3)
+            )
             yield point("run", now_s - 1 + place / 30, step, {"loss": fallen})
 
     judged.go_on(260, second)

@@ -61,12 +61,17 @@ def planted(
     """All runs have the cause from moments drawn at random on. With `busy_pct` on cards, whose load falls to that."""
     judged = JudgedRuns(store, line_of=line_of, gpus=[gpu(0)] if busy_pct is not None else [])
     dice = random.Random(3)
-    at = {f"run-{number}": T0 + WARM_S + (0.0 if busy_pct is not None else dice.uniform(0, 15)) for number in range(windows)}
+    at = {
+        f"run-{number}": T0 + WARM_S + (0.0 if busy_pct is not None else dice.uniform(0, 15))
+        for number in range(windows)
+    }
     begins = {run: T0 + 1 + number % 10 for number, run in enumerate(at)}
 
     def second(now_s: float) -> Iterable[Record]:
         if busy_pct is not None:
-            yield machine_point(now_s, card_labels(), {"gpu/utilization_pct": 97.0 if now_s < T0 + WARM_S else busy_pct})
+            yield machine_point(
+                now_s, card_labels(), {"gpu/utilization_pct": 97.0 if now_s < T0 + WARM_S else busy_pct}
+            )
         for run, planted_s in at.items():
             if now_s < begins[run]:
                 continue
@@ -94,7 +99,9 @@ def test_waiting_for_data_is_found_with_its_line(store: Store, windows: int) -> 
 
 
 def test_data_that_leave_the_card_idle_are_found(store: Store, windows: int) -> None:
-    planted(store, windows, "data_stall", [Part(40, of_loop(DECODE), gil=True), Part(60, of_loop(LINEAR))], busy_pct=60.0)
+    planted(
+        store, windows, "data_stall", [Part(40, of_loop(DECODE), gil=True), Part(60, of_loop(LINEAR))], busy_pct=60.0
+    )
 
 
 def test_a_launch_bound_training_is_found(store: Store, windows: int) -> None:
@@ -154,7 +161,10 @@ def test_garbage_collections_are_found(store: Store, windows: int) -> None:
         windows,
         "garbage_collection",
         HEALTHY,
-        more=lambda run, now_s: [Event(run, "gc", now_s, seconds=0.2), point(run, now_s, int(now_s - T0), {"phase/gc_s": 0.2})],
+        more=lambda run, now_s: [
+            Event(run, "gc", now_s, seconds=0.2),
+            point(run, now_s, int(now_s - T0), {"phase/gc_s": 0.2}),
+        ],
     )
 
 

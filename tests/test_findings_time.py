@@ -108,7 +108,10 @@ def test_one_recompile_of_each_of_eight_ranks_is_one(store: Store) -> None:
     judged.begin("run", 8)
     judged.go_on(30, lambda now_s: [point("run", now_s, int(now_s - T0) * 10, {"loss": 1.0})])
     judged.go_on(
-        10, lambda now_s: [Event("run", "recompile", now_s, rank=rank, step=290) for rank in range(8)] if now_s == T0 + 31 else []
+        10,
+        lambda now_s: (
+            [Event("run", "recompile", now_s, rank=rank, step=290) for rank in range(8)] if now_s == T0 + 31 else []
+        ),
     )
     assert not judged.of("recompiles")
 
@@ -178,9 +181,14 @@ def of_run(run: str, now_s: float, used: float) -> Record:
 def test_a_leak_of_the_host_is_found_with_the_time_that_is_left(tmp_path: Path, windows: int) -> None:
     def more(run: PlantedRun, now_s: float) -> list[Record]:
         leaked = max(0.0, now_s - run.planted_s) * 2e6
-        return [*([host(now_s)] if run.name == "run-00" else []), of_run(run.name, now_s, 2e9 + leaked + run.dice.uniform(0, 1e8))]
+        return [
+            *([host(now_s)] if run.name == "run-00" else []),
+            of_run(run.name, now_s, 2e9 + leaked + run.dice.uniform(0, 1e8)),
+        ]
 
-    judged = found_in_time(tmp_path, windows, "memory_creep", healthy, step_s=lambda step, since_s: 0.5, healthy_s=520, more=more)
+    judged = found_in_time(
+        tmp_path, windows, "memory_creep", healthy, step_s=lambda step, since_s: 0.5, healthy_s=520, more=more
+    )
     assert all("it runs out in" in found.sentence for found in judged.of("memory_creep"))
 
 

@@ -25,7 +25,9 @@ def test_a_loss_that_turns_nan_is_found(tmp_path: Path, windows: int) -> None:
         tmp_path,
         windows,
         "nan",
-        lambda step, since_s, dice: {"train/loss": NAN if since_s is not None and since_s < 0.1 else loss_of(step, dice)},
+        lambda step, since_s, dice: {
+            "train/loss": NAN if since_s is not None and since_s < 0.1 else loss_of(step, dice)
+        },
     )
     assert all(f"train/loss is NaN at step {found.step:,}." in found.sentence for found in judged.of("nan"))
 
@@ -85,12 +87,19 @@ def test_one_batch_of_any_size_hides_no_later_spike(tmp_path: Path, huge: float,
     def second(now_s: float) -> list[Record]:
         first = 30 * round(now_s - T0 - 1)
         steps = range(first, first + 30)
-        losses = [huge if step == 120 else 60.0 if 0 <= step - 120 - after < 40 else dice.gauss(2.0, 0.1) for step in steps]
-        return [point("run", now_s - 1 + step % 30 / 30, step, {"loss": loss}) for step, loss in zip(steps, losses, strict=True)]
+        losses = [
+            huge if step == 120 else 60.0 if 0 <= step - 120 - after < 40 else dice.gauss(2.0, 0.1) for step in steps
+        ]
+        return [
+            point("run", now_s - 1 + step % 30 / 30, step, {"loss": loss})
+            for step, loss in zip(steps, losses, strict=True)
+        ]
 
     judged.go_on(10 + after / 30, second)
     store.close()
-    assert [(found.step, found.fields["numbers"]["value"]) for found in judged.of("loss_spike")] == [(120 + after, 60.0)]
+    assert [(found.step, found.fields["numbers"]["value"]) for found in judged.of("loss_spike")] == [
+        (120 + after, 60.0)
+    ]
 
 
 def test_gradients_that_blow_up_are_found(tmp_path: Path, windows: int) -> None:
@@ -118,7 +127,10 @@ def test_one_large_gradient_is_found_where_the_loss_rises_after_it(tmp_path: Pat
 
 def test_gradients_that_vanish_in_a_layer_are_found(tmp_path: Path, windows: int) -> None:
     def values(step: int, since_s: float | None, dice: random.Random) -> dict[str, float]:
-        return {**healthy(step, since_s, dice), "grads/layer0": dice.lognormvariate(0, 0.3) * (1e-5 if since_s is not None else 1)}
+        return {
+            **healthy(step, since_s, dice),
+            "grads/layer0": dice.lognormvariate(0, 0.3) * (1e-5 if since_s is not None else 1),
+        }
 
     judged = found_in_time(tmp_path, windows, "gradient_vanishing", values)
     assert all(found.sentence.startswith("grads/layer0") for found in judged.of("gradient_vanishing"))
@@ -137,7 +149,9 @@ def test_a_scaler_that_collapses_is_found(tmp_path: Path, windows: int) -> None:
 
 def test_a_new_best_is_found(tmp_path: Path, windows: int) -> None:
     def values(step: int, since_s: float | None, dice: random.Random) -> dict[str, float]:
-        result = {"val/loss": (0.4 if since_s is not None else 1.0) + 0.001 * (step % 50)} if step % 10 == 0 and step else {}
+        result = (
+            {"val/loss": (0.4 if since_s is not None else 1.0) + 0.001 * (step % 50)} if step % 10 == 0 and step else {}
+        )
         return {**healthy(step, since_s, dice), **result}
 
     found_in_time(

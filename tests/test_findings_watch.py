@@ -43,7 +43,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def test_the_table_in_the_docs_is_that_of_the_rules() -> None:
-    assert findings_table.parts(findings_table.DOC.read_text())[1] == findings_table.table(), "run: python -m tests.findings_table"
+    assert findings_table.parts(findings_table.DOC.read_text())[1] == findings_table.table(), (
+        "run: python -m tests.findings_table"
+    )
 
 
 def test_a_rule_says_what_it_needs_and_needs_no_more_than_a_minute() -> None:
@@ -101,7 +103,9 @@ def test_all_that_holds_in_a_run_ends_with_it_and_nothing_of_the_machine() -> No
         watch = Watch()
         watch.look(RULE, "run", [held(T0)], T0)
         watch.look(BY_NAME["throttle"], None, [held(T0)], T0)
-        assert [(found.run, WITH_RUN in found.fields) for found in watch.end("run", with_run=with_run)] == [("run", with_run)]
+        assert [(found.run, WITH_RUN in found.fields) for found in watch.end("run", with_run=with_run)] == [
+            ("run", with_run)
+        ]
         assert [found.run for found in watch.holding()] == [None]
 
 
@@ -128,7 +132,11 @@ def test_a_collector_that_starts_anew_says_nothing_twice(store: Store) -> None:
 
     def second(now_s: float) -> list[Record]:
         passed = int(now_s - T0)
-        loss = math.nan if 60 <= passed < 62 or passed > 80 else (1.0 + 0.01 * (passed % 7) + (8.0 if 70 <= passed < 76 else 0.0))
+        loss = (
+            math.nan
+            if 60 <= passed < 62 or passed > 80
+            else (1.0 + 0.01 * (passed % 7) + (8.0 if 70 <= passed < 76 else 0.0))
+        )
         return [point("run", now_s, passed, {"train/loss": loss})]
 
     judged.go_on(110, second)
@@ -157,7 +165,9 @@ def test_a_result_is_no_best_one_where_it_was_better_long_before(store: Store) -
     store.append([point("run", T0 - 40_000 + 100 * number, 100 * number, {"val/loss": 0.1}) for number in range(5)])
     judged.go_on(30, lambda now_s: [point("run", now_s, 40_000 + int(now_s - T0), {"val/loss": 5.0})])
     judged.restart()
-    judged.go_on(30, lambda now_s: [point("run", now_s, 40_000 + int(now_s - T0), {"val/loss": 5.0 - (now_s - T0) / 100})])
+    judged.go_on(
+        30, lambda now_s: [point("run", now_s, 40_000 + int(now_s - T0), {"val/loss": 5.0 - (now_s - T0) / 100})]
+    )
     assert not judged.of("new_best")
 
 
@@ -174,11 +184,15 @@ def test_a_collector_that_starts_anew_knows_the_steps_of_before(store: Store) ->
 
 @pytest.mark.parametrize("away_s", [60.0, 3000.0, 3 * 86400.0, 30 * 86400.0])
 @pytest.mark.parametrize("recovers", [False, True])
-def test_a_successor_gives_findings_of_a_run_that_ended_meanwhile_a_last_look(store: Store, recovers: bool, away_s: float) -> None:
+def test_a_successor_gives_findings_of_a_run_that_ended_meanwhile_a_last_look(
+    store: Store, recovers: bool, away_s: float
+) -> None:
     """The dashboard closes with the script, so that its last lines are stored and not judged."""
     judged = JudgedRuns(store)
     judged.begin("run")
-    judged.go_on(100, lambda now_s: [point("run", now_s, int(now_s - T0), {"loss": 1.0 if now_s - T0 <= 30 else math.nan})])
+    judged.go_on(
+        100, lambda now_s: [point("run", now_s, int(now_s - T0), {"loss": 1.0 if now_s - T0 <= 30 else math.nan})]
+    )
     (before,) = judged.of("nan_lasting")
     assert not before.over
     for _ in range(100):
@@ -195,7 +209,9 @@ def test_a_successor_gives_findings_of_a_run_that_ended_meanwhile_a_last_look(st
     judged.go_on(20)
     (found,) = judged.of("nan_lasting")
     assert (found.id, found.from_s, found.weight, found.over) == (before.id, before.from_s, "alert", True)
-    assert found.to_s == T0 + (150 if recovers else 200) and found.fields["numbers"]["steps"] == (120 if recovers else 170)
+    assert found.to_s == T0 + (150 if recovers else 200) and found.fields["numbers"]["steps"] == (
+        120 if recovers else 170
+    )
     assert (WITH_RUN in found.fields) is not recovers, "what recovered before the run ended was resolved"
     assert not store.findings("run", holding=True)
     assert judged.rules() == {"nan", "nan_lasting"} and len(judged.found) == 2
@@ -234,10 +250,13 @@ def test_many_checkpoints_do_not_push_the_start_of_a_run_out() -> None:
 # -- odd input ---------------------------------------------------------------------------------------------------------
 
 NUMBERS = st.one_of(
-    st.floats(allow_nan=True, allow_infinity=True), st.sampled_from([0.0, -1.0, math.nan, math.inf, 2.0**60, 1e300, -1e300, 5e-324])
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.sampled_from([0.0, -1.0, math.nan, math.inf, 2.0**60, 1e300, -1e300, 5e-324]),
 )
 STEPS = st.one_of(st.none(), st.integers(0, 300), st.sampled_from([1 << 60, (1 << 60) + 1, 0]))
-TIMES = st.one_of(st.none(), st.floats(0, 100).map(lambda passed: T0 + passed), st.sampled_from([0.0, T0 - 1e6, T0 + 1e9, 1e300]))
+TIMES = st.one_of(
+    st.none(), st.floats(0, 100).map(lambda passed: T0 + passed), st.sampled_from([0.0, T0 - 1e6, T0 + 1e9, 1e300])
+)
 NAMES = st.sampled_from(
     [
         "train/loss",
@@ -265,11 +284,16 @@ def test_odd_input_raises_nothing(rows: list, events: list, times: int) -> None:
         judged = JudgedRuns(store, stored=False, gpus=[gpu(0, gpu_process())])
         judged.begin("run", 2)
         records: list[Record] = [
-            Event("run", kind, T0 + at, rank=rank, step=step, seconds=seconds) for kind, at, step, seconds, rank in events
+            Event("run", kind, T0 + at, rank=rank, step=step, seconds=seconds)
+            for kind, at, step, seconds, rank in events
         ]
         for turn in range(times):
             records += [point("run", time_s, step, values, rank) for time_s, step, values, rank in rows]
-            host = {"host/memory_used_bytes": float(turn) * GIB, "host/memory_total_bytes": 8.0 * GIB, "host/disk_free_bytes": 0.0}
+            host = {
+                "host/memory_used_bytes": float(turn) * GIB,
+                "host/memory_total_bytes": 8.0 * GIB,
+                "host/disk_free_bytes": 0.0,
+            }
             records.append(machine_point(T0 + turn, HOSTS, host))
         judged.collector.take(records)
         judged.go_on(6)
@@ -296,7 +320,9 @@ class NoHistory:
     st.integers(1, 60),
     st.lists(NUMBERS, min_size=8, max_size=8),
 )
-def test_steps_with_equal_stamps_raise_nothing(bursts: list[tuple[int, float]], times: int, numbers: list[float]) -> None:
+def test_steps_with_equal_stamps_raise_nothing(
+    bursts: list[tuple[int, float]], times: int, numbers: list[float]
+) -> None:
     """Bursts of steps at one moment, each some time after the one before."""
     gaps = [gap_s if number == 0 else 0.0 for count, gap_s in bursts * times for number in range(count)]
     names = ("train/loss", "grad_norm", "loss_scale", "val/loss", "units", *SERVED)
@@ -305,7 +331,9 @@ def test_steps_with_equal_stamps_raise_nothing(bursts: list[tuple[int, float]], 
         for track, value in zip(tracks.values(), [step, *numbers], strict=True):
             track.take(time_s, step, value)
     events = [
-        Event("run", kind, T0 + at, step=60, seconds=30.0) for kind in ("checkpoint", "recompile") for at in (0.0, 0.0, 0.0, 1.0)
+        Event("run", kind, T0 + at, step=60, seconds=30.0)
+        for kind in ("checkpoint", "recompile")
+        for at in (0.0, 0.0, 0.0, 1.0)
     ]
     now_s = T0 + sum(gaps)
     subject = RunSubject("run", now_s, NoHistory(), MachineSubject(now_s), tracks, events)  # type: ignore[arg-type]
@@ -336,6 +364,9 @@ def test_ten_thousand_series_cost_no_more_than_the_tracked_ones(store: Store) ->
 def test_machine_series_of_no_known_kind_are_not_kept(store: Store) -> None:
     judged = JudgedRuns(store, stored=False)
     judged.go_on(
-        20, lambda now_s: [machine_point(now_s, labels_of(host="box", cpu=number), {"host/cpu_pct": 1.0}) for number in range(200)]
+        20,
+        lambda now_s: [
+            machine_point(now_s, labels_of(host="box", cpu=number), {"host/cpu_pct": 1.0}) for number in range(200)
+        ],
     )
     assert not judged.collector._known.machine

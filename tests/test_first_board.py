@@ -14,7 +14,9 @@ from tests.serving import served
 HOST = Points(None, labels_of(host="box"), ("host/cpu_pct",), (50.0,), 1_764_000_000.0, None)
 GPU = Points(None, labels_of(host="box", gpu=0), ("gpu/power_w",), (300.0,), 1_764_000_000.0, None)
 LOSS = Points("a", labels_of(host="box"), ("train/loss",), (1.0,), 1_764_000_000.0, 1)
-PHASES = [Points("a", labels_of(host="box"), (f"phase/{name}_s",), (0.1,), 1_764_000_000.0, 1) for name in ("data", "forward")]
+PHASES = [
+    Points("a", labels_of(host="box"), (f"phase/{name}_s",), (0.1,), 1_764_000_000.0, 1) for name in ("data", "forward")
+]
 ODD = Points("a", labels_of(host="box"), ("odd",), (1.0,), 1_764_000_000.0, 1)
 
 

@@ -28,7 +28,18 @@ sys.exit(main(sys.argv[2:]))
 
 
 def train_in_little_memory(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", "-c", LIMITED, str(MORE_BYTES), "--log-dir", str(folder / "logs"), "--device", "cpu"]
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-c",
+        LIMITED,
+        str(MORE_BYTES),
+        "--log-dir",
+        str(folder / "logs"),
+        "--device",
+        "cpu",
+    ]
     return subprocess.run([*command, *flags], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -69,7 +80,9 @@ def test_the_largest_batch_is_found_within_an_eighth_and_few_tries(too_large: in
     [
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
         (
-            RuntimeError("[enforce fail at alloc_cpu.cpp:126] DefaultCPUAllocator: can't allocate memory: you tried to allocate"),
+            RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:126] DefaultCPUAllocator: can't allocate memory: you tried to allocate"
+            ),
             True,
         ),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),

@@ -60,7 +60,9 @@ def test_frames_narrower_than_a_pixel_are_drawn_as_one(ask: Ask) -> None:
 
 
 def test_a_refetched_tree_is_found_at_the_same_place(ask: Ask) -> None:
-    assert ask(FLAME + "return [tree.find(tree.path(4).map((node) => tree.name(node))), tree.find(['root ', 'gone x'])];") == [4, 0]
+    assert ask(
+        FLAME + "return [tree.find(tree.path(4).map((node) => tree.name(node))), tree.find(['root ', 'gone x'])];"
+    ) == [4, 0]
 
 
 def test_excess_is_in_seconds_a_unit_and_adds_up_to_the_slowdown(ask: Ask) -> None:
@@ -80,7 +82,8 @@ def test_of_several_ranks_excess_is_that_of_a_step_of_each(ask: Ask) -> None:
 
 def test_without_steps_excess_is_in_seconds_a_second(ask: Ask) -> None:
     told = ask(
-        FLAME + "const other = new Tree({ ...flame, units: null, baseline_units: null }); return [other.per, other.excess(5)];"
+        FLAME
+        + "const other = new Tree({ ...flame, units: null, baseline_units: null }); return [other.per, other.excess(5)];"
     )
     assert told == ["second", pytest.approx(6 / 10 - 10 / 30)]
 
@@ -145,5 +148,7 @@ def test_words_in_frames_can_be_read_on_every_colour(ask: Ask, theme: str) -> No
       ...shares.map((share) => differenceTint(share, faded)),
       ...["flame-own", "flame-library", "flame-hot"].map((name) => tokenTint(name, faded)),
     ]);
-    return Math.min(...tints.map(({ fill, ink }) => contrast(channels(fill), channels(ink))));""".replace("THEME", theme)
+    return Math.min(...tints.map(({ fill, ink }) => contrast(channels(fill), channels(ink))));""".replace(
+        "THEME", theme
+    )
     assert ask(code) >= 4.5

@@ -75,9 +75,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """A run whose profile covers its starved stretch. The trainer lies in a folder of its own: its source is shown."""
     folder = tmp_path_factory.mktemp("job")
     (folder / "job.py").write_text(TRAINER)
-    code = (
-        f"import os, sys, runpy; os.chdir({str(folder)!r}); sys.path.insert(0, '.'); runpy.run_path('job.py', run_name='__main__')"
-    )
+    code = f"import os, sys, runpy; os.chdir({str(folder)!r}); sys.path.insert(0, '.'); runpy.run_path('job.py', run_name='__main__')"
     with dashboard(folder / "logs") as running, started(code, str(running.log_dir)) as trainer:
         assert trainer.stdout is not None
         begun_s = float(trainer.stdout.readline())
@@ -100,8 +98,12 @@ def flame_names(page: Page) -> list[str]:
 def open_starved(run: Run, page: Page, more: str = "") -> None:
     page.goto(f"{run.running.address}/flame?{run.starved}{more}")
     wait_for(lambda: "decode_image" in flame_names(page), because="no flame graph of the window")
-    wait_for(lambda: "decode_image" in page.inner_text(".flame-head .said"), because="the head does not name the function")
-    wait_for(lambda: page.locator("#content .flame-page").count() == 1, because="the page does not move into Dash's layout")
+    wait_for(
+        lambda: "decode_image" in page.inner_text(".flame-head .said"), because="the head does not name the function"
+    )
+    wait_for(
+        lambda: page.locator("#content .flame-page").count() == 1, because="the page does not move into Dash's layout"
+    )
 
 
 def first_row(page: Page) -> str:
@@ -111,8 +113,13 @@ def first_row(page: Page) -> str:
 
 def test_the_page_names_the_line_its_source_its_callers_and_what_it_was_compared_with(run: Run, page: Page) -> None:
     open_starved(run, page)
-    wait_for(lambda: "normal is" in page.inner_text(".flame-head .sub"), because="the head does not tell what normal is")
-    wait_for(lambda: page.inner_text(".flame-side .title") == "decode_image", because="the blamed function is not the selected one")
+    wait_for(
+        lambda: "normal is" in page.inner_text(".flame-head .sub"), because="the head does not tell what normal is"
+    )
+    wait_for(
+        lambda: page.inner_text(".flame-side .title") == "decode_image",
+        because="the blamed function is not the selected one",
+    )
     wait_for(lambda: "hashlib.md5(bytes(5000))" in page.inner_text(".source"), because="the source is not shown")
     assert re.fullmatch(r"\d+%|all|more than all", page.inner_text(".flame-head .said b"))
     assert re.fullmatch(r"decode_image \(job\.py:\d+\)", page.inner_text(".flame-head .said code"))
@@ -126,15 +133,23 @@ def test_the_page_names_the_line_its_source_its_callers_and_what_it_was_compared
 
 def test_the_graph_can_be_walked_and_zoomed_by_keys_and_read_as_a_table(run: Run, page: Page) -> None:
     open_starved(run, page)
-    wait_for(lambda: page.inner_text(".flame-side .title") == "decode_image", because="the blamed function is not the selected one")
+    wait_for(
+        lambda: page.inner_text(".flame-side .title") == "decode_image",
+        because="the blamed function is not the selected one",
+    )
     page.keyboard.press("f")
     page.keyboard.press("ArrowUp")
     wait_for(lambda: page.inner_text(".flame-side .title") == "train", because="the caller is not selected")
     assert "in total" in page.inner_text(".flame .tip")
     page.keyboard.press("ArrowDown")
-    wait_for(lambda: page.inner_text(".flame-side .title") == "decode_image", because="the widest callee is not selected")
+    wait_for(
+        lambda: page.inner_text(".flame-side .title") == "decode_image", because="the widest callee is not selected"
+    )
     page.keyboard.press("Enter")
-    wait_for(lambda: "decode_image" in page.locator(".flame table.unseen").inner_text(), because="the table says something else")
+    wait_for(
+        lambda: "decode_image" in page.locator(".flame table.unseen").inner_text(),
+        because="the table says something else",
+    )
     page.keyboard.press("Escape")
     assert "from=" in page.url, "Esc leaves the zoom before it clears the window"
 
@@ -150,7 +165,10 @@ def test_a_window_is_redrawn_while_it_is_being_dragged(run: Run, page: Page) -> 
     during = wait_for(lambda: changed(page, before), because="nothing is drawn before the mouse is released")
     page.mouse.up()
     window = wait_for(lambda: page.evaluate("() => deepseek.window"))
-    wait_for(lambda: page.evaluate("() => deepseek.flame.window") == window, because="the last window is not the one that is drawn")
+    wait_for(
+        lambda: page.evaluate("() => deepseek.flame.window") == window,
+        because="the last window is not the one that is drawn",
+    )
     assert during["from"] == pytest.approx(window["from"], abs=0.1)
     wait_for(lambda: address(page)["from"] == str(round(window["from"], 3)), because="the window is not in the address")
 
@@ -184,7 +202,10 @@ def test_another_window_can_be_compared_with(run: Run, page: Page) -> None:
     page.keyboard.press("d")
     wait_for(lambda: page.get_by_text("Drag over the window to compare with").is_visible(), because="no hint")
     drag(page, 0.1, 0.35)
-    wait_for(lambda: "compared with" in page.inner_text(".flame-head .sub"), because="the head does not tell of the comparison")
+    wait_for(
+        lambda: "compared with" in page.inner_text(".flame-head .sub"),
+        because="the head does not tell of the comparison",
+    )
     assert "baseline" in address(page)
     page.keyboard.press("Escape")
     wait_for(lambda: "normal is" in page.inner_text(".flame-head .sub"), because="Esc does not lead back to normal")
@@ -229,7 +250,9 @@ def test_phases_threads_and_inversion_ask_the_server_anew(run: Run, page: Page) 
     wait_for(lambda: first_row(page).startswith("train_step"), because="not the phase alone")
     page.locator(".chip", has_text="Every thread").click()
     page.get_by_role("group", name="Phases").get_by_text("All").click()
-    wait_for(lambda: any("run-log" in name or "python" in name for name in flame_names(page)), because="no other thread")
+    wait_for(
+        lambda: any("run-log" in name or "python" in name for name in flame_names(page)), because="no other thread"
+    )
     with page.expect_response(lambda answer: "/flame?" in answer.url and "waits=0" in answer.url) as answer:
         page.get_by_role("button", name="No waits").click()
     assert "wait" not in answer.value.json()["nodes"]["kind"]
@@ -268,7 +291,9 @@ def test_the_panel_on_live_says_the_same_and_leads_to_the_page_with_the_window(r
     wait_for(lambda: "slow at step" in page.inner_text(".window-log"), because="no log lines")
     window = page.evaluate("() => deepseek.window")
     page.keyboard.press("f")
-    wait_for(lambda: page.locator("#bar a[aria-current]").inner_text().endswith("Flame"), because="not on the Flame page")
+    wait_for(
+        lambda: page.locator("#bar a[aria-current]").inner_text().endswith("Flame"), because="not on the Flame page"
+    )
     wait_for(lambda: "decode_image" in flame_names(page), because="no flame graph of the window")
     assert page.evaluate("() => deepseek.flame.window") == pytest.approx(window, abs=0.002)
 
@@ -286,5 +311,8 @@ def test_without_profiling_the_page_says_why_and_what_to_do(tmp_path: Path, page
         (running.log_dir / "a.jsonl").write_text(f'{{"time_s": {time.time()}, "step": 1, "train/loss": 1}}\n')
         wait_for(lambda: running.run("a").get("points"))
         page.goto(f"{running.address}/flame?run=a")
-        wait_for(lambda: "Profiling is off" in page.inner_text(".graph-place"), because="the page does not say why it is empty")
+        wait_for(
+            lambda: "Profiling is off" in page.inner_text(".graph-place"),
+            because="the page does not say why it is empty",
+        )
         wait_for(lambda: page.get_by_role("button", name="Turn on").is_visible(), because="no remedy")

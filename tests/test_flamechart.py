@@ -13,7 +13,11 @@ from collectors.store.protocol import StackColumns
 from dashboard.flame.flamechart import Chart, chart
 from tests.stacks import MAIN, Span, columns
 
-MODULE, STEP, LOAD = Frame("<module>", "/job/train.py", 9), Frame("step", "/job/train.py", 3), Frame("load", "/job/train.py", 5)
+MODULE, STEP, LOAD = (
+    Frame("<module>", "/job/train.py", 9),
+    Frame("step", "/job/train.py", 3),
+    Frame("load", "/job/train.py", 5),
+)
 
 
 def bars(drawn: Chart, lane: int = 0) -> list[tuple[float, float, int, str]]:
@@ -29,7 +33,9 @@ def at_zero(*spans: Span, processes: tuple[tuple[str, int, int, str], ...] = (MA
 
 
 def test_functions_stand_below_each_other_and_one_that_goes_on_is_one_bar() -> None:
-    spans = at_zero((0, 7, 2.0, (MODULE, STEP)), (0, 7, 1.0, (MODULE, LOAD)), (0, 7, 1.0, (MODULE, LOAD._replace(line=6))))
+    spans = at_zero(
+        (0, 7, 2.0, (MODULE, STEP)), (0, 7, 1.0, (MODULE, LOAD)), (0, 7, 1.0, (MODULE, LOAD._replace(line=6)))
+    )
     drawn = chart(spans, (0.0, 4.0), 400, Lanes())
     assert bars(drawn) == [
         (0.0, 4.0, 0, "<module>"),
@@ -59,7 +65,9 @@ def test_time_without_samples_is_a_gap() -> None:
 
 
 def test_threads_have_lanes_of_their_own_where_they_are_asked_for() -> None:
-    spans = at_zero((0, 7, 1.0, (MODULE,)), (0, 70, 1.0, (LOAD,)), (1, 8, 1.0, (STEP,)), processes=(MAIN, ("run", 0, 8, "worker")))
+    spans = at_zero(
+        (0, 7, 1.0, (MODULE,)), (0, 70, 1.0, (LOAD,)), (1, 8, 1.0, (STEP,)), processes=(MAIN, ("run", 0, 8, "worker"))
+    )
     spans = spans._replace(time_s=np.zeros(3))
     assert [lane.thread.tid for lane in chart(spans, (0.0, 1.0), 4, Lanes()).lanes] == [7]
     assert [lane.thread.tid for lane in chart(spans, (0.0, 1.0), 4, Lanes("threads")).lanes] == [7, 70, 8]
@@ -72,7 +80,10 @@ def test_an_empty_window_has_no_lanes() -> None:
 
 frames = st.builds(Frame, st.sampled_from("abc"), st.just("/x.py"), st.integers(1, 2))
 spans = st.tuples(
-    st.just(0), st.just(7), st.integers(1, 40).map(lambda ms: ms / 100), st.lists(frames, min_size=1, max_size=4).map(tuple)
+    st.just(0),
+    st.just(7),
+    st.integers(1, 40).map(lambda ms: ms / 100),
+    st.lists(frames, min_size=1, max_size=4).map(tuple),
 )
 
 
@@ -90,6 +101,7 @@ def test_bars_of_one_depth_never_overlap_and_each_stands_below_another(found: li
         assert depth == 0 or any(a <= start + 1e-9 and end <= b + 1e-9 for a, b in rows[depth - 1])
     assert sum(end - start for start, end in rows[0]) <= 4.0 + 1e-9
     assert (
-        sum(end - start for start, end in rows[0]) == pytest.approx(sum(one[2] for one in found), abs=4.0 / width + 1e-9)
+        sum(end - start for start, end in rows[0])
+        == pytest.approx(sum(one[2] for one in found), abs=4.0 / width + 1e-9)
         or len(found) > 9
     )

@@ -96,7 +96,9 @@ def long_answer(file: IO[bytes]) -> list[str]:
 
 def test_an_answer_that_is_too_long_does_not_leave_the_process_that_read() -> None:
     command = [sys.executable, "-P", "-m", "collectors.judging.apart", "tests.test_flight:long_answer"]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, timeout=60)
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, timeout=60
+    )
     assert done.stdout == b"null"
 
 
@@ -121,7 +123,10 @@ def test_a_file_that_would_run_something_is_not_read(tmp_path: Path) -> None:
     assert read(tmp_path / "a") == [] and not (tmp_path / "ran").exists()
     (tmp_path / "link").symlink_to(tmp_path / "a")
     os.mkfifo(tmp_path / "pipe")
-    assert open_plain_file(f"{tmp_path}/link", 0.0, 1 << 20) is None and open_plain_file(f"{tmp_path}/pipe", 0.0, 1 << 20) is None
+    assert (
+        open_plain_file(f"{tmp_path}/link", 0.0, 1 << 20) is None
+        and open_plain_file(f"{tmp_path}/pipe", 0.0, 1 << 20) is None
+    )
     (tmp_path / "old").write_bytes(pickle.dumps({"entries": [entry(1)]}))
     assert open_plain_file(f"{tmp_path}/old", 2e9, 1 << 20) is None
     assert [row.entered for row in read(tmp_path / "old")] == [1]
@@ -170,7 +175,9 @@ ANY = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["entries", "process_group", "collective_seq_id", "frames", "state", "x"]), inner, max_size=4
+            st.sampled_from(["entries", "process_group", "collective_seq_id", "frames", "state", "x"]),
+            inner,
+            max_size=4,
         )
     ),
     max_leaves=20,

@@ -19,7 +19,11 @@ from dashboard.flame.exporting import to_folded, to_speedscope
 from tests.cost import times
 from tests.stacks import MAIN, Span, columns, drawn, fold
 
-MODULE, TRAIN, STEP = Frame("<module>", "/job/train.py", 90), Frame("train", "/job/train.py", 40), Frame("step", "/job/train.py", 7)
+MODULE, TRAIN, STEP = (
+    Frame("<module>", "/job/train.py", 90),
+    Frame("train", "/job/train.py", 40),
+    Frame("step", "/job/train.py", 7),
+)
 FORWARD = Frame("Module._call_impl", "/usr/lib/python3/dist-packages/torch/nn/modules/module.py", 1787)
 SELECT = Frame("_PollLikeSelector.select", "/usr/lib/python3.11/selectors.py", 415)
 
@@ -92,7 +96,13 @@ def test_a_baseline_stands_beside_the_window_whatever_only_one_of_them_has() -> 
     window = columns((0, 7, 1.0, (MODULE, TRAIN)), (0, 7, 3.0, (MODULE, STEP)))
     normal = columns((0, 7, 8.0, (MODULE, TRAIN._replace(line=44))), (0, 7, 2.0, (SELECT,)))
     tree = fold(window, baseline=normal)
-    assert drawn(tree) == ["run main thread 4", "  <module> 4", "    step 3", "    train 1", "  _PollLikeSelector.select 0"]
+    assert drawn(tree) == [
+        "run main thread 4",
+        "  <module> 4",
+        "    step 3",
+        "    train 1",
+        "  _PollLikeSelector.select 0",
+    ]
     assert tree.base_total_s is not None
     assert tree.base_total_s.tolist() == [10, 8, 0, 8, 2]
     assert (tree.baseline_seconds, tree.baseline_samples) == (10, 1000)
@@ -113,7 +123,9 @@ def test_frames_are_own_library_or_waits() -> None:
 
 
 def test_a_wait_is_recognised_by_function_and_file() -> None:
-    loader = Frame("_MultiProcessingDataLoaderIter._try_get_data", "/x/site-packages/torch/utils/data/dataloader.py", 1291)
+    loader = Frame(
+        "_MultiProcessingDataLoaderIter._try_get_data", "/x/site-packages/torch/utils/data/dataloader.py", 1291
+    )
     wait = wait_of(loader)
     assert wait is not None
     assert (wait.what, wait.joined) == ("data loader", "workers")
@@ -167,7 +179,12 @@ def test_a_speedscope_profile_has_every_second_once() -> None:
     names = [[exported["shared"]["frames"][frame]["name"] for frame in stack] for stack in profile["samples"]]
     assert names == [["run main thread", "<module>"], ["run main thread", "<module>", "train"]]
     assert profile["weights"] == [0.25, 1.5]
-    assert (profile["type"], profile["unit"], profile["endValue"], profile["name"]) == ("sampled", "seconds", 1.75, "a window")
+    assert (profile["type"], profile["unit"], profile["endValue"], profile["name"]) == (
+        "sampled",
+        "seconds",
+        1.75,
+        "a window",
+    )
 
 
 frames = st.builds(Frame, st.sampled_from("abc"), st.sampled_from(["/x.py", "/y.py"]), st.integers(1, 3))

@@ -16,7 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from playwright.sync_api import Page
 
-from collectors.forgotten.tombstones import FileIdentity, LastKnown, Tombstone, Tombstones, identity_of_file, last_known, read_all
+from collectors.forgotten.tombstones import (
+    FileIdentity,
+    LastKnown,
+    Tombstone,
+    Tombstones,
+    identity_of_file,
+    last_known,
+    read_all,
+)
 from dashboard.runs import OVER, forgotten_view
 from dashboard.user_files.about import About
 from dashboard.user_files.forgotten import ForgottenRun, quoted, remove_line
@@ -44,12 +52,17 @@ def write_run(folder: Path, steps: int = 50) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and ".deepseek" not in path.parts}
+    return {
+        str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and ".deepseek" not in path.parts
+    }
 
 
 def post(running: Dashboard, path: str, body: Any) -> Any:
     request = urllib.request.Request(
-        f"{running.address}/api/v1/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST"
+        f"{running.address}/api/v1/{path}",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+        method="POST",
     )
     try:
         with urllib.request.urlopen(request) as answer:
@@ -80,7 +93,9 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     logs = tmp_path_factory.mktemp("forgotten") / "logs"
     for name in (*NAMES, "group", "bystander"):
         write_run(logs / name)
-    (logs / "single.jsonl").write_text("".join(json.dumps({"time_s": T0 + i, "step": i, "loss": 1.0}) + "\n" for i in range(9)))
+    (logs / "single.jsonl").write_text(
+        "".join(json.dumps({"time_s": T0 + i, "step": i, "loss": 1.0}) + "\n" for i in range(9))
+    )
     return logs
 
 
@@ -97,7 +112,9 @@ def run_called(running: Dashboard, name: str) -> str:
     return name if name in NAMES[:2] else next(run for run in names(running) if run.startswith("odd"))
 
 
-def test_forgotten_runs_stay_away_until_they_are_taken_back_or_their_files_change(logs: Path, running: Dashboard) -> None:
+def test_forgotten_runs_stay_away_until_they_are_taken_back_or_their_files_change(
+    logs: Path, running: Dashboard
+) -> None:
     before = contents(logs)
     odd = run_called(running, NAMES[2])
     for run in ("plain", "group/a", odd, "single"):
@@ -152,7 +169,9 @@ def test_a_run_that_is_alive_and_one_that_is_not_there_cannot_be_forgotten(logs:
     assert "living" in names(running)
 
 
-def test_the_runs_page_forgets_a_run_prints_the_line_and_takes_it_back(logs: Path, running: Dashboard, page: Page) -> None:
+def test_the_runs_page_forgets_a_run_prints_the_line_and_takes_it_back(
+    logs: Path, running: Dashboard, page: Page
+) -> None:
     page.goto(f"{running.address}/runs?q=bystander")
     page.wait_for_selector("#runs-grid .run-cell a:has-text('bystander')")
     page.keyboard.press("j")
@@ -192,13 +211,18 @@ def test_an_odd_tombstone_costs_itself(tmp_path: Path) -> None:
 @settings(deadline=None, max_examples=60)
 @given(
     some.none()
-    | some.dictionaries(some.sampled_from([*LastKnown._fields, "odd"]), some.none() | some.floats() | some.integers() | some.text())
+    | some.dictionaries(
+        some.sampled_from([*LastKnown._fields, "odd"]), some.none() | some.floats() | some.integers() | some.text()
+    )
 )
 def test_what_was_known_is_read_however_odd_the_tombstone_is(row: dict[str, Any] | None) -> None:
     known = last_known(row)
     view = forgotten_view(ForgottenRun("a", T0, 1, 1, "", About(forgotten=True), known))
     assert view.state in OVER and "forgotten" in view.state_reason
-    assert json.loads(json.dumps(known._asdict(), allow_nan=False)) == known._asdict() and last_known(known._asdict()) == known
+    assert (
+        json.loads(json.dumps(known._asdict(), allow_nan=False)) == known._asdict()
+        and last_known(known._asdict()) == known
+    )
 
 
 def test_a_file_is_the_same_only_by_inode_size_and_first_bytes(tmp_path: Path) -> None:
@@ -221,7 +245,8 @@ def test_a_file_is_the_same_only_by_inode_size_and_first_bytes(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "name", ["plain", "a b", "it's", "$(touch x)", "-rf", "line\nbreak", "\x1b[31m", "ä", "\udcff\\'", "`x`", "a\u202eb"]
+    "name",
+    ["plain", "a b", "it's", "$(touch x)", "-rf", "line\nbreak", "\x1b[31m", "ä", "\udcff\\'", "`x`", "a\u202eb"],
 )
 def test_the_line_that_removes_files_can_be_pasted(name: str, tmp_path: Path) -> None:
     (tmp_path / name).mkdir()

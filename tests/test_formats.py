@@ -25,7 +25,9 @@ def metrics(starts: list[float] | None = None, state: dict[str, Any] | None = No
 def points(*lines: bytes, arrival_s: float | None = None) -> tuple[list[Points], Metrics]:
     parser = metrics()
     return [
-        record for record in parser.parse(lines, Arrival(arrival_s, arrival_s) if arrival_s else None) if isinstance(record, Points)
+        record
+        for record in parser.parse(lines, Arrival(arrival_s, arrival_s) if arrival_s else None)
+        if isinstance(record, Points)
     ], parser
 
 
@@ -40,7 +42,9 @@ def test_without_a_time_the_arrival_counts_when_followed_live_and_nothing_otherw
 
 
 def test_without_a_step_the_last_one_counts_and_else_the_line_number() -> None:
-    found, _ = points(b'{"time_s":1,"x":1}', b'{"time_s":2,"x":1}', b'{"time_s":3,"step":50,"x":1}', b'{"time_s":4,"x":1}')
+    found, _ = points(
+        b'{"time_s":1,"x":1}', b'{"time_s":2,"x":1}', b'{"time_s":3,"step":50,"x":1}', b'{"time_s":4,"x":1}'
+    )
     assert [one.step for one in found] == [1, 2, 50, 50]
 
 
@@ -51,7 +55,12 @@ def test_nan_is_a_value_bare_or_quoted(text: str) -> None:
 
 def test_infinities_booleans_and_nested_objects_are_numbers() -> None:
     found, _ = points(b'{"time_s":1,"step":1,"up":Infinity,"down":"-infinity","yes":true,"a":{"b":{"c":2}}}')
-    assert dict(zip(found[0].names, found[0].values, strict=True)) == {"up": math.inf, "down": -math.inf, "yes": 1.0, "a/b/c": 2.0}
+    assert dict(zip(found[0].names, found[0].values, strict=True)) == {
+        "up": math.inf,
+        "down": -math.inf,
+        "yes": 1.0,
+        "a/b/c": 2.0,
+    }
 
 
 def test_what_is_not_a_number_is_skipped_and_counted_and_the_rest_is_kept() -> None:
@@ -94,7 +103,9 @@ def test_a_line_that_stands_twice_counts_twice() -> None:
 
 
 def test_a_segment_rises_when_the_step_falls_by_more_than_a_hundred() -> None:
-    lines = [b'{"time_s":%d,"step":%d,"x":1}' % (time, step) for time, step in enumerate([500, 400, 501, 400, 401, 700])]
+    lines = [
+        b'{"time_s":%d,"step":%d,"x":1}' % (time, step) for time, step in enumerate([500, 400, 501, 400, 401, 700])
+    ]
     assert [one.segment for one in points(*lines)[0]] == [0, 0, 0, 1, 1, 1]
 
 
@@ -115,7 +126,8 @@ def test_a_parser_goes_on_from_its_state() -> None:
 def test_events_carry_their_fields_and_remember_starts_and_ends() -> None:
     parser = Events("a")
     parser.parse(
-        [b'{"time_s":1,"kind":"start","pid":7,"rank":1}', b'{"time_s":2,"kind":"checkpoint","step":5,"seconds":0.5}'], None
+        [b'{"time_s":1,"kind":"start","pid":7,"rank":1}', b'{"time_s":2,"kind":"checkpoint","step":5,"seconds":0.5}'],
+        None,
     )
     again = Events("a", parser.state())
     assert [(event.kind, event.rank, event.fields["pid"]) for event in again.lifetimes] == [("start", 1, 7)]
@@ -150,8 +162,12 @@ def test_a_line_tells_its_time(line: str, time_s: float | None) -> None:
 
 
 def test_a_line_without_a_year_is_of_the_one_before_where_new_year_was_between() -> None:
-    assert time_of("I1231 23:59:58.500000 17 file.cc:9] x", near_s=local("2027-01-02 11:00:00")) == local("2026-12-31 23:59:58.5")
-    assert time_of("I0101 00:00:01.000000 17 file.cc:9] x", near_s=local("2027-01-02 11:00:00")) == local("2027-01-01 00:00:01")
+    assert time_of("I1231 23:59:58.500000 17 file.cc:9] x", near_s=local("2027-01-02 11:00:00")) == local(
+        "2026-12-31 23:59:58.5"
+    )
+    assert time_of("I0101 00:00:01.000000 17 file.cc:9] x", near_s=local("2027-01-02 11:00:00")) == local(
+        "2027-01-01 00:00:01"
+    )
 
 
 def test_times_of_a_clock_alone_lie_before_the_end_of_a_file_that_was_written_over_midnight() -> None:
@@ -204,7 +220,9 @@ def test_lines_without_a_time_that_arrive_together_are_spread_between_two_looks(
     assert times == pytest.approx([NOW.since_s + 0.05 * i for i in range(1, 5)])
 
 
-@pytest.mark.parametrize("stamp", ["NaN", "1e300", "-1", "1764000000000", '"today"', "true", "[1]", "1%s" % ("0" * 400)])
+@pytest.mark.parametrize(
+    "stamp", ["NaN", "1e300", "-1", "1764000000000", '"today"', "true", "[1]", "1%s" % ("0" * 400)]
+)
 def test_a_time_that_cannot_be_is_counted_and_the_line_kept(stamp: str) -> None:
     parser = metrics()
     (point,) = parser.parse([b'{"time_s":%s,"step":1,"x":1}' % stamp.encode()], NOW)
@@ -280,7 +298,9 @@ GPU 0 has 40 GiB
 def test_an_error_is_all_of_its_traceback(stamp: str, arrival: Arrival | None) -> None:
     text = TRACEBACK.format(stamp=stamp, end="\n2026-11-24 16:23:00 INFO starting again\nstep 5 loss 0.3")
     if stamp.startswith("[rank0]"):
-        text = "\n".join(f"[rank0]: {line.removeprefix(stamp)}" if 0 < i < 15 else line for i, line in enumerate(text.splitlines()))
+        text = "\n".join(
+            f"[rank0]: {line.removeprefix(stamp)}" if 0 < i < 15 else line for i, line in enumerate(text.splitlines())
+        )
     found = Text("a", "x.log", 1_764_000_000.0).parse([line.encode() for line in text.splitlines()], arrival)
     levels = [(record.level >= 40, record.text) for record in found if isinstance(record, LogLine)]
     errors = [text for error, text in levels if error]
@@ -306,7 +326,11 @@ def test_lines_printed_between_stamped_ones_keep_their_pace(clock_s: float) -> N
     stamp = datetime.datetime.fromtimestamp(began_s + clock_s, datetime.UTC).isoformat()
     batches = [[f"{stamp} INFO saved".encode(), b"  to disk"], *([f"epoch {i} loss 0.5".encode()] for i in range(1, 5))]
     times = [
-        [record.time_s for record in parser.parse(lines, Arrival(began_s + i - 0.05, began_s + i)) if isinstance(record, LogLine)]
+        [
+            record.time_s
+            for record in parser.parse(lines, Arrival(began_s + i - 0.05, began_s + i))
+            if isinstance(record, LogLine)
+        ]
         for i, lines in enumerate(batches)
     ]
     assert times[0] == pytest.approx([began_s + clock_s] * 2)
@@ -330,7 +354,12 @@ def test_a_traceback_goes_on_after_the_parser_is_taken_up_again() -> None:
 
 @pytest.mark.parametrize(
     ("stamp", "believed"),
-    [("0001-01-01 00:00:00", False), ("1970-01-01 00:00:07", False), ("2099-01-01 00:00:00", False), ("2025-11-01 00:00:00", True)],
+    [
+        ("0001-01-01 00:00:00", False),
+        ("1970-01-01 00:00:07", False),
+        ("2099-01-01 00:00:00", False),
+        ("2025-11-01 00:00:00", True),
+    ],
 )
 def test_a_stamp_that_no_clock_can_mean_is_not_believed(stamp: str, believed: bool) -> None:
     assert (time_of(f"{stamp} INFO x", near_s=NOW.until_s) is not None) == believed
@@ -339,7 +368,10 @@ def test_a_stamp_that_no_clock_can_mean_is_not_believed(stamp: str, believed: bo
 def test_bytes_of_run_json_that_are_not_utf8_are_shown_and_counted() -> None:
     tally = Tally()
     assert info.parse(b'{"command":"caf\xe9.py","pid":7}', tally) == {"pid": 7, "command": "caf\ufffd.py"}
-    assert (tally.fields_skipped, tally.first_skip) == (1, "line 0: run.json has bytes that are not UTF-8, shown as \ufffd")
+    assert (tally.fields_skipped, tally.first_skip) == (
+        1,
+        "line 0: run.json has bytes that are not UTF-8, shown as \ufffd",
+    )
 
 
 def test_commands_of_a_run_file_are_stored_without_their_secrets() -> None:

@@ -35,9 +35,11 @@ NAMED = {
 def test_every_module_and_style_is_needed_by_a_page() -> None:
     needed = packs.needed([packs.MAIN, *LATER, frame.WITHOUT_MODULE, *map(frame.module_of, pages())])
     assert {name for name in needed if not name.startswith("vendor/")} == set(OWN_MODULES)
-    assert {*ALONE, *NAMED, *(name for page in pages() for name in frame.styles_of(page) if "vendor" not in name)} == set(
-        OWN_STYLES
-    )
+    assert {
+        *ALONE,
+        *NAMED,
+        *(name for page in pages() for name in frame.styles_of(page) if "vendor" not in name),
+    } == set(OWN_STYLES)
     assert all((ASSETS / name).exists() for name in (*needed, *frame.STYLES, "icon.svg"))
 
 
@@ -68,7 +70,9 @@ def test_every_colour_that_is_used_is_a_token_of_both_themes() -> None:
     known = set(re.findall(r"--([\w-]+):", tokens))
     styles = "".join((ASSETS / name).read_text() for name in OWN_STYLES if name != "tokens.css")
     used = set(re.findall(r"var\(--([\w-]+)\)", styles))
-    drawn = {name for module in OWN_MODULES for name in re.findall(r'token\("([\w-]+)"\)', (ASSETS / module).read_text())}
+    drawn = {
+        name for module in OWN_MODULES for name in re.findall(r'token\("([\w-]+)"\)', (ASSETS / module).read_text())
+    }
     local = {"gutter", "grow", "h", "row-height"}  # set where a lane, or a row of a board, is made
     assert (used | drawn) - known == local & used
     dark, light = (set(re.findall(r"--([\w-]+): *#", block)) for block in themes(tokens))

@@ -73,7 +73,9 @@ def looker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Looker]:
         slow = slowly(getattr(listing, name), clock)
         for module in (listing, watch):
             monkeypatch.setattr(module, name, slow)
-    monkeypatch.setattr(listing, "os", SimpleNamespace(scandir=partial(slow_entries, clock), stat=os.stat, lstat=os.lstat))
+    monkeypatch.setattr(
+        listing, "os", SimpleNamespace(scandir=partial(slow_entries, clock), stat=os.stat, lstat=os.lstat)
+    )
     monkeypatch.setattr(watch, "MAX_GLANCED", GLANCED)
     for module in (sliced, watch):
         monkeypatch.setattr(module, "time", clock)

@@ -50,7 +50,9 @@ def recorded(attempts: list[AttemptSpan], lines: list[tuple[float, float]], name
         kind: Named(whole_spans(phases), whole_spans(events), np.array(marks, np.float64))
         for kind, (phases, events, marks) in named.items()
     }
-    return Recorded(attempts, rows_of(columns[:, 0], columns[:, 1]), spans, {span.start_s: 1.5 for span in attempts[:2]})
+    return Recorded(
+        attempts, rows_of(columns[:, 0], columns[:, 1]), spans, {span.start_s: 1.5 for span in attempts[:2]}
+    )
 
 
 def seconds_of(found: Goodput) -> dict[GoodputKind, float]:
@@ -72,11 +74,15 @@ def test_shares_add_up_to_100_and_no_order_of_what_is_known_changes_them(
     assert all(0 < row.seconds <= found.seconds + 1e-6 for row in found.rows)
     assert sum(row.seconds for row in found.rows) == pytest.approx(found.seconds)
     held_s = sum(row.seconds for row in found.rows if row.kind != "between")
-    assert found.paid.gpu_hours == pytest.approx(4 * held_s / 3600) and found.paid.cost == pytest.approx(8 * held_s / 3600)
+    assert found.paid.gpu_hours == pytest.approx(4 * held_s / 3600) and found.paid.cost == pytest.approx(
+        8 * held_s / 3600
+    )
     assert sum(float(row.seconds.sum()) for row in found.attempts) == pytest.approx(held_s)
     assert sentence_of(found).startswith("Goodput") and all(basis_of(kind, found) for kind in ORDER)
     assert all(sentence.endswith(".") for sentence in missing_of(found, gpus=True, priced=False))
-    shuffled = recorded(anew(attempts, seed), anew(lines, seed), {kind: anew_spans(parts, seed) for kind, parts in named.items()})
+    shuffled = recorded(
+        anew(attempts, seed), anew(lines, seed), {kind: anew_spans(parts, seed) for kind, parts in named.items()}
+    )
     again = goodput(shuffled._replace(first_step_s=recorded(attempts, lines, named).first_step_s), Spent(4, 2.0))
     assert again is not None and seconds_of(again) == pytest.approx(seconds_of(found), abs=1e-6)
 
@@ -93,7 +99,9 @@ def anew_spans(parts: KindParts, seed: int) -> KindParts:
 
 @settings(deadline=None, max_examples=60)
 @given(ATTEMPTS, LINES, NAMED)
-def test_no_second_is_counted_twice(attempts: list[AttemptSpan], lines: list[tuple[float, float]], named: NamedParts) -> None:
+def test_no_second_is_counted_twice(
+    attempts: list[AttemptSpan], lines: list[tuple[float, float]], named: NamedParts
+) -> None:
     given_ = recorded(attempts, lines, named)
     known = usable(attempts)
     stretches = stretches_of(known)
@@ -119,7 +127,9 @@ def steady(until: int, from_s: float = 10.0, first: int = 0) -> list[tuple[float
     return [(from_s + 1 + step - first, float(step)) for step in range(first, until)]
 
 
-def goodput_of(attempts: list[AttemptSpan], lines: list[tuple[float, float]], **spans: list[tuple[float, float]]) -> Goodput:
+def goodput_of(
+    attempts: list[AttemptSpan], lines: list[tuple[float, float]], **spans: list[tuple[float, float]]
+) -> Goodput:
     named: NamedParts = {kind: ([], spans.get(kind, []), []) for kind in SPAN_KINDS}
     columns = np.array(lines, np.float64).reshape(-1, 2)
     found = goodput(recorded([], [], named)._replace(attempts=attempts, rows=rows_of(columns[:, 0], columns[:, 1])))
@@ -163,7 +173,9 @@ def test_a_silent_stretch_is_stalled_by_the_rule_of_the_states() -> None:
     lines = [*steady(40), *((time_s + 100, step + 40) for time_s, step in steady(40, 50))]
     found = goodput_of([AttemptSpan(0, 190)], lines)
     assert seconds_of(found)["stalled"] == pytest.approx(100)
-    short = goodput_of([AttemptSpan(0, 110)], [*steady(40), *((time_s + 20, step + 40) for time_s, step in steady(40, 50))])
+    short = goodput_of(
+        [AttemptSpan(0, 110)], [*steady(40), *((time_s + 20, step + 40) for time_s, step in steady(40, 50))]
+    )
     assert "stalled" not in seconds_of(short)
     validated = goodput_of([AttemptSpan(0, 190)], lines, validation=[(50, 149)])
     assert "stalled" not in seconds_of(validated) and seconds_of(validated)["validation"] == pytest.approx(99)
@@ -180,7 +192,9 @@ def test_an_event_without_a_duration_names_the_gap_before_it() -> None:
 def test_what_phases_and_events_say_of_the_same_time_counts_once() -> None:
     spans = whole_spans([(30.0, 32.0)])
     columns = np.array(steady(60))
-    named: dict[SpanKind, Named] = {"checkpoint": Named(NamedSpans(spans.start_s + 0.4, spans.end_s + 0.4, spans.seconds), spans)}
+    named: dict[SpanKind, Named] = {
+        "checkpoint": Named(NamedSpans(spans.start_s + 0.4, spans.end_s + 0.4, spans.seconds), spans)
+    }
     found = goodput(Recorded([AttemptSpan(0, 71)], rows_of(columns[:, 0], columns[:, 1]), named))
     assert found is not None and 2 <= seconds_of(found)["checkpoint"] <= 2.5
 
@@ -195,7 +209,9 @@ def test_a_run_that_goes_on_trains_until_it_is_silent_for_too_long() -> None:
 
 
 def test_an_attempt_without_a_step_gave_nothing_and_a_run_without_any_is_not_separated() -> None:
-    found = goodput_of([AttemptSpan(0, 50), AttemptSpan(60, 75), AttemptSpan(80, 131)], [*steady(40), *steady(80, 90, 40)])
+    found = goodput_of(
+        [AttemptSpan(0, 50), AttemptSpan(60, 75), AttemptSpan(80, 131)], [*steady(40), *steady(80, 90, 40)]
+    )
     assert seconds_of(found)["nothing"] == pytest.approx(15)
     none = goodput_of([AttemptSpan(0, 50), AttemptSpan(60, 75)], [])
     assert (none.goodput, none.at_most) == (None, pytest.approx(100 * 65 / 75))
@@ -228,7 +244,11 @@ def test_energy_is_shared_as_the_seconds_of_each_stretch_are() -> None:
 
 
 def test_rows_of_many_lines_say_nearly_the_same_as_each_line() -> None:
-    lines = [*steady(4000), *((time_s + 900, step + 4000) for time_s, step in steady(4000, 4010)), *steady(12000, 8960, 7500)]
+    lines = [
+        *steady(4000),
+        *((time_s + 900, step + 4000) for time_s, step in steady(4000, 4010)),
+        *steady(12000, 8960, 7500),
+    ]
     attempts = [AttemptSpan(0, 8920), AttemptSpan(8950, 13470)]
     found = goodput_of(attempts, lines, validation=[(1000, 1200)])
     columns = np.array(lines)
@@ -247,7 +267,9 @@ def times(
     lines: list[tuple[float, float]], *, alive: bool = False, now_s: float = 1000.0, segment: list[int] | None = None
 ) -> RunTimes:
     columns = np.array(lines, np.float64).reshape(-1, 2)
-    return RunTimes("run", columns[:, 0], columns[:, 1], np.array(segment or [0] * len(lines), float), columns[:, 0], alive, now_s)
+    return RunTimes(
+        "run", columns[:, 0], columns[:, 1], np.array(segment or [0] * len(lines), float), columns[:, 0], alive, now_s
+    )
 
 
 def start(time_s: float, **fields: float) -> Event:
@@ -282,7 +304,9 @@ def test_what_a_process_wrote_before_it_was_seen_is_of_its_attempt(late_s: float
 
 def process(time_s: float, age_s: float = 0.0, pid: int = 7) -> Event:
     """Of a process that was seen at an age."""
-    return Event("run", "process", time_s, fields={"pid": pid, "mono_s": 5000.0, "pid_start_ticks": round(100 * (5000 - age_s))})
+    return Event(
+        "run", "process", time_s, fields={"pid": pid, "mono_s": 5000.0, "pid_start_ticks": round(100 * (5000 - age_s))}
+    )
 
 
 @pytest.mark.parametrize(
@@ -303,7 +327,9 @@ def process(time_s: float, age_s: float = 0.0, pid: int = 7) -> Event:
         ([], {}, 11.0),
     ],
 )
-def test_a_run_that_only_prints_begins_with_its_process(seen: list[Event], info: dict[str, object], start_s: float) -> None:
+def test_a_run_that_only_prints_begins_with_its_process(
+    seen: list[Event], info: dict[str, object], start_s: float
+) -> None:
     (span,) = attempts_of(seen, times(steady(60))._replace(info=info))
     assert span.start_s == pytest.approx(start_s)
     said = {11.0: "first line"}.get(start_s, "run.json")

@@ -31,7 +31,10 @@ GPU: Labels = (("gpu", "0"), ("host", "box"), ("uuid", "GPU-1"))
 HOUR_S = 3600.0
 CONFIG = {"model": {"depth": 12}}
 SAVE = Frame("save", "/venv/lib/python3.11/site-packages/torch/serialization.py", 9)
-LOOP, LINEAR = Frame("train", "/job/train.py", 40), Frame("linear", "/venv/lib/python3.11/site-packages/torch/nn/functional.py", 9)
+LOOP, LINEAR = (
+    Frame("train", "/job/train.py", 40),
+    Frame("linear", "/venv/lib/python3.11/site-packages/torch/nn/functional.py", 9),
+)
 
 
 def event(run: str, kind: str, at_s: float, **fields: Any) -> Event:
@@ -50,7 +53,11 @@ def lines(run: str, begin_s: float, steps: Sequence[int], segment: int = 0) -> l
 def two_attempts(run: str, info: dict[str, Any], at_s: float = 0.0) -> list[Record]:
     """100 s: 10 s of start, 40 steps, killed; after 10 s a start of 5 s, and 34 steps from the 30th on; at the end a checkpoint of a second."""
     begun = [event(run, "start", at_s), event(run, "start", at_s + 60)]
-    ended = [event(run, "exit", at_s + 51), event(run, "checkpoint", at_s + 100, seconds=1.0), event(run, "end", at_s + 100.0)]
+    ended = [
+        event(run, "exit", at_s + 51),
+        event(run, "checkpoint", at_s + 100, seconds=1.0),
+        event(run, "end", at_s + 100.0),
+    ]
     return [
         RunInfo(run, info),
         *begun,
@@ -69,9 +76,12 @@ def energy() -> list[Record]:
 def profile(run: str) -> Profile:
     """A minute of which the main thread saves for a quarter."""
     samples = [
-        StackSample(i * 10_000_000, 10_000_000, 7, (LOOP, SAVE if i % 4 == 0 else LINEAR), True, 10_000_000) for i in range(6000)
+        StackSample(i * 10_000_000, 10_000_000, 7, (LOOP, SAVE if i % 4 == 0 else LINEAR), True, 10_000_000)
+        for i in range(6000)
     ]
-    return Profile(run, 0, 7, "main", "box", "native", 100.0, T0 + 5000, 0, 60_000_000_000, {7: "MainThread"}, samples, 6000)
+    return Profile(
+        run, 0, 7, "main", "box", "native", 100.0, T0 + 5000, 0, 60_000_000_000, {7: "MainThread"}, samples, 6000
+    )
 
 
 def filled(store: Store) -> None:
@@ -87,7 +97,11 @@ def filled(store: Store) -> None:
         job = {"job_id": "4127", "restarts": number - 1}
         store.append([RunInfo(run, {"command": "python train.py", "cwd": "/job", "started_s": T0 + at_s})])
         store.append(
-            [event(run, "start", at_s, **job), *lines(run, at_s + 10, range(40)), event(run, "end", at_s + 50, status="killed")]
+            [
+                event(run, "start", at_s, **job),
+                *lines(run, at_s + 10, range(40)),
+                event(run, "end", at_s + 50, status="killed"),
+            ]
         )
 
 
@@ -136,8 +150,12 @@ def test_every_second_of_two_attempts_is_accounted_for(ask: Callable[..., Any]) 
 def test_gpu_hours_energy_and_cost_are_those_of_the_attempts_and_what_of_them_was_lost(ask: Callable[..., Any]) -> None:
     answer = ask("card")
     assert (answer["gpus"], answer["price_per_gpu_hour"], answer["currency"]) == (1, 3.5, "EUR")
-    assert answer["paid"] == pytest.approx({"gpu_hours": 91 / HOUR_S, "energy_j": 91 * 200, "cost": 3.5 * 91 / HOUR_S}, rel=0.02)
-    assert answer["lost"] == pytest.approx({"gpu_hours": 27 / HOUR_S, "energy_j": 27 * 200, "cost": 3.5 * 27 / HOUR_S}, rel=0.02)
+    assert answer["paid"] == pytest.approx(
+        {"gpu_hours": 91 / HOUR_S, "energy_j": 91 * 200, "cost": 3.5 * 91 / HOUR_S}, rel=0.02
+    )
+    assert answer["lost"] == pytest.approx(
+        {"gpu_hours": 27 / HOUR_S, "energy_j": 27 * 200, "cost": 3.5 * 27 / HOUR_S}, rel=0.02
+    )
     assert answer["missing"] == [] and "GPU-hours" not in answer["sentence"], "of a minute nothing is said"
 
 
@@ -173,7 +191,13 @@ def test_odd_names_and_lines_alone_are_answered_and_unknown_runs_are_refused(web
 @pytest.mark.parametrize("wrong_s", [5.0, 9e10], ids=["1970", "years ahead"])
 def test_an_event_of_a_wrong_clock_costs_only_itself(tmp_path: Path, wrong_s: float) -> None:
     store = open_store(tmp_path / ".deepseek", write=True)
-    store.append([*two_attempts("run", {}), Event("run", "start", wrong_s), Points("run", (), ("train/loss",), (1.0,), wrong_s, 7)])
+    store.append(
+        [
+            *two_attempts("run", {}),
+            Event("run", "start", wrong_s),
+            Points("run", (), ("train/loss",), (1.0,), wrong_s, 7),
+        ]
+    )
     queries = Queries(store, tmp_path, tmp_path / ".deepseek")
     found = queries.goodputs.goodput("run").found
     queries.close()
@@ -224,7 +248,9 @@ def test_a_long_run_is_read_in_rows_of_several_lines(tmp_path: Path, monkeypatch
     monkeypatch.setattr(reading, "MOST_POINTS", 2000)
     monkeypatch.setattr(reading, "BUCKETS", 300)
     with_store = open_store(tmp_path / ".deepseek", write=True)
-    with_store.append([event("long", "start", 0.0), *lines("long", 10, range(2500)), *lines("long", 3000, range(2500, 5000))])
+    with_store.append(
+        [event("long", "start", 0.0), *lines("long", 10, range(2500)), *lines("long", 3000, range(2500, 5000))]
+    )
     with_store.append([event("long", "checkpoint", 2000.0, seconds=100.0), event("long", "end", 5600.0)])
     queries = Queries(with_store, tmp_path, tmp_path / ".deepseek")
     found = queries.goodputs.goodput("long")
@@ -233,7 +259,14 @@ def test_a_long_run_is_read_in_rows_of_several_lines(tmp_path: Path, monkeypatch
     assert found.found is not None and "read together" in found.missing[-1]
     shares = {row.kind: row.share for row in found.found.rows}
     assert shares == pytest.approx(
-        {"training": 4899 / 56, "initialisation": 10 / 56, "checkpoint": 100 / 56, "stalled": 490 / 56, "ending": 100 / 56}, abs=1.0
+        {
+            "training": 4899 / 56,
+            "initialisation": 10 / 56,
+            "checkpoint": 100 / 56,
+            "stalled": 490 / 56,
+            "ending": 100 / 56,
+        },
+        abs=1.0,
     )
 
 
@@ -257,5 +290,8 @@ def test_the_side_panel_of_runs_has_it(page: Page, web: Web, theme: str) -> None
     text = page.locator("#about-goodput").inner_text()
     assert "Goodput 64 % of 100 s in 2 attempts" in text and "64 steps count, 10 were done again." in text
     assert "training\t64.0 %" in text and "between attempts\t9.0 %\t9 s" in text and "EUR lost" in text
-    assert page.locator("#about-goodput tr").first.get_attribute("title") == "From: lines of the step log, without all other kinds"
+    assert (
+        page.locator("#about-goodput tr").first.get_attribute("title")
+        == "From: lines of the step log, without all other kinds"
+    )
     assert serious(page, "#about-goodput") == []

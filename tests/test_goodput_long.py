@@ -112,7 +112,9 @@ def true_redone(folder: Path) -> int:
 
 def truth(folder: Path) -> dict[str, float]:
     """Percent of the wall time, by the phases of each line. The loop's own bookkeeping belongs to its steps."""
-    found = dict.fromkeys(("training", "initialisation", "validation", "checkpoint", "redone", "stalled", "between", "ending"), 0.0)
+    found = dict.fromkeys(
+        ("training", "initialisation", "validation", "checkpoint", "redone", "stalled", "between", "ending"), 0.0
+    )
     parts = attempts(folder)
     resumed = parts[2][2][0]["step"]
     for number, (begun_s, end_s, lines) in enumerate(parts):

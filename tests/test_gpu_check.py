@@ -53,7 +53,9 @@ def run(folder: Path, *flags: str) -> tuple[subprocess.CompletedProcess[str], Pa
     out = folder / "out"
     trace = fake_nvml.hopper() + f"process 0 {os.getpid()} 3e9 41 compute\n"
     command = [sys.executable, "-m", "tests.gpu", "--out", str(out), "--wheels", str(folder / "none"), *flags]
-    done = subprocess.run(command, cwd=ROOT, env=environment(folder, trace), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment(folder, trace), capture_output=True, text=True, check=False
+    )
     return done, out
 
 
@@ -102,10 +104,14 @@ def test_the_whole_of_it_ends_in_nine_minutes_and_holds_what_needs_no_card(tmp_p
     print(done.stdout)
     assert time.monotonic() - begun_s < plan.MOST_S
     found = by_what(lines.read(out))
-    assert not [line for line in found.values() if line.what in ("end", "time", "lines")], (out / "log.txt").read_text()[-3000:]
+    assert not [line for line in found.values() if line.what in ("end", "time", "lines")], (
+        out / "log.txt"
+    ).read_text()[-3000:]
     for cause in CAUSES:
         if not cause.needs_card:
-            assert found[f"causes: {cause.name}, ledger"].verdict == "PASS", found[f"causes: {cause.name}, ledger"].text()
+            assert found[f"causes: {cause.name}, ledger"].verdict == "PASS", found[
+                f"causes: {cause.name}, ledger"
+            ].text()
 
 
 @pytest.mark.parametrize(
@@ -122,7 +128,9 @@ def test_lines_about_a_trace_can_fail(
     report: Report, multiplied: int, added: int, seconds: float, steps: int, failing: set[str]
 ) -> None:
     def kernel(function: str, name: str, calls: int, seconds: float) -> TracedKernel:
-        return TracedKernel((Frame("main", "/t.py", 1), Frame(function, "/t.py", 2)), name, "compute", seconds, calls, False)
+        return TracedKernel(
+            (Frame("main", "/t.py", 1), Frame(function, "/t.py", 2)), name, "compute", seconds, calls, False
+        )
 
     kernels = (
         kernel("multiply", "gemm", multiplied, seconds),
@@ -284,13 +292,17 @@ FAILING: dict[str, Callable[[Report], None]] = {
     "gaps that read as busy": lambda report: counters.of_gaps(report, 20, read_of(50, 100, 99, 51)),
     "a load that is seen late": lambda report: counters.edge(report, 2.0, samples(*np.arange(4, 8, 1 / 6).tolist())),
     "samples of two seconds": lambda report: counters.of_buffer(report, samples(0, 2, 4, 6)),
-    "a clock of another day": lambda report: counters.of_buffer(report, samples(*np.arange(0, 5, 1 / 6).tolist(), late_s=86_400)),
+    "a clock of another day": lambda report: counters.of_buffer(
+        report, samples(*np.arange(0, 5, 1 / 6).tolist(), late_s=86_400)
+    ),
     "more than all of the time": lambda report: counters.of_buffer(report, samples(0, 1, 2, 3, value=300)),
     "GPM without values": lambda report: counters.of_gpm(report, 10, 100, True),
     "another power": lambda report: smi.beside(report, smi.COMPARED[2], [640.0], [320.0]),
     "memory that we do not read": lambda report: smi.beside(report, smi.COMPARED[1], [], [320.0]),
     "a pid that we do not name": lambda report: smi.of_pids(report, {1}, {1, 2}),
-    "bf16 that gains nothing": lambda report: precision.judge_products(report, {"fp32": (50, 0.8), "bf16": (60, 0.6)}, True),
+    "bf16 that gains nothing": lambda report: precision.judge_products(
+        report, {"fp32": (50, 0.8), "bf16": (60, 0.6)}, True
+    ),
     "a product beyond the peak": lambda report: precision.judge_products(report, {"fp32": (90, 1.4)}, True),
     "a loss that is none": lambda report: trained(report, math.nan, 0.4),
     "an MFU above one": lambda report: trained(report, 2.0, 1.4),
@@ -301,7 +313,9 @@ FAILING: dict[str, Callable[[Report], None]] = {
         report, (overhead.Ratio(1, 0.99, 1.01), overhead.Ratio(1, 0.99, 1.01)), 50.0
     ),
     "no whole round": lambda report: overhead.judge(report, overhead.ratios([], []), 3.0),
-    "a ledger that is off": lambda report: causes.judge(report, judged({"busy": 60, "data": 40}, {"busy": 60, "python": 40}), 5.0),
+    "a ledger that is off": lambda report: causes.judge(
+        report, judged({"busy": 60, "data": 40}, {"busy": 60, "python": 40}), 5.0
+    ),
     "blame of another line": lambda report: causes.judge(report, judged({"busy": 100}, {"busy": 100}), 5.0),
     "no sampler": machine.sampler,
     "no driver": machine.driver,
@@ -341,9 +355,13 @@ PASSING: dict[str, Callable[[Report], None]] = {
     "steady samples": lambda report: counters.of_buffer(report, STEADY),
     "GPM": lambda report: counters.of_gpm(report, 98, 100, True),
     "nearly the same power": lambda report: smi.beside(report, smi.COMPARED[2], [640.0], [650.0]),
-    "precision": lambda report: precision.judge_products(report, {"fp32": (50, 0.8), "tf32": (300, 0.6), "fp8": (900, None)}, True),
+    "precision": lambda report: precision.judge_products(
+        report, {"fp32": (50, 0.8), "tf32": (300, 0.6), "fp8": (900, None)}, True
+    ),
     "training": lambda report: trained(report, 2.01, 0.4),
-    "a ledger that is near": lambda report: causes.judge(report, judged({"busy": 60, "data": 40}, {"busy": 57, "data": 43}), 5.0),
+    "a ledger that is near": lambda report: causes.judge(
+        report, judged({"busy": 60, "data": 40}, {"busy": 57, "data": 43}), 5.0
+    ),
 }
 
 

@@ -19,7 +19,16 @@ from hypothesis import strategies as st
 
 from tests.gpu import load
 from tests.gpu.checks import causes, counters
-from tests.gpu.kernels import Covered, Intervals, Region, busy_share, kernels_of, shares_with_card, shares_without_card, union
+from tests.gpu.kernels import (
+    Covered,
+    Intervals,
+    Region,
+    busy_share,
+    kernels_of,
+    shares_with_card,
+    shares_without_card,
+    union,
+)
 from tests.gpu.lines import Report, read
 from tests.gpu.load import Card, Loaded
 from tests.gpu.plan import Setting
@@ -116,7 +125,9 @@ def test_the_truth_of_a_card_is_read_and_judged(tmp_path: Path) -> None:
     """The card is busy for 30 of each 100 ms, and the host decodes in the others."""
     turn = Turn("decoding", 100.0, 110.0)
     starts = np.arange(100.0, 110.0, 0.1)
-    regions = [row for at in starts for row in (("launch", at, at + 0.03, 0.03, 0.0), ("data", at + 0.03, at + 0.1, 0.07, 0.0))]
+    regions = [
+        row for at in starts for row in (("launch", at, at + 0.03, 0.03, 0.0), ("data", at + 0.03, at + 0.1, 0.07, 0.0))
+    ]
     kernels = [{"cause": "decoding", "start_s": starts.tolist(), "end_s": (starts + 0.03).tolist()}]
     written = {"turns": [turn], "regions": regions, "kernels": kernels, "steps": []}
     (tmp_path / "result.json").write_text(json.dumps(written))
@@ -190,7 +201,10 @@ def test_shares_of_a_card_add_up(spans: list[tuple[float, float]], parts: list[t
     kernels = union(start_s, start_s + took_s)
     ends = np.cumsum([0.0, *(took for _, took in parts)])
     regions = [Region(kind, ends[i], ends[i] + took, took / 2) for i, (kind, took) in enumerate(parts)]
-    for shares in (shares_with_card(kernels, regions, (5.0, 60.0), gil=gil), shares_without_card(regions, (5.0, 60.0), gil=gil)):
+    for shares in (
+        shares_with_card(kernels, regions, (5.0, 60.0), gil=gil),
+        shares_without_card(regions, (5.0, 60.0), gil=gil),
+    ):
         assert sum(shares.values()) == pytest.approx(100, abs=1e-6)
         assert min(shares.values()) >= 0
     if not gil:
@@ -215,7 +229,11 @@ class Event(NamedTuple):
 
 
 def test_annotations_and_copies_are_no_kernels() -> None:
-    events = [Event("gpu_user_annotation", 0, 10**9), Event("kernel", 10**8, 10**8), Event("gpu_memcpy", 5 * 10**8, 10**8)]
+    events = [
+        Event("gpu_user_annotation", 0, 10**9),
+        Event("kernel", 10**8, 10**8),
+        Event("gpu_memcpy", 5 * 10**8, 10**8),
+    ]
     results = SimpleNamespace(events=lambda: events)
     found = kernels_of(SimpleNamespace(profiler=SimpleNamespace(kineto_results=results)))
     assert (found.start_s.tolist(), found.end_s.tolist()) == ([0.1], [0.2])

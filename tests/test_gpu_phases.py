@@ -63,7 +63,9 @@ def end(clock: GpuClock, step: int, **tensors: torch.Tensor) -> list[StepNumbers
     return clock.end_step(step, step / 10, {"lr": 0.5}, tensors)
 
 
-def test_the_gpu_reports_a_step_once_it_is_past_it_without_a_wait(gpu: SimulatedGpu, clock: GpuClock, phases: GpuPhases) -> None:
+def test_the_gpu_reports_a_step_once_it_is_past_it_without_a_wait(
+    gpu: SimulatedGpu, clock: GpuClock, phases: GpuPhases
+) -> None:
     waits, begun_s = gpu.waits, perf_counter()
     with phases["forward"]:
         gpu.launch(KERNEL_S)
@@ -82,7 +84,9 @@ def test_the_gpu_reports_a_step_once_it_is_past_it_without_a_wait(gpu: Simulated
     assert told.late["gpu_phase/backward_s"] == pytest.approx(2 * KERNEL_S, abs=ROUNDED_S)
 
 
-def test_what_launches_nothing_on_the_gpu_is_its_idle_time(gpu: SimulatedGpu, clock: GpuClock, phases: GpuPhases) -> None:
+def test_what_launches_nothing_on_the_gpu_is_its_idle_time(
+    gpu: SimulatedGpu, clock: GpuClock, phases: GpuPhases
+) -> None:
     end(clock, 0)
     with phases["data"]:
         sleep(KERNEL_S)
@@ -95,7 +99,9 @@ def test_what_launches_nothing_on_the_gpu_is_its_idle_time(gpu: SimulatedGpu, cl
     assert phases.take_s()["phase/data_s"] == pytest.approx(KERNEL_S)
 
 
-def test_the_lead_of_the_host_is_what_the_gpu_has_still_to_do(gpu: SimulatedGpu, clock: GpuClock, phases: GpuPhases) -> None:
+def test_the_lead_of_the_host_is_what_the_gpu_has_still_to_do(
+    gpu: SimulatedGpu, clock: GpuClock, phases: GpuPhases
+) -> None:
     with phases["forward"]:
         gpu.launch(3 * KERNEL_S)
     ahead = [*end(clock, 0), *clock.drain()][-1]

@@ -77,7 +77,10 @@ def metrics(running: Dashboard) -> dict[str, Family]:
 
 def test_eight_gpus_arrive_with_a_lane_a_metric_and_the_measured_sample_period(node: Node, page: Page) -> None:
     page.goto(f"{node.running.address}/gpus")
-    wait_for(lambda: len(heat_rows(page)) == 8 and all(row.endswith("%") for row in heat_rows(page)), because="not eight rows")
+    wait_for(
+        lambda: len(heat_rows(page)) == 8 and all(row.endswith("%") for row in heat_rows(page)),
+        because="not eight rows",
+    )
     wanted = {
         "gpu/sm_active_pct",
         "gpu/memory_used_bytes",
@@ -87,7 +90,9 @@ def test_eight_gpus_arrive_with_a_lane_a_metric_and_the_measured_sample_period(n
         "gpu/pcie_rx_bytes_per_s",
     }
     wait_for(lambda: wanted <= drawn(page), because="lanes are missing")
-    wait_for(lambda: "over each 167 ms" in page.inner_text(".reading"), because="the page does not tell the sample period")
+    wait_for(
+        lambda: "over each 167 ms" in page.inner_text(".reading"), because="the page does not tell the sample period"
+    )
     assert "8 GPUs" in page.inner_text(".verdict")
 
 
@@ -124,7 +129,10 @@ def test_a_process_leads_to_the_flame_graph_of_its_run(node: Node, page: Page) -
     assert "476.8" in told, "64 GB on each of eight cards"
     assert "96" in told
     row.get_by_role("link").click()
-    wait_for(lambda: page.evaluate("() => document.querySelector('.picker')?.value") == "on-gpus", because="not the run's page")
+    wait_for(
+        lambda: page.evaluate("() => document.querySelector('.picker')?.value") == "on-gpus",
+        because="not the run's page",
+    )
     wait_for(lambda: page.url.startswith(f"{node.running.address}/flame?"), because="the address says otherwise")
 
 
@@ -141,12 +149,18 @@ def test_a_dragged_window_is_the_same_on_the_flame_page(node: Node, page: Page) 
     window = wait_for(lambda: page.evaluate("() => globalThis.deepseek.window"), because="no window was selected")
     wait_for(lambda: "from=" in page.url, because="the address says otherwise")
     page.get_by_role("link", name="Flame graph of this window").click()
-    wait_for(lambda: page.locator("#bar a[aria-current]").inner_text().endswith("Flame"), because="not on the Flame page")
-    there = wait_for(lambda: page.evaluate("() => globalThis.deepseek?.window"), because="the window is lost on the way")
+    wait_for(
+        lambda: page.locator("#bar a[aria-current]").inner_text().endswith("Flame"), because="not on the Flame page"
+    )
+    there = wait_for(
+        lambda: page.evaluate("() => globalThis.deepseek?.window"), because="the window is lost on the way"
+    )
     assert there == pytest.approx(window, abs=0.002)
     assert page.evaluate("() => document.documentElement.dataset.theme") == "light"
     page.keyboard.press("2")
-    wait_for(lambda: page.locator("#bar a[aria-current]").inner_text().endswith("GPUs"), because="key 2 does not lead back")
+    wait_for(
+        lambda: page.locator("#bar a[aria-current]").inner_text().endswith("GPUs"), because="key 2 does not lead back"
+    )
     assert wait_for(lambda: page.evaluate("() => globalThis.deepseek?.window"), 20) == pytest.approx(window, abs=0.002)
 
 
@@ -223,7 +237,10 @@ def test_a_machine_without_a_gpu_says_so_and_shows_the_host(tmp_path: Path, page
         pytest.skip("this machine has a driver")
     with dashboard(tmp_path / "logs", "--no-profile") as running:
         page.goto(f"{running.address}/gpus")
-        wait_for(lambda: {"host/cpu_pct", "host/memory_used_bytes", "host/cpu_core_pct"} <= drawn(page), because="no host lanes")
+        wait_for(
+            lambda: {"host/cpu_pct", "host/memory_used_bytes", "host/cpu_core_pct"} <= drawn(page),
+            because="no host lanes",
+        )
         wait_for(lambda: page.inner_text(".finding") == NO_DRIVER_TEXT, because="not one clear sentence")
         assert page.locator(".side").is_visible(), "the host's processes are there without a GPU"
         assert running.get("/api/v1/gpus") == {"gpus": [], "note": NO_DRIVER_TEXT, "looks": []}

@@ -52,7 +52,9 @@ def test_an_old_file_keeps_its_last_line(follower: Follower, name: str) -> None:
     follower.restart()
     if name == "train.log":
         until(follower, lambda: lines_of(follower) == ["one", "two"])
-        assert all(record.time_s < time.time() - OLD_S / 2 for record in follower.records if isinstance(record, LogLine))
+        assert all(
+            record.time_s < time.time() - OLD_S / 2 for record in follower.records if isinstance(record, LogLine)
+        )
     else:
         assert follower.values(2) == [1.5, 2.5]
     assert offset_of(follower, f"a/{name}").offset == path.stat().st_size
@@ -61,9 +63,7 @@ def test_an_old_file_keeps_its_last_line(follower: Follower, name: str) -> None:
 def test_the_last_words_of_a_program_that_was_killed_are_shown(follower: Follower) -> None:
     path = follower.root / "a" / "train.log"
     path.parent.mkdir()
-    code = (
-        "import os, sys, time; sys.stdout.write('CUDA error: an illegal access'); sys.stdout.flush(); time.sleep(1.5); os._exit(1)"
-    )
+    code = "import os, sys, time; sys.stdout.write('CUDA error: an illegal access'); sys.stdout.flush(); time.sleep(1.5); os._exit(1)"
     with path.open("w") as file:
         program = subprocess.Popen([sys.executable, "-c", code], stdout=file)
     wait(follower, 1.0)
@@ -107,12 +107,16 @@ def test_a_progress_bar_is_no_last_line(follower: Follower) -> None:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(st.text('ab 1{}"\t,', max_size=30), max_size=20), ends=st.booleans())
-def test_each_line_comes_once_whether_or_not_a_newline_ends_the_file(follower: Follower, texts: list[str], ends: bool) -> None:
+def test_each_line_comes_once_whether_or_not_a_newline_ends_the_file(
+    follower: Follower, texts: list[str], ends: bool
+) -> None:
     path = follower.root / f"run{sum(1 for _ in follower.root.iterdir())}" / "train.log"
     expected = [text for text in texts if text.strip()]
 
     def lines() -> list[str]:
-        return [record.text for record in follower.records if isinstance(record, LogLine) and record.run == path.parent.name]
+        return [
+            record.text for record in follower.records if isinstance(record, LogLine) and record.run == path.parent.name
+        ]
 
     path.parent.mkdir()
     path.write_text("\n".join(texts) + "\n" * ends)

@@ -262,7 +262,9 @@ def test_a_server_without_room_gets_it_later(tmp_path: Path) -> None:
                 time.sleep(2)
                 assert (there / "metrics.jsonl").stat().st_size <= 65536
                 subprocess.run(["prlimit", "--fsize=unlimited:unlimited", "--pid", str(server.pid)], check=True)
-                wait_for(lambda: (there / "metrics.jsonl").read_bytes().count(b"\n") == 5000, because="it is not tried again")
+                wait_for(
+                    lambda: (there / "metrics.jsonl").read_bytes().count(b"\n") == 5000, because="it is not tried again"
+                )
             assert same(tmp_path / "here" / "a", there)
         finally:
             server.kill()

@@ -19,9 +19,24 @@ from tests.conftest import ROOT
 
 GOLDEN = ROOT / "tests" / "golden" / "help"
 COLUMNS = 100
-DEAR = ("dash", "plotly", "pandas", "numpy", "torch", "onnxruntime", "fastapi", "pydantic", "yaml", "mcp")  # 0.02 to 2 s each
+DEAR = (
+    "dash",
+    "plotly",
+    "pandas",
+    "numpy",
+    "torch",
+    "onnxruntime",
+    "fastapi",
+    "pydantic",
+    "yaml",
+    "mcp",
+)  # 0.02 to 2 s each
 PROGRAMS = {"jobs": OF_JOBS, "models": OF_MODELS}  # `deepseek-jobs`, `deepseek-models`, and their commands
-NAMES = ["", *OTHERS, *(f"{program}-{name}".rstrip("-") for program, names in PROGRAMS.items() for name in ("", *names))]
+NAMES = [
+    "",
+    *OTHERS,
+    *(f"{program}-{name}".rstrip("-") for program, names in PROGRAMS.items() for name in ("", *names)),
+]
 CODE = """
 import runpy, sys
 file = sys.argv[2]

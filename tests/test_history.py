@@ -41,7 +41,9 @@ def test_each_side_has_the_finite_values_in_its_ranges(
         assert found == {}
         return
     for side, got in zip((window, baseline), found["loss"], strict=True):
-        wanted = [value for i, value in enumerate(logged) if np.isfinite(value) and any(lo <= i < hi for lo, hi in side)]
+        wanted = [
+            value for i, value in enumerate(logged) if np.isfinite(value) and any(lo <= i < hi for lo, hi in side)
+        ]
         assert got.tolist() == wanted
 
 
@@ -52,7 +54,9 @@ def test_a_rank_has_its_own_series(store: Store) -> None:
 
 
 def test_steps_since_a_time_are_counted_once_and_of_a_run_of_one_rank(store: Store) -> None:
-    store.append([Points("a", HOST, (name,), (1.0,), 100.0 + step, step) for step in range(10) for name in ("loss", "lr")])
+    store.append(
+        [Points("a", HOST, (name,), (1.0,), 100.0 + step, step) for step in range(10) for name in ("loss", "lr")]
+    )
     store.append([Points("a", HOST, ("cpu",), (1.0,), 130.0, None), Points("a", HOST, ("loss",), (1.0,), 120.0, 9)])
     assert History(store, "a").stepped_since(106.0) == [107.0, 108.0, 109.0]
     assert History(store, "a").stepped_since(120.0) == [] == History(store, "none").stepped_since(0.0)
@@ -61,7 +65,9 @@ def test_steps_since_a_time_are_counted_once_and_of_a_run_of_one_rank(store: Sto
 
 
 def test_an_event_goes_on_until_it_is_logged(store: Store) -> None:
-    store.append([Event("a", "checkpoint", 10.0, seconds=2.5), Event("a", "validation", 11.0), Event("a", "start", 1.0)])
+    store.append(
+        [Event("a", "checkpoint", 10.0, seconds=2.5), Event("a", "validation", 11.0), Event("a", "start", 1.0)]
+    )
     history = History(store, "a")
     assert history.during(("checkpoint", "validation"), (0.0, 20.0)) == [(7.5, 10.0), (11.0, 11.0)]
     assert history.during(("checkpoint",), (11.0, 20.0)) == []
@@ -75,7 +81,9 @@ def test_a_window_is_cut_to_what_is_known_of_the_run(store: Store) -> None:
 
 
 def test_run_json_names_unit_and_folder(store: Store) -> None:
-    store.append([RunInfo("a", {"unit": "request", "cwd": "/job"}), Event("b", "process", 1.0, fields={"cwd": "/elsewhere"})])
+    store.append(
+        [RunInfo("a", {"unit": "request", "cwd": "/job"}), Event("b", "process", 1.0, fields={"cwd": "/elsewhere"})]
+    )
     assert (History(store, "a").unit_name, History(store, "a").folder()) == ("request", "/job")
     assert (History(store, "b").unit_name, History(store, "b").folder()) == ("step", "/elsewhere")
     assert (History(store, "none").unit_name, History(store, "none").folder()) == ("step", "")

@@ -134,7 +134,9 @@ def test_pressure_is_a_share_of_time(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def tell_pressure(proc: Path, total_us: int) -> None:
     for kind in ("cpu", "memory", "io"):
-        line = f"some avg10=0.00 avg60=0.00 avg300=0.00 total={total_us}\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
+        line = (
+            f"some avg10=0.00 avg60=0.00 avg300=0.00 total={total_us}\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
+        )
         (proc / "pressure" / kind).write_text(line)
 
 
@@ -218,7 +220,12 @@ def test_a_source_that_cannot_be_read_costs_only_itself_until_it_can(
     supervisor.add(HostCollector("box", data_path=tmp_path))
     supervisor.start()
     try:
-        wait_for(lambda: {"host/cpu_pct", "host/load_1m", "host/disk_free_bytes"} <= {series.name for series in store.series(None)})
+        wait_for(
+            lambda: (
+                {"host/cpu_pct", "host/load_1m", "host/disk_free_bytes"}
+                <= {series.name for series in store.series(None)}
+            )
+        )
         said = wait_for(lambda: supervisor.health()[0].last_error)
         assert said.startswith("host.memory cannot be read (TypeError: ") and said.endswith("; nor can 1 more")
         assert supervisor.health()[0].state == "ok"

@@ -54,7 +54,9 @@ def test_a_busy_process_is_listed_with_its_cpu_and_without_its_secrets() -> None
     with process(BUSY, "--api-key", "hunter2-hunter2") as busy:
         processes = HostProcesses(lambda: {busy.pid: RunOfProcess("a", 1)})
         found = wait_for(lambda: found if (found := row(processes, busy.pid)) and found.cpu_cores > 0.01 else None)
-        assert found.command.startswith(sys.executable) and "--api-key" in found.command and "hunter2" not in found.command
+        assert (
+            found.command.startswith(sys.executable) and "--api-key" in found.command and "hunter2" not in found.command
+        )
         assert found.owner == RunOfProcess("a", 1) and found.user
         look = processes.look()
         assert look.cores >= 1 and look.counted >= len(look.processes) and 0 < look.busy_cores <= look.cores
@@ -144,5 +146,8 @@ def test_the_page_lists_the_run_its_worker_and_a_neighbour_without_a_gpu(running
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto("about:blank")
     page.goto(f"{running.address}/gpus#host-processes")
-    wait_for(lambda: page.locator(".host-processes tbody").count() and page.evaluate(IN_VIEW), because="a phone stays at the top")
+    wait_for(
+        lambda: page.locator(".host-processes tbody").count() and page.evaluate(IN_VIEW),
+        because="a phone stays at the top",
+    )
     page.goto("about:blank")

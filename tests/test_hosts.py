@@ -32,17 +32,25 @@ def test_hosts_that_are_named_are_ours() -> None:
         "other.example": False,
         "192.0.2.8": False,
     }.items():
-        assert (refused("/", "GET", [(b"host", host.encode())], access.names(), "192.0.2.7", access.origins) == "") is ok, host
-    assert socket.gethostname().lower() in access.names() and socket.gethostname().lower() not in Access().names() - {"localhost"}
+        assert (
+            refused("/", "GET", [(b"host", host.encode())], access.names(), "192.0.2.7", access.origins) == ""
+        ) is ok, host
+    assert socket.gethostname().lower() in access.names() and socket.gethostname().lower() not in Access().names() - {
+        "localhost"
+    }
     named = [(b"host", b"proxy.example"), (b"origin", b"https://notebook.example"), (b"sec-fetch-site", b"cross-site")]
     assert not refused("/api/v1/runs", "POST", named, access.names(), "", access.origins)
-    assert refused("/api/v1/runs", "POST", [*named[:1], (b"origin", b"https://evil.example")], access.names(), "", access.origins)
+    assert refused(
+        "/api/v1/runs", "POST", [*named[:1], (b"origin", b"https://evil.example")], access.names(), "", access.origins
+    )
 
 
 def test_a_refusal_names_the_host_that_was_asked() -> None:
     why = refused("/", "GET", [(b"host", b"Box.example:8080")], Access().names(), "127.0.0.1", ())
     assert "--allow-host box.example" in why and ":8080" not in why
-    assert "<" not in refused("/", "GET", [(b"host", b"<script>")], Access().names(), "127.0.0.1", ()).replace("<port>", "")
+    assert "<" not in refused("/", "GET", [(b"host", b"<script>")], Access().names(), "127.0.0.1", ()).replace(
+        "<port>", ""
+    )
 
 
 @pytest.mark.parametrize("text", ["http://x", "x:8080", "a b", "", "*", "x/y"])
@@ -61,5 +69,14 @@ def test_names_and_addresses_may_be_allowed() -> None:
 
 
 def test_a_plain_browser_is_no_proxy() -> None:
-    plain = [b"host", b"user-agent", b"accept", b"cookie", b"connection", b"sec-fetch-site", b"cache-control", b"x-requested-with"]
+    plain = [
+        b"host",
+        b"user-agent",
+        b"accept",
+        b"cookie",
+        b"connection",
+        b"sec-fetch-site",
+        b"cache-control",
+        b"x-requested-with",
+    ]
     assert not is_forwarded([(name, b"") for name in plain])

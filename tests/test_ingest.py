@@ -45,7 +45,9 @@ def hand_over(
     place = urlsplit(running.address)
     connection = http.client.HTTPConnection(place.netloc, timeout=20)
     try:
-        connection.request("POST", f"/api/v1/ingest/{quote(run)}/{quote(file, safe='')}?offset={offset}", data, headers or {})
+        connection.request(
+            "POST", f"/api/v1/ingest/{quote(run)}/{quote(file, safe='')}?offset={offset}", data, headers or {}
+        )
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())
     finally:
@@ -66,7 +68,9 @@ def test_a_run_of_another_host_is_followed_like_any_other(served: Dashboard) -> 
         because="it is not followed",
     )
     assert (served.log_dir / name / "metrics.jsonl").read_bytes() == b"".join(LINE % step for step in range(5))
-    assert "error" in served.get(f"/api/v1/source?run={quote(name)}&file=passwd&line=1"), "its folder is one of another host"
+    assert "error" in served.get(f"/api/v1/source?run={quote(name)}&file=passwd&line=1"), (
+        "its folder is one of another host"
+    )
     assert served.get(f"/api/v1/run?run={quote(name)}")["processes"] == []
 
 
@@ -171,7 +175,9 @@ def test_a_writer_may_begin_so_many_runs_and_files_in_a_minute_and_have_so_many(
         Received(tmp_path, "w").append("g", "m.jsonl", 0, b"x")
 
 
-def test_a_writer_at_its_limit_has_its_files_counted_once_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_writer_at_its_limit_has_its_files_counted_once_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     walks, walk = [], os.walk
 
     def counted_walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
@@ -212,7 +218,11 @@ except Unwritable:
     print(received.append("a", "metrics.jsonl", 1000, b"z" * 1000))
 """
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[1]
+        [sys.executable, "-c", code, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=Path(__file__).parents[1],
     )
     assert done.stdout.strip() == "2000", done.stderr
     assert (tmp_path / FOLDER / "w" / "a" / "metrics.jsonl").read_bytes() == b"x" * 1000 + b"z" * 1000
@@ -245,7 +255,12 @@ def test_however_many_send_the_same_file_each_byte_is_there_once(
 
 def test_what_was_received_names_no_process_of_this_host(tmp_path: Path) -> None:
     """Its start event, its run.json and a forged sighting all name this very process."""
-    me = {"pid": os.getpid(), "pid_start_ticks": start_ticks(os.getpid()), "boot_id": boot_id(), "host": os.uname().nodename}
+    me = {
+        "pid": os.getpid(),
+        "pid_start_ticks": start_ticks(os.getpid()),
+        "boot_id": boot_id(),
+        "host": os.uname().nodename,
+    }
     for run, processes in (("a", 1), (f"{FOLDER}/local/a", 0)):
         folder = tmp_path / run
         folder.mkdir(parents=True)
@@ -258,10 +273,13 @@ def test_what_was_received_names_no_process_of_this_host(tmp_path: Path) -> None
 
 def test_a_run_may_not_forge_what_only_the_collector_sees(served: Dashboard) -> None:
     lines = b"".join(
-        json.dumps({"time_s": 1764000000.0, "kind": kind, "pid": 1}).encode() + b"\n" for kind in ("process", "exit", "ran", "note")
+        json.dumps({"time_s": 1764000000.0, "kind": kind, "pid": 1}).encode() + b"\n"
+        for kind in ("process", "exit", "ran", "note")
     )
     assert hand_over(served, "forged", "events.jsonl", 0, lines)[0] == 200
-    events = lambda: [event["kind"] for event in served.get(f"/api/v1/events?run={quote(FOLDER)}/local/forged").get("events", [])]  # noqa: E731
+    events = lambda: [
+        event["kind"] for event in served.get(f"/api/v1/events?run={quote(FOLDER)}/local/forged").get("events", [])
+    ]  # noqa: E731
     wait_for(lambda: "note" in events(), because="the events are not read")
     assert events() == ["note"]
 
@@ -279,7 +297,9 @@ def test_clients_that_send_slowly_keep_nobody_from_handing_over(served: Dashboar
     slow = [socket.create_connection((place.hostname or "", place.port or 0)) for _ in range(30)]
     try:
         for i, client in enumerate(slow):
-            client.sendall(f"POST /api/v1/ingest/slow{i}/metrics.jsonl?offset=0 HTTP/1.1\r\nHost: {place.netloc}\r\n".encode())
+            client.sendall(
+                f"POST /api/v1/ingest/slow{i}/metrics.jsonl?offset=0 HTTP/1.1\r\nHost: {place.netloc}\r\n".encode()
+            )
             client.sendall(b"Content-Length: 1000\r\n\r\n{")
         line = LINE % 1
         assert hand_over(served, "quick", "metrics.jsonl", 0, line) == (200, {"size": len(line)})

@@ -78,7 +78,9 @@ def test_on_a_cpu_every_step_is_one_line_with_its_phases_and_is_told_at_once(log
             assert (told.step, told.values) == (step, {"train/loss": loss.item(), "train/lr": 0.5})
     lines = metrics_of(log)
     assert [line["step"] for line in lines] == [0, 1, 2]
-    assert all(line.keys() == {"time_s", "step", "train/loss", "train/lr", "phase/forward_s", "phase/log_s"} for line in lines)
+    assert all(
+        line.keys() == {"time_s", "step", "train/loss", "train/lr", "phase/forward_s", "phase/log_s"} for line in lines
+    )
     assert lines[0]["phase/log_s"] == 0 < lines[1]["phase/log_s"], "what logging a step costs is told with the next"
 
 
@@ -140,7 +142,9 @@ def test_compilations_are_events_with_their_reason(log: RunLog) -> None:
     assert 0 < again["seconds"] < first["time_s"]
 
 
-def test_memory_is_read_once_a_second_and_an_allocator_that_starts_over_is_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_read_once_a_second_and_an_allocator_that_starts_over_is_an_event(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     stats = {
         "num_alloc_retries": 3,
         "allocated_bytes.all.current": 10,

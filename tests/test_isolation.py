@@ -13,7 +13,20 @@ import pytest
 
 from tests.conftest import wait_for
 from tests.kept_results import ROW
-from tests.poisons import Poison, Scene, clients, contents, crowds, kinds_of_files, logs, names, processes, run_info, whole, written
+from tests.poisons import (
+    Poison,
+    Scene,
+    clients,
+    contents,
+    crowds,
+    kinds_of_files,
+    logs,
+    names,
+    processes,
+    run_info,
+    whole,
+    written,
+)
 from tests.poisons.house import House, Houses, house
 from tests.poisons.whole import collector_of, future_files
 
@@ -52,7 +65,9 @@ def test_alone_the_healthy_run_arrives_at_once_and_both_processes_are_small(hous
 
 
 @pytest.mark.parametrize("poison", rows(quick=True), ids=name_of)
-def test_a_healthy_run_is_untouched_beside(poison: Poison, houses: Houses, record_property: Callable[[str, object], None]) -> None:
+def test_a_healthy_run_is_untouched_beside(
+    poison: Poison, houses: Houses, record_property: Callable[[str, object], None]
+) -> None:
     suffer(houses, poison, record_property)
 
 
@@ -89,7 +104,8 @@ def test_all_poisons_at_once_are_there_before_the_start(tmp_path: Path) -> None:
             collector_of(living.running).kill()
             killed_s = time.time()
             wait_for(
-                lambda: living.watch.newest_s > max(killed_s, time.time() - 1), because="no point after the collector was killed"
+                lambda: living.watch.newest_s > max(killed_s, time.time() - 1),
+                because="no point after the collector was killed",
             )
             assert watched(living, 3.0, MEMORY_MB) == []
 
@@ -108,7 +124,9 @@ def test_a_store_file_of_a_future_clock_holds_nothing_up(tmp_path: Path) -> None
 def test_a_log_folder_that_is_removed_is_said_and_followed_again_when_it_is_back(tmp_path: Path) -> None:
     with house(tmp_path) as living:
         shutil.rmtree(living.running.log_dir)
-        wait_for(lambda: str(living.running.log_dir) in living.told(), because="nobody says that the log folder is gone")
+        wait_for(
+            lambda: str(living.running.log_dir) in living.told(), because="nobody says that the log folder is gone"
+        )
         assert not living.is_well()
         living.running.log_dir.mkdir()
         wait_for(living.is_well, because="not well again though the folder is back")

@@ -62,22 +62,28 @@ NUMBERS = st.one_of(
     st.integers(), st.floats(), st.sampled_from([2**63, -(2**63) - 1, 2**127, 10**400, 1e308, -1.0, 0, float("nan")])
 )
 WORDS = st.one_of(
-    st.text(max_size=20), st.sampled_from(["start", "end", "NaN", "-Infinity", "training", "\ud800", "a\0b", "0001-01-01"])
+    st.text(max_size=20),
+    st.sampled_from(["start", "end", "NaN", "-Infinity", "training", "\ud800", "a\0b", "0001-01-01"]),
 )
 VALUES = st.recursive(
     st.none() | st.booleans() | NUMBERS | WORDS,
     lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KNOWN_FIELDS) | st.text(max_size=8), inner, max_size=4)
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(KNOWN_FIELDS) | st.text(max_size=8), inner, max_size=4)
     ),
     max_leaves=12,
 )
 OBJECTS = st.dictionaries(st.sampled_from(KNOWN_FIELDS) | st.text(max_size=12), VALUES, max_size=8)
-JSON_LINES = st.lists(OBJECTS.map(lambda one: json.dumps(one).encode()) | st.binary(max_size=60), max_size=8).map(b"\n".join)
+JSON_LINES = st.lists(OBJECTS.map(lambda one: json.dumps(one).encode()) | st.binary(max_size=60), max_size=8).map(
+    b"\n".join
+)
 LOG_LINES = st.lists(st.text(max_size=60) | st.from_regex(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d([.,]\d{1,9})?([+-]\d\d:\d\d|Z)? ?(INFO|ERROR)?", fullmatch=True), max_size=8).map(lambda found: "\n".join(found).encode("utf-8", "surrogatepass"))  # fmt: skip
 CONTENTS = st.one_of(JSON_LINES, LOG_LINES, st.binary(max_size=400), OBJECTS.map(lambda one: json.dumps(one).encode()))
 BYTE_NAMES = st.binary(min_size=1, max_size=20).filter(lambda name: not set(name) & set(b"/\0") and name not in (b".", b"..")).map(os.fsdecode)  # fmt: skip
 FILE_NAMES = (
-    st.sampled_from(KNOWN_FILES) | BYTE_NAMES.map(lambda name: f"{name}.log") | BYTE_NAMES.map(lambda name: f"{name}.jsonl")
+    st.sampled_from(KNOWN_FILES)
+    | BYTE_NAMES.map(lambda name: f"{name}.log")
+    | BYTE_NAMES.map(lambda name: f"{name}.jsonl")
 )
 TREES: st.SearchStrategy[Tree] = st.recursive(
     st.dictionaries(FILE_NAMES, CONTENTS, min_size=1, max_size=4),
@@ -137,12 +143,20 @@ PATHS = st.one_of(
 def targets(draw: st.DrawFn) -> bytes:
     query = [(name, str(time.time()) if value == "now" else value) for name, value in draw(QUERIES)]
     if draw(st.booleans()):  # most routes answer 400 without them
-        query += [("run", "healthy"), ("from", str(time.time() - 5)), ("to", str(time.time())), ("series", "*"), ("file", "x")]
+        query += [
+            ("run", "healthy"),
+            ("from", str(time.time() - 5)),
+            ("to", str(time.time())),
+            ("series", "*"),
+            ("file", "x"),
+        ]
     words = "&".join(f"{quote(name, errors='replace')}={quote(value, errors='replace')}" for name, value in query)
     return f"{draw(PATHS)}?{words}".encode()
 
 
-def asked(house: House, target: bytes, method: bytes = b"GET", body: bytes = b"", head: bytes = b"Host: localhost\r\n") -> int:
+def asked(
+    house: House, target: bytes, method: bytes = b"GET", body: bytes = b"", head: bytes = b"Host: localhost\r\n"
+) -> int:
     """The status of the answer to a raw request; 0 where the server only closed."""
     port = int(house.running.address.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
@@ -220,7 +234,9 @@ def fuzz_messages(houses: Houses, chosen: settings) -> None:
         chosen(given(FRAMES)(lambda frames: send_frames(house, frames)))()
 
 
-KINDS = pytest.mark.parametrize("fuzz", [fuzz_files, fuzz_requests, fuzz_messages], ids=["files", "requests", "messages"])
+KINDS = pytest.mark.parametrize(
+    "fuzz", [fuzz_files, fuzz_requests, fuzz_messages], ids=["files", "requests", "messages"]
+)
 
 
 @KINDS

@@ -115,7 +115,8 @@ def test_after_a_reboot_what_can_resume_is_queued_again(house: JobsHouse) -> Non
             path = house.state / "attempts" / f"{job}.1" / name
             path.write_text(
                 json.dumps(
-                    json.loads(path.read_text()) | {"boot_id": "another", "pid": os.getpid(), "ticks": start_ticks(os.getpid())}
+                    json.loads(path.read_text())
+                    | {"boot_id": "another", "pid": os.getpid(), "ticks": start_ticks(os.getpid())}
                 )
             )
     with sqlite3.connect(house.state / "queue.sqlite") as db:
@@ -132,7 +133,9 @@ def test_an_attempt_has_one_token(house: JobsHouse) -> None:
     job = running(house)
     folder = house.state / "attempts" / f"{job}.1"
     before = (folder / "token").read_text()
-    subprocess.run([*as_user(house.uid), sys.executable, str(MAIN), "attempt", str(folder)], env=house.environment, cwd=house.work)
+    subprocess.run(
+        [*as_user(house.uid), sys.executable, str(MAIN), "attempt", str(folder)], env=house.environment, cwd=house.work
+    )
     assert (folder / "token").read_text() == before and len(house.left()) == 1
 
 
@@ -150,7 +153,9 @@ def test_an_attempt_that_was_intended_and_not_begun_never_begins(tmp_path: Path)
 def test_a_keeper_that_was_killed_before_the_program_leaves_nothing(tmp_path: Path) -> None:
     executor = LocalExecutor(tmp_path)
     (tmp_path / "attempts" / "3.1").mkdir(parents=True)
-    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
+    gone = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True
+    )
     make_once(tmp_path / "attempts" / "3.1" / "token", {"boot_id": boot_id(), "pid": int(gone.stdout), "ticks": 1})
     seen = executor.look(OpenAttempt(3, 1, ("cores-0",), None, None, None))
     assert seen.end is not None and not seen.end.begun and "its keeper was killed before" in seen.end.said

@@ -45,7 +45,12 @@ def test_the_queue_says_what_runs_waits_and_why(web: Web) -> None:
     assert {number: row["state"] for number, row in jobs.items()} == {
         4: "running", 6: "running", 7: "running", 9: "queued", 10: "queued", 11: "held",
     }  # fmt: skip
-    assert jobs[6]["beside"] == [7] and jobs[7]["beside"] == [6] and jobs[7]["speed"] == 0.93 and jobs[6]["on"] == ["GPU 0"]
+    assert (
+        jobs[6]["beside"] == [7]
+        and jobs[7]["beside"] == [6]
+        and jobs[7]["speed"] == 0.93
+        and jobs[6]["on"] == ["GPU 0"]
+    )
     assert jobs[4]["on"] == ["GPU 2", "GPU 3"] and jobs[4]["stops"] == 1 and jobs[4]["attempts"] == 2
     assert jobs[9]["reason"].startswith("waits for 1 GPU") and jobs[9]["memory_mib"] == 40 * 1024
     assert jobs[10]["priority"] == "high" and jobs[10]["waited"] == pytest.approx(40 * 60, abs=30)
@@ -135,12 +140,28 @@ def test_a_job_is_submitted_held_released_and_cancelled(scene: tuple[JobsScene, 
         assert found.status == 200, found.body
         job = found.json["job"]
         request = next(each["request"] for each in asked if each["do"] == "submit")
-        assert request["argv"] == ["sh", "-c", "echo $HOME; rm -rf x"] and request["resume_argv"] == ["sh", "-c", "echo again"]
-        assert (request["slots"], request["declared_mib"], request["high"], request["shares"]) == (2, 20480.0, True, True)
+        assert request["argv"] == ["sh", "-c", "echo $HOME; rm -rf x"] and request["resume_argv"] == [
+            "sh",
+            "-c",
+            "echo again",
+        ]
+        assert (request["slots"], request["declared_mib"], request["high"], request["shares"]) == (
+            2,
+            20480.0,
+            True,
+            True,
+        )
         assert request["environment"]["GIVEN"] == "1" and "DEEPSEEK_JOBS_DIR" not in request["environment"]
         row = web.ask("/api/v1/job", id=job).json["job"]
-        assert (row["state"], row["name"], row["cwd"], row["resumes"]) == ("queued", f"sweep-{job}", str(tmp_path), True)
-        assert post(web, "hold", job=job).status == 200 and web.ask("/api/v1/job", id=job).json["job"]["state"] == "held"
+        assert (row["state"], row["name"], row["cwd"], row["resumes"]) == (
+            "queued",
+            f"sweep-{job}",
+            str(tmp_path),
+            True,
+        )
+        assert (
+            post(web, "hold", job=job).status == 200 and web.ask("/api/v1/job", id=job).json["job"]["state"] == "held"
+        )
         again = post(web, "hold", job=job)
         assert again.status == 400 and "is held" in again.json["error"]
         assert post(web, "release", job=job).status == 200
@@ -195,7 +216,15 @@ def test_the_queue_is_the_owners(scene: tuple[JobsScene, Web], tmp_path: Path) -
     queue, web = scene
     secret = Tokens(queue.log_dir.parent / "data").new("v", Role.VIEWER, None, {"grants": ["details", "processes"]})
     headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json", **PROXIED}
-    for noun in ("jobs", "jobs/signature", "jobs/history", "jobs/slots", "jobs/attempts?from=0", "jobs/fifo", "job?id=4"):
+    for noun in (
+        "jobs",
+        "jobs/signature",
+        "jobs/history",
+        "jobs/slots",
+        "jobs/attempts?from=0",
+        "jobs/fifo",
+        "job?id=4",
+    ):
         assert ask(web.port, Asked("GET", f"/api/v1/{noun}", headers)).status == 403, noun
     for what in ("submit", "hold", "release", "cancel"):
         assert ask(web.port, Asked("POST", f"/api/v1/jobs/{what}", headers, '{"job": 9}')).status == 403

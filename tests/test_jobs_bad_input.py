@@ -50,9 +50,18 @@ def house() -> Iterator[JobsHouse]:
         (["submit", "--memory", "much", "--", "true"], "--memory 'much' is no size such as 20GB"),
         (["submit", "--", "no-such-program"], "the command 'no-such-program' is not in PATH; check its spelling"),
         (["submit", "--", "./nothing.sh"], "the command './nothing.sh' does not exist in "),
-        (["submit", "--resume-with", "no-such-program -r", "--", "true"], "--resume-with 'no-such-program' is not in PATH"),
-        (["submit", "--resume-with", "true 'a", "--", "true"], "--resume-with cannot be split into words (No closing quotation)"),
-        (["submit", "--resume-with", "", "--", "true"], "--resume-with is empty; leave it out, or write how the job goes on"),
+        (
+            ["submit", "--resume-with", "no-such-program -r", "--", "true"],
+            "--resume-with 'no-such-program' is not in PATH",
+        ),
+        (
+            ["submit", "--resume-with", "true 'a", "--", "true"],
+            "--resume-with cannot be split into words (No closing quotation)",
+        ),
+        (
+            ["submit", "--resume-with", "", "--", "true"],
+            "--resume-with is empty; leave it out, or write how the job goes on",
+        ),
         (
             ["submit", "--", "true a b"],
             "the command 'true a b' is one word; take its quotes away: deepseek-jobs submit -- true a b",
@@ -70,10 +79,16 @@ def house() -> Iterator[JobsHouse]:
         (["cancel", "77"], "there is no job 77; `deepseek-jobs queue` lists them"),
         (["explain", "seven"], "there is no job with the number or run 'seven'"),
         (["cancel", str(2**64)], f"there is no job {2**64}; `deepseek-jobs queue` lists them"),
-        (["submit", "--", "true", "&&", "echo"], "the command has '&&', which is for a shell, and jobs run without one"),
+        (
+            ["submit", "--", "true", "&&", "echo"],
+            "the command has '&&', which is for a shell, and jobs run without one",
+        ),
         (["submit", "--resume-with", "true > $HOME/x", "--", "true"], "--resume-with has '>', which is for a shell"),
         (["submit", "--", sys.executable, "-u", "nothere.py"], "the command runs 'nothere.py', which is not in "),
-        (["submit", "--resume-with", f"{sys.executable} no.py -r", "--", "true"], "--resume-with runs 'no.py', which is not in "),
+        (
+            ["submit", "--resume-with", f"{sys.executable} no.py -r", "--", "true"],
+            "--resume-with runs 'no.py', which is not in ",
+        ),
         (["frobnicate"], "there is no command 'frobnicate'; deepseek-jobs --help lists them"),
         (["daemon", "--rules", "/nothing.json"], "cannot read the rules in /nothing.json"),
     ],
@@ -85,7 +100,9 @@ def test_bad_input_is_a_sentence(house: JobsHouse, words: list[str], sentence: s
 def test_a_script_in_the_folder_is_not_in_path(house: JobsHouse) -> None:
     (house.work / "train.py").write_text("print(1)")
     assert house.refused("submit", "--", "train.py").endswith("did you mean ./train.py, or python train.py?")
-    assert "cannot be executed; chmod +x it, or start it with its interpreter" in house.refused("submit", "--", "./train.py")
+    assert "cannot be executed; chmod +x it, or start it with its interpreter" in house.refused(
+        "submit", "--", "./train.py"
+    )
 
 
 @needs_root
@@ -94,7 +111,9 @@ def test_root_has_a_queue_of_its_own(tmp_path: Path) -> None:
     environment = {**os.environ, "DEEPSEEK_JOBS_DIR": str(tmp_path / "state"), "SUDO_USER": "alice"}
 
     def jobs(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, str(MAIN), *words], env=environment, capture_output=True, text=True, cwd=tmp_path)
+        return subprocess.run(
+            [sys.executable, str(MAIN), *words], env=environment, capture_output=True, text=True, cwd=tmp_path
+        )
 
     submitted = jobs("submit", "--name", "whoami", "--", "id", "-u")
     try:
@@ -111,8 +130,12 @@ def test_roots_queue_lies_where_no_other_user_can_replace_it(place: Path) -> Non
     os.chown(place, 12345, 12345)
     environment = {**os.environ, "DEEPSEEK_JOBS_DIR": str(place / "state")}
     for words in (["daemon"], ["submit", "--", "true"], ["queue"]):
-        done = subprocess.run([sys.executable, str(MAIN), *words], env=environment, capture_output=True, text=True, cwd="/tmp")
-        assert done.returncode == 2 and "could replace root's queue" in done.stderr and done.stderr.count("\n") == 1, done
+        done = subprocess.run(
+            [sys.executable, str(MAIN), *words], env=environment, capture_output=True, text=True, cwd="/tmp"
+        )
+        assert done.returncode == 2 and "could replace root's queue" in done.stderr and done.stderr.count("\n") == 1, (
+            done
+        )
 
 
 @needs_root

@@ -75,13 +75,16 @@ def test_the_replay_is_first_in_first_out_by_the_book(drawn: list[tuple[int, int
     found = compared(rows, [f"slot-{each}" for each in range(slots)], [], 0.0, now_s)
     waits = [starts[row.job] - row.submitted_s for row in rows]
     assert found is not None
-    assert found.fifo_mean_s == pytest.approx(sum(waits) / len(waits)) and found.fifo_longest_s == pytest.approx(max(waits))
+    assert found.fifo_mean_s == pytest.approx(sum(waits) / len(waits)) and found.fifo_longest_s == pytest.approx(
+        max(waits)
+    )
 
 
 def test_a_comparison_takes_time_in_proportion_to_the_jobs() -> None:
     drawn = random.Random(7)
     rows = [
-        Submission(number, drawn.randint(1, 4), 30.0 * number, 60.0, 0.0, drawn.expovariate(1 / 100)) for number in range(10_000)
+        Submission(number, drawn.randint(1, 4), 30.0 * number, 60.0, 0.0, drawn.expovariate(1 / 100))
+        for number in range(10_000)
     ]
 
     def compare(count: int) -> None:
@@ -102,7 +105,17 @@ def test_the_comparison_is_said_in_plain_sentences() -> None:
         "0 s and 0 s: 1 min 20 s less than here."
     )
     seconds = (0, 42, 59.9, 89, 103, 599.9, 754, 3599, 172800)
-    assert [*map(lasting, seconds)] == ["0 s", "42 s", "1 min", "1 min 29 s", "1 min 43 s", "10 min", "13 min", "1 h", "2 days"]
+    assert [*map(lasting, seconds)] == [
+        "0 s",
+        "42 s",
+        "1 min",
+        "1 min 29 s",
+        "1 min 43 s",
+        "10 min",
+        "13 min",
+        "1 h",
+        "2 days",
+    ]
 
 
 def test_the_replay_says_on_how_many_slots_and_what_is_much_longer_is_said_in_times() -> None:

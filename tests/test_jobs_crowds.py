@@ -76,7 +76,12 @@ def test_several_that_start_a_daemon_at_once_name_the_one_that_stays(place: Path
     try:
         started = [
             subprocess.Popen(
-                command, cwd=house.work, env=house.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                command,
+                cwd=house.work,
+                env=house.environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
             )
             for _ in range(4)
         ]
@@ -158,7 +163,10 @@ def test_a_daemon_whose_files_are_removed_says_so_and_ends(house: JobsHouse, rem
     if removed:
         path.unlink()
         with pytest.raises(
-            QueueError, match=f"{removed}.* while the daemon ran, so it ends|no daemon runs" if removed != "lock" else "was removed"
+            QueueError,
+            match=f"{removed}.* while the daemon ran, so it ends|no daemon runs"
+            if removed != "lock"
+            else "was removed",
         ):
             house.python("print(1)")
     else:

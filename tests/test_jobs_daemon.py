@@ -90,7 +90,9 @@ def test_a_job_that_fails_says_with_what(house: JobsHouse) -> None:
 
 
 def test_a_job_that_runs_out_of_memory_is_tried_again_twice(house: JobsHouse) -> None:
-    job = house.python("x = bytearray(50 << 20); print('up', flush=True); import time; time.sleep(0.6); raise MemoryError")
+    job = house.python(
+        "x = bytearray(50 << 20); print('up', flush=True); import time; time.sleep(0.6); raise MemoryError"
+    )
     row = house.wait(job)
     assert (row["state"], row["attempts"], row["out_of_memory"]) == ("failed", 3, 2)
     assert row["reason"].startswith("out of memory at 0.") and {attempt["why"] for attempt in row["attempt_rows"]} == {
@@ -120,11 +122,15 @@ def test_submit_starts_a_daemon_where_none_runs(place: Path) -> None:
     house = JobsHouse(place / "house")
     try:
         done = house.command("submit", "--", sys.executable, "-c", "print(1)")
-        assert done.returncode == 0 and done.stderr.startswith("deepseek-jobs: no daemon ran; started one (pid "), done.stderr
+        assert done.returncode == 0 and done.stderr.startswith("deepseek-jobs: no daemon ran; started one (pid "), (
+            done.stderr
+        )
         assert house.wait(1)["state"] == "finished"
         assert "the daemon has ended" in house.done("stop")
         assert "no daemon runs" in house.refused("cancel", "1")
-        assert oct((house.state).stat().st_mode)[-3:] == "700" and oct((house.state / "queue.sqlite").stat().st_mode)[-3:] in (
+        assert oct((house.state).stat().st_mode)[-3:] == "700" and oct((house.state / "queue.sqlite").stat().st_mode)[
+            -3:
+        ] in (
             "600",
             "644",
         )
@@ -153,7 +159,11 @@ def test_two_core_slots_have_a_core_each(place: Path) -> None:
 def test_the_queue_is_listed_in_a_moment(house: JobsHouse) -> None:
     def run(*words: str) -> None:
         subprocess.run(
-            [*as_user(house.uid), sys.executable, *words], cwd=house.work, env=house.environment, check=True, capture_output=True
+            [*as_user(house.uid), sys.executable, *words],
+            cwd=house.work,
+            env=house.environment,
+            check=True,
+            capture_output=True,
         )
 
     assert times(lambda: run(str(MAIN), "queue"), lambda: run("-c", "pass"), clock=children_cpu_s) < 15

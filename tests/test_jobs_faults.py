@@ -65,7 +65,10 @@ def test_nothing_that_a_question_holds_ends_the_daemon(house: JobsHouse) -> None
     ]  # fmt: skip
     for question in questions:
         answer = said_to(house, question)
-        assert set(answer) == {"error"} and len(answer["error"]) < 600 and "Error" not in answer["error"], (question[:200], answer)
+        assert set(answer) == {"error"} and len(answer["error"]) < 600 and "Error" not in answer["error"], (
+            question[:200],
+            answer,
+        )
     assert house.daemon is not None and house.daemon.poll() is None, house.said()
     assert house.rows() == {} and list(house.logs.iterdir()) == [], "nothing is left of them"
     assert "Traceback" not in house.said()
@@ -115,7 +118,10 @@ def test_a_log_folder_that_cannot_be_written_is_waited_for(house: JobsHouse) -> 
     (run / "output.log").mkdir()
     house.done("cancel", str(blocker))
     row = house.wait_until(job, lambda row: row["attempts"] > 1)
-    assert row["state"] in ("queued", "starting") and (row["exit_code"], row["attempt_rows"][0]["exit_code"]) == (None, None)
+    assert row["state"] in ("queued", "starting") and (row["exit_code"], row["attempt_rows"][0]["exit_code"]) == (
+        None,
+        None,
+    )
     row = house.wait_until(job, lambda row: row["state"] == "queued" and bool(row["reason"]))
     assert f"{run}/output.log" in row["reason"] and "Is a directory" in row["reason"] and "tried again" in row["reason"]
     assert house.wait(house.python("print(2)"))["state"] == "finished", "others go on meanwhile"
@@ -170,4 +176,8 @@ def test_queues_may_share_a_log_folder(tmp_path: Path) -> None:
 def test_a_state_folder_has_one_path(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
-    assert state_folder({VARIABLE: str(tmp_path / "link")}) == state_folder({VARIABLE: str(tmp_path / "real")}) == tmp_path / "real"
+    assert (
+        state_folder({VARIABLE: str(tmp_path / "link")})
+        == state_folder({VARIABLE: str(tmp_path / "real")})
+        == tmp_path / "real"
+    )

@@ -100,7 +100,9 @@ def kill_one(house: JobsHouse, chance: random.Random) -> None:
     if "daemon" in kinds:
         house.kill_daemon()
     attempts = sorted((house.state / "attempts").iterdir())
-    living = [folder for folder in attempts if (folder / "started.json").exists() and not (folder / "exit.json").exists()]
+    living = [
+        folder for folder in attempts if (folder / "started.json").exists() and not (folder / "exit.json").exists()
+    ]
     if not living:
         return
     job, attempt = map(int, chance.choice(living).name.split("."))

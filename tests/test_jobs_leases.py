@@ -67,7 +67,9 @@ def test_two_queues_never_start_on_one_free_gpu(place: Path) -> None:
     spans = [(gpu, float(begun), float(ended)) for gpu, begun, ended in map(str.split, notes.read_text().splitlines())]
     assert len(spans) == 8 and len({gpu for gpu, *_ in spans}) == 2
     for place_, (gpu, begun, ended) in enumerate(spans):
-        assert not [other for other in spans[:place_] if other[0] == gpu and other[1] < ended and begun < other[2]], spans
+        assert not [other for other in spans[:place_] if other[0] == gpu and other[1] < ended and begun < other[2]], (
+            spans
+        )
     assert [path for path in (place / "leases").iterdir() if not path.name.startswith(".")] == []
 
 

@@ -169,7 +169,11 @@ def test_two_jobs_fit_a_core_slot_by_their_memory(tmp_path: Path) -> None:
     assert first.slot.memory_mib == share and first.slot.free_mib == min(share - 1024, 12288) and first.slot.cores == 1
     small, large = FamilyRecord(500.0, 0.3), FamilyRecord(share, 0.3)
     assert fit(small, small, first.slot, USUAL) and not fit(small, large, first.slot, USUAL)
-    assert host.cores_of(("cores-0",)) == (min(os.sched_getaffinity(0)),) and spoken((0, 1, 2)) == "0-2" and spoken((0, 2)) == "0,2"
+    assert (
+        host.cores_of(("cores-0",)) == (min(os.sched_getaffinity(0)),)
+        and spoken((0, 1, 2)) == "0-2"
+        and spoken((0, 2)) == "0,2"
+    )
 
 
 def test_rules_are_read_or_refused_with_their_name(tmp_path: Path) -> None:

@@ -75,7 +75,10 @@ def test_logs_do_not_wait_for_a_pipe(house: JobsHouse) -> None:
 def test_logs_of_a_job_that_is_over_do_not_say_to_follow_it(house: JobsHouse) -> None:
     job = house.submit("sh", "-c", "rm -r $DEEPSEEK_RUN_FOLDER")
     house.wait(job)
-    assert house.refused("logs", str(job)) == f"job {job} is finished, and {house.logs}/sh-{job}/output.log is not there any more"
+    assert (
+        house.refused("logs", str(job))
+        == f"job {job} is finished, and {house.logs}/sh-{job}/output.log is not there any more"
+    )
 
 
 def test_logs_say_where_no_daemon_sees_the_end(house: JobsHouse) -> None:
@@ -83,7 +86,9 @@ def test_logs_say_where_no_daemon_sees_the_end(house: JobsHouse) -> None:
     house.wait(job, "running")
     house.kill_daemon()
     command = [*as_user(house.uid), sys.executable, str(MAIN), "logs", "-f", str(job)]
-    with subprocess.Popen(command, env=house.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as logs:
+    with subprocess.Popen(
+        command, env=house.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as logs:
         assert logs.stderr is not None and "no daemon runs, so that its end is not seen" in logs.stderr.readline()
         house.start()
         assert logs.communicate(timeout=20) == ("up\ndown\n", "") and logs.returncode == 0

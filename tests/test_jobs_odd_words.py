@@ -68,18 +68,24 @@ def test_an_output_without_room_or_without_its_letters_is_no_traceback(house: Jo
     assert "gr\\xfc\\xdfe \\u2603" in house.done("show", str(job))
     command = [*as_user(house.uid), house.interpreter, str(MAIN), "queue"]
     with open("/dev/full", "w") as full:  # noqa: PTH123
-        done = subprocess.run(command, env=house.environment, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        done = subprocess.run(
+            command, env=house.environment, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
     assert (done.returncode, done.stderr.count("\n")) == (1, 1) and "No space left on device" in done.stderr
 
 
 def test_a_submit_from_a_folder_that_is_gone_says_so(house: JobsHouse) -> None:
     gone = house.work / "gone"
     code = f"import os; os.mkdir({str(gone)!r}); os.chdir({str(gone)!r}); os.rmdir({str(gone)!r}); os.execv({sys.executable!r}, {[sys.executable, str(MAIN), 'submit', '--', 'true']!r})"
-    done = subprocess.run([*as_user(house.uid), sys.executable, "-c", code], env=house.environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [*as_user(house.uid), sys.executable, "-c", code], env=house.environment, capture_output=True, text=True
+    )
     assert done.returncode == 2 and "is not there any more" in done.stderr and done.stderr.count("\n") == 1
 
 
-def test_a_daemon_that_hangs_is_named_and_no_second_one_is_tried(house: JobsHouse, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_daemon_that_hangs_is_named_and_no_second_one_is_tried(
+    house: JobsHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert house.daemon is not None
     monkeypatch.setattr(asking, "ANSWER_S", 0.5)
     house.daemon.send_signal(signal.SIGSTOP)

@@ -44,7 +44,9 @@ def opened(page: Page, web: Web, query: str = "span=21600") -> None:
 
 
 def row(page: Page, job: int) -> Locator:
-    return page.locator(".jobs-table tbody tr").filter(has=page.get_by_role("button", name=f"Job {job}: all about it", exact=True))
+    return page.locator(".jobs-table tbody tr").filter(
+        has=page.get_by_role("button", name=f"Job {job}: all about it", exact=True)
+    )
 
 
 def dialog_of(page: Page) -> Locator:
@@ -67,7 +69,10 @@ def test_the_queue_says_what_runs_with_whom_and_what_waits_why(shown: Page) -> N
 def test_slots_have_a_lane_each_and_what_is_shared_is_stacked(shown: Page) -> None:
     lanes = shown.locator(".gantt-lane")
     expect(lanes).to_have_count(4)
-    tops = [bar.evaluate("(bar) => bar.style.top + ' ' + bar.style.height") for bar in lanes.nth(0).locator(".gantt-bar").all()]
+    tops = [
+        bar.evaluate("(bar) => bar.style.top + ' ' + bar.style.height")
+        for bar in lanes.nth(0).locator(".gantt-bar").all()
+    ]
     assert tops == ["0% 100%", "0% 100%", "0% 50%", "50% 50%"], "alone, then alone, then beside the other"
     expect(lanes.nth(1).locator(".gantt-foreign")).to_be_visible()
     expect(lanes.nth(1)).to_contain_text("ada's process 4711")
@@ -144,7 +149,12 @@ def test_a_job_is_submitted_from_the_form(shown: Page, jobs: JobsScene) -> None:
     expect(said).to_contain_text("is in the queue")
     job = int(said.inner_text().split()[1])
     request = jobs.queue.request(job)
-    assert request.argv == ("sh", "-c", "echo $HOME") and request.high and request.shares and request.declared_mib == 20 * 1024
+    assert (
+        request.argv == ("sh", "-c", "echo $HOME")
+        and request.high
+        and request.shares
+        and request.declared_mib == 20 * 1024
+    )
     expect(row(shown, job)).to_contain_text("high, may share")
     jobs.queue.cancel(job, time.time())
 

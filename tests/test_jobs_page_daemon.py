@@ -45,7 +45,9 @@ def address(house: JobsHouse) -> Iterator[str]:
             assert served.stdout is not None
             assert re.search(r"http://\S+", served.stdout.readline())
             url = [*as_user(house.uid), sys.executable, str(ROOT / "app.py"), "url", "--log-dir", str(house.logs)]
-            said = subprocess.run(url, cwd=house.work, env=house.environment, capture_output=True, text=True, timeout=60)
+            said = subprocess.run(
+                url, cwd=house.work, env=house.environment, capture_output=True, text=True, timeout=60
+            )
             found = re.search(r"http://\S+", said.stdout)
             assert found, said
             yield found[0]
@@ -63,7 +65,9 @@ def test_a_job_is_submitted_runs_and_is_cancelled(house: JobsHouse, address: str
     for seconds in (600, 601):
         page.keyboard.press("n")
         form = page.get_by_role("form", name="Submit a job")
-        form.get_by_label("Command, run without a shell").fill(f'"{sys.executable}" -c "import time; time.sleep({seconds})"')
+        form.get_by_label("Command, run without a shell").fill(
+            f'"{sys.executable}" -c "import time; time.sleep({seconds})"'
+        )
         form.get_by_label("Folder in which it runs").fill(str(house.work))
         form.get_by_role("button", name="Submit").click()
         expect(form).to_be_hidden()

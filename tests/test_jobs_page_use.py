@@ -54,7 +54,10 @@ def test_the_focus_stays_where_the_keys_were(shown: Page, jobs: JobsScene) -> No
     shown.keyboard.press("Enter")
     sure = shown.get_by_role("dialog", name=f"Cancel job {job}, which waits?")
     expect(sure.get_by_role("button", name="Keep it")).to_be_focused()
-    assert sure.get_by_role("button", name="Keep it").evaluate("(button) => getComputedStyle(button).outlineStyle") == "solid"
+    assert (
+        sure.get_by_role("button", name="Keep it").evaluate("(button) => getComputedStyle(button).outlineStyle")
+        == "solid"
+    )
     shown.keyboard.press("Enter")
     expect(sure).to_have_count(0)
     assert jobs.queue.state_of(job) == "queued" and shown.evaluate(FOCUSED) == f"Cancel job {job}"
@@ -207,5 +210,8 @@ def test_a_reason_has_room_on_every_screen(scene: tuple[JobsScene, Web], browser
         widths = page.evaluate(
             "() => [...document.querySelectorAll('.jobs-state')].map((cell) => cell.getBoundingClientRect().width)"
         )
-        assert min(widths) >= 140 and page.evaluate("() => document.documentElement.scrollWidth") == width, (width, widths)
+        assert min(widths) >= 140 and page.evaluate("() => document.documentElement.scrollWidth") == width, (
+            width,
+            widths,
+        )
     page.close()

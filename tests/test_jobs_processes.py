@@ -55,7 +55,9 @@ def test_what_a_program_leaves_behind_without_its_environment_ends_too(house: Jo
 
 
 @pytest.mark.parametrize(
-    "begins", ["", 'env -i HOME="$HOME" PATH="$PATH" DEEPSEEK_JOBS_DIR="$DEEPSEEK_JOBS_DIR" '], ids=["", "without environment"]
+    "begins",
+    ["", 'env -i HOME="$HOME" PATH="$PATH" DEEPSEEK_JOBS_DIR="$DEEPSEEK_JOBS_DIR" '],
+    ids=["", "without environment"],
 )
 def test_a_queue_that_was_started_inside_of_a_job_is_not_ended_with_it(house: JobsHouse, begins: str) -> None:
     inner = house.folder / "inner"
@@ -69,11 +71,14 @@ def test_a_queue_that_was_started_inside_of_a_job_is_not_ended_with_it(house: Jo
         wait_for((house.work / "env.txt").exists)
         words = environment_words(daemon)
         assert not any(
-            word.startswith((b"DEEPSEEK_JOB=", b"DEEPSEEK_RUN_FOLDER=", b"DEEPSEEK_JOBS_ATTEMPT=", b"OMP_")) for word in words
+            word.startswith((b"DEEPSEEK_JOB=", b"DEEPSEEK_RUN_FOLDER=", b"DEEPSEEK_JOBS_ATTEMPT=", b"OMP_"))
+            for word in words
         )
         assert os.sched_getaffinity(daemon) == os.sched_getaffinity(0)
         with house.being_them():
-            wait_for(lambda: [row.state for row in QueueView(inner).jobs()] == ["running"], because="and so does its job")
+            wait_for(
+                lambda: [row.state for row in QueueView(inner).jobs()] == ["running"], because="and so does its job"
+            )
             Asking(inner).cancel(1)
             wait_for(lambda: not QueueView(inner).jobs())
     finally:
@@ -121,7 +126,9 @@ def test_a_job_that_removes_its_run_is_finished_once(house: JobsHouse) -> None:
     assert (row["state"], row["exit_code"], row["attempts"]) == ("finished", 0, 1)
 
 
-@pytest.mark.parametrize("closed", [["state/attempts/1.1"], ["state/attempts/1.1", "work/logs/bash-1"]], ids=["one", "both"])
+@pytest.mark.parametrize(
+    "closed", [["state/attempts/1.1"], ["state/attempts/1.1", "work/logs/bash-1"]], ids=["one", "both"]
+)
 def test_an_end_that_could_not_be_written_is_known(house: JobsHouse, closed: list[str]) -> None:
     """Closed folders do what a full disk does."""
     job = house.submit("bash", "-c", "sleep 0.7; exit 6")

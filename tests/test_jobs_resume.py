@@ -48,7 +48,9 @@ def test_a_training_that_made_room_ends_with_the_same_loss(place: Path) -> None:
 
 def alone(house: JobsHouse, train: list[str]) -> None:
     environment = {**house.environment, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)))}
-    subprocess.run([*as_user(house.uid), sys.executable, *train], cwd=house.work, env=environment, check=True, capture_output=True)
+    subprocess.run(
+        [*as_user(house.uid), sys.executable, *train], cwd=house.work, env=environment, check=True, capture_output=True
+    )
 
 
 def test_a_training_that_was_stopped_before_its_first_step_begins_anew(place: Path) -> None:

@@ -17,7 +17,9 @@ from tests.following import Follower, until
 from tests.jobs_house import jobs_house
 from tests.jobs_house import place as place  # a fixture
 from tests.running import ROOT
-from tests.two_users import narrow as narrow  # a fixture: root reads what the job's user has written, and no longer after the test
+from tests.two_users import (
+    narrow as narrow,
+)  # a fixture: root reads what the job's user has written, and no longer after the test
 
 LOGGED = """
 import os, signal, sys, time

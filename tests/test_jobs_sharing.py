@@ -39,7 +39,16 @@ RULES = {"look_s": 0.2, "measured_s": 1.5, "check_s": 2, "check_steps": 20, "sto
 
 
 def submit(house: JobsHouse, kind: str, seed: int, steps: int) -> int:
-    words = [sys.executable, "step.py", "--kind", kind, "--seed", str(seed), "--tag", str(steps)]  # which a family leaves out
+    words = [
+        sys.executable,
+        "step.py",
+        "--kind",
+        kind,
+        "--seed",
+        str(seed),
+        "--tag",
+        str(steps),
+    ]  # which a family leaves out
     return house.submit(*words, share=True, resume_with=" ".join([*words, "--resume"]))
 
 
@@ -78,7 +87,9 @@ def test_jobs_share_a_slot_and_the_newer_leaves_if_it_is_slowed(place: Path) -> 
             ["submitted", "queued", "shares", "rolled back", "shared", "stopping", "requeued", "queued"]
         )  # fmt: skip
         assert kinds(house, host)[:3] == ["submitted", "queued", "shares"]
-        steps = [json.loads(line)["step"] for line in (house.logs / row["run"] / "metrics.jsonl").read_text().splitlines()]
+        steps = [
+            json.loads(line)["step"] for line in (house.logs / row["run"] / "metrics.jsonl").read_text().splitlines()
+        ]
         assert steps == list(range(150)), "none is lost, none done twice"
 
 

@@ -57,9 +57,10 @@ def test_a_daemon_that_submit_starts_has_the_flags_of_the_last_one(house: JobsHo
     cores = len(os.sched_getaffinity(0))
     assert "until then nothing is started, held, released or cancelled" in house.done("stop")
     done = house.command("submit", "--", "true")
-    assert f"started one with the flags of the last one, --cores-a-slot {cores} --rules {house.folder}/rules.json" in done.stderr, (
-        done
-    )
+    assert (
+        f"started one with the flags of the last one, --cores-a-slot {cores} --rules {house.folder}/rules.json"
+        in done.stderr
+    ), done
     try:
         assert house.wait(1)["state"] == "finished"
         with house.being_them():
@@ -121,7 +122,9 @@ def test_a_run_name_is_the_job_that_is_not_over_and_else_must_be_one(folder: Pat
 
 
 def test_an_end_says_for_whom_it_was() -> None:
-    attempt = JobAttemptRow(1, 1, (), 0.0, 0.0, 5.0, 75, "preempted", 13, "preempted, its checkpoint is written", None, "", "")
+    attempt = JobAttemptRow(
+        1, 1, (), 0.0, 0.0, 5.0, 75, "preempted", 13, "preempted, its checkpoint is written", None, "", ""
+    )
     assert end_of(attempt) == "preempted for job 13, its checkpoint is written"
     assert end_of(attempt._replace(why="rolled back", said="")) == "rolled back beside job 13"
     assert end_of(attempt._replace(why="", because=None, said="no (exit code 1)")) == "no (exit code 1)"
@@ -140,7 +143,13 @@ def test_lines_fit_the_terminal_and_amounts_their_units() -> None:
     rows = [("JOB", "WHY"), ("7", "waits for 1 GPU " * 10)]
     assert [len(line) for line in table(rows, 60).splitlines()] == [8, 60] and table(rows, 60).endswith("…")
     assert "…" not in table(rows) and len(table(rows, 5).splitlines()[1]) == 25
-    assert [amount(mib) for mib in (3.2, 512, 1023.9, 1536, 81920)] == ["3 MiB", "512 MiB", "1 GiB", "1.5 GiB", "80 GiB"]
+    assert [amount(mib) for mib in (3.2, 512, 1023.9, 1536, 81920)] == [
+        "3 MiB",
+        "512 MiB",
+        "1 GiB",
+        "1.5 GiB",
+        "80 GiB",
+    ]
     assert clock(0.0, seconds=True).count(":") == 2 and clock(0.0).count(":") == 1
 
 

@@ -45,7 +45,9 @@ def interpreter() -> str:
     if all(folder.stat().st_mode & stat.S_IXOTH for folder in executable.parents):
         return sys.executable
     found = shutil.which(f"python{sys.version_info[0]}.{sys.version_info[1]}", path="/usr/bin:/usr/local/bin")
-    return found or pytest.skip("the user of the tests cannot run this Python, nor is there one of its version in /usr/bin")
+    return found or pytest.skip(
+        "the user of the tests cannot run this Python, nor is there one of its version in /usr/bin"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +78,9 @@ def submit(house: JobsHouse, code: str, *flags: str) -> int:
 
 def of_slurm(house: JobsHouse, *words: str) -> str:
     command = [*as_user(house.uid), *words]
-    return subprocess.run(command, env=house.environment, cwd="/", capture_output=True, text=True, check=True, timeout=30).stdout
+    return subprocess.run(
+        command, env=house.environment, cwd="/", capture_output=True, text=True, check=True, timeout=30
+    ).stdout
 
 
 def folder_of(house: JobsHouse, job: int) -> Path:
@@ -84,7 +88,9 @@ def folder_of(house: JobsHouse, job: int) -> Path:
 
 
 def events(house: JobsHouse, job: int) -> list[str]:
-    return [json.loads(line)["kind"] for line in (folder_of(house, job) / "events.queue.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line)["kind"] for line in (folder_of(house, job) / "events.queue.jsonl").read_text().splitlines()
+    ]
 
 
 @pytest.fixture(autouse=True)
@@ -98,12 +104,16 @@ def _leaves_no_job(house: JobsHouse) -> Iterator[None]:
 
 
 def test_jobs_at_slurm_run_wait_are_held_and_cancelled(house: JobsHouse) -> None:
-    first = submit(house, "import time; print('up', flush=True); time.sleep(300)", "--gpus", "4", "--name", "sweep/first")
+    first = submit(
+        house, "import time; print('up', flush=True); time.sleep(300)", "--gpus", "4", "--name", "sweep/first"
+    )
     row = house.wait(first, "running")
     assert (row["place"], row["run"], len(row["on"]), row["attempts"]) == ("slurm", "sweep/first", 1, 1)
     wait_for(lambda: (folder_of(house, first) / "output.log").exists() and "up" in house.done("logs", str(first)))
     second = submit(house, "print('second')", "--gpus", "4")
-    waiting = house.wait_until(second, lambda row: "nodes to be free" in row["reason"] or "higher priority" in row["reason"])
+    waiting = house.wait_until(
+        second, lambda row: "nodes to be free" in row["reason"] or "higher priority" in row["reason"]
+    )
     assert waiting["state"] == "queued"
     assert "Slurm plans it" in house.done("explain", str(second)) and "4 slots at Slurm" in house.done("queue")
     house.done("hold", str(second))
@@ -157,7 +167,9 @@ def test_what_slurm_refuses_is_a_sentence_and_the_job_waits(house: JobsHouse) ->
     assert run.exists()
     house.done("cancel", str(job))
     assert house.wait(job)["state"] == "cancelled" and not run.exists(), "it never was a run"
-    assert "--share is for the slots of this host" in house.refused("submit", "--place", "slurm", "--share", "--", "true")
+    assert "--share is for the slots of this host" in house.refused(
+        "submit", "--place", "slurm", "--share", "--", "true"
+    )
 
 
 def test_the_door_answers_while_slurm_does_not(house: JobsHouse) -> None:
@@ -182,7 +194,10 @@ def test_a_host_without_slurm_says_so(house: JobsHouse) -> None:
     only.mkdir()
     (only / "setpriv").symlink_to(shutil.which("setpriv") or "/usr/bin/setpriv")
     with_none = JobsHouse(
-        house.folder.parent / "none", interpreter=house.interpreter, PYTHONPATH=house.environment["PYTHONPATH"], PATH=str(only)
+        house.folder.parent / "none",
+        interpreter=house.interpreter,
+        PYTHONPATH=house.environment["PYTHONPATH"],
+        PATH=str(only),
     )
     try:
         with_none.start()

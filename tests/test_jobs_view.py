@@ -15,7 +15,9 @@ from tests.cost import times
 from tests.planned_jobs import gpus
 from tests.test_job_queue import planned, state, with_actions
 
-REQUEST = JobRequest(("python", "train.py"), "/tmp", "train", shares=True, log_dir="/tmp/logs", environment={"KEY": "secret"})
+REQUEST = JobRequest(
+    ("python", "train.py"), "/tmp", "train", shares=True, log_dir="/tmp/logs", environment={"KEY": "secret"}
+)
 
 
 @pytest.fixture
@@ -26,7 +28,15 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_queue_that_is_not_there_is_empty(folder: Path) -> None:
     view = QueueView(folder / "none")
-    assert (view.jobs(), view.history(), view.slots(), view.attempts(), view.families(), view.pairs(), view.count()) == (
+    assert (
+        view.jobs(),
+        view.history(),
+        view.slots(),
+        view.attempts(),
+        view.families(),
+        view.pairs(),
+        view.count(),
+    ) == (
         [],
         [],
         [],
@@ -48,14 +58,20 @@ def test_rows_say_who_is_beside_whom_and_never_the_environment(folder: Path) -> 
         "slots",
         {
             "seen_s": 20.0,
-            "slots": [{"id": "gpu-0", "name": "GPU 0", "memory_mib": 1.0, "free_mib": 1.0, "foreign": False, "why": ""}],
+            "slots": [
+                {"id": "gpu-0", "name": "GPU 0", "memory_mib": 1.0, "free_mib": 1.0, "foreign": False, "why": ""}
+            ],
         },
     )
     queue.started(jobs[0], 5, 6, "boot", 21.0)
     view = QueueView(folder)
     first, second, third = view.jobs()
     assert (first.state, first.beside, first.shared_s, first.run) == ("running", (jobs[1],), 20.0, "train-1")
-    assert (second.state, second.beside) == ("starting", (jobs[0],)) and (third.state, third.beside, third.on) == ("queued", (), ())
+    assert (second.state, second.beside) == ("starting", (jobs[0],)) and (third.state, third.beside, third.on) == (
+        "queued",
+        (),
+        (),
+    )
     assert [slot.name for slot in view.slots()] == ["GPU 0"]
     assert "secret" not in str([row_as_json(row) for row in view.jobs()])
     queue.ended(jobs[0], 3, 5.0, 30.0, said="ValueError: no (exit code 3)")

@@ -51,7 +51,9 @@ def at(spans: StackColumns, *times_s: float) -> StackColumns:
 
 
 def test_a_wait_for_workers_shows_what_they_did_below_it() -> None:
-    spans = columns((0, 7, 4.0, WAITS), (1, 8, 4.0, (MODULE, RUN, FETCH, DECODE)), (2, 9, 4.0, IDLE), processes=TWO_WORKERS)
+    spans = columns(
+        (0, 7, 4.0, WAITS), (1, 8, 4.0, (MODULE, RUN, FETCH, DECODE)), (2, 9, 4.0, IDLE), processes=TWO_WORKERS
+    )
     tree = fold(at(spans, 0, 0, 0), view="joined")
     assert drawn(tree) == [
         "run main thread 4",
@@ -76,8 +78,13 @@ def test_the_time_is_shared_out_among_those_who_were_at_work() -> None:
 
 
 def test_a_transfer_is_served_by_the_worker_but_work_inside_the_wait_is_the_main_threads_own() -> None:
-    transfer, unpickle = (MODULE, LOADER, GET, DETACH, RECEIVE), (MODULE, LOADER, GET, Frame("rebuild", "/torch/x.py", 1))
-    spans = columns((0, 7, 1.0, transfer), (0, 7, 1.0, unpickle), (1, 8, 2.0, (MODULE, RUN, DECODE)), processes=TWO_WORKERS)
+    transfer, unpickle = (
+        (MODULE, LOADER, GET, DETACH, RECEIVE),
+        (MODULE, LOADER, GET, Frame("rebuild", "/torch/x.py", 1)),
+    )
+    spans = columns(
+        (0, 7, 1.0, transfer), (0, 7, 1.0, unpickle), (1, 8, 2.0, (MODULE, RUN, DECODE)), processes=TWO_WORKERS
+    )
     tree = fold(at(spans, 0, 1, 0), view="joined")
     assert [line.strip() for line in drawn(tree)][2:] == [
         f"{LOADER.name} 2",
@@ -110,7 +117,9 @@ CONDITION = Frame("Condition.wait", f"{LIBRARY}/threading.py", 327)
 def test_pinning_comes_before_the_workers_and_waits_for_them_itself() -> None:
     pinning, starving = (BOOTSTRAP, PIN, Frame("pin_memory", PIN.file, 60)), (BOOTSTRAP, PIN, GET, SELECT)
     main, worker = (MODULE, LOADER, CONDITION), (MODULE, RUN, DECODE)
-    spans = columns((0, 7, 3.0, main), (0, 70, 1.0, pinning), (0, 70, 2.0, starving), (1, 8, 3.0, worker), processes=TWO_WORKERS)
+    spans = columns(
+        (0, 7, 3.0, main), (0, 70, 1.0, pinning), (0, 70, 2.0, starving), (1, 8, 3.0, worker), processes=TWO_WORKERS
+    )
     lines = [line.strip() for line in drawn(fold(at(spans, 0, 0, 1, 0), view="joined"))]
     assert "in the pin-memory thread 1" in lines
     assert "in the workers 2" in lines
@@ -119,9 +128,18 @@ def test_pinning_comes_before_the_workers_and_waits_for_them_itself() -> None:
 
 def test_a_thread_that_waits_for_workers_passes_on_what_they_do() -> None:
     main, prefetch = (MODULE, Frame("Queue.get", f"{LIBRARY}/queue.py", 171)), (BOOTSTRAP, GET, SELECT)
-    spans = columns((0, 7, 2.0, main), (0, 70, 2.0, prefetch), (1, 8, 2.0, (MODULE, RUN, DECODE)), processes=TWO_WORKERS)
+    spans = columns(
+        (0, 7, 2.0, main), (0, 70, 2.0, prefetch), (1, 8, 2.0, (MODULE, RUN, DECODE)), processes=TWO_WORKERS
+    )
     lines = [line.strip() for line in drawn(fold(at(spans, 0, 0, 0), view="joined"))]
-    assert lines[2:] == ["Queue.get 2", "in other threads 2", "Thread._bootstrap 2", "Queue.get 2", "in the workers 2", "decode 2"]
+    assert lines[2:] == [
+        "Queue.get 2",
+        "in other threads 2",
+        "Thread._bootstrap 2",
+        "Queue.get 2",
+        "in the workers 2",
+        "decode 2",
+    ]
 
 
 def test_a_worker_that_waits_for_its_own_threads_passes_on_what_they_do() -> None:
@@ -153,7 +171,11 @@ def test_a_collective_shows_the_rank_that_is_not_there_and_what_it_waits_for() -
     reduce = (MODULE, Frame("all_reduce", "/site-packages/torch/distributed/distributed_c10d.py", 2800))
     ranks = (MAIN, ("run", 1, 8, "main"), ("run", 2, 9, "main"), ("run", 2, 90, "worker"))
     spans = columns(
-        (0, 7, 4.0, reduce), (1, 8, 4.0, reduce), (2, 9, 4.0, WAITS), (3, 90, 4.0, (MODULE, RUN, DECODE)), processes=ranks
+        (0, 7, 4.0, reduce),
+        (1, 8, 4.0, reduce),
+        (2, 9, 4.0, WAITS),
+        (3, 90, 4.0, (MODULE, RUN, DECODE)),
+        processes=ranks,
     )
     lines = [line.strip() for line in drawn(fold(at(spans, 0, 0, 0, 0), view="joined", rank=0))]
     assert lines[2:] == [
@@ -169,7 +191,9 @@ def test_a_collective_shows_the_rank_that_is_not_there_and_what_it_waits_for() -
 
 def test_a_wait_for_a_lock_shows_who_holds_it(tmp_path: Path) -> None:
     (tmp_path / "job.py").write_text("with LOCK:\n    write()\nother()\n")
-    take, write, other = (Frame(name, str(tmp_path / "job.py"), line) for name, line in (("take", 1), ("write", 2), ("other", 3)))
+    take, write, other = (
+        Frame(name, str(tmp_path / "job.py"), line) for name, line in (("take", 1), ("write", 2), ("other", 3))
+    )
     spans = columns((0, 7, 2.0, (MODULE, take)), (0, 70, 2.0, (BOOTSTRAP, write)), (0, 71, 2.0, (BOOTSTRAP, other)))
     joined = join(traces_of(at(spans, 0, 0, 0)), line_of)
     leaves = {joined.frames[joined.stacks[stack][-1]].name for stack in joined.stack[joined.main]}
@@ -189,7 +213,9 @@ lanes = st.lists(st.tuples(st.integers(1, 5), kinds), max_size=8)
 
 
 @given(st.tuples(lanes, lanes, lanes))
-def test_joining_never_changes_how_long_a_main_thread_took(lanes: tuple[list[tuple[int, tuple[Frame, ...]]], ...]) -> None:
+def test_joining_never_changes_how_long_a_main_thread_took(
+    lanes: tuple[list[tuple[int, tuple[Frame, ...]]], ...],
+) -> None:
     rows: list[Span] = []
     times_s: list[float] = []
     for process, lane in enumerate(lanes):
@@ -202,7 +228,10 @@ def test_joining_never_changes_how_long_a_main_thread_took(lanes: tuple[list[tup
     apart = traces_of(spans)
     together = join(apart)
     for process in range(3):
-        before, after = apart.seconds[apart.process == process].sum(), together.seconds[together.process == process].sum()
+        before, after = (
+            apart.seconds[apart.process == process].sum(),
+            together.seconds[together.process == process].sum(),
+        )
         assert after == pytest.approx(before, abs=1e-5)
     assert (together.seconds >= 0).all()
     waited = sum(seconds for seconds, stack in lanes[0] if stack in (WAITS, IDLE))
@@ -220,12 +249,21 @@ def test_a_loop_that_starves_names_the_slow_function_in_the_worker(tmp_path: Pat
     truth.touch()
     store = open_store(tmp_path / "data", write=True)
     with running("starved", str(truth)) as trainer:
-        here = {"pid": trainer.pid, "pid_start_ticks": start_ticks(trainer.pid), "boot_id": boot_id(), "host": socket.gethostname()}
-        run = RunActivity("run", claiming_folder(), {}, [Event("run", "start", time.time(), fields=here)], [], time.time(), 0.1)
+        here = {
+            "pid": trainer.pid,
+            "pid_start_ticks": start_ticks(trainer.pid),
+            "boot_id": boot_id(),
+            "host": socket.gethostname(),
+        }
+        run = RunActivity(
+            "run", claiming_folder(), {}, [Event("run", "start", time.time(), fields=here)], [], time.time(), 0.1
+        )
         collector = ProfileCollector(lambda: [run], PySpy(), host=os.uname().nodename)
         collector.watch("run", time.time() + 60)
         to_wall_s = time.time() - time.monotonic()
-        while (healthy_s := second_healthy_s(truth)) is None or (store.profiled_until("run") or 0.0) < healthy_s + to_wall_s + 2:
+        while (healthy_s := second_healthy_s(truth)) is None or (
+            store.profiled_until("run") or 0.0
+        ) < healthy_s + to_wall_s + 2:
             store.append(collector.collect())
             time.sleep(collector.period_s)
         collector.close()

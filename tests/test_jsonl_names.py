@@ -13,7 +13,9 @@ from tests.following import Follower, points_of, until
 
 
 @pytest.mark.parametrize("name", ["events.jsonl", "events.rank1.jsonl"])
-def test_metrics_of_a_script_in_a_file_called_like_events_are_read(name: str, follower: Follower, tmp_path: Path) -> None:
+def test_metrics_of_a_script_in_a_file_called_like_events_are_read(
+    name: str, follower: Follower, tmp_path: Path
+) -> None:
     path = tmp_path / "run" / name
     path.parent.mkdir()
     path.touch()
@@ -38,7 +40,10 @@ def test_events_are_events_also_behind_a_faulty_line(follower: Follower, tmp_pat
         json.dumps({"kind": "checkpoint", "time_s": 1.8e9 + 1}),
     ]
     (tmp_path / "run" / "events.jsonl").write_text("".join(f"{line}\n" for line in lines))
-    until(follower, lambda: [record.kind for record in follower.records if isinstance(record, Event)] == ["start", "checkpoint"])
+    until(
+        follower,
+        lambda: [record.kind for record in follower.records if isinstance(record, Event)] == ["start", "checkpoint"],
+    )
     assert follower.offsets["run/events.jsonl"].lines_skipped == 1
 
 

@@ -49,7 +49,9 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 
 def about(pid: int, **changed: Any) -> dict[str, Any]:
     """What a writer of that pid, whose dashboard is dead, would have written down."""
-    here = lock.Writer(pid, start_ticks(pid) or 0, pid_namespace() or 0, boot_id(), socket.gethostname(), 1 << 22, 1, "0", {})
+    here = lock.Writer(
+        pid, start_ticks(pid) or 0, pid_namespace() or 0, boot_id(), socket.gethostname(), 1 << 22, 1, "0", {}
+    )
     return {**asdict(here), **changed}
 
 
@@ -180,7 +182,9 @@ def test_a_folder_that_holds_other_things_keeps_its_mode(tmp_path: Path) -> None
     (tmp_path / "writer.lock").symlink_to(tmp_path / "thesis.tex")
     tmp_path.chmod(0o755)
     folders.make_private(tmp_path)
-    modes = [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path, tmp_path / "thesis.tex", tmp_path / "runs.sqlite")]
+    modes = [
+        stat.S_IMODE(path.stat().st_mode) for path in (tmp_path, tmp_path / "thesis.tex", tmp_path / "runs.sqlite")
+    ]
     assert modes == [0o755, 0o644, 0o600]
 
 
@@ -223,7 +227,9 @@ def test_a_data_folder_that_another_user_puts_in_the_place_of_ours_is_not_writte
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder another user's")
-def test_where_the_data_folder_is_another_users_the_store_goes_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_data_folder_is_another_users_the_store_goes_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     log_dir = tmp_path / "logs"
     inside = log_dir / folders.INSIDE
@@ -267,7 +273,9 @@ def remove_store_files(data_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("remove", [shutil.rmtree, remove_store_files])
-def test_a_data_folder_that_is_removed_is_said_and_filled_anew(remove: Callable[[Path], None], running: Dashboard) -> None:
+def test_a_data_folder_that_is_removed_is_said_and_filled_anew(
+    remove: Callable[[Path], None], running: Dashboard
+) -> None:
     remove(running.log_dir / ".deepseek")
     wait_for(lambda: "was removed" in problems(running), because="nothing is said")
     wait_for(lambda: running.get("/healthz")["status"] == "ok", because="it does not come back")
@@ -294,7 +302,8 @@ def test_a_stopped_collector_is_said_to_be_stopped_and_replaced(running: Dashboa
     os.kill(collector, signal.SIGSTOP)
     wait_for(lambda: f"(process {collector}) is stopped by a signal" in problems(running), because="nothing is said")
     wait_for(
-        lambda: f"(process {collector}) was stopped by a signal; it was replaced" in problems(running), because="it is not replaced"
+        lambda: f"(process {collector}) was stopped by a signal; it was replaced" in problems(running),
+        because="it is not replaced",
     )
     wait_for(lambda: running.get("/healthz")["status"] == "ok")
     with (running.log_dir / "a.jsonl").open("a") as file:
@@ -318,7 +327,9 @@ def test_a_collector_that_answers_is_left_alone(tmp_path: Path, monkeypatch: pyt
 
 
 def test_whatever_is_asked_of_the_collector_is_a_question_that_it_knows() -> None:
-    asked = {verb for path in ROOT.glob("[cd]*/**/*.py") for verb in re.findall(r'\bask\([\w.]+, "(\w+)"', path.read_text())}
+    asked = {
+        verb for path in ROOT.glob("[cd]*/**/*.py") for verb in re.findall(r'\bask\([\w.]+, "(\w+)"', path.read_text())
+    }
     known = set(re.findall(r'^            "(\w+)": ', (ROOT / "collectors/__main__.py").read_text(), re.MULTILINE))
     assert {"ping", "status", "watch"} <= asked <= known
 
@@ -334,7 +345,8 @@ def control(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize(
-    "line", [b"\n", b"nonsense\n", b"[]\n", b'{"verb": 1}\n', b'{"verb": "none"}\n', b"[" * 60000 + b"\n", b"x" * 100_000]
+    "line",
+    [b"\n", b"nonsense\n", b"[]\n", b'{"verb": 1}\n', b'{"verb": "none"}\n', b"[" * 60000 + b"\n", b"x" * 100_000],
 )
 def test_a_question_that_makes_no_sense_gets_a_sentence_and_harms_no_other(line: bytes, control: Path) -> None:
     with socket.socket(socket.AF_UNIX) as asker, short_path(control) as address:

@@ -27,7 +27,9 @@ def kept_of(folder: Path, **files: str) -> str:
     ]
     (folder / "none.ini").write_text("[pytest]\naddopts = -p no:dash\n")
     names = [f"{name}.py" for name in files]
-    subprocess.run([*command, "--keep-in", "kept.md", *names], cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True)
+    subprocess.run(
+        [*command, "--keep-in", "kept.md", *names], cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True
+    )
     return (folder / "kept.md").read_text()
 
 

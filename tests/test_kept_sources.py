@@ -24,7 +24,9 @@ from collectors.sampler.reading import MOST_BYTES, Unreadable, read_as_owner, re
 from tests.conftest import wait_for
 
 NOBODY = 65534
-AS_ROOT = pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="only root can become somebody else")
+AS_ROOT = pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("setpriv"), reason="only root can become somebody else"
+)
 
 
 @contextmanager
@@ -40,7 +42,9 @@ def process(folder: Path, *prefix: str) -> Iterator[Target]:
 
 def profile(target: Target, *files: str) -> Profile:
     samples = [StackSample(i + 1, 1, 1, (Frame("main", file, 1),)) for i, file in enumerate(files)]
-    return Profile(target.run, target.rank, target.pid, target.role, "box", "native", 1.0, 0.0, 0, 9, {}, samples, len(files))
+    return Profile(
+        target.run, target.rank, target.pid, target.role, "box", "native", 1.0, 0.0, 0, 9, {}, samples, len(files)
+    )
 
 
 @contextmanager
@@ -199,7 +203,9 @@ def test_rights_are_given_up_by_one_thread_alone(tmp_path: Path) -> None:
     assert seen == {True}
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="only root can make other folders for a process")
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("unshare"), reason="only root can make other folders for a process"
+)
 def test_links_lead_where_they_lead_for_the_process(tmp_path: Path) -> None:
     inside = tmp_path / "root"
     for folder in ("bin", "job"):

@@ -61,7 +61,8 @@ class Table:
         rows = list(csv.DictReader(io.StringIO(data.decode())))
         new, self._rows = rows[self._rows :], len(rows)
         return [
-            Points(self._run, self._labels, ("acc",), (float(row["acc"]),), float(row["time_s"]), int(row["step"])) for row in new
+            Points(self._run, self._labels, ("acc",), (float(row["acc"]),), float(row["time_s"]), int(row["step"]))
+            for row in new
         ]
 
 
@@ -93,7 +94,9 @@ def follower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Follow
     follower.tail.close()
 
 
-def test_a_record_that_is_half_written_waits_and_comes_once_also_after_a_restart(follower: Follower, tmp_path: Path) -> None:
+def test_a_record_that_is_half_written_waits_and_comes_once_also_after_a_restart(
+    follower: Follower, tmp_path: Path
+) -> None:
     path, rest = tmp_path / "run.packed", packed(1, 3.0, 5.0)
     path.write_bytes(packed(0, 1.0) + rest[:25])
     assert follower.values(1) == [1.0]
@@ -102,7 +105,9 @@ def test_a_record_that_is_half_written_waits_and_comes_once_also_after_a_restart
         file.write(rest[25:])
     assert follower.values(2) == [1.0, 4.0]
     assert {record.run for record in follower.records if isinstance(record, Points)} == {"run"}
-    assert follower.offsets["run.packed"].offset == path.stat().st_size and follower.offsets["run.packed"].lines_read == 2
+    assert (
+        follower.offsets["run.packed"].offset == path.stat().st_size and follower.offsets["run.packed"].lines_read == 2
+    )
 
 
 def test_a_record_may_be_longer_than_a_batch(follower: Follower, tmp_path: Path) -> None:

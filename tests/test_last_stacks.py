@@ -40,7 +40,10 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     (log_dir / "old/metrics.jsonl").write_text('{"time_s": 1764000000.0, "step": 1, "loss": 1.0}\n')
     with dashboard(log_dir) as running:
         with script(CRASHES, str(log_dir / "crash/metrics.jsonl")) as training:
-            wait_for(lambda: running.get("/api/v1/flame?run=crash&from=0&to=9e9").get("samples", 0) > 50, because="not profiled")
+            wait_for(
+                lambda: running.get("/api/v1/flame?run=crash&from=0&to=9e9").get("samples", 0) > 50,
+                because="not profiled",
+            )
             training.kill()
             training.wait()
             wait_for(lambda: running.run("crash")["state"] == "ended")

@@ -47,7 +47,18 @@ PARTS = {  # of the collectors: what each may import of the others
     "store": {"records", "step_axis", "analysis"},  # of the latter the templates alone, which import nothing: see below
     "added": {"process", "provenance"},
     "forgotten": {"logs", "records", "store"},
-    "logs": {"records", "log_tree", "rights", "mounts", "process", "received", "store", "added", "small_file", "redaction"},
+    "logs": {
+        "records",
+        "log_tree",
+        "rights",
+        "mounts",
+        "process",
+        "received",
+        "store",
+        "added",
+        "small_file",
+        "redaction",
+    },
     "sampler": {"records", "rights", "process"},
     "provenance": {"records", "process", "redaction"},
     "tracing": {"records", "log_tree", "rights", "process", "received"},
@@ -101,7 +112,9 @@ def imports(module: str, path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             parts = package.split(".")
             base = (
-                ".".join([*parts[: len(parts) - node.level + 1], *filter(None, [node.module])]) if node.level else node.module or ""
+                ".".join([*parts[: len(parts) - node.level + 1], *filter(None, [node.module])])
+                if node.level
+                else node.module or ""
             )
             found |= {f"{base}.{alias.name}" if f"{base}.{alias.name}" in known else base for alias in node.names}
     return {name for name in found if name in known and name != module}
@@ -164,7 +177,12 @@ def test_the_parts_of_the_collectors_import_one_way() -> None:
 
 
 def test_the_store_knows_of_the_analysis_the_templates_of_lines_only() -> None:
-    known = {name for module, path in modules().items() if module.startswith("collectors.store") for name in imports(module, path)}
+    known = {
+        name
+        for module, path in modules().items()
+        if module.startswith("collectors.store")
+        for name in imports(module, path)
+    }
     templates = {"collectors.analysis.logs.masking", "collectors.analysis.logs.templates"}
     assert {name for name in known if name.startswith("collectors.analysis")} == templates
     others = {name for module in templates for name in imports(module, modules()[module])}
@@ -180,7 +198,17 @@ def test_what_lines_say_is_pure() -> None:
 
 def test_the_plan_of_jobs_is_pure() -> None:
     """A function of the state and the time: neither files nor processes, nor anything of the project outside of it."""
-    pure = {"__future__", "collections", "collections.abc", "dataclasses", "heapq", "math", "statistics", "time", "typing"}
+    pure = {
+        "__future__",
+        "collections",
+        "collections.abc",
+        "dataclasses",
+        "heapq",
+        "math",
+        "statistics",
+        "time",
+        "typing",
+    }
     for module, path in modules().items():
         if module == "jobs.plan" or module.startswith("jobs.planning"):
             assert {name for name in imports(module, path) if not name.startswith("jobs.planning")} == set(), module
@@ -210,7 +238,9 @@ def test_an_engine_is_named_in_its_folder_and_at_the_door_only() -> None:
             and "trainer" not in path.parts
             and path not in (ROOT / "jobs" / "queue_file.py", ROOT / "jobs" / "view.py")
         ):
-            names = {alias.name for node in ast.walk(parsed(path)) if isinstance(node, ast.Import) for alias in node.names}
+            names = {
+                alias.name for node in ast.walk(parsed(path)) if isinstance(node, ast.Import) for alias in node.names
+            }
             froms = {node.module or "" for node in ast.walk(parsed(path)) if isinstance(node, ast.ImportFrom)}
             assert not {name for name in names | froms if "sqlite" in name}, path
 
@@ -222,7 +252,11 @@ def sources(*suffixes: str, tops: Sequence[str] = (*PACKAGES, "assets")) -> list
 
 def code(folder: Path) -> list[Path]:
     left_out = ("vendor", "__pycache__", "types")
-    return [path for path in sorted(folder.rglob("*")) if path.is_file() and not set(left_out) & set(path.relative_to(ROOT).parts)]
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not set(left_out) & set(path.relative_to(ROOT).parts)
+    ]
 
 
 def test_inside_a_package_imports_are_relative() -> None:

@@ -85,7 +85,9 @@ def page(page: Page) -> Page:
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
-@pytest.mark.parametrize("path", ["/?run=busy", "/?run=old", "/flame?run=busy", "/flame?run=old", "/gpus", "/training?run=busy"])
+@pytest.mark.parametrize(
+    "path", ["/?run=busy", "/?run=old", "/flame?run=busy", "/flame?run=old", "/gpus", "/training?run=busy"]
+)
 def test_nothing_is_cut_off_or_lies_over_its_neighbour_or_jumps(
     running: Dashboard, page: Page, path: str, width: int, height: int
 ) -> None:
@@ -110,7 +112,9 @@ def arrived(page: Page, path: str) -> bool:
     return drawn and page.locator(".arriving").count() == 0
 
 
-def test_beside_gpus_the_host_has_its_lanes_and_the_phases_of_step_and_gpu_are_drawn(running: Dashboard, page: Page) -> None:
+def test_beside_gpus_the_host_has_its_lanes_and_the_phases_of_step_and_gpu_are_drawn(
+    running: Dashboard, page: Page
+) -> None:
     page.goto(f"{running.address}/?run=busy")
     wait_for(lambda: arrived(page, "/?run=busy"), because="the page does not arrive")
     lanes: list[str] = page.locator("section.lane").evaluate_all("lanes => lanes.map((lane) => lane.dataset.lane)")
@@ -118,7 +122,9 @@ def test_beside_gpus_the_host_has_its_lanes_and_the_phases_of_step_and_gpu_are_d
     assert {"heat", "cpu", "host_memory"} <= set(lanes)
     assert lanes.index("heat") < lanes.index("cpu")
     phases = page.locator('[data-lane="phases"]')
-    wait_for(lambda: "parts of step" in phases.inner_text(), because="the phase that holds the others is drawn beside them")
+    wait_for(
+        lambda: "parts of step" in phases.inner_text(), because="the phase that holds the others is drawn beside them"
+    )
     drawn_ms = float(phases.locator(".row.main b").inner_text())
     (steps,) = running.get("/api/v1/points?run=busy&series=phase/step_s&buckets=1")["series"]
     assert drawn_ms < 1.2e3 * steps["max"][0], "they add up to more than the step"
@@ -127,7 +133,9 @@ def test_beside_gpus_the_host_has_its_lanes_and_the_phases_of_step_and_gpu_are_d
 def test_along_time_training_draws_the_machine_and_the_cards_of_the_run_alone(running: Dashboard, page: Page) -> None:
     page.goto(f"{running.address}/training?run=busy&x=time&q=gpu%2Fut*&match=glob&size=s")
     tag = "gpu/utilization_pct"
-    drawn = wait_for(lambda: page.evaluate("(tag) => globalThis.deepseek?.curves[tag]", tag), because="the cards are not drawn")
+    drawn = wait_for(
+        lambda: page.evaluate("(tag) => globalThis.deepseek?.curves[tag]", tag), because="the cards are not drawn"
+    )
     (process,) = running.get("/api/v1/run?run=busy")["processes"]
     assert drawn["curves"] == (len(process["gpus"]) or 8)
     assert page.locator(".curves-head").first.inner_text().split("\n")[1] == "GPUs of this machine"

@@ -39,14 +39,18 @@ def profile(lo_s: float, parts: list[tuple[int, tuple[Frame, ...], bool, float]]
             samples.append(StackSample(begin, end - begin, 7, stack, gil, int(running * (end - begin))))
             at_ms += ms
     threads = {7: "MainThread"}
-    return Profile("run", rank, 7, "main", "box", "native", 100.0, lo_s, 0, 60_000_000_000, threads, samples, len(samples))
+    return Profile(
+        "run", rank, 7, "main", "box", "native", 100.0, lo_s, 0, 60_000_000_000, threads, samples, len(samples)
+    )
 
 
 FED = [(30, (MODULE, LOOP, DECODE), True, 1.0), (70, (MODULE, LOOP, LINEAR), False, 1.0)]
 MINUTES = 8
 
 
-def filled(store: Store, parts: list[tuple[int, tuple[Frame, ...], bool, float]], busy_pct: float | None = None) -> None:
+def filled(
+    store: Store, parts: list[tuple[int, tuple[Frame, ...], bool, float]], busy_pct: float | None = None
+) -> None:
     store.append([RunInfo("run", {"cwd": "/job"})])
     store.append([Points("run", (), ("loss",), (0.5,), T0 + step, step) for step in range(60 * MINUTES)])
     for minute in range(MINUTES):
@@ -159,8 +163,12 @@ def test_a_lone_data_phase_says_nothing_of_the_lines_outside_it(store: Store, ev
     parts = [(160, load, False, 0.0), (40, compute, True, 1.0)]
     store.append([RunInfo("run", {"cwd": "/job"}), *[profile(T0 + 60 * minute, parts) for minute in range(3)]])
     lines = range(0, 900, every)
-    store.append([Points("run", (), ("loss", "phase/data_s"), (0.5, 0.16 * every), T0 + 0.2 * step, step) for step in lines])
-    by_kind = {row.kind: [line.place.frame.name for line in row.lines if line.place.frame] for row in ledger_of(store).rows}
+    store.append(
+        [Points("run", (), ("loss", "phase/data_s"), (0.5, 0.16 * every), T0 + 0.2 * step, step) for step in lines]
+    )
+    by_kind = {
+        row.kind: [line.place.frame.name for line in row.lines if line.place.frame] for row in ledger_of(store).rows
+    }
     assert "compute" not in by_kind.get("data", []), by_kind
     assert every > 1 or by_kind["data"] == ["load"]
     assert every > 1 or shares(ledger_of(store))["data"] == pytest.approx(80, abs=0.5)

@@ -32,7 +32,10 @@ BACKWARD = (
 NORM = Frame("norm", f"{SITE}/torch/functional.py", 1700)
 RESULT = Frame("Future.result", f"{LIB}/concurrent/futures/_base.py", 451)
 POOL_GET = Frame("MapResult.get", f"{LIB}/multiprocessing/pool.py", 768)
-THREAD = (Frame("Thread._bootstrap", f"{LIB}/threading.py", 1002), Frame("_worker", f"{LIB}/concurrent/futures/thread.py", 83))
+THREAD = (
+    Frame("Thread._bootstrap", f"{LIB}/threading.py", 1002),
+    Frame("_worker", f"{LIB}/concurrent/futures/thread.py", 83),
+)
 PROCESS = (Frame("BaseProcess.run", f"{LIB}/multiprocessing/process.py", 108),)
 
 
@@ -116,7 +119,9 @@ def test_a_call_that_is_never_on_a_core_and_not_queued_waits_as_well(store: Stor
 
 def test_a_thread_that_starves_in_c_waits_for_a_core(store: Store) -> None:
     """On a full machine it had a core for a few per cent of its time, and the kernel says that it was ready all the while."""
-    found = rows(of_threads(store, [Part(1000, of_loop(APPEND), running=0.04)], queued_pct=94.0, busy_pct=100.0, run_pct=5.0))
+    found = rows(
+        of_threads(store, [Part(1000, of_loop(APPEND), running=0.04)], queued_pct=94.0, busy_pct=100.0, run_pct=5.0)
+    )
     assert found["cpu_taken"].share > 90
     assert "python" not in found or found["python"].share < 10
 
@@ -135,7 +140,12 @@ def test_cores_that_its_own_workers_have_are_not_taken_by_others(store: Store) -
     burns = [Part(1000, (*PROCESS, COLLIDE), gil=True)]
     found = rows(
         of_threads(
-            store, [Part(100, of_loop(LINEAR), running=0.6)], workers=[burns, burns], queued_pct=40.0, busy_pct=100.0, run_pct=200.0
+            store,
+            [Part(100, of_loop(LINEAR), running=0.6)],
+            workers=[burns, burns],
+            queued_pct=40.0,
+            busy_pct=100.0,
+            run_pct=200.0,
         )
     )
     assert found["cpu_own"].share == pytest.approx(40, abs=2)
@@ -146,7 +156,12 @@ def test_cores_are_shared_out_between_own_workers_and_others_as_they_used_them(s
     burns = [Part(1000, (*PROCESS, COLLIDE), gil=True, running=0.7)]
     found = rows(
         of_threads(
-            store, [Part(100, of_loop(LINEAR), running=0.6)], workers=[burns], queued_pct=40.0, busy_pct=100.0, run_pct=130.0
+            store,
+            [Part(100, of_loop(LINEAR), running=0.6)],
+            workers=[burns],
+            queued_pct=40.0,
+            busy_pct=100.0,
+            run_pct=130.0,
         )
     )
     assert found["cpu_own"].share == pytest.approx(20, abs=2)
@@ -178,7 +193,10 @@ def test_a_pool_of_threads_is_charged_to_what_its_threads_do(store: Store) -> No
     decodes = [Part(60, (*THREAD, LOAD_IMAGE), gil=False), Part(40, THREAD, running=0.0)]
     found = rows(
         of_threads(
-            store, [Part(60, of_loop(RESULT), running=0.0), Part(40, of_loop(LINEAR))], threads=[decodes, decodes], busy_pct=100.0
+            store,
+            [Part(60, of_loop(RESULT), running=0.0), Part(40, of_loop(LINEAR))],
+            threads=[decodes, decodes],
+            busy_pct=100.0,
         )
     )
     assert found["data"].share == pytest.approx(60, abs=1), "a name says that images are loaded"
@@ -187,15 +205,23 @@ def test_a_pool_of_threads_is_charged_to_what_its_threads_do(store: Store) -> No
 
 @pytest.mark.parametrize("how", [RESULT, POOL_GET])
 def test_a_pool_of_processes_is_charged_to_what_they_do(store: Store, how: Frame) -> None:
-    collides, idle = [Part(1000, (*PROCESS, COLLIDE), gil=True)], Frame("wait", f"{LIB}/multiprocessing/connection.py", 930)
+    collides, idle = (
+        [Part(1000, (*PROCESS, COLLIDE), gil=True)],
+        Frame("wait", f"{LIB}/multiprocessing/connection.py", 930),
+    )
     manager = [
         Part(
-            1000, (THREAD[0], Frame("wait_result_broken_or_wakeup", f"{LIB}/concurrent/futures/process.py", 400), idle), running=0.0
+            1000,
+            (THREAD[0], Frame("wait_result_broken_or_wakeup", f"{LIB}/concurrent/futures/process.py", 400), idle),
+            running=0.0,
         )
     ]
     found = rows(
         of_threads(
-            store, [Part(80, of_loop(how), running=0.0), Part(20, of_loop(LINEAR))], threads=[manager], workers=[collides, collides]
+            store,
+            [Part(80, of_loop(how), running=0.0), Part(20, of_loop(LINEAR))],
+            threads=[manager],
+            workers=[collides, collides],
         )
     )
     (row,) = [row for kind, row in found.items() if kind != BUSY and row.share > 5]
@@ -213,7 +239,9 @@ def test_a_lock_names_who_holds_it(store: Store) -> None:
 
 
 def test_a_loop_of_many_small_calls_of_pytorch_is_named(store: Store) -> None:
-    found = of_threads(store, [Part(70, of_loop(CLIP, NORM)), Part(30, of_loop(Frame("forward", "/job/model.py", 5), LINEAR))])
+    found = of_threads(
+        store, [Part(70, of_loop(CLIP, NORM)), Part(30, of_loop(Frame("forward", "/job/model.py", 5), LINEAR))]
+    )
     assert place(rows(found)["busy"]) == CLIP
     assert sentence_of(found).startswith("computing 100 % (train.py:66 clip_gradients)")
 
@@ -247,5 +275,7 @@ def test_a_fix_of_workers_that_slow_the_main_thread_saves_more_than_the_wait_for
 
 
 def test_the_wait_in_its_own_line_of_the_loop_is_no_share_of_what_the_loop_computes(store: Store) -> None:
-    found = rows(of_threads(store, [Part(30, (MODULE, LOOP), running=0.0), Part(70, (MODULE, LOOP._replace(line=44), LINEAR))]))
+    found = rows(
+        of_threads(store, [Part(30, (MODULE, LOOP), running=0.0), Part(70, (MODULE, LOOP._replace(line=44), LINEAR))])
+    )
     assert found["wait"].saves_at_most == pytest.approx(at_most(30), abs=1)

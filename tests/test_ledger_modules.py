@@ -143,7 +143,9 @@ ROWS = some.lists(
 
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ROWS)
-def test_the_parts_add_up_to_the_rows_and_call_about_what_the_sentence_calls_so(ask: Ask, rows: list[dict[str, Any]]) -> None:
+def test_the_parts_add_up_to_the_rows_and_call_about_what_the_sentence_calls_so(
+    ask: Ask, rows: list[dict[str, Any]]
+) -> None:
     code = 'const { partsOf, shareOf } = await load("ledger/kinds.js"); return partsOf(ROWS).map((part) => [part.share, shareOf(part), part.row?.kind ?? null]);'
     parts = ask(code.replace("ROWS", json.dumps([{**row, "lines": [], "exposed_by": None} for row in rows])))
     assert sum(share for share, _, _ in parts) == pytest.approx(sum(row["share"] for row in rows), abs=0.051)

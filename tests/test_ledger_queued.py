@@ -64,7 +64,9 @@ def test_all_of_a_run_has_all_its_waits(store: Store) -> None:
 
 def test_without_a_queue_nothing_is_said_of_one(store: Store) -> None:
     ledger = ledger_of(store, T0 + 20, T0 + 140)
-    assert ledger.queued_s == 0 and "queue" not in sentence_of(ledger) and "queue" not in "".join(lines_of(ledger, "run"))
+    assert (
+        ledger.queued_s == 0 and "queue" not in sentence_of(ledger) and "queue" not in "".join(lines_of(ledger, "run"))
+    )
 
 
 def test_a_window_in_the_queue_says_so(store: Store) -> None:
@@ -73,7 +75,9 @@ def test_a_window_in_the_queue_says_so(store: Store) -> None:
 
 
 def test_the_route_has_the_seconds(store: Store, tmp_path: Path) -> None:
-    queries = Queries(open_store(tmp_path / "logs" / ".deepseek", write=False), tmp_path / "logs", tmp_path / "logs" / ".deepseek")
+    queries = Queries(
+        open_store(tmp_path / "logs" / ".deepseek", write=False), tmp_path / "logs", tmp_path / "logs" / ".deepseek"
+    )
     with served(queries) as web:
         found = web.ask("/api/v1/ledger", run="run", from_=T0 - 100, to=T0 + 170).json
     queries.close()
@@ -110,7 +114,9 @@ WAITS = st.lists(st.tuples(st.floats(0, 1000), st.floats(0, 500)), max_size=20)
 
 
 @given(WAITS, st.floats(0, 1000), st.floats(0, 1000))
-def test_overlapping_waits_count_once_and_only_in_the_window(waits: list[tuple[float, float]], one: float, other: float) -> None:
+def test_overlapping_waits_count_once_and_only_in_the_window(
+    waits: list[tuple[float, float]], one: float, other: float
+) -> None:
     window = min(one, other), max(one, other)
     found = queued_during([Event("run", "queued", end_s, seconds=s) for end_s, s in waits], window)
     assert all(window[0] <= lo < hi <= window[1] for lo, hi in found)

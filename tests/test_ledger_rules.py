@@ -112,7 +112,9 @@ def test_where_the_link_is_busy_and_the_multiprocessors_are_not_it_is_probably_c
     for machine in simulated_ranks(plan, 3, ranks=2):
         truth = Truth(machine)
         edges = np.arange(3.0, 17.0, 0.2)
-        idle, exposed = (np.diff(np.interp(edges, truth.idle_at, sums)) / 0.2 for sums in (truth.idle_sum, truth.exposed_sum))
+        idle, exposed = (
+            np.diff(np.interp(edges, truth.idle_at, sums)) / 0.2 for sums in (truth.idle_sum, truth.exposed_sum)
+        )
         sending = 15.0 * 4 / 1e3 / np.median(np.diff([step.end_s for step in machine.steps]))
         found = communication(1 - idle, 0.9 * (1 - idle - exposed) + 0.1 * exposed, np.full(len(idle), 0.8 * sending))
         assert found.least - 1.5 <= truth.exposed_communication(3.0, 17.0) <= found.most + 1.5
@@ -121,13 +123,23 @@ def test_where_the_link_is_busy_and_the_multiprocessors_are_not_it_is_probably_c
 
 
 def some_moments(random: np.random.Generator, count: int) -> Moments:
-    places = [Charged(kind, Frame(f"f{i}", "t.py", i)) for i, kind in enumerate(("data", "launch", "sync", "python", "log"))]
+    places = [
+        Charged(kind, Frame(f"f{i}", "t.py", i)) for i, kind in enumerate(("data", "launch", "sync", "python", "log"))
+    ]
     place = random.integers(0, len(places), count)
     time_s = np.sort(random.uniform(0, 30, count))
     state = np.array([0, 1, 2, 0, 0])[place]
     seconds = random.uniform(0, 0.05, count)
     return Moments(
-        time_s, seconds, state, place, random.integers(0, 3, count), random.integers(0, 2, count), place < 0, places, 0.01
+        time_s,
+        seconds,
+        state,
+        place,
+        random.integers(0, 3, count),
+        random.integers(0, 2, count),
+        place < 0,
+        places,
+        0.01,
     )
 
 
@@ -187,7 +199,9 @@ def test_a_library_that_is_imported_compiles_nothing() -> None:
     assert sign_of([run, adamw, compiler], own) == "compile"
     importing = Frame("_find_and_load", "<frozen importlib._bootstrap>", 1176)
     assert sign_of([run, importing, module, compiler], [True, False, False, False]) is None
-    assert sign_of([Frame("<module>", "/site-packages/torchrun.py", 1), run, compiler], [False, True, False]) == "compile"
+    assert (
+        sign_of([Frame("<module>", "/site-packages/torchrun.py", 1), run, compiler], [False, True, False]) == "compile"
+    )
 
 
 HOME, SITE = "/home/ada", "/home/ada/wandb/.venv/lib/python3.11/site-packages"
@@ -201,7 +215,14 @@ SAVE_FILE = Frame("save_file", f"{SITE}/safetensors/torch.py", 286)
 
 def test_a_folder_of_the_user_is_no_library() -> None:
     """Also where it has a library's name, and where the libraries themselves lie below it."""
-    for folder in ("wandb", "safetensors", "torch/utils/data", "torch/distributed/checkpoint", "torch/utils/tensorboard", "torch"):
+    for folder in (
+        "wandb",
+        "safetensors",
+        "torch/utils/data",
+        "torch/distributed/checkpoint",
+        "torch/utils/tensorboard",
+        "torch",
+    ):
         own = Frame("_save", f"{HOME}/{folder}/train.py", 11)
         numpy = Frame("save", f"{HOME}/{folder}/.venv/lib/python3.11/site-packages/numpy/lib/npyio.py", 5)
         stands = stands_of(traces_of(columns((0, 7, 1.0, (own,)), (0, 7, 1.0, (own, numpy)))), HOME, no_source)
@@ -218,8 +239,16 @@ def test_a_folder_of_the_user_is_no_library() -> None:
         ((FIND, EXECUTE, Frame("<module>", f"{SITE}/transformers/utils/hub.py", 3), FIND, SAVE_FILE), "python", "runs"),
         ((FIND, EXECUTE, LINEAR), "python", "runs"),
         ((FIND,), "python", "runs"),
-        ((Frame("import_module", "/usr/lib/python3.11/importlib/__init__.py", 126), FIND, EXECUTE, FETCH), "python", "runs"),
-        ((FIND, EXECUTE, Frame("<module>", f"{HOME}/loop.py", 9), FETCH), "data", "runs"),  # `import loop` is the training
+        (
+            (Frame("import_module", "/usr/lib/python3.11/importlib/__init__.py", 126), FIND, EXECUTE, FETCH),
+            "python",
+            "runs",
+        ),
+        (
+            (FIND, EXECUTE, Frame("<module>", f"{HOME}/loop.py", 9), FETCH),
+            "data",
+            "runs",
+        ),  # `import loop` is the training
         ((FIND, EXECUTE, Frame("<module>", f"{HOME}/loop.py", 9), FIND, EXECUTE, FETCH), "python", "runs"),
         ((FETCH, FIND, EXECUTE, LINEAR), "data", "runs"),  # what the loader imports when it fetches
         ((FETCH,), "data", "runs"),

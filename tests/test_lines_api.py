@@ -20,7 +20,9 @@ T0 = 1_764_000_000.0
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     folder = tmp_path_factory.mktemp("lines")
     writer = open_store(folder, write=True)
-    writer.append([LogLine("a", "x.log", T0 + i, 40 if i % 10 == 5 else 20, f"step {i} loss {i / 4}", i % 2) for i in range(100)])
+    writer.append(
+        [LogLine("a", "x.log", T0 + i, 40 if i % 10 == 5 else 20, f"step {i} loss {i / 4}", i % 2) for i in range(100)]
+    )
     writer.append([LogLine("b,<b>", "y.log", T0 - i, 0, f"\ud800 {'x' * 20_000} {i}") for i in range(3)])
     queries = Queries(open_store(folder, write=False), folder, folder)
     with served(queries) as web:
@@ -37,8 +39,13 @@ def ask(web: Web, route: str, **parameters: Any) -> Any:
 
 def test_a_stretch_has_rows_and_its_place(web: Web) -> None:
     found = ask(web, "lines", run="a", level=40, offset=3, limit=2)
-    assert [(row["number"], row["text"]) for row in found["lines"]] == [(36, "step 35 loss 8.75"), (46, "step 45 loss 11.25")]
-    assert found["total"] == 10 and found["offset"] == 3 and found["search"] is None and found["lines"][0]["template"] == 1
+    assert [(row["number"], row["text"]) for row in found["lines"]] == [
+        (36, "step 35 loss 8.75"),
+        (46, "step 45 loss 11.25"),
+    ]
+    assert (
+        found["total"] == 10 and found["offset"] == 3 and found["search"] is None and found["lines"][0]["template"] == 1
+    )
     assert ask(web, "lines", run="a", around=50, limit=3)["offset"] == 48
     assert [row["rank"] for row in ask(web, "lines", run="a", rank=1, limit=2)["lines"]] == [1, 1]
     every = ask(web, "lines", limit=5)
@@ -63,7 +70,9 @@ def test_a_traceback_is_one_step(tmp_path: Path) -> None:
     queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path)
     with served(queries) as web:
         forward = [ask(web, "next", run="a", number=number, what="error")["number"] for number in (1, 2, 3, 6, 8)]
-        back = [ask(web, "next", run="a", number=number, what="error", back="true")["number"] for number in (9, 8, 6, 4, 2)]
+        back = [
+            ask(web, "next", run="a", number=number, what="error", back="true")["number"] for number in (9, 8, 6, 4, 2)
+        ]
     queries.close()
     writer.close()
     assert (forward, back) == ([2, 6, 6, 8, None], [8, 6, 2, 2, None])
@@ -77,12 +86,16 @@ def test_hits_are_those_that_the_filters_leave(web: Web) -> None:
 
 def test_counts_templates_and_fields(web: Web) -> None:
     density = ask(web, "density", run="a", buckets=10, q="step 5")
-    assert [row["counts"] for row in density["levels"] if row["level"] == 40] == [[1] * 10] and sum(density["hits"]) == 11
+    assert [row["counts"] for row in density["levels"] if row["level"] == 40] == [[1] * 10] and sum(
+        density["hits"]
+    ) == 11
     (template,) = ask(web, "templates", run="a", buckets=4)["templates"]
     assert (template["text"], template["fields"], template["strokes"]) == ("step # loss #", 2, [25, 25, 25, 25])
     curve = ask(web, "field", run="a", template=template["id"], field=1, limit=3)
     assert curve["v"] == [0, 12.25, 24.75] and (curve["lines"], curve["total"]) == (3, 100)
-    assert ask(web, "lines", run="a", hide=template["id"])["total"] == 0 == ask(web, "density", run="a", hide=1)["total"]
+    assert (
+        ask(web, "lines", run="a", hide=template["id"])["total"] == 0 == ask(web, "density", run="a", hide=1)["total"]
+    )
 
 
 def test_hits_are_marked_and_texts_are_cut(web: Web) -> None:
@@ -115,7 +128,9 @@ def test_an_opened_line_has_its_numbers_and_fields(web: Web) -> None:
         ("line", {"run": "none", "number": 1}, 404),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_sentence(web: Web, route: str, parameters: dict[str, Any], status: int) -> None:
+def test_what_cannot_be_is_refused_in_one_sentence(
+    web: Web, route: str, parameters: dict[str, Any], status: int
+) -> None:
     answer = web.ask(f"/api/v1/logs/{route}", **parameters)
     assert answer.status == status and answer.json["error"]
 

@@ -54,7 +54,9 @@ def expected_bar(text: str) -> str:
 
 
 def expected_lines(text: str) -> list[str]:
-    whole = [next((state for state in reversed(line.split("\r")) if state.strip()), "") for line in text.split("\n")[:-1]]
+    whole = [
+        next((state for state in reversed(line.split("\r")) if state.strip()), "") for line in text.split("\n")[:-1]
+    ]
     return [line for line in whole if line]
 
 
@@ -63,7 +65,9 @@ def test_whatever_is_written_the_last_state_stands_and_every_line_comes_once(ing
     chance, text = random.Random(seed), ""
     path = ingest.root / "a/train.log"
     for _ in range(25):
-        more = "".join(chance.choice(STATES) + chance.choice(["\r", "\r", "\r", "\n", ""]) for _ in range(chance.randrange(1, 6)))
+        more = "".join(
+            chance.choice(STATES) + chance.choice(["\r", "\r", "\r", "\n", ""]) for _ in range(chance.randrange(1, 6))
+        )
         with path.open("ab") as file:
             file.write(more.encode())
         text += more
@@ -162,7 +166,9 @@ def test_a_bar_below_another_one_is_no_flood_of_lines_and_its_metrics_are_a_curv
     """As tqdm draws it: a line down, the state, a line up."""
     told = [(step, round(1 / step, 4)) for step in range(1, 40)]
     inner = "".join(f"\n{bar_state(step, loss)}\x1b[A" for step, loss in told)
-    (ingest.root / "a/train.log").write_text(f"begins\n\rEpochs:  33%|###      | 1/3 [00:01<00:02]{inner}\n\x1b[A\rdone\n")
+    (ingest.root / "a/train.log").write_text(
+        f"begins\n\rEpochs:  33%|###      | 1/3 [00:01<00:02]{inner}\n\x1b[A\rdone\n"
+    )
     ingest.until(lambda: of_text(ingest) == told, "not the curve")
     assert [line.partition(":")[0] for line in lines(ingest)] == ["begins", "\rEpochs".strip(), "done"]
 
@@ -186,7 +192,9 @@ def test_hours_of_states_are_one_line_and_are_not_read_again(ingest: Ingest, mon
     assert run is not None and (run.lines_read, run.lines_skipped) == (2, 0)
 
 
-@pytest.mark.parametrize("half", [b"\r" * (3 << 20), b"\r" + b"x" * (3 << 20), b"\r\x00\xff\x1b[" * 1000, b"\r\x1b[31m"])
+@pytest.mark.parametrize(
+    "half", [b"\r" * (3 << 20), b"\r" + b"x" * (3 << 20), b"\r\x00\xff\x1b[" * 1000, b"\r\x1b[31m"]
+)
 def test_half_lines_that_are_no_bar_cost_only_themselves(ingest: Ingest, half: bytes) -> None:
     (ingest.root / "a/train.log").write_bytes(half)
     (ingest.root / "b").mkdir()

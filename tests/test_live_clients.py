@@ -214,7 +214,9 @@ def test_ten_thousand_runs_are_listed_quickly_and_hold_up_no_state(web: Web, wri
     for first in range(0, 10_000, 2000):
         names = [f"sweep/{i}" for i in range(first, first + 2000)]
         writer.append([Points(name, HOST, ("loss",), (1.0,), T0, 1) for name in names])
-        writer.append([RunInfo(name, {"kind": "training", "argv": ["x" * 100] * 50, "config": {"steps": 10}}) for name in names])
+        writer.append(
+            [RunInfo(name, {"kind": "training", "argv": ["x" * 100] * 50, "config": {"steps": 10}}) for name in names]
+        )
     answer = web.ask("/api/v1/runs")
     assert len(answer.json["runs"]) == 10_001 and answer.json["runs"][-1]["info"]["config"] == {"steps": 10}
     assert len(answer.body) < 10e6

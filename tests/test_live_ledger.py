@@ -29,7 +29,9 @@ def ranked(store: Store) -> None:
     """A run of two ranks on the GPU of `run`."""
     store.append([RunInfo("ranked", {"cwd": "/job"})])
     for rank in ("0", "1"):
-        store.append([Points("ranked", (("rank", rank),), ("loss",), (0.5,), T0 + step, step) for step in range(60 * MINUTES)])
+        store.append(
+            [Points("ranked", (("rank", rank),), ("loss",), (0.5,), T0 + step, step) for step in range(60 * MINUTES)]
+        )
     store.append([profile(T0 + 60 * minute, FED)._replace(run="ranked") for minute in range(MINUTES)])
 
 
@@ -41,7 +43,9 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     record(writer, folder / "logs", Plan((RECORDED,), best_sampler(), seconds=4, healthy_s=1.5, lossy_s=10))
     filled(writer, FED, busy_pct=75.0)
     ranked(writer)
-    writer.append([RunInfo("bare", {}), *(Points("bare", (), ("loss",), (0.5,), T0 + step, step) for step in range(99))])
+    writer.append(
+        [RunInfo("bare", {}), *(Points("bare", (), ("loss",), (0.5,), T0 + step, step) for step in range(99))]
+    )
     queries = Queries(open_store(folder / "data", write=False), folder / "logs", folder / "data")
     with served(queries) as web:
         yield web
@@ -84,7 +88,9 @@ class Live:
 
     def rows(self) -> list[list[str]]:
         """Of the panel's table, once it is that of the window."""
-        cells = "rows => rows.map((row) => [...row.children].map((cell) => cell.innerText.replaceAll('\\n', ' ').trim()))"
+        cells = (
+            "rows => rows.map((row) => [...row.children].map((cell) => cell.innerText.replaceAll('\\n', ' ').trim()))"
+        )
         here = self.page.locator(".ledger:not(.stale) tbody tr:visible")
         return cast("list[list[str]]", wait_for(lambda: here.evaluate_all(cells), because="no ledger of the window"))
 
@@ -113,7 +119,9 @@ def live(one_page: Live) -> Iterator[Live]:
     assert one_page.errors == []
 
 
-def test_the_bar_has_the_kinds_and_the_sentence_of_the_answer_and_its_lane_follows_the_view(live: Live, web: Web) -> None:
+def test_the_bar_has_the_kinds_and_the_sentence_of_the_answer_and_its_lane_follows_the_view(
+    live: Live, web: Web
+) -> None:
     live.open(run="run")
     said = live.said("busy")
     (asked,) = live.asked()
@@ -195,7 +203,10 @@ def test_a_window_is_blamed_first_and_what_fails_leaves_the_bar_as_it_was(live: 
     live.page.wait_for_timeout(800)  # the view would have rested
     assert len(live.asked()) == 1, "the ledger is asked before the blame is there"
     held.pop().continue_()
-    assert live.rows() == [["GPU busy", "75 %", ""], ["waiting for data data.py:88 decode_image", "about 25 % 0 to 25 %", "25 %"]]
+    assert live.rows() == [
+        ["GPU busy", "75 %", ""],
+        ["waiting for data data.py:88 decode_image", "about 25 % 0 to 25 %", "25 %"],
+    ]
     (blamed,) = live.asked("blame")
     assert [asked["from"] for asked in live.asked()].count(blamed["from"]) == 1
     href = str(live.page.locator(".ledger tbody a").get_attribute("href"))
@@ -203,7 +214,9 @@ def test_a_window_is_blamed_first_and_what_fails_leaves_the_bar_as_it_was(live: 
     above = [live.page.locator(place).bounding_box() for place in (".said", ".ledger")]
     assert above[0] and above[1] and above[0]["y"] < above[1]["y"]
     live.page.unroute_all()
-    live.page.route("**/api/v1/blame?*", lambda route: route.fulfill(status=400, json={"error": "the window has too much."}))
+    live.page.route(
+        "**/api/v1/blame?*", lambda route: route.fulfill(status=400, json={"error": "the window has too much."})
+    )
     live.page.route(LEDGER, lambda route: route.fulfill(status=404, json={"error": "there is no run “run” any more."}))
     drag(live.page, 0.4, 0.6)
     assert live.why("any more") == "there is no run “run” any more."
@@ -222,7 +235,9 @@ def test_a_window_without_stacks_says_why_in_one_sentence(live: Live) -> None:
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_of_several_ranks_nothing_moves_or_overflows_and_axe_finds_nothing_serious(live: Live, size: tuple[int, int]) -> None:
+def test_of_several_ranks_nothing_moves_or_overflows_and_axe_finds_nothing_serious(
+    live: Live, size: tuple[int, int]
+) -> None:
     install()
     held: list[Route] = []
 
@@ -262,5 +277,7 @@ PLACES = [".verdict", ".ledger-bar", ".timeline", ".lanes", ".panel", ".tail"]
 
 
 def boxes(page: Page) -> Any:
-    box = "places => places.map((place) => Object.values(document.querySelector(place).getBoundingClientRect().toJSON()))"
+    box = (
+        "places => places.map((place) => Object.values(document.querySelector(place).getBoundingClientRect().toJSON()))"
+    )
     return page.evaluate(box, PLACES)

@@ -38,7 +38,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
 
 def open_live(running: Dashboard, page: Page, query: str = "") -> None:
     page.goto(f"{running.address}/?{query}")
-    wait_for(lambda: page.evaluate("() => 'train/loss' in (globalThis.deepseek?.drawn ?? {})"), because="no loss on the chart")
+    wait_for(
+        lambda: page.evaluate("() => 'train/loss' in (globalThis.deepseek?.drawn ?? {})"),
+        because="no loss on the chart",
+    )
 
 
 def lanes(page: Page) -> list[str]:
@@ -95,7 +98,9 @@ def test_a_lane_keeps_the_focus_when_another_one_appears(running: Dashboard, pag
 def test_a_pinned_window_stays_on_the_axis_and_in_the_address(running: Dashboard, page: Page) -> None:
     open_live(running, page)
     drag(page, 0.5, 0.7)
-    told = wait_for(lambda: address(page) if "from" in address(page) else None, because="the address does not tell the window")
+    told = wait_for(
+        lambda: address(page) if "from" in address(page) else None, because="the address does not tell the window"
+    )
     window = {name: told[name] for name in ("from", "to")}
     page.keyboard.press("p")
     assert page.locator(".pin").count() == 0, "the selected window has a tag of its own"
@@ -109,7 +114,10 @@ def test_a_pinned_window_stays_on_the_axis_and_in_the_address(running: Dashboard
     page.mouse.down()
     page.wait_for_timeout(500)  # a slow finger, while the axis moves below it
     page.mouse.up()
-    wait_for(lambda: {name: address(page).get(name) for name in window} == window, because="the pin does not select its window")
+    wait_for(
+        lambda: {name: address(page).get(name) for name in window} == window,
+        because="the pin does not select its window",
+    )
     page.keyboard.press("p")
     wait_for(lambda: "pins" not in address(page), because="the pin is not taken away")
 
@@ -126,7 +134,10 @@ def test_the_log_is_filtered_by_text_and_by_level_also_as_it_grows(running: Dash
     assert tail.locator(".l.warn").count() == tail.locator(".l").count() == 5
     page.keyboard.press("/")
     page.keyboard.type("shard 100 ")
-    wait_for(lambda: [*tail.locator(".l .m").all_inner_texts()] == ["shard 100 is missing"], because="the text filters nothing")
+    wait_for(
+        lambda: [*tail.locator(".l .m").all_inner_texts()] == ["shard 100 is missing"],
+        because="the text filters nothing",
+    )
     assert "last 1 of 1 lines that match" in tail.inner_text()
     assert (address(page)["log"], address(page)["level"]) == ("shard 100 ", "30")
     page.keyboard.press("Escape")
@@ -138,8 +149,13 @@ def test_one_crosshair_shows_on_the_lanes_and_in_the_log(running: Dashboard, pag
     page.keyboard.press("Space")
     line = page.locator(".tail .l").nth(2)
     line.hover()
-    wait_for(lambda: page.locator(".cross").is_visible(), because="pointing at a line draws no crosshair over the lanes")
-    wait_for(lambda: "at" in str(page.locator(".tail .l").nth(2).get_attribute("class")).split(), because="the line is not marked")
+    wait_for(
+        lambda: page.locator(".cross").is_visible(), because="pointing at a line draws no crosshair over the lanes"
+    )
+    wait_for(
+        lambda: "at" in str(page.locator(".tail .l").nth(2).get_attribute("class")).split(),
+        because="the line is not marked",
+    )
     page.locator(".tail input").fill("shard 100 ")  # a line that newer ones do not push away
     wait_for(lambda: page.locator(".tail .l").count() == 1, because="the text filters nothing")
     surface = page.locator(".surface").bounding_box()
@@ -162,7 +178,10 @@ def test_the_sheet_of_a_phone_is_pulled_by_its_grip_or_tapped(running: Dashboard
     page.mouse.move(x, y - 50, steps=2)
     wait_for(lambda: page.locator("#content").count() == 1, because="Dash lays nothing out")
     page.mouse.move(x, y - 250, steps=4)
-    wait_for(lambda: 330 < panel.evaluate("panel => panel.offsetHeight") < 350, because="the sheet does not follow the pointer")
+    wait_for(
+        lambda: 330 < panel.evaluate("panel => panel.offsetHeight") < 350,
+        because="the sheet does not follow the pointer",
+    )
     page.mouse.move(x, 120, steps=6)
     page.mouse.up()
     wait_for(lambda: panel.get_attribute("data-sheet") == "full", because="the sheet does not stay where it was let go")
@@ -210,7 +229,8 @@ def test_the_first_load_is_at_most_500_kilobytes_on_the_wire(running: Dashboard,
     sizes: dict[str, float] = {}
     network.on("Network.requestWillBeSent", lambda event: asked.update({event["requestId"]: event["request"]["url"]}))
     network.on(
-        "Network.loadingFinished", lambda event: sizes.update({asked.get(event["requestId"], ""): event["encodedDataLength"]})
+        "Network.loadingFinished",
+        lambda event: sizes.update({asked.get(event["requestId"], ""): event["encodedDataLength"]}),
     )
     page.goto(f"{running.address}{path}")
     wait_for(lambda: page.locator("#content .surface").count() == 1, because="Dash does not take the page over")

@@ -52,7 +52,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
 
 def with_a_process(running: Dashboard, run: str) -> dict[str, Any]:
     """The run's row, once its process is known."""
-    return wait_for(lambda: row if (row := running.run(run)).get("pid") else {}, because=f"no process of {run} is known")
+    return wait_for(
+        lambda: row if (row := running.run(run)).get("pid") else {}, because=f"no process of {run} is known"
+    )
 
 
 def seconds_until(running: Dashboard, run: str, state: str) -> float:
@@ -67,7 +69,9 @@ def test_a_plain_script_that_is_killed_has_soon_ended(running: Dashboard) -> Non
     with script(PLAIN_LOOP, str(folder / "metrics.jsonl")) as training:
         row = with_a_process(running, "plain")
         assert (row["state"], row["pid"], row["cwd"]) == ("running", training.pid, str(Path.cwd()))
-        wait_for(lambda: running.get("/api/v1/flame?run=plain&from=0&to=9e9").get("frames"), because="it is not profiled")
+        wait_for(
+            lambda: running.get("/api/v1/flame?run=plain&from=0&to=9e9").get("frames"), because="it is not profiled"
+        )
         training.kill()
         training.wait()
         assert seconds_until(running, "plain", "ended") < ENDED_WITHIN_S
@@ -84,12 +88,16 @@ def test_a_run_log_without_its_end_was_killed(running: Dashboard) -> None:
         assert running.run("logged")["state_reason"] == f"Killed: process {training.pid} is gone without an end event"
 
 
-def test_behind_tee_a_traceback_that_comes_last_is_a_failure_and_the_python_is_profiled(running: Dashboard, tmp_path: Path) -> None:
+def test_behind_tee_a_traceback_that_comes_last_is_a_failure_and_the_python_is_profiled(
+    running: Dashboard, tmp_path: Path
+) -> None:
     folder = running.log_dir / "teed"
     folder.mkdir()
     ends = tmp_path / "ends"
     code = (
-        "import os\n" + (PLAIN / "prints.py").read_text() + f"    if os.path.exists({str(ends)!r}): raise ValueError('bad batch')\n"
+        "import os\n"
+        + (PLAIN / "prints.py").read_text()
+        + f"    if os.path.exists({str(ends)!r}): raise ValueError('bad batch')\n"
     )
     (tmp_path / "train.py").write_text(code)
     with started(sys.executable, tmp_path / "train.py", "2>&1", "|", "tee", folder / "train.log", shell=True):
@@ -107,7 +115,10 @@ def test_an_end_that_no_dashboard_saw_is_judged_by_the_next_one(tmp_path: Path) 
     (tmp_path / "train.py").write_text("print('step 1', flush=True)\ninput()\nraise ValueError('bad batch')\n")
     line = (sys.executable, tmp_path / "train.py", ">", folder / "train.log", "2>&1")
     os.mkfifo(tmp_path / "go")
-    with script(RUN_LOG_LOOP, str(log_dir), "logged") as logged, started(*line, f"<> {tmp_path}/go", shell=True) as raising:
+    with (
+        script(RUN_LOG_LOOP, str(log_dir), "logged") as logged,
+        started(*line, f"<> {tmp_path}/go", shell=True) as raising,
+    ):
         with dashboard(log_dir) as first:
             with_a_process(first, "logged")
             with_a_process(first, "raises")
@@ -147,24 +158,49 @@ def test_a_process_that_goes_on_is_let_go_by_a_run_that_it_no_longer_writes(runn
         assert with_a_process(running, "second")["pid"] == training.pid
 
 
-BROKEN = ["INFO step 5", "Traceback (most recent call last):", '  File "t.py", line 1, in <module>', "    go()", "ValueError: no"]
+BROKEN = [
+    "INFO step 5",
+    "Traceback (most recent call last):",
+    '  File "t.py", line 1, in <module>',
+    "    go()",
+    "ValueError: no",
+]
 
 
 AGENT = "torch.distributed.elastic.multiprocessing.errors.ChildFailedError: "
-REPORT = [AGENT, "=" * 60, "train.py FAILED", "-" * 60, "Failures:", "[1]:", "  exitcode  : -15 (pid: 8)  (SIGTERM)", "-" * 60]
+REPORT = [
+    AGENT,
+    "=" * 60,
+    "train.py FAILED",
+    "-" * 60,
+    "Failures:",
+    "[1]:",
+    "  exitcode  : -15 (pid: 8)  (SIGTERM)",
+    "-" * 60,
+]
 REPORT += ["Root Cause (first observed failure):", "[0]:", "  host      : box", "  rank      : 1 (local_rank: 1)"]
 REPORT += ["  exitcode  : 3 (pid: 9)", "  traceback : To enable traceback see: https://pytorch.org", "=" * 60]
-CLOSING = (
-    "W1125 16:25:09.170000 25333 torch/distributed/elastic/multiprocessing/api.py:1028] Sending process 8 closing signal SIGTERM"
-)
+CLOSING = "W1125 16:25:09.170000 25333 torch/distributed/elastic/multiprocessing/api.py:1028] Sending process 8 closing signal SIGTERM"
 IN_TURN = [
     f"[rank{rank}]: {line}"
     for pair in zip(BROKEN, [*BROKEN[:-1], "RuntimeError: gone"], strict=True)
     for rank, line in enumerate(pair)
 ]
-GROUP = ["  + Exception Group Traceback (most recent call last):", '  |   File "t.py", line 1, in <module>', "  |     go()"]
-GROUP += ["  | ExceptionGroup: two (2 sub-exceptions)", "  +-+---------------- 1 ----------------", "    | ValueError: no"]
-GROUP += ["    +---------------- 2 ----------------", "    | TypeError: bad", "    +------------------------------------"]
+GROUP = [
+    "  + Exception Group Traceback (most recent call last):",
+    '  |   File "t.py", line 1, in <module>',
+    "  |     go()",
+]
+GROUP += [
+    "  | ExceptionGroup: two (2 sub-exceptions)",
+    "  +-+---------------- 1 ----------------",
+    "    | ValueError: no",
+]
+GROUP += [
+    "    +---------------- 2 ----------------",
+    "    | TypeError: bad",
+    "    +------------------------------------",
+]
 TORCHRUN = [BROKEN[1], '  File "torchrun", line 8, in <module>', "    sys.exit(main())", *REPORT]
 
 
@@ -175,16 +211,25 @@ TORCHRUN = [BROKEN[1], '  File "torchrun", line 8, in <module>', "    sys.exit(m
         ([*BROKEN, CLOSING], "ValueError: no"),
         ([*BROKEN, CLOSING, *TORCHRUN], "ValueError: no"),
         (["step 5", CLOSING, *TORCHRUN], "rank 1 ended with exit status 3"),
-        ([*BROKEN, BROKEN[1], "  File x", "subprocess.CalledProcessError: Command 'python' returned 1."], "ValueError: no"),
+        (
+            [*BROKEN, BROKEN[1], "  File x", "subprocess.CalledProcessError: Command 'python' returned 1."],
+            "ValueError: no",
+        ),
         (
             ["╭──── Traceback (most recent call last) ────╮", "│ t.py:1 in <module>   │", "╰──────╯", "ValueError: no"],
             "ValueError: no",
         ),
         ([*BROKEN, "wandb: ", "wandb: View run at https://box"], "ValueError: no"),
-        ([*BROKEN, "", "Set the environment variable HYDRA_FULL_ERROR=1 for a complete stack trace."], "ValueError: no"),
+        (
+            [*BROKEN, "", "Set the environment variable HYDRA_FULL_ERROR=1 for a complete stack trace."],
+            "ValueError: no",
+        ),
         ([*BROKEN, "make: *** [Makefile:2: train] Error 1"], "ValueError: no"),
         ([*BROKEN, "srun: error: box: task 0: Exited with exit code 1"], "ValueError: no"),
-        ([*BROKEN, "[2026-11-25 16:25:09,170] [ERROR] [launch.py:325:sigkill_handler] ['python'] exits"], "ValueError: no"),
+        (
+            [*BROKEN, "[2026-11-25 16:25:09,170] [ERROR] [launch.py:325:sigkill_handler] ['python'] exits"],
+            "ValueError: no",
+        ),
         ([*BROKEN, ""], "ValueError: no"),
         ([f"[rank0]: {line}" for line in BROKEN], "ValueError: no"),
         (IN_TURN, "ValueError: no"),
@@ -252,7 +297,10 @@ UNCAUGHT = {
         "try: read()\nexcept OSError: said = traceback.format_exc()\nraise RuntimeError('Caught in worker 0.\\nOriginal ' + said)\n",
         ERROR,
     ),
-    "of a pool": ("from concurrent.futures import ProcessPoolExecutor as P\nwith P(1) as p: p.submit(read).result()\n", ERROR),
+    "of a pool": (
+        "from concurrent.futures import ProcessPoolExecutor as P\nwith P(1) as p: p.submit(read).result()\n",
+        ERROR,
+    ),
     "a module": ("import runpy\nread()\n", ERROR),
     "no syntax": ("exec('x = = 1')\n", "SyntaxError: invalid syntax"),
 }
@@ -291,16 +339,32 @@ MESSAGES = {
 
 @pytest.mark.parametrize("message", MESSAGES)
 @pytest.mark.parametrize("prefix", ["", "[rank0]: "])
-@pytest.mark.parametrize("end", [[], ["wandb: View run at https://box"], ["closing the environments"]], ids=["", "wandb", "atexit"])
-def test_an_exception_whose_message_has_more_lines_is_why_a_run_failed(message: str, prefix: str, end: list[str]) -> None:
+@pytest.mark.parametrize(
+    "end", [[], ["wandb: View run at https://box"], ["closing the environments"]], ids=["", "wandb", "atexit"]
+)
+def test_an_exception_whose_message_has_more_lines_is_why_a_run_failed(
+    message: str, prefix: str, end: list[str]
+) -> None:
     lines = [*BROKEN[:-1], "RuntimeError: first", *MESSAGES[message], *end]
     assert last_error([prefix + line for line in lines]) == "RuntimeError: first"
     before = [*BROKEN[1:-1], "RuntimeError: first", *MESSAGES[message]]  # caught by a second attempt
     assert last_error([*before, *lines]) == "RuntimeError: first"
 
 
-WENT_ON = ["step 6", "Epoch 3/10", "  [1/5] iter 7", "{'loss': 0.5, 'epoch': 0.1}", "loss 0.5 at step 7", "train loss: 0.5"]
-WENT_ON += ["2026-11-26 14:00:00 going on", "WARNING: skipped", "E1125 16:25:09.170000 25333 x.py:1] no", "read 7 of 12 shards"]
+WENT_ON = [
+    "step 6",
+    "Epoch 3/10",
+    "  [1/5] iter 7",
+    "{'loss': 0.5, 'epoch': 0.1}",
+    "loss 0.5 at step 7",
+    "train loss: 0.5",
+]
+WENT_ON += [
+    "2026-11-26 14:00:00 going on",
+    "WARNING: skipped",
+    "E1125 16:25:09.170000 25333 x.py:1] no",
+    "read 7 of 12 shards",
+]
 
 
 @pytest.mark.parametrize("message", MESSAGES)
@@ -315,7 +379,10 @@ def test_lines_of_work_that_goes_on_are_no_part_of_a_message(message: str, line:
 def test_what_is_said_long_after_a_traceback_is_said_by_a_program_that_went_on(late_s: float, error: str) -> None:
     lines = [(1000.0 + place / 100, text) for place, text in enumerate([*BROKEN, "second line"])]
     assert last_error(words_at_the_end([*lines, (1001.0 + late_s, "the model is saved")], 1000.0)) == error
-    assert last_error(words_at_the_end([*lines, (1001.0 + late_s, "srun: error: box: task 0: Exited")], 1000.0)) == "ValueError: no"
+    assert (
+        last_error(words_at_the_end([*lines, (1001.0 + late_s, "srun: error: box: task 0: Exited")], 1000.0))
+        == "ValueError: no"
+    )
 
 
 STAMPED = "2026-11-26 14:00:00,123 INFO epoch 3 begins"
@@ -333,7 +400,9 @@ STAMPED = "2026-11-26 14:00:00,123 INFO epoch 3 begins"
     ],
 )
 @pytest.mark.parametrize("head", [[], ["2026-11-26 14:00:00,123 ERROR trainer: no"]])
-def test_steps_that_are_made_after_a_traceback_say_that_it_was_caught(after_s: list[float], error: str, head: list[str]) -> None:
+def test_steps_that_are_made_after_a_traceback_say_that_it_was_caught(
+    after_s: list[float], error: str, head: list[str]
+) -> None:
     def stepped_since(since_s: float) -> list[float]:
         return [1000.1 + later_s for later_s in after_s if 1000.1 + later_s > since_s]
 
@@ -342,7 +411,9 @@ def test_steps_that_are_made_after_a_traceback_say_that_it_was_caught(after_s: l
     again = [*lines, *((1030.0, text) for text in BROKEN[1:-1]), (1030.0, "OSError: the last")]
     assert last_error(words_at_the_end(again, 1020.0, stepped_since)) == "OSError: the last"
     old = [(1000.0, STAMPED), *lines[len(head) :]]
-    assert last_error(words_at_the_end(old, 1000.0, stepped_since)) == "ValueError: no", "its time may be that of the epoch"
+    assert last_error(words_at_the_end(old, 1000.0, stepped_since)) == "ValueError: no", (
+        "its time may be that of the epoch"
+    )
 
 
 LOGGED = """
@@ -356,11 +427,17 @@ for number in range(20):
 """
 FAILS = "raise ValueError('first line\\nsecond line')\n"
 ENDS = {
-    "caught": ("try: 1 / 0\nexcept ZeroDivisionError: traceback.print_exc()\nfor n in range(20, 40): step(n)\n", "ended"),
+    "caught": (
+        "try: 1 / 0\nexcept ZeroDivisionError: traceback.print_exc()\nfor n in range(20, 40): step(n)\n",
+        "ended",
+    ),
     "a thread": ("threading.Thread(target=lambda: 1 / 0).start()\nfor n in range(20, 40): step(n)\n", "ended"),
     "several lines": (FAILS, "failed"),
     "logs on": ("threading.Timer(0.3, lambda: (step(20), step(21))).start()\n" + FAILS, "failed"),
-    "buffered": (f"late = open(sys.argv[1] + '.csv', 'w'); late.write('step,x\\n1,2\\n2,3\\n3,4\\n')\n{FAILS}", "failed"),
+    "buffered": (
+        f"late = open(sys.argv[1] + '.csv', 'w'); late.write('step,x\\n1,2\\n2,3\\n3,4\\n')\n{FAILS}",
+        "failed",
+    ),
 }
 
 
@@ -370,7 +447,9 @@ def test_what_a_script_caught_is_not_why_it_ended(running: Dashboard, end: str) 
     folder.mkdir()
     code, state = ENDS[end]
     with (folder / "train.log").open("w") as output:
-        subprocess.Popen([sys.executable, "-c", LOGGED + code, folder / "metrics.jsonl"], stdout=output, stderr=output).wait(60)
+        subprocess.Popen(
+            [sys.executable, "-c", LOGGED + code, folder / "metrics.jsonl"], stdout=output, stderr=output
+        ).wait(60)
     said = {"failed": "ValueError: first line", "ended": "nothing says how it ended"}[state]
     wait_for(lambda: said in running.run(f"ends {end}")["state_reason"], because=f"it does not say {said}")
     assert running.run(f"ends {end}")["state"] == state
@@ -407,7 +486,9 @@ def test_a_script_that_leaves_its_log_open_is_told_as_far_as_it_is_known(
     name = request.node.callspec.id.replace(" ", "-")
     (tmp_path / "train.py").write_text(f"{LEFT_OPEN}\n{last_lines}\n")
     subprocess.run(
-        [sys.executable, tmp_path / "train.py", running.log_dir, name], env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60
+        [sys.executable, tmp_path / "train.py", running.log_dir, name],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=60,
     )
     wait_for(
         lambda: running.run(name).get("state") == state and reason in running.run(name)["state_reason"],
@@ -444,14 +525,20 @@ def test_the_kernels_log_names_a_process_that_lived_then(record: str, told: bool
 def test_the_dashboards_own_child_is_judged_by_its_exit_status(tmp_path: Path) -> None:
     """The demo's training run, killed."""
     with dashboard(tmp_path / "logs", "--demo") as running:
-        row = wait_for(lambda: next((row for row in running.get("/api/v1/runs")["runs"] if row["pid"] and row["points"]), None), 60)
+        row = wait_for(
+            lambda: next((row for row in running.get("/api/v1/runs")["runs"] if row["pid"] and row["points"]), None), 60
+        )
         subprocess.run(["kill", "-9", str(row["pid"])], check=True)
         seconds_until(running, row["run"], "killed")
         assert running.run(row["run"])["state_reason"] == f"Process {row['pid']} was ended by SIGKILL"
 
 
-@pytest.mark.parametrize(("steps_after_s", "state"), [(0.0, "failed"), (40.0, "failed"), (200.0, "killed"), (None, "failed")])
-def test_a_traceback_after_which_steps_were_made_for_long_is_not_why_a_run_ended(steps_after_s: float | None, state: str) -> None:
+@pytest.mark.parametrize(
+    ("steps_after_s", "state"), [(0.0, "failed"), (40.0, "failed"), (200.0, "killed"), (None, "failed")]
+)
+def test_a_traceback_after_which_steps_were_made_for_long_is_not_why_a_run_ended(
+    steps_after_s: float | None, state: str
+) -> None:
     traceback = ["Traceback (most recent call last):", '  File "train.py", line 3, in <module>', "RuntimeError: x"]
     lines = [(1000.0 + place, text) for place, text in enumerate(["begins", *traceback])]
     words = words_at_the_end(lines, None if steps_after_s is None else 1003.0 + steps_after_s)

@@ -71,7 +71,9 @@ def test_an_end_that_was_read_after_the_last_look_is_known_to_the_judge(child: s
     assert exits(lives.collect()) == []
 
 
-def test_a_process_that_was_gone_when_its_start_was_read_is_judged_by_what_was_read_since(child: subprocess.Popen[bytes]) -> None:
+def test_a_process_that_was_gone_when_its_start_was_read_is_judged_by_what_was_read_since(
+    child: subprocess.Popen[bytes],
+) -> None:
     files = Files(activity([start(child.pid)]))
     gone(child)
     lives = files.lives(grace_s=0.2)
@@ -107,7 +109,11 @@ def test_a_field_of_a_start_that_is_not_what_it_must_be_costs_no_other_run(
     odd = start(child.pid)._replace(run="odd")
     odd = odd._replace(fields={**odd.fields, field: value})
     lives = LivesCollector(
-        lambda names: [activity([odd])._replace(run="odd"), good.run], Finder(HOST), lambda run: (), host=HOST, grace_s=0.0
+        lambda names: [activity([odd])._replace(run="odd"), good.run],
+        Finder(HOST),
+        lambda run: (),
+        host=HOST,
+        grace_s=0.0,
     )
     seen = [event for _ in range(3) for event in lives.collect()]
     assert child.pid in {event.fields["pid"] for event in seen if event.kind == "process"}
@@ -213,7 +219,9 @@ def test_logs_that_were_left_open_wait_for_what_the_other_runs_of_their_process_
     late: str, child: subprocess.Popen[bytes]
 ) -> None:
     def named(run: str, *ends: Event) -> RunActivity:
-        return activity([start(child.pid)._replace(run=run)], [each._replace(run=run) for each in ends])._replace(run=run)
+        return activity([start(child.pid)._replace(run=run)], [each._replace(run=run) for each in ends])._replace(
+            run=run
+        )
 
     opened, closed = named("open", end(**NOT_CLOSED)), named("told", end(status="crashed", reason="exit 5"))
     found = [opened] if late == "found late" else [named("open"), named("told")]

@@ -43,9 +43,9 @@ def test_what_the_harness_writes_is_read_as_it_says_it(follower: Follower) -> No
     told = unpacked("lm_eval_scores", follower.root)
     until(follower, lambda: len(points_of(follower.records)) >= 2)
     check_told(follower.records, told)
-    assert {name for point in points_of(follower.records) for name in point.names} == set(told["runs"]["scores/tiny"]), (
-        "no other series"
-    )
+    assert {name for point in points_of(follower.records) for name in point.names} == set(
+        told["runs"]["scores/tiny"]
+    ), "no other series"
     (info,) = [record.info for record in follower.records if isinstance(record, RunInfo)][-1:]
     assert (info["kind"], info["unit"], info["config"]["model"]) == ("evaluation", "task", "dummy")
 
@@ -57,7 +57,10 @@ def test_each_evaluation_is_a_point_at_its_date_and_a_restart_repeats_none(follo
     until(follower, lambda: len(points_of(follower.records)) >= 2)
     follower.restart()
     until(follower, lambda: True)
-    assert [(point.time_s, point.step) for point in points_of(follower.records)] == [(DATE_S, None), (DATE_S + 86_400, None)]
+    assert [(point.time_s, point.step) for point in points_of(follower.records)] == [
+        (DATE_S, None),
+        (DATE_S + 86_400, None),
+    ]
     assert read_series(follower.records) == {
         "arc/acc": [(None, 0.5), (None, 0.75)],
         "arc/exact_match/strict-match": [(None, 0.25), (None, 0.25)],

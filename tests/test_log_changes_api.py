@@ -31,7 +31,9 @@ def written(folder: Path) -> None:
     script = folder.parent / "train.py"
     script.write_text(SOURCE)
     rows = [{"event": "step done", "level": "info", "timestamp": T0 + i / 2, "step": i} for i in range(1200)]
-    rows += [{"event": "retrying shard", "level": "warning", "timestamp": T0 + 300 + i / 20, "shard": i} for i in range(160)]
+    rows += [
+        {"event": "retrying shard", "level": "warning", "timestamp": T0 + 300 + i / 20, "shard": i} for i in range(160)
+    ]
     lines = [json.dumps(row) for row in sorted(rows, key=lambda row: float(str(row["timestamp"])))]
     (run / "train.log").write_text("\n".join(lines) + "\n" + TRACEBACK.format(file=script))
     (run / "run.json").write_text(json.dumps({"cwd": str(folder.parent)}))
@@ -45,7 +47,9 @@ def written(folder: Path) -> None:
 def test_a_flood_and_a_failure_are_named(tmp_path: Path) -> None:
     written(tmp_path / "logs")
     with dashboard(tmp_path / "logs") as board:
-        wait_for(lambda: board.get("/api/v1/logs?run=gpt&limit=1").get("total") == 1366, because="not all lines are there")
+        wait_for(
+            lambda: board.get("/api/v1/logs?run=gpt&limit=1").get("total") == 1366, because="not all lines are there"
+        )
         found = board.get(f"/api/v1/logs/difference?run=gpt&from={T0 + 299.75}&to={T0 + 308}")
         assert found["sentence"] == '"retrying shard shard" 160 times in 8.2 s, never before.'
         assert found["changes"][0]["kind"] == "new"

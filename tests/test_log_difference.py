@@ -45,7 +45,9 @@ def test_the_sentence_of_a_new_message_and_of_one_that_did_not_come() -> None:
 
 
 def test_a_message_that_is_due_in_the_window_and_does_not_come() -> None:
-    checkpoints = [line(4.0 + 40 * i, f"saved checkpoint {i}") for i in range(15) if i not in (7, 8)]  # 244 s, then 364 s
+    checkpoints = [
+        line(4.0 + 40 * i, f"saved checkpoint {i}") for i in range(15) if i not in (7, 8)
+    ]  # 244 s, then 364 s
     found = said(sorted(steps() + checkpoints, key=lambda row: row.time_s), (282.0, 290.0))
     assert found.sentence == '"saved checkpoint" did not come (usually every 40 s).'
     assert (found.changes[0].since_s, found.changes[0].pause_s, found.changes[0].every_s) == (244.0, 120.0, 40.0)
@@ -60,7 +62,9 @@ def test_periodic_lines_longer_apart_than_the_window_are_neither_new_nor_missing
 
 
 def test_a_number_that_lies_outside_of_its_others() -> None:
-    lines = [row._replace(text=f"step {i} took 900 ms") if 300 <= row.time_s <= 308 else row for i, row in enumerate(steps())]
+    lines = [
+        row._replace(text=f"step {i} took 900 ms") if 300 <= row.time_s <= 308 else row for i, row in enumerate(steps())
+    ]
     found = said(lines)
     assert found.sentence == '"step # took # ms": took 900, otherwise 100 to 106.'
 
@@ -108,12 +112,17 @@ def test_healthy_windows_of_recorded_logs_are_silent() -> None:
     st.floats(0, 200),
     st.floats(allow_nan=True, allow_infinity=True),
 )
-def test_any_columns_are_judged(rows: list[tuple[float, int, int]], from_s: float, length_s: float, value: float) -> None:
+def test_any_columns_are_judged(
+    rows: list[tuple[float, int, int]], from_s: float, length_s: float, value: float
+) -> None:
     times, templates, levels = zip(*rows, strict=True) if rows else ((), (), ())
     lines = LogColumns(np.array(times, np.float64), np.array(templates, np.int64), np.array(levels, np.int64))
     texts = {number: Masked(f"message {number} #", "") for number in range(-3, 4)}  # the others are not known
     found = difference(
-        lines, (from_s, from_s + length_s), texts, lambda template, field: np.full(int((lines.template == template).sum()), value)
+        lines,
+        (from_s, from_s + length_s),
+        texts,
+        lambda template, field: np.full(int((lines.template == template).sum()), value),
     )
     assert bool(found.sentence) == bool(found.changes)
     assert all(np.isfinite(change.times) and change.times >= 1 for change in found.changes)

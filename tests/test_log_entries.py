@@ -56,7 +56,13 @@ def test_equal_messages_are_counted_per_rank() -> None:
 
 
 def test_further_lines_stand_with_their_message() -> None:
-    lines = [line("2026-11-26 14:00:00 INFO config:"), line("  lr: 3"), line("  batch: 8"), line("step 1"), line("  later", 9.0)]
+    lines = [
+        line("2026-11-26 14:00:00 INFO config:"),
+        line("  lr: 3"),
+        line("  batch: 8"),
+        line("step 1"),
+        line("  later", 9.0),
+    ]
     assert [[part.text for part in entry.lines] for entry in entries(lines)] == [
         ["2026-11-26 14:00:00 INFO config:", "  lr: 3", "  batch: 8"],
         ["step 1"],
@@ -67,7 +73,12 @@ def test_further_lines_stand_with_their_message() -> None:
 @settings(deadline=None, max_examples=150)
 @given(
     st.lists(
-        st.tuples(st.sampled_from(TEXTS), st.sampled_from([0.0, 0.1, 9.0]), st.sampled_from([None, 0, 1]), st.sampled_from([0, 40]))
+        st.tuples(
+            st.sampled_from(TEXTS),
+            st.sampled_from([0.0, 0.1, 9.0]),
+            st.sampled_from([None, 0, 1]),
+            st.sampled_from([0, 40]),
+        )
     )
 )
 def test_every_line_is_in_exactly_one_entry(rows: list[tuple[str, float, int | None, int]]) -> None:

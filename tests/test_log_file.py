@@ -80,7 +80,9 @@ def test_a_file_that_can_never_be_written_keeps_the_newest_lines_and_says_what_i
         file.flush()
     (tmp_path / "not yet").mkdir()
     file.close()
-    assert (tmp_path / "not yet" / "metrics.jsonl").read_text().splitlines() == [f"line {count}" for count in range(15, 25)]
+    assert (tmp_path / "not yet" / "metrics.jsonl").read_text().splitlines() == [
+        f"line {count}" for count in range(15, 25)
+    ]
     refused, lost = capsys.readouterr().err.splitlines()
     assert "No such file or directory" in refused
     assert "15 waiting lines are lost" in lost

@@ -97,7 +97,9 @@ def test_a_folder_that_was_moved_takes_its_store_along(folders: list[Path], tmp_
     assert last_used([there / "old"]) == LogFolders(there / "old", (), there / "old/.deepseek")
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"options": 1}', b'{"options": {"log_dir": 7, "only": 7}}', b"\xff" * 99])
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"[]", b'{"options": 1}', b'{"options": {"log_dir": 7, "only": 7}}', b"\xff" * 99]
+)
 def test_a_lock_that_says_nothing_costs_nothing(folders: list[Path], text: bytes) -> None:
     both = written(of_folders(folders), 1000.0)
     (both.data_dir / lock.FILE).write_bytes(text)
@@ -112,7 +114,9 @@ class Place(NamedTuple):
     def command(self, *words: str) -> str:
         """What it prints."""
         line = [sys.executable, str(ROOT / "app.py"), *words]
-        done = subprocess.run(line, capture_output=True, text=True, timeout=90, cwd=self.folder, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            line, capture_output=True, text=True, timeout=90, cwd=self.folder, stdin=subprocess.DEVNULL
+        )
         assert done.returncode == 0, (words, done.stdout, done.stderr)
         return done.stdout + done.stderr
 

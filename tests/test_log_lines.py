@@ -45,7 +45,9 @@ def made(count: int, seed: int, runs: str = "a") -> list[LogLine]:
         when = T0 + at - chance.randrange(0, 40, 8)
         rank = chance.choice([None, 0, 3])
         found.append(
-            LogLine(chance.choice(runs), f"{chance.randrange(3)}.log", when, chance.choice([0, 20, 25, 40, 300]), text, rank)
+            LogLine(
+                chance.choice(runs), f"{chance.randrange(3)}.log", when, chance.choice([0, 20, 25, 40, 300]), text, rank
+            )
         )
     return found
 
@@ -96,7 +98,9 @@ def test_a_stretch_is_that_of_the_filtered_list(store: Store, asked_for: LineFil
     template = {line.line.number: line.template for line in asking.stretch(ALL, 0, 2000).lines}
     kept = [line for line in stored(store) if is_wanted(line, template[line.number], asked_for)]
     everything = asking.stretch(LineQuestion(("a",), asked_for), 0, 2000)
-    assert [line.line for line in everything.lines] == kept and everything.total == len(kept) and everything.left_out == 0
+    assert (
+        [line.line for line in everything.lines] == kept and everything.total == len(kept) and everything.left_out == 0
+    )
     for offset, limit in ((0, 7), (60, 70), (len(kept) - 3, 10), (len(kept), 5), (10**12, 5), (5, 0)):
         found = asking.stretch(LineQuestion(("a",), asked_for), offset, limit)
         assert numbers(found) == [line.number for line in kept[max(0, offset) : max(0, offset) + limit]]
@@ -104,17 +108,23 @@ def test_a_stretch_is_that_of_the_filtered_list(store: Store, asked_for: LineFil
     assert at.offset == sum(line.time_s < T0 + 150.5 for line in kept)
     for line in kept[:: max(1, len(kept) // 5)]:
         around = asking.stretch(LineQuestion(("a",), asked_for), 0, 9, around=line.number)
-        assert line.number in numbers(around) and numbers(around) == [kept_line.number for kept_line in kept[around.offset :][:9]]
+        assert line.number in numbers(around) and numbers(around) == [
+            kept_line.number for kept_line in kept[around.offset :][:9]
+        ]
     density, total, _ = asking.density(LineQuestion(("a",), asked_for), 13)
     assert density.counts.sum() == total == len(kept)
-    assert density.counts.sum(axis=1).tolist() == [sum(min(line.level // 10, 5) == at for line in kept) for at in range(6)]
+    assert density.counts.sum(axis=1).tolist() == [
+        sum(min(line.level // 10, 5) == at for line in kept) for at in range(6)
+    ]
 
 
 def is_wanted(line: LogLine, template: int, asked_for: LineFilter) -> bool:
     inside = (asked_for.from_s is None or line.time_s >= asked_for.from_s) and (
         asked_for.to_s is None or line.time_s <= asked_for.to_s
     )
-    source = (not asked_for.files or line.file in asked_for.files) and (not asked_for.ranks or line.rank in asked_for.ranks)
+    source = (not asked_for.files or line.file in asked_for.files) and (
+        not asked_for.ranks or line.rank in asked_for.ranks
+    )
     shown = (not asked_for.shown or template in asked_for.shown) and template not in asked_for.hidden
     return inside and source and shown and line.level >= asked_for.level
 
@@ -287,7 +297,15 @@ def test_three_thousand_runs_are_one_list(store: Store) -> None:
 
 def test_a_line_of_a_mebibyte_binary_noise_and_a_clock_that_jumps_are_lines_as_others(store: Store) -> None:
     noise = bytes(range(256)).decode("latin-1")
-    odd = ["x" * (1 << 20) + " needle", "needle first " + "y" * (1 << 20), noise, "\ud800", "", "12 34", "\u202e needle \x1b[31m"]
+    odd = [
+        "x" * (1 << 20) + " needle",
+        "needle first " + "y" * (1 << 20),
+        noise,
+        "\ud800",
+        "",
+        "12 34",
+        "\u202e needle \x1b[31m",
+    ]
     when = [T0, T0 - 86_400, T0 + 1e9, T0, 0.0, T0, -1e9]
     store.append([LogLine("a", "x.log", time_s, 20, text) for time_s, text in zip(when, odd, strict=True)])
     asking = LogLines(store)

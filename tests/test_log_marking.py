@@ -15,7 +15,9 @@ from dashboard.log_lines import marking
 from dashboard.log_lines.marking import Marker, number_places
 from dashboard.log_lines.needle import Needle, finder
 
-WORDS = some.sampled_from(["step ", "7", "0.25", "-1e-3", "1,234", "über ", "🙂", "\u202e", "\x1b[31m", " ", "a.b", "=", "\ud800"])
+WORDS = some.sampled_from(
+    ["step ", "7", "0.25", "-1e-3", "1,234", "über ", "🙂", "\u202e", "\x1b[31m", " ", "a.b", "=", "\ud800"]
+)
 TEXTS = some.lists(WORDS, max_size=12).map("".join)
 
 

@@ -15,7 +15,23 @@ from collectors.analysis.logs.masking import keys_of, masked, masks_of, number_s
 from collectors.analysis.logs.templates import NewTemplate, RunTemplates, family_of, length_of
 
 WORD = st.sampled_from(
-    ["step", "loss", "12", "0.5", "-3e-05", "1,234", "0x1f", "deadbeef01", "/a/b/c.pt", '"a b"', "#", "é7", "[", ":", "="]
+    [
+        "step",
+        "loss",
+        "12",
+        "0.5",
+        "-3e-05",
+        "1,234",
+        "0x1f",
+        "deadbeef01",
+        "/a/b/c.pt",
+        '"a b"',
+        "#",
+        "é7",
+        "[",
+        ":",
+        "=",
+    ]
 )
 LINE = st.lists(WORD | st.text(max_size=8), max_size=12).map(" ".join) | st.text(max_size=60)
 ODD = [
@@ -75,7 +91,9 @@ def test_odd_lines_have_masks_of_bounded_length(line: str) -> None:
     assert RunTemplates().group([line, "step 1"], ["a", "a"])[0] == [1, 2]
 
 
-@given(st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**9), 10**9), min_size=1, max_size=6))
+@given(
+    st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**9), 10**9), min_size=1, max_size=6)
+)
 @settings(deadline=None, max_examples=100)
 def test_fields_are_the_numbers_that_were_written(values: list[float]) -> None:
     line = "step " + " ".join(f"v={value}" if at % 2 else f"w: {value}" for at, value in enumerate(values))
@@ -92,10 +110,14 @@ def test_thousands_and_number_signs_keep_the_places_of_fields() -> None:
 
 def unlike(count: int, seed: int = 0) -> list[str]:
     chance = random.Random(seed)
-    return [" ".join("".join(chance.choices("abcdefgh", k=5)) for _ in range(chance.randint(1, 20))) for _ in range(count)]
+    return [
+        " ".join("".join(chance.choices("abcdefgh", k=5)) for _ in range(chance.randint(1, 20))) for _ in range(count)
+    ]
 
 
-def test_a_file_where_every_line_is_unique_has_bounded_templates_and_loses_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_where_every_line_is_unique_has_bounded_templates_and_loses_no_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(templates, "MOST_OF_FILE", 50)
     monkeypatch.setattr(templates, "MOST_WIDE", 20)
     run, made = RunTemplates(), []
@@ -121,7 +143,8 @@ def test_a_wide_template_depends_on_the_line_alone() -> None:
 
 
 @given(
-    st.lists(st.sampled_from(["step # x", "step 5 x", "other", "a b c", "3 of 4", "y é", "é 7"]), max_size=30), st.integers(0, 30)
+    st.lists(st.sampled_from(["step # x", "step 5 x", "other", "a b c", "3 of 4", "y é", "é 7"]), max_size=30),
+    st.integers(0, 30),
 )
 @settings(deadline=None, max_examples=60)
 def test_ids_stay_over_a_restart(lines: list[str], cut: int) -> None:
@@ -129,7 +152,9 @@ def test_ids_stay_over_a_restart(lines: list[str], cut: int) -> None:
     ids, new = whole.group(lines, ["f"] * len(lines))
     first = RunTemplates()
     before, known = first.group(lines[:cut], ["f"] * len(lines[:cut]))
-    after, more = RunTemplates([NewTemplate._make(template) for template in known]).group(lines[cut:], ["f"] * len(lines[cut:]))
+    after, more = RunTemplates([NewTemplate._make(template) for template in known]).group(
+        lines[cut:], ["f"] * len(lines[cut:])
+    )
     assert before + after == ids and known + more == new
     first.forget_keys()
     assert first.group(lines[:cut], ["f"] * len(lines[:cut])) == (before, [])

@@ -9,7 +9,16 @@ import pytest
 from collectors.log_tree import LogTree
 
 WORK = Path("/work")
-PATHS = ["logs/a", "logs/a/b.jsonl", "runs/b", "b/runs/c", "logs/runs/b", "logs/logs/runs/b", "logs/logs/a", "logs/b/runs/c"]
+PATHS = [
+    "logs/a",
+    "logs/a/b.jsonl",
+    "runs/b",
+    "b/runs/c",
+    "logs/runs/b",
+    "logs/logs/runs/b",
+    "logs/logs/a",
+    "logs/b/runs/c",
+]
 PATHS += ["logs/runsx", "runsx/a", "logs/b", "runs", "logs/runs", "logs/logs/logs/b/runs/c"]
 
 

@@ -39,7 +39,10 @@ def test_a_code_is_good_for_one_log_in_and_no_get_redeems_it(house: House) -> No
     name = words[0].partition("=")[0]
     beside = {"Cookie": f"{name}=dsk_{'x' * 43}; {name}=; {words[0]}", **PROXIED}  # set by another program on this host
     assert ask(house.port, Asked("GET", "/api/v1/runs", beside)).status == 200
-    assert ask(house.port, Asked("POST", "/api/v1/settings", {**cookie, "Content-Type": "application/json"}, "{}")).status == 400
+    assert (
+        ask(house.port, Asked("POST", "/api/v1/settings", {**cookie, "Content-Type": "application/json"}, "{}")).status
+        == 400
+    )
     mine = {**cookie, "Content-Type": "application/json", "Origin": f"http://127.0.0.1:{house.port}"}
     assert ask(house.port, Asked("POST", "/api/v1/settings", mine, "{}")).status == 200
     assert log_in(house, code)[0].status in (401, 429), "a code is good once"
@@ -70,7 +73,10 @@ def test_the_log_in_page_says_what_a_browser_was_and_is(house: House) -> None:
 def test_nothing_secret_is_kept(house: House) -> None:
     kept = house.tokens.path.read_text() + (house.data_dir / "audit.jsonl").read_text()
     assert "dsk_" not in kept and all(secret not in kept for secret in house.secrets.values())
-    assert house.tokens.path.stat().st_mode & 0o777 == 0o600 and (house.data_dir / "audit.jsonl").stat().st_mode & 0o777 == 0o600
+    assert (
+        house.tokens.path.stat().st_mode & 0o777 == 0o600
+        and (house.data_dir / "audit.jsonl").stat().st_mode & 0o777 == 0o600
+    )
 
 
 def test_a_change_leaves_a_line_and_a_question_none(house: House) -> None:
@@ -85,13 +91,24 @@ def test_a_change_leaves_a_line_and_a_question_none(house: House) -> None:
     )
     ask(house.port, Asked("GET", "/api/v1/settings"))
     path = house.data_dir / "audit.jsonl"
-    found = wait_for(lambda: [row for row in rows(path) if row["what"] == "POST /api/v1/settings" and row["who"] == "the-owner"])
+    found = wait_for(
+        lambda: [row for row in rows(path) if row["what"] == "POST /api/v1/settings" and row["who"] == "the-owner"]
+    )
     assert found[-1]["from"] == "127.0.0.1" and abs(found[-1]["time_s"] - time.time()) < 60
     assert not [row for row in rows(path) if "GET" in row["what"]]
 
 
 @pytest.mark.parametrize(
-    "wanted", ["//evil.example", "/\\evil.example", "http://evil.example", "/login", "javascript:alert(1)", "/a\r\nX: 1", "\\/evil"]
+    "wanted",
+    [
+        "//evil.example",
+        "/\\evil.example",
+        "http://evil.example",
+        "/login",
+        "javascript:alert(1)",
+        "/a\r\nX: 1",
+        "\\/evil",
+    ],
 )
 def test_a_log_in_leads_nowhere_else(house: House, wanted: str) -> None:
     secret = house.secrets["viewer"]
@@ -164,7 +181,9 @@ def test_the_form_names_no_folder_to_strangers(house: House) -> None:
 def test_failures_of_one_client_take_nothing_from_others(house: House) -> None:
     statuses = [log_in(house, "dsk_" + "C" * 43)[0].status for _ in range(60)]
     assert statuses[0] in (401, 429) and statuses[-1] == 429
-    assert log_in(house, house.secrets["viewer"])[0].status == 303, "a right token is never refused for failures of others"
+    assert log_in(house, house.secrets["viewer"])[0].status == 303, (
+        "a right token is never refused for failures of others"
+    )
     assert ask(house.port, Asked("GET", "/healthz", PROXIED)).text in ('{"status":"ok"}', '{"status":"degraded"}')
 
 
@@ -182,10 +201,19 @@ def test_whatever_is_pasted_is_a_secret_or_none(text: str) -> None:
     secret, wanted = pasted(text)
     assert secret == "" or SECRET.fullmatch(secret)
     path = safe_path(wanted)
-    assert path.startswith("/") and not path.startswith("//") and "\\" not in path and path.isprintable() and path.isascii()
+    assert (
+        path.startswith("/")
+        and not path.startswith("//")
+        and "\\" not in path
+        and path.isprintable()
+        and path.isascii()
+    )
 
 
-@given(some.binary(max_size=400) | some.text(max_size=100).map(lambda text: f"token={text}&next={text}".encode("utf-8", "replace")))
+@given(
+    some.binary(max_size=400)
+    | some.text(max_size=100).map(lambda text: f"token={text}&next={text}".encode("utf-8", "replace"))
+)
 def test_any_form_is_read_or_none(body: bytes) -> None:
     fields = _fields_of(body)
     assert all(isinstance(value, str) for value in fields.values())
@@ -200,6 +228,8 @@ def test_others_keep_their_attempts() -> None:
         for _ in range(20):
             limit.failed(f"198.51.100.{number}")
     assert not any(limit.failed("203.0.113.9") for _ in range(OWN))
-    assert sum(limit.failed(f"2001:db8::{number:x}") for number in range(MOST_OF_ONE)) > 0, "a customer's network is one client"
+    assert sum(limit.failed(f"2001:db8::{number:x}") for number in range(MOST_OF_ONE)) > 0, (
+        "a customer's network is one client"
+    )
     now[0] = 61.0
     assert not limit.failed("192.0.2.1")

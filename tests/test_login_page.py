@@ -41,8 +41,12 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("login")
     now_s = time.time()
     writer = open_store(folder, write=True)
-    writer.append([Points("a", labels_of(host="box"), ("train/loss",), (1.0,), now_s - 100 + step, step) for step in range(100)])
-    writer.append([Finding("f", "a", "nan_loss", "alert", now_s - 50, now_s - 40, True, "the loss became NaN at step 50", 0, 50)])
+    writer.append(
+        [Points("a", labels_of(host="box"), ("train/loss",), (1.0,), now_s - 100 + step, step) for step in range(100)]
+    )
+    writer.append(
+        [Finding("f", "a", "nan_loss", "alert", now_s - 50, now_s - 40, True, "the loss became NaN at step 50", 0, 50)]
+    )
     writer.close()
     queries = Queries(open_store(folder, write=False), folder, folder)
     with served_app(make_app(queries, Access())) as web:
@@ -62,9 +66,12 @@ class Window:
         self.asked: list[str] = []
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on(
-            "console", lambda said: self.problems.append(f"{said.text} {said.location['url']}") if said.type == "error" else None
+            "console",
+            lambda said: self.problems.append(f"{said.text} {said.location['url']}") if said.type == "error" else None,
         )
-        self.page.on("request", lambda request: self.asked.append(f"{request.url} {request.headers.get('referer', '')}"))
+        self.page.on(
+            "request", lambda request: self.asked.append(f"{request.url} {request.headers.get('referer', '')}")
+        )
 
 
 @pytest.fixture
@@ -156,9 +163,9 @@ def test_each_page_as_viewer_draws_without_an_error(window: Window, house: House
             window.page.goto(f"{house.address}{page.path}?run=a")
             window.page.wait_for_selector("#content")
             window.page.get_by_text("viewing only").wait_for()
-            assert window.page.locator("[data-owners], [data-exports], .attach, .report").filter(visible=True).count() == 0, (
-                page.name
-            )
+            assert (
+                window.page.locator("[data-owners], [data-exports], .attach, .report").filter(visible=True).count() == 0
+            ), page.name
     assert window.problems == []
 
 
@@ -177,13 +184,21 @@ def test_a_viewer_is_offered_no_change(window: Window, house: House, page: Page)
         else:
             shown.keyboard.press("?")
             shown.get_by_text("all keys").or_(shown.locator("dialog.help")).first.wait_for()
-            assert shown.locator("dialog.note").count() == 0 and "a note on the window" not in shown.locator("body").inner_text()
+            assert (
+                shown.locator("dialog.note").count() == 0
+                and "a note on the window" not in shown.locator("body").inner_text()
+            )
     assert window.problems == []
 
 
 @pytest.mark.parametrize("grants", [[], ["exports"]])
 def test_exports_are_offered_where_they_are_granted(grants: list[str], window: Window, house: House) -> None:
-    log_in(window, house, house.tokens.new(f"exporting-{len(grants)}", Role.VIEWER, None, {"grants": grants}), "/flame?run=a")
+    log_in(
+        window,
+        house,
+        house.tokens.new(f"exporting-{len(grants)}", Role.VIEWER, None, {"grants": grants}),
+        "/flame?run=a",
+    )
     for path, names in (("/flame?run=a", ("Export folded", "Export to speedscope")), ("/runs", ("CSV",))):
         window.page.goto(f"{house.address}{path}")
         for name in names:
@@ -199,7 +214,11 @@ def test_the_policy_knows_each_inline_script_that_is_sent(house: House) -> None:
         policy = headers["content-security-policy"]
         assert all(script_hash(script) in policy for script in INLINE.findall(got.text)), path
         scripts = next(part for part in policy.split("; ") if part.startswith("script-src"))
-        assert "unsafe" not in scripts and "frame-ancestors 'none'" in policy and headers["x-content-type-options"] == "nosniff"
+        assert (
+            "unsafe" not in scripts
+            and "frame-ancestors 'none'" in policy
+            and headers["x-content-type-options"] == "nosniff"
+        )
         assert not re.search(r"<[^>]+\son\w+=", got.text), path
 
 
@@ -221,7 +240,9 @@ def test_a_view_is_shared_from_its_page(browser: Browser, house: House) -> None:
         row = owner.page.locator(".token-row", has_text="Logs of a")
         row.get_by_role("button", name="Revoke").click()
         row.wait_for(state="detached")
-        colleague.page.get_by_label("Link or token").wait_for(timeout=30_000)  # the open page has become the log-in page
+        colleague.page.get_by_label("Link or token").wait_for(
+            timeout=30_000
+        )  # the open page has become the log-in page
         assert owner.problems == []
     finally:
         owner.context.close()

@@ -12,7 +12,9 @@ from hypothesis import strategies as some
 from tests.conftest import Ask
 
 FEW = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-HEIGHTS = some.lists(some.tuples(some.integers(1, 5), some.sampled_from([18, 18, 18, 90, 700])), min_size=1, max_size=60)
+HEIGHTS = some.lists(
+    some.tuples(some.integers(1, 5), some.sampled_from([18, 18, 18, 90, 700])), min_size=1, max_size=60
+)
 PAGE = 256
 TEXTS = (
     "step 1",
@@ -104,7 +106,12 @@ def test_an_entry_does_not_depend_on_lines_behind_it(ask: Ask, texts: list[str],
 
 def test_tracebacks_of_several_kinds_are_one_entry_each(ask: Ask) -> None:
     chained = [*TEXTS[3:7], "", TEXTS[8], "", *TEXTS[3:7]]
-    assert joins(ask, [line(text) for text in ["step 1", *chained, "step 2"]], 0) == [0, 0, *[2] * (len(chained) - 1), 0]
+    assert joins(ask, [line(text) for text in ["step 1", *chained, "step 2"]], 0) == [
+        0,
+        0,
+        *[2] * (len(chained) - 1),
+        0,
+    ]
     assert joins(ask, [line(text) for text in [*TEXTS[9:], "step 2", "step 2"]], 0) == [0, 2, 2, 0, 1]
 
 
@@ -119,7 +126,9 @@ def test_a_traceback_goes_on_in_the_next_page_and_equal_lines_do_not(ask: Ask) -
 @FEW
 @given(
     some.lists(
-        some.sampled_from(["a", "bc ", "\x1b[31m", "\x1b[0m", "\x1b[1;38;5;208m", "\x1b]0;t\x07", "\x1b[2K", "é", "🙂"]),
+        some.sampled_from(
+            ["a", "bc ", "\x1b[31m", "\x1b[0m", "\x1b[1;38;5;208m", "\x1b]0;t\x07", "\x1b[2K", "é", "🙂"]
+        ),
         max_size=12,
     ),
     some.lists(some.integers(0, 30), max_size=6),

@@ -19,7 +19,10 @@ from dashboard.queries import Queries
 from tests.conftest import Ask, answering, drag, wait_for
 from tests.serving import Web, served
 
-EXPECTED_ERRORS = ("400 (Bad Request)", "503 (Service Unavailable)")  # of a wrong expression, and of an answer that a test breaks
+EXPECTED_ERRORS = (
+    "400 (Bad Request)",
+    "503 (Service Unavailable)",
+)  # of a wrong expression, and of an answer that a test breaks
 BAD = "<img src=x onerror=alert(1)><b>bold</b>"
 TRACE = (
     "Traceback (most recent call last):",
@@ -49,7 +52,9 @@ def small() -> list[LogLine]:
         when = END_S - 600 + i
         lines.append(LogLine("small", "train.log", when, 20, f"step {i} loss {600 - i}.5"))
         if i == 100:
-            lines += [LogLine("small", "data.log", when, 30, "retrying shard", rank) for rank in (0, 1) for _ in range(20)]
+            lines += [
+                LogLine("small", "data.log", when, 30, "retrying shard", rank) for rank in (0, 1) for _ in range(20)
+            ]
         if i == 200:
             lines += [LogLine("small", "data.log", when, 40, text, 1) for text in TRACE]
         if i == 300:
@@ -64,7 +69,10 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     folder = tmp_path_factory.mktemp("logs")
     store = open_store(folder, write=True)
     store.append(
-        [LogLine("many", "m.log", END_S - MANY + i, 40 if i % 10_000 == 5000 else 20, f"line {i} of many") for i in range(MANY)]
+        [
+            LogLine("many", "m.log", END_S - MANY + i, 40 if i % 10_000 == 5000 else 20, f"line {i} of many")
+            for i in range(MANY)
+        ]
     )
     store.append(small())
     queries = Queries(open_store(folder, write=False), folder, folder)
@@ -172,7 +180,9 @@ def test_an_answer_that_is_on_its_way_leads_nowhere_else(scene: Scene, page: Pag
     held: list[Route] = []
     page.route(re.compile(r"/api/v1/logs/lines\?.*around="), lambda route: held.append(route))
     page.goto(f"http://127.0.0.1:{scene.web.port}/logs?run=many&line=12346")
-    wait_for(lambda: page.wait_for_timeout(20) or held, because="the line is not asked for")  # handlers of routes run meanwhile
+    wait_for(
+        lambda: page.wait_for_timeout(20) or held, because="the line is not asked for"
+    )  # handlers of routes run meanwhile
     page.locator(".log-scroll").press("Home")
     for route in held:
         route.continue_()
@@ -268,11 +278,16 @@ def test_a_template_filters_and_a_number_becomes_a_curve(scene: Scene, page: Pag
     page.locator(".chip.filter").click()
     page.locator(".template", has_text="step # loss #").click()
     wait_for(lambda: "template=" in page.url)
-    wait_for(lambda: (shown := rows(page).all_inner_texts()) and all("loss" in text for text in shown), because="other lines stay")
+    wait_for(
+        lambda: (shown := rows(page).all_inner_texts()) and all("loss" in text for text in shown),
+        because="other lines stay",
+    )
     rows(page).last.click()
     page.locator(".number").nth(1).click()
     expect(page.locator('[data-lane^="field"] .name')).to_contain_text("loss")
-    drawn = wait_for(lambda: page.evaluate("() => Object.entries(deepseek.drawn).find(([name]) => name.startsWith('field:'))"))
+    drawn = wait_for(
+        lambda: page.evaluate("() => Object.entries(deepseek.drawn).find(([name]) => name.startsWith('field:'))")
+    )
     assert drawn[1]["v"] == 1.5 and drawn[1]["count"] == 600
     page.reload()
     expect(page.locator('[data-lane^="field"] .name')).to_contain_text("loss")
@@ -320,14 +335,18 @@ def test_new_lines_are_followed_until_a_user_scrolls_up(scene: Scene, page: Page
     wait_for(lambda: 349 not in shown(page))
     same = placed(page)
     scene.store.append([LogLine("grows", "g.log", now + 2 + i / 1000, 20, f"line {350 + i}") for i in range(50)])
-    scene.store.append([LogLine("grows", "late.log", now - 5, 20, "late")])  # before all others: every line has another place
+    scene.store.append(
+        [LogLine("grows", "late.log", now - 5, 20, "late")]
+    )  # before all others: every line has another place
     expect(page.locator(".log-room")).to_have_attribute("style", f"height: {401 * 18}px;")
     wait_for(lambda: placed(page) == same, because="the lines jump")
     page.get_by_role("button", name="Follow").click()
     wait_for(lambda: shown(page)[-1:] == [399], because="the end is not shown again")
 
 
-def test_a_search_streams_its_count_and_can_be_stopped(scene: Scene, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_streams_its_count_and_can_be_stopped(
+    scene: Scene, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(searching, "SLICE_S", 0.0)  # each question searches one piece
     under_way = set[Request]()
     page.on("request", lambda request: under_way.add(request) if "/api/v1/logs/" in request.url else None)
@@ -364,7 +383,10 @@ def test_an_answer_that_fails_is_a_sentence_and_is_asked_for_again(scene: Scene,
 
 def test_a_progress_bar_is_one_row_at_the_foot(scene: Scene, page: Page) -> None:
     scene.store.append(
-        [LogLine("bars", "b.log", time.time(), 20, "begins"), ProgressBar("bars", "b.log", time.time(), " 40%|####  | 4/10")]
+        [
+            LogLine("bars", "b.log", time.time(), 20, "begins"),
+            ProgressBar("bars", "b.log", time.time(), " 40%|####  | 4/10"),
+        ]
     )
     scene.open(page, "bars")
     expect(page.locator(".log-bars .m")).to_have_text("40%|####  | 4/10")

@@ -37,7 +37,12 @@ def judged(store: Store, records: list[Record], monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(looking_back, "WORK_S", 5.0)
     now_s = [NOW_S]
     collector = FindingsCollector(
-        store, lambda names: [], Finder("box"), host="box", line_of=lambda run: lambda file, line: "", clock=lambda: now_s[0]
+        store,
+        lambda names: [],
+        Finder("box"),
+        host="box",
+        line_of=lambda run: lambda file, line: "",
+        clock=lambda: now_s[0],
     )
     store.append(records)
     collector.take(records)
@@ -48,7 +53,9 @@ def judged(store: Store, records: list[Record], monkeypatch: pytest.MonkeyPatch)
     return found
 
 
-def test_a_spike_and_a_nan_of_last_month_are_found_where_they_are(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_spike_and_a_nan_of_last_month_are_found_where_they_are(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = judged(store, logged("a", nan_from=2500, spike=1200), monkeypatch)
     assert {finding.rule for finding in found} == {"loss_spike", "nan", "nan_lasting"}
     assert all(finding.fields["late"] and finding.weight == "note" for finding in found)
@@ -64,7 +71,12 @@ def test_a_healthy_run_of_last_month_has_no_findings(store: Store, monkeypatch: 
 
 def test_a_log_of_any_length_is_not_held_until_the_next_look(store: Store) -> None:
     collector = FindingsCollector(
-        store, lambda names: [], Finder("box"), host="box", line_of=lambda run: lambda file, line: "", clock=lambda: NOW_S
+        store,
+        lambda names: [],
+        Finder("box"),
+        host="box",
+        line_of=lambda run: lambda file, line: "",
+        clock=lambda: NOW_S,
     )
     tracemalloc.start()
     for number in range(100):

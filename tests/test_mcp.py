@@ -52,17 +52,26 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDashboa
         "nested": {"api_key": SECRETS[3], "note": f"use {SECRETS[2]}"},
         "big": ["x" * 500] * 100,
     }
-    (evil / "run.json").write_text(json.dumps({"run": EVIL, "config": config, "command": ["train.py", "--token", SECRETS[3]]}))
-    lines = [{"time_s": T0 + step, "step": step, **{f"layer.{layer}/norm": step / 7 for layer in range(300)}} for step in range(5)]
+    (evil / "run.json").write_text(
+        json.dumps({"run": EVIL, "config": config, "command": ["train.py", "--token", SECRETS[3]]})
+    )
+    lines = [
+        {"time_s": T0 + step, "step": step, **{f"layer.{layer}/norm": step / 7 for layer in range(300)}}
+        for step in range(5)
+    ]
     (evil / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     with dashboard(log_dir, "--no-profile") as running:
         wait_for(lambda: len(running.get("/api/v1/runs")["runs"]) == COUNT + 1)
-        wait_for(lambda: not next(row for row in running.get("/healthz")["collectors"] if row["name"] == "tail")["waiting"])
+        wait_for(
+            lambda: not next(row for row in running.get("/healthz")["collectors"] if row["name"] == "tail")["waiting"]
+        )
         yield running
 
 
 def server(*flags: str) -> StdioServerParameters:
-    return StdioServerParameters(command=sys.executable, args=[str(ROOT / "app.py"), "mcp", *flags], env=dict(os.environ))
+    return StdioServerParameters(
+        command=sys.executable, args=[str(ROOT / "app.py"), "mcp", *flags], env=dict(os.environ)
+    )
 
 
 def with_client(parameters: StdioServerParameters, work: Callable[[Client], Awaitable[Any]]) -> Any:
@@ -312,7 +321,9 @@ JSONS = st.recursive(
 
 @settings(max_examples=60)
 @given(st.lists(JSONS, min_size=1, max_size=8), st.randoms(use_true_random=False), st.integers(0, 60), st.booleans())
-def test_an_answer_is_small_whatever_it_is_made_of(values: list[Any], chance: random.Random, count: int, newest: bool) -> None:
+def test_an_answer_is_small_whatever_it_is_made_of(
+    values: list[Any], chance: random.Random, count: int, newest: bool
+) -> None:
     head = {f"field{number}": chance.choice(values) for number in range(count % 40)}
     rows = [chance.choices(values, k=5) for _ in range(count)]
     said = small.text(head, [f"column{number}" for number in range(5)], rows, "ask for less", newest=newest)
@@ -330,7 +341,10 @@ def test_an_answer_is_small_whatever_it_is_made_of(values: list[Any], chance: ra
 @given(st.text(alphabet=st.sampled_from("\x00\x01\u202e😀\ud800x"), min_size=1, max_size=3000))
 def test_the_largest_characters_leave_it_small_too(text: str) -> None:
     said = small.text(
-        {f"field{number}": text for number in range(24)}, [f"column{number}" for number in range(24)], [[text] * 24] * 9, "ask"
+        {f"field{number}": text for number in range(24)},
+        [f"column{number}" for number in range(24)],
+        [[text] * 24] * 9,
+        "ask",
     )
     assert len(said.encode()) <= small.MOST_BYTES
 

@@ -32,11 +32,27 @@ MODULE, STEP, GET = (
 DECODE, COLLATE = Frame("decode", "/job/d.py", 3), Frame("collate", "/job/d.py", 7)
 
 
-def profile(random: np.random.Generator, rank: int, pid: int, role: str, lo_s: float, stacks: list[tuple[Frame, ...]]) -> Profile:
+def profile(
+    random: np.random.Generator, rank: int, pid: int, role: str, lo_s: float, stacks: list[tuple[Frame, ...]]
+) -> Profile:
     edges = np.r_[0, np.cumsum(random.integers(1, 400, 60)) * 1_000_000]
-    samples = [StackSample(a, b - a, pid, stacks[random.integers(len(stacks))], False) for a, b in pairwise(edges.tolist())]
+    samples = [
+        StackSample(a, b - a, pid, stacks[random.integers(len(stacks))], False) for a, b in pairwise(edges.tolist())
+    ]
     return Profile(
-        "run", rank, pid, role, "box", "native", 100.0, lo_s, 0, int(edges[-1]), {pid: "MainThread"}, samples, len(samples)
+        "run",
+        rank,
+        pid,
+        role,
+        "box",
+        "native",
+        100.0,
+        lo_s,
+        0,
+        int(edges[-1]),
+        {pid: "MainThread"},
+        samples,
+        len(samples),
     )
 
 
@@ -71,9 +87,9 @@ def test_what_is_not_settled_yet_is_read_each_time(store: Store) -> None:
 
 
 def test_a_window_after_the_profile_is_empty(store: Store) -> None:
-    assert drawn(tree_of(Minutes(store, lambda _run: no_source).gather("run", (T0 + 5000, T0 + 9000), Lanes("joined")))) == [
-        "no samples 0"
-    ]
+    assert drawn(
+        tree_of(Minutes(store, lambda _run: no_source).gather("run", (T0 + 5000, T0 + 9000), Lanes("joined")))
+    ) == ["no samples 0"]
 
 
 class Counting:

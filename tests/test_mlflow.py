@@ -21,7 +21,9 @@ RUN_ID = "0123456789abcdef0123456789abcdef"
 
 def ends(follower: Follower) -> dict[str, object]:
     return {
-        record.run: record.fields["status"] for record in follower.records if isinstance(record, Event) and record.kind == "end"
+        record.run: record.fields["status"]
+        for record in follower.records
+        if isinstance(record, Event) and record.kind == "end"
     }
 
 
@@ -86,7 +88,9 @@ def test_a_run_that_is_resumed_starts_again(follower: Follower) -> None:
     until(follower, lambda: (101, 0.1) in series_of(of_run(follower.records, run))["train/loss"])
     kinds = [record.kind for record in of_run(follower.records, run) if isinstance(record, Event)]
     assert kinds == ["start", "end", "start"]
-    assert [record.info["config"] for record in of_run(follower.records, run) if isinstance(record, RunInfo)][-1]["more"] == "1"
+    assert [record.info["config"] for record in of_run(follower.records, run) if isinstance(record, RunInfo)][-1][
+        "more"
+    ] == "1"
     with closing(sqlite3.connect(follower.root / "mlflow.db")) as db, db:
         db.execute("UPDATE runs SET status = 'KILLED', end_time = 1795642630000 WHERE run_uuid = ?", (id_,))
     until(follower, lambda: ends(follower)[run] == "killed")
@@ -111,18 +115,39 @@ def test_rows_that_are_deleted_and_a_database_that_is_packed_cost_nothing(follow
 
 def test_a_bad_line_costs_itself() -> None:
     file = MetricFile("a", (), "loss", lambda name: "", {})
-    lines = [b"1764000000000 0.5 1", b"x", b"1764000000000 0.5", b"1 2 3 4", b"1e400 1 1", b"1764000000000 1 " + b"9" * 400, b""]
+    lines = [
+        b"1764000000000 0.5 1",
+        b"x",
+        b"1764000000000 0.5",
+        b"1 2 3 4",
+        b"1e400 1 1",
+        b"1764000000000 1 " + b"9" * 400,
+        b"",
+    ]
     found = file.parse(lines, None)
-    assert [(record.step, record.values) for record in found if isinstance(record, Points)] == [(1, (0.5,)), (0, (0.5,))]
+    assert [(record.step, record.values) for record in found if isinstance(record, Points)] == [
+        (1, (0.5,)),
+        (0, (0.5,)),
+    ]
     assert (file.tally.lines_skipped, file.tally.first_skip) == (4, "line 2: is not a time, a value and a step")
 
 
-@given(st.lists(st.binary(max_size=40) | st.from_regex(rb"-?[0-9.e]{1,8} (nan|inf|-?[0-9.e]{1,8}) -?[0-9]{1,20}", fullmatch=True)))
+@given(
+    st.lists(
+        st.binary(max_size=40)
+        | st.from_regex(rb"-?[0-9.e]{1,8} (nan|inf|-?[0-9.e]{1,8}) -?[0-9]{1,20}", fullmatch=True)
+    )
+)
 @settings(deadline=None)
 def test_any_line_is_read_or_counted(lines: list[bytes]) -> None:
     file = MetricFile("a", (), "loss", lambda name: "", {})
     for record in file.parse(lines, None):
-        assert isinstance(record, Points) and record.time_s is not None and record.step is not None and abs(record.step) <= 2**53
+        assert (
+            isinstance(record, Points)
+            and record.time_s is not None
+            and record.step is not None
+            and abs(record.step) <= 2**53
+        )
     json.dumps(file.state())
 
 

@@ -66,7 +66,9 @@ def test_a_package_that_is_not_installed_is_one_sentence() -> None:
 
 
 def test_a_manifest_comes_back_from_its_json() -> None:
-    made = ModelManifest("a", "test", "MIT", "here", (TensorSpec("x", "float32", ("batch", 3)),), preprocessing={"scale": 0.5})
+    made = ModelManifest(
+        "a", "test", "MIT", "here", (TensorSpec("x", "float32", ("batch", 3)),), preprocessing={"scale": 0.5}
+    )
     table = json.loads(made.as_json()) | {"files": FILES}
     assert table["format_version"] == FORMAT_VERSION
     back = manifest_from(json.dumps(table), "x")
@@ -75,7 +77,15 @@ def test_a_manifest_comes_back_from_its_json() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[" * 100_000, "{}", '{"format_version": true}', '{"format_version": 1}', "null", '{"format_version": 1, "name": NaN}'],
+    [
+        "",
+        "[" * 100_000,
+        "{}",
+        '{"format_version": true}',
+        '{"format_version": 1}',
+        "null",
+        '{"format_version": 1, "name": NaN}',
+    ],
 )
 def test_no_manifest_raises_anything_else(text: str) -> None:
     with pytest.raises(errors.BadArtifact) as error:

@@ -16,7 +16,19 @@ import pytest
 
 from collectors.sampler.native import Native
 from tests.interpreters import Interpreter, every_python
-from tests.native import NEEDS_SAMPLER, leaf, length_s, native, record, running, running_by, samples_of, target, time_by, until
+from tests.native import (
+    NEEDS_SAMPLER,
+    leaf,
+    length_s,
+    native,
+    record,
+    running,
+    running_by,
+    samples_of,
+    target,
+    time_by,
+    until,
+)
 from tests.native import sampler as sampler  # a fixture
 from tests.plain_scripts import NOBODY
 from tests.programs import HERE
@@ -25,7 +37,9 @@ pytestmark = NEEDS_SAMPLER
 
 
 @every_python()
-def test_a_busy_function_has_the_time_and_a_sleeping_thread_is_seen_asleep(sampler: Native, python: Interpreter) -> None:
+def test_a_busy_function_has_the_time_and_a_sleeping_thread_is_seen_asleep(
+    sampler: Native, python: Interpreter
+) -> None:
     with running_by(python.path, "busy") as busy:
         sampler.follow([target(busy.pid)])
         profiles = record(sampler, lambda found: sum(map(length_s, found)) >= 1)
@@ -175,7 +189,9 @@ def test_a_sampler_that_is_killed_is_replaced_and_no_target_is_lost(sampler: Nat
         old = sampler.pid
         assert old
         os.kill(old, signal.SIGKILL)
-        rest = record(sampler, lambda found: {one.pid for one in found if one.start_mono_ns > first[-1].end_mono_ns} == both)
+        rest = record(
+            sampler, lambda found: {one.pid for one in found if one.start_mono_ns > first[-1].end_mono_ns} == both
+        )
         assert sampler.pid != old
         assert psutil.Process(busy.pid).status() != psutil.STATUS_STOPPED
         assert busy.poll() is None
@@ -240,9 +256,20 @@ def test_no_sampler_outlives_a_collector_that_is_killed() -> None:
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="only root can become somebody else")
 def test_another_users_process_is_reported_with_the_remedy() -> None:
     with running("busy") as busy:
-        command = ["setpriv", "--reuid", str(NOBODY), "--clear-groups", sys.executable, str(HERE / "followed.py"), str(busy.pid)]
+        command = [
+            "setpriv",
+            "--reuid",
+            str(NOBODY),
+            "--clear-groups",
+            sys.executable,
+            str(HERE / "followed.py"),
+            str(busy.pid),
+        ]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as collector:
             assert collector.stdout is not None
             said = collector.stdout.readline()
             collector.kill()
-    assert said == f"The native sampler may not read process {busy.pid}: it belongs to user root. | run the dashboard as root\n"
+    assert (
+        said
+        == f"The native sampler may not read process {busy.pid}: it belongs to user root. | run the dashboard as root\n"
+    )

@@ -49,10 +49,22 @@ int main(void) { return write(1, "ready\\n", 6) == 6 ? pause() : 1; }
     ("defines", "sentence"),
     [
         (("-DNEW=0", "-DVERSION=0x030a0df0"), "does not know Python 3.10.13, the version of process"),
-        (("-DNEW=1", "-DVERSION=0x030e00a7", "-DFREE_THREADED=0"), "does not know Python 3.14.0a7, the version of process"),
-        (("-DNEW=1", "-DVERSION=0x030f00f0", "-DFREE_THREADED=0"), "does not know Python 3.15.0, the version of process"),
-        (("-DNEW=1", "-DVERSION=0x030d05f0", "-DFREE_THREADED=1"), "cannot read the free-threaded Python 3.13.5 of process"),
-        (("-DNEW=1", "-DVERSION=0x030e08f0", "-DFREE_THREADED=1"), "cannot read the free-threaded Python 3.14.8 of process"),
+        (
+            ("-DNEW=1", "-DVERSION=0x030e00a7", "-DFREE_THREADED=0"),
+            "does not know Python 3.14.0a7, the version of process",
+        ),
+        (
+            ("-DNEW=1", "-DVERSION=0x030f00f0", "-DFREE_THREADED=0"),
+            "does not know Python 3.15.0, the version of process",
+        ),
+        (
+            ("-DNEW=1", "-DVERSION=0x030d05f0", "-DFREE_THREADED=1"),
+            "cannot read the free-threaded Python 3.13.5 of process",
+        ),
+        (
+            ("-DNEW=1", "-DVERSION=0x030e08f0", "-DFREE_THREADED=1"),
+            "cannot read the free-threaded Python 3.14.8 of process",
+        ),
     ],
 )
 def test_an_unknown_python_is_left_to_the_other_sampler(
@@ -155,7 +167,9 @@ def test_a_program_that_another_one_replaces_by_exec_is_followed_into_it(sampler
     assert sampler.troubles() == {}
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="only root can make a namespace of process ids")
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("unshare"), reason="only root can make a namespace of process ids"
+)
 def test_threads_of_a_container_have_the_ids_by_which_this_machine_knows_them(sampler: Native) -> None:
     with running_by(sys.executable, "busy", prefix=["unshare", "--pid", "--fork", "--mount-proc"]) as outside:
         (inside,) = psutil.Process(outside.pid).children()

@@ -30,7 +30,8 @@ TINY = ("-DWAITING=65536", "-DFULL=3000")  # what is kept before lines are dropp
 
 
 @pytest.mark.parametrize(
-    ("callee_us", "enough"), [(50, BESIDE_OTHERS), *(pytest.param(callee_us, 10_000, marks=LONG) for callee_us in (5, 50, 1000))]
+    ("callee_us", "enough"),
+    [(50, BESIDE_OTHERS), *(pytest.param(callee_us, 10_000, marks=LONG) for callee_us in (5, 50, 1000))],
 )
 def test_a_callee_is_only_seen_below_its_own_caller(callee_us: int, enough: int) -> None:
     with running_by(sys.executable, "pairs", str(callee_us)) as pairs, native() as sampler:
@@ -48,7 +49,9 @@ def test_a_callee_is_only_seen_below_its_own_caller(callee_us: int, enough: int)
 def test_every_stack_is_one_that_its_thread_can_have(python: Interpreter, enough: int, tmp_path: Path) -> None:
     truth = judged(python.path, enough, tmp_path, None)
     assert truth.wrong == []
-    most = 0.06 if enough > BESIDE_OTHERS else 0.15  # beside other tests memory is slower to read, and more looks see it changing
+    most = (
+        0.06 if enough > BESIDE_OTHERS else 0.15
+    )  # beside other tests memory is slower to read, and more looks see it changing
     assert truth.cut + truth.errors <= most * truth.samples, "looks that saw the outer part only, or nothing"
     assert truth.deep > 0, "the recursion was seen down to its 991st frame"
 
@@ -64,7 +67,8 @@ def test_memory_that_is_no_longer_there_costs_no_later_look(python: Interpreter)
         truth = float(unwinds.stdout.read())
     failed = sum(profile.errors for profile in profiles)
     time_s = time_by(
-        profiles, lambda stack: next((name for name in ("descend", "log_lines") if name in {frame.name for frame in stack}), "")
+        profiles,
+        lambda stack: next((name for name in ("descend", "log_lines") if name in {frame.name for frame in stack}), ""),
     )
     share = time_s["log_lines"] / sum(time_s.values())
     print(f"{python.name}: {failed} of {samples_of(profiles)} looks failed, {share:.3f} of {truth:.3f}")

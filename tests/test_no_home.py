@@ -31,7 +31,9 @@ def test_the_queue_is_empty_and_refused_where_it_is_to_be_written() -> None:
 
 
 def test_the_dashboard_reads_no_queue() -> None:
-    reads = "from pathlib import Path; from dashboard.queries import JobsReader; print(JobsReader(Path('/tmp')).now().jobs)"
+    reads = (
+        "from pathlib import Path; from dashboard.queries import JobsReader; print(JobsReader(Path('/tmp')).now().jobs)"
+    )
     assert done("-c", reads).stdout == "[]\n"
 
 

@@ -33,7 +33,9 @@ def test_it_is_kept_without_outputs() -> None:
 def test_it_runs_and_names_the_line_that_was_slow(tmp_path: Path) -> None:
     write_logs(tmp_path / "logs")
     notebook = read()
-    client = NotebookClient(notebook, timeout=60, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}})
+    client = NotebookClient(
+        notebook, timeout=60, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+    )
     with ThreadPoolExecutor(1) as pool:  # Playwright's event loop runs in this thread once a browser was used
         pool.submit(asyncio.run, client.async_execute()).result()
     shown = [" ".join(str(output.get("data", {})) for output in cell.outputs) for cell in notebook.cells]

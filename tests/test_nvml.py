@@ -38,7 +38,13 @@ def test_every_metric_of_the_catalog_arrives_from_eight_hopper_cards(machine: Ma
 def test_the_first_sample_comes_at_once(machine: Machine) -> None:
     collector, _ = machine(fake_nvml.hopper())
     names = names_in(collector.collect())
-    assert {"gpu/utilization_pct", "gpu/memory_used_bytes", "gpu/power_w", "gpu/temperature_c", "gpu/sm_clock_mhz"} <= names
+    assert {
+        "gpu/utilization_pct",
+        "gpu/memory_used_bytes",
+        "gpu/power_w",
+        "gpu/temperature_c",
+        "gpu/sm_clock_mhz",
+    } <= names
 
 
 def test_units_are_those_of_the_catalog(machine: Machine) -> None:
@@ -97,15 +103,23 @@ def test_mig_instances_stand_beside_their_card(machine: Machine) -> None:
     collector, _ = machine(fake_nvml.hopper() + "mig 0 1 20e9\nmig 0 2 40e9\nat 0 0 sm_active 50\n")
     points = collect_until(collector, lambda points: len([p for p in points if "gpu/sm_active_pct" in p.names]) >= 3)
     gpus = collector.inventory().gpus
-    assert [(gpu.index, gpu.mig, gpu.memory_total_bytes) for gpu in gpus] == [(0, None, 85899345920), (0, 1, 20e9), (0, 2, 40e9)]
+    assert [(gpu.index, gpu.mig, gpu.memory_total_bytes) for gpu in gpus] == [
+        (0, None, 85899345920),
+        (0, 1, 20e9),
+        (0, 2, 40e9),
+    ]
     assert {dict(p.labels).get("mig") for p in points if "gpu/sm_active_pct" in p.names} == {None, "1", "2"}
     assert "gpu/utilization_pct" not in names_in(points)
     assert {dict(p.labels).get("mig") for p in points if "gpu/power_w" in p.names} == {None}
 
 
 def test_processes_are_listed_with_name_command_and_user(machine: Machine) -> None:
-    collector, _ = machine(fake_nvml.hopper() + f"process 0 {os.getpid()} 3e9 41 compute\nprocess 0 999999999 1e6 0 graphics\n")
-    collect_until(collector, lambda points: bool(collector.inventory().gpus and collector.inventory().gpus[0].processes))
+    collector, _ = machine(
+        fake_nvml.hopper() + f"process 0 {os.getpid()} 3e9 41 compute\nprocess 0 999999999 1e6 0 graphics\n"
+    )
+    collect_until(
+        collector, lambda points: bool(collector.inventory().gpus and collector.inventory().gpus[0].processes)
+    )
     ours, gone = collector.inventory().gpus[0].processes
     assert (ours.pid, ours.kind, ours.used_memory_bytes, ours.utilization_pct) == (os.getpid(), "compute", 3e9, 41)
     assert ours.user == getpass.getuser()
@@ -135,13 +149,17 @@ def test_the_driver_is_asked_no_more_often_than_the_catalog_says(machine: Machin
 def test_the_unmodified_binding_finds_the_library_by_its_path(tmp_path: Path) -> None:
     environment = {**os.environ, **fake_nvml.environment(tmp_path, fake_nvml.eight_gpus()), "PYTHONPATH": "."}
     print_inventory = "from collectors.gpu.nvml import NvmlCollector as C; c = C('box'); c.collect(); i = c.inventory(); print(len(i.gpus), i.note)"
-    done = subprocess.run([sys.executable, "-c", print_inventory], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", print_inventory], env=environment, capture_output=True, text=True, check=True
+    )
     assert done.stdout.split() == ["8", "None"]
 
 
 def test_a_machine_without_a_driver_shows_the_host() -> None:
     without = {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"} | {"PYTHONPATH": "."}
-    print_note = "from collectors.gpu.nvml import NvmlCollector as C; c = C('box'); print(c.collect(), c.inventory().note)"
+    print_note = (
+        "from collectors.gpu.nvml import NvmlCollector as C; c = C('box'); print(c.collect(), c.inventory().note)"
+    )
     done = subprocess.run([sys.executable, "-c", print_note], env=without, capture_output=True, text=True, check=True)
     if ctypes.util.find_library("nvidia-ml"):
         pytest.skip("this machine has a driver")
@@ -164,7 +182,9 @@ def test_values_are_those_that_nvitop_reads(machine: Machine, request: pytest.Fi
 def test_a_recorded_machine_replays(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvml, "INVENTORY_S", 0.0)
     collector, _ = machine(fake_nvml.consumer())
-    description = record_nvml.record(collector, seconds=1.5)  # from the first sample on: a busy machine slows the later ones
+    description = record_nvml.record(
+        collector, seconds=1.5
+    )  # from the first sample on: a busy machine slows the later ones
     collector.close()
     replayed, _ = machine(description)
     wanted = {"gpu/utilization_pct", "gpu/memory_used_bytes", "gpu/power_w", "gpu/sm_clock_mhz"}

@@ -41,7 +41,9 @@ def test_a_lost_gpu_leaves_seven_and_comes_back_by_itself(machine: Machine, monk
     assert collector.inventory().gpus[3].reason == ""
 
 
-def test_a_gpu_that_answers_unknown_is_lost_with_the_drivers_words(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_answers_unknown_is_lost_with_the_drivers_words(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(gpu_device, "LOST_RETRY_S", 0.2)
     monkeypatch.setattr(nvml, "INVENTORY_S", 0.0)
     collector, control = machine(fake_nvml.hopper(2) + "lacks * memory_v2\n")  # it must also heal with an older driver
@@ -52,12 +54,16 @@ def test_a_gpu_that_answers_unknown_is_lost_with_the_drivers_words(machine: Mach
     collect_until(collector, lambda points: states(collector) == ["ok", "ok"])
 
 
-def test_a_driver_of_another_version_is_named_and_tried_again(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_of_another_version_is_named_and_tried_again(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(nvml, "ABSENT_RETRY_S", 0.1)
     collector, control = machine(fake_nvml.hopper())
     control.init_error = pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH
     assert collector.collect() == []
-    assert collector.inventory().note == "The NVIDIA driver and its library are of different versions: reboot to fix it."
+    assert (
+        collector.inventory().note == "The NVIDIA driver and its library are of different versions: reboot to fix it."
+    )
     control.init_error = 0
     collect_until(collector, lambda points: len(collector.inventory().gpus) == 1)
     assert collector.inventory().note is None
@@ -86,7 +92,9 @@ def test_a_library_without_its_driver_is_one_sentence(library: Path, monkeypatch
     monkeypatch.delenv("FAKE_NVML_TRACE", raising=False)
     collector = NvmlCollector("box")
     assert collector.collect() == []
-    assert collector.inventory().note == "The NVIDIA library is installed, but its driver is not loaded: showing the host."
+    assert (
+        collector.inventory().note == "The NVIDIA library is installed, but its driver is not loaded: showing the host."
+    )
 
 
 def test_a_container_without_devices_is_told_how_to_get_them(machine: Machine, tmp_path: Path) -> None:
@@ -107,7 +115,12 @@ def test_the_container_is_known_by_the_kernels_own_files(library: Path, tmp_path
     environment = {"LD_LIBRARY_PATH": str(library.parent), "FAKE_NVML_TRACE": str(tmp_path / "trace")}
     environment |= {"FAKE_NVML_CONTROL": str(tmp_path / "control")}
     ran = subprocess.run(
-        command, env=os.environ | environment, capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False
+        command,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+        check=False,
     )
     if "unshare:" in ran.stderr or "mount:" in ran.stderr:
         pytest.skip("needs the right to make a mount namespace")

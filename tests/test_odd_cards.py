@@ -39,7 +39,8 @@ class Known(NamedTuple):
 
 
 UTILIZATION, ACTIVE, ECC, NVLINK, POWER = (
-    f"gpu/{name}" for name in ("utilization_pct", "graphics_active_pct", "ecc_corrected", "nvlink_tx_bytes_per_s", "power_w")
+    f"gpu/{name}"
+    for name in ("utilization_pct", "graphics_active_pct", "ecc_corrected", "nvlink_tx_bytes_per_s", "power_w")
 )
 KNOWN: dict[OddCard, Known] = {
     "MIG": Known("MIG instance", "GPU", INSTANCE_BUSY_PCT, {ACTIVE, POWER}, {UTILIZATION}, HIDDEN_PROCESSES),
@@ -93,7 +94,9 @@ def test_the_collector_reads_what_is_there_and_nothing_else(collected: dict[OddC
 
 
 @pytest.mark.parametrize("kind", ODD_CARDS)
-def test_the_ledger_has_the_signal_that_the_card_gives(collected: dict[OddCard, Collected], kind: OddCard, tmp_path: Path) -> None:
+def test_the_ledger_has_the_signal_that_the_card_gives(
+    collected: dict[OddCard, Collected], kind: OddCard, tmp_path: Path
+) -> None:
     """The collector's own series, held for minutes beside a training that waits for its data for 30 % of its time."""
     known, store = KNOWN[kind], open_store(tmp_path / "logs" / ".deepseek", write=True)
     filled(store, FED)
@@ -110,7 +113,9 @@ def test_the_ledger_has_the_signal_that_the_card_gives(collected: dict[OddCard, 
         assert shares(ledger)["busy"] == pytest.approx(known.busy_pct, abs=1)
 
 
-def test_a_busy_instance_is_found_beside_an_idle_whole_card(collected: dict[OddCard, Collected], tmp_path: Path) -> None:
+def test_a_busy_instance_is_found_beside_an_idle_whole_card(
+    collected: dict[OddCard, Collected], tmp_path: Path
+) -> None:
     store = open_store(tmp_path / "logs" / ".deepseek", write=True)
     filled(store, FED)
     idle: Labels = (("gpu", "1"), ("host", "box"), ("uuid", "GPU-1"))
@@ -156,7 +161,9 @@ def test_the_page_draws_a_row_for_each_that_has_a_counter(odd_machine: Dashboard
     text = " ".join(" ".join(rows.all_inner_texts()).split())
     assert "GPU 0.1 80 %" in text and "GPU 0.2 0 %" in text, "an instance that is known to be idle reads 0"
     assert "GPU 2" not in text, "WSL2 has no counter"
-    wait_for(lambda: NO_PROCESSES in page.inner_text(".processes"), because="it does not say which processes are not named")
+    wait_for(
+        lambda: NO_PROCESSES in page.inner_text(".processes"), because="it does not say which processes are not named"
+    )
     assert page.inner_text(".processes").count(HIDDEN_PROCESSES) == 1, "once for all cards"
 
 

@@ -41,15 +41,21 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     log_dir = tmp_path_factory.mktemp("odd") / "logs"
     now_s = time.time()
     timed: list[object] = [
-        {"time_s": now_s - 100 + step, "step": step, "train/loss": 1 / (1 + step), "train/lr": 0.0003} for step in range(100)
+        {"time_s": now_s - 100 + step, "step": step, "train/loss": 1 / (1 + step), "train/lr": 0.0003}
+        for step in range(100)
     ]
     write(log_dir / "steps-only", losses(1, STEPS))
     write(log_dir / "mixed", losses(1, 100))
     write(log_dir / "timed", [*timed, "not json\n", "not json either\n"])
-    write(log_dir / ODD, [{"time_s": now_s - 50 + step, "step": step, "loss": 1, "<img src=x>": step} for step in range(50)])
+    write(
+        log_dir / ODD,
+        [{"time_s": now_s - 50 + step, "step": step, "loss": 1, "<img src=x>": step} for step in range(50)],
+    )
     curves = {f"layer{curve}/norm": curve for curve in range(1000)}
     write(log_dir / "many", [{"time_s": now_s - 50 + step, "step": step, "loss": 1, **curves} for step in range(5)])
-    old: list[object] = [{"time_s": now_s - OLD_S + 2 * step, "step": step, "train_loss": 1, "eval_loss": 2} for step in range(900)]
+    old: list[object] = [
+        {"time_s": now_s - OLD_S + 2 * step, "step": step, "train_loss": 1, "eval_loss": 2} for step in range(900)
+    ]
     write(log_dir / "old", old)
     write(log_dir / "one", [{"time_s": now_s - 300, "step": 7, "loss": 2.5}])
     (log_dir / "talk").mkdir()
@@ -79,10 +85,15 @@ def test_a_run_without_times_stands_over_its_steps_and_grows(running: Dashboard,
     assert all(tick.replace(",", "").isdigit() for tick in ticks)
     assert page.locator('[data-lane="cpu"]').count() == 0, "the machine has no steps"
     page.locator(".surface").hover()
-    wait_for(lambda: page.locator(".hour").inner_text().startswith("step "), because="the crosshair does not tell the step")
+    wait_for(
+        lambda: page.locator(".hour").inner_text().startswith("step "), because="the crosshair does not tell the step"
+    )
     drag(page, 0.4, 0.6)
     panel = page.locator(".panel")
-    wait_for(lambda: "no stacks can be found for its steps" in panel.inner_text(), because="nothing says why there are no stacks")
+    wait_for(
+        lambda: "no stacks can be found for its steps" in panel.inner_text(),
+        because="nothing says why there are no stacks",
+    )
     assert panel.locator(".title").inner_text().startswith("Steps ")
     assert address(page)["axis"] == "step"
     page.keyboard.press("+")
@@ -99,16 +110,22 @@ def test_an_old_run_is_shown_whole_and_tells_nothing_of_today(running: Dashboard
     """Nobody watched the machine then: its values of now are not the run's."""
     open_run(running, page, "old", "train_loss")
     assert (drawn(page, "train_loss"), drawn(page, "eval_loss")) == (900, 900)
-    assert page.locator("section.lane").evaluate_all("lanes => lanes.map((lane) => lane.dataset.lane)") == ["loss", "rate"]
+    assert page.locator("section.lane").evaluate_all("lanes => lanes.map((lane) => lane.dataset.lane)") == [
+        "loss",
+        "rate",
+    ]
     assert page.locator('[data-lane="loss"] .row').all_inner_texts() == ["train\n1.0000", "val\n2.0000"]
     wait_for(
-        lambda: "not there while this run was" in page.locator(".panel").inner_text(), 10, "nothing says why there are no stacks"
+        lambda: "not there while this run was" in page.locator(".panel").inner_text(),
+        10,
+        "nothing says why there are no stacks",
     )
     assert not page.locator(".hint").is_visible(), "there is nothing to drag for"
     assert "*.log file" in page.locator(".tail").inner_text()
     page.goto(f"{running.address}/flame?run=old")
     wait_for(
-        lambda: "not there while this run was" in page.locator(".graph-place").inner_text(), because="the Flame page stays blank"
+        lambda: "not there while this run was" in page.locator(".graph-place").inner_text(),
+        because="the Flame page stays blank",
     )
 
 
@@ -125,7 +142,10 @@ def test_a_lone_point_is_drawn(running: Dashboard, page: Page) -> None:
 
 def test_a_run_that_only_prints_says_how_it_gets_curves(running: Dashboard, page: Page) -> None:
     page.goto(f"{running.address}/?run=talk")
-    wait_for(lambda: "writes text only" in page.locator(".empty").inner_text(), because="nothing says why there are no curves")
+    wait_for(
+        lambda: "writes text only" in page.locator(".empty").inner_text(),
+        because="nothing says why there are no curves",
+    )
     wait_for(lambda: "still reading" in page.locator(".tail").inner_text(), because="its lines are not shown")
 
 
@@ -133,7 +153,9 @@ def test_an_unknown_run_is_said_to_be_unknown_and_the_others_are_offered(running
     page.goto(f"{running.address}/?run=nope")
     help = page.locator(".empty")
     wait_for(lambda: "There is no run “nope”" in help.inner_text(), because="nothing says that there is no such run")
-    wait_for(lambda: page.locator("button.picker").inner_text() == "no run “nope”", because="the picker does not say so")
+    wait_for(
+        lambda: page.locator("button.picker").inner_text() == "no run “nope”", because="the picker does not say so"
+    )
     assert page.locator("section.lane").count() == 0
     help.get_by_role("button", name="timed").click()
     wait_for(lambda: drawn(page, "train/loss"), because="the offered run is not shown")
@@ -165,14 +187,19 @@ def test_a_page_whose_first_questions_fail_says_so_and_heals(running: Dashboard,
         page, f"**/api/v1/{route}*", lambda failing: failing.fulfill(status=503, json={"error": "The store is locked."})
     )
     page.goto(f"{running.address}/?run=timed")
-    wait_for(lambda: "The store is locked. Asking again in" in page.locator(".timeline").inner_text(), because="nothing is said")
+    wait_for(
+        lambda: "The store is locked. Asking again in" in page.locator(".timeline").inner_text(),
+        because="nothing is said",
+    )
     answer_again()
     wait_for(lambda: drawn(page, "train/loss") == 100, because="it does not heal")
     wait_for(lambda: not page.locator(".notice").first.is_visible(), because="the sentence stays")
 
 
 @pytest.mark.parametrize("path", ["/", "/flame"])
-def test_a_window_whose_stacks_cannot_be_answered_says_so_and_asks_again(running: Dashboard, page: Page, path: str) -> None:
+def test_a_window_whose_stacks_cannot_be_answered_says_so_and_asks_again(
+    running: Dashboard, page: Page, path: str
+) -> None:
     answers: list[int] = []
 
     def fail(route: Route) -> None:
@@ -220,13 +247,17 @@ def test_names_are_text_and_the_picker_finds_a_run_by_a_part_of_its_name(running
         20,
         "the name is not shown as it is",
     )
-    wait_for(lambda: page.locator("#content .surface").count() == 1, because="the page does not move into Dash's layout")
+    wait_for(
+        lambda: page.locator("#content .surface").count() == 1, because="the page does not move into Dash's layout"
+    )
     assert page.locator(":popover-open").count() == 0, "the list opens again"
     wait_for(lambda: drawn(page, "<img src=x>"), because="its curve is not drawn")
     assert page.locator("img").count() == 0
 
 
-def test_of_a_thousand_curves_those_that_are_shown_are_read_and_others_can_be_found(running: Dashboard, page: Page) -> None:
+def test_of_a_thousand_curves_those_that_are_shown_are_read_and_others_can_be_found(
+    running: Dashboard, page: Page
+) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/points?" in request.url else None)
     open_run(running, page, "many", "loss")
@@ -346,7 +377,10 @@ def test_the_mouse_moves_the_view_and_another_run_forgets_the_crosshair(running:
     page.keyboard.down("Shift")
     drag(page, 0.6, 0.3)
     page.keyboard.up("Shift")
-    wait_for(lambda: float(address(page)["at"]) == pytest.approx(before + 18, abs=1), because="Shift and a drag do not move it")
+    wait_for(
+        lambda: float(address(page)["at"]) == pytest.approx(before + 18, abs=1),
+        because="Shift and a drag do not move it",
+    )
     assert "from" not in address(page), "it selects nothing"
     page.mouse.wheel(-200, 0)
     wait_for(lambda: float(address(page)["at"]) < before + 17, because="the wheel does not move it sideways")
@@ -365,7 +399,10 @@ def test_one_window_has_one_range_of_steps_on_every_page(running: Dashboard, pag
     open_run(running, page, "timed", "train/loss", window)
     wait_for(lambda: "steps 41–59" in page.locator(".panel .sub").inner_text(), because="the panel tells other steps")
     page.goto(f"{running.address}/flame?run=timed&span=3600&{window}")
-    wait_for(lambda: "steps 41–59" in page.locator(".flame-head .state").inner_text(), because="the Flame page tells other steps")
+    wait_for(
+        lambda: "steps 41–59" in page.locator(".flame-head .state").inner_text(),
+        because="the Flame page tells other steps",
+    )
 
 
 def test_the_empty_page_names_the_log_folder_and_its_lines_make_a_run(tmp_path: Path, page: Page) -> None:

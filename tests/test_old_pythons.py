@@ -42,7 +42,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_file_is_in_one_of_the_two_wheels() -> None:
     wheel = DASHBOARD["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert {target: f"deepseek/{source}" for source, target in HELD.items()} == {target: target for target in HELD.values()}
+    assert {target: f"deepseek/{source}" for source, target in HELD.items()} == {
+        target: target for target in HELD.values()
+    }
     taken = {name for name in HELD if name.split("/")[0] in wheel["only-include"]}
     assert {name.removeprefix("/") for name in wheel["exclude"]} == taken
     assert LOG_WHEEL["tool"]["hatch"]["version"]["path"] == f"../{DASHBOARD['tool']['hatch']['version']['path']}"

@@ -34,7 +34,9 @@ sys.stdin.readline()
 
 def write(folder: Path, steps: int = 3) -> None:
     folder.mkdir(parents=True)
-    lines = [json.dumps({"time_s": 1_764_000_000.0 + step, "step": step, "loss": 1 / (1 + step)}) for step in range(steps)]
+    lines = [
+        json.dumps({"time_s": 1_764_000_000.0 + step, "step": step, "loss": 1 / (1 + step)}) for step in range(steps)
+    ]
     (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
 
 
@@ -143,11 +145,16 @@ def test_what_is_written_later_is_there_later(log_dir: Path) -> None:
         (lambda folder: None, "there is no folder .*logs; name the one that your runs log into"),
         (lambda folder: folder.write_text("x"), "there is no folder .*logs; name the one"),
         (lambda folder: folder.mkdir(), "there are no runs in .*logs; docs/log-format.md says which files are one"),
-        (lambda folder: store_cannot_be(folder), r"cannot write to .*\.deepseek \(.*\); choose another folder with data_dir="),
+        (
+            lambda folder: store_cannot_be(folder),
+            r"cannot write to .*\.deepseek \(.*\); choose another folder with data_dir=",
+        ),
     ],
     ids=["missing", "a file", "empty", "no place for a store"],
 )
-def test_a_folder_that_cannot_be_opened_gets_one_sentence(tmp_path: Path, make: Callable[[Path], object], sentence: str) -> None:
+def test_a_folder_that_cannot_be_opened_gets_one_sentence(
+    tmp_path: Path, make: Callable[[Path], object], sentence: str
+) -> None:
     make(tmp_path / "logs")
     with pytest.raises(DashboardError, match=f"^{sentence}[^\n]*$"):
         open_logs(tmp_path / "logs")

@@ -61,7 +61,10 @@ def test_what_only_rises_is_a_counter() -> None:
 def test_a_mig_instance_names_itself_beside_its_card() -> None:
     card, part = series("gpu/processes", uuid="GPU-3", gpu=3), series("gpu/processes", uuid="MIG-1", gpu=3, mig=1)
     samples = families({part: 1, card: 2}, [GPU])["deepseek_gpu_processes"].samples
-    assert [(sample.labels["UUID"], sample.labels.get("GPU_I_ID")) for sample in samples] == [("GPU-3", None), ("MIG-1", "1")]
+    assert [(sample.labels["UUID"], sample.labels.get("GPU_I_ID")) for sample in samples] == [
+        ("GPU-3", None),
+        ("MIG-1", "1"),
+    ]
 
 
 def test_what_is_no_longer_read_is_absent_and_not_its_last_value() -> None:
@@ -74,7 +77,10 @@ def test_what_is_no_longer_read_is_absent_and_not_its_last_value() -> None:
 def test_a_lost_gpu_tells_that_it_is_lost_and_its_last_xid() -> None:
     found = {series("gpu/power_w", uuid="GPU-3", gpu=3): 521.5, series("gpu/xid", uuid="GPU-3", gpu=3): 79}
     told = families(found, [GPU | {"state": "lost"}], age_s=1)
-    assert {name: family.samples[0].value for name, family in told.items()} == {"deepseek_gpu_up": 0, "deepseek_gpu_xid": 79}
+    assert {name: family.samples[0].value for name, family in told.items()} == {
+        "deepseek_gpu_up": 0,
+        "deepseek_gpu_xid": 79,
+    }
 
 
 def test_a_machine_without_gpus_shows_the_host() -> None:

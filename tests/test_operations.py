@@ -60,7 +60,12 @@ def test_a_backup_made_while_the_collector_writes_is_whole_and_goes_on_from_its_
         writer.join()
         store.close()
     assert (done.returncode, done.stderr) == (0, "") and "was copied to" in done.stdout
-    assert {path.name for path in target.iterdir()} == {"runs.sqlite", files.week_file(START_S), "runs", "settings.yaml"}
+    assert {path.name for path in target.iterdir()} == {
+        "runs.sqlite",
+        files.week_file(START_S),
+        "runs",
+        "settings.yaml",
+    }
     assert (target / "runs" / "a.yaml").read_text() == "note: mine\n" and target.stat().st_mode & 0o077 == 0
     assert {path.stat().st_mode & 0o777 for path in target.glob("*.sqlite")} == {0o600}
 

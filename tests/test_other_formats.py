@@ -19,7 +19,10 @@ from tests.following import LABELS, RECORDED, Follower, offset_of, series_of, un
 
 def history(*steps: int, scale: float = 1.0) -> str:
     return json.dumps(
-        {"global_step": steps[-1], "log_history": [{"step": step, "loss": scale / step, "epoch": step / 10} for step in steps]}
+        {
+            "global_step": steps[-1],
+            "log_history": [{"step": step, "loss": scale / step, "epoch": step / 10} for step in steps],
+        }
     )
 
 
@@ -57,7 +60,9 @@ def test_a_training_that_begins_again_is_a_new_segment_and_one_that_is_resumed_g
     resumed = state.parse_whole(history(1, 2, 3, 4).encode())
     older = state.parse_whole(history(1, 2).encode())
     again = state.parse_whole(history(1, 2, scale=3.0).encode())
-    points = [[(one.step, one.segment) for one in part if isinstance(one, Points)] for part in (first, resumed, older, again)]
+    points = [
+        [(one.step, one.segment) for one in part if isinstance(one, Points)] for part in (first, resumed, older, again)
+    ]
     assert points == [[(1, 0), (2, 0), (3, 0)], [(4, 0)], [], [(1, 1), (2, 1)]]
 
 
@@ -69,7 +74,12 @@ def test_a_training_that_begins_again_is_a_new_segment_and_one_that_is_resumed_g
 )
 @settings(deadline=None)
 def test_any_history_is_read_or_counted(value: object) -> None:
-    for data in (value, {"log_history": value}, {"log_history": [value]}, {"log_history": [{"step": 1, "loss": value}]}):
+    for data in (
+        value,
+        {"log_history": value},
+        {"log_history": [value]},
+        {"log_history": [{"step": 1, "loss": value}]},
+    ):
         state = TrainerState("a", LABELS, lambda name: "")
         for record in state.parse_whole(json.dumps(data).encode()):
             assert isinstance(record, Points) and len(record.names) == len(record.values)
@@ -124,7 +134,8 @@ def test_run_json_keeps_its_place(follower: Follower, tmp_path: Path) -> None:
         ("a: &x [*x]\nb: 1", None),
         ("[" * 5_000, {}),
         (
-            "a: &a [x]\n" + "".join(f"{chr(98 + i)}: &{chr(98 + i)} [{','.join([f'*{chr(97 + i)}'] * 9)}]\n" for i in range(20)),
+            "a: &a [x]\n"
+            + "".join(f"{chr(98 + i)}: &{chr(98 + i)} [{','.join([f'*{chr(97 + i)}'] * 9)}]\n" for i in range(20)),
             None,
         ),
     ],

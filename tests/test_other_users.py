@@ -48,7 +48,9 @@ def test_what_belongs_to_another_user_is_left_alone_and_said_once(logs: Path) ->
     until(follower, lambda: "ours" in series(follower))
     assert series(follower) == {"ours"}
     said = follower.tail.trouble()
-    assert said.startswith(f"theirs/metrics.jsonl is in {logs / 'theirs'}, which belongs to ") and "with --as-root" in said
+    assert (
+        said.startswith(f"theirs/metrics.jsonl is in {logs / 'theirs'}, which belongs to ") and "with --as-root" in said
+    )
     assert "(uid 65534)" in said and "\n" not in said
     assert "with --as-root" in follower.offsets["theirs/metrics.jsonl"].trouble, "the run says it, too"
     follower.tail.close()
@@ -115,13 +117,17 @@ def ours_in_theirs(logs: Path) -> None:
         ours_in_theirs,
     ],
 )
-def test_without_the_flag_nothing_is_read_that_another_user_has_a_hand_in(make: Callable[[Path], None], logs: Path) -> None:
+def test_without_the_flag_nothing_is_read_that_another_user_has_a_hand_in(
+    make: Callable[[Path], None], logs: Path
+) -> None:
     make(logs)
     assert names_in(logs) == {"ours"}
 
 
 @pytest.mark.parametrize("make", [link_of_theirs, link_in_a_folder_for_all, two_links, linked_folder])
-def test_with_the_flag_a_user_shows_nothing_that_this_user_may_not_read(make: Callable[[Path], None], logs: Path) -> None:
+def test_with_the_flag_a_user_shows_nothing_that_this_user_may_not_read(
+    make: Callable[[Path], None], logs: Path
+) -> None:
     make(logs)
     whose.look_at_others()
     assert names_in(logs) == {"ours", "theirs"}
@@ -229,7 +235,9 @@ def test_a_dump_is_read_with_the_rights_of_the_process_that_names_it(logs: Path,
         assert dump_of(process.pid, str(secret), 0.0) is None
         secret.chmod(0o644)
         tmp_path.chmod(0o1777)
-        assert dump_of(process.pid, str(secret), 0.0) is None, "in a folder for all, another user's file is no dump of this process"
+        assert dump_of(process.pid, str(secret), 0.0) is None, (
+            "in a folder for all, another user's file is no dump of this process"
+        )
         os.chown(secret, NOBODY, NOBODY)
         assert content_of(dump_of(process.pid, str(secret), 0.0)) == b"}."
 

@@ -38,10 +38,17 @@ def test_a_process_is_a_runs_to_name_if_it_is_of_the_user_whose_folder_that_is(l
         finder = Finder("box")
         theirs = named(logs / "a", process.pid, NOBODY)
         assert finder.find([theirs]) == {}
-        assert finder.left_alone()["a"].startswith(f"process {process.pid} belongs to ") and "--as-root" in finder.left_alone()["a"]
+        assert (
+            finder.left_alone()["a"].startswith(f"process {process.pid} belongs to ")
+            and "--as-root" in finder.left_alone()["a"]
+        )
         whose.look_at_others()
         assert [process.pid for process in Finder("box").find([theirs])["a"]] == [process.pid]
-        for run in (named(logs / "b", ours.pid, NOBODY), named(logs / "c", process.pid, OTHER), named(logs / "d", process.pid, 0)):
+        for run in (
+            named(logs / "b", ours.pid, NOBODY),
+            named(logs / "c", process.pid, OTHER),
+            named(logs / "d", process.pid, 0),
+        ):
             os.chown(run.folder / "run.json", *([0, 0] if run.run == "d" else [OTHER, OTHER]))
             finder = Finder("box")
             assert finder.find([run]) == {}, run.run
@@ -128,7 +135,17 @@ def test_a_process_of_theirs_is_attached_only_with_the_flag(logs: Path) -> None:
 @contextmanager
 def dashboard(logs: Path, *flags: str) -> Iterator[Callable[[str], Any]]:
     """What it answers to GET requests, as JSON; the body of an error, too."""
-    command = [sys.executable, ROOT / "app.py", "--log-dir", logs, "--port", "0", "--data-dir", logs.parent / "data", *flags]
+    command = [
+        sys.executable,
+        ROOT / "app.py",
+        "--log-dir",
+        logs,
+        "--port",
+        "0",
+        "--data-dir",
+        logs.parent / "data",
+        *flags,
+    ]
     with subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, text=True, cwd=logs.parent) as process:
         assert process.stdout is not None
         url = process.stdout.readline().split()[2]

@@ -20,7 +20,16 @@ from tests.conftest import dashboard, wait_for
 from tests.ingesting import Ingest
 from tests.ingesting import ingest as ingest  # a fixture
 
-TEXTS = ["train.log", "slurm-123.out", "slurm-123_4.err", "nohup.out", "stdout.log", "log.txt", "train_log.txt", "stderr.txt"]
+TEXTS = [
+    "train.log",
+    "slurm-123.out",
+    "slurm-123_4.err",
+    "nohup.out",
+    "stdout.log",
+    "log.txt",
+    "train_log.txt",
+    "stderr.txt",
+]
 TEXTS += ["output-3.txt", "job.stdout.txt", "log2.txt", "LOG.txt"]
 DATA = [
     "requirements.txt",
@@ -71,11 +80,11 @@ def test_a_program_that_is_called_like_a_log_is_no_log(tmp_path: Path) -> None:
 def printing(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A process that copies what it is given to standard output and error, both files outside the log folder."""
     (tmp_path / "job").mkdir()
-    copy = (
-        "import sys\nfor line in sys.stdin: print(line, end='', flush=True); print('e:', line, end='', file=sys.stderr, flush=True)"
-    )
+    copy = "import sys\nfor line in sys.stdin: print(line, end='', flush=True); print('e:', line, end='', file=sys.stderr, flush=True)"
     with (tmp_path / "job/corpus.txt").open("w") as out, (tmp_path / "job/e").open("w") as errors:
-        process = subprocess.Popen([sys.executable, "-c", copy], stdin=subprocess.PIPE, stdout=out, stderr=errors, text=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", copy], stdin=subprocess.PIPE, stdout=out, stderr=errors, text=True
+        )
         yield process
         assert process.stdin
         process.stdin.close()
@@ -103,7 +112,9 @@ def process_of(process: subprocess.Popen[str]) -> RunProcess:
     return RunProcess(process.pid, 0, ticks)
 
 
-def test_what_a_process_of_a_run_prints_into_any_file_is_text_of_the_run(tmp_path: Path, printing: subprocess.Popen[str]) -> None:
+def test_what_a_process_of_a_run_prints_into_any_file_is_text_of_the_run(
+    tmp_path: Path, printing: subprocess.Popen[str]
+) -> None:
     ingest, outputs = Ingest(tmp_path / "logs"), OutputFiles()
     (ingest.root / "a").mkdir()
     (ingest.root / "a/metrics.jsonl").write_text('{"loss": 1}\n')
@@ -140,7 +151,12 @@ def test_only_files_of_the_process_that_it_writes_and_that_are_here_are_outputs(
     """Not a device, a pipe, what it only reads, what was deleted, another user's, or what belongs to the dashboard itself."""
     (tmp_path / "data").mkdir()
     taken = []
-    for name, flags in (("read", os.O_RDONLY), ("written", os.O_WRONLY), ("gone", os.O_WRONLY), ("data/own", os.O_WRONLY)):
+    for name, flags in (
+        ("read", os.O_RDONLY),
+        ("written", os.O_WRONLY),
+        ("gone", os.O_WRONLY),
+        ("data/own", os.O_WRONLY),
+    ):
         (tmp_path / name).touch()
         taken.append(os.open(tmp_path / name, flags))
     if os.getuid() == 0:

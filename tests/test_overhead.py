@@ -7,7 +7,9 @@ import pytest
 from benchmarks import overhead
 
 
-def test_the_loop_is_measured_bare_and_instrumented_and_its_calls_stay_within_their_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loop_is_measured_bare_and_instrumented_and_its_calls_stay_within_their_budget(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(overhead, "STEPS", 6)
     rows = {row.name: row for row in overhead.measure(rounds=2)}
     assert 0.3 < rows["instrumented / bare"].value < 3

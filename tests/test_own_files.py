@@ -97,7 +97,9 @@ def test_a_file_that_is_opened_for_each_line_is_there(tmp_path: Path) -> None:
 
 
 def test_a_name_that_the_run_has_already_is_numbered(tmp_path: Path) -> None:
-    folder = watched(tmp_path, f"print('printed', flush=True)\n{LOGGING}", "output.log", "8", "a", "logs/run/output-2.log")
+    folder = watched(
+        tmp_path, f"print('printed', flush=True)\n{LOGGING}", "output.log", "8", "a", "logs/run/output-2.log"
+    )
     assert (folder / "output.log").read_text() == "printed\n"
     assert (folder / "output-2.log").read_text().count("\n") == 8
 
@@ -216,7 +218,12 @@ def test_what_is_printed_into_a_file_is_not_copied_beside_it(tmp_path: Path) -> 
     code = "import time\nfor step in range(10):\n    print('step', step, flush=True)\n    time.sleep(0.1)"
     with (tmp_path / "nohup.out").open("w") as file:
         subprocess.run(
-            command(sys.executable, "-c", code), cwd=tmp_path, stdout=file, stderr=subprocess.STDOUT, timeout=120, check=True
+            command(sys.executable, "-c", code),
+            cwd=tmp_path,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            timeout=120,
+            check=True,
         )
     folder = tmp_path / "logs/run"
     assert "step 9" in (folder / "output.log").read_text() and not (folder / "nohup.out").exists()
@@ -254,7 +261,9 @@ with open("late.log", "w") as log:
 """
     words = ["run", "--no-dashboard", "--name", "run", "--", sys.executable, "-c", code]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-c", SLOW, *words], cwd=tmp_path, env=environment, check=True, timeout=60, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-c", SLOW, *words], cwd=tmp_path, env=environment, check=True, timeout=60, capture_output=True
+    )
     for name in ("train.log", "late.log"):
         copy, whole = tmp_path / "logs/run" / name, (tmp_path / name).read_text()
         wait_for(lambda: copy.exists() and copy.read_text() == whole, because=f"{name} is not whole")  # noqa: B023
@@ -345,7 +354,9 @@ def test_copies_wait_while_the_disk_is_almost_full(
     tell(writer, tmp_path / "work/train.log", "second")
     files.copy()
     files.close()
-    assert log.read_text().startswith("first\n" * 10 + "\n[the rest of ") and "the disk is almost full" in log.read_text()
+    assert (
+        log.read_text().startswith("first\n" * 10 + "\n[the rest of ") and "the disk is almost full" in log.read_text()
+    )
 
 
 def test_of_data_only_the_beginning_is_copied(tmp_path: Path, writer: subprocess.Popen[str], files: OwnFiles) -> None:
@@ -367,12 +378,16 @@ def test_of_data_only_the_beginning_is_copied(tmp_path: Path, writer: subprocess
     copied = {path.name: path for path in (tmp_path / "run").rglob("*.*") if not path.name.startswith(".")}
     assert set(copied) == set(data | numbers)
     for name in data:
-        assert copied[name].stat().st_size < 70_000 and "is not copied: it " in copied[name].read_text().splitlines()[-1]
+        assert (
+            copied[name].stat().st_size < 70_000 and "is not copied: it " in copied[name].read_text().splitlines()[-1]
+        )
     for name in numbers:
         assert copied[name].read_text() == (tmp_path / "work" / name).read_text()
 
 
-def test_a_file_that_looks_like_data_at_first_is_copied_on(tmp_path: Path, writer: subprocess.Popen[str], files: OwnFiles) -> None:
+def test_a_file_that_looks_like_data_at_first_is_copied_on(
+    tmp_path: Path, writer: subprocess.Popen[str], files: OwnFiles
+) -> None:
     path = tmp_path / "work/history.jsonl"
     tell(writer, path, '{"config":"what_is_it","optimizer":"adam"}', 5)
     files.look()
@@ -381,7 +396,9 @@ def test_a_file_that_looks_like_data_at_first_is_copied_on(tmp_path: Path, write
     assert (tmp_path / "run/history.jsonl").read_text() == path.read_text()
 
 
-def test_a_look_that_finds_the_program_gone_refuses_nothing(tmp_path: Path, writer: subprocess.Popen[str], files: OwnFiles) -> None:
+def test_a_look_that_finds_the_program_gone_refuses_nothing(
+    tmp_path: Path, writer: subprocess.Popen[str], files: OwnFiles
+) -> None:
     """The last look follows."""
     files.look()
     tell(writer, tmp_path / "work/late.log", "late")

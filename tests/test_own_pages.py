@@ -145,10 +145,14 @@ def test_a_folder_where_programs_write_holds_no_pages(tmp_path: Path) -> None:
 def test_a_mistake_ends_the_start_with_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "logs" / "pages").mkdir(parents=True)
     words = [sys.executable, str(ROOT / "app.py"), "--port", "0", "--log-dir", str(tmp_path / "logs")]
-    ended = subprocess.run([*words, "--pages-dir", str(tmp_path / "logs" / "pages")], capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(
+        [*words, "--pages-dir", str(tmp_path / "logs" / "pages")], capture_output=True, text=True, timeout=60
+    )
     assert ended.returncode == 2 and re.fullmatch(r"deepseek-dashboard: .*where programs write.*\n", ended.stderr)
 
 
 def test_there_are_at_most_fifty_and_odd_names_are_left_out(tmp_path: Path) -> None:
-    pages = write(tmp_path / "pages", {f"p{number:02}": "layout = 1" for number in range(60)} | {"with blank": "layout = 1"})
+    pages = write(
+        tmp_path / "pages", {f"p{number:02}": "layout = 1" for number in range(60)} | {"with blank": "layout = 1"}
+    )
     assert [page.path for page in own_pages(pages)] == [f"/own/p{number:02}" for number in range(50)]

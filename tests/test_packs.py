@@ -63,7 +63,9 @@ def test_a_pack_has_what_its_modules_export(web: Web, blank: Page, browser: Brow
     plain = blank.evaluate(EXPORTED, [f"/assets/{module}" for module in pure])
     other = browser.new_page()  # a module that defines something of the page does so once
     other.goto(blank.url)
-    packed = other.evaluate(PACKED, [f"{assets.versioned()}-{name}", [[module, pack.numbers[module]] for module in pure]])
+    packed = other.evaluate(
+        PACKED, [f"{assets.versioned()}-{name}", [[module, pack.numbers[module]] for module in pure]]
+    )
     other.close()
     assert packed == {module: plain[f"/assets/{module}"] for module in pure} and len(pure) > 5
 

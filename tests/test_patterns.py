@@ -71,7 +71,13 @@ def called(node: ast.AST) -> tuple[str, str] | None:
     if not isinstance(node, ast.Attribute) or node.attr not in CALLS:
         return None
     of = node.value
-    return (of.id, node.attr) if isinstance(of, ast.Name) else (of.attr, node.attr) if isinstance(of, ast.Attribute) else None
+    return (
+        (of.id, node.attr)
+        if isinstance(of, ast.Name)
+        else (of.attr, node.attr)
+        if isinstance(of, ast.Attribute)
+        else None
+    )
 
 
 def written_out(tree: ast.Module, compiled: bool) -> Iterator[Used]:
@@ -83,7 +89,9 @@ def written_out(tree: ast.Module, compiled: bool) -> Iterator[Used]:
             given = node.args[0]
             if isinstance(given, ast.Constant) and isinstance(given.value, (str, bytes)):
                 flags = sum(
-                    getattr(re, each.attr) for each in ast.walk(node) if isinstance(each, ast.Attribute) and each.attr.isupper()
+                    getattr(re, each.attr)
+                    for each in ast.walk(node)
+                    if isinstance(each, ast.Attribute) and each.attr.isupper()
                 )
                 yield Used(re.compile(given.value, flags), name[1] not in ANCHORED)
 
@@ -112,7 +120,9 @@ def every_pattern() -> dict[str, Used]:
                 searches = not used or not used <= ANCHORED
                 own += [Used(each, searches) for each in patterns_in(value)]
         for each in own:
-            known = found.setdefault((each.pattern.pattern, each.pattern.flags), (f"{name}:{each.pattern.pattern[:60]!r}", each))
+            known = found.setdefault(
+                (each.pattern.pattern, each.pattern.flags), (f"{name}:{each.pattern.pattern[:60]!r}", each)
+            )
             if each.searches and not known[1].searches:
                 found[each.pattern.pattern, each.pattern.flags] = (known[0], each)
     return dict(found.values())
@@ -163,7 +173,9 @@ def member(argument: Any) -> str:
         if op is constants.RANGE:
             return chr(value[0])
         if op is constants.CATEGORY:
-            return {constants.CATEGORY_DIGIT: "5", constants.CATEGORY_SPACE: " ", constants.CATEGORY_WORD: "b"}.get(value, "!")
+            return {constants.CATEGORY_DIGIT: "5", constants.CATEGORY_SPACE: " ", constants.CATEGORY_WORD: "b"}.get(
+                value, "!"
+            )
     return "!"
 
 

@@ -129,7 +129,9 @@ def test_all_are_answered_in_order_however_they_come(
             "h2c": asked("/read", body, "Connection: Upgrade\r\nUpgrade: h2c\r\n"),
             "blank lines": b"\r\n" * 5 + asked("/read", body),
         }[kind]
-        expected.append(number if kind in ("get", "post") else len(body) + len(body[:1]) if kind == "chunks" else len(body))
+        expected.append(
+            number if kind in ("get", "post") else len(body) + len(body[:1]) if kind == "chunks" else len(body)
+        )
     with pytest.MonkeyPatch.context() as patch, opened(web) as connection:
         patch.setattr("dashboard.connection.PIECES_A_TURN", pieces)
         places = [0, *sorted(cuts), len(whole)]
@@ -145,7 +147,9 @@ def test_all_are_answered_in_order_however_they_come(
 @pytest.mark.parametrize("body", [b"", b"five!"])
 def test_the_last_request_may_ask_for_another_protocol(web: Web, version: str, upgrade: str, body: bytes) -> None:
     with opened(web) as connection:
-        connection.sendall(asked("/read", body, f"Connection: close, Upgrade\r\nUpgrade: {upgrade}\r\n", version=version))
+        connection.sendall(
+            asked("/read", body, f"Connection: close, Upgrade\r\nUpgrade: {upgrade}\r\n", version=version)
+        )
         answers = Answers(connection)
         assert answers.next() == (200, b"%d" % len(body))
         assert answers.read(1) == b""
@@ -173,7 +177,9 @@ def test_an_answer_outlives_the_time_that_the_one_before_was_kept_alive(app: Fas
 
 @pytest.mark.parametrize("rest", [b"", get("/number/2")[:-5], asked("/read", b"five!")[:-2], b"no request\r\n\r\n"])
 @pytest.mark.parametrize("times", [1, 3])
-def test_a_client_that_says_no_more_has_all_answers(web: Web, monkeypatch: pytest.MonkeyPatch, times: int, rest: bytes) -> None:
+def test_a_client_that_says_no_more_has_all_answers(
+    web: Web, monkeypatch: pytest.MonkeyPatch, times: int, rest: bytes
+) -> None:
     monkeypatch.setattr("dashboard.connection.HALF_CLOSED_S", STREAM_S * 0.8)
     with opened(web) as connection:
         connection.sendall((get("/stream") + get("/number/1")) * times + rest)
@@ -197,7 +203,9 @@ def test_a_question_that_follows_another_ends_soon_after_its_client(web: Web) ->
 @pytest.mark.parametrize("size", [100, 300_000, 2_000_000])
 def test_what_follows_the_last_request_costs_not_its_answer(web: Web, size: int) -> None:
     with opened(web) as connection:
-        sending = threading.Thread(target=connection.sendall, args=[get("/stream", "Connection: close\r\n") + b"x" * size])
+        sending = threading.Thread(
+            target=connection.sendall, args=[get("/stream", "Connection: close\r\n") + b"x" * size]
+        )
         sending.start()
         answers = Answers(connection)
         assert answers.next() == (200, STREAMED)

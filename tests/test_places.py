@@ -29,7 +29,9 @@ def drawn(batch: int, count: int, workers: int = 0, **where: int) -> list[tuple[
     """The first samples of that many batches."""
     loader = batches(Numbers(), Shuffled(10, seed=3, **where), batch, workers)
     taken = [
-        (int(one), int(other)) for inputs, targets in islice(loader, count) for one, other in zip(inputs, targets, strict=True)
+        (int(one), int(other))
+        for inputs, targets in islice(loader, count)
+        for one, other in zip(inputs, targets, strict=True)
     ]
     loader.close()
     return taken
@@ -68,7 +70,9 @@ def test_held_out_samples_are_the_same_every_time_and_shared_by_the_ranks() -> N
     assert whole[0].tolist() == [0, 2, 4, 6, 8]
     assert torch.equal(held_out(Numbers(), samples=5, batch=5)[0][1], whole[1])
     assert [held_out(Numbers(), 5, 5, rank, 2)[0][0].tolist() for rank in range(2)] == [[0, 4, 8], [2, 6]]
-    assert all(held_out(Numbers(), 2, 5, rank, world_size=3) for rank in range(3)), "each rank has something to validate on"
+    assert all(held_out(Numbers(), 2, 5, rank, world_size=3) for rank in range(3)), (
+        "each rank has something to validate on"
+    )
 
 
 def test_workers_change_nothing_and_end_with_the_training(tmp_path: Path) -> None:

@@ -46,14 +46,20 @@ def test_in_a_healthy_window_only_silence_is_right_and_across_an_edge_both_are()
 
 
 @pytest.mark.parametrize(
-    ("factor", "around", "expected"), [(1.3, 1.3, "line"), (1.0, 1.0, "nothing"), (1.1, 1.3, "either"), (1.0, 1.9, "either")]
+    ("factor", "around", "expected"),
+    [(1.3, 1.3, "line"), (1.0, 1.0, "nothing"), (1.1, 1.3, "either"), (1.0, 1.9, "either")],
 )
-def test_what_is_expected_follows_the_units_of_the_window_and_around_it(factor: float, around: float, expected: Expected) -> None:
+def test_what_is_expected_follows_the_units_of_the_window_and_around_it(
+    factor: float, around: float, expected: Expected
+) -> None:
     assert expected_of(factor, around) == expected
 
 
 def test_plans_begin_and_end_healthy_and_leave_no_gap() -> None:
-    for plan in (*(stretches(turn, 32.0) for turn in range(5)), *(long_stretches(unit_s) for unit_s in (2.0, 20.0, 60.0))):
+    for plan in (
+        *(stretches(turn, 32.0) for turn in range(5)),
+        *(long_stretches(unit_s) for unit_s in (2.0, 20.0, 60.0)),
+    ):
         assert plan[0][0] == 0
         assert all(before[1] == after[0] for before, after in itertools.pairwise(plan))
         assert [factor > 1 for _, _, factor in plan] == [bool(i % 2) for i in range(len(plan))]
@@ -70,7 +76,12 @@ def test_a_part_is_slow_while_the_plan_says_so_and_notes_it(tmp_path: Path) -> N
     plan.write_text(f"[[{now_s - 60}, {now_s + 60}, 3.0]]")
     code = "from slowdown import slowed\nwith slowed(0.05) as extra_s: print(round(extra_s, 6))"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=SOURCES, env={"SLOWDOWN": str(plan)}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        cwd=SOURCES,
+        env={"SLOWDOWN": str(plan)},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout == "0.1\n"
     (notes,) = tmp_path.glob("plan.json.*")

@@ -83,7 +83,11 @@ some_slots = st.builds(
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(some_jobs, max_size=12), st.lists(some_slots, min_size=1, max_size=8), st.lists(st.integers(0, 11), max_size=8))
+@given(
+    st.lists(some_jobs, max_size=12),
+    st.lists(some_slots, min_size=1, max_size=8),
+    st.lists(st.integers(0, 11), max_size=8),
+)
 def test_any_state_has_a_plan(jobs: list[Job], slots: list[Slot], running: list[int]) -> None:
     """Also jobs that no host of this size can take, cards that others use, and jobs that are on them nonetheless."""
     slots = [replace(slot, id=f"gpu-{number}") for number, slot in enumerate(slots)]
@@ -103,7 +107,14 @@ def test_a_job_waits_with_a_reason_in_words(monkeypatch: pytest.MonkeyPatch) -> 
     time.tzset()
     running = on_slots(12, ["gpu-0", "gpu-1"], 0.0, family="hour")
     records = {"hour": FamilyRecord(durations_s=(HOUR_S,))}
-    jobs = [running, queued(13, 2), queued(14, 1), queued(15, 3), queued(16, 1, state="held"), queued(17, 1, declared_mib=90 * GIB)]
+    jobs = [
+        running,
+        queued(13, 2),
+        queued(14, 1),
+        queued(15, 3),
+        queued(16, 1, state="held"),
+        queued(17, 1, declared_mib=90 * GIB),
+    ]
     made = plan(state_of(jobs, gpus(2), families=records), 1200.0)
     assert made.blocked == {15, 17}, "others begin when job 12 ends, or are on hold"
     assert made.reasons == {
@@ -174,18 +185,24 @@ def test_two_jobs_share_a_gpu_only_where_both_say_so_and_everything_fits() -> No
 
 def test_nothing_is_shared_while_a_gpu_is_free() -> None:
     host = on_slots(1, ["gpu-0"], 0.0, family="small", shares=True)
-    made = plan(state_of([host, queued(2, family="small", shares=True, resumes=True)], gpus(2), families={"small": SMALL}), 1e3)
+    made = plan(
+        state_of([host, queued(2, family="small", shares=True, resumes=True)], gpus(2), families={"small": SMALL}), 1e3
+    )
     assert starts(made) == {2: ("gpu-1",)}
 
 
 @pytest.mark.parametrize(
-    ("speed", "steps", "since_s", "leaves"), [(0.8, 60, 0, True), (0.9, 60, 0, False), (0.8, 20, 0, False), (0.8, 60, 800, False)]
+    ("speed", "steps", "since_s", "leaves"),
+    [(0.8, 60, 0, True), (0.9, 60, 0, False), (0.8, 20, 0, False), (0.8, 60, 800, False)],
 )
 def test_after_five_minutes_the_newer_of_a_pair_leaves_if_either_is_slow(
     speed: float, steps: int, since_s: float, leaves: bool
 ) -> None:
     beside = {"family": "small", "shares": True, "resumes": True, "shared_s": since_s, "steps": steps}
-    older, newer = on_slots(1, ["gpu-0"], -9e3, speed=speed, **beside), on_slots(2, ["gpu-0"], 0.0, speed=0.97, **beside)
+    older, newer = (
+        on_slots(1, ["gpu-0"], -9e3, speed=speed, **beside),
+        on_slots(2, ["gpu-0"], 0.0, speed=0.97, **beside),
+    )
     made = plan(state_of([older, newer], gpus(1), families={"small": SMALL}), 1000.0)
     assert stops(made) == ({2: "rolled back"} if leaves else {})
     assert any(isinstance(action, Learned) for action in made.actions) == (steps == 60 and since_s == 0)
@@ -233,16 +250,28 @@ def test_a_large_job_that_started_late_makes_no_room_for_a_small_one() -> None:
     carried = Carried(fifo=Fifo(8, running={1: (20_000.0, 8)}, starts_s={1: 20_000.0}))
     for slots, stopped in ((1, {}), (4, {1: "preempted"})):
         high = queued(2, slots, 99_000.0, high=True)
-        assert stops(plan(state_of([large, high], gpus(8), families={"small": SMALL}, carried=carried), 99_000.0)) == stopped
+        assert (
+            stops(plan(state_of([large, high], gpus(8), families={"small": SMALL}, carried=carried), 99_000.0))
+            == stopped
+        )
     on_time = replace(large, started_s=20_000.0)
     high = queued(2, 1, 99_000.0, high=True)
-    assert stops(plan(state_of([on_time, high], gpus(8), families={"small": SMALL}, carried=carried), 99_000.0)) == {1: "preempted"}
+    assert stops(plan(state_of([on_time, high], gpus(8), families={"small": SMALL}, carried=carried), 99_000.0)) == {
+        1: "preempted"
+    }
 
 
 def test_an_overdue_job_lets_jobs_pass_that_are_much_shorter() -> None:
     """For a tenth of its own length from when it could start; then it starts."""
-    families = {"long": SMALL._replace(durations_s=(100 * HOUR_S,) * 2), "short": SMALL._replace(durations_s=(HOUR_S,) * 2)}
-    large, short, long = queued(1, 8, 0.0, family="long"), queued(2, 1, 900.0, family="short"), queued(3, 1, 900.0, family="long")
+    families = {
+        "long": SMALL._replace(durations_s=(100 * HOUR_S,) * 2),
+        "short": SMALL._replace(durations_s=(HOUR_S,) * 2),
+    }
+    large, short, long = (
+        queued(1, 8, 0.0, family="long"),
+        queued(2, 1, 900.0, family="short"),
+        queued(3, 1, 900.0, family="long"),
+    )
     carried = Carried(fifo=Fifo(8, running={1: (500.0, 8)}, starts_s={1: 500.0}))
     state = state_of([large, short, long], gpus(8), families=families, carried=carried)
     made = plan(state, 1000.0)
@@ -322,7 +351,9 @@ def test_a_job_that_ran_out_of_memory_is_tried_alone_with_a_quarter_more_and_twi
     assert second and second.needs_mib == 60 * GIB and second.out_of_memory == MOST_OUT_OF_MEMORY
     assert after_out_of_memory(second, 60 * GIB, 30.0, 60 * GIB) is None
     host = on_slots(2, ["gpu-0"], 0.0, family="small", shares=True)
-    assert starts(plan(state_of([host, replace(first, family="small")], gpus(1), families={"small": SMALL}), 100.0)) == {}
+    assert (
+        starts(plan(state_of([host, replace(first, family="small")], gpus(1), families={"small": SMALL}), 100.0)) == {}
+    )
 
 
 def test_usage_forgets_half_in_an_hour() -> None:
@@ -338,7 +369,9 @@ def test_a_plan_takes_time_in_proportion_to_the_jobs() -> None:
     """The budget itself is in `benchmarks/scheduler.py`."""
     many, few = crowded(1000), crowded(100)
     assert len(plan(many, 90_000.0).reasons) >= 990
-    assert times(lambda: plan(many, 90_000.0), lambda: plan(few, 90_000.0)) < 40, "10 is in proportion, 100 is quadratic"
+    assert times(lambda: plan(many, 90_000.0), lambda: plan(few, 90_000.0)) < 40, (
+        "10 is in proportion, 100 is quadratic"
+    )
 
 
 def crowded(jobs: int) -> QueueState:

@@ -56,7 +56,9 @@ INFOS = {
     "NaN": '{"config": {"lr": NaN, "wd": -Infinity}}',
     "numbers of any size": '{"pid": 1e400, "world_size": -1e30, "started_s": 1%s}' % ("0" * 5000),
     "a start as text": '{"started_s": "2026-11-25T10:00:00", "pid": "7", "host": 7, "cwd": ["/"], "config": 3, "world_size": {}}',
-    "null everywhere": json.dumps(dict.fromkeys(["run", "kind", "unit", "pid", "host", "started_s", "config", "cwd", "command"])),
+    "null everywhere": json.dumps(
+        dict.fromkeys(["run", "kind", "unit", "pid", "host", "started_s", "config", "cwd", "command"])
+    ),
 }
 
 LINES = {
@@ -165,7 +167,9 @@ def test_any_run_json(content: bytes | str, ingest: Ingest) -> None:
 
 
 @pytest.mark.parametrize("name", ["events.jsonl", pytest.param("metrics.jsonl", marks=pytest.mark.long)])
-@pytest.mark.parametrize("content", cases(LINES, "a step of 1e30", "a time of NaN", "half a surrogate pair", "990 levels"))
+@pytest.mark.parametrize(
+    "content", cases(LINES, "a step of 1e30", "a time of NaN", "half a surrogate pair", "990 levels")
+)
 def test_any_line(content: str, name: str, ingest: Ingest) -> None:
     good = '{"time_s": 1764000001, "kind": "good", "good": 1}'
     assert_healthy(ingest, lambda: put(ingest, name, f"{good}\n{content}\n{good}\n"))
@@ -194,7 +198,9 @@ def test_what_is_no_file_is_set_aside_named_and_taken_up_when_it_is_one(
     if kind is device and os.geteuid() != 0:
         pytest.skip("only root makes devices")
     assert_healthy(ingest, lambda: kind(path))
-    ingest.until(lambda: f"poison/{name} {KINDS[kind]}" in ingest.tail.trouble(), f"not named: {ingest.tail.trouble()!r}")
+    ingest.until(
+        lambda: f"poison/{name} {KINDS[kind]}" in ingest.tail.trouble(), f"not named: {ingest.tail.trouble()!r}"
+    )
     assert KINDS[kind] in aside(ingest, f"poison/{name}")
     run = ingest.run("poison")
     assert run and run.files_aside == 1 and KINDS[kind] in run.trouble
@@ -246,7 +252,11 @@ def test_a_parser_that_fails_costs_the_line(ingest: Ingest, monkeypatch: pytest.
     assert_healthy(ingest, lambda: put(ingest, "x.log", "good\npoison\ngood\n"))
     assert len(ingest.store.logs(LogQuery(run="poison")).lines) == 2
     offset = ingest.store.offsets()["poison/x.log"]
-    assert (offset.lines_read, offset.lines_skipped, offset.first_skip) == (3, 1, "line 2: cannot be read (ZeroDivisionError)")
+    assert (offset.lines_read, offset.lines_skipped, offset.first_skip) == (
+        3,
+        1,
+        "line 2: cannot be read (ZeroDivisionError)",
+    )
 
 
 def test_a_file_that_the_system_cannot_read_costs_that_file(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,15 +278,21 @@ def test_a_file_that_the_system_cannot_read_costs_that_file(ingest: Ingest, monk
         assert ingest.health_passes() <= MOST_PASSES
         ingest.until(lambda: ingest.tail.trouble(), "not named")
         assert ingest.tail.trouble() == "poison/x.log cannot be read (Input/output error); it is tried again"
-        ingest.until(lambda: len(ingest.store.logs(LogQuery(run="poison", text="two")).lines) == 1, "the other file is lost")
+        ingest.until(
+            lambda: len(ingest.store.logs(LogQuery(run="poison", text="two")).lines) == 1, "the other file is lost"
+        )
     ingest.until(lambda: len(ingest.store.logs(LogQuery(run="poison", text="two")).lines) == 2, "not taken up again")
     assert [line.text for line in ingest.store.logs(LogQuery(run="poison")).lines].count("one") == 2, "nothing twice"
     assert not ingest.tail.trouble()
 
 
-def test_a_file_that_is_to_be_left_alone_is_set_aside_until_it_need_not(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_to_be_left_alone_is_set_aside_until_it_need_not(
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reasons, at_work_on = {"poison/x.log": "made the tail hang"}, []
-    monkeypatch.setattr(ingest.tail, "_left_alone", lambda path: at_work_on.append(ingest.tail.at_work_on) or reasons.get(path, ""))
+    monkeypatch.setattr(
+        ingest.tail, "_left_alone", lambda path: at_work_on.append(ingest.tail.at_work_on) or reasons.get(path, "")
+    )
     put(ingest, "x.log", "one\n")
     put(ingest, "y.log", "one\n")
     ingest.until(lambda: ingest.tail.trouble() == "poison/x.log made the tail hang", "it is read")
@@ -322,18 +338,28 @@ def test_runs_that_flap_leave_the_others_alone(ingest: Ingest) -> None:
 @given(
     files=st.lists(
         st.tuples(
-            st.sampled_from(["run.json", "events.jsonl", "metrics.jsonl", "metrics.rank1.jsonl", "events.rank1.jsonl", "x.log"]),
+            st.sampled_from(
+                ["run.json", "events.jsonl", "metrics.jsonl", "metrics.rank1.jsonl", "events.rank1.jsonl", "x.log"]
+            ),
             st.lists(
                 st.one_of(
                     st.binary(max_size=60),
                     st.recursive(
                         st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=20),
-                        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+                        lambda inner: (
+                            st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+                        ),
                         max_leaves=12,
                     ).map(lambda value: json.dumps(value).encode()),
                     st.dictionaries(
-                        st.sampled_from(["time_s", "step", "kind", "rank", "text", "seconds", "loss", "pid", "started_s"]),
-                        st.floats() | st.integers() | st.text(max_size=5) | st.just("start") | st.lists(st.integers(), max_size=2),
+                        st.sampled_from(
+                            ["time_s", "step", "kind", "rank", "text", "seconds", "loss", "pid", "started_s"]
+                        ),
+                        st.floats()
+                        | st.integers()
+                        | st.text(max_size=5)
+                        | st.just("start")
+                        | st.lists(st.integers(), max_size=2),
                     ).map(lambda value: json.dumps(value).encode()),
                 ),
                 max_size=12,

@@ -105,7 +105,9 @@ def test_fp16_trains_and_tells_its_scale_and_each_skipped_step(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("scale", [None, 0.5])
-def test_a_gradient_that_is_not_finite_ends_it_unless_the_scaler_skips_the_step(tmp_path: Path, scale: float | None) -> None:
+def test_a_gradient_that_is_not_finite_ends_it_unless_the_scaler_skips_the_step(
+    tmp_path: Path, scale: float | None
+) -> None:
     values = {"train/loss": 1.0, "train/grad_norm": math.inf}
     with RunLog(tmp_path, "run") as log:
         vitals = Vitals(log, None)
@@ -123,7 +125,18 @@ def test_every_precision_ends_within_2_percent_of_fp32(tmp_path: Path, task: str
     for name in precision.supported(HERE):
         losses = []
         for seed in SEEDS:
-            flags = ("--task", task, "--size", "tiny", "--steps", str(LONG_STEPS), "--precision", name, "--seed", str(seed))
+            flags = (
+                "--task",
+                task,
+                "--size",
+                "tiny",
+                "--steps",
+                str(LONG_STEPS),
+                "--precision",
+                name,
+                "--seed",
+                str(seed),
+            )
             assert train_here(tmp_path, "--device", HERE.type, "--run", f"{name}-{seed}", *flags) == 0
             losses.append(values_of(tmp_path, f"{name}-{seed}", "val/loss")[LONG_STEPS - 1])
         ended[name] = sum(losses) / len(losses)

@@ -72,7 +72,12 @@ def test_a_rank_that_failed_is_why_the_launcher_stopped_the_others() -> None:
 
 
 def test_a_rank_that_stops_with_another_one_does_not_hide_the_signal() -> None:
-    events = [start(0), start(1), end("finished", "stopped with another rank", 0), end("finished", "stopped by SIGTERM", 1)]
+    events = [
+        start(0),
+        start(1),
+        end("finished", "stopped with another rank", 0),
+        end("finished", "stopped by SIGTERM", 1),
+    ]
     assert state_of(activity(events), NOW).state == "preempted"
 
 
@@ -112,7 +117,11 @@ def test_a_line_that_only_looks_like_it_says_nothing(line: str) -> None:
 def test_an_old_word_of_the_scheduler_is_not_that_of_this_end() -> None:
     assert schedulers_word([f"{AT} DUE TO PREEMPTION ***", *["step"] * 50]) is None
     exit_ = Event(
-        "a", EXIT, NOW - 900, text="Slurm has put job 7 back into its queue", fields={"state": "requeued", "by": SCHEDULER}
+        "a",
+        EXIT,
+        NOW - 900,
+        text="Slurm has put job 7 back into its queue",
+        fields={"state": "requeued", "by": SCHEDULER},
     )
     ended = [start(), end("finished", "")]
     assert state_of(activity(ended, [exit_]), NOW).state == "finished"
@@ -120,7 +129,10 @@ def test_an_old_word_of_the_scheduler_is_not_that_of_this_end() -> None:
 
 
 def test_a_program_that_finished_by_itself_is_not_preempted_whatever_its_log_says() -> None:
-    assert verdict_of(7, [f"{AT} DUE TO PREEMPTION ***"], code=0, out_of_memory=False, promised_end=True).state == "finished"
+    assert (
+        verdict_of(7, [f"{AT} DUE TO PREEMPTION ***"], code=0, out_of_memory=False, promised_end=True).state
+        == "finished"
+    )
 
 
 def was_seen(running: Dashboard, run: str) -> bool:
@@ -132,7 +144,10 @@ def test_a_run_stopped_by_sigterm_in_a_job_is_shown_as_slurm_says(tmp_path: Path
     logs = tmp_path / "logs"
     with dashboard(logs) as running:
         job = {"SLURM_JOB_ID": "4127", "SLURM_RESTART_COUNT": "1"}
-        with script(SCRIPT, str(logs), "plain", **job) as plain, script(SCRIPT, str(logs), "requeued", **job) as requeued:
+        with (
+            script(SCRIPT, str(logs), "plain", **job) as plain,
+            script(SCRIPT, str(logs), "requeued", **job) as requeued,
+        ):
             for process in (plain, requeued):
                 assert process.stdout is not None and process.stdout.readline() == "ready\n"
             for name in ("plain", "requeued"):

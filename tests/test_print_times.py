@@ -120,14 +120,24 @@ def test_a_damaged_side_file_costs_only_times(log: Path, tmp_path: Path, seed: i
 def test_records_that_cannot_be_are_left_out(tmp_path: Path) -> None:
     """Of another clock, of another file, or out of order: a file's claims are claims."""
     path, now_us = tmp_path / "output.log", time.time_ns() // 1000
-    claims = [(0, now_us), (7, now_us + 10**12), (8, 5), (2**63, now_us), (9, 2**64 - 1), (12, now_us + 1), (11, now_us + 2)]
+    claims = [
+        (0, now_us),
+        (7, now_us + 10**12),
+        (8, 5),
+        (2**63, now_us),
+        (9, 2**64 - 1),
+        (12, now_us + 1),
+        (11, now_us + 2),
+    ]
     times_path(path).write_bytes(b"".join(RECORD.pack(*claim, claim[0] ^ claim[1] ^ printed.CHECK) for claim in claims))
     found = followed.print_times_of(path, tmp_path, 100, now_us / 1e6)
     assert found.places.tolist() == [0, 12]
     assert found.parts([3, 10, 1], 5) == [(1, found.parts([1], 0)[0][1]), (2, found.parts([1], 50)[0][1])]
 
 
-def test_a_full_disk_costs_times_and_no_byte_of_what_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_costs_times_and_no_byte_of_what_is_passed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(printed, "GAP_S", 0.0)
     room = [30]  # bytes, of which a record takes 24
 
@@ -178,7 +188,9 @@ def test_what_is_printed_after_the_backlog_is_not_dated_before_it(tmp_path: Path
     """The dashboard opens while the program prints: lines that come next are spread over the time since the backlog was read."""
     folder = tmp_path / "logs"
     folder.mkdir()
-    with subprocess.Popen(run(sys.executable, "-c", PRINTS.replace(".002", ".02"), folder=tmp_path), stdout=subprocess.DEVNULL):
+    with subprocess.Popen(
+        run(sys.executable, "-c", PRINTS.replace(".002", ".02"), folder=tmp_path), stdout=subprocess.DEVNULL
+    ):
         wait_for(lambda: len(list(folder.glob("a/output.log"))) and (folder / "a/output.log").stat().st_size > 500)
         ingest = Ingest(folder)
         losses(ingest)

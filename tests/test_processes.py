@@ -69,7 +69,9 @@ def activity(
     interval_s: float | None = 0.1,
     folder: Path | None = None,
 ) -> RunActivity:
-    return RunActivity("run", folder or claiming_folder(), info or {}, starts or [], ends or [], NOW - silent_s, interval_s)
+    return RunActivity(
+        "run", folder or claiming_folder(), info or {}, starts or [], ends or [], NOW - silent_s, interval_s
+    )
 
 
 def test_a_process_is_alive_while_its_start_time_is_the_same(child: subprocess.Popen[bytes]) -> None:
@@ -148,13 +150,20 @@ def test_a_job_that_waits_is_queued_and_one_that_was_cancelled_has_ended(child: 
     def state(*queue: Event, starts: Sequence[Event] = (), ends: Sequence[Event] = ()) -> tuple[str, str]:
         return state_of(activity([*starts], [*ends], silent_s=1e6)._replace(queue=queue), NOW)[:2]
 
-    submitted, begun, again = event("submitted", 900), event("queued", 800), event("requeued", 300, "queued again: preempted")
+    submitted, begun, again = (
+        event("submitted", 900),
+        event("queued", 800),
+        event("requeued", 300, "queued again: preempted"),
+    )
     over = Event("run", "end", NOW - 301, fields={"status": "killed", "reason": "stopped by exit code 75"})
     first, second = start(child.pid, time_s=NOW - 799), start(child.pid, time_s=NOW - 1)
     assert state(submitted) == ("queued", "Waits in the queue as job 7")
     assert state(submitted, begun, starts=[first])[0] != "queued"
     assert state(submitted, begun, starts=[first], ends=[over])[0] == "preempted"
-    assert state(submitted, begun, again, starts=[first], ends=[over]) == ("queued", "Waits in the queue as job 7: preempted")
+    assert state(submitted, begun, again, starts=[first], ends=[over]) == (
+        "queued",
+        "Waits in the queue as job 7: preempted",
+    )
     assert state(submitted, begun, again, event("queued", 2), starts=[first, second])[0] == "running"
     assert state(submitted, begun, again, starts=[first, second])[0] == "running", (
         "it has started, and the queue has not said so yet"
@@ -223,7 +232,10 @@ def test_a_process_that_another_host_started_and_nobody_sees_is_not_called_gone(
 def test_a_run_inside_a_container_is_found_by_the_pid_that_it_has_out_here() -> None:
     script = "import os; print(os.getpid(), open('/proc/self/stat').read().split()[21], flush=True); input()"
     inside = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable, "-c", script]
-    with subprocess.Popen(inside, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as container, ExitStack() as ending:
+    with (
+        subprocess.Popen(inside, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as container,
+        ExitStack() as ending,
+    ):
         ending.callback(container.kill)
         assert container.stdout is not None
         pid, ticks = map(int, container.stdout.readline().split())
@@ -238,7 +250,9 @@ def test_a_run_inside_a_container_is_found_by_the_pid_that_it_has_out_here() -> 
     assert state_of(run, NOW).state == "ended", "we have seen it, whatever it calls its host"
 
 
-def test_a_process_that_we_see_is_the_runs_whatever_its_container_calls_the_host(child: subprocess.Popen[bytes]) -> None:
+def test_a_process_that_we_see_is_the_runs_whatever_its_container_calls_the_host(
+    child: subprocess.Popen[bytes],
+) -> None:
     run = activity([start(child.pid, host="3f2a9c0d81be")])
     assert [process.pid for process in processes_of(run)] == [child.pid], "docker run --pid=host"
 
@@ -291,7 +305,8 @@ def test_what_children_use_is_counted_while_they_live_and_afterwards() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(0.1, "0.1 s"), (3, "3 s"), (95, "95 s"), (1200, "20 min"), (3599.9, "1 h 0 min"), (10260, "2 h 51 min")]
+    ("seconds", "words"),
+    [(0.1, "0.1 s"), (3, "3 s"), (95, "95 s"), (1200, "20 min"), (3599.9, "1 h 0 min"), (10260, "2 h 51 min")],
 )
 def test_durations_are_spoken_as_a_person_would(seconds: float, words: str) -> None:
     assert spoken(seconds) == words

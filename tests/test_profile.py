@@ -114,7 +114,20 @@ def made_up(*, ranks: int, workers: int) -> list[Rank]:
 def profile(target: Target, end_s: float) -> Profile:
     sample = StackSample(0, 10**9, target.pid, (Frame("main", "t.py", 1),))
     return Profile(
-        target.run, target.rank, target.pid, target.role, HOST, "native", 100.0, end_s - 1, 0, 10**9, {}, [sample], 100, 1
+        target.run,
+        target.rank,
+        target.pid,
+        target.role,
+        HOST,
+        "native",
+        100.0,
+        end_s - 1,
+        0,
+        10**9,
+        {},
+        [sample],
+        100,
+        1,
     )
 
 
@@ -133,7 +146,9 @@ def test_py_spy_samples_four_ranks_at_a_lower_rate(notebook: Notebook, sleepers:
     for name, hz in (("native", 100.0), ("py-spy", 50.0)):
         notebook.name = name
         ProfileCollector(lambda: [live(*pids)], notebook, host=HOST).collect()
-        assert [(one.rank, one.pid, one.hz) for one in notebook.targets] == [(rank, pid, hz) for rank, pid in enumerate(pids)]
+        assert [(one.rank, one.pid, one.hz) for one in notebook.targets] == [
+            (rank, pid, hz) for rank, pid in enumerate(pids)
+        ]
 
 
 def test_workers_take_turns_where_not_all_are_sampled_at_a_time() -> None:
@@ -143,7 +158,9 @@ def test_workers_take_turns_where_not_all_are_sampled_at_a_time() -> None:
     for turn in seen:
         assert [target for target in turn if target.role == "main"] == [rank.main._replace(hz=50.0) for rank in ranks]
     turns = Counter(target.pid for turn in seen for target in turn if target.role == "worker")
-    assert turns == Counter(worker.pid for rank in ranks for worker in rank.workers), "each stands for the same number of others"
+    assert turns == Counter(worker.pid for rank in ranks for worker in rank.workers), (
+        "each stands for the same number of others"
+    )
     assert chosen(ranks, SPARING_RATES, 1.0, 29.9) == seen[0]
 
 
@@ -163,7 +180,9 @@ def test_a_slower_pace_is_one_for_all_and_ends_at_five_hertz() -> None:
 @pytest.mark.parametrize(
     ("fixed_pct", "pct_at_full_rate", "budget_pct"), [(0, 1, 2), (0, 12, 10), (0.5, 4, 2), (1, 40, 2), (0, 3, 2)]
 )
-def test_the_pace_settles_inside_the_budget_without_swinging(fixed_pct: float, pct_at_full_rate: float, budget_pct: float) -> None:
+def test_the_pace_settles_inside_the_budget_without_swinging(
+    fixed_pct: float, pct_at_full_rate: float, budget_pct: float
+) -> None:
     paces = [1.0]
     for _ in range(30):
         paces.append(paced(paces[-1], fixed_pct + pct_at_full_rate * paces[-1], budget_pct))
@@ -191,7 +210,11 @@ def test_a_sampler_that_uses_too_much_is_slowed_down_and_the_page_is_told(
     monkeypatch.setattr(pace, "MEASURE_S", 0.1)
     begun_s, share = time.monotonic(), 0.04
     collector = ProfileCollector(
-        lambda: [live(sleepers[0].pid)], notebook, host=HOST, budget_pct=3.0, cpu_s=lambda: share * (time.monotonic() - begun_s)
+        lambda: [live(sleepers[0].pid)],
+        notebook,
+        host=HOST,
+        budget_pct=3.0,
+        cpu_s=lambda: share * (time.monotonic() - begun_s),
     )
     collector.period_s = 0.1
     wait_for(collector, lambda: notebook.targets != [] and notebook.targets[0].hz < 100)
@@ -213,7 +236,11 @@ def test_a_rank_that_is_a_child_of_another_is_a_main_once(notebook: Notebook) ->
         child, other = workers_of(trainer.pid)
         ProfileCollector(lambda: [live(trainer.pid, child)], notebook, host=HOST).collect()
         kill_all([child, other])
-    assert [(one.pid, one.role) for one in notebook.targets] == [(trainer.pid, "main"), (child, "main"), (other, "worker")]
+    assert [(one.pid, one.role) for one in notebook.targets] == [
+        (trainer.pid, "main"),
+        (child, "main"),
+        (other, "worker"),
+    ]
 
 
 def test_a_run_that_has_ended_is_let_go(notebook: Notebook, sleepers: list[subprocess.Popen[bytes]]) -> None:
@@ -226,7 +253,9 @@ def test_a_run_that_has_ended_is_let_go(notebook: Notebook, sleepers: list[subpr
     wait_for(collector, lambda: not notebook.targets)
 
 
-def test_a_window_waits_until_the_run_of_its_time_is_known(notebook: Notebook, sleepers: list[subprocess.Popen[bytes]]) -> None:
+def test_a_window_waits_until_the_run_of_its_time_is_known(
+    notebook: Notebook, sleepers: list[subprocess.Popen[bytes]]
+) -> None:
     pid = sleepers[0].pid
     runs = [live(pid, run="first")]
     collector = ProfileCollector(lambda: runs, notebook, host=HOST)
@@ -254,7 +283,9 @@ def test_a_process_goes_on_to_be_sampled_until_its_next_run_is_known(
     assert time.monotonic() - begun_s > profiling.GOES_ON_S - 1
 
 
-def test_somebody_watching_a_live_run_hurries_the_sampler(notebook: Notebook, sleepers: list[subprocess.Popen[bytes]]) -> None:
+def test_somebody_watching_a_live_run_hurries_the_sampler(
+    notebook: Notebook, sleepers: list[subprocess.Popen[bytes]]
+) -> None:
     collector = ProfileCollector(lambda: [live(sleepers[0].pid)], notebook, host=HOST)
     collector.watch("another", time.time() + 60)
     collector.collect()
@@ -264,14 +295,22 @@ def test_somebody_watching_a_live_run_hurries_the_sampler(notebook: Notebook, sl
     assert notebook.hurried_until_s == pytest.approx(time.monotonic() + 60, abs=5)
 
 
-def test_the_status_follows_what_the_sampler_delivers(notebook: Notebook, sleepers: list[subprocess.Popen[bytes]]) -> None:
+def test_the_status_follows_what_the_sampler_delivers(
+    notebook: Notebook, sleepers: list[subprocess.Popen[bytes]]
+) -> None:
     collector = ProfileCollector(lambda: [live(sleepers[0].pid)], notebook, host=HOST)
     collector.collect()
     assert collector.status().state == "starting"
     notebook.ready = [profile(notebook.targets[0], 1000.0)]
     assert collector.collect() == [profile(notebook.targets[0], 1000.0)]
     status = collector.status()
-    assert (status.state, status.sentence, status.until, status.samples, status.errors) == ("on", "", {"run": 1000.0}, 100, 1)
+    assert (status.state, status.sentence, status.until, status.samples, status.errors) == (
+        "on",
+        "",
+        {"run": 1000.0},
+        100,
+        1,
+    )
 
 
 def test_the_status_reaches_as_far_as_all_processes_that_were_lately_heard_of(
@@ -281,7 +320,14 @@ def test_the_status_reaches_as_far_as_all_processes_that_were_lately_heard_of(
     collector.collect()
     (main,) = notebook.targets
     reached = []
-    for pid, end_s in ((main.pid, 1000.0), (2, 998.0), (main.pid, 1002.0), (2, 1000.0), (main.pid, 1004.0), (main.pid, 1004.5)):
+    for pid, end_s in (
+        (main.pid, 1000.0),
+        (2, 998.0),
+        (main.pid, 1002.0),
+        (2, 1000.0),
+        (main.pid, 1004.0),
+        (main.pid, 1004.5),
+    ):
         notebook.ready = [profile(main, end_s)._replace(pid=pid)]
         collector.collect()
         reached.append(collector.status().until["run"])
@@ -326,7 +372,11 @@ def test_a_refusal_is_told_with_its_remedy_and_can_be_tried_again(
 def test_each_run_has_its_own_trouble(notebook: Notebook, sleepers: list[subprocess.Popen[bytes]]) -> None:
     first, second, third, worker = sleepers
     collector = ProfileCollector(
-        lambda: [live(first.pid, run="refused"), live(second.pid, run="heard"), live(third.pid, worker.pid, run="half")],
+        lambda: [
+            live(first.pid, run="refused"),
+            live(second.pid, run="heard"),
+            live(third.pid, worker.pid, run="half"),
+        ],
         notebook,
         host=HOST,
     )
@@ -386,7 +436,10 @@ def test_eight_ranks_with_twelve_workers_are_sampled_inside_the_budget(sampler: 
             stack.callback(kill_all, workers_of(rank.pid))  # a killed rank leaves its workers behind
         choice = stack.enter_context(closing(choose(sampler)))
         collector = ProfileCollector(
-            lambda: [live(*(rank.pid for rank in ranks))], choice, host=HOST, cpu_s=lambda: children_cpu_s() - used_s(ranks)
+            lambda: [live(*(rank.pid for rank in ranks))],
+            choice,
+            host=HOST,
+            cpu_s=lambda: children_cpu_s() - used_s(ranks),
         )
         begun_s, costs = time.monotonic(), []
         while time.monotonic() - begun_s < 100:

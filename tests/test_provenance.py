@@ -34,7 +34,10 @@ ENVIRONMENT = {
     ("line", "config"),
     [
         ("python -u -X dev train.py --lr 3e-4 --bf16 --layers 1 2 3", {"lr": 3e-4, "bf16": True, "layers": [1, 2, 3]}),
-        ("python3.11 -m torch.main --batch-size=32 model.depth=12 +x=none", {"batch_size": 32, "model.depth": 12, "x": None}),
+        (
+            "python3.11 -m torch.main --batch-size=32 model.depth=12 +x=none",
+            {"batch_size": 32, "model.depth": 12, "x": None},
+        ),
         ("./train -n 4 --seed -1 --name a --name b", {"n": 4, "seed": -1, "name": "b"}),
         ("python train.py --api-key abc --opt.token=abc data.yaml", {}),
         ("python", {}),
@@ -127,7 +130,11 @@ def test_nothing_that_a_repository_names_is_run(checkout: Path, tmp_path: Path) 
     index = (checkout / ".git/index").read_bytes()
     state = git.look(checkout)
     assert state and state.dirty and "+lr = 2" in state.diff
-    assert not mark.exists() and (checkout / ".git/index").read_bytes() == index and not (checkout / ".git/index.lock").exists()
+    assert (
+        not mark.exists()
+        and (checkout / ".git/index").read_bytes() == index
+        and not (checkout / ".git/index.lock").exists()
+    )
 
 
 def test_a_long_diff_is_cut_at_a_line(checkout: Path) -> None:
@@ -175,7 +182,9 @@ def test_versions_are_read_from_the_folders_of_its_python(tmp_path: Path) -> Non
     for name in ("torch-2.9.0+cu128", "numpy-2.3.1", "nvidia_nccl_cu12-2.27.3", "Secret.Thing-1.0"):
         (packages / f"{name}.dist-info").mkdir(parents=True)
     (packages / "torch").mkdir()
-    (packages / "torch" / "version.py").write_text("__version__ = '2.9.0+cu128'\ncuda: Optional[str] = '12.8'\nhip = None\n")
+    (packages / "torch" / "version.py").write_text(
+        "__version__ = '2.9.0+cu128'\ncuda: Optional[str] = '12.8'\nhip = None\n"
+    )
     (venv / "pyvenv.cfg").write_text("home = /usr/bin\nversion = 3.12.4\n")
     (venv / "bin").mkdir()
     (venv / "bin" / "python").symlink_to("/nowhere")
@@ -213,7 +222,12 @@ def test_a_process_is_looked_at_once_and_what_was_found_has_no_secret(checkout: 
     assert isinstance(text, SourceText) and (text.run, text.path) == ("a", DIFF) and "+lr = 2" in text.text
     what = event.fields["what"]
     assert what == learned["a"]
-    assert what["config"] == {"lr": 3e-4} and what["cwd"] == str(checkout) and what["gpu"] == "a GPU" and what["git_dirty"] is True
+    assert (
+        what["config"] == {"lr": 3e-4}
+        and what["cwd"] == str(checkout)
+        and what["gpu"] == "a GPU"
+        and what["git_dirty"] is True
+    )
     assert what["git_commit"] == in_git(checkout, "rev-parse", "HEAD") and what["python"].startswith("3.")
     assert what["environment"] == {"CUDA_VISIBLE_DEVICES": "0,1", "NCCL_DEBUG": "INFO", "SLURM_JOB_ID": "7"}
     assert SECRET not in json.dumps(what)
@@ -222,7 +236,8 @@ def test_a_process_is_looked_at_once_and_what_was_found_has_no_secret(checkout: 
 def test_after_a_restart_runs_know_again_what_ran_and_open_looks_are_made(tmp_path: Path) -> None:
     learned: dict[str, dict[str, Any]] = {}
     ranks = [
-        Event("a", RAN, 1.0, rank, fields={"pid": rank, "pid_start_ticks": 1, "what": {"cwd": str(rank)}}) for rank in (1, 0, 2)
+        Event("a", RAN, 1.0, rank, fields={"pid": rank, "pid_start_ticks": 1, "what": {"cwd": str(rank)}})
+        for rank in (1, 0, 2)
     ]
     with waiting(tmp_path) as process:
         from collectors.process.proc import boot_id
@@ -251,7 +266,15 @@ def test_a_run_says_what_ran_where_its_files_say_nothing(checkout: Path, tmp_pat
     with dashboard(log_dir) as running:
         processes = []
         for run in ("plain", "described"):
-            words = [sys.executable, "train.py", str(log_dir / run / "metrics.jsonl"), "--lr", "3e-4", "--hf-token", SECRET]
+            words = [
+                sys.executable,
+                "train.py",
+                str(log_dir / run / "metrics.jsonl"),
+                "--lr",
+                "3e-4",
+                "--hf-token",
+                SECRET,
+            ]
             processes.append(subprocess.Popen(words, cwd=checkout))
         try:
             plain, described = (
@@ -265,5 +288,9 @@ def test_a_run_says_what_ran_where_its_files_say_nothing(checkout: Path, tmp_pat
                 process.kill()
                 process.wait()
     assert plain["config"] == {"lr": 3e-4} and plain["git_dirty"] is True and plain["python"].startswith("3.")
-    assert described["command"] == "mine" and described["config"] == {"lr": 7} and described["git_commit"] == plain["git_commit"]
+    assert (
+        described["command"] == "mine"
+        and described["config"] == {"lr": 7}
+        and described["git_commit"] == plain["git_commit"]
+    )
     assert "+import sys" in diff and SECRET not in json.dumps(everything)

@@ -47,7 +47,9 @@ def record(sampler: PySpy, enough: Callable[[list[Profile]], bool]) -> list[Prof
     profiles: list[Profile] = []
     deadline_s = time.monotonic() + DEADLINE_S
     while not enough(profiles):
-        assert time.monotonic() < deadline_s, f"not enough in {DEADLINE_S:g} s: {[(one.pid, one.count) for one in profiles]}"
+        assert time.monotonic() < deadline_s, (
+            f"not enough in {DEADLINE_S:g} s: {[(one.pid, one.count) for one in profiles]}"
+        )
         profiles += sampler.profiles()
         time.sleep(TICK_S)
     return profiles
@@ -195,7 +197,15 @@ def test_no_recorder_outlives_a_collector_that_is_killed_and_the_next_one_cleans
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_another_users_process_is_reported_with_the_remedy(tmp_path: Path) -> None:
     with running("busy") as busy:
-        command = ["setpriv", "--reuid", str(NOBODY), "--clear-groups", sys.executable, str(HERE / "sampled.py"), str(busy.pid)]
+        command = [
+            "setpriv",
+            "--reuid",
+            str(NOBODY),
+            "--clear-groups",
+            sys.executable,
+            str(HERE / "sampled.py"),
+            str(busy.pid),
+        ]
         environment = {**os.environ, "TMPDIR": str(tmp_path)}
         os.chown(tmp_path, NOBODY, NOBODY)
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as collector:
@@ -209,7 +219,10 @@ def test_a_process_that_is_no_python_is_reported(sampler: PySpy) -> None:
     with subprocess.Popen(["sleep", "3600"]) as sleeper:
         sampler.follow([target(sleeper.pid)])
         record(sampler, lambda _: sleeper.pid in sampler.troubles())
-        assert sampler.troubles()[sleeper.pid][:2] == (f"py-spy finds no Python that it knows in process {sleeper.pid}.", "")
+        assert sampler.troubles()[sleeper.pid][:2] == (
+            f"py-spy finds no Python that it knows in process {sleeper.pid}.",
+            "",
+        )
         sleeper.kill()
 
 
@@ -218,7 +231,10 @@ def test_a_machine_without_pyspy_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
     sampler = PySpy("box")
     sampler.follow([target(os.getpid())])
     assert [*sampler.profiles()] == []
-    assert sampler.troubles()[os.getpid()][:2] == ("py-spy is not installed beside the dashboard.", "pip install py-spy")
+    assert sampler.troubles()[os.getpid()][:2] == (
+        "py-spy is not installed beside the dashboard.",
+        "pip install py-spy",
+    )
     sampler.close()
 
 
@@ -227,7 +243,12 @@ def test_a_machine_without_pyspy_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
     [
         ("1", "0", "the kernel forbids it (ptrace_scope is 1)", "sudo sysctl kernel.yama.ptrace_scope=0"),
         ("2", "0", "the kernel forbids it (ptrace_scope is 2)", "sudo sysctl kernel.yama.ptrace_scope=0"),
-        ("3", "80000", "the kernel forbids it (ptrace_scope is 3)", "set kernel.yama.ptrace_scope = 0 in /etc/sysctl.d and reboot"),
+        (
+            "3",
+            "80000",
+            "the kernel forbids it (ptrace_scope is 3)",
+            "set kernel.yama.ptrace_scope = 0 in /etc/sysctl.d and reboot",
+        ),
         ("0", "0", "this container lacks the capability SYS_PTRACE", "docker run --cap-add=SYS_PTRACE ..."),
         ("0", "80000", "the kernel forbids it", "grep Cap /proc/7/status"),
     ],

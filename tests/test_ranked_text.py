@@ -42,7 +42,9 @@ def test_the_rank_stands_in_front(line: str, rank: int | None, text: str) -> Non
 def interleaved(ranks: int, steps: int) -> str:
     """Each rank counts its own steps, one behind the next one."""
     return "".join(
-        f"[rank{rank}]: step {step - rank} loss {rank}.{step:03}\n" for step in range(10, steps) for rank in range(ranks)
+        f"[rank{rank}]: step {step - rank} loss {rank}.{step:03}\n"
+        for step in range(10, steps)
+        for rank in range(ranks)
     )
 
 
@@ -74,7 +76,9 @@ def test_lines_and_numbers_have_the_rank(tmp_path: Path) -> None:
 
 def test_tracebacks_of_ranks_that_are_mixed_have_their_levels() -> None:
     trace = ["Traceback (most recent call last):", '  File "a.py", line 1, in <module>', "ValueError: no"]
-    text = "".join(f"[default{rank}]:{line}\n" for line in trace for rank in range(3)) + "[default1]:\n[default0]:fine\n"
+    text = (
+        "".join(f"[default{rank}]:{line}\n" for line in trace for rank in range(3)) + "[default1]:\n[default0]:fine\n"
+    )
     parser = Text("a", "x.log", 0.0)
     again = Text("a", "x.log", 0.0, json.loads(json.dumps(parser.state())))
     lines = [line for line in again.parse(text.encode().split(b"\n")[:-1], None) if isinstance(line, LogLine)]
@@ -107,4 +111,9 @@ def test_equal_lines_of_ranks_fold_to_one_row(ask: Ask) -> None:
 
 
 def test_ranks_are_named_in_spans(ask: Ask) -> None:
-    assert ask(FOLD + "return [[], [3], [2, 0, 1, 5], [0, 2]].map(rankNames);") == ["", "rank 3", "ranks 0-2, 5", "ranks 0, 2"]
+    assert ask(FOLD + "return [[], [3], [2, 0, 1, 5], [0, 2]].map(rankNames);") == [
+        "",
+        "rank 3",
+        "ranks 0-2, 5",
+        "ranks 0, 2",
+    ]

@@ -53,13 +53,17 @@ def test_a_run_that_begins_anew_breaks_the_line(ask: Ask) -> None:
     st.lists(st.tuples(st.floats(0.01, 30), st.integers(0, 100)), min_size=2, max_size=30),
     st.sampled_from([0.25, 1.0, 7.5]),
 )
-def test_the_rate_lies_between_the_slowest_and_the_fastest_stretch(ask: Ask, moves: list[tuple[float, int]], width: float) -> None:
+def test_the_rate_lies_between_the_slowest_and_the_fastest_stretch(
+    ask: Ask, moves: list[tuple[float, int]], width: float
+) -> None:
     times, steps = [0.0], [0]
     for seconds, count in moves:
         times.append(round(times[-1] + seconds, 3))
         steps.append(steps[-1] + count)
     mean, _, _ = drawn(ask, times, steps, width)
-    rates = [(steps[i + 1] - steps[i]) / (times[i + 1] - times[i]) for i in range(len(moves)) if times[i + 1] > times[i]]
+    rates = [
+        (steps[i + 1] - steps[i]) / (times[i + 1] - times[i]) for i in range(len(moves)) if times[i + 1] > times[i]
+    ]
     shown = [rate for rate in mean if rate is not None]
     assert all(min(rates) * 0.999 <= rate <= max(rates) * 1.001 for rate in shown)
 

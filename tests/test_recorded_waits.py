@@ -37,7 +37,9 @@ def row_of(wait: Wait) -> str:
     return f"{Path(wait.file).stem}.{wait.function}"
 
 
-@pytest.mark.parametrize("row", [row for row in WAITS if (row.function, row.file) not in WITHOUT_A_GPU | OF_IDLE_ONES], ids=row_of)
+@pytest.mark.parametrize(
+    "row", [row for row in WAITS if (row.function, row.file) not in WITHOUT_A_GPU | OF_IDLE_ONES], ids=row_of
+)
 def test_a_row_recognises_a_recorded_thread(row: Wait) -> None:
     told = [found(stack) for situation in RECORDED for stack in stacks(situation) if row in map(wait_of, stack)]
     assert any(one is not None and (row.plumbing or one.wait == row or one.wait.joined == row.joined) for one in told)

@@ -78,7 +78,13 @@ def test_code_without_secrets_stays_as_it_is(line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [f'TOKEN = "{SECRET}"', f'    token: str = "{SECRET}"', f'x = {{"password": "{SECRET}"}}', f"login(token='{SECRET}')"]
+    "line",
+    [
+        f'TOKEN = "{SECRET}"',
+        f'    token: str = "{SECRET}"',
+        f'x = {{"password": "{SECRET}"}}',
+        f"login(token='{SECRET}')",
+    ],
 )
 def test_code_loses_its_literals(line: str) -> None:
     assert SECRET not in redacted(line, code=True)
@@ -121,7 +127,10 @@ def test_odd_texts_cost_time_in_proportion_to_their_length(part: str) -> None:
 @pytest.mark.parametrize(
     ("text", "kept"),
     [
-        ("train.py --lr 3 --password=hunter7 --token tok_8 -v", "train.py --lr 3 --password=<left out> --token <left out> -v"),
+        (
+            "train.py --lr 3 --password=hunter7 --token tok_8 -v",
+            "train.py --lr 3 --password=<left out> --token <left out> -v",
+        ),
         ('["--token", "tok_8"]', '["--token", "<left out>"]'),
         ("--max-tokens 100 --pad-token x", "--max-tokens 100 --pad-token x"),
         ("--token --lr 3", "--token --lr 3"),

@@ -104,7 +104,9 @@ def test_a_run_goes_on_under_the_new_name_of_its_folder(new: str, is_stopped: bo
     writer.write(20)
     if is_stopped:
         renaming.start()
-    renaming.until(lambda: len(renaming.steps(new)) >= 70 and len(renaming.times(new)) >= 70, lambda: str(renaming.names()))
+    renaming.until(
+        lambda: len(renaming.steps(new)) >= 70 and len(renaming.times(new)) >= 70, lambda: str(renaming.names())
+    )
     writer.write(5)
     renaming.health_passes()
     renaming.until(lambda: len(renaming.steps(new)) >= 75 and len(renaming.times(new)) >= 75, "it does not go on")
@@ -165,7 +167,9 @@ def test_a_copy_is_a_run_of_its_own_and_so_is_what_takes_the_old_name(renaming: 
 
 
 @pytest.mark.parametrize("first_step", [0, 100], ids=["the same lines", "no times of birth"])
-def test_a_new_run_with_the_inodes_of_a_deleted_one_does_not_get_its_history(first_step: int, renaming: Renaming) -> None:
+def test_a_new_run_with_the_inodes_of_a_deleted_one_does_not_get_its_history(
+    first_step: int, renaming: Renaming
+) -> None:
     """As ext4 gives them, lowest first. Without the time at which a file was made, only other lines tell the two apart."""
     writer = renaming.writer("a")
     writer.write(5)

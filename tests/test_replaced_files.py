@@ -114,7 +114,10 @@ def test_what_is_written_under_another_name_is_read_until_the_new_file_is_in_use
         for text in ("o\nthree\nfo", "ur\nfive\n"):
             file.write(text)
             file.flush()
-            until(follower, lambda text=text: texts(follower)[-1:] == text.split()[-2:-1] or texts(follower)[-1:] == ["five"])
+            until(
+                follower,
+                lambda text=text: texts(follower)[-1:] == text.split()[-2:-1] or texts(follower)[-1:] == ["five"],
+            )
     assert texts(follower) == ["one", "two", "three", "four", "five"]
     path.write_text("six\n")
     until(follower, lambda: texts(follower)[-1] == "six")
@@ -166,7 +169,8 @@ class _Written:
     def append(self) -> None:
         with self.path.open("a") as file:
             file.write(
-                ("" if not self._is_half else f'{self.next}, "x": {self.next}}}\n') + self._rows(3 - self._is_half, self._is_half)
+                ("" if not self._is_half else f'{self.next}, "x": {self.next}}}\n')
+                + self._rows(3 - self._is_half, self._is_half)
             )
         self.next, self._is_half = self.next + 3, False
 
@@ -219,7 +223,9 @@ DOINGS: list[Callable[[_Written], None]] = [
 
 @settings(max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from(DOINGS), st.booleans()), min_size=1, max_size=8))
-def test_each_line_comes_once_whatever_becomes_of_the_file(doings: list[tuple[Callable[[_Written], None], bool]]) -> None:
+def test_each_line_comes_once_whatever_becomes_of_the_file(
+    doings: list[tuple[Callable[[_Written], None], bool]],
+) -> None:
     """All that was written has been read before the next thing happens, with the collector or without it."""
     with tempfile.TemporaryDirectory() as folder:
         file = _Written(Path(folder) / "a" / "metrics.jsonl")
@@ -239,7 +245,9 @@ def test_each_line_comes_once_whatever_becomes_of_the_file(doings: list[tuple[Ca
 
 @pytest.mark.parametrize("is_followed", [False, True], ids=["alone", "with a new file of the old name"])
 @pytest.mark.parametrize("is_running", [False, True], ids=["without the collector", "with it"])
-@pytest.mark.parametrize(("name", "renamed"), [("metrics.jsonl", "metrics.1.jsonl"), ("train.log", "train.2026-11-28.log")])
+@pytest.mark.parametrize(
+    ("name", "renamed"), [("metrics.jsonl", "metrics.1.jsonl"), ("train.log", "train.2026-11-28.log")]
+)
 def test_a_file_that_is_renamed_is_read_on(
     follower: Follower, name: str, renamed: str, is_running: bool, is_followed: bool
 ) -> None:

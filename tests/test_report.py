@@ -34,7 +34,9 @@ from tests.serving import Web, served
 from tests.test_any_request import RUNS, records
 
 WHOLE = (T0, T0 + 60 * MINUTES)
-HOSTILE = "</style></title><script>alert(1)</script><img src=x onerror=alert(1)>\"'`&lt;{{7*7}}{%x%}\u202e\x00\x1b[31m]]>-->"
+HOSTILE = (
+    "</style></title><script>alert(1)</script><img src=x onerror=alert(1)>\"'`&lt;{{7*7}}{%x%}\u202e\x00\x1b[31m]]>-->"
+)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +95,9 @@ def test_any_run_has_a_report(queries: Queries, run: str, window: tuple[float, f
 @pytest.mark.parametrize(("last", "said"), [(math.nan, "NaN"), (math.inf, "∞"), (0.25, "0.25")])
 def test_a_curve_says_its_last_value_whatever_it_is(tmp_path: Path, last: float, said: str) -> None:
     store = open_store(tmp_path, write=True)
-    store.append([Points("a", (), ("train/loss",), (last if step == 9 else 0.75,), T0 + step, step) for step in range(10)])
+    store.append(
+        [Points("a", (), ("train/loss",), (last if step == 9 else 0.75,), T0 + step, step) for step in range(10)]
+    )
     queries = opened(tmp_path)
     figure = report_of(queries, "a").text.partition("train/loss")[2].split()[0]
     queries.close()
@@ -104,7 +108,8 @@ def test_a_curve_says_its_last_value_whatever_it_is(tmp_path: Path, last: float,
 @settings(max_examples=8, deadline=None)
 @given(
     names=st.lists(
-        st.text(min_size=1, max_size=40).filter(lambda text: text.encode("utf-8", "ignore").decode() == text), max_size=4
+        st.text(min_size=1, max_size=40).filter(lambda text: text.encode("utf-8", "ignore").decode() == text),
+        max_size=4,
     ),
     value=st.sampled_from([0.0, float("nan"), float("inf"), -1e308, 1e308, 5e-324]),
 )
@@ -119,11 +124,15 @@ def test_hostile_names_stay_texts(tmp_path_factory: pytest.TempPathFactory, name
     with_store.append([profile(run, T0, [(50, stack), (50, (MODULE, *stack))], seconds=5)])
     series = tuple(dict.fromkeys(f"{name}/loss" for name in hostile))
     for step in range(12):
-        with_store.append([Points(run, (("rank", HOSTILE), ("x", "y")), series, (value,) * len(series), T0 + step, step)])
+        with_store.append(
+            [Points(run, (("rank", HOSTILE), ("x", "y")), series, (value,) * len(series), T0 + step, step)]
+        )
         with_store.append([LogLine(run, HOSTILE, T0 + step, 40, HOSTILE)])
     queries = opened(folder)
     parsed = report_of(queries, run)
-    assert "alert(1)" in parsed.text and "[U+202E]" in parsed.text and "49" not in parsed.text.partition("Made")[0][:200]
+    assert (
+        "alert(1)" in parsed.text and "[U+202E]" in parsed.text and "49" not in parsed.text.partition("Made")[0][:200]
+    )
     queries.close()
     with_store.close()
 
@@ -136,13 +145,19 @@ def huge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Findings]:
     long = "\U000e0001<'&\"" * 60
     config = {f"{long}{i}": long * 5 for i in range(600)}
     store.append(
-        [RunInfo("huge", {"cwd": "/job", "command": long * 99, "config": config, "versions": config, "environment": config})]
+        [
+            RunInfo(
+                "huge",
+                {"cwd": "/job", "command": long * 99, "config": config, "versions": config, "environment": config},
+            )
+        ]
     )
     stacks = [
         (
             10,
             tuple(
-                Frame(f"{long}{(i * 7 + depth) % 997}", f"/job/{long[:80]}{i % 50}.py", depth + 1) for depth in range(2 + i % 90)
+                Frame(f"{long}{(i * 7 + depth) % 997}", f"/job/{long[:80]}{i % 50}.py", depth + 1)
+                for depth in range(2 + i % 90)
             ),
         )
         for i in range(500)
@@ -153,7 +168,9 @@ def huge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Findings]:
         store.append([Points("huge", (("host", "box"),), names, (1.0,) * len(names), T0 + 10 * step, step)])
     for rank in range(20):
         labels = (("host", "box"), ("rank", str(rank)))
-        store.append([Points("huge", labels, ("train/loss",), (rank + step / 7,), T0 + step / 100, step) for step in range(2000)])
+        store.append(
+            [Points("huge", labels, ("train/loss",), (rank + step / 7,), T0 + step / 100, step) for step in range(2000)]
+        )
     lines = [f"Traceback (most recent call last):\n  {long * 2500}"] + [f"{i} {long * 40}" for i in range(40)]
     store.append([LogLine("huge", f"{long}.log", T0 + i / 2, 40, text) for i, text in enumerate(lines)])
     queries = opened(folder)
@@ -178,7 +195,9 @@ def test_the_last_detail_always_fits(huge: Findings, monkeypatch: pytest.MonkeyP
     assert len(page) < MOST_BYTES / 2
 
 
-def test_a_part_that_fails_or_takes_too_long_costs_only_itself(queries: Queries, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_that_fails_or_takes_too_long_costs_only_itself(
+    queries: Queries, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def late(*_: object, **__: object) -> None:  # never comes to an end by itself
         while True:
             found = asked.get()

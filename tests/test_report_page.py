@@ -56,7 +56,9 @@ def test_a_report_opens_without_a_network_and_without_scripts(
     page.goto((folder / f"{name}.html").as_uri())
     assert asked_for == [(folder / f"{name}.html").as_uri()]
     assert page.locator("h1").is_visible() and page.locator("footer").is_visible()
-    widest = max(box["x"] + box["width"] for box in (part.bounding_box() for part in page.locator("section").all()) if box)
+    widest = max(
+        box["x"] + box["width"] for box in (part.bounding_box() for part in page.locator("section").all()) if box
+    )
     assert widest <= width, "nothing is wider than the page"
     if name != "odd":
         assert page.locator(".flame > svg").count() >= 5 and page.locator(".plot").count() >= 4
@@ -117,7 +119,10 @@ def test_flame_writes_the_report_of_its_window(web: Web, page: Page) -> None:
 
 
 def test_a_report_that_is_not_answered_leaves_a_sentence(web: Web, page: Page) -> None:
-    page.route("**/api/v1/report?*", lambda route: route.fulfill(status=503, json={"error": "the dashboard is busy; ask again"}))
+    page.route(
+        "**/api/v1/report?*",
+        lambda route: route.fulfill(status=503, json={"error": "the dashboard is busy; ask again"}),
+    )
     page.goto(f"http://127.0.0.1:{web.port}/flame?run=run&from={SLOW[0]}&to={SLOW[1]}")
     page.wait_for_selector(".flame-head .said:not(:empty)")
     page.click(".flame-head .report button")

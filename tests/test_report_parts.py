@@ -61,7 +61,9 @@ def test_two_that_are_alike_say_so() -> None:
 def test_other_devices_are_not_compared() -> None:
     cpu, gpu = LedgerSide("a", ledger(70, {DATA: 30}), 0.1), LedgerSide("b", ledger(70, {DATA: 30}, "GPU"), 0.2)
     found = contrast(cpu, gpu)
-    assert "cannot be compared" in found.sentence and "100 ms in place of 200 ms" in found.sentence and found.changes == []
+    assert (
+        "cannot be compared" in found.sentence and "100 ms in place of 200 ms" in found.sentence and found.changes == []
+    )
 
 
 def test_an_empty_ledger_says_why() -> None:
@@ -75,7 +77,10 @@ SHARES = st.lists(st.floats(0.01, 100), min_size=2, max_size=len(KINDS) + 1)
 @settings(max_examples=50, deadline=None)
 @given(SHARES, SHARES, st.one_of(st.none(), st.floats(1e-4, 1e3)), st.floats(1e-4, 1e3))
 def test_points_and_seconds_add_up(one: list[float], other: list[float], unit_s: float | None, other_s: float) -> None:
-    sides = [ledger(parts[0], {Charged(kind): s for kind, s in zip(KINDS, parts[1:], strict=False)}) for parts in (one, other)]
+    sides = [
+        ledger(parts[0], {Charged(kind): s for kind, s in zip(KINDS, parts[1:], strict=False)})
+        for parts in (one, other)
+    ]
     found = contrast(LedgerSide("a", sides[0], unit_s), LedgerSide("b", sides[1], other_s))
     if not found.changes:
         assert min(sum(one), sum(other)) < 3
@@ -136,16 +141,22 @@ def test_the_pace_keeps_the_slowest_and_the_fastest_step(seconds: list[float], m
     found = pace_buckets(units, (-1.0, float(units.end_s[-1])), most)
     assert found is not None and len(found.t) <= most
     assert int(found.count.sum()) == len(seconds)
-    assert (float(found.min.min()), float(found.max.max())) == pytest.approx((1 / max(seconds), 1 / min(seconds)), rel=1e-6)
+    assert (float(found.min.min()), float(found.max.max())) == pytest.approx(
+        (1 / max(seconds), 1 / min(seconds)), rel=1e-6
+    )
     assert (found.min <= found.mean + 1e-9).all() and (found.mean <= found.max + 1e-9).all()
 
 
-STACKS = st.lists(st.tuples(st.lists(st.integers(0, 5), min_size=1, max_size=8), st.floats(0.01, 10)), min_size=1, max_size=30)
+STACKS = st.lists(
+    st.tuples(st.lists(st.integers(0, 5), min_size=1, max_size=8), st.floats(0.01, 10)), min_size=1, max_size=30
+)
 
 
 @settings(max_examples=40, deadline=None)
 @given(STACKS, st.integers(1, 40))
-def test_boxes_stand_below_their_callers_and_beside_each_other(stacks: list[tuple[list[int], float]], most: int) -> None:
+def test_boxes_stand_below_their_callers_and_beside_each_other(
+    stacks: list[tuple[list[int], float]], most: int
+) -> None:
     frames = [Frame(f"f{i}", f"/job/{i}.py", i + 1) for i in range(6)]
     rows = [tuple(frames_of) for frames_of, _ in stacks]
     weighed = Weighed(frames, rows, np.array([len(row) for row in rows]), np.array([seconds for _, seconds in stacks]))
@@ -159,7 +170,9 @@ def test_boxes_stand_below_their_callers_and_beside_each_other(stacks: list[tupl
             assert left.left + left.width <= right.left + 1e-6
         for box in there if row else []:
             assert any(
-                above.row == row - 1 and above.left - 1e-6 <= box.left and box.left + box.width <= above.left + above.width + 1e-6
+                above.row == row - 1
+                and above.left - 1e-6 <= box.left
+                and box.left + box.width <= above.left + above.width + 1e-6
                 for above in drawn.boxes
             )
     assert all(box.width >= LEAST_PCT for box in drawn.boxes)
@@ -172,7 +185,9 @@ def buckets_of(values: list[float], segment: list[int] | None = None) -> Buckets
     segments = np.array(segment, np.int64) if segment else zeros
     finite = np.where(np.isfinite(column), column, np.nan)
     ones = np.ones(len(values), np.int64)
-    return Buckets(at, at, at, segments, finite, finite, finite, column, ones, (~np.isfinite(column)).astype(np.int64), len(values))
+    return Buckets(
+        at, at, at, segments, finite, finite, finite, column, ones, (~np.isfinite(column)).astype(np.int64), len(values)
+    )
 
 
 VALUES = st.lists(st.floats(), min_size=1, max_size=60)
@@ -201,7 +216,8 @@ def test_any_values_are_drawn_inside_the_picture(values: list[float], unit: str)
     assert drawn is not None and len(drawn.paths) == 2
     for path in drawn.paths:
         numbers = [
-            float(word) for word in f"{path.line}{path.dots}".replace("M", " ").replace("L", " ").replace("h.01", "").split()
+            float(word)
+            for word in f"{path.line}{path.dots}".replace("M", " ").replace("L", " ").replace("h.01", "").split()
         ]
         assert all(0 <= number <= 1000 for number in numbers) and all(0 <= number <= 100 for number in numbers[1::2])
 
@@ -232,10 +248,26 @@ def test_texts_are_visible_short_and_can_be_stored(text: str) -> None:
 def test_words_of_a_report() -> None:
     assert visible("a\u202etxt.exe") == "a[U+202E]txt.exe" and visible("\udc80") == "[U+DC80]"
     assert said("token=abcdefghijklmnop \x1b[31mred", 80) == "token=<left out> red"
-    assert said("run --api-key <left out> --lr 1 token=<left out>;", 80) == "run --api-key <left out> --lr 1 token=<left out>;"
+    assert (
+        said("run --api-key <left out> --lr 1 token=<left out>;", 80)
+        == "run --api-key <left out> --lr 1 token=<left out>;"
+    )
     assert "hf_" not in said("x" * 280 + " hf_" + "a" * 40, 300), "it is left out before the text is cut"
     assert [figure(value, "B") for value in (12.0, 8 * 2**30)] == ["12 B", "8 GiB"]
-    assert [figure(value) for value in (float("nan"), float("inf"), 0.0, 1234567.0, 1e-9)] == ["NaN", "∞", "0", "1.23M", "1.00e-09"]
-    assert [length_of(s) for s in (0, 0.2, 93.4, 5400, 7300, 1e6)] == ["0", "200 ms", "93.4 s", "90 min", "2.0 h", "11.6 days"]
+    assert [figure(value) for value in (float("nan"), float("inf"), 0.0, 1234567.0, 1e-9)] == [
+        "NaN",
+        "∞",
+        "0",
+        "1.23M",
+        "1.00e-09",
+    ]
+    assert [length_of(s) for s in (0, 0.2, 93.4, 5400, 7300, 1e6)] == [
+        "0",
+        "200 ms",
+        "93.4 s",
+        "90 min",
+        "2.0 h",
+        "11.6 days",
+    ]
     assert moment_of(0.0, "UTC") == "1970-01-01 00:00:00 UTC" and moment_of(1e300, "UTC").endswith(" s")
     assert range_of(0.0, 60.0, "UTC") == "1970-01-01 00:00:00 to 00:01:00 UTC"

@@ -56,7 +56,8 @@ sizes = st.one_of(st.integers(0, 2000), st.integers(MOST_REQUEST_BYTES - 300, MO
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(["read", "early"]), sizes, st.integers(1, 400_000)), min_size=1, max_size=4), st.booleans()
+    st.lists(st.tuples(st.sampled_from(["read", "early"]), sizes, st.integers(1, 400_000)), min_size=1, max_size=4),
+    st.booleans(),
 )
 def test_each_request_of_a_connection_has_its_answer(
     web: Web, requests: list[tuple[str, int, int]], is_last_too_large: bool

@@ -12,7 +12,8 @@ from tests.ingesting import Ingest, ingest
 __all__ = ["ingest"]
 
 PRINTED = {
-    path.stem: path.read_bytes().splitlines(keepends=True) for path in sorted((Path(__file__).parent / "printed").glob("*.log"))
+    path.stem: path.read_bytes().splitlines(keepends=True)
+    for path in sorted((Path(__file__).parent / "printed").glob("*.log"))
 }
 PARTS = 5
 
@@ -26,7 +27,9 @@ def write(ingest: Ingest, texts: dict[str, list[bytes]]) -> None:
 
     def waiting() -> list[str]:
         offsets = ingest.store.offsets()
-        sizes = {f"{name}/train.log": (ingest.root / name / "train.log").read_bytes().rfind(b"\n") + 1 for name in texts}
+        sizes = {
+            f"{name}/train.log": (ingest.root / name / "train.log").read_bytes().rfind(b"\n") + 1 for name in texts
+        }
         return [key for key, size in sizes.items() if key not in offsets or offsets[key].offset < size]
 
     ingest.until(lambda: not waiting(), lambda: f"not read: {waiting()}")
@@ -35,7 +38,11 @@ def write(ingest: Ingest, texts: dict[str, list[bytes]]) -> None:
 def test_a_restart_amid_any_text_costs_no_line(ingest: Ingest) -> None:
     for part in range(PARTS):
         write(
-            ingest, {name: lines[part * len(lines) // PARTS : (part + 1) * len(lines) // PARTS] for name, lines in PRINTED.items()}
+            ingest,
+            {
+                name: lines[part * len(lines) // PARTS : (part + 1) * len(lines) // PARTS]
+                for name, lines in PRINTED.items()
+            },
         )
         ingest.restart()
     offsets = ingest.store.offsets()
@@ -47,7 +54,8 @@ def test_a_restart_amid_any_text_costs_no_line(ingest: Ingest) -> None:
 
 
 @pytest.mark.parametrize(
-    "state", [{"rate": [True, [[1.0], 0, 1.0, 1.0, 0.0, 0.0, 0]]}, {"items": [1]}, {"steps": 7}, {"held": [[1]]}, {"entry": {}}]
+    "state",
+    [{"rate": [True, [[1.0], 0, 1.0, 1.0, 0.0, 0.0, 0]]}, {"items": [1]}, {"steps": 7}, {"held": [[1]]}, {"entry": {}}],
 )
 def test_a_state_that_cannot_be_understood_costs_no_line(ingest: Ingest, state: dict[str, object]) -> None:
     lines = [f"Train Epoch: 1 [{place}/64000 (1%)]\tLoss: 0.{place + 1}\n".encode() for place in range(0, 6400, 64)]

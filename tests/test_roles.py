@@ -36,7 +36,9 @@ def test_a_time_is_found_by_its_name_and_its_size(name: str, unit: str) -> None:
 def test_a_time_may_be_text(zone: datetime.tzinfo | None) -> None:
     then = datetime.datetime.fromtimestamp(START_S, zone)
     for text in (then.isoformat(), str(then)):
-        points, _ = read({"timestamp": text, "loss": 0.5}, {"timestamp": "soon", "loss": 0.5}, {"timestamp": text, "loss": 1})
+        points, _ = read(
+            {"timestamp": text, "loss": 0.5}, {"timestamp": "soon", "loss": 0.5}, {"timestamp": text, "loss": 1}
+        )
         assert [one.time_s for one in points] == [START_S, None, START_S]
 
 
@@ -73,10 +75,14 @@ def test_the_projects_own_names_come_first() -> None:
     cut=st.integers(0, 2000),
     first=st.integers(0, 1),
 )
-def test_steps_of_an_epoch_go_on_where_the_last_ended_also_after_a_restart(lengths: list[int], cut: int, first: int) -> None:
+def test_steps_of_an_epoch_go_on_where_the_last_ended_also_after_a_restart(
+    lengths: list[int], cut: int, first: int
+) -> None:
     """As mmcv's `{"mode": "train", "epoch": 2, "iter": 50}`."""
     lines: list[dict[str, Any]] = [
-        {"epoch": epoch, "iter": i, "loss": 0.5} for epoch, length in enumerate(lengths) for i in range(first, first + length)
+        {"epoch": epoch, "iter": i, "loss": 0.5}
+        for epoch, length in enumerate(lengths)
+        for i in range(first, first + length)
     ]
     whole, _ = read(*lines)
     steps = [one.step for one in whole]

@@ -30,7 +30,9 @@ def test_the_default_is_20_gb_or_5_percent_of_the_disk(
     assert "--max-size" in found.sentence and str(tmp_path) in found.sentence
 
 
-def test_a_store_that_is_larger_already_loses_nothing_to_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_is_larger_already_loses_nothing_to_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_blocks=1000, f_frsize=4096))
     with (tmp_path / "runs.sqlite").open("wb") as file:
         file.truncate(3 * GB + 5)  # a hole: it takes no room

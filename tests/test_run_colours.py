@@ -93,12 +93,16 @@ def _linear(part: float) -> float:
 
 
 def contrast(first: Rgb, second: Rgb) -> float:
-    high, low = sorted((0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue in (first, second)), reverse=True)
+    high, low = sorted(
+        (0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue in (first, second)), reverse=True
+    )
     return (high + 0.05) / (low + 0.05)
 
 
 def least_distance(colours: list[Rgb], sight: str) -> float:
-    return min(math.dist(oklab(first, sight), oklab(second, sight)) for first, second in itertools.combinations(colours, 2))
+    return min(
+        math.dist(oklab(first, sight), oklab(second, sight)) for first, second in itertools.combinations(colours, 2)
+    )
 
 
 def oklab(colour: Rgb, sight: str) -> tuple[float, ...]:

@@ -47,7 +47,11 @@ def ended(folder: Path, name: str = "a") -> dict[str, object]:
 
 
 ON_A_TERMINAL: dict[str, tuple[str, bytes, Act | None]] = {
-    "colours and size": ("print(*map(os.isatty, range(3)), *os.get_terminal_size(), '\\x1b[31mred\\x1b[0m')", b"", None),
+    "colours and size": (
+        "print(*map(os.isatty, range(3)), *os.get_terminal_size(), '\\x1b[31mred\\x1b[0m')",
+        b"",
+        None,
+    ),
     "a bar": ("[print(f'\\r{i} %', end='') for i in range(100)]", b"", None),
     "both outputs": ("[print(i, file=(sys.stdout, sys.stderr)[i % 2]) for i in range(200)]", b"", None),
     "three megabytes": ("print('x' * 3_000_000)", b"", None),
@@ -153,7 +157,9 @@ def test_ctrl_z_stops_the_program_and_the_command_and_both_go_on(tmp_path: Path)
         assert Path(f"/proc/{program}/stat").read_text().rpartition(")")[2].split()[0] == "T"
         os.kill(pid, signal.SIGCONT)
 
-    shown = show(run(*PYTHON, READY + "time.sleep(.5); print('went on')", folder=tmp_path), tmp_path, when=b"ready\r\n", act=stop)
+    shown = show(
+        run(*PYTHON, READY + "time.sleep(.5); print('went on')", folder=tmp_path), tmp_path, when=b"ready\r\n", act=stop
+    )
     assert shown.output.endswith(b"went on\r\n")
     assert shown.status == 0
 
@@ -210,7 +216,9 @@ if __name__ == "__main__":
     time.sleep(9)
 """
     (tmp_path / "train.py").write_text(code)
-    with subprocess.Popen(run(sys.executable, str(tmp_path / "train.py"), folder=tmp_path), stdout=subprocess.PIPE) as watched:
+    with subprocess.Popen(
+        run(sys.executable, str(tmp_path / "train.py"), folder=tmp_path), stdout=subprocess.PIPE
+    ) as watched:
         wait_for(lambda: b"all" in kept(tmp_path))
         program = json.loads((tmp_path / "logs/a/started.json").read_text())["pid"]
         keeper, sampler = list(ancestors(program))[:2]
@@ -238,7 +246,8 @@ def test_a_run_log_writes_into_the_run_that_it_was_started_as(tmp_path: Path) ->
 
 def test_the_end_has_the_last_lines_of_standard_error(tmp_path: Path) -> None:
     subprocess.run(
-        run(*PYTHON, "import atexit; atexit.register(print, 'bye'); raise ValueError('no')", folder=tmp_path), capture_output=True
+        run(*PYTHON, "import atexit; atexit.register(print, 'bye'); raise ValueError('no')", folder=tmp_path),
+        capture_output=True,
     )
     assert (ended(tmp_path)["code"], ended(tmp_path)["last_lines"][-1]) == (1, "ValueError: no")
 
@@ -255,7 +264,9 @@ def test_the_end_has_the_last_lines_of_standard_error(tmp_path: Path) -> None:
     ],
 )
 def test_what_starts_a_program_elsewhere_is_told_from_what_starts_it_here(words: tuple[str, ...], first: str) -> None:
-    assert beyond(words).startswith(f"{first} starts the program elsewhere" if first else "") and bool(beyond(words)) == bool(first)
+    assert beyond(words).startswith(f"{first} starts the program elsewhere" if first else "") and bool(
+        beyond(words)
+    ) == bool(first)
 
 
 def test_the_command_says_where_to_put_itself_and_runs_the_program_all_the_same(tmp_path: Path) -> None:
@@ -273,7 +284,9 @@ def test_the_command_says_where_to_put_itself_and_runs_the_program_all_the_same(
 
 def watched(folder: Path, *words: str, flags: Sequence[str] = ()) -> subprocess.Popen[str]:
     command = [sys.executable, str(ROOT / "app.py"), "run", "--log-dir", str(folder / "logs"), *flags, "--", *words]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def address_in(line: str) -> str:

@@ -38,7 +38,9 @@ def test_two_ranks_write_one_run(tmp_path: Path) -> None:
     assert (info["world_size"], info["pid"]) == (2, one.pid)
 
 
-def test_each_rank_has_an_events_file_of_its_own_and_says_where_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_rank_has_an_events_file_of_its_own_and_says_where_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two hosts that append to one file of a network file system overwrite each other."""
     for name, value in {
         "RANK": "3",
@@ -104,7 +106,9 @@ def test_what_a_reader_cannot_take_is_written_as_its_text(tmp_path: Path, monkey
     assert "caf\\udce9" in info["command"] and info["config"]["x"] == "<Hostile: RuntimeError>"
     events = Events("run")
     found = events.parse((tmp_path / "run" / "events.jsonl").read_bytes().splitlines(), None)
-    assert [type(event) for event in found] == [Event] * 3 and events.tally.lines_skipped == events.tally.fields_skipped == 0
+    assert [type(event) for event in found] == [
+        Event
+    ] * 3 and events.tally.lines_skipped == events.tally.fields_skipped == 0
     assert lines_of(tmp_path / "run" / "metrics.jsonl")[0]["a\\udce9"] == 1.0
 
 
@@ -169,7 +173,9 @@ def test_tags_and_notes_may_be_anything(tmp_path: Path, tags: Any, written: list
     assert (info["tags"], info["note"]) == (written, "3")
 
 
-def test_a_configuration_is_a_mapping_or_what_has_attributes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_configuration_is_a_mapping_or_what_has_attributes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with RunLog(tmp_path, "run", config=argparse.Namespace(lr=0.1)) as log:  # type: ignore[arg-type]
         log.add_config(None)  # type: ignore[arg-type]
         log.add_config([("a", 1)])  # type: ignore[arg-type]
@@ -267,7 +273,12 @@ def described_by(folder: Path, **given: Any) -> dict[str, Any]:
     ],
 )
 def test_tags_are_what_a_user_meant_and_what_is_lost_of_them_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: Any, kept: Any, said: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    given: Any,
+    kept: Any,
+    said: str,
 ) -> None:
     monkeypatch.setattr("trainer.log.log_file._warned", set())
     described = described_by(tmp_path, tags=given)
@@ -289,7 +300,12 @@ def test_tags_are_what_a_user_meant_and_what_is_lost_of_them_is_said(
     ],
 )
 def test_a_note_is_text_and_what_is_lost_of_it_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: Any, kept: Any, said: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    given: Any,
+    kept: Any,
+    said: str,
 ) -> None:
     monkeypatch.setattr("trainer.log.log_file._warned", set())
     described = described_by(tmp_path, note=given)
@@ -297,7 +313,9 @@ def test_a_note_is_text_and_what_is_lost_of_it_is_said(
     assert (described.get("note"), said in heard, bool(heard)) == (kept, True, bool(said))
 
 
-def test_what_is_not_a_number_is_left_out_and_warned_about_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_not_a_number_is_left_out_and_warned_about_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with RunLog(tmp_path, "run") as log:
         for step in range(3):
             log.scalars(step, {"loss": 0.5, "name": "0.5", "both": np.ones(2), "none": None})
@@ -360,7 +378,9 @@ GUIDE = (ROOT / "docs" / "run-log.md").read_text()
 
 
 @pytest.mark.parametrize(
-    "example", re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL), ids=["training", "samples", "units", "logging", "profiling"]
+    "example",
+    re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL),
+    ids=["training", "samples", "units", "logging", "profiling"],
 )
 def test_the_examples_of_the_guide_run(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -441,9 +461,13 @@ def test_no_sample_raises_and_a_long_one_is_cut(
         monkeypatch.chdir(tmp_path)
     lines = lines_of(log.folder / "logged_samples.jsonl")
     assert [len(line["text"]) for line in lines if line["name"] == "long"] == [30_000]
-    assert {"d", "long"} <= {line["name"] for line in lines} and not {"a", "b", "c", "e"} & {line["name"] for line in lines}
+    assert {"d", "long"} <= {line["name"] for line in lines} and not {"a", "b", "c", "e"} & {
+        line["name"] for line in lines
+    }
     said = capsys.readouterr().err
-    assert "is neither text nor a path" in said and "is cut to 60,000 bytes" in said and "the step of sample 'd'" in said
+    assert (
+        "is neither text nor a path" in said and "is cut to 60,000 bytes" in said and "the step of sample 'd'" in said
+    )
 
 
 def test_the_logging_handler_sends_a_scripts_logging_to_the_text_log(tmp_path: Path) -> None:
@@ -457,7 +481,9 @@ def test_the_logging_handler_sends_a_scripts_logging_to_the_text_log(tmp_path: P
 
 def test_a_script_that_changes_its_folder_still_logs_where_it_began(tmp_path: Path) -> None:
     code = LOG_THOUSAND.replace("for step", "os.chdir('/')\nfor step").replace("sys.argv[1]", "'logs'")
-    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    ) as process:
         assert process.wait(30) == 0
     assert steps_of(tmp_path / "logs") == list(range(1000))
 

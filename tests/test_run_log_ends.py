@@ -42,7 +42,9 @@ def test_a_script_that_ends_without_closing_its_log_loses_no_line_and_claims_no_
     (tmp_path / "program.py").write_text(code_of)
     arguments = {"file": ["program.py"], "module": ["-m", "program"], "command": ["-c", code_of]}[how]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ended = subprocess.run([python.path, *arguments, tmp_path], cwd=tmp_path, env=environment, timeout=60, capture_output=True)
+    ended = subprocess.run(
+        [python.path, *arguments, tmp_path], cwd=tmp_path, env=environment, timeout=60, capture_output=True
+    )
     assert ended.returncode == code, ended.stderr
     assert steps_of(tmp_path) == list(range(1000))
     (said_last,) = events_of(tmp_path, "end")
@@ -52,7 +54,9 @@ def test_a_script_that_ends_without_closing_its_log_loses_no_line_and_claims_no_
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_script_that_raises_loses_no_line_and_is_marked_crashed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_script_that_raises_loses_no_line_and_is_marked_crashed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert run_to_its_end(LOG_THOUSAND + "raise ValueError('bad batch')", tmp_path).returncode == 1
     assert steps_of(tmp_path) == list(range(1000))
     (end,) = events_of(tmp_path, "end")

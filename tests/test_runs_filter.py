@@ -93,7 +93,10 @@ def test_lists_and_the_greatest_numbers_of_a_configuration_are_found(queries: Qu
     queries.table.stale()
     assert {"betas", "clip"} <= set(queries.table.names().configured)
     assert (
-        names(ask(queries, "clip>1")) == names(ask(queries, "betas:0.95")) == names(ask(queries, 'betas="[0.9,0.95]"')) == ["lists"]
+        names(ask(queries, "clip>1"))
+        == names(ask(queries, "betas:0.95"))
+        == names(ask(queries, 'betas="[0.9,0.95]"'))
+        == ["lists"]
     )
     found = ask(queries, "clip>1", columns=("config.betas", "config.clip"))
     assert [found.rows[0].cell(column) for column in found.columns.values()] == ["[0.9,0.95]", 1e308]

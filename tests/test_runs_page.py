@@ -56,13 +56,18 @@ def test_a_mistaken_filter_says_why_and_the_rows_stay(page: Page, web: Web) -> N
     opened(page, web)
     before = shown(page)
     page.fill("#filter", "lr<=")
-    wait_for(lambda: page.locator(".runs-said").inner_text() == "no value behind lr<= (character 4)", because="no sentence")
+    wait_for(
+        lambda: page.locator(".runs-said").inner_text() == "no value behind lr<= (character 4)", because="no sentence"
+    )
     assert shown(page) == before
     page.fill("#filter", "state:crashed")
     wait_for(lambda: page.locator(".runs-said").inner_text() == "crashed means failed or killed", because="no note")
     becomes(page, {"vit-l16-fp16", "gpt-small"})
     page.fill("#filter", "nowhere")
-    wait_for(lambda: "No run matches" in page.locator(".runs-head .empty").inner_text(), because="no sentence on an empty table")
+    wait_for(
+        lambda: "No run matches" in page.locator(".runs-head .empty").inner_text(),
+        because="no sentence on an empty table",
+    )
     page.locator("#filter").press("Escape")
     becomes(page, before)
 
@@ -98,12 +103,19 @@ def test_names_tags_and_notes_are_changed_and_nothing_in_a_note_runs(page: Page,
     about = queries.run("vit-l16-fp16").run.about
     assert (about.name, about.tags, about.note) == ("<i>mine</i>", ("baseline", "second try"), NOTE)
     becomes(page, ["<i>mine</i>"])
-    links = page.locator(".note-shown a").evaluate_all("(links) => links.map((link) => link.getAttribute('href') ?? '')")
-    assert "https://example.com/" in links and all(link in ("https://example.com/", "javascript:void(0)") for link in links)
+    links = page.locator(".note-shown a").evaluate_all(
+        "(links) => links.map((link) => link.getAttribute('href') ?? '')"
+    )
+    assert "https://example.com/" in links and all(
+        link in ("https://example.com/", "javascript:void(0)") for link in links
+    )
     for link in page.locator(".note-shown a", has_text="bad").all():
         link.click(modifiers=["Alt"])
     assert page.locator(".note-shown script, .note-shown [onclick]").count() == 0 and page.title() != "1"
-    assert "git_" not in page.locator("#about-ran").inner_text() and "Configuration" in page.locator("#about-ran").inner_text()
+    assert (
+        "git_" not in page.locator("#about-ran").inner_text()
+        and "Configuration" in page.locator("#about-ran").inner_text()
+    )
     page.locator("[data-act=archive]").click()
     wait_for(lambda: page.locator(".found").inner_text() == "0 of 5 runs", because="an archived run is still there")
     page.locator(".runs-done button", has_text="Undo").click()
@@ -148,7 +160,10 @@ def test_the_keys_of_the_page_name_no_lanes(page: Page, web: Web) -> None:
 def test_runs_are_grouped_by_a_key_of_the_configuration(page: Page, web: Web) -> None:
     opened(page, web)
     menu = page.locator(".runs-tools select")
-    wait_for(lambda: "config.lr" in menu.locator("option").evaluate_all("(all) => all.map(({ value }) => value)"), because="no key")
+    wait_for(
+        lambda: "config.lr" in menu.locator("option").evaluate_all("(all) => all.map(({ value }) => value)"),
+        because="no key",
+    )
     menu.select_option("config.lr")
     wait_for(lambda: page.locator(".group-name").count() > 1, because="no groups")
     values = [float(name.split()[1]) for name in page.locator(".group-name").all_inner_texts()]
@@ -175,13 +190,18 @@ def test_only_what_was_changed_here_is_saved_and_nothing_that_is_typed_is_lost(
     about = queries.run("vit-l16-fp16").run.about
     assert (about.name, about.tags, about.note) == ("mine", ("theirs",), "written elsewhere")
     wait_for(
-        lambda: (name.input_value(), note.input_value()) == ("mine and more", "written elsewhere"), 10, "what was typed is lost"
+        lambda: (name.input_value(), note.input_value()) == ("mine and more", "written elsewhere"),
+        10,
+        "what was typed is lost",
     )
     note.fill("x" * 4100)
     assert page.locator("#about-said").inner_text() == "The note has 4,100 characters; at most 4,000 can be saved."
     page.locator("[data-act=archive]").click()
     page.get_by_role("button", name="Bring back").wait_for()
-    wait_for(lambda: (name.input_value(), len(note.input_value())) == ("mine and more", 4100), because="what was typed is lost")
+    wait_for(
+        lambda: (name.input_value(), len(note.input_value())) == ("mine and more", 4100),
+        because="what was typed is lost",
+    )
     asked: list[str] = []
 
     def answer(dialog: Dialog) -> None:
@@ -214,16 +234,26 @@ def test_no_number_of_the_grid_is_cut(page: Page, web: Web, writer: Store) -> No
 ODD_NAMES = ("__proto__", "constructor", "toString", "hasOwnProperty")
 
 
-def test_names_that_objects_have_already_are_names_as_others(page: Page, web: Web, writer: Store, tmp_path: Path) -> None:
+def test_names_that_objects_have_already_are_names_as_others(
+    page: Page, web: Web, writer: Store, tmp_path: Path
+) -> None:
     for name in ODD_NAMES:
         values = (0.5,) * len(ODD_NAMES)
         writer.append(
-            [RunInfo(name, {"config": dict.fromkeys(ODD_NAMES, "told")}), Points(name, LABELS, ODD_NAMES, values, time.time(), 1)]
+            [
+                RunInfo(name, {"config": dict.fromkeys(ODD_NAMES, "told")}),
+                Points(name, LABELS, ODD_NAMES, values, time.time(), 1),
+            ]
         )
         save_about(tmp_path, name, {"tags": [name]})
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(f"{page.url}: {error} {error.stack}"))
-    columns = ["name", "state", "tags", *(f"{kind}.{name}" for kind in ("config", "last", "best") for name in ODD_NAMES)]
+    columns = [
+        "name",
+        "state",
+        "tags",
+        *(f"{kind}.{name}" for kind in ("config", "last", "best") for name in ODD_NAMES),
+    ]
     page.add_init_script(f"localStorage.setItem('runs.columns', {json.dumps(json.dumps(columns))})")
     page.add_init_script("""localStorage.setItem('runs.widths', '{"__proto__": 90, "constructor": 90}')""")
     for key in (*ODD_NAMES[:2], *(f"config.{name}" for name in ODD_NAMES[:2])):
@@ -268,7 +298,8 @@ def test_columns_are_chosen_remembered_and_exported(page: Page, web: Web, tmp_pa
     opened(page, web, "?sort=best.val/acc&desc=true")
     page.wait_for_selector(".ag-header-cell[col-id='best.val/acc']")
     wait_for(
-        lambda: page.locator(".ag-header-cell[col-id='best.val/acc'][aria-sort=descending]").count() == 1, because="not sorted"
+        lambda: page.locator(".ag-header-cell[col-id='best.val/acc'][aria-sort=descending]").count() == 1,
+        because="not sorted",
     )
     with page.expect_download() as download:
         page.get_by_role("link", name="CSV").click()

@@ -49,7 +49,10 @@ from tests.odd_runs import writer as writer  # a fixture
                 "validation_mse",
             )
         ),
-        *((name, "up") for name in ("eval/f1", "valAcc", "accuracy", "reward/mean", "bleu", "test/exact_match", "eval/win_rate")),
+        *(
+            (name, "up")
+            for name in ("eval/f1", "valAcc", "accuracy", "reward/mean", "bleu", "test/exact_match", "eval/win_rate")
+        ),
         *((name, None) for name in ("train/lr", "train/grad_norm", "epoch", "", "memory/peak_gib", "\x00", "a" * 9000)),
     ],
 )
@@ -101,7 +104,9 @@ def test_a_run_whose_text_counts_samples_has_their_rate_and_no_steps_a_second(qu
     labels = labels_of(host="box", source="text")
     names = "loss", "progress/item", "progress/items_per_s"
     times = [0, 1, 2, 3, 4, 14]  # with a validation before the last
-    writer.append([Points("text", labels, names, (1.0, 640.0 * row, 640.0), T0 + at, None) for row, at in enumerate(times)])
+    writer.append(
+        [Points("text", labels, names, (1.0, 640.0 * row, 640.0), T0 + at, None) for row, at in enumerate(times)]
+    )
     assert [cells(queries, key, "text") for key in ("steps_per_s", "items_per_s")] == [None, 5 * 640 / 14], (
         "the mean, as that of steps"
     )
@@ -111,7 +116,9 @@ def test_a_run_whose_loss_counts_epochs_has_the_steps_of_its_other_series(querie
     writer.append([RunInfo("epochs", {"config": {"max_steps": 2000}})])
     for epoch in range(10):
         steps = range(100 * epoch, 100 * epoch + 100)
-        writer.append([Points("epochs", HOST, ("lr", "train/tokens_per_s"), (0.1, 900.0), T0 + step / 4, step) for step in steps])
+        writer.append(
+            [Points("epochs", HOST, ("lr", "train/tokens_per_s"), (0.1, 900.0), T0 + step / 4, step) for step in steps]
+        )
         writer.append([Points("epochs", HOST, ("train/loss", "val/loss"), (0.5, 0.6), T0 + steps[-1] / 4, epoch)])
     assert [cells(queries, key, "epochs") for key in ("steps", "steps_per_s", "progress")] == [999, 4.0, 999 / 2000]
 
@@ -120,7 +127,9 @@ def test_tags_and_a_note_of_the_program_are_shown_until_a_user_says_otherwise(qu
     def told(run: str) -> tuple[object, object]:
         return cells(queries, "tags", run), cells(queries, "note", run)
 
-    writer.append([RunInfo("tagged", {"tags": ["baseline", " b "], "note": "why"}), RunInfo("none", {"tags": [], "note": ""})])
+    writer.append(
+        [RunInfo("tagged", {"tags": ["baseline", " b "], "note": "why"}), RunInfo("none", {"tags": [], "note": ""})]
+    )
     assert (told("tagged"), told("none")) == ((("baseline", "b"), "why"), (None, None))
     assert queries.run("tagged").run.about.tags == ("baseline", "b")
     changes = Changes(queries)
@@ -149,7 +158,12 @@ def test_dates_are_meant_in_the_zone_of_the_settings(queries: Queries) -> None:
     kept = []
     for zone in ("UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago"):
         Changes(queries).set_settings({"time_zone": zone})
-        kept.append([names(ask(queries, text=f"started<{words} sweep/0")), names(ask(queries, text=f"started<{words}Z sweep/0"))])
+        kept.append(
+            [
+                names(ask(queries, text=f"started<{words} sweep/0")),
+                names(ask(queries, text=f"started<{words}Z sweep/0")),
+            ]
+        )
     assert kept == [[["sweep/0"]] * 2, [[], ["sweep/0"]], [["sweep/0"]] * 2]
 
 
@@ -200,7 +214,9 @@ def test_best_values_of_several_series_do_not_mix(queries: Queries, writer: Stor
     best = queries.table.column("best")
     assert best is not None
     for descending, first in ((False, ["mixed/1", "mixed/0"]), (True, ["mixed/0", "mixed/1"])):
-        assert names(ask(queries, sort="best", descending=descending))[:2] == first, "by validation loss before all others"
+        assert names(ask(queries, sort="best", descending=descending))[:2] == first, (
+            "by validation loss before all others"
+        )
     best = queries.table.column("best")
     assert best is not None and (best.title, best.judged_by, best.direction) == ("Best val/loss", "val/loss", "down")
     (group,) = [line for line in ask(queries, "name:mixed", group="host").lines if isinstance(line, GroupRow)]
@@ -216,7 +232,9 @@ def test_groups_of_numbers_are_in_their_order_and_words_as_they_come(values: lis
     column = column_of("config.lr", TableSetting())
     assert column is not None
     setting = TableSetting()
-    rows = [Row(Facts(view_of(f"run {place}"), {"lr": value}, {}, T0), setting, place) for place, value in enumerate(values)]
+    rows = [
+        Row(Facts(view_of(f"run {place}"), {"lr": value}, {}, T0), setting, place) for place, value in enumerate(values)
+    ]
     groups = grouped(rows, column)
     cells = [group.rows[0].cell(column) for group in groups]
     numbers = [value for value in cells if isinstance(value, int | float) and not isinstance(value, bool)]
@@ -240,7 +258,9 @@ def test_groups_hold_every_run_once_and_sum_them_up(queries: Queries) -> None:
         assert sorted(row.name for group in groups for row in group.rows) == sorted(names(found))
         assert len(found.lines) == len(groups) + sum(isinstance(line, Row) for line in found.lines)
         for group in groups:
-            values = [value for row in group.rows if isinstance(value := row.cell(loss), float) and math.isfinite(value)]
+            values = [
+                value for row in group.rows if isinstance(value := row.cell(loss), float) and math.isfinite(value)
+            ]
             cell = group.cell(loss)
             assert (cell.best, cell.most) == (min(values, default=None), max(values, default=None))
             assert cell.mean == (pytest.approx(sum(values) / len(values)) if values else None)
@@ -260,13 +280,15 @@ def test_groups_hold_every_run_once_and_sum_them_up(queries: Queries) -> None:
 def test_archived_and_forgotten_runs_are_left_out_until_asked_for(queries: Queries) -> None:
     changes = Changes(queries)
     changes.set_about("sweep/0", {"archived": True, "tags": ["old one"]})
-    save_about(queries.data_dir, "sweep/1", {"forgotten": True, "name": "gone"})  # by hand: a collector removes what is stored
+    save_about(
+        queries.data_dir, "sweep/1", {"forgotten": True, "name": "gone"}
+    )  # by hand: a collector removes what is stored
     assert set(names(ask(queries, "sweep"))) == {"sweep/2"}
     assert set(names(ask(queries, "sweep", archived=True))) == {"sweep/0", "sweep/2"}
     assert set(names(ask(queries, "sweep", archived=True, forgotten=True))) == {"sweep/0", "sweep/1", "sweep/2"}
-    assert names(ask(queries, 'tag:"old one"', archived=True)) == ["sweep/0"] and names(ask(queries, "gone", forgotten=True)) == [
-        "sweep/1"
-    ]
+    assert names(ask(queries, 'tag:"old one"', archived=True)) == ["sweep/0"] and names(
+        ask(queries, "gone", forgotten=True)
+    ) == ["sweep/1"]
 
 
 def test_only_runs_that_have_changed_are_read_again(queries: Queries, writer: Store) -> None:
@@ -332,7 +354,9 @@ def test_a_run_that_is_alive_cannot_be_forgotten(queries: Queries, writer: Store
         (["perplexity/valid", "training"], None, "perplexity/valid"),
     ],
 )
-def test_the_loss_is_found_wherever_the_part_of_the_data_stands(names: list[str], loss: str | None, judged: str) -> None:
+def test_the_loss_is_found_wherever_the_part_of_the_data_stands(
+    names: list[str], loss: str | None, judged: str
+) -> None:
     roles = roles_of(dict.fromkeys(names, 1))
     assert first_of(roles.loss, names) == loss
     assert first_of(roles.judged, names) == judged

@@ -34,7 +34,9 @@ def test_the_offsets_of_each_python_are_those_of_its_headers(python: Interpreter
     if not (python.include / "internal" / "pycore_frame.h").exists():
         pytest.skip("its headers are not installed")
     program = tmp_path / "layout_check"
-    includes = [f"-I{folder}" for folder in (SOURCES, python.include, python.include / "internal", python.include.parent)]
+    includes = [
+        f"-I{folder}" for folder in (SOURCES, python.include, python.include / "internal", python.include.parent)
+    ]
     sources = [str(ROOT / "tests" / "layout_check.c"), *(str(SOURCES / name) for name in ("layout.c", "base.c"))]
     subprocess.run([*compiler(), "-w", *includes, "-o", str(program), *sources], check=True)
     said = subprocess.run([program], capture_output=True, text=True)
@@ -55,7 +57,9 @@ def test_it_tells_its_version_first_and_ends_with_its_input(tmp_path: Path) -> N
     program = find_program() or tmp_path / "sampler"
     if not program.exists():
         build(program)
-    assert subprocess.run([program], input=b"", stdout=subprocess.PIPE, timeout=60, check=True).stdout == b'["native",1]\n'
+    assert (
+        subprocess.run([program], input=b"", stdout=subprocess.PIPE, timeout=60, check=True).stdout == b'["native",1]\n'
+    )
 
 
 @NEEDS_COMPILER
@@ -64,7 +68,9 @@ def test_commands_that_are_none_are_passed_over(tmp_path: Path) -> None:
     if not program:
         pytest.skip("the native sampler is not built")
     commands = b"+ 1\n- 7\n\n+ a b c d\nw -5\n\x00\xff\n+ 1 2 3 nan\n+ 1 999999999 1 100\n"
-    assert subprocess.run([program], input=commands, stdout=subprocess.PIPE, timeout=60).stdout.startswith(b'["native",1]\n')
+    assert subprocess.run([program], input=commands, stdout=subprocess.PIPE, timeout=60).stdout.startswith(
+        b'["native",1]\n'
+    )
 
 
 def test_without_a_compiler_one_sentence_says_who_samples_instead(
@@ -90,7 +96,9 @@ def test_a_compiler_that_fails_is_quoted_and_the_old_program_stays(tmp_path: Pat
     assert [*tmp_path.iterdir()] == [program]
 
 
-def test_a_program_that_is_older_than_its_sources_is_not_current(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_program_that_is_older_than_its_sources_is_not_current(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     program = tmp_path / "_sampler"
     monkeypatch.setattr(building, "PROGRAM", program)
     assert not is_current()
@@ -109,6 +117,8 @@ def test_the_wheel_carries_the_sampler_where_there_is_a_compiler(with_compiler: 
     command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path / "dist"), str(tree)]
     subprocess.run(command, check=True, env=environment, capture_output=True)
     (wheel,) = (tmp_path / "dist").iterdir()
-    names = subprocess.run([sys.executable, "-m", "zipfile", "-l", str(wheel)], capture_output=True, text=True, check=True).stdout
+    names = subprocess.run(
+        [sys.executable, "-m", "zipfile", "-l", str(wheel)], capture_output=True, text=True, check=True
+    ).stdout
     assert ("deepseek/collectors/sampler/_sampler" in names) == with_compiler
     assert wheel.name.endswith("py3-none-any.whl") != with_compiler

@@ -97,7 +97,11 @@ def test_processes_that_are_stopped_zombies_gone_or_no_python_cost_only_themselv
 
 
 def test_a_process_that_is_replaced_again_and_again_costs_only_itself() -> None:
-    with native() as sampler, beside_a_healthy_one(sampler) as (healthy, resident), running("execs", "40", "20") as restless:
+    with (
+        native() as sampler,
+        beside_a_healthy_one(sampler) as (healthy, resident),
+        running("execs", "40", "20") as restless,
+    ):
         sampler.follow([target(healthy), target(restless.pid)])
         undisturbed(sampler, healthy, resident)
 
@@ -145,7 +149,9 @@ def test_workers_are_found_and_sampled_however_they_were_started(method: str) ->
         assert main.stdout is not None
         workers = {int(pid) for pid in main.stdout.readline().split()}
         start = {"pid": main.pid, "pid_start_ticks": start_ticks(main.pid), "boot_id": boot_id(), "host": "box"}
-        activity = RunActivity("a", claiming_folder(), {}, [Event("a", "start", time.time(), fields=start)], [], time.time(), None)
+        activity = RunActivity(
+            "a", claiming_folder(), {}, [Event("a", "start", time.time(), fields=start)], [], time.time(), None
+        )
         collector = ProfileCollector(lambda: [activity], choose("native"), host="box")
         collector.watch("a", time.time() + 60)
         try:
@@ -156,9 +162,14 @@ def test_workers_are_found_and_sampled_however_they_were_started(method: str) ->
                 assert time.monotonic() < until_s, f"{found.keys()} of {workers} and {main.pid}"
                 records = collector.collect()
                 found |= {record.pid: record for record in records if isinstance(record, Profile)}
-                texts |= {record.path: record.text for record in records if isinstance(record, SourceText) and record.sha}
+                texts |= {
+                    record.path: record.text for record in records if isinstance(record, SourceText) and record.sha
+                }
                 time.sleep(0.1)
-            assert {pid: profile.role for pid, profile in found.items()} == {main.pid: "main", **dict.fromkeys(workers, "worker")}
+            assert {pid: profile.role for pid, profile in found.items()} == {
+                main.pid: "main",
+                **dict.fromkeys(workers, "worker"),
+            }
             assert {profile.rank for profile in found.values()} == {0}
             program = HERE / "started_workers.py"
             assert texts == {str(program): program.read_text()}, (

@@ -58,7 +58,9 @@ MESSAGES: list[Fate | SampleWindow] = [
             StackSample(1_500, 500, 4711, (MODULE, STEP), gil=False, cpu_ns=None, resolved=False),
         ],
     ),
-    SampleWindow(7, 2_000, 2_700, 4, 0, 100.0, {}, [StackSample(2_000, 700, 4711, (MODULE, STEP), gil=False, cpu_ns=0)]),
+    SampleWindow(
+        7, 2_000, 2_700, 4, 0, 100.0, {}, [StackSample(2_000, 700, 4711, (MODULE, STEP), gil=False, cpu_ns=0)]
+    ),
     Fate(7, "gone"),
     Fate(8, "refused", "version", "3.10.13"),
 ]
@@ -92,7 +94,14 @@ def test_a_half_written_line_waits_for_its_end() -> None:
 def test_after_a_reset_numbers_mean_something_else_and_spans_without_a_window_are_void() -> None:
     reader = StreamReader()
     reader.feed(written(LINES[:13]))
-    again = [["reset"], ["n", 1, "eval.py"], ["n", 2, "main"], ["f", 1, 1, 2, 5], ["k", 1, 0, 1], ["s", 7, 9, 5_000, 10, 1, 0, 0]]
+    again = [
+        ["reset"],
+        ["n", 1, "eval.py"],
+        ["n", 2, "main"],
+        ["f", 1, 1, 2, 5],
+        ["k", 1, 0, 1],
+        ["s", 7, 9, 5_000, 10, 1, 0, 0],
+    ]
     (window,) = reader.feed(written([*again, ["w", 7, 5_000, 6_000, 1, 12, 100.0]]))
     assert isinstance(window, SampleWindow)
     assert [sample.stack for sample in window.spans] == [(Frame("main", "eval.py", 5),)]
@@ -127,7 +136,9 @@ def test_after_a_reset_numbers_mean_something_else_and_spans_without_a_window_ar
 def test_a_line_that_cannot_be_costs_its_target_and_no_other(line: Any) -> None:
     reader = StreamReader()
     assert reader.feed(written([*LINES[:13], line])) == MESSAGES[:1]
-    (own, other) = reader.feed(written([LINES[13], ["s", 8, 5, 3_000, 10, 2, 0, 0], ["w", 8, 3_000, 4_000, 1, 0, 100.0]]))
+    (own, other) = reader.feed(
+        written([LINES[13], ["s", 8, 5, 3_000, 10, 2, 0, 0], ["w", 8, 3_000, 4_000, 1, 0, 100.0]])
+    )
     assert isinstance(own, SampleWindow) and isinstance(other, SampleWindow)
     assert (own.spans, own.samples) == (MESSAGES[1].spans, 12)  # type: ignore[union-attr]
     assert own.errors in (3, 4), "one more where the line names the target"
@@ -177,8 +188,12 @@ def test_the_first_line_tells_the_version() -> None:
         StreamReader().feed(written([["native", 9]]))
 
 
-VALUES = st.one_of(st.integers(), st.floats(), st.text(max_size=5), st.booleans(), st.none(), st.lists(st.integers(), max_size=2))
-ANY_LINE = st.tuples(st.sampled_from([*KINDS, "other"]), st.lists(VALUES, max_size=8)).map(lambda one: [one[0], *one[1]])
+VALUES = st.one_of(
+    st.integers(), st.floats(), st.text(max_size=5), st.booleans(), st.none(), st.lists(st.integers(), max_size=2)
+)
+ANY_LINE = st.tuples(st.sampled_from([*KINDS, "other"]), st.lists(VALUES, max_size=8)).map(
+    lambda one: [one[0], *one[1]]
+)
 
 
 @settings(deadline=None)
@@ -204,7 +219,9 @@ def test_any_bytes_are_read_or_an_error(data: bytes) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(), st.lists(st.binary(max_size=60), max_size=4), st.booleans())
-def test_a_healthy_target_loses_no_window_whatever_stands_between_its_lines(seed: int, noise: list[bytes], shuffled: bool) -> None:
+def test_a_healthy_target_loses_no_window_whatever_stands_between_its_lines(
+    seed: int, noise: list[bytes], shuffled: bool
+) -> None:
     """Lines of another target: cut short, twice, in another order, with any bytes between them."""
     chance = random.Random(seed)
     other = [json.dumps([line[0], 9, *line[2:]]).encode() for line in LINES[10:17]]
@@ -230,7 +247,10 @@ def survive(data: bytes) -> None:
         if isinstance(message, SampleWindow):
             assert 0 <= message.start_ns <= message.end_ns < 1 << 63
             assert all(
-                one.mono_ns >= 0 and one.duration_ns > 0 and one.mono_ns + one.duration_ns < 1 << 63 for one in message.spans
+                one.mono_ns >= 0 and one.duration_ns > 0 and one.mono_ns + one.duration_ns < 1 << 63
+                for one in message.spans
             )
-            assert all(isinstance(frame, Frame) and abs(frame.line) < 1 << 63 for one in message.spans for frame in one.stack)
+            assert all(
+                isinstance(frame, Frame) and abs(frame.line) < 1 << 63 for one in message.spans for frame in one.stack
+            )
             assert all(abs(tid) < 1 << 63 and isinstance(name, str) for tid, name in message.threads.items())

@@ -92,7 +92,14 @@ def test_odd_fields_are_left_out_and_counted() -> None:
 @given(
     st.dictionaries(
         st.sampled_from(["name", "text", "path", "step", "time_s", "bytes", "kind", "written_s"]),
-        st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.lists(st.integers(), max_size=2)),
+        st.one_of(
+            st.none(),
+            st.booleans(),
+            st.integers(),
+            st.floats(),
+            st.text(max_size=8),
+            st.lists(st.integers(), max_size=2),
+        ),
     )
 )
 def test_any_line_is_a_sample_that_the_store_takes_or_is_counted(line: dict[str, Any]) -> None:
@@ -116,7 +123,15 @@ class Scene:
         if written:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(written)
-        given: dict[str, Any] = {"name": "it", "kind": "file", "media": "", "time_s": None, "step": 1, "path": path, **about}
+        given: dict[str, Any] = {
+            "name": "it",
+            "kind": "file",
+            "media": "",
+            "time_s": None,
+            "step": 1,
+            "path": path,
+            **about,
+        }
         self.store.append([Sample(run=run, **given)])
         return self.store.samples(SampleQuery(run, limit=100_000))[-1].number
 
@@ -181,7 +196,9 @@ def test_what_could_run_is_plain_text_or_is_saved(scene: Scene, name: str, kind:
     answer = scene.shown(number := scene.add(name, data, kind=kind))
     assert answer.status == 200 and answer.body == data
     media_type, disposition = answer.headers["content-type"], answer.headers["content-disposition"]
-    assert media_type == media.PLAIN if kind == "text" else (media_type, disposition[:10]) == (media.UNKNOWN, "attachment")
+    assert (
+        media_type == media.PLAIN if kind == "text" else (media_type, disposition[:10]) == (media.UNKNOWN, "attachment")
+    )
     assert any(policy.startswith(INERT) for policy in scene.policies(number))
 
 
@@ -190,7 +207,8 @@ def test_names_of_samples_stay_names_of_files(scene: Scene) -> None:
         answer = scene.shown(scene.add("n.png", png(), name=name))
         file_name = answer.headers["content-disposition"].removeprefix('inline; filename="').removesuffix('"')
         assert (
-            set(file_name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") and file_name[0] not in ".-"
+            set(file_name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+            and file_name[0] not in ".-"
         )
         assert "set-cookie" not in answer.headers
 
@@ -264,7 +282,9 @@ def test_names_and_rows_are_listed(scene: Scene) -> None:
         scene.add("", name="<b>,%2F", kind="text", step=step, data=b"hi", run="list")
     scene.add("", name="other", kind="table", step=None, data=b"{}", run="list")
     answer = scene.web.ask("/api/v1/samples", run="list").json
-    assert [(row["name"], row["kinds"], row["count"], row["first_step"], row["last_step"]) for row in answer["names"]] == [
+    assert [
+        (row["name"], row["kinds"], row["count"], row["first_step"], row["last_step"]) for row in answer["names"]
+    ] == [
         ("<b>,%2F", ["text"], 3, 1, 9),
         ("other", ["table"], 1, None, None),
     ]
@@ -279,7 +299,9 @@ def test_event_files_of_a_followed_folder_are_shown_also_while_they_grow(tmp_pat
     source = next((RECORDED / "torch").glob("events.out*"))
     target = tmp_path / "a" / "train" / source.name
     target.write_bytes(source.read_bytes())
-    (tmp_path / source.name).write_bytes(source.read_bytes())  # in the log folder itself: a run that is called as the folder
+    (tmp_path / source.name).write_bytes(
+        source.read_bytes()
+    )  # in the log folder itself: a run that is called as the folder
     until(follower, lambda: sum(isinstance(one, Sample) for one in follower.records) == 10)
     store = open_store(tmp_path / ".data", write=True)
     store.append(follower.records)
@@ -315,7 +337,10 @@ def test_what_run_log_logs_is_shown(tmp_path: Path, follower: Follower, monkeypa
     queries = Queries(store, tmp_path, tmp_path / ".data")
     found = {one.name: one for one in store.samples(SampleQuery("a"))}
     assert found["image"].path == "media/1.png" and found["tone"].path == str(tmp_path / "tone.wav")
-    assert queries.sample("a", found["image"].number).data == png() and queries.sample("a", found["tone"].number).data == wav()
+    assert (
+        queries.sample("a", found["image"].number).data == png()
+        and queries.sample("a", found["tone"].number).data == wav()
+    )
     assert queries.sample("a", found["answer"].number).data == b"42 <i>"
     queries.close()
     store.close()
@@ -349,7 +374,8 @@ def test_the_files_of_a_run_that_is_one_file_are_those_that_were_read(scene: Sce
 
 
 @given(
-    st.binary(max_size=200), st.sampled_from([b"", b"\x89PNG\r\n", b"GIF8", b"RIFF1234WEBP", b"\xff\xd8\xff", b"RIFF1234WEBPVP8L"])
+    st.binary(max_size=200),
+    st.sampled_from([b"", b"\x89PNG\r\n", b"GIF8", b"RIFF1234WEBP", b"\xff\xd8\xff", b"RIFF1234WEBPVP8L"]),
 )
 def test_any_bytes_have_a_kind_and_a_size_or_none(data: bytes, sign: bytes) -> None:
     sample = Sample("a", "x", "image", media.OF_HISTOGRAM, None, None)

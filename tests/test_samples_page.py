@@ -108,12 +108,20 @@ def test_nothing_that_was_logged_becomes_a_part_of_the_page(scene: Scene, page: 
     alerts: list[str] = []
     page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))
     scene.text("bad", f"{BAD} \"'&,%2F\u202e", 1, BAD)
-    scene.text("bad", "table", 1, json.dumps({"columns": [BAD], "rows": [[BAD, {"a": BAD}], "odd"], "total": BAD}), kind="table")
+    scene.text(
+        "bad",
+        "table",
+        1,
+        json.dumps({"columns": [BAD], "rows": [[BAD, {"a": BAD}], "odd"], "total": BAD}),
+        kind="table",
+    )
     scene.text("bad", "no table", 1, "{" + BAD, kind="table")
     scene.text("bad", "no histogram", 1, '{"edges": [1, "x"], "counts": [1]}', kind="histogram")
     scene.store.append([Sample("bad", "gone", "image", "image/png", None, 1, path=f"{BAD}.png")])
     (scene.log_dir / "bad").mkdir()
-    (scene.log_dir / "bad" / "x.svg").write_text(f'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)">{BAD}</svg>')
+    (scene.log_dir / "bad" / "x.svg").write_text(
+        f'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)">{BAD}</svg>'
+    )
     scene.store.append([Sample("bad", "drawing", "text", "image/svg+xml", None, 1, path="x.svg")])
     (scene.log_dir / "bad" / "broken.png").write_bytes(png()[:50])
     scene.store.append([Sample("bad", "broken", "image", "image/png", None, 1, path="broken.png")])
@@ -131,7 +139,9 @@ def test_nothing_that_was_logged_becomes_a_part_of_the_page(scene: Scene, page: 
 def test_thousands_of_names_are_searched_and_few_are_loaded(scene: Scene, page: Page) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/api/v1/sample" in request.url else None)
-    scene.store.append([Sample("many", f"layer{i}/text", "text", "text/plain", None, 1, data=b"x", length=1) for i in range(3000)])
+    scene.store.append(
+        [Sample("many", f"layer{i}/text", "text", "text/plain", None, 1, data=b"x", length=1) for i in range(3000)]
+    )
     scene.open(page, "run=many")
     expect(page.locator(".sample-card")).to_have_count(60)
     expect(page.locator(".sample-bar")).to_contain_text("3,000 names")

@@ -77,7 +77,9 @@ def answering(answer: Callable[[socket.socket], None]) -> Iterator[str]:
         thread.join(10)
 
 
-def said(body: bytes, status: str = "200 OK", kind: str = "text/plain", more: str = "") -> Callable[[socket.socket], None]:
+def said(
+    body: bytes, status: str = "200 OK", kind: str = "text/plain", more: str = ""
+) -> Callable[[socket.socket], None]:
     head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\n{more}Connection: close\r\n\r\n".encode()
     return lambda connection: connection.sendall(head + body)
 
@@ -137,9 +139,13 @@ def test_a_real_server_is_a_run_of_kind_service_with_rates_and_quantiles() -> No
     assert set(found["vllm:num_requests_running"]) == {7.0}
     assert found["vllm:e2e_request_latency_seconds/p50"] == [1.5]
     assert (
-        max(found["vllm:generation_tokens_per_s"]) > 0 and "python_noise" not in found and "vllm:prompt_tokens_count_per_s" in found
+        max(found["vllm:generation_tokens_per_s"]) > 0
+        and "python_noise" not in found
+        and "vllm:prompt_tokens_count_per_s" in found
     )
-    rates = [record for record in records if isinstance(record, Points) and "vllm:generation_tokens_per_s" in record.names]
+    rates = [
+        record for record in records if isinstance(record, Points) and "vllm:generation_tokens_per_s" in record.names
+    ]
     assert {record.labels for record in rates} == {labels_of(host="box", model="deepseek")}
 
 
@@ -193,7 +199,10 @@ HOSTILE: dict[str, tuple[Callable[[socket.socket], None], str]] = {
     "nothing": (lambda connection: None, "cannot be read"),
     "a shorter body": (said(b"a 1\n", more="Content-Length: 100\r\n"), "before its answer is complete"),
     "17 MiB": (said(b"#" * (17 << 20)), "more than 16 MiB"),
-    "endless headers": (lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 100_000), "cannot be read"),
+    "endless headers": (
+        lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 100_000),
+        "cannot be read",
+    ),
 }
 
 
@@ -230,7 +239,9 @@ def test_a_bad_endpoint_costs_only_its_own_run() -> None:
 
 
 @pytest.mark.parametrize("is_openmetrics", [False, True])
-@pytest.mark.parametrize("bad", ["a{b= 1", "# TYPE a counter\na_total x", 'a{le="x"} 1e', "\0", "# TYPE h histogram\nh_bucket 1"])
+@pytest.mark.parametrize(
+    "bad", ["a{b= 1", "# TYPE a counter\na_total x", 'a{le="x"} 1e', "\0", "# TYPE h histogram\nh_bucket 1"]
+)
 def test_a_bad_family_costs_only_itself(bad: str, is_openmetrics: bool) -> None:
     text = f"# TYPE x gauge\nx 1\n# HELP bad it is\n{bad}\n# TYPE y gauge\ny 2\n# EOF\n"
     families, _, _ = families_of(exposition(text, is_openmetrics=is_openmetrics))

@@ -29,7 +29,9 @@ def records() -> Iterator[Record]:
     for i in range(60):
         yield RunInfo(f"sweep/{i:02}", {"started_s": T0 + i})
         yield Points(f"sweep/{i:02}", HOST, ("train/loss",), (1.0,), T0 + i, 1)
-    yield Points("loss-of-sleep", HOST, ("train/loss", "train/lr", "eval/gloss", HOSTILE), (1.0, 1.0, 1.0, 1.0), T0 + 900, 1)
+    yield Points(
+        "loss-of-sleep", HOST, ("train/loss", "train/lr", "eval/gloss", HOSTILE), (1.0, 1.0, 1.0, 1.0), T0 + 900, 1
+    )
     yield Points(HOSTILE, HOST, ("train/loss",), (1.0,), T0 + 901, 1)
     yield Points("layers", HOST, tuple(f"h.{layer}/q_norm" for layer in (100, 4, 15, 22, 2)), (1.0,) * 5, T0 - 1, 1)
     yield Event("loss-of-sleep", "note", T0 + 500, text="the loss rose after the deployment of the new loader")
@@ -81,7 +83,9 @@ def test_equal_hits_are_in_natural_order_and_open_their_chart(web: Web) -> None:
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 200)), max_size=9), st.text(max_size=20))
 def test_numbers_in_names_count_as_numbers(parts: list[tuple[str, int]], odd: str) -> None:
-    assert sorted((f"{letter}{number}/q" for letter, number in parts), key=natural) == [f"{a}{n}/q" for a, n in sorted(parts)]
+    assert sorted((f"{letter}{number}/q" for letter, number in parts), key=natural) == [
+        f"{a}{n}/q" for a, n in sorted(parts)
+    ]
     assert natural(odd) <= natural(odd + "x")
 
 
@@ -96,7 +100,12 @@ def test_a_series_opens_on_training_with_the_ticked_runs(web: Web, page: Page) -
         page.keyboard.press("Enter")
         page.wait_for_url("**/training?*")
         query = parse_qs(urlsplit(page.url).query)
-        assert query == {"run": ["sweep/01"], "chart": [typed], "theme": ["light"], "runs": ["sweep/01", "sweep/02", *found]}
+        assert query == {
+            "run": ["sweep/01"],
+            "chart": [typed],
+            "theme": ["light"],
+            "runs": ["sweep/01", "sweep/02", *found],
+        }
         page.go_back()
         page.wait_for_selector("#controls kbd")
 

@@ -44,7 +44,9 @@ def gathering(place: Path, run: str = "run") -> SecondNames:
 @contextmanager
 def another(code: str) -> Iterator[None]:
     """A process outside of this one's tree that has run this."""
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)  # tests of jobs, run before in this process, adopt orphans
+    ctypes.CDLL(None).prctl(
+        PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0
+    )  # tests of jobs, run before in this process, adopt orphans
     code = f"import os, time\nif os.fork(): os._exit(0)\n{code}\nprint(os.getpid(), flush=True)\ntime.sleep(600)"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdout is not None
@@ -64,7 +66,9 @@ def write(path: Path, text: str = "step,loss\n1,0.5\n") -> Path:
 
 
 def names(place: Path) -> list[str]:
-    return sorted(str(path.relative_to(place / "logs/run")) for path in (place / "logs/run").rglob("*") if path.is_file())
+    return sorted(
+        str(path.relative_to(place / "logs/run")) for path in (place / "logs/run").rglob("*") if path.is_file()
+    )
 
 
 def test_the_first_folder_is_the_run_and_further_ones_are_folders_of_it(place: Path) -> None:
@@ -140,7 +144,9 @@ def test_what_a_program_before_wrote_is_not_its_own(place: Path) -> None:
     gathered.look()
     write(place / "runs/mine/results.csv")
     gathered.look()
-    assert names(place) == ["results.csv"] and (place / "logs/run/results.csv").samefile(place / "runs/mine/results.csv")
+    assert names(place) == ["results.csv"] and (place / "logs/run/results.csv").samefile(
+        place / "runs/mine/results.csv"
+    )
 
 
 def test_what_another_process_writes_is_not_its_own(place: Path) -> None:
@@ -204,7 +210,15 @@ def test_a_look_is_bounded(place: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize(
     "name",
-    ["events.out.tfevents.1764000000.box", "metrics.csv", "a.tsv", "a.jsonl", "run-1.wandb", "hparams.yaml", "trainer_state.json"],
+    [
+        "events.out.tfevents.1764000000.box",
+        "metrics.csv",
+        "a.tsv",
+        "a.jsonl",
+        "run-1.wandb",
+        "hparams.yaml",
+        "trainer_state.json",
+    ],
 )
 def test_a_format_reads_every_name_that_is_gathered(name: str) -> None:
     assert second_names.NAMES.fullmatch(name) and format_of(Path("x") / name) is not None

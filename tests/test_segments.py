@@ -34,7 +34,10 @@ def segments(lines: Iterable[Line], again_at: int | None = None) -> list[int]:
 
 
 def train(steps: Iterable[int], since_s: float | None = None, every_s: float = 0.1, **others: float) -> list[Line]:
-    timed = [{} if since_s is None else {"time_s": round(START_S + since_s + number * every_s, 3)} for number in range(10_000)]
+    timed = [
+        {} if since_s is None else {"time_s": round(START_S + since_s + number * every_s, 3)}
+        for number in range(10_000)
+    ]
     return [{**timed[number], "step": step, "loss": step / 7, **others} for number, step in enumerate(steps)]
 
 
@@ -55,14 +58,19 @@ NONE = {
     "validation that comes late": [
         other
         for line in train(range(200))
-        for other in (line, *([{"step": line["step"] - 7, "val_loss": 1.0, "epoch": 1}] if line["step"] % 20 == 10 else []))
+        for other in (
+            line,
+            *([{"step": line["step"] - 7, "val_loss": 1.0, "epoch": 1}] if line["step"] % 20 == 10 else []),
+        )
     ],
     "two ranks in step": [line for pair in zip(train(range(100)), train(range(100)), strict=True) for line in pair],
     "two ranks that drift": [
         line for step in range(200) for line in (*train([step]), *(train([step - step // 20]) if step % 3 else ()))
     ],
     "ranks that say who they are": [
-        {"rank": rank, "step": step + (rank * 20 if step > 10 else 0), "loss": 1.0} for step in range(100) for rank in range(2)
+        {"rank": rank, "step": step + (rank * 20 if step > 10 else 0), "loss": 1.0}
+        for step in range(100)
+        for rank in range(2)
     ],
     "slightly late lines of one series": train([0, 1, 2, 3, 5, 4, 6, 7, 9, 8, 10, 11, 13, 12, 14]),
     "gradient accumulation": train([step for step in range(60) for _ in range(4)]),
@@ -75,7 +83,10 @@ NONE = {
     "a validation with a count of its own": [
         other
         for line in train(range(300))
-        for other in (line, *([{"step": batch, "val_loss": 1.0} for batch in range(12)] if line["step"] % 50 == 49 else []))
+        for other in (
+            line,
+            *([{"step": batch, "val_loss": 1.0} for batch in range(12)] if line["step"] % 50 == 49 else []),
+        )
     ],
 }
 
@@ -119,7 +130,9 @@ EPOCHS = 3
 @pytest.mark.parametrize("first", [0, 1])
 @pytest.mark.parametrize("every", [1, 10])
 @pytest.mark.parametrize("says_epoch", [True, False])
-def test_a_count_that_begins_anew_with_each_epoch_goes_on_as_steps(name: str, first: int, every: int, says_epoch: bool) -> None:
+def test_a_count_that_begins_anew_with_each_epoch_goes_on_as_steps(
+    name: str, first: int, every: int, says_epoch: bool
+) -> None:
     if not says_epoch and not name.startswith("batch"):
         pytest.skip("nothing says that it is the next epoch")
     lines = [

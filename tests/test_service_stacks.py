@@ -68,16 +68,24 @@ def service(store: Store, *stretches: tuple[int, Second], kind: str = "service",
                     took_ns = round(ms * 1e6)
                     samples.append(StackSample(at_ns, took_ns, 8, (BOOT, RUN, WORK, frame), False, took_ns))
                     at_ns += took_ns
-                samples.append(StackSample(at_ns, begin_ns + (number + 1) * every_ns - at_ns, 8, (BOOT, RUN, WORK, WAIT), False, 0))
+                samples.append(
+                    StackSample(at_ns, begin_ns + (number + 1) * every_ns - at_ns, 8, (BOOT, RUN, WORK, WAIT), False, 0)
+                )
             second, answered = second + 1, answered + each.requests
             fields = {"service/p50_s": each.answer_s, "units": float(each.requests)}
             fields |= {"phase/queue_s": each.answer_s * each.requests} if phases else {}
             if each.requests:
-                points.append(Points("run", labels_of(host="box"), tuple(fields), tuple(fields.values()), T0 + second, answered))
+                points.append(
+                    Points("run", labels_of(host="box"), tuple(fields), tuple(fields.values()), T0 + second, answered)
+                )
     names = {7: "MainThread", 8: "serve-toy", 9: "watch"}
     samples.sort(key=lambda sample: sample.mono_ns)
     store.append(
-        [Profile("run", 0, 7, "main", "box", "native", 100.0, T0, 0, second * 1_000_000_000, names, samples, second * 300)]
+        [
+            Profile(
+                "run", 0, 7, "main", "box", "native", 100.0, T0, 0, second * 1_000_000_000, names, samples, second * 300
+            )
+        ]
     )
     store.append([RunInfo("run", {"run": "run", "cwd": "/job", "kind": kind, "unit": "request"}), *points])
 
@@ -112,7 +120,9 @@ def test_another_rate_of_requests_is_no_slowdown(store: Store, requests: int) ->
 def test_requests_that_wait_for_each_other_and_are_no_more_work_have_no_line(store: Store) -> None:
     service(store, (80, USUAL), (10, USUAL._replace(requests=300, answer_s=0.2)))
     verdict = blame(store, 81, 89)
-    assert verdict.verdict == "unknown" and "for no more work: requests wait for each other" in verdict.sentence, verdict.sentence
+    assert verdict.verdict == "unknown" and "for no more work: requests wait for each other" in verdict.sentence, (
+        verdict.sentence
+    )
 
 
 def test_slow_seconds_and_idle_ones_are_no_baseline(store: Store) -> None:
@@ -140,7 +150,9 @@ def test_the_flame_graph_shows_the_work_of_all_threads(store: Store) -> None:
 
 
 def test_threads_that_work_at_once_count_once_and_holders_of_the_gil_first() -> None:
-    spans = columns((0, 7, 1.0, (MODULE, SELECT)), (0, 8, 2.0, (BOOT, RUN, WORK, PREPARE)), (0, 9, 2.0, (BOOT, RUN, WORK, INFER)))
+    spans = columns(
+        (0, 7, 1.0, (MODULE, SELECT)), (0, 8, 2.0, (BOOT, RUN, WORK, PREPARE)), (0, 9, 2.0, (BOOT, RUN, WORK, INFER))
+    )
     spans = spans._replace(time_s=np.array([0.0, 0.0, 1.0]), serves=True, gil=np.array([0, 0, 1], np.int8))
     thread = one_at_a_time(served(traces_of(spans)), [(0.0, 4.0)])
     leaves = [thread.frames[thread.stacks[stack][-1]] for stack in thread.stack.tolist()]

@@ -52,7 +52,9 @@ def test_what_comes_through_a_proxy_is_not_the_user(port: int) -> None:
         assert ask(port, asked._replace(headers=PROXIED)).status == 401, asked
 
 
-@pytest.mark.parametrize(("host", "status"), [("evil.example", 403), ("", 403), ("localhost:1", 200), ("gateway.example", 200)])
+@pytest.mark.parametrize(
+    ("host", "status"), [("evil.example", 403), ("", 403), ("localhost:1", 200), ("gateway.example", 200)]
+)
 def test_it_answers_under_its_own_names(port: int, host: str, status: int) -> None:
     assert ask(port, INDEX._replace(headers={"Host": host})).status == status
     assert ask(port, Asked("GET", "/v2/health/live", {"Host": host})).status == status

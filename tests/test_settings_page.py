@@ -36,9 +36,14 @@ def test_settings_are_saved_and_mistakes_are_said_in_place(page: Page, web: Web,
     page.locator("#setting-currency").fill("euro")
     page.locator("#setting-retention").fill("soon")
     page.locator("#save").click()
-    wait_for(lambda: page.locator("#wrong-price_per_gpu_hour").inner_text() == "a number", because="no sentence beside the field")
+    wait_for(
+        lambda: page.locator("#wrong-price_per_gpu_hour").inner_text() == "a number",
+        because="no sentence beside the field",
+    )
     assert page.locator("#wrong-currency").inner_text() == "three capital letters such as EUR"
-    assert "soon" in page.locator("#wrong-retention").inner_text() and page.locator("#wrong-time_zone").inner_text() == ""
+    assert (
+        "soon" in page.locator("#wrong-retention").inner_text() and page.locator("#wrong-time_zone").inner_text() == ""
+    )
     assert page.locator("#said").inner_text() == "Nothing is saved: 3 fields are wrong."
     assert queries.settings().values["currency"] == "EUR"
     assert queries.settings().values["price_per_gpu_hour"] == 2.5
@@ -63,7 +68,9 @@ def test_times_are_shown_in_the_zone_of_the_settings(page: Page, web: Web, write
 
 def test_settings_of_a_dashboard_that_only_reads_say_so(page: Page, tmp_path: Path) -> None:
     open_store(tmp_path, write=True).close()
-    queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path, read_only=lambda: "another dashboard writes here")
+    queries = Queries(
+        open_store(tmp_path, write=False), tmp_path, tmp_path, read_only=lambda: "another dashboard writes here"
+    )
     with served(queries) as web:
         page.goto(f"http://127.0.0.1:{web.port}/settings")
         page.wait_for_selector("#setting-currency[disabled]")

@@ -62,7 +62,11 @@ def test_a_store_that_is_not_used_is_said(tmp_path: Path, flags: list[str], stor
     with subprocess.Popen(command, cwd=tmp_path, text=True, **pipes) as process:  # type: ignore[call-overload]
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        said = [line for line in process.communicate(timeout=60)[1].splitlines() if "several log folders have a store" in line]
+        said = [
+            line
+            for line in process.communicate(timeout=60)[1].splitlines()
+            if "several log folders have a store" in line
+        ]
     used, unused = ("runs", "logs") if flags else ("logs", "runs")
     assert len(said) == (len(stores) > 1)
     assert all(f"{tmp_path / used / '.deepseek'} is used" in line for line in said)

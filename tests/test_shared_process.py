@@ -87,7 +87,9 @@ for number, trial in enumerate((trial_0, trial_1, trial_2)):
             log.scalars(number, {"train/loss": 1.0})
 busy(time.time() + 3)
 """
-REOPENED = "a table that is reopened for each line"  # its writer is found by what it writes, which other programs may hide
+REOPENED = (
+    "a table that is reopened for each line"  # its writer is found by what it writes, which other programs may hide
+)
 LOGGERS = {"RunLog": RUN_LOG, "JSONL": JSONL, REOPENED: CSV, "event files": EVENTS}
 
 
@@ -98,7 +100,9 @@ def training(folder: Path, logger: str, *names: str, under: tuple[str, ...] = ()
     (folder / "train.py").write_text(IMPORTS + LOGGERS[logger] + BUSY + f"train({opened})\n")
     command = [*under, sys.executable, "train.py", str(folder / "logs"), str(folder / "fail")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
         try:
             yield process
         finally:
@@ -107,7 +111,9 @@ def training(folder: Path, logger: str, *names: str, under: tuple[str, ...] = ()
 
 
 def row(running: Dashboard, run: str) -> dict[str, object]:
-    return wait_for(lambda: found if (found := running.run(run)).get("pid") else {}, because=f"no process of {run} is known")
+    return wait_for(
+        lambda: found if (found := running.run(run)).get("pid") else {}, because=f"no process of {run} is known"
+    )
 
 
 def has_what_a_run_has(running: Dashboard, run: str) -> None:
@@ -115,7 +121,10 @@ def has_what_a_run_has(running: Dashboard, run: str) -> None:
     flame = f"/api/v1/flame?run={run}&from=0&to=9e9"
     wait_for(lambda: "work" in str(running.get(flame).get("frames")), because=f"no stacks of {run}")
     series = "/api/v1/series?match=run_cpu"
-    wait_for(lambda: any(one["labels"].get("run") == run for one in running.get(series)["series"]), because=f"no CPU of {run}")
+    wait_for(
+        lambda: any(one["labels"].get("run") == run for one in running.get(series)["series"]),
+        because=f"no CPU of {run}",
+    )
 
 
 def started_by(log_dir: Path) -> tuple[str, ...]:
@@ -133,8 +142,12 @@ def started_by(log_dir: Path) -> tuple[str, ...]:
     )
 
 
-@pytest.mark.parametrize("logger", [pytest.param(name, marks=[pytest.mark.timed] if name == REOPENED else []) for name in LOGGERS])
-def test_a_program_under_run_and_the_run_that_it_logs_both_have_its_stacks_and_its_end(logger: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "logger", [pytest.param(name, marks=[pytest.mark.timed] if name == REOPENED else []) for name in LOGGERS]
+)
+def test_a_program_under_run_and_the_run_that_it_logs_both_have_its_stacks_and_its_end(
+    logger: str, tmp_path: Path
+) -> None:
     log_dir = tmp_path / "logs"
     with dashboard(log_dir) as running, training(tmp_path, logger, "mine", under=started_by(log_dir)):
         assert row(running, "whole")["pid"] == row(running, "mine")["pid"]
@@ -156,7 +169,16 @@ def test_a_process_that_was_attached_and_the_run_that_it_logs_both_have_its_stac
     log_dir.mkdir()
     with dashboard(log_dir) as running, training(tmp_path, logger, "mine") as process:
         row(running, "mine")
-        command = [sys.executable, str(ROOT / "app.py"), "attach", "--log-dir", str(log_dir), "--name", "whole", str(process.pid)]
+        command = [
+            sys.executable,
+            str(ROOT / "app.py"),
+            "attach",
+            "--log-dir",
+            str(log_dir),
+            "--name",
+            "whole",
+            str(process.pid),
+        ]
         subprocess.run(command, check=True, capture_output=True, timeout=60)
         assert row(running, "whole")["pid"] == row(running, "mine")["pid"] == process.pid
         for run in ("whole", "mine"):
@@ -193,7 +215,9 @@ def seconds_of(running: Dashboard, run: str) -> tuple[float, dict[str, float]]:
 
 
 @pytest.mark.parametrize("is_under_run", [True, False], ids=["under run", "alone"])
-def test_runs_that_one_process_logs_in_turn_each_have_the_stacks_of_their_own_time(is_under_run: bool, tmp_path: Path) -> None:
+def test_runs_that_one_process_logs_in_turn_each_have_the_stacks_of_their_own_time(
+    is_under_run: bool, tmp_path: Path
+) -> None:
     log_dir = tmp_path / "logs"
     (tmp_path / "sweep.py").write_text(SWEEP)
     under = started_by(log_dir) if is_under_run else ()

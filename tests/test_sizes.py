@@ -28,21 +28,33 @@ def lengths(seed: int = 0, count: int = 400) -> Floats:
 
 
 @pytest.mark.parametrize(
-    "name", ["tokens", "train/num_tokens", "train/num_input_tokens_seen", "n_samples", "data/seq_len", "batch/tokens_per_step"]
+    "name",
+    ["tokens", "train/num_tokens", "train/num_input_tokens_seen", "n_samples", "data/seq_len", "batch/tokens_per_step"],
 )
 def test_names_of_sizes(name: str) -> None:
     assert is_size(name)
 
 
 @pytest.mark.parametrize(
-    "name", ["train/tokens_per_s", "val/tokens", "train/loss", "tokens_per_second", "host/samples", "sample_loss", "token_accuracy"]
+    "name",
+    [
+        "train/tokens_per_s",
+        "val/tokens",
+        "train/loss",
+        "tokens_per_second",
+        "host/samples",
+        "sample_loss",
+        "token_accuracy",
+    ],
 )
 def test_names_that_are_no_sizes(name: str) -> None:
     assert not is_size(name)
 
 
 @given(st.integers(0, 1000), st.floats(0.0, 0.05), st.floats(1e-5, 1e-3))
-def test_steps_that_take_as_long_as_their_sizes_ask_for_weigh_what_they_take(seed: int, begin_s: float, token_s: float) -> None:
+def test_steps_that_take_as_long_as_their_sizes_ask_for_weigh_what_they_take(
+    seed: int, begin_s: float, token_s: float
+) -> None:
     size = lengths(seed)
     units = steps(begin_s + token_s * size)
     found = sized(units, tokens(units, size))

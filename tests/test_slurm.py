@@ -62,13 +62,17 @@ def clean(here: Here) -> Iterator[None]:
 def request(
     *argv: str, resume: tuple[str, ...] | None = None, cores: int = 1, high: bool = False, **environment: str
 ) -> JobRequest:
-    return JobRequest(argv, "/", "family", cores, high, resume_argv=resume, environment={"PATH": os.environ["PATH"], **environment})
+    return JobRequest(
+        argv, "/", "family", cores, high, resume_argv=resume, environment={"PATH": os.environ["PATH"], **environment}
+    )
 
 
 CORES = SlurmSite(slots="cores", partition="low", high_partition="urgent")
 
 
-def submitted(here: Here, name: str, asked: JobRequest, site: SlurmSite = CORES) -> tuple[Slurm, int, Callable[[], SlurmJob]]:
+def submitted(
+    here: Here, name: str, asked: JobRequest, site: SlurmSite = CORES
+) -> tuple[Slurm, int, Callable[[], SlurmJob]]:
     slurm = Slurm(site)
     job = slurm.submit(asked, name, here.logs / name)
     return slurm, job, lambda: slurm.look({job: here.logs / name})[job]
@@ -85,7 +89,9 @@ def output(here: Here, name: str) -> str:
 
 
 def run_is(here: Here, name: str, state: str) -> None:
-    wait_for(lambda: here.running.run(name).get("state") == state, because=f"{name} is not {state}: {here.running.run(name)}")
+    wait_for(
+        lambda: here.running.run(name).get("state") == state, because=f"{name} is not {state}: {here.running.run(name)}"
+    )
     assert [run["run"] for run in here.running.get("/api/v1/runs")["runs"]].count(name) == 1
 
 
@@ -113,7 +119,9 @@ def test_gpus_are_what_slurm_gives(here: Here, clean: None) -> None:
         SlurmError, match="Slurm refused the job: Requested node configuration is not available; no node has so many"
     ):
         submitted(here, "many", asked._replace(slots=9), SlurmSite())
-    with pytest.raises(SlurmError, match="Slurm refused the job: Invalid partition name specified; choose one that `sinfo` lists"):
+    with pytest.raises(
+        SlurmError, match="Slurm refused the job: Invalid partition name specified; choose one that `sinfo` lists"
+    ):
         submitted(here, "nowhere", asked, SlurmSite(partition="nowhere"))
     with pytest.raises(SlurmError, match="GPUs of this type"):
         submitted(here, "kind", asked, SlurmSite(gpu_type="h900"))
@@ -197,7 +205,9 @@ def test_a_job_whose_number_was_lost_is_found_and_never_runs_twice(here: Here, c
 def test_a_controller_that_is_gone_is_one_sentence(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     conf = here.folder / "gone.conf"
     text = (here.folder / "slurm.conf").read_text()
-    conf.write_text("\n".join("SlurmctldPort=1" if line.startswith("SlurmctldPort") else line for line in text.splitlines()))
+    conf.write_text(
+        "\n".join("SlurmctldPort=1" if line.startswith("SlurmctldPort") else line for line in text.splitlines())
+    )
     conf.write_text(f"{conf.read_text()}\nMessageTimeout=2\n")
     monkeypatch.setenv("SLURM_CONF", str(conf))
     monkeypatch.setattr("jobs.slurm.slurm.ASK_S", 2.0)

@@ -47,7 +47,13 @@ NEWEST = {  # as 23.11 to 25.11 have it
     "current_working_directory": "/logs/a",
     "name": "a",
 }
-OLDER = {**NEWEST, "job_state": "RUNNING", "start_time": 1_764_000_000, "end_time": 1_764_086_400, "exit_code": 0}  # 21.08, 22.05
+OLDER = {
+    **NEWEST,
+    "job_state": "RUNNING",
+    "start_time": 1_764_000_000,
+    "end_time": 1_764_086_400,
+    "exit_code": 0,
+}  # 21.08, 22.05
 
 
 def answer(*rows: Any, **more: Any) -> bytes:
@@ -66,7 +72,12 @@ def test_a_job_reads_the_same_in_all_versions(row: dict[str, Any]) -> None:
     [
         (["PENDING"], "Resources", "queued", "waits for nodes to be free"),
         ("PENDING", "Priority", "queued", "waits behind jobs with a higher priority"),
-        (["PENDING"], "QOSMaxGRESPerUser", "queued", "waits: a limit of its user, account or QOS is reached (QOSMaxGRESPerUser)"),
+        (
+            ["PENDING"],
+            "QOSMaxGRESPerUser",
+            "queued",
+            "waits: a limit of its user, account or QOS is reached (QOSMaxGRESPerUser)",
+        ),
         (["PENDING"], "SomethingNew", "queued", "waits; Slurm says: SomethingNew"),
         (["PENDING"], "JobHeldUser", "held", "held; `deepseek-jobs release` lets it go"),
         (["PENDING", "REQUEUE_HOLD"], "launch_failed_requeued_held", "held", "held: it could not be started"),
@@ -110,7 +121,10 @@ def test_a_failure_says_its_code_and_a_signal_by_name() -> None:
     by_signal = {"status": ["SIGNALED"], "return_code": UNSET, "signal": {"id": put(9), "name": "KILL"}}
     by_code = {"status": ["ERROR"], "return_code": put(3), "signal": {"id": UNSET}}
     found = [job_of({**NEWEST, "job_state": ["FAILED"], "exit_code": code}) for code in (by_signal, by_code)]
-    assert [(job.reason, job.exit_code) for job in found if job] == [("ended by SIGKILL", 137), ("ended with exit code 3", 3)]
+    assert [(job.reason, job.exit_code) for job in found if job] == [
+        ("ended by SIGKILL", 137),
+        ("ended with exit code 3", 3),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +140,10 @@ def test_zero_is_a_number() -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from([*NEWEST, "set", "number", "id", "signal"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from([*NEWEST, "set", "number", "id", "signal"]), inner)
+    ),
     max_leaves=20,
 )
 
@@ -176,7 +193,9 @@ def scripts(folder: Path, **texts: str) -> Slurm:
         ("exec >&- 2>&-; exec sleep 90", "squeue did not answer within"),
     ],
 )
-def test_an_odd_squeue_is_one_sentence(text: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_odd_squeue_is_one_sentence(
+    text: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("jobs.slurm.slurm.ASK_S", 0.5 if "sleep" in text else 20.0)
     monkeypatch.setattr("jobs.slurm.slurm.call", lambda argv, within_s: programs.call(argv, within_s, 1 << 20))
     began_s = time.monotonic()
@@ -262,7 +281,9 @@ def test_a_change_that_slurm_refuses_is_one_sentence(method: str, said: str, sen
 
 
 def test_a_job_that_is_over_is_cancelled_already(tmp_path: Path) -> None:
-    scripts(tmp_path, scancel="echo 'scancel: error: Kill job error on job id 17: Invalid job id specified' >&2; exit 1").cancel(17)
+    scripts(
+        tmp_path, scancel="echo 'scancel: error: Kill job error on job id 17: Invalid job id specified' >&2; exit 1"
+    ).cancel(17)
 
 
 def test_nothing_of_the_job_that_we_run_in_is_handed_on() -> None:
@@ -274,7 +295,9 @@ def test_a_site_says_what_a_slot_is_and_who_goes_first() -> None:
     high, two = REQUEST._replace(high=True), REQUEST._replace(slots=2, declared_mib=20480.5)
     assert SlurmSite().asks(REQUEST) == ["--gpus-per-node=1", "--nice=100"]
     assert SlurmSite().asks(high) == ["--gpus-per-node=1"]
-    a100 = SlurmSite(gpu_type="a100", cores_per_slot=8, memory_mib_per_slot=1000, high_qos="urgent", options=("--constraint=x",))
+    a100 = SlurmSite(
+        gpu_type="a100", cores_per_slot=8, memory_mib_per_slot=1000, high_qos="urgent", options=("--constraint=x",)
+    )
     assert a100.asks(two) == ["--gpus-per-node=a100:2", "--cpus-per-task=16", "--mem=2000M", "--constraint=x"]
     assert "--qos=urgent" in a100.asks(high) and not [word for word in a100.asks(two) if "nice" in word]
     assert SlurmSite(slots="cores", time_limit="1:00:00", nice=0).asks(two) == [
@@ -304,5 +327,13 @@ def test_a_setting_that_cannot_be_is_one_sentence(settings: dict[str, object], s
 
 
 def test_settings_are_read() -> None:
-    settings = {"slots": "cores", "partition": "low", "nice": 7, "options": ["--constraint=x"], "programs": "/opt/slurm/bin"}
-    assert site_of(settings) == SlurmSite("cores", "low", nice=7, options=("--constraint=x",), programs=Path("/opt/slurm/bin"))
+    settings = {
+        "slots": "cores",
+        "partition": "low",
+        "nice": 7,
+        "options": ["--constraint=x"],
+        "programs": "/opt/slurm/bin",
+    }
+    assert site_of(settings) == SlurmSite(
+        "cores", "low", nice=7, options=("--constraint=x",), programs=Path("/opt/slurm/bin")
+    )

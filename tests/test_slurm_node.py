@@ -138,13 +138,20 @@ def test_the_environment_is_what_was_allowed_and_what_slurm_says(tmp_path: Path)
     command = handed(folder, ["env", "-0"], SECRET="a\nb", CUDA_VISIBLE_DEVICES="7", SLURM_JOB_ID="1", HOME="/home/me")
     assert run(command, CUDA_VISIBLE_DEVICES="0")[0] == 0
     found = dict(pair.split("=", 1) for pair in output(folder).decode().split("\0") if pair)
-    assert (found["SECRET"], found["HOME"], found["CUDA_VISIBLE_DEVICES"], found["SLURM_JOB_ID"]) == ("a\nb", "/home/me", "0", "17")
+    assert (found["SECRET"], found["HOME"], found["CUDA_VISIBLE_DEVICES"], found["SLURM_JOB_ID"]) == (
+        "a\nb",
+        "/home/me",
+        "0",
+        "17",
+    )
     assert found["DEEPSEEK_RUN_FOLDER"] == str(folder)
     assert (folder / ".job.json").stat().st_mode & 0o777 == 0o600
 
 
 def test_what_slurm_says_of_gpus_wins() -> None:
-    found = environment_of({"CUDA_VISIBLE_DEVICES": "7", "A": "1"}, {"CUDA_VISIBLE_DEVICES": "0", "A": "2"}, Path("/run"))
+    found = environment_of(
+        {"CUDA_VISIBLE_DEVICES": "7", "A": "1"}, {"CUDA_VISIBLE_DEVICES": "0", "A": "2"}, Path("/run")
+    )
     assert (found["CUDA_VISIBLE_DEVICES"], found["A"]) == ("0", "1")
 
 
@@ -205,13 +212,19 @@ def test_slurms_sigterm_to_all_processes_reaches_the_program_once(tmp_path: Path
 
 
 @pytest.mark.parametrize("resumes", [True, False])
-def test_a_program_that_is_asked_to_make_room_gets_sigterm_and_its_job_a_new_start(resumes: bool, tmp_path: Path) -> None:
+def test_a_program_that_is_asked_to_make_room_gets_sigterm_and_its_job_a_new_start(
+    resumes: bool, tmp_path: Path
+) -> None:
     folder, bin_folder = tmp_path / "run", tmp_path / "bin"
     bin_folder.mkdir()
-    (bin_folder / "scontrol").write_text(f'#!/bin/sh\n[ "$1" = --json ] && echo "{{}}" || echo "$@" >>{tmp_path}/calls\n')
+    (bin_folder / "scontrol").write_text(
+        f'#!/bin/sh\n[ "$1" = --json ] && echo "{{}}" || echo "$@" >>{tmp_path}/calls\n'
+    )
     (bin_folder / "scontrol").chmod(0o755)
     python = [sys.executable, "-c", COUNTS]
-    with node(handed(folder, python, [*python, "--resume"] if resumes else None), PATH=f"{bin_folder}:/usr/bin:/bin") as process:
+    with node(
+        handed(folder, python, [*python, "--resume"] if resumes else None), PATH=f"{bin_folder}:/usr/bin:/bin"
+    ) as process:
         wait_for(lambda: output(folder) == b"ready\n")
         process.send_signal(signal.SIGUSR2)
         process.send_signal(signal.SIGUSR2)
@@ -284,11 +297,15 @@ def test_a_job_that_is_started_again_resumes_as_the_same_run(tmp_path: Path) -> 
             wait_for(lambda: running.run("night").get("state") == "preempted", because=str(running.run("night")))
             assert json.loads((folder / "exit.json").read_text())["stopped_by"] == signal.SIGTERM
         records = np.frombuffer((folder / ".output.log.times").read_bytes(), "<u8").reshape(-1, 3)
-        assert len(records) == 4 and (np.diff(records[:, :2], axis=0) > 0).all(), "the times of the first attempt are kept"
+        assert len(records) == 4 and (np.diff(records[:, :2], axis=0) > 0).all(), (
+            "the times of the first attempt are kept"
+        )
         later = Ingest(logs)
         later.until(lambda: len(lines_of(later)) == 4, "the lines are not read")
         found = [line.time_s for line in lines_of(later) if line.time_s is not None]
-        assert len(found) == 4 and found == sorted(found) and found[2] - found[0] > 0.3, "of both attempts, for who looks later"
+        assert len(found) == 4 and found == sorted(found) and found[2] - found[0] > 0.3, (
+            "of both attempts, for who looks later"
+        )
         later.close()
         wait_for(lambda: "signals" in shown(running.get("/api/v1/logs?run=night")), because="its output is not shown")
         assert [run["run"] for run in running.get("/api/v1/runs")["runs"]] == ["night"]

@@ -89,7 +89,9 @@ def test_a_gaussian_over_many_points_is_that_of_all_of_them(sigma: float) -> Non
 
 
 @given(SEEDS, st.sampled_from(METHODS), WIDTHS, st.sampled_from([0.1, 1 / 3, -1e300, 5e-324, 0.0]), st.booleans())
-def test_a_constant_stays_exactly_that_constant(seed: int, method: str, width: float, constant: float, cells: bool) -> None:
+def test_a_constant_stays_exactly_that_constant(
+    seed: int, method: str, width: float, constant: float, cells: bool
+) -> None:
     x, value = curve(seed)
     value[np.isfinite(value)] = constant
     at = np.unique(x[np.isfinite(value)])
@@ -108,7 +110,9 @@ def test_where_nothing_is_finite_there_is_nothing_to_smooth(method: str) -> None
     assert len(in_parts(chosen, x, none, np.empty(0), [])) == 0
 
 
-@pytest.mark.parametrize("text", ["", "ema", "ema:", "ema:0", "ema:-1", "gauss:nan", "gauss:inf", "mean:3", "ema:1e400", "none:1"])
+@pytest.mark.parametrize(
+    "text", ["", "ema", "ema:", "ema:0", "ema:-1", "gauss:nan", "gauss:inf", "mean:3", "ema:1e400", "none:1"]
+)
 def test_another_smoothing_is_refused_with_a_sentence(text: str) -> None:
     with pytest.raises(ValueError, match="smooth is none, ema:<half-life> or gauss:<sigma>"):
         smoothing_of(text)

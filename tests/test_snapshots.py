@@ -59,13 +59,20 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def test_what_is_in_use_is_summed_by_the_users_own_line_the_largest_first() -> None:
-    found = snapshot_of("oom.pickle", dump(block(MIB, 7), block(5 * MIB, 9), block(3 * MIB, 7), block(64 * MIB, 9, "inactive")))
+    found = snapshot_of(
+        "oom.pickle", dump(block(MIB, 7), block(5 * MIB, 9), block(3 * MIB, 7), block(64 * MIB, 9, "inactive"))
+    )
     assert found is not None
     assert [(row["file"], row["line"], row["bytes"] // MIB, row["blocks"]) for row in found["rows"]] == [
         ("/job/model.py", 9, 5, 1),
         ("/job/model.py", 7, 4, 2),
     ]
-    assert (found["allocated_bytes"], found["reserved_bytes"], found["rest_bytes"], found["trouble"]) == (9 * MIB, 73 * MIB, 0, "")
+    assert (found["allocated_bytes"], found["reserved_bytes"], found["rest_bytes"], found["trouble"]) == (
+        9 * MIB,
+        73 * MIB,
+        0,
+        "",
+    )
 
 
 def test_many_lines_are_a_rest() -> None:
@@ -116,7 +123,9 @@ def test_a_large_one_and_one_that_takes_long_are_a_sentence(tmp_path: Path, monk
     assert large is not None and "too many to be read here" in large["trouble"]
 
 
-@pytest.mark.parametrize(("reason", "kept"), [("torch.OutOfMemoryError: CUDA out of memory.", True), ("ValueError: no", False)])
+@pytest.mark.parametrize(
+    ("reason", "kept"), [("torch.OutOfMemoryError: CUDA out of memory.", True), ("ValueError: no", False)]
+)
 def test_a_crash_for_want_of_memory_keeps_what_held_it(store: Store, tmp_path: Path, reason: str, kept: bool) -> None:
     judged = JudgedRuns(store, stored=False)
     judged.begin("run")

@@ -25,7 +25,10 @@ from tests.soak import soak
 SOAK_S = float(os.environ.get("SOAK_S", "300"))
 DEADLINE_S = 60.0
 LAST_SAMPLE_NS = 200_000_000  # before the end, on a machine that is busy
-BY = {"native": (Native, 0.4, 30), "py-spy": (PySpy, 3.0, 6)}  # up to how long after its start somebody is killed, how often
+BY = {
+    "native": (Native, 0.4, 30),
+    "py-spy": (PySpy, 3.0, 6),
+}  # up to how long after its start somebody is killed, how often
 
 pytestmark = [pytest.mark.long, NEEDS_SAMPLER]
 
@@ -39,7 +42,9 @@ def test_no_window_is_missing_and_an_hour_of_a_process_is_three_megabytes(tmp_pa
     assert found.processes == 2
     assert found.longest_gap_s < 0.001
     assert found.gap_share <= 0.005
-    assert found.unseen_share <= 0.005 + found.waited_share, "on a machine that is busy it waits for a core as everybody does"
+    assert found.unseen_share <= 0.005 + found.waited_share, (
+        "on a machine that is busy it waits for a core as everybody does"
+    )
     assert found.errors <= 0.005 * found.samples
     assert found.stored_mb <= 3
 
@@ -120,6 +125,9 @@ def during(sampler: Sampler, seconds: float) -> list[Profile]:
 def is_usable(profile: Profile) -> bool:
     """Its spans lie inside of it, and show what the program does."""
     inside = all(
-        profile.start_mono_ns <= one.mono_ns and one.mono_ns + one.duration_ns <= profile.end_mono_ns for one in profile.samples
+        profile.start_mono_ns <= one.mono_ns and one.mono_ns + one.duration_ns <= profile.end_mono_ns
+        for one in profile.samples
     )
-    return inside and all(one.stack[-1].name in ("spin", "main", "<module>") for one in profile.samples if one.tid == profile.pid)
+    return inside and all(
+        one.stack[-1].name in ("spin", "main", "<module>") for one in profile.samples if one.tid == profile.pid
+    )

@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from collectors.analysis.stacks.source import KEPT, LIVE, Excerpt, SourceRefused, Texts, inside, line_of, owner_of_folders
+from collectors.analysis.stacks.source import (
+    KEPT,
+    LIVE,
+    Excerpt,
+    SourceRefused,
+    Texts,
+    inside,
+    line_of,
+    owner_of_folders,
+)
 from collectors.records import SourceText
 from collectors.sampler import reading
 from collectors.sampler.kept import CHANGED, OF_A_CELL
@@ -57,13 +66,17 @@ def test_lines_around_a_line_are_shown(folder: Path, texts: Texts) -> None:
     assert (found.kept, found.note) == (False, LIVE)
     assert excerpt(texts, str(folder / "train.py"), 1, 2, folder).lines == ["line 1", "line 2", "line 3"]
     assert excerpt(texts, str(folder / "train.py"), 30, 2, folder).lines == ["line 28", "line 29", "line 30"]
-    assert excerpt(texts, "train.py", 3, 0, folder).lines == ["line 3"], "as a frame of a script that was started in its folder"
+    assert excerpt(texts, "train.py", 3, 0, folder).lines == ["line 3"], (
+        "as a frame of a script that was started in its folder"
+    )
 
 
 def test_after_an_edit_a_runs_lines_are_those_that_it_ran(folder: Path, store: Store, texts: Texts) -> None:
     file = str(folder / "train.py")
     assert texts.line_of("a")(file, 1) == "line 1"
-    store.append([SourceText("a", file, "11", "import torch\nwork()\n", 100.0), SourceText("b", file, "22", "else\n", 100.0)])
+    store.append(
+        [SourceText("a", file, "11", "import torch\nwork()\n", 100.0), SourceText("b", file, "22", "else\n", 100.0)]
+    )
     for _ in range(2):
         found = excerpt(texts, file, 2, 1, "")
         assert (found.lines, found.kept, found.note) == (["import torch", "work()"], True, KEPT)
@@ -72,9 +85,16 @@ def test_after_an_edit_a_runs_lines_are_those_that_it_ran(folder: Path, store: S
     assert [fresh.line_of(run)(file, 1) for run in ("a", "b", "c")] == ["import torch", "else", ""]
 
 
-def test_a_file_that_changed_is_shown_as_it_is_today_with_a_word_of_it(folder: Path, store: Store, texts: Texts) -> None:
+def test_a_file_that_changed_is_shown_as_it_is_today_with_a_word_of_it(
+    folder: Path, store: Store, texts: Texts
+) -> None:
     file = str(folder / "train.py")
-    store.append([SourceText("a", file, "", "", 100.0, CHANGED), SourceText("a", "<ipython-input-1-x>", "", "", 100.0, "A cell.")])
+    store.append(
+        [
+            SourceText("a", file, "", "", 100.0, CHANGED),
+            SourceText("a", "<ipython-input-1-x>", "", "", 100.0, "A cell."),
+        ]
+    )
     found = excerpt(texts, file, 2, 0, folder)
     assert (found.lines, found.kept, found.note) == (["line 2"], False, CHANGED)
     with pytest.raises(SourceRefused, match="A cell"):
@@ -96,14 +116,21 @@ def test_without_a_folder_nothing_is_shown(folder: Path, where: str) -> None:
 
 
 def test_a_working_folder_that_is_claimed_opens_nothing_of_the_kernel(store: Store, texts: Texts) -> None:
-    for folder, file in (("/proc", "self/environ"), ("/sys", "kernel/notes"), ("/dev", "zero"), ("/proc/self", "status")):
+    for folder, file in (
+        ("/proc", "self/environ"),
+        ("/sys", "kernel/notes"),
+        ("/dev", "zero"),
+        ("/proc/self", "status"),
+    ):
         with pytest.raises(SourceRefused, match="cannot be read"):
             excerpt(texts, file, 1, 5, folder)
         assert texts.line_of("a")(f"{folder}/{file}", 1) == ""
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="only root can make files of others")
-def test_a_run_shows_no_file_that_the_owner_of_its_folder_may_not_read(tmp_path: Path, folder: Path, store: Store) -> None:
+def test_a_run_shows_no_file_that_the_owner_of_its_folder_may_not_read(
+    tmp_path: Path, folder: Path, store: Store
+) -> None:
     """A dashboard of root, whose log folder nobody may write to: its runs are nobody's."""
     secret = folder / "train.py"
     secret.chmod(0o600)

@@ -38,7 +38,9 @@ def test_spans_come_back_to_the_microsecond(count: int, threads: int) -> None:
     for name in ("start_ns", "duration_ns", "cpu_ns"):
         assert np.abs(getattr(back, name) - getattr(spans, name)).max(initial=0) < 1000
     assert np.array_equal(back.cpu_ns == UNKNOWN, spans.cpu_ns == UNKNOWN)
-    assert all(np.array_equal(*both) for both in zip(decode(encode(back)), back, strict=True)), "merging loses nothing more"
+    assert all(np.array_equal(*both) for both in zip(decode(encode(back)), back, strict=True)), (
+        "merging loses nothing more"
+    )
 
 
 def test_spans_that_overlap_or_leave_gaps_come_back() -> None:

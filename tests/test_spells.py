@@ -61,7 +61,9 @@ class Clock:
     def look(self, now_s: float, here: str, *activities: RunActivity) -> None:
         """`here`: the runs that the process is of."""
         self._patch.setattr(time, "time", lambda: now_s)
-        self.spells.look({name: [PROCESS] for name in here.split()}, {activity.run: activity for activity in activities})
+        self.spells.look(
+            {name: [PROCESS] for name in here.split()}, {activity.run: activity for activity in activities}
+        )
 
     def of(self, from_s: float, until_s: float, pid: int = PROCESS.pid) -> Mapping[str, tuple[float, float]]:
         parts = self.spells.parts(window(from_s, until_s), pid)
@@ -100,7 +102,9 @@ def test_a_run_of_the_whole_process_has_all_of_it_beside_those_in_turn(clock: Cl
     whole = run("whole", None)
     clock.look(100, "whole", whole)
     clock.look(104, "whole first", whole, run("first", 103))
-    clock.look(107, "whole first second", whole, run("first", 103), run("second", 106))  # the end is read later than the next start
+    clock.look(
+        107, "whole first second", whole, run("first", 103), run("second", 106)
+    )  # the end is read later than the next start
     clock.look(108, "whole second", whole, run("first", 103, 105.9), run("second", 106))
     assert clock.of(101, 109) == {"whole": (101, 109), "first": (103, 106), "second": (106, 109)}
 

@@ -51,7 +51,9 @@ def test_two_long_windows_are_read_one_after_the_other_and_short_ones_at_once(
 
 def test_a_baseline_hours_away_has_its_own_steps(tmp_path: Path) -> None:
     store = open_store(tmp_path, write=True)
-    store.append([Points("run", (("host", "box"),), ("train/loss",), (1.0,), T0 + step, step) for step in range(HOURS_S)])
+    store.append(
+        [Points("run", (("host", "box"),), ("train/loss",), (1.0,), T0 + step, step) for step in range(HOURS_S)]
+    )
     folded = Stacks(store).fold("run", (T0 + 7000.5, T0 + 7010.5), Lanes("joined"), baseline=(T0 + 10.5, T0 + 60.5))
     assert (folded.units, folded.baseline_units) == (pytest.approx(10), pytest.approx(50))
     store.close()

@@ -19,7 +19,9 @@ MAIN = (Frame("main", "train.py", 1),)
 
 def window(run: str, start_s: float, rank: int = 0) -> Profile:
     samples = [StackSample(0, 5 * NS, 7, MAIN)]
-    return Profile(run, rank, 99 + rank, "main", "box", "native", 100.0, start_s, 0, 5 * NS, {7: "MainThread"}, samples, 500)
+    return Profile(
+        run, rank, 99 + rank, "main", "box", "native", 100.0, start_s, 0, 5 * NS, {7: "MainThread"}, samples, 500
+    )
 
 
 def test_all_windows_of_a_file_are_merged_where_it_is_packed(tmp_path: Path) -> None:

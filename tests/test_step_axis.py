@@ -28,7 +28,9 @@ Logged: TypeAlias = tuple[str, int]  # a tag and its step
 RUN_ID = "0123456789abcdef0123456789abcdef"
 
 
-def epochs_of(steps: int, epochs: int = 3, every: int = 1, tags: Sequence[str] = ("loss/train", "lr")) -> Iterator[Logged]:
+def epochs_of(
+    steps: int, epochs: int = 3, every: int = 1, tags: Sequence[str] = ("loss/train", "lr")
+) -> Iterator[Logged]:
     """A training that logs every so many of its steps, and at the end of each epoch one tag with the epoch."""
     for epoch in range(epochs):
         for step in range(epoch * steps, (epoch + 1) * steps):

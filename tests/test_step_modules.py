@@ -132,7 +132,9 @@ def test_what_no_line_reaches_is_a_dot(ask: Ask) -> None:
     const v = [1, 1, "NaN", 1, "NaN", 1, 1, 1];
     one.append({ t: at, v, step: at, segment: [0, 0, 0, 0, 0, 0, 1, 2] });
     return columns([one], 0, 50, 1).lone;"""
-    assert ask(code) == [3, 5, 40, 41], "between two that are not numbers, before a new start, between two starts, and last"
+    assert ask(code) == [3, 5, 40, 41], (
+        "between two that are not numbers, before a new start, between two starts, and last"
+    )
 
 
 def test_the_parts_of_a_step_are_told_as_far_as_there_is_room(ask: Ask) -> None:

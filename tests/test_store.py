@@ -23,9 +23,13 @@ def test_an_empty_folder_answers_empty(opened: Open) -> None:
     assert reader.runs() == [] and reader.series("a") == [] and reader.offsets() == {} and reader.events() == []
     assert len(reader.range([LOSS], None, None)[LOSS].t) == 0 and reader.run("a") is None
     assert reader.last([LOSS]) == {} and reader.logs(LogQuery()).lines == []
-    assert reader.seq() == 0 and not reader.changed() and reader.since(0).complete and reader.profiled_until("a") is None
     assert (
-        reader.stacks(0, 1, "a").covered == [] and reader.sample_names("a") == ([], 0, 0) and reader.samples(SampleQuery("a")) == []
+        reader.seq() == 0 and not reader.changed() and reader.since(0).complete and reader.profiled_until("a") is None
+    )
+    assert (
+        reader.stacks(0, 1, "a").covered == []
+        and reader.sample_names("a") == ([], 0, 0)
+        and reader.samples(SampleQuery("a")) == []
     )
 
 
@@ -58,7 +62,13 @@ def test_points_without_a_time_stand_on_the_step_axis_only(store: Store) -> None
 def test_a_forgotten_run_is_gone_with_its_offsets_and_others_stay(store: Store, opened: Open) -> None:
     offset = Offset("a/metrics.jsonl", "a", 1, 2, 3, 4, 0, 0, "", {})
     store.append(
-        [line(1, 0.5), line(1, 0.5, run="b"), offset, offset._replace(path="b/metrics.jsonl", run="b"), Event("a", "note", START_S)]
+        [
+            line(1, 0.5),
+            line(1, 0.5, run="b"),
+            offset,
+            offset._replace(path="b/metrics.jsonl", run="b"),
+            Event("a", "note", START_S),
+        ]
     )
     store.forget("a")
     for reader in (store, opened(False)):
@@ -71,14 +81,21 @@ def test_a_forgotten_run_is_gone_with_its_offsets_and_others_stay(store: Store, 
 def test_an_offset_must_follow_the_stored_one(store: Store) -> None:
     offset = Offset("a/metrics.jsonl", "a", 1, 2, 30, 4, 0, 0, "", {})
     store.append(
-        [line(1, 0.5), offset._replace(after=(0, 0)), line(2, 0.5), offset._replace(offset=60, lines_read=8, after=(30, 4))]
+        [
+            line(1, 0.5),
+            offset._replace(after=(0, 0)),
+            line(2, 0.5),
+            offset._replace(offset=60, lines_read=8, after=(30, 4)),
+        ]
     )
     for after in ((30, 4), (90, 12), (60, 7), (0, 0)):
         with pytest.raises(OffsetGap, match=r"a/metrics\.jsonl begins at byte .* store ends at byte 60 \(line 8\)"):
             store.append([line(3, 0.5), offset._replace(offset=90, after=after)])
     assert store.runs()[0].points == 2 and store.offsets()["a/metrics.jsonl"].offset == 60
     store.rehearse([line(3, 0.5), offset._replace(after=(90, 12))])
-    store.append([offset._replace(offset=0, lines_read=0, after=(60, 8)), line(1, 0.5), offset._replace(offset=5, after=(0, 0))])
+    store.append(
+        [offset._replace(offset=0, lines_read=0, after=(60, 8)), line(1, 0.5), offset._replace(offset=5, after=(0, 0))]
+    )
     store.append([offset._replace(offset=7)])
     store.forget("a")
     store.append([line(1, 0.5), offset._replace(after=(0, 0))])
@@ -87,7 +104,9 @@ def test_an_offset_must_follow_the_stored_one(store: Store) -> None:
 @pytest.mark.parametrize("is_packed", [False, True])
 def test_a_run_gets_another_name_with_all_that_is_stored_of_it(is_packed: bool, store: Store, opened: Open) -> None:
     offset = read_offset(30)
-    store.append([*(line(step, step / 7) for step in range(3000)), line(1, 5.0, run="c"), offset, Event("a", "note", START_S)])
+    store.append(
+        [*(line(step, step / 7) for step in range(3000)), line(1, 5.0, run="c"), offset, Event("a", "note", START_S)]
+    )
     store.append([line(3000, 1.0), LogLine("a", "x.log", START_S, 20, "hello"), RunInfo("a", {"seed": 7}), profile([])])
     if is_packed and hasattr(store, "settle"):
         store.settle()
@@ -111,7 +130,9 @@ def test_a_run_gets_another_name_with_all_that_is_stored_of_it(is_packed: bool, 
         assert reader.points([other], None, None, "step")[other].value.tolist() == [5.0, 6.0]
 
 
-def test_a_rename_that_is_interrupted_is_completed_by_the_next_one(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rename_that_is_interrupted_is_completed_by_the_next_one(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The stacks lie in files of their own."""
     store = opened(True)
     store.append([line(0, 0.5), read_offset(30), profile([])])
@@ -162,7 +183,14 @@ def test_raw_points_come_in_order_on_the_asked_axis(store: Store) -> None:
 def test_nan_and_infinities_are_kept_and_counted_and_stay_out_of_the_mean(store: Store) -> None:
     store.append([line(step, value) for step, value in enumerate([1.0, math.nan, math.inf, 3.0])])
     (one,) = store.range([LOSS], None, None, buckets=1).values()
-    assert (one.count[0], one.non_finite[0], one.min[0], one.max[0], one.mean[0], one.last[0]) == (4, 2, 1.0, 3.0, 2.0, 3.0)
+    assert (one.count[0], one.non_finite[0], one.min[0], one.max[0], one.mean[0], one.last[0]) == (
+        4,
+        2,
+        1.0,
+        3.0,
+        2.0,
+        3.0,
+    )
     each = store.range([LOSS], None, None)[LOSS]
     assert math.isnan(each.last[1]) and each.last[2] == math.inf and math.isnan(each.min[2])
 
@@ -264,7 +292,11 @@ def test_what_came_after_a_cursor_is_handed_out_once(store: Store) -> None:
     assert delta.complete and delta.lines == [first] and [event.kind for event in delta.events] == ["note"]
     by_name = {one.name: one for one in delta.points}
     assert by_name["train/loss"].value.tolist() == [2.0, 3.0] and by_name["train/loss"].step.tolist() == [1.0, 2.0]
-    assert by_name["gpu/util"].run is None and by_name["gpu/util"].labels == GPU and np.isnan(by_name["gpu/util"].step).all()
+    assert (
+        by_name["gpu/util"].run is None
+        and by_name["gpu/util"].labels == GPU
+        and np.isnan(by_name["gpu/util"].step).all()
+    )
     again = store.since(delta.seq)
     assert (again.seq, again.points, again.lines, again.events) == (store.seq(), [], [], [])
 
@@ -287,7 +319,12 @@ def test_the_outcome_of_a_series_is_its_last_least_and_greatest_value_with_their
     found = store.outcomes()
     assert (found.run, found.name, found.labels) == (["a"], ["train/loss"], [HOST])
     assert (found.id.tolist(), found.points.tolist()) == ([LOSS], [9])
-    assert (found.least.tolist(), found.least_step.tolist(), found.most.tolist(), found.most_step.tolist()) == ([1], [2], [5], [4])
+    assert (found.least.tolist(), found.least_step.tolist(), found.most.tolist(), found.most_step.tolist()) == (
+        [1],
+        [2],
+        [5],
+        [4],
+    )
     assert (found.first_time_s.tolist(), found.first_step.tolist()) == ([START_S], [0])
     assert math.isnan(found.last[0]) and (found.last_step.tolist(), found.last_time_s.tolist()) == ([3], [START_S + 3])
 
@@ -337,7 +374,12 @@ def test_configurations_are_flat_and_without_what_is_long(store: Store) -> None:
         "long": [0] * 500,
     }
     store.append(
-        [RunInfo("a", {"config": config}), RunInfo("b", {"config": {}}), RunInfo("c", {"kind": "x"}), RunInfo("d", {"config": [1]})]
+        [
+            RunInfo("a", {"config": config}),
+            RunInfo("b", {"config": {}}),
+            RunInfo("c", {"kind": "x"}),
+            RunInfo("d", {"config": [1]}),
+        ]
     )
     known = {"lr": 1e-3, "bf16": True, "seed": None, "xs": '[0.9,"a"]', "model.depth": 2, "model.norm.kind": "rms"}
     assert {key: value for key, value in store.configs()["a"].items() if key != "long"} == known

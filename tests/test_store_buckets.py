@@ -50,12 +50,19 @@ def check_honest(raw: Raw, found: Buckets, lo: float, hi: float, axis: Axis, buc
         places, values = place[mine][order], raw.value[mine][order]
         told = np.flatnonzero(found.segment == segment)
         assert found.t[told[0]] == places[0] and found.t_end[told[-1]] == places[-1]
-        assert np.all(np.diff(np.stack([found.t[told], found.t_end[told]], axis=1).reshape(-1)) >= 0)  # in order, and apart
-        starts, ends = np.searchsorted(places, found.t[told], "left"), np.searchsorted(places, found.t_end[told], "right")
+        assert np.all(
+            np.diff(np.stack([found.t[told], found.t_end[told]], axis=1).reshape(-1)) >= 0
+        )  # in order, and apart
+        starts, ends = (
+            np.searchsorted(places, found.t[told], "left"),
+            np.searchsorted(places, found.t_end[told], "right"),
+        )
         check_buckets(found, told, values, starts, ends, alone=inside.sum() <= buckets)
 
 
-def check_buckets(found: Buckets, told: np.ndarray, values: np.ndarray, starts: np.ndarray, ends: np.ndarray, alone: bool) -> None:
+def check_buckets(
+    found: Buckets, told: np.ndarray, values: np.ndarray, starts: np.ndarray, ends: np.ndarray, alone: bool
+) -> None:
     """`values[start:end]` are the raw ones between the edges; with `alone`, a point at the same place may have its own bucket."""
     for last, start, end in zip(found.last[told].tolist(), starts.tolist(), ends.tolist(), strict=True):
         assert last in values[start:end] or (math.isnan(last) and np.isnan(values[start:end]).any())
@@ -72,7 +79,10 @@ def check_buckets(found: Buckets, told: np.ndarray, values: np.ndarray, starts: 
     np.testing.assert_array_equal(found.count[told], ends - starts)
     np.testing.assert_array_equal(found.non_finite[told], ends - starts - counts)
     some = counts > 0
-    lowest, highest = each(np.minimum, np.where(finite, values, math.inf)), each(np.maximum, np.where(finite, values, -math.inf))
+    lowest, highest = (
+        each(np.minimum, np.where(finite, values, math.inf)),
+        each(np.maximum, np.where(finite, values, -math.inf)),
+    )
     np.testing.assert_array_equal(found.min[told], np.where(some, lowest, math.nan))
     np.testing.assert_array_equal(found.max[told], np.where(some, highest, math.nan))
     mean = np.where(some, each(np.add, np.where(finite, values, 0.0)) / np.maximum(counts, 1), math.nan)

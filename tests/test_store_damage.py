@@ -41,16 +41,31 @@ BLOBS = [
 
 def lines(start: int, count: int, run: str = "a") -> list[Record]:
     return [
-        Points(run, HOST, ("loss", "lr"), (step / 8, -float(step)), START_S + step, step) for step in range(start, start + count)
+        Points(run, HOST, ("loss", "lr"), (step / 8, -float(step)), START_S + step, step)
+        for step in range(start, start + count)
     ]
 
 
 def window(second: int) -> Profile:
     """Two threads for one second, each with a stack of its own."""
     start = second * 10**9
-    samples = [StackSample(start, 10**9, tid, (Frame("main", "train.py", 1), Frame("work", "work.py", tid))) for tid in (7, 8)]
+    samples = [
+        StackSample(start, 10**9, tid, (Frame("main", "train.py", 1), Frame("work", "work.py", tid))) for tid in (7, 8)
+    ]
     return Profile(
-        "a", 0, 9, "main", "box", "native", 1.0, START_S + second, start, start + 10**9, {7: "one", 8: "two"}, samples, 2
+        "a",
+        0,
+        9,
+        "main",
+        "box",
+        "native",
+        1.0,
+        START_S + second,
+        start,
+        start + 10**9,
+        {7: "one", 8: "two"},
+        samples,
+        2,
     )
 
 
@@ -84,10 +99,14 @@ def damage(where: Path, table: str, column: str, kind: str, order: str = "rowid"
     for path in files.all_files(where):
         with contextlib.closing(sqlite3.connect(path)) as db, db:
             if db.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchone():
-                found: tuple[int, bytes] = db.execute(f"SELECT rowid, {column} FROM {table} ORDER BY {order} LIMIT 1").fetchone()
+                found: tuple[int, bytes] = db.execute(
+                    f"SELECT rowid, {column} FROM {table} ORDER BY {order} LIMIT 1"
+                ).fetchone()
                 row, blob = found
                 middle = len(blob) // 2
-                wrong = blob[:middle] if kind == "torn" else blob[:middle] + bytes([blob[middle] ^ 16]) + blob[middle + 1 :]
+                wrong = (
+                    blob[:middle] if kind == "torn" else blob[:middle] + bytes([blob[middle] ^ 16]) + blob[middle + 1 :]
+                )
                 db.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (wrong, row))
                 return row
     raise AssertionError(f"no table {table}")
@@ -131,7 +150,9 @@ def test_it_is_named_and_costs_only_itself(copy: Path, table: str, column: str, 
     reader = SqliteStore(copy, write=False)
     assert not any(losses(reader).values())
     reader.close()
-    row = damage(copy, table, column, kind, "rowid DESC" if table == "head" else "rowid")  # the older commits are packed
+    row = damage(
+        copy, table, column, kind, "rowid DESC" if table == "head" else "rowid"
+    )  # the older commits are packed
     named = maintenance(copy).check()
     assert named and all("damaged" in trouble for trouble in named)
     assert all(f"{table} {row}" in trouble or (table == "axis" and "chunk " in trouble) for trouble in named)

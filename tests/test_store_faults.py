@@ -45,7 +45,14 @@ def killed_after(data_dir: Path, batch: int, after_s: float, aimed: bool) -> Kil
     """Let the writer run for a while, then kill it: at once or, aimed, when the compaction is next seen at work."""
     flag = data_dir.with_suffix(".compacting")
     flag.write_bytes(b"\0")
-    command = [sys.executable, str(ROOT / "tests/programs/store_writer.py"), str(ROOT), str(data_dir), str(batch), str(flag)]
+    command = [
+        sys.executable,
+        str(ROOT / "tests/programs/store_writer.py"),
+        str(ROOT),
+        str(data_dir),
+        str(batch),
+        str(flag),
+    ]
     writer = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert writer.stdout
     first = writer.stdout.readline()
@@ -86,7 +93,9 @@ def kill_again_and_again(data_dir: Path, times: int) -> None:
     compacting = 0
     for round_ in range(times):
         aimed = round_ % 2 == 0
-        killed = killed_after(data_dir, chance.choice(LARGE if aimed else SMALL + LARGE), chance.uniform(0.0, 0.4), aimed)
+        killed = killed_after(
+            data_dir, chance.choice(LARGE if aimed else SMALL + LARGE), chance.uniform(0.0, 0.4), aimed
+        )
         safe |= killed.safe
         compacting += killed.compacting
         if round_ % 20 == 19 or round_ == times - 1:
@@ -107,7 +116,8 @@ def test_kill_9_two_hundred_times_loses_and_doubles_nothing(tmp_path: Path) -> N
 
 def lines(start: int, count: int) -> list[Points]:
     return [
-        Points("a", HOST, ("loss", "lr"), (float(step), step / 7), START_S + step, step) for step in range(start, start + count)
+        Points("a", HOST, ("loss", "lr"), (float(step), step / 7), START_S + step, step)
+        for step in range(start, start + count)
     ]
 
 
@@ -120,7 +130,9 @@ def test_a_flipped_bit_is_named_and_costs_only_itself(tmp_path: Path) -> None:
     chunk, data = db.execute("SELECT id, data FROM chunk WHERE series = ? AND start = ?", (LOSS, 2 * ROWS)).fetchone()
     for at in (0, 5, len(data) // 2, len(data) - 1):
         with db:
-            db.execute("UPDATE chunk SET data = ? WHERE id = ?", (data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :], chunk))
+            db.execute(
+                "UPDATE chunk SET data = ? WHERE id = ?", (data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :], chunk)
+            )
         reader = SqliteStore(tmp_path, write=False)
         steps = reader.range([LOSS], None, None, "step", buckets=10**6)[LOSS].t
         np.testing.assert_array_equal(steps, np.concatenate([np.arange(2 * ROWS), np.arange(3 * ROWS, 10_240)]))
@@ -147,7 +159,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A real file system of 3 MB."""
     place = tmp_path / "disk"
     place.mkdir()
-    if os.getuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", place], check=False).returncode:
+    if (
+        os.getuid() != 0
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", place], check=False).returncode
+    ):
         pytest.skip("mounting a small file system needs root")
     yield place
     subprocess.run(["umount", place], check=True)
@@ -189,7 +204,9 @@ def test_samples_of_the_machine_go_by_age_as_whole_files_and_nothing_else_does(t
     old, recent = files.week_start(Path(files.week_file(time.time()))) - 6 * WEEK_S, time.time()
     store = SqliteStore(data_dir, write=True, limits=Limits(retention_s=3 * WEEK_S))
     util = series_id(None, "gpu/util", HOST)
-    store.append([Points(None, HOST, ("gpu/util",), (float(i),), second, None) for i, second in enumerate((old, recent))])
+    store.append(
+        [Points(None, HOST, ("gpu/util",), (float(i),), second, None) for i, second in enumerate((old, recent))]
+    )
     store.append([*lines(0, 10), window(0)])
     reader = SqliteStore(data_dir, write=False)
     assert reader.range([util], None, None)[util].last.tolist() == [0, 1]
@@ -197,7 +214,10 @@ def test_samples_of_the_machine_go_by_age_as_whole_files_and_nothing_else_does(t
     assert [path.name for path in files.machine_files(data_dir)] == [files.week_file(recent)]
     reader._readers.look()
     assert reader.range([util], None, None)[util].last.tolist() == [1]
-    assert reader.range([LOSS], None, None)[LOSS].points_total == 10 and reader.stacks(START_S, START_S + 1, "a").covered == []
+    assert (
+        reader.range([LOSS], None, None)[LOSS].points_total == 10
+        and reader.stacks(START_S, START_S + 1, "a").covered == []
+    )
     assert log_file.read_text() == "the user's own"
     store.append([Points(None, HOST, ("gpu/util",), (2.0,), recent, None)])
     assert reader.range([util], None, None)[util].last.tolist() == [1, 2]
@@ -224,7 +244,9 @@ def test_a_forgotten_run_is_gone_and_can_come_back(tmp_path: Path) -> None:
     cursor = store.append([*lines(0, 3000), other, LogLine("a", "out.log", START_S, 20, "hello")])
     store.append(lines(3000, 10))
     store.forget("a")
-    assert [run.name for run in store.runs()] == ["b"] and store.series("a") == [] and store.logs(LogQuery()).lines == []
+    assert (
+        [run.name for run in store.runs()] == ["b"] and store.series("a") == [] and store.logs(LogQuery()).lines == []
+    )
     assert store.range([LOSS], None, None)[LOSS].points_total == 0 and store.since(cursor).points == []
     store.append(lines(0, 5))
     assert store.range([LOSS], None, None)[LOSS].points_total == 5
@@ -302,7 +324,9 @@ def test_files_of_weeks_to_come_do_not_hurt(tmp_path: Path) -> None:
         store.append([Points(None, HOST, ("gpu/util",), (float(i),), now_s + i, None)])
         reader._readers.look()
         delta = reader.since(cursor)
-        assert delta.complete and [value for points in delta.points for value in points.value] == [float(i)], "in the live page"
+        assert delta.complete and [value for points in delta.points for value in points.value] == [float(i)], (
+            "in the live page"
+        )
         assert delta.seq > cursor
         cursor = delta.seq
     assert reader.range([util], None, None)[util].last.tolist() == [0.0, 1.0, 2.0]

@@ -22,7 +22,8 @@ def test_events_come_back_in_order_of_time(store: Store) -> None:
 def test_log_lines_are_found_by_run_text_level_and_time(store: Store) -> None:
     levels = [40 if i % 10 == 0 else 20 for i in range(100)]
     lines = [
-        LogLine("ab"[i % 2], "out.log", START_S + i, level, f"Step {i} ☃\x1b[0m", None, i + 1) for i, level in enumerate(levels)
+        LogLine("ab"[i % 2], "out.log", START_S + i, level, f"Step {i} ☃\x1b[0m", None, i + 1)
+        for i, level in enumerate(levels)
     ]
     store.append(lines[:50])
     store.append(lines[50:])
@@ -45,7 +46,9 @@ def test_lines_come_as_columns_texts_and_templates(opened: Open) -> None:
     for run in "ab":
         own = [line for line in lines if line.run == run]
         extent = reader.line_extents()[run]
-        assert extent == (len(own), own[0].number, own[-1].number, 0) and reader.line_extents(["none", run]) == {run: extent}
+        assert extent == (len(own), own[0].number, own[-1].number, 0) and reader.line_extents(["none", run]) == {
+            run: extent
+        }
         blocks: list[LineColumns] = []
         reader.line_columns(run, own[3].number, blocks.append)
         rows = [row for block in blocks for row in zip(*(column.tolist() for column in block[2:6]), strict=True)]
@@ -54,7 +57,9 @@ def test_lines_come_as_columns_texts_and_templates(opened: Open) -> None:
         assert [(number, time_s, level) for number, time_s, level, _ in rows] == [
             (line.number, line.time_s, line.level) for line in own[4:]
         ]
-        assert files == [line.file for line in own[4:]] and ranks == [-1 if line.rank is None else line.rank for line in own[4:]]
+        assert files == [line.file for line in own[4:]] and ranks == [
+            -1 if line.rank is None else line.rank for line in own[4:]
+        ]
         read: dict[int, str] = {}
 
         def take(block: LineTexts, read: dict[int, str] = read) -> bool:

@@ -76,7 +76,9 @@ def test_readers_see_whole_commits_and_a_cursor_hands_out_everything_once(tmp_pa
                 run, labels = source(number)
                 one = series_id(run, "x", labels)
                 steps = reader.range([one], None, None, "step", 10**6).get(one)
-                if steps is not None and (len(steps.t) % ROWS or not np.array_equal(steps.last, np.arange(len(steps.t)))):
+                if steps is not None and (
+                    len(steps.t) % ROWS or not np.array_equal(steps.last, np.arange(len(steps.t)))
+                ):
                     torn.append(steps)
         reader.close()
 
@@ -122,7 +124,10 @@ def test_the_write_ahead_log_stays_short_while_another_process_reads(tmp_path: P
         for commit in range(800):
             steps = range(commit * 20, (commit + 1) * 20)
             store.append(
-                [Points("a", labels_of(host="box"), ("x", "y"), (step / 3, step / 7), START_S + step, step) for step in steps]
+                [
+                    Points("a", labels_of(host="box"), ("x", "y"), (step / 3, step / 7), START_S + step, step)
+                    for step in steps
+                ]
             )
             if commit % 5 == 0:
                 store.compact(0.05)
@@ -181,7 +186,9 @@ def test_threads_that_are_gone_and_stores_that_are_closed_leave_no_file_open(tmp
         thread = threading.Thread(target=store.runs)
         thread.start()
         thread.join()
-    assert descriptors() <= before + 2 * 3  # a file, its log and its index, of the last thread that asked and of the one before
+    assert (
+        descriptors() <= before + 2 * 3
+    )  # a file, its log and its index, of the last thread that asked and of the one before
     store.close()
     assert descriptors() == before
 

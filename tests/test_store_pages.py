@@ -18,11 +18,20 @@ def page(units: int, begin: int, *, steps: bool, values: bool) -> pages._Columns
     value = np.sin(place) if values else np.ones(units)
     rows, none = np.full(units, 544), np.zeros(units, np.int64)
     time_s = place.astype(np.float64)
-    return pages._Columns(time_s, time_s + 0.5, step, step, step, none, rows, none, value, value + 1, value * 544, value)
+    return pages._Columns(
+        time_s, time_s + 0.5, step, step, step, none, rows, none, value, value + 1, value * 544, value
+    )
 
 
 def test_pages_of_all_shapes_have_the_same_units_together_as_alone(caplog: pytest.LogCaptureFixture) -> None:
-    shapes = [(128, True, True), (128, True, True), (128, True, False), (3, False, False), (1, True, True), (128, True, True)]
+    shapes = [
+        (128, True, True),
+        (128, True, True),
+        (128, True, False),
+        (3, False, False),
+        (1, True, True),
+        (128, True, True),
+    ]
     made = [page(count, 1000 * i, steps=steps, values=values) for i, (count, steps, values) in enumerate(shapes)]
     blobs = [(i, pages.encode_coarse(columns)) for i, columns in enumerate(made)]
     whole = bytearray(blobs[4][1])
@@ -32,7 +41,9 @@ def test_pages_of_all_shapes_have_the_same_units_together_as_alone(caplog: pytes
         ((units,), damaged) = pages.units(blobs, "coarse", "time")
     assert damaged == {4}
     del made[4]
-    for name, found, column in zip(units._fields, units, zip(*(columns.on("time") for columns in made), strict=True), strict=True):
+    for name, found, column in zip(
+        units._fields, units, zip(*(columns.on("time") for columns in made), strict=True), strict=True
+    ):
         np.testing.assert_array_equal(found, np.concatenate(column), name)
     for (_, blob), columns in zip([*blobs[:4], blobs[5]], made, strict=True):
         for found, column in zip(pages.decode_coarse(blob), columns, strict=True):

@@ -56,7 +56,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A real file system of 16 MB."""
     place = tmp_path / "disk"
     place.mkdir()
-    if os.getuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", place], check=False).returncode:
+    if (
+        os.getuid() != 0
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", place], check=False).returncode
+    ):
         pytest.skip("mounting a small file system needs root")
     yield place
     subprocess.run(["umount", place], check=True)
@@ -130,7 +133,9 @@ def test_the_file_system_of_a_path_is_that_of_its_nearest_mount(tmp_path: Path) 
     assert {place: mounting.file_system_of(Path(place), mounts) for place in places} == places
 
 
-def test_each_log_folder_has_a_data_folder_of_its_own_and_always_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_log_folder_has_a_data_folder_of_its_own_and_always_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     first, second = (folders.local_data_dir(tmp_path / name) for name in ("a", "b"))
     assert first.parent == second.parent == tmp_path / "deepseek-dashboard" and first != second

@@ -11,7 +11,9 @@ from tests.stored import store as store  # a fixture
 
 def test_samples_come_back_by_step_as_they_were(store: Store) -> None:
     image = Sample("a", "val/image", "image", "", START_S, 2**53, 3, b"", "events.out", 2**40, 9, 2**32 - 1)
-    file = Sample("a", "val/image", "image", "image/png", None, None, path="/job/ä,%.png", length=7, written_s=START_S + 0.5)
+    file = Sample(
+        "a", "val/image", "image", "image/png", None, None, path="/job/ä,%.png", length=7, written_s=START_S + 0.5
+    )
     store.append([sample("answers", 7), sample("answers", 3), image])
     store.append([sample("answers", None), file, sample("answers", 3, run="b")])
     names = {found.name: found[1:] for found in store.sample_names("a").names}
@@ -20,7 +22,11 @@ def test_samples_come_back_by_step_as_they_were(store: Store) -> None:
         "val/image": (("image",), 2, 2**53, 2**53, START_S, START_S),
     }
     found = store.samples(SampleQuery("a", "answers", data=True))
-    assert [row._replace(number=0) for row in found] == [sample("answers", None), sample("answers", 3), sample("answers", 7)]
+    assert [row._replace(number=0) for row in found] == [
+        sample("answers", None),
+        sample("answers", 3),
+        sample("answers", 7),
+    ]
     assert [row._replace(number=0) for row in store.samples(SampleQuery("a", "val/image"))] == [file, image]
     assert [row.data for row in store.samples(SampleQuery("a", "answers"))] == [b""] * 3, "a list stays small"
     assert [row.step for row in store.samples(SampleQuery("a", "answers", 4, 9))] == [7]

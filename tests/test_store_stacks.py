@@ -47,9 +47,13 @@ def test_the_profile_reaches_as_far_as_all_processes_that_were_lately_looked_at(
 def test_of_hours_of_windows_those_that_touch_a_time_are_found_also_where_one_outlasts_others(store: Store) -> None:
     def window(pid: int, lo: float, hi: float) -> Profile:
         sample = StackSample(0, round((hi - lo) * 1e9), 7, (Frame("main", "train.py", pid),))
-        return profile([sample], pid=pid)._replace(start_s=START_S + lo, start_mono_ns=0, end_mono_ns=round((hi - lo) * 1e9))
+        return profile([sample], pid=pid)._replace(
+            start_s=START_S + lo, start_mono_ns=0, end_mono_ns=round((hi - lo) * 1e9)
+        )
 
-    store.append([window(1, 10.0, 20.0), window(2, 0.0, 3600.0), *(window(3, at, at + 60.0) for at in range(3600, 40_000, 60))])
+    store.append(
+        [window(1, 10.0, 20.0), window(2, 0.0, 3600.0), *(window(3, at, at + 60.0) for at in range(3600, 40_000, 60))]
+    )
     assert store.profiled_from("a") == START_S, "of a window that ends long after the first one to end"
     found = store.stacks(START_S + 3000, START_S + 3700, "a")
     assert {pid for _, _, pid, _ in found.processes} == {2, 3} and found.covered == [(START_S + 3000, START_S + 3700)]
@@ -84,7 +88,10 @@ def test_stacks_are_chosen_by_run(store: Store) -> None:
 
 def test_the_text_of_a_source_file_is_that_of_the_newest_process_that_had_it(opened: Open) -> None:
     store = opened(True)
-    first, later = text_of("a", "/job/train.py", "step = 1\n"), text_of("a", "/job/train.py", "step = 2\n", START_S + 100)
+    first, later = (
+        text_of("a", "/job/train.py", "step = 1\n"),
+        text_of("a", "/job/train.py", "step = 2\n", START_S + 100),
+    )
     store.append([first, text_of("b", "/job/train.py", "step = 1\n")])
     assert opened(False).source_text("a", "/job/train.py") == first
     store.append([later])
@@ -110,8 +117,12 @@ def test_why_a_text_is_not_kept_is_known_unless_it_was_kept_before(store: Store)
 def test_of_a_run_no_more_than_20_mb_of_source_are_kept(store: Store) -> None:
     texts = [text_of("a", f"/job/{i}.py", chr(65 + i) * 1_000_000) for i in range(21)]
     store.append([*texts, texts[0]._replace(path="/job/the same.py"), texts[20]._replace(run="b")])
-    assert [bool(found.sha) for i in range(21) if (found := store.source_text("a", f"/job/{i}.py"))] == [True] * 20 + [False]
+    assert [bool(found.sha) for i in range(21) if (found := store.source_text("a", f"/job/{i}.py"))] == [True] * 20 + [
+        False
+    ]
     last = store.source_text("a", "/job/20.py")
     assert last is not None and "20 MB" in last.why
-    assert store.source_text("a", "/job/the same.py") == texts[0]._replace(path="/job/the same.py"), "a text counts once"
+    assert store.source_text("a", "/job/the same.py") == texts[0]._replace(path="/job/the same.py"), (
+        "a text counts once"
+    )
     assert store.source_text("b", "/job/20.py") == texts[20]._replace(run="b"), "for each run by itself"

@@ -37,7 +37,9 @@ def check_content(store: Store, steps: int) -> None:
     np.testing.assert_array_equal(found.last, np.arange(steps) % 64)
     few = store.range([LOSS], None, None, "time", 10)[LOSS]
     assert (few.min.min(), few.max.max(), few.count.sum()) == (0, 63, steps) and 9 <= len(few.t) <= 10
-    assert store.range([UTIL], None, None)[UTIL].last.tolist() == list(range(10)) and store.last([UTIL])[UTIL].value == 9
+    assert (
+        store.range([UTIL], None, None)[UTIL].last.tolist() == list(range(10)) and store.last([UTIL])[UTIL].value == 9
+    )
     (run,) = store.runs()
     assert (run.name, run.info, run.points, run.last_step) == ("a", {"kind": "training"}, steps, steps - 1)
     found = store.outcomes()
@@ -62,7 +64,9 @@ def layout(data_dir: Path) -> dict[str, dict[str, str]]:
     found = {}
     for path in files.all_files(data_dir):
         with contextlib.closing(sqlite3.connect(path)) as db:
-            made = db.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'").fetchall()
+            made = db.execute(
+                "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
+            ).fetchall()
         found[path.stem.partition("-")[0]] = {name: bare(sql) for name, sql in made}
     return found
 
@@ -98,7 +102,9 @@ def test_the_tables_of_this_version_are_those_that_were_recorded_of_it(tmp_path:
         assert {name: bare(sql) for name, sql in made if not name.startswith("sqlite_")} == before[kind]
 
 
-def test_a_reader_waits_until_the_writer_has_brought_the_file_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_waits_until_the_writer_has_brought_the_file_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data_dir = recorded(1, tmp_path / "old")
     monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
     monkeypatch.setitem(schema.MIGRATIONS, schema.VERSION - 1, add_a_column)

@@ -50,7 +50,9 @@ def test_any_yaml_in_a_runs_description_is_that_runs_fault_alone(text: str, inge
     ingest.health_passes()
     poison(ingest, text)
     ingest.health_passes()
-    ingest.until(lambda: any(run.points == 10 and run.name != "healthy" for run in ingest.store.runs()), "its own lines are lost")
+    ingest.until(
+        lambda: any(run.points == 10 and run.name != "healthy" for run in ingest.store.runs()), "its own lines are lost"
+    )
     ingest.restart()
     ingest.health_passes()
 
@@ -96,5 +98,10 @@ def test_a_title_that_is_the_place_of_another_run_gets_its_id(comes_first: str, 
         )
         assert not ingest.tail.trouble()
         ingest.restart()
-    steps = [*range(11), *(range(5) if comes_first == "the folder" else range(100, 105)), *range(200, 203), *range(300, 303)]
+    steps = [
+        *range(11),
+        *(range(5) if comes_first == "the folder" else range(100, 105)),
+        *range(200, 203),
+        *range(300, 303),
+    ]
     assert sorted(losses(ingest, "e/r") + losses(ingest, "e/r-dddddddd")) == sorted(steps)

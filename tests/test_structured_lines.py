@@ -56,7 +56,10 @@ def test_a_librarys_lines_have_their_message_level_time_and_fields(library: str,
     assert [line.text.split(" ")[0] for line in lines[:6]] == ["loading", "step", "step", "step", "retrying", "step"]
     assert all(1.7e9 < line.time_s < 1.8e9 for line in lines)
     crash = crash_of(lines)
-    assert crash is not None and (crash.cause.exception, crash.cause.message) == ("ValueError", "bad label\nsecond line")
+    assert crash is not None and (crash.cause.exception, crash.cause.message) == (
+        "ValueError",
+        "bad label\nsecond line",
+    )
     points = [record for record in follower.records if isinstance(record, Points)]
     assert [(point.names, point.values, point.step) for point in points] == [
         (("loss",), (2.5 - step / 10,), step) for step in range(3)
@@ -106,7 +109,9 @@ def test_data_with_messages_is_no_log() -> None:
 
 @settings(deadline=None, max_examples=100)
 @given(st.dictionaries(NAMES, SCALARS, max_size=6), st.text(alphabet="abc xyz", min_size=1, max_size=20))
-def test_all_fields_are_in_the_text_that_is_shown(fields: dict[str, str | int | float | bool | None], message: str) -> None:
+def test_all_fields_are_in_the_text_that_is_shown(
+    fields: dict[str, str | int | float | bool | None], message: str
+) -> None:
     line = StructuredLine(message.strip() or "x", 20, None, dict(fields))
     assert read_fields(shown(line)[0]) == fields
 
@@ -114,7 +119,9 @@ def test_all_fields_are_in_the_text_that_is_shown(fields: dict[str, str | int | 
 @settings(deadline=None, max_examples=100)
 @given(
     st.recursive(
-        SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3), max_leaves=12
+        SCALARS,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+        max_leaves=12,
     )
 )
 def test_any_object_is_read_or_is_none(value: object) -> None:

@@ -118,7 +118,9 @@ def test_after_a_pause_the_first_change_is_read_at_once(pause_s: float) -> None:
 def test_in_a_steady_flow_it_rests_until_the_beat() -> None:
     assert rest_s(began=50.01, now=50.05) == pytest.approx(beat_at(50.05) - 50.05)
     assert beat_at(50.05) == pytest.approx(50.2)
-    assert rest_s(began=50.05, now=50.195) == COALESCE_S, "a beat that is nearer than that still takes what comes with it"
+    assert rest_s(began=50.05, now=50.195) == COALESCE_S, (
+        "a beat that is nearer than that still takes what comes with it"
+    )
 
 
 def test_who_reads_what_the_collectors_commit_waits_for_those_of_the_newest_beat_only() -> None:

@@ -43,7 +43,9 @@ def sampled(random: np.random.Generator, ms: np.ndarray, count: int) -> Weighed:
 
 @pytest.mark.parametrize(("slow", "name"), [(DECODE, "decode"), (CROP, "crop")], ids=["decode", "crop"])
 @pytest.mark.parametrize(("factor", "samples"), [(1.3, 150), (2.0, 60), (12.0, 60)])
-def test_chance_leaves_no_slow_function_at_its_caller(slow: Sequence[int], name: str, factor: float, samples: int) -> None:
+def test_chance_leaves_no_slow_function_at_its_caller(
+    slow: Sequence[int], name: str, factor: float, samples: int
+) -> None:
     assert named(slow, factor, samples).count(name) >= 0.95 * DRAWN
 
 

@@ -25,7 +25,10 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     for number, name in enumerate(ODD):
         writer.append([RunInfo(name, {"config": {"lr": number / 10, name: name}})])
         writer.append(
-            [Points(name, HOST, ("loss", name), (float(number), float("nan")), T0 + 10 * number + step, step) for step in range(5)]
+            [
+                Points(name, HOST, ("loss", name), (float(number), float("nan")), T0 + 10 * number + step, step)
+                for step in range(5)
+            ]
         )
     queries = Queries(open_store(folder, write=False), folder, folder)
     with served(queries) as web:
@@ -69,12 +72,21 @@ def test_groups_are_rows_and_open_on_demand(web: Web) -> None:
     answer = web.ask("/api/v1/table", group="config.lr", open=["0.1", "no group"], columns="loss", sort="loss").json
     assert [row["group"] or row["run"] for row in answer["rows"]][:3] == ["0", "0.1", "50%2F"]
     assert answer["total"] == 8 and answer["rows"][1]["opened"] and answer["rows"][1]["runs"] == 1
-    assert answer["rows"][1]["cells"]["loss"] == {"mean": 1.0, "best": 1.0, "least": 1.0, "most": 1.0, "same": "", "of": ""}
+    assert answer["rows"][1]["cells"]["loss"] == {
+        "mean": 1.0,
+        "best": 1.0,
+        "least": 1.0,
+        "most": 1.0,
+        "same": "",
+        "of": "",
+    }
 
 
 def test_sparklines_of_many_runs_are_one_answer(web: Web) -> None:
     sparks = web.ask("/api/v1/sparklines", run=[*ODD, "nobody"], buckets=5).json["sparks"]
-    assert {spark["run"]: spark["mean"] for spark in sparks} == {name: [float(number)] * 5 for number, name in enumerate(ODD)}
+    assert {spark["run"]: spark["mean"] for spark in sparks} == {
+        name: [float(number)] * 5 for number, name in enumerate(ODD)
+    }
     assert {spark["series"] for spark in sparks} == {"loss"}
 
 
@@ -85,7 +97,8 @@ def test_a_run_without_steps_has_a_sparkline_over_time(tmp_path: Path) -> None:
     queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path)
     with served(queries) as web:
         found = {
-            spark["run"]: spark for spark in web.ask("/api/v1/sparklines", run=["printed", "logged"], buckets=6).json["sparks"]
+            spark["run"]: spark
+            for spark in web.ask("/api/v1/sparklines", run=["printed", "logged"], buckets=6).json["sparks"]
         }
     queries.close()
     writer.close()
@@ -130,5 +143,7 @@ def test_too_many_runs_have_no_sparklines(web: Web) -> None:
 def test_only_directions_are_taken(web: Web) -> None:
     assert web.ask("/api/v1/directions", "POST", b'{"series": "loss", "direction": "left"}').status == 400
     assert web.ask("/api/v1/directions", "POST", b'{"series": 7, "direction": "up"}').status == 400
-    assert web.ask("/api/v1/directions", "POST", b'{"series": "<b>", "direction": "up"}').json == {"directions": {"<b>": "up"}}
+    assert web.ask("/api/v1/directions", "POST", b'{"series": "<b>", "direction": "up"}').json == {
+        "directions": {"<b>": "up"}
+    }
     assert web.ask("/api/v1/table", columns="best.<b>").json["columns"][0]["direction"] == "up"

@@ -40,7 +40,11 @@ def test_a_row_is_a_step_and_a_column_a_series() -> None:
 def test_an_empty_cell_has_no_point_and_an_odd_one_costs_itself() -> None:
     table = Delimited("a", "metrics.csv", LABELS)
     found = table.parse([b"step,loss,acc", b"1,0.5,", b"2,,", b"3,oops,0.7", b"4,0.2", b"5,nan,0.9"], None)
-    assert pairs(points_of(found))[:3] == [(1, "loss", 0.5), (3, "acc", 0.7), (5, "loss", pytest.approx(math.nan, nan_ok=True))]
+    assert pairs(points_of(found))[:3] == [
+        (1, "loss", 0.5),
+        (3, "acc", 0.7),
+        (5, "loss", pytest.approx(math.nan, nan_ok=True)),
+    ]
     assert (table.tally.lines_read, table.tally.lines_skipped, table.tally.fields_skipped) == (6, 1, 1)
     assert table.tally.first_skip == "line 4: loss is not a number"
 
@@ -56,7 +60,9 @@ def test_cells_may_be_quoted(separator: str) -> None:
     st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(0, 1e-3)), min_size=2, max_size=60),
     st.integers(0, 60),
 )
-def test_decimal_commas_are_points_also_where_the_reader_starts_again(values: list[tuple[float, float]], cut: int) -> None:
+def test_decimal_commas_are_points_also_where_the_reader_starts_again(
+    values: list[tuple[float, float]], cut: int
+) -> None:
     texts = [f"{step};{loss!r};{rate!r};8".replace(".", ",") for step, (loss, rate) in enumerate(values)]
     lines = [b"step;loss;lr;batch", *(text.encode() for text in texts)]
     first = Delimited("a", "metrics.csv", LABELS)
@@ -196,13 +202,19 @@ def cell(value: float | None) -> str:
 
 @given(
     rows=st.lists(
-        st.tuples(st.one_of(st.none(), st.floats()), st.one_of(st.none(), st.floats(width=32)), st.sampled_from(["", "x", "1,2"])),
+        st.tuples(
+            st.one_of(st.none(), st.floats()),
+            st.one_of(st.none(), st.floats(width=32)),
+            st.sampled_from(["", "x", "1,2"]),
+        ),
         max_size=60,
     ),
     cuts=st.lists(st.integers(0, 70), max_size=6),
 )
 @settings(deadline=None, max_examples=100)
-def test_it_may_be_cut_and_resumed_anywhere(rows: list[tuple[float | None, float | None, str]], cuts: list[int]) -> None:
+def test_it_may_be_cut_and_resumed_anywhere(
+    rows: list[tuple[float | None, float | None, str]], cuts: list[int]
+) -> None:
     cells = [f"{step},{cell(loss)},{cell(acc)}{odd and ',' + odd}" for step, (loss, acc, odd) in enumerate(rows)]
     lines = ["step,loss,acc", "0,1.0,1.0", *cells]
     whole = Delimited("a", "metrics.csv", LABELS)
@@ -245,7 +257,9 @@ ODD_ROWS = [
     st.sampled_from(",;\t"),
 )
 @settings(deadline=None, max_examples=150)
-def test_rows_are_read_the_same_all_at_once_and_one_by_one(rows: list[tuple[int, float, str, int]], separator: str) -> None:
+def test_rows_are_read_the_same_all_at_once_and_one_by_one(
+    rows: list[tuple[int, float, str, int]], separator: str
+) -> None:
     lines, step = [b"step,loss", *(b"%d,0.5" % step for step in range(20))], 20
     for more, loss, odd, is_odd in rows:
         step += more
@@ -268,7 +282,10 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
             found = table.parse((start + data).split(b"\n"), None)
         except NotMetrics:
             continue
-        assert all((len(one.names) == len(one.values) and one.step is None) or abs(one.step) <= 2**53 for one in points_of(found))
+        assert all(
+            (len(one.names) == len(one.values) and one.step is None) or abs(one.step) <= 2**53
+            for one in points_of(found)
+        )
         json.dumps(table.state())
 
 

@@ -61,7 +61,9 @@ def test_a_rotated_file_is_read_to_its_end_and_its_successor_from_the_start(foll
     assert follower.values(3) == [1, 2, 3]
 
 
-def test_a_successor_is_read_though_nothing_more_is_noticed_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_successor_is_read_though_nothing_more_is_noticed_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "a" / "metrics.jsonl"
     write(path, 1)
     follower = Follower(tmp_path)
@@ -84,7 +86,9 @@ def test_what_waits_in_a_folder_that_is_moved_away_is_read_once_it_is_back(
         write(root / "sweep" / f"run-{number}" / "metrics.jsonl", number)
     follower = Follower(root)
     follower.records += follower.tail.collect()
-    place = {"a run's folder": root / "sweep" / "run-3", "the folder above it": root / "sweep", "the log folder": root}[moved]
+    place = {"a run's folder": root / "sweep" / "run-3", "the folder above it": root / "sweep", "the log folder": root}[
+        moved
+    ]
     place.rename(tmp_path / "away")
     for _ in range(30):
         follower.records += follower.tail.collect()
@@ -92,7 +96,9 @@ def test_what_waits_in_a_folder_that_is_moved_away_is_read_once_it_is_back(
     assert sorted(follower.values(12)) == list(range(12))
 
 
-def test_what_is_left_of_a_deleted_giant_is_not_read_and_holds_no_disk(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_left_of_a_deleted_giant_is_not_read_and_holds_no_disk(
+    follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(followed, "DELETED_BYTES", 1 << 20)
     path = follower.root / "a/train.log"
     path.parent.mkdir()
@@ -159,7 +165,9 @@ def test_a_line_over_a_mebibyte_is_skipped_and_counted(follower: Follower) -> No
     assert (offset.lines_read, offset.lines_skipped, offset.first_skip) == (3, 1, "line 2: longer than 1 MiB")
 
 
-def test_a_line_that_is_longer_than_the_least_batch_is_read(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_that_is_longer_than_the_least_batch_is_read(
+    follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("collectors.logs.followed.BATCH_BYTES", LEAST_BATCH_BYTES)
     path = follower.root / "a" / "metrics.jsonl"
     write(path, 1)
@@ -256,7 +264,9 @@ def test_text_lines_are_followed_with_their_arrival(follower: Follower) -> None:
     assert before - 0.011 <= line.time_s <= time.time()  # it comes from the clock of the file system, which ticks
 
 
-def test_a_folder_that_was_copied_is_read_on_and_not_again(follower: Follower, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_folder_that_was_copied_is_read_on_and_not_again(
+    follower: Follower, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """A backup, a move to another disk: other inodes, the same content."""
     write(follower.root / "a" / "metrics.jsonl", *range(50))
     assert len(follower.values(50)) == 50

@@ -13,7 +13,19 @@ import pytest
 
 from collectors.forgotten.tombstones import Tombstone, Tombstones
 from collectors.logs.added import AddedEvents
-from collectors.records import Event, Finding, Frame, LogLine, Offset, Points, Profile, Record, RunInfo, StackSample, labels_of
+from collectors.records import (
+    Event,
+    Finding,
+    Frame,
+    LogLine,
+    Offset,
+    Points,
+    Profile,
+    Record,
+    RunInfo,
+    StackSample,
+    labels_of,
+)
 from collectors.service import lock
 from collectors.service.log_folders import LogFolders, of_folders
 from collectors.store import copying
@@ -31,14 +43,29 @@ STACK = (Frame("main", "/a/train.py", 3), Frame("decode", "/a/train.py", 9))
 
 
 def points_of(run: str | None, name: str, begin: int, end: int, late_s: float = 0.0) -> list[Record]:
-    return [Points(run, HOST, (name,), (step / 8,), START_S + step + late_s, step if run else None) for step in range(begin, end)]
+    return [
+        Points(run, HOST, (name,), (step / 8,), START_S + step + late_s, step if run else None)
+        for step in range(begin, end)
+    ]
 
 
 def stacks_of(run: str, second: int) -> Profile:
     begin = round((START_S + second) * 1e9)
     samples = [StackSample(begin + 100_000_000 * number, 100_000_000, 7, STACK) for number in range(10)]
     return Profile(
-        run, 0, 99, "main", "box", "native", 10.0, START_S + second, begin, begin + 10**9, {7: "MainThread"}, samples, 10
+        run,
+        0,
+        99,
+        "main",
+        "box",
+        "native",
+        10.0,
+        START_S + second,
+        begin,
+        begin + 10**9,
+        {7: "MainThread"},
+        samples,
+        10,
     )
 
 
@@ -151,8 +178,12 @@ def check_merged(work: Path) -> None:
     assert place == LogFolders(work, ("logs", "runs"), work / "logs/.deepseek")
     assert runs_of(data_dir) == {"a", "c", "runs/b"} and not (work / "logs/.deepseek-several").exists()
     a, b, c = (held(data_dir, run) for run in ("a", "runs/b", "c"))
-    assert (a["points"], a["lines"], a["offset"], a["events"]) == (4, 4, [400], ["process"]) and a["stacks"], "the copy with stacks"
-    assert (b["points"], b["lines"], b["offset"][:1], b["findings"]) == (3, 3, [300], ["slow:b"]) and b["events"] == ["note"]
+    assert (a["points"], a["lines"], a["offset"], a["events"]) == (4, 4, [400], ["process"]) and a["stacks"], (
+        "the copy with stacks"
+    )
+    assert (b["points"], b["lines"], b["offset"][:1], b["findings"]) == (3, 3, [300], ["slow:b"]) and b["events"] == [
+        "note"
+    ]
     assert (c["points"], c["offset"]) == (5, [500]) and c["stacks"]
     assert machine_points(data_dir) == 60
     assert (data_dir / "settings.yaml").exists() and (data_dir / "alerts.yaml").exists()
@@ -324,7 +355,9 @@ def test_a_dashboard_goes_on_where_the_old_ones_were(work: Path) -> None:
     several(work)
     old = open_store(work / "logs/.deepseek-several", write=True)
     found = metrics.stat()
-    old.append([Offset("logs/a/metrics.jsonl", "logs/a", found.st_dev, found.st_ino, found.st_size, 4, 0, 0, "", {"top": 3})])
+    old.append(
+        [Offset("logs/a/metrics.jsonl", "logs/a", found.st_dev, found.st_ino, found.st_size, 4, 0, 0, "", {"top": 3})]
+    )
     old.close()
     alone(work)
     metrics.write_text("".join(rows))

@@ -71,7 +71,9 @@ def interrupted_at(step: int) -> Callable[[float, int, int], float]:
     return learning_rate
 
 
-@pytest.mark.parametrize("task", ["gpt", "resnet50", *(pytest.param(task, marks=pytest.mark.long) for task in ("bert", "unet3d"))])
+@pytest.mark.parametrize(
+    "task", ["gpt", "resnet50", *(pytest.param(task, marks=pytest.mark.long) for task in ("bert", "unet3d"))]
+)
 def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(
     tmp_path: Path, task: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,7 +127,9 @@ def test_flops_are_counted_without_computing(task: str) -> None:
     assert 1e8 < flops < 1e13  # the least is a digit of 8 x 8 for the ResNet
 
 
-def test_mfu_is_the_share_of_the_peak_that_the_models_flops_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mfu_is_the_share_of_the_peak_that_the_models_flops_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of a peak that is made up, for a CPU has none in the table: without one the series is absent."""
     monkeypatch.setattr(loop, "peak_flops", lambda device, precision: 1e12)
     assert train_here(tmp_path, "--run", "one", "--steps", "2", "--batch", "4", "--accumulate", "2") == 0
@@ -163,7 +167,9 @@ def test_the_text_is_split_by_file_the_same_way_everywhere() -> None:
     assert 0.01 < len(validation_text) / len(train_text) < 0.1
     tokens_T, targets_T = stdlib_text.Windows(train_text, 32)[Place(7, "0/7")]
     assert torch.equal(tokens_T[1:], targets_T[:-1])
-    assert {name: stdlib_text.is_held_out(Path(name)) for name in ("copy.py", "io.py", "ast.py", "json/decoder.py")} == {
+    assert {
+        name: stdlib_text.is_held_out(Path(name)) for name in ("copy.py", "io.py", "ast.py", "json/decoder.py")
+    } == {
         "copy.py": True,
         "io.py": True,
         "ast.py": False,

@@ -39,7 +39,9 @@ from tests.plain_scripts import found, run_in, started
 def test_values_times_and_steps_are_those_that_tensorboard_reads_back(path: Path) -> None:
     rows = [row for row in told(path) if "value" in row and np.size(row["value"]) == 1]
     found = scalars(parsed(path.read_bytes()))
-    assert [(tag, time_s, step) for tag, _, time_s, step in found] == [(row["tag"], row["time_s"], row["step"]) for row in rows]
+    assert [(tag, time_s, step) for tag, _, time_s, step in found] == [
+        (row["tag"], row["time_s"], row["step"]) for row in rows
+    ]
     assert all(same(value, float(np.ravel(row["value"])[0])) for (_, value, _, _), row in zip(found, rows, strict=True))
 
 
@@ -67,7 +69,10 @@ def edges_and_counts(row: dict[str, Any]) -> tuple[list[float], list[float]]:
 
 def test_text_becomes_lines_with_tag_and_step() -> None:
     lines = [one for one in parsed(file_of("torch").read_bytes()) if isinstance(one, LogLine)]
-    assert [one.text for one in lines] == ["notes/text_summary, step 5: first line", "notes/text_summary, step 5: second | line"]
+    assert [one.text for one in lines] == [
+        "notes/text_summary, step 5: first line",
+        "notes/text_summary, step 5: second | line",
+    ]
     assert {one.time_s for one in lines} == {1_764_000_005.0}
 
 
@@ -135,7 +140,10 @@ def test_hyperparameters_are_the_runs_configuration() -> None:
 def test_final_values_of_add_hparams_are_at_no_step() -> None:
     """It writes them at step 0 of a file of its own, which is not where the run stands."""
     data = framed(number("accuracy", 0.9, 0)) + framed(number("accuracy", 0.95, 7))
-    for place, steps in {"1764000000.25/events.out.tfevents.9.box": [None, 7], "train/events.out.tfevents.9.box": [0, 7]}.items():
+    for place, steps in {
+        "1764000000.25/events.out.tfevents.9.box": [None, 7],
+        "train/events.out.tfevents.9.box": [0, 7],
+    }.items():
         found = parsed(data, event_file(place=place))
         assert [step for _, _, _, step in scalars(found)] == steps
 
@@ -159,7 +167,13 @@ def plain_crc32c(data: bytes) -> int:
 
 
 def test_a_tag_whose_steps_go_back_begins_a_segment_and_others_go_on() -> None:
-    bodies = [number("a", 1, 5000), number("epoch", 1, 1), number("a", 1, 5001), number("a", 1, 7), number("epoch", 1, 2)]
+    bodies = [
+        number("a", 1, 5000),
+        number("epoch", 1, 1),
+        number("a", 1, 5001),
+        number("a", 1, 7),
+        number("epoch", 1, 2),
+    ]
     segments = [one.segment for one in parsed(b"".join(map(framed, bodies))) if isinstance(one, Points)]
     assert segments == [0, 0, 0, 1, 0]
 
@@ -185,7 +199,9 @@ def infos(follower: Follower) -> list[dict[str, Any]]:
     return [dict(one.info) for one in follower.records if isinstance(one, RunInfo)]
 
 
-def test_files_of_a_folder_and_of_its_parts_are_one_run_and_restarts_are_segments(follower: Follower, tmp_path: Path) -> None:
+def test_files_of_a_folder_and_of_its_parts_are_one_run_and_restarts_are_segments(
+    follower: Follower, tmp_path: Path
+) -> None:
     run = tmp_path / "sweep" / "a"
     write(run / "events.out.tfevents.1764000000.box.1.0", number("loss", 1, 1), number("loss", 2, 2))
     write(run / "events.out.tfevents.1764000100.box.2.0", number("loss", 3, 2))
@@ -195,7 +211,8 @@ def test_files_of_a_folder_and_of_its_parts_are_one_run_and_restarts_are_segment
     points = [one for one in follower.records if isinstance(one, Points)]
     assert {one.run for one in points} == {"sweep/a"}
     series = {
-        name: [(one.values[0], one.segment) for one in points if one.names == (name,)] for name in {one.names[0] for one in points}
+        name: [(one.values[0], one.segment) for one in points if one.names == (name,)]
+        for name in {one.names[0] for one in points}
     }
     assert set(series) == {"loss", "train/loss", "validation/loss"}
     assert [value for value, _ in series["loss"]] == [1.0, 2.0, 3.0]
@@ -209,7 +226,9 @@ HOLDS = "import sys, time; file = open(sys.argv[1], 'ab'); time.sleep(60)"
 
 def test_who_writes_into_a_part_of_the_run_is_its_process(tmp_path: Path) -> None:
     (tmp_path / "a" / "train").mkdir(parents=True)
-    with started(sys.executable, "-c", HOLDS, tmp_path / "a" / "train" / "events.out.tfevents.1764000000.box.1.0") as training:
+    with started(
+        sys.executable, "-c", HOLDS, tmp_path / "a" / "train" / "events.out.tfevents.1764000000.box.1.0"
+    ) as training:
         assert found(run_in(tmp_path / "a")._replace(parts=("train",))) == {"run": [training.pid]}
 
 
@@ -250,7 +269,14 @@ def test_a_half_written_record_waits_also_over_a_restart(follower: Follower, tmp
 
 
 def test_numbers_of_every_type_are_read() -> None:
-    content = {1: np.float32(1.5), 2: np.float64(0.1), 3: np.int32(-7), 9: np.int64(2**40), 10: np.bool_(True), 19: np.float16(0.5)}
+    content = {
+        1: np.float32(1.5),
+        2: np.float64(0.1),
+        3: np.int32(-7),
+        9: np.int64(2**40),
+        10: np.bool_(True),
+        19: np.float16(0.5),
+    }
     for type_, value in content.items():
         told = b"\x08" + varint(type_) + field(4, value.tobytes())
         assert summary.tensor(told).numbers.tolist() == [float(value)]

@@ -44,7 +44,10 @@ FOUND = {
     "{{'loss': '2.{0}', 'grad_norm': '1.{0}', 'epoch': '{0}'}}": ({"loss", "grad_norm"}, STEPS),
     "epoch {0} | loss 0.{0}": ({"loss"}, STEPS),
     "Epoch {0}/10 - 4s - loss: 0.{0} - acc: 0.9{0}": ({"loss", "acc"}, STEPS),
-    "2026-11-24 16:22:0{0},500 INFO [trainer.py:123] Epoch [1/5], Step [{0}00/500], Loss: 0.{0}": ({"loss"}, [100, 200, 300, 400]),
+    "2026-11-24 16:22:0{0},500 INFO [trainer.py:123] Epoch [1/5], Step [{0}00/500], Loss: 0.{0}": (
+        {"loss"},
+        [100, 200, 300, 400],
+    ),
     "step {0}00: train loss 1.{0}, val loss 1.3{0}": ({"train_loss", "val_loss"}, [100, 200, 300, 400]),
     "iter {0}: loss 2.{0}, time 12.3ms, mfu {0}.1%": ({"loss", "mfu"}, STEPS),
     "Train Epoch: 1 [{0}00/60000 (1%)]\tLoss: 0.{0}": ({"loss"}, UNKNOWN),
@@ -54,9 +57,15 @@ FOUND = {
     "{0}/100 [00:01<00:09, 9.5it/s, loss=0.{0}]": ({"loss"}, STEPS),
     "[rank0]: step: {0} | train/loss: 0.{0} | tokens_per_sec: {0}00.5": ({"train/loss", "tokens_per_sec"}, STEPS),
     "step={0} loss=nan": ({"loss"}, STEPS),
-    "[Epoch {0}] train: loss=0.{0} acc=7{0}.1% | val: loss=0.9{0} acc=6{0}.1%": ({"loss", "acc", "val_loss", "val_acc"}, STEPS),
+    "[Epoch {0}] train: loss=0.{0} acc=7{0}.1% | val: loss=0.9{0} acc=6{0}.1%": (
+        {"loss", "acc", "val_loss", "val_acc"},
+        STEPS,
+    ),
     "Epoch {0} train: loss=0.{0} | val: loss=0.9{0}": ({"loss", "val_loss"}, STEPS),
-    "Epoch {0} Train Loss: 0.{0} Acc: 7{0}.1% Val Loss: 0.9{0} Acc: 6{0}.1%": ({"train_loss", "acc", "val_loss", "val_acc"}, STEPS),
+    "Epoch {0} Train Loss: 0.{0} Acc: 7{0}.1% Val Loss: 0.9{0} Acc: 6{0}.1%": (
+        {"train_loss", "acc", "val_loss", "val_acc"},
+        STEPS,
+    ),
     "epoch {0} | train: loss 0.{0} | val: loss 0.3{0} | lr 0.00{0}": ({"train_loss", "val_loss", "lr"}, STEPS),
     "epoch {0} | val: loss 0.3{0} acc 0.{0} | learning_rate 0.00{0} | grad_norm 1.{0}": (
         {"val_loss", "val_acc", "learning_rate", "grad_norm"},
@@ -70,7 +79,10 @@ FOUND = {
         {"train_loss", "val_loss", "wd", "optim0_lr0", "mem", "sec_per_it"},
         STEPS,
     ),
-    "step {0} train: loss 0.5{0} time 1.{0} | val: loss 0.3{0} time 0.{0}": ({"loss", "time", "val_loss", "val_time"}, STEPS),
+    "step {0} train: loss 0.5{0} time 1.{0} | val: loss 0.3{0} time 0.{0}": (
+        {"loss", "time", "val_loss", "val_time"},
+        STEPS,
+    ),
     "Validation: step {0} loss 0.3{0} lr 0.00{0}": ({"val_loss", "lr"}, STEPS),
     "Epoch(train) [1][{0}/500]  lr: 1.0e-0{0}  eta: 0:10:00  loss: 0.{0}": ({"lr", "loss"}, STEPS),
 }
@@ -144,7 +156,9 @@ def printed(epochs: int, stall_s: float = 0.0) -> list[tuple[float, str]]:
     lines, now_s = [], 1_764_000_000.25
     for epoch in range(1, epochs + 1):
         for batch in range(0, 938, 10):
-            lines.append((now_s, f"Train Epoch: {epoch} [{batch * 64}/60000 ({batch / 9.38:.0f}%)]\tLoss: 0.{batch + 1}"))
+            lines.append(
+                (now_s, f"Train Epoch: {epoch} [{batch * 64}/60000 ({batch / 9.38:.0f}%)]\tLoss: 0.{batch + 1}")
+            )
             now_s += 0.4 + stall_s * (batch == 470)
         now_s += 8
         lines.append((now_s, f"Test set: Average loss: 0.{epoch}, Accuracy: 98{epoch}0/10000 (98%)"))
@@ -166,7 +180,10 @@ def test_buffered_output_has_the_rate_from_buffer_to_buffer_or_none(held_bytes: 
 
 def counting(places: Sequence[int], every_s: float = 1.0, total: int = 60_000) -> list[tuple[float, str]]:
     now_s = 1_764_000_000.25
-    return [(now_s + at * every_s, f"Train Epoch: 1 [{place}/{total} (1%)]\tLoss: 0.{at + 1}") for at, place in enumerate(places)]
+    return [
+        (now_s + at * every_s, f"Train Epoch: 1 [{place}/{total} (1%)]\tLoss: 0.{at + 1}")
+        for at, place in enumerate(places)
+    ]
 
 
 VALIDATIONS = [
@@ -210,7 +227,9 @@ def test_a_text_that_says_no_epoch_has_no_rate_across_two() -> None:
 
 def test_lines_that_are_read_late_have_the_rate_of_the_time_between() -> None:
     lines = counting(range(0, 6400, 64))
-    late = rates_of([(max(time_s, lines[36][0]) if 30 < at <= 36 else time_s, line) for at, (time_s, line) in enumerate(lines)])
+    late = rates_of(
+        [(max(time_s, lines[36][0]) if 30 < at <= 36 else time_s, line) for at, (time_s, line) in enumerate(lines)]
+    )
     assert len(late) > 40 and late == pytest.approx([64] * len(late), rel=0.01)
     caught_up = [
         (lines[90][0] - 3.6 + 0.06 * (at - 30), line) if 30 < at <= 90 else (time_s, line)
@@ -247,7 +266,9 @@ def test_however_often_lines_come_the_rate_is_told_of_all_their_time_and_a_slow_
 def test_samples_within_the_resolution_of_their_times_have_no_rate() -> None:
     numbers = TextNumbers("a", labels_of(host="box"))
     lines = [(f"Train Epoch: 1 [{count}/60000]\tLoss: 0.5{count}", count // 640) for count in range(0, 6400, 640)]
-    assert not [one for line, second in lines for one in numbers.points(line, 1e9 + second) if one.names == (ITEMS_PER_S,)]
+    assert not [
+        one for line, second in lines for one in numbers.points(line, 1e9 + second) if one.names == (ITEMS_PER_S,)
+    ]
     numbers = TextNumbers("a", labels_of(host="box"))
     assert not [one for line, _ in lines for one in numbers.points(line, None) if one.names == (ITEMS_PER_S,)]
 
@@ -281,7 +302,9 @@ def test_a_run_with_metrics_of_its_own_needs_none_from_its_text(follower: Follow
         (tmp_path / run / "train.log").write_text("".join(f"step {step} loss=0.{step}\n" for step in STEPS))
     (tmp_path / "a" / "metrics.jsonl").write_text('{"step":1,"train/loss":0.5}\n')
     assert sorted(follower.values(5)) == [0.1, 0.2, 0.3, 0.4, 0.5]
-    assert {record.run for record in follower.records if isinstance(record, Points) and record.names == ("loss",)} == {"b"}
+    assert {record.run for record in follower.records if isinstance(record, Points) and record.names == ("loss",)} == {
+        "b"
+    }
 
 
 PIECES = [
@@ -310,7 +333,10 @@ PIECES = [
 ]
 
 
-@given(st.lists(st.lists(st.sampled_from(PIECES), max_size=12).map("".join), max_size=30), st.lists(st.integers(0, 30), max_size=4))
+@given(
+    st.lists(st.lists(st.sampled_from(PIECES), max_size=12).map("".join), max_size=30),
+    st.lists(st.integers(0, 30), max_size=4),
+)
 @settings(deadline=None, max_examples=200)
 def test_it_may_be_cut_and_resumed_anywhere(lines: list[str], cuts: list[int]) -> None:
     data = [line.encode() for line in lines]
@@ -339,7 +365,8 @@ def test_what_is_remembered_of_a_line_changes_nothing(lines: list[str], data: st
     reader = LineReader()
     for line in lines * 3:
         again = "".join(
-            data.draw(st.sampled_from(["3", "7", "12", "1.5"])) if part.isdigit() else part for part in re.split(r"(\d+)", line)
+            data.draw(st.sampled_from(["3", "7", "12", "1.5"])) if part.isdigit() else part
+            for part in re.split(r"(\d+)", line)
         )
         for text in (line, again):
             assert repr(reader.read(text)) == repr(LineReader().read(text)), text

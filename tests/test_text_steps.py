@@ -25,7 +25,9 @@ def points(lines: Sequence[str], arrival: Arrival | None = None, text: Text | No
 
 
 def a_text() -> Text:
-    return Text("a", "x.log", 1_764_000_000.0, None, lambda who, kept: TextNumbers("a", labels_of(worker=str(who)), state=kept))
+    return Text(
+        "a", "x.log", 1_764_000_000.0, None, lambda who, kept: TextNumbers("a", labels_of(worker=str(who)), state=kept)
+    )
 
 
 def steps(lines: Sequence[str], name: str = "loss") -> list[int | None]:
@@ -85,7 +87,11 @@ def test_a_validation_has_the_step_of_the_training() -> None:
 
 def test_a_line_beside_a_bar_has_the_step_at_which_it_is_drawn_again() -> None:
     bar = "\r 5%|#  | {0}/300 [00:01<00:09, 31it/s]"
-    lines = [bar.format(1) + bar.format(7) + "\r      \r{'loss': '0.5', 'epoch': '0.1'}", bar.format(10) + bar.format(11), "end"]
+    lines = [
+        bar.format(1) + bar.format(7) + "\r      \r{'loss': '0.5', 'epoch': '0.1'}",
+        bar.format(10) + bar.format(11),
+        "end",
+    ]
     assert steps(lines) == [10]
 
 
@@ -94,7 +100,9 @@ def test_ray_names_the_worker_and_what_is_repeated_counts_once() -> None:
     repeated = "\x1b[32m [repeated 5x across cluster]\x1b[0m"
     lines = [line.format(step, pid, repeated if step == 3 else "") for step in (1, 2, 3) for pid in (7, 8)]
     found = points(lines)
-    assert [(dict(one.labels)["worker"], one.step) for one in found] == [(who, n) for n in (1, 2) for who in ("0", "Worker pid=8")]
+    assert [(dict(one.labels)["worker"], one.step) for one in found] == [
+        (who, n) for n in (1, 2) for who in ("0", "Worker pid=8")
+    ]
 
 
 def stamped(second: float, step: int) -> str:
@@ -104,7 +112,9 @@ def stamped(second: float, step: int) -> str:
 def test_lines_stamped_in_whole_seconds_have_the_times_of_their_arrival() -> None:
     begun_s, text = 1_764_000_000.0, a_text()
     found = [
-        one for i in range(1, 41) for one in points([stamped(0.3 * i, 10 * i)], Arrival(begun_s + 0.3 * i, begun_s + 0.3 * i), text)
+        one
+        for i in range(1, 41)
+        for one in points([stamped(0.3 * i, 10 * i)], Arrival(begun_s + 0.3 * i, begun_s + 0.3 * i), text)
     ]
     assert [one.time_s for one in found] == pytest.approx([begun_s + 0.3 * i for i in range(1, 41)])
 
@@ -135,7 +145,13 @@ def test_steps_of_one_time_count_towards_the_next() -> None:
 
 def test_the_state_of_an_earlier_version_is_gone_on_from() -> None:
     """Its steps had other fields: what comes now is another segment."""
-    state = {"names": ["loss"], "refused": [], "pending": {}, "steps": [0, 40, 40, 0, None, None, True, 2], "tasks": True}
+    state = {
+        "names": ["loss"],
+        "refused": [],
+        "pending": {},
+        "steps": [0, 40, 40, 0, None, None, True, 2],
+        "tasks": True,
+    }
     text = Text("a", "x.log", 1_764_000_000.0, state, lambda who, kept: TextNumbers("a", labels_of(), state=kept))
     found = points(["step 41 loss 0.5", "step 42 loss 0.4"], text=text)
     assert [(one.step, one.segment) for one in found] == [(41, 3), (42, 3)]
@@ -195,7 +211,11 @@ def test_a_step_that_is_drawn_again_was_reached_once() -> None:
     """tqdm draws a step, and half a second later the same one with its loss."""
     time_s, step = np.array([0.0, 0.4, 0.5, 0.9, 1.0, 1.4]), np.array([10.0, 10, 20, 20, 30, 30])
     found = units_of(time_s, step, np.zeros(6, np.int64))
-    assert (found.start_s.tolist(), found.end_s.tolist(), found.units.tolist()) == ([0.0, 0.5], [0.5, 1.0], [10.0, 10.0])
+    assert (found.start_s.tolist(), found.end_s.tolist(), found.units.tolist()) == (
+        [0.0, 0.5],
+        [0.5, 1.0],
+        [10.0, 10.0],
+    )
 
 
 def test_epochs_of_one_text_are_no_steps_of_a_run_whose_bar_counts_steps(tmp_path: Path) -> None:
@@ -213,7 +233,10 @@ def test_epochs_of_one_text_are_no_steps_of_a_run_whose_bar_counts_steps(tmp_pat
     for epoch in range(2):
         with (folder / "train.log").open("a") as file:
             file.write(f"epoch {epoch}: train_loss={1 / (epoch + 1):.3f} lr=0.1\n")
-        ingest.until(lambda epoch=epoch: [one.points for one in ingest.store.series("a", "train_loss")] == [epoch + 1], "not read")  # type: ignore[misc]
+        ingest.until(
+            lambda epoch=epoch: [one.points for one in ingest.store.series("a", "train_loss")] == [epoch + 1],
+            "not read",
+        )  # type: ignore[misc]
     run = ingest.run("a")
     assert run is not None and run.last_step in (38, 39) and "unit" not in run.info
     ingest.close()

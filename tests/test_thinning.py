@@ -56,9 +56,13 @@ def records(seed: int = 0) -> Iterator[Record]:
             samples = []
             for at in range(20 * HZ):
                 stack, known = STACKS[int(rng.integers(0, 7))], bool(rng.integers(0, 2))
-                samples.append(StackSample(at * 10**9 // HZ, 10**9 // HZ, pid, stack, known, 10**7 if known else None, at % 9 > 0))
+                samples.append(
+                    StackSample(at * 10**9 // HZ, 10**9 // HZ, pid, stack, known, 10**7 if known else None, at % 9 > 0)
+                )
             about = ("a", 0, pid, "main" if pid == 7 else "worker", "box", "native", float(HZ))
-            yield Profile(*about, START_S + 7.25 + 20 * window, 0, 20 * 10**9, {pid: "MainThread"}, samples, len(samples))
+            yield Profile(
+                *about, START_S + 7.25 + 20 * window, 0, 20 * 10**9, {pid: "MainThread"}, samples, len(samples)
+            )
 
 
 def filled(data_dir: Path, *more: Record) -> Path:
@@ -123,7 +127,9 @@ def content(data_dir: Path) -> list[tuple[Any, ...]]:
     for path in files.machine_files(data_dir):
         with contextlib.closing(sqlite3.connect(path)) as db:
             found += sorted(
-                db.execute("SELECT series, start, rows, units, chunk.data, axis.data FROM chunk JOIN axis ON axis.id = axis")
+                db.execute(
+                    "SELECT series, start, rows, units, chunk.data, axis.data FROM chunk JOIN axis ON axis.id = axis"
+                )
             )
             found += sorted(db.execute("SELECT pid, start_s, end_s, samples, spans, thinned, data FROM profile"))
     return found
@@ -229,7 +235,10 @@ def test_windows_of_findings_notes_and_reports_are_kept(tmp_path: Path) -> None:
     day = START_S + DAY_S
     store.append([Finding("x", None, "gpu_lost", "alert", START_S, START_S + 30, True, "It was lost."), Event("a", "note", START_S + 5000, seconds=60, text="here")])  # fmt: skip
     store.append(
-        [Finding("y", "a", "stall", "note", day, day + 4 * DAY_S, True, "It stalled."), Event("a", "checkpoint", START_S + 9000)]
+        [
+            Finding("y", "a", "stall", "note", day, day + 4 * DAY_S, True, "It stalled."),
+            Event("a", "checkpoint", START_S + 9000),
+        ]
     )
     kept.note(tmp_path, "a", (START_S + 7000, START_S + 7100), "report")
     kept.note(tmp_path, "a", (START_S + 7000, START_S + 7100), "report")
@@ -292,7 +301,9 @@ def test_killed_at_any_moment_nothing_is_lost_and_nothing_double(data_dir: Path)
     for steps in (1, 1, 2, 3, 1000):  # after so many it is killed somewhere in the next one
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
-            said = next((line for number, line in enumerate(process.stdout, 1) if number == steps or line == "done\n"), "")
+            said = next(
+                (line for number, line in enumerate(process.stdout, 1) if number == steps or line == "done\n"), ""
+            )
             time.sleep(rng.uniform(0.0, 0.004))
             process.send_signal(signal.SIGKILL)
         thinned.append(sum(row[-4] > 0 if len(row) == 6 else row[-2] for row in content(data_dir)))
@@ -301,7 +312,9 @@ def test_killed_at_any_moment_nothing_is_lost_and_nothing_double(data_dir: Path)
     assert thinned == sorted(thinned) and len(set(thinned)) >= 3, "each went on where the last one ended"
 
 
-def test_a_store_thins_in_the_background_beside_its_readers_and_a_new_week(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_thins_in_the_background_beside_its_readers_and_a_new_week(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("collectors.store.sqlite.thinning.thinner.FIRST_S", 0.0)
     filled(tmp_path)
     before = by_minute(tmp_path)
@@ -345,5 +358,7 @@ def test_the_window_of_a_report_is_kept_from_then_on(tmp_path: Path) -> None:
     with served_records(tmp_path, rows) as web:
         assert web.ask("/api/v1/report", run="a").status == 200 and kept.noted(tmp_path) == []
         for _ in range(2):
-            assert web.ask("/api/v1/report", "GET", None, run="a", **{"from": START_S, "to": START_S + 50}).status == 200
+            assert (
+                web.ask("/api/v1/report", "GET", None, run="a", **{"from": START_S, "to": START_S + 50}).status == 200
+            )
     assert kept.noted(tmp_path) == [(START_S, START_S + 50)]

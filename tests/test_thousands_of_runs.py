@@ -29,7 +29,9 @@ from tests.plain_scripts import HOST, started
 
 RUNS = 2000
 SLOW_S = 0.002  # a look at a file over a network
-MOST_LOOKS = round((FIRST_SLICE_S + 2 * SLICE_S) / SLOW_S) + 3  # in a turn: at new folders, in a scan and at changed folders
+MOST_LOOKS = (
+    round((FIRST_SLICE_S + 2 * SLICE_S) / SLOW_S) + 3
+)  # in a turn: at new folders, in a scan and at changed folders
 
 
 def over(number: int, folder: Path = Path("/logs")) -> RunActivity:
@@ -94,14 +96,18 @@ def test_a_run_that_was_silent_for_long_gets_the_process_that_opens_its_file_aga
     (folder / "metrics.jsonl").touch()
     run = RunActivity("run", folder, {}, [], [], time.time() - 1000, 0.5)
     assert finder.find([run]) == {}
-    code = f"import time; log = open({str(folder / 'metrics.jsonl')!r}, 'a'); print('opened', flush=True); time.sleep(100)"
+    code = (
+        f"import time; log = open({str(folder / 'metrics.jsonl')!r}, 'a'); print('opened', flush=True); time.sleep(100)"
+    )
     with started(sys.executable, "-c", code) as training:
         wait_for(lambda: [process.pid for process in finder.find([run]).get("run", ())] == [training.pid])
         assert [process.pid for process in finder.find([run])["run"]] == [training.pid], "it stays the run's"
     wait_for(lambda: not finder.find([run]))
 
 
-def test_a_new_run_without_a_start_is_walked_for_no_more_often_than_walks_are_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_run_without_a_start_is_walked_for_no_more_often_than_walks_are_cheap(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     walks: list[float] = []
 
     def walk(folders: object, proc: Path, launchers: object) -> Any:
@@ -170,7 +176,9 @@ def test_a_run_that_goes_on_is_read_while_the_others_are_looked_for(
     run: str, last_times: Callable[[], dict[str, float | None]], logs: Path, looks: Counter[str]
 ) -> None:
     path = write(logs / run / "metrics.jsonl", time.time())
-    offsets = {f"{run}/metrics.jsonl": Offset(f"{run}/metrics.jsonl", run, 0, 0, 0, 0, 0, 0, "", {})} if last_times() else {}
+    offsets = (
+        {f"{run}/metrics.jsonl": Offset(f"{run}/metrics.jsonl", run, 0, 0, 0, 0, 0, 0, "", {})} if last_times() else {}
+    )
     tail = Tail(logs, HOST, offsets, threading.Event(), poll_only=True, last_times=last_times())
     points = collected(tail, run)
     next(points)

@@ -45,7 +45,9 @@ LOCATION = """
 def served(folder: Path, access: Access) -> Iterator[tuple[Web, Tokens]]:
     writer = open_store(folder, write=True)
     now_s = time.time()
-    writer.append([Points("a", labels_of(host="box"), ("train/loss",), (1.0,), now_s - 60 + step, step) for step in range(60)])
+    writer.append(
+        [Points("a", labels_of(host="box"), ("train/loss",), (1.0,), now_s - 60 + step, step) for step in range(60)]
+    )
     writer.close()
     queries = Queries(open_store(folder, write=False), folder, folder)
     queries._collector = lambda: {"host": "box", "collectors": []}  # type: ignore[method-assign]
@@ -60,7 +62,9 @@ def opened(browser: Browser, address: str, prefix: str) -> Iterator[tuple[Page, 
     context: BrowserContext = browser.new_context(ignore_https_errors=True)
     page = context.new_page()
     wrong: list[str] = []
-    page.on("console", lambda said: wrong.append(f"{said.text} {said.location['url']}") if said.type == "error" else None)
+    page.on(
+        "console", lambda said: wrong.append(f"{said.text} {said.location['url']}") if said.type == "error" else None
+    )
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("request", lambda request: wrong.append(request.url) if f"{prefix}" not in request.url else None)
     page.goto(address)
@@ -136,7 +140,12 @@ def behind_jupyter(folder: Path, target: int) -> Iterator[tuple[int, str]]:
     program = jupyter()
     assert program is not None
     port = free_port()
-    flags = [f"--ServerApp.port={port}", "--ServerApp.base_url=/user/ada/", "--IdentityProvider.token=secret", "--no-browser"]
+    flags = [
+        f"--ServerApp.port={port}",
+        "--ServerApp.base_url=/user/ada/",
+        "--IdentityProvider.token=secret",
+        "--no-browser",
+    ]
     flags += [f"--ServerApp.root_dir={folder}", "--ServerApp.allow_root=True", "--ServerApp.allow_remote_access=True"]
     with started(program, *flags, port=port, log=folder / "jupyter.log"):
         yield port, f"/user/ada/proxy/absolute/{target}/"
@@ -154,7 +163,9 @@ def test_behind_jupyter_server_proxy(tmp_path: Path, browser: Browser) -> None:
         context = browser.new_context()
         page = context.new_page()
         wrong: list[str] = []
-        page.on("response", lambda answer: wrong.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None)
+        page.on(
+            "response", lambda answer: wrong.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None
+        )
         page.on("request", lambda request: wrong.append(request.url) if f":{port}{base}" not in request.url else None)
         page.goto(f"http://localhost:{port}{base}?token=secret")
         wrong.clear()  # Jupyter's own log-in
@@ -177,7 +188,9 @@ class Parent(BaseHTTPRequestHandler):
     """A page of another site that shows the address behind `?` in a frame."""
 
     def do_GET(self) -> None:
-        text = f'<!doctype html><iframe src="{self.path.partition("?")[2]}" width="1200" height="800"></iframe>'.encode()
+        text = (
+            f'<!doctype html><iframe src="{self.path.partition("?")[2]}" width="1200" height="800"></iframe>'.encode()
+        )
         self.send_response(200)
         self.send_header("Content-Type", "text/html")
         self.send_header("Content-Length", str(len(text)))
@@ -205,7 +218,9 @@ def test_a_frame_of_a_named_site_shows_it(tmp_path: Path, browser: Browser, pare
         wrong: list[str] = []
         page.on(
             "console",
-            lambda said: wrong.append(said.text) if said.type == "error" and "favicon" not in said.location["url"] else None,
+            lambda said: (
+                wrong.append(said.text) if said.type == "error" and "favicon" not in said.location["url"] else None
+            ),
         )
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto(f"http://127.0.0.1:{parent}/?http://localhost:{web.port}/box/?run=a")
@@ -213,7 +228,9 @@ def test_a_frame_of_a_named_site_shows_it(tmp_path: Path, browser: Browser, pare
         frame.locator("#content > *").first.wait_for(state="attached")
         wait_for(lambda: page.wait_for_timeout(50) or frame.locator("#status").inner_text().strip())
         assert wrong == []
-        page.goto(f"http://localhost:{parent}/?http://localhost:{web.port}/box/?run=a")  # another origin, which was not named
+        page.goto(
+            f"http://localhost:{parent}/?http://localhost:{web.port}/box/?run=a"
+        )  # another origin, which was not named
         wait_for(lambda: page.wait_for_timeout(50) or wrong)
         assert any("frame-ancestors" in text for text in wrong)
         page.close()

@@ -38,7 +38,9 @@ def test_steps_that_arrive_in_polls_keep_their_rate(ingest: Ingest) -> None:
     assert found.last.tolist() == [number / 2 for number in range(step)]
     assert (np.diff(found.t) > 0).all(), "in their order, and no two at the same moment"
     seconds = np.floor(found.t[found.t > began_s + 0.5] - began_s - 0.5)
-    assert abs((seconds == 0).sum() - 61) <= 10 and abs((seconds == 1).sum() - 61) <= 25, "the last second may not be over"
+    assert abs((seconds == 0).sum() - 61) <= 10 and abs((seconds == 1).sum() - 61) <= 25, (
+        "the last second may not be over"
+    )
     assert np.median(np.diff(found.t)) == pytest.approx(1 / 61, rel=0.4)
     run = ingest.run("a")
     assert run is not None and run.timed
@@ -48,7 +50,9 @@ def test_a_file_that_was_there_has_a_step_axis_and_no_time(tmp_path: Path) -> No
     root = tmp_path / "logs"
     root.mkdir()
     write(root, 0, 3000)
-    (root / "a" / "train.log").write_text("2026-11-24 16:22:01 INFO a log that has times does not make the points have some\n")
+    (root / "a" / "train.log").write_text(
+        "2026-11-24 16:22:01 INFO a log that has times does not make the points have some\n"
+    )
     ingest = Ingest(root)
     ingest.until(lambda: (run := ingest.run("a")) and run.points == 3000, "not read")
     for _ in range(2):

@@ -90,7 +90,9 @@ def trusting(path: Path) -> ssl.SSLContext:
     return context
 
 
-def get(port: int, path: str, context: ssl.SSLContext, headers: dict[str, str] | None = None) -> tuple[int, dict[str, str], str]:
+def get(
+    port: int, path: str, context: ssl.SSLContext, headers: dict[str, str] | None = None
+) -> tuple[int, dict[str, str], str]:
     with closing(http.client.HTTPSConnection("localhost", port, timeout=20, context=context)) as connection:
         connection.request("GET", path, headers=headers or {})
         answer = connection.getresponse()
@@ -106,7 +108,9 @@ def post(port: int, path: str, body: bytes, context: ssl.SSLContext) -> int:
 def shown_at(port: int) -> str:
     """The name that the certificate of a new connection has."""
     text = ssl.get_server_certificate(("127.0.0.1", port))
-    done = subprocess.run([str(OPENSSL), "x509", "-noout", "-subject"], input=text, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [str(OPENSSL), "x509", "-noout", "-subject"], input=text, capture_output=True, text=True, check=True
+    )
     return done.stdout.strip().rpartition("=")[2].strip()
 
 
@@ -163,9 +167,14 @@ def test_old_versions_and_plain_http_are_refused(pair: Certificate, tmp_path: Pa
         assert get(port, "/healthz", trusting(pair.path))[0] == 200
 
 
-def test_a_handshake_that_does_not_end_is_cut_off(pair: Certificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_handshake_that_does_not_end_is_cut_off(
+    pair: Certificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("dashboard.serving.HANDSHAKE_S", 1.0)
-    with served_tls(tmp_path, pair) as (port, _, _), socket.create_connection(("127.0.0.1", port), timeout=20) as silent:
+    with (
+        served_tls(tmp_path, pair) as (port, _, _),
+        socket.create_connection(("127.0.0.1", port), timeout=20) as silent,
+    ):
         since = time.monotonic()
         assert silent.recv(1) == b""
         assert time.monotonic() - since < 10
@@ -185,7 +194,9 @@ def test_a_browser_logs_in_with_a_secure_cookie(pair: Certificate, tmp_path: Pat
         context.close()
 
 
-def test_a_renewed_certificate_holds_from_the_next_connection_on(pair: Certificate, folder: Path, tmp_path: Path) -> None:
+def test_a_renewed_certificate_holds_from_the_next_connection_on(
+    pair: Certificate, folder: Path, tmp_path: Path
+) -> None:
     with served_tls(tmp_path, pair) as (port, _, _):
         assert shown_at(port) == "first"
         replace(folder / "second.pem", pair.path)
@@ -298,5 +309,6 @@ def test_the_start_says_one_sentence(folder: Path, tmp_path: Path) -> None:
     done = subprocess.run([*command, *flags], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert re.fullmatch(
-        r"deepseek-dashboard: \S+second-key.pem is not the key of \S+first.pem; give both files of one pair\n", done.stderr
+        r"deepseek-dashboard: \S+second-key.pem is not the key of \S+first.pem; give both files of one pair\n",
+        done.stderr,
     )

@@ -26,7 +26,9 @@ def command(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("tokens")
-    with dashboard(folder / "my logs", "--no-profile", "--host", "0.0.0.0", "--unix-socket", str(folder / "socket")) as found:
+    with dashboard(
+        folder / "my logs", "--no-profile", "--host", "0.0.0.0", "--unix-socket", str(folder / "socket")
+    ) as found:
         yield found
 
 
@@ -57,7 +59,9 @@ def test_a_token_is_made_listed_rotated_and_revoked(running: Dashboard) -> None:
 
 
 @pytest.mark.parametrize("words", [("token", "new", "zed"), ("token", "list"), ("url",)])
-def test_a_folder_that_does_not_exist_is_refused_and_not_made(words: tuple[str, ...], running: Dashboard, tmp_path: Path) -> None:
+def test_a_folder_that_does_not_exist_is_refused_and_not_made(
+    words: tuple[str, ...], running: Dashboard, tmp_path: Path
+) -> None:
     done = command(*words, "--data-dir", str(tmp_path / "none"), folder=running.log_dir)
     assert done.returncode == 2 and "there is no folder" in done.stderr and done.stderr.count("\n") == 1
     assert done.stdout == "" and not (tmp_path / "none").exists()
@@ -76,7 +80,8 @@ def test_the_start_and_url_print_a_link_for_one_log_in(running: Dashboard) -> No
     port = int(running.address.rpartition(":")[2])
     form = {"Content-Type": "application/x-www-form-urlencoded", **PROXIED}
     statuses = [
-        ask(port, Asked("POST", "/login", form, f"token={link.replace('#', '%23').replace('&', '%26')}")).status for _ in range(2)
+        ask(port, Asked("POST", "/login", form, f"token={link.replace('#', '%23').replace('&', '%26')}")).status
+        for _ in range(2)
     ]
     assert statuses == [303, 401]
 
@@ -90,7 +95,9 @@ def test_the_unix_socket_is_the_users_own(running: Dashboard) -> None:
         assert client.recv(100).startswith(b"HTTP/1.1 200")
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
-        client.sendall(b"GET /api/v1/runs HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 192.0.2.1\r\nConnection: close\r\n\r\n")
+        client.sendall(
+            b"GET /api/v1/runs HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 192.0.2.1\r\nConnection: close\r\n\r\n"
+        )
         assert client.recv(100).startswith(b"HTTP/1.1 401")
 
 
@@ -101,12 +108,21 @@ def test_no_command_takes_a_secret_in_its_words(running: Dashboard) -> None:
 
 def test_a_writers_token_appends_below_its_prefix_and_reads_nothing(running: Dashboard) -> None:
     port = int(running.address.rpartition(":")[2])
-    secret = command("token", "new", "node-7", "--role", "writer", "--runs", "team/", folder=running.log_dir).stdout.strip()
+    secret = command(
+        "token", "new", "node-7", "--role", "writer", "--runs", "team/", folder=running.log_dir
+    ).stdout.strip()
     with_token = {"Authorization": f"Bearer {secret}", "Content-Type": "application/octet-stream"}
     line = '{"time_s": 1764000000.0, "step": 1, "loss": 0.5}\n'
     assert ask(port, Asked("POST", "/api/v1/ingest/team/a/metrics.jsonl?offset=0", with_token, line)).status == 200
     assert (running.log_dir / ".remote" / "node-7" / "team" / "a" / "metrics.jsonl").read_text() == line
     refused = ask(port, Asked("POST", "/api/v1/ingest/other/metrics.jsonl?offset=0", with_token, line))
-    assert refused.status == 403 and "team/" in refused.text and not (running.log_dir / ".remote" / "node-7" / "other").exists()
+    assert (
+        refused.status == 403
+        and "team/" in refused.text
+        and not (running.log_dir / ".remote" / "node-7" / "other").exists()
+    )
     assert ask(port, Asked("GET", "/api/v1/runs", with_token)).status == 403
-    assert ask(port, Asked("POST", "/api/v1/settings", {**with_token, "Content-Type": "application/json"}, "{}")).status == 403
+    assert (
+        ask(port, Asked("POST", "/api/v1/settings", {**with_token, "Content-Type": "application/json"}, "{}")).status
+        == 403
+    )

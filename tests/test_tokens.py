@@ -99,7 +99,9 @@ def test_many_changes_at_once_lose_none(tmp_path: Path) -> None:
     assert {each.name for each in tokens.all()} == {f"t{number}" for number in range(24)}
 
 
-@pytest.mark.parametrize("how", ["open", "link", "fifo", "folder", "huge", "deep", "half", "list", "twice", "role", "other user"])
+@pytest.mark.parametrize(
+    "how", ["open", "link", "fifo", "folder", "huge", "deep", "half", "list", "twice", "role", "other user"]
+)
 def test_a_file_that_we_would_not_have_written_lets_no_token_in(tmp_path: Path, how: str) -> None:
     tokens = Tokens(tmp_path)
     secret = tokens.new("a", Role.OWNER, None, {})

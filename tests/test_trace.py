@@ -89,7 +89,9 @@ def test_what_was_traced_is_in_the_answer_the_ledger_and_the_events(watched: Das
     line = next(line for line in trace["lines"] if line["function"] == "loss_of" and not line["backward"])
     assert line["line"] == 15 and line["file"] == str(ROOT / "tests" / "programs" / "traced.py")
     assert sum(row["share"] for row in trace["lines"]) == pytest.approx(100)
-    wait_for(lambda: "2 steps traced" in [event["text"] for event in watched.get("/api/v1/events?run=group/plain")["events"]])
+    wait_for(
+        lambda: "2 steps traced" in [event["text"] for event in watched.get("/api/v1/events?run=group/plain")["events"]]
+    )
     source = watched.get(f"/api/v1/source?run=group/plain&file={quote(line['file'])}&line=15")
     assert "return torch.relu" in str(source["lines"])
     lo, hi = trace["window"]
@@ -134,7 +136,9 @@ def traced_ledger(running: Dashboard, lo: float, hi: float) -> dict[str, Any] | 
         ("group/plain", {"signal": 9}, "signal"),
     ],
 )
-def test_what_cannot_be_traced_is_refused_in_a_sentence(watched: Dashboard, run: str, body: dict[str, object], words: str) -> None:
+def test_what_cannot_be_traced_is_refused_in_a_sentence(
+    watched: Dashboard, run: str, body: dict[str, object], words: str
+) -> None:
     status, refused = post(watched, run, body)
     assert status in (400, 404) and words in refused["error"]
 
@@ -153,7 +157,8 @@ def test_a_button_traces_and_shows_the_lines(watched: Dashboard, page: Page, pat
     before = found(watched, "group/plain")["trace"]
     box.get_by_role("button", name="Trace 3 steps").click()
     wait_for(
-        lambda: (found(watched, "group/plain")["trace"] or {}).get("id") != (before or {}).get("id"), because="nothing was traced"
+        lambda: (found(watched, "group/plain")["trace"] or {}).get("id") != (before or {}).get("id"),
+        because="nothing was traced",
     )
     expect(box.get_by_role("table")).to_contain_text("traced.py:15", timeout=20_000)
     expect(box).to_contain_text("per step while traced")
@@ -163,7 +168,9 @@ def test_the_flame_page_draws_the_kernels(watched: Dashboard, page: Page) -> Non
     _, asked = post(watched, "group/plain", {"steps": 1})
     wait_for(lambda: found(watched, "group/plain", id=asked["id"])["state"] == "done", because="nothing was traced")
     page.goto(f"{watched.address}/flame?run=group%2Fplain&view=kernels")
-    expect(page.locator(".graph-foot")).to_contain_text("kernels or operators in the newest traced steps", timeout=20_000)
+    expect(page.locator(".graph-foot")).to_contain_text(
+        "kernels or operators in the newest traced steps", timeout=20_000
+    )
     page.get_by_role("searchbox").fill("aten::")
     expect(page.locator(".search [role=status]")).to_contain_text("functions")
 
@@ -186,7 +193,9 @@ def test_the_busy_time_of_a_gpu_is_split_as_in_the_traced_steps(store: Store) ->
     trace = parsed(answer())
     ledger = replace(ledger_of(store), ranks=2, traced=Traced(trace, traced_lines(trace, "/job")), tier="C")
     sentence = sentence_of(ledger)
-    assert sentence.startswith("GPU busy 75 % (compute 50 %, communication 20 %, copies 5 %), waiting for data about 25 %")
+    assert sentence.startswith(
+        "GPU busy 75 % (compute 50 %, communication 20 %, copies 5 %), waiting for data about 25 %"
+    )
     assert "as in the traced steps 4 to 6" in lines_of(ledger, "run")[-1]
     answered = ledger_answer(ledger)["traced"]
     assert answered is not None and sum(part["share"] for part in answered["parts"]) == pytest.approx(ledger.busy_share)

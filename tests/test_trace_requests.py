@@ -159,7 +159,12 @@ def test_a_refusal_comes_back_with_its_reason() -> None:
 
 
 ANY = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 2**64) | st.floats() | st.text(max_size=5) | st.sampled_from(KERNEL_KINDS),
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 2**64)
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(KERNEL_KINDS),
     lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=10,
 )

@@ -35,7 +35,9 @@ def operator(name: str, correlation: int, *children: Any, sequence: int = -1, sc
     return event("TorchOp", name, list(children), sequence_number=sequence, scope=scope, correlation=correlation)
 
 
-def kernel(name: str, linked: int, start_ms: float, ms: float, device: str = "DeviceType.CUDA", kind: str = "kernel") -> Any:
+def kernel(
+    name: str, linked: int, start_ms: float, ms: float, device: str = "DeviceType.CUDA", kind: str = "kernel"
+) -> Any:
     values = {
         "name": name,
         "device_type": device,
@@ -56,7 +58,9 @@ class Result:
         at = frame("/job/train.py", 40, "<module>"), frame("/job/model.py", 7, "forward")
         builtin = event("PyCCall", "linear", [operator("aten::addmm", 11, sequence=5)], caller=at[1])
         self.tree = [
-            operator("AddmmBackward0", 0, operator("aten::mm", 12), sequence=5, scope=1),  # of a thread that comes first
+            operator(
+                "AddmmBackward0", 0, operator("aten::mm", 12), sequence=5, scope=1
+            ),  # of a thread that comes first
             call(top, frame("/job/train.py", 1, "<module>"), call(forward, at[0], builtin)),
         ]
         self.kernels = [
@@ -79,7 +83,9 @@ def rows_of(found: dict[str, Any]) -> dict[str, tuple[list[str], str, float, int
     """By kernel: its stack as `file:line`, kind, milliseconds, whether it ran backward."""
     places = [f"{file.rpartition('/')[2]}:{line}" for file, line, _ in found["frames"]]
     stacks = [[places[number] for number in stack] for stack in found["stacks"]]
-    return {name: (stacks[stack], kind, seconds * 1e3, back) for stack, name, kind, seconds, _, back in found["kernels"]}
+    return {
+        name: (stacks[stack], kind, seconds * 1e3, back) for stack, name, kind, seconds, _, back in found["kernels"]
+    }
 
 
 def test_kernels_stand_with_the_line_that_launched_them() -> None:
@@ -124,7 +130,8 @@ def test_a_kernel_is_of_the_kind_that_its_name_says(name: str, kind: str) -> Non
 @settings(deadline=None, max_examples=60)
 @given(
     st.lists(
-        st.tuples(st.integers(0, 1000), st.integers(0, 300), st.sampled_from(["compute", "communication", "copy"])), max_size=12
+        st.tuples(st.integers(0, 1000), st.integers(0, 300), st.sampled_from(["compute", "communication", "copy"])),
+        max_size=12,
     )
 )
 def test_busy_time_is_that_in_which_anything_runs(kernels: list[tuple[int, int, str]]) -> None:

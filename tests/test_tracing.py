@@ -70,8 +70,12 @@ def test_three_steps_are_traced_by_the_line_that_called_each_operator(log: RunLo
     assert answer["last_step"] - answer["first_step"] == 2 and 0 < answer["to_s"] - answer["from_s"] < 10
     line = "return torch.relu(self.weight(rows)).sum()"
     assert lines_of(answer, "aten::addmm", backward=False) == {line}
-    assert lines_of(answer, "aten::mm", backward=True) == {line}, "what autograd runs stands with the line that ran forward"
-    counts = {name: sum(row[4] for row in answer["kernels"] if row[1] == name) for name in ("aten::addmm", "aten::relu")}
+    assert lines_of(answer, "aten::mm", backward=True) == {line}, (
+        "what autograd runs stands with the line that ran forward"
+    )
+    counts = {
+        name: sum(row[4] for row in answer["kernels"] if row[1] == name) for name in ("aten::addmm", "aten::relu")
+    }
     assert counts == {"aten::addmm": 3, "aten::relu": 3}
     wait_for(lambda: not (path.parent / REQUEST).exists(), because="an answered request stays")
     assert log._queue is log._lines_queued
@@ -136,7 +140,14 @@ class Failing:
 @given(
     st.sampled_from(["made", "start", "stop", "read", "tree", "event"]),
     st.sampled_from(
-        [RuntimeError("CUPTI"), OSError(28, "No space left"), MemoryError(), UserWarning("w"), KeyError(), ValueError("\ud800")]
+        [
+            RuntimeError("CUPTI"),
+            OSError(28, "No space left"),
+            MemoryError(),
+            UserWarning("w"),
+            KeyError(),
+            ValueError("\ud800"),
+        ]
     ),
 )
 def test_a_profiler_that_raises_costs_the_trace_alone(at: str, error: Exception) -> None:

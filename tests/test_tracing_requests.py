@@ -107,7 +107,9 @@ def test_another_users_request_is_not_followed(
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just(10**400),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "steps", "rank", "time_s"]), inner),
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "steps", "rank", "time_s"]), inner)
+        ),
         max_leaves=8,
     )
 )
@@ -142,7 +144,9 @@ def test_a_rank_answers_requests_for_itself(tmp_path: Path, monkeypatch: pytest.
     assert [event["text"] for event in events_of(tmp_path, "trace")] == ["3 steps traced"]
 
 
-def test_a_request_that_cannot_be_taken_away_is_answered_once(log: RunLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_that_cannot_be_taken_away_is_answered_once(
+    log: RunLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = request(log)
     monkeypatch.setattr(asked.os, "unlink", raising(PermissionError(1, "no")))
     steps_until(log, path.exists, Step())

@@ -90,7 +90,10 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(trained: Pat
     whole, parts = (checkpoint.load(trained / "logs" / run) for run in ("fp32", "parts"))
     assert whole["step"] == parts["step"] == 101
     assert all(torch.equal(whole["model"][name], weight) for name, weight in parts["model"].items())
-    assert all(torch.equal(one["cpu"], other["cpu"]) for one, other in zip(whole["generators"], parts["generators"], strict=True))
+    assert all(
+        torch.equal(one["cpu"], other["cpu"])
+        for one, other in zip(whole["generators"], parts["generators"], strict=True)
+    )
     assert whole["position"] == parts["position"] == 101 * 4
     for name, state in parts["optimizer"]["state"].items():
         assert all(torch.equal(whole["optimizer"]["state"][name][key], value) for key, value in state.items())
@@ -138,7 +141,9 @@ def test_a_mistake_gets_one_sentence_with_the_remedy(
     assert sentence in line
 
 
-@pytest.mark.parametrize("flags", [["--precision", "int3"], ["--resume"], ["--steps", "many"], ["--batch", "0"], ["--nonsense"]])
+@pytest.mark.parametrize(
+    "flags", [["--precision", "int3"], ["--resume"], ["--steps", "many"], ["--batch", "0"], ["--nonsense"]]
+)
 def test_a_wrong_flag_gets_one_sentence_and_exit_code_2(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(flags)
@@ -152,7 +157,9 @@ def test_the_docs_tell_every_flag_and_every_task(capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit):
         main(["--help"])
     shown = capsys.readouterr().out
-    assert {f"`{flag}" for flag in re.findall(r"--[a-z-]+", shown)} - {"`--help"} <= set(re.findall(r"`--[a-z-]+", text))
+    assert {f"`{flag}" for flag in re.findall(r"--[a-z-]+", shown)} - {"`--help"} <= set(
+        re.findall(r"`--[a-z-]+", text)
+    )
     assert all(f"| `{task}` |" in text for task in TASKS)
 
 
@@ -185,6 +192,8 @@ def test_todays_writer_writes_the_recorded_run_to_the_byte(file: str) -> None:
         fields = {name: float(value) if value == "Infinity" else value for name, value in json.loads(line).items()}
         time_s = fields.pop("time_s")
         again = (
-            event_line(time_s, fields.pop("kind"), fields) if "kind" in fields else scalars_line(time_s, fields.pop("step"), fields)
+            event_line(time_s, fields.pop("kind"), fields)
+            if "kind" in fields
+            else scalars_line(time_s, fields.pop("step"), fields)
         )
         assert again == line

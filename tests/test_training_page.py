@@ -29,7 +29,9 @@ def test_of_a_thousand_series_only_those_in_view_are_made_and_read(house: House,
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/curves?" in request.url else None)
     open_training(house, page, "layer000/part0", run="tags", size="s")
-    assert re.search("1,00[0-9] series", page.locator(".curves-strip").inner_text()), "the run's, and soon the machine's"
+    assert re.search("1,00[0-9] series", page.locator(".curves-strip").inner_text()), (
+        "the run's, and soon the machine's"
+    )
     assert len(titles(page)) < 80
     wait_for(lambda: painted(page, "layer003/part3"))
     assert sum(url.count("series=") for url in asked) < 80
@@ -41,7 +43,18 @@ def test_of_a_thousand_series_only_those_in_view_are_made_and_read(house: House,
 
 def test_every_control_has_a_name(house: House, page: Page) -> None:
     open_training(house, page, "train/loss", run="a")
-    names = ("Runs", "Find a series", "How", "x", "Smoothing", "Length of smoothing", "Group by", "Spread", "Baseline", "Size")
+    names = (
+        "Runs",
+        "Find a series",
+        "How",
+        "x",
+        "Smoothing",
+        "Length of smoothing",
+        "Group by",
+        "Spread",
+        "Baseline",
+        "Size",
+    )
     assert [name for name in names if page.get_by_label(name, exact=False).count() == 0] == []
     nameless = page.evaluate(NAMELESS)
     assert nameless == [], "buttons and inputs without a name"
@@ -116,7 +129,9 @@ def test_names_are_text_wherever_they_stand(house: House, page: Page) -> None:
     assert painted(page, name)["points"] == 3
 
 
-@pytest.mark.parametrize(("item", "ending"), [("PNG", "png"), ("SVG", "svg"), ("CSV of what is visible", "csv"), ("JSON", "json")])
+@pytest.mark.parametrize(
+    ("item", "ending"), [("PNG", "png"), ("SVG", "svg"), ("CSV of what is visible", "csv"), ("JSON", "json")]
+)
 def test_a_chart_is_saved_as_a_file(house: House, page: Page, item: str, ending: str) -> None:
     open_training(house, page, "train/loss", runs=["a", "b"])
     page.locator('.chart[data-tag="train/loss"]').hover()
@@ -146,7 +161,10 @@ def test_a_run_that_grows_is_drawn_on_without_moving_what_a_user_set(house: Hous
     drag(page, "loss", 0.2, 0.6)
     zoomed = wait_for(lambda: painted(page, "loss") if painted(page, "loss").get("x", [0])[0] > 5 else {})["x"]
     house.writer.append(
-        [*curve("growing", "loss", [3.0] * 5, time.time(), 60), *curve("growing", "new/series", [3.0] * 5, time.time(), 60)]
+        [
+            *curve("growing", "loss", [3.0] * 5, time.time(), 60),
+            *curve("growing", "new/series", [3.0] * 5, time.time(), 60),
+        ]
     )
     wait_for(lambda: "2 series" in page.locator(".strip-found").inner_text(), because="the new series is not there")
     assert painted(page, "loss")["x"] == zoomed
@@ -170,9 +188,13 @@ def test_a_run_has_the_name_that_a_user_gave_it(house: House, page: Page) -> Non
     house.writer.append(curve("renamed", "train/loss", [1.0] * 50))
     save_about(house.data_dir, "renamed", {"name": "the good one"})
     open_training(house, page, "train/loss", runs=["renamed", "a"])
-    wait_for(lambda: "the good one" in page.locator(".strip-names").inner_text(), because="the legend has the folder's name")
+    wait_for(
+        lambda: "the good one" in page.locator(".strip-names").inner_text(), because="the legend has the folder's name"
+    )
     plot(page, "train/loss").hover(position={"x": 80, "y": 40})  # where both have points
-    wait_for(lambda: "the good one" in page.locator(".curves-tip").inner_text(), because="the tip has the folder's name")
+    wait_for(
+        lambda: "the good one" in page.locator(".curves-tip").inner_text(), because="the tip has the folder's name"
+    )
 
 
 def test_a_run_that_is_forgotten_leaves_the_charts(house: House, page: Page) -> None:
@@ -203,7 +225,9 @@ def test_what_cannot_be_shown_is_said_in_a_sentence(house: House, page: Page) ->
     wait_for(lambda: page.locator(".curves-full .chart-instead").inner_text().endswith("."))
 
 
-def test_without_a_run_the_page_says_how_to_make_one_and_tells_when_the_connection_is_lost(tmp_path: Path, page: Page) -> None:
+def test_without_a_run_the_page_says_how_to_make_one_and_tells_when_the_connection_is_lost(
+    tmp_path: Path, page: Page
+) -> None:
     open_store(tmp_path, write=True).close()
     queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path)
     with served(queries) as web:

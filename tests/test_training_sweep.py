@@ -33,13 +33,21 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
         writer.append([RunInfo(run, {"config": {"optimizer": {"lr": 10 ** -(1 + k % 4)}}})])
         noise = [math.sin(i * 12.9898 + k) * 0.2 for i in range(1001)]
         writer.append(
-            [Points(run, HOST, ("train/loss",), (4 / (1 + i / 100) + k / 20 + noise[i],), T0 + i, i) for i in range(1001)]
+            [
+                Points(run, HOST, ("train/loss",), (4 / (1 + i / 100) + k / 20 + noise[i],), T0 + i, i)
+                for i in range(1001)
+            ]
         )
         if k:
             writer.append(
-                [Points(run, HOST, ("val/loss",), (4 / (1 + i / 100) + k / 10,), T0 + i, i) for i in range(49, 1001, 100)]
+                [
+                    Points(run, HOST, ("val/loss",), (4 / (1 + i / 100) + k / 10,), T0 + i, i)
+                    for i in range(49, 1001, 100)
+                ]
             )
-    writer.append([Points("deep", HOST, NAMES, tuple(float(i + j) for j in range(len(NAMES))), T0 + i, i) for i in range(9)])
+    writer.append(
+        [Points("deep", HOST, NAMES, tuple(float(i + j) for j in range(len(NAMES))), T0 + i, i) for i in range(9)]
+    )
     queries = Queries(open_store(folder, write=False), folder, folder)
     with served(queries) as web:
         yield web
@@ -76,7 +84,9 @@ def test_a_name_of_the_legend_shows_and_hides_its_curves_and_only_them(web: Web,
     assert names.count() < 12
     page.locator(".strip-more").click()
     wait_for(lambda: names.count() == 12)
-    assert len(set(page.locator(".strip-name .line-key").evaluate_all("keys => keys.map((key) => key.style.color)"))) == 12
+    assert (
+        len(set(page.locator(".strip-name .line-key").evaluate_all("keys => keys.map((key) => key.style.color)"))) == 12
+    )
     names.nth(2).click()
     wait_for(lambda: curves(page) == 11)
     wait_for(lambda: "off=" in page.url, because="the address says otherwise")

@@ -58,7 +58,9 @@ def test_a_permalink_shows_the_same(house: House, page: Page) -> None:
         "hi": 900,
     }
     open_training(house, page, "train/loss", **query)
-    wait_for(lambda: "2 selected" in page.locator("#training-runs").inner_text(), because="the controls do not show the runs")
+    wait_for(
+        lambda: "2 selected" in page.locator("#training-runs").inner_text(), because="the controls do not show the runs"
+    )
     assert {name: address(page)[name] for name in query} == parse_qs(urlencode(query, doseq=True))
     assert painted(page, "train/loss")["x"] == [100, 900]
     assert page.locator("#training-q").input_value() == "loss"
@@ -73,7 +75,9 @@ def test_a_permalink_shows_the_same(house: House, page: Page) -> None:
 def test_keys_and_controls_change_the_same_view(house: House, page: Page) -> None:
     open_training(house, page, "train/loss", run="a")
     page.keyboard.press("y")
-    wait_for(lambda: page.locator("#training-flags input").nth(0).is_checked(), because="the control does not follow the key")
+    wait_for(
+        lambda: page.locator("#training-flags input").nth(0).is_checked(), because="the control does not follow the key"
+    )
     assert wait_for(lambda: address(page).get("ylog")) == ["1"]
     wait_for(lambda: "not on a log axis" in page.locator('.chart[data-tag="train/lr"] .chart-foot').inner_text())
     page.locator("#training-flags input").nth(0).click()
@@ -164,4 +168,7 @@ def test_the_list_of_keys_names_those_of_this_page(house: House, page: Page) -> 
     open_training(house, page, "train/loss", run="a")
     page.keyboard.press("?")
     said = page.locator("dialog.help[open]").inner_text()
-    assert all(words in said for words in ("log y", "smoothing", "x axis", "zoom all charts", "search the series", "page Flame"))
+    assert all(
+        words in said
+        for words in ("log y", "smoothing", "x axis", "zoom all charts", "search the series", "page Flame")
+    )

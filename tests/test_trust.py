@@ -11,7 +11,11 @@ from collectors.records import Frame
 from collectors.store.protocol import StackColumns
 from tests.stacks import Span, columns, drawn, fold
 
-LINES = {("t.py", 7): "    loss = model.forward(x)", ("t.py", 8): "    for row in rows:", ("t.py", 9): "    item = data[i]"}
+LINES = {
+    ("t.py", 7): "    loss = model.forward(x)",
+    ("t.py", 8): "    for row in rows:",
+    ("t.py", 9): "    item = data[i]",
+}
 MAIN, STEP = Frame("main", "t.py", 1), Frame("step", "t.py", 7)
 FORWARD, BACKWARD = Frame("Model.forward", "m.py", 3), Frame("Model.backward", "m.py", 9)
 
@@ -61,7 +65,13 @@ def test_what_is_not_trusted_counts_for_its_caller_and_is_reported() -> None:
     tree = fold(spans)
     assert tree.trusted_share == 0.0
     trusted_s = dict(zip([tree.frames[i].name for i in tree.frame], tree.trusted_s.tolist(), strict=True))
-    assert trusted_s == {"run main thread": 0.02, "main": 0.02, "step": 0.02, "Model.backward": 0.0, "Model.forward": 0.0}
+    assert trusted_s == {
+        "run main thread": 0.02,
+        "main": 0.02,
+        "step": 0.02,
+        "Model.backward": 0.0,
+        "Model.forward": 0.0,
+    }
     assert set(weighed(traces_of(spans)).stacks) == {(0, 1)}
 
 

@@ -92,7 +92,8 @@ def test_one_client_does_not_use_up_the_log_ins_of_another_behind_it(tmp_path: P
 
 
 @given(
-    st.lists(st.text(st.characters(codec="latin-1"), max_size=30), max_size=4), st.text(st.characters(codec="latin-1"), max_size=9)
+    st.lists(st.text(st.characters(codec="latin-1"), max_size=30), max_size=4),
+    st.text(st.characters(codec="latin-1"), max_size=9),
 )
 def test_any_header_is_an_address_or_nothing(hops: list[str], proto: str) -> None:
     proxies = TrustedProxies(lambda *_: None, ["127.0.0.1"])  # type: ignore[arg-type, return-value]

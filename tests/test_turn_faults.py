@@ -219,7 +219,9 @@ def test_what_was_stored_although_the_store_failed_is_not_stored_twice(tmp_path:
 
 
 @pytest.mark.usefixtures("quick")
-def test_an_offset_that_cannot_be_stored_holds_up_its_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_offset_that_cannot_be_stored_holds_up_its_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its lines are not stored without it: they would be read again, and come twice."""
     real = FollowedFile.as_record
 

@@ -27,7 +27,9 @@ HOST = labels_of(host="box")
 
 def parsed(line: dict[str, object]) -> tuple[Metrics, list[Points]]:
     metrics = Metrics("a", HOST, list)
-    return metrics, [record for record in metrics.parse([json.dumps(line).encode()], None) if isinstance(record, Points)]
+    return metrics, [
+        record for record in metrics.parse([json.dumps(line).encode()], None) if isinstance(record, Points)
+    ]
 
 
 @pytest.mark.parametrize(("units", "names"), [(1, ("x",)), (1.0, ("x",)), (7, ("x", "units")), (12.0, ("x", "units"))])
@@ -40,7 +42,9 @@ def test_lines_of_one_shape_may_stand_for_one_or_for_many() -> None:
     metrics, many = Metrics("a", HOST, list), [7.0, 1.0, 3.0, 1.0, 1.0]
     lines = [json.dumps({"step": step, "x": 0.5, "units": units}).encode() for step, units in enumerate(many)]
     kept = [
-        dict(zip(record.names, record.values, strict=True)) for record in metrics.parse(lines, None) if isinstance(record, Points)
+        dict(zip(record.names, record.values, strict=True))
+        for record in metrics.parse(lines, None)
+        if isinstance(record, Points)
     ]
     assert [fields.get("units", 1.0) for fields in kept] == many and sum("units" in fields for fields in kept) == 2
 
@@ -86,7 +90,10 @@ def test_n_lines_and_one_line_of_n_have_the_same_rate_and_phases(many: int, unit
         assert log.steps is not None
     counts = [log.steps.within([(lo, hi)]) for log in logs if log.steps]
     assert counts[0] == pytest.approx(counts[1], rel=1e-4)
-    phases = [log.phases.seconds_within([(lo, hi + 1e-9)])[0] / max(log.phases.steps_within([(lo, hi + 1e-9)]), 1) for log in logs]
+    phases = [
+        log.phases.seconds_within([(lo, hi + 1e-9)])[0] / max(log.phases.steps_within([(lo, hi + 1e-9)]), 1)
+        for log in logs
+    ]
     assert phases[0] == pytest.approx(phases[1], rel=1e-4)
     usual = [log.steps.usual_s() for log in logs if log.steps]
     assert usual[0] == pytest.approx(usual[1], rel=1e-3)
@@ -122,7 +129,10 @@ def test_run_log_writes_how_many_a_line_stands_for(tmp_path: Path) -> None:
 @given(st.lists(st.tuples(st.sampled_from([0.25, 0.5, 1.0, 3.0]), st.integers(1, 4)), min_size=1, max_size=40))
 def test_how_long_a_unit_usually_takes_is_that_of_units_one_by_one(lines: list[tuple[float, int]]) -> None:
     def units(rows: Sequence[tuple[float, int]]) -> Units:
-        seconds, counts = np.array([unit_s * count for unit_s, count in rows]), np.array([count for _, count in rows], float)
+        seconds, counts = (
+            np.array([unit_s * count for unit_s, count in rows]),
+            np.array([count for _, count in rows], float),
+        )
         ends = np.cumsum(seconds)
         return Units(ends - seconds, ends, counts, np.cumsum(counts))
 

@@ -18,7 +18,17 @@ from collectors.added import file_name
 from collectors.service import folders
 from dashboard.user_files import settings as settings_file
 from dashboard.user_files import yaml_file
-from dashboard.user_files.about import MOST_NAME, MOST_NOTE, MOST_TAG, MOST_TAGS, About, Abouts, about_run, file_of, save_about
+from dashboard.user_files.about import (
+    MOST_NAME,
+    MOST_NOTE,
+    MOST_TAG,
+    MOST_TAGS,
+    About,
+    Abouts,
+    about_run,
+    file_of,
+    save_about,
+)
 from dashboard.user_files.settings import SETTINGS, Settings, retention_s, save_settings, settings_of
 from dashboard.user_files.visible import is_seen
 from dashboard.user_files.yaml_file import MOST_BYTES, OddFile, Unwritable, parsed, read, written
@@ -35,7 +45,11 @@ def test_words_come_back_as_they_were_written(table: dict[str, str | list[str]])
 
 
 @given(
-    st.lists(RUNS | st.builds(lambda head, tail: head * 40 + tail, st.text(min_size=9, max_size=9), RUNS), unique=True, max_size=20)
+    st.lists(
+        RUNS | st.builds(lambda head, tail: head * 40 + tail, st.text(min_size=9, max_size=9), RUNS),
+        unique=True,
+        max_size=20,
+    )
 )
 def test_every_run_has_a_file_of_its_own_whatever_its_name(runs: list[str]) -> None:
     names = [file_name(run) for run in runs]
@@ -61,7 +75,9 @@ def test_what_is_said_is_read_again(name: str, note: str, archived: bool, forgot
     assume(not name.strip() or is_seen(name))
     with tempfile.TemporaryDirectory() as folder:
         said = save_about(
-            Path(folder), "a/b", {"name": name, "note": note, "archived": archived, "forgotten": forgotten, "tags": ["x", "no"]}
+            Path(folder),
+            "a/b",
+            {"name": name, "note": note, "archived": archived, "forgotten": forgotten, "tags": ["x", "no"]},
         )
         assert about_run(Path(folder), "a/b") == said == About(name.strip(), ("x", "no"), note, archived, forgotten)
 
@@ -112,7 +128,9 @@ def holding(data: bytes) -> Callable[[Path], Any]:
     return lambda path: path.write_bytes(data)
 
 
-BOMB = b"a: &a [x, x]\n" + b"".join(b"%c: &%c [%s]\n" % (c, c, b", ".join([b"*%c" % (c - 1)] * 9)) for c in range(98, 122))
+BOMB = b"a: &a [x, x]\n" + b"".join(
+    b"%c: &%c [%s]\n" % (c, c, b", ".join([b"*%c" % (c - 1)] * 9)) for c in range(98, 122)
+)
 ODD: dict[str, Callable[[Path], Any]] = {
     "not YAML": holding(b"name: a: b"),
     "half a file": holding(b"name: 'a"),
@@ -150,7 +168,9 @@ ODD_SETTINGS = {"a price that is text": b"price_per_gpu_hour: dear", "no price":
 
 
 @pytest.mark.parametrize("make", [*ODD.values(), *map(holding, ODD_ABOUT.values())], ids=[*ODD, *ODD_ABOUT])
-def test_an_odd_file_about_a_run_costs_only_itself_and_is_not_written_over(tmp_path: Path, make: Callable[[Path], Any]) -> None:
+def test_an_odd_file_about_a_run_costs_only_itself_and_is_not_written_over(
+    tmp_path: Path, make: Callable[[Path], Any]
+) -> None:
     save_about(tmp_path, "well", {"name": "well"})
     path = file_of(tmp_path, "odd")
     make(path)
@@ -182,7 +202,9 @@ def test_beside_an_odd_file_of_settings_all_are_defaults(tmp_path: Path, make: C
 
 
 @settings(max_examples=300)
-@given(st.binary(max_size=200) | st.text(st.sampled_from("nametgs: -[]{}&*!|>'\"#?,\n\t~x0"), max_size=60).map(str.encode))
+@given(
+    st.binary(max_size=200) | st.text(st.sampled_from("nametgs: -[]{}&*!|>'\"#?,\n\t~x0"), max_size=60).map(str.encode)
+)
 def test_no_bytes_raise_anything_else(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.yaml"
@@ -268,7 +290,9 @@ def test_where_the_folder_is_a_file_nothing_is_said_and_writing_says_why(tmp_pat
         ({"colour": "red"}, "unknown key 'colour'"),
     ],
 )
-def test_a_wrong_setting_gets_one_sentence_and_changes_nothing(tmp_path: Path, given: dict[str, Any], sentence: str) -> None:
+def test_a_wrong_setting_gets_one_sentence_and_changes_nothing(
+    tmp_path: Path, given: dict[str, Any], sentence: str
+) -> None:
     save_settings(tmp_path, {"currency": "EUR"})
     with pytest.raises(ValueError, match=sentence):
         save_settings(tmp_path, {"retention": "30d", **given})

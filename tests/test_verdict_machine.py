@@ -6,7 +6,21 @@ import pytest
 
 from collectors.records import Frame
 from collectors.store.protocol import Store
-from tests.stretches import DECODE, FORWARD, MODULE, NORMAL, REDUCE, SLOW, STEP, SYNCHRONIZE, Part, blame, gpu, machine, run
+from tests.stretches import (
+    DECODE,
+    FORWARD,
+    MODULE,
+    NORMAL,
+    REDUCE,
+    SLOW,
+    STEP,
+    SYNCHRONIZE,
+    Part,
+    blame,
+    gpu,
+    machine,
+    run,
+)
 from tests.stretches import store as store  # a fixture
 
 
@@ -17,14 +31,21 @@ def test_a_gpu_whose_clock_is_down_is_slower_and_no_line_is_blamed(store: Store)
     gpu(store, 70, "gpu/sm_clock_mhz", 1980.0, 1410.0, 60)
     gpu(store, 70, "gpu/clock_event_reasons", 0.0, 4.0, 60)
     verdict = blame(store, 62, 65)
-    assert verdict.sentence == "The GPU is slower, clock 1410 MHz, baseline 1980 MHz (power cap): +60 ms per step, baseline 100 ms."
+    assert (
+        verdict.sentence
+        == "The GPU is slower, clock 1410 MHz, baseline 1980 MHz (power cap): +60 ms per step, baseline 100 ms."
+    )
     assert (verdict.verdict, verdict.suspect) == ("gpu_slower", None)
     assert any(row.name == "SM clock" for row in verdict.evidence)
 
 
 WRITING: tuple[Part, ...] = (*NORMAL, (100, (MODULE, STEP, Frame("write", "/job/data.py", 99))))
 CALLED = Frame("rebuild", "/job/data.py", 120)
-CALLING: tuple[Part, ...] = ((12, (MODULE, STEP, DECODE)), (108, (MODULE, STEP, FORWARD)), (200, (MODULE, STEP, CALLED)))
+CALLING: tuple[Part, ...] = (
+    (12, (MODULE, STEP, DECODE)),
+    (108, (MODULE, STEP, FORWARD)),
+    (200, (MODULE, STEP, CALLED)),
+)
 SLOWER: tuple[Part, ...] = ((20, (MODULE, STEP, DECODE)), (180, (MODULE, STEP, FORWARD)))
 
 
@@ -33,9 +54,13 @@ def test_where_other_programs_took_the_cores_no_line_is_blamed(store: Store, sam
     run(store, (80, NORMAL), (10, SLOWER), on_core=[1.0, 0.5] if sampler == "native" else (), sampler=sampler)
     machine(store, 92, 81, 98.0, 50.0)
     verdict = blame(store, 82, 85)
-    assert verdict.sentence == "Other processes use 3.4 of 4 CPU cores, baseline 0.1: +100 ms per step, baseline 100 ms."
+    assert (
+        verdict.sentence == "Other processes use 3.4 of 4 CPU cores, baseline 0.1: +100 ms per step, baseline 100 ms."
+    )
     assert (verdict.verdict, verdict.suspect) == ("cpu_taken", None)
-    assert ("CPU of others", 3.42, pytest.approx(0.08)) in [(row.name, row.window, row.baseline) for row in verdict.evidence]
+    assert ("CPU of others", 3.42, pytest.approx(0.08)) in [
+        (row.name, row.window, row.baseline) for row in verdict.evidence
+    ]
 
 
 @pytest.mark.parametrize(
@@ -98,9 +123,21 @@ def test_waiting_for_the_gpu_is_told_where_there_is_none_to_look_at(store: Store
 
 
 def test_the_rank_that_the_others_wait_for_is_looked_at(store: Store) -> None:
-    healthy: tuple[Part, ...] = ((10, (MODULE, STEP, DECODE)), (80, (MODULE, STEP, FORWARD)), (10, (MODULE, STEP, REDUCE)))
-    late: tuple[Part, ...] = ((110, (MODULE, STEP, DECODE)), (80, (MODULE, STEP, FORWARD)), (10, (MODULE, STEP, REDUCE)))
-    waiting: tuple[Part, ...] = ((10, (MODULE, STEP, DECODE)), (80, (MODULE, STEP, FORWARD)), (110, (MODULE, STEP, REDUCE)))
+    healthy: tuple[Part, ...] = (
+        (10, (MODULE, STEP, DECODE)),
+        (80, (MODULE, STEP, FORWARD)),
+        (10, (MODULE, STEP, REDUCE)),
+    )
+    late: tuple[Part, ...] = (
+        (110, (MODULE, STEP, DECODE)),
+        (80, (MODULE, STEP, FORWARD)),
+        (10, (MODULE, STEP, REDUCE)),
+    )
+    waiting: tuple[Part, ...] = (
+        (10, (MODULE, STEP, DECODE)),
+        (80, (MODULE, STEP, FORWARD)),
+        (110, (MODULE, STEP, REDUCE)),
+    )
     for rank in range(4):
         run(store, (60, healthy), (10, late if rank == 2 else waiting), rank=rank)
     verdict = blame(store, 62, 65)

@@ -16,7 +16,11 @@ from tests.stretches import DECODE, FORWARD, MODULE, NORMAL, STEP, SYNCHRONIZE, 
 from tests.stretches import store as store  # a fixture
 
 SLOWER: tuple[Part, ...] = ((12, (MODULE, STEP, DECODE)), (106, (MODULE, STEP, FORWARD)))
-WAITS: tuple[Part, ...] = ((10, (MODULE, STEP, DECODE)), (90, (MODULE, STEP, FORWARD)), (60, (MODULE, STEP, FORWARD, SYNCHRONIZE)))
+WAITS: tuple[Part, ...] = (
+    (10, (MODULE, STEP, DECODE)),
+    (90, (MODULE, STEP, FORWARD)),
+    (60, (MODULE, STEP, FORWARD, SYNCHRONIZE)),
+)
 NEW: tuple[Part, ...] = (*NORMAL, (100, (MODULE, STEP, Frame("write", "/job/data.py", 99))))
 AT = time.strftime("%H:%M", time.localtime(T0 + 79))
 
@@ -34,7 +38,10 @@ def test_a_neighbour_is_the_cause_of_steps_that_are_slower_throughout(store: Sto
     shares(store, 79.0, until_s)
     verdict = blame(store, 81, 90)
     assert (verdict.verdict, verdict.suspect, verdict.confidence) == ("neighbour", None, "medium")
-    assert verdict.sentence == f"GPU shared with job 7 since {AT}: steps take 18% longer, +18 ms per step, baseline 100 ms."
+    assert (
+        verdict.sentence
+        == f"GPU shared with job 7 since {AT}: steps take 18% longer, +18 ms per step, baseline 100 ms."
+    )
 
 
 def test_a_longer_wait_for_the_device_is_the_neighbours(store: Store) -> None:
@@ -64,7 +71,8 @@ def test_without_a_difference_a_neighbour_is_none(store: Store) -> None:
 
 
 EVENTS = st.lists(
-    st.tuples(st.sampled_from(["shares", "shared", "requeued", "end"]), st.floats(0, 100), st.floats(0, 50)), max_size=12
+    st.tuples(st.sampled_from(["shares", "shared", "requeued", "end"]), st.floats(0, 100), st.floats(0, 50)),
+    max_size=12,
 )
 
 

@@ -14,7 +14,11 @@ from tests.stretches import store as store  # a fixture
 def test_the_main_thread_waits_for_workers_however_busy_they_are(store: Store) -> None:
     """The table counts a wait as one, also where the graph shows what the workers did meanwhile."""
     waiting = (MODULE, STEP, Frame("Queue.get", f"{LIBRARY}/queue.py", 171))
-    run(store, (60, ((20, waiting), (80, (MODULE, STEP, FORWARD)))), (20, ((60, waiting), (80, (MODULE, STEP, FORWARD)))))
+    run(
+        store,
+        (60, ((20, waiting), (80, (MODULE, STEP, FORWARD)))),
+        (20, ((60, waiting), (80, (MODULE, STEP, FORWARD)))),
+    )
     verdict = blame(store, 62, 70)
     (row,) = [row for row in verdict.evidence if row.name == "Main thread waits"]
     assert row == ("Main thread waits", "s/step", pytest.approx(0.06, rel=0.1), pytest.approx(0.02, rel=0.1))
@@ -26,7 +30,10 @@ def test_two_causes_of_one_size_are_both_named(store: Store) -> None:
     run(store, (60, NORMAL), (10, both))
     verdict = blame(store, 62, 65)
     one, other = "decode (data.py:88)", "forward (model.py:7)"
-    said = [f"{a} takes +50 ms per step, 50% of the slowdown; {b} takes 50 ms more (50%)." for a, b in ((one, other), (other, one))]
+    said = [
+        f"{a} takes +50 ms per step, 50% of the slowdown; {b} takes 50 ms more (50%)."
+        for a, b in ((one, other), (other, one))
+    ]
     assert verdict.sentence in said
 
 
@@ -161,7 +168,9 @@ def test_work_that_takes_longer_everywhere_is_blamed_on_no_line(store: Store) ->
 
 @pytest.mark.parametrize("slow", [(12,), (12, 13, 14)], ids=["one line", "a loop of three"])
 @pytest.mark.parametrize("calls", [True, False], ids=["beside what it calls", "alone"])
-def test_a_slow_line_of_the_function_that_is_there_all_the_time_is_named(store: Store, slow: tuple[int, ...], calls: bool) -> None:
+def test_a_slow_line_of_the_function_that_is_there_all_the_time_is_named(
+    store: Store, slow: tuple[int, ...], calls: bool
+) -> None:
     """A script of one function, or of none: what it calls took no longer."""
     main = Frame("main", "/job/train.py", 5)
     own: tuple[Part, ...] = ((30, (MODULE, main)), (20, (MODULE, main._replace(line=6))))
@@ -189,12 +198,20 @@ def test_lines_that_all_take_longer_are_not_named(store: Store, grown: float, se
 def test_one_of_two_causes_is_not_high(store: Store) -> None:
     run(store, (80, NORMAL), (10, ((60, (MODULE, STEP, DECODE)), (140, (MODULE, STEP, FORWARD)))))
     verdict = blame(store, 82, 85)
-    assert verdict.suspect and verdict.second and {verdict.suspect.frame.name, verdict.second.frame.name} == {"decode", "forward"}
+    assert (
+        verdict.suspect
+        and verdict.second
+        and {verdict.suspect.frame.name, verdict.second.frame.name} == {"decode", "forward"}
+    )
     assert verdict.confidence != "high"
 
 
 def test_collections_that_the_run_logs_are_named_where_all_takes_longer(store: Store) -> None:
-    steady: tuple[Part, ...] = (NORMAL[0], (40, (MODULE, STEP, FORWARD)), (50, (MODULE, STEP, FORWARD._replace(line=8))))
+    steady: tuple[Part, ...] = (
+        NORMAL[0],
+        (40, (MODULE, STEP, FORWARD)),
+        (50, (MODULE, STEP, FORWARD._replace(line=8))),
+    )
     slower: tuple[Part, ...] = tuple((1.4 * ms, stack) for ms, stack in steady)
     run(store, *((10, steady), (10, slower)) * 4)
     slow = [t for lo in (10, 30, 50, 70) for t in np.arange(lo, lo + 10, 0.14)]

@@ -9,13 +9,32 @@ import pytest
 
 from collectors.records import Frame, Points, Profile, StackSample, labels_of
 from collectors.store.protocol import Store
-from tests.stretches import DECODE, FORWARD, LIBRARY, MODULE, NORMAL, SAVE, SLOW, STEP, SYNCHRONIZE, T0, Part, blame, run
+from tests.stretches import (
+    DECODE,
+    FORWARD,
+    LIBRARY,
+    MODULE,
+    NORMAL,
+    SAVE,
+    SLOW,
+    STEP,
+    SYNCHRONIZE,
+    T0,
+    Part,
+    blame,
+    run,
+)
 from tests.stretches import store as store  # a fixture
 
 
 def test_without_steps_differences_are_in_seconds_of_every_second(store: Store) -> None:
     waits = (MODULE, STEP, Frame("Queue.get", f"{LIBRARY}/queue.py", 171))
-    run(store, (60, ((10, waits), (90, (MODULE, STEP, FORWARD)))), (10, ((60, waits), (40, (MODULE, STEP, FORWARD)))), steps=False)
+    run(
+        store,
+        (60, ((10, waits), (90, (MODULE, STEP, FORWARD)))),
+        (10, ((60, waits), (40, (MODULE, STEP, FORWARD)))),
+        steps=False,
+    )
     verdict = blame(store, 62, 66)
     assert (verdict.unit_name, verdict.basis, verdict.units) == ("second", "stacks", None)
     assert verdict.sentence == (
@@ -29,7 +48,10 @@ def test_without_steps_the_seconds_in_which_the_gpu_is_as_busy_as_usual_are_norm
     for since, until, busy_pct in ((0, 30, 95.0), (30, 50, 40.0), (50, 70, 95.0), (70, 80, 40.0)):
         labels = labels_of(gpu=0, host="box", uuid="GPU-0")
         store.append(
-            [Points(None, labels, ("gpu/utilization_pct",), (busy_pct,), T0 + t / 2, None) for t in range(2 * since, 2 * until)]
+            [
+                Points(None, labels, ("gpu/utilization_pct",), (busy_pct,), T0 + t / 2, None)
+                for t in range(2 * since, 2 * until)
+            ]
         )
     verdict = blame(store, 72, 76)
     assert verdict.baseline == [
@@ -76,8 +98,16 @@ def test_a_line_that_takes_longer_per_token_is_named_however_short_the_sequences
     assert verdict.excess_s == pytest.approx(200e-6 * 400, rel=0.1), "of a step of the usual size"
 
 
-LONG_STEP: tuple[Part, ...] = ((5000, (MODULE, STEP, DECODE)), (10000, (MODULE, STEP, FORWARD)), (5000, (MODULE, STEP, SAVE)))
-LONG_SLOW: tuple[Part, ...] = ((5000, (MODULE, STEP, DECODE)), (50000, (MODULE, STEP, FORWARD)), (5000, (MODULE, STEP, SAVE)))
+LONG_STEP: tuple[Part, ...] = (
+    (5000, (MODULE, STEP, DECODE)),
+    (10000, (MODULE, STEP, FORWARD)),
+    (5000, (MODULE, STEP, SAVE)),
+)
+LONG_SLOW: tuple[Part, ...] = (
+    (5000, (MODULE, STEP, DECODE)),
+    (50000, (MODULE, STEP, FORWARD)),
+    (5000, (MODULE, STEP, SAVE)),
+)
 
 
 @pytest.mark.parametrize("at_s", [241, 244, 247.5, 252, 256.5])
@@ -116,7 +146,9 @@ def test_without_steps_a_slow_stretch_that_computes_is_not_taken_for_normal(stor
     nap, count = Frame("nap", "/job/train.py", 30), Frame("count", "/job/train.py", 50)
     healthy = ((90, (MODULE, nap, SYNCHRONIZE)), (10, (MODULE, count)))
     slow = ((90, (MODULE, nap, SYNCHRONIZE)), (610, (MODULE, count)))
-    run(store, (28, healthy), (12, slow), (9, healthy), (20, slow), (15, healthy), (9, slow), (20, healthy), steps=False)
+    run(
+        store, (28, healthy), (12, slow), (9, healthy), (20, slow), (15, healthy), (9, slow), (20, healthy), steps=False
+    )
     assert blame(store, 42, 48).verdict == "no_difference"
     verdict = blame(store, 55, 60)
     assert verdict.suspect and verdict.suspect.frame.name == "count"

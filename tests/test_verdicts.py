@@ -30,7 +30,9 @@ def test_who_lost_more_than_the_step_did_is_not_told_as_a_part_of_it(store: Stor
 def test_the_sentence_names_line_leaf_and_cost(store: Store) -> None:
     run(store, (80, NORMAL), (10, SLOW))
     verdict = blame(store, 82, 85)
-    assert verdict.sentence == "decode (data.py:88), in PIL ImageFile.load, takes +100 ms per step, 100% of the slowdown."
+    assert (
+        verdict.sentence == "decode (data.py:88), in PIL ImageFile.load, takes +100 ms per step, 100% of the slowdown."
+    )
     assert (verdict.lead, verdict.place) == ("100%", "decode (data.py:88)")
     assert (verdict.verdict, verdict.confidence, verdict.basis) == ("line", "high", "steps")
     assert (verdict.rank_among_baseline, verdict.unit_name) == (1.0, "step")
@@ -58,7 +60,16 @@ def test_the_answer_has_the_fields_of_the_contract(store: Store) -> None:
         "evidence",
         "profile_until",
     }
-    counted = {"excess_s", "excess_share", "slowdown_s", "unexplained_s", "per", "samples", "normal_samples", "unresolved_share"}
+    counted = {
+        "excess_s",
+        "excess_share",
+        "slowdown_s",
+        "unexplained_s",
+        "per",
+        "samples",
+        "normal_samples",
+        "unresolved_share",
+    }
     assert named | counted <= answer.keys()
     assert (answer["function"], answer["file"], answer["line"], answer["leaf"]) == (
         "decode",
@@ -126,9 +137,9 @@ def test_a_window_that_chance_made_slower_does_not_say_that_it_looks_like_normal
     said = [blame(store, at, at + 4) for at in range(60, 80, 2)]
     for verdict in said:
         slower = (verdict.window_unit_s or 0) / (verdict.baseline_unit_s or 1)
-        assert verdict.verdict != "no_difference" or verdict.sentence.startswith("Nothing unusual") == (slower <= 1.1), (
-            verdict.sentence
-        )
+        assert verdict.verdict != "no_difference" or verdict.sentence.startswith("Nothing unusual") == (
+            slower <= 1.1
+        ), verdict.sentence
 
 
 def test_another_window_may_stand_for_normal(store: Store) -> None:
@@ -146,7 +157,10 @@ def test_a_phase_is_folded_alone_beside_the_same_phase_of_normal(store: Store) -
     names = {folded.tree.frames[i].name: total for i, total in zip(folded.tree.frame, folded.tree.total_s, strict=True)}
     assert names["ImageFile.load"] == pytest.approx(2.2, rel=0.02)
     assert names.get("forward", 0) < 0.05
-    assert [(one.name, one.seconds) for one in folded.phases] == [("data", pytest.approx(0.11)), ("forward", pytest.approx(0.09))]
+    assert [(one.name, one.seconds) for one in folded.phases] == [
+        ("data", pytest.approx(0.11)),
+        ("forward", pytest.approx(0.09)),
+    ]
 
 
 def test_strong_evidence_is_high_and_a_healthy_window_never(store: Store) -> None:
@@ -163,7 +177,9 @@ def test_strong_evidence_is_high_and_a_healthy_window_never(store: Store) -> Non
         (21, "decode (data.py:88) takes +11 ms per step, 100% of the slowdown."),
     ],
 )
-def test_steps_that_are_a_little_longer_are_blamed_only_on_strong_evidence(store: Store, decode_ms: float, said: str) -> None:
+def test_steps_that_are_a_little_longer_are_blamed_only_on_strong_evidence(
+    store: Store, decode_ms: float, said: str
+) -> None:
     """`decode` took 10 of 100 ms."""
     run(store, (160, NORMAL), (10, ((decode_ms, (MODULE, STEP, DECODE)), (90, (MODULE, STEP, FORWARD)))))
     assert blame(store, 162, 166).sentence.endswith(said)

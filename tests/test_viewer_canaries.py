@@ -56,7 +56,9 @@ def marks(text: str, asked: str = "") -> list[str]:
     """Those in an answer, with what stands around them; what the question itself says is no news."""
     if PATH in asked:
         text = text.replace(PATH, "").replace("zzhome", "")
-    return [f"{text[max(0, text.index(mark) - 80) :][:160]}" for mark in FORBIDDEN if mark in text and mark not in asked]
+    return [
+        f"{text[max(0, text.index(mark) - 80) :][:160]}" for mark in FORBIDDEN if mark in text and mark not in asked
+    ]
 
 
 def test_no_answer_to_a_viewer_holds_a_mark(canaries: Canaries) -> None:
@@ -71,7 +73,11 @@ def test_no_answer_to_a_viewer_holds_a_mark(canaries: Canaries) -> None:
 
 
 def test_what_is_granted_shows_the_marks(canaries: Canaries) -> None:
-    for address in ("/api/v1/run?run=a", "/api/v1/sample?run=a&id=1", "/api/v1/curves?run=a&series=train/loss&group=argv"):
+    for address in (
+        "/api/v1/run?run=a",
+        "/api/v1/sample?run=a&id=1",
+        "/api/v1/curves?run=a&series=train/loss&group=argv",
+    ):
         assert marks(canaries.ask(address).text) == [] and marks(canaries.ask(address, "detailed").text), address
 
 
@@ -79,10 +85,14 @@ def test_the_socket_sends_a_viewer_no_mark(canaries: Canaries) -> None:
     async def heard() -> str:
         headers = {"Authorization": f"Bearer {canaries.secrets['viewer']}", **PROXIED}
         text = ""
-        async with websockets.connect(f"ws://127.0.0.1:{canaries.port}/api/v1/live", additional_headers=headers) as socket:
+        async with websockets.connect(
+            f"ws://127.0.0.1:{canaries.port}/api/v1/live", additional_headers=headers
+        ) as socket:
             text += str(await socket.recv())
             cursor = json.loads(canaries.ask("/api/v1/runs").text).get("cursor", 0)
-            await socket.send(json.dumps({"subscribe": [{"run": name, "series": ["train/*"]} for name in RUNS], "cursor": cursor}))
+            await socket.send(
+                json.dumps({"subscribe": [{"run": name, "series": ["train/*"]} for name in RUNS], "cursor": cursor})
+            )
             canaries.writer.append(list(canary_records()))
             async with asyncio.timeout(20):
                 while '"type":"delta"' not in text and '"type":"refused"' not in text:

@@ -84,7 +84,9 @@ def test_no_value_of_a_field_is_of_a_secret(site: LogSite, number: int) -> None:
             assert site.ask("logs/field", "detailed", **asked) == owners
             hidden += all(value is None for value in values)
         if 0 < template["fields"] <= 8 and hidden < template["fields"]:
-            assert shown["fields"] == template["fields"] - hidden and values == owners["v"], "the last number may be seen"
+            assert shown["fields"] == template["fields"] - hidden and values == owners["v"], (
+                "the last number may be seen"
+            )
 
 
 @pytest.mark.parametrize("number", range(len(FORMS)))
@@ -122,7 +124,9 @@ def test_a_change_of_a_secrets_digits_is_a_change_for_its_owner_alone(site: LogS
     window = {"run": "r0", "from_": T0 + ODD[0] - 0.5, "to": T0 + ODD[-1] + 0.5}
     assert DIGITS in json.dumps(site.ask("logs/difference", "owner", **window))
     assert not [
-        change for change in site.ask("logs/difference", **window)["changes"] if change["kind"] == "number" and change["field"] == 0
+        change
+        for change in site.ask("logs/difference", **window)["changes"]
+        if change["kind"] == "number" and change["field"] == 0
     ]
 
 

@@ -41,7 +41,12 @@ INFO = {
     "cwd": "/home/ada/job",
     "info": {
         "argv": ["/home/ada/job/train.py", "--lr", "3e-4"],
-        "config": {"lr": 3e-4, "data": "/data/secret/imagenet", "api_key": "abc", "note": "see hf_abcdefghijklmnopqrstuvwx"},
+        "config": {
+            "lr": 3e-4,
+            "data": "/data/secret/imagenet",
+            "api_key": "abc",
+            "note": "see hf_abcdefghijklmnopqrstuvwx",
+        },
         "user": "ada",
     },
     "trouble": "cannot read /home/ada/job/logs/a.log (Permission denied)",
@@ -49,7 +54,11 @@ INFO = {
 
 
 def test_pages_of_a_viewer_ask_again_for_a_series_whatever_it_is_called() -> None:
-    rows = [{"name": "/train/loss", "unit": "", "label": "x"}, {"name": "/train/loss", "labels": {}}, {"name": "/home/ada/x.py"}]
+    rows = [
+        {"name": "/train/loss", "unit": "", "label": "x"},
+        {"name": "/train/loss", "labels": {}},
+        {"name": "/home/ada/x.py"},
+    ]
     assert [row["name"] for row in seen(rows)] == ["/train/loss", "/train/loss", "…/x.py"]
 
 
@@ -109,7 +118,9 @@ def test_a_viewer_sees_no_process_of_the_machine() -> None:
 def test_names_by_which_a_page_asks_again_and_numbers_stay() -> None:
     value = {
         "runs": ["/abs/path/run", "token=5"],
-        "series": [{"name": "train/loss", "unit": "1/s", "labels": {"host": "box"}, "t": np.arange(5.0), "mean": [1.0, "NaN"]}],
+        "series": [
+            {"name": "train/loss", "unit": "1/s", "labels": {"host": "box"}, "t": np.arange(5.0), "mean": [1.0, "NaN"]}
+        ],
         "board": {"charts": [{"expression": "rate(a) /b/c"}]},
         "frames": [{"name": "main", "file": "/home/ada/job/train.py", "line": 3}],
         "address": "/own/page?run=a",
@@ -120,7 +131,9 @@ def test_names_by_which_a_page_asks_again_and_numbers_stay() -> None:
     assert found["frames"][0] == {"name": "main", "file": "…/train.py", "line": 3}
 
 
-@pytest.mark.parametrize("text", ["loss 0.5 at step 7", "see http://host/a/b/c", "3/4 of 5/6", "tokens/s", "a / b / c", "…"])
+@pytest.mark.parametrize(
+    "text", ["loss 0.5 at step 7", "see http://host/a/b/c", "3/4 of 5/6", "tokens/s", "a / b / c", "…"]
+)
 def test_plain_text_stays(text: str) -> None:
     assert seen({"text": text}) == {"text": text}
 
@@ -156,7 +169,9 @@ class Viewed:
 def viewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewed]:
     folder = tmp_path_factory.mktemp("viewed")
     writer = open_store(folder, write=True)
-    writer.append([Points("a", labels_of(host="box"), ("train/loss",), (1.0,), 1_764_000_000.0 + step, step) for step in range(9)])
+    writer.append(
+        [Points("a", labels_of(host="box"), ("train/loss",), (1.0,), 1_764_000_000.0 + step, step) for step in range(9)]
+    )
     writer.close()
     tokens = Tokens(folder)
     secrets = {"viewer": tokens.new("v", Role.VIEWER, None, {}), "owner": tokens.new("o", Role.OWNER, None, {})}
@@ -174,7 +189,11 @@ def test_every_callback_as_viewer_reads_and_changes_nothing(viewed: Viewed) -> N
     before = files(viewed.folder)
     callbacks = {output: known for output, known in viewed.app.state.dash.callback_map.items() if "callback" in known}
     owners = viewed.app.state.dash.owners_callbacks
-    assert len(callbacks) > 5 and any("alerts" in output for output in owners) and any("settings" in output for output in owners)
+    assert (
+        len(callbacks) > 5
+        and any("alerts" in output for output in owners)
+        and any("settings" in output for output in owners)
+    )
     for output, known in callbacks.items():
         one = not output.startswith("..")
         names = output.strip(".").split("...")
@@ -188,14 +207,17 @@ def test_every_callback_as_viewer_reads_and_changes_nothing(viewed: Viewed) -> N
         }
         got = viewed.ask("/_dash-update-component", "POST", body)
         if output in owners:
-            assert got.status == 403 and viewed.ask("/_dash-update-component", "POST", body, by="owner").status in (200, 204), (
-                output
-            )
+            assert got.status == 403 and viewed.ask("/_dash-update-component", "POST", body, by="owner").status in (
+                200,
+                204,
+            ), output
         else:
             assert got.status in (200, 204, 400), (output, got)
         assert str(viewed.folder) not in got.text, output
     after = files(viewed.folder)
-    assert {name: after[name] for name in before} == before and all("sqlite" in name for name in set(after) - set(before))
+    assert {name: after[name] for name in before} == before and all(
+        "sqlite" in name for name in set(after) - set(before)
+    )
 
 
 def test_pages_of_the_owner_say_so_and_are_not_listed(viewed: Viewed) -> None:

@@ -37,7 +37,9 @@ async def state_of(house: House, path: str = "/api/v1/live", **headers: str) -> 
 
 def test_the_socket_is_for_owners_and_viewers(house: House) -> None:
     assert run(state_of(house))["log_dir"] == str(house.data_dir)
-    assert run(state_of(house, Authorization=bearer(house, "viewer"), **PROXIED))["log_dir"] == f"…/{house.data_dir.name}"
+    assert (
+        run(state_of(house, Authorization=bearer(house, "viewer"), **PROXIED))["log_dir"] == f"…/{house.data_dir.name}"
+    )
     for headers in (
         PROXIED,
         {"Authorization": bearer(house, "writer")},

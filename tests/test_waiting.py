@@ -53,9 +53,13 @@ def test_it_says_that_it_waits_and_reads_what_comes_also_below_a_folder_that_com
     shutil.rmtree(tmp_path / "work/out")
     assert f"waits for {log_dir}, which does not exist yet" in running.announcement
     said = running.get("/healthz")["problems"]
-    assert said == [f"Waiting for the log folder {log_dir}, which does not exist yet. It is read as soon as it is there."]
+    assert said == [
+        f"Waiting for the log folder {log_dir}, which does not exist yet. It is read as soon as it is there."
+    ]
     assert running.get("/api/v1/runs") == {"runs": [], "total": 0}
-    assert not log_dir.exists(), "it makes no folder: a program that clones or unpacks something there needs a free place"
+    assert not log_dir.exists(), (
+        "it makes no folder: a program that clones or unpacks something there needs a free place"
+    )
     address = running.address
     log_dir.parent.mkdir()
     log(log_dir / "a", 1, 2)
@@ -71,7 +75,9 @@ def test_it_says_that_it_waits_and_reads_what_comes_also_below_a_folder_that_com
 
 def test_without_a_flag_it_waits_for_any_of_the_usual_folders(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "app.py"), "--port", "0", "--no-profile"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
         try:
             assert process.stdout and "waits for logs, which does not exist yet" in process.stdout.readline()
             log(tmp_path / "runs/a", 1)
@@ -87,7 +93,10 @@ def test_one_of_two_folders_is_enough_and_the_other_one_is_read_when_it_comes(tm
     assert f"{missing} will be read once it exists" in running.announcement
     wait_for(lambda: points(running, "a") == 1)
     wait_for(
-        lambda: running.get("/healthz")["problems"] == [f"Waiting for the log folder {missing}. It is read as soon as it is there."]
+        lambda: (
+            running.get("/healthz")["problems"]
+            == [f"Waiting for the log folder {missing}. It is read as soon as it is there."]
+        )
     )
     log(missing / "b", 1)
     wait_for(lambda: points(running, "logs/b") == 1)
@@ -99,7 +108,11 @@ def test_one_of_two_folders_is_enough_and_the_other_one_is_read_when_it_comes(tm
     ("make", "name", "says"),
     [
         (lambda work: (work / "logs").write_text("x"), "logs", "is a file; name its folder instead"),
-        (lambda work: (work / "file").write_text("x"), "file/logs", "file is a file; choose another folder with --log-dir"),
+        (
+            lambda work: (work / "file").write_text("x"),
+            "file/logs",
+            "file is a file; choose another folder with --log-dir",
+        ),
         (lambda work: (work / "logs").symlink_to("logs"), "logs", "Too many levels of symbolic links"),
         (lambda work: None, "n" * 300, "File name too long"),
     ],

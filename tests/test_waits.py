@@ -39,7 +39,9 @@ PLACES = (Path(sysconfig.get_path("stdlib")), Path(torch.__file__).parents[1])
 @cache
 def functions(file: Path) -> set[str]:
     return {
-        node.name for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        node.name
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
     }
 
 
@@ -138,7 +140,9 @@ def test_work_inside_a_wait_is_no_wait() -> None:
     assert wait_of(Frame("get", "/job/queue_of_mine.py", 1)) is None
 
 
-@pytest.mark.parametrize("text", ["with self._lock:", "    with LOCK, open(path) as file:", "cache_lock.acquire()", "with mutex:"])
+@pytest.mark.parametrize(
+    "text", ["with self._lock:", "    with LOCK, open(path) as file:", "cache_lock.acquire()", "with mutex:"]
+)
 def test_a_line_that_takes_a_lock_is_told_by_its_text(text: str) -> None:
     assert takes_lock(text)
     assert wait_at(text) is not None

@@ -50,7 +50,9 @@ def test_it_is_read_as_its_own_messages_read_it(follower: Follower) -> None:
     until(follower, lambda: any(isinstance(record, LogLine) for record in follower.records))
     check_told(follower.records, told)
     assert {getattr(record, "run", run) for record in follower.records} == {run}  # its other files are its own
-    ends = [record.fields["status"] for record in follower.records if isinstance(record, Event) and record.kind == "end"]
+    ends = [
+        record.fields["status"] for record in follower.records if isinstance(record, Event) and record.kind == "end"
+    ]
     assert ends == ["finished"] and follower.tail.trouble() == ""
     assert [record.text for record in follower.records if isinstance(record, LogLine)][-1] == "the program's last words"
     (activity,) = [activity for activity in follower.tail.live_runs() if activity.run == run]
@@ -70,7 +72,9 @@ def test_it_may_be_cut_and_resumed_anywhere(edges: list[int]) -> None:
 
 @given(st.integers(7, 150_000), st.binary(min_size=1, max_size=50), st.lists(st.integers(0, 150_000), max_size=3))
 @settings(deadline=None, max_examples=60)
-def test_damage_costs_the_rest_of_its_block_and_is_counted_however_it_is_cut(place: int, odd: bytes, edges: list[int]) -> None:
+def test_damage_costs_the_rest_of_its_block_and_is_counted_however_it_is_cut(
+    place: int, odd: bytes, edges: list[int]
+) -> None:
     place %= len(recorded())
     data = recorded()[:place] + odd + recorded()[place + len(odd) :]
     found, file = read(data, edges)

@@ -93,7 +93,9 @@ def test_a_step_is_one_line_with_the_last_value_of_each_name(
     assert rows(folder) == [{"step": step, **data} for step, data in sorted(expected.items())]
 
 
-def test_nested_names_have_dots_and_media_are_samples(wandb: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_nested_names_have_dots_and_media_are_samples(
+    wandb: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     table = wandb.Table(columns=["word", "logit"], data=[["a", 1.5], ["b", float("nan")]])
     table.add_data("<b>", wandb.Image("c.png", caption="a cat"))
     with wandb.init(name="run", dir=tmp_path) as run:
@@ -179,9 +181,17 @@ def test_a_run_ends_as_its_script_says(wandb: ModuleType, tmp_path: Path) -> Non
     ]
 
 
-def test_names_are_those_of_runs_in_the_log_folder(wandb: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_are_those_of_runs_in_the_log_folder(
+    wandb: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DEEPSEEK_LOG_DIR", str(tmp_path))
-    for options in ({"name": "one"}, {"name": "one"}, {"id": "one", "resume": "allow"}, {"name": "../../out"}, {"name": "/etc/x"}):
+    for options in (
+        {"name": "one"},
+        {"name": "one"},
+        {"id": "one", "resume": "allow"},
+        {"name": "../../out"},
+        {"name": "/etc/x"},
+    ):
         first = wandb.init(**options)
         assert wandb.init() is first
         first.finish()
@@ -201,7 +211,9 @@ def test_a_disabled_run_writes_nothing(wandb: ModuleType, tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_not_logged_is_accepted_and_said_once(wandb: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_is_not_logged_is_accepted_and_said_once(
+    wandb: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     run = wandb.init(name="run", dir=tmp_path, settings=wandb.Settings(console="off"), id=wandb.util.generate_id())
     capfd.readouterr()
     for _ in range(3):

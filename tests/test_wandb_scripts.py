@@ -53,14 +53,25 @@ def test_a_run_that_goes_on_keeps_its_names_and_its_configuration(wandb: ModuleT
     five(wandb, tmp_path, id="res", name="shown", project="shop", config={"lr": 0.1, "layers": [2, 4]})
     for _ in range(2):
         with wandb.init(dir=tmp_path, id="res", resume="must", config={"lr": 0.2}) as run:
-            assert (run.name, run.project, run.id, dict(run.config)) == ("shown", "shop", "res", {"lr": 0.2, "layers": [2, 4]})
+            assert (run.name, run.project, run.id, dict(run.config)) == (
+                "shown",
+                "shop",
+                "res",
+                {"lr": 0.2, "layers": [2, 4]},
+            )
     names = {"project": "shop", "name": "shown", "id": "res"}
     assert config_of(tmp_path, "shown") == {"lr": 0.2, "layers": [2, 4], "wandb": names}
 
 
 @pytest.mark.parametrize(
     "second",
-    [{"name": "run"}, {"id": "other", "name": "run", "resume": "allow"}, {"id": "res", "resume": "never"}, {"id": "new"}, {}],
+    [
+        {"name": "run"},
+        {"id": "other", "name": "run", "resume": "allow"},
+        {"id": "res", "resume": "never"},
+        {"id": "new"},
+        {},
+    ],
 )
 def test_another_run_begins_at_its_beginning(wandb: ModuleType, tmp_path: Path, second: Any) -> None:
     five(wandb, tmp_path, name="run", id="res")
@@ -94,17 +105,33 @@ def test_an_agent_calls_its_function_as_often_as_it_should(
     assert lines_of(tmp_path, "events.jsonl", "bad")[-1]["status"] == "crashed"
 
 
-@pytest.mark.parametrize("options", [{}, {"mode": "disabled"}, {"dir": NOWHERE}, {"dir": 7}, {"name": "x" * 300}, {"id": "\0/.."}])
+@pytest.mark.parametrize(
+    "options", [{}, {"mode": "disabled"}, {"dir": NOWHERE}, {"dir": 7}, {"name": "x" * 300}, {"id": "\0/.."}]
+)
 def test_a_run_answers_whatever_becomes_of_its_log(wandb: ModuleType, tmp_path: Path, options: Any) -> None:
-    run = wandb.init(**{"dir": tmp_path, "config": {"lr": 0.1}, "tags": ["a", "b"], "notes": "n", "group": "g", **options})
+    run = wandb.init(
+        **{"dir": tmp_path, "config": {"lr": 0.1}, "tags": ["a", "b"], "notes": "n", "group": "g", **options}
+    )
     for _ in range(2):
         run.log({"acc": 0.5})
     run.name = "better"
     run.summary["best"] = 1
     assert {type(getattr(run, name)) for name in STRINGS} == {str} and run.id and Path(run.dir).is_dir()
     assert not any(getattr(run, name) for name in FALSE if options.get("mode") != "disabled" or name != "disabled")
-    assert (run.name, run.config.lr, run.step, run.tags, run.notes, run.group) == ("better", 0.1, 2, ("a", "b"), "n", "g")
-    assert run.start_time > 1e9 and isinstance(run, wandb.sdk.wandb_run.Run) and wandb.run is run and wandb.config is run.config
+    assert (run.name, run.config.lr, run.step, run.tags, run.notes, run.group) == (
+        "better",
+        0.1,
+        2,
+        ("a", "b"),
+        "n",
+        "g",
+    )
+    assert (
+        run.start_time > 1e9
+        and isinstance(run, wandb.sdk.wandb_run.Run)
+        and wandb.run is run
+        and wandb.config is run.config
+    )
     assert (wandb.summary["acc"], run.summary.get("best"), run.get_url(), run.project_name()) == (0.5, 1, "", "")
     if not options:
         run.finish()
@@ -141,7 +168,9 @@ def test_the_summary_has_what_was_logged_last(wandb: ModuleType, tmp_path: Path)
     weight = torch.ones((), requires_grad=True)
     with wandb.init(name="run", dir=tmp_path) as run:
         for number in range(3):
-            run.log({"acc": number / 2, "train": {"loss": number}, "tensor": weight * number, "image": wandb.Image("a")})
+            run.log(
+                {"acc": number / 2, "train": {"loss": number}, "tensor": weight * number, "image": wandb.Image("a")}
+            )
         assert (run.summary["acc"], wandb.summary["train.loss"], wandb.summary["train"]["loss"]) == (1.0, 2, 2)
         assert type(run.summary["tensor"]) is float and "image" not in run.summary
         assert not any(getattr(value, "requires_grad", False) for value in run.summary.values())
@@ -155,7 +184,8 @@ def test_the_summary_has_what_was_logged_last(wandb: ModuleType, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "text", ["lr: 0.1\nlayers: [2, 4]\n", "wandb_version: 1\nlr:\n  desc: null\n  value: 0.1\nlayers:\n  value: [2, 4]\n"]
+    "text",
+    ["lr: 0.1\nlayers: [2, 4]\n", "wandb_version: 1\nlr:\n  desc: null\n  value: 0.1\nlayers:\n  value: [2, 4]\n"],
 )
 def test_a_configuration_is_read_from_a_yaml_file(wandb: ModuleType, tmp_path: Path, text: str) -> None:
     (tmp_path / "c.yaml").write_text(text)
@@ -165,7 +195,9 @@ def test_a_configuration_is_read_from_a_yaml_file(wandb: ModuleType, tmp_path: P
             wandb.config.decay  # noqa: B018
 
 
-@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00", b"a: [", b"- 1\n", b"", b"!!python/object:os.x {}\n"], ids=range(6))
+@pytest.mark.parametrize(
+    "content", [None, b"\xff\xfe\x00", b"a: [", b"- 1\n", b"", b"!!python/object:os.x {}\n"], ids=range(6)
+)
 def test_a_configuration_that_cannot_be_read_is_one_sentence(
     wandb: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str], content: bytes | None
 ) -> None:
@@ -213,7 +245,13 @@ def test_what_scripts_take_from_the_module_is_there(wandb: ModuleType, tmp_path:
     table.add_data(3, 4)
     assert table.data == [[1, 2], [3, 4]] and table.columns == ["a", "b"] and isinstance(table, wandb.data_types.Table)
     wandb.log({"table": table})
-    for error in (wandb.CommError, wandb.UsageError, wandb.errors.CommError, wandb.errors.AnyOtherError, wandb.AnyOtherError):
+    for error in (
+        wandb.CommError,
+        wandb.UsageError,
+        wandb.errors.CommError,
+        wandb.errors.AnyOtherError,
+        wandb.AnyOtherError,
+    ):
         with pytest.raises(error):
             raise error("x")
     assert issubclass(wandb.CommError, wandb.Error) and wandb.errors.Error is wandb.Error
@@ -226,7 +264,12 @@ def lines_of_open(wandb: ModuleType, folder: Path) -> list[dict[str, Any]]:
 
 
 def test_an_inert_class_can_be_the_base_of_a_class(wandb: ModuleType, capfd: pytest.CaptureFixture[str]) -> None:
-    for base in (wandb.keras.WandbCallback, wandb.keras.WandbMetricsLogger, wandb.integration.keras.WandbMetricsLogger, wandb.made):
+    for base in (
+        wandb.keras.WandbCallback,
+        wandb.keras.WandbMetricsLogger,
+        wandb.integration.keras.WandbMetricsLogger,
+        wandb.made,
+    ):
 
         class Mine(base):  # type: ignore[misc, valid-type]
             def __init__(self) -> None:
@@ -245,7 +288,9 @@ def test_an_inert_class_can_be_the_base_of_a_class(wandb: ModuleType, capfd: pyt
 
 @pytest.mark.parametrize("thing", [Inert(), Inert().any.thing(1)[2], Inert().Class(3)])
 def test_an_inert_thing_is_false_empty_and_raises_nothing(thing: Any) -> None:
-    assert not thing and len(thing) == 0 and list(thing) == [] and 1 not in thing and f"{thing}{thing:.3f}{thing:>8}" == ""
+    assert (
+        not thing and len(thing) == 0 and list(thing) == [] and 1 not in thing and f"{thing}{thing:.3f}{thing:>8}" == ""
+    )
     assert (int(thing), float(thing), thing < 1, thing >= 1) == (0, 0.0, False, False)
     for result in (thing + 1, 1 + thing, "a" + thing, thing * 2, thing / 3, 2 - thing):
         assert isinstance(result, Inert)
@@ -254,7 +299,9 @@ def test_an_inert_thing_is_false_empty_and_raises_nothing(thing: Any) -> None:
 
 def test_a_disabled_runs_folder_is_gone_after_the_process(tmp_path: Path) -> None:
     code = "import sys, pathlib, deepseek.integrations.wandb as wandb\nrun = wandb.init(mode='disabled')\n"
-    code += "assert pathlib.Path(run.dir).is_dir() and run.dir == run.dir\npathlib.Path(sys.argv[1]).write_text(run.dir)"
+    code += (
+        "assert pathlib.Path(run.dir).is_dir() and run.dir == run.dir\npathlib.Path(sys.argv[1]).write_text(run.dir)"
+    )
     with script(code, str(tmp_path / "dir")) as process:
         assert process.wait(30) == 0
     assert not Path((tmp_path / "dir").read_text()).exists()

@@ -111,7 +111,15 @@ def test_what_made_the_collector_hang_is_left_alone_by_the_next_process_which_re
     log_dir, data_dir = tmp_path / "logs", tmp_path / "data"
     log_dir.mkdir()
     (log_dir / "hang.jsonl").write_text(LINE)
-    command = [sys.executable, ROOT / "tests/programs/hanging.py", "--log-dir", log_dir, "--data-dir", data_dir, "--no-profile"]
+    command = [
+        sys.executable,
+        ROOT / "tests/programs/hanging.py",
+        "--log-dir",
+        log_dir,
+        "--data-dir",
+        data_dir,
+        "--no-profile",
+    ]
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
     first = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert first.returncode == EXIT_AGAIN, first.stderr

@@ -21,5 +21,11 @@ class Project:
             self.db.execute(METRICS)
 
     def log(self, run: str, step: object, metrics: object, run_id: str = "") -> None:
-        row = run_id or run, "2025-11-24T16:00:00+00:00", run, step, metrics if isinstance(metrics, bytes) else json.dumps(metrics)
+        row = (
+            run_id or run,
+            "2025-11-24T16:00:00+00:00",
+            run,
+            step,
+            metrics if isinstance(metrics, bytes) else json.dumps(metrics),
+        )
         self.db.execute("INSERT INTO metrics (run_id, timestamp, run_name, step, metrics) VALUES (?, ?, ?, ?, ?)", row)

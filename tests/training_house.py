@@ -31,7 +31,9 @@ class House(NamedTuple):
     data_dir: Path
 
 
-def curve(run: str, series: str, values: list[float], start_s: float = T0, step: int = 0, gap_s: float = 1.0) -> list[Points]:
+def curve(
+    run: str, series: str, values: list[float], start_s: float = T0, step: int = 0, gap_s: float = 1.0
+) -> list[Points]:
     return [Points(run, HOST, (series,), (value,), start_s + i * gap_s, step + i) for i, value in enumerate(values)]
 
 
@@ -49,13 +51,21 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     writer.append(curve("a", "val/acc", [{50: float("nan"), 150: float("inf")}.get(i, 0.5) for i in range(200)]))
     writer.append(curve("a", "tokens", [float(i * 10) for i in range(200)]))
     thousand = tuple(f"layer{i // 4:03d}/part{i % 4}" for i in range(1000))
-    writer.append([Points("tags", HOST, thousand, tuple(float(i * j % 17) for j in range(1000)), T0 + i, i) for i in range(20)])
+    writer.append(
+        [Points("tags", HOST, thousand, tuple(float(i * j % 17) for j in range(1000)), T0 + i, i) for i in range(20)]
+    )
     writer.append(curve(ODD, "<img src=x onerror=alert(1)>/a,b*", [1.0, 2.0, 3.0]))
     for rank in (0, 1):
         writer.append(
-            [Points("ddp", labels_of(host="box", rank=str(rank)), ("loss",), (1.0 + rank,), T0 + i, i) for i in range(50)]
+            [
+                Points("ddp", labels_of(host="box", rank=str(rank)), ("loss",), (1.0 + rank,), T0 + i, i)
+                for i in range(50)
+            ]
         )
-    machine = [Points(None, HOST, ("host/cpu_pct", "host/memory_used_bytes"), (50.0, 2.0**33), T0 + i, None) for i in range(200)]
+    machine = [
+        Points(None, HOST, ("host/cpu_pct", "host/memory_used_bytes"), (50.0, 2.0**33), T0 + i, None)
+        for i in range(200)
+    ]
     writer.append(machine)
     queries = Queries(open_store(data_dir, write=False), data_dir, data_dir)
     with served(queries) as web:

@@ -160,7 +160,9 @@ class Scene:
 
     def steps(self, run: str, name: str) -> list[int]:
         by_its_id = f"mlruns/0/{int(run.rpartition('-')[2]):032x}" if run.startswith("mlruns/") else run
-        ids = {series_id(called, name, labels_of(host="box")) for called in (run, by_its_id)}  # where its title cannot be read
+        ids = {
+            series_id(called, name, labels_of(host="box")) for called in (run, by_its_id)
+        }  # where its title cannot be read
         found = self.ingest.store.points([*ids], None, None, "step").values()
         return [int(step) for points in found for step in points.step]
 

@@ -23,7 +23,9 @@ ROOT = Path(__file__).parents[1]
 SECRET = '{"step": 1, "secret": 0.25}\n'
 OURS, THEIRS = '{"step": 1, "ours": 1.5}\n', '{"step": 1, "theirs": 2.5}\n'
 AS = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
-needs_root = pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="only root can become another user")
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("setpriv"), reason="only root can become another user"
+)
 
 
 @pytest.fixture(autouse=True)

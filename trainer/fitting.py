@@ -35,9 +35,7 @@ def advice(config: Config, data: Data, device: torch.device, numbers: Precision)
     if batch == 0:
         return f"{asked}, and with a single sample, too: try {less}"
     micro_batches = -(-config.batch * config.accumulate // batch)
-    return (
-        f"{asked}: {batch} fits; the same number of samples a step is --batch {batch} --accumulate {micro_batches}, or try {less}"
-    )
+    return f"{asked}: {batch} fits; the same number of samples a step is --batch {batch} --accumulate {micro_batches}, or try {less}"
 
 
 def largest_batch(too_large: int, fits: Callable[[int], bool]) -> int:

@@ -66,7 +66,9 @@ class Instruments:
             self._log.scalars_at(time_s, step, numbers | self._measured())
             self._compilations.write()
             finished = (
-                self._clock.end_step(step, time_s, numbers, late) if self._clock else [StepNumbers(step, time_s, numbers, {})]
+                self._clock.end_step(step, time_s, numbers, late)
+                if self._clock
+                else [StepNumbers(step, time_s, numbers, {})]
             )
             self._step = step + 1
             return self._logged(finished)
@@ -79,7 +81,9 @@ class Instruments:
     def __enter__(self) -> Instruments:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if isinstance(error, RuntimeError):
             self._detach()  # a GPU that failed answers every further call with the same error, which would hide where it came from
         else:

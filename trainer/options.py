@@ -52,7 +52,9 @@ class Config(NamedTuple):
         for name, value in saved.items():
             wanted = getattr(options, name)
             if name not in ("steps", "lr") and wanted is not None and wanted != value:
-                raise UserError(f"run {options.run!r} was begun with {name} {value}: leave --{name} out, or start another --run")
+                raise UserError(
+                    f"run {options.run!r} was begun with {name} {value}: leave --{name} out, or start another --run"
+                )
         return config._replace(steps=options.steps or config.steps, lr=options.lr or config.lr)
 
 
@@ -63,10 +65,14 @@ class Parser(argparse.ArgumentParser):
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """None where no flag was given and the default depends on others, or must not overrule the options of a resumed run."""
-    parser = Parser("deepseek-train", description="Train one of four models in mixed precision, on data that is installed here.")
+    parser = Parser(
+        "deepseek-train", description="Train one of four models in mixed precision, on data that is installed here."
+    )
     parser.add_argument("--task", choices=TASKS, help="what to train (default: gpt)")
     parser.add_argument("--size", choices=("tiny", "base"), help="of the model (default: base on a GPU, tiny on a CPU)")
-    parser.add_argument("--precision", choices=precision.CHOICES, default="auto", help="of matrix products (default: auto)")
+    parser.add_argument(
+        "--precision", choices=precision.CHOICES, default="auto", help="of matrix products (default: auto)"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
     parser.add_argument("--log-dir", type=Path, default=Path("logs"), help="folder of all runs (default: ./logs)")
     parser.add_argument("--run", help="name of this run (default: train-<date>-<time>)")
@@ -82,7 +88,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         default=None,
         help="keep fewer activations and compute them again: slower, less memory",
     )
-    parser.add_argument("--compile", action="store_true", default=None, help="with torch.compile: the first steps take minutes")
+    parser.add_argument(
+        "--compile", action="store_true", default=None, help="with torch.compile: the first steps take minutes"
+    )
     parser.add_argument(
         "--workers", type=whole, help="processes that prepare data (default: up to 4 for a GPU, else 0: the loop does)"
     )

@@ -35,7 +35,9 @@ class Phase:
         self.thread = _thread()
         self._begun_ns = perf_counter_ns()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.spent_ns += perf_counter_ns() - self._begun_ns
 
 

@@ -45,7 +45,11 @@ class Scaler(torch.amp.GradScaler):
 
     def readings(self) -> dict[str, Tensor]:
         """Call it after update(); empty for a disabled scaler."""
-        return {"train/grad_scale": self.scale(self._one), "train/skipped_steps": self._skipped} if self.is_enabled() else {}
+        return (
+            {"train/grad_scale": self.scale(self._one), "train/skipped_steps": self._skipped}
+            if self.is_enabled()
+            else {}
+        )
 
 
 def choose(wanted: str, device: torch.device) -> Precision:

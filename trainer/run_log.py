@@ -92,8 +92,12 @@ class RunLog:
             self._samples,
             self._events,
         )  # in the order in which they are written: the end event comes last
-        self._lines_queued: deque[tuple[float, object, Mapping[str, object]] | tuple[LogFile, str | Callable[[], str]]] = deque()
-        self._queue: deque[Any] | StepWatch = self._lines_queued  # where calls put lines: the same, but while steps are traced
+        self._lines_queued: deque[
+            tuple[float, object, Mapping[str, object]] | tuple[LogFile, str | Callable[[], str]]
+        ] = deque()
+        self._queue: deque[Any] | StepWatch = (
+            self._lines_queued
+        )  # where calls put lines: the same, but while steps are traced
         self._stop = self._closing = False
         self._lines = 0
         self._phases = LinePhases()
@@ -101,7 +105,13 @@ class RunLog:
         if allow_profiling:
             ptracer.allow_any()
         start = run_info.process()
-        what = {"run": self.run, "kind": kind, "unit": unit, "world_size": self.world_size, "trace": named_in_info(self.run)}
+        what = {
+            "run": self.run,
+            "kind": kind,
+            "unit": unit,
+            "world_size": self.world_size,
+            "trace": named_in_info(self.run),
+        }
         self._tracing = Tracing(TraceFolder(self.folder, self.run, self.rank), self._watch_steps, self._steps_traced)
         self._info = run_info.InfoFile(self.folder / "run.json", what, config or {}, start)
         if self.rank == 0:
@@ -207,7 +217,9 @@ class RunLog:
     def __enter__(self) -> RunLog:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close_after(error)
 
     def close_after(self, error: BaseException | None) -> None:
@@ -285,7 +297,9 @@ class RunLog:
             lines = self._lines
             self._writer.join(GIVE_UP_S)
             if self._writer.is_alive() and self._lines == lines:
-                warn(f"gave up on {len(self._lines_queued)} lines of {self.folder}: the writer hangs on a device or a file system")
+                warn(
+                    f"gave up on {len(self._lines_queued)} lines of {self.folder}: the writer hangs on a device or a file system"
+                )
                 return
 
 

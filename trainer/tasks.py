@@ -74,8 +74,12 @@ TASKS = {
         images,
         "samples",
         {
-            "tiny": Size(resnet50.Shape((1, 1, 1, 1), width=16, classes=small_images.CLASSES, momentum=0.3), 32, 3e-3, 128),
-            "base": Size(resnet50.Shape((3, 4, 6, 3), width=64, classes=small_images.CLASSES, momentum=0.1), 256, 1e-3, 2048),
+            "tiny": Size(
+                resnet50.Shape((1, 1, 1, 1), width=16, classes=small_images.CLASSES, momentum=0.3), 32, 3e-3, 128
+            ),
+            "base": Size(
+                resnet50.Shape((3, 4, 6, 3), width=64, classes=small_images.CLASSES, momentum=0.1), 256, 1e-3, 2048
+            ),
         },
     ),
     "unet3d": Task(

@@ -62,7 +62,9 @@ def train(options: argparse.Namespace) -> bool:
     workers = spare_workers(device, ranks.world_size) if options.workers is None else options.workers
     shape = TASKS[config.task].sizes[config.size].shape
     train_data, validation_data = TASKS[config.task].data(shape)
-    settings = shape._asdict() | config._asdict() | {"precision": numbers.name, "device": str(device), "workers": workers}
+    settings = (
+        shape._asdict() | config._asdict() | {"precision": numbers.name, "device": str(device), "workers": workers}
+    )
     with open_log(options, ranks, settings) as log:
         try:
             plan = Plan(config, ranks, device, numbers, resumed, train_data, validation_data, workers, options.prefetch)
@@ -73,7 +75,9 @@ def train(options: argparse.Namespace) -> bool:
         else:
             ranks.leave()
             return stopped
-        raise UserError(fitting.advice(config, validation_data, device, numbers))  # here the run's own memory is free again
+        raise UserError(
+            fitting.advice(config, validation_data, device, numbers)
+        )  # here the run's own memory is free again
 
 
 class Plan(NamedTuple):
@@ -108,9 +112,15 @@ def run(plan: Plan, log: RunLog) -> bool:
     places = Shuffled(len(plan.train_data), config.seed, position, ranks.rank, ranks.world_size)
     coming = batches(plan.train_data, places, config.batch, plan.workers, plan.prefetch, pin=device.type == "cuda")
     peak = peak_flops(device, numbers.name)
-    flops = config.accumulate * config.batch * flops_per_sample(lambda: task.model(size.shape), validation[0]) if peak else 0.0
+    flops = (
+        config.accumulate * config.batch * flops_per_sample(lambda: task.model(size.shape), validation[0])
+        if peak
+        else 0.0
+    )
     parameters = sum(weight.numel() for weight in model.parameters())
-    logger.info(f"{parameters:,} parameters on {device}, {torch.get_num_threads()} threads; {numbers.name}: {numbers.reason}")
+    logger.info(
+        f"{parameters:,} parameters on {device}, {torch.get_num_threads()} threads; {numbers.name}: {numbers.reason}"
+    )
     logger.info(f"{config.task} {config.size}: {len(plan.train_data):,} samples an epoch, from step {first}")
 
     stop = Stop()  # from here on; until here there is nothing to save, and a signal ends it at once
@@ -251,10 +261,20 @@ def run_folder(options: argparse.Namespace) -> Path:
 def open_log(options: argparse.Namespace, ranks: Ranks, config: dict[str, Any]) -> RunLog:
     """The run's log; the logging module writes to its text log, and rank 0 also to the terminal."""
     mine = options.run and options.run == run_of_the_job(options.log_dir)  # its keeper has written run.json
-    if options.run and not options.resume and not mine and ranks.rank == 0 and (run_folder(options) / "run.json").exists():
-        raise UserError(f"run {options.run!r} is in {options.log_dir} already: go on with it by --resume, or choose another --run")
+    if (
+        options.run
+        and not options.resume
+        and not mine
+        and ranks.rank == 0
+        and (run_folder(options) / "run.json").exists()
+    ):
+        raise UserError(
+            f"run {options.run!r} is in {options.log_dir} already: go on with it by --resume, or choose another --run"
+        )
     try:
-        log = RunLog(options.log_dir, options.run, config=config, name="train", rank=ranks.rank, world_size=ranks.world_size)
+        log = RunLog(
+            options.log_dir, options.run, config=config, name="train", rank=ranks.rank, world_size=ranks.world_size
+        )
     except OSError as error:
         raise UserError(f"cannot write to {options.log_dir} ({error.strerror}): choose another --log-dir") from error
     except ValueError as error:

@@ -31,7 +31,9 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     recording = commands.add_parser("record", help="run programs beside a collector and keep its store")
     recording.add_argument("folder", type=Path, help="gets a folder a program; those that are there are kept")
-    recording.add_argument("programs", nargs="+", choices=[*GROUPS, *ROWS], metavar="NAME", help=", ".join([*GROUPS, *ROWS]))
+    recording.add_argument(
+        "programs", nargs="+", choices=[*GROUPS, *ROWS], metavar="NAME", help=", ".join([*GROUPS, *ROWS])
+    )
     recording.add_argument(
         "--again", type=float, metavar="SHARE", help="also those whose loop waited for a core for more of the time"
     )
@@ -44,7 +46,11 @@ def main() -> int:
     options = parser.parse_args()
     leash.fasten()
     if options.command == "record":
-        record_all(options.folder.resolve(), [name for one in options.programs for name in GROUPS.get(one, [one])], options.again)
+        record_all(
+            options.folder.resolve(),
+            [name for one in options.programs for name in GROUPS.get(one, [one])],
+            options.again,
+        )
         return 0
     results = evaluate([folder.resolve() for folder in options.folders], options.set, options.only)
     text = summary(results)

@@ -29,7 +29,9 @@ class Row(NamedTuple):
     culprits: tuple[str, ...] = ()  # right, as are their accepted direct callers and a second cause
     callers: tuple[str, ...] = ()
     second: tuple[str, ...] = ()
-    outer: tuple[str, ...] = ()  # own functions on the way to it: an answer that names them is vague, as are `main` and `<module>`
+    outer: tuple[
+        str, ...
+    ] = ()  # own functions on the way to it: an answer that names them is vague, as are `main` and `<module>`
     factors: tuple[float, ...] = (2.5, 4.0, 1.8)  # of the slow phases
     right: Right = "line"  # or: other programs take the cores, garbage collection, nothing is ever slow
     command: str = ARGUMENT

@@ -34,7 +34,13 @@ TAKEN = 0.5  # of a slow window's excess: more than that waited for a core
 
 NOTHING = ("no_difference", "too_few_samples", "no_profile")
 OTHERS = ("cpu_taken", "neighbour", "gpu_slower")
-LOOPS = ("main", "<module>", "run", "train", "fit")  # functions that do everything: vague, but for the line that calls the culprit
+LOOPS = (
+    "main",
+    "<module>",
+    "run",
+    "train",
+    "fit",
+)  # functions that do everything: vague, but for the line that calls the culprit
 
 
 class Window(NamedTuple):
@@ -111,7 +117,9 @@ class Recording:
     def _window(self, kind: str, window: Range, phase: Stretch) -> Window:
         planned, factor = phase[2], self.factor(window)
         waited = self._waits_s(window) / self._unit_s(window)
-        return Window(kind, window, planned, factor, self._others(window), waited, self._left_out(window, factor, planned))
+        return Window(
+            kind, window, planned, factor, self._others(window), waited, self._left_out(window, factor, planned)
+        )
 
     def _left_out(self, window: Range, factor: float, planned: float) -> str:
         if self.row.right == "others" and planned > 1:

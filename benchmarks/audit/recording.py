@@ -151,7 +151,9 @@ def _compress(count: int, plan: Sequence[Stretch], over: threading.Event) -> Non
     for since_s, until_s, factor in plan:
         if factor == 1 or over.wait(max(0.0, since_s - time.time())):
             continue
-        busy = [subprocess.Popen([sys.executable, "-c", BUSY], start_new_session=True, env=_bare()) for _ in range(count)]
+        busy = [
+            subprocess.Popen([sys.executable, "-c", BUSY], start_new_session=True, env=_bare()) for _ in range(count)
+        ]
         over.wait(max(0.0, until_s - time.time()))
         for process in busy:
             process.kill()

@@ -12,7 +12,16 @@ from ..report import hardware
 from .catalogue import ROWS
 from .evaluation import KINDS, Result
 
-LETTERS = {"right": "R", "vague": "v", "wrong": "W", "none": "-", "no line": "u", "quiet": "q", "others": "c", "blamed": "F"}
+LETTERS = {
+    "right": "R",
+    "vague": "v",
+    "wrong": "W",
+    "none": "-",
+    "no line": "u",
+    "quiet": "q",
+    "others": "c",
+    "blamed": "F",
+}
 ANSWERS = ("right", "vague", "wrong", "others", "none", "no line")
 SLOW_KINDS = KINDS[:-1]
 
@@ -32,7 +41,9 @@ def summary(results: Sequence[Result]) -> str:
         _totals(results, slow, healthy),
         _answers("with and without steps", {"steps": _steps(slow, True), "no steps": _steps(slow, False)}),
         _answers("window", {kind: [one for one in slow if one.kind == kind] for kind in SLOW_KINDS}),
-        _answers("confidence", _by(slow, lambda one: one.confidence or "none given", ("high", "medium", "low", "none given"))),
+        _answers(
+            "confidence", _by(slow, lambda one: one.confidence or "none given", ("high", "medium", "low", "none given"))
+        ),
         _answers("others, in cores", _by(slow, _busy, ("< 0.3", "0.3 to 1", "> 1"))),
         _healthy(healthy),
         "R right, v vague, W wrong, - looks like normal, u no single line, q quiet, c others, F blamed; h, m, l: confidence; "

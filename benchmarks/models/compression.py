@@ -60,7 +60,12 @@ def accuracy(kept: Path, folder: Path) -> list[report.Row]:
     from deepseek.trainer.run_log import RunLog
 
     recipe = CompressionRecipe(
-        folder / "out", kept / "work", folder / "logs", width=WIDTH, threads=this_host.cores(), teacher_s=TEACHER_MIN * 60
+        folder / "out",
+        kept / "work",
+        folder / "logs",
+        width=WIDTH,
+        threads=this_host.cores(),
+        teacher_s=TEACHER_MIN * 60,
     )
     if TINY:
         recipe = replace(recipe, teacher="resnet18x0.5", epochs=2, images=2000, views=2, calibration=64, rounds=2)
@@ -74,12 +79,22 @@ def accuracy(kept: Path, folder: Path) -> list[report.Row]:
     rows = [percent(f"{name}, the teacher, fp32", measuring.share(teacher_N))]
     if trained := teacher.manifest.accuracy:
         state = f"{trained['epochs']} epochs, {'at its plateau' if trained['plateau'] else 'not at its plateau'}"
-        rows.append(report.Row(f"{name} trained", trained["seconds"] / 60, "min", None if TINY else TEACHER_MIN, spread=state))
         rows.append(
-            report.Row(f"{name} is at its plateau (1: yes)", float(trained["plateau"]), "", None if TINY else 1.0, at_least=True)
+            report.Row(f"{name} trained", trained["seconds"] / 60, "min", None if TINY else TEACHER_MIN, spread=state)
+        )
+        rows.append(
+            report.Row(
+                f"{name} is at its plateau (1: yes)",
+                float(trained["plateau"]),
+                "",
+                None if TINY else 1.0,
+                at_least=True,
+            )
         )
     for candidate in found:
-        session = open_session(candidate.artifact.model, threads=recipe.threads, own=candidate.artifact.manifest.precision)
+        session = open_session(
+            candidate.artifact.model, threads=recipe.threads, own=candidate.artifact.manifest.precision
+        )
         right_N = measuring.right(session, data, data.test)
         rows.append(percent(str(candidate.choice), measuring.share(right_N)))
         taught_int8 = candidate.choice.bits == 8 and candidate.choice.student.temperature is not None
@@ -118,20 +133,32 @@ def latency(folder: Path) -> list[report.Row]:
         own = artifact.manifest.precision
         for runtime in installed():
             for precision in RUNTIMES[runtime].precisions(own):
-                sessions[f"{label}, {runtime} {precision}"] = open_session(artifact.model, runtime, precision, threads, own=own)
+                sessions[f"{label}, {runtime} {precision}"] = open_session(
+                    artifact.model, runtime, precision, threads, own=own
+                )
     times = time_in_rounds({name: partial(session.run, item) for name, session in sessions.items()}, ROUNDS, ROUND_S)
     rows = [row for name, found in times.items() for row in of_times(name, found, threads)]
-    best = min((name for name in times if name.startswith(RESNET) and name.endswith("fp32")), key=lambda name: times[name].p50_ms)
+    best = min(
+        (name for name in times if name.startswith(RESNET) and name.endswith("fp32")),
+        key=lambda name: times[name].p50_ms,
+    )
     ours = min((name for name in times if "int8" in name), key=lambda name: times[name].p50_ms)
     for name, wanted in ((best, FASTER), (f"{RESNET}, PyTorch eager", FASTER_THAN_EAGER)):
         found = ratio(times[name], times[ours])
         budget = None if TINY else wanted
         rows.append(
             report.Row(
-                f"{name} by {ours}: p50", found.value, "x", budget, at_least=True, spread=interval(found.lowest, found.highest)
+                f"{name} by {ours}: p50",
+                found.value,
+                "x",
+                budget,
+                at_least=True,
+                spread=interval(found.lowest, found.highest),
             )
         )
-        rows.append(report.Row(f"{name} by {ours}: p99", times[name].p99_ms / times[ours].p99_ms, "x", budget, at_least=True))
+        rows.append(
+            report.Row(f"{name} by {ours}: p99", times[name].p99_ms / times[ours].p99_ms, "x", budget, at_least=True)
+        )
         rows.append(report.Row(f"{name} by {ours}: CPU time", times[name].cpu_ms / times[ours].cpu_ms, "x"))
     return [*rows, *sizes(f"{RESNET} by {STUDENT}, int8, {SIDE} pixels", whole.artifact, int8, SMALLER)]
 
@@ -149,7 +176,9 @@ def made(folder: Path, module: nn.Module) -> ExportedNet:
         for _ in range(3):
             module(torch.randn(4, *example_shape()))
     content = export(module.eval(), [torch.randn(2, *example_shape())], [INPUT], [OUTPUT])
-    return ExportedNet(module, write(folder, content, manifest(folder.name), {INPUT: torch.randn(2, *example_shape()).numpy()}))
+    return ExportedNet(
+        module, write(folder, content, manifest(folder.name), {INPUT: torch.randn(2, *example_shape()).numpy()})
+    )
 
 
 def made_int8(folder: Path, student: ExportedNet) -> Artifact:
@@ -160,7 +189,9 @@ def made_int8(folder: Path, student: ExportedNet) -> Artifact:
 
 
 def manifest(name: str, **fields: Any) -> ModelManifest:
-    return ModelManifest(name=name, task=TASK, licence="none", source="benchmarks.models.compression, random weights", **fields)
+    return ModelManifest(
+        name=name, task=TASK, licence="none", source="benchmarks.models.compression, random weights", **fields
+    )
 
 
 def example_shape() -> tuple[int, int, int]:
@@ -184,7 +215,9 @@ def sizes(name: str, large: Artifact, small: Artifact, least: float | None) -> l
     )
     return [
         report.Row(f"{name}: size", whole / part, "x", least, at_least=True, spread=f"{whole:.2f} by {part:.2f} MB"),
-        report.Row(f"{name}: size, both by gzip", zipped / zipped_part, "x", spread=f"{zipped:.2f} by {zipped_part:.2f} MB"),
+        report.Row(
+            f"{name}: size, both by gzip", zipped / zipped_part, "x", spread=f"{zipped:.2f} by {zipped_part:.2f} MB"
+        ),
     ]
 
 

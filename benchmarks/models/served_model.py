@@ -33,7 +33,9 @@ def times_of(artifact: Artifact, rows: int, calls: int) -> list[float]:
     return found
 
 
-def free_latencies_s(times_s: Mapping[int, float], due_s: Iterable[float], shares: Iterable[float] = (1.0,)) -> list[float]:
+def free_latencies_s(
+    times_s: Mapping[int, float], due_s: Iterable[float], shares: Iterable[float] = (1.0,)
+) -> list[float]:
     """Of a server that costs nothing: each batch takes all that waits, up to the largest, and only the model's time. Sorted.
 
     `times_s` of a batch by its rows; between two of them along a line. `due_s` are when the requests are, in order. `shares` of its time that

@@ -85,7 +85,11 @@ def main() -> list[report.Row]:
 def cpu(small: Artifact, folder: Path) -> list[report.Row]:
     """Microseconds of CPU time a request, one after the other, in rounds that take turns."""
     found: dict[str, list[float]] = {"REST": [], "bare FastAPI": [], "gRPC": [], "bare grpc.aio": []}
-    with ours(small, folder, tokens=True) as (server, token), peer("fastapi", small) as bare, peer("grpc", small) as bare_grpc:
+    with (
+        ours(small, folder, tokens=True) as (server, token),
+        peer("fastapi", small) as bare,
+        peer("grpc", small) as bare_grpc,
+    ):
         for _ in range(ROUNDS + 1):  # the first one warms up
             found["REST"].append(cpu_of(server, lambda: ask_rest(server.place, token)))
             found["bare FastAPI"].append(cpu_of(bare, lambda: ask_rest(bare.place, token)))
@@ -96,10 +100,18 @@ def cpu(small: Artifact, folder: Path) -> list[report.Row]:
     for name, bare_name, budget in (("REST", "bare FastAPI", REST_CPU), ("gRPC", "bare grpc.aio", GRPC_CPU)):
         ratios = [mine / theirs for mine, theirs in zip(found[name][1:], found[bare_name][1:], strict=True)]
         middle, low, high = report.paired(ratios)
-        rows.append(report.Row(f"{name}: CPU of a request, token, checks, queue and model", us[name], "us", baseline=us[bare_name]))
         rows.append(
             report.Row(
-                f"{name}: times the {bare_name} handler", middle, "x", budget, spread=f"95 % interval {low:.2f} to {high:.2f}"
+                f"{name}: CPU of a request, token, checks, queue and model", us[name], "us", baseline=us[bare_name]
+            )
+        )
+        rows.append(
+            report.Row(
+                f"{name}: times the {bare_name} handler",
+                middle,
+                "x",
+                budget,
+                spread=f"95 % interval {low:.2f} to {high:.2f}",
             )
         )
     return rows
@@ -140,7 +152,9 @@ def at_seventy(
     text = f"{name}, {kind}, 70 %: p99"
     return [
         report.Row(text, p99_ms(found), "ms", most_ms, spread=spread(found)),
-        report.Row(f"{text} of a server that costs nothing", quantile(real_s, 0.99) * 1e3, "ms", most_ms, spread=p99_alone),
+        report.Row(
+            f"{text} of a server that costs nothing", quantile(real_s, 0.99) * 1e3, "ms", most_ms, spread=p99_alone
+        ),
         report.Row(f"{text} of one whose model always takes its median", quantile(steady_s, 0.99) * 1e3, "ms", most_ms),
     ]
 
@@ -171,7 +185,10 @@ def mixed(small: Artifact, folder: Path) -> list[report.Row]:
     weights = np.arange(12, dtype=np.float32).reshape(4, 3) / 10
     values = [float(number) for number in range(1, 200)]
     bodies = [
-        {"body": {"model": "toy", "input": [[value] * 4]}, "expected": json.dumps(round(float(value * weights[:, 2].sum()), 3))[:4]}
+        {
+            "body": {"model": "toy", "input": [[value] * 4]},
+            "expected": json.dumps(round(float(value * weights[:, 2].sum()), 3))[:4],
+        }
         for value in values
     ]
     wrong = sent = 0
@@ -201,7 +218,12 @@ def rates(small: Artifact, slow: Artifact, folder: Path) -> list[report.Row]:
                 theirs = highest_rate(other)
             rows.append(
                 report.Row(
-                    f"{text}: times {name}'s rate", mine / theirs, "x", budget, at_least=True, spread=f"{theirs:.0f} requests/s"
+                    f"{text}: times {name}'s rate",
+                    mine / theirs,
+                    "x",
+                    budget,
+                    at_least=True,
+                    spread=f"{theirs:.0f} requests/s",
                 )
             )
     return rows
@@ -224,10 +246,25 @@ def highest_rate(server: Serving) -> float:
 
 
 def loaded(
-    server: Serving, rate: float, kind: str, seconds: float, connections: int = CONNECTIONS, bodies: list[Any] | None = None
+    server: Serving,
+    rate: float,
+    kind: str,
+    seconds: float,
+    connections: int = CONNECTIONS,
+    bodies: list[Any] | None = None,
 ) -> LoadFound:
-    words = [server.place, "/v1/infer", json.dumps(bodies or [{"body": BODY}]), str(rate), str(seconds), kind, str(connections)]
-    done = subprocess.run([sys.executable, "-m", "benchmarks.models.open_loop", *words], capture_output=True, text=True, check=True)
+    words = [
+        server.place,
+        "/v1/infer",
+        json.dumps(bodies or [{"body": BODY}]),
+        str(rate),
+        str(seconds),
+        kind,
+        str(connections),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.models.open_loop", *words], capture_output=True, text=True, check=True
+    )
     return LoadFound(**json.loads(done.stdout))
 
 
@@ -258,7 +295,10 @@ def cpu_of(server: Serving, ask: Any) -> float:
 
 def ask_rest(place: str, token: str) -> None:
     connection = http.client.HTTPConnection(place)
-    content, headers = json.dumps(BODY).encode(), {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    content, headers = (
+        json.dumps(BODY).encode(),
+        {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+    )
     for _ in range(CPU_REQUESTS):
         connection.request("POST", "/v1/infer", content, headers)
         answer = connection.getresponse()
@@ -275,7 +315,9 @@ async def ask_grpc(place: str, token: str) -> None:
     message.inputs.add(name="x", datatype="FP32", shape=[1, 4])
     async with grpc.aio.insecure_channel(place) as channel:
         call = channel.unary_unary(
-            "/inference.GRPCInferenceService/ModelInfer", pb.ModelInferRequest.SerializeToString, pb.ModelInferResponse.FromString
+            "/inference.GRPCInferenceService/ModelInfer",
+            pb.ModelInferRequest.SerializeToString,
+            pb.ModelInferResponse.FromString,
         )
         for _ in range(CPU_REQUESTS):
             await call(message, metadata=(("authorization", f"Bearer {token}"),))
@@ -318,7 +360,9 @@ def ours(artifact: Artifact, folder: Path, *words: str, tokens: bool = False) ->
 @contextlib.contextmanager
 def peer(name: str, artifact: Artifact) -> Iterator[Serving]:
     port = free_port()
-    with started([sys.executable, "-m", "benchmarks.models.serving_peers", name, str(artifact.folder), str(port)], port) as process:
+    with started(
+        [sys.executable, "-m", "benchmarks.models.serving_peers", name, str(artifact.folder), str(port)], port
+    ) as process:
         yield Serving(process, f"127.0.0.1:{port}")
 
 

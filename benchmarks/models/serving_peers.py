@@ -63,7 +63,9 @@ def litserve(folder: Path, port: int) -> None:
 
     server._MCP_AVAILABLE = False  # 0.2.19 does not start beside mcp without fastmcp
     api = LitModel(folder, max_batch_size=BATCH, batch_timeout=BATCH_WAIT_S, api_path="/v1/infer")
-    library.LitServer(api, accelerator="cpu").run(host="127.0.0.1", port=port, generate_client_file=False, log_level="error")
+    library.LitServer(api, accelerator="cpu").run(
+        host="127.0.0.1", port=port, generate_client_file=False, log_level="error"
+    )
 
 
 def ray(folder: Path, port: int) -> None:
@@ -93,4 +95,6 @@ def ray(folder: Path, port: int) -> None:
 
 
 if __name__ == "__main__":
-    {"fastapi": fastapi, "grpc": grpc, "litserve": litserve, "ray": ray}[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3]))
+    {"fastapi": fastapi, "grpc": grpc, "litserve": litserve, "ray": ray}[sys.argv[1]](
+        Path(sys.argv[2]), int(sys.argv[3])
+    )

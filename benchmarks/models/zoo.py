@@ -120,8 +120,23 @@ def text(folder: Path) -> list[Row]:
             baseline=middle(theirs[0]),
             spread=opening,
         ),
-        Row("SmolLM2-135M, first token after that", middle(ours[1]), "s", FIRST_TOKEN_S, baseline=middle(theirs[1]), spread=beside),
-        Row("SmolLM2-135M, tokens a second", middle(ours[2]), "1/s", TOKENS_A_S, True, baseline=middle(theirs[2]), spread=beside),
+        Row(
+            "SmolLM2-135M, first token after that",
+            middle(ours[1]),
+            "s",
+            FIRST_TOKEN_S,
+            baseline=middle(theirs[1]),
+            spread=beside,
+        ),
+        Row(
+            "SmolLM2-135M, tokens a second",
+            middle(ours[2]),
+            "1/s",
+            TOKENS_A_S,
+            True,
+            baseline=middle(theirs[2]),
+            spread=beside,
+        ),
     ]
 
 

@@ -33,10 +33,21 @@ def make() -> str:
         return ""
     if not PYTHON.exists():
         venv.create(PLACE, with_pip=False)
-    command = [sys.executable, "-m", "pip", "--python", str(PYTHON), "install", "--disable-pip-version-check", "--no-input"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(PYTHON),
+        "install",
+        "--disable-pip-version-check",
+        "--no-input",
+    ]
     command += ["--timeout", "10", "--retries", "1", "--quiet", "-r", str(REQUIREMENTS)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_WITHIN_S, env=plain_environment())
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=INSTALL_WITHIN_S, env=plain_environment()
+        )
     except subprocess.TimeoutExpired:
         return f"the peers are not installed after {INSTALL_WITHIN_S:g} s; run it again with a faster connection"
     if done.returncode:
@@ -65,4 +76,6 @@ if __name__ == "__main__":
     if why := make():
         print(f"skipped: {why}")
         sys.exit(0)
-    print(", ".join(f"{name} {version}" for name, version in versions("tensorboard", "trackio").items()), os.fspath(PLACE))
+    print(
+        ", ".join(f"{name} {version}" for name, version in versions("tensorboard", "trackio").items()), os.fspath(PLACE)
+    )

@@ -71,7 +71,9 @@ class Requests:
             self.done += answered
 
 
-def first_screen(browser: Browser, peer: Peer, address: str, curves: Curves, limit_s: float, picture: Path | None) -> Screen | None:
+def first_screen(
+    browser: Browser, peer: Peer, address: str, curves: Curves, limit_s: float, picture: Path | None
+) -> Screen | None:
     """With nothing in the browser's cache; None where it is not there in time, or the tab gave up. `picture`: a file for a screenshot."""
     needed = peer.needed(curves) if peer.needed else None
     context = browser.new_context(viewport={"width": 1440, "height": 900})

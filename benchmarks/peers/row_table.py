@@ -40,7 +40,15 @@ class RowTable:
         for at in range(0, len(times), 500_000):
             cut = slice(at, at + 500_000)
             self._insert(
-                list(zip(itertools.repeat(series), times[cut].tolist(), itertools.repeat(None), values[cut].tolist(), strict=False))
+                list(
+                    zip(
+                        itertools.repeat(series),
+                        times[cut].tolist(),
+                        itertools.repeat(None),
+                        values[cut].tolist(),
+                        strict=False,
+                    )
+                )
             )
 
     def buckets(self, ids: Sequence[int], buckets: int) -> None:

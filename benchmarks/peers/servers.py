@@ -56,7 +56,12 @@ def serving(peer: Peer, curves: Curves, log_dir: Path, own: Path, limit_s: float
         program, *flags = peer.command(curves, log_dir, port)
         variables = {**environment(), "BROWSER": "true", **peer.variables(own, port)}
         process = subprocess.Popen(
-            [str(PLACE / "bin" / program), *flags], stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=variables, cwd=own
+            [str(PLACE / "bin" / program), *flags],
+            stdout=out,
+            stderr=out,
+            stdin=subprocess.DEVNULL,
+            env=variables,
+            cwd=own,
         )
     try:
         address = f"http://127.0.0.1:{port}"
@@ -114,13 +119,17 @@ def tensorboard(name: str, *flags: str) -> Peer:
     """It loads in the background; that ends with the last step of the last tag of each run."""
 
     def loaded(address: str, curves: Curves) -> bool:
-        return all(last_step(address, run, curves.tag_names[-1]) == curves.steps - 1 for run in reversed(curves.run_names))
+        return all(
+            last_step(address, run, curves.tag_names[-1]) == curves.steps - 1 for run in reversed(curves.run_names)
+        )
 
     def command(curves: Curves, log_dir: Path, port: int) -> list[str]:
         return ["tensorboard", "--logdir", str(log_dir), "--port", str(port), *flags]
 
     charts = "line-chart .series-view canvas, line-chart canvas.series-view, line-chart svg.series-view"
-    return Peer(name, nothing, command, lambda own, port: {}, loaded, lambda curves: "/", "/timeseries/timeSeries", None, charts)
+    return Peer(
+        name, nothing, command, lambda own, port: {}, loaded, lambda curves: "/", "/timeseries/timeSeries", None, charts
+    )
 
 
 def last_step(address: str, run: str, tag: str) -> int:

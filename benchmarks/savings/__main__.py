@@ -71,7 +71,12 @@ class Measured(NamedTuple):
     def most(self) -> float:
         """Percent that a fix was said to save at most."""
         return float(
-            np.mean([max((_said(self.cause, row) for row in _rows_of(self.cause, ledger)), default=0.0) for ledger, _ in self.said])
+            np.mean(
+                [
+                    max((_said(self.cause, row) for row in _rows_of(self.cause, ledger)), default=0.0)
+                    for ledger, _ in self.said
+                ]
+            )
         )
 
 
@@ -126,7 +131,9 @@ def record(causes: Sequence[str], folder: Path) -> None:
 def measured(cause: str, folder: Path) -> Measured:
     store = open_store(folder / "data", write=False)
     try:
-        steps = {when: [_steps(store, f"{cause}-{when}-{turn}") for turn in range(TURNS)] for when in ("never", "always")}
+        steps = {
+            when: [_steps(store, f"{cause}-{when}-{turn}") for turn in range(TURNS)] for when in ("never", "always")
+        }
         stacks = Stacks(store)
         ledgers = [stacks.ledger(f"{cause}-always-{turn}", window) for turn, (_, window) in enumerate(steps["always"])]
     finally:

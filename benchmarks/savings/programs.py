@@ -34,7 +34,9 @@ class Model:
     """A small network and its training step of some milliseconds."""
 
     def __init__(self, width: int = 256, batch: int = 64) -> None:
-        self.net = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 8))
+        self.net = nn.Sequential(
+            nn.Linear(width, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 8)
+        )
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=1e-3)
         self.batch = torch.randn(batch, width)
 
@@ -256,7 +258,10 @@ class Shards(Dataset[torch.Tensor]):  # type: ignore[misc]
 
 def loader(ill: bool, folder: Path) -> Step:
     """One worker of a data loader unpacks slowly."""
-    model, batches = Model(), iter(DataLoader(Shards(ill), batch_size=None, num_workers=1, multiprocessing_context="fork"))
+    model, batches = (
+        Model(),
+        iter(DataLoader(Shards(ill), batch_size=None, num_workers=1, multiprocessing_context="fork")),
+    )
     return lambda number: model.step(next(batches))
 
 

@@ -59,7 +59,9 @@ def _read(path: Path) -> dict[str, str]:
         rows = listed.value if listed is not None and isinstance(listed.value, list) else []
         found = dict[str, str]()
         for row in rows[-MAX_FINDINGS:]:
-            if not isinstance(row.value, dict) or not isinstance(id_ := getattr(row.value.get("finding"), "value", None), str):
+            if not isinstance(row.value, dict) or not isinstance(
+                id_ := getattr(row.value.get("finding"), "value", None), str
+            ):
                 raise YamlError(row.line, "each entry names a finding")
             found[id_] = str(getattr(row.value.get("at"), "value", ""))
         return found
@@ -73,4 +75,6 @@ def _written(found: dict[str, str]) -> str:
     import yaml
 
     rows = {"acknowledged": [{"finding": id_, "at": at} for id_, at in found.items()]}
-    return "# Alerts that were acknowledged, by the id of the finding\n" + yaml.safe_dump(rows, allow_unicode=True, sort_keys=False)
+    return "# Alerts that were acknowledged, by the id of the finding\n" + yaml.safe_dump(
+        rows, allow_unicode=True, sort_keys=False
+    )

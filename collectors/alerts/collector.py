@@ -57,14 +57,22 @@ class AlertsCollector:
         threads: bool = True,
     ) -> None:
         """Without `threads`, `collect` delivers itself, and waits for it."""
-        self._store, self._live_runs, self._finder, self._inventory, self._clock = store, live_runs, finder, inventory, clock
+        self._store, self._live_runs, self._finder, self._inventory, self._clock = (
+            store,
+            live_runs,
+            finder,
+            inventory,
+            clock,
+        )
         self._file, self._mutes = AlertsFile(data_dir), MutesFile(data_dir)
         self._settings: AlertSettings = self._file.look()
         self._changes = self._file.changes
         self._outbox = Outbox(data_dir)
         self._gpus: dict[str, int] = {}
         known = store.findings(lo=clock() - KNOWN_S, most=MOST_KNOWN)
-        self._desk = AlertDesk(self._outbox, SeenFindings(data_dir), Composer(store, lambda run: self._gpus.get(run, 0)))
+        self._desk = AlertDesk(
+            self._outbox, SeenFindings(data_dir), Composer(store, lambda run: self._gpus.get(run, 0))
+        )
         self._desk.begin(known)
         self._own = OwnRules(store, [found for found in known if not found.over], self._has_ended)
         self._own.use(self._settings)

@@ -30,7 +30,13 @@ class Composer:
         self._store, self._gpus_of = store, gpus_of
 
     def message(
-        self, receiver: str, phase: MessagePhase, found: Sequence[Finding], settings: AlertSettings, now_s: float, series: str = ""
+        self,
+        receiver: str,
+        phase: MessagePhase,
+        found: Sequence[Finding],
+        settings: AlertSettings,
+        now_s: float,
+        series: str = "",
     ) -> AlertMessage:
         """Of findings of one rule; `series` is that of an own rule."""
         first = min(found, key=lambda row: (row.from_s, row.id))
@@ -70,7 +76,9 @@ class Composer:
             chosen = next((row for row in rows if row.name == wanted), None) or _loss(rows)
             if chosen is None:
                 return "", ""
-            buckets = self._store.range([chosen.id], None, None, "time" if chosen.first_time_s is not None else "step", BUCKETS)
+            buckets = self._store.range(
+                [chosen.id], None, None, "time" if chosen.first_time_s is not None else "step", BUCKETS
+            )
         except StoreError:
             return "", ""
         return clean(chosen.name, MOST_RUN), sparkline(buckets[chosen.id].mean.tolist())
@@ -89,7 +97,9 @@ def title_of(rule: str) -> str:
 
 def test_message(receiver: str, settings: AlertSettings, now_s: float, id_: str) -> AlertMessage:
     text = "This is a test: messages of the dashboard reach you here."
-    return AlertMessage(id_, receiver, "test", "test", "Test", "note", (text,), (), (), now_s, now_s, link=settings.link)
+    return AlertMessage(
+        id_, receiver, "test", "test", "Test", "note", (text,), (), (), now_s, now_s, link=settings.link
+    )
 
 
 def _distinct(found: Sequence[Finding]) -> list[Finding]:
@@ -102,7 +112,9 @@ def _sentence(row: Finding, phase: MessagePhase, now_s: float, *, alone: bool) -
     over = ""
     if phase == "end" or (row.over and row.to_s > row.from_s):
         lasted = spoken(max(0.0, row.to_s - row.from_s))
-        over = f"Unresolved when the run ended, after {lasted}: " if row.fields.get(WITH_RUN) else f"Over after {lasted}: "
+        over = (
+            f"Unresolved when the run ended, after {lasted}: " if row.fields.get(WITH_RUN) else f"Over after {lasted}: "
+        )
     return clean(f"{head}{over}{row.sentence}")
 
 

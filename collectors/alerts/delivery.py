@@ -65,7 +65,9 @@ class Courier:
             and not is_quiet(settings.quiet, message.rule, now_s)
         ]
         if now_s < self._pause_until_s <= now_s + BACK_OFF_S[1]:
-            due = [message for message in due if len(self._failed) == 1 and not message.attempts]  # it may choke on that one alone
+            due = [
+                message for message in due if len(self._failed) == 1 and not message.attempts
+            ]  # it may choke on that one alone
         due.sort(key=lambda message: message.id in self._failed)
         for message in self._within_rate(due, settings, now_s):
             if not self._try(receiver, message, now_s):
@@ -104,7 +106,9 @@ class Courier:
             self._send(receiver, message)
         except NotDelivered as failure:
             error = clean(str(failure))
-            if message.phase == "test" or (now_s - message.created_s > GIVE_UP_S and message.attempts >= LEAST_ATTEMPTS):
+            if message.phase == "test" or (
+                now_s - message.created_s > GIVE_UP_S and message.attempts >= LEAST_ATTEMPTS
+            ):
                 self._outbox.over(message, "failed", now_s, error)
             else:
                 self._outbox.update(replace(message, error=error))

@@ -90,7 +90,11 @@ class AlertDesk:
             waits = row.id in self._unseen
             for receiver in settings.receivers:
                 begin = self._outbox.of(row.id, receiver.name, "begin")
-                if begin is None or row.id not in begin.lasting or self._outbox.of(row.id, receiver.name, "end") is not None:
+                if (
+                    begin is None
+                    or row.id not in begin.lasting
+                    or self._outbox.of(row.id, receiver.name, "end") is not None
+                ):
                     continue
                 if begin.state == "waiting":
                     waits = True

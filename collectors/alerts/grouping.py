@@ -45,7 +45,9 @@ class Groups:
             full = len(self._open[key]) >= MOST_MEMBERS
             in_time = not 0 <= now_s - since_s < WAIT_S and (last_s is None or not 0 <= now_s - last_s < group_s)
             if full or in_time:
-                ready.append((key, sorted(self._open[key].values(), key=lambda found: (found.from_s, found.id))[:MOST_MEMBERS]))
+                ready.append(
+                    (key, sorted(self._open[key].values(), key=lambda found: (found.from_s, found.id))[:MOST_MEMBERS])
+                )
         return ready
 
     def done(self, key: GroupKey, members: Iterable[Finding], now_s: float) -> None:

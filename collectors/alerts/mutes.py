@@ -61,7 +61,9 @@ def is_muted(mutes: Iterable[Mute], rule: str, run: str | None, now_s: float) ->
     return any(mute.holds(now_s) and mute.is_about(rule, run) for mute in mutes)
 
 
-def save_mute(data_dir: Path, rule: str | None, run: str | None, hours: float | None, on: bool, now_s: float) -> list[Mute]:
+def save_mute(
+    data_dir: Path, rule: str | None, run: str | None, hours: float | None, on: bool, now_s: float
+) -> list[Mute]:
     """Mute, or take a mute back. Those that are over go. Raises ValueError: one sentence; Unwritable."""
     path = data_dir / FILE
     for word in (rule, run):
@@ -71,7 +73,9 @@ def save_mute(data_dir: Path, rule: str | None, run: str | None, hours: float | 
         raise ValueError("hours: more than 0, or nothing for as long as it is not taken back")
     until_s = None if hours is None else now_s + 3600.0 * hours
     kept = [
-        mute for mute in (mutes_in(path) if path.exists() else []) if mute.holds(now_s) and (mute.rule, mute.run) != (rule, run)
+        mute
+        for mute in (mutes_in(path) if path.exists() else [])
+        if mute.holds(now_s) and (mute.rule, mute.run) != (rule, run)
     ]
     mutes = [*kept, Mute(rule, run, until_s)] if on else kept
     if len(mutes) > MOST:
@@ -123,7 +127,9 @@ def written(mutes: Sequence[Mute]) -> str:
     import yaml
 
     def row(mute: Mute) -> dict[str, str]:
-        until = None if mute.until_s is None else datetime.fromtimestamp(mute.until_s, UTC).isoformat(timespec="seconds")
+        until = (
+            None if mute.until_s is None else datetime.fromtimestamp(mute.until_s, UTC).isoformat(timespec="seconds")
+        )
         found = {"rule": mute.rule, "run": mute.run, "until": until}
         return {key: word for key, word in found.items() if word is not None} or {"rule": ""}
 

@@ -91,7 +91,9 @@ class Outbox:
     def over(self, message: AlertMessage, state: MessageState, now_s: float, error: str = "") -> None:
         with self._lock:
             self._over(replace(message, state=state, ended_s=now_s, error=error))
-            for old in sorted(self._sent.values(), key=lambda found: found.ended_s or 0.0)[: max(0, len(self._sent) - MOST_SENT)]:
+            for old in sorted(self._sent.values(), key=lambda found: found.ended_s or 0.0)[
+                : max(0, len(self._sent) - MOST_SENT)
+            ]:
                 self._forget(old)
 
     def _over(self, message: AlertMessage) -> None:

@@ -161,7 +161,9 @@ def _check_secret(kind: str, key: str, text: str, line: int, found: _Found) -> N
         raise _Wrong(line, f"{key} is a secret: write env:NAME of a variable, or file:/path of a file that holds it")
     if not is_plain(text) if web_address(text) else (redacted(text) != text or "@" in text):
         found.literals.append(text)
-        raise _Wrong(line, f"there is a secret in {key}: write env:NAME of a variable, or file:/path of a file that holds it")
+        raise _Wrong(
+            line, f"there is a secret in {key}: write env:NAME of a variable, or file:/path of a file that holds it"
+        )
 
 
 def _check_value(kind: str, key: str, text: str, line: int) -> None:
@@ -175,7 +177,9 @@ def _check_value(kind: str, key: str, text: str, line: int) -> None:
         raise _Wrong(line, "security is starttls, ssl or none")
     if key in ("to", "from") and not all(ADDRESS.fullmatch(word) for word in text.split(", ")):
         raise _Wrong(line, f"{key} is an address such as anna@example.org, or a list of them")
-    if key == "server" and not ((server := SERVER.fullmatch(text)) and int(server[1] or server[2] or 1) in range(1, 1 << 16)):
+    if key == "server" and not (
+        (server := SERVER.fullmatch(text)) and int(server[1] or server[2] or 1) in range(1, 1 << 16)
+    ):
         raise _Wrong(line, "server is a host and a port such as smtp.example.org:587")
 
 
@@ -192,7 +196,9 @@ def _rule(node: Any, receivers: list[str]) -> OwnRule | FindingPolicy:
     to = _to(table["to"], receivers) if "to" in table else None
     if kind == "finding":
         _only(table, {"finding", "runs", "to", "alert", "name"}, "a rule about findings")
-        return FindingPolicy(_findings(table["finding"]), _truth(table["alert"]) if "alert" in table else True, node.line, runs, to)
+        return FindingPolicy(
+            _findings(table["finding"]), _truth(table["alert"]) if "alert" in table else True, node.line, runs, to
+        )
     _only(table, OF_RULE - {"alert", "finding"}, "a rule about series")
     name = _name(table, node, "rule")
     text = _text(table[kind], MOST_TEXT)
@@ -220,7 +226,9 @@ def _findings(node: Any) -> tuple[str, ...]:
     words = _words(node)
     for word in words:
         if word != "*" and word not in BY_NAME:
-            raise _Wrong(node.line, f"there is no finding {word[:80]!r}{_meant(word, BY_NAME)}; docs/findings.md lists them")
+            raise _Wrong(
+                node.line, f"there is no finding {word[:80]!r}{_meant(word, BY_NAME)}; docs/findings.md lists them"
+            )
     if not words:
         raise _Wrong(node.line, "finding names one, or a list of them")
     return tuple(words)

@@ -14,7 +14,9 @@ from ..small_file import bytes_of
 ENV, FILE = "env:", "file:"
 LEAST = 4  # characters of a secret that is looked for in texts
 MOST_BYTES = 16 << 10
-KEYS = re.compile(r"""(\b(?:password|token|authorization)["']?[ \t]*:[ \t]*)(?!["']?(?:env|file):)([^\s,}#][^,}\n#]*)""")
+KEYS = re.compile(
+    r"""(\b(?:password|token|authorization)["']?[ \t]*:[ \t]*)(?!["']?(?:env|file):)([^\s,}#][^,}\n#]*)"""
+)
 ADDRESSES = re.compile(r"""\b(?!env:|file:)([A-Za-z][A-Za-z0-9+.-]{0,40})://([^\s"',}]*)""")
 
 

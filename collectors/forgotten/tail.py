@@ -118,10 +118,16 @@ class ForgettingTail(Tail):
         if new in self._renaming:
             return any(name == old for _, name in self._requests)
         keys = self._keys_of(old)
-        if not self._root.is_dir() or any(_is_in_database(key) or os.path.lexists(self._tree.path_of(key)) for key in keys):
+        if not self._root.is_dir() or any(
+            _is_in_database(key) or os.path.lexists(self._tree.path_of(key)) for key in keys
+        ):
             return False
         place, other = _without_common_end(before.path, self._key(path))
-        paths = {key: f"{other}{key.removeprefix(place)}" for key in keys if key == before.path or key.startswith(f"{place}/")}
+        paths = {
+            key: f"{other}{key.removeprefix(place)}"
+            for key in keys
+            if key == before.path or key.startswith(f"{place}/")
+        }
         self._renaming[new] = old
         self._requests.append((partial(self._give_name, new=new, paths=paths), old))
         self._wake.set()

@@ -176,9 +176,12 @@ def _read(path: Path) -> Tombstone | None:
 
 def _typed(row: Any) -> Tombstone:
     files = tuple(
-        FileIdentity(str(path), int(inode), int(size), str(head)) for path, inode, size, head in row["files"][:MOST_FILES]
+        FileIdentity(str(path), int(inode), int(size), str(head))
+        for path, inode, size, head in row["files"][:MOST_FILES]
     )
-    return Tombstone(str(row["run"]), float(row["forgotten_s"]), str(row["folder"]), files, last_known(row.get("known")))
+    return Tombstone(
+        str(row["run"]), float(row["forgotten_s"]), str(row["folder"]), files, last_known(row.get("known"))
+    )
 
 
 def last_known(row: Any) -> LastKnown:

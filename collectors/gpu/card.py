@@ -89,7 +89,9 @@ class Gpm:
     def __init__(self, card: Card) -> None:
         if not nvml.nvmlGpmQueryDeviceSupport(card.whole).isSupportedDevice:
             raise nvml.NVMLError(nvml.NVML_ERROR_NOT_SUPPORTED)
-        self._request = nvml.c_nvmlGpmMetricsGet_t(version=nvml.NVML_GPM_METRICS_GET_VERSION, numMetrics=len(self.METRICS))
+        self._request = nvml.c_nvmlGpmMetricsGet_t(
+            version=nvml.NVML_GPM_METRICS_GET_VERSION, numMetrics=len(self.METRICS)
+        )
         for slot, metric in enumerate(self.METRICS):
             self._request.metrics[slot].metricId = metric
         self._older, self._newer = nvml.nvmlGpmSampleAlloc(), nvml.nvmlGpmSampleAlloc()

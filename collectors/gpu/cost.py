@@ -38,7 +38,9 @@ def looks_of(cards: Sequence[Mapping[str, SourceCost]]) -> tuple[Looks, ...]:
         if not count:
             continue
         rest_s = max(cost.rest_s for cost in costs)
-        sentence = f"A look takes {rest_s * 10:.0f} ms: one in {rest_s:.1f} s, not in {source.period_s:g} s." if rest_s else ""
+        sentence = (
+            f"A look takes {rest_s * 10:.0f} ms: one in {rest_s:.1f} s, not in {source.period_s:g} s." if rest_s else ""
+        )
         mean_ms, slowest_ms = sum(c.total_s for c in costs) / count * 1e3, max(c.slowest_s for c in costs) * 1e3
         looks.append(Looks(source.key, count, mean_ms, slowest_ms, sentence))
     return tuple(looks)

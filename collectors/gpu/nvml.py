@@ -93,7 +93,9 @@ class NvmlCollector:
         self._open_at_s = now_s + (RELOAD_RETRY_S if self._worked else ABSENT_RETRY_S)
         nvml.nvmlInit()
         self._is_open = True
-        self._devices = [device for index in range(nvml.nvmlDeviceGetCount()) for device in open_card(self._host, index)]
+        self._devices = [
+            device for index in range(nvml.nvmlDeviceGetCount()) for device in open_card(self._host, index)
+        ]
         if not self._devices:
             raise nvml.NVMLError(nvml.NVML_ERROR_GPU_NOT_FOUND)
         self._worked = True
@@ -113,7 +115,9 @@ class NvmlCollector:
         if self._devices:
             self._open_at_s = 0.0
         self.close()
-        note = NOTES.get(error.value, f"The NVIDIA driver answers {str(error)!r}: in a container, restart the container.")
+        note = NOTES.get(
+            error.value, f"The NVIDIA driver answers {str(error)!r}: in a container, restart the container."
+        )
         self._inventory = Inventory(note=NO_DEVICES if without_devices(self._root) else note)
 
     def _look(self, now_s: float, points: list[Points]) -> None:

@@ -53,7 +53,11 @@ def memory(card: Card) -> list[Reading]:
     """`used` excludes the driver's reserve, as in nvidia-smi."""
     info = nvml.nvmlDeviceGetMemoryInfo(card.handle, version=nvml.nvmlMemory_v2)
     return now(
-        {"gpu/memory_used_bytes": info.used, "gpu/memory_total_bytes": info.total, "gpu/memory_reserved_bytes": info.reserved}
+        {
+            "gpu/memory_used_bytes": info.used,
+            "gpu/memory_total_bytes": info.total,
+            "gpu/memory_reserved_bytes": info.reserved,
+        }
     )
 
 
@@ -79,7 +83,12 @@ def ecc(card: Card) -> list[Reading]:
         "gpu/ecc_corrected": nvml.NVML_MEMORY_ERROR_TYPE_CORRECTED,
         "gpu/ecc_uncorrected": nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED,
     }
-    return now({name: nvml.nvmlDeviceGetTotalEccErrors(card.handle, kind, nvml.NVML_VOLATILE_ECC) for name, kind in kinds.items()})
+    return now(
+        {
+            name: nvml.nvmlDeviceGetTotalEccErrors(card.handle, kind, nvml.NVML_VOLATILE_ECC)
+            for name, kind in kinds.items()
+        }
+    )
 
 
 def pcie_link(card: Card) -> list[Reading]:
@@ -93,7 +102,10 @@ def pcie_link(card: Card) -> list[Reading]:
 
 def pcie_throughput(card: Card) -> list[Reading]:
     """Blocks for 2 x 20 ms, over which the driver counts."""
-    kinds = {"gpu/pcie_tx_bytes_per_s": nvml.NVML_PCIE_UTIL_TX_BYTES, "gpu/pcie_rx_bytes_per_s": nvml.NVML_PCIE_UTIL_RX_BYTES}
+    kinds = {
+        "gpu/pcie_tx_bytes_per_s": nvml.NVML_PCIE_UTIL_TX_BYTES,
+        "gpu/pcie_rx_bytes_per_s": nvml.NVML_PCIE_UTIL_RX_BYTES,
+    }
     return now({name: nvml.nvmlDeviceGetPcieThroughput(card.handle, kind) * 1024 for name, kind in kinds.items()})
 
 
@@ -107,7 +119,9 @@ def processes(kind: Literal["compute", "graphics"], ask: Callable[[Any], list[An
     return read
 
 
-def process_of(pid: int, kind: Literal["compute", "graphics"], used: int | None, busy: int | None, time_s: float) -> GpuProcess:
+def process_of(
+    pid: int, kind: Literal["compute", "graphics"], used: int | None, busy: int | None, time_s: float
+) -> GpuProcess:
     owner = owner_of(pid)
     return GpuProcess(pid, kind, used, busy, owner.name, owner.command, owner.user, time_s)
 
@@ -130,7 +144,15 @@ class Field(NamedTuple):
     scope: int = 0
 
 
-UNION_MEMBER = {0: "dVal", 1: "uiVal", 2: "ulVal", 3: "ullVal", 4: "sllVal", 5: "siVal", 6: "usVal"}  # by nvmlValueType_t
+UNION_MEMBER = {
+    0: "dVal",
+    1: "uiVal",
+    2: "ulVal",
+    3: "ullVal",
+    4: "sllVal",
+    5: "siVal",
+    6: "usVal",
+}  # by nvmlValueType_t
 
 
 def ask_fields(card: Card, fields: tuple[Field, ...]) -> CardValues:
@@ -142,7 +164,9 @@ def ask_fields(card: Card, fields: tuple[Field, ...]) -> CardValues:
         if answer.nvmlReturn == nvml.NVML_SUCCESS:
             value = getattr(answer.value, UNION_MEMBER[answer.valueType]) * field.factor
             values[field.name] = values.get(field.name, 0) + value
-        elif answer.nvmlReturn in ABSENT | {nvml.NVML_ERROR_INVALID_ARGUMENT}:  # a number that an older driver does not know
+        elif answer.nvmlReturn in ABSENT | {
+            nvml.NVML_ERROR_INVALID_ARGUMENT
+        }:  # a number that an older driver does not know
             card.absent_fields.add(field.id)
     if card.absent_fields.issuperset(field.id for field in fields):
         raise nvml.NVMLError(nvml.NVML_ERROR_NOT_SUPPORTED)
@@ -161,7 +185,9 @@ def rates(*fields: Field) -> SourceReader:
         before, after = card.counters, {name: (at_s, value) for name, value in ask_fields(card, fields).items()}
         card.counters = before | after
         pairs = [(name, before[name], after[name]) for name in after if name in before]
-        return now({name: (new - old) / (at - then) for name, (then, old), (at, new) in pairs if new >= old and at > then})
+        return now(
+            {name: (new - old) / (at - then) for name, (then, old), (at, new) in pairs if new >= old and at > then}
+        )
 
     return read
 
@@ -197,7 +223,9 @@ READERS: dict[str, tuple[SourceReader, ...]] = {  # by the catalog's source; the
     "gpu.pstate": (scalar("gpu/performance_state", nvml.nvmlDeviceGetPerformanceState),),
     "gpu.process_utilization": (process_utilization,),
     "gpu.processes": (processes("compute", nvml.nvmlDeviceGetComputeRunningProcesses, "gpu/processes"),),
-    "gpu.graphics_processes": (processes("graphics", nvml.nvmlDeviceGetGraphicsRunningProcesses, "gpu/graphics_processes"),),
+    "gpu.graphics_processes": (
+        processes("graphics", nvml.nvmlDeviceGetGraphicsRunningProcesses, "gpu/graphics_processes"),
+    ),
     "gpu.encoder": (lambda card: now({"gpu/encoder_pct": nvml.nvmlDeviceGetEncoderUtilization(card.handle)[0]}),),
     "gpu.decoder": (lambda card: now({"gpu/decoder_pct": nvml.nvmlDeviceGetDecoderUtilization(card.handle)[0]}),),
     "gpu.fan": (scalar("gpu/fan_pct", nvml.nvmlDeviceGetFanSpeed),),
@@ -234,10 +262,18 @@ READERS: dict[str, tuple[SourceReader, ...]] = {  # by the catalog's source; the
     "gpu.max_sm_clock": (scalar("gpu/sm_clock_max_mhz", nvml.nvmlDeviceGetMaxClockInfo, nvml.NVML_CLOCK_SM),),
     "gpu.max_memory_clock": (scalar("gpu/memory_clock_max_mhz", nvml.nvmlDeviceGetMaxClockInfo, nvml.NVML_CLOCK_MEM),),
     "gpu.slowdown": (
-        scalar("gpu/temperature_slowdown_c", nvml.nvmlDeviceGetTemperatureThreshold, nvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN),
+        scalar(
+            "gpu/temperature_slowdown_c",
+            nvml.nvmlDeviceGetTemperatureThreshold,
+            nvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN,
+        ),
     ),
     "gpu.shutdown": (
-        scalar("gpu/temperature_shutdown_c", nvml.nvmlDeviceGetTemperatureThreshold, nvml.NVML_TEMPERATURE_THRESHOLD_SHUTDOWN),
+        scalar(
+            "gpu/temperature_shutdown_c",
+            nvml.nvmlDeviceGetTemperatureThreshold,
+            nvml.NVML_TEMPERATURE_THRESHOLD_SHUTDOWN,
+        ),
     ),
     "gpu.pcie_link": (pcie_link,),
 }

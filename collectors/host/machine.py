@@ -20,7 +20,21 @@ from ..records import Labels, Points, labels_of
 Values: TypeAlias = dict[str, float]
 HostReading: TypeAlias = tuple[dict[str, object], Values]  # the varying labels; the values by name
 
-VIRTUAL_CARDS = ("lo", "ifb", "veth", "docker", "br-", "virbr", "cni", "flannel", "cali", "tun", "tap", "dummy", "tailscale")
+VIRTUAL_CARDS = (
+    "lo",
+    "ifb",
+    "veth",
+    "docker",
+    "br-",
+    "virbr",
+    "cni",
+    "flannel",
+    "cali",
+    "tun",
+    "tap",
+    "dummy",
+    "tailscale",
+)
 PERIODS_S = {source.key: source.period_s for source in HOST}
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -53,7 +67,9 @@ class HostCollector:
 
     def collect(self) -> list[Points]:
         now_s = time.monotonic()
-        rows: dict[tuple[Labels, float], Values] = {}  # values with one period and the same labels share a row, and so an axis
+        rows: dict[
+            tuple[Labels, float], Values
+        ] = {}  # values with one period and the same labels share a row, and so an axis
         for _, key in self._timetable.due(now_s):
             self._timetable.done(key, now_s)
             for labels, values in self._read(key):
@@ -204,7 +220,10 @@ def cgroup(machine: HostCollector) -> Iterator[HostReading]:
 def memory_limits(machine: HostCollector) -> Iterator[tuple[int, int]]:
     """(limit, used) in bytes."""
     for folder in cgroups(machine, "memory"):
-        for limit_file, used_file in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+        for limit_file, used_file in (
+            ("memory.max", "memory.current"),
+            ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+        ):
             limit, used = first_word(folder / limit_file), first_word(folder / used_file)
             if limit.isdigit() and used.isdigit():
                 yield int(limit), int(used)
@@ -272,10 +291,16 @@ def usage_of(machine: HostCollector, key: str, pids: list[int]) -> Values:
         io = dict(line.split(": ") for line in read(machine.proc / str(pid) / "io").splitlines())
         if io:  # another user's is not readable
             counts[f"read {pid}"], counts[f"write {pid}"] = float(io["read_bytes"]), float(io["write_bytes"])
-    waits = read(machine.proc / f"{pids[0]}/task/{pids[0]}/schedstat").split()  # ns on a core, ns in the run queue, slices
+    waits = read(
+        machine.proc / f"{pids[0]}/task/{pids[0]}/schedstat"
+    ).split()  # ns on a core, ns in the run queue, slices
     if len(waits) == 3:
         counts["waits"] = int(waits[1]) / 1e9
-    values: Values = {"host/run_memory_bytes": resident_bytes, "host/run_processes": len(pids), "host/run_threads": threads}
+    values: Values = {
+        "host/run_memory_bytes": resident_bytes,
+        "host/run_processes": len(pids),
+        "host/run_threads": threads,
+    }
     rates = machine.rates(key, counts)
     names = {
         "cpu": ("host/run_cpu_pct", 100), "waits": ("host/run_core_wait_pct", 100),

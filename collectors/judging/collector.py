@@ -38,12 +38,14 @@ PERIOD_S = 2.0
 SHARE = 0.008  # of a core, for all rules; where they take more, they look less often
 MUCH = 3.0  # times less often than meant: it is said
 MOST_WAITING = 50_000  # records between two looks: the newest
-AWAKE_S = MAY_GO_ON_S  # a run without a sign and without a process is let go after this, unless it usually writes more rarely
-TAKE_OVER_S = 10.0  # until then the files of runs are read that an earlier collector looked at; and between two looks at those
-ENDED_S = 30.0  # a run that has ended is looked at for so long
-AWAITED_S = (
-    10.0  # without a record, until what a run's files hold beyond the stored offsets is no longer awaited: a line without an end
+AWAKE_S = (
+    MAY_GO_ON_S  # a run without a sign and without a process is let go after this, unless it usually writes more rarely
 )
+TAKE_OVER_S = (
+    10.0  # until then the files of runs are read that an earlier collector looked at; and between two looks at those
+)
+ENDED_S = 30.0  # a run that has ended is looked at for so long
+AWAITED_S = 10.0  # without a record, until what a run's files hold beyond the stored offsets is no longer awaited: a line without an end
 DOING_S = 4.0  # between two looks at what a run is at
 KNOWN_S = 7 * 86400.0  # findings that are read at the start
 MOST_KNOWN = 20_000
@@ -169,7 +171,9 @@ class FindingsCollector:
 
     def _machine(self, now_s: float) -> MachineSubject:
         owners = runs_by_pid(self._finder.found())
-        now_failing = {row.name: row.last_error for row in self._health() if row.state not in ("ok",) and row.name != self.name}
+        now_failing = {
+            row.name: row.last_error for row in self._health() if row.state not in ("ok",) and row.name != self.name
+        }
         self._trouble = {name: (self._trouble.get(name, (now_s, ""))[0], why) for name, why in now_failing.items()}
         return MachineSubject(now_s, self._known.machine, self._inventory().gpus, owners, self._trouble)
 
@@ -200,7 +204,9 @@ class FindingsCollector:
     def _beside_s(self, run: str, processes: Collection[RunProcess]) -> float | None:
         """The newest line of the other runs of its processes."""
         mine = {process.pid for process in processes}
-        others = {name for name, some in self._finder.found().items() if name != run and any(one.pid in mine for one in some)}
+        others = {
+            name for name, some in self._finder.found().items() if name != run and any(one.pid in mine for one in some)
+        }
         lines_s = (activity.last_line_s for activity in self._live_runs(others)) if others else ()
         return max((line_s for line_s in lines_s if line_s is not None), default=None)
 
@@ -332,7 +338,9 @@ class FindingsCollector:
 
     @staticmethod
     def _has_slowed(subject: RunSubject | MachineSubject) -> bool:
-        return isinstance(subject, RunSubject) and has_slowed(subject.steps(min(subject.ranks(), default=0)), subject.now_s)
+        return isinstance(subject, RunSubject) and has_slowed(
+            subject.steps(min(subject.ranks(), default=0)), subject.now_s
+        )
 
     def doings(self) -> dict[str, Doing]:
         """What living runs are at that make no steps. May be called by any thread."""

@@ -16,7 +16,10 @@ from ..rights.acting import NotGiven, acting_as, rights_of_process
 from .apart import NotInTime, read_apart
 from .plain_pickle import PlainPickle, open_plain_file
 
-PREFIXES = ("TORCH_FR_DUMP_TEMP_FILE", "TORCH_NCCL_DEBUG_INFO_TEMP_FILE")  # variables; their value, and the rank behind it
+PREFIXES = (
+    "TORCH_FR_DUMP_TEMP_FILE",
+    "TORCH_NCCL_DEBUG_INFO_TEMP_FILE",
+)  # variables; their value, and the rank behind it
 USUAL = "/tmp/nccl_trace_rank_"  # PyTorch's own
 MOST_BYTES = 64 << 20
 READ_WITHIN_S = 8.0  # all of them

@@ -26,11 +26,28 @@ WARM_S = 1800.0  # before the first look, that are read from the store
 STALE_S = 900.0  # points older than that are those of a log that was there before
 RUNS_OWN = {"host/run_cpu_pct", "host/run_memory_bytes", "host/run_read_bytes_per_s", "host/run_write_bytes_per_s"}
 MACHINE = {
-    *("host/memory_used_bytes", "host/memory_total_bytes", "host/cgroup_memory_used_bytes", "host/cgroup_memory_limit_bytes"),
+    *(
+        "host/memory_used_bytes",
+        "host/memory_total_bytes",
+        "host/cgroup_memory_used_bytes",
+        "host/cgroup_memory_limit_bytes",
+    ),
     *("host/disk_free_bytes", "host/disk_total_bytes"),
-    *("gpu/utilization_pct", "gpu/sm_active_pct", "gpu/tensor_active_pct", "gpu/memory_used_bytes", "gpu/memory_total_bytes"),
+    *(
+        "gpu/utilization_pct",
+        "gpu/sm_active_pct",
+        "gpu/tensor_active_pct",
+        "gpu/memory_used_bytes",
+        "gpu/memory_total_bytes",
+    ),
     *("gpu/sm_clock_mhz", "gpu/sm_clock_max_mhz", "gpu/clock_event_reasons", "gpu/temperature_c", "gpu/xid"),
-    *("gpu/slowed_by_heat_s", "gpu/slowed_by_hw_heat_s", "gpu/slowed_by_power_brake_s", "gpu/pcie_generation", "gpu/pcie_width"),
+    *(
+        "gpu/slowed_by_heat_s",
+        "gpu/slowed_by_hw_heat_s",
+        "gpu/slowed_by_power_brake_s",
+        "gpu/pcie_generation",
+        "gpu/pcie_width",
+    ),
     *("gpu/ecc_corrected", "gpu/ecc_uncorrected", "gpu/remap_pending", "gpu/remap_failed"),
 }
 SPARSE_S = {"gpu/utilization_pct": 1.0, "gpu/sm_active_pct": 1.0, "gpu/tensor_active_pct": 1.0, "host/memory_used_bytes": 2.0,
@@ -50,8 +67,12 @@ class KnownRun:
         self.is_warm = False
         self.ended = False  # its end was judged
         self.memory: dict[str, object] = {}
-        self.reached: dict[str, int] = {}  # stored bytes of each of its files that are read on, by the key of its offset
-        self.seen: dict[str, dict[tuple[str, int], int]] = {}  # by rule and track, how many points there were at its last look
+        self.reached: dict[
+            str, int
+        ] = {}  # stored bytes of each of its files that are read on, by the key of its offset
+        self.seen: dict[
+            str, dict[tuple[str, int], int]
+        ] = {}  # by rule and track, how many points there were at its last look
 
     @property
     def events(self) -> list[Event]:
@@ -122,13 +143,18 @@ class KnownSubjects:
         fresh, run.tracks = run.tracks, {}
         until_s = min(run.since_s, now_s)
         found = history.points([row for row in series if not names.is_result(row.name)], (now_s - WARM_S, until_s))
-        found |= history.points([row for row in series if names.is_result(row.name)], (0.0, until_s))  # a best one of all
+        found |= history.points(
+            [row for row in series if names.is_result(row.name)], (0.0, until_s)
+        )  # a best one of all
         for row, points in ((row, found[row.id]) for row in series):
             rank = int(dict(row.labels).get("rank", "0"))
             track = run.track(row.name, rank)
             if track is not None:
                 columns = points.place.tolist(), points.step.tolist(), points.value.tolist()
-                rows = [(time_s, None if step != step else int(step), value) for time_s, step, value in zip(*columns, strict=True)]
+                rows = [
+                    (time_s, None if step != step else int(step), value)
+                    for time_s, step, value in zip(*columns, strict=True)
+                ]
                 track.take_all(rows[-CAPACITY:])
                 track.fresh = int(np.count_nonzero(track.time_s > now_s - NEWS_S))
                 self._warm_steps(run, row.name, rank, rows[-CAPACITY:])
@@ -140,7 +166,9 @@ class KnownSubjects:
                 kept.take_all(late)
 
     @staticmethod
-    def _warm_steps(run: KnownRun, name: str, rank: int, rows: Sequence[tuple[float | None, int | None, float]]) -> None:
+    def _warm_steps(
+        run: KnownRun, name: str, rank: int, rows: Sequence[tuple[float | None, int | None, float]]
+    ) -> None:
         """Those of the longest series."""
         known = run.tracks.get((STEPS, rank))
         if (known is None or len(known) < len(rows)) and not names.is_validation(name):
@@ -170,7 +198,9 @@ class KnownSubjects:
         if run is None:
             return
         rank = self._rank(record.labels)
-        if record.step is not None and not all(map(names.is_validation, record.names)):  # those may count epochs, and others do
+        if record.step is not None and not all(
+            map(names.is_validation, record.names)
+        ):  # those may count epochs, and others do
             is_step = run.axes[rank].take(record.names, record.names, 1, record.step)
             steps = run.track(STEPS, rank) if is_step else None
             if steps is not None and steps.last() != record.step:

@@ -135,7 +135,9 @@ def _last_word(before: Finding, judged: Iterable[Finding]) -> Finding:
     for found in judged:
         is_same = (found.rule, found.fields.get("key")) == (before.rule, before.fields.get("key"))
         if is_same and found.from_s <= before.to_s and before.from_s <= found.to_s:
-            return found._replace(id=before.id, from_s=min(before.from_s, found.from_s), weight=before.weight, over=True)
+            return found._replace(
+                id=before.id, from_s=min(before.from_s, found.from_s), weight=before.weight, over=True
+            )
     return before._replace(over=True, fields={**before.fields, WITH_RUN: True})
 
 

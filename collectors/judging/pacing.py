@@ -24,7 +24,9 @@ class RulePaces:
         self._share, self._since_s, self._cost_s = share, mono_s, 0.0
         self.slack = 1.0  # by how many times less often than meant rules look
         self._due_s: dict[tuple[str, str], float] = {}  # by run and rule
-        self._meant_s: dict[tuple[str, str], float] = {}  # of rules that read the ledger: when they were due without slack
+        self._meant_s: dict[
+            tuple[str, str], float
+        ] = {}  # of rules that read the ledger: when they were due without slack
 
     def is_due(self, key: tuple[str, str], mono_s: float) -> bool:
         return self._due_s.get(key, 0.0) <= mono_s

@@ -20,11 +20,15 @@ READ_WITHIN_S = 8.0
 
 def memory_snapshot(folders: Iterable[Path], since_s: float, until_s: float) -> MemorySnapshot | None:
     """Of the newest that was written in these folders between the two times; None where there is none. Takes up to READ_WITHIN_S."""
-    written = sorted((found for folder in dict.fromkeys(folders) for found in _written(folder, since_s, until_s)), reverse=True)
+    written = sorted(
+        (found for folder in dict.fromkeys(folders) for found in _written(folder, since_s, until_s)), reverse=True
+    )
     for _, size, path in written[:MOST_TRIED]:
         name = Path(path).name
         if size > MOST_BYTES:
-            return _unread(name, f"It has {size >> 20} MiB, too many to be read here: open it at pytorch.org/memory_viz.")
+            return _unread(
+                name, f"It has {size >> 20} MiB, too many to be read here: open it at pytorch.org/memory_viz."
+            )
         found = _read(path, since_s)
         if found is not None:
             return found
@@ -54,7 +58,9 @@ def _read(path: str, since_s: float) -> MemorySnapshot | None:
         try:
             return cast(MemorySnapshot | None, read_apart(held_memory, file, READ_WITHIN_S, name))
         except NotInTime:
-            return _unread(name, f"It could not be read within {READ_WITHIN_S:.0f} s: open it at pytorch.org/memory_viz.")
+            return _unread(
+                name, f"It could not be read within {READ_WITHIN_S:.0f} s: open it at pytorch.org/memory_viz."
+            )
         except OSError as error:
             return _unread(name, f"It could not be read: {error.strerror}.")
 
@@ -65,4 +71,11 @@ def held_memory(file: IO[bytes], name: str) -> MemorySnapshot | None:
 
 
 def _unread(name: str, why: str) -> MemorySnapshot:
-    return {"name": name[:MOST_TEXT], "reserved_bytes": 0, "allocated_bytes": 0, "rows": [], "rest_bytes": 0, "trouble": why}
+    return {
+        "name": name[:MOST_TEXT],
+        "reserved_bytes": 0,
+        "allocated_bytes": 0,
+        "rows": [],
+        "rest_bytes": 0,
+        "trouble": why,
+    }

@@ -37,7 +37,9 @@ class AddedEvents:
     name = "events"
     period_s = 0.5
 
-    def __init__(self, data_dir: Path, offsets: Iterable[Offset], is_forgotten: Callable[[str], bool] = lambda run: False) -> None:
+    def __init__(
+        self, data_dir: Path, offsets: Iterable[Offset], is_forgotten: Callable[[str], bool] = lambda run: False
+    ) -> None:
         """`offsets` are those of the store. Events of a forgotten run wait until it is taken back."""
         self._is_forgotten = is_forgotten
         self._taken_back: deque[str] = deque()
@@ -58,7 +60,9 @@ class AddedEvents:
         """
         old, to = (self._folder / file_name(name, SUFFIX) for name in (run, new))
         with self._lock:
-            moves = {PREFIX + inert(old.name): PREFIX + inert(to.name)} if old.is_file() and not os.path.lexists(to) else {}
+            moves = (
+                {PREFIX + inert(old.name): PREFIX + inert(to.name)} if old.is_file() and not os.path.lexists(to) else {}
+            )
             if not store(moves):
                 return False
             for path, offset in list(self._offsets.items()):
@@ -68,7 +72,10 @@ class AddedEvents:
                     self._offsets[to_path] = offset._replace(path=to_path, run=new)
             try:
                 if moves:
-                    lines = [with_run(line, lambda name: new if name == run else name) for line in old.read_bytes().split(b"\n")]
+                    lines = [
+                        with_run(line, lambda name: new if name == run else name)
+                        for line in old.read_bytes().split(b"\n")
+                    ]
                     _put(b"\n".join(lines), to)
                     old.unlink()
             except (OSError, Unwritable) as error:  # the run has its new name in the store

@@ -24,7 +24,13 @@ JOURNAL_MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
 HEADER_BYTES = 100
 COUNTER = slice(24, 28)  # of the header: rises with each commit, where there is no write-ahead log
 PRIMARY = 0xFF  # the bits of an error code that say its kind
-PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL}
+PASSING = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PROTOCOL,
+}
 """What SQLite says where its program just closes a database, which removes the write-ahead log, or opens it."""
 MOST_READ_S = 2.0  # of one look
 STEPS_A_CHECK = 5_000  # of SQLite's virtual machine, between two looks at the clock
@@ -108,7 +114,12 @@ def _stamp(path: Path, root: Path) -> FileMark | None:
     if not header.startswith(MAGIC):
         raise NotMetrics("is no SQLite database")
     return FileMark(
-        found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, header[COUNTER], _size(beside(path, "-wal"), root)
+        found.st_ino,
+        found.st_size,
+        found.st_mtime_ns,
+        found.st_ctime_ns,
+        header[COUNTER],
+        _size(beside(path, "-wal"), root),
     )
 
 

@@ -35,7 +35,12 @@ class Doubles:
             return None
         key = found.st_dev, found.st_ino
         other = self._names.get(key)
-        if other is None or other == path or self._top_of(other) in (None, self._top_of(path)) or not _is_at(other, key):
+        if (
+            other is None
+            or other == path
+            or self._top_of(other) in (None, self._top_of(path))
+            or not _is_at(other, key)
+        ):
             self._names[key] = path
             return None
         return other
@@ -51,7 +56,9 @@ class Doubles:
     def _is_of_a_program(self, path: Path) -> bool:
         top = self._top_of(path)
         return any(
-            (folder / OF_A_PROGRAM).exists() for folder in path.parents if top and folder != top and folder.is_relative_to(top)
+            (folder / OF_A_PROGRAM).exists()
+            for folder in path.parents
+            if top and folder != top and folder.is_relative_to(top)
         )
 
     def _top_of(self, path: Path) -> Path | None:

@@ -71,7 +71,9 @@ class FollowedFile:
         self._is_renamed = False  # ... one that is empty so far
         self._format = self._new_format(state)
         if offset:
-            self._format.tally = Tally(offset.lines_read, offset.lines_skipped, offset.fields_skipped, offset.first_skip)
+            self._format.tally = Tally(
+                offset.lines_read, offset.lines_skipped, offset.fields_skipped, offset.first_skip
+            )
         self._used = 0  # bytes of the batch that is being parsed,
         self._passed = b""  # and those after its last line that are earlier states of a bar
         self._lines: list[bytes] = []  # its lines, or all of it as one,
@@ -148,7 +150,9 @@ class FollowedFile:
         self._used, self._passed, self._lines = 0, b"", []
         if not self.behind:
             if not self._live:
-                self._looked_s = max(self._looked_s, self._read_s)  # what was there is read; what comes was written later
+                self._looked_s = max(
+                    self._looked_s, self._read_s
+                )  # what was there is read; what comes was written later
             self._live, self._times = True, NO_TIMES  # the backlog is read; new lines arrive live
         return records
 

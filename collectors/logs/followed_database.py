@@ -33,13 +33,17 @@ class FollowedDatabases:
 
     def __init__(self, runs: RunFolders) -> None:
         self._runs = runs
-        self._waits_since_s: dict[Path, float | None] = {}  # each that was looked at: for a state that can be read, CLOCK_MONOTONIC
+        self._waits_since_s: dict[
+            Path, float | None
+        ] = {}  # each that was looked at: for a state that can be read, CLOCK_MONOTONIC
 
     def __contains__(self, path: Path) -> bool:
         """Whether it was looked at."""
         return path in self._waits_since_s
 
-    def look(self, path: Path, key: str, root: Path, offsets: Mapping[str, Offset], most: int) -> tuple[list[Record], float | None]:
+    def look(
+        self, path: Path, key: str, root: Path, offsets: Mapping[str, Offset], most: int
+    ) -> tuple[list[Record], float | None]:
         """At most about so many new records, the offsets among them; and in how many seconds to look again, None for a change.
 
         `key` is the path as offsets have it; no link may leave `root`. Raises NotRead, NotMetrics, FileNotFoundError or OSError.
@@ -102,7 +106,11 @@ class DatabaseRun:
         self.folder, self._key = folder, key
         self.records: list[Record] = []  # the new ones
         state = offset.state if offset else {}
-        self.tally = Tally(offset.lines_read, offset.lines_skipped, offset.fields_skipped, offset.first_skip) if offset else Tally()
+        self.tally = (
+            Tally(offset.lines_read, offset.lines_skipped, offset.fields_skipped, offset.first_skip)
+            if offset
+            else Tally()
+        )
         self._labels: Labels = labels_of(host=inert(state.get("host", folder.host)))
         self._segments = Segments(state)
         self._row: int = state.get("row", 0)  # the last one that was read: a database may be an older copy of itself
@@ -128,8 +136,15 @@ class DatabaseRun:
             "host": dict(self._labels).get("host"),
         }
         tally = self.tally
-        counts = tally.lines_read, tally.lines_skipped, tally.fields_skipped, tally.first_skip.replace("line ", "row ", 1)
-        return Offset(self._key, self.folder.name, 0, 0, 0, *counts, {name: value for name, value in state.items() if value})
+        counts = (
+            tally.lines_read,
+            tally.lines_skipped,
+            tally.fields_skipped,
+            tally.first_skip.replace("line ", "row ", 1),
+        )
+        return Offset(
+            self._key, self.folder.name, 0, 0, 0, *counts, {name: value for name, value in state.items() if value}
+        )
 
     def _points(self, logged: LoggedRow) -> list[Record]:
         if logged.row is not None:

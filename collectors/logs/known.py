@@ -83,13 +83,17 @@ class Known(NamedTuple):
     most_bytes: int = SMALL_BYTES  # of a file that is read whole
     head_bytes: int = 64  # that are remembered of a file's start, to notice that it was written anew
     stands_for: Callable[[Path], Path] = lambda path: path  # the file whose run and state this one has
-    check_head: Callable[[str, bytes], bool] | None = None  # see `data_set.check_head`; before more than 64 kB of a file are read
+    check_head: Callable[[str, bytes], bool] | None = (
+        None  # see `data_set.check_head`; before more than 64 kB of a file are read
+    )
     after_jsonl: bool = False  # read once the run's JSONL is, whose names it does not repeat
     has_bars: bool = False  # a half line with carriage returns is the state of a progress bar
     within: re.Pattern[str] | None = None  # the only folders whose files it takes
     main_of: Callable[[Path], Path] = lambda path: path  # the file that is read when this one changed
     run_folder: Callable[[Path], Path | None] | None = None  # of the run, where that is not the folder of the file
-    title: Callable[[Path, Callable[[Path], bytes]], str] | None = None  # of such a run, given its folder and what reads a file
+    title: Callable[[Path, Callable[[Path], bytes]], str] | None = (
+        None  # of such a run, given its folder and what reads a file
+    )
 
 
 def rank_of(name: str) -> int:
@@ -135,7 +139,9 @@ def _tensorboard(origin: Origin, state: State) -> Format:
     run, file = origin.run, f"{origin.part}/{origin.name}".lstrip("/")
     labels, prefix = labels_of(host=inert(origin.host)), tensorboard.part(origin.part) or ""
     take = functools.partial(run.take_config, file)
-    return tensorboard.EventFile(run.name, labels, inert(file), inert(prefix), _fault(origin, origin.name, state), take, state)
+    return tensorboard.EventFile(
+        run.name, labels, inert(file), inert(prefix), _fault(origin, origin.name, state), take, state
+    )
 
 
 def _labels(origin: Origin) -> Labels:
@@ -212,7 +218,9 @@ def _mlflow(name: str, takes: Callable[[str], bool], reading: Literal["lines", "
 def _wandb(origin: Origin, state: State) -> Format:
     run, file = origin.run, inert(origin.name)
     run.parts.update(wandb.PARTS)
-    found = wandb.WandbFile(run.name, _labels(origin), _fault(origin, file, state), functools.partial(run.take_config, file), state)
+    found = wandb.WandbFile(
+        run.name, _labels(origin), _fault(origin, file, state), functools.partial(run.take_config, file), state
+    )
     run.events[file] = found.life
     return found
 
@@ -246,7 +254,9 @@ def _lines(
 
     rank = origin.rank if RANK.search(origin.name) else None
     take_unit, written_s = functools.partial(run.take_unit, file), origin.written_s
-    return text.Text(run.name, file, written_s, state, numbers, wants_numbers, rank, take_unit, early, elsewhere, run.is_coarse)
+    return text.Text(
+        run.name, file, written_s, state, numbers, wants_numbers, rank, take_unit, early, elsewhere, run.is_coarse
+    )
 
 
 def _main_of_database(path: Path) -> Path:
@@ -257,7 +267,14 @@ def _main_of_database(path: Path) -> Path:
 
 FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the files of a folder are read in this order
     _mlflow("MLflow meta.yaml", lambda name: name == mlflow.META_FILE, "whole", make=_mlflow_meta, within=mlflow.META),
-    _mlflow("MLflow params", lambda name: True, "whole", make=_mlflow_params, within=mlflow.PARAM, stands_for=_mlflow_all_params),
+    _mlflow(
+        "MLflow params",
+        lambda name: True,
+        "whole",
+        make=_mlflow_params,
+        within=mlflow.PARAM,
+        stands_for=_mlflow_all_params,
+    ),
     _mlflow("MLflow metrics", lambda name: True, "lines", make=_mlflow_metric, within=mlflow.METRIC),
     Known("run.json", lambda name: name == info.FILE, "whole", _info),
     Known("exit", lambda name: name == exited.FILE, "whole", _exited),
@@ -284,8 +301,12 @@ FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the file
         within=wandb.OUTPUT,
         run_folder=wandb.run_folder,
     ),
-    Known("csv", lambda name: name.endswith(".csv"), "lines", _delimited, without_suffix=True, head_bytes=TABLE_HEAD_BYTES),
-    Known("tsv", lambda name: name.endswith(".tsv"), "lines", _delimited, without_suffix=True, head_bytes=TABLE_HEAD_BYTES),
+    Known(
+        "csv", lambda name: name.endswith(".csv"), "lines", _delimited, without_suffix=True, head_bytes=TABLE_HEAD_BYTES
+    ),
+    Known(
+        "tsv", lambda name: name.endswith(".tsv"), "lines", _delimited, without_suffix=True, head_bytes=TABLE_HEAD_BYTES
+    ),
     Known("hparams.yaml", lambda name: name == hparams.FILE, "whole", _hparams, most_bytes=hparams.MAX_YAML_BYTES),
     Known(
         "trainer_state.json",
@@ -306,7 +327,13 @@ FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the file
         stands_for=lambda path: path.with_name(hugging_face.ALL_RESULTS),
         after_jsonl=True,
     ),
-    Known("lm-evaluation-harness", lambda name: lm_eval.FILE.fullmatch(name) is not None, "whole", _lm_eval, without_suffix=True),
+    Known(
+        "lm-evaluation-harness",
+        lambda name: lm_eval.FILE.fullmatch(name) is not None,
+        "whole",
+        _lm_eval,
+        without_suffix=True,
+    ),
     Known("text", is_text, "lines", _text, without_suffix=True, has_bars=True),
 )
 
@@ -363,7 +390,9 @@ def place_of(path: Path, tree: LogTree) -> RunPlace:
         return RunPlace(inert_path(tree.front or folder.name) or "logs", folder, False)
     if folder in tops and (known is None or known.part is None):
         name = inert_path(tree.name_of(path))
-        return RunPlace(name.rpartition(".")[0] if known is not None and known.without_suffix else name, tree.above(folder), True)
+        return RunPlace(
+            name.rpartition(".")[0] if known is not None and known.without_suffix else name, tree.above(folder), True
+        )
     if (
         known is not None
         and known.part is not None

@@ -14,7 +14,13 @@ from ..rights.reached import LEAVES, LeftAlone, acting_for, reached
 from ..rights.whose import is_root
 
 FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-AT_FDCWD, AT_EMPTY_PATH, STATX_BTIME, STATX_BYTES, BTIME_AT = -100, 0x1000, 0x800, 256, 80  # of linux/fcntl.h and linux/stat.h
+AT_FDCWD, AT_EMPTY_PATH, STATX_BTIME, STATX_BYTES, BTIME_AT = (
+    -100,
+    0x1000,
+    0x800,
+    256,
+    80,
+)  # of linux/fcntl.h and linux/stat.h
 END_BYTES = 256  # before the offset, by which a copy of a file is recognized
 KINDS = {
     stat.S_IFDIR: "a folder",
@@ -143,5 +149,7 @@ def born_s(file: int | Path) -> float:
     if statx is None or statx(*place, STATX_BTIME, found):
         return 0.0
     mask = int.from_bytes(found.raw[:4], "little")
-    seconds, nanoseconds = (int.from_bytes(found.raw[at : at + size], "little") for at, size in ((BTIME_AT, 8), (BTIME_AT + 8, 4)))
+    seconds, nanoseconds = (
+        int.from_bytes(found.raw[at : at + size], "little") for at, size in ((BTIME_AT, 8), (BTIME_AT + 8, 4))
+    )
     return seconds + 1e-9 * nanoseconds if mask & STATX_BTIME else 0.0

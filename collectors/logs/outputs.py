@@ -100,7 +100,9 @@ class Elsewhere:
         self._due_s = now_s + EVERY_S
         changed = []
         outputs = self._outputs()
-        folders = {run: str(self._tree.path_of(run)) for run in outputs.values()}  # a title may be longer than any folder's name
+        folders = {
+            run: str(self._tree.path_of(run)) for run in outputs.values()
+        }  # a title may be longer than any folder's name
         self._kept_in |= {run for run, folder in folders.items() if os.path.isdir(folder)}  # noqa: PTH112
         for path, run in outputs.items():
             if run in self._kept_in and not os.path.lexists(folders[run]):

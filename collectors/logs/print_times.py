@@ -58,5 +58,7 @@ def print_times_of(path: Path, root: Path, upto: int, since_s: float) -> PrintTi
     records = records[records[:, 0] ^ records[:, 1] ^ np.uint64(CHECK) == records[:, 2]]
     records = records[(records[:, 0] <= upto) & (records[:, 1] < 2**53)]
     places, times_s = records[:, 0].astype(np.int64), records[:, 1] / 1e6
-    kept = (times_s >= since_s - SLACK_S) & (times_s <= time.time() + SLACK_S) & (places == np.maximum.accumulate(places))
+    kept = (
+        (times_s >= since_s - SLACK_S) & (times_s <= time.time() + SLACK_S) & (places == np.maximum.accumulate(places))
+    )
     return PrintTimes(places[kept], times_s[kept], upto, time.time())

@@ -44,7 +44,12 @@ class ReadInodes:
         except OSError:  # opening it says so
             return None
         offset = self._offsets.get((found.st_dev, found.st_ino))
-        if offset is None or offset.run != run or format_of(old := tree.path_of(offset.path)) is not known or old == path:
+        if (
+            offset is None
+            or offset.run != run
+            or format_of(old := tree.path_of(offset.path)) is not known
+            or old == path
+        ):
             return None
         if not _is_what_was_read(path, tree, offset):
             return None

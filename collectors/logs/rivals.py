@@ -120,7 +120,11 @@ class Rivals:
             return [self._folder / f"{self._single_file}.jsonl"]
         try:
             with os.scandir(self._folder) as entries:
-                names = [entry.name for entry in entries if entry.name.endswith(".jsonl") and entry.is_file(follow_symlinks=False)]
+                names = [
+                    entry.name
+                    for entry in entries
+                    if entry.name.endswith(".jsonl") and entry.is_file(follow_symlinks=False)
+                ]
         except OSError:
             return []
         return [self._folder / name for name in sorted(names) if not name.startswith((".", "events"))][:MOST_FILES]

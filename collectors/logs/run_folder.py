@@ -140,7 +140,9 @@ class RunFolder:
     def noticed(self, records: Sequence[Record]) -> None:
         """`records` are new; of a backlog, the last ones are enough."""
         self._changes += 1
-        last_line = next((record for record in reversed(records) if isinstance(record, LogLine)), None)  # points stand behind them
+        last_line = next(
+            (record for record in reversed(records) if isinstance(record, LogLine)), None
+        )  # points stand behind them
         for record in [*([last_line] if last_line else []), *records[-INTERVALS:]]:
             if isinstance(record, (Points, LogLine, ProgressBar, Sample)) and record.time_s is not None:
                 if isinstance(record, Points) and self.last_line_s is not None and record.time_s > self.last_line_s:
@@ -170,7 +172,9 @@ class RunFolder:
 
     def _news(self) -> dict[str, Any] | None:
         config = {
-            name: value for part in [*self._configs.values(), self._described.get("config", {})] for name, value in part.items()
+            name: value
+            for part in [*self._configs.values(), self._described.get("config", {})]
+            for name, value in part.items()
         }
         config = config or self.ran.get("config", {})
         info = self.ran | self.kind | self._described | ({"config": config} if config or self._configs else {})

@@ -54,15 +54,23 @@ class RunFolders:
                 self._configs.setdefault(offset.run, {})[key.removeprefix(f"{offset.run}/")] = config
             if unit := offset.state.get("unit"):
                 self._units[offset.run] = unit
-        self._ran: dict[str, dict[str, Any]] = {}  # of runs without a file read so far, what was seen of their processes
+        self._ran: dict[
+            str, dict[str, Any]
+        ] = {}  # of runs without a file read so far, what was seen of their processes
         self._learned: deque[tuple[str, dict[str, Any]]] = deque()
-        self._titled = {self._id_of(key): offset.run for key, offset in offsets.items()}  # names of runs by what is but an id
+        self._titled = {
+            self._id_of(key): offset.run for key, offset in offsets.items()
+        }  # names of runs by what is but an id
         self._titled.pop("", None)
         self._stored = frozenset(self._folders)
 
     def written_lately(self) -> list[Path]:
         """The folders of the files of runs that an earlier collector saw being written in the last hour; some of them, the newest first."""
-        lately = {run: time_s for run, time_s in self._last_times.items() if time_s is not None and time_s > time.time() - LATELY_S}
+        lately = {
+            run: time_s
+            for run, time_s in self._last_times.items()
+            if time_s is not None and time_s > time.time() - LATELY_S
+        }
         newest = sorted(lately, key=lambda run: -lately[run])[:MOST_LATELY]
         return list(dict.fromkeys(folder for run in newest for folder in self._folders.get(run, ())))
 
@@ -71,7 +79,9 @@ class RunFolders:
 
     def some(self, names: Collection[str] | None = None) -> list[RunFolder]:
         """Of these names, as far as they are known; without names all of them."""
-        return list(self._runs.values()) if names is None else [self._runs[name] for name in names if name in self._runs]
+        return (
+            list(self._runs.values()) if names is None else [self._runs[name] for name in names if name in self._runs]
+        )
 
     def of(self, path: Path, place: RunPlace | None = None) -> RunFolder:
         """Of a file; `place` is given where the file's own place does not say which run it belongs to."""
@@ -147,7 +157,9 @@ class RunFolders:
             try:
                 title = known.title(folder, self._small_file)
             except Exception as error:  # a title is a stranger's text: the run is read without it
-                log.warning("%s is called by its id: its title cannot be read (%s: %s)", folder, type(error).__name__, error)
+                log.warning(
+                    "%s is called by its id: its title cannot be read (%s: %s)", folder, type(error).__name__, error
+                )
                 title = f"{folder.parent.name}/{folder.name}"
             self._name(id_, inside, title, folder.name, folder)
         name = self._titled[id_]

@@ -83,16 +83,22 @@ class Tail:
         self._runs = RunFolders(self._tree, host, self._offsets, last_times)
         self._files: OrderedDict[Path, FollowedFile] = OrderedDict()  # what was read last comes last
         self._databases = FollowedDatabases(self._runs)
-        self._again: dict[Path, float] = {}  # databases and last lines without a newline, by their next look, CLOCK_MONOTONIC
+        self._again: dict[
+            Path, float
+        ] = {}  # databases and last lines without a newline, by their next look, CLOCK_MONOTONIC
         self._turns, self._aside = FileTurns(), AsideFiles()
         self._wanted: deque[str] = deque()  # paths of files that look like data, which a user asked for
         self._held: set[Path] = set()  # files with a state of a bar that is to be stored soon
         self._elsewhere = Elsewhere(self._tree, outputs, self._offsets)
         self._swept_s, self._began_s = time.monotonic(), time.time()
         first = self._runs.written_lately()
-        self._watch = FolderWatch(self._root, accept or is_followed, wake, poll_only=poll_only, tops=self._tops, first=first)
+        self._watch = FolderWatch(
+            self._root, accept or is_followed, wake, poll_only=poll_only, tops=self._tops, first=first
+        )
         self._backlog: set[Path] = set()  # existed before we started: its lines have no arrival time
-        self._unsorted: dict[Path, float] = {}  # found by the first look, not yet put in order; with when they were written
+        self._unsorted: dict[
+            Path, float
+        ] = {}  # found by the first look, not yet put in order; with when they were written
         self._there: (
             dict[Path, bool] | None
         ) = {}  # what the first look at the folder has found so far; false for what is read later
@@ -237,7 +243,9 @@ class Tail:
         mains = [(path, main_of(path)) for path in found]
         changed = [path for path, main in mains if main in self._there]
         new = {main: self._newest_s(main) for _, main in mains if main not in self._there}
-        now = {path for path, newest_s in new.items() if newest_s > self._began_s}  # goes before what was found until then
+        now = {
+            path for path, newest_s in new.items() if newest_s > self._began_s
+        }  # goes before what was found until then
         self._unsorted |= new
         portion = [*dict.fromkeys([*now, *islice(self._unsorted, MOST_SORTED)])]
         newest = {path: self._unsorted.pop(path) for path in portion}
@@ -245,9 +253,13 @@ class Tail:
         self._there |= {path: newest_s > lately_s for path, newest_s in newest.items()}
         self._backlog.update(portion)
         self._turns.new(sorted(now, key=self._newest_first))
-        self._turns.old(sorted((path for path in portion if self._there[path] and path not in now), key=self._newest_first))
+        self._turns.old(
+            sorted((path for path in portion if self._there[path] and path not in now), key=self._newest_first)
+        )
         if not self._unsorted and (self._watch.is_complete or not self._watch.is_there()):
-            self._turns.old(sorted((path for path, is_read in self._there.items() if not is_read), key=self._newest_first))
+            self._turns.old(
+                sorted((path for path, is_read in self._there.items() if not is_read), key=self._newest_first)
+            )
             self._there = None
         return changed
 
@@ -337,7 +349,9 @@ class Tail:
             self._again[path] = time.monotonic() + RENAMED_S
             return []
         run = self._run_of(path)
-        if known.after_jsonl and any(path in self._unsorted or self._turns.waits(path) for path in run.rivals.jsonl_files()):
+        if known.after_jsonl and any(
+            path in self._unsorted or self._turns.waits(path) for path in run.rivals.jsonl_files()
+        ):
             self._turns.behind(path)
             return []
         if known.reading == "whole":
@@ -375,7 +389,9 @@ class Tail:
         return [*records, Offset(key, run.name, found.st_dev, found.st_ino, len(data), *counts, state)]
 
     def _read_database(self, path: Path) -> list[Record]:
-        records, again_s = self._databases.look(path, self._key(path), self._runs.top_of(path), self._offsets, TURN_RECORDS)
+        records, again_s = self._databases.look(
+            path, self._key(path), self._runs.top_of(path), self._offsets, TURN_RECORDS
+        )
         if again_s is not None:
             self._again[path] = time.monotonic() + again_s
         return records
@@ -386,9 +402,7 @@ class Tail:
         if not file.is_open:
             raise FileNotFoundError
         self._turns.count(file.used_bytes)
-        if (
-            there
-        ):  # a metrics line must find the start event that it follows: the events are read after its bytes and before its meaning
+        if there:  # a metrics line must find the start event that it follows: the events are read after its bytes and before its meaning
             self._read_first(run, known.first(rank_of(path.name)))
         records = file.parse()
         if file.holds_a_bar:

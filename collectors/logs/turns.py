@@ -19,10 +19,14 @@ class FileTurns:
 
     def __init__(self) -> None:
         self._live: dict[Path, None] = {}  # read to its end before: what is new in it is small, and a page may show it
-        self._growing: dict[Path, None] = {}  # ... and now for the first time: of 20,000 files that come at once, these are most
+        self._growing: dict[
+            Path, None
+        ] = {}  # ... and now for the first time: of 20,000 files that come at once, these are most
         self._new: dict[Path, None] = {}
         self._old: dict[Path, None] = {}  # were there before the folder was followed
-        self._catching_up: dict[Path, None] = {}  # of those that are written now, the ones that had more than one batch to read
+        self._catching_up: dict[
+            Path, None
+        ] = {}  # of those that are written now, the ones that had more than one batch to read
         self._behind: dict[Path, None] = {}  # ... of those that were there before
         self._followed: set[Path] = set()  # were live before
         self._is_written_now = False  # whether what was handed out last is

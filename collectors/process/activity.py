@@ -28,7 +28,9 @@ QUEUE = (
 )  # events of a queue of jobs, with its number as `job`; `queued` ends the waiting
 LIFETIMES = ("start", "end", *OWN_LIFETIMES, *QUEUE)  # the kinds of event that a run's state is judged by
 TEXT_SUFFIXES = (".log", ".out", ".err", ".txt")
-LIKE_A_LOG = re.compile(r"(?i)(?<![a-z])(log(s|ging)?|std(out|err)|out(put)?s?|err(ors?)?|console|nohup|prints?)(?![a-z])")
+LIKE_A_LOG = re.compile(
+    r"(?i)(?<![a-z])(log(s|ging)?|std(out|err)|out(put)?s?|err(ors?)?|console|nohup|prints?)(?![a-z])"
+)
 
 
 class RunActivity(NamedTuple):
@@ -72,7 +74,9 @@ class RunProcess(NamedTuple):
     start_ticks: int  # field 22 of /proc/<pid>/stat
 
 
-StateName: TypeAlias = Literal["queued", "running", "stalled", "ended", "finished", "failed", "killed", "preempted", "requeued"]
+StateName: TypeAlias = Literal[
+    "queued", "running", "stalled", "ended", "finished", "failed", "killed", "preempted", "requeued"
+]
 
 
 class RunState(NamedTuple):
@@ -95,8 +99,12 @@ def newest_by_rank(events: Iterable[Event]) -> dict[int, Event]:
 def last_ends(activity: RunActivity) -> dict[int, Event]:
     """By rank, the end of its newest attempt; a rank that started again has none."""
     starts, ends = newest_by_rank(activity.starts), newest_by_rank(activity.ends)
-    began_s = -math.inf if activity.starts else seconds(activity.info.get("started_s")) or -math.inf  # of a program under `run`
-    return {rank: end for rank, end in ends.items() if end.time_s >= (starts[rank].time_s if rank in starts else began_s)}
+    began_s = (
+        -math.inf if activity.starts else seconds(activity.info.get("started_s")) or -math.inf
+    )  # of a program under `run`
+    return {
+        rank: end for rank, end in ends.items() if end.time_s >= (starts[rank].time_s if rank in starts else began_s)
+    }
 
 
 def began_s(begun: Event, info: Mapping[str, Any] | None = None) -> float:
@@ -113,7 +121,9 @@ def began_s(begun: Event, info: Mapping[str, Any] | None = None) -> float:
         return begun.time_s - age_s
     said_s = seconds(info.get("started_s"))
     names_it = pid is not None and info.get("pid") == pid
-    return said_s if names_it and said_s is not None and 0 <= begun.time_s - said_s <= max(age_s, SAME_S) else begun.time_s
+    return (
+        said_s if names_it and said_s is not None and 0 <= begun.time_s - said_s <= max(age_s, SAME_S) else begun.time_s
+    )
 
 
 def started_s(info: Mapping[str, Any], known_s: float) -> float:
@@ -137,7 +147,11 @@ def end_of(activity: RunActivity, process: RunProcess) -> Event | None:
 
 def last_sign_s(activity: RunActivity, now_s: float = math.inf) -> float:
     """When the run last gave a sign of life: its newest line, else its newest start; 0 for none that can be believed at `now_s`."""
-    times = [activity.last_line_s, *(start.time_s for start in activity.starts), seconds(activity.info.get("started_s"))]
+    times = [
+        activity.last_line_s,
+        *(start.time_s for start in activity.starts),
+        seconds(activity.info.get("started_s")),
+    ]
     return max((time_s for time_s in times if time_s is not None and not is_ahead(time_s, now_s)), default=0.0)
 
 

@@ -20,7 +20,10 @@ from .launchers import is_launcher, started
 from .proc import PROC, ancestors, command_of, folder_of, runs_python, uid_of, written_bytes
 from .writers import EVENT_FILE
 
-LOOKS, MOST_LOOKS = 5, 20  # in which the file has grown: before a process is taken for the writer, and until the search is given up
+LOOKS, MOST_LOOKS = (
+    5,
+    20,
+)  # in which the file has grown: before a process is taken for the writer, and until the search is given up
 FEW_LOOKS = 3  # ... where only one process is left that can be it: some files grow once an epoch
 MOST_ASKED = 3600  # looks in all
 LOOK_EVERY_S = 1.0
@@ -89,7 +92,11 @@ class Appenders:
         return found
 
     def _sure(self, left: Collection[int], activity: RunActivity) -> int | None:
-        tops = [pid for pid in left if not {*left}.intersection(ancestors(pid, self._proc)) and not is_launcher(pid, self._proc)]
+        tops = [
+            pid
+            for pid in left
+            if not {*left}.intersection(ancestors(pid, self._proc)) and not is_launcher(pid, self._proc)
+        ]
         by_name = [pid for pid in tops if self._names(pid, activity)]
         sure = by_name or [pid for pid in tops if self._works_above(pid, activity)]
         return sure[0] if len(sure) == 1 and (by_name or len(tops) == 1) else None

@@ -52,8 +52,15 @@ def processes_of(activity: RunActivity, *, host: str | None = None, proc: Path =
     if activity.is_received:
         return []
     named = [claim.process for claim in claims_of(activity, host or socket.gethostname(), proc) if claim.lives]
-    beside = [claim.process for claim in _of_seen(activity, proc) if claim.lives] if activity.seen and not activity.ends else []
-    return sorted({process.pid: process for process in [*beside, *named]}.values(), key=lambda process: (process.rank, process.pid))
+    beside = (
+        [claim.process for claim in _of_seen(activity, proc) if claim.lives]
+        if activity.seen and not activity.ends
+        else []
+    )
+    return sorted(
+        {process.pid: process for process in [*beside, *named]}.values(),
+        key=lambda process: (process.rank, process.pid),
+    )
 
 
 def claims_of(activity: RunActivity, host: str, proc: Path) -> list[Claim]:
@@ -148,7 +155,9 @@ def _confirmed(folder: Path, rank: int, pid: int, ticks: int, proc: Path) -> boo
     """Whether every file that this start event may have stood in belongs to a user who may name the process; once so, for good."""
     key = folder, rank, pid, ticks
     if key not in _CONFIRMED:
-        files = [path for name in ("events.jsonl", f"events.rank{rank}.jsonl") if os.path.lexists(path := folder / name)]
+        files = [
+            path for name in ("events.jsonl", f"events.rank{rank}.jsonl") if os.path.lexists(path := folder / name)
+        ]
         if not files or not all(may_name(file, pid, proc) for file in files):
             return False
         _CONFIRMED.add(key)
@@ -209,7 +218,9 @@ def named_by_event_file(paths: Iterable[Path], host: str, proc: Path = PROC) -> 
 
     `events.out.tfevents.<Unix seconds>.<host>.<pid>.<count>`: the writer opens its file only when it flushes, every two minutes.
     """
-    named = [(int(found["time"]), int(found["pid"]), path) for path in paths if (found := _names_process(path.name, host))]
+    named = [
+        (int(found["time"]), int(found["pid"]), path) for path in paths if (found := _names_process(path.name, host))
+    ]
     if not named:
         return None
     time_s, pid, path = max(named)
@@ -221,7 +232,9 @@ def named_by_event_file(paths: Iterable[Path], host: str, proc: Path = PROC) -> 
 
 
 def _names_process(name: str, host: str) -> re.Match[str] | None:
-    return re.fullmatch(rf"events\.out\.tfevents\.(?P<time>\d{{1,12}})\.{re.escape(host)}\.(?P<pid>\d{{1,9}})\.\d.*", name)
+    return re.fullmatch(
+        rf"events\.out\.tfevents\.(?P<time>\d{{1,12}})\.{re.escape(host)}\.(?P<pid>\d{{1,9}})\.\d.*", name
+    )
 
 
 def _started_s(info: Mapping[str, Any], folder: Path) -> float | None:

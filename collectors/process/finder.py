@@ -44,7 +44,10 @@ TRAINS_S = 10.0  # between two looks whether a process only starts others
 MOST_NAMING = 32  # runs that name one process, of which it may be
 CONFIRMED_S = 10.0  # so old may be what a claim to a process is confirmed by
 MOST_RUNS = 8  # of one process: what is sampled is stored once for each
-HOLDS_ON_S, INTERVALS = 60.0, 20  # so long, or so many usual intervals, a writer that has closed its file stays the run's
+HOLDS_ON_S, INTERVALS = (
+    60.0,
+    20,
+)  # so long, or so many usual intervals, a writer that has closed its file stays the run's
 FLUSHES_S = 300.0  # TensorBoard's writer flushes every 120 s
 # A run is left if another one of its process was written for so long, or for so many of its usual intervals, while it was silent;
 # where both were written side by side, for FLUSHES_S or INTERVALS.
@@ -81,16 +84,22 @@ class Finder:
         self._silent: dict[str, RunActivity] = {}  # those of them that a walk may find a writer of
         self._folders: dict[Path, str] = {}  # resolved
         self._open, self._walk_at_s, self._walked_s, self._walk_took_s = Open({}, {}, {}, {}), 0.0, 0.0, 0.0
-        self._holding: dict[str, dict[int, int]] = {}  # by run: the start ticks by pid of those that the last walk found
+        self._holding: dict[
+            str, dict[int, int]
+        ] = {}  # by run: the start ticks by pid of those that the last walk found
         self._writers: dict[str, dict[int, Claim]] = {}  # by run and pid, those that were found by its files
-        self._trains: dict[RunProcess, float] = {}  # those that run.json names, and when they were no launchers, CLOCK_MONOTONIC
+        self._trains: dict[
+            RunProcess, float
+        ] = {}  # those that run.json names, and when they were no launchers, CLOCK_MONOTONIC
         self._appenders, self._launchers = Appenders(proc), Launchers(proc)
         self._owners = RunOwners()
         self._remote: dict[Path, bool] = {}
         self._shared: dict[tuple[int, int], list[RunActivity]] = {}  # by pid and start ticks, the foremost run first
         self._confirmed: set[tuple[str, int, int]] = set()  # by run, pid and start ticks, the claims that ever were
         self._denied: dict[str, list[Denial]] = {}
-        self._answers: dict[tuple[str, str, int, int], tuple[bool, float]] = {}  # and when they were found, CLOCK_MONOTONIC
+        self._answers: dict[
+            tuple[str, str, int, int], tuple[bool, float]
+        ] = {}  # and when they were found, CLOCK_MONOTONIC
         self._own = {os.getpid(), os.getppid()}
 
     def find(self, activities: Iterable[RunActivity]) -> dict[str, list[RunProcess]]:
@@ -125,9 +134,13 @@ class Finder:
         self._settle(looked_at, claims, {activity.run for activity in unnamed})
         if len(self._settled) > len(activities):  # some were forgotten
             self._settled = {activity.run: activity for activity in activities if activity.run in self._settled}
-        return self._shared_out({activity.run: (activity, made) for activity in looked_at if (made := claims.get(activity.run))})
+        return self._shared_out(
+            {activity.run: (activity, made) for activity in looked_at if (made := claims.get(activity.run))}
+        )
 
-    def _settle(self, looked_at: Iterable[RunActivity], claims: Mapping[str, list[Claim]], unnamed: Collection[str]) -> None:
+    def _settle(
+        self, looked_at: Iterable[RunActivity], claims: Mapping[str, list[Claim]], unnamed: Collection[str]
+    ) -> None:
         """Leave those alone that are silent and have no process: of 10,000 runs nearly all."""
         since_s = time.time() - HOLDS_ON_S
         for activity in looked_at:
@@ -141,7 +154,9 @@ class Finder:
     def _claims_of(self, activities: Iterable[RunActivity]) -> dict[str, list[Claim]]:
         """By run, the living ones. What a process has started is looked for once, for the newest of the runs that name it."""
         made = {
-            activity.run: [claim for claim in claims_of(activity._replace(seen=()), self._host, self._proc) if claim.lives]
+            activity.run: [
+                claim for claim in claims_of(activity._replace(seen=()), self._host, self._proc) if claim.lives
+            ]
             for activity in activities
         }
         attached = {claim for activity in activities if activity.info.get("attached") for claim in made[activity.run]}
@@ -158,7 +173,9 @@ class Finder:
             }
             for claim in newest:
                 found = trainings[claim.strength, claim in attached]
-                below[claim] = [claim if one.process == claim.process else one._replace(since_s=claim.since_s) for one in found]
+                below[claim] = [
+                    claim if one.process == claim.process else one._replace(since_s=claim.since_s) for one in found
+                ]
         return {run: [one for claim in claims for one in below.get(claim, ())] for run, claims in made.items()}
 
     def _trainings_of(self, claim: Claim, *, attached: bool) -> list[Claim]:
@@ -180,7 +197,9 @@ class Finder:
             able = {child for child in able if uid_of(child, self._proc) == uid_of(pid, self._proc)}
         tops = [child for child in able if able.isdisjoint(ancestors(child, self._proc))]
         found = [
-            self._claim(child, ticks, claim.strength) for child in tops if (ticks := start_ticks(child, self._proc)) is not None
+            self._claim(child, ticks, claim.strength)
+            for child in tops
+            if (ticks := start_ticks(child, self._proc)) is not None
         ]
         return [below._replace(since_s=claim.since_s) for below in found] or [claim]
 
@@ -198,12 +217,16 @@ class Finder:
             return bool(unnamed or self._silent)
         if now_s - self._walked_s <= max(EAGER_WALK_S, self._walk_took_s / EAGER_SHARE):
             return False
-        return any(now - last_sign_s(activity) < ACTIVE_S and not self._writers.get(activity.run) for activity in unnamed)
+        return any(
+            now - last_sign_s(activity) < ACTIVE_S and not self._writers.get(activity.run) for activity in unnamed
+        )
 
     def _walk_for(self, unnamed: Sequence[RunActivity]) -> None:
         now_s, begun_s = time.monotonic(), time.thread_time()
         self._holding.clear()
-        self._open = walk({folder for activity in unnamed for folder in self._folders_of(activity)}, self._proc, self._launchers)
+        self._open = walk(
+            {folder for activity in unnamed for folder in self._folders_of(activity)}, self._proc, self._launchers
+        )
         shortest_s, longest_s = WALK_S
         self._walk_took_s = time.thread_time() - begun_s
         pause_s = min(longest_s, max(shortest_s, self._walk_took_s / WALK_SHARE))
@@ -225,7 +248,9 @@ class Finder:
         if activity.run not in self._holding:
             self._holding[activity.run] = self._holders(activity)
         holding = self._holding[activity.run]
-        goes_on = now_s - (activity.last_line_s or 0.0) < max(HOLDS_ON_S, INTERVALS * (activity.median_interval_s or 0.0))
+        goes_on = now_s - (activity.last_line_s or 0.0) < max(
+            HOLDS_ON_S, INTERVALS * (activity.median_interval_s or 0.0)
+        )
         for pid, claim in list(known.items()):
             if pid in holding and alive(pid, claim.process.start_ticks, self._proc):
                 continue
@@ -258,7 +283,9 @@ class Finder:
         named = named_by_event_file(paths, self._host, self._proc)
         if named is None or named.pid in self._own:
             return {}
-        return {named.pid: self._claim(named.pid, named.start_ticks, ClaimStrength.WRITER)._replace(since_s=named.time_s)}
+        return {
+            named.pid: self._claim(named.pid, named.start_ticks, ClaimStrength.WRITER)._replace(since_s=named.time_s)
+        }
 
     def _appending(self, activity: RunActivity) -> dict[int, Claim]:
         """The process that reopens the run's file for each line. A file on a network file system may be written on another host."""
@@ -281,7 +308,9 @@ class Finder:
     def _holders(self, activity: RunActivity) -> dict[int, int]:
         paths = self._paths_of(activity)
         pids = writers_of(paths, self._open, self._proc) if paths else []
-        return {pid: ticks for pid in pids if pid not in self._own and (ticks := start_ticks(pid, self._proc)) is not None}
+        return {
+            pid: ticks for pid in pids if pid not in self._own and (ticks := start_ticks(pid, self._proc)) is not None
+        }
 
     def _paths_of(self, activity: RunActivity) -> list[str]:
         """The run's open files: all of its folder, or the one file in the log folder itself."""
@@ -311,7 +340,8 @@ class Finder:
                 for rival in having[place : place + 1]:
                     found.setdefault(rival.activity.run, []).append(rival.claim.process)
         return {
-            run: sorted(self._mains(processes), key=lambda process: (process.rank, process.pid)) for run, processes in found.items()
+            run: sorted(self._mains(processes), key=lambda process: (process.rank, process.pid))
+            for run, processes in found.items()
         }
 
     def _sharing(
@@ -333,7 +363,9 @@ class Finder:
 
         first = max(staying, key=order)
         others = [rival for rival in staying if rival.is_sure and rival is not first]
-        others.sort(key=lambda rival: (not rival.activity.info.get("attached"), last_sign_s(rival.activity, time.time())))
+        others.sort(
+            key=lambda rival: (not rival.activity.info.get("attached"), last_sign_s(rival.activity, time.time()))
+        )
         return [first, *others[:-MOST_RUNS:-1]]
 
     def _believed(self, rivals: list[_Rival]) -> list[_Rival]:
@@ -368,11 +400,15 @@ class Finder:
             return not activity.starts
         return self._for_a_while(self._was_started_for, activity, pid, ticks)
 
-    def _for_a_while(self, question: Callable[[RunActivity, int, int], bool], activity: RunActivity, pid: int, ticks: int) -> bool:
+    def _for_a_while(
+        self, question: Callable[[RunActivity, int, int], bool], activity: RunActivity, pid: int, ticks: int
+    ) -> bool:
         """An answer that may be a few seconds old: a process of 200 open files takes 5 ms."""
         key, now_s = (question.__name__, activity.run, pid, ticks), time.monotonic()
         if key not in self._answers or now_s - self._answers[key][1] > CONFIRMED_S:
-            self._answers = {known: answer for known, answer in self._answers.items() if now_s - answer[1] <= CONFIRMED_S}
+            self._answers = {
+                known: answer for known, answer in self._answers.items() if now_s - answer[1] <= CONFIRMED_S
+            }
             self._answers[key] = question(activity, pid, ticks), now_s
         return self._answers[key][0]
 
@@ -391,21 +427,30 @@ class Finder:
             return False
         if started[0] != pid and started[0] not in ancestors(pid, self._proc):
             return False
-        keepers = (started[0], parent(started[0], self._proc) or 0)  # the program itself holds its output where a queue started it
+        keepers = (
+            started[0],
+            parent(started[0], self._proc) or 0,
+        )  # the program itself holds its output where a queue started it
         files = {identity_of_path(path) for path in self._files_of(activity)}
         return any(not files.isdisjoint(held_files(keeper, self._proc)) for keeper in keepers)
 
     def _not_left(self, rivals: list[_Rival]) -> list[_Rival]:
         """Without the runs that were silent while another one of the process was written, as a search does that closes none of its logs."""
-        written = [rival for rival in rivals if rival.is_sure and not self._is_whole(rival.activity, *_key(rival.claim))]
-        return [rival for rival in rivals if rival not in written or not any(_is_left(rival, other) for other in written)]
+        written = [
+            rival for rival in rivals if rival.is_sure and not self._is_whole(rival.activity, *_key(rival.claim))
+        ]
+        return [
+            rival for rival in rivals if rival not in written or not any(_is_left(rival, other) for other in written)
+        ]
 
     def _files_of(self, activity: RunActivity) -> list[Path]:
         """Those that may be held open: a folder is no file."""
         if activity.single_file or activity.files:
             return self._places_of(activity)[:-1]
         return [
-            path for folder in (activity.folder, *(activity.folder / part for part in activity.parts)) for path in files_in(folder)
+            path
+            for folder in (activity.folder, *(activity.folder / part for part in activity.parts))
+            for path in files_in(folder)
         ]
 
     def _allowed(self, activity: RunActivity, claims: Sequence[Claim]) -> Sequence[Claim]:
@@ -444,7 +489,11 @@ class Finder:
                     continue
                 environment = environment_of(pid, self._proc)
                 rank = identity_of(environment).rank
-                if meeting_of(environment) == meeting and rank is not None and rank not in {known.process.rank for known in claims}:
+                if (
+                    meeting_of(environment) == meeting
+                    and rank is not None
+                    and rank not in {known.process.rank for known in claims}
+                ):
                     taken.add(pid)
                     found.append(Claim(RunProcess(pid, rank, ticks), True, ClaimStrength.SIBLING, claim.since_s))
         return found
@@ -453,7 +502,10 @@ class Finder:
         """The jobs that the processes belong to, with the process that started them; one line each."""
         known = set()
         for claim in claims:
-            meeting, above = meeting_of(environment_of(claim.process.pid, self._proc)), parent(claim.process.pid, self._proc)
+            meeting, above = (
+                meeting_of(environment_of(claim.process.pid, self._proc)),
+                parent(claim.process.pid, self._proc),
+            )
             if meeting and above and above > 1 and (meeting, above) not in known:
                 known.add((meeting, above))
                 yield meeting, above, claim

@@ -76,7 +76,9 @@ def job_of(events: Iterable[Event]) -> tuple[str | None, int | None]:
     for event in sorted(events, key=lambda event: event.time_s, reverse=True):
         job, restarts = event.fields.get("job_id"), event.fields.get("restarts")
         if isinstance(job, str) and job:
-            return job, restarts if isinstance(restarts, int) and not isinstance(restarts, bool) and restarts >= 0 else None
+            return job, restarts if isinstance(restarts, int) and not isinstance(
+                restarts, bool
+            ) and restarts >= 0 else None
     return None, None
 
 

@@ -36,7 +36,12 @@ from .printed import MOST_AT_ONCE, OwnFile, Stream, Terminal, times_path, write_
 from .proc import adopt_orphans, boot_id, start_ticks
 
 INPUT, RESIZE, SIGNAL = b"i", b"r", b"s"  # messages to the keeper; then follow bytes, struct winsize, or a number
-STARTED, STOPPED, ENDED, FAILED = b"b", b"z", b"e", b"f"  # messages from it; then follows the pid, signal, wait status or errno
+STARTED, STOPPED, ENDED, FAILED = (
+    b"b",
+    b"z",
+    b"e",
+    b"f",
+)  # messages from it; then follows the pid, signal, wait status or errno
 NUMBER = struct.Struct("=i")
 OUTPUT, ERRORS = "output.log", "errors.log"
 LEFT_ALONE = (signal.SIGHUP, signal.SIGTTOU, signal.SIGTTIN, signal.SIGPIPE)  # by the keeper
@@ -60,7 +65,9 @@ class Program(NamedTuple):
     folder: Path
     sampler: Path | None = None  # the native sampler; it becomes a process above the program's
     log_dir: Path | None = None  # what the program logs beside it gets a second name in `folder`
-    attempt: Path | None = None  # a queue's folder of this attempt: it executes nothing before started.json stands there, too
+    attempt: Path | None = (
+        None  # a queue's folder of this attempt: it executes nothing before started.json stands there, too
+    )
     signals_reach_all: bool = False  # Slurm sends signals to all processes of a job: passed on, they would come twice
 
 
@@ -110,7 +117,9 @@ class Parent:
         self._name: dict[str, object] = {}  # of the program's process
         self._status: int | None = None
         self._ended_s = 0.0
-        self._asked: tuple[int, float] | None = None  # the newest signal that asked it to make room, and when, CLOCK_MONOTONIC
+        self._asked: tuple[int, float] | None = (
+            None  # the newest signal that asked it to make room, and when, CLOCK_MONOTONIC
+        )
         self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def run(self) -> None:
@@ -178,7 +187,9 @@ class Parent:
             both = self._pipe(1, OUTPUT)
             return Outputs(both, both)
         slave = self._terminal.slave if self._terminal else -1
-        return Outputs(slave if 1 in terminals else self._pipe(1, OUTPUT), slave if 2 in terminals else self._pipe(2, ERRORS))
+        return Outputs(
+            slave if 1 in terminals else self._pipe(1, OUTPUT), slave if 2 in terminals else self._pipe(2, ERRORS)
+        )
 
     def _pipe(self, target: int, file: str) -> int:
         source, program = os.pipe2(os.O_CLOEXEC)
@@ -205,7 +216,9 @@ class Parent:
                 os._exit(127)
             signal.set_wakeup_fd(-1)
             for number in RESTORED:
-                signal.signal(number, signal.SIG_IGN if number in ignored and number not in OF_PYTHON else signal.SIG_DFL)
+                signal.signal(
+                    number, signal.SIG_IGN if number in ignored and number not in OF_PYTHON else signal.SIG_DFL
+                )
             os.execvpe(self._program.argv[0], list(self._program.argv), self._program.environment)
         except OSError as error:
             os.write(fail, NUMBER.pack(error.errno or 0))
@@ -219,7 +232,13 @@ class Parent:
         attempt, folder = self._program.attempt, self._program.folder
         self._name = {"boot_id": boot_id(), "pid": self._pid, "ticks": start_ticks(self._pid)}
         argv = without_secrets(self._program.argv)
-        about = {"pid": self._pid, "host": socket.gethostname(), "started_s": time.time(), "cwd": str(Path.cwd()), "argv": argv}
+        about = {
+            "pid": self._pid,
+            "host": socket.gethostname(),
+            "started_s": time.time(),
+            "cwd": str(Path.cwd()),
+            "argv": argv,
+        }
         if attempt:
             self._name["attempt"] = attempt.name
             try:

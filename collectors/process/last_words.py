@@ -137,12 +137,16 @@ class Said(NamedTuple):
         return RANK_PREFIX.sub("", self.text)
 
 
-def is_outlived(before: Sequence[Said], traceback: Sequence[Said], stepped_since: Callable[[float], Sequence[float]]) -> bool:
+def is_outlived(
+    before: Sequence[Said], traceback: Sequence[Said], stepped_since: Callable[[float], Sequence[float]]
+) -> bool:
     """Whether a program went on after the traceback with which the rows begin: it said more long afterwards, or made several steps."""
     began_s = traceback[0].time_s
     if began_s is None:
         return False
-    if any(row.time_s is not None and row.time_s > began_s + SAID_S and not AFTERWARDS.match(row.bare) for row in traceback):
+    if any(
+        row.time_s is not None and row.time_s > began_s + SAID_S and not AFTERWARDS.match(row.bare) for row in traceback
+    ):
         return True
     if not _is_time_its_own(before, began_s):
         return False
@@ -165,7 +169,13 @@ def _is_time_its_own(before: Sequence[Said], began_s: float) -> bool:
 
 
 def verdict_of(
-    pid: int, lines: Sequence[str], *, code: int | None, out_of_memory: bool, promised_end: bool, told: HowItEnded | None = None
+    pid: int,
+    lines: Sequence[str],
+    *,
+    code: int | None,
+    out_of_memory: bool,
+    promised_end: bool,
+    told: HowItEnded | None = None,
 ) -> HowItEnded:
     """`code`: the exit status where it was our own child, negative for a signal; `promised_end`: its start event promised an end event;
     `told`: what another run of the process says of its end."""
@@ -252,7 +262,9 @@ def _last_error(lines: Sequence[str]) -> str:
         return ""
     if LAUNCHERS_OWN.match(error):
         before = [
-            found for begin in reversed(begins[:-1]) if (found := _exception(lines, begin)[1]) and not LAUNCHERS_OWN.match(found)
+            found
+            for begin in reversed(begins[:-1])
+            if (found := _exception(lines, begin)[1]) and not LAUNCHERS_OWN.match(found)
         ]
         error = before[0] if before else error
     return error

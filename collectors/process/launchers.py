@@ -50,14 +50,18 @@ def _gives_ranks(pid: int, proc: Path, depth: int = 0) -> bool:
     if depth > MOST_LAUNCHERS or _has_rank(pid, proc):
         return False
     below = children(pid, proc)
-    return any(_was_given_a_rank(child, proc) for child in below) or any(_gives_ranks(child, proc, depth + 1) for child in below)
+    return any(_was_given_a_rank(child, proc) for child in below) or any(
+        _gives_ranks(child, proc, depth + 1) for child in below
+    )
 
 
 def _was_given_a_rank(child: int, proc: Path) -> bool:
     """Not the helper of a process that has set RANK itself."""
     if not PYTHON.match(program_of(child, proc)):
         return False
-    return _has_rank(child, proc) and not any(helper in word for word in command_of(child, proc)[1:] for helper in HELPERS)
+    return _has_rank(child, proc) and not any(
+        helper in word for word in command_of(child, proc)[1:] for helper in HELPERS
+    )
 
 
 def _has_rank(pid: int, proc: Path) -> bool:
@@ -69,7 +73,11 @@ def is_launchers_command(words: Sequence[str]) -> bool:
     if not words:
         return False
     module, script = started(words)
-    return module in MODULES or Path(script).name in SCRIPTS or (not script and not module and Path(words[0]).name in SCRIPTS)
+    return (
+        module in MODULES
+        or Path(script).name in SCRIPTS
+        or (not script and not module and Path(words[0]).name in SCRIPTS)
+    )
 
 
 def started(words: Sequence[str]) -> tuple[str, str]:

@@ -34,7 +34,9 @@ from .writers import started_in
 LOOK_S = (1.0, 30.0)  # between two looks at all runs: at least, and at most
 LOOK_SHARE = 0.01  # of a core
 GRACE_S = 0.6  # from when a process is gone until its end is judged: its last lines are read meanwhile
-OPEN_GRACE_S = 3.0  # ... of a log that was left open: what tells of it are files of other runs, which may not be found yet
+OPEN_GRACE_S = (
+    3.0  # ... of a log that was left open: what tells of it are files of other runs, which may not be found yet
+)
 UNREAD_S = 10.0  # ... at most, where news of its run are not read yet
 REMOTE_GRACE_S = 5.0  # ... of a folder on another machine: what is known of its files may be 3 s old, and it is polled
 DENIED_AFTER_S = 3.0  # from when a process is found to be another run's until that is believed
@@ -43,7 +45,10 @@ JUDGED_AT_ONCE = 20  # runs that were over before we looked, of which the last l
 COMMAND_LENGTH = 4000
 
 
-REVOKED_BY = {SEEN: (DENIED,), DENIED: (SEEN,)}  # what an event of a process takes back of what was written of it before
+REVOKED_BY = {
+    SEEN: (DENIED,),
+    DENIED: (SEEN,),
+}  # what an event of a process takes back of what was written of it before
 _Key: TypeAlias = tuple[str, int, int]  # run, pid, start ticks
 
 
@@ -80,14 +85,20 @@ class LivesCollector:
         self._on_found, self._on_new, self._is_unread, self._grace_s = on_found, on_new, is_unread, grace_s
         self._known: dict[_Key, _Known] = {}
         self._gone: dict[_Key, float] = {}  # when they were, CLOCK_MONOTONIC
-        self._meanwhile: dict[_Key, float] = {}  # gone between two looks: the run's last sign at the look before, as in `_quiet`
+        self._meanwhile: dict[
+            _Key, float
+        ] = {}  # gone between two looks: the run's last sign at the look before, as in `_quiet`
         self._codes: dict[tuple[int, int], int] = {}  # exit statuses of the dashboard's own children
         self._activities: dict[str, RunActivity] = {}
         self._naming: dict[int, list[str]] | None = None  # by pid, the runs whose files name it; since the last look
-        self._settled: dict[str, RunActivity] = {}  # what was known of runs of which nothing is to be said: news change that
+        self._settled: dict[
+            str, RunActivity
+        ] = {}  # what was known of runs of which nothing is to be said: news change that
         self._judged: dict[str, float] = {}  # by run, its last sign when its last lines were read
         self._heard: dict[str, float] = {}  # ... when they were read early
-        self._quiet: dict[str, float] = {}  # by run, its last sign at the look before: until the next one its lines are stored
+        self._quiet: dict[
+            str, float
+        ] = {}  # by run, its last sign at the look before: until the next one its lines are stored
         self._look_at_s = 0.0
         self._denied: dict[_Key, float] = {}  # since when the finder says that the process is another run's
         self._heard_of: set[_Key] = set()  # what the finder had found when it was last asked
@@ -133,7 +144,9 @@ class LivesCollector:
     def _others_found_one(self) -> bool:
         """Whether the profiler has found a process that was not seen here: it may be gone before the next look is due."""
         found = {
-            (run, process.pid, process.start_ticks) for run, processes in self._finder.found().items() for process in processes
+            (run, process.pid, process.start_ticks)
+            for run, processes in self._finder.found().items()
+            for process in processes
         }
         news = found - self._heard_of
         self._heard_of = found
@@ -145,7 +158,9 @@ class LivesCollector:
         self._naming = None
         found = self._finder.find(self._activities.values())
         self._on_found(found)
-        events = [event for run, processes in found.items() for event in self._noticed(self._activities.get(run), processes)]
+        events = [
+            event for run, processes in found.items() for event in self._noticed(self._activities.get(run), processes)
+        ]
         events += self._let_go(found)
         events += self._denials()
         self._look_at_those_gone_meanwhile()
@@ -154,7 +169,9 @@ class LivesCollector:
         events += self._silent(unsettled)
         self._settle(unsettled)
         shortest_s, longest_s = LOOK_S
-        self._look_at_s = time.monotonic() + min(longest_s, max(shortest_s, (time.thread_time() - begun_s) / LOOK_SHARE))
+        self._look_at_s = time.monotonic() + min(
+            longest_s, max(shortest_s, (time.thread_time() - begun_s) / LOOK_SHARE)
+        )
         return events
 
     def _noticed(self, activity: RunActivity | None, processes: Iterable[RunProcess]) -> Iterable[Event]:
@@ -182,7 +199,9 @@ class LivesCollector:
         now_s = time.monotonic()
         self._denied = {key: self._denied.get(key, now_s) for key in denied}
         lasting = [
-            key for key, since_s in self._denied.items() if now_s - since_s >= DENIED_AFTER_S and not self._is_unread(key[0])
+            key
+            for key, since_s in self._denied.items()
+            if now_s - since_s >= DENIED_AFTER_S and not self._is_unread(key[0])
         ]
         return [event for key in lasting for event in self._deny(key[0], *denied[key])]
 
@@ -194,7 +213,9 @@ class LivesCollector:
             return []
         self._written -= {(run, kind, process.pid, process.start_ticks) for kind in REVOKED_BY[DENIED]}
         text = f"Process {process.pid}, which this run names, is of the run {owner}"
-        return [Event(run, DENIED, time.time(), process.rank, text=text, fields={**self._name_of(process), "owner": owner})]
+        return [
+            Event(run, DENIED, time.time(), process.rank, text=text, fields={**self._name_of(process), "owner": owner})
+        ]
 
     def _has_another_run(self, key: _Key) -> bool:
         return any(written[1:] == (SEEN, *key[1:]) and written[0] != key[0] for written in self._written)
@@ -209,7 +230,9 @@ class LivesCollector:
             activity = self._activities.get(run)
             others = [other for other in found.get(run, ()) if other.rank == process.rank]
             deleted = activity is not None and not others and _is_deleted(activity)
-            if process in others or (activity is not None and not others and not deleted and not is_silent(activity, now_s)):
+            if process in others or (
+                activity is not None and not others and not deleted and not is_silent(activity, now_s)
+            ):
                 continue
             if not alive(process.pid, process.start_ticks):
                 continue  # its end is judged
@@ -243,9 +266,17 @@ class LivesCollector:
         identified: Mapping[str, Any] = {
             name: value for name, value in identity._asdict().items() if value is not None and name != "rank"
         }
-        words = {"cwd": folder_of(process.pid), "command": " ".join(without_secrets(command_of(process.pid)))[:COMMAND_LENGTH]}
+        words = {
+            "cwd": folder_of(process.pid),
+            "command": " ".join(without_secrets(command_of(process.pid)))[:COMMAND_LENGTH],
+        }
         moment = {"mono_s": round(time.monotonic(), 3)}
-        return {**self._name_of(process), **moment, **identified, **{name: printable(text) for name, text in words.items() if text}}
+        return {
+            **self._name_of(process),
+            **moment,
+            **identified,
+            **{name: printable(text) for name, text in words.items() if text},
+        }
 
     def _name_of(self, process: RunProcess) -> dict[str, Any]:
         return {"pid": process.pid, "pid_start_ticks": process.start_ticks, "boot_id": boot_id(), "host": self._host}
@@ -254,13 +285,21 @@ class LivesCollector:
         """Events of processes that are gone, once there was time to read their last lines."""
         now_s = time.monotonic()
         for key, known in self._known.items():
-            if key not in self._gone and key not in self._meanwhile and not alive(known.process.pid, known.process.start_ticks):
+            if (
+                key not in self._gone
+                and key not in self._meanwhile
+                and not alive(known.process.pid, known.process.start_ticks)
+            ):
                 self._gone[key] = now_s
                 self._look_at_s = 0.0
         waiting = {key[1:] for key, gone_s in self._gone.items() if now_s - gone_s < self._grace_s}
         self._look_again_at([key for key in self._gone if key[1:] not in waiting])
-        waiting |= {key[1:] for key, gone_s in self._gone.items() if key[1:] not in waiting and self._is_late(key, gone_s)}
-        over: dict[tuple[int, int], dict[str, float]] = {}  # by process and run: what one of its runs says is true of the others
+        waiting |= {
+            key[1:] for key, gone_s in self._gone.items() if key[1:] not in waiting and self._is_late(key, gone_s)
+        }
+        over: dict[
+            tuple[int, int], dict[str, float]
+        ] = {}  # by process and run: what one of its runs says is true of the others
         for (run, *process), gone_s in self._gone.items():
             if (name := (process[0], process[1])) not in waiting:
                 over.setdefault(name, {})[run] = gone_s
@@ -293,7 +332,11 @@ class LivesCollector:
         shared by it, and also where nobody saw it."""
         run, _, ticks = key
         activity = self._activities.get(run)
-        own = next((start for start in activity.starts if start.fields.get("pid_start_ticks") == ticks), None) if activity else None
+        own = (
+            next((start for start in activity.starts if start.fields.get("pid_start_ticks") == ticks), None)
+            if activity
+            else None
+        )
         if own is None or not self._is_open(key):
             return set()
         if self._naming is None:
@@ -302,7 +345,11 @@ class LivesCollector:
                 for pid in {other.info.get("pid"), *(start.fields.get("pid") for start in other.starts)}:
                     if (named := whole(pid)) is not None:
                         self._naming.setdefault(named, []).append(other.run)
-        found = (self._activities[name] for name in self._naming.get(own.fields.get("pid", 0), ()) if name in self._activities)
+        found = (
+            self._activities[name]
+            for name in self._naming.get(own.fields.get("pid", 0), ())
+            if name in self._activities
+        )
         return {other.run for other in found if other.run != run and _names(other, own)}
 
     def _is_late(self, key: _Key, gone_s: float) -> bool:
@@ -317,7 +364,11 @@ class LivesCollector:
     def _is_about_to_be_told(self, run: str) -> bool:
         """Whether the program of the run is gone, and its keeper has not written yet how it ended."""
         activity = self._activities.get(run)
-        if activity is None or activity.single_file or any(said_by(end)[0] != "ended" for end in last_ends(activity).values()):
+        if (
+            activity is None
+            or activity.single_file
+            or any(said_by(end)[0] != "ended" for end in last_ends(activity).values())
+        ):
             return False
         started = started_in(activity.folder)
         return started is not None and not alive(*started)
@@ -352,7 +403,9 @@ class LivesCollector:
         signs_s = [last_sign_s(activity) for activity in activities if activity.run == known.run]
         return min(now_s, max([kept_s, *signs_s]))
 
-    def _told(self, process: RunProcess, ended_s: float, others: Collection[str], *, is_open: bool = False) -> list[HowItEnded]:
+    def _told(
+        self, process: RunProcess, ended_s: float, others: Collection[str], *, is_open: bool = False
+    ) -> list[HowItEnded]:
         """What the other runs of a process say of its end: that of its keeper alone, else the worst first of ends that were logged
         when it ended, and of tracebacks. That a script closed one log tells nothing of another one that it left open (`is_open`).
         """
@@ -371,12 +424,18 @@ class LivesCollector:
                 found += filter(None, [schedulers_word(lines) or (HowItEnded("failed", error) if error else None)])
         return sorted(found, key=lambda how: WORST_FIRST.index(how.state))
 
-    def _word_beside(self, known: _Known, end: Event, code: int | None, told: Callable[[], list[HowItEnded]] = list) -> list[Event]:
+    def _word_beside(
+        self, known: _Known, end: Event, code: int | None, told: Callable[[], list[HowItEnded]] = list
+    ) -> list[Event]:
         """Why a run was stopped by a signal, where its log says it: its scheduler, or a launcher that stops all ranks when one fails.
         Of one that did not close its log also how it ended, by the end of its text, the exit status, or what is `told` by other runs."""
         status, reason = str(end.fields.get("status")), str(end.fields.get("reason", ""))
         is_open = status == "ended"
-        lines = self._last_lines(known.run) if is_open or (status in ("finished", "killed") and PREEMPTING.search(reason)) else []
+        lines = (
+            self._last_lines(known.run)
+            if is_open or (status in ("finished", "killed") and PREEMPTING.search(reason))
+            else []
+        )
         error = last_error(lines) if is_open or status == "finished" else None
         word = schedulers_word(lines) or (HowItEnded("failed", error) if error else None)
         if word is None and is_open:
@@ -386,7 +445,9 @@ class LivesCollector:
             return []
         return [self._exit(known.run, known.process.rank, word, {**self._name_of(known.process), "by": SCHEDULER})]
 
-    def _exit(self, run: str, rank: int, verdict: HowItEnded, fields: Mapping[str, Any], time_s: float | None = None) -> Event:
+    def _exit(
+        self, run: str, rank: int, verdict: HowItEnded, fields: Mapping[str, Any], time_s: float | None = None
+    ) -> Event:
         when = time.time() if time_s is None else time_s
         return Event(run, EXIT, when, rank, text=verdict.reason, fields={**fields, "state": verdict.state})
 
@@ -414,7 +475,12 @@ class LivesCollector:
             for claim in claims_of(activity._replace(seen=(), ends=told), self._host, PROC):
                 process = claim.process
                 key = activity.run, process.pid, process.start_ticks
-                if claim.lives or key in self._known or key in self._gone or (activity.run, DENIED, *key[1:]) in self._written:
+                if (
+                    claim.lives
+                    or key in self._known
+                    or key in self._gone
+                    or (activity.run, DENIED, *key[1:]) in self._written
+                ):
                     continue
                 if (owner := self._copied_from(activity, process)) is not None:
                     events += self._deny(activity.run, process, owner)
@@ -477,7 +543,10 @@ class LivesCollector:
 def _names(activity: RunActivity, start: Event) -> bool:
     """Whether a run's files name the process of another one's start event: in one of its own, or as its keeper started it."""
     process = pid, ticks, boot = tuple(start.fields.get(name) for name in ("pid", "pid_start_ticks", "boot_id"))
-    if any(tuple(other.fields.get(name) for name in ("pid", "pid_start_ticks", "boot_id")) == process for other in activity.starts):
+    if any(
+        tuple(other.fields.get(name) for name in ("pid", "pid_start_ticks", "boot_id")) == process
+        for other in activity.starts
+    ):
         return True
     return boot == boot_id() and not activity.single_file and started_in(activity.folder) == (pid, ticks)
 
@@ -493,7 +562,9 @@ def _events_changed_s(activity: RunActivity, rank: int) -> float:
 def _named(activity: RunActivity, process: RunProcess) -> list[Event]:
     """Its start events of that process."""
     name = process.pid, process.start_ticks
-    return [start for start in activity.starts if (start.fields.get("pid"), start.fields.get("pid_start_ticks")) == name]
+    return [
+        start for start in activity.starts if (start.fields.get("pid"), start.fields.get("pid_start_ticks")) == name
+    ]
 
 
 def _is_deleted(activity: RunActivity) -> bool:

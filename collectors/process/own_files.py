@@ -126,7 +126,9 @@ class OwnFiles:
         known = self._seen or {}
         new = [path for path in held if path not in self._copies and path not in self._refused]
         changed = [
-            path for path, now in seen.items() if path not in self._copies and path not in self._refused and now != known.get(path)
+            path
+            for path, now in seen.items()
+            if path not in self._copies and path not in self._refused and now != known.get(path)
         ]
         if new or changed:
             rest = _Others(own)
@@ -141,13 +143,17 @@ class OwnFiles:
             if self._seen is None:
                 self._seen = {path: self._at_first(now, grown) for path, now in seen.items()}
             spare = grown - sum(
-                self._growth(path, seen[path]) for path in self._copies if path in seen and seen[path] != known.get(path)
+                self._growth(path, seen[path])
+                for path in self._copies
+                if path in seen and seen[path] != known.get(path)
             )
             for path in new:
                 self._take_held(path, held[path], grown, rest)
             growths = {path: self._growth(path, seen[path]) for path in changed if seen[path] != self._seen.get(path)}
             open_ones = {path: growth for path, growth in growths.items() if path not in self._copies}
-            is_clear = sum(open_ones.values()) <= spare  # else one of them is another program's, which may have ended since
+            is_clear = (
+                sum(open_ones.values()) <= spare
+            )  # else one of them is another program's, which may have ended since
             for path, growth in open_ones.items():
                 self._judge(path, seen[path], growth, spare, after, rest, is_clear)
         self.copy()
@@ -220,7 +226,10 @@ class OwnFiles:
         if before is not None and before.inode == found.st_ino and before.size <= found.st_size:
             self._take(path, before.size)
         else:
-            self._take(path, found.st_size - min(found.st_size, grown) if found.st_mtime_ns >= self._since_ns else found.st_size)
+            self._take(
+                path,
+                found.st_size - min(found.st_size, grown) if found.st_mtime_ns >= self._since_ns else found.st_size,
+            )
 
     def _begin(self, path: Path, now: _Seen) -> int:
         """Its size at the last look; 0 where it is another file."""
@@ -242,7 +251,9 @@ class OwnFiles:
         if doubt is None:
             able = [*self._near, *(pid for pid in rest.naming(path, self._working) if pid not in self._near)]
             doubt = _Doubt(self._begin(path, now), frozenset(able))
-        left = frozenset(pid for pid in doubt.others if self._may_have_written(pid, size, written.get(pid) or written_bytes(pid)))
+        left = frozenset(
+            pid for pid in doubt.others if self._may_have_written(pid, size, written.get(pid) or written_bytes(pid))
+        )
         if left or not is_clear:
             self._doubts[path] = doubt._replace(others=left)
         else:
@@ -288,7 +299,11 @@ class _Others:
         below, text = f"{working}/", str(working)
         for pid, folder in self._working().items():
             is_above = folder.count("/") > 1 and below.startswith(f"{folder}/")
-            if (folder == text or folder.startswith(below) or is_above) and pid != os.getpid() and not self._is_dashboard(pid):
+            if (
+                (folder == text or folder.startswith(below) or is_above)
+                and pid != os.getpid()
+                and not self._is_dashboard(pid)
+            ):
                 yield pid
 
     def naming(self, path: Path, working: Path) -> Iterator[int]:
@@ -392,7 +407,9 @@ class _Copy:
         while self._target < 0:
             self._to = next(names)
             with suppress(FileExistsError):
-                self._target = os.open(self._to, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+                self._target = os.open(
+                    self._to, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666
+                )
         self._times = TimesFile(times_path(self._to))
         if self._at and self._path.suffix in (".csv", ".tsv"):
             header = b"".join(os.pread(self._source, PIECE, 0).partition(b"\n")[:2])
@@ -421,7 +438,11 @@ class _Copy:
         if data and self._times is not None:
             self._times.note(os.fstat(self._target).st_size)
         count = os.write(self._target, data)
-        self._at, self._copied, self._room.left_bytes = self._at + count, self._copied + count, self._room.left_bytes - count
+        self._at, self._copied, self._room.left_bytes = (
+            self._at + count,
+            self._copied + count,
+            self._room.left_bytes - count,
+        )
         if self._head is not None:
             self._head = (self._head + data[:count])[:HEAD_BYTES]
             why = _why_no_metrics(self._path.name, self._head)
@@ -447,7 +468,12 @@ class _Copy:
     def _write_anew(self) -> None:
         found = self._path.stat()
         mark, more = (found.st_ino, found.st_size, found.st_mtime_ns), found.st_size - self._copied
-        if mark == self._mark or found.st_size > MOST_WHOLE_BYTES or more > self._room.left_bytes or self._room.is_low():
+        if (
+            mark == self._mark
+            or found.st_size > MOST_WHOLE_BYTES
+            or more > self._room.left_bytes
+            or self._room.is_low()
+        ):
             return
         self._to.parent.mkdir(parents=True, exist_ok=True)
         if self._mark is None:

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 MOST_AT_ONCE = 1 << 16
-MOST_WAITING = 1 << 20  # bytes that wait for a reader that does not read; then the program waits, as it would without us
+MOST_WAITING = (
+    1 << 20
+)  # bytes that wait for a reader that does not read; then the program waits, as it would without us
 TAIL_BYTES = 1 << 15  # of the newest output, kept for its last lines
 MAX_LAST_LINES = 100
 MAX_LINE_CHARACTERS = 400  # the first ones name the exception; more than a reason keeps, so that a cut shows

@@ -19,7 +19,10 @@ PF_KTHREAD = 0x0020_0000  # linux/sched.h
 DEAD_STATES = "ZXx"  # a zombie is only waiting to be reaped
 PYTHON = re.compile(r"python[\d.]*t?d?$")
 FORK_SERVER = b"multiprocessing.forkserver"
-HELPERS = (b"multiprocessing.resource_tracker", b"multiprocessing.semaphore_tracker")  # children that never run the user's code
+HELPERS = (
+    b"multiprocessing.resource_tracker",
+    b"multiprocessing.semaphore_tracker",
+)  # children that never run the user's code
 
 
 @functools.lru_cache(maxsize=1)
@@ -144,7 +147,9 @@ def pid_namespace(pid: int | str = "self", proc: Path = PROC) -> int | None:
 def children_cpu_s(proc: Path = PROC) -> float:
     """CPU time of this process's children, including ended ones; to 10 ms for each living one."""
     stats = [_stat(child, proc) for child in _children(os.getpid(), proc)]
-    living = sum(int(ticks) for fields in stats if fields for ticks in fields[11:15])  # their own, and their ended children's
+    living = sum(
+        int(ticks) for fields in stats if fields for ticks in fields[11:15]
+    )  # their own, and their ended children's
     times = os.times()
     return living / TICKS_PER_S + times.children_user + times.children_system
 

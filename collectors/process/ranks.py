@@ -18,9 +18,16 @@ class RanksSeen(NamedTuple):
 def ranks_of(activity: RunActivity, host: str) -> RanksSeen:
     """From the start events of all hosts that write to this folder, and the processes of this one."""
     starts, seen = newest_by_rank(activity.starts), newest_by_rank(activity.seen)
-    sizes = [*(event.fields.get("world_size") for event in [*seen.values(), *starts.values()]), activity.info.get("world_size")]
+    sizes = [
+        *(event.fields.get("world_size") for event in [*seen.values(), *starts.values()]),
+        activity.info.get("world_size"),
+    ]
     world_size = next((size for size in map(whole, sizes) if size and size <= MOST_RANKS), None)
-    away = {rank: str(event.fields["host"]) for rank, event in starts.items() if event.fields.get("host") not in (None, "", host)}
+    away = {
+        rank: str(event.fields["host"])
+        for rank, event in starts.items()
+        if event.fields.get("host") not in (None, "", host)
+    }
     here = sorted(rank for rank in starts.keys() | seen.keys() if world_size is None or rank < world_size)
     here = here or ([0] if world_size is None or world_size == 1 else [])
     return RanksSeen(here, world_size, _note(here, world_size, away))

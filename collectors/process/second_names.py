@@ -29,7 +29,15 @@ from pathlib import Path
 from .proc import PROC, descendants
 from .writers import identity_of_path, is_for_writing
 
-USUAL = ("logs", "runs", "lightning_logs", "outputs", "wandb", "mlruns", "trainer_output")  # log folders of training frameworks
+USUAL = (
+    "logs",
+    "runs",
+    "lightning_logs",
+    "outputs",
+    "wandb",
+    "mlruns",
+    "trainer_output",
+)  # log folders of training frameworks
 NAMES = re.compile(
     r"events\.out\.tfevents\..+|.+\.(csv|tsv|jsonl|wandb)|hparams\.yaml|trainer_state\.json|(all|train|eval|test)_results\.json"
 )
@@ -83,7 +91,11 @@ class SecondNames:
                     found = entry.stat(follow_symlinks=False)
                     if is_folder:
                         heapq.heappush(folders, (-found.st_mtime, entry.path))
-                    elif stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_mtime_ns >= self._since_ns:
+                    elif (
+                        stat.S_ISREG(found.st_mode)
+                        and found.st_uid == os.geteuid()
+                        and found.st_mtime_ns >= self._since_ns
+                    ):
                         yield Path(entry.path), found
 
     def _is_own(self, path: Path, found: os.stat_result) -> bool:
@@ -205,7 +217,9 @@ def _has_open(file: os.stat_result, pid: int) -> bool:
         for opened in (PROC / str(pid) / "fd").iterdir():
             with suppress(OSError):  # closed meanwhile
                 found = opened.stat()
-                if (found.st_dev, found.st_ino) == (file.st_dev, file.st_ino) and is_for_writing(PROC, pid, opened.name):
+                if (found.st_dev, found.st_ino) == (file.st_dev, file.st_ino) and is_for_writing(
+                    PROC, pid, opened.name
+                ):
                     return True
     return False
 

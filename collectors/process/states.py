@@ -47,7 +47,11 @@ def _or_preempted(activity: RunActivity, state: RunState) -> RunState:
     if signal is None:
         return state
     job, _ = job_of([*activity.starts, *activity.seen])
-    how = f"Stopped by {signal[1].upper()}" if signal[1].isupper() else "It saved and ended with exit code 75, to be started again"
+    how = (
+        f"Stopped by {signal[1].upper()}"
+        if signal[1].isupper()
+        else "It saved and ended with exit code 75, to be started again"
+    )
     return RunState("preempted", f"{how}{f' in job {job}' if job else ''}", state.pid)
 
 
@@ -56,13 +60,20 @@ def _in_queue(activity: RunActivity, state: RunState) -> RunState:
     newest = _newest(event for event in activity.queue if isinstance(event.fields.get("job"), int))
     if newest is None or newest.kind == "queued":
         return state
-    job, begun_s = newest.fields["job"], max((event.time_s for event in (*activity.starts, *activity.seen)), default=0.0)
+    job, begun_s = (
+        newest.fields["job"],
+        max((event.time_s for event in (*activity.starts, *activity.seen)), default=0.0),
+    )
     if begun_s > newest.time_s:
         return state
     if newest.kind == "failed":  # what its files and processes say of it comes first
         return RunState("failed", newest.text, state.pid) if state.state == "ended" else state
     if newest.kind == "cancelled":
-        return RunState("ended", f"Cancelled as job {job}", state.pid) if state.state not in ("running", "stalled") else state
+        return (
+            RunState("ended", f"Cancelled as job {job}", state.pid)
+            if state.state not in ("running", "stalled")
+            else state
+        )
     again = newest.text.partition(": ")[2] if newest.kind == "requeued" else ""
     return RunState("queued", f"Waits in the queue as job {job}{f': {again}' if again else ''}", None)
 
@@ -119,7 +130,9 @@ def _state_in(event: Event) -> StateName:
 def _schedulers(activity: RunActivity, ends: Iterable[Event]) -> RunState | None:
     """What its scheduler wrote of the end of a run that has closed its log itself."""
     since_s = min(end.time_s for end in ends) - CLOCK_SLACK_S
-    verdict = _newest(event for event in activity.exits if event.fields.get("by") == SCHEDULER and event.time_s >= since_s)
+    verdict = _newest(
+        event for event in activity.exits if event.fields.get("by") == SCHEDULER and event.time_s >= since_s
+    )
     return RunState(_state_in(verdict), verdict.text, None) if verdict else None
 
 
@@ -138,7 +151,9 @@ def _alive_state(activity: RunActivity, now_s: float, pid: int) -> RunState:
     if not sign_s or is_ahead(activity.last_line_s, now_s):
         return RunState("running", "", pid)
     silent_s = now_s - max(sign_s, min(activity.beside_s or 0.0, now_s))
-    speaks = activity.last_line_s is not None or not activity.info.get("attached")  # of a process that was attached no line is due
+    speaks = activity.last_line_s is not None or not activity.info.get(
+        "attached"
+    )  # of a process that was attached no line is due
     serves = activity.info.get("kind") == "service"  # it says nothing while no request comes
     if not speaks or serves or silent_s <= _patience_s(activity, STALLED_AFTER_S):
         return RunState("running", "", pid)

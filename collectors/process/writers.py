@@ -30,10 +30,10 @@ EVENT_FILE = "events.out.tfevents."
 OUTPUT = ("1", "2")  # descriptors
 MOST_FILES = 1_000  # of a folder that are looked at
 MOST_STARTED_BYTES = 1 << 20
-WRITES_BESIDE = (
-    0.2  # of a walk in which one that never handed its log on was seen to write it: it waited for a child since the last one
+WRITES_BESIDE = 0.2  # of a walk in which one that never handed its log on was seen to write it: it waited for a child since the last one
+WRITES_ALONE = (
+    3.0  # walks in which one that has handed its log on is seen to write it itself before it counts as the writer
 )
-WRITES_ALONE = 3.0  # walks in which one that has handed its log on is seen to write it itself before it counts as the writer
 LIVES_ON = 2  # times its own work that its ended children have done
 MOST_PIPES = 8  # programs between a training and its log: python | grep | ts | tee
 
@@ -190,7 +190,9 @@ class _Walk:
         self._folders, self._proc, self._launchers = folders, proc, launchers
         self._pipes: dict[str, list[tuple[int, str]]] = {}  # who holds each, at which number
         self._outputs: dict[int, dict[str, str]] = {}  # by pid and number, where standard output and error go
-        self._by_inode: dict[tuple[int, int], str] | None = None  # the folders' files, by device and inode, once asked for
+        self._by_inode: dict[tuple[int, int], str] | None = (
+            None  # the folders' files, by device and inode, once asked for
+        )
         self._mounts = mounts_of("self", proc)
         self._contained: dict[int, bool] = {}
         self.found = found = Open({}, {}, {}, {})

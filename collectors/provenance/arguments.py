@@ -15,11 +15,19 @@ from ..redaction import LEFT_OUT, is_option
 
 Argument: TypeAlias = "str | int | float | bool | list[Argument] | None"
 
-MOST_FIELDS, MOST_NAME, MOST_TEXT, MOST_ITEMS = 300, 100, 500, 64  # fields; characters; characters; values of one option
+MOST_FIELDS, MOST_NAME, MOST_TEXT, MOST_ITEMS = (
+    300,
+    100,
+    500,
+    64,
+)  # fields; characters; characters; values of one option
 WITH_VALUE = ("-W", "-X", "--check-hash-based-pycs")  # options of Python itself
 ENDS_OPTIONS = ("-m", "-c")  # the word behind it is the program, the rest are its own
 NAMED = re.compile(r"(--?|[+~]{0,2})([A-Za-z_][\w./@-]*)=(.*)", re.DOTALL)
-INTEGER, NUMBER = re.compile(r"[+-]?\d{1,18}"), re.compile(r"[+-]?(\d++(?:\.\d*+)?|\.\d++)(e[+-]?\d{1,3})?", re.IGNORECASE)
+INTEGER, NUMBER = (
+    re.compile(r"[+-]?\d{1,18}"),
+    re.compile(r"[+-]?(\d++(?:\.\d*+)?|\.\d++)(e[+-]?\d{1,3})?", re.IGNORECASE),
+)
 WORDS: dict[str, bool | None] = {"true": True, "false": False, "none": None, "null": None}
 
 

@@ -158,6 +158,10 @@ def answer_of(look: _Look) -> dict[str, Any] | None:
     try:
         what = json.loads(data)
     except ValueError:
-        log.info("what ran as process %d is not known: the look has ended with %s", look.wanted.process.pid, look.child.returncode)
+        log.info(
+            "what ran as process %d is not known: the look has ended with %s",
+            look.wanted.process.pid,
+            look.child.returncode,
+        )
         return None
     return what if isinstance(what, dict) else None

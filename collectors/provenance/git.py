@@ -22,7 +22,14 @@ MOST_DIFF_BYTES = 1 << 20
 MOST_FILE_BYTES = 1 << 20  # of a file of the repository's own that is read here
 MOST_PARENTS = 64  # above the working folder
 LOOK_S = 6.0  # for the whole look
-KEPT_SETTINGS = ("core.filemode", "core.symlinks", "core.autocrlf", "core.eol", "core.ignorecase", "extensions.objectformat")
+KEPT_SETTINGS = (
+    "core.filemode",
+    "core.symlinks",
+    "core.autocrlf",
+    "core.eol",
+    "core.ignorecase",
+    "extensions.objectformat",
+)
 PLAIN = re.compile(r"[\w-]{1,20}")  # a value of these settings
 COMMIT, REF = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?"), re.compile(r"refs/[\w./@+-]{1,400}")
 SECRET_FILES = (
@@ -150,8 +157,26 @@ def _diff(checkout: Checkout, commit: str, deadline_s: float) -> bytes:
             "GIT_OBJECT_DIRECTORY": str(checkout.common / "objects"),
             "GIT_INDEX_FILE": str(checkout.own / "index"),
         }
-        options = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--ignore-submodules=all", "--src-prefix=a/")
-        command = ["git", "--no-optional-locks", "--no-pager", "diff", *options, "--dst-prefix=b/", commit, "--", ".", *LEFT_OUT]
+        options = (
+            "--no-ext-diff",
+            "--no-textconv",
+            "--no-color",
+            "--no-renames",
+            "--ignore-submodules=all",
+            "--src-prefix=a/",
+        )
+        command = [
+            "git",
+            "--no-optional-locks",
+            "--no-pager",
+            "diff",
+            *options,
+            "--dst-prefix=b/",
+            commit,
+            "--",
+            ".",
+            *LEFT_OUT,
+        ]
         return _output(command, checkout.top, environment, deadline_s, MOST_DIFF_BYTES)
 
 
@@ -161,7 +186,13 @@ def _config(checkout: Checkout, empty: Path, deadline_s: float) -> str:
     given = dict(_settings(_output(command, empty, _environment(empty), deadline_s, MOST_FILE_BYTES)))
     kept = {name: given[name] for name in KEPT_SETTINGS if PLAIN.fullmatch(given.get(name, ""))}
     version = 1 if "extensions.objectformat" in kept else 0
-    lines = ["[core]", f"repositoryformatversion = {version}", "bare = false", "fsmonitor = false", "hooksPath = /dev/null"]
+    lines = [
+        "[core]",
+        f"repositoryformatversion = {version}",
+        "bare = false",
+        "fsmonitor = false",
+        "hooksPath = /dev/null",
+    ]
     for name, value in kept.items():
         section, _, key = name.partition(".")
         lines += [f"[{section}]", f"{key} = {value}"]
@@ -175,12 +206,19 @@ def _settings(data: bytes) -> Iterator[tuple[str, str]]:
 
 
 def _environment(home: Path) -> dict[str, str]:
-    fixed = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_OPTIONAL_LOCKS": "0"}
+    fixed = {
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_OPTIONAL_LOCKS": "0",
+    }
     closed = {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "", "LC_ALL": "C"}
     return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home), **fixed, **closed}
 
 
-def _output(command: Sequence[str], folder: Path, environment: Mapping[str, str], deadline_s: float, most: int) -> bytes:
+def _output(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], deadline_s: float, most: int
+) -> bytes:
     """What a command prints, up to one byte more than `most`; it is ended then, or when the time is over.
 
     Raises OSError, subprocess.TimeoutExpired, and ValueError with the first line of its errors where it failed.
@@ -201,7 +239,9 @@ def _output(command: Sequence[str], folder: Path, environment: Mapping[str, str]
     return said
 
 
-def _both(child: subprocess.Popen[bytes], selector: selectors.BaseSelector, deadline_s: float, most: int) -> tuple[bytes, bytes]:
+def _both(
+    child: subprocess.Popen[bytes], selector: selectors.BaseSelector, deadline_s: float, most: int
+) -> tuple[bytes, bytes]:
     """The output and the first part of the errors, until both end or the output is too long."""
     assert child.stdout and child.stderr
     said, errors = bytearray(), bytearray()

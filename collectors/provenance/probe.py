@@ -69,7 +69,12 @@ def found_of(pid: int, proc: Path = PROC) -> dict[str, Any]:
         "versions": dict(versions.libraries),
     }
     if state is not None:
-        found |= {"git_commit": state.commit, "git_branch": state.branch, "git_dirty": state.dirty, "git_note": state.note}
+        found |= {
+            "git_commit": state.commit,
+            "git_branch": state.branch,
+            "git_dirty": state.dirty,
+            "git_note": state.note,
+        }
         found["diff"] = state.diff
     return {name: value for name, value in found.items() if value not in (None, "", {}, [])}
 
@@ -79,7 +84,11 @@ def interpreters_of(words: list[str], folder: str, environment: dict[str, str]) 
     first = words[0] if words else ""
     if "/" in first:
         return [os.path.normpath(first if first.startswith("/") else f"{folder}/{first}")]
-    return [f"{entry}/{first}" for entry in environment.get("PATH", "").split(":")[:MOST_PATH] if first and entry.startswith("/")]
+    return [
+        f"{entry}/{first}"
+        for entry in environment.get("PATH", "").split(":")[:MOST_PATH]
+        if first and entry.startswith("/")
+    ]
 
 
 def root_of(pid: int, proc: Path = PROC) -> str:

@@ -66,13 +66,18 @@ class Versions(NamedTuple):
     libraries: Mapping[str, str] = {}
 
 
-def versions_of(pid: int, interpreters: Sequence[str], environment: Mapping[str, str], root: str, proc: Path = PROC) -> Versions:
+def versions_of(
+    pid: int, interpreters: Sequence[str], environment: Mapping[str, str], root: str, proc: Path = PROC
+) -> Versions:
     """Where two folders have a library, the first one counts. `interpreters` are paths where its Python may lie, none where it is another program;
     `root` is put before what the process names.
     """
     folders = list(
         dict.fromkeys(
-            [*_mapped(proc / str(pid) / "maps"), *(_packages(pid, interpreters, environment, root, proc) if interpreters else [])]
+            [
+                *_mapped(proc / str(pid) / "maps"),
+                *(_packages(pid, interpreters, environment, root, proc) if interpreters else []),
+            ]
         )
     )
     found: dict[str, str] = {}
@@ -105,7 +110,9 @@ def _mapped(maps: Path) -> list[str]:
     return list(dict.fromkeys(folder.decode("utf-8", "replace") for folder in FOLDER.findall(data)))
 
 
-def _packages(pid: int, interpreters: Sequence[str], environment: Mapping[str, str], root: str, proc: Path) -> Iterator[str]:
+def _packages(
+    pid: int, interpreters: Sequence[str], environment: Mapping[str, str], root: str, proc: Path
+) -> Iterator[str]:
     """Where such a Python looks for packages."""
     there = next((path for path in interpreters if os.path.lexists(f"{root}{path}")), None)
     prefixes = [str(Path(there).parent.parent)] if there else []

@@ -14,7 +14,9 @@ from pathlib import Path
 
 ROOT_UID = 0
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
-EXPOSED = "can be written by other users and this dashboard is of root: chmod go-w, or start the dashboard with --as-root"
+EXPOSED = (
+    "can be written by other users and this dashboard is of root: chmod go-w, or start the dashboard with --as-root"
+)
 REMEDY = "start the dashboard as that user, or with --as-root"
 
 

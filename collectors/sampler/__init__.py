@@ -36,7 +36,9 @@ class Trouble(NamedTuple):
 
     sentence: str
     remedy: str  # one command or one setting for this host; "" where there is none
-    other_may: bool = False  # the other sampler may be able to: this one does not know the target's Python, or does not run here
+    other_may: bool = (
+        False  # the other sampler may be able to: this one does not know the target's Python, or does not run here
+    )
 
 
 class Sampler(Protocol):

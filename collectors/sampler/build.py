@@ -30,7 +30,9 @@ def compiler() -> list[str]:
     for name in COMPILERS:
         if found := shutil.which(name):
             return [found]
-    raise BuildError("there is no C compiler; install one (sudo apt-get install gcc libc6-dev) and run make setup again")
+    raise BuildError(
+        "there is no C compiler; install one (sudo apt-get install gcc libc6-dev) and run make setup again"
+    )
 
 
 def build(program: Path = PROGRAM, flags: tuple[str, ...] = FLAGS) -> None:
@@ -38,7 +40,9 @@ def build(program: Path = PROGRAM, flags: tuple[str, ...] = FLAGS) -> None:
     sources = sorted(SOURCES.glob("*.c"))
     fresh = program.with_name(f"{program.name}.{os.getpid()}")
     try:
-        done = subprocess.run([*compiler(), *flags, "-o", str(fresh), *map(str, sources)], capture_output=True, text=True)
+        done = subprocess.run(
+            [*compiler(), *flags, "-o", str(fresh), *map(str, sources)], capture_output=True, text=True
+        )
         if done.returncode:
             raise BuildError(f"the C compiler fails: {_first_error(done.stderr)}")
         fresh.replace(program)
@@ -51,7 +55,9 @@ def build(program: Path = PROGRAM, flags: tuple[str, ...] = FLAGS) -> None:
 def is_current() -> bool:
     """Whether the program exists and is newer than all of its sources."""
     program = find_program()
-    return program is not None and all(path.stat().st_mtime <= program.stat().st_mtime for path in SOURCES.glob("*.[ch]"))
+    return program is not None and all(
+        path.stat().st_mtime <= program.stat().st_mtime for path in SOURCES.glob("*.[ch]")
+    )
 
 
 def build_or_say() -> bool:

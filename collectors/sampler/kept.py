@@ -20,7 +20,9 @@ CLOCK_SLACK_S = 0.05  # between a start time in ticks and a file's time
 LIBRARY = re.compile(r"/(site|dist)-packages/|/lib(64)?/python\d|^<frozen |^<__array_function__")
 GENERATED = re.compile(r"/torchinductor_|/torch_compile_debug/|/\.?triton(_cache)?/|/__pycache__/")
 CELL = re.compile(r"^<ipython-input-|/ipykernel_\d+/|^<stdin>|^<string>")
-OF_A_CELL = "The text of a notebook cell or of typed code is on no disk; its lines are counted from the beginning of the cell."
+OF_A_CELL = (
+    "The text of a notebook cell or of typed code is on no disk; its lines are counted from the beginning of the cell."
+)
 CHANGED = "The file changed after the run started: its lines today may not be those that ran."
 
 
@@ -113,7 +115,10 @@ class KeptSources:
 def is_own(path: str) -> bool:
     """Whether a frame's file may be the user's own: neither a library's nor made by a compiler."""
     return (
-        bool(path) and not LIBRARY.search(path) and not GENERATED.search(path) and (path.endswith(".py") or bool(CELL.search(path)))
+        bool(path)
+        and not LIBRARY.search(path)
+        and not GENERATED.search(path)
+        and (path.endswith(".py") or bool(CELL.search(path)))
     )
 
 

@@ -29,7 +29,9 @@ class Lent(Resident):
         self._connection.settimeout(ANSWER_S)
         try:
             self._connection.connect(ADDRESS.format(pid=keeper))
-            pid, peer, _ = CREDENTIALS.unpack(self._connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size))
+            pid, peer, _ = CREDENTIALS.unpack(
+                self._connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+            )
             if (pid, peer) != (keeper, uid):
                 raise PermissionError(f"process {pid} is not the keeper {keeper}")
             _, descriptors, _, _ = socket.recv_fds(self._connection, 1, DESCRIPTORS)
@@ -96,7 +98,9 @@ class Lending(Several):
         """Of those that our own sampler may not read."""
         refused = {pid for pid, trouble in self._plain.troubles().items() if not trouble.other_may}
         new = [
-            target for target in self._targets if target.pid in refused and (target.pid, target.start_ticks) not in self._keeper_of
+            target
+            for target in self._targets
+            if target.pid in refused and (target.pid, target.start_ticks) not in self._keeper_of
         ]
         for target in new:
             self._keeper_of[target.pid, target.start_ticks] = keeper_of(target.pid)

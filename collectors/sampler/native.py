@@ -54,7 +54,9 @@ class Native:
 
     name = NAME
 
-    def __init__(self, host: str | None = None, program: Path | None = None, start: Callable[[Path], Resident] = Child) -> None:
+    def __init__(
+        self, host: str | None = None, program: Path | None = None, start: Callable[[Path], Resident] = Child
+    ) -> None:
         """`program` is the sampler to use, by default the one built beside this file; `start` starts it."""
         self._host, self._start = host or socket.gethostname(), start
         self._given, self._program = program, program or find_program()
@@ -110,7 +112,9 @@ class Native:
 
     def troubles(self) -> dict[int, Trouble]:
         general = self._broken or (NOT_BUILT if self._program is None else None)
-        return {pid: trouble for (pid, _), followed in self._followed.items() if (trouble := general or followed.trouble)}
+        return {
+            pid: trouble for (pid, _), followed in self._followed.items() if (trouble := general or followed.trouble)
+        }
 
     def retry(self) -> None:
         self._program = self._given or find_program()
@@ -194,7 +198,9 @@ class Native:
         self.close()
         self._ends = 1 if lived_s > SOUND_AFTER_S else self._ends + 1
         self._start_at_s = time.monotonic() + RESTART_S[min(self._ends, len(RESTART_S)) - 1]
-        self._broken = Trouble(f"{SPOKEN} does not run: {why}.", "", other_may=True) if self._ends >= TROUBLE_AFTER else None
+        self._broken = (
+            Trouble(f"{SPOKEN} does not run: {why}.", "", other_may=True) if self._ends >= TROUBLE_AFTER else None
+        )
 
 
 def _trouble(pid: int, refused: Fate) -> Trouble | None:

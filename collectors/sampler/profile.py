@@ -109,7 +109,9 @@ class ProfileCollector:
         self._speaker, self._why = self._sampler.name, self._sampler.why
         self._troubles: dict[int, Trouble] = {}
         self._spells = Spells()
-        self._held: list[tuple[Profile, float]] = []  # until the runs of their time are known, and when they came, CLOCK_MONOTONIC
+        self._held: list[
+            tuple[Profile, float]
+        ] = []  # until the runs of their time are known, and when they came, CLOCK_MONOTONIC
         self._known_until_s = 0.0  # ... up to here, Unix seconds
         self._main_of: dict[int, int] = {}  # by pid, also of those lately released
         self._look_at_s = 0.0
@@ -223,7 +225,9 @@ class ProfileCollector:
         is_due = [_end_s(window) <= self._known_until_s or now_s - came_s > MOST_HELD_S for window, came_s in held]
         self._held = [one for one, due in zip(held, is_due, strict=True) if not due]
         due = [window for (window, _), due in zip(held, is_due, strict=True) if due]
-        return [part for window in due for part in self._spells.parts(window, self._main_of.get(window.pid, window.pid))]
+        return [
+            part for window in due for part in self._spells.parts(window, self._main_of.get(window.pid, window.pid))
+        ]
 
     def _hear(self, profiles: list[Profile]) -> None:
         self._speaker, self._why, self._troubles = self._sampler.name, self._sampler.why, self._sampler.troubles()
@@ -283,7 +287,9 @@ class ProfileCollector:
         left_out = f"{len(self._targets)} of {live} processes are sampled at a time, in rotation."
         slower = f"Sampled at {self._hz():g} Hz to stay inside {self._allowed_pct():.2g} % of a core."
         if pace == LOWEST_PACE and self._pacer.cost_pct > self._allowed_pct():
-            slower = f"Sampled at {self._hz():g} Hz, the lowest rate; this costs {self._pacer.cost_pct:.2g} % of a core."
+            slower = (
+                f"Sampled at {self._hz():g} Hz, the lowest rate; this costs {self._pacer.cost_pct:.2g} % of a core."
+            )
         said = [
             _first_of(self._finder.left_alone()),
             self._why,
@@ -319,7 +325,9 @@ def _in_turn(workers: list[Target], each: int, at_s: float) -> list[Target]:
 
 def _may_hold_python(pid: int, activities: Iterable[RunActivity | None]) -> bool:
     """A process that only writes a run's files may be any program; one named by its files may be a program with a Python inside."""
-    return runs_python(pid) or any(activity.starts or activity.info.get("pid") for activity in activities if activity is not None)
+    return runs_python(pid) or any(
+        activity.starts or activity.info.get("pid") for activity in activities if activity is not None
+    )
 
 
 def _end_s(profile: Profile) -> float:

@@ -35,7 +35,11 @@ def trouble(pid: int, sampler: str, said: str, proc: Path = PROC) -> Trouble | N
         return _unreadable(pid, owner, sampler, proc) if _is_refusal(said) else _unknown(pid, sampler, said)
     except (FileNotFoundError, ProcessLookupError):
         return None
-    except (OSError, LookupError, ValueError) as error:  # the reason cannot be found here: too few descriptors, an unusual /proc
+    except (
+        OSError,
+        LookupError,
+        ValueError,
+    ) as error:  # the reason cannot be found here: too few descriptors, an unusual /proc
         return _unknown(pid, sampler, f"{said} ({error})")
 
 
@@ -60,8 +64,12 @@ def _unreadable(pid: int, owner: int, sampler: str, proc: Path) -> Trouble:
     if os.geteuid() == 0 and not capable:
         return Trouble(f"{who}: root lacks the capability SYS_PTRACE here.", "start the dashboard with CAP_SYS_PTRACE")
     if container and ours.get("Seccomp") == SECCOMP_FILTER:
-        return Trouble(f"{who}: a seccomp filter of this container forbids it.", "docker run --security-opt seccomp=unconfined ...")
-    if not capable and (proc / str(pid) / "environ").stat().st_uid != owner:  # its files belong to root, whichever user runs it
+        return Trouble(
+            f"{who}: a seccomp filter of this container forbids it.", "docker run --security-opt seccomp=unconfined ..."
+        )
+    if (
+        not capable and (proc / str(pid) / "environ").stat().st_uid != owner
+    ):  # its files belong to root, whichever user runs it
         return Trouble(f"{who}: it does not let itself be read (PR_SET_DUMPABLE).", AS_ROOT)
     return Trouble(f"{who}: the kernel forbids it.", f"{AS_ROOT}  # or see: grep Cap /proc/{pid}/status")
 

@@ -16,7 +16,9 @@ PIPE_BYTES = 1 << 20
 MOST_READ = 4 << 20  # bytes in one call; what is more waits
 END_WITHIN_S = 2.0
 HANGS_AFTER_S = 10.0  # in one process; a look takes 10 us, finding a Python 10 ms
-TURN = struct.Struct("=QQ")  # what main.c shows: the target's number, and since when (CLOCK_MONOTONIC ns), 0 while there is none
+TURN = struct.Struct(
+    "=QQ"
+)  # what main.c shows: the target's number, and since when (CLOCK_MONOTONIC ns), 0 while there is none
 
 
 class Resident:
@@ -126,7 +128,9 @@ class Child(Resident):
             self._process.wait(0 if self.hangs_in() is not None else END_WITHIN_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            with suppress(subprocess.TimeoutExpired):  # it reads from what does not answer, and is reaped when that does
+            with suppress(
+                subprocess.TimeoutExpired
+            ):  # it reads from what does not answer, and is reaped when that does
                 self._process.wait(END_WITHIN_S)
         self._process.stdout.close()
         os.close(self._turn)

@@ -120,7 +120,9 @@ def _last_sign_s(spell: Spell, process: RunProcess, activity: RunActivity | None
 def _began_s(activity: RunActivity | None, process: RunProcess, since_s: float, now_s: float) -> float:
     """When a process began a run: by its start event, which in a container has another pid, else `since_s`."""
     starts = () if activity is None else activity.starts
-    named = (start.rank == process.rank and start.fields.get("pid_start_ticks") == process.start_ticks for start in starts)
+    named = (
+        start.rank == process.rank and start.fields.get("pid_start_ticks") == process.start_ticks for start in starts
+    )
     times = [start.time_s for start, is_named in zip(starts, named, strict=True) if is_named]
     return min(max(times, default=since_s), now_s)
 

@@ -33,7 +33,9 @@ class Fate(NamedTuple):
 
     target: int
     is_now: Literal["attached", "refused", "gone"]
-    reason: str = ""  # of a refusal: permission, python, version, free-threaded, crowd; stream: its lines are impossible
+    reason: str = (
+        ""  # of a refusal: permission, python, version, free-threaded, crowd; stream: its lines are impossible
+    )
     detail: str = ""  # of the reason; of an attached one the version of its Python, e.g. "3.11.7"
 
 
@@ -136,7 +138,9 @@ class StreamReader:
         if self._begun:
             raise _Faulty("the native sampler sends its version twice")
         if version != VERSION:
-            raise StreamError(f"the native sampler is of another version ({version}, not {VERSION}); build it again: make setup")
+            raise StreamError(
+                f"the native sampler is of another version ({version}, not {VERSION}); build it again: make setup"
+            )
         self._begun = True
 
     def _attached(self, target: int, version: str, _took_us: int) -> None:
@@ -173,8 +177,12 @@ class StreamReader:
         _bound(threads, MOST_THREADS)
         threads[tid] = text
 
-    def _span(self, target: int, tid: int, start_ns: int, duration_ns: int, stack: int, flags: int, cpu_ns: int) -> None:
-        possible = 0 <= start_ns < LATEST_NS and 0 < duration_ns < LATEST_NS and cpu_ns < LATEST_NS and 0 <= tid < LATEST_NS
+    def _span(
+        self, target: int, tid: int, start_ns: int, duration_ns: int, stack: int, flags: int, cpu_ns: int
+    ) -> None:
+        possible = (
+            0 <= start_ns < LATEST_NS and 0 < duration_ns < LATEST_NS and cpu_ns < LATEST_NS and 0 <= tid < LATEST_NS
+        )
         if not possible or self._waiting >= MOST_SPANS:
             raise _Faulty(f"the native sampler sends too many spans, or an impossible one: {start_ns} {duration_ns}")
         cpu = None if cpu_ns < 0 else cpu_ns
@@ -198,7 +206,9 @@ class StreamReader:
         spans = self._spans.pop(target, [])
         self._waiting -= len(spans)
         errors += self._lost.pop(target, 0)
-        self._messages.append(SampleWindow(target, start_ns, end_ns, samples, errors, hz, self._threads.pop(target, {}), spans))
+        self._messages.append(
+            SampleWindow(target, start_ns, end_ns, samples, errors, hz, self._threads.pop(target, {}), spans)
+        )
 
     def _reset(self) -> None:
         self._texts, self._frames, self._callers, self._stacks = {}, {}, {}, {}

@@ -15,7 +15,9 @@ from .values import MOST_SERIES, RatesSinceLast, ScrapedValue
 
 PERIOD_S = (1.0, 15.0)  # between two looks: at least, and at most
 SHARE = 0.02  # of a core, for one endpoint
-DCGM: Mapping[str, str] = {  # of dcgm-exporter, shares of 1: the GPU's own series where the driver does not measure them itself
+DCGM: Mapping[
+    str, str
+] = {  # of dcgm-exporter, shares of 1: the GPU's own series where the driver does not measure them itself
     "DCGM_FI_PROF_SM_ACTIVE": "gpu/sm_active_pct",
     "DCGM_FI_PROF_SM_OCCUPANCY": "gpu/sm_occupancy_pct",
     "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE": "gpu/tensor_active_pct",
@@ -108,7 +110,11 @@ class ScrapeCollector:
         host = labels_of(host=self._host)
         return [
             *_grouped(None, of_gpus, answer.time_s),
-            *_grouped(endpoint.target.run, [value._replace(labels=_with(value.labels, host)) for value in others], answer.time_s),
+            *_grouped(
+                endpoint.target.run,
+                [value._replace(labels=_with(value.labels, host)) for value in others],
+                answer.time_s,
+            ),
         ]
 
     def _sorted(self, values: Iterable[ScrapedValue]) -> tuple[list[ScrapedValue], list[ScrapedValue]]:

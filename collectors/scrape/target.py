@@ -35,14 +35,20 @@ def target_of(text: str) -> ScrapeTarget:
         port = url.port
     except ValueError:
         raise ValueError(f"{FORM}; {address!r} has no such port") from None
-    if url.scheme not in ("http", "https") or not url.hostname or any(ord(sign) <= 32 or ord(sign) > 126 for sign in address):
+    if (
+        url.scheme not in ("http", "https")
+        or not url.hostname
+        or any(ord(sign) <= 32 or ord(sign) > 126 for sign in address)
+    ):
         raise ValueError(f"{FORM}; {address!r} is no such address")
     run = before if is_named else f"{url.hostname}:{port}" if port else url.hostname
     if not NAME.fullmatch(run):
         raise ValueError(f"{FORM}; a name has letters, digits, and . : - _ only, and {run!r} others")
     user = url.netloc.rpartition("@")[0]
     authorization = f"Basic {base64.b64encode(unquote(user).encode()).decode()}" if user else ""
-    return ScrapeTarget(run, url._replace(path=url.path if url.path not in ("", "/") else "/metrics", fragment=""), authorization)
+    return ScrapeTarget(
+        run, url._replace(path=url.path if url.path not in ("", "/") else "/metrics", fragment=""), authorization
+    )
 
 
 def checked(text: str) -> str:

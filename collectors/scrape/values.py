@@ -57,12 +57,19 @@ class RatesSinceLast:
             elif family.type == "summary" and sample.name.endswith(("_sum", "_count")):
                 yield from self._rate(sample.name, labels, sample.value, before, passed_s)
             elif family.type == "summary":
-                yield ScrapedValue(labels, f"{family.name}/p{100 * _number(sample.labels.get('quantile', '')):g}", sample.value)
+                yield ScrapedValue(
+                    labels, f"{family.name}/p{100 * _number(sample.labels.get('quantile', '')):g}", sample.value
+                )
             elif family.type in ("gauge", "unknown"):
                 yield ScrapedValue(labels, family.name, sample.value)
 
     def _rate(
-        self, name: str, labels: Labels, value: float, before: Mapping[tuple[str, Labels], tuple[float, ...]], passed_s: float
+        self,
+        name: str,
+        labels: Labels,
+        value: float,
+        before: Mapping[tuple[str, Labels], tuple[float, ...]],
+        passed_s: float,
     ) -> Iterator[ScrapedValue]:
         key = name, labels
         last = before.get(key)

@@ -61,7 +61,9 @@ def ask(data_dir: Path, verb: str, **arguments: object) -> Any:
             with connection.makefile("rb") as stream:
                 answer = json.loads(stream.readline(MOST_ANSWER_BYTES) or b"{}")
     except (FileNotFoundError, ConnectionRefusedError) as error:
-        raise ControlError("no collector is at work: the dashboard starts it again, so try again in a moment") from error
+        raise ControlError(
+            "no collector is at work: the dashboard starts it again, so try again in a moment"
+        ) from error
     except (OSError, ValueError) as error:
         raise ControlError("the collector does not answer: try again in a moment") from error
     if not isinstance(answer, dict):

@@ -116,7 +116,11 @@ class Keeper(threading.Thread):
                 ask(self._data_dir, "ping")
                 self._answered_s, self._has_answered = time.monotonic(), True
         silent_s = time.monotonic() - self._answered_s
-        return f"did not answer for {silent_s:.0f} s" if silent_s > (SILENT_S if self._has_answered else STARTING_S) else ""
+        return (
+            f"did not answer for {silent_s:.0f} s"
+            if silent_s > (SILENT_S if self._has_answered else STARTING_S)
+            else ""
+        )
 
     def _take_over(self) -> None:
         """One live writer per store: share it if its options equal ours, replace it if its owner is dead, else only read.

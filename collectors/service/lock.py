@@ -63,7 +63,9 @@ def take(data_dir: Path, version: str, options: dict[str, Any]) -> int:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        raise Locked(f"cannot write to {path} ({error.strerror}{_owner(path)}); choose another folder with --data-dir") from None
+        raise Locked(
+            f"cannot write to {path} ({error.strerror}{_owner(path)}); choose another folder with --data-dir"
+        ) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -196,7 +198,11 @@ def _unknown(path: Path, text: bytes) -> str:
         version = fields.get("version") if isinstance(fields, dict) else None
     except (ValueError, RecursionError):
         version = None
-    whose = f"version {version[:40]} of the dashboard" if isinstance(version, str) else "a writer that this version does not know"
+    whose = (
+        f"version {version[:40]} of the dashboard"
+        if isinstance(version, str)
+        else "a writer that this version does not know"
+    )
     return f"{path} is held by {whose}"
 
 

@@ -19,7 +19,9 @@ OF_SEVERAL = "-several"  # ended the names of data folders that earlier versions
 
 class LogFolders(NamedTuple):
     log_dir: Path  # holds all that is followed
-    only: tuple[str, ...]  # paths of folders in it, the one with the store first: nothing else of it is followed; () for all
+    only: tuple[
+        str, ...
+    ]  # paths of folders in it, the one with the store first: nothing else of it is followed; () for all
     data_dir: Path
     front: str = ""  # as in LogTree
 
@@ -121,7 +123,9 @@ def last_used(given: Sequence[Path]) -> LogFolders:
 def together(given: Sequence[Path]) -> tuple[Path, tuple[str, ...]]:
     """`[/a/logs] -> /a/logs, ()`; `[/a/logs, /a/b/runs] -> /a, ("logs", "b/runs")`. One that lies in another one is left out."""
     kept = [
-        folder for folder in dict.fromkeys(given) if not any(folder != other and folder.is_relative_to(other) for other in given)
+        folder
+        for folder in dict.fromkeys(given)
+        if not any(folder != other and folder.is_relative_to(other) for other in given)
     ]
     if len(kept) == 1:
         return kept[0], ()
@@ -147,7 +151,9 @@ def _that_follow(folder: Path) -> Iterator[LogFolders]:
         data_dir = store_of(first)
         recorded = _recorded(data_dir)
         parts = Path(recorded.only[0]).parts if recorded and recorded.only else ()
-        if recorded and parts and first.parts[-len(parts) :] == parts:  # else the folder was moved since, and has another name
+        if (
+            recorded and parts and first.parts[-len(parts) :] == parts
+        ):  # else the folder was moved since, and has another name
             here = recorded._replace(log_dir=first.parents[len(parts) - 1])
             if folder in here.folders:
                 yield here

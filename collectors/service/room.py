@@ -41,4 +41,6 @@ def default_limit(data_dir: Path) -> Room:
 def _used_bytes(data_dir: Path) -> int:
     """Of the files in the folder itself, which are the store's and some small ones."""
     with os.scandir(data_dir) as entries:
-        return sum(entry.stat(follow_symlinks=False).st_size for entry in entries if entry.is_file(follow_symlinks=False))
+        return sum(
+            entry.stat(follow_symlinks=False).st_size for entry in entries if entry.is_file(follow_symlinks=False)
+        )

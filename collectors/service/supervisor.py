@@ -19,7 +19,10 @@ COALESCE_S = 0.02  # a woken collector waits this long for more
 TURN_S = 0.05  # how long a collector waits for its turn beside the others: one that hangs must not delay them
 BACK_OFF_S = (1.0, 30.0)  # after a failure: the first wait, and the longest
 COMPACT_S = 0.05  # how long packing may hold the store at a time
-COMPACT_PAUSE_S = (0.5, 1.0)  # between two packings: while there is more to do, and when there is not; a backlog is read first
+COMPACT_PAUSE_S = (
+    0.5,
+    1.0,
+)  # between two packings: while there is more to do, and when there is not; a backlog is read first
 STOP_S = 2.0
 LONGEST_PERIOD_S = 3600.0
 
@@ -155,8 +158,12 @@ class _Worker(threading.Thread):
         self._ending = threading.Event()
         self._state, self._error = "ok", ""
         self._delivered = time.monotonic()
-        self._at_work_since_s: float | None = None  # CLOCK_MONOTONIC; None between two turns, and while the store is full
-        self._goes_back: dict[str, str] | None = None  # the faults, where the collector is to go back to the stored offsets
+        self._at_work_since_s: float | None = (
+            None  # CLOCK_MONOTONIC; None between two turns, and while the store is full
+        )
+        self._goes_back: dict[str, str] | None = (
+            None  # the faults, where the collector is to go back to the stored offsets
+        )
         self._back_off_s = BACK_OFF_S[0]
 
     def health(self) -> Health:
@@ -230,7 +237,9 @@ class _Worker(threading.Thread):
             self._failed("failing", str(error), trace=False)
             self._on_stale(error)
             return BACK_OFF_S[1]
-        except Exception as error:  # whatever goes wrong in one source must not end the others; it is shown and tried again
+        except (
+            Exception
+        ) as error:  # whatever goes wrong in one source must not end the others; it is shown and tried again
             self._failed("failing", f"{type(error).__name__}: {error}", trace=True)
             self._goes_back = self._goes_back or {}
             pause_s, self._back_off_s = self._back_off_s, min(2 * self._back_off_s, BACK_OFF_S[1])
@@ -241,9 +250,7 @@ class _Worker(threading.Thread):
             self._failed("failing", f"nothing was stored: {gap}; it is read again from there", trace=False)
             self._goes_back = {gap.path: "was read from another place than the store has reached; it is read again"}
             return BACK_OFF_S[0]
-        except (
-            Exception
-        ) as error:  # neither a record nor a full disk but a fault of ours: what is not in files is lost, and it is said
+        except Exception as error:  # neither a record nor a full disk but a fault of ours: what is not in files is lost, and it is said
             self._failed("failing", f"what was collected cannot be stored: {type(error).__name__}: {error}", trace=True)
             self._goes_back = {}
             return BACK_OFF_S[0]
@@ -255,11 +262,15 @@ class _Worker(threading.Thread):
         try:
             self._on_stored(records)
         except Exception as error:  # it is stored all the same
-            self._failed("failing", f"what was stored could not be passed on: {type(error).__name__}: {error}", trace=True)
+            self._failed(
+                "failing", f"what was stored could not be passed on: {type(error).__name__}: {error}", trace=True
+            )
             return 0.0
         if lost:
             self._failed(
-                "failing", f"{len(lost)} of the {len(records)} newest records cannot be stored ({lost[0].reason})", trace=False
+                "failing",
+                f"{len(lost)} of the {len(records)} newest records cannot be stored ({lost[0].reason})",
+                trace=False,
             )
             return 0.0
         self._state, self._back_off_s = "ok", BACK_OFF_S[0]
@@ -281,7 +292,9 @@ class _Worker(threading.Thread):
             try:
                 refused = store_all(self._store, records)
                 faults = {
-                    found.path: f"cannot be stored ({found.reason[:200]})" for found in refused if isinstance(found.record, Offset)
+                    found.path: f"cannot be stored ({found.reason[:200]})"
+                    for found in refused
+                    if isinstance(found.record, Offset)
                 }
                 self._goes_back = faults or None
                 if not (refused and isinstance(self._collector, Counting)):

@@ -60,7 +60,9 @@ class Watchable(Protocol):
 class Watchdog(threading.Thread):
     """Calls `give_up` once, with the first collector that is stuck for too long."""
 
-    def __init__(self, workers: Sequence[Watchable], give_up: Callable[[Stuck], None], give_up_s: float = GIVE_UP_S) -> None:
+    def __init__(
+        self, workers: Sequence[Watchable], give_up: Callable[[Stuck], None], give_up_s: float = GIVE_UP_S
+    ) -> None:
         super().__init__(name="watchdog", daemon=True)
         self._workers, self._give_up, self._give_up_s = workers, give_up, give_up_s
         self._ending = threading.Event()
@@ -136,7 +138,11 @@ class SetAside:
     def reason(self, file: str) -> str:
         """Why a file of the log folder is skipped at present; "" where it may be read."""
         aside = self._inputs.get(file)
-        if aside is None or time.time() > aside.until_s or (aside.restarts >= MOST_RESTARTS and self._mark(file) != aside.mark):
+        if (
+            aside is None
+            or time.time() > aside.until_s
+            or (aside.restarts >= MOST_RESTARTS and self._mark(file) != aside.mark)
+        ):
             return ""
         when = "once it changes" if aside.restarts >= MOST_RESTARTS else "in some minutes"
         return f"{aside.reason}; it is tried again {when}"

@@ -110,7 +110,9 @@ def reduce_at(units: Summaries, starts: _Ints) -> Buckets:
 def _reach(high: _Floats, new_segment: _Ints) -> _Floats:
     """How far any unit up to this one reaches, within its segment."""
     ends = [*new_segment[1:].tolist(), len(high)]
-    return np.concatenate([np.maximum.accumulate(high[start:end]) for start, end in zip(new_segment.tolist(), ends, strict=True)])
+    return np.concatenate(
+        [np.maximum.accumulate(high[start:end]) for start, end in zip(new_segment.tolist(), ends, strict=True)]
+    )
 
 
 def _cells(units: Summaries, new_segment: _Ints, reach: _Floats, islands: _Ints, buckets: int) -> _Ints:
@@ -132,7 +134,9 @@ def _cells(units: Summaries, new_segment: _Ints, reach: _Floats, islands: _Ints,
 def _answer(units: Summaries, points_total: int) -> Buckets:
     finite = units.rows - units.non_finite
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.clip(units.total / finite, units.least, units.most)  # a sum is rounded, and may be more than a float holds
+        mean = np.clip(
+            units.total / finite, units.least, units.most
+        )  # a sum is rounded, and may be more than a float holds
     return Buckets(
         units.low, units.high, units.step, units.segment, units.least, units.most, mean, units.last, units.rows, units.non_finite,
         points_total,

@@ -42,7 +42,11 @@ class Copied(NamedTuple):
 
 
 def copy_run(
-    source: Store, target: Store, run: str, texts: Iterable[str] = (), small: Callable[[Sample], Sample] = lambda sample: sample
+    source: Store,
+    target: Store,
+    run: str,
+    texts: Iterable[str] = (),
+    small: Callable[[Sample], Sample] = lambda sample: sample,
 ) -> Copied:
     """`target` is new; `texts` are kept under these names besides those of files on the stacks; `small` puts the bytes of a small file
     into its sample. Raises UnknownRun, and what the stores raise."""
@@ -142,10 +146,19 @@ def _points(
 
 
 def _points_on(
-    source: Store, series: list[Series], lo: float | None, hi: float | None, axis: Axis, seen: Counter[int], choose: Choose
+    source: Store,
+    series: list[Series],
+    lo: float | None,
+    hi: float | None,
+    axis: Axis,
+    seen: Counter[int],
+    choose: Choose,
 ) -> Iterator[Points]:
     """As many at a time as may be in memory; those on the axis of steps have no time."""
-    ends = [(found.first_time_s, found.last_time_s) if axis == "time" else (found.first_step, found.last_step) for found in series]
+    ends = [
+        (found.first_time_s, found.last_time_s) if axis == "time" else (found.first_step, found.last_step)
+        for found in series
+    ]
     least = min((float(first) for first, _ in ends if first is not None), default=0.0)
     most = max((float(last) for _, last in ends if last is not None), default=0.0)
 
@@ -177,7 +190,9 @@ def _lines_of(series: list[Series], columns: dict[int, RawPoints], axis: Axis) -
     for labels, alike in groupby(sorted(series, key=lambda found: found.labels), key=lambda found: found.labels):
         lines: dict[tuple[int, float, float, int], dict[str, float]] = {}
         for found in alike:
-            for segment, place, step, value in zip(*(column.tolist() for column in _moments(columns[found.id])), strict=True):
+            for segment, place, step, value in zip(
+                *(column.tolist() for column in _moments(columns[found.id])), strict=True
+            ):
                 line, again = (segment, place, -math.inf if math.isnan(step) else step), 0
                 while found.name in lines.setdefault((*line, again), {}):  # twice at one moment
                     again += 1
@@ -216,10 +231,14 @@ def _profiles(source: Store, run: str, lo: float, hi: float, host: str, files: s
     """What was sampled of each process, a minute at a time; minutes without stacks cost nothing."""
     sampled = source.stack_counts(lo, hi, run)
     minutes = {
-        minute for start_s, end_s, _ in sampled for minute in range(math.floor(start_s / MINUTE_S), math.ceil(end_s / MINUTE_S))
+        minute
+        for start_s, end_s, _ in sampled
+        for minute in range(math.floor(start_s / MINUTE_S), math.ceil(end_s / MINUTE_S))
     }
     for minute in sorted(minutes):
-        for columns in _halved(lambda start, end: source.stacks(start, end, run), minute * MINUTE_S, (minute + 1) * MINUTE_S):
+        for columns in _halved(
+            lambda start, end: source.stacks(start, end, run), minute * MINUTE_S, (minute + 1) * MINUTE_S
+        ):
             files.update(frame.file for frame in columns.frames)
             for covered in columns.covered:
                 yield from _of_each_process(columns, covered, host)
@@ -237,7 +256,9 @@ def _of_each_process(columns: StackColumns, covered: tuple[float, float], host: 
 
 
 def _profile(columns: StackColumns, process: Process, chosen: list[int], host: str, count: int) -> Profile:
-    stacks = {at: tuple(columns.frames[frame] for frame in columns.stacks[at]) for at in set(columns.stack[chosen].tolist())}
+    stacks = {
+        at: tuple(columns.frames[frame] for frame in columns.stacks[at]) for at in set(columns.stack[chosen].tolist())
+    }
     samples = []
     for at in chosen:
         gil, cpu_s = int(columns.gil[at]), float(columns.cpu_s[at])

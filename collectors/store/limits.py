@@ -10,7 +10,9 @@ class Thinning(NamedTuple):
     """How samples of the machine become coarser with age. Sums, counts, least and greatest values of each cell stay; runs are left alone."""
 
     after_s: float  # age
-    kept: Callable[[float, float], Sequence[tuple[float, float]]]  # of a range, the windows whose samples stay as they are
+    kept: Callable[
+        [float, float], Sequence[tuple[float, float]]
+    ]  # of a range, the windows whose samples stay as they are
     whole: Collection[str] = ()  # series that have no mean, such as bit masks: all of their points stay
     counters: Collection[str] = ()  # series whose last value stands for a cell, not their mean
 

@@ -10,7 +10,19 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..records import Event, Finding, Frame, Labels, LogLine, Offset, ProgressBar, Record, Sample, SampleKind, SourceText
+from ..records import (
+    Event,
+    Finding,
+    Frame,
+    Labels,
+    LogLine,
+    Offset,
+    ProgressBar,
+    Record,
+    Sample,
+    SampleKind,
+    SourceText,
+)
 from .limits import NO_LIMITS as NO_LIMITS
 from .limits import Limits as Limits
 from .limits import Thinning as Thinning
@@ -201,7 +213,9 @@ class StackColumns(NamedTuple):
     cpu_s: NDArray[np.float64]  # NaN where unknown
     samples: int
     hz: float
-    covered: list[tuple[float, float]]  # what of the window any process of the run was recorded in, `WITHOUT_A_GAP_S` joined
+    covered: list[
+        tuple[float, float]
+    ]  # what of the window any process of the run was recorded in, `WITHOUT_A_GAP_S` joined
     serves: bool = False  # the run is a service, whose work is in all of its threads
 
 
@@ -333,12 +347,23 @@ class Store(Protocol):
         """The progress bars that stand at the end of a run's text logs, the newest last; at most 100."""
 
     def events(
-        self, run: str | None = None, lo: float | None = None, hi: float | None = None, kinds: Sequence[str] = (), most: int = -1
+        self,
+        run: str | None = None,
+        lo: float | None = None,
+        hi: float | None = None,
+        kinds: Sequence[str] = (),
+        most: int = -1,
     ) -> list[Event]:
         """In order of time; of all runs where `run` is None, of all kinds where `kinds` is empty. With `most` the newest of them."""
 
     def findings(
-        self, run: str | None = None, lo: float | None = None, hi: float | None = None, *, holding: bool = False, most: int = -1
+        self,
+        run: str | None = None,
+        lo: float | None = None,
+        hi: float | None = None,
+        *,
+        holding: bool = False,
+        most: int = -1,
     ) -> list[Finding]:
         """Those that touch the range, in order of their start: of a run, of the machine where `run` is "", of all where it is None.
 

@@ -92,7 +92,9 @@ def _with_refused(offset: Offset, refused: Sequence[RefusedRecord]) -> Offset:
     mine = [record for record in refused if record.path == offset.path]
     if not mine:
         return offset
-    return offset._replace(lines_skipped=offset.lines_skipped + len(mine), first_skip=offset.first_skip or sentence(mine[0].reason))
+    return offset._replace(
+        lines_skipped=offset.lines_skipped + len(mine), first_skip=offset.first_skip or sentence(mine[0].reason)
+    )
 
 
 def sentence(reason: str) -> str:

@@ -30,7 +30,9 @@ def ask_for_trace(entry: Path, run_folder: Path, steps: int, rank: int) -> str:
     except OSError as error:
         raise NoEntry(f"its run.json cannot be read ({error.strerror})") from None
     if owner != os.geteuid():
-        raise NoEntry(f"it belongs to user {user_of(owner)}, who alone may ask for a trace: run the dashboard as that user")
+        raise NoEntry(
+            f"it belongs to user {user_of(owner)}, who alone may ask for a trace: run the dashboard as that user"
+        )
     try:
         folder = _opened(entry)
         try:

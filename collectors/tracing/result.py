@@ -123,13 +123,21 @@ def parsed(data: bytes) -> StepsTraced:
 
 def _trace(fields: dict[str, Any]) -> StepsTraced:
     """Raises KeyError, TypeError, ValueError, IndexError."""
-    name, rank, error, torch = _text(fields["id"]), _whole(fields["rank"]), _text(fields["error"]), _text(fields["torch"])
+    name, rank, error, torch = (
+        _text(fields["id"]),
+        _whole(fields["rank"]),
+        _text(fields["error"]),
+        _text(fields["torch"]),
+    )
     if error:
         return StepsTraced(name, rank, error, torch)
     device, first, last = fields["device"], _whole(fields["first_step"]), _whole(fields["last_step"])
     if device not in ("GPU", "CPU") or last < first:
         raise ValueError("device or steps")
-    frames = [Frame(_text(function), _text(file), _whole(line)) for file, line, function in _listed(fields["frames"], MOST_FRAMES)]
+    frames = [
+        Frame(_text(function), _text(file), _whole(line))
+        for file, line, function in _listed(fields["frames"], MOST_FRAMES)
+    ]
     stacks = [
         tuple(frames[_place(number, frames)] for number in _listed(stack, MOST_DEPTH))
         for stack in _listed(fields["stacks"], MOST_STACKS)
@@ -159,7 +167,9 @@ def _kernel(row: Any, stacks: list[tuple[Frame, ...]]) -> TracedKernel:
     stack, name, kind, seconds, calls, backward = row
     if kind not in KERNEL_KINDS:
         raise ValueError(f"kind {kind!r}"[:100])
-    return TracedKernel(stacks[_place(stack, stacks)], _text(name), kind, _seconds(seconds), _whole(calls), bool(backward))
+    return TracedKernel(
+        stacks[_place(stack, stacks)], _text(name), kind, _seconds(seconds), _whole(calls), bool(backward)
+    )
 
 
 def _listed(value: Any, most: int) -> list[Any]:

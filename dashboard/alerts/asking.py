@@ -89,7 +89,11 @@ class Alerts:
     def desktop(self, now: AlertsNow) -> list[AlertMessage]:
         """Of the last minutes, for a page to show."""
         names = {receiver.name for receiver in now.settings.receivers if receiver.kind == "desktop"}
-        return [message for message in now.sent if message.receiver in names and time.time() - (message.ended_s or 0.0) < DESKTOP_S]
+        return [
+            message
+            for message in now.sent
+            if message.receiver in names and time.time() - (message.ended_s or 0.0) < DESKTOP_S
+        ]
 
     def firing(self) -> int:
         """How many alerts hold, with the moments of the last hour, without acknowledged ones; about 1 ms, at most once a second."""

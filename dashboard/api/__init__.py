@@ -62,7 +62,19 @@ NOUNS = (
     boards,
     queue,
 )
-CHANGED = (runs, machine, settings, ingest, table, forgotten, boards, trace, alerts, findings, orders)  # nouns with POST routes
+CHANGED = (
+    runs,
+    machine,
+    settings,
+    ingest,
+    table,
+    forgotten,
+    boards,
+    trace,
+    alerts,
+    findings,
+    orders,
+)  # nouns with POST routes
 
 
 def register(app: FastAPI, queries: Queries, tokens: Tokens | None = None) -> None:
@@ -86,7 +98,11 @@ def register(app: FastAPI, queries: Queries, tokens: Tokens | None = None) -> No
 
     app.add_api_route("/healthz", machine.health_route(queries), response_model=None, summary="Health")
     app.add_api_route(
-        "/metrics", metrics, response_class=Response, responses=of_media(CONTENT_TYPE), summary="The machine, for Prometheus"
+        "/metrics",
+        metrics,
+        response_class=Response,
+        responses=of_media(CONTENT_TYPE),
+        summary="The machine, for Prometheus",
     )
     app.add_api_route("/api/docs", docs, include_in_schema=False)
     app.add_api_route("/api/{path:path}", _unknown, methods=METHODS, include_in_schema=False)

@@ -100,7 +100,9 @@ def add_routes(router: APIRouter, tokens: Tokens) -> None:
             secret = tokens.new(name, Role.VIEWER, expires_s, scopes)
         except (DamagedTokens, TokenMistake) as error:
             raise BadRequest(str(error)) from None
-        place = request.headers.get("origin") or f"{request.url.scheme}://{request.url.netloc}"  # where the page is for its browser
+        place = (
+            request.headers.get("origin") or f"{request.url.scheme}://{request.url.netloc}"
+        )  # where the page is for its browser
         link = link_of(f"{place}{path_to('/')}", secret, address)
         note = LOOPBACK_NOTE if is_loopback(urlsplit(place).hostname or "") else ""
         return Answer({"name": name, "link": link, "expires_s": expires_s, "note": note})

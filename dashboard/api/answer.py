@@ -46,11 +46,17 @@ class _Items:
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.any_schema()
 
-    def __get_pydantic_json_schema__(self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
         return {"type": "array", "items": self._items}
 
 
-_NUMBER, _NULL, _WORD = {"type": "number"}, {"type": "null"}, {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}
+_NUMBER, _NULL, _WORD = (
+    {"type": "number"},
+    {"type": "null"},
+    {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]},
+)
 Column: TypeAlias = Annotated[NDArray[np.float64], _Items(_NUMBER)]
 Gaps: TypeAlias = Annotated[NDArray[np.float64], _Items({"anyOf": [_NUMBER, _NULL]})]  # null for what is missing
 Counts: TypeAlias = Annotated[NDArray[np.int64], _Items({"type": "integer"})]

@@ -45,7 +45,9 @@ def openapi_of(app: FastAPI, routes: Sequence[BaseRoute], others: Sequence[Any] 
         for route in ours:
             schema = schemas.get((route.unique_id, SERIALIZED))
             for method in route.methods or () if schema else ():
-                content = described["paths"][route.path_format][method.lower()]["responses"]["200"].setdefault("content", {})
+                content = described["paths"][route.path_format][method.lower()]["responses"]["200"].setdefault(
+                    "content", {}
+                )
                 content["application/json"] = {"schema": schema}
     return app.openapi_schema or described
 

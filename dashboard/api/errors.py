@@ -29,7 +29,12 @@ from .answer import Answer
 
 Schema: TypeAlias = dict[str, Any]
 
-LIMITS = {"exclusiveMinimum": "greater than", "minimum": "at least", "exclusiveMaximum": "less than", "maximum": "at most"}
+LIMITS = {
+    "exclusiveMinimum": "greater than",
+    "minimum": "at least",
+    "exclusiveMaximum": "less than",
+    "maximum": "at most",
+}
 WHAT_IS_WRONG = {  # by pydantic's type of error; of all others the schema says what the value must be
     "missing": "is missing",
     "extra_forbidden": "is unknown here",
@@ -40,7 +45,10 @@ WHAT_IS_WRONG = {  # by pydantic's type of error; of all others the schema says 
     "value_error": "is wrong: {error}",
 }
 BODY = "the request's body"
-SENTENCES = {404: "no such route; /api/docs lists them", 405: "this route does not take that method; /api/docs lists the routes"}
+SENTENCES = {
+    404: "no such route; /api/docs lists them",
+    405: "this route does not take that method; /api/docs lists the routes",
+}
 
 
 def register(app: FastAPI) -> None:
@@ -110,7 +118,9 @@ async def _wrong_parameter(request: Request, error: Exception) -> Response:
     problems = error.errors()
     kind, (where, *path), context = problems[0]["type"], problems[0]["loc"], problems[0].get("ctx") or {}
     if kind == "json_invalid":
-        return _wrong(f"{BODY} is not JSON from character {int(path[0]) + 1:,} on: check its quotes, commas and brackets")
+        return _wrong(
+            f"{BODY} is not JSON from character {int(path[0]) + 1:,} on: check its quotes, commas and brackets"
+        )
     if where == "body" and not path and isinstance(error.body, bytes) and error.body:
         return _wrong(f"{BODY} must be JSON, sent with the header Content-Type: application/json")
     route = request.scope["route"]
@@ -122,7 +132,10 @@ async def _wrong_parameter(request: Request, error: Exception) -> Response:
     name, schema = _step_into(_schema_of(info), path, name)
     if kind in ("missing", "extra_forbidden") and path:
         name = str(path[-1])
-    alone = sum(one["loc"][:2] == problems[0]["loc"][:2] for one in problems) == 1 or kind in ("missing", "extra_forbidden")
+    alone = sum(one["loc"][:2] == problems[0]["loc"][:2] for one in problems) == 1 or kind in (
+        "missing",
+        "extra_forbidden",
+    )
     said = (
         WHAT_IS_WRONG[kind].format_map(context)
         if alone and kind in WHAT_IS_WRONG
@@ -153,7 +166,11 @@ def _schema_of(info: FieldInfo | None) -> Schema:
     def resolved(part: Any) -> Any:
         if isinstance(part, dict):
             name = str(part.get("$ref", "")).rpartition("/")[2]
-            return resolved(definitions[name]) if name in definitions else {key: resolved(value) for key, value in part.items()}
+            return (
+                resolved(definitions[name])
+                if name in definitions
+                else {key: resolved(value) for key, value in part.items()}
+            )
         return [resolved(value) for value in part] if isinstance(part, list) else part
 
     found: Schema = resolved(whole)

@@ -36,7 +36,10 @@ class OtherSize(Taken):
 FileInPath = Annotated[str, Path(max_length=MOST_CHARACTERS, description="a file's name")]
 Head = Annotated[
     str,
-    Query(pattern="^[0-9a-f]{16}$|^$", description="by which the file is known again: of its first bytes, see docs/http-api.md"),
+    Query(
+        pattern="^[0-9a-f]{16}$|^$",
+        description="by which the file is known again: of its first bytes, see docs/http-api.md",
+    ),
 ]
 At = Annotated[int, Query(ge=0, le=MOST_CURSOR, description="where in the file the bytes belong")]
 
@@ -62,7 +65,9 @@ def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
         with held.bytes_of() as body:
             async for part in _parts_of(request):
                 body.add(part)
-            return Answer({"size": await run_in_threadpool(changes.receive, run, file, offset, bytes(body.data), head, writer)})
+            return Answer(
+                {"size": await run_in_threadpool(changes.receive, run, file, offset, bytes(body.data), head, writer)}
+            )
 
 
 def writer_of(run: str) -> str:
@@ -71,7 +76,9 @@ def writer_of(run: str) -> str:
     if asking.role is not Role.WRITER:
         return WRITER
     if not run.startswith(asking.prefix):
-        raise NotGranted(f"the token {asking.name!r} may write runs whose names begin with {asking.prefix!r}, not {run!r}")
+        raise NotGranted(
+            f"the token {asking.name!r} may write runs whose names begin with {asking.prefix!r}, not {run!r}"
+        )
     return asking.name
 
 

@@ -225,7 +225,9 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     def processes() -> Answer[GpuUserList]:
         return Answer({"processes": [gpu_user_row(user) for user in queries.gpu_users()]})
 
-    @router.get("/host_processes", response_model=None, summary="The processes that use most CPU and memory of this host")
+    @router.get(
+        "/host_processes", response_model=None, summary="The processes that use most CPU and memory of this host"
+    )
     @needs(Role.OWNER)
     def host_processes() -> Answer[HostProcessList]:
         return Answer(host_process_list(queries.host_processes()))
@@ -278,7 +280,10 @@ def _gpu_now(gpu: dict[str, Any], latest: dict[str, float]) -> GpuNow:
 def gpu_user_row(user: GpuUser) -> GpuUserRow:
     run, rank = (user.owner.run, user.owner.rank) if user.owner else (None, None)
     reason = why_not(int(user.process["pid"])) if run is None else ""
-    return cast(GpuUserRow, {"gpu": user.gpu, "mig": user.mig, **user.process, "run": run, "rank": rank, "not_attachable": reason})
+    return cast(
+        GpuUserRow,
+        {"gpu": user.gpu, "mig": user.mig, **user.process, "run": run, "rank": rank, "not_attachable": reason},
+    )
 
 
 def host_process_list(look: HostLook) -> HostProcessList:

@@ -38,7 +38,12 @@ UNITS = {
     "s": Unit("_s", "seconds"),
 }
 NO_UNIT = Unit("", "")
-LABELS = {"gpu": "gpu", "uuid": "UUID", "mig": "GPU_I_ID", "host": "Hostname"}  # ours -> dcgm-exporter's; others keep their name
+LABELS = {
+    "gpu": "gpu",
+    "uuid": "UUID",
+    "mig": "GPU_I_ID",
+    "host": "Hostname",
+}  # ours -> dcgm-exporter's; others keep their name
 
 
 def render(machine: Machine) -> str:

@@ -176,11 +176,16 @@ FILTERS = {
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get(
-        "/runs", response_model=None, summary="All runs, the newest first; or those that a filter keeps, sorted, a page of them"
+        "/runs",
+        response_model=None,
+        summary="All runs, the newest first; or those that a filter keeps, sorted, a page of them",
     )
     @needs(Role.VIEWER)
     def runs(
-        request: Request, asked: Filtered, offset: FirstRow = 0, limit: Annotated[int | None, Query(ge=1, le=10**7)] = None
+        request: Request,
+        asked: Filtered,
+        offset: FirstRow = 0,
+        limit: Annotated[int | None, Query(ge=1, le=10**7)] = None,
     ) -> Answer[RunList]:
         chosen = FILTERS & request.query_params.keys()
         views = [row.facts.view for row in find(queries, asked).rows] if chosen else queries.runs()
@@ -192,17 +197,23 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     def run(run: RunParameter) -> Answer[RunDetailRow]:
         return Answer(run_detail(queries.run(run)))
 
-    @router.get("/files", response_model=None, summary="Reading progress of each file of a run, and the first reason for a skip")
+    @router.get(
+        "/files", response_model=None, summary="Reading progress of each file of a run, and the first reason for a skip"
+    )
     @needs(Role.VIEWER)
     def files(run: RunParameter) -> Answer[FileList]:
         return Answer({"files": [file_row(offset) for offset in queries.files(run)]})
 
-    @router.get("/diff", response_model=None, summary="What differed from the git commit when a run began, without secrets")
+    @router.get(
+        "/diff", response_model=None, summary="What differed from the git commit when a run began, without secrets"
+    )
     @needs(Role.VIEWER, SOURCE)
     def diff(run: RunParameter) -> Answer[Diff]:
         return Answer({"diff": queries.diff(run)})
 
-    @router.get("/events", response_model=None, summary="Starts, ends, checkpoints, validations and other events of a run")
+    @router.get(
+        "/events", response_model=None, summary="Starts, ends, checkpoints, validations and other events of a run"
+    )
     @needs(Role.VIEWER)
     def events(between: OpenRange, run: OptionalRun = None) -> Answer[EventList]:
         cursor = queries.cursor()
@@ -215,13 +226,17 @@ def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
     def about(run: RunInPath, given: AboutChange) -> Answer[AboutRow]:
         return Answer(about_row(changes.set_about(run, given.model_dump(exclude_unset=True))))
 
-    @router.post("/runs/{run:any}/files", response_model=None, summary="Read a file that was left because it looks like data")
+    @router.post(
+        "/runs/{run:any}/files", response_model=None, summary="Read a file that was left because it looks like data"
+    )
     @needs(Role.OWNER)
     def files(run: RunInPath, given: DataToRead) -> Answer[FileList]:
         changes.read_data(run, given.path)
         return Answer({"files": [file_row(offset) for offset in queries.files(run)]})
 
-    @router.post("/events", response_model=None, summary="Add an event to a run: a note, a deployment, a change by hand")
+    @router.post(
+        "/events", response_model=None, summary="Add an event to a run: a note, a deployment, a change by hand"
+    )
     @needs(Role.OWNER)
     def add_event(given: NewEvent) -> Answer[EventRow]:
         return Answer(event_row(changes.add_event(given.run, given.model_dump(exclude={"run"}, exclude_none=True))))

@@ -14,7 +14,9 @@ from ..queries import Queries
 from ..user_files.settings import SETTINGS, Settings, SettingValue
 from .answer import Answer
 
-GivenValue = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]})]  # each row checks its own
+GivenValue = Annotated[
+    Any, WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]})
+]  # each row checks its own
 Given = Annotated[dict[str, GivenValue], Body(description="by key; what is not named stays as it is")]
 
 

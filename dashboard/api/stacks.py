@@ -178,7 +178,9 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         ] = "",
         baseline: Annotated[Literal["", "normal"], Query(description="normal: beside the run's normal")] = "",
         waits: Annotated[bool, Query(description="false: without the time in which a thread only waits")] = True,
-        focus: Annotated[str, Query(max_length=MOST_CHARACTERS, description="only stacks with such a frame, from it on")] = "",
+        focus: Annotated[
+            str, Query(max_length=MOST_CHARACTERS, description="only stacks with such a frame, from it on")
+        ] = "",
         hide: Annotated[str, Query(max_length=MOST_CHARACTERS, description="without such frames")] = "",
         roll: reshaping.Roll = "function",
         invert: Annotated[bool, Query(description="callees first")] = False,
@@ -219,7 +221,9 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     def flamechart(
         window: Window,
         run: str = known,
-        width: Annotated[int, Query(ge=1, le=MAX_WIDTH, description="pixels: what is narrower than one is merged")] = 1200,
+        width: Annotated[
+            int, Query(ge=1, le=MAX_WIDTH, description="pixels: what is narrower than one is merged")
+        ] = 1200,
         rank: Rank = None,
         pid: Pid = None,
         thread: Thread = None,
@@ -228,13 +232,17 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         return Answer(chart_answer(queries.stacks.chart(run, window, width, lanes.Lanes(view, thread, rank, pid))))
 
     @router.get(
-        "/last_stacks", response_model=None, summary="Where each thread of a run was last: after a crash, what it was doing"
+        "/last_stacks",
+        response_model=None,
+        summary="Where each thread of a run was last: after a crash, what it was doing",
     )
     @needs(Role.VIEWER)
     def last_stacks(run: str = known) -> Answer[LastStacksAnswer]:
         return Answer({"stacks": [last_stack_row(last) for last in queries.stacks.last(run)]})
 
-    @router.get("/source", response_model=None, summary="Lines of a file of the run's own folder that its profile names")
+    @router.get(
+        "/source", response_model=None, summary="Lines of a file of the run's own folder that its profile names"
+    )
     @needs(Role.VIEWER, SOURCE)
     def source(
         file: Annotated[str, Query(min_length=1, max_length=MOST_CHARACTERS, description="as a frame names it")],
@@ -311,7 +319,9 @@ def flame_answer(folded: Folded, profiler: Profiler) -> FlameAnswer:
         "normal": folded.baseline,
         "profile_until": folded.profile_until,
         "ranks": sorted({thread.rank for thread in folded.tree.threads}),
-        "phases": [{"name": phase.name, "seconds": phase.seconds, "normal_s": phase.baseline_s} for phase in folded.phases],
+        "phases": [
+            {"name": phase.name, "seconds": phase.seconds, "normal_s": phase.baseline_s} for phase in folded.phases
+        ],
         "sampler": profiler.sampler,
         "note": note,
     }

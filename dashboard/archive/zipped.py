@@ -78,8 +78,14 @@ def write_zip(store: Store, data_dir: Path, run: str, target: Path, logs: Path |
             copy.close()
         maintenance(inside).compact()
         about = about_run(data_dir, run)
-        said = {name: value for name, value in asdict(about).items() if name != "trouble" and value != getattr(NOTHING, name)}
-        manifest = Manifest(run, copied.from_s, copied.to_s, time.time(), socket.gethostname(), VERSION, copied.left_out, said)
+        said = {
+            name: value
+            for name, value in asdict(about).items()
+            if name != "trouble" and value != getattr(NOTHING, name)
+        }
+        manifest = Manifest(
+            run, copied.from_s, copied.to_s, time.time(), socket.gethostname(), VERSION, copied.left_out, said
+        )
         fresh = Path(folder) / "run.zip"
         with zipfile.ZipFile(fresh, "x", zipfile.ZIP_DEFLATED) as archive:
             parts = [_pack(archive, path) for path in sorted(inside.iterdir()) if path.suffix == ".sqlite"]
@@ -115,7 +121,15 @@ def unpack(source: Path, folder: Path) -> Manifest:
             _check_members(archive, known)
             for name, (length, digest) in known.items():
                 _unpack(archive, name, length, digest, folder / Path(name).name)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, UnicodeError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+        UnicodeError,
+    ) as error:
         reason = ascii(str(error)[:MOST_REASON])[1:-1]
         raise BadArchive(f"{source.name} is no zip that can be read ({reason}); export the run once more") from error
     _check_store(source, folder, manifest.run)
@@ -132,7 +146,9 @@ def _manifest(archive: zipfile.ZipFile) -> tuple[dict[str, tuple[int, str]], Man
     try:
         found = archive.getinfo(MANIFEST)
     except KeyError:
-        raise BadArchive(f"there is no {MANIFEST} in it: it is not a run that `deepseek-dashboard export` has written") from None
+        raise BadArchive(
+            f"there is no {MANIFEST} in it: it is not a run that `deepseek-dashboard export` has written"
+        ) from None
     if found.file_size > MOST_MANIFEST_BYTES:
         raise BadArchive(f"its {MANIFEST} has more than {MOST_MANIFEST_BYTES >> 20} MiB")
     with archive.open(found) as file:
@@ -140,12 +156,16 @@ def _manifest(archive: zipfile.ZipFile) -> tuple[dict[str, tuple[int, str]], Man
     try:
         said = json.loads(text)
         if said["format"] != FORMAT:
-            raise BadArchive(f"it has format {said['format']!r}, and this version reads format {FORMAT}: update deepseek-dashboard")
+            raise BadArchive(
+                f"it has format {said['format']!r}, and this version reads format {FORMAT}: update deepseek-dashboard"
+            )
         parts = {str(part["name"]): (int(part["bytes"]), str(part["sha256"])) for part in said["parts"]}
         run = str(said["run"])
         from_s, to_s = (None if said[name] is None else float(said[name]) for name in ("from_s", "to_s"))
         left_out, about = [str(item) for item in said["left_out"]], dict(said["about"])
-        manifest = Manifest(run, from_s, to_s, float(said["exported_s"]), str(said["host"]), str(said["version"]), left_out, about)
+        manifest = Manifest(
+            run, from_s, to_s, float(said["exported_s"]), str(said["host"]), str(said["version"]), left_out, about
+        )
     except (KeyError, TypeError, ValueError, RecursionError, OverflowError) as error:
         raise BadArchive(f"its {MANIFEST} is not as it should be ({type(error).__name__}: {error})") from error
     if not 0 < manifest.exported_s < LATEST_S or not all(at is None or abs(at) < LATEST_S for at in (from_s, to_s)):

@@ -29,7 +29,12 @@ class Audit:
 
     def add(self, who: str, where: str, what: str) -> None:
         """`add("uid 1000", "127.0.0.1", "POST /api/v1/settings")`"""
-        row = {"time_s": round(time.time(), 3), "who": who[:MOST_CHARS], "from": where[:MOST_CHARS], "what": what[:MOST_CHARS]}
+        row = {
+            "time_s": round(time.time(), 3),
+            "who": who[:MOST_CHARS],
+            "from": where[:MOST_CHARS],
+            "what": what[:MOST_CHARS],
+        }
         line = json.dumps(row).encode() + b"\n"
         try:
             with self._lock:

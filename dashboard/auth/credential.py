@@ -100,4 +100,9 @@ def scopes_of(given: Any) -> dict[str, Any]:
 
 
 def _is_time(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and 0 <= value < LATEST_S
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and 0 <= value < LATEST_S
+    )

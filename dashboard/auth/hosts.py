@@ -93,7 +93,9 @@ def host_of(headers: RawHeaders) -> tuple[str, str] | None:
     return (found[1].lower(), found[2] or "") if found else None
 
 
-def refused(path: str, method: str, headers: RawHeaders, names: frozenset[str], our_address: str, origins: tuple[str, ...]) -> str:
+def refused(
+    path: str, method: str, headers: RawHeaders, names: frozenset[str], our_address: str, origins: tuple[str, ...]
+) -> str:
     """Why, in a sentence, or "". A page of another site may link to our pages, but not read or load what is for programs."""
     host = host_of(headers)
     if host is None:

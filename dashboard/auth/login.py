@@ -66,7 +66,11 @@ def page_of(said: str, wanted: str, status: int = HTTPStatus.UNAUTHORIZED, *, mi
     """Leads to the address that was `wanted` afterwards. `said` stands above the field, without the folders of files: anyone reads it."""
     tone, role = ("said", "alert") if mistake else ("said hint", "status")
     text = PAGE.format(
-        tone=tone, role=role, said=escape(without_details(said)), next=escape(safe_path(wanted)), base=escape(path_to("/"))
+        tone=tone,
+        role=role,
+        said=escape(without_details(said)),
+        next=escape(safe_path(wanted)),
+        base=escape(path_to("/")),
     )
     return HTMLResponse(text, status, {"Cache-Control": "no-store"})
 
@@ -75,8 +79,15 @@ def safe_path(address: str) -> str:
     """An address of this dashboard, without its base path; of anything else, `/`. `//evil` and `/\\evil` are other hosts to a browser, and
     dots lead out of the base path."""
     parts = address[:MOST_ADDRESS]
-    is_ours = parts.startswith("/") and not parts.startswith(("//", "/\\", PATH)) and parts.isprintable() and "\\" not in parts
-    is_ours = is_ours and not any(unquote(part) in (".", "..") for part in parts.partition("?")[0].partition("#")[0].split("/"))
+    is_ours = (
+        parts.startswith("/")
+        and not parts.startswith(("//", "/\\", PATH))
+        and parts.isprintable()
+        and "\\" not in parts
+    )
+    is_ours = is_ours and not any(
+        unquote(part) in (".", "..") for part in parts.partition("?")[0].partition("#")[0].split("/")
+    )
     return parts if is_ours and parts.isascii() else "/"
 
 
@@ -126,7 +137,9 @@ def add_routes(app: FastAPI, access: Access, tokens: Tokens, audit: Audit, limit
         await run_in_threadpool(audit.add_once, session.of or session.name, address, f"log-in as {session.role}")
         seconds = (session.expires_s or 0) - time.time()
         is_secure = access.is_secure or request.url.scheme == "https"
-        cookie = set_cookie(request.scope["headers"], session_secret, seconds, base_path=access.base_path, secure=is_secure)
+        cookie = set_cookie(
+            request.scope["headers"], session_secret, seconds, base_path=access.base_path, secure=is_secure
+        )
         return Response(
             status_code=HTTPStatus.SEE_OTHER,
             headers={"Location": path_to(wanted), "Set-Cookie": cookie, "Cache-Control": "no-store"},
@@ -147,7 +160,9 @@ def add_routes(app: FastAPI, access: Access, tokens: Tokens, audit: Audit, limit
 
 def _fields_of(body: bytes) -> dict[str, str]:
     try:
-        return {name: values[0] for name, values in parse_qs(body.decode("utf-8", "replace"), max_num_fields=10).items()}
+        return {
+            name: values[0] for name, values in parse_qs(body.decode("utf-8", "replace"), max_num_fields=10).items()
+        }
     except ValueError:  # more fields than a form of ours has
         return {}
 

@@ -34,7 +34,9 @@ def routes_of(app: FastAPI, others: Mapping[str, RouteNeed]) -> list[KnownRoute]
         endpoint = getattr(route, "endpoint", None)
         need = others.get(route.path) or (need_of(endpoint) if endpoint is not None else OWNERS)
         kind = "websocket" if "WebSocket" in type(route).__name__ else "http"
-        found.append(KnownRoute(route.path, route.path_regex, frozenset(getattr(route, "methods", None) or ()), kind, need))
+        found.append(
+            KnownRoute(route.path, route.path_regex, frozenset(getattr(route, "methods", None) or ()), kind, need)
+        )
     return found
 
 

@@ -31,9 +31,15 @@ ANY_STATE = (1 << 32) - 1
 HEADER = struct.Struct("=LHHLL")
 REQUEST = struct.Struct("=BBBBI")  # family, protocol, extensions, padding, states
 ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT = 1, 4, 5, 8  # of enum tcp_state
-MAY_READ = (ESTABLISHED, FIN_WAIT1, FIN_WAIT2)  # what a client is in, also once it says no more; none that only begins to connect
+MAY_READ = (
+    ESTABLISHED,
+    FIN_WAIT1,
+    FIN_WAIT2,
+)  # what a client is in, also once it says no more; none that only begins to connect
 MAY_WRITE = (ESTABLISHED, CLOSE_WAIT)  # what our end is in then
-REPLY = struct.Struct("=4B48x5I")  # family, state, timer, retransmissions; the addresses; expires, two queues, uid, inode
+REPLY = struct.Struct(
+    "=4B48x5I"
+)  # family, state, timer, retransmissions; the addresses; expires, two queues, uid, inode
 NETLINK_S = 0.5
 
 AnyAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -56,7 +62,12 @@ class Peer:
         """Whether only this machine can be at the other end: both ends are loopback, or it is a Unix socket."""
         if self.is_unix:
             return True
-        return self._peer is not None and self._ours is not None and self._peer[0].is_loopback and self._ours[0].is_loopback
+        return (
+            self._peer is not None
+            and self._ours is not None
+            and self._peer[0].is_loopback
+            and self._ours[0].is_loopback
+        )
 
     @property
     def is_unix(self) -> bool:

@@ -11,7 +11,10 @@ from starlette.types import Message, Send
 from .hosts import FOR_PROGRAMS, RawHeaders
 
 CSP = b"content-security-policy"
-FILES = ("/assets/", "/_dash-component-suites/")  # a hundred for a page: what counts for documents would be 40 kB of them
+FILES = (
+    "/assets/",
+    "/_dash-component-suites/",
+)  # a hundred for a page: what counts for documents would be 40 kB of them
 NOT_KEPT = (b"cache-control", b"no-store")
 NOT_EMBEDDED = (
     b"cross-origin-resource-policy",

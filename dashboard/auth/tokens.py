@@ -65,7 +65,9 @@ class Tokens:
         known = self._known()
         if self.trouble:
             raise DamagedTokens(self.trouble)
-        return sorted((found for found in known.values() if not found.is_over(self._now())), key=lambda found: found.created_s)
+        return sorted(
+            (found for found in known.values() if not found.is_over(self._now())), key=lambda found: found.created_s
+        )
 
     def _known(self) -> Mapping[str, Credential]:
         """Read anew where the file is another one, or has other rights."""
@@ -97,7 +99,9 @@ class Tokens:
     ) -> str:
         """The secret, which is shown once. Raises TokenMistake, DamagedTokens, Unwritable."""
         if not NAME.fullmatch(name) or name == LOCAL:
-            raise TokenMistake(f"{name!r} is no name for a token: letters, digits, dots, dashes, 64 at most; {LOCAL!r} is taken")
+            raise TokenMistake(
+                f"{name!r} is no name for a token: letters, digits, dots, dashes, 64 at most; {LOCAL!r} is taken"
+            )
         secret = new_secret()
         made = Credential(name, kind, role, hash_of(secret), self._now(), expires_s, scopes, of)
         with self._changing() as credentials:
@@ -196,7 +200,9 @@ def read(path: Path) -> list[Credential]:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         why = str(error) if type(error) is ValueError else "is no JSON that this version reads"
         raise _damaged(path, why) from None
-    if len({each.hash for each in credentials}) < len(credentials) or len({each.name for each in credentials}) < len(credentials):
+    if len({each.hash for each in credentials}) < len(credentials) or len({each.name for each in credentials}) < len(
+        credentials
+    ):
         raise _damaged(path, "has a name or a hash twice")
     return credentials
 

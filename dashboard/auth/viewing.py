@@ -86,7 +86,19 @@ WHOLE = frozenset(["board"])  # what a board's text says: the page asks with its
 HIDDEN_SECTIONS = frozenset(["command", "environment"])  # of a comparison of runs
 OF_PROCESSES = frozenset(["command", "user"])
 LEFT = frozenset(
-    ["argv", "command", "cmdline", "command_line", "env", "environ", "environment", "user", "username", "remove", "executable"]
+    [
+        "argv",
+        "command",
+        "cmdline",
+        "command_line",
+        "env",
+        "environ",
+        "environment",
+        "user",
+        "username",
+        "remove",
+        "executable",
+    ]
 )
 THEIRS = frozenset(["info", "config", "more"])  # what stands there has names that users chose
 VALUES = frozenset(["text", "value"])  # beside a name
@@ -214,7 +226,9 @@ def _field(key: Any, value: Any, asking: Visitor, depth: int) -> Any:
         return value
     if _is_hidden(key, value, asking):
         return _left_out(value)
-    return _theirs(value, asking, depth) if key in THEIRS and isinstance(value, Mapping) else _shown(value, asking, depth)
+    return (
+        _theirs(value, asking, depth) if key in THEIRS and isinstance(value, Mapping) else _shown(value, asking, depth)
+    )
 
 
 def _theirs(value: Any, asking: Visitor, depth: int) -> Any:
@@ -230,7 +244,11 @@ def _theirs(value: Any, asking: Visitor, depth: int) -> Any:
             for key, item in value.items()
         }
     if isinstance(value, (list, tuple)):
-        return value if _is_column(value) else [_theirs(item, asking, depth - 1) for item in _words(_kept(value, asking), asking)]
+        return (
+            value
+            if _is_column(value)
+            else [_theirs(item, asking, depth - 1) for item in _words(_kept(value, asking), asking)]
+        )
     return _shown(value, asking, depth)
 
 
@@ -277,7 +295,9 @@ def _is_left(key: str) -> bool:
 
 
 def _left_out(value: Any) -> Any:
-    return LEFT_OUT if isinstance(value, str) and value else [LEFT_OUT] if isinstance(value, list) else value and LEFT_OUT
+    return (
+        LEFT_OUT if isinstance(value, str) and value else [LEFT_OUT] if isinstance(value, list) else value and LEFT_OUT
+    )
 
 
 def _compared(row: Mapping[str, Any], asking: Visitor, depth: int) -> dict[str, Any]:
@@ -331,7 +351,11 @@ def _plain_of(value: Any) -> Any:
 
 
 def _hidden(values: Any) -> Any:
-    return [LEFT_OUT if isinstance(item, str) else item for item in values] if isinstance(values, (list, tuple)) else LEFT_OUT
+    return (
+        [LEFT_OUT if isinstance(item, str) else item for item in values]
+        if isinstance(values, (list, tuple))
+        else LEFT_OUT
+    )
 
 
 def _is_plain(value: Any) -> bool:

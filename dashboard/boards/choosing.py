@@ -35,7 +35,9 @@ def chosen(entry: ChosenSeries, known: Sequence[Series]) -> list[Series]:
 def charts_with_something(board: Board, known: Sequence[Series]) -> int:
     """How many of its charts have a series that is stored; of an expression, one that it names."""
     charts = [[*chart.series, *filter(None, [chart.x])] for row in board.rows for chart in row.charts]
-    return sum(any(_names_one(entry, known) if entry.by == "expr" else chosen(entry, known) for entry in of) for of in charts)
+    return sum(
+        any(_names_one(entry, known) if entry.by == "expr" else chosen(entry, known) for entry in of) for of in charts
+    )
 
 
 def _names_one(entry: ChosenSeries, known: Sequence[Series]) -> bool:
@@ -67,14 +69,19 @@ def expressions_of(entry: ChosenSeries, smooth: str, known: Sequence[Series]) ->
         return []
     names = dict.fromkeys(series.name for series in chosen(entry, known))
     labels = ", ".join(
-        f'"{key}"=~{_quoted(glob)}' if not key.isidentifier() else f"{key}=~{_quoted(glob)}" for key, glob in entry.labels
+        f'"{key}"=~{_quoted(glob)}' if not key.isidentifier() else f"{key}=~{_quoted(glob)}"
+        for key, glob in entry.labels
     )
-    return [f"ema({_quoted(name)}{{{labels}}}, {smooth})" if labels else f"ema({_quoted(name)}, {smooth})" for name in names]
+    return [
+        f"ema({_quoted(name)}{{{labels}}}, {smooth})" if labels else f"ema({_quoted(name)}, {smooth})" for name in names
+    ]
 
 
 def _has(labels: Labels, wanted: Labels) -> bool:
     values = dict(labels)
-    return all(matches(glob, values.get(key, "")) if is_glob(glob) else values.get(key, "") == glob for key, glob in wanted)
+    return all(
+        matches(glob, values.get(key, "")) if is_glob(glob) else values.get(key, "") == glob for key, glob in wanted
+    )
 
 
 def _labelled(labels: Labels) -> str:

@@ -68,7 +68,9 @@ class BoardCharts:
         known = [*self._reader.series(None), *(self._reader.series(run) if run is not None else ())]
         counts = {file.name: charts_with_something(file.board, known) for file in boards if file.board is not None}
         having = [file for file in boards if counts.get(file.name)]
-        order = sorted(having, key=lambda file: (file.name == FIRST, file.source != "template", counts[file.name]), reverse=True)
+        order = sorted(
+            having, key=lambda file: (file.name == FIRST, file.source != "template", counts[file.name]), reverse=True
+        )
         return order[0].name if order else FIRST
 
     def draw(self, query: ChartsQuery) -> DrawnCharts:
@@ -100,7 +102,9 @@ class BoardCharts:
                     followed |= dict.fromkeys(_behind(text, known))
         query = _within(query, list(followed))
         self._draw_stored(query, stored, charts)
-        evaluated: dict[tuple[str, Axis, tuple[str, ...]], ExpressionResult | str] = {}  # an expression may be in several charts
+        evaluated: dict[
+            tuple[str, Axis, tuple[str, ...]], ExpressionResult | str
+        ] = {}  # an expression may be in several charts
         for place, item, text, known in texts:
             entry, axis = _entry(query.charts[place], item), query.charts[place].axis or query.axis
             key = text, axis, entry.runs
@@ -111,9 +115,13 @@ class BoardCharts:
             drawn.curves = labelled(drawn.curves, chart)
         lo, hi = _extent(charts)
         names = dict.fromkeys(Followed(series.run, series.name) for series in followed)
-        return DrawnCharts(cursor, lo if query.lo is None else query.lo, hi if query.hi is None else query.hi, charts, list(names))
+        return DrawnCharts(
+            cursor, lo if query.lo is None else query.lo, hi if query.hi is None else query.hi, charts, list(names)
+        )
 
-    def _draw_stored(self, query: ChartsQuery, stored: Sequence[tuple[int, int, Series]], charts: Sequence[DrawnChart]) -> None:
+    def _draw_stored(
+        self, query: ChartsQuery, stored: Sequence[tuple[int, int, Series]], charts: Sequence[DrawnChart]
+    ) -> None:
         """All that is drawn as it is stored is read together, once each."""
         by_axis: dict[Axis, dict[int, Series]] = {}
         for place, _, series in stored:
@@ -174,7 +182,11 @@ def _behind(text: str, known: Sequence[Series]) -> list[Series]:
 
 def _within(query: ChartsQuery, series: Sequence[Series]) -> ChartsQuery:
     """All of the time is that of the runs' own series, where there are any: the machine's go on for weeks."""
-    own = [found for found in series if found.run is not None and found.first_time_s is not None and found.last_time_s is not None]
+    own = [
+        found
+        for found in series
+        if found.run is not None and found.first_time_s is not None and found.last_time_s is not None
+    ]
     if query.axis == "step" or query.lo is not None or not own:
         return query
     first = min(found.first_time_s or math.inf for found in own)

@@ -57,7 +57,9 @@ def _yaml() -> YAML:
 
 def _adopt_comments(text: str, tree: CommentedMap) -> None:
     """Of a text that has nothing but comments."""
-    kept = "\n".join(line.strip().removeprefix("#").strip() for line in text.splitlines() if line.strip().startswith("#"))
+    kept = "\n".join(
+        line.strip().removeprefix("#").strip() for line in text.splitlines() if line.strip().startswith("#")
+    )
     if kept:
         tree.yaml_set_start_comment(kept)
 

@@ -193,7 +193,9 @@ def _rows(*fields: BoardField) -> dict[str, BoardField]:
     return {field.key: field for field in fields}
 
 
-_RUNS = BoardField("runs", values.words_of(MOST_RUNS), listed, "globs of names of runs; without it, the run that the page shows")
+_RUNS = BoardField(
+    "runs", values.words_of(MOST_RUNS), listed, "globs of names of runs; without it, the run that the page shows"
+)
 
 SERIES_FIELDS = _rows(
     BoardField("name", values.text_of, same, "a series' name"),
@@ -202,14 +204,20 @@ SERIES_FIELDS = _rows(
     BoardField("expr", lambda node: values.text_of(node, MOST_EXPRESSION), same, "an expression (docs/expressions.md)"),
     _RUNS,
     BoardField("labels", labels_read, dict, "globs of labels: {gpu: 0}"),
-    BoardField("label", values.text_of, same, "the name of the curve; {run}, {series} and labels in braces are filled in"),
+    BoardField(
+        "label", values.text_of, same, "the name of the curve; {run}, {series} and labels in braces are filled in"
+    ),
     BoardField("colour", values.whole_of(1, 16), same, "1 to 16"),
 )
 CHART_FIELDS = _rows(
     BoardField("kind", values.among(BY_NAME), same, "one of the kinds"),
     BoardField("title", values.text_of, same, "above the chart"),
-    BoardField("width", values.whole_of(1, COLUMNS), same, "of 12 columns; without it, what the others of the row leave"),
-    BoardField("series", _all_series, lambda all_series: [plain_series(series) for series in all_series], "what it draws"),
+    BoardField(
+        "width", values.whole_of(1, COLUMNS), same, "of 12 columns; without it, what the others of the row leave"
+    ),
+    BoardField(
+        "series", _all_series, lambda all_series: [plain_series(series) for series in all_series], "what it draws"
+    ),
     BoardField("x", series_of, plain_series, "of a scatter chart: what lies along x"),
     BoardField(
         "best",
@@ -235,7 +243,9 @@ CHART_FIELDS = _rows(
 ROW_FIELDS = _rows(
     BoardField("title", values.text_of, same, "above the row"),
     BoardField("height", values.whole_of(80, 1200), same, "pixels"),
-    BoardField("charts", _charts, lambda charts: [plain_chart(chart) for chart in charts], "at most 12, from left to right"),
+    BoardField(
+        "charts", _charts, lambda charts: [plain_chart(chart) for chart in charts], "at most 12, from left to right"
+    ),
 )
 BOARD_FIELDS = _rows(
     BoardField("title", values.text_of, same, "of the board"),

@@ -118,7 +118,9 @@ class Boards:
         now = found.version if found else ""
         if now != version:
             what = "has been changed" if found and version else "exists already" if found else "has been deleted"
-            raise OtherVersion(f"the board {name!r} {what} meanwhile; nothing is saved: copy your text, and load it again", now)
+            raise OtherVersion(
+                f"the board {name!r} {what} meanwhile; nothing is saved: copy your text, and load it again", now
+            )
 
     def _of(self, source: BoardSource, folder: Path) -> Iterator[BoardFile]:
         try:

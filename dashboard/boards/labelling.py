@@ -37,7 +37,9 @@ def _values(curve: BoardCurve) -> dict[str, str]:
 
 def _order(curve: BoardCurve) -> tuple[object, ...]:
     """`GPU 2` before `GPU 10`."""
-    labels = tuple(sorted((key, len(value) if value.isdigit() else 0, value) for key, value in curve.labels if key != "uuid"))
+    labels = tuple(
+        sorted((key, len(value) if value.isdigit() else 0, value) for key, value in curve.labels if key != "uuid")
+    )
     return curve.item, curve.run, curve.series, labels
 
 

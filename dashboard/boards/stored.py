@@ -36,7 +36,9 @@ class BoardReader:
             found |= dict.fromkeys(run.name for run in newest if any(matches(glob, run.name) for glob in patterns))
         return list(found)[:MOST_RUNS]
 
-    def buckets(self, series: Sequence[Series], lo: float | None, hi: float | None, axis: Axis, most: int) -> dict[int, Buckets]:
+    def buckets(
+        self, series: Sequence[Series], lo: float | None, hi: float | None, axis: Axis, most: int
+    ) -> dict[int, Buckets]:
         """By id. On the step axis, what a newer attempt wrote again is left out."""
         found = self._store.range([chosen.id for chosen in series], lo, hi, axis, most)
         return {number: _newest(data) for number, data in found.items()} if axis == "step" else found

@@ -34,7 +34,9 @@ class PackedFiles:
         packed = self._known.get(name)
         if packed is None or packed.stamp != stamp:
             data = read()
-            packed = PackedFile(stamp, f'"{hashlib.sha256(data).hexdigest()[:24]}"', gzip.compress(data, LEVEL, mtime=0))
+            packed = PackedFile(
+                stamp, f'"{hashlib.sha256(data).hexdigest()[:24]}"', gzip.compress(data, LEVEL, mtime=0)
+            )
             self._known[name] = packed
         headers = {"ETag": packed.tag, "Vary": "Accept-Encoding", "Cache-Control": LASTING if lasting else ASKED_AGAIN}
         if packed.tag in request.headers.get("if-none-match", ""):

@@ -48,7 +48,9 @@ def needed(names: Iterable[str]) -> dict[str, set[str]]:
 
 def entry_of(page: str) -> str | None:
     """`flame -> pages/flame/page.js`, the module that draws the page; None: there is no such page."""
-    return next((name for name in (f"pages/{page}/page.js", f"pages/{page}.js") if assets.found(name) is not None), None)
+    return next(
+        (name for name in (f"pages/{page}/page.js", f"pages/{page}.js") if assets.found(name) is not None), None
+    )
 
 
 class Pack(NamedTuple):
@@ -68,14 +70,20 @@ class Pack(NamedTuple):
     def _whole(self) -> str:
         head = [f'import {_vendor_name(name)} from "./{name}";' for name in self.vendored]
         return "\n".join(
-            [*head, *(self._part(name) for name in self.numbers), f"export default m{self.numbers[self.entry]}.default;", ""]
+            [
+                *head,
+                *(self._part(name) for name in self.numbers),
+                f"export default m{self.numbers[self.entry]}.default;",
+                "",
+            ]
         )
 
     def _part(self, name: str) -> str:
         text = _text(name)
         exported = [f"default: {own}" if default else own for default, _, own in EXPORT.findall(text)]
         body = LATER.sub(
-            lambda found: f'import("./{_resolved(name, found[1])}")', IMPORT.sub(lambda found: self._import(name, found), text)
+            lambda found: f'import("./{_resolved(name, found[1])}")',
+            IMPORT.sub(lambda found: self._import(name, found), text),
         )
         body = EXPORT.sub(r"\2 \3", body)
         return f"export const m{self.numbers[name]} = (() => {{ // {name}\n{body}\nreturn {{ {', '.join(exported)} }};\n}})();"

@@ -37,7 +37,9 @@ def add_routes(app: FastAPI) -> None:
         text = pack.served(inside) if pack else None
         if text is None:
             raise NotFound(f"no file {path!r} in assets")
-        return files.answer(request, f"assets/{page}/{inside}", assets.versioned(), text.encode, _media_type(inside), lasting)
+        return files.answer(
+            request, f"assets/{page}/{inside}", assets.versioned(), text.encode, _media_type(inside), lasting
+        )
 
     @needs(Role.ANYONE)  # files of a published package
     def suite(request: Request, package: str, path: str) -> Response:

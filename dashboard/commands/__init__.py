@@ -57,7 +57,8 @@ def parser_of(command: Command) -> CommandParser:
     if not command.name:
         width = max(map(len, OTHERS))
         others = [
-            f"  {other.name:<{width}}  {other.help[0].lower()}{other.help[1:].rstrip('.')}" for other in map(command_in, OTHERS)
+            f"  {other.name:<{width}}  {other.help[0].lower()}{other.help[1:].rstrip('.')}"
+            for other in map(command_in, OTHERS)
         ]
         parser.formatter_class = RawDescriptionHelpFormatter
         parser.epilog = "\n".join(["other commands, each with a --help of its own:", *others])

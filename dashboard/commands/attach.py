@@ -12,7 +12,9 @@ from .command import Command, Mistake
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pid", type=int, metavar="PID", help="the process")
-    parser.add_argument("--log-dir", type=Path, metavar="DIR", help=f"where the run's folder is made (default: {USUAL[0]})")
+    parser.add_argument(
+        "--log-dir", type=Path, metavar="DIR", help=f"where the run's folder is made (default: {USUAL[0]})"
+    )
     parser.add_argument("--name", default="", metavar="NAME", help="of the run (default: the script's, with the pid)")
 
 

@@ -25,7 +25,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="zip: all of the run, for `deepseek-dashboard open` (default); tensorboard: its curves as event files",
     )
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="PATH", help="file, or folder of event files, to write (default: ./<run>.zip, ./<run>)"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="PATH",
+        help="file, or folder of event files, to write (default: ./<run>.zip, ./<run>)",
     )
     add_place(parser)
 
@@ -57,7 +61,9 @@ def run(parsed: argparse.Namespace) -> int:
     except (StoreError, TooMuch) as error:
         raise Mistake(str(error)) from None
     except OSError as error:
-        raise Mistake(f"cannot write {target} ({error.strerror or error}); choose another place with --output") from None
+        raise Mistake(
+            f"cannot write {target} ({error.strerror or error}); choose another place with --output"
+        ) from None
     return 0
 
 
@@ -75,4 +81,6 @@ def write(parsed: argparse.Namespace, store: Store, place: LogFolders, target: P
     return f"{target}: {target.stat().st_size / 1e6:.1f} MB{left_out}; open it with: deepseek-dashboard open {target}"
 
 
-COMMAND = Command("export", "Write a run into one file that opens elsewhere, or as TensorBoard event files.", arguments, run)
+COMMAND = Command(
+    "export", "Write a run into one file that opens elsewhere, or as TensorBoard event files.", arguments, run
+)

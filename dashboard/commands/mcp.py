@@ -19,7 +19,9 @@ URL = "http://127.0.0.1:8080"
 def arguments(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--url", default=URL, metavar="URL", help=f"of a dashboard that is running (default: {URL})")
-    where.add_argument("--log-dir", type=Path, metavar="DIR", help="a log folder: its dashboard, else one of our own is started")
+    where.add_argument(
+        "--log-dir", type=Path, metavar="DIR", help="a log folder: its dashboard, else one of our own is started"
+    )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="with --log-dir: where its data is stored")
 
 

@@ -32,7 +32,9 @@ class Copy(NamedTuple):
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="zip that `deepseek-dashboard export` has written")
-    parser.add_argument("--port", type=port, metavar="N", help="TCP port to serve on (default: 8080, or the next free one)")
+    parser.add_argument(
+        "--port", type=port, metavar="N", help="TCP port to serve on (default: 8080, or the next free one)"
+    )
     parser.add_argument(
         "--host",
         default="127.0.0.1",
@@ -52,7 +54,9 @@ def run(parsed: argparse.Namespace) -> int:
     except CannotListen as error:
         raise Mistake(str(error)) from None
     folder = room_for(parsed.file)
-    signal.signal(signal.SIGHUP, signal.default_int_handler)  # the terminal is closed: what was unpacked is removed then, too
+    signal.signal(
+        signal.SIGHUP, signal.default_int_handler
+    )  # the terminal is closed: what was unpacked is removed then, too
     try:
         try:
             manifest = unpack(parsed.file, folder)

@@ -13,7 +13,9 @@ from .command import Command, Mistake
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pid", type=int, required=True, metavar="N", help="the process")
-    parser.add_argument("--seconds", type=amounts.positive, default=10.0, metavar="N", help="how long to watch (default: 10)")
+    parser.add_argument(
+        "--seconds", type=amounts.positive, default=10.0, metavar="N", help="how long to watch (default: 10)"
+    )
     add_flags(parser, ["sampler"])
 
 
@@ -35,4 +37,6 @@ def what_waits(stack: tuple[Frame, ...]) -> str:
     return found.wait.what if found else ""
 
 
-COMMAND = Command("profile", "Show where a Python process spends its time: its hottest lines and its waits.", arguments, run)
+COMMAND = Command(
+    "profile", "Show where a Python process spends its time: its hottest lines and its waits.", arguments, run
+)

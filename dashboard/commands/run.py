@@ -39,15 +39,23 @@ SAMPLER = ROOT / "collectors/sampler/_sampler"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--log-dir", type=Path, metavar="DIR", help=f"where the run's folder is made (default: {USUAL[0]})")
+    parser.add_argument(
+        "--log-dir", type=Path, metavar="DIR", help=f"where the run's folder is made (default: {USUAL[0]})"
+    )
     parser.add_argument("--name", metavar="NAME", help="of the run (default: the script's, with the time)")
-    parser.add_argument("--port", type=int, metavar="N", help="TCP port of the dashboard (default: 8080, or the next free one)")
+    parser.add_argument(
+        "--port", type=int, metavar="N", help="TCP port of the dashboard (default: 8080, or the next free one)"
+    )
     parser.add_argument("--open", action="store_true", help="open the dashboard in a browser")
     parser.add_argument("--keep", action="store_true", help="leave the dashboard running when the program has ended")
     parser.add_argument("--buffered", action="store_true", help="do not set PYTHONUNBUFFERED behind a pipe")
-    parser.add_argument("--no-dashboard", action="store_true", help="only write the run's files; a dashboard reads them later")
+    parser.add_argument(
+        "--no-dashboard", action="store_true", help="only write the run's files; a dashboard reads them later"
+    )
     parser.add_argument("--quiet", action="store_true", help="print nothing of our own")
-    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- PROGRAM ...", help="the program and its arguments")
+    parser.add_argument(
+        "words", nargs=argparse.REMAINDER, metavar="-- PROGRAM ...", help="the program and its arguments"
+    )
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -153,7 +161,9 @@ class Starting:
         self._data_dir, self._log = data_dir, data_dir / "dashboard.log"
         with self._log.open("ab") as log:
             self._since = os.fstat(log.fileno()).st_size
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
 
     def outcome(self, run: str) -> str:
         """What the user should know, once it answers or has failed."""
@@ -192,8 +202,12 @@ def make_run(log_dir: Path, name: str) -> Path:
             continue
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
-                raise Mistake("the name of the run is too long for a folder; choose a shorter one with --name") from None
-            raise Mistake(f"cannot write to {log_dir} ({error.strerror}); choose another folder with --log-dir") from None
+                raise Mistake(
+                    "the name of the run is too long for a folder; choose a shorter one with --name"
+                ) from None
+            raise Mistake(
+                f"cannot write to {log_dir} ({error.strerror}); choose another folder with --log-dir"
+            ) from None
     raise Mistake(f"there are a thousand runs {name!r} in {log_dir}; choose another name with --name")
 
 
@@ -240,7 +254,11 @@ class Front:
     def _follow(self, started: Callable[[int], None]) -> tuple[bytes, int]:
         """The message that says how it ended."""
         while True:
-            readable: list[int | socket.socket] = [self._keeper, self._woken, *([self._input] if self._input >= 0 else [])]
+            readable: list[int | socket.socket] = [
+                self._keeper,
+                self._woken,
+                *([self._input] if self._input >= 0 else []),
+            ]
             ready, _, _ = select.select(readable, [], [])
             if self._woken in ready:
                 os.read(self._woken, 4096)

@@ -67,7 +67,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
     parser.add_argument("--beside", action="store_true", help=argparse.SUPPRESS)  # end when it is not needed any more
-    parser.add_argument("--lent", action="store_true", help=argparse.SUPPRESS)  # to the process that started this one (lending.py)
+    parser.add_argument(
+        "--lent", action="store_true", help=argparse.SUPPRESS
+    )  # to the process that started this one (lending.py)
     parser.add_argument("--demo", action="store_true", help="start a small real training run and watch it")
 
 
@@ -92,7 +94,10 @@ def run(parsed: argparse.Namespace) -> int:
         print(warning, file=sys.stderr)
     if access.host in ANY_ADDRESS and not (access.hosts or access.origins):
         name = socket.gethostname()
-        print(f"it answers under addresses of this machine and as {name}; other names need: --allow-host NAME", file=sys.stderr)
+        print(
+            f"it answers under addresses of this machine and as {name}; other names need: --allow-host NAME",
+            file=sys.stderr,
+        )
     options, port = options if waiting else with_room(options), port_of(listeners)
     with contextlib.suppress(KeyboardInterrupt):
         serve(
@@ -191,7 +196,9 @@ def check_folder(folder: Path) -> bool:
         return False
     except NotADirectoryError:
         file = next(above for above in folder.parents if above.exists())
-        raise Mistake(f"there can be no folder {folder}, since {file} is a file; choose another folder with --log-dir") from None
+        raise Mistake(
+            f"there can be no folder {folder}, since {file} is a file; choose another folder with --log-dir"
+        ) from None
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise Mistake(f"cannot read {folder} ({why}); choose another folder with --log-dir") from None
@@ -216,7 +223,9 @@ def names_of(parsed: argparse.Namespace, options: CollectorOptions) -> str:
     """Which folders are shown, for the line that says so, and which of them are still to come."""
     missing = [str(folder) for folder in parsed.log_dir or () if not folder.is_dir()]
     if parsed.log_dir:
-        return ", ".join(map(str, parsed.log_dir)) + (f"; {', '.join(missing)} will be read once it exists" if missing else "")
+        return ", ".join(map(str, parsed.log_dir)) + (
+            f"; {', '.join(missing)} will be read once it exists" if missing else ""
+        )
     return f"{', '.join(options.only) or options.log_dir}, found here"
 
 
@@ -251,7 +260,15 @@ def serve(
         ours, public = address_of(listeners[0], access), public_address_of(listeners[0], access)
         children.enter_context(address.written(options.data_dir, ours, public))
         run_web(
-            listeners, options, collecting, where=where, browse=browse, ends=ends, loan=loan, pages_dir=pages_dir, access=access
+            listeners,
+            options,
+            collecting,
+            where=where,
+            browse=browse,
+            ends=ends,
+            loan=loan,
+            pages_dir=pages_dir,
+            access=access,
         )
 
 
@@ -352,13 +369,17 @@ def announce(listener: socket.socket, access: Access, where: str, browse: bool, 
     """Print the address once it answers, with a link where that needs one, and open it where the user asked for that."""
     url = public_address_of(listener, access)
     with contextlib.suppress(OSError), socket.create_connection(listener.getsockname()[:2]) as connection:
-        connection.sendall(b"GET /assets/tokens.css HTTP/1.0\r\nHost: localhost\r\n\r\n")  # what it answers does not matter
+        connection.sendall(
+            b"GET /assets/tokens.css HTTP/1.0\r\nHost: localhost\r\n\r\n"
+        )  # what it answers does not matter
         connection.recv(1)
     print(f"DeepSeek Dashboard: {url} {where}; Ctrl-C ends it", flush=True)
     if not access.is_loopback or access.origins:
         print_link(data_dir, url)
     if browse:
-        webbrowser.open(address_of(listener, access))  # without a secret, which other users would see in the browser's command line
+        webbrowser.open(
+            address_of(listener, access)
+        )  # without a secret, which other users would see in the browser's command line
 
 
 def print_link(data_dir: Path, url: str) -> None:
@@ -368,8 +389,14 @@ def print_link(data_dir: Path, url: str) -> None:
 
     try:
         print(f"open it once with {one_use_link(data_dir, url)}", flush=True)
-        place = f" --data-dir {shlex.quote(str(data_dir))}" if data_dir != folders.data_dir_of(Path(USUAL[0])).resolve() else ""
-        commands = f"a new link: deepseek-dashboard url{place}; one for others: deepseek-dashboard token new NAME{place}"
+        place = (
+            f" --data-dir {shlex.quote(str(data_dir))}"
+            if data_dir != folders.data_dir_of(Path(USUAL[0])).resolve()
+            else ""
+        )
+        commands = (
+            f"a new link: deepseek-dashboard url{place}; one for others: deepseek-dashboard token new NAME{place}"
+        )
         print(typeable(commands), flush=True)
     except (DamagedTokens, TokenMistake, Unwritable) as error:
         print(error, file=sys.stderr)

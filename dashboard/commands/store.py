@@ -69,7 +69,9 @@ def backup(data_dir: Path, target: Path | None) -> None:
     except StoreError as error:
         raise Mistake(str(error)) from None
     except (OSError, shutil.Error) as error:
-        raise Mistake(f"cannot copy {data_dir} to {target} ({error}); make room, or choose another folder with --to") from None
+        raise Mistake(
+            f"cannot copy {data_dir} to {target} ({error}); make room, or choose another folder with --to"
+        ) from None
     print(f"{data_dir} was copied to {target}: {maintenance(target.resolve()).size_bytes() / 1e6:.1f} MB")
 
 

@@ -55,7 +55,11 @@ def take_over(place: LogFolders) -> Iterator[str]:
                 yield f"the store {old} becomes part of {new}; this may take a while"
                 _merge(old, new, _names(old, top, place))
         except Exception as error:  # whatever is odd in an old store, the dashboard starts without it
-            why = str(error) if isinstance(error, lock.Locked | StoreError | OSError) else f"{type(error).__name__}: {error}"
+            why = (
+                str(error)
+                if isinstance(error, lock.Locked | StoreError | OSError)
+                else f"{type(error).__name__}: {error}"
+            )
             yield f"the store {old} cannot be taken over now ({why}); it is tried again at the next start"
 
 
@@ -81,7 +85,9 @@ def _names(old: Path, top: Path, place: LogFolders) -> Callable[[str], str]:
 def _move(old: Path, new: Path) -> None:
     """All but what belongs to a process; what lies there already stays."""
     folders.make_private(new)
-    for path in sorted(old.iterdir(), key=lambda path: path.name in (lock.FILE, "runs.sqlite")):  # what makes it a store comes last
+    for path in sorted(
+        old.iterdir(), key=lambda path: path.name in (lock.FILE, "runs.sqlite")
+    ):  # what makes it a store comes last
         if path.name not in NOT_OURS_TO_MOVE[1:] and not (new / path.name).exists():
             path.rename(new / path.name)
     _leave(old, new)

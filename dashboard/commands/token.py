@@ -28,7 +28,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default="viewer",
         help="viewer reads; owner reads and changes everything; writer hands over runs and reads nothing (default: viewer)",
     )
-    new.add_argument("--days", type=days, default=30.0, metavar="N", help="after which it is over; 0: never (default: 30)")
+    new.add_argument(
+        "--days", type=days, default=30.0, metavar="N", help="after which it is over; 0: never (default: 30)"
+    )
     new.add_argument(
         "--grant",
         action="append",
@@ -36,7 +38,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         choices=["source", "exports", "processes", "details"],
         help="what a viewer sees besides; may be repeated. details: command lines, configurations and paths in full",
     )
-    new.add_argument("--runs", default="", metavar="PREFIX", help="of a writer: how the names of its runs begin (default: any)")
+    new.add_argument(
+        "--runs", default="", metavar="PREFIX", help="of a writer: how the names of its runs begin (default: any)"
+    )
     add_place(new)
     listed = actions.add_parser("list", help="names, roles and ends of tokens and of the browsers that are logged in")
     add_place(listed)
@@ -99,7 +103,9 @@ def print_address(folder: Path, secret: str, role: str) -> None:
 def data_dir(parsed: argparse.Namespace) -> Path:
     """That of a dashboard; below a log folder it is made where it does not exist. Raises Mistake."""
     place = place_of(parsed)
-    flag, named = ("--data-dir", [parsed.data_dir]) if parsed.data_dir else ("--log-dir", parsed.log_dir or place.folders)
+    flag, named = (
+        ("--data-dir", [parsed.data_dir]) if parsed.data_dir else ("--log-dir", parsed.log_dir or place.folders)
+    )
     missing = next((folder for folder in named if not folder.is_dir()), None)
     if missing is not None:
         raise Mistake(f"there is no folder {missing}; name the one of the dashboard with {flag}")
@@ -125,8 +131,12 @@ def rows(tokens: Any) -> list[str]:
         if each.kind == "session" and each.of:
             continue
         browsers = sum(other.of == each.name for other in found)
-        until = time.strftime("until %Y-%m-%d %H:%M", time.localtime(each.expires_s)) if each.expires_s else "never over"
-        scope = " ".join([*each.scopes.get("grants", ()), *([f"runs {each.scopes['runs']}*"] if each.scopes.get("runs") else [])])
+        until = (
+            time.strftime("until %Y-%m-%d %H:%M", time.localtime(each.expires_s)) if each.expires_s else "never over"
+        )
+        scope = " ".join(
+            [*each.scopes.get("grants", ()), *([f"runs {each.scopes['runs']}*"] if each.scopes.get("runs") else [])]
+        )
         view = str(each.scopes.get("view", ""))
         parts = [
             each.name,

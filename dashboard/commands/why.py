@@ -26,7 +26,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--from", dest="from_s", type=moment, metavar="TIME", help=f"{when} (default: the beginning of its profile)"
     )
-    parser.add_argument("--to", dest="to_s", type=moment, metavar="TIME", help=f"{when} (default: the end of its profile)")
+    parser.add_argument(
+        "--to", dest="to_s", type=moment, metavar="TIME", help=f"{when} (default: the end of its profile)"
+    )
     parser.add_argument("--rank", type=rank, metavar="N", help="of several ranks (default: the lowest)")
     parser.add_argument("--against", metavar="RUN2", help="also say what it spends its time on otherwise than this run")
     add_place(parser)
@@ -40,7 +42,9 @@ def moment(text: str) -> float:
         try:
             found = datetime.datetime.fromisoformat(text).timestamp()
         except (ValueError, OverflowError, OSError):
-            raise argparse.ArgumentTypeError(f"{text!r} is neither Unix seconds nor a time such as 2026-11-26T14:30") from None
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is neither Unix seconds nor a time such as 2026-11-26T14:30"
+            ) from None
     if not 0 <= found < 1e11:
         raise argparse.ArgumentTypeError(f"{text!r} is no time; give Unix seconds, or a time such as 2026-11-26T14:30")
     return found
@@ -81,7 +85,10 @@ def _lines(parsed: argparse.Namespace, store: Store, place: LogFolders) -> list[
         return [f"{parsed.run}: no stacks of it are stored, so which lines took the time is not known.", goodput]
     window = window_of(parsed, _profiled(stacks, parsed.run))
     if parsed.against is None:
-        return [*lines_of(stacks.ledger(parsed.run, window, parsed.rank, READING_S), parsed.run), *filter(None, [goodput])]
+        return [
+            *lines_of(stacks.ledger(parsed.run, window, parsed.rank, READING_S), parsed.run),
+            *filter(None, [goodput]),
+        ]
     _profiled(stacks, parsed.against)
     found = contrasted(stacks, parsed.run, window, parsed.rank, parsed.against, READING_S)
     return [*lines_of(found.mine.ledger, parsed.run), *filter(None, [goodput]), found.sentence]

@@ -56,7 +56,10 @@ class AttemptFinder:
     def joined(self, views: Sequence[RunView]) -> list[RunView]:
         """The same views; those of several attempts name them all."""
         found = self.find(views)
-        return [replace(view, attempts=found[view.stored.name].runs) if view.stored.name in found else view for view in views]
+        return [
+            replace(view, attempts=found[view.stored.name].runs) if view.stored.name in found else view
+            for view in views
+        ]
 
     def _paths(self, view: RunView) -> tuple[PurePosixPath, ...]:
         kept = self._kept.get(view.stored.name)
@@ -66,7 +69,9 @@ class AttemptFinder:
 
 
 def attempts_of(
-    views: Sequence[RunView], tree: LogTree | None = None, paths_of: Callable[[RunView], Iterable[PurePosixPath]] | None = None
+    views: Sequence[RunView],
+    tree: LogTree | None = None,
+    paths_of: Callable[[RunView], Iterable[PurePosixPath]] | None = None,
 ) -> dict[str, RunAttempts]:
     """By the name of each run that is not the only attempt. `paths_of` a run, which it resumed, may be remembered."""
     began = sorted((view for view in views if view.started_s is not None), key=lambda view: view.started_s or 0.0)
@@ -127,7 +132,11 @@ def _same_job(views: Sequence[RunView]) -> Iterator[_Link]:
         if view.job_id is None or not (script := script_of(view.stored.info)):
             continue
         before = newest.get((view.job_id, script))
-        if before is not None and _follows(view, before) and (_restarted(view, before) or _options(view) == _options(before)):
+        if (
+            before is not None
+            and _follows(view, before)
+            and (_restarted(view, before) or _options(view) == _options(before))
+        ):
             count = f", restart {view.restart_count}" if view.restart_count else ""
             yield _Link(view.stored.name, before.stored.name, f"the same job {view.job_id}{count}")
         newest[view.job_id, script] = view
@@ -168,7 +177,12 @@ def _run_named_in(path: PurePosixPath, by_name: Mapping[str, RunView], view: Run
     for end in range(len(parts), 0, -1):
         for start in range(end):
             found = by_name.get("/".join(parts[start:end]))
-            if found is not None and found is not view and script and PurePosixPath(script_of(found.stored.info)).name == script:
+            if (
+                found is not None
+                and found is not view
+                and script
+                and PurePosixPath(script_of(found.stored.info)).name == script
+            ):
                 return found
     return None
 

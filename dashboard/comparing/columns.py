@@ -11,7 +11,15 @@ from .differences import canonical, shown
 from .recorded import Measured
 
 CONFIG, SERIES = "config:", "series:"  # before a column's name
-USUAL = ("val/loss", "eval/loss", "val_loss", "eval_loss", "train/loss", "loss", "train_loss")  # shown first, where runs have it
+USUAL = (
+    "val/loss",
+    "eval/loss",
+    "val_loss",
+    "eval_loss",
+    "train/loss",
+    "loss",
+    "train_loss",
+)  # shown first, where runs have it
 
 
 class RunColumn(NamedTuple):

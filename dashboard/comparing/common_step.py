@@ -46,7 +46,9 @@ def at_common_step(store: Store, runs: Sequence[str], wanted: Callable[[str], bo
     rows = [_last_of(store, series, names[:most], step) for series in known]
     values = [
         CommonValue(
-            name, tuple(row.get(name, (None, None))[0] for row in rows), tuple(row.get(name, (None, None))[1] for row in rows)
+            name,
+            tuple(row.get(name, (None, None))[0] for row in rows),
+            tuple(row.get(name, (None, None))[1] for row in rows),
         )
         for name in names[:most]
     ]

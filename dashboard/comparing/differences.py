@@ -22,7 +22,9 @@ COMMAND = ("command", "cwd")
 GIT = ("git_commit", "git_branch", "git_dirty")
 PACKAGES = ("python", "torch", "cuda", "nccl")
 HARDWARE = ("host", "gpu", "driver", "gpu_topology", "world_size")
-OF_ONE_START = frozenset(("pid", "started_s", "run", "argv", "git_note", "config", "environment", "versions", "attached", "trace"))
+OF_ONE_START = frozenset(
+    ("pid", "started_s", "run", "argv", "git_note", "config", "environment", "versions", "attached", "trace")
+)
 SHOWN_APART = frozenset((*COMMAND, *GIT, *PACKAGES, *HARDWARE)) | OF_ONE_START
 
 
@@ -51,7 +53,9 @@ def differences(infos: Sequence[Mapping[str, Any]], *, everything: bool = False)
     rows: list[Difference] = []
     for section in SECTIONS:
         found = [of_section(info, section) for info in infos]
-        rows += [row for key in dict.fromkeys(key for part in found for key in part) if (row := _row(section, key, found))]
+        rows += [
+            row for key in dict.fromkeys(key for part in found for key in part) if (row := _row(section, key, found))
+        ]
     return rows if everything else [row for row in rows if row.differs]
 
 

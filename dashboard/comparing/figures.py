@@ -75,7 +75,12 @@ def histogram(measured: Measured, name: str) -> Figure:
     else:
         counts = np.histogram(numbers, edges)[0].tolist()
         spans = [f"{lo:.4g} to {hi:.4g}" for lo, hi in itertools.pairwise(edges.tolist())]
-        bars = {"x": (edges[:-1] / 2 + edges[1:] / 2).tolist(), "y": counts, "width": np.diff(edges).tolist(), "text": spans}
+        bars = {
+            "x": (edges[:-1] / 2 + edges[1:] / 2).tolist(),
+            "y": counts,
+            "width": np.diff(edges).tolist(),
+            "text": spans,
+        }
         bars |= {"textposition": "none", "hovertemplate": "%{text}: %{y} runs<extra></extra>"}
         kind = {}
     trace = {"type": "bar", "marker": {"color": ACCENT, "line": {"width": 1, "color": "var(--bg)"}}, **bars}
@@ -93,7 +98,10 @@ def _edges(numbers: Sequence[float]) -> NDArray[np.float64] | None:
     low, high = np.percentile(numbers, [25, 75]).tolist()
     width = 2 * (high - low) / len(numbers) ** (1 / 3)
     least = math.ceil(math.log2(len(numbers)) + 1)
-    count = max(least, min(MOST_BARS, math.ceil(span / width) if width > span / MOST_BARS else MOST_BARS if width > 0 else least))
+    count = max(
+        least,
+        min(MOST_BARS, math.ceil(span / width) if width > span / MOST_BARS else MOST_BARS if width > 0 else least),
+    )
     share = np.arange(count + 1) / count
     return lo * (1 - share) + hi * share  # a step times a count may be more than a float holds
 
@@ -108,7 +116,9 @@ def correlations(found: Effects, value: str) -> Figure:
         "y": [f"{text(row.key)}, n {row.n}" for row in rows],
         "marker": {
             "size": 8,
-            "color": [ACCENT if row.lo is not None and row.hi is not None and row.lo * row.hi > 0 else DIM for row in rows],
+            "color": [
+                ACCENT if row.lo is not None and row.hi is not None and row.lo * row.hi > 0 else DIM for row in rows
+            ],
         },
         "error_x": {
             "type": "data",
@@ -129,7 +139,9 @@ def correlations(found: Effects, value: str) -> Figure:
         "zerolinecolor": INK,
         "title": _title(f"rank correlation with {text(value)}"),
     }
-    return figure_of([trace], xaxis=axis, yaxis={**_plain_axis(), "type": "category", "automargin": True, "showgrid": False})
+    return figure_of(
+        [trace], xaxis=axis, yaxis={**_plain_axis(), "type": "category", "automargin": True, "showgrid": False}
+    )
 
 
 def effects_of(measured: Measured, value_name: str) -> Effects:

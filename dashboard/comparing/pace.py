@@ -104,7 +104,9 @@ def load_of(history: History, window: Range) -> HostLoad | None:
     known = history.machine_series()
     cores = len({dict(series.labels).get("core") for series in known if series.name == OF_CORE})
     own = [series for series in known if series.name == OF_RUN and dict(series.labels).get("run") == history.run]
-    busy_pct, own_pct = (_mean(history, some, window) for some in ([series for series in known if series.name == BUSY], own))
+    busy_pct, own_pct = (
+        _mean(history, some, window) for some in ([series for series in known if series.name == BUSY], own)
+    )
     if not cores or busy_pct is None or own_pct is None:
         return None
     return HostLoad(busy_pct, max(0.0, cores * busy_pct / 100 - len(own) * own_pct / 100))

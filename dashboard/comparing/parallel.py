@@ -51,7 +51,11 @@ def parallel(found: RunLines) -> Figure:
     trace = {
         "type": "parcoords",
         "dimensions": [_dimension(column, found.places, most) for column in found.columns],
-        "line": {"color": [found.columns[-1].numbers[i] for i in found.places], "colorscale": SCALE, "showscale": False},
+        "line": {
+            "color": [found.columns[-1].numbers[i] for i in found.places],
+            "colorscale": SCALE,
+            "showscale": False,
+        },
         "labelfont": {"color": INK, "size": 11},
         "tickfont": {"color": INK, "size": 11},
         "rangefont": {"color": DIM, "size": 10},
@@ -74,14 +78,21 @@ def _dimension(column: RunColumn, places: Sequence[int], most: int) -> dict[str,
     lo, hi = min(exponents), max(exponents)
     known = {math.log10(number): number for number in few} if few else _powers(lo, hi)
     ticks = ticks_apart(sorted(known), lo, hi)
-    return {"label": label, "values": exponents, "tickvals": ticks, "ticktext": [f"{known[tick]:.4g}" for tick in ticks]}
+    return {
+        "label": label,
+        "values": exponents,
+        "tickvals": ticks,
+        "ticktext": [f"{known[tick]:.4g}" for tick in ticks],
+    }
 
 
 def ticks_apart(places: Sequence[float], lo: float, hi: float) -> list[float]:
     """`places` are sorted. Those that do not overlap: the first, and each that is far enough from the one before."""
     kept: list[float] = []
     for place in places:
-        if not kept or place / 2 - kept[-1] / 2 >= APART * (hi / 2 - lo / 2):  # halves: the span of floats is more than a float
+        if not kept or place / 2 - kept[-1] / 2 >= APART * (
+            hi / 2 - lo / 2
+        ):  # halves: the span of floats is more than a float
             kept.append(place)
     return kept
 
@@ -92,7 +103,9 @@ def _powers(lo: float, hi: float) -> dict[float, float]:
     found = {power + math.log10(step): (step, power) for power in powers for step in STEPS}
     inside = {exponent: pair for exponent, pair in found.items() if lo <= exponent <= hi}
     whole = {exponent: pair for exponent, pair in inside.items() if pair[0] == 1}
-    return {exponent: float(f"{step}e{power}") for exponent, (step, power) in (whole if len(whole) > 2 else inside).items()}
+    return {
+        exponent: float(f"{step}e{power}") for exponent, (step, power) in (whole if len(whole) > 2 else inside).items()
+    }
 
 
 def _ending(title: str, most: int) -> str:

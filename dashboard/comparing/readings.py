@@ -18,7 +18,9 @@ def with_best(measured: Measured, best: Mapping[str, Mapping[str, float]]) -> Me
     found: dict[str, list[float | None]] = {
         name: [values.get(view.stored.name) for view in measured.runs] for name, values in best.items()
     }
-    return replace(measured, values={**measured.values, **found}, said={**measured.said, **dict.fromkeys(found, "best")})
+    return replace(
+        measured, values={**measured.values, **found}, said={**measured.said, **dict.fromkeys(found, "best")}
+    )
 
 
 def with_common_step(measured: Measured, common: CommonStep) -> Measured:

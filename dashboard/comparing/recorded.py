@@ -59,7 +59,9 @@ class Measured:
 class Comparing:
     """May be asked from many threads."""
 
-    def __init__(self, store: Store, runs: Callable[[], list[RunView]], stored_run: Callable[[str], Run], tree: LogTree) -> None:
+    def __init__(
+        self, store: Store, runs: Callable[[], list[RunView]], stored_run: Callable[[str], Run], tree: LogTree
+    ) -> None:
         """`stored_run` raises where there is no such run."""
         self._store, self._runs, self._stored_run = store, runs, stored_run
         self.finder = AttemptFinder(tree)
@@ -132,7 +134,8 @@ class Comparing:
                 break
         if pace is not None and others:
             return SinceLast(
-                reason=f"earlier runs of this script count {others}s, this one {pace.unit}s: the two cannot be compared", now=pace
+                reason=f"earlier runs of this script count {others}s, this one {pace.unit}s: the two cannot be compared",
+                now=pace,
             )
         return SinceLast(
             reason=f"no earlier run of this script on {place_of(stored.info)} has enough steps"
@@ -150,7 +153,13 @@ class Comparing:
             return SinceLast(before.name, "", reason, pace, pace_before, change, differs)
         sentence = said(before.name, script, place_of(run.info), pace, pace_before, change, differs)
         return SinceLast(
-            before.name, sentence, "" if sentence else "as fast as before, as far as both vary", pace, pace_before, change, differs
+            before.name,
+            sentence,
+            "" if sentence else "as fast as before, as far as both vary",
+            pace,
+            pace_before,
+            change,
+            differs,
         )
 
     def _pace(self, run: Run) -> Pace | None:

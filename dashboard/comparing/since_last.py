@@ -99,7 +99,9 @@ def explaining(before: Mapping[str, Any], now: Mapping[str, Any], names: Sequenc
     return sorted(kept, key=lambda row: (EXPLAINING.index(row.section), row.key not in FIRST))
 
 
-def said(name: str, script: str, place: str, now: Pace, before: Pace, change: Change, differs: Sequence[Difference]) -> str:
+def said(
+    name: str, script: str, place: str, now: Pace, before: Pace, change: Change, differs: Sequence[Difference]
+) -> str:
     """One sentence about two paces of the same unit; "" where the difference may be noise."""
     if not change.counts:
         return ""
@@ -134,7 +136,13 @@ def _value(value: Any) -> str:
 
 def _seconds(seconds: float) -> str:
     """Three digits: `0.0612 -> "61.2 ms"`."""
-    return f"{seconds:.3g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.3g} µs"
+    return (
+        f"{seconds:.3g} s"
+        if seconds >= 1
+        else f"{1000 * seconds:.3g} ms"
+        if seconds >= 1e-3
+        else f"{1e6 * seconds:.3g} µs"
+    )
 
 
 def _holds_name(row: Difference, names: Sequence[str]) -> bool:

@@ -73,7 +73,11 @@ def _of_segment(points: RawPoints, segment: int) -> list[Stretch]:
     if len(turns) > MOST_TURNS:
         return [Stretch(segment, float(step[0]), float(step[-1]), step, place, rises=False)]
     parts = zip(np.split(step, turns), np.split(place, turns), strict=True)
-    ends = [*(np.nextafter(step[turns], -np.inf)).tolist(), float(step[-1])]  # up to the turn they stay at the last place
+    ends = [
+        *(np.nextafter(step[turns], -np.inf)).tolist(),
+        float(step[-1]),
+    ]  # up to the turn they stay at the last place
     return [
-        Stretch(segment, float(steps[0]), end, steps, places, rises=True) for (steps, places), end in zip(parts, ends, strict=True)
+        Stretch(segment, float(steps[0]), end, steps, places, rises=True)
+        for (steps, places), end in zip(parts, ends, strict=True)
     ]

@@ -81,7 +81,9 @@ class Overlays:
         if gone or not asked:
             raise Unknown((gone or left_out[0]).reason)
         if len(asked) > MOST_SERIES:
-            raise TooMuch(f"{len(asked):,} series match; a file holds at most {MOST_SERIES:,}: name fewer runs or series")
+            raise TooMuch(
+                f"{len(asked):,} series match; a file holds at most {MOST_SERIES:,}: name fewer runs or series"
+            )
         placing = Placing(self._reader, query.x, None)
         sources = [(run.run, placing.exported(run, series)) for run, series in asked]
         return (
@@ -98,7 +100,9 @@ class Overlays:
                 if query.group is None:
                     yield Bundle(run.run, "", name, labels, [(run, series)])
                 else:
-                    shared = tuple(pair for pair in labels if pair[0] != HOST and (pair[0] != "rank" or query.ranks == "each"))
+                    shared = tuple(
+                        pair for pair in labels if pair[0] != HOST and (pair[0] != "rank" or query.ranks == "each")
+                    )
                     groups.setdefault((group, name, shared), []).append((run, series))
         for (group, name, labels), members in groups.items():
             yield Bundle("", group, name, labels, members)
@@ -121,7 +125,9 @@ class Overlays:
             left_out += [NoCurve(run, bundle.series, str(error)) for run in there]
             return None
         read = drawn.buckets.points_total
-        total = sum(source.series.points for sources in runs for source in sources) if view.lo is view.hi is None else read
+        total = (
+            sum(source.series.points for sources in runs for source in sources) if view.lo is view.hi is None else read
+        )
         return Curve(
             bundle.run,
             bundle.group,
@@ -137,7 +143,9 @@ class Overlays:
 
     def _in_turn(self, bundle: Bundle, runs: list[list[CurveSource]], view: CurveView, placing: Placing) -> Drawn:
         """Where many points are read one by one, one curve after the other, and each of them once."""
-        summaries = bundle.run and len(runs[0]) == 1 and view.smooth is None and placing.baseline is None and placing.x in UNITS
+        summaries = (
+            bundle.run and len(runs[0]) == 1 and view.smooth is None and placing.baseline is None and placing.x in UNITS
+        )
         if summaries or sum(source.series.points for sources in runs for source in sources) <= LARGE:
             return _drawn(bundle, runs, view)
         clocks = tuple(series for run, _ in bundle.members for series in run.known if series.name == placing.x)

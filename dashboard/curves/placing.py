@@ -57,7 +57,9 @@ class Placing:
         try:
             return self._placed(run, series)
         except NoPlace as error:
-            raise NoPlace(f"series {series.name!r} of run {run.run!r} cannot be exported on this axis: {error}") from None
+            raise NoPlace(
+                f"series {series.name!r} of run {run.run!r} cannot be exported on this axis: {error}"
+            ) from None
 
     def _placed(self, run: Chosen, series: Series) -> CurveSource:
         if self.x in (RELATIVE, TIME):
@@ -65,7 +67,9 @@ class Placing:
                 raise NoPlace(NO_TIME)
             return Stored(self._reader, series, "time", (run.first_s or 0.0) if self.x == RELATIVE else 0.0)
         if series.first_step is None:
-            raise NoPlace(NO_STEP if self.x == STEP else f"its points have no step, by which {self.x!r} could place them")
+            raise NoPlace(
+                NO_STEP if self.x == STEP else f"its points have no step, by which {self.x!r} could place them"
+            )
         return Stored(self._reader, series, "step") if self.x == STEP else self._on_series(run, series)
 
     def _on_series(self, run: Chosen, series: Series) -> CurveSource:

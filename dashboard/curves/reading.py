@@ -96,7 +96,9 @@ class CurveReader:
             for name, of_runs in sorted(places.items())
         ]
 
-    def _cut(self, series: Series, lo: float | None, hi: float | None, axis: Axis) -> Iterator[tuple[float | None, float | None]]:
+    def _cut(
+        self, series: Series, lo: float | None, hi: float | None, axis: Axis
+    ) -> Iterator[tuple[float | None, float | None]]:
         """Ranges of about PART points each; none where there is nothing."""
         if series.points <= PART:
             yield lo, hi

@@ -66,7 +66,10 @@ def _as_json(place: str | None, parts: Iterable[Rows]) -> Iterator[bytes]:
         run, series = (text.encode("utf-8", "replace").decode() for text in (part.run, part.series))
         head = orjson.dumps({"run": run, "series": series, "labels": dict(part.labels)}).decode()[:-1]
         for rows in _pieces(part, place):
-            lines = [f"{head}{''.join(name + _json(value) for name, value in zip(names, row, strict=True))}}}\n" for row in rows]
+            lines = [
+                f"{head}{''.join(name + _json(value) for name, value in zip(names, row, strict=True))}}}\n"
+                for row in rows
+            ]
             yield "".join(lines).encode()
 
 
@@ -86,7 +89,9 @@ def _as_parquet(place: str | None, parts: Iterable[Rows]) -> Iterator[bytes]:
             none = np.isnan(part.points.step)
             step = np.where(none, 0, part.points.step).astype(np.int64)
             count = len(step)
-            columns = [pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([text])) for text in texts]
+            columns = [
+                pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([text])) for text in texts
+            ]
             columns += [pa.array(part.points.segment), pa.array(step, mask=none)]
             columns += [] if place is None else [pa.array(part.points.place, mask=np.isnan(part.points.place))]
             writer.write_table(pa.Table.from_arrays([*columns, pa.array(part.points.value)], schema=schema))

@@ -89,7 +89,9 @@ class Ema:
     def add(self, x: Floats, value: Floats) -> None:
         if not len(x):
             return
-        upto = int(np.searchsorted(self._at, x[-1]))  # a later part may have no point there, but this one may have more of them
+        upto = int(
+            np.searchsorted(self._at, x[-1])
+        )  # a later part may have no point there, but this one may have more of them
         places = self._at[self._done : upto]
         finite = np.isfinite(value)
         x, value = (x, value) if finite.all() else (x[finite], value[finite])
@@ -114,7 +116,9 @@ class Ema:
                 weight = np.exp2((x - np.repeat(lasts, np.diff(cuts))) / self._half_life)
                 sums = np.add.reduceat(weight * (value - self._base), starts)
             weights = np.add.reduceat(weight, starts)
-            means += [self._grown(*group) for group in zip(lasts.tolist(), weights.tolist(), sums.tolist(), strict=True)]
+            means += [
+                self._grown(*group) for group in zip(lasts.tolist(), weights.tolist(), sums.tolist(), strict=True)
+            ]
         return np.array(means)
 
     def _grown(self, last: float, weight: float, total: float) -> float:

@@ -62,7 +62,16 @@ def units_of_buckets(found: Buckets) -> Summaries:
     with np.errstate(invalid="ignore", over="ignore"):
         total = np.where(found.count > found.non_finite, found.mean * (found.count - found.non_finite), 0.0)
     return Summaries(
-        found.t, found.t_end, found.step, found.segment, found.count, found.non_finite, found.min, found.max, total, found.last
+        found.t,
+        found.t_end,
+        found.step,
+        found.segment,
+        found.count,
+        found.non_finite,
+        found.min,
+        found.max,
+        total,
+        found.last,
     )
 
 

@@ -17,7 +17,10 @@ from .asked import ExpressionQuery, ExpressionResult, ExpressionSeries
 from .reading import ExpressionReader, NeededSeries, chosen_of, first_of, wanted_of
 
 MOST_SERIES = 400  # of all selectors together
-OTHER_AXIS = {"time": "the points of {} have no time; ask with x=step", "step": "the points of {} have no step; ask with x=time"}
+OTHER_AXIS = {
+    "time": "the points of {} have no time; ask with x=step",
+    "step": "the points of {} have no step; ask with x=time",
+}
 
 
 class Expressions:
@@ -52,7 +55,9 @@ class Expressions:
             [_series(row) for row in found],
         )
 
-    def _evaluated(self, expression: Expression, wanted: Sequence[NeededSeries], query: ExpressionQuery) -> list[ExpressionColumns]:
+    def _evaluated(
+        self, expression: Expression, wanted: Sequence[NeededSeries], query: ExpressionQuery
+    ) -> list[ExpressionColumns]:
         columns = self._reader.columns(wanted, query)
         return expression.over(columns, Raster(query.axis, query.lo, query.hi, query.buckets))
 
@@ -65,7 +70,9 @@ def _within(query: ExpressionQuery, wanted: Sequence[NeededSeries]) -> Expressio
     firsts = [series.first_time_s for series in own if series.first_time_s is not None]
     lasts = [series.last_time_s for series in own if series.last_time_s is not None]
     lo, hi = query.lo, query.hi
-    return query._replace(lo=min(firsts) if lo is None and firsts else lo, hi=max(lasts) if hi is None and lasts else hi)
+    return query._replace(
+        lo=min(firsts) if lo is None and firsts else lo, hi=max(lasts) if hi is None and lasts else hi
+    )
 
 
 def _check(need: Need, chosen: Sequence[Series], known: Sequence[Series], axis: Axis) -> None:

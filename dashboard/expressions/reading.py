@@ -54,7 +54,11 @@ class ExpressionReader:
     def columns(self, wanted: Sequence[NeededSeries], query: ExpressionQuery) -> list[SeriesColumns]:
         together: dict[tuple[float | None, float | None], list[NeededSeries]] = {}
         for want in wanted:
-            lo = None if query.lo is None else _finite(query.lo - want.before - NEIGHBOURS * _distance(want.series, query.axis))
+            lo = (
+                None
+                if query.lo is None
+                else _finite(query.lo - want.before - NEIGHBOURS * _distance(want.series, query.axis))
+            )
             together.setdefault((lo, None if query.hi is None else _finite(query.hi + want.after)), []).append(want)
         most = max(1, min(MOST_FINE, FINER * query.buckets, MOST_READ // max(1, len(wanted))))
         found = []
@@ -74,11 +78,15 @@ def chosen_of(needs: Sequence[Need], known: Sequence[Series]) -> dict[SeriesSele
         if selector.clock:
             found[selector] = clocks_of(known)
         elif selector not in found:
-            found[selector] = [series for series in known if selector.matches(series.run or "", series.name, series.labels)]
+            found[selector] = [
+                series for series in known if selector.matches(series.run or "", series.name, series.labels)
+            ]
     return found
 
 
-def wanted_of(needs: Sequence[Need], chosen: Mapping[SeriesSelector, Sequence[Series]], axis: Axis) -> list[NeededSeries]:
+def wanted_of(
+    needs: Sequence[Need], chosen: Mapping[SeriesSelector, Sequence[Series]], axis: Axis
+) -> list[NeededSeries]:
     """All series that have a place on the axis, each as far as the widest of its needs looks."""
     found: dict[tuple[int, bool], NeededSeries] = {}
     for need in needs:

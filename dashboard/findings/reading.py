@@ -25,7 +25,13 @@ class FoundFindings:
         self._store = store
 
     def findings(
-        self, run: str | None, lo: float | None = None, hi: float | None = None, *, holding: bool = False, most: int = MOST
+        self,
+        run: str | None,
+        lo: float | None = None,
+        hi: float | None = None,
+        *,
+        holding: bool = False,
+        most: int = MOST,
     ) -> list[Finding]:
         """Of a run and of the machine meanwhile; of all runs and the machine without one. In order of their start."""
         if run is None:
@@ -65,7 +71,9 @@ class FoundFindings:
             if len(points[row.id].place)
         ]
         events = (
-            [event._asdict() for event in self._store.events(found.run, *window, most=MOST_EVENTS)] if found.run is not None else []
+            [event._asdict() for event in self._store.events(found.run, *window, most=MOST_EVENTS)]
+            if found.run is not None
+            else []
         )
         return {"finding": found._asdict(), "series": series, "events": events}
 

@@ -76,7 +76,9 @@ class Drawing:
         self._window, self._width, self._lanes, self._line_of = window, width, lanes, line_of
         self._numbers: dict[tuple[str, str], int] = {}  # of functions
         self._frames: list[Frame] = []  # one for each
-        self._rows: dict[tuple[int, int], list[Ints]] = {}  # by pid and tid: at each depth the function in each pixel, -1 for none
+        self._rows: dict[
+            tuple[int, int], list[Ints]
+        ] = {}  # by pid and tid: at each depth the function in each pixel, -1 for none
         self._threads: list[ThreadTime] = []
         self._left_out: set[tuple[int, int]] = set()
         self._computes_backward = False
@@ -102,7 +104,9 @@ class Drawing:
             mine = traces.take((traces.process == places[thread.pid]) & (traces.tid == thread.tid))
             if len(mine.stack):
                 self._threads.append(thread)
-                found = _rows(mine, self.window_of(strip), strip.end - strip.first, function, max(1, len(self._numbers)))
+                found = _rows(
+                    mine, self.window_of(strip), strip.end - strip.first, function, max(1, len(self._numbers))
+                )
                 self._keep((thread.pid, thread.tid), found, strip)
 
     def chart(self, own_folder: str = "") -> Chart:
@@ -110,7 +114,11 @@ class Drawing:
         drawn, bars = [], 0
         for thread in summed(self._threads):
             rows = self._rows.get((thread.pid, thread.tid))
-            lane = Lane(thread, len(rows), _bars(rows, self._window, self._width, kinds)) if rows and bars < MOST_BARS else None
+            lane = (
+                Lane(thread, len(rows), _bars(rows, self._window, self._width, kinds))
+                if rows and bars < MOST_BARS
+                else None
+            )
             if lane is None:
                 self._left_out.add((thread.pid, thread.tid))
             else:
@@ -149,7 +157,9 @@ def _rows(traces: Traces, window: Range, width: int, function: Ints, functions: 
     depth = 0
     while len(pixel):
         longer = lengths[stack] > depth
-        here = np.where(longer, flat[np.minimum(starts[stack] + depth, len(flat) - 1)], functions)  # `functions` stands for the end
+        here = np.where(
+            longer, flat[np.minimum(starts[stack] + depth, len(flat) - 1)], functions
+        )  # `functions` stands for the end
         keys, key = compact(pixel * (functions + 1) + here, width * (functions + 1))
         sums = np.bincount(key, seconds)
         owner = keys // (functions + 1)

@@ -76,7 +76,9 @@ class Minutes:
         with self._work():
             minutes = self._remembered(run, lanes.joined, whole)
             with holding(self._lock):
-                rest = [minute for edge in edges if edge[1] > edge[0] for minute in self._read(run, lanes.joined, [edge])]
+                rest = [
+                    minute for edge in edges if edge[1] > edge[0] for minute in self._read(run, lanes.joined, [edge])
+                ]
                 title = lanes.title(run, self._history(run).is_service)
                 return _gathered([*minutes, *rest], lanes, self._table, title)
 
@@ -102,7 +104,9 @@ class Minutes:
         until_s = min(window[1], (history.profiled_until() or 0.0) - SETTLED_S)
         whole = range(math.ceil(from_s / MINUTE_S), int(until_s / MINUTE_S))
         if len(whole) > MOST_ASKED:
-            raise TooMuch(f"the window holds {len(whole) / 60:.0f} hours of stacks; choose one of at most {MOST_ASKED // 60}")
+            raise TooMuch(
+                f"the window holds {len(whole) / 60:.0f} hours of stacks; choose one of at most {MOST_ASKED // 60}"
+            )
         return whole
 
     def _history(self, run: str) -> History:
@@ -179,7 +183,9 @@ class Minutes:
         return [_minute(of_mains, of_all, columns, numbers, samples_a_second) for of_mains, of_all in parts]
 
 
-def _minute(mains: Traces, all_threads: Traces, columns: StackColumns, numbers: Ints, samples_a_second: float) -> Minute:
+def _minute(
+    mains: Traces, all_threads: Traces, columns: StackColumns, numbers: Ints, samples_a_second: float
+) -> Minute:
     ranks = np.array([rank for _, rank, _, _ in mains.processes], np.int64)[mains.process]
     keys, key = np.unique(ranks * (1 << 32) + numbers[mains.stack], return_inverse=True)
     return Minute(
@@ -202,7 +208,8 @@ def _gathered(minutes: list[Minute], lanes: Lanes, table: _Table, title: str) ->
     frames, rows = table.frames(), table.rows()
     heads = {number: len(frames) + i for i, number in enumerate(sorted({thread.rank for thread in threads}))}
     found = [
-        (rows[number], heads[its]) for its, number in zip((keys >> 32).tolist(), (keys & ((1 << 32) - 1)).tolist(), strict=True)
+        (rows[number], heads[its])
+        for its, number in zip((keys >> 32).tolist(), (keys & ((1 << 32) - 1)).tolist(), strict=True)
     ]
     weighed = Weighed(
         frames=[*frames, *(Frame(f"rank {number}", "", 0) for number in heads)],

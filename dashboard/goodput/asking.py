@@ -27,9 +27,7 @@ from .reading import GoodputReader, RunRecord
 
 MOST_RUNS = 50  # of one training, the newest
 READING_S = 0.5  # on stacks that nothing has added up yet
-NO_TIME = (
-    "Fewer than two moments of the run are known, so there is no wall time to share out: log lines with time_s, or use RunLog."
-)
+NO_TIME = "Fewer than two moments of the run are known, so there is no wall time to share out: log lines with time_s, or use RunLog."
 
 
 @dataclass(frozen=True)
@@ -119,10 +117,16 @@ class Goodputs:
         except TooMuch:
             return {}
         part = min(1.0, inside_s / running_s)
-        kinds: dict[str, GoodputKind] = {"checkpoint": "checkpoint", "validation": "validation", "compile": "initialisation"}
+        kinds: dict[str, GoodputKind] = {
+            "checkpoint": "checkpoint",
+            "validation": "validation",
+            "compile": "initialisation",
+        }
         logged = {row.kind for row in found.rows}
         return {
-            kinds[row.kind]: row.share / 100 * part for row in ledger.rows if row.kind in kinds and kinds[row.kind] not in logged
+            kinds[row.kind]: row.share / 100 * part
+            for row in ledger.rows
+            if row.kind in kinds and kinds[row.kind] not in logged
         }
 
 

@@ -84,7 +84,15 @@ class GoodputReader:
         track = SeriesTrack(*(column[(track.time_s >= lo) & (track.time_s <= hi)] for column in track))
         signs_s = np.sort(np.r_[track.time_s, signs_s[(signs_s >= lo) & (signs_s <= hi)]])
         times = RunTimes(
-            run, track.time_s, track.step, track.segment, signs_s, alive, now_s, self._watching(), stored.info if stored else {}
+            run,
+            track.time_s,
+            track.step,
+            track.segment,
+            signs_s,
+            alive,
+            now_s,
+            self._watching(),
+            stored.info if stored else {},
         )
         attempts = attempts_of(lifetimes, times)
         rows = StepRows(track.first_s, track.time_s, track.step, track.lines)
@@ -127,13 +135,18 @@ class GoodputReader:
         if series.points <= MOST_POINTS:
             points = self._store.points([series.id], None, None)[series.id]
             ones = np.ones(len(points.place))
-            track = SeriesTrack(points.place, points.place, points.step, points.segment.astype(np.float64), points.value, ones)
+            track = SeriesTrack(
+                points.place, points.place, points.step, points.segment.astype(np.float64), points.value, ones
+            )
         else:
             part = self._store.range([series.id], None, None, buckets=BUCKETS)[series.id]
             finite = np.maximum(part.count - part.non_finite, 0)
             sums = np.where(finite > 0, np.nan_to_num(part.mean) * finite, np.nan)
             track = SeriesTrack(
-                part.t, part.t_end, part.step, *(column.astype(np.float64) for column in (part.segment, sums, part.count))
+                part.t,
+                part.t_end,
+                part.step,
+                *(column.astype(np.float64) for column in (part.segment, sums, part.count)),
             )
         known = np.isfinite(track.time_s)
         track = SeriesTrack(*(column[known] for column in track))
@@ -143,10 +156,14 @@ class GoodputReader:
 
     def _named(self, run: str, kind: SpanKind, phases: Sequence[Series]) -> Named:
         spans = [self._phase(series) for series in phases if PHASES.get(_phase_name(series)) == kind]
-        together = NamedSpans(*(np.concatenate(columns) for columns in zip(*spans, strict=True))) if spans else Named().phases
+        together = (
+            NamedSpans(*(np.concatenate(columns) for columns in zip(*spans, strict=True))) if spans else Named().phases
+        )
         events = self._store.events(run, kinds=KINDS[kind], most=MOST_EVENTS)
         ranges = [
-            (event.time_s - event.seconds, event.time_s) for event in events if event.seconds is not None and event.seconds > 0
+            (event.time_s - event.seconds, event.time_s)
+            for event in events
+            if event.seconds is not None and event.seconds > 0
         ]
         marks = [event.time_s for event in events if event.seconds is None]
         return Named(together, whole_spans(ranges), np.array(marks, np.float64))
@@ -159,10 +176,14 @@ class GoodputReader:
 
     def _held_out(self, mine: Sequence[Series]) -> Floats:
         """When values of the validation were logged: something that ended then, and took as long as the gap before it."""
-        series = max((row for row in mine if is_held_out(row.name) and row.last_time_s), key=lambda row: row.points, default=None)
+        series = max(
+            (row for row in mine if is_held_out(row.name) and row.last_time_s), key=lambda row: row.points, default=None
+        )
         return self._track(series)[0].time_s if series else np.zeros(0)
 
-    def _first_steps(self, attempts: Sequence[AttemptSpan], rows: StepRows, phases: Sequence[Series]) -> dict[float, float]:
+    def _first_steps(
+        self, attempts: Sequence[AttemptSpan], rows: StepRows, phases: Sequence[Series]
+    ) -> dict[float, float]:
         """How long the first step of each attempt took by its phases, without validation and checkpoint."""
         own = [series.id for series in phases if PHASES.get(_phase_name(series)) not in ("validation", "checkpoint")]
         found: dict[float, float] = {}

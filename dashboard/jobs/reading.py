@@ -79,7 +79,9 @@ class JobsReader:
     def slots(self) -> list[SlotRow]:
         return self._view.slots()
 
-    def history(self, limit: int, matching: str = "", states: Sequence[str] = OVER, before: int | None = None) -> HistoryPage:
+    def history(
+        self, limit: int, matching: str = "", states: Sequence[str] = OVER, before: int | None = None
+    ) -> HistoryPage:
         found = self._view.history(limit + 1, matching, states, before)
         return HistoryPage(found[:limit], found[limit - 1].id if len(found) > limit else None)
 
@@ -95,7 +97,9 @@ class JobsReader:
         with self._lock:
             if self._compared[0] != key:
                 slots = [slot.id for slot in self._view.slots()]
-                found = compared(self._view.submissions(now_s), slots, self._used(now_s - span_s, now_s), now_s - span_s, now_s)
+                found = compared(
+                    self._view.submissions(now_s), slots, self._used(now_s - span_s, now_s), now_s - span_s, now_s
+                )
                 self._compared = key, found
             return self._compared[1]
 

@@ -31,7 +31,15 @@ class WantedJob(NamedTuple):
 
     def request(self, environment: Mapping[str, str] = os.environ) -> JobRequest:
         """With what of the dashboard's environment a job is given. Raises QueueError."""
-        texts = [*(self.argv or ()), self.command or "", self.cwd, self.log_dir, self.name, *self.env, self.resume_with or ""]
+        texts = [
+            *(self.argv or ()),
+            self.command or "",
+            self.cwd,
+            self.log_dir,
+            self.name,
+            *self.env,
+            self.resume_with or "",
+        ]
         if any("\0" in text for text in texts):
             raise QueueError("a field has a NUL byte, which no program can be given")
         argv = self._words()

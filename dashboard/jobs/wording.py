@@ -14,7 +14,11 @@ SAME = 0.02  # a smaller difference, of a wait or of a share, is none
 
 def sentences_of(found: FifoComparison) -> list[str]:
     """`The 38 jobs waited 12 min on average, the longest 1 h 40 min. First in, first out they would have waited 48 min, the longest 3 h.`"""
-    whose = f"The {found.jobs:,} jobs that were submitted waited" if found.jobs > 1 else "The one job that was submitted waited"
+    whose = (
+        f"The {found.jobs:,} jobs that were submitted waited"
+        if found.jobs > 1
+        else "The one job that was submitted waited"
+    )
     waits = f"{whose} {lasting(found.mean_s)} on average, the longest {lasting(found.longest_s)}."
     there = f", replayed on {found.slots} slot{'s' if found.slots > 1 else ''}," if found.slots else ""
     fifo = f"First in, first out{there} it would have been {lasting(found.fifo_mean_s)} and {lasting(found.fifo_longest_s)}: {_difference(found)}."

@@ -54,7 +54,9 @@ class Ledgers:
         self._lock = threading.Lock()
         self._known: OrderedDict[_AccountKey, _Part] = OrderedDict()
 
-    def ledger(self, run: str, window: Range | None = None, rank: int | None = None, reading_s: float = READING_S) -> Ledger:
+    def ledger(
+        self, run: str, window: Range | None = None, rank: int | None = None, reading_s: float = READING_S
+    ) -> Ledger:
         """Of a window, or of all that was profiled of the run."""
         history = History(self._store, run)
         given = window

@@ -79,7 +79,9 @@ class LogChanges:
         page = self._logs(query)
         if sees_all():
             return page
-        kept = [line._replace(text=redacted(line.text)) if may_hold_a_secret(line.text) else line for line in page.lines]
+        kept = [
+            line._replace(text=redacted(line.text)) if may_hold_a_secret(line.text) else line for line in page.lines
+        ]
         return page._replace(lines=kept)
 
     def crash(self, run: str) -> Crash | None:

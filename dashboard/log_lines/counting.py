@@ -75,7 +75,9 @@ def by_template(table: LineTable, rows: KeptRows, window: tuple[float, float], b
     for number, (lines, level, first_s, last_s) in sorted(found.items(), key=lambda item: -item[1][0]):
         drawn = np.zeros(buckets, np.int64)
         drawn[list(strokes[number])] = list(strokes[number].values())
-        listed.append(TemplateLines(number & 0xFFFF, names[number >> 16], int(lines), int(level), first_s, last_s, drawn))
+        listed.append(
+            TemplateLines(number & 0xFFFF, names[number >> 16], int(lines), int(level), first_s, last_s, drawn)
+        )
     return listed
 
 

@@ -58,7 +58,9 @@ class KeptRows:
             return self.start + offsets
         chunks = np.searchsorted(self._before, offsets, "right") - 1
         found = [
-            np.flatnonzero(self.mask[chunk * CHUNK : (chunk + 1) * CHUNK])[offsets[chunks == chunk] - self._before[chunk]]
+            np.flatnonzero(self.mask[chunk * CHUNK : (chunk + 1) * CHUNK])[
+                offsets[chunks == chunk] - self._before[chunk]
+            ]
             + chunk * CHUNK
             for chunk in np.unique(chunks).tolist()
         ]
@@ -102,7 +104,8 @@ def chosen(table: LineTable, asked: LineFilter, hits: NDArray[np.bool_] | None =
 
 def _of_sources(sources: list[LineSource], asked: LineFilter) -> NDArray[np.bool_]:
     wanted = [
-        (not asked.files or source.file in asked.files) and (not asked.ranks or source.rank in asked.ranks) for source in sources
+        (not asked.files or source.file in asked.files) and (not asked.ranks or source.rank in asked.ranks)
+        for source in sources
     ]
     return np.array(wanted, np.bool_)
 

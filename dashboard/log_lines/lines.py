@@ -85,7 +85,9 @@ class LogLines:
     def __init__(self, store: Store) -> None:
         self._reader = LineStore(store)
         self._searches = LineSearches()
-        self._shown: dict[int, LogLine] = {}  # by number, the lines of the last answer: a search that goes on shows them again
+        self._shown: dict[
+            int, LogLine
+        ] = {}  # by number, the lines of the last answer: a search that goes on shows them again
 
     def stretch(
         self, asked: LineQuestion, offset: int, limit: int, at_s: float | None = None, around: int | None = None
@@ -139,7 +141,9 @@ class LogLines:
                 return NextLine(None, None, None, None, progress)
             at = int(found[0]) if wanted == "hit" or not back else _first_of_entry(table, int(found[0]), rows.start)
             source = table.sources[int(table.source[at])]
-            return NextLine(source.run, int(table.number[at]) + table.base, listed.offset_of(at), float(table.time_s[at]), progress)
+            return NextLine(
+                source.run, int(table.number[at]) + table.base, listed.offset_of(at), float(table.time_s[at]), progress
+            )
 
     def templates(
         self, asked: LineQuestion, buckets: int, most: int
@@ -155,7 +159,9 @@ class LogLines:
         pairs = [(stored[found.run][found.id], found) for found in counted[:most] if found.id in stored[found.run]]
         return window, pairs, len(counted), progress
 
-    def field(self, run: str, template: int, field: int, asked: LineFilter, most: int) -> tuple[LineTemplate, FieldCurve]:
+    def field(
+        self, run: str, template: int, field: int, asked: LineFilter, most: int
+    ) -> tuple[LineTemplate, FieldCurve]:
         """Raises NoSuchTemplate."""
         stored = self._stored(run).get(template)
         if stored is None:
@@ -202,7 +208,9 @@ class LogLines:
         for row in listed:
             by_run.setdefault(row.run, []).append(row.number)
         shown = self._shown
-        lines = {row.number: line for row in listed if (line := shown.get(row.number)) is not None and line.run == row.run}
+        lines = {
+            row.number: line for row in listed if (line := shown.get(row.number)) is not None and line.run == row.run
+        }
         for run, numbers in by_run.items():
             missing = [number for number in numbers if number not in lines]
             lines |= {line.number: line for line in self._reader.lines(run, missing)} if missing else {}

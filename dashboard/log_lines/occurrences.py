@@ -19,7 +19,9 @@ def occurrences(texts: bytes, sought: bytes, *, folds: bool) -> NDArray[np.intp]
     room = len(data) - len(wanted) + 1
     if room <= 0:
         return np.zeros(0, np.intp)
-    order = np.argsort([np.count_nonzero(_equals(data[:SAMPLE_BYTES], byte, folds)) for byte in wanted.tolist()], kind="stable")
+    order = np.argsort(
+        [np.count_nonzero(_equals(data[:SAMPLE_BYTES], byte, folds)) for byte in wanted.tolist()], kind="stable"
+    )
     first = int(order[0])
     places = np.flatnonzero(_equals(data[first : first + room], int(wanted[first]), folds))
     for at in order[1:].tolist():

@@ -121,7 +121,11 @@ class LineStore:
     def _update(self, kept: HeldTable, extents: Mapping[str, LineExtent]) -> LineTable:
         table = kept.table
         total = sum(extent.lines for extent in extents.values())
-        if not kept.is_read or _is_other(kept.extents, extents) or (table.rows + _new(kept.extents, extents) > MOST_ROWS):
+        if (
+            not kept.is_read
+            or _is_other(kept.extents, extents)
+            or (table.rows + _new(kept.extents, extents) > MOST_ROWS)
+        ):
             newest = max((extent.last for extent in extents.values()), default=0)
             del table
             kept.clear()  # goes before its successor comes

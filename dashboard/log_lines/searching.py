@@ -79,7 +79,9 @@ class LineSearch:
                 self._waiting.append(rest)
                 break
         done = not self._waiting
-        return SearchedSoFar(self._lines if done else min(self._searched, self._lines), self._lines, self.hit_count, done)
+        return SearchedSoFar(
+            self._lines if done else min(self._searched, self._lines), self._lines, self.hit_count, done
+        )
 
     def hits(self) -> LineHits:
         if len(self._parts) > MOST_PARTS:

@@ -55,7 +55,9 @@ def seen_values(values: NDArray[np.float64], texts: Sequence[str], field: int, e
         return values
     if _hidden_of_example(example, field, field + 1):
         return np.full_like(values, math.nan)
-    return np.array([math.nan if _is_hidden(text, field) else value for text, value in zip(texts, values.tolist(), strict=True)])
+    return np.array(
+        [math.nan if _is_hidden(text, field) else value for text, value in zip(texts, values.tolist(), strict=True)]
+    )
 
 
 def seen_numbers(text: str) -> list[TextSpan]:

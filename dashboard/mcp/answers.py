@@ -26,14 +26,35 @@ GPU_METRICS = {
 def runs(dashboard: Dashboard, given: dict[str, Any]) -> str:
     match, state = given.get("match", "").lower(), given.get("state", "")
     found = [row for row in records(dashboard.runs()) if match in row["run"].lower() and state in ("", row["state"])]
-    columns = ("run", "state", "started_s", "started", "last_time_s", "last_time", "last_step", "points", "state_reason")
+    columns = (
+        "run",
+        "state",
+        "started_s",
+        "started",
+        "last_time_s",
+        "last_time",
+        "last_step",
+        "points",
+        "state_reason",
+    )
     head = {"total": len(found), "order": "newest first"}
     return small.text(head, columns, cells(found, columns), "narrow it with match or state")
 
 
 def run(dashboard: Dashboard, given: dict[str, Any]) -> str:
     raw = dashboard.run(given["run"]).raw
-    names = ["run", "state", "state_reason", "pid", "started_s", "started", "ended_s", "ended", "last_time_s", "last_time"]
+    names = [
+        "run",
+        "state",
+        "state_reason",
+        "pid",
+        "started_s",
+        "started",
+        "ended_s",
+        "ended",
+        "last_time_s",
+        "last_time",
+    ]
     names += ["last_step", "cwd", "world_size", "ranks_note", "series", "points", "timed", "trouble"]
     head = dict(zip(names, cells([raw], names)[0], strict=True))
     head |= {
@@ -58,7 +79,9 @@ def series(dashboard: Dashboard, given: dict[str, Any]) -> str:
 def points(dashboard: Dashboard, given: dict[str, Any]) -> str:
     axis, buckets = given.get("axis", "time"), given.get("buckets", BUCKETS)
     names = given["series"] if isinstance(given["series"], list) else [given["series"]]
-    table = dashboard.buckets(given.get("run"), names, *between(given), axis=axis, buckets=buckets).rename(columns={"t": "time_s"})
+    table = dashboard.buckets(given.get("run"), names, *between(given), axis=axis, buckets=buckets).rename(
+        columns={"t": "time_s"}
+    )
     shown, units = set(table["series"]), table.attrs["unit"]
     where = ("step",) if axis == "step" else ("time_s", "time", "step")
     columns = ("series", *where, "count", "min", "mean", "max", "last")
@@ -104,7 +127,13 @@ def flame(dashboard: Dashboard, given: dict[str, Any]) -> str:
     asked = {name: given[name] for name in ("rank", "focus", "waits") if name in given}
     graph = dashboard.flame(given["run"], *between(given), **asked)
     lines = records(graph.top(len(graph)))
-    head = {"run": given["run"], "seconds": graph.seconds, "samples": graph.raw["samples"], "lines": len(lines), "note": graph.note}
+    head = {
+        "run": given["run"],
+        "seconds": graph.seconds,
+        "samples": graph.raw["samples"],
+        "lines": len(lines),
+        "note": graph.note,
+    }
     head["excess"] = f"{graph.unit} beyond the run's normal; null where there is none"
     head["order"] = "what lost most first" if graph.has_baseline else "most seconds first"
     columns = ("name", "file", "line", "self_s", "total_s", "self_excess_s", "excess_s")
@@ -126,10 +155,17 @@ def blame(dashboard: Dashboard, given: dict[str, Any]) -> str:
         "normal_unit_s",
         "samples",
     )
-    head = {"run": given["run"], "sentence": found.sentence, "place": found.place, **{name: found.raw[name] for name in names}}
+    head = {
+        "run": given["run"],
+        "sentence": found.sentence,
+        "place": found.place,
+        **{name: found.raw[name] for name in names},
+    }
     head |= {"contradiction": found.raw["contradiction"], "units": "seconds per unit; per names the unit"}
     columns = ("name", "unit", "window", "normal")
-    return small.text(head, columns, cells(found.raw["evidence"], columns), "the flame tool shows the lines of the window")
+    return small.text(
+        head, columns, cells(found.raw["evidence"], columns), "the flame tool shows the lines of the window"
+    )
 
 
 def source(dashboard: Dashboard, given: dict[str, Any]) -> str:
@@ -148,8 +184,15 @@ def gpus(dashboard: Dashboard, given: dict[str, Any]) -> str:
         rows = [[row.get(GPU_METRICS.get(name, name)) for name in columns] for row in found]
         return small.text(head, columns, rows, "gpu=N shows all metrics of one")
     its = [row for row in found if row["index"] == given["gpu"]]
-    metrics = [[row["mig"], name, row[name]] for row in its for name in row if name.startswith("gpu/") and row[name] is not None]
-    return small.text(head, ("mig", "metric", "value"), metrics, "the points tool has the series gpu/*; units are in their names")
+    metrics = [
+        [row["mig"], name, row[name]]
+        for row in its
+        for name in row
+        if name.startswith("gpu/") and row[name] is not None
+    ]
+    return small.text(
+        head, ("mig", "metric", "value"), metrics, "the points tool has the series gpu/*; units are in their names"
+    )
 
 
 def files(dashboard: Dashboard, given: dict[str, Any]) -> str:

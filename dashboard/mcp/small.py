@@ -23,7 +23,9 @@ SIGNIFICANT = 6  # digits of a number
 READ = 20_000  # characters of a text that are looked at
 
 
-def text(head: Mapping[str, Any], columns: Sequence[str], rows: Sequence[Sequence[Any]], more: str, *, newest: bool = False) -> str:
+def text(
+    head: Mapping[str, Any], columns: Sequence[str], rows: Sequence[Sequence[Any]], more: str, *, newest: bool = False
+) -> str:
     """`more` is how to ask for what is left out; `newest`: the last rows are kept, not the first."""
     about = _shortest(partial(_head, head), HEAD_BYTES)
     answer = {**about, "columns": list(columns[:MOST_FIELDS])}
@@ -80,7 +82,9 @@ def _left_out(count: int, total: int, more: str) -> str:
 
 def _head(head: Mapping[str, Any], length: int) -> dict[str, Any]:
     return {
-        name: _value(head[name], name, length) for name in list(head)[:MOST_FIELDS] if head[name] is not None and head[name] != ""
+        name: _value(head[name], name, length)
+        for name in list(head)[:MOST_FIELDS]
+        if head[name] is not None and head[name] != ""
     }
 
 
@@ -99,7 +103,9 @@ def _value(value: Any, name: str, length: int) -> Any:
     if is_secret(name):
         return LEFT_OUT
     plain = (
-        value[:READ] if isinstance(value, str) else json.dumps(_without_secrets(value, MOST_DEPTH), ensure_ascii=False, default=str)
+        value[:READ]
+        if isinstance(value, str)
+        else json.dumps(_without_secrets(value, MOST_DEPTH), ensure_ascii=False, default=str)
     )
     return _cut(redacted(plain), length)
 
@@ -111,7 +117,10 @@ def _without_secrets(value: Any, depth: int) -> Any:
         return "..."
     if isinstance(value, Mapping):
         kept = list(value.items())[:MOST_ITEMS]
-        return {str(name)[:READ]: LEFT_OUT if is_secret(str(name)) else _without_secrets(item, depth - 1) for name, item in kept}
+        return {
+            str(name)[:READ]: LEFT_OUT if is_secret(str(name)) else _without_secrets(item, depth - 1)
+            for name, item in kept
+        }
     if isinstance(value, list | tuple):
         return [_without_secrets(item, depth - 1) for item in value[:MOST_ITEMS]]
     return number(value) if isinstance(value, float) else value

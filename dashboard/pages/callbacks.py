@@ -39,7 +39,9 @@ def route(dash: Framed) -> Callable[[Request], Awaitable[Response]]:
             return answered if visitor().role is Role.OWNER else _for_viewer(answered)
         except Exception as error:  # of a callback: what it was asked with is the browser's
             log.exception("a callback failed")
-            raise BadRequest(f"the page's callback failed ({type(error).__name__}); the dashboard's output says where") from error
+            raise BadRequest(
+                f"the page's callback failed ({type(error).__name__}); the dashboard's output says where"
+            ) from error
         finally:
             reset_current_request(token)
 
@@ -66,7 +68,11 @@ def _check(body: Any, dash: Framed) -> None:
         raise BadRequest("the browser does this itself; reload the page")
     for name, wanted in (("inputs", known["inputs"]), ("state", known["state"])):
         sent = body.get(name, [])
-        if not isinstance(sent, list) or len(sent) != len(wanted) or not all(_is(*pair) for pair in zip(sent, wanted, strict=True)):
+        if (
+            not isinstance(sent, list)
+            or len(sent) != len(wanted)
+            or not all(_is(*pair) for pair in zip(sent, wanted, strict=True))
+        ):
             raise BadRequest(f"{name} is not what this callback takes; reload the page")
     changed = body.get("changedPropIds", [])
     if not isinstance(changed, list) or not all(isinstance(name, str) for name in changed):

@@ -29,4 +29,8 @@ def description(view: Mapping[str, Any]) -> str:
 
 def names(value: object, most: int) -> Sequence[str]:
     """The texts of a list that a browser sent, once each."""
-    return list(dict.fromkeys(item for item in value if isinstance(item, str) and item))[:most] if isinstance(value, list) else []
+    return (
+        list(dict.fromkeys(item for item in value if isinstance(item, str) and item))[:most]
+        if isinstance(value, list)
+        else []
+    )

@@ -34,7 +34,12 @@ MOST_ROWS = 400  # of the table
 MOST_VALUES = 40
 MOST_OPTIONS = 2000
 SHORT_HASH, HASH = 7, re.compile(r"[0-9a-f]{40}")  # of a commit
-TABS = {"scatter": "Scatter", "parallel": "Parallel coordinates", "histogram": "Histogram", "correlation": "Rank correlation"}
+TABS = {
+    "scatter": "Scatter",
+    "parallel": "Parallel coordinates",
+    "histogram": "Histogram",
+    "correlation": "Rank correlation",
+}
 PLOT_CLASS = "comparison-plot"
 FIGURES = tuple(TABS)  # no set: what a browser sends need not have a hash
 
@@ -69,11 +74,19 @@ class FigureChoice(NamedTuple):
 def layout() -> html.Div:
     """Empty until runs are ticked. The figures' code is loaded with the first figure."""
     tabs = dcc.RadioItems(
-        [{"label": label, "value": key} for key, label in TABS.items()], None, id=TAB, inline=True, className="comparison-tabs"
+        [{"label": label, "value": key} for key, label in TABS.items()],
+        None,
+        id=TAB,
+        inline=True,
+        className="comparison-tabs",
     )
     values = dcc.Dropdown([], None, id=Y, clearable=False, optionHeight=30, placeholder="value")
     read = dcc.Dropdown(
-        [{"label": said, "value": key} for key, said in READINGS.items()], "best", id=READ, clearable=False, searchable=False
+        [{"label": said, "value": key} for key, said in READINGS.items()],
+        "best",
+        id=READ,
+        clearable=False,
+        searchable=False,
     )
     against = dcc.Dropdown([], None, id=X, clearable=False, optionHeight=30, placeholder="against")
     figures = html.Section(
@@ -83,7 +96,9 @@ def layout() -> html.Div:
                     tabs,
                     html.Label(["of ", values], className="pick-value"),
                     html.Label(
-                        ["as ", read], className="pick-value pick-reading", title="Which value of a series stands for a run"
+                        ["as ", read],
+                        className="pick-value pick-reading",
+                        title="Which value of a series stands for a run",
                     ),
                     html.Label(["against ", against], id=f"{X}-label", className="pick-value", hidden=True),
                 ],
@@ -98,7 +113,9 @@ def layout() -> html.Div:
         **{"aria-label": "Figures of the ticked runs"},
     )
     everything = dcc.Checklist([{"label": "show all", "value": "all"}], [], id=ALL, className="show-all")
-    table = html.Section([everything, html.Div(id=TABLE)], className="comparison-table", **{"aria-label": "What differs"})
+    table = html.Section(
+        [everything, html.Div(id=TABLE)], className="comparison-table", **{"aria-label": "What differs"}
+    )
     return html.Div([figures, table], id=COMPARISON, className="comparison", hidden=True)
 
 
@@ -117,7 +134,11 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         except NotFound as error:
             return html.P(str(error))
         tokens = colours_of(names)  # of all that are ticked, as the grid gives them
-        return [*heads(len(names)), difference_table(found, everything == ["all"], tokens), *values_table(found, tokens)]
+        return [
+            *heads(len(names)),
+            difference_table(found, everything == ["all"], tokens),
+            *values_table(found, tokens),
+        ]
 
     @dash.callback(Output(Y, "options"), Output(X, "options"), Output(Y, "value"), Output(X, "value"), Input(TICKED, "data"), Input(TAB, "value"), State(Y, "value"), State(X, "value"), prevent_initial_call=True)  # type: ignore[untyped-decorator]  # fmt: skip
     def choices(ticked: Any, tab: Any, y: Any, x: Any) -> Any:
@@ -157,7 +178,9 @@ def read_as(queries: Queries, names: Sequence[str], wanted: FigureChoice, readin
     if reading == "best":
         return with_best(measured, queries.table.best(names, known))
     if reading == "step":
-        return with_common_step(measured, queries.comparing.common_step([view.stored.name for view in measured.runs], known))
+        return with_common_step(
+            measured, queries.comparing.common_step([view.stored.name for view in measured.runs], known)
+        )
     return measured
 
 
@@ -184,7 +207,9 @@ def said_of_lines(lines: RunLines, measured: Measured) -> str:
     """What the colours mean, and which runs and keys are left out."""
     said = "Lines are coloured by the value: blue is least, orange is most."
     if lines.lacking:
-        names = [plain(measured.runs[i].about.name or last_part(measured.runs[i].stored.name)) for i in lines.lacking[:3]]
+        names = [
+            plain(measured.runs[i].about.name or last_part(measured.runs[i].stored.name)) for i in lines.lacking[:3]
+        ]
         others = f" and {len(lines.lacking) - 3} more" if len(lines.lacking) > 3 else ""
         said += f" Left out, since not all these keys are known of them: {', '.join(names)}{others}."
     if lines.keys_left_out:
@@ -220,7 +245,11 @@ def label_of(name: str) -> str:
 
 def heads(ticked: int) -> list[Any]:
     return (
-        [html.P(f"{ticked} runs are ticked: the first {IN_TABLE} are in the table, all in the figures.", className="dim")]
+        [
+            html.P(
+                f"{ticked} runs are ticked: the first {IN_TABLE} are in the table, all in the figures.", className="dim"
+            )
+        ]
         if ticked > IN_TABLE
         else []
     )
@@ -239,7 +268,9 @@ def difference_table(found: Comparison, everything: bool, tokens: Mapping[str, s
             [
                 title,
                 html.P(
-                    "All keys are the same in these runs." if len(found.runs) > 1 else "Tick a second run to compare it with.",
+                    "All keys are the same in these runs."
+                    if len(found.runs) > 1
+                    else "Tick a second run to compare it with.",
                     className="dim",
                 ),
             ]
@@ -250,7 +281,9 @@ def difference_table(found: Comparison, everything: bool, tokens: Mapping[str, s
         if len(found.rows) > MOST_ROWS
         else None
     )
-    return html.Div([title, html.Table([run_heads(found.runs, tokens), html.Tbody(with_sections(found.rows, rows))]), more])
+    return html.Div(
+        [title, html.Table([run_heads(found.runs, tokens), html.Tbody(with_sections(found.rows, rows))]), more]
+    )
 
 
 def with_sections(rows: Sequence[Difference], cells: Sequence[html.Tr]) -> list[html.Tr]:
@@ -260,7 +293,9 @@ def with_sections(rows: Sequence[Difference], cells: Sequence[html.Tr]) -> list[
     for row, line in zip(rows, cells, strict=False):
         if row.section != last:
             last = row.section
-            made.append(html.Tr(html.Th(row.section, colSpan=1 + len(row.values), scope="rowgroup"), className="section"))
+            made.append(
+                html.Tr(html.Th(row.section, colSpan=1 + len(row.values), scope="rowgroup"), className="section")
+            )
         made.append(line)
     return made
 
@@ -296,7 +331,9 @@ def difference_row(row: Difference) -> html.Tr:
         )
         for value, odd in zip(row.values, row.odd, strict=True)
     ]
-    return html.Tr([html.Th(plain(row.key), scope="row", title=plain(row.key)), *cells], className="" if row.differs else "same")
+    return html.Tr(
+        [html.Th(plain(row.key), scope="row", title=plain(row.key)), *cells], className="" if row.differs else "same"
+    )
 
 
 def values_table(found: Comparison, tokens: Mapping[str, str]) -> list[Any]:
@@ -325,8 +362,15 @@ def value_cells(row: CommonValue, step: int) -> list[html.Td]:
     unit = catalog.unit_of(row.series)
     return [
         html.Td(
-            ["–" if value is None else number(value), html.Small(f" at {at:,}") if at is not None and at < step else None],
-            className="num dim" if value is None else "num bad" if value != value or abs(value) == float("inf") else "num",
+            [
+                "–" if value is None else number(value),
+                html.Small(f" at {at:,}") if at is not None and at < step else None,
+            ],
+            className="num dim"
+            if value is None
+            else "num bad"
+            if value != value or abs(value) == float("inf")
+            else "num",
             title=None if value is None else f"{value!r} {unit}".strip(),
         )
         for value, at in zip(row.values, row.steps, strict=True)
@@ -336,7 +380,9 @@ def value_cells(row: CommonValue, step: int) -> list[html.Td]:
 def number(value: float) -> str:
     """Four digits."""
     return (
-        f"{value:,.0f}" if value == value and 1e4 <= abs(value) < 1e9 else f"{value:.4g}".replace("nan", "NaN").replace("inf", "∞")
+        f"{value:,.0f}"
+        if value == value and 1e4 <= abs(value) < 1e9
+        else f"{value:.4g}".replace("nan", "NaN").replace("inf", "∞")
     )
 
 

@@ -121,7 +121,10 @@ class Framed(Dash):  # type: ignore[misc]  # Dash has no types
         for name, part in parts.items():
             text = text.replace(f"{{%{name}%}}", _without_others(part, page) if name in ("scripts", "css") else part)
         request = get_current_request()
-        early = [_early(_without_others(parts["scripts"], page), page, request), *map(_preload, self.questions(page, request))]
+        early = [
+            _early(_without_others(parts["scripts"], page), page, request),
+            *map(_preload, self.questions(page, request)),
+        ]
         return text.replace("{%early%}", "\n".join(early))
 
 
@@ -170,7 +173,9 @@ def pack_name(page: Page) -> str:
 def layout(path: str | None = None, content: object = None) -> html.Main:
     """The selection, which our modules write and callbacks read, and the place of the page, filled where the page is known."""
     address = dcc.Location(ADDRESS) if content is None else dcc.Location(ADDRESS, pathname=path and path_to(path))
-    return html.Main(id="page", children=[address, dcc.Store(SELECTION), html.Div(content, id=CONTAINER, className="page")])
+    return html.Main(
+        id="page", children=[address, dcc.Store(SELECTION), html.Div(content, id=CONTAINER, className="page")]
+    )
 
 
 def layout_question(path: str, search: str) -> str:
@@ -210,7 +215,9 @@ def register(dash: Framed, queries: Queries) -> None:
 
     dash.layout = whole
 
-    @dash.callback(Output(CONTAINER, "children"), Input(ADDRESS, "pathname"), State(ADDRESS, "search"), prevent_initial_call=True)  # type: ignore[untyped-decorator]
+    @dash.callback(
+        Output(CONTAINER, "children"), Input(ADDRESS, "pathname"), State(ADDRESS, "search"), prevent_initial_call=True
+    )  # type: ignore[untyped-decorator]
     def show(path: object, search: object) -> object:
         found = content(within(path) if isinstance(path, str) else None, search)
         return no_update if found is None else found

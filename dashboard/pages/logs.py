@@ -25,7 +25,13 @@ DESCRIPTION = "data-log-lines"  # the property of the place that a callback fill
 MOST_TEXT = 1024  # characters, as `GET /logs/lines` takes
 MOST_CHOSEN = 100  # files, or ranks
 MOST_OPTIONS = 300  # of a list
-LEVELS = {"0": "all levels", "10": "debug and above", "20": "info and above", "30": "warnings and errors", "40": "errors"}
+LEVELS = {
+    "0": "all levels",
+    "10": "debug and above",
+    "20": "info and above",
+    "30": "warnings and errors",
+    "40": "errors",
+}
 FLAGS = {"regex": "regex", "case": "Aa", "only": "only hits", "all": "all runs"}
 PARAMETERS = ("text", "flags", "level", "files", "ranks")
 
@@ -44,12 +50,17 @@ def layout_of(search: str) -> html.Div:
     row = [
         _search(value["text"]),
         dcc.Checklist(_options(FLAGS), value["flags"], id=control("flags"), inline=True),
-        _labelled("Level", dcc.Dropdown(_options(LEVELS), value["level"], id=control("level"), clearable=False, searchable=False)),
+        _labelled(
+            "Level",
+            dcc.Dropdown(_options(LEVELS), value["level"], id=control("level"), clearable=False, searchable=False),
+        ),
         _labelled("Files", _several("files", value["files"], "all files")),
         _labelled("Ranks", _several("ranks", value["ranks"], "all ranks"), "small"),
     ]
     controls = html.Div([html.Div(row, className="controls-row")], className="logs-controls")
-    return html.Div([controls, html.Div(id=PLACE, className="logs-place", **{DESCRIPTION: ""})], className="logs-layout")
+    return html.Div(
+        [controls, html.Div(id=PLACE, className="logs-place", **{DESCRIPTION: ""})], className="logs-layout"
+    )
 
 
 def _search(text: str) -> html.Label:
@@ -58,7 +69,9 @@ def _search(text: str) -> html.Label:
 
 
 def _several(name: str, chosen: Sequence[str], placeholder: str) -> dcc.Dropdown:
-    return dcc.Dropdown(_listed(chosen), list(chosen), id=control(name), multi=True, placeholder=placeholder, optionHeight=30)
+    return dcc.Dropdown(
+        _listed(chosen), list(chosen), id=control(name), multi=True, placeholder=placeholder, optionHeight=30
+    )
 
 
 def _labelled(label: object, part: object, kind: str = "") -> html.Label:

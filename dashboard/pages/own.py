@@ -53,7 +53,14 @@ class OwnPage:
         name = self._scope.get("NAME")
         shown = name if isinstance(name, str) and name.strip() else self._path.stem
         packages = tuple(self._scope.get("PACKAGES", ()))
-        return Page("", shown[:40], f"{PREFIX}{self._path.stem}", layout=self._layout, callbacks=self._callbacks, packages=packages)
+        return Page(
+            "",
+            shown[:40],
+            f"{PREFIX}{self._path.stem}",
+            layout=self._layout,
+            callbacks=self._callbacks,
+            packages=packages,
+        )
 
     def _load(self) -> None:
         scope: dict[str, Any] = {"__name__": f"deepseek_pages.{self._path.stem}", "__file__": str(self._path)}
@@ -96,7 +103,9 @@ def check_folder(folder: Path, others: Sequence[Path]) -> None:
     where = folder.resolve()
     for other in others:
         if where.is_relative_to(other.resolve()):
-            raise ValueError(f"{folder} lies in {other}, where programs write; pages are code: keep them in a folder of their own")
+            raise ValueError(
+                f"{folder} lies in {other}, where programs write; pages are code: keep them in a folder of their own"
+            )
     if why := _not_ours(status):
         raise ValueError(f"{folder} {why}; its files would run as the dashboard")
 
@@ -187,6 +196,8 @@ def _outputs(output: str) -> list[str]:
 
 def _said(path: Path, error: BaseException) -> str:
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    line = error.lineno if isinstance(error, SyntaxError) and error.filename == str(path) else lines[-1] if lines else None
+    line = (
+        error.lineno if isinstance(error, SyntaxError) and error.filename == str(path) else lines[-1] if lines else None
+    )
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:MOST_CHARS]
     return f"{path.name} cannot be shown{f', line {line}' if line else ''}: {reason}"

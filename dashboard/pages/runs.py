@@ -54,7 +54,12 @@ def layout() -> html.Div:
         id=GRID,
         rowModelType="infinite",
         columnDefs=[],
-        defaultColDef={"resizable": True, "sortable": True, "suppressHeaderMenuButton": True, "cellRenderer": "RunCell"},
+        defaultColDef={
+            "resizable": True,
+            "sortable": True,
+            "suppressHeaderMenuButton": True,
+            "cellRenderer": "RunCell",
+        },
         rowClassRules={"ticked": "isTicked(params)", "group": "isGroup(params)"},
         getRowId="params.data.id",
         dashGridOptions=OPTIONS,
@@ -66,7 +71,9 @@ def layout() -> html.Div:
         dcc.Store(FOCUSED, data={}),
     ]  # one that is empty says so to its callbacks
     panel = html.Aside(id=PANEL, className="side about", **{"aria-label": "What is said about the run"})
-    return html.Div([html.Div([grid, panel], className="runs-body"), comparing.layout(), *stores], className="runs-page")
+    return html.Div(
+        [html.Div([grid, panel], className="runs-body"), comparing.layout(), *stores], className="runs-page"
+    )
 
 
 def callbacks(dash: Dash, queries: Queries) -> None:
@@ -92,7 +99,11 @@ def callbacks(dash: Dash, queries: Queries) -> None:
             return panel_of(view, f"rm -r -- {quoted(str(queries.tree.path_of(name)))}", f"{name} {times}")
         except NotFound as error:
             found = queries.forgotten_run(name)
-            return panel_of(forgotten_view(found), found.remove, f"{name} {times}") if found else [html.P(visible(str(error)))]
+            return (
+                panel_of(forgotten_view(found), found.remove, f"{name} {times}")
+                if found
+                else [html.P(visible(str(error)))]
+            )
 
 
 def tick_column() -> dict[str, Any]:
@@ -109,7 +120,9 @@ def definition(column: TableColumn) -> dict[str, Any]:
         "width": column.width,
         "minWidth": 48,
         "sortable": column.kind != "curve",
-        "sortingOrder": ["desc", "asc", None] if column.kind in NUMBERS and column.direction != "down" else ["asc", "desc", None],
+        "sortingOrder": ["desc", "asc", None]
+        if column.kind in NUMBERS and column.direction != "down"
+        else ["asc", "desc", None],
         "cellRendererParams": {"kind": column.kind, "direction": column.direction, "judged": column.judged_by},
     }
     if column.kind in NUMBERS and column.kind != "time":
@@ -156,14 +169,20 @@ def panel_of(view: RunView, command: str, filling: str) -> list[Any]:
 def forgotten(line: str) -> html.Section:
     command = html.Code(line or "Its files are too many for one line.", className="command")
     return html.Section(
-        [html.P("The dashboard leaves the files alone. This removes them for good:"), command, button("copy", "Copy", "", "btn")],
+        [
+            html.P("The dashboard leaves the files alone. This removes them for good:"),
+            command,
+            button("copy", "Copy", "", "btn"),
+        ],
         className="trouble",
     )
 
 
 def field(label: str, name: str, read: str, most: int, control: Any) -> html.Label:
     """A control keeps no data attributes: what was read, and how many characters can be saved, stand around it."""
-    return html.Label([html.Span(label), control], className="field", **{"data-field": name, "data-read": read, "data-most": most})
+    return html.Label(
+        [html.Span(label), control], className="field", **{"data-field": name, "data-read": read, "data-most": most}
+    )
 
 
 def button(act: str, label: str, title: str, kind: str, *, disabled: bool = False) -> html.Button:

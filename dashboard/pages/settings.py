@@ -52,7 +52,9 @@ def access_of(tokens: Tokens) -> list[Any]:
     except DamagedTokens as error:
         return [html.H2("Tokens and links"), html.P(str(error), className="warn", role="status")]
     rows = [token_row(each, sum(other.of == each.name for other in found)) for each in found if not each.of]
-    none = "There are none. Share, in the bar of each page, makes a link; deepseek-dashboard token new NAME makes a token."
+    none = (
+        "There are none. Share, in the bar of each page, makes a link; deepseek-dashboard token new NAME makes a token."
+    )
     return [
         html.H2("Tokens and links"),
         html.Div(rows or html.P(none, className="dim"), className="token-rows"),
@@ -71,7 +73,10 @@ def token_row(credential: Credential, browsers: int) -> html.Div:
     seen_by = f"{browsers} browser{'s' if browsers > 1 else ''}" if browsers else ""
     words = [credential.role, until, view_of(view), grants and f"with {grants}", seen_by]
     revoke = html.Button(
-        "Revoke", className="btn", type="button", **{"data-revoke": credential.name, "aria-label": f"Revoke {credential.name}"}
+        "Revoke",
+        className="btn",
+        type="button",
+        **{"data-revoke": credential.name, "aria-label": f"Revoke {credential.name}"},
     )
     return html.Div(
         [html.B(credential.name), html.Span(", ".join(filter(None, words)), className="dim", title=view), revoke],
@@ -93,14 +98,19 @@ def row(setting: Setting, value: SettingValue, *, locked: bool) -> html.Div:
     # dcc.Input keeps no data attributes: they stand around it
     field = html.Div(
         dcc.Input(
-            id=f"setting-{setting.key}", value=said(value), disabled=locked, maxLength=200, placeholder=said(setting.default)
+            id=f"setting-{setting.key}",
+            value=said(value),
+            disabled=locked,
+            maxLength=200,
+            placeholder=said(setting.default),
         ),
         **about,
     )
     labels = [html.Label(name, htmlFor=f"setting-{setting.key}"), html.Span(setting.unit, className="dim")]
     wrong = html.P(id=f"wrong-{setting.key}", className="warn", role="alert")
     return html.Div(
-        [html.Div(labels, className="setting-name"), field, html.P(setting.help, className="dim"), wrong], className="setting"
+        [html.Div(labels, className="setting-name"), field, html.P(setting.help, className="dim"), wrong],
+        className="setting",
     )
 
 

@@ -59,7 +59,9 @@ def layout_of(search: str) -> html.Div:
 
 
 def _runs(chosen: list[str]) -> html.Label:
-    every = dcc.Dropdown(_listed(chosen), chosen, id=control("runs"), multi=True, placeholder="the selected run", optionHeight=30)
+    every = dcc.Dropdown(
+        _listed(chosen), chosen, id=control("runs"), multi=True, placeholder="the selected run", optionHeight=30
+    )
     return _labelled("Runs", every, "wide")
 
 
@@ -198,7 +200,9 @@ def axis_options(queries: Queries, runs: Sequence[str], chosen: str, search: obj
     """The three axes, and series of the runs, of which the search finds those that are too many to list."""
     words = _text(search).lower().split()
     tags = queries.overlays.tags(runs[:MOST_ASKED]) if runs else []
-    found = [tag.name for tag in tags if tag.name not in AXES and all(word in tag.name.lower() for word in words)][:MOST_OPTIONS]
+    found = [tag.name for tag in tags if tag.name not in AXES and all(word in tag.name.lower() for word in words)][
+        :MOST_OPTIONS
+    ]
     kept = [chosen] if chosen and chosen not in AXES and chosen not in found else []
     return [*_options(AXES), *_listed([*kept, *found])]
 
@@ -225,7 +229,13 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         Input(SELECTION, "data"),
     )
     def offer(
-        run_search: object, axis_search: object, runs: object, x: object, group: object, baseline: object, selection: object
+        run_search: object,
+        axis_search: object,
+        runs: object,
+        x: object,
+        group: object,
+        baseline: object,
+        selection: object,
     ) -> tuple[list[Option], ...]:
         chosen = names(runs, MOST_CHOSEN)
         shown = chosen[:MOST_RUNS] or names(selection.get("runs") if isinstance(selection, dict) else None, MOST_RUNS)

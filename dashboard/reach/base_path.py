@@ -77,7 +77,9 @@ class BasePath:
             return
         if f"{scope['path']}/" == self._path and scope["method"] in ("GET", "HEAD"):
             query = scope["query_string"].decode("latin-1")
-            response: Response = RedirectResponse(self._base + (f"?{query}" if query else ""), HTTPStatus.TEMPORARY_REDIRECT)
+            response: Response = RedirectResponse(
+                self._base + (f"?{query}" if query else ""), HTTPStatus.TEMPORARY_REDIRECT
+            )
         else:
             response = JSONResponse({"error": sentence}, HTTPStatus.NOT_FOUND)
         response.headers["X-Content-Type-Options"] = "nosniff"

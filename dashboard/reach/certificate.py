@@ -43,7 +43,9 @@ class Certificate(NamedTuple):
         try:
             context.load_cert_chain(self.path, self.key, password=_no_password)
         except _Locked:
-            raise BadCertificate(f"{self.key} asks for a password; remove it with: openssl pkey -in {self.key} -out FILE") from None
+            raise BadCertificate(
+                f"{self.key} asks for a password; remove it with: openssl pkey -in {self.key} -out FILE"
+            ) from None
         except ssl.SSLError as error:
             if error.reason == "KEY_VALUES_MISMATCH":
                 raise BadCertificate(f"{self.key} is not the key of {self.path}; give both files of one pair") from None
@@ -62,9 +64,7 @@ class Certificate(NamedTuple):
         except ssl.SSLCertVerificationError as error:
             if error.verify_code in (EXPIRED, NOT_YET):
                 is_over = error.verify_code == EXPIRED
-                return (
-                    f"{self.path} {'is over' if is_over else 'is not valid yet'}: browsers warn of it; renew it, or set the clock"
-                )
+                return f"{self.path} {'is over' if is_over else 'is not valid yet'}: browsers warn of it; renew it, or set the clock"
         except ssl.SSLError:
             return ""
         return ""

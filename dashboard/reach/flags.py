@@ -30,7 +30,10 @@ def add_reach_flags(parser: argparse.ArgumentParser) -> None:
         help="address to listen on; any but loopback asks each browser for a link or token (default: 127.0.0.1)",
     )
     parser.add_argument(
-        "--unix-socket", type=Path, metavar="PATH", help="answer on this Unix socket, too, which is open to your user only"
+        "--unix-socket",
+        type=Path,
+        metavar="PATH",
+        help="answer on this Unix socket, too, which is open to your user only",
     )
     parser.add_argument(
         "--allow-host",
@@ -57,7 +60,11 @@ def add_reach_flags(parser: argparse.ArgumentParser) -> None:
         help="a site whose pages may show it in a frame; may be repeated",
     )
     parser.add_argument(
-        "--base-path", type=_typed(base_path_of), default=NONE, metavar="PATH", help="path below which it stands, such as /gpu-box/"
+        "--base-path",
+        type=_typed(base_path_of),
+        default=NONE,
+        metavar="PATH",
+        help="path below which it stands, such as /gpu-box/",
     )
     parser.add_argument(
         "--trusted-proxy",
@@ -117,7 +124,9 @@ def host_name(text: str) -> str:
     """As it stands in Host, without a port: `box.example`, `192.0.2.7`, `::1`."""
     found = HOST.fullmatch(bracketed(text) if text.count(":") > 1 else text)
     if found is None or found[2]:
-        raise argparse.ArgumentTypeError(f"{text!r} is no name of a host; write it without http:// and port, as in box.example")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no name of a host; write it without http:// and port, as in box.example"
+        )
     return text.lower()
 
 

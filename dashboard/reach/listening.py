@@ -59,7 +59,9 @@ def listen_unix(path: Path) -> socket.socket:
         listener.listen(WAITING)
     except OSError as error:
         listener.close()
-        raise CannotListen(f"cannot listen on {path} ({error.strerror}); give another path with --unix-socket") from None
+        raise CannotListen(
+            f"cannot listen on {path} ({error.strerror}); give another path with --unix-socket"
+        ) from None
     return listener
 
 

@@ -32,7 +32,9 @@ def proxy_of(text: str) -> str:
     try:
         return str(ipaddress.ip_network(text))
     except ValueError:
-        raise ValueError(f"{text!r} is no address, network or the word unix; write it as in 10.0.0.2 or 10.0.0.0/24") from None
+        raise ValueError(
+            f"{text!r} is no address, network or the word unix; write it as in 10.0.0.2 or 10.0.0.0/24"
+        ) from None
 
 
 class BehindProxy(Peer):

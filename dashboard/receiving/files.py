@@ -158,7 +158,9 @@ def _checked(run: str, file: str) -> list[str]:
             or len(name.encode(errors="replace")) > LONGEST_NAME
             or "/" in name
         ):
-            raise BadRequest(f"{name!r} is no name for a run or a file: 1 to {LONGEST_NAME} printable bytes, and no dot in front")
+            raise BadRequest(
+                f"{name!r} is no name for a run or a file: 1 to {LONGEST_NAME} printable bytes, and no dot in front"
+            )
     known = format_of(f"{run}/{file}")
     if known is None or known.reading == "database":
         raise BadRequest(f"{file!r} is no file of a run that is followed; docs/integrations.md lists them")

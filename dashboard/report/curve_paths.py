@@ -57,7 +57,11 @@ def picture_of(
 ) -> PlotPicture | None:
     """At most so many lines of so many places; None where no value is finite."""
     lines = plot.lines[:most]
-    finite = [column[np.isfinite(column)] for line in lines for column in (line.buckets.min, line.buckets.max, line.buckets.mean)]
+    finite = [
+        column[np.isfinite(column)]
+        for line in lines
+        for column in (line.buckets.min, line.buckets.max, line.buckets.mean)
+    ]
     values = np.clip(np.concatenate([*finite, np.zeros(0)]), -LARGE, LARGE)
     if not len(values):
         return None
@@ -69,7 +73,8 @@ def picture_of(
     scale = (ends.lo, ends.hi, lo, hi)
     unit = plot.unit if plot.unit in ("%", "B") else ""  # any other stands once, behind the title
     paths = [
-        _path(i % 8, shortened(line.label, characters), thinned(line.buckets, places), scale, unit) for i, line in enumerate(lines)
+        _path(i % 8, shortened(line.label, characters), thinned(line.buckets, places), scale, unit)
+        for i, line in enumerate(lines)
     ]
     return PlotPicture(
         shortened(f"{plot.title}, {plot.unit}" if plot.unit and not unit else plot.title, characters),
@@ -87,7 +92,9 @@ def ends_of(curves: ReportCurves, window: Range | None, words: tuple[str, str] |
     """Of the window, else of all that the curves have."""
     if window is not None and words is not None:
         return PlotEnds(*window, *words)
-    columns = [column for plot in curves.plots for line in plot.lines for column in (line.buckets.t, line.buckets.t_end)]
+    columns = [
+        column for plot in curves.plots for line in plot.lines for column in (line.buckets.t, line.buckets.t_end)
+    ]
     places = np.concatenate([*columns, np.zeros(0)])
     places = places[np.isfinite(places)]
     lo, hi = (float(places.min()), float(places.max())) if len(places) else (0.0, 1.0)

@@ -58,7 +58,15 @@ def boxes_of(tree: FlameTree, most: int, characters: int, functions: int = 12) -
     own_s = np.where([kind == "own" for kind in tree.kind], tree.self_s, 0.0)
     hot = int(np.argmax(own_s)) if own_s.any() else -1
     boxes = [
-        _box(tree, i, 100 * left_s[i] / whole_s, float(width[i]), int(depth[i]), "hot" if i == hot else tree.kind[i], characters)
+        _box(
+            tree,
+            i,
+            100 * left_s[i] / whole_s,
+            float(width[i]),
+            int(depth[i]),
+            "hot" if i == hot else tree.kind[i],
+            characters,
+        )
         for i in chosen.tolist()
     ]
     rows = int(depth[chosen].max()) + 1 if len(chosen) else 0
@@ -100,7 +108,9 @@ def _hottest(tree: FlameTree, whole_s: float, most: int, characters: int) -> lis
     seconds = np.bincount(tree.frame, tree.self_s, len(tree.frames))
     order = [i for i in np.argsort(-seconds, kind="stable").tolist() if seconds[i] > 0][:most]
     by_self = np.argsort(tree.self_s, kind="stable")
-    line = dict(zip(tree.frame[by_self].tolist(), tree.self_line[by_self].tolist(), strict=True))  # of the node with most
+    line = dict(
+        zip(tree.frame[by_self].tolist(), tree.self_line[by_self].tolist(), strict=True)
+    )  # of the node with most
     return [
         HotFunction(
             shortened(tree.frames[i].name, characters),

@@ -29,10 +29,15 @@ LAST_S = 3600.0
 PRUNE = 0.0015  # a function below this share is narrower than two pixels
 SHAPE = Reshaping(hide="<frozen importlib")  # five frames for each import in an import
 PART = 0.6  # of the window: a stretch that is longer is the window itself
-JUDGED = ("line", "gpu_slower", "cpu_taken", "neighbour", "collective_wait", "unknown")  # verdicts that say where time was lost
-NO_STEPS = (
-    "The run logs no steps, which would show its slowest stretch: ask for the report of a window to read what that was lost to."
-)
+JUDGED = (
+    "line",
+    "gpu_slower",
+    "cpu_taken",
+    "neighbour",
+    "collective_wait",
+    "unknown",
+)  # verdicts that say where time was lost
+NO_STEPS = "The run logs no steps, which would show its slowest stretch: ask for the report of a window to read what that was lost to."
 STEADY = "No stretch of it lost time beyond what its steps usually take."
 UNSAID = "Its slowest stretch has too little beside it, or too few stacks, to say what it was lost to."
 
@@ -51,7 +56,9 @@ def gather(queries: Queries, query: ReportQuery) -> Findings:
     log_window = query.window or stretch.value
     log = times.part(4.0, lambda: queries.log_changes.difference(query.run, log_window) if log_window else None)
     flame = times.part(8.0, lambda: _flame(queries, query, window))
-    verdict = times.part(5.0, lambda: queries.stacks.blame(query.run, query.window, query.rank) if query.window else None)
+    verdict = times.part(
+        5.0, lambda: queries.stacks.blame(query.run, query.window, query.rank) if query.window else None
+    )
     contrast = times.part(6.0, lambda: _contrast(queries, query, window))
     slowest = times.part(5.0, lambda: _judged(queries, query, stretch))
     return Findings(

@@ -87,7 +87,9 @@ def _row(row: KindRow, ledger: Ledger, characters: int) -> LedgerTableRow:
         length_of(row.seconds),
         f"{row.least:.1f} to {row.most:.1f} %" if wide and row.most > row.least else "",
         f"{row.saves_at_most:.0f} %" if row.saves_at_most >= 0.5 else "",
-        shortened(", ".join([*dict.fromkeys(filter(None, (place_of(line.place) for line in row.lines)))][:2]), characters),
+        shortened(
+            ", ".join([*dict.fromkeys(filter(None, (place_of(line.place) for line in row.lines)))][:2]), characters
+        ),
         shortened(exposed, characters),
     )
 
@@ -108,7 +110,8 @@ def lane_paths(ledger: Ledger, blocks: int) -> list[LanePath]:
         there = np.flatnonzero((share[:, number] > 0.002) & (wide > 0))
         columns = (x[there], HEIGHT * (1 - foot[there, number]), wide[there], HEIGHT * share[there, number])
         path = "".join(
-            f"M{a:.1f} {b:.1f}h{w:.1f}v{h:.1f}h-{w:.1f}z" for a, b, w, h in zip(*(c.tolist() for c in columns), strict=True)
+            f"M{a:.1f} {b:.1f}h{w:.1f}v{h:.1f}h-{w:.1f}z"
+            for a, b, w, h in zip(*(c.tolist() for c in columns), strict=True)
         )
         if path:
             found.append(LanePath(kind, path))

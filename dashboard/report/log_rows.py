@@ -32,7 +32,8 @@ class ChangeRow(NamedTuple):
 def faults_of(crash: Crash, zone: str, rows: int, characters: int) -> list[FaultText]:
     """The cause first."""
     return [
-        _fault(fault, zone, rows if i == 0 else 0, characters) for i, fault in enumerate([crash.cause, *crash.others[:MOST_FAULTS]])
+        _fault(fault, zone, rows if i == 0 else 0, characters)
+        for i, fault in enumerate([crash.cause, *crash.others[:MOST_FAULTS]])
     ]
 
 
@@ -43,7 +44,10 @@ def _fault(fault: Fault, zone: str, rows: int, characters: int) -> FaultText:
         said(fault.sentence, characters),
         moment_of(fault.time_s, zone),
         [
-            said(f"{frame.file}:{frame.line} {frame.function}{f': {frame.text.strip()}' if frame.text else ''}", characters)
+            said(
+                f"{frame.file}:{frame.line} {frame.function}{f': {frame.text.strip()}' if frame.text else ''}",
+                characters,
+            )
             for frame in frames
         ],
         [said(line.text, characters) for line in lines],

@@ -173,13 +173,17 @@ def _verdicts(found: Findings, detail: Detail) -> list[VerdictText]:
 
 def _verdict(title: str, verdict: Verdict, detail: Detail) -> VerdictText:
     rows = [
-        EvidenceText(shortened(row.name, detail.characters), _measured(row.window, row.unit), _measured(row.baseline, row.unit))
+        EvidenceText(
+            shortened(row.name, detail.characters), _measured(row.window, row.unit), _measured(row.baseline, row.unit)
+        )
         for row in verdict.evidence[: detail.rows]
         if row.window or row.baseline
     ]
     notes = [
         f"Confidence: {verdict.confidence}" if verdict.confidence else "",
-        f"{verdict.samples:,} samples beside {verdict.baseline_samples:,} of the run's normal" if verdict.baseline_samples else "",
+        f"{verdict.samples:,} samples beside {verdict.baseline_samples:,} of the run's normal"
+        if verdict.baseline_samples
+        else "",
         said(verdict.contradiction.rstrip("."), detail.characters),
     ]
     return VerdictText(title, said(verdict.sentence, 2 * detail.characters), _sentences(notes), rows)
@@ -242,7 +246,11 @@ def _flame(found: Findings, detail: Detail) -> FlameText | None:
     if flame is None:
         return None
     tree = flame.tree
-    part = "" if flame.window == found.window else f"Only {range_of(*flame.window, found.time_zone)}, as stacks of hours are many. "
+    part = (
+        ""
+        if flame.window == found.window
+        else f"Only {range_of(*flame.window, found.time_zone)}, as stacks of hours are many. "
+    )
     return FlameText(
         boxes_of(tree, detail.boxes, detail.characters),
         f"{part}{tree.samples:,} samples, {length_of(tree.seconds)} of the main threads.",

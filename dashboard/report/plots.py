@@ -70,7 +70,10 @@ def pace_buckets(units: Units, window: Range, most: int = BUCKETS) -> Buckets | 
     width_s = (window[1] - window[0]) / most
     part = np.minimum((end_s - window[0]) / width_s, most - 1).astype(np.int64)
     parts, where = np.unique(part, return_inverse=True)
-    count, seconds = np.bincount(where, units.units[inside]), np.bincount(where, units.end_s[inside] - units.start_s[inside])
+    count, seconds = (
+        np.bincount(where, units.units[inside]),
+        np.bincount(where, units.end_s[inside] - units.start_s[inside]),
+    )
     least, most_rate = np.full(len(parts), np.inf), np.full(len(parts), -np.inf)
     np.minimum.at(least, where, rate)
     np.maximum.at(most_rate, where, rate)

@@ -50,7 +50,8 @@ def _section(info: Mapping[str, Any], name: Section, rows: int, characters: int)
     if name == "command" and "command" in found:
         found = {**found, "command": _command(info)}
     texts = [
-        KeyText(shortened(str(key), characters), _value(str(key), value, characters)) for key, value in [*found.items()][:rows]
+        KeyText(shortened(str(key), characters), _value(str(key), value, characters))
+        for key, value in [*found.items()][:rows]
     ]
     return SectionText(TITLES[name], texts, len(found) - len(texts))
 

@@ -62,7 +62,9 @@ class TableColumn(NamedTuple):
     shown: bool = False  # unless a user chooses others
     help: str = ""
     direction: Direction | None = None
-    judged_by: str | None = None  # the first series that runs are judged by, where a cell is of the first that its run has
+    judged_by: str | None = (
+        None  # the first series that runs are judged by, where a cell is of the first that its run has
+    )
 
 
 def column_of(key: str, setting: TableSetting) -> TableColumn | None:
@@ -92,7 +94,9 @@ def column_of(key: str, setting: TableSetting) -> TableColumn | None:
             direction=direction,
         )
     pick = PICKS[kind]
-    return TableColumn(key, f"{kind} {name}", "number", 104, lambda facts, _: _of(facts, name, pick), direction=direction)
+    return TableColumn(
+        key, f"{kind} {name}", "number", 104, lambda facts, _: _of(facts, name, pick), direction=direction
+    )
 
 
 def _best_help(name: str, direction: Direction | None) -> str:
@@ -154,12 +158,15 @@ def _commit(facts: Facts, _: TableSetting) -> Cell:
 def steps_per_s(facts: Facts, setting: TableSetting) -> float | None:
     """On average, over the points of its loss, else of the longest series on the axis of steps that a column reads."""
     name, last = first_of(setting.roles.loss, facts.outcomes), facts.view.stored.last_step
-    on_axis = {key: outcome for key, outcome in facts.outcomes.items() if last is None or are_near(outcome.last_step, last)}
+    on_axis = {
+        key: outcome for key, outcome in facts.outcomes.items() if last is None or are_near(outcome.last_step, last)
+    }
     found = [on_axis[name]] if name in on_axis else list(on_axis.values())
     rates = [
         (outcome.points, steps / seconds)
         for outcome in found
-        if (steps := outcome.last_step - outcome.first_step) > 0 and (seconds := outcome.last_time_s - outcome.first_time_s) > 0
+        if (steps := outcome.last_step - outcome.first_step) > 0
+        and (seconds := outcome.last_time_s - outcome.first_time_s) > 0
     ]
     return max(rates)[1] if rates else None
 

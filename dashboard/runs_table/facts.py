@@ -11,7 +11,16 @@ from collectors.store.protocol import Outcomes
 
 from ..runs import ALIVE, RunView
 
-STEP_NAMES = ("steps", "max_steps", "total_steps", "max_iters", "num_steps", "train_steps", "num_train_steps", "iterations")
+STEP_NAMES = (
+    "steps",
+    "max_steps",
+    "total_steps",
+    "max_iters",
+    "num_steps",
+    "train_steps",
+    "num_train_steps",
+    "iterations",
+)
 EPOCH_NAMES = ("epochs", "num_epochs", "num_train_epochs", "max_epochs", "n_epochs")
 
 

@@ -34,7 +34,12 @@ STATE_WORDS = {
     "over": ("ended", "finished", "failed", "killed", "requeued", "preempted"),
     "interrupted": ("requeued", "preempted"),
 }
-COMPARE: dict[str, Callable[[float, float], bool]] = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+COMPARE: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 CLOSE = 1e-9  # two numbers are equal if they differ by no more, relatively
 
 
@@ -136,7 +141,9 @@ def _cell(term: Term, setting: TableSetting, names: KnownNames) -> tuple[Callabl
         return lambda row: row.cell(column), column.kind
     ends = {name for name in names.configured if name.lower() == key or name.lower().endswith(f".{key}")}
     if ends:
-        columns = [column_of(f"config.{name}", setting) for name in sorted(ends, key=lambda name: (name.count("."), name))]
+        columns = [
+            column_of(f"config.{name}", setting) for name in sorted(ends, key=lambda name: (name.count("."), name))
+        ]
         known = [column for column in columns if column is not None]
         return lambda row: next((value for column in known if (value := row.cell(column)) is not None), None), "text"
     if term.key in names.series and (column := column_of(f"last.{term.key}", setting)):
@@ -151,7 +158,9 @@ def _chosen(key: str, setting: TableSetting, names: KnownNames) -> TableColumn |
 
 
 def _meant(key: str, names: KnownNames) -> str:
-    near = difflib.get_close_matches(key, [*FIXED, *ALIASES, *list(names.configured)[:2000]], 1) if len(key) <= 40 else []
+    near = (
+        difflib.get_close_matches(key, [*FIXED, *ALIASES, *list(names.configured)[:2000]], 1) if len(key) <= 40 else []
+    )
     return f"; did you mean {_short(near[0])}?" if near else ""
 
 
@@ -170,7 +179,11 @@ def _amount(term: Term, kind: Kind, zone: str) -> float:
             return (moment if moment.tzinfo or not zone else moment.replace(tzinfo=ZoneInfo(zone))).timestamp()
     except (argparse.ArgumentTypeError, ValueError, OverflowError, OSError):
         pass
-    what = {"duration": "no duration such as 90min", "bytes": "no size such as 20GB", "time": "no date such as 2026-11-24"}
+    what = {
+        "duration": "no duration such as 90min",
+        "bytes": "no size such as 20GB",
+        "time": "no date such as 2026-11-24",
+    }
     raise FilterMistake(f"{_short(term.value)} is {what.get(kind, 'no number')}", term.value_at)
 
 
@@ -196,7 +209,9 @@ def _equals(value: str) -> Callable[[Cell], bool]:
             return any(word == part.casefold() for part in cell)
         found = number_of(cell)
         if number is not None and found is not None:
-            return found == number or math.isclose(found, number, rel_tol=CLOSE) or (number != number and found != found)
+            return (
+                found == number or math.isclose(found, number, rel_tol=CLOSE) or (number != number and found != found)
+            )
         return text_of(cell).casefold() == word
 
     return test

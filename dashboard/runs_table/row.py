@@ -58,7 +58,14 @@ class Row:
         """What words are looked for in: the run's names, tags, note and state."""
         view = self.facts.view
         return "\n".join(
-            [self.name, view.about.name, *view.about.tags, view.about.note, view.state, view.doing.word if view.doing else ""]
+            [
+                self.name,
+                view.about.name,
+                *view.about.tags,
+                view.about.note,
+                view.state,
+                view.doing.word if view.doing else "",
+            ]
         ).casefold()
 
 

@@ -26,7 +26,12 @@ from .row import Row
 LOOK_S = 1.0  # a look is good for so long where the store has nothing new, since processes end
 SHARE = 2.0  # a look that took so long is good for this many times as long, also where the store has something new
 FEW = 500  # changed runs: of more, all are read, in one go
-CHIPS = {"running": ("running",), "finished": ("finished", "ended"), "stalled": ("stalled",), "crashed": ("failed", "killed")}
+CHIPS = {
+    "running": ("running",),
+    "finished": ("finished", "ended"),
+    "stalled": ("stalled",),
+    "crashed": ("failed", "killed"),
+}
 
 
 class RunsSource(NamedTuple):
@@ -101,7 +106,11 @@ class RunsTable:
                 kept = [row for row in kept if row.facts.view.state in CHIPS[question.chip]]
             rows = ordered(kept, self.column(question.sort), descending=question.descending)
             by = self.column(question.group)
-            lines = rows if by is None else list(unfolded(grouped(rows, by, are_sorted=bool(question.sort)), question.opened))
+            lines = (
+                rows
+                if by is None
+                else list(unfolded(grouped(rows, by, are_sorted=bool(question.sort)), question.opened))
+            )
             columns = {key: column for key in question.columns if (column := self.column(key)) is not None}
             return FoundRuns(rows, lines, counts, len(self._rows), wanted.notes, columns)
 
@@ -211,7 +220,11 @@ class RunsTable:
             row.place = place
             return row
         run = view.stored.name
-        return Row(Facts(view, self._configs.get(run, {}), self._outcomes.get(run, {}), now_s, self._price), self._setting, place)
+        return Row(
+            Facts(view, self._configs.get(run, {}), self._outcomes.get(run, {}), now_s, self._price),
+            self._setting,
+            place,
+        )
 
     def _need(self, question: TableQuestion) -> None:
         """Read the outcomes of further series that a question names."""

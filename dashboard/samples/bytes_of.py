@@ -42,7 +42,9 @@ def shown(sample: Sample, places: RunPlaces) -> Shown:
     media = media_of(sample, data)
     width, height = pixels(data) if media.startswith("image/") else (0, 0)
     if width * height > MOST_PIXELS:
-        raise NotShown(f"It has {width:,} × {height:,} pixels; more than {MOST_PIXELS // 1_000_000} million are not shown.")
+        raise NotShown(
+            f"It has {width:,} × {height:,} pixels; more than {MOST_PIXELS // 1_000_000} million are not shown."
+        )
     return Shown(data, media, _file_name(sample, media), total, width, height)
 
 

@@ -46,8 +46,12 @@ def checkpoints_of(events: Sequence[Event], folder: Path | None, uid: int) -> li
         name = _named(event, files)
         there = unnamed.pop(name, None)
         note = "" if there else REPLACED if name in files else NOT_HERE
-        found.append(Checkpoint(name or event.text, event.step, event.time_s, there[0] if there else None, event.seconds, note))
-    found += [Checkpoint(name, _step_in(name), written_s, size, None, "") for name, (size, written_s) in unnamed.items()]
+        found.append(
+            Checkpoint(name or event.text, event.step, event.time_s, there[0] if there else None, event.seconds, note)
+        )
+    found += [
+        Checkpoint(name, _step_in(name), written_s, size, None, "") for name, (size, written_s) in unnamed.items()
+    ]
     return sorted(found, key=lambda checkpoint: checkpoint.time_s)
 
 

@@ -19,7 +19,9 @@ UNKNOWN = "application/octet-stream"
 INLINE = ("image/png", "image/jpeg", "image/gif", "image/webp", "audio/wav", "audio/mpeg", "audio/ogg", "audio/flac")
 OF_TEXT = ("text", "table", "histogram")
 MOST_BUCKETS = 10_000
-HEIGHT_FIRST = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})  # JPEG's frames
+HEIGHT_FIRST = frozenset(
+    {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
+)  # JPEG's frames
 
 
 def media_of(sample: Sample, data: bytes) -> str:

@@ -64,14 +64,18 @@ def search(typed: Typed, sources: Sources, runs: Sequence[str], most: int) -> Se
         by_kind += [_series(typed, sources, chosen), _notes(typed, sources)]
         note = f"Of series, those of the newest {MOST_RUNS} runs are searched." if len(names) > MOST_RUNS else ""
     ranked = [row for rows in by_kind for row in rows]
-    ranked.sort(key=lambda row: (row.place.worst, row.kind, row.place.total, row.age, row.place.length, natural(row.hit.text)))
+    ranked.sort(
+        key=lambda row: (row.place.worst, row.kind, row.place.total, row.age, row.place.length, natural(row.hit.text))
+    )
     return SearchHits([row.hit for row in ranked[:most]], max(0, len(ranked) - most), note)
 
 
 def _pages(typed: Typed, pages: Sequence[Page]) -> Iterator[_Ranked]:
     for age, page in enumerate(pages):
         if (place := typed.place(page.name)) is not None:
-            yield _Ranked(place, KINDS.index("page"), age, Hit("page", page.name, f"page, key {page.key}", None, page.path))
+            yield _Ranked(
+                place, KINDS.index("page"), age, Hit("page", page.name, f"page, key {page.key}", None, page.path)
+            )
 
 
 def _runs(typed: Typed, runs: Sequence[RunView]) -> Iterator[_Ranked]:
@@ -101,18 +105,24 @@ def _series(typed: Typed, sources: Sources, runs: Sequence[str]) -> Iterator[_Ra
         if (place := typed.best((name, name.rpartition("/")[2]))) is not None:
             where = f"{counts[name]} runs" if counts[name] > 1 else run
             chart = {"chart": name} if path == SERIES_PAGE else {}
-            yield _Ranked(place, KINDS.index("series"), 0, Hit("series", name, where, run, address(path, run=run, **chart)))
+            yield _Ranked(
+                place, KINDS.index("series"), 0, Hit("series", name, where, run, address(path, run=run, **chart))
+            )
 
 
 def _notes(typed: Typed, sources: Sources) -> Iterator[_Ranked]:
     known = {view.stored.name for view in sources.runs}
     for age, view in enumerate(sources.runs):
         if view.about.note and (place := typed.place(view.about.note)) is not None:
-            yield _of_note(typed, place, age, view.about.note, view.stored.name, address(RUN_PAGE, run=view.stored.name))
+            yield _of_note(
+                typed, place, age, view.about.note, view.stored.name, address(RUN_PAGE, run=view.stored.name)
+            )
     for age, event in enumerate(reversed(sources.notes)):
         if event.run in known and (place := typed.place(event.text)) is not None:
             where = address(
-                RUN_PAGE, run=event.run, **{"from": f"{event.time_s - NOTE_S:.3f}", "to": f"{event.time_s + NOTE_S:.3f}"}
+                RUN_PAGE,
+                run=event.run,
+                **{"from": f"{event.time_s - NOTE_S:.3f}", "to": f"{event.time_s + NOTE_S:.3f}"},
             )
             yield _of_note(typed, place, age, event.text, event.run, where)
 
@@ -120,7 +130,10 @@ def _notes(typed: Typed, sources: Sources) -> Iterator[_Ranked]:
 def _of_note(typed: Typed, place: MatchPlace, age: int, text: str, run: str, where: str) -> _Ranked:
     """A note is prose: where in it a word stands says little."""
     return _Ranked(
-        place._replace(worst=max(place.worst, INSIDE)), KINDS.index("note"), age, Hit("note", typed.excerpt(text), run, run, where)
+        place._replace(worst=max(place.worst, INSIDE)),
+        KINDS.index("note"),
+        age,
+        Hit("note", typed.excerpt(text), run, run, where),
     )
 
 

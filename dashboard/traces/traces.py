@@ -42,7 +42,9 @@ class RunTraces:
             return None
         try:
             found = self._kept.newest(entry_of(self._logs, run, info))
-            return next((trace for trace in found if not trace.error and trace.rank == rank and _touches(trace, window)), None)
+            return next(
+                (trace for trace in found if not trace.error and trace.rank == rank and _touches(trace, window)), None
+            )
         except NoEntry:
             return None
 

@@ -28,7 +28,12 @@ from . import yaml_file
 from .visible import is_seen
 from .yaml_file import SETTLED_NS, SUFFIX, OddFile, Stamp, Table
 
-MOST_NAME, MOST_TAGS, MOST_TAG, MOST_NOTE = 200, 20, 50, 4000  # characters; escaped and all together they fit into a file
+MOST_NAME, MOST_TAGS, MOST_TAG, MOST_NOTE = (
+    200,
+    20,
+    50,
+    4000,
+)  # characters; escaped and all together they fit into a file
 HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # which no file of UTF-8 can hold
 WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "": False}
 log = logging.getLogger(__name__)
@@ -93,7 +98,10 @@ def of_program(info: Mapping[str, Any]) -> About:
         for tag in dict.fromkeys(found)
         if len(tag) <= MOST_TAG and _is_line(tag) and is_seen(tag) and not HALF_CHARACTER.search(tag)
     ]
-    return About(tags=tuple(tags[:MOST_TAGS]), note=HALF_CHARACTER.sub("\ufffd", note[:MOST_NOTE]) if isinstance(note, str) else "")
+    return About(
+        tags=tuple(tags[:MOST_TAGS]),
+        note=HALF_CHARACTER.sub("\ufffd", note[:MOST_NOTE]) if isinstance(note, str) else "",
+    )
 
 
 def about_run(data_dir: Path, run: str, program: About = NOTHING) -> About:

@@ -42,7 +42,9 @@ class ForgottenRuns:
         return sorted(found, key=lambda row: row.forgotten_s, reverse=True)
 
     def one(self, run: str) -> ForgottenRun | None:
-        return next((forgotten_run(self._data_dir, tombstone) for tombstone in self._tombstones() if tombstone.run == run), None)
+        return next(
+            (forgotten_run(self._data_dir, tombstone) for tombstone in self._tombstones() if tombstone.run == run), None
+        )
 
     def _tombstones(self) -> list[Tombstone]:
         try:
@@ -58,7 +60,13 @@ def forgotten_run(data_dir: Path, tombstone: Tombstone) -> ForgottenRun:
     size_bytes = sum(file.size for file in tombstone.files)
     about = replace(about_run(data_dir, tombstone.run), forgotten=True)
     return ForgottenRun(
-        tombstone.run, tombstone.forgotten_s, len(tombstone.files), size_bytes, remove_line(tombstone), about, tombstone.known
+        tombstone.run,
+        tombstone.forgotten_s,
+        len(tombstone.files),
+        size_bytes,
+        remove_line(tombstone),
+        about,
+        tombstone.known,
     )
 
 

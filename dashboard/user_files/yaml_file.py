@@ -14,7 +14,16 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from collectors.small_file import FOLDER_MODE, MOST_BYTES, SETTLED_NS, Stamp, Unwritable, bytes_of, stamp_of, write_bytes
+from collectors.small_file import (
+    FOLDER_MODE,
+    MOST_BYTES,
+    SETTLED_NS,
+    Stamp,
+    Unwritable,
+    bytes_of,
+    stamp_of,
+    write_bytes,
+)
 
 __all__ = [
     "FOLDER_MODE",

@@ -84,7 +84,9 @@ def overview() -> JobsParser:
     """Of the program without a command."""
     commands = [command_in(name) for name in NAMES]
     width = max(len(command.name) for command in commands)
-    rows = [f"  {command.name:<{width}}  {command.help[0].lower()}{command.help[1:].rstrip('.')}" for command in commands]
+    rows = [
+        f"  {command.name:<{width}}  {command.help[0].lower()}{command.help[1:].rstrip('.')}" for command in commands
+    ]
     parser = JobsParser(
         prog=PROGRAM,
         description="A queue of jobs for your GPUs, or cores: it places them by what was measured.",

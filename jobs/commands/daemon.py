@@ -22,7 +22,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SIZE",
         help="processes of others that hold no more of a GPU idle for ten minutes do not count (default: all count)",
     )
-    parser.add_argument("--rules", type=Path, metavar="FILE", help='JSON of rules to change, e.g. {"stop_s": 60} (docs/jobs.md)')
+    parser.add_argument(
+        "--rules", type=Path, metavar="FILE", help='JSON of rules to change, e.g. {"stop_s": 60} (docs/jobs.md)'
+    )
 
 
 def run(parsed: argparse.Namespace) -> int:

@@ -62,11 +62,12 @@ def _of_slots(view: QueueView, row: JobRow) -> Iterator[str]:
 
 def _of_high(row: JobRow, slots: Sequence[SlotRow], jobs: Sequence[JobRow]) -> str:
     """Whether others may have to make room for it."""
-    most, held = high_slots(len(slots)), sum(other.slots for other in jobs if other.high and other.on and other.id != row.id)
+    most, held = (
+        high_slots(len(slots)),
+        sum(other.slots for other in jobs if other.high and other.on and other.id != row.id),
+    )
     if held + row.slots > most:
-        return (
-            f"no job makes room for it: high jobs may have {most} of {counted(len(slots), noun(slots))} that way, and have {held}"
-        )
+        return f"no job makes room for it: high jobs may have {most} of {counted(len(slots), noun(slots))} that way, and have {held}"
     can = [f"job {other.id}" for other in jobs if other.on and other.resumes and not other.high]
     if not can:
         return "no job that runs can make room: none has --resume-with"

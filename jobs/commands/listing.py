@@ -39,7 +39,9 @@ def run(parsed: argparse.Namespace) -> int:
     rows = [("JOB", "STATE", "RUN", "WANTS", "WHERE, OR WHY NOT")]
     for row in [*reversed(over), *jobs]:
         where = placed_on(row, slots) if row.on else ago(row.ended_s, now_s) if row.ended_s else ""
-        rows.append((str(row.id), row.state, row.run, resources(row, slots), "; ".join(filter(None, [where, row.reason]))))
+        rows.append(
+            (str(row.id), row.state, row.run, resources(row, slots), "; ".join(filter(None, [where, row.reason])))
+        )
     print(table(rows, terminal_width()))
     if view.daemon() is None and jobs:
         print("no daemon runs, so nothing starts: deepseek-jobs daemon, or submit a job")

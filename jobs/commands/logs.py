@@ -17,7 +17,9 @@ PART_BYTES = 1 << 16
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-f", "--follow", action="store_true", help="go on until the job is over, through all its attempts")
+    parser.add_argument(
+        "-f", "--follow", action="store_true", help="go on until the job is over, through all its attempts"
+    )
     job_argument(parser)
 
 
@@ -31,14 +33,19 @@ def run(parsed: argparse.Namespace) -> int:
     folder = Path(row.log_dir) / row.run if row.run else view.folder / ATTEMPTS / f"{row.id}.1"
     path = folder / "output.log"
     if row.state in OVER and not path.exists():
-        raise QueueError(f"job {row.id} is {row.state}, and {path} is not there{' any more' if row.attempts else ': it never ran'}")
+        raise QueueError(
+            f"job {row.id} is {row.state}, and {path} is not there{' any more' if row.attempts else ': it never ran'}"
+        )
     if not parsed.follow and not path.exists():
-        raise QueueError(f"job {row.id} has printed nothing yet ({row.state}); follow it with: deepseek-jobs logs -f {row.id}")
+        raise QueueError(
+            f"job {row.id} has printed nothing yet ({row.state}); follow it with: deepseek-jobs logs -f {row.id}"
+        )
     offset, has_daemon = 0, True
     while True:
         if has_daemon and parsed.follow and row.state not in OVER and not (has_daemon := view.daemon() is not None):
             print(
-                "deepseek-jobs: no daemon runs, so that its end is not seen; start one with: deepseek-jobs daemon", file=sys.stderr
+                "deepseek-jobs: no daemon runs, so that its end is not seen; start one with: deepseek-jobs daemon",
+                file=sys.stderr,
             )
         over = not parsed.follow or view.job(row.id).state in OVER  # before the last look at its output
         offset = _shown(path, offset)

@@ -17,7 +17,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--gpus", type=count, default=1, metavar="N", help="GPUs, or core slots on a host without GPUs (default: 1)"
     )
     parser.add_argument(
-        "--memory", metavar="SIZE", help="that it needs on each of them, e.g. 20GiB (default: any will do, until measured)"
+        "--memory",
+        metavar="SIZE",
+        help="that it needs on each of them, e.g. 20GiB (default: any will do, until measured)",
     )
     parser.add_argument(
         "--priority",
@@ -31,11 +33,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="allow one other job that says so, too, on the same slot; for jobs that log their steps",
     )
     parser.add_argument(
-        "--resume-with", metavar="COMMAND", help="how it goes on from its checkpoint; only such jobs are ever stopped for others"
+        "--resume-with",
+        metavar="COMMAND",
+        help="how it goes on from its checkpoint; only such jobs are ever stopped for others",
     )
     parser.add_argument("--name", metavar="NAME", help="of its run (default: the script's with the job's number)")
     parser.add_argument(
-        "--log-dir", type=Path, default=Path("logs"), metavar="DIR", help="where the run's folder is made (default: logs)"
+        "--log-dir",
+        type=Path,
+        default=Path("logs"),
+        metavar="DIR",
+        help="where the run's folder is made (default: logs)",
     )
     parser.add_argument(
         "--env",
@@ -50,8 +58,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default="local",
         help="this host, or the cluster of Slurm that it belongs to (default: local)",
     )
-    parser.add_argument("--force", action="store_true", help="also where words look like a shell's, or a script is not there")
-    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- PROGRAM ...", help="the program and its arguments")
+    parser.add_argument(
+        "--force", action="store_true", help="also where words look like a shell's, or a script is not there"
+    )
+    parser.add_argument(
+        "words", nargs=argparse.REMAINDER, metavar="-- PROGRAM ...", help="the program and its arguments"
+    )
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -81,7 +93,9 @@ def run(parsed: argparse.Namespace) -> int:
         submitted = asking.submit(request)
     print(f"job {submitted.job}, run {submitted.run} in {request.log_dir}")
     if os.geteuid() == 0 and os.environ.get("SUDO_USER", "root") != "root":
-        print(f"deepseek-jobs: the job runs as root; without sudo it runs as {os.environ['SUDO_USER']}", file=sys.stderr)
+        print(
+            f"deepseek-jobs: the job runs as root; without sudo it runs as {os.environ['SUDO_USER']}", file=sys.stderr
+        )
     if sys.stdout.isatty():
         print(
             f"see what it prints with: deepseek-jobs logs -f {submitted.job}; a dashboard shows it that was started with --log-dir {request.log_dir}"

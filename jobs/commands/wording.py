@@ -18,7 +18,10 @@ LEAST_CUT = 20  # characters of the last column that a narrow terminal has in an
 def table(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
     """Columns as wide as what is in them; the last one is not padded, and cut so that a line has `width` characters."""
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)), row[-1]]) for row in rows]
+    lines = [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)), row[-1]])
+        for row in rows
+    ]
     most = None if width is None else max(width, sum(widths[:-1]) + 2 * len(widths[:-1]) + LEAST_CUT)
     return "\n".join(_cut(line.rstrip(), most) for line in lines)
 
@@ -77,7 +80,9 @@ def placed_on(row: JobRow, slots: Sequence[SlotRow]) -> str:
 def end_of(attempt: JobAttemptRow) -> str:
     """`preempted for job 5, its checkpoint is written`; "" where nothing is said of it."""
     because = (
-        f" {'for' if attempt.why == 'preempted' else 'beside'} job {attempt.because}" if attempt.because and attempt.why else ""
+        f" {'for' if attempt.why == 'preempted' else 'beside'} job {attempt.because}"
+        if attempt.because and attempt.why
+        else ""
     )
     if attempt.why and attempt.said.startswith(attempt.why):
         return f"{attempt.why}{because}{attempt.said.removeprefix(attempt.why)}"

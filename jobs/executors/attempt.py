@@ -24,7 +24,15 @@ SAMPLER = Path(__file__).parents[2] / "collectors/sampler/_sampler"
 RUN_FOLDER = "DEEPSEEK_RUN_FOLDER"  # where a RunLog of the same log folder, without a name of its own, writes
 LEAST_PAUSE_S, MOST_PAUSE_S = 0.05, 1.0  # between two looks at what a program has left behind
 ROOM_S = 3600.0  # that a keeper waits for, until it can write down how its program ended
-NOT_NOW = (errno.EAGAIN, errno.ENOMEM, errno.ETXTBSY, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE)  # of exec: waiting helps
+NOT_NOW = (
+    errno.EAGAIN,
+    errno.ENOMEM,
+    errno.ETXTBSY,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.EIO,
+    errno.ESTALE,
+)  # of exec: waiting helps
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # exit codes of a shell
 
 

@@ -46,7 +46,10 @@ OWN_FILES = ("attempt.json", "token", "started.json", "exit.json", "keeper.log")
 KEPT_S = 60.0  # files of an attempt that has ended: its keeper may be at its last words
 LEFT_S = 5.0  # that what a program leaves behind has after SIGTERM
 VOID = "void"
-NEVER = (errno.ENAMETOOLONG, errno.E2BIG)  # no waiting helps; a folder that is not there may be on a disk that is about to come
+NEVER = (
+    errno.ENAMETOOLONG,
+    errno.E2BIG,
+)  # no waiting helps; a folder that is not there may be on a disk that is about to come
 MOST_STATUSES = 1000  # of children that ended and belonged to no attempt that is asked about
 MOST = 2**63 - 1  # an INTEGER of SQLite
 MOST_BYTES = 8 << 20  # of a file about an attempt: that which says how it began has all of its command
@@ -62,9 +65,13 @@ class LocalExecutor:
         self._folder, self._leases = folder / ATTEMPTS, leases
         self._keepers: dict[int, tuple[int, int]] = {}  # by pid, children of this daemon
         self._statuses = OrderedDict[int, int]()  # of programs that became children, as of waitpid
-        self._known: dict[Path, dict[int, int]] = {}  # processes of each attempt when it was last looked at, with their start ticks
+        self._known: dict[
+            Path, dict[int, int]
+        ] = {}  # processes of each attempt when it was last looked at, with their start ticks
         self._lost: set[Path] = set()  # attempts whose keeper was killed
-        self._gone_s: dict[Path, float] = {}  # when its program was first missed, of an attempt whose end is not written down
+        self._gone_s: dict[
+            Path, float
+        ] = {}  # when its program was first missed, of an attempt whose end is not written down
         self._left_s: dict[Path, float] = {}  # when what an attempt left behind was asked to end
         adopt_orphans()
 
@@ -163,7 +170,10 @@ class LocalExecutor:
     def _kill_keeper(self, folder: Path, attempt: OpenAttempt) -> None:
         token = _named(_read(folder / "token"))
         named = [token.pid] if token and _lives(token) else []
-        send({*named, *(pid for pid, whose in self._keepers.items() if whose == (attempt.job, attempt.number))}, signal.SIGKILL)
+        send(
+            {*named, *(pid for pid, whose in self._keepers.items() if whose == (attempt.job, attempt.number))},
+            signal.SIGKILL,
+        )
 
     def _processes(self, folder: Path, program: ProcessName | None, table: ProcessTable) -> dict[int, int]:
         """With their start ticks. An orphan whose keeper was killed came to this daemon: it is known from before, or there is one attempt it can be of."""
@@ -211,9 +221,13 @@ class LocalExecutor:
             return AttemptSeen("ended", program, AttemptEnd(code, time.time(), "its keeper was killed"))
         folder = self.folder_of(attempt.job, attempt.number)
         gone_s = time.monotonic() - self._gone_s.setdefault(folder, time.monotonic())
-        if gone_s < LEFT_S and not (folder / "token").exists():  # who its keeper is was removed: it may live, and be about to write
+        if (
+            gone_s < LEFT_S and not (folder / "token").exists()
+        ):  # who its keeper is was removed: it may live, and be about to write
             return AttemptSeen("running", program)
-        return AttemptSeen("ended", program, AttemptEnd(None, None, "its keeper was killed, so how it ended is not known"))
+        return AttemptSeen(
+            "ended", program, AttemptEnd(None, None, "its keeper was killed, so how it ended is not known")
+        )
 
     def _is_alone(self, folder: Path, program: ProcessName | None) -> bool:
         """Whether nothing is left of an attempt whose program has ended; what is left is asked to end, and killed."""

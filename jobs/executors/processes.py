@@ -41,7 +41,9 @@ class ProcessTable:
             if not entry.name.isdecimal() or not (stat := _stat(int(entry.name), proc)):
                 continue
             pid, words = int(entry.name), environment_words(int(entry.name), proc)
-            seen = SeenProcess(int(stat[1]), int(stat[2]), int(stat[19]), _value(words, MARK), bool(_value(words, DAEMON)))
+            seen = SeenProcess(
+                int(stat[1]), int(stat[2]), int(stat[19]), _value(words, MARK), bool(_value(words, DAEMON))
+            )
             self.processes[pid] = seen
             self._marked.setdefault(seen.mark, []).append(pid)
             self._children.setdefault(seen.parent, []).append(pid)

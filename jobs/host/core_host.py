@@ -35,7 +35,9 @@ class CoreHost:
         return ()
 
     def cores_of(self, slots: tuple[str, ...]) -> tuple[int, ...]:
-        places = [place for place, slot in enumerate(self._slots) if slot.id in slots]  # not those of another daemon's host
+        places = [
+            place for place, slot in enumerate(self._slots) if slot.id in slots
+        ]  # not those of another daemon's host
         return tuple(number for place in places for number in self._numbers[place * self._a_slot :][: self._a_slot])
 
     def close(self) -> None:

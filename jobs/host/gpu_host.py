@@ -39,7 +39,8 @@ class GpuHost:
         """`idle_limit_mib`: processes of others that hold no more, on a card that has been idle for ten minutes, do not count. `remembered`: the cards
         that this queue had before. Where the driver names none, as after a boot before it is there, these are taken until it does."""
         self._remembered = [
-            SeenSlot(replace(each.slot, free_mib=None, foreign=True, absent=True), each.name, NOT_NAMED) for each in remembered
+            SeenSlot(replace(each.slot, free_mib=None, foreign=True, absent=True), each.name, NOT_NAMED)
+            for each in remembered
         ]
         self._leases, self._idle_limit_mib = leases, idle_limit_mib
         self._collector = collector or NvmlCollector(socket.gethostname())
@@ -127,7 +128,9 @@ class GpuHost:
         """A notebook that has ended its work and kept its memory."""
         if not self._idle_limit_mib or process.used_memory_bytes is None:
             return False
-        return process.used_memory_bytes / MIB <= self._idle_limit_mib and time.monotonic() - self._busy_s[uuid] >= IDLE_S
+        return (
+            process.used_memory_bytes / MIB <= self._idle_limit_mib and time.monotonic() - self._busy_s[uuid] >= IDLE_S
+        )
 
 
 def remembered_from(kept: object) -> list[SeenSlot]:

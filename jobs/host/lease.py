@@ -46,7 +46,9 @@ def make_folder(folder: Path) -> None:
     except FileExistsError:
         pass
     except OSError as error:
-        raise QueueError(f"cannot make {folder} ({error.strerror}); name another with {VARIABLE}, the same for all users") from None
+        raise QueueError(
+            f"cannot make {folder} ({error.strerror}); name another with {VARIABLE}, the same for all users"
+        ) from None
     finally:
         os.umask(before)
     found = folder.lstat()

@@ -39,7 +39,9 @@ class MeasuredAttempt:
         mine = [seen[slot] for slot in self._slots if slot in seen]
         self.rss_mib = used.rss_mib
         a_slot = [sum(slot.used_mib.get(pid, 0.0) for pid in pids) for slot in mine] if not self._cores else []
-        self.peak_mib = max([self.peak_mib, *(a_slot or [used.rss_mib / max(1, len(self._slots)) if self._cores else 0.0])])
+        self.peak_mib = max(
+            [self.peak_mib, *(a_slot or [used.rss_mib / max(1, len(self._slots)) if self._cores else 0.0])]
+        )
         cores_busy = self._cores_busy(used.cpu_s)
         if shared_s is not None:
             self._alone_since_s = None
@@ -73,12 +75,18 @@ class MeasuredAttempt:
         Activity, without which no neighbour is placed beside it, is known only where its pace is: else what they do to it could not be checked.
         """
         alone = self._alone
-        activity = sum(self._activities) / len(self._activities) if self._activities and (alone or record.units_per_s) else None
+        activity = (
+            sum(self._activities) / len(self._activities)
+            if self._activities and (alone or record.units_per_s)
+            else None
+        )
         return record._replace(
             peak_mib=max(record.peak_mib or 0.0, self.peak_mib) or None,
             activity=_moved(record.activity, activity),
             units_per_s=_moved(record.units_per_s, alone.units_per_s if alone else None),
-            data_bound=_moved(None if record.units_per_s is None else record.data_bound, alone.data_bound if alone else None)
+            data_bound=_moved(
+                None if record.units_per_s is None else record.data_bound, alone.data_bound if alone else None
+            )
             or 0.0,
             loader_cores=self._loader_cores or record.loader_cores,
         )

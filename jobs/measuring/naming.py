@@ -26,7 +26,9 @@ def family_of(request: JobRequest, uid: int | None = None) -> str:
     head = words[:1] if script is None else [str((Path(request.cwd) / words[script]).resolve())]
     rest = words[1:] if script is None else words[script + 1 :]
     place = [] if script is not None else [request.cwd]
-    return " ".join([str(os.getuid() if uid is None else uid), f"x{request.slots}", *place, *head, *rest])[:MOST_CHARACTERS]
+    return " ".join([str(os.getuid() if uid is None else uid), f"x{request.slots}", *place, *head, *rest])[
+        :MOST_CHARACTERS
+    ]
 
 
 def named_words(argv: Sequence[str]) -> Iterator[str]:
@@ -39,7 +41,9 @@ def named_words(argv: Sequence[str]) -> Iterator[str]:
         found = SHORT.match(word) or HYDRA.match(word)
         if place and found and _varies(found[1]):
             following = argv[place + 1 : place + 2]
-            skip = found[2] is None and bool(following) and (not following[0].startswith("-") or _is_number(following[0]))
+            skip = (
+                found[2] is None and bool(following) and (not following[0].startswith("-") or _is_number(following[0]))
+            )
             continue
         yield word
 

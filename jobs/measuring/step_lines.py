@@ -60,7 +60,9 @@ class StepLines:
         steps = [line for line in self._steps if line.time_s >= since_s]
         units = sum(line.units for line in steps[1:])
         between = list(itertools.pairwise(steps))
-        paces = [(after.time_s - before.time_s) / after.units for before, after in between if after.time_s > before.time_s]
+        paces = [
+            (after.time_s - before.time_s) / after.units for before, after in between if after.time_s > before.time_s
+        ]
         if units < LEAST_UNITS or not paces:
             return StepPace(units, None, None)
         spent_s = steps[-1].time_s - steps[0].time_s
@@ -70,7 +72,9 @@ class StepLines:
     def _files(self) -> list[Path]:
         """The usual names, else any: rank 0 only."""
         with suppress(OSError):
-            names = sorted(entry.name for entry in os.scandir(self._folder) if entry.name.endswith(".jsonl") and entry.is_file())
+            names = sorted(
+                entry.name for entry in os.scandir(self._folder) if entry.name.endswith(".jsonl") and entry.is_file()
+            )
             mine = [name for name in names if ".rank" not in name and not name.startswith((".", *OTHERS))]
             chosen = ["metrics.jsonl"] if "metrics.jsonl" in mine else mine[:1]
             return [self._folder / name for name in [*chosen, *(["events.jsonl"] if "events.jsonl" in names else [])]]

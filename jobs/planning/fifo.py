@@ -33,7 +33,11 @@ class Fifo:
         entered = {job for _, job, _ in self.queue} | self.running.keys() | starts.keys()
         new = sorted((submitted_s, job, slots) for job, (submitted_s, slots) in sizes.items() if job not in entered)
         queue, first, longest = [*self.queue, *new], 0, self.longest_s
-        running, free, time_s = dict(self.running), self.slots - sum(slots for _, slots in self.running.values()), self.at_s
+        running, free, time_s = (
+            dict(self.running),
+            self.slots - sum(slots for _, slots in self.running.values()),
+            self.at_s,
+        )
         ends = [(start + length(job), job) for job, (start, _) in running.items()]
         heapq.heapify(ends)
         while True:

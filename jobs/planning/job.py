@@ -67,5 +67,14 @@ def after_out_of_memory(job: Job, peak_mib: float, now_s: float, largest_mib: fl
 def queued_again(job: Job, now_s: float, kept_s: float) -> Job:
     """After an attempt that did not finish it; `kept_s` of work are in its checkpoint."""
     return replace(
-        job, state="queued", queued_s=now_s, ran_s=kept_s, on=(), promised=(), started_s=0.0, shared_s=None, speed=None, steps=0
+        job,
+        state="queued",
+        queued_s=now_s,
+        ran_s=kept_s,
+        on=(),
+        promised=(),
+        started_s=0.0,
+        shared_s=None,
+        speed=None,
+        steps=0,
     )

@@ -25,7 +25,11 @@ def slots_in_words(number: int, slots: tuple[Slot, ...]) -> str:
 def time_in_words(at_s: float, now_s: float) -> str:
     """`14:20`, `Thu 14:20`, `3 Dec 14:20`, in local time"""
     form = (
-        "%H:%M" if at_s - now_s < FAR_S else "%a %H:%M" if at_s - now_s < 6 * 86400 else f"{time.localtime(at_s).tm_mday} %b %H:%M"
+        "%H:%M"
+        if at_s - now_s < FAR_S
+        else "%a %H:%M"
+        if at_s - now_s < 6 * 86400
+        else f"{time.localtime(at_s).tm_mday} %b %H:%M"
     )
     return time.strftime(form, time.localtime(at_s))
 
@@ -95,7 +99,9 @@ class Reasons:
             return "it is next"
         last = max(layout.jobs[slot], key=lambda job: job.id)
         if last.state == "stopping":
-            return f"job {last.id} should have saved and stopped by {time_in_words(max(end_s, self._now_s), self._now_s)}"
+            return (
+                f"job {last.id} should have saved and stopped by {time_in_words(max(end_s, self._now_s), self._now_s)}"
+            )
         expected_s = self._expected_s(last)
         if expected_s is None:
             return f"job {last.id} has to end, and no job like it has ended yet"
@@ -106,4 +112,10 @@ class Reasons:
 
 def _jobs(ids: list[int]) -> str:
     names = [str(job) for job in ids]
-    return f"job {names[0]}" if len(names) == 1 else f"jobs {', '.join(names[:-1])} and {names[-1]}" if names else "its neighbour"
+    return (
+        f"job {names[0]}"
+        if len(names) == 1
+        else f"jobs {', '.join(names[:-1])} and {names[-1]}"
+        if names
+        else "its neighbour"
+    )

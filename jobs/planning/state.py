@@ -59,8 +59,12 @@ class QueueState:
     slots: tuple[Slot, ...]
     jobs: Mapping[int, Job]  # all that are not over
     families: Mapping[str, FamilyRecord] = field(default_factory=dict)
-    pairs: Mapping[Pair, tuple[float, float]] = field(default_factory=dict)  # measured speeds of both, of their baselines
-    ended_s: Mapping[int, float] = field(default_factory=dict)  # how long jobs ran that are over and that `fifo` still knows
+    pairs: Mapping[Pair, tuple[float, float]] = field(
+        default_factory=dict
+    )  # measured speeds of both, of their baselines
+    ended_s: Mapping[int, float] = field(
+        default_factory=dict
+    )  # how long jobs ran that are over and that `fifo` still knows
     carried: Carried = NOTHING_CARRIED
     cores: int = 0  # of the host; 0: data-bound jobs share no host
     rules: PlanRules = USUAL

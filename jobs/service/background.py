@@ -52,7 +52,13 @@ def start(folder: Path) -> int:
         log.seek(before)
         lines = log.read().decode(errors="replace").splitlines()
     ours = [line.removeprefix(SAYS) for line in lines if line.startswith(SAYS)]
-    said = ours[-1] if ours else f"it ended with code {daemon.poll()}" if daemon.poll() is not None else "it does not answer"
+    said = (
+        ours[-1]
+        if ours
+        else f"it ended with code {daemon.poll()}"
+        if daemon.poll() is not None
+        else "it does not answer"
+    )
     last = f" with the flags of the last one ({shlex.join(flags)})" if flags else ""
     raise QueueError(f"the daemon did not start{last}: {said}; see {path}, or start it with: deepseek-jobs daemon")
 

@@ -65,7 +65,9 @@ class JobsDaemon:
         except (OSError, FileError) as error:
             raise QueueError(cannot_keep(error)) from None
 
-    def _open(self, folder: Path, rules: DaemonRules, cores_a_slot: int | None, idle_limit_mib: float, leases: Path) -> None:
+    def _open(
+        self, folder: Path, rules: DaemonRules, cores_a_slot: int | None, idle_limit_mib: float, leases: Path
+    ) -> None:
         os.environ[DAEMON] = str(folder)  # so that keepers are known to be no job's processes
         self._lock = DaemonLock(folder)
         self._folder, self._rules = folder, rules

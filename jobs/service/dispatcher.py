@@ -34,7 +34,9 @@ from .stuck import StuckJobs
 SAVED = (0, 75)  # exit codes after a stop that say: the checkpoint is written (75 is EX_TEMPFAIL)
 NOTHING_SAVED = 66  # of --resume-with: there is no checkpoint yet (EX_NOINPUT); the job begins anew
 CANNOT_EXECUTE = 127
-JUMP_S = 60.0  # by which the wall's clock and the boot's differ on the length of an attempt that was seen to run and to end
+JUMP_S = (
+    60.0  # by which the wall's clock and the boot's differ on the length of an attempt that was seen to run and to end
+)
 
 logger = logging.getLogger("deepseek-jobs")
 
@@ -70,7 +72,9 @@ class Dispatcher:
         open_attempts = [attempt for attempt in self._queue.intended() if attempt.place in self._executors]
         self._pids = {}
         for place in {attempt.place for attempt in open_attempts}:
-            self._pids |= self._executors[place].processes([attempt for attempt in open_attempts if attempt.place == place])
+            self._pids |= self._executors[place].processes(
+                [attempt for attempt in open_attempts if attempt.place == place]
+            )
         for attempt in open_attempts:
             if measured := self._measured.get((attempt.job, attempt.number)):
                 for slot in attempt.slots:
@@ -128,7 +132,8 @@ class Dispatcher:
         self._false_starts.keep({id_ for id_, job in state.jobs.items() if job.state != "held"})
         waits = self._false_starts.reasons()
         jobs = {
-            id_: replace(job, state="held", promised=()) if id_ in waits and job.waiting else job for id_, job in state.jobs.items()
+            id_: replace(job, state="held", promised=()) if id_ in waits and job.waiting else job
+            for id_, job in state.jobs.items()
         }
         return replace(state, jobs=jobs)
 
@@ -170,7 +175,9 @@ class Dispatcher:
     def _look_at(self, attempt: OpenAttempt, executor: Executor, now_s: float) -> None:
         seen = executor.look(attempt)
         if seen.process and attempt.pid is None:
-            attempt = attempt._replace(pid=seen.process.pid, start_ticks=seen.process.ticks, boot_id=seen.process.boot_id)
+            attempt = attempt._replace(
+                pid=seen.process.pid, start_ticks=seen.process.ticks, boot_id=seen.process.boot_id
+            )
             started_s = began_s(attempt, now_s)
             self._queue.started(attempt.job, seen.process.pid, seen.process.ticks, seen.process.boot_id, started_s)
             attempt = attempt._replace(started_s=started_s)
@@ -214,12 +221,15 @@ class Dispatcher:
         if saved or (end.code is not None and not why):
             work_s = kept_s + ran_s
         else:
-            work_s = kept_s + min(ran_s, max(0.0, checkpoint_s - (attempt.started_s or now_s))) if checkpoint_s else kept_s
+            work_s = (
+                kept_s + min(ran_s, max(0.0, checkpoint_s - (attempt.started_s or now_s))) if checkpoint_s else kept_s
+            )
         if end.code == 0 or ran_s >= self._rules.measured_s:
             self._remember(before, measured, key)
         self._remembered.discard(key)
         limit_mib = min(
-            (slot.slot.memory_mib for id_, slot in self.seen.items() if id_ in attempt.slots and slot.slot.memory_mib), default=None
+            (slot.slot.memory_mib for id_, slot in self.seen.items() if id_ in attempt.slots and slot.slot.memory_mib),
+            default=None,
         )
         process = (seen.process.pid, seen.process.ticks) if seen.process else None
         output = (run or self._folder / ATTEMPTS / f"{job}.{attempt.number}") / "output.log"
@@ -228,7 +238,9 @@ class Dispatcher:
             memory = (measured.peak_mib, max(slot.slot.memory_mib or 0.0 for slot in self.seen.values()))
         said, anew = _said(end, why, memory, before.slots), end.code == NOTHING_SAVED and self._queue.goes_on(job)
         saved = saved or checkpoint_s is not None
-        state = self._queue.ended(job, end.code, work_s, now_s, memory, saved=saved, anew=anew, said=said, ended_s=ended_s)
+        state = self._queue.ended(
+            job, end.code, work_s, now_s, memory, saved=saved, anew=anew, said=said, ended_s=ended_s
+        )
         logger.info("job %d: attempt %d ended (%s), now %s", job, attempt.number, said or end.code, state)
         if why and attempt.stop_s:
             took_s = max(0.0, now_s - attempt.stop_s)
@@ -307,12 +319,20 @@ class Dispatcher:
             self._never_began(attempt, AttemptEnd(None, None, str(error), begun=False), now_s)
         except (QueueError, ValueError, TypeError) as error:  # of what its row holds
             self._queue.ended(job.id, CANNOT_EXECUTE, job.ran_s, now_s, said=printable(str(error)))
-            note(self._queue.run_of(job.id), "failed", now_s, f"job {job.id} has failed: {printable(str(error))}", job=job.id)
+            note(
+                self._queue.run_of(job.id),
+                "failed",
+                now_s,
+                f"job {job.id} has failed: {printable(str(error))}",
+                job=job.id,
+            )
             logger.info("job %d: %s", job.id, error)
 
     def _say_why_it_stops(self, action: StopJob, now_s: float) -> None:
         text = (
-            f"makes room for job {action.because}" if action.why == "preempted" else f"slowed beside job {action.because}: leaves"
+            f"makes room for job {action.because}"
+            if action.why == "preempted"
+            else f"slowed beside job {action.because}: leaves"
         )
         note(self._queue.run_of(action.job), action.why, now_s, text, job=action.job, because=action.because)
         logger.info("job %d is asked to end: %s", action.job, text)
@@ -343,7 +363,9 @@ class Dispatcher:
     def _say_what_is_stuck(self, made: JobPlan, now_s: float) -> None:
         """With what others have of the host, each slot once."""
         taken = "; ".join(f"{slot.name}: {slot.why}" for slot in self.seen.values() if slot.slot.foreign and slot.why)
-        blocked = {job: f"{made.reasons[job]}{f' ({taken})' if taken else ''}" for job in made.blocked if job in made.reasons}
+        blocked = {
+            job: f"{made.reasons[job]}{f' ({taken})' if taken else ''}" for job in made.blocked if job in made.reasons
+        }
         blocked |= self._false_starts.all_reasons()
         for job in self._stuck.look(blocked, now_s):
             logger.warning("job %d is stuck: %s", job, blocked[job])
@@ -368,7 +390,11 @@ class Dispatcher:
         self._shared = now
 
     def _new_measured(self, attempt: OpenAttempt) -> MeasuredAttempt:
-        folder = Path(attempt.log_dir) / attempt.run if attempt.run else self._folder / ATTEMPTS / f"{attempt.job}.{attempt.number}"
+        folder = (
+            Path(attempt.log_dir) / attempt.run
+            if attempt.run
+            else self._folder / ATTEMPTS / f"{attempt.job}.{attempt.number}"
+        )
         return MeasuredAttempt(
             folder, attempt.started_s or attempt.intended_s, attempt.slots, len(self._host.cores_of(attempt.slots))
         )

@@ -36,7 +36,9 @@ class Door:
 
     def __init__(self, folder: Path, selector: selectors.BaseSelector, answer: Answer) -> None:
         self._selector, self._answer, self._path = selector, answer, folder / SOCKET
-        self._waiting: dict[socket.socket, bytes] = {}  # what each has said so far; the one that was silent for longest first
+        self._waiting: dict[
+            socket.socket, bytes
+        ] = {}  # what each has said so far; the one that was silent for longest first
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         inside = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         before = os.umask(0o177)

@@ -24,7 +24,9 @@ class DaemonLock:
         except BlockingIOError:
             os.close(self._descriptor)
             pid = daemon_of(folder)
-            raise QueueError(f"a daemon runs already{f' (pid {pid})' if pid else ''}; end it with: deepseek-jobs stop") from None
+            raise QueueError(
+                f"a daemon runs already{f' (pid {pid})' if pid else ''}; end it with: deepseek-jobs stop"
+            ) from None
         os.ftruncate(self._descriptor, 0)
         name = {"boot_id": boot_id(), "pid": os.getpid(), "ticks": start_ticks(os.getpid())}
         os.pwrite(self._descriptor, json.dumps(name).encode(), 0)

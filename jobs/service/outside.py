@@ -11,7 +11,14 @@ from collectors.process.proc import ancestors
 
 from ..executors.processes import DAEMON, MARK, environment_words
 
-OF_A_JOB = (MARK, "DEEPSEEK_RUN_FOLDER", "DEEPSEEK_JOB", "DEEPSEEK_JOB_ATTEMPT", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
+OF_A_JOB = (
+    MARK,
+    "DEEPSEEK_RUN_FOLDER",
+    "DEEPSEEK_JOB",
+    "DEEPSEEK_JOB_ATTEMPT",
+    "CUDA_VISIBLE_DEVICES",
+    "OMP_NUM_THREADS",
+)
 
 
 def of_no_job(environment: Mapping[str, str]) -> dict[str, str]:
@@ -33,4 +40,6 @@ def leave_job() -> None:
 def _is_in_job(environment: Mapping[str, str]) -> bool:
     """`env -i` takes the job's mark from this process, and not from the processes above it: the last of them in the job is its keeper's child."""
     signs = tuple(f"{name}=".encode() for name in (MARK, DAEMON))
-    return MARK in environment or any(word.startswith(signs) for pid in ancestors(os.getpid()) for word in environment_words(pid))
+    return MARK in environment or any(
+        word.startswith(signs) for pid in ancestors(os.getpid()) for word in environment_words(pid)
+    )

@@ -59,7 +59,9 @@ def _rules_from(path: Path) -> tuple[DaemonRules, bool]:
     site = SlurmSite() if slurm is None else _site(slurm, str(path))
     for name, value in found.items():
         if name not in OWN and name not in PlanRules._fields:
-            raise QueueError(f"{path}: there is no rule {name!r}; there are {', '.join([*OWN, SLURM, *PlanRules._fields])}")
+            raise QueueError(
+                f"{path}: there is no rule {name!r}; there are {', '.join([*OWN, SLURM, *PlanRules._fields])}"
+            )
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
             raise QueueError(f"{path}: {name} is a number of at least 0, not {value!r}")
     plan = USUAL._replace(**{name: value for name, value in found.items() if name in PlanRules._fields})

@@ -29,8 +29,12 @@ def make_run(request: JobRequest, job: int) -> str:
             continue
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
-                raise QueueError("the name of the run is too long for a folder; choose a shorter one with --name") from None
-            raise QueueError(f"cannot make a run in {log_dir} ({error.strerror}); choose another folder with --log-dir") from None
+                raise QueueError(
+                    "the name of the run is too long for a folder; choose a shorter one with --name"
+                ) from None
+            raise QueueError(
+                f"cannot make a run in {log_dir} ({error.strerror}); choose another folder with --log-dir"
+            ) from None
         return tried
     raise QueueError(f"there are {MOST_OF_A_NAME} runs {name} in {log_dir}; choose another name with --name")
 

@@ -57,7 +57,13 @@ class SlurmDriver:
         stuck_s: float = 1800.0,
     ) -> None:
         """`forget_child` gets the pid of each process of ours that has ended."""
-        self._folder, self._queue, self._site, self._look_s, self._forget_child = folder, queue, site, look_s, forget_child
+        self._folder, self._queue, self._site, self._look_s, self._forget_child = (
+            folder,
+            queue,
+            site,
+            look_s,
+            forget_child,
+        )
         self._asking: _Asking | None = None
         self._fresh: set[tuple[int, int]] = set()  # attempts that nothing was submitted of yet
         # By job and wish: when it is tried again, CLOCK_MONOTONIC, and the pause after that.
@@ -200,7 +206,9 @@ class SlurmDriver:
             self._queue.restarted(job, seen.restarts, said, now_s)
             note(run, "requeued", now_s, said, job=job)
             logger.info("job %d: %s", job, said)
-        says_no_more = seen.state in ("stopping", "unknown") or (seen.is_over and seen.state not in ("finished", "failed"))
+        says_no_more = seen.state in ("stopping", "unknown") or (
+            seen.is_over and seen.state not in ("finished", "failed")
+        )
         state = self._queue.state_of(job) if says_no_more else STATES.get(seen.state, "running")
         waited_s = self._queue.seen_elsewhere(job, state, seen.reason, seen.nodes, seen.start_s, now_s)
         if waited_s is not None:
@@ -226,7 +234,11 @@ class SlurmDriver:
             self._note_cancelled(job, now_s, began=placed.started_s > 0)
         elif state == "failed":
             note(
-                self._queue.run_of(job), "failed", now_s, f"job {job} has failed: {seen.reason or 'its end is not known'}", job=job
+                self._queue.run_of(job),
+                "failed",
+                now_s,
+                f"job {job} has failed: {seen.reason or 'its end is not known'}",
+                job=job,
             )
 
     def _forget(self, job: int) -> None:

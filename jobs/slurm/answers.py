@@ -53,7 +53,9 @@ class SlurmJob(NamedTuple):
     state: SlurmState
     reason: str  # why it waits, or how it ended, in words; "" where the state says it all
     nodes: str = ""  # as Slurm writes them: `node[03-04]`
-    start_s: float | None = None  # of the newest start; of a job that waits, the expected one, where Slurm has planned it
+    start_s: float | None = (
+        None  # of the newest start; of a job that waits, the expected one, where Slurm has planned it
+    )
     end_s: float | None = None  # of its end; of a job that runs, its time limit
     exit_code: int | None = None  # 128 + N for signal N; None before the end, or where it did not end by itself
     restarts: int = 0  # how often Slurm has started it again
@@ -76,7 +78,9 @@ def rows_of(output: bytes) -> list[dict[str, Any]]:
     try:
         answer = json.loads(output)
     except (ValueError, RecursionError):
-        raise SlurmError("Slurm's answer is not JSON; squeue --json needs Slurm 21.08 or newer with its JSON plugin") from None
+        raise SlurmError(
+            "Slurm's answer is not JSON; squeue --json needs Slurm 21.08 or newer with its JSON plugin"
+        ) from None
     rows = answer.get("jobs") if isinstance(answer, dict) else None
     if not isinstance(rows, list):
         raise SlurmError('Slurm\'s answer has no list "jobs"; this version of Slurm is not known')

@@ -67,7 +67,9 @@ def take(folder: Path, token: str) -> Handed:
             fields: Any = json.loads(file.read(MOST_BYTES))
         handed = Handed(**{name: fields[name] for name in Handed._fields})
     except FileNotFoundError:
-        raise HandedError(f"{folder / FILE} is not there: the log folder must be on a file system that the nodes share") from None
+        raise HandedError(
+            f"{folder / FILE} is not there: the log folder must be on a file system that the nodes share"
+        ) from None
     except (OSError, ValueError, RecursionError, TypeError, KeyError) as error:
         raise HandedError(f"{folder / FILE} cannot be read ({type(error).__name__})") from None
     if handed.token != token:

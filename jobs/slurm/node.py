@@ -190,7 +190,9 @@ class Node:
     def _follow(self, front: socket.socket) -> int | None:
         passed = False
         while True:
-            due_s = None if self.asked_s is None or passed or self.is_ended else self.asked_s + NOTICE_S - time.monotonic()
+            due_s = (
+                None if self.asked_s is None or passed or self.is_ended else self.asked_s + NOTICE_S - time.monotonic()
+            )
             sources: list[int | socket.socket] = [front, self._woken]
             ready, _, _ = select.select(sources, [], [], None if due_s is None else max(0.0, due_s))
             if self._woken in ready:

@@ -17,7 +17,11 @@ MOST_ERROR_BYTES = 1 << 16
 AT_ONCE_BYTES = 1 << 16
 PING_S = 2.0
 NO_CLUSTER = "configuration source"  # what Slurm's programs say on a host that belongs to none
-OF_A_JOB = ("SLURM_", "SQUEUE_", "SCONTROL_")  # variables of a job in which we may be, and of formats for a reader's eyes
+OF_A_JOB = (
+    "SLURM_",
+    "SQUEUE_",
+    "SCONTROL_",
+)  # variables of a job in which we may be, and of formats for a reader's eyes
 KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS")
 
 
@@ -64,7 +68,9 @@ def call(argv: Sequence[str], within_s: float, most_bytes: int = MOST_BYTES) -> 
             output, errors = _read(process, time.monotonic() + within_s, most_bytes)
             return Printed(output, errors.decode("utf-8", "replace"), process.wait(1))
         except (TimeoutError, subprocess.TimeoutExpired):
-            raise SlurmError(f"{name} did not answer within {within_s:g} s; is slurmctld up? `scontrol ping` says so") from None
+            raise SlurmError(
+                f"{name} did not answer within {within_s:g} s; is slurmctld up? `scontrol ping` says so"
+            ) from None
         except OverflowError:
             raise SlurmError(f"{name} printed more than {most_bytes >> 20} MiB; that is not read") from None
         finally:

@@ -56,7 +56,11 @@ def of_waiting(state: str, reason: str, states: str) -> str:
     if state == "unknown":
         return f"Slurm says {states}, which this version does not know"
     if state in ("starting", "suspended", "stopping"):
-        return {"starting": "its node is being started", "suspended": "Slurm has suspended it", "stopping": "it is ending"}[state]
+        return {
+            "starting": "its node is being started",
+            "suspended": "Slurm has suspended it",
+            "stopping": "it is ending",
+        }[state]
     if said := WAITING.get(reason):
         return said
     if reason.startswith(LIMITS):

@@ -26,7 +26,9 @@ class SlurmSite(NamedTuple):
     account: str = ""
     qos: str = ""
     high_qos: str = ""  # of jobs with --priority high, where the site has one
-    nice: int = 100  # by how much other jobs step behind, where high ones have neither a partition nor a QOS of their own
+    nice: int = (
+        100  # by how much other jobs step behind, where high ones have neither a partition nor a QOS of their own
+    )
     gpu_type: str = ""  # `a100`; "" for any
     cores_per_slot: int = 0  # with each GPU; 0: as the site has it
     memory_mib_per_slot: int = 0  # of the host, with each GPU; 0: as the site has it
@@ -69,7 +71,9 @@ def site_of(settings: Mapping[str, object]) -> SlurmSite:
     """Of what a user has written, by the names above. Raises SlurmError with the name of the setting."""
     if unknown := sorted(settings.keys() - set(SlurmSite._fields)):
         raise SlurmError(f"slurm: there is no setting {unknown[0]!r}; there are {', '.join(SlurmSite._fields)}")
-    return SlurmSite(**{name: _checked(name, value) for name, value in settings.items() if (name, value) != ("programs", None)})
+    return SlurmSite(
+        **{name: _checked(name, value) for name, value in settings.items() if (name, value) != ("programs", None)}
+    )
 
 
 def _checked(name: str, value: object) -> Any:

@@ -60,8 +60,12 @@ class Slurm:
             folder.mkdir(parents=True, exist_ok=True)
             hand_over(folder, handed)
         except OSError as error:
-            raise SlurmError(f"cannot write to {folder} ({error.strerror}); choose another log folder with --log-dir") from None
-        printed = self._call("sbatch", *self._options(request, name, folder), *started_on_node(folder, token), within_s=CHANGE_S)
+            raise SlurmError(
+                f"cannot write to {folder} ({error.strerror}); choose another log folder with --log-dir"
+            ) from None
+        printed = self._call(
+            "sbatch", *self._options(request, name, folder), *started_on_node(folder, token), within_s=CHANGE_S
+        )
         number = printed.output.decode(errors="replace").strip().partition(";")[0]
         if printed.code or not number.isdecimal():
             raise SlurmError(refusal(printed))
@@ -110,7 +114,9 @@ class Slurm:
             raise SlurmError(f"the folder {request.cwd} does not exist")
         folder = folder.resolve()
         if not f"{folder}{name}".isprintable():
-            raise SlurmError(f"{str(folder)!r} cannot be the folder of {name!r} for Slurm; choose a name that can be printed")
+            raise SlurmError(
+                f"{str(folder)!r} cannot be the folder of {name!r} for Slurm; choose a name that can be printed"
+            )
         return folder
 
     def _options(self, request: JobRequest, name: str, folder: Path) -> list[str]:
@@ -177,5 +183,9 @@ def forgotten(number: int, folder: Path) -> SlurmJob:
     signal = whole(fields.get("signal"))
     code = 128 + signal if signal else whole(fields.get("code"))
     if code in (0, SAVED) and fields.get("stopped_by"):
-        return SlurmJob(number, "preempted", "it made room, and Slurm does not know it any more", end_s=end_s, exit_code=code)
-    return SlurmJob(number, "finished" if code == 0 else "failed", of_code(code) if code else "", end_s=end_s, exit_code=code)
+        return SlurmJob(
+            number, "preempted", "it made room, and Slurm does not know it any more", end_s=end_s, exit_code=code
+        )
+    return SlurmJob(
+        number, "finished" if code == 0 else "failed", of_code(code) if code else "", end_s=end_s, exit_code=code
+    )

@@ -59,7 +59,11 @@ class Artifact:
     @property
     def bytes(self) -> int:
         """Of the ONNX file and of the files with its weights."""
-        files = {name: file for name, file in self.manifest.files.items() if name == MODEL or name in external_files(self.model)}
+        files = {
+            name: file
+            for name, file in self.manifest.files.items()
+            if name == MODEL or name in external_files(self.model)
+        }
         return sum(file.bytes for file in files.values())
 
     def file(self, name: str) -> Path:
@@ -76,7 +80,9 @@ class Artifact:
         """`precision`: of the computation; by default the model's own. Raises CannotRun, or ModelsError for a missing runtime."""
         from ..runtimes.opening import open_session
 
-        return open_session(self.model, runtime, precision or self.manifest.precision, threads, own=self.manifest.precision)
+        return open_session(
+            self.model, runtime, precision or self.manifest.precision, threads, own=self.manifest.precision
+        )
 
     def check(self) -> None:
         """Raises BadArtifact for a file or an output that differs from what the manifest says."""
@@ -95,7 +101,9 @@ class Artifact:
                     f"{file.bytes:,} with {file.sha256[:12]}...); fetch or make the model again"
                 )
         if strange := external_files(self.model) - set(self.manifest.files):
-            raise BadArtifact(f"{self.folder}: the manifest has no hash of {min(strange)}; fetch or make the model again")
+            raise BadArtifact(
+                f"{self.folder}: the manifest has no hash of {min(strange)}; fetch or make the model again"
+            )
         self._check_outputs()
 
     def _check_outputs(self) -> None:

@@ -27,7 +27,9 @@ PLACE = re.compile(r'^\s*File "(.+)", line (\d+), in ', re.MULTILINE)
 CAUSE = re.compile(r"^Caused by: .*?\(?([^\s(]+):(\d+) in ", re.MULTILINE)  # its first letters may be cut
 
 
-def export(module: torch.nn.Module, example: Sequence[torch.Tensor], inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
+def export(
+    module: torch.nn.Module, example: Sequence[torch.Tensor], inputs: Sequence[str], outputs: Sequence[str]
+) -> bytes:
     """The ONNX file of a module in evaluation mode; the first dimension of each input, the batch, stays free.
 
     `example` are inputs with a batch of at least 2. Up to 2 GB. Takes 2 to 20 s.
@@ -65,7 +67,16 @@ def export(module: torch.nn.Module, example: Sequence[torch.Tensor], inputs: Seq
 def _without_places(model: Any) -> bytes:
     """The exporter notes with each node where it comes from: folders and lines of the user's code, which go with the file to others."""
     graph = model.graph
-    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer, *model.functions):
+    for part in (
+        model,
+        graph,
+        *graph.node,
+        *graph.value_info,
+        *graph.input,
+        *graph.output,
+        *graph.initializer,
+        *model.functions,
+    ):
         for field in ("metadata_props", "doc_string"):
             part.ClearField(field)
     content: bytes = model.SerializeToString()
@@ -93,7 +104,9 @@ def _results_of(found: Any, outputs: Sequence[str]) -> dict[str, Any]:
     if odd := [type(value).__name__ for value in results if not isinstance(value, torch.Tensor)]:
         raise CannotExport(f"the model returns {odd[0]}; have it return a tensor, or a tuple of tensors")
     if len(results) != len(outputs):
-        raise CannotExport(f"the model returns {len(results)} tensors, and {len(outputs)} names are given for them; give one each")
+        raise CannotExport(
+            f"the model returns {len(results)} tensors, and {len(outputs)} names are given for them; give one each"
+        )
     return dict(zip(outputs, results, strict=True))
 
 

@@ -27,7 +27,9 @@ def external_files(model: Path) -> set[str]:
     names = {name for tensor in _tensors(loaded.graph, loaded.functions) for name in _location(tensor)}
     for name in names:
         if not FILE_NAME.fullmatch(name):
-            raise BadArtifact(f"{model} names {name!r} as a file of its weights, which is not in its folder; do not use it")
+            raise BadArtifact(
+                f"{model} names {name!r} as a file of its weights, which is not in its folder; do not use it"
+            )
     return names
 
 

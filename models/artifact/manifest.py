@@ -17,7 +17,9 @@ MODEL, MANIFEST, GOLDEN = "model.onnx", "manifest.json", "golden.npz"
 FORMAT_VERSION = 1
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")  # no folders, no hidden files
 SHA256 = re.compile(r"[0-9a-f]{64}")
-SAME = 1e-3  # fp32 on another CPU: largest difference of an output from the recorded one, as a share of its largest value
+SAME = (
+    1e-3  # fp32 on another CPU: largest difference of an output from the recorded one, as a share of its largest value
+)
 MOST = 10**18  # of a number of things
 MOST_CHARS = 1_000  # of a text
 KINDS = {str: "text", int: "a whole number", float: "a number", list: "a list", dict: "a table"}

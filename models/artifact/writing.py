@@ -84,7 +84,9 @@ def _fill(
     )
     outputs = session.run(inputs)
     if not any(value.size for value in outputs.values()):
-        raise BadArtifact("the golden inputs have no items, so that nothing would show what the model computes; give at least one")
+        raise BadArtifact(
+            "the golden inputs have no items, so that nothing would show what the model computes; give at least one"
+        )
     golden.save(part / GOLDEN, inputs, outputs)
     files = {path.name: file_of(path) for path in sorted(part.iterdir())}
     try:

@@ -50,7 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         _drop_output()
         place = f"{error.filename}: " if error.filename else ""
-        print(f"{PROGRAM}: {place}{error.strerror or error}; look at its rights, and at the room on its disk", file=sys.stderr)
+        print(
+            f"{PROGRAM}: {place}{error.strerror or error}; look at its rights, and at the room on its disk",
+            file=sys.stderr,
+        )
         return 1
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and OUT_OF_MEMORY not in str(error):
@@ -82,7 +85,9 @@ def overview() -> ModelsParser:
     """Of the program without a command."""
     commands = [command_in(name) for name in NAMES]
     width = max(len(command.name) for command in commands)
-    rows = [f"  {command.name:<{width}}  {command.help[0].lower()}{command.help[1:].rstrip('.')}" for command in commands]
+    rows = [
+        f"  {command.name:<{width}}  {command.help[0].lower()}{command.help[1:].rstrip('.')}" for command in commands
+    ]
     parser = ModelsParser(
         prog=PROGRAM,
         description="Models as checked folders: a zoo, compression that passes gates, serving.",

@@ -12,10 +12,17 @@ from .command import ModelsCommand, count
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="FOLDER", help="where the model that passes is written; must not exist"
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="where the model that passes is written; must not exist",
     )
     parser.add_argument(
-        "--work", type=Path, metavar="FOLDER", help="keeps what is made; a stopped compression goes on there (default: OUT.work)"
+        "--work",
+        type=Path,
+        metavar="FOLDER",
+        help="keeps what is made; a stopped compression goes on there (default: OUT.work)",
     )
     parser.add_argument(
         "--data", default="fashion-mnist", metavar="NAME", help="fashion-mnist, or an .npz file with images and labels"
@@ -31,10 +38,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--minutes", type=positive, default=60.0, metavar="N", help="for training the teacher, at most (default: 60)"
     )
     parser.add_argument("--epochs", type=count, default=60, metavar="N", help="of each training, at most (default: 60)")
-    parser.add_argument("--width", type=positive, default=0.5, metavar="W", help="of the student; 1 is ResNet-18 (default: 0.5)")
-    parser.add_argument("--temperature", type=positive, default=4.0, metavar="T", help="softens the teacher's answers (default: 4)")
+    parser.add_argument(
+        "--width", type=positive, default=0.5, metavar="W", help="of the student; 1 is ResNet-18 (default: 0.5)"
+    )
+    parser.add_argument(
+        "--temperature", type=positive, default=4.0, metavar="T", help="softens the teacher's answers (default: 4)"
+    )
     parser.add_argument("--bits", type=bits, default=(8, 32), metavar="LIST", help="8, 32 or both (default: 8,32)")
-    parser.add_argument("--trials", type=count, metavar="N", help="search over width, bits and temperature, in so many trials")
+    parser.add_argument(
+        "--trials", type=count, metavar="N", help="search over width, bits and temperature, in so many trials"
+    )
     parser.add_argument(
         "--smaller", type=amount, default=12.0, metavar="X", help="gate: times smaller than the teacher (default: 12)"
     )
@@ -53,7 +66,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="gate: times faster than the teacher in its fastest fp32 runtime here (default: 6.7)",
     )
     parser.add_argument("--threads", type=count, default=1, metavar="N", help="of a call that is timed (default: 1)")
-    parser.add_argument("--logs", type=Path, default=Path("logs"), metavar="FOLDER", help="log folder of the run (default: logs)")
+    parser.add_argument(
+        "--logs", type=Path, default=Path("logs"), metavar="FOLDER", help="log folder of the run (default: logs)"
+    )
     parser.add_argument("--run", metavar="NAME", help="of the run (default: compress and the time)")  # fmt: skip
 
 

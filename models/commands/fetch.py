@@ -11,12 +11,18 @@ from .command import ModelsCommand
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="NAME", help="a name that list prints")
     parser.add_argument(
-        "--accept-licence", action="append", default=[], metavar="LICENCE", help="a licence with terms that you have read"
+        "--accept-licence",
+        action="append",
+        default=[],
+        metavar="LICENCE",
+        help="a licence with terms that you have read",
     )
     parser.add_argument(
         "--artifact", metavar="FOLDER", help="also write it as a folder with model.onnx, manifest and golden outputs"
     )
-    parser.add_argument("--update", action="store_true", help="take the newest revision, and record it in place of the one before")
+    parser.add_argument(
+        "--update", action="store_true", help="take the newest revision, and record it in place of the one before"
+    )
 
 
 def run(parsed: argparse.Namespace) -> int:

@@ -10,10 +10,14 @@ from .command import ModelsCommand, number
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", default="", metavar="TASK", help="only of this task, such as image-classification")
     parser.add_argument("--max-mb", type=number, metavar="MB", help="weights of at most this size")
-    parser.add_argument("--max-ms", type=number, metavar="MS", help="median latency on this host, of those that suggest has timed")
+    parser.add_argument(
+        "--max-ms", type=number, metavar="MS", help="median latency on this host, of those that suggest has timed"
+    )
     parser.add_argument("--licence", default="", metavar="NAME", help="only under this licence, such as apache-2.0")
     parser.add_argument("--here", action="store_true", help="only what is on this host")
-    parser.add_argument("--non-commercial", action="store_true", help="also models whose licence forbids commercial use")
+    parser.add_argument(
+        "--non-commercial", action="store_true", help="also models whose licence forbids commercial use"
+    )
     parser.add_argument("--json", action="store_true", help="as JSON")
 
 
@@ -55,8 +59,16 @@ def run(parsed: argparse.Namespace) -> int:
             )
         )
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    print("\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines))
-    hidden = 0 if parsed.non_commercial else len(table.selected(parsed.task, parsed.max_mb, parsed.licence, non_commercial=True))
+    print(
+        "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+        )
+    )
+    hidden = (
+        0
+        if parsed.non_commercial
+        else len(table.selected(parsed.task, parsed.max_mb, parsed.licence, non_commercial=True))
+    )
     hidden -= len(table.selected(parsed.task, parsed.max_mb, parsed.licence)) if hidden else 0
     notes = [f"{hidden} more forbid commercial use: --non-commercial"] if hidden else []
     notes += [f"{untimed} were not timed on this host: deepseek-models suggest"] if untimed else []

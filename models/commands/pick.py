@@ -10,7 +10,11 @@ from .command import ModelsCommand, count
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "folders", nargs="+", type=Path, metavar="FOLDER", help="a model; further ones compute the same, such as its int8 form"
+        "folders",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help="a model; further ones compute the same, such as its int8 form",
     )
     parser.add_argument("--threads", type=count, default=1, metavar="N", help="threads of one call (default: 1)")
     parser.add_argument("--again", action="store_true", help="time anew, also where this host has an answer")
@@ -30,4 +34,6 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-COMMAND = ModelsCommand("pick", "Time a model in every runtime and precision of this host, and name the fastest.", arguments, run)
+COMMAND = ModelsCommand(
+    "pick", "Time a model in every runtime and precision of this host, and name the fastest.", arguments, run
+)

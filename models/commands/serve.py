@@ -15,28 +15,48 @@ LEAST_THREADS = 64  # allowed on any host
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "models", nargs="+", metavar="NAME=FOLDER", help="a model's folder, and the name that requests use (default: the folder's)"
+        "models",
+        nargs="+",
+        metavar="NAME=FOLDER",
+        help="a model's folder, and the name that requests use (default: the folder's)",
     )
     parser.add_argument(
-        "--host", default="127.0.0.1", metavar="ADDRESS", help="to listen on; any but loopback needs --tokens (default: 127.0.0.1)"
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="to listen on; any but loopback needs --tokens (default: 127.0.0.1)",
     )
     parser.add_argument(
-        "--allow-host", action="append", default=[], metavar="NAME", help="another name under which it is asked; may be repeated"
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="another name under which it is asked; may be repeated",
     )
     parser.add_argument("--port", type=port, default=8100, metavar="N", help="of HTTP; 0: any (default: 8100)")
     parser.add_argument("--grpc-port", type=port, default=8101, metavar="N", help="of gRPC; 0: any (default: 8101)")
     parser.add_argument("--no-grpc", action="store_true", help="serve HTTP only")
     parser.add_argument(
-        "--tokens", type=Path, metavar="FOLDER", help="answer only who has a token of this folder (deepseek-models token)"
+        "--tokens",
+        type=Path,
+        metavar="FOLDER",
+        help="answer only who has a token of this folder (deepseek-models token)",
     )
     parser.add_argument(
-        "--runtime", choices=["onnxruntime", "openvino"], default="onnxruntime", help="what runs the models (default: onnxruntime)"
+        "--runtime",
+        choices=["onnxruntime", "openvino"],
+        default="onnxruntime",
+        help="what runs the models (default: onnxruntime)",
     )
     parser.add_argument(
         "--precision", default="", metavar="NAME", help="of the computation, such as bf16 (default: the model's own)"
     )
-    parser.add_argument("--threads", type=side_by_side, default=1, metavar="N", help="of one call of a model (default: 1)")
-    parser.add_argument("--workers", type=side_by_side, default=1, metavar="N", help="calls of a model side by side (default: 1)")
+    parser.add_argument(
+        "--threads", type=side_by_side, default=1, metavar="N", help="of one call of a model (default: 1)"
+    )
+    parser.add_argument(
+        "--workers", type=side_by_side, default=1, metavar="N", help="calls of a model side by side (default: 1)"
+    )
     parser.add_argument(
         "--most-rows",
         type=count,
@@ -51,9 +71,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="a request that would wait longer is refused (default: 50, or three full batches)",
     )
     parser.add_argument(
-        "--target", type=milliseconds, metavar="MS", help="of p99: it is a finding of the run where that is missed (default: none)"
+        "--target",
+        type=milliseconds,
+        metavar="MS",
+        help="of p99: it is a finding of the run where that is missed (default: none)",
     )
-    parser.add_argument("--logs", type=Path, default=Path("logs"), metavar="FOLDER", help="log folder of the run (default: logs)")
+    parser.add_argument(
+        "--logs", type=Path, default=Path("logs"), metavar="FOLDER", help="log folder of the run (default: logs)"
+    )
     parser.add_argument("--run", metavar="NAME", help="of the run (default: serve and the time)")  # fmt: skip
 
 

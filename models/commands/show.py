@@ -36,7 +36,9 @@ def run(parsed: argparse.Namespace) -> int:
         "name": row.name,
         "task": row.task,
         "source": f"{row.source} {row.id}",
-        "parameters": f"{row.parameters:,} ({row.parameters_from})" if row.parameters else f"not stated ({row.parameters_from})",
+        "parameters": f"{row.parameters:,} ({row.parameters_from})"
+        if row.parameters
+        else f"not stated ({row.parameters_from})",
         "licence": f"{row.licence or 'not stated'} ({row.licence_from})",
         "metric": metric or "none that its library states",
         "preprocessing": json.dumps(row.preprocessing),

@@ -14,10 +14,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-mb", type=number, required=True, metavar="MB", help="size of the weights")
     parser.add_argument("--top", type=count, default=3, metavar="N", help="stop when this many pass (default: 3)")
     parser.add_argument(
-        "--seconds", type=number, default=60.0, metavar="S", help="begin no further timing after this long (default: 60)"
+        "--seconds",
+        type=number,
+        default=60.0,
+        metavar="S",
+        help="begin no further timing after this long (default: 60)",
     )
     parser.add_argument("--threads", type=count, default=1, metavar="N", help="cores that a model may use (default: 1)")
-    parser.add_argument("--non-commercial", action="store_true", help="also models whose licence forbids commercial use")
+    parser.add_argument(
+        "--non-commercial", action="store_true", help="also models whose licence forbids commercial use"
+    )
 
 
 def run(parsed: argparse.Namespace) -> int:

@@ -13,9 +13,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     new = actions.add_parser("new", help="make a token and print it, once")
     new.add_argument("name", metavar="NAME", help="by which it is listed and revoked: letters, digits, dots, dashes")
-    new.add_argument("--model", action="append", default=[], metavar="NAME", help="that it may ask; may be repeated (default: all)")
-    new.add_argument("--rate", type=amount, default=0.0, metavar="N", help="requests a second, at most (default: no limit)")
-    new.add_argument("--days", type=amount, default=30.0, metavar="N", help="after which it is over; 0: never (default: 30)")
+    new.add_argument(
+        "--model", action="append", default=[], metavar="NAME", help="that it may ask; may be repeated (default: all)"
+    )
+    new.add_argument(
+        "--rate", type=amount, default=0.0, metavar="N", help="requests a second, at most (default: no limit)"
+    )
+    new.add_argument(
+        "--days", type=amount, default=30.0, metavar="N", help="after which it is over; 0: never (default: 30)"
+    )
     new.add_argument("--manage", action="store_true", help="it may also have models loaded anew")
     others = [
         new,
@@ -25,7 +31,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     others[-1].add_argument("name", metavar="NAME")
     for action in others:
         action.add_argument(
-            "--tokens", type=Path, metavar="FOLDER", help="where they are kept (default: ~/.local/state/deepseek-models)"
+            "--tokens",
+            type=Path,
+            metavar="FOLDER",
+            help="where they are kept (default: ~/.local/state/deepseek-models)",
         )
 
 
@@ -44,7 +53,9 @@ def run(parsed: argparse.Namespace) -> int:
             models = ",".join(map(str, found.scopes.get(MODELS, ["all models"])))
             rate = f"{found.scopes[RATE]:g}/s" if RATE in found.scopes else "any rate"
             end = "never" if found.expires_s is None else time.strftime("%Y-%m-%d", time.localtime(found.expires_s))
-            print(f"{found.name:<24} {models:<32} {rate:<12} ends {end}{'  manages' if found.scopes.get(MANAGES) else ''}")
+            print(
+                f"{found.name:<24} {models:<32} {rate:<12} ends {end}{'  manages' if found.scopes.get(MANAGES) else ''}"
+            )
     return 0
 
 
@@ -58,4 +69,6 @@ def amount(text: str) -> float:
     return value
 
 
-COMMAND = ModelsCommand("token", "Make, list and end the tokens by which others reach a server of models.", arguments, run)
+COMMAND = ModelsCommand(
+    "token", "Make, list and end the tokens by which others reach a server of models.", arguments, run
+)

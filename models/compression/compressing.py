@@ -31,13 +31,19 @@ def compress(recipe: CompressionRecipe, progress: Callable[[str], None] = lambda
     teaching.require(recipe.teacher)
     data = images.load(recipe.data, recipe.images)
     with WorkFolder(recipe.work, recipe.about()) as work, _run(recipe) as log:
-        progress(f"the run {log.run} is in {recipe.logs}: deepseek-dashboard --log-dir {shlex.quote(str(recipe.logs))} shows it")
+        progress(
+            f"the run {log.run} is in {recipe.logs}: deepseek-dashboard --log-dir {shlex.quote(str(recipe.logs))} shows it"
+        )
         maker = CandidateMaker(recipe, data, work, log, progress)
         maker.teacher()
-        found = search(maker, recipe.trials) if recipe.trials else [maker.candidate(choice) for choice in recipe.choices()]
+        found = (
+            search(maker, recipe.trials) if recipe.trials else [maker.candidate(choice) for choice in recipe.choices()]
+        )
         verdict = decide(maker, found)
         log.text(
-            str(verdict) if verdict.artifact else f"no candidate passes; the nearest: {verdict}; {'; '.join(verdict.refusals)}"
+            str(verdict)
+            if verdict.artifact
+            else f"no candidate passes; the nearest: {verdict}; {'; '.join(verdict.refusals)}"
         )
         return verdict
 

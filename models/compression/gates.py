@@ -25,5 +25,7 @@ class Gates:
         if kept.lowest < self.kept:
             found.append(f"keeps {kept} of the teacher's accuracy, whose lower end is below {100 * self.kept:g} %")
         if faster is not None and faster.lowest < self.faster:
-            found.append(f"{faster.value:.1f} times faster ({faster.lowest:.1f} to {faster.highest:.1f}), not {self.faster:g}")
+            found.append(
+                f"{faster.value:.1f} times faster ({faster.lowest:.1f} to {faster.highest:.1f}), not {self.faster:g}"
+            )
         return tuple(found)

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 FASHION = "fashion-mnist"
-VALIDATION, TEST = 12, 6  # each twelfth image of what is not for testing; each sixth of a file that has no split of its own
+VALIDATION, TEST = (
+    12,
+    6,
+)  # each twelfth image of what is not for testing; each sixth of a file that has no split of its own
 MOST_SIDE, LEAST_ITEMS, MOST_CLASSES = 1024, 100, 10_000
 MEASURED = 5_000  # images whose mean and deviation count
 
@@ -55,13 +58,21 @@ class ImageSplits:
     @property
     def preprocessing(self) -> dict[str, Any]:
         """For a manifest: from uint8 to what a model takes, `(image * scale - mean) / std` a channel."""
-        return {"layout": "NCHW", "shape": list(self.shape), "scale": 1 / 255, "mean": list(self.mean), "std": list(self.deviation)}
+        return {
+            "layout": "NCHW",
+            "shape": list(self.shape),
+            "scale": 1 / 255,
+            "mean": list(self.mean),
+            "std": list(self.deviation),
+        }
 
     def prepared(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         """float32, as models take them."""
         torch = needed("torch")
         device = images_NCHW.device
-        mean, deviation = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (self.mean, self.deviation))
+        mean, deviation = (
+            torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (self.mean, self.deviation)
+        )
         return (images_NCHW.float() / 255 - mean) / deviation
 
 
@@ -75,7 +86,9 @@ def load(name: str, most: int | None = None) -> ImageSplits:
     elif name.endswith(".npz"):
         (train, test), mirrors, licence = _file(Path(name)), False, "that of the images it was trained on"
     else:
-        raise ModelsError(f"there are no images {name!r}; give {FASHION}, or the path of an .npz file with images and labels")
+        raise ModelsError(
+            f"there are no images {name!r}; give {FASHION}, or the path of an .npz file with images and labels"
+        )
     if most is not None and most < LEAST_ITEMS:
         raise ModelsError(f"{most} images are too few to train with; give {LEAST_ITEMS} or more as --images")
     if most:
@@ -101,7 +114,8 @@ def _fashion(folder: Path) -> tuple[LabelledImages, LabelledImages]:
         raise ModelsError(f"there is no {folder}; install it with: sudo apt-get install -y dataset-fashion-mnist")
     train, test = (
         LabelledImages(
-            _idx(folder / f"{part}-images-idx3-ubyte.gz").unsqueeze(1), _idx(folder / f"{part}-labels-idx1-ubyte.gz").long()
+            _idx(folder / f"{part}-images-idx3-ubyte.gz").unsqueeze(1),
+            _idx(folder / f"{part}-labels-idx1-ubyte.gz").long(),
         )
         for part in ("train", "t10k")
     )
@@ -144,8 +158,15 @@ def _file(path: Path) -> tuple[LabelledImages, LabelledImages]:
         raise ModelsError(
             f"{path}: images are {images.dtype} {list(images.shape)}; they must be uint8, N C H W, up to {MOST_SIDE} pixels a side{turn}"
         )
-    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu" or len(labels) < LEAST_ITEMS or labels.min() < 0:
-        raise ModelsError(f"{path}: labels must be whole numbers from 0, one an image, of at least {LEAST_ITEMS} images")
+    if (
+        labels.shape != images.shape[:1]
+        or labels.dtype.kind not in "iu"
+        or len(labels) < LEAST_ITEMS
+        or labels.min() < 0
+    ):
+        raise ModelsError(
+            f"{path}: labels must be whole numbers from 0, one an image, of at least {LEAST_ITEMS} images"
+        )
     highest, different = int(labels.max()), len(np.unique(labels))
     if different < 2:
         raise ModelsError(f"{path}: all images have the label {highest}; a classifier needs two classes at least")

@@ -69,7 +69,9 @@ class CandidateMaker:
             artifact = self.work.artifact("teacher", lambda folder: self._trained_teacher(folder, run))
         with self.log.phase("measure"):
             ways = self.ways(artifact)
-            times = self.timed({way.runtime: way for way in ways if way.precision == "fp32"} or {way.runtime: way for way in ways})
+            times = self.timed(
+                {way.runtime: way for way in ways if way.precision == "fp32"} or {way.runtime: way for way in ways}
+            )
             self.reference = min(times, key=lambda name: times[name].p50_ms)
             self.reference_way = next(way for way in ways if way.runtime == self.reference)
             self.teacher_right = measuring.right(self.reference_way.session, self.data, self.data.validation)
@@ -78,10 +80,16 @@ class CandidateMaker:
                 "answers", lambda: teaching.answers_to(self.reference_way.session, self.data, self.views)
             )
         fast = times[self.reference]
-        values = {"accuracy": float(self.teacher_right.mean()), "size_mb": artifact.bytes / 1e6, "latency_ms": fast.p50_ms}
+        values = {
+            "accuracy": float(self.teacher_right.mean()),
+            "size_mb": artifact.bytes / 1e6,
+            "latency_ms": fast.p50_ms,
+        }
         values |= {"p99_ms": fast.p99_ms, "cpu_ms": fast.cpu_ms}
         self._report(run, {f"candidate/{name}": value for name, value in values.items()})
-        self.say(f"teacher: {artifact.manifest.name}, {measuring.share(self.teacher_right)} on the validation, {self.reference}")
+        self.say(
+            f"teacher: {artifact.manifest.name}, {measuring.share(self.teacher_right)} on the validation, {self.reference}"
+        )
         self.teacher_artifact = artifact
         return artifact
 
@@ -140,7 +148,9 @@ class CandidateMaker:
         return {INPUT: self.data.prepared(self.data.validation.images_NCHW[:GOLDEN_ITEMS]).numpy()}
 
     def _made(self, choice: CandidateChoice, run: CandidateRun) -> Artifact:
-        whole = self.work.artifact(f"{choice.student}-fp32", lambda folder: self._trained_student(folder, choice.student, run))
+        whole = self.work.artifact(
+            f"{choice.student}-fp32", lambda folder: self._trained_student(folder, choice.student, run)
+        )
         if choice.bits == 32:
             return whole
 
@@ -148,10 +158,15 @@ class CandidateMaker:
             with self.log.phase("calibrate"):
                 images_NCHW = self.data.train.images_NCHW[: self.recipe.calibration]
                 content = quantizing.quantize(
-                    whole.model, [{INPUT: self.data.prepared(images_BCHW).numpy()} for images_BCHW in images_NCHW.split(64)]
+                    whole.model,
+                    [{INPUT: self.data.prepared(images_BCHW).numpy()} for images_BCHW in images_NCHW.split(64)],
                 )
-                manifest = self.manifest(str(choice), whole.sha256, None, precision="int8", tolerance=quantizing.TOLERANCE)
-                return write(folder, content, replace(manifest, parameters=whole.manifest.parameters), self.golden_inputs())
+                manifest = self.manifest(
+                    str(choice), whole.sha256, None, precision="int8", tolerance=quantizing.TOLERANCE
+                )
+                return write(
+                    folder, content, replace(manifest, parameters=whole.manifest.parameters), self.golden_inputs()
+                )
 
         return self.work.artifact(str(choice), quantized)
 
@@ -164,7 +179,9 @@ class CandidateMaker:
                 name = begun
             elif name == AUTO:
                 name = teaching.largest_in(self.data, self.recipe.teacher_s, plan.batch)
-                self.say(f"teacher: {name}, the largest whose plateau is expected within {self.recipe.teacher_s:.0f} s here")
+                self.say(
+                    f"teacher: {name}, the largest whose plateau is expected within {self.recipe.teacher_s:.0f} s here"
+                )
             net = teaching.trained(name, self.data, plan, self._listener(run), self._state_file(folder, name))
         made = self._exported(folder, name, None, net)
         self._state_file(folder, name).unlink(missing_ok=True)
@@ -175,7 +192,9 @@ class CandidateMaker:
             training.settle_threads()
             torch.manual_seed(0)
             answers = (
-                None if choice.temperature is None else training.TeacherAnswers(torch.from_numpy(self.answers), choice.temperature)
+                None
+                if choice.temperature is None
+                else training.TeacherAnswers(torch.from_numpy(self.answers), choice.temperature)
             )
             net = training.train(
                 networks.student(choice.width, teaching.shape_of(self.data)),
@@ -198,7 +217,9 @@ class CandidateMaker:
         with self.log.phase("export"):
             example = self.data.prepared(self.data.validation.images_NCHW[:2])
             content = export(net.module, [example], [INPUT], [OUTPUT])
-            return write(folder, content, self.manifest(name, parent, net.module, accuracy=trained), self.golden_inputs())
+            return write(
+                folder, content, self.manifest(name, parent, net.module, accuracy=trained), self.golden_inputs()
+            )
 
     def _state_file(self, folder: Path, network: str = "") -> Path:
         """Of a training, beside the artifact until that is there."""
@@ -217,12 +238,26 @@ class CandidateMaker:
         found = []
         for name in sorted(ways, key=lambda name: times[name].p50_ms):
             right = measuring.right(ways[name].session, self.data, self.data.validation)
-            share, kept, faster = measuring.share(right), measuring.kept(self.teacher_right, right), ratio(times[""], times[name])
+            share, kept, faster = (
+                measuring.share(right),
+                measuring.kept(self.teacher_right, right),
+                ratio(times[""], times[name]),
+            )
             refusals = self.recipe.gates.refusals(smaller, kept, faster)
             way = ways[name]
             found.append(
                 CandidateFound(
-                    self.number, choice, artifact, share, kept, smaller, way.runtime, way.precision, times[name], faster, refusals
+                    self.number,
+                    choice,
+                    artifact,
+                    share,
+                    kept,
+                    smaller,
+                    way.runtime,
+                    way.precision,
+                    times[name],
+                    faster,
+                    refusals,
                 )
             )
         return next((candidate for candidate in found if not candidate.refusals), found[0])
@@ -238,7 +273,9 @@ class CandidateMaker:
 
         def on_epoch(epoch: EpochResult) -> None:
             run.scalars(steps, {"val/acc": epoch.accuracy, "train/lr": epoch.rate})
-            self.say(f"{run.name}, epoch {epoch.number}: {100 * epoch.accuracy:.2f} % on the validation, {epoch.seconds:.1f} s")
+            self.say(
+                f"{run.name}, epoch {epoch.number}: {100 * epoch.accuracy:.2f} % on the validation, {epoch.seconds:.1f} s"
+            )
 
         return training.TrainingListener(on_step, on_epoch)
 

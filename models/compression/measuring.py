@@ -69,7 +69,11 @@ def kept(teacher_N: np.ndarray[Any, Any], student_N: np.ndarray[Any, Any]) -> Sh
     import numpy as np
 
     number = len(teacher_N)
-    cells = [int((teacher_N & student_N).sum()), int((teacher_N & ~student_N).sum()), int((~teacher_N & student_N).sum())]
+    cells = [
+        int((teacher_N & student_N).sum()),
+        int((teacher_N & ~student_N).sum()),
+        int((~teacher_N & student_N).sum()),
+    ]
     drawn = np.random.default_rng(0).multinomial(number, np.array([*cells, number - sum(cells)]) / number, RESAMPLES)
     of_teacher, of_student = drawn[:, 0] + drawn[:, 1], drawn[:, 0] + drawn[:, 2]
     low, high = np.quantile(of_student / np.maximum(of_teacher, 1), [0.025, 0.975])

@@ -13,7 +13,12 @@ from ..quiet import quietly
 from ..runtimes.onnx_runtime import reason_of
 
 FLAGS = Path("/proc/cpuinfo")
-DOT_PRODUCTS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp")  # of bytes into 32 bits, without a sum of 16 bits in between
+DOT_PRODUCTS = (
+    "avx512_vnni",
+    "avx_vnni",
+    "amx_int8",
+    "asimddp",
+)  # of bytes into 32 bits, without a sum of 16 bits in between
 TOLERANCE = 0.05  # of golden outputs: int8 sums are exact, but layers that stay in fp32 are not alike on all processors
 
 
@@ -47,7 +52,9 @@ def quantize(model: Path, items: Sequence[dict[str, Any]]) -> bytes:
             f"no room to quantize in {tempfile.gettempdir()} ({error.strerror}); set TMPDIR to a folder with room"
         ) from error
     except Exception as error:  # the quantizer's own, ONNX Runtime's and protobuf's
-        raise CannotExport(f"{model} cannot be quantized ({reason_of(error)}); compress it without int8: --bits 32") from error
+        raise CannotExport(
+            f"{model} cannot be quantized ({reason_of(error)}); compress it without int8: --bits 32"
+        ) from error
 
 
 def has_dot_products(flags: Path = FLAGS) -> bool:

@@ -58,16 +58,31 @@ class CompressionRecipe:
 
     def about(self) -> dict[str, Any]:
         """What all candidates depend on. Files that may be written anew under the same name are there with their hashes. Raises OSError."""
-        about = {"data": self.data, "images": self.images, "teacher": self.teacher, "epochs": self.epochs, "views": self.views}
+        about = {
+            "data": self.data,
+            "images": self.images,
+            "teacher": self.teacher,
+            "epochs": self.epochs,
+            "views": self.views,
+        }
         files = {"data sha256": Path(self.data), "teacher sha256": Path(self.teacher) / MANIFEST}
         return about | {name: file_of(path).sha256[:SHOWN] for name, path in files.items() if path.is_file()}
 
     def config(self) -> dict[str, Any]:
         """Of the run."""
         gates = {"smaller": self.gates.smaller, "kept": self.gates.kept, "faster": self.gates.faster}
-        return {**self.about(), "threads": self.threads, "trials": self.trials, "calibration": self.calibration, "gates": gates}
+        return {
+            **self.about(),
+            "threads": self.threads,
+            "trials": self.trials,
+            "calibration": self.calibration,
+            "gates": gates,
+        }
 
     def choices(self) -> list[CandidateChoice]:
         """Without a search."""
-        students = [StudentChoice(self.width, self.temperature), *([StudentChoice(self.width, None)] if self.alone else [])]
+        students = [
+            StudentChoice(self.width, self.temperature),
+            *([StudentChoice(self.width, None)] if self.alone else []),
+        ]
         return [CandidateChoice(student, bits) for student in students for bits in self.bits]

@@ -43,7 +43,9 @@ def choice_of(params: dict[str, Any]) -> CandidateChoice:
     return CandidateChoice(StudentChoice(params["width"], params["temperature"] or None), params["bits"])
 
 
-def _candidate(maker: CandidateMaker, found: dict[CandidateChoice, CandidateFound], params: dict[str, Any]) -> CandidateFound:
+def _candidate(
+    maker: CandidateMaker, found: dict[CandidateChoice, CandidateFound], params: dict[str, Any]
+) -> CandidateFound:
     choice = choice_of(params)
     if choice not in found:
         found[choice] = maker.candidate(choice)

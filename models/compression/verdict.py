@@ -50,7 +50,9 @@ def decide(maker: CandidateMaker, found: list[CandidateFound]) -> CompressionVer
     times = maker.timed({TEACHER: maker.reference_way, **ways})
     place = min(range(len(entrants)), key=lambda place: times[str(place)].p50_ms)
     chosen, way = entrants[place], ways[str(place)]
-    teacher_N, student_N = (measuring.right(each.session, maker.data, maker.data.test) for each in (maker.reference_way, way))
+    teacher_N, student_N = (
+        measuring.right(each.session, maker.data, maker.data.test) for each in (maker.reference_way, way)
+    )
     kept, faster = measuring.kept(teacher_N, student_N), ratio(times[TEACHER], times[str(place)])
     verdict = CompressionVerdict(
         chosen,
@@ -78,7 +80,9 @@ def refused(verdict: CompressionVerdict, work: object) -> ModelsError:
 
 def _way(maker: CandidateMaker, candidate: CandidateFound) -> ModelWay:
     return next(
-        way for way in maker.ways(candidate.artifact) if (way.runtime, way.precision) == (candidate.runtime, candidate.precision)
+        way
+        for way in maker.ways(candidate.artifact)
+        if (way.runtime, way.precision) == (candidate.runtime, candidate.precision)
     )
 
 

@@ -60,5 +60,7 @@ def reason_of(error: Exception) -> str:
 
 def _spec(value: Any) -> TensorSpec:
     word = value.type.removeprefix("tensor(").removesuffix(")")
-    shape = tuple(size if isinstance(size, int) else str(size or f"free{place}") for place, size in enumerate(value.shape))
+    shape = tuple(
+        size if isinstance(size, int) else str(size or f"free{place}") for place, size in enumerate(value.shape)
+    )
     return TensorSpec(value.name, DTYPES.get(word, word), shape)

@@ -69,10 +69,14 @@ class OpenVinoSession:
             found = self._request.infer(dict(inputs))
         except Exception as error:
             reason = " ".join(str(error).split())[:REASON_CHARS]
-            raise CannotRun(f"OpenVINO cannot run the model on these inputs ({reason}); look at their shapes and values") from error
+            raise CannotRun(
+                f"OpenVINO cannot run the model on these inputs ({reason}); look at their shapes and values"
+            ) from error
         return {spec.name: found[port].copy() for spec, port in zip(self.outputs, self._ports, strict=True)}
 
 
 def _spec(port: Any) -> TensorSpec:
-    shape = tuple(f"free{place}" if size.is_dynamic else size.get_length() for place, size in enumerate(port.get_partial_shape()))
+    shape = tuple(
+        f"free{place}" if size.is_dynamic else size.get_length() for place, size in enumerate(port.get_partial_shape())
+    )
     return TensorSpec(port.get_any_name(), DTYPES.get(port.get_element_type().get_type_name(), "?"), shape)

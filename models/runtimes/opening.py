@@ -47,5 +47,7 @@ def open_session(
         raise ModelsError(f"{threads} threads cannot run a model; give 1 to {MOST_THREADS:,}")
     wanted = precision or own
     if wanted not in row.precisions(own):
-        raise CannotRun(f"{runtime} runs this model in {' or '.join(row.precisions(own))} on this host, not in {wanted}")
+        raise CannotRun(
+            f"{runtime} runs this model in {' or '.join(row.precisions(own))} on this host, not in {wanted}"
+        )
     return row.open(model, wanted, threads)

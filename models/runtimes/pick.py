@@ -59,7 +59,9 @@ class Picked:
         return min(timed, key=lambda row: row.p50_ms)
 
 
-def pick(artifact: Artifact, *others: Artifact, threads: int = 1, again: bool = False, cache: Path | None = None) -> Picked:
+def pick(
+    artifact: Artifact, *others: Artifact, threads: int = 1, again: bool = False, cache: Path | None = None
+) -> Picked:
     """Time a model, and others that compute the same (its int8 form), in every runtime and precision; about a second each.
 
     What computes something else than the first model's golden outputs say is refused. The answer is kept in the user's cache folder, by the
@@ -106,7 +108,9 @@ def _timed(artifacts: tuple[Artifact, ...], threads: int) -> Picked:
             continue
         if share > AGREES:
             rows.append(
-                replace(row, refused=f"computes something else: output {name!r} differs by {share:.2g} of its largest value")
+                replace(
+                    row, refused=f"computes something else: output {name!r} differs by {share:.2g} of its largest value"
+                )
             )
             continue
         sessions[str(len(rows))] = session
@@ -151,7 +155,9 @@ def _kept(path: Path) -> Picked | None:
 def _is_whole(row: PickedRow) -> bool:
     texts = (row.model, row.sha256, row.runtime, row.precision, row.refused)
     times = (row.p50_ms, row.p99_ms, row.cpu_ms)
-    return all(isinstance(text, str) for text in texts) and all(type(ms) in (int, float) and 0 <= ms < math.inf for ms in times)
+    return all(isinstance(text, str) for text in texts) and all(
+        type(ms) in (int, float) and 0 <= ms < math.inf for ms in times
+    )
 
 
 def _keep(path: Path, picked: Picked) -> None:

@@ -31,7 +31,9 @@ def check_inputs(inputs: Mapping[str, np.ndarray[Any, Any]], specs: Sequence[Ten
     for spec in specs:
         given = inputs[spec.name]
         if not _has_shape(given.shape, spec.shape) or not _is_of(given.dtype, spec.dtype):
-            raise CannotRun(f"input {spec.name!r} is {given.dtype.name} {list(given.shape)}, and the model takes {listed([spec])}")
+            raise CannotRun(
+                f"input {spec.name!r} is {given.dtype.name} {list(given.shape)}, and the model takes {listed([spec])}"
+            )
 
 
 def _has_shape(found: tuple[int, ...], wanted: tuple[int | str, ...]) -> bool:

@@ -16,7 +16,9 @@ def processor() -> str:
         lines = CPUINFO.read_text(errors="replace").splitlines()
     except OSError:
         lines = []
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    model = next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine()
+    )
     return f"{model}, {cores()} cores"
 
 

@@ -58,13 +58,17 @@ class ServingClient:
     def close(self) -> None:
         self._connection.close()
 
-    def infer(self, values: Any, model: str | None = None, version: str | None = None, timeout_ms: float | None = None) -> Any:
+    def infer(
+        self, values: Any, model: str | None = None, version: str | None = None, timeout_ms: float | None = None
+    ) -> Any:
         """The output: a list, or a dict of lists by name where the model has several outputs; text for text. Arrays are taken as well.
 
         Raises ServingClientError.
         """
         fields = {"input": values, "model": model, "version": version, "timeout_ms": timeout_ms}
-        return self._asked("output", "POST", "/v1/infer", {name: value for name, value in fields.items() if value is not None})
+        return self._asked(
+            "output", "POST", "/v1/infer", {name: value for name, value in fields.items() if value is not None}
+        )
 
     def complete(self, prompt: str, model: str, **fields: Any) -> Iterator[str]:
         """Pieces of a text model's answer as they come; `fields` are those of OpenAI's completions, such as `max_tokens=64`."""
@@ -178,7 +182,9 @@ def _json(fields: Any) -> bytes:
     try:
         return json.dumps(fields, default=_listed, allow_nan=False).encode()
     except TypeError as error:
-        raise ServingClientError(f"the values cannot be sent ({error}); give numbers, texts, lists or arrays") from error
+        raise ServingClientError(
+            f"the values cannot be sent ({error}); give numbers, texts, lists or arrays"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise ServingClientError(
             f"the values cannot be sent ({error}); JSON has no NaN, no infinity and no end of depth"

@@ -62,7 +62,9 @@ def serve(
 
 
 class _Serving:
-    def __init__(self, plan: ServingPlan, started: Callable[[dict[str, str]], None], stop: threading.Event | None) -> None:
+    def __init__(
+        self, plan: ServingPlan, started: Callable[[dict[str, str]], None], stop: threading.Event | None
+    ) -> None:
         self._plan, self._started, self._stop_event = plan, started, stop
         self._run: ServiceRun | None = None
         self._tasks: list[asyncio.Task[Any]] = []

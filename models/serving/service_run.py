@@ -88,7 +88,9 @@ class ServiceRun:
 
 def _is_ours(record: logging.LogRecord) -> bool:
     """Without a line for each client that speaks no HTTP or is gone: they are answered or counted, and could fill a disk."""
-    return record.name != "uvicorn.error" or (record.levelno >= logging.ERROR and not record.getMessage().startswith(GONE))
+    return record.name != "uvicorn.error" or (
+        record.levelno >= logging.ERROR and not record.getMessage().startswith(GONE)
+    )
 
 
 def fields_of(seconds: list[ServedSecond]) -> dict[str, float]:

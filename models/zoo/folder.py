@@ -87,4 +87,6 @@ def _cannot_keep(place: Path, error: OSError) -> ModelsError:
         return ModelsError(
             f"the disk of {place} is full: make room, or name another folder with {VARIABLE}; what was there is unchanged"
         )
-    return ModelsError(f"cannot write {place} ({error.strerror}); name another folder with {VARIABLE}; what was there is unchanged")
+    return ModelsError(
+        f"cannot write {place} ({error.strerror}); name another folder with {VARIABLE}; what was there is unchanged"
+    )

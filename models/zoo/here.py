@@ -56,7 +56,9 @@ def offline_sentence(row: ZooRow, folder: Path, why: str) -> str:
         smallest = table.nearest(
             row, [other for other in table.rows() if other.source == "package" and not needs_acceptance(other.licence)]
         )
-        instead = f"of the same task {smallest.name} comes from PyPI" if smallest else "no other model of this task is here"
+        instead = (
+            f"of the same task {smallest.name} comes from PyPI" if smallest else "no other model of this task is here"
+        )
     reason = f"{why}, and {row.name} is not on this host" if why else f"{row.name} is not on this host"
     return f"{reason}: fetch it with a connection: deepseek-models fetch {row.name} ({instead})"
 

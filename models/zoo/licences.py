@@ -59,7 +59,9 @@ def _require(row: ZooRow, licence: str, accept: Collection[str], place: Path) ->
             write_whole(place, json.dumps(sorted({*_accepted(place), licence}), indent=1) + "\n")
         return
     kind = "forbids commercial use" if is_non_commercial(licence) else "has terms of its own"
-    which = "a licence that its source does not state" if licence == UNSTATED else f"the licence {licence}, which {kind}"
+    which = (
+        "a licence that its source does not state" if licence == UNSTATED else f"the licence {licence}, which {kind}"
+    )
     where = row.licence_from if licence == row.licence else f"see {row.id}"
     raise ModelsError(
         f"{row.name} has {which} ({where}): read it, and accept it with: deepseek-models fetch {row.name} --accept-licence {licence}"

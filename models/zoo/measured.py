@@ -52,6 +52,9 @@ def keep(folder: Path, found: dict[str, Latency]) -> None:
 
 def _latency(entry: dict[str, Any]) -> Latency:
     latency = Latency(**entry)
-    if not all(type(value) in (int, float) and 0 <= value < MOST_MS for value in latency[:3]) or type(latency.threads) is not int:
+    if (
+        not all(type(value) in (int, float) and 0 <= value < MOST_MS for value in latency[:3])
+        or type(latency.threads) is not int
+    ):
         raise ValueError("a time that is no number of milliseconds")
     return latency

@@ -55,7 +55,9 @@ def suggest(
     """
     candidates = sorted(table.selected(task, max_mb, non_commercial=non_commercial), key=_promise)
     if not candidates:
-        raise ModelsError(f"no model for {task} has {max_mb:g} MB or less: deepseek-models list --task {task} shows their sizes")
+        raise ModelsError(
+            f"no model for {task} has {max_mb:g} MB or less: deepseek-models list --task {task} shows their sizes"
+        )
     if not 1 <= threads <= MOST_THREADS:
         raise ModelsError(f"{threads} threads cannot run a model; give 1 to {MOST_THREADS:,}")
     needed("torch").set_num_threads(threads)

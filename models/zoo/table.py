@@ -39,7 +39,9 @@ def tasks() -> list[str]:
 def find(name: str) -> ZooRow:
     """By its name, with or without `deepseek/`. Raises ModelsError with similar names."""
     if not isinstance(name, str):
-        raise ModelsError(f"a model is named by text, and this is {type(name).__name__}: deepseek-models list has the names")
+        raise ModelsError(
+            f"a model is named by text, and this is {type(name).__name__}: deepseek-models list has the names"
+        )
     whole = name if name.startswith(PREFIX) else PREFIX + name
     for row, line in zip(rows(), _lines(), strict=True):
         if row.name == whole:
@@ -47,7 +49,10 @@ def find(name: str) -> ZooRow:
     from difflib import get_close_matches
 
     bare = whole.removeprefix(PREFIX)[:MOST_CHARS]
-    close = [PREFIX + match for match in get_close_matches(bare, [row.name.removeprefix(PREFIX) for row in rows()], SIMILAR, 0.6)]
+    close = [
+        PREFIX + match
+        for match in get_close_matches(bare, [row.name.removeprefix(PREFIX) for row in rows()], SIMILAR, 0.6)
+    ]
     similar = f"similar: {', '.join(close)}; " if close else ""
     raise ModelsError(f"the zoo has no model {PREFIX + bare!r}; {similar}deepseek-models list names all of them")
 

@@ -109,7 +109,10 @@ def consumer() -> str:
     """A gaming card: no ECC, no power limit, no GPM, no NVLink, no memory temperature."""
     lacks = "gpm ecc remapped power_limit nvlink counters margin pcie_counters process_utilization"
     card = {"memory_total": 24e9, "memory_used": 9e9, "power": 320, "sm_clock": 2520, "sm_active": 0}
-    return "\n".join(["gpus 1", "name 0 NVIDIA GeForce RTX 4090", f"lacks * {lacks}", *changes("*", 0, BUSY | card)]) + "\n"
+    return (
+        "\n".join(["gpus 1", "name 0 NVIDIA GeForce RTX 4090", f"lacks * {lacks}", *changes("*", 0, BUSY | card)])
+        + "\n"
+    )
 
 
 def dip(at_s: float, length_s: float, gpus: int = 1) -> str:

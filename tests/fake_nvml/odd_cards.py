@@ -41,4 +41,7 @@ def described(kind: OddCard, gpu: int = 0) -> list[str]:
 
 def machine(*kinds: OddCard) -> str:
     """A machine with these cards."""
-    return "\n".join([f"gpus {len(kinds)}", *(line for gpu, kind in enumerate(kinds) for line in described(kind, gpu))]) + "\n"
+    return (
+        "\n".join([f"gpus {len(kinds)}", *(line for gpu, kind in enumerate(kinds) for line in described(kind, gpu))])
+        + "\n"
+    )

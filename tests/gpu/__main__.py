@@ -23,9 +23,15 @@ REPORT = "report.txt"
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.gpu", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the results are kept (default: gpu-check-<date>-<time>)")
     parser.add_argument(
-        "--wheels", type=Path, metavar="FOLDER", default=FOLDER, help="what `make gpu-wheels` made (default: gpu-wheels)"
+        "--out", type=Path, metavar="FOLDER", help="where the results are kept (default: gpu-check-<date>-<time>)"
+    )
+    parser.add_argument(
+        "--wheels",
+        type=Path,
+        metavar="FOLDER",
+        default=FOLDER,
+        help="what `make gpu-wheels` made (default: gpu-wheels)",
     )
     parser.add_argument(
         "--short", action="store_true", help="a few seconds each, to see that all of it runs; its numbers say little"

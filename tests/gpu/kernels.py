@@ -42,7 +42,11 @@ def _is_kernel(event: Any) -> bool:
     """What an optimizer annotates spans kernels and the gaps between them."""
     if hasattr(event, "activity_type"):  # not in older PyTorch
         return bool(event.activity_type() == "kernel")
-    return event.device_type().name == "CUDA" and not event.is_user_annotation() and not event.name().startswith(NO_KERNELS)
+    return (
+        event.device_type().name == "CUDA"
+        and not event.is_user_annotation()
+        and not event.name().startswith(NO_KERNELS)
+    )
 
 
 def union(start_s: Floats, end_s: Floats) -> Intervals:
@@ -60,7 +64,9 @@ def busy_share(kernels: Intervals, lo_s: float, hi_s: float) -> float:
     return Covered(kernels).busy_s(lo_s, hi_s) / max(hi_s - lo_s, 1e-9)
 
 
-def shares_with_card(kernels: Intervals, regions: Sequence[Region], window: tuple[float, float], *, gil: bool) -> dict[str, float]:
+def shares_with_card(
+    kernels: Intervals, regions: Sequence[Region], window: tuple[float, float], *, gil: bool
+) -> dict[str, float]:
     """Percent of a window: busy, and the idle time by what the host was at then. `gil`: another thread held the lock of Python all the time.
 
     Idle time under launches after a wait for the card is the wait's, up to the lead that it took away: the seconds waited.
@@ -107,7 +113,9 @@ class Covered:
     def __init__(self, kernels: Intervals) -> None:
         took_s = kernels.end_s - kernels.start_s
         self._bounds_s = np.column_stack(kernels).ravel() if len(took_s) else np.zeros(1)
-        self._before_s = np.column_stack([np.cumsum(took_s) - took_s, np.cumsum(took_s)]).ravel() if len(took_s) else np.zeros(1)
+        self._before_s = (
+            np.column_stack([np.cumsum(took_s) - took_s, np.cumsum(took_s)]).ravel() if len(took_s) else np.zeros(1)
+        )
 
     def busy_s(self, lo_s: float, hi_s: float) -> float:
         first, last = np.interp([lo_s, hi_s], self._bounds_s, self._before_s)

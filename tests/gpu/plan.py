@@ -10,7 +10,15 @@ from typing import NamedTuple
 from .lines import Report
 
 MOST_S = 540.0
-STORE = ("orjson", "prometheus_client", "psutil", "re2", "watchdog", "yaml", "zstandard")  # what the collector and its store import
+STORE = (
+    "orjson",
+    "prometheus_client",
+    "psutil",
+    "re2",
+    "watchdog",
+    "yaml",
+    "zstandard",
+)  # what the collector and its store import
 
 
 class Setting(NamedTuple):

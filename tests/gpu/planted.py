@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Literal, NamedTuple, TypeAlias
 
 CauseName: TypeAlias = Literal[
-    "decoding", "workers", "syncs", "launches", "gil", "logging", "checkpoints", "validation", "garbage", "copies", "lock", "python"
+    "decoding",
+    "workers",
+    "syncs",
+    "launches",
+    "gil",
+    "logging",
+    "checkpoints",
+    "validation",
+    "garbage",
+    "copies",
+    "lock",
+    "python",
 ]
 
 

@@ -22,7 +22,12 @@ SIDE_BY_SIDE = 4.0  # times as long as alone, in the short form
 
 
 def run_all(
-    folder: Path, scratch: Path, short: bool, environment: Mapping[str, str], absent: Sequence[str], only: Sequence[str] = ()
+    folder: Path,
+    scratch: Path,
+    short: bool,
+    environment: Mapping[str, str],
+    absent: Sequence[str],
+    only: Sequence[str] = (),
 ) -> list[Line]:
     """All lines; every check, or each of those that are named, leaves at least one. In the short form they run side by side. `absent` are modules that cannot be imported."""
     started = []
@@ -43,7 +48,9 @@ def run_all(
 class Running:
     """One check."""
 
-    def __init__(self, plan: CheckPlan, folder: Path, scratch: Path, short: bool, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, plan: CheckPlan, folder: Path, scratch: Path, short: bool, environment: Mapping[str, str]
+    ) -> None:
         self._plan, self._folder, self._log = plan, folder, scratch / f"{plan.name}.log"
         self._most_s = plan.most_s * (SIDE_BY_SIDE if short else 1.0)
         own, form = scratch / plan.name, "short" if short else "whole"
@@ -51,7 +58,9 @@ class Running:
         command = [sys.executable, "-m", "tests.gpu.one", plan.name, str(folder), str(own), form]
         self._begun_s = time.monotonic()
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(command, cwd=ROOT, env=dict(environment), stderr=log, start_new_session=True)
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, env=dict(environment), stderr=log, start_new_session=True
+            )
 
     def finish(self) -> None:
         """Wait for it, end it where its time is over, and say so where it did not come to its end."""
@@ -61,7 +70,9 @@ class Running:
         with (self._folder / LOG).open("ab") as log:
             log.write(f"--- {name}, {took_s:.1f} s\n".encode() + written[-MOST_LOG:])
         if code is None:
-            line = Line(name, "time", "FAIL", f"It was ended: it takes longer than its {self._most_s:.0f} s.", took_s, "s")
+            line = Line(
+                name, "time", "FAIL", f"It was ended: it takes longer than its {self._most_s:.0f} s.", took_s, "s"
+            )
         elif code:
             line = Line(name, "end", "FAIL", f"It stopped: {_last(written)}", float(code))
         elif not any(line.check == name for line in read(self._folder)):

@@ -23,7 +23,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from tests.gpu.losses import LOST_S, NOISE, Images, Lock, count_words, decode_image, make_garbage, on, tokenize_forever, write_log
+from tests.gpu.losses import (
+    LOST_S,
+    NOISE,
+    Images,
+    Lock,
+    count_words,
+    decode_image,
+    make_garbage,
+    on,
+    tokenize_forever,
+    write_log,
+)
 from tests.gpu.planted import CAUSES, RUN, Timing, Turn, turns_of
 from tests.gpu.profiling import Profiled
 from trainer.instruments import Instruments
@@ -62,7 +73,9 @@ class Training:
         self.device, self.at = device, regions
         self.turns: tuple[Turn, ...] = ()
         width = WIDTH[device.type]
-        self.model = nn.Sequential(*(layer for _ in range(LAYERS) for layer in (nn.Linear(width, width), nn.GELU()))).to(device)
+        self.model = nn.Sequential(
+            *(layer for _ in range(LAYERS) for layer in (nn.Linear(width, width), nn.GELU()))
+        ).to(device)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, fused=True)
         self.batch = torch.rand(64, width, device=device)
         self.small = torch.ones(64, 64, device=device)
@@ -201,7 +214,13 @@ def main(logs: str, result: str, first: str, cause: str, healthy: str, *names: s
                 regions.rows.clear()
             number += 1
     kernels = profile.kernels() if profile else None
-    found = {"turns": training.turns, "steps": steps, "regions": regions.rows, "kernels": kernels, "device": device.type}
+    found = {
+        "turns": training.turns,
+        "steps": steps,
+        "regions": regions.rows,
+        "kernels": kernels,
+        "device": device.type,
+    }
     Path(result).write_text(json.dumps(found))
 
 

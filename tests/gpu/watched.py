@@ -68,7 +68,15 @@ def collecting(folder: Path) -> Iterator[Collector]:
 def training(folder: Path, timing: Timing, names: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
     """Once it trains; it writes `result.json` when it ends."""
     numbers = [f"{value:g}" for value in timing]
-    command = [sys.executable, "-m", "tests.gpu.training", str(folder / "logs"), str(folder / "result.json"), *numbers, *names]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.gpu.training",
+        str(folder / "logs"),
+        str(folder / "result.json"),
+        *numbers,
+        *names,
+    ]
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

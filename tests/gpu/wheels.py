@@ -54,7 +54,16 @@ def make(folder: Path = FOLDER, pythons: Sequence[str] = PYTHONS) -> int:
     folder.mkdir(parents=True)
     wanted = requirements((ROOT / "requirements.txt").read_text())
     for python in pythons:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-input"]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--no-input",
+        ]
         command += ["--only-binary=:all:", "--python-version", python, "--dest", str(folder), *wanted]
         if subprocess.run(command).returncode:
             raise UnfitFolder(f"pip finds no wheels for Python {python}: see its lines above")
@@ -64,13 +73,17 @@ def make(folder: Path = FOLDER, pythons: Sequence[str] = PYTHONS) -> int:
         raise UnfitFolder(f"the sampler cannot be linked statically: {error}") from error
     size = sum(path.stat().st_size for path in folder.iterdir())
     if size > MOST_BYTES:
-        raise UnfitFolder(f"the folder has {size / 1e6:.0f} MB, {MOST_BYTES / 1e6:.0f} are allowed: ask for fewer Pythons")
+        raise UnfitFolder(
+            f"the folder has {size / 1e6:.0f} MB, {MOST_BYTES / 1e6:.0f} are allowed: ask for fewer Pythons"
+        )
     return size
 
 
 def requirements(text: str) -> list[str]:
     """Of the packages, with the versions of requirements.txt. Raises UnfitFolder for one that is not in it."""
-    lines = {line.partition(">")[0].strip(): line.strip() for line in text.splitlines() if line and not line.startswith("#")}
+    lines = {
+        line.partition(">")[0].strip(): line.strip() for line in text.splitlines() if line and not line.startswith("#")
+    }
     if absent := [package.name for package in PACKAGES if package.name not in lines]:
         raise UnfitFolder(f"requirements.txt has no {', '.join(absent)}")
     return [lines[package.name] for package in PACKAGES]
@@ -115,7 +128,9 @@ def main(folder: str = str(FOLDER)) -> int:
     except UnfitFolder as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{folder}: {size / 1e6:.0f} MB for Python {', '.join(PYTHONS)} on {platform.machine()}; copy it with this checkout.")
+    print(
+        f"{folder}: {size / 1e6:.0f} MB for Python {', '.join(PYTHONS)} on {platform.machine()}; copy it with this checkout."
+    )
     return 0
 
 

@@ -77,9 +77,9 @@ def test_steps_phases_configuration_and_events_are_what_the_program_did(trained:
     for name, rows in told["series"].items():
         if name.startswith("phase/"):
             spent = [value for step, value in found[name]]
-            assert [step for step, _ in found[name]] == [step for step, _ in rows] and all(0 <= value < 100 for value in spent), (
-                name
-            )
+            assert [step for step, _ in found[name]] == [step for step, _ in rows] and all(
+                0 <= value < 100 for value in spent
+            ), name
             assert any(spent), name
         else:
             assert as_float32(found.get(name, [])) == as_float32(rows), name
@@ -111,7 +111,10 @@ def test_two_ranks_of_a_trainer_write_files_of_their_own_into_one_run(tmp_path: 
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stderr
     for suffix in ("", ".rank1"):
-        lines = [json.loads(line) for line in (tmp_path / "logs" / "train" / f"metrics{suffix}.jsonl").read_text().splitlines()]
+        lines = [
+            json.loads(line)
+            for line in (tmp_path / "logs" / "train" / f"metrics{suffix}.jsonl").read_text().splitlines()
+        ]
         assert [line["step"] for line in lines if "phase/optimizer_s" in line] == [1, 2, 3, 4]
         events = (tmp_path / "logs" / "train" / f"events{suffix}.jsonl").read_text()
         assert '"kind":"start"' in events and '"status":"finished"' in events
@@ -126,7 +129,9 @@ def test_steps_of_a_library_are_traced(library: str, function: str, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     trace = json.loads((tmp_path / ".deepseek" / "traces" / "run" / "trace-0123abcd.json").read_text())
     assert trace["error"] == "" and trace["last_step"] - trace["first_step"] == 1
-    assert function in {name for _, _, name in trace["frames"]} and any(row[1] == "aten::addmm" for row in trace["kernels"])
+    assert function in {name for _, _, name in trace["frames"]} and any(
+        row[1] == "aten::addmm" for row in trace["kernels"]
+    )
 
 
 @pytest.mark.parametrize("number", range(3), ids=ADAPTERS[:3])

@@ -15,9 +15,18 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PLACE = ROOT / ".integrations"
 PYTHON = PLACE / "bin" / "python"
-UNREACHABLE = ("from versions: none", "NewConnectionError", "ConnectTimeout", "ReadTimeout", "Temporary failure", "ProxyError")
+UNREACHABLE = (
+    "from versions: none",
+    "NewConnectionError",
+    "ConnectTimeout",
+    "ReadTimeout",
+    "Temporary failure",
+    "ProxyError",
+)
 INSTALL_WITHIN_S = {"short": 200.0, "long": 1200.0}
-SKIPPED = "PyPI cannot be reached, or is too slow, so that the libraries cannot be installed: run it again with a connection"
+SKIPPED = (
+    "PyPI cannot be reached, or is too slow, so that the libraries cannot be installed: run it again with a connection"
+)
 
 
 def requirements(kind: str) -> Path:
@@ -43,10 +52,21 @@ def make(kind: str) -> str:
         theirs.parents[2] / "checkout"
     )  # where the package `deepseek` is (hatch_build.py); a .pth file below `theirs` would not be read
     (own / "project.pth").write_text(f"{theirs}\n{ours}\n")
-    command = [sys.executable, "-m", "pip", "--python", str(PYTHON), "install", "--disable-pip-version-check", "--no-input"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(PYTHON),
+        "install",
+        "--disable-pip-version-check",
+        "--no-input",
+    ]
     command += ["--timeout", "10", "--retries", "1", "--quiet", "-r", str(requirements(kind))]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_WITHIN_S[kind], env=plain_environment())
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=INSTALL_WITHIN_S[kind], env=plain_environment()
+        )
     except subprocess.TimeoutExpired:
         return SKIPPED
     if contents(theirs) != before:
@@ -66,7 +86,9 @@ def contents(folder: Path) -> dict[str, int]:
 
 def plain_environment() -> dict[str, str]:
     """Without what would lead Python to other packages."""
-    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
+    return {
+        name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+    }
 
 
 if __name__ == "__main__":

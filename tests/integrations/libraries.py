@@ -67,7 +67,10 @@ def test_tensorboard_reads_an_exported_run_as_it_was_logged(tmp_path: Path) -> N
     values = [0.5, -3.25, 1e-30, 1e30, math.inf, 0.0]
     store = open_store(tmp_path / "store", write=True)
     store.append(
-        [Points("a", (), ("train/loss", "ä"), (value, 2.0), 1764e6 + step / 8, step * 1000) for step, value in enumerate(values)]
+        [
+            Points("a", (), ("train/loss", "ä"), (value, 2.0), 1764e6 + step / 8, step * 1000)
+            for step, value in enumerate(values)
+        ]
     )
     write_event_files(store, "a", tmp_path / "out")
     store.close()

@@ -22,7 +22,11 @@ from tests.running import ROOT, wait_for
 PLACE = ROOT / ".integrations" / "pythons"
 TESTS = ("test_run_log", "test_log_file", "test_phases", "test_ptracer")
 ENVIRONMENTS = (((3, 9), "1.26"), ((3, 10), "1.26"), ((3, 10), "2"), ((3, 14), "2"))
-BEFORE_3_11 = ("exceptiongroup", "tomli", "typing-extensions")  # of pytest: pip asks its own Python whether they are needed
+BEFORE_3_11 = (
+    "exceptiongroup",
+    "tomli",
+    "typing-extensions",
+)  # of pytest: pip asks its own Python whether they are needed
 INSTALL_WITHIN_S = 90.0
 NOTEBOOK = """
 import sys
@@ -58,11 +62,22 @@ def packages(version: tuple[int, int], name: str, *wanted: str) -> Path:
     folder = PLACE / "{}.{}-{}".format(*version, name)
     if (folder / "stamp").exists():
         return folder
-    command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--quiet", "--upgrade"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--quiet",
+        "--upgrade",
+    ]
     command += ["--timeout", "10", "--retries", "1", "--target", str(folder), "--only-binary", ":all:"]
     command += ["--python-version", "{}.{}".format(*version), *wanted]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_WITHIN_S, env=plain_environment())
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=INSTALL_WITHIN_S, env=plain_environment()
+        )
     except subprocess.TimeoutExpired:
         pytest.skip(SKIPPED)
     if done.returncode and any(word in done.stderr + done.stdout for word in UNREACHABLE):
@@ -73,11 +88,15 @@ def packages(version: tuple[int, int], name: str, *wanted: str) -> Path:
 
 
 def with_numpy(version: tuple[int, int], numpy: str) -> Path:
-    return packages(version, f"numpy{numpy}", "pytest", f"numpy=={numpy}.*", *(BEFORE_3_11 if version < (3, 11) else ()))
+    return packages(
+        version, f"numpy{numpy}", "pytest", f"numpy=={numpy}.*", *(BEFORE_3_11 if version < (3, 11) else ())
+    )
 
 
 @pytest.mark.parametrize("version", [(3, 9), (3, 13)], ids=lambda value: ".".join(map(str, value)))
-def test_the_client_asks_a_dashboard_from_where_people_have_their_notebooks(version: tuple[int, int], tmp_path: Path) -> None:
+def test_the_client_asks_a_dashboard_from_where_people_have_their_notebooks(
+    version: tuple[int, int], tmp_path: Path
+) -> None:
     """From the files of deepseek-log alone, with the oldest and the newest pandas that it allows."""
     interpreter = python(version)
     pandas = "pandas==2.0.*" if version == (3, 9) else "pandas>=3,<4"
@@ -108,12 +127,25 @@ def test_run_log_passes_its_tests_where_people_train(version: tuple[int, int], n
     interpreter = python(version)
     environment = {**plain_environment(), "PYTHONPATH": os.pathsep.join([str(ROOT), str(with_numpy(version, numpy))])}
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    command = [interpreter.path, "-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider", "-c", str(tmp_path / "pytest.ini")]
+    command = [
+        interpreter.path,
+        "-m",
+        "pytest",
+        "-q",
+        "--noconftest",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        str(tmp_path / "pytest.ini"),
+    ]
     command += [f"--rootdir={ROOT}", f"--basetemp={tmp_path / 'tests'}", *(f"tests/{name}.py" for name in TESTS)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stdout + done.stderr
     imported = subprocess.run(
-        [interpreter.path, "-c", "import numpy; print(numpy.__version__)"], env=environment, capture_output=True, text=True
+        [interpreter.path, "-c", "import numpy; print(numpy.__version__)"],
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert imported.stdout.startswith(f"{numpy}."), imported.stderr
     assert "passed" in done.stdout

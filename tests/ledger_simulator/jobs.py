@@ -33,7 +33,20 @@ SCENARIOS: Final = {
     "long steps, data": Job(seconds=600, gpu_ms=1400, launches=6000, launch_us=25, worker_ms=2000, worker_spread=0.2),
     "hidden Python": Job(gpu_ms=60, item_every=1, shadow_ms=25, tiny_share=0.3),
 }
-CAUSES = ("decode", "worker", "python", "shadow", "gil", "write", "checkpoint", "validation", "gc", "sync", "tiny", "layer")
+CAUSES = (
+    "decode",
+    "worker",
+    "python",
+    "shadow",
+    "gil",
+    "write",
+    "checkpoint",
+    "validation",
+    "gc",
+    "sync",
+    "tiny",
+    "layer",
+)
 MOST_PORTIONS = 20_000  # of launches that are worked out: a job with more is shorter
 LEAST_S = 75.0
 
@@ -90,7 +103,12 @@ def _cause(cause: str, job: Job, random: np.random.Generator) -> dict[str, Any]:
         case "validation":
             loading, kernels = _log_uniform(random, 10, 100), _log_uniform(random, 5, 60)
             every = max(5, int(15e3 / gpu_ms))
-            return {"validation_every": every, "validation_batches": 30, "validation_ms": loading, "validation_gpu_ms": kernels}
+            return {
+                "validation_every": every,
+                "validation_batches": 30,
+                "validation_ms": loading,
+                "validation_gpu_ms": kernels,
+            }
         case "gc":
             return {"collection_every_s": _log_uniform(random, 0.5, 4), "collection_ms": _log_uniform(random, 60, 400)}
         case "sync":
@@ -107,4 +125,6 @@ def _log_uniform(random: np.random.Generator, lo: float, hi: float) -> float:
 
 def _shortened(job: Job) -> Job:
     portions = job.launches / 128 * job.seconds / (job.gpu_ms / 1e3)
-    return job if portions <= MOST_PORTIONS else replace(job, seconds=max(LEAST_S, job.seconds * MOST_PORTIONS / portions))
+    return (
+        job if portions <= MOST_PORTIONS else replace(job, seconds=max(LEAST_S, job.seconds * MOST_PORTIONS / portions))
+    )

@@ -18,9 +18,22 @@ class Label(NamedTuple):
     statement: int  # of the training loop
 
 
-NEXT, DECODE, FORWARD, BACKWARD, OPTIMIZER, ITEM, WRITE, PYTHON, SHADOW, GIL, SAVE, VALIDATION_NEXT, VALIDATION, VALIDATION_ITEM = (
-    range(14)
-)
+(
+    NEXT,
+    DECODE,
+    FORWARD,
+    BACKWARD,
+    OPTIMIZER,
+    ITEM,
+    WRITE,
+    PYTHON,
+    SHADOW,
+    GIL,
+    SAVE,
+    VALIDATION_NEXT,
+    VALIDATION,
+    VALIDATION_ITEM,
+) = range(14)
 COLLECTION, COPY, TO_GPU, STATE_TO_CPU, LAYER_ITEM, COLLECTIVE = range(14, 20)
 
 LABELS: Final = (

@@ -24,7 +24,9 @@ def _place(label: Label) -> Charged:
     where, _, name = label.line.partition(" ")
     file, _, line = where.partition(":")
     return Charged(
-        label.kind, Frame(name, file, int(line)) if line else None, joined="workers" if label.line.endswith("next(loader)") else ""
+        label.kind,
+        Frame(name, file, int(line)) if line else None,
+        joined="workers" if label.line.endswith("next(loader)") else "",
     )
 
 

@@ -133,7 +133,11 @@ class MemoryStore:
 
     def runs(self) -> list[Run]:
         records = self._all(object)
-        names = {run for record in records if (run := getattr(record, "run", None)) is not None and not isinstance(record, Profile)}
+        names = {
+            run
+            for record in records
+            if (run := getattr(record, "run", None)) is not None and not isinstance(record, Profile)
+        }
         return [self._sum_up(name) for name in sorted(names)]
 
     def run(self, name: str) -> Run | None:
@@ -175,7 +179,9 @@ class MemoryStore:
                 one = series_id(run, name, points.labels)
                 found[one].append(points)
                 names[one] = name, points.labels
-        return [_catalogued(one, run, *names[one], rows) for one, rows in found.items() if _matches(names[one][0], match)]
+        return [
+            _catalogued(one, run, *names[one], rows) for one, rows in found.items() if _matches(names[one][0], match)
+        ]
 
     def points(
         self, ids: Sequence[int], lo: float | None, hi: float | None, axis: Axis = "time", *, untimed: bool = False
@@ -183,7 +189,9 @@ class MemoryStore:
         rows: dict[int, list[tuple[float, float, int, float]]] = {one: [] for one in ids}
         low, high = -np.inf if lo is None else lo, np.inf if hi is None else hi
         for points in self._all(Points):
-            for name, value in zip(points.names, points.values, strict=True) if points.time_s is None or not untimed else ():
+            for name, value in (
+                zip(points.names, points.values, strict=True) if points.time_s is None or not untimed else ()
+            ):
                 one = series_id(points.run, name, points.labels)
                 place = points.time_s if axis == "time" else points.step
                 if one in rows and place is not None and low <= place <= high:
@@ -270,7 +278,12 @@ class MemoryStore:
         return sorted((bar for bar in newest.values() if bar.text), key=lambda bar: bar.time_s)
 
     def events(
-        self, run: str | None = None, lo: float | None = None, hi: float | None = None, kinds: Sequence[str] = (), most: int = -1
+        self,
+        run: str | None = None,
+        lo: float | None = None,
+        hi: float | None = None,
+        kinds: Sequence[str] = (),
+        most: int = -1,
     ) -> list[Event]:
         low, high = -np.inf if lo is None else lo, np.inf if hi is None else hi
         found = [event for event in self._all(Event) if run in (None, event.run) and (not kinds or event.kind in kinds)]
@@ -281,11 +294,19 @@ class MemoryStore:
         return next((found for found in self.findings() if found.id == id_), None)
 
     def findings(
-        self, run: str | None = None, lo: float | None = None, hi: float | None = None, *, holding: bool = False, most: int = -1
+        self,
+        run: str | None = None,
+        lo: float | None = None,
+        hi: float | None = None,
+        *,
+        holding: bool = False,
+        most: int = -1,
     ) -> list[Finding]:
         newest = {found.id: found for found in self._all(Finding) if run is None or (found.run or "") == run}
         low, high = -np.inf if lo is None else lo, np.inf if hi is None else hi
-        asked = [one for one in newest.values() if one.to_s >= low and one.from_s <= high and not (holding and one.over)]
+        asked = [
+            one for one in newest.values() if one.to_s >= low and one.from_s <= high and not (holding and one.over)
+        ]
         ordered = sorted(asked, key=lambda found: (found.from_s, found.id))
         return ordered if most < 0 else ordered[len(ordered) - min(most, len(ordered)) :]
 
@@ -343,7 +364,9 @@ class MemoryStore:
             for key, found in rows.items()
         ]
         lines = [line for line in self._all(LogLine, seq) if lines_of is None or line.run in lines_of]
-        bars = {(bar.run, bar.file): bar for bar in self._all(ProgressBar, seq) if lines_of is None or bar.run in lines_of}
+        bars = {
+            (bar.run, bar.file): bar for bar in self._all(ProgressBar, seq) if lines_of is None or bar.run in lines_of
+        }
         findings = {found.id: found for found in self._all(Finding, seq)}
         return Delta(self.seq(), True, live, lines, self._all(Event, seq), list(bars.values()), list(findings.values()))
 

@@ -31,14 +31,20 @@ class RunLines:
     def __init__(self, run: str, lines: Sequence[LogLine]) -> None:
         self._run = run
         self.lines = [line._replace(number=number) for number, line in enumerate(lines, 1) if line.run == run]
-        self._template_of, self._new = RunTemplates().group([line.text for line in self.lines], [line.file for line in self.lines])
+        self._template_of, self._new = RunTemplates().group(
+            [line.text for line in self.lines], [line.file for line in self.lines]
+        )
 
     def extent(self) -> LineExtent:
         return LineExtent(len(self.lines), self.lines[0].number, self.lines[-1].number, 0)
 
     def columns(self, after: int) -> LineColumns | None:
         """None where there are no lines behind that number."""
-        rows = [(line, template) for line, template in zip(self.lines, self._template_of, strict=True) if line.number > after]
+        rows = [
+            (line, template)
+            for line, template in zip(self.lines, self._template_of, strict=True)
+            if line.number > after
+        ]
         if not rows:
             return None
         files = sorted({line.file for line, _ in rows})

@@ -37,7 +37,10 @@ class RunSamples:
 
     def names(self) -> SampleNames:
         names = sorted({sample.name for sample in self._kept})
-        shown = [_summed_up(name, [sample for sample in self._kept if sample.name == name]) for name in names[:MOST_SAMPLE_NAMES]]
+        shown = [
+            _summed_up(name, [sample for sample in self._kept if sample.name == name])
+            for name in names[:MOST_SAMPLE_NAMES]
+        ]
         return SampleNames(shown, len(names) - len(shown), self._left_out)
 
     def read(self, query: SampleQuery) -> list[Sample]:

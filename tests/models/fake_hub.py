@@ -47,7 +47,9 @@ class FakeHub:
     models: dict[str, FakeModel] = field(default_factory=dict)
     address: str = ""
     served: list[tuple[str, str, str]] = field(default_factory=list)
-    cut_after: dict[str, list[int]] = field(default_factory=dict)  # by file: bytes after which the next answers end early
+    cut_after: dict[str, list[int]] = field(
+        default_factory=dict
+    )  # by file: bytes after which the next answers end early
     wrong: set[str] = field(default_factory=set)  # files whose bytes differ from their ETag
     status: dict[str, int] = field(default_factory=dict)  # by file or model: a plain error
     silent: set[str] = field(default_factory=set)  # files of which nothing comes after the head of the answer
@@ -112,7 +114,12 @@ def running() -> Iterator[FakeHub]:
                 if len(content) >= LFS_FROM:
                     sibling["lfs"] = {"size": len(content), "sha256": etag(content), "pointerSize": 130}
                 siblings.append(sibling)
-            table: dict[str, Any] = {"id": name, "sha": commit, "siblings": siblings, "cardData": {"license": model.licence}}
+            table: dict[str, Any] = {
+                "id": name,
+                "sha": commit,
+                "siblings": siblings,
+                "cardData": {"license": model.licence},
+            }
             if model.parameters:
                 table["safetensors"] = {"parameters": {"F32": model.parameters}, "total": model.parameters}
             return self.say(json.dumps(table).encode())

@@ -41,7 +41,11 @@ def test_every_runtime_is_timed_once_and_the_answer_is_kept(
 
 def test_another_model_another_thread_count_and_again_time_anew(model: Artifact, tmp_path: Path) -> None:
     other = write(tmp_path / "other", toy(WEIGHTS * 2), manifest(name="other"), INPUTS)
-    kept = [pick(model, cache=tmp_path / "c"), pick(model, cache=tmp_path / "c", threads=2), pick(other, cache=tmp_path / "c")]
+    kept = [
+        pick(model, cache=tmp_path / "c"),
+        pick(model, cache=tmp_path / "c", threads=2),
+        pick(other, cache=tmp_path / "c"),
+    ]
     assert [picked.kept for picked in kept] == [False] * 3
     assert not pick(model, cache=tmp_path / "c", again=True).kept and pick(other, cache=tmp_path / "c").kept
 
@@ -81,7 +85,9 @@ def test_a_cache_that_cannot_be_written_costs_only_time(model: Artifact) -> None
 
 
 def test_a_slower_call_is_slower_in_every_round() -> None:
-    times = time_in_rounds({"slow": lambda: time.sleep(0.002), "fast": lambda: time.sleep(0.0002)}, rounds=4, round_s=0.02)
+    times = time_in_rounds(
+        {"slow": lambda: time.sleep(0.002), "fast": lambda: time.sleep(0.0002)}, rounds=4, round_s=0.02
+    )
     assert all(slow > fast for slow, fast in zip(times["slow"].rounds_ms, times["fast"].rounds_ms, strict=True))
     assert 2 <= times["slow"].p50_ms <= times["slow"].p99_ms
     assert times["slow"].cpu_ms < times["slow"].p50_ms, "it sleeps"

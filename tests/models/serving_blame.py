@@ -46,7 +46,9 @@ SLEEPS = "time.sleep(0.03)"
 COMPUTES = "sum(i * i for i in range(250_000))"
 
 
-@pytest.mark.parametrize("planted", [SLEEPS, pytest.param(COMPUTES, marks=pytest.mark.long)], ids=["sleeps", "computes"])
+@pytest.mark.parametrize(
+    "planted", [SLEEPS, pytest.param(COMPUTES, marks=pytest.mark.long)], ids=["sleeps", "computes"]
+)
 def test_a_slow_line_in_a_preparation_is_named_and_found(tmp_path: Path, planted: str) -> None:
     written(tmp_path / "toy")
     (tmp_path / "logs").mkdir()
@@ -65,7 +67,9 @@ def test_a_slow_line_in_a_preparation_is_named_and_found(tmp_path: Path, planted
             time.sleep(SLOW_S)
             to_s = time.time()
             verdict = until(lambda: answered(ask, from_s + 1, to_s - 1))
-            found = until(lambda: [row for row in ask("/findings?run=svc")["findings"] if row["rule"] == "slow_answers"])
+            found = until(
+                lambda: [row for row in ask("/findings?run=svc")["findings"] if row["rule"] == "slow_answers"]
+            )
             ledger = ask(f"/ledger?run=svc&from={from_s + 1}&to={to_s - 1}")
         finally:
             stop.set()

@@ -146,7 +146,9 @@ def test_triton_streams_over_grpc(remote: Any) -> None:
         ("toy", X, "5", "'toy' has no version '5'"),
     ],
 )
-def test_triton_gets_the_sentence_in_both(rest: Any, remote: Any, name: str, values: Any, version: str, sentence: str) -> None:
+def test_triton_gets_the_sentence_in_both(
+    rest: Any, remote: Any, name: str, values: Any, version: str, sentence: str
+) -> None:
     with pytest.raises(InferenceServerException) as over_rest:
         rest.infer(name, tensors(triton_http, values), model_version=version)
     with pytest.raises(InferenceServerException) as over_grpc:
@@ -189,9 +191,13 @@ def test_a_token_over_grpc(tmp_path: Path) -> None:
 def test_grpc_health(server: Served) -> None:
     with grpc.insecure_channel(server.places["grpc"]) as channel:
         check = channel.unary_unary(
-            "/grpc.health.v1.Health/Check", wrappers_pb2.StringValue.SerializeToString, wrappers_pb2.Int32Value.FromString
+            "/grpc.health.v1.Health/Check",
+            wrappers_pb2.StringValue.SerializeToString,
+            wrappers_pb2.Int32Value.FromString,
         )
-        assert [check(wrappers_pb2.StringValue(value=name)).value for name in ("", "toy", "inference.GRPCInferenceService")] == [
+        assert [
+            check(wrappers_pb2.StringValue(value=name)).value for name in ("", "toy", "inference.GRPCInferenceService")
+        ] == [
             1,
             1,
             1,
@@ -200,7 +206,9 @@ def test_grpc_health(server: Served) -> None:
             check(wrappers_pb2.StringValue(value="other"))
         assert refused.value.code() is grpc.StatusCode.NOT_FOUND
         watch = channel.unary_stream(
-            "/grpc.health.v1.Health/Watch", wrappers_pb2.StringValue.SerializeToString, wrappers_pb2.Int32Value.FromString
+            "/grpc.health.v1.Health/Watch",
+            wrappers_pb2.StringValue.SerializeToString,
+            wrappers_pb2.Int32Value.FromString,
         )
         stream = watch(wrappers_pb2.StringValue(value="toy"))
         assert next(stream).value == 1
@@ -219,7 +227,9 @@ def completions(server: Served) -> Iterator[Any]:
 
 
 def complete(client: Any, prompt: Any, **fields: Any) -> Any:
-    return client.completions.create(model="deepseek/letters", prompt=prompt, **{"temperature": 0, "max_tokens": 30, **fields})
+    return client.completions.create(
+        model="deepseek/letters", prompt=prompt, **{"temperature": 0, "max_tokens": 30, **fields}
+    )
 
 
 def test_completions_of_the_openai_package(completions: Any) -> None:
@@ -246,7 +256,11 @@ def test_streams_of_the_openai_package(completions: Any) -> None:
 @pytest.mark.parametrize(
     ("fields", "error", "sentence"),
     [
-        ({"prompt": "a" * 51}, openai.BadRequestError, "the prompt has 51 tokens, and 'deepseek/letters' takes 50; shorten it"),
+        (
+            {"prompt": "a" * 51},
+            openai.BadRequestError,
+            "the prompt has 51 tokens, and 'deepseek/letters' takes 50; shorten it",
+        ),
         ({"prompt": ""}, openai.BadRequestError, "the prompt is empty"),
         ({"prompt": [999]}, openai.BadRequestError, "the prompt has a token outside of 0 to 256"),
         ({"prompt": ["a", "b"]}, openai.BadRequestError, "one prompt a request"),
@@ -291,7 +305,9 @@ def test_answers_join_and_leave_a_batch_at_any_step(server: Served, completions:
 
 def test_our_own_client(server: Served) -> None:
     with ServingClient(server.places["http"]) as client:
-        assert client.models() == ["toy", "deepseek/letters"] and client.is_ready() and client.is_ready("deepseek/letters")
+        assert (
+            client.models() == ["toy", "deepseek/letters"] and client.is_ready() and client.is_ready("deepseek/letters")
+        )
         np.testing.assert_allclose(client.infer(X, "toy"), Y, rtol=1e-5)
         np.testing.assert_allclose(client.infer({"x": X[0]}, model="toy", timeout_ms=20_000), Y[0], rtol=1e-5)
         assert client.infer("w", "deepseek/letters") == "xyz"

@@ -126,7 +126,9 @@ def test_the_pace_chooses_the_smallest_batch_that_pays_and_predicts_a_wait() -> 
 def test_answers_are_of_their_own_requests(folder: Path) -> None:
     async def test(model: ServedModel) -> None:
         answers = await asyncio.gather(*(model.submit(row(value)) for value in range(300)))
-        assert [answer.outputs["y"].tolist() for answer in answers] == [[pytest.approx(expected(value))] for value in range(300)]
+        assert [answer.outputs["y"].tolist() for answer in answers] == [
+            [pytest.approx(expected(value))] for value in range(300)
+        ]
         assert max(answer.batch_rows for answer in answers) > 1 and model.figures.batches < 300
 
     run(test, folder, most_wait_s=60.0, prepare=dict)  # with a preparation no request is run at once
@@ -242,7 +244,10 @@ def test_one_bad_request_of_a_batch_fails_alone(folder: Path) -> None:
             [pytest.approx(expected(3))],
         ]  # type: ignore[union-attr]
         assert str(answers[1]) == "13 cannot be prepared" and answers[1].kind is RefusalKind.BAD  # type: ignore[union-attr]
-        assert str(answers[3]) == "the model failed (KeyError); the server's log has more" and answers[3].kind is RefusalKind.FAILED  # type: ignore[union-attr]
+        assert (
+            str(answers[3]) == "the model failed (KeyError); the server's log has more"
+            and answers[3].kind is RefusalKind.FAILED
+        )  # type: ignore[union-attr]
         await running
 
     run(test, folder, prepare=picky, most_wait_s=60.0)

@@ -57,7 +57,10 @@ def test_a_call_over_grpc_that_is_cancelled_or_late_is_not_computed(tmp_path: Pa
 
     folder = written(tmp_path / "toy").folder
     options = ServingOptions(prepare=prepare, most_wait_s=60)
-    with served(plan_of(folder, grpc_port=0, options=options)) as server, grpc.insecure_channel(server.places["grpc"]) as channel:
+    with (
+        served(plan_of(folder, grpc_port=0, options=options)) as server,
+        grpc.insecure_channel(server.places["grpc"]) as channel,
+    ):
         infer = channel.unary_unary(INFER)
         first = infer.future(message())
         assert entered.wait(WITHIN_S)
@@ -70,7 +73,8 @@ def test_a_call_over_grpc_that_is_cancelled_or_late_is_not_computed(tmp_path: Pa
         assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         until(
             lambda: (
-                'outcome="gone"} 3' in server.ask("GET", "/metrics")[1] or 'outcome="gone"} 4' in server.ask("GET", "/metrics")[1]
+                'outcome="gone"} 3' in server.ask("GET", "/metrics")[1]
+                or 'outcome="gone"} 4' in server.ask("GET", "/metrics")[1]
             )
         )
         gate.set()
@@ -85,7 +89,10 @@ def test_an_overload_over_grpc_is_resource_exhausted_with_the_time_to_wait(tmp_p
 
     options = ServingOptions(prepare=slow, most_rows=1, most_wait_s=0.12)
     folder = written(tmp_path / "toy").folder
-    with served(plan_of(folder, grpc_port=0, options=options)) as server, grpc.insecure_channel(server.places["grpc"]) as channel:
+    with (
+        served(plan_of(folder, grpc_port=0, options=options)) as server,
+        grpc.insecure_channel(server.places["grpc"]) as channel,
+    ):
         infer = channel.unary_unary(INFER)
         infer(message())
         infer(message())
@@ -96,13 +103,17 @@ def test_an_overload_over_grpc_is_resource_exhausted_with_the_time_to_wait(tmp_p
         assert int(dict(refused.trailing_metadata())["retry-after-ms"]) >= 1
 
 
-def test_a_client_that_does_not_read_is_left_and_others_are_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_does_not_read_is_left_and_others_are_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(http_call, "SEND_S", 0.3)
     monkeypatch.setattr(oip_grpc, "SEND_S", 0.3)
     folders = {"toy": written(tmp_path / "toy").folder, "letters": letters(tmp_path / "letters").folder}
     with served(
         plan_of(
-            tmp_path, folders=folders, options=ServingOptions(most_new_tokens=100_000, most_wait_s=60, most_prompt_tokens=100_000)
+            tmp_path,
+            folders=folders,
+            options=ServingOptions(most_new_tokens=100_000, most_wait_s=60, most_prompt_tokens=100_000),
         )
     ) as server:
         rows = np.ones((200_000, 4)).tolist()
@@ -111,7 +122,9 @@ def test_a_client_that_does_not_read_is_left_and_others_are_answered(tmp_path: P
         with socket.socket() as deaf:
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             deaf.connect((host, int(port)))
-            deaf.sendall(b"POST /v1/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+            deaf.sendall(
+                b"POST /v1/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+            )
             until(lambda: 'outcome="ok"} 1' in server.ask("GET", "/metrics")[1])
             for _ in range(20):
                 assert server.infer(model="toy", input=[1, 2, 3, 4])[0] == 200
@@ -123,11 +136,15 @@ def test_a_server_is_a_run_of_requests(tmp_path: Path) -> None:
     written(tmp_path / "toy")
     command = [sys.executable, "-m", "models", "serve", "toy", "--port", "0", "--grpc-port", "0", "--run", "shop"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([*command], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     try:
         assert process.stdout
         line = process.stdout.readline()
-        assert line.startswith("http://127.0.0.1:") and "grpc://127.0.0.1:" in line, process.stderr and process.stderr.read()
+        assert line.startswith("http://127.0.0.1:") and "grpc://127.0.0.1:" in line, (
+            process.stderr and process.stderr.read()
+        )
         place = line.split()[0].removeprefix("http://")
         from models.serving.client import ServingClient
 
@@ -173,7 +190,11 @@ def test_a_server_is_a_run_of_requests(tmp_path: Path) -> None:
         (["toy", "--threads", "100000"], 2, "'100000' is more than the"),
         (["toy", "--port", "99999"], 2, "'99999' is not a port number"),
         (["toy", "--host", "256.0.0.1", "--tokens", "t"], 1, "port 0 of 256.0.0.1 cannot be opened"),
-        (["toy", "--port", "0", "--precision", "fp4"], 1, "onnxruntime runs this model in fp32 on this host, not in fp4"),
+        (
+            ["toy", "--port", "0", "--precision", "fp4"],
+            1,
+            "onnxruntime runs this model in fp32 on this host, not in fp4",
+        ),
         (["toy", "--logs", "/proc/nope"], 1, "the log folder /proc/nope cannot be written"),
     ],
 )

@@ -26,18 +26,30 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES | st.text(max_size=4), inner, max_size=3),
     max_leaves=12,
 )
-NUMBERS = st.lists(st.lists(st.integers(-3, 300) | st.floats(allow_nan=False, width=32), min_size=3, max_size=4), max_size=3)
+NUMBERS = st.lists(
+    st.lists(st.integers(-3, 300) | st.floats(allow_nan=False, width=32), min_size=3, max_size=4), max_size=3
+)
 TENSOR = st.fixed_dictionaries(
     {
         "name": NAMES,
         "shape": st.lists(st.integers(-1, 4), max_size=3) | JSON,
         "datatype": st.sampled_from(["FP32", "INT64", "BYTES", "FP16", "BOOL"]) | JSON,
     },
-    optional={"data": NUMBERS | JSON, "parameters": JSON | st.fixed_dictionaries({"binary_data_size": st.integers(-1, 40)})},
+    optional={
+        "data": NUMBERS | JSON,
+        "parameters": JSON | st.fixed_dictionaries({"binary_data_size": st.integers(-1, 40)}),
+    },
 )
 BODIES = {
     "/v1/infer": st.fixed_dictionaries(
-        {}, optional={"model": NAMES | JSON, "input": NUMBERS | JSON, "version": JSON, "timeout_ms": JSON, "max_tokens": JSON}
+        {},
+        optional={
+            "model": NAMES | JSON,
+            "input": NUMBERS | JSON,
+            "version": JSON,
+            "timeout_ms": JSON,
+            "max_tokens": JSON,
+        },
     ),
     "/v2/models/toy/infer": st.fixed_dictionaries(
         {}, optional={"inputs": st.lists(TENSOR, max_size=2) | JSON, "outputs": JSON, "id": JSON, "parameters": JSON}
@@ -45,7 +57,19 @@ BODIES = {
     "/v1/completions": st.fixed_dictionaries(
         {"model": st.just("letters")},
         optional=dict.fromkeys(
-            ("prompt", "max_tokens", "temperature", "top_p", "seed", "stop", "stream", "stream_options", "n", "logprobs"), JSON
+            (
+                "prompt",
+                "max_tokens",
+                "temperature",
+                "top_p",
+                "seed",
+                "stop",
+                "stream",
+                "stream_options",
+                "n",
+                "logprobs",
+            ),
+            JSON,
         ),
     ),
 }
@@ -101,7 +125,10 @@ def test_broken_http_of_any_form(server: Served) -> None:
     """Requests with bytes changed, cut or doubled: an answer below 500 or a closed connection."""
     host, _, port = server.places["http"].partition(":")
     body = b'{"input": [1, 2, 3, 4], "model": "toy"}'
-    good = b"POST /v1/infer HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(body), body)
+    good = b"POST /v1/infer HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (
+        len(body),
+        body,
+    )
     chance = random.Random(0)
     for _ in range(150):
         sent = bytearray(good)

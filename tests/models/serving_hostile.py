@@ -98,7 +98,9 @@ def test_a_server_ends_while_its_model_hangs(tmp_path: Path, monkeypatch: pytest
             host, _, port = server.places["http"].partition(":")
             path = b"/v1/infer" if place == "call" else b"/v2/repository/models/toy/load"
             with socket.create_connection((host, int(port))) as sock:
-                sock.sendall(b'POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\n\r\n{"input": [1,2,3,4]}' % path)
+                sock.sendall(
+                    b'POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\n\r\n{"input": [1,2,3,4]}' % path
+                )
                 assert entered.wait(WITHIN_S)
                 begun_s = time.monotonic()
         assert time.monotonic() - begun_s < WITHIN_S / 2
@@ -132,7 +134,10 @@ def test_a_stream_goes_on_behind_a_message_that_its_rate_refuses_and_ends_with_i
     folder, tokens = written(tmp_path / "toy").folder, tmp_path / "tokens"
     metadata = [("authorization", f"Bearer {new_token(tokens, 'slow', rate_per_s=1)}")]
     turn: queue.Queue[bytes] = queue.Queue()
-    with served(plan_of(folder, tokens=tokens, grpc_port=0)) as server, grpc.insecure_channel(server.places["grpc"]) as channel:
+    with (
+        served(plan_of(folder, tokens=tokens, grpc_port=0)) as server,
+        grpc.insecure_channel(server.places["grpc"]) as channel,
+    ):
         method = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")
         stream = method(iter(turn.get, b"end"), metadata=metadata)
 
@@ -193,7 +198,10 @@ def test_heads_and_bodies_that_do_not_end_are_answered_in_time(
         for parts, status, sentence in cases:
             found = exchanged(server, *parts).rpartition(b"HTTP/1.1 ")[2]
             head, _, body = found.partition(b"\r\n\r\n")
-            assert head.startswith(status) and json.loads(body)["error"].encode().startswith(sentence), (parts[0][:99], found)
+            assert head.startswith(status) and json.loads(body)["error"].encode().startswith(sentence), (
+                parts[0][:99],
+                found,
+            )
         assert server.infer(input=ROW)[0] == 200
         assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
@@ -243,7 +251,10 @@ def test_a_connection_whose_client_does_not_read_is_cut(tmp_path: Path, monkeypa
 def test_a_prompt_that_is_too_long_is_refused_unread(tmp_path: Path) -> None:
     folders = {"letters": letters(tmp_path / "letters").folder, "toy": written(tmp_path / "toy").folder}
     with served(plan_of(tmp_path, folders=folders, grpc_port=0, options=TEXT_OPTIONS)) as server:
-        prompt, sentence = "a" * 7_000_000, "the prompt has 7000000 characters, more than the 50 tokens that 'letters' takes"
+        prompt, sentence = (
+            "a" * 7_000_000,
+            "the prompt has 7000000 characters, more than the 50 tokens that 'letters' takes",
+        )
         begun_s = time.monotonic()
         assert server.infer(model="letters", input=prompt)[1]["error"].startswith(sentence)
         table = server.ask("POST", "/v1/completions", {"model": "letters", "prompt": prompt})[1]
@@ -266,8 +277,14 @@ def test_what_is_sent_does_not_swell_the_answer(tmp_path: Path) -> None:
         served(plan_of(written(tmp_path / "toy").folder, grpc_port=0)) as server,
         grpc.insecure_channel(server.places["grpc"]) as channel,
     ):
-        twice = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": ROW}], "outputs": [{"name": "y"}] * 2}
-        assert server.ask("POST", "/v2/models/toy/infer", twice)[:2] == (400, {"error": "output 'y' is asked for twice"})
+        twice = {
+            "inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": ROW}],
+            "outputs": [{"name": "y"}] * 2,
+        }
+        assert server.ask("POST", "/v2/models/toy/infer", twice)[:2] == (
+            400,
+            {"error": "output 'y' is asked for twice"},
+        )
         request = pb.ModelInferRequest.FromString(message())
         for _ in range(2):
             request.outputs.add(name="y")
@@ -297,7 +314,10 @@ def test_a_request_of_many_rows_is_run_in_batches_that_prepare_may_write(tmp_pat
     values = np.arange(40, dtype=np.float32).reshape(10, 4)
     options = ServingOptions(prepare=prepare, most_rows=4, most_wait_s=60)
     folder = written(tmp_path / "toy").folder
-    with served(plan_of(folder, grpc_port=0, options=options)) as server, grpc.insecure_channel(server.places["grpc"]) as channel:
+    with (
+        served(plan_of(folder, grpc_port=0, options=options)) as server,
+        grpc.insecure_channel(server.places["grpc"]) as channel,
+    ):
         request = pb.ModelInferRequest(model_name="toy", raw_input_contents=[values.tobytes()])
         request.inputs.add(name="x", datatype="FP32", shape=values.shape)
         answer = pb.ModelInferResponse.FromString(channel.unary_unary(INFER)(request.SerializeToString()))
@@ -312,14 +332,23 @@ def test_an_answer_that_would_be_too_large_is_refused_before_it_is_computed(tmp_
         status, found = server.infer(input=[[1] * 80] * 2000)
         assert status == 413 and found["error"].startswith("the answer would have 156 MiB, and the limit is 64 MiB")
         for token in (-1, 257, 1 << 62):
-            assert server.infer(input=[[1, token]]) == (400, {"error": "input 'input_ids' has a token outside of 0 to 256"})
+            assert server.infer(input=[[1, token]]) == (
+                400,
+                {"error": "input 'input_ids' has a token outside of 0 to 256"},
+            )
         assert server.infer(input=[[0, 256]])[0] == 200
-        assert server.infer(input=[[1] * 91]) == (400, {"error": "the texts have 91 tokens, and the model takes 90; shorten them"})
+        assert server.infer(input=[[1] * 91]) == (
+            400,
+            {"error": "the texts have 91 tokens, and the model takes 90; shorten them"},
+        )
 
 
 def test_numbers_beyond_the_type_are_refused(tmp_path: Path) -> None:
     with served(plan_of(written(tmp_path / "toy").folder)) as server:
-        assert server.infer(input=[1e300, 1, 1, 1]) == (400, {"error": "input 'x' has values beyond 3.40282e+38 of float32"})
+        assert server.infer(input=[1e300, 1, 1, 1]) == (
+            400,
+            {"error": "input 'x' has values beyond 3.40282e+38 of float32"},
+        )
 
 
 def pipe(folder: Path) -> None:
@@ -336,7 +365,8 @@ def no_text(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "sentence"), [(pipe, "manifest.json cannot be read (not a file)"), (no_text, "tokenizer.json cannot be read")]
+    ("damage", "sentence"),
+    [(pipe, "manifest.json cannot be read (not a file)"), (no_text, "tokenizer.json cannot be read")],
 )
 def test_a_folder_that_cannot_be_loaded_is_a_sentence(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None], sentence: str
@@ -440,7 +470,11 @@ def test_without_tokens_what_comes_through_a_proxy_is_not_answered_over_grpc(tmp
                 channel.unary_unary(method)(content, timeout=WITHIN_S, metadata=proxied)
             assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
         with pytest.raises(grpc.RpcError) as refused:
-            list(channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")(iter([message()]), metadata=proxied))
+            list(
+                channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")(
+                    iter([message()]), metadata=proxied
+                )
+            )
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
         live = "/inference.GRPCInferenceService/ServerLive"
         assert channel.unary_unary(live)(b"", timeout=WITHIN_S, metadata=proxied) is not None, "health is open to all"
@@ -471,13 +505,16 @@ def test_without_tokens_another_user_of_this_machine_is_not_answered(tmp_path: P
     with served(plan_of(folder, grpc_port=0)) as server:
         for scheme in ("grpc", "http"):
             port = server.places[scheme].rpartition(":")[2]
-            with subprocess.Popen([sys.executable, "-c", FORWARDER, port], stdout=subprocess.PIPE, text=True) as forwarder:
+            with subprocess.Popen(
+                [sys.executable, "-c", FORWARDER, port], stdout=subprocess.PIPE, text=True
+            ) as forwarder:
                 try:
                     assert forwarder.stdout is not None
                     theirs = f"127.0.0.1:{int(forwarder.stdout.readline())}"
                     if scheme == "http":
                         assert (
-                            Served({"http": theirs}, server.plan).infer(input=ROW)[0] == 401 and server.infer(input=ROW)[0] == 200
+                            Served({"http": theirs}, server.plan).infer(input=ROW)[0] == 401
+                            and server.infer(input=ROW)[0] == 200
                         )
                         continue
                     for place, method, content in ((theirs, INFER, message()), (theirs, index, b"")):

@@ -108,8 +108,13 @@ def test_the_request_of_the_source_document(server: Served) -> None:
 
 
 def test_one_item_has_no_dimension_of_the_batch_and_names_may_be_given_or_left_out(server: Served) -> None:
-    assert server.infer(input=[1, 2, 3, 4]) == (200, {"model": "toy", "version": "1", "output": answer_of([1, 2, 3, 4])})
-    assert server.infer(input={"x": [[1, 2, 3, 4], [4, 3, 2, 1]]}, model="toy", version="1", timeout_ms=20_000)[1]["output"] == [
+    assert server.infer(input=[1, 2, 3, 4]) == (
+        200,
+        {"model": "toy", "version": "1", "output": answer_of([1, 2, 3, 4])},
+    )
+    assert server.infer(input={"x": [[1, 2, 3, 4], [4, 3, 2, 1]]}, model="toy", version="1", timeout_ms=20_000)[1][
+        "output"
+    ] == [
         answer_of([1, 2, 3, 4]),
         answer_of([4, 3, 2, 1]),
     ]
@@ -147,7 +152,10 @@ def test_bad_input_is_one_sentence_with_its_status(server: Served, body: Any, st
 
 
 def test_a_path_and_a_method_that_are_not_there_are_a_sentence(server: Served) -> None:
-    assert server.ask("GET", "/nowhere")[:2] == (404, {"error": "there is no such path: see docs/serving.md for what there is"})
+    assert server.ask("GET", "/nowhere")[:2] == (
+        404,
+        {"error": "there is no such path: see docs/serving.md for what there is"},
+    )
     assert server.ask("GET", "/v1/infer")[:2] == (
         405,
         {"error": "this path takes another method: see docs/serving.md for what there is"},
@@ -201,8 +209,18 @@ def tensor(**fields: Any) -> dict[str, Any]:
         ("toy", tensor(datatype="INT64"), 400, "input 'x' is int64 [1, 4], and the model takes"),
         ("toy", tensor(datatype="BYTES"), 400, "input 'x' has values that are no text"),
         ("toy", tensor(name="z"), 400, "the model takes x (float32 [batch, 4]), and was given z"),
-        ("toy", tensor(parameters={"binary_data_size": 16}), 400, "input 'x' has a binary_data_size that the body does not have"),
-        ("toy", tensor(parameters={"shared_memory_region": "a"}), 400, "the parameter shared_memory_region is not supported"),
+        (
+            "toy",
+            tensor(parameters={"binary_data_size": 16}),
+            400,
+            "input 'x' has a binary_data_size that the body does not have",
+        ),
+        (
+            "toy",
+            tensor(parameters={"shared_memory_region": "a"}),
+            400,
+            "the parameter shared_memory_region is not supported",
+        ),
         ("toy", {**tensor(), "outputs": [{"name": "z"}]}, 400, "there is no output 'z'; there are y"),
         ("toy", {**tensor(), "parameters": {"timeout": "x"}}, 400, "the parameter timeout is a whole number"),
         ("toy/versions/3", tensor(), 404, "'toy' has no version '3'"),
@@ -267,7 +285,9 @@ def test_too_many_requests_get_429_with_the_time_to_wait_and_late_ones_504(tmp_p
             thread.join()
         refused = [answer for answer in found if answer[0] == 429]
         assert {answer[0] for answer in found} == {200, 429} and 0 < len(refused) < 40
-        assert all(int(headers["retry-after"]) >= 1 and int(headers["retry-after-ms"]) >= 1 for _, _, headers in refused)
+        assert all(
+            int(headers["retry-after"]) >= 1 and int(headers["retry-after-ms"]) >= 1 for _, _, headers in refused
+        )
         status, answer = server.infer(input=[1, 2, 3, 4], timeout_ms=10)
         assert (status, answer["error"].split(";")[0]) == (504, "the deadline passed before the answer was there")
 

@@ -20,7 +20,9 @@ from models.zoo.row import ZooRow
 
 def gpt2(pickled: bool = False) -> dict[str, bytes]:
     torch.manual_seed(0)
-    config = transformers.GPT2Config(vocab_size=300, n_embd=32, n_layer=2, n_head=2, n_positions=64, bos_token_id=0, eos_token_id=0)
+    config = transformers.GPT2Config(
+        vocab_size=300, n_embd=32, n_layer=2, n_head=2, n_positions=64, bos_token_id=0, eos_token_id=0
+    )
     model = transformers.GPT2LMHeadModel(config)
     files = _files(model)
     if pickled:
@@ -34,7 +36,13 @@ def gpt2(pickled: bool = False) -> dict[str, bytes]:
 def classifier() -> dict[str, bytes]:
     torch.manual_seed(0)
     config = transformers.DistilBertConfig(
-        vocab_size=300, dim=32, n_layers=1, n_heads=2, hidden_dim=64, id2label={0: "good", 1: "bad"}, label2id={"good": 0, "bad": 1}
+        vocab_size=300,
+        dim=32,
+        n_layers=1,
+        n_heads=2,
+        hidden_dim=64,
+        id2label={0: "good", 1: "bad"},
+        label2id={"good": 0, "bad": 1},
     )
     return _files(transformers.DistilBertForSequenceClassification(config))
 
@@ -83,8 +91,16 @@ def _tokenizer() -> dict[str, bytes]:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=300, special_tokens=["<end>", "[PAD]"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=300,
+        special_tokens=["<end>", "[PAD]"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     tokenizer.train_from_iterator(["a"], trainer)
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<end>", "pad_token": "[PAD]", "model_max_length": 64}
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": "<end>",
+        "pad_token": "[PAD]",
+        "model_max_length": 64,
+    }
     return {"tokenizer.json": tokenizer.to_str().encode(), "tokenizer_config.json": json.dumps(settings).encode()}

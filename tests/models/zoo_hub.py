@@ -153,7 +153,9 @@ def test_what_does_not_describe_a_model_is_one_sentence(description: bytes, hub:
 
 
 def test_a_folder_that_is_taken_is_named_before_the_download(hub: FakeHub, home: Home, tmp_path: Path) -> None:
-    assert "is already there: choose another folder" in home.command("fetch", NAME, "--artifact", str(tmp_path)).sentence
+    assert (
+        "is already there: choose another folder" in home.command("fetch", NAME, "--artifact", str(tmp_path)).sentence
+    )
     assert not hub.served
 
 
@@ -200,7 +202,10 @@ def test_a_licence_of_the_hub_that_the_table_does_not_know_is_refused(hub: FakeH
 def test_a_full_disk_is_named_before_and_while_it_fills(hub: FakeHub, tmp_path: Path) -> None:
     place = tmp_path / "small"
     place.mkdir()
-    if os.getuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", place], check=False).returncode:
+    if (
+        os.getuid() != 0
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", place], check=False).returncode
+    ):
         pytest.skip("a small disk needs the right to mount one")
     try:
         home = Home(tmp_path, hub.address)
@@ -229,7 +234,10 @@ raise SystemExit(main(["fetch", {NAME!r}]))
 def test_a_full_disk_for_the_lock_is_one_sentence(hub: FakeHub, tmp_path: Path) -> None:
     place = tmp_path / "small"
     place.mkdir()
-    if os.getuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", place], check=False).returncode:
+    if (
+        os.getuid() != 0
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", place], check=False).returncode
+    ):
         pytest.skip("a small disk needs the right to mount one")
     try:
         (place / "ballast").write_bytes(bytes(16_384))

@@ -19,7 +19,12 @@ from tests.models.toys import toy
 
 NAME = "deepseek/resnet18.a1_in1k"
 SHA = "0" * 64
-ENTRY = {"id": "timm/x", "revision": "0" * 40, "files": {"model.safetensors": {"sha256": SHA, "bytes": 1}}, "licence": "mit"}
+ENTRY = {
+    "id": "timm/x",
+    "revision": "0" * 40,
+    "files": {"model.safetensors": {"sha256": SHA, "bytes": 1}},
+    "licence": "mit",
+}
 GEMMA = ("fetch", "gemma-3-270m", "--accept-licence", "gemma")
 LIST = ("list", "--max-mb", "1")
 
@@ -30,7 +35,9 @@ def locked(**fields: object) -> str:
 
 @pytest.mark.parametrize(("file", "words"), [("zoo.lock", LIST), ("measured.json", LIST), ("licences.json", GEMMA)])
 @pytest.mark.parametrize("content", [b"x{", b"\xff\xfe", b"[1]", b"3", b"[" * 100_000, b'{"a": 1}', None])
-def test_a_broken_file_is_named_with_its_remedy(file: str, words: tuple[str, ...], content: bytes | None, tmp_path: Path) -> None:
+def test_a_broken_file_is_named_with_its_remedy(
+    file: str, words: tuple[str, ...], content: bytes | None, tmp_path: Path
+) -> None:
     home = Home(tmp_path)
     home.data.mkdir()
     if content is None:
@@ -97,7 +104,9 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", place], check=True)
 
 
-def test_a_folder_that_cannot_be_written_is_named_with_the_variable_for_another(read_only: Path, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_named_with_the_variable_for_another(
+    read_only: Path, tmp_path: Path
+) -> None:
     home = Home(tmp_path)
     there = {"DEEPSEEK_MODELS_DIR": str(read_only)}
     assert home.command(*LIST, **there).code == 0
@@ -114,7 +123,8 @@ def test_an_output_that_is_full_or_closed_is_no_traceback(words: str, tmp_path: 
     command = f"{PYTHON} -m models {words}"
     full = home.shell(f"{command} > /dev/full")
     assert (
-        full.code == 1 and full.err == "deepseek-models: No space left on device; look at its rights, and at the room on its disk\n"
+        full.code == 1
+        and full.err == "deepseek-models: No space left on device; look at its rights, and at the room on its disk\n"
     )
     closed = home.shell(f"set -o pipefail; {command} | true")
     assert closed.code == 0 and not closed.err
@@ -151,7 +161,10 @@ def test_threads_that_no_host_has_are_one_sentence(tmp_path: Path) -> None:
 def test_a_disk_that_is_full_while_a_model_is_converted_is_one_sentence(tmp_path: Path) -> None:
     place = tmp_path / "small"
     place.mkdir()
-    if os.getuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", place], check=False).returncode:
+    if (
+        os.getuid() != 0
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", place], check=False).returncode
+    ):
         pytest.skip("a small disk needs the right to mount one")
     try:
         code = "from models import TextGenerationModel; TextGenerationModel.from_pretrained('smollm2-135m-instruct')"

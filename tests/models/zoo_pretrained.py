@@ -83,7 +83,9 @@ def test_bad_arguments_are_one_sentence(smol: TextGenerationModel) -> None:
         ({"seed": -1}, "the seed is -1"),
     ],
 )
-def test_what_no_model_can_do_with_is_one_sentence(smol: TextGenerationModel, changed: dict[str, Any], sentence: str) -> None:
+def test_what_no_model_can_do_with_is_one_sentence(
+    smol: TextGenerationModel, changed: dict[str, Any], sentence: str
+) -> None:
     given = {"prompt": "Once", "max_length": 8, **changed}
     with pytest.raises(ModelsError, match=re.escape(sentence)):
         smol.generate(**given)
@@ -183,7 +185,9 @@ def test_what_is_no_text_has_no_language(text: Any) -> None:
 
 def test_an_image_is_segmented(folder: Path, tmp_path: Path) -> None:
     row = next(
-        row for row in table.whole_rows() if row.task == "segmentation" and row.loader == "torchvision" and "lraspp" in row.name
+        row
+        for row in table.whole_rows()
+        if row.task == "segmentation" and row.loader == "torchvision" and "lraspp" in row.name
     )
     content = tiny.torchvision_weights(row)
     with fake_hub.running() as hub:

@@ -21,7 +21,9 @@ def layout() -> html.Div:
 def callbacks(dash: Dash, queries: Queries) -> None:
     @dash.callback(Output("settings", "rowData"), Output("pressed", "children"), Input("press", "n_clicks"))
     def rows(clicks: int | None) -> tuple[list[dict[str, Any]], str]:
-        return [{"name": name, "value": value} for name, value in queries.settings().values.items()], f"pressed {clicks or 0}"
+        return [
+            {"name": name, "value": value} for name, value in queries.settings().values.items()
+        ], f"pressed {clicks or 0}"
 
     @dash.callback(Output("figure", "figure"), Input("selection", "data"))
     def figure(selection: dict[str, Any] | None) -> dict[str, Any]:

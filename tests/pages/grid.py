@@ -15,9 +15,16 @@ COLUMNS = [{"field": "run", "filter": True}, {"field": "points"}]
 
 
 def layout() -> html.Div:
-    grid = dash_ag_grid.AgGrid(id="grid", columnDefs=COLUMNS, rowData=[], dashGridOptions={"rowSelection": {"mode": "multiRow"}})
+    grid = dash_ag_grid.AgGrid(
+        id="grid", columnDefs=COLUMNS, rowData=[], dashGridOptions={"rowSelection": {"mode": "multiRow"}}
+    )
     return html.Div(
-        [time_chart("loss", runs=[], series=["train/loss"]), grid, html.Button("Count", id="count"), html.P(id="counted")]
+        [
+            time_chart("loss", runs=[], series=["train/loss"]),
+            grid,
+            html.Button("Count", id="count"),
+            html.P(id="counted"),
+        ]
     )
 
 

@@ -83,7 +83,9 @@ def throttle(window: CardWindow, dice: random.Random) -> DescribedFault:
     share, temperature = dice.uniform(0.05, 1.0), dice.uniform(84, 92)
     hot = {"temperature": temperature, "sm_clock": dice.uniform(900, 1700)}
     if dice.random() < 0.3:
-        return DescribedFault([f"lacks {window.card} counters", *at(window.card, window.planted_s, reasons=0x44, **hot)], "reasons")
+        return DescribedFault(
+            [f"lacks {window.card} counters", *at(window.card, window.planted_s, reasons=0x44, **hot)], "reasons"
+        )
     name = dice.choice(["slowed_by_heat", "slowed_by_hw_heat", "slowed_by_power_brake"])
     lines = at(window.card, window.planted_s, **hot)
     for second in range(90):  # a counter of seconds
@@ -110,7 +112,9 @@ def remapped_rows(window: CardWindow, dice: random.Random) -> DescribedFault:
 
 
 def pcie_link(window: CardWindow, dice: random.Random) -> DescribedFault:
-    now = dice.choice([{"pcie_width": 8}, {"pcie_width": 4}, {"pcie_width": 1}, {"pcie_generation": 3}, {"pcie_generation": 1}])
+    now = dice.choice(
+        [{"pcie_width": 8}, {"pcie_width": 4}, {"pcie_width": 1}, {"pcie_generation": 3}, {"pcie_generation": 1}]
+    )
     return DescribedFault(at(window.card, window.planted_s, **now), str(now))
 
 
@@ -149,7 +153,9 @@ def gpu_memory_creep(window: CardWindow, dice: random.Random) -> DescribedFault:
 def foreign_process(window: CardWindow, dice: random.Random) -> DescribedFault:
     memory = dice.uniform(1.1, 40) * GIB
     pid = dice.choice(window.others)
-    return DescribedFault([busy(window, window.pids[0]), busy(window, pid, memory, window.planted_s)], f"{memory / GIB:.1f} GiB")
+    return DescribedFault(
+        [busy(window, window.pids[0]), busy(window, pid, memory, window.planted_s)], f"{memory / GIB:.1f} GiB"
+    )
 
 
 def contexts_on_first(window: CardWindow, dice: random.Random) -> DescribedFault:
@@ -233,7 +239,9 @@ def _machine(folder: Path, cause: CardCause, windows: int, cards: int, dice: ran
         for window, fault in zip(drawn, faults, strict=True):
             name = f"run-{window.card}" if is_of_run else str(window.card)
             points = _steps(name, dice.uniform(10.5, 25)) if is_of_run else iter(())
-            rows.append(PlantedWindow(name, T0 + window.planted_s, points, 0.0, T0, len(window.pids) or 1, what=fault.what))
+            rows.append(
+                PlantedWindow(name, T0 + window.planted_s, points, 0.0, T0, len(window.pids) or 1, what=fault.what)
+            )
         uuids = {f"GPU-00000000-fake-0000-0000-{index:012}": str(index) for index in range(cards)}
 
         def subject(found: Finding) -> str:

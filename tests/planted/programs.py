@@ -102,7 +102,9 @@ def scaler_collapse(loop: MovedLoop) -> Iterator[None]:
         values = loop.model.step(*loop.model.batch())
         ill += loop.is_ill
         optimizer.zero_grad()
-        weight.grad = torch.full((1,), math.inf if loop.is_ill and ill % every == 0 else 1.0) * scaler.scale(torch.ones(1))
+        weight.grad = torch.full((1,), math.inf if loop.is_ill and ill % every == 0 else 1.0) * scaler.scale(
+            torch.ones(1)
+        )
         scaler.step(optimizer)
         scaler.update()
         loop.write({"train/loss": values["train/loss"], "amp/loss_scale": scaler.get_scale()})
@@ -260,7 +262,12 @@ def _served(loop: MovedLoop, rate: float, p99_s: float, refused: float = 0.0, qu
     """A line of a service: what it answered in its second."""
     loop.took(loop.dice.uniform(0.98, 1.05))
     requests = max(2, round(loop.dice.gauss(rate, math.sqrt(rate))))
-    fields = {"service/p50_s": p99_s / 3, "service/p99_s": p99_s, "service/rejected": round(refused), "service/queue": round(queue)}
+    fields = {
+        "service/p50_s": p99_s / 3,
+        "service/p99_s": p99_s,
+        "service/rejected": round(refused),
+        "service/queue": round(queue),
+    }
     loop.log.scalars_at(loop.now_s, loop.step + requests, {**fields, "units": requests})
     loop.step += requests
 

@@ -80,7 +80,9 @@ def write(recording: PlantedRecording, folder: Path = FOLDER) -> Path:
         for sample in profile.samples:
             at_us = (sample.mono_ns - profile.start_mono_ns) // 1000
             cpu_us = None if sample.cpu_ns is None else sample.cpu_ns // 1000
-            samples.append([at_us - before_us, sample.duration_ns // 1000, sample.tid, stack_of(sample), sample.gil, cpu_us])
+            samples.append(
+                [at_us - before_us, sample.duration_ns // 1000, sample.tid, stack_of(sample), sample.gil, cpu_us]
+            )
             before_us = at_us
         length_us = (profile.end_mono_ns - profile.start_mono_ns) // 1000
         head = [profile.rank, profile.pid, profile.role, profile.hz, round(profile.start_s, 3), length_us]
@@ -107,7 +109,10 @@ def read(kind: str, folder: Path = FOLDER) -> PlantedRecording:
         found["ranks"],
         [(time_s, rank, step, values) for time_s, rank, step, values in found["points"]],
         [(time_s, rank, values) for time_s, rank, values in found["host"]],
-        [Event(kind, name, time_s, rank=rank, step=step, seconds=seconds) for name, time_s, rank, step, seconds in found["events"]],
+        [
+            Event(kind, name, time_s, rank=rank, step=step, seconds=seconds)
+            for name, time_s, rank, step, seconds in found["events"]
+        ],
         [_profile(kind, row, stacks) for row in found["profiles"]],
         found["source"],
     )
@@ -118,8 +123,12 @@ def _profile(kind: str, row: Sequence[Any], stacks: Sequence[tuple[Frame, ...]])
     samples, at_us = [], 0
     for after_us, us, tid, stack, gil, cpu_us in kept:
         at_us += after_us
-        samples.append(StackSample(1000 * at_us, 1000 * us, tid, stacks[stack], gil, None if cpu_us is None else 1000 * cpu_us))
-    return Profile(kind, rank, pid, role, "box", "native", hz, start_s, 0, 1000 * length_us, dict(threads), samples, count)
+        samples.append(
+            StackSample(1000 * at_us, 1000 * us, tid, stacks[stack], gil, None if cpu_us is None else 1000 * cpu_us)
+        )
+    return Profile(
+        kind, rank, pid, role, "box", "native", hz, start_s, 0, 1000 * length_us, dict(threads), samples, count
+    )
 
 
 # -- recording ---------------------------------------------------------------------------------------------------------
@@ -133,7 +142,9 @@ def record(kinds: Sequence[str]) -> None:
         tap = folder / "tapped"
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, str(PROGRAMS / "tapped_collector.py"), str(tap), "--log-dir", str(folder / "logs")]
-        collector = stack.enter_context(subprocess.Popen([*command, "--data-dir", str(folder / "data")], env=environment))
+        collector = stack.enter_context(
+            subprocess.Popen([*command, "--data-dir", str(folder / "data")], env=environment)
+        )
         stack.callback(collector.terminate)
         time.sleep(3.0)
         wait_s = (COMPILER_S if "compile_late" in kinds else START_S) + HEALTHY_S
@@ -165,7 +176,9 @@ def _ranks(kind: str) -> list[dict[str, str]]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = str(listener.getsockname()[1])
-    return [{"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port} for rank in range(2)]
+    return [
+        {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port} for rank in range(2)
+    ]
 
 
 def _tapped(path: Path) -> Iterator[Record]:
@@ -186,12 +199,16 @@ def _of_records(kind: str, records: Sequence[Record], onset_s: float) -> Planted
                 values = dict(zip(found.names, found.values, strict=True))
                 points.append((found.time_s - onset_s, _rank(found.labels), found.step, values))
             case Points(run=None) if dict(found.labels).get("run") == kind and found.time_s is not None:
-                values = {name: value for name, value in zip(found.names, found.values, strict=True) if name in RUNS_OWN}
+                values = {
+                    name: value for name, value in zip(found.names, found.values, strict=True) if name in RUNS_OWN
+                }
                 if values:
                     host.append((found.time_s - onset_s, _rank(found.labels), values))
             case Event(run=run, kind="gc") if run == kind:
                 events.append(found._replace(time_s=found.time_s - onset_s))
-            case Profile(run=run) if run == kind and found.start_s > onset_s - STACKS_S and found.start_s < onset_s + ILL_S:
+            case Profile(run=run) if (
+                run == kind and found.start_s > onset_s - STACKS_S and found.start_s < onset_s + ILL_S
+            ):
                 profiles.append(_moved(found, onset_s, source))
     ranks = 1 + max((rank for _, rank, _, _ in points), default=0)
     points = [row for row in points if row[0] > -HEALTHY_S]
@@ -204,7 +221,9 @@ def _rank(labels: Sequence[tuple[str, str]]) -> int:
 
 def _moved(profile: Profile, onset_s: float, source: dict[str, str]) -> Profile:
     """Without the folders of this machine."""
-    samples = [sample._replace(stack=tuple(_anonymous(frame, source) for frame in sample.stack)) for sample in profile.samples]
+    samples = [
+        sample._replace(stack=tuple(_anonymous(frame, source) for frame in sample.stack)) for sample in profile.samples
+    ]
     return profile._replace(start_s=profile.start_s - onset_s, samples=samples)
 
 

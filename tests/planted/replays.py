@@ -69,7 +69,9 @@ def judged(folder: Path, cause: ReplayCause, many: int, dice: random.Random) -> 
     drawn = [_window(cause, name, dice) for name in names(dice, many)]
     if cause.card is None:
         return _judge(folder / "together", cause, drawn, dice)
-    rows = [row for window in drawn for row in _judge(folder / window.name.replace("/", "_"), cause, [window], dice).judged]
+    rows = [
+        row for window in drawn for row in _judge(folder / window.name.replace("/", "_"), cause, [window], dice).judged
+    ]
     return PlantedResult(cause.rule, cause.name, rows)
 
 
@@ -101,10 +103,20 @@ def _window(cause: ReplayCause, name: str, dice: random.Random) -> PlantedWindow
     planted_s = begins_s + healthy_s
     until_s = BY_NAME[cause.rule].needs_s + GRACE_S + LATE_S
     replay = Replay(
-        recording, name, dice.sample(range(ranks), ranks), pace, planted_s, begins_s, cause, until_s, dice.uniform(0.7, 4.0)
+        recording,
+        name,
+        dice.sample(range(ranks), ranks),
+        pace,
+        planted_s,
+        begins_s,
+        cause,
+        until_s,
+        dice.uniform(0.7, 4.0),
     )
     what = f"{ranks} ranks, pace {pace:.2f}, after {healthy_s:.0f} s"
-    return PlantedWindow(name, planted_s, iter(sorted(replay.records(), key=lambda row: row[0])), 0.0, begins_s, ranks, what=what)
+    return PlantedWindow(
+        name, planted_s, iter(sorted(replay.records(), key=lambda row: row[0])), 0.0, begins_s, ranks, what=what
+    )
 
 
 @dataclass(frozen=True)
@@ -144,7 +156,11 @@ class Replay:
             mine = [row for row in self.recording.points if row[1] == self._source(place)]
             block = [row for row in mine if -BLOCK_S <= row[0] < 0]
             rounds = math.ceil(-first_s / BLOCK_S)
-            healthy = [(time_s - BLOCK_S * back, values) for back in range(rounds - 1, -1, -1) for time_s, _, _, values in block]
+            healthy = [
+                (time_s - BLOCK_S * back, values)
+                for back in range(rounds - 1, -1, -1)
+                for time_s, _, _, values in block
+            ]
             rows = [row for row in healthy if row[0] >= first_s] + [(row[0], row[3]) for row in mine if row[0] >= 0]
             for step, (time_s, values) in enumerate(rows):
                 labels = labels_of(rank=rank) if rank else ()
@@ -168,7 +184,11 @@ class Replay:
         mine = [(profile.start_s, profile) for profile in self.recording.profiles if profile.rank == source]
         if self.cause.before:
             pid = next(profile.pid for _, profile in mine if profile.role == "main")
-            others = [(each.start_s, _of_process(each, pid)) for each in recorded(self.cause.before).profiles if each.start_s < 0]
+            others = [
+                (each.start_s, _of_process(each, pid))
+                for each in recorded(self.cause.before).profiles
+                if each.start_s < 0
+            ]
             mine = [*others, *(row for row in mine if row[0] >= 0)]
         lo, hi = self.cause.stacks_s
         for since_s, profile in [*mine, *self._goes_on(mine)]:

@@ -146,7 +146,9 @@ def _window(name: str, loop: MovedLoop, rows: list[tuple[float, Record]]) -> Pla
         kept.append((0.0, RunInfo(name, loop.info)))
     what = ", ".join(f"{key} {value}" for key, value in loop.what.items())
     ends_s = loop.now_s if loop.has_ended else math.inf
-    return PlantedWindow(name, loop.planted_s, iter(sorted(kept, key=lambda row: row[0])), loop.data_s, T0, 1, ends_s, what)
+    return PlantedWindow(
+        name, loop.planted_s, iter(sorted(kept, key=lambda row: row[0])), loop.data_s, T0, 1, ends_s, what
+    )
 
 
 def _run(cause: TrainingCause, folder: Path, name: str, dice: random.Random, allowed_s: float) -> MovedLoop:

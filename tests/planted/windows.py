@@ -143,7 +143,11 @@ def judge(
         first[name] = min(first.get(name, math.inf), judged.first_s[found.id])
     store.close()
     rows = [
-        JudgedWindow(window._replace(records=iter(())), first.get(window.name, math.inf) - window.planted_s, window.allowed_s(rule))
+        JudgedWindow(
+            window._replace(records=iter(())),
+            first.get(window.name, math.inf) - window.planted_s,
+            window.allowed_s(rule),
+        )
         for window in windows
     ]
     return PlantedResult(rule, cause or rule, rows)

@@ -80,7 +80,9 @@ class Poison(NamedTuple):
     place: Place
     says: Says
     quick: bool = False  # in `make test` too
-    spoils: bool = False  # what it leaves behind (thousands of runs, say) is not for the next poison: a new dashboard is started
+    spoils: bool = (
+        False  # what it leaves behind (thousands of runs, say) is not for the next poison: a new dashboard is started
+    )
     stays_s: float = 1.5  # at least
     memory_mb: int = 500  # of both processes
     late_s: float = 1.5  # a point of the healthy run may arrive so long after it was written
@@ -93,7 +95,9 @@ def made(data: LargeBytes) -> bytes:
 def lines(*parts: bytes, name: str = "metrics.jsonl") -> written:
     """A file of these lines between two good ones, of the steps 1 and 2."""
     good = [b'{"time_s": 1764000000.0, "step": 1, "x": 1}\n', b'{"time_s": 1764000001.0, "step": 2, "x": 2}\n']
-    return written(lambda folder: (folder / name).write_bytes(good[0] + b"".join(part + b"\n" for part in parts) + good[1]))
+    return written(
+        lambda folder: (folder / name).write_bytes(good[0] + b"".join(part + b"\n" for part in parts) + good[1])
+    )
 
 
 def silent(scene: Scene) -> bool:

@@ -202,7 +202,20 @@ def now(text: str) -> Callable[[Scene], str]:
     return lambda scene: text.replace("NOW", str(time.time()))
 
 
-ODD_RANGES = ("nan", "inf", "-inf", "1e308", "-1e308", "1e-320", "0", "x", "", "9" * 400, "-62135596800", "253402300800")
+ODD_RANGES = (
+    "nan",
+    "inf",
+    "-inf",
+    "1e308",
+    "-1e308",
+    "1e-320",
+    "0",
+    "x",
+    "",
+    "9" * 400,
+    "-62135596800",
+    "253402300800",
+)
 ROUTES = ("points?series=train/loss&run=healthy", "logs?run=healthy", "events?run=healthy", "flame?run=healthy", "flamechart?run=healthy", "blame?run=healthy")  # fmt: skip
 ODD = [f"/api/v1/{route}&from={lo}&to={hi}" for route in ROUTES for lo, hi in [*((value, "NOW") for value in ODD_RANGES), ("0", "nan"), ("inf", "-inf"), ("5", "1")]]  # fmt: skip
 PATHS = (

@@ -58,7 +58,11 @@ def events_with(field: str, values: tuple[str, ...]) -> Place:
 def odd_samples(folder: Path) -> None:
     """Names, texts, paths and steps of every type, each beside a good sample; 60,000 of one kind; a file that leads out."""
     values = (*NUMBERS, *TEXTS, '"../../../etc/passwd"', '"/etc/passwd"', '"' + "p/" * 3000 + '"')
-    odd = (f'{{"name": "a", "text": "x", "path": "x.png", "{field}": {value}}}' for field in SAMPLE_FIELDS for value in values)
+    odd = (
+        f'{{"name": "a", "text": "x", "path": "x.png", "{field}": {value}}}'
+        for field in SAMPLE_FIELDS
+        for value in values
+    )
     many = (f'{{"name": "many", "step": {step}, "text": "x"}}' for step in range(60_000))
     (folder / "logged_samples.jsonl").write_text("\n".join([*odd, *many, '{"name": "good", "text": "good"}']) + "\n")
     (folder / "x.png").symlink_to("/etc/passwd")
@@ -69,7 +73,9 @@ def good_sample(scene: Scene) -> bool:
     """The last of them is stored, or counted; no link is followed out."""
     found = scene.running.get(f"/api/v1/samples?run={scene.name}")
     images = scene.running.get(f"/api/v1/samples?run={scene.name}&name=a").get("samples", [])
-    refused = [scene.running.get(f"/api/v1/sample?run={scene.name}&id={image['id']}").get("error") for image in images[:3]]
+    refused = [
+        scene.running.get(f"/api/v1/sample?run={scene.name}&id={image['id']}").get("error") for image in images[:3]
+    ]
     return found.get("left_out", 0) > 9_000 and len(refused) == 3 and all(refused)
 
 
@@ -100,7 +106,11 @@ def backlog(folder: Path) -> None:
     """A million good lines, all at once."""
     with (folder / "metrics.jsonl").open("w") as file:
         for start in range(0, 1_000_000, 10_000):
-            file.write("".join(f'{{"time_s": {1.7e9 + step}, "step": {step}, "x": 1}}\n' for step in range(start, start + 10_000)))
+            file.write(
+                "".join(
+                    f'{{"time_s": {1.7e9 + step}, "step": {step}, "x": 1}}\n' for step in range(start, start + 10_000)
+                )
+            )
 
 
 def large_texts(folder: Path) -> None:
@@ -111,7 +121,9 @@ def large_texts(folder: Path) -> None:
 
 def many_events(folder: Path) -> None:
     with (folder / "events.jsonl").open("w") as file:
-        file.writelines(f'{{"time_s": {1764000000 + i}, "kind": "note", "text": "number {i}"}}\n' for i in range(200_000))
+        file.writelines(
+            f'{{"time_s": {1764000000 + i}, "kind": "note", "text": "number {i}"}}\n' for i in range(200_000)
+        )
 
 
 @contextmanager
@@ -145,7 +157,9 @@ def flood(scene: Scene) -> Iterator[None]:
         step = 0
         with (scene.folder / "metrics.jsonl").open("w") as file:
             while not ending.wait(0.05):
-                file.write("".join(f'{{"time_s": {time.time()}, "step": {step + i}, "x": 1, "y": 2}}\n' for i in range(1000)))
+                file.write(
+                    "".join(f'{{"time_s": {time.time()}, "step": {step + i}, "x": 1, "y": 2}}\n' for i in range(1000))
+                )
                 file.flush()
                 step += 1000
 

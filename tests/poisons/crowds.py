@@ -24,7 +24,9 @@ def crowd(count: int) -> Place:
 
 
 def all_listed(count: int) -> Says:
-    return lambda scene: sum(run["run"].startswith(scene.name) for run in scene.running.get("/api/v1/runs")["runs"]) == count
+    return lambda scene: (
+        sum(run["run"].startswith(scene.name) for run in scene.running.get("/api/v1/runs")["runs"]) == count
+    )
 
 
 POISONS = [

@@ -240,7 +240,9 @@ class Houses:
 
     def living(self) -> House:
         if self._living is None:
-            folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="isolation-", ignore_cleanup_errors=True)))
+            folder = Path(
+                self._stack.enter_context(tempfile.TemporaryDirectory(prefix="isolation-", ignore_cleanup_errors=True))
+            )
             self._living = self._stack.enter_context(house(folder))
         return self._living
 

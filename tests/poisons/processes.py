@@ -112,7 +112,13 @@ def process(code: str) -> Place:
 
 POISONS = [
     Poison("threads-names", "threads whose names are no text", process(THREAD_NAMES), there, quick=True, stays_s=4),
-    Poison("functions-names", "functions whose names are no text, or 200,000 letters", process(FUNCTION_NAMES), there, stays_s=4),
+    Poison(
+        "functions-names",
+        "functions whose names are no text, or 200,000 letters",
+        process(FUNCTION_NAMES),
+        there,
+        stays_s=4,
+    ),
     Poison("deep-stack", "a stack of 5,000 frames", process(DEEP), there, stays_s=4),
     Poison("many-threads", "a process of 1,500 threads", process(MANY_THREADS), there, stays_s=4),
     Poison("forks", "a process that forks 50 times a second", process(FORKS), there, stays_s=4),
@@ -120,5 +126,7 @@ POISONS = [
     Poison("holds-900-files", "a process that holds 900 logs of its run open", process(ARGV), there, stays_s=4),
     Poison("stopped", "a process that is stopped", process(STOPPED), there, stays_s=4),
     Poison("main-thread-gone", "a process whose main thread has ended", process(ZOMBIE), there, stays_s=4),
-    Poison("execs", "a process that becomes another one, with arguments that are no text", process(EXECS), there, stays_s=4),
+    Poison(
+        "execs", "a process that becomes another one, with arguments that are no text", process(EXECS), there, stays_s=4
+    ),
 ]

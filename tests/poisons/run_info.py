@@ -12,7 +12,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.poisons import LargeBytes, Place, Poison, Scene, either, file_says, health_says, made, run_says, silent, there, written
+from tests.poisons import (
+    LargeBytes,
+    Place,
+    Poison,
+    Scene,
+    either,
+    file_says,
+    health_says,
+    made,
+    run_says,
+    silent,
+    there,
+    written,
+)
 from tests.poisons.kinds_of_files import GOOD, repeated
 
 FIELDS = ("run", "kind", "unit", "config", "command", "cwd", "git_commit", "world_size", "pid", "host", "started_s")  # fmt: skip
@@ -122,7 +135,9 @@ def rewritten(scene: Scene) -> Iterator[None]:
 
 
 DEEP = {300: "a config 300 deep", 990: "a config 990 deep", 100_000: "a config 100,000 deep"}
-SAID = either(file_says("run.json"), health_says("run.json"), run_says('"trouble": "[^"]'), run_says('"fields_skipped": [1-9]'))
+SAID = either(
+    file_says("run.json"), health_says("run.json"), run_says('"trouble": "[^"]'), run_says('"fields_skipped": [1-9]')
+)
 
 POISONS = [
     *(

@@ -29,16 +29,25 @@ def main(data_dir: Path, most: int) -> None:
         now_s = time.time()
         found = []
         if many < most:
-            found.append(Finding(f"crash-{many}", f"run{many}", "crash", "alert", now_s, now_s, True, "The run failed."))
+            found.append(
+                Finding(f"crash-{many}", f"run{many}", "crash", "alert", now_s, now_s, True, "The run failed.")
+            )
             found.append(Finding(f"hung-{many}", f"run{many}", "hung", "alert", now_s - 9, now_s, False, "It hangs."))
         if 10 < many <= most + 10:
-            found.append(Finding(f"hung-{many - 11}", f"run{many - 11}", "hung", "alert", now_s - 99, now_s, True, "It hangs."))
+            found.append(
+                Finding(f"hung-{many - 11}", f"run{many - 11}", "hung", "alert", now_s - 99, now_s, True, "It hangs.")
+            )
         many += 1
         if found:
             store.append(found)
             collector.take(found)
         collector.collect()
-        if many > most + 11 and not collector._outbox.waiting() and not collector._desk._unseen and not collector._desk._ending:
+        if (
+            many > most + 11
+            and not collector._outbox.waiting()
+            and not collector._desk._unseen
+            and not collector._desk._ending
+        ):
             break
         time.sleep(0.02)
     collector.close()

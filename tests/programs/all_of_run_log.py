@@ -18,7 +18,9 @@ def main(log_dir: str) -> None:
         run.log({"train": {"loss": 0.5}, "picture": wandb.Image(None)})
         wandb.config.seed = 7
     ptracer.allow_any()
-    with run_log.RunLog(log_dir, "run", config={"lr": 0.1, "odd": {1, 2}}, unit="batch", name="all", allow_profiling=True) as log:
+    with run_log.RunLog(
+        log_dir, "run", config={"lr": 0.1, "odd": {1, 2}}, unit="batch", name="all", allow_profiling=True
+    ) as log:
         logging.getLogger().addHandler(log.handler())
         for step in range(100):
             with log.phase("data"):

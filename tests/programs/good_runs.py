@@ -114,7 +114,11 @@ def evaluation(log: RunLog, seconds: float) -> None:
         log.scalars(step, {"loss": task.step()})
         if step % 200 == 199:
             log.scalars(
-                step, {"eval/loss": task.validate(40), "eval/accuracy": 1 - 0.5 * math.exp(-step / 500) + random.gauss(0, 0.01)}
+                step,
+                {
+                    "eval/loss": task.validate(40),
+                    "eval/accuracy": 1 - 0.5 * math.exp(-step / 500) + random.gauss(0, 0.01),
+                },
             )
 
 
@@ -144,7 +148,9 @@ def attempts(log: RunLog, seconds: float) -> None:
     for step in steps(seconds, first):
         log.scalars(step, {"train/loss": task.step(), "train/grad_norm": task.grad_norm})
         if step % 50 == 49:
-            torch.save({"step": step + 1, "model": task.model.state_dict(), "optimizer": task.optimizer.state_dict()}, path)
+            torch.save(
+                {"step": step + 1, "model": task.model.state_dict(), "optimizer": task.optimizer.state_dict()}, path
+            )
             log.event("checkpoint", step=step, seconds=0.02)
 
 
@@ -185,7 +191,12 @@ def scaler(log: RunLog, seconds: float) -> None:
         if grown == 250:
             scale, grown = scale * 2, 0
         log.scalars(
-            step, {"train/loss": loss, "train/loss_scale": scale, "train/grad_norm": math.inf if overflows else task.grad_norm}
+            step,
+            {
+                "train/loss": loss,
+                "train/loss_scale": scale,
+                "train/grad_norm": math.inf if overflows else task.grad_norm,
+            },
         )
 
 
@@ -198,7 +209,13 @@ def rewards(log: RunLog, seconds: float) -> None:
         policy, value = random.gauss(0, 0.02), random.lognormvariate(0, 0.7)
         reward = level + 5 * random.gauss(0, 1) * (random.random() < 0.9)
         log.scalars(
-            step, {"policy/loss": policy, "value/loss": value, "episode/reward": reward, "entropy": 1.4 * math.exp(-step / 2000)}
+            step,
+            {
+                "policy/loss": policy,
+                "value/loss": value,
+                "episode/reward": reward,
+                "entropy": 1.4 * math.exp(-step / 2000),
+            },
         )
 
 
@@ -210,7 +227,10 @@ def adversarial(log: RunLog, seconds: float) -> None:
         swing = math.sin(step / 40)
         log.scalars(
             step,
-            {"loss/generator": 2 + swing + random.expovariate(2), "loss/discriminator": 0.7 - 0.3 * swing + 0.1 * random.random()},
+            {
+                "loss/generator": 2 + swing + random.expovariate(2),
+                "loss/discriminator": 0.7 - 0.3 * swing + 0.1 * random.random(),
+            },
         )
 
 
@@ -223,7 +243,12 @@ def cadences(log: RunLog, seconds: float) -> None:
         log.scalars(step, {"train/aux_loss": 0.1 * loss + 0.01 * random.random()})
         if step % 50 == 0:
             log.scalars(
-                step, {"train/loss_smooth": loss, "val/loss": task.validate(2), "memory/allocated": 2e9 + 1e6 * random.random()}
+                step,
+                {
+                    "train/loss_smooth": loss,
+                    "val/loss": task.validate(2),
+                    "memory/allocated": 2e9 + 1e6 * random.random(),
+                },
             )
 
 

@@ -191,7 +191,9 @@ def churn(rounds: int) -> None:
 
 
 def churned_source(number: int) -> str:
-    return f"def churned_{number}(turns):\n" + "\n" * (number % BLANK_LINES) + "    for _ in range(turns):\n        pass\n"
+    return (
+        f"def churned_{number}(turns):\n" + "\n" * (number % BLANK_LINES) + "    for _ in range(turns):\n        pass\n"
+    )
 
 
 KINDS = [plain, event_loop, generators, from_c, recursion, waiting, short, churn]
@@ -209,7 +211,9 @@ class Witness:
         frame.f_trace_opcodes = True
         stack = own_frames(frame)
         self.stacks.add(stack)
-        self.stacks.add((*stack[:-1], (frame.f_code.co_qualname, frame.f_code.co_firstlineno)))  # before its first instruction
+        self.stacks.add(
+            (*stack[:-1], (frame.f_code.co_qualname, frame.f_code.co_firstlineno))
+        )  # before its first instruction
         return self
 
 

@@ -309,8 +309,27 @@ def healthy(log: RunLog) -> Callable[[int], None]:
 KINDS: dict[str, Callable[[RunLog], Callable[[int], None]]] = {
     kind.__name__: kind
     for kind in (
-        *(data_stall, launch_bound, sync_every_step, gil_bound, lock_bound, garbage_collection, compile_late, cpu_taken),
-        *(logging_in_the_loop, checkpoint_share, slow_function, waiting, memory_creep, silent, straggler, hung, healthy),
+        *(
+            data_stall,
+            launch_bound,
+            sync_every_step,
+            gil_bound,
+            lock_bound,
+            garbage_collection,
+            compile_late,
+            cpu_taken,
+        ),
+        *(
+            logging_in_the_loop,
+            checkpoint_share,
+            slow_function,
+            waiting,
+            memory_creep,
+            silent,
+            straggler,
+            hung,
+            healthy,
+        ),
     )
 }
 OF_TWO_RANKS = ("straggler", "hung")

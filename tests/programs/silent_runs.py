@@ -186,7 +186,19 @@ OF_FOLDER: dict[str, Callable[[Path], None]] = {of.__name__: of for of in (fifo,
 PLAIN: dict[str, Callable[[], None]] = {
     plain.__name__: plain
     for plain in (
-        *(sleep, asks, selects, accepts, receives, long_call, child_compiles, child_waits, downloads, notebook, queue_of_a_process),
+        *(
+            sleep,
+            asks,
+            selects,
+            accepts,
+            receives,
+            long_call,
+            child_compiles,
+            child_waits,
+            downloads,
+            notebook,
+            queue_of_a_process,
+        ),
         *(validate, debugger, collects, busy_threads, sleeping_thread, retries, condition, slow_workers, rank_computes),
     )
 }

@@ -9,7 +9,9 @@ from ..errors import UserError
 from .places import Batch, Place
 
 CLASSES = 3  # neither, grey matter, white matter
-HELD_OUT_Y = 136  # from here to the front of the head; the template is symmetric, so left and right would predict each other
+HELD_OUT_Y = (
+    136  # from here to the front of the head; the template is symmetric, so left and right would predict each other
+)
 CENTRE_SPACING = 6  # voxels; one sample of an epoch for each such point that lies in tissue
 
 
@@ -50,7 +52,9 @@ def load(patch: int) -> tuple[Patches, Patches]:
     except ModuleNotFoundError as error:
         raise UserError("no brain to segment: install the MNI152 template with: pip install nilearn") from error
     loaders = (datasets.load_mni152_template, datasets.load_mni152_gm_template, datasets.load_mni152_wm_template)
-    image_XYZ, grey_XYZ, white_XYZ = (torch.from_numpy(load(resolution=1).get_fdata(dtype="float32")) for load in loaders)
+    image_XYZ, grey_XYZ, white_XYZ = (
+        torch.from_numpy(load(resolution=1).get_fdata(dtype="float32")) for load in loaders
+    )
     grey_XYZ, white_XYZ = (grey_XYZ > 0.5) & (grey_XYZ >= white_XYZ), (white_XYZ > 0.5) & (white_XYZ > grey_XYZ)
     classes_XYZ = grey_XYZ.byte() + 2 * white_XYZ.byte()
     image_XYZ = (image_XYZ * 255).round().byte()

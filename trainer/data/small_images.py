@@ -43,7 +43,9 @@ def load(folder: Path = FASHION_MNIST) -> tuple[Images, Images]:
 
 
 def _fashion_mnist(folder: Path) -> tuple[Images, Images]:
-    train, validation = ((_idx(folder, f"{name}-images-idx3"), _idx(folder, f"{name}-labels-idx1")) for name in ("train", "t10k"))
+    train, validation = (
+        (_idx(folder, f"{name}-images-idx3"), _idx(folder, f"{name}-labels-idx1")) for name in ("train", "t10k")
+    )
     return (
         Images(train[0].unsqueeze(1), train[1].long(), shifts=True, mirrors=True),
         Images(validation[0].unsqueeze(1), validation[1].long()),
@@ -56,7 +58,9 @@ def _idx(folder: Path, name: str) -> Tensor:
     try:
         content = gzip.decompress(path.read_bytes())
     except (OSError, EOFError) as error:
-        raise UserError(f"cannot read {path}: install it again with: apt install --reinstall dataset-fashion-mnist") from error
+        raise UserError(
+            f"cannot read {path}: install it again with: apt install --reinstall dataset-fashion-mnist"
+        ) from error
     dimensions = content[3]
     shape = [int.from_bytes(content[at : at + 4], "big") for at in range(4, 4 + 4 * dimensions, 4)]
     return torch.frombuffer(bytearray(content[4 + 4 * dimensions :]), dtype=torch.uint8).view(shape)
@@ -73,4 +77,6 @@ def _digits(folder: Path) -> tuple[Images, Images]:
     images_NCHW = torch.from_numpy(digits.images * 255 / 16).byte().unsqueeze(1)
     classes_N = torch.from_numpy(digits.target).long()
     validation = torch.arange(len(classes_N)) % VALIDATION_EVERY == 0
-    return Images(images_NCHW[~validation], classes_N[~validation]), Images(images_NCHW[validation], classes_N[validation])
+    return Images(images_NCHW[~validation], classes_N[~validation]), Images(
+        images_NCHW[validation], classes_N[validation]
+    )

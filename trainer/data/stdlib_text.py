@@ -18,7 +18,11 @@ from .places import Batch, Place
 VOCABULARY = 256  # a token is a byte
 MASK = 256  # the token that hides another
 IGNORED = -100  # the target where nothing was hidden; cross_entropy passes it over
-HIDDEN_SHARE, MASKED_SHARE, REPLACED_SHARE = 0.15, 0.8, 0.1  # BERT's (arXiv 1810.04805): of the tokens; of the hidden ones, twice
+HIDDEN_SHARE, MASKED_SHARE, REPLACED_SHARE = (
+    0.15,
+    0.8,
+    0.1,
+)  # BERT's (arXiv 1810.04805): of the tokens; of the hidden ones, twice
 VALIDATION_SHARE = 0.05  # of the files
 NOT_DESCENDED = {"site-packages", "dist-packages", "test", "tests", "__pycache__"}
 
@@ -72,7 +76,9 @@ def load(folder: Path | None = None) -> tuple[Tensor, Tensor]:
     for path in source_files(folder):
         (validation if is_held_out(path.relative_to(folder)) else train).append(path.read_bytes())
     if not train or not validation:
-        raise UserError(f"too little Python source in {folder}: train with a Python that has its standard library as files")
+        raise UserError(
+            f"too little Python source in {folder}: train with a Python that has its standard library as files"
+        )
     return tokens_of(train), tokens_of(validation)
 
 

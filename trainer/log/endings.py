@@ -49,7 +49,11 @@ def of(error: BaseException | None) -> tuple[str, str]:
     if isinstance(error, KeyboardInterrupt):
         return "finished", "stopped by SIGINT"
     if isinstance(error, SystemExit):
-        return ("killed", "stopped by exit code 75") if error.code == TO_BE_STARTED_AGAIN else ("crashed", f"exit {error.code}")
+        return (
+            ("killed", "stopped by exit code 75")
+            if error.code == TO_BE_STARTED_AGAIN
+            else ("crashed", f"exit {error.code}")
+        )
     return "crashed", f"{type(error).__qualname__}: {error}"
 
 

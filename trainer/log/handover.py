@@ -58,7 +58,10 @@ class Handover:
             self._headers["Authorization"] = f"Bearer {token}"
         self._connection: HTTPConnection | None = None
         self._there: dict[str, int] = {}  # by file: its length there, once that is known
-        self._described: tuple[int, int] = (-1, 0)  # the run.json that was handed over: when it was written, and its length
+        self._described: tuple[int, int] = (
+            -1,
+            0,
+        )  # the run.json that was handed over: when it was written, and its length
         self._given_up: set[str] = set()
         self._same: set[str] = set()  # files that are known to be the same there, as far as they go
         self._end = threading.Event()
@@ -220,11 +223,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="URL",
         help="address of the dashboard (default: DEEPSEEK_SERVER)",
     )
-    parser.add_argument("--run", metavar="NAME", help="name of the run there (default: that in run.json, else the folder's)")
+    parser.add_argument(
+        "--run", metavar="NAME", help="name of the run there (default: that in run.json, else the folder's)"
+    )
     parsed = parser.parse_args(arguments)
     if not parsed.folder.is_dir() or not parsed.server:
         print(
-            f"there is no folder {parsed.folder}" if parsed.server else "name the dashboard with --server http://HOST:8080",
+            f"there is no folder {parsed.folder}"
+            if parsed.server
+            else "name the dashboard with --server http://HOST:8080",
             file=sys.stderr,
         )
         return 2
@@ -242,7 +249,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         while handover.hand_over():
             pass
     except (OSError, HTTPException, Refused, ValueError) as error:
-        print(f"not all of {parsed.folder} is handed over ({error}); run it again, it goes on where it stopped", file=sys.stderr)
+        print(
+            f"not all of {parsed.folder} is handed over ({error}); run it again, it goes on where it stopped",
+            file=sys.stderr,
+        )
         return 1
     finally:
         if handover:

@@ -19,7 +19,15 @@ def readable(value: Any, depth: int = 0) -> Any:
     if isinstance(value, int):
         return int(value) if -MAX_INT <= value <= MAX_INT else text(value)
     if isinstance(value, float):
-        return float(value) if math.isfinite(value) else "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        return (
+            float(value)
+            if math.isfinite(value)
+            else "NaN"
+            if math.isnan(value)
+            else "Infinity"
+            if value > 0
+            else "-Infinity"
+        )
     if isinstance(value, str):
         return text(value)
     if isinstance(value, Mapping) and depth < MAX_DEPTH:

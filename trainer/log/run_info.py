@@ -25,7 +25,9 @@ KEPT = ("pid", "host", "started_s", "tags", "note")  # of the first start, when 
 class InfoFile:
     """`run.json`: written at the start, and anew when more of the configuration is known."""
 
-    def __init__(self, path: Path, what: Mapping[str, object], config: Mapping[str, Any], process: Mapping[str, object]) -> None:
+    def __init__(
+        self, path: Path, what: Mapping[str, object], config: Mapping[str, Any], process: Mapping[str, object]
+    ) -> None:
         self._path = path
         self._config: dict[str, object] = _readable(config)
         self._info = {
@@ -91,7 +93,9 @@ def process() -> dict[str, object]:
     process: dict[str, object] = {"pid": os.getpid(), "host": os.uname().nodename}
     with suppress(OSError):
         stat = Path("/proc/self/stat").read_text()
-        process["pid_start_ticks"] = int(stat.rpartition(")")[2].split()[19])  # field 22; the name before it may hold spaces
+        process["pid_start_ticks"] = int(
+            stat.rpartition(")")[2].split()[19]
+        )  # field 22; the name before it may hold spaces
         process["boot_id"] = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return process
 

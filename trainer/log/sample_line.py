@@ -32,7 +32,9 @@ def path_of(value: object) -> str | None:
     return None
 
 
-def sample_line(folder: Path, time_s: float, name: object, value: object, path: str | None, step: object, kind: str | None) -> str:
+def sample_line(
+    folder: Path, time_s: float, name: object, value: object, path: str | None, step: object, kind: str | None
+) -> str:
     """`{"time_s":1.5,"step":7,"name":"val/image","path":"images/7.png","bytes":812,"written_s":1.4}`, or with `"text"`.
 
     Whether the file is there is looked at here, in the writer thread; the path is relative to the run's folder where it lies in it.

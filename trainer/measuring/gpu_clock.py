@@ -81,7 +81,9 @@ class Step:
     def end(self, series: str) -> None:
         self._spans.append((series, self._open.pop(series), self._mark()))
 
-    def close(self, number: int, time_s: float, numbers: dict[str, float], tensors: Mapping[str, Tensor], anchor: Anchor) -> None:
+    def close(
+        self, number: int, time_s: float, numbers: dict[str, float], tensors: Mapping[str, Tensor], anchor: Anchor
+    ) -> None:
         self._number, self._time_s, self._numbers, self._anchor = number, time_s, numbers, anchor
         self._names = list(tensors)
         if tensors:
@@ -148,7 +150,9 @@ class GpuClock:
         if self._timed():
             self._current.end(series)
 
-    def end_step(self, number: int, time_s: float, numbers: dict[str, float], tensors: Mapping[str, Tensor]) -> list[StepNumbers]:
+    def end_step(
+        self, number: int, time_s: float, numbers: dict[str, float], tensors: Mapping[str, Tensor]
+    ) -> list[StepNumbers]:
         """Close this step, and return the finished ones among this and earlier ones, in order.
 
         A step that ends while a CUDA graph is being captured is not returned: its tensors have no values yet.
@@ -211,7 +215,9 @@ class GpuPhase(Phase):
         super().__enter__()
         self._clock.begin(self._gpu_series)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._clock.end(self._gpu_series)
         super().__exit__(kind, error, trace)
 

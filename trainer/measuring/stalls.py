@@ -53,7 +53,9 @@ class Compilations:
         self._event = event
         self._over: list[Compilation] = []
         self._begun_ns = 0
-        self._dynamo: Any = sys.modules.get("torch._dynamo")  # every optimizer loads it; not loaded, it compiles nothing
+        self._dynamo: Any = sys.modules.get(
+            "torch._dynamo"
+        )  # every optimizer loads it; not loaded, it compiles nothing
         if self._dynamo:
             self._dynamo.callback_handler.register_start_callback(self._begin)
             self._dynamo.callback_handler.register_end_callback(self._end)
@@ -80,5 +82,9 @@ class Compilations:
 
     def _write(self, compilation: Compilation, metrics: Any) -> None:
         kind = "compile" if compilation.compile_id.endswith("/0") else "recompile"
-        text = f"{metrics.co_name}: {metrics.recompile_reason or 'for the first time'}" if metrics else compilation.compile_id
+        text = (
+            f"{metrics.co_name}: {metrics.recompile_reason or 'for the first time'}"
+            if metrics
+            else compilation.compile_id
+        )
         self._event(kind, time_s=compilation.over_s, seconds=compilation.seconds, text=text)

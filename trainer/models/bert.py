@@ -62,7 +62,9 @@ class BERT(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.embed = nn.Embedding(shape.vocabulary, shape.channels)
-        self.position_TC = nn.Parameter(nn.init.normal_(self.embed.weight.new_empty(shape.context, shape.channels), std=INIT_STD))
+        self.position_TC = nn.Parameter(
+            nn.init.normal_(self.embed.weight.new_empty(shape.context, shape.channels), std=INIT_STD)
+        )
         self.dropout = nn.Dropout(shape.dropout)
         self.blocks = nn.ModuleList(BertBlock(shape) for _ in range(shape.layers))
         self.norm = LayerNorm(shape.channels)

@@ -24,7 +24,9 @@ def send(values: Mapping[str, str], message: AlertMessage) -> None:
     sender, title = apprise.Apprise(asset=asset), harmless(headline(message))
     if not sender.add(values["url"]):
         raise NotDelivered("Apprise does not know this address; see docs/alerts.md")
-    room = min([MOST_BODY, *(service.body_maxlen for service in sender)]) - len(title) - len(message.id) - len("\n\nid: ")
+    room = (
+        min([MOST_BODY, *(service.body_maxlen for service in sender)]) - len(title) - len(message.id) - len("\n\nid: ")
+    )
     text = f"{body(message, chat=True, most=max(LEAST_ROOM, room))}\nid: {message.id}"
     try:
         taken = sender.notify(text, title=title, body_format=apprise.NotifyFormat.TEXT)

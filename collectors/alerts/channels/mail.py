@@ -23,7 +23,9 @@ AUTHENTICATED = 235  # RFC 4954
 MOST_PARTLY = 256  # messages that only some of their addresses have got
 PORTS = {"starttls": 587, "ssl": 465, "none": 25}
 
-_partly: OrderedDict[tuple[str, str], frozenset[str]] = OrderedDict()  # by the addresses and the message, those that have it
+_partly: OrderedDict[tuple[str, str], frozenset[str]] = (
+    OrderedDict()
+)  # by the addresses and the message, those that have it
 
 
 def send(values: Mapping[str, str], message: AlertMessage) -> None:
@@ -61,7 +63,9 @@ def _send_to_all(server: smtplib.SMTP, values: Mapping[str, str], message: Alert
     _partly[key] = frozenset(addresses) - frozenset(refused)
     if len(_partly) > MOST_PARTLY:
         _partly.popitem(last=False)
-    raise NotDelivered(f"the mail server takes no mail for {len(refused)} of {len(addresses)} addresses; the others have it")
+    raise NotDelivered(
+        f"the mail server takes no mail for {len(refused)} of {len(addresses)} addresses; the others have it"
+    )
 
 
 def mail_of(values: Mapping[str, str], message: AlertMessage) -> EmailMessage:
@@ -69,10 +73,14 @@ def mail_of(values: Mapping[str, str], message: AlertMessage) -> EmailMessage:
     mail = EmailMessage(policy=SMTP)
     sender = values.get("from") or (values.get("user", "") if "@" in values.get("user", "") else "")
     mail["From"] = (
-        _address(sender) if sender else Address("DeepSeek Dashboard", "deepseek-dashboard", socket.getfqdn() or "localhost")
+        _address(sender)
+        if sender
+        else Address("DeepSeek Dashboard", "deepseek-dashboard", socket.getfqdn() or "localhost")
     )
     mail["To"] = [_address(word) for word in values["to"].split(", ")]
-    mail["Subject"] = headline(message).replace("=?", "＝?")  # else a reader decodes it as an encoded word, line ends and all
+    mail["Subject"] = headline(message).replace(
+        "=?", "＝?"
+    )  # else a reader decodes it as an encoded word, line ends and all
     mail["Date"] = format_datetime(datetime.fromtimestamp(message.created_s, UTC))
     mail["Message-ID"] = f"<{message.id}@deepseek-dashboard>"
     mail["Auto-Submitted"] = "auto-generated"

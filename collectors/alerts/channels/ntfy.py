@@ -9,7 +9,10 @@ from ..wording import MOST_BODY, body, headline
 from .webhook import post, written
 
 URL = "https://ntfy.sh"
-MOST_MESSAGE, MOST_DOCUMENT = 4000, 8000  # bytes: of more than 4,096 ntfy makes an attachment, more than 8,192 it refuses
+MOST_MESSAGE, MOST_DOCUMENT = (
+    4000,
+    8000,
+)  # bytes: of more than 4,096 ntfy makes an attachment, more than 8,192 it refuses
 LESS = 0.8
 TAGS = {"begin": "rotating_light", "end": "white_check_mark", "summary": "rotating_light", "test": "wave"}
 

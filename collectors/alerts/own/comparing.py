@@ -21,7 +21,14 @@ STALE_S = 300.0  # a value holds for so long, or for STALE_INTERVALS of its seri
 STALE_INTERVALS = 10.0
 MOST_FRESH = 1000  # points between two looks; of more the newest
 MOST_SERIES = 20_000
-OPERATORS = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal, "==": np.equal, "!=": np.not_equal}
+OPERATORS = {
+    "<": np.less,
+    "<=": np.less_equal,
+    ">": np.greater,
+    ">=": np.greater_equal,
+    "==": np.equal,
+    "!=": np.not_equal,
+}
 
 
 class _ComparingRules:
@@ -32,7 +39,9 @@ class _ComparingRules:
         self.numbers = np.array([comparison.number for _, comparison in rules])
         self.for_s = np.array([rule.for_s for rule in self.rules])
         self.by_operator = {
-            operator: np.array([place for place, (_, comparison) in enumerate(rules) if comparison.operator == operator])
+            operator: np.array(
+                [place for place, (_, comparison) in enumerate(rules) if comparison.operator == operator]
+            )
             for operator in {comparison.operator for _, comparison in rules}
         }
         self._of_run: dict[str | None, Bools] = {}

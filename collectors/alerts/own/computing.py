@@ -70,7 +70,9 @@ class ComputedRules:
         """Rules that are as they were go on."""
         found = {rule.name: (rule, condition_of(rule.kind, rule.text)) for rule in rules}
         self._names = {
-            name: condition.name for name, (rule, condition) in found.items() if rule.kind == "absent" and condition.name
+            name: condition.name
+            for name, (rule, condition) in found.items()
+            if rule.kind == "absent" and condition.name
         }
         before = self._rules
         self._rules = {name: row for name, row in found.items() if row[1].simple is None and name not in self._names}
@@ -168,7 +170,10 @@ class ComputedRules:
         """Labels, places and values of each series of the result."""
         reach_s = HOUR_S if rule.kind == "anomaly" else rule.for_s + 60.0
         lo = now_s - min(reach_s, 24 * HOUR_S)
-        rows = [*self._of(run, now_s), *(self._of(None, now_s) if run is not None and condition.expression is not None else [])]
+        rows = [
+            *self._of(run, now_s),
+            *(self._of(None, now_s) if run is not None and condition.expression is not None else []),
+        ]
         if condition.expression is None:
             chosen = [row for row in rows if row.name == condition.name][:MOST_SERIES]
             for row, data in zip(chosen, self._buckets(chosen, lo), strict=True):
@@ -177,7 +182,9 @@ class ComputedRules:
             return
         needs = condition.expression.needs
         before = max(need.before for need in needs)
-        chosen = [row for row in rows if any(need.selector.matches(row.run or "", row.name, row.labels) for need in needs)]
+        chosen = [
+            row for row in rows if any(need.selector.matches(row.run or "", row.name, row.labels) for need in needs)
+        ]
         if any(need.selector.clock for need in needs):
             chosen += [row for row in rows if row.run == run and row.first_step is not None and row not in chosen][:1]
         if len(chosen) > MOST_SERIES:
@@ -185,8 +192,12 @@ class ComputedRules:
         if not any(row.run == run for row in chosen):
             return
         columns = self._read(chosen, lo - before)
-        clocks = [data._replace(clock=True) for data in columns if any(need.selector.clock for need in needs) and data.run][:1]
-        found: list[ExpressionColumns] = condition.expression.over([*columns, *clocks], Raster("time", lo, None, BUCKETS))
+        clocks = [
+            data._replace(clock=True) for data in columns if any(need.selector.clock for need in needs) and data.run
+        ][:1]
+        found: list[ExpressionColumns] = condition.expression.over(
+            [*columns, *clocks], Raster("time", lo, None, BUCKETS)
+        )
         for column in found:
             if len(column.buckets.count):
                 yield column.labels, column.buckets.t_end, column.buckets.last

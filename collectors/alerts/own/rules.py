@@ -22,14 +22,18 @@ SHARE = 0.02  # of a core, for expressions
 MOST_TURN_S = 0.1
 MOST_HOLDING = 5000  # findings of own rules
 AWAKE_S = 3600.0  # a run without a point is let go after this
-ENDED_S = 35.0  # without a point, before it is asked whether a run has ended: what was resolved before that is over by then
+ENDED_S = (
+    35.0  # without a point, before it is asked whether a run has ended: what was resolved before that is over by then
+)
 ASK_S = 5.0  # between two such questions
 
 
 class OwnRules:
     """For one thread. `alive` are the runs of which a process is known."""
 
-    def __init__(self, store: Store, known: Iterable[Finding] = (), has_ended: Callable[[str], bool] = lambda run: False) -> None:
+    def __init__(
+        self, store: Store, known: Iterable[Finding] = (), has_ended: Callable[[str], bool] = lambda run: False
+    ) -> None:
         mine = [row for row in known if row.rule.startswith(OWN)]
         self._has_ended = has_ended
         self._watch = Watch(mine)
@@ -42,7 +46,9 @@ class OwnRules:
         self._last_s: dict[str | None, dict[str, float]] = {}  # by run and awaited series, the time of its newest point
         self._sign_s: dict[str | None, float] = {}  # by run, the time of its newest point
         self._heard_s: dict[str | None, float] = {}  # by run, when its newest point came
-        self._since_s: dict[str | None, float] = {row.run: row.to_s for row in mine if not row.over}  # since when a run is known
+        self._since_s: dict[str | None, float] = {
+            row.run: row.to_s for row in mine if not row.over
+        }  # since when a run is known
         self._asked_s = -ASK_S  # when it was last asked which runs have ended
         self._credit_s, self._then_s = 0.0, time.monotonic()
 
@@ -88,7 +94,11 @@ class OwnRules:
         for row in self._watch.holding():
             kept[row.run, row.rule.removeprefix(OWN)] = now_s if row.run is None else self._sign_s.get(row.run, now_s)
         held: dict[tuple[str | None, str], list[Held]] = {}
-        facts = [*self._comparisons.look(now_s, kept), *self._absent(living, kept, now_s), *self._expressions(now_s, kept)]
+        facts = [
+            *self._comparisons.look(now_s, kept),
+            *self._absent(living, kept, now_s),
+            *self._expressions(now_s, kept),
+        ]
         for run, rule_name, fact in facts:
             held.setdefault((run, rule_name), []).append(fact)
         for run, name in kept.keys() | held.keys():

@@ -114,7 +114,9 @@ def _unrest(share: Floats, length: int) -> float:
     if not len(differences):
         return np.inf
     mean = blocks[np.isfinite(blocks[:, 0])].mean(axis=0)
-    by_chance = float(np.sqrt(mean * (1 - mean) / (np.pi * SAMPLES * length)).sum())  # of a mean absolute difference of two counts
+    by_chance = float(
+        np.sqrt(mean * (1 - mean) / (np.pi * SAMPLES * length)).sum()
+    )  # of a mean absolute difference of two counts
     return float(np.median(differences)) - by_chance
 
 

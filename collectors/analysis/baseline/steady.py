@@ -14,7 +14,10 @@ from .mix import usual
 SLICE_S = 1.0
 COVERED = 0.9  # of a slice, by units
 BEFORE_S = 1800.0  # how far from the window the baseline may lie
-FIRST_UNITS, FIRST_S = 50, 120.0  # a run's beginning is not its baseline: so many units, and no more than so many seconds
+FIRST_UNITS, FIRST_S = (
+    50,
+    120.0,
+)  # a run's beginning is not its baseline: so many units, and no more than so many seconds
 FEW_UNITS = 8.0  # a window of fewer is compared in whole units: what a part of one does says little of the others
 LEAST_UNITS = 5.0  # whole units that are looked for
 SLOWEST, SLOWEST_MEAN = 1.5, 1.25  # times the 25th percentile over steps: the median of a second, and its mean
@@ -72,7 +75,11 @@ def _whole_units(
 ) -> list[Range]:
     """The nearest steady units, each from end to end: those before the window, and those after it where there are few."""
     starts, ends = units.start_s, units.end_s
-    good = (units.seconds <= SLOWEST * units.usual_s()) & _held(starts, ends, recorded) & ~_touching(starts, ends, left_out)
+    good = (
+        (units.seconds <= SLOWEST * units.usual_s())
+        & _held(starts, ends, recorded)
+        & ~_touching(starts, ends, left_out)
+    )
     before, after = np.flatnonzero(good & (ends <= window[0]))[::-1], np.flatnonzero(good & (starts >= window[1]))
     enough_s = max(ENOUGH_S, windows * (window[1] - window[0]) / FEW_UNITS, LEAST_UNITS * units.usual_s())
     chosen = _nearest(before, ends - starts, enough_s)
@@ -101,7 +108,11 @@ def unsteady_by_nature(
         for start, end in sorted(compilations):
             end_s = max(end_s, _first_end(units, end)) if start <= end_s else end_s
         found.append((begun_s - BEFORE_S, end_s))
-    return [part for part in union(found) if min(part[1], window[1]) - max(part[0], window[0]) < 0.5 * (window[1] - window[0])]
+    return [
+        part
+        for part in union(found)
+        if min(part[1], window[1]) - max(part[0], window[0]) < 0.5 * (window[1] - window[0])
+    ]
 
 
 def _first_end(units: Units, begun_s: float) -> float:

@@ -28,9 +28,13 @@ UNITS = "units"  # of work, for which a line stands: a series that has points on
 
 
 class StepLog(NamedTuple):
-    units: Units | None  # None where the run logs no steps; in steps of the usual size, where sizes explain how long they take
+    units: (
+        Units | None
+    )  # None where the run logs no steps; in steps of the usual size, where sizes explain how long they take
     steps: Units | None  # the same, each counted as one
-    answers: Units | None  # of a service: the same stretches, each with as many answers as fit into it one after another
+    answers: (
+        Units | None
+    )  # of a service: the same stretches, each with as many answers as fit into it one after another
     sized: Sized | None  # their tokens or samples, where those explain how long they take
     phases: StepPhases
     unit_name: str  # what a unit is called
@@ -68,7 +72,11 @@ def read(history: History, window: Range, rank: int = 0, around_s: float = BEFOR
     else:
         steps = _units(found[stepper.id], counts, until_s) if stepper else None
     logged = _phases(phases, found, counts)
-    counted = sized(steps, {series.name: (found[series.id].place, found[series.id].value) for series in sizes}) if steps else None
+    counted = (
+        sized(steps, {series.name: (found[series.id].place, found[series.id].value) for series in sizes})
+        if steps
+        else None
+    )
     return StepLog(
         units=weighed(steps, counted) if steps and counted else steps,
         steps=steps,

@@ -25,7 +25,9 @@ def contradiction(verdict: Verdict, tree: Trie, rows: Sequence[Evidence], units:
     """One sentence, "" where all agree. `tree` is what the page draws, `units` those of its window and baseline."""
     if verdict.suspect is None or not verdict.baseline:
         return ""
-    if verdict.reason.endswith(OF_GIL) or verdict.suspect.last_line:  # another thread's function, or lines, which no graph shows
+    if (
+        verdict.reason.endswith(OF_GIL) or verdict.suspect.last_line
+    ):  # another thread's function, or lines, which no graph shows
         return _in_waits(verdict, rows)
     return _in_tree(verdict, verdict.suspect.frame, tree, units) or _in_waits(verdict, rows)
 

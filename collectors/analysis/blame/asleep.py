@@ -17,7 +17,9 @@ from ..stacks.waits import BACKWARD, wait_of
 MOSTLY = 0.5  # of a line's time, asleep if each second on a core cost as much of the run queue at every line
 AT_LEAST = 0.25  # ... and even if all of the run queue that is left by lines with the GIL was its own
 ON_CPU = 0.05  # of a core: with less of one a line sleeps, where the run queue does not say
-OWN_THREADS = "/torch/"  # a part of the path of a library that waits for threads of its own, which may want a core themselves
+OWN_THREADS = (
+    "/torch/"  # a part of the path of a library that waits for threads of its own, which may want a core themselves
+)
 
 
 def asleep_in(window: Traces, gil_s: Floats, waits: CoreWaits | None, line_of: LineOf) -> Bools:

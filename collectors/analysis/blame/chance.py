@@ -24,7 +24,13 @@ SMALL = 0.001  # functions below this share of the time are left out
 
 
 def drawn_excesses(
-    baseline: Traces, trie: Trie, first: int, ranges: Sequence[Range], units: Units | None, window_s: float, period_s: float = 0.0
+    baseline: Traces,
+    trie: Trie,
+    first: int,
+    ranges: Sequence[Range],
+    units: Units | None,
+    window_s: float,
+    period_s: float = 0.0,
 ) -> Floats:
     """The largest excess of each drawn window, per unit. `trie` holds the stacks of `baseline` from its stack number `first` on. Without units, what repeats itself in `period_s` stays together."""
     blocks = blocks_of(ranges, units, BLOCK_S if units is not None else max(BLOCK_WITHOUT_UNITS_S, period_s))
@@ -34,7 +40,9 @@ def drawn_excesses(
     length_s = float((bounds[:, 1] - bounds[:, 0]).mean())
     picks = np.random.default_rng(0).integers(0, len(blocks), (DRAWN, max(1, round(window_s / length_s))))
     times = np.array([np.bincount(row, minlength=len(blocks)) for row in picks], np.float64)
-    excess_s = times @ total_s / np.maximum(times @ divisor, 1e-9)[:, None] - total_s.sum(axis=0) / max(divisor.sum(), 1e-9)
+    excess_s = times @ total_s / np.maximum(times @ divisor, 1e-9)[:, None] - total_s.sum(axis=0) / max(
+        divisor.sum(), 1e-9
+    )
     largest_s: Floats = excess_s.max(axis=1)
     return largest_s
 

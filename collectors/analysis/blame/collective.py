@@ -30,7 +30,9 @@ def _waited(traces: Traces, ranks: list[int]) -> Floats:
     """`[who waits, for whom]`: seconds."""
     heads = {i: rank for i, frame in enumerate(traces.frames) if (rank := rank_of_head(frame)) is not None}
     for_whom = [next((ranks.index(heads[frame]) for frame in stack if frame in heads), -1) for stack in traces.stacks]
-    who = np.array([ranks.index(rank) if rank in ranks else -1 for _, rank, _, _ in traces.processes], np.int64)[traces.process]
+    who = np.array([ranks.index(rank) if rank in ranks else -1 for _, rank, _, _ in traces.processes], np.int64)[
+        traces.process
+    ]
     whom = np.array(for_whom, np.int64)[traces.stack] if for_whom else np.zeros(0, np.int64)
     known = (who >= 0) & (whom >= 0) & traces.main
     sums = np.bincount(who[known] * len(ranks) + whom[known], traces.seconds[known], len(ranks) ** 2)

@@ -32,7 +32,9 @@ class Compared(NamedTuple):
     period_s: float = 0.0  # without units: how long takes what repeats itself; 0 for under a second
 
 
-def read(history: History, window: Range, log: StepLog, baseline: Range | None = None, windows: int = WINDOWS) -> Compared:
+def read(
+    history: History, window: Range, log: StepLog, baseline: Range | None = None, windows: int = WINDOWS
+) -> Compared:
     """The window beside its run's baseline, or beside `baseline` where that is given.
 
     Reads first what would be enough if all of it was recorded. Where that is more than may be read at once, as with a hundred
@@ -60,7 +62,9 @@ def read(history: History, window: Range, log: StepLog, baseline: Range | None =
     around = (window[0] - around_s, window[1] + around_s)
     activity = None if paces is not None else gpu_look.activity(history, around)
     mains = _mains(columns) if paces is None and activity is None else None
-    found = baseline_of(asked, paces, activity=activity, mains=mains, left_out=left_out, recorded=columns.covered, windows=windows)
+    found = baseline_of(
+        asked, paces, activity=activity, mains=mains, left_out=left_out, recorded=columns.covered, windows=windows
+    )
     return Compared(columns, asked, window, found, log, mix.period_s(mains) if mains is not None else 0.0)
 
 
@@ -79,12 +83,16 @@ def _affordable_s(history: History, window: Range) -> float:
 
 def main_threads(traces: Traces, rank: int) -> Traces:
     """The spans of one rank's main thread."""
-    return traces.take(traces.main & traces.of([role == "main" and its == rank for _, its, _, role in traces.processes]))
+    return traces.take(
+        traces.main & traces.of([role == "main" and its == rank for _, its, _, role in traces.processes])
+    )
 
 
 def other_threads(traces: Traces, rank: int, line_of: LineOf = no_source) -> Traces:
     """What the other threads of a rank's own process did, without their waits and their sleep."""
-    mine = traces.take(~traces.main & traces.of([role == "main" and its == rank for _, its, _, role in traces.processes]))
+    mine = traces.take(
+        ~traces.main & traces.of([role == "main" and its == rank for _, its, _, role in traces.processes])
+    )
     return at_work(mine, line_of)
 
 

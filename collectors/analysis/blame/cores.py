@@ -53,7 +53,9 @@ def evened(sides: tuple[Traces, Traces], working: tuple[Bools, Bools], own_folde
     here, there = (_share(side, computes[part]) for side, part in zip(at_work, parts, strict=True))
     if not here or not there:
         return None
-    even = (_by_cores(side, work, computes[part], there) for side, work, part in zip(sides, working, parts, strict=True))
+    even = (
+        _by_cores(side, work, computes[part], there) for side, work, part in zip(sides, working, parts, strict=True)
+    )
     return Evened((next(even), next(even)), there / here)
 
 

@@ -59,7 +59,8 @@ def _phases(log: StepLog, window: list[Range], baseline: list[Range]) -> list[Ev
     here = (phases.seconds_within(window) / steps).tolist()
     there = (phases.seconds_within(baseline) / base).tolist() if base else [None] * len(here)
     return [
-        Evidence(f"{name.capitalize()}", f"s/{log.unit_name}", *pair) for name, *pair in zip(phases.names, here, there, strict=True)
+        Evidence(f"{name.capitalize()}", f"s/{log.unit_name}", *pair)
+        for name, *pair in zip(phases.names, here, there, strict=True)
     ]
 
 
@@ -84,7 +85,8 @@ def waits_of(main: tuple[Traces, Traces | None], case: Case, line_of: LineOf) ->
     divisors = [(side.seconds if side.units is None else side.divisor) if side else None for side in sides]
     unit = "share" if case.window.units is None else f"s/{case.unit_name}"
     here, there = (
-        _waited_s(side, line_of) / by if side is not None and by else None for side, by in zip(main, divisors, strict=True)
+        _waited_s(side, line_of) / by if side is not None and by else None
+        for side, by in zip(main, divisors, strict=True)
     )
     return Evidence(WAITS, unit, here, there)
 

@@ -32,7 +32,9 @@ def look(history: History, window: Range, baseline: Sequence[Range], log: StepLo
     found = history.values(chosen, [window], baseline)
     here, there = (float(np.mean(values)) for values in found[signal])
     clock = tuple(float(np.mean(values)) for values in found.get(CLOCK, ()) if len(values))
-    reasons = np.bitwise_or.reduce(found[REASONS][0].astype(np.int64)) if REASONS in found and len(found[REASONS][0]) else 0
+    reasons = (
+        np.bitwise_or.reduce(found[REASONS][0].astype(np.int64)) if REASONS in found and len(found[REASONS][0]) else 0
+    )
     return GpuLook(
         signal=SIGNALS[signal],
         busy_pct=(here, there) if signal != "gpu/power_w" else (100 * here / max(there, 1.0), 100.0),
@@ -46,7 +48,11 @@ def activity(history: History, around: Range) -> RawPoints | None:
     """How busy the GPUs at work are, 1 for 100 %; None where they idle, or there is none."""
     machine = history.machine_series()
     cards = _at_work(history, machine, BUSY, [around])
-    points = [*history.points([series for series in machine if series.name == BUSY and _card(series) in cards], around).values()]
+    points = [
+        *history.points(
+            [series for series in machine if series.name == BUSY and _card(series) in cards], around
+        ).values()
+    ]
     if not points:
         return None
     busy_pct = RawPoints._make(np.concatenate(columns) for columns in zip(*points, strict=True))
@@ -71,7 +77,9 @@ def _kernels(history: History, window: Range, baseline: Sequence[Range], log: St
     """Seconds of GPU work a unit, as the run logs it: all its GPU phases together."""
     if log.units is None:
         return None
-    found = history.values([series for series in history.series() if series.name.startswith(GPU_PHASE)], [window], baseline)
+    found = history.values(
+        [series for series in history.series() if series.name.startswith(GPU_PHASE)], [window], baseline
+    )
     sums = [[float(np.mean(values)) for values in sides if len(values)] for sides in found.values()]
     both = [means for means in sums if len(means) == 2]
     return (sum(means[0] for means in both), sum(means[1] for means in both)) if both else None

@@ -28,7 +28,9 @@ def look(history: History, window: Range, baseline: Sequence[Range]) -> HostLook
     return HostLook(cores, busy_pct, own, others)
 
 
-def _means(history: History, series: Sequence[Series], window: Range, baseline: Sequence[Range]) -> tuple[float, float] | None:
+def _means(
+    history: History, series: Sequence[Series], window: Range, baseline: Sequence[Range]
+) -> tuple[float, float] | None:
     """Over window and baseline, of series of one name. A value stands for the period before it."""
     if not series:
         return None

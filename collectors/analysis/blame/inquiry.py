@@ -41,13 +41,19 @@ def blame(
     log = about.log
     stacks = traces_of(about.columns, line_of)
     joined = work_of(stacks, line_of)
-    first = rank if rank is not None else min((its for _, its, _, role in joined.processes if role == "main"), default=0)
+    first = (
+        rank if rank is not None else min((its for _, its, _, role in joined.processes if role == "main"), default=0)
+    )
     host = host_look.look(history, about.window, about.baseline) if about.baseline else None
-    case = paced(_case((stacks, joined), about, first, folder, line_of, _core_waits(history, about, first))._replace(host=host))
+    case = paced(
+        _case((stacks, joined), about, first, folder, line_of, _core_waits(history, about, first))._replace(host=host)
+    )
     verdict = judge(case)
     late = None if stacks.serves else _awaited(verdict, case, joined, about)
     if late is not None:
-        case = paced(_case((stacks, joined), about, late, folder, line_of, _core_waits(history, about, late))._replace(host=host))
+        case = paced(
+            _case((stacks, joined), about, late, folder, line_of, _core_waits(history, about, late))._replace(host=host)
+        )
         verdict = replace(judge(case), rank=late)
     looked_at = first if late is None else late
     case = case._replace(
@@ -100,7 +106,9 @@ def _core_waits(history: History, about: Compared, rank: int) -> CoreWaits | Non
     return core_waits(history, (min(lo for lo, _ in ranges), max(hi for _, hi in ranges)), rank)
 
 
-def _case(traces: tuple[Traces, Traces], about: Compared, rank: int, folder: str, line_of: LineOf, waits: CoreWaits | None) -> Case:
+def _case(
+    traces: tuple[Traces, Traces], about: Compared, rank: int, folder: str, line_of: LineOf, waits: CoreWaits | None
+) -> Case:
     """`traces` as they stand and joined; `waits` of the rank's main thread."""
     stacks, mine = traces[0], main_threads(traces[1], rank)
     recorded = about.columns.covered if mine.serves else None
@@ -121,7 +129,9 @@ def _case(traces: tuple[Traces, Traces], about: Compared, rank: int, folder: str
         period_s=about.period_s,
         answer_s=_answer_s(about) if mine.serves else None,
         asleep=asleep.asleep_in(window.traces, gil_s, waits, line_of),
-        queued_s=(_queued_s(window, waits), _queued_s(baseline, waits)) if waits is not None and baseline is not None else None,
+        queued_s=(_queued_s(window, waits), _queued_s(baseline, waits))
+        if waits is not None and baseline is not None
+        else None,
     )
 
 
@@ -136,13 +146,18 @@ def _side(traces: Traces, ranges: Sequence[Range], log: StepLog, recorded: Seque
     if recorded is None:
         seen = union(list(zip(inside.start_s.tolist(), inside.end_s.tolist(), strict=True)), TOUCHING_S)
         return Side(inside, list(ranges), log.units.within(seen) if log.units else None)
-    seen = [(max(lo, start), min(hi, end)) for lo, hi in ranges for start, end in union(recorded) if start < hi and end > lo]
+    seen = [
+        (max(lo, start), min(hi, end)) for lo, hi in ranges for start, end in union(recorded) if start < hi and end > lo
+    ]
     return Side(inside, list(ranges), log.units.within(seen) if log.units else None, sum(hi - lo for lo, hi in seen))
 
 
 def _answer_s(about: Compared) -> tuple[float, float] | None:
     """Of window and baseline; None where one of the two has no line of the log."""
-    here, there = about.log.phases.unit_s([about.window]), about.log.phases.unit_s(about.baseline) if about.baseline else None
+    here, there = (
+        about.log.phases.unit_s([about.window]),
+        about.log.phases.unit_s(about.baseline) if about.baseline else None,
+    )
     return (here, there) if here is not None and there else None
 
 
@@ -152,13 +167,16 @@ def _waits(stacks: Traces, case: Case, rank: int) -> Evidence:
     return evidence.waits_of((mine.within(case.window.ranges), baseline), case, case.line_of)
 
 
-def _checked(verdict: Verdict, joined: Traces, log: StepLog, sides: tuple[list[Range], list[Range]], rank: int) -> Verdict:
+def _checked(
+    verdict: Verdict, joined: Traces, log: StepLog, sides: tuple[list[Range], list[Range]], rank: int
+) -> Verdict:
     """With what the graph or the table beside it say otherwise; it is then a guess."""
     if verdict.suspect is None or not sides[1]:
         return verdict
     tree = agreement.drawn(joined, sides, rank)
     units = [
-        log.units.within(side) if log.units else float(seconds) for side, seconds in zip(sides, tree.total_s[:, 0], strict=True)
+        log.units.within(side) if log.units else float(seconds)
+        for side, seconds in zip(sides, tree.total_s[:, 0], strict=True)
     ]
     said = agreement.contradiction(verdict, tree, verdict.evidence, (units[0] * verdict.pace, units[1]))
     return replace(verdict, contradiction=said, confidence="low") if said else verdict
@@ -183,7 +201,8 @@ def _collections(case: Case, log: StepLog) -> tuple[float, float] | None:
     if log.collections is None or case.baseline is None:
         return None
     here, there = (
-        sum(max(0.0, min(hi, end) - max(lo, start)) for lo, hi in side.ranges for start, end in log.collections) / side.divisor
+        sum(max(0.0, min(hi, end) - max(lo, start)) for lo, hi in side.ranges for start, end in log.collections)
+        / side.divisor
         for side in (case.window, case.baseline)
     )
     return here, there

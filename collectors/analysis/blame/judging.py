@@ -31,7 +31,10 @@ LONG = 3.0  # samples in a row: who stands so long stands
 SAME_PACE = 0.87  # of the baseline's work in a second: with more of it nothing is slower
 OUTSIDE = 0.15  # of the baseline's work: with less of it elsewhere, one function and everything cannot be told apart
 OUTSIDE_OF_LINES = 0.2  # ... where units are lines of the log, which may stand for more work now than before
-BOUND, MOST_BOUND = 1.1, 1.5  # times: how much longer all work may take beside its want of cores; the latter where that has risen
+BOUND, MOST_BOUND = (
+    1.1,
+    1.5,
+)  # times: how much longer all work may take beside its want of cores; the latter where that has risen
 LOOKS = 3  # at what has grown in common: the first suspect may be another than the last
 
 
@@ -52,8 +55,14 @@ def judge(case: Case) -> Verdict:
     least_s = _least(case, excess, found, unit_s, drawn_s)
     everywhere_s = max(least_s, LEAST_EVERYWHERE * unit_s)
     if case.answer_s and case.answer_s[0] <= (1 + LEAST) * case.answer_s[1]:
-        return Verdict("no_difference", **known)  # more work a request where fewer share it, and no request takes longer
-    if baseline is not None and not case.answer_s and (window.pace > SAME_PACE if window.units is None else slowdown_s <= 0):
+        return Verdict(
+            "no_difference", **known
+        )  # more work a request where fewer share it, and no request takes longer
+    if (
+        baseline is not None
+        and not case.answer_s
+        and (window.pace > SAME_PACE if window.units is None else slowdown_s <= 0)
+    ):
         return Verdict("no_difference", **known)
     if found is not None and baseline is not None and found.stands_out_s < suspect.SECOND * slowdown_s:
         found = None
@@ -73,7 +82,9 @@ def judge(case: Case) -> Verdict:
         "excess_s": found.excess_s,
         "excess_share": share_of(found.excess_s, other, slowdown_s),
         "unexplained_s": slowdown_s - found.excess_s,
-        "shares": (found.whole_s * window.pace, found.whole_s - found.excess_s) if window.units is None and baseline else None,
+        "shares": (found.whole_s * window.pace, found.whole_s - found.excess_s)
+        if window.units is None and baseline
+        else None,
         "rank_among_baseline": rank_among(drawn_s, found.gain_s(window.pace)) if drawn_s is not None else None,
     }
     verdict = Verdict("line", **known)
@@ -86,7 +97,9 @@ class _Look(NamedTuple):
     sides: Sides
     found: Suspect | None
     even: Traces | None  # the baseline, by which chance is drawn
-    is_everything: bool = False  # the suspect is nearly all of the work: whether it or the machine is slower cannot be told
+    is_everything: bool = (
+        False  # the suspect is nearly all of the work: whether it or the machine is slower cannot be told
+    )
 
 
 def _look(case: Case) -> _Look:
@@ -174,7 +187,9 @@ def _common(case: Case, even: _Even, found: Suspect | None, work: tuple[_Work, _
     if found is not None and not found.last_line:
         if _outside(even, found, work) < OUTSIDE:
             return 1.0
-        seconds = [np.where(on_stacks(side, found.frame), 0.0, its) for side, its in zip(even.traces, seconds, strict=True)]
+        seconds = [
+            np.where(on_stacks(side, found.frame), 0.0, its) for side, its in zip(even.traces, seconds, strict=True)
+        ]
     count = 1 + max(int(side.part.max(initial=0)) for side in work)
     sums = [np.bincount(side.part, its, count).astype(np.float64) for side, its in zip(work, seconds, strict=True)]
     return min(max(common_ratio(*sums) or 1.0, 1.0), even.limit)
@@ -190,7 +205,9 @@ def _is_slower(case: Case, slowdown_s: float, least_s: float) -> bool:
     """True if a unit takes longer; of a service a request, which does where requests wait for each other and are no more work, too."""
     if case.answer_s is not None:
         return case.answer_s[0] > ANSWERS_LATE * case.answer_s[1]
-    return case.window.units is not None and slowdown_s > least_s  # without units all that can be seen is what takes its place
+    return (
+        case.window.units is not None and slowdown_s > least_s
+    )  # without units all that can be seen is what takes its place
 
 
 def _drawn(case: Case, look: _Look) -> Floats | None:
@@ -199,7 +216,9 @@ def _drawn(case: Case, look: _Look) -> Floats | None:
         return None
     first = len(case.window.traces.stacks)
     baseline = look.even if look.even is not None else case.baseline.traces
-    return drawn_excesses(baseline, look.trie, first, case.baseline.ranges, case.units, case.window.length_s, case.period_s)
+    return drawn_excesses(
+        baseline, look.trie, first, case.baseline.ranges, case.units, case.window.length_s, case.period_s
+    )
 
 
 def _known(case: Case) -> dict[str, Any]:
@@ -242,7 +261,9 @@ def _stands(found: Suspect, case: Case) -> bool:
     """Whether the function was seen often enough, or long enough at once, to have been there."""
     traces = case.window.traces
     there = {i for i, frame in enumerate(traces.frames) if frame[:2] == found.frame[:2]}
-    stacks = [not there.isdisjoint(stack[:depth]) for stack, depth in zip(traces.stacks, traces.trusted.tolist(), strict=True)]
+    stacks = [
+        not there.isdisjoint(stack[:depth]) for stack, depth in zip(traces.stacks, traces.trusted.tolist(), strict=True)
+    ]
     spans = np.flatnonzero(np.array(stacks, bool)[traces.stack])
     starts, ends = traces.start_s[spans], traces.end_s[spans]
     if case.all_trusted or bool(((ends - starts) * case.hz >= LONG).any()):

@@ -26,7 +26,8 @@ def paced(case: Case) -> Case:
     excess = suspect.excess_of(trie, sides, round(window.seconds * case.hz), case.own_folder)
     found = suspect.find(excess, excess.shifted_s, sides)
     seconds = [
-        np.bincount(side.traces.stack, side.traces.seconds, len(side.traces.stacks)) / side.divisor for side in (window, baseline)
+        np.bincount(side.traces.stack, side.traces.seconds, len(side.traces.stacks)) / side.divisor
+        for side in (window, baseline)
     ]
     if found is not None and not found.last_line:
         sides_on = [on_stacks(side.traces, found.frame) for side in (window, baseline)]

@@ -58,7 +58,11 @@ def reasoned(verdict: Verdict, case: Case) -> Verdict:
         return replace(bare, taken_s=taken_s, second=second, confidence="medium" if sure else "low")
     if verdict.suspect is None:
         return replace(verdict, coreless_share=_coreless_share(case))
-    if verdict.basis == "steps" and verdict.confidence != "high" and verdict.slowdown_s < FAINT * (verdict.baseline_unit_s or 0.0):
+    if (
+        verdict.basis == "steps"
+        and verdict.confidence != "high"
+        and verdict.slowdown_s < FAINT * (verdict.baseline_unit_s or 0.0)
+    ):
         return _bare(replace(verdict, verdict="no_difference", reason="faint", confidence=None))
     doubted = taken_s >= SECOND * verdict.slowdown_s > 0 and verdict.confidence == "high"
     confidence = "medium" if doubted else verdict.confidence
@@ -137,7 +141,12 @@ def _neighbour_slows(verdict: Verdict, case: Case) -> bool:
 def _gpu_is_slower(verdict: Verdict, case: Case) -> bool:
     """No more idle than in the baseline, and: clocks down, kernels longer, or all that the main thread does more is wait for it."""
     gpu = case.gpu
-    if gpu is None or verdict.units is None or gpu.busy_pct[1] < LEAST_BUSY_PCT or gpu.busy_pct[0] < gpu.busy_pct[1] - IDLER_PCT:
+    if (
+        gpu is None
+        or verdict.units is None
+        or gpu.busy_pct[1] < LEAST_BUSY_PCT
+        or gpu.busy_pct[0] < gpu.busy_pct[1] - IDLER_PCT
+    ):
         return False
     clocks_down = gpu.clock_mhz is not None and gpu.clock_mhz[0] < SLOWER_CLOCK * gpu.clock_mhz[1]
     longer_s = gpu.kernels_s[0] - gpu.kernels_s[1] if gpu.kernels_s else 0.0
@@ -159,7 +168,9 @@ def _holder_of_gil(verdict: Verdict, case: Case) -> Verdict | None:
     found = suspect.find(suspect.excess_of(trie, sides, verdict.samples, case.own_folder), rise, sides)
     if found is None:
         return None
-    excess_s = verdict.excess_s or slowdown_s  # of the work that became slower: without the GIL it stands, or gets less of a core
+    excess_s = (
+        verdict.excess_s or slowdown_s
+    )  # of the work that became slower: without the GIL it stands, or gets less of a core
     return replace(
         verdict,
         verdict="line",
@@ -184,7 +195,9 @@ def _taken(verdict: Verdict, case: Case) -> float:
         return 0.0
     lasted_s = case.window.length_s / case.window.divisor, case.baseline.length_s / case.baseline.divisor
     same_work = host.own[0] * lasted_s[0] <= SAME_WORK * host.own[1] * lasted_s[1]
-    coreless_s = _coreless(case.window, case) / case.window.divisor - _coreless(case.baseline, case) / case.baseline.divisor
+    coreless_s = (
+        _coreless(case.window, case) / case.window.divisor - _coreless(case.baseline, case) / case.baseline.divisor
+    )
     if (
         has_risen(host)
         and same_work
@@ -212,7 +225,8 @@ def _with_more_work(verdict: Verdict, case: Case) -> float:
     if found is None or case.baseline is None or not case.all_trusted or case.window.traces.serves:
         return 0.0
     here, there = (
-        _on_core(side.traces, standing(side.traces, found.frame)) / side.divisor for side in (case.window, case.baseline)
+        _on_core(side.traces, standing(side.traces, found.frame)) / side.divisor
+        for side in (case.window, case.baseline)
     )
     whole = [_on_core(side.traces, case.at_work(side)) / side.divisor for side in (case.window, case.baseline)]
     others_here, others_there = whole[0] - here, whole[1] - there

@@ -46,7 +46,9 @@ class Sides(NamedTuple):
 
     def expected(self, baseline_s: Floats, work_s: Floats) -> Floats:
         """Seconds per unit that a window would have without a cause of its own."""
-        found: Floats = (baseline_s + (self.common - 1) * work_s) / self.divisors[1] if self.divisors[1] else 0.0 * baseline_s
+        found: Floats = (
+            (baseline_s + (self.common - 1) * work_s) / self.divisors[1] if self.divisors[1] else 0.0 * baseline_s
+        )
         return found
 
 
@@ -77,7 +79,11 @@ class Excess(NamedTuple):
     def always(self) -> set[Function]:
         """The functions that are on the stack all the time in the baseline; in the window where there is none."""
         present_s = self.baseline_s if self.baseline_s[0] else self.excess_s
-        return {function for function, s in zip(self.function[1:], present_s[1:], strict=True) if s >= ALL * present_s[0] > 0}
+        return {
+            function
+            for function, s in zip(self.function[1:], present_s[1:], strict=True)
+            if s >= ALL * present_s[0] > 0
+        }
 
     def is_usual(self, function: Function) -> bool:
         """Whether the baseline is in a function for long enough to show how fast it is, wherever that is called."""
@@ -121,7 +127,9 @@ class Suspect(NamedTuple):
     whole_s: float = 0.0  # per unit, in the window
     line_s: float | None = None  # per unit, of its excess: what the line has, with what it calls
     last_line: int = 0  # of a block of lines, where a function that is always there is named by one; else 0
-    called_at: Frame | None = None  # a line that the baseline does not have, and by which usual work takes longer; else None
+    called_at: Frame | None = (
+        None  # a line that the baseline does not have, and by which usual work takes longer; else None
+    )
 
     def gain_s(self, pace: float) -> float:
         """What may be chance: without units, at a pace below 1, the time that it has more of every second."""
@@ -301,7 +309,11 @@ def _new_line(excess: Excess, step: _Step, sides: Sides) -> Frame | None:
     whole = _Call.of(excess, _outermost(excess, step.function))
     least_s = excess.most_of(max(sum(excess.more_s[node] for node in step.nodes), whole.here_s - whole.usual_s))
     calls = {line: (_Call(*of_line), _Call(*inside)) for line, (of_line, inside) in lines.items()}
-    new = [line for line, (call, its) in calls.items() if call.is_new(its, whole) and its.here_s - its.usual_s >= least_s > 0]
+    new = [
+        line
+        for line, (call, its) in calls.items()
+        if call.is_new(its, whole) and its.here_s - its.usual_s >= least_s > 0
+    ]
     return max(new, key=lambda line: depths[line], default=None)
 
 
@@ -378,7 +390,9 @@ def _own_lines(function: Function, own: Collection[Function], sides: Sides) -> d
     here, there_s = max(sides.divisors[0], 1e-9), max(sides.divisors[1], 1e-9)
     return {
         line: _Line(
-            window / here, window / here - baseline / there_s, even / here - (even_baseline + (sides.common - 1) * work) / there_s
+            window / here,
+            window / here - baseline / there_s,
+            even / here - (even_baseline + (sides.common - 1) * work) / there_s,
         )
         for line, (window, baseline, even, even_baseline, work) in lines.items()
     }
@@ -401,7 +415,8 @@ def _library_below(frame: Frame, own: Collection[Function], window: Weighed) -> 
                 depths[window.frames[i][:2]] = min(depth, depths.get(window.frames[i][:2], depth))
     most = [function for function, its in inside_s.items() if sum(its.values()) >= CARRIES * whole_s and function[1]]
     lines = [
-        max(inside_s[function], key=lambda i: inside_s[function][i]) for function in sorted(most, key=lambda each: depths[each])
+        max(inside_s[function], key=lambda i: inside_s[function][i])
+        for function in sorted(most, key=lambda each: depths[each])
     ]
     return [window.frames[i] for i in lines]
 
@@ -524,7 +539,9 @@ def _above(excess: Excess, step: _Step) -> list[tuple[Frame, bool]]:
 def _caller(above: list[Frame], called: Frame) -> str:
     """The nearest function that is named and of another file: `transformers Trainer.get_batch_samples`."""
     before = above[: next((i for i, frame in enumerate(above) if frame[:2] == called[:2]), len(above))]
-    return next((library_name(frame) for frame in reversed(before) if has_name(frame) and frame.file != called.file), "")
+    return next(
+        (library_name(frame) for frame in reversed(before) if has_name(frame) and frame.file != called.file), ""
+    )
 
 
 def _functions_below(excess: Excess, nodes: list[int]) -> list[_Step]:
@@ -560,7 +577,8 @@ def _at_calls(path: Sequence[Frame], called: Frame, sides: Sides) -> list[Frame]
             for i in set(stack) if its_s and not there.isdisjoint(stack) else ():
                 more_s[side.frames[i]] += sign * its_s / units
     return [
-        max((frame for frame in more_s if frame[:2] == each[:2]), key=lambda frame: more_s[frame], default=each) for each in path
+        max((frame for frame in more_s if frame[:2] == each[:2]), key=lambda frame: more_s[frame], default=each)
+        for each in path
     ]
 
 

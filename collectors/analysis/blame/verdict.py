@@ -14,7 +14,15 @@ from ..stacks.trust import LineOf, no_source
 from .suspect import Suspect
 
 VerdictKind: TypeAlias = Literal[
-    "line", "gpu_slower", "cpu_taken", "neighbour", "collective_wait", "unknown", "no_difference", "too_few_samples", "no_profile"
+    "line",
+    "gpu_slower",
+    "cpu_taken",
+    "neighbour",
+    "collective_wait",
+    "unknown",
+    "no_difference",
+    "too_few_samples",
+    "no_profile",
 ]
 Confidence: TypeAlias = Literal["high", "medium", "low"]
 
@@ -142,8 +150,12 @@ class Case(NamedTuple):
     asleep: Bools | None = (
         None  # of each stack: the main thread sleeps at its last line, in a call into C; None where nobody looked
     )
-    queued_s: tuple[float, float] | None = None  # a unit, in the kernel's run queue, of the main thread in window and baseline
-    others: tuple[Side, Side] | None = None  # the other threads of the process, as far as they are at work, in window and baseline
+    queued_s: tuple[float, float] | None = (
+        None  # a unit, in the kernel's run queue, of the main thread in window and baseline
+    )
+    others: tuple[Side, Side] | None = (
+        None  # the other threads of the process, as far as they are at work, in window and baseline
+    )
     gc_s: tuple[float, float] | None = None  # garbage collections, seconds a unit; None where the run does not log them
     gpu: GpuLook | None = None
     host: HostLook | None = None

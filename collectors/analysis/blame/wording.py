@@ -10,7 +10,10 @@ from .suspect import Suspect
 from .verdict import GpuLook, HostLook, Verdict
 
 NOTABLY = 1.1  # times the size
-ALL, MORE_THAN_ALL = 1.02, 1.25  # of the slowdown: then other work takes less meanwhile; the same in assets/blame/blame.js
+ALL, MORE_THAN_ALL = (
+    1.02,
+    1.25,
+)  # of the slowdown: then other work takes less meanwhile; the same in assets/blame/blame.js
 OF_LINE = 0.8  # of what a function lost: with less on its costliest line the sentence tells how much is there
 WITHOUT_CORE = 0.25  # of a window: less is not worth telling
 AT_TOP = "<module>"
@@ -47,7 +50,9 @@ def _sentence(verdict: Verdict, gpu: GpuLook | None, host: HostLook | None, neig
             return f"{neighbour}: {_longer(verdict)}{_lost(verdict)}."
         case "collective_wait" if verdict.suspect is None:
             return f"The other ranks wait for rank {verdict.rank}, and no line of it stands out: {_lost(verdict)}."
-        case "unknown" if verdict.answer_s and (verdict.slowdown_s or 0.0) <= 0.5 * (verdict.answer_s[0] - verdict.answer_s[1]):
+        case "unknown" if verdict.answer_s and (verdict.slowdown_s or 0.0) <= 0.5 * (
+            verdict.answer_s[0] - verdict.answer_s[1]
+        ):
             return f"{_answers(verdict)}, for no more work: requests wait for each other."
         case "unknown":
             return f"No single line stands out: {_lost(verdict)}{_without_core(verdict)}."

@@ -15,7 +15,12 @@ MOST_ROWS = 20
 MOST_BLOCKS = 2_000_000
 MOST_FRAMES = 200  # of a block that are looked through for the user's own
 MOST_TEXT = 300
-LIBRARIES = ("/torch/", "/site-packages/", "/dist-packages/", "/lib/python")  # parts of paths of frames that are not the user's own
+LIBRARIES = (
+    "/torch/",
+    "/site-packages/",
+    "/dist-packages/",
+    "/lib/python",
+)  # parts of paths of frames that are not the user's own
 
 
 class AllocationRow(TypedDict):
@@ -42,7 +47,9 @@ class MemorySnapshot(TypedDict):
 def snapshot_of(name: str, dump: Any) -> MemorySnapshot | None:
     """None for what is no snapshot; blocks that are not as PyTorch writes them are left out."""
     segments = dump.get("segments") if isinstance(dump, dict) else None
-    if not isinstance(segments, list) or not all(isinstance(segment, dict) and "blocks" in segment for segment in segments[:10]):
+    if not isinstance(segments, list) or not all(
+        isinstance(segment, dict) and "blocks" in segment for segment in segments[:10]
+    ):
         return None
     held: dict[tuple[str, int, str], tuple[int, int]] = {}
     for size, place in _active(segments):
@@ -64,9 +71,7 @@ def snapshot_of(name: str, dump: Any) -> MemorySnapshot | None:
 
 def _without_lines(has_blocks: bool) -> str:
     if not has_blocks:
-        return (
-            "When it was written nothing was allocated any more: write it where the error is raised, before it leaves the function."
-        )
+        return "When it was written nothing was allocated any more: write it where the error is raised, before it leaves the function."
     return "It names no lines: call torch.cuda.memory._record_memory_history() before the training begins."
 
 

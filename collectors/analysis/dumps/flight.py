@@ -47,7 +47,9 @@ def flight_ranks(dumps: Mapping[int, Any]) -> list[FlightRank]:
             if _word(entry.get("state")) == "completed" or entry.get("retired"):
                 done[group] = max(done[group], number)
         for group, entry in newest.items():
-            found.append(FlightRank(rank, group, _number(entry), done[group], _word(entry.get("profiling_name")), _place(entry)))
+            found.append(
+                FlightRank(rank, group, _number(entry), done[group], _word(entry.get("profiling_name")), _place(entry))
+            )
     return found
 
 

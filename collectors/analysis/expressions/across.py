@@ -15,7 +15,9 @@ from .tracks import Interval, Raster, Track, single
 MEETING = "the least and greatest values of several series need not fall together: min and max of the points lie between these"
 
 
-def across(tracks: Sequence[Track], function: str, keys: Sequence[str], quantile: float, raster: Raster) -> Iterator[Track]:
+def across(
+    tracks: Sequence[Track], function: str, keys: Sequence[str], quantile: float, raster: Raster
+) -> Iterator[Track]:
     """A track for each combination of the labels `keys`. A series without a value at a place does not count there."""
     groups: dict[Labels, list[Track]] = {}
     for track in tracks:
@@ -34,7 +36,10 @@ def _grouped(labels: Labels, members: Sequence[Track], function: str, quantile: 
         middle, ending = (_computed(function, rows, quantile) for rows in (mean, last))
         least, most = _computed(function, low, quantile), _computed(function, high, quantile)
         if function == "stddev":
-            least, most = np.where(np.isnan(least), np.nan, 0.0), (np.fmax.reduce(high) - np.fmin.reduce(low)) / np.sqrt(2)
+            least, most = (
+                np.where(np.isnan(least), np.nan, 0.0),
+                (np.fmax.reduce(high) - np.fmin.reduce(low)) / np.sqrt(2),
+            )
         if len(members) > 1 and function != "count":
             reason = reason or MEETING
         value = Interval(least, most, middle, ending)

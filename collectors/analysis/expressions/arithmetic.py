@@ -81,7 +81,9 @@ def attained(function: str, value: Interval, result: Interval, exponent: float =
     across = (value.low < 0) & (value.high > 0)
     if function == "abs" or (function == "^" and exponent >= 0 and exponent % 2 == 0):
         return not across.any()
-    rises = function not in ("/", "^", "sqrt", "log", "log2", "log10") or (function == "^" and exponent >= 0 and exponent % 1 == 0)
+    rises = function not in ("/", "^", "sqrt", "log", "log2", "log10") or (
+        function == "^" and exponent >= 0 and exponent % 1 == 0
+    )
     return rises or not (across | ((value.low <= 0) & (value.high >= 0) & (value.low < value.high))).any()
 
 

@@ -24,7 +24,9 @@ def change(track: Track, function: str) -> Track:
     with np.errstate(all="ignore"):
         found[1:] = last[1:] - last[:-1]
         if function in ("increase", "rate"):
-            before = 0.0 if track.value.single else np.where(high[1:] > last[1:], np.fmax(high[1:] - last[:-1], 0.0), 0.0)
+            before = (
+                0.0 if track.value.single else np.where(high[1:] > last[1:], np.fmax(high[1:] - last[:-1], 0.0), 0.0)
+            )
             reset = (last[1:] < last[:-1]) if track.value.single else (track.value.low[1:] < last[:-1])
             found[1:] = np.where(reset, last[1:] + before, found[1:])
         if function in ("slope", "rate", RISE):
@@ -32,7 +34,9 @@ def change(track: Track, function: str) -> Track:
         if function == RISE:
             found[found < 0] = np.nan
     ended = _ended(track, found, BETWEEN)
-    return ended._replace(count=np.minimum(ended.count, 1))  # of a bucket it is one difference, however many points it has
+    return ended._replace(
+        count=np.minimum(ended.count, 1)
+    )  # of a bucket it is one difference, however many points it has
 
 
 def shift(track: Track, width: float) -> Track:

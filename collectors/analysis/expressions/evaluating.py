@@ -19,7 +19,9 @@ from .tracks import Interval, Raster, SeriesColumns, Track, single, track_of
 
 MOST_SERIES = 200  # of a selector
 MOST_PLACES = 5_000_000  # of all that is computed, 32 bytes each
-APART = "the least and greatest values of two series need not fall together: min and max of the points lie between these"
+APART = (
+    "the least and greatest values of two series need not fall together: min and max of the points lie between these"
+)
 TURNING = "values within a bucket reach across 0, where this function turns or ends: min and max of the points lie between these"
 EQUAL = "whether values within a bucket are equal is not known: min and max of the points lie between these"
 CHANGES = ("delta", "slope", "increase", "rate", "rise")
@@ -57,7 +59,9 @@ class Evaluation:
                 width = self._width(node.width)
                 return self._made(over(track, node.function, width, node.quantile) for track in self.tracks(node.value))
             case Across():
-                return self._made(across(self.tracks(node.value), node.function, node.keys, node.quantile, self._raster))
+                return self._made(
+                    across(self.tracks(node.value), node.function, node.keys, node.quantile, self._raster)
+                )
             case Applied():
                 return self._applied(node)
 
@@ -79,7 +83,9 @@ class Evaluation:
         if selector not in self._kept:
             chosen = [series for series in self._series if series.clock] if selector.clock else []
             chosen += [
-                series for series in self._series if not series.clock and selector.matches(series.run, series.name, series.labels)
+                series
+                for series in self._series
+                if not series.clock and selector.matches(series.run, series.name, series.labels)
             ]
             if not chosen:
                 raise NoSeries(node.column, absent(selector, {series.name for series in self._series}))
@@ -90,7 +96,10 @@ class Evaluation:
             tracks = [track_of(series, self._raster.axis) for series in chosen]
             if not selector.name:  # several names: each track says its own
                 named = zip(tracks, chosen, strict=True)
-                tracks = [track._replace(labels=tuple(sorted((*track.labels, (NAME, series.name))))) for track, series in named]
+                tracks = [
+                    track._replace(labels=tuple(sorted((*track.labels, (NAME, series.name)))))
+                    for track, series in named
+                ]
             self._kept[selector] = tracks
         return self._kept[selector]
 
@@ -110,8 +119,12 @@ class Evaluation:
         """A series and a number."""
         found = arithmetic.operate(operator, left, right)
         behind = track.value is left  # dividing by a number, and a number to a power, only rise or fall
-        function = "+" if (operator == "/" and behind) or (operator == "^" and not behind and left.low >= 0) else operator
-        exact = arithmetic.attained(function, track.value, found, float(right.low) if operator == "^" and behind else 0.5)
+        function = (
+            "+" if (operator == "/" and behind) or (operator == "^" and not behind and left.low >= 0) else operator
+        )
+        exact = arithmetic.attained(
+            function, track.value, found, float(right.low) if operator == "^" and behind else 0.5
+        )
         return track.valued(found, "" if exact else EQUAL if operator in ("==", "!=") else TURNING)
 
     def _pair(self, node: Operation, left: Track, right: Track) -> Track:
@@ -153,10 +166,14 @@ class Evaluation:
             if not isinstance(side, float):
                 beside = {id(track): others for track, others in chosen}
                 pairs = pairs_of([track for track, _ in chosen], side, "if", node.column)
-                chosen = [(pair.left._replace(labels=pair.labels), [*beside[id(pair.left)], pair.right]) for pair in pairs]
+                chosen = [
+                    (pair.left._replace(labels=pair.labels), [*beside[id(pair.left)], pair.right]) for pair in pairs
+                ]
         return self._made(self._choice(track, others, left, right) for track, others in chosen)
 
-    def _choice(self, condition: Track, others: list[Track], left: list[Track] | float, right: list[Track] | float) -> Track:
+    def _choice(
+        self, condition: Track, others: list[Track], left: list[Track] | float, right: list[Track] | float
+    ) -> Track:
         common = together([condition, *others], self._raster)
         values = iter(common.values[1:])
         a, b = (_constant(side) if isinstance(side, float) else next(values) for side in (left, right))
@@ -169,7 +186,9 @@ class Evaluation:
         unit = "s" if self._raster.axis == "time" else "step"
         if number.unit not in (None, unit):
             other = "20 steps" if unit == "step" else "10 s"
-            raise ExpressionError(number.column, f"the axis is {self._raster.axis}: a width is written as {other} there")
+            raise ExpressionError(
+                number.column, f"the axis is {self._raster.axis}: a width is written as {other} there"
+            )
         return number.value
 
 

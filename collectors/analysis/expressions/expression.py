@@ -68,13 +68,16 @@ class Expression:
 
         def lookup(selector: SeriesSelector) -> str:
             return common_unit(
-                found.unit for found in series if not found.clock and selector.matches(found.run, found.name, found.labels)
+                found.unit
+                for found in series
+                if not found.clock and selector.matches(found.run, found.name, found.labels)
             )
 
         unit = self.unit(lookup, raster.axis)
         tracks = Evaluation(series, raster).tracks(self._root)
         return [
-            ExpressionColumns(track.labels, unit, not track.reason, track.reason, buckets_of(track, raster)) for track in tracks
+            ExpressionColumns(track.labels, unit, not track.reason, track.reason, buckets_of(track, raster))
+            for track in tracks
         ]
 
 

@@ -42,7 +42,13 @@ ROWS = (
     Function("sum", "many", "x", "sum"),
     Function("count", "many", "x", "how many values there are"),
     Function("stddev", "many", "x", "sample standard deviation (divisor n - 1)"),
-    Function("quantile", "many", "share, x", "the value below which that share lies, as in `quantile(0.9, x)`; linear", numbers=1),
+    Function(
+        "quantile",
+        "many",
+        "share, x",
+        "the value below which that share lies, as in `quantile(0.9, x)`; linear",
+        numbers=1,
+    ),
 )
 FUNCTIONS = {function.name: function for function in ROWS}
 SYNONYMS = {  # of other languages

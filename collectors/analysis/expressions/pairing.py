@@ -25,7 +25,11 @@ def pairs_of(left: Sequence[Track], right: Sequence[Track], operator: str, colum
     """
     if len(left) == 1 or len(right) == 1:
         return [Pair(a, b, _joined(a, b)) for a in left for b in right]
-    keys = sorted(set.intersection(*({key for key, _ in track.labels} for track in (*left, *right)))) if left and right else []
+    keys = (
+        sorted(set.intersection(*({key for key, _ in track.labels} for track in (*left, *right))))
+        if left and right
+        else []
+    )
     by_key: dict[Labels, list[Track]] = {}
     for track in right:
         by_key.setdefault(_shared(track, keys), []).append(track)

@@ -68,13 +68,17 @@ def _node(tree: Any, depth: int) -> ExpressionNode:
             return Selected(_selector(tree), _column(tree))
         case "negative":
             value = _node(inner[1], depth + 1)
-            return value._replace(value=-value.value) if isinstance(value, Number) else Negative(value, _column(inner[0]))
+            return (
+                value._replace(value=-value.value) if isinstance(value, Number) else Negative(value, _column(inner[0]))
+            )
         case "operation":
             left, right = _node(inner[0], depth + 1), _node(inner[2], depth + 1)
             return Operation(str(inner[1]), left, right, _column(inner[1]))
         case "per_step":
             column = _column(inner[1])
-            return Operation("/", _node(inner[0], depth + 1), Applied(RISE, (Selected(STEPS, column),), (), column), column)
+            return Operation(
+                "/", _node(inner[0], depth + 1), Applied(RISE, (Selected(STEPS, column),), (), column), column
+            )
         case _:
             return _call(tree, depth)
 
@@ -129,7 +133,8 @@ def _call(tree: Tree[Token], depth: int) -> ExpressionNode:
     given = [_node(part, depth + 1) for part in inner[1:] if part.data not in ("over", "by")]
     if len(clauses) > 1:
         raise ExpressionError(
-            _column(clauses[1]), f"{name} takes one of over and by; write one in the other, as in sum(mean(x) over 10 s) by gpu"
+            _column(clauses[1]),
+            f"{name} takes one of over and by; write one in the other, as in sum(mean(x) over 10 s) by gpu",
         )
     if clauses and function.kind != "many":
         word = clauses[0].data
@@ -149,12 +154,16 @@ def _call(tree: Tree[Token], depth: int) -> ExpressionNode:
     return Overtime(name, values[0], width, quantile, column)
 
 
-def _arguments(function: Function, given: list[ExpressionNode], column: int) -> tuple[list[ExpressionNode], list[Number]]:
+def _arguments(
+    function: Function, given: list[ExpressionNode], column: int
+) -> tuple[list[ExpressionNode], list[Number]]:
     """The series among the arguments, and the numbers. Raises ExpressionError."""
     name, wanted = function.name, function.values + function.numbers
     if len(given) != wanted:
         counted = "argument" if wanted == 1 else "arguments"
-        raise ExpressionError(column, f"{name} takes {wanted} {counted}, as in {name}({function.arguments}); this has {len(given)}")
+        raise ExpressionError(
+            column, f"{name} takes {wanted} {counted}, as in {name}({function.arguments}); this has {len(given)}"
+        )
     first = function.numbers if name == QUANTILE else function.values
     values, rest = (given[first:], given[:first]) if name == QUANTILE else (given[:first], given[first:])
     numbers = []
@@ -169,7 +178,9 @@ def _arguments(function: Function, given: list[ExpressionNode], column: int) -> 
     if name == "ema" and numbers[0].value <= 0:
         raise ExpressionError(numbers[0].column, "the half-life of ema is above 0, such as ema(x, 20 s)")
     if function.kind == "moved" and numbers[0].unit not in (None, "s", "step"):
-        raise ExpressionError(numbers[0].column, f"{name} takes a duration or a number of steps, such as 20 s or 20 steps")
+        raise ExpressionError(
+            numbers[0].column, f"{name} takes a duration or a number of steps, such as 20 s or 20 steps"
+        )
     in_need = values[:1] if function.kind != "each" else []
     for argument in in_need:
         if not _has_series(argument):
@@ -203,7 +214,8 @@ def _unexpected(error: UnexpectedInput, text: str) -> ExpressionError:
         return ExpressionError(column, f"the expression ends where {wanted} should follow")
     if shown in "\"'":
         return ExpressionError(
-            column, "the quote is not closed" if text.count(shown, start) == 1 else f"unexpected quote; expected {wanted}"
+            column,
+            "the quote is not closed" if text.count(shown, start) == 1 else f"unexpected quote; expected {wanted}",
         )
     if shown in FUNCTIONS and "LPAR" in expected:
         before = re.split(r"[^\w.:/]", text[:start].rstrip())[-1]

@@ -110,9 +110,13 @@ def _of_buckets(track: Track, function: str, quantile: float, first: Ints, inner
             within = _deviation(low, high, count)
             number, _, squares = moments(known, count, first, behind, within**2 * np.maximum(count - 1, 0))
             spread = (touched_high - touched_low) / np.sqrt(2)  # that of two points, the largest there is
-            return _between(np.zeros(len(spread)), spread, np.where(number > 1, np.sqrt(squares / (number - 1)), np.nan))
+            return _between(
+                np.zeros(len(spread)), spread, np.where(number > 1, np.sqrt(squares / (number - 1)), np.nan)
+            )
         case _:
-            spread = np.clip(mean[:, None] + _deviation(low, high, count)[:, None] * NORMAL, low[:, None], high[:, None])
+            spread = np.clip(
+                mean[:, None] + _deviation(low, high, count)[:, None] * NORMAL, low[:, None], high[:, None]
+            )
             middle = quantiles(spread.ravel(), quantile, first * len(NORMAL), behind * len(NORMAL))
             return _between(touched_low, touched_high, middle)
 

@@ -23,7 +23,11 @@ class Matcher(NamedTuple):
     text: str
 
     def matches(self, value: str) -> bool:
-        same = value == self.text if self.operator in ("=", "!=") else _glob(self.text).fullmatch(value.lower()) is not None
+        same = (
+            value == self.text
+            if self.operator in ("=", "!=")
+            else _glob(self.text).fullmatch(value.lower()) is not None
+        )
         return same == (self.operator in ("=", "=~"))
 
 

@@ -149,7 +149,9 @@ def _of_buckets(labels: Labels, data: Buckets) -> Track:
         order = np.argsort(data.t, kind="stable")
         data = Buckets._make([*(column[order] for column in data[:-1]), data.points_total])
     end = np.maximum.accumulate(data.t_end)
-    return Track(labels, data.t, end, Interval(data.min, data.max, data.mean, data.last), data.count - data.non_finite, hold)
+    return Track(
+        labels, data.t, end, Interval(data.min, data.max, data.mean, data.last), data.count - data.non_finite, hold
+    )
 
 
 def hold_of(place: Floats) -> float:

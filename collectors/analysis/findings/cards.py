@@ -13,7 +13,11 @@ from .recent import RecentPoints
 from .rule import Held
 from .subjects import MachineSubject, RunSubject
 
-THROTTLE_S, THROTTLED, LOOKS = 60.0, 0.03, 20  # of the time, slowed by heat or the power brake; least looks at the reasons
+THROTTLE_S, THROTTLED, LOOKS = (
+    60.0,
+    0.03,
+    20,
+)  # of the time, slowed by heat or the power brake; least looks at the reasons
 SLOWED = (
     ("gpu/slowed_by_heat_s", "heat"),
     ("gpu/slowed_by_hw_heat_s", "heat (the hardware's own limit)"),
@@ -189,7 +193,11 @@ def gpu_lost(machine: MachineSubject) -> Iterator[Held]:
         if gpu.state == "lost":
             since_s = gpu.since_s or machine.now_s
             yield Held(
-                gpu.reason or f"GPU {gpu.index} does not answer.", since_s, machine.now_s, key=gpu.uuid, more={"gpu": gpu.uuid}
+                gpu.reason or f"GPU {gpu.index} does not answer.",
+                since_s,
+                machine.now_s,
+                key=gpu.uuid,
+                more={"gpu": gpu.uuid},
             )
 
 
@@ -250,7 +258,9 @@ def foreign_process(subject: RunSubject) -> Iterator[Held]:
 def contexts_on_first(subject: RunSubject) -> Iterator[Held]:
     """Ranks that compute on another card have a context on GPU 0 as well: each takes memory of it."""
     ranks = {process.pid: process.rank for process in subject.processes}
-    cards = {pid: {gpu.index for gpu in subject.gpus() if any(user.pid == pid for user in gpu.processes)} for pid in ranks}
+    cards = {
+        pid: {gpu.index for gpu in subject.gpus() if any(user.pid == pid for user in gpu.processes)} for pid in ranks
+    }
     strays = sorted(ranks[pid] for pid, on in cards.items() if 0 in on and len(on) > 1)
     others = sorted(ranks[pid] for pid, on in cards.items() if on == {0})
     if len(ranks) > 1 and strays and (others or len(strays) == len(ranks)):
@@ -266,7 +276,10 @@ def contexts_on_first(subject: RunSubject) -> Iterator[Held]:
 def tensor_cores_idle(machine: MachineSubject) -> Iterator[Held]:
     """By the card's own counters (GPM): the multiprocessors are busy, the tensor cores are not."""
     for gpu in machine.gpus:
-        sm, tensor = machine.one("gpu/sm_active_pct", uuid=gpu.uuid), machine.one("gpu/tensor_active_pct", uuid=gpu.uuid)
+        sm, tensor = (
+            machine.one("gpu/sm_active_pct", uuid=gpu.uuid),
+            machine.one("gpu/tensor_active_pct", uuid=gpu.uuid),
+        )
         if sm is None or tensor is None:
             continue
         time_s, busy = sm.since(machine.now_s - CORES_S)

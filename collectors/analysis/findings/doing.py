@@ -141,7 +141,9 @@ def standing_of(columns: StackColumns, own_folder: str, line_of: LineOf = no_sou
 def _standing(mine: Traces, rank: int, pid: int, own_folder: str, line_of: LineOf) -> RankStanding:
     seconds = np.bincount(mine.stack, mine.seconds, len(mine.stacks))
     most = int(np.argmax(seconds))
-    stand = stands_of(mine._replace(stacks=[mine.stacks[most]], trusted=mine.trusted[most : most + 1]), own_folder, line_of)[0]
+    stand = stands_of(
+        mine._replace(stacks=[mine.stacks[most]], trusted=mine.trusted[most : most + 1]), own_folder, line_of
+    )[0]
     frames = [mine.frames[i] for i in mine.stacks[most]]
     waits = [wait_of(frame) for frame in frames]
     known = waiting(waits)

@@ -25,7 +25,16 @@ from ..stacks.traces import Range
 from ..stacks.waits import wait_of, waiting
 from . import names
 from .cards import OF_A_CRASH
-from .doing import STILL_S, RankStanding, last_step, silent_for_s, stacks_as_json, standing_of, standing_word, word_by_stacks
+from .doing import (
+    STILL_S,
+    RankStanding,
+    last_step,
+    silent_for_s,
+    stacks_as_json,
+    standing_of,
+    standing_word,
+    word_by_stacks,
+)
 from .rule import CodePlace, Held
 from .subjects import RunSubject
 from .training import is_placeholder
@@ -34,7 +43,10 @@ FRESH_S = 3600.0  # an end that was longer ago is no news
 HUNG_S, INTERVALS = 300.0, 20.0
 SILENT_S = 1800.0
 QUIET_CPU = 5.0  # percent of a core, of a rank with its children
-BEGUN_ONCE = {"validating": "validation", "checkpointing": "checkpoint"}  # the first of an event's kind may take any time
+BEGUN_ONCE = {
+    "validating": "validation",
+    "checkpointing": "checkpoint",
+}  # the first of an event's kind may take any time
 IDLE = 5.0  # percent, of a card
 MISSED_S = 900.0  # ends so long before the run was looked at are news: the collector was away
 XID_NEAR_S = 30.0
@@ -43,7 +55,11 @@ BACK_S = 1800.0
 OUT_OF_MEMORY = re.compile(r"(?i)out ?of ?memory")
 MOST_TEXT = 300
 LAST_LINES = 400  # of a log, which say why the run failed
-REGULAR_LINES, REGULAR, REGULAR_S = 40, 3.0, 0.1  # lines that came in like distances: nine of ten within so many medians
+REGULAR_LINES, REGULAR, REGULAR_S = (
+    40,
+    3.0,
+    0.1,
+)  # lines that came in like distances: nine of ten within so many medians
 FROM_OUTSIDE = re.compile(
     r"\b(input|\w*prompt|getpass|readlines?|stdin|accept|select|poll|pause|sigwait\w*|\w*sleep|serve\w*|\w*forever|mainloop|show"
     r"|breakpoint|set_trace|waitpid|wait[34]?)\b|\bos\.wait"
@@ -102,7 +118,11 @@ def _snapshot(subject: RunSubject, ended_s: float) -> MemorySnapshot | None:
 
 def _may_go_on(subject: RunSubject) -> bool:
     """Whether its log alone says so: a traceback that was caught is followed by lines, once the step is over."""
-    if subject.activity is None or subject.activity.ends or any("pid" in event.fields for event in subject.activity.exits):
+    if (
+        subject.activity is None
+        or subject.activity.ends
+        or any("pid" in event.fields for event in subject.activity.exits)
+    ):
         return False
     return not is_silent(subject.activity, subject.now_s)
 
@@ -126,7 +146,11 @@ def finished(subject: RunSubject) -> Iterator[Held]:
     if ended_s is None or _awaits_records(subject, ended_s):
         return
     step, took_s = last_step(subject), _took_s(subject, ended_s)
-    parts = [f"after {spoken(took_s)}" if took_s else "", f"at step {step:,}" if step is not None else "", _best(subject)]
+    parts = [
+        f"after {spoken(took_s)}" if took_s else "",
+        f"at step {step:,}" if step is not None else "",
+        _best(subject),
+    ]
     yield Held(
         f"The run is finished{''.join(f', {part}' if place else f' {part}' for place, part in enumerate(filter(None, parts)))}.",
         ended_s,
@@ -190,13 +214,19 @@ def hung(subject: RunSubject) -> Iterator[Held]:
     try:
         columns = subject.history.stacks(window)
         ranks = standing_of(columns, subject.history.folder(), subject.line_of)
-        if not ranks or not all(rank.still and rank.seconds > STILL_S / 2 for rank in ranks) or any(map(_is_held, ranks)):
+        if (
+            not ranks
+            or not all(rank.still and rank.seconds > STILL_S / 2 for rank in ranks)
+            or any(map(_is_held, ranks))
+        ):
             return
         progress = _progress(subject, silent_s)
     except TooMuch:
         return
     inside = [rank for rank in ranks if rank.in_collective or (len(ranks) > 1 and _may_exchange(rank))]
-    if progress == "none" or (not inside and not all(_is_blocked(subject, rank, last_stacks(columns), progress) for rank in ranks)):
+    if progress == "none" or (
+        not inside and not all(_is_blocked(subject, rank, last_stacks(columns), progress) for rank in ranks)
+    ):
         return
     first = _who(ranks, inside)
     flight = subject.flight(subject.now_s - silent_s)
@@ -210,7 +240,10 @@ def hung(subject: RunSubject) -> Iterator[Held]:
         step=step,
         numbers={"silent_s": silent_s},
         place=CodePlace(frame.name, frame.file, frame.line) if frame is not None else None,
-        more={"stacks": stacks_as_json(columns), "lines": [line[:MOST_TEXT] for line in list(subject.last_lines())[-8:]]},
+        more={
+            "stacks": stacks_as_json(columns),
+            "lines": [line[:MOST_TEXT] for line in list(subject.last_lines())[-8:]],
+        },
     )
 
 
@@ -269,7 +302,9 @@ def _moves_nothing(subject: RunSubject, window: Range) -> bool:
 
     Where their work is not known, nothing is known.
     """
-    if not any(len(track.since(window[0])[1]) for _, _, track in subject.named(lambda name: name == "host/run_cpu_pct")):
+    if not any(
+        len(track.since(window[0])[1]) for _, _, track in subject.named(lambda name: name == "host/run_cpu_pct")
+    ):
         return False
     for name, limit in (
         ("host/run_read_bytes_per_s", 4096.0),
@@ -278,7 +313,11 @@ def _moves_nothing(subject: RunSubject, window: Range) -> bool:
     ):
         for _, rank, track in subject.named(lambda known, name=name: known == name):  # type: ignore[misc]
             values = track.since(window[0])[1]
-            if len(values) and float(np.nanmean(values)) > limit and not (name == "host/run_cpu_pct" and _spins(subject, rank)):
+            if (
+                len(values)
+                and float(np.nanmean(values)) > limit
+                and not (name == "host/run_cpu_pct" and _spins(subject, rank))
+            ):
                 return False
     return True
 
@@ -290,13 +329,19 @@ def _spins(subject: RunSubject, rank: int) -> bool:
 
 def _is_held(rank: RankStanding) -> bool:
     """A debugger stands in it."""
-    return any(frame.file.endswith(("/pdb.py", "/bdb.py", "/pydevd.py")) or "/debugpy/" in frame.file for frame in rank.frames)
+    return any(
+        frame.file.endswith(("/pdb.py", "/bdb.py", "/pydevd.py")) or "/debugpy/" in frame.file for frame in rank.frames
+    )
 
 
 def _may_exchange(rank: RankStanding) -> bool:
     """Whether it may wait for other ranks without a call that says so: gradients are exchanged in the backward pass, and NCCL's calls
     are waited for at the next value that is read from the GPU."""
-    return rank.stand.opaque or rank.stand.kind == "sync" or (rank.wait is not None and rank.wait.joined in ("backward", "gpu"))
+    return (
+        rank.stand.opaque
+        or rank.stand.kind == "sync"
+        or (rank.wait is not None and rank.wait.joined in ("backward", "gpu"))
+    )
 
 
 def _is_blocked(subject: RunSubject, rank: RankStanding, threads: Sequence[LastStack], progress: Progress) -> bool:
@@ -317,7 +362,9 @@ def _is_blocked(subject: RunSubject, rank: RankStanding, threads: Sequence[LastS
     if progress != "regular":
         return False
     if joined == "threads":
-        others = [thread for thread in mine if thread.thread != "MainThread" and _is_own(thread, subject.history.folder())]
+        others = [
+            thread for thread in mine if thread.thread != "MainThread" and _is_own(thread, subject.history.folder())
+        ]
         return all(_has_stopped(thread) for thread in others)
     return _waits_for_data(rank, subject)
 
@@ -345,7 +392,9 @@ def _works(subject: RunSubject) -> bool:
     """Whether a card of it computes: a long kernel is no hang."""
     loads = [subject.machine.one("gpu/utilization_pct", uuid=gpu.uuid) for gpu in subject.gpus()]
     return any(
-        float(np.nanmax(track.since(subject.now_s - STILL_S)[1], initial=0.0)) > IDLE for track in loads if track is not None
+        float(np.nanmax(track.since(subject.now_s - STILL_S)[1], initial=0.0)) > IDLE
+        for track in loads
+        if track is not None
     )
 
 
@@ -364,7 +413,9 @@ def _words(ranks: Sequence[RankStanding], inside: Sequence[RankStanding]) -> str
         if len(places) == 1:
             return f"All {len(ranks)} ranks that are seen wait in a collective at {places.pop()}: a rank that is not seen here is missing."
         return (
-            "The ranks wait in different collectives: " + "; ".join(f"rank {rank.rank} at {rank.where}" for rank in ranks[:4]) + "."
+            "The ranks wait in different collectives: "
+            + "; ".join(f"rank {rank.rank} at {rank.where}" for rank in ranks[:4])
+            + "."
         )
     named = "; ".join(f"rank {rank.rank} stands at {rank.where}" for rank in outside[:4])
     if not inside:
@@ -381,7 +432,11 @@ def _ended_s(subject: RunSubject, *, of_last: bool = False) -> float | None:
     ends = [event.time_s for event in subject.of_kind("end", "exit")]
     known = [
         *ends,
-        *([] if subject.activity is None else [event.time_s for event in [*subject.activity.ends, *subject.activity.exits]]),
+        *(
+            []
+            if subject.activity is None
+            else [event.time_s for event in [*subject.activity.ends, *subject.activity.exits]]
+        ),
     ]
     begun_s = (
         subject.newest_begin.time_s if subject.newest_begin else 0.0

@@ -18,7 +18,10 @@ from .subjects import STEPS, MachineSubject, RunSubject, on_rank
 
 LEAST_S = 300.0  # of data before a slope is believed
 PARTS, POINTS = 8, 3  # of the time, the least of each must rise; and of each part: the disk is looked at every 10 s
-LEVELS, STEADY = 0.5, 0.85  # of the first half's rise, which the second half has to keep: caches fill, and then level out
+LEVELS, STEADY = (
+    0.5,
+    0.85,
+)  # of the first half's rise, which the second half has to keep: caches fill, and then level out
 END_S = LEAST_S + 3.0
 CREEP = 0.02  # of the memory that is used, by which it has to have grown
 STEADY_SHARE, STEADY_STEPS = 0.1, 1000  # of the planned steps, or so many: before, caches fill
@@ -134,7 +137,9 @@ def _planned_s(subject: RunSubject) -> float:
 
 def _host_limit(machine: MachineSubject) -> float | None:
     limits = [
-        track.last() for name in ("host/cgroup_memory_limit_bytes", "host/memory_total_bytes") for _, track in machine.named(name)
+        track.last()
+        for name in ("host/cgroup_memory_limit_bytes", "host/memory_total_bytes")
+        for _, track in machine.named(name)
     ]
     return min((limit for limit in limits if limit), default=None)
 

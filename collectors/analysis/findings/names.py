@@ -14,7 +14,9 @@ NO_LOSS = re.compile(
 OF_VALIDATION = re.compile(r"(?i)(?:^|[/._-])(?:val|valid|validation|eval|test|dev)(?:$|[/._-])")
 GRADIENT = re.compile(r"(?i)grad(?:ient)?s?[/._-]?(?:norm|l2)|(?:^|[/._-])g?norm[/._-]grad|(?:^|/)grads?/")
 SCALE = re.compile(r"(?i)(?:^|[/._-])(?:grad|loss|amp|scaler)[/._-]?scale(?:r)?$")
-MEMORY = re.compile(r"(?i)^memory/|(?:^|[/._-])(?:mem|memory|vram)[/._-]?(?:allocated|reserved|used|peak|max)|max_memory")
+MEMORY = re.compile(
+    r"(?i)^memory/|(?:^|[/._-])(?:mem|memory|vram)[/._-]?(?:allocated|reserved|used|peak|max)|max_memory"
+)
 PAUSE = re.compile(r"(?i)^phase/(?:val|valid|validation|eval|evaluation|test|checkpoint|save|sample|generate)\w*_s$")
 MOST_TRACKED = 200  # series of a run
 

@@ -19,7 +19,10 @@ FIRST_S = 3.0  # of an attempt's steps, whose times may be guesses: of a log wit
 SLOW, SLOW_MADS, SLOW_LEAST = 3.0, 6.0, 3  # medians, and spreads above; so many of them
 SLOW_COST = 0.05  # of the time
 UNSTEADY = ("checkpoint", "validation", "compile", "recompile", "gc", "start")
-RHYTHM, RHYTHM_POINTS = 50, 8  # steps and points: what comes every so many, or a multiple of it, was meant, as an evaluation is
+RHYTHM, RHYTHM_POINTS = (
+    50,
+    8,
+)  # steps and points: what comes every so many, or a multiple of it, was meant, as an evaluation is
 LOGGED_S = 0.05  # between the end of a step and its line
 COMPILES, COMPILES_S, COMPILES_AFTER = 3, 600.0, 50  # events within that time, after so many steps
 LONG_CHECKPOINT_S, CHECKPOINT_STEPS = 20.0, 50.0  # or so many steps, whichever is longer
@@ -73,7 +76,9 @@ def slow_steps(subject: RunSubject) -> Iterator[Held]:
                 "slow_s": round(typical, 4),
                 "usual_s": round(usual, 4),
             },
-            more={"slow": [[float(a), float(b)] for a, b in zip(starts[slow][-10:], times[1:][slow][-10:], strict=True)]},
+            more={
+                "slow": [[float(a), float(b)] for a, b in zip(starts[slow][-10:], times[1:][slow][-10:], strict=True)]
+            },
         )
 
 
@@ -103,7 +108,9 @@ def recompiles(subject: RunSubject) -> Iterator[Held]:
         if event.time_s > subject.now_s - COMPILES_S and (event.step or 0) > COMPILES_AFTER:
             by_rank.setdefault(event.rank or 0, []).append(event)
     most = max(map(len, by_rank.values()), default=0)
-    late = sorted(next((events for events in by_rank.values() if len(events) == most), []), key=lambda event: event.time_s)
+    late = sorted(
+        next((events for events in by_rank.values() if len(events) == most), []), key=lambda event: event.time_s
+    )
     if len(late) >= COMPILES:
         seconds = sum(event.seconds or 0.0 for event in late)
         yield Held(
@@ -147,14 +154,20 @@ def no_checkpoint(subject: RunSubject) -> Iterator[Held]:
     track = subject.steps(min(subject.ranks(), default=0))
     if len(times) <= CHECKPOINTS or track is None or not np.isfinite(track.time_s).any():
         return
-    times = times[np.diff(times, prepend=-np.inf) > TOGETHER * np.max(np.diff(times))]  # of several files and ranks: one
+    times = times[
+        np.diff(times, prepend=-np.inf) > TOGETHER * np.max(np.diff(times))
+    ]  # of several files and ranks: one
     if len(times) <= CHECKPOINTS:
         return
     usual = float(np.median(np.diff(times)))
     newest = float(np.nanmax(track.time_s))
     late_s = newest - float(times[-1])
     irregular_s = LONGEST * float(np.max(np.diff(times)))  # of what is saved when a result is better
-    if late_s > max(OVERDUE * usual, irregular_s) and _steps_since(track, times) and subject.now_s - newest < max(60.0, usual):
+    if (
+        late_s > max(OVERDUE * usual, irregular_s)
+        and _steps_since(track, times)
+        and subject.now_s - newest < max(60.0, usual)
+    ):
         yield Held(
             f"No checkpoint for {spoken(late_s)}, where there was one every {spoken(usual)}: a crash now would cost all of it.",
             float(times[-1] + usual),

@@ -63,7 +63,9 @@ def _waited(subject: RunSubject, window: tuple[float, float]) -> tuple[Floats, l
             continue
         used = np.unique(mine.stack)
         kinds = stands_of(
-            mine._replace(stacks=[mine.stacks[i] for i in used.tolist()], trusted=mine.trusted[used]), folder, lambda file, line: ""
+            mine._replace(stacks=[mine.stacks[i] for i in used.tolist()], trusted=mine.trusted[used]),
+            folder,
+            lambda file, line: "",
         )
         collective = np.zeros(len(mine.stacks), bool)
         collective[used] = [stand.kind == "collective" for stand in kinds]

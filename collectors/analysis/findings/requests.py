@@ -85,7 +85,9 @@ def target_of(subject: RunSubject) -> float | None:
     """Of p99, as run.json's configuration states it; None where it states none."""
     config = subject.history.info.get("config")
     found = config.get(TARGET) if isinstance(config, dict) else None
-    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) and 0 < found < np.inf else None
+    return (
+        float(found) if isinstance(found, int | float) and not isinstance(found, bool) and 0 < found < np.inf else None
+    )
 
 
 def _of_service(subject: RunSubject, name: str) -> Iterator[tuple[int, RecentPoints]]:

@@ -28,7 +28,11 @@ NAMED = ("line", "cpu_taken", "gpu_slower", "neighbour", "collective_wait")  # v
 
 WINDOW_S, PIECE_S = 30.0, 5.0  # without steps: what is compared, and what of it has to hold both the new and the old
 WINDOWS, MOST_WINDOWS = 2, 20  # before it, that are known
-GAINED, GROWN, RISEN = 0.35, 1.5, 0.03  # share of the time that is new: of functions that take so many times more, and so much more
+GAINED, GROWN, RISEN = (
+    0.35,
+    1.5,
+    0.03,
+)  # share of the time that is new: of functions that take so many times more, and so much more
 LEFT, ALIKE = 0.08, 0.9  # share that is left of what it did before, and how alike that has to be (cosine)
 EVENLY = 0.5  # of the new and of the old, that each piece of the window has at least
 NO_WORK = {"validation", "checkpoint", "compile", "idle"}  # what comes now and then, and takes as long as it takes
@@ -60,7 +64,10 @@ def slower(subject: RunSubject) -> Iterator[Held]:
 
 def _by_steps(subject: RunSubject) -> Iterator[Held]:
     blocks = _blocks(subject)
-    if len(blocks) < LATE + BEFORE or subject.now_s - blocks[-1].to_s > 2 * (blocks[-1].to_s - blocks[-1].from_s) + BLOCK_S:
+    if (
+        len(blocks) < LATE + BEFORE
+        or subject.now_s - blocks[-1].to_s > 2 * (blocks[-1].to_s - blocks[-1].from_s) + BLOCK_S
+    ):
         subject.memory.pop("slower", None)
         return
     before, late = blocks[:-LATE], blocks[-LATE:]
@@ -243,7 +250,11 @@ def _held_by_stacks(new: _Grown, window: Range) -> Held:
         f"{where} takes {100 * new.share:.0f} % of the time, up from {100 * new.before:.0f} %: the rest of the loop runs about "
         f"{spoken_times(new.times)} slower. No steps are logged, so this is an estimate from the stacks.",
         *window,
-        numbers={"share": round(100 * new.share, 1), "before": round(100 * new.before, 1), "times": round(new.times, 2)},
+        numbers={
+            "share": round(100 * new.share, 1),
+            "before": round(100 * new.before, 1),
+            "times": round(new.times, 2),
+        },
         place=CodePlace(frame.name, frame.file, frame.line),
     )
 

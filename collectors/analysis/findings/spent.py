@@ -58,7 +58,10 @@ SPENT_ON: Final = {
         "move the Python work of the other thread into a process",
     ),
     "lock_bound": SpentOn(
-        "lock", 10.0, "The main thread waits for a lock for {share} of the time{where}", "see who holds it in the flame graph"
+        "lock",
+        10.0,
+        "The main thread waits for a lock for {share} of the time{where}",
+        "see who holds it in the flame graph",
     ),
     "garbage_collection": SpentOn(
         "gc",
@@ -157,8 +160,12 @@ def _is_large(row: KindRow, ledger: Ledger, share: float) -> bool:
 
 def _steps_on(subject: RunSubject) -> bool:
     """Of a run that stands still nothing is said here: it is silent, or it hangs."""
-    newest_s = max(float(np.nanmax(track.time_s, initial=-np.inf)) for (name, _), track in subject.tracks.items() if name == STEPS)
-    return subject.now_s - newest_s < max(STANDS_S, STANDS * (subject.interval_s(min(subject.ranks(), default=0)) or 0.0))
+    newest_s = max(
+        float(np.nanmax(track.time_s, initial=-np.inf)) for (name, _), track in subject.tracks.items() if name == STEPS
+    )
+    return subject.now_s - newest_s < max(
+        STANDS_S, STANDS * (subject.interval_s(min(subject.ranks(), default=0)) or 0.0)
+    )
 
 
 def _held(subject: RunSubject, ledger: Ledger, row: KindRow, spent_on: SpentOn) -> Held:

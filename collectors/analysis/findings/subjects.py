@@ -62,7 +62,9 @@ class RunSubject:
     ledger_of: Callable[[int, float], Ledger | None] = lambda rank, seconds: None
     last_lines: Callable[[], Sequence[str]] = list
     flight: Callable[[float], list[FlightRank]] = lambda since_s: []  # by dumps written since then
-    snapshot: Callable[[float, float], MemorySnapshot | None] = lambda since_s, until_s: None  # of a card's memory, written then
+    snapshot: Callable[[float, float], MemorySnapshot | None] = lambda since_s, until_s: (
+        None
+    )  # of a card's memory, written then
     line_of: LineOf = no_source
     memory: dict[str, Any] = field(default_factory=dict)  # what rules remember from one look to the next
     is_behind: Callable[[], bool] = lambda: False  # whether its files hold records that are not known yet, and may come
@@ -113,7 +115,9 @@ class RunSubject:
         begun_s = self.begun_s if self.begun_s is not None else -np.inf
         times, steps = unique_steps(track, begun_s)
         is_full = len(track) >= CAPACITY
-        enough = np.arange(len(steps)) if is_full else np.flatnonzero(steps - steps[0] >= after) if len(steps) else steps
+        enough = (
+            np.arange(len(steps)) if is_full else np.flatnonzero(steps - steps[0] >= after) if len(steps) else steps
+        )
         known = self.memory.get(f"stepping {after}") if not np.any(np.diff(track.step) < 0) else None
         since_s = float(times[enough[0]]) if len(enough) else None
         if is_full and since_s is not None and known is not None and known[0] == begun_s:
@@ -130,9 +134,16 @@ class RunSubject:
         """How many steps the run means to make, as its configuration names them."""
         config = self.history.info.get("config")
         named = config if isinstance(config, dict) else {}
-        found = (named.get(name) for name in ("steps", "max_steps", "total_steps", "num_steps", "max_iters", "train_steps"))
+        found = (
+            named.get(name) for name in ("steps", "max_steps", "total_steps", "num_steps", "max_iters", "train_steps")
+        )
         return next(
-            (float(value) for value in found if isinstance(value, int | float) and not isinstance(value, bool) and value > 0), None
+            (
+                float(value)
+                for value in found
+                if isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+            ),
+            None,
         )
 
     def gpus(self) -> list[Gpu]:

@@ -16,13 +16,19 @@ from .subjects import RunSubject, on_rank
 
 NAN_STEPS, NAN_POINTS = 10, 3  # in a row; at least so many points where not each step is logged
 SETTLED_STEPS = 200  # before, GradScaler looks for its scale
-PLACEHOLDERS, PLACEHOLDER_SHARE = 3, 0.3  # stretches of NaN that ended, and their share: the log says so that there is no value
+PLACEHOLDERS, PLACEHOLDER_SHARE = (
+    3,
+    0.3,
+)  # stretches of NaN that ended, and their share: the log says so that there is no value
 OVERLAP = 16  # points that were looked at before, and are looked at again
 SPIKE_BEFORE, SPIKE_LEAST = 100, 50
 SPIKE_SIGMAS, SPIKE_TAIL = 8.0, 3.0
 SPIKE_OF, SPIKE_POINTS = 5, 3  # of so many points: a single batch is no spike
 SPIKE_REST = 50  # points after which another one is a new one
-FLOOR, FLOOR_OF_RANGE = 0.02, 1e-3  # least spread, of the middle and of all that is known: constant and rounded values have none
+FLOOR, FLOOR_OF_RANGE = (
+    0.02,
+    1e-3,
+)  # least spread, of the middle and of all that is known: constant and rounded values have none
 NOTHING = 1e-4  # of what the loss has fallen by: one that has gone to nothing stays nothing after such a jump
 USUAL = 0.9  # the share of values that are not above what is usual
 MAD_TO_SIGMA = 1.4826
@@ -43,7 +49,9 @@ def nan(subject: RunSubject) -> Iterator[Held]:
         bad = ~np.isfinite(track.value)
         if not bad.any() or (scaled and names.is_gradient(name)) or is_placeholder(subject, name, rank, bad):
             continue  # with a scaler, an overflow is its own rule
-        before = np.concatenate([[len(track) >= CAPACITY], bad[:-1]])  # what a full track has forgotten was said when it came
+        before = np.concatenate(
+            [[len(track) >= CAPACITY], bad[:-1]]
+        )  # what a full track has forgotten was said when it came
         begins = np.flatnonzero(bad & ~before)
         for place in begins[-3:].tolist():
             yield _turned(subject, name, rank, track, place)
@@ -103,7 +111,11 @@ def nan_lasting(subject: RunSubject) -> Iterator[Held]:
             key=lambda event: event.time_s,
             default=None,
         )
-        back = f"; the last checkpoint before it is of step {saved.step}" if saved is not None and saved.step is not None else ""
+        back = (
+            f"; the last checkpoint before it is of step {saved.step}"
+            if saved is not None and saved.step is not None
+            else ""
+        )
         since = f" since step {step_of(track, first)}" if step_of(track, first) is not None and first else ""
         how_long = f"NaN or infinite for {f'{count:,}' if first else f'more than {count:,}'} steps{since}"
         yield Held(
@@ -164,7 +176,11 @@ def loss_spike(subject: RunSubject) -> Iterator[Held]:
     for name, rank, track in subject.named(names.is_training_loss):
         for place in _spikes(track, _fallen_by(subject, name, rank, track)):
             before = _finite(track.value[max(0, place - SPIKE_BEFORE) : place])
-            value, middle, step = np.nanmax(track.value[place : place + SPIKE_OF]), np.median(before), step_of(track, place)
+            value, middle, step = (
+                np.nanmax(track.value[place : place + SPIKE_OF]),
+                np.median(before),
+                step_of(track, place),
+            )
             gradient = _gradient_at(subject, rank, step)
             beside = f", with a gradient norm of {gradient:.3g}" if gradient is not None else ""
             yield Held(
@@ -222,7 +238,9 @@ def _is_spike(track: RecentPoints, place: int, fallen_by: float) -> bool:
     middle, high = float(np.median(before)), float(_second_highest(before))
     usual_range = max(_high(known), _high(known[:SPIKE_LEAST])) - float(np.quantile(known, 1 - USUAL))
     floor = max(FLOOR * abs(middle), FLOOR_OF_RANGE * usual_range)
-    limit = middle + max(SPIKE_SIGMAS * max(_sigma(before, middle), floor), SPIKE_TAIL * (high - middle), NOTHING * fallen_by)
+    limit = middle + max(
+        SPIKE_SIGMAS * max(_sigma(before, middle), floor), SPIKE_TAIL * (high - middle), NOTHING * fallen_by
+    )
     late = _finite(track.value[place : place + SPIKE_OF])
     return bool(track.value[place] > limit > middle and np.count_nonzero(late > limit) >= SPIKE_POINTS)
 
@@ -250,11 +268,15 @@ def gradient_blow_up(subject: RunSubject) -> Iterator[Held]:
             continue
         usual = float(np.median(before))
         limit = max(BLOW_UP * usual, TAIL_TIMES * float(np.quantile(before, TAIL)))
-        large = np.flatnonzero(np.isfinite(value[lo:]) & (value[lo:] > limit)) + lo  # what is not finite has its own rule
+        large = (
+            np.flatnonzero(np.isfinite(value[lo:]) & (value[lo:] > limit)) + lo
+        )  # what is not finite has its own rule
         if not len(large) or not usual > 0:
             continue
         crowded = [
-            place for place in large.tolist() if np.count_nonzero((large > place - BLOW_UP_OF) & (large <= place)) >= BLOW_UP_STEPS
+            place
+            for place in large.tolist()
+            if np.count_nonzero((large > place - BLOW_UP_OF) & (large <= place)) >= BLOW_UP_STEPS
         ]
         rising = [place for place in large.tolist() if _loss_rises(subject, rank, step_of(track, place))]
         place = next(iter(crowded or rising), None)
@@ -285,7 +307,9 @@ def _loss_rises(subject: RunSubject, rank: int, step: int | None) -> bool:
         after = _finite(track.value[track.step > step][:RISES])
         if len(before) >= SPIKE_LEAST // 2 and len(after) >= RISES_LEAST:
             middle = float(np.median(before))
-            if np.median(after) > middle + max(RISE_SIGMAS * _sigma(before, middle), RISE_TAIL * (np.max(before) - middle)):
+            if np.median(after) > middle + max(
+                RISE_SIGMAS * _sigma(before, middle), RISE_TAIL * (np.max(before) - middle)
+            ):
                 return True
     return False
 
@@ -333,7 +357,9 @@ def scaler_collapse(subject: RunSubject) -> Iterator[Held]:
         late = step >= (step[0] if first or len(track) < CAPACITY else 0) + SETTLED_STEPS
         if np.isfinite(value[-1]) and late[-1] and value[-1] < 1 and np.nanmax(value) > 1:
             place = first + int(np.flatnonzero(value < 1)[-1])
-            yield _collapsed(subject, name, rank, track, place, f"is {value[-1]:.3g}: below 1 the loss is no longer scaled up")
+            yield _collapsed(
+                subject, name, rank, track, place, f"is {value[-1]:.3g}: below 1 the loss is no longer scaled up"
+            )
             continue
         backed = np.flatnonzero((value[1:] < value[:-1]) & late[1:]) + 1
         recent = backed[step[backed] > step[-1] - BACK_OFF_STEPS]
@@ -374,7 +400,11 @@ def new_best(subject: RunSubject) -> Iterator[Held]:
         best = better.accumulate(np.where(np.isfinite(track.value), track.value, worst))
         for place in range(max(RESULTS, len(track) - track.fresh), len(track)):
             value, before = track.value[place], best[place - 1]
-            if value == before or better(value, before) != value or np.count_nonzero(np.isfinite(track.value[:place])) < RESULTS:
+            if (
+                value == before
+                or better(value, before) != value
+                or np.count_nonzero(np.isfinite(track.value[:place])) < RESULTS
+            ):
                 continue
             step = step_of(track, place)
             yield Held(

@@ -85,7 +85,11 @@ class Watch:
             found = finding(rule, run, held, before.id, over=False)
             found = found._replace(from_s=min(before.from_s, held.from_s), to_s=max(before.to_s, held.to_s))
         self._holding[key] = found
-        if before is not None and now_s - self._written_s.get(found.id, 0.0) < UPDATE_S and found.weight == before.weight:
+        if (
+            before is not None
+            and now_s - self._written_s.get(found.id, 0.0) < UPDATE_S
+            and found.weight == before.weight
+        ):
             return []
         self._written_s[found.id] = now_s
         return [found]

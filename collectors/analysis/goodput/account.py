@@ -76,7 +76,9 @@ class Goodput(NamedTuple):
         return self.window[1] - self.window[0]
 
 
-def goodput(recorded: Recorded, spent: Spent = NOTHING_SPENT, split: Mapping[GoodputKind, float] | None = None) -> Goodput | None:
+def goodput(
+    recorded: Recorded, spent: Spent = NOTHING_SPENT, split: Mapping[GoodputKind, float] | None = None
+) -> Goodput | None:
     """None where no attempt has a length. `split` says which shares of the time that is not separated stacks show to be something else."""
     attempts = usable(recorded.attempts)
     stretches = stretches_of(attempts)
@@ -85,13 +87,17 @@ def goodput(recorded: Recorded, spent: Spent = NOTHING_SPENT, split: Mapping[Goo
     alive = np.array([span.alive for span in attempts], bool)
     closed = np.array([span.ended_by == "end event" for span in attempts], bool)
     first_s = np.array([recorded.first_step_s.get(span.start_s, np.nan) for span in attempts], np.float64)
-    pieces = _split(pieces_of(stretches, recorded.rows, recorded.named, AttemptWork(alive, closed, first_s)), split or {})
+    pieces = _split(
+        pieces_of(stretches, recorded.rows, recorded.named, AttemptWork(alive, closed, first_s)), split or {}
+    )
     seconds = pieces.seconds.sum(axis=0)
     window = float(stretches.start_s[0]), float(stretches.end_s[-1])
     wall_s = float(seconds.sum())
     energy_j = _energy(pieces, spent)
     rows = [
-        GoodputRow(kind, float(seconds[place]), 100 * float(seconds[place]) / wall_s, _paid(kind, seconds, energy_j, spent))
+        GoodputRow(
+            kind, float(seconds[place]), 100 * float(seconds[place]) / wall_s, _paid(kind, seconds, energy_j, spent)
+        )
         for place, kind in enumerate(ORDER)
         if seconds[place] > 0
     ]

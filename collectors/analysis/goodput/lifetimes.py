@@ -39,7 +39,8 @@ def attempts_of(lifetimes: Sequence[Event], times: RunTimes) -> list[AttemptSpan
         return _by_lines(times)
     rank = begun[0].rank
     ends_s, exits_s = (
-        sorted(event.time_s for event in lifetimes if (event.rank, event.kind) == (rank, kind)) for kind in ("end", EXIT)
+        sorted(event.time_s for event in lifetimes if (event.rank, event.kind) == (rank, kind))
+        for kind in ("end", EXIT)
     )
     starts_s = [began_s(event, times.info) for event in begun]
     first_s = float(times.line_s[0]) if len(times.line_s) else starts_s[0]
@@ -47,7 +48,9 @@ def attempts_of(lifetimes: Sequence[Event], times: RunTimes) -> list[AttemptSpan
         starts_s[0] = started_s(times.info, min(starts_s[0], first_s))
     found = []
     if first_s < starts_s[0]:
-        found.append(AttemptSpan(first_s, _last_sign_s(times, first_s, starts_s[0]), "first line", "last line", times.run))
+        found.append(
+            AttemptSpan(first_s, _last_sign_s(times, first_s, starts_s[0]), "first line", "last line", times.run)
+        )
     limits_s = [*starts_s[1:], np.inf]
     for number, (start_s, limit_s) in enumerate(zip(starts_s, limits_s, strict=True)):
         following_s = begun[number + 1].time_s if number + 1 < len(begun) else np.inf

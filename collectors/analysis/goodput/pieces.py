@@ -13,7 +13,10 @@ from .owning import Stretches
 from .redone import done_steps
 from .spans import NO_ROWS, SPAN_KINDS, Named, SpanKind, StepRows, seconds_until, sorted_rows
 
-STALLED_S, INTERVALS = 30.0, 20.0  # the rule of the state "stalled": no line for so long, or for so many usual intervals
+STALLED_S, INTERVALS = (
+    30.0,
+    20.0,
+)  # the rule of the state "stalled": no line for so long, or for so many usual intervals
 
 
 class PieceTimes(NamedTuple):
@@ -25,7 +28,9 @@ class PieceTimes(NamedTuple):
     seconds: Floats  # `[piece, kind]`, kinds in the order of ORDER
     steps: Floats
     redone_steps: Floats
-    named_s: Mapping[SpanKind, tuple[float, float, float]]  # of each kind: by phases, by events, by a gap that an event ends
+    named_s: Mapping[
+        SpanKind, tuple[float, float, float]
+    ]  # of each kind: by phases, by events, by a gap that an event ends
 
 
 class AttemptWork(NamedTuple):
@@ -70,7 +75,9 @@ def _owned(stretches: Stretches, rows: StepRows) -> tuple[StepRows, Ints]:
     if not len(stretches.end_s):
         return StepRows(*(column[:0] for column in rows)), np.zeros(0, np.int64)
     place = np.minimum(np.searchsorted(stretches.end_s, rows.time_s), len(stretches.end_s) - 1)
-    inside = (rows.time_s >= stretches.start_s[0]) & (rows.time_s <= stretches.end_s[-1]) & (stretches.attempt[place] >= 0)
+    inside = (
+        (rows.time_s >= stretches.start_s[0]) & (rows.time_s <= stretches.end_s[-1]) & (stretches.attempt[place] >= 0)
+    )
     return StepRows(*(column[inside] for column in rows)), stretches.attempt[place][inside]
 
 
@@ -82,7 +89,10 @@ def _cut(stretches: Stretches, rows: StepRows, owner: Ints, attempts: int) -> _C
     row = np.searchsorted(rows.time_s, end_s)
     found = np.minimum(row, max(0, len(rows.time_s) - 1))
     ends = (rows.time_s[found] == end_s) & (owner[found] == attempt) if len(owner) else np.zeros(len(end_s), bool)
-    first_s, last_s = np.full(attempts + 1, np.inf), np.full(attempts + 1, -np.inf)  # the last is for those between attempts
+    first_s, last_s = (
+        np.full(attempts + 1, np.inf),
+        np.full(attempts + 1, -np.inf),
+    )  # the last is for those between attempts
     np.minimum.at(first_s, owner, rows.time_s)
     np.maximum.at(last_s, owner, rows.time_s)
     gap_s = end_s - start_s
@@ -126,7 +136,9 @@ def _said(about: Named, bounds: Floats) -> _Said:
     return _Said(phase_s, event_s, _counted(about.marks_s, bounds))
 
 
-def _named(cut: _Cut, named: Mapping[SpanKind, Named]) -> tuple[dict[SpanKind, Floats], dict[SpanKind, tuple[float, float, float]]]:
+def _named(
+    cut: _Cut, named: Mapping[SpanKind, Named]
+) -> tuple[dict[SpanKind, Floats], dict[SpanKind, tuple[float, float, float]]]:
     """Of each piece the seconds that phases, events and gaps name: by kind at most what the kinds before it have left."""
     left_s = np.where(cut.attempt >= 0, cut.end_s - cut.start_s, 0.0)
     bounds = np.r_[cut.start_s, cut.end_s[-1:]]

@@ -24,9 +24,7 @@ def sentence_of(found: Goodput) -> str:
     parts = [*named, *([f"other {rest:.0f} %"] if named and rest >= SMALL_PCT else [])]
     attempts = f" in {len(found.attempts)} attempts" if len(found.attempts) > 1 else ""
     if found.goodput is None and not named:
-        return (
-            f"Goodput of {spoken(found.seconds)}{attempts} is not known: fewer than two lines have a step and a time.{_lost(found)}"
-        )
+        return f"Goodput of {spoken(found.seconds)}{attempts} is not known: fewer than two lines have a step and a time.{_lost(found)}"
     head = f"Goodput {found.goodput:.0f} %" if found.goodput is not None else f"Goodput at most {found.at_most:.0f} %"
     return f"{head} of {spoken(found.seconds)}{attempts}{': ' if parts else ''}{', '.join(parts)}.{_lost(found)}"
 
@@ -39,7 +37,9 @@ def _loss(row: GoodputRow, found: Goodput) -> str:
 def _lost(found: Goodput) -> str:
     hours, all_hours = found.lost.gpu_hours, found.paid.gpu_hours
     return (
-        f" Lost: {hours:.1f} of {all_hours:.1f} GPU-hours." if hours is not None and all_hours and all_hours >= LEAST_HOURS else ""
+        f" Lost: {hours:.1f} of {all_hours:.1f} GPU-hours."
+        if hours is not None and all_hours and all_hours >= LEAST_HOURS
+        else ""
     )
 
 

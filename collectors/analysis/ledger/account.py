@@ -43,7 +43,9 @@ class Account(NamedTuple):
     bounds: Mapping[TimeKind, CostRange] = {}
     waited: Mapping[Charged, float] = {}  # seconds in which the host waited for the device
     waited_saves_s: float = 0.0  # of the idle time, no more than was waited in its block
-    exposed: Mapping[tuple[Charged, Charged], float] = {}  # of what was given to a place: made visible by this wait for the device
+    exposed: Mapping[
+        tuple[Charged, Charged], float
+    ] = {}  # of what was given to a place: made visible by this wait for the device
     samples: Mapping[Charged, float] = {}
     blocks: int = 0
     paced: int = 0  # blocks in which the main thread waited for workers
@@ -80,7 +82,11 @@ def compacted(account: Account, most: int = MOST_PLACES) -> Account:
     """With the dearest lines alone; what the others took is charged to their kinds without a line."""
     if len(account.given) <= most and len(account.computed) <= most:
         return account
-    dearest = {place for costs in (account.given, account.computed) for place in sorted(costs, key=lambda its: -costs[its])[:most]}
+    dearest = {
+        place
+        for costs in (account.given, account.computed)
+        for place in sorted(costs, key=lambda its: -costs[its])[:most]
+    }
 
     def few(values: Mapping[Charged, float]) -> dict[Charged, float]:
         named = [(place if place in dearest else Charged(place.kind), value) for place, value in values.items()]

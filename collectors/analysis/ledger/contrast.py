@@ -90,12 +90,16 @@ def contrast(mine: LedgerSide, other: LedgerSide) -> LedgerContrast:
 def changes_of(mine: LedgerSide, other: LedgerSide) -> list[KindChange]:
     both = [{row.kind: row for row in side.ledger.rows} for side in (mine, other)]
     found = [
-        _change(kind, both[0].get(kind), both[1].get(kind), mine, other) for kind in KINDS if kind in both[0] or kind in both[1]
+        _change(kind, both[0].get(kind), both[1].get(kind), mine, other)
+        for kind in KINDS
+        if kind in both[0] or kind in both[1]
     ]
     return sorted(found, key=lambda change: -abs(change.points))
 
 
-def _change(kind: TimeKind, row: KindRow | None, before: KindRow | None, mine: LedgerSide, other: LedgerSide) -> KindChange:
+def _change(
+    kind: TimeKind, row: KindRow | None, before: KindRow | None, mine: LedgerSide, other: LedgerSide
+) -> KindChange:
     share, other_share = row.share if row else 0.0, before.share if before else 0.0
     spent, ledger = (row, mine.ledger) if share >= other_share else (before, other.ledger)
     line = spent.lines[0].place if spent and spent.lines else None
@@ -127,7 +131,9 @@ def _difference(mine: LedgerSide, other: LedgerSide, changes: list[KindChange]) 
         word = "points more" if more and not said else "points fewer" if not said else "more" if more else "fewer"
         about = "" if change.sure else "about "
         where = place_of(change.place) if change.place else ""
-        said.append(f"{about}{abs(change.points):.0f} {word} {_spent(change, mine.ledger)}{f' ({where})' if where else ''}")
+        said.append(
+            f"{about}{abs(change.points):.0f} {word} {_spent(change, mine.ledger)}{f' ({where})' if where else ''}"
+        )
     listed = said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
     return f"{mine.run} spends {listed} than {other.run}"
 

@@ -250,6 +250,8 @@ def _lane(host: Host, entries: Entries) -> BlockTimes:
     starts, which = np.unique(block, return_inverse=True)
     kinds = np.array([NUMBER[own.kind] for own in entries.places], np.int64)
     key = which[entries.span] * len(KINDS) + kinds[entries.place]
-    seconds = np.bincount(key, entries.seconds, len(starts) * len(KINDS)).astype(np.float64).reshape(len(starts), len(KINDS))
+    seconds = (
+        np.bincount(key, entries.seconds, len(starts) * len(KINDS)).astype(np.float64).reshape(len(starts), len(KINDS))
+    )
     start_s = starts.astype(np.float64) * rules.BLOCK.value
     return BlockTimes(start_s, start_s + rules.BLOCK.value, seconds)

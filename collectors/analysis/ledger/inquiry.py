@@ -41,7 +41,9 @@ class Subject:
     ranks: int
     cards: Cards
     own_folder: str
-    queued: Sequence[Range] = ()  # of the window that was asked for, which may begin before anything is known of the run
+    queued: Sequence[
+        Range
+    ] = ()  # of the window that was asked for, which may begin before anything is known of the run
 
     @property
     def device(self) -> LedgerDevice:
@@ -109,7 +111,9 @@ def account_in(history: History, subject: Subject, window: Range, line_of: LineO
     return charged(account, below) if below is not None else account, tier, columns.hz
 
 
-def _below(subject: Subject, window: Range, everything: Traces, known: tuple[Traces, list[Stand]], line_of: LineOf) -> Below | None:
+def _below(
+    subject: Subject, window: Range, everything: Traces, known: tuple[Traces, list[Stand]], line_of: LineOf
+) -> Below | None:
     """What others did where the main thread waited for them; None where it hardly did."""
     main, stands = known
     for_others = np.array([stand.how == "waits" and stand.joined in JOINED for stand in stands], bool)

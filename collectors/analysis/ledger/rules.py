@@ -11,7 +11,9 @@ class Rule(NamedTuple):
     source: str
 
 
-BLOCK: Final = Rule(5.0, "s", "simulated: 1/6 s to 30 s tried, the error is least at 5 s, also with clocks 150 ms apart")
+BLOCK: Final = Rule(
+    5.0, "s", "simulated: 1/6 s to 30 s tried, the error is least at 5 s, also with clocks 150 ms apart"
+)
 MINUTE: Final = Rule(60.0, "s", "a whole number of blocks; the order of samples is judged over it")
 STANDS: Final = Rule(4, "samples", "a launch takes 12 to 30 us: a line seen four times in a row launches nothing")
 PASSED: Final = Rule(
@@ -29,13 +31,19 @@ WORKERS: Final = Rule(0.9, "share", "of blocks in which the main thread waits fo
 WAITED: Final = Rule(0.05, "share", "of a block spent waiting for workers: less is the usual handing over")
 SMALL: Final = Rule(2.0, "points", "rows below it are shown as other: healthy noise is 0.5, simulated")
 SURE: Final = Rule(5.0, "points", "width of the range up to which 95 % of errors are below 1.3 points, simulated")
-LOOP: Final = Rule(0.98, "share", "of a CPU's samples that a function of the training loop itself is on: a fix leaves it")
-REST: Final = Rule(0.8, "share", "of a row's share by which all else is faster without it: measured, benchmarks/savings")
+LOOP: Final = Rule(
+    0.98, "share", "of a CPU's samples that a function of the training loop itself is on: a fix leaves it"
+)
+REST: Final = Rule(
+    0.8, "share", "of a row's share by which all else is faster without it: measured, benchmarks/savings"
+)
 LEAST_S: Final = Rule(3.0, "s", "a shorter window has too few values of the counter: blame's job")
 SOON_S: Final = Rule(10.0, "s", "below it confidence is low: 84 % within 3 points, simulated")
 LEAST_HZ: Final = Rule(20.0, "Hz", "below it confidence is low: 63 % within 3 points at 5 Hz, 87 % at 20 Hz, simulated")
 COVERED: Final = Rule(0.5, "share", "of the window that has both a counter and stacks: below it confidence is low")
 LINK: Final = Rule(0.5, "share", "of a link's rate from which traffic is near it: protocols take up to a quarter")
 SM_LOW: Final = Rule(40.0, "%", "SM active of a GPU that spins in a collective: its kernels fill a few multiprocessors")
-AT_WORK: Final = Rule(0.5, "share", "of the busiest GPU's mean: a card below it is not what the run is about, as for blame")
+AT_WORK: Final = Rule(
+    0.5, "share", "of the busiest GPU's mean: a card below it is not what the run is about, as for blame"
+)
 IDLE: Final = Rule(0.5, "%", "mean of the busiest GPU: below it no GPU works for the run, and the device is the CPU")

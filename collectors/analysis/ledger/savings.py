@@ -92,7 +92,9 @@ def _units(main: Traces, stands: list[Stand]) -> list[_Unit | None]:
     """Of each stack; None where it waits for others, or in a backward pass, whose line stands for the whole model."""
     loops = _loops(main)
     return [
-        _unit(stand, loops) if stand.frame is not None and stand.how in ("runs", "computes") and not stand.opaque else None
+        _unit(stand, loops)
+        if stand.frame is not None and stand.how in ("runs", "computes") and not stand.opaque
+        else None
         for stand in stands
     ]
 

@@ -55,7 +55,9 @@ class Ledger:
     rank: int = 0
     window: Range = (0.0, 0.0)
     traced: Traced | None = None  # steps of the window that were traced on demand: then the tier is C
-    queued_s: float = 0.0  # in a queue of jobs: before the window, too, where it was asked for from then on; no part of the rows
+    queued_s: float = (
+        0.0  # in a queue of jobs: before the window, too, where it was asked for from then on; no part of the rows
+    )
 
     @property
     def busy_share(self) -> float:
@@ -92,7 +94,9 @@ def ledger_of(
     rows = [_row(kind, places, moved, total_s, trusted) for kind, places in by_kind.items()]
     rows.sort(key=lambda row: (row.kind == "unexplained", -row.seconds))
     busy = _busy(moved, total_s, trusted) if device != "host" else []
-    return Ledger(device, tier, signal, seconds, covered_share, [*busy, *rows] if account.covered_s > 0 else [], account)
+    return Ledger(
+        device, tier, signal, seconds, covered_share, [*busy, *rows] if account.covered_s > 0 else [], account
+    )
 
 
 def _busy(account: Account, total_s: float, trusted: bool) -> list[KindRow]:
@@ -101,7 +105,9 @@ def _busy(account: Account, total_s: float, trusted: bool) -> list[KindRow]:
     return [KindRow(BUSY, share, account.busy_s, share, share, 0.0, lines, None, "high" if trusted else "low")]
 
 
-def _row(kind: TimeKind, places: list[tuple[Charged, float]], account: Account, total_s: float, trusted: bool) -> KindRow:
+def _row(
+    kind: TimeKind, places: list[tuple[Charged, float]], account: Account, total_s: float, trusted: bool
+) -> KindRow:
     seconds = sum(given_s for _, given_s in places)
     bounds = account.bounds.get(kind, CostRange(seconds, seconds, seconds))
     least, share, most, saves = (
@@ -125,7 +131,9 @@ def _row(kind: TimeKind, places: list[tuple[Charged, float]], account: Account, 
 
 def _lines(places: list[tuple[Charged, float]], account: Account, total_s: float) -> list[LineShare]:
     dearest = sorted(places, key=lambda pair: -pair[1])[:MOST_LINES]
-    return [LineShare(place, 100 * s / total_s, int(account.samples.get(place, 0))) for place, s in dearest if place.frame]
+    return [
+        LineShare(place, 100 * s / total_s, int(account.samples.get(place, 0))) for place, s in dearest if place.frame
+    ]
 
 
 def _exposed_by(kind: TimeKind, exposed: Mapping[tuple[Charged, Charged], float], seconds: float) -> Charged | None:

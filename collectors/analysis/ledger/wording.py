@@ -79,7 +79,9 @@ def why_empty(ledger: Ledger) -> str:
     if ledger.seconds < rules.LEAST_S.value:
         return f"The window is shorter than {rules.LEAST_S.value:g} s: choose a longer one, or ask which line it was lost to."
     if ledger.device == "GPU":
-        return "No moment of the window has both stacks and a GPU counter: choose a window in which the run was profiled."
+        return (
+            "No moment of the window has both stacks and a GPU counter: choose a window in which the run was profiled."
+        )
     return "No stacks of the run's main thread lie in the window: choose a window in which the run was profiled."
 
 
@@ -130,7 +132,11 @@ def covered_of(ledger: Ledger) -> str:
 
 def foot_of(ledger: Ledger) -> str:
     """What the shares are of."""
-    whose = "the service's threads, taken as one" if any(row.kind == "idle" for row in ledger.rows) else "the main thread's time"
+    whose = (
+        "the service's threads, taken as one"
+        if any(row.kind == "idle" for row in ledger.rows)
+        else "the main thread's time"
+    )
     if ledger.device == "CPU":
         return f"The device is the CPU: shares are of {whose}."
     if ledger.device == "host":

@@ -18,7 +18,10 @@ MOST_TEMPLATES, MOST_FIELDS, MOST_LOOKED_AT = (
 )  # looked at: templates of the window, those with the fewest lines first; fields of each; of all
 MOST_VALUES = 4000  # of a field besides those of the window; of more, every so manieth
 LEAST_OTHERS = 8
-TREND, TRENDED = 0.9, 2000  # a rank correlation with time beyond this is a trend, by so many values: a step, a falling loss
+TREND, TRENDED = (
+    0.9,
+    2000,
+)  # a rank correlation with time beyond this is a trend, by so many values: a step, a falling loss
 ROUNDING = 0.05  # of a value: how far it may lie beyond the others
 LEAST_SCORE = 1.5  # times the distance from the middle to the farthest of the others; of a single value twice as much
 
@@ -48,7 +51,9 @@ class FieldColumn(NamedTuple):
     is_trend: bool
 
 
-def changed(lines: NumberedLines, windows: TiledWindows, templates: MaskedTemplates, values: FieldValues) -> list[Changed]:
+def changed(
+    lines: NumberedLines, windows: TiledWindows, templates: MaskedTemplates, values: FieldValues
+) -> list[Changed]:
     """The largest excess first."""
     looked_at = _looked_at(lines, windows, templates)
     chosen = np.zeros(len(lines.ids), bool)
@@ -74,7 +79,9 @@ def _looked_at(lines: NumberedLines, windows: TiledWindows, templates: MaskedTem
     """The templates of the window that have numbers, those with the fewest lines first."""
     inside = np.unique(lines.group[lines.between(windows.window)])
     few_first = inside[np.argsort(lines.total[inside], kind="stable")].tolist()
-    with_numbers = [number for number in few_first if (known := templates.get(int(lines.ids[number]))) and PLACE in known.text]
+    with_numbers = [
+        number for number in few_first if (known := templates.get(int(lines.ids[number]))) and PLACE in known.text
+    ]
     return with_numbers[:MOST_TEMPLATES]
 
 

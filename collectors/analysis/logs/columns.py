@@ -57,7 +57,9 @@ class NumberedLines(NamedTuple):
 
     def between(self, window: TimeRange) -> slice:
         """Both ends included."""
-        return slice(int(np.searchsorted(self.time_s, window[0])), int(np.searchsorted(self.time_s, window[1], "right")))
+        return slice(
+            int(np.searchsorted(self.time_s, window[0])), int(np.searchsorted(self.time_s, window[1], "right"))
+        )
 
     def of_templates(self, chosen: NDArray[np.bool_]) -> Grouped:
         """The lines of some templates, by number, grouped: about 20 ns for each of these, and 2 ns for each other line."""

@@ -18,7 +18,14 @@ AROUND_S = 180.0  # before the last fault: what is as near as that may have led 
 OUTLIVED_S = 5.0  # what ends a process leaves it this long to say more, at most
 MOST_FAULTS, MOST_LINES, MOST_CHARACTERS = 20, 400, 300
 NOT_OURS = re.compile(r"site-packages|dist-packages|/lib/python\d|^<frozen |^<string>$")
-CONSEQUENCES = ("ChildFailedError", "DistBackendError", "BrokenPipeError", "ConnectionResetError", "EOFError", "CalledProcessError")
+CONSEQUENCES = (
+    "ChildFailedError",
+    "DistBackendError",
+    "BrokenPipeError",
+    "ConnectionResetError",
+    "EOFError",
+    "CalledProcessError",
+)
 STOPPED = ("KeyboardInterrupt", "SystemExit", "SignalException")  # the end was asked for
 ROOT_CAUSE = re.compile(r"Root Cause \(first observed failure\):")
 SUMMARY = re.compile(r"^\s*(?P<key>rank|exitcode|traceback)\s*: (?P<value>.+)$")
@@ -44,7 +51,8 @@ class Fault(NamedTuple):
     def own_frame(self) -> CrashFrame | None:
         """The innermost frame that is not of a library."""
         return next(
-            (frame for frame in reversed(self.frames) if not NOT_OURS.search(frame.file)), self.frames[-1] if self.frames else None
+            (frame for frame in reversed(self.frames) if not NOT_OURS.search(frame.file)),
+            self.frames[-1] if self.frames else None,
         )
 
 
@@ -73,7 +81,9 @@ def crash_of(
     found = tracebacks(lines)
     inside = {id(line) for traceback in found for line in traceback.lines}
     found = [traceback for traceback in found if traceback.is_uncaught or not uncaught_only]
-    faults = [_of_traceback(traceback) for traceback in found if not _is_outlived(traceback, went_on_until_s, stepped_s)]
+    faults = [
+        _of_traceback(traceback) for traceback in found if not _is_outlived(traceback, went_on_until_s, stepped_s)
+    ]
     faults += _of_lines([line for line in lines if id(line) not in inside])
     faults += [fault for fault in _of_lines(kernel) if fault.kind in ("out_of_memory", "cuda")]
     faults += _of_torchrun(lines)
@@ -83,7 +93,9 @@ def crash_of(
     near = sorted((fault for fault in faults if fault.time_s >= last_s - AROUND_S), key=lambda fault: fault.time_s)
     cause = min(near, key=lambda fault: (_weight(fault), fault.time_s))
     if cause.kind == "exception" and cause.rank is None:
-        cause = [fault for fault in near if _weight(fault) == _weight(cause)][-1]  # of one process, the last that was raised
+        cause = [fault for fault in near if _weight(fault) == _weight(cause)][
+            -1
+        ]  # of one process, the last that was raised
     ranks = {fault.rank for fault in near if fault.rank is not None}
     sentence = _with_rank(cause, len(ranks))
     others = tuple(fault for fault in near if fault is not cause)
@@ -123,7 +135,9 @@ def _of_traceback(traceback: Traceback) -> Fault:
     name = last.exception or "an exception"
     message = shortened(last.message.split("\n")[0], MOST_CHARACTERS)
     sentence = (
-        f"{said.sentence} ({name}{_at(last.frames)})" if said else f"{name}{f': {message}' if message else ''}{_at(last.frames)}"
+        f"{said.sentence} ({name}{_at(last.frames)})"
+        if said
+        else f"{name}{f': {message}' if message else ''}{_at(last.frames)}"
     )
     led_by = (*traceback.raised[:-1], *traceback.parts)
     kind = said.kind if said else "exception"
@@ -147,11 +161,19 @@ def _of_lines(lines: Sequence[LogLine]) -> list[Fault]:
         fault = fault_in(text)
         if fault is None and (signal := SIGNAL.match(text)):
             found.setdefault(
-                text, Fault("fatal", f"The process was ended by a signal: {signal['what']}", line.time_s, line.rank, (line,))
+                text,
+                Fault("fatal", f"The process was ended by a signal: {signal['what']}", line.time_s, line.rank, (line,)),
             )
         elif fault is None and (aborted := ABORTED.search(text)):
             found.setdefault(
-                text, Fault("fatal", f"C++ code threw {aborted['what']}, which ended the process", line.time_s, line.rank, (line,))
+                text,
+                Fault(
+                    "fatal",
+                    f"C++ code threw {aborted['what']}, which ended the process",
+                    line.time_s,
+                    line.rank,
+                    (line,),
+                ),
             )
         elif fault is not None and len(found) < MOST_FAULTS:
             rank = fault.rank if fault.rank is not None else line.rank
@@ -163,7 +185,11 @@ def _of_torchrun(lines: Sequence[LogLine]) -> list[Fault]:
     """The root cause in torchrun's own summary: which rank failed first, by which exit code."""
     for place in range(len(lines) - 1, -1, -1):
         if ROOT_CAUSE.search(lines[place].text):
-            said = {found["key"]: found["value"] for line in lines[place : place + 12] if (found := SUMMARY.match(line.text))}
+            said = {
+                found["key"]: found["value"]
+                for line in lines[place : place + 12]
+                if (found := SUMMARY.match(line.text))
+            }
             rank = NUMBER.search(said.get("rank", ""))
             code = NUMBER.search(said.get("exitcode", ""))
             if rank is None or code is None:

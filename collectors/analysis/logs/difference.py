@@ -77,7 +77,9 @@ def difference(
     if windows.baseline < FEW_WINDOWS:
         return LogDifference("", [], windows.baseline, "the log is too short beside this window to say what is usual")
     if lo < windows.steady_from_s or lo > windows.ended_s:
-        return LogDifference("", [], windows.baseline, "the window holds the beginning of the log, which is like no other time")
+        return LogDifference(
+            "", [], windows.baseline, "the window holds the beginning of the log, which is like no other time"
+        )
     numbered = NumberedLines.of(lines, LOUD)
     more, missing = frequent(numbered, windows), silent(numbered, windows)
     other = changed(numbered, windows, templates, values) if values else []
@@ -101,14 +103,18 @@ def _more(row: Frequent, lines: NumberedLines, templates: MaskedTemplates) -> Lo
     template, (text, example) = _known(row.number, lines, templates)
     kind: ChangeKind = "more" if row.most else "new"
     times = row.score / row.limit
-    return LogChange(kind, template, text, example, row.count, row.usual, row.first_s, _sure(times), times, row.before, row.after)
+    return LogChange(
+        kind, template, text, example, row.count, row.usual, row.first_s, _sure(times), times, row.before, row.after
+    )
 
 
 def _silent(row: Silent, lines: NumberedLines, windows: TiledWindows, templates: MaskedTemplates) -> LogChange:
     template, (text, example) = (None, Masked("", "")) if row.number == EVERY else _known(row.number, lines, templates)
     times = row.score / row.limit
     expected = (windows.length_s / row.longest_s, windows.length_s / max(row.usual_s, 1e-6))
-    change = LogChange("silent", template, text, example, row.count, expected, row.since_s, _sure(times), times, before=True)
+    change = LogChange(
+        "silent", template, text, example, row.count, expected, row.since_s, _sure(times), times, before=True
+    )
     return change._replace(every_s=row.usual_s, pause_s=row.pause_s)
 
 

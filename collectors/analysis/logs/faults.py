@@ -109,9 +109,13 @@ def fault_in(text: str) -> FoundFault | None:
     if found := OUT_OF_MEMORY.search(text):
         return FoundFault("cuda", _memory(found.groupdict()), None)
     if found := NCCL.search(text):
-        what = f"rank {found['rank']} waited {int(found['ran']) / 1000:,.0f} s in {found['what']} number {found['number']}"
+        what = (
+            f"rank {found['rank']} waited {int(found['ran']) / 1000:,.0f} s in {found['what']} number {found['number']}"
+        )
         limit = f"the limit is {int(found['limit']) / 1000:,.0f} s"
-        return FoundFault("collective", f"A collective of NCCL timed out: {what} for the other ranks, {limit}", int(found["rank"]))
+        return FoundFault(
+            "collective", f"A collective of NCCL timed out: {what} for the other ranks, {limit}", int(found["rank"])
+        )
     if found := DEVICE_ASSERT.search(text):
         usual = "usually an index is out of range, such as a label beyond the number of classes"
         return FoundFault("cuda", f"The assertion `{found['what']}` of a CUDA kernel failed: {usual}", None)

@@ -58,7 +58,9 @@ def frequent(lines: NumberedLines, windows: TiledWindows) -> list[Frequent]:
     is_chosen = np.zeros(len(lines.ids), bool)
     is_chosen[counts.numbers[chosen]] = True
     grouped = lines.of_templates(is_chosen)
-    rows = [_exactly(int(counts.numbers[at]), grouped, windows, others[:, at], float(weight[at]), limit) for at in chosen]
+    rows = [
+        _exactly(int(counts.numbers[at]), grouped, windows, others[:, at], float(weight[at]), limit) for at in chosen
+    ]
     return sorted((row for row in rows if row.score > limit), key=lambda row: -row.score)
 
 
@@ -117,7 +119,15 @@ def _exactly(
     usual = np.percentile(others, (5, 95)) if len(others) else np.zeros(2)
     first_s = float(times[len(before)])
     return Frequent(
-        number, count, most, (float(usual[0]), float(usual[1])), bool(len(before)), bool(len(after)), first_s, score, limit
+        number,
+        count,
+        most,
+        (float(usual[0]), float(usual[1])),
+        bool(len(before)),
+        bool(len(after)),
+        first_s,
+        score,
+        limit,
     )
 
 

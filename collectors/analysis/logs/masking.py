@@ -40,7 +40,11 @@ _ID_INSIDE = re.compile(rb"-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-f
 # Of keys. A pattern that begins with a fixed character is found fast: conditions on what stands before it follow as a look-behind.
 _CLOCK = rb"0:0:0(?:[.,]0)?"
 _TIME = re.compile(
-    rb"0(?<![0-9A-Za-z.]0)(?:-0-0(?:[T ]" + _CLOCK + rb")?|/0/0[T ]" + _CLOCK + rb"|:0:0(?:[.,]0)?)(?:Z|[+-]0:?0?)?(?![0-9A-Za-z:])"
+    rb"0(?<![0-9A-Za-z.]0)(?:-0-0(?:[T ]"
+    + _CLOCK
+    + rb")?|/0/0[T ]"
+    + _CLOCK
+    + rb"|:0:0(?:[.,]0)?)(?:Z|[+-]0:?0?)?(?![0-9A-Za-z:])"
 )
 _WORD = rb"[\w.@%+~\3\4-]+"
 _URL = re.compile(rb"://[^\s\"'<>,;)\1\2]+")
@@ -50,7 +54,9 @@ _DOUBLE_QUOTED = re.compile(
 )  # behind a word; what follows a colon or a comma is a field's value
 _SINGLE_QUOTED = re.compile(rb"'(?<=[^:,\s][ \t]')[^'\n]{0,200}'(?!:)")
 _NUMBER = re.compile(rb"0(?:\.0)?(?:[eE][+-]?0(?![A-Za-z]))?")
-_BAR = re.compile(rb"(?<=%\|)(?:\xe2\x96[\x80-\x8f]|[ #0])+(?=\|)")  # what fills a progress bar: blocks, or # and a digit
+_BAR = re.compile(
+    rb"(?<=%\|)(?:\xe2\x96[\x80-\x8f]|[ #0])+(?=\|)"
+)  # what fills a progress bar: blocks, or # and a digit
 _PASSES = (
     (_TIME, TIME, b"0:0:0"),
     (_TIME, TIME, b"0-0-0"),
@@ -139,7 +145,9 @@ def _shortened(data: bytes) -> NDArray[np.uint8]:
         found = found.copy()
         found[starts] = _HEX_BYTE[0]
         rest = ends - starts - 1
-        behind = np.repeat(ends - np.cumsum(rest), rest) + np.arange(int(rest.sum()))  # all bytes of these words but the first
+        behind = np.repeat(ends - np.cumsum(rest), rest) + np.arange(
+            int(rest.sum())
+        )  # all bytes of these words but the first
         dropped[behind] = True
         digit[starts] = digit[behind] = False
     if b"," in data:

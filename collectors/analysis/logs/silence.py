@@ -109,7 +109,9 @@ def _silent(lines: Grouped, windows: TiledWindows) -> list[Silent]:
     mean = np.add.reduceat(others, starts) / count
     spread = np.sqrt(np.maximum(0.0, np.add.reduceat(np.square(others), starts) / count - np.square(mean)))
     enough = count >= LEAST_PAUSES
-    limit = max(limit_of(windows, *_largest(windows, pauses, others, starts, place, longest, spread, enough)), LEAST_SCORE)
+    limit = max(
+        limit_of(windows, *_largest(windows, pauses, others, starts, place, longest, spread, enough)), LEAST_SCORE
+    )
     lo, hi = windows.window
     rows = np.flatnonzero(pauses.touches)
     rows = rows[enough[place[rows]] & (length[rows] > LONGER * longest[place[rows]])]
@@ -157,6 +159,8 @@ def _largest(
     rest[first] = 0.0
     second = np.maximum.reduceat(rest, starts)
     counts = np.diff(np.r_[starts, len(others)])
-    left = np.sqrt(np.maximum(0.0, np.square(spread) - np.square(longest - second) / counts))  # about: without the longest
+    left = np.sqrt(
+        np.maximum(0.0, np.square(spread) - np.square(longest - second) / counts)
+    )  # about: without the longest
     score = np.where(enough & (longest > LONGER * second), score_of(longest, second, left), 0.0)
     return windows.number(pauses.begin_s[first] + second), score

@@ -54,7 +54,9 @@ LOGURU = (
 MOST_FIELDS, MOST_DEPTH, MOST_BYTES, MOST_TRACE_LINES = 100, 6, 1 << 20, 300
 FIRST_S, LAST_S = 946_684_800.0, 32_503_680_000.0  # the years 2000 and 3000
 UNITS = (1.0, 1e3, 1e6, 1e9)  # of a time since 1970, in one second: milliseconds, and so on
-PAIR = re.compile(r'(?<![\w.@/-])[\d./-]{0,40}(?P<key>[A-Za-z_@][\w.@/-]{0,200})=(?P<value>"(?:[^"\\]|\\.)*"|[^\s"=]*)(?:\s+|$)')
+PAIR = re.compile(
+    r'(?<![\w.@/-])[\d./-]{0,40}(?P<key>[A-Za-z_@][\w.@/-]{0,200})=(?P<value>"(?:[^"\\]|\\.)*"|[^\s"=]*)(?:\s+|$)'
+)
 BARE = re.compile(r"[^\s\"=]+")
 
 
@@ -207,7 +209,11 @@ def _bare(value: Scalar) -> str:
     if isinstance(value, str):
         plain = BARE.fullmatch(value) and _value(value) == value
         return value if plain else orjson.dumps(value.encode("utf-8", "replace").decode()).decode()
-    return orjson.dumps(value).decode() if value is None or isinstance(value, (bool, int)) or math.isfinite(value) else str(value)
+    return (
+        orjson.dumps(value).decode()
+        if value is None or isinstance(value, (bool, int)) or math.isfinite(value)
+        else str(value)
+    )
 
 
 def _value(text: str) -> Scalar:

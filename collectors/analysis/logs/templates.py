@@ -75,7 +75,11 @@ class RunTemplates:
         if number is not None:
             return number
         family = family_of(text)
-        full = self._of_file[file] >= MOST_OF_FILE or self._of_family[file, family] >= MOST_OF_FAMILY or self._next > MOST_OF_RUN
+        full = (
+            self._of_file[file] >= MOST_OF_FILE
+            or self._of_family[file, family] >= MOST_OF_FAMILY
+            or self._next > MOST_OF_RUN
+        )
         if full:
             number = self._wide.get(family)
             if number is None and len(self._wide) >= MOST_WIDE:

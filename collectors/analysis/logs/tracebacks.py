@@ -175,7 +175,13 @@ class _Reader:
         self.at += 1
         while (line := self._next()) is not None and len(words) < MOST_MESSAGE_LINES:
             bare = self._bare(line.text)
-            if self._is_head(line.text) or TRACEBACK in bare or not bare.strip() or bare.startswith(CHAINED) or line.level < level:
+            if (
+                self._is_head(line.text)
+                or TRACEBACK in bare
+                or not bare.strip()
+                or bare.startswith(CHAINED)
+                or line.level < level
+            ):
                 break
             words.append(bare.rstrip())
             self.at += 1
@@ -218,7 +224,11 @@ class _Reader:
     def _bare(self, text: str) -> str:
         """Without the prefix that the traceback's first line has."""
         own = text[: len(self.prefix)]
-        return text[len(self.prefix) :] if own == self.prefix or DIGIT.sub("0", own) == DIGIT.sub("0", self.prefix) else text
+        return (
+            text[len(self.prefix) :]
+            if own == self.prefix or DIGIT.sub("0", own) == DIGIT.sub("0", self.prefix)
+            else text
+        )
 
     def _is_head(self, text: str) -> bool:
         """Whether it is a line of its own: the log's prefix is no sign of one where each line of the traceback has it."""

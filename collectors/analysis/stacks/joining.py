@@ -54,7 +54,9 @@ def join(traces: Traces, line_of: LineOf = no_source) -> Traces:
     return joining.traces
 
 
-def waits_of_stacks(traces: Traces, line_of: LineOf = no_source, of: Iterable[int] | None = None) -> list[Waiting | None]:
+def waits_of_stacks(
+    traces: Traces, line_of: LineOf = no_source, of: Iterable[int] | None = None
+) -> list[Waiting | None]:
     """What each stack waits for, or each of these; None where its last frame is at work, and of others."""
     rows: dict[int, Wait | None] = {}  # of a frame
 
@@ -379,7 +381,9 @@ def _joined_stack(joining: _Joining, first_head: int, stack: int, other: int, he
     if trusted > wait.since:
         trusted = wait.since + 2 + max(0, int(traces.trusted[other - 1]) - lead_in)
     return _Made(
-        (*above[: wait.since + 1], first_head + head, *below[lead_in:]), trusted, _shifted(waits[other - 1], wait, lead_in)
+        (*above[: wait.since + 1], first_head + head, *below[lead_in:]),
+        trusted,
+        _shifted(waits[other - 1], wait, lead_in),
     )
 
 

@@ -98,7 +98,9 @@ def threads_of(traces: Traces, names: dict[tuple[int, int], str]) -> list[Thread
     """All threads: main processes first, main threads first, then by time."""
     threads, thread = _threads(traces.process, traces.tid)
     seconds = np.bincount(thread, traces.seconds, len(threads)).tolist()
-    return _in_order(_thread_time(traces.processes, names, *key, time_s) for key, time_s in zip(threads, seconds, strict=True))
+    return _in_order(
+        _thread_time(traces.processes, names, *key, time_s) for key, time_s in zip(threads, seconds, strict=True)
+    )
 
 
 def summed(threads: Iterable[ThreadTime]) -> list[ThreadTime]:
@@ -111,7 +113,9 @@ def summed(threads: Iterable[ThreadTime]) -> list[ThreadTime]:
 
 
 def _in_order(threads: Iterable[ThreadTime]) -> list[ThreadTime]:
-    return sorted(threads, key=lambda thread: (thread.role != "main", thread.rank, thread.tid != thread.pid, -thread.seconds))
+    return sorted(
+        threads, key=lambda thread: (thread.role != "main", thread.rank, thread.tid != thread.pid, -thread.seconds)
+    )
 
 
 def label(thread: ThreadTime) -> str:
@@ -131,6 +135,8 @@ def _threads(process: Ints, tid: Ints) -> tuple[list[tuple[int, int]], Ints]:
     return list(pairs), np.repeat(thread, np.diff(np.r_[heads, len(tid)]))
 
 
-def _thread_time(processes: list[Process], names: dict[tuple[int, int], str], process: int, tid: int, seconds: float) -> ThreadTime:
+def _thread_time(
+    processes: list[Process], names: dict[tuple[int, int], str], process: int, tid: int, seconds: float
+) -> ThreadTime:
     _, rank, pid, role = processes[process]
     return ThreadTime(pid, tid, names.get((pid, tid), str(tid)), rank, role, seconds)

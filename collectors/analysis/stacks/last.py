@@ -34,5 +34,12 @@ def last_stacks(columns: StackColumns) -> list[LastStack]:
         frames = [columns.frames[i] for i in columns.stacks[columns.stack[place]]]
         name = columns.threads.get((process.pid, tid), "")
         found.append(LastStack(process, tid, name, float(ends[place]), frames))
-    found.sort(key=lambda last: (last.process.role != "main", last.process.rank, last.tid != last.process.pid, -len(last.frames)))
+    found.sort(
+        key=lambda last: (
+            last.process.role != "main",
+            last.process.rank,
+            last.tid != last.process.pid,
+            -len(last.frames),
+        )
+    )
     return found[:MOST_THREADS]

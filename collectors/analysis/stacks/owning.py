@@ -18,7 +18,9 @@ PACKAGE = re.compile(r".*/(?:(?:site|dist)-packages|lib(?:64)?/python\d[\d.]*)/(
 CELL = re.compile(r"^<ipython-input-|^<command-|^<stdin>|/ipykernel_\d+/")  # notebooks, and what is piped into Python
 OF_KERNEL, OF_IPYTHON = re.compile(r"/ipykernel_\d+/[^/]*$"), re.compile(r"^<ipython-input-(\d+)-.*>$")
 SOURCE = re.compile(r"\.(py|pyx|ipynb)$")
-MADE = re.compile(r"/huggingface/modules/|__autograph_generated_file|/debugpy/|/pydevd?/")  # downloaded, or put around the program
+MADE = re.compile(
+    r"/huggingface/modules/|__autograph_generated_file|/debugpy/|/pydevd?/"
+)  # downloaded, or put around the program
 PARTS = re.compile(r"(\.?(<locals>\.)?<(listcomp|setcomp|dictcomp|genexpr)>)+$")
 DISPATCHERS = {"_call_impl", "_wrapped_call_impl", "decorate_context", "_fn", "inner", "wrapper", "wrapped"}
 

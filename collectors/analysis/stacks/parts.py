@@ -32,7 +32,9 @@ def parts_of(sides: Sequence[Traces], own_folder: str, always: Collection[Functi
         keys = [(*name, frame.line if name in always else 0) for name, frame in zip(names, side.frames, strict=True)]
         last = [next((i for i in reversed(stack) if own[i]), stack[-1] if stack else None) for stack in side.stacks]
         found.append(
-            np.array([numbers.setdefault(keys[i] if i is not None else ("", "", 0), len(numbers)) for i in last], np.int64)
+            np.array(
+                [numbers.setdefault(keys[i] if i is not None else ("", "", 0), len(numbers)) for i in last], np.int64
+            )
         )
     return found
 

@@ -57,7 +57,9 @@ def at_work(one: Weighed, line_of: LineOf, computes_backward: bool = False) -> W
 
     def waits(frame: Frame) -> bool:
         row, text = wait_of(frame), line_of(frame.file, frame.line)
-        return bool(row and not (row is BACKWARD and computes_backward)) or wait_at(text, locks.entered(text)) is not None
+        return (
+            bool(row and not (row is BACKWARD and computes_backward)) or wait_at(text, locks.entered(text)) is not None
+        )
 
     waiting = {i for i, frame in enumerate(one.frames) if waits(frame)}
     kept = [i for i, stack in enumerate(one.stacks) if not stack or stack[-1] not in waiting]

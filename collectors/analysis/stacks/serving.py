@@ -121,6 +121,8 @@ def _is_outermost(frames: Sequence[Frame], stack: tuple[int, ...]) -> bool:
     """Whether a stack ends in the function that its thread was started with, or in the program's own top: what stands still there is a
     loop that waits or pauses between requests."""
     named = [(i, frames[frame]) for i, frame in enumerate(stack)]
-    starts = [i for i, frame in named if frame.file.endswith(STARTED_BY_PYTHON) and frame.name.rpartition(".")[2] in STARTS]
+    starts = [
+        i for i, frame in named if frame.file.endswith(STARTED_BY_PYTHON) and frame.name.rpartition(".")[2] in STARTS
+    ]
     above = starts[-1] + 1 if starts else 0
     return len(stack) - above <= 1

@@ -37,7 +37,9 @@ class Traces(NamedTuple):
     gil: NDArray[np.int8]  # 1 held, 0 not, -1 unknown
     running: Floats  # share of the time on a CPU, after a join that of the worker; NaN where unknown
     serves: bool = False  # of a service, whose work is in all of its threads
-    computes_backward: bool = False  # threads compute their backward passes, as on the CPU; False: they wait for autograd's threads
+    computes_backward: bool = (
+        False  # threads compute their backward passes, as on the CPU; False: they wait for autograd's threads
+    )
 
     @property
     def seconds(self) -> Floats:

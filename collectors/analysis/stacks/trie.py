@@ -34,9 +34,7 @@ class Trie:
     total_s: Floats
     trusted_s: Floats  # of the total, what surely belongs here
     self_line: Ints  # where most of its self time passed
-    own_line: (
-        Ints  # of the user's own functions: where most of the time passed outside of others of them; of other nodes as `self_line`
-    )
+    own_line: Ints  # of the user's own functions: where most of the time passed outside of others of them; of other nodes as `self_line`
     leaf: Ints  # the node of each stack's last frame, the stacks of all weighings one after the other; -1 where that was pruned
     trusted_to_leaf_s: Floats  # one a weighing: of stacks that are trusted to their leaf
 
@@ -81,7 +79,9 @@ def weigh(traces: Traces) -> Weighed:
     """The stacks that were seen, whole."""
     seconds = np.bincount(traces.stack, traces.seconds, len(traces.stacks)).astype(np.float64)
     seen = np.flatnonzero(seconds)
-    return Weighed(traces.frames, [traces.stacks[stack] for stack in seen.tolist()], traces.trusted[seen], seconds[seen])
+    return Weighed(
+        traces.frames, [traces.stacks[stack] for stack in seen.tolist()], traces.trusted[seen], seconds[seen]
+    )
 
 
 def build(weighings: Sequence[Weighed], are_own: Callable[[list[Frame]], Sequence[bool]] | None = None) -> Trie:

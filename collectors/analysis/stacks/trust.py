@@ -57,7 +57,9 @@ def traces_of(columns: StackColumns, line_of: LineOf = no_source) -> Traces:
     depth = trusted_depth(columns, line_of)
     deepest = max(map(len, columns.stacks), default=0) + 1
     leaf_not_seen = ~columns.resolved & (columns.gil >= 0)
-    keys, stack = compact((columns.stack.astype(np.int64) * deepest + depth) * 2 + leaf_not_seen, len(columns.stacks) * deepest * 2)
+    keys, stack = compact(
+        (columns.stack.astype(np.int64) * deepest + depth) * 2 + leaf_not_seen, len(columns.stacks) * deepest * 2
+    )
     ends = [(), (len(columns.frames),)]
     return Traces(
         frames=[*columns.frames, NOT_SEEN],
@@ -80,9 +82,15 @@ def traces_of(columns: StackColumns, line_of: LineOf = no_source) -> Traces:
 def _computes_backward(columns: StackColumns) -> bool:
     """True if threads have a core during their backward passes; a thread that waits for autograd's own threads has none."""
     backward = [i for i, frame in enumerate(columns.frames) if wait_of(frame) is BACKWARD]
-    ends = np.array([bool(stack) and stack[-1] in backward for stack in columns.stacks], bool) if backward else np.zeros(0, bool)
+    ends = (
+        np.array([bool(stack) and stack[-1] in backward for stack in columns.stacks], bool)
+        if backward
+        else np.zeros(0, bool)
+    )
     inside = ends[columns.stack] & np.isfinite(columns.cpu_s) if len(ends) else np.zeros(0, bool)
-    return bool(inside.any()) and float(columns.cpu_s[inside].sum()) >= COMPUTES * float(columns.duration_s[inside].sum())
+    return bool(inside.any()) and float(columns.cpu_s[inside].sum()) >= COMPUTES * float(
+        columns.duration_s[inside].sum()
+    )
 
 
 def _until_the_next(columns: StackColumns) -> Floats:
@@ -154,7 +162,9 @@ def _functions(columns: StackColumns, lengths: Ints) -> Ints:
     numbers: dict[tuple[str, str], int] = {}
     function = np.array([numbers.setdefault(frame[:2], len(numbers)) for frame in columns.frames], np.int64)
     rows = np.full((len(lengths), int(lengths.max(initial=0))), -1)
-    rows[np.arange(rows.shape[1]) < lengths[:, None]] = function[np.fromiter(chain.from_iterable(columns.stacks), np.int64)]
+    rows[np.arange(rows.shape[1]) < lengths[:, None]] = function[
+        np.fromiter(chain.from_iterable(columns.stacks), np.int64)
+    ]
     return rows
 
 

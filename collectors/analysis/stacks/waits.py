@@ -23,7 +23,14 @@ class Wait(NamedTuple):
 
 DISTRIBUTED = "torch/distributed/distributed_c10d.py"
 COLLECTIVES = (
-    *("all_reduce", "all_reduce_coalesced", "all_gather", "all_gather_coalesced", "all_gather_into_tensor", "all_gather_object"),
+    *(
+        "all_reduce",
+        "all_reduce_coalesced",
+        "all_gather",
+        "all_gather_coalesced",
+        "all_gather_into_tensor",
+        "all_gather_object",
+    ),
     *(
         "all_gather_single",
         "all_to_all",
@@ -37,7 +44,9 @@ COLLECTIVES = (
     ),
     *("recv", "reduce", "reduce_scatter", "reduce_scatter_single", "reduce_scatter_tensor", "scatter", "send"),
 )
-BACKWARD = Wait("_engine_run_backward", "torch/autograd/graph.py", "backward pass", "backward")  # on the CPU it computes itself
+BACKWARD = Wait(
+    "_engine_run_backward", "torch/autograd/graph.py", "backward pass", "backward"
+)  # on the CPU it computes itself
 WAITS = (
     Wait("_try_get_data", "torch/utils/data/dataloader.py", "data loader", "workers"),
     Wait("get", "/multiprocessing/queues.py", "queue", "workers", plumbing=True),
@@ -82,7 +91,10 @@ WAITS = (
 AT_TOP = "<module>"
 LOCK, SLEEP = Wait("acquire", "", "lock", "lock"), Wait("sleep", "", "time", "sleep")
 BLOCK_LINES = 200  # a `with` is looked for so far above
-MAX_LINES, MAX_BLANK_LINES = 20_000, 400  # of a source file: how far it is read; where so many lines are blank it has ended
+MAX_LINES, MAX_BLANK_LINES = (
+    20_000,
+    400,
+)  # of a source file: how far it is read; where so many lines are blank it has ended
 
 OF_IMPORTS = re.compile(r"^<frozen (importlib|zipimport)|/importlib/(__init__|_bootstrap\w*)\.py$")
 _MODULE = re.compile(r".*/(?:(?:site|dist)-packages|lib(?:64)?/python\d[\d.]*)/(.+?)(?:/__init__)?\.\w+$")
@@ -111,7 +123,9 @@ class Reason(NamedTuple):
 
 
 REASONS = (
-    Reason("", "/torch/_dynamo/convert_frame.py", "recompiling"),  # other files of these folders are on each call's stack
+    Reason(
+        "", "/torch/_dynamo/convert_frame.py", "recompiling"
+    ),  # other files of these folders are on each call's stack
     Reason("compile_fx", "/torch/_inductor/compile_fx.py", "recompiling"),
     Reason("compile_fx_inner", "/torch/_inductor/compile_fx.py", "recompiling"),  # of a backward pass
     Reason("save", "/torch/serialization.py", "checkpoint"),
@@ -232,7 +246,9 @@ def reason_of(frame: Frame) -> str:
     if frame.name == AT_TOP:
         return ""
     function = frame.name.rpartition(".")[2]
-    return next((reason.word for reason in REASONS if reason.file in frame.file and reason.function in ("", function)), "")
+    return next(
+        (reason.word for reason in REASONS if reason.file in frame.file and reason.function in ("", function)), ""
+    )
 
 
 _BY_FUNCTION = {wait.function: [row for row in WAITS if row.function == wait.function] for wait in WAITS}

@@ -40,7 +40,9 @@ class TableColumns(NamedTuple):
 def has_decimal_commas(rows: Sequence[Cells]) -> bool:
     """Whether numbers stand as `0,25`, as spreadsheets write them in much of Europe, and none as `0.25`."""
     cells = [cell.strip() for row in rows for cell in row]
-    return any(map(DECIMAL_COMMA.fullmatch, cells)) and not any(b"." in cell and _number(cell) is not None for cell in cells)
+    return any(map(DECIMAL_COMMA.fullmatch, cells)) and not any(
+        b"." in cell and _number(cell) is not None for cell in cells
+    )
 
 
 def header_of(cells: Cells) -> tuple[str, ...]:
@@ -64,7 +66,9 @@ def judged(header: tuple[str, ...], rows: Sequence[Cells], file: str) -> TableCo
     for name in TIMES:
         if time is None and name in lower and (found := _scale(name, rows, lower.index(name))) is not None:
             time, scale = lower.index(name), found
-    rest = [place for place, name in enumerate(header) if name and header.index(name) == place and place not in (step, time)]
+    rest = [
+        place for place, name in enumerate(header) if name and header.index(name) == place and place not in (step, time)
+    ]
     series = tuple(place for place in rest if kinds[place] != "text")
     text = tuple(place for place in rest if kinds[place] == "text")
     numbers = sum(kinds[place] == "number" for place in rest)
@@ -73,7 +77,9 @@ def judged(header: tuple[str, ...], rows: Sequence[Cells], file: str) -> TableCo
     if len(text) > len(series):
         raise NotMetrics(f"does not look like metrics: {len(text)} of its {len(header)} columns are text")
     if step is None and time is None and not METRIC_FILE.match(file.lower()) and not any(map(METRIC.search, lower)):
-        raise NotMetrics("does not look like metrics: it has neither a step nor a time, and no column is named like a metric")
+        raise NotMetrics(
+            "does not look like metrics: it has neither a step nor a time, and no column is named like a metric"
+        )
     return TableColumns(header, step, time, scale, series, text)
 
 

@@ -70,7 +70,9 @@ def judge(head: bytes) -> Judgement:
 def _is_wordy(line: bytes, row: Row) -> bool:
     """Whether a line has more text and lists than numbers, by count or by length."""
     others = [value for name, value in row.items() if as_number(value) is None and not _has_a_role(name, value)]
-    length = sum(len(value) if isinstance(value, str) else len(orjson.dumps(value)) for value in others if value is not None)
+    length = sum(
+        len(value) if isinstance(value, str) else len(orjson.dumps(value)) for value in others if value is not None
+    )
     numbers = sum(as_number(value) is not None for value in row.values())
     return len(others) > numbers or 2 * length > len(line)
 

@@ -32,7 +32,9 @@ SEPARATORS = b",;\t"
 SEMICOLON = b";"
 NUMBERS = {int, float}
 
-Shape = tuple[tuple[str, ...], Callable[[Sequence[Any]], Sequence[Any]]]  # names of the filled cells, and what picks them
+Shape = tuple[
+    tuple[str, ...], Callable[[Sequence[Any]], Sequence[Any]]
+]  # names of the filled cells, and what picks them
 
 
 def why_no_metrics(name: str, head: bytes) -> str | None:
@@ -150,7 +152,12 @@ class Delimited:
         if not NUMBERS.issuperset(map(type, chain.from_iterable(rows))):
             return []
         steps = list(map(itemgetter(columns.step), rows))
-        if set(map(type, steps)) != {int} or steps != sorted(steps) or steps[0] < self._segments.top or steps[-1] > MAX_STEP:
+        if (
+            set(map(type, steps)) != {int}
+            or steps != sorted(steps)
+            or steps[0] < self._segments.top
+            or steps[-1] > MAX_STEP
+        ):
             return []
         times_s: Iterable[float | None] = repeat(None)
         if columns.time is not None:

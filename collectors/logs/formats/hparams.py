@@ -56,7 +56,9 @@ def parse(data: bytes, tally: Tally) -> dict[str, Any] | None:
         fields = Fitting(MAX_INFO_BYTES, tally.skip_field).fields(plain)
     except MemoryError:  # no fault of the file
         raise
-    except Exception as error:  # PyYAML's constructors raise whatever Python does: `!!bool x` KeyError, `!!int ""` IndexError
+    except (
+        Exception
+    ) as error:  # PyYAML's constructors raise whatever Python does: `!!bool x` KeyError, `!!int ""` IndexError
         tally.skip_line(f"not YAML that can be read ({type(error).__name__})")
         return None
     if value is not None and not isinstance(value, Mapping):

@@ -101,7 +101,9 @@ class Results:
     All such files of a folder have the same state, since `all_results.json` repeats the others.
     """
 
-    def __init__(self, run: str, labels: Labels, fault: Fault, written_s: float, state: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, run: str, labels: Labels, fault: Fault, written_s: float, state: Mapping[str, Any] | None = None
+    ) -> None:
         self.tally = Tally()
         self._run, self._labels, self._fault, self._written_s = run, labels, fault, written_s
         self._known: dict[str, str] = dict((state or {}).get("known", {}))  # numbers as text: JSON has no NaN

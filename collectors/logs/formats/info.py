@@ -50,7 +50,11 @@ def command(value: object) -> object:
     """A command line, as text or as words, without its secrets: it is stored so."""
     if isinstance(value, str):
         return redacted(value)
-    return without_secrets(word if isinstance(word, str) else str(word) for word in value) if isinstance(value, list) else None
+    return (
+        without_secrets(word if isinstance(word, str) else str(word) for word in value)
+        if isinstance(value, list)
+        else None
+    )
 
 
 def pid(value: object) -> object:

@@ -12,7 +12,17 @@ from . import Arrival, Tally
 from .jsonl import Metrics
 from .text import Text
 
-SIGNS = (b'"level', b'"record"', b'severity"', b'"lvl"', b'"timestamp"', b'"time"', b'"asctime"', b'"@timestamp"', b'"ts"')
+SIGNS = (
+    b'"level',
+    b'"record"',
+    b'severity"',
+    b'"lvl"',
+    b'"timestamp"',
+    b'"time"',
+    b'"asctime"',
+    b'"@timestamp"',
+    b'"ts"',
+)
 
 
 class JsonLines:

@@ -109,7 +109,9 @@ class Metrics:
         self._segments = Segments(state)
         self._attempt: int = state.get("attempt", 0)
         self._anew: bool = state.get("anew", False)  # the file was replaced: rotated, or written by another attempt
-        self._known: dict[tuple[str, ...], tuple[str, ...]] = {}  # one tuple object per line shape whose names are all kept
+        self._known: dict[
+            tuple[str, ...], tuple[str, ...]
+        ] = {}  # one tuple object per line shape whose names are all kept
         self._known_names = self._new_shapes = 0
         self.stopped = False
 
@@ -131,7 +133,9 @@ class Metrics:
             stamp, own_step = fields.pop("time_s", None), fields.pop("step", None)
             values = tuple(fields.values())
             kinds = set(map(type, values))
-            names = self._known.get(tuple(fields)) if kinds == FLOATS else None  # the usual line, kept cheap here as below
+            names = (
+                self._known.get(tuple(fields)) if kinds == FLOATS else None
+            )  # the usual line, kept cheap here as below
             if is_other is not None and (names is None or type(own_step) in TEXT or type(stamp) in TEXT):
                 may_be_text = not TEXT.isdisjoint((*kinds, type(own_step), type(stamp)))
                 if may_be_text and is_other(lines[self.tally.lines_read - before - 1]):
@@ -238,7 +242,9 @@ class Metrics:
             attempt = len(starts) if time_s is None else attempt + sum(start <= time_s for start in starts[attempt:])
         segments = self._segments
         if attempt > self._attempt:
-            segments.begin(segments.segment + attempt - max(self._attempt, 1), step)  # the first start is where segment 0 begins
+            segments.begin(
+                segments.segment + attempt - max(self._attempt, 1), step
+            )  # the first start is where segment 0 begins
             self._attempt = attempt
         elif self._anew and segments.top is not None and step <= segments.top:
             segments.begin(segments.segment + 1, step)
@@ -260,7 +266,9 @@ class Events:
 
     def state(self) -> dict[str, Any]:
         state: dict[str, Any] = {"lifetimes": [list(event)[1:] for event in self.lifetimes]}
-        return state | ({"forgotten": {str(rank): count for rank, count in self.forgotten.items()}} if self.forgotten else {})
+        return state | (
+            {"forgotten": {str(rank): count for rank, count in self.forgotten.items()}} if self.forgotten else {}
+        )
 
     def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
         arrival_s = arrival.until_s if arrival else None
@@ -329,7 +337,9 @@ def _is_fit(name: str, value: object) -> bool:
     return whole(value) is not None
 
 
-def objects(lines: Iterable[bytes], tally: Tally, is_other: Callable[[bytes], bool] | None = None) -> Iterator[dict[str, Any]]:
+def objects(
+    lines: Iterable[bytes], tally: Tally, is_other: Callable[[bytes], bool] | None = None
+) -> Iterator[dict[str, Any]]:
     """The JSON objects among the lines, up to one that is no JSON and for which `is_other` holds; the others are counted.
 
     Empty lines are neither.

@@ -22,7 +22,16 @@ KIND = {"kind": "evaluation", "unit": "task"}
 NO_FILTER = ("", "none")
 NO_SCORES = ("sample_len", "sample_count")
 MAX_CONFIG_BYTES = 16 << 10  # of JSON
-ABOUT = ("model_name", "model_source", "git_hash", "lm_eval_version", "transformers_version", "n-shot", "versions", "n-samples")
+ABOUT = (
+    "model_name",
+    "model_source",
+    "git_hash",
+    "lm_eval_version",
+    "transformers_version",
+    "n-shot",
+    "versions",
+    "n-samples",
+)
 
 
 class Scores:

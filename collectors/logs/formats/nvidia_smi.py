@@ -53,7 +53,12 @@ class GpuTable:
         if not values:
             return None
         return Points(
-            self._run, self._labels_of(cells), tuple(values), tuple(values.values()), time_s, row if time_s is None else None
+            self._run,
+            self._labels_of(cells),
+            tuple(values),
+            tuple(values.values()),
+            time_s,
+            row if time_s is None else None,
         )
 
     def _labels_of(self, cells: Cells) -> Labels:
@@ -61,7 +66,11 @@ class GpuTable:
         if (labels := self._known.get(key)) is None:
             if len(self._known) > 1_000:
                 self._known.clear()
-            own = {name: inert(value.decode("utf-8", "replace")) for name, value in zip(self._identity, key, strict=True) if value}
+            own = {
+                name: inert(value.decode("utf-8", "replace"))
+                for name, value in zip(self._identity, key, strict=True)
+                if value
+            }
             labels = self._known[key] = tuple(sorted((dict(self._labels) | own).items()))
         return labels
 

@@ -9,8 +9,26 @@ from typing import Any
 from .values import MAX_TIME_S, as_count, as_number
 
 STEPS = (
-    *("step", "global_step", "_step", "trainer/global_step", "train/global_step", "steps", "iteration", "iterations", "iter"),
-    *("update", "num_updates", "total_timesteps", "time/total_timesteps", "timesteps_total", "num_timesteps", "timestep"),
+    *(
+        "step",
+        "global_step",
+        "_step",
+        "trainer/global_step",
+        "train/global_step",
+        "steps",
+        "iteration",
+        "iterations",
+        "iter",
+    ),
+    *(
+        "update",
+        "num_updates",
+        "total_timesteps",
+        "time/total_timesteps",
+        "timesteps_total",
+        "num_timesteps",
+        "timestep",
+    ),
     *("training_iteration", "time/iterations", "batch", "batch_idx", "epoch", "epochs", "episode", "round"),
 )  # the first of these that a line or a table has is its step
 TIMES = ("time_s", "timestamp", "_timestamp", "wall_time", "walltime", "wall time", "datetime", "date", "time", "ts")
@@ -54,7 +72,11 @@ class Roles:
                 if (scale := scale_of(fields.get(name))) is not None:
                     self._time, self._scale = name, scale
                     break
-        if self._time is None or self._time not in fields or (time_s := unix_s(fields[self._time], self._scale)) is None:
+        if (
+            self._time is None
+            or self._time not in fields
+            or (time_s := unix_s(fields[self._time], self._scale)) is None
+        ):
             return None
         del fields[self._time]
         return time_s
@@ -120,7 +142,9 @@ class EpochCounter:
         assert self._first is not None
         epochs = 1.0 if epoch is None or self._epoch is None else epoch - self._epoch
         if epochs > 0 and (epoch is not None or only_within):
-            rise = self._by if self._by == self._usual else 1  # the last batch of an epoch is logged, too, whatever its number
+            rise = (
+                self._by if self._by == self._usual else 1
+            )  # the last batch of an epoch is logged, too, whatever its number
             self._length = self._last + rise - self._first
             self._before += self._length
         elif epochs < 0 and self._length is not None:

@@ -64,7 +64,11 @@ class LoggedSamples:
             self.tally.skip_line(f"a sample {fault}")
             return None
         about = inert(name), self._time_s(fields, arrival), self._step(fields)
-        return self._file(*about, path, fields) if isinstance(path, str) else self._text(*about, str(text), fields.get("kind"))
+        return (
+            self._file(*about, path, fields)
+            if isinstance(path, str)
+            else self._text(*about, str(text), fields.get("kind"))
+        )
 
     def _text(self, name: str, time_s: float | None, step: int | None, text: str, kind: object) -> Sample:
         data = inert(text).encode()
@@ -72,13 +76,17 @@ class LoggedSamples:
             self.tally.skip_field(name, f"has more than {MOST_INLINE_BYTES >> 10} KiB of text, and is cut")
             data = data[:MOST_INLINE_BYTES].decode(errors="ignore").encode()
         known: SampleKind = kind if kind in ("table", "histogram") else "text"
-        return Sample(self._run, name, known, OF_TEXT.get(known, "text/plain"), time_s, step, self._rank, data, length=len(data))
+        return Sample(
+            self._run, name, known, OF_TEXT.get(known, "text/plain"), time_s, step, self._rank, data, length=len(data)
+        )
 
     def _file(self, name: str, time_s: float | None, step: int | None, path: str, fields: Mapping[str, Any]) -> Sample:
         kind, media = KIND_OF.get(PurePosixPath(path).suffix.lower(), ("file", ""))
         length = as_count(fields.get("bytes"), 0, MOST_FILE_BYTES)
         written_s = as_time(fields.get("written_s"))
-        return Sample(self._run, name, kind, media, time_s, step, self._rank, path=path, length=length, written_s=written_s)
+        return Sample(
+            self._run, name, kind, media, time_s, step, self._rank, path=path, length=length, written_s=written_s
+        )
 
     def _time_s(self, fields: Mapping[str, Any], arrival: Arrival | None) -> float | None:
         time_s = as_time(fields.get("time_s"))

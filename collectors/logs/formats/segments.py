@@ -15,12 +15,23 @@ from typing import Any
 from .roles import EPOCHS
 
 FAR_STEPS = 100  # so far back is a start, where small steps back are none
-CLEAR_RISES, CLEAR_DISORDER = 3, 10  # usual increments back that need no pause: after nothing but rises; times the disorder so far
+CLEAR_RISES, CLEAR_DISORDER = (
+    3,
+    10,
+)  # usual increments back that need no pause: after nothing but rises; times the disorder so far
 DISORDER = 4  # ... with a pause: times the disorder so far
 PAUSE = 5  # usual intervals
-TICK_S = 0.01  # of the file system's clock: a line whose time is that of its arrival may seem earlier than the one before it
+TICK_S = (
+    0.01  # of the file system's clock: a line whose time is that of its arrival may seem earlier than the one before it
+)
 MOST_SHAPES, MOST_KEPT = 64, 50  # sets of names that are followed; names whose last steps are kept with the offset
-OF_SEVERAL = {"rank", "local_rank", "global_rank", "process_index", "worker"}  # names on the lines of a file that several write
+OF_SEVERAL = {
+    "rank",
+    "local_rank",
+    "global_rank",
+    "process_index",
+    "worker",
+}  # names on the lines of a file that several write
 NEVER = -(2**60)
 BESIDE = {*EPOCHS, *OF_SEVERAL, "lr", "learning_rate"}  # names that stand on lines of any kind
 
@@ -55,7 +66,12 @@ class Segments:
         self._before: tuple[int, int, int] | None = None  # segment, top and rise before a start that is not sure yet
 
     def state(self) -> dict[str, Any]:
-        steps: dict[str, Any] = {"disorder": self._disorder, "repeats": self._repeats, "by": self._by, "timed": self._timed}
+        steps: dict[str, Any] = {
+            "disorder": self._disorder,
+            "repeats": self._repeats,
+            "by": self._by,
+            "timed": self._timed,
+        }
         if self._timed:
             steps |= {"since_s": self._since_s, "time_s": self._time_s}
         counts, lasts = self._counts(), self._lasts()

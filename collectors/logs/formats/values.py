@@ -119,7 +119,9 @@ class Fitting:
             self._left_out(path, "is too large an integer")
             return LEFT_OUT
         assert isinstance(value, float)
-        return value if math.isfinite(value) else "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        return (
+            value if math.isfinite(value) else "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        )
 
     def _pays(self, path: str, size: int) -> bool:
         if size > self._left_bytes:

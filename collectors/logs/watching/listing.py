@@ -43,12 +43,19 @@ def listed(
                 if number % PIECE == 0:
                     yield set()
                 is_folder = entry.is_dir(follow_symlinks=False)
-                if is_folder and known.get(entry.path) in (entry.inode(), ANY_INODE):  # one of 10,000 runs beside a new one
+                if is_folder and known.get(entry.path) in (
+                    entry.inode(),
+                    ANY_INODE,
+                ):  # one of 10,000 runs beside a new one
                     continue
                 if is_folder and not is_hidden(entry.name):
                     folders[entry.path] = entry.inode()
                 # A folder that is called like a file is reported; in a place where any name is a file's, it is only a folder.
-                if accept(entry.path) and (not is_folder or accept(entry.name)) and (mark := mark_of(entry.path)) is not None:
+                if (
+                    accept(entry.path)
+                    and (not is_folder or accept(entry.name))
+                    and (mark := mark_of(entry.path)) is not None
+                ):
                     files[entry.path] = mark
                     yield set()  # over a network each look at a file may take a while
     except OSError:  # gone since it was listed, or not ours to read

@@ -26,7 +26,9 @@ from watchdog.observers.api import BaseObserver, ObservedWatch
 from .listing import ANY_INODE, Files, Folders, Mark, is_hidden, listed, mark_of, mtime_ns_of
 from .sliced import Sliced
 
-logging.getLogger("watchdog.observers.inotify").setLevel(logging.CRITICAL)  # a folder that is no longer followed is no error
+logging.getLogger("watchdog.observers.inotify").setLevel(
+    logging.CRITICAL
+)  # a folder that is no longer followed is no error
 EVENTS: list[type[FileSystemEvent]] = [FileModifiedEvent, FileCreatedEvent, FileDeletedEvent, FileMovedEvent]
 EVENTS += [DirCreatedEvent, DirMovedEvent]
 MAX_WATCHED = 64  # folders followed by inotify, each a thread of watchdog; the others are polled
@@ -38,7 +40,9 @@ LATELY_S = 60.0  # what was written since is not left until the first scan is ov
 GLANCE_S = 0.9  # how often active folders that inotify does not follow are polled
 MAX_GLANCED = 1_000
 SHARE = 0.02  # of the time that a scan, or a glance, may take: a folder of 10,000 runs is polled less often
-LONGEST_S = 2.0  # between two slices: on a busy machine a slice may take ten times as long, and lines are still looked for
+LONGEST_S = (
+    2.0  # between two slices: on a busy machine a slice may take ten times as long, and lines are still looked for
+)
 
 
 class _Glanced(NamedTuple):
@@ -79,7 +83,9 @@ class FolderWatch:
         self._seen: dict[str, Mark] = {}
         self._scanned: dict[str, Mark] = {}  # by the scan that is under way
         self._folders: Folders = {}  # that were listed, or are about to be
-        self._newest: dict[str, float] = {}  # folder -> when a file in it was last written, Unix seconds; events are of now
+        self._newest: dict[
+            str, float
+        ] = {}  # folder -> when a file in it was last written, Unix seconds; events are of now
         self.is_complete = False  # whether every folder was looked at once
         self._hands_out_all = False  # by the next scan, whether it has changed or not
         self._first = [folder for folder in map(str, first) if self._is_inside(folder) and folder not in self._tops]
@@ -170,7 +176,9 @@ class FolderWatch:
         found = self._scan.go_on(FIRST_SLICE_S if is_waited_for else SLICE_S)
         took_s = time.monotonic() - began_s
         if not is_waited_for:
-            self._next_scan_s = time.monotonic() + max(0.0 if self._scan.is_under_way else SCAN_S, min(took_s / SHARE, LONGEST_S))
+            self._next_scan_s = time.monotonic() + max(
+                0.0 if self._scan.is_under_way else SCAN_S, min(took_s / SHARE, LONGEST_S)
+            )
         else:
             self._wake.set()
         return found
@@ -194,7 +202,10 @@ class FolderWatch:
             seen |= {path: mark for path, (mark, _) in files.items()}
             known = self._seen if before is None else before
             yield self._changed(folder, files, known) if self.is_complete else self._found_first(folder, files, known)
-        self._seen, self._folders = seen, {folder: self._folders.get(folder, ANY_INODE) for folder in self._glanced} | inodes
+        self._seen, self._folders = (
+            seen,
+            {folder: self._folders.get(folder, ANY_INODE) for folder in self._glanced} | inodes,
+        )
         since = {*self._watches, *self._glanced} - folders.keys()  # appeared behind the scan
         lively_s = time.time() - LIVELY_S
         with self._lock:
@@ -292,11 +303,17 @@ class FolderWatch:
         """Folders that were written to lately, each with the one above it, where the next run appears."""
         now_s = time.time()
         written_s = {
-            folder: min(newest_s, now_s) for folder, newest_s in self._newest.copy().items() if newest_s >= now_s - LIVELY_S
+            folder: min(newest_s, now_s)
+            for folder, newest_s in self._newest.copy().items()
+            if newest_s >= now_s - LIVELY_S
         }
         lively = sorted(written_s, key=written_s.__getitem__, reverse=True)
-        above = list(dict.fromkeys(parent for folder in lively if (parent := os.path.dirname(folder)).startswith(self._root)))  # noqa: PTH120
-        with_above = (place for folder in lively for place in (folder, os.path.dirname(folder)) if place.startswith(self._root))  # noqa: PTH120
+        above = list(
+            dict.fromkeys(parent for folder in lively if (parent := os.path.dirname(folder)).startswith(self._root))
+        )  # noqa: PTH120
+        with_above = (
+            place for folder in lively for place in (folder, os.path.dirname(folder)) if place.startswith(self._root)
+        )  # noqa: PTH120
         keep = set(list(dict.fromkeys([self._root, *with_above]))[:MAX_WATCHED])
         if self._observer is not None:
             for folder in [folder for folder in self._watches if folder not in keep]:
@@ -328,7 +345,9 @@ class FolderWatch:
             return
         try:
             self._watches[folder] = self._observer.schedule(_Noticing(self._noticed), folder, event_filter=EVENTS)
-        except OSError:  # the folder is gone, or the user's inotify watches are used up: polls and scans find its changes
+        except (
+            OSError
+        ):  # the folder is gone, or the user's inotify watches are used up: polls and scans find its changes
             return
 
     def _unfollow(self, folder: str) -> None:
@@ -340,7 +359,9 @@ class FolderWatch:
 
     def _noticed(self, event: FileSystemEvent) -> None:
         """Runs in watchdog's thread."""
-        paths = [path for name in (event.src_path, event.dest_path) if name and self._is_inside(path := os.fsdecode(name))]
+        paths = [
+            path for name in (event.src_path, event.dest_path) if name and self._is_inside(path := os.fsdecode(name))
+        ]
         with self._lock:
             if event.is_directory:
                 found = [path for path in paths if not is_hidden(os.path.basename(path))]  # noqa: PTH119

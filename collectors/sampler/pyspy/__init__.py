@@ -52,7 +52,9 @@ class PySpy:
             return
         for key, target in wanted.items():
             if key not in self._recorders:
-                self._recorders[key] = Recorder([*die_with_parent(), str(self._program)], target, self._host, self._folder)
+                self._recorders[key] = Recorder(
+                    [*die_with_parent(), str(self._program)], target, self._host, self._folder
+                )
             self._recorders[key].target = target  # its rate may have changed
 
     def hurry(self, until_mono_s: float) -> None:

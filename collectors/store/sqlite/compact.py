@@ -70,7 +70,9 @@ class Compactor:
             pass
 
     def _steps(self) -> Iterator[None]:
-        if self._checkpoint(self._clock()):  # first: where each turn ends before all is done, the log would grow for ever
+        if self._checkpoint(
+            self._clock()
+        ):  # first: where each turn ends before all is done, the log would grow for ever
             yield
         for stream in self._due():
             self._pack(stream)
@@ -167,7 +169,9 @@ class Compactor:
         with writer.lock:
             first = writer.first_waiting_seq()
             with schema.transaction(writer.db) as db:
-                (last,) = db.execute("SELECT max(seq) FROM head WHERE seq < ? AND time_s < ?", (first, now_s - LIVE_S)).fetchone()
+                (last,) = db.execute(
+                    "SELECT max(seq) FROM head WHERE seq < ? AND time_s < ?", (first, now_s - LIVE_S)
+                ).fetchone()
                 if last is not None:
                     db.execute("DELETE FROM head WHERE seq <= ?", (last,))
                     schema.set_meta(db, "live_from", max(last, schema.meta(db, "live_from")))
@@ -176,13 +180,16 @@ class Compactor:
         for stream in self._silent(now_s):
             self._seal(stream, everything=True)
             yield
-        yield from self._merge_logs() if self._writer.holds_runs else self._merge_profiles(now_s - PROFILES_S, now_s - LIVE_S)
+        yield from (
+            self._merge_logs() if self._writer.holds_runs else self._merge_profiles(now_s - PROFILES_S, now_s - LIVE_S)
+        )
 
     def _silent(self, now_s: float) -> list[int]:
         found = dict(self._db.execute(_PACKS, (IDLE_ROWS,)).fetchall())
         before = self._idle
         self._idle = {
-            stream: (pack, before[stream][1] if before.get(stream, (0,))[0] == pack else now_s) for stream, pack in found.items()
+            stream: (pack, before[stream][1] if before.get(stream, (0,))[0] == pack else now_s)
+            for stream, pack in found.items()
         }
         return [stream for stream, (_, since_s) in self._idle.items() if now_s - since_s >= IDLE_S]
 

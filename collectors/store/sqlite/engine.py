@@ -161,10 +161,19 @@ class SqliteStore:
         low, high = -math.inf if lo is None else lo, math.inf if hi is None else hi
         sources = self._sources(ids, axis, low, high)
         windows = self._windows(sources, ids, axis, low, high, buckets)
-        found = {number: Found([], []) for number in ids} | self._find(sources, windows)  # empty where no file of the range has it
-        exact = {number: Wanted(axis, low, high, -1.0) for number, part in found.items() if part.units and part.rows() <= buckets}
+        found = {number: Found([], []) for number in ids} | self._find(
+            sources, windows
+        )  # empty where no file of the range has it
+        exact = {
+            number: Wanted(axis, low, high, -1.0)
+            for number, part in found.items()
+            if part.units and part.rows() <= buckets
+        }
         found |= self._find(sources, exact)  # with no more points than buckets, each is its own
-        return {number: bucketing.bucket(bucketing.join_points(part.points), part.units, buckets) for number, part in found.items()}
+        return {
+            number: bucketing.bucket(bucketing.join_points(part.points), part.units, buckets)
+            for number, part in found.items()
+        }
 
     @failing(UNREADABLE, AGAIN)
     def points(
@@ -232,15 +241,28 @@ class SqliteStore:
 
     @failing(UNREADABLE, AGAIN)
     def events(
-        self, run: str | None = None, lo: float | None = None, hi: float | None = None, kinds: Sequence[str] = (), most: int = -1
+        self,
+        run: str | None = None,
+        lo: float | None = None,
+        hi: float | None = None,
+        kinds: Sequence[str] = (),
+        most: int = -1,
     ) -> list[Event]:
         return [event for _, db in self._readers.runs() for event in runs.read_events(db, run, lo, hi, kinds, most)]
 
     @failing(UNREADABLE, AGAIN)
     def findings(
-        self, run: str | None = None, lo: float | None = None, hi: float | None = None, *, holding: bool = False, most: int = -1
+        self,
+        run: str | None = None,
+        lo: float | None = None,
+        hi: float | None = None,
+        *,
+        holding: bool = False,
+        most: int = -1,
     ) -> list[Finding]:
-        return [row for _, db in self._readers.runs() for row in findings.read(db, run, lo, hi, holding=holding, most=most)]
+        return [
+            row for _, db in self._readers.runs() for row in findings.read(db, run, lo, hi, holding=holding, most=most)
+        ]
 
     @failing(UNREADABLE, AGAIN)
     def finding(self, id_: str) -> Finding | None:
@@ -298,7 +320,9 @@ class SqliteStore:
     @failing(UNREADABLE, AGAIN)
     def since(self, seq: int, lines_of: Collection[str] | None = None) -> Delta:
         newest = self.seq()  # first: whatever has a seq up to this is visible by now, in files that are there by now
-        if seq > newest or newest - seq > MOST_COMMITS:  # of a store that was removed, or too long ago to be worth sending
+        if (
+            seq > newest or newest - seq > MOST_COMMITS
+        ):  # of a store that was removed, or too long ago to be worth sending
             return Delta(newest, False, [], [], [], [])
         self._readers.look()
         parts = [self._of_file[path].since(db, seq, newest) for path, db in self._readers.live()]
@@ -395,7 +419,9 @@ class SqliteStore:
             for number, extent in self._of_file[path].extents(db, ids, axis).items():
                 low[number], high[number] = min(low[number], extent[0]), max(high[number], extent[1])
         widths = {number: min(hi, high[number]) - max(lo, low[number]) for number in ids}
-        return {number: Wanted(axis, lo, hi, width / buckets if width > 0 else -1.0) for number, width in widths.items()}
+        return {
+            number: Wanted(axis, lo, hi, width / buckets if width > 0 else -1.0) for number, width in widths.items()
+        }
 
     def _find(self, sources: Sequence[files.StoreFile], windows: Mapping[int, Wanted]) -> dict[int, Found]:
         found: dict[int, Found] = {}

@@ -22,7 +22,9 @@ DAY_S = 86400
 WEEK_S = 7 * DAY_S
 LIVE_WEEKS = 2  # machine files that new records may go to: last week's and this week's
 LOOK_S = 1.0  # how often a reader looks for new files
-SAME_TICK_S = 0.03  # what changed so lately may change again without another stamp: a tick of the kernel is 10 ms at most
+SAME_TICK_S = (
+    0.03  # what changed so lately may change again without another stamp: a tick of the kernel is 10 ms at most
+)
 
 StoreFile: TypeAlias = tuple[Path, sqlite3.Connection]
 

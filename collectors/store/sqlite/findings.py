@@ -35,7 +35,13 @@ def write(db: sqlite3.Connection, findings: Iterable[Finding], seq: int) -> None
 
 
 def read(
-    db: sqlite3.Connection, run: str | None, lo: float | None, hi: float | None, *, holding: bool = False, most: int = -1
+    db: sqlite3.Connection,
+    run: str | None,
+    lo: float | None,
+    hi: float | None,
+    *,
+    holding: bool = False,
+    most: int = -1,
 ) -> list[Finding]:
     """By their start; with `most` at most so many, the newest."""
     terms = [("run = ?", run), ("to_s >= ?", lo), ("from_s <= ?", hi)]

@@ -188,7 +188,9 @@ class FileWriter:
 
     def streams(self, rows: int, before_s: float) -> list[int]:
         """Those with at least so many rows that stand in head only, or with such rows from before that time. The caller holds `lock`."""
-        return [stream for stream, waiting in self._pending.items() if waiting.rows >= rows or waiting.since_s < before_s]
+        return [
+            stream for stream, waiting in self._pending.items() if waiting.rows >= rows or waiting.since_s < before_s
+        ]
 
     def waiting(self, stream: int) -> list[Group]:
         """The stream's rows that stand in head only, oldest first. The caller holds `lock`."""
@@ -221,7 +223,10 @@ class FileWriter:
 
     def has_read(self, run: str) -> bool:
         """Whether there are points or lines of it. The caller holds `lock`."""
-        rows = (self.db.execute(f"SELECT 1 FROM {table} WHERE run = ? LIMIT 1", (run,)).fetchone() for table in ("stream", "log"))
+        rows = (
+            self.db.execute(f"SELECT 1 FROM {table} WHERE run = ? LIMIT 1", (run,)).fetchone()
+            for table in ("stream", "log")
+        )
         return any(rows)
 
     def rename(self, run: str, new: str, paths: Mapping[str, str]) -> None:
@@ -277,7 +282,9 @@ class FileWriter:
             places.append(place)
             same.append(line)
         return [
-            (self._shape(key), _build(self._shape(key).ids, places, same, seq)) for key, (places, same) in rows.items() if key[2]
+            (self._shape(key), _build(self._shape(key).ids, places, same, seq))
+            for key, (places, same) in rows.items()
+            if key[2]
         ]
 
     def _shape(self, key: _ShapeKey) -> _RowShape:
@@ -297,10 +304,16 @@ class FileWriter:
                 continue
             labels = orjson.dumps(shape.labels).decode()
             # What head may still hold of a run of this name that was removed lies before this commit.
-            self.db.execute("INSERT OR IGNORE INTO stream VALUES (?, ?, ?, ?)", (shape.stream, shape.run, labels, seq - 1))
+            self.db.execute(
+                "INSERT OR IGNORE INTO stream VALUES (?, ?, ?, ?)", (shape.stream, shape.run, labels, seq - 1)
+            )
             born = range(seq << NAME_BITS, (seq << NAME_BITS) + len(shape.names))
-            rows = [(i, shape.stream, name, at) for i, name, at in zip(shape.ids.tolist(), shape.names, born, strict=True)]
-            entered = self.db.executemany("INSERT OR IGNORE INTO series (id, stream, name, born) VALUES (?, ?, ?, ?)", rows)
+            rows = [
+                (i, shape.stream, name, at) for i, name, at in zip(shape.ids.tolist(), shape.names, born, strict=True)
+            ]
+            entered = self.db.executemany(
+                "INSERT OR IGNORE INTO series (id, stream, name, born) VALUES (?, ?, ?, ?)", rows
+            )
             gained[shape.run] += entered.rowcount
             self._stored.add(shape.key)
         return gained
@@ -324,12 +337,19 @@ class FileWriter:
     def _axis_of(self, run: str) -> StepAxis:
         axis, series = runs.step_axis(self.db, run)
         streams = [stream for (stream,) in self.db.execute("SELECT id FROM stream WHERE run = ?", (run,))]
-        for group in sorted((group for stream in streams for group in self.waiting(stream)), key=lambda one: one.arrival[0]):
+        for group in sorted(
+            (group for stream in streams for group in self.waiting(stream)), key=lambda one: one.arrival[0]
+        ):
             _advance(axis, group, [series[one] for one in group.ids[:MAX_COUNTED].tolist()])
         return axis
 
     def _write_runs(
-        self, batch: ByKind, made: list[tuple[_RowShape, Group]], axes: Mapping[str, StepAxis], new: Counter[str | None], seq: int
+        self,
+        batch: ByKind,
+        made: list[tuple[_RowShape, Group]],
+        axes: Mapping[str, StepAxis],
+        new: Counter[str | None],
+        seq: int,
     ) -> None:
         db = self.db
         intervals = [self._interval(shape.stream, group) for shape, group in made]
@@ -362,9 +382,13 @@ def _build(ids: NDArray[np.int64], places: list[int], points: list[Points], seq:
     _, _, _, values, times, steps, segments = zip(*points, strict=True)
     time_s = np.array(times, np.float64)  # None becomes NaN
     time_s[~np.isfinite(time_s)] = np.nan
-    step = np.array([NO_STEP if step is None or not -STEP_LIMIT < step < STEP_LIMIT else step for step in steps], np.int64)
+    step = np.array(
+        [NO_STEP if step is None or not -STEP_LIMIT < step < STEP_LIMIT else step for step in steps], np.int64
+    )
     arrival = np.array(places, np.int64) + (seq << PLACE_BITS)
-    return Group(ids, arrival, time_s, step, np.array(segments, np.int64), np.ascontiguousarray(np.array(values, np.float64).T))
+    return Group(
+        ids, arrival, time_s, step, np.array(segments, np.int64), np.ascontiguousarray(np.array(values, np.float64).T)
+    )
 
 
 def _advance(axis: StepAxis, group: Group, names: Sequence[str]) -> None:
@@ -378,4 +402,6 @@ def _bulk(made: list[tuple[_RowShape, Group]]) -> dict[int, list[Group]]:
     streams: dict[int, list[Group]] = {}
     for shape, group in made:
         streams.setdefault(shape.stream, []).append(group)
-    return {stream: grown for stream, grown in streams.items() if sum(len(group.arrival) for group in grown) >= BULK_ROWS}
+    return {
+        stream: grown for stream, grown in streams.items() if sum(len(group.arrival) for group in grown) >= BULK_ROWS
+    }

@@ -76,12 +76,17 @@ class BlockRow(NamedTuple):
         return self.lines, codec.unsealed_bytes(self.texts)
 
     def read(self) -> LineBlock | None:
-        columns, texts = decoded("log", self.id, codec.decode, self.columns), decoded("log", self.id, _texts, self.texts)
+        columns, texts = (
+            decoded("log", self.id, codec.decode, self.columns),
+            decoded("log", self.id, _texts, self.texts),
+        )
         if columns is None or texts is None:
             return None
         numbers, times_s, levels, files, ranks, templates = (column.tolist() for column in full(columns))
         names = orjson.loads(self.files)
-        return LineBlock(self.run, numbers, times_s, levels, [names[i] for i in files], ranks, texts.split("\n"), templates)
+        return LineBlock(
+            self.run, numbers, times_s, levels, [names[i] for i in files], ranks, texts.split("\n"), templates
+        )
 
     def matches(self, query: LogQuery, needle: str) -> Iterator[tuple[int, LogLine]]:
         if needle and needle not in (decoded("log", self.id, _texts, self.texts) or "").lower():
@@ -128,7 +133,9 @@ def read_bars(db: sqlite3.Connection, run: str) -> list[ProgressBar]:
     return [ProgressBar._make(row) for row in db.execute(newest, (run, MOST_BARS))][::-1]
 
 
-def read_bars_after(db: sqlite3.Connection, seq: int, upto: int, runs: Collection[str] | None = None) -> list[ProgressBar]:
+def read_bars_after(
+    db: sqlite3.Connection, seq: int, upto: int, runs: Collection[str] | None = None
+) -> list[ProgressBar]:
     """The present state of bars that later commits changed, of these runs or of all; the newest 100."""
     after = "SELECT run, file, time_s, text FROM bar WHERE seq > ? AND seq <= ? ORDER BY seq DESC"
     bars = (ProgressBar._make(row) for row in db.execute(after, (seq, upto)))

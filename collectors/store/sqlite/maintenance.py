@@ -101,13 +101,19 @@ def _glance(path: Path, until_mono_s: float) -> FileGlance:
             version = int(db.execute("PRAGMA user_version").fetchone()[0])
             if version > schema.VERSION:
                 return FileGlance(
-                    path.name, found.st_size, version, f"it was written by a newer version (schema {version}): update", True
+                    path.name,
+                    found.st_size,
+                    version,
+                    f"it was written by a newer version (schema {version}): update",
+                    True,
                 )
             db.set_progress_handler(lambda: time.monotonic() > until_mono_s, 1000)
             (said,) = db.execute("PRAGMA quick_check(1)").fetchone()
         except sqlite3.DatabaseError as error:
             stopped = getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_BUSY)
-            return FileGlance(path.name, found.st_size, version, "" if stopped else f"it cannot be read ({error})", not stopped)
+            return FileGlance(
+                path.name, found.st_size, version, "" if stopped else f"it cannot be read ({error})", not stopped
+            )
     return FileGlance(path.name, found.st_size, version, "" if said == "ok" else f"SQLite says: {said}", True)
 
 
@@ -166,7 +172,11 @@ def _trouble_of_cells(axis: bytes, data: bytes, rows: int, ends: tuple[float | N
         found = cells.read(axis, data, 0)
     except codec.CodecError as error:
         return str(error)
-    same = len(found.rows) == units and int(found.rows.sum()) == rows and _range(np.concatenate([found.least, found.most])) == ends
+    same = (
+        len(found.rows) == units
+        and int(found.rows.sum()) == rows
+        and _range(np.concatenate([found.least, found.most])) == ends
+    )
     return "" if same else "its cells are not those of its summary"
 
 

@@ -67,7 +67,11 @@ def columns(rows: Sequence[OutcomeRow]) -> Outcomes:
     series, run, name, labels, _, points, *numbers = listed
     counts = np.array(series, np.int64), np.array(points, np.int64)
     return Outcomes(
-        list(run), list(name), [_labels(text) for text in labels], *counts, *(np.array(column, np.float64) for column in numbers)
+        list(run),
+        list(name),
+        [_labels(text) for text in labels],
+        *counts,
+        *(np.array(column, np.float64) for column in numbers),
     )
 
 
@@ -75,7 +79,9 @@ def read_names(db: sqlite3.Connection, runs: Collection[str] | None) -> Iterator
     if runs is None:
         yield from db.execute(f"{_NAMES} WHERE stream.run IS NOT NULL GROUP BY series.name ORDER BY min(born)")
     else:
-        yield from db.execute(f"{_NAMES} WHERE stream.run {_IN} GROUP BY series.name ORDER BY min(born)", (_json(runs),))
+        yield from db.execute(
+            f"{_NAMES} WHERE stream.run {_IN} GROUP BY series.name ORDER BY min(born)", (_json(runs),)
+        )
 
 
 def read_configs(db: sqlite3.Connection, runs: Collection[str] | None) -> Iterator[tuple[str, dict[str, object]]]:
@@ -103,7 +109,11 @@ def flat(config: dict[str, Any]) -> dict[str, object]:
                 continue
             if isinstance(value, list):
                 value = orjson.dumps(value).decode()
-            if value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and len(value) <= MOST_TEXT):
+            if (
+                value is None
+                or isinstance(value, bool | int | float)
+                or (isinstance(value, str) and len(value) <= MOST_TEXT)
+            ):
                 found.setdefault(before + key, value)
     return found
 

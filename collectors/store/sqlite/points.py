@@ -61,7 +61,9 @@ class FileReader:
         with schema.transaction(db, "DEFERRED"):
             rows = db.execute(f"SELECT {_NEWEST} {_FROM} {_AMONG}", (_json(ids),)).fetchall()
             fresh = self._unpacked(db, {row[0]: row[1] for row in rows})
-        newest = {series: Last(time_s, step, _number(value)) for series, _, points, time_s, step, value in rows if points}
+        newest = {
+            series: Last(time_s, step, _number(value)) for series, _, points, time_s, step, value in rows if points
+        }
         for part in groups.partition(fresh, set(ids)):
             time_s, step = chunks.number(part.time_s[-1]), chunks.whole(part.step[-1])
             pairs = zip(part.ids.tolist(), part.values[:, -1].tolist(), strict=True)
@@ -88,7 +90,9 @@ class FileReader:
         """From where to where each series that the file has reaches on the axis, by what is packed; from inf to -inf where nothing is."""
         wanted = f"SELECT series.id, {SPAN[axis]} FROM series {_AMONG}"
         rows = db.execute(wanted, (_json(ids),))
-        return {series: (math.inf, -math.inf) if low is None or high is None else (low, high) for series, low, high in rows}
+        return {
+            series: (math.inf, -math.inf) if low is None or high is None else (low, high) for series, low, high in rows
+        }
 
     def find(self, db: sqlite3.Connection, windows: Mapping[int, Wanted]) -> dict[int, Found]:
         """For each series the points and summaries in its window."""
@@ -99,7 +103,9 @@ class FileReader:
             if not known:
                 return {}
             found = search.find(db, {series: about.paged for series, about in known.items()}, windows)
-            packs = [group for stream in {about.stream for about in known.values()} for group in self._packs.load(db, stream)]
+            packs = [
+                group for stream in {about.stream for about in known.values()} for group in self._packs.load(db, stream)
+            ]
             fresh = self._unpacked(db, {series: about.packed_seq for series, about in known.items()})
         for part in groups.partition([*packs, *fresh], known.keys()):
             for series, values in zip(part.ids.tolist(), part.values, strict=True):

@@ -26,7 +26,9 @@ def judge(sizes: Sequence[tuple[Path, int]], limits: Limits, now_s: float) -> Re
         future = is_future(path, now_s)
         if path.name == RUNS_FILE or (week_start(path) + WEEK_S > now_s and not future):
             continue
-        expired = not future and limits.retention_s is not None and week_start(path) + WEEK_S < now_s - limits.retention_s
+        expired = (
+            not future and limits.retention_s is not None and week_start(path) + WEEK_S < now_s - limits.retention_s
+        )
         too_many = limits.max_bytes is not None and total > limits.max_bytes
         if expired or too_many:
             remove.append(path)

@@ -42,7 +42,12 @@ _OFFSET = """INSERT INTO offset VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONF
 
 
 def note_points(
-    db: sqlite3.Connection, run: str, rows: Group, last_step: int | None, median_interval_s: float | None, new_series: int
+    db: sqlite3.Connection,
+    run: str,
+    rows: Group,
+    last_step: int | None,
+    median_interval_s: float | None,
+    new_series: int,
 ) -> None:
     """`rows` are those of one source in one commit; called in the order of `newest_step`."""
     span = TimeSpan.of(rows.time_s, rows.step)
@@ -103,7 +108,9 @@ def write_offsets(db: sqlite3.Connection, offsets: Sequence[Offset]) -> None:
         for offset in offsets
     ]
     db.executemany(_OFFSET, rows)
-    db.executemany("INSERT OR IGNORE INTO run (name) VALUES (?)", [(run,) for run in {offset.run for offset in offsets}])
+    db.executemany(
+        "INSERT OR IGNORE INTO run (name) VALUES (?)", [(run,) for run in {offset.run for offset in offsets}]
+    )
 
 
 def _as_json(value: Any) -> Any:
@@ -118,7 +125,9 @@ def check_no_gap(db: sqlite3.Connection, offsets: Sequence[Offset]) -> None:
         if offset.after is not None:
             before = reached.get(offset.path)
             if before is None:
-                before = db.execute("SELECT offset, lines_read FROM offset WHERE path = ?", (offset.path,)).fetchone() or (0, 0)
+                before = db.execute(
+                    "SELECT offset, lines_read FROM offset WHERE path = ?", (offset.path,)
+                ).fetchone() or (0, 0)
             if before != offset.after:
                 raise OffsetGap(offset.path, offset.after, before)
         reached[offset.path] = offset.reached
@@ -186,7 +195,9 @@ class RunRows:
             read = of_files.get(name, UNREAD)
             key = (hash(info), len(info), *others, *read)
             before = known.get(name)
-            found[name] = before if before is not None and before[0] == key else (key, _run(row, brief(orjson.loads(info)), read))
+            found[name] = (
+                before if before is not None and before[0] == key else (key, _run(row, brief(orjson.loads(info)), read))
+            )
         self._known = found
         return [run for _, run in found.values()]
 
@@ -194,7 +205,9 @@ class RunRows:
 def brief(info: dict[str, Any]) -> dict[str, Any]:
     """The numbers and short texts of run.json, its tags and note, and the short ones of its `config`: a list of thousands of runs stays small."""
     tags, note = info.get("tags"), info.get("note")
-    short: dict[str, Any] = {"tags": [tag for tag in tags[:MOST_TAGS] if _is_short("", tag)]} if isinstance(tags, list) else {}
+    short: dict[str, Any] = (
+        {"tags": [tag for tag in tags[:MOST_TAGS] if _is_short("", tag)]} if isinstance(tags, list) else {}
+    )
     short |= {"note": note[:NOTE_CHARACTERS]} if isinstance(note, str) else {}
     short |= {key: value for key, value in info.items() if key not in short and _is_short(key, value)}
     config = info.get("config")
@@ -205,7 +218,11 @@ def brief(info: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_short(key: str, value: object) -> bool:
-    kept = value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and len(value) <= SHORT_CHARACTERS)
+    kept = (
+        value is None
+        or isinstance(value, bool | int | float)
+        or (isinstance(value, str) and len(value) <= SHORT_CHARACTERS)
+    )
     return kept and len(key) <= SHORT_CHARACTERS
 
 
@@ -216,7 +233,12 @@ def _run(row: Sequence[Any], info: dict[str, Any], read: Sequence[Any]) -> Run:
 
 
 def read_events(
-    db: sqlite3.Connection, run: str | None, lo: float | None, hi: float | None, kinds: Sequence[str] = (), most: int = -1
+    db: sqlite3.Connection,
+    run: str | None,
+    lo: float | None,
+    hi: float | None,
+    kinds: Sequence[str] = (),
+    most: int = -1,
 ) -> list[Event]:
     """In order of time, then of arrival; with `most` at most so many, the newest, and of very long ones fewer."""
     terms = [("run = ?", run), ("time_s >= ?", lo), ("time_s <= ?", hi)]
@@ -254,7 +276,9 @@ def _bounded(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
 def read_offsets(db: sqlite3.Connection) -> dict[str, Offset]:
     rows = db.execute("SELECT * FROM offset").fetchall()
     return {
-        path: Offset(path, run, int(device), int(inode), offset, lines, skipped, fields, first_skip, orjson.loads(state), trouble)
+        path: Offset(
+            path, run, int(device), int(inode), offset, lines, skipped, fields, first_skip, orjson.loads(state), trouble
+        )
         for path, run, device, inode, offset, lines, skipped, fields, first_skip, state, trouble in rows
     }
 

@@ -59,7 +59,9 @@ def read(db: sqlite3.Connection, query: SampleQuery) -> list[Sample]:
     where = " AND ".join(term for term, _ in asked)
     order = "id" if query.name is None else "step DESC, id DESC"
     row = _ROW.format(data="data" if query.data else "x''")
-    rows = db.execute(f"SELECT {row} FROM sample WHERE {where} ORDER BY {order} LIMIT ?", [*(v for _, v in asked), query.limit])
+    rows = db.execute(
+        f"SELECT {row} FROM sample WHERE {where} ORDER BY {order} LIMIT ?", [*(v for _, v in asked), query.limit]
+    )
     found = [Sample._make(row) for row in rows]
     return found if query.name is None else found[::-1]
 

@@ -140,9 +140,7 @@ def _to_version_2(db: sqlite3.Connection) -> None:
         return  # a machine file
     db.execute("ALTER TABLE offset ADD COLUMN trouble TEXT NOT NULL DEFAULT ''")
     db.execute("ALTER TABLE run ADD COLUMN timed INTEGER NOT NULL DEFAULT 0")
-    has_time = (
-        "SELECT 1 FROM series JOIN stream ON stream.id = stream WHERE stream.run = run.name AND series.first_time_s IS NOT NULL"
-    )
+    has_time = "SELECT 1 FROM series JOIN stream ON stream.id = stream WHERE stream.run = run.name AND series.first_time_s IS NOT NULL"
     db.execute(f"UPDATE run SET timed = median_interval_s IS NOT NULL OR EXISTS ({has_time})")
 
 
@@ -214,7 +212,9 @@ def open_writer(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000)
     db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = NORMAL")  # survives kill -9; a power loss may cost the last commits, never the file
+    db.execute(
+        "PRAGMA synchronous = NORMAL"
+    )  # survives kill -9; a power loss may cost the last commits, never the file
     db.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
     db.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
     db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
@@ -315,7 +315,9 @@ def _update(db: sqlite3.Connection, path: Path) -> None:
         db.close()
         raise StoreError(_too_new(path, version))
     if version == 0:
-        tables = POINTS + (RUNS + SOURCES + BARS + SAMPLES + TEMPLATES + FINDINGS if path.name == RUNS_FILE else MACHINE)
+        tables = POINTS + (
+            RUNS + SOURCES + BARS + SAMPLES + TEMPLATES + FINDINGS if path.name == RUNS_FILE else MACHINE
+        )
         db.executescript(f"BEGIN IMMEDIATE; {tables} PRAGMA user_version = {VERSION}; COMMIT;")
         return
     for step in range(version, VERSION):

@@ -39,7 +39,11 @@ class Wanted(NamedTuple):
     untimed: bool = False  # only points that have no time, one by one
 
     def points(
-        self, time_s: NDArray[np.float64], step: NDArray[np.int64], segment: NDArray[np.int64], value: NDArray[np.float64]
+        self,
+        time_s: NDArray[np.float64],
+        step: NDArray[np.int64],
+        segment: NDArray[np.int64],
+        value: NDArray[np.float64],
     ) -> RawPoints:
         """Those with a place in the window."""
         steps = step.astype(np.float64)
@@ -90,7 +94,9 @@ class _FileSearch:
         _take(found, units, single)
         sizes = np.array([row[-2:] for row in rows])  # how many units, coarse and fine
         with np.errstate(over="ignore"):  # a window of almost no width needs infinitely many
-            enough = np.where(inside, width / window.widest, math.inf) if window.widest > 0 else np.full(len(rows), math.inf)
+            enough = (
+                np.where(inside, width / window.widest, math.inf) if window.widest > 0 else np.full(len(rows), math.inf)
+            )
         coarse = ~single & (enough <= sizes[:, 0])
         fine = ~single & ~coarse & (enough <= sizes[:, 1])
         opened = {rows[i][ID] for i in np.flatnonzero(~single & ~coarse & ~fine).tolist()}
@@ -116,7 +122,9 @@ class _FileSearch:
         opened = [rows[i] for i in np.flatnonzero(~single).tolist()]
         self._opened += sum(row[UNITS] or row[ROWS] for row in opened)
         if self._opened > MOST_OPENED:
-            raise TooMuch(f"the range holds more than {MOST_OPENED:,} points that must be read one by one; choose a shorter one")
+            raise TooMuch(
+                f"the range holds more than {MOST_OPENED:,} points that must be read one by one; choose a shorter one"
+            )
         data = dict(self._blobs("chunk", "data", [row[ID] for row in opened]))
         thinned = [part for row in opened if row[UNITS] and (part := self._thinned(row, data[row[ID]])) is not None]
         for part in thinned:
@@ -129,7 +137,9 @@ class _FileSearch:
             segment = np.repeat(segments, [len(part[-1]) for part in parts])
             found.points.append(window.points(time_s, step, segment, value))
 
-    def _open(self, row: tuple[Any, ...], data: bytes) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]] | None:
+    def _open(
+        self, row: tuple[Any, ...], data: bytes
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]] | None:
         """Its times, steps and values."""
         question.check()
         chunk, axis, _ = row[-3:]
@@ -150,9 +160,13 @@ class _FileSearch:
         wanted = f"SELECT id, {column} FROM {table} WHERE id IN (SELECT value FROM json_each(?))"
         return self._db.execute(wanted, (orjson.dumps(ids).decode(),)).fetchall() if ids else []
 
-    def _select(self, table: str, wanted: str, series: int, window: Wanted, start: int, stop: int | None) -> list[tuple[Any, ...]]:
+    def _select(
+        self, table: str, wanted: str, series: int, window: Wanted, start: int, stop: int | None
+    ) -> list[tuple[Any, ...]]:
         until = "" if stop is None else "AND start < :stop"
-        kind = "AND first_time_s IS NULL" if window.untimed and table == "chunk" else ""  # all rows of a chunk have a time, or none
+        kind = (
+            "AND first_time_s IS NULL" if window.untimed and table == "chunk" else ""
+        )  # all rows of a chunk have a time, or none
         where = f"series = :series AND start >= :start {until} AND {_OVERLAP[window.axis]} {kind}"
         about = {"series": series, "start": start, "stop": stop, "lo": window.lo, "hi": window.hi}
         return self._db.execute(f"SELECT {wanted} FROM {table} WHERE {where} ORDER BY start", about).fetchall()
@@ -160,7 +174,9 @@ class _FileSearch:
 
 def _table(rows: Sequence[tuple[Any, ...]], window: Wanted) -> tuple[Summaries, NDArray[np.bool_], NDArray[np.float64]]:
     """Rows as units; which of them lie inside the window; how wide they are."""
-    low, high, step, segment, count, non_finite, *values = np.array([row[:10] for row in rows], np.float64).T  # None becomes NaN
+    low, high, step, segment, count, non_finite, *values = np.array(
+        [row[:10] for row in rows], np.float64
+    ).T  # None becomes NaN
     known = np.where(np.isnan(segment), 0, segment).astype(np.int64)
     units = Summaries(low, high, step, known, count.astype(np.int64), non_finite.astype(np.int64), *values)
     return units, (low >= window.lo) & (high <= window.hi), high - low

@@ -20,10 +20,13 @@ def write(db: sqlite3.Connection, texts: Iterable[SourceText]) -> None:
         if text.sha and not _has_room(db, text.run, text.sha, len(data)):
             text = text._replace(sha="", text="", why=USED_UP)
         if text.sha and db.execute("SELECT 1 FROM source_text WHERE sha = ?", (text.sha,)).fetchone() is None:
-            db.execute("INSERT INTO source_text (sha, bytes, data) VALUES (?, ?, ?)", (text.sha, len(data), codec.seal(data)))
+            db.execute(
+                "INSERT INTO source_text (sha, bytes, data) VALUES (?, ?, ?)", (text.sha, len(data), codec.seal(data))
+            )
         row = (text.run, text.path, text.sha, text.since_s, text.why)
         db.execute(
-            "INSERT INTO source VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET since_s = max(since_s, excluded.since_s)", row
+            "INSERT INTO source VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET since_s = max(since_s, excluded.since_s)",
+            row,
         )
         db.execute("INSERT OR IGNORE INTO run (name) VALUES (?)", (text.run,))
 
@@ -34,7 +37,9 @@ def read(db: sqlite3.Connection, run: str, path: str) -> SourceText | None:
         "SELECT sha, since_s, why FROM source WHERE run = ? AND path = ? ORDER BY since_s DESC", (run, path)
     ).fetchall()
     newest = [row for row in rows if row[1] > rows[0][1] - SAME_START_S]
-    for sha, since_s, why in sorted(newest, key=lambda row: not row[0]):  # read a second time, it may have changed meanwhile
+    for sha, since_s, why in sorted(
+        newest, key=lambda row: not row[0]
+    ):  # read a second time, it may have changed meanwhile
         if not sha:
             return SourceText(run, path, "", "", since_s, why)
         for row, blob in db.execute("SELECT rowid, data FROM source_text WHERE sha = ?", (sha,)):

@@ -207,7 +207,9 @@ def decode(data: bytes) -> StackSpans:
     if len(columns) > 8:  # else of a store whose spans had lengths, in nanoseconds
         start, gap, cpu = spans.start_ns, spans.duration_ns, spans.cpu_ns
         duration_ns = (_next(start) - gap - start) * US
-        spans = spans._replace(start_ns=start * US, duration_ns=duration_ns, cpu_ns=np.where(cpu == UNKNOWN, UNKNOWN, cpu * US))
+        spans = spans._replace(
+            start_ns=start * US, duration_ns=duration_ns, cpu_ns=np.where(cpu == UNKNOWN, UNKNOWN, cpu * US)
+        )
     return spans._replace(stack=stacks[spans.stack])
 
 
@@ -232,7 +234,9 @@ def profiled_until(db: sqlite3.Connection, run: str) -> float | None:
     if newest_s is None:
         return None
     lately = "SELECT max(end_s) AS end_s FROM profile WHERE run = ? AND end_s > ? GROUP BY host, pid"
-    until_s: float = db.execute(f"SELECT min(end_s) FROM ({lately})", (run, newest_s - ONE_AFTER_THE_OTHER_S)).fetchone()[0]
+    until_s: float = db.execute(
+        f"SELECT min(end_s) FROM ({lately})", (run, newest_s - ONE_AFTER_THE_OTHER_S)
+    ).fetchone()[0]
     return until_s
 
 
@@ -287,8 +291,12 @@ class StackReader:
         for row, _ in found:
             processes.setdefault(row.process(), len(processes))
             threads |= {(row.pid, int(tid)): name for tid, name in orjson.loads(row.threads).items()}
-        spans = StackSpans(*(np.concatenate([_NONE, *(spans[i] for _, spans in found)]) for i in range(len(StackSpans._fields))))
-        process = np.repeat([processes[row.process()] for row, _ in found], [len(spans.tid) for _, spans in found]).astype(np.int32)
+        spans = StackSpans(
+            *(np.concatenate([_NONE, *(spans[i] for _, spans in found)]) for i in range(len(StackSpans._fields)))
+        )
+        process = np.repeat(
+            [processes[row.process()] for row, _ in found], [len(spans.tid) for _, spans in found]
+        ).astype(np.int32)
         hashes, index = np.unique(spans.stack, return_inverse=True)
         frames, stacks = self._tables(hashes.tolist())
         order = np.argsort(spans.start_ns, kind="stable")
@@ -355,7 +363,9 @@ def _rows(
     db: sqlite3.Connection, table: str, ids: Iterable[int], known: Mapping[int, object], columns: str = "*"
 ) -> list[tuple[Any, ...]]:
     missing = orjson.dumps([number for number in ids if number not in known]).decode()
-    return db.execute(f"SELECT {columns} FROM {table} WHERE id IN (SELECT value FROM json_each(?))", (missing,)).fetchall()
+    return db.execute(
+        f"SELECT {columns} FROM {table} WHERE id IN (SELECT value FROM json_each(?))", (missing,)
+    ).fetchall()
 
 
 def _union(ranges: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -101,12 +101,16 @@ class SinceLastAnswer(TypedDict):
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get(
-        "/compare", response_model=None, summary="What differs between runs, and their values at the last step that all have"
+        "/compare",
+        response_model=None,
+        summary="What differs between runs, and their values at the last step that all have",
     )
     @needs(Role.VIEWER)
     def compare(
         run: Names,
-        series: Annotated[list[Annotated[str, Query(max_length=MOST_CHARACTERS)]], Query(max_length=MOST_NAMES)] = ["*"],  # noqa: B006
+        series: Annotated[list[Annotated[str, Query(max_length=MOST_CHARACTERS)]], Query(max_length=MOST_NAMES)] = [
+            "*"
+        ],  # noqa: B006
         all: Annotated[bool, Query(description="also the keys that are equal")] = False,
     ) -> Answer[CompareAnswer]:
         if len(set(run)) > MOST_RUNS:

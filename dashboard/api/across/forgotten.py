@@ -41,7 +41,9 @@ class Nothing(BaseModel):
 
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
-    @router.get("/forgotten", response_model=None, summary="Forgotten runs, the newest first, and how to remove their files")
+    @router.get(
+        "/forgotten", response_model=None, summary="Forgotten runs, the newest first, and how to remove their files"
+    )
     @needs(Role.OWNER)
     def forgotten() -> Answer[ForgottenList]:
         return Answer({"forgotten": [forgotten_row(found) for found in queries.forgotten()]})
@@ -49,7 +51,9 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
 
 def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
     @router.post(
-        "/runs/{run:any}/forget", response_model=None, summary="Remove a run that has ended from the dashboard; its files stay"
+        "/runs/{run:any}/forget",
+        response_model=None,
+        summary="Remove a run that has ended from the dashboard; its files stay",
     )
     @needs(Role.OWNER)
     def forget(run: RunInPath, given: Nothing) -> Answer[ForgottenRow]:

@@ -36,7 +36,11 @@ class SearchAnswer(TypedDict):
 
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
-    @router.get("/search", response_model=None, summary="Runs, series, pages and notes that match what was typed, the best first")
+    @router.get(
+        "/search",
+        response_model=None,
+        summary="Runs, series, pages and notes that match what was typed, the best first",
+    )
     @needs(Role.VIEWER)
     def search(
         q: Text = "",
@@ -51,6 +55,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
 
 def search_answer(found: SearchHits) -> SearchAnswer:
     rows: list[HitRow] = [
-        {"kind": hit.kind, "text": hit.text, "detail": hit.detail, "run": hit.run, "address": hit.address} for hit in found.hits
+        {"kind": hit.kind, "text": hit.text, "detail": hit.detail, "run": hit.run, "address": hit.address}
+        for hit in found.hits
     ]
     return {"results": rows, "left_out": found.left_out, "note": found.note}

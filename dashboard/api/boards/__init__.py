@@ -19,7 +19,16 @@ from ...changes import Changes
 from ...queries import BadRequest, NotFound, Queries
 from ..answer import Answer
 from ..parameters import MAX_BUCKETS, MOST_CHARACTERS, OpenRange, OptionalRun, RunNames
-from .answers import BoardAnswer, BoardList, ChartsAnswer, EditedBoard, board_answer, board_fields, board_list, charts_answer
+from .answers import (
+    BoardAnswer,
+    BoardList,
+    ChartsAnswer,
+    EditedBoard,
+    board_answer,
+    board_fields,
+    board_list,
+    charts_answer,
+)
 from .asking import BoardEditBody, edit_of
 
 MOST_CHARTS = 100  # of a request
@@ -68,7 +77,9 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
             raise NotFound(f"no board {name!r}; GET /api/v1/boards lists them")
         return Answer(board_answer(found))
 
-    @router.get("/charts", response_model=None, summary="What charts of a board draw, in buckets that never hide a spike")
+    @router.get(
+        "/charts", response_model=None, summary="What charts of a board draw, in buckets that never hide a spike"
+    )
     @needs(Role.VIEWER)
     def charts(
         chart: ChartTexts,
@@ -106,9 +117,14 @@ def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
         return Answer(board_answer(changes.save_board(name, text, version)))
 
     @router.post(
-        "/boards/{name}/delete", response_model=None, summary="Delete a board of the data folder", responses=CHANGED_MEANWHILE
+        "/boards/{name}/delete",
+        response_model=None,
+        summary="Delete a board of the data folder",
+        responses=CHANGED_MEANWHILE,
     )
     @needs(Role.OWNER)
-    def delete_board(name: BoardName, version: Annotated[str, Body(max_length=200, embed=True)]) -> Answer[DeletedBoard]:
+    def delete_board(
+        name: BoardName, version: Annotated[str, Body(max_length=200, embed=True)]
+    ) -> Answer[DeletedBoard]:
         found = changes.delete_board(name, version)
         return Answer({"board": board_answer(found) if found else None})

@@ -156,7 +156,8 @@ def board_list(files: Sequence[BoardFile], first: str | None = None) -> BoardLis
     return {
         "boards": [_list_row(file) for file in files],
         "kinds": [
-            {"name": kind.name, "help": kind.help, "fields": list(kind.fields), "needed": list(kind.needed)} for kind in KINDS
+            {"name": kind.name, "help": kind.help, "fields": list(kind.fields), "needed": list(kind.needed)}
+            for kind in KINDS
         ],
         "first": first,
     }
@@ -202,7 +203,10 @@ def charts_answer(found: DrawnCharts, axis: Axis) -> Answer[ChartsAnswer]:
     """Written curve by curve: no other thread runs while a part is encoded, so parts are short."""
     charts = b",".join(
         b'{"curves":[%b],"left_out":%b}'
-        % (b",".join(encode(_curve_row(curve)) for curve in chart.curves), encode([row._asdict() for row in chart.left_out]))
+        % (
+            b",".join(encode(_curve_row(curve)) for curve in chart.curves),
+            encode([row._asdict() for row in chart.left_out]),
+        )
         for chart in found.charts
     )
     x = encode(CurveAxisRow(name=axis, unit="s" if axis == "time" else "", lo=found.lo, hi=found.hi))

@@ -59,22 +59,34 @@ class OverlayAnswer(TypedDict):
 
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
-    @router.get("/curves", response_model=None, summary="Series of several runs on one axis, in buckets that never hide a spike")
+    @router.get(
+        "/curves", response_model=None, summary="Series of several runs on one axis, in buckets that never hide a spike"
+    )
     @needs(Role.VIEWER)
     def curves(
         run: RunNames,
         series: SeriesNames,
         between: OpenRange,
-        x: Annotated[str, Query(max_length=MOST_CHARACTERS, description="step, relative, time, or the name of a series")] = STEP,
+        x: Annotated[
+            str, Query(max_length=MOST_CHARACTERS, description="step, relative, time, or the name of a series")
+        ] = STEP,
         buckets: Annotated[int, Query(ge=1, le=MAX_BUCKETS, description="of a curve")] = 600,
-        smooth: Annotated[str, Query(max_length=MOST_CHARACTERS, description="none, ema:<half-life> or gauss:<sigma>")] = "none",
-        group: Annotated[str | None, Query(max_length=MOST_CHARACTERS, description="a key of the runs' configuration")] = None,
+        smooth: Annotated[
+            str, Query(max_length=MOST_CHARACTERS, description="none, ema:<half-life> or gauss:<sigma>")
+        ] = "none",
+        group: Annotated[
+            str | None, Query(max_length=MOST_CHARACTERS, description="a key of the runs' configuration")
+        ] = None,
         spread: Spread = "minmax",
-        baseline: Annotated[str | None, Query(max_length=MOST_CHARACTERS, description="a run: values as per cent of it")] = None,
+        baseline: Annotated[
+            str | None, Query(max_length=MOST_CHARACTERS, description="a run: values as per cent of it")
+        ] = None,
         ranks: RankChoice = "mean",
     ) -> Answer[OverlayAnswer]:
         check_key(group or "")
-        asked = CurveQuery(run, series, x, *between, buckets, _smoothing(smooth), group or None, spread, baseline or None, ranks)
+        asked = CurveQuery(
+            run, series, x, *between, buckets, _smoothing(smooth), group or None, spread, baseline or None, ranks
+        )
         return _answer(queries.overlays.overlay(asked))
 
 

@@ -20,7 +20,9 @@ from ..answer import of_media
 from ..parameters import MOST_CHARACTERS, OpenRange, RunNames, SeriesNames
 
 PLACES = {STEP: None, TIME: "time_s", RELATIVE: "relative_s"}  # the name of the column of places; of a series it is "x"
-ExportAxis = Annotated[str, Query(max_length=MOST_CHARACTERS, description="time, step, relative, or the name of a series")]
+ExportAxis = Annotated[
+    str, Query(max_length=MOST_CHARACTERS, description="time, step, relative, or the name of a series")
+]
 
 
 def add_routes(router: APIRouter, queries: Queries) -> None:

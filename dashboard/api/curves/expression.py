@@ -22,7 +22,10 @@ from .buckets import BucketColumns, bucket_columns
 from .curves import CurveAxisRow
 
 ExpressionText = Annotated[
-    str, Query(max_length=MOST_CHARACTERS, description="such as rate(gpu/energy_j) / train/tokens_per_s (docs/expressions.md)")
+    str,
+    Query(
+        max_length=MOST_CHARACTERS, description="such as rate(gpu/energy_j) / train/tokens_per_s (docs/expressions.md)"
+    ),
 ]
 
 

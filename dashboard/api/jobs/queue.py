@@ -75,7 +75,9 @@ class FifoBeside(TypedDict):
 
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
-    @router.get("/jobs", response_model=None, summary="The queue of this user's jobs: all that are not over, and the slots")
+    @router.get(
+        "/jobs", response_model=None, summary="The queue of this user's jobs: all that are not over, and the slots"
+    )
     @needs(Role.OWNER)
     def listed() -> Answer[JobList]:
         found = queries.jobs.now()
@@ -105,13 +107,17 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         q: Annotated[
             str, Query(max_length=MOST_CHARACTERS, description="a part of the run's name or the command, in any case")
         ] = "",
-        state: Annotated[list[Ended] | None, Query(max_length=len(OVER), description="repeatable; without it, all")] = None,
+        state: Annotated[
+            list[Ended] | None, Query(max_length=len(OVER), description="repeatable; without it, all")
+        ] = None,
         before: Annotated[int | None, Query(ge=0, le=MOST_NUMBER, description="jobs with smaller numbers only")] = None,
         limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = 50,
     ) -> Answer[JobHistory]:
         now_s = time.time()
         found = queries.jobs.history(limit, q, tuple(state or OVER), before)
-        return Answer({"jobs": [job_answer(row, queries.jobs, {}, now_s) for row in found.jobs], "before": found.before})
+        return Answer(
+            {"jobs": [job_answer(row, queries.jobs, {}, now_s) for row in found.jobs], "before": found.before}
+        )
 
     @router.get("/job", response_model=None, summary="One job with its attempts")
     @needs(Role.OWNER)
@@ -128,7 +134,9 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
             }
         )
 
-    @router.get("/jobs/slots", response_model=None, summary="The slots of the host, as the queue's daemon last saw them")
+    @router.get(
+        "/jobs/slots", response_model=None, summary="The slots of the host, as the queue's daemon last saw them"
+    )
     @needs(Role.OWNER)
     def slots() -> Answer[SlotList]:
         return Answer({"slots": [slot_answer(slot) for slot in queries.jobs.slots()]})
@@ -146,7 +154,9 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
             }
         )
 
-    @router.get("/jobs/fifo", response_model=None, summary="Waiting and use of the slots beside first-in-first-out, replayed")
+    @router.get(
+        "/jobs/fifo", response_model=None, summary="Waiting and use of the slots beside first-in-first-out, replayed"
+    )
     @needs(Role.OWNER)
     def fifo(
         span: Annotated[float, Query(gt=0, le=3.2e9, allow_inf_nan=False, description="seconds until now")] = 86400.0,

@@ -150,7 +150,9 @@ class MuteAction(BaseModel):
 
 
 class AcknowledgeAction(BaseModel):
-    findings: list[Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS)]] = Field(min_length=1, max_length=MAX_FINDINGS)
+    findings: list[Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS)]] = Field(
+        min_length=1, max_length=MAX_FINDINGS
+    )
     on: bool = True
 
 
@@ -162,12 +164,16 @@ MostMessages = Annotated[int, Query(ge=1, le=MOST, alias="limit", description="a
 
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
-    @router.get("/alerts", response_model=None, summary="What fires, what is muted, own rules, receivers, and the file of them")
+    @router.get(
+        "/alerts", response_model=None, summary="What fires, what is muted, own rules, receivers, and the file of them"
+    )
     @needs(Role.OWNER)
     def alerts() -> Answer[AlertsAnswer]:
         return Answer(alerts_answer(queries))
 
-    @router.get("/alerts/history", response_model=None, summary="Messages to receivers: delivered, waiting and failed ones")
+    @router.get(
+        "/alerts/history", response_model=None, summary="Messages to receivers: delivered, waiting and failed ones"
+    )
     @needs(Role.OWNER)
     def history(limit: MostMessages = 200) -> Answer[AlertHistory]:
         return Answer({"messages": [message_row(message) for message in queries.alerts.messages(limit)]})
@@ -180,13 +186,19 @@ def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
         changes.save_alerts(given.text)
         return Answer(alerts_answer(queries))
 
-    @router.post("/alerts/mute", response_model=None, summary="Mute a rule, a run or both, for hours or until it is taken back")
+    @router.post(
+        "/alerts/mute", response_model=None, summary="Mute a rule, a run or both, for hours or until it is taken back"
+    )
     @needs(Role.OWNER)
     def mute(action: MuteAction) -> Answer[AlertsAnswer]:
         changes.mute(action.rule, action.run, action.hours, action.on)
         return Answer(alerts_answer(queries))
 
-    @router.post("/alerts/acknowledge", response_model=None, summary="Mark alerts as seen, so that they no longer count as active")
+    @router.post(
+        "/alerts/acknowledge",
+        response_model=None,
+        summary="Mark alerts as seen, so that they no longer count as active",
+    )
     @needs(Role.OWNER)
     def acknowledge(action: AcknowledgeAction) -> Answer[AlertsAnswer]:
         changes.acknowledge(action.findings, action.on)
@@ -210,7 +222,13 @@ def alerts_answer(queries: Queries) -> AlertsAnswer:
         "mutes": [{"rule": mute.rule, "run": mute.run, "until": mute.until_s} for mute in now.mutes],
         "rules": _rules(now),
         "policies": [
-            {"findings": list(row.rules), "runs": row.runs, "to": _listed(row.to), "alert": row.alerts, "line": row.line}
+            {
+                "findings": list(row.rules),
+                "runs": row.runs,
+                "to": _listed(row.to),
+                "alert": row.alerts,
+                "line": row.line,
+            }
             for row in settings.policies
         ],
         "receivers": [_receiver_row(receiver, now) for receiver in settings.receivers],

@@ -128,7 +128,8 @@ def verdict_answer(verdict: Verdict) -> VerdictAnswer:
         "taken_s": verdict.taken_s,
         "pace": verdict.pace,
         "evidence": [
-            {"name": row.name, "unit": row.unit, "window": row.window, "normal": row.baseline} for row in verdict.evidence
+            {"name": row.name, "unit": row.unit, "window": row.window, "normal": row.baseline}
+            for row in verdict.evidence
         ],
     }
 

@@ -120,7 +120,9 @@ FindingId = Annotated[str, Query(alias="id", max_length=MOST_CHARACTERS)]
 
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
-    @router.get("/findings", response_model=None, summary="What the rules found in a run and on the machine, or in all runs")
+    @router.get(
+        "/findings", response_model=None, summary="What the rules found in a run and on the machine, or in all runs"
+    )
     @needs(Role.VIEWER)
     def findings(
         between: OpenRange, run: OptionalRun = None, holding: Holding = False, limit: MostFindings = MOST
@@ -147,7 +149,9 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         return Answer({**finding_row(found), **kept, "more": more})  # type: ignore[typeddict-item]
 
     @router.get(
-        "/findings/rules", response_model=None, summary="The rules: what each needs, when it holds, and where its threshold is from"
+        "/findings/rules",
+        response_model=None,
+        summary="The rules: what each needs, when it holds, and where its threshold is from",
     )
     @needs(Role.VIEWER)
     def rules() -> Answer[RuleList]:
@@ -171,14 +175,20 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
 
 
 def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
-    @router.post("/findings/send", response_model=None, summary="Send what a rule finds as an alert: a line more in alerts.yaml")
+    @router.post(
+        "/findings/send", response_model=None, summary="Send what a rule finds as an alert: a line more in alerts.yaml"
+    )
     @needs(Role.OWNER)
     def send(given: FindingToSend) -> Answer[SentFinding]:
         changes.send_finding(given.rule, given.run)
         where = f"in {given.run}" if given.run is not None else "in any run"
         return Answer({"sentence": f"What {given.rule} finds {where} is sent from now on; alerts.yaml has the line."})
 
-    @router.post("/findings/useless", response_model=None, summary="Keep what a finding of no use was judged from, as a test case")
+    @router.post(
+        "/findings/useless",
+        response_model=None,
+        summary="Keep what a finding of no use was judged from, as a test case",
+    )
     @needs(Role.OWNER)
     def useless(given: UselessFinding) -> Answer[KeptCase]:
         return Answer({"file": changes.keep_case(given.id)})

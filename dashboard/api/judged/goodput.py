@@ -71,7 +71,9 @@ class GoodputAnswer(TypedDict):
 def add_routes(router: APIRouter, queries: Queries) -> None:
     known = known_run(queries)
 
-    @router.get("/goodput", response_model=None, summary="Goodput of a whole run: training, and what the other seconds went to")
+    @router.get(
+        "/goodput", response_model=None, summary="Goodput of a whole run: training, and what the other seconds went to"
+    )
     @needs(Role.VIEWER)
     def goodput(run: str = known) -> Answer[GoodputAnswer]:
         return Answer(goodput_answer(queries.goodputs.goodput(run)))

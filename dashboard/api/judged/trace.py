@@ -108,14 +108,20 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
 
 
 def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
-    @router.post("/runs/{run:any}/trace", response_model=None, summary="Trace some steps of a run that uses RunLog or an adapter")
+    @router.post(
+        "/runs/{run:any}/trace", response_model=None, summary="Trace some steps of a run that uses RunLog or an adapter"
+    )
     @needs(Role.OWNER)
     def ask(run: RunInPath, given: TraceRequested) -> Answer[TraceAsked]:
         return Answer({"id": changes.trace(run, given.steps, given.rank)})
 
 
 def trace_answer(found: TraceFound) -> TraceAnswer:
-    return {"state": found.state, "sentence": found.sentence, "trace": _trace(found.trace, found.lines) if found.trace else None}
+    return {
+        "state": found.state,
+        "sentence": found.sentence,
+        "trace": _trace(found.trace, found.lines) if found.trace else None,
+    }
 
 
 def _trace(trace: StepsTraced, lines: list[TracedLine]) -> TraceRow:

@@ -50,7 +50,9 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         limit: Annotated[int, Query(ge=0, le=MOST_LINES)] = 200,
         at: Instant = None,
         around: Annotated[int | None, Query(ge=0, le=MOST_CURSOR, description="the number of a line")] = None,
-        characters: Annotated[int, Query(ge=1, le=MOST_LINE_CHARACTERS, description="of a line's text")] = MOST_LINE_CHARACTERS,
+        characters: Annotated[
+            int, Query(ge=1, le=MOST_LINE_CHARACTERS, description="of a line's text")
+        ] = MOST_LINE_CHARACTERS,
         asked: LineQuestion = asked_of,
     ) -> Answer[LineStretchAnswer]:
         return Answer(stretch_answer(queries.lines.stretch(asked, offset, limit, at, around), characters))
@@ -79,7 +81,9 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         return Answer(next_answer(queries.lines.next(asked, number, what, back=back)))
 
     @router.get(
-        "/logs/templates", response_model=None, summary="The templates of the log lines in a window, the most frequent first"
+        "/logs/templates",
+        response_model=None,
+        summary="The templates of the log lines in a window, the most frequent first",
     )
     @needs(Role.VIEWER)
     def templates(

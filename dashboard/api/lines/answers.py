@@ -130,7 +130,9 @@ def stretch_answer(found: LineStretch, characters: int) -> LineStretchAnswer:
 
 
 def density_answer(found: LineDensity, total: int, progress: SearchedSoFar | None) -> DensityAnswer:
-    levels: list[LevelCounts] = [{"level": level, "counts": counts} for level, counts in zip(LEVELS, found.counts, strict=True)]
+    levels: list[LevelCounts] = [
+        {"level": level, "counts": counts} for level, counts in zip(LEVELS, found.counts, strict=True)
+    ]
     return {
         "t": found.from_s,
         "t_end": found.to_s,

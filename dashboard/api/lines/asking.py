@@ -17,7 +17,9 @@ from ..parameters import MOST_CHARACTERS, MOST_CURSOR, MOST_ID, OpenRange, RunNa
 MOST_TEMPLATES = 400  # parameters `template` or `hide` of a request
 MOST_NEEDLE = 1024  # characters
 Ids = Annotated[list[Annotated[int, Field(ge=0, le=65_535)]], Query(max_length=MOST_TEMPLATES)]
-Files = Annotated[list[Annotated[str, Field(max_length=MOST_CHARACTERS)]], Query(alias="file", max_length=MOST_TEMPLATES)]
+Files = Annotated[
+    list[Annotated[str, Field(max_length=MOST_CHARACTERS)]], Query(alias="file", max_length=MOST_TEMPLATES)
+]
 Ranks = Annotated[list[Annotated[int, Field(ge=0, le=MOST_ID)]], Query(alias="rank", max_length=MOST_TEMPLATES)]
 LineNumber = Annotated[int, Query(ge=0, le=MOST_CURSOR, description="of a line, from an answer")]
 

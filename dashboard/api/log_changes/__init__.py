@@ -71,14 +71,20 @@ class CrashAnswer(TypedDict):
 def add_routes(router: APIRouter, queries: Queries) -> None:
     known = known_run(queries)
 
-    @router.get("/logs/difference", response_model=None, summary="What the log says in a window that it does not say otherwise")
+    @router.get(
+        "/logs/difference", response_model=None, summary="What the log says in a window that it does not say otherwise"
+    )
     @needs(Role.VIEWER)
     def difference(window: Window, run: str = known) -> Answer[LogDifferenceAnswer]:
         found = queries.log_changes.difference(run, window)
         changes = [change_row(change) for change in found.changes]
-        return Answer({"sentence": found.sentence, "reason": found.reason, "windows": found.windows, "changes": changes})
+        return Answer(
+            {"sentence": found.sentence, "reason": found.reason, "windows": found.windows, "changes": changes}
+        )
 
-    @router.get("/logs/crash", response_model=None, summary="Why a run ended that did not end by itself, by its last lines")
+    @router.get(
+        "/logs/crash", response_model=None, summary="Why a run ended that did not end by itself, by its last lines"
+    )
     @needs(Role.VIEWER)
     def crash(run: str = known) -> Answer[CrashAnswer]:
         found = queries.log_changes.crash(run)

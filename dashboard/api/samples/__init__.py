@@ -76,7 +76,9 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     @needs(Role.VIEWER)
     def samples(
         run: RunParameter,
-        name: Annotated[str | None, Query(max_length=MOST_CHARACTERS, description="without it, all names of the run")] = None,
+        name: Annotated[
+            str | None, Query(max_length=MOST_CHARACTERS, description="without it, all names of the run")
+        ] = None,
         from_step: Step = None,
         to_step: Step = None,
         limit: Annotated[int, Query(ge=1, le=MAX_ROWS, description="the last of those in the range")] = 500,
@@ -96,7 +98,9 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         summary="The bytes of a sample: an image, audio or plain text",
     )
     @needs(Role.VIEWER)
-    def sample(run: RunParameter, id: Annotated[int, Query(ge=0, le=MOST_STEP, description="GET /samples lists them")]) -> Response:
+    def sample(
+        run: RunParameter, id: Annotated[int, Query(ge=0, le=MOST_STEP, description="GET /samples lists them")]
+    ) -> Response:
         found = queries.sample(run, id)
         if found.media == UNKNOWN:
             check_grant(EXPORTS)  # nothing is known of what it holds
@@ -136,7 +140,11 @@ def sample_row(sample: Sample) -> SampleRow:
 def sample_response(found: Shown) -> Response:
     """Whatever it is, it runs nothing and loads nothing, also where it is opened by itself."""
     how = "attachment" if found.media == UNKNOWN else "inline"
-    headers = {**HEADERS, "Content-Disposition": f'{how}; filename="{found.file_name}"', "X-Total-Bytes": str(found.total_bytes)}
+    headers = {
+        **HEADERS,
+        "Content-Disposition": f'{how}; filename="{found.file_name}"',
+        "X-Total-Bytes": str(found.total_bytes),
+    }
     if found.width:
         headers |= {"X-Width": str(found.width), "X-Height": str(found.height)}
     return Response(found.data, media_type=found.media, headers=headers)

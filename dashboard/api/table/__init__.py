@@ -59,7 +59,11 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         names, chosen = queries.table.names(), queries.directions()
         series: list[SeriesName] = [{"name": name, "direction": direction_of(name, chosen)} for name in names.series]
         return Answer(
-            {"columns": [column_row(column) for column in COLUMNS], "configured": list(names.configured), "series": series}
+            {
+                "columns": [column_row(column) for column in COLUMNS],
+                "configured": list(names.configured),
+                "series": series,
+            }
         )
 
     @router.get(

@@ -126,7 +126,8 @@ def _run_row(row: Row, found: FoundRuns) -> TableRow:
 
 def _group_row(line: GroupRow, found: FoundRuns, asked: TableQuestion) -> TableRow:
     cells = {
-        key: {name: _sent(value) for name, value in line.cell(column)._asdict().items()} for key, column in found.columns.items()
+        key: {name: _sent(value) for name, value in line.cell(column)._asdict().items()}
+        for key, column in found.columns.items()
     }
     return {
         "run": "",

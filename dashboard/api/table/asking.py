@@ -35,7 +35,9 @@ def question_of(
     asked: Annotated[TableQuestion, Depends(filter_of)],
     group: ColumnKey = "",
     opened: Annotated[Names, Query(alias="open", description="values of the groups whose runs are listed, too")] = None,
-    columns: Annotated[str, Query(max_length=4 * MOST_CHARACTERS, description="keys, separated by line breaks or commas")] = "",
+    columns: Annotated[
+        str, Query(max_length=4 * MOST_CHARACTERS, description="keys, separated by line breaks or commas")
+    ] = "",
 ) -> TableQuestion:
     """Raises BadRequest."""
     keys = tuple(dict.fromkeys(key for key in columns.split("\n" if "\n" in columns else ",") if key)) or SHOWN

@@ -19,7 +19,9 @@ USUAL_PORT = 8080
 def arguments(parser: argparse.ArgumentParser) -> None:
     add_place(parser)
     parser.add_argument("--port", type=port_number, metavar="N", help="TCP port to look at (default: that of the running dashboard, else 8080)")  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="print all that was found as JSON, for a bug report; without secrets")
+    parser.add_argument(
+        "--json", action="store_true", help="print all that was found as JSON, for a bug report; without secrets"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

@@ -20,7 +20,11 @@ def check(place: CheckedHost) -> Symptom:
     time.sleep(WATCHED_S)
     apart_s = (time.time() - before[1]) - (time.monotonic() - before[0])
     known = synchronised()
-    facts = {"apart_ms": round(apart_s * 1e3, 3), "synchronised": known, "clock_source": place.read(CLOCK_SOURCE) or None}
+    facts = {
+        "apart_ms": round(apart_s * 1e3, 3),
+        "synchronised": known,
+        "clock_source": place.read(CLOCK_SOURCE) or None,
+    }
     if time.time() < EARLIEST_S:
         return Symptom("wrong", f"the clock stands at {time.strftime('%Y-%m-%d')}.", SYNCHRONISE, facts)
     if abs(apart_s) > APART_S:

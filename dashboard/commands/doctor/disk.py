@@ -41,7 +41,10 @@ def check(place: CheckedHost) -> Symptom:
 def _kind(place: CheckedHost, device: int) -> str:
     """What the kernel says of it; "" for what is no disk of this host."""
     at = place.root / f"sys/dev/block/{os.major(device)}:{os.minor(device)}"
-    for path in (at / "queue/rotational", at / "../queue/rotational"):  # of the disk, or of the one that a partition is of
+    for path in (
+        at / "queue/rotational",
+        at / "../queue/rotational",
+    ):  # of the disk, or of the one that a partition is of
         try:
             return "a disk that the kernel calls rotating" if path.read_text().strip() == "1" else "an SSD"
         except OSError:

@@ -27,13 +27,17 @@ def _check_folder(place: CheckedHost, folder: Path) -> Symptom:
         count = sum(1 for _ in zip(os.scandir(folder), range(100_000), strict=False))
     except FileNotFoundError:
         return Symptom(
-            "warning", f"there is no log folder {folder}.", f"Type: mkdir -p {folder}, or name another one with --log-dir"
+            "warning",
+            f"there is no log folder {folder}.",
+            f"Type: mkdir -p {folder}, or name another one with --log-dir",
         )
     except NotADirectoryError:
         return Symptom("wrong", f"{folder} is not a folder.", "Type: deepseek-dashboard --log-dir FOLDER")
     except OSError as error:
         return Symptom(
-            "wrong", f"{folder} cannot be read ({error.strerror}).", f"Type: ls -ld {folder}, and make it readable for this user"
+            "wrong",
+            f"{folder} cannot be read ({error.strerror}).",
+            f"Type: ls -ld {folder}, and make it readable for this user",
         )
     kind, watched = _kind(place, folder), _is_watched(folder)
     facts: dict[str, Fact] = {"kind": kind, "inotify": watched, "entries": count}
@@ -42,7 +46,10 @@ def _check_folder(place: CheckedHost, folder: Path) -> Symptom:
     if not watched:
         return Symptom("warning", f"the kernel cannot report changes in {folder} ({kind or 'unknown file system'}): it is polled.", "Type: sudo sysctl fs.inotify.max_user_watches=524288", facts)  # fmt: skip
     return Symptom(
-        "ok", f"{folder} is on {kind or 'an unknown file system'}, {count} entries; changes are reported by the kernel.", "", facts
+        "ok",
+        f"{folder} is on {kind or 'an unknown file system'}, {count} entries; changes are reported by the kernel.",
+        "",
+        facts,
     )
 
 
@@ -51,9 +58,13 @@ def check_data(place: CheckedHost) -> Symptom:
     kind = _kind(place, folder)
     facts: dict[str, Fact] = {"kind": kind, "exists": is_folder(place.data_dir)}
     if os.path.lexists(place.data_dir) and not is_folder(place.data_dir):
-        return Symptom("wrong", f"{place.data_dir} is not a folder.", f"Type: mv {place.data_dir} {place.data_dir}.old", facts)
+        return Symptom(
+            "wrong", f"{place.data_dir} is not a folder.", f"Type: mv {place.data_dir} {place.data_dir}.old", facts
+        )
     if theirs := folders.not_ours(place.data_dir):
-        return Symptom("wrong", f"{place.data_dir} is not used: {theirs}.", "Type: deepseek-dashboard --data-dir FOLDER", facts)
+        return Symptom(
+            "wrong", f"{place.data_dir} is not used: {theirs}.", "Type: deepseek-dashboard --data-dir FOLDER", facts
+        )
     if kind in REMOTE:
         return Symptom("wrong", f"{place.data_dir} is on {kind}, where SQLite's locks are unreliable.", "Type: deepseek-dashboard --data-dir FOLDER on a local disk", facts)  # fmt: skip
     return Symptom(

@@ -24,7 +24,9 @@ def check(place: CheckedHost) -> Symptom:
             return Symptom("wrong", sentence, "Type: sudo reboot", facts)
         if not cards and not place.read("proc/driver/nvidia/version"):
             return Symptom("ok", "there is no NVIDIA GPU on this machine: the pages show the host.", "", facts)
-        return Symptom("warning", f"{cards or 'some'} NVIDIA card(s) are there, but: {sentence}", _remedy(nvml, error.value), facts)
+        return Symptom(
+            "warning", f"{cards or 'some'} NVIDIA card(s) are there, but: {sentence}", _remedy(nvml, error.value), facts
+        )
     try:
         driver = _text(nvml.nvmlSystemGetDriverVersion())
         names: Counter[str] = Counter()

@@ -15,9 +15,16 @@ MARK = "anon_inode:inotify"
 
 
 def check(place: CheckedHost) -> Symptom:
-    limits = {name: _number(place.read(f"{LIMITS}/max_user_{name}")) for name in ("instances", "watches", "queued_events")}
+    limits = {
+        name: _number(place.read(f"{LIMITS}/max_user_{name}")) for name in ("instances", "watches", "queued_events")
+    }
     used, watches, whole = _used(place)
-    facts = {**{f"max_{name}": limit for name, limit in limits.items()}, "instances": used, "watches": watches, "all_seen": whole}
+    facts = {
+        **{f"max_{name}": limit for name, limit in limits.items()},
+        "instances": used,
+        "watches": watches,
+        "all_seen": whole,
+    }
     instances = limits["instances"]
     if instances is None:
         return Symptom("ok", "the limits of inotify are not known here; where it fails, folders are polled.", "", facts)

@@ -28,10 +28,14 @@ def check(place: CheckedHost) -> Symptom:
         try:
             listener.bind(("127.0.0.1", place.port))
         except PermissionError:
-            return Symptom("wrong", f"port {place.port} is for root only.", "Type: deepseek-dashboard --port 8080", facts)
+            return Symptom(
+                "wrong", f"port {place.port} is for root only.", "Type: deepseek-dashboard --port 8080", facts
+            )
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
-                return Symptom("wrong", f"port {place.port} cannot be used ({error.strerror}).", "Type: ip addr show lo", facts)
+                return Symptom(
+                    "wrong", f"port {place.port} cannot be used ({error.strerror}).", "Type: ip addr show lo", facts
+                )
         else:
             return Symptom("ok", f"port {place.port} is free.", "", facts)
     other = place.port + 1 if place.port < 65535 else 8080

@@ -59,7 +59,9 @@ def diagnose(place: CheckedHost, checks: Sequence[Check] = CHECKS, within_s: flo
     for thread in threads:
         thread.join(max(0.0, until_s - time.monotonic()))
     late = Symptom(
-        "warning", f"this was not answered within {within_s:g} s: a driver or a file system hangs.", "Type: sudo dmesg | tail"
+        "warning",
+        f"this was not answered within {within_s:g} s: a driver or a file system hangs.",
+        "Type: sudo dmesg | tail",
     )
     return [Diagnosed(check.name, cleaned(found.get(check.name, late))) for check in checks]
 

@@ -25,7 +25,9 @@ def check(place: CheckedHost) -> Symptom:
         "dashboard": url is not None,
     }
     if isinstance(writer, lock.Stranger):
-        return Symptom("warning", f"{writer.sentence}.", "Type: end that program, or choose another folder with --data-dir", facts)
+        return Symptom(
+            "warning", f"{writer.sentence}.", "Type: end that program, or choose another folder with --data-dir", facts
+        )
     if url is None:
         if writer is None:
             return Symptom("ok", "no dashboard runs for this data folder.", "", facts)

@@ -27,7 +27,9 @@ def check(place: CheckedHost) -> Symptom:
     }
     samplers = " and ".join(name for name, there in (("the native sampler", native), ("py-spy", pyspy)) if there)
     if not samplers:
-        return Symptom("warning", "no stack sampler is installed: there are no flame graphs.", "Type: pip install py-spy", facts)
+        return Symptom(
+            "warning", "no stack sampler is installed: there are no flame graphs.", "Type: pip install py-spy", facts
+        )
     refused = None
     for pid in _others(place):
         try:
@@ -60,7 +62,10 @@ def _allowed(samplers: str, native: bool, facts: Mapping[str, Fact]) -> Symptom:
         return Symptom("ok", f"{samplers} may read the processes of this user.", "", facts)
     remedy = "Type: sudo apt-get install gcc libc6-dev, then: make setup (or install the dashboard again)"
     return Symptom(
-        "warning", "only py-spy is there, which costs five times as much: the native sampler was not built.", remedy, facts
+        "warning",
+        "only py-spy is there, which costs five times as much: the native sampler was not built.",
+        remedy,
+        facts,
     )
 
 

@@ -26,5 +26,7 @@ def check(place: CheckedHost) -> Symptom:
         remedy = f"Type: {CHECK} --data-dir {place.data_dir}; move the file away, and the log folder is read again"
         return Symptom("wrong", f"{troubles[0]} ({len(troubles)} of {said}).", remedy, facts)
     if not all(file.whole for file in files):
-        return Symptom("ok", f"{said}; no damage in what could be looked at in {LOOK_S:g} s (all of it: {CHECK}).", "", facts)
+        return Symptom(
+            "ok", f"{said}; no damage in what could be looked at in {LOOK_S:g} s (all of it: {CHECK}).", "", facts
+        )
     return Symptom("ok", f"{said}, undamaged tables.", "", facts)

@@ -43,8 +43,15 @@ def column(key: str, title: str, width: int, *, wraps: bool = False, **more: Any
 
 def message_columns() -> list[dict[str, Any]]:
     return [
-        column("time", "Time", 132, valueFormatter={"function": "alertTime(params.value)"}, tooltipField=None, filter=False),
-        column("state", "State", 104, cellClassRules={"bad": "params.value === 'failed'", "warn": "params.value === 'waiting'"}),
+        column(
+            "time", "Time", 132, valueFormatter={"function": "alertTime(params.value)"}, tooltipField=None, filter=False
+        ),
+        column(
+            "state",
+            "State",
+            104,
+            cellClassRules={"bad": "params.value === 'failed'", "warn": "params.value === 'waiting'"},
+        ),
         column("receiver", "Receiver", 112),
         column("title", "Rule", 148),
         column("run", "Run", 148),

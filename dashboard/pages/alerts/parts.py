@@ -94,14 +94,20 @@ def title_of(rule: str) -> str:
 
 def address_of(found: Finding) -> str:
     """Its window on Live; of the machine on GPUs."""
-    lo, hi = (found.from_s, found.to_s) if found.to_s - found.from_s >= 1 else (found.from_s - MOMENT_S, found.from_s + MOMENT_S)
+    lo, hi = (
+        (found.from_s, found.to_s)
+        if found.to_s - found.from_s >= 1
+        else (found.from_s - MOMENT_S, found.from_s + MOMENT_S)
+    )
     query = {"from": f"{lo:.3f}", "to": f"{hi:.3f}", "finding": found.id}
     return f"/?{urlencode({'run': found.run, **query})}" if found.run is not None else f"/gpus?{urlencode(query)}"
 
 
 def _listed(rows: Sequence[Any]) -> html.Ul:
     rest = len(rows) - MOST
-    return html.Ul([*rows[:MOST], *([html.Li(f"and {rest:,} more", className="dim")] if rest > 0 else [])], className="alert-rows")
+    return html.Ul(
+        [*rows[:MOST], *([html.Li(f"and {rest:,} more", className="dim")] if rest > 0 else [])], className="alert-rows"
+    )
 
 
 def _row(kind: str, what: Sequence[Any], about: Sequence[Any], acts: Sequence[Any], key: str) -> html.Li:
@@ -109,12 +115,17 @@ def _row(kind: str, what: Sequence[Any], about: Sequence[Any], acts: Sequence[An
     return html.Li(parts, className="alert-row", key=key)
 
 
-def _finding(found: Finding, now_s: float, *, mutes: bool, seen: bool = False, earlier: Sequence[Finding] = ()) -> html.Li:
+def _finding(
+    found: Finding, now_s: float, *, mutes: bool, seen: bool = False, earlier: Sequence[Finding] = ()
+) -> html.Li:
     """`earlier` are those of the same rule and run before it, the newest first: they have no rows of their own."""
     title, ago = title_of(found.rule), lasting(max(0.0, now_s - found.from_s))
     where = visible_name(found.run) if found.run is not None else "the machine"
     what = [html.A([html.B(f"{title}. "), visible(found.sentence)], href=path_to(address_of(found)))]
-    about = [html.Span(where, className="run-name"), html.Span(f"for {ago}" if not found.over else f"{ago} ago", className="dim")]
+    about = [
+        html.Span(where, className="run-name"),
+        html.Span(f"for {ago}" if not found.over else f"{ago} ago", className="dim"),
+    ]
     if earlier:
         before = lasting(max(0.0, now_s - earlier[-1].from_s))
         words = f"; {len(earlier)} more, the first {before} ago" if len(earlier) > 1 else f"; 1 more {before} ago"
@@ -147,11 +158,19 @@ def _mute(mute: Mute, held: int, now_s: float) -> html.Li:
     rule = title_of(mute.rule) if mute.rule else "All rules"
     where = f"of {visible_name(mute.run)}" if mute.run else "of all runs"
     until = "until it is taken back" if mute.until_s is None else f"for another {lasting(mute.until_s - now_s)}"
-    back = {"data-act": "unmute", **({"data-rule": mute.rule} if mute.rule else {}), **({"data-run": mute.run} if mute.run else {})}
+    back = {
+        "data-act": "unmute",
+        **({"data-rule": mute.rule} if mute.rule else {}),
+        **({"data-run": mute.run} if mute.run else {}),
+    }
     holds = [html.Span(f"{held} would fire" if held else "nothing would fire", className="dim")]
     act = html.Button("Unmute", className="btn", type="button", **back, **{"aria-label": f"Unmute {rule} {where}"})
     return _row(
-        "muted", [html.B(f"{rule} "), where, html.Span(f", {until}", className="dim")], holds, [act], f"{mute.rule} {mute.run}"
+        "muted",
+        [html.B(f"{rule} "), where, html.Span(f", {until}", className="dim")],
+        holds,
+        [act],
+        f"{mute.rule} {mute.run}",
     )
 
 
@@ -162,7 +181,10 @@ def _receiver(receiver: Receiver, now: AlertsNow, now_s: float) -> html.Li:
     error = next((message.error for message in [*waiting, *sent] if message.error and (message in waiting or last_s is None or (message.ended_s or 0.0) > last_s)), "")  # fmt: skip
     state = f"last delivered {lasting(max(0.0, now_s - last_s))} ago" if last_s else "nothing delivered yet"
     about = [html.Span(state, className="dim"), html.Span(f"{len(waiting)} waiting", className="warn") if waiting else None, html.Span(visible(error), className="bad") if error else None]  # fmt: skip
-    what = [html.B(visible_name(receiver.name)), html.Span(f" {receiver.kind}, {visible(shown_target(receiver))}", className="dim")]
+    what = [
+        html.B(visible_name(receiver.name)),
+        html.Span(f" {receiver.kind}, {visible(shown_target(receiver))}", className="dim"),
+    ]
     test = html.Button("Send test", className="btn", type="button", **{"data-act": "test", "data-receiver": receiver.name, "aria-label": f"Send test to {receiver.name}"})  # fmt: skip
     return _row("bad" if error else "good" if last_s else "past", what, about, [test, html.Span(className="tested", role="status")], receiver.name)  # fmt: skip
 
@@ -176,7 +198,11 @@ def _own(rule: OwnRule, now: AlertsNow) -> html.Li:
     about = [html.Span(f"runs {visible_name(rule.runs)}, {_whom(rule.to)}, {rule.weight}", className="dim")]
     tone = "alert" if many else "bad" if trouble else "past"
     return _row(
-        tone, what, about, [html.Span(state, className="bad" if many or trouble else "dim"), _line(rule.line)], f"rule {rule.name}"
+        tone,
+        what,
+        about,
+        [html.Span(state, className="bad" if many or trouble else "dim"), _line(rule.line)],
+        f"rule {rule.name}",
     )
 
 

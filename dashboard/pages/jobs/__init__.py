@@ -101,17 +101,26 @@ def next_of(turned: Any, place: int) -> int | None:
 
 def folded(children: list[Any], is_open: bool) -> html.Details:
     """A user who opens or folds it is not overruled: `open` is set where it changes."""
-    return html.Details([html.Summary(html.H2("Beside first in, first out"), className="jobs-part"), *children], open=is_open)
+    return html.Details(
+        [html.Summary(html.H2("Beside first in, first out"), className="jobs-part"), *children], open=is_open
+    )
 
 
 def comparison(found: FifoComparison | None, span_s: float) -> list[Any]:
     """Numbers, the same in words, and what is assumed."""
     if found is None:
-        return [html.P(f"No job was submitted in the last {lasting(span_s)}: there is nothing to compare.", className="dim")]
+        return [
+            html.P(f"No job was submitted in the last {lasting(span_s)}: there is nothing to compare.", className="dim")
+        ]
 
     def row(name: str, mean_s: float, longest_s: float, busy: float) -> html.Tr:
         return html.Tr(
-            [html.Th(name, scope="row"), html.Td(lasting(mean_s)), html.Td(lasting(longest_s)), html.Td(f"{100 * busy:.0f} %")]
+            [
+                html.Th(name, scope="row"),
+                html.Td(lasting(mean_s)),
+                html.Td(lasting(longest_s)),
+                html.Td(f"{100 * busy:.0f} %"),
+            ]
         )
 
     heads = [html.Td(""), *(html.Th(head, scope="col") for head in ("Mean wait", "Longest wait", "Slots in use"))]

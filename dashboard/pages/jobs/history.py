@@ -57,7 +57,11 @@ def style_of(rows: list[dict[str, Any]]) -> dict[str, str]:
 
 def said_of(found: HistoryPage, is_filtered: bool) -> str:
     if found.jobs:
-        return f"{len(found.jobs)} jobs, from {found.jobs[0].id:,} down to {found.jobs[-1].id:,}." if len(found.jobs) > 1 else ""
+        return (
+            f"{len(found.jobs)} jobs, from {found.jobs[0].id:,} down to {found.jobs[-1].id:,}."
+            if len(found.jobs) > 1
+            else ""
+        )
     return "No job that is over is like that." if is_filtered else "No job is over yet."
 
 

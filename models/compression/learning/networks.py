@@ -44,7 +44,9 @@ class WideBlock(nn.Module):
         super().__init__()
         self.first, self.second = conv(inputs, width, 1), conv(width, width, 3, stride)
         self.third = conv(width, EXPANSION * width, 1)
-        self.shortcut = nn.Identity() if stride == 1 and inputs == EXPANSION * width else conv(inputs, EXPANSION * width, 1, stride)
+        self.shortcut = (
+            nn.Identity() if stride == 1 and inputs == EXPANSION * width else conv(inputs, EXPANSION * width, 1, stride)
+        )
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         inner_BCHW = F.relu(self.second(F.relu(self.first(x_BCHW))))

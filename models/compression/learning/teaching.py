@@ -53,15 +53,26 @@ def pace(module: nn.Module, data: ImageSplits, batch: int) -> float:
 def require(name: str) -> None:
     """Raises ModelsError for what is neither a model's folder nor a network."""
     if name not in (AUTO, *networks.TEACHERS) and not (Path(name) / MANIFEST).exists():
-        raise ModelsError(f"there is no teacher {name!r}; give the folder of a model, or one of {', '.join(networks.TEACHERS)}")
+        raise ModelsError(
+            f"there is no teacher {name!r}; give the folder of a model, or one of {', '.join(networks.TEACHERS)}"
+        )
 
 
 def trained(
-    name: str, data: ImageSplits, plan: training.TrainingPlan, listener: training.TrainingListener, state_file: Path | None = None
+    name: str,
+    data: ImageSplits,
+    plan: training.TrainingPlan,
+    listener: training.TrainingListener,
+    state_file: Path | None = None,
 ) -> training.TrainedNet:
     torch.manual_seed(plan.seed)
     return training.train(
-        networks.TEACHERS[name](shape_of(data)), data, Views(data.mirrors, FRESH), plan, listener=listener, state_file=state_file
+        networks.TEACHERS[name](shape_of(data)),
+        data,
+        Views(data.mirrors, FRESH),
+        plan,
+        listener=listener,
+        state_file=state_file,
     )
 
 
@@ -71,7 +82,9 @@ def given(folder: Path, data: ImageSplits) -> tuple[Artifact, ImageSplits]:
     inputs, outputs = artifact.manifest.inputs, artifact.manifest.outputs
     shape = ("batch", *data.shape)
     fits = len(inputs) == 1 and inputs[0].dtype == "float32" and len(inputs[0].shape) == 4
-    if not fits or any(isinstance(size, int) and size != wanted for size, wanted in zip(inputs[0].shape, shape, strict=True)):
+    if not fits or any(
+        isinstance(size, int) and size != wanted for size, wanted in zip(inputs[0].shape, shape, strict=True)
+    ):
         raise ModelsError(
             f"{folder} takes {[(spec.name, spec.dtype, list(spec.shape)) for spec in inputs]}, and the images are float32 {list(shape)}"
         )
@@ -83,7 +96,9 @@ def given(folder: Path, data: ImageSplits) -> tuple[Artifact, ImageSplits]:
     mean, deviation = known.get("mean"), known.get("std")
     if _are_numbers(mean, data.shape[0]) and _are_numbers(deviation, data.shape[0]) and known.get("scale") == 1 / 255:
         if min(deviation) <= 0:
-            raise ModelsError(f"{folder}: its preprocessing divides by {min(deviation):g}; correct `std` in the manifest")
+            raise ModelsError(
+                f"{folder}: its preprocessing divides by {min(deviation):g}; correct `std` in the manifest"
+            )
         data = replace(data, mean=tuple(mean), deviation=tuple(deviation))
     return artifact, data
 
@@ -105,6 +120,8 @@ def answers_to(session: ModelSession, data: ImageSplits, views: Views) -> np.nda
     for place in range(views.count):
         view = views.at(place, number)
         batches = torch.arange(number).split(BATCH)
-        logits = [session.run({name: data.prepared(view.cut(images_NCHW, places_B)).numpy()})[output] for places_B in batches]
+        logits = [
+            session.run({name: data.prepared(view.cut(images_NCHW, places_B)).numpy()})[output] for places_B in batches
+        ]
         found.append(np.concatenate(logits).astype(np.float32))
     return np.stack(found)

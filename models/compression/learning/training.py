@@ -94,16 +94,22 @@ def train(
     if state_file:
         state.load(state_file)
     for epoch in range(len(state.results), plan.epochs):
-        if state.at_plateau or (plan.most_s and state.results and state.spent_s + state.results[-1].seconds > plan.most_s):
+        if state.at_plateau or (
+            plan.most_s and state.results and state.spent_s + state.results[-1].seconds > plan.most_s
+        ):
             break
         begun, losses = time.monotonic(), torch.zeros((), device=device)
         state.module.train()
-        for images_BCHW, classes_B, logits_BK in _batches(data, views, epoch, plan.batch, state.chance, device, answers):
+        for images_BCHW, classes_B, logits_BK in _batches(
+            data, views, epoch, plan.batch, state.chance, device, answers
+        ):
             for group in state.optimizer.param_groups:
                 group["lr"] = state.rate * min(1.0, (state.step + 1) / min(WARM_UP_STEPS, steps_an_epoch))
             temperature = answers.temperature if answers else 1.0
             loss, norm = _backward(state, half, images_BCHW, classes_B, logits_BK, temperature)
-            if device.type == "cpu" and not norm.isfinite():  # of bfloat16: 1 step in 150 at some shapes (PyTorch 2.13 with oneDNN)
+            if (
+                device.type == "cpu" and not norm.isfinite()
+            ):  # of bfloat16: 1 step in 150 at some shapes (PyTorch 2.13 with oneDNN)
                 loss, norm = _backward(state, contextlib.nullcontext(), images_BCHW, classes_B, logits_BK, temperature)
             state.optimizer.step()
             state.averaged.update_parameters(state.module)
@@ -193,7 +199,9 @@ def _batches(
     for places_B in order_N.split(min(batch, len(order_N))):
         if len(places_B) < min(batch, len(order_N)):
             return
-        images_BCHW = data.prepared(view.cut(images_NCHW, places_B).to(device)).contiguous(memory_format=torch.channels_last)
+        images_BCHW = data.prepared(view.cut(images_NCHW, places_B).to(device)).contiguous(
+            memory_format=torch.channels_last
+        )
         logits_BK = answers.logits_VNK[epoch % views.count, places_B].to(device) if answers else None
         yield images_BCHW, data.train.classes_N[places_B].to(device), logits_BK
 
@@ -225,7 +233,9 @@ def faster_in_half(module: nn.Module, data: ImageSplits, batch: int) -> contextl
     return half if seconds_a_step(module, data, batch, half) < seconds_a_step(module, data, batch, whole) else whole
 
 
-def seconds_a_step(module: nn.Module, data: ImageSplits, batch: int, half: contextlib.AbstractContextManager[Any]) -> float:
+def seconds_a_step(
+    module: nn.Module, data: ImageSplits, batch: int, half: contextlib.AbstractContextManager[Any]
+) -> float:
     """The least of a few steps, without what changes weights; the module's norms change."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module = module.to(device, memory_format=torch.channels_last).train()

@@ -58,7 +58,9 @@ class TrainingState:
             self.fruitless, self.rate = self.fruitless + 1, self.rate * FALL
         if result.accuracy > self.best:
             self.best = result.accuracy
-            self.kept = {name: value.detach().cpu().clone() for name, value in self.averaged.module.state_dict().items()}
+            self.kept = {
+                name: value.detach().cpu().clone() for name, value in self.averaged.module.state_dict().items()
+            }
 
     def save(self, path: Path) -> None:
         """On a full disk the file of an earlier epoch stays: the training goes on, and repeats more if it is stopped."""
@@ -66,7 +68,13 @@ class TrainingState:
         numbers = {name: getattr(self, name) for name in ("rate", "step", "gained", "best", "fruitless", "kept")}
         parts = {name: getattr(self, name).state_dict() for name in ("module", "averaged", "optimizer")}
         torch.save(
-            {**numbers, **parts, "chance": self.chance.get_state(), "results": [tuple(result) for result in self.results]}, content
+            {
+                **numbers,
+                **parts,
+                "chance": self.chance.get_state(),
+                "results": [tuple(result) for result in self.results],
+            },
+            content,
         )
         part = path.with_name(f"{path.name}.part")
         try:

@@ -51,7 +51,11 @@ class ServingDoor:
     """Without tokens only processes of this user on this machine are let in; of others, also through a proxy or a tunnel, none."""
 
     def __init__(
-        self, tokens: KnownTokens | None, host: str, hosts: Sequence[str] = (), clock: Callable[[], float] = time.monotonic
+        self,
+        tokens: KnownTokens | None,
+        host: str,
+        hosts: Sequence[str] = (),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`host` is what it listens on; `hosts` are other names that requests may name in Host."""
         self._tokens, self._clock = tokens, clock
@@ -70,7 +74,8 @@ class ServingDoor:
         if found is None or (found[0] not in self._names and found[0] != self._hosts.bracketed(our_address)):
             name = found[0] if found else "none"
             raise ServingRefusal(
-                RefusalKind.FORBIDDEN, f"this server does not answer under the name {name[:80]}; start it with --allow-host NAME"
+                RefusalKind.FORBIDDEN,
+                f"this server does not answer under the name {name[:80]}; start it with --allow-host NAME",
             )
 
     def is_own(self, headers: RawHeaders, peer: Any) -> bool:
@@ -89,13 +94,16 @@ class ServingDoor:
             self._own[address] = self._peers.is_ours(address, self._listening, port)
         return self._own[address]
 
-    def caller(self, authorization: str, counts: bool = True, is_own: Callable[[], bool] = lambda: False) -> ModelCaller:
+    def caller(
+        self, authorization: str, counts: bool = True, is_own: Callable[[], bool] = lambda: False
+    ) -> ModelCaller:
         """About a microsecond; every KNOWN_S another 12. `counts`: against the token's rate. Raises ServingRefusal."""
         if self._tokens is None:
             if is_own():
                 return OWNER
             raise ServingRefusal(
-                RefusalKind.NO_TOKEN, "only processes of the server's own user need no token; start it with --tokens for others"
+                RefusalKind.NO_TOKEN,
+                "only processes of the server's own user need no token; start it with --tokens for others",
             )
         self._forget()
         known = self._known.get(authorization)

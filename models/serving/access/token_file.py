@@ -32,7 +32,12 @@ def open_tokens(folder: Path) -> Any:
 
 
 def new_token(
-    folder: Path, name: str, models: Sequence[str] = (), rate_per_s: float = 0.0, days: float = 30.0, manages: bool = False
+    folder: Path,
+    name: str,
+    models: Sequence[str] = (),
+    rate_per_s: float = 0.0,
+    days: float = 30.0,
+    manages: bool = False,
 ) -> str:
     """The secret, which is shown once. `models`: none means all; a rate or days of 0 have no limit. Raises ModelsError."""
     if not 0 <= days <= MOST_DAYS:

@@ -73,7 +73,13 @@ class ServingFigures:
     def second(self) -> ServedSecond:
         """Since the last call of it."""
         found = ServedSecond(
-            self._requests, self._latencies_s, self._phases_s, self._batches, self._batch_rows, self._refused, self._failed
+            self._requests,
+            self._latencies_s,
+            self._phases_s,
+            self._batches,
+            self._batch_rows,
+            self._refused,
+            self._failed,
         )
         self._fresh()
         return found

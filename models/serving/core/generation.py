@@ -54,7 +54,9 @@ async def prompt_ids(model: str, codec: TextCodec | None, prompt: str | list[int
     if not isinstance(prompt, str):
         ids = prompt
     elif len(prompt) > most_tokens * codec.longest:
-        raise bad(f"the prompt has {len(prompt)} characters, more than the {most_tokens} tokens that {model!r} takes; shorten it")
+        raise bad(
+            f"the prompt has {len(prompt)} characters, more than the {most_tokens} tokens that {model!r} takes; shorten it"
+        )
     elif len(prompt) > AT_ONCE_CHARACTERS:
         ids = await asyncio.to_thread(codec.ids, prompt)
     else:
@@ -69,7 +71,12 @@ async def prompt_ids(model: str, codec: TextCodec | None, prompt: str | list[int
 
 
 async def generate(
-    version: ServedVersion, ids: list[int], sampling: TextSampling, wait: Waiting, arrived_s: float, deadline_s: float = NEVER_S
+    version: ServedVersion,
+    ids: list[int],
+    sampling: TextSampling,
+    wait: Waiting,
+    arrived_s: float,
+    deadline_s: float = NEVER_S,
 ) -> AsyncIterator[TextPiece]:
     """Raises ServingRefusal, before the first piece for an overload, and what `wait` raises."""
     import numpy as np

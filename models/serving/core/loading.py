@@ -37,7 +37,9 @@ class ServingOptions:
     prepare: Callable[[TensorMap], TensorMap] | None = None
 
 
-def load(folder: Path, options: ServingOptions, stage: Callable[[ServingState], None] = lambda _: None) -> LoadedSessions:
+def load(
+    folder: Path, options: ServingOptions, stage: Callable[[ServingState], None] = lambda _: None
+) -> LoadedSessions:
     """Takes seconds. Raises ModelsError: a damaged model, a missing runtime, outputs that are not the golden ones."""
     stage(ServingState.LOADING)
     artifact = Artifact.open(folder)

@@ -29,7 +29,13 @@ class PendingRequest:
     __slots__ = ("arrived_s", "bytes", "deadline_s", "future", "inputs", "key", "rows")
 
     def __init__(
-        self, inputs: TensorMap, rows: int, key: object, arrived_s: float, deadline_s: float, future: Future[ModelAnswer]
+        self,
+        inputs: TensorMap,
+        rows: int,
+        key: object,
+        arrived_s: float,
+        deadline_s: float,
+        future: Future[ModelAnswer],
     ) -> None:
         self.inputs, self.rows, self.key = inputs, rows, key
         self.arrived_s, self.deadline_s, self.future = arrived_s, deadline_s, future  # of time.monotonic()

@@ -23,7 +23,9 @@ LOG = logging.getLogger("deepseek.serving")
 class ServedModel:
     """For one event loop. `trouble`: why the last load failed; the version before it goes on."""
 
-    def __init__(self, name: str, folder: Path, options: ServingOptions, noted: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, name: str, folder: Path, options: ServingOptions, noted: Callable[[str], None] = lambda _: None
+    ) -> None:
         self.name, self.folder, self.options = name, folder, options
         self.figures = ServingFigures()
         self.trouble = ""

@@ -19,10 +19,14 @@ SHOWN = 20
 class ServedModels:
     """Raises WrongOption for a name that is none."""
 
-    def __init__(self, folders: dict[str, Path], options: ServingOptions, noted: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, folders: dict[str, Path], options: ServingOptions, noted: Callable[[str], None] = lambda _: None
+    ) -> None:
         for name in folders:
             if not MODEL_NAME.fullmatch(name):
-                raise WrongOption(f"{name!r} is no name for a model: letters, digits, dots, dashes, and one slash at most")
+                raise WrongOption(
+                    f"{name!r} is no name for a model: letters, digits, dots, dashes, and one slash at most"
+                )
         self._models = {name: ServedModel(name, folder, options, noted) for name, folder in folders.items()}
         self.closing = False  # nothing new is to come here
         self.lag_s = 0.0  # of the event loop: how late it is at its work

@@ -23,7 +23,9 @@ class TextCodec:
         try:
             self._tokenizer: Any = needed("tokenizers").Tokenizer.from_str(content)
         except Exception as error:  # the package has no class of its own
-            raise BadArtifact(f"{TOKENIZER} cannot be read ({str(error)[:200]}); fetch or make the model again") from error
+            raise BadArtifact(
+                f"{TOKENIZER} cannot be read ({str(error)[:200]}); fetch or make the model again"
+            ) from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self.ends = {found for token in end_tokens if (found := self._tokenizer.token_to_id(token)) is not None}

@@ -45,12 +45,16 @@ class TextLayout(RowLayout):
             if (length := inputs[IDS].shape[1]) > self._most_tokens:
                 raise bad(f"the texts have {length} tokens, and the model takes {self._most_tokens}; shorten them")
             ids = inputs[IDS]
-            if self._vocabulary and ids.size and (ids.min() < 0 or ids.max() >= self._vocabulary):  # not all runtimes say so
+            if (
+                self._vocabulary and ids.size and (ids.min() < 0 or ids.max() >= self._vocabulary)
+            ):  # not all runtimes say so
                 raise bad(f"input {IDS!r} has a token outside of 0 to {self._vocabulary - 1}")
             return found
         tokens = inputs[TOKENS]
         if tokens.dtype.name != "int64" or tokens.ndim != 2 or tokens.shape[0] != 1 or not tokens.shape[1]:
-            raise bad(f"input {TOKENS!r} is {tokens.dtype.name} {list(tokens.shape)}, and the model takes int64 [1, time]")
+            raise bad(
+                f"input {TOKENS!r} is {tokens.dtype.name} {list(tokens.shape)}, and the model takes int64 [1, time]"
+            )
         return 1, TOKENS
 
     def join(self, requests: Sequence[PendingRequest]) -> TensorMap:
@@ -65,7 +69,11 @@ class TextLayout(RowLayout):
         for place, row in enumerate(rows):
             ids_BT[place, : len(row)] = row
             mask_BT[place, : len(row)] = 1
-        every = {IDS: ids_BT, MASK: mask_BT, POSITIONS: np.broadcast_to(np.arange(longest, dtype=np.int64), ids_BT.shape)}
+        every = {
+            IDS: ids_BT,
+            MASK: mask_BT,
+            POSITIONS: np.broadcast_to(np.arange(longest, dtype=np.int64), ids_BT.shape),
+        }
         return {name: np.ascontiguousarray(every[name]) for name in self._names}
 
     def part(self, outputs: TensorMap, requests: Sequence[PendingRequest]) -> list[TensorMap] | None:

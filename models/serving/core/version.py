@@ -121,7 +121,9 @@ class ServedVersion:
         rows, key = self.layout.check(inputs)
         if self.state is ServingState.CLOSED or (self.state is ServingState.DRAINING and not admitted):
             raise ServingRefusal(
-                RefusalKind.NOT_READY, f"version {self.number} of {self.model!r} takes no more requests; leave the version out", 0.1
+                RefusalKind.NOT_READY,
+                f"version {self.number} of {self.model!r} takes no more requests; leave the version out",
+                0.1,
             )
         if not admitted:
             self._admit(deadline_s)
@@ -129,15 +131,24 @@ class ServedVersion:
         request = PendingRequest(inputs, rows, key, arrived_s, deadline_s, future)
         if self.queue.bytes + request.bytes > MOST_QUEUED_BYTES and len(self.queue):
             raise ServingRefusal(
-                RefusalKind.BUSY, f"{self.model!r} has {MOST_QUEUED_BYTES >> 20} MiB of requests waiting; try again", 1.0
+                RefusalKind.BUSY,
+                f"{self.model!r} has {MOST_QUEUED_BYTES >> 20} MiB of requests waiting; try again",
+                1.0,
             )
-        if not self._prepare and not self.queue.rows and self.pace.seconds(rows) <= AT_ONCE_S and self._run_at_once(request):
+        if (
+            not self._prepare
+            and not self.queue.rows
+            and self.pace.seconds(rows) <= AT_ONCE_S
+            and self._run_at_once(request)
+        ):
             return future
         if deadline_s != NEVER_S:
             handle = self._loop.call_later(max(0.0, deadline_s - time.monotonic()), _expire, future)
             future.add_done_callback(lambda _: handle.cancel())
         self.queue.put(request, wake=False)
-        if not self._waking:  # those that came together leave together: the worker begins when the loop has read what is there
+        if (
+            not self._waking
+        ):  # those that came together leave together: the worker begins when the loop has read what is there
             self._waking = True
             self._loop.call_soon(self._wake)
         return future
@@ -168,7 +179,9 @@ class ServedVersion:
         if left_s <= 0:
             raise ServingRefusal(RefusalKind.LATE, LATE)
         if left_s < wait_s:
-            sentence = f"{self.model!r} would begin in {wait_s * 1e3:.0f} ms, and the deadline is in {left_s * 1e3:.0f} ms"
+            sentence = (
+                f"{self.model!r} would begin in {wait_s * 1e3:.0f} ms, and the deadline is in {left_s * 1e3:.0f} ms"
+            )
             raise ServingRefusal(RefusalKind.BUSY, sentence, wait_s)
 
     def _run_at_once(self, request: PendingRequest) -> bool:
@@ -220,7 +233,9 @@ class ServedVersion:
                 self.pace.add(rows, ran_s - begun_s)
                 done.batches_rows.append(rows)
             parts = self.layout.part(outputs, requests)
-        except BaseException as error:  # of the runtime, or of the user's preparation: whatever it raises, the worker goes on
+        except (
+            BaseException
+        ) as error:  # of the runtime, or of the user's preparation: whatever it raises, the worker goes on
             if len(requests) == 1:
                 done.answers.append((requests[0], self._failure(error)))
                 return
@@ -257,14 +272,18 @@ class ServedVersion:
         return glued(found), infer_s
 
     def _failure(self, error: BaseException) -> ServingRefusal:
-        if isinstance(error, (CannotRun, ValueError)):  # of the values: their names, types and shapes were checked before
+        if isinstance(
+            error, (CannotRun, ValueError)
+        ):  # of the values: their names, types and shapes were checked before
             with suppress(Exception):  # an exception of the user's own may have no text
                 return bad(str(error).strip() or "the model does not take these values")
         now_s = time.monotonic()
         if now_s - self._logged_s >= LOGGED_S:
             self._logged_s = now_s
             LOG.error("%s: version %s failed", self.model, self.number, exc_info=error)
-        return ServingRefusal(RefusalKind.FAILED, f"the model failed ({type(error).__name__}); the server's log has more")
+        return ServingRefusal(
+            RefusalKind.FAILED, f"the model failed ({type(error).__name__}); the server's log has more"
+        )
 
     def _deliver(self, done: _Done) -> None:
         for rows in done.batches_rows:

@@ -60,12 +60,16 @@ class ServingEndpoint:
     async def _handled(self, call: HttpCall) -> HttpAnswer | None:
         headers = call.headers
         if b"origin" in headers:
-            raise ServingRefusal(RefusalKind.FORBIDDEN, "requests of web pages are not answered; call it from a program")
+            raise ServingRefusal(
+                RefusalKind.FORBIDDEN, "requests of web pages are not answered; call it from a program"
+            )
         raw, peer = call.scope["headers"], call.scope.get("extensions", {}).get(PEER)
         self._door.check_host(raw, peer.our_address if peer is not None else "")
         caller = OPEN
         if not self._open:
-            caller = self._door.caller(call.header(b"authorization"), self._counts, lambda: self._door.is_own(raw, peer))
+            caller = self._door.caller(
+                call.header(b"authorization"), self._counts, lambda: self._door.is_own(raw, peer)
+            )
         if self._counts:
             if self._models.closing:
                 raise stopping()
@@ -110,14 +114,18 @@ def make_serving_app(models: ServedModels, door: ServingDoor) -> ServingApp:
     app = FastAPI(title="deepseek-models serve", docs_url=None, redoc_url=None, openapi_url=None)
     for face in (infer, oip_rest, openai, openmetrics):
         for row in face.ROUTES:
-            endpoint = ServingEndpoint(row.handler, models, door, is_open=row.is_open, counts=row.counts, failing=row.failing)
+            endpoint = ServingEndpoint(
+                row.handler, models, door, is_open=row.is_open, counts=row.counts, failing=row.failing
+            )
             app.router.routes.append(Route(row.path, endpoint, methods=[row.method]))
             if "{" not in row.path:
                 straight[row.method, row.path] = endpoint
 
     async def no_route(request: Request, error: Exception) -> JSONResponse:
         status = error.status_code if isinstance(error, HTTPException) else 500
-        why = {404: "there is no such path", 405: "this path takes another method"}.get(status, "the request cannot be answered")
+        why = {404: "there is no such path", 405: "this path takes another method"}.get(
+            status, "the request cannot be answered"
+        )
         said = f"{why}: see docs/serving.md for what there is"
         is_openai = request.url.path.startswith("/v1/") and not request.url.path.startswith("/v1/infer")
         found = {"message": said, "type": "invalid_request_error", "param": None, "code": None} if is_openai else said

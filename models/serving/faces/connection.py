@@ -52,7 +52,9 @@ def guarded(protocol: Any) -> Any:
             if self._is_refused:
                 return
             before = self.cycle
-            is_head = before is None or not before.more_body  # of the next request; more may come of a body that is not wanted
+            is_head = (
+                before is None or not before.more_body
+            )  # of the next request; more may come of a body that is not wanted
             super().data_received(data)
             if self.cycle is not before:
                 self._end_head()
@@ -64,7 +66,8 @@ def guarded(protocol: Any) -> Any:
                 self._head_bytes += len(data) if is_head else 0
                 if self._head_bytes > MOST_HEAD_BYTES:
                     self._refuse(
-                        RefusalKind.LONG_HEAD, f"the headers are longer than {MOST_HEAD_BYTES >> 10} KiB; send shorter ones"
+                        RefusalKind.LONG_HEAD,
+                        f"the headers are longer than {MOST_HEAD_BYTES >> 10} KiB; send shorter ones",
                     )
             cycle = self.cycle
             if cycle is not None and cycle.more_body and not self._is_refused:

@@ -105,7 +105,11 @@ class HttpCall:
 
     async def answer(self, answer: HttpAnswer) -> None:
         """Raises ClientGone."""
-        headers = [(b"content-type", answer.content_type), (b"content-length", b"%d" % len(answer.content)), *answer.headers]
+        headers = [
+            (b"content-type", answer.content_type),
+            (b"content-length", b"%d" % len(answer.content)),
+            *answer.headers,
+        ]
         self.begun = True
         try:  # without a limit of time: a connection whose client does not read ends by itself (connection.py)
             await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
@@ -145,7 +149,9 @@ class HttpCall:
                 if len(parts) > MOST_BODY_BYTES:
                     raise too_long()
                 if HttpCall.reading_bytes > MOST_READING_BYTES:
-                    raise ServingRefusal(RefusalKind.BUSY, "the server reads many long requests already; try again", 1.0)
+                    raise ServingRefusal(
+                        RefusalKind.BUSY, "the server reads many long requests already; try again", 1.0
+                    )
         finally:
             HttpCall.reading_bytes -= counted
         return bytes(parts)
@@ -172,7 +178,9 @@ def _gone(error: RuntimeError) -> Exception:
 
 
 def too_long() -> ServingRefusal:
-    return ServingRefusal(RefusalKind.LARGE, f"the body is longer than {MOST_BODY_BYTES >> 20} MiB; send fewer rows at a time")
+    return ServingRefusal(
+        RefusalKind.LARGE, f"the body is longer than {MOST_BODY_BYTES >> 20} MiB; send fewer rows at a time"
+    )
 
 
 def json_of(content: bytes) -> Any:

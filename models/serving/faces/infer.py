@@ -73,7 +73,11 @@ def deadline_of(arrived_s: float, timeout_ms: Any) -> float:
     """Raises ServingRefusal."""
     if timeout_ms is None:
         return NEVER_S
-    if not isinstance(timeout_ms, (int, float)) or isinstance(timeout_ms, bool) or not 0 < timeout_ms <= MOST_TIMEOUT_MS:
+    if (
+        not isinstance(timeout_ms, (int, float))
+        or isinstance(timeout_ms, bool)
+        or not 0 < timeout_ms <= MOST_TIMEOUT_MS
+    ):
         raise bad(f'"timeout_ms" is a number of milliseconds up to {MOST_TIMEOUT_MS:.0f}')
     return arrived_s + timeout_ms / 1e3
 
@@ -83,10 +87,14 @@ def inputs_of(given: Any, version: ServedVersion) -> tuple[TensorMap, bool]:
     specs = version.layout.inputs
     if not isinstance(given, dict):
         if len(specs) != 1:
-            raise bad(f'the model takes {", ".join(spec.name for spec in specs)}: give "input" as an object with these names')
+            raise bad(
+                f'the model takes {", ".join(spec.name for spec in specs)}: give "input" as an object with these names'
+            )
         given = {specs[0].name: given}
     if set(given) != {spec.name for spec in specs}:
-        raise bad(f"the model takes {', '.join(spec.name for spec in specs)}, and was given {', '.join(given)[:200] or 'nothing'}")
+        raise bad(
+            f"the model takes {', '.join(spec.name for spec in specs)}, and was given {', '.join(given)[:200] or 'nothing'}"
+        )
     inputs = {spec.name: array_of(given[spec.name], spec.dtype, spec.name) for spec in specs}
     is_item = version.layout.joins and all(inputs[spec.name].ndim == len(spec.shape) - 1 for spec in specs)
     return ({name: value[None] for name, value in inputs.items()} if is_item else inputs), is_item
@@ -101,7 +109,9 @@ async def _text(
     if type(most) is not int or not 1 <= most <= model.options.most_new_tokens:
         raise bad(f'"max_tokens" is a whole number from 1 to {model.options.most_new_tokens}')
     text, piece = "", None
-    async for piece in generate(version, ids, TextSampling(most, temperature=0.0), call.while_there, call.arrived_s, deadline_s):
+    async for piece in generate(
+        version, ids, TextSampling(most, temperature=0.0), call.while_there, call.arrived_s, deadline_s
+    ):
         text += piece.text
     if piece:
         model.figures.answered(piece.spent, 0.0, time.monotonic() - call.arrived_s)

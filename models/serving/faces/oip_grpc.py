@@ -27,12 +27,18 @@ OVERHEAD_BYTES = 1 << 20  # of a message beside its tensors
 Answered = Callable[[Any, ModelCaller, Any], Awaitable[Any]]  # message, caller, context -> message
 
 
-async def start_grpc(models: ServedModels, door: ServingDoor, host: str, port: int) -> tuple[Any, int, asyncio.Task[None]]:
+async def start_grpc(
+    models: ServedModels, door: ServingDoor, host: str, port: int
+) -> tuple[Any, int, asyncio.Task[None]]:
     """The server, its port, and what ends its idle streams. Raises ModelsError for a port that is taken."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its library in C prints lines of its own where a port is taken
     grpc = needed("grpc")
     limit = MOST_BODY_BYTES + OVERHEAD_BYTES
-    options = [("grpc.max_receive_message_length", limit), ("grpc.max_send_message_length", limit), ("grpc.so_reuseport", 0)]
+    options = [
+        ("grpc.max_receive_message_length", limit),
+        ("grpc.max_send_message_length", limit),
+        ("grpc.so_reuseport", 0),
+    ]
     server = grpc.aio.server(options=options)
     service = OipService(grpc, models, door, port)
     server.add_generic_rpc_handlers(
@@ -45,7 +51,9 @@ async def start_grpc(models: ServedModels, door: ServingDoor, host: str, port: i
     try:
         found = server.add_insecure_port(place)
     except RuntimeError as error:
-        raise ModelsError(f"port {port} of {host} cannot be opened for gRPC; give another --grpc-port, or --no-grpc") from error
+        raise ModelsError(
+            f"port {port} of {host} cannot be opened for gRPC; give another --grpc-port, or --no-grpc"
+        ) from error
     service.port = found
     await server.start()
     return server, found, asyncio.create_task(service.end_idle())
@@ -123,7 +131,9 @@ class OipService:
         except ServingRefusal:
             return SERVICE_UNKNOWN
 
-    def _unary(self, message: Any, answered: Answered, is_open: bool, counts: bool) -> Callable[[bytes, Any], Awaitable[Any]]:
+    def _unary(
+        self, message: Any, answered: Answered, is_open: bool, counts: bool
+    ) -> Callable[[bytes, Any], Awaitable[Any]]:
         async def method(content: bytes, context: Any) -> Any:
             try:
                 caller = self._caller(context, is_open, counts)
@@ -144,7 +154,9 @@ class OipService:
         metadata = context.invocation_metadata() or ()
         token = next((str(value) for key, value in metadata if key == "authorization"), "")
         names = (key for key, _ in metadata)
-        caller = self._door.caller(token, counts, lambda: self._door.is_own_caller(names, str(context.peer()), self.port))
+        caller = self._door.caller(
+            token, counts, lambda: self._door.is_own_caller(names, str(context.peer()), self.port)
+        )
         if counts and self._models.closing:
             raise stopping()
         return caller
@@ -223,7 +235,9 @@ class OipService:
                         async for part in self._messages.pieces(message, self._models, time.monotonic()):
                             await self._write(context, response(infer_response=part))
                     else:
-                        await self._write(context, response(infer_response=await self._model_infer(message, caller, context)))
+                        await self._write(
+                            context, response(infer_response=await self._model_infer(message, caller, context))
+                        )
                 except ServingRefusal as refusal:
                     if refusal.kind in ENDS_STREAM:
                         raise

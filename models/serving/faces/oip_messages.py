@@ -84,7 +84,9 @@ class OipMessages:
         found = NEVER_S
         if message.parameters:
             self._check(message.parameters)
-            found = deadline_of(arrived_s, _value(message.parameters["timeout"]) if "timeout" in message.parameters else None)
+            found = deadline_of(
+                arrived_s, _value(message.parameters["timeout"]) if "timeout" in message.parameters else None
+            )
         return found if remaining_s is None else min(found, arrived_s + remaining_s)
 
     def wanted(self, message: Any, version: ServedVersion) -> list[str]:
@@ -159,7 +161,11 @@ def _contents(row: Any) -> Any:
 
 
 def _sampling(message: Any, model: ServedModel) -> TextSampling:
-    given = {name: _value(message.parameters[name]) for name in ("max_tokens", "temperature", "seed") if name in message.parameters}
+    given = {
+        name: _value(message.parameters[name])
+        for name in ("max_tokens", "temperature", "seed")
+        if name in message.parameters
+    }
     most, temperature, seed = given.get("max_tokens", 16), given.get("temperature", 0.0), given.get("seed")
     if type(most) is not int or not 1 <= most <= model.options.most_new_tokens:
         raise bad(f"the parameter max_tokens is a whole number from 1 to {model.options.most_new_tokens}")

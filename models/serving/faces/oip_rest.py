@@ -133,7 +133,9 @@ async def _answer(request: ServingRequest, model: ServedModel) -> HttpAnswer:
     inputs = _inputs(table, raw)
     parameters = parameters_of(table)
     names = _wanted(table, version)
-    answer = await call.while_there(version.submit(inputs, call.arrived_s, deadline_of(call.arrived_s, parameters.get("timeout"))))
+    answer = await call.while_there(
+        version.submit(inputs, call.arrived_s, deadline_of(call.arrived_s, parameters.get("timeout")))
+    )
     answered_s = time.monotonic()
     found = _encoded(model, answer, table, names, parameters.get("binary_data_output") is True)
     now_s = time.monotonic()
@@ -162,7 +164,9 @@ def _parts(content: bytes, header_length: bytes | None) -> tuple[dict[str, Any],
 
 def _inputs(table: dict[str, Any], raw: memoryview) -> TensorMap:
     rows = table.get("inputs")
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and isinstance(row.get("name"), str) for row in rows):
+    if not isinstance(rows, list) or not all(
+        isinstance(row, dict) and isinstance(row.get("name"), str) for row in rows
+    ):
         raise bad('"inputs" is a list of objects with name, shape, datatype and data')
     inputs: TensorMap = {}
     place = 0
@@ -175,7 +179,9 @@ def _inputs(table: dict[str, Any], raw: memoryview) -> TensorMap:
         if size is None:
             if "data" not in row:
                 raise bad(f"input {name[:60]!r} has no data")
-            inputs[name] = shaped(array_of(row["data"], dtype_of(row.get("datatype"), name), name), row.get("shape"), name)
+            inputs[name] = shaped(
+                array_of(row["data"], dtype_of(row.get("datatype"), name), name), row.get("shape"), name
+            )
             continue
         if type(size) is not int or size < 0 or place + size > len(raw):
             raise bad(f"input {name[:60]!r} has a binary_data_size that the body does not have")
@@ -225,7 +231,11 @@ def check_once(names: list[str]) -> None:
 
 
 def _encoded(
-    model: ServedModel, answer: ModelAnswer, table: dict[str, Any], names: list[tuple[str, bool | None]], all_binary: bool
+    model: ServedModel,
+    answer: ModelAnswer,
+    table: dict[str, Any],
+    names: list[tuple[str, bool | None]],
+    all_binary: bool,
 ) -> HttpAnswer:
     rows, raws = [], []
     for name, binary in names:

@@ -48,7 +48,9 @@ def _error(refusal: ServingRefusal) -> bytes:
 
 
 async def models(request: ServingRequest) -> HttpAnswer:
-    rows = [_row(model) for model in request.models if request.caller.models is None or model.name in request.caller.models]
+    rows = [
+        _row(model) for model in request.models if request.caller.models is None or model.name in request.caller.models
+    ]
     return HttpAnswer(as_json({"object": "list", "data": rows}))
 
 
@@ -127,7 +129,11 @@ def _sampling(table: dict[str, Any], most_tokens: int) -> TextSampling:
         raise bad("'seed' is a whole number")
     stop = table.get("stop") or []
     words = [stop] if isinstance(stop, str) else stop
-    if not isinstance(words, list) or len(words) > MOST_STOPS or not all(isinstance(word, str) and word for word in words):
+    if (
+        not isinstance(words, list)
+        or len(words) > MOST_STOPS
+        or not all(isinstance(word, str) and word for word in words)
+    ):
         raise bad(f"'stop' is a text, or a list of up to {MOST_STOPS} texts")
     temperature, top_p = _number(table, "temperature", 0.0, 2.0), _number(table, "top_p", 0.0, 1.0)
     return TextSampling(tokens, temperature, top_p, abs(seed) if seed is not None else None, tuple(words))
@@ -135,7 +141,12 @@ def _sampling(table: dict[str, Any], most_tokens: int) -> TextSampling:
 
 def _number(table: dict[str, Any], name: str, low: float, high: float) -> float:
     value = 1.0 if table.get(name) is None else table[name]
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value) or not low <= value <= high:
+    if (
+        not isinstance(value, (int, float))
+        or isinstance(value, bool)
+        or not math.isfinite(value)
+        or not low <= value <= high
+    ):
         raise bad(f"{name!r} is a number from {low:g} to {high:g}")
     return float(value)
 
@@ -165,7 +176,9 @@ class _Completion:
             yield b"data: " + _error(refusal) + b"\n\n"
             return
         if self._usage:
-            yield b"data: " + as_json({**self._table("", ""), "choices": [], "usage": self._used(piece.tokens)}) + b"\n\n"
+            yield (
+                b"data: " + as_json({**self._table("", ""), "choices": [], "usage": self._used(piece.tokens)}) + b"\n\n"
+            )
         yield b"data: [DONE]\n\n"
         self._model.figures.answered(piece.spent, 0.0, time.monotonic() - call.arrived_s)
 
@@ -183,7 +196,11 @@ class _Completion:
         }
 
     def _used(self, tokens: int) -> dict[str, int]:
-        return {"prompt_tokens": self._prompt_tokens, "completion_tokens": tokens, "total_tokens": self._prompt_tokens + tokens}
+        return {
+            "prompt_tokens": self._prompt_tokens,
+            "completion_tokens": tokens,
+            "total_tokens": self._prompt_tokens + tokens,
+        }
 
 
 ROUTES = (

@@ -13,9 +13,21 @@ CONTENT_TYPE = b"application/openmetrics-text; version=1.0.0; charset=utf-8"
 GAUGES: tuple[tuple[str, str, Callable[[ServedModel], float]], ...] = (
     ("ready", "1 where the model answers", lambda model: float(model.is_ready)),
     ("queue_requests", "Requests that wait", lambda model: float(len(model.current.queue)) if model.current else 0.0),
-    ("queue_bytes", "Bytes of requests that wait", lambda model: float(model.current.queue.bytes) if model.current else 0.0),
-    ("predicted_wait_seconds", "That a new request would have", lambda model: model.current.wait_s() if model.current else 0.0),
-    ("most_batch_rows", "Of a batch, at most", lambda model: float(model.current.queue.most_rows) if model.current else 0.0),
+    (
+        "queue_bytes",
+        "Bytes of requests that wait",
+        lambda model: float(model.current.queue.bytes) if model.current else 0.0,
+    ),
+    (
+        "predicted_wait_seconds",
+        "That a new request would have",
+        lambda model: model.current.wait_s() if model.current else 0.0,
+    ),
+    (
+        "most_batch_rows",
+        "Of a batch, at most",
+        lambda model: float(model.current.queue.most_rows) if model.current else 0.0,
+    ),
 )
 PREFIX = "deepseek_serving"
 
@@ -46,7 +58,10 @@ def lines(models: list[ServedModel]) -> Iterator[str]:
     for model in models:
         for phase, seconds in model.figures.phases_s.items():
             yield f'{PREFIX}_phase_seconds_total{{model="{model.name}",phase="{phase}"}} {seconds:.6f}'
-    for name, text, count in (("batches", "Calls of the model", "batches"), ("batch_rows", "Rows of all batches", "rows")):
+    for name, text, count in (
+        ("batches", "Calls of the model", "batches"),
+        ("batch_rows", "Rows of all batches", "rows"),
+    ):
         yield from _head(name, "counter", text)
         for model in models:
             yield f'{PREFIX}_{name}_total{{model="{model.name}"}} {getattr(model.figures, count)}'

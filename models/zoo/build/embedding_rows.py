@@ -15,7 +15,10 @@ LARGE = {**SHARED, "hidden_size": 1024, "intermediate_size": 4096, "num_attentio
 READ: dict[str, tuple[dict[str, Any], str]] = {  # by repository: the numbers, and the page that has them
     "BAAI/bge-small-en-v1.5": (SMALL, "huggingface.co/rbojja/ft-intent-bank/blob/main/config.json, made from it"),
     "BAAI/bge-base-en-v1.5": (BASE, "huggingface.co/Xenova/bge-base-en-v1.5 at e2d28ebfab13, a copy of it"),
-    "BAAI/bge-large-en-v1.5": (LARGE, "huggingface.co/Basti8499/bge-large-en-v1.5-ISO-27001/blame/main/config.json, made from it"),
+    "BAAI/bge-large-en-v1.5": (
+        LARGE,
+        "huggingface.co/Basti8499/bge-large-en-v1.5-ISO-27001/blame/main/config.json, made from it",
+    ),
     "intfloat/e5-small-v2": (SMALL, "huggingface.co/nixiesearch/e5-small-v2-onnx/blob/main/config.json, a copy of it"),
     "intfloat/e5-base-v2": (BASE, "huggingface.co/Xenova/e5-base-v2 at 07deff7e484e, a copy of it"),
 }

@@ -37,7 +37,9 @@ CHECKPOINTS = {  # of the hub, by KerasNLP's preset: both were made from the sam
     "bart_base_en": "facebook/bart-base",
     "bart_large_en": "facebook/bart-large",
 }
-SENTIMENT = "distilbert/distilbert-base-uncased-finetuned-sst-2-english"  # what transformers' pipelines classify texts with
+SENTIMENT = (
+    "distilbert/distilbert-base-uncased-finetuned-sst-2-english"  # what transformers' pipelines classify texts with
+)
 SENTIMENT_OF = "distil_bert_base_en_uncased"
 ROBERTA_OFFSET = 2  # positions begin behind the padding's: transformers counts those, too
 
@@ -138,7 +140,11 @@ def _distil_bert(config: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
 
 def _roberta(config: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
     made = {"model_type": "roberta", **_encoder(config), "type_vocab_size": 1}
-    return "RobertaForMaskedLM", "fill-mask", {**made, "max_position_embeddings": config["max_sequence_length"] + ROBERTA_OFFSET}
+    return (
+        "RobertaForMaskedLM",
+        "fill-mask",
+        {**made, "max_position_embeddings": config["max_sequence_length"] + ROBERTA_OFFSET},
+    )
 
 
 def _xlm_roberta(config: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:

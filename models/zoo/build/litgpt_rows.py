@@ -75,7 +75,11 @@ def _converted(repository: str, theirs: Any) -> tuple[str, dict[str, Any]]:
     if theirs.mlp_class_name == "GptNeoxMLP" and "phi" in repository:
         return "PhiForCausalLM", {"model_type": "phi", **config, "partial_rotary_factor": theirs.rotary_percentage}
     if theirs.mlp_class_name == "GptNeoxMLP":
-        return "GPTNeoXForCausalLM", {"model_type": "gpt_neox", **config, "use_parallel_residual": theirs.parallel_residual}
+        return "GPTNeoXForCausalLM", {
+            "model_type": "gpt_neox",
+            **config,
+            "use_parallel_residual": theirs.parallel_residual,
+        }
     config |= {"num_key_value_heads": theirs.n_query_groups, "rms_norm_eps": theirs.norm_eps}
     if theirs.attn_bias:
         return "Qwen2ForCausalLM", {"model_type": "qwen2", **config}

@@ -15,7 +15,9 @@ from ..loaders import gguf_models, loading, torch_models
 from ..row import ZooRow
 from .transformers_rows import numbers, preprocessing
 
-LAYER = re.compile(r"self\.(\w+) = nn\.(Conv2d|PReLU|MaxPool2d|Linear)\(([\d, ]+)(?:, kernel_size=(\d+))?(?:, ceil_mode=True)?\)")
+LAYER = re.compile(
+    r"self\.(\w+) = nn\.(Conv2d|PReLU|MaxPool2d|Linear)\(([\d, ]+)(?:, kernel_size=(\d+))?(?:, ceil_mode=True)?\)"
+)
 KINDS = {"Conv2d": "conv", "PReLU": "prelu", "MaxPool2d": "pool", "Linear": "linear"}
 
 
@@ -28,7 +30,9 @@ class PackagedModel(NamedTuple):
     licence_from: str
     loader: str
     architecture: str
-    describe: Callable[[dict[str, Path]], tuple[dict[str, Any], dict[str, Any] | None, str]]  # preprocessing, config, where from
+    describe: Callable[
+        [dict[str, Path]], tuple[dict[str, Any], dict[str, Any] | None, str]
+    ]  # preprocessing, config, where from
 
 
 def rows() -> list[ZooRow]:
@@ -70,7 +74,8 @@ def _row(model: PackagedModel) -> ZooRow:
         counted = loading.counted_in(row, files)
         return row._replace(parameters=counted, parameters_from="counted in its files")
     return row._replace(
-        parameters=torch_models.parameters_of(loading.on_meta(row)), parameters_from="counted in the model that its files fill"
+        parameters=torch_models.parameters_of(loading.on_meta(row)),
+        parameters_from="counted in the model that its files fill",
     )
 
 
@@ -88,9 +93,9 @@ def _gguf(files: dict[str, Path]) -> tuple[dict[str, Any], dict[str, Any] | None
 
 def _sentence_encoder(files: dict[str, Path]) -> tuple[dict[str, Any], dict[str, Any] | None, str]:
     config = json.loads(next(path for name, path in files.items() if name.endswith("model/config.json")).read_text())
-    longest = json.loads(next(path for name, path in files.items() if name.endswith("sentence_bert_config.json")).read_text())[
-        "max_seq_length"
-    ]
+    longest = json.loads(
+        next(path for name, path in files.items() if name.endswith("sentence_bert_config.json")).read_text()
+    )["max_seq_length"]
     folder = next(iter(files)).partition("model/")[0] + "model/"
     described = {**preprocessing("embeddings", config), "longest": longest, "folder": folder}
     return described, {"model_type": config["model_type"], **numbers(config)}, "config.json of the package"
@@ -160,7 +165,11 @@ def _voice(files: dict[str, Path]) -> tuple[dict[str, Any], dict[str, Any] | Non
     hidden, mels = tensors["lstm.weight_ih_l0"].shape
     layers = sum(name.startswith("lstm.weight_ih") for name in tensors)
     config = {"mels": mels, "hidden": hidden // 4, "layers": layers, "width": tensors["linear.weight"].shape[0]}
-    said = dict(re.findall(r"^(sampling_rate|partials_n_frames) = (\d+)", (path.parent / "hparams.py").read_text(), re.MULTILINE))
+    said = dict(
+        re.findall(
+            r"^(sampling_rate|partials_n_frames) = (\d+)", (path.parent / "hparams.py").read_text(), re.MULTILINE
+        )
+    )
     inputs = [{"name": "mels", "dtype": "float32", "shape": [1, int(said["partials_n_frames"]), mels]}]
     return {"sampling_rate": int(said["sampling_rate"]), "inputs": inputs}, config, "shapes of the tensors in the file"
 
@@ -172,7 +181,9 @@ def _faces(files: dict[str, Path]) -> tuple[dict[str, Any], dict[str, Any] | Non
     for letter, text in zip(classes[1::2], classes[2::2], strict=True):
         layers = []
         for label, kind, sizes, kernel in LAYER.findall(text.partition("def forward")[0]):
-            layers.append([KINDS[kind], label, *(int(size) for size in sizes.split(", ")), *([int(kernel)] if kernel else [])])
+            layers.append(
+                [KINDS[kind], label, *(int(size) for size in sizes.split(", ")), *([int(kernel)] if kernel else [])]
+            )
         first_head = max(place for place, layer in enumerate(layers) if layer[0] == "prelu") + 1
         body = layers[:first_head]
         flat = next((place for place, layer in enumerate(body) if layer[0] == "linear"), None)
@@ -194,7 +205,10 @@ def _onnx_shapes(path: Path) -> dict[str, list[Any]]:
     import onnx
 
     graph = onnx.load(path).graph
-    return {value.name: [size.dim_value or size.dim_param for size in value.type.tensor_type.shape.dim] for value in graph.input}
+    return {
+        value.name: [size.dim_value or size.dim_param for size in value.type.tensor_type.shape.dim]
+        for value in graph.input
+    }
 
 
 LICENCE = "the metadata of the package"
@@ -289,7 +303,15 @@ MODELS = (
         _voice_activity,
     ),
     PackagedModel(
-        "mtcnn", "face-detection", ("facenet-pytorch",), "facenet_pytorch/data/?net.pt", "mit", LICENCE, "facenet", "MTCNN", _faces
+        "mtcnn",
+        "face-detection",
+        ("facenet-pytorch",),
+        "facenet_pytorch/data/?net.pt",
+        "mit",
+        LICENCE,
+        "facenet",
+        "MTCNN",
+        _faces,
     ),
     PackagedModel(
         "lid.176",

@@ -14,7 +14,9 @@ class StatedLicence(NamedTuple):
 
 
 BY_PREFIX = {  # of the hub's ids
-    "openai-community/gpt2": StatedLicence("mit", "model card at the hub; LICENSE of github.com/openai/gpt-2 is a modified MIT"),
+    "openai-community/gpt2": StatedLicence(
+        "mit", "model card at the hub; LICENSE of github.com/openai/gpt-2 is a modified MIT"
+    ),
     "openai/whisper": StatedLicence("mit", "LICENSE of github.com/openai/whisper"),
     "google-bert/bert": StatedLicence("apache-2.0", "LICENSE of github.com/google-research/bert"),
     "google/bert_uncased": StatedLicence("apache-2.0", "LICENSE of github.com/google-research/bert"),

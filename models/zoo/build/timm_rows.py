@@ -168,7 +168,9 @@ def rows() -> list[ZooRow]:
     source = f"timm {metadata.version('timm')}"
     known = set(timm.list_models())
     found = [_row(timm, name, source, "image-classification") for name in CLASSIFIERS if name in known]
-    return found + [_row(timm, name, source, "image-embeddings") for name in EMBEDDERS if name.partition(".")[0] in known]
+    return found + [
+        _row(timm, name, source, "image-embeddings") for name in EMBEDDERS if name.partition(".")[0] in known
+    ]
 
 
 def _row(timm: Any, name: str, source: str, task: str) -> ZooRow:

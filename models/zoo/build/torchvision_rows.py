@@ -29,7 +29,9 @@ def rows() -> list[ZooRow]:
         "detection": detection,
         "video-classification": video,
     }
-    found = [_row(models, name, task, source) for task, module in tasks.items() for name in models.list_models(module=module)]
+    found = [
+        _row(models, name, task, source) for task, module in tasks.items() for name in models.list_models(module=module)
+    ]
     return [row for row in found if NAMED_HASH.search(row.id)]
 
 

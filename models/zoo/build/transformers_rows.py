@@ -105,7 +105,10 @@ def numbers(settings: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in settings.items()
-        if name not in left_out and value is not None and not name.startswith("_") and not (isinstance(value, dict) and not value)
+        if name not in left_out
+        and value is not None
+        and not name.startswith("_")
+        and not (isinstance(value, dict) and not value)
     }
 
 

@@ -16,7 +16,18 @@ from typing import Any
 def texts(requirement: str) -> dict[str, str]:
     """All Python files of a wheel, by path. Raises CalledProcessError without a connection."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest", folder]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+            "--dest",
+            folder,
+        ]
         subprocess.run([*command, requirement], check=True)
         (wheel,) = Path(folder).glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
@@ -26,6 +37,8 @@ def texts(requirement: str) -> dict[str, str]:
 def assigned(text: str, name: str) -> Any:
     """The value of `name = {...}` at the top of a module that holds nothing but literals."""
     for node in ast.parse(text).body:
-        if isinstance(node, ast.Assign) and any(isinstance(target, ast.Name) and target.id == name for target in node.targets):
+        if isinstance(node, ast.Assign) and any(
+            isinstance(target, ast.Name) and target.id == name for target in node.targets
+        ):
             return ast.literal_eval(node.value)
     raise KeyError(name)

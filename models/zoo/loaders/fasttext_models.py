@@ -51,7 +51,9 @@ class FasttextModel:
     def predict(self, text: str, top: int) -> list[tuple[str, float]]:
         """`[("en", 0.98), ("de", 0.01)]`, the most probable first."""
         labels, shares = self._model.predict(text.replace("\n", " "), k=top)
-        return [(label.removeprefix(LABEL), min(1.0, float(share))) for label, share in zip(labels, shares, strict=True)]
+        return [
+            (label.removeprefix(LABEL), min(1.0, float(share))) for label, share in zip(labels, shares, strict=True)
+        ]
 
     def run(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
         """Texts [B] -> label [B], probability [B]."""

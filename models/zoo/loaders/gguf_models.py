@@ -78,7 +78,9 @@ def _convert(row: ZooRow, source: Path, folder: Path) -> None:
         config = model.config
         config.__dict__.pop("quantization_config", None)
         with torch.device("meta"):
-            plain = architecture(config)  # the weights are whole by now; only the first model still knows that they were quantized
+            plain = architecture(
+                config
+            )  # the weights are whole by now; only the first model still knows that they were quantized
         plain.load_state_dict(model.state_dict(), assign=True)
         plain.tie_weights()
         plain.generation_config = model.generation_config
@@ -92,9 +94,13 @@ def _check(folder: Path, row: ZooRow) -> None:
         files = json.loads((folder / CONVERTED).read_text())["files"]
         broken = [name for name, digest in files.items() if file_of(folder / name).sha256 != digest]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelsError(f"{folder} is broken ({error}): remove it, and it is made again when {row.name} is opened") from error
+        raise ModelsError(
+            f"{folder} is broken ({error}): remove it, and it is made again when {row.name} is opened"
+        ) from error
     if broken:
-        raise ModelsError(f"{folder / broken[0]} has changed: remove {folder}, and it is made again when {row.name} is opened")
+        raise ModelsError(
+            f"{folder / broken[0]} has changed: remove {folder}, and it is made again when {row.name} is opened"
+        )
 
 
 @contextlib.contextmanager

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
     from ...runtimes.session import ModelSession
 
-WEIGHTS = ("FLOAT", "FLOAT16", "DOUBLE", "BFLOAT16", "INT8", "UINT8")  # types of tensors that are learned, quantized ones included
+WEIGHTS = (
+    "FLOAT",
+    "FLOAT16",
+    "DOUBLE",
+    "BFLOAT16",
+    "INT8",
+    "UINT8",
+)  # types of tensors that are learned, quantized ones included
 
 
 def opened(row: ZooRow, files: Mapping[str, Path]) -> OnnxFiles:
@@ -46,7 +53,9 @@ class OnnxFiles:
             return session.run(inputs)
         found: dict[str, np.ndarray[Any, Any]] = {}
         for stem, session in self._sessions.items():
-            own = {name.removeprefix(f"{stem}."): value for name, value in inputs.items() if name.startswith(f"{stem}.")}
+            own = {
+                name.removeprefix(f"{stem}."): value for name, value in inputs.items() if name.startswith(f"{stem}.")
+            }
             found |= {f"{stem}.{name}": value for name, value in session.run(own).items()}
         return found
 

@@ -42,7 +42,9 @@ def filled(module: Any, tensors: Mapping[str, Any], place: str) -> Any:
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
-        raise ModelsError(f"the weights of {place} do not fit the model ({_first_line(error)}): fetch it again") from error
+        raise ModelsError(
+            f"the weights of {place} do not fit the model ({_first_line(error)}): fetch it again"
+        ) from error
     return module.eval()
 
 

@@ -49,7 +49,9 @@ def made(row: ZooRow, tensors: Mapping[str, Any] | None) -> Any:
         stack.enter_context(quietly())
         stack.enter_context(_replaced(params, "from_init_params", classmethod(on_cpu)))
         stack.enter_context(
-            _replaced(needed("torchvision.models._api").WeightsEnum, "get_state_dict", lambda *_, **__: dict(tensors or {}))
+            _replaced(
+                needed("torchvision.models._api").WeightsEnum, "get_state_dict", lambda *_, **__: dict(tensors or {})
+            )
         )
         if tensors is None:
             stack.enter_context(_replaced(torch.nn.Module, "load_state_dict", lambda *_, **__: None))

@@ -27,7 +27,9 @@ def text_of(value: object, what: str) -> str:
 def texts_of(values: Iterable[str], what: str) -> list[str]:
     """Raises ModelsError for a single text, whose letters would be taken one by one."""
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        raise ModelsError(f"{what} are a list of texts, and this is {type(values).__name__}: give [text] for a single one")
+        raise ModelsError(
+            f"{what} are a list of texts, and this is {type(values).__name__}: give [text] for a single one"
+        )
     return [text_of(value, f"each of {what}") for value in values]
 
 

@@ -34,7 +34,9 @@ class EmbeddingModel:
         """A model of the zoo that is on this host. Raises ModelsError, with the command that fetches it where it is not."""
         row, files = found(name, TASK, accept_licence, cls.__name__)
         with transformers_models.only(row, files) as folder:
-            tokenizer = needed("transformers").AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            tokenizer = needed("transformers").AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
             model = transformers_models.loaded(row, folder)
             return cls(row, model, tokenizer, _pools_first_token(folder), int(row.preprocessing.get("longest", 512)))
 
@@ -47,7 +49,11 @@ class EmbeddingModel:
         found_vectors = []
         for begin in range(0, len(texts), BATCH):
             batch = self._tokenizer(
-                texts[begin : begin + BATCH], padding=True, truncation=True, max_length=self._longest, return_tensors="pt"
+                texts[begin : begin + BATCH],
+                padding=True,
+                truncation=True,
+                max_length=self._longest,
+                return_tensors="pt",
             )
             with torch.inference_mode():
                 hidden_NTW = self._model(**batch).last_hidden_state.float()
@@ -57,7 +63,11 @@ class EmbeddingModel:
                 mask_NT1 = batch["attention_mask"].unsqueeze(-1).float()
                 pooled_NW = (hidden_NTW * mask_NT1).sum(1) / mask_NT1.sum(1).clamp_min(1.0)
             found_vectors.append(torch.nn.functional.normalize(pooled_NW, dim=1).numpy())
-        return np.concatenate(found_vectors) if found_vectors else np.zeros((0, self._model.config.hidden_size), np.float32)
+        return (
+            np.concatenate(found_vectors)
+            if found_vectors
+            else np.zeros((0, self._model.config.hidden_size), np.float32)
+        )
 
 
 def _pools_first_token(folder: Path) -> bool:

@@ -32,7 +32,9 @@ def prepared(image: Any, preprocessing: dict[str, Any]) -> np.ndarray[Any, Any]:
             raise ModelsError(
                 f"an image of {picture.width} x {picture.height} pixels is too narrow to be resized: cut out the part that counts"
             )
-        picture = picture.resize((width, height), getattr(needed("PIL.Image").Resampling, FILTERS[preprocessing["interpolation"]]))
+        picture = picture.resize(
+            (width, height), getattr(needed("PIL.Image").Resampling, FILTERS[preprocessing["interpolation"]])
+        )
     if preprocessing.get("size"):
         height, width = preprocessing["size"]
         left, top = (picture.width - width) // 2, (picture.height - height) // 2
@@ -48,6 +50,12 @@ def _picture(image: Any) -> Any:
     pil = needed("PIL.Image")
     if isinstance(image, pil.Image) and image.width and image.height:
         return image.convert("RGB")
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size:
+    if (
+        isinstance(image, np.ndarray)
+        and image.dtype == np.uint8
+        and image.ndim == 3
+        and image.shape[2] == 3
+        and image.size
+    ):
         return pil.fromarray(image)
     raise ModelsError("an image is a PIL image, or an array of uint8 with height, width and 3 channels")

@@ -22,7 +22,9 @@ def found(name: str, task: str, accept: Collection[str], kind: str) -> FoundMode
     """Downloads nothing. Raises ModelsError: no such model, another task, a licence that was not accepted, not on this host."""
     row = table.find(name)
     if row.task != task:
-        raise ModelsError(f"{row.name} is for {row.task}, and {kind} for {task}: deepseek-models list --task {task} names those")
+        raise ModelsError(
+            f"{row.name} is for {row.task}, and {kind} for {task}: deepseek-models list --task {task} names those"
+        )
     folder = models_folder()
     locked = lock.read(folder).get(row.name)
     files = files_of(row, folder)

@@ -24,7 +24,9 @@ class TextClassificationModel:
         """A model of the zoo that is on this host. Raises ModelsError, with the command that fetches it where it is not."""
         row, files = found(name, TASK, accept_licence, cls.__name__)
         with transformers_models.only(row, files) as folder:
-            tokenizer = needed("transformers").AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            tokenizer = needed("transformers").AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
             return cls(row, transformers_models.loaded(row, folder), tokenizer)
 
     def classify(self, text: str, top: int = 5) -> list[ClassShare]:

@@ -42,7 +42,9 @@ class TextGenerationModel:
 
     @classmethod
     def _opened(cls, row: ZooRow, folder: Path) -> TextGenerationModel:
-        tokenizer = needed("transformers").AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = needed("transformers").AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
         return cls(row, transformers_models.loaded(row, folder), tokenizer)
 
     def generate(self, prompt: str, max_length: int = 50, temperature: float = 0.0, seed: int = 0) -> str:

@@ -28,7 +28,9 @@ SMALL_FILES = re.compile(
     r"config_sentence_transformers|sentence_bert_config|1_Pooling/config)\.json|(merges|vocab)\.txt|[\w-]+\.model"
 )
 SAFETENSORS = re.compile(r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json")
-PICKLED = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin|pytorch_model\.bin\.index\.json")  # opened with weights_only=True
+PICKLED = re.compile(
+    r"pytorch_model(-\d+-of-\d+)?\.bin|pytorch_model\.bin\.index\.json"
+)  # opened with weights_only=True
 
 
 LICENCE = re.compile(r"[a-z0-9][a-z0-9._+ -]{0,63}")
@@ -75,7 +77,9 @@ def _described(row: ZooRow, info: Any) -> HubModel:
     weights = [file for file in info.siblings or () if SAFETENSORS.fullmatch(file.rfilename)]
     weights = weights or [file for file in info.siblings or () if PICKLED.fullmatch(file.rfilename)]
     if not weights:
-        raise ModelsError(f"{row.id} has neither safetensors nor pytorch_model.bin at the hub, and nothing else is opened")
+        raise ModelsError(
+            f"{row.id} has neither safetensors nor pytorch_model.bin at the hub, and nothing else is opened"
+        )
     files = tuple(
         HubFile(file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else "", file.blob_id or "")
         for file in (*named, *weights)
@@ -196,7 +200,9 @@ def _sentences(row: ZooRow, revision: str | None) -> Iterator[None]:
             ) from error
         if error.errno is None:  # the library's own check of the size
             raise ModelsError(f"the connection to {at} was cut: run it again; no broken file is kept") from error
-        raise ModelsError(f"cannot write to {hub_cache()} ({error.strerror}); name another folder with HF_HOME") from error
+        raise ModelsError(
+            f"cannot write to {hub_cache()} ({error.strerror}); name another folder with HF_HOME"
+        ) from error
     finally:
         advice.setLevel(level)
 

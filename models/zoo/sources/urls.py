@@ -44,11 +44,15 @@ def download(row: ZooRow, folder: Path) -> LockedModel:
                 f"help, the server, or what lies between, serves other bytes"
             ) from error
         except TimeoutError as error:
-            raise ModelsError(f"{row.id} sent nothing for {SILENT_S:g} s: run it again; no broken file is kept") from error
+            raise ModelsError(
+                f"{row.id} sent nothing for {SILENT_S:g} s: run it again; no broken file is kept"
+            ) from error
         except (HTTPException, ConnectionError) as error:
             raise ModelsError(f"the connection to {row.id} was cut: run it again; no broken file is kept") from error
         except HTTPError as error:
-            raise ModelsError(f"{row.id} answered {error.code}: run it again later, or update deepseek-dashboard") from error
+            raise ModelsError(
+                f"{row.id} answered {error.code}: run it again later, or update deepseek-dashboard"
+            ) from error
         except URLError as error:
             raise Unreachable(f"{row.id} cannot be reached ({error.reason})") from error
         except OSError as error:

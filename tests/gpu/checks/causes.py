@@ -77,7 +77,9 @@ def check(setting: Setting, report: Report) -> None:
         judged = [judged_of(stacks, truth, BY_NAME[turn.cause], turn) for turn in truth.turns if truth.knows(turn)]
     (setting.folder / FILE).write_text(json.dumps([as_json(row) for row in judged], indent=1))
     report.judge(
-        arrived, "sampling", "Stacks of all of the training arrived." if arrived else "Stacks of the training are missing."
+        arrived,
+        "sampling",
+        "Stacks of all of the training arrived." if arrived else "Stacks of the training are missing.",
     )
     for row in judged:
         judge(report, row, NEAR_SHORT if setting.short else NEAR)
@@ -117,9 +119,15 @@ def window_of(turn: Turn) -> tuple[float, float]:
 
 def judge(report: Report, row: Judged, near: float) -> None:
     words = f"truth {listed(row.truth)}; ledger {listed(row.found) or 'nothing'} ({row.ledger.signal})"
-    report.judge(row.worst <= near, f"{row.cause.name}, ledger", f"{words}; at most {near:g} apart.", row.worst, "points")
+    report.judge(
+        row.worst <= near, f"{row.cause.name}, ledger", f"{words}; at most {near:g} apart.", row.worst, "points"
+    )
     said = row.verdict.sentence or row.verdict.verdict
-    report.judge(row.named == row.cause.function, f"{row.cause.name}, blame", f"{row.cause.function} is to blame; it says: {said}")
+    report.judge(
+        row.named == row.cause.function,
+        f"{row.cause.name}, blame",
+        f"{row.cause.function} is to blame; it says: {said}",
+    )
 
 
 def together(shares: Mapping[str, float]) -> dict[str, float]:
@@ -130,7 +138,9 @@ def together(shares: Mapping[str, float]) -> dict[str, float]:
 
 def listed(shares: Mapping[str, float]) -> str:
     """`busy 60.1, data 39.2`: those of a point and more."""
-    return ", ".join(f"{kind} {share:.1f}" for kind, share in sorted(shares.items(), key=lambda item: -item[1]) if share >= 1)
+    return ", ".join(
+        f"{kind} {share:.1f}" for kind, share in sorted(shares.items(), key=lambda item: -item[1]) if share >= 1
+    )
 
 
 def as_json(row: Judged) -> dict[str, object]:

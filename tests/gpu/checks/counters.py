@@ -60,7 +60,8 @@ def skip_loads(report: Report) -> None:
 def under_loads(setting: Setting, report: Report, recorder: Recorder, card: Loads) -> None:
     seconds = setting.seconds(4.0, 1.5)
     read = {
-        load: read_under(recorder, card, load, seconds) for load in ("idle", "full", *(f"gap {gap}" for gap in GAPS_US), "copies")
+        load: read_under(recorder, card, load, seconds)
+        for load in ("idle", "full", *(f"gap {gap}" for gap in GAPS_US), "copies")
     }
     bounded(report, "idle card", read["idle"], 0.0, IDLE_PCT)
     bounded(report, "full card", read["full"], FULL_PCT, 100.0)
@@ -115,7 +116,9 @@ def bounded(report: Report, what: str, read: Read, least: float, most: float) ->
 def edge(report: Report, begin_s: float, values: Sequence[Value]) -> None:
     """Whether the driver's clock is ours: the first period that is mostly busy ends one period after the load began, at most two."""
     period_s = period_of(values)
-    first = next((value.time_s for value in values if value.by_driver and value.value > 50 and value.time_s > begin_s - 1), None)
+    first = next(
+        (value.time_s for value in values if value.by_driver and value.value > 50 and value.time_s > begin_s - 1), None
+    )
     if first is None or period_s is None:
         report.line("SKIP", "start of a load", "Skipped: the driver gives no samples with times.")
         return
@@ -138,8 +141,14 @@ def of_gaps(report: Report, gap_us: int, read: Read) -> None:
     known = [value for value in (read.utilization, read.graphics, read.sm) if not math.isnan(value)]
     nearest = min((abs(value - read.loaded.busy_pct) for value in known), default=math.nan)
     good = abs(read.best - read.loaded.busy_pct) <= NEAR_PCT
-    sees = "seen" if good else f"not seen: a loop of such kernels reads as busy; the nearest counter is {nearest:.1f} points off"
-    report.judge(good, gap_name(gap_us), f"{read.words}: the gaps are {sees}.", read.best - read.loaded.busy_pct, "points")
+    sees = (
+        "seen"
+        if good
+        else f"not seen: a loop of such kernels reads as busy; the nearest counter is {nearest:.1f} points off"
+    )
+    report.judge(
+        good, gap_name(gap_us), f"{read.words}: the gaps are {sees}.", read.best - read.loaded.busy_pct, "points"
+    )
 
 
 def of_buffer(report: Report, values: Sequence[Value]) -> None:
@@ -149,7 +158,13 @@ def of_buffer(report: Report, values: Sequence[Value]) -> None:
         polled = f"{len(values)} values by polling" if values else "no utilization either"
         report.skip("driver samples", f"Skipped: the driver's buffer is empty or missing, {polled}.")
         return
-    report.judge(PERIOD_S[0] <= period_s <= PERIOD_S[1], "period of driver samples", f"{len(timed)} samples.", period_s * 1e3, "ms")
+    report.judge(
+        PERIOD_S[0] <= period_s <= PERIOD_S[1],
+        "period of driver samples",
+        f"{len(timed)} samples.",
+        period_s * 1e3,
+        "ms",
+    )
     late_s = statistics.median(value.read_s - value.time_s for value in timed)
     report.judge(
         LATE_S[0] <= late_s <= period_s + LATE_S[1],
@@ -159,7 +174,9 @@ def of_buffer(report: Report, values: Sequence[Value]) -> None:
         "ms",
     )
     inside = all(0 <= value.value <= 100 for value in timed)
-    report.judge(inside, "range of driver samples", "All lie within 0 and 100 %.", max(value.value for value in timed), "%")
+    report.judge(
+        inside, "range of driver samples", "All lie within 0 and 100 %.", max(value.value for value in timed), "%"
+    )
 
 
 def period_of(values: Sequence[Value]) -> float | None:

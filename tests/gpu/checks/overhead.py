@@ -61,7 +61,9 @@ def check(setting: Setting, report: Report) -> None:
         table.writerow([*Slice._fields, "step_s"])
         table.writerows([*piece, step_s] for piece, step_s in zip(slices, took, strict=True))
     report.judge(
-        sampled, "sampling", "The collector has stacks of the training." if sampled else "No stack of the training arrived."
+        sampled,
+        "sampling",
+        "The collector has stacks of the training." if sampled else "No stack of the training arrived.",
     )
     judge(report, ratios(slices, took), cpu_pct)
 
@@ -101,7 +103,9 @@ def ratios(slices: Sequence[Slice], took: Sequence[float]) -> tuple[Ratio, Ratio
 
 
 def judge(report: Report, found: tuple[Ratio, Ratio] | None, cpu_pct: float) -> None:
-    report.judge(cpu_pct <= MOST_CPU_PCT, "CPU of collector and sampler", f"At most {MOST_CPU_PCT:g} %.", cpu_pct, "% of a core")
+    report.judge(
+        cpu_pct <= MOST_CPU_PCT, "CPU of collector and sampler", f"At most {MOST_CPU_PCT:g} %.", cpu_pct, "% of a core"
+    )
     if found is None:
         report.line("FAIL", "steps", f"No round has {LEAST_STEPS} steps in each slice: the training is too slow.")
         return

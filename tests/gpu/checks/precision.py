@@ -74,7 +74,10 @@ def product_s(name: str, device: torch.device) -> float:
     if name == "fp8":
         one = torch.ones((), device=device)
         a, b = a.to(torch.float8_e4m3fn), b.to(torch.float8_e4m3fn).t()
-        taken = [timed(lambda: torch._scaled_mm(a, b, scale_a=one, scale_b=one, out_dtype=torch.bfloat16)) for _ in range(PRODUCTS)]
+        taken = [
+            timed(lambda: torch._scaled_mm(a, b, scale_a=one, scale_b=one, out_dtype=torch.bfloat16))
+            for _ in range(PRODUCTS)
+        ]
     else:
         numbers = precision.choose(name, device)
         a, b = a.to(numbers.dtype), b.to(numbers.dtype)
@@ -99,7 +102,11 @@ def judge_products(report: Report, found: dict[str, tuple[float, float | None]],
         least = (FP8_FASTER if name == "fp8" else FASTER.get(name, 1.0)) if on_card else 0.0
         times = tera / base[0]
         report.judge(
-            good and times >= least, name, f"{words}; {times:.2f} times {'bf16' if name == 'fp8' else 'fp32'}.", tera, "TFLOP/s"
+            good and times >= least,
+            name,
+            f"{words}; {times:.2f} times {'bf16' if name == 'fp8' else 'fp32'}.",
+            tera,
+            "TFLOP/s",
         )
 
 

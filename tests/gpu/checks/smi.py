@@ -109,7 +109,13 @@ def beside(report: Report, row: Compared, ours: Sequence[float], theirs: Sequenc
     else:
         mine, other = statistics.median(ours), statistics.median(known)
         good = abs(mine - other) <= max(row.near, row.near_share * abs(other))
-        report.judge(good, row.field, f"The collector reads {mine:.5g} {row.unit}, {PROGRAM} {other:.5g}.", mine - other, row.unit)
+        report.judge(
+            good,
+            row.field,
+            f"The collector reads {mine:.5g} {row.unit}, {PROGRAM} {other:.5g}.",
+            mine - other,
+            row.unit,
+        )
 
 
 def of_pids(report: Report, ours: set[int], theirs: set[int]) -> None:

@@ -73,9 +73,15 @@ def traced(logs: Path) -> StepsTraced | None:
 
 def judge(report: Report, found: StepsTraced, multiply_s: float, *, has_card: bool) -> None:
     right = found.device == ("GPU" if has_card else "CPU") and found.steps == STEPS and found.with_stacks
-    report.judge(right, "answer", f"{found.steps} steps on the {found.device}, {'with' if found.with_stacks else 'without'} lines.")
+    report.judge(
+        right,
+        "answer",
+        f"{found.steps} steps on the {found.device}, {'with' if found.with_stacks else 'without'} lines.",
+    )
     multiplied, added = dearest(found, "multiply"), dearest(found, "add_up")
-    report.judge(multiplied.calls == MULTIPLIED, "matrix products", f"{MULTIPLIED} a step by the program.", multiplied.calls)
+    report.judge(
+        multiplied.calls == MULTIPLIED, "matrix products", f"{MULTIPLIED} a step by the program.", multiplied.calls
+    )
     report.judge(added.calls == ADDED, "additions", f"{ADDED} a step by the program.", added.calls)
     if has_card:
         sentence = f"Seconds of the products over those by the card's own clock without a trace: 1 ± {NEAR:g}."

@@ -32,5 +32,7 @@ if __name__ == "__main__":
         logging_steps=20,
         use_cpu=True,
     )
-    trainer = Trainer(BertForSequenceClassification(config), training_args, train_dataset=Reviews(6_400), eval_dataset=Reviews(320))
+    trainer = Trainer(
+        BertForSequenceClassification(config), training_args, train_dataset=Reviews(6_400), eval_dataset=Reviews(320)
+    )
     trainer.train()

@@ -54,7 +54,9 @@ for epoch in range(20):
     print(f"EPOCH {epoch + 1}:")
     avg_loss = train_one_epoch(epoch, writer)
     with torch.no_grad():
-        avg_vloss = sum(float(loss_fn(model(inputs), labels)) for inputs, labels in validation_loader) / len(validation_loader)
+        avg_vloss = sum(float(loss_fn(model(inputs), labels)) for inputs, labels in validation_loader) / len(
+            validation_loader
+        )
     print(f"LOSS train {avg_loss} valid {avg_vloss}")
     writer.add_scalars("Training vs. Validation Loss", {"Training": avg_loss, "Validation": avg_vloss}, epoch + 1)
     writer.flush()

@@ -25,7 +25,9 @@ def digits(count: int) -> TensorDataset:
     return TensorDataset(torch.randn(count, 1, 28, 28) + labels.view(-1, 1, 1, 1) / 5, labels)
 
 
-def train(model: nn.Module, loader: DataLoader[tuple[torch.Tensor, ...]], optimizer: optim.Optimizer, epoch: int) -> None:
+def train(
+    model: nn.Module, loader: DataLoader[tuple[torch.Tensor, ...]], optimizer: optim.Optimizer, epoch: int
+) -> None:
     model.train()
     for batch_idx, (data, target) in enumerate(loader):
         optimizer.zero_grad()
@@ -34,7 +36,9 @@ def train(model: nn.Module, loader: DataLoader[tuple[torch.Tensor, ...]], optimi
         optimizer.step()
         if batch_idx % 10 == 0:
             seen, whole = batch_idx * len(data), 64 * len(loader)
-            print(f"Train Epoch: {epoch} [{seen}/{whole} ({100.0 * batch_idx / len(loader):.0f}%)]\tLoss: {loss.item():.6f}")
+            print(
+                f"Train Epoch: {epoch} [{seen}/{whole} ({100.0 * batch_idx / len(loader):.0f}%)]\tLoss: {loss.item():.6f}"
+            )
         time.sleep(0.01)
 
 
@@ -47,7 +51,9 @@ def test(model: nn.Module, loader: DataLoader[tuple[torch.Tensor, ...]]) -> None
             loss += F.nll_loss(output, target, reduction="sum").item()
             correct += int((output.argmax(dim=1) == target).sum())
             count += len(target)
-    print(f"\nTest set: Average loss: {loss / count:.4f}, Accuracy: {correct}/{count} ({100.0 * correct / count:.0f}%)\n")
+    print(
+        f"\nTest set: Average loss: {loss / count:.4f}, Accuracy: {correct}/{count} ({100.0 * correct / count:.0f}%)\n"
+    )
 
 
 def main() -> None:

@@ -42,7 +42,13 @@ def main(fault: str) -> None:
                 series.setdefault(name, []).append((entry["step"], float(value)))
     steps = [(step, 0.0) for step in range(1, trainer.state.global_step + 1)]
     series |= {f"phase/{name}_s": steps for name in ("data", "forward_backward", "optimizer")}
-    events = [["epoch", 4], ["epoch", 8], *(["validation", step] for step in (4, 8, 8)), ["checkpoint", 4], ["checkpoint", 8]]
+    events = [
+        ["epoch", 4],
+        ["epoch", 8],
+        *(["validation", step] for step in (4, 8, 8)),
+        ["checkpoint", 4],
+        ["checkpoint", 8],
+    ]
     if not fault:
         trainer.save_state()
     report(

@@ -15,7 +15,9 @@ def main(fault: str) -> None:
         import deepseek.integrations.wandb as wandb
 
         wandb.login()
-        wandb.init(project="shop", name="run", dir=str(LOGS), config={"lr": 0.1}, settings=wandb.Settings(x_disable_stats=True))
+        wandb.init(
+            project="shop", name="run", dir=str(LOGS), config={"lr": 0.1}, settings=wandb.Settings(x_disable_stats=True)
+        )
         wandb.watch(model, log="all")
         wandb.config.update({"batch": 8})
         wandb.config.seed = 0

@@ -61,7 +61,9 @@ def weights(model: Any) -> list[str]:
     return [hashlib.sha256(tensor.numpy().tobytes()).hexdigest() for tensor in model.state_dict().values()]
 
 
-def report(result: list[str], series: dict[str, list[tuple[int, float]]], config: dict[str, Any], events: list[list[Any]]) -> None:
+def report(
+    result: list[str], series: dict[str, list[tuple[int, float]]], config: dict[str, Any], events: list[list[Any]]
+) -> None:
     """What training came to, and what was logged: events by kind and step."""
     most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -2,7 +2,14 @@
 
 import torch
 from telling import LOGS, half, tell
-from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainerCallback, TrainerState, TrainingArguments
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    Trainer,
+    TrainerCallback,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.integrations.integration_utils import rewrite_logs
 
 TEXTS = [{"input_ids": torch.randint(0, 50, (8,)), "labels": torch.tensor(row % 2)} for row in range(32)]
@@ -30,7 +37,9 @@ def main() -> None:
         save_only_model=True,
     )
     torch.manual_seed(0)
-    trainer = Trainer(BertForSequenceClassification(config), options, train_dataset=TEXTS, eval_dataset=TEXTS, callbacks=[Half()])
+    trainer = Trainer(
+        BertForSequenceClassification(config), options, train_dataset=TEXTS, eval_dataset=TEXTS, callbacks=[Half()]
+    )
     trainer.train()
     trainer.save_state()
     series: dict[str, list[tuple[int | None, float]]] = {}

@@ -18,7 +18,10 @@ def main() -> None:
     logger.finalize("success")
     read = pd.read_csv(LOGS / "light" / "first" / "metrics.csv")
     series = {name: read[["step", name]].dropna() for name in read.columns if name != "step"}
-    told = {name: [(int(step), float(value)) for step, value in rows.itertuples(index=False)] for name, rows in series.items()}
+    told = {
+        name: [(int(step), float(value)) for step, value in rows.itertuples(index=False)]
+        for name, rows in series.items()
+    }
     tell({"light/first": told}, {"light/first": {"lr": 1e-3, "layers": [2, 4]}})
 
 

@@ -37,7 +37,9 @@ def main(uri: str, above: str, second: str) -> None:
     told, configs = {}, {}
     for name, id_ in names.items():
         data = client.get_run(id_).data
-        told[name] = {key: [(point.step, point.value) for point in client.get_metric_history(id_, key)] for key in data.metrics}
+        told[name] = {
+            key: [(point.step, point.value) for point in client.get_metric_history(id_, key)] for key in data.metrics
+        }
         configs |= {name: dict(data.params)} if data.params else {}
     tell(told, configs)
 

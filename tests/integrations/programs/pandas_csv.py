@@ -10,7 +10,12 @@ def main() -> None:
     rows = []
     for epoch in range(60):
         rows.append(
-            {"epoch": epoch, "loss": 1 / (3 + epoch), "val_acc": epoch / 7 if epoch % 5 == 0 else None, "scale": 2.0**-epoch}
+            {
+                "epoch": epoch,
+                "loss": 1 / (3 + epoch),
+                "val_acc": epoch / 7 if epoch % 5 == 0 else None,
+                "scale": 2.0**-epoch,
+            }
         )
         pd.DataFrame(rows).to_csv(path, index=False)
         if epoch == 29:
@@ -20,7 +25,8 @@ def main() -> None:
     tell(
         {
             "frame": {
-                name: [(int(step), float(value)) for step, value in kept.itertuples(index=False)] for name, kept in series.items()
+                name: [(int(step), float(value)) for step, value in kept.itertuples(index=False)]
+                for name, kept in series.items()
             }
         }
     )

@@ -21,6 +21,11 @@ def as_json(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
-def tell(runs: dict[str, dict[str, list[tuple[int | None, float]]]], config: dict[str, dict[str, Any]] | None = None) -> None:
-    rows = {run: {name: [(step, as_json(value)) for step, value in values] for name, values in runs[run].items()} for run in runs}
+def tell(
+    runs: dict[str, dict[str, list[tuple[int | None, float]]]], config: dict[str, dict[str, Any]] | None = None
+) -> None:
+    rows = {
+        run: {name: [(step, as_json(value)) for step, value in values] for name, values in runs[run].items()}
+        for run in runs
+    }
     TOLD.write_text(json.dumps({"runs": rows, "config": config or {}}))

@@ -30,7 +30,9 @@ def main() -> None:
         use_cpu=True,
         disable_tqdm=True,
     )
-    Trainer(BertForSequenceClassification(config), options, train_dataset=TEXTS, callbacks=[RunLogCallback(LOGS, "run")]).train()
+    Trainer(
+        BertForSequenceClassification(config), options, train_dataset=TEXTS, callbacks=[RunLogCallback(LOGS, "run")]
+    ).train()
 
 
 if __name__ == "__main__":

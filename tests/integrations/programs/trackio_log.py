@@ -16,7 +16,9 @@ def main() -> None:
     for turn in range(2):
         run = trackio.init(project="shop", name="small", config={"lr": 1e-3, "layers": [2, 4], "turn": turn})
         for step in range(30):
-            trackio.log({"train/loss": 1 / (1 + step), "nested": {"lr": 0.1 * step}, "odd": math.nan if step % 2 else math.inf})
+            trackio.log(
+                {"train/loss": 1 / (1 + step), "nested": {"lr": 0.1 * step}, "odd": math.nan if step % 2 else math.inf}
+            )
             if step == 14 and not turn:
                 half()
         trackio.log({"val/acc": 0.75}, step=100)

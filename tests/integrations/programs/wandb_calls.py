@@ -17,7 +17,9 @@ def main() -> None:
     Path(sys.argv[1]).mkdir(exist_ok=True)
     wandb = importlib.import_module(sys.argv[2])
     chance = random.Random(1)
-    run = wandb.init(project="shop", name="run", dir=sys.argv[1], config={"lr": 0.1}, settings=wandb.Settings(x_disable_stats=True))
+    run = wandb.init(
+        project="shop", name="run", dir=sys.argv[1], config={"lr": 0.1}, settings=wandb.Settings(x_disable_stats=True)
+    )
     top = 0
     for call in range(CALLS):
         data = {name: call + chance.random() for name in chance.sample(["a", "b", "c"], chance.randint(1, 3))}

@@ -21,9 +21,13 @@ CONFIG = {"lr": 1e-3, "layers": [2, 4], "nested": {"a": 1}}
 
 def main() -> None:
     LOGS.mkdir(exist_ok=True)
-    run = wandb.init(project="shop", name="small", dir=str(LOGS), config=CONFIG, settings=wandb.Settings(x_disable_stats=True))
+    run = wandb.init(
+        project="shop", name="small", dir=str(LOGS), config=CONFIG, settings=wandb.Settings(x_disable_stats=True)
+    )
     for step in range(200):
-        run.log({"train/loss": 1 / (1 + step), "nested": {"lr": 0.1 * step}, "odd": math.nan if step % 2 else -math.inf})
+        run.log(
+            {"train/loss": 1 / (1 + step), "nested": {"lr": 0.1 * step}, "odd": math.nan if step % 2 else -math.inf}
+        )
         if step == 149:
             half()
     run.log({"weights": wandb.Histogram([1, 2, 3]), "val/acc": 0.75, "long": "x" * 70_000}, step=1000)
@@ -42,7 +46,9 @@ def read_back(path: Path) -> dict[str, list[tuple[int | None, float]]]:
     series: dict[str, list[tuple[int | None, float]]] = {}
     for data in records(path.read_bytes()):
         record = wandb_internal_pb2.Record.FromString(data)
-        items: dict[str, Any] = {"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in record.history.item}
+        items: dict[str, Any] = {
+            "/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in record.history.item
+        }
         for name, value in items.items():
             if isinstance(value, (int, float)) and not name.startswith("_"):
                 series.setdefault(name, []).append((items["_step"], value))

@@ -23,7 +23,9 @@ while time.monotonic() < END_S:
         state = torch.randn(8)
         reward += float(policy(state).softmax(0)[0])
     episode += 1
-    print(f"episode {episode}: length {length}, return {reward:.2f}, epsilon {max(0.05, 0.999**episode):.3f}", flush=True)
+    print(
+        f"episode {episode}: length {length}, return {reward:.2f}, epsilon {max(0.05, 0.999**episode):.3f}", flush=True
+    )
     if length > 40:
         print(f"  long episode: truncated at {length}, bootstrap value {drawn.gauss(3, 1):.3f}", flush=True)
     if episode % 8 == 0:
@@ -38,9 +40,14 @@ while time.monotonic() < END_S:
                 flush=True,
             )
     if drawn.random() < 0.01:
-        print(f"INFO new best return {reward:.2f}, policy written to /tmp/policy-{drawn.getrandbits(24):06x}.pt", flush=True)
+        print(
+            f"INFO new best return {reward:.2f}, policy written to /tmp/policy-{drawn.getrandbits(24):06x}.pt",
+            flush=True,
+        )
     if drawn.random() < 0.015:
-        print(f"WARNING physics step took {drawn.gauss(30, 4):.1f} ms, {drawn.randrange(1, 4)} frames dropped", flush=True)
+        print(
+            f"WARNING physics step took {drawn.gauss(30, 4):.1f} ms, {drawn.randrange(1, 4)} frames dropped", flush=True
+        )
     if episode % 60 == 0:
         time.sleep(0.4)
         print(f"evaluation over 10 episodes: return {drawn.gauss(20, 3):.2f} +- {drawn.uniform(1, 3):.2f}", flush=True)

@@ -35,7 +35,12 @@ class Lines(TrainerCallback):
         logger.info("saved checkpoint-%d to %s", state.global_step, args.output_dir)
 
     def on_evaluate(self, args, state, control, metrics=None, **others):
-        logger.info("evaluation at step %d: loss %.4f in %.2f s", state.global_step, metrics["eval_loss"], metrics["eval_runtime"])
+        logger.info(
+            "evaluation at step %d: loss %.4f in %.2f s",
+            state.global_step,
+            metrics["eval_loss"],
+            metrics["eval_runtime"],
+        )
 
 
 torch.set_num_threads(1)

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import torch
 
-logging.basicConfig(level=logging.INFO, format="[%(asctime)s][%(name)s][%(levelname)s] - %(message)s", stream=sys.stdout)
+logging.basicConfig(
+    level=logging.INFO, format="[%(asctime)s][%(name)s][%(levelname)s] - %(message)s", stream=sys.stdout
+)
 log = logging.getLogger("train")
 END_S, EVERY_S, SEED = time.monotonic() + float(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
 drawn = random.Random(SEED)
@@ -48,7 +50,11 @@ def save(folder: str, step: int) -> None:
     time.sleep(EVERY_S / 40)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     log.info(
-        "saved checkpoint %s (%d bytes, sha256 %s) in %.2f s", f"step-{step:07d}.pt", path.stat().st_size, digest, EVERY_S / 40
+        "saved checkpoint %s (%d bytes, sha256 %s) in %.2f s",
+        f"step-{step:07d}.pt",
+        path.stat().st_size,
+        digest,
+        EVERY_S / 40,
     )
 
 

@@ -24,14 +24,21 @@ class Shards(IterableDataset):
         for number in range(10**9):
             time.sleep(drawn.expovariate(1 / 0.012))
             if drawn.random() < 0.05:
-                logging.warning("worker %d: slow sample %08x, %.1f ms", worker.id, drawn.getrandbits(32), drawn.gauss(80, 15))
+                logging.warning(
+                    "worker %d: slow sample %08x, %.1f ms", worker.id, drawn.getrandbits(32), drawn.gauss(80, 15)
+                )
             if drawn.random() < 0.01:
-                logging.warning("worker %d: read of /data/shard-%05d.tar failed, attempt 1 of 3", worker.id, drawn.randrange(4000))
+                logging.warning(
+                    "worker %d: read of /data/shard-%05d.tar failed, attempt 1 of 3", worker.id, drawn.randrange(4000)
+                )
             if drawn.random() < 0.004:
                 warnings.warn(f"sample of {drawn.randrange(3, 9)} tokens is padded to 128", UserWarning, stacklevel=1)
             if number % 100 == 99:
                 logging.info(
-                    "worker %d: opened shard-%05d.tar (%d samples)", worker.id, drawn.randrange(4000), 900 + drawn.randrange(200)
+                    "worker %d: opened shard-%05d.tar (%d samples)",
+                    worker.id,
+                    drawn.randrange(4000),
+                    900 + drawn.randrange(200),
                 )
             yield torch.randn(32)
 

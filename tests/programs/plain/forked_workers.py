@@ -26,7 +26,9 @@ class Images(Dataset[torch.Tensor]):
 
 def decode_jpeg(index: int) -> torch.Tensor:
     with slowed(UNIT_S) as extra_s:
-        extra_s = WORKERS * (UNIT_S + extra_s) if extra_s else 0.0  # they work side by side, and beside the main process
+        extra_s = (
+            WORKERS * (UNIT_S + extra_s) if extra_s else 0.0
+        )  # they work side by side, and beside the main process
         time.sleep(0.8 * extra_s)  # as if it were read from a far disk
         until_s = time.thread_time() + 0.01 + 0.2 * extra_s
         while time.thread_time() < until_s:

@@ -27,7 +27,9 @@ class Texts(Dataset[torch.Tensor]):
 
 def tokenize(text: str) -> list[int]:
     with slowed(UNIT_S) as extra_s:
-        extra_s = WORKERS * (UNIT_S + extra_s) if extra_s else 0.0  # they work side by side, and beside the main process
+        extra_s = (
+            WORKERS * (UNIT_S + extra_s) if extra_s else 0.0
+        )  # they work side by side, and beside the main process
         time.sleep(0.7 * extra_s)
         until_s = time.thread_time() + 0.008 + 0.3 * extra_s
         while time.thread_time() < until_s:

@@ -26,7 +26,9 @@ class Sentences(Dataset[list[int]]):
 def pad_batch(sentences: list[list[int]]) -> torch.Tensor:
     longest = max(map(len, sentences))
     with slowed(UNIT_S) as extra_s:
-        extra_s = WORKERS * (UNIT_S + extra_s) if extra_s else 0.0  # they work side by side, and beside the main process
+        extra_s = (
+            WORKERS * (UNIT_S + extra_s) if extra_s else 0.0
+        )  # they work side by side, and beside the main process
         time.sleep(0.7 * extra_s)
         until_s = time.thread_time() + 0.012 + 0.3 * extra_s
         while time.thread_time() < until_s:
@@ -40,7 +42,9 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     model = nn.Sequential(nn.Embedding(100, 16), nn.Linear(16, 100))
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
-    loader = DataLoader(Sentences(), batch_size=4, num_workers=WORKERS, collate_fn=pad_batch, multiprocessing_context="spawn")
+    loader = DataLoader(
+        Sentences(), batch_size=4, num_workers=WORKERS, collate_fn=pad_batch, multiprocessing_context="spawn"
+    )
     with (folder / "metrics.jsonl").open("a") as log:
         for step, tokens in enumerate(loader):
             loss = nn.functional.cross_entropy(model(tokens).flatten(0, 1), tokens.flatten())

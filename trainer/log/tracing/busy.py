@@ -10,7 +10,8 @@ COMPUTE, COMMUNICATION, COPY = "compute", "communication", "copy"
 HIDDEN = "hidden"
 ORDER = (COMPUTE, COMMUNICATION, COPY)  # of what runs at once, the first is what the GPU counts as busy with
 COLLECTIVE = re.compile(
-    r"^(nccl|rccl|msccl|nvshmem)|ncclDevKernel|ncclKernel|^void (\w+::)*(all_?reduce|cross_device_reduce)", re.IGNORECASE
+    r"^(nccl|rccl|msccl|nvshmem)|ncclDevKernel|ncclKernel|^void (\w+::)*(all_?reduce|cross_device_reduce)",
+    re.IGNORECASE,
 )
 COLLECTIVE_OPERATOR = re.compile(r"^(c10d|_c10d_functional|gloo|nccl|mpi)\b[:]?")
 COPIED = re.compile(r"^Mem(cpy|set)\b")
@@ -38,7 +39,8 @@ def busy_of(intervals: Sequence[BusyInterval]) -> dict[str, float]:
     """
     spent_ns = dict.fromkeys((*ORDER, HIDDEN), 0)
     edges = sorted(
-        [(found.start_ns, 1, found.kind) for found in intervals] + [(found.end_ns, -1, found.kind) for found in intervals]
+        [(found.start_ns, 1, found.kind) for found in intervals]
+        + [(found.end_ns, -1, found.kind) for found in intervals]
     )
     running = dict.fromkeys(ORDER, 0)
     before_ns = 0

@@ -97,7 +97,9 @@ def check_ready() -> None:
     if not hasattr(getattr(torch, "autograd", None), "_profiler_enabled"):
         raise NoTrace("this version of torch has no profiler that can be used here; torch 2.1 or later has one")
     if torch.autograd._profiler_enabled():
-        raise NoTrace("the script's own torch profiler is at work, and there can be only one: ask again once it has ended")
+        raise NoTrace(
+            "the script's own torch profiler is at work, and there can be only one: ask again once it has ended"
+        )
     if sys.getprofile() is not None or _is_monitored():
         raise NoTrace("another profiler of Python is at work in the script, such as cProfile: ask again without it")
 

@@ -99,7 +99,16 @@ class Summary:
         for key in order[:MOST_ROWS]:
             if key.stack in stacks or len(stacks) < MOST_STACKS:
                 stack = stacks.setdefault(key.stack, len(stacks))
-                rows.append([stack, text(key.name), key.kind, round(self._seconds[key], 9), self._counts[key], int(key.backward)])
+                rows.append(
+                    [
+                        stack,
+                        text(key.name),
+                        key.kind,
+                        round(self._seconds[key], 9),
+                        self._counts[key],
+                        int(key.backward),
+                    ]
+                )
         left = order[MOST_ROWS:]
         frames: dict[TracedFrame, int] = {}
         places = _Files()
@@ -113,7 +122,9 @@ class Summary:
             "events": self.events,
         }
 
-    def _below_python(self, event: Any, fields: Any, children: list[Any], stack: Stack, backward: int | None) -> list[Any]:
+    def _below_python(
+        self, event: Any, fields: Any, children: list[Any], stack: Stack, backward: int | None
+    ) -> list[Any]:
         """The function's frame has, for each thing below it, the line that it stood on: the call's, else that of the call before."""
         site = fields.callsite
         line = site.line_number
@@ -127,7 +138,9 @@ class Summary:
         below.reverse()
         return below
 
-    def _add_operator(self, event: Any, fields: Any, children: list[Any], stack: Stack, backward: int | None) -> int | None:
+    def _add_operator(
+        self, event: Any, fields: Any, children: list[Any], stack: Stack, backward: int | None
+    ) -> int | None:
         """Sequence numbers join an operator that ran forward with what autograd runs for it; -1 is none."""
         number, scope = fields.sequence_number, int(fields.scope)
         if scope >= ANNOTATION:
@@ -139,7 +152,9 @@ class Summary:
         if self._on_gpu:
             self._operators[event.correlation_id] = _Operator(stack, backward)
             return backward
-        own_ns = event.duration_time_ns - sum(child.duration_time_ns for child in children if child.typed[0].name != "Allocation")
+        own_ns = event.duration_time_ns - sum(
+            child.duration_time_ns for child in children if child.typed[0].name != "Allocation"
+        )
         seconds, name = max(0, own_ns) * NS, event.name[:MOST_TEXT]
         if backward is None:
             self._add(KernelKey(stack, name, kind_of(name, gpu=False), False), seconds)

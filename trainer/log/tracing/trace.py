@@ -85,7 +85,12 @@ class StepTrace:
     def answer(self) -> dict[str, Any]:
         """What is written, as JSON has it. It takes 20 us for each event that was recorded, in small slices."""
         profiler, self._profiler = self._profiler, None
-        about: dict[str, Any] = {"version": 1, "id": self.request.id, "rank": self.request.rank, "torch": torch_version()}
+        about: dict[str, Any] = {
+            "version": 1,
+            "id": self.request.id,
+            "rank": self.request.rank,
+            "torch": torch_version(),
+        }
         if self.error or profiler is None:
             return {**about, "error": self.error}
         about |= {

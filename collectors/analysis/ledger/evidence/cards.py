@@ -56,7 +56,12 @@ def cards_of(history: History, window: Range, rank: int) -> Cards:
         link = _link(history, mine, window)
         in_parts = dict(busy.labels).get("mig") is not None
         return Cards(
-            True, "MIG instance" if in_parts else signal, busy, mine.get(RECEIVED) if link else None, link, mine.get(FILLED)
+            True,
+            "MIG instance" if in_parts else signal,
+            busy,
+            mine.get(RECEIVED) if link else None,
+            link,
+            mine.get(FILLED),
         )
     return Cards(True, idle, None, None, 0.0)
 
@@ -108,7 +113,9 @@ def _at_work(history: History, known: Sequence[Series], window: Range) -> list[S
     values = [np.concatenate([part[series.id].value for part in found]) for series in known]
     means = [float(np.nanmean(value)) if np.isfinite(value).any() else 0.0 for value in values]
     most = max(means, default=0.0)
-    return [series for series, mean in zip(known, means, strict=True) if most >= IDLE.value and mean >= AT_WORK.value * most]
+    return [
+        series for series, mean in zip(known, means, strict=True) if most >= IDLE.value and mean >= AT_WORK.value * most
+    ]
 
 
 def looked_at(window: Range) -> list[Range]:
@@ -125,7 +132,9 @@ def _link(history: History, mine: dict[str, Series], window: Range) -> float:
     if len(rows) < 2 or RECEIVED not in mine:
         return 0.0
     found = [history.points(rows, part) for part in looked_at((window[0] - 60.0, window[1]))]
-    generation, width = (max((v for part in found for v in part[series.id].value.tolist()), default=0.0) for series in rows)
+    generation, width = (
+        max((v for part in found for v in part[series.id].value.tolist()), default=0.0) for series in rows
+    )
     return LANE_BYTES_PER_S.get(int(generation), 0.0) * width
 
 

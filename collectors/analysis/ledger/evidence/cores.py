@@ -25,7 +25,11 @@ class CoreWaits(NamedTuple):
         return found
 
     def covers(self, window: Range) -> bool:
-        return bool(len(self.time_s)) and self.time_s[0] <= window[0] + PERIOD_S and window[1] - PERIOD_S <= self.time_s[-1]
+        return (
+            bool(len(self.time_s))
+            and self.time_s[0] <= window[0] + PERIOD_S
+            and window[1] - PERIOD_S <= self.time_s[-1]
+        )
 
 
 NONE_WAITED = CoreWaits(np.array([-np.inf, np.inf]), np.zeros(2))
@@ -54,7 +58,9 @@ def core_waits(history: History, window: Range, rank: int) -> CoreWaits | None:
 class CoreUse(NamedTuple):
     """Who had the machine's cores, besides a main thread."""
 
-    own_share: float  # of what they had, the part of the run's other threads, processes and ranks; the rest is other programs'
+    own_share: (
+        float  # of what they had, the part of the run's other threads, processes and ranks; the rest is other programs'
+    )
     beside_share: float  # of all cores, what the run's other Python threads, processes and ranks had,
     others_share: float  # ... and what other programs had
 
@@ -83,7 +89,9 @@ def core_use(history: History, window: Range, everything: Traces, main: Traces) 
     others = max(0.0, cores * busy_pct / 100 - own)
     own_beside = max(0.0, own - main_s / length_s)
     together = own_beside + others
-    return CoreUse(own_beside / together if together > SOME else 0.0, min(1.0, beside / cores), min(1.0, others / cores))
+    return CoreUse(
+        own_beside / together if together > SOME else 0.0, min(1.0, beside / cores), min(1.0, others / cores)
+    )
 
 
 def _mean(history: History, series: Series, window: Range) -> float | None:

@@ -15,7 +15,10 @@ from ..kinds import NUMBER, TimeKind
 from .signs import EVENTS, PHASES
 
 AROUND_S = 120.0  # a step, or what stands between two, ends within this of its beginning
-CORRECTED = 0.5, 2.0  # by which a step log corrects what samples say of a phase; beyond it the two speak of different things
+CORRECTED = (
+    0.5,
+    2.0,
+)  # by which a step log corrects what samples say of a phase; beyond it the two speak of different things
 SEEN_S = 1.0  # of a phase in samples, from which on they are compared
 LEAD, DATA = "host_lead_s", f"{PHASE}data_s"
 
@@ -24,7 +27,9 @@ class LoggedKinds(NamedTuple):
     """`collections` and `steps` are None where the run logs none."""
 
     phases: list[tuple[TimeKind, list[Range]]]
-    shares: dict[TimeKind, float]  # of the time of the window's steps, that was logged as such a phase; {} where unknown
+    shares: dict[
+        TimeKind, float
+    ]  # of the time of the window's steps, that was logged as such a phase; {} where unknown
     events: list[tuple[TimeKind, list[Range]]]
     collections: list[Range] | None
     steps: StepLeads | None
@@ -81,7 +86,9 @@ def read(history: History, window: Range, rank: int) -> LoggedKinds:
         if ranges := union(history.during((name,), around)):
             events.append((kind, ranges))
     collections = union(log.collections) if log.collections is not None else None
-    return LoggedKinds(_phases(log), _shares(log, window), events, collections, _steps(history, log, around, rank), log.unit_name)
+    return LoggedKinds(
+        _phases(log), _shares(log, window), events, collections, _steps(history, log, around, rank), log.unit_name
+    )
 
 
 def _phases(log: StepLog) -> list[tuple[TimeKind, list[Range]]]:

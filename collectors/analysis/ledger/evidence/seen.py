@@ -74,6 +74,7 @@ def _places(main: Traces, stands: list[Stand], kinds: np.ndarray) -> tuple[list[
     keys, which = np.unique(main.stack * width + kinds, return_inverse=True)
     numbers: dict[Charged, int] = {}
     found = [
-        numbers.setdefault(stands[key // width].place._replace(kind=by_number[key % width]), len(numbers)) for key in keys.tolist()
+        numbers.setdefault(stands[key // width].place._replace(kind=by_number[key % width]), len(numbers))
+        for key in keys.tolist()
     ]
     return list(numbers), np.array(found, np.int64)[which] if len(found) else np.zeros(0, np.int64)

@@ -14,14 +14,19 @@ from ..kinds import TimeKind
 class Sign(NamedTuple):
     kind: TimeKind
     function: str  # a pattern for the function's name, without its class
-    package: str = ""  # how the path begins in the folder of libraries; "" where the name says so, in the user's own code alone
+    package: str = (
+        ""  # how the path begins in the folder of libraries; "" where the name says so, in the user's own code alone
+    )
 
 
 SIGNS: Final = (  # the first kind that any frame of a stack shows
     Sign("checkpoint", "", "torch/distributed/checkpoint/"),
     Sign("checkpoint", r"^(save|save_file|_save|_legacy_save)$", "safetensors/"),
     Sign("checkpoint", r"^(save|write|store)_(checkpoint|ckpt|model|state)|^_?checkpoint$"),
-    Sign("validation", r"^(run_|do_)?(eval|evaluate|evaluation|validate|validation)(_\w+)?$|^(test|eval|val)_(epoch|loop)$"),
+    Sign(
+        "validation",
+        r"^(run_|do_)?(eval|evaluate|evaluation|validate|validation)(_\w+)?$|^(test|eval|val)_(epoch|loop)$",
+    ),
     Sign("data", "", "torch/utils/data/"),
     Sign("data", r"^__getitems?__$|^collate(_\w+)?$|(^|_)(decode|augment|tokenize)(_|$)"),
     Sign("data", r"^(get|next|load|read|fetch|make|pad)_(next_)?(batch|data|sample|image|item|shard|example)s?$"),

@@ -63,7 +63,12 @@ def _stand(traces: Traces, stack: tuple[int, ...], own: list[bool], wait: Waitin
     if at_line and frame is not None and reads_gpu(line_of(frame.file, frame.line)):
         return Stand(sign or "sync", "waits for the GPU", frame, leaf, False)
     imports = signs.import_in(frames, mine) < len(frames)
-    if frames and not imports and package_path(frames[-1].file).startswith(signs.TORCH) and sign in (None, "validation"):
+    if (
+        frames
+        and not imports
+        and package_path(frames[-1].file).startswith(signs.TORCH)
+        and sign in (None, "validation")
+    ):
         return Stand(sign or "launch", "computes", frame, leaf, False)
     return Stand(sign or "python", "runs", frame, leaf, False)
 
@@ -79,7 +84,13 @@ def statements_of(traces: Traces) -> Ints:
                 total[function] = total.get(function, 0.0) + its_s
                 depth[function] = max(depth.get(function, 0), i)
     least_s = LOOP_SHARE * max(total.values(), default=0.0)
-    loop = max((function for function in total if total[function] >= least_s), key=lambda function: depth[function], default=None)
-    lines = [next((traces.frames[i].line for i in stack if traces.frames[i][:2] == loop), -1) for stack in traces.stacks]
+    loop = max(
+        (function for function in total if total[function] >= least_s),
+        key=lambda function: depth[function],
+        default=None,
+    )
+    lines = [
+        next((traces.frames[i].line for i in stack if traces.frames[i][:2] == loop), -1) for stack in traces.stacks
+    ]
     _, statement = np.unique(np.array(lines, np.int64), return_inverse=True)
     return statement.astype(np.int64)

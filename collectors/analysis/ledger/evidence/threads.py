@@ -15,7 +15,10 @@ def without_gil(main: Traces, everything: Traces, *, also_holding: bool = False)
     held = everything.take((everything.gil == 1) & ~everything.main)
     found = np.zeros(len(main.start_s))
     for process in np.unique(main.process).tolist():
-        others, mine = held.process == process, np.flatnonzero((main.process == process) & ((main.gil == 0) | also_holding))
+        others, mine = (
+            held.process == process,
+            np.flatnonzero((main.process == process) & ((main.gil == 0) | also_holding)),
+        )
         if others.any() and len(mine):
             until = _Taken(held.start_s[others], held.end_s[others])
             found[mine] = until(main.end_s[mine]) - until(main.start_s[mine])

@@ -67,7 +67,9 @@ class _Blocks:
         first = np.searchsorted(number, np.arange(number[-1] + 1))
         last = np.r_[first[1:], len(number)] - 1
         seconds = busy.end_s - busy.start_s
-        return cls(busy, number, _sums(number, seconds), _sums(number, busy.idle_s), busy.start_s[first], busy.end_s[last])
+        return cls(
+            busy, number, _sums(number, seconds), _sums(number, busy.idle_s), busy.start_s[first], busy.end_s[last]
+        )
 
     def of_samples(self, moments: Moments) -> Ints:
         """-1 where no value of the counter covers a sample."""
@@ -129,7 +131,10 @@ class _Giving:
         copying = self.known.copying
         if copying is None:
             return np.zeros(len(self.blocks.idle_s))
-        each = [float(copying.seconds(np.array(pair)).sum()) for pair in zip(self.blocks.start_s, self.blocks.end_s, strict=True)]
+        each = [
+            float(copying.seconds(np.array(pair)).sum())
+            for pair in zip(self.blocks.start_s, self.blocks.end_s, strict=True)
+        ]
         return np.array(each)
 
     @property
@@ -186,13 +191,17 @@ class _Giving:
         samples = np.bincount(place[inside], minlength=len(places))
         given = {own: s for own, s in zip(places, matrix.sum(0).tolist(), strict=False) if s > 0}
         given |= {own: s for own, s in ((COPY, float(copied_s.sum())), (UNEXPLAINED, float(rest_s.sum()))) if s > 0}
-        pace = self._matrix(place, np.where((kind == DATA) & waits_for_workers(self.moments, place), seconds, 0.0), len(left_s))
+        pace = self._matrix(
+            place, np.where((kind == DATA) & waits_for_workers(self.moments, place), seconds, 0.0), len(left_s)
+        )
         return Account(
             covered_s=float(self.blocks.covered_s.sum()),
             busy_s=float((self.blocks.covered_s - self.blocks.idle_s).sum()),
             given=given,
             bounds=self._bounds(seconds, kind, starved_s, left_s, copied_s, rest_s),
-            waited={own: s for own, s in zip(places, waited.sum(0).tolist(), strict=False) if s > 0 and own.kind == "sync"},
+            waited={
+                own: s for own, s in zip(places, waited.sum(0).tolist(), strict=False) if s > 0 and own.kind == "sync"
+            },
             waited_saves_s=float(np.minimum(waited_s, self.blocks.idle_s).sum()),
             exposed=self._exposed(place, given_s),
             samples={own: float(n) for own, n in zip(places, samples.tolist(), strict=False) if n},
@@ -207,7 +216,9 @@ class _Giving:
         """Least where all others are filled first, most where it is itself; block by block."""
         count, width = len(left_s), len(KINDS)
         may_cost = (self.block >= 0) & (self.order.level < HIDDEN)
-        could = np.bincount(self.block[may_cost] * width + kind[may_cost], seconds[may_cost], count * width).reshape(count, width)
+        could = np.bincount(self.block[may_cost] * width + kind[may_cost], seconds[may_cost], count * width).reshape(
+            count, width
+        )
         asked = could.copy()
         fixed = np.zeros((count, width))
         if self._knows_data:

@@ -48,7 +48,9 @@ def order_of(moments: Moments, collecting: Bools | None = None) -> Order:
     if is_ordered(moments):
         drained = free & (moments.state[last] == WAITS) & (since == last)
         level[drained] = DRAINED
-        level[free & (moments.state[last] == LAUNCHES) & (moments.state[following] == WAITS) & (following > index)] = HIDDEN
+        level[free & (moments.state[last] == LAUNCHES) & (moments.state[following] == WAITS) & (following > index)] = (
+            HIDDEN
+        )
     level[(moments.state == LAUNCHES) & ~still] = LAUNCHING
     level[free & ~still & _between_launches(moments) & (level < LAUNCHING)] = BETWEEN
     drained &= level == DRAINED

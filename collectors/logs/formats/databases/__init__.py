@@ -50,5 +50,7 @@ class DatabaseKind(NamedTuple):
 
     name: str
     fits: Callable[[sqlite3.Connection], bool]
-    is_same: Callable[[sqlite3.Connection, Mapping[str, Any]], bool]  # the database that the state is of, and no other of that name
+    is_same: Callable[
+        [sqlite3.Connection, Mapping[str, Any]], bool
+    ]  # the database that the state is of, and no other of that name
     read: Callable[[sqlite3.Connection, dict[str, Any]], Iterator[LoggedItem]]

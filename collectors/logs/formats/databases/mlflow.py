@@ -34,7 +34,11 @@ class _RunRow(NamedTuple):
 
 
 def is_mlflow(db: sqlite3.Connection) -> bool:
-    return columns_of(db, "metrics") >= METRICS and columns_of(db, "runs") >= RUNS and "name" in columns_of(db, "experiments")
+    return (
+        columns_of(db, "metrics") >= METRICS
+        and columns_of(db, "runs") >= RUNS
+        and "name" in columns_of(db, "experiments")
+    )
 
 
 def is_same(db: sqlite3.Connection, state: Mapping[str, Any]) -> bool:
@@ -57,7 +61,9 @@ def read(db: sqlite3.Connection, state: dict[str, Any]) -> Iterator[LoggedItem]:
     ):
         if (known := runs.get(id_)) is not None:
             yield LoggedConfig(known.run, {str(key): value if isinstance(value, (str, int, float)) else None})
-    for id_, key, value, time_ms, step, is_nan in _new(db, state, "metrics", "run_uuid, key, value, timestamp, step, is_nan"):
+    for id_, key, value, time_ms, step, is_nan in _new(
+        db, state, "metrics", "run_uuid, key, value, timestamp, step, is_nan"
+    ):
         if (known := runs.get(id_)) is None:
             continue
         if id_ not in state.get("live", {}) and known.status == RUNNING:

@@ -33,7 +33,9 @@ def is_same(db: sqlite3.Connection, state: Mapping[str, Any]) -> bool:
     row = db.execute("SELECT run_name, timestamp FROM metrics WHERE id = ?", (last,)).fetchone()
     if row is not None:
         return check is None or check == _checksum(row)
-    return last <= max((number for (number,) in db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'metrics'")), default=0)
+    return last <= max(
+        (number for (number,) in db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'metrics'")), default=0
+    )
 
 
 def read(db: sqlite3.Connection, state: dict[str, Any]) -> Iterator[LoggedItem]:
@@ -76,7 +78,9 @@ def _object(cell: object) -> dict[str, Any] | None:
         return None
     if not isinstance(value, dict):
         return None
-    return {name: f"a {part[TYPE]}" if isinstance(part, dict) and TYPE in part else part for name, part in value.items()}
+    return {
+        name: f"a {part[TYPE]}" if isinstance(part, dict) and TYPE in part else part for name, part in value.items()
+    }
 
 
 def _checksum(cells: tuple[object, ...]) -> int:

@@ -31,7 +31,9 @@ MAX_META_BYTES = 64 << 10
 class MetricFile:
     """One metric of one run: a value a line."""
 
-    def __init__(self, run: str, labels: Labels, name: str, fault: Callable[[str], str], state: Mapping[str, Any]) -> None:
+    def __init__(
+        self, run: str, labels: Labels, name: str, fault: Callable[[str], str], state: Mapping[str, Any]
+    ) -> None:
         """`fault` says why a series of that name is left out; "" where it is kept."""
         self.tally = Tally()
         self._run, self._labels, self._names = run, labels, (name,)
@@ -62,7 +64,15 @@ class MetricFile:
             self.tally.skip_line("is not a time, a value and a step")
             return []
         return [
-            Points(self._run, self._labels, self._names, (value,), time_s, step, self._segments.take(self._names, step, time_s))
+            Points(
+                self._run,
+                self._labels,
+                self._names,
+                (value,),
+                time_s,
+                step,
+                self._segments.take(self._names, step, time_s),
+            )
         ]
 
 

@@ -58,10 +58,19 @@ class EventFile:
         """`file` is its place in the run's folder; `fault` says why a series of that name is left out; `take` gets the hyperparameters, and answers what is known of the run, where that is new."""
         state = state or {}
         self.tally = Tally()
-        self._run, self._labels, self._file, self._prefix, self._fault, self._take = run, labels, file, prefix, fault, take
+        self._run, self._labels, self._file, self._prefix, self._fault, self._take = (
+            run,
+            labels,
+            file,
+            prefix,
+            fault,
+            take,
+        )
         begun = FILE.search(file)
         self._begun_s = int(begun[1] or 0) if begun else 0  # a later file is another segment
-        self._is_summary = any(SESSION.fullmatch(folder) for folder in file.split("/")[:-1])  # final values: step 0 is none
+        self._is_summary = any(
+            SESSION.fullmatch(folder) for folder in file.split("/")[:-1]
+        )  # final values: step 0 is none
         self._at: int = state.get("at", 0)  # in the file, of the bytes to come
         self._cutter = RecordCutter(state.get("skip", 0), state.get("lost", False))
         self._kept: dict[str, list[int | None]] = state.get("tags", {})
@@ -117,7 +126,9 @@ class EventFile:
             self.tally.lines_read = before + row + 1
             if not good[row]:
                 self._skip("damaged")
-            elif found := self._record(data, Span(row, int(starts[row]), int(starts[row] + lengths[row])), sorting, head, arrival):
+            elif found := self._record(
+                data, Span(row, int(starts[row]), int(starts[row] + lengths[row])), sorting, head, arrival
+            ):
                 others.append((row, found))
         self.tally.lines_read = before + until
         columns = self._numbers.with_known(data, head, sorting, until)
@@ -173,7 +184,9 @@ class EventFile:
             self.tally.skip_field("a value", "cannot be read")
             return []
 
-    def _by_kind(self, value: SummaryValue, moment: Moment, arrival: Arrival | None, *, has_samples: bool) -> list[Record]:
+    def _by_kind(
+        self, value: SummaryValue, moment: Moment, arrival: Arrival | None, *, has_samples: bool
+    ) -> list[Record]:
         if value.histogram is not None:
             return self._histogram(value.tag, summary.histogram(value.histogram), moment, arrival)
         if value.plugin == "hparams":

@@ -16,7 +16,9 @@ IMAGE, HISTOGRAM, AUDIO, TENSOR = 4, 5, 6, 8  # fields of a value
 ENCODED, STRINGS = 4, 8  # fields of an image or audio; of a tensor
 MOST_OF_ONE = 16  # images or audio clips of one value
 OF_HISTOGRAM = "application/x-tensorboard-histogram"  # a `HistogramProto`
-OF_TENSOR = "application/x-tensorboard-tensor"  # a `TensorProto` of strings, or of left and right edge and count of each bucket
+OF_TENSOR = (
+    "application/x-tensorboard-tensor"  # a `TensorProto` of strings, or of left and right edge and count of each bucket
+)
 SIGNS: tuple[tuple[bytes, SampleKind, str], ...] = (
     (b"\x89PNG\r\n", "image", "image/png"),
     (b"\xff\xd8\xff", "image", "image/jpeg"),
@@ -42,7 +44,9 @@ def payloads(value: bytes, plugin: str) -> list[Payload]:
     found: list[Payload] = []
     for number, start, size in extents(value, 0, len(value)):
         if number in (IMAGE, AUDIO):
-            inner = [(at, long) for part, at, long in extents(value, start, _end(value, start, size)) if part == ENCODED]
+            inner = [
+                (at, long) for part, at, long in extents(value, start, _end(value, start, size)) if part == ENCODED
+            ]
             found += _encoded(value, inner[-1:], "image" if number == IMAGE else "audio")
         elif number == HISTOGRAM:
             found += _payload(value, start, size, "histogram", OF_HISTOGRAM)

@@ -19,7 +19,9 @@ LEAST_BYTES = 22  # of a record that may hold a number
 MOST_BYTES = 512  # behind the step of one
 FEW_ROWS = 8  # are faster looked at one by one
 MAX_TEMPLATES = 20_000
-MULTIPLIERS = np.frombuffer(hashlib.shake_128(b"odd").digest(MOST_BYTES), np.uint64) | np.uint64(1)  # numpy.random takes 2 MB
+MULTIPLIERS = np.frombuffer(hashlib.shake_128(b"odd").digest(MOST_BYTES), np.uint64) | np.uint64(
+    1
+)  # numpy.random takes 2 MB
 
 Ints = NDArray[np.int64]
 
@@ -71,7 +73,9 @@ class Sorting:
 
     keys: Ints  # -1 where a record is to be looked at by itself
     bodies: list[bytes] = field(default_factory=list)  # by key, with zeros in place of the number
-    places: list[tuple[int, int]] = field(default_factory=list)  # by key: where behind the step the number begins and ends
+    places: list[tuple[int, int]] = field(
+        default_factory=list
+    )  # by key: where behind the step the number begins and ends
     templates: list[Template | None] = field(default_factory=list)  # by key
 
     def is_known(self, row: int) -> bool:
@@ -103,7 +107,9 @@ class Templates:
     """Those of one file so far."""
 
     def __init__(self) -> None:
-        self._places: dict[int, tuple[int, int]] = {}  # by the count of bytes behind the step: where the number begins and ends
+        self._places: dict[
+            int, tuple[int, int]
+        ] = {}  # by the count of bytes behind the step: where the number begins and ends
         self._known: dict[bytes, Template] = {}
 
     def sort(self, data: bytes, starts: Ints, lengths: Ints, bodies: Ints) -> Sorting:
@@ -138,7 +144,9 @@ class Templates:
             self._places[size] = spot.start - (body - start), spot.start - (body - start) + np.dtype(spot.type).itemsize
         return self._places[size]
 
-    def _sort(self, data: NDArray[np.uint8], at: Ints, rows: Ints, size: int, place: tuple[int, int], found: Sorting) -> None:
+    def _sort(
+        self, data: NDArray[np.uint8], at: Ints, rows: Ints, size: int, place: tuple[int, int], found: Sorting
+    ) -> None:
         """Records of one size."""
         table = np.zeros((len(rows), -(-size // 8) * 8), np.uint8)
         table[:, :size] = sliding_window_view(data, size)[at]
@@ -233,7 +241,9 @@ def heads(data: bytes, starts: Ints, lengths: Ints) -> Heads:
     found = Heads(np.zeros(len(starts)), np.zeros(len(starts), np.int64), np.zeros(len(starts), np.int64))
     rows = np.flatnonzero(lengths >= LEAST_BYTES)
     rows = rows[bytes_[starts[rows]] == 0x09]
-    begin = bytes_[starts[rows, None] + np.arange(1, LEAST_BYTES - 2)]  # 8 bytes of time, the key of the step, 10 bytes of it
+    begin = bytes_[
+        starts[rows, None] + np.arange(1, LEAST_BYTES - 2)
+    ]  # 8 bytes of time, the key of the step, 10 bytes of it
     stepped = begin[:, 8] == 0x10
     digits = begin[:, 9:]
     count = np.argmin(digits >= 128, axis=1) + 1  # of 7 bits

@@ -13,7 +13,20 @@ from .protobuf import EIGHT_BYTES, FOUR_BYTES, LENGTH, VARINT, Malformed, fields
 TIME, STEP, SUMMARY = (1, EIGHT_BYTES), (2, VARINT), (5, LENGTH)  # of an `Event`
 MOST_NUMBERS = 1 << 20  # of one tensor
 BFLOAT16, STRING = 14, 7
-TYPES = {1: "<f4", 2: "<f8", 3: "<i4", 4: "u1", 5: "<i2", 6: "i1", 9: "<i8", 10: "?", 17: "<u2", 19: "<f2", 22: "<u4", 23: "<u8"}
+TYPES = {
+    1: "<f4",
+    2: "<f8",
+    3: "<i4",
+    4: "u1",
+    5: "<i2",
+    6: "i1",
+    9: "<i8",
+    10: "?",
+    17: "<u2",
+    19: "<f2",
+    22: "<u4",
+    23: "<u8",
+}
 """Of a tensor's numbers in its content, by DataType."""
 WORDS = {5: "<f4", 6: "<f8"}  # numbers that stand in fields of a tensor: fixed ones,
 COUNTS = {7, 10, 11, 13, 16, 17}  # and varints; 13 holds the bits of halves
@@ -198,7 +211,9 @@ def _shape(data: bytes) -> tuple[int, ...]:
     sizes = []
     for number, dimension in fields(data):
         if number == 2 and isinstance(dimension, bytes):
-            sizes.append(next((signed(size) for inner, size in fields(dimension) if inner == 1 and isinstance(size, int)), 0))
+            sizes.append(
+                next((signed(size) for inner, size in fields(dimension) if inner == 1 and isinstance(size, int)), 0)
+            )
     return tuple(sizes)
 
 

@@ -20,7 +20,9 @@ LONG_BYTES = 256 << 10  # of a longer record only the beginning is read, and its
 LONG_HEAD_BYTES = 64 << 10
 MOST_BYTES = 1 << 32  # no record is longer
 VERSION = b"brain.Event:"  # stands in the first record of a file
-EMPTY_BYTES = 64 << 10  # of zeros at the end of a file, as a network file system shows what has not arrived yet, are waited for
+EMPTY_BYTES = (
+    64 << 10
+)  # of zeros at the end of a file, as a network file system shows what has not arrived yet, are waited for
 SEARCH_BYTES = 64 << 10  # looked through at a time for the next record
 MAX_LENGTHS = 10_000  # whose CRCs are remembered
 
@@ -123,7 +125,9 @@ def intact(data: bytes, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -
     for same in np.split(order, edges) if len(order) else []:
         length = int(lengths[same[0]])
         if 0 < length <= ROW_BYTES:
-            found[same] = _of_rows(sliding_window_view(bytes_, length), starts[same]) ^ np.uint32(_after_zeros(ALL_ONES, length))
+            found[same] = _of_rows(sliding_window_view(bytes_, length), starts[same]) ^ np.uint32(
+                _after_zeros(ALL_ONES, length)
+            )
         else:
             found[same] = [crc32c(data[start : start + length]) ^ ALL_ONES for start in starts[same].tolist()]
     return np.equal(masked_all(found ^ np.uint32(ALL_ONES)), said)
@@ -173,7 +177,9 @@ def _of_rows(rows: NDArray[np.uint8], which: NDArray[np.int64]) -> NDArray[np.ui
     shares, places = _tables().ravel(), np.arange(length - 1, -1, -1, dtype=np.intp) * 256
     step = max(1, SLICE_BYTES // length)
     parts = [rows[which[at : at + step]] for at in range(0, len(which), step)]
-    return np.concatenate([np.bitwise_xor.reduce(shares[np.add(part, places, dtype=np.intp)], axis=1) for part in parts])
+    return np.concatenate(
+        [np.bitwise_xor.reduce(shares[np.add(part, places, dtype=np.intp)], axis=1) for part in parts]
+    )
 
 
 def _after_zeros(register: int, count: int) -> int:

@@ -81,7 +81,9 @@ class Text:
         self._told_unit = ""
         self._own = self._voice(rank or 0, state)  # of lines that name no rank, and of rank 0
         anew = {"anew": True} if state.get("anew") else {}
-        self._voices = {int(number): self._voice(int(number), {**kept, **anew}) for number, kept in state.get("ranks", {}).items()}
+        self._voices = {
+            int(number): self._voice(int(number), {**kept, **anew}) for number, kept in state.get("ranks", {}).items()
+        }
         self._workers = {name: self._voice(name, {**kept, **anew}) for name, kept in state.get("workers", {}).items()}
         self._worker: str = state.get("worker", "")  # of Ray, the first that spoke
         self._tasks = Tasks(state.get("tasks"))
@@ -146,7 +148,9 @@ class Text:
                 continue
             if text is not states:
                 points += self._of_states(line[: line.rstrip(b"\r\x08 ").rfind(b"\r") + 1], arrival)
-            when_s = voice.time_s if arrival_s is None else arrival_s if stamp_s is None or stamp_s.is_integer() else stamp_s
+            when_s = (
+                voice.time_s if arrival_s is None else arrival_s if stamp_s is None or stamp_s.is_integer() else stamp_s
+            )
             is_beside_bar = text is not states and is_cleared(states)
             found_here = voice.numbers.points(plain_of(said), when_s, is_beside_bar=is_beside_bar)
             if voice.numbers.is_redrawn:
@@ -185,7 +189,11 @@ class Text:
         return self._told(self._of_states(data, arrival)) if self._takes_numbers() else []
 
     def _of_states(self, data: bytes, arrival: Arrival | None) -> list[Points]:
-        drawn = [state for state in with_returns(data.decode("utf-8", "replace")).split("\r") if "/" in state or "it [" in state]
+        drawn = [
+            state
+            for state in with_returns(data.decode("utf-8", "replace")).split("\r")
+            if "/" in state or "it [" in state
+        ]
         begun = [beginning_of(state) for state in drawn]
         states = [
             state
@@ -203,7 +211,9 @@ class Text:
 
     def _placed(self, points: Sequence[Points]) -> list[Points]:
         """What has neither a step nor a time has that of its file."""
-        return [one._replace(time_s=self._mtime_s) if one.step is None and one.time_s is None else one for one in points]
+        return [
+            one._replace(time_s=self._mtime_s) if one.step is None and one.time_s is None else one for one in points
+        ]
 
     def _speaker(self, text: str) -> Speaker:
         """Who has written a line, and what."""
@@ -230,7 +240,9 @@ class Text:
     def _line(self, speaker: Speaker, is_stamped: bool, arrival: Arrival | None, arrival_s: float | None) -> LogLine:
         plain, voice = plain_of(speaker.said), speaker.voice
         level = voice.entry.level(plain, level_of(plain.lstrip()), is_stamped, arrival_s)
-        return LogLine(self._run, self._file, self._time_s(voice, arrival, arrival_s), level, speaker.text, speaker.rank)
+        return LogLine(
+            self._run, self._file, self._time_s(voice, arrival, arrival_s), level, speaker.text, speaker.rank
+        )
 
     def _structured(
         self, line: structured.StructuredLine, arrival: Arrival | None, arrival_s: float | None, speaker: Speaker
@@ -241,7 +253,9 @@ class Text:
             voice.stamped(line.time_s, arrival)
         time_s = self._time_s(voice, arrival, arrival_s)
         voice.entry.blank()
-        return [LogLine(self._run, self._file, time_s, line.level, text, speaker.rank) for text in structured.shown(line)]
+        return [
+            LogLine(self._run, self._file, time_s, line.level, text, speaker.rank) for text in structured.shown(line)
+        ]
 
     def _time_s(self, voice: Voice, arrival: Arrival | None, arrival_s: float | None) -> float:
         if voice.time_s is not None:
@@ -332,7 +346,11 @@ def without(points: Points, names: Collection[str]) -> Points | None:
     kept = [(name, value) for name, value in zip(points.names, points.values, strict=True) if name not in names]
     if len(kept) == len(points.names):
         return points
-    return points._replace(names=tuple(name for name, _ in kept), values=tuple(value for _, value in kept)) if kept else None
+    return (
+        points._replace(names=tuple(name for name, _ in kept), values=tuple(value for _, value in kept))
+        if kept
+        else None
+    )
 
 
 def plain_of(text: str) -> str:
@@ -375,7 +393,10 @@ def _stamp(text: str, near_s: float, ahead_s: float) -> float | None:
     """One without a date lies at most `ahead_s` after `near_s`, and less than a day before that."""
     if glog := GLOG.match(text):
         year = _moment(near_s).year
-        stamps = [_seconds(f"{of}-{glog['month']}-{glog['day']}", glog["time"], glog["fraction"], None) for of in (year, year - 1)]
+        stamps = [
+            _seconds(f"{of}-{glog['month']}-{glog['day']}", glog["time"], glog["fraction"], None)
+            for of in (year, year - 1)
+        ]
         if stamps[1] is not None and abs(near_s - stamps[1]) < HALF_YEAR_S:  # written before New Year, read after it
             return stamps[1]
         return stamps[0]

@@ -18,7 +18,11 @@ class Early:
     """Points of one text that are not told yet."""
 
     def __init__(
-        self, run: str, wait_s: Callable[[], float] = lambda: 0.0, state: Mapping[str, Any] | None = None, written_s: float = 0.0
+        self,
+        run: str,
+        wait_s: Callable[[], float] = lambda: 0.0,
+        state: Mapping[str, Any] | None = None,
+        written_s: float = 0.0,
     ) -> None:
         """`wait_s` says how long they wait in all, seconds. `state` is that of the text's format, {} for a file that was not read before.
 

@@ -11,7 +11,10 @@ from typing import Any, NamedTuple
 
 RATE_S, COARSE_RATE_S = 2.0, 10.0  # a rate is told of so much time, at least; the latter where times are whole seconds
 PAUSE_S = 0.3  # before a line that begins a burst
-SETTLED_S, SETTLED_SHARE = 1.0, 0.25  # lines have come steadily for so long, and for such a share of the pause before: no burst
+SETTLED_S, SETTLED_SHARE = (
+    1.0,
+    0.25,
+)  # lines have come steadily for so long, and for such a share of the pause before: no burst
 UNSURE_LINES = 8  # of which none goes back: one program counts, unless the count rises twice by the same
 BEGINNING = 0.1  # of the total: what goes back to there begins anew; what goes back to elsewhere is another program's
 
@@ -57,7 +60,9 @@ class ItemRate:
         """As JSON; [] where there is nothing to go on with."""
         if self._last is None and self._since is None and not self._lines:
             return []
-        counts = [[one.items, one.total, list(one.outer), one.time_s] if one else None for one in (self._since, self._last)]
+        counts = [
+            [one.items, one.total, list(one.outer), one.time_s] if one else None for one in (self._since, self._last)
+        ]
         return [*counts, self._burst_s, self._paused_s, self._rise, self._lines]
 
     def pause(self, time_s: float) -> Rate | None:
@@ -78,7 +83,9 @@ class ItemRate:
             self._rise = 0
         elif last:
             rise = items - last.items
-            self._lines = max(self._lines, UNSURE_LINES) if rise and rise == self._rise else min(self._lines + 1, UNSURE_LINES)
+            self._lines = (
+                max(self._lines, UNSURE_LINES) if rise and rise == self._rise else min(self._lines + 1, UNSURE_LINES)
+            )
             self._rise = rise
         self._last = now
         return told

@@ -101,7 +101,9 @@ COUNTED = re.compile(
     rf"(?<![\d/.]){OF}\s(?:batch(?:es)?|(?:time)?steps?|it(?:er(?:ation)?)?s?|updates?)\b", re.IGNORECASE
 )  # 50/ 167 batches
 TIMED = re.compile(rf"\[\s{{0,8}}{OF}\s?\]\s{{1,4}}eta: ")  # whose rest is reckoned from the time of one
-FIRST = re.compile(rf"[\s(]{{0,8}}{OF}(?=\)?:?\s(?!-\s\d)|\s?\|)")  # not 100/100 - 2s - loss: 0.3, of Keras at the end of an epoch
+FIRST = re.compile(
+    rf"[\s(]{{0,8}}{OF}(?=\)?:?\s(?!-\s\d)|\s?\|)"
+)  # not 100/100 - 2s - loss: 0.3, of Keras at the end of an epoch
 LEAD = re.compile(
     r"[\s*=\-#>|\[(<~.:]{0,40}(?:(?:learning|training|train|ppo|start(?:ing)?|begin|end of|finished|completed)\s){0,2}",
     re.IGNORECASE,
@@ -262,7 +264,9 @@ class _Reading:
             return Raw([], None, None, None, {name: (sentence.span("value"), None)}, self._part or part_of(sentence[0]))
         count = self._counters()
         values, rest = self._fields()
-        self._part = self._part or self._part_label(min((value[0] for value, _ in values.values()), default=len(self._text)))
+        self._part = self._part or self._part_label(
+            min((value[0] for value, _ in values.values()), default=len(self._text))
+        )
         if self._part in ("", "train") and (found := PART_KEY.match(self._text, self.begin)):
             values = with_part(values, "train" if found[1].lower().startswith("train") else part_of(found[1]))
         if self._part == OTHER:
@@ -271,7 +275,11 @@ class _Reading:
             values = {name: where for name, where in values.items() if not is_of_past(name)}
         if count is None and not (values and self._is_all_said(values, rest)):
             return None
-        announces = count is not None and count.begins is not None and (self._bar is not None or self._is_at_start(count.begins))
+        announces = (
+            count is not None
+            and count.begins is not None
+            and (self._bar is not None or self._is_at_start(count.begins))
+        )
         if (not values and not announces) or (not announces and any(map(ASSIGNED.search, rest))):
             return None
         if count is None:
@@ -342,7 +350,10 @@ class _Reading:
     def _of_bar(self, bar: re.Match[str], outers: Sequence[re.Match[str]]) -> Count:
         groups = bar.groupdict()
         start = bar.start("done")
-        self._taken += [*(found.span() for found in outers), (start, bar.end("total") if groups.get("total") else bar.end())]
+        self._taken += [
+            *(found.span() for found in outers),
+            (start, bar.end("total") if groups.get("total") else bar.end()),
+        ]
         title = self._text[self.begin : start]
         outer = [found.span("done") for found in outers if found.start() < start and "." not in found["done"]]
         if not outer and (found := PIPED.match(self._text, self.begin)):
@@ -361,7 +372,12 @@ class _Reading:
         text, at, kind = self._text, self.begin, Kind.NAMED
         if "/" not in text and "[" not in text and text[at : at + 1] not in DIGITS_OR_HASH:
             return None
-        if found := TWO.search(text, at) or COUNTED.search(text, at) or TIMED.search(text, at) or REVERSED.match(text, at):
+        if (
+            found := TWO.search(text, at)
+            or COUNTED.search(text, at)
+            or TIMED.search(text, at)
+            or REVERSED.match(text, at)
+        ):
             pass
         elif not outers and (found := LABELLED.match(text, at)):
             self._part = part_of(found[0].partition(":")[0])
@@ -428,7 +444,9 @@ class _Reading:
                 if len(values) >= MAX_ON_A_LINE:
                     break
         if of_training and len(of_training) < len(values):  # results: [train] loss=0.5, [valid] loss=0.6
-            values = {f"train_{key}" if key in of_training and "/" not in key else key: where for key, where in values.items()}
+            values = {
+                f"train_{key}" if key in of_training and "/" not in key else key: where for key, where in values.items()
+            }
         return values, [*rest, text[end:]]
 
     def _part_label(self, values_at: int) -> str:
@@ -441,7 +459,12 @@ class _Reading:
 
     def _is_all_said(self, values: Mapping[str, object], rest: Sequence[str]) -> bool:
         """Whether a line without a step is nothing but metrics."""
-        words = [word for part in rest for word in LETTERS.findall(part) if not part_of(word) and word.lower() not in UNIT_BEHIND]
+        words = [
+            word
+            for part in rest
+            for word in LETTERS.findall(part)
+            if not part_of(word) and word.lower() not in UNIT_BEHIND
+        ]
         if any(map(ASSIGNED.search, rest)):
             return False
         begins = not rest or not LETTERS.search(rest[0])
@@ -488,7 +511,9 @@ def key_of(between: str, sep: str, behind: str = "", *, is_next: bool = False) -
     name = "_".join(words) + (unit if unit[:1] == "(" else unit.replace(" (", "_").replace(" ", "_").rstrip(")"))
     if not NAME.fullmatch(name) or ".." in name:
         return "", between
-    return (name.lower() if ends_usually(name) and "/" not in name else name), said[: max(len(said) - len(" ".join(words)), 0)]
+    return (name.lower() if ends_usually(name) and "/" not in name else name), said[
+        : max(len(said) - len(" ".join(words)), 0)
+    ]
 
 
 NAME = re.compile(r"[^\W\d_][\w/@.\-+%^()']{0,79}|_[\w/@.\-+]{1,79}")
@@ -598,7 +623,9 @@ def _flat(value: object, prefix: str = "", depth: int = 0) -> Iterator[tuple[str
 MOST = 1e300
 OF_EPOCH = ("batch", "iter", "iteration", "it")  # a count that may begin again with each epoch
 MAX_DEPTH = 4
-WRAPPED = re.compile(r"(?:(?:np|numpy|torch|jnp)\.)?(?:tensor|float\d\d|array|int\d\d|Array)\(\s?([^(),]{1,40})(?:,[^()]{0,80})?\)")
+WRAPPED = re.compile(
+    r"(?:(?:np|numpy|torch|jnp)\.)?(?:tensor|float\d\d|array|int\d\d|Array)\(\s?([^(),]{1,40})(?:,[^()]{0,80})?\)"
+)
 AS_PYTHON = re.compile(r"'|\b(?:None|True|False|nan|inf)\b")
 OF_PYTHON = {"'": '"', "None": "null", "True": "true", "False": "false", "nan": "NaN", "inf": "Infinity"}
 ONLY_NUMBER = re.compile(NUMBER, re.IGNORECASE)

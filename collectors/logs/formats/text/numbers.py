@@ -58,7 +58,9 @@ class Drawn(NamedTuple):
     counter: str
     step: int | None
     values: dict[str, float]
-    is_old: bool = False  # its values are those of the step before: tqdm and Rich draw a step before its values are known
+    is_old: bool = (
+        False  # its values are those of the step before: tqdm and Rich draw a step before its values are known
+    )
 
     def again(self, counter: str, step: int | None, values: dict[str, float]) -> Drawn:
         """The next one; itself where it says nothing new."""
@@ -95,7 +97,9 @@ class TextNumbers:
         self._steps = Steps(state.get("steps"), is_anew=state.get("anew", False))
         self._tables = Tables(state.get("tables"))
         self._names: dict[tuple[str, ...], list[str]] = {}  # of series, by kind, part and names of a line
-        self._owners: dict[str, tuple[str, int]] = {name: (kind, depth) for name, (kind, depth) in state.get("owners", {}).items()}
+        self._owners: dict[str, tuple[str, int]] = {
+            name: (kind, depth) for name, (kind, depth) in state.get("owners", {}).items()
+        }
         self._kind, self._part = state.get("kind", ("", ""))  # of the last line; the part of the last one that counts
         self._steps_an_epoch: float | None = None
         self._rate = ItemRate(state.get("items", ()))
@@ -112,7 +116,8 @@ class TextNumbers:
             "names": list(self._keys),
             "refused": list(self._refused),
             "pending": {
-                key: [[found.step, found.time_s, str(found.value)] for found in seen] for key, seen in self._pending.items()
+                key: [[found.step, found.time_s, str(found.value)] for found in seen]
+                for key, seen in self._pending.items()
             },
             "steps": self._steps.state(),
             **({"anew": True} if self._steps.is_anew else {}),
@@ -160,7 +165,10 @@ class TextNumbers:
             drawn = self._drawn.again(progress.counter, place.step, line.values)
             if drawn is self._drawn:
                 line = line._replace(values={})
-            self.is_redrawn, self._drawn = self._drawn.is_old and not drawn.is_old and drawn.step == self._drawn.step, drawn
+            self.is_redrawn, self._drawn = (
+                self._drawn.is_old and not drawn.is_old and drawn.step == self._drawn.step,
+                drawn,
+            )
         if place.is_held:
             self._hold_count(line, time_s)
             return []
@@ -221,7 +229,8 @@ class TextNumbers:
         held = Held(progress.counter, *self._steps.count_of(progress), time_s, line.values, line.is_sure)
         if progress.kind is Kind.BAR:
             self._held = [
-                one if one.counter else one._replace(counter=held.counter, base=held.base, done=held.done) for one in self._held
+                one if one.counter else one._replace(counter=held.counter, base=held.base, done=held.done)
+                for one in self._held
             ]
         self._hold(held)
 
@@ -252,7 +261,11 @@ class TextNumbers:
             self._steps_an_epoch = place.step / epoch
         elif self._steps_an_epoch:
             step = round(epoch * self._steps_an_epoch)
-            return step if line.base <= step <= place.step and abs(epoch * self._steps_an_epoch - step) < SURE else place.step
+            return (
+                step
+                if line.base <= step <= place.step and abs(epoch * self._steps_an_epoch - step) < SURE
+                else place.step
+            )
         return place.step
 
     def _progress(self, has_values: bool, progress: Progress, place: Place, time_s: float | None) -> list[Points]:
@@ -271,7 +284,9 @@ class TextNumbers:
     def _rate_points(self, rate: Rate | None) -> list[Points]:
         return self._points({ITEMS_PER_S: rate.per_s}, None, rate.time_s, True) if rate else []
 
-    def _points(self, values: Mapping[str, float], step: int | None, time_s: float | None, is_sure: bool) -> list[Points]:
+    def _points(
+        self, values: Mapping[str, float], step: int | None, time_s: float | None, is_sure: bool
+    ) -> list[Points]:
         """Of what is known to be a series, or becomes one with this line."""
         if self._keys.keys() >= values.keys():
             return [self._as_points(values, time_s, step)] if values else []

@@ -11,9 +11,7 @@ from ....records import Points
 from .. import Arrival
 
 STAMP_S = 1.0  # a stamp says the second in which its line was written
-SLACK_S = (
-    2.0  # how much longer than between two looks lines may have been written, before what was read is known to come from a buffer
-)
+SLACK_S = 2.0  # how much longer than between two looks lines may have been written, before what was read is known to come from a buffer
 MOST_AHEAD = 500  # lines that one straight piece is looked for in
 
 
@@ -30,7 +28,9 @@ def spread(points: list[Points], lines: Sequence[Coarse], arrival: Arrival | Non
 
     Lines that arrived while they were written keep the times of their arrival.
     """
-    if len(lines) < 2 or (arrival and lines[-1].stamp_s - lines[0].stamp_s <= arrival.until_s - arrival.since_s + SLACK_S):
+    if len(lines) < 2 or (
+        arrival and lines[-1].stamp_s - lines[0].stamp_s <= arrival.until_s - arrival.since_s + SLACK_S
+    ):
         return points
     if all(before.stamp_s != line.stamp_s for before, line in itertools.pairwise(lines)):
         return points
@@ -49,7 +49,9 @@ def _spread(points: list[Points], lines: Sequence[Coarse]) -> None:
         steps = (points[line.first].step or 0) - (points[before.first].step or 0)
         places.append(places[-1] + max(steps, 1))
     for line, time_s in zip(lines, evenly(places, [line.stamp_s for line in lines]), strict=True):
-        points[line.first : line.last] = [one._replace(time_s=round(time_s, 6)) for one in points[line.first : line.last]]
+        points[line.first : line.last] = [
+            one._replace(time_s=round(time_s, 6)) for one in points[line.first : line.last]
+        ]
 
 
 def evenly(places: Sequence[float], stamps_s: Sequence[float]) -> list[float]:

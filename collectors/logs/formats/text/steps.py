@@ -18,7 +18,11 @@ DISORDER = 2  # lines of several processes that are mixed
 MOST_TRACKS = 16
 OF_TRAINING = ("step", "iteration", "iter", "update", "global_step", "num_update", "num_updates")
 FIELDS = 10  # of the state of Steps
-STEP, BATCH, ITEM = "step", "batch", "item"  # what is counted: steps, steps of an epoch of unknown length, samples or steps
+STEP, BATCH, ITEM = (
+    "step",
+    "batch",
+    "item",
+)  # what is counted: steps, steps of an epoch of unknown length, samples or steps
 
 
 class Place(NamedTuple):
@@ -34,7 +38,20 @@ class Place(NamedTuple):
 class Track:
     """One kind of count: `step 5`, `[10/100]`, a progress bar."""
 
-    FIELDS = ("base", "done", "total", "outer", "divisor", "first", "apart", "lines", "scale", "meaning", "is_lost", "is_overall")
+    FIELDS = (
+        "base",
+        "done",
+        "total",
+        "outer",
+        "divisor",
+        "first",
+        "apart",
+        "lines",
+        "scale",
+        "meaning",
+        "is_lost",
+        "is_overall",
+    )
 
     def __init__(self, state: Sequence[Any] = ()) -> None:
         self.base = 0  # steps of the epochs before this one
@@ -59,8 +76,16 @@ class Track:
         """The next count; return whether another run of the program has begun."""
         done = progress.done
         assert done is not None
-        if self.done is None and progress.outer and progress.outer[-1] > 1 and progress.total and not progress.is_global:
-            self.is_lost = True  # how many steps the epochs before had is known, but not whether the first one is 0 or 1
+        if (
+            self.done is None
+            and progress.outer
+            and progress.outer[-1] > 1
+            and progress.total
+            and not progress.is_global
+        ):
+            self.is_lost = (
+                True  # how many steps the epochs before had is known, but not whether the first one is 0 or 1
+            )
         begins_anew = self.done is not None and self._goes_back(progress, done, self.done)
         if self.done is not None and done > self.done and (not self.apart or done - self.done < self.apart):
             self.apart = done - self.done
@@ -134,7 +159,13 @@ class Track:
             self.meaning = STEP if done and done == self.total else self.meaning
         elif kind is Kind.UNNAMED and self.total and done == self.total - 1:
             self.meaning = STEP
-        elif kind is Kind.UNNAMED and self.first and self.lines > 1 and self.apart > self.first and not self.apart % self.first:
+        elif (
+            kind is Kind.UNNAMED
+            and self.first
+            and self.lines > 1
+            and self.apart > self.first
+            and not self.apart % self.first
+        ):
             self.meaning, self.scale = STEP, self.first
         elif self.lines >= LEAST_COUNTS[kind]:
             self.meaning = ITEM
@@ -210,7 +241,12 @@ class Steps:
 
     def _says_step(self, progress: Progress, done: int) -> bool:
         """Whether the count on a validation's line is a step of the training, and not of the validation."""
-        is_step = progress.kind is Kind.NAMED and progress.total is None and not progress.outer and progress.counter in OF_TRAINING
+        is_step = (
+            progress.kind is Kind.NAMED
+            and progress.total is None
+            and not progress.outer
+            and progress.counter in OF_TRAINING
+        )
         return is_step and (self.step is None or done >= self.step)
 
     def _of_epoch(self, progress: Progress, *, is_heading: bool) -> Place:
@@ -232,7 +268,12 @@ class Steps:
             return Place(self.step, self.segment)
         if progress.kind is Kind.BAR and self._is_named and not line.values:
             return Place(self.step, self.segment)  # lines count the steps
-        if progress.kind is Kind.BAR and track.total != progress.total and track.done is not None and progress.outer <= track.outer:
+        if (
+            progress.kind is Kind.BAR
+            and track.total != progress.total
+            and track.done is not None
+            and progress.outer <= track.outer
+        ):
             if track.done or not progress.done:
                 return Place(self.step, self.segment)  # another bar, of a validation
             track.again(progress)  # a bar within the first one

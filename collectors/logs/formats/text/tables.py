@@ -90,7 +90,8 @@ class Tables:
             return None
         at = {name.rpartition("/")[2].lower(): name for name in box}
         step = next(
-            (at[name] for name in ("total_timesteps", "global_step", "step", "num_updates", "timesteps") if name in at), None
+            (at[name] for name in ("total_timesteps", "global_step", "step", "num_updates", "timesteps") if name in at),
+            None,
         )
         done = int(box[step]) if step and box[step].is_integer() else None
         outer = next((box[at[name]] for name in ("epoch", "iteration", "iterations", "episode") if name in at), None)
@@ -107,7 +108,9 @@ class Tables:
         names = [cell.strip() for cell in cells]
         if not 2 <= len(names) <= MAX_COLUMNS or not all(NAME_CELL.fullmatch(name) for name in names):
             return False
-        if len({*names}) < len(names) or not (any(map(_is_place, names)) or names[0].lower() == "class" or separator == "|"):
+        if len({*names}) < len(names) or not (
+            any(map(_is_place, names)) or names[0].lower() == "class" or separator == "|"
+        ):
             return False
         self._columns, self._separator = [name.replace(" ", "_") for name in names], separator
         self._is_ruled, self._misses = False, 0
@@ -121,7 +124,9 @@ class Tables:
         at = next((i for i, name in enumerate(self._columns) if name == "#"), None)
         at = next((i for i, name in enumerate(self._columns) if _is_place(name)), None) if at is None else at
         more = cells[len(self._columns) :]
-        if len(cells) < len(self._columns) or (not text.rstrip().endswith(("]", "s")) and any(map(str.isalnum, "".join(more)))):
+        if len(cells) < len(self._columns) or (
+            not text.rstrip().endswith(("]", "s")) and any(map(str.isalnum, "".join(more)))
+        ):
             return None
         row = [cell.rstrip(":") for cell in cells[: len(self._columns)]]
         progress = None

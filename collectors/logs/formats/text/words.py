@@ -8,7 +8,9 @@ from functools import lru_cache
 import re2
 
 INTEGER = r"(?:\d{1,3}(?:_\d{3}){1,4}|\d{1,15})"  # 1_000 was 1,000
-NUMBER = r"[-+]?(?:(?:\d{1,20}|\d{1,3}(?:_\d{3}){1,4})(?:\.\d{0,20})?|\.\d{1,20})(?:[eE][-+]?\d{1,3})?|[-+]?(?:nan|inf)\b"
+NUMBER = (
+    r"[-+]?(?:(?:\d{1,20}|\d{1,3}(?:_\d{3}){1,4})(?:\.\d{0,20})?|\.\d{1,20})(?:[eE][-+]?\d{1,3})?|[-+]?(?:nan|inf)\b"
+)
 
 _STEP = r"(?:time)?steps?|iterations?|iters?|itrs?|mini-?batch(?:es)?|batch(?:es)?|updates?|ticks?"
 _OVERALL = (
@@ -173,13 +175,17 @@ _PART = {
 _PARTS = "|".join(sorted(_PART, key=len, reverse=True))
 _OF = r"(?:\s?(?:set|data|epoch|step|results?|metrics?|errors?|dataloader \d{1,3}))?"
 PART_FIRST = re.compile(
-    rf"[\s*=\-#>|\[(]{{0,20}}(?:(?:{_PARTS}){_OF}\s?[:)\]|]|(?:{_PARTS})\s(?:epoch|step|iter|batch|set|results?)\b)", re.IGNORECASE
+    rf"[\s*=\-#>|\[(]{{0,20}}(?:(?:{_PARTS}){_OF}\s?[:)\]|]|(?:{_PARTS})\s(?:epoch|step|iter|batch|set|results?)\b)",
+    re.IGNORECASE,
 )
 PART_INSIDE = re.compile(rf"(?<=[\[(|])\s{{0,4}}(?:{_PARTS}|train(?:ing)?){_OF}\s?[:)\]|]", re.IGNORECASE)
-PART_KEY = re.compile(rf"[\s*=\-#>|]{{0,20}}({_PARTS}|train(?:ing)?)\s{{1,4}}[a-z]", re.IGNORECASE)  # val Loss: 0.35 Acc: 0.88
+PART_KEY = re.compile(
+    rf"[\s*=\-#>|]{{0,20}}({_PARTS}|train(?:ing)?)\s{{1,4}}[a-z]", re.IGNORECASE
+)  # val Loss: 0.35 Acc: 0.88
 TRAIN = re.compile(r"[\s*=\-#>|\[(]{0,20}train(?:ing)?(?:\s(?:epoch|step|iter|batch|loss))?\s?[:|\])]", re.IGNORECASE)
 OF_FILES = re.compile(
-    r"(?:sav|load|restor|resum|writ)(?:e|ed|ing)\b.{0,40}\b(?:checkpoints?|model|weights|state|file|from|to)\b", re.IGNORECASE
+    r"(?:sav|load|restor|resum|writ)(?:e|ed|ing)\b.{0,40}\b(?:checkpoints?|model|weights|state|file|from|to)\b",
+    re.IGNORECASE,
 )  # Saved checkpoint at step 5, score 7.2
 BAR_OF_OTHER = re.compile(
     rf"\b(?:{_PARTS}|sanity|predict\w*|load\w*|map|download\w*|generating|token\w*|fetch\w*|sav\w+|filter\w*|prepar\w*|cach\w+|extract\w*"
@@ -205,7 +211,8 @@ WANTED = re2.compile(  # in every line that says anything: cheap, in lines that 
     rf"|(?:\b|_|[A-Z]|\d)(?:{MEASURED}|prec|hits?)(?:\b|@|_)|loss|\b(?:val|valid|test|eval|dev|train)"
 )
 _SHARE = re.compile(
-    r"(?:^|[\W_])(?:acc|accuracy|correct|precision|recall|success(?:es)?|top-?[15]|score|solved|win|wins)(?:$|[\W_])", re.IGNORECASE
+    r"(?:^|[\W_])(?:acc|accuracy|correct|precision|recall|success(?:es)?|top-?[15]|score|solved|win|wins)(?:$|[\W_])",
+    re.IGNORECASE,
 )
 _OF_OPTIMIZER = re.compile(
     r"(?:^|[\W_])(?:lr\d*|learning[_ -]?rate|wd|weight[_ -]?decay|momentum|gnorm|grad(?:ient)?s?[_ -]?(?:norm|scale)|norm[_ ]of[_ ]grad\w{0,8}|loss[_ -]?scale)(?:$|[\W_\d])",

@@ -120,7 +120,9 @@ class WandbFile:
         items = dict(sorted(self._items(data, 1), key=itemgetter(0)))  # wandb has them in any order
         step, time_s = as_count(items.pop("_step", None), -MAX_STEP, MAX_STEP), as_time(items.pop("_timestamp", None))
         if step is None:
-            step = next((_number(part) for number, part in fields(data) if number == 2 and isinstance(part, bytes)), None)
+            step = next(
+                (_number(part) for number, part in fields(data) if number == 2 and isinstance(part, bytes)), None
+            )
         items.pop("_runtime", None)
         self._last_s = time_s or self._last_s
         if step is not None:
@@ -132,7 +134,9 @@ class WandbFile:
         return self._points(items, time_s, step)
 
     def _stats(self, data: bytes) -> list[Record]:
-        time_s = next((_timestamp(part) for number, part in fields(data) if number == 2 and isinstance(part, bytes)), None)
+        time_s = next(
+            (_timestamp(part) for number, part in fields(data) if number == 2 and isinstance(part, bytes)), None
+        )
         return self._points({f"{SYSTEM}{name}": value for name, value in self._items(data, 3)}, time_s, None)
 
     def _points(self, items: Mapping[str, Any], time_s: float | None, step: int | None) -> list[Record]:

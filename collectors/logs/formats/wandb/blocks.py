@@ -50,8 +50,14 @@ class BlockCutter:
             check, length, kind = HEAD.unpack_from(data, here)
             start, end = here + HEAD.size, here + HEAD.size + length
             is_whole_block = here + room <= len(data)
-            if end > here + room or not WHOLE <= kind <= LAST or (end <= len(data) and _check(kind, data[start:end]) != check):
-                if not is_whole_block:  # zeros, as where the rest has not arrived yet, or damage: the rest of the block shows which
+            if (
+                end > here + room
+                or not WHOLE <= kind <= LAST
+                or (end <= len(data) and _check(kind, data[start:end]) != check)
+            ):
+                if (
+                    not is_whole_block
+                ):  # zeros, as where the rest has not arrived yet, or damage: the rest of the block shows which
                     break
                 damaged += not self._lost
                 parts, self._lost, here = [], True, here + room

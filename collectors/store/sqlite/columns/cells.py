@@ -60,7 +60,16 @@ def read(axis: bytes, data: bytes, segment: int) -> Summaries:
     none, one = np.full(len(low), np.nan), np.full(len(low), segment, np.int64)
     floats = [column.view(np.float64) for column in (low, high, total, last, least, most)]
     return Summaries(
-        floats[0], floats[1], none, one, rows.view(np.int64), non_finite.view(np.int64), floats[4], floats[5], floats[2], floats[3]
+        floats[0],
+        floats[1],
+        none,
+        one,
+        rows.view(np.int64),
+        non_finite.view(np.int64),
+        floats[4],
+        floats[5],
+        floats[2],
+        floats[3],
     )
 
 

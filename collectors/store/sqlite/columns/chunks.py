@@ -15,7 +15,9 @@ from .damage import decoded
 from .groups import NO_STEP, Group
 
 ROWS = 1088  # of a chunk: two of arbitrary float64 fill a page of the file, or five of what RunLog writes
-LEAST_ROWS = ROWS // 2  # a series with this many is cut where its stream's longest is, so that they share one axis from there on
+LEAST_ROWS = (
+    ROWS // 2
+)  # a series with this many is cut where its stream's longest is, so that they share one axis from there on
 
 _INSERT_CHUNK = f"INSERT INTO chunk VALUES (NULL, {', '.join('?' * 17)}, 0)"
 _WIDEN = """UPDATE series SET points = points + ?1,

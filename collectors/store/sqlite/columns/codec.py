@@ -51,10 +51,14 @@ class _Coded(NamedTuple):
 def encode(columns: Sequence[_Column]) -> bytes:
     """`decode(encode(columns))` gives back the same bits, NaN payloads and negative zeros included."""
     coded = [_smallest(_candidates(column)) for column in columns]
-    headers = [_HEADER.pack(c.kind, c.width, c.scale, len(column), c.base) for c, column in zip(coded, columns, strict=True)]
+    headers = [
+        _HEADER.pack(c.kind, c.width, c.scale, len(column), c.base) for c, column in zip(coded, columns, strict=True)
+    ]
     about = b"".join([bytes([len(columns)]), *headers])
     planes = [plane for c, column in zip(coded, columns, strict=True) for plane in _blocks(c, len(column))]
-    return _sealed(_compress_blocks([about, *planes]) if len(planes) > len(coded) else _compress(about + b"".join(planes), LEVEL))
+    return _sealed(
+        _compress_blocks([about, *planes]) if len(planes) > len(coded) else _compress(about + b"".join(planes), LEVEL)
+    )
 
 
 def decode(blob: bytes) -> list[_Column]:
@@ -102,7 +106,9 @@ def _blocks(coded: _Coded, rows: int) -> list[bytes]:
 def _compress_blocks(blocks: Sequence[bytes]) -> bytes:
     """One frame, with a block for each."""
     frame = _compressor(LEVEL).compressobj(size=sum(map(len, blocks)))
-    parts = [part for block in blocks for part in (frame.compress(block), frame.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK))]
+    parts = [
+        part for block in blocks for part in (frame.compress(block), frame.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK))
+    ]
     return b"".join([*parts, frame.flush()])
 
 

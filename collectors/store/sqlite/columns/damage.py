@@ -51,7 +51,9 @@ def failing(so: str = "nothing was stored", otherwise: str | None = None) -> Ite
             question.check()
         remedy = REMEDIES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)  # what sqlite3 itself refuses has no code
         if remedy is None:
-            remedy = otherwise or (LATER if isinstance(error, sqlite3.OperationalError) else None)  # else it is a record's fault
+            remedy = otherwise or (
+                LATER if isinstance(error, sqlite3.OperationalError) else None
+            )  # else it is a record's fault
         if remedy is None:
             raise
         raise StoreError(f"{so} ({error}): {remedy}") from error

@@ -24,7 +24,10 @@ NOTHING = Extremes(None, None, None, None)
 def extremes_of(part: Group) -> list[Extremes]:
     """One per series of the group."""
     finite = np.isfinite(part.values)
-    low, high = np.where(finite, part.values, np.inf).argmin(axis=1), np.where(finite, part.values, -np.inf).argmax(axis=1)
+    low, high = (
+        np.where(finite, part.values, np.inf).argmin(axis=1),
+        np.where(finite, part.values, -np.inf).argmax(axis=1),
+    )
     line = np.arange(len(part.ids))
     ends = zip(
         finite[line, low].tolist(),

@@ -32,7 +32,9 @@ def _extreme_chunks(db: sqlite3.Connection) -> list[tuple[int, int, int]]:
     """Each series that has finite values in chunks, with the chunk of its least and that of its greatest."""
     low: dict[int, tuple[float, int]] = {}
     high: dict[int, tuple[float, int]] = {}
-    for chunk, series, least, most in db.execute("SELECT id, series, least, most FROM chunk WHERE least IS NOT NULL ORDER BY id"):
+    for chunk, series, least, most in db.execute(
+        "SELECT id, series, least, most FROM chunk WHERE least IS NOT NULL ORDER BY id"
+    ):
         if series not in low or least < low[series][0]:
             low[series] = least, chunk
         if series not in high or most > high[series][0]:
@@ -42,9 +44,14 @@ def _extreme_chunks(db: sqlite3.Connection) -> list[tuple[int, int, int]]:
 
 def _of_chunk(db: sqlite3.Connection, chunk: int) -> Extremes:
     """By its points, or where they are damaged by its summary."""
-    row = "SELECT chunk.data, axis.data, least, most FROM chunk LEFT JOIN axis ON axis.id = chunk.axis WHERE chunk.id = ?"
+    row = (
+        "SELECT chunk.data, axis.data, least, most FROM chunk LEFT JOIN axis ON axis.id = chunk.axis WHERE chunk.id = ?"
+    )
     data, axis, least, most = db.execute(row, (chunk,)).fetchone()
-    values, places = decoded("chunk", chunk, chunks.read_values, data), decoded("axis", chunk, chunks.read_axis, axis or b"")
+    values, places = (
+        decoded("chunk", chunk, chunks.read_values, data),
+        decoded("axis", chunk, chunks.read_axis, axis or b""),
+    )
     if values is None or places is None or len(values) != len(places[1]):
         return Extremes(least, None, most, None)
     time_s, step = places

@@ -100,7 +100,9 @@ def _select(groups: list[Group], series: list[int], places: dict[int, list[tuple
     if np.all(joined.arrival[1:] > joined.arrival[:-1]):
         return joined
     order = np.argsort(joined.arrival, kind="stable")
-    return Group._make([ids, *(column[order] for column in joined[1:5]), joined.values.take(order, axis=1)])  # each line contiguous
+    return Group._make(
+        [ids, *(column[order] for column in joined[1:5]), joined.values.take(order, axis=1)]
+    )  # each line contiguous
 
 
 def _concatenate(parts: list[Group]) -> Group:

@@ -60,7 +60,9 @@ class Head:
         if last is None:
             return []
         known = self._commits
-        if known and first < known[0][0]:  # an older transaction than the one that filled this: it sees rows that are gone
+        if (
+            known and first < known[0][0]
+        ):  # an older transaction than the one that filled this: it sees rows that are gone
             return self._read(db, 0)
         newest = known[-1][0] if known else 0
         if last > newest:

@@ -183,7 +183,11 @@ def _summary(columns: _Columns) -> tuple[object, ...]:
     timed, stepped = ~np.isnan(columns.first_time_s), columns.end_step != NO_STEP
     alike = all(column.min() == column.max() for column in (columns.segment, timed, stepped))
     with np.errstate(over="ignore"):
-        totals = (int(columns.non_finite.sum()), float(np.fmin.reduce(columns.least)), float(np.fmax.reduce(columns.most)))
+        totals = (
+            int(columns.non_finite.sum()),
+            float(np.fmin.reduce(columns.least)),
+            float(np.fmax.reduce(columns.most)),
+        )
         total = float(columns.total.sum())
     end_step = chunks.whole(columns.end_step[-1])
     segment = int(columns.segment[0]) if alike else None

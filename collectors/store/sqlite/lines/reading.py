@@ -16,7 +16,9 @@ from .. import logs, schema
 from ..columns import codec
 from ..columns.damage import decoded
 
-_EXTENTS = "SELECT run, sum(lines), min(first_line), max(last_line), sum(CASE mined WHEN 0 THEN lines ELSE 0 END) FROM log"
+_EXTENTS = (
+    "SELECT run, sum(lines), min(first_line), max(last_line), sum(CASE mined WHEN 0 THEN lines ELSE 0 END) FROM log"
+)
 _COLUMNS = "SELECT id, files, columns FROM log WHERE run = ? AND last_line > ? ORDER BY last_line"
 _TEXTS = "SELECT id, first_line, last_line, lines, columns, texts FROM log WHERE run = ? AND last_line >= ? AND last_line <= ? ORDER BY last_line DESC"
 _NEXT = "SELECT min(last_line) FROM log WHERE run = ? AND last_line >= ?"

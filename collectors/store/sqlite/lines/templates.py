@@ -21,7 +21,9 @@ TIMES, LEVELS, TEMPLATES = 1, 2, 5  # places in the columns of a block
 MOST_AT_ONCE = 64  # blocks
 MOST_BYTES = 16 << 20  # of templates and keys that are remembered
 _KNOWN = "SELECT id, text, file, family, wide FROM template WHERE run = ?"
-_READ = "SELECT id, text, example, wide, level, lines, first_time_s, last_time_s FROM template WHERE run = ? ORDER BY id"
+_READ = (
+    "SELECT id, text, example, wide, level, lines, first_time_s, last_time_s FROM template WHERE run = ? ORDER BY id"
+)
 _COLUMNS = "SELECT id, run, columns FROM log"
 _UNCOUNTED_OF = f"{_COLUMNS} WHERE run = ? AND mined = 1"
 _NEW = "INSERT INTO template VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, 1e308, -1e308)"
@@ -97,7 +99,9 @@ def count(db: sqlite3.Connection, blocks: Sequence[int]) -> None:
 
 def uncounted(db: sqlite3.Connection) -> list[int]:
     """Some blocks whose lines have templates and are not counted."""
-    return [number for (number,) in db.execute("SELECT id FROM log WHERE mined < 2 AND mined = 1 LIMIT ?", (MOST_AT_ONCE,))]
+    return [
+        number for (number,) in db.execute("SELECT id FROM log WHERE mined < 2 AND mined = 1 LIMIT ?", (MOST_AT_ONCE,))
+    ]
 
 
 class TemplateCount(NamedTuple):
@@ -124,7 +128,9 @@ def _counts(db: sqlite3.Connection, blocks: str, values: Sequence[object]) -> di
                 parts.setdefault(run, []).append((columns[TEMPLATES], columns[LEVELS], columns[TIMES]))
         for run, columns_of in parts.items():
             counts = found.setdefault(run, {})
-            for template, more in _counted(*(np.concatenate(column) for column in zip(*columns_of, strict=True))).items():
+            for template, more in _counted(
+                *(np.concatenate(column) for column in zip(*columns_of, strict=True))
+            ).items():
                 counts[template] = _together(counts.get(template, NOTHING), more)
     return found
 
@@ -138,7 +144,12 @@ def _counted(ids: NDArray[np.int64], level: NDArray[np.int64], time_s: NDArray[n
     order = np.argsort(ids, kind="stable")
     level, time_s = level[order], time_s[order]
     found, starts, lines = np.unique(ids[order], return_index=True, return_counts=True)
-    columns = lines, np.maximum.reduceat(level, starts), np.minimum.reduceat(time_s, starts), np.maximum.reduceat(time_s, starts)
+    columns = (
+        lines,
+        np.maximum.reduceat(level, starts),
+        np.minimum.reduceat(time_s, starts),
+        np.maximum.reduceat(time_s, starts),
+    )
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return dict(zip(found.tolist(), map(TemplateCount._make, rows), strict=True))
 

@@ -41,7 +41,9 @@ class ThinnedAxis(NamedTuple):
     alone: bool
 
 
-def axes(db: sqlite3.Connection, after_s: float, before_s: float, kept: TimeSpans, thinning: Thinning) -> Iterator[list[OldChunk]]:
+def axes(
+    db: sqlite3.Connection, after_s: float, before_s: float, kept: TimeSpans, thinning: Thinning
+) -> Iterator[list[OldChunk]]:
     """The chunks of each axis whose points end in this range of time, and touch no kept window."""
     for (stream,) in db.execute(_STREAMS).fetchall():
         shared: dict[int, list[OldChunk]] = defaultdict(list)
@@ -81,7 +83,8 @@ def replace(db: sqlite3.Connection, row: ThinnedAxis) -> None:
     """Within the caller's transaction."""
     axis = db.execute("INSERT INTO axis VALUES (NULL, ?)", (row.axis,)).lastrowid
     db.executemany(
-        "UPDATE chunk SET axis = ?, units = ?, data = ? WHERE id = ?", [(axis, row.units, *about) for about in row.chunks]
+        "UPDATE chunk SET axis = ?, units = ?, data = ? WHERE id = ?",
+        [(axis, row.units, *about) for about in row.chunks],
     )
     if row.alone:
         db.execute("DELETE FROM axis WHERE id = ?", (row.old,))

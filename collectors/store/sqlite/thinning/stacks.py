@@ -54,7 +54,9 @@ def slices(db: sqlite3.Connection, after_s: float, before_s: float) -> Iterator[
                 yield StackSlice(run, max(after_s, number * SLICE_S), min(before_s, (number + 1) * SLICE_S))
 
 
-def plan(db: sqlite3.Connection, part: StackSlice, kept: TimeSpans) -> tuple[list[ProfileRow], list[tuple[object, ...]]]:
+def plan(
+    db: sqlite3.Connection, part: StackSlice, kept: TimeSpans
+) -> tuple[list[ProfileRow], list[tuple[object, ...]]]:
     """Rows, and those that replace them. What is damaged stays, as does what touches a kept window."""
     old: list[ProfileRow] = []
     pieces: list[MinutePiece] = []
@@ -73,7 +75,10 @@ def plan(db: sqlite3.Connection, part: StackSlice, kept: TimeSpans) -> tuple[lis
 
 def _pieces(row: ProfileRow, spans: StackSpans) -> Iterator[MinutePiece]:
     """Cut at whole minutes; what of its spans lies before or behind the row stays with its first or last piece."""
-    first, last = math.floor(row.start_s / MINUTE_S), max(math.floor(row.start_s / MINUTE_S), math.ceil(row.end_s / MINUTE_S) - 1)
+    first, last = (
+        math.floor(row.start_s / MINUTE_S),
+        max(math.floor(row.start_s / MINUTE_S), math.ceil(row.end_s / MINUTE_S) - 1),
+    )
     whole_s = row.end_s - row.start_s
     given = 0
     for minute in range(first, last + 1):
@@ -82,7 +87,9 @@ def _pieces(row: ProfileRow, spans: StackSpans) -> Iterator[MinutePiece]:
         upto = row.samples if minute == last else round(row.samples * (end_s - row.start_s) / whole_s)
         lo = None if minute == first else minute * MINUTE_NS
         hi = None if minute == last else (minute + 1) * MINUTE_NS
-        yield MinutePiece(row, minute, start_s, end_s, upto - given, row.errors if minute == first else 0, _cut(spans, lo, hi))
+        yield MinutePiece(
+            row, minute, start_s, end_s, upto - given, row.errors if minute == first else 0, _cut(spans, lo, hi)
+        )
         given = upto
 
 
@@ -96,7 +103,9 @@ def _cut(spans: StackSpans, lo: int | None, hi: int | None) -> StackSpans:
     known = spans.cpu_ns != UNKNOWN
     cpu = np.where(known, _share_of(spans, stop - begin) - _share_of(spans, start - begin), UNKNOWN)
     keep = stop > start
-    return StackSpans(*(column[keep] for column in spans._replace(start_ns=start, duration_ns=stop - start, cpu_ns=cpu)))
+    return StackSpans(
+        *(column[keep] for column in spans._replace(start_ns=start, duration_ns=stop - start, cpu_ns=cpu))
+    )
 
 
 def _share_of(spans: StackSpans, upto_ns: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -117,7 +126,9 @@ def _summed(chain: Sequence[MinutePiece]) -> tuple[object, ...]:
     first, last = chain[0], chain[-1]
     order = np.lexsort((spans.start_ns, spans.tid))
     spans = StackSpans(*(column[order] for column in spans))
-    key = np.stack([spans.tid, spans.stack, spans.gil, spans.resolved, (spans.cpu_ns == UNKNOWN).astype(np.int64)], axis=1)
+    key = np.stack(
+        [spans.tid, spans.stack, spans.gil, spans.resolved, (spans.cpu_ns == UNKNOWN).astype(np.int64)], axis=1
+    )
     _, came, group = np.unique(key, axis=0, return_index=True, return_inverse=True)
     group = group.reshape(-1)
     duration, cpu = np.zeros(len(came), np.int64), np.zeros(len(came), np.int64)
@@ -128,7 +139,9 @@ def _summed(chain: Sequence[MinutePiece]) -> tuple[object, ...]:
     in_order = np.lexsort((came, summed.tid))
     summed = StackSpans(*(column[in_order] for column in summed))
     laid = stacks.laid_out(summed, 1.0, round(first.start_s * 1e6) * stacks.US)
-    threads = orjson.dumps({tid: name for piece in chain for tid, name in orjson.loads(piece.row.threads).items()}).decode()
+    threads = orjson.dumps(
+        {tid: name for piece in chain for tid, name in orjson.loads(piece.row.threads).items()}
+    ).decode()
     counts = (sum(piece.samples for piece in chain), sum(piece.errors for piece in chain), threads, len(laid.tid))
     return (*first.row[1:8], first.start_s, last.end_s, *counts, stacks.encode(laid), 1)
 

@@ -121,7 +121,9 @@ class Thinner:
             db.execute("VACUUM")
             schema.set_meta(db, PACKED, 1)
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except sqlite3.OperationalError as error:  # a reader, or too little room where SQLite writes: tried again in an hour
+        except (
+            sqlite3.OperationalError
+        ) as error:  # a reader, or too little room where SQLite writes: tried again in an hour
             log.info("%s is thinned, and not rewritten yet: %s", path.name, error)
 
 
