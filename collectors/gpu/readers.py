@@ -157,18 +157,18 @@ UNION_MEMBER = {
 
 def ask_fields(card: Card, fields: tuple[Field, ...]) -> CardValues:
     """All of them in one call; a field that the card lacks is tried once. Raises NotSupported when none is left."""
-    asked = [field for field in fields if field.id not in card.absent_fields]
-    answers = nvml.nvmlDeviceGetFieldValues(card.handle, [(field.id, field.scope) for field in asked])
+    asked = [row for row in fields if row.id not in card.absent_fields]
+    answers = nvml.nvmlDeviceGetFieldValues(card.handle, [(row.id, row.scope) for row in asked])
     values: CardValues = {}
-    for field, answer in zip(asked, answers, strict=True):
+    for row, answer in zip(asked, answers, strict=True):
         if answer.nvmlReturn == nvml.NVML_SUCCESS:
-            value = getattr(answer.value, UNION_MEMBER[answer.valueType]) * field.factor
-            values[field.name] = values.get(field.name, 0) + value
+            value = getattr(answer.value, UNION_MEMBER[answer.valueType]) * row.factor
+            values[row.name] = values.get(row.name, 0) + value
         elif answer.nvmlReturn in ABSENT | {
             nvml.NVML_ERROR_INVALID_ARGUMENT
         }:  # a number that an older driver does not know
-            card.absent_fields.add(field.id)
-    if card.absent_fields.issuperset(field.id for field in fields):
+            card.absent_fields.add(row.id)
+    if card.absent_fields.issuperset(row.id for row in fields):
         raise nvml.NVMLError(nvml.NVML_ERROR_NOT_SUPPORTED)
     return values
 

@@ -7,8 +7,7 @@ import hashlib
 from collections.abc import Callable
 from typing import NamedTuple
 
-from starlette.requests import Request
-from starlette.responses import Response
+from fastapi import Request, Response
 
 LEVEL = 9
 LASTING = "public, max-age=31536000, immutable"

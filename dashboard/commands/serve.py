@@ -177,10 +177,10 @@ def pages_folder(folder: Path | None, options: CollectorOptions) -> Path | None:
     """Raises Mistake where its files must not run."""
     if folder is None:
         return None
-    from ..pages import own
+    from ..pages.own import check_folder
 
     try:
-        own.check_folder(folder, [*options.tree.tops, options.data_dir])
+        check_folder(folder, [*options.tree.tops, options.data_dir])
     except ValueError as error:
         raise Mistake(str(error)) from None
     return folder.resolve()
@@ -313,9 +313,10 @@ def run_web(
         from ..serving import server_of
 
     if pages_dir is not None:
-        from ..pages import add_own, own
+        from ..pages import add_own
+        from ..pages.own import own_pages
 
-        add_own(own.own_pages(pages_dir))
+        add_own(own_pages(pages_dir))
     store = open_store(options.data_dir, write=False)
     queries = Queries(store, options.tree, options.data_dir, lambda: keeper.read_only, keeper.note)
     server = server_of(make_app(queries, access), access)

@@ -64,11 +64,11 @@ def _term(text: str, start: int) -> tuple[Term, int]:
 
 
 def _operator(text: str, at: int) -> tuple[Operator, int]:
-    """The operator there and where it ends. Spaces may stand before all but `:`, which also ends words."""
+    """The sign there and where it ends. Spaces may stand before all but `:`, which also ends words."""
     after = _after_spaces(text, at)
-    for operator in OPERATORS:
-        if text.startswith(operator, after) and (operator != ":" or after == at):
-            return operator, after + len(operator)
+    for sign in OPERATORS:
+        if text.startswith(sign, after) and (sign != ":" or after == at):
+            return sign, after + len(sign)
     return "", at
 
 

@@ -11,7 +11,7 @@ import torchvision
 import transformers
 
 from models.errors import ModelsError
-from models.zoo import here, lock, measured, suggesting, table
+from models.zoo import fetching, here, lock, measured, suggesting, table
 from models.zoo.loaders import loading
 from models.zoo.loaders.torch_models import parameters_of
 from models.zoo.row import ZooRow
@@ -127,8 +127,6 @@ def test_a_package_that_is_not_installed_is_taken_out_of_its_wheel(
     monkeypatch.setattr("sys.path", [place for place in __import__("sys").path if ".models" not in place])
     row = table.find("basic-pitch")
     assert not here.is_here(row, tmp_path, lock.read(tmp_path))
-    from models.zoo import fetching
-
     try:
         fetched = fetching.fetch(row, tmp_path)
     except ModelsError as error:
