@@ -20,19 +20,18 @@ import numpy as np
 
 from benchmarks.report import Row, run
 from collectors.store.open import open_store
-from dashboard.api.encoding import encode
-from dashboard.auth import peers, viewing
-from dashboard.auth import visitor as visiting
+from dashboard.api.answers import encode
+from dashboard.app import NEEDS_OF_OTHERS, make_app
+from dashboard.auth import peers, visitors
+from dashboard.auth import visitors as visiting
 from dashboard.auth.audit import Audit
 from dashboard.auth.gate import Gate
 from dashboard.auth.hosts import Access
-from dashboard.auth.limit import LogInLimit
 from dashboard.auth.peers import PEER, Peer
 from dashboard.auth.roles import Role
-from dashboard.auth.tokens import Tokens
-from dashboard.auth.visitor import OWNER, Visitor
+from dashboard.auth.tokens import LogInLimit, Tokens
+from dashboard.auth.visitors import OWNER, Visitor
 from dashboard.queries import Queries
-from dashboard.server import NEEDS_OF_OTHERS, make_app
 
 TOKENS = 200
 BEST_OF, TIMES = 7, 500
@@ -120,7 +119,7 @@ def answers() -> list[Row]:
 
 def encoded(value: object, visitor: Visitor, *, anew: bool = False) -> None:
     if anew:
-        viewing.SHOWN.clear()
+        visitors.SHOWN.clear()
     entered = visiting.enter(visitor)
     try:
         encode(value)

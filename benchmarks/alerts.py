@@ -13,10 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from collectors.alerts.collector import AlertsCollector
-from collectors.alerts.message import AlertMessage
-from collectors.alerts.model import Receiver
-from collectors.process.finder import Finder
+from alerts.collector import AlertsCollector
+from alerts.config import Receiver
+from alerts.messages import AlertMessage
+from collectors.machine.finder import Finder
 from collectors.records import Finding, Points, Record, labels_of
 from collectors.store.open import open_store
 

@@ -17,13 +17,13 @@ from pathlib import Path
 
 from benchmarks.report import Row, run
 from collectors.store.open import open_store
-from dashboard.browser_files import assets
+from dashboard import static_files
 from dashboard.queries import Queries
 from tests.serving import served
 
 FILES = {
-    "a module of ours": f"{assets.versioned()}/lib/dom.js",
-    "the largest style sheet": f"{assets.versioned()}/app.css",
+    "a module of ours": f"{static_files.versioned()}/lib/dom.js",
+    "the largest style sheet": f"{static_files.versioned()}/app.css",
     "AG Grid's late bundle": "/_dash-component-suites/dash_ag_grid/async-community.js",
 }
 TIMES = 40

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from collectors.analysis.findings.rules import BY_NAME
-from collectors.judging.collector import SHARE
+from analysis.findings.collector import SHARE
+from analysis.findings.rules import BY_NAME
 from collectors.records import Record
 from collectors.store.open import open_store
 from tests.judged import GIB, HOSTS, T0, JudgedRuns, machine_point, point

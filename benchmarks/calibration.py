@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from collectors.analysis.blame.verdict import Verdict
-from collectors.analysis.stacks.folding import FlameTree
-from collectors.analysis.stacks.lanes import Lanes
-from dashboard.api.judged.blame import verdict_answer
+from analysis.blame.verdict import Verdict
+from analysis.stacks.fold import FlameTree
+from analysis.stacks.threads import Lanes
+from dashboard.api.blame import verdict_answer
 from tests import leash
 from tests.plain import PROGRAMS, long_stretches, record, stretches
 from tests.plain_truth import Drawn, PlainRecording, is_right

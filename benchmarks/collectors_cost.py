@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Protocol
 
 from benchmarks.report import Row, run
-from collectors.gpu import device as gpu_device
-from collectors.gpu import nvml
-from collectors.gpu.nvml import NvmlCollector
-from collectors.host.machine import HostCollector
+from collectors.machine import gpu as gpu_device
+from collectors.machine import nvml
+from collectors.machine.host import HostCollector
+from collectors.machine.nvml import NvmlCollector
 from collectors.records import Points
 from tests import fake_nvml
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from collectors.memory import give_back
 from collectors.records import Points, RunInfo
+from collectors.runtime import give_back
 from collectors.store.open import open_store
 from collectors.store.sqlite.engine import SqliteStore
 from dashboard.queries import Queries

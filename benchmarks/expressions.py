@@ -13,20 +13,19 @@ from collections.abc import Callable
 
 import numpy as np
 
-from collectors.analysis.expressions.expression import Expression, compile
-from collectors.analysis.expressions.parsing import parsed
-from collectors.analysis.expressions.tracks import Raster, SeriesColumns
-from collectors.analysis.expressions.units import unit_of_series
-from collectors.analysis.stacks.traces import Floats
+from analysis.expressions.evaluation import Expression, compile
+from analysis.expressions.language import parsed, unit_of_series
+from analysis.expressions.values import Raster, SeriesColumns
+from analysis.stacks.traces import Floats
 from collectors.store.buckets import bucket
-from collectors.store.protocol import Buckets, RawPoints
+from collectors.store.store import Buckets, RawPoints
 
 from .report import Row, run
 
 GPUS, BUCKETS, POINTS = 8, 1_000, 20_000  # points of each series, in so many buckets
 ROUNDS = 7
 NAMES = ("gpu/power_w", "gpu/energy_j", "gpu/utilization_pct", "gpu/memory_used_bytes")
-LOADED = "import time; t = time.process_time(); import collectors.analysis.expressions.grammar as g; g.parser(); print(time.process_time() - t)"
+LOADED = "import time; t = time.process_time(); import analysis.expressions.language as g; g.parser(); print(time.process_time() - t)"
 TEXTS = (
     "gpu/power_w", "gpu/power_w / 1 kW", "gpu/utilization_pct > 90", "gpu/power_w * gpu/utilization_pct / 100 %", "rate(gpu/energy_j)",
     "rate(gpu/energy_j) / train/tokens_per_s", "gpu/power_w per step", "mean(gpu/power_w) over 1 min", "max(gpu/power_w) over 1 min",

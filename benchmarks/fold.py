@@ -17,15 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
-from collectors.analysis.stacks.lanes import Lanes
-from collectors.analysis.stacks.traces import Range
+from analysis.stacks.threads import Lanes
+from analysis.stacks.traces import Range
 from collectors.records import Frame, Points, Profile, Record, StackSample, labels_of
 from collectors.store.sqlite.engine import SqliteStore
-from dashboard.api.encoding import encode
-from dashboard.api.judged.blame import verdict_answer
+from dashboard.api.answers import encode
+from dashboard.api.blame import verdict_answer
 from dashboard.api.stacks import chart_answer, flame_answer
 from dashboard.queries import Profiler
-from dashboard.stacks import Stacks
+from dashboard.stacks.stacks import Stacks
 
 from .report import Row, run
 

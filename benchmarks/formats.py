@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from collectors.logs.formats.tensorboard.tfrecord import crc32c, intact, masked
 from collectors.logs.formats.text import Text
 from collectors.logs.formats.text.numbers import TextNumbers
+from collectors.logs.formats.tfrecord import crc32c, intact, masked
 from collectors.logs.tail import Tail
 from collectors.records import LogLine, Points, labels_of
 from collectors.store.open import open_store
-from collectors.store.protocol import series_id
+from collectors.store.store import series_id
 
 from .ingest import START_S, Done, collecting
 from .report import Row, run

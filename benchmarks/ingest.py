@@ -28,10 +28,10 @@ import orjson
 
 from collectors.logs.tail import Tail
 from collectors.records import LogLine, Points, labels_of
-from collectors.service.supervisor import Supervisor
 from collectors.store.open import maintenance, open_store
 from collectors.store.sqlite import files
-from collectors.store.sqlite.lines.templates import TemplateWriter
+from collectors.store.sqlite.logs import TemplateWriter
+from collectors.supervisor import Supervisor
 
 from .peers.row_table import RowTable
 from .report import Row, run

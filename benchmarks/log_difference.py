@@ -15,9 +15,9 @@ import time
 
 import numpy as np
 
+from analysis.logs.columns import LogColumns, Masked
+from analysis.logs.difference import difference
 from benchmarks.report import Row, run
-from collectors.analysis.logs.columns import LogColumns, Masked
-from collectors.analysis.logs.difference import difference
 from tests import planted_logs
 from tests.planted_logs import PLANTINGS, draw_window, is_first, judged, matches, plant, recorded
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import psutil
 
-from collectors.logs.watching import watch
+from collectors.logs import watch
 from collectors.store.open import open_store
 from dashboard.queries import Queries
 from tests.conftest import ROOT, wait_for
@@ -303,7 +303,7 @@ def collecting(mounted: Path, folder: Path) -> Iterator[psutil.Process]:
 
 def collect(slices: Path, arguments: list[str]) -> int:
     """The other process of `collecting`."""
-    from collectors import __main__  # its imports are not the benchmark's
+    import collector  # its imports are not the benchmark's
 
     def timed(name: str) -> None:
         looks = getattr(watch.FolderWatch, name)
@@ -321,7 +321,7 @@ def collect(slices: Path, arguments: list[str]) -> int:
 
     for name in PARTS:
         timed(name)
-    return __main__.main(arguments)
+    return collector.main(arguments)
 
 
 if __name__ == "__main__":

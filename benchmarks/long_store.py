@@ -23,12 +23,11 @@ from numpy.typing import NDArray
 
 from collectors import catalog
 from collectors.records import Event, Frame, Labels, Points, Profile, Record, RunInfo, StackSample, labels_of
-from collectors.store.protocol import Thinning
-from collectors.store.sqlite import files, schema, stacks
-from collectors.store.sqlite.columns import codec
+from collectors.store.sqlite import codec, files, schema, stacks
 from collectors.store.sqlite.engine import SqliteStore
 from collectors.store.sqlite.ingest import FileWriter
-from collectors.store.sqlite.thinning.thinner import Thinner
+from collectors.store.sqlite.thinning import Thinner
+from collectors.store.store import Thinning
 
 RUN, HOST = "long", "gpu-07"
 GPUS, RANKS, CORES = 8, 8, 96

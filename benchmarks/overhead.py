@@ -27,7 +27,7 @@ import torch
 from torch import nn
 
 from benchmarks.report import Row, paired, run
-from trainer.instruments import Instruments
+from trainer.measure import Instruments
 from trainer.run_log import RunLog
 
 ROUNDS = 40

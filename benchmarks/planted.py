@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from collectors.analysis.findings.rules import BY_NAME
+from analysis.findings.rules import BY_NAME
 from tests.kept_results import RESULTS, machine
 from tests.planted.causes import CAUSES, judged
 from tests.planted.windows import ENOUGH, PlantedResult, seed

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from benchmarks import report
 from trainer import fitting, precision
 from trainer.data.places import Batch, Data, Shuffled, batches, held_out
-from trainer.measuring.peaks import mfu, peak_flops
+from trainer.measure import mfu, peak_flops
 from trainer.models.recompute import recompute
 from trainer.options import Config
 from trainer.precision import Precision

@@ -13,10 +13,9 @@ from typing import Any
 
 from benchmarks.access import HEADERS, best_us
 from benchmarks.report import Row, run
+from dashboard.auth.hosts import Certificate, Renewing, _shake_hands
 from dashboard.auth.peers import PEER
-from dashboard.reach.base_path import BasePath
-from dashboard.reach.certificate import Certificate, Renewing, _shake_hands
-from dashboard.reach.proxies import TrustedProxies
+from dashboard.network import BasePath, TrustedProxies
 from tests.proxies import make_certificate
 
 HANDSHAKES = 20

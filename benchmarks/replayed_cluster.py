@@ -11,10 +11,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
-from jobs.planning.family import NOTHING, FamilyRecord
-from jobs.planning.job import Job, after_out_of_memory, queued_again
-from jobs.planning.slot import Slot
-from jobs.planning.state import Action, Learned, Pair, Promise, StartJob, StopJob
+from jobs.plan import (
+    NOTHING,
+    Action,
+    FamilyRecord,
+    Job,
+    Learned,
+    Pair,
+    Promise,
+    Slot,
+    StartJob,
+    StopJob,
+    after_out_of_memory,
+    queued_again,
+)
 
 MEASURED_S = 600.0  # after which peak and activity of a family are known
 CHECK_S = 300.0  # after which the speed beside a neighbour is known

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.replayed_cluster import ReplayedCluster
-from jobs.plan import plan
-from jobs.planning.state import Action, Carried, PlanRules, QueueState, StartJob
-from jobs.planning.usage import HIGH_WEIGHT
+from jobs.plan import HIGH_WEIGHT, Action, Carried, PlanRules, QueueState, StartJob, plan
 
 
 class StrictFifo:

@@ -21,8 +21,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from benchmarks.report import Row, run
 from collectors.store.open import maintenance, open_store
 from dashboard.queries import Queries
-from dashboard.runs_table.columns import SHOWN
-from dashboard.runs_table.table import TableQuestion
+from dashboard.runs.columns import SHOWN
+from dashboard.runs.table import TableQuestion
 from tests.conftest import CHROMIUM, QUIET, ROOT, wait_for
 from tests.many_runs import fill
 from tests.serving import Web

@@ -23,11 +23,11 @@ import psutil
 from numpy.typing import NDArray
 
 from benchmarks.report import Row, run
-from collectors.process.proc import start_ticks
+from collectors.machine.proc import start_ticks
 from collectors.sampler import Target
 from collectors.sampler.native import Native
 from collectors.sampler.pyspy import find_program as find_pyspy
-from collectors.sampler.pyspy.chrometrace import parse
+from collectors.sampler.pyspy import parse
 from tests.programs import running
 from tests.soak import soak
 

@@ -21,11 +21,7 @@ from typing import NamedTuple
 from benchmarks.replayed_cluster import Physics, ReplayedCluster, Scheduler, Submission
 from benchmarks.replayed_policies import FirstFit, OurPlan, SourceDocument, StrictFifo
 from benchmarks.replayed_traces import Mix, drawn, loaded, muri, philly, with_mix
-from jobs.plan import plan
-from jobs.planning.family import FamilyRecord
-from jobs.planning.job import Job
-from jobs.planning.slot import Slot
-from jobs.planning.state import QueueState
+from jobs.plan import FamilyRecord, Job, QueueState, Slot, plan
 
 from .report import Row, paired, run
 

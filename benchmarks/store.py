@@ -23,9 +23,9 @@ from typing import TypeAlias
 import numpy as np
 
 from collectors.records import LogLine, Points, labels_of
-from collectors.store.protocol import LogQuery, series_id
 from collectors.store.sqlite import files
 from collectors.store.sqlite.engine import SqliteStore
+from collectors.store.store import LogQuery, series_id
 
 from .peers import duck_table
 from .peers.duck_table import DuckTable
@@ -327,7 +327,7 @@ def append(store: SqliteStore, lines: Iterable[Points], batch: int = BATCH) -> N
 def cold_ms(where: Path) -> float:
     """From opening the store to the answer, with the interpreter and numpy already there."""
     code = f"""
-import time; from pathlib import Path; from collectors.store.sqlite.engine import SqliteStore; from collectors.store.protocol import series_id
+import time; from pathlib import Path; from collectors.store.sqlite.engine import SqliteStore; from collectors.store.store import series_id
 began = time.perf_counter(); store = SqliteStore(Path({str(where)!r}), write=False)
 store.range([series_id("long", "loss", {HOST!r})], None, None); print((time.perf_counter() - began) * 1e3)"""
     return float(subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True).stdout)

@@ -17,10 +17,10 @@ import numpy as np
 
 from collectors import catalog
 from collectors.records import Frame, Points, Profile, Record, StackSample, labels_of
-from collectors.store.protocol import Thinning
 from collectors.store.sqlite import files
 from collectors.store.sqlite.engine import SqliteStore
-from collectors.store.sqlite.thinning.thinner import Thinner
+from collectors.store.sqlite.thinning import Thinner
+from collectors.store.store import Thinning
 
 from .report import Row, run
 

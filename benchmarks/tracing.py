@@ -21,10 +21,8 @@ import torch
 from torch import nn
 
 from benchmarks import report
-from trainer.log.tracing import summary
-from trainer.log.tracing.profiler import MOST_CALLS, CallCount, StepProfiler
-from trainer.log.tracing.request import TraceFolder
-from trainer.log.tracing.summary import summary_of
+from trainer.log import tracing
+from trainer.log.tracing import MOST_CALLS, CallCount, StepProfiler, TraceFolder, summary_of
 
 LOOKS, STEPS, TRACED = 2_000, 60, 3
 
@@ -87,7 +85,7 @@ def traces(step: Callable[[], None], folder: Path) -> list[report.Row]:
     began_s = thread_time()
     profiler.stop()
     stopped_s = thread_time() - began_s
-    summary.PAUSE_S = 0.0
+    tracing.PAUSE_S = 0.0
     began_s = thread_time()
     found = summary_of(profiler.result, on_gpu=False)
     summed_s = thread_time() - began_s

@@ -12,8 +12,7 @@ except ModuleNotFoundError as error:
         "deepseek.client needs pandas: pip install 'deepseek-log[client]'", name="pandas"
     ) from None
 
-from .asking import DashboardError
-from .dashboard import Dashboard
-from .opening import OpenLogs, open_logs
+from .client import Dashboard, DashboardError
+from .open_logs import OpenLogs, open_logs
 
 __all__ = ["Dashboard", "DashboardError", "OpenLogs", "open_logs"]

@@ -1,16 +1,169 @@
-"""A collector's options, each written once: for the dashboard's command line, the collector process and its lock."""
+"""Options of the collector, with durations and sizes as users write them: `30d`, `20GB`."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+import base64
+import math
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import SplitResult, unquote, urlsplit
 
-from . import amounts
-from .log_tree import LogTree
-from .scrape.target import checked as scrape_target
+from .folders import LogTree
+from .redaction import redacted
+
+SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+NO_SIZE = 0  # of `none`
+
+_QUANTITY = re.compile(r"(\d+(?:\.\d+)?) ?([a-z]+)", re.IGNORECASE)
+
+
+def seconds(text: str) -> float:
+    """`30d -> 2592000.0`"""
+    return _quantity(text, SECONDS, "duration such as 30d")
+
+
+def size_bytes(text: str) -> int:
+    """`20GB -> 20000000000`"""
+    return int(_quantity(text, BYTES, "size such as 20GB"))
+
+
+def size_or_none(text: str) -> int:
+    """`20GB -> 20000000000`, `none -> NO_SIZE`"""
+    return NO_SIZE if text.strip().lower() == "none" else size_bytes(text)
+
+
+def positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
+
+
+def written_seconds(value: float) -> str:
+    return f"{value!r}s"
+
+
+def written_bytes(value: int) -> str:
+    return f"{value}B"
+
+
+def written_size(value: int) -> str:
+    return "none" if value == NO_SIZE else written_bytes(value)
+
+
+def _quantity(text: str, units: Mapping[str, int], what: str) -> float:
+    """A positive amount of a unit, in any case. Raises the error whose sentence argparse shows."""
+    found = _QUANTITY.fullmatch(text.strip())
+    scale = {unit.lower(): value for unit, value in units.items()}.get(found[2].lower()) if found else None
+    if found is None or scale is None or float(found[1]) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no {what} (units: {', '.join(units)})")
+    return float(found[1]) * scale
+
+
+# The disk space that a store may take where no --max-size was given.
+
+MOST_BYTES = 20 * 10**9
+SHARE = 0.05  # of the disk
+STEP_BYTES = 10**9  # what a larger store is rounded up to: the same at each start
+
+
+class Room(NamedTuple):
+    """`sentence` is for the start: the limit and where it comes from. `max_bytes` is None where the disk's size is unknown."""
+
+    max_bytes: int | None
+    sentence: str
+
+
+def default_limit(data_dir: Path) -> Room:
+    """The smaller of 20 GB and 5 % of the disk. A store that is larger already keeps its size: an update deletes nothing."""
+    try:
+        disk, used_bytes = os.statvfs(data_dir), _used_bytes(data_dir)
+    except OSError as error:
+        return Room(None, f"the store in {data_dir} has no limit ({error.strerror}); set one with --max-size")
+    share = int(disk.f_blocks * disk.f_frsize * SHARE)
+    if not share:  # a file system without a size, as some network ones
+        return Room(None, f"the store in {data_dir} has no limit: its disk reports no size; set one with --max-size")
+    limit, why = min((MOST_BYTES, "the default"), (share, f"{SHARE:.0%} of its disk"))
+    if used_bytes > limit:
+        limit, why = math.ceil(used_bytes / STEP_BYTES) * STEP_BYTES, "what it has already"
+    amount = f"{limit / 1e9:.3g} GB" if limit >= 10**9 else f"{limit / 1e6:.3g} MB"
+    return Room(
+        limit,
+        f"the store in {data_dir} may take {amount} ({why}): beyond it the oldest GPU, host and stack samples go; change it with --max-size",
+    )
+
+
+def _used_bytes(data_dir: Path) -> int:
+    """Of the files in the folder itself, which are the store's and some small ones."""
+    with os.scandir(data_dir) as entries:
+        return sum(
+            entry.stat(follow_symlinks=False).st_size for entry in entries if entry.is_file(follow_symlinks=False)
+        )
+
+
+# What `--scrape [name=]URL` names.
+
+NAME = re.compile(r"[\w][\w.:-]{0,99}")
+FORM = "--scrape takes [name=]URL, such as vllm=http://localhost:8000/metrics"
+
+
+class ScrapeTarget(NamedTuple):
+    run: str
+    url: SplitResult
+    authorization: str  # "" where the address has no user
+
+    @property
+    def shown(self) -> str:
+        """The address without secrets."""
+        return redacted(self.url._replace(netloc=self.url.netloc.rpartition("@")[2]).geturl())
+
+
+def target_of(text: str) -> ScrapeTarget:
+    """`"vllm=http://localhost:8000"` -> the run `vllm`, the address `http://localhost:8000/metrics`. Raises ValueError."""
+    before, equals, after = text.partition("=")
+    is_named = bool(equals) and "/" not in before
+    address = after if is_named else text
+    url = urlsplit(address)
+    try:
+        port = url.port
+    except ValueError:
+        raise ValueError(f"{FORM}; {address!r} has no such port") from None
+    if (
+        url.scheme not in ("http", "https")
+        or not url.hostname
+        or any(ord(sign) <= 32 or ord(sign) > 126 for sign in address)
+    ):
+        raise ValueError(f"{FORM}; {address!r} is no such address")
+    run = before if is_named else f"{url.hostname}:{port}" if port else url.hostname
+    if not NAME.fullmatch(run):
+        raise ValueError(f"{FORM}; a name has letters, digits, and . : - _ only, and {run!r} others")
+    user = url.netloc.rpartition("@")[0]
+    authorization = f"Basic {base64.b64encode(unquote(user).encode()).decode()}" if user else ""
+    return ScrapeTarget(
+        run, url._replace(path=url.path if url.path not in ("", "/") else "/metrics", fragment=""), authorization
+    )
+
+
+def checked(text: str) -> str:
+    """For a command line: the text itself. Raises ArgumentTypeError."""
+    try:
+        target_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+# A collector's options, each written once: for the dashboard's command line, the collector process and its lock.
 
 SAMPLERS = ("native", "py-spy")
 
@@ -41,15 +194,15 @@ FLAGS = {
         "--retention",
         "delete GPU, host and profile samples older than this, e.g. 30d; runs are kept (default: never)",
         "TIME",
-        amounts.seconds,
-        amounts.written_seconds,
+        seconds,
+        written_seconds,
     ),
     "max_bytes": Flag(
         "--max-size",
         "maximum store size, e.g. 50GB, or none; deletes the oldest of those samples, then pauses collection (default: 20GB, at most 5 %% of the disk, and never pauses)",
         "SIZE",
-        amounts.size_or_none,
-        amounts.written_size,
+        size_or_none,
+        written_size,
     ),
     "pause": Flag("--no-pause", "go on collecting where runs alone are larger than --max-size"),
     "profile": Flag("--no-profile", "do not sample the trainers' Python stacks"),
@@ -58,7 +211,7 @@ FLAGS = {
         "--profile-budget",
         "maximum CPU use of sampling, of one core (default: 2 for one process to 10 for a hundred; with py-spy 5 to 25)",
         "PERCENT",
-        amounts.positive,
+        positive,
     ),
     "judge": Flag("--no-findings", "do not judge the runs and the machine while they run: no findings, no alerts"),
     "as_root": Flag(
@@ -70,7 +223,7 @@ FLAGS = {
         "--scrape",
         "read an OpenMetrics or Prometheus endpoint (vLLM, SGLang, Triton, dcgm-exporter) as a run; may be repeated",
         "[NAME=]URL",
-        scrape_target,
+        checked,
         repeated=True,
     ),
 }

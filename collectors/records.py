@@ -113,7 +113,7 @@ class Finding(NamedTuple):
 
     id: str
     run: str | None  # None: of the machine
-    rule: str  # its name in `collectors/analysis/findings/rules.py`
+    rule: str  # its name in `analysis/findings/rules.py`
     weight: FindingWeight  # a note stands on the axis; an alert may leave the machine
     from_s: float  # Unix seconds
     to_s: float  # until when it is known to hold; of a moment the same as from_s

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from collectors.process.proc import alive, boot_id, start_ticks
+from collectors.machine.proc import alive, boot_id, start_ticks
 
 FILE = "web.json"
 PROGRAMS, KEEP = "programs", "keep"

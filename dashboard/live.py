@@ -15,23 +15,23 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from starlette.concurrency import run_in_threadpool
 
 from collectors.records import LogLine
-from collectors.service.beat import committing_s
-from collectors.store.protocol import Delta, StoreError
+from collectors.runtime import committing_s
+from collectors.store.store import Delta, StoreError
 
 from .api import PREFIX
-from .api.encoding import encode
-from .api.judged.findings import finding_row
+from .api.answers import encode
+from .api.findings import finding_row
 from .api.logs import bar_row, line_row
 from .api.machine import StateAnswer, state_answer
 from .api.messages import LiveMessage, StateMessage
 from .api.points import live_row
 from .api.runs import RunRow, event_row, run_row
 from .auth.roles import Role, needs
-from .changes import watch
-from .connection import ABORT
+from .http_server import ABORT
+from .mutations import watch
 from .queries import Queries
-from .runs import ALIVE, RunView
-from .subscription import NOTHING, NotASubscription, Subscription, subscription_of
+from .runs.runs import ALIVE, RunView
+from .series.subscription import NOTHING, NotASubscription, Subscription, subscription_of
 
 POLL_S = 0.04  # the store is asked for changes so often, and only while a socket is open
 DELTA_GAP_S = 0.1  # at most 10 deltas a second; the first after a pause goes out at once

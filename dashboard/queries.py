@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from collectors.log_tree import LogTree
-from collectors.process.activity import LIFETIMES
-from collectors.process.claims import processes_of
-from collectors.process.proc import descendants
+from collectors.control import ControlError, ask
+from collectors.folders import LogTree
+from collectors.machine.proc import descendants
+from collectors.machine.run_state import LIFETIMES, processes_of
 from collectors.provenance import DIFF
 from collectors.records import Event, Offset, ProgressBar, Sample
-from collectors.service.control import ControlError, ask
-from collectors.store.protocol import (
+from collectors.store.store import (
     Axis,
     Buckets,
     Delta,
@@ -32,34 +31,31 @@ from collectors.store.protocol import (
     Store,
 )
 
-from .alerts.asking import Alerts
+from . import samples as bytes_of
+from . import samples as checkpoints
+from . import samples as places
 from .boards.drawing import BoardCharts
 from .boards.files import Boards
-from .comparing.attempts import RunAttempts, requeued
-from .comparing.recorded import Comparing
-from .cost import Cost, CostMeter
-from .curves.overlay import Overlays
-from .expressions.evaluation import Expressions
-from .findings.doings import Doings
-from .findings.reading import FoundFindings
-from .flame.ahead import Ahead
-from .goodput.asking import Goodputs
-from .host_processes import HostLook, HostProcesses
-from .jobs.reading import JobsReader
-from .log_changes.asking import LogChanges
-from .log_lines.lines import LogLines
-from .machine import GpuUser, Machine, RunOfProcess, values_now
+from .findings import Alerts, Doings, FoundFindings
+from .jobs import JobsReader
+from .logs.changes import LogChanges
+from .logs.lines import LogLines
+from .machine import Cost, CostMeter, GpuUser, HostLook, HostProcesses, Machine, RunOfProcess, values_now
 from .pages.page import Page
-from .runs import RankView, Runs, RunView, forgotten_view, rank_view
-from .runs_table.table import RunsSource, RunsTable
-from .samples import bytes_of, checkpoints, places
-from .searching.ranking import Typed
-from .searching.search import SearchHits, Sources, search
-from .stacks import Stacks
-from .subscription import is_glob, split_names, wanted
-from .user_files.about import Abouts, about_run, of_program
+from .runs.goodput import Goodputs
+from .runs.previous_run import RunAttempts, requeued
+from .runs.run_values import Comparing
+from .runs.runs import RankView, Runs, RunView, forgotten_view, rank_view
+from .runs.search import SearchHits, Sources, Typed, search
+from .runs.table import RunsSource, RunsTable
+from .series.curves import Overlays
+from .series.expressions import Expressions
+from .series.subscription import is_glob, split_names, wanted
+from .stacks.flame import Ahead
+from .stacks.stacks import Stacks
 from .user_files.directions import Direction, directions_of
 from .user_files.forgotten import ForgottenRun, ForgottenRuns
+from .user_files.run_notes import Abouts, about_run, of_program
 from .user_files.settings import Settings, settings_of
 
 SILENT = (

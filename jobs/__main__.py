@@ -17,10 +17,10 @@ def main() -> int:
         code: int = import_module("jobs.executors.attempt").keep(Path(sys.argv[2]))
         return code
     if sys.argv[1:2] == ["slurm"]:
-        said: int = import_module("jobs.slurm.orders").main(Path(sys.argv[2]))
+        said: int = import_module("jobs.slurm").main(Path(sys.argv[2]))
         return said
     if sys.argv[1:2] == ["daemon"]:
-        import_module("jobs.service.outside").leave_job()
+        import_module("jobs.background").leave_job()
     found: int = import_module("jobs.commands").main()
     return found
 

@@ -1,4 +1,4 @@
-"""The folder in which a user's queue lives: `deepseek-jobs/` below the user's state, closed to others."""
+"""The folder of a user's queue, closed to others."""
 
 from __future__ import annotations
 
@@ -9,9 +9,26 @@ import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from collectors.process.proc import alive, boot_id, user_of
+from collectors.machine.proc import alive, boot_id, user_of
 
-from .errors import QueueError
+# A mistake of the user's, or a state of the host that the user can change.
+
+
+class QueueError(Exception):
+    """One sentence with the error and the remedy."""
+
+
+class NoDaemon(QueueError):
+    """No daemon answers for this queue."""
+
+
+class NoAnswer(QueueError):
+    """A daemon is there and has not answered: what was asked may have been done, or may be done yet."""
+
+
+class NoSuchJob(QueueError):
+    """No job of that number is in the queue."""
+
 
 NAME = "deepseek-jobs"
 VARIABLE = "DEEPSEEK_JOBS_DIR"

@@ -20,15 +20,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from .carrying import carried_from
-from .compared import Submission
-from .errors import NoSuchJob, QueueError
-from .planning.family import NOTHING, FamilyRecord, outlived, predicted_s, usual
-from .planning.state import Carried, Pair
-from .queue import ORDER, OVER, PLACED, record_from
-from .queue_file import VERSION
+from .fifo import Submission
+from .plan import NOTHING, Carried, FamilyRecord, Pair, outlived, predicted_s, usual
+from .queue import ORDER, OVER, PLACED, VERSION, carried_from, record_from
 from .request import LOCAL, SLURM
-from .state_folder import QUEUE, daemon_of, require_own
+from .state_folder import QUEUE, NoSuchJob, QueueError, daemon_of, require_own
 
 ONE_CORE = re.compile(r"^cores (\d+)$")
 MOST_NUMBER = 2**62  # of a job

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from collectors.alerts.collector import AlertsCollector
-from collectors.process.finder import Finder
+from alerts.collector import AlertsCollector
+from collectors.machine.finder import Finder
 from collectors.records import Finding, Record, RunInfo
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 
 NOW_S = 1_795_000_000.0
 

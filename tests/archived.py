@@ -24,8 +24,8 @@ from collectors.records import (
     StackSample,
 )
 from collectors.store.open import open_store
-from collectors.store.protocol import LogQuery, SampleQuery, Store
-from dashboard.archive.zipped import write_zip
+from collectors.store.store import LogQuery, SampleQuery, Store
+from dashboard.archive import write_zip
 
 T0 = 1_764_000_000.0
 RUN = "group/a ä,%"

@@ -6,9 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from dashboard.boards.fields import chosen_of
-from dashboard.boards.kinds import KINDS
-from dashboard.boards.model import Board, BoardChart, BoardRow, ChosenSeries, Threshold, ValueRange
+from dashboard.boards.board import KINDS, Board, BoardChart, BoardRow, ChosenSeries, Threshold, ValueRange, chosen_of
 
 ODD = "no:#&*!|>'\"%@`{}[],?- \n\t\u00e9\u202e\u2028\u0085x1.~"
 words = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=20) | st.sampled_from(

@@ -8,10 +8,10 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from collectors.logs import run_folder
-from collectors.logs.formats import Arrival
+from collectors.logs import run
+from collectors.logs.formats import Arrival, tfrecord
 from collectors.logs.formats.jsonl import Names
-from collectors.logs.formats.tensorboard import EventFile, tfrecord
+from collectors.logs.formats.tensorboard import EventFile
 from collectors.records import Points, Record, RunInfo
 
 RECORDED = Path(__file__).parent / "recorded" / "tensorboard"
@@ -23,7 +23,7 @@ NOW = Arrival(1_764_000_000.0, 1_764_000_000.2)
 def event_file(
     state: dict[str, Any] | None = None, prefix: str = "", place: str = "events.out.tfevents.0.box"
 ) -> EventFile:
-    folder = run_folder.RunFolder("a", Path("/logs/a"), False, "box")
+    folder = run.RunFolder("a", Path("/logs/a"), False, "box")
     take = lambda config: folder.take_config("f", config)  # noqa: E731
     return EventFile("a", (), place, prefix, Names().fault, take, state)
 

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
 
-from collectors.analysis.expressions.expression import ExpressionColumns, compile
-from collectors.analysis.expressions.tracks import HOLD, Raster, SeriesColumns
-from collectors.analysis.expressions.units import unit_of_series
-from collectors.analysis.stacks.traces import Floats
+from analysis.expressions.evaluation import ExpressionColumns, compile
+from analysis.expressions.language import unit_of_series
+from analysis.expressions.values import HOLD, Raster, SeriesColumns
+from analysis.stacks.traces import Floats
 from collectors.records import Labels
 from collectors.store.buckets import bucket, join_points
-from collectors.store.protocol import Buckets, RawPoints
+from collectors.store.store import Buckets, RawPoints
 
 WIDE = Raster(buckets=1_000_000)  # every place by itself
 TICK = 0.125  # times are multiples: pandas' nanoseconds hold them exactly

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from collectors.analysis.findings.rule import AnyRule
-from collectors.analysis.findings.rules import RULES
+from analysis.findings.rule import AnyRule
+from analysis.findings.rules import RULES
 
 DOC = Path(__file__).parents[1] / "docs" / "findings.md"
 HEAD = "| rule | title | weight | needs | holds when | source of its threshold |\n|---|---|---|---|---|---|\n"

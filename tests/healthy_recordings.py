@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from collectors.analysis.findings import names
-from collectors.judging.known import MACHINE, RUNS_OWN
+from analysis.findings import rule
+from analysis.findings.working_set import MACHINE, RUNS_OWN
 from collectors.records import Event, Labels, Points, Record
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 from tests.judged import HOSTS
 
 FOLDER = Path(__file__).parent / "recorded" / "findings"
@@ -200,13 +200,13 @@ def _levelled(row: HealthySeries) -> Any:
     """A function of which points and of the time in the simulation."""
     if (
         not row.run
-        or not (names.is_loss(row.name) or names.is_gradient(row.name) or names.is_result(row.name))
+        or not (rule.is_loss(row.name) or rule.is_gradient(row.name) or rule.is_result(row.name))
         or len(row.value) < 20
     ):
         return lambda mask, at_s: row.value[mask]
     usual = _slow_part(row.value)
     middle = float(np.median(usual[len(usual) // 2 :]))
-    if names.is_gradient(row.name):
+    if rule.is_gradient(row.name):
         return lambda mask, at_s: row.value[mask] / usual[mask] * middle
     rest = row.value - usual
     return lambda mask, at_s: rest[mask] + middle * (1 + 0.5 * np.exp(-at_s / 7200))

@@ -14,9 +14,9 @@ import pytest
 
 from collectors.logs.tail import Tail
 from collectors.records import Offset, labels_of
+from collectors.store.batches import store_all
 from collectors.store.open import open_store
-from collectors.store.protocol import Run, series_id
-from collectors.store.storing import store_all
+from collectors.store.store import Run, series_id
 
 MOST_PASSES = 3  # turns that may pass over a file known to have changed: none at rest, a few where the machine stalls
 MOST_TURN_S = 30.0  # a turn takes about 0.2 s at rest

@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-from collectors.process.proc import start_ticks
-from jobs.asking import Asking
+from collectors.machine.proc import start_ticks
+from jobs.client import Asking
 from jobs.executors.processes import MARK, environment_words
-from jobs.submission import request_of
+from jobs.request import request_of
 from jobs.view import QueueView, row_as_json
 from tests.leash import VARIABLE as LEASH
 from tests.running import ROOT, wait_for

@@ -13,17 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from collectors.process.proc import boot_id, start_ticks
+from collectors.machine.proc import boot_id, start_ticks
 from collectors.records import Points, labels_of
 from collectors.store.open import open_store
 from dashboard.queries import Queries
-from jobs.errors import QueueError
-from jobs.plan import plan
-from jobs.planning.slot import Slot
-from jobs.planning.state import Action, PlanRules, StartJob, StopJob
+from jobs.plan import Action, PlanRules, Slot, StartJob, StopJob, plan
 from jobs.queue import JobQueue
 from jobs.request import JobRequest, request_from
-from jobs.state_folder import LOCK, QUEUE, SOCKET, VARIABLE, make
+from jobs.state_folder import LOCK, QUEUE, SOCKET, VARIABLE, QueueError, make
 from tests.serving import Web, served
 
 CARD_MIB = 80 * 1024.0

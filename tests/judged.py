@@ -11,14 +11,14 @@ from typing import cast
 
 import numpy as np
 
-from collectors.analysis.stacks.trust import LineOf, no_source
-from collectors.gpu.inventory import Gpu, GpuProcess, Inventory
-from collectors.judging.collector import FindingsCollector
-from collectors.process.activity import RunActivity, RunProcess
-from collectors.process.finder import Finder
-from collectors.process.proc import boot_id, start_ticks
+from analysis.findings.collector import FindingsCollector
+from analysis.stacks.trust import LineOf, no_source
+from collectors.machine.finder import Finder
+from collectors.machine.inventory import Gpu, GpuProcess, Inventory
+from collectors.machine.proc import boot_id, start_ticks
+from collectors.machine.run_state import RunActivity, RunProcess
 from collectors.records import Event, Finding, Labels, Points, Record, RunInfo, labels_of
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 from tests.claims import claiming_folder
 
 T0 = 1_764_000_000.0

@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from collectors.process.proc import start_ticks
+from collectors.machine.proc import start_ticks
 
 VARIABLE = "ENDS_WITH"  # in the environment of all that is started: the marks of those with which it ends
 ENDS_S = 10.0

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 
 from collectors.records import Event, Points, Record, RunInfo, labels_of
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 
 HOST = "gpu-07"
 LABELS = labels_of(host=HOST)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.process.proc import start_ticks
+from collectors.machine.proc import start_ticks
 from collectors.records import Frame, Profile
 from collectors.sampler import Target
 from collectors.sampler.build import find_program

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from collectors.process.ranks import RanksSeen
+from collectors.machine.finder import RanksSeen
 from collectors.records import Event, Points, RunInfo, labels_of
 from collectors.store.open import open_store
-from collectors.store.protocol import Run, Store
+from collectors.store.store import Run, Store
 from dashboard.queries import Queries
-from dashboard.runs import RunView
-from dashboard.runs_table.table import FoundRuns, TableQuestion
+from dashboard.runs.runs import RunView
+from dashboard.runs.table import FoundRuns, TableQuestion
 
 HOST = labels_of(host="box")
 T0 = 1_764_000_000.0

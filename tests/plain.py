@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from collectors.service.control import ControlError, ask
+from collectors.control import ControlError, ask
 from collectors.store.open import open_store
 
 ROOT = Path(__file__).parents[1]
@@ -155,7 +155,7 @@ def plan_file(folder: Path, name: str) -> Path:
 
 @contextlib.contextmanager
 def collector(folder: Path) -> Iterator[None]:
-    command = [sys.executable, "-m", "collectors", "--log-dir", str(folder / "logs")]
+    command = [sys.executable, "-m", "collector", "--log-dir", str(folder / "logs")]
     with (folder / "collector.out").open("wb") as output:
         collector = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
     try:

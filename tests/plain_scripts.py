@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from collectors.process.activity import RunActivity
-from collectors.process.finder import Finder
-from collectors.process.proc import boot_id, command_of, start_ticks
+from collectors.machine.finder import Finder
+from collectors.machine.proc import boot_id, command_of, start_ticks
+from collectors.machine.run_state import RunActivity
 from collectors.records import Event
 from tests.conftest import wait_for
 

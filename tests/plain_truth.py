@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from collectors.analysis.blame.verdict import Verdict
-from collectors.analysis.stacks.traces import Range
+from analysis.blame.verdict import Verdict
+from analysis.stacks.traces import Range
 from collectors.store.open import open_store
 from dashboard.queries import Queries
 

@@ -7,12 +7,22 @@ from copy import deepcopy
 from dataclasses import replace
 
 from benchmarks.replayed_cluster import Physics, ReplayedCluster, Submission
-from jobs.plan import plan
-from jobs.planning.job import Job
-from jobs.planning.sharing import pair_of, with_margin
-from jobs.planning.slot import Slot
-from jobs.planning.state import Action, Carried, JobPlan, PlanRules, Promise, QueueState, StartJob, StopJob
-from jobs.planning.usage import high_slots
+from jobs.plan import (
+    Action,
+    Carried,
+    Job,
+    JobPlan,
+    PlanRules,
+    Promise,
+    QueueState,
+    Slot,
+    StartJob,
+    StopJob,
+    high_slots,
+    pair_of,
+    plan,
+    with_margin,
+)
 
 GIB = 1024.0
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import pytest
 
-from collectors.analysis.findings.rules import BY_NAME
+from analysis.findings.rules import BY_NAME
 from collectors.records import Points, Record
 from collectors.store.open import open_store
 from tests.judged import T0, JudgedRuns, point

@@ -10,16 +10,16 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from collectors.analysis.logs.difference import LogChange, LogDifference, difference
-from collectors.analysis.logs.words import fields_of_clock
+from analysis.logs.difference import LogChange, LogDifference, difference
 from collectors.logs.formats.text import Text
+from collectors.logs.tracebacks import fields_of_clock
 from collectors.records import LogLine
-from dashboard.log_changes import masking
-from dashboard.log_changes.masking import MaskedLines
+from dashboard.logs import changes
+from dashboard.logs.changes import MaskedLines
 from tests.record_logs import FOLDER, LOGS
 
 EPOCH_S = 1.79e9
-mask = functools.lru_cache(1 << 18)(masking.mask)
+mask = functools.lru_cache(1 << 18)(changes.mask)
 Planting = Literal["new", "more", "silent", "number"]
 PLANTINGS: tuple[Planting, ...] = ("new", "more", "silent", "number")
 NEW = (

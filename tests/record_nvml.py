@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pynvml
 
-from collectors.gpu import nvml
-from collectors.gpu.nvml import NvmlCollector
+from collectors.machine import nvml
+from collectors.machine.nvml import NvmlCollector
 from collectors.records import Points
 
 # Which signal of the fake tells a metric, and which of its features the metric's source needs.

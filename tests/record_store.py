@@ -29,7 +29,7 @@ from collectors.records import (
 )
 from collectors.store.open import open_store
 from collectors.store.sqlite import files, schema
-from collectors.store.sqlite.columns.chunks import ROWS
+from collectors.store.sqlite.chunks import ROWS
 
 RECORDED = Path(__file__).parent / "recorded" / "store"
 START_S = 1_764_000_000.0

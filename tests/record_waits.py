@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
-from collectors.analysis.stacks.source import line_of
-from collectors.process.proc import start_ticks
+from analysis.stacks.frames import line_of
+from collectors.machine.proc import start_ticks
 from collectors.records import Frame, Profile, StackSample
 from collectors.sampler import Target
 from collectors.sampler.native import Native

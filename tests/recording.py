@@ -16,23 +16,22 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from collectors.analysis.blame.verdict import Verdict
-from collectors.analysis.stacks.traces import Range
-from collectors.host.machine import HostCollector
+from analysis.blame.verdict import Verdict
+from analysis.stacks.traces import Range
 from collectors.logs.tail import Tail
-from collectors.process.activity import RunActivity
-from collectors.process.finder import Finder
-from collectors.process.proc import boot_id, start_ticks, workers_of
+from collectors.machine.finder import Finder
+from collectors.machine.host import HostCollector
+from collectors.machine.proc import boot_id, start_ticks, workers_of
+from collectors.machine.run_state import RunActivity
 from collectors.records import Event, Record
 from collectors.sampler import Sampler, Target
 from collectors.sampler.build import find_program
-from collectors.sampler.choice import choose
 from collectors.sampler.native import Native
-from collectors.sampler.profile import ProfileCollector
+from collectors.sampler.profile import ProfileCollector, choose
 from collectors.sampler.pyspy import PySpy
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
-from dashboard.stacks import Stacks
+from collectors.store.store import Store
+from dashboard.stacks.stacks import Stacks
 from tests.claims import claiming_folder
 
 ROOT = Path(__file__).parents[1]

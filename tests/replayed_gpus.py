@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.gpu.nvml import NvmlCollector
+from collectors.machine.nvml import NvmlCollector
 from collectors.records import Points
 from tests import fake_nvml
 

@@ -11,11 +11,10 @@ import numpy as np
 
 from collectors.records import Event, Frame, Labels, LogLine, Points, Profile, RunInfo, StackSample
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 from dashboard.queries import Queries
-from dashboard.report.asked import ReportQuery
-from dashboard.report.gathering import gather
-from dashboard.report.rendering import MOST_BYTES, html_of
+from dashboard.report.contents import ReportQuery, gather
+from dashboard.report.page import MOST_BYTES, html_of
 
 T0 = 1_764_000_000.0
 SITE = "/venv/lib/python3.11/site-packages"

@@ -20,10 +20,10 @@ from fastapi import FastAPI
 
 from collectors.records import Points, Record, labels_of
 from collectors.store.open import open_store
+from dashboard.app import make_app
 from dashboard.auth.hosts import Access
+from dashboard.http_server import server_of
 from dashboard.queries import Queries
-from dashboard.server import make_app
-from dashboard.serving import server_of
 from tests.conftest import wait_for
 
 ENDS_S = 10.0

@@ -1,6 +1,6 @@
 """A GPU that is not there, for the logic around CUDA events: one stream that works through what is launched, in real time.
 
-It has what `trainer.measuring.gpu_clock` uses of `torch.cuda`, and refuses what a real one refuses while a graph is captured. It says nothing of
+It has what `trainer.measure` uses of `torch.cuda`, and refuses what a real one refuses while a graph is captured. It says nothing of
 what a real one costs.
 """
 

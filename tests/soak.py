@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import psutil
 
-from collectors.process.activity import RunActivity
-from collectors.process.proc import boot_id, start_ticks
+from collectors.machine.proc import boot_id, start_ticks
+from collectors.machine.run_state import RunActivity
 from collectors.records import Event, Profile
 from collectors.sampler.native import Native
 from collectors.sampler.profile import ProfileCollector

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from collectors.analysis.stacks.folding import PRUNE, FlameTree, gather, tree_of
-from collectors.analysis.stacks.lanes import Lanes, View
+from analysis.stacks.fold import PRUNE, FlameTree, gather, tree_of
+from analysis.stacks.threads import Lanes, View
 from collectors.records import Frame
-from collectors.store.protocol import Process, StackColumns
+from collectors.store.store import Process, StackColumns
 
 Span = tuple[int, int, float, tuple[Frame, ...]]  # process, tid, seconds, stack
 MAIN = ("run", 0, 7, "main")

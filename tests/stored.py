@@ -11,7 +11,7 @@ import pytest
 
 from collectors.records import Offset, Points, Profile, Sample, SourceText, StackSample, labels_of
 from collectors.store.open import ENGINES, open_store
-from collectors.store.protocol import Store, series_id
+from collectors.store.store import Store, series_id
 
 HOST = labels_of(host="box")
 GPU = labels_of(gpu=0, host="box", uuid="GPU-1")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from collectors.analysis.blame.verdict import Verdict
+from analysis.blame.verdict import Verdict
 from collectors.records import Frame, Labels, Points, Profile, RunInfo, StackSample, labels_of
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
-from dashboard.stacks import Stacks
+from collectors.store.store import Store
+from dashboard.stacks.stacks import Stacks
 
 T0 = 1_764_000_000.0
 TORCH, LIBRARY = "/usr/lib/python3.11/site-packages/torch", "/usr/lib/python3.11"

@@ -41,6 +41,6 @@ def test_the_history_waits_for_a_log_that_is_longer_than_a_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a busy machine, where a turn ends sooner: both files are new at the same moment."""
-    monkeypatch.setattr("collectors.logs.followed.BATCH_BYTES", 64 << 10)
-    monkeypatch.setattr("collectors.logs.turns.TURN_S", 0.0)
+    monkeypatch.setattr("collectors.logs.file.BATCH_BYTES", 64 << 10)
+    monkeypatch.setattr("collectors.logs.tail.TURN_S", 0.0)
     test_a_trainers_own_history_beside_ours_adds_no_point(tmp_path, False)

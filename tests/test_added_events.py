@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from playwright.sync_api import Page
 
-from collectors.logs.added import PREFIX, AddedEvents, events_of
 from collectors.logs.formats import Tally
+from collectors.logs.user_events import PREFIX, AddedEvents, events_of
 from collectors.records import Event, Offset, Record
 from collectors.store.open import open_store
 from dashboard.user_files.events import add_event, file_of

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from collectors.analysis.blame.agreement import contradiction, nearest
-from collectors.analysis.blame.evidence import WAITS
-from collectors.analysis.blame.suspect import Suspect
-from collectors.analysis.blame.verdict import Evidence, Verdict
-from collectors.analysis.stacks.trie import Trie, build, weigh
-from collectors.analysis.stacks.trust import traces_of
+from analysis.blame.blame import contradiction, nearest
+from analysis.blame.comparison import WAITS
+from analysis.blame.suspect import Suspect
+from analysis.blame.verdict import Evidence, Verdict
+from analysis.stacks.tree import Trie, build, weigh
+from analysis.stacks.trust import traces_of
 from collectors.records import Frame
-from collectors.store.protocol import StackColumns
+from collectors.store.store import StackColumns
 from tests.stacks import columns
 
 MODULE, STEP = Frame("<module>", "/job/train.py", 90), Frame("step", "/job/train.py", 40)

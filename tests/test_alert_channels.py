@@ -19,13 +19,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from collectors.alerts.channels import send
-from collectors.alerts.channels.mail import mail_of
-from collectors.alerts.channels.sent import NotDelivered, fields_of
-from collectors.alerts.composing import Composer
-from collectors.alerts.message import AlertMessage, message_of
-from collectors.alerts.model import AlertSettings, Receiver
-from collectors.alerts.wording import body, clean, headline, sparkline
+from alerts.channels import send
+from alerts.channels.mail import mail_of
+from alerts.channels.sent import NotDelivered, fields_of
+from alerts.config import AlertSettings, Receiver
+from alerts.messages import AlertMessage, Composer, body, clean, headline, message_of, sparkline
 from collectors.records import Finding
 from tests.alerting import NOW_S, Receiving, alerting, crash, receiving
 
@@ -258,6 +256,6 @@ def test_the_library_sends_the_sentence_as_plain_text(
 
 
 def test_the_library_is_not_loaded_without_such_a_receiver() -> None:
-    code = "import sys, collectors.__main__; print([name for name in ('apprise', 'requests', 'smtplib', 'lark') if name in sys.modules])"
+    code = "import sys, collector; print([name for name in ('apprise', 'requests', 'smtplib', 'lark') if name in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == "[]"

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from collectors.alerts.channels import send
-from collectors.alerts.channels.sent import NotDelivered
-from collectors.alerts.model import Receiver
+from alerts.channels import send
+from alerts.channels.sent import NotDelivered
+from alerts.config import Receiver
 from tests.alerting import alerting, crash
 from tests.test_alert_channels import message
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from collectors.alerts.reading import settings_of
-from collectors.analysis.findings.watch import WITH_RUN
-from collectors.process.activity import RunActivity
+from alerts.config import settings_of
+from analysis.findings.watch import WITH_RUN
+from collectors.machine.run_state import RunActivity
 from collectors.records import Event, Finding, Points
 from tests.alerting import NOW_S, Alerting, alerting, receiving, webhook
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from collectors.alerts.collector import AlertsCollector
-from collectors.process.finder import Finder
+from alerts.collector import AlertsCollector
+from collectors.machine.finder import Finder
 from collectors.records import Finding, RunInfo
 from collectors.store.open import open_store
 from dashboard.queries import Queries
@@ -181,7 +181,7 @@ def test_what_a_script_says_reaches_a_receiver_through_the_real_collector(tmp_pa
     data.mkdir(mode=0o700)
     with receiving() as receiver:
         (data / "alerts.yaml").write_text(f"receivers:\n- {{name: hook, kind: webhook, url: '{receiver.url}'}}\n")
-        command = [sys.executable, "-m", "collectors", "--log-dir", str(tmp_path), "--no-profile"]
+        command = [sys.executable, "-m", "collector", "--log-dir", str(tmp_path), "--no-profile"]
         process = subprocess.Popen(command, cwd=ROOT, env=os.environ)
         try:
             with RunLog(tmp_path, run="a") as log:

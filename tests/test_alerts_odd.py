@@ -14,17 +14,13 @@ from typing import Any
 
 import pytest
 
-from collectors.alerts import delivery
-from collectors.alerts.channels import send
-from collectors.alerts.channels.sent import NotDelivered
-from collectors.alerts.composing import Composer
-from collectors.alerts.delivery import BACK_OFF_S, GIVE_UP_S
-from collectors.alerts.file import AlertsFile
-from collectors.alerts.message import AlertMessage
-from collectors.alerts.model import AlertSettings, Receiver
-from collectors.alerts.outbox import MOST_BYTES
-from collectors.alerts.reading import settings_of
-from collectors.alerts.seen import SeenFindings
+from alerts import delivery
+from alerts.channels import send
+from alerts.channels.sent import NotDelivered
+from alerts.config import AlertSettings, AlertsFile, Receiver, settings_of
+from alerts.delivery import BACK_OFF_S, GIVE_UP_S, MOST_BYTES
+from alerts.messages import AlertMessage, Composer
+from alerts.routing import SeenFindings
 from tests.alerting import NOW_S, alerting, crash, receiving, webhook
 from tests.test_alert_channels import PLUGINS, NoStore, message
 
@@ -195,7 +191,7 @@ def test_one_message_that_a_receiver_chokes_on_holds_up_no_other(tmp_path: Path)
 
 
 def test_a_fault_in_a_channel_is_a_failed_delivery_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    from collectors.alerts.channels import webhook as channel
+    from alerts.channels import webhook as channel
 
     def broken(*args: Any) -> None:
         raise RuntimeError("hunter2")

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from collectors.alerts.message import AlertMessage
-from collectors.alerts.outbox import Outbox
+from alerts.delivery import Outbox
+from alerts.messages import AlertMessage
 from dashboard.pages import pages
 from tests.axe import serious
 from tests.conftest import wait_for

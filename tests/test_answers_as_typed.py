@@ -20,10 +20,10 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from collectors.store.open import open_store
+from dashboard.app import make_app
 from dashboard.auth.roles import GRANTS, Role
 from dashboard.auth.tokens import Tokens
 from dashboard.queries import Queries
-from dashboard.server import make_app
 from tests.canaries import PATH, RUNS, T0, canary_records
 from tests.other_clients import PROXIED
 from tests.serving import served_app

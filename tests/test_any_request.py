@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from collectors.logs.formats.tensorboard.media import OF_HISTOGRAM
+from collectors.logs.formats.tensorboard import OF_HISTOGRAM
 from collectors.records import Event, Frame, LogLine, Points, Profile, Record, RunInfo, Sample, StackSample, labels_of
 from collectors.store.open import open_store
 from dashboard.queries import Queries

@@ -19,12 +19,11 @@ import pytest
 from hypothesis import given, settings
 
 from collectors.records import MOST_INLINE_BYTES, LogLine, Points, Profile, Record, RunInfo, Sample, StackSample
-from collectors.store.copying import IN_FILES, UnknownRun, copy_run
 from collectors.store.open import open_store
-from collectors.store.protocol import SampleQuery
-from dashboard.archive.event_files import write_event_files
-from dashboard.archive.zipped import UNPACKED, room_for, unpack, write_zip
-from dashboard.user_files.about import about_run, save_about
+from collectors.store.run_copy import IN_FILES, UnknownRun, copy_run
+from collectors.store.store import SampleQuery
+from dashboard.archive import UNPACKED, room_for, unpack, write_event_files, write_zip
+from dashboard.user_files.run_notes import about_run, save_about
 from tests.archived import FRAMES, RUN, T0, everything, records
 from tests.archived import exported as exported  # a fixture
 from tests.conftest import ROOT, wait_for
@@ -142,7 +141,7 @@ import resource, signal, sys
 from pathlib import Path
 from collectors.store.open import open_store
 from collectors.records import Points
-from dashboard.archive.zipped import write_zip
+from dashboard.archive import write_zip
 folder = Path(sys.argv[1])
 store = open_store(folder / "store", write=True)
 store.append([Points("a", (), ("loss",), (step ** 0.5,), 1764e6 + step, step) for step in range(20000)])
@@ -201,7 +200,7 @@ def test_a_run_of_more_points_and_stacks_than_are_read_at_once_is_copied_in_part
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where nearly all of them lie in one second, and where steps are negative or go back."""
-    monkeypatch.setattr("collectors.store.copying.MOST_POINTS", 100)
+    monkeypatch.setattr("collectors.store.run_copy.MOST_POINTS", 100)
     source = open_store(tmp_path / "source", write=True)
     for at in range(3000):
         time_s = T0 + (at / 3000 if at < 2900 else at)

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dashboard.archive.zipped import MANIFEST, BadArchive, unpack
+from dashboard.archive import MANIFEST, BadArchive, unpack
 from tests.archived import RUN
 from tests.archived import exported as exported  # a fixture
 

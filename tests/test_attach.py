@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from collectors.process.proc import is_kernel_thread
-from dashboard.attaching import AttachRefused, attach, name_of, why_not
+from collectors.machine.proc import is_kernel_thread
+from dashboard.attach import AttachRefused, attach, name_of, why_not
 from tests import fake_nvml
 from tests.conftest import ROOT, Dashboard, dashboard, wait_for
 
@@ -127,8 +127,7 @@ def test_over_http_too_and_odd_pids_get_a_sentence(tmp_path: Path) -> None:
 
 
 def test_a_process_that_never_prints_is_not_stalled(tmp_path: Path) -> None:
-    from collectors.process.activity import RunActivity
-    from collectors.process.states import state_of
+    from collectors.machine.run_state import RunActivity, state_of
 
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as process:
         try:

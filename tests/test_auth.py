@@ -10,7 +10,7 @@ import tracemalloc
 import pytest
 from fastapi.routing import iter_route_contexts
 
-from dashboard.auth.matching import KnownRoute, Matching
+from dashboard.auth.gate import KnownRoute, Matching
 from dashboard.auth.roles import Role
 from tests.auth_house import House, as_other_user, bearer, with_headers
 from tests.auth_house import house as house  # a fixture

@@ -13,21 +13,18 @@ import websockets
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.asking import DashboardError
-from client.dashboard import Dashboard
+from client.client import Dashboard, DashboardError
 from collectors.records import Points, labels_of
 from collectors.store.open import open_store
-from dashboard import address
+from dashboard import address, network
+from dashboard.app import make_app
 from dashboard.auth.hosts import Access
 from dashboard.auth.login import link_of, safe_path
 from dashboard.auth.roles import Role
 from dashboard.auth.tokens import Tokens
+from dashboard.network import address_of, base_path_of, listen, path_to, public_address_of, within
 from dashboard.pages import pages
 from dashboard.queries import Queries
-from dashboard.reach import base_path
-from dashboard.reach.base_path import base_path_of, path_to, within
-from dashboard.reach.listening import address_of, listen, public_address_of
-from dashboard.server import make_app
 from tests.conftest import ROOT, wait_for
 from tests.other_clients import PROXIED, Asked, ask, ask_whole
 from tests.serving import Web, run, served_app
@@ -88,13 +85,13 @@ def test_what_is_no_path_is_refused_in_a_sentence(text: str) -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
 def test_an_address_goes_out_and_comes_back(rest: str) -> None:
-    entered = base_path._base.set("/x/y/")
+    entered = network._base.set("/x/y/")
     try:
         assert path_to(f"/{rest}") == f"/x/y/{rest}"
         assert within(path_to(f"/{rest}")) == f"/{rest}"
         assert within("/elsewhere") == "/elsewhere"
     finally:
-        base_path._base.reset(entered)
+        network._base.reset(entered)
     assert path_to("/flame") == "/flame" == within("/flame")
 
 

@@ -12,13 +12,13 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from collectors.records import Finding
 from collectors.store.open import open_store
+from dashboard.app import make_app
 from dashboard.auth.hosts import Access
 from dashboard.auth.login import link_of
 from dashboard.auth.roles import Role
 from dashboard.auth.tokens import Tokens
 from dashboard.pages import pages
 from dashboard.queries import Queries
-from dashboard.server import make_app
 from tests.conftest import wait_for
 from tests.proxies import PrefixProxy, prefix_proxy
 from tests.reported import MINUTES, fill

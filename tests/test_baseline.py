@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.analysis.baseline.steady import baseline_of, unsteady_by_nature
-from collectors.analysis.baseline.units import Units, phases_of, units_of
-from collectors.analysis.stacks.traces import Range
-from collectors.store.protocol import RawPoints
+from analysis.baseline import baseline_of, unsteady_by_nature
+from analysis.stacks.traces import Range
+from analysis.units import Units, phases_of, units_of
+from collectors.store.store import RawPoints
 
 
 def steps(*stretches: tuple[float, float], begin_s: float = 1000.0) -> Units:

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from collectors.analysis.blame.verdict import Verdict
-from collectors.analysis.stacks.traces import Range
+from analysis.blame.verdict import Verdict
+from analysis.stacks.traces import Range
 from tests.recording import Plan, Recording, best_sampler, recorded
 
 LOCK, GIL = "while the main thread waits for its lock", "while the main thread waits for the GIL"

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from collectors.analysis.blame.verdict import Verdict
+from analysis.blame.verdict import Verdict
 from collectors.records import Frame, Points, RunInfo, labels_of
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 from tests.judged_stacks import HOST, LINEAR, LOADER, Part, of_loop, profile
 from tests.stretches import NORMAL, T0, blame, machine, run
 from tests.stretches import store as store  # a fixture

@@ -9,15 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collectors.analysis.blame.suspect import Suspect
-from collectors.analysis.blame.verdict import HostLook, Verdict
-from collectors.analysis.blame.wording import worded
-from collectors.analysis.stacks.joining import is_waiting, join
-from collectors.analysis.stacks.owning import kinds_of
-from collectors.analysis.stacks.trust import traces_of
+from analysis.blame.suspect import Suspect
+from analysis.blame.verdict import HostLook, Verdict, worded
+from analysis.stacks.frames import kinds_of
+from analysis.stacks.joining import is_waiting, join
+from analysis.stacks.trust import traces_of
 from collectors.records import Frame, Points, Profile, StackSample, labels_of
 from collectors.sampler.report import lines as report_lines
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 from dashboard.commands.profile import what_waits
 from tests.stacks import columns
 from tests.stretches import T0, TORCH, Part, blame, machine, run

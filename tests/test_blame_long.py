@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collectors.analysis.blame.verdict import Verdict
-from collectors.analysis.stacks.lanes import Lanes
+from analysis.blame.verdict import Verdict
+from analysis.stacks.threads import Lanes
 from tests.recording import Plan, Recording, best_sampler, recorded
 from tests.test_blame import LOCK, TO_BLAME, named, truth
 

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from collectors.analysis.blame.suspect import Suspect
-from collectors.analysis.blame.verdict import Verdict
-from collectors.analysis.blame.wording import worded
+from analysis.blame.suspect import Suspect
+from analysis.blame.verdict import Verdict, worded
 from collectors.records import Frame
 from tests.browser_trees import LOST
 from tests.conftest import Ask

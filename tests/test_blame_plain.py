@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from analysis.stacks.threads import Lanes
 from benchmarks.calibration import evaluate, plans_of
-from collectors.analysis.stacks.lanes import Lanes
 from tests.plain import PROGRAMS, record
 from tests.plain_truth import PlainRecording, names
 

@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given, settings
 
 from collectors.records import Points, Record, labels_of
-from dashboard.api.boards.answers import board_fields
-from dashboard.boards.files import TEMPLATES
-from dashboard.boards.model import Board, BoardRow
-from dashboard.boards.reading import board_of
+from dashboard.api.boards import board_fields
+from dashboard.boards.board import Board, BoardRow
+from dashboard.boards.files import TEMPLATES, board_of
 from dashboard.user_files.yaml_file import ODD_BREAK
 from tests.board_texts import charts, texts
 from tests.fake_nvml import BUSY

@@ -8,13 +8,20 @@ import re
 import pytest
 from hypothesis import given, settings
 
+from dashboard.boards.board import (
+    Board,
+    BoardChart,
+    BoardEdit,
+    BoardError,
+    BoardRow,
+    ChosenSeries,
+    ValueRange,
+    plain_board,
+    plain_chart,
+    plain_row,
+)
 from dashboard.boards.editing import edited
-from dashboard.boards.edits import BoardEdit
-from dashboard.boards.errors import BoardError
-from dashboard.boards.fields import plain_board, plain_chart, plain_row
-from dashboard.boards.model import Board, BoardChart, BoardRow, ChosenSeries, ValueRange
-from dashboard.boards.reading import board_of, chart_of
-from dashboard.boards.writing import written
+from dashboard.boards.files import board_of, chart_of, written
 from dashboard.user_files.yaml_file import ODD_BREAK
 from tests.board_texts import boards, charts, texts
 

@@ -6,10 +6,8 @@ import re
 
 import pytest
 
-from dashboard.boards.errors import BoardError
-from dashboard.boards.fields import BOARD_FIELDS, CHART_FIELDS, ROW_FIELDS, SERIES_FIELDS
-from dashboard.boards.kinds import KINDS
-from dashboard.boards.reading import board_of, chart_of
+from dashboard.boards.board import BOARD_FIELDS, CHART_FIELDS, KINDS, ROW_FIELDS, SERIES_FIELDS, BoardError
+from dashboard.boards.files import board_of, chart_of
 from tests.running import ROOT
 
 DOC = (ROOT / "docs" / "boards.md").read_text()

@@ -13,10 +13,9 @@ from playwright.sync_api import Page, Route, expect
 
 from collectors.records import LogLine, Points, Record, labels_of
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
-from dashboard.boards.fields import plain_board
-from dashboard.boards.kinds import KINDS
-from dashboard.boards.reading import board_of
+from collectors.store.store import Store
+from dashboard.boards.board import KINDS, plain_board
+from dashboard.boards.files import board_of
 from dashboard.queries import Queries
 from tests.conftest import answering, wait_for
 from tests.serving import Web, served

@@ -12,13 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from collectors.logs.followed import BATCH_BYTES, BATCH_LINES
-from collectors.logs.tail import Tail
-from collectors.logs.turns import TURN_BYTES, TURN_RECORDS
-from collectors.logs.watching import listing
-from collectors.logs.watching import watch as watching
-from collectors.logs.watching.listing import ANY_INODE, Files, Folders, listed
-from collectors.logs.watching.watch import MAX_WATCHED, FolderWatch
+from collectors.logs import watch as listing
+from collectors.logs import watch as watching
+from collectors.logs.file import BATCH_BYTES, BATCH_LINES
+from collectors.logs.tail import TURN_BYTES, TURN_RECORDS, Tail
+from collectors.logs.watch import ANY_INODE, MAX_WATCHED, Files, Folders, FolderWatch, listed
 from collectors.records import LogLine, Offset, Points
 from tests.ingesting import MOST_PASSES, Ingest
 from tests.ingesting import ingest as ingest  # a fixture
@@ -195,7 +193,7 @@ def test_a_file_that_was_let_go_is_taken_up_where_it_was_left(ingest: Ingest, mo
 
 def scan_once_more(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Which folders are lively is known then; from then on inotify and glances alone tell what has changed."""
-    monkeypatch.setattr("collectors.logs.watching.watch.SCAN_S", 3600.0)
+    monkeypatch.setattr("collectors.logs.watch.SCAN_S", 3600.0)
     ingest.until(lambda: ingest.tail._watch._next_scan_s > time.monotonic() + 60, "it is never scanned")
 
 
@@ -229,7 +227,7 @@ def test_what_begins_during_the_first_look_is_followed_by_inotify_from_then_on(
     depth: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was let go as the look ended, and then waited for its turn among all folders that are polled."""
-    monkeypatch.setattr("collectors.logs.watching.watch.FIRST_SLICE_S", 0.0)  # a folder at a time
+    monkeypatch.setattr("collectors.logs.watch.FIRST_SLICE_S", 0.0)  # a folder at a time
     for i in range(MAX_WATCHED + 40):
         folder = tmp_path.joinpath(f"run-{i}", *["inner"] * (depth - 1))
         folder.mkdir(parents=True)
@@ -261,8 +259,8 @@ def test_what_begins_during_the_first_look_is_followed_by_inotify_from_then_on(
 def test_a_folder_that_is_made_again_is_followed_like_any_new_one(
     poll_only: bool, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("collectors.logs.watching.watch.SCAN_S", 3600.0)
-    monkeypatch.setattr("collectors.logs.watching.watch.GLANCE_S", 0.05 if poll_only else 3600.0)
+    monkeypatch.setattr("collectors.logs.watch.SCAN_S", 3600.0)
+    monkeypatch.setattr("collectors.logs.watch.GLANCE_S", 0.05 if poll_only else 3600.0)
     make_runs(tmp_path, 3, lines=1)
     live = tmp_path / "live" / "metrics.jsonl"
     watch = FolderWatch(tmp_path, lambda name: name.endswith(".jsonl"), threading.Event(), poll_only=poll_only)

@@ -13,7 +13,7 @@ import pytest
 import zstandard
 
 from collectors.store.open import open_store
-from dashboard.browser_files import assets
+from dashboard import static_files
 from dashboard.pages import pages
 from dashboard.queries import Queries
 from tests.serving import Web, served
@@ -40,7 +40,7 @@ def get(web: Web, path: str, **headers: str) -> tuple[int, dict[str, str], bytes
     return found
 
 
-@pytest.mark.parametrize("path", ["/assets/app.css", f"{assets.versioned()}/lib/dom.js", CHUNK])
+@pytest.mark.parametrize("path", ["/assets/app.css", f"{static_files.versioned()}/lib/dom.js", CHUNK])
 def test_a_file_is_sent_compressed_or_plain_and_not_again(web: Web, path: str) -> None:
     status, headers, packed = get(web, path, Accept_Encoding="gzip")
     _, plain_headers, plain = get(web, path)
@@ -65,7 +65,7 @@ def test_an_answer_is_compressed_as_the_client_takes_it(web: Web, accepted: str,
 def test_only_an_address_that_names_the_version_is_kept_for_good(web: Web) -> None:
     kept = {
         path: get(web, path)[1]["cache-control"]
-        for path in (f"{assets.versioned()}/main.js", "/assets/main.js", "/assets/v000000000000/main.js")
+        for path in (f"{static_files.versioned()}/main.js", "/assets/main.js", "/assets/v000000000000/main.js")
     }
     assert ["immutable" in control for control in kept.values()] == [True, False, False]
 
@@ -89,14 +89,14 @@ def test_what_is_no_file_of_assets_is_not_found(web: Web, path: str) -> None:
 
 
 def test_a_file_that_is_edited_is_sent_as_it_is(web: Web, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(assets, "ASSETS", tmp_path)
-    monkeypatch.setattr(assets, "LOOK_S", 0.0)
+    monkeypatch.setattr(static_files, "ASSETS", tmp_path)
+    monkeypatch.setattr(static_files, "LOOK_S", 0.0)
     (tmp_path / "a.js").write_text("1")
-    before, tag = assets.versioned(), get(web, "/assets/a.js")[1]["etag"]
+    before, tag = static_files.versioned(), get(web, "/assets/a.js")[1]["etag"]
     (tmp_path / "a.js").write_text("2")
     os.utime(tmp_path / "a.js", (1, 1))
     assert get(web, "/assets/a.js")[2] == b"2" and get(web, "/assets/a.js", If_None_Match=tag)[0] == 200
-    assert assets.versioned() != before
+    assert static_files.versioned() != before
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)

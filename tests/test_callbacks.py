@@ -14,7 +14,7 @@ import pytest
 from collectors.records import Points, labels_of
 from collectors.store.open import open_store
 from dashboard.queries import Queries
-from dashboard.user_files.about import save_about
+from dashboard.user_files.run_notes import save_about
 from dashboard.user_files.settings import save_settings
 from tests.extra_pages import extra_pages
 from tests.serving import Web, served

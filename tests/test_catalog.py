@@ -9,8 +9,8 @@ import pytest
 
 from collectors import catalog
 from collectors.catalog import Source, Timetable, label_of, reasons_of, unit_of
-from collectors.gpu import readers as gpu_readers
-from collectors.host import machine as host
+from collectors.machine import gpu as gpu_readers
+from collectors.machine import host
 
 PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
 TITLES = {"gpu": "GPUs", "host": "The machine", "log": "Runs"}

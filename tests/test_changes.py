@@ -18,7 +18,7 @@ from collectors.records import RunInfo
 from collectors.store.open import open_store
 from dashboard.pages.frame import ASSETS
 from dashboard.queries import Queries
-from dashboard.user_files.about import file_of
+from dashboard.user_files.run_notes import file_of
 from tests.conftest import Ask
 from tests.serving import Answer, Web, served
 

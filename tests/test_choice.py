@@ -15,11 +15,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from collectors.process.proc import descendants, start_ticks, threads
+from collectors.machine.proc import descendants, start_ticks, threads
 from collectors.records import Frame, Profile, StackSample
 from collectors.sampler import Sampler, Target, Trouble, refusal
-from collectors.sampler.choice import Choice, choose
 from collectors.sampler.native import Native
+from collectors.sampler.profile import Choice, choose
 from collectors.sampler.pyspy import PySpy
 from tests.conftest import ROOT, wait_for
 from tests.programs import HERE, running

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.records import Frame
-from collectors.sampler.pyspy.chrometrace import Stay, parse, usual_root
+from collectors.sampler.pyspy import Stay, parse, usual_root
 
 RECORDED = Path(__file__).parent / "recorded"
 

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from client import Dashboard, DashboardError
-from client.cards import Blame
-from client.tables import names_of, wide
+from client.client import Blame, names_of, wide
 from tests.conftest import Dashboard as RunningDashboard
 from tests.logged import ODD, ODD_SERIES, STEPS, T0
 from tests.odd_client import HI, LO, Raw, check_rows, same

@@ -14,9 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client import Dashboard, DashboardError
-from client.flame_graph import FlameGraph
-from client.tables import names_of, wide
-from client.times import unix_s, utc_index
+from client.client import FlameGraph, names_of, unix_s, utc_index, wide
 from tests.odd_client import HI, LO
 from tests.odd_client import client as client  # a fixture
 from tests.odd_client import running as running  # a fixture

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from collectors.store.sqlite.columns import codec
+from collectors.store.sqlite import codec
 
 ODD = [
     0.0,

@@ -16,9 +16,9 @@ import pytest
 from websockets.sync.client import connect
 
 from collectors import VERSION
-from collectors.process.proc import start_ticks
-from collectors.service import lock
-from collectors.service.control import ask
+from collectors import writer as lock
+from collectors.control import ask
+from collectors.machine.proc import start_ticks
 from dashboard.commands import main
 from dashboard.commands.command import typeable
 from tests.conftest import ROOT, Dashboard, dashboard, script, wait_for

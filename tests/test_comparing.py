@@ -15,20 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Page
 
-from collectors.log_tree import LogTree
-from collectors.process.activity import StateName
-from collectors.process.ranks import RanksSeen
+from collectors.folders import LogTree
+from collectors.machine.finder import RanksSeen
+from collectors.machine.run_state import StateName
 from collectors.records import Event, Points, Record, RunInfo, labels_of
 from collectors.store.open import open_store
-from collectors.store.protocol import Run
-from dashboard.comparing import attempts
-from dashboard.comparing.correlation import effects, interval, ranks, spearman
-from dashboard.comparing.differences import MISSING, differences, flat, odd_ones, same
-from dashboard.comparing.pace import HostLoad, change_of, pace_of, taken
-from dashboard.comparing.since_last import script_of
+from collectors.store.store import Run
 from dashboard.queries import Queries
-from dashboard.runs import RunView
-from dashboard.runs_table.table import TableQuestion
+from dashboard.runs import previous_run
+from dashboard.runs.comparison import MISSING, HostLoad, change_of, differences, flat, odd_ones, pace_of, same, taken
+from dashboard.runs.previous_run import script_of
+from dashboard.runs.run_values import effects, interval, ranks, spearman
+from dashboard.runs.runs import RunView
+from dashboard.runs.table import TableQuestion
 from tests.conftest import dashboard, wait_for
 from tests.serving import Web, served
 
@@ -240,10 +239,10 @@ def test_a_job_that_was_started_again_is_one_run() -> None:
         view("b", 200, None, "7", 1, **TRAIN, config={"lr": 1}),
         view("c", 300, None, "8", 0, **TRAIN),
     ]
-    found = attempts.attempts_of(views)
+    found = previous_run.attempts_of(views)
     assert found.keys() == {"a", "b"} and found["a"] == found["b"]
     assert found["a"].runs == ("a", "b") and found["a"].rules == ("", "the same job 7, restart 1")
-    first, *others = attempts.requeued(views)
+    first, *others = previous_run.requeued(views)
     assert (first.state, first.state_reason) == ("requeued", "Job 7 was started again (restart 1) as b")
     assert others == views[1:]
 
@@ -274,14 +273,14 @@ def test_in_the_table_the_newest_attempt_stands_for_the_others(tmp_path: Path) -
 
 def test_a_job_that_trains_several_things_is_several_runs() -> None:
     sweep = [view(f"lr{i}", 100 * i, 100 * i + 90, "7", **TRAIN, config={"lr": i}) for i in range(3)]
-    assert attempts.attempts_of(sweep) == {}
+    assert previous_run.attempts_of(sweep) == {}
     together = [view(f"rank{i}", i, 900, "7", **TRAIN, config={"lr": 1}) for i in range(3)]
-    assert attempts.attempts_of(together) == {}, "attempts do not run beside each other"
+    assert previous_run.attempts_of(together) == {}, "attempts do not run beside each other"
     other_script = [
         view("train", 0, 90, "7", 0, **TRAIN),
         view("test", 100, 190, "7", 1, command="python test.py", cwd="/job"),
     ]
-    assert attempts.attempts_of(other_script) == {}
+    assert previous_run.attempts_of(other_script) == {}
 
 
 def test_a_resumed_checkpoint_joins_runs_also_from_another_host() -> None:
@@ -289,7 +288,7 @@ def test_a_resumed_checkpoint_joins_runs_also_from_another_host() -> None:
     here = view("exp/b", 200, **TRAIN, config={"trainer.resume": "/logs/exp/a/ckpt/last.pt"})
     there = view(".remote/local/exp/c", 300, **TRAIN, config={"resume_from_checkpoint": "/scratch/out/exp/a/5.pt"})
     other = view("d", 300, **TRAIN, config={"init_from": "/logs/exp/a/ckpt/last.pt", "presume": "/logs/exp/a/x"})
-    found = attempts.attempts_of([first, here, there, other], LogTree(Path("/logs")))
+    found = previous_run.attempts_of([first, here, there, other], LogTree(Path("/logs")))
     assert found["exp/a"].runs == ("exp/a", "exp/b", ".remote/local/exp/c")
     assert found["exp/a"].rules[1:] == ("resumed from last.pt of exp/a", "resumed from 5.pt of exp/a")
 
@@ -301,7 +300,7 @@ def test_a_run_that_another_host_goes_on_with_is_one() -> None:
         view(".remote/local/a", 5, **TRAIN, **start),
         view(".remote/n2/a", 9, **TRAIN),
     ]
-    assert attempts.attempts_of(views)["a"].runs == ("a", ".remote/local/a")
+    assert previous_run.attempts_of(views)["a"].runs == ("a", ".remote/local/a")
 
 
 # -- over HTTP ---------------------------------------------------------------------------------------------------------

@@ -12,18 +12,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Page, Route
 
-from collectors.process.ranks import RanksSeen
+from collectors.machine.finder import RanksSeen
 from collectors.records import Points, Record, RunInfo, labels_of
 from collectors.store.open import open_store
-from collectors.store.protocol import Run
-from dashboard.comparing.colours import colours_of
-from dashboard.comparing.columns import column_of, options_of
-from dashboard.comparing.figures import effects_of, text
-from dashboard.comparing.parallel import APART, lines_of, parallel
-from dashboard.comparing.recorded import Measured
-from dashboard.pages.comparing import TABS, FigureChoice, drawn, number, read_as, said_of
+from collectors.store.store import Run
+from dashboard.pages.comparison import TABS, FigureChoice, drawn, number, read_as, said_of
 from dashboard.queries import Queries
-from dashboard.runs import RunView
+from dashboard.runs.figures import APART, colours_of, effects_of, lines_of, parallel, text
+from dashboard.runs.run_values import Measured, column_of, options_of
+from dashboard.runs.runs import RunView
 from tests.conftest import Ask, wait_for
 from tests.serving import Web, served
 

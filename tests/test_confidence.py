@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.analysis.blame.confidence import _Strength, _word
+from analysis.blame.judgement import _Strength, _word
 
 STRONG = _Strength(
     margin=5.0,

@@ -18,7 +18,7 @@ from fastapi import FastAPI, Request, WebSocket
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dashboard.connection import MOST_REQUEST_BYTES
+from dashboard.http_server import MOST_REQUEST_BYTES
 from tests.conftest import wait_for
 from tests.raw_http import SOCKET, Answers, all_of, answer_of, asked, chunked, opened
 from tests.serving import Web, served_app
@@ -94,7 +94,7 @@ talks = st.tuples(st.lists(st.sampled_from(list(TALK)), max_size=3), st.integers
 @given(st.lists(talks, min_size=60, max_size=60))
 def test_a_connection_that_says_no_more_is_closed(app: FastAPI, several: list[tuple[list[str], int, bool]]) -> None:
     with pytest.MonkeyPatch.context() as patch, served_app(app) as web:
-        patch.setattr("dashboard.connection.SILENT_S", SHORT_S)
+        patch.setattr("dashboard.http_server.SILENT_S", SHORT_S)
         assert web.server is not None
         web.server.config.timeout_keep_alive = SHORT_S  # type: ignore[assignment]  # seconds
         held = []
@@ -118,7 +118,7 @@ def test_a_connection_that_says_no_more_is_closed(app: FastAPI, several: list[tu
 
 @pytest.mark.parametrize("more", [0, 1, TOO_MANY])
 def test_refused_connections_give_way(web: Web, monkeypatch: pytest.MonkeyPatch, more: int) -> None:
-    monkeypatch.setattr("dashboard.connection.MOST_CONNECTIONS", 16)
+    monkeypatch.setattr("dashboard.http_server.MOST_CONNECTIONS", 16)
     with ExitStack() as held:
         for _ in range(20):
             connection = held.enter_context(opened(web))
@@ -261,7 +261,7 @@ def test_a_request_in_many_chunks_that_is_too_large_is_answered(web: Web, size: 
 def test_a_client_that_sends_no_more_reads_its_answers(
     web: Web, monkeypatch: pytest.MonkeyPatch, path: str, times: int
 ) -> None:
-    monkeypatch.setattr("dashboard.connection.HALF_CLOSED_S", 4.0)
+    monkeypatch.setattr("dashboard.http_server.HALF_CLOSED_S", 4.0)
     with opened(web) as connection:
         connection.sendall(asked(path, method="GET") * times)
         connection.shutdown(socket.SHUT_WR)

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.analysis.logs.crash import Crash, crash_of
-from collectors.analysis.logs.faults import fault_in
-from collectors.analysis.logs.tracebacks import tracebacks
+from analysis.logs.crash import Crash, crash_of, fault_in
 from collectors.logs.formats.text import Text
+from collectors.logs.tracebacks import tracebacks
 from collectors.records import LogLine
 
 RECORDED = Path(__file__).parent / "recorded" / "crashes"

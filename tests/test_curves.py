@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from collectors.records import Points, Record, labels_of
-from dashboard.curves import overlay
+from dashboard.series import curves
 from tests.serving import SPIKE_STEP, Web, served_records, spiked
 
 T0 = 1_764_000_000.0
@@ -107,12 +107,12 @@ def test_a_spike_stays_in_the_band_of_a_smoothed_curve(web: Web, smooth: str, be
 
 
 def test_a_smoothed_curve_of_many_points_is_made_once(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overlay, "LARGE", 10)
-    monkeypatch.setattr(overlay, "DEAR_S", 0.0)
+    monkeypatch.setattr(curves, "LARGE", 10)
+    monkeypatch.setattr(curves, "DEAR_S", 0.0)
     asked = {"run": "long", "series": "loss", "smooth": "ema:77", "buckets": 300}
     first = web.ask("/api/v1/curves", **asked).json["curves"]
     with monkeypatch.context() as patch:
-        patch.setattr(overlay, "_drawn", None)  # nothing is made any more
+        patch.setattr(curves, "_drawn", None)  # nothing is made any more
         assert web.ask("/api/v1/curves", **asked).json["curves"] == first
     other = web.ask("/api/v1/curves", **{**asked, "smooth": "ema:78"}).json["curves"]
     assert other[0]["smooth"] != first[0]["smooth"] and other[0]["max"] == first[0]["max"]
@@ -143,6 +143,6 @@ def test_what_cannot_be_asked_gets_a_sentence(web: Web, parameters: dict[str, ob
 
 
 def test_more_curves_than_an_answer_holds_get_a_sentence(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overlay, "MOST_CURVES", 1)
+    monkeypatch.setattr(curves, "MOST_CURVES", 1)
     answer = web.ask("/api/v1/curves", run=["a", "b"], series="loss")
     assert answer.status == 400 and "name fewer runs or series" in answer.json["error"]

@@ -14,8 +14,8 @@ import pytest
 
 from collectors.records import Points, Record, labels_of
 from collectors.store.open import open_store
-from dashboard.curves import rows
 from dashboard.queries import Queries
+from dashboard.series import export
 from tests.serving import Web, served
 
 T0 = 1_764_000_000.0
@@ -63,7 +63,7 @@ def test_csv_reads_back_to_the_last_bit(web: Web) -> None:
 def test_no_cell_is_a_formula(web: Web) -> None:
     answer = web.ask("/api/v1/export", run=RUNS, series="*")
     cells = {text for line in csv.reader(io.StringIO(answer.body.decode(), newline="")) for text in line[:3]}
-    assert {"'@x", f"'{EVIL}"} <= cells and not [text for text in cells if text.startswith(rows.FORMULA)]
+    assert {"'@x", f"'{EVIL}"} <= cells and not [text for text in cells if text.startswith(export.FORMULA)]
 
 
 def test_json_lines_read_back(web: Web) -> None:
@@ -95,7 +95,7 @@ def test_what_cannot_be_exported_is_said_before_a_file_begins(web: Web) -> None:
 
 
 def test_parquet_needs_its_package(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "find_spec", lambda name: None)
+    monkeypatch.setattr(export, "find_spec", lambda name: None)
     answer = web.ask("/api/v1/export", run="a", series="loss", format="parquet")
     assert answer.status == 400 and "pip install pyarrow" in answer.json["error"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from collectors.logs.formats.data_set import HEAD_BYTES, judge
+from collectors.logs.formats.jsonl import HEAD_BYTES, judge
 from tests.conftest import Dashboard, dashboard, wait_for
 from tests.ingesting import Ingest
 from tests.ingesting import ingest as ingest  # a fixture

@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.log_tree import LogTree
+from collectors.folders import LogTree
 from collectors.logs import database
 from collectors.logs.database import BeingWritten, opened
-from collectors.logs.followed_database import FollowedDatabases
-from collectors.logs.opening import NotRead
-from collectors.logs.run_folders import RunFolders
+from collectors.logs.database_file import FollowedDatabases
+from collectors.logs.open_files import NotRead
+from collectors.logs.runs import RunFolders
 from collectors.records import Event
 from tests.conftest import script
 from tests.following import Follower, check_told, of_run, points_of, series_of, unpacked, until

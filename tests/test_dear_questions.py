@@ -12,20 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collectors.analysis.blame import compared
-from collectors.analysis.stacks.lanes import Lanes
+from analysis.blame import comparison
+from analysis.stacks.threads import Lanes
 from collectors.records import Frame, Points, Profile, StackSample, labels_of
-from collectors.store import question as questions
+from collectors.store import store as questions
 from collectors.store.open import open_store
-from collectors.store.question import Ended, Question, asked
-from collectors.store.sqlite import search, stacks
+from collectors.store.sqlite import points, stacks
 from collectors.store.sqlite.engine import SqliteStore
-from dashboard.flame import flamechart, minutes
-from dashboard.flame.flamechart import Drawing, Strip, chart
+from collectors.store.store import Ended, Question, asked
+from dashboard import admission
+from dashboard.http_server import GRACE_S
 from dashboard.queries import Queries
-from dashboard.serving import GRACE_S
-from dashboard.stacks import strips
-from dashboard.turns import turns
+from dashboard.stacks import flame, flamechart
+from dashboard.stacks.flamechart import Drawing, Strip, chart
+from dashboard.stacks.stacks import strips
 from tests.conftest import wait_for
 from tests.serving import Answer, Web, served
 
@@ -81,7 +81,7 @@ def test_an_endless_window_is_as_dear_as_what_was_recorded(web: Web, path: str) 
 
 
 def test_more_hours_than_may_be_asked_for_get_a_sentence(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(minutes, "MOST_ASKED", 20)
+    monkeypatch.setattr(flame, "MOST_ASKED", 20)
     answer = web.ask("/api/v1/flame", run="a", from_=0, to=1e10)
     assert answer.status == 400 and "hours of stacks" in answer.json["error"]
 
@@ -92,7 +92,7 @@ def test_more_stacks_than_may_be_read_at_once_get_a_sentence_or_the_nearest(
     window = {"run": "a", "from_": T0 + 1200, "to": T0 + 1230}
     free = web.ask("/api/v1/blame", **window).json
     monkeypatch.setattr(stacks, "MOST_SPANS", 40_000)
-    monkeypatch.setattr(compared, "AFFORDABLE", 20_000)
+    monkeypatch.setattr(comparison, "AFFORDABLE", 20_000)
     bounded = web.ask("/api/v1/blame", **window).json
     assert bounded["verdict"] == free["verdict"] and bounded["normal"] and free["normal"][0] <= bounded["normal"][0]
     monkeypatch.setattr(stacks, "MOST_SPANS", 1_000)
@@ -101,7 +101,7 @@ def test_more_stacks_than_may_be_read_at_once_get_a_sentence_or_the_nearest(
 
 
 def test_more_points_than_may_be_read_one_by_one_get_a_sentence(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "MOST_OPENED", 1000)
+    monkeypatch.setattr(points, "MOST_OPENED", 1000)
     answer = web.ask("/api/v1/points", run="a", series="loss", buckets=20_000)
     assert answer.status == 400 and "choose a shorter one" in answer.json["error"]
 
@@ -200,7 +200,7 @@ def test_dear_questions_take_turns_and_keep_cheap_ones_from_waiting(web: Web, mo
     ]
     for thread in threads:
         thread.start()
-    others = turns.STACKS.at_once - 1  # one turn stays free for another client
+    others = admission.STACKS.at_once - 1  # one turn stays free for another client
     wait_for(lambda: most[0] == others)
     for path in ("/healthz", "/api/v1/runs", "/api/v1/points?run=a&series=loss", "/"):
         begun_s = time.monotonic()
@@ -214,8 +214,8 @@ def test_dear_questions_take_turns_and_keep_cheap_ones_from_waiting(web: Web, mo
 
 
 def test_too_many_that_wait_are_told_to_ask_again(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    kind = turns.QuestionKind("none", at_once=1, waiting=0, most_s=1.0)
-    monkeypatch.setitem(turns.KINDS, "/api/v1/blame", kind)
+    kind = admission.QuestionKind("none", at_once=1, waiting=0, most_s=1.0)
+    monkeypatch.setitem(admission.KINDS, "/api/v1/blame", kind)
     queries = Queries(open_store(Path("/nowhere"), write=False), Path("/nowhere"), Path("/nowhere"))
     with served(queries) as other:
         answer = other.ask("/api/v1/blame", run="a", from_=0, to=1)

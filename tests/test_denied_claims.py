@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.process.proc import boot_id, start_ticks
+from collectors.machine.proc import boot_id, start_ticks
 from tests.conftest import Dashboard, dashboard, script, wait_for
 from tests.plain_scripts import HOST
 

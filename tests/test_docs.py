@@ -50,16 +50,25 @@ def test_the_file_tree_of_the_readme_exists() -> None:
 
 
 def test_the_file_tree_names_each_folder_of_code_and_nothing_else() -> None:
-    """Those in a package, and the parts of the analysis."""
+    """Those in a package."""
     named = tree_of((ROOT / "docs/one-point.md").read_text())
     assert [path for path in named if not (ROOT / path).exists()] == []
     packages = [
         ROOT / name
-        for name in ("assets", "client", "collectors", "dashboard", "integrations", "jobs", "models", "trainer")
+        for name in (
+            "alerts",
+            "analysis",
+            "assets",
+            "client",
+            "collectors",
+            "dashboard",
+            "integrations",
+            "jobs",
+            "models",
+            "trainer",
+        )
     ]
-    code = {
-        folder for place in (*packages, ROOT / "collectors/analysis") for folder in place.iterdir() if folder.is_dir()
-    }
+    code = {folder for place in packages for folder in place.iterdir() if folder.is_dir()}
     folders = {folder.relative_to(ROOT).as_posix() for folder in code if folder.name != "__pycache__"}
     assert sorted(folders - set(named)) == []
 

@@ -17,14 +17,22 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
+from collectors import writer as lock
 from collectors.records import Points, labels_of
-from collectors.service import lock
 from collectors.store.sqlite import files
 from collectors.store.sqlite.engine import SqliteStore
 from dashboard import address
-from dashboard.commands.doctor import clock, disk, folders, gpu, inotify, port, running, sampler, store, versions
-from dashboard.commands.doctor.place import CheckedHost, Symptom
-from dashboard.commands.doctor.report import CHECKS, Check, diagnose, json_of, lines_of, verdict_of
+from dashboard.commands import doctor as clock
+from dashboard.commands import doctor as disk
+from dashboard.commands import doctor as folders
+from dashboard.commands import doctor as gpu
+from dashboard.commands import doctor as inotify
+from dashboard.commands import doctor as port
+from dashboard.commands import doctor as running
+from dashboard.commands import doctor as sampler
+from dashboard.commands import doctor as store
+from dashboard.commands import doctor as versions
+from dashboard.commands.doctor import CHECKS, Check, CheckedHost, Symptom, diagnose, json_of, lines_of, verdict_of
 from tests import fake_nvml
 from tests.conftest import ROOT, dashboard, wait_for
 from tests.cost import children_cpu_s, times
@@ -80,7 +88,7 @@ def test_all_checks_cost_little(place: CheckedHost) -> None:
     assert times(lambda: doctor(*flags), lambda: subprocess.run(bare, check=True), clock=children_cpu_s) < 80
 
 
-def test_a_check_that_fails_or_hangs_costs_its_own_line(place: CheckedHost, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_fails_or_hangs_costs_its_own_line(place: CheckedHost) -> None:
     def hang(_: CheckedHost) -> Symptom:
         time.sleep(90)
         raise AssertionError
@@ -88,12 +96,8 @@ def test_a_check_that_fails_or_hangs_costs_its_own_line(place: CheckedHost, monk
     def fail(_: CheckedHost) -> Symptom:
         raise RuntimeError("odd\nhost \ud800")
 
-    monkeypatch.setattr(clock, "check", hang)
-    monkeypatch.setattr(disk, "check", fail)
     before_s = time.monotonic()
-    rows = diagnose(
-        place, [Check("clock", "clock:check"), Check("disk", "disk:check"), Check("port", "port:check")], within_s=0.5
-    )
+    rows = diagnose(place, [Check("clock", hang), Check("disk", fail), Check("port", port.check_port)], within_s=0.5)
     assert time.monotonic() - before_s < 60
     late, failed, fine = (row.symptom for row in rows)
     assert late.verdict == "warning" and "0.5 s" in late.sentence
@@ -113,7 +117,7 @@ def test_a_port_that_is_held_is_wrong_and_its_holder_is_named(place: CheckedHost
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         number = holder.getsockname()[1]
-        found = port.check(place._replace(port=number))
+        found = port.check_port(place._replace(port=number))
         done = doctor("--log-dir", str(place.log_dirs[0]), "--port", str(number))
     assert (
         found.verdict == "wrong"
@@ -121,7 +125,7 @@ def test_a_port_that_is_held_is_wrong_and_its_holder_is_named(place: CheckedHost
         and f"--port {number + 1}" in found.remedy
     )
     assert done.returncode == 1
-    assert port.check(place._replace(port=number)).verdict == "ok"
+    assert port.check_port(place._replace(port=number)).verdict == "ok"
 
 
 def test_the_holder_may_be_another_users_process(place: CheckedHost, tmp_path: Path) -> None:
@@ -135,7 +139,7 @@ def test_the_holder_may_be_another_users_process(place: CheckedHost, tmp_path: P
         table.write_text(
             f"head\n 0: 0100007F:{number:04X} 00000000:0000 0A 00000000:00000000 00:00000000 00000000 65534 0 4711 1\n"
         )
-        found = port.check(place._replace(port=number, root=tmp_path / "root"))
+        found = port.check_port(place._replace(port=number, root=tmp_path / "root"))
     assert "by a process of nobody" in found.sentence or "65534" in found.sentence
 
 
@@ -146,7 +150,7 @@ def test_what_ptrace_scope_forbids_is_said_with_the_remedy(scope: str, place: Ch
     (root / "proc/sys/kernel/yama/ptrace_scope").write_text(scope)
     (root / "proc/self").mkdir()
     (root / "proc/self/status").write_text("CapEff:\t0000000000000000\nSeccomp:\t0\n")
-    found = sampler.check(place._replace(root=root))
+    found = sampler.check_sampler(place._replace(root=root))
     assert (
         found.verdict == "warning"
         and f"ptrace_scope is {scope}" in found.sentence
@@ -157,9 +161,9 @@ def test_what_ptrace_scope_forbids_is_said_with_the_remedy(scope: str, place: Ch
 def test_a_full_disk_and_a_folder_that_may_not_be_written_are_wrong(
     place: CheckedHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert disk.check(place).verdict in ("ok", "warning")
+    assert disk.check_disk(place).verdict in ("ok", "warning")
     place.data_dir.mkdir()
-    assert disk.check(place).verdict in ("ok", "warning")
+    assert disk.check_disk(place).verdict in ("ok", "warning")
     whole = os.statvfs(place.data_dir)
 
     class Full:
@@ -172,14 +176,14 @@ def test_a_full_disk_and_a_folder_that_may_not_be_written_are_wrong(
         )
 
     monkeypatch.setattr(os, "statvfs", lambda _: Full)
-    assert disk.check(place).verdict == "wrong" and "df -h" in disk.check(place).remedy
+    assert disk.check_disk(place).verdict == "wrong" and "df -h" in disk.check_disk(place).remedy
     monkeypatch.undo()
 
     def no_room(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "write", no_room)
-    found = disk.check(place)
+    found = disk.check_disk(place)
     assert found.facts["write_ms"] is None if "write_ms" in found.facts else found.verdict == "wrong"
 
 
@@ -198,7 +202,7 @@ def test_odd_folders_are_a_sentence(place: CheckedHost, tmp_path: Path) -> None:
 def test_folders_that_are_closed_to_this_user_are_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "closed" / "logs").mkdir(parents=True)
     (tmp_path / "closed").chmod(0o700)
-    code = "import codecs, os, sys; codecs.lookup('unicode_escape'); from pathlib import Path; from dashboard.commands.doctor import clock, disk, folders, gpu, inotify, port, running, sampler, store, versions; from dashboard.commands.doctor.place import CheckedHost; from dashboard.commands.doctor.report import diagnose, lines_of; import collectors.store.open, collectors.store.sqlite; from dashboard.commands.doctor.report import CHECKS; os.setgroups([]); os.setgid(65534); os.setuid(65534); logs = Path(sys.argv[1]); print(*lines_of(diagnose(CheckedHost((logs,), logs / '.deepseek', 0), CHECKS[3:8])), sep=chr(10))"
+    code = "import codecs, os, sys; codecs.lookup('unicode_escape'); from pathlib import Path; from dashboard.commands.doctor import clock, disk, folders, gpu, inotify, port, running, sampler, store, versions; from dashboard.commands.doctor import CheckedHost; from dashboard.commands.doctor import diagnose, lines_of; import collectors.store.open, collectors.store.sqlite; from dashboard.commands.doctor import CHECKS; os.setgroups([]); os.setgid(65534); os.setuid(65534); logs = Path(sys.argv[1]); print(*lines_of(diagnose(CheckedHost((logs,), logs / '.deepseek', 0), CHECKS[3:8])), sep=chr(10))"
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "closed" / "logs")], cwd=ROOT, capture_output=True, text=True
     )
@@ -219,39 +223,39 @@ def test_a_data_folder_on_a_network_file_system_is_wrong_and_logs_there_are_poll
 
 
 def test_a_damaged_store_a_newer_one_and_a_fifo_in_its_place_are_wrong(place: CheckedHost) -> None:
-    assert store.check(place).verdict == "ok"
+    assert store.check_store(place).verdict == "ok"
     writer = SqliteStore(place.data_dir, write=True)
     writer.append([Points(None, labels_of(gpu=0), ("gpu/util",), (1.0,), START_S, None)])
     writer.close()
-    sound = store.check(place)
+    sound = store.check_store(place)
     assert sound.verdict == "ok" and sound.facts["runs.sqlite schema"], sound
     week = place.data_dir / files.week_file(START_S)
     week.write_bytes(b"\0" * 100 + week.read_bytes()[100:])
-    damaged = store.check(place)
+    damaged = store.check_store(place)
     assert damaged.verdict == "wrong" and week.name in damaged.sentence and "store check" in damaged.remedy
     week.unlink()
     os.mkfifo(week)
-    assert "it is not a file" in store.check(place).sentence
+    assert "it is not a file" in store.check_store(place).sentence
 
 
 def test_few_instances_of_inotify_are_a_warning(place: CheckedHost, tmp_path: Path) -> None:
     limits = tmp_path / "root" / "proc/sys/fs/inotify"
     limits.mkdir(parents=True)
     (limits / "max_user_instances").write_text("16\n")
-    found = inotify.check(place._replace(root=tmp_path / "root"))
+    found = inotify.check_inotify(place._replace(root=tmp_path / "root"))
     assert found.verdict == "warning" and "max_user_instances=1024" in found.remedy
-    assert inotify.check(place).facts["max_watches"]
+    assert inotify.check_inotify(place).facts["max_watches"]
 
 
 def test_cards_without_a_driver_are_a_warning_and_no_cards_are_none(place: CheckedHost, tmp_path: Path) -> None:
     if any(Path("/dev").glob("nvidia[0-9]")):
         pytest.skip("this machine has cards")
-    assert gpu.check(place._replace(root=tmp_path)).verdict == "ok"
+    assert gpu.check_gpu(place._replace(root=tmp_path)).verdict == "ok"
     card = tmp_path / "sys/bus/pci/devices/0000:01:00.0"
     card.mkdir(parents=True)
     (card / "vendor").write_text("0x10de\n")
     (card / "class").write_text("0x030200\n")
-    found = gpu.check(place._replace(root=tmp_path))
+    found = gpu.check_gpu(place._replace(root=tmp_path))
     assert found.verdict == "warning" and found.facts["cards_on_the_bus"] == 1 and found.remedy.startswith("Type: ")
 
 
@@ -269,20 +273,21 @@ def test_the_cards_of_a_driver_are_counted(place: CheckedHost, tmp_path: Path) -
 
 def test_versions_and_the_clock_are_known_here(place: CheckedHost) -> None:
     before = "torch" in sys.modules  # of another test
-    found = versions.check(place)
+    found = versions.check_versions(place)
     assert (
         found.verdict == "ok" and found.facts["python"] == sys.version.split()[0] and ("torch" in sys.modules) == before
     )
     assert (
-        clock.check(place).verdict in ("ok", "warning") and abs(float(clock.check(place).facts["apart_ms"] or 0)) < 1000
+        clock.check_clock(place).verdict in ("ok", "warning")
+        and abs(float(clock.check_clock(place).facts["apart_ms"] or 0)) < 1000
     )
 
 
 def test_a_lock_that_nobody_knows_is_a_sentence(place: CheckedHost) -> None:
     place.data_dir.mkdir()
-    assert running.check(place).verdict == "ok"
+    assert running.check_running(place).verdict == "ok"
     with held(place.data_dir / lock.FILE):
-        assert running.check(place).verdict == "warning"
+        assert running.check_running(place).verdict == "warning"
 
 
 class Says(BaseHTTPRequestHandler):
@@ -316,7 +321,7 @@ def test_a_dashboard_that_says_one_word_is_understood(
     with ThreadingHTTPServer(("127.0.0.1", 0), Says) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         with address.written(place.data_dir, f"http://127.0.0.1:{server.server_port}"):
-            found = running.check(place)
+            found = running.check_running(place)
         server.shutdown()
     assert found.verdict == verdict and word in found.sentence
 

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from collectors.analysis.findings.doing import Doing
+from analysis.findings.life import Doing
+from collectors.control import FILE, ControlError, ControlServer, ask
 from collectors.records import Frame, Record
-from collectors.service.control import FILE, ControlError, ControlServer, ask
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
-from dashboard.findings.doings import Doings
+from collectors.store.store import Store
+from dashboard.findings import Doings
 from tests.conftest import dashboard, script, wait_for
 from tests.judged import T0, JudgedRuns, machine_point, point
 from tests.judged_stacks import COMPILE, LINEAR, LOOP, MODULE, PIECE_S, SAVE, Part, of_loop, profile
@@ -162,7 +162,7 @@ def test_nobody_waits_for_a_collector_that_does_not_answer(tmp_path: Path, monke
         ends.wait(120)
         raise ControlError("no answer")
 
-    monkeypatch.setattr("dashboard.findings.doings.ask", silent)
+    monkeypatch.setattr("dashboard.findings.ask", silent)
     doings = Doings(tmp_path)
     for _ in range(20):
         assert doings.of("a") is None
@@ -183,7 +183,7 @@ def test_what_was_known_is_forgotten_when_the_collector_answers_no_more(
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(tmp_path / FILE))
         silent.listen()
-        monkeypatch.setattr("dashboard.findings.doings.OLD_S", 0.2)
+        monkeypatch.setattr("dashboard.findings.OLD_S", 0.2)
         time.sleep(0.3)
         assert doings.of("a") is None
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.logs import rivals
+from collectors.logs import run
 from collectors.records import LogLine, Points
 from tests.following import Follower, points_of, until
 
@@ -60,7 +60,7 @@ def test_what_is_printed_just_before_a_file_has_it_is_read_once(write, follower:
     write(tmp_path / "run")
     say(tmp_path / "run", LINES[1:])
     until(follower, lambda: len(lines_of(follower)) == 3)
-    settled_s = time.monotonic() + rivals.WRITES_S + 0.5
+    settled_s = time.monotonic() + run.WRITES_S + 0.5
     until(follower, lambda: time.monotonic() > settled_s)
     assert {source for _, source in series_of(follower)} == {"file"}
     assert len(points_of(follower.records)) == 3
@@ -91,7 +91,7 @@ def test_an_old_text_does_not_wait(follower: Follower, tmp_path: Path) -> None:
 def test_a_file_that_announces_numbers_is_waited_for(
     come: bool, follower: Follower, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rivals, "FLUSHES_S", 5.0)
+    monkeypatch.setattr(run, "FLUSHES_S", 5.0)
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "events.jsonl").write_text(
@@ -99,7 +99,7 @@ def test_a_file_that_announces_numbers_is_waited_for(
     )
     say(folder, LINES)
     until(follower, lambda: len(lines_of(follower)) == 3)
-    quiet_s = time.monotonic() + rivals.WRITES_S + 1
+    quiet_s = time.monotonic() + run.WRITES_S + 1
     until(follower, lambda: time.monotonic() > quiet_s)
     assert not points_of(follower.records)
     if come:
@@ -132,7 +132,7 @@ def test_a_name_that_the_jsonl_has_later_is_read_from_there(follower: Follower, 
     until(follower, lambda: len(losses(points_of(follower.records))) == 2)
     (tmp_path / "run" / "metrics.jsonl").write_text('{"step": 2, "loss": 0.25}\n')
     until(follower, lambda: ("loss", "file") in series_of(follower))
-    settled_s = time.monotonic() + rivals.LOOK_EVERY_S
+    settled_s = time.monotonic() + run.LOOK_EVERY_S
     until(follower, lambda: time.monotonic() > settled_s)
     say(tmp_path / "run", ["step 3 loss 0.2 lr 0.1\n"])
     until(follower, lambda: len(lines_of(follower)) == 3)
@@ -163,4 +163,4 @@ def test_a_run_that_has_ended_announces_nothing(follower: Follower, tmp_path: Pa
     (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
     say(folder, LINES)
     until(follower, lambda: losses(points_of(follower.records)))
-    assert time.time() - now_s < rivals.FLUSHES_S / 2
+    assert time.time() - now_s < run.FLUSHES_S / 2

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.logs import rivals
+from collectors.logs import run as rivals
 from tests.following import Follower, points_of, until
 
 Found = list[tuple[str, int | None, str]]

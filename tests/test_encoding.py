@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from collectors.store.sqlite.columns import groups
-from collectors.store.sqlite.columns.groups import Group
-from dashboard.api.encoding import TOO_DEEP, encode
+from collectors.store.sqlite import chunks
+from collectors.store.sqlite.chunks import Group
+from dashboard.api.answers import TOO_DEEP, encode
 
 TYPES = st.one_of(
     arrays.integer_dtypes(endianness="?"),
@@ -66,5 +66,5 @@ def test_rows_that_are_put_in_order_stay_contiguous() -> None:
             np.ones((len(ids), rows)),
         )
 
-    for one in groups.partition([group([1, 2, 3], [0, 2, 4]), group([2, 3], [1, 3])]):
+    for one in chunks.partition([group([1, 2, 3], [0, 2, 4]), group([2, 3], [1, 3])]):
         assert all(line.flags.c_contiguous for line in one.values)

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.logs.formats.tensorboard.tfrecord import RecordCutter, intact
+from collectors.logs.formats.tfrecord import RecordCutter, intact
 from collectors.logs.tail import Tail
 from collectors.records import Points
-from collectors.store.copying import UNPLACED
 from collectors.store.open import open_store
-from dashboard.archive.event_files import Written, framed, write_event_files
+from collectors.store.run_copy import UNPLACED
+from dashboard.archive import Written, framed, write_event_files
 
 T0 = 1_764_000_000.0
 
@@ -86,7 +86,7 @@ def test_a_failed_export_of_event_files_leaves_nothing_in_the_way(
     store = open_store(tmp_path / "store", write=True)
     store.append([Points("a", (), ("loss",), (1.0,), T0, 1)])
     with monkeypatch.context() as patch:
-        patch.setattr("dashboard.archive.event_files.framed", lambda data: 1 / 0)
+        patch.setattr("dashboard.archive.framed", lambda data: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             write_event_files(store, "a", tmp_path / "out" / "a")
     assert not list((tmp_path / "out").iterdir())

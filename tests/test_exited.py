@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.logs.formats.exited import Exited, how
-from collectors.process.printed import last_lines_of
+from collectors.keeper.output import last_lines_of
+from collectors.logs.formats.run_json import Exited, how
 from collectors.records import Event
 from tests.running import ROOT
 

@@ -12,12 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.analysis.stacks.folding import FlameTree, Gathered, tree_of
-from collectors.analysis.stacks.reshaping import Reshaping, matching, module_of
-from collectors.analysis.stacks.source import line_of
-from collectors.analysis.stacks.trie import Weighed
+from analysis.stacks.fold import FlameTree, Gathered, Reshaping, matching, module_of, tree_of
+from analysis.stacks.frames import line_of
+from analysis.stacks.tree import Weighed
 from collectors.records import Frame
-from dashboard.flame.exporting import from_folded, from_speedscope, to_folded, to_speedscope
+from dashboard.stacks.export import from_folded, from_speedscope, to_folded, to_speedscope
 from tests.stacks import Span, columns, drawn, fold
 
 names = st.sampled_from(["<module>", "Net.forward", "fetch.<locals>.<listcomp>", "f"])

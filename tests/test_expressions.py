@@ -10,17 +10,23 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 
-from collectors.analysis.expressions import aligning, evaluating
-from collectors.analysis.expressions.arithmetic import FUNCTIONS_OF_ONE
-from collectors.analysis.expressions.errors import ExpressionError
-from collectors.analysis.expressions.expression import Need, compile
-from collectors.analysis.expressions.functions import FUNCTIONS
-from collectors.analysis.expressions.grammar import QUANTITIES, SCALES
-from collectors.analysis.expressions.parsing import MOST_CHARACTERS
-from collectors.analysis.expressions.selector import STEPS, Matcher, SeriesSelector
-from collectors.analysis.expressions.tracks import Raster, SeriesColumns
-from collectors.analysis.expressions.units import read, unit_of_series, written
-from collectors.store.question import Ended, Question, TooMuch, asked
+from analysis.expressions import evaluation, values
+from analysis.expressions.evaluation import Need, compile
+from analysis.expressions.language import (
+    FUNCTIONS,
+    MOST_CHARACTERS,
+    QUANTITIES,
+    SCALES,
+    STEPS,
+    ExpressionError,
+    Matcher,
+    SeriesSelector,
+    read,
+    unit_of_series,
+    written,
+)
+from analysis.expressions.values import FUNCTIONS_OF_ONE, Raster, SeriesColumns
+from collectors.store.store import Ended, Question, TooMuch, asked
 from tests.expression_texts import texts
 from tests.expressions import bucketed, evaluated, raw, series
 
@@ -229,7 +235,7 @@ def test_what_is_computed_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         for number in range(10)
     ]
     exact, *_ = compile("sum(x)").over(columns)
-    monkeypatch.setattr(aligning, "MOST_VALUES", 1000)
+    monkeypatch.setattr(values, "MOST_VALUES", 1000)
     cells, *_ = compile("sum(x)").over(columns, Raster(buckets=50))
     assert (
         exact.exact
@@ -238,7 +244,7 @@ def test_what_is_computed_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         and cells.buckets.max[20] == 10
         and len(cells.buckets.t) == 50
     )
-    monkeypatch.setattr(evaluating, "MOST_PLACES", 1500)
+    monkeypatch.setattr(evaluation, "MOST_PLACES", 1500)
     compile("-x").over(columns)
     with pytest.raises(TooMuch, match="more than 1,500 places together"):
         compile("--x").over(columns)

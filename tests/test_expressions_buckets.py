@@ -7,9 +7,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from collectors.analysis.expressions.expression import ExpressionColumns
-from collectors.analysis.expressions.tracks import Raster
-from collectors.store.protocol import RawPoints
+from analysis.expressions.evaluation import ExpressionColumns
+from analysis.expressions.values import Raster
+from collectors.store.store import RawPoints
 from tests.expressions import bucketed, counted, evaluated, pandas_of, raw, series
 
 FEW = settings(deadline=None, max_examples=30, phases=[Phase.explicit, Phase.generate])

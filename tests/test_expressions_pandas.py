@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from collectors.store.protocol import RawPoints
+from collectors.store.store import RawPoints
 from tests.expressions import aligned, close, counted, evaluated, pandas_of, points, raw, series
 
 FEW = settings(deadline=None, max_examples=12)
@@ -114,7 +114,7 @@ def test_functions_across_series(text: str, some: list[RawPoints]) -> None:
 @FEW
 @given(st.lists(points(), min_size=1, max_size=5), st.lists(st.sampled_from("ab"), min_size=5, max_size=5))
 def test_by_makes_a_series_of_each_value_of_a_label(some: list[RawPoints], hosts: list[str]) -> None:
-    from collectors.analysis.expressions.expression import compile
+    from analysis.expressions.evaluation import compile
     from tests.expressions import WIDE
 
     labelled = [series("x", x, labels=(("gpu", str(i)), ("host", hosts[i]))) for i, x in enumerate(some)]

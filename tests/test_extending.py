@@ -28,7 +28,7 @@ FIRE_ALL = """
 import json, pathlib, sys
 from collectors.store.open import open_store
 from dashboard.queries import Queries
-from dashboard.server import make_app
+from dashboard.app import make_app
 from tests.serving import served_app
 
 def files(folder):

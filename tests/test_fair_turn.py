@@ -19,9 +19,8 @@ from hypothesis import strategies as st
 from collectors.records import Points, labels_of
 from collectors.store.open import open_store
 from collectors.store.sqlite.engine import SqliteStore
+from dashboard.admission import STACKS, ClientKey, FairTurn
 from dashboard.queries import Queries
-from dashboard.turns.fair_turn import ClientKey, FairTurn
-from dashboard.turns.turns import STACKS
 from tests.serving import Web, served
 
 GREEDY, OTHER = ClientKey(("127.0.0.1", b"greedy", b"")), ClientKey(("127.0.0.1", b"other", b""))

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from collectors.process.claims import processes_of
-from collectors.process.finder import Finder
-from collectors.process.proc import command_of, workers_of
-from collectors.process.states import state_of
+from collectors.machine.finder import Finder
+from collectors.machine.proc import command_of, workers_of
+from collectors.machine.run_state import processes_of, state_of
 from tests.conftest import wait_for
 from tests.plain_scripts import COPIES, HOST, PLAIN, PRINTS_ON, found, prints_is_found, run_in, start_of, started
 from tests.plain_scripts import sleeper as sleeper  # a fixture

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from collectors.process.appenders import LOOKS, MOST_SEARCHES, Appenders
-from collectors.process.finder import Finder
+from collectors.machine.finder import Finder
+from collectors.machine.writers import LOOKS, MOST_SEARCHES, Appenders
 from tests.conftest import wait_for
 from tests.plain_scripts import HOST, found, run_in, started
 

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from collectors.process import finder
-from collectors.process.finder import Finder
-from collectors.process.ranks import ranks_of
+from collectors import rights
+from collectors.machine import finder
+from collectors.machine.finder import Finder, ranks_of
 from collectors.records import Event
-from collectors.rights import whose
 from tests.conftest import wait_for
 from tests.plain_scripts import HOST, NOBODY, PLAIN, found, prints_is_found, run_in, start_of, started
 from tests.plain_scripts import sleeper as sleeper  # a fixture
@@ -95,11 +94,11 @@ def test_the_file_of_a_user_may_name_that_users_process(tmp_path: Path) -> None:
         (tmp_path / "run.json").write_text("{}")
         for path in (tmp_path, tmp_path / "run.json"):
             os.chown(path, NOBODY, NOBODY)
-        whose.look_at_others()
+        rights.look_at_others()
         try:
             assert found(run_in(tmp_path, pid=theirs.pid, host=HOST, started_s=time.time())) == {"run": [theirs.pid]}
         finally:
-            whose.look_at_others(False)
+            rights.look_at_others(False)
 
 
 def test_a_process_that_two_runs_claim_is_the_one_with_the_better_claims(

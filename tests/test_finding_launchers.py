@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from collectors.process.activity import RunActivity
-from collectors.process.finder import Finder
+from collectors.machine.finder import Finder
+from collectors.machine.run_state import RunActivity
 from tests.conftest import wait_for
 from tests.plain_scripts import HOST, run_in, started
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from collectors.process.identity import Identity, identity_of
-from collectors.process.launchers import is_launchers_command
-from collectors.process.ranks import Gpus, gpus_of, ranges, ranks_of
+from collectors.machine.finder import Gpus, gpus_of, ranges, ranks_of
+from collectors.machine.ranks import Identity, identity_of, is_launchers_command
 from collectors.records import Event
 from tests.plain_scripts import HOST, PLAIN, STARTS, environment, found, run_in, started
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from collectors.process.activity import RunActivity
-from collectors.process.finder import MOST_RUNS, Finder
+from collectors.machine.finder import MOST_RUNS, Finder
+from collectors.machine.run_state import RunActivity
 from tests.conftest import ROOT, wait_for
 from tests.plain_scripts import HOST, found, run_in, start_of, started
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from collectors.analysis.findings import cards
-from collectors.analysis.findings.rules import BY_NAME
-from collectors.gpu.inventory import Gpu
+from analysis.findings import cards
+from analysis.findings.rules import BY_NAME
+from collectors.machine.inventory import Gpu
 from collectors.records import Event, Record
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 from tests.judged import GIB, T0, JudgedRuns, PartHealth, card_labels, gpu, gpu_process, machine_point, point
 
 CARDS, ENOUGH = 20, 19

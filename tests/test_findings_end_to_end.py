@@ -15,7 +15,7 @@ import pytest
 
 from collectors.records import Finding
 from collectors.store.open import open_store
-from collectors.store.protocol import StoreError
+from collectors.store.store import StoreError
 
 ROOT = Path(__file__).parents[1]
 PROGRAMS = ROOT / "tests" / "programs"

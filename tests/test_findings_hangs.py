@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from collectors.analysis.findings.rules import BY_NAME
+from analysis.findings.rules import BY_NAME
 from collectors.records import Event, Frame, LogLine, Record, RunInfo
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 from tests.judged import T0, JudgedRuns, gpu, machine_point, point
 from tests.judged_stacks import (
     ALL_REDUCE,

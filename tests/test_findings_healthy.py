@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.analysis.findings import names
+from analysis.findings import rule
 from collectors.store.open import open_store
 from tests import healthy_recordings
 from tests.healthy_recordings import by_second
@@ -134,14 +134,12 @@ def test_a_training_that_gets_better_all_the_time_has_few_best_results(tmp_path:
 
 
 def test_names_say_what_a_series_is() -> None:
-    assert all(map(names.is_training_loss, ("loss", "train/loss", "policy_loss", "train/nll", "losses/ce_loss")))
+    assert all(map(rule.is_training_loss, ("loss", "train/loss", "policy_loss", "train/nll", "losses/ce_loss")))
     assert not any(
-        map(names.is_training_loss, ("val/loss", "loss_scale", "glossary", "train/loss_scale", "eval_loss", "closed"))
+        map(rule.is_training_loss, ("val/loss", "loss_scale", "glossary", "train/loss_scale", "eval_loss", "closed"))
     )
-    assert all(map(names.is_gradient, ("grad_norm", "train/grad_norm", "gradients/l2", "grads/layer0")))
-    assert all(map(names.is_scale, ("loss_scale", "train/grad_scale", "scaler/scale", "amp_scale")))
-    assert not any(map(names.is_scale, ("cfg/scale", "scale", "lora/scale")))
-    assert all(map(names.is_result, ("val/loss", "eval/accuracy", "val_f1", "test/mAP", "eval/rouge1")))
-    assert not any(
-        map(names.is_result, ("val/heatmap", "eval/runtime", "eval/samples_per_second", "val/accelerations"))
-    )
+    assert all(map(rule.is_gradient, ("grad_norm", "train/grad_norm", "gradients/l2", "grads/layer0")))
+    assert all(map(rule.is_scale, ("loss_scale", "train/grad_scale", "scaler/scale", "amp_scale")))
+    assert not any(map(rule.is_scale, ("cfg/scale", "scale", "lora/scale")))
+    assert all(map(rule.is_result, ("val/loss", "eval/accuracy", "val_f1", "test/mAP", "eval/rouge1")))
+    assert not any(map(rule.is_result, ("val/heatmap", "eval/runtime", "eval/samples_per_second", "val/accelerations")))

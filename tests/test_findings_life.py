@@ -14,17 +14,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.analysis.findings.reported import queue_stuck
-from collectors.analysis.findings.rules import BY_NAME
-from collectors.analysis.findings.subjects import MachineSubject, RunSubject
-from collectors.analysis.findings.watch import WITH_RUN
-from collectors.judging.collector import FindingsCollector
+from analysis.findings.collector import FindingsCollector
+from analysis.findings.rule import MachineSubject, RunSubject
+from analysis.findings.rules import BY_NAME
+from analysis.findings.services import queue_stuck
+from analysis.findings.watch import WITH_RUN
 from collectors.logs.tail import Tail
-from collectors.process.activity import RunActivity
-from collectors.process.finder import Finder
+from collectors.machine.finder import Finder
+from collectors.machine.run_state import RunActivity
 from collectors.records import Event, Finding, LogLine, Record, RunInfo
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 from tests.conftest import wait_for
 from tests.judged import T0, JudgedRuns, point
 from tests.planted_findings import PlantedRun, found_in_time, healthy

@@ -88,7 +88,7 @@ def test_two_ranks_hang_after_five_minutes(tmp_path: Path) -> None:
     collector = [
         sys.executable,
         "-m",
-        "collectors",
+        "collector",
         "--log-dir",
         str(tmp_path / "logs"),
         "--data-dir",

@@ -12,7 +12,7 @@ import pytest
 from collectors.records import Finding
 from collectors.store.open import open_store
 from collectors.store.sqlite.engine import SqliteStore
-from dashboard.findings.reading import FoundFindings
+from dashboard.findings import FoundFindings
 from tests.judged import T0, JudgedRuns
 from tests.planted_findings import PlantedRun, Values, loss_of
 

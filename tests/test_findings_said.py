@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.alerts.reading import settings_of
+from alerts.config import settings_of
 from collectors.records import Event, Finding, Points, labels_of
 from collectors.store.open import open_store
 from dashboard.queries import Queries

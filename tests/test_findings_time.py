@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collectors.analysis.findings import memory, pace
-from collectors.analysis.findings.rules import BY_NAME
+from analysis.findings import memory, pace
+from analysis.findings.rules import BY_NAME
 from collectors.records import Event, Record, labels_of
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 from tests.judged import GIB, HOSTS, T0, JudgedRuns, card_labels, gpu, gpu_process, machine_point, point
 from tests.planted_findings import ENOUGH, PlantedRun, all_silent, found_in_time, healthy
 from tests.planted_findings import windows as windows  # a fixture

@@ -13,15 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from collectors.analysis.findings.recent import RecentPoints
-from collectors.analysis.findings.rule import Held, RunRule
-from collectors.analysis.findings.rules import BY_NAME, MACHINE_RULES, RULES, RUN_RULES
-from collectors.analysis.findings.subjects import MachineSubject, RunSubject
-from collectors.analysis.findings.watch import MOST_NEW, WITH_RUN, Watch
-from collectors.judging.known import KnownSubjects
+from analysis.findings.rule import Held, MachineSubject, RecentPoints, RunRule, RunSubject
+from analysis.findings.rules import BY_NAME, MACHINE_RULES, RULES, RUN_RULES
+from analysis.findings.watch import MOST_NEW, WITH_RUN, Watch
+from analysis.findings.working_set import KnownSubjects
 from collectors.records import Event, Finding, Record, RunInfo, labels_of
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 from tests import findings_table
 from tests.judged import GIB, HOSTS, T0, JudgedRuns, Lines, gpu, gpu_process, machine_point, point
 
@@ -114,7 +112,7 @@ def test_a_rule_that_fails_costs_itself_and_is_shown(store: Store, monkeypatch: 
         raise ValueError("no such thing")
 
     broken = RunRule(*RULE[:8], fails)  # type: ignore[arg-type]
-    monkeypatch.setattr("collectors.judging.collector.RUN_RULES", (broken, *RUN_RULES))
+    monkeypatch.setattr("analysis.findings.collector.RUN_RULES", (broken, *RUN_RULES))
     judged = JudgedRuns(store, stored=False)
     judged.begin("run")
     judged.take([point("run", T0, 1, {"loss": math.nan})])

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.analysis.stacks.lanes import Lanes
+from analysis.stacks.threads import Lanes
 from collectors.records import Frame
-from collectors.store.protocol import StackColumns
-from dashboard.flame.flamechart import Chart, chart
+from collectors.store.store import StackColumns
+from dashboard.stacks.flamechart import Chart, chart
 from tests.stacks import MAIN, Span, columns
 
 MODULE, STEP, LOAD = (

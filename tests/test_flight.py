@@ -15,10 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.analysis.dumps.flight import MOST_GROUPS, FlightRank, flight_ranks, flight_sentence
-from collectors.judging.dumps import flight_dumps, read_dump
-from collectors.judging.plain_pickle import open_plain_file
-from collectors.process.activity import RunProcess
+from analysis.dumps import MOST_GROUPS, FlightRank, flight_ranks, flight_sentence
+from analysis.findings.dumps import flight_dumps, open_plain_file, read_dump
+from collectors.machine.run_state import RunProcess
 from tests.running import ROOT
 
 PROGRAM = """
@@ -95,7 +94,7 @@ def long_answer(file: IO[bytes]) -> list[str]:
 
 
 def test_an_answer_that_is_too_long_does_not_leave_the_process_that_read() -> None:
-    command = [sys.executable, "-P", "-m", "collectors.judging.apart", "tests.test_flight:long_answer"]
+    command = [sys.executable, "-P", "-m", "analysis.findings.dumps", "tests.test_flight:long_answer"]
     done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, timeout=60
     )

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.analysis.stacks.folding import FlameTree
-from collectors.analysis.stacks.waits import WAITS, wait_of
+from analysis.stacks.fold import FlameTree
+from analysis.stacks.waits import WAITS, wait_of
 from collectors.records import Frame
-from dashboard.api.encoding import encode
+from dashboard.api.answers import encode
 from dashboard.api.stacks import tree_answer
-from dashboard.flame.exporting import to_folded, to_speedscope
+from dashboard.stacks.export import to_folded, to_speedscope
 from tests.cost import times
 from tests.stacks import MAIN, Span, columns, drawn, fold
 

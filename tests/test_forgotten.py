@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from playwright.sync_api import Page
 
-from collectors.forgotten.tombstones import (
+from collectors.logs.forgotten import (
     FileIdentity,
     LastKnown,
     Tombstone,
@@ -25,9 +25,9 @@ from collectors.forgotten.tombstones import (
     last_known,
     read_all,
 )
-from dashboard.runs import OVER, forgotten_view
-from dashboard.user_files.about import About
+from dashboard.runs.runs import OVER, forgotten_view
 from dashboard.user_files.forgotten import ForgottenRun, quoted, remove_line
+from dashboard.user_files.run_notes import About
 from tests.conftest import Dashboard, dashboard, script, wait_for
 
 T0 = 1_764_000_000.0

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from collectors.logs.formats import Arrival, Tally, info
+from collectors.logs.formats import Arrival, Tally, run_json
 from collectors.logs.formats.jsonl import Events, Metrics, Names
 from collectors.logs.formats.text import Text, last_state, level_of, time_of
 from collectors.records import Event, LogLine, Points, labels_of
@@ -367,7 +367,7 @@ def test_a_stamp_that_no_clock_can_mean_is_not_believed(stamp: str, believed: bo
 
 def test_bytes_of_run_json_that_are_not_utf8_are_shown_and_counted() -> None:
     tally = Tally()
-    assert info.parse(b'{"command":"caf\xe9.py","pid":7}', tally) == {"pid": 7, "command": "caf\ufffd.py"}
+    assert run_json.parse(b'{"command":"caf\xe9.py","pid":7}', tally) == {"pid": 7, "command": "caf\ufffd.py"}
     assert (tally.fields_skipped, tally.first_skip) == (
         1,
         "line 0: run.json has bytes that are not UTF-8, shown as \ufffd",
@@ -377,10 +377,10 @@ def test_bytes_of_run_json_that_are_not_utf8_are_shown_and_counted() -> None:
 def test_commands_of_a_run_file_are_stored_without_their_secrets() -> None:
     words = ["python", "t.py", "--token", "zzsecret1", "--db=postgres://ada:zzsecret2@host/d", 7]
     for value in (words, " ".join(map(str, words))):
-        found = info.parse(json.dumps({"command": value, "argv": value}).encode(), Tally())
+        found = run_json.parse(json.dumps({"command": value, "argv": value}).encode(), Tally())
         assert found is not None and found.keys() == {"command", "argv"}
         assert "zzsecret" not in str(found) and "t.py" in found["command"] and "7" in found["argv"]
-    assert info.parse(b'{"command": "python train.py --lr 3", "argv": ["a", "b"]}', Tally()) == {
+    assert run_json.parse(b'{"command": "python train.py --lr 3", "argv": ["a", "b"]}', Tally()) == {
         "command": "python train.py --lr 3",
         "argv": ["a", "b"],
     }
@@ -399,5 +399,5 @@ def test_commands_of_a_run_file_are_stored_without_their_secrets() -> None:
 )
 def test_what_a_reader_leaves_out_of_tags_and_a_note_is_counted(written: Any, kept: Any, skipped: int) -> None:
     tally = Tally()
-    assert info.parse(json.dumps(written).encode(), tally) == kept
+    assert run_json.parse(json.dumps(written).encode(), tally) == kept
     assert (tally.fields_skipped, bool(tally.first_skip)) == (skipped, skipped > 0)

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from dashboard.browser_files import packs
+from dashboard import static_files
 from dashboard.pages import Page, frame, pages
 
 ASSETS = frame.ASSETS
@@ -33,7 +33,7 @@ NAMED = {
 
 
 def test_every_module_and_style_is_needed_by_a_page() -> None:
-    needed = packs.needed([packs.MAIN, *LATER, frame.WITHOUT_MODULE, *map(frame.module_of, pages())])
+    needed = static_files.needed([static_files.MAIN, *LATER, frame.WITHOUT_MODULE, *map(frame.module_of, pages())])
     assert {name for name in needed if not name.startswith("vendor/")} == set(OWN_MODULES)
     assert {
         *ALONE,
@@ -45,12 +45,14 @@ def test_every_module_and_style_is_needed_by_a_page() -> None:
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 def test_a_page_preloads_what_it_needs_and_nothing_of_another_one(page: Page) -> None:
-    pack = packs.pack_of(frame.pack_name(page))
+    pack = static_files.pack_of(frame.pack_name(page))
     others = {frame.module_of(other) for other in pages()} - {frame.module_of(page)}
     preloaded = re.findall(r'modulepreload" href="/assets/v[0-9a-f]{12}-(\w+)/([^"]+)"', frame.index(page))
     assert pack is not None and pack.entry == frame.module_of(page) and not others & set(pack.numbers)
-    assert preloaded == [(pack.page, name) for name in (packs.PACK, packs.MAIN, *pack.vendored)]
-    assert {packs.MAIN, *pack.numbers, *pack.vendored} == set(packs.needed([packs.MAIN, pack.entry]))
+    assert preloaded == [(pack.page, name) for name in (static_files.PACK, static_files.MAIN, *pack.vendored)]
+    assert {static_files.MAIN, *pack.numbers, *pack.vendored} == set(
+        static_files.needed([static_files.MAIN, pack.entry])
+    )
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
@@ -60,7 +62,7 @@ def test_dash_finds_its_places_in_the_index(page: Page) -> None:
 
 
 def test_modules_import_what_exists_and_never_in_a_circle() -> None:
-    graph = {name: packs.imports(name) for name in OWN_MODULES}
+    graph = {name: static_files.imports(name) for name in OWN_MODULES}
     assert all((ASSETS / target).exists() for targets in graph.values() for target in targets)
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
 

@@ -13,8 +13,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from collectors.logs.watching import listing, sliced, watch
-from collectors.logs.watching.watch import FolderWatch
+from collectors.logs import watch
+from collectors.logs import watch as listing
+from collectors.logs import watch as sliced
+from collectors.logs.watch import FolderWatch
 
 RUNS, GLANCED = 600, 300
 LONGEST_S, SOON_S, LATER_S = 0.2, 5.0, 60.0

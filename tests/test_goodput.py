@@ -12,24 +12,34 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.analysis.goodput.account import Goodput, Recorded, Spent, goodput
-from collectors.analysis.goodput.kinds import ORDER, PLACE, GoodputKind
-from collectors.analysis.goodput.lifetimes import RunTimes, attempts_of
-from collectors.analysis.goodput.owning import stretches_of, usable
-from collectors.analysis.goodput.pieces import AttemptWork, pieces_of
-from collectors.analysis.goodput.spans import (
+from analysis.goodput import (
+    ORDER,
+    PLACE,
     SPAN_KINDS,
     AttemptSpan,
+    AttemptWork,
     EndedBy,
+    Goodput,
+    GoodputKind,
     Named,
     NamedSpans,
+    Recorded,
+    RunTimes,
     SpanKind,
+    Spent,
     StepRows,
+    attempts_of,
+    basis_of,
+    goodput,
+    missing_of,
+    pieces_of,
     rows_of,
     seconds_until,
+    sentence_of,
+    stretches_of,
+    usable,
     whole_spans,
 )
-from collectors.analysis.goodput.wording import basis_of, missing_of, sentence_of
 from collectors.records import Event
 
 ODD = (math.nan, math.inf, -math.inf)

@@ -14,14 +14,14 @@ from playwright.sync_api import Page
 
 from collectors.records import Event, Frame, Labels, Points, Profile, Record, RunInfo, StackSample
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
-from dashboard.api.encoding import encode
-from dashboard.api.judged.goodput import goodput_answer
+from collectors.store.store import Store
+from dashboard.api.answers import encode
+from dashboard.api.goodput import goodput_answer
 from dashboard.commands import main
-from dashboard.goodput import reading
-from dashboard.goodput.asking import Goodputs
 from dashboard.queries import Queries
-from dashboard.stacks import Stacks
+from dashboard.runs import goodput
+from dashboard.runs.goodput import Goodputs
+from dashboard.stacks.stacks import Stacks
 from tests.axe import serious
 from tests.memory_engine import MemoryStore, Shared
 from tests.serving import Web, served
@@ -238,15 +238,15 @@ def test_whatever_is_stored_of_a_run_is_answered(events: list[Event], points: li
     store.append([RunInfo("odd", {"gpu": "a", "world_size": 2}), *events, *points])
     goodputs = Goodputs(store, Stacks(store).ledgers, Path("/nowhere"), Path("/nowhere"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "MOST_POINTS", most_points)
+        patch.setattr(goodput, "MOST_POINTS", most_points)
         answer = goodput_answer(goodputs.goodput("odd"))
     assert answer["sentence"].endswith(".") and encode(answer)
     assert not answer["rows"] or sum(row["share"] for row in answer["rows"]) == pytest.approx(100, abs=0.1)
 
 
 def test_a_long_run_is_read_in_rows_of_several_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "MOST_POINTS", 2000)
-    monkeypatch.setattr(reading, "BUCKETS", 300)
+    monkeypatch.setattr(goodput, "MOST_POINTS", 2000)
+    monkeypatch.setattr(goodput, "BUCKETS", 300)
     with_store = open_store(tmp_path / ".deepseek", write=True)
     with_store.append(
         [event("long", "start", 0.0), *lines("long", 10, range(2500)), *lines("long", 3000, range(2500, 5000))]

@@ -16,12 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collectors.analysis.blame.verdict import Verdict
-from collectors.analysis.ledger.account import EMPTY
-from collectors.analysis.ledger.shares import KindRow, Ledger
+from analysis.blame.verdict import Verdict
+from analysis.ledger.shares import EMPTY, KindRow, Ledger
 from collectors.records import Frame
 from collectors.sampler import build
-from collectors.tracing.result import BusySeconds, StepsTraced, TracedKernel
+from collectors.tracing import BusySeconds, StepsTraced, TracedKernel
 from tests import fake_nvml
 from tests.gpu import lines, plan, wheels
 from tests.gpu.__main__ import REPORT
@@ -246,7 +245,7 @@ def test_every_package_has_its_version_from_requirements() -> None:
 
 def test_all_that_the_checks_import_is_there_or_in_the_folder() -> None:
     code = (
-        "import sys, collectors.__main__, dashboard.stacks, tests.gpu.checks.causes, tests.gpu.checks.overhead; "
+        "import sys, collector, dashboard.stacks.stacks, tests.gpu.checks.causes, tests.gpu.checks.overhead; "
         "print(*{name.split('.')[0] for name, module in sys.modules.items() if 'site-packages' in str(getattr(module, '__file__', ''))})"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -336,7 +335,7 @@ def judged(truth: Mapping[str, float], found: Mapping[str, float]) -> causes.Jud
 @pytest.mark.parametrize("what", FAILING)
 def test_each_line_can_fail(what: str, report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "PROGRAM", Path("/nonexistent/_sampler"))
-    monkeypatch.setattr("collectors.gpu.nvml.nvml.nvmlInit", no_driver)
+    monkeypatch.setattr("collectors.machine.nvml.nvml.nvmlInit", no_driver)
     FAILING[what](report)
     assert "FAIL" in verdicts(report)
 

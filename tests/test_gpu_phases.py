@@ -13,9 +13,9 @@ import torch
 
 from tests import simulated_gpu
 from tests.simulated_gpu import SimulatedGpu
+from trainer import measure
 from trainer import phases as host_phases
-from trainer.measuring import gpu_clock
-from trainer.measuring.gpu_clock import DEPTH, GpuClock, GpuPhases, StepNumbers
+from trainer.measure import DEPTH, GpuClock, GpuPhases, StepNumbers
 
 KERNEL_S = 0.02
 ROUNDED_S = 1e-4  # events tell milliseconds as 32-bit floats
@@ -38,7 +38,7 @@ class Clock:
 def simulated_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr(host_phases, "perf_counter_ns", clock.perf_counter_ns)
-    for module in (gpu_clock, simulated_gpu, sys.modules[__name__]):
+    for module in (measure, simulated_gpu, sys.modules[__name__]):
         monkeypatch.setattr(module, "perf_counter", clock.perf_counter)
     for module in (simulated_gpu, sys.modules[__name__]):
         monkeypatch.setattr(module, "sleep", clock.sleep)
@@ -164,7 +164,7 @@ def test_the_clocks_are_compared_again_each_minute(gpu: SimulatedGpu, clock: Gpu
     waits = gpu.waits
     end(clock, 1)
     assert gpu.waits == waits
-    sleep(gpu_clock.REANCHOR_S + 1)
+    sleep(measure.REANCHOR_S + 1)
     gpu.launch(KERNEL_S)
     (told,) = end(clock, 2)[-1:]
     assert (gpu.waits, told.step) == (waits + 2, 2), "once for what is under way, once for the event itself"

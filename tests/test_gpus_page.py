@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from collectors import catalog
-from dashboard.api import openmetrics
+from dashboard.api import machine
 from tests import fake_nvml
 from tests.conftest import Dashboard, dashboard, script, wait_for
 
@@ -71,7 +71,7 @@ def heat_rows(page: Page, lane: str = HEAT) -> list[str]:
 
 def metrics(running: Dashboard) -> dict[str, Family]:
     with urllib.request.urlopen(running.address + "/metrics") as answer:
-        assert answer.headers["Content-Type"] == openmetrics.CONTENT_TYPE
+        assert answer.headers["Content-Type"] == machine.CONTENT_TYPE
         return {family.name: family for family in text_string_to_metric_families(answer.read().decode())}
 
 
@@ -178,7 +178,7 @@ def test_the_api_tells_the_latest_values_and_the_run_of_a_process(node: Node) ->
 
 def test_prometheus_reads_every_metric_of_all_cards(node: Node) -> None:
     rows = [metric for source in catalog.GPU for metric in source.metrics if metric.name != "gpu/xid"]
-    wanted = {openmetrics.name_of(metric) for metric in rows}
+    wanted = {machine.name_of(metric) for metric in rows}
     wait_for(lambda: wanted <= metrics(node.running).keys(), because="metrics are missing")
     told = metrics(node.running)
     assert {len(told[name].samples) for name in wanted} == {8}

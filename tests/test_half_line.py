@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from collectors.logs.unfinished import half_line
-from collectors.logs.unfinished.half_line import HalfLine, HeldFiles
+from collectors.logs import file as half_line
+from collectors.logs.file import HalfLine, HeldFiles
 from collectors.records import LogLine, Points
 from tests.following import Follower, offset_of, until
 

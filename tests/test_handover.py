@@ -18,7 +18,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from collectors.received import FOLDER
+from collectors.folders import FOLDER
 from tests.conftest import ROOT, script, wait_for
 from trainer.log.handover import Handover, main
 from trainer.run_log import RunLog

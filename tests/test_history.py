@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.analysis.history import History
+from analysis.history import History
 from collectors.records import Event, Points, RunInfo, labels_of
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 from tests.memory_engine import MemoryStore, Shared
 
 HOST = labels_of(host="box")

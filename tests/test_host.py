@@ -13,14 +13,14 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from collectors.host import machine as host
-from collectors.host.machine import HostCollector, HostReading
-from collectors.process.activity import RunActivity
-from collectors.process.finder import Finder
-from collectors.process.proc import boot_id, start_ticks
+from collectors.machine import host
+from collectors.machine.finder import Finder
+from collectors.machine.host import HostCollector, HostReading
+from collectors.machine.proc import boot_id, start_ticks
+from collectors.machine.run_state import RunActivity
 from collectors.records import Event, Points
-from collectors.service.supervisor import Supervisor
 from collectors.store.open import open_store
+from collectors.supervisor import Supervisor
 from tests.claims import claiming_folder
 from tests.conftest import wait_for
 from tests.replayed_gpus import names_in, values_of

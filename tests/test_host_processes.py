@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from collectors.process.proc import PROC, user_of
-from dashboard.host_processes import HostProcess, HostProcesses
-from dashboard.machine import RunOfProcess
+from collectors.machine.proc import PROC, user_of
+from dashboard.machine import HostProcess, HostProcesses, RunOfProcess
 from tests.conftest import Dashboard, dashboard, script, wait_for
 
 BUSY = "while True: pass"
@@ -97,7 +96,7 @@ def test_all_who_ask_within_a_second_get_one_look(monkeypatch: pytest.MonkeyPatc
     for thread in threads:
         thread.join()
     assert len(answers) == 8 and max(answers.count(time_s) for time_s in answers) >= 2
-    monkeypatch.setattr("dashboard.host_processes.KEPT_S", 1e9)
+    monkeypatch.setattr("dashboard.machine.KEPT_S", 1e9)
     assert processes.look() is processes.look()
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from dashboard.auth.hosts import Access, is_forwarded, refused
-from dashboard.reach.flags import host_name
+from dashboard.network import host_name
 
 
 @given(some.binary(max_size=60))

@@ -19,14 +19,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.process.activity import RunActivity
-from collectors.process.claims import claims_of, processes_of
-from collectors.process.proc import PROC, boot_id, start_ticks
-from collectors.received import FOLDER
+from collectors.folders import FOLDER
+from collectors.machine.proc import PROC, boot_id, start_ticks
+from collectors.machine.run_state import RunActivity, claims_of, processes_of
 from collectors.records import Event
+from dashboard import received_files
 from dashboard.queries import BadRequest
-from dashboard.receiving import files
-from dashboard.receiving.files import MOST_BYTES, OtherLength, Received
+from dashboard.received_files import MOST_BYTES, OtherLength, Received
 from dashboard.user_files.yaml_file import Unwritable
 from tests.conftest import Dashboard, dashboard, wait_for
 
@@ -135,7 +134,7 @@ def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:
 def test_a_writer_that_has_used_up_its_share_is_refused_until_something_is_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "RECOUNT_S", 0.0)
+    monkeypatch.setattr(received_files, "RECOUNT_S", 0.0)
     received = Received(tmp_path, "w", quota_bytes=100)
     assert received.append("a", "metrics.jsonl", 0, b"x" * 80) == 80
     with pytest.raises(Unwritable, match="delete runs"):
@@ -149,7 +148,7 @@ def test_a_writer_may_begin_so_many_runs_and_files_in_a_minute_and_have_so_many(
 ) -> None:
     limits = {"NEW_RUNS": 3, "NEW_FILES": 5, "NEW_PER_S": 1e9, "MOST_RUNS": 4, "MOST_FILES": 7, "RECOUNT_S": 0.0}
     for name, value in limits.items():
-        monkeypatch.setattr(files, name, value)
+        monkeypatch.setattr(received_files, name, value)
     received = Received(tmp_path, "w")
 
     def begin(*paths: str) -> None:
@@ -164,7 +163,7 @@ def test_a_writer_may_begin_so_many_runs_and_files_in_a_minute_and_have_so_many(
         begin("a:p.jsonl")
     assert received.append("a", "m.jsonl", 1, b"y") == 2, "files that are there go on"
     assert not (tmp_path / ".remote/w/e").exists()
-    monkeypatch.setattr(files, "NEW_PER_S", 0.0)
+    monkeypatch.setattr(received_files, "NEW_PER_S", 0.0)
     begin("e:m.jsonl", "e:n.jsonl")
     for path in ("f:m.jsonl", "a:p.jsonl"):
         with pytest.raises(Unwritable, match=r"has . runs, and may have 4 with 7 files: delete runs there"):
@@ -185,7 +184,7 @@ def test_a_writer_at_its_limit_has_its_files_counted_once_a_minute(
         return walk(folder)
 
     monkeypatch.setattr(os, "walk", counted_walk)
-    monkeypatch.setattr(files, "MOST_RUNS", 1)
+    monkeypatch.setattr(received_files, "MOST_RUNS", 1)
     received = Received(tmp_path, "w", quota_bytes=10)
     received.append("a", "m.jsonl", 0, b"x")
     counted = len(walks)
@@ -196,7 +195,7 @@ def test_a_writer_at_its_limit_has_its_files_counted_once_a_minute(
             received.append("a", "m.jsonl", 1, b"x" * 10)
     assert len(walks) == counted
     shutil.rmtree(tmp_path / FOLDER / "w" / "a")
-    monkeypatch.setattr(files, "RECOUNT_S", 0.0)
+    monkeypatch.setattr(received_files, "RECOUNT_S", 0.0)
     assert received.append("b", "m.jsonl", 0, b"x" * 10) == 10
 
 
@@ -205,7 +204,7 @@ def test_a_file_that_can_grow_no_further_keeps_whole_requests_only(tmp_path: Pat
     code = """
 import resource, signal, sys
 from pathlib import Path
-from dashboard.receiving.files import Received
+from dashboard.received_files import Received
 from dashboard.user_files.yaml_file import Unwritable
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 received = Received(Path(sys.argv[1]), "w")

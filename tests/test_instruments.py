@@ -16,11 +16,8 @@ from tests.conftest import script
 from tests.logging_scripts import lines_of
 from tests.logging_scripts import log as log  # a fixture
 from tests.simulated_gpu import SimulatedGpu
-from trainer.instruments import Instruments
-from trainer.measuring import gpu_memory
-from trainer.measuring.gpu_clock import GpuClock
-from trainer.measuring.gpu_memory import GpuMemory
-from trainer.measuring.peaks import mfu, peak_flops, peak_of
+from trainer import measure
+from trainer.measure import GpuClock, GpuMemory, Instruments, mfu, peak_flops, peak_of
 from trainer.run_log import RunLog
 
 CPU = torch.device("cpu")
@@ -28,7 +25,7 @@ TWO_RANKS = """
 import os, sys, time, torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
-from trainer.instruments import Instruments
+from trainer.measure import Instruments
 from trainer.run_log import RunLog
 
 def model():
@@ -157,7 +154,7 @@ def test_memory_is_read_once_a_second_and_an_allocator_that_starts_over_is_an_ev
     stats["num_alloc_retries"] = 5
     assert memory.read() == {}
     assert events == []
-    monkeypatch.setattr(gpu_memory, "monotonic", lambda: memory._due_s)
+    monkeypatch.setattr(measure, "monotonic", lambda: memory._due_s)
     assert memory.read()
     ((kind, fields),) = events
     assert (kind, fields["count"]) == ("allocator_retry", 2)

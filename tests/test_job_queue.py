@@ -15,12 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.errors import QueueError
-from jobs.plan import plan
-from jobs.planning.family import FamilyRecord
-from jobs.planning.state import JobPlan, Learned, PlanRules, Promise, QueueState, StartJob, StopJob
+from jobs.plan import FamilyRecord, JobPlan, Learned, PlanRules, Promise, QueueState, StartJob, StopJob, plan
 from jobs.queue import JobQueue
 from jobs.request import JobRequest
+from jobs.state_folder import QueueError
 from tests.conftest import ROOT
 from tests.planned_jobs import GIB, gpus
 
@@ -181,7 +179,7 @@ from pathlib import Path
 from jobs.plan import plan
 from jobs.queue import JobQueue
 from jobs.request import JobRequest
-from jobs.planning.state import PlanRules, StartJob
+from jobs.plan import PlanRules, StartJob
 from tests.planned_jobs import gpus
 queue, now_s = JobQueue(Path(sys.argv[1])), float(sys.argv[2])
 print("ready", flush=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.process.proc import boot_id, start_ticks
+from collectors.machine.proc import boot_id, start_ticks
 from jobs.executors.local import LocalExecutor, make_once
 from jobs.queue import OpenAttempt
 from tests.jobs_house import MAIN, JobsHouse, as_user, jobs_house

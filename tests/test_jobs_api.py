@@ -14,7 +14,7 @@ import pytest
 
 from dashboard.auth.roles import Role
 from dashboard.auth.tokens import Tokens
-from dashboard.jobs.reading import JobsReader
+from dashboard.jobs import JobsReader
 from jobs.state_folder import QUEUE
 from tests.jobs_scene import JobsScene, answering, jobs_served
 from tests.other_clients import PROXIED, Asked, ask

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.asking import Asking
-from jobs.errors import QueueError
-from jobs.state_folder import make, whose
-from jobs.submission import environment_of, request_of
+from jobs.client import Asking
+from jobs.request import environment_of, request_of
+from jobs.state_folder import QueueError, make, whose
 from jobs.view import QueueView
 from tests.jobs_house import MAIN, JobsHouse, as_user, jobs_house
 from tests.jobs_house import place as place  # a fixture

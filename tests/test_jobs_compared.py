@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.jobs.wording import lasting, sentences_of
-from jobs.compared import FifoComparison, Submission, compared, used_s
+from dashboard.jobs import lasting, sentences_of
+from jobs.fifo import FifoComparison, Submission, compared, used_s
 from tests.cost import times
 
 SLOTS = ("a", "b")

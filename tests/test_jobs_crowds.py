@@ -19,13 +19,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.process.proc import children, start_ticks
-from jobs.asking import Asking
-from jobs.errors import QueueError
-from jobs.measuring.step_lines import StepLines
-from jobs.service.door import MOST_CLIENTS
-from jobs.service.turns import BETWEEN_S, LONG_S, SETTLE_S, SLOW_S, TurnTimes
-from jobs.submission import request_of
+from collectors.machine.proc import children, start_ticks
+from jobs.client import Asking
+from jobs.daemon import BETWEEN_S, LONG_S, MOST_CLIENTS, SETTLE_S, SLOW_S, TurnTimes
+from jobs.measure import StepLines
+from jobs.request import request_of
+from jobs.state_folder import QueueError
 from tests.jobs_house import MAIN, JobsHouse, as_user, jobs_house
 from tests.jobs_house import place as place  # a fixture
 from tests.running import wait_for

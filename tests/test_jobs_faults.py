@@ -17,10 +17,9 @@ from typing import Any
 
 import pytest
 
-from jobs.errors import QueueError
 from jobs.request import JobRequest
-from jobs.service.run_folder import make_run
-from jobs.state_folder import VARIABLE, state_folder
+from jobs.run import make_run
+from jobs.state_folder import VARIABLE, QueueError, state_folder
 from tests.jobs_house import MAIN, JobsHouse, as_user, jobs_house
 from tests.jobs_house import place as place  # a fixture
 from tests.running import wait_for

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from collectors.process.proc import boot_id, start_ticks
-from jobs.errors import QueueError
-from jobs.host import lease
+from collectors.machine.proc import boot_id, start_ticks
+from jobs import lease
+from jobs.state_folder import QueueError
 from tests import fake_nvml
 from tests.jobs_house import NOBODY, JobsHouse, as_user
 from tests.jobs_house import place as place  # a fixture

@@ -12,21 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.errors import QueueError
-from jobs.host.core_host import CoreHost, spoken
-from jobs.host.host import SeenSlot
-from jobs.measuring import step_lines
-from jobs.measuring.measured import MeasuredAttempt
-from jobs.measuring.naming import family_of, named_words
-from jobs.measuring.out_of_memory import out_of_memory
-from jobs.measuring.process_tree import used_by
-from jobs.measuring.step_lines import MOST_BYTES, StepLines
-from jobs.planning.family import NOTHING, FamilyRecord
-from jobs.planning.sharing import fit
-from jobs.planning.slot import Slot
-from jobs.planning.state import USUAL
-from jobs.request import JobRequest
-from jobs.service.rules import DaemonRules, rules_from
+from jobs import measure
+from jobs.host import CoreHost, SeenSlot, spoken
+from jobs.measure import MOST_BYTES, MeasuredAttempt, StepLines, out_of_memory, used_by
+from jobs.plan import NOTHING, USUAL, FamilyRecord, Slot, fit
+from jobs.request import JobRequest, family_of, named_words
+from jobs.settings import DaemonRules, rules_from
+from jobs.state_folder import QueueError
 
 
 def family(*argv: str, slots: int = 1) -> str:
@@ -91,7 +83,7 @@ def test_of_a_file_that_grows_fast_only_the_end_is_read(tmp_path: Path, monkeypa
     lines(tmp_path / "metrics.jsonl", 0, 40_000, 1000.0, 0.01)
     assert (tmp_path / "metrics.jsonl").stat().st_size > 2 * MOST_BYTES
     read, parsed, loads = StepLines(tmp_path, 0.0), list[int](), json.loads
-    monkeypatch.setattr(step_lines.json, "loads", lambda line: parsed.append(len(line)) or loads(line))
+    monkeypatch.setattr(measure.json, "loads", lambda line: parsed.append(len(line)) or loads(line))
     read.look()
     assert 0 < sum(parsed) <= MOST_BYTES
     assert read.pace(0.0).units_per_s == pytest.approx(100.0, rel=0.01)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.process.proc import start_ticks
+from collectors.machine.proc import start_ticks
 from tests.jobs_house import MAIN, JobsHouse, as_user, jobs_house
 from tests.jobs_house import place as place  # a fixture
 from tests.running import wait_for

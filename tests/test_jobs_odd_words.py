@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.jobs.wanted import WantedJob
-from jobs import asking
-from jobs.asking import Asking
-from jobs.commands.inert import inert
-from jobs.errors import NoAnswer, QueueError
+from dashboard.jobs import WantedJob
+from jobs import client
+from jobs.client import Asking
+from jobs.commands import inert
+from jobs.state_folder import NoAnswer, QueueError
 from tests.jobs_house import MAIN, JobsHouse, as_user, jobs_house
 from tests.jobs_house import place as place  # a fixture
 
@@ -87,7 +87,7 @@ def test_a_daemon_that_hangs_is_named_and_no_second_one_is_tried(
     house: JobsHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert house.daemon is not None
-    monkeypatch.setattr(asking, "ANSWER_S", 0.5)
+    monkeypatch.setattr(client, "ANSWER_S", 0.5)
     house.daemon.send_signal(signal.SIGSTOP)
     try:
         with house.being_them(), pytest.raises(NoAnswer, match=r"\(pid \d+\) has not answered .* may be done yet"):

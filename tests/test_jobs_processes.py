@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from collectors.process.proc import command_of, start_ticks
-from jobs.asking import Asking
+from collectors.machine.proc import command_of, start_ticks
+from jobs.client import Asking
 from jobs.executors.processes import DAEMON, MARK, ProcessTable, environment_words
 from jobs.view import QueueView
 from tests.jobs_house import MAIN, JobsHouse, jobs_house

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.errors import QueueError
+from jobs.state_folder import QueueError
 from tests.jobs_house import MAIN, JobsHouse, as_user, jobs_house
 from tests.jobs_house import place as place  # a fixture
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from collectors.process.activity import RunActivity
-from collectors.process.states import state_of
+from collectors import rights
+from collectors.machine.run_state import RunActivity, state_of
 from collectors.records import Event, LogLine, Points
-from collectors.rights import whose
 from tests.following import Follower, until
 from tests.jobs_house import jobs_house
 from tests.jobs_house import place as place  # a fixture
@@ -59,7 +58,7 @@ def test_a_job_that_made_room_is_one_run_with_all_that_happened_to_it(
     cores = str(len(os.sched_getaffinity(0)))
     with jobs_house(place / "house", rules={"look_s": 0.1, "least_run_s": 0}, flags=("--cores-a-slot", cores)) as house:
         (house.work / "train.py").write_text(script)
-        whose.look_at_others()
+        rights.look_at_others()
         follower = Follower(house.logs)
         words = [sys.executable, "train.py"]
         job = house.submit(*words, resume_with=" ".join([*words, "--resume"]), env=[f"PYTHONPATH={ROOT}"])

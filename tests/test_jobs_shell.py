@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from jobs.commands.wording import amount, clock, end_of, table
-from jobs.errors import QueueError
-from jobs.planning.state import Carried, JobPlan, Promise, StartJob
+from jobs.commands.words import amount, clock, end_of, table
+from jobs.plan import Carried, JobPlan, Promise, StartJob
 from jobs.queue import JobQueue
-from jobs.request import JobRequest
-from jobs.submission import request_of
+from jobs.request import JobRequest, request_of, require_no_shell, require_script
+from jobs.state_folder import QueueError
 from jobs.view import JobAttemptRow, QueueView
-from jobs.words import require_no_shell, require_script
 from tests.jobs_house import JobsHouse, jobs_house
 from tests.jobs_house import place as place  # a fixture
 from tests.running import wait_for
@@ -74,7 +72,7 @@ def test_a_daemon_that_submit_starts_has_the_flags_of_the_last_one(house: JobsHo
 
 
 def test_a_daemon_survives_a_number_that_is_too_large(house: JobsHouse) -> None:
-    from jobs.asking import Asking
+    from jobs.client import Asking
 
     with house.being_them():
         for number in (2**63, 2**200, -(2**64)):

@@ -15,9 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.slurm.orders import SlurmOrder, answers
-from jobs.slurm.site import SlurmSite
-from jobs.slurm.slurm import Slurm
+from jobs.slurm import Slurm, SlurmOrder, SlurmSite, answers
 from tests.jobs_house import OVER, JobsHouse, as_user, jobs_house
 from tests.jobs_house import place as place  # a fixture
 from tests.running import wait_for

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.errors import QueueError
-from jobs.planning.state import StartJob
+from jobs.plan import StartJob
 from jobs.queue import JobQueue
 from jobs.request import JobRequest
+from jobs.state_folder import QueueError
 from jobs.view import QueueView, row_as_json
 from tests.cost import times
 from tests.planned_jobs import gpus

@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.analysis.stacks.folding import FlameTree
-from collectors.analysis.stacks.joining import is_head, join
-from collectors.analysis.stacks.source import line_of
-from collectors.analysis.stacks.trust import traces_of
-from collectors.process.activity import RunActivity
-from collectors.process.proc import boot_id, start_ticks
+from analysis.stacks.fold import FlameTree
+from analysis.stacks.frames import line_of
+from analysis.stacks.joining import is_head, join
+from analysis.stacks.trust import traces_of
+from collectors.machine.proc import boot_id, start_ticks
+from collectors.machine.run_state import RunActivity
 from collectors.records import Event, Frame
 from collectors.sampler.profile import ProfileCollector
 from collectors.sampler.pyspy import PySpy
 from collectors.store.open import open_store
-from collectors.store.protocol import StackColumns
+from collectors.store.store import StackColumns
 from tests.claims import claiming_folder
 from tests.programs import running
 from tests.stacks import MAIN, Span, columns, drawn, fold

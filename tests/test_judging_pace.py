@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collectors.analysis.findings.recent import RecentPoints
-from collectors.analysis.findings.rule import AnyRule
-from collectors.analysis.findings.rules import BY_NAME
-from collectors.judging.pacing import MOST, MOST_OF_ALERTS, TRIFLE_S, RulePaces, has_slowed
+from analysis.findings.collector import MOST, MOST_OF_ALERTS, TRIFLE_S, RulePaces, has_slowed
+from analysis.findings.rule import AnyRule, RecentPoints
+from analysis.findings.rules import BY_NAME
 
 NOTE, ALERT, LEDGER = BY_NAME["loss_spike"], BY_NAME["crash"], BY_NAME["data_stall"]
 

@@ -22,13 +22,13 @@ from typing import Any
 
 import pytest
 
-from collectors import VERSION
+from collectors import VERSION, folders
+from collectors import writer as keeper_module
+from collectors import writer as lock
+from collectors.control import MOST_CONNECTIONS, ControlError, ControlServer, ask, short_path
+from collectors.machine.proc import boot_id, pid_namespace, start_ticks
 from collectors.options import CollectorOptions
-from collectors.process.proc import boot_id, pid_namespace, start_ticks
-from collectors.service import folders, lock
-from collectors.service import keeper as keeper_module
-from collectors.service.control import MOST_CONNECTIONS, ControlError, ControlServer, ask, short_path
-from collectors.service.keeper import Keeper
+from collectors.writer import Keeper
 from dashboard.commands.command import Mistake
 from dashboard.commands.serve import prepare
 from tests.conftest import ROOT, Dashboard, dashboard, wait_for
@@ -141,7 +141,7 @@ def check_what_another_user_is_told(tmp_path: Path) -> None:
         code = f"from pathlib import Path; from collectors.service import lock; print(lock.writer_of(Path({str(data_dir)!r})).sentence)"
         said = as_nobody(code)
     assert "cannot be read (Permission denied; it belongs to root)" in said
-    code = f"from collectors.__main__ import main; print(main(['--log-dir', {str(tmp_path)!r}, '--data-dir', {str(data_dir)!r}]))"
+    code = f"from collector import main; print(main(['--log-dir', {str(tmp_path)!r}, '--data-dir', {str(data_dir)!r}]))"
     said = as_nobody(code)
     assert said.splitlines()[-1] == "2"
     assert "cannot write to" in said and "choose another folder with --data-dir" in said and "Traceback" not in said
@@ -149,7 +149,7 @@ def check_what_another_user_is_told(tmp_path: Path) -> None:
 
 def as_nobody(code: str) -> str:
     """What a script of that user says: it imports first, as the project's folder may be ours alone."""
-    become = "import os, sys; import collectors.__main__, collectors.service.lock, pwd; os.setgroups([]); os.setgid(65534); os.setuid(65534);"
+    become = "import os, sys; import collector, collectors.writer, pwd; os.setgroups([]); os.setgid(65534); os.setuid(65534);"
     done = subprocess.run(
         [sys.executable, "-c", become + code],
         capture_output=True,
@@ -330,7 +330,7 @@ def test_whatever_is_asked_of_the_collector_is_a_question_that_it_knows() -> Non
     asked = {
         verb for path in ROOT.glob("[cd]*/**/*.py") for verb in re.findall(r'\bask\([\w.]+, "(\w+)"', path.read_text())
     }
-    known = set(re.findall(r'^            "(\w+)": ', (ROOT / "collectors/__main__.py").read_text(), re.MULTILINE))
+    known = set(re.findall(r'^            "(\w+)": ', (ROOT / "collector.py").read_text(), re.MULTILINE))
     assert {"ping", "status", "watch"} <= asked <= known
 
 

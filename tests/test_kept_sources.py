@@ -15,12 +15,20 @@ from pathlib import Path
 
 import pytest
 
-from collectors.process.proc import start_ticks
+from collectors.machine.proc import start_ticks
 from collectors.records import Frame, Profile, SourceText, StackSample
 from collectors.sampler import Target
-from collectors.sampler import kept as keeping
-from collectors.sampler.kept import CHANGED, OF_A_CELL, KeptSources, is_own
-from collectors.sampler.reading import MOST_BYTES, Unreadable, read_as_owner, read_as_user
+from collectors.sampler import sources as keeping
+from collectors.sampler.sources import (
+    CHANGED,
+    MOST_BYTES,
+    OF_A_CELL,
+    KeptSources,
+    Unreadable,
+    is_own,
+    read_as_owner,
+    read_as_user,
+)
 from tests.conftest import wait_for
 
 NOBODY = 65534

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from collectors.logs import known
-from collectors.logs.followed import BATCH_BYTES
+from collectors.logs import recognition
+from collectors.logs.file import BATCH_BYTES
 from collectors.logs.formats import Arrival, Tally
-from collectors.logs.known import FORMATS, Known, Origin, State
+from collectors.logs.recognition import FORMATS, Known, Origin, State
 from collectors.records import Labels, Points, Record, labels_of
 from tests.following import Follower
 
@@ -88,7 +88,7 @@ def packed(step: int, *values: float) -> bytes:
 
 @pytest.fixture
 def follower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Follower]:
-    monkeypatch.setattr(known, "FORMATS", (*FORMATS, *ROWS))
+    monkeypatch.setattr(recognition, "FORMATS", (*FORMATS, *ROWS))
     follower = Follower(tmp_path)
     yield follower
     follower.tail.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from collectors.process.proc import start_ticks
+from collectors.machine.proc import start_ticks
 from tests.conftest import wait_for
 
 KILLED = """

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collectors.analysis.ledger.shares import Ledger
-from collectors.analysis.ledger.wording import lines_of, sentence_of
-from collectors.analysis.stacks.waits import WAITS
+from analysis.ledger.shares import Ledger
+from analysis.ledger.wording import lines_of, sentence_of
+from analysis.stacks.waits import WAITS
 from collectors.records import Event, Frame, Labels, Points, Profile, RunInfo, StackSample
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 from dashboard.commands import main
-from dashboard.ledger import kept
-from dashboard.ledger.kept import Ledgers, spread
-from dashboard.stacks import Stacks
+from dashboard.stacks import ledger as kept
+from dashboard.stacks.ledger import Ledgers, spread
+from dashboard.stacks.stacks import Stacks
 
 T0 = 1_764_000_000.0
 SITE = "/venv/lib/python3.11/site-packages"

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from collectors.analysis.history import History
-from collectors.analysis.ledger import rules
-from collectors.analysis.ledger.inquiry import ledger
-from collectors.analysis.ledger.kinds import BUSY
-from collectors.analysis.ledger.shares import KindRow, Ledger
-from collectors.analysis.ledger.wording import sentence_of
+from analysis.history import History
+from analysis.ledger import kinds
+from analysis.ledger.kinds import BUSY
+from analysis.ledger.ledger import ledger
+from analysis.ledger.shares import KindRow, Ledger
+from analysis.ledger.wording import sentence_of
 from collectors.records import Frame, Points, RunInfo, labels_of
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 from tests.judged_stacks import LIB, LINEAR, LOADER, LOOP, MASK, MODULE, SITE, Part, of_loop, profile
 
 T0 = 1_764_000_000.0
@@ -90,7 +90,7 @@ def of_threads(
 
 def at_most(gone_pct: float) -> float:
     """What is left is faster, too."""
-    return gone_pct + rules.REST.value * gone_pct * (1 - gone_pct / 100)
+    return gone_pct + kinds.REST.value * gone_pct * (1 - gone_pct / 100)
 
 
 def rows(found: Ledger) -> dict[str, KindRow]:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from collectors.analysis.ledger.kinds import KINDS
-from collectors.analysis.ledger.shares import KindRow
-from collectors.analysis.ledger.wording import share_of
+from analysis.ledger.kinds import KINDS
+from analysis.ledger.shares import KindRow
+from analysis.ledger.wording import share_of
 from tests.conftest import ROOT, Ask
 from tests.test_run_colours import contrast, least_distance, linear
 

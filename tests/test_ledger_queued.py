@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.analysis.ledger.queued import queued_during, seconds_in
-from collectors.analysis.ledger.wording import lines_of, sentence_of
+from analysis.ledger.shares import queued_during, seconds_in
+from analysis.ledger.wording import lines_of, sentence_of
 from collectors.records import Event, Points, RunInfo
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 from dashboard.queries import Queries
-from dashboard.stacks import Stacks
-from jobs.run_events import note
+from dashboard.stacks.stacks import Stacks
+from jobs.run import note
 from tests.conftest import Ask
 from tests.following import Follower, until
 from tests.serving import served

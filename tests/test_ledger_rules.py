@@ -13,17 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.analysis.ledger.account import EMPTY, compacted, lane_of, summed
-from collectors.analysis.ledger.evidence.signs import sign_of
-from collectors.analysis.ledger.evidence.stands import stands_of
-from collectors.analysis.ledger.idle.communication import communication
-from collectors.analysis.ledger.idle.device import Busy, Copying
-from collectors.analysis.ledger.idle.giving import Observed, account_of
-from collectors.analysis.ledger.idle.moments import Moments
-from collectors.analysis.ledger.kinds import KINDS, NUMBER, Charged
-from collectors.analysis.ledger.shares import ledger_of
-from collectors.analysis.ledger.wording import lines_of, sentence_of
-from collectors.analysis.stacks.trust import no_source, traces_of
+from analysis.ledger.device import Busy, Copying, communication
+from analysis.ledger.evidence import Moments, sign_of, stands_of
+from analysis.ledger.idle import Observed, account_of
+from analysis.ledger.kinds import KINDS, NUMBER, Charged
+from analysis.ledger.shares import EMPTY, compacted, lane_of, ledger_of, summed
+from analysis.ledger.wording import lines_of, sentence_of
+from analysis.stacks.trust import no_source, traces_of
 from collectors.records import Frame
 from tests.ledger_simulator.job import Job
 from tests.ledger_simulator.jobs import SCENARIOS

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from collectors.process.proc import start_ticks
+from collectors.machine.proc import start_ticks
 from collectors.records import Profile
 from collectors.sampler import Target, Trouble
-from collectors.sampler.lent import Lending, Lent, keeper_of
 from collectors.sampler.native import Native
+from collectors.sampler.profile import Lending, Lent, keeper_of
 from tests.conftest import wait_for
 from tests.test_run_command import READY, kept, run
 

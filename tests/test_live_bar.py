@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import APIResponse, Page, Route
 
-from collectors.logs import followed
-from collectors.logs.unfinished import live_bar
-from collectors.logs.unfinished.live_bar import LiveBar
-from collectors.store.protocol import LogQuery
+from collectors.logs import file as followed
+from collectors.logs import file as live_bar
+from collectors.logs.file import LiveBar
+from collectors.store.store import LogQuery
 from tests.conftest import Dashboard, dashboard, wait_for
 from tests.ingesting import Ingest
 

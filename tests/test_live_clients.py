@@ -21,8 +21,8 @@ from websockets.server import ServerProtocol
 
 from collectors.records import Event, LogLine, Points, Record, RunInfo, labels_of
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
-from dashboard import connection, live, serving
+from collectors.store.store import Store
+from dashboard import http_server, live
 from dashboard.queries import Queries
 from tests.conftest import wait_for
 from tests.cost import times
@@ -185,7 +185,7 @@ def test_long_lines_and_many_events_are_answered_in_parts(web: Web, writer: Stor
 
 
 def test_a_connection_that_stays_silent_is_closed(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "SILENT_S", 0.3)
+    monkeypatch.setattr(http_server, "SILENT_S", 0.3)
     for beginning in (b"", b"GET /healthz HTT", b"GET /healthz HTTP/1.1\r\nHost: x\r\n"):
         with socket.create_connection(("127.0.0.1", web.port)) as client:
             client.settimeout(60)
@@ -196,7 +196,7 @@ def test_a_connection_that_stays_silent_is_closed(web: Web, monkeypatch: pytest.
 
 
 def test_many_silent_connections_leave_room_for_one_that_asks(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "MOST_CONNECTIONS", 20)
+    monkeypatch.setattr(http_server, "MOST_CONNECTIONS", 20)
     silent = [socket.create_connection(("127.0.0.1", web.port)) for _ in range(100)]
     assert web.ask("/healthz").status == 200
     for client in silent:
@@ -252,7 +252,7 @@ class Recorded(asyncio.Transport):
 def test_a_socket_that_is_closing_keeps_no_other_from_being_closed() -> None:
     """As it ends uvicorn closes each; one whose client has begun to close raises InvalidState, and what comes after it stays open."""
     config, loop = uvicorn.Config(FastAPI()), asyncio.new_event_loop()
-    sockets = [serving.Socket(config, ServerState(), {}, loop) for _ in range(2)]
+    sockets = [http_server.Socket(config, ServerState(), {}, loop) for _ in range(2)]
     for each in sockets:
         each.transport, each.handshake_complete = Recorded(), True
         each.conn = ServerProtocol()

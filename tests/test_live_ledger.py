@@ -12,7 +12,7 @@ from playwright.sync_api import BrowserContext, Page, Route
 
 from collectors.records import Points, RunInfo
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 from dashboard.queries import Queries
 from tests.browser_types import PROGRAMS, install
 from tests.conftest import drag, wait_for

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from collectors.analysis.logs.crash import crash_of
-from collectors.process.last_words import is_about, last_error, verdict_of, words_at_the_end
+from analysis.logs.crash import crash_of
+from collectors.machine.exit_reason import is_about, last_error, verdict_of, words_at_the_end
 from collectors.records import LogLine
 from tests.conftest import ROOT, Dashboard, dashboard, script, wait_for
 from tests.plain_scripts import PLAIN, started

@@ -12,14 +12,12 @@ from pathlib import Path
 import pytest
 
 from collectors.logs.formats.jsonl import Events
-from collectors.logs.run_folder import RunFolder
-from collectors.logs.tail import Tail
-from collectors.logs.turns import FileTurns
-from collectors.process import lives as judging
-from collectors.process.activity import RunActivity, RunProcess
-from collectors.process.finder import Denial, Finder
-from collectors.process.lives import LivesCollector, _Known
-from collectors.process.states import state_of
+from collectors.logs.run import RunFolder
+from collectors.logs.tail import FileTurns, Tail
+from collectors.machine import lifetimes as judging
+from collectors.machine.finder import Denial, Finder
+from collectors.machine.lifetimes import LivesCollector, _Known
+from collectors.machine.run_state import RunActivity, RunProcess, state_of
 from collectors.records import Event
 from tests.conftest import wait_for
 from tests.test_processes import HOST, NOW, activity, end, start
@@ -137,7 +135,7 @@ def test_such_a_field_is_left_out_where_it_is_read_and_counted(value: object) ->
 
 
 def test_what_waits_for_ever_is_not_waited_for(child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("collectors.process.lives.UNREAD_S", 0.05)
+    monkeypatch.setattr("collectors.machine.lifetimes.UNREAD_S", 0.05)
     files = Files(activity([start(child.pid)]))
     lives = files.lives()
     lives.collect()

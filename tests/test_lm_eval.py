@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.logs.formats.lm_eval import Scores, series_of
-from collectors.logs.opening import NotMetrics
+from collectors.logs.open_files import NotMetrics
 from collectors.records import Points, RunInfo, labels_of
 from tests.following import Follower, check_told, offset_of, points_of, unpacked, until
 from tests.following import series_of as read_series

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from collectors.records import LogLine
-from collectors.store.protocol import LogPage, LogQuery
-from dashboard.log_changes import kernel
-from dashboard.log_changes.asking import MOST_INSIDE, columns_of
+from collectors.store.store import LogPage, LogQuery
+from dashboard.logs import changes
+from dashboard.logs.changes import MOST_INSIDE, columns_of
 from tests.conftest import dashboard, wait_for
 
 T0 = 1.79e9
@@ -78,17 +78,17 @@ def test_a_window_of_too_many_lines_says_so() -> None:
 
 def test_a_kernel_log_that_cannot_be_read_says_nothing(tmp_path: Path) -> None:
     line = LogLine("a", "train.log", 5.0, 0, "step 1")
-    assert kernel.lines_of("a", "", [line], tmp_path / "kmsg") == []
-    assert kernel.lines_of("a", "another host", [line]) == []
-    assert kernel.lines_of("a", "", []) == []
+    assert changes.lines_of("a", "", [line], tmp_path / "kmsg") == []
+    assert changes.lines_of("a", "another host", [line]) == []
+    assert changes.lines_of("a", "", []) == []
 
 
 def test_lines_of_the_kernel_log_about_the_end_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel.time, "time", lambda: 1000.0)
-    monkeypatch.setattr(kernel.time, "clock_gettime", lambda _: 1000.0)
+    monkeypatch.setattr(changes.time, "time", lambda: 1000.0)
+    monkeypatch.setattr(changes.time, "clock_gettime", lambda _: 1000.0)
     (tmp_path / "kmsg").write_text("3,1,400000000,-;Out of memory: Killed process 7 (python)\n")
     last = LogLine("a", "train.log", 401.0, 0, "step 1")
-    assert [line.text for line in kernel.lines_of("a", "", [last], tmp_path / "kmsg")] == [
+    assert [line.text for line in changes.lines_of("a", "", [last], tmp_path / "kmsg")] == [
         "Out of memory: Killed process 7 (python)"
     ]
-    assert kernel.lines_of("a", "", [last._replace(time_s=5000.0)], tmp_path / "kmsg") == []
+    assert changes.lines_of("a", "", [last._replace(time_s=5000.0)], tmp_path / "kmsg") == []

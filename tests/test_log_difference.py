@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.analysis.logs.columns import LogColumns, Masked
-from collectors.analysis.logs.difference import LogDifference, difference
-from collectors.analysis.logs.words import fields_of_clock, message_of, word_before
+from analysis.logs.columns import LogColumns, Masked
+from analysis.logs.difference import LogDifference, difference
+from collectors.logs.tracebacks import fields_of_clock, message_of, word_before
 from collectors.records import LogLine
-from dashboard.log_changes.masking import MaskedLines, mask
+from dashboard.logs.changes import MaskedLines, mask
 from tests.planted_logs import PLANTINGS, Planting, Window, draw_window, is_first, judged, names, plant, recorded
 
 WINDOW = (300.0, 308.0)

@@ -15,13 +15,14 @@ import pytest
 
 from collectors.records import LogLine
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
-from collectors.store.question import Ended, Question, asked
 from collectors.store.sqlite import logs
-from dashboard.log_lines import filters, lines, needle, reading, searching
-from dashboard.log_lines.filters import LineFilter
-from dashboard.log_lines.lines import LineQuestion, LogLines, NoSuchTemplate
-from dashboard.log_lines.needle import BadExpression, Needle, finder, pieces
+from collectors.store.store import Ended, Question, Store, asked
+from dashboard.logs import lines, table
+from dashboard.logs import search as needle
+from dashboard.logs import search as searching
+from dashboard.logs.lines import LineQuestion, LogLines, NoSuchTemplate
+from dashboard.logs.search import BadExpression, Needle, finder, pieces
+from dashboard.logs.table import LineFilter
 
 T0 = 1_764_000_000.0
 TEXTS = (
@@ -55,7 +56,7 @@ def made(count: int, seed: int, runs: str = "a") -> list[LogLine]:
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     monkeypatch.setattr(logs, "BLOCK_LINES", 50)
-    monkeypatch.setattr(filters, "CHUNK", 64)
+    monkeypatch.setattr(table, "CHUNK", 64)
     opened = open_store(tmp_path, write=True)
     yield opened
     opened.close()
@@ -256,16 +257,16 @@ def test_a_number_of_the_lines_of_a_template_is_a_curve(store: Store) -> None:
 @pytest.mark.parametrize("share", [None, 0.5, 1e-3, 1.0])
 @pytest.mark.parametrize("most", [1, 2, 7, 1000])
 def test_evenly_chosen_rows_are_those_of_the_whole_list(share: float | None, most: int) -> None:
-    length = 3 * filters.CHUNK + 5
+    length = 3 * table.CHUNK + 5
     mask = None if share is None else np.random.default_rng(0).random(length) < share
-    rows = filters.KeptRows(11, 11 + length, mask)
+    rows = table.KeptRows(11, 11 + length, mask)
     listed = rows.rows(0, rows.total)
     wanted = listed if len(listed) <= most else listed[np.linspace(0, len(listed) - 1, most).astype(np.int64)]
     assert rows.evenly(most).tolist() == wanted.tolist()
 
 
 def test_tables_are_bounded_and_say_what_they_leave_out(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "MOST_ROWS", 100)
+    monkeypatch.setattr(lines, "MOST_ROWS", 100)
     store.append(made(400, 1))
     asking = LogLines(store)
     found = asking.stretch(ALL, 0, 2000)

@@ -9,11 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from collectors.analysis.logs.fields import field_count, field_values
-from collectors.analysis.logs.masking import masked
-from dashboard.log_lines import marking
-from dashboard.log_lines.marking import Marker, number_places
-from dashboard.log_lines.needle import Needle, finder
+from collectors.logs.templates import field_count, field_values, masked
+from dashboard.logs import search
+from dashboard.logs.search import Marker, Needle, finder, number_places
 
 WORDS = some.sampled_from(
     ["step ", "7", "0.25", "-1e-3", "1,234", "über ", "🙂", "\u202e", "\x1b[31m", " ", "a.b", "=", "\ud800"]
@@ -49,7 +47,7 @@ def test_each_number_is_the_value_of_its_field(text: str) -> None:
 def test_an_expression_is_marked_where_it_matches() -> None:
     marker = Marker(Needle(r"\d+ of|x*", regex=True))
     assert [cut("é 12 of 40 xx", span) for span in marker.spans("é 12 of 40 xx")] == ["12 of", "xx"]
-    assert len(marker.spans("x " * 1000)) == marking.MOST_SPANS
+    assert len(marker.spans("x " * 1000)) == search.MOST_SPANS
 
 
 @pytest.mark.parametrize("expression", [r"(?:.{0,200}a).{0,200}z", r"(a+)+$"])

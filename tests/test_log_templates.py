@@ -9,10 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.analysis.logs import masking, templates
-from collectors.analysis.logs.fields import field_count, field_values
-from collectors.analysis.logs.masking import keys_of, masked, masks_of, number_spans
-from collectors.analysis.logs.templates import NewTemplate, RunTemplates, family_of, length_of
+from collectors.logs import templates
+from collectors.logs.templates import (
+    NewTemplate,
+    RunTemplates,
+    family_of,
+    field_count,
+    field_values,
+    keys_of,
+    length_of,
+    masked,
+    masks_of,
+    number_spans,
+)
 
 WORD = st.sampled_from(
     [
@@ -87,7 +96,7 @@ def test_a_mask_depends_on_its_line_alone_and_its_numbers_are_found_again(lines:
 
 @pytest.mark.parametrize("line", ODD)
 def test_odd_lines_have_masks_of_bounded_length(line: str) -> None:
-    assert len(masked(line)) <= 6 * masking.MOST_CHARACTERS and len(number_spans([line])) == 1
+    assert len(masked(line)) <= 6 * templates.MOST_CHARACTERS and len(number_spans([line])) == 1
     assert RunTemplates().group([line, "step 1"], ["a", "a"])[0] == [1, 2]
 
 

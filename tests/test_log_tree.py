@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.log_tree import LogTree
+from collectors.folders import LogTree
 
 WORK = Path("/work")
 PATHS = [

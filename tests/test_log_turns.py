@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.logs.turns import FileTurns
+from collectors.logs.tail import FileTurns
 
 batches = st.integers(1, 6)
 

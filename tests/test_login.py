@@ -11,11 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from dashboard.auth.cookies import cookie_name
-from dashboard.auth.credential import SECRET
-from dashboard.auth.limit import MOST_OF_ONE, OWN, LogInLimit
-from dashboard.auth.login import _fields_of, pasted, safe_path
+from dashboard.auth.login import _fields_of, cookie_name, pasted, safe_path
 from dashboard.auth.roles import Role
+from dashboard.auth.tokens import MOST_OF_ONE, OWN, SECRET, LogInLimit
 from tests.auth_house import House, bearer, log_in
 from tests.auth_house import house as house  # a fixture
 from tests.conftest import wait_for

@@ -13,14 +13,14 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from collectors.records import Finding, Points, labels_of
 from collectors.store.open import open_store
+from dashboard.app import make_app
+from dashboard.auth.gate import script_hash
 from dashboard.auth.hosts import Access
 from dashboard.auth.login import link_of
-from dashboard.auth.policy import script_hash
 from dashboard.auth.roles import Role
 from dashboard.auth.tokens import Tokens
 from dashboard.pages import pages
 from dashboard.queries import Queries
-from dashboard.server import make_app
 from tests.axe import serious
 from tests.conftest import wait_for
 from tests.other_clients import PROXIED, Asked, ask_whole

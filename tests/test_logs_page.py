@@ -12,8 +12,8 @@ from playwright.sync_api import Locator, Page, Request, Route, expect
 
 from collectors.records import LogLine, ProgressBar
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
-from dashboard.log_lines import searching
+from collectors.store.store import Store
+from dashboard.logs import search as searching
 from dashboard.pages.logs import view_of
 from dashboard.queries import Queries
 from tests.conftest import Ask, answering, drag, wait_for

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from collectors.judging import looking_back
-from collectors.judging.collector import FindingsCollector
-from collectors.process.finder import Finder
+from analysis.findings import working_set
+from analysis.findings.collector import FindingsCollector
+from collectors.machine.finder import Finder
 from collectors.records import Finding, LogLine, Points, Record, labels_of
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 
 T0, NOW_S = 1_764_000_000.0, 1_765_000_000.0
 HOST = labels_of(host="box")
@@ -34,7 +34,7 @@ def logged(run: str, count: int = 3000, nan_from: int = 10**9, spike: int = -10)
 
 
 def judged(store: Store, records: list[Record], monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
-    monkeypatch.setattr(looking_back, "WORK_S", 5.0)
+    monkeypatch.setattr(working_set, "WORK_S", 5.0)
     now_s = [NOW_S]
     collector = FindingsCollector(
         store,
@@ -49,7 +49,7 @@ def judged(store: Store, records: list[Record], monkeypatch: pytest.MonkeyPatch)
     found = []
     for _ in range(5):
         found += [record for record in collector.collect() if isinstance(record, Finding)]
-        now_s[0] += 2 * looking_back.SETTLED_S
+        now_s[0] += 2 * working_set.SETTLED_S
     return found
 
 

@@ -11,14 +11,13 @@ from typing import cast
 import numpy as np
 import pytest
 
-from collectors.analysis.stacks.folding import FlameTree, gather, tree_of
-from collectors.analysis.stacks.lanes import Lanes
-from collectors.analysis.stacks.trust import no_source
+from analysis.stacks.fold import FlameTree, gather, tree_of
+from analysis.stacks.threads import Lanes
+from analysis.stacks.trust import no_source
 from collectors.records import Frame, Profile, StackSample
 from collectors.store.open import open_store
-from collectors.store.protocol import Run, StackColumns, Store
-from dashboard.flame.ahead import Ahead
-from dashboard.flame.minutes import Minutes
+from collectors.store.store import Run, StackColumns, Store
+from dashboard.stacks.flame import Ahead, Minutes
 from tests.conftest import wait_for
 from tests.stacks import drawn
 

@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from models import errors
-from models.artifact.manifest import FORMAT_VERSION, ModelManifest, TensorSpec, manifest_from
+from models.artifact.artifact import FORMAT_VERSION, ModelManifest, TensorSpec, manifest_from
 from models.commands.command import ModelsParser
-from models.runtimes.timing import quantile, ratio, time_in_rounds
+from models.runtimes.pick import quantile, ratio, time_in_rounds
 from tests.running import ROOT
 
 BLOCKED = """
@@ -53,7 +53,7 @@ def test_a_mistake_is_one_sentence(words: list[str], sentence: str, code: int) -
 def test_a_package_that_is_not_installed_is_one_sentence() -> None:
     code = BLOCKED.replace(
         "sys.exit(main())",
-        "from models.extras import needed\ntry:\n    needed(sys.argv[1])\nexcept Exception as error:\n    print(error)",
+        "from models.errors import needed\ntry:\n    needed(sys.argv[1])\nexcept Exception as error:\n    print(error)",
     )
     said = [
         subprocess.run([sys.executable, "-c", code, name], cwd=ROOT, capture_output=True, text=True).stdout.strip()

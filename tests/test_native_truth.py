@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.process.proc import start_ticks
+from collectors.machine.proc import start_ticks
 from collectors.sampler import Target
 from collectors.sampler.build import BuildError, build
 from tests.interpreters import Interpreter, every_python, interpreters
@@ -81,7 +81,7 @@ def test_what_is_dropped_and_forgotten_on_the_way_makes_no_wrong_stack(
     sanitized: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The numbers of stacks run out again and again, and for seconds nobody reads."""
-    monkeypatch.setattr("collectors.sampler.resident.PIPE_BYTES", 16384)
+    monkeypatch.setattr("collectors.sampler.native.PIPE_BYTES", 16384)
     truth = judged(sys.executable, 2_000, tmp_path, sanitized, lost=200, pause_s=2.0)
     assert truth.wrong == []
 

@@ -43,5 +43,7 @@ def test_the_doctor_says_what_it_says(place: Path) -> None:
 
 
 def test_data_of_a_remote_log_folder_are_kept_on_this_host() -> None:
-    where = "from pathlib import Path; from collectors.service.folders import local_data_dir; print(local_data_dir(Path('/tmp')))"
+    where = (
+        "from pathlib import Path; from collectors.folders import local_data_dir; print(local_data_dir(Path('/tmp')))"
+    )
     assert done("-c", where).stdout.startswith(f"/var/tmp/{UNKNOWN}/deepseek-dashboard/")

@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from collectors import catalog
-from collectors.gpu import device as gpu_device
-from collectors.gpu import inventory, nvml
+from collectors.machine import gpu as gpu_device
+from collectors.machine import inventory, nvml
 from tests import fake_nvml, record_nvml
 from tests.replayed_gpus import Machine, collect_until, gpus_in, names_in, values_of
 from tests.replayed_gpus import library as library  # a fixture
@@ -148,7 +148,7 @@ def test_the_driver_is_asked_no_more_often_than_the_catalog_says(machine: Machin
 
 def test_the_unmodified_binding_finds_the_library_by_its_path(tmp_path: Path) -> None:
     environment = {**os.environ, **fake_nvml.environment(tmp_path, fake_nvml.eight_gpus()), "PYTHONPATH": "."}
-    print_inventory = "from collectors.gpu.nvml import NvmlCollector as C; c = C('box'); c.collect(); i = c.inventory(); print(len(i.gpus), i.note)"
+    print_inventory = "from collectors.machine.nvml import NvmlCollector as C; c = C('box'); c.collect(); i = c.inventory(); print(len(i.gpus), i.note)"
     done = subprocess.run(
         [sys.executable, "-c", print_inventory], env=environment, capture_output=True, text=True, check=True
     )
@@ -158,7 +158,7 @@ def test_the_unmodified_binding_finds_the_library_by_its_path(tmp_path: Path) ->
 def test_a_machine_without_a_driver_shows_the_host() -> None:
     without = {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"} | {"PYTHONPATH": "."}
     print_note = (
-        "from collectors.gpu.nvml import NvmlCollector as C; c = C('box'); print(c.collect(), c.inventory().note)"
+        "from collectors.machine.nvml import NvmlCollector as C; c = C('box'); print(c.collect(), c.inventory().note)"
     )
     done = subprocess.run([sys.executable, "-c", print_note], env=without, capture_output=True, text=True, check=True)
     if ctypes.util.find_library("nvidia-ml"):

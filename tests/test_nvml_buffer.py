@@ -12,8 +12,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from collectors.gpu import card as gpu_card
-from collectors.gpu.nvml import NvmlCollector
+from collectors.machine import gpu as gpu_card
+from collectors.machine.nvml import NvmlCollector
 from collectors.records import Points
 from collectors.store.open import open_store
 from dashboard import api

@@ -11,9 +11,9 @@ from pathlib import Path
 import pynvml
 import pytest
 
-from collectors.gpu import device as gpu_device
-from collectors.gpu import inventory, nvml
-from collectors.gpu.nvml import NvmlCollector, StaleLibrary
+from collectors.machine import gpu as gpu_device
+from collectors.machine import inventory, nvml
+from collectors.machine.nvml import NvmlCollector, StaleLibrary
 from tests import fake_nvml
 from tests.replayed_gpus import DEADLINE_S, Machine, collect_until, gpus_in, names_in, states
 from tests.replayed_gpus import library as library  # a fixture
@@ -110,7 +110,7 @@ def test_the_container_is_known_by_the_kernels_own_files(library: Path, tmp_path
     (tmp_path / "trace").write_text("gpus 0\n")
     fake_nvml.Control(tmp_path / "control")
     show_driver = "mount -t tmpfs tmpfs /proc/driver && mkdir /proc/driver/nvidia && touch /proc/driver/nvidia/version"
-    code = "from collectors.gpu.nvml import NvmlCollector; one = NvmlCollector('box'); one.collect(); print(one.inventory().note)"
+    code = "from collectors.machine.nvml import NvmlCollector; one = NvmlCollector('box'); one.collect(); print(one.inventory().note)"
     command = ["unshare", "--mount", "sh", "-c", f'{show_driver} && exec "$@"', "sh", sys.executable, "-c", code]
     environment = {"LD_LIBRARY_PATH": str(library.parent), "FAKE_NVML_TRACE": str(tmp_path / "trace")}
     environment |= {"FAKE_NVML_CONTROL": str(tmp_path / "control")}

@@ -6,8 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as some
 
-from dashboard.log_lines.needle import Needle, finder
-from dashboard.log_lines.occurrences import lines_of, occurrences
+from dashboard.logs.search import Needle, finder, lines_of, occurrences
 
 FEW = "aAbB@`[{é \n\udcff"  # those around the letters, too: they differ by the bit of the case
 

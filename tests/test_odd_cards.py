@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page
 
-from collectors.gpu.inventory import HIDDEN_PROCESSES, NO_PROCESSES, Inventory
-from collectors.gpu.nvml import NvmlCollector
+from collectors.machine.inventory import HIDDEN_PROCESSES, NO_PROCESSES, Inventory
+from collectors.machine.nvml import NvmlCollector
 from collectors.records import Labels, Points
 from collectors.store.open import open_store
-from dashboard.stacks import Stacks
+from dashboard.stacks.stacks import Stacks
 from tests import fake_nvml
 from tests.conftest import Ask, Dashboard, dashboard, wait_for
 from tests.fake_nvml.odd_cards import INSTANCE_BUSY_PCT, NAMES, ODD_CARDS, OddCard, machine

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, Route
 
 from collectors.records import Points
 from collectors.store.open import open_store
-from dashboard.runs import Runs
+from dashboard.runs.runs import Runs
 from tests.conftest import Dashboard, address, answering, dashboard, drag, wait_for
 
 EXPECTED_ERRORS = ("Failed to load resource",)  # some answers fail on purpose

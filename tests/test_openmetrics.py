@@ -10,8 +10,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from collectors import catalog
 from collectors.records import labels_of
-from collectors.store.protocol import Last, Series, series_id
-from dashboard.api import openmetrics
+from collectors.store.store import Last, Series, series_id
+from dashboard.api import machine as openmetrics
 from dashboard.machine import Machine, values_now
 
 NOW_S = 1_764_000_000.0

@@ -17,8 +17,8 @@ import pytest
 
 from collectors.records import Offset, Points, labels_of
 from collectors.store.open import maintenance, open_store
-from collectors.store.protocol import series_id
 from collectors.store.sqlite import files
+from collectors.store.store import series_id
 from dashboard.commands import OTHERS, command_in, parser_of
 from tests.conftest import ROOT
 
@@ -144,7 +144,7 @@ def test_every_command_of_the_page_is_one() -> None:
 
 
 def test_the_page_names_every_check_of_the_doctor() -> None:
-    from dashboard.commands.doctor.report import CHECKS
+    from dashboard.commands.doctor import CHECKS
 
     section = PAGE.split("## Doctor")[1].split("\n## ")[0]
     assert all(f"| {check.name} |" in section for check in CHECKS)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.logs.formats import Tally, hparams
+from collectors.logs.formats import Tally, lightning
 from collectors.logs.formats.hugging_face import TrainerState
 from collectors.logs.formats.values import MAX_DEPTH
 from collectors.records import Points, RunInfo
@@ -141,7 +141,7 @@ def test_run_json_keeps_its_place(follower: Follower, tmp_path: Path) -> None:
     ],
 )
 def test_yaml_of_any_kind_costs_itself(text: str, config: dict[str, object] | None) -> None:
-    found = hparams.parse(text.encode(), Tally()) or {}
+    found = lightning.parse(text.encode(), Tally()) or {}
     assert config is None or found == config
     assert depth(found) <= MAX_DEPTH + 1 and len(json.dumps(found)) < 100_000
 
@@ -155,7 +155,7 @@ def depth(value: object) -> int:
 @settings(deadline=None, max_examples=300)
 def test_any_bytes_are_yaml_or_counted(data: bytes) -> None:
     tally = Tally()
-    json.dumps(hparams.parse(data, tally))
+    json.dumps(lightning.parse(data, tally))
 
 
 # the same series in two files

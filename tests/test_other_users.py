@@ -12,15 +12,13 @@ from typing import IO
 
 import pytest
 
-from collectors.judging.dumps import dump_of
-from collectors.logs.opening import FLAGS, NotRead, open_file
+from analysis.findings.dumps import dump_of
+from collectors import rights
+from collectors.logs.open_files import FLAGS, NotRead, open_file
 from collectors.records import LogLine, Points
-from collectors.rights import whose
-from collectors.rights.reached import LeftAlone, reached
-from collectors.tracing.asking import ask_for_trace
-from collectors.tracing.entry import NoEntry
-from collectors.tracing.result import OddTrace, read_trace
-from dashboard.samples.checkpoints import checkpoints_of
+from collectors.rights import LeftAlone, reached
+from collectors.tracing import NoEntry, OddTrace, ask_for_trace, read_trace
+from dashboard.samples import checkpoints_of
 from tests.following import Follower, until
 from tests.two_users import NOBODY, SECRET, THEIRS, link, needs_root, of_theirs, write
 from tests.two_users import logs as logs  # fixtures
@@ -54,7 +52,7 @@ def test_what_belongs_to_another_user_is_left_alone_and_said_once(logs: Path) ->
     assert "(uid 65534)" in said and "\n" not in said
     assert "with --as-root" in follower.offsets["theirs/metrics.jsonl"].trouble, "the run says it, too"
     follower.tail.close()
-    whose.look_at_others()
+    rights.look_at_others()
     assert names_in(logs) == {"ours", "theirs"}
 
 
@@ -129,7 +127,7 @@ def test_with_the_flag_a_user_shows_nothing_that_this_user_may_not_read(
     make: Callable[[Path], None], logs: Path
 ) -> None:
     make(logs)
-    whose.look_at_others()
+    rights.look_at_others()
     assert names_in(logs) == {"ours", "theirs"}
     (logs / ".hidden" / "metrics.jsonl").chmod(0o644)
     (logs / ".hidden").chmod(0o700)
@@ -142,7 +140,7 @@ def test_with_the_flag_a_user_shows_nothing_that_this_user_may_not_read(
 @pytest.mark.parametrize("make", [file_of_theirs, folder_for_all, file_for_all, folder_of_a_group, ours_in_theirs])
 def test_with_the_flag_files_that_are_really_there_are_read(make: Callable[[Path], None], logs: Path) -> None:
     make(logs)
-    whose.look_at_others()
+    rights.look_at_others()
     assert names_in(logs) == {"ours", "theirs", "secret"}
 
 
@@ -156,7 +154,7 @@ def test_links_of_roots_own_lead_where_they_did(logs: Path) -> None:
 
 @pytest.mark.parametrize("as_root", [False, True])
 def test_a_file_that_is_exchanged_for_a_link_while_it_is_opened_leads_nowhere(as_root: bool, logs: Path) -> None:
-    whose.look_at_others(as_root)
+    rights.look_at_others(as_root)
     folder, ended = logs / "theirs", threading.Event()
     secret = (logs / ".hidden" / "metrics.jsonl").stat().st_ino
 
@@ -189,7 +187,7 @@ def test_a_file_that_is_exchanged_for_a_link_while_it_is_opened_leads_nowhere(as
 
 
 def test_what_was_judged_is_what_is_opened(logs: Path) -> None:
-    whose.look_at_others()
+    rights.look_at_others()
     path = logs / "theirs" / "metrics.jsonl"
     with reached(path, logs) as found:
         path.unlink()
@@ -200,7 +198,7 @@ def test_what_was_judged_is_what_is_opened(logs: Path) -> None:
 
 
 def test_the_thread_has_its_own_rights_again(logs: Path) -> None:
-    whose.look_at_others()
+    rights.look_at_others()
     link_of_theirs(logs)
     for _ in range(3):
         with pytest.raises(OSError):
@@ -216,7 +214,7 @@ def test_a_database_is_read_with_the_rights_of_its_user(logs: Path) -> None:
     (logs / ".hidden" / "trackio.db").chmod(0o600)
     link(logs / "theirs" / "trackio.db", "../.hidden/trackio.db")
     for as_root in (False, True):
-        whose.look_at_others(as_root)
+        rights.look_at_others(as_root)
         assert "secret" not in names_in(logs)
 
 
@@ -255,7 +253,7 @@ def test_a_request_for_a_trace_is_written_nowhere_else(logs: Path, tmp_path: Pat
     os.chown(logs / "theirs" / "run" / "run.json", 0, 0)
     link(logs / "theirs" / ".deepseek", target)
     for as_root in (False, True):
-        whose.look_at_others(as_root)
+        rights.look_at_others(as_root)
         with pytest.raises(NoEntry):
             ask_for_trace(logs / "theirs" / ".deepseek" / "traces" / "a", logs / "theirs" / "run", 3, 0)
     assert not [*target.iterdir()]
@@ -271,7 +269,7 @@ def test_a_trace_of_theirs_is_read_with_their_rights(logs: Path) -> None:
         os.chown(above, NOBODY, NOBODY)
     with pytest.raises(OddTrace, match="--as-root"):
         read_trace(path)
-    whose.look_at_others()
+    rights.look_at_others()
     with pytest.raises(OddTrace, match="not what RunLog writes"):
         read_trace(path)
     path.unlink()

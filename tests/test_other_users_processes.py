@@ -17,13 +17,13 @@ from typing import Any
 
 import pytest
 
-from collectors.process.activity import RunActivity
-from collectors.process.finder import Finder
-from collectors.process.proc import boot_id, start_ticks
+from collectors import rights
+from collectors.machine.finder import Finder
+from collectors.machine.proc import boot_id, start_ticks
+from collectors.machine.run_state import RunActivity
 from collectors.records import Event
-from collectors.rights import whose
 from collectors.sampler.profile import ProfileCollector
-from dashboard.attaching import AttachRefused, attach
+from dashboard.attach import AttachRefused, attach
 from tests.conftest import wait_for
 from tests.test_profile import Notebook
 from tests.two_users import AS, NOBODY, OTHER, ROOT, SECRET, link, named, needs_root, of_theirs, running, write
@@ -42,7 +42,7 @@ def test_a_process_is_a_runs_to_name_if_it_is_of_the_user_whose_folder_that_is(l
             finder.left_alone()["a"].startswith(f"process {process.pid} belongs to ")
             and "--as-root" in finder.left_alone()["a"]
         )
-        whose.look_at_others()
+        rights.look_at_others()
         assert [process.pid for process in Finder("box").find([theirs])["a"]] == [process.pid]
         for run in (
             named(logs / "b", ours.pid, NOBODY),
@@ -63,7 +63,7 @@ def test_a_process_is_a_runs_to_name_if_it_is_of_the_user_whose_folder_that_is(l
 @pytest.mark.parametrize("as_root", [False, True])
 def test_what_is_left_alone_is_of_its_run_until_the_process_is_gone(logs: Path, as_root: bool, known_by: str) -> None:
     """A process of the dashboard's own user, whose run's folder was renamed."""
-    whose.look_at_others(as_root)
+    rights.look_at_others(as_root)
     path = write(logs / "a" / "events.jsonl", "")
     code = f"import time; file = open({str(path)!r}, 'a'); time.sleep(600)"
     with running(sys.executable, "-c", code) as moved, running("sleep", "600") as ours:
@@ -87,7 +87,7 @@ def test_what_is_left_alone_is_of_its_run_until_the_process_is_gone(logs: Path, 
 
 def test_a_process_with_the_rights_of_two_users_is_no_users_to_name(logs: Path) -> None:
     """As a program with the set-user-ID bit has them."""
-    whose.look_at_others()
+    rights.look_at_others()
     code = f"import os, time; os.setgid({NOBODY}); os.setresuid({NOBODY}, 0, 0); print(flush=True); time.sleep(600)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -106,7 +106,7 @@ def test_who_writes_a_file_is_not_looked_at_either(logs: Path) -> None:
         finder = Finder("box")
         assert wait_for(lambda: finder.find([run._replace(last_line_s=time.time())]) or finder.left_alone())
         assert finder.find([run]) == {}
-        whose.look_at_others()
+        rights.look_at_others()
         finder = Finder("box")
         assert wait_for(lambda: finder.find([run._replace(last_line_s=time.time())]).get("a"))
 
@@ -124,7 +124,7 @@ def test_a_process_of_theirs_is_attached_only_with_the_flag(logs: Path) -> None:
         with pytest.raises(AttachRefused, match="--as-root"):
             attach(logs, process.pid, "refused")
         assert not (logs / "refused").exists()
-        whose.look_at_others()
+        rights.look_at_others()
         attach(logs, process.pid, "attached")
         made = [logs / "attached", logs / "attached" / "run.json"]
         assert [path.stat().st_uid for path in made] == [NOBODY, NOBODY] and [*made[0].iterdir()] == made[1:]

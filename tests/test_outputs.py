@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from collectors.logs.known import format_of
 from collectors.logs.outputs import OutputFiles
+from collectors.logs.recognition import format_of
 from collectors.logs.tail import Tail
-from collectors.process.activity import RunProcess
-from collectors.process.proc import start_ticks
-from collectors.store.protocol import LogQuery
+from collectors.machine.proc import start_ticks
+from collectors.machine.run_state import RunProcess
+from collectors.store.store import LogQuery
 from tests.conftest import dashboard, wait_for
 from tests.ingesting import Ingest
 from tests.ingesting import ingest as ingest  # a fixture

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from collectors.process import own_files
-from collectors.process.own_files import OwnFiles, follow
+from collectors.keeper import log_files
+from collectors.keeper.log_files import OwnFiles, follow
 from tests.conftest import ROOT, script, wait_for
 
 LOGGING = """
@@ -46,7 +46,7 @@ for line in sys.stdin:
 """
 SLOW = """
 import sys, time
-from collectors.process.second_names import SecondNames
+from collectors.keeper.linked_folders import SecondNames
 from dashboard.commands import main
 look = SecondNames.look
 def slow(names):
@@ -316,7 +316,7 @@ def test_last_lines_are_copied_before_anything_else_is_looked_for(
 def test_a_program_has_so_many_bytes_for_all_its_copies(
     tmp_path: Path, writer: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(own_files, "MOST_OF_ALL", 5_000)
+    monkeypatch.setattr(log_files, "MOST_OF_ALL", 5_000)
     files, run, work = OwnFiles(tmp_path / "run", tmp_path / "work", []), tmp_path / "run", tmp_path / "work"
     for name in ("a.log", "b.log", "c.log"):
         tell(writer, work / name, "x" * 99, 20)
@@ -339,8 +339,8 @@ def test_copies_wait_while_the_disk_is_almost_full(
     log, state = tmp_path / "run/train.log", tmp_path / "run/trainer_state.json"
 
     def leave_free(share: float) -> None:
-        monkeypatch.setattr(own_files, "LEAST_FREE_SHARE", share)
-        monkeypatch.setattr(own_files, "LEAST_FREE_BYTES", 1 << 60)
+        monkeypatch.setattr(log_files, "LEAST_FREE_SHARE", share)
+        monkeypatch.setattr(log_files, "LEAST_FREE_BYTES", 1 << 60)
 
     leave_free(1.0)
     tell(writer, tmp_path / "work/train.log", "first", 10)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from dashboard.pages.own import OwnPage, check_folder, own_pages
+from dashboard.pages.custom import OwnPage, check_folder, own_pages
 from tests.conftest import ROOT, Dashboard, dashboard
 
 GOOD = """

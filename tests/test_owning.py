@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from collectors.analysis.stacks.owning import file_name, has_name, kinds_of, library_name, owner_of
+from analysis.stacks.frames import file_name, has_name, kinds_of, library_name, owner_of
 from collectors.records import Frame
 
 SITE = "/job/.venv/lib/python3.12/site-packages"

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from collectors.store.open import open_store
-from dashboard.browser_files import assets, packs
+from dashboard import static_files
 from dashboard.pages import frame, pages
 from dashboard.queries import Queries
 from tests.serving import Web, served
@@ -47,34 +47,36 @@ def blank(web: Web, browser: Browser) -> Iterator[Page]:
 
 
 def test_modules_import_and_export_in_forms_that_a_pack_knows() -> None:
-    assert {name: lines for name in OWN_MODULES if (lines := unknown_forms((assets.ASSETS / name).read_text()))} == {}
+    assert {
+        name: lines for name in OWN_MODULES if (lines := unknown_forms((static_files.ASSETS / name).read_text()))
+    } == {}
 
 
 def unknown_forms(text: str) -> list[str]:
-    known = {found.start() for form in (packs.IMPORT, packs.EXPORT) for found in form.finditer(text)}
+    known = {found.start() for form in (static_files.IMPORT, static_files.EXPORT) for found in form.finditer(text)}
     return [line[0] for line in FORMS.finditer(text) if line.start() not in known]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_pack_has_what_its_modules_export(web: Web, blank: Page, browser: Browser, name: str) -> None:
-    pack = packs.pack_of(name)
+    pack = static_files.pack_of(name)
     assert pack is not None
     pure = [module for module in pack.numbers if module.startswith(("lib/", "data/", "flame/", "timeline/", "curves/"))]
     plain = blank.evaluate(EXPORTED, [f"/assets/{module}" for module in pure])
     other = browser.new_page()  # a module that defines something of the page does so once
     other.goto(blank.url)
     packed = other.evaluate(
-        PACKED, [f"{assets.versioned()}-{name}", [[module, pack.numbers[module]] for module in pure]]
+        PACKED, [f"{static_files.versioned()}-{name}", [[module, pack.numbers[module]] for module in pure]]
     )
     other.close()
     assert packed == {module: plain[f"/assets/{module}"] for module in pure} and len(pure) > 5
 
 
 def test_modules_that_are_loaded_late_take_what_the_pack_has_from_there(web: Web, blank: Page) -> None:
-    root = f"{assets.versioned()}-live"
-    pack = packs.pack_of("live")
+    root = f"{static_files.versioned()}-live"
+    pack = static_files.pack_of("live")
     assert pack is not None
-    late = [name for name in LATER if packs.imports(name) & set(pack.numbers)]
+    late = [name for name in LATER if static_files.imports(name) & set(pack.numbers)]
     same, fetched = blank.evaluate(ONCE, [root, late])
     inside = [path.removeprefix(f"{root}/") for path in fetched if path.startswith(f"{root}/")]
     assert same and set(late) <= set(inside) and not set(inside) & (set(pack.numbers) - {"lib/dom.js"})
@@ -84,4 +86,4 @@ def test_modules_that_are_loaded_late_take_what_the_pack_has_from_there(web: Web
     "path", ["-nothing/pack.js", "-live/no.js", "-live/../../README.md", "-live/pages/nothing.js", "-/pack.js"]
 )
 def test_what_is_no_module_of_a_page_is_not_found(web: Web, path: str) -> None:
-    assert web.ask(f"{assets.versioned()}{path}").status == 404
+    assert web.ask(f"{static_files.versioned()}{path}").status == 404

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from dashboard.user_files.visible import is_seen, visible_name
+from dashboard.user_files.yaml_file import is_seen, visible_name
 from tests.conftest import Ask
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from benchmarks.peers import event_files
 from benchmarks.peers.curves import Curves, time_s
 from collectors.records import Points
-from dashboard.archive.event_files import event_of
+from dashboard.archive import event_of
 
 curves = st.builds(Curves, st.just("run"), st.integers(1, 3), st.integers(1, 200), st.sampled_from([1, 4, 9]))
 

@@ -205,8 +205,8 @@ def test_patterns_are_found_wherever_they_are_written() -> None:
     modules = {name.partition(":")[0] for name in PATTERNS}
     for name in (
         "collectors.redaction",
-        "collectors.analysis.logs.structured",
-        "dashboard.auth.viewing",
+        "collectors.logs.structured",
+        "dashboard.auth.visitors",
         "collectors.logs.formats.text",
     ):
         assert name in modules

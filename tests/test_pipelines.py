@@ -133,7 +133,7 @@ def test_all_are_answered_in_order_however_they_come(
             number if kind in ("get", "post") else len(body) + len(body[:1]) if kind == "chunks" else len(body)
         )
     with pytest.MonkeyPatch.context() as patch, opened(web) as connection:
-        patch.setattr("dashboard.connection.PIECES_A_TURN", pieces)
+        patch.setattr("dashboard.http_server.PIECES_A_TURN", pieces)
         places = [0, *sorted(cuts), len(whole)]
         for begin, end in pairwise(places):
             connection.sendall(whole[begin:end])
@@ -180,7 +180,7 @@ def test_an_answer_outlives_the_time_that_the_one_before_was_kept_alive(app: Fas
 def test_a_client_that_says_no_more_has_all_answers(
     web: Web, monkeypatch: pytest.MonkeyPatch, times: int, rest: bytes
 ) -> None:
-    monkeypatch.setattr("dashboard.connection.HALF_CLOSED_S", STREAM_S * 0.8)
+    monkeypatch.setattr("dashboard.http_server.HALF_CLOSED_S", STREAM_S * 0.8)
     with opened(web) as connection:
         connection.sendall((get("/stream") + get("/number/1")) * times + rest)
         connection.shutdown(socket.SHUT_WR)

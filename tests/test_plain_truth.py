@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from collectors.analysis.blame.suspect import Suspect
-from collectors.analysis.blame.verdict import Verdict
+from analysis.blame.suspect import Suspect
+from analysis.blame.verdict import Verdict
 from collectors.records import Frame
 from tests.plain import PROGRAMS, SOURCES, long_stretches, stretches
 from tests.plain_truth import Expected, expected_of, is_right

@@ -14,13 +14,24 @@ from hypothesis import strategies as st
 from benchmarks.replayed_cluster import ReplayedCluster, Submission
 from benchmarks.replayed_policies import StrictFifo
 from benchmarks.replayed_traces import Mix, drawn, with_mix
-from jobs.plan import plan
-from jobs.planning.family import FamilyRecord
-from jobs.planning.fifo import Fifo
-from jobs.planning.job import MOST_OUT_OF_MEMORY, Job, after_out_of_memory
-from jobs.planning.slot import Slot, core_slots
-from jobs.planning.state import Carried, Learned, PlanRules, Promise, QueueState, StartJob
-from jobs.planning.usage import NOTHING_USED, Usage
+from jobs.plan import (
+    MOST_OUT_OF_MEMORY,
+    NOTHING_USED,
+    Carried,
+    FamilyRecord,
+    Fifo,
+    Job,
+    Learned,
+    PlanRules,
+    Promise,
+    QueueState,
+    Slot,
+    StartJob,
+    Usage,
+    after_out_of_memory,
+    core_slots,
+    plan,
+)
 from tests.cost import times
 from tests.planned_jobs import GIB, CheckedPlan, check, gpus, on_slots, queued, replayed, starts, state_of, stops, waits
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from collectors.analysis.findings.rules import BY_NAME
+from analysis.findings.rules import BY_NAME
 from tests.planted.causes import CAUSES, judged
 from tests.planted.windows import seed
 

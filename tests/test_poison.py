@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collectors.records import Offset
-from collectors.store.protocol import LogQuery
+from collectors.store.store import LogQuery
 from tests.ingesting import MOST_PASSES, Ingest
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @pytest.fixture
 def ingest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ingest]:
-    monkeypatch.setattr("collectors.logs.aside.BACK_OFF_S", (0.1, 1.0))
+    monkeypatch.setattr("collectors.logs.tail.BACK_OFF_S", (0.1, 1.0))
     ingest = Ingest(tmp_path / "logs")
     yield ingest
     ingest.close()

@@ -12,7 +12,7 @@ from torch import nn
 from tests.trainings import events_of, train_here, values_of
 from trainer import precision
 from trainer.errors import Diverged, UserError
-from trainer.measuring.vitals import Vitals
+from trainer.measure import Vitals
 from trainer.precision import Scaler
 from trainer.run_log import RunLog
 from trainer.tasks import TASKS

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from collectors.process.activity import EXIT, SCHEDULER, SEEN, RunActivity
-from collectors.process.last_words import schedulers_word, verdict_of
-from collectors.process.states import state_of
+from collectors.machine.exit_reason import schedulers_word, verdict_of
+from collectors.machine.run_state import EXIT, SCHEDULER, SEEN, RunActivity, state_of
 from collectors.records import Event
 from tests.conftest import Dashboard, dashboard, script, wait_for
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collectors.logs import followed
-from collectors.process import printed
-from collectors.process.printed import RECORD, Stream, TimesFile, times_path
+from collectors.keeper import output
+from collectors.keeper.output import RECORD, Stream, TimesFile, times_path
+from collectors.logs import file as followed
 from collectors.records import labels_of
-from collectors.store.protocol import LogQuery, RawPoints, series_id
+from collectors.store.store import LogQuery, RawPoints, series_id
 from tests.ingesting import Ingest
 from tests.running import wait_for
 from tests.test_run_command import run
@@ -59,7 +59,7 @@ def test_a_run_that_ended_before_it_was_read_has_all_its_times(log: Path, tmp_pa
     assert len(losses(ingest).place) == STEPS
     found = timed(ingest)
     assert len(found.place) == STEPS and (np.diff(found.place) >= 0).all()
-    assert (found.place > found.value - printed.GAP_S - 0.01).all() and (found.place < ended_s + 0.1).all()
+    assert (found.place > found.value - output.GAP_S - 0.01).all() and (found.place < ended_s + 0.1).all()
     lines = ingest.store.logs(LogQuery("a", limit=STEPS)).lines
     assert np.allclose([line.time_s for line in lines], found.place)
     assert times_path(log).stat().st_size % RECORD.size == 0
@@ -129,7 +129,7 @@ def test_records_that_cannot_be_are_left_out(tmp_path: Path) -> None:
         (12, now_us + 1),
         (11, now_us + 2),
     ]
-    times_path(path).write_bytes(b"".join(RECORD.pack(*claim, claim[0] ^ claim[1] ^ printed.CHECK) for claim in claims))
+    times_path(path).write_bytes(b"".join(RECORD.pack(*claim, claim[0] ^ claim[1] ^ output.CHECK) for claim in claims))
     found = followed.print_times_of(path, tmp_path, 100, now_us / 1e6)
     assert found.places.tolist() == [0, 12]
     assert found.parts([3, 10, 1], 5) == [(1, found.parts([1], 0)[0][1]), (2, found.parts([1], 50)[0][1])]
@@ -138,7 +138,7 @@ def test_records_that_cannot_be_are_left_out(tmp_path: Path) -> None:
 def test_a_full_disk_costs_times_and_no_byte_of_what_is_passed_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(printed, "GAP_S", 0.0)
+    monkeypatch.setattr(output, "GAP_S", 0.0)
     room = [30]  # bytes, of which a record takes 24
 
     def pwrite(descriptor: int, data: bytes, place: int) -> int:
@@ -152,7 +152,7 @@ def test_a_full_disk_costs_times_and_no_byte_of_what_is_passed_on(
         source, program = os.pipe()
         reader, target = os.pipe()
         stream = Stream(source, target, tmp_path / "output.log", terminal=False)
-        patch.setattr(printed.os, "pwrite", pwrite)
+        patch.setattr(output.os, "pwrite", pwrite)
         for number in range(4):
             if number == 3:
                 room[0] = 100
@@ -175,7 +175,7 @@ def test_a_place_where_no_times_can_be_kept_costs_nothing_else(tmp_path: Path) -
 def test_a_month_of_output_takes_few_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A record each 50 ms would be 50 million."""
     clock = [0.0]
-    monkeypatch.setattr(printed.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(output.time, "monotonic", lambda: clock[0])
     times = TimesFile(tmp_path / "times")
     while clock[0] < 30 * 86_400:
         clock[0] += max(0.05, clock[0] * 1e-5)  # as soon as one is due

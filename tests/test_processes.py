@@ -19,11 +19,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from collectors.process import claims
-from collectors.process.activity import RunActivity, RunProcess, end_of, spoken
-from collectors.process.claims import processes_of
-from collectors.process.proc import TICKS_PER_S, alive, boot_id, children_cpu_s, descendants, start_ticks, workers_of
-from collectors.process.states import state_of
+from collectors.machine import run_state
+from collectors.machine.proc import TICKS_PER_S, alive, boot_id, children_cpu_s, descendants, start_ticks, workers_of
+from collectors.machine.run_state import RunActivity, RunProcess, end_of, processes_of, spoken, state_of
 from collectors.records import Event
 from tests.claims import claiming_folder
 from tests.conftest import script, wait_for
@@ -261,7 +259,7 @@ def test_two_containers_with_the_same_inner_process_are_not_told_apart_by_guessi
     for pid in (70, 80):
         write_process(tmp_path, pid, ticks=5, inner=7)
     write_process(tmp_path, 90, ticks=5, inner=8)
-    seen = claims._SeenProcess(tmp_path)
+    seen = run_state._SeenProcess(tmp_path)
     assert seen.pid_here(7, 5, NOW) is None
     assert seen.pid_here(8, 5, NOW) == 90
     assert seen.pid_here(8, 6, NOW) is None, "another process with this pid is another process"
@@ -275,7 +273,7 @@ def test_run_json_names_a_process_where_there_is_no_start_event(child: subproces
 
 def test_a_pid_in_run_json_that_was_given_to_a_later_process_is_gone(child: subprocess.Popen[bytes]) -> None:
     run = activity(info={"pid": child.pid, "host": HOST, "started_s": time.time() - 60})
-    booted_s = claims._booted_s(claims.PROC, -1)
+    booted_s = run_state._booted_s(run_state.PROC, -1)
     if time.time() - 60 < booted_s:
         pytest.skip("this machine has only just booted")
     assert processes_of(run) == []

@@ -15,14 +15,22 @@ from contextlib import ExitStack, closing
 import psutil
 import pytest
 
-from collectors.process.activity import RunActivity
-from collectors.process.proc import boot_id, children_cpu_s, start_ticks, workers_of
+from collectors.machine.proc import boot_id, children_cpu_s, start_ticks, workers_of
+from collectors.machine.run_state import RunActivity
 from collectors.records import Event, Frame, Profile, StackSample
-from collectors.sampler import Target, Trouble, pace
+from collectors.sampler import Target, Trouble
+from collectors.sampler import profile as pace
 from collectors.sampler import profile as profiling
-from collectors.sampler.choice import choose
-from collectors.sampler.pace import allowed_pct, paced
-from collectors.sampler.profile import FULL_RATES, SPARING_RATES, ProfileCollector, Rank, chosen
+from collectors.sampler.profile import (
+    FULL_RATES,
+    SPARING_RATES,
+    ProfileCollector,
+    Rank,
+    allowed_pct,
+    choose,
+    chosen,
+    paced,
+)
 from tests import running as running_programs
 from tests.claims import claiming_folder
 from tests.conftest import script

@@ -13,12 +13,11 @@ from typing import Any
 
 import pytest
 
-from collectors.process.activity import RunProcess
-from collectors.process.proc import start_ticks
-from collectors.provenance import DIFF, RAN, git
-from collectors.provenance.arguments import config_of
+from collectors.machine.proc import start_ticks
+from collectors.machine.run_state import RunProcess
+from collectors.provenance import DIFF, RAN, probe
 from collectors.provenance.collector import ProvenanceCollector
-from collectors.provenance.versions import versions_of
+from collectors.provenance.probe import config_of, versions_of
 from collectors.records import Event, SourceText
 from tests.conftest import dashboard, wait_for
 from tests.test_lives import PLAIN_LOOP
@@ -79,10 +78,10 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_commit_branch_and_changes_are_read(checkout: Path) -> None:
-    clean = git.look(checkout / "deep" / "er")
-    assert clean == git.GitState(in_git(checkout, "rev-parse", "HEAD"), "main", False)
+    clean = probe.look(checkout / "deep" / "er")
+    assert clean == probe.GitState(in_git(checkout, "rev-parse", "HEAD"), "main", False)
     (checkout / "train.py").write_text("lr = 2\n")
-    state = git.look(checkout)
+    state = probe.look(checkout)
     assert state and state.dirty and "-lr = 1\n+lr = 2\n" in state.diff and not state.note
 
 
@@ -90,7 +89,7 @@ def test_changes_are_kept_without_secrets(checkout: Path) -> None:
     (checkout / "train.py").write_text(f'lr = 2\nlogin(token="{SECRET}")\n')
     (checkout / "job.yaml").write_text(f"a: 1\napi_key: {SECRET}\n")
     (checkout / ".env").write_text(f"Y={SECRET}\n")
-    state = git.look(checkout)
+    state = probe.look(checkout)
     assert state and "+lr = 2" in state.diff and "api_key" in state.diff
     assert SECRET not in state.diff
 
@@ -99,9 +98,9 @@ def test_a_linked_worktree_a_detached_head_and_packed_refs_are_read(checkout: Pa
     commit = in_git(checkout, "rev-parse", "HEAD")
     in_git(checkout, "worktree", "add", str(tmp_path / "linked"), "-b", "side/x")
     in_git(checkout, "pack-refs", "--all")
-    assert git.look(tmp_path / "linked") == git.GitState(commit, "side/x", False)
+    assert probe.look(tmp_path / "linked") == probe.GitState(commit, "side/x", False)
     in_git(checkout, "checkout", "--detach")
-    assert git.look(checkout) == git.GitState(commit, "", False)
+    assert probe.look(checkout) == probe.GitState(commit, "", False)
 
 
 def test_nothing_that_a_repository_names_is_run(checkout: Path, tmp_path: Path) -> None:
@@ -128,7 +127,7 @@ def test_nothing_that_a_repository_names_is_run(checkout: Path, tmp_path: Path) 
     (checkout / ".git/info/attributes").write_text("* filter=x diff=x\n")
     (checkout / "train.py").write_text("lr = 2\n")
     index = (checkout / ".git/index").read_bytes()
-    state = git.look(checkout)
+    state = probe.look(checkout)
     assert state and state.dirty and "+lr = 2" in state.diff
     assert (
         not mark.exists()
@@ -139,8 +138,8 @@ def test_nothing_that_a_repository_names_is_run(checkout: Path, tmp_path: Path) 
 
 def test_a_long_diff_is_cut_at_a_line(checkout: Path) -> None:
     (checkout / "train.py").write_text("".join(f"line {i} {'x' * 100}\n" for i in range(50_000)))
-    state = git.look(checkout)
-    assert state and len(state.diff) <= git.MOST_DIFF_BYTES and state.diff.endswith("x\n") and "1 MB" in state.note
+    state = probe.look(checkout)
+    assert state and len(state.diff) <= probe.MOST_DIFF_BYTES and state.diff.endswith("x\n") and "1 MB" in state.note
 
 
 @pytest.mark.parametrize(
@@ -149,7 +148,7 @@ def test_a_long_diff_is_cut_at_a_line(checkout: Path) -> None:
 )
 def test_an_odd_git_file_is_no_checkout(tmp_path: Path, odd: str) -> None:
     (tmp_path / ".git").write_text(odd)
-    assert git.look(tmp_path) is None
+    assert probe.look(tmp_path) is None
 
 
 @pytest.mark.parametrize(
@@ -164,16 +163,16 @@ def test_an_odd_git_file_is_no_checkout(tmp_path: Path, odd: str) -> None:
 )
 def test_an_odd_repository_costs_only_what_it_hides(checkout: Path, file: str, data: bytes) -> None:
     (checkout / ".git" / file).write_bytes(data)
-    state = git.look(checkout)
+    state = probe.look(checkout)
     assert state is None or len(state.commit) == 40
     if file in ("index", "config"):
         assert state and state.dirty is None and state.note
 
 
 def test_a_folder_without_git_and_one_without_a_commit_have_no_state(tmp_path: Path) -> None:
-    assert git.look(tmp_path) is None or (Path("/") / ".git").exists()
+    assert probe.look(tmp_path) is None or (Path("/") / ".git").exists()
     in_git(tmp_path, "init")
-    assert git.look(tmp_path) is None
+    assert probe.look(tmp_path) is None
 
 
 def test_versions_are_read_from_the_folders_of_its_python(tmp_path: Path) -> None:
@@ -240,7 +239,7 @@ def test_after_a_restart_runs_know_again_what_ran_and_open_looks_are_made(tmp_pa
         for rank in (1, 0, 2)
     ]
     with waiting(tmp_path) as process:
-        from collectors.process.proc import boot_id
+        from collectors.machine.proc import boot_id
 
         name = {"pid": process.pid, "pid_start_ticks": start_ticks(process.pid), "boot_id": boot_id()}
         seen = Event("b", "process", 1.0, fields=name)

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from collectors.process.proc import start_ticks
+from collectors.machine.proc import start_ticks
 from collectors.records import Profile
 from collectors.sampler import Target, pyspy, refusal
 from collectors.sampler.pyspy import FOLDER_PREFIX, PySpy
@@ -313,9 +313,9 @@ def test_a_process_whose_trace_is_nonsense_costs_only_itself(written: str, tmp_p
 
 
 def test_a_py_spy_that_does_not_answer_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("collectors.sampler.pyspy.window.LONGEST_S", 1)
-    monkeypatch.setattr("collectors.sampler.pyspy.window.WRITE_WITHIN_S", 0.2)
-    monkeypatch.setattr("collectors.sampler.pyspy.names.ANSWER_WITHIN_S", 0.5)
+    monkeypatch.setattr("collectors.sampler.pyspy.LONGEST_S", 1)
+    monkeypatch.setattr("collectors.sampler.pyspy.WRITE_WITHIN_S", 0.2)
+    monkeypatch.setattr("collectors.sampler.pyspy.ANSWER_WITHIN_S", 0.5)
     program = tmp_path / "py-spy"
     program.write_text("#!/bin/bash\ntrap '' INT TERM\nexec sleep 3600\n")
     program.chmod(0o755)

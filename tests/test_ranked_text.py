@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from collectors.logs.formats.text import MOST_RANKS, Text
-from collectors.logs.formats.text.ranked import split_rank
+from collectors.logs.formats.text import MOST_RANKS, Text, split_rank
 from collectors.records import LogLine, labels_of
-from collectors.store.protocol import LogQuery, series_id
+from collectors.store.store import LogQuery, series_id
 from tests.conftest import Ask
 from tests.ingesting import Ingest
 

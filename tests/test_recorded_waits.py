@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.analysis.stacks.waits import WAITS, Wait, Waiting, reads_gpu, reason_of, wait_at, wait_of, waiting
+from analysis.stacks.waits import WAITS, Wait, Waiting, reads_gpu, reason_of, wait_at, wait_of, waiting
 from collectors.records import Frame
 from tests.conftest import ROOT
 

@@ -12,13 +12,13 @@ from typing import TextIO
 
 import pytest
 
-from collectors.forgotten.tail import ForgettingTail
-from collectors.forgotten.tombstones import Tombstones
+from collectors.logs.forgotten import Tombstones
+from collectors.logs.tail import ForgettingTail
 from collectors.records import labels_of
 from collectors.store.open import open_store
-from collectors.store.protocol import LogQuery, series_id
-from dashboard.user_files.about import About, about_run, save_about
+from collectors.store.store import LogQuery, series_id
 from dashboard.user_files.events import add_event
+from dashboard.user_files.run_notes import About, about_run, save_about
 from tests.conftest import dashboard, wait_for
 from tests.ingesting import Ingest
 

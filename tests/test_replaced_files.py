@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.logs import followed
+from collectors.logs import file as followed
 from collectors.records import LogLine, Points, ProgressBar, Sample
 from tests.event_records import framed, number
 from tests.following import Follower, offset_of, until

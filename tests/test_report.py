@@ -12,23 +12,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.analysis.ledger.contrast import LedgerSide, contrast
+from analysis.ledger.contrast import LedgerSide, contrast
 from collectors.records import Frame, LogLine, Points, RunInfo
 from collectors.store.open import open_store
-from collectors.store.question import Ended, Question, asked
-from collectors.store.sqlite import search
+from collectors.store.sqlite import points
+from collectors.store.store import Ended, Question, asked
 from dashboard.commands import main
-from dashboard.comparing.differences import differences
-from dashboard.log_changes.asking import LogChanges
+from dashboard.logs.changes import LogChanges
 from dashboard.queries import Queries
-from dashboard.report import gathering, rendering
-from dashboard.report.asked import ReportQuery
-from dashboard.report.findings import Findings
-from dashboard.report.gathering import gather
-from dashboard.report.part_times import LATE, PartTimes, ReportPart
-from dashboard.report.rendering import DETAILS, MOST_BYTES, html_of
-from dashboard.report.texts import visible
-from dashboard.stacks import Stacks
+from dashboard.report import contents
+from dashboard.report import page as rendering
+from dashboard.report.contents import LATE, Findings, PartTimes, ReportPart, ReportQuery, gather
+from dashboard.report.page import DETAILS, MOST_BYTES, html_of, visible
+from dashboard.runs.comparison import differences
+from dashboard.stacks.stacks import Stacks
 from tests.reported import DECODE, LINEAR, MINUTES, MODULE, SLOW, T0, fill, inert, opened, profile, report_of
 from tests.serving import Web, served
 from tests.test_any_request import RUNS, records
@@ -214,8 +211,8 @@ def test_a_part_that_fails_or_takes_too_long_costs_only_itself(
 
 
 def test_of_too_many_steps_the_last_ones_are_looked_at(queries: Queries, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gathering, "LONG_S", 100.0)
-    monkeypatch.setattr(search, "MOST_OPENED", 5000)
+    monkeypatch.setattr(contents, "LONG_S", 100.0)
+    monkeypatch.setattr(points, "MOST_OPENED", 5000)
     assert "The slowest stretch" not in report_of(queries, "run").text, "it lies before them"
     assert "steps per second" in report_of(queries, "run").text
 

@@ -11,9 +11,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from collectors.store.open import open_store
-from dashboard.report.asked import ReportQuery
-from dashboard.report.gathering import gather
-from dashboard.report.rendering import html_of
+from dashboard.report.contents import ReportQuery, gather
+from dashboard.report.page import html_of
 from tests.axe import serious
 from tests.reported import SLOW, T0, fill, inert, opened
 from tests.serving import Web, served

@@ -9,24 +9,32 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.analysis.baseline.slowest import LEAST_LOST_S, slowest_stretch
-from collectors.analysis.baseline.steady import SLOWEST
-from collectors.analysis.baseline.units import Units
-from collectors.analysis.ledger.account import Account, CostRange
-from collectors.analysis.ledger.contrast import LedgerSide, contrast
-from collectors.analysis.ledger.kinds import Charged, TimeKind
-from collectors.analysis.ledger.shares import Ledger, LedgerDevice, ledger_of
-from collectors.analysis.stacks.folding import Gathered, tree_of
-from collectors.analysis.stacks.trie import Weighed
+from analysis.baseline import LEAST_LOST_S, SLOWEST, slowest_stretch
+from analysis.ledger.contrast import LedgerSide, contrast
+from analysis.ledger.kinds import Charged, TimeKind
+from analysis.ledger.shares import Account, CostRange, Ledger, LedgerDevice, ledger_of
+from analysis.stacks.fold import Gathered, tree_of
+from analysis.stacks.tree import Weighed
+from analysis.units import Units
 from collectors.records import Frame
-from collectors.store.protocol import Buckets
-from dashboard.ledger.contrasted import mean_unit_s
-from dashboard.report.curve_paths import PlotEnds, picture_of, thinned
-from dashboard.report.findings import ReportLine, ReportPlot
-from dashboard.report.flame_boxes import LEAST_PCT, boxes_of
-from dashboard.report.ledger_rows import ledger_picture
-from dashboard.report.plots import pace_buckets
-from dashboard.report.texts import figure, length_of, moment_of, range_of, said, shortened, visible
+from collectors.store.store import Buckets
+from dashboard.report.contents import ReportLine, ReportPlot, pace_buckets
+from dashboard.report.page import (
+    LEAST_PCT,
+    PlotEnds,
+    boxes_of,
+    figure,
+    ledger_picture,
+    length_of,
+    moment_of,
+    picture_of,
+    range_of,
+    said,
+    shortened,
+    thinned,
+    visible,
+)
+from dashboard.stacks.ledger import mean_unit_s
 
 DATA = Charged("data", Frame("decode", "/job/data.py", 88))
 KINDS: tuple[TimeKind, ...] = ("data", "python", "log", "checkpoint", "unexplained")

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboard.auth.hosts import Access
-from dashboard.connection import MOST_INGESTED_BYTES, MOST_REQUEST_BYTES
-from dashboard.reach.base_path import base_path_of
+from dashboard.http_server import MOST_INGESTED_BYTES, MOST_REQUEST_BYTES
+from dashboard.network import base_path_of
 from tests.serving import Web, served_app
 
 TOO_MANY = MOST_REQUEST_BYTES + 1

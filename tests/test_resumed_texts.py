@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.store.storing import store_all
+from collectors.store.batches import store_all
 from tests.ingesting import Ingest, ingest
 
 __all__ = ["ingest"]

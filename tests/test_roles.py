@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collectors.logs.formats.fields import PART_OF, PARTS, STEPS, TIMES, moment
 from collectors.logs.formats.jsonl import Metrics
-from collectors.logs.formats.roles import PART_OF, PARTS, STEPS, TIMES, moment
 from collectors.records import Points
 
 START_S = 1_764_000_000.25

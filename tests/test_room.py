@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from collectors import options
 from collectors.options import CollectorOptions
-from collectors.service import room
-from collectors.store.protocol import Limits
 from collectors.store.sqlite import files
-from collectors.store.sqlite.retention import judge
+from collectors.store.sqlite.files import judge
+from collectors.store.store import Limits
 from tests.conftest import dashboard
 
 GB = 10**9
@@ -25,7 +25,7 @@ def test_the_default_is_20_gb_or_5_percent_of_the_disk(
     disk_bytes: int, limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_blocks=disk_bytes // 4096, f_frsize=4096))
-    found = room.default_limit(tmp_path)
+    found = options.default_limit(tmp_path)
     assert found.max_bytes == pytest.approx(limit, rel=1e-3)
     assert "--max-size" in found.sentence and str(tmp_path) in found.sentence
 
@@ -36,13 +36,13 @@ def test_a_store_that_is_larger_already_loses_nothing_to_the_default(
     monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_blocks=1000, f_frsize=4096))
     with (tmp_path / "runs.sqlite").open("wb") as file:
         file.truncate(3 * GB + 5)  # a hole: it takes no room
-    assert room.default_limit(tmp_path).max_bytes == 4 * GB
+    assert options.default_limit(tmp_path).max_bytes == 4 * GB
 
 
 def test_a_disk_without_a_size_sets_no_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert room.default_limit(tmp_path / "gone").max_bytes is None
+    assert options.default_limit(tmp_path / "gone").max_bytes is None
     monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_blocks=0, f_frsize=4096))
-    assert room.default_limit(tmp_path).max_bytes is None
+    assert options.default_limit(tmp_path).max_bytes is None
 
 
 def test_beyond_the_default_machine_samples_go_and_runs_are_collected_all_the_same(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.service import folders
+from collectors import folders
 from tests.two_users import NOBODY, ROOT, needs_root
 from tests.two_users import logs as logs  # fixtures
 from tests.two_users import narrow as narrow

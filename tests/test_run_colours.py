@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dashboard.comparing.colours import COLOURS, colours_of
+from dashboard.runs.figures import COLOURS, colours_of
 from tests.conftest import ROOT, Ask
 
 Rgb: TypeAlias = tuple[float, float, float]  # linear, 0 to 1

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from collectors.process.proc import alive, ancestors, descendants, start_ticks
+from collectors.machine.proc import alive, ancestors, descendants, start_ticks
 from dashboard.commands.run import beyond
 from tests.conftest import ROOT, wait_for
 from tests.on_terminal import Act, resized, show, signalled, typed

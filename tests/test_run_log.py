@@ -78,8 +78,8 @@ def test_what_a_reader_cannot_take_is_written_as_its_text(tmp_path: Path, monkey
     """Nothing that a script says of itself may end it, nor be lost for who reads it."""
     pytest.importorskip("orjson", reason="the readers are the dashboard's")
     from collectors.logs.formats import Tally
-    from collectors.logs.formats.info import parse
     from collectors.logs.formats.jsonl import Events
+    from collectors.logs.formats.run_json import parse
     from collectors.records import Event
 
     circle: dict[str, object] = {}
@@ -280,7 +280,7 @@ def test_tags_are_what_a_user_meant_and_what_is_lost_of_them_is_said(
     kept: Any,
     said: str,
 ) -> None:
-    monkeypatch.setattr("trainer.log.log_file._warned", set())
+    monkeypatch.setattr("trainer.log.files._warned", set())
     described = described_by(tmp_path, tags=given)
     heard = capsys.readouterr().err
     assert (described.get("tags"), said in heard, bool(heard)) == (kept, True, bool(said))
@@ -307,7 +307,7 @@ def test_a_note_is_text_and_what_is_lost_of_it_is_said(
     kept: Any,
     said: str,
 ) -> None:
-    monkeypatch.setattr("trainer.log.log_file._warned", set())
+    monkeypatch.setattr("trainer.log.files._warned", set())
     described = described_by(tmp_path, note=given)
     heard = capsys.readouterr().err
     assert (described.get("note"), said in heard, bool(heard)) == (kept, True, bool(said))

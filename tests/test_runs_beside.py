@@ -7,10 +7,10 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from collectors.process.proc import boot_id, start_ticks
+from collectors.machine.proc import boot_id, start_ticks
 from collectors.records import Event, LogLine, RunInfo
 from collectors.store.open import open_store
-from dashboard.runs import Runs
+from dashboard.runs.runs import Runs
 
 
 def test_a_run_whose_process_writes_another_one_is_not_stalled(tmp_path: Path) -> None:

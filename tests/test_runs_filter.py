@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from collectors.records import RunInfo
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 from dashboard.queries import Queries
-from dashboard.runs_table.filter_language import MOST_TERMS, FilterMistake, Term, parse
+from dashboard.runs.filters import MOST_TERMS, FilterMistake, Term, parse
 from tests.odd_runs import HTML, ask, names
 from tests.odd_runs import queries as queries  # a fixture
 from tests.odd_runs import writer as writer  # a fixture

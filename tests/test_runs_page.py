@@ -10,9 +10,9 @@ from pathlib import Path
 from playwright.sync_api import Dialog, Page, Route
 
 from collectors.records import Points, RunInfo
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 from dashboard.queries import Queries
-from dashboard.user_files.about import save_about
+from dashboard.user_files.run_notes import save_about
 from tests.conftest import wait_for
 from tests.many_runs import LABELS
 from tests.runs_house import HTML, NAMES, NOTE, becomes, opened, shown, ticked

@@ -13,19 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from collectors.analysis.directions import direction_of
+from analysis.directions import direction_of
 from collectors.records import Points, RunInfo, labels_of
-from collectors.store.protocol import Store
-from dashboard.api.table.csv_file import csv_answer
-from dashboard.changes import Changes
+from collectors.store.store import Store
+from dashboard.api.table import csv_answer
+from dashboard.mutations import Changes
 from dashboard.queries import BadRequest, Queries
-from dashboard.runs_table.columns import COLUMNS, STATES, TableSetting, column_of
-from dashboard.runs_table.facts import Facts
-from dashboard.runs_table.frame import frame
-from dashboard.runs_table.grouping import GroupRow, grouped
-from dashboard.runs_table.roles import first_of, quantity_of, roles_of
-from dashboard.runs_table.row import Row
-from dashboard.user_files.about import checked, of_program, save_about
+from dashboard.runs.columns import COLUMNS, STATES, Facts, Row, TableSetting, column_of, first_of, quantity_of, roles_of
+from dashboard.runs.table import GroupRow, frame, grouped
+from dashboard.user_files.run_notes import checked, of_program, save_about
 from tests.odd_runs import HOST, HTML, T0, ask, cells, names, view_of
 from tests.odd_runs import queries as queries  # a fixture
 from tests.odd_runs import writer as writer  # a fixture

@@ -48,7 +48,7 @@ def test_shares_stay_right_where_a_fifth_of_the_looks_fails(faulty: Path, monkey
 
 def test_a_process_that_does_not_answer_costs_only_itself(faulty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As one whose memory or libraries lie on a file server that hangs."""
-    monkeypatch.setattr("collectors.sampler.resident.HANGS_AFTER_S", 0.5)
+    monkeypatch.setattr("collectors.sampler.native.HANGS_AFTER_S", 0.5)
     with running("busy") as busy, running("busy") as hanging:
         monkeypatch.setenv("SAMPLER_FAULTS", f"1 0 1 0 {hanging.pid}")
         with native(faulty) as sampler:

@@ -12,13 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from collectors.process.activity import RunActivity
-from collectors.process.proc import boot_id, start_ticks
+from collectors.machine.proc import boot_id, start_ticks
+from collectors.machine.run_state import RunActivity
 from collectors.records import Event, Profile, SourceText
 from collectors.sampler.build import compiler
-from collectors.sampler.choice import choose
 from collectors.sampler.native import Native
-from collectors.sampler.profile import ProfileCollector
+from collectors.sampler.profile import ProfileCollector, choose
 from collectors.store.open import open_store
 from tests.claims import claiming_folder
 from tests.native import NEEDS_SAMPLER, length_s, native, record, running, target, time_by

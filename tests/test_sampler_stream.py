@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectors.records import Frame, StackSample
-from collectors.sampler.stream import (
+from collectors.sampler.native import (
     KINDS,
     LONGEST_LINE,
     MOST_FAULTS,

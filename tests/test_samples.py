@@ -18,11 +18,11 @@ from collectors.logs.formats import Arrival
 from collectors.logs.formats.samples import LoggedSamples
 from collectors.records import MOST_INLINE_BYTES, Event, Offset, RunInfo, Sample
 from collectors.store.open import open_store
-from collectors.store.protocol import SampleQuery, Store
 from collectors.store.sqlite.engine import SqliteStore
+from collectors.store.store import SampleQuery, Store
+from dashboard import samples
 from dashboard.queries import Queries
-from dashboard.samples import media
-from dashboard.samples.bytes_of import MOST_BYTES, MOST_TEXT_BYTES
+from dashboard.samples import MOST_BYTES, MOST_TEXT_BYTES
 from tests.event_records import RECORDED
 from tests.following import Follower, until
 from tests.pictures import png, wav
@@ -197,7 +197,9 @@ def test_what_could_run_is_plain_text_or_is_saved(scene: Scene, name: str, kind:
     assert answer.status == 200 and answer.body == data
     media_type, disposition = answer.headers["content-type"], answer.headers["content-disposition"]
     assert (
-        media_type == media.PLAIN if kind == "text" else (media_type, disposition[:10]) == (media.UNKNOWN, "attachment")
+        media_type == samples.PLAIN
+        if kind == "text"
+        else (media_type, disposition[:10]) == (samples.UNKNOWN, "attachment")
     )
     assert any(policy.startswith(INERT) for policy in scene.policies(number))
 
@@ -378,12 +380,12 @@ def test_the_files_of_a_run_that_is_one_file_are_those_that_were_read(scene: Sce
     st.sampled_from([b"", b"\x89PNG\r\n", b"GIF8", b"RIFF1234WEBP", b"\xff\xd8\xff", b"RIFF1234WEBPVP8L"]),
 )
 def test_any_bytes_have_a_kind_and_a_size_or_none(data: bytes, sign: bytes) -> None:
-    sample = Sample("a", "x", "image", media.OF_HISTOGRAM, None, None)
-    assert all(length >= 0 for length in media.pixels(sign + data))
-    assert media.media_of(sample, sign + data) in (*media.INLINE, media.UNKNOWN)
-    media.readable(sample, data)
-    media.readable(sample._replace(media=media.OF_TENSOR, kind="text"), data)
-    media.readable(sample._replace(media=media.OF_TENSOR, kind="histogram"), data)
+    sample = Sample("a", "x", "image", samples.OF_HISTOGRAM, None, None)
+    assert all(length >= 0 for length in samples.pixels(sign + data))
+    assert samples.media_of(sample, sign + data) in (*samples.INLINE, samples.UNKNOWN)
+    samples.readable(sample, data)
+    samples.readable(sample._replace(media=samples.OF_TENSOR, kind="text"), data)
+    samples.readable(sample._replace(media=samples.OF_TENSOR, kind="histogram"), data)
 
 
 def test_a_run_that_is_forgotten_takes_its_samples_with_it(tmp_path: Path) -> None:

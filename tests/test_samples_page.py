@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 from collectors.records import Event, Sample
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 from dashboard.queries import Queries
 from tests.conftest import wait_for
 from tests.event_records import MEDIA

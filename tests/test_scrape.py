@@ -17,13 +17,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, start_http_server
 
-from collectors.options import CollectorOptions
+from collectors.options import CollectorOptions, checked, target_of
 from collectors.records import Points, Record, RunInfo, labels_of
-from collectors.scrape.collector import KnownGpu, ScrapeCollector
-from collectors.scrape.families import families_of
-from collectors.scrape.fetch import Exposition, Fetch
-from collectors.scrape.target import checked, target_of
-from collectors.scrape.values import MOST_SERIES, RatesSinceLast, quantile
+from collectors.scrape import (
+    MOST_SERIES,
+    Exposition,
+    Fetch,
+    KnownGpu,
+    RatesSinceLast,
+    ScrapeCollector,
+    families_of,
+    quantile,
+)
 from tests.conftest import dashboard, wait_for
 
 UUID = "GPU-1"

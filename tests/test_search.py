@@ -14,8 +14,8 @@ from playwright.sync_api import Page
 from collectors.records import Event, Points, Record, RunInfo, labels_of
 from collectors.store.open import open_store
 from dashboard.queries import Queries
-from dashboard.searching.ranking import Typed, natural
-from dashboard.user_files.about import save_about
+from dashboard.runs.search import Typed, natural
+from dashboard.user_files.run_notes import save_about
 from tests.conftest import answering, wait_for
 from tests.serving import Web, served
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from collectors.logs.known import format_of
-from collectors.process import second_names
-from collectors.process.proc import PR_SET_CHILD_SUBREAPER
-from collectors.process.second_names import SecondNames, beside
+from collectors.keeper import linked_folders
+from collectors.keeper.linked_folders import SecondNames, beside
+from collectors.logs.recognition import format_of
+from collectors.machine.proc import PR_SET_CHILD_SUBREAPER
 
 
 @pytest.fixture
@@ -194,8 +194,8 @@ def test_a_disk_that_refuses_links_costs_nothing(place: Path, monkeypatch: pytes
 
 
 def test_a_look_is_bounded(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(second_names, "MOST_FOLDERS", 10)
-    monkeypatch.setattr(second_names, "MOST_LINKS", 3)
+    monkeypatch.setattr(linked_folders, "MOST_FOLDERS", 10)
+    monkeypatch.setattr(linked_folders, "MOST_LINKS", 3)
     for number in range(100):
         old = write(place / f"runs/old{number}/results.csv")
         for path in (old, old.parent):
@@ -221,4 +221,4 @@ def test_a_look_is_bounded(place: Path, monkeypatch: pytest.MonkeyPatch) -> None
     ],
 )
 def test_a_format_reads_every_name_that_is_gathered(name: str) -> None:
-    assert second_names.NAMES.fullmatch(name) and format_of(Path("x") / name) is not None
+    assert linked_folders.NAMES.fullmatch(name) and format_of(Path("x") / name) is not None

@@ -7,13 +7,12 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from collectors.analysis.ledger.wording import sentence_of
-from collectors.analysis.stacks.lanes import Lanes
-from collectors.analysis.stacks.serving import IDLE, one_at_a_time, served
-from collectors.analysis.stacks.trust import traces_of
+from analysis.ledger.wording import sentence_of
+from analysis.stacks.threads import IDLE, Lanes, one_at_a_time, served
+from analysis.stacks.trust import traces_of
 from collectors.records import Frame, Points, Profile, RunInfo, StackSample, labels_of
-from collectors.store.protocol import Store
-from dashboard.stacks import Stacks
+from collectors.store.store import Store
+from dashboard.stacks.stacks import Stacks
 from tests.stacks import columns
 from tests.stretches import T0, blame
 from tests.stretches import store as store  # a fixture

@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 
 from collectors.records import Points
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 from dashboard.queries import Queries
 from tests.conftest import wait_for
 from tests.many_runs import LABELS

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from collectors.log_folders import found_here, together
 from collectors.logs.tail import Tail
 from collectors.options import CollectorOptions, add_flags, options_of
-from collectors.service.log_folders import found_here, together
 from collectors.store.open import open_store
 from dashboard.commands.command import CommandParser
 from tests.conftest import ROOT, wait_for

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.service.control import ask
+from collectors.control import ask
 from tests.conftest import ROOT, Dashboard, dashboard, wait_for
 
 BUSY = """

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.analysis.baseline.sizes import Sized, is_size, sized, weighed
-from collectors.analysis.baseline.units import Units, units_of
-from collectors.analysis.stacks.traces import Floats
+from analysis.stacks.traces import Floats
+from analysis.units import Sized, Units, is_size, sized, units_of, weighed
 
 T0 = 1000.0
 

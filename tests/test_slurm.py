@@ -14,10 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from jobs.request import JobRequest
-from jobs.slurm.answers import SlurmJob
-from jobs.slurm.programs import SlurmError
-from jobs.slurm.site import SlurmSite
-from jobs.slurm.slurm import Slurm
+from jobs.slurm import Slurm, SlurmError, SlurmJob, SlurmSite
 from tests.conftest import Dashboard, dashboard, wait_for
 from tests.slurm_cluster import cluster, needs_slurm
 
@@ -210,7 +207,7 @@ def test_a_controller_that_is_gone_is_one_sentence(here: Here, monkeypatch: pyte
     )
     conf.write_text(f"{conf.read_text()}\nMessageTimeout=2\n")
     monkeypatch.setenv("SLURM_CONF", str(conf))
-    monkeypatch.setattr("jobs.slurm.slurm.ASK_S", 2.0)
+    monkeypatch.setattr("jobs.slurm.ASK_S", 2.0)
     with pytest.raises(SlurmError) as error:
         Slurm(CORES).look({1: here.logs})
     assert json.dumps(str(error.value)).count("\\n") == 0

@@ -12,12 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobs import slurm as programs
 from jobs.request import JobRequest
-from jobs.slurm import programs
-from jobs.slurm.answers import exit_code_of, job_of, jobs_of, time_of, whole
-from jobs.slurm.programs import SlurmError, surroundings
-from jobs.slurm.site import SlurmSite, site_of
-from jobs.slurm.slurm import Slurm
+from jobs.slurm import (
+    Slurm,
+    SlurmError,
+    SlurmSite,
+    exit_code_of,
+    job_of,
+    jobs_of,
+    site_of,
+    surroundings,
+    time_of,
+    whole,
+)
 from tests.slurm_cluster import MISSING
 
 REQUEST = JobRequest(("python", "train.py"), "/", "family")
@@ -196,8 +204,8 @@ def scripts(folder: Path, **texts: str) -> Slurm:
 def test_an_odd_squeue_is_one_sentence(
     text: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.slurm.slurm.ASK_S", 0.5 if "sleep" in text else 20.0)
-    monkeypatch.setattr("jobs.slurm.slurm.call", lambda argv, within_s: programs.call(argv, within_s, 1 << 20))
+    monkeypatch.setattr("jobs.slurm.ASK_S", 0.5 if "sleep" in text else 20.0)
+    monkeypatch.setattr("jobs.slurm.call", lambda argv, within_s: programs.call(argv, within_s, 1 << 20))
     began_s = time.monotonic()
     with pytest.raises(SlurmError) as error:
         scripts(tmp_path, squeue=text).look({17: tmp_path})

@@ -17,15 +17,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.process.proc import descendants
+from collectors.machine.proc import descendants
 from collectors.records import LogLine
-from collectors.store.protocol import LogQuery
+from collectors.store.store import LogQuery
 from jobs.request import JobRequest
-from jobs.slurm.handed import Handed, HandedError, claim, forget, hand_over, take
-from jobs.slurm.node import environment_of
-from jobs.slurm.programs import SlurmError
-from jobs.slurm.site import SlurmSite
-from jobs.slurm.slurm import Slurm, started_on_node
+from jobs.slurm import (
+    Handed,
+    HandedError,
+    Slurm,
+    SlurmError,
+    SlurmSite,
+    claim,
+    forget,
+    hand_over,
+    started_on_node,
+    take,
+)
+from jobs.slurm_node import environment_of
 from tests.conftest import dashboard, wait_for
 from tests.ingesting import Ingest
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.analysis.stacks.traces import Floats
-from dashboard.curves import smoothing
-from dashboard.curves.smoothing import REACH_GAUSS, Smoothing, smoother_of, smoothing_of
+from analysis.stacks.traces import Floats
+from dashboard.series import smoothing
+from dashboard.series.smoothing import REACH_GAUSS, Smoothing, smoother_of, smoothing_of
 
 SEEDS = st.integers(0, 10_000)
 WIDTHS = st.sampled_from([0.01, 0.5, 1.0, 7.3, 50.0, 1e4])

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.analysis.dumps.allocations import MOST_ROWS, snapshot_of
-from collectors.judging import snapshots
-from collectors.judging.snapshots import memory_snapshot
+from analysis.dumps import MOST_ROWS, snapshot_of
+from analysis.findings import dumps
+from analysis.findings.dumps import memory_snapshot
 from collectors.records import Event
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 from tests.judged import T0, JudgedRuns, point
 
 MIB = 1 << 20
@@ -115,10 +115,10 @@ def test_what_is_no_plain_file_or_broken_is_left_out(tmp_path: Path) -> None:
 def test_a_large_one_and_one_that_takes_long_are_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = time.time()
     write(tmp_path / "oom.pickle", dump(block(MIB, 7)))
-    monkeypatch.setattr(snapshots, "READ_WITHIN_S", 0.001)
+    monkeypatch.setattr(dumps, "READ_WITHIN_S", 0.001)
     slow = memory_snapshot([tmp_path], now_s - 60, now_s + 60)
     assert slow is not None and "memory_viz" in slow["trouble"]
-    monkeypatch.setattr(snapshots, "MOST_BYTES", 10)
+    monkeypatch.setattr(dumps, "MOST_BYTES", 10)
     large = memory_snapshot([tmp_path], now_s - 60, now_s + 60)
     assert large is not None and "too many to be read here" in large["trouble"]
 

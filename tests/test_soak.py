@@ -56,7 +56,7 @@ def test_a_sampler_that_is_killed_at_any_moment_leaves_its_profile_and_no_stoppe
 ) -> None:
     """It is started again at once, not after ever longer pauses."""
     monkeypatch.setattr("collectors.sampler.native.RESTART_S", (0.0,))
-    monkeypatch.setattr("collectors.sampler.pyspy.recorder.RETRY_S", (0.0,))
+    monkeypatch.setattr("collectors.sampler.pyspy.RETRY_S", (0.0,))
     make, longest_s, kills = BY[by]
     chance, killed = random.Random(1), 0
     with closing(make("box")) as sampler, running("busy") as busy:

@@ -9,21 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from collectors.analysis.stacks.source import (
-    KEPT,
-    LIVE,
-    Excerpt,
-    SourceRefused,
-    Texts,
-    inside,
-    line_of,
-    owner_of_folders,
-)
+from analysis.stacks.frames import KEPT, LIVE, Excerpt, SourceRefused, Texts, inside, line_of, owner_of_folders
 from collectors.records import SourceText
-from collectors.sampler import reading
-from collectors.sampler.kept import CHANGED, OF_A_CELL
+from collectors.sampler import sources
+from collectors.sampler.sources import CHANGED, OF_A_CELL
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 
 NOBODY = 65534
 
@@ -149,7 +140,7 @@ def test_what_is_no_text_cannot_be_read(folder: Path, texts: Texts, monkeypatch:
     (folder / "broken.py").write_bytes(b"\xff\xfe\x00")
     (folder / "large.py").write_text("x\n" * 100)
     os.mkfifo(folder / "pipe.py")
-    monkeypatch.setattr(reading, "MOST_BYTES", 150)
+    monkeypatch.setattr(sources, "MOST_BYTES", 150)
     for name in ("broken.py", "large.py", "pipe.py", "missing.py", "."):
         with pytest.raises(SourceRefused, match="cannot be read"):
             excerpt(texts, name, 1, 5, folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from collectors.store.sqlite.columns import codec
+from collectors.store.sqlite import codec
 from collectors.store.sqlite.stacks import UNKNOWN, StackSpans, decode, encode
 
 HOUR_NS = 3600 * 10**9

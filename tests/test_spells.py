@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.process.activity import RunActivity, RunProcess
+from collectors.machine.run_state import RunActivity, RunProcess
 from collectors.records import Event, Frame, Profile, StackSample
 from collectors.sampler.spells import Spells, part_of
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collectors.analysis.stacks.lanes import Lanes
-from collectors.analysis.stacks.traces import overlaps, to_samples
+from analysis.stacks.threads import Lanes
+from analysis.stacks.traces import overlaps, to_samples
 from collectors.records import Points
 from collectors.store.open import open_store
-from collectors.store.protocol import StackColumns
 from collectors.store.sqlite.engine import SqliteStore
-from dashboard.stacks import LONG_S, Stacks
+from collectors.store.store import StackColumns
+from dashboard.stacks.stacks import LONG_S, Stacks
 
 T0, HOURS_S = 1_764_000_000.0, 2 * 3600
 

@@ -10,10 +10,10 @@ from typing import TypeAlias
 
 import pytest
 
-from collectors.judging.known import KnownSubjects
+from analysis.findings.working_set import KnownSubjects
 from collectors.records import Points
-from collectors.store.protocol import Store
-from dashboard.comparing.common_step import by_name, newest_step
+from collectors.store.store import Store
+from dashboard.runs.comparison import by_name, newest_step
 from tests.conftest import Ask
 from tests.event_records import framed, number
 from tests.ingesting import Ingest

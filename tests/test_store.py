@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from collectors.records import Event, LogLine, Offset, Points, Record, RunInfo
-from collectors.store.protocol import LogQuery, OffsetGap, SampleQuery, Store, StoreError, series_id
 from collectors.store.sqlite import schema
+from collectors.store.store import LogQuery, OffsetGap, SampleQuery, Store, StoreError, series_id
 from tests.stored import GPU, HOST, LOSS, START_S, Open, line, profile, read_offset, wait_for
 from tests.stored import opened as opened  # a fixture
 from tests.stored import store as store  # a fixture

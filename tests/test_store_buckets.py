@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from collectors.records import Points, labels_of
-from collectors.store.protocol import Axis, Buckets, Store, series_id
 from collectors.store.sqlite.engine import SqliteStore
+from collectors.store.store import Axis, Buckets, Store, series_id
 
 START_S = 1_764_000_000.0
 HOST = labels_of(host="box")

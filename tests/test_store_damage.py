@@ -12,12 +12,11 @@ import pytest
 
 from collectors.records import Frame, LogLine, Points, Profile, Record, SourceText, StackSample, labels_of
 from collectors.store.open import maintenance
-from collectors.store.protocol import LogQuery, Store, StoreError, series_id
-from collectors.store.sqlite import files, schema
-from collectors.store.sqlite.columns import codec
-from collectors.store.sqlite.columns.chunks import ROWS
+from collectors.store.sqlite import codec, files, schema
+from collectors.store.sqlite.chunks import ROWS
 from collectors.store.sqlite.compact import PACK_ROWS
 from collectors.store.sqlite.engine import SqliteStore
+from collectors.store.store import LogQuery, Store, StoreError, series_id
 
 START_S = 1_764_000_000.0
 HOST = labels_of(host="box")

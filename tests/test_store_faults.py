@@ -19,13 +19,12 @@ import pytest
 
 from collectors.records import LogLine, Offset, Points, Profile, SourceText, labels_of
 from collectors.store.open import maintenance
-from collectors.store.protocol import Limits, LogQuery, StoreError, series_id
-from collectors.store.sqlite import compact, files
-from collectors.store.sqlite.columns import codec
-from collectors.store.sqlite.columns.chunks import ROWS
+from collectors.store.sqlite import codec, compact, files
+from collectors.store.sqlite.chunks import ROWS
 from collectors.store.sqlite.engine import SqliteStore
+from collectors.store.sqlite.files import judge
 from collectors.store.sqlite.logs import BLOCK_BYTES
-from collectors.store.sqlite.retention import judge
+from collectors.store.store import Limits, LogQuery, StoreError, series_id
 
 ROOT = Path(__file__).parents[1]
 START_S = 1_764_000_000.0

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collectors.records import Event, LogLine, ProgressBar
-from collectors.store.lines import LineColumns, LineTexts
-from collectors.store.protocol import LogQuery, Store
+from collectors.store.store import LineColumns, LineTexts, LogQuery, Store
 from tests.stored import START_S, Open
 from tests.stored import opened as opened  # a fixture
 from tests.stored import store as store  # a fixture

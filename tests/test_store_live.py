@@ -14,12 +14,12 @@ import pytest
 
 from collectors.logs.tail import Tail
 from collectors.records import Labels, LogLine, Points, Record, labels_of
-from collectors.service.supervisor import Supervisor
 from collectors.store.open import open_store
-from collectors.store.protocol import Store, series_id
 from collectors.store.sqlite import files
 from collectors.store.sqlite.compact import CHECKPOINT_BYTES
 from collectors.store.sqlite.logs import BlockRow
+from collectors.store.store import Store, series_id
+from collectors.supervisor import Supervisor
 from tests.conftest import script, wait_for
 
 START_S = 1_764_000_000.0
@@ -103,7 +103,7 @@ def test_readers_see_whole_commits_and_a_cursor_hands_out_everything_once(tmp_pa
 READER = """
 import sys, threading
 from pathlib import Path
-from collectors.store.protocol import Store, series_id
+from collectors.store.store import Store, series_id
 from collectors.store.open import open_store
 ended = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()

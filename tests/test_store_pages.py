@@ -7,8 +7,8 @@ import logging
 import numpy as np
 import pytest
 
-from collectors.store.sqlite.columns import pages
-from collectors.store.sqlite.columns.groups import NO_STEP
+from collectors.store.sqlite import pages
+from collectors.store.sqlite.chunks import NO_STEP
 
 
 def page(units: int, begin: int, *, steps: bool, values: bool) -> pages._Columns:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from collectors import mounts as mounting
-from collectors.service import folders
+from collectors import folders
+from collectors import folders as mounting
 from collectors.store.sqlite import files
 from tests.conftest import ROOT, Dashboard, wait_for
 

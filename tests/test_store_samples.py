@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collectors.records import Sample
-from collectors.store.protocol import MOST_SAMPLE_BYTES, MOST_SAMPLES, SampleQuery, Store
+from collectors.store.store import MOST_SAMPLE_BYTES, MOST_SAMPLES, SampleQuery, Store
 from tests.stored import START_S, sample
 from tests.stored import opened as opened  # a fixture
 from tests.stored import store as store  # a fixture

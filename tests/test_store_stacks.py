@@ -7,7 +7,7 @@ import math
 import pytest
 
 from collectors.records import Frame, Profile, SourceText, StackSample
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 from tests.stored import START_S, Open, profile, text_of
 from tests.stored import opened as opened  # a fixture
 from tests.stored import store as store  # a fixture

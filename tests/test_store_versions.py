@@ -11,9 +11,9 @@ import pytest
 
 from collectors.records import Frame
 from collectors.store.open import maintenance
-from collectors.store.protocol import LogQuery, SampleQuery, Store, StoreError, series_id
 from collectors.store.sqlite import files, schema
 from collectors.store.sqlite.engine import SqliteStore
+from collectors.store.store import LogQuery, SampleQuery, Store, StoreError, series_id
 from tests.record_store import BAR, GPU, HOST, RECORDED, SAMPLE, SOURCE, START_S, STEPS, run_records
 
 LOSS, UTIL = series_id("a", "train/loss", HOST), series_id(None, "gpu/util", GPU)

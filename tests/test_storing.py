@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from collectors.records import Event, Offset, Points, Record, labels_of
-from collectors.service.supervisor import Supervisor
+from collectors.store.batches import RefusedRecord, store_all
 from collectors.store.open import open_store
-from collectors.store.protocol import Store, StoreError
 from collectors.store.sqlite.engine import SqliteStore
-from collectors.store.storing import RefusedRecord, store_all
+from collectors.store.store import Store, StoreError
+from collectors.supervisor import Supervisor
 from tests.conftest import wait_for
 
 HOST = labels_of(host="box")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from collectors.logs.formats import Tally, hparams
+from collectors.logs.formats import Tally, lightning
 from collectors.records import labels_of
-from collectors.store.protocol import series_id
+from collectors.store.store import series_id
 from tests.ingesting import Ingest
 from tests.ingesting import ingest as ingest  # a fixture
 
@@ -61,7 +61,7 @@ def test_any_yaml_in_a_runs_description_is_that_runs_fault_alone(text: str, inge
 def test_any_yaml_is_read_or_counted(text: str) -> None:
     for data in (text.encode(), text.encode() + b"\nlr: 0.1\n"):
         tally = Tally()
-        found = hparams.parse(data, tally)
+        found = lightning.parse(data, tally)
         assert found is None or json.dumps(found)
         assert found is not None or tally.lines_skipped or tally.fields_skipped
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from collectors.records import Frame, Points, Profile, Record, StackSample
-from collectors.service.beat import BEAT_S, COMMITTED_S, beat_at, committing_s
-from collectors.service.supervisor import COALESCE_S, Supervisor, rest_s
+from collectors.runtime import BEAT_S, COMMITTED_S, beat_at, committing_s
 from collectors.store.open import open_store
 from collectors.store.sqlite.engine import SqliteStore
+from collectors.supervisor import COALESCE_S, Supervisor, rest_s
 from tests.running import wait_for
 
 DEADLINE_S = 60.0
@@ -97,8 +97,8 @@ class FailingStore(SqliteStore):
 def test_packing_that_fails_is_told_and_tried_again_and_collecting_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("collectors.service.supervisor.COMPACT_PAUSE_S", (0.01, 0.01))
-    monkeypatch.setattr("collectors.service.supervisor.BACK_OFF_S", (0.01, 0.01))
+    monkeypatch.setattr("collectors.supervisor.COMPACT_PAUSE_S", (0.01, 0.01))
+    monkeypatch.setattr("collectors.supervisor.BACK_OFF_S", (0.01, 0.01))
     store, source = FailingStore(tmp_path / "data", write=True), Noting(BEAT_S)
     supervisor = Supervisor(store, on_stale=lambda error: None)
     supervisor.add(source)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from collectors.analysis.blame import suspect
-from collectors.analysis.stacks.trie import Weighed, build
+from analysis.blame import suspect
+from analysis.stacks.tree import Weighed, build
 from collectors.records import Frame
 
 NAMES = ("<module>", "step", "data", "load", "decode", "crop", "forward", "backward")

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from collectors.logs.formats import Arrival
 from collectors.logs.formats.delimited import Delimited
-from collectors.logs.opening import NotMetrics
+from collectors.logs.open_files import NotMetrics
 from collectors.records import Points
 from tests.following import DEADLINE_S, LABELS, RECORDED, Follower, check_told, count_of, points_of, unpacked
 

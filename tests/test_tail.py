@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from collectors.logs import followed
-from collectors.logs.followed import BATCH_BYTES, LEAST_BATCH_BYTES
+from collectors.logs import file as followed
+from collectors.logs.file import BATCH_BYTES, LEAST_BATCH_BYTES
 from collectors.records import Event, LogLine, Offset, Points, RunInfo
 from tests.following import DEADLINE_S, Follower, until
 
@@ -81,7 +81,7 @@ def test_what_waits_in_a_folder_that_is_moved_away_is_read_once_it_is_back(
     moved: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tmp_path / "logs"
-    monkeypatch.setattr("collectors.logs.turns.TURN_RECORDS", 1)  # a file a turn
+    monkeypatch.setattr("collectors.logs.tail.TURN_RECORDS", 1)  # a file a turn
     for number in range(12):
         write(root / "sweep" / f"run-{number}" / "metrics.jsonl", number)
     follower = Follower(root)
@@ -168,7 +168,7 @@ def test_a_line_over_a_mebibyte_is_skipped_and_counted(follower: Follower) -> No
 def test_a_line_that_is_longer_than_the_least_batch_is_read(
     follower: Follower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("collectors.logs.followed.BATCH_BYTES", LEAST_BATCH_BYTES)
+    monkeypatch.setattr("collectors.logs.file.BATCH_BYTES", LEAST_BATCH_BYTES)
     path = follower.root / "a" / "metrics.jsonl"
     write(path, 1)
     with path.open("a") as file:

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from collectors.forgotten.tombstones import Tombstone, Tombstones
-from collectors.logs.added import AddedEvents
+from collectors import writer
+from collectors.log_folders import LogFolders, of_folders
+from collectors.logs.forgotten import Tombstone, Tombstones
+from collectors.logs.user_events import AddedEvents
 from collectors.records import (
     Event,
     Finding,
@@ -26,15 +28,13 @@ from collectors.records import (
     StackSample,
     labels_of,
 )
-from collectors.service import lock
-from collectors.service.log_folders import LogFolders, of_folders
-from collectors.store import copying
+from collectors.store import run_copy
 from collectors.store.open import open_store
-from collectors.store.question import TooMuch
-from dashboard.commands import taking_over
+from collectors.store.store import TooMuch
+from dashboard.commands import store_migration
 from dashboard.commands.serve import place_to_serve
-from dashboard.user_files.about import about_run, save_about
 from dashboard.user_files.events import add_event
+from dashboard.user_files.run_notes import about_run, save_about
 from tests.conftest import Dashboard, wait_for
 
 START_S = 1_764_000_000.0
@@ -82,7 +82,7 @@ def stored(run: str, steps: int, *more: Record) -> list[Record]:
 def made(data_dir: Path, records: list[Record], options: dict[str, Any]) -> Path:
     """A store as a dashboard of the last version has left it."""
     data_dir.mkdir(mode=0o700, parents=True)
-    os.close(lock.take(data_dir, "0.1", options))
+    os.close(writer.take(data_dir, "0.1", options))
     store = open_store(data_dir, write=True)
     store.append(records)
     store.close()
@@ -238,7 +238,7 @@ def test_whatever_is_odd_in_an_old_store_the_dashboard_starts(
         raise error
 
     with monkeypatch.context() as patched:
-        patched.setattr(taking_over, "_merge_runs", failing)
+        patched.setattr(store_migration, "_merge_runs", failing)
         assert place_to_serve(folders(work), None).data_dir == work / "logs/.deepseek"
         said = capfd.readouterr().err
         assert "cannot be taken over now" in said and type(error).__name__ in said
@@ -263,11 +263,11 @@ def test_an_interrupted_merge_of_the_machine_loses_nothing_and_stores_nothing_tw
     records: int, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There are more series than are read at once. What lies beside a sample of the new store's own is left out."""
-    monkeypatch.setattr(copying, "BATCH", 4)
+    monkeypatch.setattr(run_copy, "BATCH", 4)
     names = ["host/cpu", *(f"host/{number}" for number in range(24))]
     several(work, *(record for name in names for record in points_of(None, name, 40, 65, 0.5)))
     alone(work)
-    real = copying.machine_points
+    real = run_copy.machine_points
 
     def breaking(*arguments: Any) -> Iterator[Points]:
         for number, record in enumerate(real(*arguments)):
@@ -276,8 +276,8 @@ def test_an_interrupted_merge_of_the_machine_loses_nothing_and_stores_nothing_tw
             yield record
 
     with monkeypatch.context() as patched:
-        patched.setattr(taking_over, "machine_points", breaking)
-        assert "No space left" in list(taking_over.take_over(of_folders(folders(work))))[-1]
+        patched.setattr(store_migration, "machine_points", breaking)
+        assert "No space left" in list(store_migration.take_over(of_folders(folders(work))))[-1]
     store = open_store(place_to_serve(folders(work), None).data_dir, write=False)
     for series in store.series(None):
         seconds = (store.points([series.id], None, None)[series.id].place - START_S).tolist()
@@ -302,7 +302,7 @@ STEPS = [
 def test_what_was_broken_off_is_gone_on_with(work: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     several(work, Event("runs/b", "note", START_S, text="a note"))
     alone(work)
-    real: Callable[..., Any] = getattr(taking_over, step)
+    real: Callable[..., Any] = getattr(store_migration, step)
     calls = 0
 
     def breaking(*arguments: Any) -> Any:
@@ -319,8 +319,8 @@ def test_what_was_broken_off_is_gone_on_with(work: Path, step: str, monkeypatch:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(taking_over, step, breaking)
-        said = list(taking_over.take_over(of_folders(folders(work))))
+        patched.setattr(store_migration, step, breaking)
+        said = list(store_migration.take_over(of_folders(folders(work))))
         assert "cannot be taken over now" in said[-1] and "No space left" in said[-1], said
     check_merged(work)
 
@@ -328,7 +328,7 @@ def test_what_was_broken_off_is_gone_on_with(work: Path, step: str, monkeypatch:
 def test_one_in_use_stays_until_it_is_free(work: Path, capfd: pytest.CaptureFixture[str]) -> None:
     before = several(work)
     alone(work)
-    held_lock = lock.take(before, "0.1", lock.last_options(before))
+    held_lock = writer.take(before, "0.1", writer.last_options(before))
     try:
         assert place_to_serve(folders(work), None).data_dir == work / "logs/.deepseek"
         assert "cannot be taken over now" in capfd.readouterr().err

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from collectors.logs.formats.tensorboard import media, part, summary, tfrecord
+from collectors.logs.formats import tensorboard, tfrecord
+from collectors.logs.formats.tensorboard import part
 from collectors.records import HEAD_CRC_BYTES, LogLine, Points, RunInfo, Sample
 from tests.event_records import (
     FILES,
@@ -92,11 +93,11 @@ def test_an_image_a_text_and_a_histogram_are_samples_that_say_where_their_bytes_
         elif one.media == "text/plain":
             assert there in (b"first line\nsecond | line", b"from tensorboardX")
         elif one.kind == "text":
-            assert one.media == media.OF_TENSOR and summary.tensor(there).strings == [b"one", b"two"]
-        elif one.media == media.OF_HISTOGRAM:
-            assert summary.histogram(there).count.sum() in (10_000, 1_000)
+            assert one.media == tensorboard.OF_TENSOR and tensorboard.tensor(there).strings == [b"one", b"two"]
+        elif one.media == tensorboard.OF_HISTOGRAM:
+            assert tensorboard.histogram(there).count.sum() in (10_000, 1_000)
         else:
-            assert len(summary.tensor(there).numbers) == 90
+            assert len(tensorboard.tensor(there).numbers) == 90
 
 
 def test_images_audio_and_texts_are_byte_for_byte_what_tensorboard_reads_back() -> None:
@@ -107,7 +108,7 @@ def test_images_audio_and_texts_are_byte_for_byte_what_tensorboard_reads_back() 
     for one, row in zip(samples, rows, strict=True):
         there = data[one.offset : one.offset + (one.length or 0)]
         if one.kind == "histogram":
-            assert summary.histogram(there).count.sum() == row["sum"]
+            assert tensorboard.histogram(there).count.sum() == row["sum"]
         else:
             assert hashlib.sha256(there).hexdigest() == row["sha256"]
             assert one.kind == {"image": "image", "audio": "audio", "tensor": "text"}[row["kind"]]
@@ -279,7 +280,7 @@ def test_numbers_of_every_type_are_read() -> None:
     }
     for type_, value in content.items():
         told = b"\x08" + varint(type_) + field(4, value.tobytes())
-        assert summary.tensor(told).numbers.tolist() == [float(value)]
-    assert summary.tensor(b"\x08\x0e" + field(4, b"\xc0\x3f")).numbers.tolist() == [1.5]  # bfloat16
-    assert summary.tensor(b"\x08\x13" + field(13, varint(0x3800))).numbers.tolist() == [0.5]  # half
-    assert summary.tensor(b"\x08\x03" + field(7, varint((1 << 64) - 7))).numbers.tolist() == [-7.0]
+        assert tensorboard.tensor(told).numbers.tolist() == [float(value)]
+    assert tensorboard.tensor(b"\x08\x0e" + field(4, b"\xc0\x3f")).numbers.tolist() == [1.5]  # bfloat16
+    assert tensorboard.tensor(b"\x08\x13" + field(13, varint(0x3800))).numbers.tolist() == [0.5]  # half
+    assert tensorboard.tensor(b"\x08\x03" + field(7, varint((1 << 64) - 7))).numbers.tolist() == [-7.0]

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectors.logs.formats.text import Text
-from collectors.logs.formats.text.metric_lines import LineReader
+from collectors.logs.formats.text.lines import LineReader
 from collectors.logs.formats.text.numbers import PROGRESS, TextNumbers
 from collectors.records import ITEMS_PER_S, LogLine, Points, labels_of
 from tests.cost import times

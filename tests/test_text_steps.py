@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collectors.analysis.baseline.units import units_of
+from analysis.units import units_of
 from collectors.logs.formats import Arrival
-from collectors.logs.formats.text import Text
+from collectors.logs.formats.text import Text, evenly
 from collectors.logs.formats.text.numbers import TextNumbers
-from collectors.logs.formats.text.spread import evenly
 from collectors.records import Points, labels_of
 from tests.following import series_of
 from tests.ingesting import Ingest

@@ -20,15 +20,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors import kept
+from collectors import retention
 from collectors.records import Event, Finding, Frame, Points, Profile, Record, StackSample, labels_of
 from collectors.store.open import maintenance
-from collectors.store.protocol import Limits, Thinning, series_id
-from collectors.store.sqlite import files
-from collectors.store.sqlite.columns import cells
+from collectors.store.sqlite import chunks, files
 from collectors.store.sqlite.engine import SqliteStore
-from collectors.store.sqlite.thinning.spans import TimeSpans
-from collectors.store.sqlite.thinning.thinner import Thinner
+from collectors.store.sqlite.thinning import Thinner, TimeSpans
+from collectors.store.store import Limits, Thinning, series_id
 from tests.conftest import ROOT, wait_for
 from tests.serving import served_records
 
@@ -240,13 +238,13 @@ def test_windows_of_findings_notes_and_reports_are_kept(tmp_path: Path) -> None:
             Event("a", "checkpoint", START_S + 9000),
         ]
     )
-    kept.note(tmp_path, "a", (START_S + 7000, START_S + 7100), "report")
-    kept.note(tmp_path, "a", (START_S + 7000, START_S + 7100), "report")
-    kept.note(tmp_path, "a", (float("nan"), 1.0), "report")
-    with (tmp_path / kept.FILE).open("a") as file:
+    retention.note(tmp_path, "a", (START_S + 7000, START_S + 7100), "report")
+    retention.note(tmp_path, "a", (START_S + 7000, START_S + 7100), "report")
+    retention.note(tmp_path, "a", (float("nan"), 1.0), "report")
+    with (tmp_path / retention.FILE).open("a") as file:
         file.write('half\n{"from_s": null}\n[]\n{"from_s": 1e999, "to_s": 2}\n')
-    assert len((tmp_path / kept.FILE).read_text().splitlines()) == 5
-    spans = TimeSpans(kept.windows(store, tmp_path, WEEK_START_S, WEEK_START_S + 7 * DAY_S))
+    assert len((tmp_path / retention.FILE).read_text().splitlines()) == 5
+    spans = TimeSpans(retention.windows(store, tmp_path, WEEK_START_S, WEEK_START_S + 7 * DAY_S))
     for at in (START_S + 15, START_S - 59, START_S + 5030, START_S + 7050, day + 3600, day + 4 * DAY_S):
         assert spans.touches(at, at), at
     for at in (START_S + 200, START_S + 9000, day + DAY_S):
@@ -267,10 +265,10 @@ def test_a_stretch_touches_what_it_shares_a_moment_with(spans: list[tuple[int, i
 def test_cells_add_up_to_their_points(points: list[tuple[float, float]]) -> None:
     time_s = 1.764e9 + np.cumsum([gap for gap, _ in points])
     values = np.array([value for _, value in points], np.float64)
-    found = cells.edges(time_s)
+    found = chunks.edges(time_s)
     if found is None:
         return
-    units = cells.read(found.axis, cells.encode(values, found, counter=False), 0)
+    units = chunks.read(found.axis, chunks.encode_cells(values, found, counter=False), 0)
     finite = np.isfinite(values)
     assert units.rows.sum() == len(values) and units.non_finite.sum() == (~finite).sum()
     assert units.low[0] == time_s.min() and units.high[-1] == time_s.max() and np.all(units.high - units.low <= 10)
@@ -285,8 +283,8 @@ def test_cells_add_up_to_their_points(points: list[tuple[float, float]]) -> None
 KILLED = """
 import sys
 from pathlib import Path
-from collectors.store.protocol import Thinning
-from collectors.store.sqlite.thinning.thinner import Thinner
+from collectors.store.store import Thinning
+from collectors.store.sqlite.thinning import Thinner
 thinning = Thinning(7 * 86400.0, lambda lo, hi: [], {"gpu/clock_event_reasons"}, {"gpu/energy_j"})
 thinner = Thinner(Path(sys.argv[1]), thinning, {}.get, clock=lambda: float(sys.argv[2]), first_s=0.0)
 while thinner.run(0.0):
@@ -315,7 +313,7 @@ def test_killed_at_any_moment_nothing_is_lost_and_nothing_double(data_dir: Path)
 def test_a_store_thins_in_the_background_beside_its_readers_and_a_new_week(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("collectors.store.sqlite.thinning.thinner.FIRST_S", 0.0)
+    monkeypatch.setattr("collectors.store.sqlite.thinning.FIRST_S", 0.0)
     filled(tmp_path)
     before = by_minute(tmp_path)
     store = SqliteStore(tmp_path, write=True, limits=Limits(thinning=thinning()))
@@ -356,9 +354,9 @@ def test_damage_costs_its_chunk_and_the_rest_is_thinned(data_dir: Path) -> None:
 def test_the_window_of_a_report_is_kept_from_then_on(tmp_path: Path) -> None:
     rows = [Points("a", labels_of(host="box"), ("loss",), (1.0,), START_S + at, at) for at in range(100)]
     with served_records(tmp_path, rows) as web:
-        assert web.ask("/api/v1/report", run="a").status == 200 and kept.noted(tmp_path) == []
+        assert web.ask("/api/v1/report", run="a").status == 200 and retention.noted(tmp_path) == []
         for _ in range(2):
             assert (
                 web.ask("/api/v1/report", "GET", None, run="a", **{"from": START_S, "to": START_S + 50}).status == 200
             )
-    assert kept.noted(tmp_path) == [(START_S, START_S + 50)]
+    assert retention.noted(tmp_path) == [(START_S, START_S + 50)]

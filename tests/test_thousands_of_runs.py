@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
+from collectors.logs import watch
 from collectors.logs.tail import Tail
-from collectors.logs.watching import listing
-from collectors.logs.watching.watch import FIRST_SLICE_S, SLICE_S
-from collectors.process import finder as finding
-from collectors.process import lives as living
-from collectors.process.activity import RunActivity
-from collectors.process.finder import Finder
-from collectors.process.lives import LivesCollector
+from collectors.logs.watch import FIRST_SLICE_S, SLICE_S
+from collectors.machine import finder as finding
+from collectors.machine import lifetimes as living
+from collectors.machine.finder import Finder
+from collectors.machine.lifetimes import LivesCollector
+from collectors.machine.run_state import RunActivity
 from collectors.records import Event, Offset, Points, Record
 from tests.conftest import wait_for
 from tests.plain_scripts import HOST, started
@@ -141,14 +141,14 @@ def logs(tmp_path: Path) -> Path:
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Looks at files, by path; each takes a while."""
-    counted, look = Counter[str](), listing.mark_of
+    counted, look = Counter[str](), watch.mark_of
 
     def slow(path: str) -> object:
         time.sleep(SLOW_S)
         counted[path] += 1
         return look(path)
 
-    monkeypatch.setattr(listing, "mark_of", slow)
+    monkeypatch.setattr(watch, "mark_of", slow)
     return counted
 
 

@@ -17,12 +17,12 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from collectors.records import Points, labels_of
 from collectors.store.open import open_store
+from dashboard.app import make_app
 from dashboard.auth.hosts import Access
 from dashboard.auth.login import link_of
 from dashboard.auth.roles import Role
 from dashboard.auth.tokens import Tokens
 from dashboard.queries import Queries
-from dashboard.server import make_app
 from tests.conftest import dashboard, wait_for
 from tests.proxies import NGINX, OPENSSL, free_port, jupyter, make_certificate, nginx, started, tunnel, why_no_tunnel
 from tests.serving import Web, served_app

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from collectors.records import labels_of
-from collectors.store.protocol import series_id
+from collectors.store.store import series_id
 from tests.ingesting import Ingest
 from tests.ingesting import ingest as ingest  # a fixture
 

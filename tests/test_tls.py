@@ -25,17 +25,15 @@ import websockets
 from playwright.sync_api import Browser
 
 from collectors.store.open import open_store
-from dashboard.auth.hosts import Access
+from dashboard.app import make_app
+from dashboard.auth import hosts as certificates
+from dashboard.auth.hosts import Access, BadCertificate, Certificate
 from dashboard.auth.login import link_of
 from dashboard.auth.roles import Role
 from dashboard.auth.tokens import Tokens
+from dashboard.http_server import server_of
+from dashboard.network import CannotListen, access_of, add_reach_flags, listen_unix
 from dashboard.queries import Queries
-from dashboard.reach import certificate as certificates
-from dashboard.reach.certificate import BadCertificate, Certificate
-from dashboard.reach.flags import access_of, add_reach_flags
-from dashboard.reach.listening import CannotListen, listen_unix
-from dashboard.server import make_app
-from dashboard.serving import server_of
 from tests.conftest import ROOT, wait_for
 from tests.other_clients import PROXIED
 from tests.proxies import OPENSSL, make_certificate
@@ -138,7 +136,7 @@ def test_the_last_of_several_requests_ends_the_connection(
     pair: Certificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int
 ) -> None:
     """Some old programs send a line end behind the body."""
-    monkeypatch.setattr("dashboard.connection.SILENT_S", 120.0)
+    monkeypatch.setattr("dashboard.http_server.SILENT_S", 120.0)
     with (
         served_tls(tmp_path, pair) as (port, _, _),
         socket.create_connection(("127.0.0.1", port), timeout=60) as plain,
@@ -170,7 +168,7 @@ def test_old_versions_and_plain_http_are_refused(pair: Certificate, tmp_path: Pa
 def test_a_handshake_that_does_not_end_is_cut_off(
     pair: Certificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dashboard.serving.HANDSHAKE_S", 1.0)
+    monkeypatch.setattr("dashboard.http_server.HANDSHAKE_S", 1.0)
     with (
         served_tls(tmp_path, pair) as (port, _, _),
         socket.create_connection(("127.0.0.1", port), timeout=20) as silent,

@@ -16,9 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from dashboard.auth.audit import MOST_BYTES, Audit
-from dashboard.auth.credential import SECRET, hash_of
 from dashboard.auth.roles import Role
-from dashboard.auth.tokens import MOST_BROWSERS, DamagedTokens, TokenMistake, Tokens, read
+from dashboard.auth.tokens import MOST_BROWSERS, SECRET, DamagedTokens, TokenMistake, Tokens, hash_of, read
 from tests.other_clients import NOBODY, rows
 
 JSON = some.recursive(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collectors.gpu import inventory
+from collectors.machine import inventory
 from tests import fake_nvml
 from tests.replayed_gpus import Machine, collect_until, library, machine
 

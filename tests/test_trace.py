@@ -17,11 +17,11 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Page, expect
 
-from collectors.analysis.ledger.traced import Traced, traced_lines
-from collectors.analysis.ledger.wording import lines_of, sentence_of
-from collectors.store.protocol import Store
-from collectors.tracing.result import parsed
-from dashboard.api.judged.ledger import ledger_answer
+from analysis.ledger.shares import Traced, traced_lines
+from analysis.ledger.wording import lines_of, sentence_of
+from collectors.store.store import Store
+from collectors.tracing import parsed
+from dashboard.api.ledger import ledger_answer
 from tests.conftest import ROOT, Dashboard, dashboard, wait_for
 from tests.test_ledger import FED, filled, ledger_of
 from tests.test_ledger import store as store  # a fixture

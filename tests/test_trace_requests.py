@@ -12,17 +12,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.analysis.ledger.traced import busy_parts, traced_lines
+from analysis.ledger.shares import busy_parts, traced_lines
+from collectors import tracing
 from collectors.records import Frame
-from collectors.tracing import asking, result
-from collectors.tracing.asking import ask_for_trace, asked_ago_s
-from collectors.tracing.entry import NAMED, NoEntry, entry_of
-from collectors.tracing.kept import KeptTraces
-from collectors.tracing.result import KERNEL_KINDS, OddTrace, StepsTraced, parsed, read_trace
-from dashboard.traces.traces import RunTraces
+from collectors.tracing import (
+    KERNEL_KINDS,
+    NAMED,
+    KeptTraces,
+    NoEntry,
+    OddTrace,
+    StepsTraced,
+    ask_for_trace,
+    asked_ago_s,
+    entry_of,
+    parsed,
+    read_trace,
+)
+from dashboard.stacks.traces import RunTraces
 from tests.test_trace_summary import Result
-from trainer.log.tracing import request
-from trainer.log.tracing.summary import summary_of
+from trainer.log import tracing as request
+from trainer.log.tracing import summary_of
 
 ABOUT: dict[str, Any] = {"version": 1, "id": "0123abcd", "rank": 0, "torch": "2.13.0", "error": "", "device": "GPU"}
 ABOUT |= {"with_stacks": True, "from_s": 1_764_000_010.0, "to_s": 1_764_000_011.0, "first_step": 4, "last_step": 6}
@@ -107,7 +116,9 @@ def test_the_newest_answers_are_kept_and_other_files_are_left_alone(tmp_path: Pa
     (entry / "notes.txt").write_text("mine")
     ask_for_trace(entry, folder, 3, 0)
     kept = sorted(path.name for path in entry.glob("trace-*"))
-    assert len(kept) == asking.MOST_RESULTS - 1 and kept[-1] == "trace-0000000e.json" and (entry / "notes.txt").exists()
+    assert (
+        len(kept) == tracing.MOST_RESULTS - 1 and kept[-1] == "trace-0000000e.json" and (entry / "notes.txt").exists()
+    )
 
 
 def linked(entry: Path) -> None:
@@ -137,7 +148,7 @@ def test_nothing_is_written_where_another_user_could_have_a_say(spoil: Any, tmp_
 
 def test_another_users_run_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = run_in(tmp_path)
-    monkeypatch.setattr(asking.os, "geteuid", lambda: os.getuid() + 1)
+    monkeypatch.setattr(tracing.os, "geteuid", lambda: os.getuid() + 1)
     with pytest.raises(NoEntry, match="who alone may ask"):
         ask_for_trace(tmp_path / ".deepseek" / "traces" / "run", folder, 3, 0)
 
@@ -191,7 +202,7 @@ def test_any_bytes_are_a_trace_or_an_odd_one(data: bytes) -> None:
 
 
 def test_files_that_are_no_answers_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(result, "MOST_BYTES", 10_000)
+    monkeypatch.setattr(tracing, "MOST_BYTES", 10_000)
     (tmp_path / "trace-00000001.json").write_bytes(answer())
     (tmp_path / "trace-00000002.json").write_bytes(b" " * 10_001)
     (tmp_path / "trace-00000003.json").symlink_to("trace-00000001.json")

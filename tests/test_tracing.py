@@ -19,9 +19,9 @@ from tests.running import script, wait_for
 from tests.traced_script import Step, lines_of, traced
 from tests.traced_script import log as log  # a fixture
 from tests.tracing import answered, folder_of, look_at_once, request, steps_until
-from trainer.log.tracing import profiler, trace
-from trainer.log.tracing import request as asked
-from trainer.log.tracing.request import REQUEST
+from trainer.log import tracing
+from trainer.log import tracing as asked
+from trainer.log.tracing import REQUEST
 from trainer.run_log import RunLog
 
 NO_TRACE = """
@@ -30,7 +30,7 @@ from trainer.run_log import RunLog
 with RunLog(sys.argv[1], "run") as log:
     for step in range(100):
         log.scalars(step, loss=step / 2)
-print([name for name in ("ctypes", "trainer.log.tracing.trace", "torch") if name in sys.modules], log._queue is log._lines_queued)
+print([name for name in ("ctypes", "trainer.log.tracing", "torch") if name in sys.modules], log._queue is log._lines_queued)
 """
 FORKING = """
 import os, sys, time
@@ -153,7 +153,7 @@ class Failing:
 def test_a_profiler_that_raises_costs_the_trace_alone(at: str, error: Exception) -> None:
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
         look_at_once(patch)
-        patch.setattr(profiler, "_torch_profiler", lambda: (Failing(at, error), ["CPU"]))
+        patch.setattr(tracing, "_torch_profiler", lambda: (Failing(at, error), ["CPU"]))
         with RunLog(folder, "run") as log:
             path = request(log)
             steps = steps_until(log, path.exists)
@@ -189,7 +189,7 @@ def test_a_run_that_ends_ends_its_trace(begun: bool, log: RunLog, tmp_path: Path
 
 
 def test_a_script_whose_steps_do_not_come_is_not_waited_for(log: RunLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trace, "BEGIN_WITHIN_S", 0.2)
+    monkeypatch.setattr(tracing, "BEGIN_WITHIN_S", 0.2)
     path = request(log)
     wait_for(path.exists)
     assert "no step ended" in answered(path)["error"]
@@ -198,13 +198,13 @@ def test_a_script_whose_steps_do_not_come_is_not_waited_for(log: RunLog, monkeyp
 def test_steps_that_take_too_long_are_not_traced_to_their_end(log: RunLog, monkeypatch: pytest.MonkeyPatch) -> None:
     path = request(log, steps=20)
     steps_until(log, lambda: traced(log), Step())
-    monkeypatch.setattr(trace, "LONGEST_S", 0.2)
+    monkeypatch.setattr(tracing, "LONGEST_S", 0.2)
     wait_for(path.exists)
     assert "took longer" in answered(path)["error"] and not torch.autograd._profiler_enabled()
 
 
 def test_a_step_of_very_many_calls_is_traced_without_lines(log: RunLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trace, "MOST_CALLS", 5)
+    monkeypatch.setattr(tracing, "MOST_CALLS", 5)
     path = request(log)
     steps_until(log, path.exists, Step())
     answer = answered(path)
@@ -213,7 +213,7 @@ def test_a_step_of_very_many_calls_is_traced_without_lines(log: RunLog, monkeypa
 
 
 def test_a_step_of_many_calls_shortens_the_trace(log: RunLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trace, "MOST_CALLS", 150)
+    monkeypatch.setattr(tracing, "MOST_CALLS", 150)
     path = request(log, steps=20)
     steps_until(log, path.exists, Step())
     answer = answered(path)

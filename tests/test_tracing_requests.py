@@ -18,9 +18,9 @@ from tests.logging_scripts import events_of
 from tests.traced_script import Step, raising
 from tests.traced_script import log as log  # a fixture
 from tests.tracing import answered, look_at_once, request, steps_until
-from trainer.log.tracing import request as asked
-from trainer.log.tracing import stepping
-from trainer.log.tracing.request import MOST_STEPS, REQUEST, OddRequest, parsed
+from trainer.log import tracing
+from trainer.log import tracing as asked
+from trainer.log.tracing import MOST_STEPS, REQUEST, OddRequest, parsed
 from trainer.run_log import RunLog
 
 
@@ -81,12 +81,12 @@ def in_a_linked_folder(path: Path) -> None:
 def test_an_odd_request_is_not_followed(
     spoil: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    find = stepping.Tracing._find
-    monkeypatch.setattr(stepping.Tracing, "_find", lambda _: None)
+    find = tracing.Tracing._find
+    monkeypatch.setattr(tracing.Tracing, "_find", lambda _: None)
     with RunLog(tmp_path, "run") as log:
         path = request(log)
         spoil(path.parent / REQUEST)
-        monkeypatch.setattr(stepping.Tracing, "_find", find)
+        monkeypatch.setattr(tracing.Tracing, "_find", find)
         look_at_once(monkeypatch)
         log._tracing._next_look_s = 0.0
         steps_until(log, lambda: log._lines > 30)

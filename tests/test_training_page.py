@@ -12,7 +12,7 @@ from playwright.sync_api import Page, Route
 
 from collectors.store.open import open_store
 from dashboard.queries import Queries
-from dashboard.user_files.about import save_about
+from dashboard.user_files.run_notes import save_about
 from tests.conftest import standing, wait_for
 from tests.serving import served
 from tests.training_house import NAMELESS, ODD, House, address, curve, drag, open_training, painted, plot, titles

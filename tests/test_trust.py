@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from collectors.analysis.blame.suspect import weighed
-from collectors.analysis.stacks.trust import source_names, traces_of, trusted_depth
+from analysis.blame.suspect import weighed
+from analysis.stacks.trust import source_names, traces_of, trusted_depth
 from collectors.records import Frame
-from collectors.store.protocol import StackColumns
+from collectors.store.store import StackColumns
 from tests.stacks import Span, columns, drawn, fold
 
 LINES = {

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.store.open import open_store
+from dashboard.app import make_app
 from dashboard.auth.hosts import Access
 from dashboard.auth.roles import Role
 from dashboard.auth.tokens import Tokens
+from dashboard.network import TrustedProxies, proxy_of
 from dashboard.queries import Queries
-from dashboard.reach.proxies import TrustedProxies, proxy_of
-from dashboard.server import make_app
 from tests.other_clients import Asked, ask, ask_whole
 from tests.serving import served_app
 

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from collectors.logs import aside
-from collectors.logs.followed import FollowedFile
+from collectors import supervisor as supervising
+from collectors.logs import tail as aside
+from collectors.logs.file import FollowedFile
 from collectors.logs.tail import Tail
 from collectors.records import LogLine, Offset, Record
-from collectors.service import supervisor as supervising
-from collectors.service.supervisor import Supervisor
 from collectors.store.open import open_store
-from collectors.store.protocol import LogQuery
 from collectors.store.sqlite.engine import SqliteStore
+from collectors.store.store import LogQuery
+from collectors.supervisor import Supervisor
 from tests.conftest import wait_for
 from tests.ingesting import Ingest
 from tests.ingesting import ingest as ingest  # a fixture

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.analysis.baseline import steplog
-from collectors.analysis.baseline.steady import baseline_of
-from collectors.analysis.baseline.steplog import StepLog
-from collectors.analysis.baseline.units import Units
-from collectors.analysis.history import History
+from analysis import step_log
+from analysis.baseline import baseline_of
+from analysis.history import History
+from analysis.step_log import StepLog
+from analysis.units import Units
 from collectors.logs.formats.jsonl import Metrics
 from collectors.records import Labels, Points, labels_of
 from collectors.store.open import ENGINES, open_store
@@ -67,7 +67,7 @@ def logged(lines: Sequence[tuple[float, int, float]]) -> StepLog:
         many = {} if units == 1 else {"units": float(units)}
         values = {"loss": 1.0, "phase/data_s": phase_s, **many}
         store.append([Points("a", HOST, tuple(values), tuple(values.values()), time_s, step)])
-    return steplog.read(History(store, "a"), (T0, T0 + 600.0))
+    return step_log.read(History(store, "a"), (T0, T0 + 600.0))
 
 
 @settings(max_examples=50, deadline=None)
@@ -115,7 +115,7 @@ def test_a_counter_of_text_counts_the_units_and_a_users_series_of_its_name_does_
     for step in range(60):
         counted = Points("a", labels, ("progress/item",), (64.0 * step,), T0 + step, None)
         store.append([Points("a", HOST, ("loss",), (1.0,), T0 + step, step), counted])
-    assert steplog.read(History(store, "a"), (T0, T0 + 60)).unit_name == unit
+    assert step_log.read(History(store, "a"), (T0, T0 + 60)).unit_name == unit
     store.close()
 
 

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from collectors.added import file_name
-from collectors.service import folders
+from collectors import folders
+from collectors.user_files import file_name
 from dashboard.user_files import settings as settings_file
 from dashboard.user_files import yaml_file
-from dashboard.user_files.about import (
+from dashboard.user_files.run_notes import (
     MOST_NAME,
     MOST_NOTE,
     MOST_TAG,
@@ -30,8 +30,7 @@ from dashboard.user_files.about import (
     save_about,
 )
 from dashboard.user_files.settings import SETTINGS, Settings, retention_s, save_settings, settings_of
-from dashboard.user_files.visible import is_seen
-from dashboard.user_files.yaml_file import MOST_BYTES, OddFile, Unwritable, parsed, read, written
+from dashboard.user_files.yaml_file import MOST_BYTES, OddFile, Unwritable, is_seen, parsed, read, written
 
 TEXT = st.text(max_size=60) | st.sampled_from(
     ["no", "null", "~", "1e3", "2026-11-25", "- a", "# b", " a\n\n  b: c\n", "\n", "x: |", "😀", "\u2028", "\x85\n "]

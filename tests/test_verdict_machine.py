@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from collectors.records import Frame
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 from tests.stretches import (
     DECODE,
     FORWARD,

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.analysis.neighbours import shared_stretches
+from analysis.blame.comparison import shared_stretches
 from collectors.records import Event, Frame
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 from tests.stretches import DECODE, FORWARD, MODULE, NORMAL, STEP, SYNCHRONIZE, T0, Part, blame, run
 from tests.stretches import store as store  # a fixture
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from collectors.records import Event, Frame
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 from tests.stretches import DECODE, FORWARD, LIBRARY, MODULE, NORMAL, OPEN, SAVE, STEP, T0, TORCH, ZIP, Part, blame, run
 from tests.stretches import store as store  # a fixture
 

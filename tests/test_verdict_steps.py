@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from collectors.records import Frame, Points, Profile, StackSample, labels_of
-from collectors.store.protocol import Store
+from collectors.store.store import Store
 from tests.stretches import (
     DECODE,
     FORWARD,

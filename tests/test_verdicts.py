@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from collectors.analysis.blame.wording import worded
-from collectors.analysis.stacks.lanes import Lanes
+from analysis.blame.verdict import worded
+from analysis.stacks.threads import Lanes
 from collectors.records import Points, labels_of
-from collectors.store.protocol import Store
-from dashboard.api.judged.blame import verdict_answer
-from dashboard.stacks import Stacks
+from collectors.store.store import Store
+from dashboard.api.blame import verdict_answer
+from dashboard.stacks.stacks import Stacks
 from tests.stretches import DECODE, FORWARD, MODULE, NORMAL, SLOW, STEP, T0, Part, blame, run
 from tests.stretches import store as store  # a fixture
 

@@ -12,11 +12,11 @@ import pytest
 import websockets
 
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
+from collectors.store.store import Store
+from dashboard.app import make_app
 from dashboard.auth.roles import DETAILS, Role
 from dashboard.auth.tokens import Tokens
 from dashboard.queries import Queries
-from dashboard.server import make_app
 from tests.canaries import FORBIDDEN, PATH, RUNS, canary_records, questions
 from tests.other_clients import PROXIED, Asked, Got, ask
 from tests.serving import run, served_app

@@ -12,14 +12,14 @@ import pytest
 
 from collectors.records import Points, labels_of
 from collectors.store.open import open_store
-from dashboard.api.encoding import encode
-from dashboard.auth import visitor as visiting
+from dashboard.api.answers import encode
+from dashboard.app import make_app
+from dashboard.auth import visitors as visiting
 from dashboard.auth.hosts import Access
 from dashboard.auth.roles import GRANTS, Role
 from dashboard.auth.tokens import Tokens
-from dashboard.auth.visitor import Visitor
+from dashboard.auth.visitors import Visitor
 from dashboard.queries import Queries
-from dashboard.server import make_app
 from tests.extra_pages import extra_pages
 from tests.other_clients import PROXIED, Asked, ask
 from tests.serving import served_app

@@ -17,12 +17,10 @@ from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 
 from dashboard.auth.audit import Audit
-from dashboard.auth.gate import Gate
+from dashboard.auth.gate import CLOSE_S, LOOK_S, Gate
 from dashboard.auth.hosts import Access
-from dashboard.auth.limit import LogInLimit
 from dashboard.auth.roles import Role, needs
-from dashboard.auth.tokens import Tokens
-from dashboard.auth.visits import CLOSE_S, LOOK_S
+from dashboard.auth.tokens import LogInLimit, Tokens
 from tests.auth_house import House, as_other_user, bearer
 from tests.auth_house import house as house  # a fixture
 from tests.other_clients import PROXIED, Asked

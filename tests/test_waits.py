@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from collectors.analysis.stacks.source import line_of
-from collectors.analysis.stacks.waits import (
+from analysis.stacks.frames import line_of
+from analysis.stacks.waits import (
     WAITS,
     Wait,
     Waiting,

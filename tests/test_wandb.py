@@ -12,9 +12,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.logs.formats.wandb import WandbFile
-from collectors.logs.formats.wandb.blocks import BLOCK_BYTES, HEADER, BlockCutter
-from collectors.logs.opening import NotRead
+from collectors.logs.formats.wandb import BLOCK_BYTES, HEADER, BlockCutter, WandbFile
+from collectors.logs.open_files import NotRead
 from collectors.records import Event, LogLine, Points, Record
 from tests.following import Follower, check_told, count_of, unpacked, until
 
@@ -117,6 +116,6 @@ def test_a_file_of_another_version_is_set_aside_with_what_to_do(follower: Follow
 
 
 def test_the_collector_loads_no_wandb() -> None:
-    code = "import sys, collectors.__main__; print(sorted({name.partition('.')[0] for name in sys.modules} & {'wandb', 'mlflow', 'trackio'}))"
+    code = "import sys, collector; print(sorted({name.partition('.')[0] for name in sys.modules} & {'wandb', 'mlflow', 'trackio'}))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"

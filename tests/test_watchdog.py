@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from collectors import supervisor as supervising
+from collectors import supervisor as watchdog
 from collectors.records import Points, Record
-from collectors.service import supervisor as supervising
-from collectors.service import watchdog
-from collectors.service.keeper import EXIT_AGAIN
-from collectors.service.supervisor import Supervisor
-from collectors.service.watchdog import FORGET_S, RETRY_S, SetAside, Stuck, Watchdog
 from collectors.store.open import open_store
+from collectors.supervisor import FORGET_S, RETRY_S, SetAside, Stuck, Supervisor, Watchdog
+from collectors.writer import EXIT_AGAIN
 from tests.conftest import ROOT, wait_for
 from tests.test_keeper import answers, ask
 

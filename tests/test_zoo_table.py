@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from models.errors import ModelsError
-from models.zoo import licences, lock, table
+from models.zoo import folder as lock
+from models.zoo import table
 from models.zoo.loaders.loading import MODULES
-from models.zoo.row import ZooRow, megabytes
+from models.zoo.table import ZooRow, megabytes
 from tests.conftest import ROOT
 from tests.cost import children_cpu_s, times
 
@@ -89,7 +90,7 @@ def test_a_list_is_filtered(tmp_path: Path) -> None:
 
 def test_weights_that_forbid_commercial_use_are_hidden_unless_asked_for(tmp_path: Path) -> None:
     shown, whole = listed(tmp_path).stdout, listed(tmp_path, "--non-commercial").stdout
-    forbidden = [row.name for row in table.rows() if licences.is_non_commercial(row.licence)]
+    forbidden = [row.name for row in table.rows() if table.is_non_commercial(row.licence)]
     assert forbidden and not [name for name in forbidden if f"{name} " in shown]
     assert all(f"{name} " in whole for name in forbidden)
     assert f"{len(forbidden)} more forbid commercial use" in shown
@@ -107,7 +108,7 @@ def test_weights_that_forbid_commercial_use_are_hidden_unless_asked_for(tmp_path
     ],
 )
 def test_which_licences_forbid_commercial_use(licence: str, forbids: bool) -> None:
-    assert licences.is_non_commercial(licence) is forbids
+    assert table.is_non_commercial(licence) is forbids
 
 
 def test_an_unknown_name_is_one_sentence_with_similar_ones() -> None:

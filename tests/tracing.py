@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trainer.log.tracing import stepping
-from trainer.log.tracing.request import REQUEST, TraceFolder
+from trainer.log import tracing
+from trainer.log.tracing import REQUEST, TraceFolder
 from trainer.run_log import RunLog
 
 ID = "0123456789abcdef"
@@ -53,4 +53,4 @@ def answered(path: Path) -> dict[str, Any]:
 
 
 def look_at_once(monkeypatch: Any) -> None:
-    monkeypatch.setattr(stepping, "LOOK_S", 0.0)
+    monkeypatch.setattr(tracing, "LOOK_S", 0.0)

@@ -13,7 +13,7 @@ from typing import Any
 
 import collectors
 from collectors.records import labels_of
-from collectors.store.protocol import LogQuery, series_id
+from collectors.store.store import LogQuery, series_id
 from tests.ingesting import Ingest
 
 OURS = str(Path(collectors.__file__).parent)

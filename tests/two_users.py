@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from collectors.process.activity import RunActivity
-from collectors.rights import whose
+from collectors import rights
+from collectors.machine.run_state import RunActivity
 from tests.conftest import wait_for
 
 NOBODY, OTHER = 65534, 12345
@@ -30,9 +30,9 @@ needs_root = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def narrow() -> Iterator[None]:
-    whose.look_at_others(False)
+    rights.look_at_others(False)
     yield
-    whose.look_at_others(False)
+    rights.look_at_others(False)
 
 
 @pytest.fixture

@@ -30,11 +30,8 @@ from . import ptracer
 from .log import endings, run_info
 from .log.about import note_of as note_of  # adapters take these from here
 from .log.about import tags_of as tags_of
-from .log.log_file import LogFile, event_line, scalars_line, text_line, warn
-from .log.readable import excerpt, text
-from .log.sample_line import FILE, path_of, sample_line
-from .log.tracing.request import TraceFolder, named_in_info
-from .log.tracing.stepping import StepWatch, Tracing
+from .log.files import FILE, LogFile, event_line, excerpt, path_of, sample_line, scalars_line, text, text_line, warn
+from .log.tracing import StepWatch, TraceFolder, Tracing, named_in_info
 from .phases import LinePhases, Phase
 
 if TYPE_CHECKING:

@@ -30,9 +30,7 @@ from . import checkpoint, fitting, precision
 from .checkpoint import Trained
 from .data.places import Batch, Data, Shuffled, batches, held_out
 from .errors import NoCheckpoint, UserError
-from .instruments import Instruments
-from .measuring.peaks import mfu, peak_flops
-from .measuring.vitals import Vitals
+from .measure import Instruments, Vitals, mfu, peak_flops
 from .models.recompute import recompute
 from .options import Config, parse
 from .precision import Precision

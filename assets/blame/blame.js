@@ -30,7 +30,7 @@ import { nameOf } from "../flame/tree.js";
 /** @typedef {import("../flame/tree.js").Tree} Tree */
 
 const MOSTLY = 0.8; // of the asked seconds
-const [ALL, MORE_THAN_ALL] = [1.02, 1.25]; // of the slowdown: then other work takes less meanwhile; the same in collectors/analysis/blame/wording.py
+const [ALL, MORE_THAN_ALL] = [1.02, 1.25]; // of the slowdown: then other work takes less meanwhile; the same in analysis/blame/verdict.py
 const FEW_SAMPLES = 50;
 const LEAST_SAME = 0.97; // the sentence and the frame below it say about the same share
 const BY_GRAPH = new Set(["line", "collective_wait", "unknown", "no_difference"]); // the others have evidence that no graph shows

@@ -26,16 +26,14 @@ from torch import nn
 
 from benchmarks import report
 from models.artifact import Artifact, ModelManifest, write
-from models.artifact.exporting import export
-from models.compression import images, measuring, quantizing
-from models.compression.learning import networks
-from models.compression.making import INPUT, OUTPUT, TASK, CandidateMaker
-from models.compression.measuring import ShareFound
+from models.artifact.export import export
+from models.compression import data as images
+from models.compression import measure, networks
+from models.compression.candidates import INPUT, OUTPUT, TASK, CandidateMaker, WorkFolder
+from models.compression.measure import ShareFound
 from models.compression.recipe import CompressionRecipe
-from models.compression.work_folder import WorkFolder
-from models.runtimes import this_host
-from models.runtimes.opening import RUNTIMES, installed, open_session
-from models.runtimes.timing import CallTimes, ratio, time_in_rounds
+from models.runtimes import RUNTIMES, installed, open_session, pick
+from models.runtimes.pick import CallTimes, ratio, time_in_rounds
 from models.runtimes.torch_eager import TorchSession
 
 TINY = os.environ.get("MODELS_SCALE") == "tiny"
@@ -60,12 +58,7 @@ def accuracy(kept: Path, folder: Path) -> list[report.Row]:
     from deepseek.trainer.run_log import RunLog
 
     recipe = CompressionRecipe(
-        folder / "out",
-        kept / "work",
-        folder / "logs",
-        width=WIDTH,
-        threads=this_host.cores(),
-        teacher_s=TEACHER_MIN * 60,
+        folder / "out", kept / "work", folder / "logs", width=WIDTH, threads=pick.cores(), teacher_s=TEACHER_MIN * 60
     )
     if TINY:
         recipe = replace(recipe, teacher="resnet18x0.5", epochs=2, images=2000, views=2, calibration=64, rounds=2)
@@ -74,9 +67,9 @@ def accuracy(kept: Path, folder: Path) -> list[report.Row]:
         maker = CandidateMaker(recipe, data, WorkFolder(recipe.work, recipe.about()), log)
         teacher = maker.teacher()
         found = [maker.candidate(choice) for choice in recipe.choices()]
-    teacher_N = measuring.right(maker.reference_way.session, data, data.test)
+    teacher_N = measure.right(maker.reference_way.session, data, data.test)
     name = teacher.manifest.name
-    rows = [percent(f"{name}, the teacher, fp32", measuring.share(teacher_N))]
+    rows = [percent(f"{name}, the teacher, fp32", measure.share(teacher_N))]
     if trained := teacher.manifest.accuracy:
         state = f"{trained['epochs']} epochs, {'at its plateau' if trained['plateau'] else 'not at its plateau'}"
         rows.append(
@@ -95,10 +88,10 @@ def accuracy(kept: Path, folder: Path) -> list[report.Row]:
         session = open_session(
             candidate.artifact.model, threads=recipe.threads, own=candidate.artifact.manifest.precision
         )
-        right_N = measuring.right(session, data, data.test)
-        rows.append(percent(str(candidate.choice), measuring.share(right_N)))
+        right_N = measure.right(session, data, data.test)
+        rows.append(percent(str(candidate.choice), measure.share(right_N)))
         taught_int8 = candidate.choice.bits == 8 and candidate.choice.student.temperature is not None
-        share = measuring.kept(teacher_N, right_N)
+        share = measure.kept(teacher_N, right_N)
         budget = KEPT if taught_int8 and not TINY else None
         rows.append(
             percent(
@@ -122,7 +115,7 @@ def accuracy(kept: Path, folder: Path) -> list[report.Row]:
 
 def latency(folder: Path) -> list[report.Row]:
     """Milliseconds of one image, p50, p99 and CPU time; then the ratios."""
-    threads = this_host.cores()
+    threads = pick.cores()
     torch.manual_seed(0)
     whole = made(folder / "resnet50", networks.resnet50(SHAPE))
     student = made(folder / "student", networks.student(WIDTH, SHAPE))
@@ -183,8 +176,8 @@ def made(folder: Path, module: nn.Module) -> ExportedNet:
 
 def made_int8(folder: Path, student: ExportedNet) -> Artifact:
     items = [{INPUT: torch.randn(8, *example_shape()).numpy()} for _ in range(CALIBRATION // 8)]
-    content = quantizing.quantize(student.artifact.model, items)
-    about = manifest(folder.name, precision="int8", tolerance=quantizing.TOLERANCE, parent=student.artifact.sha256)
+    content = measure.quantize(student.artifact.model, items)
+    about = manifest(folder.name, precision="int8", tolerance=measure.TOLERANCE, parent=student.artifact.sha256)
     return write(folder, content, about, student.artifact.golden().inputs)
 
 
@@ -210,8 +203,8 @@ def sizes(name: str, large: Artifact, small: Artifact, least: float | None) -> l
     whole, part, zipped, zipped_part = (
         large.bytes / 1e6,
         small.bytes / 1e6,
-        measuring.gzipped(large) / 1e6,
-        measuring.gzipped(small) / 1e6,
+        measure.gzipped(large) / 1e6,
+        measure.gzipped(small) / 1e6,
     )
     return [
         report.Row(f"{name}: size", whole / part, "x", least, at_least=True, spread=f"{whole:.2f} by {part:.2f} MB"),

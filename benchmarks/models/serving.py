@@ -40,7 +40,7 @@ from benchmarks import report
 from benchmarks.models.open_loop import LoadFound, gaps_s
 from benchmarks.models.served_model import FLAT, free_latencies_s, model_of, small_model, time_of, times_of
 from models.artifact import Artifact
-from models.runtimes.timing import quantile
+from models.runtimes.pick import quantile
 
 TINY = os.environ.get("MODELS_SCALE") == "tiny"
 PART = os.environ.get("SERVING_PART", "")
@@ -335,7 +335,7 @@ def posted(place: str, path: str, body: bytes) -> int:
 @contextlib.contextmanager
 def ours(artifact: Artifact, folder: Path, *words: str, tokens: bool = False) -> Iterator[tuple[Serving, str]]:
     """As a user starts it, and a token where one is asked for."""
-    from models.serving.access.token_file import new_token
+    from models.serving.access import new_token
 
     http_port, grpc_port = free_port(), free_port()
     token = ""

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.peers.curves import STEP_S, T0_S, Curves
-from collectors.logs.formats.tensorboard.tfrecord import ALL_ONES, VERSION, crc32c, masked, masked_all
-from dashboard.archive.event_files import framed
+from collectors.logs.formats.tfrecord import ALL_ONES, VERSION, crc32c, masked, masked_all
+from dashboard.archive import framed
 
 RECORDS = 200_000  # at once
 FRAME, CRC_BYTES, BEFORE_STEP = 12, 4, 10  # bytes: length and its CRC; a CRC; wall time and the key of the step

@@ -20,14 +20,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from collectors.analysis.ledger import rules
-from collectors.analysis.ledger.kinds import BUSY
-from collectors.analysis.ledger.shares import KindRow, Ledger
-from collectors.analysis.ledger.wording import sentence_of
-from collectors.analysis.stacks.traces import Range
+from analysis.ledger import kinds
+from analysis.ledger.kinds import BUSY
+from analysis.ledger.shares import KindRow, Ledger
+from analysis.ledger.wording import sentence_of
+from analysis.stacks.traces import Range
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
-from dashboard.stacks import Stacks
+from collectors.store.store import Store
+from dashboard.stacks.stacks import Stacks
 
 from ..report import Row
 from ..report import run as reported
@@ -85,7 +85,7 @@ def _said(cause: str, row: KindRow) -> float:
     if row.kind != BUSY:
         return row.saves_at_most
     share = _of_cause(cause, row) / 100
-    return 100 * (share + rules.REST.value * share * (1 - share))
+    return 100 * (share + kinds.REST.value * share * (1 - share))
 
 
 def measure() -> list[Row]:
@@ -110,7 +110,7 @@ def record(causes: Sequence[str], folder: Path) -> None:
     torch.optim.Adam(torch.nn.Linear(1, 1).parameters())  # it imports PyTorch's compiler, once for all
     logs = folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "collectors", "--log-dir", str(logs), "--data-dir", str(folder / "data")]
+    command = [sys.executable, "-m", "collector", "--log-dir", str(logs), "--data-dir", str(folder / "data")]
     forked = multiprocessing.get_context("fork")
     with subprocess.Popen(command, cwd=ROOT) as collector:
         try:
@@ -151,7 +151,7 @@ def _rows_of(cause: str, ledger: Ledger) -> list[KindRow]:
     """Those whose lines name the cause's function, or the one of its kind."""
     if cause in KIND:
         return [row for row in ledger.rows if row.kind in KIND[cause]]
-    return [row for row in ledger.rows if row.share >= rules.SMALL.value and _of_cause(cause, row) > 0]
+    return [row for row in ledger.rows if row.share >= kinds.SMALL.value and _of_cause(cause, row) > 0]
 
 
 def _of_cause(cause: str, row: KindRow) -> float:

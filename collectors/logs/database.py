@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from .opening import NotMetrics, NotRead, open_file, rights_for
+from .open_files import NotMetrics, NotRead, open_file, rights_for
 
 MAGIC = b"SQLite format 3\0"
 JOURNAL_MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"

@@ -10,13 +10,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ..log_tree import LogTree
-from ..process.activity import RunProcess
-from ..process.proc import PROC, alive, uid_of
-from ..process.writers import OUTPUT, is_for_writing
+from ..folders import LogTree
+from ..machine.proc import PROC, alive, uid_of
+from ..machine.run_state import RunProcess
+from ..machine.writers import OUTPUT, is_for_writing
 from ..records import Offset
-from .known import RunPlace, format_of
-from .watching.listing import Mark, mark_of
+from .recognition import RunPlace, format_of
+from .watch import Mark, mark_of
 
 MOST_OF_A_RUN, MOST = 16, 256  # files
 EVERY_S = 0.5  # they are polled

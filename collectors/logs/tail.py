@@ -1,41 +1,327 @@
-"""Follow the files of a log folder and turn their lines into records, resuming from stored offsets.
-
-Nothing is lost and nothing comes twice: every batch ends with the `Offset` of the file it came from, and the store commits both
-together. An error in one file affects that file only: it is set aside with its reason, and tried again. After an error anywhere
-else, and wherever the store did not take what was read, the tail goes back to the stored offsets.
-"""
+"""Tails a log folder, without forgotten runs: which file is read next, renamed and duplicate files, and files set aside after an error."""
 
 from __future__ import annotations
 
+import logging
+import math
+import os
 import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
-from ..log_tree import LogTree
-from ..process.activity import RunActivity
+from ..folders import LogTree
+from ..machine.run_state import RunActivity
 from ..records import DATA, Offset, Record
-from ..store.storing import RefusedRecord, sentence
-from . import added
-from .aside import AsideFiles
-from .doubles import Doubles
-from .followed import FollowedFile, with_skip, written_s
-from .followed_database import FollowedDatabases
+from ..store.batches import RefusedRecord, sentence
+from ..store.store import StoreError
+from . import user_events
+from .database_file import FollowedDatabases
+from .file import BATCH_BYTES, GAP_S, FollowedFile, with_skip, written_s
+from .forgotten import MOST_FILES, NOTHING_KNOWN, LastKnown, Tombstone, Tombstones, identity_of_file
 from .formats import WholeFormat
 from .formats.values import inert_path
-from .known import EVENTS, TEXT, Known, Origin, format_of, main_of, rank_of, reading_order
-from .opening import DataFile, NotMetrics, NotRead, born_s, read_file
+from .open_files import DataFile, NotMetrics, NotRead, born_s, has_read_part, open_file, read_file
 from .outputs import Elsewhere
-from .renamed import ReadInodes
-from .run_folder import RunFolder
-from .run_folders import RunFolders
-from .turns import TURN_RECORDS, FileTurns
-from .unfinished.live_bar import GAP_S
-from .watching.watch import LATELY_S, FolderWatch
+from .recognition import EVENTS, TEXT, Known, Origin, format_of, main_of, rank_of, reading_order
+from .run import RunFolder
+from .runs import RunFolders
+from .watch import LATELY_S, FolderWatch
+
+
+class ReadInodes:
+    """How far each file was read, whatever its name is now."""
+
+    def __init__(self, offsets: Mapping[str, Offset]) -> None:
+        self._offsets: dict[tuple[int, int], Offset] = {}
+        shortest_first: list[Offset] = sorted(offsets.values(), key=lambda offset: offset.offset)
+        self.note(shortest_first)
+
+    def note(self, records: Iterable[Record]) -> None:
+        """These are about to be stored."""
+        self._offsets |= {
+            (record.device, record.inode): record for record in records if isinstance(record, Offset) and record.offset
+        }
+
+    def before(self, path: Path, tree: LogTree, known: Known) -> Offset | None:
+        """That of a file at a new path which has lost its old one."""
+        try:
+            found = path.stat()
+        except OSError:  # opening it says so
+            return None
+        offset = self._offsets.get((found.st_dev, found.st_ino))
+        if offset is None or format_of(old := tree.path_of(offset.path)) is not known or os.path.lexists(old):
+            return None
+        return offset if _is_what_was_read(path, tree, offset) else None
+
+    def of(self, path: Path, tree: LogTree, run: str, known: Known) -> Offset | None:
+        """That of a file that stands at a new path, if it was read at another one of the same run. Raises NotMetrics where it stands there, too."""
+        try:
+            found = path.stat()
+        except OSError:  # opening it says so
+            return None
+        offset = self._offsets.get((found.st_dev, found.st_ino))
+        if (
+            offset is None
+            or offset.run != run
+            or format_of(old := tree.path_of(offset.path)) is not known
+            or old == path
+        ):
+            return None
+        if not _is_what_was_read(path, tree, offset):
+            return None
+        if old.exists() and old.samefile(path):
+            raise NotMetrics(f"is the same file as {offset.path}, which is read")
+        return offset
+
+
+def _is_what_was_read(path: Path, tree: LogTree, offset: Offset) -> bool:
+    """Whether the file is the one of the offset, which has its inode: the system gives that of a removed file to the next one.
+
+    It was made at the same time, where the offset and the file system know that, and begins with the bytes that were read. A file
+    that is read as a whole has no marks of those, so its time alone decides.
+    """
+    born, end = offset.state.get("born"), offset.state.get("end")
+    descriptor = open_file(path, tree.root)
+    try:
+        if born and born_s(descriptor) != born:
+            return False
+        return has_read_part(descriptor, offset.offset, offset.state.get("head", ""), end) if end else bool(born)
+    finally:
+        os.close(descriptor)
+
+
+# Files that are seen through two of the followed folders, by hard links or mounts: they are read once.
+#
+# What the folder of a watched program has as a second name (`process/second_names.py`) belongs there. Of all others the name that was read
+# first counts.
+
+OF_A_PROGRAM = "started.json"  # lies in the folder of a watched program
+
+
+class Doubles:
+    """Knows under which name each file is read. Where one folder is followed, it does nothing."""
+
+    def __init__(self, tree: LogTree, offsets: Mapping[str, Offset]) -> None:
+        """`offsets` are those of the store, by key."""
+        self._tops = tree.tops
+        self._names: dict[tuple[int, int], Path] = {}
+        if len(self._tops) > 1:
+            self._names = {(each.device, each.inode): tree.path_of(key) for key, each in offsets.items() if each.inode}
+
+    def other(self, path: Path) -> Path | None:
+        """The name in another folder under which this file is read; None where it is to be read under this one, which is remembered."""
+        if len(self._tops) < 2:
+            return None
+        try:
+            found = path.stat()
+        except OSError:  # reading it says so
+            return None
+        key = found.st_dev, found.st_ino
+        other = self._names.get(key)
+        if (
+            other is None
+            or other == path
+            or self._top_of(other) in (None, self._top_of(path))
+            or not _is_at(other, key)
+        ):
+            self._names[key] = path
+            return None
+        return other
+
+    def prefer(self, path: Path) -> None:
+        """Read the file under this name from now on."""
+        found = path.stat()
+        self._names[found.st_dev, found.st_ino] = path
+
+    def is_better(self, path: Path, other: Path) -> bool:
+        return self._is_of_a_program(path) and not self._is_of_a_program(other)
+
+    def _is_of_a_program(self, path: Path) -> bool:
+        top = self._top_of(path)
+        return any(
+            (folder / OF_A_PROGRAM).exists()
+            for folder in path.parents
+            if top and folder != top and folder.is_relative_to(top)
+        )
+
+    def _top_of(self, path: Path) -> Path | None:
+        return next((top for top in self._tops if path.is_relative_to(top)), None)
+
+
+def _is_at(path: Path, key: tuple[int, int]) -> bool:
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    return (found.st_dev, found.st_ino) == key
+
+
+# Files that are set aside: why, and when they are tried again.
+
+BACK_OFF_S = (1.0, 60.0)  # the first wait, and the longest
+LOOK_EACH = 100  # files that are tried again at one time
+
+
+@dataclass
+class Aside:
+    """One file."""
+
+    reason: str  # one sentence about it, without its name
+    wait_s: float
+    due_s: float  # monotonic
+    quiet: bool = False  # no fault: it waits until the file changes
+
+
+class AsideFiles:
+    """The files that could not be read, by path."""
+
+    def __init__(self) -> None:
+        self._files: dict[Path, Aside] = {}
+
+    def __contains__(self, path: Path) -> bool:
+        return path in self._files
+
+    def __len__(self) -> int:
+        """Without those that are no fault."""
+        return sum(not aside.quiet for aside in self._files.values())
+
+    def put(self, path: Path, reason: str, *, quiet: bool = False) -> bool:
+        """Whether the reason is new."""
+        before = self._files.get(path)
+        wait_s = BACK_OFF_S[0] if before is None else min(2 * before.wait_s, BACK_OFF_S[1])
+        self._files[path] = Aside(reason, wait_s, math.inf if quiet else time.monotonic() + wait_s, quiet)
+        return before is None or before.reason != reason
+
+    def changed(self, path: Path) -> None:
+        """It may be readable again: try it soon, but not at every change of a busy file."""
+        aside = self._files[path]
+        aside.due_s = min(aside.due_s, time.monotonic() + BACK_OFF_S[0])
+
+    def take_due(self) -> list[Path]:
+        """Those to be tried now."""
+        now_s = time.monotonic()
+        due = [path for path, aside in self._files.items() if aside.due_s <= now_s][:LOOK_EACH]
+        for path in due:
+            self._files[path].due_s = now_s + self._files[path].wait_s
+        return due
+
+    def tell_again(self) -> None:
+        """The reasons that were told are not stored: each is news again."""
+        for aside in self._files.values():
+            aside.reason = ""
+
+    def heal(self, path: Path) -> bool:
+        """Whether it had been set aside."""
+        return self._files.pop(path, None) is not None
+
+    def first(self) -> tuple[Path, str] | None:
+        return next(((path, aside.reason) for path, aside in self._files.items() if not aside.quiet), None)
+
+
+# Whose turn it is: files that are being followed before those that are new, and these before what was there already and what has much to read.
+
+TURN_BYTES = 2 * BATCH_BYTES  # read before what was read is stored,
+TURN_RECORDS = 5_000  # and no more than about this many records,
+TURN_S = 0.15  # and for no longer than this
+
+
+class FileTurns:
+    """Each file waits once, in the order in which it came. What is read in one turn of the tail is bounded."""
+
+    def __init__(self) -> None:
+        self._live: dict[Path, None] = {}  # read to its end before: what is new in it is small, and a page may show it
+        self._growing: dict[
+            Path, None
+        ] = {}  # ... and now for the first time: of 20,000 files that come at once, these are most
+        self._new: dict[Path, None] = {}
+        self._old: dict[Path, None] = {}  # were there before the folder was followed
+        self._catching_up: dict[
+            Path, None
+        ] = {}  # of those that are written now, the ones that had more than one batch to read
+        self._behind: dict[Path, None] = {}  # ... of those that were there before
+        self._followed: set[Path] = set()  # were live before
+        self._is_written_now = False  # whether what was handed out last is
+        self._is_olds_turn = False
+        self._bytes, self._until_s = 0, 0.0
+
+    def __bool__(self) -> bool:
+        return any(self._queues())
+
+    def begin(self) -> None:
+        """A turn of the tail."""
+        self._bytes, self._until_s, self._is_written_now = 0, time.monotonic() + TURN_S, False
+
+    def count(self, bytes_read: int) -> None:
+        self._bytes += bytes_read
+
+    def are_over(self, records: Sequence[Record]) -> bool:
+        """Whether what was read in this turn, `records`, is to be stored before more is."""
+        return len(records) >= TURN_RECORDS or self._bytes >= TURN_BYTES or time.monotonic() > self._until_s
+
+    def live(self, path: Path) -> None:
+        if path in self._behind:
+            del self._behind[path]
+            self._catching_up[path] = None
+        elif path not in self._catching_up:
+            (self._live if path in self._followed else self._growing)[path] = None
+
+    def new(self, paths: Iterable[Path]) -> None:
+        self._new |= dict.fromkeys(path for path in paths if path not in self._behind and path not in self._catching_up)
+
+    def old(self, paths: Iterable[Path]) -> None:
+        self._old |= dict.fromkeys(paths)
+
+    def behind(self, path: Path) -> None:
+        """There is more of what was handed out last, or of a file that is read with it."""
+        (self._catching_up if self._is_written_now else self._behind)[path] = None
+
+    def waits(self, path: Path) -> bool:
+        """From any thread."""
+        return any(path in files for files in self._queues())
+
+    def next_live(self) -> Path | None:
+        self._is_written_now = True
+        path = _first(self._live) or _first(self._growing)
+        if path is not None:
+            self._followed.add(path)
+        return path
+
+    def next_other(self) -> Path | None:
+        """What is new, and then by turns what catches up and what was there before: neither waits for all of the other."""
+        self._is_written_now = True
+        if path := _first(self._new):
+            return path
+        self._is_olds_turn = not self._is_olds_turn
+        if not self._is_olds_turn and (path := _first(self._catching_up)):
+            return path
+        if path := _first(self._old) or _first(self._behind):
+            self._is_written_now = False
+            return path
+        return _first(self._catching_up)
+
+    def _queues(self) -> tuple[dict[Path, None], ...]:
+        return self._live, self._growing, self._new, self._old, self._catching_up, self._behind
+
+
+def _first(paths: dict[Path, None]) -> Path | None:
+    path = next(iter(paths), None)
+    if path is not None:
+        del paths[path]
+    return path
+
+
+# Follow the files of a log folder and turn their lines into records, resuming from stored offsets.
+#
+# Nothing is lost and nothing comes twice: every batch ends with the `Offset` of the file it came from, and the store commits both
+# together. An error in one file affects that file only: it is set aside with its reason, and tried again. After an error anywhere
+# else, and wherever the store did not take what was read, the tail goes back to the stored offsets.
 
 MAX_OPEN = 256  # files that stay open: those read last
 SWEEP_S = 10.0  # how often idle files are closed
@@ -498,7 +784,7 @@ class Tail:
 
 def own_offsets(stored: Mapping[str, Offset]) -> dict[str, Offset]:
     """Those of files that the tail reads."""
-    return {key: offset for key, offset in stored.items() if not key.startswith(added.PREFIX)}
+    return {key: offset for key, offset in stored.items() if not key.startswith(user_events.PREFIX)}
 
 
 def said(error: Exception) -> str:
@@ -511,3 +797,190 @@ def said(error: Exception) -> str:
 def is_followed(path: str) -> bool:
     """Whether that file is read at all."""
     return format_of(path) is not None
+
+
+# The tail of the log folder that can forget a run, and take it back.
+
+OF_A_DATABASE = "#"  # in the key of a run that shares its file with others
+log = logging.getLogger("collectors")
+
+
+class ForgettingTail(Tail):
+    """`forget` and `take_back` may be called from any thread; the work is done in the tail's turn, when all that it has read is stored."""
+
+    def __init__(
+        self,
+        root: Path,
+        *others: Any,
+        tombstones: Tombstones,
+        remove: Callable[[str], None],
+        rename: Callable[[str, str, Mapping[str, str]], bool] = lambda run, new, paths: False,
+        **options: Any,
+    ) -> None:
+        """`remove` takes a run out of the store, `rename` is `Store.rename`; both raise StoreError."""
+        self._tombstones, self._remove, self._rename = tombstones, remove, rename
+        self._renaming: dict[str, str] = {}  # runs, by their new names, that get these or could not
+        self._requests: deque[tuple[Callable[[str], None], str]] = deque()
+        self._preferred: set[Path] = set()
+        super().__init__(root, *others, accept=self._is_read, **options)
+        for tombstone in tombstones.all():  # it may have ended between the tombstone and the store
+            if self._is_wholly_covered(tombstone.run):
+                self._take_out(tombstone.run, [str(self._tree.path_of(key)) for key in self._keys_of(tombstone.run)])
+
+    def forget(self, run: str, known: LastKnown = NOTHING_KNOWN) -> str:
+        """Why that is not possible, or ""; `known` stays readable."""
+        shared = next((key for key in self._keys_of(run) if _is_in_database(key)), None)
+        if shared is not None:
+            return f"it is one of the runs in {shared.partition(OF_A_DATABASE)[0]}, and cannot be forgotten without the others; archive it instead"
+        self._requests.append((partial(self._forget, known=known), run))
+        self._wake.set()
+        return ""
+
+    def take_back(self, run: str) -> bool:
+        """Whether it was forgotten; its files are read anew."""
+        found = self._tombstones.has(run)
+        self._requests.append((self._take_back, run))
+        self._wake.set()
+        return found
+
+    def collect(self) -> list[Record]:
+        while self._requests and not self.is_looking_for_runs:  # which files are a run's is known once all are found
+            work, run = self._requests.popleft()
+            try:
+                work(run)
+            except (OSError, StoreError) as error:  # a full disk: the run stays as it is, and the page still shows it
+                log.warning("the run %r cannot be changed (%s)", run, error)
+        return super().collect()
+
+    def _is_read(self, path: str) -> bool:
+        return is_followed(path) and not self._tombstones.covers(path)
+
+    def _read(self, path: Path) -> None:
+        if not self._tombstones.covers(str(path)):
+            super()._read(path)
+
+    def _prefer(self, path: Path, other: Path) -> None:
+        """The run of the other name goes first, once what was read of it is stored."""
+        if path not in self._preferred:
+            self._preferred.add(path)
+            self._requests.append((partial(self._give_way, path, other), self._runs.of(other).name))
+        self._held.add(path)
+
+    def _give_way(self, path: Path, other: Path, run: str) -> None:
+        """Read a file under the first name alone; what else the run of the other one has is read anew."""
+        self._preferred.discard(path)
+        left = [each for each in self._paths_of(run) if each != str(other)]
+        self._take_out(run, [*left, str(other)])
+        self._doubles.prefer(path)
+        self._backlog.update(map(Path, left))
+        self._turns.new(Path(each) for each in left if is_followed(each))
+
+    def _forget(self, run: str, known: LastKnown) -> None:
+        paths = self._paths_of(run)
+        files = tuple(found for path in paths[:MOST_FILES] if (found := identity_of_file(path)) is not None)
+        self._tombstones.put(Tombstone(run, time.time(), self._own_folder(run, paths), files, known))
+        try:
+            self._take_out(run, paths)
+        except BaseException:
+            self._tombstones.remove(run)
+            raise
+
+    def _take_out(self, run: str, paths: list[str]) -> None:
+        self._remove(run)
+        for path in [path for path in self._files if self._name_of(path) == run]:
+            self._close(path)
+        for path in map(Path, paths):
+            self._aside.heal(path)
+        self._offsets = {key: offset for key, offset in self._offsets.items() if offset.run != run}
+        self._runs.forget(run)
+
+    def _is_of_a_renamed_run(self, before: Offset, path: Path) -> bool:
+        """A run is renamed where none of its files is left at its old place."""
+        new, old = self._runs.name_of(path), before.run
+        if new is None or new == old or self._runs.name_of(self._tree.path_of(before.path)) != old:
+            return False
+        if new in self._renaming:
+            return any(name == old for _, name in self._requests)
+        keys = self._keys_of(old)
+        if not self._root.is_dir() or any(
+            _is_in_database(key) or os.path.lexists(self._tree.path_of(key)) for key in keys
+        ):
+            return False
+        place, other = _without_common_end(before.path, self._key(path))
+        paths = {
+            key: f"{other}{key.removeprefix(place)}"
+            for key in keys
+            if key == before.path or key.startswith(f"{place}/")
+        }
+        self._renaming[new] = old
+        self._requests.append((partial(self._give_name, new=new, paths=paths), old))
+        self._wake.set()
+        return True
+
+    def _give_name(self, run: str, new: str, paths: Mapping[str, str]) -> None:
+        if not self._rename(run, new, paths):
+            return
+        moved = [self._offsets[key]._replace(path=paths.get(key, key), run=new) for key in self._keys_of(run)]
+        for key in self._keys_of(run):
+            self._close(self._tree.path_of(key))
+            self._aside.heal(self._tree.path_of(key))
+            del self._offsets[key]
+        self._offsets |= {offset.path: offset for offset in moved}
+        self._inodes.note(moved)
+        self._runs.forget(run)
+        del self._renaming[new]
+
+    def _take_back(self, run: str) -> None:
+        found = self._tombstones.remove(run)
+        paths = [Path(file.path) for file in found.files] if found else []
+        self._backlog.update(paths)  # when its lines arrived is not known any more
+        self._turns.new(path for path in paths if is_followed(str(path)))
+
+    def _keys_of(self, run: str) -> list[str]:
+        """Of the offsets of its files."""
+        return [key for key, offset in list(self._offsets.items()) if offset.run == run]
+
+    def _paths_of(self, run: str) -> list[str]:
+        """All files that are the run's, also those that stand for each other, and the files of other places that were read."""
+        folder = f"{self._folder_of(run)}/"
+        inside = [path for path in self._watch.seen() if path.startswith(folder) and self._name_of(Path(path)) == run]
+        elsewhere = [str(self._tree.path_of(key)) for key in self._keys_of(run)]
+        return list(dict.fromkeys([*inside, *(path for path in elsewhere if os.path.isfile(path))]))  # noqa: PTH113
+
+    def _folder_of(self, run: str) -> str:
+        known = self._runs.get(run)
+        return str(known.folder) if known else str(self._tree.path_of(next(iter(self._keys_of(run)), run)).parent)
+
+    def _own_folder(self, run: str, paths: list[str]) -> str:
+        """The run's folder, if no other run's files lie in it; else ""."""
+        known, folder = self._runs.get(run), self._folder_of(run)
+        if (known is not None and known.single_file) or Path(folder) in (self._root, *self._tops):
+            return ""
+        mine, start = set(paths), f"{folder}/"
+        others = any(path.startswith(start) and path not in mine for path in self._watch.seen())
+        return "" if others or self._tombstones.owner_below(folder, run) or not mine else folder
+
+    def _name_of(self, path: Path) -> str | None:
+        """The run that a file belongs to; None where it was never read."""
+        if path.is_relative_to(self._root):
+            return self._runs.name_of(path)
+        offset = self._offsets.get(self._key(path))
+        return offset.run if offset is not None else None
+
+    def _is_wholly_covered(self, run: str) -> bool:
+        keys = self._keys_of(run)
+        return bool(keys) and all(self._tombstones.covers(str(self._tree.path_of(key))) for key in keys)
+
+
+def _without_common_end(path: str, other: str) -> tuple[str, str]:
+    """`("runs/a/x/m.jsonl", "runs/b/x/m.jsonl") -> ("runs/a", "runs/b")`, of files with one name; else the paths themselves."""
+    names, others = path.split("/"), other.split("/")
+    while len(names) > 1 and len(others) > 1 and names[-1] == others[-1]:
+        names.pop()
+        others.pop()
+    return "/".join(names), "/".join(others)
+
+
+def _is_in_database(key: str) -> bool:
+    known = format_of(key.partition(OF_A_DATABASE)[0]) if OF_A_DATABASE in key else None
+    return known is not None and known.reading == "database"

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from ..process.activity import SEEN, RunProcess, whole
-from ..process.proc import TICKS_PER_S, alive, boot_id
+from ..machine.proc import TICKS_PER_S, alive, boot_id
+from ..machine.run_state import SEEN, RunProcess, whole
 from ..records import Event, Record, SourceText
 from . import DIFF, RAN
 

@@ -1,18 +1,391 @@
-"""Sample stacks with our own sampler: one resident process for all targets, written in C (native/README.md)."""
+"""The native sampler: its process, its output stream, and windows of stacks made of it."""
 
 from __future__ import annotations
 
+import fcntl
+import os
 import socket
+import struct
+import subprocess
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
-from ..records import Profile
+import orjson
+
+from ..records import Frame, Profile, StackSample
 from . import Target, Trouble, refusal
 from .build import find_program
-from .resident import Child, Resident
-from .stream import Fate, SampleWindow
+
+VERSION = 1
+LONGEST_LINE = 65536  # bytes
+MOST_NUMBERS = 1 << 20  # texts, frames or stacks; the sampler restarts numbering at 65,536
+MOST_SPANS = 1 << 20  # that wait for the end of their windows
+MOST_THREADS = 1 << 16
+MOST_TARGETS = 1 << 12  # whose faults are counted; the sampler takes 1,024
+MOST_FAULTS = 100  # impossible lines of one target
+MOST_GARBAGE = 1000  # impossible lines that name no target
+LATEST_NS = 1 << 62
+EMPTY = 0  # number of the stack without a frame
+HELD_GIL, CUT = 1, 2
+
+
+class Fate(NamedTuple):
+    """What became of a target."""
+
+    target: int
+    is_now: Literal["attached", "refused", "gone"]
+    reason: str = (
+        ""  # of a refusal: permission, python, version, free-threaded, crowd; stream: its lines are impossible
+    )
+    detail: str = ""  # of the reason; of an attached one the version of its Python, e.g. "3.11.7"
+
+
+class SampleWindow(NamedTuple):
+    """The spans of a target between two moments, CLOCK_MONOTONIC; the next window begins where it ends."""
+
+    target: int
+    start_ns: int
+    end_ns: int
+    samples: int
+    errors: int
+    hz: float
+    threads: dict[int, str]  # names, by id, of those that have a span
+    spans: list[StackSample]
+
+
+class StreamError(Exception):
+    """This is not the sampler's output; the text is one sentence."""
+
+
+class _Faulty(Exception):
+    """An impossible line; the text is one sentence."""
+
+
+class StreamReader:
+    def __init__(self) -> None:
+        self._rest = b""
+        self._begun = False
+        self._messages: list[Fate | SampleWindow] = []
+        self._texts: dict[int, str] = {}
+        self._frames: dict[int, Frame] = {}
+        self._callers: dict[int, tuple[int, Frame]] = {}  # by stack: its caller's stack, and its last frame
+        self._stacks: dict[int, tuple[Frame, ...]] = {}  # those that were asked for
+        self._threads: dict[int, dict[int, str]] = defaultdict(dict)  # by target
+        self._spans: dict[int, list[StackSample]] = defaultdict(list)  # by target
+        self._waiting = 0  # spans in all
+        self._faults: dict[int, int] = {}  # by target: impossible lines, since it was first named
+        self._lost: dict[int, int] = {}  # the same, since its last window
+        self._garbage = 0
+        self._endless = False  # the current line is skipped up to its end
+
+    def feed(self, data: bytes) -> list[Fate | SampleWindow]:
+        """The windows that these bytes completed. A window of 500 spans takes about 1.5 ms. Raises StreamError, which ends the stream."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if lines and self._endless:
+            lines, self._endless = lines[1:], False
+        for line in lines:
+            self._read(line)
+        if len(self._rest) > LONGEST_LINE:
+            if not self._endless:
+                self._count_garbage("a line of the native sampler has no end")
+            self._rest, self._endless = b"", True
+        messages, self._messages = self._messages, []
+        return messages
+
+    def _read(self, line: bytes) -> None:
+        try:
+            kind, *values = _parse(line)
+            types, read = KINDS[kind]
+        except (ValueError, TypeError, KeyError):  # no JSON, no list, no such kind
+            self._count_garbage(f"not a line of the native sampler: {line[:80]!r}")
+            return
+        if not self._begun and kind != "native":
+            raise StreamError(f"the native sampler does not begin with its version: {line[:80]!r}")
+        target = values[0] if kind in OF_A_TARGET and values and type(values[0]) is int else None
+        if target is not None and kind not in ENDS and self._faults.get(target, 0) >= MOST_FAULTS:
+            return
+        try:
+            if tuple(map(type, values)) != types:
+                raise _Faulty(f"not a line of the native sampler here: {line[:80]!r}")
+            read(self, *values)
+        except KeyError:
+            self._count_fault(target, f"the native sampler refers to an undefined id: {line[:80]!r}")
+        except _Faulty as fault:
+            self._count_fault(target, str(fault))
+
+    def _count_fault(self, target: int | None, sentence: str) -> None:
+        if target is None:
+            self._count_garbage(sentence)
+            return
+        _make_room(self._faults, target)
+        _make_room(self._lost, target)
+        self._faults[target] = self._faults.get(target, 0) + 1
+        self._lost[target] = self._lost.get(target, 0) + 1
+        if self._faults[target] == MOST_FAULTS:
+            self._drop(target)
+            self._messages.append(Fate(target, "refused", "stream", sentence))
+
+    def _count_garbage(self, sentence: str) -> None:
+        self._garbage += 1
+        if self._garbage > MOST_GARBAGE or not self._begun:
+            raise StreamError(sentence)
+
+    def _drop(self, target: int) -> None:
+        self._waiting -= len(self._spans.pop(target, ()))
+        self._threads.pop(target, None)
+        self._lost.pop(target, None)
+
+    def _native(self, version: int) -> None:
+        if self._begun:
+            raise _Faulty("the native sampler sends its version twice")
+        if version != VERSION:
+            raise StreamError(
+                f"the native sampler is of another version ({version}, not {VERSION}); build it again: make setup"
+            )
+        self._begun = True
+
+    def _attached(self, target: int, version: str, _took_us: int) -> None:
+        self._messages.append(Fate(target, "attached", detail=version))
+
+    def _refused(self, target: int, reason: str, detail: str) -> None:
+        self._messages.append(Fate(target, "refused", reason, detail))
+
+    def _gone(self, target: int) -> None:
+        self._drop(target)
+        self._faults.pop(target, None)
+        self._messages.append(Fate(target, "gone"))
+
+    def _text(self, number: int, text: str) -> None:
+        _bound(self._texts, MOST_NUMBERS)
+        self._texts[number] = text
+
+    def _frame(self, number: int, file: int, function: int, line: int) -> None:
+        _bound(self._frames, MOST_NUMBERS)
+        if line < 0 or line >= LATEST_NS:
+            raise _Faulty(f"the native sampler names line {line}")
+        self._frames[number] = Frame(self._texts[function], self._texts[file], line)
+
+    def _stack(self, number: int, caller: int, frame: int) -> None:
+        _bound(self._callers, MOST_NUMBERS)
+        if number <= caller or (caller != EMPTY and caller not in self._callers):  # so a walk over callers ends
+            raise _Faulty(f"the native sampler names stack {number} called by {caller}")
+        self._callers[number] = (caller, self._frames[frame])
+
+    def _thread(self, target: int, tid: int, name: int) -> None:
+        text = self._texts[name]
+        _bound(self._threads, MOST_TARGETS)
+        threads = self._threads[target]
+        _bound(threads, MOST_THREADS)
+        threads[tid] = text
+
+    def _span(
+        self, target: int, tid: int, start_ns: int, duration_ns: int, stack: int, flags: int, cpu_ns: int
+    ) -> None:
+        possible = (
+            0 <= start_ns < LATEST_NS and 0 < duration_ns < LATEST_NS and cpu_ns < LATEST_NS and 0 <= tid < LATEST_NS
+        )
+        if not possible or self._waiting >= MOST_SPANS:
+            raise _Faulty(f"the native sampler sends too many spans, or an impossible one: {start_ns} {duration_ns}")
+        cpu = None if cpu_ns < 0 else cpu_ns
+        gil, whole = bool(flags & HELD_GIL), not flags & CUT
+        self._spans[target].append(StackSample(start_ns, duration_ns, tid, self._frames_of(stack), gil, cpu, whole))
+        self._waiting += 1
+
+    def _frames_of(self, stack: int) -> tuple[Frame, ...]:
+        known = self._stacks.get(stack)
+        if known is None:
+            frames, caller = [], stack
+            while caller != EMPTY:
+                caller, frame = self._callers[caller]
+                frames.append(frame)
+            known = self._stacks[stack] = tuple(reversed(frames))
+        return known
+
+    def _window(self, target: int, start_ns: int, end_ns: int, samples: int, errors: int, hz: float) -> None:
+        if not 0 <= start_ns <= end_ns < LATEST_NS or min(samples, errors) < 0 or max(samples, errors) >= LATEST_NS:
+            raise _Faulty(f"the native sampler sends an impossible window: {start_ns} {end_ns}")
+        spans = self._spans.pop(target, [])
+        self._waiting -= len(spans)
+        errors += self._lost.pop(target, 0)
+        self._messages.append(
+            SampleWindow(target, start_ns, end_ns, samples, errors, hz, self._threads.pop(target, {}), spans)
+        )
+
+    def _reset(self) -> None:
+        self._texts, self._frames, self._callers, self._stacks = {}, {}, {}, {}
+        self._spans.clear()
+        self._threads.clear()
+        self._waiting = 0
+
+
+def _parse(line: bytes) -> Any:
+    """Raises ValueError. Bytes that are not UTF-8, which the sampler should not write, cost a character and not the line."""
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return orjson.loads(line.decode("utf-8", "replace"))
+
+
+def _bound(known: dict[int, Any], most: int) -> None:
+    if len(known) >= most:
+        raise _Faulty("the native sampler explains too many numbers")
+
+
+def _make_room(counts: dict[int, int], target: int) -> None:
+    """So that targets that were never followed do not fill the memory."""
+    if target not in counts and len(counts) >= MOST_TARGETS:
+        del counts[next(iter(counts))]
+
+
+KINDS: dict[str, tuple[tuple[type, ...], Callable[..., None]]] = {
+    "native": ((int,), StreamReader._native),
+    "attached": ((int, str, int), StreamReader._attached),
+    "refused": ((int, str, str), StreamReader._refused),
+    "gone": ((int,), StreamReader._gone),
+    "n": ((int, str), StreamReader._text),
+    "f": ((int, int, int, int), StreamReader._frame),
+    "k": ((int, int, int), StreamReader._stack),
+    "t": ((int, int, int), StreamReader._thread),
+    "s": ((int, int, int, int, int, int, int), StreamReader._span),
+    "w": ((int, int, int, int, int, float), StreamReader._window),
+    "reset": ((), StreamReader._reset),
+}
+OF_A_TARGET = frozenset(("attached", "refused", "gone", "t", "s", "w"))  # its number comes first
+ENDS = frozenset(("refused", "gone"))  # also of a target whose other lines are skipped
+
+
+# The native sampler's process, and the pipes to it and from it.
+
+PIPE_BYTES = 1 << 20
+MOST_READ = 4 << 20  # bytes in one call; what is more waits
+END_WITHIN_S = 2.0
+HANGS_AFTER_S = 10.0  # in one process; a look takes 10 us, finding a Python 10 ms
+TURN = struct.Struct(
+    "=QQ"
+)  # what main.c shows: the target's number, and since when (CLOCK_MONOTONIC ns), 0 while there is none
+
+
+class Resident:
+    """A sampler that runs. The subclass says how it is had, and how it is let go."""
+
+    def __init__(self, commands: int, output: int, turn: int) -> None:
+        """Descriptors, which are closed with it: its standard input and output, and the memory in which it shows its turn."""
+        self._commands, self._output, self._turn = commands, output, turn
+        self._reader = StreamReader()
+        self._begun_s = time.monotonic()
+        self._window_s = 0.0
+        self._stuck = False
+        os.set_blocking(commands, False)
+        os.set_blocking(output, False)
+        with suppress(PermissionError):  # this user has too many large pipes already
+            fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+    @property
+    def pid(self) -> int | None:
+        """None where it is not our child."""
+        return None
+
+    @property
+    def age_s(self) -> float:
+        return time.monotonic() - self._begun_s
+
+    def send(self, command: str) -> None:
+        try:
+            os.write(self._commands, f"{command}\n".encode())
+        except BlockingIOError:
+            self._stuck = True
+        except BrokenPipeError:  # it has ended: `read` says so
+            self._stuck = False
+
+    def hangs_in(self) -> int | None:
+        """The number of the target that it has been looking at for too long."""
+        number, since_ns = TURN.unpack(os.pread(self._turn, TURN.size, 0))
+        return number if since_ns and (time.monotonic_ns() - since_ns) / 1e9 > HANGS_AFTER_S else None
+
+    def set_window(self, window_s: float) -> None:
+        if window_s != self._window_s:
+            self._window_s = window_s
+            self.send(f"w {window_s * 1000:.0f}")
+
+    def read(self) -> tuple[list[Fate | SampleWindow], str]:
+        """What has come, and why no more will come, "" while it runs. Does not wait."""
+        messages: list[Fate | SampleWindow] = []
+        taken = 0
+        try:
+            while data := os.read(self._output, PIPE_BYTES):
+                messages += self._reader.feed(self.mine(data))
+                taken += len(data)
+                if taken >= MOST_READ:
+                    return messages, ""
+        except BlockingIOError:  # no more for now
+            return messages, "it does not take commands" if self._stuck else ""
+        except StreamError as error:
+            return messages, str(error)
+        return messages, self.how_it_ended()
+
+    def mine(self, data: bytes) -> bytes:
+        """What of the output is meant for us."""
+        return data
+
+    def how_it_ended(self) -> str:
+        return "it closed its output"
+
+    def close(self) -> None:
+        for descriptor in (self._commands, self._output, self._turn):
+            os.close(descriptor)
+
+
+class Child(Resident):
+    """Started by us. It ends when its input does, also when we are killed."""
+
+    def __init__(self, program: Path) -> None:
+        turn = os.memfd_create("turn")
+        os.ftruncate(turn, TURN.size)
+        command = [str(program), str(turn)]
+        try:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, process_group=0, pass_fds=[turn]
+            )
+        except OSError:
+            os.close(turn)
+            raise
+        assert self._process.stdin
+        assert self._process.stdout
+        super().__init__(self._process.stdin.fileno(), self._process.stdout.fileno(), turn)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def how_it_ended(self) -> str:
+        try:
+            code = self._process.wait(END_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            return "it closed its output"
+        return f"it was ended by signal {-code}" if code < 0 else f"it ended with code {code}"
+
+    def close(self) -> None:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.close()
+        try:
+            self._process.wait(0 if self.hangs_in() is not None else END_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            with suppress(
+                subprocess.TimeoutExpired
+            ):  # it reads from what does not answer, and is reaped when that does
+                self._process.wait(END_WITHIN_S)
+        self._process.stdout.close()
+        os.close(self._turn)
+
+
+# Sample stacks with our own sampler: one resident process for all targets, written in C (native/README.md).
 
 NAME = "native"
 SPOKEN = "The native sampler"

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..process.proc import PROC, user_of
+from ..machine.proc import PROC, user_of
 from . import Trouble
 
 CAP_SYS_PTRACE = 1 << 19

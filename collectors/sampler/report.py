@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
-from ..process.proc import alive, start_ticks
+from ..machine.proc import alive, start_ticks
 from ..records import Frame, Profile, StackSample
 from . import Target
-from .choice import Choice
+from .profile import Choice
 
 PYTHONS = "list those of Python with: pgrep -af python"
 HZ = 100.0

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from ..process.activity import RunActivity, RunProcess, end_of
+from ..machine.run_state import RunActivity, RunProcess, end_of
 from ..records import Profile, StackSample
 
 REMEMBERED_S = 60.0  # after a process has left its last run: by then its last window has arrived

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .protocol import Buckets, RawPoints
+from .store import Buckets, RawPoints
 
 _Floats = NDArray[np.float64]
 _Ints = NDArray[np.int64]

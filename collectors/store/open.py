@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from .protocol import NO_LIMITS, Limits, Maintenance, Store, StoreError
+from .store import NO_LIMITS, Limits, Maintenance, Store, StoreError
 
 ENGINES = {"sqlite": ".sqlite"}  # by the scheme of its URLs; loaded when it is asked for
 DEFAULT = "sqlite"

@@ -8,32 +8,40 @@ from starlette.routing import Match
 
 from ..auth.roles import Role, needs
 from ..auth.tokens import Tokens
-from ..changes import Changes
+from ..mutations import Changes
 from ..queries import NotFound, Queries
 from . import (
     access,
+    alerts,
+    answers,
+    blame,
     boards,
+    compare,
     curves,
     documentation,
-    errors,
+    findings,
+    forgotten,
+    goodput,
     ingest,
-    lines,
+    jobs,
+    ledger,
     log_changes,
+    log_lines,
     logs,
     machine,
     points,
+    report,
     runs,
     samples,
+    search,
     settings,
     stacks,
     table,
+    trace,
 )
-from .across import compare, forgotten, search
-from .answer import of_media
-from .jobs import orders, queue
-from .judged import alerts, blame, findings, goodput, ledger, report, trace
+from .answers import of_media
+from .machine import CONTENT_TYPE, render
 from .messages import MESSAGES
-from .openmetrics import CONTENT_TYPE, render
 
 PREFIX = "/api/v1"
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -42,7 +50,7 @@ NOUNS = (
     points,
     curves,
     logs,
-    lines,
+    log_lines,
     log_changes,
     samples,
     stacks,
@@ -60,7 +68,7 @@ NOUNS = (
     forgotten,
     search,
     boards,
-    queue,
+    jobs,
 )
 CHANGED = (
     runs,
@@ -73,7 +81,7 @@ CHANGED = (
     trace,
     alerts,
     findings,
-    orders,
+    jobs,
 )  # nouns with POST routes
 
 
@@ -107,7 +115,7 @@ def register(app: FastAPI, queries: Queries, tokens: Tokens | None = None) -> No
     app.add_api_route("/api/docs", docs, include_in_schema=False)
     app.add_api_route("/api/{path:path}", _unknown, methods=METHODS, include_in_schema=False)
     app.openapi = lambda: documentation.openapi_of(app, [*router.routes, *app.routes], MESSAGES)  # type: ignore[method-assign]
-    errors.register(app)
+    answers.register(app)
 
 
 @needs(Role.VIEWER)

@@ -10,14 +10,13 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 from typing_extensions import TypedDict
 
-from ..auth.credential import GRANTS_SCOPE, RUNS, VIEW, Credential
 from ..auth.hosts import is_loopback
 from ..auth.login import link_of, safe_path
 from ..auth.roles import Role, needs
-from ..auth.tokens import DamagedTokens, TokenMistake, Tokens, free_name
+from ..auth.tokens import GRANTS_SCOPE, RUNS, VIEW, Credential, DamagedTokens, TokenMistake, Tokens, free_name
+from ..network import path_to
 from ..queries import BadRequest, NotFound
-from ..reach.base_path import path_to
-from .answer import Answer
+from .answers import Answer
 from .parameters import MOST_CHARACTERS
 
 DAY_S = 86400.0

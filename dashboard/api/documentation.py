@@ -12,8 +12,8 @@ from pydantic import TypeAdapter
 from starlette.routing import BaseRoute
 from typing_extensions import TypedDict
 
-from ..reach.base_path import path_to
-from .answer import Answer
+from ..network import path_to
+from .answers import Answer
 
 NOT_OURS = ("HTTPValidationError", "ValidationError")  # the framework's form of an error, which no answer has
 REFERENCE = "#/components/schemas/{model}"

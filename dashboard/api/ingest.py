@@ -12,12 +12,12 @@ from starlette.requests import ClientDisconnect
 from typing_extensions import TypedDict
 
 from ..auth.roles import Role, needs
-from ..auth.visitor import NotGranted, visitor
-from ..changes import WRITER, Changes
+from ..auth.visitors import NotGranted, visitor
+from ..mutations import WRITER, Changes
 from ..queries import BadRequest, Queries
-from ..receiving.files import MOST_BYTES
+from ..received_files import MOST_BYTES
 from ..user_files.yaml_file import Unwritable
-from .answer import Answer
+from .answers import Answer
 from .parameters import MOST_CHARACTERS, MOST_CURSOR, RunInPath
 
 MOST_HELD_BYTES = 8 * MOST_BYTES  # of all requests that are being read, or whose bytes wait for the disk

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Query
 from typing_extensions import TypedDict
 
 from collectors.records import LogLine, ProgressBar
-from collectors.store.protocol import LogQuery
+from collectors.store.store import LogQuery
 
 from ..auth.roles import Role, needs
 from ..queries import Queries
-from .answer import Answer
+from .answers import Answer
 from .parameters import MAX_LINES, MOST_CHARACTERS, MOST_CURSOR, OpenRange, OptionalRun
 
 

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from typing_extensions import TypedDict
 
-from .judged.findings import FindingRow
+from .findings import FindingRow
 from .logs import BarRow, LineRow
 from .machine import StateAnswer
 from .points import LiveRow

@@ -8,7 +8,7 @@ from fastapi import Depends, Path, Query
 from pydantic import Field
 from starlette.convertors import PathConvertor, register_url_convertor
 
-from collectors.analysis.stacks.traces import Range
+from analysis.stacks.traces import Range
 
 from ..queries import BadRequest, Queries
 

@@ -9,12 +9,11 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from collectors import catalog
-from collectors.store.protocol import Axis, Buckets, LivePoints, Series
+from collectors.store.store import Axis, Buckets, LivePoints, Series
 
 from ..auth.roles import Role, needs
 from ..queries import Curves, Queries
-from .answer import Answer, Column, Counts, Gaps, Logged, numbers
-from .encoding import encode
+from .answers import Answer, Column, Counts, Gaps, Logged, encode, numbers
 from .parameters import MAX_BUCKETS, MOST_CHARACTERS, MOST_NAMES, OpenRange, OptionalRun, Text
 
 

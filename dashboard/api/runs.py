@@ -8,20 +8,20 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 from typing_extensions import TypedDict
 
-from collectors.analysis.findings.doing import Standing
-from collectors.process.activity import StateName
+from analysis.findings.life import Standing
+from collectors.machine.run_state import StateName
 from collectors.records import Event, Offset
 
 from ..auth.roles import SOURCE, Role, needs
-from ..auth.viewing import theirs
-from ..changes import Changes
-from ..comparing.attempts import RunAttempts
+from ..auth.visitors import theirs
+from ..mutations import Changes
 from ..queries import Queries, RunDetail
-from ..runs import RankView, RunView
-from ..user_files.about import About
-from .answer import Answer
+from ..runs.previous_run import RunAttempts
+from ..runs.runs import RankView, RunView
+from ..user_files.run_notes import About
+from .answers import Answer
 from .parameters import MOST_CHARACTERS, OpenRange, OptionalRun, RunInPath, RunParameter
-from .table.asking import Filtered, FirstRow, find
+from .table import Filtered, FirstRow, find
 
 
 class AboutRow(TypedDict):

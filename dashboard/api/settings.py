@@ -9,10 +9,10 @@ from pydantic import WithJsonSchema
 from typing_extensions import TypedDict
 
 from ..auth.roles import Role, needs
-from ..changes import Changes
+from ..mutations import Changes
 from ..queries import Queries
 from ..user_files.settings import SETTINGS, Settings, SettingValue
-from .answer import Answer
+from .answers import Answer
 
 GivenValue = Annotated[
     Any, WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]})

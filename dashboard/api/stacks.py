@@ -8,21 +8,20 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import PlainTextResponse
 from typing_extensions import TypedDict
 
-from collectors.analysis.stacks import folding, lanes, reshaping
-from collectors.analysis.stacks.folding import FlameTree
-from collectors.analysis.stacks.last import LastStack
-from collectors.analysis.stacks.owning import FrameKind as FrameKind
-from collectors.analysis.stacks.source import Excerpt, SourceRefused
-from collectors.analysis.stacks.traces import Range
+from analysis.stacks import fold
+from analysis.stacks import threads as lanes
+from analysis.stacks.fold import FlameTree
+from analysis.stacks.frames import Excerpt, SourceRefused
+from analysis.stacks.frames import FrameKind as FrameKind
+from analysis.stacks.traces import LastStack, Range
 from collectors.records import Frame
 
 from ..auth.roles import EXPORTS, SOURCE, Role, needs
-from ..auth.visitor import check_grant
-from ..flame import exporting
+from ..auth.visitors import check_grant
 from ..queries import NotFound, Profiler, Queries
-from ..stacks import Charted, Folded
-from .answer import Answer, Column, Counts, of_media
-from .encoding import encode
+from ..stacks import export
+from ..stacks.stacks import Charted, Folded
+from .answers import Answer, Column, Counts, encode, of_media
 from .parameters import (
     MAX_CONTEXT,
     MAX_WIDTH,
@@ -182,14 +181,14 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
             str, Query(max_length=MOST_CHARACTERS, description="only stacks with such a frame, from it on")
         ] = "",
         hide: Annotated[str, Query(max_length=MOST_CHARACTERS, description="without such frames")] = "",
-        roll: reshaping.Roll = "function",
+        roll: fold.Roll = "function",
         invert: Annotated[bool, Query(description="callees first")] = False,
-        prune: Annotated[float, Query(ge=0, le=1, description="leave out what is below this share")] = folding.PRUNE,
+        prune: Annotated[float, Query(ge=0, le=1, description="leave out what is below this share")] = fold.PRUNE,
         shape: Annotated[Literal["tree", "folded", "speedscope"], Query(alias="format")] = "tree",
     ) -> Answer[FlameAnswer] | Response:
         if shape != "tree":
             check_grant(EXPORTS)
-        reshaped = reshaping.Reshaping(waits, focus, hide, roll, invert)
+        reshaped = fold.Reshaping(waits, focus, hide, roll, invert)
         if view == "kernels":
             traced = queries.stacks.kernels(run, window, rank, reshaped, prune)
             if traced is None:
@@ -209,9 +208,9 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
             queries.ahead.want(run)
         match shape:
             case "folded":
-                return PlainTextResponse(exporting.to_folded(answer.tree))
+                return PlainTextResponse(export.to_folded(answer.tree))
             case "speedscope":
-                speedscope = exporting.to_speedscope(answer.tree, name=f"{run} {window[0]:.3f} to {window[1]:.3f}")
+                speedscope = export.to_speedscope(answer.tree, name=f"{run} {window[0]:.3f} to {window[1]:.3f}")
                 return Response(encode(speedscope), media_type=SPEEDSCOPE)
             case _:
                 return Answer(flame_answer(answer, queries.profiler(run)))

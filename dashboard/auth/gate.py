@@ -1,33 +1,198 @@
-"""The one place that decides, for each request and socket: who asks, what does the route need, and is that allowed."""
+"""Decides which requests may pass: route, role, rate and network, before the application sees them."""
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import hashlib
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from functools import lru_cache
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import orjson
-from fastapi import Response
+from fastapi import FastAPI, Response
+from fastapi.routing import iter_route_contexts
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..reach.base_path import path_to
-from . import visitor as visiting
+from ..http_server import ABORT
+from ..network import path_to
+from . import visitors as visiting
 from .audit import Audit
-from .cookies import cookies_of
-from .credential import RUNS, Credential
 from .hosts import FOR_PROGRAMS, Access, RawHeaders, is_forwarded, refused
-from .limit import LogInLimit
-from .login import OVER, PATH, page_of
-from .matching import Matching, routes_of
+from .login import OVER, PATH, cookies_of, page_of
 from .peers import PEER, Peer
-from .policy import Policy
-from .roles import Role, RouteNeed
-from .tokens import Tokens
-from .visitor import ANYONE, Visitor, grants_of, sentence_of
-from .visits import Visits
+from .roles import OWNERS, Role, RouteNeed, need_of
+from .tokens import RUNS, Credential, LogInLimit, Tokens
+from .visitors import ANYONE, Visitor, grants_of, sentence_of
+
+KEPT = 4096  # addresses
+MOST_KEPT_CHARS = 200  # of an address that is worth keeping: those of strangers may be 256 kB
+
+
+class KnownRoute(NamedTuple):
+    """`methods` is empty for a socket, and for what stands for a folder of routes."""
+
+    path: str
+    pattern: re.Pattern[str]
+    methods: frozenset[str]
+    kind: str  # of a scope
+    need: RouteNeed
+
+
+def routes_of(app: FastAPI, others: Mapping[str, RouteNeed]) -> list[KnownRoute]:
+    """In the router's order. `others`: by path, what routes need that are not ours to mark."""
+    found = []
+    for context in iter_route_contexts(app.routes):
+        route: Any = context.original_route
+        endpoint = getattr(route, "endpoint", None)
+        need = others.get(route.path) or (need_of(endpoint) if endpoint is not None else OWNERS)
+        kind = "websocket" if "WebSocket" in type(route).__name__ else "http"
+        found.append(
+            KnownRoute(route.path, route.path_regex, frozenset(getattr(route, "methods", None) or ()), kind, need)
+        )
+    return found
+
+
+class Matching:
+    """Asked at each request: the first route that takes path and method, else the first one that takes the path."""
+
+    def __init__(self, routes: list[KnownRoute]) -> None:
+        self.routes = routes
+        self._kept = lru_cache(KEPT)(self._need)
+
+    def need(self, kind: str, method: str, path: str) -> RouteNeed:
+        return self._kept(kind, method, path) if len(path) <= MOST_KEPT_CHARS else self._need(kind, method, path)
+
+    def _need(self, kind: str, method: str, path: str) -> RouteNeed:
+        partly: KnownRoute | None = None
+        for route in self.routes:
+            if route.kind == kind and route.pattern.match(path):
+                if not route.methods or method in route.methods:
+                    return route.need
+                partly = partly or route
+        return partly.need if partly else OWNERS
+
+
+# The headers that keep an answer from being framed, guessed at, kept, or joined by scripts of others.
+
+CSP = b"content-security-policy"
+FILES = (
+    "/assets/",
+    "/_dash-component-suites/",
+)  # a hundred for a page: what counts for documents would be 40 kB of them
+NOT_KEPT = (b"cache-control", b"no-store")
+NOT_EMBEDDED = (
+    b"cross-origin-resource-policy",
+    b"same-origin",
+)  # by pages of other ports, to which browsers without Sec-Fetch give cookies
+FIXED = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-origin"))
+
+
+def policy_of(script_hashes: Iterable[str] = ()) -> str:
+    """Of a page: scripts are files of ours, and the inline ones with these hashes; none is made from text. Styles may be inline."""
+    return "; ".join(
+        [
+            "default-src 'self'",
+            " ".join(["script-src 'self'", *script_hashes]),
+            "style-src 'self' 'unsafe-inline'",
+            "img-src 'self' data: blob:",
+            "media-src 'self' blob:",
+            "font-src 'self' data:",
+            "form-action 'self'",
+        ]
+    )
+
+
+def script_hash(script: str) -> str:
+    """`'sha256-...'` of the text between the tags of an inline script."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+class Policy:
+    """Sets them on each answer; a route that sets a policy of its own keeps it, and gets what holds for all besides."""
+
+    def __init__(self, frame_ancestors: Iterable[str] = ()) -> None:
+        framed = " ".join(frame_ancestors) or "'none'"
+        self._rest = f"frame-ancestors {framed}; object-src 'none'; base-uri 'self'".encode()
+        self._usual = policy_of().encode() + b"; " + self._rest
+
+    def headers(self, path: str, given: RawHeaders) -> RawHeaders:
+        if path.startswith(FILES):
+            return [*given, FIXED[0]]
+        own = next((value for name, value in given if name == CSP), b"")
+        kept = [(name, value) for name, value in given if name != CSP] if own else given
+        is_data = path.startswith(FOR_PROGRAMS)
+        policy = own + b"; " + self._rest if own else self._usual
+        return [*kept, *FIXED, (CSP, policy), *((NOT_KEPT, NOT_EMBEDDED) if is_data else ())]
+
+    def sending(self, path: str, send: Send) -> Send:
+        async def send_more(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": self.headers(path, list(message.get("headers", ())))}
+            await send(message)
+
+        return send_more
+
+
+# What is open on behalf of a token ends when that does: a revoked or expired one within two seconds.
+
+LOOK_S = 0.5
+CLOSE_S = 0.5  # a client that does not read the reason is cut off then
+LOG_IN_AGAIN = 4401  # the code of a socket that was closed for it
+ENDED = "the token was revoked, or is over; log in again"
+
+
+class Visit(NamedTuple):
+    key: str
+    end: Callable[[], Awaitable[None]]
+
+
+class Visits:
+    """On the event loop. While any is open, all are looked at twice a second: a stat of `tokens.json`, and a look into a dict each."""
+
+    def __init__(self, holds: Callable[[str], bool]) -> None:
+        self._holds = holds
+        self._open: dict[int, Visit] = {}
+        self._looker: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def during(self, key: str, scope: Scope, send: Send) -> AsyncIterator[None]:
+        """The block answers a request of the token or session with this hash."""
+        visit = Visit(key, lambda: _end(scope, send))
+        self._open[id(visit)] = visit
+        if self._looker is None or self._looker.done():
+            self._looker = asyncio.create_task(self._look(), name="visits")
+        try:
+            yield
+        finally:
+            self._open.pop(id(visit), None)
+
+    async def _look(self) -> None:
+        while self._open:
+            await asyncio.sleep(LOOK_S)
+            over = [number for number, visit in self._open.items() if not self._holds(visit.key)]
+            await asyncio.gather(*(self._open.pop(number).end() for number in over))
+
+
+async def _end(scope: Scope, send: Send) -> None:
+    """With the code by which a page knows why, where it is a socket; the program behind it ends as it does when a client leaves."""
+    if scope["type"] == "websocket":
+        with suppress(Exception):  # it has not been accepted, or is closing
+            async with asyncio.timeout(CLOSE_S):
+                await send({"type": "websocket.close", "code": LOG_IN_AGAIN, "reason": ENDED})
+                await asyncio.sleep(CLOSE_S)
+    abort = scope.get("extensions", {}).get(ABORT)
+    if abort is not None:
+        abort()
+
+
+# The one place that decides, for each request and socket: who asks, what does the route need, and is that allowed.
 
 LOG_IN = "this dashboard needs a token here: send it as Authorization: Bearer, or open {login}; its owner prints a link with: deepseek-dashboard url"
 WRONG = "this token is not known, was revoked, or is over; its owner makes one with: deepseek-dashboard token new NAME"
@@ -37,7 +202,7 @@ MAY = {Role.VIEWER: "look", Role.WRITER: "hand over runs"}
 NOT_JSON = "send JSON: Content-Type: application/json"
 NO_ORIGIN = "a change with a cookie names its page in Origin; scripts send a token as Authorization: Bearer"
 JSON, FORMS = b"application/json", (b"text/plain", b"multipart/form-data", b"application/x-www-form-urlencoded")
-FILES = ("/assets/",)
+UNGATED_FILES = ("/assets/",)
 
 
 class Refusal(NamedTuple):
@@ -146,7 +311,7 @@ class Gate:
             await receive()  # the handshake
             await send({"type": "websocket.close", "code": 1008, "reason": refusal.sentence})
             return
-        is_page = scope["method"] in ("GET", "HEAD") and not scope["path"].startswith((*FOR_PROGRAMS, *FILES))
+        is_page = scope["method"] in ("GET", "HEAD") and not scope["path"].startswith((*FOR_PROGRAMS, *UNGATED_FILES))
         if refusal.status == HTTPStatus.UNAUTHORIZED and is_page and refusal.sentence != WRONG:
             was_in = any(cookies_of(scope["headers"], self._access.base_path))
             response: Response = page_of(self._tokens.trouble or (OVER if was_in else ""), address_in(scope))

@@ -1,8 +1,8 @@
-"""The log-in page, which needs no JavaScript: a token or a link is pasted into a field. A link's secret stands behind `#`, which is
-never sent; the page's script puts it into the field. Only the button's POST redeems it: chat programs fetch links, too."""
+"""Login: the form, its code, and the session cookie."""
 
 from __future__ import annotations
 
+import hashlib
 import time
 from contextlib import suppress
 from html import escape
@@ -14,19 +14,49 @@ from fastapi.responses import HTMLResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
-from collectors.small_file import Unwritable
+from collectors.user_files import Unwritable
 
-from ..reach.base_path import path_to
+from ..network import path_to
 from .audit import Audit
-from .cookies import cookies_of, set_cookie
-from .credential import SECRET
-from .hosts import Access
-from .limit import LogInLimit
+from .hosts import Access, RawHeaders, host_of
 from .peers import PEER
 from .roles import Role, needs
-from .tokens import DamagedTokens, TokenMistake, Tokens
-from .viewing import without_details
-from .visitor import visitor
+from .tokens import SECRET, DamagedTokens, LogInLimit, TokenMistake, Tokens
+from .visitors import visitor, without_details
+
+MOST = 8  # are looked at
+
+
+def cookie_name(headers: RawHeaders, base_path: str = "/") -> str:
+    """`deepseek-8080`: of the port in Host, which an SSH tunnel may have changed; with a base path also `deepseek-8080-1a2b3c4d`."""
+    host = host_of(headers)
+    port = host[1] if host and host[1] else "default"
+    path = "" if base_path == "/" else f"-{hashlib.sha256(base_path.encode()).hexdigest()[:8]}"
+    return f"deepseek-{port}{path}"
+
+
+def cookies_of(headers: RawHeaders, base_path: str = "/") -> list[str]:
+    """Secrets of sessions, in the order of the header: another program on the host may have set a cookie of our name. What has another form is passed over."""
+    name = f"{cookie_name(headers, base_path)}="
+    parts = (part.strip() for key, value in headers if key == b"cookie" for part in value.decode("latin-1").split(";"))
+    secrets = (part.removeprefix(name) for part in parts if part.startswith(name))
+    return [secret for secret in secrets if SECRET.fullmatch(secret)][:MOST]
+
+
+def set_cookie(headers: RawHeaders, secret: str, seconds: float, *, base_path: str = "/", secure: bool = False) -> str:
+    """The value of a Set-Cookie header; without a secret the cookie is deleted."""
+    words = [
+        f"{cookie_name(headers, base_path)}={secret}",
+        f"Path={base_path}",
+        f"Max-Age={max(0, int(seconds))}",
+        "HttpOnly",
+        "SameSite=Lax",
+    ]
+    return "; ".join([*words, *(["Secure"] if secure else [])])
+
+
+# The log-in page, which needs no JavaScript: a token or a link is pasted into a field. A link's secret stands behind `#`, which is
+# never sent; the page's script puts it into the field. Only the button's POST redeems it: chat programs fetch links, too.
 
 PATH = "/login"
 MOST_FORM_BYTES = 16 << 10

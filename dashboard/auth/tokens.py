@@ -1,23 +1,173 @@
-"""`<data>/tokens.json`: who may come in. A running dashboard takes a change of it at once; a file that is damaged lets no token in."""
+"""Tokens, login codes and sessions as `tokens.json` keeps them."""
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import hmac
+import ipaddress
 import json
+import math
 import os
+import re
+import secrets
 import stat
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
-from collectors.small_file import Unwritable, write_bytes
+from collectors.user_files import Unwritable, write_bytes
 
-from .credential import NAME, Credential, CredentialKind, credential_of, hash_of, new_secret, row_of
-from .roles import Role
+from .roles import GRANTS, Role
+
+CredentialKind: TypeAlias = Literal["token", "code", "session"]
+KINDS = get_args(CredentialKind)
+
+PREFIX = "dsk_"
+SECRET = re.compile(r"dsk_[A-Za-z0-9_-]{43}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+HASH = re.compile(r"[0-9a-f]{64}")
+LATEST_S = 1e11
+MOST_SCOPE_ITEMS, MOST_SCOPE_CHARS = 200, 4096
+RUNS, GRANTS_SCOPE, VIEW = "runs", "grants", "view"  # keys of scopes
+
+
+class Credential(NamedTuple):
+    """`of` is the name of the token that a session was begun with; "" for a token, and for sessions that a code began."""
+
+    name: str
+    kind: CredentialKind
+    role: Role
+    hash: str
+    created_s: float
+    expires_s: float | None
+    scopes: Mapping[str, Any]
+    of: str = ""
+
+    def is_over(self, now_s: float) -> bool:
+        return self.expires_s is not None and self.expires_s <= now_s
+
+
+def new_secret() -> str:
+    """256 random bits."""
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def hash_of(secret: str) -> str:
+    """A slow hash is for what can be guessed; 256 random bits cannot."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def credential_of(row: Any) -> Credential:
+    """Raises ValueError with what is wrong."""
+    if not isinstance(row, dict):
+        raise ValueError("is no table")
+    name, role, hashed, of = (row.get(key) for key in ("name", "role", "hash", "of"))
+    kind: Any = row.get("kind")
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ValueError(f"has the name {str(name)[:80]!r}")
+    if kind not in KINDS:
+        raise ValueError(f"{name!r} is of no known kind")
+    if role not in (Role.OWNER, Role.VIEWER, Role.WRITER):
+        raise ValueError(f"{name!r} has no known role")
+    if not isinstance(hashed, str) or not HASH.fullmatch(hashed):
+        raise ValueError(f"{name!r} has no hash")
+    if of is not None and (not isinstance(of, str) or (of and not NAME.fullmatch(of))):
+        raise ValueError(f"{name!r} is of no known token")
+    created_s: Any = row.get("created_s")
+    expires_s: Any = row.get("expires_s")
+    if not _is_time(created_s) or (expires_s is not None and not _is_time(expires_s)):
+        raise ValueError(f"{name!r} has times that are none")
+    return Credential(
+        name,
+        kind,
+        Role(role),
+        hashed,
+        float(created_s),
+        None if expires_s is None else float(expires_s),
+        scopes_of(row.get("scopes", {})),
+        of or "",
+    )
+
+
+def row_of(credential: Credential) -> dict[str, Any]:
+    return {**credential._asdict(), "scopes": dict(credential.scopes)}
+
+
+def scopes_of(given: Any) -> dict[str, Any]:
+    """Only what is known and of its type; what is unknown is kept, for newer versions, and means nothing here. Raises ValueError."""
+    if not isinstance(given, dict) or len(given) > MOST_SCOPE_ITEMS or not all(isinstance(key, str) for key in given):
+        raise ValueError("has scopes that are no table")
+    runs, grants = given.get(RUNS, ""), given.get(GRANTS_SCOPE, [])
+    if not isinstance(runs, str) or len(runs) > MOST_SCOPE_CHARS:
+        raise ValueError("has scopes whose runs are no prefix of names")
+    if not isinstance(grants, list) or not all(grant in GRANTS for grant in grants if isinstance(grant, str)):
+        raise ValueError(f"grants what does not exist; there are {', '.join(GRANTS)}")
+    if not all(isinstance(grant, str) for grant in grants):
+        raise ValueError("has grants that are no words")
+    return given
+
+
+def _is_time(value: Any) -> bool:
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and 0 <= value < LATEST_S
+    )
+
+
+# A limit of failed log-ins, which one client cannot use up for others.
+#
+# Tokens have 256 bits and are not guessed: the limit keeps logs and the processor free of those who try. A right token is never refused
+# for what others, who may come from the same proxy, tried before.
+
+PERIOD_S = 60.0
+OWN = 5  # failures within a period that each address always has
+MOST_OF_ONE = 30  # of one address, as long as there is room for all
+MOST_OF_ALL = 300  # beyond the own ones
+MOST_ADDRESSES = 1024
+IPV6_NETWORK = 64  # bits that a customer of a provider has in common
+
+
+class LogInLimit:
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._begun_s = now()
+        self._shared = 0
+        self._by_address: OrderedDict[str, int] = OrderedDict()
+
+    def failed(self, address: str) -> bool:
+        """Note a failure; whether it was one too many, and is to be answered 429."""
+        if self._now() - self._begun_s >= PERIOD_S:
+            self._begun_s, self._shared = self._now(), 0
+            self._by_address.clear()
+        key = _network(address)
+        count = self._by_address.get(key, 0) + 1
+        if key not in self._by_address and len(self._by_address) >= MOST_ADDRESSES:
+            self._by_address.popitem(last=False)
+        self._by_address[key] = count
+        if count <= OWN:
+            return False
+        if count > MOST_OF_ONE or self._shared >= MOST_OF_ALL:
+            return True
+        self._shared += 1
+        return False
+
+
+def _network(address: str) -> str:
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network((found, IPV6_NETWORK), strict=False)) if found.version == 6 else address
+
+
+# `<data>/tokens.json`: who may come in. A running dashboard takes a change of it at once; a file that is damaged lets no token in.
 
 FILE, LOCK = "tokens.json", ".tokens.lock"
 MOST_BYTES = 1 << 20

@@ -1,25 +1,270 @@
-"""What the charts of a board draw, from the store."""
+"""Data of a board's charts: which series each shows, their labels, and their points."""
 
 from __future__ import annotations
 
+import fnmatch
+import json
 import math
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from collectors.analysis.expressions.errors import ExpressionError, NoSeries
-from collectors.analysis.expressions.expression import compile
-from collectors.analysis.expressions.units import unit_of_series
-from collectors.store.protocol import Axis, Series, Store
-from collectors.store.question import TooMuch, check
+from analysis.expressions.evaluation import compile
+from analysis.expressions.language import ExpressionError, NoSeries, unit_of_series
+from collectors.records import Labels
+from collectors.store.store import Axis, Buckets, Series, Store, TooMuch, check
 
-from ..expressions.asked import ExpressionQuery, ExpressionResult
-from ..expressions.evaluation import Expressions
-from ..expressions.reading import chosen_of
-from .asked import X_ITEM, BoardCurve, ChartsQuery, DrawnChart, DrawnCharts, Followed, NotDrawn
-from .choosing import charts_with_something, chosen, expressions_of, reason_of
+from ..series.expressions import ExpressionQuery, ExpressionResult, Expressions, chosen_of
+from ..series.places import attempts_of, superseded
+from ..series.subscription import is_glob
+from .board import Board, BoardChart, ChosenSeries, expression, meant
 from .files import BoardFile
-from .labelling import labelled
-from .model import BoardChart, ChosenSeries
-from .stored import BoardReader
+
+X_ITEM = -1  # the item of a scatter chart's `x`
+
+
+class ChartsQuery(NamedTuple):
+    """`lo` and `hi` are inclusive and on the axis; None is open. `runs` are names or globs, of series that name none themselves."""
+
+    charts: Sequence[BoardChart]
+    runs: Sequence[str] = ()
+    axis: Axis = "time"
+    lo: float | None = None
+    hi: float | None = None
+    buckets: int = 300  # of a curve
+
+
+class BoardCurve(NamedTuple):
+    """`item` is the place in the chart's `series`. `run` is "" of the machine; `series` is a name, or an expression's text.
+
+    Where `exact`, min and max are those of the points; `reason` says why they are not.
+    """
+
+    item: int
+    run: str
+    series: str
+    labels: Labels
+    unit: str
+    buckets: Buckets
+    exact: bool = True
+    reason: str = ""
+    label: str = ""
+    colour: int | None = None
+
+
+class NotDrawn(NamedTuple):
+    """`reason` is one sentence."""
+
+    item: int
+    reason: str
+
+
+@dataclass
+class DrawnChart:
+    curves: list[BoardCurve] = field(default_factory=list)
+    left_out: list[NotDrawn] = field(default_factory=list)
+
+
+class Followed(NamedTuple):
+    """A stored series behind the charts: new points of it change them. `run` is None for the machine's."""
+
+    run: str | None
+    name: str
+
+
+@dataclass(frozen=True)
+class DrawnCharts:
+    """`cursor` is the newest commit that they surely hold. `lo` and `hi` are None where there is no point."""
+
+    cursor: int
+    lo: float | None
+    hi: float | None
+    charts: list[DrawnChart]
+    followed: list[Followed]
+
+
+# The names of a chart's curves: what its file says, else that in which they differ (pure).
+
+PLACE = re.compile(r"\{([^{}]{1,100})\}")
+RUN, SERIES = "run", "series"
+WORDS = {"gpu": "GPU {}", "rank": "rank {}"}  # labels that are no word by themselves
+
+
+def labelled(curves: Sequence[BoardCurve], chart: BoardChart) -> list[BoardCurve]:
+    """In the order of the chart's entries, then by run and labels: `gpu/power_w` of eight GPUs are `GPU 0` to `GPU 7`; of two hosts `a, GPU 0`."""
+    curves = sorted(curves, key=_order)
+    drawn = [curve for curve in curves if curve.item >= 0]  # what lies along x has no name on the chart
+    known = dict.fromkeys((RUN, SERIES, *_keys(drawn)))  # `run` is a label of the machine's series about runs, too
+    keys = [key for key in known if len({_values(curve).get(key, "") for curve in drawn}) > 1]
+    if any(key in keys for key in ("gpu", "mig")):
+        keys = [key for key in keys if key != "uuid"]
+    found = []
+    for curve in curves:
+        row = _values(curve)
+        entry = chart.series[curve.item] if 0 <= curve.item < len(chart.series) else chart.x
+        given = _filled(entry.label, row) if entry else ""
+        label = given or ", ".join(_word(key, row[key]) for key in keys if row.get(key)) or curve.series
+        found.append(curve._replace(label=label, colour=entry.colour if entry else None))
+    return found
+
+
+def _values(curve: BoardCurve) -> dict[str, str]:
+    return {SERIES: curve.series, **({RUN: curve.run} if curve.run else {}), **dict(curve.labels)}
+
+
+def _order(curve: BoardCurve) -> tuple[object, ...]:
+    """`GPU 2` before `GPU 10`."""
+    labels = tuple(
+        sorted((key, len(value) if value.isdigit() else 0, value) for key, value in curve.labels if key != "uuid")
+    )
+    return curve.item, curve.run, curve.series, labels
+
+
+def _keys(curves: Sequence[BoardCurve]) -> list[str]:
+    return list(dict.fromkeys(key for curve in curves for key, _ in curve.labels))
+
+
+def _word(key: str, value: str) -> str:
+    return WORDS.get(key, "{}").format(value)
+
+
+def _filled(template: str, row: dict[str, str]) -> str:
+    """A part between commas that names a label which the curve lacks is left out: `rank {rank}, forward` of a single process is `forward`."""
+    parts = [part for part in template.split(", ") if all(key in row for key in PLACE.findall(part))]
+    return ", ".join(PLACE.sub(lambda place: row[place[1]], part) for part in parts)
+
+
+# Every read of the store for boards.
+
+MOST_RUNS = 50  # of a question
+
+
+class BoardReader:
+    """Raises what the store raises: StoreError, Ended, TooMuch."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def cursor(self) -> int:
+        return self._store.seq()
+
+    def series(self, run: str | None) -> list[Series]:
+        check()
+        return list(self._store.series(run))
+
+    def runs(self, globs: Sequence[str]) -> list[str]:
+        """Those that exist, the newest first where a glob has several; at most MOST_RUNS."""
+        patterns = [glob for glob in globs if is_glob(glob)]
+        found = dict.fromkeys(name for name in globs if self._store.run(name) is not None)
+        if patterns:
+            newest = sorted(self._store.runs(), key=lambda run: run.last_time_s or 0.0, reverse=True)
+            found |= dict.fromkeys(run.name for run in newest if any(matches(glob, run.name) for glob in patterns))
+        return list(found)[:MOST_RUNS]
+
+    def buckets(
+        self, series: Sequence[Series], lo: float | None, hi: float | None, axis: Axis, most: int
+    ) -> dict[int, Buckets]:
+        """By id. On the step axis, what a newer attempt wrote again is left out."""
+        found = self._store.range([chosen.id for chosen in series], lo, hi, axis, most)
+        return {number: _newest(data) for number, data in found.items()} if axis == "step" else found
+
+
+def matches(glob: str, text: str) -> bool:
+    """`*` and `?`, in any case."""
+    return fnmatch.fnmatchcase(text.lower(), glob.lower().replace("[", "[[]"))
+
+
+def _newest(data: Buckets) -> Buckets:
+    kept = ~superseded(data.step, data.segment, attempts_of(data))
+    return data if kept.all() else Buckets._make([*(column[kept] for column in data[:-1]), data.points_total])
+
+
+# Which stored series a chart's entry means, or the expression that it stands for (pure).
+
+NEAR = 0.8  # a name is meant that is as alike as one with a slip: the series of a board that comes along are no slips
+
+
+def chosen(entry: ChosenSeries, known: Sequence[Series]) -> list[Series]:
+    """In the order of `known`; none for an expression."""
+    names = {series.name for series in known}
+    if entry.by == "name":
+        wanted = {entry.text} & names
+    elif entry.by == "glob":
+        wanted = {name for name in names if matches(entry.text, name)}
+    elif entry.by == "regex":
+        search = expression(entry.text).search
+        wanted = {name for name in names if search(name)}
+    else:
+        wanted = set()
+    return [series for series in known if series.name in wanted and _has(series.labels, entry.labels)]
+
+
+def charts_with_something(board: Board, known: Sequence[Series]) -> int:
+    """How many of its charts have a series that is stored; of an expression, one that it names."""
+    charts = [[*chart.series, *filter(None, [chart.x])] for row in board.rows for chart in row.charts]
+    return sum(
+        any(_names_one(entry, known) if entry.by == "expr" else chosen(entry, known) for entry in of) for of in charts
+    )
+
+
+def _names_one(entry: ChosenSeries, known: Sequence[Series]) -> bool:
+    return any(series.name in entry.text for series in known)
+
+
+def reason_of(entry: ChosenSeries, known: Sequence[Series], runs: Sequence[str]) -> str:
+    """Why it chooses none, in one sentence."""
+    where = (
+        f"this machine and the run {runs[0]!r} have"
+        if len(runs) == 1
+        else "this machine and these runs have"
+        if runs
+        else "this machine has"
+    )
+    if entry.by in ("glob", "regex"):
+        return f"{where} no series that the {entry.by} {entry.text} finds{_labelled(entry.labels)}"
+    names = {series.name for series in known}
+    if entry.text in names:
+        return f"{where} no series {entry.text}{_labelled(entry.labels)}"
+    return f"{where} no series {entry.text}{meant(entry.text, names, NEAR)}"
+
+
+def expressions_of(entry: ChosenSeries, smooth: str, known: Sequence[Series]) -> list[str]:
+    """The texts of the expressions that are to be evaluated; [] where the series are drawn as they are stored."""
+    if entry.by == "expr":
+        return [f"ema({entry.text}, {smooth})" if smooth else entry.text]
+    if not smooth:
+        return []
+    names = dict.fromkeys(series.name for series in chosen(entry, known))
+    labels = ", ".join(
+        f'"{key}"=~{_quoted(glob)}' if not key.isidentifier() else f"{key}=~{_quoted(glob)}"
+        for key, glob in entry.labels
+    )
+    return [
+        f"ema({_quoted(name)}{{{labels}}}, {smooth})" if labels else f"ema({_quoted(name)}, {smooth})" for name in names
+    ]
+
+
+def _has(labels: Labels, wanted: Labels) -> bool:
+    values = dict(labels)
+    return all(
+        matches(glob, values.get(key, "")) if is_glob(glob) else values.get(key, "") == glob for key, glob in wanted
+    )
+
+
+def _labelled(labels: Labels) -> str:
+    return f" with {', '.join(f'{key}={glob}' for key, glob in labels)}" if labels else ""
+
+
+def _quoted(text: str) -> str:
+    return (
+        json.dumps(text, ensure_ascii=False)
+        if "\\" not in text and '"' not in text
+        else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    )
+
+
+# What the charts of a board draw, from the store.
 
 FIRST = "gpus"
 MOST_CURVES = 200  # of a chart

@@ -15,8 +15,8 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
 
-from .edits import MOST_EDITS, MOST_PLACE, BoardEdit, EditPlace
-from .reading import board_of
+from .board import MOST_EDITS, MOST_PLACE, BoardEdit, EditPlace
+from .files import board_of
 
 MOST_DEPTH, MOST_ITEMS = 8, 2000
 WIDE = 4096  # characters: lines stay as they are

@@ -1,4 +1,4 @@
-"""The files of boards: users' own in the data folder, those of a log folder, and those that come along. Read again when they change."""
+"""Files of boards: users' own, those of a log folder, and built-in ones, with edits."""
 
 from __future__ import annotations
 
@@ -8,17 +8,36 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from stat import S_ISDIR
 from threading import Lock
 from time import time_ns
 from typing import Literal, NamedTuple, TypeAlias
 
+import yaml
+
 from ..user_files import yaml_file
-from ..user_files.yaml_file import SETTLED_NS, SUFFIX, Stamp, Unwritable
-from .errors import BoardError
-from .model import Board
-from .reading import board_of
+from ..user_files.yaml_file import ODD_BREAK, SETTLED_NS, SUFFIX, Stamp, Unwritable
+from . import board as fields
+from . import board as values
+from .board import Board, BoardChart, BoardError, plain_board, tree_of
+
+# Read a board, or one chart, from YAML.
+
+KEPT = 512  # charts that pages ask for again and again
+
+
+def board_of(text: str) -> Board:
+    """Raises BoardError."""
+    return Board(**values.read_table(tree_of(text), fields.BOARD_FIELDS, "a board"))
+
+
+@lru_cache(maxsize=KEPT)
+def chart_of(text: str) -> BoardChart:
+    """`"{kind: line, series: [gpu/power_w]}"`, as in a board's file. Raises BoardError."""
+    return fields.chart_of(tree_of(text))
+
 
 FOLDER = "boards"
 MOST_BOARDS = 200  # of a folder
@@ -188,3 +207,43 @@ def _check_folder(folder: Path) -> None:
     with suppress(FileNotFoundError):
         if not S_ISDIR(folder.lstat().st_mode):
             raise Unwritable(f"{folder} is a link or a file; move it away, so that boards have a folder")
+
+
+# Write a board as YAML: what is read from it again is the same board.
+
+WIDE = 100  # characters of a line, where it can be broken
+
+
+class _BoardDumper(yaml.SafeDumper):
+    """Lists are indented, short tables of words stand in a line, and text of several lines line by line."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = '"' if ODD_BREAK.search(text) else "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+def _list_node(dumper: yaml.SafeDumper, items: list[object]) -> yaml.SequenceNode:
+    short = all(isinstance(item, str | int | float) and len(str(item)) < 30 for item in items) and len(items) <= 4
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=short)
+
+
+def _table_node(dumper: yaml.SafeDumper, table: dict[object, object]) -> yaml.MappingNode:
+    tones = all(not isinstance(key, str) for key in table)
+    return dumper.represent_mapping("tag:yaml.org,2002:map", list(table.items()), flow_style=tones)
+
+
+_BoardDumper.add_representer(str, _text_node)
+_BoardDumper.add_representer(list, _list_node)
+_BoardDumper.add_representer(dict, _table_node)
+
+
+def written(board: Board) -> str:
+    """YAML text, without what is as usual."""
+    return yaml.dump(plain_board(board), Dumper=_BoardDumper, allow_unicode=True, sort_keys=False, width=WIDE)

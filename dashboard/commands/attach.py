@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from collectors.process.second_names import USUAL
+from collectors.keeper.linked_folders import USUAL
 
 from .command import Command, Mistake
 
@@ -19,14 +19,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from collectors.rights import whose
-    from collectors.service.log_folders import last_used
+    from collectors import rights
+    from collectors.log_folders import last_used
 
     from .. import address
-    from ..attaching import AttachRefused, attach
+    from ..attach import AttachRefused, attach
 
     log_dir: Path = parsed.log_dir or Path(USUAL[0])
-    whose.look_at_others()  # root has named the process itself
+    rights.look_at_others()  # root has named the process itself
     try:
         attached = attach(log_dir, parsed.pid, parsed.name)
     except AttachRefused as refused:

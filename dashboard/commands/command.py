@@ -66,7 +66,7 @@ def make_folder(folder: Path, flag: str, *, private: bool = False) -> None:
     """`private`: no other user may read it. Raises Mistake where it cannot be made or written to."""
     try:
         if private:
-            from collectors.service import folders
+            from collectors import folders
 
             folders.make_private(folder)
         folder.mkdir(parents=True, exist_ok=True)

@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from collectors.process.proc import start_ticks
-from collectors.service.control import ControlError, ask
+from collectors.control import ControlError, ask
+from collectors.machine.proc import start_ticks
 
 STOP_S = 2.5  # it ends its step and saves a checkpoint
 BRIEF_S = 30.0  # a resumed run that ends sooner had nothing left to do, or cannot be resumed: a new one is begun

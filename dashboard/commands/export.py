@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collectors.service.log_folders import LogFolders, add_place, place_of
+from collectors.log_folders import LogFolders, add_place, place_of
 
 from .command import Command, Mistake, typeable
 
 if TYPE_CHECKING:
-    from collectors.store.protocol import Store
+    from collectors.store.store import Store
 
 TENSORBOARD = "tensorboard"
 
@@ -35,10 +35,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from collectors.store.copying import UnknownRun
     from collectors.store.open import maintenance, open_store
-    from collectors.store.protocol import StoreError
-    from collectors.store.question import TooMuch
+    from collectors.store.run_copy import UnknownRun
+    from collectors.store.store import StoreError, TooMuch
 
     place = place_of(parsed)
     if not maintenance(place.data_dir).exists():
@@ -69,8 +68,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 def write(parsed: argparse.Namespace, store: Store, place: LogFolders, target: Path) -> str:
     """What was written, for the user."""
-    from ..archive.event_files import write_event_files
-    from ..archive.zipped import write_zip
+    from ..archive import write_event_files, write_zip
 
     if parsed.format == TENSORBOARD:
         written = write_event_files(store, parsed.run, target)

@@ -14,8 +14,7 @@ from collectors.options import CollectorOptions
 
 from .. import address
 from ..auth.hosts import Access
-from ..reach.flags import port
-from ..reach.listening import CannotListen, address_of, listen, public_address_of
+from ..network import CannotListen, address_of, listen, port, public_address_of
 from .command import Command, Mistake
 from .run import free_port
 from .serve import leave, run_web
@@ -45,7 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from ..archive.zipped import BadArchive, room_for, unpack
+    from ..archive import BadArchive, room_for, unpack
 
     if not parsed.file.is_file():
         raise Mistake(f"there is no file {parsed.file}; write one with: deepseek-dashboard export RUN")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from collectors import amounts
+from collectors import options as amounts
 from collectors.options import add_flags
 from collectors.records import Frame
 
@@ -20,10 +20,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from collectors.sampler import choice, report
+    from collectors.sampler import profile, report
 
     try:
-        lines = report.of(options.pid, options.seconds, choice.choose(options.sampler), what_waits)
+        lines = report.of(options.pid, options.seconds, profile.choose(options.sampler), what_waits)
     except report.ReportRefused as refused:
         raise Mistake(str(refused)) from None
     print("\n".join(lines))
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def what_waits(stack: tuple[Frame, ...]) -> str:
-    from collectors.analysis.stacks.waits import wait_of, waiting
+    from analysis.stacks.waits import wait_of, waiting
 
     found = waiting([wait_of(frame) for frame in stack])
     return found.wait.what if found else ""

@@ -7,13 +7,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collectors.service.log_folders import LogFolders, add_place, place_of
+from collectors.log_folders import LogFolders, add_place, place_of
 
 from .command import Command, Mistake
 from .why import moment, rank
 
 if TYPE_CHECKING:
-    from collectors.analysis.stacks.traces import Range
+    from analysis.stacks.traces import Range
 
 PATIENCE = 4.0  # times the time that a page would wait for
 MOST_NAME = 60  # characters of a run that name its file
@@ -35,8 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     from collectors.store.open import maintenance
-    from collectors.store.protocol import StoreError
-    from collectors.store.question import TooMuch
+    from collectors.store.store import StoreError, TooMuch
 
     place = place_of(parsed)
     if not maintenance(place.data_dir).exists():
@@ -65,9 +64,8 @@ def written(parsed: argparse.Namespace, place: LogFolders) -> bytes:
     from collectors.store.open import open_store
 
     from ..queries import NotFound, Queries
-    from ..report.asked import ReportQuery
-    from ..report.gathering import gather
-    from ..report.rendering import html_of
+    from ..report.contents import ReportQuery, gather
+    from ..report.page import html_of
 
     with (
         closing(open_store(place.data_dir, write=False)) as store,

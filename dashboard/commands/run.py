@@ -19,10 +19,10 @@ import tty
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from collectors.process import keeper
-from collectors.process.keeper import ENDED, FAILED, INPUT, NUMBER, RESIZE, SIGNAL, STARTED, STOPPED, Program
-from collectors.process.printed import open_terminal
-from collectors.process.second_names import USUAL
+from collectors.keeper import keeper
+from collectors.keeper.keeper import ENDED, FAILED, INPUT, NUMBER, RESIZE, SIGNAL, STARTED, STOPPED, Program
+from collectors.keeper.linked_folders import USUAL
+from collectors.keeper.output import open_terminal
 
 from .command import ROOT, Command, Mistake, typeable
 
@@ -116,8 +116,8 @@ def watch(parsed: argparse.Namespace, folder: Path, pid: int, say: Callable[[str
     import threading
     import webbrowser
 
-    from collectors.service import folders
-    from collectors.service.log_folders import found_here, last_used, of_folders
+    from collectors import folders
+    from collectors.log_folders import found_here, last_used, of_folders
 
     from .. import address
 

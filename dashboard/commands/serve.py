@@ -19,23 +19,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn, Protocol
 
-from collectors.memory import give_back
+from collectors import folders, rights
+from collectors import options as room
+from collectors.keeper.linked_folders import USUAL
+from collectors.log_folders import LogFolders, found_here, is_store, of_folders, of_several, unused_stores
 from collectors.options import FLAGS, CollectorOptions, add_flags, options_of
-from collectors.process.second_names import USUAL
-from collectors.rights import whose
-from collectors.service import folders, room
-from collectors.service.keeper import Keeper
-from collectors.service.log_folders import LogFolders, found_here, is_store, of_folders, of_several, unused_stores
-from collectors.small_file import Unwritable
+from collectors.runtime import give_back
+from collectors.user_files import Unwritable
+from collectors.writer import Keeper
 
 from .. import address
 from ..auth.hosts import Access
-from ..reach.flags import access_of, add_reach_flags, listening
-from ..reach.listening import ANY_ADDRESS, CannotListen, address_of, public_address_of
+from ..network import ANY_ADDRESS, CannotListen, access_of, add_reach_flags, address_of, listening, public_address_of
 from .command import ROOT, Command, Mistake, make_folder, typeable
 from .demo import Demo
-from .lending import Loan
-from .waiting import Waiting
+from .missing_folder import Waiting
+from .temporary import Loan
 
 BESIDE_S = 0.5
 LAST_LINES_S = 3.0
@@ -74,9 +73,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    if parsed.as_root and os.geteuid() != whose.ROOT_UID:
+    if parsed.as_root and os.geteuid() != rights.ROOT_UID:
         raise Mistake("--as-root is for root, who alone may look at other users' runs: leave it out")
-    whose.look_at_others(parsed.as_root)
+    rights.look_at_others(parsed.as_root)
     options = prepare(parsed)
     waiting = waiting_for(parsed)
     where = waiting.what if waiting else f"shows {names_of(parsed, options)}"
@@ -147,7 +146,7 @@ def place_to_serve(given: Sequence[Path], data_dir: Path | None) -> LogFolders:
         return of_folders(given, data_dir.resolve())
     place = of_folders(given)
     if any(is_store(of_several(folder)) for folder in place.folders):
-        from .taking_over import take_over
+        from .store_migration import take_over
 
         for sentence in take_over(place):
             print(sentence, file=sys.stderr, flush=True)
@@ -177,7 +176,7 @@ def pages_folder(folder: Path | None, options: CollectorOptions) -> Path | None:
     """Raises Mistake where its files must not run."""
     if folder is None:
         return None
-    from ..pages.own import check_folder
+    from ..pages.custom import check_folder
 
     try:
         check_folder(folder, [*options.tree.tops, options.data_dir])
@@ -202,7 +201,7 @@ def check_folder(folder: Path) -> bool:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise Mistake(f"cannot read {folder} ({why}); choose another folder with --log-dir") from None
-    if why_not := whose.why_not_ours(folder):
+    if why_not := rights.why_not_ours(folder):
         raise Mistake(f"{folder} {why_not}")
     return True
 
@@ -309,12 +308,12 @@ def run_web(
     from ..queries import Queries
 
     with without("IPython"):  # Dash loads it where it is installed, for notebooks: another fifth
-        from ..server import make_app
-        from ..serving import server_of
+        from ..app import make_app
+        from ..http_server import server_of
 
     if pages_dir is not None:
         from ..pages import add_own
-        from ..pages.own import own_pages
+        from ..pages.custom import own_pages
 
         add_own(own_pages(pages_dir))
     store = open_store(options.data_dir, write=False)

@@ -8,9 +8,8 @@ import shutil
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
-from collectors import VERSION
-from collectors.service import lock
-from collectors.service.log_folders import add_place, place_of
+from collectors import VERSION, writer
+from collectors.log_folders import add_place, place_of
 
 from .command import Command, Mistake, make_folder
 
@@ -54,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
 def backup(data_dir: Path, target: Path | None) -> None:
     """Copy the store, each file as of one moment, and what users said beside it. Raises Mistake."""
     from collectors.store.open import maintenance
-    from collectors.store.protocol import StoreError
+    from collectors.store.store import StoreError
 
     if target is None:
         raise Mistake("backup needs a folder to copy to; name it with: --to FOLDER")
@@ -87,14 +86,14 @@ def _copy(entry: Path, target: Path) -> None:
 def compact(data_dir: Path) -> None:
     """Compact as the store's only writer, and print the bytes before and after. Raises Mistake."""
     from collectors.store.open import maintenance
-    from collectors.store.protocol import StoreError
+    from collectors.store.store import StoreError
 
     store = maintenance(data_dir)
     before = store.size_bytes()
     try:
-        lock.take(data_dir, VERSION, {**lock.last_options(data_dir), "store": "compact"})
+        writer.take(data_dir, VERSION, {**writer.last_options(data_dir), "store": "compact"})
         store.compact()
-    except lock.Locked as error:
+    except writer.Locked as error:
         raise Mistake(f"{error}; end the dashboard of this folder first") from None
     except StoreError as error:
         raise Mistake(str(error)) from None

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from collectors.service.log_folders import add_place, place_of
-from collectors.small_file import Unwritable
+from collectors.log_folders import add_place, place_of
+from collectors.user_files import Unwritable
 
 from .. import address
 from .command import Command, Mistake, make_folder, typeable

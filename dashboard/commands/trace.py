@@ -7,13 +7,13 @@ import shlex
 import time
 from typing import TYPE_CHECKING
 
-from collectors.service.log_folders import LogFolders, add_place, place_of
+from collectors.log_folders import LogFolders, add_place, place_of
 
 from .command import Command, Mistake
 from .why import rank
 
 if TYPE_CHECKING:
-    from ..traces.traces import TraceFound
+    from ..stacks.traces import TraceFound
 
 LOOK_S = 0.2
 MOST_LINES, MOST_KERNELS = 12, 3  # in a shell
@@ -37,7 +37,7 @@ def steps(text: str) -> int:
 
 def run(parsed: argparse.Namespace) -> int:
     """1 where no steps were traced."""
-    from collectors.service.control import ControlError, ask
+    from collectors.control import ControlError, ask
 
     place = place_of(parsed)
     try:
@@ -59,7 +59,7 @@ def _waited_for(parsed: argparse.Namespace, place: LogFolders, name: str) -> Tra
 
     from collectors.store.open import open_store
 
-    from ..stacks import Stacks
+    from ..stacks.stacks import Stacks
 
     with closing(open_store(place.data_dir, write=False)) as store:
         stacks = Stacks(store, place.tree)
@@ -70,8 +70,8 @@ def _waited_for(parsed: argparse.Namespace, place: LogFolders, name: str) -> Tra
 
 def lines_of(found: TraceFound, run: str) -> list[str]:
     """What was traced, then the lines that launched most, each with its dearest kernels."""
-    from collectors.analysis.ledger.traced import kinds_of_kernels
-    from collectors.analysis.stacks.owning import file_name
+    from analysis.ledger.shares import kinds_of_kernels
+    from analysis.stacks.frames import file_name
 
     trace = found.trace
     if trace is None:

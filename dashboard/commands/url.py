@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import shlex
 
-from collectors.service.log_folders import add_place
-from collectors.small_file import Unwritable
+from collectors.log_folders import add_place
+from collectors.user_files import Unwritable
 
 from .. import address
 from .command import Command, Mistake

@@ -7,15 +7,15 @@ import datetime
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from collectors.service.log_folders import LogFolders, add_place, place_of
+from collectors.log_folders import LogFolders, add_place, place_of
 
 from .command import Command, Mistake
 
 if TYPE_CHECKING:
-    from collectors.analysis.stacks.traces import Range
-    from collectors.store.protocol import Store
+    from analysis.stacks.traces import Range
+    from collectors.store.store import Store
 
-    from ..stacks import Stacks
+    from ..stacks.stacks import Stacks
 
 READING_S = 0.5  # on minutes of stacks that nothing has added up yet
 
@@ -58,8 +58,7 @@ def rank(text: str) -> int:
 
 def run(parsed: argparse.Namespace) -> int:
     from collectors.store.open import maintenance, open_store
-    from collectors.store.protocol import StoreError
-    from collectors.store.question import TooMuch
+    from collectors.store.store import StoreError, TooMuch
 
     place = place_of(parsed)
     if not maintenance(place.data_dir).exists():
@@ -73,11 +72,11 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _lines(parsed: argparse.Namespace, store: Store, place: LogFolders) -> list[str]:
-    from collectors.analysis.ledger.wording import lines_of
+    from analysis.ledger.wording import lines_of
 
-    from ..goodput.asking import Goodputs
-    from ..ledger.contrasted import contrasted
-    from ..stacks import Stacks
+    from ..runs.goodput import Goodputs
+    from ..stacks.ledger import contrasted
+    from ..stacks.stacks import Stacks
 
     stacks = Stacks(store, place.tree)
     goodput = Goodputs(store, stacks.ledgers, place.tree, place.data_dir).line(parsed.run)

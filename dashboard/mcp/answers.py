@@ -10,7 +10,7 @@ from typing import Any
 from client import Dashboard, DashboardError
 from collectors.redaction import LEFT_OUT, is_secret
 
-from . import small
+from . import truncation
 
 CURVES, BUCKETS = 20, 10  # names that may be asked for; rows of each series where nothing else is said
 LINES, TOP, CONTEXT = 20, 15, 8
@@ -38,7 +38,7 @@ def runs(dashboard: Dashboard, given: dict[str, Any]) -> str:
         "state_reason",
     )
     head = {"total": len(found), "order": "newest first"}
-    return small.text(head, columns, cells(found, columns), "narrow it with match or state")
+    return truncation.text(head, columns, cells(found, columns), "narrow it with match or state")
 
 
 def run(dashboard: Dashboard, given: dict[str, Any]) -> str:
@@ -64,7 +64,7 @@ def run(dashboard: Dashboard, given: dict[str, Any]) -> str:
     }
     match = given.get("match", "").lower()
     rows = [row for row in fields(raw["info"]) if match in row[0].lower()]
-    return small.text(head, ("field", "value"), rows, "narrow the fields of its configuration with match")
+    return truncation.text(head, ("field", "value"), rows, "narrow the fields of its configuration with match")
 
 
 def series(dashboard: Dashboard, given: dict[str, Any]) -> str:
@@ -73,7 +73,7 @@ def series(dashboard: Dashboard, given: dict[str, Any]) -> str:
         row["labels"] = ", ".join(f"{name}={value}" for name, value in row["labels"].items())
     columns = ("name", "labels", "unit", "points", "first_step", "last_step", "last_time_s", "last_time")
     head = {"run": given.get("run"), "total": len(found)}
-    return small.text(head, columns, cells(found, columns), "narrow it with match, a substring or a glob")
+    return truncation.text(head, columns, cells(found, columns), "narrow it with match, a substring or a glob")
 
 
 def points(dashboard: Dashboard, given: dict[str, Any]) -> str:
@@ -91,7 +91,7 @@ def points(dashboard: Dashboard, given: dict[str, Any]) -> str:
     if not shown:
         head["note"] = "no point lies there; a run without times (timed is false) has points with axis=step only"
     more = "ask for fewer series or buckets, or for a shorter range"
-    return small.text(head, columns, cells(records(table, logged="last"), columns), more)
+    return truncation.text(head, columns, cells(records(table, logged="last"), columns), more)
 
 
 def logs(dashboard: Dashboard, given: dict[str, Any]) -> str:
@@ -107,7 +107,7 @@ def logs(dashboard: Dashboard, given: dict[str, Any]) -> str:
             "order": "oldest first",
         }
         more = "ask with before=next_older for older ones"
-        answer = small.text(head, columns, cells(records(table), columns), more, newest=True)
+        answer = truncation.text(head, columns, cells(records(table), columns), more, newest=True)
         shown = len(json.loads(answer)["rows"])
         if shown in (0, len(table)):
             return answer
@@ -120,7 +120,7 @@ def events(dashboard: Dashboard, given: dict[str, Any]) -> str:
     columns = ("time_s", "time", "kind", "rank", "step", "seconds", "text")
     head = {"run": given.get("run"), "total": len(found), "order": "oldest first"}
     more = "for older ones give the first time_s shown as to; kind narrows it"
-    return small.text(head, columns, cells(found, columns), more, newest=True)
+    return truncation.text(head, columns, cells(found, columns), more, newest=True)
 
 
 def flame(dashboard: Dashboard, given: dict[str, Any]) -> str:
@@ -138,7 +138,7 @@ def flame(dashboard: Dashboard, given: dict[str, Any]) -> str:
     head["order"] = "what lost most first" if graph.has_baseline else "most seconds first"
     columns = ("name", "file", "line", "self_s", "total_s", "self_excess_s", "excess_s")
     rows = cells(lines[: given.get("n", TOP)], columns)
-    return small.text(head, columns, rows, "focus narrows it to stacks with such a frame")
+    return truncation.text(head, columns, rows, "focus narrows it to stacks with such a frame")
 
 
 def blame(dashboard: Dashboard, given: dict[str, Any]) -> str:
@@ -163,7 +163,7 @@ def blame(dashboard: Dashboard, given: dict[str, Any]) -> str:
     }
     head |= {"contradiction": found.raw["contradiction"], "units": "seconds per unit; per names the unit"}
     columns = ("name", "unit", "window", "normal")
-    return small.text(
+    return truncation.text(
         head, columns, cells(found.raw["evidence"], columns), "the flame tool shows the lines of the window"
     )
 
@@ -173,7 +173,7 @@ def source(dashboard: Dashboard, given: dict[str, Any]) -> str:
     lines = dashboard.source(given["run"], given["file"], line, given.get("context", CONTEXT))
     rows = sorted(zip(map(int, lines.index), lines, strict=True), key=lambda row: abs(row[0] - line))
     head = {"file": given["file"], "line": line, "which": lines.attrs["note"], "order": "nearest to the line first"}
-    return small.text(head, ("line", "text"), rows, "lower context, or name another line")
+    return truncation.text(head, ("line", "text"), rows, "lower context, or name another line")
 
 
 def gpus(dashboard: Dashboard, given: dict[str, Any]) -> str:
@@ -182,7 +182,7 @@ def gpus(dashboard: Dashboard, given: dict[str, Any]) -> str:
     if "gpu" not in given:
         columns = ("index", "mig", "name", "state", "reason", *GPU_METRICS)
         rows = [[row.get(GPU_METRICS.get(name, name)) for name in columns] for row in found]
-        return small.text(head, columns, rows, "gpu=N shows all metrics of one")
+        return truncation.text(head, columns, rows, "gpu=N shows all metrics of one")
     its = [row for row in found if row["index"] == given["gpu"]]
     metrics = [
         [row["mig"], name, row[name]]
@@ -190,7 +190,7 @@ def gpus(dashboard: Dashboard, given: dict[str, Any]) -> str:
         for name in row
         if name.startswith("gpu/") and row[name] is not None
     ]
-    return small.text(
+    return truncation.text(
         head, ("mig", "metric", "value"), metrics, "the points tool has the series gpu/*; units are in their names"
     )
 
@@ -199,7 +199,7 @@ def files(dashboard: Dashboard, given: dict[str, Any]) -> str:
     found = [row for row in records(dashboard.files(given["run"])) if given.get("match", "") in row["path"]]
     columns = ("path", "offset", "lines_read", "lines_skipped", "fields_skipped", "first_skip", "trouble")
     head = {"run": given["run"], "total": len(found), "units": "offset is in bytes that were read"}
-    return small.text(head, columns, cells(found, columns), "narrow it with match, a part of the path")
+    return truncation.text(head, columns, cells(found, columns), "narrow it with match, a part of the path")
 
 
 def health(dashboard: Dashboard, given: dict[str, Any]) -> str:
@@ -211,7 +211,7 @@ def health(dashboard: Dashboard, given: dict[str, Any]) -> str:
         "rss_bytes": raw["rss_bytes"],
     }
     columns = ("name", "state", "lag_s", "last_error")
-    return small.text(head, columns, cells(raw["collectors"], columns), "the dashboard's page shows all")
+    return truncation.text(head, columns, cells(raw["collectors"], columns), "the dashboard's page shows all")
 
 
 def between(given: dict[str, Any]) -> tuple[float | None, float | None]:
@@ -247,4 +247,4 @@ def records(table: Any, logged: str = "") -> list[dict[str, Any]]:
 
 def cells(found: Sequence[dict[str, Any]], columns: Sequence[str]) -> list[list[Any]]:
     """`last_time` is the ISO text of a `last_time_s`."""
-    return [[row[name] if name in row else small.iso(row[f"{name}_s"]) for name in columns] for row in found]
+    return [[row[name] if name in row else truncation.iso(row[f"{name}_s"]) for name in columns] for row in found]

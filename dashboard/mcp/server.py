@@ -24,7 +24,7 @@ from mcp_types import (
 from client import Dashboard, DashboardError
 from collectors import VERSION
 
-from . import small
+from . import truncation
 from .tools import TOOLS, UNTRUSTED, ReadTool
 
 NAME = "deepseek-dashboard"
@@ -63,16 +63,16 @@ def tool_of(tool: ReadTool) -> Tool:
 def answered(dashboard: Callable[[], Dashboard], name: str, arguments: dict[str, Any]) -> tuple[str, bool]:
     """A small text, and whether it is an error: then it is one sentence."""
     if (tool := BY_NAME.get(name)) is None:
-        return small.sentence(f"there is no tool {name!r}; there are: {', '.join(BY_NAME)}"), True
+        return truncation.sentence(f"there is no tool {name!r}; there are: {', '.join(BY_NAME)}"), True
     if wrong := problem(name, arguments):
         return wrong, True
     try:
         return tool.answer(dashboard(), arguments), False
     except DashboardError as error:
-        return small.sentence(error), True
+        return truncation.sentence(error), True
     except Exception as error:  # no answer may end the server; its output says where
         log.exception("%s failed", name)
-        return small.sentence(
+        return truncation.sentence(
             f"the answer to {name} could not be made ({type(error).__name__}); the server's output says where"
         ), True
 
@@ -84,4 +84,4 @@ def problem(name: str, arguments: dict[str, Any]) -> str:
         return ""
     where = ".".join(map(str, error.absolute_path)) or "the arguments:"
     wrong = error.message.removeprefix(repr(error.instance)).strip()  # what was given may be long
-    return f"{small.sentence(f'{where} {wrong}')}; the tool's schema lists what {name} takes"
+    return f"{truncation.sentence(f'{where} {wrong}')}; the tool's schema lists what {name} takes"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import quote
 
-from ..opening.early import Opening, question
-from .page import Page
+from .page import Opening, Page, question
 
 
 def early(opening: Opening) -> Iterable[str]:

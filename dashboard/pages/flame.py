@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..opening.early import about_run
-from .page import Page
+from .page import Page, about_run
 
 PAGE = Page("4", "Flame", "/flame", module="flame", early=about_run)

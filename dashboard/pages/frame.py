@@ -18,18 +18,17 @@ from dash import Dash, Input, Output, State, dcc, html, no_update
 from dash.backends._fastapi import get_current_request, reset_current_request, set_current_request
 from starlette.requests import Request
 
-from collectors.store.protocol import StoreError
+from collectors.store.store import StoreError
 
-from ..auth.policy import policy_of, script_hash
+from .. import static_files
+from ..auth.gate import policy_of, script_hash
 from ..auth.roles import Role
-from ..auth.visitor import visitor
-from ..browser_files import packs
-from ..browser_files.assets import ASSETS, versioned
-from ..opening.early import Opening
+from ..auth.visitors import visitor
+from ..network import path_to, within
 from ..queries import NotFound, Queries
-from ..reach.base_path import path_to, within
+from ..static_files import ASSETS, versioned
 from . import pages
-from .page import Page, empty
+from .page import Opening, Page, empty
 
 STYLES = ("tokens.css", "vendor/uPlot.min.css", "app.css", "flame/flame.css")  # of every page; its own page.css follows
 WITHOUT_MODULE = "pages/dash_page.js"  # draws what a page of Dash components holds of ours
@@ -75,7 +74,7 @@ def index(page: Page, time_zone: str = "") -> str:
 <link rel="icon" href="{assets}/icon.svg">
 {{%css%}}
 </head>
-<body data-module="./{packs.PACK}">
+<body data-module="./{static_files.PACK}">
 <header id="bar" class="bar">
 <div class="brand">{LOGO}<span>DeepSeek Dashboard</span></div>
 <nav class="nav" aria-label="Pages">{links}</nav>
@@ -83,7 +82,7 @@ def index(page: Page, time_zone: str = "") -> str:
 <div id="controls" class="controls"></div>
 </header>
 <main id="first"></main>
-<script type="module" async src="{modules}/{packs.MAIN}"></script>
+<script type="module" async src="{modules}/{static_files.MAIN}"></script>
 {{%app_entry%}}
 <footer id="status" class="status"></footer>
 {{%config%}}
@@ -161,8 +160,8 @@ def styles_of(page: Page) -> list[str]:
 
 def modules_of(page: Page) -> list[str]:
     """What is asked for as the HTML comes: the page's modules in a pack, what starts them, and libraries."""
-    pack = packs.pack_of(pack_name(page))
-    return [] if pack is None else [packs.PACK, packs.MAIN, *pack.vendored]
+    pack = static_files.pack_of(pack_name(page))
+    return [] if pack is None else [static_files.PACK, static_files.MAIN, *pack.vendored]
 
 
 def pack_name(page: Page) -> str:

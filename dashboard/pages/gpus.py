@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..auth.roles import PROCESSES
-from ..auth.visitor import visitor
-from ..opening.early import Opening, question
-from .page import Page
+from ..auth.visitors import visitor
+from .page import Opening, Page, question
 
 
 def early(_: Opening) -> Iterable[str]:

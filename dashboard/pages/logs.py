@@ -12,13 +12,11 @@ from urllib.parse import parse_qs
 
 from dash import Dash, Input, Output, dcc, html
 
-from collectors.store.protocol import StoreError
-from collectors.store.question import TooMuch
+from collectors.store.store import StoreError, TooMuch
 
-from ..opening.early import about_run
 from ..queries import Queries
 from .chart_grid import description, names
-from .page import Page
+from .page import Page, about_run
 
 PLACE, SELECTION = "logs-lines", "selection"
 DESCRIPTION = "data-log-lines"  # the property of the place that a callback fills with `description(...)`

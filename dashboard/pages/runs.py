@@ -12,15 +12,14 @@ from typing import Any
 import dash_ag_grid
 from dash import Dash, Input, Output, dcc, html, no_update
 
-from ..opening.early import Opening, question
 from ..queries import NotFound, Queries
-from ..runs import ALIVE, RunView, forgotten_view
-from ..runs_table.columns import SHOWN, TableColumn
-from ..user_files.about import MOST_NAME, MOST_NOTE, MOST_TAG, MOST_TAGS
+from ..runs.columns import SHOWN, TableColumn
+from ..runs.runs import ALIVE, RunView, forgotten_view
 from ..user_files.forgotten import quoted
-from ..user_files.visible import visible, visible_name
-from . import comparing
-from .page import Page
+from ..user_files.run_notes import MOST_NAME, MOST_NOTE, MOST_TAG, MOST_TAGS
+from ..user_files.yaml_file import visible, visible_name
+from . import comparison
+from .page import Opening, Page, question
 
 GRID, COLUMNS, TICKED, FOCUSED, PANEL = "runs-grid", "columns", "ticked", "focused", "about"
 MOST_COLUMNS = 100
@@ -72,12 +71,12 @@ def layout() -> html.Div:
     ]  # one that is empty says so to its callbacks
     panel = html.Aside(id=PANEL, className="side about", **{"aria-label": "What is said about the run"})
     return html.Div(
-        [html.Div([grid, panel], className="runs-body"), comparing.layout(), *stores], className="runs-page"
+        [html.Div([grid, panel], className="runs-body"), comparison.layout(), *stores], className="runs-page"
     )
 
 
 def callbacks(dash: Dash, queries: Queries) -> None:
-    comparing.callbacks(dash, queries)
+    comparison.callbacks(dash, queries)
 
     @dash.callback(Output(GRID, "columnDefs"), Input(COLUMNS, "data"), prevent_initial_call=True)  # type: ignore[untyped-decorator]
     def columns(keys: Any) -> Any:

@@ -13,10 +13,9 @@ from urllib.parse import parse_qs
 
 from dash import Dash, Input, Output, dcc, html
 
-from ..opening.early import Opening, question
 from ..queries import Queries
 from .chart_grid import DESCRIPTION, chart_grid, description, names
-from .page import Page
+from .page import Opening, Page, question
 
 GRID, SELECTION = "training-charts", "selection"
 MOST_RUNS = 200  # as `GET /curves` takes

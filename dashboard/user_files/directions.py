@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
-from collectors.analysis.directions import Direction as Direction
+from analysis.directions import Direction as Direction
 
 from . import yaml_file
 from .yaml_file import OddFile

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from collectors.added import FOLDER, MOST_BYTES, RESERVED, SUFFIX, file_name
 from collectors.records import Event
+from collectors.user_files import ADDED_MOST_BYTES, FOLDER, RESERVED, SUFFIX, file_name
 
-from .about import HALF_CHARACTER
+from .run_notes import HALF_CHARACTER
 from .yaml_file import FOLDER_MODE, Unwritable
 
 MOST_TEXT, MOST_KIND = 4000, 100  # characters
@@ -82,9 +82,9 @@ def _append(descriptor: int, line: bytes, path: Path) -> None:
         raise ValueError(f"{path} is not a regular file; delete it")
     torn = found.st_size > 0 and os.pread(descriptor, 1, found.st_size - 1) != b"\n"
     line = b"\n" + line if torn else line
-    if found.st_size + len(line) > MOST_BYTES:
+    if found.st_size + len(line) > ADDED_MOST_BYTES:
         raise ValueError(
-            f"{path} has {MOST_BYTES >> 20} MiB of events, which is all that a run may have; move it away to begin a new one"
+            f"{path} has {ADDED_MOST_BYTES >> 20} MiB of events, which is all that a run may have; move it away to begin a new one"
         )
     if os.write(descriptor, line) < len(line):
         os.ftruncate(descriptor, found.st_size)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import time_ns
 
-from collectors.forgotten.tombstones import FOLDER, NOTHING_KNOWN, LastKnown, Tombstone, read_all
+from collectors.logs.forgotten import FOLDER, NOTHING_KNOWN, LastKnown, Tombstone, read_all
 
-from .about import About, about_run
+from .run_notes import About, about_run
 from .yaml_file import SETTLED_NS
 
 MOST_LINE = 100_000  # characters: a shell takes 128 kB of one argument, and more of all

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
-from collectors import amounts
+from collectors import options
 
 from . import yaml_file
 from .yaml_file import OddFile, Table
@@ -79,7 +79,7 @@ def checked(values: Mapping[str, object]) -> dict[str, SettingValue]:
 def retention_s(settings: Settings) -> float | None:
     """None: for ever."""
     text = str(settings.values["retention"])
-    return amounts.seconds(text) if text else None
+    return options.seconds(text) if text else None
 
 
 def _checked(key: str, value: object) -> SettingValue:
@@ -148,7 +148,7 @@ def _retention(value: SettingValue) -> None:
     if value == "":
         return
     try:
-        amounts.seconds(str(value))
+        options.seconds(str(value))
     except argparse.ArgumentTypeError as error:
         raise ValueError(str(error)) from None
 

@@ -1,12 +1,10 @@
-"""A small YAML file that users edit beside us: read with care, written whole.
-
-All values are text, so that `name: no` is the word and not a falsehood: who asks knows the type of each key.
-"""
+"""YAML files that users edit beside the dashboard, with invisible characters made visible."""
 
 from __future__ import annotations
 
 import errno
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from collectors.small_file import (
+from collectors.user_files import (
     FOLDER_MODE,
     MOST_BYTES,
     SETTLED_NS,
@@ -42,6 +40,37 @@ __all__ = [
     "write_bytes",
     "written",
 ]
+
+
+UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2060-\u206f\u2800\u3164\ufeff\uffa0\U000e0000-\U000e0fff]"
+)
+HIDDEN = {"Cc", "Cf", "Cs", "Zs", "Zl", "Zp", "Mn", "Mc", "Me"}  # what no font knows is drawn as a box
+OUTER = re.compile(r"^\s++|(?<!\s)\s++$|[\t\n]++")
+
+
+def visible(text: str) -> str:
+    """`"a\\u202etxt.exe" -> "a[U+202E]txt.exe"`"""
+    return UNSEEN.sub(_spelled, text)
+
+
+def visible_name(name: str) -> str:
+    """With its tabs, line breaks and the blanks at its ends, too, which make it look like another one: `"loss " -> "loss[U+0020]"`."""
+    return visible(OUTER.sub(_spelled, name))
+
+
+def is_seen(name: str) -> bool:
+    """Whether there is anything to see in it: more than controls, blanks and marks of other characters."""
+    return any(unicodedata.category(letter) not in HIDDEN for letter in UNSEEN.sub("", name))
+
+
+def _spelled(found: re.Match[str]) -> str:
+    return "".join(f"[U+{ord(letter):04X}]" for letter in found[0])
+
+
+# A small YAML file that users edit beside us: read with care, written whole.
+#
+# All values are text, so that `name: no` is the word and not a falsehood: who asks knows the type of each key.
 
 Table: TypeAlias = dict[str, str | list[str]]
 

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from ..errors import NoDaemon, QueueError
+from ..state_folder import NoDaemon, QueueError
 
 if TYPE_CHECKING:
-    from ..asking import Asking
+    from ..client import Asking
 
 IS_JOB = "its number, or the name of its run"
 
@@ -46,7 +46,7 @@ def count(text: str) -> int:
 
 def for_each(words: Sequence[str], order: Callable[[Asking, int], str]) -> int:
     """Give the daemon an order for each of these jobs and print what it did; one that is refused keeps none of the others. The exit code."""
-    from ..asking import Asking
+    from ..client import Asking
     from ..state_folder import state_folder
     from ..view import QueueView
 

@@ -30,11 +30,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     import logging
 
-    from ..host import lease
-    from ..service.daemon import JobsDaemon
-    from ..service.rules import rules_from
+    from .. import lease
+    from ..daemon import JobsDaemon
+    from ..request import mib
+    from ..settings import rules_from
     from ..state_folder import keep_flags, state_folder
-    from ..submission import mib
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
     daemon = JobsDaemon(

@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ..planning.usage import high_slots
+from ..plan import high_slots
 from .command import JobsCommand, job_argument
-from .wording import amount, clock, counted, listed, noun, placed_on, resources, spoken
+from .words import amount, clock, counted, listed, noun, placed_on, resources, spoken
 
 if TYPE_CHECKING:
     from ..view import JobRow, QueueView, SlotRow

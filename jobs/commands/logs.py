@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from ..errors import QueueError
-from ..measuring.plain_file import open_plain
+from ..measure import open_plain
+from ..state_folder import QueueError
 from .command import JobsCommand, job_argument
 
 LOOK_S = 0.2

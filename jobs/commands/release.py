@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .command import JobsCommand, for_each, jobs_argument
 
 if TYPE_CHECKING:
-    from ..asking import Asking
+    from ..client import Asking
 
 
 def run(parsed: argparse.Namespace) -> int:

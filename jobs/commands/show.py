@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from .command import JobsCommand, job_argument
-from .wording import amount, clock, end_of, placed_on, resources, spoken, table
+from .words import amount, clock, end_of, placed_on, resources, spoken, table
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

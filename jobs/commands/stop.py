@@ -15,7 +15,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from ..asking import Asking
+    from ..client import Asking
     from ..state_folder import daemon_of, state_folder
 
     folder = state_folder()

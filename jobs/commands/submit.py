@@ -8,7 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from ..errors import NoDaemon, QueueError
+from ..state_folder import NoDaemon, QueueError
 from .command import JobsCommand, count
 
 
@@ -67,9 +67,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from ..asking import Asking
+    from ..client import Asking
+    from ..request import request_of
     from ..state_folder import LOG, kept_flags, state_folder
-    from ..submission import request_of
 
     words: list[str] = parsed.words[1:] if parsed.words[:1] == ["--"] else parsed.words
     if not words:
@@ -84,7 +84,7 @@ def run(parsed: argparse.Namespace) -> int:
     try:
         submitted = asking.submit(request)
     except NoDaemon:
-        from ..service import background
+        from .. import background
 
         pid = background.start(folder)
         flags = kept_flags(folder)

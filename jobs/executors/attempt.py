@@ -1,6 +1,6 @@
 """The keeper of one attempt of a job, as a process of its own: `python jobs/__main__.py attempt FOLDER`, in the job's working folder.
 
-It makes the attempt's token, takes the leases of its GPUs, and then is the parent of the program (`collectors/process/keeper.py`).
+It makes the attempt's token, takes the leases of its GPUs, and then is the parent of the program (`collectors/keeper/keeper.py`).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from collectors.process.keeper import FAILED, NUMBER, Parent, Program
-from collectors.process.proc import boot_id, start_ticks
+from collectors.keeper.keeper import FAILED, NUMBER, Parent, Program
+from collectors.machine.proc import boot_id, start_ticks
 
-from ..host import lease
+from .. import lease
 from .local import make_once
 from .processes import DAEMON, MARK, ProcessTable
 
@@ -43,7 +43,7 @@ def keep(folder: Path) -> int:
         os.sched_setaffinity(0, wanted["cores"])
     above = None
     if os.access(SAMPLER, os.X_OK):
-        from collectors.process.above import go_below
+        from collectors.keeper.parent_sampler import go_below
 
         above = go_below(SAMPLER)
     ours: dict[str, object] = {"boot_id": boot_id(), "pid": os.getpid(), "ticks": start_ticks(os.getpid())}

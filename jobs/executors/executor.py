@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
-from ..errors import QueueError
 from ..queue import OpenAttempt
+from ..state_folder import QueueError
 
 
 class ProcessName(NamedTuple):

@@ -30,14 +30,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from collectors.process.last_words import reason_of
-from collectors.process.proc import adopt_orphans, alive, boot_id, printable
+from collectors.machine.exit_reason import reason_of
+from collectors.machine.proc import adopt_orphans, alive, boot_id, printable
 
-from ..errors import QueueError
-from ..host import lease
-from ..measuring.plain_file import bytes_of
+from .. import lease
+from ..measure import bytes_of
 from ..queue import OpenAttempt
-from ..state_folder import ATTEMPTS
+from ..state_folder import ATTEMPTS, QueueError
 from .executor import AttemptEnd, AttemptSeen, NotNow, ProcessName, WantedAttempt
 from .processes import ProcessTable, group_of, send
 

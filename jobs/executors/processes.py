@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from collectors.process.proc import DEAD_STATES, PROC
+from collectors.machine.proc import DEAD_STATES, PROC
 
 MARK = "DEEPSEEK_JOBS_ATTEMPT"  # the attempt's folder, in the environment of all its processes
 DAEMON = "DEEPSEEK_JOBS_DAEMON"  # in that of a daemon, and of its own children: they are no job's, wherever they were started

@@ -73,10 +73,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from ..compression.compressing import compress
-    from ..compression.gates import Gates
-    from ..compression.recipe import CompressionRecipe
-    from ..compression.verdict import refused
+    from ..compression.compress import compress
+    from ..compression.recipe import CompressionRecipe, Gates
+    from ..compression.search import refused
 
     if not parsed.out.name:
         raise WrongOption(f"--out {parsed.out} is not the name of a new folder; give one such as models/student")

@@ -26,9 +26,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from ..artifact.writing import require_free
+    from ..artifact.write import require_free
     from ..zoo import table
-    from ..zoo.fetching import fetch
+    from ..zoo.fetch import fetch
     from ..zoo.folder import models_folder
 
     row = table.find(parsed.model)
@@ -38,7 +38,7 @@ def run(parsed: argparse.Namespace) -> int:
     for path, place in fetched.files.items():
         print(f"{path}  {place.stat().st_size / 1e6:,.1f} MB  {place}")
     if parsed.artifact:
-        from ..zoo.making import artifact_of
+        from ..zoo.fetch import artifact_of
 
         made = artifact_of(row, models_folder(), Path(parsed.artifact))
         print(f"{made.folder}  {made.bytes / 1e6:,.1f} MB")

@@ -22,19 +22,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from ..zoo import lock, measured, table
+    from ..zoo import folder as lock
+    from ..zoo import table
+    from ..zoo.fetch import is_on_this_host
     from ..zoo.folder import models_folder
-    from ..zoo.here import is_here
-    from ..zoo.row import megabytes
+    from ..zoo.table import megabytes
 
     folder = models_folder()
     rows = table.selected(parsed.task, parsed.max_mb, parsed.licence, non_commercial=parsed.non_commercial)
-    locked, times = lock.read(folder), measured.read(folder)
+    locked, times = lock.read(folder), table.read(folder)
     untimed = 0
     if parsed.max_ms is not None:
         untimed = sum(row.name not in times for row in rows)
         rows = [row for row in rows if row.name in times and times[row.name].p50_ms <= parsed.max_ms]
-    here = {row.name for row in rows if is_here(row, folder, locked)}
+    here = {row.name for row in rows if is_on_this_host(row, folder, locked)}
     if parsed.here:
         rows = [row for row in rows if row.name in here]
     if parsed.json:

@@ -83,7 +83,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from ..serving.core.loading import ServingOptions
+    from ..serving.model import ServingOptions
     from ..serving.server import ServingPlan, serve
 
     options = ServingOptions(

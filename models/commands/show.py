@@ -16,14 +16,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     import json
 
-    from ..zoo import lock, measured, table
+    from ..zoo import folder as lock
+    from ..zoo import table
+    from ..zoo.fetch import is_on_this_host, offline_sentence
     from ..zoo.folder import models_folder
-    from ..zoo.here import is_here, offline_sentence
 
     folder = models_folder()
     row = table.find(parsed.model)
-    locked, time = lock.read(folder), measured.read(folder).get(row.name)
-    here = is_here(row, folder, locked)
+    locked, time = lock.read(folder), table.read(folder).get(row.name)
+    here = is_on_this_host(row, folder, locked)
     if parsed.json:
         whole = {**row._asdict(), "here": here, "locked": locked.get(row.name), "measured": time and time._asdict()}
         print(json.dumps(whole, indent=1, default=lambda value: value._asdict()))

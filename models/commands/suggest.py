@@ -28,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     from ..zoo.folder import models_folder
-    from ..zoo.suggesting import suggest
+    from ..zoo.suggest import suggest
 
     found = suggest(
         models_folder(),

@@ -39,17 +39,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from ..serving.access import token_file
-    from ..serving.access.door import MANAGES, MODELS, RATE
+    from ..serving import access
+    from ..serving.access import MANAGES, MODELS, RATE
 
-    folder = parsed.tokens or token_file.token_folder()
+    folder = parsed.tokens or access.token_folder()
     if parsed.action == "new":
-        print(token_file.new_token(folder, parsed.name, parsed.model, parsed.rate, parsed.days, parsed.manage))
+        print(access.new_token(folder, parsed.name, parsed.model, parsed.rate, parsed.days, parsed.manage))
     elif parsed.action == "revoke":
-        token_file.revoke(folder, parsed.name)
+        access.revoke(folder, parsed.name)
         print(f"{parsed.name} is over")
     else:
-        for found in token_file.listed(folder):
+        for found in access.listed(folder):
             models = ",".join(map(str, found.scopes.get(MODELS, ["all models"])))
             rate = f"{found.scopes[RATE]:g}/s" if RATE in found.scopes else "any rate"
             end = "never" if found.expires_s is None else time.strftime("%Y-%m-%d", time.localtime(found.expires_s))

@@ -1,4 +1,4 @@
-"""What to compress, with which data, towards which gates."""
+"""A compression recipe: student, teaching, bits, and the gates that a candidate must pass."""
 
 from __future__ import annotations
 
@@ -6,13 +6,101 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..artifact.hashing import file_of
-from ..artifact.manifest import MANIFEST
+from ..artifact import Artifact
+from ..artifact.artifact import MANIFEST, file_of
 from ..errors import WrongOption
-from ..runtimes.opening import MOST_THREADS
-from .candidate import CandidateChoice, StudentChoice
-from .gates import Gates
-from .images import FASHION
+from ..runtimes import MOST_THREADS
+from ..runtimes.pick import CallTimes, TimeRatio
+from .data import FASHION
+from .measure import ShareFound
+
+WIDTHS = (0.25, 0.375, 0.5, 0.625, 0.75)
+TEMPERATURES = (2.0, 4.0, 8.0)
+BITS = {8: "int8", 32: "fp32"}  # to the precision of the file
+
+
+@dataclass(frozen=True)
+class StudentChoice:
+    """`temperature` softens the teacher's answers; None: the student learns from labels alone."""
+
+    width: float
+    temperature: float | None
+
+    def __str__(self) -> str:
+        """`w0.5-t4`, `w0.5-alone`"""
+        return f"w{self.width:g}-{'alone' if self.temperature is None else f't{self.temperature:g}'}"
+
+
+@dataclass(frozen=True)
+class CandidateChoice:
+    student: StudentChoice
+    bits: int
+
+    def __str__(self) -> str:
+        return f"{self.student}-{BITS[self.bits]}"
+
+    def config(self) -> dict[str, Any]:
+        """As the configuration of a run: numbers, so that the page can draw them."""
+        return {"width": self.student.width, "temperature": self.student.temperature or 0.0, "bits": self.bits}
+
+
+@dataclass(frozen=True)
+class CandidateFound:
+    """On the validation. `times` is of its fastest runtime; `faster` is against the teacher's fastest in fp32."""
+
+    number: int
+    choice: CandidateChoice
+    artifact: Artifact
+    accuracy: ShareFound
+    kept: ShareFound
+    smaller: float
+    runtime: str
+    precision: str
+    times: CallTimes
+    faster: TimeRatio
+    refusals: tuple[str, ...]
+
+    def scalars(self) -> dict[str, float]:
+        return {
+            "candidate/accuracy": self.accuracy.value,
+            "candidate/kept": self.kept.value,
+            "candidate/size_mb": self.artifact.bytes / 1e6,
+            "candidate/smaller": self.smaller,
+            "candidate/latency_ms": self.times.p50_ms,
+            "candidate/p99_ms": self.times.p99_ms,
+            "candidate/cpu_ms": self.times.cpu_ms,
+            "candidate/faster": self.faster.value,
+            "candidate/passes": float(not self.refusals),
+        }
+
+
+# What a candidate must show: smaller, faster, and nearly as often right, each against the teacher.
+
+
+@dataclass(frozen=True)
+class Gates:
+    """`smaller`: bytes of the teacher's exported file by the candidate's. `kept`: share of the teacher's accuracy; the lower end of its 95 %
+    interval counts. `faster`: p50 of the teacher in its fastest fp32 runtime of this host, by the candidate's; again the lower end."""
+
+    smaller: float = 12.0
+    kept: float = 0.97
+    faster: float = 6.7
+
+    def refusals(self, smaller: float, kept: ShareFound, faster: TimeRatio | None) -> tuple[str, ...]:
+        """A sentence for each gate that is not passed; without a time, that one is not looked at."""
+        found = []
+        if smaller < self.smaller:
+            found.append(f"{smaller:.1f} times smaller, not {self.smaller:g}")
+        if kept.lowest < self.kept:
+            found.append(f"keeps {kept} of the teacher's accuracy, whose lower end is below {100 * self.kept:g} %")
+        if faster is not None and faster.lowest < self.faster:
+            found.append(
+                f"{faster.value:.1f} times faster ({faster.lowest:.1f} to {faster.highest:.1f}), not {self.faster:g}"
+            )
+        return tuple(found)
+
+
+# What to compress, with which data, towards which gates.
 
 SHOWN = 16  # digits of a hash
 AUTO = "auto"  # the largest teacher that reaches its plateau in the given time here

@@ -1,4 +1,4 @@
-"""A model that is ready to run with a fixed number of threads."""
+"""A model ready to run with a fixed number of threads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..artifact.manifest import TensorSpec
+from ..artifact.artifact import TensorSpec
 from ..errors import CannotRun
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..extras import needed
+from ..errors import needed
 
 if TYPE_CHECKING:
     import numpy as np

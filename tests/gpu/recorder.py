@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 import pynvml as nvml  # the package nvidia-ml-py
 
-from collectors.gpu.card import GPM_LEAST_S
-from collectors.gpu.device import Device, open_card
+from collectors.machine.gpu import GPM_LEAST_S, Device, open_card
 from collectors.records import Points
 
 LOOK_S = 0.05

@@ -37,7 +37,7 @@ from tests.gpu.losses import (
 )
 from tests.gpu.planted import CAUSES, RUN, Timing, Turn, turns_of
 from tests.gpu.profiling import Profiled
-from trainer.instruments import Instruments
+from trainer.measure import Instruments
 from trainer.run_log import RunLog
 
 STEP_S = 0.02  # of work for the device

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from collectors.store.open import open_store
-from collectors.store.protocol import Store, StoreError
+from collectors.store.store import Store, StoreError
 
 from .load import ROOT
 from .planted import RUN, Timing
@@ -24,11 +24,11 @@ REPLAYED = "FAKE_NVML_TRACE"  # a card of tests/fake_nvml, which does not do wha
 
 
 class Collector:
-    """`python -m collectors` with all its processes."""
+    """`python -m collector` with all its processes."""
 
     def __init__(self, folder: Path) -> None:
         self.data = folder / "data"
-        command = [sys.executable, "-m", "collectors", "--log-dir", str(folder / "logs"), "--data-dir", str(self.data)]
+        command = [sys.executable, "-m", "collector", "--log-dir", str(folder / "logs"), "--data-dir", str(self.data)]
         environment = {name: value for name, value in os.environ.items() if name != REPLAYED}
         self.process = psutil.Popen(command, cwd=ROOT, env=environment)
 

@@ -16,7 +16,7 @@ import pytest
 
 from collectors.records import LogLine, Points
 from collectors.store.open import open_store
-from dashboard.archive.event_files import write_event_files
+from dashboard.archive import write_event_files
 from tests.following import Follower, check_told, count_of
 from tests.integrations.environment import PYTHON, SKIPPED, is_ready, plain_environment
 

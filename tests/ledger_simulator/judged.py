@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from collectors.analysis.ledger.idle.giving import Observed, account_of
-from collectors.analysis.ledger.kinds import KINDS, NUMBER, TimeKind
-from collectors.analysis.ledger.shares import Ledger, ledger_of
-from collectors.analysis.stacks.traces import Range
+from analysis.ledger.idle import Observed, account_of
+from analysis.ledger.kinds import KINDS, NUMBER, TimeKind
+from analysis.ledger.shares import Ledger, ledger_of
+from analysis.stacks.traces import Range
 
 from .machine import Floats
 from .truth import Truth

@@ -6,7 +6,7 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
-from collectors.analysis.ledger.kinds import NUMBER, TimeKind
+from analysis.ledger.kinds import NUMBER, TimeKind
 
 Mechanism = Literal["free", "launch", "wait", "copy"]
 

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from collectors.analysis.ledger.idle.device import Busy
-from collectors.analysis.ledger.idle.giving import Observed
-from collectors.analysis.ledger.idle.moments import Moments
-from collectors.analysis.ledger.idle.stepping import StepLeads
-from collectors.analysis.ledger.kinds import Charged
+from analysis.ledger.device import Busy
+from analysis.ledger.evidence import Moments, StepLeads
+from analysis.ledger.idle import Observed
+from analysis.ledger.kinds import Charged
 from collectors.records import Frame
 
 from .labels import BACKWARD, COLLECTION, FORWARD, LABELS, MECHANISM, OPTIMIZER, STATEMENT, VALIDATION, Label

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from collectors.analysis.ledger.kinds import KINDS, NUMBER
+from analysis.ledger.kinds import KINDS, NUMBER
 
 from .labels import COLLECTION, KIND, MECHANISM
 from .machine import Floats, Machine

@@ -28,13 +28,16 @@ from collectors.records import (
 )
 from collectors.step_axis import StepAxis
 from collectors.store import buckets as bucketing
-from collectors.store.lines import LineColumns, LineExtent, LineTemplate, LineTexts
-from collectors.store.protocol import (
+from collectors.store.store import (
     Axis,
     Buckets,
     Delta,
     Last,
     Limits,
+    LineColumns,
+    LineExtent,
+    LineTemplate,
+    LineTexts,
     LivePoints,
     LogPage,
     LogQuery,

@@ -6,15 +6,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from collectors.analysis.logs.templates import RunTemplates
+from collectors.logs.templates import RunTemplates
 from collectors.records import (
     LogLine,
 )
-from collectors.store.lines import LineColumns, LineExtent, LineTemplate, LineTexts
-from collectors.store.protocol import (
-    LogPage,
-    LogQuery,
-)
+from collectors.store.store import LineColumns, LineExtent, LineTemplate, LineTexts, LogPage, LogQuery
 
 
 def page(lines: Sequence[LogLine], query: LogQuery) -> LogPage:

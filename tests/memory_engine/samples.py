@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from collectors.records import (
     Sample,
 )
-from collectors.store.protocol import (
+from collectors.store.store import (
     MOST_SAMPLE_BYTES,
     MOST_SAMPLE_NAMES,
     MOST_SAMPLES,

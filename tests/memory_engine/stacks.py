@@ -13,10 +13,7 @@ from collectors.records import (
     Frame,
     Profile,
 )
-from collectors.store.protocol import (
-    Process,
-    StackColumns,
-)
+from collectors.store.store import Process, StackColumns
 
 
 def columns(profiles: Sequence[Profile], lo: float, hi: float) -> StackColumns:

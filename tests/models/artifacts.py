@@ -19,8 +19,8 @@ import torch
 from torch import nn
 
 from models.artifact import Artifact, TensorSpec, write
-from models.artifact.exporting import export
-from models.artifact.manifest import manifest_from
+from models.artifact.artifact import manifest_from
+from models.artifact.export import export
 from models.errors import BadArtifact, CannotExport, CannotRun, ModelsError
 from tests.models.toys import INPUTS, WEIGHTS, manifest, toy, with_weights_elsewhere, written
 
@@ -139,7 +139,7 @@ def link(folder: Path) -> None:
 
 
 def rehash(folder: Path) -> None:
-    from models.artifact.hashing import file_of
+    from models.artifact.artifact import file_of
 
     files = {name: vars(file_of(folder / name)) for name in ("model.onnx", "golden.npz")}
     change_table(files=files)(folder)

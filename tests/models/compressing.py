@@ -19,15 +19,13 @@ import pytest
 import torch
 
 from models.artifact import Artifact
-from models.compression import images, making, search
-from models.compression.compressing import compress
-from models.compression.gates import Gates
-from models.compression.learning import networks, teaching, training
-from models.compression.learning.views import Views
-from models.compression.recipe import CompressionRecipe
-from models.compression.search import JOURNAL, STUDY
-from models.compression.verdict import CompressionVerdict
-from models.compression.work_folder import WorkFolder
+from models.compression import candidates, networks, search, train
+from models.compression import data as images
+from models.compression.candidates import WorkFolder
+from models.compression.compress import compress
+from models.compression.data import Views
+from models.compression.recipe import CompressionRecipe, Gates
+from models.compression.search import JOURNAL, STUDY, CompressionVerdict
 from models.errors import ModelsError
 from tests.models.toys import images_file
 from tests.running import ROOT
@@ -123,7 +121,7 @@ def test_each_candidate_is_a_run_of_its_own_with_its_configuration(made: tuple[P
 def test_called_again_it_trains_nothing(
     made: tuple[Path, CompressionVerdict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(making.training, "train", None)
+    monkeypatch.setattr(candidates.training, "train", None)
     again = compress(recipe(made[0], out=tmp_path / "again", run="again"))
     assert again.artifact is not None
 
@@ -152,17 +150,17 @@ def test_a_search_goes_on_where_it_stopped(
     monkeypatch.setattr(search, "WIDTHS", (0.25,))  # students that are there: nothing is trained
     monkeypatch.setattr(search, "TEMPERATURES", (4.0,))
     searching = recipe(made[0], out=tmp_path / "found", run="search", work=work, trials=2, epochs=2)
-    made_of = making.CandidateMaker.candidate
+    made_of = candidates.CandidateMaker.candidate
     calls: list[str] = []
 
-    def stopped_at_the_second(self: making.CandidateMaker, choice: Any) -> Any:
+    def stopped_at_the_second(self: candidates.CandidateMaker, choice: Any) -> Any:
         calls.append(str(choice))
         if len(calls) == 2:
             raise KeyboardInterrupt
         return made_of(self, choice)
 
     with monkeypatch.context() as patch:
-        patch.setattr(making.CandidateMaker, "candidate", stopped_at_the_second)
+        patch.setattr(candidates.CandidateMaker, "candidate", stopped_at_the_second)
         with pytest.raises(KeyboardInterrupt):
             compress(searching)
     verdict = compress(searching)
@@ -231,7 +229,7 @@ def test_a_step_whose_gradient_is_not_finite_is_made_again(tmp_path: Path, broke
     """In bfloat16 a backward pass of oneDNN gives NaN now and then: one of them was the end of a network. What stays so is a sentence."""
     data = images.load(str(images_file(tmp_path / "bars.npz", 400)))
     torch.manual_seed(0)
-    net = networks.student(0.25, teaching.shape_of(data))
+    net = networks.student(0.25, train.shape_of(data))
     passes = 0
 
     def spoil(gradient: torch.Tensor) -> torch.Tensor:
@@ -240,27 +238,27 @@ def test_a_step_whose_gradient_is_not_finite_is_made_again(tmp_path: Path, broke
         return gradient * float("nan") if passes in broken else gradient
 
     net.head.weight.register_hook(spoil)
-    plan = training.TrainingPlan(1, batch=50)
+    plan = train.TrainingPlan(1, batch=50)
     if len(broken) == 1:
-        trained = training.train(net, data, Views(True, 2), plan)
+        trained = train.train(net, data, Views(True, 2), plan)
         assert all(parameter.isfinite().all() for parameter in trained.module.parameters())
     else:
         with pytest.raises(ModelsError, match="did not stay finite in epoch 0"):
-            training.train(net, data, Views(True, 2), plan, state_file=tmp_path / "state")
+            train.train(net, data, Views(True, 2), plan, state_file=tmp_path / "state")
         assert not (tmp_path / "state").exists()
 
 
 def test_a_training_goes_on_with_the_epoch_after_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And ends at the same weights as one that was not stopped."""
-    monkeypatch.setattr(training, "faster_in_half", lambda *given: contextlib.nullcontext())  # else chosen by time
+    monkeypatch.setattr(train, "faster_in_half", lambda *given: contextlib.nullcontext())  # else chosen by time
     data = images.load(str(images_file(tmp_path / "bars.npz", 400)))
     state = tmp_path / "state"
 
-    def trained(epochs: int, file: Path | None) -> training.TrainedNet:
+    def trained(epochs: int, file: Path | None) -> train.TrainedNet:
         torch.manual_seed(0)
         torch.set_num_threads(1)
-        net = networks.student(0.25, teaching.shape_of(data))
-        return training.train(net, data, Views(True, 2), training.TrainingPlan(epochs, batch=50), state_file=file)
+        net = networks.student(0.25, train.shape_of(data))
+        return train.train(net, data, Views(True, 2), train.TrainingPlan(epochs, batch=50), state_file=file)
 
     trained(2, state)
     resumed, whole = trained(3, state), trained(3, None)
@@ -397,7 +395,7 @@ def test_a_teacher_whose_preprocessing_divides_by_nothing_is_refused(
     table["preprocessing"]["std"] = [0.0]
     path.write_text(json.dumps(table))
     with pytest.raises(ModelsError, match="divides by 0; correct `std`"):
-        teaching.given(tmp_path / "teacher", data)
+        train.given(tmp_path / "teacher", data)
 
 
 def test_a_data_set_that_is_missing_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -407,8 +405,8 @@ def test_a_data_set_that_is_missing_is_one_sentence(monkeypatch: pytest.MonkeyPa
 
 
 def test_gates_count_the_lower_ends() -> None:
-    from models.compression.measuring import ShareFound
-    from models.runtimes.timing import TimeRatio
+    from models.compression.measure import ShareFound
+    from models.runtimes.pick import TimeRatio
 
     good = ShareFound(0.99, 0.975, 1.0, 1000), TimeRatio(8, 7, 9)
     assert Gates().refusals(13, *good) == ()

@@ -11,10 +11,9 @@ import pytest
 
 from models.artifact import Artifact, write
 from models.errors import CannotRun, ModelsError
+from models.runtimes import installed, open_session
 from models.runtimes import pick as picking
-from models.runtimes.opening import installed, open_session
-from models.runtimes.pick import pick
-from models.runtimes.timing import time_in_rounds
+from models.runtimes.pick import pick, time_in_rounds
 from tests.models.toys import INPUTS, WEIGHTS, manifest, toy, written
 
 

@@ -26,7 +26,7 @@ RATE = 40.0  # requests a second
 SERVICE = """
 import sys, time
 from pathlib import Path
-from deepseek.models.serving.core.loading import ServingOptions
+from deepseek.models.serving.model import ServingOptions
 from deepseek.models.serving.server import ServingPlan, serve
 
 def widen(x):

@@ -23,9 +23,9 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tritonclient.utils import InferenceServerException
 
 from models.artifact import Artifact, write
-from models.serving.access.token_file import new_token
+from models.serving.access import new_token
 from models.serving.client import ServingClient, ServingClientError
-from models.serving.core.loading import ServingOptions
+from models.serving.model import ServingOptions
 from tests.models.serving_http import Served, plan_of, served
 from tests.models.toys import WEIGHTS, manifest, written
 

@@ -17,13 +17,16 @@ import pytest
 from models.artifact import write
 from models.errors import BadArtifact
 from models.runtimes.session import ModelSession
-from models.serving.core.batch_queue import BatchQueue
-from models.serving.core.loading import ServingOptions
-from models.serving.core.pace import BatchPace
-from models.serving.core.pending import NEVER_S, ModelAnswer, PendingRequest
-from models.serving.core.refusal import RefusalKind, ServingRefusal
-from models.serving.core.served_model import ServedModel
-from models.serving.core.version import ServingState
+from models.serving.model import ServedModel, ServingOptions, ServingState
+from models.serving.queue import (
+    NEVER_S,
+    BatchPace,
+    BatchQueue,
+    ModelAnswer,
+    PendingRequest,
+    RefusalKind,
+    ServingRefusal,
+)
 from tests.models.toys import INPUTS, WEIGHTS, manifest, toy, written
 
 

@@ -22,11 +22,9 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2 as pb
 
-from models.serving.access.door import KNOWN_S
-from models.serving.access.token_file import new_token, revoke
-from models.serving.core import served_model, version
-from models.serving.core.loading import ServingOptions
-from models.serving.faces import connection, http_call
+from models.serving import http, model
+from models.serving.access import KNOWN_S, new_token, revoke
+from models.serving.model import ServingOptions
 from models.serving.server import is_loopback, place_of
 from tests.models.serving_clients import TEXT_OPTIONS, letters
 from tests.models.serving_edges import INFER, message, until
@@ -58,7 +56,7 @@ def exchanged(server: Served, *parts: bytes) -> bytes:
 def test_whatever_a_preparation_raises_the_worker_goes_on_and_the_log_says_why(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(version, "LOGGED_S", 0.0)
+    monkeypatch.setattr(model, "LOGGED_S", 0.0)
     errors: list[BaseException] = []
 
     def prepare(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -87,14 +85,14 @@ def test_a_server_ends_while_its_model_hangs(tmp_path: Path, monkeypatch: pytest
         gate.wait(WITHIN_S)
         raise ValueError("late")
 
-    for module in (version, served_model):
+    for module in (model, model):
         monkeypatch.setattr(module, "END_S", SOON_S)
     monkeypatch.setattr("models.serving.server.STOP_S", SOON_S)
     folder = written(tmp_path / "toy").folder
     try:
         with served(plan_of(folder, options=ServingOptions(prepare=hang if place == "call" else None))) as server:
             if place == "load":
-                monkeypatch.setattr(served_model, "load", hang)
+                monkeypatch.setattr(model, "load", hang)
             host, _, port = server.places["http"].partition(":")
             path = b"/v1/infer" if place == "call" else b"/v2/repository/models/toy/load"
             with socket.create_connection((host, int(port))) as sock:
@@ -171,9 +169,9 @@ def test_a_deadline_that_has_passed_is_late_and_no_overload(tmp_path: Path) -> N
 def test_heads_and_bodies_that_do_not_end_are_answered_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(connection, "BODY_S", SOON_S)
-    monkeypatch.setattr(connection, "HEAD_S", SOON_S)
-    monkeypatch.setattr(connection, "LINGER_S", SOON_S)
+    monkeypatch.setattr(http, "BODY_S", SOON_S)
+    monkeypatch.setattr(http, "HEAD_S", SOON_S)
+    monkeypatch.setattr(http, "LINGER_S", SOON_S)
     post, live = (
         b"POST /v1/infer HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n",
         b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n",
@@ -207,7 +205,7 @@ def test_heads_and_bodies_that_do_not_end_are_answered_in_time(
 
 
 def test_each_body_on_a_connection_has_a_time_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "BODY_S", 6.0)
+    monkeypatch.setattr(http, "BODY_S", 6.0)
     body = json.dumps({"input": ROW}).encode()
     head = b"POST /v1/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n" % len(body)
     with (
@@ -224,8 +222,8 @@ def test_each_body_on_a_connection_has_a_time_of_its_own(tmp_path: Path, monkeyp
 
 
 def test_a_connection_whose_client_does_not_read_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "SEND_S", SOON_S)
-    monkeypatch.setattr(http_call, "SEND_S", SOON_S)
+    monkeypatch.setattr(http, "SEND_S", SOON_S)
+    monkeypatch.setattr(http, "SEND_S", SOON_S)
     body = json.dumps({"input": np.ones((300_000, 4), int).tolist()}).encode()
     with (
         served(plan_of(written(tmp_path / "toy").folder, options=ServingOptions(most_wait_s=60))) as server,
@@ -384,24 +382,24 @@ def test_an_unforeseen_error_of_a_load_is_a_sentence(tmp_path: Path, monkeypatch
         sys.exit("planted")
 
     with served(plan_of(written(tmp_path / "toy").folder)) as server:
-        monkeypatch.setattr(served_model, "load", load)
+        monkeypatch.setattr(model, "load", load)
         status, found, _ = server.ask("POST", "/v2/repository/models/toy/load", b"")
         assert status == 409 and "planted" in found["error"]
         assert server.infer(input=ROW)[0] == 200
 
 
 def test_bodies_that_are_half_there_have_a_limit_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_call, "MOST_READING_BYTES", 1 << 20)
+    monkeypatch.setattr(http, "MOST_READING_BYTES", 1 << 20)
     with served(plan_of(written(tmp_path / "toy").folder)) as server:
         host, _, port = server.places["http"].partition(":")
         long = b'{"input": [1, 2, 3, 4]' + b" " * 700_000
         with socket.create_connection((host, int(port))) as half:
             half.sendall(b"POST /v1/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 800000\r\n\r\n" + long)
-            until(lambda: http_call.HttpCall.reading_bytes > 500_000)
+            until(lambda: http.HttpCall.reading_bytes > 500_000)
             assert server.infer(input=ROW)[0] == 200
             status, found, headers = server.ask("POST", "/v1/infer", long + b"}")
             assert (status, headers["retry-after"]) == (429, "1") and "many long requests" in found["error"]
-        until(lambda: http_call.HttpCall.reading_bytes == 0)
+        until(lambda: http.HttpCall.reading_bytes == 0)
         assert server.ask("POST", "/v1/infer", long + b"}")[0] == 200
 
 

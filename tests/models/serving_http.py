@@ -17,9 +17,8 @@ import numpy as np
 import pytest
 
 from models.artifact import write
-from models.serving.access.door import KNOWN_S
-from models.serving.access.token_file import new_token, revoke
-from models.serving.core.loading import ServingOptions
+from models.serving.access import KNOWN_S, new_token, revoke
+from models.serving.model import ServingOptions
 from models.serving.server import ServingPlan, serve
 from tests.models.toys import INPUTS, WEIGHTS, manifest, toy, written
 

@@ -15,7 +15,7 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from models.zoo.loaders import torchvision_models
-from models.zoo.row import ZooRow
+from models.zoo.table import ZooRow
 
 
 def gpt2(pickled: bool = False) -> dict[str, bytes]:

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from models.errors import ModelsError
-from models.zoo import fetching, lock, table
-from models.zoo.here import is_here
-from models.zoo.row import ZooRow
-from models.zoo.sources import urls
+from models.zoo import fetch, folder, table
+from models.zoo.fetch import is_on_this_host
+from models.zoo.table import ZooRow
 from tests.models import fake_hub
 from tests.models.fake_hub import FakeHub, FakeModel
 
@@ -35,11 +34,11 @@ def row(hub: FakeHub) -> ZooRow:
 
 
 def test_it_is_downloaded_once_and_locked(row: ZooRow, hub: FakeHub, tmp_path: Path) -> None:
-    fetched = fetching.fetch(row, tmp_path)
+    fetched = fetch.fetch(row, tmp_path)
     assert fetched.files[FILE].read_bytes() == CONTENT
-    assert lock.read(tmp_path)[row.name].files[FILE] == (hashlib.sha256(CONTENT).hexdigest(), len(CONTENT))
-    assert is_here(row, tmp_path, lock.read(tmp_path))
-    fetching.fetch(row, tmp_path)
+    assert folder.read(tmp_path)[row.name].files[FILE] == (hashlib.sha256(CONTENT).hexdigest(), len(CONTENT))
+    assert is_on_this_host(row, tmp_path, folder.read(tmp_path))
+    fetch.fetch(row, tmp_path)
     assert len(hub.gets(FILE)) == 1
 
 
@@ -50,33 +49,33 @@ def test_what_is_cut_or_changed_is_not_kept(fault: str, row: ZooRow, hub: FakeHu
     else:
         hub.wrong.add(FILE)
     with pytest.raises(ModelsError, match="cut"):
-        fetching.fetch(row, tmp_path)
-    assert list((tmp_path / "urls").iterdir()) == [] and lock.read(tmp_path) == {}
+        fetch.fetch(row, tmp_path)
+    assert list((tmp_path / "urls").iterdir()) == [] and folder.read(tmp_path) == {}
     hub.wrong.clear()
-    fetching.fetch(row, tmp_path)
+    fetch.fetch(row, tmp_path)
 
 
 def test_a_missing_file_and_a_silent_host(row: ZooRow, tmp_path: Path) -> None:
     with pytest.raises(ModelsError, match="answered 404"):
-        fetching.fetch(row._replace(id=row.id.replace(FILE, "other-12345678.pth")), tmp_path)
+        fetch.fetch(row._replace(id=row.id.replace(FILE, "other-12345678.pth")), tmp_path)
     with pytest.raises(ModelsError, match="cannot be reached"):
-        fetching.fetch(row._replace(id=f"http://127.0.0.1:9/{FILE}"), tmp_path)
+        fetch.fetch(row._replace(id=f"http://127.0.0.1:9/{FILE}"), tmp_path)
 
 
 def test_a_server_that_falls_silent_is_one_sentence(
     row: ZooRow, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(urls, "SILENT_S", 0.3)
+    monkeypatch.setattr(fetch, "SILENT_S", 0.3)
     hub.silent.add(FILE)
     with pytest.raises(ModelsError, match=r"sent nothing for 0\.3 s: run it again"):
-        fetching.fetch(row, tmp_path)
+        fetch.fetch(row, tmp_path)
     assert list((tmp_path / "urls").iterdir()) == [] and socket.getdefaulttimeout() is None
 
 
 def test_a_file_that_changed_on_the_disk_is_refused(row: ZooRow, tmp_path: Path) -> None:
-    place = fetching.fetch(row, tmp_path).files[FILE]
+    place = fetch.fetch(row, tmp_path).files[FILE]
     place.write_bytes(CONTENT[::-1])
-    from models.zoo.here import files_of
+    from models.zoo.fetch import files_of
 
     with pytest.raises(ModelsError, match=r"is not what zoo\.lock recorded"):
         files_of(row, tmp_path)

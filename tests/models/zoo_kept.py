@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import ModelsError
-from models.zoo import licences, lock, measured
+from models.zoo import folder, table
 from tests.models.environment import PYTHON
 from tests.models.running import Home
 from tests.models.toys import toy
@@ -66,28 +66,28 @@ def test_a_broken_file_is_named_with_its_remedy(
 )
 def test_a_lock_of_another_host_names_no_file_elsewhere(fields: dict[str, object], tmp_path: Path) -> None:
     (tmp_path / "zoo.lock").write_text(locked())
-    assert lock.read(tmp_path)[NAME].files["model.safetensors"].bytes == 1
+    assert folder.read(tmp_path)[NAME].files["model.safetensors"].bytes == 1
     (tmp_path / "zoo.lock").write_text(locked(**fields))
     with pytest.raises(ModelsError, match=r"zoo\.lock cannot be read"):
-        lock.read(tmp_path)
+        folder.read(tmp_path)
 
 
 def test_times_of_another_kind_are_refused(tmp_path: Path) -> None:
-    measured.keep(tmp_path, {"a": measured.Latency(1.0, 2.0, 3.0, "x", 1, "random", "2026-01-01")})
-    assert measured.read(tmp_path)["a"].p50_ms == 1.0
-    path = tmp_path / measured.NAME
+    table.keep(tmp_path, {"a": table.Latency(1.0, 2.0, 3.0, "x", 1, "random", "2026-01-01")})
+    assert table.read(tmp_path)["a"].p50_ms == 1.0
+    path = tmp_path / table.NAME
     path.write_text(path.read_text().replace("1.0", '"fast"'))
     with pytest.raises(ModelsError, match="remove it, and models are timed again"):
-        measured.read(tmp_path)
+        table.read(tmp_path)
 
 
 def test_what_several_processes_keep_is_all_there(tmp_path: Path) -> None:
     def kept(number: int) -> None:
-        measured.keep(tmp_path, {f"m{number}": measured.Latency(1.0, 2.0, 3.0, "x", 1, "random", "2026-01-01")})
+        table.keep(tmp_path, {f"m{number}": table.Latency(1.0, 2.0, 3.0, "x", 1, "random", "2026-01-01")})
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(kept, range(40)))
-    assert len(measured.read(tmp_path)) == 40
+    assert len(table.read(tmp_path)) == 40
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_a_licence_that_was_accepted_by_another_process_meanwhile_stays(tmp_path
 
     for name, licence in (("gemma-3-270m", "gemma"), ("dinov3-vit", "x")):
         row = table.find("gemma-3-270m")._replace(name=name, licence=licence)
-        licences.require(row, "", [licence], tmp_path)
+        table.require(row, "", [licence], tmp_path)
     assert json.loads((tmp_path / "licences.json").read_text()) == ["gemma", "x"]
 
 
@@ -144,7 +144,9 @@ def test_onnx_runtime_keeps_no_id_of_this_host_and_sends_nothing(tmp_path: Path)
     home = Home(tmp_path)
     model = tmp_path / "toy.onnx"
     model.write_bytes(toy())
-    code = f"import os; from models.runtimes.opening import open_session as o; from pathlib import Path; o(Path({str(model)!r})); "
+    code = (
+        f"import os; from models.runtimes import open_session as o; from pathlib import Path; o(Path({str(model)!r})); "
+    )
     code += "print(os.environ['ORT_DISABLE_TELEMETRY'])"
     places = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path / "home")}
     assert home.python(code, **places).out == "1\n"

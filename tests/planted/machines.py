@@ -13,12 +13,12 @@ from typing import Final, NamedTuple, cast
 
 import psutil
 
-from collectors.host import machine
-from collectors.host.machine import HostCollector
+from collectors.machine import host as machine
+from collectors.machine.host import HostCollector
 from collectors.records import Finding, Record, labels_of
-from collectors.service.supervisor import Supervisor
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
+from collectors.store.store import Store
+from collectors.supervisor import Supervisor
 from tests.judged import GIB, HOST, T0, JudgedRuns, PartHealth, machine_point
 from tests.planted.windows import JudgedWindow, PlantedResult, PlantedWindow, judge
 

@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from collectors.judging.known import RUNS_OWN
+from analysis.findings.working_set import RUNS_OWN
 from collectors.records import Event, Frame, Points, Profile, Record, StackSample
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
-from collectors.analysis.findings.rules import BY_NAME
+from analysis.findings.rules import BY_NAME
 from collectors.records import Points, Profile, Record, StackSample, labels_of
 from tests.judged import GIB, HOST, HOSTS, T0, JudgedRuns, card_labels, gpu, machine_point
 from tests.planted.recording import PlantedRecording, read

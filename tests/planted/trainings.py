@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from collectors.analysis.findings.rules import BY_NAME
-from collectors.analysis.stacks.traces import Floats
+from analysis.findings.rules import BY_NAME
+from analysis.stacks.traces import Floats
 from collectors.logs.tail import Tail
 from collectors.records import Event, Points, Record, RunInfo
 from tests.judged import T0

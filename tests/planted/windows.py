@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from collectors.analysis.findings.rule import RunRule
-from collectors.analysis.findings.rules import BY_NAME
-from collectors.analysis.stacks.trust import LineOf, no_source
+from analysis.findings.rule import RunRule
+from analysis.findings.rules import BY_NAME
+from analysis.stacks.trust import LineOf, no_source
 from collectors.records import Finding, Record
 from collectors.store.open import open_store
 from tests.judged import T0, JudgedRuns

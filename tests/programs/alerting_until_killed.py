@@ -6,13 +6,13 @@ import sys
 import time
 from pathlib import Path
 
-from collectors.alerts import grouping
-from collectors.alerts.collector import AlertsCollector
-from collectors.process.finder import Finder
+from alerts import routing
+from alerts.collector import AlertsCollector
+from collectors.machine.finder import Finder
 from collectors.records import Finding
 from collectors.store.open import open_store
 
-grouping.WAIT_S = 0.05
+routing.WAIT_S = 0.05
 
 
 class NoProcesses(Finder):

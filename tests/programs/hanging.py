@@ -3,9 +3,9 @@
 import sys
 import threading
 
-from collectors import __main__
-from collectors.logs.followed import FollowedFile
-from collectors.service import supervisor, watchdog
+import collector
+from collectors import supervisor
+from collectors.logs.file import FollowedFile
 
 read = FollowedFile.read
 
@@ -18,5 +18,5 @@ def hanging(self: FollowedFile) -> bool:
 
 FollowedFile.read = hanging  # type: ignore[method-assign]
 supervisor.STUCK_S = 0.5
-watchdog.Watchdog.__init__.__defaults__ = (1.0,)  # type: ignore[attr-defined]
-sys.exit(__main__.main(sys.argv[1:]))
+supervisor.Watchdog.__init__.__defaults__ = (1.0,)  # type: ignore[attr-defined]
+sys.exit(collector.main(sys.argv[1:]))

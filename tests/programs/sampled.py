@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from collectors.process.proc import start_ticks
+from collectors.machine.proc import start_ticks
 from collectors.sampler import Target
 from collectors.sampler.pyspy import PySpy
 

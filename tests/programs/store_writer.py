@@ -18,9 +18,8 @@ from pathlib import Path
 
 from collectors.records import LogLine, Offset, Points, Record, labels_of
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
-from collectors.store.sqlite import logs
-from collectors.store.sqlite.columns import chunks, pages
+from collectors.store.sqlite import chunks, logs, pages
+from collectors.store.store import Store
 
 START_S = 1_764_000_000.0
 SOURCES = ("a/metrics.jsonl", "a/metrics.rank1.jsonl", "b/metrics.jsonl")

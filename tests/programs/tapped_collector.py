@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from collectors import __main__
+import collector
 from collectors.records import Record
 
 TAPPED = Path(sys.argv[1]).open("ab")  # noqa: SIM115
 LOCK = threading.Lock()
-open_store = __main__.open_store
+open_store = collector.open_store
 
 
 def open_tapped(*arguments: Any, **options: Any) -> Any:
@@ -29,5 +29,5 @@ def open_tapped(*arguments: Any, **options: Any) -> Any:
     return store
 
 
-__main__.open_store = open_tapped
-sys.exit(__main__.main(sys.argv[2:]))
+collector.open_store = open_tapped
+sys.exit(collector.main(sys.argv[2:]))

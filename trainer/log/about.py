@@ -6,8 +6,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 from numbers import Number
 
-from .log_file import warn
-from .readable import excerpt, text
+from .files import excerpt, text, warn
 
 MAX_TAGS, MAX_TAG_CHARS, MAX_NOTE_CHARS = 20, 50, 4000
 MAX_GIVEN = 1000  # tags that are looked at: an iterator may have no end

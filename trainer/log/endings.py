@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Protocol
 
-from .log_file import warn
+from .files import warn
 
 
 class Log(Protocol):

@@ -20,7 +20,7 @@ from pathlib import Path
 from time import monotonic
 from urllib.parse import quote, urlsplit
 
-from .log_file import warn
+from .files import warn
 
 PERIOD_S = 1.0
 RETRY_S = (1.0, 60.0)  # after a failure: at first, and at most

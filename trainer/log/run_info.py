@@ -13,8 +13,7 @@ from pathlib import Path
 from time import time
 from typing import Any
 
-from .log_file import warn
-from .readable import MAX_ITEMS, readable, text
+from .files import MAX_ITEMS, readable, text, warn
 from .redaction import without_secrets
 
 JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "RAY_JOB_ID", "TORCHELASTIC_RUN_ID")

@@ -9,7 +9,7 @@ import { button, choiceField, textField } from "./fields.js";
 
 const BY = /** @type {const} */ (["name", "glob", "regex", "expr"]);
 const WORDS = { name: "name", glob: "glob", regex: "regex", expr: "expression" };
-const PLAIN_NAME = /^[A-Za-z_][\w.:/]*$/; // as in dashboard/boards/fields.py
+const PLAIN_NAME = /^[A-Za-z_][\w.:/]*$/; // as in dashboard/boards/board.py
 
 /** @param {Entry} entry @returns {SeriesFields & {by: typeof BY[number], text: string}} */
 function open(entry) {

@@ -1,4 +1,4 @@
-/** What draws each kind of chart: a row a kind, as in `dashboard/boards/kinds.py`. */
+/** What draws each kind of chart: a row a kind, as in `dashboard/boards/board.py`. */
 
 import { BarChart } from "./bars.js";
 import { CurveChart } from "./curves.js";

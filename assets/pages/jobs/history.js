@@ -1,4 +1,4 @@
-/** The table of jobs that are over (`dashboard/pages/jobs/history.py`), on a phone: what fits beside each other comes first. */
+/** The table of jobs that are over (`dashboard/pages/jobs.py`), on a phone: what fits beside each other comes first. */
 
 const ID = "jobs-history";
 const PHONE = matchMedia("(max-width: 639px)");

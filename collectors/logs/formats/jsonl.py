@@ -1,23 +1,26 @@
-"""Read JSONL: metrics (one JSON object a line, `time_s`, `step`, then numbers) and events.
-
-The rules are those of docs/log-format.md; unusable fields are skipped and counted, the rest of the line is kept.
-"""
+"""Reads JSON lines: metrics, events, and what looks like a data set and is left unread."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import orjson
 
-from ...added import OF_THE_COLLECTOR
-from ...process.activity import QUEUE, whole
+from ...machine.run_state import QUEUE, whole
 from ...records import Event, Labels, Points, Record
+from ...user_files import OF_THE_COLLECTOR
+from .. import structured
+from ..open_files import DataFile
+from ..structured import of_object
 from . import MAX_LINE_BYTES, Arrival, Tally
-from .roles import Roles, part_of
+from .fields import METRIC, PARTS, STEPS, TIMES, Roles, moment, part_of
 from .segments import Segments
+from .text import Text
 from .values import (
     MAX_DEPTH,
     MAX_STEP,
@@ -386,3 +389,189 @@ def flat(fields: Mapping[str, Any], tally: Tally, prefix: str = "", depth: int =
             yield from flat(value, tally, f"{prefix}{name}/", depth + 1)
         else:
             tally.skip_field(prefix + name, f"is more than {MAX_DEPTH} levels deep")
+
+
+# Whether a JSONL file holds metrics or data, such as a training set: by its first 50 lines, of at most 64 kB.
+
+HEAD_BYTES, DATA_JUDGED_LINES = 64 << 10, 50
+FEW_LINES = 3  # of less, nothing is said
+MOST_SHAPES = 8  # sets of keys, or as many as half of the lines
+GROWING_SHARE = 0.75  # of neighbours
+OWN = re.compile(r"metrics(\.rank\d{1,9})?\.jsonl")  # always read
+
+Row = Mapping[str, Any]
+
+
+class Judgement(NamedTuple):
+    why: str  # it is data, as the end of a sentence that begins with its name; "" where it looks like metrics
+    sure: bool  # there were enough lines
+
+
+def check_head(name: str, head: bytes) -> bool:
+    """Whether a file is sure to be metrics by its first 64 kB; else it is judged again when it has grown. Raises DataFile."""
+    if OWN.fullmatch(name):
+        return True
+    judgement = judge(head)
+    if judgement.why:
+        raise DataFile(f"is data, not metrics, and is not read: {judgement.why}")
+    return judgement.sure
+
+
+def why_data(head: bytes) -> str | None:
+    """Why a file is data, as the end of a sentence, by its first 64 kB; "" where it is metrics, None where that is too little."""
+    why, sure = judge(head)
+    return (f"is data, not metrics: {why}" if why else "") if sure else None
+
+
+def judge(head: bytes) -> Judgement:
+    """By the whole lines among its first bytes."""
+    is_full = len(head) >= HEAD_BYTES
+    lines = [line for line in head[:HEAD_BYTES].split(b"\n")[:-1] if line.strip()][:DATA_JUDGED_LINES]
+    sure = is_full or len(lines) == DATA_JUDGED_LINES
+    if is_full and not lines:
+        return Judgement("its first line has more than 64 kB", sure)
+    found = [(line, dict(flat(row, Tally()))) for line in lines for row in objects([line], Tally())]
+    if len(found) < FEW_LINES and not sure:
+        return Judgement("", False)
+    if not found:
+        return Judgement("none of its first lines is a JSON object", sure)
+    if 2 * sum(of_object(row) is not None for line in lines for row in objects([line], Tally())) > len(found):
+        return Judgement("", sure)  # a text log of structured lines
+    wordy = sum(_is_wordy(line, row) for line, row in found)
+    if 2 * wordy > len(found):
+        return Judgement("its lines have more text and lists than numbers", sure)
+    return Judgement(_why_not([row for _, row in found]) if sure else "", sure)
+
+
+def _is_wordy(line: bytes, row: Row) -> bool:
+    """Whether a line has more text and lists than numbers, by count or by length."""
+    others = [value for name, value in row.items() if as_number(value) is None and not _has_a_role(name, value)]
+    length = sum(
+        len(value) if isinstance(value, str) else len(orjson.dumps(value)) for value in others if value is not None
+    )
+    numbers = sum(as_number(value) is not None for value in row.values())
+    return len(others) > numbers or 2 * length > len(line)
+
+
+def _has_a_role(name: str, value: object) -> bool:
+    return name in PARTS or (name in TIMES and isinstance(value, str) and moment(value) is not None)
+
+
+def _why_not(rows: Sequence[Row]) -> str:
+    if len({tuple(row) for row in rows}) > max(MOST_SHAPES, len(rows) // 2):
+        return "its lines have ever other fields"
+    names = {name for row in rows for name, value in row.items() if as_number(value) is not None}
+    if any(METRIC.search(name.lower()) for name in names) or any(_grows(rows, name) for name in (*STEPS, *TIMES)):
+        return ""
+    return "no step, epoch or time in it grows, and no field is named like a metric"
+
+
+def _grows(rows: Sequence[Row], name: str) -> bool:
+    values = [row[name] for row in rows if name in row]
+    found = [moment(value) if isinstance(value, str) else as_number(value) for value in values]
+    numbers = [number for number in found if number is not None]
+    if 2 * len(numbers) < len(rows) or not numbers[-1] > numbers[0]:
+        return False
+    rising = sum(later >= earlier for earlier, later in itertools.pairwise(numbers))
+    return rising >= GROWING_SHARE * (len(numbers) - 1)
+
+
+# JSON lines of metrics, among which may stand those of a structured text log: these become lines, the others points.
+
+SIGNS = (
+    b'"level',
+    b'"record"',
+    b'severity"',
+    b'"lvl"',
+    b'"timestamp"',
+    b'"time"',
+    b'"asctime"',
+    b'"@timestamp"',
+    b'"ts"',
+)
+
+
+class JsonLines:
+    """A `.jsonl` file."""
+
+    def __init__(self, metrics: Metrics, text: Text) -> None:
+        self._metrics, self._text = metrics, text
+        text.tally = metrics.tally
+
+    @property
+    def tally(self) -> Tally:
+        """Of both kinds together."""
+        return self._metrics.tally
+
+    @tally.setter
+    def tally(self, tally: Tally) -> None:
+        self._metrics.tally = self._text.tally = tally
+
+    def state(self) -> dict[str, Any]:
+        said = self._text.state()
+        return self._metrics.state() | ({"text": said} if said != self._text.EMPTY else {})
+
+    def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
+        before = self.tally.lines_read
+        records = self._metrics.parse(lines, arrival, is_text)
+        if not self._metrics.stopped:  # the usual batch, kept cheap
+            return records
+        for is_line, found in itertools.groupby(lines[self.tally.lines_read - before :], is_text):
+            part, done = list(found), self.tally.lines_read - before
+            when = arrival.part(done, len(part), len(lines)) if arrival else None
+            records += (self._text if is_line else self._metrics).parse(part, when)
+            if self.tally.lines_read - before < done + len(part):  # the batch ends here
+                break
+        return records
+
+
+def is_text(line: bytes) -> bool:
+    """Whether a line of JSON is one of a text log: with a message, and a level or a time."""
+    return any(sign in line for sign in SIGNS) and structured.read(line.decode("utf-8", "replace")) is not None
+
+
+def text_state(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What `JsonLines.state` holds of the text."""
+    found = state.get("text", {})
+    return found if isinstance(found, dict) else {}
+
+
+# A file called `events.jsonl`: events of the run, or metrics of a script that has chosen the same name. Its first object tells which.
+
+State: TypeAlias = Mapping[str, Any]
+
+
+class EventLines:
+    """Events, unless the first object has numbers and no `kind` and `time_s`."""
+
+    def __init__(self, events: Events, metrics: Callable[[State], JsonLines], state: State | None = None) -> None:
+        """`metrics` makes the format of metrics from its state."""
+        self._events, self._make_metrics = events, metrics
+        self._metrics = metrics(state["metrics"]) if state and "metrics" in state else None
+        self._is_known = bool(state)
+
+    @property
+    def tally(self) -> Tally:
+        return self._format.tally
+
+    @tally.setter
+    def tally(self, tally: Tally) -> None:
+        self._format.tally = tally
+
+    @property
+    def _format(self) -> Events | JsonLines:
+        return self._metrics or self._events
+
+    def state(self) -> dict[str, Any]:
+        if self._metrics is not None:
+            return {"metrics": self._metrics.state()}
+        return self._events.state() if self._is_known else {}
+
+    def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
+        if not self._is_known and (first := next(objects(lines, Tally()), None)) is not None:
+            self._is_known = True
+            is_event = "kind" in first and "time_s" in first
+            if not is_event and any(name not in TIMES for name, _ in flat(first, Tally())):
+                tally, self._metrics = self.tally, self._make_metrics({})
+                self._metrics.tally = tally
+        return self._format.parse(lines, arrival)

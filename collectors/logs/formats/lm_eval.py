@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ...records import Labels, Points, Record, RunInfo
-from ..opening import NotMetrics
+from ..open_files import NotMetrics
 from . import Tally
 from .hugging_face import Fault, json_object
 from .values import Fitting, as_number, as_time

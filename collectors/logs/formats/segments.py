@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .roles import EPOCHS
+from .fields import EPOCHS
 
 FAR_STEPS = 100  # so far back is a start, where small steps back are none
 CLEAR_RISES, CLEAR_DISORDER = (

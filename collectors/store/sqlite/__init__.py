@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..protocol import Limits, Store
+from ..store import Limits, Store
 from .engine import SqliteStore
 from .maintenance import SqliteMaintenance
 

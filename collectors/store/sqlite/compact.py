@@ -6,11 +6,9 @@ import math
 import time
 from collections.abc import Callable, Iterator
 
-from . import files, logs, schema, stacks
-from .columns import chunks, groups, pages
-from .columns.groups import PLACE_BITS
+from . import chunks, files, logs, pages, schema, stacks
+from .chunks import PLACE_BITS
 from .ingest import FileWriter
-from .lines import templates
 
 PACK_ROWS = 512  # of a stream, which leave head for a pack at the latest after LIVE_S
 LIVE_S = 30.0  # head rows stay this long, for the cursors of live pages
@@ -134,7 +132,7 @@ class Compactor:
                 waiting = writer.waiting(stream)
             if not waiting:
                 return
-            parts = groups.partition(waiting)
+            parts = chunks.partition(waiting)
             with writer.lock:
                 with schema.transaction(writer.db) as db:
                     chunks.pack(db, stream, parts, int(waiting[-1].arrival[-1]) >> PLACE_BITS)
@@ -146,7 +144,7 @@ class Compactor:
     def _seal(self, stream: int, everything: bool = False) -> None:
         writer = self._writer
         with writer.packing:
-            parts = groups.partition(chunks.packed(self._db, stream))
+            parts = chunks.partition(chunks.packed(self._db, stream))
             if not parts:
                 return
             sealed, rest = chunks.plan(parts, everything)
@@ -205,9 +203,9 @@ class Compactor:
                     writer.templates.forget()
                     raise
             yield
-        while blocks := templates.uncounted(self._db):
+        while blocks := logs.uncounted(self._db):
             with writer.lock, schema.transaction(writer.db) as db:
-                templates.count(db, blocks)
+                logs.count(db, blocks)
             yield
 
     def _merge_logs(self) -> Iterator[None]:

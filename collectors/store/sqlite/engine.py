@@ -13,14 +13,17 @@ from pathlib import Path
 
 from ...records import Event, Finding, LogLine, Offset, ProgressBar, Record, Sample, SourceText
 from .. import buckets as bucketing
-from ..lines import LineColumns, LineExtent, LineTemplate, LineTexts
-from ..protocol import (
+from ..store import (
     NO_LIMITS,
     Axis,
     Buckets,
     Delta,
     Last,
     Limits,
+    LineColumns,
+    LineExtent,
+    LineTemplate,
+    LineTexts,
     LogPage,
     LogQuery,
     Outcomes,
@@ -32,15 +35,19 @@ from ..protocol import (
     StackColumns,
     StoreError,
 )
-from . import files, findings, logs, outcomes, points, runs, samples, schema, sources, stacks
-from .columns.damage import failing
+from . import files, logs, points, runs, schema, stacks
+from . import logs as lines
+from . import logs as templates
+from . import points as outcomes
+from . import runs as findings
+from . import runs as samples
+from . import runs as sources
+from .codec import failing
 from .compact import Compactor
+from .files import JUDGE_S, TOO_LARGE, judge
 from .ingest import BULK_ROWS, FileWriter, by_file
-from .lines import reading as lines
-from .lines import templates
-from .retention import JUDGE_S, TOO_LARGE, judge
-from .search import Found, Wanted
-from .thinning.thinner import Thinner
+from .points import Found, Wanted
+from .thinning import Thinner
 
 UNREADABLE, AGAIN = "the store cannot be read", "ask again; if it stays, run: deepseek-dashboard store check"
 
@@ -261,7 +268,9 @@ class SqliteStore:
         most: int = -1,
     ) -> list[Finding]:
         return [
-            row for _, db in self._readers.runs() for row in findings.read(db, run, lo, hi, holding=holding, most=most)
+            row
+            for _, db in self._readers.runs()
+            for row in findings.read_findings(db, run, lo, hi, holding=holding, most=most)
         ]
 
     @failing(UNREADABLE, AGAIN)
@@ -274,7 +283,7 @@ class SqliteStore:
 
     @failing(UNREADABLE, AGAIN)
     def samples(self, query: SampleQuery) -> list[Sample]:
-        return [sample for _, db in self._readers.runs() for sample in samples.read(db, query)]
+        return [sample for _, db in self._readers.runs() for sample in samples.read_samples(db, query)]
 
     @failing(UNREADABLE, AGAIN)
     def events_after(self, seq: int, kinds: Sequence[str]) -> list[Event]:
@@ -300,7 +309,9 @@ class SqliteStore:
 
     @failing(UNREADABLE, AGAIN)
     def source_text(self, run: str, path: str) -> SourceText | None:
-        return next((text for _, db in self._readers.runs() if (text := sources.read(db, run, path)) is not None), None)
+        return next(
+            (text for _, db in self._readers.runs() if (text := sources.read_sources(db, run, path)) is not None), None
+        )
 
     # Following
 

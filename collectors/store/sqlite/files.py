@@ -1,4 +1,4 @@
-"""The files of a data folder: their names, the week of a time, and each thread's connections to read them."""
+"""The files of a data folder: names, connections per thread, and deletion by age and size."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from ..store import Limits
 from . import schema
 from .schema import RUNS_FILE as RUNS_FILE
 
@@ -219,3 +220,32 @@ class Watched:
             return False
         seq, self._seq = self._seq, schema.meta(self.db, "seq")
         return self._seq != seq
+
+
+# Choose the machine files to delete, by age and by the size of the whole folder (pure). Runs are never deleted.
+
+JUDGE_S = 10.0  # how often sizes and ages are looked at
+TOO_LARGE = "the store has reached --max-size without machine samples left to drop; raise it, or remove runs that are not needed"
+
+
+class Retired(NamedTuple):
+    remove: list[Path]  # oldest first
+    over: bool  # even then the folder is larger than allowed, and collection is to pause
+
+
+def judge(sizes: Sequence[tuple[Path, int]], limits: Limits, now_s: float) -> Retired:
+    """`sizes` has all files; this week's is always kept. If they are too large, future weeks go first: no page shows them."""
+    total = sum(size for _, size in sizes)
+    remove = []
+    for path, size in sorted(sizes, key=lambda file: (not is_future(file[0], now_s), file[0])):
+        future = is_future(path, now_s)
+        if path.name == RUNS_FILE or (week_start(path) + WEEK_S > now_s and not future):
+            continue
+        expired = (
+            not future and limits.retention_s is not None and week_start(path) + WEEK_S < now_s - limits.retention_s
+        )
+        too_many = limits.max_bytes is not None and total > limits.max_bytes
+        if expired or too_many:
+            remove.append(path)
+            total -= size
+    return Retired(remove, limits.pause and limits.max_bytes is not None and total > limits.max_bytes)

@@ -30,12 +30,11 @@ from ...records import (
     SourceText,
 )
 from ...step_axis import MAX_COUNTED, StepAxis
-from ..protocol import series_id
-from . import files, findings, logs, runs, samples, schema, sources, stacks
-from .columns import chunks, groups
-from .columns.damage import decoded
-from .columns.groups import NO_STEP, PLACE_BITS, Group
-from .lines.templates import TemplateWriter
+from ..store import series_id
+from . import chunks, files, logs, runs, schema, stacks
+from .chunks import NO_STEP, PLACE_BITS, Group
+from .codec import decoded
+from .logs import TemplateWriter
 
 SHAPES = 20_000  # sets of names that are remembered before starting afresh,
 SHAPE_NAMES = 500_000  # or so many names in all of them
@@ -157,7 +156,7 @@ class FileWriter:
                 for stream, grown in bulk.items():
                     self._seal(stream, grown, seq)
                 small = [group for shape, group in made if shape.stream not in bulk]
-                db.execute("INSERT INTO head VALUES (?, ?, ?)", (seq, now_s, groups.encode(small)))
+                db.execute("INSERT INTO head VALUES (?, ?, ?)", (seq, now_s, chunks.encode(small)))
                 schema.set_meta(db, "seq", seq)
                 if bulk:
                     schema.set_meta(db, "live_from", seq)
@@ -256,7 +255,7 @@ class FileWriter:
         """Find the rows that were committed but not packed when the last writer ended."""
         packed: dict[int, int] = dict(self.db.execute("SELECT id, packed_seq FROM stream").fetchall())
         for seq, time_s, data in self.db.execute("SELECT seq, time_s, data FROM head ORDER BY seq").fetchall():
-            for group in decoded("head", seq, groups.decode, data) or []:
+            for group in decoded("head", seq, chunks.decode, data) or []:
                 row = self.db.execute("SELECT stream FROM series WHERE id = ?", (int(group.ids[0]),)).fetchone()
                 if row and int(group.arrival[0]) >> PLACE_BITS > packed[row[0]]:  # no row: the run was removed
                     self._wait(row[0], group, time_s)
@@ -320,9 +319,9 @@ class FileWriter:
 
     def _seal(self, stream: int, grown: list[Group], seq: int, *, everything: bool = False) -> None:
         """Many rows at once go straight into chunks, behind those of the stream that still wait."""
-        fresh = groups.partition([*self.waiting(stream), *grown])
+        fresh = chunks.partition([*self.waiting(stream), *grown])
         chunks.note_packed(self.db, stream, fresh, seq)
-        sealed, rest = chunks.plan(groups.partition([*chunks.packed(self.db, stream), *fresh]), everything)
+        sealed, rest = chunks.plan(chunks.partition([*chunks.packed(self.db, stream), *fresh]), everything)
         self.grown |= chunks.store(self.db, stream, sealed, rest)
 
     def _axes_of(self, names: Collection[str]) -> dict[str, StepAxis]:
@@ -361,13 +360,13 @@ class FileWriter:
             runs.note_points(db, run, group, axes[run].step, interval_s, new.pop(shape.run, 0))
         logs.write(db, batch.lines, seq, self.templates)
         logs.write_bars(db, batch.bars, seq)
-        samples.write(db, batch.samples)
+        runs.write_samples(db, batch.samples)
         runs.note_lines(db, [*batch.lines, *batch.bars, *batch.samples])
         runs.write_events(db, batch.events, seq)
-        findings.write(db, batch.findings, seq)
+        runs.write_findings(db, batch.findings, seq)
         runs.write_infos(db, batch.infos)
         runs.write_offsets(db, batch.offsets)
-        sources.write(db, batch.texts)
+        runs.write_sources(db, batch.texts)
 
     def _interval(self, stream: int, group: Group) -> float | None:
         """Median distance of the stream's last lines."""

@@ -1,25 +1,169 @@
-"""Log lines, and the progress bars below them: a block per commit and run, merged into compressed blocks of 2,000 lines or 4 MiB, searched newest first."""
+"""Log lines and progress bars: compressed blocks per commit and run, and their templates."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
+from ...logs.templates import MOST_CHARACTERS as TEMPLATES_MOST_CHARACTERS
+from ...logs.templates import NewTemplate, RunTemplates
 from ...records import LogLine, ProgressBar
-from .. import question
-from ..lines import UNKNOWN_TEMPLATE
-from ..protocol import LogPage, LogQuery
-from . import schema
-from .columns import codec
-from .columns.damage import decoded
-from .lines import templates
-from .lines.templates import TemplateWriter
+from .. import store
+from ..store import UNKNOWN_TEMPLATE, LineColumns, LineExtent, LineTemplate, LineTexts, LogPage, LogQuery
+from . import codec, schema
+from .codec import decoded
+
+# The templates of each run's lines: found as lines arrive, counted later for many blocks at once.
+
+TIMES, LEVELS, TEMPLATES = 1, 2, 5  # places in the columns of a block
+MOST_AT_ONCE = 64  # blocks
+MOST_BYTES = 16 << 20  # of templates and keys that are remembered
+_KNOWN = "SELECT id, text, file, family, wide FROM template WHERE run = ?"
+_READ = (
+    "SELECT id, text, example, wide, level, lines, first_time_s, last_time_s FROM template WHERE run = ? ORDER BY id"
+)
+_COLUMNS = "SELECT id, run, columns FROM log"
+_UNCOUNTED_OF = f"{_COLUMNS} WHERE run = ? AND mined = 1"
+_NEW = "INSERT INTO template VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, 1e308, -1e308)"
+_COUNT = """UPDATE template SET lines = lines + ?, level = max(level, ?), first_time_s = min(first_time_s, ?), last_time_s = max(last_time_s, ?)
+  WHERE run = ? AND id = ?"""
+
+
+class TemplateWriter:
+    """What the writer of a file remembers of its runs. After a failed transaction it must forget."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, RunTemplates] = {}
+        self._bytes = 0
+
+    def group(self, db: sqlite3.Connection, run: str, files: Sequence[str], texts: Sequence[str]) -> list[int]:
+        """The ids of the templates of a run's lines; new ones are stored."""
+        templates = self._of(db, run)
+        before = templates.bytes
+        ids, new = templates.group(texts, files)
+        self._bytes += templates.bytes - before
+        if new:
+            examples = dict(zip(reversed(ids), reversed(texts), strict=True))
+            db.executemany(_NEW, [_row(run, template, examples[template.id]) for template in new])
+        return ids
+
+    def forget(self, run: str | None = None) -> None:
+        """Read a run's templates, or those of all runs, from the file again."""
+        for name in list(self._runs) if run is None else [run]:
+            self._drop(name)
+
+    def _of(self, db: sqlite3.Connection, run: str) -> RunTemplates:
+        """The run that was asked for last stands last."""
+        found = self._runs.pop(run, None)
+        if found is None:
+            found = RunTemplates(NewTemplate._make(row) for row in db.execute(_KNOWN, (run,)))
+            self._bytes += found.bytes
+        self._runs[run] = found
+        while self._bytes > MOST_BYTES and len(self._runs) > 1:
+            self._drop(next(iter(self._runs)))
+        if self._bytes > MOST_BYTES:
+            before = found.bytes
+            found.forget_keys()
+            self._bytes += found.bytes - before
+        return found
+
+    def _drop(self, run: str) -> None:
+        if (found := self._runs.pop(run, None)) is not None:
+            self._bytes -= found.bytes
+
+
+def read(db: sqlite3.Connection, run: str) -> list[LineTemplate]:
+    """By id."""
+    with schema.transaction(db, "DEFERRED"):  # what is counted meanwhile is counted once
+        counts = _counts(db, _UNCOUNTED_OF, (run,)).get(run, {})
+        rows = db.execute(_READ, (run,)).fetchall()
+    found = []
+    for number, text, example, wide, level, lines, first_s, last_s in rows:
+        more = counts.get(number, NOTHING)
+        ends = min(first_s, more.first_time_s), max(last_s, more.last_time_s)
+        found.append(LineTemplate(number, text, example, bool(wide), max(level, more.level), lines + more.lines, *ends))
+    return found
+
+
+def count(db: sqlite3.Connection, blocks: Sequence[int]) -> None:
+    """Count the lines of these blocks that are not counted yet. In a transaction."""
+    for at in range(0, len(blocks), MOST_AT_ONCE):
+        some = blocks[at : at + MOST_AT_ONCE]
+        marks = ",".join("?" * len(some))
+        for run, counts in _counts(db, f"{_COLUMNS} WHERE mined = 1 AND id IN ({marks})", some).items():
+            db.executemany(_COUNT, [(*found, run, number) for number, found in counts.items()])
+        db.execute(f"UPDATE log SET mined = 2 WHERE mined = 1 AND id IN ({marks})", some)
+
+
+def uncounted(db: sqlite3.Connection) -> list[int]:
+    """Some blocks whose lines have templates and are not counted."""
+    return [
+        number for (number,) in db.execute("SELECT id FROM log WHERE mined < 2 AND mined = 1 LIMIT ?", (MOST_AT_ONCE,))
+    ]
+
+
+class TemplateCount(NamedTuple):
+    """Of the lines of a template."""
+
+    lines: int
+    level: int  # the highest
+    first_time_s: float
+    last_time_s: float
+
+
+NOTHING = TemplateCount(0, 0, math.inf, -math.inf)
+
+
+def _counts(db: sqlite3.Connection, blocks: str, values: Sequence[object]) -> dict[str, dict[int, TemplateCount]]:
+    """By run and template, of the lines of some blocks."""
+    found: dict[str, dict[int, TemplateCount]] = {}
+    rows = db.execute(blocks, values)
+    while some := rows.fetchmany(MOST_AT_ONCE):
+        parts: dict[str, list[Sequence[Any]]] = {}
+        for number, run, blob in some:
+            columns = decoded("log", number, codec.decode, blob)
+            if columns is not None:
+                parts.setdefault(run, []).append((columns[TEMPLATES], columns[LEVELS], columns[TIMES]))
+        for run, columns_of in parts.items():
+            counts = found.setdefault(run, {})
+            for template, more in _counted(
+                *(np.concatenate(column) for column in zip(*columns_of, strict=True))
+            ).items():
+                counts[template] = _together(counts.get(template, NOTHING), more)
+    return found
+
+
+def _together(one: TemplateCount, other: TemplateCount) -> TemplateCount:
+    ends = min(one.first_time_s, other.first_time_s), max(one.last_time_s, other.last_time_s)
+    return TemplateCount(one.lines + other.lines, max(one.level, other.level), *ends)
+
+
+def _counted(ids: NDArray[np.int64], level: NDArray[np.int64], time_s: NDArray[np.float64]) -> dict[int, TemplateCount]:
+    order = np.argsort(ids, kind="stable")
+    level, time_s = level[order], time_s[order]
+    found, starts, lines = np.unique(ids[order], return_index=True, return_counts=True)
+    columns = (
+        lines,
+        np.maximum.reduceat(level, starts),
+        np.minimum.reduceat(time_s, starts),
+        np.maximum.reduceat(time_s, starts),
+    )
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return dict(zip(found.tolist(), map(TemplateCount._make, rows), strict=True))
+
+
+def _row(run: str, template: NewTemplate, example: str) -> tuple[object, ...]:
+    shown = example[:TEMPLATES_MOST_CHARACTERS].encode("utf-8", "replace").decode()
+    return run, template.id, template.text, shown, template.file, template.family, template.wide
+
 
 UNGROUPED, GROUPED, COUNTED = 0, 1, 2  # `mined`: whether a block's lines have their templates, and are counted there
 BLOCK_LINES = 2000
@@ -200,7 +344,7 @@ def group(db: sqlite3.Connection, row: BlockRow, grouping: TemplateWriter) -> No
 
 
 def replace(db: sqlite3.Connection, block: LineBlock | None, ids: Sequence[int]) -> None:
-    templates.count(db, ids)
+    count(db, ids)
     if block is None or len(ids) == 1:
         db.execute("UPDATE log SET seq = NULL WHERE id = ?", ids)
         return
@@ -215,7 +359,7 @@ def search(db: sqlite3.Connection, query: LogQuery) -> LogPage:
     found: list[tuple[int, LogLine]] = []  # a heap, the oldest line first
     total = older = 0  # lines that match; those of them before the cursor
     for row in _rows(db, query):
-        question.check()
+        store.check()
         full = len(found) == query.limit and (not found or row.last_line < found[0][0])
         if (full or row.first_line >= before) and not needle and query.level <= 0 and _inside(query, row):
             total += row.lines
@@ -336,3 +480,83 @@ def _keep(found: list[tuple[int, LogLine]], line: tuple[int, LogLine], limit: in
 
 def _texts(data: bytes) -> str:
     return codec.unseal(data).decode("utf-8", "surrogatepass")
+
+
+# Many lines at once: how many there are, their columns without opening a text, and texts by number or newest first.
+
+_EXTENTS = (
+    "SELECT run, sum(lines), min(first_line), max(last_line), sum(CASE mined WHEN 0 THEN lines ELSE 0 END) FROM log"
+)
+_LINE_COLUMNS = "SELECT id, files, columns FROM log WHERE run = ? AND last_line > ? ORDER BY last_line"
+_TEXTS = "SELECT id, first_line, last_line, lines, columns, texts FROM log WHERE run = ? AND last_line >= ? AND last_line <= ? ORDER BY last_line DESC"
+_NEXT = "SELECT min(last_line) FROM log WHERE run = ? AND last_line >= ?"
+_HOLDING = f"SELECT {BLOCK} FROM log WHERE run = ? AND last_line >= ? ORDER BY last_line LIMIT 1"
+
+
+def extents(db: sqlite3.Connection, runs: Collection[str] | None) -> dict[str, LineExtent]:
+    """Of the runs that have lines; from an index alone, 50 ns a line's block."""
+    if runs is None:
+        rows = db.execute(f"{_EXTENTS} GROUP BY run").fetchall()
+    else:
+        rows = [row for run in runs for row in db.execute(f"{_EXTENTS} WHERE run = ? GROUP BY run", (run,))]
+    return {run: LineExtent._make(found) for run, *found in rows}
+
+
+def columns(db: sqlite3.Connection, run: str, after: int, take: Callable[[LineColumns], None]) -> None:
+    """By arrival, block by block: all lines of a run behind a number, as of one moment."""
+    with schema.transaction(db, "DEFERRED"):
+        for row, files, blob in db.execute(_LINE_COLUMNS, (run, after)):
+            store.check()
+            found = decoded("log", row, codec.decode, blob)
+            if found is None:
+                continue
+            block = LineColumns(run, orjson.loads(files), *full(found))
+            take(block if block.number[0] > after else block.where(block.number > after))
+
+
+def texts(db: sqlite3.Connection, run: str, lo: int, hi: int, take: Callable[[LineTexts], bool]) -> None:
+    """The newest first, block by block, those that hold lines with these numbers, until `take` returns False."""
+    with schema.transaction(db, "DEFERRED"):
+        (last,) = db.execute(_NEXT, (run, hi)).fetchone()
+        for row, first, end, count, blob, sealed in db.execute(_TEXTS, (run, lo, hi if last is None else last)):
+            store.check()
+            numbers = np.arange(first, end + 1) if end - first + 1 == count else _numbers(row, blob)
+            data = decoded("log", row, codec.unseal, sealed)
+            if numbers is not None and data is not None and not take(LineTexts(numbers, data)):
+                return
+
+
+def lines(db: sqlite3.Connection, run: str, numbers: Sequence[int]) -> list[LogLine]:
+    """Of these numbers, those that are stored, by number. Each block is opened once: about 0.5 ms."""
+    found: list[LogLine] = []
+    waiting = np.unique(np.asarray(numbers, np.int64))
+    with schema.transaction(db, "DEFERRED"):
+        while len(waiting):
+            store.check()
+            row = db.execute(_HOLDING, (run, int(waiting[0]))).fetchone()
+            if row is None:
+                break
+            block = BlockRow._make(row)
+            count = int(np.searchsorted(waiting, block.last_line, "right"))
+            found += _chosen(block, waiting[:count])
+            waiting = waiting[count:]
+    return found
+
+
+def _chosen(row: BlockRow, numbers: NDArray[np.int64]) -> list[LogLine]:
+    columns, data = decoded("log", row.id, codec.decode, row.columns), decoded("log", row.id, codec.unseal, row.texts)
+    if columns is None or data is None:
+        return []
+    places = np.minimum(np.searchsorted(columns[0], numbers), len(columns[0]) - 1)  # numbers rise in a block
+    at = places[columns[0][places] == numbers]
+    ends = [-1, *np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n")).tolist(), len(data)]
+    texts = [data[ends[place] + 1 : ends[place + 1]].decode("utf-8", "surrogatepass") for place in at.tolist()]
+    names = orjson.loads(row.files)
+    number, time_s, level, file, rank, template = (column[at].tolist() for column in full(columns))
+    block = LineBlock(row.run, number, time_s, level, [names[place] for place in file], rank, texts, template)
+    return [block.line(place) for place in range(len(at))]
+
+
+def _numbers(row: int, blob: bytes) -> NDArray[np.int64] | None:
+    columns = decoded("log", row, codec.decode, blob)
+    return None if columns is None else columns[0].astype(np.int64)

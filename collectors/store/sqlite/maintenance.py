@@ -13,15 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...records import Frame
-from ..protocol import FileGlance, StoreError
-from . import files, schema, stacks
-from .columns import cells, chunks, codec, groups, pages
-from .columns.damage import failing
+from ..store import FileGlance, StoreError
+from . import chunks, codec, files, pages, schema, stacks
+from .codec import failing
 from .engine import SqliteStore
 
 _BLOBS: list[tuple[str, str, Callable[[bytes], object]]] = [
-    ("head", "data", groups.decode),
-    ("pack", "data", groups.decode),
+    ("head", "data", chunks.decode),
+    ("pack", "data", chunks.decode),
     ("page", "coarse", pages.decode_coarse),
     ("page", "fine", pages.decode_fine),
     ("log", "columns", codec.decode),
@@ -169,7 +168,7 @@ def _check_chunks(db: sqlite3.Connection) -> Iterator[str]:
 
 def _trouble_of_cells(axis: bytes, data: bytes, rows: int, ends: tuple[float | None, float | None], units: int) -> str:
     try:
-        found = cells.read(axis, data, 0)
+        found = chunks.read(axis, data, 0)
     except codec.CodecError as error:
         return str(error)
     same = (

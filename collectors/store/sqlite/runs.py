@@ -1,4 +1,4 @@
-"""Data of whole runs: aggregates updated with each commit, run.json, events, and how far each file has been read."""
+"""Data of whole runs: run.json, events, findings, samples, sources and offsets."""
 
 from __future__ import annotations
 
@@ -10,12 +10,209 @@ from typing import Any
 import numpy as np
 import orjson
 
-from ...records import Event, LogLine, Offset, ProgressBar, RunInfo, Sample
+from ...records import Event, Finding, LogLine, Offset, ProgressBar, RunInfo, Sample, SourceText
 from ...step_axis import StepAxis
-from ..protocol import OffsetGap, Run, series_id
-from . import samples, sources
-from .columns.chunks import TimeSpan
-from .columns.groups import NO_STEP, Group
+from ..store import (
+    MOST_SAMPLE_BYTES,
+    MOST_SAMPLE_NAMES,
+    MOST_SAMPLES,
+    OffsetGap,
+    Run,
+    SampleName,
+    SampleNames,
+    SampleQuery,
+    series_id,
+)
+from . import codec
+from .chunks import NO_STEP, Group, TimeSpan
+from .codec import decoded
+
+# Findings: a row each, overwritten while it goes on.
+
+MOST_LIVE = 1000  # of a delta
+_COLUMNS = "id, run, rule, weight, from_s, to_s, over, sentence, rank, step, fields"
+
+
+def write_findings(db: sqlite3.Connection, findings: Iterable[Finding], seq: int) -> None:
+    rows = [
+        (
+            found.id,
+            seq,
+            found.run or "",
+            found.rule,
+            found.weight,
+            found.from_s,
+            found.to_s,
+            found.over,
+            found.sentence,
+            found.rank,
+            found.step,
+            orjson.dumps(dict(found.fields), default=str).decode(),
+        )
+        for found in findings
+    ]
+    db.executemany("INSERT OR REPLACE INTO finding VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def read_findings(
+    db: sqlite3.Connection,
+    run: str | None,
+    lo: float | None,
+    hi: float | None,
+    *,
+    holding: bool = False,
+    most: int = -1,
+) -> list[Finding]:
+    """By their start; with `most` at most so many, the newest."""
+    terms = [("run = ?", run), ("to_s >= ?", lo), ("from_s <= ?", hi)]
+    asked = [(term, value) for term, value in terms if value is not None]
+    where = " AND ".join([*(term for term, _ in asked), *(["over = 0"] if holding else [])]) or "1"
+    newest = f"SELECT {_COLUMNS} FROM finding WHERE {where} ORDER BY from_s DESC, id DESC LIMIT ?"
+    return _found(db.execute(newest, [*(value for _, value in asked), most]))[::-1]
+
+
+def read_id(db: sqlite3.Connection, id_: str) -> list[Finding]:
+    """The one of that id, if it is there; an id is text that a client may have made up."""
+    return _found(db.execute(f"SELECT {_COLUMNS} FROM finding WHERE id = ?", [id_.encode("utf-8", "replace").decode()]))
+
+
+def read_after(db: sqlite3.Connection, seq: int, upto: int) -> list[Finding]:
+    """Those written by later commits; of very many the newest."""
+    after = f"SELECT {_COLUMNS} FROM finding WHERE seq > ? AND seq <= ? ORDER BY seq DESC, from_s DESC LIMIT ?"
+    return _found(db.execute(after, (seq, upto, MOST_LIVE)))[::-1]
+
+
+def _found(rows: Iterable[tuple]) -> list[Finding]:  # type: ignore[type-arg]
+    return [
+        Finding(id_, run or None, rule, weight, from_s, to_s, bool(over), sentence, rank, step, orjson.loads(fields))
+        for id_, run, rule, weight, from_s, to_s, over, sentence, rank, step, fields in rows
+    ]
+
+
+# The samples of runs: the bytes of those without a file, the place of all others; their number and bytes are bounded for each run.
+
+_SAMPLE_ROW = "run, name, kind, media, time_s, step, rank, {data}, path, offset, length, head_crc, written_s, id"
+_INSERT = """INSERT INTO sample (run, name, kind, media, time_s, step, rank, data, path, offset, length, head_crc, written_s)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_COUNT = """INSERT INTO sample_count VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+  kept = kept + excluded.kept, bytes = bytes + excluded.bytes, left_out = left_out + excluded.left_out"""
+_NAMES = """SELECT name, group_concat(DISTINCT kind), count(*), min(step), max(step), min(time_s), max(time_s)
+  FROM sample WHERE run = ? GROUP BY name ORDER BY name LIMIT ?"""
+
+
+def write_samples(db: sqlite3.Connection, samples: Iterable[Sample]) -> None:
+    """What goes beyond the limits of its run is counted."""
+    for run, some in _by_run(samples).items():
+        kept: dict[str, int] = dict(db.execute("SELECT kind, kept FROM sample_count WHERE run = ?", (run,)).fetchall())
+        (used,) = db.execute("SELECT coalesce(sum(bytes), 0) FROM sample_count WHERE run = ?", (run,)).fetchone()
+        counts, rows = [], []
+        for sample in some:
+            size = len(sample.data)
+            fits = kept.get(sample.kind, 0) < MOST_SAMPLES and (not size or used + size <= MOST_SAMPLE_BYTES)
+            if fits:
+                kept[sample.kind] = kept.get(sample.kind, 0) + 1
+                used += size
+                rows.append(sample[:-1])
+            counts.append((run, sample.kind, fits, size if fits else 0, not fits))
+        db.executemany(_INSERT, rows)
+        db.executemany(_COUNT, counts)
+        db.execute("INSERT OR IGNORE INTO run (name) VALUES (?)", (run,))
+
+
+def read_names(db: sqlite3.Connection, run: str) -> SampleNames:
+    names = [
+        SampleName(name, tuple(sorted(kinds.split(","))), *others)
+        for name, kinds, *others in db.execute(_NAMES, (run, MOST_SAMPLE_NAMES))
+    ]
+    (count,) = db.execute("SELECT count(DISTINCT name) FROM sample WHERE run = ?", (run,)).fetchone()
+    (left_out,) = db.execute("SELECT coalesce(sum(left_out), 0) FROM sample_count WHERE run = ?", (run,)).fetchone()
+    return SampleNames(names, count - len(names), left_out)
+
+
+def read_samples(db: sqlite3.Connection, query: SampleQuery) -> list[Sample]:
+    terms = [
+        ("run = ?", query.run),
+        ("name = ?", query.name),
+        ("step >= ?", query.from_step),
+        ("step <= ?", query.to_step),
+        ("id = ?", query.number),
+        ("id > ?", query.after or None),
+    ]
+    asked = [(term, value) for term, value in terms if value is not None]
+    where = " AND ".join(term for term, _ in asked)
+    order = "id" if query.name is None else "step DESC, id DESC"
+    row = _SAMPLE_ROW.format(data="data" if query.data else "x''")
+    rows = db.execute(
+        f"SELECT {row} FROM sample WHERE {where} ORDER BY {order} LIMIT ?", [*(v for _, v in asked), query.limit]
+    )
+    found = [Sample._make(row) for row in rows]
+    return found if query.name is None else found[::-1]
+
+
+def remove_samples(db: sqlite3.Connection, run: str) -> None:
+    for table in ("sample", "sample_count"):
+        db.execute(f"DELETE FROM {table} WHERE run = ?", (run,))
+
+
+def _by_run(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
+    found: dict[str, list[Sample]] = {}
+    for sample in samples:
+        found.setdefault(sample.run, []).append(sample)
+    return found
+
+
+# The texts of source files that were kept for runs: each text once, by its hash, and which run had it under which path.
+
+MOST_BYTES = 20_000_000  # of one run's texts
+USED_UP = f"The {MOST_BYTES // 1_000_000} MB of source text that are kept for a run were used up by other files."
+SAME_START_S = 1.0  # start times are computed from ticks and the clock, and differ by less
+
+
+def write_sources(db: sqlite3.Connection, texts: Iterable[SourceText]) -> None:
+    for text in texts:
+        data = text.text.encode()
+        if text.sha and not _has_room(db, text.run, text.sha, len(data)):
+            text = text._replace(sha="", text="", why=USED_UP)
+        if text.sha and db.execute("SELECT 1 FROM source_text WHERE sha = ?", (text.sha,)).fetchone() is None:
+            db.execute(
+                "INSERT INTO source_text (sha, bytes, data) VALUES (?, ?, ?)", (text.sha, len(data), codec.seal(data))
+            )
+        row = (text.run, text.path, text.sha, text.since_s, text.why)
+        db.execute(
+            "INSERT INTO source VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET since_s = max(since_s, excluded.since_s)",
+            row,
+        )
+        db.execute("INSERT OR IGNORE INTO run (name) VALUES (?)", (text.run,))
+
+
+def read_sources(db: sqlite3.Connection, run: str, path: str) -> SourceText | None:
+    """The text that the run's newest process with this file ran; None if it was never read, or its blob is damaged."""
+    rows = db.execute(
+        "SELECT sha, since_s, why FROM source WHERE run = ? AND path = ? ORDER BY since_s DESC", (run, path)
+    ).fetchall()
+    newest = [row for row in rows if row[1] > rows[0][1] - SAME_START_S]
+    for sha, since_s, why in sorted(
+        newest, key=lambda row: not row[0]
+    ):  # read a second time, it may have changed meanwhile
+        if not sha:
+            return SourceText(run, path, "", "", since_s, why)
+        for row, blob in db.execute("SELECT rowid, data FROM source_text WHERE sha = ?", (sha,)):
+            if (data := decoded("source text", row, codec.unseal, blob)) is not None:
+                return SourceText(run, path, sha, data.decode(), since_s)
+    return None
+
+
+def remove_sources(db: sqlite3.Connection, run: str) -> None:
+    db.execute("DELETE FROM source WHERE run = ?", (run,))
+    db.execute("DELETE FROM source_text WHERE sha NOT IN (SELECT sha FROM source)")
+
+
+def _has_room(db: sqlite3.Connection, run: str, sha: str, size: int) -> bool:
+    """Whether the run has this text already, or has room for it."""
+    kept = "SELECT source_text.sha, bytes FROM source_text WHERE sha IN (SELECT sha FROM source WHERE run = ?)"
+    sizes = dict(db.execute(kept, (run,)).fetchall())
+    return sha in sizes or sum(sizes.values()) + size <= MOST_BYTES
+
 
 _UPSERT = """INSERT INTO run (name, first_time_s, last_time_s, last_step, median_interval_s, series, points, timed)
   VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET
@@ -165,8 +362,8 @@ def remove(db: sqlite3.Connection, run: str) -> list[int]:
             db.execute(f"DELETE FROM {table} WHERE stream = ?", (stream,))
     for table in ("stream", "offset", "event", "finding", "log", "template", "bar"):
         db.execute(f"DELETE FROM {table} WHERE run = ?", (run,))
-    sources.remove(db, run)
-    samples.remove(db, run)
+    remove_sources(db, run)
+    remove_samples(db, run)
     db.execute("DELETE FROM run WHERE name = ?", (run,))
     return streams
 

@@ -14,10 +14,9 @@ import orjson
 from numpy.typing import NDArray
 
 from ...records import ONE_AFTER_THE_OTHER_S, WITHOUT_A_GAP_S, Frame, Profile
-from ..protocol import Process, StackColumns
-from ..question import MOST_SPANS, TooMuch, check, holding
-from .columns import codec
-from .columns.damage import decoded
+from ..store import MOST_SPANS, Process, StackColumns, TooMuch, check, holding
+from . import codec
+from .codec import decoded
 
 UNKNOWN = -1  # of gil and cpu_ns
 NS = 1_000_000_000

@@ -14,8 +14,7 @@ from collections.abc import Callable
 
 from ..loaders import loading
 from ..loaders.torch_models import parameters_of
-from ..row import LISTED, ZooRow
-from ..table import TABLE
+from ..table import LISTED, TABLE, ZooRow
 from . import embedding_rows, keras_rows, litgpt_rows, package_rows, timm_rows, torchvision_rows, transformers_rows
 
 SOURCES: tuple[Callable[[], list[ZooRow]], ...] = (

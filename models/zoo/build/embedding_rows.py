@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..row import ZooRow
+from ..table import ZooRow
 from .stated_licences import licence_of
 from .transformers_rows import preprocessing
 

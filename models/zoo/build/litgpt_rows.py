@@ -7,7 +7,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from ..row import ZooRow
+from ..table import ZooRow
 from .stated_licences import licence_of
 from .transformers_rows import preprocessing
 from .wheels import texts

@@ -10,9 +10,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...artifact.hashing import file_of
+from ...artifact.artifact import file_of
 from ..loaders import gguf_models, loading, torch_models
-from ..row import ZooRow
+from ..table import ZooRow
 from .transformers_rows import numbers, preprocessing
 
 LAYER = re.compile(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import metadata
 from typing import Any
 
-from ..row import ZooRow
+from ..table import ZooRow
 
 # A spread of families and sizes that run on a CPU; timm names the weights, their licence and the shape of their input.
 CLASSIFIERS = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib import metadata
 from typing import Any
 
-from ..row import ZooRow
-from ..sources.urls import NAMED_HASH
+from ..fetch import NAMED_HASH
+from ..table import ZooRow
 
 METRICS = {  # of each task: torchvision's name, ours, unit
     "image-classification": ("acc@1", "top-1 accuracy", "%"),

@@ -7,7 +7,7 @@ import re
 from importlib import import_module, metadata
 from typing import Any
 
-from ..row import ZooRow
+from ..table import ZooRow
 from .stated_licences import licence_of
 
 CHECKPOINT = re.compile(r'auto_docstring\(checkpoint="([^"]+)"\)')

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..row import ZooRow
+from ..table import ZooRow
 from . import timm_models
 from .torch_models import TorchModel, filled, weights
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...extras import needed
-from ..row import ZooRow
+from ...errors import needed
+from ..table import ZooRow
 from .torch_models import filled, weights
 
 if TYPE_CHECKING:

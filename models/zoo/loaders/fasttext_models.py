@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ModelsError
-from ...extras import needed
-from ..row import ZooRow
+from ...errors import ModelsError, needed
+from ..table import ZooRow
 
 if TYPE_CHECKING:
     import numpy as np

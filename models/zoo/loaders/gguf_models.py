@@ -12,12 +12,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...artifact.hashing import file_of
-from ...errors import ModelsError, cannot_write
-from ...extras import needed
-from ...quiet import quietly
+from ...artifact.artifact import file_of
+from ...errors import ModelsError, cannot_write, needed, quietly
 from ..folder import make, models_folder
-from ..row import ZooRow
+from ..table import ZooRow
 from .transformers_models import TransformersModel, loaded, without_progress
 
 CONVERTED = "converted.json"  # hashes of what was written, and of the files that it came from

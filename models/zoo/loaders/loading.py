@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...errors import ModelsError
-from ..row import ZooRow
+from ..table import ZooRow
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ModelsError
-from ...extras import needed
-from ..row import ZooRow
+from ...errors import ModelsError, needed
+from ..table import ZooRow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +26,7 @@ WEIGHTS = (
 
 
 def opened(row: ZooRow, files: Mapping[str, Path]) -> OnnxFiles:
-    from ...runtimes.opening import open_session
+    from ...runtimes import open_session
 
     sessions = {path.stem: open_session(path) for path in files.values() if path.suffix == ".onnx"}
     if not sessions:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...extras import needed
-from ..row import ZooRow
+from ...errors import needed
+from ..table import ZooRow
 from .torch_models import TorchModel, filled, weights
 
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ModelsError
-from ...extras import needed
+from ...errors import ModelsError, needed
 
 if TYPE_CHECKING:
     import numpy as np

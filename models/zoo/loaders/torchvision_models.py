@@ -7,10 +7,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ModelsError
-from ...extras import needed
-from ...quiet import quietly
-from ..row import ZooRow
+from ...errors import ModelsError, needed, quietly
+from ..table import ZooRow
 from .torch_models import TorchModel, weights
 
 if TYPE_CHECKING:

@@ -9,10 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ModelsError
-from ...extras import needed
-from ...quiet import quietly
-from ..row import ZooRow
+from ...errors import ModelsError, needed, quietly
+from ..table import ZooRow
 
 if TYPE_CHECKING:
     import numpy as np

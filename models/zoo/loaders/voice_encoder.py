@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...errors import ModelsError
-from ...extras import needed
-from ..row import ZooRow
+from ...errors import ModelsError, needed
+from ..table import ZooRow
 from .torch_models import TorchModel, filled, weights
 
 

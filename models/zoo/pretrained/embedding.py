@@ -10,9 +10,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...extras import needed
+from ...errors import needed
 from ..loaders import transformers_models
-from ..row import ZooRow
+from ..table import ZooRow
 from .arguments import texts_of
 from .pretrained import found
 

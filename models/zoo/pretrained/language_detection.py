@@ -7,7 +7,7 @@ from collections.abc import Collection
 from ...errors import ModelsError
 from ..loaders.fasttext_models import FasttextModel
 from ..loaders.loading import opened
-from ..row import ZooRow
+from ..table import ZooRow
 from .arguments import MOST_TOP, text_of, whole
 from .image_classification import ClassShare
 from .pretrained import found

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import ModelsError
-from .. import licences, lock, table
+from .. import folder as lock
+from .. import table
+from ..fetch import files_of
 from ..folder import models_folder
-from ..here import files_of
-from ..row import ZooRow
+from ..table import ZooRow
 
 
 class FoundModel(NamedTuple):
@@ -28,5 +29,5 @@ def found(name: str, task: str, accept: Collection[str], kind: str) -> FoundMode
     folder = models_folder()
     locked = lock.read(folder).get(row.name)
     files = files_of(row, folder)
-    licences.require(row, locked.licence if locked else "", accept, folder)
+    table.require(row, locked.licence if locked else "", accept, folder)
     return FoundModel(row, files)

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from ..loaders.loading import OpenedModel, opened
-from ..row import ZooRow
+from ..table import ZooRow
 from .image import prepared
 from .pretrained import found
 

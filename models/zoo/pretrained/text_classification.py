@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from ...extras import needed
+from ...errors import needed
 from ..loaders import transformers_models
-from ..row import ZooRow
+from ..table import ZooRow
 from .arguments import MOST_TOP, text_of, whole
 from .image_classification import ClassShare
 from .pretrained import found

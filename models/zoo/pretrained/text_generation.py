@@ -12,11 +12,10 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, SupportsFloat
 
-from ...errors import ModelsError
-from ...extras import needed
-from ...runtimes.opening import MOST_THREADS
+from ...errors import ModelsError, needed
+from ...runtimes import MOST_THREADS
 from ..loaders import gguf_models, transformers_models
-from ..row import ZooRow
+from ..table import ZooRow
 from .arguments import text_of, whole
 from .pretrained import found
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from collectors.analysis.blame.verdict import Verdict
-from collectors.analysis.ledger.shares import Ledger
-from dashboard.stacks import Stacks
+from analysis.blame.verdict import Verdict
+from analysis.ledger.shares import Ledger
+from dashboard.stacks.stacks import Stacks
 
 from ..kernels import Intervals, Region, shares_with_card, shares_without_card
 from ..lines import WAITS, Report

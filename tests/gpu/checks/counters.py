@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pynvml as nvml  # the package nvidia-ml-py
 
-from collectors.gpu.nvml import NvmlCollector
+from collectors.machine.nvml import NvmlCollector
 from tests.record_nvml import record
 
 from ..lines import Report

@@ -49,7 +49,7 @@ def driver(report: Report) -> None:
     if absent(["pynvml"]):
         report.skip("driver", "Skipped: nvidia-ml-py is missing.")
         return
-    from collectors.gpu.nvml import NvmlCollector
+    from collectors.machine.nvml import NvmlCollector
 
     collector = NvmlCollector("here")
     collector.collect()

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from collectors.gpu.nvml import NvmlCollector
+from collectors.machine.nvml import NvmlCollector
 from collectors.records import Points
 
 from ..lines import Report

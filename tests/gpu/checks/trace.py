@@ -10,9 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from collectors.tracing.asking import ask_for_trace
-from collectors.tracing.entry import entry_of
-from collectors.tracing.result import StepsTraced, read_trace
+from collectors.tracing import StepsTraced, ask_for_trace, entry_of, read_trace
 
 from ..lines import Report
 from ..load import ROOT

@@ -1,24 +1,309 @@
-"""Read text logs: one line, one `LogLine`, with the time and level that the line itself names; and the metrics among them."""
+"""Reads text logs: the time, level and rank of each line, and the metrics it prints."""
 
 from __future__ import annotations
 
 import datetime
+import itertools
+import math
 import re
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
-from ....analysis.logs import structured
 from ....records import LogLine, Points, Record, RunInfo
-from ...opening import NotMetrics
+from ... import structured
+from ...open_files import NotMetrics
 from .. import MAX_LINE_BYTES, Arrival, Tally
 from ..values import MAX_TIME_S
-from .early import Early
-from .entry import Entry
-from .metric_lines import beginning_of
+from .lines import COUNTER, beginning_of
 from .numbers import TextNumbers
-from .ranked import Tasks, split_rank, split_worker
-from .spread import Coarse, spread
 from .steps import STEP
+
+# Which lines of a text log belong to one entry: a traceback to its exception's last line, a message of several lines.
+
+ERROR = 40
+TRACEBACK = "Traceback (most recent call last):"
+CHAINED = ("During handling of the above exception", "The above exception was the direct cause")
+PREFIX = re.compile(r"(\[(rank\s?)?\d+\]:?\s?)")  # of torchrun and others, in front of each line: [rank0]:
+AT_ONCE_S = 0.5  # lines of one entry are written together, so that they arrive together
+FRAMES_S = 5.0  # between two lines of one traceback
+MAX_LINES = 30  # that follow an entry's first line, or an exception's, and share its level
+
+NONE, FRAMES, RAISED, BETWEEN, MESSAGE = range(5)
+
+
+class Entry:
+    """Follows the lines of one file, and gives each the level of the entry that it belongs to."""
+
+    def __init__(self, state: list[Any] | None = None) -> None:
+        self._part: int = NONE
+        self._level: int = 0
+        self._lines: int = 0  # bare ones that shared the level
+        self._since_s: float | None = None  # when the newest line of it arrived
+        if state:
+            self._part, self._level, self._lines, self._since_s = state
+
+    def state(self) -> list[Any]:
+        return [self._part, self._level, self._lines, self._since_s]
+
+    def blank(self) -> None:
+        """An empty line ends an entry, but for a traceback, which may go on after it with the one that it led to."""
+        self._part = BETWEEN if self._part in (RAISED, BETWEEN) else self._part if self._part == FRAMES else NONE
+
+    def level(self, text: str, own: int, stamped: bool, arrival_s: float | None) -> int:
+        """Of a line that names the level `own` (0: none). `arrival_s` is None where the file was there before it was followed."""
+        if text.startswith(("[", "(")) and (found := PREFIX.match(text)):
+            text = text[found.end() :]
+            if not text.strip():
+                self.blank()
+                return self._level if self._part in (FRAMES, BETWEEN) else 0
+        if TRACEBACK in text:
+            whole = not text.rstrip().endswith(TRACEBACK)  # all of it on one line, as in JSON
+            return self._begin(NONE if whole else FRAMES, max(own, ERROR), arrival_s)
+        if self._part == FRAMES and not stamped and self._is_within(FRAMES_S, arrival_s):
+            self._since_s = arrival_s
+            if text[:1] not in (" ", "\t"):  # ValueError: ..., KeyboardInterrupt
+                self._begin(RAISED, self._level, arrival_s)
+            return self._level
+        if self._part in (RAISED, BETWEEN) and text.startswith(CHAINED):
+            return self._begin(BETWEEN, self._level, arrival_s)
+        if stamped or own:
+            if self._part != FRAMES:  # else another thread's line in the middle of a traceback
+                self._begin(MESSAGE if stamped and own else NONE, own, arrival_s)
+            return own
+        return self._level if self._goes_on(arrival_s) else 0
+
+    def _begin(self, part: int, level: int, arrival_s: float | None) -> int:
+        self._part, self._level, self._lines, self._since_s = part, level, 0, arrival_s
+        return level
+
+    def _goes_on(self, arrival_s: float | None) -> bool:
+        """Whether a bare line belongs to the message before it."""
+        self._lines += 1
+        if self._part not in (RAISED, MESSAGE) or not self._is_within(AT_ONCE_S, arrival_s) or self._lines > MAX_LINES:
+            self._part = NONE
+            return False
+        return True
+
+    def _is_within(self, seconds: float, arrival_s: float | None) -> bool:
+        """Of the line before; nothing is known of arrivals in a file that was there already."""
+        return arrival_s is None or (self._since_s is not None and arrival_s - self._since_s <= seconds)
+
+
+# Which process of a job has printed a line, where a launcher writes it in front of each.
+
+LONGEST = 40  # characters of a prefix
+RANK_PREFIX = re.compile(
+    r"\[(?:(?:rank|local_rank|default|trainer|worker)[ :]{0,2}(?P<torch>\d{1,6})\]:?"  # [rank3]: of PyTorch, [default0]: of torchrun, [rank: 3]
+    r"|(?:\d{1,9}[.,])?(?P<mpi>\d{1,6})\](?:<(?:stdout|stderr)>:|<std(?:out|err)>))[ \t]?",  # [1,3]<stdout>: of Open MPI
+    re.IGNORECASE,
+)
+TASK = re.compile(r" {0,5}(\d{1,5}): ")  # of `srun --label`
+WORKER = re.compile(
+    r"(?:\x1b\[[\d;]{0,12}m)*\(([\w.:<>\-]{1,80} pid=\d{1,10})(?:, ip=[\w.:]{1,60})?\)(?:\x1b\[[\d;]{0,12}m)* ?"
+)  # of Ray
+REPEATED = re.compile(r"(?:\x1b\[[\d;]{0,12}m){0,4}\s?\[repeated \d{1,9}x across (?:cluster|all nodes)\]")
+
+
+class Worker(NamedTuple):
+    """What Ray says of a line."""
+
+    name: str  # RayTrainWorker pid=123
+    text: str  # the line without it
+    is_repeated: bool  # it stands for lines of other workers, which are not shown
+
+
+def split_rank(text: str) -> tuple[int | None, str]:
+    """`"[rank3]: loss 2" -> (3, "loss 2")`; None where no rank stands in front."""
+    found = RANK_PREFIX.match(text, 0, LONGEST)
+    return (None, text) if found is None else (int(found["torch"] or found["mpi"]), text[found.end() :])
+
+
+def split_worker(text: str) -> Worker | None:
+    """`"(RayTrainWorker pid=7, ip=10.0.0.1) loss 2" -> Worker("RayTrainWorker pid=7", "loss 2", False)`"""
+    found = WORKER.match(text)
+    if found is None:
+        return None
+    rest = text[found.end() :]
+    repeated = REPEATED.search(rest) if "[repeated " in rest else None
+    return Worker(found[1], rest[: repeated.start()] if repeated else rest, repeated is not None)
+
+
+class Tasks:
+    """What `srun --label` writes in front of each line: `3: step 5 loss 2`. Steps of a program look the same: `3: loss 2 batch 64`.
+
+    They are told apart by the second line: steps rise by one with what the line counts, tasks come back or count the same.
+    """
+
+    def __init__(self, state: list[Any] | None = None) -> None:
+        """`state` is an earlier `state`."""
+        are_tasks, last = state if isinstance(state, list) else (None, None)
+        self._are_tasks: bool | None = are_tasks  # None while it is not known
+        self._last: tuple[int, str] | None = tuple(last) if last else None  # the number and the count of the last line
+
+    def state(self) -> list[Any]:
+        """[] before there was a line."""
+        return [self._are_tasks, self._last] if self._last else []
+
+    def split(self, text: str) -> tuple[int, str] | None:
+        """`"3: step 5 loss 2" -> (3, "step 5 loss 2")`; None where that is no task, or not known to be one."""
+        found = TASK.match(text) if self._are_tasks is not False else None
+        if found is None:
+            return None
+        number = int(found[1])
+        if self._are_tasks is None:
+            count = COUNTER.search(text, found.end())
+            if count is None:
+                return None
+            before, self._last = self._last, (number, count["done"])
+            if before is None:
+                return None
+            self._are_tasks = number != before[0] + 1 or count["done"] == before[1]
+            if not self._are_tasks:
+                return None
+        return number, text[found.end() :]
+
+
+# Times between stamps that are coarser than what they date: of lines that were read after they were written.
+
+STAMP_S = 1.0  # a stamp says the second in which its line was written
+SLACK_S = 2.0  # how much longer than between two looks lines may have been written, before what was read is known to come from a buffer
+MOST_AHEAD = 500  # lines that one straight piece is looked for in
+
+
+class Coarse(NamedTuple):
+    """The points of one line, and its stamp in whole seconds."""
+
+    first: int
+    last: int
+    stamp_s: float
+
+
+def spread(points: list[Points], lines: Sequence[Coarse], arrival: Arrival | None) -> list[Points]:
+    """The points, with times within the seconds of their stamps that let the run go on as evenly as they allow.
+
+    Lines that arrived while they were written keep the times of their arrival.
+    """
+    if len(lines) < 2 or (
+        arrival and lines[-1].stamp_s - lines[0].stamp_s <= arrival.until_s - arrival.since_s + SLACK_S
+    ):
+        return points
+    if all(before.stamp_s != line.stamp_s for before, line in itertools.pairwise(lines)):
+        return points
+    since = 0
+    for until in range(1, len(lines) + 1):
+        if until == len(lines) or lines[until].stamp_s < lines[until - 1].stamp_s:  # a clock that went back begins anew
+            _spread(points, lines[since:until])
+            since = until
+    return points
+
+
+def _spread(points: list[Points], lines: Sequence[Coarse]) -> None:
+    """In place; the stamps of the lines do not fall."""
+    places = [0.0]
+    for before, line in itertools.pairwise(lines):
+        steps = (points[line.first].step or 0) - (points[before.first].step or 0)
+        places.append(places[-1] + max(steps, 1))
+    for line, time_s in zip(lines, evenly(places, [line.stamp_s for line in lines]), strict=True):
+        points[line.first : line.last] = [
+            one._replace(time_s=round(time_s, 6)) for one in points[line.first : line.last]
+        ]
+
+
+def evenly(places: Sequence[float], stamps_s: Sequence[float]) -> list[float]:
+    """A time for each place, in the second of its stamp, on a path with as few bends as possible: a string pulled taut."""
+    times = [stamps_s[0]]
+    anchor = 0
+    while anchor < len(places) - 1:
+        slowest, fastest, at_slowest, at_fastest = -math.inf, math.inf, anchor, anchor
+        bend, bend_s = len(places) - 1, math.nan
+        for i in range(anchor + 1, min(len(places), anchor + MOST_AHEAD)):
+            along = places[i] - places[anchor]
+            low, high = (stamps_s[i] - times[anchor]) / along, (stamps_s[i] + STAMP_S - 1e-3 - times[anchor]) / along
+            if low > fastest:
+                bend, bend_s = at_fastest, stamps_s[at_fastest] + STAMP_S - 1e-3
+                break
+            if high < slowest:
+                bend, bend_s = at_slowest, stamps_s[at_slowest]
+                break
+            if low >= slowest:
+                slowest, at_slowest = low, i
+            if high <= fastest:
+                fastest, at_fastest = high, i
+            bend = i
+        along = places[bend] - places[anchor]
+        slope = (slowest + fastest) / 2 if math.isnan(bend_s) else (bend_s - times[anchor]) / along
+        slope = max(slope, 0.0)
+        start_s = times[anchor]
+        times += [max(start_s + slope * (places[i] - places[anchor]), times[-1]) for i in range(anchor + 1, bend + 1)]
+        anchor = bend
+    return times
+
+
+# The first numbers of a text wait until it is clear that no other file of the run has them.
+#
+# A script prints a loss and then writes it to a file, or to one that is flushed two minutes later: the text is read first.
+
+MOST = 2_000  # points that wait, more than a bar draws in two minutes; with more of them, none does
+
+
+class Early:
+    """Points of one text that are not told yet."""
+
+    def __init__(
+        self,
+        run: str,
+        wait_s: Callable[[], float] = lambda: 0.0,
+        state: Mapping[str, Any] | None = None,
+        written_s: float = 0.0,
+    ) -> None:
+        """`wait_s` says how long they wait in all, seconds. `state` is that of the text's format, {} for a file that was not read before.
+
+        A text that was last written longer ago, at `written_s` (Unix seconds), has none that wait.
+        """
+        self._wait_s = wait_s
+        waiting = (state or {}).get("early")
+        self.is_told = self.is_over = not waiting and (bool(state) or time.time() - written_s >= wait_s())
+        self._since_s: float = waiting["since_s"] if waiting else 0.0  # Unix seconds
+        self._points = [_point(run, row) for row in waiting["points"]] if waiting else []
+
+    def state(self) -> dict[str, Any]:
+        """{} once the text has told its first points: as long as it has not, its series are nobody's."""
+        if self.is_told:
+            return {}
+        return {"early": {"since_s": self._since_s, "points": [_row(one) for one in self._points]}}
+
+    @property
+    def again_s(self) -> float | None:
+        """In how many seconds `take` is to be called again; None where nothing waits."""
+        return max(0.0, self._since_s + self._wait_s() - time.time()) if self._points else None
+
+    def drop(self) -> None:
+        """Another file has the numbers."""
+        self._points, self.is_over = [], True  # `is_told` stays as it is
+
+    def take(self, points: Sequence[Points]) -> list[Points]:
+        """What may be told now, given what was found."""
+        if self.is_over:
+            return list(points)
+        if points and not self._points:
+            self._since_s = time.time()
+        self._points += points
+        if not self._points or (len(self._points) <= MOST and 0 <= time.time() - self._since_s < self._wait_s()):
+            return []
+        told, self._points, self.is_over, self.is_told = self._points, [], True, True
+        return told
+
+
+def _row(one: Points) -> list[Any]:
+    """Values as text: JSON has no NaN."""
+    return [list(one.labels), list(one.names), [str(value) for value in one.values], *one[4:]]
+
+
+def _point(run: str, row: Sequence[Any]) -> Points:
+    labels, names, values, *rest = row
+    return Points(run, tuple((key, value) for key, value in labels), tuple(names), tuple(map(float, values)), *rest)
+
 
 LEVELS = {"DEBUG": 10, "INFO": 20, "WARN": 30, "WARNING": 30, "ERROR": 40, "CRITICAL": 50, "FATAL": 50}
 LEVELS |= {"DBG": 10, "ERR": 40, "CRIT": 50}

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from .metric_lines import Kind, MetricLine, Progress
+from .lines import Kind, MetricLine, Progress
 
 LEAST_COUNTS = {Kind.UNNAMED: 4, Kind.BAR: 9}  # until counts with a common divisor are taken for samples
 DISORDER = 2  # lines of several processes that are mixed

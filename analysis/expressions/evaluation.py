@@ -1,0 +1,311 @@
+"""Computes an expression on aligned series (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from collectors.records import Labels
+from collectors.store.store import Axis, Buckets, TooMuch, check
+
+from . import functions
+from . import values as arithmetic
+from .functions import REACH, across, over
+from .language import (
+    NAME,
+    Across,
+    Applied,
+    ExpressionError,
+    ExpressionNode,
+    Negative,
+    NoSeries,
+    Number,
+    Operation,
+    Overtime,
+    Selected,
+    SeriesSelector,
+    UnitLookup,
+    absent,
+    children,
+    parsed,
+    unit_of,
+)
+from .values import Interval, Raster, SeriesColumns, Track, buckets_of, pairs_of, single, together, track_of
+
+MOST_SERIES = 200  # of a selector
+MOST_PLACES = 5_000_000  # of all that is computed, 32 bytes each
+APART = (
+    "the least and greatest values of two series need not fall together: min and max of the points lie between these"
+)
+TURNING = "values within a bucket reach across 0, where this function turns or ends: min and max of the points lie between these"
+EQUAL = "whether values within a bucket are equal is not known: min and max of the points lie between these"
+CHANGES = ("delta", "slope", "increase", "rate", "rise")
+
+
+class Evaluation:
+    """Of one expression, for these series."""
+
+    def __init__(self, series: Sequence[SeriesColumns], raster: Raster) -> None:
+        self._series, self._raster = series, raster
+        self._kept: dict[SeriesSelector, list[Track]] = {}
+        self._places = 0  # of all tracks that were made
+
+    def tracks(self, node: ExpressionNode) -> list[Track]:
+        """Raises ExpressionError, and what the store raises for a question that takes too long or too much."""
+        found = self._value(node)
+        assert not isinstance(found, float), "an expression has a series"
+        return found
+
+    def _value(self, node: ExpressionNode) -> list[Track] | float:
+        check()
+        match node:
+            case Number():
+                return node.value
+            case Selected():
+                return self._selected(node)
+            case Negative():
+                value = self._value(node.value)
+                if isinstance(value, float):
+                    return -value
+                return self._made(track.valued(arithmetic.negative(track.value)) for track in value)
+            case Operation():
+                return self._operation(node)
+            case Overtime():
+                width = self._width(node.width)
+                return self._made(over(track, node.function, width, node.quantile) for track in self.tracks(node.value))
+            case Across():
+                return self._made(
+                    across(self.tracks(node.value), node.function, node.keys, node.quantile, self._raster)
+                )
+            case Applied():
+                return self._applied(node)
+
+    def _made(self, tracks: Iterable[Track]) -> list[Track]:
+        """One after the other, as long as there is room."""
+        made = []
+        for track in tracks:
+            check()
+            self._places += len(track.start)
+            if self._places > MOST_PLACES:
+                raise TooMuch(
+                    f"the parts of the expression have more than {MOST_PLACES:,} places together; choose a shorter range or fewer series"
+                )
+            made.append(track)
+        return made
+
+    def _selected(self, node: Selected) -> list[Track]:
+        selector = node.selector
+        if selector not in self._kept:
+            chosen = [series for series in self._series if series.clock] if selector.clock else []
+            chosen += [
+                series
+                for series in self._series
+                if not series.clock and selector.matches(series.run, series.name, series.labels)
+            ]
+            if not chosen:
+                raise NoSeries(node.column, absent(selector, {series.name for series in self._series}))
+            if len(chosen) > MOST_SERIES:
+                raise ExpressionError(
+                    node.column, f"{len(chosen):,} series match {selector}; at most {MOST_SERIES} may: name labels"
+                )
+            tracks = [track_of(series, self._raster.axis) for series in chosen]
+            if not selector.name:  # several names: each track says its own
+                named = zip(tracks, chosen, strict=True)
+                tracks = [
+                    track._replace(labels=tuple(sorted((*track.labels, (NAME, series.name)))))
+                    for track, series in named
+                ]
+            self._kept[selector] = tracks
+        return self._kept[selector]
+
+    def _operation(self, node: Operation) -> list[Track] | float:
+        left, right = self._value(node.left), self._value(node.right)
+        if isinstance(left, float) and isinstance(right, float):
+            return float(arithmetic.operate(node.operator, _constant(left), _constant(right)).low)
+        if isinstance(left, float):
+            assert not isinstance(right, float)
+            return self._made(self._beside(node.operator, _constant(left), track.value, track) for track in right)
+        if isinstance(right, float):
+            return self._made(self._beside(node.operator, track.value, _constant(right), track) for track in left)
+        pairs = pairs_of(left, right, node.operator, node.column)
+        return self._made(self._pair(node, pair.left, pair.right)._replace(labels=pair.labels) for pair in pairs)
+
+    def _beside(self, operator: str, left: Interval, right: Interval, track: Track) -> Track:
+        """A series and a number."""
+        found = arithmetic.operate(operator, left, right)
+        behind = track.value is left  # dividing by a number, and a number to a power, only rise or fall
+        function = (
+            "+" if (operator == "/" and behind) or (operator == "^" and not behind and left.low >= 0) else operator
+        )
+        exact = arithmetic.attained(
+            function, track.value, found, float(right.low) if operator == "^" and behind else 0.5
+        )
+        return track.valued(found, "" if exact else EQUAL if operator in ("==", "!=") else TURNING)
+
+    def _pair(self, node: Operation, left: Track, right: Track) -> Track:
+        common = together([left, right], self._raster)
+        value = arithmetic.operate(node.operator, *common.values)
+        reason = common.reason or ("" if value.single and common.start is common.end else APART)
+        return Track((), common.start, common.end, value, common.count, common.hold, reason)
+
+    def _applied(self, node: Applied) -> list[Track] | float:
+        if node.function == "if":
+            return self._chosen(node)
+        value = self._value(node.values[0])
+        if isinstance(value, float):
+            constant = _constant(value)
+            found = self._each(node, constant)
+            return float(found.low)
+        if node.function in CHANGES:
+            return self._made(functions.change(track, node.function) for track in value)
+        if node.function in ("shift", "ema"):
+            width = self._width(node.numbers[0])
+            move = functions.shift if node.function == "shift" else functions.ema
+            return self._made(move(track, width) for track in value)
+        return self._made(self._applied_to(node, track) for track in value)
+
+    def _applied_to(self, node: Applied, track: Track) -> Track:
+        found = self._each(node, track.value)
+        return track.valued(found, "" if arithmetic.attained(node.function, track.value, found) else TURNING)
+
+    def _each(self, node: Applied, value: Interval) -> Interval:
+        if node.function == "clamp":
+            return arithmetic.clamp(value, node.numbers[0].value, node.numbers[1].value)
+        return arithmetic.apply(node.function, value)
+
+    def _chosen(self, node: Applied) -> list[Track] | float:
+        condition, left, right = (self._value(value) for value in node.values)
+        assert not isinstance(condition, float), "a condition has a series"
+        chosen: list[tuple[Track, list[Track]]] = [(track, []) for track in condition]
+        for side in (left, right):
+            if not isinstance(side, float):
+                beside = {id(track): others for track, others in chosen}
+                pairs = pairs_of([track for track, _ in chosen], side, "if", node.column)
+                chosen = [
+                    (pair.left._replace(labels=pair.labels), [*beside[id(pair.left)], pair.right]) for pair in pairs
+                ]
+        return self._made(self._choice(track, others, left, right) for track, others in chosen)
+
+    def _choice(
+        self, condition: Track, others: list[Track], left: list[Track] | float, right: list[Track] | float
+    ) -> Track:
+        common = together([condition, *others], self._raster)
+        values = iter(common.values[1:])
+        a, b = (_constant(side) if isinstance(side, float) else next(values) for side in (left, right))
+        value = arithmetic.choose(common.values[0], a, b)
+        reason = common.reason or ("" if value.single or not others else APART)
+        return Track(condition.labels, common.start, common.end, value, common.count, common.hold, reason)
+
+    def _width(self, number: Number) -> float:
+        """On the axis. Raises ExpressionError where it is one of the other axis."""
+        unit = "s" if self._raster.axis == "time" else "step"
+        if number.unit not in (None, unit):
+            other = "20 steps" if unit == "step" else "10 s"
+            raise ExpressionError(
+                number.column, f"the axis is {self._raster.axis}: a width is written as {other} there"
+            )
+        return number.value
+
+
+def _constant(value: float) -> Interval:
+    return single(np.asarray(value, np.float64))
+
+
+# A compiled expression: what it needs, its unit, and its values over columns of series.
+#
+# compile("sum(gpu/power_w) by host / train/tokens_per_s").over(series) -> columns in "J/token", as W/(token/s) is
+
+KEPT = 256  # compiled expressions
+
+
+class Need(NamedTuple):
+    """Series that an expression is about, and how far outside of a range it looks for them, in units of the axis.
+
+    `neighbour` says that it also looks at the point before the first one.
+    """
+
+    selector: SeriesSelector
+    before: float = 0.0
+    after: float = 0.0
+    neighbour: bool = False
+    column: int = 1
+
+
+class ExpressionColumns(NamedTuple):
+    """A series of the result: `labels` are those that its series share, with `run` among them where they are of a run.
+
+    Where `exact`, min and max of `buckets` are those of the points; `reason` says in one sentence why they are not.
+    """
+
+    labels: Labels
+    unit: str
+    exact: bool
+    reason: str
+    buckets: Buckets
+
+
+class Expression:
+    """May be used from many threads."""
+
+    def __init__(self, text: str, root: ExpressionNode) -> None:
+        self.text, self._root = text, root
+        self.needs: tuple[Need, ...] = tuple(_needs(root, Need(SeriesSelector(""))))
+
+    def unit(self, units: UnitLookup, axis: Axis = "time") -> str:
+        """By the unit of each selector's series; "" where it cannot be known. Raises ExpressionError where unlike units meet."""
+        return unit_of(self._root, units, axis)
+
+    def over(self, series: Sequence[SeriesColumns], raster: Raster | None = None) -> list[ExpressionColumns]:
+        """Its values from these series, from which the selectors choose. `needs` says how far beyond the raster they should reach.
+
+        Raises ExpressionError, and the store's Ended and TooMuch.
+        """
+        raster = raster or Raster()
+
+        def lookup(selector: SeriesSelector) -> str:
+            return common_unit(
+                found.unit
+                for found in series
+                if not found.clock and selector.matches(found.run, found.name, found.labels)
+            )
+
+        unit = self.unit(lookup, raster.axis)
+        tracks = Evaluation(series, raster).tracks(self._root)
+        return [
+            ExpressionColumns(track.labels, unit, not track.reason, track.reason, buckets_of(track, raster))
+            for track in tracks
+        ]
+
+
+@lru_cache(maxsize=KEPT)
+def compile(text: str) -> Expression:
+    """Raises ExpressionError, a ValueError with `column`."""
+    return Expression(text, parsed(text))
+
+
+def common_unit(units: Iterable[str]) -> str:
+    """ "" where they differ."""
+    found = set(units)
+    return found.pop() if len(found) == 1 else ""
+
+
+def _needs(node: ExpressionNode, above: Need) -> Iterable[Need]:
+    """Of a part whose values are looked for as far as `above` says."""
+    if isinstance(node, Selected):
+        yield above._replace(selector=node.selector, column=node.column)
+        return
+    before, after, neighbour = above.before, above.after, above.neighbour
+    if isinstance(node, Overtime):
+        before += node.width.value
+    elif isinstance(node, Applied) and node.function == "shift":
+        width = node.numbers[0].value
+        before, after = before + max(width, 0.0), after + max(-width, 0.0)
+    elif isinstance(node, Applied) and node.function == "ema":
+        before += REACH * node.numbers[0].value
+    elif isinstance(node, Applied) and node.function in CHANGES:
+        neighbour = True
+    for child in children(node):
+        yield from _needs(child, Need(above.selector, before, after, neighbour))

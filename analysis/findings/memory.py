@@ -1,0 +1,233 @@
+"""Memory and disk that run out: how fast, and when."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from collectors.machine.run_state import spoken
+from collectors.options import written_bytes
+
+from ..stacks.traces import Floats
+from . import rule
+from .rule import STEPS, Held, MachineSubject, RecentPoints, RunSubject, on_rank
+
+LEAST_S = 300.0  # of data before a slope is believed
+PARTS, POINTS = 8, 3  # of the time, the least of each must rise; and of each part: the disk is looked at every 10 s
+LEVELS, STEADY = (
+    0.5,
+    0.85,
+)  # of the first half's rise, which the second half has to keep: caches fill, and then level out
+END_S = LEAST_S + 3.0
+CREEP = 0.02  # of the memory that is used, by which it has to have grown
+STEADY_SHARE, STEADY_STEPS = 0.1, 1000  # of the planned steps, or so many: before, caches fill
+STEADY_S = 600.0  # where no steps are known
+HOUR_S, DAY_S = 3600.0, 86_400.0
+FULL_SHARE, FULL_BYTES = 0.02, 1 << 30
+HIGH = 0.7  # of the host's memory, below which no slope is worth a word
+HIGH_GPU = 0.5
+
+
+class Slope(NamedTuple):
+    """Bytes per second, with the interval in which nine of ten of the slopes between parts lie."""
+
+    per_s: float
+    least: float
+    most: float
+    now: float
+    levels_at: float  # where it comes to rest if it goes on to slow down as it does; inf where it does not
+    since_s: float
+
+    def until_s(self, limit: float) -> float:
+        """Seconds until the limit; inf where it does not rise to it."""
+        return max(0.0, (limit - self.now) / self.per_s) if self.per_s > 0 and self.levels_at > limit else math.inf
+
+
+def rising(time_s: Floats, value: Floats) -> Slope | None:
+    """The slope over all of it, or over its end: a leak may begin at any time."""
+    newest = float(np.nanmax(time_s, initial=-math.inf))
+    late = time_s >= newest - END_S
+    return slope_of(time_s, value) or slope_of(time_s[late], value[late])
+
+
+def slope_of(time_s: Floats, value: Floats) -> Slope | None:
+    """Theil and Sen's, over the least values of parts of the time: None for what does not rise all the time, or levels out.
+
+    Memory rises and falls within a step; what is never given back is in the least value of each stretch.
+    """
+    finite = np.isfinite(time_s) & np.isfinite(value)
+    order = np.argsort(time_s[finite], kind="stable")
+    time_s, value = time_s[finite][order], value[finite][order]
+    if len(time_s) < POINTS * PARTS or time_s[-1] - time_s[0] < LEAST_S:
+        return None
+    part = np.minimum(((time_s - time_s[0]) / (time_s[-1] - time_s[0]) * PARTS).astype(int), PARTS - 1)
+    if len(np.unique(part)) < PARTS:
+        return None
+    lows = np.array([value[part == number].min() for number in range(PARTS)])
+    middles = np.array([time_s[part == number].mean() for number in range(PARTS)])
+    if np.any(np.diff(lows) <= 0):
+        return None
+    i, j = np.triu_indices(PARTS, 1)
+    slopes = (lows[j] - lows[i]) / (middles[j] - middles[i])
+    half = PARTS // 2
+    slower = float((lows[-1] - lows[half]) / (lows[half - 1] - lows[0]))
+    if slower < LEVELS:
+        return None
+    rest = (lows[-1] - lows[half]) * half / (half - 1) * slower / (1 - slower) if slower < STEADY else math.inf
+    per_s, least, most = np.median(slopes), np.quantile(slopes, 0.05), np.quantile(slopes, 0.95)
+    return Slope(float(per_s), float(least), float(most), float(value[-1]), float(value[-1] + rest), float(time_s[0]))
+
+
+def memory_creep(subject: RunSubject) -> Iterator[Held]:
+    """The host's memory of a rank and its children, and what RunLog logs of the GPU's."""
+    for name, rank, track in subject.named(
+        lambda name: name == "host/run_memory_bytes" or (rule.is_memory(name) and _is_bytes(name))
+    ):
+        limit = _host_limit(subject.machine) if name.startswith("host/") else _gpu_limit(subject, rank)
+        since_s = _steady_since_s(subject)
+        if limit is None or since_s is None:
+            continue
+        slope = rising(*track.since(since_s))
+        if slope is None or slope.now - np.nanmin(track.since(slope.since_s)[1]) < CREEP * slope.now:
+            continue
+        left_s = slope.until_s(limit if not name.startswith("host/") else limit - _others(subject.machine, slope.now))
+        if left_s > DAY_S or left_s > _planned_s(subject):
+            continue
+        yield _creep(subject, name, rank, track, slope, left_s)
+
+
+def _creep(subject: RunSubject, name: str, rank: int, track: RecentPoints, slope: Slope, left_s: float) -> Held:
+    what = "The memory of the processes" if name.startswith("host/") else name
+    when = f"it runs out in {spoken(left_s)}"
+    rate = f"{written_bytes(round(slope.per_s * 60))} per minute ({written_bytes(round(slope.least * 60))} to {written_bytes(round(slope.most * 60))})"
+    return Held(
+        f"{on_rank(what, rank, subject.ranks())} grows by {rate} and is never given back: {when}.",
+        slope.since_s,
+        float(track.time_s[-1]),
+        key=f"{name} {rank}",
+        rank=rank,
+        numbers={"bytes_per_s": slope.per_s, "least": slope.least, "most": slope.most, "left_s": left_s},
+        weight="alert" if left_s < HOUR_S else "note",
+    )
+
+
+def _is_bytes(name: str) -> bool:
+    return name.endswith(("_bytes", "/bytes")) or name.startswith("memory/")
+
+
+def _steady_since_s(subject: RunSubject) -> float | None:
+    """When caches have filled: after so many steps of the attempt; where no steps are known, some time after its start."""
+    if any(name == STEPS for name, _ in subject.tracks):
+        planned = subject.planned_steps
+        return subject.stepping_since_s(min(STEADY_STEPS, STEADY_SHARE * planned if planned else STEADY_STEPS))
+    begun_s = subject.begun_s if subject.begun_s is not None else subject.awake_since_s
+    return begun_s + STEADY_S
+
+
+def _planned_s(subject: RunSubject) -> float:
+    """How long the run will go on, where its configuration says so."""
+    track, planned, usual = subject.steps(), subject.planned_steps, subject.interval_s()
+    newest = track.last() if track is not None else None
+    return max(0.0, planned - newest) * usual if planned and newest is not None and usual else math.inf
+
+
+def _host_limit(machine: MachineSubject) -> float | None:
+    limits = [
+        track.last()
+        for name in ("host/cgroup_memory_limit_bytes", "host/memory_total_bytes")
+        for _, track in machine.named(name)
+    ]
+    return min((limit for limit in limits if limit), default=None)
+
+
+def _others(machine: MachineSubject, mine: float) -> float:
+    used = machine.one("host/cgroup_memory_used_bytes") or machine.one("host/memory_used_bytes")
+    now = used.last() if used is not None else None
+    return max(0.0, (now or 0.0) - mine)
+
+
+def _gpu_limit(subject: RunSubject, rank: int) -> float | None:
+    totals = [gpu.memory_total_bytes for gpu in subject.gpus() if gpu.memory_total_bytes]
+    return float(min(totals)) if totals else None
+
+
+def gpu_memory_creep(subject: RunSubject) -> Iterator[Held]:
+    """What the run's cards have allocated, of which NVML alone knows."""
+    since_s = _steady_since_s(subject)
+    if since_s is None:
+        return
+    for gpu in subject.gpus():
+        track = subject.machine.one("gpu/memory_used_bytes", uuid=gpu.uuid)
+        if track is None or not gpu.memory_total_bytes:
+            continue
+        slope = rising(*track.since(since_s))
+        if slope is None or slope.now < HIGH_GPU * gpu.memory_total_bytes:
+            continue
+        if slope.now - np.nanmin(track.since(slope.since_s)[1]) < CREEP * slope.now:
+            continue
+        left_s = slope.until_s(gpu.memory_total_bytes)
+        if left_s > DAY_S or left_s > _planned_s(subject):
+            continue
+        yield Held(
+            f"GPU {gpu.index}'s memory fills by {written_bytes(round(slope.per_s * 60))} per minute: out of memory in {spoken(left_s)}.",
+            slope.since_s,
+            float(track.time_s[-1]),
+            key=gpu.uuid,
+            numbers={"bytes_per_s": slope.per_s, "least": slope.least, "most": slope.most, "left_s": left_s},
+            more={"gpu": gpu.uuid},
+            weight="alert" if left_s < HOUR_S else "note",
+        )
+
+
+def host_memory_out(machine: MachineSubject) -> Iterator[Held]:
+    """The host's or the container's memory runs full."""
+    for used_name, total_name, whose in (
+        ("host/memory_used_bytes", "host/memory_total_bytes", "The host's memory"),
+        ("host/cgroup_memory_used_bytes", "host/cgroup_memory_limit_bytes", "The container's memory"),
+    ):
+        used, total = machine.one(used_name), machine.one(total_name)
+        limit = total.last() if total is not None else None
+        if used is None or not limit or (used.last() or 0.0) < HIGH * limit:
+            continue
+        slope = rising(used.time_s, used.value)
+        if slope is None or slope.until_s(limit) > HOUR_S:
+            continue
+        left_s = slope.until_s(limit)
+        yield Held(
+            f"{whose} is {100 * slope.now / limit:.0f} % full and grows by {written_bytes(round(slope.per_s * 60))} per minute: "
+            f"it runs out in {spoken(left_s)}.",
+            slope.since_s,
+            machine.now_s,
+            key=used_name,
+            numbers={"bytes_per_s": slope.per_s, "left_s": left_s},
+        )
+
+
+def disk_out(machine: MachineSubject) -> Iterator[Held]:
+    """The disk of the data folder, on which the logs often lie too."""
+    free, total = machine.one("host/disk_free_bytes"), machine.one("host/disk_total_bytes")
+    size, now = (total.last() if total is not None else None), (free.last() if free is not None else None)
+    if free is None or not size or now is None:
+        return
+    if now < min(FULL_SHARE * size, FULL_BYTES):
+        yield Held(
+            f"The disk of the dashboard's data has {written_bytes(round(now))} left of {written_bytes(round(size))}: free some of it.",
+            machine.now_s,
+            machine.now_s,
+            key="full",
+            numbers={"free": now},
+        )
+        return
+    slope = rising(free.time_s, -free.value)
+    if slope is not None and slope.until_s(0.0) < HOUR_S:
+        left_s = slope.until_s(0.0)
+        yield Held(
+            f"The disk of the dashboard's data fills by {written_bytes(round(slope.per_s * 60))} per minute: it is full in {spoken(left_s)}.",
+            slope.since_s,
+            machine.now_s,
+            key="filling",
+            numbers={"bytes_per_s": slope.per_s, "left_s": left_s},
+        )

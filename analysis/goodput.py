@@ -1,0 +1,806 @@
+"""Goodput of a whole run: which of its seconds were training that counted, and where the rest went."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from collectors.machine.run_state import EXIT, SEEN, began_s, spoken, started_s
+from collectors.records import Event
+
+from .stacks.traces import Bools, Floats, Ints, Range
+
+# What a second of a run's wall time may have been, in the order in which it is shown.
+
+GoodputKind: TypeAlias = Literal[
+    "training",
+    "initialisation",
+    "validation",
+    "checkpoint",
+    "redone",
+    "stalled",
+    "between",
+    "nothing",
+    "ending",
+    "running",
+]
+
+
+class GoodputLabel(NamedTuple):
+    kind: GoodputKind
+    label: str  # as a sentence names it
+
+
+GOODPUT_LABELS = (
+    GoodputLabel("training", "training"),
+    GoodputLabel("initialisation", "initialisation"),
+    GoodputLabel("validation", "validation"),
+    GoodputLabel("checkpoint", "checkpoint"),
+    GoodputLabel("redone", "steps done again later"),
+    GoodputLabel("stalled", "stalled"),
+    GoodputLabel("between", "between attempts"),
+    GoodputLabel("nothing", "attempts without a step"),
+    GoodputLabel("ending", "after the last step"),
+    GoodputLabel("running", "running, not separated"),
+)
+LABEL = {row.kind: row.label for row in GOODPUT_LABELS}
+ORDER: tuple[GoodputKind, ...] = tuple(row.kind for row in GOODPUT_LABELS)
+PLACE = {kind: place for place, kind in enumerate(ORDER)}
+LOST: tuple[GoodputKind, ...] = tuple(kind for kind in ORDER if kind not in ("training", "running"))
+
+
+# What goodput is computed from: attempts, rows of the step log, and stretches that phases and events name.
+
+StartedBy: TypeAlias = Literal["start event", "process seen", "run.json", "first line"]
+EndedBy: TypeAlias = Literal["end event", "process exit", "last line", "alive"]
+SpanKind: TypeAlias = Literal["validation", "checkpoint", "initialisation"]
+SPAN_KINDS: tuple[SpanKind, ...] = ("checkpoint", "validation", "initialisation")  # an earlier one takes its time first
+
+
+class AttemptSpan(NamedTuple):
+    """One process of the run's lowest rank, from its start to its end. Times are Unix seconds."""
+
+    start_s: float
+    end_s: float
+    started_by: StartedBy = "start event"
+    ended_by: EndedBy = "end event"
+    run: str = ""
+
+    @property
+    def alive(self) -> bool:
+        return self.ended_by == "alive"
+
+
+class StepRows(NamedTuple):
+    """Lines of the step log, or neighbouring ones together. All columns have the same length."""
+
+    first_s: Floats  # when the first of its lines was logged
+    time_s: Floats  # and the last
+    step: Floats  # of the last; NaN where it has none
+    lines: Floats
+
+
+NO_ROWS = StepRows(np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0))
+
+
+class NamedSpans(NamedTuple):
+    """Stretches that took `seconds` of the time from `start_s` to `end_s`, in any order."""
+
+    start_s: Floats
+    end_s: Floats
+    seconds: Floats
+
+
+NO_SPANS = NamedSpans(np.zeros(0), np.zeros(0), np.zeros(0))
+
+
+class Named(NamedTuple):
+    """All that is said of one kind of time."""
+
+    phases: NamedSpans = NO_SPANS  # of the step log
+    events: NamedSpans = NO_SPANS
+    marks_s: Floats = np.zeros(0)  # when one ended whose duration is not logged
+
+
+def rows_of(time_s: Floats, step: Floats) -> StepRows:
+    """A row a line."""
+    return StepRows(time_s, time_s, step, np.ones(len(time_s)))
+
+
+def whole_spans(ranges: Sequence[tuple[float, float]]) -> NamedSpans:
+    """Stretches all of whose time is meant."""
+    bounds = np.asarray(ranges, np.float64).reshape(-1, 2)
+    bounds = bounds[np.isfinite(bounds).all(axis=1)]
+    return NamedSpans(bounds[:, 0], bounds[:, 1], bounds[:, 1] - bounds[:, 0])
+
+
+def sorted_rows(rows: StepRows) -> StepRows:
+    """By time, those with a time; rows that end at one moment are one."""
+    known = np.isfinite(rows.time_s)
+    rows = StepRows(*(column[known] for column in rows))
+    order = np.lexsort((np.where(np.isnan(rows.step), -np.inf, rows.step), rows.time_s))
+    rows = StepRows(*(column[order] for column in rows))
+    if not len(rows.time_s):
+        return NO_ROWS
+    last = np.r_[np.diff(rows.time_s) > 0, True]
+    first = np.flatnonzero(np.r_[True, last[:-1]])
+    first_s = np.where(np.isfinite(rows.first_s), np.minimum(rows.first_s, rows.time_s), rows.time_s)
+    return StepRows(
+        np.minimum.reduceat(first_s, first),
+        rows.time_s[last],
+        rows.step[last],
+        np.add.reduceat(np.maximum(rows.lines, 1.0), first),
+    )
+
+
+def seconds_until(spans: NamedSpans, moments: Floats, *, joined: bool) -> Floats:
+    """Of these stretches, the seconds before each of the moments, which are in order.
+
+    Overlapping stretches are never counted twice: `joined` makes one of them, else each begins where the one before ends.
+    """
+    good = np.isfinite(spans.start_s) & np.isfinite(spans.end_s) & (spans.end_s > spans.start_s)
+    good &= np.isfinite(spans.seconds) & (spans.seconds > 0)
+    if not good.any():
+        return np.zeros(len(moments))
+    start_s, end_s, seconds = (column[good] for column in spans)
+    order = np.lexsort((seconds, end_s, start_s) if joined else (seconds, start_s, end_s))
+    start_s, end_s, seconds = start_s[order], end_s[order], seconds[order]
+    reach = np.maximum.accumulate(end_s)
+    if joined:
+        first = np.r_[True, start_s[1:] > reach[:-1]]
+        start_s, end_s = start_s[first], reach[np.r_[np.flatnonzero(first)[1:] - 1, len(reach) - 1]]
+        seconds = end_s - start_s
+    else:
+        start_s = np.maximum(start_s, np.r_[-np.inf, reach[:-1]])
+        kept = end_s > start_s
+        start_s, end_s, seconds = start_s[kept], end_s[kept], np.minimum(seconds, end_s - start_s)[kept]
+    places = np.column_stack((start_s, end_s)).ravel()
+    passed = np.cumsum(seconds)
+    counted = np.column_stack((np.r_[0.0, passed[:-1]], passed)).ravel()
+    found: Floats = np.interp(moments, places, counted)
+    return found
+
+
+# Whose each moment is: attempts that overlap share no second.
+
+
+class Stretches(NamedTuple):
+    """From the first start to the last end, without gap or overlap, in order."""
+
+    start_s: Floats
+    end_s: Floats
+    attempt: Ints  # -1 between attempts
+
+
+def usable(attempts: Sequence[AttemptSpan]) -> list[AttemptSpan]:
+    """By their start, those with finite times; one that ends before it begins ends where it begins."""
+    known = (span for span in attempts if math.isfinite(span.start_s) and math.isfinite(span.end_s))
+    return sorted((span._replace(end_s=max(span.start_s, span.end_s)) for span in known), key=tuple)
+
+
+def stretches_of(attempts: Sequence[AttemptSpan]) -> Stretches:
+    """A moment belongs to the attempt that began last, of those that have not ended. `attempts` are in order of their start."""
+    bounds = sorted({bound for span in attempts for bound in (span.start_s, span.end_s)})
+    waiting: list[int] = []  # the newest on top
+    following = 0
+    found: list[tuple[float, float, int]] = []
+    for start_s, end_s in pairwise(bounds):
+        while following < len(attempts) and attempts[following].start_s <= start_s:
+            heapq.heappush(waiting, -following)
+            following += 1
+        while waiting and attempts[-waiting[0]].end_s <= start_s:
+            heapq.heappop(waiting)
+        owner = -waiting[0] if waiting else -1
+        if found and found[-1][2] == owner:
+            found[-1] = (found[-1][0], end_s, owner)
+        else:
+            found.append((start_s, end_s, owner))
+    columns = np.array(found, np.float64).reshape(-1, 3)
+    return Stretches(columns[:, 0], columns[:, 1], columns[:, 2].astype(np.int64))
+
+
+# Steps whose work was thrown away: a later attempt went on from an earlier step, and did them again.
+
+BEFORE_ALL = -1.0  # steps count from 0, or from 1
+
+
+class DoneSteps(NamedTuple):
+    """Per row of the step log."""
+
+    steps: Floats  # that the row stands for; 0 where it went back or has no step
+    redone: Floats  # the share of them that a later attempt did again, 0 to 1
+    stride: float  # steps from a line to the next, as a rule
+
+
+def done_steps(step: Floats, lines: Floats, attempt: Ints) -> DoneSteps:
+    """Rows are in order of time; attempts are numbered in order of their start.
+
+    Steps 1 to 5, then an attempt that goes on with step 4: 4 and 5 of the first one are redone. Where not every step is logged,
+    a row stands for those since the row before.
+    """
+    known = np.isfinite(step)
+    steps, redone = np.zeros(len(step)), np.zeros(len(step))
+    step, lines, attempt = step[known], lines[known], attempt[known]
+    if not len(step):
+        return DoneSteps(steps, redone, 1.0)
+    order = np.argsort(attempt, kind="stable")
+    step, lines, attempt = step[order], lines[order], attempt[order]
+    first = np.r_[True, np.diff(attempt) != 0]
+    before, stride = _before(step, lines, first)
+    later = _least_later(before[first], attempt[first], attempt)
+    width = step - before
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(width > 0, (step - np.maximum(before, later)) / np.where(width > 0, width, 1.0), step > later)
+    place = np.flatnonzero(known)[order]
+    steps[place] = np.maximum(width, 0.0)
+    redone[place] = np.clip(np.nan_to_num(share), 0.0, 1.0)
+    return DoneSteps(steps, redone, stride)
+
+
+def _before(step: Floats, lines: Floats, first: Bools) -> tuple[Floats, float]:
+    """The step after which each row begins: that of the row before, for the first row of an attempt by the usual stride; and that."""
+    ahead, within = np.diff(step), ~first[1:]
+    strides = (ahead / lines[1:])[within & (ahead > 0)]
+    stride = float(np.median(strides)) if len(strides) else 1.0
+    before: Floats = np.where(first, np.maximum(step - stride * lines, BEFORE_ALL), np.r_[np.nan, step[:-1]])
+    return before, stride
+
+
+def _least_later(begun: Floats, attempts: Ints, attempt: Ints) -> Floats:
+    """For each row, the step from which the earliest of the later attempts went on; infinite where there is none."""
+    least = np.r_[np.minimum.accumulate(begun[::-1])[::-1][1:], np.inf]
+    found: Floats = least[np.searchsorted(attempts, attempt)]
+    return found
+
+
+# The wall time of a run cut at attempts and at lines of its step log: what each piece was, in seconds that add up to its length.
+
+STALLED_S, INTERVALS = (
+    30.0,
+    20.0,
+)  # the rule of the state "stalled": no line for so long, or for so many usual intervals
+
+
+class PieceTimes(NamedTuple):
+    """One row a piece, in order, without gap or overlap."""
+
+    start_s: Floats
+    end_s: Floats
+    attempt: Ints  # -1 between attempts
+    seconds: Floats  # `[piece, kind]`, kinds in the order of ORDER
+    steps: Floats
+    redone_steps: Floats
+    named_s: Mapping[
+        SpanKind, tuple[float, float, float]
+    ]  # of each kind: by phases, by events, by a gap that an event ends
+
+
+class AttemptWork(NamedTuple):
+    """Per attempt, in order of their start."""
+
+    alive: Bools
+    closed: Bools  # it said itself that it ended: what it did after its last step was no stall
+    first_step_s: Floats  # how long its first step took, by its phases; NaN where unknown
+
+
+class _Cut(NamedTuple):
+    """Pieces before it is known what they were. All columns have the same length."""
+
+    start_s: Floats
+    end_s: Floats
+    attempt: Ints
+    row: Ints  # of the step log, that ends it; -1 for none
+    gap_s: Floats  # without a line
+    head: Bools  # until the attempt's first line
+    tail: Bools  # after its last
+    stepless: Bools  # of an attempt without a line
+
+
+def pieces_of(stretches: Stretches, rows: StepRows, named: Mapping[SpanKind, Named], work: AttemptWork) -> PieceTimes:
+    """`seconds` of a piece add up to its length, whatever is said of it. Takes time in proportion to what is given, but for sorting."""
+    rows, owner = _owned(stretches, sorted_rows(rows))
+    if rows.lines.sum() < 2 and not np.isfinite(work.first_step_s).any():
+        rows, owner = NO_ROWS, owner[:0]  # how long a step takes is not known
+    cut = _cut(stretches, rows, owner, len(work.alive))
+    known, named_s = _named(cut, named)
+    done = done_steps(rows.step, rows.lines, owner)
+    ends = cut.row >= 0
+    share = np.where(ends, done.redone[cut.row], 0.0) if len(owner) else np.zeros(len(cut.row))
+    steps = np.where(ends, done.steps[cut.row], 0.0) if len(owner) else np.zeros(len(cut.row))
+    part = np.clip(steps / (done.stride * rows.lines[cut.row]), 0.0, 1.0) if len(owner) else steps
+    seconds = _seconds(cut, rows, known, _first_s(cut, rows, work, part), work, share)
+    return PieceTimes(cut.start_s, cut.end_s, cut.attempt, seconds, steps, steps * share, named_s)
+
+
+def _owned(stretches: Stretches, rows: StepRows) -> tuple[StepRows, Ints]:
+    """The rows that lie in an attempt, and which that is. A line at the edge of two belongs to the earlier one."""
+    if not len(stretches.end_s):
+        return StepRows(*(column[:0] for column in rows)), np.zeros(0, np.int64)
+    place = np.minimum(np.searchsorted(stretches.end_s, rows.time_s), len(stretches.end_s) - 1)
+    inside = (
+        (rows.time_s >= stretches.start_s[0]) & (rows.time_s <= stretches.end_s[-1]) & (stretches.attempt[place] >= 0)
+    )
+    return StepRows(*(column[inside] for column in rows)), stretches.attempt[place][inside]
+
+
+def _cut(stretches: Stretches, rows: StepRows, owner: Ints, attempts: int) -> _Cut:
+    bounds = np.unique(np.concatenate((stretches.start_s, stretches.end_s, rows.time_s)))
+    start_s, end_s = bounds[:-1], bounds[1:]
+    place = np.searchsorted(stretches.end_s, end_s)
+    attempt = stretches.attempt[place] if len(end_s) else np.zeros(0, np.int64)
+    row = np.searchsorted(rows.time_s, end_s)
+    found = np.minimum(row, max(0, len(rows.time_s) - 1))
+    ends = (rows.time_s[found] == end_s) & (owner[found] == attempt) if len(owner) else np.zeros(len(end_s), bool)
+    first_s, last_s = (
+        np.full(attempts + 1, np.inf),
+        np.full(attempts + 1, -np.inf),
+    )  # the last is for those between attempts
+    np.minimum.at(first_s, owner, rows.time_s)
+    np.maximum.at(last_s, owner, rows.time_s)
+    gap_s = end_s - start_s
+    if len(owner):
+        gap_s = np.where(ends, np.clip(rows.first_s[found] - start_s, 0.0, gap_s), gap_s)
+    stepless = (attempt >= 0) & ~np.isfinite(first_s[attempt])
+    return _Cut(
+        start_s,
+        end_s,
+        attempt,
+        np.where(ends, found, -1),
+        gap_s,
+        head=(attempt >= 0) & ~stepless & (end_s <= first_s[attempt]),
+        tail=(attempt >= 0) & ~stepless & (start_s >= last_s[attempt]),
+        stepless=stepless,
+    )
+
+
+def usual_s(cut: _Cut) -> float:
+    """The median time from a line to the next; 0 where no line follows another."""
+    steady = cut.gap_s[(cut.row >= 0) & ~cut.head]
+    return float(np.median(steady)) if len(steady) else 0.0
+
+
+class _Said(NamedTuple):
+    """Of each piece, seconds of one kind."""
+
+    phase_s: Floats
+    event_s: Floats
+    marked: Bools  # something of this kind ended in it, and how long it took is not logged
+
+    @property
+    def longer_s(self) -> Floats:
+        longer: Floats = np.maximum(self.phase_s, self.event_s)
+        return longer
+
+
+def _said(about: Named, bounds: Floats) -> _Said:
+    phase_s = np.diff(seconds_until(about.phases, bounds, joined=False))
+    event_s = np.diff(seconds_until(about.events, bounds, joined=True))
+    return _Said(phase_s, event_s, _counted(about.marks_s, bounds))
+
+
+def _named(
+    cut: _Cut, named: Mapping[SpanKind, Named]
+) -> tuple[dict[SpanKind, Floats], dict[SpanKind, tuple[float, float, float]]]:
+    """Of each piece the seconds that phases, events and gaps name: by kind at most what the kinds before it have left."""
+    left_s = np.where(cut.attempt >= 0, cut.end_s - cut.start_s, 0.0)
+    bounds = np.r_[cut.start_s, cut.end_s[-1:]]
+    said = {kind: _said(named.get(kind, Named()), bounds) for kind in SPAN_KINDS}
+    gap_s = cut.gap_s - usual_s(cut) - sum(kind.longer_s for kind in said.values())
+    seconds: dict[SpanKind, Floats] = {}
+    sources: dict[SpanKind, tuple[float, float, float]] = {}
+    for kind, of_kind in said.items():
+        by_span = np.minimum(of_kind.longer_s, left_s)
+        in_gap = of_kind.marked & (by_span == 0) & (cut.row >= 0) & ~cut.head
+        by_gap = np.where(in_gap, np.clip(gap_s, 0.0, left_s), 0.0)
+        gap_s = gap_s - by_gap
+        by_phase = of_kind.phase_s >= of_kind.event_s
+        sources[kind] = float(by_span[by_phase].sum()), float(by_span[~by_phase].sum()), float(by_gap.sum())
+        seconds[kind] = by_span + by_gap
+        left_s = left_s - seconds[kind]
+    return seconds, sources
+
+
+def _counted(marks_s: Floats, bounds: Floats) -> Bools:
+    """Whether a mark lies in each piece."""
+    marks = np.sort(marks_s[np.isfinite(marks_s)])
+    has_one: Bools = np.diff(np.searchsorted(marks, bounds, "right")) > 0
+    return has_one
+
+
+def _seconds(
+    cut: _Cut, rows: StepRows, known: Mapping[SpanKind, Floats], first_s: Floats, work: AttemptWork, redone: Floats
+) -> Floats:
+    """`first_s` are the seconds of steps until an attempt's first line."""
+    seconds = np.zeros((len(cut.start_s), len(ORDER)))
+
+    def put(kind: GoodputKind, value_s: Floats) -> None:
+        seconds[:, PLACE[kind]] += value_s
+
+    length_s, inside = cut.end_s - cut.start_s, cut.attempt >= 0
+    any_line = len(rows.time_s) > 0
+    for_nothing = cut.stepless & any_line  # whatever it did
+    named_s = np.zeros(len(length_s))
+    for kind in SPAN_KINDS:
+        put(kind, np.where(for_nothing, 0.0, known[kind]))
+        named_s += np.where(for_nothing, 0.0, known[kind])
+    rest_s = np.maximum(length_s - named_s, 0.0)
+    usual = usual_s(cut)
+    alive, closed = (np.r_[of_attempt, False][cut.attempt] for of_attempt in (work.alive, work.closed))
+    put("between", np.where(inside, 0.0, length_s))
+    put("running", np.where(cut.stepless & ~for_nothing, rest_s, 0.0))
+    put("initialisation", np.where(for_nothing & alive, length_s, 0.0))
+    put("nothing", np.where(for_nothing & ~alive, length_s, 0.0))
+
+    stepped_s = np.minimum(first_s, rest_s)
+    put("initialisation", np.where(cut.head, rest_s - stepped_s, 0.0))
+    silent_s = np.minimum(np.maximum(cut.gap_s - named_s, 0.0), rest_s)
+    stalls = ~cut.head & ~(cut.tail & closed) & (silent_s > max(STALLED_S, INTERVALS * usual))
+    stalled_s = np.where(stalls, np.maximum(silent_s - usual, 0.0), 0.0)
+    within = inside & ~cut.stepless & ~cut.head
+    put("stalled", np.where(within, stalled_s, 0.0))
+    ends = cut.tail & ~alive
+    put("ending", np.where(within & ends, rest_s - stalled_s, 0.0))
+    trained_s = np.where(cut.head, stepped_s, np.where(within & ~ends, rest_s - stalled_s, 0.0))
+    put("redone", trained_s * redone)
+    put("training", trained_s * (1 - redone))
+    return seconds
+
+
+def _first_s(cut: _Cut, rows: StepRows, work: AttemptWork, part: Floats) -> Floats:
+    """The first step takes as long as its phases say, else as usual; `part` is how much of a usual row each row stands for."""
+    if not len(rows.time_s):
+        return np.zeros(len(cut.start_s))
+    later_s = rows.time_s[cut.row] - rows.first_s[cut.row]
+    by_phases_s = np.r_[work.first_step_s, np.nan][cut.attempt]
+    one_s = np.where(np.isfinite(by_phases_s), np.maximum(by_phases_s, 0.0), usual_s(cut) * part)
+    found: Floats = np.where(cut.row >= 0, later_s + one_s, 0.0)
+    return found
+
+
+# Goodput: shares of a run's wall time that add up to 100, with GPU-hours, energy and cost.
+
+
+class Recorded(NamedTuple):
+    """All that is known of a run's time."""
+
+    attempts: Sequence[AttemptSpan]
+    rows: StepRows
+    named: Mapping[SpanKind, Named]
+    first_step_s: Mapping[float, float] = {}  # by the start of an attempt: how long its first step took, by its phases
+
+
+class Spent(NamedTuple):
+    """What the run's time is paid with. `energy_j` is a counter that only rises, at `energy_at_s`, in order."""
+
+    gpus: int | None = None
+    price: float = 0.0  # for a GPU and an hour; 0 where unknown
+    energy_at_s: Floats = np.zeros(0)
+    energy_j: Floats = np.zeros(0)
+
+
+NOTHING_SPENT = Spent()
+
+
+class Paid(NamedTuple):
+    """None where unknown."""
+
+    gpu_hours: float | None
+    energy_j: float | None
+    cost: float | None
+
+
+class GoodputRow(NamedTuple):
+    kind: GoodputKind
+    seconds: float
+    share: float  # percent of the wall time
+    paid: Paid
+
+
+class AttemptRow(NamedTuple):
+    span: AttemptSpan
+    steps: int
+    redone_steps: int
+    seconds: Floats  # in the order of ORDER
+
+
+class Goodput(NamedTuple):
+    """`goodput` is the share of training, in percent; None where fewer than two lines say when steps were made: then at most `at_most`."""
+
+    window: Range
+    rows: list[GoodputRow]  # those with a second, in the order of ORDER
+    goodput: float | None
+    at_most: float
+    steps: int  # that count: without those that were done again
+    redone_steps: int
+    attempts: list[AttemptRow]
+    paid: Paid  # in all
+    lost: Paid  # for what is neither training nor time that is not separated
+    named_s: Mapping[SpanKind, tuple[float, float, float]]  # by phases, by events, by gaps
+
+    @property
+    def seconds(self) -> float:
+        return self.window[1] - self.window[0]
+
+
+def goodput(
+    recorded: Recorded, spent: Spent = NOTHING_SPENT, split: Mapping[GoodputKind, float] | None = None
+) -> Goodput | None:
+    """None where no attempt has a length. `split` says which shares of the time that is not separated stacks show to be something else."""
+    attempts = usable(recorded.attempts)
+    stretches = stretches_of(attempts)
+    if not len(stretches.start_s):
+        return None
+    alive = np.array([span.alive for span in attempts], bool)
+    closed = np.array([span.ended_by == "end event" for span in attempts], bool)
+    first_s = np.array([recorded.first_step_s.get(span.start_s, np.nan) for span in attempts], np.float64)
+    pieces = _split(
+        pieces_of(stretches, recorded.rows, recorded.named, AttemptWork(alive, closed, first_s)), split or {}
+    )
+    seconds = pieces.seconds.sum(axis=0)
+    window = float(stretches.start_s[0]), float(stretches.end_s[-1])
+    wall_s = float(seconds.sum())
+    energy_j = _energy(pieces, spent)
+    rows = [
+        GoodputRow(
+            kind, float(seconds[place]), 100 * float(seconds[place]) / wall_s, _paid(kind, seconds, energy_j, spent)
+        )
+        for place, kind in enumerate(ORDER)
+        if seconds[place] > 0
+    ]
+    share = {row.kind: row.share for row in rows}
+    stepped = bool(len(attempts)) and not share.get("running")
+    redone = round(float(pieces.redone_steps.sum()))
+    return Goodput(
+        window=window,
+        rows=rows,
+        goodput=share.get("training", 0.0) if stepped else None,
+        at_most=share.get("training", 0.0) + share.get("running", 0.0),
+        steps=round(float(pieces.steps.sum())) - redone,
+        redone_steps=redone,
+        attempts=_attempts(attempts, pieces),
+        paid=_sum([row.paid for row in rows]),
+        lost=_sum([row.paid for row in rows if row.kind in LOST]),
+        named_s=pieces.named_s,
+    )
+
+
+def extent_of(attempts: Sequence[AttemptSpan]) -> Range | None:
+    """From the start of the first to the end of the last; None where they have no length."""
+    known = usable(attempts)
+    lo, hi = (known[0].start_s, max(span.end_s for span in known)) if known else (0.0, 0.0)
+    return (lo, hi) if hi > lo else None
+
+
+def _split(pieces: PieceTimes, split: Mapping[GoodputKind, float]) -> PieceTimes:
+    seconds = pieces.seconds.copy()
+    running_s = seconds[:, PLACE["running"]].copy()
+    left = 1.0
+    for kind, share in split.items():
+        taken = min(max(share, 0.0), left) if kind != "running" and share == share else 0.0
+        seconds[:, PLACE[kind]] += running_s * taken
+        left -= taken
+    seconds[:, PLACE["running"]] = running_s * left
+    return pieces._replace(seconds=seconds)
+
+
+def _energy(pieces: PieceTimes, spent: Spent) -> Floats | None:
+    """Joules by kind: those of a piece are shared as its seconds are."""
+    if len(spent.energy_at_s) < 2:
+        return None
+    used_j = np.diff(np.interp(np.r_[pieces.start_s, pieces.end_s[-1:]], spent.energy_at_s, spent.energy_j))
+    length_s = np.maximum(pieces.end_s - pieces.start_s, 1e-12)
+    found: Floats = (pieces.seconds * (used_j / length_s)[:, None]).sum(axis=0)
+    return found
+
+
+def _paid(kind: GoodputKind, seconds: Floats, energy_j: Floats | None, spent: Spent) -> Paid:
+    """Between attempts no GPU is held, as far as the run is concerned."""
+    held_s = 0.0 if kind == "between" else float(seconds[PLACE[kind]])
+    hours = None if spent.gpus is None else spent.gpus * held_s / 3600
+    energy = None if energy_j is None else 0.0 if kind == "between" else float(energy_j[PLACE[kind]])
+    return Paid(hours, energy, None if hours is None or not spent.price else hours * spent.price)
+
+
+def _sum(parts: Sequence[Paid]) -> Paid:
+    def total(values: Sequence[float | None]) -> float | None:
+        return None if any(value is None for value in values) else sum(value or 0.0 for value in values)
+
+    columns = list(zip(*parts, strict=True)) if parts else [(), (), ()]
+    return Paid(*(total(column) for column in columns))
+
+
+def _attempts(attempts: Sequence[AttemptSpan], pieces: PieceTimes) -> list[AttemptRow]:
+    inside = pieces.attempt >= 0
+    number = pieces.attempt[inside]
+    steps = np.bincount(number, pieces.steps[inside], len(attempts))
+    redone = np.bincount(number, pieces.redone_steps[inside], len(attempts))
+    seconds = np.zeros((len(attempts), len(ORDER)))
+    np.add.at(seconds, number, pieces.seconds[inside])
+    return [AttemptRow(span, round(steps[i]), round(redone[i]), seconds[i]) for i, span in enumerate(attempts)]
+
+
+# When the attempts of a run began and ended, from its events and its lines.
+
+SOON_S = 60.0  # so near to the last line, an end that was noticed is the end
+
+
+class RunTimes(NamedTuple):
+    """What is known beside its events. Times are in order; `step` and `segment` are those of the lines."""
+
+    run: str
+    line_s: Floats  # of its step log
+    step: Floats
+    segment: Floats
+    sign_s: Floats  # of all signs of life: those lines, its first and last of any other, the end of its stacks
+    alive: bool
+    now_s: float
+    watched: Callable[[float], bool] = lambda time_s: False  # whether a collector was at work just before
+    info: Mapping[str, Any] = {}  # its run.json
+
+
+def attempts_of(lifetimes: Sequence[Event], times: RunTimes) -> list[AttemptSpan]:
+    """Of the lowest rank. Without a start or a process that was seen, the lines themselves say it."""
+    starts = _of_lowest_rank([event for event in lifetimes if event.kind == "start"])
+    seen = _of_lowest_rank([event for event in lifetimes if event.kind == SEEN])
+    begun = starts or seen
+    if not begun:
+        return _by_lines(times)
+    rank = begun[0].rank
+    ends_s, exits_s = (
+        sorted(event.time_s for event in lifetimes if (event.rank, event.kind) == (rank, kind))
+        for kind in ("end", EXIT)
+    )
+    starts_s = [began_s(event, times.info) for event in begun]
+    first_s = float(times.line_s[0]) if len(times.line_s) else starts_s[0]
+    if not starts:
+        starts_s[0] = started_s(times.info, min(starts_s[0], first_s))
+    found = []
+    if first_s < starts_s[0]:
+        found.append(
+            AttemptSpan(first_s, _last_sign_s(times, first_s, starts_s[0]), "first line", "last line", times.run)
+        )
+    limits_s = [*starts_s[1:], np.inf]
+    for number, (start_s, limit_s) in enumerate(zip(starts_s, limits_s, strict=True)):
+        following_s = begun[number + 1].time_s if number + 1 < len(begun) else np.inf
+        ended_s, exited_s = _last_of(ends_s, start_s, following_s), _last_of(exits_s, start_s, following_s)
+        end_s, by = _end(times, (start_s, limit_s), ended_s, exited_s)
+        found.append(AttemptSpan(start_s, end_s, "start event" if starts else "process seen", by, times.run))
+    return found
+
+
+def _of_lowest_rank(events: Sequence[Event]) -> list[Event]:
+    rank = min((event.rank for event in events), default=0)
+    return sorted((event for event in events if event.rank == rank), key=lambda event: event.time_s)
+
+
+def _end(times: RunTimes, between: Range, ended_s: float | None, exited_s: float | None) -> tuple[float, EndedBy]:
+    last_s = _last_sign_s(times, *between)
+    if ended_s is not None:
+        return max(ended_s, last_s), "end event"
+    if between[1] == np.inf and times.alive:
+        return max(times.now_s, last_s), "alive"
+    if exited_s is not None and (exited_s <= last_s + SOON_S or times.watched(exited_s)):
+        return max(exited_s, last_s), "process exit"
+    return last_s, "last line"
+
+
+def _last_of(times_s: Sequence[float], start_s: float, following_s: float) -> float | None:
+    """The last of these times, which are in order, from the start to the one that follows; None where there is none."""
+    place = bisect_right(times_s, following_s)
+    return times_s[place - 1] if place and times_s[place - 1] >= start_s else None
+
+
+def _last_sign_s(times: RunTimes, start_s: float, limit_s: float) -> float:
+    """Of the signs between the two; the start where there is none."""
+    place = int(np.searchsorted(times.sign_s, limit_s))
+    return max(start_s, float(times.sign_s[place - 1])) if place else start_s
+
+
+def _by_lines(times: RunTimes) -> list[AttemptSpan]:
+    """A segment is an attempt where it goes on from a step that the run had made. One that begins anew may be a counter of epochs."""
+    if not len(times.sign_s):
+        return []
+    edges = (np.flatnonzero(np.diff(times.segment) != 0) + 1).tolist()
+    edges = [edge for edge in edges if times.step[edge] > times.step[0] + 1]
+    first_s = float(times.sign_s[0])
+    starts_s = [started_s(times.info, first_s), *(float(times.line_s[edge]) for edge in edges)]
+    ends_s = [*(float(times.line_s[edge - 1]) for edge in edges), float(times.sign_s[-1])]
+    spans = [AttemptSpan(*ends, "first line", "last line", times.run) for ends in zip(starts_s, ends_s, strict=True)]
+    if starts_s[0] < first_s:
+        spans[0] = spans[0]._replace(started_by="run.json")
+    if times.alive:
+        spans[-1] = spans[-1]._replace(end_s=max(times.now_s, spans[-1].end_s), ended_by="alive")
+    return spans
+
+
+# Goodput in words: one sentence, what each kind was computed from, and what is missing.
+
+SHOWN = 4  # kinds of lost time that a sentence names
+SMALL_PCT = 0.5  # less is not named
+LEAST_HOURS = 0.1  # of GPUs: of fewer nothing is said
+SOURCES = ("phases of the step log", "events with a duration", "the gap before an event or value without a duration")
+LINE, LINES = "line of the step log", "lines of the step log"
+
+
+def sentence_of(found: Goodput) -> str:
+    """`Goodput 71 % of 3 h 20 min: ...` The largest losses come first."""
+    losses = sorted((row for row in found.rows if row.kind not in ("training", "running")), key=lambda row: -row.share)
+    named = [_loss(row, found) for row in losses[:SHOWN] if row.share >= SMALL_PCT]
+    rest = sum(row.share for row in losses) - sum(row.share for row in losses[: len(named)])
+    parts = [*named, *([f"other {rest:.0f} %"] if named and rest >= SMALL_PCT else [])]
+    attempts = f" in {len(found.attempts)} attempts" if len(found.attempts) > 1 else ""
+    if found.goodput is None and not named:
+        return f"Goodput of {spoken(found.seconds)}{attempts} is not known: fewer than two lines have a step and a time.{_lost(found)}"
+    head = f"Goodput {found.goodput:.0f} %" if found.goodput is not None else f"Goodput at most {found.at_most:.0f} %"
+    return f"{head} of {spoken(found.seconds)}{attempts}{': ' if parts else ''}{', '.join(parts)}.{_lost(found)}"
+
+
+def _loss(row: GoodputRow, found: Goodput) -> str:
+    steps = f" ({found.redone_steps:,} steps)" if row.kind == "redone" else ""
+    return f"{LABEL[row.kind]} {row.share:.0f} %{steps}"
+
+
+def _lost(found: Goodput) -> str:
+    hours, all_hours = found.lost.gpu_hours, found.paid.gpu_hours
+    return (
+        f" Lost: {hours:.1f} of {all_hours:.1f} GPU-hours."
+        if hours is not None and all_hours and all_hours >= LEAST_HOURS
+        else ""
+    )
+
+
+def basis_of(kind: GoodputKind, found: Goodput) -> str:
+    """What the seconds of a kind were computed from."""
+    if kind in ("validation", "checkpoint"):
+        return _kind_named(kind, found)
+    starts = list(dict.fromkeys(row.span.started_by for row in found.attempts))
+    ends = list(dict.fromkeys(row.span.ended_by for row in found.attempts if not row.span.alive))
+    compiled = " and compilations that are logged" if sum(found.named_s.get("initialisation", ())) > 0 else ""
+    return {
+        "training": f"{LINES}, without all other kinds",
+        "initialisation": f"{_joined([*starts, f'the first {LINE}'])}{compiled}",
+        "redone": f"steps in the {LINES} that a later attempt logged again",
+        "stalled": f"gaps in the {LINES} of at least 30 s and 20 usual ones",
+        "between": _joined([*starts, *ends]),
+        "nothing": f"{_joined([*starts, *ends])}, without a {LINE} between them",
+        "ending": _joined([f"the last {LINE}", *ends]),
+        "running": _joined([*starts, *ends]),
+    }[kind]
+
+
+def _kind_named(kind: SpanKind, found: Goodput) -> str:
+    named_s = found.named_s.get(kind, (0.0, 0.0, 0.0))
+    return _joined([word for word, seconds in zip(SOURCES, named_s, strict=True) if seconds > 0]) or "stacks"
+
+
+def missing_of(found: Goodput, *, gpus: bool, priced: bool) -> list[str]:
+    """One sentence for each thing that is not known, with what would make it so."""
+    kinds = {row.kind for row in found.rows}
+    said = []
+    if found.goodput is None:
+        said.append(
+            "Fewer than two lines of the run have a step and a time, so training, initialisation, stalls and redone steps are not separated: "
+            "log each step with RunLog or an adapter."
+        )
+    if found.goodput is not None and not kinds & {"validation", "checkpoint"}:
+        said.append(
+            "Neither validations nor checkpoints are logged: if there were any, they count as training. Log their phases or events."
+        )
+    if any(row.span.started_by == "first line" for row in found.attempts):
+        said.append("Nothing says when a process of the run began: what lies before its first line is not counted.")
+    if gpus and found.paid.energy_j is None:
+        said.append("No energy counter of the run's GPUs is stored for its time.")
+    if gpus and not priced:
+        said.append("The settings have no price for a GPU-hour, so there is no cost.")
+    return said
+
+
+def _joined(words: Sequence[str]) -> str:
+    """`["a", "b", "c"] -> "a, b and c"`"""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 2 else words)

@@ -1,0 +1,131 @@
+"""Kinds of time in the ledger, the line each second is charged to, and the order in which kinds are tried."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from collectors.records import Frame
+
+from ..stacks.waits import Joined
+
+TimeKind: TypeAlias = Literal[
+    "busy",
+    "data",
+    "launch",
+    "sync",
+    "collective",
+    "python",
+    "gil",
+    "lock",
+    "wait",
+    "log",
+    "checkpoint",
+    "validation",
+    "gc",
+    "compile",
+    "copy",
+    "transfer",
+    "cpu_taken",
+    "cpu_own",
+    "idle",
+    "other",
+    "unexplained",
+]
+BUSY: TimeKind = "busy"
+
+
+class KindName(NamedTuple):
+    kind: TimeKind
+    label: str  # as a sentence names it
+
+
+NAMES = (
+    KindName("busy", "GPU busy"),
+    KindName("data", "waiting for data"),
+    KindName("launch", "launch-bound"),
+    KindName("sync", "waiting for the GPU"),
+    KindName("collective", "waiting for other ranks"),
+    KindName("python", "own Python"),
+    KindName("gil", "waiting for the GIL"),
+    KindName("lock", "waiting for a lock"),
+    KindName("wait", "other waits"),
+    KindName("log", "logging"),
+    KindName("checkpoint", "checkpoint"),
+    KindName("validation", "validation"),
+    KindName("gc", "garbage collection"),
+    KindName("compile", "compiling"),
+    KindName("copy", "copies"),
+    KindName("transfer", "transfers"),
+    KindName("cpu_taken", "cores taken by others"),
+    KindName("cpu_own", "cores taken by its own processes"),
+    KindName("idle", "waiting for requests"),
+    KindName("other", "other"),
+    KindName("unexplained", "unexplained"),
+)
+LABELS = {name.kind: name.label for name in NAMES}
+KINDS: tuple[TimeKind, ...] = tuple(name.kind for name in NAMES)
+NUMBER = {kind: number for number, kind in enumerate(KINDS)}
+
+
+class Charged(NamedTuple):
+    """What idle seconds are charged to: a kind, and a line of the user's own code where there is one."""
+
+    kind: TimeKind
+    frame: Frame | None = None
+    leaf: str = ""  # the function that the thread stands in, where that is another's
+    joined: Joined = ""  # whom the main thread waits for there
+
+    @property
+    def by_workers(self) -> bool:
+        """Whether the main thread waits there for worker processes, such as its loader's."""
+        return self.joined == "workers"
+
+
+UNEXPLAINED, COPY = Charged("unexplained"), Charged("copy")
+
+
+# The thresholds of the ledger: one row each, with where it comes from. None is fitted to a run; docs/decisions/0240 has the numbers.
+
+
+class Rule(NamedTuple):
+    value: float
+    unit: str
+    source: str
+
+
+BLOCK: Final = Rule(
+    5.0, "s", "simulated: 1/6 s to 30 s tried, the error is least at 5 s, also with clocks 150 ms apart"
+)
+MINUTE: Final = Rule(60.0, "s", "a whole number of blocks; the order of samples is judged over it")
+STANDS: Final = Rule(4, "samples", "a launch takes 12 to 30 us: a line seen four times in a row launches nothing")
+PASSED: Final = Rule(
+    0.2, "share", "of the pairs of two lines: where a launch is seen between them so often, it is assumed in the others"
+)
+ORDERED: Final = Rule(
+    0.15, "share", "how much likelier than by chance a sample has its neighbour's place: below it, steps are too short"
+)
+ONE_PLACE: Final = Rule(0.97, "share", "of pairs of samples at one place: then chance alone explains neighbours")
+STRETCH: Final = Rule(1.3, "ratio", "lost samples are made up for by the others, up to this")
+SEEN: Final = Rule(0.5, "share", "of a block's time with samples: below it they are not stretched")
+SYNC: Final = Rule(0.005, "share", "of the window: the host waits for the GPU less than this only by chance")
+AHEAD: Final = Rule(0.1, "share", "of a step by which the host is ahead at its end: its launches starve nothing")
+WORKERS: Final = Rule(0.9, "share", "of blocks in which the main thread waits for workers: they set the pace")
+WAITED: Final = Rule(0.05, "share", "of a block spent waiting for workers: less is the usual handing over")
+SMALL: Final = Rule(2.0, "points", "rows below it are shown as other: healthy noise is 0.5, simulated")
+SURE: Final = Rule(5.0, "points", "width of the range up to which 95 % of errors are below 1.3 points, simulated")
+LOOP: Final = Rule(
+    0.98, "share", "of a CPU's samples that a function of the training loop itself is on: a fix leaves it"
+)
+REST: Final = Rule(
+    0.8, "share", "of a row's share by which all else is faster without it: measured, benchmarks/savings"
+)
+LEAST_S: Final = Rule(3.0, "s", "a shorter window has too few values of the counter: blame's job")
+SOON_S: Final = Rule(10.0, "s", "below it confidence is low: 84 % within 3 points, simulated")
+LEAST_HZ: Final = Rule(20.0, "Hz", "below it confidence is low: 63 % within 3 points at 5 Hz, 87 % at 20 Hz, simulated")
+COVERED: Final = Rule(0.5, "share", "of the window that has both a counter and stacks: below it confidence is low")
+LINK: Final = Rule(0.5, "share", "of a link's rate from which traffic is near it: protocols take up to a quarter")
+SM_LOW: Final = Rule(40.0, "%", "SM active of a GPU that spins in a collective: its kernels fill a few multiprocessors")
+AT_WORK: Final = Rule(
+    0.5, "share", "of the busiest GPU's mean: a card below it is not what the run is about, as for blame"
+)
+IDLE: Final = Rule(0.5, "%", "mean of the busiest GPU: below it no GPU works for the run, and the device is the CPU")

@@ -1,0 +1,396 @@
+"""Shares of a window by place: seconds that add up to its length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias, TypeVar
+
+import numpy as np
+
+from collectors.records import Event, Frame
+from collectors.tracing import KERNEL_KINDS, KernelKind, StepsTraced, TracedKernel
+
+from ..stacks.frames import are_own
+from ..stacks.traces import Floats, Range
+from . import kinds
+from .device import Signal
+from .kinds import BUSY, KINDS, Charged, TimeKind
+
+Key = TypeVar("Key")
+MOST_PLACES = 40
+
+
+class CostRange(NamedTuple):
+    """Of one kind, in seconds: what it surely cost, what it may have cost, and what a loop without it might save at most."""
+
+    least_s: float = 0.0
+    most_s: float = 0.0
+    saves_s: float = 0.0
+
+    def plus(self, other: CostRange) -> CostRange:
+        return CostRange(*(mine + its for mine, its in zip(self, other, strict=True)))
+
+
+class BlockTimes(NamedTuple):
+    """The same over time: one row a block."""
+
+    start_s: Floats
+    end_s: Floats
+    seconds: Floats  # `[block, kind]`, kinds in the order of KINDS
+
+
+class Account(NamedTuple):
+    """Launches that were late because the host had waited for the device are still launches here: `shares.py` moves them."""
+
+    covered_s: float = 0.0  # with a counter and with stacks
+    busy_s: float = 0.0
+    given: Mapping[Charged, float] = {}  # idle seconds
+    computed: Mapping[Charged, float] = {}  # busy seconds by line, where the device is the CPU
+    bounds: Mapping[TimeKind, CostRange] = {}
+    waited: Mapping[Charged, float] = {}  # seconds in which the host waited for the device
+    waited_saves_s: float = 0.0  # of the idle time, no more than was waited in its block
+    exposed: Mapping[
+        tuple[Charged, Charged], float
+    ] = {}  # of what was given to a place: made visible by this wait for the device
+    samples: Mapping[Charged, float] = {}
+    blocks: int = 0
+    paced: int = 0  # blocks in which the main thread waited for workers
+    lanes: tuple[BlockTimes, ...] = ()
+    sent_least_s: float = 0.0  # of the busy time, probably communication: surely, and at most
+    sent_most_s: float = 0.0
+
+
+EMPTY = Account()
+
+
+def summed(accounts: Iterable[Account]) -> Account:
+    """Of stretches that follow each other."""
+    parts = list(accounts)
+    return Account(
+        covered_s=sum(part.covered_s for part in parts),
+        busy_s=sum(part.busy_s for part in parts),
+        given=_added(part.given for part in parts),
+        computed=_added(part.computed for part in parts),
+        bounds=_bounds(part.bounds for part in parts),
+        waited=_added(part.waited for part in parts),
+        waited_saves_s=sum(part.waited_saves_s for part in parts),
+        exposed=_added(part.exposed for part in parts),
+        samples=_added(part.samples for part in parts),
+        blocks=sum(part.blocks for part in parts),
+        paced=sum(part.paced for part in parts),
+        lanes=tuple(lane for part in parts for lane in part.lanes),
+        sent_least_s=sum(part.sent_least_s for part in parts),
+        sent_most_s=sum(part.sent_most_s for part in parts),
+    )
+
+
+def compacted(account: Account, most: int = MOST_PLACES) -> Account:
+    """With the dearest lines alone; what the others took is charged to their kinds without a line."""
+    if len(account.given) <= most and len(account.computed) <= most:
+        return account
+    dearest = {
+        place
+        for costs in (account.given, account.computed)
+        for place in sorted(costs, key=lambda its: -costs[its])[:most]
+    }
+
+    def few(values: Mapping[Charged, float]) -> dict[Charged, float]:
+        named = [(place if place in dearest else Charged(place.kind), value) for place, value in values.items()]
+        return _added({place: value} for place, value in named)
+
+    exposed = {pair: s for pair, s in account.exposed.items() if pair[0] in dearest}
+    return account._replace(
+        given=few(account.given),
+        computed=few(account.computed),
+        waited=few(account.waited),
+        samples=few(account.samples),
+        exposed=exposed,
+    )
+
+
+def lane_of(account: Account, most: int) -> BlockTimes:
+    """All lanes as one, of at most so many rows: neighbours are added up."""
+    if not account.lanes:
+        return BlockTimes(np.zeros(0), np.zeros(0), np.zeros((0, len(KINDS))))
+    start_s, end_s = (np.concatenate([lane[i] for lane in account.lanes]) for i in (0, 1))
+    seconds = np.concatenate([lane.seconds for lane in account.lanes])
+    first = np.arange(0, len(start_s), -(-len(start_s) // most))
+    last = np.r_[first[1:], len(start_s)] - 1
+    return BlockTimes(start_s[first], end_s[last], np.add.reduceat(seconds, first, axis=0))
+
+
+def _added(parts: Iterable[Mapping[Key, float]]) -> dict[Key, float]:
+    total: dict[Key, float] = {}
+    for part in parts:
+        for key, value in part.items():
+            total[key] = total.get(key, 0.0) + value
+    return total
+
+
+def _bounds(parts: Iterable[Mapping[TimeKind, CostRange]]) -> dict[TimeKind, CostRange]:
+    total: dict[TimeKind, CostRange] = {}
+    for part in parts:
+        for kind, bounds in part.items():
+            total[kind] = total.get(kind, CostRange()).plus(bounds)
+    return total
+
+
+# What traced steps add to a ledger: the parts of the GPU's busy time, and which line launched which kernels.
+
+MOST_KERNELS = 8  # of a line, those that took longest
+
+
+class BusyPart(NamedTuple):
+    """A part of the device's busy time, as percent of the window, if the whole window was like the traced steps."""
+
+    kind: KernelKind
+    share: float
+
+
+class KernelTime(NamedTuple):
+    name: str
+    kind: KernelKind
+    seconds: float
+    calls: int
+
+
+class TracedLine(NamedTuple):
+    """What a line of the user's own code launched, in all traced steps together."""
+
+    frame: Frame | None  # None where no own code is on the stack
+    backward: bool
+    seconds: float
+    calls: int
+    kernels: list[KernelTime]  # the dearest first, at most 8
+
+
+class Traced(NamedTuple):
+    """Steps of a window that were traced, and their lines, the dearest first."""
+
+    trace: StepsTraced
+    lines: list[TracedLine]
+
+
+def busy_parts(trace: StepsTraced, busy_share: float) -> list[BusyPart]:
+    """They add up to the share of the GPU's busy time; [] where the device was no GPU, or did nothing."""
+    busy = trace.busy
+    if busy is None or busy.all <= 0:
+        return []
+    seconds: dict[KernelKind, float] = {"compute": busy.compute, "communication": busy.communication, "copy": busy.copy}
+    return [BusyPart(kind, busy_share * seconds[kind] / busy.all) for kind in KERNEL_KINDS]
+
+
+def kinds_of_kernels(trace: StepsTraced) -> dict[KernelKind, float]:
+    """Seconds by kind, of all kernels: what runs at once counts several times."""
+    seconds: dict[KernelKind, float] = dict.fromkeys(KERNEL_KINDS, 0.0)
+    for kernel in trace.kernels:
+        seconds[kernel.kind] += kernel.seconds
+    return seconds
+
+
+def traced_lines(trace: StepsTraced, own_folder: str) -> list[TracedLine]:
+    """By the deepest frame of own code that launched them, the dearest first."""
+    kernels: dict[tuple[Frame | None, bool], dict[tuple[str, KernelKind], list[TracedKernel]]] = {}
+    for kernel in trace.kernels:
+        line = _own_line(kernel.stack, own_folder), kernel.backward
+        kernels.setdefault(line, {}).setdefault((kernel.name, kernel.kind), []).append(kernel)
+    found = [_line(frame, backward, names) for (frame, backward), names in kernels.items()]
+    return sorted(found, key=lambda line: -line.seconds)
+
+
+def _line(frame: Frame | None, backward: bool, names: dict[tuple[str, KernelKind], list[TracedKernel]]) -> TracedLine:
+    times = [
+        KernelTime(name, kind, sum(kernel.seconds for kernel in same), sum(kernel.calls for kernel in same))
+        for (name, kind), same in names.items()
+    ]
+    times.sort(key=lambda time: -time.seconds)
+    seconds, calls = sum(time.seconds for time in times), sum(time.calls for time in times)
+    return TracedLine(frame, backward, seconds, calls, times[:MOST_KERNELS])
+
+
+def _own_line(stack: Sequence[Frame], own_folder: str) -> Frame | None:
+    own = are_own(list(stack), own_folder)
+    return next((frame for frame, is_own in zip(reversed(stack), reversed(own), strict=True) if is_own), None)
+
+
+# From seconds to the ledger of a window: rows that add up to 100 %, each with its line, its range and what a fix saves at most.
+
+Tier: TypeAlias = Literal["A", "B", "C"]
+Sureness: TypeAlias = Literal["high", "medium", "low"]
+LedgerDevice: TypeAlias = Literal["GPU", "CPU", "host"]
+MOST_LINES = 5  # of a row
+OF_HOST: tuple[TimeKind, ...] = ("python", "gil", "lock", "wait", "log", "launch", "sync")
+
+
+class LineShare(NamedTuple):
+    place: Charged
+    share: float  # of the window, percent
+    samples: int
+
+
+class KindRow(NamedTuple):
+    """Shares are percent of the window's covered time, of the device's; of the host's where no counter says how busy the device was."""
+
+    kind: TimeKind
+    share: float
+    seconds: float
+    least: float
+    most: float
+    saves_at_most: float
+    lines: list[LineShare]  # the dearest first
+    exposed_by: Charged | None  # the wait for the device that made it cost time
+    confidence: Sureness
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """`rows`: busy first, then by share, `unexplained` last; they add up to 100."""
+
+    device: LedgerDevice
+    tier: Tier
+    signal: Signal
+    seconds: float  # of the window
+    covered_share: float  # of them but those in the queue, with a counter and with stacks
+    rows: list[KindRow]
+    account: Account
+    ranks: int = 1  # of the run
+    rank: int = 0
+    window: Range = (0.0, 0.0)
+    traced: Traced | None = None  # steps of the window that were traced on demand: then the tier is C
+    queued_s: float = (
+        0.0  # in a queue of jobs: before the window, too, where it was asked for from then on; no part of the rows
+    )
+
+    @property
+    def busy_share(self) -> float:
+        """Percent of the window; 0 where nothing says how busy the device was."""
+        return next((row.share for row in self.rows if row.kind == BUSY), 0.0)
+
+    @property
+    def busy_parts(self) -> list[BusyPart]:
+        """What the busy time was spent on, if all of it was as in the traced steps; [] where none were traced on the GPU."""
+        return busy_parts(self.traced.trace, self.busy_share) if self.traced and self.device == "GPU" else []
+
+    @property
+    def communication(self) -> tuple[float, float] | None:
+        """Least and most percent of the window that probably is communication within the busy time; None where nothing says so."""
+        account = self.account
+        if account.covered_s <= 0 or account.sent_most_s <= 0:
+            return None
+        return 100 * account.sent_least_s / account.covered_s, 100 * account.sent_most_s / account.covered_s
+
+
+def ledger_of(
+    account: Account, seconds: float, signal: Signal, tier: Tier, device: LedgerDevice = "GPU", hz: float = 100.0
+) -> Ledger:
+    """Rows are empty where nothing is covered, and for a window that is too short."""
+    if seconds < kinds.LEAST_S.value:
+        return Ledger(device, tier, signal, seconds, 0.0, [], account)
+    covered_share = min(1.0, account.covered_s / seconds) if seconds > 0 else 0.0
+    trusted = seconds >= kinds.SOON_S.value and hz >= kinds.LEAST_HZ.value and covered_share >= kinds.COVERED.value
+    moved = _with_syncs(account)
+    total_s = max(account.covered_s, 1e-9)
+    by_kind: dict[TimeKind, list[tuple[Charged, float]]] = {}
+    for place, given_s in moved.given.items():
+        by_kind.setdefault(place.kind, []).append((place, given_s))
+    rows = [_row(kind, places, moved, total_s, trusted) for kind, places in by_kind.items()]
+    rows.sort(key=lambda row: (row.kind == "unexplained", -row.seconds))
+    busy = _busy(moved, total_s, trusted) if device != "host" else []
+    return Ledger(
+        device, tier, signal, seconds, covered_share, [*busy, *rows] if account.covered_s > 0 else [], account
+    )
+
+
+def _busy(account: Account, total_s: float, trusted: bool) -> list[KindRow]:
+    share = 100 * account.busy_s / total_s
+    lines = _lines(list(account.computed.items()), account, total_s)
+    return [KindRow(BUSY, share, account.busy_s, share, share, 0.0, lines, None, "high" if trusted else "low")]
+
+
+def _row(
+    kind: TimeKind, places: list[tuple[Charged, float]], account: Account, total_s: float, trusted: bool
+) -> KindRow:
+    seconds = sum(given_s for _, given_s in places)
+    bounds = account.bounds.get(kind, CostRange(seconds, seconds, seconds))
+    least, share, most, saves = (
+        100 * s / total_s for s in (min(bounds.least_s, seconds), seconds, max(bounds.most_s, seconds), bounds.saves_s)
+    )
+    if kind in OF_HOST and account.blocks and account.paced > kinds.WORKERS.value * account.blocks:
+        saves = min(saves, share)  # workers set the pace: less work here only lengthens the wait for them
+    sureness: Sureness = "high" if most - least <= kinds.SURE.value else "medium" if most - least <= share else "low"
+    return KindRow(
+        kind=kind,
+        share=share,
+        seconds=seconds,
+        least=least,
+        most=most,
+        saves_at_most=0.0 if kind in ("unexplained", "idle") else max(saves, share),
+        lines=_lines(places, account, total_s),
+        exposed_by=_exposed_by(kind, account.exposed, seconds),
+        confidence=sureness if trusted else "low",
+    )
+
+
+def _lines(places: list[tuple[Charged, float]], account: Account, total_s: float) -> list[LineShare]:
+    dearest = sorted(places, key=lambda pair: -pair[1])[:MOST_LINES]
+    return [
+        LineShare(place, 100 * s / total_s, int(account.samples.get(place, 0))) for place, s in dearest if place.frame
+    ]
+
+
+def _exposed_by(kind: TimeKind, exposed: Mapping[tuple[Charged, Charged], float], seconds: float) -> Charged | None:
+    """The wait for the device after which most of the row's time was lost, if that is more than half of it."""
+    by_wait: dict[Charged, float] = {}
+    for (place, wait), lost_s in exposed.items():
+        if place.kind == kind:
+            by_wait[wait] = by_wait.get(wait, 0.0) + lost_s
+    return max(by_wait, key=lambda place: by_wait[place]) if sum(by_wait.values()) > seconds / 2 else None
+
+
+def _with_syncs(account: Account) -> Account:
+    """Launches after a wait for the device are late by as much as the host waited: it destroyed its lead. Those seconds are the wait's.
+
+    What the wait made visible of other lines has used up as much of that lead.
+    """
+    waited_s = sum(account.waited.values())
+    lead_s = max(0.0, waited_s - sum(account.exposed.values()))
+    launch_s = sum(s for place, s in account.given.items() if place.kind == "launch")
+    moved_s = min(launch_s, lead_s) if waited_s > kinds.SYNC.value * account.covered_s else 0.0
+    if moved_s <= 0:
+        return account
+    given = {place: s * (1 - moved_s / launch_s) if place.kind == "launch" else s for place, s in account.given.items()}
+    for place, its_s in account.waited.items():
+        given[place] = given.get(place, 0.0) + moved_s * its_s / waited_s
+    launch = account.bounds.get("launch", CostRange())
+    bounds = dict(account.bounds)
+    bounds["launch"] = launch._replace(least_s=max(0.0, launch.least_s - waited_s))
+    bounds["sync"] = CostRange(min(launch.least_s, waited_s), min(launch.most_s, waited_s), account.waited_saves_s)
+    return account._replace(given={place: s for place, s in given.items() if s > 0}, bounds=bounds)
+
+
+# Time in which a run waited in a queue of jobs: no device was its own then, so that it stands beside the rows and has no share.
+
+QUEUED = "queued"  # an event that ends a wait, with its seconds (docs/log-format.md)
+LEAST_S = 1.0  # a shorter wait is not named
+MOST = 10_000  # events
+
+
+def queued_during(events: Iterable[Event], window: Range) -> list[Range]:
+    """Stretches of the window in which the run was in the queue, in order, without overlaps."""
+    lo, hi = window
+    found: list[Range] = []
+    waits = [
+        (event.time_s - event.seconds, event.time_s)
+        for event in events
+        if event.kind == QUEUED and event.seconds and event.seconds > 0
+    ]
+    for from_s, until_s in sorted(waits):
+        began_s = max(lo, from_s, found[-1][1] if found else lo)
+        if began_s < min(hi, until_s):
+            found.append((began_s, min(hi, until_s)))
+    return found
+
+
+def seconds_in(stretches: Iterable[Range], window: Range) -> float:
+    return sum(max(0.0, min(hi, window[1]) - max(lo, window[0])) for lo, hi in stretches)

@@ -1,0 +1,397 @@
+"""Join stacks at waits: while a thread waits for others, what they did then hangs below its wait.
+
+The time waited is shared out equally among those that were at work at that moment, so that a tree has one denominator, the
+main thread's wall time, from its root to the slow line in a worker. Where no worker was at work the wait stays as it is.
+Joins go over several hops: a thread of the main process that waits for workers passes on what these do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from collectors.records import Frame
+
+from .traces import Bools, Floats, Ints, Traces, compact, overlaps
+from .trust import LineOf, no_source
+from .waits import BACKWARD, Joined, Wait, Waiting, entered, holds_lock, lock_names, wait_at, wait_of, waiting
+
+IN_WORKERS = Frame("in the workers", "", 0)
+IN_THREADS = Frame("in other threads", "", 0)
+IN_PINNING = Frame("in the pin-memory thread", "", 0)
+IN_BACKWARD = Frame("in the backward threads", "", 0)
+LEAD_IN = ("run", "/multiprocessing/process.py")  # what stands above it in a worker is how the worker was started
+PINNING = "torch/utils/data/_utils/pin_memory.py"
+STARTED_BY_PYTHON = "/threading.py"  # in the root frame of a thread; those of autograd's own threads have another
+PROCESSES: tuple[Joined, ...] = ("workers", "child")  # a program that is Python has stacks as workers do
+OTHERS: tuple[Joined, ...] = (*PROCESSES, "threads", "lock", "ranks")
+MOMENT_S = 1e-7  # what is shorter is rounding
+LIBRARY = re.compile(r"/(site|dist)-packages/|/lib(64)?/python\d")
+
+
+def in_rank(rank: int) -> Frame:
+    return Frame(f"in rank {rank}", "", 0)
+
+
+def rank_of_head(frame: Frame) -> int | None:
+    """`Frame("in rank 2", "", 0)` -> 2"""
+    word, _, number = frame.name.rpartition(" ")
+    return int(number) if word == "in rank" and not frame.file else None
+
+
+def is_head(frame: Frame) -> bool:
+    """Whether the frame stands for a join, not for a function."""
+    return not frame.file and frame.name.startswith("in ")
+
+
+def join(traces: Traces, line_of: LineOf = no_source) -> Traces:
+    """The same time of the same main threads, with their waits for others replaced by what those did."""
+    joining = _Joining(traces, waits_of_stacks(traces, line_of))
+    for hop in _hops(line_of):
+        joining = hop.of(joining)
+    return joining.traces
+
+
+def waits_of_stacks(
+    traces: Traces, line_of: LineOf = no_source, of: Iterable[int] | None = None
+) -> list[Waiting | None]:
+    """What each stack waits for, or each of these; None where its last frame is at work, and of others."""
+    rows: dict[int, Wait | None] = {}  # of a frame
+
+    def row_of(frame: int) -> Wait | None:
+        if frame not in rows:
+            row = wait_of(traces.frames[frame])
+            rows[frame] = None if row is BACKWARD and traces.computes_backward else row
+        return rows[frame]
+
+    locks = Locks(traces.frames, line_of)
+    by_line: dict[int, Wait | None] = {}
+    found: list[Waiting | None] = [None] * len(traces.stacks)
+    for i in range(len(found)) if of is None else of:
+        stack = traces.stacks[i]
+        if not stack:
+            continue
+        leaf = stack[-1]
+        if row_of(leaf):
+            found[i] = waiting([row_of(frame) for frame in stack])
+            continue
+        if leaf not in by_line:
+            text = line_of(traces.frames[leaf].file, traces.frames[leaf].line)
+            by_line[leaf] = wait_at(text, locks.entered(text))
+        if at_line := by_line[leaf]:
+            found[i] = Waiting(at_line, len(stack) - 1)
+    return found
+
+
+class Locks:
+    """Which names are locks in the user's source files, read when a `with` statement first asks."""
+
+    def __init__(self, frames: Iterable[Frame], line_of: LineOf) -> None:
+        self._frames, self._line_of = frames, line_of
+        self._known: set[str] | None = None
+
+    @property
+    def names(self) -> set[str]:
+        if self._known is None:
+            files = {frame.file for frame in self._frames if frame.file and not LIBRARY.search(frame.file)}
+            self._known = lock_names(sorted(files), self._line_of)
+        return self._known
+
+    def entered(self, text: str) -> Collection[str]:
+        """Those names for a line that enters a variable, none for any other."""
+        return self.names if entered(text) else ()
+
+
+def at_work(traces: Traces, line_of: LineOf = no_source) -> Traces:
+    """Without waits and sleep."""
+    return traces.take(~is_waiting(traces, line_of))
+
+
+def is_waiting(traces: Traces, line_of: LineOf = no_source) -> Bools:
+    """Which spans wait. A part of the traces has few of their stacks: only those are looked at."""
+    used = np.flatnonzero(np.bincount(traces.stack, minlength=len(traces.stacks)))
+    waits: Bools = np.array([wait is not None for wait in waits_of_stacks(traces, line_of, used.tolist())], bool)
+    return waits[traces.stack] if len(waits) else np.zeros(0, bool)
+
+
+class _Joining(NamedTuple):
+    traces: Traces
+    waits: list[Waiting | None]  # of each stack; where something was joined, of that
+
+    def waiting_for(self, kinds: tuple[Joined, ...]) -> Bools:
+        wanted: Bools = np.array([wait is not None and wait.wait.joined in kinds for wait in self.waits], bool)
+        return wanted[self.traces.stack] if len(wanted) else np.zeros(0, bool)
+
+
+class _Group(NamedTuple):
+    """Who waits, and who may explain it, as marks on the spans."""
+
+    waiters: Bools
+    others: Bools
+    heads: list[Frame]  # what stands above the stacks of each process where they are joined
+
+
+class _Hop(NamedTuple):
+    kinds: tuple[Joined, ...]
+    groups: Callable[[Traces], Iterator[_Group]]
+    idle: tuple[Joined, ...] = OTHERS  # who waits for these explains nothing
+
+    def of(self, joining: _Joining) -> _Joining:
+        if not any(wait is not None and wait.wait.joined in self.kinds for wait in joining.waits):
+            return joining
+        wanted, at_work = joining.waiting_for(self.kinds), ~joining.waiting_for(self.idle)
+        pieces = [
+            _share_out(joining.traces, waits, busy, group.heads)
+            for group in self.groups(joining.traces)
+            for busy in [np.flatnonzero(group.others & at_work)]
+            if len(busy)
+            for waits in _by_thread(joining.traces, np.flatnonzero(group.waiters & wanted))
+        ]
+        return _rebuilt(joining, pieces) if pieces else joining
+
+
+def _inside_workers(traces: Traces) -> Iterator[_Group]:
+    for process in _processes(traces, "worker"):
+        here, main = traces.process == process, traces.main
+        yield _Group(here & main, here & ~main, _heads(traces, IN_THREADS))
+
+
+def _other_threads_for_workers(traces: Traces) -> Iterator[_Group]:
+    others = ~traces.main & ~_standing_in(traces, PINNING)
+    for process in _processes(traces, "main"):
+        yield _Group((traces.process == process) & others, _workers(traces, process), _heads(traces, IN_WORKERS))
+
+
+def _main_for_pinning(traces: Traces) -> Iterator[_Group]:
+    pinning = ~traces.main & _standing_in(traces, PINNING)
+    for process in _processes(traces, "main"):
+        here = traces.process == process
+        yield _Group(here & traces.main, here & pinning, _heads(traces, IN_PINNING))
+
+
+def _main_for_workers(traces: Traces) -> Iterator[_Group]:
+    for process in _processes(traces, "main"):
+        yield _Group((traces.process == process) & traces.main, _workers(traces, process), _heads(traces, IN_WORKERS))
+
+
+def _main_for_threads(traces: Traces) -> Iterator[_Group]:
+    for process in _processes(traces, "main"):
+        here, main = traces.process == process, traces.main
+        yield _Group(here & main, here & ~main, _heads(traces, IN_THREADS))
+
+
+def _main_for_holders(line_of: LineOf) -> Callable[[Traces], Iterator[_Group]]:
+    def groups(traces: Traces) -> Iterator[_Group]:
+        for group in _main_for_threads(traces):
+            stacks = np.unique(traces.stack[group.others]).tolist()
+            frames = {frame for stack in stacks for frame in traces.stacks[stack]}
+            names = Locks(traces.frames, line_of).names if frames else ()
+            holding = {i for i in frames if holds_lock(traces.frames[i], line_of, names)}
+            holders = [stack for stack in stacks if not holding.isdisjoint(traces.stacks[stack])]
+            yield group._replace(others=group.others & np.isin(traces.stack, holders))
+
+    return groups
+
+
+def _main_for_backward(traces: Traces) -> Iterator[_Group]:
+    roots = [bool(stack) and not traces.frames[stack[0]].file.endswith(STARTED_BY_PYTHON) for stack in traces.stacks]
+    foreign = np.array(roots, bool)[traces.stack]
+    for process in _processes(traces, "main"):
+        here, main = traces.process == process, traces.main
+        yield _Group(here & main, here & ~main & foreign, _heads(traces, IN_BACKWARD))
+
+
+def _main_for_ranks(traces: Traces) -> Iterator[_Group]:
+    ranks, main = [rank for _, rank, _, _ in traces.processes], traces.main
+    for process in _processes(traces, "main"):
+        others = [role == "main" and rank != ranks[process] for _, rank, _, role in traces.processes]
+        yield _Group((traces.process == process) & main, main & traces.of(others), [in_rank(rank) for rank in ranks])
+
+
+def _hops(line_of: LineOf) -> list[_Hop]:
+    """In order: what a hop leaves is the next one's."""
+    sleepers: tuple[Joined, ...] = (*OTHERS, "sleep")
+    return [
+        _Hop(("threads", "lock"), _inside_workers, idle=sleepers),
+        _Hop(PROCESSES, _other_threads_for_workers),
+        _Hop(PROCESSES, _main_for_pinning),
+        _Hop(PROCESSES, _main_for_workers),
+        _Hop(("lock",), _main_for_holders(line_of)),
+        _Hop(("threads", "lock"), _main_for_threads, idle=sleepers),
+        _Hop(("backward",), _main_for_backward),
+        _Hop(("ranks",), _main_for_ranks),
+        _Hop(("backward",), _main_for_ranks, idle=(*OTHERS, "backward")),  # gradients are exchanged there
+    ]
+
+
+def _processes(traces: Traces, role: str) -> Iterator[int]:
+    yield from (i for i, (*_, its) in enumerate(traces.processes) if its == role)
+
+
+def _heads(traces: Traces, head: Frame) -> list[Frame]:
+    return [head] * len(traces.processes)
+
+
+def _workers(traces: Traces, process: int) -> Bools:
+    """The main threads of a process's workers: those of its rank."""
+    rank = traces.processes[process][1]
+    return traces.main & traces.of([role == "worker" and its == rank for _, its, _, role in traces.processes])
+
+
+def _standing_in(traces: Traces, file: str) -> Bools:
+    there = {i for i, frame in enumerate(traces.frames) if frame.file.endswith(file)}
+    stacks = np.array([bool(there) and not there.isdisjoint(stack) for stack in traces.stacks], bool)
+    standing: Bools = stacks[traces.stack] if len(stacks) else np.zeros(0, bool)
+    return standing
+
+
+def _by_thread(traces: Traces, spans: Ints) -> Iterator[Ints]:
+    """The spans of each thread, in order of time."""
+    ordered = spans[np.argsort(traces.start_s[spans], kind="stable")]
+    for tid in np.unique(traces.tid[ordered]):
+        yield ordered[traces.tid[ordered] == tid]
+
+
+class _Pieces(NamedTuple):
+    """Parts of waits: each with the stack of a worker at that time, below a head of its own; -1 where no worker was at work."""
+
+    wait: Ints  # index of the span that waited
+    other: Ints
+    head: Ints  # index into heads
+    heads: list[Frame]
+    start_s: Floats
+    end_s: Floats
+    weight: Floats
+    running: Floats  # of the worker, else of the waiting thread
+
+
+def _share_out(traces: Traces, waits: Ints, busy: Ints, heads: list[Frame]) -> _Pieces:
+    """Every overlap of one thread's waits with a worker, by weight; then the rest of the waits."""
+    begin_s = float(traces.start_s[waits[0]])  # small numbers keep their microseconds
+    starts, ends = traces.start_s[waits] - begin_s, traces.end_s[waits] - begin_s
+    busy_starts, busy_ends = traces.start_s[busy] - begin_s, traces.end_s[busy] - begin_s
+    who, which = overlaps(busy_starts, busy_ends, starts, ends)
+    clock = _clock(busy_starts, busy_ends, traces.weight[busy])
+    # A share only grows with time, so that the later of two moments is the one with the greater share.
+    lo_share = np.maximum(np.interp(starts, clock.moments, clock.share)[which], clock.share_at_start[who])
+    hi_share = np.minimum(np.interp(ends, clock.moments, clock.share)[which], clock.share_at_end[who])
+    lo, hi = np.maximum(starts[which], busy_starts[who]), np.minimum(ends[which], busy_ends[who])
+    share = (hi_share - lo_share) * traces.weight[busy][who] / np.maximum(hi - lo, MOMENT_S)
+    left, gap = overlaps(starts, ends, clock.gap_starts, clock.gap_ends)
+    return _Pieces(
+        wait=waits[np.r_[which, left]],
+        other=np.r_[traces.stack[busy][who], np.full(len(left), -1)],
+        head=np.r_[traces.process[busy][who], np.zeros(len(left), np.int64)],
+        heads=heads,
+        start_s=np.r_[lo, np.maximum(starts[left], clock.gap_starts[gap])] + begin_s,
+        end_s=np.r_[hi, np.minimum(ends[left], clock.gap_ends[gap])] + begin_s,
+        weight=traces.weight[waits][np.r_[which, left]] * np.r_[np.maximum(share, 0.0), np.ones(len(left))],
+        running=np.r_[traces.running[busy][who], traces.running[waits][left]],
+    )
+
+
+class _Clock(NamedTuple):
+    """Sums over time, at each moment where a worker starts or stops; and the gaps without one."""
+
+    moments: Floats
+    share: Floats  # seconds that fell to one of weight 1 among those at work, had they shared out all time
+    share_at_start: Floats  # the same at the start and the end of each span of work
+    share_at_end: Floats
+    gap_starts: Floats
+    gap_ends: Floats
+
+
+def _clock(starts: Floats, ends: Floats, weight: Floats) -> _Clock:
+    moments = np.r_[starts, ends]
+    order = np.argsort(moments, kind="stable")
+    ordered = moments[order]
+    working = np.cumsum(np.where(order < len(starts), 1, -1))[:-1]
+    together = np.maximum(np.cumsum(np.r_[weight, -weight][order])[:-1], 1e-6)
+    elapsed = np.diff(ordered)
+    share = np.r_[0.0, np.cumsum(np.where(working > 0, elapsed / together, 0.0))]
+    at = np.empty(len(order))
+    at[order] = share
+    idle = np.flatnonzero((working == 0) & (elapsed > MOMENT_S))
+    return _Clock(
+        ordered,
+        share,
+        at[: len(starts)],
+        at[len(starts) :],
+        np.r_[-np.inf, ordered[idle], ordered[-1]],
+        np.r_[ordered[0], ordered[idle + 1], np.inf],
+    )
+
+
+def _rebuilt(joining: _Joining, parts: list[_Pieces]) -> _Joining:
+    """The spans with some of them replaced by their pieces."""
+    traces, waits = joining
+    split = np.zeros(len(traces.stack), bool)
+    split[np.concatenate([part.wait for part in parts])] = True
+    heads = list(dict.fromkeys(head for part in parts for head in part.heads))
+    places = [np.array([heads.index(head) for head in part.heads]) for part in parts]
+    whole = traces.take(~split)
+    cut = traces.take(np.concatenate([part.wait for part in parts]))
+    other = np.concatenate([part.other for part in parts])
+    head = np.concatenate([place[part.head] for place, part in zip(places, parts, strict=True)])
+    above, over = compact(cut.stack, len(traces.stacks))
+    below, under = compact(other + 1, len(traces.stacks) + 1)
+    keys, pieces = compact((over * len(below) + under) * len(heads) + head, len(above) * len(below) * len(heads))
+    triples = zip(
+        above[keys // len(heads) // len(below)].tolist(),
+        below[keys // len(heads) % len(below)].tolist(),
+        (keys % len(heads)).tolist(),
+        strict=True,
+    )
+    made = [_joined_stack(joining, len(traces.frames), *triple) for triple in triples]
+    return _Joining(
+        traces._replace(
+            frames=[*traces.frames, *heads],
+            stacks=[*traces.stacks, *(joined.stack for joined in made)],
+            trusted=np.r_[traces.trusted, np.array([joined.trusted for joined in made], np.int64)],
+            start_s=np.r_[whole.start_s, *(part.start_s for part in parts)],
+            end_s=np.r_[whole.end_s, *(part.end_s for part in parts)],
+            weight=np.r_[whole.weight, *(part.weight for part in parts)],
+            process=np.r_[whole.process, cut.process],
+            tid=np.r_[whole.tid, cut.tid],
+            stack=np.r_[whole.stack, len(traces.stacks) + pieces],
+            gil=np.r_[whole.gil, cut.gil],
+            running=np.r_[whole.running, *(part.running for part in parts)],
+        ),
+        [*waits, *(joined.wait for joined in made)],
+    )
+
+
+class _Made(NamedTuple):
+    stack: tuple[int, ...]
+    trusted: int
+    wait: Waiting | None
+
+
+def _joined_stack(joining: _Joining, first_head: int, stack: int, other: int, head: int) -> _Made:
+    """A wait down to its first frame, then the worker's frames below its own lead-in. `other` is 0 for no worker, else its index + 1."""
+    traces, waits = joining
+    above, wait = traces.stacks[stack], waits[stack]
+    if other == 0 or wait is None:
+        return _Made(above, int(traces.trusted[stack]), wait)
+    below = traces.stacks[other - 1]
+    lead_in = max((i + 1 for i, frame in enumerate(below) if _leads_in(traces.frames[frame])), default=0)
+    trusted = int(traces.trusted[stack])
+    if trusted > wait.since:
+        trusted = wait.since + 2 + max(0, int(traces.trusted[other - 1]) - lead_in)
+    return _Made(
+        (*above[: wait.since + 1], first_head + head, *below[lead_in:]),
+        trusted,
+        _shifted(waits[other - 1], wait, lead_in),
+    )
+
+
+def _shifted(wait: Waiting | None, above: Waiting, lead_in: int) -> Waiting | None:
+    """What the other waits for itself, where it stands now."""
+    return wait._replace(since=wait.since - lead_in + above.since + 2) if wait else None
+
+
+def _leads_in(frame: Frame) -> bool:
+    return frame.name.rpartition(".")[2] == LEAD_IN[0] and frame.file.endswith(LEAD_IN[1])

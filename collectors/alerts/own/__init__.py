@@ -1,1 +1,0 @@
-"""Rules of alerts.yaml over series, and what they find."""

@@ -1,1 +1,0 @@
-"""Goodput of a whole run: which of its seconds were training that counted, and what the others went to."""

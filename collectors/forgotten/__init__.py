@@ -1,1 +1,0 @@
-"""Runs that a user has forgotten: their data leaves the store, and tombstones keep their files from being read again."""

@@ -1,1 +1,0 @@
-"""Notice which files of a log folder are new or have changed."""

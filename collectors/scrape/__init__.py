@@ -1,1 +1,0 @@
-"""Services that report about themselves: endpoints in the format of Prometheus, read as runs of kind `service`."""

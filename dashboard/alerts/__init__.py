@@ -1,1 +1,0 @@
-"""Alerts as pages and clients ask for them."""

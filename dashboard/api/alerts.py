@@ -1,0 +1,330 @@
+"""Alerts: what fires, what is muted, what was sent to whom, and the file of rules and receivers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+from typing_extensions import TypedDict
+
+from alerts.config import MOST_RULES_BYTES, OWN, AlertSettings, OwnRuleKind, QuietHours, Receiver, ReceiverKind
+from alerts.messages import AlertMessage, MessagePhase, shown_target
+from alerts.routing import LONGEST_H, MAX_FINDINGS, MAX_ID_CHARACTERS, MOST_WORD
+from collectors.records import FindingWeight
+
+from ..auth.roles import Role, needs
+from ..findings import AlertsNow
+from ..mutations import Changes
+from ..queries import Queries
+from .answers import Answer
+from .findings import FindingRow, finding_row
+
+MOST = 2000
+
+
+class MuteRow(TypedDict):
+    """null stands for all rules, all runs, for ever; `until` is Unix seconds."""
+
+    rule: str | None
+    run: str | None
+    until: float | None
+
+
+class OwnRuleRow(TypedDict):
+    """A rule of alerts.yaml. `trouble` says what is wrong with it, with its line; such a rule is left out, or was not evaluated."""
+
+    name: str
+    kind: OwnRuleKind | None
+    expression: str
+    for_s: float
+    runs: str
+    to: list[str] | None
+    severity: FindingWeight | None
+    line: int
+    state: Literal["firing", "quiet", "trouble"]
+    firing: int
+    trouble: str
+
+
+class PolicyRow(TypedDict):
+    """Which findings of which runs alert, and whom (null: all receivers)."""
+
+    findings: list[str]
+    runs: str
+    to: list[str] | None
+    alert: bool
+    line: int
+
+
+class ReceiverRow(TypedDict):
+    """`target` is what may be shown of its address. Times are Unix seconds."""
+
+    name: str
+    kind: ReceiverKind
+    target: str
+    last_delivery: float | None
+    last_error: str
+    waiting: int
+
+
+class QuietRow(TypedDict):
+    """Minutes of the day in the time zone; `but` are rules that come through."""
+
+    from_min: int
+    to_min: int
+    zone: str
+    but: list[str]
+
+
+class AlertTroubleRow(TypedDict):
+    line: int
+    sentence: str
+
+
+class AlertMessageRow(TypedDict):
+    """`state` is resolved where a delivered message says that something is over, unresolved where it held until the run ended, summed where it is in a later one that sums up."""
+
+    id: str
+    time: float
+    receiver: str
+    state: Literal["delivered", "waiting", "failed", "resolved", "unresolved", "summed"]
+    phase: MessagePhase
+    rule: str
+    title: str
+    severity: str
+    sentence: str
+    run: str | None
+    runs: list[str]
+    attempts: int
+    next_try: float | None
+    error: str
+
+
+class AlertsAnswer(TypedDict):
+    """`acknowledged` are ids of firing alerts that somebody has seen, `recent` are alerts of the last 24 h, `desktop` messages that a page shows as notifications, each id once.
+
+    `trouble` is "" or the first sentence of what is wrong with alerts.yaml; `troubles` has all.
+    """
+
+    firing: list[FindingRow]
+    acknowledged: list[str]
+    recent: list[FindingRow]
+    muted: list[FindingRow]
+    mutes: list[MuteRow]
+    rules: list[OwnRuleRow]
+    policies: list[PolicyRow]
+    receivers: list[ReceiverRow]
+    desktop: list[AlertMessageRow]
+    text: str
+    trouble: str
+    troubles: list[AlertTroubleRow]
+    mutes_trouble: str
+    quiet: QuietRow | None
+
+
+class AlertHistory(TypedDict):
+    """Those that wait first, then the newest first."""
+
+    messages: list[AlertMessageRow]
+
+
+class AlertTestAnswer(TypedDict):
+    ok: bool
+    sentence: str
+
+
+class AlertText(BaseModel):
+    text: str = Field(max_length=MOST_RULES_BYTES)
+
+
+class MuteAction(BaseModel):
+    rule: str | None = Field(default=None, min_length=1, max_length=MOST_WORD)
+    run: str | None = Field(default=None, min_length=1, max_length=MOST_WORD)
+    hours: float | None = Field(default=None, gt=0, le=LONGEST_H)
+    on: bool = True
+
+
+class AcknowledgeAction(BaseModel):
+    findings: list[Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS)]] = Field(
+        min_length=1, max_length=MAX_FINDINGS
+    )
+    on: bool = True
+
+
+class AlertTestAction(BaseModel):
+    receiver: str = Field(min_length=1, max_length=MOST_WORD)
+
+
+MostMessages = Annotated[int, Query(ge=1, le=MOST, alias="limit", description="at most so many")]
+
+
+def add_routes(router: APIRouter, queries: Queries) -> None:
+    @router.get(
+        "/alerts", response_model=None, summary="What fires, what is muted, own rules, receivers, and the file of them"
+    )
+    @needs(Role.OWNER)
+    def alerts() -> Answer[AlertsAnswer]:
+        return Answer(alerts_answer(queries))
+
+    @router.get(
+        "/alerts/history", response_model=None, summary="Messages to receivers: delivered, waiting and failed ones"
+    )
+    @needs(Role.OWNER)
+    def history(limit: MostMessages = 200) -> Answer[AlertHistory]:
+        return Answer({"messages": [message_row(message) for message in queries.alerts.messages(limit)]})
+
+
+def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
+    @router.post("/alerts/text", response_model=None, summary="Save alerts.yaml, if all of it can be read")
+    @needs(Role.OWNER)
+    def save_text(given: AlertText) -> Answer[AlertsAnswer]:
+        changes.save_alerts(given.text)
+        return Answer(alerts_answer(queries))
+
+    @router.post(
+        "/alerts/mute", response_model=None, summary="Mute a rule, a run or both, for hours or until it is taken back"
+    )
+    @needs(Role.OWNER)
+    def mute(action: MuteAction) -> Answer[AlertsAnswer]:
+        changes.mute(action.rule, action.run, action.hours, action.on)
+        return Answer(alerts_answer(queries))
+
+    @router.post(
+        "/alerts/acknowledge",
+        response_model=None,
+        summary="Mark alerts as seen, so that they no longer count as active",
+    )
+    @needs(Role.OWNER)
+    def acknowledge(action: AcknowledgeAction) -> Answer[AlertsAnswer]:
+        changes.acknowledge(action.findings, action.on)
+        return Answer(alerts_answer(queries))
+
+    @router.post("/alerts/test", response_model=None, summary="Send a test message to a receiver")
+    @needs(Role.OWNER)
+    def test(action: AlertTestAction) -> Answer[AlertTestAnswer]:
+        ok, sentence = changes.test_alert(action.receiver)
+        return Answer({"ok": ok, "sentence": sentence})
+
+
+def alerts_answer(queries: Queries) -> AlertsAnswer:
+    now = queries.alerts.now()
+    settings = now.settings
+    return {
+        "firing": [finding_row(found) for found in now.firing],
+        "acknowledged": sorted(now.acknowledged),
+        "recent": [finding_row(found) for found in now.recent],
+        "muted": [finding_row(found) for found in now.muted],
+        "mutes": [{"rule": mute.rule, "run": mute.run, "until": mute.until_s} for mute in now.mutes],
+        "rules": _rules(now),
+        "policies": [
+            {
+                "findings": list(row.rules),
+                "runs": row.runs,
+                "to": _listed(row.to),
+                "alert": row.alerts,
+                "line": row.line,
+            }
+            for row in settings.policies
+        ],
+        "receivers": [_receiver_row(receiver, now) for receiver in settings.receivers],
+        "desktop": [message_row(message) for message in queries.alerts.desktop(now)],
+        "text": now.text,
+        "trouble": str(settings.troubles[0]) if settings.troubles else "",
+        "troubles": [{"line": trouble.line, "sentence": str(trouble)} for trouble in settings.troubles],
+        "mutes_trouble": now.mutes_trouble,
+        "quiet": _quiet_row(settings.quiet),
+    }
+
+
+def _rules(now: AlertsNow) -> list[OwnRuleRow]:
+    firing: dict[str, int] = {}
+    for found in now.firing:
+        firing[found.rule] = firing.get(found.rule, 0) + 1
+    rows: list[OwnRuleRow] = []
+    for rule in now.settings.rules:
+        trouble, many = now.troubles.get(rule.name, ""), firing.get(rule.rule, 0)
+        rows.append(
+            {
+                "name": rule.name,
+                "kind": rule.kind,
+                "expression": rule.text,
+                "for_s": rule.for_s,
+                "runs": rule.runs,
+                "to": _listed(rule.to),
+                "severity": rule.weight,
+                "line": rule.line,
+                "state": "firing" if many else "trouble" if trouble else "quiet",
+                "firing": many,
+                "trouble": trouble,
+            }
+        )
+    return rows + _odd_rules(now.settings)
+
+
+def _odd_rules(settings: AlertSettings) -> list[OwnRuleRow]:
+    """Named entries that are left out."""
+    return [
+        {
+            "name": trouble.name,
+            "kind": None,
+            "expression": "",
+            "for_s": 0.0,
+            "runs": "*",
+            "to": None,
+            "severity": None,
+            "line": trouble.line,
+            "state": "trouble",
+            "firing": 0,
+            "trouble": str(trouble),
+        }
+        for trouble in settings.troubles
+        if trouble.part == "rules" and trouble.name
+    ]
+
+
+def _receiver_row(receiver: Receiver, now: AlertsNow) -> ReceiverRow:
+    mine = [message for message in now.sent if message.receiver == receiver.name]
+    waiting = [message for message in now.waiting if message.receiver == receiver.name]
+    delivered = max((message.ended_s or 0.0 for message in mine if message.state == "delivered"), default=None)
+    errors = [message.error for message in waiting if message.error]
+    failed = next((message.error for message in mine if message.state == "failed"), "")
+    return {
+        "name": receiver.name,
+        "kind": receiver.kind,
+        "target": shown_target(receiver),
+        "last_delivery": delivered,
+        "last_error": errors[0] if errors else failed,
+        "waiting": len(waiting),
+    }
+
+
+def message_row(message: AlertMessage) -> AlertMessageRow:
+    is_over = message.phase == "end" and message.state == "delivered"
+    return {
+        "id": message.id,
+        "time": message.created_s if message.ended_s is None else message.ended_s,
+        "receiver": message.receiver,
+        "state": ("unresolved" if message.unresolved else "resolved") if is_over else message.state,
+        "phase": message.phase,
+        "rule": message.rule.removeprefix(OWN),
+        "title": message.title,
+        "severity": message.severity,
+        "sentence": message.subject,
+        "run": message.runs[0] if len(message.runs) == 1 else None,
+        "runs": list(message.runs),
+        "attempts": message.attempts,
+        "next_try": message.next_s if message.state == "waiting" and message.next_s else None,
+        "error": message.error,
+    }
+
+
+def _quiet_row(quiet: QuietHours | None) -> QuietRow | None:
+    if quiet is None:
+        return None
+    return {"from_min": quiet.from_min, "to_min": quiet.to_min, "zone": quiet.zone.key, "but": list(quiet.but)}
+
+
+def _listed(words: Sequence[str] | None) -> list[str] | None:
+    return None if words is None else list(words)

@@ -1,0 +1,364 @@
+"""Boards: their files, changes to one, and the data of their charts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, NotRequired
+
+import numpy as np
+from fastapi import APIRouter, Body, Path, Query
+from pydantic import Field, WithJsonSchema
+from typing_extensions import TypedDict
+
+from analysis.stacks.traces import Floats, Ints
+from collectors.store.store import Axis
+
+from ..auth.roles import Role, needs
+from ..boards.board import KINDS, MOST_EDITS, MOST_PLACE, Board, BoardEdit, BoardError, EditKind, plain_board
+from ..boards.drawing import BoardCurve, ChartsQuery, DrawnCharts
+from ..boards.files import BoardFile, BoardSource, board_of, chart_of
+from ..mutations import Changes
+from ..queries import BadRequest, NotFound, Queries
+from .answers import Answer, Gaps, encode, number
+from .curves import BucketColumns, CurveAxisRow, bucket_columns
+from .parameters import MAX_BUCKETS, MOST_CHARACTERS, OpenRange, OptionalRun, RunNames
+
+# Boards, and what their charts draw, as JSON.
+
+
+class SeriesFields(TypedDict, total=False):
+    name: str
+    glob: str
+    regex: str
+    expr: str
+    runs: list[str]
+    labels: dict[str, str]
+    label: str
+    colour: int
+
+
+class ChartFields(TypedDict, total=False):
+    """As in the file (docs/boards.md), without what is as usual; `kind` is always there."""
+
+    kind: str
+    title: str
+    width: int
+    series: list[str | SeriesFields]
+    x: str | SeriesFields
+    best: str
+    axis: Axis
+    unit: str
+    range: list[float | str]
+    log: bool
+    smooth: str
+    value: str
+    thresholds: dict[str, str]
+    bins: int
+    text: str
+
+
+class RowFields(TypedDict, total=False):
+    title: str
+    height: int
+    charts: list[ChartFields]
+
+
+class BoardFields(TypedDict, total=False):
+    title: str
+    about: str
+    window: str
+    axis: Axis
+    runs: list[str]
+    rows: list[RowFields]
+
+
+class BoardRowOfList(TypedDict):
+    """`version` is another one for any other text; `trouble` says what is wrong with it, with the line."""
+
+    name: str
+    title: str
+    about: str
+    source: BoardSource
+    charts: int
+    version: str
+    trouble: str
+
+
+class ChartKindRow(TypedDict):
+    """`fields` are the keys that a chart of the kind has beside kind, title and width; those of `needed` must be there."""
+
+    name: str
+    help: str
+    fields: list[str]
+    needed: list[str]
+
+
+class BoardList(TypedDict):
+    """`first` is the one to be opened where none is named, if that is asked for."""
+
+    boards: list[BoardRowOfList]
+    kinds: list[ChartKindRow]
+    first: str | None
+
+
+class BoardAnswer(TypedDict):
+    """`board` is what the text says; where it is broken, what it said before, or null."""
+
+    name: str
+    source: BoardSource
+    text: str
+    version: str
+    board: BoardFields | None
+    trouble: str
+
+
+class EditedBoard(TypedDict):
+    text: str
+    board: BoardFields
+
+
+class BoardCurveRow(BucketColumns):
+    """Columns of buckets, as in Points. `item` is the place in the chart's series, -1 its x."""
+
+    item: int
+    run: str
+    series: str
+    labels: dict[str, str]
+    label: str
+    colour: int | None
+    unit: str
+    exact: bool
+    reason: str
+    last: Gaps | list[float | str | None]
+
+
+class NotDrawnRow(TypedDict):
+    item: int
+    reason: str
+
+
+class DrawnChartRow(TypedDict):
+    curves: list[BoardCurveRow]
+    left_out: list[NotDrawnRow]
+
+
+class FollowedRow(TypedDict):
+    run: str | None
+    name: str
+
+
+class ChartsAnswer(TypedDict):
+    """`charts` stand in the order in which they were asked for; `followed` are the stored series behind them, for the live socket."""
+
+    cursor: int
+    x: CurveAxisRow
+    charts: list[DrawnChartRow]
+    followed: list[FollowedRow]
+
+
+def board_list(files: Sequence[BoardFile], first: str | None = None) -> BoardList:
+    return {
+        "boards": [_list_row(file) for file in files],
+        "kinds": [
+            {"name": kind.name, "help": kind.help, "fields": list(kind.fields), "needed": list(kind.needed)}
+            for kind in KINDS
+        ],
+        "first": first,
+    }
+
+
+def _list_row(file: BoardFile) -> BoardRowOfList:
+    board = file.board or Board()
+    return {
+        "name": file.name,
+        "title": board.title or file.name,
+        "about": board.about,
+        "source": file.source,
+        "charts": sum(len(row.charts) for row in board.rows),
+        "version": file.version,
+        "trouble": file.trouble,
+    }
+
+
+def board_answer(file: BoardFile) -> BoardAnswer:
+    board = board_fields(file.board) if file.board is not None else None
+    return {
+        "name": file.name,
+        "source": file.source,
+        "text": file.text,
+        "version": file.version,
+        "board": board,
+        "trouble": file.trouble,
+    }
+
+
+def board_fields(board: Board) -> BoardFields:
+    return _worded(plain_board(board))  # type: ignore[no-any-return]
+
+
+def _worded(value: Any) -> Any:
+    """Keys are text in JSON."""
+    if isinstance(value, dict):
+        return {str(key): _worded(item) for key, item in value.items()}
+    return [_worded(item) for item in value] if isinstance(value, list) else value
+
+
+def charts_answer(found: DrawnCharts, axis: Axis) -> Answer[ChartsAnswer]:
+    """Written curve by curve: no other thread runs while a part is encoded, so parts are short."""
+    charts = b",".join(
+        b'{"curves":[%b],"left_out":%b}'
+        % (
+            b",".join(encode(_curve_row(curve)) for curve in chart.curves),
+            encode([row._asdict() for row in chart.left_out]),
+        )
+        for chart in found.charts
+    )
+    x = encode(CurveAxisRow(name=axis, unit="s" if axis == "time" else "", lo=found.lo, hi=found.hi))
+    followed = encode([row._asdict() for row in found.followed])
+    answer = b'{"cursor":%d,"x":%b,"charts":[%b],"followed":%b}' % (found.cursor, x, charts, followed)
+    return Answer(answer)  # type: ignore[arg-type]
+
+
+def _curve_row(curve: BoardCurve) -> BoardCurveRow:
+    buckets = curve.buckets
+    return {
+        "item": curve.item,
+        "run": curve.run,
+        "series": curve.series,
+        "labels": dict(curve.labels),
+        "label": curve.label,
+        "colour": curve.colour,
+        "unit": curve.unit,
+        "exact": curve.exact,
+        "reason": curve.reason,
+        **bucket_columns(buckets),
+        "last": _last(buckets.last, buckets.count),
+    }
+
+
+def _last(values: Floats, count: Ints) -> Floats | list[float | str | None]:
+    """Where they are not finite, words; null at a place without a point."""
+    if np.isfinite(values).all():
+        return values
+    return [number(value) if points else None for value, points in zip(values.tolist(), count.tolist(), strict=True)]
+
+
+# Changes of a board's text, as a client sends them.
+
+MOST_KEY = 200
+Key = Annotated[str, Field(max_length=MOST_KEY)]
+Index = Annotated[int, Field(ge=0, le=10_000)]
+PlaceBody = Annotated[list[Index | Key], Field(max_length=MOST_PLACE)]
+AnyValue = Annotated[Any, WithJsonSchema({})]  # the board itself says what may stand where
+
+
+class BoardEditBody(TypedDict):
+    """`{"kind": "set", "place": ["rows", 0, "title"], "value": "Power"}` (docs/http-api.md, Boards)."""
+
+    kind: EditKind
+    place: PlaceBody
+    value: NotRequired[AnyValue]
+    to: NotRequired[PlaceBody]
+
+
+def edit_of(body: BoardEditBody) -> BoardEdit:
+    return BoardEdit(body["kind"], tuple(body["place"]), body.get("value"), tuple(body.get("to", ())))
+
+
+MOST_CHARTS = 100  # of a request
+BoardName = Annotated[str, Path(max_length=MOST_CHARACTERS, description="a board's name; GET /boards lists them")]
+ChartTexts = Annotated[
+    list[Annotated[str, Field(max_length=MOST_CHARACTERS)]],
+    Query(
+        alias="chart",
+        max_length=MOST_CHARTS,
+        description="a chart as in a board's file, {kind: line, series: [gpu/power_w]}, or as JSON; repeatable",
+    ),
+]
+WithFirst = Annotated[bool, Query(description="also say which board has something to show of the machine or of `run`")]
+Text = Annotated[str, Body(description="the whole file")]
+Version = Annotated[str, Body(max_length=200, description='of the board that the editor began with; "" for a new one')]
+
+
+class DeletedBoard(TypedDict):
+    """`board`: the one of the same name that stands behind it and is shown again, of the log folder or a template; else null."""
+
+    board: BoardAnswer | None
+
+
+class OtherVersionAnswer(TypedDict):
+    error: str
+    version: str
+
+
+CHANGED_MEANWHILE: dict[int | str, dict[str, Any]] = {
+    409: {"model": OtherVersionAnswer, "description": "the board was changed meanwhile; nothing is saved"}
+}
+
+
+def add_routes(router: APIRouter, queries: Queries) -> None:
+    @router.get("/boards", response_model=None, summary="All boards")
+    @needs(Role.VIEWER)
+    def boards(first: WithFirst = False, run: OptionalRun = None) -> Answer[BoardList]:
+        found = queries.boards.all()
+        return Answer(board_list(found, queries.board_charts.first(found, run) if first else None))
+
+    @router.get("/boards/{name}", response_model=None, summary="A board: its text, and what it says")
+    @needs(Role.VIEWER)
+    def board(name: BoardName) -> Answer[BoardAnswer]:
+        found = queries.boards.named(name)
+        if found is None:
+            raise NotFound(f"no board {name!r}; GET /api/v1/boards lists them")
+        return Answer(board_answer(found))
+
+    @router.get(
+        "/charts", response_model=None, summary="What charts of a board draw, in buckets that never hide a spike"
+    )
+    @needs(Role.VIEWER)
+    def charts(
+        chart: ChartTexts,
+        between: OpenRange,
+        run: RunNames = [],  # noqa: B006  # the framework copies it
+        x: Axis = "time",
+        buckets: Annotated[int, Query(ge=1, le=MAX_BUCKETS, description="of each curve")] = 300,
+    ) -> Answer[ChartsAnswer]:
+        try:
+            asked = [chart_of(text) for text in chart]
+        except BoardError as error:
+            raise BadRequest(str(error)) from None
+        return charts_answer(queries.board_charts.draw(ChartsQuery(asked, run, x, *between, buckets)), x)
+
+    @router.post("/board_edits", response_model=None, summary="The text of a board with some changes; nothing is saved")
+    @needs(Role.OWNER, audited=False)
+    def edit_text(
+        text: Text,
+        edits: Annotated[list[BoardEditBody], Body(max_length=MOST_EDITS)] = [],  # noqa: B006  # the framework copies it
+    ) -> Answer[EditedBoard]:
+        """It changes nothing on the disk: a board's text is longer than an address can be."""
+        from ..boards.editing import edited
+
+        try:
+            after = edited(text, [edit_of(edit) for edit in edits])
+            return Answer({"text": after, "board": board_fields(board_of(after))})
+        except ValueError as error:
+            raise BadRequest(str(error)) from None
+
+
+def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
+    @router.post("/boards/{name}", response_model=None, summary="Save a board", responses=CHANGED_MEANWHILE)
+    @needs(Role.OWNER)
+    def save_board(name: BoardName, text: Text, version: Version = "") -> Answer[BoardAnswer]:
+        return Answer(board_answer(changes.save_board(name, text, version)))
+
+    @router.post(
+        "/boards/{name}/delete",
+        response_model=None,
+        summary="Delete a board of the data folder",
+        responses=CHANGED_MEANWHILE,
+    )
+    @needs(Role.OWNER)
+    def delete_board(
+        name: BoardName, version: Annotated[str, Body(max_length=200, embed=True)]
+    ) -> Answer[DeletedBoard]:
+        found = changes.delete_board(name, version)
+        return Answer({"board": board_answer(found) if found else None})

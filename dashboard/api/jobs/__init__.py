@@ -1,1 +1,0 @@
-"""The queue of jobs over HTTP: for the owner alone."""

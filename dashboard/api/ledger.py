@@ -1,0 +1,248 @@
+"""Where the device's time of a window went: rows that add up to 100 %."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from typing_extensions import TypedDict
+
+from analysis.ledger.contrast import LedgerContrast
+from analysis.ledger.device import Signal as Signal
+from analysis.ledger.kinds import KINDS, Charged, TimeKind
+from analysis.ledger.shares import KindRow, Ledger, LedgerDevice, LineShare, Sureness, Tier, TracedLine, lane_of
+from analysis.ledger.wording import label_of, sentence_of
+from collectors.tracing import KernelKind
+
+from ..auth.roles import Role, needs
+from ..queries import Queries
+from ..stacks.ledger import contrasted
+from .answers import Answer
+from .parameters import OptionalWindow, Rank, RunParameter, Window, known_run
+
+MOST_TRACED_LINES = 5
+MOST_BLOCKS = 240  # of an answer: longer windows have wider ones
+
+
+class LedgerLine(TypedDict):
+    function: str
+    file: str
+    line: int | None
+    leaf: str
+    share: float
+    samples: int
+
+
+class LedgerPlace(TypedDict):
+    function: str
+    file: str
+    line: int | None
+
+
+class LedgerRow(TypedDict):
+    kind: TimeKind
+    label: str
+    share: float
+    seconds: float
+    least: float
+    most: float
+    saves_at_most: float
+    confidence: Sureness
+    exposed_by: LedgerPlace | None
+    lines: list[LedgerLine]
+
+
+class LedgerPart(TypedDict):
+    """Of the busy time, percent of the window."""
+
+    kind: KernelKind
+    share: float
+
+
+class LedgerTracedLine(TypedDict):
+    """`share` is percent of all that was traced; `kernel` took longest of what the line launched. `function` is "" without a line."""
+
+    function: str
+    file: str
+    line: int | None
+    backward: bool
+    share: float
+    kernel: str
+
+
+class LedgerTrace(TypedDict):
+    """Which steps of the window were traced; GET /trace has their kernels."""
+
+    id: str
+    window: tuple[float, float]
+    first_step: int
+    last_step: int
+    parts: list[LedgerPart]
+    lines: list[LedgerTracedLine]
+
+
+class LedgerBlocks(TypedDict):
+    """`seconds[k]` are those of kind `kinds[k]`, one entry a block."""
+
+    start: list[float]
+    end: list[float]
+    kinds: list[TimeKind]
+    seconds: list[list[float]]
+
+
+class LedgerChange(TypedDict):
+    kind: TimeKind
+    label: str
+    share: float
+    other_share: float
+    seconds: float | None
+    other_seconds: float | None
+    place: LedgerPlace | None
+    sure: bool
+
+
+class LedgerContrastAnswer(TypedDict):
+    """`seconds` are those of a unit, `unit_s` and `other_unit_s` all of it."""
+
+    sentence: str
+    unit: str
+    unit_s: float | None
+    other_unit_s: float | None
+    changes: list[LedgerChange]
+
+
+class LedgerAnswer(TypedDict):
+    """`queued_s`: in a queue of jobs, of the window that was asked for; no part of the rows, which are of the device's time."""
+
+    sentence: str
+    device: LedgerDevice
+    tier: Tier
+    busy_signal: Signal
+    rank: int
+    ranks: int
+    window: tuple[float, float]
+    covered_share: float
+    queued_s: float
+    communication: tuple[float, float] | None
+    traced: LedgerTrace | None
+    rows: list[LedgerRow]
+    blocks: LedgerBlocks
+
+
+def add_routes(router: APIRouter, queries: Queries) -> None:
+    known = known_run(queries)
+
+    @router.get("/ledger", response_model=None, summary="Where the device's time of a window went")
+    @needs(Role.VIEWER)
+    def ledger(window: Window, run: str = known, rank: Rank = None) -> Answer[LedgerAnswer]:
+        return Answer(ledger_answer(queries.stacks.ledger(run, window, rank)))
+
+    @router.get("/ledger/compare", response_model=None, summary="What a run spends its time on otherwise than another")
+    @needs(Role.VIEWER)
+    def ledger_compare(
+        ends: OptionalWindow, against: RunParameter, run: str = known, rank: Rank = None
+    ) -> Answer[LedgerContrastAnswer]:
+        queries.check_run(against)
+        return Answer(contrast_answer(contrasted(queries.stacks, run, ends, rank, against)))
+
+
+def contrast_answer(found: LedgerContrast) -> LedgerContrastAnswer:
+    return {
+        "sentence": found.sentence,
+        "unit": found.mine.unit_name,
+        "unit_s": found.mine.unit_s,
+        "other_unit_s": found.other.unit_s,
+        "changes": [
+            {
+                "kind": change.kind,
+                "label": change.label,
+                "share": change.share,
+                "other_share": change.other_share,
+                "seconds": change.seconds,
+                "other_seconds": change.other_seconds,
+                "place": _place(change.place) if change.place else None,
+                "sure": change.sure,
+            }
+            for change in found.changes
+        ],
+    }
+
+
+def ledger_answer(ledger: Ledger) -> LedgerAnswer:
+    return {
+        "sentence": sentence_of(ledger),
+        "device": ledger.device,
+        "tier": ledger.tier,
+        "busy_signal": ledger.signal,
+        "rank": ledger.rank,
+        "ranks": ledger.ranks,
+        "window": ledger.window,
+        "covered_share": ledger.covered_share,
+        "queued_s": ledger.queued_s,
+        "communication": ledger.communication,
+        "traced": _traced(ledger),
+        "rows": [_row(row, ledger) for row in ledger.rows],
+        "blocks": _blocks(ledger),
+    }
+
+
+def _traced(ledger: Ledger) -> LedgerTrace | None:
+    if ledger.traced is None:
+        return None
+    trace, lines = ledger.traced
+    total_s = max(sum(line.seconds for line in lines), 1e-12)
+    return {
+        "id": trace.id,
+        "window": (trace.from_s, trace.to_s),
+        "first_step": trace.first_step,
+        "last_step": trace.last_step,
+        "parts": [{"kind": part.kind, "share": part.share} for part in ledger.busy_parts],
+        "lines": [_traced_line(line, total_s) for line in lines[:MOST_TRACED_LINES]],
+    }
+
+
+def _traced_line(line: TracedLine, total_s: float) -> LedgerTracedLine:
+    frame = line.frame
+    return {
+        "function": frame.name if frame else "",
+        "file": frame.file if frame else "",
+        "line": frame.line or None if frame else None,
+        "backward": line.backward,
+        "share": 100 * line.seconds / total_s,
+        "kernel": line.kernels[0].name if line.kernels else "",
+    }
+
+
+def _row(row: KindRow, ledger: Ledger) -> LedgerRow:
+    return {
+        "kind": row.kind,
+        "label": label_of(row.kind, ledger),
+        "share": row.share,
+        "seconds": row.seconds,
+        "least": row.least,
+        "most": row.most,
+        "saves_at_most": row.saves_at_most,
+        "confidence": row.confidence,
+        "exposed_by": _place(row.exposed_by) if row.exposed_by else None,
+        "lines": [found for line in row.lines if (found := _line(line))],
+    }
+
+
+def _line(line: LineShare) -> LedgerLine | None:
+    place = _place(line.place)
+    return {**place, "leaf": line.place.leaf, "share": line.share, "samples": line.samples} if place else None
+
+
+def _place(place: Charged) -> LedgerPlace | None:
+    frame = place.frame
+    return {"function": frame.name, "file": frame.file, "line": frame.line or None} if frame else None
+
+
+def _blocks(ledger: Ledger) -> LedgerBlocks:
+    """Kinds that have no second are left out."""
+    lane = lane_of(ledger.account, MOST_BLOCKS)
+    there = [number for number in range(len(KINDS)) if lane.seconds[:, number].any()]
+    return {
+        "start": lane.start_s.tolist(),
+        "end": lane.end_s.tolist(),
+        "kinds": [KINDS[number] for number in there],
+        "seconds": [lane.seconds[:, number].round(4).tolist() for number in there],
+    }

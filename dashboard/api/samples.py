@@ -1,0 +1,158 @@
+"""Samples that runs logged: texts, images, audio, tables, histograms and their bytes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from typing_extensions import TypedDict
+
+from collectors.records import Sample, SampleKind
+from collectors.store.store import SampleName, SampleQuery
+
+from ..auth.roles import EXPORTS, Role, needs
+from ..auth.visitors import bytes_for_viewer, check_grant
+from ..queries import Queries
+from ..samples import INLINE, PLAIN, UNKNOWN, Checkpoint, Shown
+from .answers import Answer, of_media
+from .parameters import MOST_CHARACTERS, RunParameter
+
+MAX_ROWS = 5_000
+MOST_STEP = 2**53
+HEADERS = {"Content-Security-Policy": "default-src 'none'; sandbox", "Cross-Origin-Resource-Policy": "same-origin"}
+Step = Annotated[int | None, Query(ge=-MOST_STEP, le=MOST_STEP, description="inclusive")]
+
+
+class SampleNameRow(TypedDict):
+    name: str
+    kinds: list[SampleKind]
+    count: int
+    first_step: int | None
+    last_step: int | None
+    first_time_s: float | None
+    last_time_s: float | None
+
+
+class SampleRow(TypedDict):
+    id: int
+    name: str
+    kind: SampleKind
+    step: int | None
+    time_s: float | None
+    rank: int
+    bytes: int | None  # None where they were never counted
+    path: str  # of the file in which they lie, "" for those that are stored here
+
+
+class SampleList(TypedDict):
+    """Without a name the first 5,000 `names`, and how many more there are; `left_out` are beyond the limits of the run and not stored. Else
+    `samples` of that name."""
+
+    names: list[SampleNameRow]
+    samples: list[SampleRow]
+    more_names: int
+    left_out: int
+
+
+class CheckpointRow(TypedDict):
+    name: str
+    step: int | None
+    time_s: float
+    bytes: int | None
+    seconds: float | None
+    note: str
+
+
+class CheckpointList(TypedDict):
+    checkpoints: list[CheckpointRow]
+
+
+def add_routes(router: APIRouter, queries: Queries) -> None:
+    @router.get("/samples", response_model=None, summary="Names of a run's samples, or the samples of a name by step")
+    @needs(Role.VIEWER)
+    def samples(
+        run: RunParameter,
+        name: Annotated[
+            str | None, Query(max_length=MOST_CHARACTERS, description="without it, all names of the run")
+        ] = None,
+        from_step: Step = None,
+        to_step: Step = None,
+        limit: Annotated[int, Query(ge=1, le=MAX_ROWS, description="the last of those in the range")] = 500,
+    ) -> Answer[SampleList]:
+        if name is not None:
+            rows = queries.samples(SampleQuery(run, name, from_step, to_step, limit=limit))
+            return Answer({"names": [], "samples": [sample_row(each) for each in rows], "more_names": 0, "left_out": 0})
+        found = queries.sample_names(run)
+        names = [name_row(each) for each in found.names]
+        return Answer({"names": names, "samples": [], "more_names": found.more, "left_out": found.left_out})
+
+    @router.get(
+        "/sample",
+        response_model=None,
+        response_class=Response,
+        responses=of_media(PLAIN, UNKNOWN, *INLINE),
+        summary="The bytes of a sample: an image, audio or plain text",
+    )
+    @needs(Role.VIEWER)
+    def sample(
+        run: RunParameter, id: Annotated[int, Query(ge=0, le=MOST_STEP, description="GET /samples lists them")]
+    ) -> Response:
+        found = queries.sample(run, id)
+        if found.media == UNKNOWN:
+            check_grant(EXPORTS)  # nothing is known of what it holds
+        return sample_response(replace(found, data=bytes_for_viewer(found.data)) if found.media == PLAIN else found)
+
+    @router.get("/checkpoints", response_model=None, summary="Checkpoints of a run: step, time and size of each")
+    @needs(Role.VIEWER)
+    def checkpoints(run: RunParameter) -> Answer[CheckpointList]:
+        return Answer({"checkpoints": [checkpoint_row(each) for each in queries.checkpoints(run)]})
+
+
+def name_row(found: SampleName) -> SampleNameRow:
+    return {
+        "name": found.name,
+        "kinds": list(found.kinds),
+        "count": found.count,
+        "first_step": found.first_step,
+        "last_step": found.last_step,
+        "first_time_s": found.first_time_s,
+        "last_time_s": found.last_time_s,
+    }
+
+
+def sample_row(sample: Sample) -> SampleRow:
+    return {
+        "id": sample.number,
+        "name": sample.name,
+        "kind": sample.kind,
+        "step": sample.step,
+        "time_s": sample.time_s,
+        "rank": sample.rank,
+        "bytes": sample.length,
+        "path": sample.path,
+    }
+
+
+def sample_response(found: Shown) -> Response:
+    """Whatever it is, it runs nothing and loads nothing, also where it is opened by itself."""
+    how = "attachment" if found.media == UNKNOWN else "inline"
+    headers = {
+        **HEADERS,
+        "Content-Disposition": f'{how}; filename="{found.file_name}"',
+        "X-Total-Bytes": str(found.total_bytes),
+    }
+    if found.width:
+        headers |= {"X-Width": str(found.width), "X-Height": str(found.height)}
+    return Response(found.data, media_type=found.media, headers=headers)
+
+
+def checkpoint_row(found: Checkpoint) -> CheckpointRow:
+    return {
+        "name": found.name,
+        "step": found.step,
+        "time_s": found.time_s,
+        "bytes": found.bytes,
+        "seconds": found.seconds,
+        "note": found.note,
+    }

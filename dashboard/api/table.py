@@ -1,0 +1,341 @@
+"""The table of runs: rows of any columns, filtered, sorted and grouped, as JSON or CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Response
+from pydantic import BaseModel, ConfigDict, StrictStr
+from typing_extensions import TypedDict
+
+from analysis.directions import direction_of
+from analysis.findings.life import Standing
+from collectors.store.store import Axis
+
+from ..auth.roles import EXPORTS, Role, needs
+from ..auth.visitors import check_grant, check_key
+from ..mutations import Changes
+from ..queries import BadRequest, Queries
+from ..runs.columns import COLUMNS, FIXED, SHOWN, Cell, Row, TableColumn
+from ..runs.filters import FilterMistake
+from ..runs.table import FoundRuns, GroupRow, TableQuestion
+from ..user_files.directions import Direction
+from .answers import Answer, Gaps, number, of_media
+from .answers import Column as NumberColumn
+from .parameters import MOST_CHARACTERS
+
+# Rows and columns of the table of runs, as JSON.
+
+
+class ColumnRow(TypedDict):
+    """`direction` says which values are better, where that is known."""
+
+    key: str
+    title: str
+    kind: str
+    unit: str
+    width: int
+    shown: bool
+    help: str
+    direction: Direction | None
+
+
+class SeriesName(TypedDict):
+    name: str
+    direction: Direction | None
+
+
+class ColumnList(TypedDict):
+    """`configured` and `series` are the names of columns by choice: `config.<key>`, and `last.`, `best.`, `least.`, `most.<series>`."""
+
+    columns: list[ColumnRow]
+    configured: list[str]
+    series: list[SeriesName]
+
+
+class TableRow(TypedDict):
+    """A run, or, where `group` is not null, a group of runs. `cells` has a value a column; of a group `{best, mean, least, most, same, of}`."""
+
+    run: str
+    name: str
+    state: str
+    doing: Standing | None
+    reason: str
+    archived: bool
+    forgotten: bool
+    progress: Any  # 0 to 1, or null
+    best_of: str  # the series of the best value
+    group: str | None
+    runs: int
+    opened: bool
+    cells: dict[str, Any]
+
+
+class TableAnswer(TypedDict):
+    """`total` are the rows in all, `found` the runs that the filter and the chip keep, `known` all runs."""
+
+    rows: list[TableRow]
+    total: int
+    found: int
+    known: int
+    counts: dict[str, int]
+    notes: list[str]
+    columns: list[ColumnRow]
+
+
+class Spark(TypedDict):
+    run: str
+    series: str
+    axis: Axis
+    t: NumberColumn  # steps, or Unix seconds
+    mean: Gaps
+    min: Gaps
+    max: Gaps
+    non_finite: int
+
+
+class SparkList(TypedDict):
+    sparks: list[Spark]
+
+
+def table_answer(found: FoundRuns, asked: TableQuestion, offset: int, limit: int) -> TableAnswer:
+    shown = found.lines[offset : offset + limit]
+    rows = [_group_row(line, found, asked) if isinstance(line, GroupRow) else _run_row(line, found) for line in shown]
+    return {
+        "rows": rows,
+        "total": len(found.lines),
+        "found": len(found.rows),
+        "known": found.known,
+        "counts": found.counts,
+        "notes": found.notes,
+        "columns": [column_row(column) for column in found.columns.values()],
+    }
+
+
+def _run_row(row: Row, found: FoundRuns) -> TableRow:
+    view = row.facts.view
+    return {
+        "run": row.name,
+        "name": view.about.name,
+        "state": view.state,
+        "doing": view.doing.word if view.doing else None,
+        "reason": view.state_reason,
+        "archived": view.about.archived,
+        "forgotten": view.about.forgotten,
+        "progress": row.cell(FIXED["progress"]),
+        "best_of": str(row.cell(FIXED["judged"]) or ""),
+        "group": None,
+        "runs": 1,
+        "opened": False,
+        "cells": {key: _sent(row.cell(column)) for key, column in found.columns.items()},
+    }
+
+
+def _group_row(line: GroupRow, found: FoundRuns, asked: TableQuestion) -> TableRow:
+    cells = {
+        key: {name: _sent(value) for name, value in line.cell(column)._asdict().items()}
+        for key, column in found.columns.items()
+    }
+    return {
+        "run": "",
+        "name": line.value,
+        "state": "",
+        "doing": None,
+        "reason": "",
+        "archived": False,
+        "forgotten": False,
+        "progress": None,
+        "best_of": "",
+        "group": line.value,
+        "runs": len(line.rows),
+        "opened": line.value in asked.opened,
+        "cells": cells,
+    }
+
+
+def column_row(column: TableColumn) -> ColumnRow:
+    return {
+        "key": column.key,
+        "title": column.title,
+        "kind": column.kind,
+        "unit": column.unit,
+        "width": column.width,
+        "shown": column.shown,
+        "help": column.help,
+        "direction": column.direction,
+    }
+
+
+def _sent(value: Cell) -> Any:
+    if isinstance(value, float):
+        return number(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def spark_rows(queries: Queries, runs: Sequence[str], buckets: int) -> list[Spark]:
+    return [
+        {
+            "run": run,
+            "series": series,
+            "axis": axis,
+            "t": curve.t,
+            "mean": curve.mean,
+            "min": curve.min,
+            "max": curve.max,
+            "non_finite": int(curve.non_finite.sum()),
+        }
+        for run, (series, axis, curve) in queries.sparklines(runs, buckets).items()
+    ]
+
+
+# The parameters of questions about the table of runs.
+
+MOST_ROWS, MOST_COLUMNS, MOST_OPEN = 1000, 100, 200
+
+ColumnKey = Annotated[str, Query(max_length=MOST_CHARACTERS, description="key of a column: GET /columns")]
+Names = Annotated[list[Annotated[str, Query(max_length=MOST_CHARACTERS)]] | None, Query(max_length=MOST_OPEN)]
+
+
+def filter_of(
+    q: Annotated[str, Query(max_length=MOST_CHARACTERS, description="the filter: docs/runs.md")] = "",
+    state: Literal["", "running", "finished", "stalled", "crashed"] = "",
+    sort: ColumnKey = "",
+    desc: bool = False,
+    archived: Annotated[bool, Query(description="archived runs, too")] = False,
+    forgotten: Annotated[bool, Query(description="forgotten runs, too")] = False,
+) -> TableQuestion:
+    return TableQuestion(q, state, sort, desc, archived, forgotten)
+
+
+def question_of(
+    asked: Annotated[TableQuestion, Depends(filter_of)],
+    group: ColumnKey = "",
+    opened: Annotated[Names, Query(alias="open", description="values of the groups whose runs are listed, too")] = None,
+    columns: Annotated[
+        str, Query(max_length=4 * MOST_CHARACTERS, description="keys, separated by line breaks or commas")
+    ] = "",
+) -> TableQuestion:
+    """Raises BadRequest."""
+    keys = tuple(dict.fromkeys(key for key in columns.split("\n" if "\n" in columns else ",") if key)) or SHOWN
+    if len(keys) > MOST_COLUMNS:
+        raise BadRequest(f"{len(keys)} columns; an answer has at most {MOST_COLUMNS}")
+    return replace(asked, group=group, opened=frozenset(opened or ()), columns=keys)
+
+
+Filtered = Annotated[TableQuestion, Depends(filter_of)]
+Asked = Annotated[TableQuestion, Depends(question_of)]
+FirstRow = Annotated[int, Query(ge=0, le=10**7)]
+Limit = Annotated[int, Query(ge=1, le=MOST_ROWS)]
+
+
+def find(queries: Queries, asked: TableQuestion) -> FoundRuns:
+    """Raises BadRequest, NotGranted."""
+    for what, key in (("sort", asked.sort), ("group", asked.group)):
+        if key and queries.table.column(key) is None:
+            raise BadRequest(f"{what}: there is no column {key[:80]!r}; GET /api/v1/columns lists them")
+    check_key(asked.group)
+    try:
+        return queries.table.ask(asked)
+    except FilterMistake as mistake:
+        raise BadRequest(str(mistake)) from mistake
+
+
+# The table of runs as a CSV file (RFC 4180), for spreadsheets and DataFrames.
+
+UNSAFE = ("=", "+", "-", "@", "\t", "\r")  # text that begins so is a formula to a spreadsheet
+
+
+def csv_answer(found: FoundRuns) -> Response:
+    """All rows without groups; the first column is the run's own name. Times are Unix seconds."""
+    text = io.StringIO()
+    lines = csv.writer(text)
+    columns = [column for column in found.columns.values() if column.kind != "curve"]
+    lines.writerow(["run", *(column.key for column in columns)])
+    lines.writerows([_csv_text(row.name), *(_csv_cell(row.cell(column)) for column in columns)] for row in found.rows)
+    headers = {"Content-Disposition": 'attachment; filename="runs.csv"'}
+    return Response(text.getvalue().encode("utf-8", "replace"), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _csv_cell(value: Cell) -> object:
+    if value is None:
+        return ""
+    if isinstance(value, bool | int | float):
+        return value
+    return _csv_text("; ".join(value) if isinstance(value, tuple) else value)
+
+
+def _csv_text(text: str) -> str:
+    return f"'{text}" if text.startswith(UNSAFE) else text
+
+
+MOST_SPARKS = 100
+
+
+class DirectionList(TypedDict):
+    directions: dict[str, Direction]
+
+
+class DirectionChange(BaseModel):
+    """`direction` is `down`, `up`, or "" to take the choice back."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    series: StrictStr
+    direction: StrictStr
+
+
+def add_routes(router: APIRouter, queries: Queries) -> None:
+    @router.get(
+        "/table",
+        response_model=None,
+        responses=of_media("text/csv"),
+        summary="The table of runs: any columns, filtered, sorted, grouped; as JSON or CSV",
+    )
+    @needs(Role.VIEWER)
+    def table(
+        asked: Asked, offset: FirstRow = 0, limit: Limit = 100, format: Literal["json", "csv"] = "json"
+    ) -> Answer[TableAnswer]:
+        if format == "csv":
+            check_grant(EXPORTS)
+        found = find(queries, asked)
+        return csv_answer(found) if format == "csv" else Answer(table_answer(found, asked, offset, limit))  # type: ignore[return-value]
+
+    @router.get("/columns", response_model=None, summary="The columns that the table may have")
+    @needs(Role.VIEWER)
+    def columns() -> Answer[ColumnList]:
+        names, chosen = queries.table.names(), queries.directions()
+        series: list[SeriesName] = [{"name": name, "direction": direction_of(name, chosen)} for name in names.series]
+        return Answer(
+            {
+                "columns": [column_row(column) for column in COLUMNS],
+                "configured": list(names.configured),
+                "series": series,
+            }
+        )
+
+    @router.get(
+        "/sparklines",
+        response_model=None,
+        summary="The loss of each of some runs over its steps, or over time without steps, in few buckets",
+    )
+    @needs(Role.VIEWER)
+    def sparklines(run: Names = None, buckets: Annotated[int, Query(ge=2, le=200)] = 48) -> Answer[SparkList]:
+        if len(run or ()) > MOST_SPARKS:
+            raise BadRequest(f"{len(run or ())} runs; an answer has at most {MOST_SPARKS}")
+        return Answer({"sparks": spark_rows(queries, run or [], buckets)})
+
+    @router.get("/directions", response_model=None, summary="Which values are better, where a user has said so")
+    @needs(Role.VIEWER)
+    def directions() -> Answer[DirectionList]:
+        return Answer({"directions": queries.directions()})
+
+
+def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
+    @router.post("/directions", response_model=None, summary="Say whether less or more of a series is better")
+    @needs(Role.OWNER)
+    def change_direction(given: DirectionChange) -> Answer[DirectionList]:
+        return Answer({"directions": changes.set_direction(given.series, given.direction)})

@@ -1,0 +1,196 @@
+"""The application: routes, compression and the order of middleware."""
+
+from __future__ import annotations
+
+import gzip
+import html
+from importlib import import_module
+
+import zstandard
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from collectors import VERSION
+
+from . import api, live
+from . import static_files as browser_files
+from .admission import Turns
+from .auth import login
+from .auth.audit import Audit
+from .auth.gate import Gate
+from .auth.hosts import Access
+from .auth.roles import Role, RouteNeed, needs
+from .auth.tokens import LogInLimit, Tokens
+from .auth.visitors import visitor
+from .network import NONE, BasePath, TrustedProxies, path_to
+from .pages import callbacks, frame, pages
+from .queries import NotFound, Queries
+from .static_files import ASSETS
+
+FROM_BYTES = 1000
+LEVEL = 5
+LONG_BYTES = 64_000  # 2 ms of compressing
+HUGE_BYTES, HUGE_LEVEL = 4_000_000, 1
+ZSTD_LEVEL = (
+    3  # points of 2 MB: a tenth of the time of gzip and a third of its bytes, since columns repeat beyond gzip's 32 kB
+)
+
+
+class Compressing:
+    """ASGI middleware: answers of the API, which come whole, here; files, which come in parts, as Starlette does it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._parts = GZipMiddleware(app, minimum_size=FROM_BYTES, compresslevel=LEVEL)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith("/api/"):
+            accepted = Headers(scope=scope).get("accept-encoding", "")
+            coding = next((coding for coding in ("zstd", "gzip") if coding in accepted), None)
+            await self._app(scope, receive, _Whole(send, coding).send if coding else send)
+        else:
+            await self._parts(scope, receive, send)
+
+
+class _Whole:
+    def __init__(self, send: Send, coding: str) -> None:
+        self._send, self._coding = send, coding
+        self._start: Message = {}
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._start = message
+            return
+        start, self._start = self._start, {}
+        if start:
+            body = message.get("body", b"")
+            headers = MutableHeaders(raw=list(start["headers"]))
+            if len(body) >= FROM_BYTES and not message.get("more_body") and "content-encoding" not in headers:
+                compressed = _COMPRESSED[self._coding]
+                body = await run_in_threadpool(compressed, body) if len(body) > LONG_BYTES else compressed(body)
+                headers["Content-Encoding"], headers["Content-Length"] = self._coding, str(len(body))
+                headers.add_vary_header("Accept-Encoding")
+                message = {**message, "body": body}
+            await self._send({**start, "headers": headers.raw})
+        await self._send(message)
+
+
+def _gzip(body: bytes) -> bytes:
+    return gzip.compress(body, LEVEL if len(body) < HUGE_BYTES else HUGE_LEVEL)
+
+
+def _zstd(body: bytes) -> bytes:
+    return zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(body)  # one cannot be shared among threads
+
+
+_COMPRESSED = {"zstd": _zstd, "gzip": _gzip}
+
+
+# The web application: FastAPI with our API and socket, and Dash with our pages.
+
+NOT_FOUND = """<!doctype html><html lang="en"><meta charset="utf-8"><title>No such page</title>
+<link rel="stylesheet" href="{base}assets/tokens.css"><link rel="stylesheet" href="{base}assets/docs.css">
+<main><h1>No such page</h1><p>There is no page {path}. These are the pages: {links}.</p></main></html>"""
+
+
+OWNERS_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{name}</title>
+<link rel="stylesheet" href="{base}assets/tokens.css"><link rel="stylesheet" href="{base}assets/docs.css">
+<main><h1>{name}</h1><p>This page is the owner's. These are the pages of your link: {links}.</p></main></html>"""
+VIEWERS = RouteNeed(Role.VIEWER)
+NEEDS_OF_OTHERS = {  # routes that the framework and Dash add: by path, what they need; what is not here is the owner's
+    "/openapi.json": VIEWERS,
+    "/_dash-layout": VIEWERS,
+    "/_dash-dependencies": VIEWERS,
+    "/_dash-update-component": VIEWERS,  # callbacks only read; Dash's own route of this path is behind ours
+}
+
+
+def make_app(queries: Queries, access: Access | None = None) -> FastAPI:
+    """Nothing runs until it is served. `access`: how it may be reached, on loopback only by default."""
+    access = access or Access()
+    tokens, audit, limit = Tokens(queries.data_dir), Audit(queries.data_dir), LogInLimit()
+    app = FastAPI(title="DeepSeek Dashboard", version=VERSION, docs_url=None, redoc_url=None)
+    app.add_middleware(Turns)
+    app.add_middleware(Compressing)
+    api.register(app, queries, tokens)
+    login.add_routes(app, access, tokens, audit, limit)
+    app.include_router(live.routes(queries))
+    for package in sorted({name for page in pages() for name in page.packages}):
+        import_module(package)  # Dash serves the browser code of what is imported before it starts
+    _before_dash(app)
+    dash = frame.Framed(
+        __name__,
+        server=app,
+        backend="fastapi",
+        title="DeepSeek Dashboard",
+        update_title="",
+        assets_folder=str(ASSETS),
+        assets_ignore=".*",  # our modules are loaded by the index, as modules
+        serve_locally=True,
+        requests_pathname_prefix=access.base_path,
+        routes_pathname_prefix=NONE,  # it is taken off before
+        suppress_callback_exceptions=True,  # the components of a page come with its layout
+    )
+    dash.backend.websocket_capability = False  # else its renderer opens a socket of its own on every page
+    frame.register(dash, queries)
+    app.state.dash, app.state.callback = dash, callbacks.route(dash)
+    _behind_dash(app)
+    app.add_middleware(
+        Gate, access=access, tokens=tokens, audit=audit, limit=limit, others=NEEDS_OF_OTHERS
+    )  # stands before everything that answers
+    if access.proxies:
+        app.add_middleware(TrustedProxies, names=access.proxies)
+    if access.base_path != NONE:
+        app.servers = [{"url": access.base_path.rstrip("/")}]
+        app.add_middleware(BasePath, base=access.base_path)
+    return app
+
+
+def _before_dash(app: FastAPI) -> None:
+    """Instead of Dash's own routes, which answer 500 to a path that they do not know: the first one that matches is taken."""
+    browser_files.add_routes(app)
+    app.add_api_route("/", _page, include_in_schema=False)
+    app.add_api_route("/_dash-update-component", _callback, methods=["POST"], include_in_schema=False)
+    app.add_api_route("/_dash-update-component", _no_such_route, methods=api.METHODS, include_in_schema=False)
+    app.add_api_route(
+        "/_reload-hash", _no_such_route, methods=api.METHODS, include_in_schema=False
+    )  # our pages do not reload themselves
+
+
+def _behind_dash(app: FastAPI) -> None:
+    """Dash would answer every other address with the first page."""
+    app.add_api_route("/{path:path}", _page, include_in_schema=False)
+
+
+@needs(Role.VIEWER)
+def _page(request: Request, path: str = "") -> Response:
+    page = next((page for page in pages() if page.path == f"/{path}"), None)
+    if page is not None and page.owners and visitor().role is not Role.OWNER:
+        return HTMLResponse(
+            OWNERS_PAGE.format(base=html.escape(path_to("/")), name=html.escape(page.name), links=_links()), 403
+        )
+    if page is not None:
+        dash = request.app.state.dash
+        return HTMLResponse(dash.page_index(page, request), headers={"Content-Security-Policy": dash.policy})
+    return HTMLResponse(
+        NOT_FOUND.format(base=html.escape(path_to("/")), path=html.escape(f"/{path}"), links=_links()), 404
+    )
+
+
+def _links() -> str:
+    shown = [page for page in pages() if not page.owners or visitor().role is Role.OWNER]
+    return ", ".join(f'<a href="{html.escape(path_to(page.path))}">{html.escape(page.name)}</a>' for page in shown)
+
+
+@needs(Role.VIEWER)
+async def _callback(request: Request) -> Response:
+    return await request.app.state.callback(request)  # type: ignore[no-any-return]
+
+
+@needs(Role.VIEWER)
+def _no_such_route(request: Request) -> Response:
+    raise NotFound(f"no route {request.url.path}; /api/docs lists them")

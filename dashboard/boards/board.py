@@ -1,0 +1,545 @@
+"""A board as its YAML file describes it: rows of charts, each with its series (docs/boards.md)."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+
+import re2
+
+from analysis.expressions.evaluation import compile
+from analysis.expressions.language import ExpressionError
+from collectors import options, yaml_tree
+from collectors.records import Labels
+from collectors.yaml_tree import HALF_CHARACTER, YamlError, YamlNode, YamlValue
+
+from ..logs.search import MOST_REGEX_BYTES
+
+__all__ = ["HALF_CHARACTER", "YamlNode", "YamlValue", "tree_of"]
+
+
+ChartAxis: TypeAlias = Literal["time", "step"]
+ChoiceOfSeries: TypeAlias = Literal["name", "glob", "regex", "expr"]
+BucketValue: TypeAlias = Literal["last", "mean", "min", "max", "sum", "change"]
+Tone: TypeAlias = Literal["ok", "warn", "bad"]
+Corner: TypeAlias = Literal["top left", "top right", "bottom left", "bottom right"]
+
+MOST_ROWS, MOST_IN_A_ROW, MOST_CHARTS, MOST_CHOICES = 60, 12, 100, 50
+COLUMNS = 12  # that the charts of a row share
+
+
+class ChosenSeries(NamedTuple):
+    """`ChosenSeries("glob", "phase/*_s", labels=(("rank", "0"),))`: which series a chart draws, each as a curve.
+
+    `runs` and the values of `labels` are globs; without `runs` those of the board. `label` may have `{run}`, `{series}` and labels in braces.
+    """
+
+    by: ChoiceOfSeries
+    text: str
+    runs: tuple[str, ...] = ()
+    labels: Labels = ()
+    label: str = ""
+    colour: int | None = None  # 1 to 16
+
+
+class Threshold(NamedTuple):
+    """From `at` on, upwards, a number has this tone."""
+
+    at: float
+    tone: Tone
+
+
+class ValueRange(NamedTuple):
+    """Of the value axis; None: as far as the values go."""
+
+    low: float | None = None
+    high: float | None = None
+
+
+class BoardChart(NamedTuple):
+    """What is "" or None is as usual; which fields a kind has is in `kinds.py`."""
+
+    kind: str
+    title: str = ""
+    width: int | None = None  # of 12 columns; None: those of a row share what is left
+    series: tuple[ChosenSeries, ...] = ()
+    x: ChosenSeries | None = None  # of a scatter chart
+    best: Corner | None = None  # of a scatter chart: where its best points lie
+    axis: ChartAxis | None = None  # None: the board's
+    unit: str = ""  # shown instead of the series' own
+    range: ValueRange | None = None
+    log: bool = False
+    smooth: str = ""  # a half-life, "10 s" or "20 steps"
+    value: BucketValue = "last"  # of the shown range; change: from its first to its last
+    thresholds: tuple[Threshold, ...] = ()
+    bins: int = 40
+    text: str = ""
+
+
+class BoardRow(NamedTuple):
+    charts: tuple[BoardChart, ...] = ()
+    title: str = ""
+    height: int = 220  # pixels
+
+
+class Board(NamedTuple):
+    title: str = ""
+    about: str = ""
+    window: str = "all"  # a duration up to now, "15 min"; "all": the shown run from its start
+    axis: ChartAxis = "time"
+    runs: tuple[str, ...] = ()  # globs; (): the run that the page shows
+    rows: tuple[BoardRow, ...] = ()
+
+
+# What is wrong with a board's file, with the line.
+
+
+class BoardError(ValueError):
+    """One sentence that begins with the line, counted from 1: `line 7: unknown key colr; is it colour?`"""
+
+    def __init__(self, line: int, what: str) -> None:
+        super().__init__(f"line {line}: {what}")
+        self.line, self.what = line, what
+
+
+# A change of a board's text, at a place.
+
+EditKind: TypeAlias = Literal["set", "remove", "insert", "move"]
+EditPlace: TypeAlias = Sequence[str | int]
+
+MOST_EDITS, MOST_PLACE = 100, 8
+
+
+class BoardEdit(NamedTuple):
+    """`BoardEdit("set", ("rows", 0, "charts", 1, "width"), value=6)`. `insert` puts a value before an item of a list, or at its end.
+
+    `move` takes an item away first: `to` counts without it.
+    """
+
+    kind: EditKind
+    place: EditPlace
+    value: Any = None
+    to: EditPlace = ()
+
+
+# The tree of a board's YAML text.
+
+
+def tree_of(text: str) -> YamlNode:
+    """An empty text is an empty table. Raises BoardError."""
+    try:
+        return yaml_tree.tree_of(text, "a board")
+    except YamlError as error:
+        raise BoardError(error.line, error.what) from None
+
+
+# Values of a board's file: each is read from a node and written as plain data.
+
+MOST_TEXT, MOST_LONG_TEXT = 200, 10_000
+MOST_VALUE = 1e300
+MOST_WINDOW_D = 10_000
+TRUE, FALSE = ("true", "yes", "on"), ("false", "no", "off")
+SMOOTH = re.compile(r"(\d+(?:\.\d+)?) ?(s|min|h|d|steps?)")
+
+Read: TypeAlias = Callable[[YamlNode], Any]
+Write: TypeAlias = Callable[[Any], Any]
+
+
+class BoardField(NamedTuple):
+    """A key of a table in the file, of the same name as the attribute of its record."""
+
+    key: str
+    read: Read
+    write: Write
+    help: str
+
+
+def same(value: Any) -> Any:
+    return value
+
+
+def listed(values: Any) -> Any:
+    return list(values)
+
+
+def read_table(node: YamlNode, fields: Mapping[str, BoardField], what: str) -> dict[str, Any]:
+    """By key. Raises BoardError for a key that is none of these."""
+    table = table_of(node, what)
+    for key, value in table.items():
+        if key not in fields:
+            raise BoardError(value.line, f"{what} has no key {key[:80]!r}{meant(key, fields)}")
+    return {key: fields[key].read(value) for key, value in table.items() if not value.empty}
+
+
+def table_of(node: YamlNode, what: str) -> dict[str, YamlNode]:
+    if not isinstance(node.value, dict):
+        raise BoardError(node.line, f"{what} is a table of lines such as `title: GPUs`")
+    return node.value
+
+
+def items_of(node: YamlNode, most: int, what: str) -> list[YamlNode]:
+    if not isinstance(node.value, list):
+        raise BoardError(node.line, f"{what} is a list: each begins with a dash")
+    if len(node.value) > most:
+        raise BoardError(node.value[most].line, f"{what} has at most {most}")
+    return node.value
+
+
+def text_of(node: YamlNode, most: int = MOST_TEXT) -> str:
+    if not isinstance(node.value, str):
+        raise BoardError(node.line, "this is text, not a list or a table")
+    if len(node.value) > most:
+        raise BoardError(node.line, f"this has at most {most:,} characters")
+    return node.value
+
+
+def long_text_of(node: YamlNode) -> str:
+    return text_of(node, MOST_LONG_TEXT)
+
+
+def words_of(most: int) -> Read:
+    """A word, or a list of words."""
+
+    def read(node: YamlNode) -> tuple[str, ...]:
+        items = [node] if isinstance(node.value, str) else items_of(node, most, "this list")
+        return tuple(text_of(item) for item in items)
+
+    return read
+
+
+def number_of(node: YamlNode) -> float:
+    """Finite. Whole numbers come back as such, so that 4 is written as 4."""
+    text = text_of(node)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not abs(value) <= MOST_VALUE or "_" in text:
+        raise BoardError(node.line, f"{text[:40]!r} is no number")
+    return value
+
+
+def whole_of(least: int, most: int) -> Read:
+    def read(node: YamlNode) -> int:
+        text = text_of(node)
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
+            raise BoardError(node.line, f"{text[:40]!r} is no whole number from {least} to {most:,}")
+        return int(text)
+
+    return read
+
+
+def flag_of(node: YamlNode) -> bool:
+    text = text_of(node).lower()
+    if text not in (*TRUE, *FALSE):
+        raise BoardError(node.line, f"{text[:40]!r} is neither true nor false")
+    return text in TRUE
+
+
+def among(allowed: Iterable[str]) -> Read:
+    known = tuple(allowed)
+
+    def read(node: YamlNode) -> str:
+        text = text_of(node)
+        if text not in known:
+            raise BoardError(node.line, f"{text[:40]!r} is none of {', '.join(known)}{meant(text, known)}")
+        return text
+
+    return read
+
+
+def window_of(node: YamlNode) -> str:
+    """`"15 min"` or `"all"`."""
+    text = text_of(node)
+    if text != "all" and seconds_of(node, text) > MOST_WINDOW_D * options.SECONDS["d"]:
+        raise BoardError(node.line, f"a window has at most {MOST_WINDOW_D:,} d; all is the shown run from its start")
+    return text
+
+
+def seconds_of(node: YamlNode, text: str) -> float:
+    try:
+        return options.seconds(text)
+    except (argparse.ArgumentTypeError, OverflowError):
+        raise BoardError(node.line, f"{text[:40]!r} is no duration such as 15 min, and not all") from None
+
+
+def smooth_of(node: YamlNode) -> str:
+    text = text_of(node)
+    found = SMOOTH.fullmatch(text)
+    if found is None or float(found[1]) == 0:
+        raise BoardError(node.line, f"{text[:40]!r} is no half-life such as 10 s or 20 steps")
+    return text
+
+
+def plain_number(value: float) -> int | float:
+    """`4.0 -> 4`"""
+    return int(value) if value.is_integer() and abs(value) < 1e15 else value
+
+
+def meant(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    close = difflib.get_close_matches(word[:80], list(known), 1, cutoff)
+    return f"; is it {close[0]}?" if close else ""
+
+
+# The kinds of charts: a row a kind, with the fields that it has beside a title and a width.
+
+AXES = ("axis", "unit", "range", "log")
+SHARED = ("kind", "title", "width")
+
+
+class ChartKind(NamedTuple):
+    """`fields` are those of a chart that it has beside SHARED; those of `needed` must be there."""
+
+    name: str
+    help: str
+    fields: tuple[str, ...]
+    needed: tuple[str, ...] = ("series",)
+
+    @property
+    def asks(self) -> bool:
+        """Whether it draws series."""
+        return "series" in self.fields
+
+
+KINDS = (
+    ChartKind("line", "A line per series, with the least and the greatest value of each bucket around it.", ("series", *AXES, "smooth")),
+    ChartKind("area", "A line per series, filled down to 0.", ("series", *AXES, "smooth")),
+    ChartKind("stacked", "Areas on top of each other, whose edge is the sum.", ("series", "axis", "unit", "range", "smooth")),
+    ChartKind("heat map", "A row of cells per series; the colour is the value.", ("series", "axis", "unit", "range")),
+    ChartKind("histogram", "How often which values occur in the shown range.", ("series", "axis", "unit", "range", "bins")),
+    ChartKind("bar", "A bar per series, as long as its value.", ("series", "axis", "unit", "range", "value", "thresholds")),
+    ChartKind("scatter", "A point per place: one series against another.", ("series", "x", "best", "axis", "unit", "range", "log"), ("series", "x")),
+    ChartKind("number", "A value per series, with a small line and the colour of its threshold.", ("series", "axis", "unit", "value", "thresholds")),
+    ChartKind("table", "A row per series: last, least, mean and greatest value.", ("series", "axis", "unit", "thresholds")),
+    ChartKind("text", "A note.", ("text",), ("text",)),
+    ChartKind("flame graph", "The Python stacks of the shown range, of the shown run.", (), ()),
+    ChartKind("log lines", "The newest lines of the shown run, those that have the text where there is one.", ("text",), ()),
+)  # fmt: skip
+BY_NAME = {kind.name: kind for kind in KINDS}
+
+
+# The keys of a board's file: a row a key, which says how it is read, how it is written, and what it means.
+
+MOST_RUNS, MOST_LABELS, MOST_THRESHOLDS, MOST_EXPRESSION = 20, 10, 10, 2000
+PLAIN_NAME = re2.compile(r"[A-Za-z_][\w.:/]*")  # a bare word that is a series' name, and no expression
+CHOICES = ("name", "glob", "regex", "expr")
+
+
+def series_of(node: YamlNode) -> ChosenSeries:
+    """A word is a name or an expression; a table has one of the keys of CHOICES."""
+    if isinstance(node.value, str):
+        return _checked(chosen_of(text_of(node, MOST_EXPRESSION)), node)
+    table = table_of(node, "a series")
+    given = [key for key in CHOICES if key in table]
+    if len(given) != 1:
+        raise BoardError(node.line, f"a series has one of {', '.join(CHOICES)}")
+    read = read_table(node, SERIES_FIELDS, "a series")
+    (by,) = given
+    if not read.get(by):
+        raise BoardError(node.line, f"{by} is empty")
+    text = read.pop(by)
+    return _checked(ChosenSeries(by, text, **read), node)  # type: ignore[arg-type]  # of CHOICES
+
+
+def chosen_of(word: str) -> ChosenSeries:
+    """`"gpu/power_w"` is a name, `"sum(gpu/power_w)"` an expression."""
+    return ChosenSeries("name" if PLAIN_NAME.fullmatch(word) else "expr", word)
+
+
+def plain_series(series: ChosenSeries) -> str | dict[str, Any]:
+    if series == chosen_of(series.text):
+        return series.text
+    rest = {key: field.write(getattr(series, key)) for key, field in SERIES_FIELDS.items() if key not in CHOICES}
+    return {series.by: series.text} | {key: value for key, value in rest.items() if value not in ("", [], {}, None)}
+
+
+def _checked(series: ChosenSeries, node: YamlNode) -> ChosenSeries:
+    line = node.value[series.by].line if isinstance(node.value, dict) else node.line
+    if not series.text:
+        raise BoardError(line, "a series is empty")
+    if series.by == "expr":
+        try:
+            compile(series.text)
+        except ExpressionError as error:
+            raise BoardError(line, str(error)) from None
+    if series.by == "regex":
+        try:
+            expression(series.text)
+        except re2.error as error:
+            reason = error.args[0].decode("utf-8", "replace") if isinstance(error.args[0], bytes) else str(error)
+            raise BoardError(line, f"{series.text[:80]!r} is no regular expression: {reason}") from None
+    if series.by == "expr" and (series.labels or series.runs):
+        key = "labels" if series.labels else "runs"
+        raise BoardError(line, f'an expression names its own {key}: gpu/power_w{{gpu="0"}}, train/loss{{run="a"}}')
+    return series
+
+
+def expression(text: str) -> Any:
+    """Of RE2, whose time is linear. Raises re2.error."""
+    options = re2.Options()
+    options.max_mem = MOST_REGEX_BYTES
+    options.log_errors = False
+    return re2.compile(text, options)
+
+
+def labels_read(node: YamlNode) -> tuple[tuple[str, str], ...]:
+    table = table_of(node, "labels")
+    if len(table) > MOST_LABELS:
+        raise BoardError(node.line, f"at most {MOST_LABELS} labels")
+    return tuple((key[:MOST_TEXT], text_of(value)) for key, value in table.items())
+
+
+def range_of(node: YamlNode) -> ValueRange:
+    """`[0, 100]`; `auto` at an end that the values decide."""
+    ends = items_of(node, 2, "a range")
+    if len(ends) != 2:
+        raise BoardError(node.line, "a range has two ends, such as [0, 100] or [0, auto]")
+    low, high = (None if end.value == "auto" else number_of(end) for end in ends)
+    if low is not None and high is not None and not low < high:
+        raise BoardError(node.line, "the first end of a range is below the second")
+    return ValueRange(low, high)
+
+
+def thresholds_of(node: YamlNode) -> tuple[Threshold, ...]:
+    """`{80: warn, 90: bad}`, by value."""
+    table = table_of(node, "thresholds")
+    if len(table) > MOST_THRESHOLDS:
+        raise BoardError(node.line, f"at most {MOST_THRESHOLDS} thresholds")
+    found = [
+        Threshold(number_of(YamlNode(tone.line, at)), among(("ok", "warn", "bad"))(tone)) for at, tone in table.items()
+    ]
+    if len({threshold.at for threshold in found}) < len(found):
+        raise BoardError(node.line, "a threshold is there twice")
+    return tuple(sorted(found))
+
+
+def chart_of(node: YamlNode) -> BoardChart:
+    read = read_table(node, CHART_FIELDS, "a chart")
+    table = table_of(node, "a chart")
+    if "kind" not in read:
+        raise BoardError(node.line, f"a chart has a kind: one of {', '.join(BY_NAME)}")
+    kind = BY_NAME[read["kind"]]
+    for key in read:
+        if key not in SHARED and key not in kind.fields:
+            raise BoardError(table[key].line, f"a chart of the kind {kind.name} has no {key}")
+    for key in kind.needed:
+        if not read.get(key):
+            raise BoardError(node.line, f"a chart of the kind {kind.name} has {key}")
+    return BoardChart(**read)
+
+
+def row_of(node: YamlNode) -> BoardRow:
+    return BoardRow(**read_table(node, ROW_FIELDS, "a row"))
+
+
+def rows_of(node: YamlNode) -> tuple[BoardRow, ...]:
+    rows = tuple(row_of(item) for item in items_of(node, MOST_ROWS, "rows"))
+    if sum(len(row.charts) for row in rows) > MOST_CHARTS:
+        raise BoardError(node.line, f"a board has at most {MOST_CHARTS} charts")
+    return rows
+
+
+def _all_series(node: YamlNode) -> tuple[ChosenSeries, ...]:
+    items = [node] if not isinstance(node.value, list) else items_of(node, MOST_CHOICES, "series")
+    return tuple(series_of(item) for item in items)
+
+
+def _charts(node: YamlNode) -> tuple[BoardChart, ...]:
+    return tuple(chart_of(item) for item in items_of(node, MOST_IN_A_ROW, "a row of charts"))
+
+
+def _plain_range(value: ValueRange | None) -> Any:
+    return None if value is None else ["auto" if end is None else plain_number(end) for end in value]
+
+
+def _plain_thresholds(thresholds: tuple[Threshold, ...]) -> dict[int | float, str]:
+    return {plain_number(threshold.at): threshold.tone for threshold in thresholds}
+
+
+def plain_chart(chart: BoardChart) -> dict[str, Any]:
+    return _plain(chart, BoardChart(chart.kind), CHART_FIELDS)
+
+
+def plain_row(row: BoardRow) -> dict[str, Any]:
+    return _plain(row, BoardRow(), ROW_FIELDS)
+
+
+def plain_board(board: Board) -> dict[str, Any]:
+    return _plain(board, Board(), BOARD_FIELDS)
+
+
+def _plain(record: Any, usual: Any, fields: dict[str, BoardField]) -> dict[str, Any]:
+    """What is as usual is left out."""
+    return {
+        key: field.write(getattr(record, key))
+        for key, field in fields.items()
+        if getattr(record, key) != getattr(usual, key) or key == "kind"
+    }
+
+
+def _rows(*fields: BoardField) -> dict[str, BoardField]:
+    return {field.key: field for field in fields}
+
+
+_RUNS = BoardField(
+    "runs", words_of(MOST_RUNS), listed, "globs of names of runs; without it, the run that the page shows"
+)
+
+SERIES_FIELDS = _rows(
+    BoardField("name", text_of, same, "a series' name"),
+    BoardField("glob", text_of, same, "names with * and ?, in any case"),
+    BoardField("regex", text_of, same, "an expression of RE2 that is found in a name"),
+    BoardField("expr", lambda node: text_of(node, MOST_EXPRESSION), same, "an expression (docs/expressions.md)"),
+    _RUNS,
+    BoardField("labels", labels_read, dict, "globs of labels: {gpu: 0}"),
+    BoardField("label", text_of, same, "the name of the curve; {run}, {series} and labels in braces are filled in"),
+    BoardField("colour", whole_of(1, 16), same, "1 to 16"),
+)
+CHART_FIELDS = _rows(
+    BoardField("kind", among(BY_NAME), same, "one of the kinds"),
+    BoardField("title", text_of, same, "above the chart"),
+    BoardField("width", whole_of(1, COLUMNS), same, "of 12 columns; without it, what the others of the row leave"),
+    BoardField(
+        "series", _all_series, lambda all_series: [plain_series(series) for series in all_series], "what it draws"
+    ),
+    BoardField("x", series_of, plain_series, "of a scatter chart: what lies along x"),
+    BoardField(
+        "best",
+        among(get_args(Corner)),
+        same,
+        "of a scatter chart: the corner where its best points lie, whose front is drawn",
+    ),
+    BoardField("axis", among(("time", "step")), same, "time or step; without it, the board's"),
+    BoardField("unit", text_of, same, "shown instead of the series' own"),
+    BoardField("range", range_of, _plain_range, "of the values: [0, 100], [0, auto]"),
+    BoardField("log", flag_of, same, "a logarithmic axis of values"),
+    BoardField("smooth", smooth_of, same, "the half-life of an exponential average: 10 s, 20 steps"),
+    BoardField(
+        "value",
+        among(get_args(BucketValue)),
+        same,
+        "which value of the shown range: last, mean, min, max, sum, or change, from the first to the last",
+    ),
+    BoardField("thresholds", thresholds_of, _plain_thresholds, "from which value on a tone: {80: warn, 90: bad}"),
+    BoardField("bins", whole_of(2, 200), same, "of a histogram, at most"),
+    BoardField("text", long_text_of, same, "of a note; of log lines, what they have"),
+)
+ROW_FIELDS = _rows(
+    BoardField("title", text_of, same, "above the row"),
+    BoardField("height", whole_of(80, 1200), same, "pixels"),
+    BoardField(
+        "charts", _charts, lambda charts: [plain_chart(chart) for chart in charts], "at most 12, from left to right"
+    ),
+)
+BOARD_FIELDS = _rows(
+    BoardField("title", text_of, same, "of the board"),
+    BoardField("about", long_text_of, same, "a sentence below the title"),
+    BoardField("window", window_of, same, "how much is shown, up to now: 15 min; all: the shown run"),
+    BoardField("axis", among(("time", "step")), same, "time or step"),
+    _RUNS,
+    BoardField("rows", rows_of, lambda rows: [plain_row(row) for row in rows], "from top to bottom"),
+)

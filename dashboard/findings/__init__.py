@@ -1,1 +1,0 @@
-"""What the rules found, as pages and clients ask for it."""

@@ -1,1 +1,0 @@
-"""Where the device time of a run went: accounts of minutes, remembered and added up."""

@@ -1,1 +1,0 @@
-"""The lines of text logs as the Logs page asks for them: filtered, counted, searched, one screen at a time."""

@@ -1,0 +1,258 @@
+"""Everything that users change through the dashboard; only POST routes call it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+from typing import Any, TypeVar
+
+from alerts.routing import save_acknowledged, save_mute
+from analysis.findings.rules import BY_NAME
+from collectors.control import ControlError, ask
+from collectors.records import Event
+from jobs.client import Asking, Submitted
+from jobs.state_folder import QueueError
+
+from .attach import AttachedRun, AttachRefused, attach
+from .boards.files import BoardFile
+from .jobs import WantedJob
+from .queries import BadRequest, NotFound, Queries
+from .received_files import Received
+from .runs.runs import ALIVE, known_of
+from .user_files.alerts import opted_in, save_alerts
+from .user_files.cases import save_case
+from .user_files.directions import Direction, save_direction
+from .user_files.events import add_event
+from .user_files.forgotten import ForgottenRun
+from .user_files.run_notes import NOTHING, About, of_program, save_about
+from .user_files.settings import Settings, save_settings
+from .user_files.yaml_file import OddFile
+
+T = TypeVar("T")
+FORGOTTEN = "forgotten"
+FORGETTING_S, LOOK_S = 10.0, 0.05  # how long the collector may take for it, and how often that is looked at
+TEST_S, MOST_TESTED = 12.0, 200  # how long a test message is waited for, and among how many
+WRITER = "local"  # who hands over without a writer's token: a process of this host, or its owner
+
+
+def watch(data_dir: Path, runs: Sequence[str], until_s: float) -> None:
+    """A user looks at these runs until then, so that their stacks should arrive soon. Nothing is kept."""
+    if runs:
+        with suppress(ControlError):  # it is starting again, and will be asked again
+            ask(data_dir, "watch", runs=list(runs), until=until_s)
+
+
+def no_finding(id_: str) -> NotFound:
+    return NotFound(f"no finding {id_!r}; GET /api/v1/findings lists them")
+
+
+class Changes:
+    """May be asked from many threads: one change after the other, so that none loses the field of another."""
+
+    def __init__(self, queries: Queries) -> None:
+        self._queries = queries
+        self._lock = Lock()
+        self._received: dict[str, Received] = {}  # by writer
+
+    def set_about(self, run: str, fields: Mapping[str, Any]) -> About:
+        """Change only these fields of what is said about a run. Raises NotFound, BadRequest, Unwritable.
+
+        `forgotten` forgets the run, or takes it back.
+        """
+        is_buried = self._queries.forgotten_run(run) is not None
+        if not (is_buried and fields.get(FORGOTTEN) is False):
+            self._queries.check_run(run)
+        kept = {
+            name: value for name, value in fields.items() if name != FORGOTTEN or not value
+        }  # a tombstone says that it is
+        program = NOTHING if is_buried else of_program(self._queries.stored_run(run).info)
+        about = self._saved(lambda: save_about(self._queries.data_dir, run, kept, program))
+        if fields.get(FORGOTTEN) is True:
+            return self.forget(run).about
+        if is_buried and fields.get(FORGOTTEN) is False:
+            self.take_back(run)
+        return about
+
+    def forget(self, run: str) -> ForgottenRun:
+        """Take a run that has ended out of the store; a tombstone keeps its files from being read again. Raises NotFound, BadRequest."""
+        self._check()
+        self._queries.check_run(run)
+        view = next((view for view in self._queries.runs() if view.stored.name == run), None)
+        if view is not None and view.state in ALIVE:
+            raise BadRequest(f"{run!r} is alive; a run can be forgotten once it is over")
+        known = known_of(view)._asdict() if view is not None else {}
+        refused = self._ask_collector("forget", run=run, known=known)["refused"]
+        if refused:
+            raise BadRequest(f"{run!r} cannot be forgotten: {refused}")
+        until_s = time.monotonic() + FORGETTING_S
+        while time.monotonic() < until_s:
+            found = self._queries.forgotten_run(run)
+            if found is not None and not self._queries.has_run(run):
+                return found
+            time.sleep(LOOK_S)
+        raise BadRequest(f"{run!r} is not forgotten yet; the collector's log says why if it stays")
+
+    def take_back(self, run: str) -> None:
+        """Have the files of a forgotten run read anew. Raises NotFound, BadRequest."""
+        self._check()
+        if not self._ask_collector("take_back", run=run):
+            raise NotFound(f"no forgotten run {run!r}; GET /api/v1/forgotten lists them")
+
+    def set_direction(self, series: str, direction: str) -> dict[str, Direction]:
+        """Say whether less or more of a series is better; "" takes it back. Raises BadRequest, Unwritable."""
+        return self._saved(lambda: save_direction(self._queries.data_dir, series, direction))
+
+    def add_event(self, run: str, fields: Mapping[str, Any]) -> Event:
+        """Add an event to a run; the collector stores it soon. Raises NotFound, BadRequest, Unwritable."""
+        self._queries.check_run(run)
+        return self._saved(lambda: add_event(self._queries.data_dir, run, fields))
+
+    def attach(self, pid: int) -> AttachedRun:
+        """Make a run of a process. Raises BadRequest."""
+        self._check()
+        owner = self._queries.owner_of(pid)
+        if owner is not None:
+            raise BadRequest(f"process {pid} belongs to the run {owner.run!r} already")
+        try:
+            with self._lock:
+                return attach(self._queries.log_dir, pid)
+        except AttachRefused as error:
+            raise BadRequest(str(error)) from error
+
+    def receive(self, run: str, file: str, offset: int, data: bytes, head: str = "", writer: str = WRITER) -> int:
+        """Append to a file of another host's run; its length then. Raises BadRequest, OtherLength, Unwritable."""
+        self._check()
+        with self._lock:
+            if writer not in self._received:
+                self._received[writer] = Received(self._queries.log_dir, writer)
+        return self._received[writer].append(run, file, offset, data, head)
+
+    def set_settings(self, values: Mapping[str, object]) -> Settings:
+        """Change only these. Raises BadRequest, Unwritable."""
+        return self._saved(lambda: save_settings(self._queries.data_dir, values))
+
+    def save_board(self, name: str, text: str, version: str) -> BoardFile:
+        """`version` is that of the board which the editor began with. Raises BadRequest, OtherVersion, Unwritable."""
+        return self._saved(lambda: self._queries.boards.save(name, text, version))
+
+    def delete_board(self, name: str, version: str) -> BoardFile | None:
+        """What then stands under its name. Raises BadRequest, OtherVersion, Unwritable."""
+        return self._saved(lambda: self._queries.boards.delete(name, version))
+
+    def save_alerts(self, text: str) -> None:
+        """Save alerts.yaml, if all of it can be read. Raises BadRequest: the first mistake, with its line; Unwritable."""
+        self._saved(lambda: save_alerts(self._queries.data_dir, text))
+
+    def send_finding(self, rule: str, run: str | None) -> None:
+        """From now on what that rule finds, in this run or in all, is sent. Raises BadRequest, Unwritable."""
+        if rule not in BY_NAME:
+            raise BadRequest(f"there is no rule {rule!r}; GET /api/v1/findings/rules lists them")
+        self._saved(lambda: save_alerts(self._queries.data_dir, opted_in(self._queries.alerts.text(), rule, run)))
+
+    def keep_case(self, id_: str) -> str:
+        """Keep what a finding that is of no use was judged from; the name of the file. Raises NotFound, Unwritable."""
+        case = self._queries.findings.case(id_)
+        if case is None:
+            raise no_finding(id_)
+        return self._saved(lambda: save_case(self._queries.data_dir, id_, case))
+
+    def mute(self, rule: str | None, run: str | None, hours: float | None, on: bool) -> None:
+        """None: all rules, all runs, for ever; not `on` takes it back. Raises BadRequest, Unwritable."""
+        self._saved(lambda: save_mute(self._queries.data_dir, rule, run, hours, on, time.time()))
+
+    def acknowledge(self, findings: Collection[str], on: bool) -> None:
+        """These alerts no longer count as active; not `on` takes it back. Raises NotFound, BadRequest, Unwritable."""
+        for id_ in findings:
+            if self._queries.findings.finding(id_) is None:
+                raise no_finding(id_)
+        self._saved(lambda: save_acknowledged(self._queries.data_dir, findings, on, time.time()))
+
+    def test_alert(self, receiver: str) -> tuple[bool, str]:
+        """Send a test message; whether it was taken, and a sentence. Raises BadRequest where there is no such receiver."""
+        self._check()
+        if self._queries.alerts.now().settings.receiver(receiver) is None:
+            raise BadRequest(f"there is no receiver {receiver!r} in alerts.yaml")
+        id_ = str(self._ask_collector("test_alert", receiver=receiver)["id"])
+        until_s = time.monotonic() + TEST_S
+        while time.monotonic() < until_s:
+            found = next((message for message in self._queries.alerts.messages(MOST_TESTED) if message.id == id_), None)
+            if found is not None and found.state == "delivered":
+                return True, f"{receiver} has taken a test message."
+            if found is not None and (found.state == "failed" or found.error):
+                return False, f"{receiver} did not take the test message: {found.error}."
+            time.sleep(LOOK_S)
+        return False, f"{receiver} has not answered yet; it is tried again, and the history shows the result."
+
+    def steer_profile(self, action: str) -> None:
+        """Turn the profiler on or off, or try refused processes again. Raises BadRequest where nothing can be steered."""
+        self._check()
+        self._ask_collector("profile", action=action)
+
+    def trace(self, run: str, steps: int, rank: int) -> str:
+        """Have steps of a run traced; the id of the trace to come. Raises NotFound, BadRequest."""
+        self._check()
+        self._queries.check_run(run)
+        answer = self._ask_collector("trace", run=run, steps=steps, rank=rank)
+        if answer["refused"]:
+            raise BadRequest(f"steps of {run!r} cannot be traced: {answer['refused']}")
+        return str(answer["id"])
+
+    def read_data(self, run: str, path: str) -> None:
+        """Read a file of a run that was left because it looks like data. Raises NotFound, BadRequest."""
+        self._check()
+        if all(offset.path != path for offset in self._queries.files(run)):
+            raise BadRequest(f"{path!r} is no file of {run!r}; GET /api/v1/files lists them")
+        self._ask_collector("read", key=path)
+
+    def submit_job(self, wanted: WantedJob) -> Submitted:
+        """Raises BadRequest, also where no daemon runs: nothing is made then."""
+
+        def submitted(queue: Asking) -> Submitted:
+            queue.ask("about")
+            return queue.submit(wanted.request())
+
+        return self._of_the_queue(submitted)
+
+    def hold_job(self, job: int) -> None:
+        """Raises BadRequest."""
+        self._of_the_queue(lambda queue: queue.hold(job))
+
+    def release_job(self, job: int) -> None:
+        """Raises BadRequest."""
+        self._of_the_queue(lambda queue: queue.release(job))
+
+    def cancel_job(self, job: int) -> bool:
+        """Whether it ran: it is asked to end. Raises BadRequest."""
+        return self._of_the_queue(lambda queue: queue.cancel(job))
+
+    def _of_the_queue(self, change: Callable[[Asking], T]) -> T:
+        self._check()
+        try:
+            return change(Asking(self._queries.jobs.folder))
+        except QueueError as error:
+            raise BadRequest(str(error)) from error
+
+    def _ask_collector(self, verb: str, **arguments: object) -> Any:
+        """Raises BadRequest with the reason where it does not do it."""
+        try:
+            return ask(self._queries.data_dir, verb, **arguments)
+        except ControlError as error:
+            raise BadRequest(str(error)) from error
+
+    def _saved(self, save: Callable[[], T]) -> T:
+        self._check()
+        try:
+            with self._lock:
+                saved = save()
+            self._queries.table.stale()
+            return saved
+        except (ValueError, OddFile) as error:
+            raise BadRequest(str(error)) from error
+
+    def _check(self) -> None:
+        """Raises BadRequest where this dashboard only reads."""
+        if reason := self._queries.read_only():
+            raise BadRequest(reason)

@@ -1,1 +1,0 @@
-"""What is known of a page when its address is opened."""

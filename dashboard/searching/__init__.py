@@ -1,1 +1,0 @@
-"""The search over everything: runs, series, pages and notes."""

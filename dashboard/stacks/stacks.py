@@ -1,0 +1,268 @@
+"""Questions about stacks: a window as a tree, threads over time, and blame."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from analysis import step_log as steplog
+from analysis.baseline import BEFORE_S
+from analysis.blame import blame as inquiry
+from analysis.blame import comparison
+from analysis.blame.blame import NEAREST
+from analysis.blame.verdict import Verdict
+from analysis.history import History
+from analysis.ledger.shares import Ledger, Traced, traced_lines
+from analysis.stacks import fold as folding
+from analysis.stacks import frames
+from analysis.stacks.fold import PRUNE, FlameTree, Gathered, Reshaping, gathered_of
+from analysis.stacks.threads import Lanes
+from analysis.stacks.traces import LastStack, Range, last_stacks, to_samples
+from analysis.step_log import StepLog, with_lines
+from collectors.folders import LogTree
+from collectors.store.store import StackColumns, Store, check, holding
+
+from ..auth.visitors import sees_all, without_details
+from . import flamechart
+from .flame import SPANS_AT_ONCE, Minutes
+from .flamechart import Chart, Strip
+from .ledger import READING_S, Ledgers
+from .traces import RunTraces, TraceFound
+
+LONG_S = 600.0  # windows longer than this are read one at a time: three hours of stacks take up to 500 MB meanwhile
+LAST_S = 5.0  # before the end of the profile
+EDGE_S = 300.0  # a unit that reaches over the edge of a window ends less than this beyond it
+
+
+@dataclass(frozen=True)
+class PhaseTime:
+    """Seconds a unit of the window, and of the baseline."""
+
+    name: str
+    seconds: float
+    baseline_s: float | None
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A window as a tree, and how many units it and its baseline have."""
+
+    tree: FlameTree
+    units: float | None
+    baseline_units: float | None
+    unit_name: str
+    baseline: list[Range]
+    phases: list[PhaseTime]
+    profile_until: float | None
+
+
+@dataclass(frozen=True)
+class Charted:
+    chart: Chart
+    profile_until: float | None
+
+
+class Stacks:
+    def __init__(self, store: Store, logs: Path | LogTree | None = None) -> None:
+        self._store = store
+        self._seen = frames.Seen()
+        self._texts = frames.Texts(store, frames.owner_of_folders(logs) if logs else None)
+        self.minutes = Minutes(store, self._texts.line_of)
+        self.ledgers = Ledgers(store, self._texts.line_of)
+        self._traces = RunTraces(logs)
+        self._long = threading.Lock()
+
+    def fold(
+        self,
+        run: str,
+        window: Range,
+        lanes: Lanes,
+        *,
+        shape: Reshaping = folding.PLAIN,
+        phase: str = "",
+        baseline: Range | None = None,
+        own_baseline: bool = False,
+        prune: float = PRUNE,
+    ) -> Folded:
+        """With `baseline` beside another window, with `own_baseline` beside the run's own."""
+        history = History(self._store, run)
+        window, baseline = history.inside(window), history.inside(baseline) if baseline else None
+        around_s = BEFORE_S if own_baseline else EDGE_S
+        asked, rank = _hull(window, baseline), lanes.rank or 0
+        log = with_lines(steplog.read(history, asked, rank, around_s), history, asked, rank, around_s)
+        if own_baseline and baseline is None:
+            about = comparison.read(history, window, log, windows=NEAREST)
+            columns, ranges = about.columns, about.baseline
+            parts = [_in_phase(part, log, phase, columns, lanes.rank or 0) for part in ([window], ranges) if part]
+            sides = folding.gather_parts(columns, lanes, parts, self._texts.line_of(run))
+        else:
+            ranges = [baseline] if baseline else []
+            sides = [self._gather(history, part, lanes, log, phase) for part in (window, *ranges)]
+        line_of = self._texts.line_of(run)
+        tree = folding.tree_of(*sides, shape=shape, prune=prune, own_folder=history.folder(), line_of=line_of)
+        self._seen.add(run, {frame.file for frame in tree.frames})
+        return Folded(
+            tree,
+            units=log.units.within([window]) if log.units else None,
+            baseline_units=log.units.within(ranges) if log.units and ranges else None,
+            unit_name=log.unit_name if log.units else "second",
+            baseline=ranges,
+            phases=_phases(log, window, ranges)
+            if not history.is_service
+            else [],  # of requests that go on side by side
+            profile_until=history.profiled_until(),
+        )
+
+    def kernels(self, run: str, window: Range, rank: int | None, shape: Reshaping, prune: float) -> Folded | None:
+        """The kernels of traced steps below the lines that launched them; None where none were traced."""
+        history = History(self._store, run)
+        trace = self._traces.nearest(run, history.info, rank, window)
+        if trace is None:
+            return None
+        tree = folding.tree_of(gathered_of(trace, run), shape=shape, prune=prune, own_folder=history.folder())
+        self._seen.add(run, {frame.file for frame in tree.frames})
+        return Folded(tree, trace.steps, None, history.unit_name, [], [], None)
+
+    def blame(self, run: str, window: Range, rank: int | None = None, baseline: Range | None = None) -> Verdict:
+        """What the window was lost to, beside the run's baseline or beside another window."""
+        history = History(self._store, run)
+        window, baseline = history.inside(window), history.inside(baseline) if baseline else None
+        verdict = inquiry.blame(history, window, rank, baseline, self._texts.line_of(run))
+        if verdict.suspect:
+            self._seen.add(run, {frame.file for frame in verdict.suspect.path})
+        return verdict
+
+    def ledger(self, run: str, window: Range | None, rank: int | None = None, reading_s: float = READING_S) -> Ledger:
+        """Where the device's time of a window went, or of all that was profiled of the run."""
+        found = self.ledgers.ledger(run, window, rank, reading_s)
+        lines = [line.place.frame for row in found.rows for line in row.lines]
+        history = History(self._store, run)
+        if trace := self._traces.within(run, history.info, found.rank, found.window):
+            traced = Traced(trace, traced_lines(trace, history.folder()))
+            found = replace(found, traced=traced, tier="C")
+            lines += [line.frame for line in traced.lines]
+        self._seen.add(run, {frame.file for frame in lines if frame is not None})
+        return found
+
+    def trace(self, run: str, name: str | None, rank: int | None) -> TraceFound:
+        """What became of the request with this id, or the run's newest trace."""
+        history = History(self._store, run)
+        found = self._traces.found(run, history.info, history.folder(), name, rank)
+        self._seen.add(run, {line.frame.file for line in found.lines if line.frame is not None})
+        return found
+
+    def chart(self, run: str, window: Range, width: int, lanes: Lanes) -> Charted:
+        """The window in time order, `width` pixels wide."""
+        history = History(self._store, run)
+        with self._turn(window):
+            drawn = self._draw(history, window, width, lanes)
+        self._seen.add(run, {frame.file for frame in drawn.frames})
+        return Charted(drawn, history.profiled_until())
+
+    def step_log(self, run: str, window: Range, rank: int | None = None) -> StepLog:
+        """What one rank logs of its steps in the window. Raises TooMuch for millions of them."""
+        history = History(self._store, run)
+        return steplog.read(history, history.inside(window), rank or 0, around_s=0.0)
+
+    def last(self, run: str) -> list[LastStack]:
+        """Where each thread was in the last seconds of the profile; [] without one."""
+        history = History(self._store, run)
+        until_s = history.profiled_until()
+        return last_stacks(history.stacks((until_s - LAST_S, until_s + LAST_S))) if until_s is not None else []
+
+    def show_sources(self, run: str, files: Collection[str]) -> None:
+        """Files that a traceback of the run names, as its log has it: their lines are shown as those of its profile are."""
+        self._seen.add(run, set(files))
+
+    def folder_of(self, run: str) -> str:
+        """The working folder that the run or its process names; "" where neither does."""
+        return History(self._store, run).folder()
+
+    def shown_folder_of(self, run: str) -> str:
+        """The same, for files that who asks may see: what run.json says is a claim, by which a viewer would read any folder."""
+        history = History(self._store, run)
+        return history.folder() if sees_all() else history.seen_folder()
+
+    def stepped_since(self, run: str, since_s: float) -> list[float]:
+        """As `History.stepped_since`."""
+        return History(self._store, run).stepped_since(since_s)
+
+    def source(self, run: str, file: str, line: int, context: int) -> frames.Excerpt:
+        """Raises source.SourceRefused for a file that is not in the run's profile, not in its folder, or not readable."""
+        if not self._seen.has(run, file):
+            file = self._shortened(run, file)
+        if not self._seen.has(run, file):
+            raise frames.SourceRefused(
+                "only files that stand in the run's profile are shown; open its flame graph first"
+            )
+        return self._texts.excerpt(run, file, line, context, self.folder_of(run))
+
+    def _shortened(self, run: str, file: str) -> str:
+        """`…/train.py`, as a viewer is shown it, is the file that has this name alone."""
+        found = [each for each in self._seen.of(run) if without_details(each) == file]
+        return found[0] if len(found) == 1 else file
+
+    def _draw(self, history: History, window: Range, width: int, lanes: Lanes) -> Chart:
+        drawing = flamechart.Drawing(window, width, lanes, self._texts.line_of(history.run))
+        for strip in strips(window, width, history.stack_counts(window)):
+            check()
+            drawing.add(history.stacks(drawing.window_of(strip)), strip)
+        return drawing.chart(history.folder())
+
+    def _gather(self, history: History, window: Range, lanes: Lanes, log: StepLog, phase: str) -> Gathered:
+        if not phase:
+            return self.minutes.gather(history.run, window, lanes)
+        with self._turn(window):
+            columns = history.stacks(window)
+            part = _in_phase([window], log, phase, columns, lanes.rank or 0)
+            return folding.gather_parts(columns, lanes, [part], self._texts.line_of(history.run))[0]
+
+    def _turn(self, window: Range) -> AbstractContextManager[object]:
+        return holding(self._long) if window[1] - window[0] > LONG_S else nullcontext()
+
+
+def strips(window: Range, width: int, counts: Sequence[tuple[float, float, int]]) -> Iterator[Strip]:
+    """The picture from left to right, in parts that hold so few spans that they are read at little cost."""
+    middle_s = np.array([(start_s + end_s) / 2 for start_s, end_s, _ in counts])
+    pixel = np.clip((middle_s - window[0]) / (window[1] - window[0]) * width, 0, width - 1).astype(np.int64)
+    spans = np.cumsum(np.bincount(pixel, [count for *_, count in counts], width))
+    first = 0
+    while first < width:
+        before = spans[first - 1] if first else 0.0
+        end = max(first + 1, int(np.searchsorted(spans, before + SPANS_AT_ONCE, "right")))
+        yield Strip(first, min(end, width))
+        first = end
+
+
+def _hull(window: Range, other: Range | None) -> Range:
+    lo, hi = zip(window, other or window, strict=True)
+    return min(lo), max(hi)
+
+
+def _in_phase(ranges: Sequence[Range], log: StepLog, phase: str, columns: StackColumns, rank: int) -> list[Range]:
+    """What of these ranges the rank spent in a phase, by the looks at its main thread; all of it where none is named."""
+    if not phase:
+        return list(ranges)
+    spans = log.phases.ranges(phase)
+    inside = [(max(lo, start), min(hi, end)) for lo, hi in ranges for start, end in spans if start < hi and end > lo]
+    mains = [pid if (of, role) == (rank, "main") else -1 for _, of, pid, role in columns.processes]
+    main = np.flatnonzero(columns.tid == np.array([*mains, -1])[columns.process])
+    main = main[np.argsort(columns.time_s[main], kind="stable")]
+    starts = columns.time_s[main]
+    return to_samples(inside, starts, starts + columns.duration_s[main], 1 / columns.hz) if columns.hz else inside
+
+
+def _phases(log: StepLog, window: Range, ranges: Sequence[Range]) -> list[PhaseTime]:
+    """Per step; the baseline's beside it where there is one."""
+    phases = log.phases
+    steps, base = phases.steps_within([window]), phases.steps_within(ranges) if ranges else 0
+    if not steps:
+        return []
+    seconds = phases.seconds_within([window]) / steps
+    baseline_s = phases.seconds_within(ranges) / base if base else [None] * len(phases.names)
+    return [PhaseTime(*row) for row in zip(phases.names, seconds.tolist(), list(baseline_s), strict=True)]

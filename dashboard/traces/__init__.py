@@ -1,1 +1,0 @@
-"""Steps that were traced on demand, as pages ask for them."""

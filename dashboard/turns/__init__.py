@@ -1,1 +1,0 @@
-"""Who may ask what when: dear questions take turns."""

@@ -1,0 +1,192 @@
+"""What users say about a run: display name, tags, a note, archived, forgotten."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Lock
+from time import time_ns
+from typing import Any, NamedTuple
+
+from collectors.user_files import ABOUT_FOLDER, file_name
+
+from . import yaml_file
+from .yaml_file import SETTLED_NS, SUFFIX, OddFile, Stamp, Table, is_seen
+
+MOST_NAME, MOST_TAGS, MOST_TAG, MOST_NOTE = (
+    200,
+    20,
+    50,
+    4000,
+)  # characters; escaped and all together they fit into a file
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # which no file of UTF-8 can hold
+WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "": False}
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class About:
+    """`name` is "" where the run goes by its own; `trouble` says why all else is at its default although there is a file."""
+
+    name: str = ""
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    archived: bool = False
+    forgotten: bool = False
+    trouble: str = ""
+
+
+NOTHING = About()
+FIELDS = ("name", "tags", "note", "archived", "forgotten")
+
+
+class Abouts:
+    """Of many runs, read again where a file has changed. May be asked from many threads."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._folder = data_dir / ABOUT_FOLDER
+        self._lock = Lock()
+        self._kept: dict[str, _LastRead] = {}
+
+    def of(self, runs: Collection[str]) -> dict[str, About]:
+        """Of those of these runs that have a file. Costs a look at the folder, and what has changed in it."""
+        with self._lock:
+            stamps = _stamps(self._folder)
+            named = {name: run for run in runs if (name := file_name(run)) in stamps} if stamps else {}
+            self._kept = {name: self._read(name, stamps[name]) for name in named}
+            return {run: self._kept[name].about for name, run in named.items()}
+
+    def _read(self, name: str, stamp: Stamp) -> _LastRead:
+        kept = self._kept.get(name)
+        if kept is not None and kept.stamp == stamp and kept.settled:
+            return kept
+        about = _about_in(self._folder / name)
+        if about.trouble and (kept is None or kept.about != about):
+            log.warning("%s", about.trouble)
+        return _LastRead(stamp, time_ns() - stamp.modified_ns > SETTLED_NS, about)
+
+
+class _LastRead(NamedTuple):
+    stamp: Stamp
+    settled: bool
+    about: About
+
+
+def of_program(info: Mapping[str, Any]) -> About:
+    """The tags and the note that a program wrote into run.json; what is of no use of them is left out."""
+    if not ("tags" in info or "note" in info):
+        return NOTHING
+    given, note = info.get("tags"), info.get("note")
+    found = [tag.strip() for tag in given if isinstance(tag, str)] if isinstance(given, list) else []
+    tags = [
+        tag
+        for tag in dict.fromkeys(found)
+        if len(tag) <= MOST_TAG and _is_line(tag) and is_seen(tag) and not HALF_CHARACTER.search(tag)
+    ]
+    return About(
+        tags=tuple(tags[:MOST_TAGS]),
+        note=HALF_CHARACTER.sub("\ufffd", note[:MOST_NOTE]) if isinstance(note, str) else "",
+    )
+
+
+def about_run(data_dir: Path, run: str, program: About = NOTHING) -> About:
+    """Read anew; `program` is what its program says, where there is no file. An odd file has its `trouble`."""
+    path = file_of(data_dir, run)
+    return _about_in(path) if path.exists() else program
+
+
+def save_about(data_dir: Path, run: str, fields: Mapping[str, Any], program: About = NOTHING) -> About:
+    """Change these fields and leave the others, which are the program's where there is no file yet; the answer is what is said now.
+
+    Between two processes the last whole file wins; inside one the caller holds a lock.
+    Raises ValueError for a wrong field, OddFile rather than write over what a user meant, Unwritable.
+    """
+    path = file_of(data_dir, run)
+    about = replace(checked(fields, _strict(path) if path.exists() else program), trouble="")
+    if "name" in fields and about.name and not is_seen(about.name):
+        raise ValueError("name: at least one character that can be seen")
+    if not all(map(is_seen, about.tags if "tags" in fields else ())):
+        raise ValueError("tags: each with a character that can be seen")
+    yaml_file.write(
+        path, {name: _plain(getattr(about, name)) for name in FIELDS}, f"What is said about the run {run[:MOST_NAME]!a}"
+    )
+    return about
+
+
+def file_of(data_dir: Path, run: str) -> Path:
+    return data_dir / ABOUT_FOLDER / file_name(run)
+
+
+def checked(fields: Mapping[str, Any], before: About = NOTHING) -> About:
+    """With these fields of their own types. Raises ValueError: one sentence."""
+    if unknown := fields.keys() - set(FIELDS):
+        raise ValueError(f"unknown key {min(unknown)!r}; known: {', '.join(FIELDS)}")
+    about = replace(before, **fields)
+    tags = tuple(dict.fromkeys(tag.strip() for tag in about.tags))
+    if len(about.name) > MOST_NAME or not _is_line(about.name):
+        raise ValueError(f"name: one line of at most {MOST_NAME} characters")
+    if len(tags) > MOST_TAGS or not all(tag and len(tag) <= MOST_TAG and _is_line(tag) for tag in tags):
+        raise ValueError(f"tags: at most {MOST_TAGS}, each of 1 to {MOST_TAG} characters")
+    if len(about.note) > MOST_NOTE:
+        raise ValueError(f"note: at most {MOST_NOTE:,} characters")
+    if HALF_CHARACTER.search("".join((about.name, *tags, about.note))):
+        raise ValueError("name, tags and note: no half characters (lone surrogates)")
+    return replace(about, name=about.name.strip(), tags=tags)
+
+
+def _about_in(path: Path) -> About:
+    try:
+        return _strict(path)
+    except OddFile as error:
+        return About(trouble=str(error))
+
+
+def _strict(path: Path) -> About:
+    """Raises OddFile."""
+    try:
+        return checked(_typed(yaml_file.read(path)))
+    except ValueError as error:
+        raise yaml_file.odd(path, f"is wrong ({error})") from error
+
+
+def _typed(table: Table) -> dict[str, Any]:
+    """Words as what they stand for: `{"archived": "yes"} -> {"archived": True}`. Raises ValueError."""
+    return {key: _field(key, value) for key, value in table.items()}
+
+
+def _field(key: str, value: str | list[str]) -> Any:
+    if key == "tags":
+        if isinstance(value, str) and value:
+            raise ValueError("tags: a list such as [baseline, lr-sweep]")
+        return tuple(value)
+    if isinstance(value, list):
+        raise ValueError(f"{key}: not a list")
+    if key in ("archived", "forgotten"):
+        if value.lower() not in WORDS:
+            raise ValueError(f"{key}: true or false")
+        return WORDS[value.lower()]
+    return value
+
+
+def _stamps(folder: Path) -> dict[str, Stamp]:
+    """By name; what vanishes meanwhile is not there."""
+    stamps = {}
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(SUFFIX):
+                with suppress(FileNotFoundError):
+                    stamps[entry.name] = yaml_file.stamp_of(entry.stat(follow_symlinks=False))
+    return stamps
+
+
+def _is_line(text: str) -> bool:
+    return len(text.splitlines()) <= 1 and "\x00" not in text
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value

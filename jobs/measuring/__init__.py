@@ -1,1 +1,0 @@
-"""What is measured of jobs while they run, and remembered of their families."""

@@ -1,1 +1,0 @@
-"""The daemon of one user's queue."""

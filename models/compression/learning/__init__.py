@@ -1,1 +1,0 @@
-"""Networks, and how they learn: from labels, or from a teacher."""

@@ -1,1 +1,0 @@
-"""Who may ask which model, and how often."""

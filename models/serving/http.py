@@ -1,0 +1,614 @@
+"""HTTP of the model server: limits, routes and tensors."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import struct
+import time
+from asyncio import Future
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from functools import cache, lru_cache
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias, TypeVar
+
+import orjson
+
+from ..artifact.artifact import TensorSpec
+from ..errors import needed
+from .access import ModelCaller
+from .model import ServedModel, ServedModels
+from .queue import RefusalKind, ServingRefusal, bad
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    AnyArray = np.ndarray[Any, Any]
+
+
+# A request over HTTP: its body within limits, its answer within a time, and whether its client is still there.
+
+T = TypeVar("T")
+AsgiMessage: TypeAlias = MutableMapping[str, Any]
+AsgiReceive: TypeAlias = Callable[[], Awaitable[AsgiMessage]]
+AsgiSend: TypeAlias = Callable[[AsgiMessage], Awaitable[None]]
+
+MOST_BODY_BYTES = 64 << 20
+MOST_JSON_BYTES = 8 << 20  # it is read in one go, about 10 ms a MiB, in which nothing else is answered
+MOST_READING_BYTES = 512 << 20  # of all bodies that are half there
+SEND_S = 30.0  # for a part of an answer: the client must read
+PATIENCE_S = 0.01  # a request that takes longer watches its client
+JSON = b"application/json"
+
+
+class ClientGone(Exception):
+    """It has closed its connection, or does not read."""
+
+
+class HttpAnswer(NamedTuple):
+    content: bytes
+    status: int = 200
+    content_type: bytes = JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class HttpCall:
+    """One request; for the event loop. `reading_bytes`: of all bodies that are half there."""
+
+    reading_bytes: ClassVar[int] = 0
+
+    __slots__ = ("_future", "_receive", "_send", "_watcher", "arrived_s", "begun", "gone", "headers", "scope")
+
+    def __init__(self, scope: Mapping[str, Any], receive: AsgiReceive, send: AsgiSend) -> None:
+        self.scope, self._receive, self._send = scope, receive, send
+        self.arrived_s = time.monotonic()
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.begun = False  # its answer
+        self.gone = False  # known only while it is watched
+        self._watcher: asyncio.Task[None] | None = None
+        self._future: Future[Any] | None = None
+
+    def header(self, name: bytes) -> str:
+        return self.headers.get(name, b"").decode("latin-1")
+
+    def part(self, name: str) -> str:
+        """Of the path, "" where it has none."""
+        return str(self.scope["path_params"].get(name, ""))
+
+    async def body(self) -> bytes:
+        """Raises ServingRefusal for one that is too long or compressed, ClientGone also for one that is too slow."""
+        if self.headers.get(b"content-encoding", b"identity") != b"identity":
+            raise bad("the body is compressed, which this server does not read; send it without Content-Encoding")
+        length = self.headers.get(b"content-length", b"")
+        if length.isdigit() and int(length) > MOST_BODY_BYTES:
+            raise too_long()
+        return await self._whole()
+
+    async def json(self) -> Any:
+        """Raises ServingRefusal."""
+        return json_of(await self.body())
+
+    async def table(self) -> dict[str, Any]:
+        """Raises ServingRefusal for a body that is no JSON object."""
+        return table_of(await self.body())
+
+    async def while_there(self, future: Future[T]) -> T:
+        """Its result; a client that goes away cancels it. Raises ClientGone, and what the future raises."""
+        if future.done():
+            return future.result()
+        self._future = future
+        if self.gone:
+            future.cancel()
+        handle = None if self._watcher else asyncio.get_running_loop().call_later(PATIENCE_S, self.watch)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if self.gone:
+                raise ClientGone from None
+            raise
+        finally:
+            if handle:
+                handle.cancel()
+
+    def watch(self) -> None:
+        """From now on `gone` is right; after the body was read."""
+        if not self._watcher:
+            self._watcher = asyncio.get_running_loop().create_task(self._until_gone())
+
+    def close(self) -> None:
+        if self._watcher:
+            self._watcher.cancel()
+
+    async def answer(self, answer: HttpAnswer) -> None:
+        """Raises ClientGone."""
+        headers = [
+            (b"content-type", answer.content_type),
+            (b"content-length", b"%d" % len(answer.content)),
+            *answer.headers,
+        ]
+        self.begun = True
+        try:  # without a limit of time: a connection whose client does not read ends by itself (connection.py)
+            await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            await self._send({"type": "http.response.body", "body": answer.content})
+        except RuntimeError as error:
+            raise _gone(error) from None
+
+    async def stream(self, content_type: bytes, parts: AsyncIterator[bytes]) -> None:
+        """Raises ClientGone, and what the parts raise."""
+        self.begun = True
+        headers = [(b"content-type", content_type), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
+        await self._out({"type": "http.response.start", "status": 200, "headers": headers})
+        async for part in parts:
+            if self.gone:
+                raise ClientGone
+            await self._out({"type": "http.response.body", "body": part, "more_body": True})
+        await self._out({"type": "http.response.body", "body": b""})
+
+    async def _until_gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+        if self._future:
+            self._future.cancel()
+
+    async def _whole(self) -> bytes:
+        counted = 0  # of a body in many parts only
+        try:
+            message = await self._message()
+            parts = bytearray(message.get("body", b""))
+            while message.get("more_body"):
+                message = await self._message()
+                part = message.get("body", b"")
+                parts += part
+                counted += len(part)
+                HttpCall.reading_bytes += len(part)
+                if len(parts) > MOST_BODY_BYTES:
+                    raise too_long()
+                if HttpCall.reading_bytes > MOST_READING_BYTES:
+                    raise ServingRefusal(
+                        RefusalKind.BUSY, "the server reads many long requests already; try again", 1.0
+                    )
+        finally:
+            HttpCall.reading_bytes -= counted
+        return bytes(parts)
+
+    async def _message(self) -> AsgiMessage:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        return message
+
+    async def _out(self, message: AsgiMessage) -> None:
+        try:
+            async with asyncio.timeout(SEND_S):
+                await self._send(message)
+        except TimeoutError:
+            raise ClientGone from None
+        except RuntimeError as error:
+            raise _gone(error) from None
+
+
+def _gone(error: RuntimeError) -> Exception:
+    """uvloop's, for a connection that ended before the answers to what was sent behind each other."""
+    return ClientGone() if "closed" in str(error) else error
+
+
+def too_long() -> ServingRefusal:
+    return ServingRefusal(
+        RefusalKind.LARGE, f"the body is longer than {MOST_BODY_BYTES >> 20} MiB; send fewer rows at a time"
+    )
+
+
+def json_of(content: bytes) -> Any:
+    """Raises ServingRefusal."""
+    if len(content) > MOST_JSON_BYTES:
+        why = f"the JSON is longer than {MOST_JSON_BYTES >> 20} MiB; send large tensors in the protocol's binary form, or over gRPC"
+        raise ServingRefusal(RefusalKind.LARGE, why)
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise bad(f'the body is not JSON ({error}); send an object such as {{"input": [1, 2]}}') from None
+
+
+def table_of(content: bytes) -> dict[str, Any]:
+    """Raises ServingRefusal."""
+    found = json_of(content)
+    if not isinstance(found, dict):
+        raise bad('the body is not a JSON object; send one such as {"input": [1, 2]}')
+    return found
+
+
+def as_json(value: object) -> bytes:
+    """Of plain values and numpy arrays; NaN and infinities become null, as JSON has none."""
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def sentence(refusal: ServingRefusal) -> HttpAnswer:
+    """`{"error": "one sentence"}`"""
+    headers = [(name.encode(), value.encode()) for name, value in refusal.retry_after.items()]
+    if refusal.kind is RefusalKind.NO_TOKEN:
+        headers.append((b"www-authenticate", b"Bearer"))
+    return HttpAnswer(as_json({"error": readable(str(refusal))}), refusal.kind.http, headers=tuple(headers))
+
+
+def readable(text: str) -> str:
+    """Without halves of characters, which no encoder takes."""
+    return text.encode("utf-8", "replace").decode()
+
+
+HEAD_S = 30.0  # for the first line and the headers of a request
+BODY_S = 30.0  # for all of its body
+MOST_HEAD_BYTES = 64 << 10
+LINGER_S = 2.0
+IDLE_S = 0.3  # that a kept connection stays open as the server stops
+
+
+def guarded(protocol: Any) -> Any:
+    """A class of uvicorn's `protocol`: h11's or httptools'. Requests know whose process is at the other end (the dashboard's `Peer`)."""
+    peers = needed("dashboard.auth.peers")
+
+    class GuardedProtocol(protocol):
+        """A client that neither ends its head or body nor reads its answers is left; what is no HTTP gets one sentence."""
+
+        app: Any
+        _is_refused = _is_ending = False
+        _head_bytes = 0
+        _head_timer: Any = None
+        _body_timer: Any = None
+        _write_timer: Any = None
+        _unwritten = 0
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            peer, app = peers.Peer(transport), self.app
+
+            def with_peer(scope: Any, receive: Any, send: Any) -> Any:
+                scope.setdefault("extensions", {})[peers.PEER] = peer
+                return app(scope, receive, send)
+
+            self.app = with_peer
+            self._head_timer = self.loop.call_later(HEAD_S, self._head_is_late)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._end_head()
+            self._end_body()
+            self.resume_writing()
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            if self._is_refused:
+                return
+            before = self.cycle
+            is_head = (
+                before is None or not before.more_body
+            )  # of the next request; more may come of a body that is not wanted
+            super().data_received(data)
+            if self.cycle is not before:
+                self._end_head()
+                self._end_body()  # of the request before: this one has a time of its own
+                if self._is_ending:
+                    self.cycle.keep_alive = False
+            elif is_head or before.response_complete:
+                self._head_timer = self._head_timer or self.loop.call_later(HEAD_S, self._head_is_late)
+                self._head_bytes += len(data) if is_head else 0
+                if self._head_bytes > MOST_HEAD_BYTES:
+                    self._refuse(
+                        RefusalKind.LONG_HEAD,
+                        f"the headers are longer than {MOST_HEAD_BYTES >> 10} KiB; send shorter ones",
+                    )
+            cycle = self.cycle
+            if cycle is not None and cycle.more_body and not self._is_refused:
+                self._body_timer = self._body_timer or self.loop.call_later(BODY_S, self._body_is_late)
+            else:
+                self._end_body()
+
+        def shutdown(self) -> None:
+            """As the server stops. A request that is on its way to a kept connection still gets its answer, its 503 that is."""
+            self._is_ending = True
+            if self.cycle is None or self.cycle.response_complete:
+                self.loop.call_later(IDLE_S, super().shutdown)
+            else:
+                super().shutdown()
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._watch_reader()
+
+        def resume_writing(self) -> None:
+            if self._write_timer:
+                self._write_timer.cancel()
+                self._write_timer = None
+            if self.flow is not None:
+                super().resume_writing()
+
+        def timeout_keep_alive_handler(self) -> None:
+            super().timeout_keep_alive_handler()
+            self._watch_reader()
+
+        def send_400_response(self, msg: str) -> None:
+            self._refuse(RefusalKind.BAD, "this is no request of HTTP/1.1; see docs/serving.md for what there is")
+
+        def _refuse(self, kind: RefusalKind, text: str) -> None:
+            """Instead of a request, or of one whose body is broken. An answer that is under way is not cut: the connection ends behind it."""
+            self._end_head()
+            if self.transport.is_closing() or self._is_refused:
+                return
+            cycle = self.cycle
+            if cycle and not cycle.response_complete:
+                if cycle.response_started or not cycle.more_body or getattr(self, "pipeline", None):
+                    cycle.keep_alive = False
+                    return
+                cycle.disconnected = True  # this is its answer
+                cycle.message_event.set()
+            self._is_refused = True
+            self.transport.write(_raw(kind, text))
+            self.transport.write_eof()
+            self.loop.call_later(LINGER_S, self._end)
+
+        def _end(self) -> None:
+            """Not at once: what the client still sends would reset the connection, and it could not read why."""
+            self.transport.close()
+            self._watch_reader()
+
+        def _end_head(self) -> None:
+            self._head_bytes = 0
+            if self._head_timer:
+                self._head_timer.cancel()
+                self._head_timer = None
+
+        def _end_body(self) -> None:
+            if self._body_timer:
+                self._body_timer.cancel()
+                self._body_timer = None
+
+        def _body_is_late(self) -> None:
+            self._body_timer = None
+            self._refuse(RefusalKind.SLOW, f"the body did not come within {BODY_S:g} s; send it again")
+
+        def _head_is_late(self) -> None:
+            self._head_timer = None
+            if self.cycle is None and not self._head_bytes:
+                self.transport.close()
+            else:
+                self._refuse(RefusalKind.SLOW, f"the headers did not come within {HEAD_S:g} s; send the request again")
+
+        def _watch_reader(self) -> None:
+            """While something is not written: a client that has read nothing in SEND_S is left, with what it did not read."""
+            self._unwritten = self.transport.get_write_buffer_size()
+            if self._unwritten and not self._write_timer:
+                self._write_timer = self.loop.call_later(SEND_S, self._reader_is_late)
+
+        def _reader_is_late(self) -> None:
+            self._write_timer = None
+            if self.transport.get_write_buffer_size() >= self._unwritten:
+                self.transport.abort()
+            else:
+                self._watch_reader()
+
+    return GuardedProtocol
+
+
+def _raw(kind: RefusalKind, text: str) -> bytes:
+    content = sentence(ServingRefusal(kind, text)).content
+    head = f"HTTP/1.1 {kind.http} {HTTPStatus(kind.http).phrase}\r\ncontent-type: application/json\r\n"
+    return f"{head}content-length: {len(content)}\r\nconnection: close\r\n\r\n".encode() + content
+
+
+# A route of a face: path, handler, what a caller needs, how its protocol words a refusal.
+
+
+class ServingRequest:
+    """What a handler needs: the call, who makes it, the models."""
+
+    __slots__ = ("call", "caller", "models")
+
+    def __init__(self, call: HttpCall, caller: ModelCaller, models: ServedModels) -> None:
+        self.call, self.caller, self.models = call, caller, models
+
+    def model(self, name: str) -> ServedModel:
+        """Raises ServingRefusal for one that is not there or not for this caller."""
+        self.caller.check(name)
+        return self.models.named(name)
+
+
+ServingHandler: TypeAlias = Callable[[ServingRequest], Awaitable[HttpAnswer | None]]  # None: it has answered by itself
+
+
+class FaceRoute(NamedTuple):
+    """`is_open`: without a token. `counts`: asks a model, so that rates and overload refuse it."""
+
+    method: str
+    path: str
+    handler: ServingHandler
+    is_open: bool = False
+    counts: bool = False
+    failing: Callable[[ServingRefusal], HttpAnswer] = sentence
+
+
+async def answered_by(
+    request: ServingRequest, model: ServedModel, ask: Callable[[], Awaitable[HttpAnswer | None]]
+) -> HttpAnswer | None:
+    """Counts what a model refuses, also the clients that are gone."""
+    try:
+        return await ask()
+    except ServingRefusal as refusal:
+        model.figures.refused(refusal.kind)
+        raise
+    except ClientGone:
+        model.figures.refused(RefusalKind.GONE)
+        raise
+
+
+# Values of JSON and bytes as arrays of a model's types, and back; the words of the Open Inference Protocol for types.
+
+DATATYPES = {
+    "bool": "BOOL",
+    "uint8": "UINT8",
+    "uint16": "UINT16",
+    "uint32": "UINT32",
+    "uint64": "UINT64",
+    "int8": "INT8",
+    "int16": "INT16",
+    "int32": "INT32",
+    "int64": "INT64",
+    "float16": "FP16",
+    "float32": "FP32",
+    "float64": "FP64",
+    "str": "BYTES",
+}  # by numpy's word
+DTYPES_OF = {word: dtype for dtype, word in DATATYPES.items()}
+FITS = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}  # kinds of JSON values that a kind of type takes
+HALF = "e"  # numpy's letter of float16, which the encoder does not know
+MOST_RANK = 32  # of numpy 1; more is no model's
+SHOWN = 60
+
+
+def array_of(value: Any, dtype: str, name: str) -> AnyArray:
+    """Of lists of numbers or texts, as JSON has them. Raises ServingRefusal with the input's name."""
+    import numpy as np
+
+    if dtype == "str":
+        return _texts(value, name)
+    try:
+        found = np.array(value)
+    except (ValueError, TypeError, OverflowError):
+        raise bad(f"input {name!r} has rows of different lengths") from None
+    if not found.size:
+        return found.astype(dtype)
+    wanted = np.dtype(dtype)
+    if found.dtype.kind not in FITS.get(wanted.kind, ""):
+        raise bad(f"input {name!r} has values that are no {dtype} numbers")
+    if wanted.kind in "iu":
+        limits = np.iinfo(wanted)
+        if int(found.min()) < limits.min or int(found.max()) > limits.max:
+            raise bad(f"input {name!r} has values beyond {limits.min} to {limits.max} of {dtype}")
+    try:
+        with np.errstate(over="raise"):
+            return found.astype(wanted, copy=False)
+    except FloatingPointError:
+        raise bad(f"input {name!r} has values beyond {np.finfo(wanted).max:g} of {dtype}") from None
+
+
+def shaped(found: AnyArray, shape: Any, name: str) -> AnyArray:
+    """Raises ServingRefusal where the values do not fill the shape."""
+    sizes = shape_of(shape, name)
+    if math.prod(sizes) != found.size:
+        raise bad(f"input {name!r} has {found.size} values, and the shape {list(sizes)} takes {math.prod(sizes)}")
+    return found.reshape(sizes)
+
+
+def shape_of(shape: Any, name: str) -> tuple[int, ...]:
+    """Raises ServingRefusal."""
+    if (
+        not isinstance(shape, (list, tuple))
+        or not all(type(size) is int and 0 <= size < 1 << 40 for size in shape)
+        or len(shape) > MOST_RANK
+    ):
+        raise bad(f"input {name!r} has no shape such as [1, 3]")
+    return tuple(shape)
+
+
+def from_raw(content: bytes | memoryview, datatype: str, shape: Any, name: str) -> AnyArray:
+    """Of little-endian values, as the protocol's binary form has them. Raises ServingRefusal."""
+    import numpy as np
+
+    dtype = dtype_of(datatype, name)
+    if dtype == "str":
+        return shaped(np.array(_unpacked(bytes(content), name), object), shape, name)
+    item, sizes = _item(dtype), shape_of(shape, name)
+    if len(content) != (wanted := item.own.itemsize * math.prod(sizes)):
+        raise bad(f"input {name!r} has {len(content)} bytes, and {datatype} {list(shape)} takes {wanted}")
+    return np.frombuffer(content, item.little).astype(item.own, copy=False).reshape(sizes)
+
+
+class _Item(NamedTuple):
+    """A type in this machine's order of bytes, and in the protocol's."""
+
+    own: np.dtype[Any]
+    little: np.dtype[Any]
+
+
+@cache
+def _item(dtype: str) -> _Item:
+    import numpy as np
+
+    return _Item(np.dtype(dtype), np.dtype(dtype).newbyteorder("<"))
+
+
+def as_raw(value: AnyArray) -> bytes:
+    """The protocol's binary form."""
+    if value.dtype.kind in "OUS":
+        return b"".join(struct.pack("<I", len(part)) + part for part in (_bytes(item) for item in value.reshape(-1)))
+    return value.astype(value.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def dtype_of(datatype: Any, name: str) -> str:
+    """Raises ServingRefusal."""
+    found = DTYPES_OF.get(datatype) if isinstance(datatype, str) else None
+    if found is None:
+        raise bad(f"input {name!r} has the datatype {str(datatype)[:SHOWN]!r}; there are {', '.join(DTYPES_OF)}")
+    return found
+
+
+def datatype_of(value: AnyArray) -> str:
+    return _datatype_of(value.dtype)
+
+
+@lru_cache(256)
+def _datatype_of(dtype: np.dtype[Any]) -> str:
+    return "BYTES" if dtype.kind in "OUS" else DATATYPES[dtype.name]
+
+
+def spec_named(specs: tuple[TensorSpec, ...], name: str) -> TensorSpec | None:
+    return next((spec for spec in specs if spec.name == name), None)
+
+
+def as_values(value: AnyArray) -> Any:
+    """For JSON: lists of numbers, or of texts."""
+    if value.dtype.kind in "OUS":
+        return (
+            [_bytes(item).decode("utf-8", "replace") for item in value.reshape(-1)]
+            if value.ndim == 1
+            else value.astype(str).tolist()
+        )
+    if value.dtype.char == HALF:
+        return value.astype("float32").tolist()
+    return value if value.flags.c_contiguous else value.tolist()
+
+
+def _texts(value: Any, name: str) -> AnyArray:
+    import numpy as np
+
+    found = np.array(value, object)
+    if not all(isinstance(item, str) for item in found.reshape(-1)):
+        raise bad(f"input {name!r} has values that are no text")
+    return found
+
+
+def _unpacked(content: bytes, name: str) -> list[str]:
+    items, place = [], 0
+    while place < len(content):
+        length = int.from_bytes(content[place : place + 4], "little")
+        place += 4 + length
+        if place > len(content):
+            raise bad(f"input {name!r} is cut within a text")
+        items.append(_text(content[place - length : place], name))
+    return items
+
+
+def _text(content: bytes, name: str) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise bad(f"input {name!r} has a text that is not UTF-8") from None
+
+
+def texts_of(values: list[bytes], name: str) -> AnyArray:
+    """Raises ServingRefusal."""
+    import numpy as np
+
+    return np.array([_text(value, name) for value in values], object)
+
+
+def _bytes(item: Any) -> bytes:
+    return item if isinstance(item, bytes) else str(item).encode("utf-8", "replace")

