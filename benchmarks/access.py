@@ -23,7 +23,6 @@ from collectors.store.open import open_store
 from dashboard.api.answers import encode
 from dashboard.app import NEEDS_OF_OTHERS, make_app
 from dashboard.auth import peers, visitors
-from dashboard.auth import visitors as visiting
 from dashboard.auth.audit import Audit
 from dashboard.auth.gate import Gate
 from dashboard.auth.hosts import Access
@@ -120,11 +119,11 @@ def answers() -> list[Row]:
 def encoded(value: object, visitor: Visitor, *, anew: bool = False) -> None:
     if anew:
         visitors.SHOWN.clear()
-    entered = visiting.enter(visitor)
+    entered = visitors.enter(visitor)
     try:
         encode(value)
     finally:
-        visiting.leave(entered)
+        visitors.leave(entered)
 
 
 def connected() -> tuple[socket.socket, socket.socket]:

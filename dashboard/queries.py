@@ -31,9 +31,7 @@ from collectors.store.store import (
     Store,
 )
 
-from . import samples as bytes_of
-from . import samples as checkpoints
-from . import samples as places
+from . import samples as samples_module
 from .boards.drawing import BoardCharts
 from .boards.files import Boards
 from .findings import Alerts, Doings, FoundFindings
@@ -316,27 +314,27 @@ class Queries:
         self.check_run(query.run)
         return self._store.samples(query)
 
-    def sample(self, run: str, number: int) -> bytes_of.Shown:
+    def sample(self, run: str, number: int) -> samples_module.Shown:
         """Its bytes. Raises NotFound, also where its file is gone, has changed since, or is not one of the run's."""
         where = self._places(run)
         found = self._store.samples(SampleQuery(run, number=number, data=True))
         if not found:
             raise NotFound(f"run {run!r} has no sample {number}; GET /api/v1/samples lists them")
         try:
-            return bytes_of.shown(found[0], where)
-        except places.NotShown as error:
+            return samples_module.shown(found[0], where)
+        except samples_module.NotShown as error:
             raise NotFound(str(error)) from error
 
-    def checkpoints(self, run: str) -> list[checkpoints.Checkpoint]:
+    def checkpoints(self, run: str) -> list[samples_module.Checkpoint]:
         """By time. Raises NotFound."""
         where = self._places(run)
         events = self._store.events(run, kinds=("checkpoint",), most=MAX_CHECKPOINTS)
-        return checkpoints.checkpoints_of(events, where.folder, where.uid)
+        return samples_module.checkpoints_of(events, where.folder, where.uid)
 
-    def _places(self, run: str) -> places.RunPlaces:
+    def _places(self, run: str) -> samples_module.RunPlaces:
         self.check_run(run)
         files = [offset.path for offset in self._store.offsets().values() if offset.run == run]
-        return places.RunPlaces.of(self.tree, run, self.stacks.shown_folder_of(run), files)
+        return samples_module.RunPlaces.of(self.tree, run, self.stacks.shown_folder_of(run), files)
 
     # -- profile -------------------------------------------------------------------------------------------------------
 

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.logs import watch as listing
-from collectors.logs import watch as watching
+from collectors.logs import watch as watch_module
 from collectors.logs.file import BATCH_BYTES, BATCH_LINES
 from collectors.logs.tail import TURN_BYTES, TURN_RECORDS, Tail
 from collectors.logs.watch import ANY_INODE, MAX_WATCHED, Files, Folders, FolderWatch, listed
@@ -324,17 +323,17 @@ def test_one_inotify_instance_serves_all_folders(tmp_path: Path) -> None:
 
 def test_a_scan_of_many_folders_is_done_in_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the shortest slices, each ends after one file."""
-    looks, look_at = 0, listing.mark_of
+    looks, look_at = 0, watch_module.mark_of
 
     def counted(path: str) -> object:
         nonlocal looks
         looks += 1
         return look_at(path)
 
-    for module in (listing, watching):
+    for module in (watch_module, watch_module):
         monkeypatch.setattr(module, "mark_of", counted)
     for name in ("FIRST_SLICE_S", "SLICE_S"):
-        monkeypatch.setattr(watching, name, 0.0)
+        monkeypatch.setattr(watch_module, name, 0.0)
     make_runs(tmp_path, 1000, lines=1)
     watch = FolderWatch(tmp_path, lambda name: name.endswith(".jsonl"), threading.Event(), poll_only=True)
 

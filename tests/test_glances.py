@@ -13,9 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from collectors.logs import watch
-from collectors.logs import watch as listing
-from collectors.logs import watch as sliced
+from collectors.logs import watch as watch_module
 from collectors.logs.watch import FolderWatch
 
 RUNS, GLANCED = 600, 300
@@ -72,14 +70,14 @@ def looker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Looker]:
     for number in range(RUNS):
         write(tmp_path / name_of(number), clock.time() - (RUNS - number) * 5)
     for name in ("mark_of", "mtime_ns_of"):
-        slow = slowly(getattr(listing, name), clock)
-        for module in (listing, watch):
+        slow = slowly(getattr(watch_module, name), clock)
+        for module in (watch_module, watch_module):
             monkeypatch.setattr(module, name, slow)
     monkeypatch.setattr(
-        listing, "os", SimpleNamespace(scandir=partial(slow_entries, clock), stat=os.stat, lstat=os.lstat)
+        watch_module, "os", SimpleNamespace(scandir=partial(slow_entries, clock), stat=os.stat, lstat=os.lstat)
     )
-    monkeypatch.setattr(watch, "MAX_GLANCED", GLANCED)
-    for module in (sliced, watch):
+    monkeypatch.setattr(watch_module, "MAX_GLANCED", GLANCED)
+    for module in (watch_module, watch_module):
         monkeypatch.setattr(module, "time", clock)
     folder = FolderWatch(tmp_path, lambda path: path.endswith(".jsonl"), threading.Event(), poll_only=True)
     looker = Looker(tmp_path, folder, clock)

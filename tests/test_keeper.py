@@ -23,8 +23,7 @@ from typing import Any
 import pytest
 
 from collectors import VERSION, folders
-from collectors import writer as keeper_module
-from collectors import writer as lock
+from collectors import writer as writer_module
 from collectors.control import MOST_CONNECTIONS, ControlError, ControlServer, ask, short_path
 from collectors.machine.proc import boot_id, pid_namespace, start_ticks
 from collectors.options import CollectorOptions
@@ -49,7 +48,7 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 
 def about(pid: int, **changed: Any) -> dict[str, Any]:
     """What a writer of that pid, whose dashboard is dead, would have written down."""
-    here = lock.Writer(
+    here = writer_module.Writer(
         pid, start_ticks(pid) or 0, pid_namespace() or 0, boot_id(), socket.gethostname(), 1 << 22, 1, "0", {}
     )
     return {**asdict(here), **changed}
@@ -59,7 +58,7 @@ def about(pid: int, **changed: Any) -> dict[str, Any]:
 def held(data_dir: Path, text: str | bytes) -> Iterator[Path]:
     """A lock that somebody holds, with that text in it."""
     data_dir.mkdir(parents=True, exist_ok=True)
-    path = data_dir / lock.FILE
+    path = data_dir / writer_module.FILE
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with path.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -78,10 +77,10 @@ def keeping(log_dir: Path) -> Iterator[Keeper]:
 
 def test_an_orphan_that_is_surely_the_writer_is_ended(sleeper: subprocess.Popen[bytes], tmp_path: Path) -> None:
     with held(tmp_path, json.dumps(about(sleeper.pid))):
-        writer = lock.writer_of(tmp_path)
-        assert isinstance(writer, lock.Writer)
+        writer = writer_module.writer_of(tmp_path)
+        assert isinstance(writer, writer_module.Writer)
         assert writer.is_here and writer.is_orphan
-        assert lock.end(writer, 5)
+        assert writer_module.end(writer, 5)
     assert sleeper.wait(60) == -signal.SIGTERM
 
 
@@ -122,8 +121,8 @@ def test_a_lock_that_is_half_written_is_waited_for(sleeper: subprocess.Popen[byt
         assert late.stdin is not None
         late.stdin.write(whole.encode())
         late.stdin.close()
-        writer = lock.writer_of(tmp_path)
-        assert isinstance(writer, lock.Writer) and writer.pid == sleeper.pid
+        writer = writer_module.writer_of(tmp_path)
+        assert isinstance(writer, writer_module.Writer) and writer.pid == sleeper.pid
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -313,7 +312,7 @@ def test_a_stopped_collector_is_said_to_be_stopped_and_replaced(running: Dashboa
 
 def test_a_collector_that_answers_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked whether it is there; one that never was would be replaced after some minutes."""
-    monkeypatch.setattr(keeper_module, "ASK_EVERY_S", 0.2)
+    monkeypatch.setattr(writer_module, "ASK_EVERY_S", 0.2)
     (tmp_path / "logs").mkdir()
     keeper = Keeper(CollectorOptions(tmp_path / "logs", tmp_path / "logs" / ".deepseek", profile=False))
     keeper.start()
@@ -384,13 +383,13 @@ def answers(control: Path) -> bool:
 
 
 def test_the_lock_is_taken_with_all_that_tells_a_process_from_another(tmp_path: Path) -> None:
-    descriptor = lock.take(tmp_path, VERSION, {"a": 1})
-    writer = lock.writer_of(tmp_path)
-    assert isinstance(writer, lock.Writer)
+    descriptor = writer_module.take(tmp_path, VERSION, {"a": 1})
+    writer = writer_module.writer_of(tmp_path)
+    assert isinstance(writer, writer_module.Writer)
     assert (writer.pid, writer.is_here, writer.is_orphan, writer.options) == (os.getpid(), True, False, {"a": 1})
-    assert lock.is_held(descriptor, tmp_path)
-    (tmp_path / lock.FILE).unlink()
-    assert not lock.is_held(descriptor, tmp_path)
+    assert writer_module.is_held(descriptor, tmp_path)
+    (tmp_path / writer_module.FILE).unlink()
+    assert not writer_module.is_held(descriptor, tmp_path)
     os.close(descriptor)
 
 

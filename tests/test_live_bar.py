@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import APIResponse, Page, Route
 
-from collectors.logs import file as followed
-from collectors.logs import file as live_bar
+from collectors.logs import file as file_module
 from collectors.logs.file import LiveBar
 from collectors.store.store import LogQuery
 from tests.conftest import Dashboard, dashboard, wait_for
@@ -45,7 +44,7 @@ def lines(ingest: Ingest) -> list[str]:
 
 
 def plain(state: str) -> str:
-    return "".join(char for char in live_bar.ANSI.sub("", state) if char >= " ").strip()
+    return "".join(char for char in file_module.ANSI.sub("", state) if char >= " ").strip()
 
 
 def expected_bar(text: str) -> str:
@@ -175,7 +174,7 @@ def test_a_bar_below_another_one_is_no_flood_of_lines_and_its_metrics_are_a_curv
 
 def test_hours_of_states_are_one_line_and_are_not_read_again(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
     """More than the mebibyte that a line may have, followed and found."""
-    monkeypatch.setattr(followed, "BATCH_BYTES", 64 << 10)
+    monkeypatch.setattr(file_module, "BATCH_BYTES", 64 << 10)
     states = b"".join(b"\r%7d|%s" % (number, b"#" * 90) for number in range(25_000))
     for name in ("found.log", "followed.log"):
         (ingest.root / "a" / name).write_bytes(states if name == "found.log" else b"")
@@ -208,14 +207,14 @@ def test_half_lines_that_are_no_bar_cost_only_themselves(ingest: Ingest, half: b
 
 def test_at_most_five_states_a_second_are_stored_and_the_last_one_always(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr(live_bar.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(file_module.time, "monotonic", lambda: clock[0])
     bar, stored = LiveBar("a", "train.log"), []
     for number in range(1000):
         clock[0] += 0.01
         bar.take(b"\r%d" % number)
         stored += bar.news(clock[0])
     assert len(stored) <= 51 and bar.is_held
-    clock[0] += live_bar.GAP_S
+    clock[0] += file_module.GAP_S
     stored += bar.news(clock[0])
     assert stored[-1].text == "999" and not bar.is_held
     bar.take(b"")

@@ -18,8 +18,7 @@ from collectors.store.open import open_store
 from collectors.store.sqlite import logs
 from collectors.store.store import Ended, Question, Store, asked
 from dashboard.logs import lines, table
-from dashboard.logs import search as needle
-from dashboard.logs import search as searching
+from dashboard.logs import search as search_module
 from dashboard.logs.lines import LineQuestion, LogLines, NoSuchTemplate
 from dashboard.logs.search import BadExpression, Needle, finder, pieces
 from dashboard.logs.table import LineFilter
@@ -170,9 +169,9 @@ NEEDLES = [
 def test_a_search_in_slices_finds_what_each_line_says(
     store: Store, sought: Needle, is_hit: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(searching, "SLICE_S", 0.0)  # as little as a question does
-    monkeypatch.setattr(needle, "PIECE_BYTES", 200)
-    monkeypatch.setattr(needle, "LONG_BYTES", 400)
+    monkeypatch.setattr(search_module, "SLICE_S", 0.0)  # as little as a question does
+    monkeypatch.setattr(search_module, "PIECE_BYTES", 200)
+    monkeypatch.setattr(search_module, "LONG_BYTES", 400)
     asking, question = LogLines(store), LineQuestion(None, LineFilter(), sought, True)
     store.append(made(150, 1, "ab"))
     first = asking.stretch(question, 0, 10).search
@@ -203,7 +202,7 @@ def test_a_search_in_slices_finds_what_each_line_says(
 
 def test_the_newest_lines_are_searched_first(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.append(made(400, 1))
-    monkeypatch.setattr(searching, "SLICE_S", 0.0)
+    monkeypatch.setattr(search_module, "SLICE_S", 0.0)
     found = LogLines(store).stretch(LineQuestion(("a",), LineFilter(), Needle("o"), True), 0, 2000)
     assert found.search is not None and not found.search.done and min(numbers(found)) > 300
 

@@ -19,8 +19,7 @@ from collectors.machine.proc import boot_id, children_cpu_s, start_ticks, worker
 from collectors.machine.run_state import RunActivity
 from collectors.records import Event, Frame, Profile, StackSample
 from collectors.sampler import Target, Trouble
-from collectors.sampler import profile as pace
-from collectors.sampler import profile as profiling
+from collectors.sampler import profile as profile_module
 from collectors.sampler.profile import (
     FULL_RATES,
     SPARING_RATES,
@@ -174,9 +173,9 @@ def test_workers_take_turns_where_not_all_are_sampled_at_a_time() -> None:
 
 def test_more_processes_than_the_cap_take_turns_and_no_rank_is_left_out() -> None:
     targets = chosen(made_up(ranks=8, workers=100), FULL_RATES, 1.0, 0.0)
-    assert len(targets) == 8 + 8 * 63 == profiling.MOST_TARGETS
+    assert len(targets) == 8 + 8 * 63 == profile_module.MOST_TARGETS
     assert len({target.rank for target in targets if target.role == "worker"}) == 8
-    assert len(chosen(made_up(ranks=600, workers=1), FULL_RATES, 1.0, 0.0)) == profiling.MOST_TARGETS
+    assert len(chosen(made_up(ranks=600, workers=1), FULL_RATES, 1.0, 0.0)) == profile_module.MOST_TARGETS
 
 
 def test_a_slower_pace_is_one_for_all_and_ends_at_five_hertz() -> None:
@@ -195,8 +194,8 @@ def test_the_pace_settles_inside_the_budget_without_swinging(
     for _ in range(30):
         paces.append(paced(paces[-1], fixed_pct + pct_at_full_rate * paces[-1], budget_pct))
     assert len(set(paces[10:])) == 1
-    assert fixed_pct + pct_at_full_rate * paces[-1] <= budget_pct or paces[-1] == pace.LOWEST_PACE
-    assert paces[-1] == 1.0 or fixed_pct + pct_at_full_rate * paces[-1] >= pace.RAISE_BELOW * budget_pct
+    assert fixed_pct + pct_at_full_rate * paces[-1] <= budget_pct or paces[-1] == profile_module.LOWEST_PACE
+    assert paces[-1] == 1.0 or fixed_pct + pct_at_full_rate * paces[-1] >= profile_module.RAISE_BELOW * budget_pct
 
 
 def test_a_pace_rises_again_where_there_is_room() -> None:
@@ -215,7 +214,7 @@ def test_the_budget_grows_with_the_processes() -> None:
 def test_a_sampler_that_uses_too_much_is_slowed_down_and_the_page_is_told(
     notebook: Notebook, sleepers: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace, "MEASURE_S", 0.1)
+    monkeypatch.setattr(profile_module, "MEASURE_S", 0.1)
     begun_s, share = time.monotonic(), 0.04
     collector = ProfileCollector(
         lambda: [live(sleepers[0].pid)],
@@ -288,7 +287,7 @@ def test_a_process_goes_on_to_be_sampled_until_its_next_run_is_known(
     runs[0] = runs[0]._replace(ends=[Event("run", "end", time.time())])
     begun_s = time.monotonic()
     wait_for(collector, lambda: not notebook.targets)
-    assert time.monotonic() - begun_s > profiling.GOES_ON_S - 1
+    assert time.monotonic() - begun_s > profile_module.GOES_ON_S - 1
 
 
 def test_somebody_watching_a_live_run_hurries_the_sampler(
@@ -459,7 +458,7 @@ def test_eight_ranks_with_twelve_workers_are_sampled_inside_the_budget(sampler: 
     assert status.errors <= 0.005 * status.samples
     assert (status.processes, status.budget_pct) == {"native": (104, 10), "py-spy": (24, 25)}[sampler]
     assert sum(costs[-60:]) / 60 <= status.budget_pct, "the last 30 s"
-    assert status.hz > profiling.LOWEST_HZ
+    assert status.hz > profile_module.LOWEST_HZ
 
 
 def used_s(ranks: Iterable[subprocess.Popen[str]]) -> float:

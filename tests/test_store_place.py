@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from collectors import folders
-from collectors import folders as mounting
 from collectors.store.sqlite import files
 from tests.conftest import ROOT, Dashboard, wait_for
 
@@ -107,7 +106,7 @@ def test_a_log_folder_on_a_network_file_system_keeps_its_data_on_this_host_and_i
     behind, mounted = remote
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     log(behind / "a" / "metrics.jsonl", 0)
-    assert mounting.is_remote(mounted) and not mounting.is_remote(behind)
+    assert folders.is_remote(mounted) and not folders.is_remote(behind)
     with elsewhere(mounted) as running:
         wait_for(lambda: running.values("a", "loss") == [0])
         log(behind / "a" / "metrics.jsonl", 1, 2)
@@ -130,7 +129,7 @@ def test_the_file_system_of_a_path_is_that_of_its_nearest_mount(tmp_path: Path) 
         "/data": "ext4",
         "/homes": "ext4",
     }
-    assert {place: mounting.file_system_of(Path(place), mounts) for place in places} == places
+    assert {place: folders.file_system_of(Path(place), mounts) for place in places} == places
 
 
 def test_each_log_folder_has_a_data_folder_of_its_own_and_always_the_same(

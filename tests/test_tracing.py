@@ -20,7 +20,6 @@ from tests.traced_script import Step, lines_of, traced
 from tests.traced_script import log as log  # a fixture
 from tests.tracing import answered, folder_of, look_at_once, request, steps_until
 from trainer.log import tracing
-from trainer.log import tracing as asked
 from trainer.log.tracing import REQUEST
 from trainer.run_log import RunLog
 
@@ -170,7 +169,7 @@ def test_a_full_disk_costs_the_answer_alone(
         raise OSError(28, "No space left on device")
 
     path = request(log)
-    monkeypatch.setattr(asked, "_write_whole", full)
+    monkeypatch.setattr(tracing, "_write_whole", full)
     steps = steps_until(log, lambda: not (path.parent / REQUEST).exists(), Step())
     wait_for(lambda: not log._tracing._writing or not log._tracing._writing.is_alive())
     assert not list(path.parent.iterdir()) and "is lost" in capsys.readouterr().err
@@ -270,5 +269,5 @@ def test_the_folder_is_named_relative_to_the_run(tmp_path: Path) -> None:
 
 
 def test_long_names_have_folders_of_their_own(tmp_path: Path) -> None:
-    names = {asked.named_in_info(f"{'x' * 240}{end}") for end in "ab"} | {asked.named_in_info("." + "y" * 10)}
+    names = {tracing.named_in_info(f"{'x' * 240}{end}") for end in "ab"} | {tracing.named_in_info("." + "y" * 10)}
     assert len(names) == 3 and all(len(name.rpartition("/")[2]) < 255 for name in names)

@@ -19,7 +19,6 @@ from tests.traced_script import Step, raising
 from tests.traced_script import log as log  # a fixture
 from tests.tracing import answered, look_at_once, request, steps_until
 from trainer.log import tracing
-from trainer.log import tracing as asked
 from trainer.log.tracing import MOST_STEPS, REQUEST, OddRequest, parsed
 from trainer.run_log import RunLog
 
@@ -97,7 +96,7 @@ def test_an_odd_request_is_not_followed(
 def test_another_users_request_is_not_followed(
     log: RunLog, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(asked.os, "geteuid", lambda: os.getuid() + 1)
+    monkeypatch.setattr(tracing.os, "geteuid", lambda: os.getuid() + 1)
     path = request(log)
     steps_until(log, lambda: log._lines > 30)
     assert not path.exists() and "belongs to another user" in capsys.readouterr().err
@@ -148,7 +147,7 @@ def test_a_request_that_cannot_be_taken_away_is_answered_once(
     log: RunLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = request(log)
-    monkeypatch.setattr(asked.os, "unlink", raising(PermissionError(1, "no")))
+    monkeypatch.setattr(tracing.os, "unlink", raising(PermissionError(1, "no")))
     steps_until(log, path.exists, Step())
     lines = log._lines
     steps_until(log, lambda: log._lines > lines + 50)
@@ -166,21 +165,21 @@ def test_two_requests_one_after_the_other_are_both_answered(log: RunLog) -> None
 
 def test_who_finds_the_answer_may_ask_again_at_once(log: RunLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """The new request is there before anything follows the moment in which the answer can be seen."""
-    write_whole, asked_again = asked._write_whole, []
+    write_whole, asked_again = tracing._write_whole, []
 
     def write_and_ask(*arguments: Any) -> None:
         write_whole(*arguments)
         if not asked_again:
             asked_again.append(request(log, id="bbbbbbbb", steps=1))
 
-    monkeypatch.setattr(asked, "_write_whole", write_and_ask)
+    monkeypatch.setattr(tracing, "_write_whole", write_and_ask)
     request(log, id="aaaaaaaa", steps=1)
     steps_until(log, lambda: asked_again and asked_again[0].exists(), Step())
 
 
 def test_a_request_that_came_meanwhile_stays(log: RunLog) -> None:
-    folder = asked.TraceFolder(log.folder, log.run, 0)
-    first = asked.TraceRequest("aaaaaaaa", 1, 0)
+    folder = tracing.TraceFolder(log.folder, log.run, 0)
+    first = tracing.TraceRequest("aaaaaaaa", 1, 0)
     path = request(log, id="bbbbbbbb", rank=1)
     folder.answer(first, b"{}")
     assert (path.parent / REQUEST).exists() and (path.parent / "trace-aaaaaaaa.json").exists()

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors import supervisor as supervising
-from collectors import supervisor as watchdog
+from collectors import supervisor as supervisor_module
 from collectors.records import Points, Record
 from collectors.store.open import open_store
 from collectors.supervisor import FORGET_S, RETRY_S, SetAside, Stuck, Supervisor, Watchdog
@@ -59,7 +58,7 @@ class Dying(Hanging):
 def test_a_collector_that_hangs_is_stuck_and_its_sentence_names_the_input_and_the_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervising, "STUCK_S", 0.3)
+    monkeypatch.setattr(supervisor_module, "STUCK_S", 0.3)
     given_up: list[Stuck] = []
     supervisor = Supervisor(open_store(tmp_path / "data", write=True), on_stale=lambda error: None)
     hanging = Hanging()
@@ -122,7 +121,7 @@ def test_what_made_the_collector_hang_is_left_alone_by_the_next_process_which_re
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
     first = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert first.returncode == EXIT_AGAIN, first.stderr
-    assert [*json.loads((data_dir / watchdog.FILE).read_text())] == ["hang.jsonl"]
+    assert [*json.loads((data_dir / supervisor_module.FILE).read_text())] == ["hang.jsonl"]
     (log_dir / "well.jsonl").write_text(LINE)
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as second:
         store = open_store(data_dir, write=False)
@@ -158,14 +157,14 @@ def test_where_no_input_is_known_the_restarts_are_counted_and_forgotten_after_an
 ) -> None:
     stuck = Stuck("gpu", "", 31.0, "nvml.py:1 collect")
     assert [SetAside(tmp_path, tmp_path).add(stuck) for _ in range(4)] == [True, True, True, False]
-    (tmp_path / watchdog.FILE).unlink()
+    (tmp_path / supervisor_module.FILE).unlink()
     assert SetAside(tmp_path, tmp_path).add(stuck)
     now_s = time.time()
-    monkeypatch.setattr(watchdog.time, "time", lambda: now_s + RETRY_S + FORGET_S + 1)
+    monkeypatch.setattr(supervisor_module.time, "time", lambda: now_s + RETRY_S + FORGET_S + 1)
     assert [SetAside(tmp_path, tmp_path).add(stuck) for _ in range(4)] == [True, True, True, False]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1}', '{"a": {"reason": 1}}', "null", "[" * 5000])
 def test_a_file_of_what_is_set_aside_that_makes_no_sense_sets_nothing_aside(text: str, tmp_path: Path) -> None:
-    (tmp_path / watchdog.FILE).write_text(text)
+    (tmp_path / supervisor_module.FILE).write_text(text)
     assert SetAside(tmp_path, tmp_path).reason("a") == ""

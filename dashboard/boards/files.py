@@ -19,8 +19,7 @@ import yaml
 
 from ..user_files import yaml_file
 from ..user_files.yaml_file import ODD_BREAK, SETTLED_NS, SUFFIX, Stamp, Unwritable
-from . import board as fields
-from . import board as values
+from . import board as board_module
 from .board import Board, BoardChart, BoardError, plain_board, tree_of
 
 # Read a board, or one chart, from YAML.
@@ -30,13 +29,13 @@ KEPT = 512  # charts that pages ask for again and again
 
 def board_of(text: str) -> Board:
     """Raises BoardError."""
-    return Board(**values.read_table(tree_of(text), fields.BOARD_FIELDS, "a board"))
+    return Board(**board_module.read_table(tree_of(text), board_module.BOARD_FIELDS, "a board"))
 
 
 @lru_cache(maxsize=KEPT)
 def chart_of(text: str) -> BoardChart:
     """`"{kind: line, series: [gpu/power_w]}"`, as in a board's file. Raises BoardError."""
-    return fields.chart_of(tree_of(text))
+    return board_module.chart_of(tree_of(text))
 
 
 FOLDER = "boards"

@@ -35,13 +35,9 @@ from ..store import (
     StackColumns,
     StoreError,
 )
-from . import files, logs, points, runs, schema, stacks
-from . import logs as lines
-from . import logs as templates
-from . import points as outcomes
-from . import runs as findings
-from . import runs as samples
-from . import runs as sources
+from . import files, logs, schema, stacks
+from . import points as points_module
+from . import runs as runs_module
 from .codec import failing
 from .compact import Compactor
 from .files import JUDGE_S, TOO_LARGE, judge
@@ -63,9 +59,9 @@ class SqliteStore:
         self._over = ""  # why nothing is stored at present
         self._judged_s = -JUDGE_S
         self._readers = files.Readers(data_dir, self._forget)
-        self._of_file: dict[Path, points.FileReader] = defaultdict(points.FileReader)
+        self._of_file: dict[Path, points_module.FileReader] = defaultdict(points_module.FileReader)
         self._stacks = stacks.StackReader()
-        self._runs = runs.RunRows()
+        self._runs = runs_module.RunRows()
         self._watched: dict[Path, files.Watched] = {}
         self._watch_lock = threading.Lock()
         self._replaced = False  # other files lie in the folder than those that are watched
@@ -143,7 +139,7 @@ class SqliteStore:
 
     @failing(UNREADABLE, AGAIN)
     def offsets(self) -> dict[str, Offset]:
-        return {path: offset for _, db in self._readers.runs() for path, offset in runs.read_offsets(db).items()}
+        return {path: offset for _, db in self._readers.runs() for path, offset in runs_module.read_offsets(db).items()}
 
     @failing(UNREADABLE, AGAIN)
     def runs(self) -> list[Run]:
@@ -151,7 +147,9 @@ class SqliteStore:
 
     @failing(UNREADABLE, AGAIN)
     def run(self, name: str) -> Run | None:
-        return next((run for _, db in self._readers.runs() if (run := runs.read_run(db, name)) is not None), None)
+        return next(
+            (run for _, db in self._readers.runs() if (run := runs_module.read_run(db, name)) is not None), None
+        )
 
     @failing(UNREADABLE, AGAIN)
     def series(self, run: str | None = None, match: str = "") -> list[Series]:
@@ -159,7 +157,7 @@ class SqliteStore:
         for path, db in self._readers.machine() if run is None else self._readers.runs():
             for series in self._of_file[path].series(db, run):
                 found.setdefault(series.id, []).append(series)
-        return [points.joined(parts) for parts in found.values() if _matches(parts[0].name, match)]
+        return [points_module.joined(parts) for parts in found.values() if _matches(parts[0].name, match)]
 
     @failing(UNREADABLE, AGAIN)
     def range(
@@ -204,15 +202,15 @@ class SqliteStore:
     @failing(UNREADABLE, AGAIN)
     def outcomes(self, runs: Collection[str] | None = None, names: Collection[str] | None = None) -> Outcomes:
         rows = [row for path, db in self._readers.runs() for row in self._of_file[path].outcomes(db, runs, names)]
-        return outcomes.columns(rows)
+        return points_module.columns(rows)
 
     @failing(UNREADABLE, AGAIN)
     def names(self, runs: Collection[str] | None = None) -> dict[str, int]:
-        return {name: count for _, db in self._readers.runs() for name, count in outcomes.read_names(db, runs)}
+        return {name: count for _, db in self._readers.runs() for name, count in points_module.read_names(db, runs)}
 
     @failing(UNREADABLE, AGAIN)
     def configs(self, runs: Collection[str] | None = None) -> dict[str, dict[str, object]]:
-        return {run: config for _, db in self._readers.runs() for run, config in outcomes.read_configs(db, runs)}
+        return {run: config for _, db in self._readers.runs() for run, config in points_module.read_configs(db, runs)}
 
     @failing(UNREADABLE, AGAIN)
     def logs(self, query: LogQuery) -> LogPage:
@@ -222,25 +220,25 @@ class SqliteStore:
 
     @failing(UNREADABLE, AGAIN)
     def line_extents(self, runs: Collection[str] | None = None) -> dict[str, LineExtent]:
-        return {run: extent for _, db in self._readers.runs() for run, extent in lines.extents(db, runs).items()}
+        return {run: extent for _, db in self._readers.runs() for run, extent in logs.extents(db, runs).items()}
 
     @failing(UNREADABLE, AGAIN)
     def line_columns(self, run: str, after: int, take: Callable[[LineColumns], None]) -> None:
         for _, db in self._readers.runs():
-            lines.columns(db, run, after, take)
+            logs.columns(db, run, after, take)
 
     @failing(UNREADABLE, AGAIN)
     def line_texts(self, run: str, lo: int, hi: int, take: Callable[[LineTexts], bool]) -> None:
         for _, db in self._readers.runs():
-            lines.texts(db, run, lo, hi, take)
+            logs.texts(db, run, lo, hi, take)
 
     @failing(UNREADABLE, AGAIN)
     def lines(self, run: str, numbers: Sequence[int]) -> list[LogLine]:
-        return [line for _, db in self._readers.runs() for line in lines.lines(db, run, numbers)]
+        return [line for _, db in self._readers.runs() for line in logs.lines(db, run, numbers)]
 
     @failing(UNREADABLE, AGAIN)
     def templates(self, run: str) -> list[LineTemplate]:
-        return [template for _, db in self._readers.runs() for template in templates.read(db, run)]
+        return [template for _, db in self._readers.runs() for template in logs.read(db, run)]
 
     @failing(UNREADABLE, AGAIN)
     def bars(self, run: str) -> list[ProgressBar]:
@@ -255,7 +253,9 @@ class SqliteStore:
         kinds: Sequence[str] = (),
         most: int = -1,
     ) -> list[Event]:
-        return [event for _, db in self._readers.runs() for event in runs.read_events(db, run, lo, hi, kinds, most)]
+        return [
+            event for _, db in self._readers.runs() for event in runs_module.read_events(db, run, lo, hi, kinds, most)
+        ]
 
     @failing(UNREADABLE, AGAIN)
     def findings(
@@ -270,24 +270,24 @@ class SqliteStore:
         return [
             row
             for _, db in self._readers.runs()
-            for row in findings.read_findings(db, run, lo, hi, holding=holding, most=most)
+            for row in runs_module.read_findings(db, run, lo, hi, holding=holding, most=most)
         ]
 
     @failing(UNREADABLE, AGAIN)
     def finding(self, id_: str) -> Finding | None:
-        return next((row for _, db in self._readers.runs() for row in findings.read_id(db, id_)), None)
+        return next((row for _, db in self._readers.runs() for row in runs_module.read_id(db, id_)), None)
 
     @failing(UNREADABLE, AGAIN)
     def sample_names(self, run: str) -> SampleNames:
-        return next((samples.read_names(db, run) for _, db in self._readers.runs()), SampleNames([], 0, 0))
+        return next((runs_module.read_names(db, run) for _, db in self._readers.runs()), SampleNames([], 0, 0))
 
     @failing(UNREADABLE, AGAIN)
     def samples(self, query: SampleQuery) -> list[Sample]:
-        return [sample for _, db in self._readers.runs() for sample in samples.read_samples(db, query)]
+        return [sample for _, db in self._readers.runs() for sample in runs_module.read_samples(db, query)]
 
     @failing(UNREADABLE, AGAIN)
     def events_after(self, seq: int, kinds: Sequence[str]) -> list[Event]:
-        return [event for _, db in self._readers.runs() for event in runs.read_kinds_after(db, seq, kinds)]
+        return [event for _, db in self._readers.runs() for event in runs_module.read_kinds_after(db, seq, kinds)]
 
     @failing(UNREADABLE, AGAIN)
     def stacks(self, lo: float, hi: float, run: str) -> StackColumns:
@@ -310,7 +310,8 @@ class SqliteStore:
     @failing(UNREADABLE, AGAIN)
     def source_text(self, run: str, path: str) -> SourceText | None:
         return next(
-            (text for _, db in self._readers.runs() if (text := sources.read_sources(db, run, path)) is not None), None
+            (text for _, db in self._readers.runs() if (text := runs_module.read_sources(db, run, path)) is not None),
+            None,
         )
 
     # Following
@@ -338,10 +339,10 @@ class SqliteStore:
         self._readers.look()
         parts = [self._of_file[path].since(db, seq, newest) for path, db in self._readers.live()]
         found = [line for _, db in self._readers.runs() for line in logs.read_after(db, seq, newest, lines_of)]
-        events = [event for _, db in self._readers.runs() for event in runs.read_events_after(db, seq, newest)]
+        events = [event for _, db in self._readers.runs() for event in runs_module.read_events_after(db, seq, newest)]
         bars = [bar for _, db in self._readers.runs() for bar in logs.read_bars_after(db, seq, newest, lines_of)]
         points = [part for _, found in parts for part in found]
-        judged = [row for _, db in self._readers.runs() for row in findings.read_after(db, seq, newest)]
+        judged = [row for _, db in self._readers.runs() for row in runs_module.read_after(db, seq, newest)]
         return Delta(newest, all(complete for complete, _ in parts), points, found, events, bars, judged)
 
     def close(self) -> None:
@@ -357,7 +358,7 @@ class SqliteStore:
     def _forget(self) -> None:
         """Forget files that are gone."""
         self._of_file.clear()
-        self._stacks, self._runs = stacks.StackReader(), runs.RunRows()
+        self._stacks, self._runs = stacks.StackReader(), runs_module.RunRows()
         self._replaced = True
 
     def _unwatch(self) -> None:

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from ...records import WITHOUT_A_GAP_S
 from ..store import Thinning
-from . import chunks, files, schema, stacks
-from . import chunks as cells
+from . import chunks as chunks_module
+from . import files, schema, stacks
 from .codec import decoded
 from .ingest import FileWriter
 from .stacks import NS, UNKNOWN, ProfileRow, StackSpans
@@ -72,7 +72,7 @@ class ThinnedAxis(NamedTuple):
     old: int
     axis: bytes
     units: int
-    chunks: list[tuple[bytes, int]]  # data, and id
+    chunks_module: list[tuple[bytes, int]]  # data, and id
     alone: bool
 
 
@@ -95,10 +95,10 @@ def plan_points(db: sqlite3.Connection, found: Sequence[OldChunk], thinning: Thi
     """None where nothing is gained, or the axis is damaged."""
     wanted = {row.id: row for row in found if row.name not in thinning.whole}
     (coded,) = db.execute("SELECT data FROM axis WHERE id = ?", (found[0].axis,)).fetchone() or (b"",)
-    place = decoded("axis", found[0].axis, chunks.read_axis, coded)
+    place = decoded("axis", found[0].axis, chunks_module.read_axis, coded)
     if not wanted or place is None or not np.isfinite(place[0]).all():
         return None
-    edges = cells.edges(place[0])
+    edges = chunks_module.edges(place[0])
     if edges is None:
         return None
     rows = db.execute(
@@ -106,9 +106,11 @@ def plan_points(db: sqlite3.Connection, found: Sequence[OldChunk], thinning: Thi
     ).fetchall()
     thinned = []
     for chunk, data in rows:
-        values = decoded("chunk", chunk, chunks.read_values, data)
+        values = decoded("chunk", chunk, chunks_module.read_values, data)
         if values is not None and len(values) == len(place[0]):  # else it is damaged, and stays as it is
-            thinned.append((cells.encode_cells(values, edges, counter=wanted[chunk].name in thinning.counters), chunk))
+            thinned.append(
+                (chunks_module.encode_cells(values, edges, counter=wanted[chunk].name in thinning.counters), chunk)
+            )
     if not thinned:
         return None
     return ThinnedAxis(found[0].axis, edges.axis, len(edges.rows), thinned, alone=len(thinned) == len(found))
