@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from analysis.logs.difference import LogChange, LogDifference, difference
+from collectors.lines.tracebacks import fields_of_clock
 from collectors.logs.formats.text import Text
-from collectors.logs.tracebacks import fields_of_clock
 from collectors.records import LogLine
 from dashboard.logs import changes
 from dashboard.logs.changes import MaskedLines

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.logs.crash import Crash, crash_of, fault_in
+from collectors.lines.tracebacks import tracebacks
 from collectors.logs.formats.text import Text
-from collectors.logs.tracebacks import tracebacks
 from collectors.records import LogLine
 
 RECORDED = Path(__file__).parent / "recorded" / "crashes"

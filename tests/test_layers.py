@@ -183,7 +183,7 @@ def test_the_store_knows_of_the_analysis_the_templates_of_lines_only() -> None:
         if module.startswith("collectors.store")
         for name in imports(module, path)
     }
-    templates = {"collectors.logs.templates"}
+    templates = {"collectors.lines.templates"}
     assert {name for name in known if name.startswith("collectors.analysis")} == templates
     others = {name for module in templates for name in imports(module, modules()[module])}
     assert others <= templates | {"analysis.logs"}

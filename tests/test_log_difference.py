@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from analysis.logs.columns import LogColumns, Masked
 from analysis.logs.difference import LogDifference, difference
-from collectors.logs.tracebacks import fields_of_clock, message_of, word_before
+from collectors.lines.tracebacks import fields_of_clock, message_of, word_before
 from collectors.records import LogLine
 from dashboard.logs.changes import MaskedLines, mask
 from tests.planted_logs import PLANTINGS, Planting, Window, draw_window, is_first, judged, names, plant, recorded

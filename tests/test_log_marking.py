@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from collectors.logs.templates import field_count, field_values, masked
+from collectors.lines.templates import field_count, field_values, masked
 from dashboard.logs import search
 from dashboard.logs.search import Marker, Needle, finder, number_places
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.logs import templates
-from collectors.logs.templates import (
+from collectors.lines import templates
+from collectors.lines.templates import (
     NewTemplate,
     RunTemplates,
     family_of,

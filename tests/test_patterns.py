@@ -205,7 +205,7 @@ def test_patterns_are_found_wherever_they_are_written() -> None:
     modules = {name.partition(":")[0] for name in PATTERNS}
     for name in (
         "collectors.redaction",
-        "collectors.logs.structured",
+        "collectors.lines.structured",
         "dashboard.auth.visitors",
         "collectors.logs.formats.text",
     ):

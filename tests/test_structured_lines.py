@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.logs.crash import crash_of
+from collectors.lines.structured import StructuredLine, level_of, of_object, read, read_fields, shown, time_of
 from collectors.logs.formats import Arrival
 from collectors.logs.formats.jsonl import JsonLines, Metrics, judge
 from collectors.logs.formats.text import Text
-from collectors.logs.structured import StructuredLine, level_of, of_object, read, read_fields, shown, time_of
 from collectors.records import LogLine, Points, Record
 from tests.following import Follower, until
 

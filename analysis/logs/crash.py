@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
-from collectors.logs.tracebacks import CrashFrame, Raised, Traceback, makes_steps, shortened, tracebacks
+from collectors.lines.tracebacks import CrashFrame, Raised, Traceback, makes_steps, shortened, tracebacks
 from collectors.records import LogLine
 
 # What a line of a log says went wrong, where it is not an exception of Python: the GPU, the kernel, the scheduler, the other ranks.

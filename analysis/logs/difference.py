@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from collectors.logs.tracebacks import PLACE, fields_of_clock, message_of, word_before
+from collectors.lines.tracebacks import PLACE, fields_of_clock, message_of, word_before
 
 from .columns import (
     Grouped,

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from ..logs.tracebacks import ASIDE, FRAME, ROOTS, TRACEBACKS_HEAD, makes_steps, shortened
+from ..lines.tracebacks import ASIDE, FRAME, ROOTS, TRACEBACKS_HEAD, makes_steps, shortened
 from .proc import TICKS_PER_S
 from .run_state import StateName
 

@@ -159,7 +159,7 @@ class LineExtent(NamedTuple):
 
 
 class LineTemplate(NamedTuple):
-    """Lines of a run that differ in their placeholders only; see collectors/logs/templates.py."""
+    """Lines of a run that differ in their placeholders only; see collectors/lines/templates.py."""
 
     id: int  # stays as long as the run is stored
     text: str

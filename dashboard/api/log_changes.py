@@ -7,7 +7,7 @@ from typing_extensions import TypedDict
 
 from analysis.logs.crash import Fault, FaultKind
 from analysis.logs.difference import ChangeKind, LogChange, Surety
-from collectors.logs.tracebacks import CrashFrame
+from collectors.lines.tracebacks import CrashFrame
 
 from ..auth.roles import Role, needs
 from ..queries import Queries

@@ -15,7 +15,7 @@ import numpy as np
 from analysis.logs.columns import LineFloats, LogColumns, Masked, TimeRange
 from analysis.logs.crash import AROUND_S, Crash, crash_of
 from analysis.logs.difference import LogDifference, difference
-from collectors.logs.tracebacks import PLACE
+from collectors.lines.tracebacks import PLACE
 from collectors.machine.run_state import StateName
 from collectors.records import LogLine
 from collectors.redaction import may_hold_a_secret, redacted

@@ -13,9 +13,9 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from collectors.logs import templates
-from collectors.logs.structured import PAIR
-from collectors.logs.templates import family_of, field_count, field_values, wide_text
+from collectors.lines import templates
+from collectors.lines.structured import PAIR
+from collectors.lines.templates import family_of, field_count, field_values, wide_text
 from collectors.records import LogLine
 from collectors.redaction import LEFT_OUT, redacted
 from collectors.store.store import LineColumns, LineExtent, LineTemplate, Store, holding

@@ -12,7 +12,7 @@ import numpy as np
 import re2
 from numpy.typing import NDArray
 
-from collectors.logs import templates
+from collectors.lines import templates
 from collectors.store.store import LineExtent, LineTexts, holding
 
 # Where a text occurs in the bytes of many lines, with or without case, all at once.

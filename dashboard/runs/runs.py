@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 
 from analysis.findings.life import Doing
 from collectors.folders import LogTree
+from collectors.lines.tracebacks import shortened
 from collectors.logs.forgotten import MOST_TEXT, LastKnown
-from collectors.logs.tracebacks import shortened
 from collectors.machine.finder import Gpus, RanksSeen, gpus_of, ranks_of
 from collectors.machine.proc import descendants, environment_of
 from collectors.machine.ranks import Identity, identity_of, job_of

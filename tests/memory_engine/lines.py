@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from collectors.logs.templates import RunTemplates
+from collectors.lines.templates import RunTemplates
 from collectors.records import (
     LogLine,
 )

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import orjson
 
+from ...lines import structured
+from ...lines.structured import of_object
 from ...machine.run_state import QUEUE, whole
 from ...records import Event, Labels, Points, Record
 from ...user_files import OF_THE_COLLECTOR
-from .. import structured
 from ..open_files import DataFile
-from ..structured import of_object
 from . import MAX_LINE_BYTES, Arrival, Tally
 from .fields import METRIC, PARTS, STEPS, TIMES, Roles, moment, part_of
 from .segments import Segments

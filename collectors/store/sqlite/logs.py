@@ -13,8 +13,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from ...logs.templates import MOST_CHARACTERS as TEMPLATES_MOST_CHARACTERS
-from ...logs.templates import NewTemplate, RunTemplates
+from ...lines.templates import MOST_CHARACTERS as TEMPLATES_MOST_CHARACTERS
+from ...lines.templates import NewTemplate, RunTemplates
 from ...records import LogLine, ProgressBar
 from .. import store
 from ..store import UNKNOWN_TEMPLATE, LineColumns, LineExtent, LineTemplate, LineTexts, LogPage, LogQuery

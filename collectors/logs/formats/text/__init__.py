@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
+from ....lines import structured
 from ....records import LogLine, Points, Record, RunInfo
-from ... import structured
 from ...open_files import NotMetrics
 from .. import MAX_LINE_BYTES, Arrival, Tally
 from ..values import MAX_TIME_S
