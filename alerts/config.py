@@ -401,7 +401,7 @@ def _rule(node: Any, receivers: list[str]) -> OwnRule | FindingPolicy:
 
 
 def _check_expression(kind: str, text: str, line: int) -> None:
-    from .rules import condition_of
+    from .conditions import condition_of
 
     try:
         condition_of(kind, text)

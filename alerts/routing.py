@@ -457,7 +457,7 @@ class AlertDesk:
 
 def _series(settings: AlertSettings, rule: str) -> str:
     """That an own rule is about, where it is one alone."""
-    from .rules import series_of
+    from .conditions import series_of
 
     own = next((own for own in settings.rules if own.rule == rule), None)
     return series_of(own.kind, own.text) if own is not None else ""

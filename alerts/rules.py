@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,8 +11,8 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from analysis.expressions.evaluation import Expression, ExpressionColumns
-from analysis.expressions.language import ExpressionError, NoSeries, parsed, unit_of_series
+from analysis.expressions.evaluation import ExpressionColumns
+from analysis.expressions.language import ExpressionError, NoSeries, unit_of_series
 from analysis.expressions.values import Raster, SeriesColumns
 from analysis.findings.rule import Held, RunRule
 from analysis.findings.watch import Watch
@@ -22,52 +21,8 @@ from collectors.machine.run_state import spoken
 from collectors.records import Finding, Labels, Points, Record
 from collectors.store.store import Buckets, Series, Store, StoreError, TooMuch
 
+from .conditions import Condition, SeriesComparison, condition_of
 from .config import OWN, AlertSettings, OwnRule, is_of
-
-SIMPLE = re.compile(
-    r"\s*(?P<name>[A-Za-z_](?:[\w.:/]*\w)?)\s*(?P<operator><=|>=|==|!=|<|>)\s*(?P<number>[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*"
-)
-NAME = re.compile(r"\s*(?P<name>[A-Za-z_](?:[\w.:/]*\w)?)\s*")
-SERIES = re.compile(r"[^\s\"]{1,200}")
-CLOCK = "step"  # in an expression the steps of the run, and no series
-
-
-class SeriesComparison(NamedTuple):
-    """A series and a number."""
-
-    name: str
-    operator: str
-    number: float
-
-
-class Condition(NamedTuple):
-    """One of `simple`, `name` (the series alone) and `expression`."""
-
-    simple: SeriesComparison | None = None
-    name: str = ""
-    expression: Expression | None = None
-
-
-def condition_of(kind: str, text: str) -> Condition:
-    """Raises ValueError: one sentence."""
-    if kind == "when" and (found := SIMPLE.fullmatch(text)) and found["name"] != CLOCK:
-        return Condition(simple=SeriesComparison(found["name"], found["operator"], float(found["number"])))
-    if kind == "absent":
-        if not SERIES.fullmatch(text.strip()):
-            raise ValueError("the name of one series belongs here, such as train/loss")
-        return Condition(name=text.strip())
-    if kind == "anomaly" and (found := NAME.fullmatch(text)) and found["name"] != CLOCK:
-        return Condition(name=found["name"])
-    return Condition(expression=Expression(text, parsed(text)))
-
-
-def series_of(kind: str, text: str) -> str:
-    """The name of the series, where it is one alone; else ""."""
-    if kind == "absent":
-        return text.strip()
-    found = SIMPLE.fullmatch(text) if kind == "when" else NAME.fullmatch(text)
-    return found["name"] if found else ""
-
 
 # Rules that compare one series with a number: all those of a series at once, at each new point.
 

@@ -39,12 +39,11 @@ from .jobs import JobsReader
 from .logs.changes import LogChanges
 from .logs.lines import LogLines
 from .machine import Cost, CostMeter, GpuUser, HostLook, HostProcesses, Machine, RunOfProcess, values_now
-from .pages.page import Page
 from .runs.goodput import Goodputs
-from .runs.previous_run import RunAttempts, requeued
+from .runs.previous_run import RunDetail, requeued
 from .runs.run_values import Comparing
-from .runs.runs import RankView, Runs, RunView, forgotten_view, rank_view
-from .runs.search import SearchHits, Sources, Typed, search
+from .runs.runs import Runs, RunView, forgotten_view, rank_view
+from .runs.search import NamedPage, SearchHits, Sources, Typed, search
 from .runs.table import RunsSource, RunsTable
 from .series.curves import Overlays
 from .series.expressions import Expressions
@@ -90,14 +89,6 @@ class Profiler:
 
     sampler: str
     note: dict[str, str] | None
-
-
-@dataclass(frozen=True)
-class RunDetail:
-    run: RunView
-    attempts: list[Event]
-    processes: list[RankView]
-    same: RunAttempts | None = None  # other runs that are attempts of it, with it among them
 
 
 @dataclass(frozen=True)
@@ -241,7 +232,7 @@ class Queries:
         self.check_run(run)
         return self._store.events(run, lo, hi, most=MAX_EVENTS)
 
-    def search(self, text: str, pages: Sequence[Page], runs: Sequence[str], most: int) -> SearchHits:
+    def search(self, text: str, pages: Sequence[NamedPage], runs: Sequence[str], most: int) -> SearchHits:
         """Runs, series, pages and notes that match, the best first; `runs` are the shown ones."""
         notes = self._store.events(kinds=("note",), most=MOST_NOTES)
         return search(Typed(text), Sources(pages, self.runs(), self._store.series, notes), runs, most)

@@ -9,9 +9,10 @@ import sys
 import pytest
 
 from models import errors
-from models.artifact.artifact import FORMAT_VERSION, ModelManifest, TensorSpec, manifest_from
+from models.artifact.artifact import FORMAT_VERSION, ModelManifest, manifest_from
 from models.commands.command import ModelsParser
 from models.runtimes.pick import quantile, ratio, time_in_rounds
+from models.runtimes.session import TensorSpec
 from tests.running import ROOT
 
 BLOCKED = """

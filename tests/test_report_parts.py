@@ -34,7 +34,7 @@ from dashboard.report.page import (
     thinned,
     visible,
 )
-from dashboard.stacks.ledger import mean_unit_s
+from dashboard.stacks.stacks import mean_unit_s
 
 DATA = Charged("data", Frame("decode", "/job/data.py", 88))
 KINDS: tuple[TimeKind, ...] = ("data", "python", "log", "checkpoint", "unexplained")

@@ -14,7 +14,7 @@ from collectors.tracing import KernelKind
 
 from ..auth.roles import Role, needs
 from ..queries import Queries
-from ..stacks.ledger import contrasted
+from ..stacks.stacks import contrasted
 from .answers import Answer
 from .parameters import OptionalWindow, Rank, RunParameter, Window, known_run
 

@@ -15,8 +15,8 @@ from collectors.records import Event, Offset
 from ..auth.roles import SOURCE, Role, needs
 from ..auth.visitors import theirs
 from ..mutations import Changes
-from ..queries import Queries, RunDetail
-from ..runs.previous_run import RunAttempts
+from ..queries import Queries
+from ..runs.previous_run import RunAttempts, RunDetail
 from ..runs.runs import RankView, RunView
 from ..user_files.run_notes import About
 from .answers import Answer

@@ -75,8 +75,7 @@ def _lines(parsed: argparse.Namespace, store: Store, place: LogFolders) -> list[
     from analysis.ledger.wording import lines_of
 
     from ..runs.goodput import Goodputs
-    from ..stacks.ledger import contrasted
-    from ..stacks.stacks import Stacks
+    from ..stacks.stacks import Stacks, contrasted
 
     stacks = Stacks(store, place.tree)
     goodput = Goodputs(store, stacks.ledgers, place.tree, place.data_dir).line(parsed.run)

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,10 +22,7 @@ from collectors.redaction import may_hold_a_secret, redacted
 from collectors.store.store import LogPage, LogQuery
 
 from ..auth.visitors import sees_all
-
-if TYPE_CHECKING:
-    from ..queries import RunDetail
-
+from ..runs.previous_run import RunDetail
 
 # The kernel's own log, where this process may read it: often it may not, and then it says nothing.
 

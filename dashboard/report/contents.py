@@ -30,7 +30,7 @@ from ..runs.columns import roles_of
 from ..runs.comparison import Difference, differences
 from ..runs.runs import RunView
 from ..series.places import STEP, TIME, CurveQuery, NoPlace
-from ..stacks.ledger import contrasted
+from ..stacks.stacks import contrasted
 
 
 class ReportQuery(NamedTuple):

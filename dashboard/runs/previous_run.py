@@ -7,17 +7,18 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from collectors.folders import FOLDER, LogTree
 from collectors.machine.proc import PYTHON
 from collectors.machine.ranks import is_launchers_command, started
+from collectors.records import Event
 from collectors.store.store import Run
 
 from .comparison import CORES_TAKEN, MISSING, Change, Difference, Pace, Section, canonical, differences, shown
-from .runs import RunView
+from .runs import RankView, RunView
 
 NAMED = 4  # differences in the sentence
 MOST_VALUE = 40  # characters of a value in it
@@ -169,6 +170,16 @@ class RunAttempts(NamedTuple):
 
     runs: tuple[str, ...]  # by their start, the newest last
     rules: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunDetail:
+    """A run with its own attempts, its processes, and the other runs that are attempts of it."""
+
+    run: RunView
+    attempts: list[Event]
+    processes: list[RankView]
+    same: RunAttempts | None = None  # with it among them
 
 
 class _Link(NamedTuple):

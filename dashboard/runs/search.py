@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 from collectors.records import Event
 from collectors.store.store import Series, check
 
-from ..pages.page import Page
 from .runs import RunView
 
 # How well a text matches what was typed: at its beginning, at the beginning of a word, or anywhere.
@@ -115,10 +114,23 @@ class SearchHits(NamedTuple):
     note: str  # what was not searched, or ""
 
 
+class NamedPage(Protocol):
+    """A page as far as it is searched for."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def path(self) -> str: ...
+
+
 class Sources(NamedTuple):
     """What is searched. `series` of a run; `notes` are the events that users added, the newest last."""
 
-    pages: Sequence[Page]
+    pages: Sequence[NamedPage]
     runs: Sequence[RunView]  # the newest first
     series: Callable[[str], Sequence[Series]]
     notes: Sequence[Event]
@@ -147,7 +159,7 @@ def search(typed: Typed, sources: Sources, runs: Sequence[str], most: int) -> Se
     return SearchHits([row.hit for row in ranked[:most]], max(0, len(ranked) - most), note)
 
 
-def _pages(typed: Typed, pages: Sequence[Page]) -> Iterator[_Ranked]:
+def _pages(typed: Typed, pages: Sequence[NamedPage]) -> Iterator[_Ranked]:
     for age, page in enumerate(pages):
         if (place := typed.place(page.name)) is not None:
             yield _Ranked(

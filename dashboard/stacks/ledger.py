@@ -7,22 +7,14 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from analysis.history import History
-from analysis.ledger.contrast import LedgerContrast, LedgerSide, contrast
 from analysis.ledger.ledger import Subject, account_in, subject_of
 from analysis.ledger.shares import Account, Ledger, Tier, compacted, summed
 from analysis.stacks.traces import Range
 from analysis.stacks.trust import LineOf
-from analysis.units import Units
-from collectors.store.store import Store, TooMuch, check, holding
-
-if TYPE_CHECKING:
-    from .stacks import Stacks
-
+from collectors.store.store import Store, check, holding
 
 # Accounts of a run's minutes, remembered: the ledger of a day is their sum, and its two edges.
 #
@@ -146,35 +138,3 @@ def _whole(history: History, window: Range) -> range:
 
 def _key(history: History, subject: Subject, minute: int) -> _AccountKey:
     return _AccountKey(history.run, subject.rank, subject.cards.busy.id if subject.cards.busy else 0, minute)
-
-
-# Ask for the ledgers of two runs and for what they spend their time on otherwise.
-
-
-def contrasted(
-    stacks: Stacks, run: str, window: Range | None, rank: int | None, against: str, reading_s: float = READING_S
-) -> LedgerContrast:
-    """A window of one run, or all that was profiled of it, beside all that was profiled of another. Minutes that are not known are
-    read for `reading_s` of each."""
-    return contrast(
-        ledger_side(stacks, run, window, rank, reading_s),
-        ledger_side(stacks, against, None, None, reading_s),
-    )
-
-
-def ledger_side(stacks: Stacks, run: str, window: Range | None, rank: int | None, reading_s: float) -> LedgerSide:
-    found = stacks.ledger(run, window, rank, reading_s)
-    if not found.rows:
-        return LedgerSide(run, found)
-    try:
-        log = stacks.step_log(run, found.window, found.rank)
-    except TooMuch:  # millions of steps: their ledger is compared all the same
-        return LedgerSide(run, found)
-    return LedgerSide(run, found, mean_unit_s(log.steps, found.window) if log.steps else None, log.unit_name)
-
-
-def mean_unit_s(units: Units, window: Range) -> float | None:
-    """Seconds of a unit of the window, without the time in which the run was down; None where none lies in it."""
-    inside_s = np.minimum(units.end_s, window[1]) - np.maximum(units.start_s, window[0])
-    count = units.within([window])
-    return float(np.clip(inside_s, 0, None).sum()) / count if count > 0 else None

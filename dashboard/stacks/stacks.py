@@ -17,6 +17,7 @@ from analysis.blame import comparison
 from analysis.blame.blame import NEAREST
 from analysis.blame.verdict import Verdict
 from analysis.history import History
+from analysis.ledger.contrast import LedgerContrast, LedgerSide, contrast
 from analysis.ledger.shares import Ledger, Traced, traced_lines
 from analysis.stacks import fold as folding
 from analysis.stacks import frames
@@ -24,8 +25,9 @@ from analysis.stacks.fold import PRUNE, FlameTree, Gathered, Reshaping, gathered
 from analysis.stacks.threads import Lanes
 from analysis.stacks.traces import LastStack, Range, last_stacks, to_samples
 from analysis.step_log import StepLog, with_lines
+from analysis.units import Units
 from collectors.folders import LogTree
-from collectors.store.store import StackColumns, Store, check, holding
+from collectors.store.store import StackColumns, Store, TooMuch, check, holding
 
 from ..auth.visitors import sees_all, without_details
 from . import flamechart
@@ -266,3 +268,32 @@ def _phases(log: StepLog, window: Range, ranges: Sequence[Range]) -> list[PhaseT
     seconds = phases.seconds_within([window]) / steps
     baseline_s = phases.seconds_within(ranges) / base if base else [None] * len(phases.names)
     return [PhaseTime(*row) for row in zip(phases.names, seconds.tolist(), list(baseline_s), strict=True)]
+
+
+def contrasted(
+    stacks: Stacks, run: str, window: Range | None, rank: int | None, against: str, reading_s: float = READING_S
+) -> LedgerContrast:
+    """A window of one run, or all that was profiled of it, beside all that was profiled of another. Minutes that are not known are
+    read for `reading_s` of each."""
+    return contrast(
+        ledger_side(stacks, run, window, rank, reading_s),
+        ledger_side(stacks, against, None, None, reading_s),
+    )
+
+
+def ledger_side(stacks: Stacks, run: str, window: Range | None, rank: int | None, reading_s: float) -> LedgerSide:
+    found = stacks.ledger(run, window, rank, reading_s)
+    if not found.rows:
+        return LedgerSide(run, found)
+    try:
+        log = stacks.step_log(run, found.window, found.rank)
+    except TooMuch:  # millions of steps: their ledger is compared all the same
+        return LedgerSide(run, found)
+    return LedgerSide(run, found, mean_unit_s(log.steps, found.window) if log.steps else None, log.unit_name)
+
+
+def mean_unit_s(units: Units, window: Range) -> float | None:
+    """Seconds of a unit of the window, without the time in which the run was down; None where none lies in it."""
+    inside_s = np.minimum(units.end_s, window[1]) - np.maximum(units.start_s, window[0])
+    count = units.within([window])
+    return float(np.clip(inside_s, 0, None).sum()) / count if count > 0 else None

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ..errors import BadArtifact, CannotRun, needed
+from ..runtimes.session import TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,19 +66,6 @@ SAME = (
 MOST = 10**18  # of a number of things
 MOST_CHARS = 1_000  # of a text
 KINDS = {str: "text", int: "a whole number", float: "a number", list: "a list", dict: "a table"}
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """An input or an output. `dtype` is numpy's word; a free dimension has a name: ("batch", 3, 224, 224)."""
-
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
-
-    def __str__(self) -> str:
-        """`image (float32 [batch, 1, 28, 28])`"""
-        return f"{self.name} ({self.dtype} [{', '.join(map(str, self.shape))}])"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import BadArtifact, ModelsError, cannot_write
+from ..runtimes.session import TensorSpec
 from . import artifact
 from .artifact import (
     FILE_NAME,
@@ -23,7 +24,6 @@ from .artifact import (
     MODEL,
     Artifact,
     ModelManifest,
-    TensorSpec,
     external_files,
     file_of,
     manifest_from,

@@ -7,9 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..artifact.artifact import TensorSpec
 from ..errors import CannotRun, needed
-from .session import check_inputs
+from .session import TensorSpec, check_inputs
 
 if TYPE_CHECKING:
     import numpy as np

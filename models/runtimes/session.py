@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..artifact.artifact import TensorSpec
 from ..errors import CannotRun
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """An input or an output. `dtype` is numpy's word; a free dimension has a name: ("batch", 3, 224, 224)."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+    def __str__(self) -> str:
+        """`image (float32 [batch, 1, 28, 28])`"""
+        return f"{self.name} ({self.dtype} [{', '.join(map(str, self.shape))}])"
 
 
 class ModelSession(Protocol):

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 import orjson
 
-from ..artifact.artifact import TensorSpec
 from ..errors import needed
+from ..runtimes.session import TensorSpec
 from .access import ModelCaller
 from .model import ServedModel, ServedModels
 from .queue import RefusalKind, ServingRefusal, bad

@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ..artifact import Artifact
 from ..artifact import artifact as golden
-from ..artifact.artifact import TensorSpec
 from ..errors import BadArtifact, CannotRun, ModelsError, WrongOption, needed
 from ..runtimes.pick import AGREES, first_item
-from ..runtimes.session import ModelSession, check_inputs
+from ..runtimes.session import ModelSession, TensorSpec, check_inputs
 from .queue import (
     NEVER_S,
     BatchPace,
