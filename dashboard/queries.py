@@ -31,7 +31,6 @@ from collectors.store.store import (
     Store,
 )
 
-from . import samples as samples_module
 from .boards.drawing import BoardCharts
 from .boards.files import Boards
 from .findings import Alerts, Doings, FoundFindings
@@ -45,6 +44,7 @@ from .runs.run_values import Comparing
 from .runs.runs import Runs, RunView, forgotten_view, rank_view
 from .runs.search import NamedPage, SearchHits, Sources, Typed, search
 from .runs.table import RunsSource, RunsTable
+from .samples import Checkpoint, NotShown, RunPlaces, Shown, checkpoints_of, shown
 from .series.curves import Overlays
 from .series.expressions import Expressions
 from .series.subscription import is_glob, split_names, wanted
@@ -305,27 +305,27 @@ class Queries:
         self.check_run(query.run)
         return self._store.samples(query)
 
-    def sample(self, run: str, number: int) -> samples_module.Shown:
+    def sample(self, run: str, number: int) -> Shown:
         """Its bytes. Raises NotFound, also where its file is gone, has changed since, or is not one of the run's."""
         where = self._places(run)
         found = self._store.samples(SampleQuery(run, number=number, data=True))
         if not found:
             raise NotFound(f"run {run!r} has no sample {number}; GET /api/v1/samples lists them")
         try:
-            return samples_module.shown(found[0], where)
-        except samples_module.NotShown as error:
+            return shown(found[0], where)
+        except NotShown as error:
             raise NotFound(str(error)) from error
 
-    def checkpoints(self, run: str) -> list[samples_module.Checkpoint]:
+    def checkpoints(self, run: str) -> list[Checkpoint]:
         """By time. Raises NotFound."""
         where = self._places(run)
         events = self._store.events(run, kinds=("checkpoint",), most=MAX_CHECKPOINTS)
-        return samples_module.checkpoints_of(events, where.folder, where.uid)
+        return checkpoints_of(events, where.folder, where.uid)
 
-    def _places(self, run: str) -> samples_module.RunPlaces:
+    def _places(self, run: str) -> RunPlaces:
         self.check_run(run)
         files = [offset.path for offset in self._store.offsets().values() if offset.run == run]
-        return samples_module.RunPlaces.of(self.tree, run, self.stacks.shown_folder_of(run), files)
+        return RunPlaces.of(self.tree, run, self.stacks.shown_folder_of(run), files)
 
     # -- profile -------------------------------------------------------------------------------------------------------
 

@@ -22,8 +22,27 @@ from collectors.records import Points, labels_of
 from collectors.store.sqlite import files
 from collectors.store.sqlite.engine import SqliteStore
 from dashboard import address
-from dashboard.commands import doctor as doctor_module
-from dashboard.commands.doctor import CHECKS, Check, CheckedHost, Symptom, diagnose, json_of, lines_of, verdict_of
+from dashboard.commands.doctor import (
+    CHECKS,
+    Check,
+    CheckedHost,
+    Symptom,
+    check_clock,
+    check_data,
+    check_disk,
+    check_gpu,
+    check_inotify,
+    check_logs,
+    check_port,
+    check_running,
+    check_sampler,
+    check_store,
+    check_versions,
+    diagnose,
+    json_of,
+    lines_of,
+    verdict_of,
+)
 from tests import fake_nvml
 from tests.conftest import ROOT, dashboard, wait_for
 from tests.cost import children_cpu_s, times
@@ -88,9 +107,7 @@ def test_a_check_that_fails_or_hangs_costs_its_own_line(place: CheckedHost) -> N
         raise RuntimeError("odd\nhost \ud800")
 
     before_s = time.monotonic()
-    rows = diagnose(
-        place, [Check("clock", hang), Check("disk", fail), Check("port", doctor_module.check_port)], within_s=0.5
-    )
+    rows = diagnose(place, [Check("clock", hang), Check("disk", fail), Check("port", check_port)], within_s=0.5)
     assert time.monotonic() - before_s < 60
     late, failed, fine = (row.symptom for row in rows)
     assert late.verdict == "warning" and "0.5 s" in late.sentence
@@ -110,7 +127,7 @@ def test_a_port_that_is_held_is_wrong_and_its_holder_is_named(place: CheckedHost
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         number = holder.getsockname()[1]
-        found = doctor_module.check_port(place._replace(port=number))
+        found = check_port(place._replace(port=number))
         done = doctor("--log-dir", str(place.log_dirs[0]), "--port", str(number))
     assert (
         found.verdict == "wrong"
@@ -118,7 +135,7 @@ def test_a_port_that_is_held_is_wrong_and_its_holder_is_named(place: CheckedHost
         and f"--port {number + 1}" in found.remedy
     )
     assert done.returncode == 1
-    assert doctor_module.check_port(place._replace(port=number)).verdict == "ok"
+    assert check_port(place._replace(port=number)).verdict == "ok"
 
 
 def test_the_holder_may_be_another_users_process(place: CheckedHost, tmp_path: Path) -> None:
@@ -132,7 +149,7 @@ def test_the_holder_may_be_another_users_process(place: CheckedHost, tmp_path: P
         table.write_text(
             f"head\n 0: 0100007F:{number:04X} 00000000:0000 0A 00000000:00000000 00:00000000 00000000 65534 0 4711 1\n"
         )
-        found = doctor_module.check_port(place._replace(port=number, root=tmp_path / "root"))
+        found = check_port(place._replace(port=number, root=tmp_path / "root"))
     assert "by a process of nobody" in found.sentence or "65534" in found.sentence
 
 
@@ -143,7 +160,7 @@ def test_what_ptrace_scope_forbids_is_said_with_the_remedy(scope: str, place: Ch
     (root / "proc/sys/kernel/yama/ptrace_scope").write_text(scope)
     (root / "proc/self").mkdir()
     (root / "proc/self/status").write_text("CapEff:\t0000000000000000\nSeccomp:\t0\n")
-    found = doctor_module.check_sampler(place._replace(root=root))
+    found = check_sampler(place._replace(root=root))
     assert (
         found.verdict == "warning"
         and f"ptrace_scope is {scope}" in found.sentence
@@ -154,9 +171,9 @@ def test_what_ptrace_scope_forbids_is_said_with_the_remedy(scope: str, place: Ch
 def test_a_full_disk_and_a_folder_that_may_not_be_written_are_wrong(
     place: CheckedHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert doctor_module.check_disk(place).verdict in ("ok", "warning")
+    assert check_disk(place).verdict in ("ok", "warning")
     place.data_dir.mkdir()
-    assert doctor_module.check_disk(place).verdict in ("ok", "warning")
+    assert check_disk(place).verdict in ("ok", "warning")
     whole = os.statvfs(place.data_dir)
 
     class Full:
@@ -169,24 +186,24 @@ def test_a_full_disk_and_a_folder_that_may_not_be_written_are_wrong(
         )
 
     monkeypatch.setattr(os, "statvfs", lambda _: Full)
-    assert doctor_module.check_disk(place).verdict == "wrong" and "df -h" in doctor_module.check_disk(place).remedy
+    assert check_disk(place).verdict == "wrong" and "df -h" in check_disk(place).remedy
     monkeypatch.undo()
 
     def no_room(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "write", no_room)
-    found = doctor_module.check_disk(place)
+    found = check_disk(place)
     assert found.facts["write_ms"] is None if "write_ms" in found.facts else found.verdict == "wrong"
 
 
 def test_odd_folders_are_a_sentence(place: CheckedHost, tmp_path: Path) -> None:
-    assert doctor_module.check_logs(place).verdict == "ok"
-    gone = doctor_module.check_logs(place._replace(log_dirs=(tmp_path / "gone",)))
+    assert check_logs(place).verdict == "ok"
+    gone = check_logs(place._replace(log_dirs=(tmp_path / "gone",)))
     assert gone.verdict == "warning" and "mkdir -p" in gone.remedy
     os.mkfifo(tmp_path / "fifo")
-    assert doctor_module.check_logs(place._replace(log_dirs=(tmp_path / "fifo",))).verdict == "wrong"
-    assert doctor_module.check_data(place._replace(data_dir=tmp_path / "fifo")).verdict == "wrong"
+    assert check_logs(place._replace(log_dirs=(tmp_path / "fifo",))).verdict == "wrong"
+    assert check_data(place._replace(data_dir=tmp_path / "fifo")).verdict == "wrong"
     rows = diagnose(place._replace(log_dirs=(tmp_path / "fifo",), data_dir=tmp_path / "fifo" / "below"))
     assert verdict_of(rows) == "wrong" and len(rows) == len(CHECKS)
 
@@ -211,46 +228,44 @@ def test_a_data_folder_on_a_network_file_system_is_wrong_and_logs_there_are_poll
     (root / "proc/self").mkdir(parents=True)
     (root / "proc/self/mounts").write_text(f"/dev/sda1 / ext4 rw 0 0\nbox:/x {place.log_dirs[0]} nfs4 rw 0 0\n")
     remote = place._replace(root=root)
-    assert "is polled" in doctor_module.check_logs(remote).sentence and doctor_module.check_logs(remote).verdict == "ok"
-    assert (
-        doctor_module.check_data(remote).verdict == "wrong" and "local disk" in doctor_module.check_data(remote).remedy
-    )
+    assert "is polled" in check_logs(remote).sentence and check_logs(remote).verdict == "ok"
+    assert check_data(remote).verdict == "wrong" and "local disk" in check_data(remote).remedy
 
 
 def test_a_damaged_store_a_newer_one_and_a_fifo_in_its_place_are_wrong(place: CheckedHost) -> None:
-    assert doctor_module.check_store(place).verdict == "ok"
+    assert check_store(place).verdict == "ok"
     writer = SqliteStore(place.data_dir, write=True)
     writer.append([Points(None, labels_of(gpu=0), ("gpu/util",), (1.0,), START_S, None)])
     writer.close()
-    sound = doctor_module.check_store(place)
+    sound = check_store(place)
     assert sound.verdict == "ok" and sound.facts["runs.sqlite schema"], sound
     week = place.data_dir / files.week_file(START_S)
     week.write_bytes(b"\0" * 100 + week.read_bytes()[100:])
-    damaged = doctor_module.check_store(place)
+    damaged = check_store(place)
     assert damaged.verdict == "wrong" and week.name in damaged.sentence and "store check" in damaged.remedy
     week.unlink()
     os.mkfifo(week)
-    assert "it is not a file" in doctor_module.check_store(place).sentence
+    assert "it is not a file" in check_store(place).sentence
 
 
 def test_few_instances_of_inotify_are_a_warning(place: CheckedHost, tmp_path: Path) -> None:
     limits = tmp_path / "root" / "proc/sys/fs/inotify"
     limits.mkdir(parents=True)
     (limits / "max_user_instances").write_text("16\n")
-    found = doctor_module.check_inotify(place._replace(root=tmp_path / "root"))
+    found = check_inotify(place._replace(root=tmp_path / "root"))
     assert found.verdict == "warning" and "max_user_instances=1024" in found.remedy
-    assert doctor_module.check_inotify(place).facts["max_watches"]
+    assert check_inotify(place).facts["max_watches"]
 
 
 def test_cards_without_a_driver_are_a_warning_and_no_cards_are_none(place: CheckedHost, tmp_path: Path) -> None:
     if any(Path("/dev").glob("nvidia[0-9]")):
         pytest.skip("this machine has cards")
-    assert doctor_module.check_gpu(place._replace(root=tmp_path)).verdict == "ok"
+    assert check_gpu(place._replace(root=tmp_path)).verdict == "ok"
     card = tmp_path / "sys/bus/pci/devices/0000:01:00.0"
     card.mkdir(parents=True)
     (card / "vendor").write_text("0x10de\n")
     (card / "class").write_text("0x030200\n")
-    found = doctor_module.check_gpu(place._replace(root=tmp_path))
+    found = check_gpu(place._replace(root=tmp_path))
     assert found.verdict == "warning" and found.facts["cards_on_the_bus"] == 1 and found.remedy.startswith("Type: ")
 
 
@@ -268,21 +283,20 @@ def test_the_cards_of_a_driver_are_counted(place: CheckedHost, tmp_path: Path) -
 
 def test_versions_and_the_clock_are_known_here(place: CheckedHost) -> None:
     before = "torch" in sys.modules  # of another test
-    found = doctor_module.check_versions(place)
+    found = check_versions(place)
     assert (
         found.verdict == "ok" and found.facts["python"] == sys.version.split()[0] and ("torch" in sys.modules) == before
     )
     assert (
-        doctor_module.check_clock(place).verdict in ("ok", "warning")
-        and abs(float(doctor_module.check_clock(place).facts["apart_ms"] or 0)) < 1000
+        check_clock(place).verdict in ("ok", "warning") and abs(float(check_clock(place).facts["apart_ms"] or 0)) < 1000
     )
 
 
 def test_a_lock_that_nobody_knows_is_a_sentence(place: CheckedHost) -> None:
     place.data_dir.mkdir()
-    assert doctor_module.check_running(place).verdict == "ok"
+    assert check_running(place).verdict == "ok"
     with held(place.data_dir / lock.FILE):
-        assert doctor_module.check_running(place).verdict == "warning"
+        assert check_running(place).verdict == "warning"
 
 
 class Says(BaseHTTPRequestHandler):
@@ -316,7 +330,7 @@ def test_a_dashboard_that_says_one_word_is_understood(
     with ThreadingHTTPServer(("127.0.0.1", 0), Says) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         with address.written(place.data_dir, f"http://127.0.0.1:{server.server_port}"):
-            found = doctor_module.check_running(place)
+            found = check_running(place)
         server.shutdown()
     assert found.verdict == verdict and word in found.sentence
 

@@ -37,12 +37,25 @@ from ..store import (
 )
 from . import files, logs, schema, stacks
 from . import points as points_module
-from . import runs as runs_module
 from .codec import failing
 from .compact import Compactor
 from .files import JUDGE_S, TOO_LARGE, judge
 from .ingest import BULK_ROWS, FileWriter, by_file
 from .points import Found, Wanted
+from .runs import (
+    RunRows,
+    read_after,
+    read_events,
+    read_events_after,
+    read_findings,
+    read_id,
+    read_kinds_after,
+    read_names,
+    read_offsets,
+    read_run,
+    read_samples,
+    read_sources,
+)
 from .thinning import Thinner
 
 UNREADABLE, AGAIN = "the store cannot be read", "ask again; if it stays, run: deepseek-dashboard store check"
@@ -61,7 +74,7 @@ class SqliteStore:
         self._readers = files.Readers(data_dir, self._forget)
         self._of_file: dict[Path, points_module.FileReader] = defaultdict(points_module.FileReader)
         self._stacks = stacks.StackReader()
-        self._runs = runs_module.RunRows()
+        self._runs = RunRows()
         self._watched: dict[Path, files.Watched] = {}
         self._watch_lock = threading.Lock()
         self._replaced = False  # other files lie in the folder than those that are watched
@@ -139,7 +152,7 @@ class SqliteStore:
 
     @failing(UNREADABLE, AGAIN)
     def offsets(self) -> dict[str, Offset]:
-        return {path: offset for _, db in self._readers.runs() for path, offset in runs_module.read_offsets(db).items()}
+        return {path: offset for _, db in self._readers.runs() for path, offset in read_offsets(db).items()}
 
     @failing(UNREADABLE, AGAIN)
     def runs(self) -> list[Run]:
@@ -147,9 +160,7 @@ class SqliteStore:
 
     @failing(UNREADABLE, AGAIN)
     def run(self, name: str) -> Run | None:
-        return next(
-            (run for _, db in self._readers.runs() if (run := runs_module.read_run(db, name)) is not None), None
-        )
+        return next((run for _, db in self._readers.runs() if (run := read_run(db, name)) is not None), None)
 
     @failing(UNREADABLE, AGAIN)
     def series(self, run: str | None = None, match: str = "") -> list[Series]:
@@ -253,9 +264,7 @@ class SqliteStore:
         kinds: Sequence[str] = (),
         most: int = -1,
     ) -> list[Event]:
-        return [
-            event for _, db in self._readers.runs() for event in runs_module.read_events(db, run, lo, hi, kinds, most)
-        ]
+        return [event for _, db in self._readers.runs() for event in read_events(db, run, lo, hi, kinds, most)]
 
     @failing(UNREADABLE, AGAIN)
     def findings(
@@ -268,26 +277,24 @@ class SqliteStore:
         most: int = -1,
     ) -> list[Finding]:
         return [
-            row
-            for _, db in self._readers.runs()
-            for row in runs_module.read_findings(db, run, lo, hi, holding=holding, most=most)
+            row for _, db in self._readers.runs() for row in read_findings(db, run, lo, hi, holding=holding, most=most)
         ]
 
     @failing(UNREADABLE, AGAIN)
     def finding(self, id_: str) -> Finding | None:
-        return next((row for _, db in self._readers.runs() for row in runs_module.read_id(db, id_)), None)
+        return next((row for _, db in self._readers.runs() for row in read_id(db, id_)), None)
 
     @failing(UNREADABLE, AGAIN)
     def sample_names(self, run: str) -> SampleNames:
-        return next((runs_module.read_names(db, run) for _, db in self._readers.runs()), SampleNames([], 0, 0))
+        return next((read_names(db, run) for _, db in self._readers.runs()), SampleNames([], 0, 0))
 
     @failing(UNREADABLE, AGAIN)
     def samples(self, query: SampleQuery) -> list[Sample]:
-        return [sample for _, db in self._readers.runs() for sample in runs_module.read_samples(db, query)]
+        return [sample for _, db in self._readers.runs() for sample in read_samples(db, query)]
 
     @failing(UNREADABLE, AGAIN)
     def events_after(self, seq: int, kinds: Sequence[str]) -> list[Event]:
-        return [event for _, db in self._readers.runs() for event in runs_module.read_kinds_after(db, seq, kinds)]
+        return [event for _, db in self._readers.runs() for event in read_kinds_after(db, seq, kinds)]
 
     @failing(UNREADABLE, AGAIN)
     def stacks(self, lo: float, hi: float, run: str) -> StackColumns:
@@ -309,10 +316,7 @@ class SqliteStore:
 
     @failing(UNREADABLE, AGAIN)
     def source_text(self, run: str, path: str) -> SourceText | None:
-        return next(
-            (text for _, db in self._readers.runs() if (text := runs_module.read_sources(db, run, path)) is not None),
-            None,
-        )
+        return next((text for _, db in self._readers.runs() if (text := read_sources(db, run, path)) is not None), None)
 
     # Following
 
@@ -339,10 +343,10 @@ class SqliteStore:
         self._readers.look()
         parts = [self._of_file[path].since(db, seq, newest) for path, db in self._readers.live()]
         found = [line for _, db in self._readers.runs() for line in logs.read_after(db, seq, newest, lines_of)]
-        events = [event for _, db in self._readers.runs() for event in runs_module.read_events_after(db, seq, newest)]
+        events = [event for _, db in self._readers.runs() for event in read_events_after(db, seq, newest)]
         bars = [bar for _, db in self._readers.runs() for bar in logs.read_bars_after(db, seq, newest, lines_of)]
         points = [part for _, found in parts for part in found]
-        judged = [row for _, db in self._readers.runs() for row in runs_module.read_after(db, seq, newest)]
+        judged = [row for _, db in self._readers.runs() for row in read_after(db, seq, newest)]
         return Delta(newest, all(complete for complete, _ in parts), points, found, events, bars, judged)
 
     def close(self) -> None:
@@ -358,7 +362,7 @@ class SqliteStore:
     def _forget(self) -> None:
         """Forget files that are gone."""
         self._of_file.clear()
-        self._stacks, self._runs = stacks.StackReader(), runs_module.RunRows()
+        self._stacks, self._runs = stacks.StackReader(), RunRows()
         self._replaced = True
 
     def _unwatch(self) -> None:

@@ -72,7 +72,7 @@ class ThinnedAxis(NamedTuple):
     old: int
     axis: bytes
     units: int
-    chunks_module: list[tuple[bytes, int]]  # data, and id
+    chunks: list[tuple[bytes, int]]  # data, and id
     alone: bool
 
 
