@@ -20,8 +20,7 @@ from alerts.collector import AlertsCollector
 from analysis.findings.collector import FindingsCollector
 from analysis.history import History
 from analysis.stacks import frames
-from collectors import VERSION, catalog, folders, retention, rights, writer
-from collectors import user_files as added_files
+from collectors import VERSION, catalog, folders, retention, rights, user_files, writer
 from collectors.control import ControlServer, Verb
 from collectors.folders import is_remote
 from collectors.logs import user_events
@@ -297,7 +296,7 @@ class Collectors:
         """As `Store.rename`, with what users say about the run. That goes first: an interrupted rename is completed at the next start."""
         if self._store.series(new) or self._store.line_extents([new]):
             return False
-        added_files.rename_about(self._data_dir, run, new)
+        user_files.rename_about(self._data_dir, run, new)
         return self._added.rename(run, new, lambda moves: self._store.rename(run, new, {**paths, **moves}))
 
     def _take_back(self, run: str) -> bool:

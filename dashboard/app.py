@@ -16,8 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from collectors import VERSION
 
-from . import api, live
-from . import static_files as browser_files
+from . import api, live, static_files
 from .admission import Turns
 from .auth import login
 from .auth.audit import Audit
@@ -152,7 +151,7 @@ def make_app(queries: Queries, access: Access | None = None) -> FastAPI:
 
 def _before_dash(app: FastAPI) -> None:
     """Instead of Dash's own routes, which answer 500 to a path that they do not know: the first one that matches is taken."""
-    browser_files.add_routes(app)
+    static_files.add_routes(app)
     app.add_api_route("/", _page, include_in_schema=False)
     app.add_api_route("/_dash-update-component", _callback, methods=["POST"], include_in_schema=False)
     app.add_api_route("/_dash-update-component", _no_such_route, methods=api.METHODS, include_in_schema=False)

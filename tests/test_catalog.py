@@ -9,8 +9,7 @@ import pytest
 
 from collectors import catalog
 from collectors.catalog import Source, Timetable, label_of, reasons_of, unit_of
-from collectors.machine import gpu as gpu_readers
-from collectors.machine import host
+from collectors.machine import gpu, host
 
 PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
 TITLES = {"gpu": "GPUs", "host": "The machine", "log": "Runs"}
@@ -45,7 +44,7 @@ def test_the_page_is_the_catalog() -> None:
 
 
 def test_every_source_has_a_reader_and_every_reader_a_source() -> None:
-    assert set(gpu_readers.READERS) == {source.key for source in catalog.GPU if source.key != "gpu.xid"}
+    assert set(gpu.READERS) == {source.key for source in catalog.GPU if source.key != "gpu.xid"}
     assert set(host.READERS) == {source.key for source in catalog.HOST}
 
 

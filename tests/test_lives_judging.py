@@ -14,7 +14,7 @@ import pytest
 from collectors.logs.formats.jsonl import Events
 from collectors.logs.run import RunFolder
 from collectors.logs.tail import FileTurns, Tail
-from collectors.machine import lifetimes as judging
+from collectors.machine import lifetimes
 from collectors.machine.finder import Denial, Finder
 from collectors.machine.lifetimes import LivesCollector, _Known
 from collectors.machine.run_state import RunActivity, RunProcess, state_of
@@ -243,8 +243,8 @@ def test_logs_that_were_left_open_wait_for_what_the_other_runs_of_their_process_
 def test_a_process_that_has_just_closed_a_log_is_not_taken_for_another_runs(
     lasts: bool, child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judging, "DENIED_AFTER_S", 0.3)
-    monkeypatch.setattr(judging, "LOOK_S", (0.0, 0.0))
+    monkeypatch.setattr(lifetimes, "DENIED_AFTER_S", 0.3)
+    monkeypatch.setattr(lifetimes, "LOOK_S", (0.0, 0.0))
     finder, claim = Finder(HOST), RunProcess(child.pid, 0, start(child.pid).fields["pid_start_ticks"])
     denied = {"run": [Denial(claim, "other")]}
     monkeypatch.setattr(finder, "find", lambda activities: {})

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from collectors.machine import gpu as gpu_card
+from collectors.machine import gpu
 from collectors.machine.nvml import NvmlCollector
 from collectors.records import Points
 from collectors.store.open import open_store
@@ -76,7 +76,7 @@ def test_no_sample_of_the_buffer_is_told_twice(machine: Machine) -> None:
 
 
 def test_an_idle_gpu_whose_buffer_is_empty_is_polled(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu_card, "POLL_AFTER_S", 0.2)
+    monkeypatch.setattr(gpu, "POLL_AFTER_S", 0.2)
     collector, _ = machine("gpus 1\n")
     points = collect_until(collector, lambda points: len(values_of(points, "gpu/utilization_pct")) >= 3)
     assert set(values_of(points, "gpu/utilization_pct")) == {0.0}

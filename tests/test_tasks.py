@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from benchmarks.precision import CHECKPOINTED_SHARE, kept
 from tests.trainings import events_of, train_here, values_of
-from trainer import checkpoint, precision, tasks
-from trainer import train as loop
+from trainer import checkpoint, precision, tasks, train
 from trainer.data import brain, small_images, stdlib_text
 from trainer.data.places import Batch, Place, Shuffled, batches
 from trainer.errors import UserError
@@ -67,7 +66,7 @@ def interrupted_at(step: int) -> Callable[[float, int, int], float]:
             signal.raise_signal(signal.SIGUSR1)
         return usual(peak, now, steps)
 
-    usual = loop.learning_rate
+    usual = train.learning_rate
     return learning_rate
 
 
@@ -80,7 +79,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(
     flags = ("--task", task, "--steps", "4", "--batch", "2", "--accumulate", "2")
     assert train_here(tmp_path, "--run", "whole", *flags) == 0
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "learning_rate", interrupted_at(1))
+        patch.setattr(train, "learning_rate", interrupted_at(1))
         assert train_here(tmp_path, "--run", "parts", *flags) == 0
     assert checkpoint.load(tmp_path / "logs" / "parts")["step"] == 2
     assert train_here(tmp_path, "--run", "parts", "--resume") == 0
@@ -131,7 +130,7 @@ def test_mfu_is_the_share_of_the_peak_that_the_models_flops_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a peak that is made up, for a CPU has none in the table: without one the series is absent."""
-    monkeypatch.setattr(loop, "peak_flops", lambda device, precision: 1e12)
+    monkeypatch.setattr(train, "peak_flops", lambda device, precision: 1e12)
     assert train_here(tmp_path, "--run", "one", "--steps", "2", "--batch", "4", "--accumulate", "2") == 0
     shape = TASKS["gpt"].sizes["tiny"].shape
     inputs, targets = small_batch("gpt")

@@ -19,7 +19,7 @@ from collectors.logs import watch
 from collectors.logs.tail import Tail
 from collectors.logs.watch import FIRST_SLICE_S, SLICE_S
 from collectors.machine import finder as finding
-from collectors.machine import lifetimes as living
+from collectors.machine import lifetimes
 from collectors.machine.finder import Finder
 from collectors.machine.lifetimes import LivesCollector
 from collectors.machine.run_state import RunActivity
@@ -67,7 +67,7 @@ def test_runs_that_are_over_are_looked_up_once_and_again_when_they_go_on(monkeyp
 
 def test_runs_that_have_said_how_they_ended_are_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [over(number) for number in range(RUNS)]
-    counted = calls(living, "last_ends", monkeypatch)
+    counted = calls(lifetimes, "last_ends", monkeypatch)
     lives = LivesCollector(lambda names: runs, Finder(HOST), lambda run: (), host=HOST)
     for _ in range(5):
         lives._look_at_s = 0.0

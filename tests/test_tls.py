@@ -26,7 +26,7 @@ from playwright.sync_api import Browser
 
 from collectors.store.open import open_store
 from dashboard.app import make_app
-from dashboard.auth import hosts as certificates
+from dashboard.auth import hosts
 from dashboard.auth.hosts import Access, BadCertificate, Certificate
 from dashboard.auth.login import link_of
 from dashboard.auth.roles import Role
@@ -258,7 +258,7 @@ def test_one_that_is_over_is_a_warning(tmp_path: Path, pair: Certificate) -> Non
         pytest.skip("this openssl cannot make a certificate that is over")
     assert re.fullmatch(r"\S+over.pem is over: browsers warn of it; renew it, or set the clock", over.warning())
     assert pair.warning() == ""
-    assert certificates.Certificate(*make_certificate(tmp_path, "soon", ends="21000101000000Z")).warning() == ""
+    assert hosts.Certificate(*make_certificate(tmp_path, "soon", ends="21000101000000Z")).warning() == ""
 
 
 def test_the_other_commands_find_it(pair: Certificate, tmp_path: Path) -> None:

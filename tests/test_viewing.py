@@ -14,7 +14,7 @@ from collectors.records import Points, labels_of
 from collectors.store.open import open_store
 from dashboard.api.answers import encode
 from dashboard.app import make_app
-from dashboard.auth import visitors as visiting
+from dashboard.auth import visitors
 from dashboard.auth.hosts import Access
 from dashboard.auth.roles import GRANTS, Role
 from dashboard.auth.tokens import Tokens
@@ -29,11 +29,11 @@ HIDDEN = "<left out>"
 
 
 def seen(value: Any, *grants: str, role: Role = Role.VIEWER) -> Any:
-    token = visiting.enter(Visitor(role, grants=frozenset(grants)))
+    token = visitors.enter(Visitor(role, grants=frozenset(grants)))
     try:
         return json.loads(encode(value))
     finally:
-        visiting.leave(token)
+        visitors.leave(token)
 
 
 INFO = {

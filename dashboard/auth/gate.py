@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..http_server import ABORT
 from ..network import path_to
-from . import visitors as visiting
+from . import visitors
 from .audit import Audit
 from .hosts import FOR_PROGRAMS, Access, RawHeaders, is_forwarded, refused
 from .login import OVER, PATH, cookies_of, page_of
@@ -238,7 +238,7 @@ class Gate:
         if isinstance(decided, Refusal):
             await self._refuse(decided, scope, receive, send)
             return
-        entered = visiting.enter(decided)
+        entered = visitors.enter(decided)
         try:
             if scope["type"] == "http":
                 send = self._policy.sending(scope["path"], send)
@@ -248,7 +248,7 @@ class Gate:
             else:
                 await self._answer(decided, need, scope, receive, send)
         finally:
-            visiting.leave(entered)
+            visitors.leave(entered)
 
     async def _answer(self, visitor: Visitor, need: RouteNeed, scope: Scope, receive: Receive, send: Send) -> None:
         """What changes something is noted once it is done."""
