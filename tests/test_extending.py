@@ -59,9 +59,22 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tree, with all examples applied."""
     copy = tmp_path_factory.mktemp("extended") / "checkout"
     copy.mkdir()
-    for folder in ("assets", "client", "collectors", "dashboard", "jobs", "models", "trainer", "tests", "docs"):
+    for folder in (
+        "alerts",
+        "analysis",
+        "assets",
+        "client",
+        "collectors",
+        "dashboard",
+        "jobs",
+        "models",
+        "trainer",
+        "tests",
+        "docs",
+    ):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("poisons", "recorded", "*.png"))
-    shutil.copy(ROOT / "app.py", copy)
+    for program in ("app.py", "collector.py"):
+        shutil.copy(ROOT / program, copy)
     for diff in DIFFS:
         subprocess.run(["git", "apply", "--verbose", diff], cwd=copy, check=True, capture_output=True)
     return copy

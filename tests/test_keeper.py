@@ -40,7 +40,7 @@ LINE = '{"time_s": 1764000000.25, "step": %d, "train/loss": 2.5}\n'
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     """By its command line a collector."""
     code = "import signal; signal.signal(signal.SIGTERM, signal.SIG_DFL); print('here', flush=True); signal.pause()"
-    with subprocess.Popen([sys.executable, "-c", code, "collectors"], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen([sys.executable, "-c", code, "collector"], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stdout.readline() == b"here\n"
         yield process
         process.kill()

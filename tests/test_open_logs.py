@@ -51,7 +51,7 @@ def dashboards(log_dir: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
-        if str(log_dir) in words and any(word.endswith("app.py") or word == "collectors" for word in words):
+        if str(log_dir) in words and any(word.endswith("app.py") or word == "collector" for word in words):
             found.append(process)
     return found
 

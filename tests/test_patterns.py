@@ -26,7 +26,7 @@ except ImportError:
     import sre_constants as constants
     import sre_parse as parser
 
-PACKAGES = ("client", "collectors", "dashboard", "integrations", "jobs", "models", "trainer")
+PACKAGES = ("alerts", "analysis", "client", "collectors", "dashboard", "integrations", "jobs", "models", "trainer")
 NOT_IMPORTED = (
     "models",
     "trainer.train",

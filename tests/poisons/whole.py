@@ -21,7 +21,7 @@ YEAR_2099_S = 4.07e9
 
 
 def collector_of(running: Dashboard) -> psutil.Process:
-    (found,) = [child for child in psutil.Process(running.process.pid).children() if "collectors" in child.cmdline()]
+    (found,) = [child for child in psutil.Process(running.process.pid).children() if "collector" in child.cmdline()]
     return found
 
 
