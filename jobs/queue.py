@@ -95,9 +95,42 @@ OF_A_JOB = (
 FileError = sqlite3.Error
 """What a full disk or a damaged file does to all that use it."""
 
+KEPT_DURATIONS = 8
+OVER = ("finished", "failed", "cancelled")
+PLACED = ("starting", "running", "stopping")
+SLOTS = "slots"  # kept: those of the host, as the daemon last saw them
+ORDER = "order"  # kept: the jobs that wait, as the last plan went through them
+ASKED = "asked of job {}"  # of what is kept
 
-class QueueFile:
-    """One writer. Raises QueueError where the file is not a queue of this version."""
+
+class OpenAttempt(NamedTuple):
+    """An attempt that has not ended; `pid` None: it was intended, and nothing says that it was started."""
+
+    job: int
+    number: int
+    slots: tuple[str, ...]
+    pid: int | None
+    start_ticks: int | None
+    boot_id: str | None
+    intended_s: float = 0.0
+    started_s: float | None = None
+    stop_s: float | None = None  # when it was asked to end
+    run: str = ""  # its name in
+    log_dir: str = ""
+    place: str = LOCAL
+
+
+class JobQueue:
+    """The jobs of one user: what was asked, what is intended, what became of it. One writer.
+
+    What is to be done is written before it is done (`intend`), with synchronous FULL: after a kill or a power cut each job is in one state, and
+    an attempt that was intended and never started is seen (`intended`). No job has two attempts at once.
+
+    Of a job that another scheduler plans, that scheduler's number is kept in the attempt as `pid`, how often it has restarted the job as
+    `start_ticks`, and its name as `boot_id`.
+
+    Raises QueueError where a request cannot be, or the file is not a queue of this version.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -140,242 +173,6 @@ class QueueFile:
         if row is None:
             raise QueueError(f"there is no job {job}; `deepseek-jobs queue` lists them")
         return str(row[0])
-
-    def _job(self, job: int) -> Job:
-        return next(self._jobs("id = ?", job))
-
-    def _jobs(self, where: str, *values: object) -> Iterator[Job]:
-        for row in self._rows(where, *values):
-            yield _job_of(row)
-
-    def _readable_jobs(self, where: str) -> dict[int, Job]:
-        """Without those whose rows hold what no job has: these cost only themselves."""
-        found = dict[int, Job]()
-        rows = self._rows(where)
-        for row in rows:
-            with suppress(ValueError, TypeError):
-                if is_sound(job := _job_of(row)):
-                    found[job.id] = job
-        odd = [(ODD, row[0], ODD) for row in rows if row[0] not in found]
-        self._db.executemany("UPDATE job SET reason = ? WHERE id = ? AND reason != ?", odd)
-        return found
-
-    def _rows(self, where: str, *values: object) -> list[Any]:
-        return self._db.execute(f"SELECT {OF_A_JOB} FROM job WHERE {where} ORDER BY id", values).fetchall()
-
-    def _save(self, job: Job) -> None:
-        self._db.execute(
-            "UPDATE job SET state = ?, queued_s = ?, waited_s = ?, ran_s = ?, out_of_memory = ?, stops = ?, needs_mib = ?, promised = ?, "
-            "on_slots = ?, started_s = ?, shared_s = ?, speed = ?, steps = ? WHERE id = ?",
-            (
-                job.state, job.queued_s, job.waited_s, job.ran_s, job.out_of_memory, job.stops, job.needs_mib, json.dumps(job.promised),
-                json.dumps(job.on), job.started_s, job.shared_s, job.speed, job.steps, job.id,
-            ),
-        )  # fmt: skip
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:  # SQLite has rolled back by itself where the disk is full
-                self._db.execute("ROLLBACK")
-            raise
-
-
-def _job_of(row: Sequence[Any]) -> Job:
-    number, family, slots, submitted_s, high, shares, resumes, declared, state, *others = row
-    queued_s, waited_s, ran_s, out_of_memory, stops, needs, promised, on, *now = others
-    return Job(
-        number, family, slots, submitted_s, bool(high), bool(shares), bool(resumes), declared, "running" if state == "starting" else state,
-        queued_s, waited_s, ran_s, out_of_memory, stops, needs, tuple(json.loads(promised)), tuple(json.loads(on)), *now,
-    )  # fmt: skip
-
-
-def is_sound(job: Job) -> bool:
-    """Whether a plan can be made with it: its numbers are numbers, as the checks of a request and the queue itself leave them."""
-    times = (
-        job.submitted_s,
-        job.queued_s,
-        job.waited_s,
-        job.ran_s,
-        job.started_s,
-        job.shared_s or 0.0,
-        job.speed or 0.0,
-    )
-    memory = [each for each in (job.declared_mib, job.needs_mib) if each is not None]
-    return (
-        isinstance(job.family, str)
-        and 1 <= job.slots <= MOST_SLOTS
-        and all(abs(each) < MOST_S for each in times)
-        and all(0 <= each <= MOST_MIB for each in memory)
-        and all(0 <= each <= MOST for each in (job.out_of_memory, job.stops, job.steps))
-    )
-
-
-def cannot_keep(error: FileError | OSError) -> str:
-    """Why nothing can be written into the queue's folder, or read from it, with the remedy."""
-    name = getattr(error, "sqlite_errorname", "") or ""
-    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")) or getattr(error, "errno", 0) in (
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EFBIG,
-    ):
-        return f"the queue cannot be written ({error}): make room on the disk of its folder, and try again"
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return f"the queue's file is damaged ({error}): end the daemon with deepseek-jobs stop, move queue.sqlite away or restore it, and submit again"
-    return f"the queue cannot be used ({error}); see the daemon's log"
-
-
-def is_of_the_file(error: Exception) -> bool:
-    """Whether the file cannot be used now; else it is what was to be written that it cannot hold."""
-    return isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError
-
-
-# What the queue's file has of jobs that another scheduler plans: attempts with a number there, and what that scheduler is still asked for.
-#
-# Its number stands in the attempt as `pid`, how often it has started the job again as `start_ticks`, its name as `boot_id`.
-
-ASKED = "asked of job {}"  # of what is kept
-
-
-class ElsewhereQueue(QueueFile):
-    """The part of `JobQueue` that is about them."""
-
-    def elsewhere(self) -> list[Job]:
-        """Queued jobs that another scheduler is to place, and that it does not have."""
-        return list(
-            self._jobs(
-                f"state = 'queued' AND place != '{LOCAL}' AND id NOT IN (SELECT job FROM attempt WHERE ended_s IS NULL)"
-            )
-        )
-
-    def hand_over(self, job: int, reason: str, now_s: float) -> int:
-        """The number of a new attempt, which another scheduler is about to get; the job stays queued."""
-        with self._transaction():
-            (number,) = self._db.execute(
-                "SELECT coalesce(max(number), 0) + 1 FROM attempt WHERE job = ?", (job,)
-            ).fetchone()
-            self._db.execute(
-                "INSERT INTO attempt (job, number, slots, intended_s) VALUES (?, ?, '[]', ?)", (job, number, now_s)
-            )
-            self._db.execute("UPDATE job SET reason = ? WHERE id = ?", (reason, job))
-            return int(number)
-
-    def numbered(self, job: int, number: int, scheduler: str) -> None:
-        """Its open attempt is job `number` of that scheduler."""
-        self._db.execute(
-            "UPDATE attempt SET pid = ?, start_ticks = 0, boot_id = ? WHERE job = ? AND ended_s IS NULL AND pid IS NULL",
-            (number, scheduler, job),
-        )
-
-    def restarted(self, job: int, restarts: int, said: str, now_s: float) -> None:
-        """The other scheduler has taken it back into its queue for the `restarts`th time: another attempt, under the same number there."""
-        with self._transaction():
-            placed = self._job(job)
-            number, there, name = self._db.execute(
-                "SELECT number, pid, boot_id FROM attempt WHERE job = ? AND ended_s IS NULL", (job,)
-            ).fetchone()
-            self._db.execute(
-                "UPDATE attempt SET ended_s = ?, why = 'requeued', said = ? WHERE job = ? AND number = ?",
-                (now_s, said, job, number),
-            )
-            self._db.execute(
-                "INSERT INTO attempt (job, number, slots, intended_s, pid, start_ticks, boot_id) VALUES (?, ?, '[]', ?, ?, ?, ?)",
-                (job, number + 1, now_s, there, restarts, name),
-            )
-            if placed.state != "stopping":
-                self._save(replace(queued_again(placed, now_s, placed.ran_s), stops=placed.stops + 1))
-
-    def seen_elsewhere(
-        self, job: int, state: str, reason: str, on: str, started_s: float | None, now_s: float
-    ) -> float | None:
-        """What the other scheduler says of it; the seconds that it has waited, where it has just started."""
-        with self._transaction():
-            was, before = self.state_of(job), self._job(job)
-            if was == "stopping" or (self.asked(job) and state in ("queued", "held")):
-                state = was
-            waits, waited = state in ("queued", "held"), was in ("queued", "held")
-            began_s = max(before.queued_s, started_s or now_s)
-            after = replace(before, state=state, on=() if waits or not on else (on,))  # type: ignore[arg-type]
-            if waits and was != state:
-                after = replace(after, waited_s=before.waited(now_s), queued_s=now_s)
-            elif waited and not waits:
-                after = replace(after, waited_s=before.waited(began_s), started_s=began_s)
-            self._save(after)
-            self._db.execute("UPDATE job SET reason = ? WHERE id = ?", (reason, job))
-            if state == "running":
-                self._db.execute(
-                    "UPDATE attempt SET slots = ? WHERE job = ? AND ended_s IS NULL", (json.dumps(after.on), job)
-                )
-                self.seen_started(job, began_s)
-            return began_s - before.queued_s if waited and not waits else None
-
-    def seen_started(self, job: int, started_s: float | None) -> None:
-        """When its open attempt began, where that was not known."""
-        self._db.execute(
-            "UPDATE attempt SET started_s = ? WHERE job = ? AND ended_s IS NULL AND started_s IS NULL", (started_s, job)
-        )
-
-    def explain(self, job: int, reason: str) -> bool:
-        """Whether that is new."""
-        changed = self._db.execute("UPDATE job SET reason = ? WHERE id = ? AND reason != ?", (reason, job, reason))
-        return changed.rowcount > 0
-
-    def asked(self, job: int) -> str | None:
-        """`hold` or `release`, where the other scheduler is still to do so."""
-        row = self._db.execute("SELECT value FROM kept WHERE name = ?", (ASKED.format(job),)).fetchone()
-        return str(row[0]) if row else None
-
-    def was_done(self, job: int, wish: str) -> None:
-        self._db.execute("DELETE FROM kept WHERE name = ? AND value = ?", (ASKED.format(job), wish))
-
-    def _ask(self, job: int, wish: str) -> None:
-        if self._is_elsewhere(job):
-            self._db.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (ASKED.format(job), wish))
-
-    def _is_elsewhere(self, job: int) -> bool:
-        """Whether another scheduler has it, or is about to."""
-        found = self._db.execute(
-            f"SELECT 1 FROM job JOIN attempt ON job = id WHERE id = ? AND place != '{LOCAL}' AND attempt.ended_s IS NULL",
-            (job,),
-        )
-        return found.fetchone() is not None
-
-
-# The queue of one user's jobs in SQLite: what was asked, what was intended, what became of it.
-#
-# What is to be done is written before it is done (`intend`), with synchronous FULL: after a kill or a power cut each job is in one state, and
-# an attempt that was intended and never started is seen (`intended`). No job has two attempts at once.
-
-KEPT_DURATIONS = 8
-OVER = ("finished", "failed", "cancelled")
-PLACED = ("starting", "running", "stopping")
-SLOTS = "slots"  # kept: those of the host, as the daemon last saw them
-ORDER = "order"  # kept: the jobs that wait, as the last plan went through them
-
-
-class OpenAttempt(NamedTuple):
-    """An attempt that has not ended; `pid` None: it was intended, and nothing says that it was started."""
-
-    job: int
-    number: int
-    slots: tuple[str, ...]
-    pid: int | None
-    start_ticks: int | None
-    boot_id: str | None
-    intended_s: float = 0.0
-    started_s: float | None = None
-    stop_s: float | None = None  # when it was asked to end
-    run: str = ""  # its name in
-    log_dir: str = ""
-    place: str = LOCAL
-
-
-class JobQueue(ElsewhereQueue):
-    """One writer. Raises QueueError where a request cannot be, or the file is not a queue of this version."""
 
     def submit(self, request: JobRequest, now_s: float, make_run: Callable[[int], str] = lambda job: "") -> int:
         """The number of the job. `make_run` makes the folder of its run and returns the run's name; where it raises, there is no job."""
@@ -621,6 +418,153 @@ class JobQueue(ElsewhereQueue):
     def remember(self, family: str, record: FamilyRecord) -> None:
         self._db.execute("INSERT OR REPLACE INTO family VALUES (?, ?)", (family, json.dumps(record._asdict())))
 
+    # Jobs that another scheduler plans.
+
+    def elsewhere(self) -> list[Job]:
+        """Queued jobs that another scheduler is to place, and that it does not have."""
+        return list(
+            self._jobs(
+                f"state = 'queued' AND place != '{LOCAL}' AND id NOT IN (SELECT job FROM attempt WHERE ended_s IS NULL)"
+            )
+        )
+
+    def hand_over(self, job: int, reason: str, now_s: float) -> int:
+        """The number of a new attempt, which another scheduler is about to get; the job stays queued."""
+        with self._transaction():
+            (number,) = self._db.execute(
+                "SELECT coalesce(max(number), 0) + 1 FROM attempt WHERE job = ?", (job,)
+            ).fetchone()
+            self._db.execute(
+                "INSERT INTO attempt (job, number, slots, intended_s) VALUES (?, ?, '[]', ?)", (job, number, now_s)
+            )
+            self._db.execute("UPDATE job SET reason = ? WHERE id = ?", (reason, job))
+            return int(number)
+
+    def numbered(self, job: int, number: int, scheduler: str) -> None:
+        """Its open attempt is job `number` of that scheduler."""
+        self._db.execute(
+            "UPDATE attempt SET pid = ?, start_ticks = 0, boot_id = ? WHERE job = ? AND ended_s IS NULL AND pid IS NULL",
+            (number, scheduler, job),
+        )
+
+    def restarted(self, job: int, restarts: int, said: str, now_s: float) -> None:
+        """The other scheduler has taken it back into its queue for the `restarts`th time: another attempt, under the same number there."""
+        with self._transaction():
+            placed = self._job(job)
+            number, there, name = self._db.execute(
+                "SELECT number, pid, boot_id FROM attempt WHERE job = ? AND ended_s IS NULL", (job,)
+            ).fetchone()
+            self._db.execute(
+                "UPDATE attempt SET ended_s = ?, why = 'requeued', said = ? WHERE job = ? AND number = ?",
+                (now_s, said, job, number),
+            )
+            self._db.execute(
+                "INSERT INTO attempt (job, number, slots, intended_s, pid, start_ticks, boot_id) VALUES (?, ?, '[]', ?, ?, ?, ?)",
+                (job, number + 1, now_s, there, restarts, name),
+            )
+            if placed.state != "stopping":
+                self._save(replace(queued_again(placed, now_s, placed.ran_s), stops=placed.stops + 1))
+
+    def seen_elsewhere(
+        self, job: int, state: str, reason: str, on: str, started_s: float | None, now_s: float
+    ) -> float | None:
+        """What the other scheduler says of it; the seconds that it has waited, where it has just started."""
+        with self._transaction():
+            was, before = self.state_of(job), self._job(job)
+            if was == "stopping" or (self.asked(job) and state in ("queued", "held")):
+                state = was
+            waits, waited = state in ("queued", "held"), was in ("queued", "held")
+            began_s = max(before.queued_s, started_s or now_s)
+            after = replace(before, state=state, on=() if waits or not on else (on,))  # type: ignore[arg-type]
+            if waits and was != state:
+                after = replace(after, waited_s=before.waited(now_s), queued_s=now_s)
+            elif waited and not waits:
+                after = replace(after, waited_s=before.waited(began_s), started_s=began_s)
+            self._save(after)
+            self._db.execute("UPDATE job SET reason = ? WHERE id = ?", (reason, job))
+            if state == "running":
+                self._db.execute(
+                    "UPDATE attempt SET slots = ? WHERE job = ? AND ended_s IS NULL", (json.dumps(after.on), job)
+                )
+                self.seen_started(job, began_s)
+            return began_s - before.queued_s if waited and not waits else None
+
+    def seen_started(self, job: int, started_s: float | None) -> None:
+        """When its open attempt began, where that was not known."""
+        self._db.execute(
+            "UPDATE attempt SET started_s = ? WHERE job = ? AND ended_s IS NULL AND started_s IS NULL", (started_s, job)
+        )
+
+    def explain(self, job: int, reason: str) -> bool:
+        """Whether that is new."""
+        changed = self._db.execute("UPDATE job SET reason = ? WHERE id = ? AND reason != ?", (reason, job, reason))
+        return changed.rowcount > 0
+
+    def asked(self, job: int) -> str | None:
+        """`hold` or `release`, where the other scheduler is still to do so."""
+        row = self._db.execute("SELECT value FROM kept WHERE name = ?", (ASKED.format(job),)).fetchone()
+        return str(row[0]) if row else None
+
+    def was_done(self, job: int, wish: str) -> None:
+        self._db.execute("DELETE FROM kept WHERE name = ? AND value = ?", (ASKED.format(job), wish))
+
+    # Rows of the file.
+
+    def _job(self, job: int) -> Job:
+        return next(self._jobs("id = ?", job))
+
+    def _jobs(self, where: str, *values: object) -> Iterator[Job]:
+        for row in self._rows(where, *values):
+            yield _job_of(row)
+
+    def _readable_jobs(self, where: str) -> dict[int, Job]:
+        """Without those whose rows hold what no job has: these cost only themselves."""
+        found = dict[int, Job]()
+        rows = self._rows(where)
+        for row in rows:
+            with suppress(ValueError, TypeError):
+                if is_sound(job := _job_of(row)):
+                    found[job.id] = job
+        odd = [(ODD, row[0], ODD) for row in rows if row[0] not in found]
+        self._db.executemany("UPDATE job SET reason = ? WHERE id = ? AND reason != ?", odd)
+        return found
+
+    def _rows(self, where: str, *values: object) -> list[Any]:
+        return self._db.execute(f"SELECT {OF_A_JOB} FROM job WHERE {where} ORDER BY id", values).fetchall()
+
+    def _save(self, job: Job) -> None:
+        self._db.execute(
+            "UPDATE job SET state = ?, queued_s = ?, waited_s = ?, ran_s = ?, out_of_memory = ?, stops = ?, needs_mib = ?, promised = ?, "
+            "on_slots = ?, started_s = ?, shared_s = ?, speed = ?, steps = ? WHERE id = ?",
+            (
+                job.state, job.queued_s, job.waited_s, job.ran_s, job.out_of_memory, job.stops, job.needs_mib, json.dumps(job.promised),
+                json.dumps(job.on), job.started_s, job.shared_s, job.speed, job.steps, job.id,
+            ),
+        )  # fmt: skip
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:  # SQLite has rolled back by itself where the disk is full
+                self._db.execute("ROLLBACK")
+            raise
+
+    def _ask(self, job: int, wish: str) -> None:
+        if self._is_elsewhere(job):
+            self._db.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (ASKED.format(job), wish))
+
+    def _is_elsewhere(self, job: int) -> bool:
+        """Whether another scheduler has it, or is about to."""
+        found = self._db.execute(
+            f"SELECT 1 FROM job JOIN attempt ON job = id WHERE id = ? AND place != '{LOCAL}' AND attempt.ended_s IS NULL",
+            (job,),
+        )
+        return found.fetchone() is not None
+
     def _intended(self, action: Action, now_s: float) -> bool:
         if isinstance(action, Learned):
             self._db.execute("INSERT OR REPLACE INTO pair VALUES (?, ?, ?, ?)", (*action.pair, *action.speeds))
@@ -710,6 +654,55 @@ class JobQueue(ElsewhereQueue):
         if (now := self.state_of(job)) != state:
             raise QueueError(f"job {job} is {now}; only a {state} job can be {purpose}")
         return self._job(job)
+
+
+def _job_of(row: Sequence[Any]) -> Job:
+    number, family, slots, submitted_s, high, shares, resumes, declared, state, *others = row
+    queued_s, waited_s, ran_s, out_of_memory, stops, needs, promised, on, *now = others
+    return Job(
+        number, family, slots, submitted_s, bool(high), bool(shares), bool(resumes), declared, "running" if state == "starting" else state,
+        queued_s, waited_s, ran_s, out_of_memory, stops, needs, tuple(json.loads(promised)), tuple(json.loads(on)), *now,
+    )  # fmt: skip
+
+
+def is_sound(job: Job) -> bool:
+    """Whether a plan can be made with it: its numbers are numbers, as the checks of a request and the queue itself leave them."""
+    times = (
+        job.submitted_s,
+        job.queued_s,
+        job.waited_s,
+        job.ran_s,
+        job.started_s,
+        job.shared_s or 0.0,
+        job.speed or 0.0,
+    )
+    memory = [each for each in (job.declared_mib, job.needs_mib) if each is not None]
+    return (
+        isinstance(job.family, str)
+        and 1 <= job.slots <= MOST_SLOTS
+        and all(abs(each) < MOST_S for each in times)
+        and all(0 <= each <= MOST_MIB for each in memory)
+        and all(0 <= each <= MOST for each in (job.out_of_memory, job.stops, job.steps))
+    )
+
+
+def cannot_keep(error: FileError | OSError) -> str:
+    """Why nothing can be written into the queue's folder, or read from it, with the remedy."""
+    name = getattr(error, "sqlite_errorname", "") or ""
+    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")) or getattr(error, "errno", 0) in (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+    ):
+        return f"the queue cannot be written ({error}): make room on the disk of its folder, and try again"
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return f"the queue's file is damaged ({error}): end the daemon with deepseek-jobs stop, move queue.sqlite away or restore it, and submit again"
+    return f"the queue cannot be used ({error}); see the daemon's log"
+
+
+def is_of_the_file(error: Exception) -> bool:
+    """Whether the file cannot be used now; else it is what was to be written that it cannot hold."""
+    return isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError
 
 
 def _words(text: str) -> tuple[str, ...]:
