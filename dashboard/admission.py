@@ -83,7 +83,7 @@ class FairTurn:
             turn.set_result(None)
 
 
-# Dear questions take turns, fairly among clients, end when their time is over, and end when their client is gone: cheap ones are never
+# Expensive questions take turns, fairly among clients, with a time limit, and end when their client is gone. Cheap ones are never
 # kept waiting.
 
 

@@ -96,7 +96,7 @@ class Inflow(FlowControl):
 
 
 class Http(HttpToolsProtocol):
-    """A connection that says nothing, or too much, is closed; where there are too many, the one that has been silent longest.
+    """Closes idle and oversized connections; over the limit, the one idle longest.
 
     Requests are parsed one by one: what follows a request waits, unparsed, for its answer. So `cycle` is what is being received or
     answered, and no other.

@@ -152,7 +152,7 @@ class Queries:
         )
 
     def close(self) -> None:
-        """Ends what was begun for later questions."""
+        """Stops background prefetching."""
         self.ahead.close()
 
     # -- runs ----------------------------------------------------------------------------------------------------------

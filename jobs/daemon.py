@@ -165,7 +165,7 @@ class Stops:
         return key in self._asked
 
     def is_over(self, key: tuple[int, int]) -> bool:
-        """Whether it had its time."""
+        """True once the grace period is over."""
         return key in self._since_s and time.monotonic() - self._since_s[key] >= self._stop_s
 
     def forget(self, key: tuple[int, int]) -> None:
@@ -181,7 +181,7 @@ SLOW_S, LONG_S = 1.0, 15.0  # the same, where that has not changed for so long
 
 
 class TurnTimes:
-    """At once, then `look_s` after the last one, sooner for news and for what settles. All times are of one monotonic clock, in seconds."""
+    """Runs immediately, then every `look_s`; sooner after an event or while state is settling. Monotonic times, in seconds."""
 
     def __init__(self, look_s: float, now_s: float) -> None:
         self._look_s, self._settled_s = look_s, now_s

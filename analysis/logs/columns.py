@@ -107,7 +107,7 @@ MOST_WINDOWS = 1e9
 
 
 class TiledWindows(NamedTuple):
-    """TiledWindows of the same length side by side. The asked one has the number 0, those before it are negative."""
+    """Windows of equal length, side by side. The requested one is number 0; earlier ones are negative."""
 
     window: TimeRange
     begun_s: float  # the first line of the run

@@ -81,7 +81,7 @@ HELD = HeldFiles()
 
 
 class HalfLine:
-    """Of one file. A program that buffers its output leaves the half of a line for minutes: only its end makes a line of it."""
+    """The unfinished last line of one file. A buffered program may leave it for minutes; it counts as complete when the program exits."""
 
     def __init__(self, path: Path, held: HeldFiles = HELD, clock: Callable[[], float] = time.monotonic) -> None:
         self.again_s: float | None = None  # when it is to be looked at again, from now; None for never

@@ -263,7 +263,7 @@ class Folds(Protocol):
 
 
 class Ahead:
-    """One thread, from the first wish on until `close`; a wish starts it anew if the store failed it."""
+    """One prefetch thread, started by the first request and restarted if it failed; `close` ends it."""
 
     def __init__(self, *folds: Folds) -> None:
         self._folds = folds

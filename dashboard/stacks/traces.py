@@ -12,7 +12,7 @@ from analysis.stacks.traces import Range
 from collectors.folders import LogTree
 from collectors.tracing import ANSWERED_WITHIN_S, KeptTraces, NoEntry, StepsTraced, asked_ago_s, entry_of
 
-# RunTraces of runs: the newest one, and what became of one that was asked for.
+# Step traces of a run: the newest one, and the status of a requested one.
 
 TraceState: TypeAlias = Literal["none", "asked", "done", "failed"]
 NOTHING_YET = "No step of this run was traced yet."

@@ -583,7 +583,7 @@ class Speaker(NamedTuple):
 
 
 class Voice:
-    """What the next line of one rank may go on with."""
+    """Parser state carried to the rank's next line."""
 
     def __init__(self, state: Mapping[str, Any], numbers: TextNumbers | None) -> None:
         self.time_s: float | None = state.get("time_s")  # the newest stamp, while lines without one belong to it
