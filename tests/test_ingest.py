@@ -276,9 +276,11 @@ def test_a_run_may_not_forge_what_only_the_collector_sees(served: Dashboard) -> 
         for kind in ("process", "exit", "ran", "note")
     )
     assert hand_over(served, "forged", "events.jsonl", 0, lines)[0] == 200
-    events = lambda: [
-        event["kind"] for event in served.get(f"/api/v1/events?run={quote(FOLDER)}/local/forged").get("events", [])
-    ]  # noqa: E731
+
+    def events() -> list[str]:
+        answer = served.get(f"/api/v1/events?run={quote(FOLDER)}/local/forged")
+        return [event["kind"] for event in answer.get("events", [])]
+
     wait_for(lambda: "note" in events(), because="the events are not read")
     assert events() == ["note"]
 

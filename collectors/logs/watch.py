@@ -426,12 +426,11 @@ class FolderWatch:
             if newest_s >= now_s - LIVELY_S
         }
         lively = sorted(written_s, key=written_s.__getitem__, reverse=True)
-        above = list(
-            dict.fromkeys(parent for folder in lively if (parent := os.path.dirname(folder)).startswith(self._root))
-        )  # noqa: PTH120
+        parents = {folder: os.path.dirname(folder) for folder in lively}  # noqa: PTH120
+        above = list(dict.fromkeys(parent for parent in parents.values() if parent.startswith(self._root)))
         with_above = (
-            place for folder in lively for place in (folder, os.path.dirname(folder)) if place.startswith(self._root)
-        )  # noqa: PTH120
+            place for folder, parent in parents.items() for place in (folder, parent) if place.startswith(self._root)
+        )
         keep = set(list(dict.fromkeys([self._root, *with_above]))[:MAX_WATCHED])
         if self._observer is not None:
             for folder in [folder for folder in self._watches if folder not in keep]:

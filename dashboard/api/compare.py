@@ -25,6 +25,7 @@ MOST_RUNS = 200
 MOST_CELLS, MOST_SHOWN = 40_000, 4_000_000  # of the differences: values, and characters of all of them
 
 Names = Annotated[list[Annotated[str, Query(max_length=MOST_CHARACTERS)]], Query(min_length=1, max_length=MOST_NAMES)]
+Patterns = Annotated[list[Annotated[str, Query(max_length=MOST_CHARACTERS)]], Query(max_length=MOST_NAMES)]
 Number = float | Literal["NaN", "Infinity", "-Infinity"] | None
 
 
@@ -108,9 +109,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     @needs(Role.VIEWER)
     def compare(
         run: Names,
-        series: Annotated[list[Annotated[str, Query(max_length=MOST_CHARACTERS)]], Query(max_length=MOST_NAMES)] = [
-            "*"
-        ],  # noqa: B006
+        series: Patterns = ["*"],  # noqa: B006
         all: Annotated[bool, Query(description="also the keys that are equal")] = False,
     ) -> Answer[CompareAnswer]:
         if len(set(run)) > MOST_RUNS:
