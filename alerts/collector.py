@@ -11,12 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from access.files import Unwritable
 from collectors.machine.finder import Finder, runs_by_pid
 from collectors.machine.inventory import Inventory
 from collectors.machine.run_state import MAY_GO_ON_S, OVER, OWN_LIFETIMES, SILENT, RunActivity, last_sign_s, state_of
 from collectors.records import Finding, Points, Record
 from collectors.store.store import Store
-from collectors.user_files import Unwritable
 
 from .channels import send
 from .config import AlertSettings, AlertsFile

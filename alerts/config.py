@@ -17,11 +17,11 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo
 
+from access.files import SETTLED_NS, Stamp, bytes_of, stamp_of
 from analysis.findings.rules import BY_NAME
 from collectors import options
 from collectors.records import FindingWeight
 from collectors.redaction import LEFT_OUT, redacted
-from collectors.user_files import SETTLED_NS, Stamp, bytes_of, stamp_of
 
 ReceiverKind: TypeAlias = Literal["webhook", "email", "ntfy", "desktop", "apprise"]
 OwnRuleKind: TypeAlias = Literal["when", "absent", "anomaly"]

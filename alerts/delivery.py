@@ -14,7 +14,7 @@ from itertools import accumulate
 from pathlib import Path
 from threading import Lock
 
-from collectors.user_files import Unwritable, bytes_of, write_bytes
+from access.files import Unwritable, bytes_of, write_bytes
 
 from .channels import send
 from .channels.sent import NotDelivered

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from access.files import Stamp, bytes_of, stamp_of, write_bytes
 from collectors.records import Finding
-from collectors.user_files import Stamp, bytes_of, stamp_of, write_bytes
 
 from .config import OWN, AlertSettings, Receiver, is_of
 from .delivery import FOLDER, Outbox

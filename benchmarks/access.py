@@ -18,17 +18,18 @@ from typing import Any
 
 import numpy as np
 
+from access import peers
+from access.hosts import Access
+from access.peers import PEER, Peer
+from access.roles import Role
+from access.tokens import LogInLimit, Tokens
 from benchmarks.report import Row, run
 from collectors.store.open import open_store
 from dashboard.api.answers import encode
 from dashboard.app import NEEDS_OF_OTHERS, make_app
-from dashboard.auth import peers, visitors
+from dashboard.auth import visitors
 from dashboard.auth.audit import Audit
 from dashboard.auth.gate import Gate
-from dashboard.auth.hosts import Access
-from dashboard.auth.peers import PEER, Peer
-from dashboard.auth.roles import Role
-from dashboard.auth.tokens import LogInLimit, Tokens
 from dashboard.auth.visitors import OWNER, Visitor
 from dashboard.queries import Queries
 

@@ -11,10 +11,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from access.hosts import Certificate, Renewing, _shake_hands
+from access.peers import PEER
 from benchmarks.access import HEADERS, best_us
 from benchmarks.report import Row, run
-from dashboard.auth.hosts import Certificate, Renewing, _shake_hands
-from dashboard.auth.peers import PEER
 from dashboard.network import BasePath, TrustedProxies
 from tests.proxies import make_certificate
 

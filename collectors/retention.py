@@ -8,8 +8,9 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from access.files import bytes_of
+
 from .store.store import Store
-from .user_files import bytes_of
 
 FILE = "kept.jsonl"
 MOST_BYTES = 256 << 10  # some 2,500 windows; beyond that no further one is noted

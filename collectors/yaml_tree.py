@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import yaml
 
-from .user_files import MOST_BYTES
+from access.files import MOST_BYTES
 
 MOST_DEPTH = 12
 MOST_NODES = 20_000

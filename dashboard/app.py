@@ -14,6 +14,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from access.hosts import Access
+from access.roles import Role, RouteNeed, needs
+from access.tokens import LogInLimit, Tokens
 from collectors import VERSION
 
 from . import api, live, static_files
@@ -21,9 +24,6 @@ from .admission import Turns
 from .auth import login
 from .auth.audit import Audit
 from .auth.gate import Gate
-from .auth.hosts import Access
-from .auth.roles import Role, RouteNeed, needs
-from .auth.tokens import LogInLimit, Tokens
 from .auth.visitors import visitor
 from .network import NONE, BasePath, TrustedProxies, path_to
 from .pages import callbacks, frame, pages

@@ -23,8 +23,9 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.exceptions import InvalidState
 from websockets.http11 import Request
 
-from .auth.hosts import Access, Renewing
-from .auth.peers import PEER, Peer
+from access.hosts import Access, Renewing
+from access.peers import PEER, Peer
+
 from .network import NONE, WAITING
 
 SILENT_S = 15.0  # a connection whose request is not complete by then is closed

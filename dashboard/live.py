@@ -14,6 +14,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from starlette.concurrency import run_in_threadpool
 
+from access.roles import Role, needs
 from collectors.records import LogLine
 from collectors.runtime import committing_s
 from collectors.store.store import Delta, StoreError
@@ -26,7 +27,6 @@ from .api.machine import StateAnswer, state_answer
 from .api.messages import LiveMessage, StateMessage
 from .api.points import live_row
 from .api.runs import RunRow, event_row, run_row
-from .auth.roles import Role, needs
 from .http_server import ABORT
 from .mutations import watch
 from .queries import Queries

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from urllib.parse import unquote
 
-from .auth.hosts import HOST, Access, RawHeaders, bracketed, is_loopback
-from .auth.peers import PEER, Peer
+from access.hosts import HOST, Access, RawHeaders, bracketed, is_loopback
+from access.peers import PEER, Peer
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from .auth.hosts import Certificate
+    from access.hosts import Certificate
 
 
 # The path below which the dashboard stands, `--base-path /x/`: taken off each request here, and put before each address by `path_to`.
@@ -390,7 +390,7 @@ def certificate_of(path: Path | None, key: Path | None) -> Certificate | None:
     if path is None or key is None:
         given, missing = ("--tls-key", "--tls-cert") if path is None else ("--tls-cert", "--tls-key")
         raise CannotListen(f"{given} needs {missing} FILE beside it: a certificate and its key are a pair")
-    from .auth.hosts import BadCertificate, Certificate  # with the ssl module, 20 ms
+    from access.hosts import BadCertificate, Certificate  # with the ssl module, 20 ms
 
     certificate = Certificate(path.absolute(), key.absolute())
     try:

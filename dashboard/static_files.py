@@ -21,7 +21,8 @@ from dash import Dash
 from dash.fingerprint import check_fingerprint
 from fastapi import FastAPI, Request, Response
 
-from .auth.roles import Role, needs
+from access.roles import Role, needs
+
 from .queries import NotFound
 
 # Our modules, styles and icon in `assets/`, below a path that is another one whenever one of them is: browsers may keep them.

@@ -59,7 +59,7 @@ SETTINGS = {"onnxruntime": {"ORT_DISABLE_TELEMETRY": "1"}}
 PACKAGES = {"openvino": "pip install openvino"}  # what installs a module that the extra does not bring
 
 
-OURS = ("collectors", "dashboard")  # which lie beside this package
+OURS = ("access",)  # which lie beside this package
 BESIDE = str(Path(__file__).resolve().parent.parent)
 
 

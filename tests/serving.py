@@ -18,10 +18,10 @@ from urllib.parse import urlencode
 import uvicorn
 from fastapi import FastAPI
 
+from access.hosts import Access
 from collectors.records import Points, Record, labels_of
 from collectors.store.open import open_store
 from dashboard.app import make_app
-from dashboard.auth.hosts import Access
 from dashboard.http_server import server_of
 from dashboard.queries import Queries
 from tests.conftest import wait_for

@@ -19,10 +19,10 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from access.roles import GRANTS, Role
+from access.tokens import Tokens
 from collectors.store.open import open_store
 from dashboard.app import make_app
-from dashboard.auth.roles import GRANTS, Role
-from dashboard.auth.tokens import Tokens
 from dashboard.queries import Queries
 from tests.canaries import PATH, RUNS, T0, canary_records
 from tests.other_clients import PROXIED

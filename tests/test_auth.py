@@ -10,8 +10,8 @@ import tracemalloc
 import pytest
 from fastapi.routing import iter_route_contexts
 
+from access.roles import Role
 from dashboard.auth.gate import KnownRoute, Matching
-from dashboard.auth.roles import Role
 from tests.auth_house import House, as_other_user, bearer, with_headers
 from tests.auth_house import house as house  # a fixture
 from tests.other_clients import PROXIED, Asked, Got, ask, ask_elsewhere, other_machine

@@ -13,15 +13,15 @@ import websockets
 from hypothesis import given
 from hypothesis import strategies as st
 
+from access.hosts import Access
+from access.roles import Role
+from access.tokens import Tokens
 from client.client import Dashboard, DashboardError
 from collectors.records import Points, labels_of
 from collectors.store.open import open_store
 from dashboard import address, network
 from dashboard.app import make_app
-from dashboard.auth.hosts import Access
 from dashboard.auth.login import link_of, safe_path
-from dashboard.auth.roles import Role
-from dashboard.auth.tokens import Tokens
 from dashboard.network import address_of, base_path_of, listen, path_to, public_address_of, within
 from dashboard.pages import pages
 from dashboard.queries import Queries

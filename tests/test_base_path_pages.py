@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
+from access.hosts import Access
+from access.roles import Role
+from access.tokens import Tokens
 from collectors.records import Finding
 from collectors.store.open import open_store
 from dashboard.app import make_app
-from dashboard.auth.hosts import Access
 from dashboard.auth.login import link_of
-from dashboard.auth.roles import Role
-from dashboard.auth.tokens import Tokens
 from dashboard.pages import pages
 from dashboard.queries import Queries
 from tests.conftest import wait_for

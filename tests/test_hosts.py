@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from dashboard.auth.hosts import Access, is_forwarded, refused
+from access.hosts import Access, is_forwarded, refused
 from dashboard.network import host_name
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from dashboard.auth.roles import Role
-from dashboard.auth.tokens import Tokens
+from access.roles import Role
+from access.tokens import Tokens
 from dashboard.jobs import JobsReader
 from jobs.state_folder import QUEUE
 from tests.jobs_scene import JobsScene, answering, jobs_served

@@ -13,7 +13,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("alerts", "analysis", "client", "collectors", "dashboard", "integrations", "jobs", "models", "trainer")
+PACKAGES = (
+    "access",
+    "alerts",
+    "analysis",
+    "client",
+    "collectors",
+    "dashboard",
+    "integrations",
+    "jobs",
+    "models",
+    "trainer",
+)
 MAY_IMPORT = {
     "app": {"dashboard"},
     "collector": {"collectors", "analysis", "alerts"},  # puts the collectors together

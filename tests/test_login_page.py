@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
+from access.hosts import Access
+from access.roles import Role
+from access.tokens import Tokens
 from collectors.records import Finding, Points, labels_of
 from collectors.store.open import open_store
 from dashboard.app import make_app
 from dashboard.auth.gate import script_hash
-from dashboard.auth.hosts import Access
 from dashboard.auth.login import link_of
-from dashboard.auth.roles import Role
-from dashboard.auth.tokens import Tokens
 from dashboard.pages import pages
 from dashboard.queries import Queries
 from tests.axe import serious

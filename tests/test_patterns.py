@@ -26,7 +26,18 @@ except ImportError:
     import sre_constants as constants
     import sre_parse as parser
 
-PACKAGES = ("alerts", "analysis", "client", "collectors", "dashboard", "integrations", "jobs", "models", "trainer")
+PACKAGES = (
+    "access",
+    "alerts",
+    "analysis",
+    "client",
+    "collectors",
+    "dashboard",
+    "integrations",
+    "jobs",
+    "models",
+    "trainer",
+)
 NOT_IMPORTED = (
     "models",
     "trainer.train",

@@ -13,8 +13,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from dashboard.auth import peers
-from dashboard.auth.peers import Peer
+from access import peers
+from access.peers import Peer
 from tests.other_clients import NOBODY
 
 

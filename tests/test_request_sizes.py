@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.auth.hosts import Access
+from access.hosts import Access
 from dashboard.http_server import MOST_INGESTED_BYTES, MOST_REQUEST_BYTES
 from dashboard.network import base_path_of
 from tests.serving import Web, served_app

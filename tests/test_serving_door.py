@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dashboard.auth import peers
+from access import peers
 from models.serving.server import ServingPlan, serve
 from tests.other_clients import NOBODY, PROXIED, Asked, ask, ask_elsewhere
 from tests.two_users import needs_root

@@ -15,13 +15,13 @@ from threading import Thread
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
+from access.hosts import Access
+from access.roles import Role
+from access.tokens import Tokens
 from collectors.records import Points, labels_of
 from collectors.store.open import open_store
 from dashboard.app import make_app
-from dashboard.auth.hosts import Access
 from dashboard.auth.login import link_of
-from dashboard.auth.roles import Role
-from dashboard.auth.tokens import Tokens
 from dashboard.queries import Queries
 from tests.conftest import dashboard, wait_for
 from tests.proxies import NGINX, OPENSSL, free_port, jupyter, make_certificate, nginx, started, tunnel, why_no_tunnel

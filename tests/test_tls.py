@@ -24,13 +24,13 @@ import pytest
 import websockets
 from playwright.sync_api import Browser
 
+from access import hosts
+from access.hosts import Access, BadCertificate, Certificate
+from access.roles import Role
+from access.tokens import Tokens
 from collectors.store.open import open_store
 from dashboard.app import make_app
-from dashboard.auth import hosts
-from dashboard.auth.hosts import Access, BadCertificate, Certificate
 from dashboard.auth.login import link_of
-from dashboard.auth.roles import Role
-from dashboard.auth.tokens import Tokens
 from dashboard.http_server import server_of
 from dashboard.network import CannotListen, access_of, add_reach_flags, listen_unix
 from dashboard.queries import Queries

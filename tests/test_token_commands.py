@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dashboard.auth.tokens import SECRET
+from access.tokens import SECRET
 from tests.conftest import ROOT, Dashboard, dashboard
 from tests.other_clients import PROXIED, Asked, ask, rows
 

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from access.roles import Role
+from access.tokens import MOST_BROWSERS, SECRET, DamagedTokens, TokenMistake, Tokens, hash_of, read
 from dashboard.auth.audit import MOST_BYTES, Audit
-from dashboard.auth.roles import Role
-from dashboard.auth.tokens import MOST_BROWSERS, SECRET, DamagedTokens, TokenMistake, Tokens, hash_of, read
 from tests.other_clients import NOBODY, rows
 
 JSON = some.recursive(

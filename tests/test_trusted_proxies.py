@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from access.hosts import Access
+from access.roles import Role
+from access.tokens import Tokens
 from collectors.store.open import open_store
 from dashboard.app import make_app
-from dashboard.auth.hosts import Access
-from dashboard.auth.roles import Role
-from dashboard.auth.tokens import Tokens
 from dashboard.network import TrustedProxies, proxy_of
 from dashboard.queries import Queries
 from tests.other_clients import Asked, ask, ask_whole

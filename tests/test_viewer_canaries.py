@@ -11,11 +11,11 @@ from urllib.parse import unquote_plus
 import pytest
 import websockets
 
+from access.roles import DETAILS, Role
+from access.tokens import Tokens
 from collectors.store.open import open_store
 from collectors.store.store import Store
 from dashboard.app import make_app
-from dashboard.auth.roles import DETAILS, Role
-from dashboard.auth.tokens import Tokens
 from dashboard.queries import Queries
 from tests.canaries import FORBIDDEN, PATH, RUNS, canary_records, questions
 from tests.other_clients import PROXIED, Asked, Got, ask

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from access.hosts import Access
+from access.roles import GRANTS, Role
+from access.tokens import Tokens
 from collectors.records import Points, labels_of
 from collectors.store.open import open_store
 from dashboard.api.answers import encode
 from dashboard.app import make_app
 from dashboard.auth import visitors
-from dashboard.auth.hosts import Access
-from dashboard.auth.roles import GRANTS, Role
-from dashboard.auth.tokens import Tokens
 from dashboard.auth.visitors import Visitor
 from dashboard.queries import Queries
 from tests.extra_pages import extra_pages

@@ -12,9 +12,11 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
+from access.files import Unwritable, write_bytes
+
 from ..records import Event, Offset, Record
 from ..store.batches import RefusedRecord
-from ..user_files import ADDED_MOST_BYTES, FOLDER, RESERVED, SUFFIX, Unwritable, file_name, write_bytes
+from ..user_files import ADDED_MOST_BYTES, FOLDER, RESERVED, SUFFIX, file_name
 from .formats import Tally
 from .formats.jsonl import Events, objects
 from .formats.values import inert

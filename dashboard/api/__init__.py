@@ -6,8 +6,9 @@ from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse
 from starlette.routing import Match
 
-from ..auth.roles import Role, needs
-from ..auth.tokens import Tokens
+from access.roles import Role, needs
+from access.tokens import Tokens
+
 from ..mutations import Changes
 from ..queries import NotFound, Queries
 from . import (

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from ..auth.tokens import Tokens
+from access.tokens import Tokens
+
 from . import register
 
 app = FastAPI(title="DeepSeek Dashboard")

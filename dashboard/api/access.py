@@ -10,10 +10,11 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 from typing_extensions import TypedDict
 
-from ..auth.hosts import is_loopback
+from access.hosts import is_loopback
+from access.roles import Role, needs
+from access.tokens import GRANTS_SCOPE, RUNS, VIEW, Credential, DamagedTokens, TokenMistake, Tokens, free_name
+
 from ..auth.login import link_of, safe_path
-from ..auth.roles import Role, needs
-from ..auth.tokens import GRANTS_SCOPE, RUNS, VIEW, Credential, DamagedTokens, TokenMistake, Tokens, free_name
 from ..network import path_to
 from ..queries import BadRequest, NotFound
 from .answers import Answer

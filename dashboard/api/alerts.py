@@ -9,12 +9,12 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
+from access.roles import Role, needs
 from alerts.config import MOST_RULES_BYTES, OWN, AlertSettings, OwnRuleKind, QuietHours, Receiver, ReceiverKind
 from alerts.messages import AlertMessage, MessagePhase, shown_target
 from alerts.routing import LONGEST_H, MAX_FINDINGS, MAX_ID_CHARACTERS, MOST_WORD
 from collectors.records import FindingWeight
 
-from ..auth.roles import Role, needs
 from ..findings import AlertsNow
 from ..mutations import Changes
 from ..queries import Queries

@@ -7,12 +7,12 @@ from typing import Literal
 from fastapi import APIRouter
 from typing_extensions import TypedDict
 
+from access.roles import Role, needs
 from analysis.blame.suspect import Suspect
 from analysis.blame.verdict import Confidence, Verdict
 from analysis.blame.verdict import VerdictKind as VerdictKind
 from analysis.stacks.traces import Range
 
-from ..auth.roles import Role, needs
 from ..queries import Queries
 from .answers import Answer
 from .parameters import Baseline, Rank, Window, known_run

@@ -10,10 +10,10 @@ from fastapi import APIRouter, Body, Path, Query
 from pydantic import Field, WithJsonSchema
 from typing_extensions import TypedDict
 
+from access.roles import Role, needs
 from analysis.stacks.traces import Floats, Ints
 from collectors.store.store import Axis
 
-from ..auth.roles import Role, needs
 from ..boards.board import KINDS, MOST_EDITS, MOST_PLACE, Board, BoardEdit, BoardError, EditKind, plain_board
 from ..boards.drawing import BoardCurve, ChartsQuery, DrawnCharts
 from ..boards.files import BoardFile, BoardSource, board_of, chart_of

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from typing_extensions import TypedDict
 
+from access.roles import Role, needs
 from collectors import catalog
 from collectors.machine.run_state import StateName
 
-from ..auth.roles import Role, needs
 from ..queries import BadRequest, Queries
 from ..runs.comparison import MISSING, CommonValue, Difference, Pace, Section, shown
 from ..runs.previous_run import SinceLast

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 from typing_extensions import TypedDict
 
+from access.roles import EXPORTS, Role, needs
 from analysis.directions import direction_of
 from analysis.expressions.language import ExpressionError, NoSeries
 from analysis.stacks.traces import Floats
@@ -17,7 +18,6 @@ from collectors import catalog
 from collectors.store.store import Axis, Buckets, Ended
 
 from ..admission import GONE
-from ..auth.roles import EXPORTS, Role, needs
 from ..auth.visitors import check_key
 from ..queries import BadRequest, NotFound, Queries
 from ..series.export import MEDIA_TYPES, NO_PYARROW, RowFormat, can_write, written

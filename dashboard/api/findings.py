@@ -8,13 +8,13 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
+from access.roles import Role, needs
 from alerts.config import OWN
 from analysis.dumps import MemorySnapshot
 from analysis.findings.rule import RuleTopic
 from analysis.findings.rules import BY_NAME, RULES
 from collectors.records import Finding, FindingWeight
 
-from ..auth.roles import Role, needs
 from ..mutations import Changes
 from ..queries import NotFound, Queries
 from .answers import Answer

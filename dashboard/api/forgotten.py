@@ -6,7 +6,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypedDict
 
-from ..auth.roles import Role, needs
+from access.roles import Role, needs
+
 from ..mutations import Changes
 from ..queries import Queries
 from ..user_files.forgotten import ForgottenRun

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from typing_extensions import TypedDict
 
+from access.roles import Role, needs
 from analysis.goodput import (
     LABEL,
     ORDER,
@@ -18,7 +19,6 @@ from analysis.goodput import (
     basis_of,
 )
 
-from ..auth.roles import Role, needs
 from ..queries import Queries
 from ..runs.goodput import RunGoodput
 from .answers import Answer

@@ -11,7 +11,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from typing_extensions import TypedDict
 
-from ..auth.roles import Role, needs
+from access.roles import Role, needs
+
 from ..auth.visitors import NotGranted, visitor
 from ..mutations import WRITER, Changes
 from ..queries import BadRequest, Queries

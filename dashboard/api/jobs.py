@@ -11,12 +11,12 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 from typing_extensions import TypedDict
 
+from access.roles import Role, needs
 from jobs.fifo import FifoComparison
 from jobs.queue import OVER
 from jobs.state_folder import NoSuchJob
 from jobs.view import JobAttemptRow, JobRow, SlotRow
 
-from ..auth.roles import Role, needs
 from ..jobs import ASSUMED, JobsReader, WantedJob, sentences_of
 from ..mutations import Changes
 from ..queries import NotFound, Queries

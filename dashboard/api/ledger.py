@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from typing_extensions import TypedDict
 
+from access.roles import Role, needs
 from analysis.ledger.contrast import LedgerContrast
 from analysis.ledger.device import Signal as Signal
 from analysis.ledger.kinds import KINDS, Charged, TimeKind
@@ -12,7 +13,6 @@ from analysis.ledger.shares import KindRow, Ledger, LedgerDevice, LineShare, Sur
 from analysis.ledger.wording import label_of, sentence_of
 from collectors.tracing import KernelKind
 
-from ..auth.roles import Role, needs
 from ..queries import Queries
 from ..stacks.stacks import contrasted
 from .answers import Answer

@@ -5,11 +5,11 @@ from __future__ import annotations
 from fastapi import APIRouter
 from typing_extensions import TypedDict
 
+from access.roles import Role, needs
 from analysis.logs.crash import Fault, FaultKind
 from analysis.logs.difference import ChangeKind, LogChange, Surety
 from collectors.lines.tracebacks import CrashFrame
 
-from ..auth.roles import Role, needs
 from ..queries import Queries
 from .answers import Answer
 from .logs import LineRow, line_row

@@ -9,9 +9,9 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from access.roles import Role, needs
 from collectors.store.store import LineTemplate
 
-from ..auth.roles import Role, needs
 from ..auth.visitors import seen
 from ..logs.lines import (
     FieldCurve,

@@ -7,10 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from typing_extensions import TypedDict
 
+from access.roles import Role, needs
 from collectors.records import LogLine, ProgressBar
 from collectors.store.store import LogQuery
 
-from ..auth.roles import Role, needs
 from ..queries import Queries
 from .answers import Answer
 from .parameters import MAX_LINES, MOST_CHARACTERS, MOST_CURSOR, OpenRange, OptionalRun

@@ -11,12 +11,12 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field, StrictInt
 from typing_extensions import TypedDict
 
+from access.roles import PROCESSES, Role, RouteNeed, needs
 from collectors import catalog
 from collectors.catalog import Metric
 
 from .. import address
 from ..attach import why_not
-from ..auth.roles import PROCESSES, Role, RouteNeed, needs
 from ..auth.visitors import visitor
 from ..commands import doctor
 from ..machine import GpuUser, HostLook, HostProcess, Machine, Value

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from access.roles import Role, needs
 from collectors import catalog
 from collectors.store.store import Axis, Buckets, LivePoints, Series
 
-from ..auth.roles import Role, needs
 from ..queries import Curves, Queries
 from .answers import Answer, Column, Counts, Gaps, Logged, encode, numbers
 from .parameters import MAX_BUCKETS, MOST_CHARACTERS, MOST_NAMES, OpenRange, OptionalRun, Text

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from access.roles import EXPORTS, Role, needs
 from collectors import retention
 
-from ..auth.roles import EXPORTS, Role, needs
 from ..auth.visitors import visitor
 from ..queries import Queries
 from ..report.contents import ReportQuery, gather

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 from typing_extensions import TypedDict
 
+from access.roles import SOURCE, Role, needs
 from analysis.findings.life import Standing
 from collectors.machine.run_state import StateName
 from collectors.records import Event, Offset
 
-from ..auth.roles import SOURCE, Role, needs
 from ..auth.visitors import theirs
 from ..mutations import Changes
 from ..queries import Queries

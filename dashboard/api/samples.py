@@ -8,10 +8,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from typing_extensions import TypedDict
 
+from access.roles import EXPORTS, Role, needs
 from collectors.records import Sample, SampleKind
 from collectors.store.store import SampleName, SampleQuery
 
-from ..auth.roles import EXPORTS, Role, needs
 from ..auth.visitors import bytes_for_viewer, check_grant
 from ..queries import Queries
 from ..samples import INLINE, PLAIN, UNKNOWN, Checkpoint, Shown

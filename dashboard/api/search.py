@@ -7,7 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from typing_extensions import TypedDict
 
-from ..auth.roles import Role, needs
+from access.roles import Role, needs
+
 from ..pages import pages
 from ..queries import Queries
 from ..runs.search import HitKind, SearchHits

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Body
 from pydantic import WithJsonSchema
 from typing_extensions import TypedDict
 
-from ..auth.roles import Role, needs
+from access.roles import Role, needs
+
 from ..mutations import Changes
 from ..queries import Queries
 from ..user_files.settings import SETTINGS, Settings, SettingValue

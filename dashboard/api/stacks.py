@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import PlainTextResponse
 from typing_extensions import TypedDict
 
+from access.roles import EXPORTS, SOURCE, Role, needs
 from analysis.stacks import fold
 from analysis.stacks import threads as lanes
 from analysis.stacks.fold import FlameTree
@@ -16,7 +17,6 @@ from analysis.stacks.frames import FrameKind as FrameKind
 from analysis.stacks.traces import LastStack, Range
 from collectors.records import Frame
 
-from ..auth.roles import EXPORTS, SOURCE, Role, needs
 from ..auth.visitors import check_grant
 from ..queries import NotFound, Profiler, Queries
 from ..stacks import export

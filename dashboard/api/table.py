@@ -12,11 +12,11 @@ from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, StrictStr
 from typing_extensions import TypedDict
 
+from access.roles import EXPORTS, Role, needs
 from analysis.directions import direction_of
 from analysis.findings.life import Standing
 from collectors.store.store import Axis
 
-from ..auth.roles import EXPORTS, Role, needs
 from ..auth.visitors import check_grant, check_key
 from ..mutations import Changes
 from ..queries import BadRequest, Queries

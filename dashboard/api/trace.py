@@ -8,10 +8,10 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from typing_extensions import TypedDict
 
+from access.roles import Role, needs
 from analysis.ledger.shares import TracedLine, kinds_of_kernels
 from collectors.tracing import MOST_STEPS, KernelKind, StepsTraced
 
-from ..auth.roles import Role, needs
 from ..mutations import Changes
 from ..queries import Queries
 from ..stacks.traces import TraceFound, TraceState

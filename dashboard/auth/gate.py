@@ -20,15 +20,16 @@ from fastapi.routing import iter_route_contexts
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from access.hosts import FOR_PROGRAMS, Access, RawHeaders, is_forwarded, refused
+from access.peers import PEER, Peer
+from access.roles import OWNERS, Role, RouteNeed, need_of
+from access.tokens import RUNS, Credential, LogInLimit, Tokens
+
 from ..http_server import ABORT
 from ..network import path_to
 from . import visitors
 from .audit import Audit
-from .hosts import FOR_PROGRAMS, Access, RawHeaders, is_forwarded, refused
 from .login import OVER, PATH, cookies_of, page_of
-from .peers import PEER, Peer
-from .roles import OWNERS, Role, RouteNeed, need_of
-from .tokens import RUNS, Credential, LogInLimit, Tokens
 from .visitors import ANYONE, Visitor, grants_of, sentence_of
 
 KEPT = 4096  # addresses

@@ -14,14 +14,14 @@ from fastapi.responses import HTMLResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
-from collectors.user_files import Unwritable
+from access.files import Unwritable
+from access.hosts import Access, RawHeaders, host_of
+from access.peers import PEER
+from access.roles import Role, needs
+from access.tokens import SECRET, DamagedTokens, LogInLimit, TokenMistake, Tokens
 
 from ..network import path_to
 from .audit import Audit
-from .hosts import Access, RawHeaders, host_of
-from .peers import PEER
-from .roles import Role, needs
-from .tokens import SECRET, DamagedTokens, LogInLimit, TokenMistake, Tokens
 from .visitors import visitor, without_details
 
 MOST = 8  # are looked at

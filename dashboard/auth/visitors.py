@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
+from access.roles import DETAILS, GRANTED, GRANTS, MAY, PROCESSES, Role, RouteNeed
 from collectors.redaction import LEFT_OUT, is_secret, redacted, without_secrets
-
-from .roles import DETAILS, GRANTED, GRANTS, MAY, PROCESSES, Role, RouteNeed
 
 
 class NotGranted(Exception):

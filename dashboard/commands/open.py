@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from access.hosts import Access
 from collectors.options import CollectorOptions
 
 from .. import address
-from ..auth.hosts import Access
 from ..network import CannotListen, address_of, listen, port, public_address_of
 from .command import Command, Mistake
 from .run import free_port

@@ -19,17 +19,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn, Protocol
 
+from access.files import Unwritable
+from access.hosts import Access
 from collectors import folders, rights
 from collectors import options as room
 from collectors.keeper.linked_folders import USUAL
 from collectors.log_folders import LogFolders, found_here, is_store, of_folders, of_several, unused_stores
 from collectors.options import FLAGS, CollectorOptions, add_flags, options_of
 from collectors.runtime import give_back
-from collectors.user_files import Unwritable
 from collectors.writer import Keeper
 
 from .. import address
-from ..auth.hosts import Access
 from ..network import ANY_ADDRESS, CannotListen, access_of, add_reach_flags, address_of, listening, public_address_of
 from .command import ROOT, Command, Mistake, make_folder, typeable
 from .demo import Demo
@@ -384,7 +384,8 @@ def announce(listener: socket.socket, access: Access, where: str, browse: bool, 
 
 def print_link(data_dir: Path, url: str) -> None:
     """Good for one log-in within a quarter of an hour."""
-    from ..auth.tokens import DamagedTokens, TokenMistake
+    from access.tokens import DamagedTokens, TokenMistake
+
     from .url import one_use_link
 
     try:

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from access.files import Unwritable
 from collectors.log_folders import add_place, place_of
-from collectors.user_files import Unwritable
 
 from .. import address
 from .command import Command, Mistake, make_folder, typeable
@@ -64,9 +64,10 @@ def days(text: str) -> float:
 
 
 def run(parsed: argparse.Namespace) -> int:
+    from access.roles import Role
+    from access.tokens import DamagedTokens, TokenMistake, Tokens
+
     from ..auth.audit import Audit
-    from ..auth.roles import Role
-    from ..auth.tokens import DamagedTokens, TokenMistake, Tokens
 
     folder = data_dir(parsed)
     tokens, audit = Tokens(folder), Audit(folder)

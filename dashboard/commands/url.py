@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import shlex
 
+from access.files import Unwritable
 from collectors.log_folders import add_place
-from collectors.user_files import Unwritable
 
 from .. import address
 from .command import Command, Mistake
@@ -18,7 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from ..auth.tokens import DamagedTokens, TokenMistake
+    from access.tokens import DamagedTokens, TokenMistake
 
     folder = data_dir(parsed)
     url = address.public_of(folder)
@@ -43,9 +43,10 @@ def one_use_link(folder: object, url: str) -> str:
     import time
     from pathlib import Path
 
+    from access.roles import Role
+    from access.tokens import CODE_S, Tokens
+
     from ..auth.login import link_of
-    from ..auth.roles import Role
-    from ..auth.tokens import CODE_S, Tokens
 
     secret = Tokens(Path(str(folder))).new(f"link-{secrets.token_hex(4)}", Role.OWNER, time.time() + CODE_S, {}, "code")
     return link_of(url, secret)

@@ -13,8 +13,9 @@ from dash.backends._fastapi import reset_current_request, set_current_request
 from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from access.roles import Role
+
 from ..api.answers import encode
-from ..auth.roles import Role
 from ..auth.visitors import NotGranted, visitor
 from ..queries import BadRequest
 

@@ -18,11 +18,11 @@ from dash import Dash, Input, Output, State, dcc, html, no_update
 from dash.backends._fastapi import get_current_request, reset_current_request, set_current_request
 from starlette.requests import Request
 
+from access.roles import Role
 from collectors.store.store import StoreError
 
 from .. import static_files
 from ..auth.gate import policy_of, script_hash
-from ..auth.roles import Role
 from ..auth.visitors import visitor
 from ..network import path_to, within
 from ..queries import NotFound, Queries

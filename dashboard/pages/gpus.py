@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..auth.roles import PROCESSES
+from access.roles import PROCESSES
+
 from ..auth.visitors import visitor
 from .page import Opening, Page, question
 

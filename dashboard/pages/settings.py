@@ -8,8 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from dash import Dash, Input, Output, dcc, html
 
-from ..auth.roles import Role
-from ..auth.tokens import GRANTS_SCOPE, VIEW, Credential, DamagedTokens, Tokens
+from access.roles import Role
+from access.tokens import GRANTS_SCOPE, VIEW, Credential, DamagedTokens, Tokens
+
 from ..auth.visitors import visitor
 from ..queries import Queries
 from ..user_files.settings import FILE, SETTINGS, Setting, Settings, SettingValue

@@ -12,16 +12,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from collectors.user_files import (
-    FOLDER_MODE,
-    MOST_BYTES,
-    SETTLED_NS,
-    Stamp,
-    Unwritable,
-    bytes_of,
-    stamp_of,
-    write_bytes,
-)
+from access.files import FOLDER_MODE, MOST_BYTES, SETTLED_NS, Stamp, Unwritable, bytes_of, stamp_of, write_bytes
 
 __all__ = [
     "FOLDER_MODE",

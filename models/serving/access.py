@@ -23,7 +23,7 @@ LOG = logging.getLogger("deepseek.serving")
 
 
 class KnownTokens(Protocol):
-    """`dashboard.auth.tokens.Tokens`"""
+    """`access.tokens.Tokens`"""
 
     trouble: str
 
@@ -63,7 +63,7 @@ class ServingDoor:
     ) -> None:
         """`host` is what it listens on; `hosts` are other names that requests may name in Host."""
         self._tokens, self._clock = tokens, clock
-        self._hosts, self._peers = needed("dashboard.auth.hosts"), needed("dashboard.auth.peers")
+        self._hosts, self._peers = needed("access.hosts"), needed("access.peers")
         self._names: frozenset[str] = self._hosts.Access(host=host, hosts=tuple(hosts)).names()
         self._listening: frozenset[str] = frozenset() if tokens is not None else self._peers.addresses_of(host)
         self._own: dict[str, bool] = {}  # by the address of a caller over gRPC: whether it is a process of ours
@@ -178,7 +178,7 @@ def open_tokens(folder: Path) -> Any:
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     except OSError as error:
         raise ModelsError(f"{folder} cannot be made ({error.strerror}); give another --tokens folder") from error
-    return needed("dashboard.auth.tokens").Tokens(folder)
+    return needed("access.tokens").Tokens(folder)
 
 
 def new_token(
@@ -201,7 +201,7 @@ def new_token(
         scopes[RATE] = rate_per_s
     if manages:
         scopes[MANAGES] = True
-    role = needed("dashboard.auth.roles").Role.WRITER  # of the dashboard's the one that reads nothing
+    role = needed("access.roles").Role.WRITER  # of the dashboard's the one that reads nothing
     expires_s = time.time() + days * DAY_S if days else None
     return str(_changed(folder, "new", name, role, expires_s, scopes))
 
@@ -218,10 +218,10 @@ def listed(folder: Path) -> list[Any]:
 
 
 def _changed(folder: Path, method: str, *arguments: Any) -> Any:
-    tokens, small_file = needed("dashboard.auth.tokens"), needed("collectors.user_files")
+    tokens, files = needed("access.tokens"), needed("access.files")
     try:
         return getattr(open_tokens(folder), method)(*arguments)
     except tokens.TokenMistake as error:
         raise WrongOption(str(error).replace("deepseek-dashboard token", "deepseek-models token")) from error
-    except (tokens.DamagedTokens, small_file.Unwritable) as error:
+    except (tokens.DamagedTokens, files.Unwritable) as error:
         raise ModelsError(str(error)) from error

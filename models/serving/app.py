@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # All HTTP faces as one ASGI application: `make_serving_app(models, door)`.
 
 LOG = logging.getLogger("deepseek.serving")
-PEER = "deepseek.peer"  # as in dashboard.auth.peers
+PEER = "deepseek.peer"  # as in access.peers
 LAG_LOOK_S, LAG_LOOKS = 0.05, 3
 
 

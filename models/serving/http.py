@@ -245,7 +245,7 @@ IDLE_S = 0.3  # that a kept connection stays open as the server stops
 
 def guarded(protocol: Any) -> Any:
     """A class of uvicorn's `protocol`: h11's or httptools'. Requests know whose process is at the other end (the dashboard's `Peer`)."""
-    peers = needed("dashboard.auth.peers")
+    peers = needed("access.peers")
 
     class GuardedProtocol(protocol):
         """A client that neither ends its head or body nor reads its answers is left; what is no HTTP gets one sentence."""

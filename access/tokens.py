@@ -20,8 +20,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
-from collectors.user_files import Unwritable, write_bytes
-
+from .files import Unwritable, write_bytes
 from .roles import GRANTS, Role
 
 CredentialKind: TypeAlias = Literal["token", "code", "session"]

@@ -1,4 +1,4 @@
-"""Host names and origins that are accepted, and the certificate of `--tls-cert`."""
+"""Host names and origins that are accepted, the headers of proxies, and the certificate of `--tls-cert`."""
 
 from __future__ import annotations
 
