@@ -25,13 +25,13 @@ from access.roles import Role
 from access.tokens import LogInLimit, Tokens
 from benchmarks.report import Row, run
 from collectors.store.open import open_store
+from dashboard import visitors
 from dashboard.api.answers import encode
 from dashboard.app import NEEDS_OF_OTHERS, make_app
-from dashboard.auth import visitors
-from dashboard.auth.audit import Audit
-from dashboard.auth.gate import Gate
-from dashboard.auth.visitors import OWNER, Visitor
+from dashboard.audit import Audit
+from dashboard.auth import Gate
 from dashboard.queries import Queries
+from dashboard.visitors import OWNER, Visitor
 
 TOKENS = 200
 BEST_OF, TIMES = 7, 500

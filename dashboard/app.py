@@ -19,16 +19,15 @@ from access.roles import Role, RouteNeed, needs
 from access.tokens import LogInLimit, Tokens
 from collectors import VERSION
 
-from . import api, live, static_files
+from . import api, auth, live, static_files
 from .admission import Turns
-from .auth import login
-from .auth.audit import Audit
-from .auth.gate import Gate
-from .auth.visitors import visitor
+from .audit import Audit
+from .auth import Gate
 from .network import NONE, BasePath, TrustedProxies, path_to
 from .pages import callbacks, frame, pages
 from .queries import NotFound, Queries
 from .static_files import ASSETS
+from .visitors import visitor
 
 FROM_BYTES = 1000
 LEVEL = 5
@@ -116,7 +115,7 @@ def make_app(queries: Queries, access: Access | None = None) -> FastAPI:
     app.add_middleware(Turns)
     app.add_middleware(Compressing)
     api.register(app, queries, tokens)
-    login.add_routes(app, access, tokens, audit, limit)
+    auth.add_routes(app, access, tokens, audit, limit)
     app.include_router(live.routes(queries))
     for package in sorted({name for page in pages() for name in page.packages}):
         import_module(package)  # Dash serves the browser code of what is imported before it starts

@@ -16,7 +16,7 @@ from access.tokens import Tokens
 from collectors.records import Points, labels_of
 from collectors.store.open import open_store
 from dashboard.app import NEEDS_OF_OTHERS, make_app
-from dashboard.auth.gate import KnownRoute, routes_of
+from dashboard.auth import KnownRoute, routes_of
 from dashboard.queries import Queries
 from tests.other_clients import NOBODY, PROXIED, Asked, Got, ask_elsewhere, ask_whole
 from tests.serving import served_app

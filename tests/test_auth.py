@@ -11,7 +11,7 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from access.roles import Role
-from dashboard.auth.gate import KnownRoute, Matching
+from dashboard.auth import KnownRoute, Matching
 from tests.auth_house import House, as_other_user, bearer, with_headers
 from tests.auth_house import house as house  # a fixture
 from tests.other_clients import PROXIED, Asked, Got, ask, ask_elsewhere, other_machine

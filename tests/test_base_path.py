@@ -21,7 +21,7 @@ from collectors.records import Points, labels_of
 from collectors.store.open import open_store
 from dashboard import address, network
 from dashboard.app import make_app
-from dashboard.auth.login import link_of, safe_path
+from dashboard.auth import link_of, safe_path
 from dashboard.network import address_of, base_path_of, listen, path_to, public_address_of, within
 from dashboard.pages import pages
 from dashboard.queries import Queries

@@ -16,7 +16,7 @@ from access.tokens import Tokens
 from collectors.records import Finding
 from collectors.store.open import open_store
 from dashboard.app import make_app
-from dashboard.auth.login import link_of
+from dashboard.auth import link_of
 from dashboard.pages import pages
 from dashboard.queries import Queries
 from tests.conftest import wait_for

@@ -13,7 +13,7 @@ from hypothesis import strategies as some
 
 from access.roles import Role
 from access.tokens import MOST_OF_ONE, OWN, SECRET, LogInLimit
-from dashboard.auth.login import _fields_of, cookie_name, pasted, safe_path
+from dashboard.auth import _fields_of, cookie_name, pasted, safe_path
 from tests.auth_house import House, bearer, log_in
 from tests.auth_house import house as house  # a fixture
 from tests.conftest import wait_for

@@ -17,8 +17,7 @@ from access.tokens import Tokens
 from collectors.records import Finding, Points, labels_of
 from collectors.store.open import open_store
 from dashboard.app import make_app
-from dashboard.auth.gate import script_hash
-from dashboard.auth.login import link_of
+from dashboard.auth import link_of, script_hash
 from dashboard.pages import pages
 from dashboard.queries import Queries
 from tests.axe import serious

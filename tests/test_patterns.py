@@ -217,7 +217,7 @@ def test_patterns_are_found_wherever_they_are_written() -> None:
     for name in (
         "collectors.redaction",
         "collectors.lines.structured",
-        "dashboard.auth.visitors",
+        "dashboard.visitors",
         "collectors.logs.formats.text",
     ):
         assert name in modules

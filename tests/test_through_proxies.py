@@ -21,7 +21,7 @@ from access.tokens import Tokens
 from collectors.records import Points, labels_of
 from collectors.store.open import open_store
 from dashboard.app import make_app
-from dashboard.auth.login import link_of
+from dashboard.auth import link_of
 from dashboard.queries import Queries
 from tests.conftest import dashboard, wait_for
 from tests.proxies import NGINX, OPENSSL, free_port, jupyter, make_certificate, nginx, started, tunnel, why_no_tunnel

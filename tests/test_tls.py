@@ -30,7 +30,7 @@ from access.roles import Role
 from access.tokens import Tokens
 from collectors.store.open import open_store
 from dashboard.app import make_app
-from dashboard.auth.login import link_of
+from dashboard.auth import link_of
 from dashboard.http_server import server_of
 from dashboard.network import CannotListen, access_of, add_reach_flags, listen_unix
 from dashboard.queries import Queries

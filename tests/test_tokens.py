@@ -17,7 +17,7 @@ from hypothesis import strategies as some
 
 from access.roles import Role
 from access.tokens import MOST_BROWSERS, SECRET, DamagedTokens, TokenMistake, Tokens, hash_of, read
-from dashboard.auth.audit import MOST_BYTES, Audit
+from dashboard.audit import MOST_BYTES, Audit
 from tests.other_clients import NOBODY, rows
 
 JSON = some.recursive(

@@ -15,11 +15,11 @@ from access.roles import GRANTS, Role
 from access.tokens import Tokens
 from collectors.records import Points, labels_of
 from collectors.store.open import open_store
+from dashboard import visitors
 from dashboard.api.answers import encode
 from dashboard.app import make_app
-from dashboard.auth import visitors
-from dashboard.auth.visitors import Visitor
 from dashboard.queries import Queries
+from dashboard.visitors import Visitor
 from tests.extra_pages import extra_pages
 from tests.other_clients import PROXIED, Asked, ask
 from tests.serving import served_app

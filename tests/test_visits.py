@@ -19,8 +19,8 @@ from fastapi.responses import StreamingResponse
 from access.hosts import Access
 from access.roles import Role, needs
 from access.tokens import LogInLimit, Tokens
-from dashboard.auth.audit import Audit
-from dashboard.auth.gate import CLOSE_S, LOOK_S, Gate
+from dashboard.audit import Audit
+from dashboard.auth import CLOSE_S, LOOK_S, Gate
 from tests.auth_house import House, as_other_user, bearer
 from tests.auth_house import house as house  # a fixture
 from tests.other_clients import PROXIED, Asked

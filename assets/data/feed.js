@@ -2,7 +2,7 @@
 
 const FIRST_RETRY_MS = 250;
 const LAST_RETRY_MS = 5000;
-const LOG_IN_AGAIN = 4401; // the token was revoked or is over (dashboard/auth/gate.py)
+const LOG_IN_AGAIN = 4401; // the token was revoked or is over (dashboard/auth.py)
 const SILENCE_MS = 6000; // the server sends its state about once a second
 
 /** @typedef {{run?: string, source?: string, series: string[]}} Wish */

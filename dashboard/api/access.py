@@ -14,7 +14,7 @@ from access.hosts import is_loopback
 from access.roles import Role, needs
 from access.tokens import GRANTS_SCOPE, RUNS, VIEW, Credential, DamagedTokens, TokenMistake, Tokens, free_name
 
-from ..auth.login import link_of, safe_path
+from ..auth import link_of, safe_path
 from ..network import path_to
 from ..queries import BadRequest, NotFound
 from .answers import Answer

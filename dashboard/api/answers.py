@@ -21,7 +21,6 @@ from starlette.exceptions import HTTPException
 from collectors.store.store import Ended, StoreError, TooMuch
 from jobs.state_folder import QueueError
 
-from ..auth.visitors import NotGranted, for_viewer
 from ..boards.files import OtherVersion
 from ..commands.doctor import NoDiagnosis
 from ..logs.lines import NoSuchTemplate
@@ -29,6 +28,7 @@ from ..logs.search import BadExpression
 from ..queries import BadRequest, NotFound
 from ..received_files import OtherLength
 from ..user_files.yaml_file import Unwritable
+from ..visitors import NotGranted, for_viewer
 
 # JSON of any answer, with arrays of any layout, odd strings and large numbers.
 

@@ -18,7 +18,6 @@ from collectors import catalog
 from collectors.store.store import Axis, Buckets, Ended
 
 from ..admission import GONE
-from ..auth.visitors import check_key
 from ..queries import BadRequest, NotFound, Queries
 from ..series.export import MEDIA_TYPES, NO_PYARROW, RowFormat, can_write, written
 from ..series.expressions import ExpressionQuery, ExpressionResult, ExpressionSeries, NoSuchRun
@@ -37,6 +36,7 @@ from ..series.places import (
 )
 from ..series.smoothing import Smoothing, smoothing_of
 from ..user_files.directions import Direction
+from ..visitors import check_key
 from .answers import Answer, Column, Counts, Gaps, Logged, encode, number, numbers, of_media
 from .parameters import MAX_BUCKETS, MOST_CHARACTERS, OpenRange, RunNames, SeriesNames
 

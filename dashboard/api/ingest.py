@@ -13,11 +13,11 @@ from typing_extensions import TypedDict
 
 from access.roles import Role, needs
 
-from ..auth.visitors import NotGranted, visitor
 from ..mutations import WRITER, Changes
 from ..queries import BadRequest, Queries
 from ..received_files import MOST_BYTES
 from ..user_files.yaml_file import Unwritable
+from ..visitors import NotGranted, visitor
 from .answers import Answer
 from .parameters import MOST_CHARACTERS, MOST_CURSOR, RunInPath
 

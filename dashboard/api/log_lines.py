@@ -12,7 +12,6 @@ from typing_extensions import TypedDict
 from access.roles import Role, needs
 from collectors.store.store import LineTemplate
 
-from ..auth.visitors import seen
 from ..logs.lines import (
     FieldCurve,
     LineKind,
@@ -27,6 +26,7 @@ from ..logs.lines import (
 from ..logs.search import Needle, SearchedSoFar
 from ..logs.table import LEVELS, LineDensity, LineFilter, TemplateLines
 from ..queries import BadRequest, NotFound, Queries
+from ..visitors import seen
 from .answers import Answer, Counts, Gaps
 from .logs import LineRow, line_row
 from .parameters import MOST_CHARACTERS, MOST_CURSOR, MOST_ID, Instant, OpenRange, RunNames, RunParameter

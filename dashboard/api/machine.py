@@ -17,11 +17,11 @@ from collectors.catalog import Metric
 
 from .. import address
 from ..attach import why_not
-from ..auth.visitors import visitor
 from ..commands import doctor
 from ..machine import GpuUser, HostLook, HostProcess, Machine, Value
 from ..mutations import Changes
 from ..queries import DashboardState, Queries
+from ..visitors import visitor
 from .answers import Answer
 from .parameters import MOST_ID
 

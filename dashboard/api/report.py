@@ -10,10 +10,10 @@ from fastapi import APIRouter, Query, Response
 from access.roles import EXPORTS, Role, needs
 from collectors import retention
 
-from ..auth.visitors import visitor
 from ..queries import Queries
 from ..report.contents import ReportQuery, gather
 from ..report.page import html_of
+from ..visitors import visitor
 from .answers import of_media
 from .parameters import MOST_CHARACTERS, OptionalWindow, Rank, known_run
 

@@ -13,12 +13,12 @@ from analysis.findings.life import Standing
 from collectors.machine.run_state import StateName
 from collectors.records import Event, Offset
 
-from ..auth.visitors import theirs
 from ..mutations import Changes
 from ..queries import Queries
 from ..runs.previous_run import RunAttempts, RunDetail
 from ..runs.runs import RankView, RunView
 from ..user_files.run_notes import About
+from ..visitors import theirs
 from .answers import Answer
 from .parameters import MOST_CHARACTERS, OpenRange, OptionalRun, RunInPath, RunParameter
 from .table import Filtered, FirstRow, find

@@ -12,9 +12,9 @@ from access.roles import EXPORTS, Role, needs
 from collectors.records import Sample, SampleKind
 from collectors.store.store import SampleName, SampleQuery
 
-from ..auth.visitors import bytes_for_viewer, check_grant
 from ..queries import Queries
 from ..samples import INLINE, PLAIN, UNKNOWN, Checkpoint, Shown
+from ..visitors import bytes_for_viewer, check_grant
 from .answers import Answer, of_media
 from .parameters import MOST_CHARACTERS, RunParameter
 

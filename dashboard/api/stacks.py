@@ -17,10 +17,10 @@ from analysis.stacks.frames import FrameKind as FrameKind
 from analysis.stacks.traces import LastStack, Range
 from collectors.records import Frame
 
-from ..auth.visitors import check_grant
 from ..queries import NotFound, Profiler, Queries
 from ..stacks import export
 from ..stacks.stacks import Charted, Folded
+from ..visitors import check_grant
 from .answers import Answer, Column, Counts, encode, of_media
 from .parameters import (
     MAX_CONTEXT,

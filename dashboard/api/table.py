@@ -17,13 +17,13 @@ from analysis.directions import direction_of
 from analysis.findings.life import Standing
 from collectors.store.store import Axis
 
-from ..auth.visitors import check_grant, check_key
 from ..mutations import Changes
 from ..queries import BadRequest, Queries
 from ..runs.columns import COLUMNS, FIXED, SHOWN, Cell, Row, TableColumn
 from ..runs.filters import FilterMistake
 from ..runs.table import FoundRuns, GroupRow, TableQuestion
 from ..user_files.directions import Direction
+from ..visitors import check_grant, check_key
 from .answers import Answer, Gaps, number, of_media
 from .answers import Column as NumberColumn
 from .parameters import MOST_CHARACTERS

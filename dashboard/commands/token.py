@@ -67,7 +67,7 @@ def run(parsed: argparse.Namespace) -> int:
     from access.roles import Role
     from access.tokens import DamagedTokens, TokenMistake, Tokens
 
-    from ..auth.audit import Audit
+    from ..audit import Audit
 
     folder = data_dir(parsed)
     tokens, audit = Tokens(folder), Audit(folder)
@@ -94,7 +94,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 def print_address(folder: Path, secret: str, role: str) -> None:
     """Where a dashboard shows this folder; on stderr, so that `$(deepseek-dashboard token new NAME)` is the token alone."""
-    from ..auth.login import link_of
+    from ..auth import link_of
 
     if role == "writer" or (url := address.public_of(folder)) is None:
         return

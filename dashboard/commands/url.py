@@ -46,7 +46,7 @@ def one_use_link(folder: object, url: str) -> str:
     from access.roles import Role
     from access.tokens import CODE_S, Tokens
 
-    from ..auth.login import link_of
+    from ..auth import link_of
 
     secret = Tokens(Path(str(folder))).new(f"link-{secrets.token_hex(4)}", Role.OWNER, time.time() + CODE_S, {}, "code")
     return link_of(url, secret)

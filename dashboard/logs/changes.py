@@ -21,8 +21,8 @@ from collectors.records import LogLine
 from collectors.redaction import may_hold_a_secret, redacted
 from collectors.store.store import LogPage, LogQuery
 
-from ..auth.visitors import sees_all
 from ..runs.previous_run import RunDetail
+from ..visitors import sees_all
 
 # The kernel's own log, where this process may read it: often it may not, and then it says nothing.
 

@@ -20,7 +20,7 @@ from collectors.records import LogLine
 from collectors.redaction import LEFT_OUT, redacted
 from collectors.store.store import LineColumns, LineExtent, LineTemplate, Store, holding
 
-from ..auth.visitors import seen, sees_all
+from ..visitors import seen, sees_all
 from .search import LineHits, LineSearches, Marker, Needle, ReadTexts, SearchedSoFar, TextSpan, in_utf16, number_places
 from .table import (
     LINE_BYTES,

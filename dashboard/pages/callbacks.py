@@ -16,8 +16,8 @@ from starlette.concurrency import run_in_threadpool
 from access.roles import Role
 
 from ..api.answers import encode
-from ..auth.visitors import NotGranted, visitor
 from ..queries import BadRequest
+from ..visitors import NotGranted, visitor
 
 if TYPE_CHECKING:
     from .frame import Framed

@@ -11,7 +11,6 @@ from dash import Dash, Input, Output, State, dcc, html, no_update
 from collectors import catalog
 from collectors.redaction import LEFT_OUT
 
-from ..auth.visitors import hides
 from ..queries import NotFound, Queries
 from ..runs.comparison import MISSING, CommonValue, Difference, shown
 from ..runs.figures import (
@@ -39,6 +38,7 @@ from ..runs.run_values import (
     with_common_step,
 )
 from ..runs.runs import RunView
+from ..visitors import hides
 
 TICKED, COMPARISON = "ticked", "comparison"
 TABLE, ALL, TAB, X, Y, READ, RAW, PLOT, NOTE, THEME = (

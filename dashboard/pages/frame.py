@@ -22,11 +22,11 @@ from access.roles import Role
 from collectors.store.store import StoreError
 
 from .. import static_files
-from ..auth.gate import policy_of, script_hash
-from ..auth.visitors import visitor
+from ..auth import policy_of, script_hash
 from ..network import path_to, within
 from ..queries import NotFound, Queries
 from ..static_files import ASSETS, versioned
+from ..visitors import visitor
 from . import pages
 from .page import Opening, Page, empty
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from access.roles import PROCESSES
 
-from ..auth.visitors import visitor
+from ..visitors import visitor
 from .page import Opening, Page, question
 
 

@@ -11,9 +11,9 @@ from dash import Dash, Input, Output, dcc, html
 from access.roles import Role
 from access.tokens import GRANTS_SCOPE, VIEW, Credential, DamagedTokens, Tokens
 
-from ..auth.visitors import visitor
 from ..queries import Queries
 from ..user_files.settings import FILE, SETTINGS, Setting, Settings, SettingValue
+from ..visitors import visitor
 from .page import Page
 
 BODY, OPENED = "settings-body", "settings-opened"

@@ -29,7 +29,7 @@ from analysis.units import Units
 from collectors.folders import LogTree
 from collectors.store.store import StackColumns, Store, TooMuch, check, holding
 
-from ..auth.visitors import sees_all, without_details
+from ..visitors import sees_all, without_details
 from . import flamechart
 from .flame import SPANS_AT_ONCE, Minutes
 from .flamechart import Chart, Strip

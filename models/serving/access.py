@@ -7,12 +7,15 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ModelsError, WrongOption, needed
 from .queue import RefusalKind, ServingRefusal
 
 # Who asks: a bearer token's models, rate and end; without tokens this user's own processes. By the dashboard's own code and rules.
+
+if TYPE_CHECKING:
+    from access.tokens import Credential, Tokens
 
 MODELS, RATE, MANAGES = "models", "rate_per_s", "manages"  # keys of a token's scopes
 BEARER = "bearer "
@@ -20,14 +23,6 @@ MOST_BUCKETS = 2000
 KNOWN_S = 0.01  # for so long a token is not looked up again
 RawHeaders = list[tuple[bytes, bytes]]
 LOG = logging.getLogger("deepseek.serving")
-
-
-class KnownTokens(Protocol):
-    """`access.tokens.Tokens`"""
-
-    trouble: str
-
-    def found(self, secret: str, *kinds: Any) -> Any: ...
 
 
 class ModelCaller(NamedTuple):
@@ -56,7 +51,7 @@ class ServingDoor:
 
     def __init__(
         self,
-        tokens: KnownTokens | None,
+        tokens: Tokens | None,
         host: str,
         hosts: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
@@ -172,13 +167,14 @@ def token_folder() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "deepseek-models"
 
 
-def open_tokens(folder: Path) -> Any:
-    """The dashboard's `Tokens`. Raises ModelsError where the folder cannot be made."""
+def open_tokens(folder: Path) -> Tokens:
+    """Raises ModelsError where the folder cannot be made."""
     try:
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     except OSError as error:
         raise ModelsError(f"{folder} cannot be made ({error.strerror}); give another --tokens folder") from error
-    return needed("access.tokens").Tokens(folder)
+    tokens: Tokens = needed("access.tokens").Tokens(folder)
+    return tokens
 
 
 def new_token(
@@ -211,9 +207,9 @@ def revoke(folder: Path, name: str) -> None:
     _changed(folder, "revoke", name)
 
 
-def listed(folder: Path) -> list[Any]:
-    """The dashboard's `Credential`s that are not over, the oldest first. Raises ModelsError."""
-    found: list[Any] = _changed(folder, "all")
+def listed(folder: Path) -> list[Credential]:
+    """Those that are not over, the oldest first. Raises ModelsError."""
+    found: list[Credential] = _changed(folder, "all")
     return found
 
 
