@@ -16,8 +16,7 @@ from threading import Lock
 
 from access.files import Unwritable, bytes_of, write_bytes
 
-from .channels import send
-from .channels.sent import NotDelivered
+from .channels import NotDelivered, send
 from .config import AlertSettings, QuietHours, Receiver
 from .messages import (
     MOST_MEMBERS,

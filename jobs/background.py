@@ -16,7 +16,7 @@ from collectors.machine.proc import ancestors
 
 from . import state_folder
 from .client import Asking
-from .executors.processes import DAEMON, MARK, environment_words
+from .processes import DAEMON, MARK, environment_words
 from .state_folder import LOG, NoDaemon, QueueError, daemon_of, kept_flags
 
 OF_A_JOB = (

@@ -22,13 +22,12 @@ from collectors.redaction import without_secrets
 
 from . import state_folder
 from .client import MOST_BYTES, peer_uid
-from .executors.executor import AttemptEnd, AttemptSeen, Executor, NotNow, WantedAttempt
-from .executors.local import LocalExecutor
-from .executors.processes import DAEMON
 from .host import NOT_NAMED, CoreHost, GpuHost, JobsHost, SeenSlot, remembered_from
 from .lease import make_folder, owner_trouble
+from .local import AttemptEnd, AttemptSeen, Executor, LocalExecutor, NotNow, WantedAttempt
 from .measure import MeasuredAttempt, out_of_memory
 from .plan import Job, JobPlan, QueueState, StartJob, StopJob, each_in_words, plan, slots_in_words
+from .processes import DAEMON
 from .queue import SLOTS, FileError, JobQueue, OpenAttempt, cannot_keep, is_of_the_file
 from .request import LOCAL, SLURM, JobRequest, request_from
 from .run import StuckJobs, make_run, note, remove_if_empty

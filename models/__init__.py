@@ -13,23 +13,23 @@ if TYPE_CHECKING:
     from .artifact import ModelManifest as ModelManifest
     from .errors import ModelsError as ModelsError
     from .runtimes.pick import pick as pick
-    from .zoo.pretrained.embedding import EmbeddingModel as EmbeddingModel
-    from .zoo.pretrained.image_classification import ImageClassificationModel as ImageClassificationModel
-    from .zoo.pretrained.language_detection import LanguageDetectionModel as LanguageDetectionModel
-    from .zoo.pretrained.segmentation import SegmentationModel as SegmentationModel
-    from .zoo.pretrained.text_classification import TextClassificationModel as TextClassificationModel
-    from .zoo.pretrained.text_generation import TextGenerationModel as TextGenerationModel
+    from .zoo.pretrained import EmbeddingModel as EmbeddingModel
+    from .zoo.pretrained import ImageClassificationModel as ImageClassificationModel
+    from .zoo.pretrained import LanguageDetectionModel as LanguageDetectionModel
+    from .zoo.pretrained import SegmentationModel as SegmentationModel
+    from .zoo.pretrained import TextClassificationModel as TextClassificationModel
+    from .zoo.pretrained import TextGenerationModel as TextGenerationModel
 
 PLACES = {
     "Artifact": "artifact",
     "ModelManifest": "artifact",
-    "EmbeddingModel": "zoo.pretrained.embedding",
-    "ImageClassificationModel": "zoo.pretrained.image_classification",
-    "LanguageDetectionModel": "zoo.pretrained.language_detection",
+    "EmbeddingModel": "zoo.pretrained",
+    "ImageClassificationModel": "zoo.pretrained",
+    "LanguageDetectionModel": "zoo.pretrained",
     "ModelsError": "errors",
-    "SegmentationModel": "zoo.pretrained.segmentation",
-    "TextClassificationModel": "zoo.pretrained.text_classification",
-    "TextGenerationModel": "zoo.pretrained.text_generation",
+    "SegmentationModel": "zoo.pretrained",
+    "TextClassificationModel": "zoo.pretrained",
+    "TextGenerationModel": "zoo.pretrained",
     "pick": "runtimes.pick",
 }  # of each public name
 __all__ = list(PLACES)

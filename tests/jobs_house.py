@@ -20,7 +20,7 @@ import pytest
 
 from collectors.machine.proc import start_ticks
 from jobs.client import Asking
-from jobs.executors.processes import MARK, environment_words
+from jobs.processes import MARK, environment_words
 from jobs.request import request_of
 from jobs.view import QueueView, row_as_json
 from tests.leash import VARIABLE as LEASH

@@ -19,9 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alerts.channels import send
-from alerts.channels.mail import mail_of
-from alerts.channels.sent import NotDelivered, fields_of
+from alerts.channels import NotDelivered, fields_of, mail_of, send
 from alerts.config import AlertSettings, Receiver
 from alerts.messages import AlertMessage, Composer, body, clean, headline, message_of, sparkline
 from collectors.records import Finding

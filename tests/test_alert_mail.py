@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from alerts.channels import send
-from alerts.channels.sent import NotDelivered
+from alerts.channels import NotDelivered, send
 from alerts.config import Receiver
 from tests.alerting import alerting, crash
 from tests.test_alert_channels import message

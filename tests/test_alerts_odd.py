@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 
 from alerts import delivery
-from alerts.channels import send
-from alerts.channels.sent import NotDelivered
+from alerts.channels import NotDelivered, send
 from alerts.config import AlertSettings, AlertsFile, Receiver, settings_of
 from alerts.delivery import BACK_OFF_S, GIVE_UP_S, MOST_BYTES
 from alerts.messages import AlertMessage, Composer
@@ -191,7 +190,7 @@ def test_one_message_that_a_receiver_chokes_on_holds_up_no_other(tmp_path: Path)
 
 
 def test_a_fault_in_a_channel_is_a_failed_delivery_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    from alerts.channels import webhook as channel
+    from alerts import channels as channel
 
     def broken(*args: Any) -> None:
         raise RuntimeError("hunter2")

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from client import Dashboard
-from dashboard.mcp.server import answered
+from dashboard.mcp import answered
 from tests import fake_nvml
 from tests.conftest import Dashboard as RunningDashboard
 from tests.conftest import dashboard, wait_for

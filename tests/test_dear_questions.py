@@ -23,8 +23,8 @@ from collectors.store.store import Ended, Question, asked
 from dashboard import admission
 from dashboard.http_server import GRACE_S
 from dashboard.queries import Queries
-from dashboard.stacks import flame, flamechart
-from dashboard.stacks.flamechart import Drawing, Strip, chart
+from dashboard.stacks import flame
+from dashboard.stacks.flame import Drawing, Strip, chart
 from dashboard.stacks.stacks import strips
 from tests.conftest import wait_for
 from tests.serving import Answer, Web, served
@@ -240,7 +240,7 @@ def test_a_chart_drawn_in_strips_is_the_chart(data_dir: Path, view: str, cuts: l
         np.testing.assert_allclose(one.bars.start, other.bars.start)
 
 
-def names(chart: flamechart.Chart, frames: list[int]) -> list[str]:
+def names(chart: flame.Chart, frames: list[int]) -> list[str]:
     return [chart.frames[frame].name for frame in frames]
 
 
@@ -253,7 +253,7 @@ def test_strips_cover_the_picture_and_hold_little(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_chart_that_would_be_too_large_leaves_threads_out(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flamechart, "MOST_BARS", 10)
+    monkeypatch.setattr(flame, "MOST_BARS", 10)
     store = open_store(data_dir, write=False)
     drawn = chart(store.stacks(T0, T0 + 60, "a"), (T0, T0 + 60), 100, Lanes("threads"))
     store.close()

@@ -16,7 +16,7 @@ from analysis.stacks.fold import FlameTree, Gathered, Reshaping, matching, modul
 from analysis.stacks.frames import line_of
 from analysis.stacks.tree import Weighed
 from collectors.records import Frame
-from dashboard.stacks.export import from_folded, from_speedscope, to_folded, to_speedscope
+from dashboard.stacks.flame import from_folded, from_speedscope, to_folded, to_speedscope
 from tests.stacks import Span, columns, drawn, fold
 
 names = st.sampled_from(["<module>", "Net.forward", "fetch.<locals>.<listcomp>", "f"])

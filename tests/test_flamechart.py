@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from analysis.stacks.threads import Lanes
 from collectors.records import Frame
 from collectors.store.store import StackColumns
-from dashboard.stacks.flamechart import Chart, chart
+from dashboard.stacks.flame import Chart, chart
 from tests.stacks import MAIN, Span, columns
 
 MODULE, STEP, LOAD = (

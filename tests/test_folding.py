@@ -15,7 +15,7 @@ from analysis.stacks.waits import WAITS, wait_of
 from collectors.records import Frame
 from dashboard.api.answers import encode
 from dashboard.api.stacks import tree_answer
-from dashboard.stacks.export import to_folded, to_speedscope
+from dashboard.stacks.flame import to_folded, to_speedscope
 from tests.cost import times
 from tests.stacks import MAIN, Span, columns, drawn, fold
 

@@ -15,7 +15,7 @@ import pytest
 
 from collectors.machine.proc import command_of, start_ticks
 from jobs.client import Asking
-from jobs.executors.processes import DAEMON, MARK, ProcessTable, environment_words
+from jobs.processes import DAEMON, MARK, ProcessTable, environment_words
 from jobs.view import QueueView
 from tests.jobs_house import MAIN, JobsHouse, jobs_house
 from tests.jobs_house import place as place  # a fixture

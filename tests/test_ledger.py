@@ -16,9 +16,8 @@ from collectors.records import Event, Frame, Labels, Points, Profile, RunInfo, S
 from collectors.store.open import open_store
 from collectors.store.store import Store
 from dashboard.commands import main
-from dashboard.stacks import ledger as kept
-from dashboard.stacks.ledger import Ledgers, spread
-from dashboard.stacks.stacks import Stacks
+from dashboard.stacks import stacks as kept
+from dashboard.stacks.stacks import Ledgers, Stacks, spread
 
 T0 = 1_764_000_000.0
 SITE = "/venv/lib/python3.11/site-packages"

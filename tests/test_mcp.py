@@ -23,9 +23,8 @@ from mcp import Client, StdioServerParameters
 from client import Dashboard
 from collectors.redaction import LEFT_OUT
 from collectors.store.open import open_store
-from dashboard.mcp import truncation
-from dashboard.mcp.server import answered
-from dashboard.mcp.tools import TOOLS, UNTRUSTED
+from dashboard import mcp
+from dashboard.mcp import TOOLS, UNTRUSTED, answered
 from dashboard.queries import Queries
 from tests.conftest import ROOT, dashboard, wait_for
 from tests.conftest import Dashboard as RunningDashboard
@@ -326,8 +325,8 @@ def test_an_answer_is_small_whatever_it_is_made_of(
 ) -> None:
     head = {f"field{number}": chance.choice(values) for number in range(count % 40)}
     rows = [chance.choices(values, k=5) for _ in range(count)]
-    said = truncation.text(head, [f"column{number}" for number in range(5)], rows, "ask for less", newest=newest)
-    assert len(said.encode()) <= truncation.MOST_BYTES <= MOST_BYTES
+    said = mcp.text(head, [f"column{number}" for number in range(5)], rows, "ask for less", newest=newest)
+    assert len(said.encode()) <= mcp.MOST_BYTES <= MOST_BYTES
     answer = json.loads(said)
     assert len(answer["rows"]) == len(rows) or answer["left_out"].startswith(
         f"{len(rows) - len(answer['rows'])} of {len(rows)} rows; "
@@ -340,19 +339,19 @@ def test_an_answer_is_small_whatever_it_is_made_of(
 @example("x" * 30_000)
 @given(st.text(alphabet=st.sampled_from("\x00\x01\u202e😀\ud800x"), min_size=1, max_size=3000))
 def test_the_largest_characters_leave_it_small_too(text: str) -> None:
-    said = truncation.text(
+    said = mcp.text(
         {f"field{number}": text for number in range(24)},
         [f"column{number}" for number in range(24)],
         [[text] * 24] * 9,
         "ask",
     )
-    assert len(said.encode()) <= truncation.MOST_BYTES
+    assert len(said.encode()) <= mcp.MOST_BYTES
 
 
 @given(st.floats(1e9, 4e9))
 def test_a_time_is_kept_to_the_millisecond_and_said_in_iso(time_s: float) -> None:
-    kept = truncation.number(time_s)
+    kept = mcp.number(time_s)
     assert isinstance(kept, int | float) and math.isclose(kept, time_s, abs_tol=5e-4)
-    said = truncation.iso(time_s) or ""
+    said = mcp.iso(time_s) or ""
     assert re.fullmatch(r"2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", said)
     assert math.isclose(datetime.fromisoformat(said).timestamp(), kept, abs_tol=1e-6), "both say the same"

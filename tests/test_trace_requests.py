@@ -28,7 +28,7 @@ from collectors.tracing import (
     parsed,
     read_trace,
 )
-from dashboard.stacks.traces import RunTraces
+from dashboard.stacks.stacks import RunTraces
 from tests.test_trace_summary import Result
 from trainer.log import tracing as request
 from trainer.log.tracing import summary_of

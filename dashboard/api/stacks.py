@@ -18,7 +18,7 @@ from analysis.stacks.traces import LastStack, Range
 from collectors.records import Frame
 
 from ..queries import NotFound, Profiler, Queries
-from ..stacks import export
+from ..stacks.flame import to_folded, to_speedscope
 from ..stacks.stacks import Charted, Folded
 from ..visitors import check_grant
 from .answers import Answer, Column, Counts, encode, of_media
@@ -208,9 +208,9 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
             queries.ahead.want(run)
         match shape:
             case "folded":
-                return PlainTextResponse(export.to_folded(answer.tree))
+                return PlainTextResponse(to_folded(answer.tree))
             case "speedscope":
-                speedscope = export.to_speedscope(answer.tree, name=f"{run} {window[0]:.3f} to {window[1]:.3f}")
+                speedscope = to_speedscope(answer.tree, name=f"{run} {window[0]:.3f} to {window[1]:.3f}")
                 return Response(encode(speedscope), media_type=SPEEDSCOPE)
             case _:
                 return Answer(flame_answer(answer, queries.profiler(run)))

@@ -14,7 +14,7 @@ from collectors.tracing import MOST_STEPS, KernelKind, StepsTraced
 
 from ..mutations import Changes
 from ..queries import Queries
-from ..stacks.traces import TraceFound, TraceState
+from ..stacks.stacks import TraceFound, TraceState
 from .answers import Answer
 from .parameters import MOST_ID, Rank, RunInPath, known_run
 

@@ -37,7 +37,7 @@ def run(parsed: argparse.Namespace) -> int:
         dashboard = Dashboard(parsed.url)
     except DashboardError as error:
         raise Mistake(str(error)) from None
-    from ..mcp.server import serve
+    from ..mcp import serve
 
     try:
         serve(folder.dashboard if folder else lambda: dashboard)

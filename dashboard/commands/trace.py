@@ -13,7 +13,7 @@ from .command import Command, Mistake
 from .why import rank
 
 if TYPE_CHECKING:
-    from ..stacks.traces import TraceFound
+    from ..stacks.stacks import TraceFound
 
 LOOK_S = 0.2
 MOST_LINES, MOST_KERNELS = 12, 3  # in a shell

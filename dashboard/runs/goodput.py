@@ -40,7 +40,7 @@ from collectors.machine.run_state import AHEAD_S, LIFETIMES
 from collectors.step_axis import stepper
 from collectors.store.store import Run, Series, Store, TooMuch, check
 
-from ..stacks.ledger import Ledgers
+from ..stacks.stacks import Ledgers
 from ..user_files.settings import settings_of
 from .columns import Facts
 from .previous_run import RunAttempts

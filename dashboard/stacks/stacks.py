@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Collection, Iterator, Sequence
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -18,23 +22,238 @@ from analysis.blame.blame import NEAREST
 from analysis.blame.verdict import Verdict
 from analysis.history import History
 from analysis.ledger.contrast import LedgerContrast, LedgerSide, contrast
-from analysis.ledger.shares import Ledger, Traced, traced_lines
+from analysis.ledger.ledger import Subject, account_in, subject_of
+from analysis.ledger.shares import Account, Ledger, Tier, Traced, TracedLine, compacted, summed, traced_lines
 from analysis.stacks import fold as folding
 from analysis.stacks import frames
 from analysis.stacks.fold import PRUNE, FlameTree, Gathered, Reshaping, gathered_of
 from analysis.stacks.threads import Lanes
 from analysis.stacks.traces import LastStack, Range, last_stacks, to_samples
+from analysis.stacks.trust import LineOf
 from analysis.step_log import StepLog, with_lines
 from analysis.units import Units
 from collectors.folders import LogTree
 from collectors.store.store import StackColumns, Store, TooMuch, check, holding
+from collectors.tracing import ANSWERED_WITHIN_S, KeptTraces, NoEntry, StepsTraced, asked_ago_s, entry_of
 
 from ..visitors import sees_all, without_details
-from . import flamechart
-from .flame import SPANS_AT_ONCE, Minutes
-from .flamechart import Chart, Strip
-from .ledger import READING_S, Ledgers
-from .traces import RunTraces, TraceFound
+from . import flame
+from .flame import SPANS_AT_ONCE, Chart, Minutes, Strip
+
+# Ledgers and their contrast for stored runs: minutes are remembered and added up.
+
+# Accounts of a run's minutes, remembered: the ledger of a day is their sum, and its two edges.
+#
+# What was recorded does not change once all of it has arrived. Of minutes that are not known yet, as many are read as fit into the
+# time of an answer, spread over the window; how much of it was seen is part of the answer.
+
+MINUTE_S = 60.0
+LEAST = 3  # a window with fewer whole minutes is read as it is
+SETTLED_S = 60.0  # before the end of the profile: nothing comes late any more
+MOST_KEPT = 6000  # minutes, of all runs: about 6 kB each
+READING_S = 2.0  # of one answer, on minutes that are not known yet
+AHEAD = 24 * 60  # minutes before the end of the profile
+AHEAD_AT_ONCE = 3
+NO_TIME = (0.0, 1.0)
+
+
+class _AccountKey(NamedTuple):
+    run: str
+    rank: int
+    card: int  # id of the counter's series; 0 for none
+    minute: int  # Unix time / 60
+
+
+class _Part(NamedTuple):
+    account: Account
+    tier: Tier
+    hz: float
+
+
+class Ledgers:
+    """May be asked from many threads."""
+
+    def __init__(self, store: Store, line_of: Callable[[str], LineOf]) -> None:
+        """`line_of` gives the lines of a run's files."""
+        self._store, self._line_of = store, line_of
+        self._lock = threading.Lock()
+        self._known: OrderedDict[_AccountKey, _Part] = OrderedDict()
+
+    def ledger(
+        self, run: str, window: Range | None = None, rank: int | None = None, reading_s: float = READING_S
+    ) -> Ledger:
+        """Of a window, or of all that was profiled of the run."""
+        history = History(self._store, run)
+        given = window
+        window = history.inside(given or _profiled(history) or NO_TIME)
+        subject = subject_of(history, window, rank, given or (0.0, window[1]))
+        whole = _whole(history, window)
+        if len(whole) < LEAST:
+            return _ledger(subject, window, [self._read(history, subject, window)])
+        edges = [(window[0], whole[0] * MINUTE_S), ((whole[-1] + 1) * MINUTE_S, window[1])]
+        ends = [self._read(history, subject, edge) for edge in edges if edge[1] > edge[0]]
+        asked = whole[:: 1 + len(whole) // MOST_KEPT]  # of weeks not every minute
+        parts = self._minutes(history, subject, asked, time.monotonic() + reading_s)
+        return _ledger(subject, window, [*ends[:1], *parts, *ends[1:]])
+
+    def profiled(self, run: str) -> Range | None:
+        """From when to when stacks of the run are stored; None where none are."""
+        return _profiled(History(self._store, run))
+
+    def fold_ahead(self, run: str) -> int:
+        """Remember the newest few minutes of rank 0 that are not known yet; how many it were."""
+        history = History(self._store, run)
+        window = _profiled(history)
+        whole = _whole(history, window) if window else range(0)
+        if not window or not whole:
+            return 0
+        subject = subject_of(history, window, None)
+        with self._lock:
+            missing = [minute for minute in whole[-AHEAD:] if _key(history, subject, minute) not in self._known]
+        chosen = missing[-AHEAD_AT_ONCE:]
+        self._minutes(history, subject, chosen, math.inf)
+        return len(chosen)
+
+    def _minutes(self, history: History, subject: Subject, whole: Sequence[int], until_s: float) -> list[_Part]:
+        """Those of the minutes that are known, or can be read until then, in their order."""
+        with holding(self._lock):
+            found = {minute: self._known.get(_key(history, subject, minute)) for minute in whole}
+        for minute in spread([minute for minute in whole if found[minute] is None]):
+            check()
+            part = self._read(history, subject, (minute * MINUTE_S, (minute + 1) * MINUTE_S))
+            found[minute] = part._replace(account=compacted(part.account))
+            self._keep(_key(history, subject, minute), part)
+            if time.monotonic() > until_s:
+                break
+        return [part for part in found.values() if part is not None]
+
+    def _keep(self, key: _AccountKey, part: _Part) -> None:
+        with holding(self._lock):
+            self._known[key] = part._replace(account=compacted(part.account))
+            while len(self._known) > MOST_KEPT:
+                self._known.popitem(last=False)
+
+    def _read(self, history: History, subject: Subject, window: Range) -> _Part:
+        return _Part(*account_in(history, subject, window, self._line_of(history.run)))
+
+
+def spread(minutes: Sequence[int]) -> list[int]:
+    """The same, in an order whose every beginning is spread over all of them: 0, 4, 2, 6, 1, 3, 5, 7."""
+    bits = max(1, (len(minutes) - 1).bit_length())
+    order = (int(f"{i:0{bits}b}"[::-1], 2) for i in range(2**bits))
+    return [minutes[i] for i in order if i < len(minutes)]
+
+
+def _ledger(subject: Subject, window: Range, parts: Sequence[_Part]) -> Ledger:
+    seen = [part for part in parts if part.account.covered_s > 0]
+    tier: Tier = "B" if any(part.tier == "B" for part in seen or parts) else "A"
+    hz = min((part.hz for part in seen), default=0.0)
+    return subject.ledger(summed(part.account for part in parts), window, tier, hz)
+
+
+def _profiled(history: History) -> Range | None:
+    from_s, until_s = history.profiled_from(), history.profiled_until()
+    return (from_s, until_s) if from_s is not None and until_s is not None and from_s < until_s else None
+
+
+def _whole(history: History, window: Range) -> range:
+    """The minutes that lie in the window and in the settled profile."""
+    lo, hi = _profiled(history) or NO_TIME
+    return range(math.ceil(max(window[0], lo) / MINUTE_S), int(min(window[1], hi - SETTLED_S) / MINUTE_S))
+
+
+def _key(history: History, subject: Subject, minute: int) -> _AccountKey:
+    return _AccountKey(history.run, subject.rank, subject.cards.busy.id if subject.cards.busy else 0, minute)
+
+
+# Traced steps as pages ask for them.
+
+# Step traces of a run: the newest one, and the status of a requested one.
+
+TraceState: TypeAlias = Literal["none", "asked", "done", "failed"]
+NOTHING_YET = "No step of this run was traced yet."
+
+
+@dataclass(frozen=True)
+class TraceFound:
+    """`sentence` says what is to be said where there is no trace, and what is missing in one."""
+
+    state: TraceState
+    sentence: str
+    trace: StepsTraced | None
+    lines: list[TracedLine]
+
+
+class RunTraces:
+    """May be asked from many threads."""
+
+    def __init__(self, logs: Path | LogTree | None) -> None:
+        self._logs = logs
+        self._kept = KeptTraces()
+
+    def within(self, run: str, info: Mapping[str, Any], rank: int, window: Range) -> StepsTraced | None:
+        """The newest one of this rank whose steps lie in the window."""
+        if self._logs is None or "trace" not in info:
+            return None
+        try:
+            found = self._kept.newest(entry_of(self._logs, run, info))
+            return next(
+                (trace for trace in found if not trace.error and trace.rank == rank and _touches(trace, window)), None
+            )
+        except NoEntry:
+            return None
+
+    def nearest(self, run: str, info: Mapping[str, Any], rank: int | None, window: Range) -> StepsTraced | None:
+        """The newest whose steps lie in the window, else the newest of all; of a rank, or of any."""
+        if self._logs is None or "trace" not in info:
+            return None
+        try:
+            found = self._kept.newest(entry_of(self._logs, run, info))
+            traces = [trace for trace in found if not trace.error and rank in (None, trace.rank)]
+        except NoEntry:
+            return None
+        return next((trace for trace in traces if _touches(trace, window)), traces[0] if traces else None)
+
+    def found(self, run: str, info: Mapping[str, Any], folder: str, name: str | None, rank: int | None) -> TraceFound:
+        """What became of the request with this id; without one, the newest trace, of a rank or of any."""
+        if self._logs is None:
+            return TraceFound("none", NOTHING_YET, None, [])
+        try:
+            entry = entry_of(self._logs, run, info)
+        except NoEntry as error:
+            return TraceFound("none", f"Steps of {run} cannot be traced: {error}.", None, [])
+        if name is None:
+            traces = (trace for trace in self._kept.newest(entry) if not trace.error and rank in (None, trace.rank))
+            trace = next(traces, None)
+            return _done(trace, folder) if trace else TraceFound("none", NOTHING_YET, None, [])
+        answer = self._kept.answer(entry, name)
+        if isinstance(answer, StepsTraced):
+            return _failed(answer.error) if answer.error else _done(answer, folder)
+        if answer is not None:
+            return _failed(answer)
+        if asked_ago_s(entry) < ANSWERED_WITHIN_S:
+            return TraceFound("asked", "The run was asked; it traces after its next step.", None, [])
+        return _failed("the run did not answer: it has ended, its RunLog is older, or it sees its log folder elsewhere")
+
+
+def _done(trace: StepsTraced, folder: str) -> TraceFound:
+    said = []
+    if not trace.with_stacks:
+        said.append(
+            "A step makes more than 200,000 calls of Python functions: kernels are shown without the lines that launched them."
+        )
+    if trace.left_out:
+        said.append(f"{trace.left_out:,} kernels that took least are left out.")
+    return TraceFound("done", " ".join(said), trace, traced_lines(trace, folder))
+
+
+def _failed(reason: str) -> TraceFound:
+    return TraceFound("failed", f"No steps were traced: {reason}.", None, [])
+
+
+def _touches(trace: StepsTraced, window: Range) -> bool:
+    return trace.from_s < window[1] and trace.to_s > window[0]
+
 
 LONG_S = 600.0  # windows longer than this are read one at a time: three hours of stacks take up to 500 MB meanwhile
 LAST_S = 5.0  # before the end of the profile
@@ -210,7 +429,7 @@ class Stacks:
         return found[0] if len(found) == 1 else file
 
     def _draw(self, history: History, window: Range, width: int, lanes: Lanes) -> Chart:
-        drawing = flamechart.Drawing(window, width, lanes, self._texts.line_of(history.run))
+        drawing = flame.Drawing(window, width, lanes, self._texts.line_of(history.run))
         for strip in strips(window, width, history.stack_counts(window)):
             check()
             drawing.add(history.stacks(drawing.window_of(strip)), strip)

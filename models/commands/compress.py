@@ -73,9 +73,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from ..compression.compress import compress
+    from ..compression.compress import compress, refused
     from ..compression.recipe import CompressionRecipe, Gates
-    from ..compression.search import refused
 
     if not parsed.out.name:
         raise WrongOption(f"--out {parsed.out} is not the name of a new folder; give one such as models/student")

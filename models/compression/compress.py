@@ -2,20 +2,181 @@
 
 from __future__ import annotations
 
+import datetime
 import shlex
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from ..artifact import Artifact, write
 from ..artifact.write import require_free
 from ..errors import ModelsError, cannot_write, needed
+from ..runtimes.pick import CallTimes, TimeRatio, ratio
 from . import data as images
-from . import train
-from .candidates import CandidateMaker, WorkFolder
-from .recipe import CompressionRecipe
-from .search import CompressionVerdict, decide, search
+from . import measure, train
+from .candidates import CandidateMaker, ModelWay, WorkFolder, measured_row
+from .measure import ShareFound
+from .recipe import BITS, TEMPERATURES, WIDTHS, CandidateChoice, CandidateFound, CompressionRecipe, StudentChoice
 
 if TYPE_CHECKING:
     from deepseek.trainer.run_log import RunLog
+
+    from .candidates import CandidateMaker
+
+
+# Searches width, bits and temperature with Optuna, and decides on the result.
+
+JOURNAL, STUDY = "search.log", "compression"
+ALONE = 0.0  # the temperature of a student without a teacher
+
+
+def search(maker: CandidateMaker, trials: int) -> list[CandidateFound]:
+    """The candidates of so many trials, with those of earlier calls on the same work folder: high accuracy and low latency, both.
+
+    A choice that comes again is not made again. Raises ModelsError on a full disk.
+    """
+    optuna = needed("optuna")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    found: dict[CandidateChoice, CandidateFound] = {}
+    try:
+        study = _study(optuna, maker.work.path / JOURNAL)
+        for params in _tried(optuna, study):
+            _candidate(maker, found, params)
+        while len(study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))) < trials:
+            trial = study.ask(_space(optuna))
+            candidate = _candidate(maker, found, trial.params)
+            study.tell(trial, [candidate.accuracy.value, candidate.times.p50_ms])
+    except OSError as error:
+        raise cannot_write(maker.work.path / JOURNAL, error) from error
+    return list(found.values())
+
+
+def choice_of(params: dict[str, Any]) -> CandidateChoice:
+    return CandidateChoice(StudentChoice(params["width"], params["temperature"] or None), params["bits"])
+
+
+def _candidate(
+    maker: CandidateMaker, found: dict[CandidateChoice, CandidateFound], params: dict[str, Any]
+) -> CandidateFound:
+    choice = choice_of(params)
+    if choice not in found:
+        found[choice] = maker.candidate(choice)
+    return found[choice]
+
+
+def _study(optuna: Any, path: Path) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
+        sampler = optuna.samplers.TPESampler(seed=0, multivariate=True)
+        return optuna.create_study(
+            study_name=STUDY, storage=storage, sampler=sampler, directions=["maximize", "minimize"], load_if_exists=True
+        )
+
+
+def _space(optuna: Any) -> dict[str, Any]:
+    kinds = optuna.distributions.CategoricalDistribution
+    return {"width": kinds(WIDTHS), "bits": kinds(tuple(BITS)), "temperature": kinds((ALONE, *TEMPERATURES))}
+
+
+def _tried(optuna: Any, study: Any) -> Iterator[dict[str, Any]]:
+    """What earlier calls tried to the end; what they were stopped in is marked as failed."""
+    states = optuna.trial.TrialState
+    for trial in study.get_trials(states=(states.RUNNING,)):
+        study.tell(trial.number, state=states.FAIL)
+    for trial in study.get_trials(states=(states.COMPLETE,)):
+        yield trial.params
+
+
+# Which candidate it is: the fastest that passes on the validation, timed once more beside the others, and judged on data that nothing was chosen by.
+
+TEACHER = "teacher"
+
+
+@dataclass(frozen=True)
+class CompressionVerdict:
+    """`accuracy`, `of_teacher` and `kept` are on the test data. `refusals` is empty for what was written to `artifact`."""
+
+    chosen: CandidateFound
+    accuracy: ShareFound
+    of_teacher: ShareFound
+    kept: ShareFound
+    smaller: float
+    times: CallTimes
+    teacher_times: CallTimes  # of its fastest fp32 runtime
+    faster: TimeRatio
+    refusals: tuple[str, ...]
+    artifact: Artifact | None = None
+
+    def __str__(self) -> str:
+        """In a sentence."""
+        return (
+            f"{self.chosen.choice} in {self.chosen.runtime} ({self.chosen.precision}): {self.smaller:.1f} times smaller, "
+            f"{self.faster.value:.1f} times faster ({self.faster.lowest:.1f} to {self.faster.highest:.1f}), {self.accuracy} right on untouched data, "
+            f"which is {self.kept} of the teacher's {self.of_teacher}"
+        )
+
+
+def decide(maker: CandidateMaker, found: list[CandidateFound]) -> CompressionVerdict:
+    """Of those that pass, else of all, the fastest in a common timing. Only it meets the test data.
+
+    What passes there too is written to the recipe's `out`. Raises ModelsError on a full disk.
+    """
+    entrants = [candidate for candidate in found if not candidate.refusals] or found
+    ways = {str(place): _way(maker, candidate) for place, candidate in enumerate(entrants)}
+    times = maker.timed({TEACHER: maker.reference_way, **ways})
+    place = min(range(len(entrants)), key=lambda place: times[str(place)].p50_ms)
+    chosen, way = entrants[place], ways[str(place)]
+    teacher_N, student_N = (
+        measure.right(each.session, maker.data, maker.data.test) for each in (maker.reference_way, way)
+    )
+    kept, faster = measure.kept(teacher_N, student_N), ratio(times[TEACHER], times[str(place)])
+    verdict = CompressionVerdict(
+        chosen,
+        measure.share(student_N),
+        measure.share(teacher_N),
+        kept,
+        chosen.smaller,
+        times[str(place)],
+        times[TEACHER],
+        faster,
+        maker.recipe.gates.refusals(chosen.smaller, kept, faster),
+    )
+    if verdict.refusals:
+        return verdict
+    rows = [measured_row(way, times[str(place)], maker.recipe.threads, str(datetime.date.today()))]
+    return replace(verdict, artifact=_written(maker, verdict, rows))
+
+
+def refused(verdict: CompressionVerdict, work: object) -> ModelsError:
+    """The sentence for a compression without a candidate that passes."""
+    return ModelsError(
+        f"no candidate passes; the nearest is {verdict.chosen.choice}: {'; '.join(verdict.refusals)}; all of them are in {work}"
+    )
+
+
+def _way(maker: CandidateMaker, candidate: CandidateFound) -> ModelWay:
+    return next(
+        way
+        for way in maker.ways(candidate.artifact)
+        if (way.runtime, way.precision) == (candidate.runtime, candidate.precision)
+    )
+
+
+def _written(maker: CandidateMaker, verdict: CompressionVerdict, rows: list[dict[str, object]]) -> Artifact:
+    artifact, share = verdict.chosen.artifact, verdict.accuracy
+    accuracy = {
+        "value": share.value,
+        "lowest": share.lowest,
+        "highest": share.highest,
+        "items": share.items,
+        "data": f"{maker.data.name}, test",
+    }
+    accuracy |= {"kept": verdict.kept.value, "kept_lowest": verdict.kept.lowest, "teacher": verdict.of_teacher.value}
+    manifest = replace(artifact.manifest, name=maker.recipe.out.name, measured=tuple(rows), accuracy=accuracy, files={})
+    return write(maker.recipe.out, artifact.model, manifest, artifact.golden().inputs)
 
 
 def compress(recipe: CompressionRecipe, progress: Callable[[str], None] = lambda sentence: None) -> CompressionVerdict:

@@ -19,13 +19,13 @@ import pytest
 import torch
 
 from models.artifact import Artifact
-from models.compression import candidates, networks, search, train
+from models.compression import candidates, networks, train
+from models.compression import compress as search
 from models.compression import data as images
 from models.compression.candidates import WorkFolder
-from models.compression.compress import compress
+from models.compression.compress import JOURNAL, STUDY, CompressionVerdict, compress
 from models.compression.data import Views
 from models.compression.recipe import CompressionRecipe, Gates
-from models.compression.search import JOURNAL, STUDY, CompressionVerdict
 from models.errors import ModelsError
 from tests.models.toys import images_file
 from tests.running import ROOT

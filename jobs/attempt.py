@@ -16,11 +16,10 @@ from typing import Any
 from collectors.keeper.keeper import FAILED, NUMBER, Parent, Program
 from collectors.machine.proc import boot_id, start_ticks
 
-from .. import lease
-from .local import make_once
-from .processes import DAEMON, MARK, ProcessTable
+from . import lease
+from .processes import DAEMON, MARK, ProcessTable, make_once
 
-SAMPLER = Path(__file__).parents[2] / "collectors/sampler/_sampler"
+SAMPLER = Path(__file__).parents[1] / "collectors/sampler/_sampler"
 RUN_FOLDER = "DEEPSEEK_RUN_FOLDER"  # where a RunLog of the same log folder, without a name of its own, writes
 LEAST_PAUSE_S, MOST_PAUSE_S = 0.05, 1.0  # between two looks at what a program has left behind
 ROOM_S = 3600.0  # that a keeper waits for, until it can write down how its program ended

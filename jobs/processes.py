@@ -6,6 +6,7 @@ The mark alone would not do: a program that writes a long title over its argumen
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterable, Mapping
@@ -140,3 +141,16 @@ def _read(path: str, most_bytes: int) -> bytes:
         return b""
     finally:
         os.close(descriptor)
+
+
+def make_once(path: Path, value: Mapping[str, object]) -> bool:
+    """A file with its content, in one step; False where it is there already."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(json.dumps(value))
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        return False
+    finally:
+        beside.unlink(missing_ok=True)
+    return True

@@ -1,17 +1,7 @@
-"""Run attempts on this host, each below a keeper of its own that outlives the daemon.
+"""What the daemon asks of a place where the plan starts attempts: this host. Slurm plans by itself (`slurm_driver.py`).
 
-An attempt has a folder, `attempts/7.1` of job 7's first:
-
-    attempt.json   what is to be executed, before there is a process
-    token          {"boot_id", "pid", "ticks"} of the keeper. It is made in one step and only once: of two processes that would start this
-                   attempt one can, and where the daemon has made it (`void`), none will
-    started.json   {"boot_id", "pid", "ticks"} of the program, before its first instruction
-    exit.json      how it ended
-
-What has become of an attempt follows from these files and from the kernel (`look`), so a daemon that starts anew adopts what runs by the same
-code. If the keeper was killed, the program runs on and is found by its pid and start ticks; it writes `output.log` itself. Its exit code is
-known then if it became the child of this daemon (a subreaper), else not. Where the attempt's own files are lost, or could not be written, the
-run's started.json and exit.json say the same.
+An executor keeps nothing in memory that it could not find again: `look` answers from what the kernel and files say, so that a
+daemon that was killed goes on where it was.
 """
 
 from __future__ import annotations
@@ -28,19 +18,97 @@ from collections import OrderedDict
 from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple, Protocol
 
 from collectors.machine.exit_reason import reason_of
 from collectors.machine.proc import adopt_orphans, alive, boot_id, printable
 
-from .. import lease
-from ..measure import bytes_of
-from ..queue import OpenAttempt
-from ..state_folder import ATTEMPTS, QueueError
-from .executor import AttemptEnd, AttemptSeen, NotNow, ProcessName, WantedAttempt
-from .processes import ProcessTable, group_of, send
+from . import lease
+from .measure import bytes_of
+from .processes import ProcessTable, group_of, make_once, send
+from .queue import OpenAttempt
+from .state_folder import ATTEMPTS, QueueError
 
-MAIN = Path(__file__).parents[1] / "__main__.py"
+
+class ProcessName(NamedTuple):
+    """Unique over reboots."""
+
+    boot_id: str
+    pid: int
+    ticks: int  # of the boot's clock, at its start
+
+
+class WantedAttempt(NamedTuple):
+    """One start of a job."""
+
+    job: int
+    number: int  # 1 for its first attempt
+    argv: tuple[str, ...]
+    cwd: str
+    environment: Mapping[str, str]
+    slots: tuple[str, ...]
+    gpus: tuple[str, ...] = ()  # UUIDs, for CUDA_VISIBLE_DEVICES
+    cores: tuple[int, ...] = ()  # on which alone it runs; () for all
+    run: Path | None = None  # the folder of its run
+    log_dir: Path | None = None
+
+
+class AttemptEnd(NamedTuple):
+    code: int | None  # negative for a signal; None: not known
+    ended_s: float | None = None
+    said: str = ""  # a sentence, "" where the code says it all
+    begun: bool = True  # whether the command was executed at all
+
+
+class AttemptSeen(NamedTuple):
+    """What has become of an attempt."""
+
+    state: Literal["starting", "running", "ended"]
+    process: ProcessName | None = None  # once it is known
+    end: AttemptEnd | None = None  # where it has ended
+
+
+class NotNow(QueueError):
+    """An attempt could not be started, and it is not the job's fault: it is tried again."""
+
+
+class Executor(Protocol):
+    """Raises QueueError, with a sentence, where an attempt cannot be started; `look` never does."""
+
+    def start(self, wanted: WantedAttempt) -> None:
+        """The attempt stands in the queue's file already. Returns at once. Raises NotNow where another try may help."""
+
+    def look(self, attempt: OpenAttempt) -> AttemptSeen: ...
+
+    def processes(self, attempts: Sequence[OpenAttempt]) -> dict[tuple[int, int], list[int]]:
+        """The pids of each, by job and number, in one look."""
+
+    def ask_to_end(self, attempt: OpenAttempt) -> bool:
+        """SIGTERM; False where there is nothing to ask: its program has ended."""
+
+    def withdraw(self, attempt: OpenAttempt) -> None:
+        """Its program is not there yet: it is not to come."""
+
+    def kill(self, attempt: OpenAttempt) -> None:
+        """It was asked, and its time is over."""
+
+
+# Run attempts on this host, each below a keeper of its own that outlives the daemon.
+#
+# An attempt has a folder, `attempts/7.1` of job 7's first:
+#
+#     attempt.json   what is to be executed, before there is a process
+#     token          {"boot_id", "pid", "ticks"} of the keeper. It is made in one step and only once: of two processes that would start this
+#                    attempt one can, and where the daemon has made it (`void`), none will
+#     started.json   {"boot_id", "pid", "ticks"} of the program, before its first instruction
+#     exit.json      how it ended
+#
+# What has become of an attempt follows from these files and from the kernel (`look`), so a daemon that starts anew adopts what runs by the same
+# code. If the keeper was killed, the program runs on and is found by its pid and start ticks; it writes `output.log` itself. Its exit code is
+# known then if it became the child of this daemon (a subreaper), else not. Where the attempt's own files are lost, or could not be written, the
+# run's started.json and exit.json say the same.
+
+MAIN = Path(__file__).parent / "__main__.py"
 OWN_FILES = ("attempt.json", "token", "started.json", "exit.json", "keeper.log")
 KEPT_S = 60.0  # files of an attempt that has ended: its keeper may be at its last words
 LEFT_S = 5.0  # that what a program leaves behind has after SIGTERM
@@ -245,19 +313,6 @@ class LocalExecutor:
 def _environment_of_keeper() -> dict[str, str]:
     """A relative PYTHONPATH, in the folder in which the program runs, has that one's modules in the place of Python's."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-
-
-def make_once(path: Path, value: Mapping[str, object]) -> bool:
-    """A file with its content, in one step; False where it is there already."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(value))
-    try:
-        os.link(beside, path)
-    except FileExistsError:
-        return False
-    finally:
-        beside.unlink(missing_ok=True)
-    return True
 
 
 def _void(token: Path) -> bool:
