@@ -23,21 +23,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .config import NoSecret, Receiver, resolved, secrets_of, web_address, without
-from .messages import MOST_BODY, AlertMessage, body, harmless, headline
+from .messages import MOST_BODY, AlertMessage, NotDelivered, body, harmless, headline
 
 # What channels share: the fields of a message, and the failure of a delivery.
 
 TIMEOUT_S = 10.0
 AGENT = "deepseek-dashboard"
 WORDS = {"begin": "firing", "end": "resolved", "summary": "firing", "test": "test"}
-
-
-class NotDelivered(Exception):
-    """The text says why. `dead`: the receiver does not work at all, and the next message would fare no better."""
-
-    def __init__(self, sentence: str, *, dead: bool = False) -> None:
-        super().__init__(sentence)
-        self.dead = dead
 
 
 def fields_of(message: AlertMessage) -> dict[str, Any]:

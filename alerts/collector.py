@@ -18,9 +18,8 @@ from collectors.machine.run_state import MAY_GO_ON_S, OVER, OWN_LIFETIMES, SILEN
 from collectors.records import Finding, Points, Record
 from collectors.store.store import Store
 
-from .channels import send
 from .config import AlertSettings, AlertsFile
-from .delivery import Deliveries, Outbox, Send
+from .delivery import Deliveries, Outbox, Send, send
 from .messages import Composer, test_message
 from .routing import AlertDesk, MutesFile, SeenFindings
 from .rules import OwnRules

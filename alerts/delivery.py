@@ -16,7 +16,6 @@ from threading import Lock
 
 from access.files import Unwritable, bytes_of, write_bytes
 
-from .channels import NotDelivered, send
 from .config import AlertSettings, QuietHours, Receiver
 from .messages import (
     MOST_MEMBERS,
@@ -25,6 +24,7 @@ from .messages import (
     AlertMessage,
     MessagePhase,
     MessageState,
+    NotDelivered,
     clean,
     id_of,
     message_of,
@@ -219,6 +219,13 @@ MOST_SUMMED = 8 * MOST_MEMBERS  # findings of a summary
 log = logging.getLogger("collectors")
 
 Send = Callable[[Receiver, AlertMessage], None]
+
+
+def send(receiver: Receiver, message: AlertMessage) -> None:
+    """By its channel; the libraries for these are loaded with the first message. Raises NotDelivered."""
+    from . import channels
+
+    channels.send(receiver, message)
 
 
 class Courier:

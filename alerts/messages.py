@@ -27,6 +27,14 @@ MessageState: TypeAlias = Literal["waiting", "delivered", "failed", "summed"]
 MOST_LINE, MOST_MEMBERS = 300, 1000
 
 
+class NotDelivered(Exception):
+    """The text says why. `dead`: the receiver does not work at all, and the next message would fare no better."""
+
+    def __init__(self, sentence: str, *, dead: bool = False) -> None:
+        super().__init__(sentence)
+        self.dead = dead
+
+
 @dataclass(frozen=True)
 class AlertMessage:
     """All texts are clean: one line each of bounded length, without control characters and secrets.
