@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 from contextlib import suppress
@@ -179,6 +178,8 @@ def not_ours(data_dir: Path) -> str:
 
 def local_data_dir(log_dir: Path) -> Path:
     """`~/.local/state/deepseek-dashboard/<hash>`, or below /var/tmp where the home folder is remote, too, or there is none."""
+    import hashlib  # OpenSSL: the keeper of a program needs no store
+
     home = Path(os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state"))  # noqa: PTH111  # as it is without a home
     base = home if home.is_absolute() and not is_remote(home) else SHARED / str(os.getuid())
     return base / "deepseek-dashboard" / hashlib.blake2b(str(log_dir.resolve()).encode(), digest_size=8).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pwd
 import stat
@@ -11,7 +10,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import ctypes
 
 # Whose files and processes are looked at: those of root alone, or with `--as-root` each user's with that user's rights.
 #
@@ -102,8 +104,15 @@ ID_CALLS = {
 }  # setgroups, setfsuid, setfsgid; the kernel's own act on one thread only, those of the C library on all
 NO_GROUP = 65534
 KNOWN_S = 60.0
-UNKNOWN = ctypes.c_uint32(-1)  # no user and no group: asking for it changes nothing, and returns what is set
-libc = ctypes.CDLL(None, use_errno=True)
+UNKNOWN = 0xFFFFFFFF  # no user and no group: asking for it changes nothing, and returns what is set
+
+
+@cache
+def libc() -> ctypes.CDLL:
+    """The C library, loaded when first called: few processes take on the rights of others."""
+    import ctypes
+
+    return ctypes.CDLL(None, use_errno=True)
 
 
 class NotGiven(Exception):
@@ -148,7 +157,7 @@ def acting_as(who: FileRights) -> Iterator[None]:
     if calls is None:
         raise NotGiven("Files of other users are not read on this processor.")
     _, set_fsuid, set_fsgid = calls
-    before = FileRights(libc.syscall(set_fsuid, UNKNOWN), libc.syscall(set_fsgid, UNKNOWN), tuple(os.getgroups()))
+    before = FileRights(_asked(set_fsuid), _asked(set_fsgid), tuple(os.getgroups()))
     try:
         _become(calls, who)
         yield
@@ -156,15 +165,25 @@ def acting_as(who: FileRights) -> Iterator[None]:
         _become(calls, before)
 
 
+def _asked(call: int) -> int:
+    """The user or group that a thread's rights over files are those of."""
+    import ctypes
+
+    found: int = libc().syscall(call, ctypes.c_uint32(UNKNOWN))
+    return found
+
+
 def _become(calls: tuple[int, int, int], who: FileRights) -> None:
     """For this thread only. Groups come first: only who has root's capabilities may set them, and these stay."""
+    import ctypes
+
     set_groups, set_fsuid, set_fsgid = calls
     wanted = (ctypes.c_uint32 * len(who.groups))(*who.groups)
-    if libc.syscall(set_groups, len(who.groups), wanted):
+    if libc().syscall(set_groups, len(who.groups), wanted):
         raise NotGiven("The rights of the process's user cannot be taken on.")
     for call, value in ((set_fsgid, who.gid), (set_fsuid, who.uid)):
-        libc.syscall(call, value)
-        if libc.syscall(call, UNKNOWN) != value:
+        libc().syscall(call, value)
+        if _asked(call) != value:
             raise NotGiven("The rights of the process's user cannot be taken on.")
 
 

@@ -20,6 +20,7 @@ from collectors.machine.proc import (
     descendants,
     embeds_python,
     folder_of,
+    is_for_writing,
     is_kernel_thread,
     printable,
     runs_python,
@@ -27,7 +28,7 @@ from collectors.machine.proc import (
     uid_of,
     user_of,
 )
-from collectors.machine.writers import OUTPUT, is_for_writing
+from collectors.machine.writers import OUTPUT
 from collectors.redaction import without_secrets
 from collectors.rights import left_alone
 from collectors.sampler.refusal import trouble

@@ -13,8 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ..machine.proc import PROC, descendants
-from ..machine.writers import identity_of_path, is_for_writing
+from ..machine.proc import PROC, descendants, identity_of_path, is_for_writing
 
 USUAL = (
     "logs",

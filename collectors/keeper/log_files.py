@@ -13,10 +13,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from ..machine.proc import PROC, children, command_of, descendants, folder_of, start_ticks, written_bytes
+from ..machine.proc import (
+    PROC,
+    children,
+    command_of,
+    descendants,
+    folder_of,
+    is_for_writing,
+    start_ticks,
+    written_bytes,
+)
 from ..machine.ranks import started
 from ..machine.run_state import is_text
-from ..machine.writers import OUTPUT, is_for_writing, open_files
+from ..machine.writers import OUTPUT, open_files
 from .linked_folders import (
     LOOK_S,
     LOOK_SHARE,

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from ..folders import is_received, is_remote
 from ..keeper.output import CHECK, RECORD, times_path
 from ..keeper.output import GAP_S as PRINTED_GAP_S
-from ..machine.proc import PROC
+from ..machine.proc import PROC, is_for_writing
 from ..machine.run_state import seconds
-from ..machine.writers import is_for_writing, open_files
+from ..machine.writers import open_files
 from ..records import DATA, Offset, ProgressBar, Record
 from .formats import MAX_LINE_BYTES, Arrival, ByteFormat, Format, LineFormat, Tally
 from .formats.jsonl import HEAD_BYTES

@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..folders import LogTree
-from ..machine.proc import PROC, alive, uid_of
+from ..machine.proc import PROC, alive, is_for_writing, uid_of
 from ..machine.run_state import RunProcess
-from ..machine.writers import OUTPUT, is_for_writing
+from ..machine.writers import OUTPUT
 from ..records import Offset
 from .recognition import RunPlace, format_of
 from .watch import Mark, mark_of

@@ -7,6 +7,7 @@ import os
 import pwd
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -252,3 +253,19 @@ def adopt_orphans() -> None:
     import ctypes  # 5 ms, while the program starts
 
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def is_for_writing(proc: Path, pid: int, number: str) -> bool:
+    with suppress(OSError, IndexError, ValueError):  # closed meanwhile
+        flags = Path(f"{proc}/{pid}/fdinfo/{number}").read_text().split("flags:", 1)[1].split(maxsplit=1)[0]
+        return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY
+    return False
+
+
+def identity_of_path(path: Path) -> tuple[int, int] | None:
+    """Device and inode."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -10,7 +10,6 @@ import stat
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +23,7 @@ from .proc import (
     descendants,
     environment_of,
     folder_of,
+    is_for_writing,
     runs_python,
     start_ticks,
     uid_of,
@@ -125,15 +125,6 @@ def files_in(folder: Path) -> list[Path]:
             return [Path(entry.path) for entry in islice(entries, MOST_FILES) if entry.is_file(follow_symlinks=False)]
     except OSError:
         return []
-
-
-def identity_of_path(path: Path) -> tuple[int, int] | None:
-    """Device and inode."""
-    try:
-        found = path.lstat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def started_in(folder: Path) -> tuple[int, int] | None:
@@ -332,13 +323,6 @@ def is_shown(pid: int, proc: Path = PROC) -> bool:
         return False
 
 
-def is_for_writing(proc: Path, pid: int, number: str) -> bool:
-    with suppress(OSError, IndexError, ValueError):  # closed meanwhile
-        flags = Path(f"{proc}/{pid}/fdinfo/{number}").read_text().split("flags:", 1)[1].split(maxsplit=1)[0]
-        return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY
-    return False
-
-
 # Find the process that opens its file anew for each line: no look at open files sees it, but what it writes rises with the file.
 #
 # Of the Python processes of the file's owner, one that has written less than the file has grown is not the writer. After some looks the
@@ -358,8 +342,7 @@ WHOLE = re.compile(r"trainer_state\.json|(all|train|eval|test)_results\.json")
 CHECKPOINT = re.compile(r"checkpoint-\d+")
 
 
-@dataclass
-class _Search:
+class _Search(NamedTuple):
     """Of one run. What the file has grown between two looks was written after the first one's end and before the second one's begin."""
 
     written: dict[int, int]  # by pid of those who may be the writer: bytes, before `size` was asked for

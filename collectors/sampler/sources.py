@@ -118,7 +118,7 @@ def _read(pid: int, path: str) -> tuple[bytes, float]:
 def _find(root: int, path: str) -> int:
     """The file as an O_PATH descriptor, which has no effect on the file; links are followed as in the process."""
     how = _How(os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
-    found = libc.syscall(SYS_OPENAT2, root, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
+    found = libc().syscall(SYS_OPENAT2, root, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
     if found >= 0:
         return int(found)
     code = ctypes.get_errno()
@@ -216,7 +216,7 @@ def _parts(file: int) -> Iterator[bytes]:
 
 def _file_system(file: int) -> int:
     about = (ctypes.c_long * 32)()  # struct statfs begins with the magic number
-    if libc.fstatfs(file, ctypes.byref(about)):
+    if libc().fstatfs(file, ctypes.byref(about)):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
     return int(about[0]) & 0xFFFFFFFF
