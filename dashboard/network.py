@@ -105,7 +105,7 @@ class BasePath:
 
 # Proxies that are known by name, `--trusted-proxy 10.0.0.2`: they may say from where a request comes, and whether it came by https.
 #
-# What others say of that is not believed, and a connection that says it needs a token: see `auth/gate.py`.
+# What others say of that is not believed, and a connection that says it needs a token: see `auth.py`.
 
 UNIX = "unix"  # the name of what connects by the Unix socket
 FOR, PROTO = b"x-forwarded-for", b"x-forwarded-proto"

@@ -68,7 +68,7 @@ def grants_of(scopes: Mapping[str, Any]) -> frozenset[str]:
 
 # What a viewer sees of an answer: command lines, other processes, paths and what looks like a secret are left out, unless granted.
 #
-# Applied where answers become JSON (`api/encoding.py`), so that a new route is covered the day it is added. Names by which the page asks
+# Applied where answers become JSON (`api/answers.py`), so that a new route is covered the day it is added. Names by which the page asks
 # again (runs, series, boards) stay as they are.
 
 KEPT = 8192  # keys

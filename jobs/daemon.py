@@ -700,7 +700,7 @@ def _coded(code: int | None) -> str:
     return "an unknown code" if code is None else f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
-# The daemon of a queue: on each event, and at most every ten seconds, a turn (`dispatcher.py`).
+# The daemon of a queue: on each event, and at most every ten seconds, a turn (`Dispatcher`).
 #
 # It may be killed at any time. What runs has a keeper of its own; what it intended stands in the queue's file; its successor looks at both.
 

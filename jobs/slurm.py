@@ -569,7 +569,7 @@ def forget(folder: Path) -> None:
 # Submit jobs to Slurm, ask what became of them, hold, release, requeue and cancel them.
 #
 # Every call is a list of arguments, none goes through a shell. What the user wrote (commands, environment) does not pass through Slurm at all:
-# it lies in the run's folder (`handed.py`), and the batch script starts `node.py` there.
+# it lies in the run's folder, and the batch script starts `slurm_node.py` there.
 
 ASK_S, CHANGE_S = 30.0, 60.0
 SCRIPT = Path(__file__).with_name("slurm_batch.sh")

@@ -1,6 +1,6 @@
 """Jobs at Slurm, which plans them: an attempt is written down, then submitted, then has its number, and is looked at from then on.
 
-The programs of Slurm are called by a process beside the daemon (`slurm/orders.py`), at most one at a time; its end wakes the daemon.
+The programs of Slurm are called by a process beside the daemon (`slurm.py`), at most one at a time; its end wakes the daemon.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ def test_odd_files_are_counted_and_never_fail(data: bytes) -> None:
 KEPT = """
 import sys, time
 from pathlib import Path
-from collectors.process import keeper
+from collectors.keeper import keeper
 keeper.ASKED_S = float(sys.argv[3])
 code = "import signal, sys, time; signal.signal(signal.SIGUSR1, lambda *_: print('saved', flush=True)); print('up', flush=True); signal.pause(); time.sleep(float(sys.argv[1]))"
 folder = Path(sys.argv[1])

@@ -34,7 +34,7 @@ def test_the_data_folder_is_where_no_other_user_can_exchange_it(
 
 def test_root_of_a_namespace_with_one_user_is_like_any_user() -> None:
     """Such a root has that user's rights over files, and no others."""
-    code = "from collectors.rights import whose; print(whose.is_root(), whose.leaves_others_alone())"
+    code = "from collectors import rights; print(rights.is_root(), rights.leaves_others_alone())"
     assert (
         subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout == "True True\n"
     )

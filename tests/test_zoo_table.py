@@ -132,7 +132,7 @@ def test_a_broken_lock_is_one_sentence(tmp_path: Path) -> None:
 
 def test_two_processes_that_record_keep_both(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from models.zoo import lock\n"
+        "import sys; from pathlib import Path; from models.zoo import folder as lock\n"
         "for place in range(20): lock.record(Path(sys.argv[1]), f'{sys.argv[2]}{place}', lock.LockedModel('a/b', 'c' * 40, {}, '', None, ''))"
     )
     both = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), name], cwd=ROOT) for name in ("a", "b")]

@@ -96,7 +96,7 @@ def _numbered(template: LineInts) -> tuple[LineInts, LineInts, NDArray[np.uint16
 
 # The run cut into windows as long as the one asked for, and how odd each of them is: what chance alone makes.
 #
-# As for stacks (`blame/chance.py`), of each window of the baseline the largest excess of any template counts, since hundreds of
+# As for stacks (`blame/judgement.py`), of each window of the baseline the largest excess of any template counts, since hundreds of
 # templates are looked at. An excess of a template is what it has beyond all other windows, so that a window's own
 # regular bursts, as of a validation, are none.
 

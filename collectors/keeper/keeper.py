@@ -1,13 +1,13 @@
 """Start a program, keep what it prints, and write down how it ended: the parent of what `deepseek-dashboard run` starts.
 
-Standard library only, with `above.py`, `second_names.py`, `printed.py` and `redaction.py`. The keeper is a process of its own that lives as long as the program does, whatever becomes of the terminal and
+Standard library only, with its folder and `redaction.py`. The keeper is a process of its own that lives as long as the program does, whatever becomes of the terminal and
 of the dashboard. It writes into the folder of the run:
 
     run.json      what the run is: pid, host, start, command; before the program's first instruction
     started.json  {"boot_id", "pid", "ticks", "argv"}, at the same time
     output.log    what the program prints; errors.log holds standard error where that goes elsewhere
     .output.log.times, .errors.log.times   when each part of them was written
-    and second names of the logs that the program writes into the usual folders beside it (`second_names.py`)
+    and second names of the logs that the program writes into the usual folders beside it (`linked_folders.py`)
     exit.json     {"boot_id", "pid", "ticks", "code", "signal", "ended_s", "last_lines", "lost_bytes"}, when the program has ended
 
 The program gets a terminal of its own where ours is one, else pipes; every byte is passed on unchanged. An attempt of a queue of jobs

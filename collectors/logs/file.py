@@ -171,7 +171,7 @@ class LiveBar:
         return [ProgressBar(self._run, self._file, time_s, self.text)]
 
 
-# When the lines of a file were written, as the keeper of its program noted beside it (`process/printed.py`).
+# When the lines of a file were written, as the keeper of its program noted beside it (`keeper/output.py`).
 
 MOST_BYTES = 32 << 20  # of records: ten years
 SLACK_S = 2.0  # between two clocks

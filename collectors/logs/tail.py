@@ -99,7 +99,7 @@ def _is_what_was_read(path: Path, tree: LogTree, offset: Offset) -> bool:
 
 # Files that are seen through two of the followed folders, by hard links or mounts: they are read once.
 #
-# What the folder of a watched program has as a second name (`process/second_names.py`) belongs there. Of all others the name that was read
+# What the folder of a watched program has as a second name (`keeper/linked_folders.py`) belongs there. Of all others the name that was read
 # first counts.
 
 OF_A_PROGRAM = "started.json"  # lies in the folder of a watched program

@@ -24,8 +24,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     from ..zoo import folder as lock
     from ..zoo import table
-    from ..zoo.fetch import is_on_this_host
     from ..zoo.folder import models_folder
+    from ..zoo.local import is_on_this_host
     from ..zoo.table import megabytes
 
     folder = models_folder()

@@ -15,11 +15,11 @@ from ..errors import ModelsError, needed
 from ..runtimes import MOST_THREADS
 from . import folder as lock
 from . import table
-from .fetch import files_of
 from .folder import models_folder
 from .loaders import gguf_models, transformers_models
 from .loaders.fasttext_models import FasttextModel
 from .loaders.loading import OpenedModel, opened
+from .local import files_of
 from .table import ZooRow
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from ..errors import ModelsError, needed
 from ..runtimes import MOST_THREADS
 from ..runtimes.pick import time_in_rounds, versions
 from . import table
-from .fetch import files_of, is_on_this_host
 from .folder import read, today
 from .loaders import loading
+from .local import files_of, is_on_this_host
 from .table import Latency, ZooRow, megabytes
 
 ROUNDS, ROUND_S = 3, 0.3

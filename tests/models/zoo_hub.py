@@ -216,8 +216,8 @@ def test_a_full_disk_is_named_before_and_while_it_fills(hub: FakeHub, tmp_path: 
         ballast.write_bytes(bytes(60_000))
         code = f"""
 import os, threading, time
-from models.zoo.fetch import hub
-hub._require_space = lambda *_: open({str(place / "more")!r}, "wb").write(bytes(120_000))
+from models.zoo import fetch
+fetch._require_space = lambda *_: open({str(place / "more")!r}, "wb").write(bytes(120_000))
 from models.commands import main
 raise SystemExit(main(["fetch", {NAME!r}]))
 """  # another program takes the room after it was looked at
