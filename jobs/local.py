@@ -24,10 +24,9 @@ from collectors.machine.exit_reason import reason_of
 from collectors.machine.proc import adopt_orphans, alive, boot_id, printable
 
 from . import lease
-from .measure import bytes_of
 from .processes import ProcessTable, group_of, make_once, send
 from .queue import OpenAttempt
-from .state_folder import ATTEMPTS, QueueError
+from .state_folder import ATTEMPTS, QueueError, bytes_of
 
 
 class ProcessName(NamedTuple):

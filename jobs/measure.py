@@ -2,47 +2,25 @@
 
 from __future__ import annotations
 
-import errno
 import itertools
 import json
 import math
 import os
 import re
-import stat
 import statistics
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from collectors.machine.exit_reason import killed_for_memory
 from collectors.machine.proc import PROC, TICKS_PER_S
 
 from .host import SeenSlot
 from .plan import FamilyRecord
-
-# A file of a run, in whose place its job may have put anything: only regular ones are read, and none is waited for.
-
-
-def open_plain(path: Path) -> BinaryIO:
-    """Raises OSError, also where it is a pipe, a device or a folder."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe is opened at once
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return os.fdopen(descriptor, "rb")
-    os.close(descriptor)
-    raise OSError(errno.EINVAL, "Not a regular file", str(path))
-
-
-def bytes_of(path: Path, most_bytes: int) -> bytes:
-    """All of it. Raises OSError, also where it has more."""
-    with open_plain(path) as file:
-        data = file.read(most_bytes + 1)
-    if len(data) > most_bytes:
-        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
-    return data
-
+from .state_folder import open_plain
 
 # Memory and CPU time of the processes of a job, from /proc.
 

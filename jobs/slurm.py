@@ -18,9 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
-from .measure import bytes_of, open_plain
 from .request import JobRequest, request_from
-from .state_folder import QueueError
+from .state_folder import QueueError, bytes_of, open_plain
 
 # Call a program of Slurm: without a shell, for a limited time, with a limited answer.
 

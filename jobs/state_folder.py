@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from collectors.machine.proc import alive, boot_id, user_of
 
@@ -143,3 +145,24 @@ def daemon_of(folder: Path) -> int | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return pid if boot == boot_id() and isinstance(pid, int) and alive(pid, ticks) else None
+
+
+# A file of a run, in whose place its job may have put anything: only regular ones are read, and none is waited for.
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Raises OSError, also where it is a pipe, a device or a folder."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe is opened at once
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "Not a regular file", str(path))
+
+
+def bytes_of(path: Path, most_bytes: int) -> bytes:
+    """All of it. Raises OSError, also where it has more."""
+    with open_plain(path) as file:
+        data = file.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return data

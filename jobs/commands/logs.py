@@ -8,8 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from ..measure import open_plain
-from ..state_folder import QueueError
+from ..state_folder import QueueError, open_plain
 from .command import JobsCommand, job_argument
 
 LOOK_S = 0.2
