@@ -1,7 +1,8 @@
-"""What the daemon asks of a place where the plan starts attempts: this host. Slurm plans by itself (`slurm_driver.py`).
+"""Runs attempts on this host, each below a keeper of its own that outlives the daemon.
 
-An executor keeps nothing in memory that it could not find again: `look` answers from what the kernel and files say, so that a
-daemon that was killed goes on where it was.
+`Executor` is what the daemon asks of any place where the plan starts attempts (Slurm plans by itself: `slurm_driver.py`). An executor keeps
+nothing in memory that it could not find again: `look` answers from what the kernel and files say, so that a daemon that was killed goes on
+where it was.
 """
 
 from __future__ import annotations
@@ -92,8 +93,6 @@ class Executor(Protocol):
         """It was asked, and its time is over."""
 
 
-# Run attempts on this host, each below a keeper of its own that outlives the daemon.
-#
 # An attempt has a folder, `attempts/7.1` of job 7's first:
 #
 #     attempt.json   what is to be executed, before there is a process
