@@ -8,7 +8,7 @@ import { Retry, asked } from "../lib/retry.js";
 const NOW_S = 10; // length of the newest profile shown while nothing is selected
 const LINES = 200;
 
-/** @typedef {{from: number, to: number}} Window Unix seconds */
+/** @typedef {import("../data/range.js").Window} Window */
 /** @typedef {{run: string, asked: Window, now: boolean, baseline: Window | null, quick: boolean, done: boolean, filter: Record<string, any>}} Question `now`: the last seconds, not a selected window; `quick`: its normal is that of the last one; `done`: it is not being drawn any more */
 /** @typedef {import("../flame/tree.js").Flame} Flame */
 /** @typedef {import("./blame.js").Blame} Blame */
@@ -20,7 +20,7 @@ const LINES = 200;
  * @property {(flame: Flame | null, question: Question, about: {growing: boolean, trouble: Trouble | null}) => void} showFlame `growing`: more of the profile may come
  * @property {(blame: Blame | null, question: Question) => void} showBlame null until the server has answered
  * @property {(question: Question) => void} judged the server has answered, or cannot: what takes long may be requested now
- * @property {(lines: import("../pages/live/log.js").Line[], total: number, trouble: string) => void} showLines `trouble`: why there are none
+ * @property {(lines: import("../pages/live/log.js").LogLine[], total: number, trouble: string) => void} showLines `trouble`: why there are none
  */
 
 export class Profile {

@@ -6,9 +6,9 @@
 /** @typedef {{frame: number, nodes: number[], excess: number}} Step */
 
 const CARRIES = 0.8; // of its caller's excess
-const LEAST = 0.5; // of the whole loss
+const MIN_SHARE_OF_LOSS = 0.5; // of the whole loss
 const SECOND = 0.25; // of the whole loss: enough where no function has half of it
-const ALL = 0.9; // of the time in normal: a function that is always there
+const ALWAYS = 0.9; // of the time in normal: a function that is always there
 const LEAST_OF_NORMAL = 0.25; // of a normal unit's time: less may be chance, which only the server can test
 const USUAL = 0.02; // of a normal unit's time: enough to know how fast a function usually is
 const NEW = 0.1; // of a call's time: what normal has of it at most,
@@ -52,7 +52,7 @@ function awaited(tree) {
 function wayDown(tree, root, end) {
   const [normal, lost] = [tree.normal(root), tree.per === "second" ? shifted(tree, root, end) : tree.excess(root)];
   if (isPart(tree) || lost <= LEAST_OF_NORMAL * normal) return null;
-  const always = (/** @type {Step} */ step) => step.nodes.some((node) => tree.normal(node) >= ALL * normal);
+  const always = (/** @type {Step} */ step) => step.nodes.some((node) => tree.normal(node) >= ALWAYS * normal);
   let { here, own } = descend(tree, { frame: -1, nodes: [root], excess: lost }, lost, end, always);
   if (!own || always(own)) {
     const parts = below(tree, [root], end).filter((step) => tree.nodes.kind[step.nodes[0]] === "own" && !always(step));
@@ -93,7 +93,7 @@ function descend(tree, start, lost, end, always) {
   let own = start.frame >= 0 && tree.nodes.kind[start.nodes[0]] === "own" ? start : null;
   for (;;) {
     const most = here.frame < 0 || always(here) ? 0 : CARRIES * here.excess - noise(tree, here.excess);
-    const least = Math.max(most, LEAST * Math.min(lost, here.excess));
+    const least = Math.max(most, MIN_SHARE_OF_LOSS * Math.min(lost, here.excess));
     const heavy = below(tree, here.nodes, end).filter(({ frame, excess }) => excess >= least && frame !== here.frame);
     if (!heavy.length) return { here, own };
     here = heavy.reduce((best, step) => (before(tree, step, best) ? step : best));

@@ -3,7 +3,7 @@
 /** @typedef {import("../types/api").Row<"BoardCurveRow">} CurveRow */
 /** @typedef {CurveRow & {cut: number}} HeldRow `cut`: from this bucket on, it is read again */
 
-const COLUMNS = /** @type {const} */ (["x", "x_end", "segment", "min", "max", "mean", "last", "count", "non_finite"]);
+const CURVE_COLUMNS = /** @type {const} */ (["x", "x_end", "segment", "min", "max", "mean", "last", "count", "non_finite"]);
 
 /** Which curve it is. @param {CurveRow} row */
 export const rowKey = ({ item, run, series, labels }) => JSON.stringify([item, run, series, labels]);
@@ -35,7 +35,7 @@ export function joined(row, tail, lo) {
   let first = 0;
   while (first + 1 < kept && row.x_end[first + 1] < lo) first++; // one before it is kept, so that the line comes in from the edge
   const out = /** @type {HeldRow} */ ({ ...row, ...(tail ? { exact: row.exact && tail.exact, reason: row.reason || tail.reason } : {}) });
-  for (const name of COLUMNS) {
+  for (const name of CURVE_COLUMNS) {
     const old = /** @type {any[]} */ (row[name]);
     /** @type {any} */ (out)[name] = tail ? old.slice(first, kept).concat(/** @type {any[]} */ (tail[name]).slice(begin)) : first ? old.slice(first) : old;
   }

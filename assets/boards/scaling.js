@@ -7,7 +7,7 @@ const SCALES = /** @type {Record<string, [number, string][]>} */ ({
   s: [[1, "s"], [1e-3, "ms"], [1e-6, "µs"]],
   "B/s": [[1e12, "TB/s"], [1e9, "GB/s"], [1e6, "MB/s"], [1e3, "kB/s"]],
 });
-const COLUMNS = /** @type {const} */ (["min", "max", "mean", "last"]);
+const VALUE_COLUMNS = /** @type {const} */ (["min", "max", "mean", "last"]);
 
 /** What values are divided by, and their unit then. @param {CurveRow[]} rows of one unit @param {string} unit @returns {{by: number, unit: string}} */
 export function scaleOf(rows, unit) {
@@ -23,7 +23,7 @@ export function scaleOf(rows, unit) {
 export function scaled(row, by) {
   if (by === 1) return row;
   const out = /** @type {any} */ ({ ...row });
-  for (const name of COLUMNS) out[name] = row[name].map((value) => (typeof value === "number" ? value / by : value));
+  for (const name of VALUE_COLUMNS) out[name] = row[name].map((value) => (typeof value === "number" ? value / by : value));
   return out;
 }
 

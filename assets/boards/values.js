@@ -1,7 +1,7 @@
 /** What a curve comes to in a range: last, mean, least, greatest, sum, change (pure). */
 
 /** @typedef {import("../curves/curve.js").Curve} Curve */
-/** @typedef {{lo: number, hi: number}} Span */
+/** @typedef {import("../curves/view.js").Span} Span */
 /** @typedef {"last" | "mean" | "min" | "max" | "sum" | "change"} ValueName */
 /** @typedef {Record<ValueName, number>} Values NaN where there is none */
 

@@ -1,7 +1,7 @@
 /** Searching tags by words, glob or regular expression (pure). */
 
 const NESTED = /[+*}]\??[^()]*\)+\s*[+*{]/; // (a+)+, (a*b){9}
-const MOST = 1000; // characters of a pattern
+const MAX_PATTERN_CHARS = 1000; // characters of a pattern
 
 /**
  * `finder("train loss", "text").has("train/loss") -> true`. Case never matters; a pattern that cannot be read finds nothing and says why.
@@ -9,7 +9,7 @@ const MOST = 1000; // characters of a pattern
  * @returns {{has: (name: string) => boolean, trouble: string}}
  */
 export function finder(text, match) {
-  const wanted = text.trim().slice(0, MOST);
+  const wanted = text.trim().slice(0, MAX_PATTERN_CHARS);
   if (!wanted) return { has: () => true, trouble: "" };
   if (match === "text") return words(wanted);
   if (match === "glob") return expression(`^${glob(wanted)}$`);

@@ -6,7 +6,7 @@ import { firstName, keysOf, lanesOf } from "./lanes.js";
 import { Pace, UNITS, counterOf, leads, unitsIn, unitsPerStep } from "./progress.js";
 import { Series, keyOf } from "./series.js";
 
-/** @typedef {{lo: number, hi: number}} View */
+/** @typedef {import("../lib/axis.js").View} View */
 /** @typedef {import("./series.js").Meta} Meta */
 /**
  * @typedef {Object} Read

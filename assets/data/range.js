@@ -3,7 +3,7 @@
 import { STEP, TIME } from "../lib/axis.js";
 
 /** @typedef {{from: number, to: number}} Window Unix seconds, or steps */
-/** @typedef {{lo: number, hi: number}} View Unix seconds, or steps */
+/** @typedef {import("../lib/axis.js").View} View */
 
 const ROOM = 1.05; // around a run that is over
 const SHOWN = 1.25; // of a window that is longer than the view

@@ -2,7 +2,7 @@
 
 import { get, newest, sentenceOf } from "../lib/api.js";
 
-/** @typedef {{from: number, to: number}} Window Unix seconds */
+/** @typedef {import("./range.js").Window} Window */
 /** @typedef {{from: number | null, to: number | null}} Steps null where the window holds none */
 /** @typedef {{run: string, series: string, window: Window}} Question */
 

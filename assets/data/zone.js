@@ -1,8 +1,8 @@
 /** The time zone of shown times: that of the settings, which the page's HTML names, else the browser's. */
 
 const SLOT_S = 900; // no zone changes its offset but at a quarter of an hour
-const MOST = 4096; // offsets that are remembered
-const MOST_S = 86400; // a greater offset is that of a year before Christ, which has no sign here
+const MAX_OFFSETS = 4096; // offsets that are remembered
+const MAX_OFFSET_S = 86400; // a greater offset is that of a year before Christ, which has no sign here
 
 /** @type {Map<string, Intl.DateTimeFormat | null>} null for a zone that the browser does not know */
 const formats = new Map();
@@ -19,7 +19,7 @@ export const local = (time_s) => new Date((time_s + offset(time_s)) * 1000);
 /** How many seconds local times are ahead of UTC at that moment; 0 where no date can be so far away. @param {number} time_s Unix seconds */
 export function offset(time_s) {
   const zone = document.documentElement.dataset.timeZone ?? "";
-  if (zone !== held || offsets.size > MOST) offsets.clear();
+  if (zone !== held || offsets.size > MAX_OFFSETS) offsets.clear();
   held = zone;
   const slot = Math.floor(time_s / SLOT_S);
   let found = offsets.get(slot);
@@ -41,7 +41,7 @@ function offsetIn(zone, date) {
   const [year, month, day, hour, minute, second] = names.map((name) => fields.get(name) ?? 0);
   const there_ms = new Date(0).setUTCFullYear(year, month - 1, day) + ((hour * 60 + minute) * 60 + second) * 1000;
   const found = Math.round((there_ms - date.getTime()) / 1000);
-  return Math.abs(found) < MOST_S ? found : 0;
+  return Math.abs(found) < MAX_OFFSET_S ? found : 0;
 }
 
 /** @param {string} zone */

@@ -7,7 +7,7 @@ import { Continued } from "../data/continued.js";
 const COMPLETE = "#content"; // Dash's layout, which the page has moved into then
 const LATER_MS = 300;
 
-/** @typedef {import("../types/api").Row<"FindingRow">} Found */
+/** @typedef {import("./looks.js").Found} Found */
 /** @typedef {import("../pages/run_strip.js").Finding} Finding */
 
 /**

@@ -10,7 +10,7 @@ import { kindToken, tokenTint } from "./tint.js";
 /** @typedef {{start: number[], end: number[], depth: number[], frame: number[], kind: string[]}} Spans Unix seconds */
 /** @typedef {{pid: number, tid: number, name: string, rank: number, role: string, depth: number, spans: Spans}} Thread */
 /** @typedef {{frames: Frame[], lanes: Thread[]}} Chart what `GET /flamechart` answers */
-/** @typedef {{lo: number, hi: number}} View Unix seconds */
+/** @typedef {import("../lib/axis.js").View} View */
 /** @typedef {{span: number, row: number, x: number, width: number}} Box */
 /** @typedef {(frame: Frame, kind: string) => import("./tint.js").Tint} Tinting */
 

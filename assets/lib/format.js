@@ -7,8 +7,8 @@ const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "
 const NONE = "–";
 
 const COARSE = 4; // with fewer digits, a value too small to show is zero
-const MOST = 1e8; // a greater value is written with a power of ten: nine digits do not fit into a column
-const MOST_COUNT = 1e15; // doubles hold greater whole numbers no more
+const MAX_PLAIN = 1e8; // a greater value is written with a power of ten: nine digits do not fit into a column
+const MAX_COUNT = 1e15; // doubles hold greater whole numbers no more
 
 /** `1.234e12 -> "1.23e12"`, `-1e-300 -> "−1.00e−300"` @param {number} value */
 export const scientific = (value) => value.toExponential(2).replace("e+", "e").replaceAll("-", "−");
@@ -20,7 +20,7 @@ const whole = (n) => `${n < 0 ? "-" : ""}${Math.round(Math.abs(n))}`.replace(/\B
 export function count(n) {
   if (n === null || n === undefined) return NONE;
   if (!Number.isFinite(n)) return nonFinite(n);
-  return Math.abs(n) >= MOST_COUNT ? scientific(n) : whole(n);
+  return Math.abs(n) >= MAX_COUNT ? scientific(n) : whole(n);
 }
 
 /** `counted(1, "sample") -> "1 sample"`, `counted(2000, "sample") -> "2,000 samples"` @param {number} n @param {string} noun @param {string} [many] */
@@ -34,7 +34,7 @@ export function figure(value, digits) {
   if (value === null || value === undefined) return NONE;
   if (!Number.isFinite(value)) return nonFinite(value);
   const size = Math.abs(value);
-  if (size >= MOST) return scientific(value);
+  if (size >= MAX_PLAIN) return scientific(value);
   if (size >= 1000) return whole(value).replace("-", "−");
   if (size > 0 && size < 1e-3 && (digits ?? COARSE) >= COARSE) return scientific(value);
   if (digits === undefined && size < 1) return String(Number(value.toPrecision(3))).replace("-", "−");

@@ -6,9 +6,9 @@ import { capital, count, figure } from "../lib/format.js";
 import { quoted } from "../blame/log_difference.js";
 
 /** @typedef {import("../types/api").Row<"LogChangeRow">} Change */
-/** @typedef {{run: string, from: number, to: number}} Asked */
+/** @typedef {import("../blame/log_difference.js").Asked} Asked */
 
-const MOST = 8; // that are listed
+const MAX_CHANGES = 8; // that are listed
 const WORDS = { new: "new", more: "more often", silent: "did not come", number: "another number" };
 
 export class ChangePanel {
@@ -44,7 +44,7 @@ export class ChangePanel {
   /** @param {import("../types/api").Answer<"logs/difference">} answer */
   #fill({ sentence, reason, windows, changes }) {
     if (!sentence) return this.#say(reason ? `${capital(reason)}.` : `Nothing that it does not say in ${count(windows)} other windows of this length.`);
-    const rows = changes.filter(({ text }) => text).slice(0, MOST);
+    const rows = changes.filter(({ text }) => text).slice(0, MAX_CHANGES);
     return this.body.replaceChildren(el("p", { class: "changed" }, ...quoted(sentence)), ...rows.map((change) => this.#row(change)));
   }
 

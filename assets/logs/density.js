@@ -6,9 +6,9 @@ import { count } from "../lib/format.js";
 import { onTheme, token } from "../lib/theme.js";
 
 /** @typedef {import("../types/api").Answer<"logs/density">} Density */
-/** @typedef {{lo: number, hi: number}} View Unix seconds */
+/** @typedef {import("../lib/axis.js").View} View */
 
-const HEIGHT = 48;
+const DENSITY_HEIGHT_PX = 48;
 const HITS = 12;
 const BAR_PX = 3;
 const LEAST_BUCKETS = 60;
@@ -101,7 +101,7 @@ export class DensityLane {
     if (!width) return;
     const searched = Boolean(density?.hits);
     setClass(this.element, "searched", searched);
-    const height = HEIGHT + (searched ? HITS : 0);
+    const height = DENSITY_HEIGHT_PX + (searched ? HITS : 0);
     const ctx = emptyContext(this.canvas, width, height);
     if (density) paintDensity(ctx, density, view, width);
   }
@@ -114,12 +114,12 @@ function paintDensity(ctx, { t, t_end, levels, hits }, { lo, hi }, width) {
   const layers = LEVELS.map(([least, , , colour], k) => ({ colour: token(colour), members: levels.filter(({ level }) => level >= least && level < (LEVELS[k - 1]?.[0] ?? Infinity)) }));
   const sums = Array.from({ length: buckets }, (_, i) => levels.reduce((sum, { counts }) => sum + counts[i], 0));
   const most = Math.max(1, ...sums);
-  const tall = (/** @type {number} */ lines) => (lines ? Math.max(1.5, (lines / most) * (HEIGHT - 4)) : 0);
+  const tall = (/** @type {number} */ lines) => (lines ? Math.max(1.5, (lines / most) * (DENSITY_HEIGHT_PX - 4)) : 0);
   for (let i = 0; i < buckets; i++) {
     if (!sums[i]) continue;
     const [left, right] = [x(i), x(i + 1)];
     if (right < 0 || left > width) continue;
-    let y = HEIGHT;
+    let y = DENSITY_HEIGHT_PX;
     for (const { colour, members } of layers) {
       const h = tall(members.reduce((sum, { counts }) => sum + counts[i], 0));
       ctx.fillStyle = colour;
@@ -129,5 +129,5 @@ function paintDensity(ctx, { t, t_end, levels, hits }, { lo, hi }, width) {
   }
   if (!hits) return;
   ctx.fillStyle = token("mark-edge");
-  hits.forEach((found, i) => found && ctx.fillRect(x(i), HEIGHT + 2, Math.max(1.5, Math.min(3, x(i + 1) - x(i))), HITS - 4));
+  hits.forEach((found, i) => found && ctx.fillRect(x(i), DENSITY_HEIGHT_PX + 2, Math.max(1.5, Math.min(3, x(i + 1) - x(i))), HITS - 4));
 }

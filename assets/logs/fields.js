@@ -11,7 +11,7 @@ import { fieldName } from "./opened.js";
 const MOST = 4; // lanes
 const LINES = 2000; // that are read, evenly chosen
 const BUCKETS = 400;
-const HEIGHT = 54;
+const FIELD_HEIGHT_PX = 54;
 
 export class FieldCurves {
   /** @param {{changed: () => void, named: () => void, failed: (error: unknown) => void}} page `named`: fields of the address have their names */
@@ -54,7 +54,7 @@ export class FieldCurves {
   lanes() {
     return this.fields.map((field, i) => {
       const traces = [{ label: "now", colour: i % 2 ? "gpu-1" : "gpu-0", keys: [keyOf(metaOf(field))], points: true }];
-      return lane(`field ${idOf(field)}`, field.name, HEIGHT, "robust", traces, { note: field.text });
+      return lane(`field ${idOf(field)}`, field.name, FIELD_HEIGHT_PX, "robust", traces, { note: field.text });
     });
   }
 

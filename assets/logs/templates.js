@@ -10,7 +10,7 @@ import { levelOf } from "./row.js";
 /** @typedef {import("./asking.js").Question} Question */
 
 const BUCKETS = 80;
-const MOST = 100; // that are listed
+const MAX_TEMPLATES = 100; // that are listed
 
 export class TemplatePanel {
   /** @param {(template: Template, only: boolean) => void} filter by it, or leave it out */
@@ -24,7 +24,7 @@ export class TemplatePanel {
     this.element = el("section", { class: "template-panel", "aria-label": "Templates" }, el("div", { class: "head" }, el("h2", {}, "Same message, different numbers"), this.count), this.list, this.note);
     this.key = "";
     this.read = newest(
-      (/** @type {Question} */ question) => get("logs/templates", { ...question, buckets: BUCKETS, limit: MOST }),
+      (/** @type {Question} */ question) => get("logs/templates", { ...question, buckets: BUCKETS, limit: MAX_TEMPLATES }),
       (answer, question) => this.key === JSON.stringify(question) && this.#show(answer),
       (error) => setText(this.note, sentenceOf(error)),
     );

@@ -179,7 +179,7 @@ export class RunPage extends TimePage {
     return { run: this.runs.name, ...super.address(), ...this.compare.address(), ...this.pins.address() };
   }
 
-  /** @param {import("../data/range.js").View} _view @param {import("../data/series.js").Series | null} _stepper */
+  /** @param {import("../lib/axis.js").View} _view @param {import("../data/series.js").Series | null} _stepper */
   drawMore(_view, _stepper) {
     this.compare.draw();
     this.pins.draw();

@@ -17,7 +17,7 @@ import { Session } from "./session.js";
 import { Steering } from "../timeline/steering.js";
 import { Timeline } from "../timeline/timeline.js";
 
-/** @typedef {import("../data/range.js").View} View */
+/** @typedef {import("../lib/axis.js").View} View */
 /** @typedef {import("../data/series.js").Series} Series */
 /** @typedef {import("../data/lanes.js").Lane} Lane */
 

@@ -4,7 +4,7 @@ import { el } from "../lib/dom.js";
 import { duration } from "../lib/format.js";
 import { windowOf } from "../lib/url.js";
 
-/** @typedef {{from: number, to: number}} Window Unix seconds */
+/** @typedef {import("../data/range.js").Window} Window */
 
 const WORD_PX = 100; // a narrower box carries no word
 
@@ -18,7 +18,7 @@ export class Compare {
     this.steering = steering;
     this.changed = changed;
     /** @type {Window | null} null is the run's normal */
-    this.window = fromAddress();
+    this.window = baselineOfAddress();
     this.pending = false; // the next window that is drawn is the one to compare with
     this.word = el("span");
     this.box = el("div", { class: "compared", hidden: true }, this.word);
@@ -86,7 +86,7 @@ export class Compare {
 }
 
 /** `baseline=1764000000.000-1764000048.000` @returns {Window | null} */
-function fromAddress() {
+function baselineOfAddress() {
   const query = new URLSearchParams(location.search);
   const [from, to] = (query.get("baseline") ?? "").split("-");
   return windowOf(query, from, to);

@@ -12,7 +12,7 @@ export class Pins {
     this.steering = steering;
     this.changed = changed;
     /** @type {Window[]} */
-    this.windows = fromAddress();
+    this.windows = pinsOfAddress();
     this.row = el("div", { class: "pins" });
     timeline.axis.querySelector(".scale").append(this.row);
   }
@@ -71,7 +71,7 @@ export class Pins {
 const same = (a, b) => Math.abs(a.from - b.from) < 0.0015 && Math.abs(a.to - b.to) < 0.0015;
 
 /** `pins=1764000000.000-1764000048.000,...` @returns {Window[]} */
-function fromAddress() {
+function pinsOfAddress() {
   const query = new URLSearchParams(location.search);
   const pins = (query.get("pins") ?? "").split(",");
   return pins.flatMap((pin) => windowOf(query, ...pin.split("-").slice(0, 2)) ?? []);

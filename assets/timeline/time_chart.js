@@ -30,7 +30,7 @@ export class TimeChart {
     this.timeline = new Timeline({ ...gestures, hover: page.hover, click: () => steering.clear() }, page.drawn);
     host.replaceChildren(this.timeline.element);
     this.read = newest(
-      (/** @type {{view: import("../data/range.js").View, growing: boolean}} */ { view, growing }) =>
+      (/** @type {{view: import("../lib/axis.js").View, growing: boolean}} */ { view, growing }) =>
         Promise.all(this.books.map((book) => book.read(view, growing))),
       (reads, { growing }) => {
         this.books.forEach((book, i) => book.replace(reads[i], growing));

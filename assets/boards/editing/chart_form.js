@@ -15,7 +15,7 @@ import { seriesForm } from "./series_form.js";
  * @property {() => string[]} names of series that there are
  */
 
-const BY = /** @type {[string, string][]} */ (["last", "mean", "min", "max", "sum", "change"].map((name) => [name, name]));
+const REDUCTIONS = /** @type {[string, string][]} */ (["last", "mean", "min", "max", "sum", "change"].map((name) => [name, name]));
 const CORNERS = /** @type {[string, string][]} */ (["top left", "top right", "bottom left", "bottom right"].map((name) => [name, name]));
 
 /** @param {ChartFields} fields @param {[number, number]} at row and chart @param {Kind[]} kinds @param {FormActs} acts @returns {HTMLElement} */
@@ -44,7 +44,7 @@ export function chartForm(fields, [row, chart], kinds, acts) {
       has("unit") ? labelled("Unit", textField(fields.unit ?? "", (value) => set("unit", value), { placeholder: "the series' own" })) : null,
       has("axis") ? labelled("Axis", choiceField(fields.axis ?? "", [["", "the board's"], ["time", "time"], ["step", "step"]], (value) => set("axis", value))) : null,
       has("smooth") ? labelled("Smooth", textField(fields.smooth ?? "", (value) => set("smooth", value), { placeholder: "10 s, 20 steps" }), "the half-life of an exponential average") : null,
-      has("value") ? labelled("Value", choiceField(fields.value ?? "last", BY, (value) => set("value", value === "last" ? "" : value))) : null,
+      has("value") ? labelled("Value", choiceField(fields.value ?? "last", REDUCTIONS, (value) => set("value", value === "last" ? "" : value))) : null,
       has("range") ? labelled("From", textField(low, (value) => range((ends.low = value), ends.high), { placeholder: "auto", inputmode: "decimal" })) : null,
       has("range") ? labelled("To", textField(high, (value) => range(ends.low, (ends.high = value)), { placeholder: "auto", inputmode: "decimal" })) : null,
       has("bins") ? labelled("Bins", textField(String(fields.bins ?? ""), (value) => set("bins", number(value)), { placeholder: "40", inputmode: "numeric" })) : null,

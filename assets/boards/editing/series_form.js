@@ -7,14 +7,14 @@ import { button, choiceField, textField } from "./fields.js";
 /** @typedef {import("../../types/api").Row<"SeriesFields">} SeriesFields */
 /** @typedef {string | SeriesFields} Entry */
 
-const BY = /** @type {const} */ (["name", "glob", "regex", "expr"]);
+const SELECTORS = /** @type {const} */ (["name", "glob", "regex", "expr"]);
 const WORDS = { name: "name", glob: "glob", regex: "regex", expr: "expression" };
 const PLAIN_NAME = /^[A-Za-z_][\w.:/]*$/; // as in dashboard/boards/board.py
 
-/** @param {Entry} entry @returns {SeriesFields & {by: typeof BY[number], text: string}} */
+/** @param {Entry} entry @returns {SeriesFields & {by: typeof SELECTORS[number], text: string}} */
 function open(entry) {
   if (typeof entry === "string") return { by: PLAIN_NAME.test(entry) ? "name" : "expr", text: entry };
-  const by = BY.find((name) => entry[name] !== undefined) ?? "name";
+  const by = SELECTORS.find((name) => entry[name] !== undefined) ?? "name";
   return { ...entry, by, text: entry[by] ?? "" };
 }
 
@@ -37,7 +37,7 @@ export function seriesForm(series, names, report) {
     el(
       "div",
       { class: "board-series" },
-      choiceField(entry.by, BY.map((by) => [by, WORDS[by]]), (by) => put(i, { by: /** @type {typeof BY[number]} */ (by), ...(by === "expr" ? { runs: undefined, labels: undefined } : {}) }), { "aria-label": "How the series are named" }),
+      choiceField(entry.by, SELECTORS.map((by) => [by, WORDS[by]]), (by) => put(i, { by: /** @type {typeof SELECTORS[number]} */ (by), ...(by === "expr" ? { runs: undefined, labels: undefined } : {}) }), { "aria-label": "How the series are named" }),
       textField(entry.text, (text) => put(i, { text }), { list: "board-series", spellcheck: "false", "aria-label": "Series" }),
       button("×", () => report(entries.filter((_, k) => k !== i).map(closed)), "Remove the series"),
       textField(entry.label ?? "", (label) => put(i, { label }), { placeholder: "label: GPU {gpu}", "aria-label": "Label" }),

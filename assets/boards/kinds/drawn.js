@@ -1,8 +1,12 @@
 /** What charts on a canvas of their own have in common: the canvas, a tip beside the pointer, and the last drawing. */
 
 import { el, setText } from "../../lib/dom.js";
+import { AXIS_PX } from "../../lib/format.js";
 import { titleOf } from "../model.js";
 import { Canvas } from "./canvas.js";
+
+export const LEFT_PX = AXIS_PX;
+export const FOOT_PX = 18;
 
 /** @typedef {import("./kinds.js").Drawing} Drawing */
 

@@ -5,11 +5,11 @@ import { faded, mixed, token } from "../../lib/theme.js";
 import { xTicks, xWord } from "../../curves/xaxis.js";
 import { endsOf } from "../scaling.js";
 import { FONT_PX, fitted } from "./canvas.js";
-import { DrawnChart } from "./drawn.js";
+import { DrawnChart, FOOT_PX } from "./drawn.js";
 
 /** @typedef {import("./kinds.js").Drawing} Drawing */
 
-const [LABEL_PX, FOOT_PX, CELL_PX, GAP_PX, KEY_PX] = [88, 18, 4, 1, 14];
+const [LABEL_PX, CELL_PX, GAP_PX, KEY_PX] = [88, 4, 1, 14];
 const STOPS = ["heat-0", "heat-1", "heat-2", "heat-3", "heat-4"];
 
 /**

@@ -1,14 +1,14 @@
 /** How often which values occur in the shown range. */
 
-import { AXIS_PX, count, counted, figure, tick } from "../../lib/format.js";
+import { count, counted, figure, tick } from "../../lib/format.js";
 import { ticks } from "../../lib/scale.js";
 import { faded, token } from "../../lib/theme.js";
 import { binned } from "../values.js";
-import { DrawnChart } from "./drawn.js";
+import { DrawnChart, FOOT_PX, LEFT_PX } from "./drawn.js";
 
 /** @typedef {import("./kinds.js").Drawing} Drawing */
 
-const [LEFT_PX, FOOT_PX, TOP_PX] = [AXIS_PX, 18, 6];
+const TOP_PX = 6;
 const BINS = 40;
 
 export class HistogramChart extends DrawnChart {

@@ -13,7 +13,7 @@ import { TableChart } from "./table.js";
 
 /** @typedef {import("../model.js").PlacedChart} PlacedChart */
 /** @typedef {import("../../curves/curve.js").Curve} Curve */
-/** @typedef {{lo: number, hi: number}} Span */
+/** @typedef {import("../../curves/view.js").Span} Span */
 /** @typedef {{curves: Curve[], span: Span, axis: "time" | "step", unit: string, by: number, run: string | null, stale: boolean}} Drawing what a chart is to draw; a curve has its label and its colour; `by`: what the values were divided by */
 
 /**

@@ -9,7 +9,7 @@ import { folded, logLine } from "../../pages/live/log.js";
 /** @typedef {{run: string, from: number, to: number, q: string | null, limit: number}} Question */
 
 const EVERY_MS = 1000; // while the range grows
-const MOST = 100; // lines
+const MAX_LINES = 100; // lines
 const NO_RUN = "There is no run to show lines of. Choose one above.";
 const BY_STEP = "Lines have a time. Choose time as the board's axis.";
 
@@ -32,7 +32,7 @@ export class LogLines {
     );
   }
 
-  /** @param {import("../../pages/live/log.js").Line[]} lines @param {number} total */
+  /** @param {import("../../pages/live/log.js").LogLine[]} lines @param {number} total */
   #show(lines, total) {
     this.#say(lines.length ? "" : this.text ? `No line of this range has “${this.text}”.` : "No log line in this range.");
     this.log.title = total > lines.length ? `the newest ${lines.length} of ${counted(total, "line")}` : "";
@@ -50,7 +50,7 @@ export class LogLines {
     const key = `${run} ${Math.round(lo)}`;
     if (!(hi > lo) || (key === this.asked && performance.now() - this.asked_ms < EVERY_MS)) return undefined;
     Object.assign(this, { asked: key, asked_ms: performance.now() });
-    this.ask({ run, from: lo, to: hi, q: this.text || null, limit: MOST });
+    this.ask({ run, from: lo, to: hi, q: this.text || null, limit: MAX_LINES });
     return undefined;
   }
 

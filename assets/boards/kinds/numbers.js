@@ -13,8 +13,8 @@ import { Canvas } from "./canvas.js";
 /** A whole number without decimals. @param {number} value */
 const numberOf = (value) => (Number.isNaN(value) ? "–" : Number.isInteger(value) ? count(value) : figure(value));
 
-const MOST = 16; // numbers of a chart
-const WORDS = /** @type {Record<string, string>} */ ({ ok: "fine", warn: "warning", bad: "bad" });
+const MAX_NUMBERS = 16; // numbers of a chart
+const TONE_WORDS = /** @type {Record<string, string>} */ ({ ok: "fine", warn: "warning", bad: "bad" });
 
 export class NumberChart {
   legend = false;
@@ -36,7 +36,7 @@ export class NumberChart {
     this.drawing = drawing;
     const { value = "last" } = this.fields;
     const thresholds = thresholdsOf(this.fields.thresholds, drawing.by);
-    const curves = drawing.curves.slice(0, MOST);
+    const curves = drawing.curves.slice(0, MAX_NUMBERS);
     while (this.cells.length < curves.length) this.#add();
     while (this.cells.length > curves.length) this.cells.pop()?.cell.remove();
     this.cells.forEach((cell, i) => {
@@ -45,7 +45,7 @@ export class NumberChart {
       setText(cell.value, numberOf(found));
       setText(cell.unit, drawing.unit);
       setText(cell.label, curves.length > 1 || curves[i].label !== this.fields.title ? curves[i].label : "");
-      setText(cell.tone, WORDS[tone] ?? "");
+      setText(cell.tone, TONE_WORDS[tone] ?? "");
       cell.value.className = `board-value ${tone}`;
       Object.assign(cell, { curve: curves[i], colour: tone || (curves[i].colour ?? "accent") });
     });

@@ -1,18 +1,18 @@
 /** One series against another: a point per place of the series, at the value that x has there. */
 
 import { nearest } from "../../curves/curve.js";
-import { AXIS_PX, figure, tick } from "../../lib/format.js";
+import { figure, tick } from "../../lib/format.js";
 import { logTicks, ticks } from "../../lib/scale.js";
 import { faded, token } from "../../lib/theme.js";
 import { xWord } from "../../curves/xaxis.js";
 import { endsOf } from "../scaling.js";
-import { DrawnChart } from "./drawn.js";
+import { DrawnChart, FOOT_PX, LEFT_PX } from "./drawn.js";
 
 /** @typedef {import("./kinds.js").Drawing} Drawing */
 /** @typedef {import("../../curves/curve.js").Curve} Curve */
 /** @typedef {{x: number, y: number, place: number, curve: Curve}} Dot */
 
-const [LEFT_PX, FOOT_PX, DOT_PX, FEW_PX, FRONT_PX, NEAR_PX] = [AXIS_PX, 18, 1.8, 2.6, 3.5, 10];
+const [DOT_PX, FEW_PX, FRONT_PX, NEAR_PX] = [1.8, 2.6, 3.5, 10];
 const FEW = 200; // dots that do not cover each other
 const X_ITEM = -1; // of a curve that lies along x
 const REACH = 0.01; // of the range: so far beside its points x has no value

@@ -9,7 +9,7 @@ import { toneOf, valuesOf } from "../values.js";
 /** @typedef {import("./kinds.js").Drawing} Drawing */
 
 const COLUMNS = /** @type {const} */ (["last", "min", "mean", "max"]);
-const WORDS = { last: "last", min: "least", mean: "mean", max: "greatest" };
+const VALUE_WORDS = { last: "last", min: "least", mean: "mean", max: "greatest" };
 
 export class TableChart {
   legend = false;
@@ -18,7 +18,7 @@ export class TableChart {
   constructor(chart) {
     this.fields = chart.fields;
     this.body = el("tbody");
-    this.element = el("div", { class: "board-table", tabindex: "0", role: "region", "aria-label": chart.fields.title ?? "Values" }, el("table", {}, el("thead", {}, el("tr", {}, el("th", {}, "series"), ...COLUMNS.map((name) => el("th", { class: "num" }, WORDS[name])))), this.body));
+    this.element = el("div", { class: "board-table", tabindex: "0", role: "region", "aria-label": chart.fields.title ?? "Values" }, el("table", {}, el("thead", {}, el("tr", {}, el("th", {}, "series"), ...COLUMNS.map((name) => el("th", { class: "num" }, VALUE_WORDS[name])))), this.body));
   }
 
   /** @param {Drawing} drawing */

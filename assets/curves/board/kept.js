@@ -1,7 +1,7 @@
 /** What a user arranged on the Training page, for all runs: pinned, hidden and moved charts, folded groups, the size. The browser remembers it. */
 
 const NAME = "training charts";
-const MOST = 2000; // names a list keeps; the oldest go
+const MAX_NAMES = 2000; // names a list keeps; the oldest go
 
 /** @typedef {{pinned: string[], hidden: string[], order: string[], folded: string[], size: "s" | "m" | "l"}} Kept */
 
@@ -21,7 +21,7 @@ export function kept() {
 /** @param {Partial<Kept>} change */
 export function keep(change) {
   const all = { ...kept(), ...change };
-  const cut = Object.fromEntries(Object.entries(all).map(([name, value]) => [name, Array.isArray(value) ? value.slice(-MOST) : value]));
+  const cut = Object.fromEntries(Object.entries(all).map(([name, value]) => [name, Array.isArray(value) ? value.slice(-MAX_NAMES) : value]));
   try {
     localStorage.setItem(NAME, JSON.stringify(cut));
   } catch {

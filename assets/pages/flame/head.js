@@ -9,7 +9,7 @@ import { clock, duration, stepRange } from "../../lib/format.js";
 import { Picker } from "../../lib/picker.js";
 
 /** @typedef {import("../../blame/blame.js").Blame} Blame */
-/** @typedef {{from: number, to: number}} Window Unix seconds */
+/** @typedef {import("../../data/range.js").Window} Window */
 
 export class FlameHead {
   /** @param {{pick: (run: string) => void, download: (format: "speedscope" | "folded") => void, report: () => import("../../blame/report.js").Reported | null}} actions */

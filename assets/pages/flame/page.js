@@ -91,7 +91,7 @@ export default class FlamePage extends RunPage {
     if (this.growing && this.range.axis === TIME) this.#readChart();
   }
 
-  /** @param {import("../../data/range.js").View} view @param {import("../../data/series.js").Series | null} stepper */
+  /** @param {import("../../lib/axis.js").View} view @param {import("../../data/series.js").Series | null} stepper */
   drawMore(view, stepper) {
     super.drawMore(view, stepper);
     const { window } = this.range;

@@ -36,7 +36,7 @@ export class Strip {
     this.retry = new Retry(() => this.asked && this.read(this.asked));
   }
 
-  /** Read the stacks of a stretch of time. @param {string} run @param {import("../../data/range.js").View} view @param {import("./options.js").Choice} choice */
+  /** Read the stacks of a stretch of time. @param {string} run @param {import("../../lib/axis.js").View} view @param {import("./options.js").Choice} choice */
   ask(run, { lo, hi }, { thread, rank }) {
     const width = this.chart.plot.clientWidth;
     if (!width) return;

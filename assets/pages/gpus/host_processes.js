@@ -1,19 +1,19 @@
 /** The processes that use most of this host now: read while they are in view, sorted by what the reader asks for. */
 
+import { GIB } from "../../data/lanes.js";
 import { get, sentenceOf } from "../../lib/api.js";
 import { el, setClass, setText } from "../../lib/dom.js";
 import { count, figure } from "../../lib/format.js";
 import { flamePath } from "./processes.js";
 
 /** @typedef {import("../../types/api").Answer<"host_processes">} Look */
-/** @typedef {import("../../types/api").Row<"HostProcessRow">} Use */
+/** @typedef {import("../../types/api").Row<"HostProcessRow">} HostUse */
 
 const PERIOD_MS = 2000;
-const GIB = 2 ** -30;
 const LEAST_OTHER = 0.1; // cores: less is the error of measuring
 const ID = "host-processes"; // findings and the ledger link to it
 
-/** @type {Record<"cpu" | "memory", (use: Use) => number>} */
+/** @type {Record<"cpu" | "memory", (use: HostUse) => number>} */
 const BY = { cpu: ({ cpu_cores }) => cpu_cores, memory: ({ resident_bytes }) => resident_bytes };
 
 export class HostProcesses {
@@ -138,7 +138,7 @@ class Row {
     );
   }
 
-  /** @param {Use} use */
+  /** @param {HostUse} use */
   draw({ user, cpu_cores, resident_bytes, command, run, rank, worker }) {
     setText(this.user, user);
     setText(this.cores, figure(cpu_cores, 2));

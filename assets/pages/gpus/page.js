@@ -86,7 +86,7 @@ export default class Gpus extends TimePage {
     super.refresh();
   }
 
-  /** @param {import("../../data/range.js").View} view */
+  /** @param {import("../../lib/axis.js").View} view */
   drawMore(view) {
     const { window } = this.range;
     const working = [...this.book.series.values()].filter(({ meta }) => !this.lost.has(meta.labels.uuid));
@@ -165,7 +165,7 @@ export default class Gpus extends TimePage {
     return [...new Set(this.cards.flatMap(({ processes_note }) => processes_note || []))];
   }
 
-  /** XID errors in view, as marks on the axis. @param {import("../../data/range.js").View} view */
+  /** XID errors in view, as marks on the axis. @param {import("../../lib/axis.js").View} view */
   async #readXids({ lo, hi }) {
     const { series } = await get("points", { series: ["gpu/xid*"], from: lo, to: this.range.following ? null : hi });
     this.events = series.flatMap(({ t, last, labels }) =>

@@ -1,5 +1,6 @@
 /** The processes on each GPU: a row per process, with a link to its flame graph. */
 
+import { GIB } from "../../data/lanes.js";
 import { sentenceOf } from "../../lib/api.js";
 import { change } from "../../lib/change.js";
 import { el, setText } from "../../lib/dom.js";
@@ -21,8 +22,6 @@ import { pathTo } from "../../lib/url.js";
  * @property {number | null} rank
  * @property {string} not_attachable why it cannot become a run, "" where it can
  */
-
-const GIB = 2 ** -30;
 
 export class Processes {
   constructor() {

@@ -1,7 +1,7 @@
 /** Where the bars of a Gantt chart stand: a lane a slot, jobs that share one stacked while they do, those too short to see joined (pure). */
 
 /** @typedef {import("../../types/api").Row<"JobAttemptAnswer">} Attempt */
-/** @typedef {{id: string, name: string}} Slot */
+/** @typedef {{id: string, name: string}} NamedSlot */
 
 /**
  * @typedef {Object} Bar
@@ -19,7 +19,7 @@
 const LEAST_PX = 4; // a shorter bar is joined with its neighbour
 const GAP_PX = 3; // where there is less than this between them
 
-/** The slots of the host in their order, then those that only attempts know: a card that is gone, a host of Slurm's. @param {Slot[]} slots @param {Attempt[]} attempts @returns {Slot[]} */
+/** The slots of the host in their order, then those that only attempts know: a card that is gone, a host of Slurm's. @param {NamedSlot[]} slots @param {Attempt[]} attempts @returns {NamedSlot[]} */
 export function lanesOf(slots, attempts) {
   const known = new Set(slots.map(({ id }) => id));
   const others = new Set(attempts.flatMap((attempt) => attempt.slots).filter((id) => !known.has(id)));

@@ -5,8 +5,8 @@ import { clock } from "../../lib/format.js";
 import { marked, nodesOf, partsOf } from "../../logs/ansi.js";
 import { stampOf } from "../../logs/folding.js";
 
-/** @typedef {{time_s: number | null, level: number, file: string, text: string, rank: number | null, number: number}} Line */
-/** @typedef {Line & {ranks: number[], files: string[], lines: number}} Fold one line that several ranks have written, or one program into several files */
+/** @typedef {{time_s: number | null, level: number, file: string, text: string, rank: number | null, number: number}} LogLine */
+/** @typedef {LogLine & {ranks: number[], files: string[], lines: number}} Fold one line that several ranks have written, or one program into several files */
 
 const LEVELS = /** @type {[number, string, string][]} */ ([
   [40, "ERR", "bad"],
@@ -16,7 +16,7 @@ const LEVELS = /** @type {[number, string, string][]} */ ([
 ]);
 const TOGETHER_S = 2; // lines of ranks that are one row were written within this time
 
-/** Equal lines of several ranks, or in several files, as one. @param {Line[]} lines oldest first @returns {Fold[]} */
+/** Equal lines of several ranks, or in several files, as one. @param {LogLine[]} lines oldest first @returns {Fold[]} */
 export function folded(lines) {
   /** @type {Map<string, Fold>} */
   const newest = new Map();

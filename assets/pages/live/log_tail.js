@@ -8,7 +8,7 @@ import { barLine, folded, linesIn, logLine, pointLine, timeOf } from "./log.js";
 import { Retry, asked } from "../../lib/retry.js";
 import { writeAddress } from "../../lib/url.js";
 
-/** @typedef {import("./log.js").Line} Line */
+/** @typedef {import("./log.js").LogLine} Line */
 /** @typedef {import("../../types/api").Row<"BarRow">} Bar */
 
 const NO_LINES = "What the program writes into a *.log file in the run’s folder, or prints into any file, stands here: python train.py 2>&1 | tee logs/NAME/train.log";

@@ -18,7 +18,7 @@ import { snippet } from "./snippet.js";
 import { RunStrip, worst } from "../run_strip.js";
 import { SinceLast, foremost } from "../since_last.js";
 
-/** @typedef {import("../../data/range.js").View} View */
+/** @typedef {import("../../lib/axis.js").View} View */
 /** @typedef {import("../../data/series.js").Series} Series */
 
 const TEXT_ONLY = "This run writes text only, so it has no curves. They come from a JSONL file in its folder: one line per step, such as {\"step\": 7, \"loss\": 2.31}.";

@@ -23,7 +23,7 @@ const LOUD = 30; // level of a warning: the first one comes into sight
 /** @typedef {import("../../blame/blame.js").Blame} Blame */
 /** @typedef {import("../../blame/profile.js").Question} Question */
 /** @typedef {import("../../blame/profile.js").Trouble} Trouble */
-/** @typedef {{from: number, to: number}} Window */
+/** @typedef {import("../../data/range.js").Window} Window */
 
 export class Panel {
   /** @param {{clear: () => void, profile: (action: "on" | "retry") => void, hover: (time_s: number | null) => void, compare: () => void, pin: () => void, report: () => import("../../blame/report.js").Reported | null}} actions */
@@ -229,7 +229,7 @@ export class Panel {
     pointLine(this.lines, time_s);
   }
 
-  /** @param {import("./log.js").Line[]} lines of the window, oldest first @param {number} total @param {string} trouble why there are none */
+  /** @param {import("./log.js").LogLine[]} lines of the window, oldest first @param {number} total @param {string} trouble why there are none */
   showLines(lines, total, trouble) {
     const rows = folded(lines);
     this.lines.replaceChildren(...rows.map((line) => logLine(line, { file: false })));

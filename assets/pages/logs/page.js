@@ -224,7 +224,7 @@ export default class LogsPage extends TimePage {
     super.draw();
   }
 
-  /** @param {import("../../data/range.js").View} view */
+  /** @param {import("../../lib/axis.js").View} view */
   drawMore(view) {
     const { list } = this.reader;
     const columns = { ...list.columns, run: this.view.all, day: view.hi - view.lo > 86400 };

@@ -14,7 +14,7 @@ export class Drafts {
 
   /** @param {HTMLInputElement} control @returns {Draft | null} */
   typed(control) {
-    const about = aboutOf(control);
+    const about = draftField(control);
     if (!about) return null;
     const draft = { name: about.dataset.field ?? "", value: control.value, most: Number(about.dataset.most) };
     this.typedIn.set(draft.name, draft);
@@ -47,7 +47,7 @@ export class Drafts {
 }
 
 /** @param {HTMLElement} control @returns {HTMLElement | null} */
-const aboutOf = (control) => control.closest("[data-field]");
+const draftField = (control) => control.closest("[data-field]");
 
 /** @param {string} name @returns {HTMLElement | null} */
 const fieldOf = (name) => document.querySelector(`#about [data-field="${name}"]`);

@@ -13,12 +13,12 @@ export async function fillGoodput() {
   if (!place || run === undefined || place.dataset.filled === run) return;
   place.dataset.filled = run;
   place.replaceChildren(el("p", { class: "dim" }, "Reading …"));
-  const parts = await get("goodput", { run }).then(partsOf, (error) => [el("p", { class: "dim" }, sentenceOf(error))]);
+  const parts = await get("goodput", { run }).then(goodputParts, (error) => [el("p", { class: "dim" }, sentenceOf(error))]);
   if (place.dataset.run === run) place.replaceChildren(...parts);
 }
 
 /** @param {import("../../types/api").Answer<"goodput">} answer @returns {Node[]} */
-function partsOf(answer) {
+function goodputParts(answer) {
   if (!answer.rows.length) return [el("p", { class: "dim" }, answer.sentence)];
   const rows = answer.rows.map((row) =>
     el(
