@@ -1,15 +1,56 @@
-/** The frame: theme, keys, and the page of this address, which is loaded and drawn at once and moves into Dash's layout when that exists. */
+/** The links to the pages: those that the bar has no room for stand in a list below "More". */
 
-import { answerDashEarly } from "./dash/early.js";
-import { moveWhenStill } from "./dash/moving.js";
-import { mendDashParts } from "./dash/parts.js";
+import { isOwner } from "./lib/api.js";
+import { answerDashEarly, dashIsReady, mendDashParts, moveWhenStill } from "./lib/dash.js";
 import { el, setText } from "./lib/dom.js";
 import { helpDialog, listen } from "./lib/keys.js";
-import { isOwner } from "./role.js";
 import { followPaper, setTheme, theme } from "./lib/theme.js";
-import { dashIsReady } from "./lib/selection.js";
 import { linkPages, writeAddress } from "./lib/url.js";
-import { foldNav } from "./pages/nav.js";
+
+const GAP_PX = 1; // widths are rounded
+
+/** @param {HTMLElement} nav with a link a page */
+function foldNav(nav) {
+  const links = /** @type {HTMLElement[]} */ ([...nav.children]);
+  const widths = links.map((link) => link.getBoundingClientRect().width);
+  const list = el("div", { class: "nav-list", popover: "auto", id: "more-pages" });
+  const more = el("button", { class: "nav-more", type: "button", popovertarget: list.id, hidden: true }, "More");
+  nav.append(more, list);
+  const fold = () => {
+    more.hidden = false;
+    const shown = new Set(fitting(links, widths, nav.clientWidth, more.getBoundingClientRect().width));
+    more.hidden = shown.size === links.length;
+    const [bar, below] = [true, false].map((inBar) => links.filter((link) => shown.has(link) === inBar));
+    if (bar.length + 2 === nav.childElementCount && bar.every((link, i) => nav.children[i] === link)) return; // as it is
+    if (list.matches(":popover-open")) list.hidePopover();
+    nav.prepend(...bar);
+    list.replaceChildren(...below);
+  };
+  list.addEventListener("beforetoggle", () => {
+    const { left, bottom } = more.getBoundingClientRect();
+    Object.assign(list.style, { left: `${Math.max(0, Math.min(left, innerWidth - 180))}px`, top: `${bottom}px` });
+  });
+  new ResizeObserver(fold).observe(nav);
+  fold();
+}
+
+/**
+ * Those that stand in the bar: all, or as many as leave room for "More"; the present page's always.
+ * @param {HTMLElement[]} links @param {number[]} widths of them @param {number} room @param {number} more
+ */
+function fitting(links, widths, room, more) {
+  const all = widths.reduce((sum, width) => sum + width, 0);
+  if (all <= room + GAP_PX) return links;
+  const present = links.findIndex((link) => link.ariaCurrent === "page");
+  let left = room - more - (widths[present] ?? 0);
+  return links.filter((_, i) => {
+    if (i === present) return true;
+    left -= widths[i];
+    return left >= 0;
+  });
+}
+
+// The frame: theme, keys, and the page of this address, which is loaded and drawn at once and moves into Dash's layout when that exists.
 
 const LATEST_MS = 8000; // controls are there then, whatever there is to draw
 const CONTAINER = "content"; // in Dash's layout (dashboard/pages/frame.py)
@@ -40,7 +81,7 @@ const table = [
 const help = helpDialog(table, page.gestures());
 listen(table);
 
-/** @type {Promise<import("./search/palette.js").Palette> | null} */
+/** @type {Promise<import("./pages/palette.js").Palette> | null} */
 let palette = null;
 addEventListener("keydown", (event) => {
   if (event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey) return;
@@ -66,7 +107,7 @@ function pageLinks() {
 
 /** Its module is loaded when it is first asked for. */
 async function openPalette() {
-  palette ??= import("./search/palette.js").then(({ Palette }) => new Palette(() => page.runs?.name ?? null));
+  palette ??= import("./pages/palette.js").then(({ Palette }) => new Palette(() => page.runs?.name ?? null));
   const opened = await palette.catch(() => (palette = null)); // no connection: asked again at the next key
   opened?.toggle();
 }

@@ -25,8 +25,7 @@ const view = { focus: tree.trunk(), from: 0, to: 1, trunk: tree.trunk() };
 LOST = (
     FLAME
     + """
-const { mostLost } = await load("blame/suspect.js");
-const { basis, otherwise, ownWords } = await load("blame/blame.js");
+const { basis, mostLost, otherwise, ownWords } = await load("blame/blame.js");
 const about = { asked: { from: 0, to: 10 }, now: false, growing: false };
 Object.assign(flame, { samples: 1000, sampler: "native", hz: 100, profile_until: null, note: null });
 const words = (tree) => {

@@ -48,7 +48,7 @@ def test_a_row_and_its_end_have_every_point_once(ask: Ask, steps: Any, sizes: An
     points = placed(steps)
     known = min(known, len(points))
     since = points[known - 1][0] - back
-    code = f"""{COMMON} const {{ cutAt, joined }} = await load("boards/rows.js");
+    code = f"""{COMMON} const {{ cutAt, joined }} = await load("boards/model.js");
     const points = {json.dumps(points)};
     const row = {{ ...columns(points.slice(0, {known}), {json.dumps(sizes)}), cut: 0 }};
     const from = cutAt([row], {since!r});
@@ -63,7 +63,7 @@ def test_a_row_and_its_end_have_every_point_once(ask: Ask, steps: Any, sizes: An
 
 
 def test_what_lies_before_the_range_is_dropped_but_for_one(ask: Ask) -> None:
-    code = f"""{COMMON} const {{ cutAt, joined }} = await load("boards/rows.js");
+    code = f"""{COMMON} const {{ cutAt, joined }} = await load("boards/model.js");
     const row = {{ ...columns([...Array(50).keys()].map((i) => [i, i]), [1]), cut: 0 }};
     cutAt([row], 45);
     return joined(row, columns([[45, 1], [46, 2]], [1]), 20.5).x;"""
@@ -74,7 +74,7 @@ def test_what_lies_before_the_range_is_dropped_but_for_one(ask: Ask) -> None:
 @given(steps=rows, sizes=st.lists(st.integers(1, 4), min_size=1, max_size=3))
 def test_values_of_a_range_are_those_of_its_points(ask: Ask, steps: Any, sizes: Any) -> None:
     points = placed(steps)
-    code = f"""{COMMON} const [{{ valuesOf, binned }}, {{ curveOf }}] = await Promise.all([load("boards/values.js"), load("curves/curve.js")]);
+    code = f"""{COMMON} const [{{ valuesOf, binned }}, {{ curveOf }}] = await Promise.all([load("boards/model.js"), load("curves/curve.js")]);
     const curve = curveOf({{ ...columns({json.dumps(points)}, {json.dumps(sizes)}), runs: [] }});
     const bins = binned([curve], {{ lo: -1, hi: 1e9 }}, 8);
     return [valuesOf(curve, {{ lo: -1, hi: 1e9 }}), bins.counts[0].reduce((a, b) => a + b, 0), valuesOf(curve, {{ lo: 1e9, hi: 2e9 }})];"""
@@ -90,7 +90,7 @@ def test_values_of_a_range_are_those_of_its_points(ask: Ask, steps: Any, sizes: 
 @given(value=st.floats(allow_nan=False, allow_infinity=False), bins=st.integers(1, 60))
 @settings(max_examples=30)
 def test_a_value_that_does_not_change_stands_in_the_middle(ask: Ask, value: float, bins: int) -> None:
-    code = f"""{COMMON} const [{{ binned }}, {{ curveOf }}] = await Promise.all([load("boards/values.js"), load("curves/curve.js")]);
+    code = f"""{COMMON} const [{{ binned }}, {{ curveOf }}] = await Promise.all([load("boards/model.js"), load("curves/curve.js")]);
     return binned([curveOf({{ ...columns([[0, {value!r}], [1, {value!r}]], [1]), runs: [] }})], {{ lo: -1, hi: 9 }}, {bins});"""
     found = ask(code)
     (counts,) = found["counts"]
@@ -101,7 +101,7 @@ def test_a_value_that_does_not_change_stands_in_the_middle(ask: Ask, value: floa
 
 
 def test_a_stack_is_a_sum_and_an_absent_value_is_0(ask: Ask) -> None:
-    code = f"""{COMMON} const [{{ stacked }}, {{ curveOf }}] = await Promise.all([load("boards/stacking.js"), load("curves/curve.js")]);
+    code = f"""{COMMON} const [{{ stacked }}, {{ curveOf }}] = await Promise.all([load("boards/model.js"), load("curves/curve.js")]);
     const curves = [[[0, 1], [1, 2], [2, 3]], [[0, 10], [1, 20]], [[0, 100], [1, 200], [2, 300]]].map((points) => curveOf({{ ...columns(points, [1]), runs: [] }}));
     return stacked(curves).map(({{ mean, floor }}) => [[...mean], [...floor]]);"""
     first, second, third = ask(code)
@@ -112,7 +112,7 @@ def test_a_stack_is_a_sum_and_an_absent_value_is_0(ask: Ask) -> None:
 
 def test_tones_scales_and_widths(ask: Ask) -> None:
     code = """
-    const [{ toneOf }, { scaleOf, endsOf }, { rowsOf, secondsOf, questionOf }] = await Promise.all(["boards/values.js", "boards/scaling.js", "boards/model.js"].map(load));
+    const { toneOf, scaleOf, endsOf, rowsOf, secondsOf, questionOf } = await load("boards/model.js");
     return {
       tones: [10, 80, 95].map((value) => toneOf(value, { 90: "bad", 80: "warn" })),
       scale: [scaleOf([{ max: [3 * 2 ** 30] }], "B"), scaleOf([{ max: [5] }], "W")],
@@ -140,7 +140,7 @@ CORNERS = ["top left", "top right", "bottom left", "bottom right"]
     best=st.sampled_from(CORNERS),
 )
 def test_the_front_of_a_scatter_is_what_no_other_dot_beats(ask: Ask, dots: list[tuple[int, int]], best: str) -> None:
-    code = f"""const {{ frontOf }} = await load("boards/kinds/scatter.js");
+    code = f"""const {{ frontOf }} = await load("boards/canvas_charts.js");
     return frontOf({json.dumps(dots)}.map(([x, y]) => ({{ x, y }})), {json.dumps(best)}).map(({{ x, y }}) => [x, y]);"""
     up, right = (1 if "top" in best else -1), (1 if "right" in best else -1)
     beaten = {a for a in dots for b in dots if a != b and up * b[1] >= up * a[1] and right * b[0] >= right * a[0]}

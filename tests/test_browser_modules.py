@@ -49,7 +49,7 @@ def test_a_window_of_no_time_that_a_clock_can_say_is_none(ask: Ask, axis: str, l
     const {{ readAddress }} = await load("lib/url.js");
     const {{ Range }} = await load("data/range.js");
     const {{ Pins }} = await load("timeline/pins.js");
-    const {{ Compare }} = await load("timeline/compare.js");
+    const {{ Compare }} = await load("timeline/comparison.js");
     const before = location.href;
     history.replaceState(null, "", "?axis={axis}&from={lo}&to={hi}&at={hi}&baseline={lo}-{hi}&pins={lo}-{hi},5-6");
     const [axis, surface, element] = ["div", "div", "div"].map((name) => document.createElement(name));
@@ -73,7 +73,7 @@ def test_a_window_of_no_time_that_a_clock_can_say_is_none(ask: Ask, axis: str, l
 
 def test_ansi_colours_are_shown_and_html_is_text(ask: Ask) -> None:
     code = r"""
-    const { marked, nodesOf, partsOf } = await load("logs/ansi.js");
+    const { marked, nodesOf, partsOf } = await load("logs/line.js");
     const { el } = await load("lib/dom.js");
     return el("p", {}, ...nodesOf(marked(partsOf("\x1b[31mbad\x1b[0m <b>not bold</b>\x1b[2K\x07"), []))).innerHTML;"""
     assert ask(code) == '<span class="ansi-red">bad</span> &lt;b&gt;not bold&lt;/b&gt;[U+0007]'
@@ -132,7 +132,7 @@ def test_while_a_question_is_under_way_only_the_newest_waits(ask: Ask) -> None:
 
 def test_labels_of_markers_never_overlap(ask: Ask) -> None:
     code = """
-    const { placed } = await load("timeline/events.js");
+    const { placed } = await load("timeline/marks.js");
     const events = [10, 11, 50].map((time_s) => ({ kind: "checkpoint", time_s, step: time_s }));
     return placed(events, { lo: 0, hi: 100 }, 800, { from: Infinity, to: -Infinity }).map(({ labelled }) => labelled);"""
     assert ask(code) == [False, True, True]
@@ -140,7 +140,7 @@ def test_labels_of_markers_never_overlap(ask: Ask) -> None:
 
 def test_a_line_does_not_repeat_what_its_columns_say(ask: Ask) -> None:
     code = """
-    const { logLine } = await load("pages/live/log.js");
+    const { logLine } = await load("logs/line.js");
     const told = (text) => logLine({ time_s: 0, level: 20, file: "a.log", text, ranks: [] }, { file: false }).querySelector(".m").textContent;
     return [told("2026-11-24 17:48:37.354+00:00 INFO step 600 | loss 1.8"), told("[2026-11-24T17:48:37] [WARNING] - late"), told("step 600")];"""
     assert ask(code) == ["step 600 | loss 1.8", "late", "step 600"]

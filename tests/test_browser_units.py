@@ -8,10 +8,10 @@ from tests.conftest import Ask
 
 LOGS = """
 const { STEP, TIME } = await load("lib/axis.js");
-const { Book } = await load("data/book.js");
+const { Book } = await load("data/series_store.js");
 const { Series } = await load("data/series.js");
 const { counterOf, stepRate } = await load("data/progress.js");
-const { evidence } = await load("pages/live/evidence.js");
+const { evidence } = await load("pages/live/panel.js");
 const { layersOf, stepSeconds } = await load("data/phases.js");
 
 /** Rows of a delta: 60 s of a run that does ten units a second, 4 ms each, on lines of so many units. */

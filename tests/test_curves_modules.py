@@ -14,8 +14,7 @@ from dashboard.pages.training import described, values_of, view_of
 from tests.conftest import Ask
 
 CURVE = """
-const { curveOf, yRangeOf, nearest } = await load("curves/curve.js");
-const { shapesOf, badOf } = await load("curves/shapes.js");
+const { badOf, curveOf, nearest, shapesOf, yRangeOf } = await load("curves/curve.js");
 const column = (n, value) => Array.from({ length: n }, (_, i) => typeof value === "function" ? value(i) : value);
 const curve = (n, more = {}) => curveOf({
   run: "a", group: "", runs: ["a"], series: "loss", labels: {}, unit: "", x: column(n, (i) => i), x_end: column(n, (i) => i), step: column(n, (i) => i),
@@ -77,7 +76,7 @@ def test_controls_of_any_value_describe_a_view(odd: Any) -> None:
 )
 def test_series_are_found_by_words_glob_and_expression(ask: Ask, text: str, match: str, found: list[str]) -> None:
     code = f"""
-    const {{ finder }} = await load("curves/search.js");
+    const {{ finder }} = await load("curves/catalogue.js");
     const {{ has, trouble }} = finder({text!r}, {match!r});
     return [["train/loss", "val/loss", "a[0]*", "lr"].filter(has), trouble];"""
     names, trouble = ask(code)
@@ -87,7 +86,7 @@ def test_series_are_found_by_words_glob_and_expression(ask: Ask, text: str, matc
 
 def test_what_lies_between_two_heights_is_what_a_look_at_all_finds(ask: Ask) -> None:
     code = """
-    const { layout, between } = await load("curves/board/layout.js");
+    const { layout, between } = await load("curves/grid.js");
     const tag = (key) => ({ key, name: key, title: key, unit: "", points: 1, machine: false });
     const groups = [7, 1, 30, 0, 12].map((n, g) => ({ name: `g${g}`, title: "", note: g === 3 ? "elsewhere" : "", tags: Array.from({ length: n }, (_, i) => tag(`${g}/${i}`)) }));
     const wrong = [];
@@ -204,7 +203,7 @@ def test_what_a_log_axis_has_no_place_for_is_counted_and_a_cut_is_made_only_by_c
 def test_a_constant_of_any_size_has_a_range_with_few_ticks(ask: Ask, value: float) -> None:
     code = f"""
     const {{ roomy }} = await load("curves/curve.js");
-    const {{ ticks }} = await load("lib/scale.js");
+    const {{ ticks }} = await load("lib/axis.js");
     const range = roomy({value!r}, {value!r}, 0.06);
     return [range.lo < range.hi, range.lo <= {value!r} || range.lo === -8e307, ticks(range, 4).length];"""
     ordered, below, number = ask(code)
@@ -229,7 +228,7 @@ def test_a_step_is_found_between_the_points_around_it_and_of_two_attempts_in_the
 
 def test_cells_that_a_spreadsheet_would_run_are_inert_and_numbers_stay_numbers(ask: Ask) -> None:
     code = """
-    const { csvOf } = await load("curves/exporting.js");
+    const { csvOf } = await load("curves/export.js");
     return csvOf(["run", "x"], [["=HYPERLINK()", -1.5], ["a,\\"b\\"\\n", NaN], ["@x", null], ["-run", 2]]);"""
     rows = list(csv.reader(io.StringIO(ask(code))))
     assert rows == [["run", "x"], ["'=HYPERLINK()", "-1.5"], ['a,"b"\n', ""], ["'@x", ""], ["'-run", "2"]]
@@ -237,7 +236,7 @@ def test_cells_that_a_spreadsheet_would_run_are_inert_and_numbers_stay_numbers(a
 
 def test_a_picture_as_svg_holds_text_as_text(ask: Ask) -> None:
     code = """
-    const { svgOf } = await load("curves/exporting.js");
+    const { svgOf } = await load("curves/export.js");
     const svg = svgOf({
       title: "<script>alert(1)</script>\\u0001", width: 300, height: 200, plot: { left: 40, right: 290, top: 10, bottom: 180 },
       shapes: [{ kind: "line", colour: "run-0", alpha: 1, width: 1, dash: [], parts: [[40, 50, 80, 60], [90, 90]] }],
@@ -264,7 +263,7 @@ def test_smoothing_begins_with_a_round_hundredth_of_the_range(ask: Ask, length: 
 
 def test_charts_stand_in_groups_pinned_ones_first_and_the_machine_last(ask: Ask) -> None:
     code = """
-    const { groupsOf, tagOf, machineTagOf } = await load("curves/board/catalogue.js");
+    const { groupsOf, tagOf, machineTagOf } = await load("curves/catalogue.js");
     const own = ["val/loss", "train/loss", "train/lr", "lr", "gpu_phase/forward_s", "zoo/a"].map((name) => tagOf({ name, unit: "", points: 1, direction: null, progress: false }));
     own.push(tagOf({ name: "progress/step", unit: "", points: 1, direction: null, progress: true }), tagOf({ name: "progress/tokens", unit: "", points: 1, direction: null, progress: false }));
     const tags = [...own, machineTagOf({ name: "host/cpu_pct", unit: "%", points: 9 })];

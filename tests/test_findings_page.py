@@ -304,7 +304,7 @@ def test_a_finger_hits_what_leads_to_a_finding(scene: FindingsScene, loud: str, 
 
 def test_marks_are_put_together_by_the_scale_alone(ask: Ask) -> None:
     found = ask("""
-      const { stretches, together, windowOf } = await load("findings/looks.js");
+      const { stretches, together, windowOf } = await load("findings/marks.js");
       const { STEP, TIME } = await load("lib/axis.js");
       const placed = [0, 1, 5, 6, 9, 30].map((from) => ({ from, to: from + 2 }));
       const moment = { start: 100, end: 100, step: 3, over: true };

@@ -19,7 +19,7 @@ def test_the_line_of_the_headline_is_counted_as_its_share(ask: Ask) -> None:
     code = """
     Object.assign(flame.nodes, { self_s: [0, 0, 4, 3, 0, 3], total_s: [10, 10, 10, 3, 0, 3], own_line: [0, 1, 71, 3, 4, 5], self_line: [0, 1, 72, 3, 4, 5] });
     const { frame, share, whole } = new Tree(flame).hottest();
-    const { spent } = await load("flame/callers.js");
+    const { spent } = await load("flame/tree.js");
     return [frame.name, frame.line, share, whole, spent(new Tree(flame))[2].self_line];"""
     assert ask(FLAME + code) == ["step", 71, 0.4, 1, 72]
 
@@ -90,7 +90,7 @@ def test_without_steps_excess_is_in_seconds_a_second(ask: Ask) -> None:
 
 def test_a_function_that_calls_itself_counts_once(ask: Ask) -> None:
     code = """
-    const { spent, neighbours } = await load("flame/callers.js");
+    const { spent, neighbours } = await load("flame/tree.js");
     flame.nodes.frame = [0, 1, 1, 3, 4, 5]; // main calls main
     const again = new Tree(flame);
     const { callers, callees } = neighbours(again, 1);
@@ -101,7 +101,7 @@ def test_a_function_that_calls_itself_counts_once(ask: Ask) -> None:
 
 def test_the_callers_of_a_function_stand_below_it_up_to_main(ask: Ask) -> None:
     code = """
-    const { callersOf } = await load("flame/callers.js");
+    const { callersOf } = await load("flame/tree.js");
     const { nodes } = callersOf(flame, tree, 4);
     return [nodes.frame, nodes.parent, nodes.total_s, nodes.base_total_s];"""
     assert ask(FLAME + code) == [[4, 3, 2, 1, 0], [-1, 0, 1, 2, 3], [3] * 5, [15] * 5]
@@ -109,7 +109,7 @@ def test_the_callers_of_a_function_stand_below_it_up_to_main(ask: Ask) -> None:
 
 def test_a_window_that_is_being_drawn_stands_beside_the_normal_of_the_last_one(ask: Ask) -> None:
     code = """
-    const { withNormalOf } = await load("blame/borrow.js");
+    const { withNormalOf } = await load("blame/profile.js");
     const { nodes } = flame;
     const plain = {
       ...flame, units: 10, baseline_seconds: 0, baseline_units: null,
@@ -140,7 +140,7 @@ def test_words_in_frames_can_be_read_on_every_colour(ask: Ask, theme: str) -> No
     document.head.append(style);
     const { setTheme } = await load("lib/theme.js");
     setTheme("THEME");
-    const { contrast, differenceTint, tokenTint } = await load("flame/tint.js");
+    const { contrast, differenceTint, tokenTint } = await load("flame/paint.js");
     const channels = (colour) =>
       colour.startsWith("#") ? [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)) : colour.match(/[0-9]+/g).map(Number);
     const shares = Array.from({ length: 49 }, (_, i) => i / 24 - 1);

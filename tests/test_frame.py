@@ -17,8 +17,8 @@ ALONE = {"docs.css", "login.css"}  # of the API's page, of the log-in page
 LATER = [
     "login.js",
     "pages/share.js",
-    "search/palette.js",
-    "boards/editing/editor.js",
+    "pages/palette.js",
+    "boards/editor.js",
     "ledger/view.js",
     "findings/view.js",
     "findings/desktop.js",
@@ -26,7 +26,7 @@ LATER = [
     "pages/live/cause.js",
 ]  # modules that are loaded when they are asked for,
 NAMED = {
-    "search/palette.css",
+    "pages/palette.css",
     "findings/findings.css",
     "pages/runs/comparison.css",
 }  # and styles that a module or another style names

@@ -15,7 +15,7 @@ from tests.serving import Web
 
 EXPECTED_ERRORS = ("400 (Bad Request)",)  # of what cannot be submitted
 HOSTILE = "<img src=x onerror='hacked=1'>\u202e"
-LOAD = """const { barsOf, lanesOf } = await load("pages/jobs/placing.js");
+LOAD = """const { barsOf, lanesOf } = await load("pages/jobs/gantt.js");
 const attempt = (job, from, to, slots = ["a"]) => ({ job, number: 1, slots, start: from, started: from, end: to });
 const of = (attempts, width = 1000) => barsOf(attempts, "a", { lo: 0, hi: 1000 }, 900, width);"""
 

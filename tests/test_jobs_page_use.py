@@ -147,7 +147,7 @@ def test_a_job_has_the_colour_of_its_run_whatever_else_is_shown(shown: Page) -> 
 
 
 def test_what_an_end_says_is_not_said_twice(ask: Ask) -> None:
-    code = """const { endOf } = await load("pages/jobs/words.js");
+    code = """const { endOf } = await load("pages/jobs/queue.js");
     const of = (why, because, said, exit_code) => endOf({ why, because, said, exit_code });
     return [of("", null, "ValueError: no (exit code 1)", 1), of("preempted", 13, "preempted, its checkpoint is written", 75), of("", null, "", 3), of("", null, "", 0), of("cancelled", null, "cancelled", -15), of("", null, "no (signal 9)", -9), of("rolled back", 4, "", null)];"""
     assert ask(code) == [
@@ -162,7 +162,7 @@ def test_what_an_end_says_is_not_said_twice(ask: Ask) -> None:
 
 
 def test_a_run_elsewhere_says_where_it_is(ask: Ask) -> None:
-    code = """const { noLink } = await load("pages/jobs/words.js");
+    code = """const { noLink } = await load("pages/jobs/queue.js");
     const of = (run, name) => noLink({ job: 7, run, name, log_dir: "/data/logs" }, "/home/me/logs");
     return [of("a", "a"), of(null, ""), of(null, "a")];"""
     linked, none, elsewhere = ask(code)

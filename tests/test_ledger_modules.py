@@ -27,7 +27,7 @@ EVENTS = some.lists(
     max_size=30,
 )
 ASKING = """
-const { LedgerAsking } = await load("ledger/asking.js");
+const { LedgerAsking } = await load("ledger/schedule.js");
 const { Refused } = await load("lib/api.js");
 let now_s = 1000, held_s = 0, paused = false, worst = 0;
 const open = [], asked = [];
@@ -84,7 +84,7 @@ def test_of_a_live_run_it_is_asked_every_thirty_seconds_at_most_one_at_a_time_an
 
 def test_neither_a_run_without_new_stacks_nor_a_hidden_page_asks_again(ask: Ask) -> None:
     counted = ask("""
-      const { LedgerAsking } = await load("ledger/asking.js");
+      const { LedgerAsking } = await load("ledger/schedule.js");
       const asked = [];
       let now_s = 1000;
       const asking = new LedgerAsking({ view: () => {}, window: () => {}, failed: () => {} }, async () => asked.push(now_s), () => 1000 * now_s);
@@ -106,7 +106,7 @@ def test_neither_a_run_without_new_stacks_nor_a_hidden_page_asks_again(ask: Ask)
 
 def test_of_a_run_that_has_just_begun_it_waits_for_ten_seconds_of_stacks(ask: Ask) -> None:
     asked = ask("""
-      const { LedgerAsking } = await load("ledger/asking.js");
+      const { LedgerAsking } = await load("ledger/schedule.js");
       let now_s = 1000;
       const first = async (until) => {
         const [began_s, asked] = [now_s, []];
@@ -146,7 +146,7 @@ ROWS = some.lists(
 def test_the_parts_add_up_to_the_rows_and_call_about_what_the_sentence_calls_so(
     ask: Ask, rows: list[dict[str, Any]]
 ) -> None:
-    code = 'const { partsOf, shareOf } = await load("ledger/kinds.js"); return partsOf(ROWS).map((part) => [part.share, shareOf(part), part.row?.kind ?? null]);'
+    code = 'const { partsOf, shareOf } = await load("ledger/view.js"); return partsOf(ROWS).map((part) => [part.share, shareOf(part), part.row?.kind ?? null]);'
     parts = ask(code.replace("ROWS", json.dumps([{**row, "lines": [], "exposed_by": None} for row in rows])))
     assert sum(share for share, _, _ in parts) == pytest.approx(sum(row["share"] for row in rows), abs=0.051)
     for _, text, kind in parts:
@@ -157,7 +157,7 @@ def test_the_parts_add_up_to_the_rows_and_call_about_what_the_sentence_calls_so(
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_each_kind_has_a_colour_of_its_own(ask: Ask, theme: str) -> None:
-    kinds = ask(f"const {{ colourOf }} = await load('ledger/kinds.js'); return {json.dumps(KINDS)}.map(colourOf);")
+    kinds = ask(f"const {{ colourOf }} = await load('ledger/view.js'); return {json.dumps(KINDS)}.map(colourOf);")
     text = (ROOT / "assets" / "tokens.css").read_text()
     found: dict[str, str] = {}
     for name in ("dark", theme):  # the dark one's hold for both, unless the other has its own

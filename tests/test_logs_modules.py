@@ -31,7 +31,7 @@ TEXTS = (
     "[rank1]: OSError: gone",
 )
 LIST = """
-const { settled, entriesInView } = await load("logs/anchor.js");
+const { settled, entriesInView } = await load("logs/list.js");
 const starts = [], tall = new Map();
 let total = 0;
 for (const [lines, px] of spans) { starts.push(total); tall.set(total, px); total += lines; }
@@ -62,7 +62,7 @@ def line(text: str, number: int = 1, level: int = 20, rank: int | None = None) -
 
 
 def joins(ask: Ask, lines: list[dict[str, Any]], first: int, folds: bool = True) -> list[int]:
-    body = f"const {{ joinsOf }} = await load('logs/folding.js'); return [...joinsOf({json.dumps(lines)}, {first}, {json.dumps(folds)})];"
+    body = f"const {{ joinsOf }} = await load('logs/line.js'); return [...joinsOf({json.dumps(lines)}, {first}, {json.dumps(folds)})];"
     found: list[int] = ask(body)
     return found
 
@@ -136,7 +136,7 @@ def test_a_traceback_goes_on_in_the_next_page_and_equal_lines_do_not(ask: Ask) -
 def test_colours_change_no_character(ask: Ask, pieces: list[str], edges: list[int]) -> None:
     text, ends = "".join(pieces), sorted(set(edges))
     spans = list(zip(ends[::2], ends[1::2], strict=False))
-    code = f"""const {{ partsOf, marked }} = await load("logs/ansi.js");
+    code = f"""const {{ partsOf, marked }} = await load("logs/line.js");
     const parts = marked(partsOf({json.dumps(text)}), {json.dumps(spans)});
     return [parts.map(({{ text }}) => text).join(""), parts.every(({{ text }}) => text), parts.filter(({{ hit }}) => hit).length];"""
     plain, filled, hits = ask(code)
@@ -145,7 +145,7 @@ def test_colours_change_no_character(ask: Ask, pieces: list[str], edges: list[in
 
 
 def test_colours_are_those_of_the_theme(ask: Ask) -> None:
-    code = r"""const { partsOf } = await load("logs/ansi.js");
+    code = r"""const { partsOf } = await load("logs/line.js");
     return partsOf("\x1b[31mr\x1b[1mb\x1b[22m\x1b[39mn\x1b[38;2;10;200;30mg\x1b[48;5;1mx\x1b[38;5;196my\x1b[0mz").map(({ text, classes }) => [text, classes]);"""
     assert ask(code) == [
         ["r", "ansi-red"],
@@ -159,6 +159,6 @@ def test_colours_are_those_of_the_theme(ask: Ask) -> None:
 
 
 def test_a_number_is_named_by_the_words_beside_it(ask: Ask) -> None:
-    code = """const { fieldName } = await load("logs/opened.js");
+    code = """const { fieldName } = await load("logs/entry.js");
     const lr = "<time> INFO step # loss=# lr # # it/s"; return [0, 1, 2, 3, 4].map((field) => fieldName(lr, field)).concat(fieldName("#", 0));"""
     assert ask(code) == ["step", "loss", "lr", "it/s", "it/s", "number 1"]

@@ -169,7 +169,7 @@ def test_the_page_draws_a_row_for_each_that_has_a_counter(odd_machine: Dashboard
 
 def test_how_it_is_read_says_where_nothing_is_known(ask: Ask) -> None:
     code = """
-    const { Reading } = await load("pages/gpus/reading.js");
+    const { Reading } = await load("pages/gpus/page.js");
     const said = (latest) => {
       const reading = new Reading();
       reading.draw([{ sample_period_s: null, latest }], []);

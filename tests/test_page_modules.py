@@ -26,7 +26,7 @@ def test_what_is_not_a_number_for_long_is_one_stretch(ask: Ask) -> None:
 def test_a_tick_is_told_exactly_or_not_at_all(ask: Ask) -> None:
     code = """
     const { tickWords } = await load("lib/format.js");
-    const { ticks, robust } = await load("lib/scale.js");
+    const { ticks, robust } = await load("lib/axis.js");
     const constant = robust([3e-4, 3e-4], [3e-4, 3e-4]);
     return [tickWords([9.5e-4, 1e-3, 1.05e-3]), tickWords([2.301, 2.302]), tickWords([1000.25, 1000.5]), ticks(constant, 4)];"""
     assert ask(code) == [["9.5e-4", "1e-3", ""], ["2.301", "2.302"], ["1000", "1001"], [3e-4]]
@@ -65,7 +65,7 @@ def test_any_tick_fits_beside_its_plot(ask: Ask) -> None:
 
 def test_what_is_told_of_many_lines_fits_beside_its_label(ask: Ask) -> None:
     code = """
-    const { legend } = await load("timeline/legend.js");
+    const { legend } = await load("timeline/lane.js");
     const traces = [0, 1, 2, 3].map((gpu) => ({ label: `GPU ${gpu}`, colour: "ink", keys: [] }));
     return [[1755, 1690, 1755, 1700], [640, 580, 640, 600]].map((values) => legend({ kind: "lines", traces, digits: 0 }, values, null)[1]);"""
     assert ask(code) == [{"label": "lowest", "value": "1,690"}, {"label": "others", "value": "580–640"}]
@@ -73,7 +73,7 @@ def test_what_is_told_of_many_lines_fits_beside_its_label(ask: Ask) -> None:
 
 def test_markers_of_a_kind_that_would_hide_each_other_are_one(ask: Ask) -> None:
     code = """
-    const { placed } = await load("timeline/events.js");
+    const { placed } = await load("timeline/marks.js");
     const events = [...Array(500).keys()].map((i) => ({ kind: "resume", time_s: 50 + i / 100, step: i }));
     const marks = placed([{ kind: "note", time_s: 51, text: "here" }, ...events], { lo: 0, hi: 100 }, 800, { from: 0, to: 0 });
     return [marks.length, marks.filter(({ event }) => event.kind === "note").length];"""
@@ -165,7 +165,7 @@ def test_a_link_without_a_span_shows_no_future(ask: Ask) -> None:
 def test_what_nobody_sees_is_shown_and_html_is_text(ask: Ask) -> None:
     code = r"""
     const { el, setText } = await load("lib/dom.js");
-    const { logLine } = await load("pages/live/log.js");
+    const { logLine } = await load("logs/line.js");
     const name = "<b>a\u202egnp.exe\x07";
     const button = el("button", { title: name }, name);
     const other = el("p");
@@ -182,7 +182,7 @@ def test_what_nobody_sees_is_shown_and_html_is_text(ask: Ask) -> None:
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_names_that_differ_look_different_here_and_in_python(ask: Ask, name: str) -> None:
     found = ask(
-        f"""const {{ visibleName }} = await load("lib/visible.js"); return {json.dumps([name, f"{name} "])}.map(visibleName);"""
+        f"""const {{ visibleName }} = await load("lib/dom.js"); return {json.dumps([name, f"{name} "])}.map(visibleName);"""
     )
     assert found == [visible_name(name), visible_name(f"{name} ")]
     assert found[0] != found[1] and all(text == text.strip() for text in found)
@@ -191,7 +191,7 @@ def test_names_that_differ_look_different_here_and_in_python(ask: Ask, name: str
 
 def test_what_was_not_read_is_counted_in_plural_and_singular(ask: Ask) -> None:
     code = """
-    const { summary } = await load("pages/files.js");
+    const { summary } = await load("pages/run_details.js");
     const file = (more) => ({ path: "a", offset: 0, lines_read: 1, lines_skipped: 0, fields_skipped: 0, first_skip: "", ...more });
     return [[file({ lines_skipped: 1 })], [file({ trouble: "It is a pipe." }), file({ lines_skipped: 12, fields_skipped: 3 })], [file({ fields_skipped: 2 })]].map(summary);"""
     assert ask(code) == ["1 line skipped", "1 file set aside, 12 lines skipped", "2 fields skipped"]
@@ -199,7 +199,7 @@ def test_what_was_not_read_is_counted_in_plural_and_singular(ask: Ask) -> None:
 
 def test_what_failed_is_asked_again_each_time_later(ask: Ask) -> None:
     code = """
-    const { Retry } = await load("lib/retry.js");
+    const { Retry } = await load("data/refresh.js");
     const retry = new Retry(() => {});
     const waits = Array.from({ length: 7 }, () => { const wait_s = retry.failed(); clearTimeout(retry.timer); retry.timer = 0; return wait_s; });
     retry.done();
@@ -241,7 +241,7 @@ def test_the_worst_is_said_first_and_a_stuck_collector_before_other_failures(ask
 
 def test_the_starters_lines_run_as_they_are_pasted(ask: Ask, tmp_path: Path) -> None:
     log_dir = tmp_path / 'an "odd" folder' / "logs"
-    code = ask(f"const {{ snippet }} = await load('pages/live/snippet.js'); return snippet({str(log_dir)!r});")
+    code = ask(f"const {{ snippet }} = await load('pages/snippet.js'); return snippet({str(log_dir)!r});")
     subprocess.run([sys.executable, "-c", code.replace("range(100)", "range(2)")], check=True, cwd=tmp_path, timeout=60)
     assert (log_dir / "my-run" / "metrics.jsonl").read_text().count("loss") == 2
 

@@ -92,7 +92,7 @@ def test_more_ranks_than_are_remembered_are_lines_all_the_same() -> None:
 
 
 FOLD = """
-const { folded, linesIn, rankNames } = await load("pages/live/log.js");
+const { folded, linesIn, rankNames } = await load("logs/line.js");
 const line = (rank, text, time_s = 1) => ({ rank, text, time_s, level: 0, file: "x.log" });
 """
 

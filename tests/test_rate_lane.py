@@ -10,7 +10,7 @@ from tests.conftest import Ask
 
 DRAWN = """
 const { Series } = await load("data/series.js");
-const { rateColumns, rateNow } = await load("data/rate.js");
+const { rateColumns, rateNow } = await load("data/progress.js");
 const series = new Series({ run: "a", name: "loss", labels: {} }, WIDTH);
 series.append({ t: TIMES, v: TIMES, step: STEPS, segment: SEGMENTS });
 const { mean, cuts } = rateColumns(series, 0, LENGTH);

@@ -34,7 +34,7 @@ def test_a_nan_breaks_the_line_and_is_told(ask: Ask) -> None:
     code = (
         SERIES
         + """
-    const { columns } = await load("data/columns.js");
+    const { columns } = await load("data/series.js");
     const { mean, bad } = columns([series(1, { t: [0.5, 1.5, 2.5], v: [1, "NaN", 3] })], 0, 3, 10);
     return [[...mean], bad];"""
     )
@@ -45,7 +45,7 @@ def test_a_long_silence_is_a_gap_and_a_slow_series_is_not(ask: Ask) -> None:
     code = (
         SERIES
         + """
-    const { columns } = await load("data/columns.js");
+    const { columns } = await load("data/series.js");
     const drawn = (t) => [...columns([series(1, { t, v: t })], 0, 60, 1).mean].filter((v) => v === null).length;
     const steady = Array.from({ length: 20 }, (_, i) => i);
     return [drawn([...steady, 50, 51]), drawn([0, 20, 40])];"""
@@ -57,7 +57,7 @@ def test_several_gpus_make_one_line_of_lowest_highest_and_mean(ask: Ask) -> None
     code = (
         SERIES
         + """
-    const { columns } = await load("data/columns.js");
+    const { columns } = await load("data/series.js");
     const { min, max, mean } = columns([series(1, { t: [0.5], v: [10] }), series(1, { t: [0.6], v: [30] })], 0, 1, 1);
     return [min[0], max[0], mean[0]];"""
     )
@@ -66,7 +66,7 @@ def test_several_gpus_make_one_line_of_lowest_highest_and_mean(ask: Ask) -> None
 
 def test_a_spike_is_cut_and_a_falling_loss_is_not(ask: Ask) -> None:
     code = """
-    const { robust } = await load("lib/scale.js");
+    const { robust } = await load("lib/axis.js");
     const flat = Array.from({ length: 500 }, (_, i) => 2.3 + 0.05 * Math.sin(i));
     const falling = Array.from({ length: 500 }, (_, i) => 2 + 7 * Math.exp(-i / 60));
     const spiked = [...flat.slice(1), 3.94];
@@ -78,7 +78,7 @@ def test_a_spike_is_cut_and_a_falling_loss_is_not(ask: Ask) -> None:
 
 def test_from_zero_only_what_towers_over_the_rest_is_cut(ask: Ask) -> None:
     code = """
-    const { fromZero } = await load("lib/scale.js");
+    const { fromZero } = await load("lib/axis.js");
     const steady = Array(200).fill(10);
     return [fromZero([...steady, 12], null, 0).hi, fromZero([...steady, 90], null, 0).hi];"""
     near, far = ask(code)
@@ -88,7 +88,7 @@ def test_from_zero_only_what_towers_over_the_rest_is_cut(ask: Ask) -> None:
 
 def test_ticks_are_round_and_never_fewer_than_the_axis_can_be_read_by(ask: Ask) -> None:
     code = """
-    const { ticks, logTicks } = await load("lib/scale.js");
+    const { ticks, logTicks } = await load("lib/axis.js");
     return [ticks({ lo: 0, hi: 640 }, 3), ticks({ lo: 0.000279, hi: 0.000293 }, 1).length, logTicks({ lo: 0.3, hi: 12 }, 2)];"""
     assert ask(code) == [[0, 250, 500], 2, [1, 10]]
 
@@ -96,7 +96,7 @@ def test_ticks_are_round_and_never_fewer_than_the_axis_can_be_read_by(ask: Ask) 
 def test_no_range_takes_longer_than_its_ticks(ask: Ask) -> None:
     """Neither one that no number lies in, nor one without ends, nor a thousand years."""
     code = """
-    const { ticks, timeTicks, stepTicks, logTicks } = await load("lib/scale.js");
+    const { ticks, timeTicks, stepTicks, logTicks } = await load("lib/axis.js");
     const hard = [[1, 1 + 2 ** -52], [1e300, 1e300], [-Infinity, 5], [1.79e9, Infinity], [NaN, NaN], [5, -5], [-1e308, 1e308], [0, 1e11], [-1e18, 1e18], [0, 104]];
     const kinds = [ticks, (range, wanted) => timeTicks(range, wanted).times, stepTicks, logTicks];
     return hard.flatMap(([lo, hi]) => kinds.map((kind) => kind({ lo, hi }, 8).length));"""

@@ -135,7 +135,7 @@ def test_a_rule_sees_the_steps_of_that_axis(case: str) -> None:
 def test_the_page_counts_on_that_axis_and_its_rate_survives_an_epoch(ask: Ask) -> None:
     found = ask("""
     const { TIME } = await load("lib/axis.js");
-    const { Book } = await load("data/book.js");
+    const { Book } = await load("data/series_store.js");
     const { Series } = await load("data/series.js");
     const row = (name, points) => ({ run: "a", name, labels: {}, t: points.map(([t]) => t), step: points.map(([, step]) => step), v: points.map(() => 1), segment: points.map(() => 0) });
     const steps = Array.from({ length: 600 }, (_, step) => [step / 10, step]);

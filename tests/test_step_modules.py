@@ -41,7 +41,7 @@ def test_a_constant_is_drawn_constant(ask: Ask) -> None:
     code = (
         SERIES
         + """
-    const { columns } = await load("data/columns.js");
+    const { columns } = await load("data/series.js");
     const lr = Array(999).fill(0.0003);
     const many = [0, 1, 2].map(() => series("lr", 10, { t: lr.map((_, i) => i / 100), v: lr }));
     const { min, max, mean } = columns(many, 0, 1, 1);
@@ -54,7 +54,7 @@ def test_a_line_breaks_where_a_run_was_started_again(ask: Ask) -> None:
     code = (
         SERIES
         + """
-    const { columns } = await load("data/columns.js");
+    const { columns } = await load("data/series.js");
     const one = series("loss", 1, { t: [0.5, 1.5, 2.5], v: [1, 2, 3], step: [8, 9, 5], segment: [0, 0, 1] });
     return columns([one], 0, 3, 1).cuts;"""
     )
@@ -125,7 +125,7 @@ def test_what_a_step_takes_is_told_by_the_phase_that_most_steps_have(ask: Ask) -
 
 def test_what_no_line_reaches_is_a_dot(ask: Ask) -> None:
     code = """
-    const { columns } = await load("data/columns.js");
+    const { columns } = await load("data/series.js");
     const { Series } = await load("data/series.js");
     const one = new Series({ run: "a", name: "loss", labels: {} }, 1);
     const at = [0, 1, 2, 3, 4, 5, 40, 41];
@@ -139,7 +139,7 @@ def test_what_no_line_reaches_is_a_dot(ask: Ask) -> None:
 
 def test_the_parts_of_a_step_are_told_as_far_as_there_is_room(ask: Ask) -> None:
     code = """
-    const { legend } = await load("timeline/legend.js");
+    const { legend } = await load("timeline/lane.js");
     const traces = ["data", "forward", "backward", "optimizer", "eval"].map((label) => ({ label, colour: "ink", keys: [] }));
     const rows = (room) => legend({ kind: "stack", traces, digits: 0 }, [1, 5, 6, 2, 0], null, room).map(({ label, value }) => `${label} ${value}`);
     return [rows(9).length, rows(4)];"""
@@ -158,7 +158,7 @@ def test_the_ticks_of_steps_are_whole_numbers(ask: Ask) -> None:
 
 def test_a_start_behind_the_first_and_steps_that_went_back_are_marked_as_resumed(ask: Ask) -> None:
     code = """
-    const { placed } = await load("timeline/events.js");
+    const { placed } = await load("timeline/marks.js");
     const marks = placed(
       [{ kind: "start", time_s: 10, step: null }, { kind: "resume", time_s: 50, step: 1200 }, { kind: "resume", time_s: 90, step: null }],
       { lo: 0, hi: 100 }, 2000, { from: Infinity, to: -Infinity });

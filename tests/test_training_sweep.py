@@ -74,7 +74,9 @@ def curves(page: Page) -> int:
 def test_as_many_names_stand_in_the_legend_as_fit_beside_the_button_for_the_rest(
     ask: Ask, width: int, lines: int, shown: int
 ) -> None:
-    code = f"const {{ fitting }} = await load('curves/board/legend.js'); return fitting(Array(6).fill(100), {width}, {lines});"
+    code = (
+        f"const {{ fitting }} = await load('curves/legend.js'); return fitting(Array(6).fill(100), {width}, {lines});"
+    )
     assert ask(code) == shown
 
 

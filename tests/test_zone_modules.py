@@ -41,7 +41,7 @@ def test_an_unknown_zone_and_an_impossible_time_cost_only_themselves(ask: Ask) -
     code = """
     document.documentElement.dataset.timeZone = "No/Where";
     const { clock, sameDay } = await load("lib/format.js");
-    const { timeTicks } = await load("lib/scale.js");
+    const { timeTicks } = await load("lib/axis.js");
     const there = clock(1e9) === new Date(1e12).toTimeString().slice(0, 8);
     document.documentElement.dataset.timeZone = "Asia/Kolkata";
     const { times } = timeTicks({ lo: 1.7e9, hi: 1.7e9 + 86400 }, 8);

@@ -1,9 +1,10 @@
-/** Requests the flame graph, the blame and the log lines of a window, or the stacks of the last seconds, and passes them on. */
+/** Requests the flame graph, the blame and the log lines of a window, or the stacks of the last seconds, and says why there is no profile. */
 
-import { get, lasting, newest, sentenceOf } from "../lib/api.js";
-import { change } from "../lib/change.js";
-import { withNormalOf } from "./borrow.js";
-import { Retry, asked } from "../lib/retry.js";
+import { Retry, asked } from "../data/refresh.js";
+import { nameOf } from "../flame/tree.js";
+import { change, get, lasting, newest, sentenceOf } from "../lib/api.js";
+import { copyButton } from "../lib/clipboard.js";
+import { el } from "../lib/dom.js";
 
 const NOW_S = 10; // length of the newest profile shown while nothing is selected
 const LINES = 200;
@@ -20,7 +21,7 @@ const LINES = 200;
  * @property {(flame: Flame | null, question: Question, about: {growing: boolean, trouble: Trouble | null}) => void} showFlame `growing`: more of the profile may come
  * @property {(blame: Blame | null, question: Question) => void} showBlame null until the server has answered
  * @property {(question: Question) => void} judged the server has answered, or cannot: what takes long may be requested now
- * @property {(lines: import("../pages/live/log.js").LogLine[], total: number, trouble: string) => void} showLines `trouble`: why there are none
+ * @property {(lines: import("../logs/line.js").LogLine[], total: number, trouble: string) => void} showLines `trouble`: why there are none
  */
 
 export class Profile {
@@ -226,3 +227,58 @@ const alike = (a, b) => about(a) === about(b) && a.quick === b.quick;
 
 /** The key of a blame. @param {Question} question */
 const about = ({ run, asked, now, baseline, filter }) => JSON.stringify([run, asked, now, baseline, filter.rank]);
+
+// Normal copied from another window's tree (pure): it hardly changes between two windows, and costs the server more than the window.
+
+/**
+ * The same flame with the baseline of `other`. Nodes missing in the other tree were also pruned in that baseline.
+ * @param {Flame} flame without a baseline @param {Flame} other with one @returns {Flame}
+ */
+export function withNormalOf(flame, other) {
+  const theirs = placesOf(other);
+  const { frame, parent } = flame.nodes;
+  const names = flame.frames.map(nameOf);
+  const twin = new Int32Array(frame.length); // the node at the same place in the other tree, or -1
+  for (let i = 0; i < frame.length; i++) {
+    const above = parent[i] < 0 ? -1 : twin[parent[i]];
+    twin[i] = parent[i] >= 0 && above < 0 ? -1 : (theirs.get(`${above} ${names[frame[i]]}`) ?? -1);
+  }
+  const taken = (/** @type {number[] | null} */ column) => Array.from(twin, (node) => (node < 0 ? 0 : (column?.[node] ?? 0)));
+  const { base_self_s, base_total_s } = other.nodes;
+  const { baseline_samples, baseline_seconds, baseline_units, normal } = other;
+  const nodes = { ...flame.nodes, base_self_s: taken(base_self_s), base_total_s: taken(base_total_s) };
+  return { ...flame, baseline_samples, baseline_seconds, baseline_units, normal, nodes };
+}
+
+/** By parent and function, the node. @param {Flame} flame */
+function placesOf({ frames, nodes: { frame, parent } }) {
+  const names = frames.map(nameOf);
+  return new Map(frame.map((index, i) => [`${parent[i]} ${names[index]}`, i]));
+}
+
+// Why there is no profile, and the remedy: one sentence, one command, one button.
+
+const BUTTON = { on: "Turn on", retry: "Try again" };
+
+export class TroubleBox {
+  /** @param {(action: "on" | "retry") => void} act */
+  constructor(act) {
+    this.act = act;
+    this.element = el("div", { class: "trouble", hidden: true });
+  }
+
+  /** @param {Trouble | null} trouble */
+  show(trouble) {
+    this.element.hidden = trouble === null;
+    const drawn = JSON.stringify(trouble);
+    if (trouble === null || drawn === this.element.dataset.drawn) return;
+    this.element.dataset.drawn = drawn;
+    const { sentence, remedy, action } = trouble;
+    const button = action && el("button", { class: "btn pri", type: "button", "data-owners": "", onclick: () => this.act(action) }, BUTTON[action]);
+    this.element.replaceChildren(
+      el("p", {}, sentence),
+      remedy ? el("div", { class: "remedy" }, el("b", {}, "Remedy: "), el("code", {}, remedy)) : "",
+      el("div", { class: "actions" }, button, remedy ? copyButton("Copy", () => remedy) : null),
+    );
+  }
+}

@@ -1,7 +1,6 @@
 /** Steps of a run that are traced on demand: the button, and which line of the script launched which kernels. Read once it is opened. */
 
-import { get, sentenceOf } from "../lib/api.js";
-import { change, traceOf } from "../lib/change.js";
+import { change, get, sentenceOf, traceOf } from "../lib/api.js";
 import { el, setText } from "../lib/dom.js";
 import { brief, percent } from "../lib/figures.js";
 import { clock, count, place, stepRange } from "../lib/format.js";

@@ -1,18 +1,15 @@
 /** One chart of curves: its head, its plot on uPlot, and what it says below. */
 
-import UPlot from "../vendor/uPlot.min.js";
+import { anyStep, logTicks, ticks } from "../lib/axis.js";
 import { el, setClass, setText } from "../lib/dom.js";
 import { AXIS_PX, count, counted, figure, tickWords } from "../lib/format.js";
-import { paintedCurves } from "../lib/painted.js";
-import { anyStep, logTicks, ticks } from "../lib/scale.js";
-import { token } from "../lib/theme.js";
-import { yRangeOf } from "./curve.js";
-import { paint } from "./painting.js";
-import { dropPlots, keepPlot, takePlot } from "./plots.js";
-import { badOf, shapesOf } from "./shapes.js";
-import { xTicks } from "./xaxis.js";
+import { paintedCurves } from "../lib/probe.js";
+import { faded, mixed, token } from "../lib/theme.js";
+import UPlot from "../vendor/uPlot.min.js";
+import { badOf, shapesOf, yRangeOf } from "./curve.js";
+import { xTicks } from "./view.js";
 
-/** @typedef {import("./board/catalogue.js").Tag} Tag */
+/** @typedef {import("./catalogue.js").Tag} Tag */
 /** @typedef {import("./curve.js").Curve} Curve */
 /** @typedef {import("./view.js").View} View */
 /** @typedef {import("./view.js").Span} Span */
@@ -173,7 +170,7 @@ export class Chart {
     return this.picture?.view.xlog ? { lo: Math.max(lo, Number.MIN_VALUE * 1e20), hi } : { lo, hi };
   }
 
-  /** @param {number} width @param {number} height @param {import("./plots.js").Owner} owner */
+  /** @param {number} width @param {number} height @param {Owner} owner */
   #options(width, height, owner) {
     const view = this.picture?.view;
     const xOf = () => owner.chart.picture?.view.x ?? "step";
@@ -201,7 +198,7 @@ export class Chart {
     };
   }
 
-  /** Where values lie, in CSS pixels of the canvas. @returns {import("./shapes.js").Place} */
+  /** Where values lie, in CSS pixels of the canvas. @returns {import("./curve.js").Place} */
   get pixels() {
     const u = this.plot;
     const ratio = devicePixelRatio;
@@ -337,4 +334,143 @@ function said(curves, y, view, span) {
   }
   if (y.cut) parts.push(`${count(y.cut)} cut, up to ${figure(y.most)}`);
   return parts.join(" · ");
+}
+
+// Plots of charts that were scrolled away, for those that come into view: a canvas made anew is work for the browser's garbage collector.
+
+/** @typedef {{chart: Chart}} Owner whose curves a plot draws now */
+
+const MOST = 48;
+
+/** @type {Map<string, any[]>} by size, scales and theme */
+const idle = new Map();
+let kept = 0;
+
+/** @param {string} key @returns {any | null} */
+function takePlot(key) {
+  const plot = idle.get(key)?.pop();
+  if (plot) kept -= 1;
+  return plot ?? null;
+}
+
+/** @param {string} key @param {any} plot */
+function keepPlot(key, plot) {
+  if (kept >= MOST) return plot.destroy();
+  plot.root.remove();
+  const plots = idle.get(key) ?? [];
+  plots.push(plot);
+  idle.set(key, plots);
+  kept += 1;
+  return undefined;
+}
+
+/** Those of another theme are never asked for again. */
+function dropPlots() {
+  for (const plots of idle.values()) for (const plot of plots) plot.destroy();
+  idle.clear();
+  kept = 0;
+}
+
+// Shapes on a canvas.
+
+/** @typedef {import("./curve.js").Shape} Shape */
+/** @typedef {import("./curve.js").Bad} Bad */
+
+const TAG = { width: 26, height: 13 };
+const DOT = 2;
+
+/**
+ * Inside the plot of a uPlot chart, in CSS pixels from its canvas' corner.
+ * @param {any} u @param {Shape[]} shapes @param {Bad[]} bad
+ */
+function paint(u, shapes, bad) {
+  const { ctx, bbox } = u;
+  const ratio = devicePixelRatio;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+  ctx.clip();
+  ctx.scale(ratio, ratio);
+  ctx.lineJoin = "round";
+  for (const shape of shapes) draw(ctx, shape);
+  drawBad(ctx, bad, { left: bbox.left / ratio, right: (bbox.left + bbox.width) / ratio, top: bbox.top / ratio, bottom: (bbox.top + bbox.height) / ratio });
+  ctx.restore();
+}
+
+/** @param {CanvasRenderingContext2D} ctx @param {Shape} shape */
+function draw(ctx, { kind, colour, alpha, width, dash, parts }) {
+  ctx.beginPath();
+  for (const part of parts) {
+    if (part.length === 2) ctx.rect(part[0] - DOT / 2, part[1] - DOT / 2, DOT, DOT);
+    else ctx.moveTo(part[0], part[1]);
+    for (let i = 2; i < part.length; i += 2) ctx.lineTo(part[i], part[i + 1]);
+    if (kind === "area") ctx.closePath();
+  }
+  if (kind === "area") {
+    ctx.fillStyle = faded(token(colour), alpha);
+    ctx.fill();
+    return;
+  }
+  ctx.setLineDash(dash);
+  ctx.strokeStyle = mixed(token(colour), token("bg"), alpha);
+  ctx.lineWidth = width;
+  ctx.stroke();
+}
+
+/** Tags lie above the marks of their neighbours. @param {CanvasRenderingContext2D} ctx @param {Bad[]} bad @param {{left: number, right: number, top: number, bottom: number}} plot */
+function drawBad(ctx, bad, plot) {
+  ctx.setLineDash([]);
+  ctx.font = `600 10px ${token("font-ui")}`;
+  ctx.textAlign = "center";
+  ctx.textBaseline = "middle";
+  for (const { from, to } of bad) {
+    ctx.fillStyle = faded(token("bad"), 0.16);
+    ctx.fillRect(from, plot.top, to - from, plot.bottom - plot.top);
+    ctx.fillStyle = token("bad");
+    ctx.fillRect(from, plot.top, 1, plot.bottom - plot.top);
+  }
+  let free = -Infinity;
+  for (const { from, text } of bad) {
+    const half = TAG.width / 2;
+    const middle = Math.max(plot.left + half, Math.min(plot.right - half, from)); // whole at the edges, too
+    if (middle - half < free) continue;
+    free = middle + half + 4;
+    ctx.fillStyle = token("bad");
+    ctx.fillRect(middle - half, plot.top, TAG.width, TAG.height);
+    ctx.fillStyle = token("bg");
+    ctx.fillText(text, middle, plot.top + TAG.height / 2 + 0.5);
+  }
+}
+
+// Work that is done a little in each frame, so that none waits for all of it.
+
+const FRAME_MS = 8;
+
+/** @template T */
+export class Turns {
+  /** @param {(item: T) => void} work @param {number} [frame_ms] of each frame */
+  constructor(work, frame_ms = FRAME_MS) {
+    this.work = work;
+    this.frame_ms = frame_ms;
+    /** @type {Set<T>} */
+    this.waiting = new Set();
+    this.frame = 0;
+  }
+
+  /** One that waits already keeps its turn. @param {Iterable<T>} items */
+  add(items) {
+    for (const item of items) this.waiting.add(item);
+    if (this.waiting.size) this.frame ||= requestAnimationFrame(() => this.#turn());
+  }
+
+  #turn() {
+    this.frame = 0;
+    const begun_ms = performance.now();
+    for (const item of this.waiting) {
+      this.waiting.delete(item);
+      this.work(item);
+      if (performance.now() - begun_ms > this.frame_ms) break;
+    }
+    this.add([]);
+  }
 }

@@ -1,7 +1,11 @@
-/** When a place on the axis of curves was: the window of time that Live and Flame show for it. */
+/** When a place on the axis of curves was: the window of time that Live and Flame show for it, and the card that leads there. */
 
-import { get, send } from "../lib/api.js";
+import { get, send, sentenceOf } from "../lib/api.js";
+import { TIME } from "../lib/axis.js";
+import { el } from "../lib/dom.js";
+import { count } from "../lib/format.js";
 import { pathTo } from "../lib/url.js";
+import { lineKey } from "./tip.js";
 
 /** @typedef {import("./curve.js").Curve} Curve */
 /** @typedef {import("./view.js").Span} Span */
@@ -37,7 +41,7 @@ export async function extent(run) {
 const wide = ({ lo, hi }) => (hi - lo >= LEAST_S ? { lo, hi } : { lo: hi - LEAST_S, hi });
 
 /** @param {Curve[]} curves @param {Span} span @returns {Span | null} */
-export function stepsOf(curves, span) {
+function stepsOf(curves, span) {
   let [lo, hi] = [Infinity, -Infinity];
   for (const { from, to, step, old } of curves)
     for (let i = 0; i < from.length; i++) {
@@ -100,7 +104,73 @@ export function bracket({ x, x_end, step, superseded }, wanted) {
 }
 
 /** The addresses of other pages for a window of a run. @param {string} run @param {Span} window */
-export function linksOf(run, { lo, hi }) {
+function linksOf(run, { lo, hi }) {
   const query = new URLSearchParams({ run, from: lo.toFixed(3), to: hi.toFixed(3) });
   return { live: pathTo(`/?${query}`), flame: pathTo(`/flame?${query}`) };
+}
+
+// “What happened here”: the same window on Live and Flame, for each run that is shown.
+
+/** @typedef {{run: string, colour: string, value: string, curves: Curve[]}} Shown a run that has points there */
+/** @typedef {{title: string, x: string, span: Span, series: string, shown: Shown[]}} Asked */
+
+const MOST = 8; // runs, whose times are looked up at once
+const EDGE_PX = 12;
+
+export class Card {
+  constructor() {
+    this.body = el("div");
+    this.element = el("div", { class: "curves-card", popover: "auto" }, this.body);
+    document.body.append(this.element);
+  }
+
+  /** @param {Asked} asked @param {{clientX: number, clientY: number}} pointer */
+  async open(asked, pointer) {
+    const { title } = asked;
+    const shown = [...new Map(asked.shown.map((run) => [run.run, run])).values()]; // a run counts once
+    const rows = shown.slice(0, MOST).map((run) => ({ run, links: el("td", { class: "num dim" }, "…") }));
+    const more = shown.length - rows.length;
+    this.body.replaceChildren(
+      el("h2", {}, "What happened here"),
+      el("p", { class: "strong" }, title),
+      shown.length ? "" : el("p", { class: "dim" }, "No run has a point here."),
+      el(
+        "table",
+        {},
+        ...rows.map(({ run, links }) => el("tr", {}, el("td", {}, lineKey(run.colour), run.run), el("td", { class: "num strong" }, run.value), links)),
+      ),
+      more > 0 ? el("p", { class: "dim" }, `${count(more)} more runs: show fewer to find theirs.`) : "",
+    );
+    if (!this.element.matches(":popover-open")) this.element.showPopover();
+    this.#place(pointer);
+    for (const { run, links } of rows) await this.#find(asked, run, links).then(() => this.#place(pointer));
+  }
+
+  /** Below the pointer, inside the window. @param {{clientX: number, clientY: number}} pointer */
+  #place({ clientX, clientY }) {
+    const { offsetWidth: width, offsetHeight: height } = this.element;
+    const left = Math.max(EDGE_PX, Math.min(clientX, innerWidth - width - EDGE_PX));
+    const top = Math.max(EDGE_PX, Math.min(clientY + 8, innerHeight - height - EDGE_PX));
+    Object.assign(this.element.style, { left: `${left}px`, top: `${top}px` });
+  }
+
+  /** @param {Asked} asked @param {Shown} shown @param {HTMLElement} cell */
+  async #find({ x, span, series }, { run, curves }, cell) {
+    if (!cell.isConnected) return; // another one was opened
+    try {
+      const window = await windowOf(run, x, span, curves, series);
+      if (!window) {
+        cell.textContent = "its log has no times";
+        return;
+      }
+      const { live, flame } = linksOf(run, window);
+      cell.replaceChildren(el("a", { href: live, title: TIME.range(window.lo, window.hi) }, "Live"), " ", el("a", { href: flame, title: TIME.range(window.lo, window.hi) }, "Flame"));
+    } catch (error) {
+      cell.textContent = sentenceOf(error);
+    }
+  }
+
+  close() {
+    if (this.element.matches(":popover-open")) this.element.hidePopover();
+  }
 }

@@ -1,10 +1,10 @@
 /** What all runs have below the pointer, sorted by value. */
 
-import { lineKey } from "./key.js";
+import { isDashed } from "../data/run_colours.js";
 import { el, setText } from "../lib/dom.js";
 import { count, figure, nonFinite } from "../lib/format.js";
 import { nearest } from "./curve.js";
-import { spanWord, xWord } from "./xaxis.js";
+import { spanWord, xWord } from "./view.js";
 
 /** @typedef {import("./chart.js").Chart} Chart */
 /** @typedef {import("./curve.js").Curve} Curve */
@@ -91,3 +91,8 @@ function row(found, picture, smooth, head) {
     el("td", { class: "num dim" }, picture.view.x === "step" || Number.isNaN(step) ? "" : `step ${count(step)}`),
   );
 }
+
+// The line that stands for a curve in legends and tables.
+
+/** @param {string} colour a token @param {boolean} alone beside no other, its line is not dashed @returns {HTMLElement} */
+export const lineKey = (colour, alone = false) => el("i", { class: isDashed(colour) && !alone ? "line-key dashed" : "line-key", style: `color:var(--${colour})` });

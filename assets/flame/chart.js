@@ -1,10 +1,9 @@
 /** The main thread in time order: its stacks as a flame chart on the page's time axis, a lane like the others. */
 
 import { el, emptyContext, setText } from "../lib/dom.js";
-import { Painter, words } from "./paint.js";
 import { clock, duration, place } from "../lib/format.js";
 import { onTheme } from "../lib/theme.js";
-import { kindToken, tokenTint } from "./tint.js";
+import { Painter, kindToken, tokenTint, words } from "./paint.js";
 
 /** @typedef {import("./tree.js").Frame} Frame */
 /** @typedef {{start: number[], end: number[], depth: number[], frame: number[], kind: string[]}} Spans Unix seconds */
@@ -12,7 +11,7 @@ import { kindToken, tokenTint } from "./tint.js";
 /** @typedef {{frames: Frame[], lanes: Thread[]}} Chart what `GET /flamechart` answers */
 /** @typedef {import("../lib/axis.js").View} View */
 /** @typedef {{span: number, row: number, x: number, width: number}} Box */
-/** @typedef {(frame: Frame, kind: string) => import("./tint.js").Tint} Tinting */
+/** @typedef {(frame: Frame, kind: string) => import("./paint.js").Tint} Tinting */
 
 const ROW = 13;
 const ROWS = 9; // at most so many are shown

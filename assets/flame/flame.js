@@ -1,14 +1,12 @@
 /** The flame graph on a canvas: draw, zoom, pan, point, walk by keys; a hidden table serves screen readers. */
 
 import { el, emptyContext } from "../lib/dom.js";
-import { percent, signed } from "../lib/figures.js";
-import { listenTo } from "./gestures.js";
-import { layout, panned, zoomed } from "./layout.js";
-import { Painter, words } from "./paint.js";
-import { tableRows } from "./table.js";
-import { describe } from "./tip.js";
+import { brief, percent, signed, toneOf } from "../lib/figures.js";
+import { count, duration } from "../lib/format.js";
 import { onTheme, token } from "../lib/theme.js";
-import { tints } from "./tint.js";
+import { layout, panned, zoomed } from "./layout.js";
+import { Painter, tints, words } from "./paint.js";
+import { tableRows } from "./tree.js";
 
 const TIP_PX = 16; // from the pointer to the tip of a frame
 const KEY_ZOOM = 0.5;
@@ -315,4 +313,92 @@ export class FlameGraph {
     );
     this.table.replaceChildren(...tableRows(tree));
   }
+}
+
+// Gestures on the flame graph: drag pans, the wheel with Ctrl zooms and with Shift pans, a click and a pointer point.
+
+const CLICK_PX = 3; // less is a click, not a drag
+const ZOOM_PER_PX = 1.002; // of the wheel
+
+/**
+ * @typedef {Object} Gestures
+ * @property {(x: number, y: number) => void} point where the pointer is, CSS pixels on the canvas
+ * @property {() => void} leave
+ * @property {(x: number, y: number) => void} click
+ * @property {() => void} grab a drag begins
+ * @property {(share: number) => void} pan by a share of the width since the drag began
+ * @property {(share: number) => void} shift by a share of the width, now
+ * @property {(factor: number, at: number) => void} zoom what is seen by a factor, at 0 left to 1 right
+ */
+
+/** @param {HTMLCanvasElement} canvas @param {HTMLElement} scroll what scrolls it @param {Gestures} gestures */
+function listenTo(canvas, scroll, gestures) {
+  /** @type {{x: number, y: number, top: number, moved: boolean} | null} */
+  let drag = null;
+  canvas.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0 || event.pointerType === "touch") return; // a finger scrolls the page
+    canvas.setPointerCapture(event.pointerId);
+    drag = { x: event.clientX, y: event.clientY, top: scroll.scrollTop, moved: false };
+    gestures.grab();
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    if (!drag) return gestures.point(event.offsetX, event.offsetY);
+    const [dx, dy] = [event.clientX - drag.x, event.clientY - drag.y];
+    if (!(drag.moved ||= Math.hypot(dx, dy) > CLICK_PX)) return undefined;
+    scroll.scrollTop = drag.top - dy;
+    return gestures.pan(-dx / scroll.clientWidth);
+  });
+  canvas.addEventListener("pointercancel", () => (drag = null));
+  canvas.addEventListener("click", (event) => {
+    if (!drag?.moved) gestures.click(event.offsetX, event.offsetY);
+    drag = null;
+  });
+  canvas.addEventListener("pointerleave", gestures.leave);
+  canvas.addEventListener(
+    "wheel",
+    (event) => {
+      const across = event.shiftKey ? event.deltaY || event.deltaX : event.deltaX;
+      if (event.ctrlKey) gestures.zoom(ZOOM_PER_PX ** event.deltaY, event.offsetX / scroll.clientWidth);
+      else if (event.shiftKey || Math.abs(across) > Math.abs(event.deltaY)) gestures.shift(across / scroll.clientWidth);
+      else return; // up and down scrolls
+      event.preventDefault();
+    },
+    { passive: false },
+  );
+}
+
+// The tip of one frame: its time in the window, beside normal, as a share and per step.
+
+const SAYS = { wait: "waits here", joined: "runs in another thread or process", own: "your code", library: "library" };
+
+/** @param {Tree} tree @param {import("./layout.js").Box} box @returns {HTMLElement[]} */
+export function describe(tree, { node, narrow }) {
+  const { name, file, line } = tree.frame(node);
+  const { total_s, self_s, base_self_s, kind } = tree.nodes;
+  if (narrow) return [el("b", {}, `${count(narrow)} narrower frames`), el("span", { class: "dim" }, `below ${name}`)];
+  const rows = [
+    row(tree, "in total", total_s[node], tree.normal(node)),
+    row(tree, "itself", self_s[node], (base_self_s?.[node] ?? 0) / tree.baseUnits),
+  ];
+  const heads = ["", "", "share", `a ${tree.per}`, ...(tree.compared ? ["normal", ""] : [])];
+  const trust = tree.untrusted(node) ? "; not sure: two moments may be mixed" : "";
+  return [
+    el("b", {}, name),
+    el("span", {}, line > 0 ? `${file}:${line}` : file),
+    el("table", {}, el("tr", {}, ...heads.map((head) => el("th", {}, head))), ...rows),
+    el("span", { class: "dim" }, `${SAYS[/** @type {keyof typeof SAYS} */ (kind[node])] ?? ""}${trust}`),
+  ];
+}
+
+/** @param {Tree} tree @param {string} what @param {number} seconds @param {number} normal_s a unit */
+function row(tree, what, seconds, normal_s) {
+  const perUnit = seconds / tree.units;
+  const cells = [what, duration(seconds), percent(seconds / tree.total_s), brief(perUnit)];
+  const difference = perUnit - normal_s;
+  return el(
+    "tr",
+    {},
+    ...cells.map((cell) => el("td", {}, cell)),
+    ...(tree.compared ? [el("td", {}, brief(normal_s)), el("td", { class: toneOf(difference) }, signed(difference))] : []),
+  );
 }

@@ -1,20 +1,110 @@
 /** The ledger on the Live page: the bar of the view, its lane, and the table of the selected window. */
 
-import { LedgerAsking } from "./asking.js";
-import { LedgerBar } from "./bar.js";
 import { lane } from "../data/lanes.js";
-import { SharesLane } from "../timeline/shares.js";
-import { LedgerTable } from "./table.js";
+import { isOwner } from "../lib/api.js";
+import { TIME } from "../lib/axis.js";
+import { el, setClass, setText, visible } from "../lib/dom.js";
+import { capital, duration, place } from "../lib/format.js";
+import { token } from "../lib/theme.js";
+import { pathTo } from "../lib/url.js";
+import { LaneView, fillRows } from "../timeline/lane.js";
+import { LedgerAsking } from "./schedule.js";
+
+/** @typedef {import("../types/api").Row<"LedgerBlocks">} Blocks */
+/** @typedef {{blocks: Blocks, window: [number, number], why: string}} Shares `window`: of the blocks, whose edges may lie outside of it, Unix seconds; `why`: there are no blocks, or "" */
+
+const ROW_PX = 14; // of the right column, and what is above the first
+const TOP_PX = 6;
+const LEAST = 0.5; // percent: less is none
+
+class SharesLane extends LaneView {
+  /** @type {Shares | null} */
+  shares = null;
+
+  /** @param {import("../timeline/timeline.js").Picture} picture */
+  draw({ view, axis, cursor_s, shares = null }) {
+    this.element.hidden = axis !== TIME; // steps have no blocks
+    const changed = shares !== this.shares || view.lo !== this.view.lo || view.hi !== this.view.hi;
+    if (changed) {
+      this.shares = shares;
+      this.view = view;
+      this.axis = axis;
+      this.say(shares?.why ?? "");
+      setClass(this.element, "waiting", shares === null);
+      this.chart?.setData(this.data());
+    }
+    this.#showValues(cursor_s ?? view.hi);
+  }
+
+  data() {
+    return [
+      [this.view.lo, this.view.hi],
+      [undefined, undefined],
+    ];
+  }
+
+  /** @param {number} width @param {number} height */
+  options(width, height) {
+    const options = super.options(width, height);
+    return { ...options, series: [{}, { show: false }], hooks: { draw: [(/** @type {any} */ u) => this.shares && drawShares(u, this.shares)] } };
+  }
+
+  /** Of the block there, else of the last one before. @param {number} time_s */
+  #showValues(time_s) {
+    const rows = this.shares ? sharesAt(this.shares.blocks, time_s) : [];
+    const fit = Math.max(1, Math.floor((this.values.clientHeight - TOP_PX) / ROW_PX));
+    const shown = rows.slice(0, this.narrow ? rows.length : fit);
+    fillRows(this.values, shown.map(({ kind, share }) => ({ label: shortOf(kind), value: `${share.toFixed(0)} %`, colour: colourOf(kind), mark: "box" })));
+  }
+}
+
+/** The kinds of the block at a time, else of the last one before it, the largest first (pure). @param {Blocks} blocks @param {number} time_s @returns {{kind: string, share: number}[]} */
+function sharesAt({ start, kinds, seconds }, time_s) {
+  let at = start.length - 1;
+  while (at >= 0 && start[at] > time_s) at--;
+  if (at < 0) return [];
+  const total = seconds.reduce((sum, column) => sum + column[at], 0);
+  if (total <= 0) return [];
+  return kinds
+    .map((kind, i) => ({ kind, share: (100 * seconds[i][at]) / total }))
+    .filter(({ share }) => share >= LEAST)
+    .sort((a, b) => b.share - a.share);
+}
+
+/**
+ * From the foot up in the order of the kinds; a block's column is full whatever part of it was covered.
+ * @param {any} u uPlot @param {Shares} shares
+ */
+function drawShares(u, { blocks: { start, end, kinds, seconds }, window: [from, to] }) {
+  const { ctx, bbox } = u;
+  const right = bbox.left + bbox.width;
+  const x = (/** @type {number} */ time_s) => Math.max(bbox.left, Math.min(right, Math.round(u.valToPos(Math.max(from, Math.min(to, time_s)), "x", true))));
+  const y = (/** @type {number} */ share) => Math.round(u.valToPos(share, "y", true));
+  const colours = kinds.map((kind) => token(colourOf(kind)));
+  start.forEach((from_s, at) => {
+    const [x0, x1] = [x(from_s), x(end[at])];
+    const total = seconds.reduce((sum, column) => sum + column[at], 0);
+    if (x1 <= x0 || total <= 0) return;
+    let below = 0;
+    kinds.forEach((_, i) => {
+      const above = below + (100 * seconds[i][at]) / total;
+      const [foot, top] = [y(below), y(above)];
+      ctx.fillStyle = colours[i];
+      if (foot > top) ctx.fillRect(x0, top, x1 - x0, foot - top);
+      below = above;
+    });
+  });
+}
+
+// The ledger on the Live page: the bar of the view, its lane, and the table of the selected window.
 
 /** @typedef {import("../data/lanes.js").Lane} Lane */
-/** @typedef {import("./kinds.js").Ledger} Ledger */
-/** @typedef {import("../timeline/shares.js").Shares} Shares */
 
 const BELOW = new Set(["loss", "phases", "gpu_phases"]); // the lane stands under these
 const LANE = lane("ledger", "Where time went", 64, "percent", [], { note: "% of each block", view: SharesLane });
 
 export class LedgerView {
-  /** @param {import("./place.js").LedgerPlace} place */
+  /** @param {import("./loader.js").LedgerPlace} place */
   constructor(place) {
     this.bar = new LedgerBar(place);
     this.table = new LedgerTable(place.table);
@@ -40,7 +130,7 @@ export class LedgerView {
     return [...lanes.slice(0, at), LANE, ...lanes.slice(at)];
   }
 
-  /** @param {import("./asking.js").Sight | null} sight null where no ledger can be */
+  /** @param {import("./schedule.js").Sight | null} sight null where no ledger can be */
   look(sight) {
     const run = sight?.run ?? null;
     if (run !== this.run) {
@@ -63,7 +153,7 @@ export class LedgerView {
     }
   }
 
-  /** @param {import("./asking.js").Question} question */
+  /** @param {import("./schedule.js").Question} question */
   judged(question) {
     this.asking.judged(question);
   }
@@ -71,3 +161,217 @@ export class LedgerView {
 
 /** @param {Ledger} ledger @returns {Shares} */
 const sharesOf = ({ blocks, window, rows, sentence }) => ({ blocks, window, why: rows.length ? "" : sentence });
+
+// Where the time of the view went: one thin bar below the run's strip, a segment per kind, and the sentence beside it.
+
+class LedgerBar {
+  /** @param {import("./loader.js").LedgerPlace} place */
+  constructor(place) {
+    this.element = place.bar;
+    this.name = this.element.firstElementChild;
+    this.parts = el("ul", { "aria-label": "Shares of the time on view" });
+    this.said = el("p");
+    this.button = el("button", { class: "btn", type: "button", title: "A lane that shows it over time" }, "Over time");
+    this.button.addEventListener("click", () => {
+      place.turn();
+      this.#press(place.over);
+    });
+    this.element.append(this.parts, this.said, this.button);
+    this.#press(place.over);
+  }
+
+  /** @param {Ledger} ledger */
+  show(ledger) {
+    this.parts.replaceChildren(...partsOf(ledger.rows).map(segment));
+    const { sentence, rows, window } = ledger;
+    setText(this.said, capital(sentence));
+    setClass(this.said, "dim", !rows.length);
+    this.said.title = visible(rows.length ? `${capital(sentence)} ${capital(basisOf(ledger))}.` : sentence);
+    this.name.title = `${TIME.range(...window)}, ${TIME.length(window[1] - window[0])}`;
+  }
+
+  /** Another run is shown: nothing is known of it. */
+  clear() {
+    this.parts.replaceChildren();
+    setText(this.said, "");
+    this.said.title = this.name.title = "";
+  }
+
+  /** @param {boolean} over the lane is shown */
+  #press(over) {
+    this.button.setAttribute("aria-pressed", String(over));
+  }
+}
+
+/** @param {Part} part */
+function segment(part) {
+  const style = `flex-grow:${Math.max(0, part.share).toFixed(2)};background:var(--${part.colour})`;
+  return el("li", { style, title: tipOf(part) }, el("span", { class: "unseen" }, `${part.label} ${shareOf(part)}`));
+}
+
+// Where the time of the selected window went: a row per kind with its share, its bound of what a fix saves, its line and what exposes it.
+
+/** @typedef {import("./schedule.js").Question} Question */
+
+const LEAST_QUEUED_S = 1;
+
+export class LedgerTable {
+  /** @param {HTMLElement} element its place in the panel */
+  constructor(element) {
+    this.element = element;
+    this.rows = el("tbody");
+    this.basis = el("p", { class: "dim" });
+    this.why = el("p", { class: "why" });
+    const saves = el("th", { class: "num", scope: "col", title: "How much a loop without it would gain at most; a line may hide behind another" }, "potential saving");
+    const head = el("tr", {}, el("th", { scope: "col" }, "Where time went"), el("th", { class: "num", scope: "col" }, "share"), saves);
+    this.table = el("table", {}, el("thead", {}, head), this.rows);
+    this.element.append(this.table, this.why, this.basis);
+    this.clear();
+  }
+
+  /** @param {Ledger} ledger @param {Question} question */
+  show(ledger, { run }) {
+    const { rows, sentence, window, communication, queued_s } = ledger;
+    if (!rows.length) return this.fail(sentence);
+    const inside = { run, from: String(window[0]), to: String(window[1]) };
+    const queued = queued_s >= LEAST_QUEUED_S ? [queuedRow(queued_s)] : [];
+    this.rows.replaceChildren(...partsOf(rows).map((part) => tableRow(part, inside, communicationOf(communication))), ...queued);
+    setText(this.basis, `${capital(basisOf(ledger))}.`);
+    this.#turn(true, "");
+    return undefined;
+  }
+
+  /** @param {string} sentence why there is no ledger */
+  fail(sentence) {
+    this.#turn(false, sentence);
+  }
+
+  /** Older content stays, dimmed, while another window is drawn and blamed. */
+  dim() {
+    setClass(this.element, "stale", true);
+  }
+
+  /** Nothing is known of the window yet. */
+  clear() {
+    this.rows.replaceChildren();
+    this.#turn(false, "");
+  }
+
+  /** @param {boolean} filled @param {string} why */
+  #turn(filled, why) {
+    this.rows.hidden = this.basis.hidden = !filled;
+    this.why.hidden = filled;
+    setText(this.why, why);
+    setClass(this.element, "stale", false);
+  }
+}
+
+/** @param {Part} part @param {Record<string, string>} inside run and window @param {string} communication within the busy time, or "" */
+function tableRow(part, inside, communication) {
+  const { row, label, colour } = part;
+  const range = row ? rangeOf(row) : "";
+  const saves = row && row.saves_at_most > 0 ? `${row.saves_at_most.toFixed(0)} %` : "";
+  return el(
+    "tr",
+    {},
+    el("th", { scope: "row" }, el("i", { class: "key", style: `background:var(--${colour})` }), label, ...(row ? notes(row, inside, communication) : [])),
+    el("td", { class: "num" }, el("b", {}, shareOf(part)), range ? el("small", { title: `confidence ${row?.confidence}` }, range) : null),
+    el("td", { class: "num mid" }, saves),
+  );
+}
+
+/** Time in the queue of jobs: no device was the run's then, so it has no share. @param {number} seconds */
+const queuedRow = (seconds) =>
+  el("tr", { class: "queued" }, el("th", { scope: "row" }, el("i", { class: "key", style: "background:var(--line-strong)" }), "queued", el("small", {}, "besides: not the device’s time")), el("td", { class: "num" }, el("b", {}, duration(seconds))), el("td"));
+
+/** The dearest line, what of busy may be communication, and the wait that makes it cost time. @param {KindRow} row @param {Record<string, string>} inside @param {string} communication */
+function notes(row, inside, communication) {
+  const [line] = row.lines;
+  const exposed = row.exposed_by;
+  return [
+    line ? el("small", {}, link(line, inside)) : "",
+    row.kind === "busy" && communication ? el("small", {}, communication) : "",
+    row.kind === "cpu_taken" && isOwner ? el("small", {}, el("a", { href: pathTo("/gpus#host-processes") }, "host processes")) : "",
+    exposed ? el("small", {}, "exposed by ", link(exposed, inside), ", which waits for the GPU") : "",
+  ];
+}
+
+/** To its source, on the flame graph of the window. @param {{file: string, line: number | null, function: string}} where @param {Record<string, string>} inside */
+function link(where, inside) {
+  const query = new URLSearchParams({ ...inside, ...(where.line ? { code: `${where.file}:${where.line}` } : {}) });
+  return el("a", { href: pathTo(`/flame?${query}`), title: where.file }, lineOf(where));
+}
+
+// The kinds of a ledger in words and colours: which of them are shown, and the sentence of each (pure).
+
+/** @typedef {import("../types/api").Answer<"ledger">} Ledger */
+/** @typedef {import("../types/api").Row<"LedgerRow">} KindRow */
+/** @typedef {{label: string, share: number, colour: string, row: KindRow | null}} Part of the whole; `row` is null for all small ones together */
+
+const SMALL = 2; // points: less is shown as other, as in the sentence
+const WIDE = 5; // points between least and most: a share is "about" so much
+const LEAST_OTHER = 0.05; // points
+const ALL_COVERED = 0.995;
+
+/** Kinds that share a colour: they seldom appear together, or say nearly the same. @type {Record<string, string>} */
+const SHARED = { transfer: "copy", idle: "unexplained", cpu_own: "cpu_taken" };
+
+/** A token of `tokens.css`. @param {string} kind */
+export const colourOf = (kind) => `time-${SHARED[kind] ?? kind}`;
+
+/** @type {Record<string, string>} */
+const SHORT = { collective: "ranks", gil: "GIL", wait: "waits", gc: "GC", compile: "compiling", copy: "copies", transfer: "transfers", cpu_taken: "no core", cpu_own: "no core", idle: "no request" };
+
+/** One word, for the narrow column beside a lane. @param {string} kind */
+const shortOf = (kind) => SHORT[kind] ?? kind;
+
+/** The rows of at least two points, and all others as one. @param {KindRow[]} rows @returns {Part[]} */
+export function partsOf(rows) {
+  const large = rows.filter(({ kind, share }) => kind === "busy" || share >= SMALL);
+  const rest = rows.filter((row) => !large.includes(row)).reduce((sum, { share }) => sum + share, 0);
+  const parts = large.map((row) => ({ label: row.label, share: row.share, colour: colourOf(row.kind), row: /** @type {KindRow | null} */ (row) }));
+  return rest >= LEAST_OTHER ? [...parts, { label: "other", share: rest, colour: colourOf("other"), row: null }] : parts;
+}
+
+/** `27 %`, or `about 27 %` where the range is wide. @param {Part} part */
+export const shareOf = ({ share, row }) => `${row && isWide(row) ? "about " : ""}${share.toFixed(share < 9.5 && !Number.isInteger(share) ? 1 : 0)} %`;
+
+/** @param {KindRow} row */
+const isWide = ({ least, most }) => most - least > WIDE;
+
+/** `22 to 33 %`, where that is worth saying. @param {KindRow} row */
+const rangeOf = (row) => (isWide(row) ? `${row.least.toFixed(0)} to ${row.most.toFixed(0)} %` : "");
+
+/** `data.py:88 decode` @param {{file: string, line: number | null, function: string}} where */
+const lineOf = (where) => `${place(where.file, where.line ?? 0)} ${where.function.split(".").pop()}`;
+
+/** What a pointer reads at a part: `waiting for data, about 27 % (22 to 33 %): data.py:88 decode`. @param {Part} part */
+function tipOf(part) {
+  const { label, row } = part;
+  const range = row ? rangeOf(row) : "";
+  const [line] = row?.lines ?? [];
+  return `${label}, ${shareOf(part)}${range ? ` (${range})` : ""}${line ? `: ${lineOf(line)}` : ""}`;
+}
+
+/** How the shares are known: the rank, the device and its counter, and how much of the window was seen. @param {Ledger} ledger */
+function basisOf({ rank, ranks, device, busy_signal, tier, covered_share, rows }) {
+  const whose = rows.some(({ kind }) => kind === "idle") ? "the service’s threads, taken as one" : "the main thread’s time";
+  const devices = {
+    GPU: `busy by ${busy_signal}`,
+    CPU: `the device is the CPU: shares of ${whose}`,
+    host: `no counter says how busy the GPU was: shares of ${whose}`,
+  };
+  const parts = [
+    ranks > 1 ? `rank ${rank} of ${ranks}` : "",
+    devices[device],
+    tier === "B" ? "with the steps of the log" : "",
+    covered_share < ALL_COVERED ? `${(100 * covered_share).toFixed(0)} % of the window seen` : "",
+  ];
+  return parts.filter(Boolean).join("; ");
+}
+
+/** `probably communication: 10 to 30 %` within the busy time, or "". @param {Ledger["communication"]} communication */
+function communicationOf(communication) {
+  const [least, most] = communication ?? [0, 0];
+  return most >= SMALL ? `probably communication: ${least.toFixed(0)} to ${most.toFixed(0)} %` : "";
+}

@@ -1,6 +1,5 @@
-/** Requests to the server, as JSON over HTTP. Those that change something there are in `change.js`. */
+/** Requests to the server as JSON over HTTP, and what this page may do. Only this module sends changes. */
 
-import { refusal } from "../role.js";
 import { pathTo } from "./url.js";
 
 const ROOT = "/api/v1";
@@ -116,4 +115,52 @@ export function newest(ask, done, failed) {
       busy = false; // also after an answer that could not be drawn
     }
   };
+}
+
+// What the pages change. No other module of ours sends anything but questions, and no callback of Dash writes.
+
+/**
+ * `change("profile", {action: "on"})`, `change(aboutOf(run), {archived: true})`, `change("settings", {currency: "EUR"})`.
+ * Of what is said about a run, and of settings, only what is named changes. Throws an Error with the server's sentence.
+ * @param {string} path below /api/v1 @param {Object} body
+ * @returns {Promise<any>} what holds now
+ */
+export function change(path, body) {
+  return send(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+}
+
+/** The path of a run's files. @param {string} run */
+export const filesOf = (run) => `runs/${encodeURIComponent(run)}/files`;
+
+/** The path of what is said about a run. @param {string} run */
+export const aboutOf = (run) => `runs/${encodeURIComponent(run)}/about`;
+
+/** The path at which steps of a run are asked to be traced. @param {string} run */
+export const traceOf = (run) => `runs/${encodeURIComponent(run)}/trace`;
+
+// What the holder of this page may do, as the server wrote it into the page (dashboard/pages/frame.py). The server decides; the page does not ask in vain.
+
+const { role = "owner", grants = "" } = document.documentElement.dataset;
+const granted = grants.split(" ");
+
+export const isOwner = role === "owner";
+
+/** Whether files of all details may be made: what offers one has `data-exports`. */
+export const mayExport = isOwner || granted.includes("exports");
+
+/** What must be granted to a viewer, by the route that is asked. @type {Record<string, [string, string]>} */
+const GRANTS = {
+  source: ["source", "Source lines are"],
+  diff: ["source", "The difference from the commit is"],
+  export: ["exports", "Exports are"],
+  report: ["exports", "Reports are"],
+  processes: ["processes", "Processes of the machine are"],
+};
+
+/** Why a route is not for this page, one sentence; "" where it is. @param {string} path below /api/v1 @param {string} [method] */
+export function refusal(path, method = "GET") {
+  if (isOwner) return "";
+  if (method !== "GET") return "Only the owner of this dashboard may change this.";
+  const [grant, what] = GRANTS[/** @type {string} */ (path.split("?")[0])] ?? [];
+  return grant && !granted.includes(grant) ? `${what} not part of this link.` : "";
 }

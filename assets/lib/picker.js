@@ -1,8 +1,7 @@
 /** The run picker: a button with the run's name opens a list that typing filters; of thousands only the visible rows are made. */
 
-import { el, hang, setText } from "./dom.js";
+import { el, hang, setText, visibleName } from "./dom.js";
 import { count, duration } from "./format.js";
-import { visibleName } from "./visible.js";
 
 const MOST = 50; // rows in the list
 

@@ -4,11 +4,10 @@
  */
 
 import { el, setClass } from "../lib/dom.js";
-import { entriesInView, settled } from "./anchor.js";
-import { entryRow, placeholder } from "./row.js";
+import { entryRow, placeholder } from "./entry.js";
 
-/** @typedef {import("./book.js").LineBook} LineBook */
-/** @typedef {import("./folding.js").Line} Line */
+/** @typedef {import("./line_cache.js").LineBook} LineBook */
+/** @typedef {import("./line.js").Line} Line */
 /** @typedef {{run: string, number: number}} Key of a line */
 
 const ROW_PX = 18; // of a line that is neither open nor wrapped
@@ -31,7 +30,7 @@ export class LineList {
     this.anchor = { offset: 0, shift: 0 };
     this.following = false; // the end stays in view
     this.wraps = false;
-    /** @type {import("./row.js").Columns} */
+    /** @type {import("./entry.js").Columns} */
     this.columns = { run: false, file: false, rank: false, day: false };
     this.#columns = "";
     /** @type {Key | null} */
@@ -272,7 +271,7 @@ export class LineList {
     return starts;
   }
 
-  /** @returns {import("./anchor.js").Entries} */
+  /** @returns {Entries} */
   get #spans() {
     const { book } = this;
     return { total: book.total, startOf: (at) => book.startOf(at), endOf: (at) => book.endOf(at), tall: (at) => this.#tall(at) };
@@ -397,4 +396,74 @@ export class LineList {
     setClass(this.rows, "wraps", on);
     this.invalidate();
   }
+}
+
+// Where a list stands: at an entry, so many pixels of which are above the view (pure).
+
+/** @typedef {{offset: number, shift: number}} Anchor `offset`: of a line, `shift`: pixels from its entry's top to the top of the view, also negative or beyond the entry */
+/** @typedef {{total: number, startOf: (offset: number) => number, endOf: (start: number) => number, tall: (start: number) => number}} Entries of one line or several, by the place of their first; `tall`: pixels */
+
+/**
+ * The same place, at the first entry in view; neither end of the list is left.
+ * @param {Entries} entries @param {Anchor} anchor @param {number} height of the view @returns {Anchor}
+ */
+export function settled(entries, anchor, height) {
+  const { total, endOf, tall } = entries;
+  let place = anchor.offset >= total ? { offset: total, shift: Math.min(anchor.shift, 0) - height } : { offset: entries.startOf(anchor.offset), shift: anchor.shift };
+  place = upwards(entries, place);
+  while (place.offset < total && place.shift >= tall(place.offset)) place = { offset: endOf(place.offset), shift: place.shift - tall(place.offset) };
+  let free = height + place.shift; // below the last entry
+  for (let at = place.offset; at < total && free > 0; at = endOf(at)) free -= tall(at);
+  if (free > 0) place = upwards(entries, { offset: place.offset, shift: place.shift - free });
+  return { offset: place.offset, shift: Math.max(0, place.shift) };
+}
+
+/** @param {Entries} entries @param {Anchor} anchor @returns {Anchor} */
+function upwards({ startOf, tall }, { offset, shift }) {
+  while (shift < 0 && offset > 0) {
+    offset = startOf(offset - 1);
+    shift += tall(offset);
+  }
+  return { offset, shift };
+}
+
+/** @param {Entries} entries @param {Anchor} anchor settled @param {number} height of the view */
+export function entriesInView({ total, endOf, tall }, { offset, shift }, height) {
+  /** @type {number[]} */
+  const starts = [];
+  let [at, y] = [offset, -shift];
+  while (at < total && y < height) {
+    starts.push(at);
+    y += tall(at);
+    at = endOf(at);
+  }
+  return { starts, end: at, isFirst: offset === 0 && shift === 0, isLast: at >= total && y <= height + 1 };
+}
+
+// From entry to entry with the keyboard.
+
+const AFTER = 0.8; // of the view, above an entry that is reached downwards
+const BEFORE = 0.15;
+
+/** Choose the next entry, or the one before. @param {LineList} list @param {-1 | 1} way */
+export function step(list, way) {
+  const { current, book, shown } = list;
+  const at = current ? book.find(current.number, current.run) : null;
+  const from = at === null ? (way > 0 ? shown.lo - 1 : shown.hi) : way > 0 ? book.endOf(book.startOf(at)) - 1 : book.startOf(at);
+  const to = way > 0 ? from + 1 : book.startOf(from - 1);
+  const line = book.line(to);
+  if (to < 0 || to === from || !line) return;
+  if (to < shown.lo + 1 || to >= shown.hi - 1) list.go(to, way > 0 ? AFTER : BEFORE);
+  list.choose({ run: line.run, number: line.number });
+  list.page.chosen(line, to);
+}
+
+/** Open the chosen entry, or close it. @param {LineList} list */
+export function openChosen(list) {
+  const { current, book } = list;
+  const at = current && book.find(current.number, current.run);
+  if (at === null) return;
+  const start = book.startOf(at);
+  const line = book.line(start);
+  if (line) list.toggle(line, start);
 }

@@ -1,16 +1,14 @@
 /** The list of lines with what is asked about it: which lines, where it stands, its search, and the way to the next hit or error. */
 
-import { lasting, sentenceOf } from "../lib/api.js";
+import { Retry, asked } from "../data/refresh.js";
+import { get, lasting, sentenceOf } from "../lib/api.js";
 import { el, setText } from "../lib/dom.js";
-import { capital } from "../lib/format.js";
-import { Retry, asked } from "../lib/retry.js";
-import { LAST, LineBook } from "./book.js";
+import { capital, count, counted } from "../lib/format.js";
+import { LAST, LineBook } from "./line_cache.js";
 import { LineList } from "./list.js";
-import { SearchRun } from "./search.js";
-import { Walk } from "./walking.js";
 
-/** @typedef {import("./folding.js").Line} Line */
-/** @typedef {import("./asking.js").Question} Question */
+/** @typedef {import("./line.js").Line} Line */
+/** @typedef {import("./view.js").Question} Question */
 /** @typedef {{kind: "end"} | {kind: "start"} | {kind: "time", time_s: number} | {kind: "line", run: string, number: number, show: boolean}} Goal where the list is to stand; `show`: the line is brought into view, else it stays where it is in the view */
 
 const LINES = 768; // of a request for a place
@@ -148,7 +146,7 @@ export class LogReader {
     else this.walk.go(this.question, what, back, (from ?? (back ? this.list.last : this.list.first))?.number ?? (back ? LAST : 0));
   }
 
-  /** The last hit or error in view, or the first one. @param {"hit" | "error"} what @param {boolean} last @returns {import("./walking.js").Found | null} */
+  /** The last hit or error in view, or the first one. @param {"hit" | "error"} what @param {boolean} last @returns {Found | null} */
   #inView(what, last) {
     const { lo, hi } = this.list.shown;
     const places = Array.from({ length: hi - lo }, (_, i) => (last ? hi - 1 - i : lo + i));
@@ -160,7 +158,7 @@ export class LogReader {
     return line && offset !== undefined ? { run: line.run, number: line.number, offset, time_s: line.time_s } : null;
   }
 
-  /** @param {import("./walking.js").Found} found */
+  /** @param {Found} found */
   #found({ run, number, offset }) {
     this.list.choose({ run, number });
     if (!this.#isShown({ run, number })) this.list.go(offset);
@@ -186,7 +184,7 @@ export class LogReader {
     if (times % DENSITY_EVERY === DENSITY_EVERY - 1 || this.search.progress?.done) this.page.searched();
   }
 
-  /** @param {import("./book.js").Answer} answer */
+  /** @param {import("./line_cache.js").Answer} answer */
   #moved(answer) {
     const goal = this.#goal;
     this.#goal = null;
@@ -263,4 +261,111 @@ export class LogReader {
     } else this.say(asked(sentence, this.again.failed()));
     this.page.drawn();
   }
+}
+
+// From one hit or error to the next: the server knows where it is, among millions of lines.
+
+/** @typedef {"hit" | "error"} Kind */
+/** @typedef {{run: string, number: number, offset: number, time_s: number}} Found */
+
+const MOST_SLICES = 200; // of a search that goes on: a minute
+const NAMES = { hit: "hit", error: "error" };
+
+class Walk {
+  /** @param {{found: (found: Found) => void, said: (sentence: string) => void, failed: (error: unknown) => void}} page */
+  constructor(page) {
+    this.page = page;
+    this.turn = 0; // the newest walk counts
+  }
+
+  /** @param {Question} question @param {Kind} what @param {boolean} back @param {number} number of the line from which it goes on */
+  async go(question, what, back, number) {
+    const turn = ++this.turn;
+    this.page.said("");
+    for (let slice = 0; slice < MOST_SLICES; slice++) {
+      const answer = await get("logs/next", { ...question, number, what, back: back ? "true" : null }).catch((error) => this.page.failed(error));
+      if (turn !== this.turn || !answer) return;
+      const { run, number: found, offset, time_s, search } = answer;
+      if (run !== null && found !== null && offset !== null && time_s !== null) return void this.page.found({ run, number: found, offset, time_s });
+      if (what === "error" || !search || search.done) break;
+    }
+    this.page.said(`There is no ${NAMES[what]} ${back ? "before" : "behind"} this line.`);
+  }
+
+  /** Another question: what was found for the last one does not count. */
+  stop() {
+    this.turn++;
+  }
+}
+
+// A search that goes on in slices until all lines are searched: how far it is, in words, and the button that stops it.
+
+/** @typedef {import("./line_cache.js").Progress} Progress */
+
+const PAUSE_MS = 30; // between two slices
+
+class SearchRun {
+  /** @param {{slice: (times: number) => Promise<void>, failed: (error: unknown) => void}} page `slice`: ask on; `times`: how often that was done */
+  constructor(page) {
+    this.page = page;
+    /** @type {Progress | null} */
+    this.progress = null;
+    this.isStopped = false;
+    this.word = el("span", { class: "hits", role: "status" });
+    this.button = el("button", { class: "btn", type: "button", hidden: true, onclick: () => this.turn() }, "Stop");
+    this.element = el("span", { class: "search-run" }, this.word, this.button);
+  }
+
+  #running = 0;
+
+  /** Another question. */
+  begin() {
+    this.#running++;
+    this.progress = null;
+    this.isStopped = false;
+    this.draw();
+  }
+
+  /** @param {Progress | null} progress of the question that was begun last */
+  take(progress) {
+    const isFirst = this.progress === null && progress !== null;
+    this.progress = progress;
+    this.draw();
+    if (isFirst && !progress.done) this.#run();
+  }
+
+  async #run() {
+    const run = ++this.#running;
+    for (let times = 0; run === this.#running && !this.isStopped && !this.progress?.done; times++) {
+      try {
+        await this.page.slice(times);
+      } catch (error) {
+        if (run === this.#running) this.page.failed(error);
+        this.isStopped = true;
+        this.draw();
+        return;
+      }
+      await new Promise((next) => setTimeout(next, PAUSE_MS));
+    }
+  }
+
+  /** Stop, or go on. */
+  turn() {
+    this.isStopped = !this.isStopped;
+    this.draw();
+    if (!this.isStopped) this.#run();
+  }
+
+  draw() {
+    const { progress, isStopped } = this;
+    setText(this.word, progress ? wordsOf(progress, isStopped) : "");
+    this.button.hidden = !progress || progress.done;
+    setText(this.button, isStopped ? "Go on" : "Stop");
+  }
+}
+
+/** @param {Progress} progress @param {boolean} isStopped */
+function wordsOf({ hits, searched, lines, done }, isStopped) {
+  if (done) return hits ? counted(hits, "hit") : `no hit in ${counted(lines, "line")}`;
+  return `${counted(hits, "hit")} in the newest ${count(searched)} of ${counted(lines, "line")}${isStopped ? "" : " …"}`;
 }

@@ -1,18 +1,17 @@
 /** A page about one run: its events, its profile, and the comparison of its window. */
 
-import { get } from "../lib/api.js";
-import { STEP, TIME } from "../lib/axis.js";
-import { Continued } from "../data/continued.js";
-import { Compare } from "../timeline/compare.js";
-import { addNew } from "../timeline/events.js";
-import { TimePage } from "./time_page.js";
-import { Pins } from "../timeline/pins.js";
 import { Profile } from "../blame/profile.js";
 import { stepAt } from "../data/progress.js";
-import { UntimedNote } from "../data/untimed.js";
+import { Continued } from "../data/refresh.js";
+import { get, isOwner, newest, sentenceOf } from "../lib/api.js";
+import { STEP, TIME } from "../lib/axis.js";
+import { el, setText } from "../lib/dom.js";
+import { count } from "../lib/format.js";
 import { readAddress } from "../lib/url.js";
-import { isOwner } from "../role.js";
-import { WindowSteps, densestOf } from "../data/window_steps.js";
+import { Compare } from "../timeline/comparison.js";
+import { addNew } from "../timeline/marks.js";
+import { Pins } from "../timeline/pins.js";
+import { TimePage } from "./time_page.js";
 
 const NO_STACK = "No stack was sampled in this time: choose a window in which the dashboard saw the run.";
 const ELSEWHERE = "No process on this machine writes this run, so it has no stacks.";
@@ -85,7 +84,7 @@ export class RunPage extends TimePage {
     return this.runs.current?.pid === null ? none(ELSEWHERE) : null;
   }
 
-  /** What the report of a window is about. @param {{from: number, to: number} | null} window @returns {import("../blame/report.js").Reported | null} */
+  /** What the report of a window is about. @param {{from: number, to: number} | null} window @returns {import("./run_details.js").Reported | null} */
   reported(window) {
     const { name } = this.runs;
     return name === null ? null : { run: name, window: this.range.axis === TIME ? window : null };
@@ -157,7 +156,7 @@ export class RunPage extends TimePage {
     this.profile.steer(action).catch((error) => this.failed(error));
   }
 
-  /** @returns {import("../timeline/events.js").Event[]} */
+  /** @returns {import("../timeline/marks.js").Event[]} */
   marks() {
     const { axis } = this.range;
     const stepper = this.book.stepper();
@@ -295,7 +294,7 @@ export class RunPage extends TimePage {
   #absent = "";
 }
 
-/** All starts of a rank but the first are resumes. @param {import("../timeline/events.js").Event[]} events @returns {import("../timeline/events.js").Event[]} */
+/** All starts of a rank but the first are resumes. @param {import("../timeline/marks.js").Event[]} events @returns {import("../timeline/marks.js").Event[]} */
 function restarted(events) {
   /** @type {Map<number, number>} by rank */
   const first = new Map();
@@ -304,7 +303,7 @@ function restarted(events) {
   return events.map((event) => (event.kind === "start" && event.time_s > Number(first.get(event.rank ?? 0)) ? { ...event, kind: "resume" } : event));
 }
 
-/** Marks where a run went back in its steps, by its points' segments, unless there is a start event. @param {import("../data/series.js").Series | null} stepper @param {import("../timeline/events.js").Event[]} events */
+/** Marks where a run went back in its steps, by its points' segments, unless there is a start event. @param {import("../data/series.js").Series | null} stepper @param {import("../timeline/marks.js").Event[]} events */
 function resumes(stepper, events) {
   if (!stepper) return [];
   const starts = events.filter(({ kind }) => kind === "start");
@@ -316,4 +315,110 @@ function resumes(stepper, events) {
     const known = stepper.axis === TIME && starts.some((start) => Math.abs(start.time_s - time_s) < near);
     return known ? [] : [{ kind: "resume", time_s, step }];
   });
+}
+
+// Which steps a window holds, exactly: its first and last point of the run's densest series, wherever the page shows them.
+
+/** @typedef {import("../data/range.js").Window} Window */
+/** @typedef {{from: number | null, to: number | null}} Steps null where the window holds none */
+/** @typedef {{run: string, series: string, window: Window}} Question */
+
+const NONE = { from: null, to: null };
+
+class WindowSteps {
+  /** @param {() => void} known an answer is there */
+  constructor(known) {
+    this.known = known;
+    /** @type {{of: string, steps: Steps}} */
+    this.last = { of: "", steps: NONE };
+    this.asked = "";
+    this.ask = newest(firstAndLast, (steps, question) => this.#keep(question, steps), (error) => this.#fail(error));
+  }
+
+  /** The steps of a window, or null while they are requested. @param {string | null} run @param {import("../data/series.js").Meta[]} metas @param {Window} window @returns {Steps | null} */
+  of(run, metas, window) {
+    const series = densest(metas);
+    if (run === null || series === null) return NONE;
+    const question = { run, series, window };
+    const key = JSON.stringify(question);
+    if (key === this.last.of) return this.last.steps;
+    if (key !== this.asked) {
+      this.asked = key;
+      this.ask(question);
+    }
+    return null;
+  }
+
+  /** @param {Question} question @param {Steps} steps */
+  #keep(question, steps) {
+    this.last = { of: JSON.stringify(question), steps };
+    this.known();
+  }
+
+  /** Requested again at the next drawing. @param {unknown} error */
+  #fail(error) {
+    sentenceOf(error); // the chart says it
+    this.asked = "";
+    this.last = { of: "", steps: NONE };
+  }
+}
+
+/** The name of the run's series that counts its steps best. @param {import("../data/series.js").Meta[]} metas @returns {string | null} */
+const densest = (metas) => densestOf(metas)?.name ?? null;
+
+/** The run's series with most points that have steps, whatever part of it is shown. @param {import("../data/series.js").Meta[]} metas */
+function densestOf(metas) {
+  const own = metas.filter((meta) => meta.run !== null && (meta.last_step ?? null) !== null);
+  return own.reduce((/** @type {import("../data/series.js").Meta | null} */ best, meta) => (best && (best.points ?? 0) >= (meta.points ?? 0) ? best : meta), null);
+}
+
+/** The last step of the window is in its one bucket; the first is that of the bucket's first point. @param {Question} question @returns {Promise<Steps>} */
+async function firstAndLast({ run, series, window }) {
+  const whole = await bounds(run, series, window);
+  if (!whole) return NONE;
+  const first = await bounds(run, series, { from: whole.begins_s, to: whole.begins_s });
+  return { from: first?.last ?? whole.last, to: whole.last };
+}
+
+/** @param {string} run @param {string} name @param {Window} window */
+async function bounds(run, name, window) {
+  const { series } = await get("points", { run, series: [name], ...window, buckets: 1 });
+  const filled = series.filter(({ t }) => t.length);
+  if (!filled.length) return null;
+  return {
+    begins_s: Math.min(...filled.map(({ t }) => t[0])),
+    last: filled[0].step.at(-1) ?? null,
+  };
+}
+
+// A log whose first part has no times: the part of a run that the time axis cannot show, and the link to it.
+
+const LEAST = 0.05; // a smaller share is not worth a line
+
+class UntimedNote {
+  /** @param {() => void} turn to the step axis */
+  constructor(turn) {
+    /** @type {string | null} that was asked about */
+    this.run = null;
+    this.said = el("span");
+    const button = el("button", { class: "btn", type: "button", onclick: turn }, "Show by step", el("kbd", {}, "a"));
+    this.element = el("p", { class: "untimed", role: "status", hidden: true }, this.said, button);
+  }
+
+  hide() {
+    this.run = null;
+    this.element.hidden = true;
+  }
+
+  /** Query once per run: a query over all times counts the points with a time. @param {string} run @param {string} series its densest @param {number} points of it in the store */
+  async read(run, series, points) {
+    if (run === this.run) return;
+    this.run = run;
+    const answer = await get("points", { run, series: [series], buckets: 1 });
+    const timed = answer.series.reduce((sum, row) => sum + row.points_total, 0);
+    const without = points - timed;
+    if (run !== this.run) return;
+    this.element.hidden = without <= LEAST * points;
+    setText(this.said, `${count(without)} of ${count(points)} points of ${series} have no time, so the time axis cannot show them.`);
+  }
 }

@@ -1,13 +1,10 @@
 /** The strip at the top: the run, its state, its progress, and what is wrong. */
 
+import { wordsOf } from "../data/runs.js";
 import { el, icon, setText } from "../lib/dom.js";
 import { clock, count, duration, figure, minute, sameDay, weekday } from "../lib/format.js";
-import { Files } from "./files.js";
-import { LastStacks } from "./last_stacks.js";
-import { RanButton } from "./ran_button.js";
 import { Picker } from "../lib/picker.js";
-import { ReportButton } from "../blame/report.js";
-import { wordsOf } from "../data/runs.js";
+import { Files, LastStacks, RanButton, ReportButton } from "./run_details.js";
 
 /**
  * @typedef {Object} Standing what the strip shows

@@ -2,10 +2,12 @@
 
 import { Feed } from "../data/feed.js";
 import { Runs } from "../data/runs.js";
-import { publish } from "../lib/selection.js";
+import { isOwner } from "../lib/api.js";
+import { publish } from "../lib/dash.js";
+import { el, setText } from "../lib/dom.js";
+import { duration, figure, megabytes } from "../lib/format.js";
 import { pathTo, writeAddress } from "../lib/url.js";
-import { showFiring } from "./firing.js";
-import { Status } from "./status.js";
+import { troubleOf } from "./run_strip.js";
 
 /** @typedef {ReturnType<Runs["hear"]>} News */
 
@@ -77,7 +79,7 @@ export class Session {
     return { run: this.runs.name };
   }
 
-  /** The selection, for Dash's callbacks. @returns {import("../lib/selection.js").Selection} */
+  /** The selection, for Dash's callbacks. @returns {import("../lib/dash.js").Selection} */
   selection() {
     const { name } = this.runs;
     return { run: name, runs: name === null ? [] : [name], axis: "time", from: null, to: null, live: true };
@@ -113,4 +115,74 @@ export class Session {
     writeAddress(this.address());
     publish(this.selection());
   }
+}
+
+// The line at the foot: the keys, the dashboard's cost, and its delay.
+
+/** @type {[string, string][]} */
+const KEYS = [
+  ["drag", "select"],
+  ["f", "flame"],
+  ["[ ]", "findings"],
+  ["space", "pause"],
+  ["0", "whole range"],
+  ["?", "all keys"],
+];
+
+/** Why some buttons are missing. */
+const viewing = () => isOwner ? null : el("span", { class: "dim", title: "Changes, settings, alerts, and what was not granted, are the owner's." }, "viewing only");
+
+export class Status {
+  /** @param {HTMLElement} host @param {[string, string][]} [keys] that it names */
+  constructor(host, keys = KEYS) {
+    this.cost = el("span");
+    this.profiler = el("span");
+    this.lag = el("span");
+    this.parts = el("span", { class: "warn", role: "status" });
+    this.hints = el("span", { class: "hints" });
+    this.setKeys(keys);
+    host.append(
+      this.hints,
+      el("span", { class: "right" }, viewing(), this.parts, this.cost, this.profiler, this.lag),
+    );
+  }
+
+  /** The few keys that the line names. @param {string[][]} keys */
+  setKeys(keys) {
+    this.hints.replaceChildren(...keys.map(([key, does]) => el("span", { class: "hint-key" }, el("kbd", {}, key), does)));
+  }
+
+  /** @param {import("../types/api").State | null} message the server's state @param {number | null} behind_s */
+  draw(message, behind_s) {
+    const unwell = (message?.collectors ?? []).filter(({ state }) => state !== "ok");
+    setText(this.parts, unwell.map(({ name, state }) => `${name} ${state}`).join(", "));
+    this.parts.title = troubleOf(unwell) ?? "";
+    if (message?.cost)
+      setText(this.cost, `dashboard costs ${figure(message.cost.cpu_pct, 1)} % of a core, ${megabytes(message.cost.rss_bytes)}`);
+    setText(this.profiler, message?.profile?.state === "on" ? `profiler ${figure(message.cost?.profiler_pct, 1)} %` : "");
+    setText(this.lag, behind_s === null ? "" : `${duration(Math.max(0, behind_s))} behind`);
+  }
+}
+
+// The sign in every page's bar: how many alerts fire. It also has the browser show new ones, where a user has allowed it.
+
+const AGAIN_MS = 4000; // messages may come while as many alerts fire as before
+
+/** @type {HTMLAnchorElement | null} */
+const sign = document.querySelector(".firing");
+let looked_ms = -Infinity;
+let before = -1;
+
+/** @param {number} firing */
+function showFiring(firing) {
+  if (sign) {
+    sign.hidden = !firing || !isOwner; // the Alerts page is the owner's
+    setText(sign, String(firing));
+    sign.ariaLabel = firing === 1 ? "1 active alert" : `${firing} active alerts`;
+    sign.title = sign.ariaLabel;
+  }
+  const now_ms = performance.now();
+  if (firing === before && now_ms - looked_ms < AGAIN_MS) return;
+  [before, looked_ms] = [firing, now_ms];
+  if (isOwner && globalThis.Notification?.permission === "granted") import("../findings/desktop.js").then(({ notify }) => notify()).catch(() => {}); // asked again at the next
 }

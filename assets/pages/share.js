@@ -1,8 +1,7 @@
 /** Share: a link to exactly this view, for a colleague to look at until it is over. */
 
-import { sentenceOf } from "../lib/api.js";
-import { change } from "../lib/change.js";
-import { copyText } from "../lib/copy.js";
+import { change, sentenceOf } from "../lib/api.js";
+import { copyText } from "../lib/clipboard.js";
 import { dialogOf, el } from "../lib/dom.js";
 import { here } from "../lib/url.js";
 

@@ -1,21 +1,21 @@
 /** A page over one axis: a range of time or steps, and the series over it. Each page adds its own parts. */
 
-import { Unreachable, newest, sentenceOf } from "../lib/api.js";
-import { STEP, TIME } from "../lib/axis.js";
-import { Book } from "../data/book.js";
-import { Controls } from "../timeline/controls.js";
-import { count } from "../lib/format.js";
-import { FindingsPlace } from "../findings/place.js";
-import { ON_LANES } from "../lib/keys.js";
+import { lostSince, withLost } from "../data/gpu_loss.js";
 import { lanesOf } from "../data/lanes.js";
-import { lostSince, withLost } from "../data/lost.js";
-import { painted, paintedLane } from "../lib/painted.js";
 import { stepAt } from "../data/progress.js";
 import { Range } from "../data/range.js";
-import { Retry, asked } from "../lib/retry.js";
-import { Session } from "./session.js";
-import { Steering } from "../timeline/steering.js";
+import { Retry, asked } from "../data/refresh.js";
+import { Book } from "../data/series_store.js";
+import { FindingsPlace } from "../findings/loader.js";
+import { Unreachable, newest, sentenceOf } from "../lib/api.js";
+import { STEP, TIME } from "../lib/axis.js";
+import { el, setClass, setText } from "../lib/dom.js";
+import { count } from "../lib/format.js";
+import { ON_LANES } from "../lib/keys.js";
+import { painted, paintedLane } from "../lib/probe.js";
+import { Steering } from "../timeline/gestures.js";
 import { Timeline } from "../timeline/timeline.js";
+import { Session } from "./session.js";
 
 /** @typedef {import("../lib/axis.js").View} View */
 /** @typedef {import("../data/series.js").Series} Series */
@@ -32,7 +32,7 @@ export class TimePage extends Session {
     this.book = new Book((metas) => this.lanesOf(metas), buckets);
     /** @type {number | null} */
     this.cursor_s = null;
-    /** @type {import("../timeline/events.js").Event[]} */
+    /** @type {import("../timeline/marks.js").Event[]} */
     this.events = [];
     this.steering = new Steering(this.range, {
       end_s: () => this.end_s,
@@ -262,12 +262,12 @@ export class TimePage extends Session {
     this.status.draw(runs.message, growing && axis === TIME ? this.behind_s : null);
   }
 
-  /** Of the lane that has no series. @returns {import("../timeline/shares.js").Shares | null} null: there is none, or nothing is known yet */
+  /** Of the lane that has no series. @returns {import("../ledger/view.js").Shares | null} null: there is none, or nothing is known yet */
   shares() {
     return null;
   }
 
-  /** The marks on the axis. @returns {import("../timeline/events.js").Event[]} */
+  /** The marks on the axis. @returns {import("../timeline/marks.js").Event[]} */
   marks() {
     return this.events;
   }
@@ -346,7 +346,7 @@ export class TimePage extends Session {
     this.load();
   }
 
-  /** @param {import("../data/book.js").Read} read @param {boolean} growing */
+  /** @param {import("../data/series_store.js").Read} read @param {boolean} growing */
   #read(read, growing) {
     if (read.failed.size) {
       const wait_s = this.again.points.failed();
@@ -373,5 +373,41 @@ export class TimePage extends Session {
     const sentence = sentenceOf(error);
     const wait_s = again?.failed();
     if (!(error instanceof Unreachable) || !this.book.lanes.length) this.timeline.say(wait_s === undefined ? sentence : asked(sentence, wait_s));
+  }
+}
+
+// The Live page's part of the bar: live or held, and the shown span.
+
+/**
+ * @typedef {Object} Setting
+ * @property {"live" | "held" | "lost"} mode
+ * @property {boolean} over nothing more comes from the run
+ * @property {string} host
+ * @property {number} span_s
+ * @property {import("../lib/axis.js").Axis} axis
+ */
+
+class Controls {
+  /** @param {HTMLElement} bar @param {{resume: () => void, span: (span_s: number) => void}} actions */
+  constructor(bar, actions) {
+    this.host = el("span", { class: "dim host" });
+    this.back = el("button", { class: "back", type: "button", disabled: true, onclick: actions.resume }, "…");
+    this.spans = el("select", { class: "spans", "aria-label": "Range", onchange: () => actions.span(Number(this.spans.value)) });
+    bar.append(this.host, this.back, el("label", { class: "range" }, el("kbd", {}, "r"), this.spans));
+  }
+
+  /** @param {Setting} setting */
+  draw({ mode, over, host, span_s, axis }) {
+    const [live, held] = over ? ["Ended", "Back to the end"] : ["Live", "Back to live"];
+    setText(this.back, { live, held, lost: "Not connected" }[mode]);
+    setClass(this.back, "held", mode !== "live");
+    setClass(this.back, "over", mode === "live" && over);
+    this.back.disabled = mode === "live";
+    setText(this.host, host && `host ${host}`);
+    const looks = `${axis.name} ${span_s}`;
+    if (this.spans.dataset.looks === looks) return;
+    this.spans.dataset.looks = looks;
+    const spans = axis.spans.includes(span_s) ? axis.spans : [...axis.spans, span_s];
+    this.spans.replaceChildren(...spans.map((span) => el("option", { value: span, selected: span === span_s }, axis.length(span))));
   }
 }

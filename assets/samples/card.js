@@ -1,17 +1,16 @@
 /** One name: its samples of each shown run, at the nearest to the wanted step, side by side. It loads while it is in view. */
 
 import { get, sentenceOf } from "../lib/api.js";
-import { el, setClass, setText } from "../lib/dom.js";
+import { el, setClass, setText, visibleName } from "../lib/dom.js";
 import { count, counted } from "../lib/format.js";
-import { visibleName } from "../lib/visible.js";
 import { fill } from "./content.js";
-import { samplesAt } from "./steps.js";
+import { samplesAt } from "./loader.js";
 
-/** @typedef {import("./loading.js").Sample} Sample */
+/** @typedef {import("./loader.js").Sample} Sample */
 /** @typedef {import("../types/api").Row<"SampleNameRow">} Name */
 /**
  * @typedef {Object} Around what cards share
- * @property {import("./loading.js").Loading} loading
+ * @property {import("./loader.js").Loading} loading
  * @property {(title: string, blob: Blob) => void} enlarge
  * @property {() => void} learned there are new rows
  */

@@ -1,19 +1,17 @@
 /** What a sample looks like, by its kind: an image as a thumbnail, audio as a player, all else as text. Nothing that is logged becomes HTML. */
 
 import { sentenceOf } from "../lib/api.js";
-import { el, setText } from "../lib/dom.js";
-import { size } from "../lib/format.js";
-import { Dropped, linkOf } from "./loading.js";
-import { RidgeChart, histogramOf, wordsOf } from "./histogram.js";
-import { some } from "./steps.js";
-import { tableElement, tableOfJson, tableOfText } from "./table.js";
+import { el, emptyContext, setText } from "../lib/dom.js";
+import { count, figure, size, tick } from "../lib/format.js";
+import { faded, token } from "../lib/theme.js";
+import { Dropped, linkOf, some } from "./loader.js";
 
-/** @typedef {import("./loading.js").Sample} Sample */
-/** @typedef {import("./loading.js").Loaded} Loaded */
+/** @typedef {import("./loader.js").Sample} Sample */
+/** @typedef {import("./loader.js").Loaded} Loaded */
 /**
  * @typedef {Object} Place
  * @property {string} run
- * @property {import("./loading.js").Loading} loading
+ * @property {import("./loader.js").Loading} loading
  * @property {Sample[]} rows all samples of the name
  * @property {() => boolean} wanted whether this is still what is to be shown
  * @property {(title: string, blob: Blob) => void} enlarge
@@ -105,7 +103,7 @@ async function histogram(sample, place) {
   );
   const read = (/** @type {Sample} */ row) => take(row, place, async ({ blob }) => ({ step: row.step, histogram: histogramOf(await blob.text()) }));
   const all = await Promise.all(chosen.map((row) => (row === sample ? read(row) : read(row).catch(optional))));
-  const ridges = /** @type {import("./histogram.js").Ridge[]} */ (all.filter((ridge) => ridge?.histogram));
+  const ridges = /** @type {Ridge[]} */ (all.filter((ridge) => ridge?.histogram));
   const own = ridges.find(({ step }) => step === sample.step);
   if (!own) return [el("p", { class: "sub" }, "It holds no values."), link(sample, place)];
   const chart = new RidgeChart();
@@ -137,3 +135,206 @@ function link(sample, place) {
 
 /** @template T @param {Sample} sample @param {Place} place @param {(loaded: Loaded) => T | Promise<T>} make */
 const take = (sample, place, make) => place.loading.take(place.run, sample, make, place.wanted);
+
+// Tables out of CSV, TSV and JSON, as far as they are shown: text in cells, and nothing else.
+
+/** @typedef {{columns: string[], rows: string[][], total: number}} Table */
+
+const MOST_ROWS = 200;
+const MOST_COLUMNS = 50;
+const MOST_CELL = 500; // characters
+
+/** `{"columns": [...], "rows": [...]}`, a list of objects or of lists, or one object. Null for what is none of these. @param {string} text @returns {Table | null} */
+function tableOfJson(text) {
+  let value;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return null;
+  }
+  if (Array.isArray(value?.rows)) return cut((value.columns ?? []).map(word), value.rows.map(cells), Number(value.total) || value.rows.length);
+  if (Array.isArray(value)) {
+    const objects = value.filter((item) => item !== null && typeof item === "object" && !Array.isArray(item));
+    if (objects.length === value.length && value.length) {
+      const columns = [...new Set(objects.slice(0, MOST_ROWS).flatMap((item) => Object.keys(item)))];
+      return cut(columns, objects.slice(0, MOST_ROWS).map((item) => columns.map((name) => Object.hasOwn(item, name) ? word(item[name]) : "")), value.length);
+    }
+    return cut([], value.slice(0, MOST_ROWS).map(cells), value.length);
+  }
+  if (value === null || typeof value !== "object") return null;
+  const entries = Object.entries(value);
+  return cut(["name", "value"], entries.slice(0, MOST_ROWS).map(([name, item]) => [name, word(item)]), entries.length);
+}
+
+/** The first line names the columns; cells may be quoted and span lines. @param {string} text @param {string} separator @returns {Table} */
+function tableOfText(text, separator) {
+  /** @type {string[][]} */
+  const rows = [[]];
+  let cell = "";
+  let quoted = false;
+  for (let i = 0; i < text.length; i += 1) {
+    const char = text[i];
+    if (quoted && char === '"' && text[i + 1] === '"') (cell += '"'), (i += 1);
+    else if (char === '"' && (quoted || !cell)) quoted = !quoted;
+    else if (quoted || (char !== separator && char !== "\n")) cell += char === "\r" && text[i + 1] === "\n" ? "" : char;
+    else {
+      rows[rows.length - 1].push(cell);
+      cell = "";
+      if (char === "\n") rows.push([]);
+    }
+  }
+  if (cell || rows[rows.length - 1].length) rows[rows.length - 1].push(cell);
+  const filled = rows.filter((row) => row.some(Boolean));
+  const [columns = [], ...others] = filled;
+  return cut(columns, others, others.length);
+}
+
+/** @param {Table} table @param {string} label */
+function tableElement({ columns, rows, total }, label) {
+  const numeric = columns.map((_, i) => rows.length > 0 && rows.every((row) => row[i] === "" || Number.isFinite(Number(row[i] ?? "x"))));
+  const shown = rows.length < total ? el("p", { class: "sub" }, `${count(rows.length)} of ${count(total)} rows`) : null;
+  return el(
+    "div",
+    { class: "sample-table", tabindex: "0", role: "region", "aria-label": label },
+    el(
+      "table",
+      {},
+      el("thead", {}, el("tr", {}, ...columns.map((name, i) => el("th", { scope: "col", class: numeric[i] ? "num" : "" }, name)))),
+      el("tbody", {}, ...rows.map((row) => el("tr", {}, ...row.map((cell, i) => el("td", { class: numeric[i] ? "num" : "" }, cell))))),
+    ),
+    shown,
+  );
+}
+
+/** @param {string[]} columns @param {string[][]} rows @param {number} total @returns {Table} */
+function cut(columns, rows, total) {
+  const kept = rows.slice(0, MOST_ROWS).map((row) => row.slice(0, MOST_COLUMNS).map((cell) => cell.slice(0, MOST_CELL)));
+  const width = Math.max(0, ...kept.map((row) => row.length));
+  const names = columns.length ? columns : Array.from({ length: width }, (_, i) => String(i + 1));
+  return { columns: names.slice(0, MOST_COLUMNS).map((name) => name.slice(0, MOST_CELL)), rows: kept, total };
+}
+
+/** @param {unknown} row @returns {string[]} */
+const cells = (row) => (Array.isArray(row) ? row.map(word) : [word(row)]);
+
+/** @param {unknown} value */
+const word = (value) => (value === null || value === undefined ? "" : typeof value === "object" ? JSON.stringify(value) : String(value));
+
+// A histogram over steps: one ridge a step, the oldest on top, the chosen one in colour.
+
+/** @typedef {{edges: number[], counts: number[]}} Histogram */
+/** @typedef {{step: number | null, histogram: Histogram}} Ridge */
+
+const RIDGE_PX = 44; // height of the highest bar
+const FOOT_PX = 18;
+const LABEL_PX = 52;
+const BUCKETS = 60; // of equal width, into which all histograms of a chart are spread: writers choose widths that differ a thousandfold
+
+/** Null for what is none. @param {string} text @returns {Histogram | null} */
+function histogramOf(text) {
+  try {
+    const { edges, counts } = JSON.parse(text);
+    if (!Array.isArray(edges) || !Array.isArray(counts)) return null;
+    const found = { edges: edges.map(Number), counts: counts.map(Number) };
+    const sound = found.edges.length === found.counts.length + 1 && found.counts.length > 0 && [...found.edges, ...found.counts].every(Number.isFinite);
+    return sound ? found : null;
+  } catch {
+    return null;
+  }
+}
+
+/** The same values in buckets of equal width between two values, each spread evenly over those that it meets (pure). @param {Histogram} histogram @param {number} lo @param {number} hi @param {number} [buckets] @returns {number[]} */
+function evened({ edges, counts }, lo, hi, buckets = BUCKETS) {
+  const found = Array(buckets).fill(0);
+  const place = (/** @type {number} */ value) => ((value - lo) / (hi - lo)) * buckets;
+  counts.forEach((count, i) => {
+    const [from, to] = [place(edges[i]), place(edges[i + 1])];
+    const [first, last] = [from, to].map((at) => Math.max(0, Math.min(buckets - 1, Math.floor(at))));
+    for (let k = first; k <= last; k += 1) {
+      const part = to > from ? Math.max(0, Math.min(to, k + 1) - Math.max(from, k)) / (to - from) : k === first ? 1 : 0;
+      found[k] += count * part;
+    }
+  });
+  return found;
+}
+
+/** `10,000 values from −3.8 to 4.1` @param {Histogram} histogram */
+function wordsOf({ edges, counts }) {
+  const total = counts.reduce((all, one) => all + one, 0);
+  return `${count(total)} values from ${figure(edges[0])} to ${figure(edges[edges.length - 1])}`;
+}
+
+class RidgeChart {
+  constructor() {
+    this.canvas = el("canvas", { role: "img" });
+    /** @type {Ridge[]} */
+    this.ridges = [];
+    /** @type {number | null} */
+    this.chosen = null;
+    new ResizeObserver(() => this.draw()).observe(this.canvas);
+  }
+
+  /** @param {Ridge[]} ridges the oldest first @param {number | null} chosen step */
+  show(ridges, chosen) {
+    this.ridges = ridges;
+    this.chosen = chosen;
+    const shown = ridges.find(({ step }) => step === chosen);
+    this.canvas.setAttribute("aria-label", shown ? `Histogram at step ${count(chosen)}: ${wordsOf(shown.histogram)}` : "Histogram");
+    this.draw();
+  }
+
+  draw() {
+    const { canvas, ridges } = this;
+    const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+    if (!width || !ridges.length) return;
+    const context = emptyContext(canvas, width, height);
+    const lo = Math.min(...ridges.map(({ histogram }) => histogram.edges[0]));
+    const hi = Math.max(...ridges.map(({ histogram: { edges } }) => edges[edges.length - 1]));
+    const plot = { lo, hi: hi > lo ? hi : lo + 1, width: width - LABEL_PX };
+    const room = height - FOOT_PX - RIDGE_PX - 4;
+    ridges.forEach((ridge, i) => {
+      const foot_px = RIDGE_PX + 4 + (ridges.length > 1 ? (room * i) / (ridges.length - 1) : room);
+      drawRidge(context, ridge, { ...plot, foot_px, isChosen: ridge.step === this.chosen });
+    });
+    drawAxis(context, plot, height);
+  }
+}
+
+/** @typedef {{lo: number, hi: number, width: number}} Plot */
+
+/** @param {CanvasRenderingContext2D} context @param {Ridge} ridge @param {Plot & {foot_px: number, isChosen: boolean}} place */
+function drawRidge(context, { step, histogram }, { lo, hi, width, foot_px, isChosen }) {
+  const counts = evened(histogram, lo, hi);
+  const most = Math.max(...counts) || 1;
+  context.beginPath();
+  context.moveTo(0, foot_px);
+  counts.forEach((count, i) => {
+    const top = foot_px - (count / most) * RIDGE_PX;
+    context.lineTo((i / BUCKETS) * width, top);
+    context.lineTo(((i + 1) / BUCKETS) * width, top);
+  });
+  context.lineTo(width, foot_px);
+  context.closePath();
+  const colour = token(isChosen ? "accent" : "phase-backward");
+  context.fillStyle = isChosen ? faded(colour, 0.55) : faded(colour, 0.18);
+  context.fill();
+  context.strokeStyle = isChosen ? colour : faded(colour, 0.6);
+  context.lineWidth = isChosen ? 1.5 : 1;
+  context.stroke();
+  if (step === null) return;
+  context.font = `10px ${token("font-ui")}`;
+  context.fillStyle = token(isChosen ? "ink" : "ink-3");
+  context.textAlign = "left";
+  context.fillText(tick(step), width + 6, foot_px);
+}
+
+/** @param {CanvasRenderingContext2D} context @param {Plot} plot @param {number} height */
+function drawAxis(context, { lo, hi, width }, height) {
+  context.font = `10px ${token("font-ui")}`;
+  context.fillStyle = token("ink-3");
+  const at = [lo, (lo + hi) / 2, hi];
+  at.forEach((value, i) => {
+    context.textAlign = /** @type {CanvasTextAlign[]} */ (["left", "center", "right"])[i];
+    context.fillText(tick(Number(value.toPrecision(3))), (width * i) / 2, height - 4);
+  });
+}

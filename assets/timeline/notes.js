@@ -1,7 +1,6 @@
 /** A note on a moment or a window of a run: a small dialog that sends it. It then comes back as an event of the run. Loaded when it is first asked for. */
 
-import { sentenceOf } from "../lib/api.js";
-import { change } from "../lib/change.js";
+import { change, sentenceOf } from "../lib/api.js";
 import { el, setText } from "../lib/dom.js";
 import { clock, duration } from "../lib/format.js";
 

@@ -6,7 +6,7 @@ import { windowOf } from "../lib/url.js";
 /** @typedef {import("../data/range.js").Window} Window */
 
 export class Pins {
-  /** @param {import("./timeline.js").Timeline} timeline that shows them @param {import("./steering.js").Steering} steering @param {() => void} changed */
+  /** @param {import("./timeline.js").Timeline} timeline that shows them @param {import("./gestures.js").Steering} steering @param {() => void} changed */
   constructor(timeline, steering, changed) {
     this.timeline = timeline;
     this.steering = steering;

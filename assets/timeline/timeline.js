@@ -1,13 +1,13 @@
 /** All lanes on one axis, with what lies over them: events, the selected window, the crosshair. */
 
-import { brush } from "./brush.js";
-import { copyButton } from "../lib/copy.js";
+import { copyButton } from "../lib/clipboard.js";
 import { el, setClass, setText } from "../lib/dom.js";
-import { axisMark, laneMark, placed } from "./events.js";
 import { count } from "../lib/format.js";
+import { onTheme } from "../lib/theme.js";
+import { brush } from "./gestures.js";
 import { LaneView } from "./lane.js";
 import { movable, ordered, remember } from "./lane_order.js";
-import { onTheme } from "../lib/theme.js";
+import { axisMark, laneMark, placed } from "./marks.js";
 
 /** @typedef {import("../data/lanes.js").Lane} Lane */
 /** @typedef {import("../data/series.js").Series} Series */
@@ -21,9 +21,9 @@ import { onTheme } from "../lib/theme.js";
  * @property {number | null} cursor_step
  * @property {Map<string, Series>} series
  * @property {Map<string, string>} failed by key of a series, why it cannot be shown
- * @property {import("./shares.js").Shares | null} [shares] of the lane that shows them; null until they are known
+ * @property {import("../ledger/view.js").Shares | null} [shares] of the lane that shows them; null until they are known
  * @property {number} version rises when the series have something new
- * @property {import("./events.js").Event[]} events
+ * @property {import("./marks.js").Event[]} events
  * @property {string} end the word at the right end of the axis
  * @property {boolean} following
  */
@@ -33,7 +33,7 @@ const TICK_PX = 64;
 const SLOW_MS = 2000;
 
 export class Timeline {
-  /** @param {Omit<import("./brush.js").Gestures, "view" | "window">} gestures @param {(lane: LaneView) => void} drawn */
+  /** @param {Omit<import("./gestures.js").Gestures, "view" | "window">} gestures @param {(lane: LaneView) => void} drawn */
   constructor(gestures, drawn) {
     this.drawn = drawn;
     /** @type {LaneView[]} */

@@ -39,7 +39,7 @@ from .contents import Findings, ReportCurves, ReportPlot
 MOST_READ = 4000  # characters of a text that are looked at: a secret that is cut in two has no form any more
 LEFT_OUT_WORD = "\ue000"  # in its place while a text is looked at: what has a blank in it would be taken for two words
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-UNSEEN = re.compile(  # as assets/lib/visible.js; half of a pair, which no file can hold, too
+UNSEEN = re.compile(  # as assets/lib/dom.js; half of a pair, which no file can hold, too
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2060-\u206f"
     "\u2800\u3164\ufeff\uffa0\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\U000e0000-\U000e0fff]"
 )

@@ -1,12 +1,9 @@
 /** The Alerts page: Python fills it (`dashboard/pages/alerts`), this asks for it anew and sends what a user changes. */
 
-import { get, sentenceOf } from "../../lib/api.js";
-import { change } from "../../lib/change.js";
-import { el, setText } from "../../lib/dom.js";
+import { change, get, sentenceOf } from "../../lib/api.js";
+import { el, setClass, setText } from "../../lib/dom.js";
 import { clock, day, sameDay } from "../../lib/format.js";
 import { Session } from "../session.js";
-import { DesktopChoice } from "./desktop.js";
-import { AlertsEditor } from "./editor.js";
 
 const AGAIN_MS = 5000; // ages grow, and messages are delivered
 const ASKED = "alerts-asked";
@@ -139,3 +136,189 @@ export default class AlertsPage extends Session {
 
 /** `14:25:03`, of another day with its date @param {number} time_s @param {number} now_s */
 const when = (time_s, now_s) => (sameDay(time_s, now_s) ? clock(time_s) : `${day(time_s)} ${clock(time_s)}`);
+
+// alerts.yaml as text, with the numbers of its lines and what is wrong with which of them.
+
+/** @typedef {import("../../types/api").Row<"AlertTroubleRow">} Trouble */
+
+const LEAST_LINES = 8;
+const EXAMPLE = `receivers:
+  - name: this browser
+    kind: desktop
+  - name: ops
+    kind: webhook
+    url: https://example.org/hook    # a secret: env:NAME or file:/path
+
+rules:
+  - finding: loss_spike              # a note that is to alert
+    to: this browser
+  - name: loss is high
+    when: train/loss > 8
+    for: 2 min
+
+# quiet: {from: "22:00", to: "07:00", zone: Europe/Berlin}
+`;
+
+class AlertsEditor {
+  /** @param {{save: (text: string) => Promise<string>}} page `save` returns what is wrong, or "" */
+  constructor(page) {
+    this.page = page;
+    this.read = ""; // what the file says
+    this.numbers = el("div");
+    this.lines = el("div", { class: "editor-lines", "aria-hidden": "true" }, this.numbers);
+    this.input = el("textarea", {
+      id: "alerts-yaml",
+      "aria-label": "Rules and receivers, as YAML",
+      "aria-describedby": "alerts-mistakes",
+      spellcheck: "false",
+      autocomplete: "off",
+      wrap: "off",
+      oninput: () => this.#edited(),
+      onscroll: () => this.#scroll(),
+      onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event),
+    });
+    this.mistakes = el("ul", { class: "mistakes" });
+    this.save = el("button", { class: "btn pri", type: "button", disabled: true, onclick: () => this.#save() }, "Save");
+    this.back = el("button", { class: "btn", type: "button", hidden: true, onclick: () => this.#undo() }, "Discard changes");
+    this.said = el("span", { role: "status" });
+    this.element = el(
+      "div",
+      { class: "editor" },
+      el("div", { class: "editor-box" }, this.lines, this.input),
+      el("div", { id: "alerts-mistakes", role: "status" }, this.mistakes),
+      el("div", { class: "actions" }, this.save, this.back, this.said, el("span", { class: "dim" }, "alerts.yaml in the data folder; it may be edited by hand, too.")),
+    );
+    this.#number();
+  }
+
+  /** Whether a user has changed it and not saved it. */
+  get changed() {
+    return this.input.value !== this.read;
+  }
+
+  /** What the file says now; what a user is at stays. @param {string} text @param {Trouble[]} troubles */
+  show(text, troubles) {
+    if (!this.changed) {
+      if (text !== this.input.value) this.input.value = text;
+      this.read = text;
+      this.#number();
+      this.#complain(troubles);
+    }
+    this.#drawActions();
+  }
+
+  /** @param {string} text that was saved */
+  saved(text) {
+    this.read = text;
+    setText(this.said, "Saved.");
+  }
+
+  /** A text to begin with, which is not saved yet. */
+  begin() {
+    if (!this.input.value.trim()) this.input.value = EXAMPLE;
+    this.#edited();
+    this.input.focus();
+  }
+
+  /** @param {number} line */
+  goTo(line) {
+    const rows = /** @type {string[]} */ (this.input.value.split("\n"));
+    const start = rows.slice(0, line - 1).reduce((sum, row) => sum + row.length + 1, 0);
+    this.input.focus();
+    this.input.setSelectionRange(start, start + (rows[line - 1]?.length ?? 0));
+    this.input.scrollTop = Math.max(0, (line - LEAST_LINES / 2) * this.#row_px);
+  }
+
+  get #row_px() {
+    return parseFloat(getComputedStyle(this.input).lineHeight) || 18;
+  }
+
+  #edited() {
+    setText(this.said, "");
+    this.#number();
+    this.#drawActions();
+  }
+
+  #drawActions() {
+    this.save.disabled = !this.changed;
+    this.back.hidden = !this.changed;
+  }
+
+  #number() {
+    const count = this.input.value.split("\n").length;
+    this.input.rows = Math.min(28, Math.max(LEAST_LINES, count + 1));
+    while (this.numbers.children.length > count) this.numbers.lastElementChild.remove();
+    while (this.numbers.children.length < count) this.numbers.append(el("i", {}, String(this.numbers.children.length + 1)));
+    this.#scroll();
+  }
+
+  #scroll() {
+    this.lines.scrollTop = this.input.scrollTop;
+  }
+
+  /** @param {Trouble[]} troubles */
+  #complain(troubles) {
+    const looks = JSON.stringify(troubles);
+    if (looks === this.#complained) return;
+    this.#complained = looks;
+    const wrong = new Set(troubles.map(({ line }) => line));
+    [...this.numbers.children].forEach((row, i) => setClass(row, "wrong", wrong.has(i + 1)));
+    this.mistakes.replaceChildren(...troubles.map(({ line, sentence }) => el("li", {}, el("button", { class: "plain", type: "button", onclick: () => this.goTo(line) }, sentence))));
+    if (wrong.size) this.input.setAttribute("aria-invalid", "true");
+    else this.input.removeAttribute("aria-invalid");
+  }
+
+  #complained = "";
+
+  async #save() {
+    this.save.disabled = true;
+    const sentence = await this.page.save(this.input.value);
+    this.#drawActions();
+    if (!sentence) return;
+    const line = Number(/^line (\d+)/.exec(sentence)?.[1] ?? 0);
+    this.#complain([{ line, sentence }]);
+    setText(this.said, "Nothing is saved.");
+    if (line) this.goTo(line);
+  }
+
+  #undo() {
+    this.input.value = this.read;
+    this.#complain([]);
+    this.#edited();
+  }
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    if (event.key !== "s" || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    if (this.changed) this.#save();
+  }
+}
+
+// Whether this browser shows alerts as notifications: a button that asks for its permission, and what stands in the way.
+
+class DesktopChoice {
+  constructor() {
+    this.said = el("span", { role: "status" });
+    this.button = el("button", { class: "btn", type: "button", hidden: true, onclick: () => this.#allow() }, "Show alerts as notifications of this browser");
+    this.element = el("p", { class: "desktop dim" }, this.button, this.said);
+    this.named = false; // there is a receiver of this kind
+  }
+
+  /** @param {boolean} named */
+  draw(named) {
+    this.named = named;
+    const permission = "Notification" in window ? Notification.permission : null;
+    this.button.hidden = permission !== "default" || !isSecureContext;
+    const missing = named ? "" : " Add a receiver of kind desktop to the text below.";
+    if (!isSecureContext || permission === null) setText(this.said, "Browsers show notifications of pages on https and localhost only.");
+    else if (permission === "denied") setText(this.said, "This browser does not let the dashboard show notifications; its settings for this site change that.");
+    else if (permission === "granted") setText(this.said, `This browser shows alerts as notifications while a page of the dashboard is open.${missing}`);
+    else setText(this.said, missing);
+  }
+
+  async #allow() {
+    await Notification.requestPermission();
+    this.draw(this.named);
+  }
+}

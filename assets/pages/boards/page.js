@@ -1,14 +1,14 @@
 /** The Boards page: one board, live; which there are, the range, and the way to change it. */
 
-import { get, sentenceOf } from "../../lib/api.js";
+import { BoardView } from "../../boards/board.js";
+import { spanWord } from "../../curves/view.js";
+import { Retry, asked } from "../../data/refresh.js";
+import { get, isOwner, sentenceOf } from "../../lib/api.js";
 import { el, setText } from "../../lib/dom.js";
 import { duration } from "../../lib/format.js";
-import { Retry, asked } from "../../lib/retry.js";
+import { Picker } from "../../lib/picker.js";
 import { readAddress } from "../../lib/url.js";
-import { BoardView } from "../../boards/board.js";
-import { isOwner } from "../../role.js";
 import { Session } from "../session.js";
-import { Tools } from "./tools.js";
 
 /** @typedef {import("../../types/api").Row<"BoardAnswer">} BoardAnswer */
 /** @typedef {import("../../types/api").Row<"BoardRowOfList">} ListRow */
@@ -44,7 +44,7 @@ export default class BoardsPage extends Session {
     this.list = [];
     /** @type {BoardAnswer | null} as it was last read */
     this.file = null;
-    /** @type {import("../../boards/editing/editor.js").Editor | null} */
+    /** @type {import("../../boards/editor.js").Editor | null} */
     this.editor = null;
     this.board = new BoardView({
       shown: () => this.shown,
@@ -192,7 +192,7 @@ export default class BoardsPage extends Session {
 
   /** @param {boolean} fresh */
   async #openEditor(fresh) {
-    const { Editor } = await import("../../boards/editing/editor.js").catch(() => ({ Editor: null }));
+    const { Editor } = await import("../../boards/editor.js").catch(() => ({ Editor: null }));
     if (!Editor) return void (this.trouble = "The dashboard does not answer.");
     const file = fresh ? null : this.file;
     this.editor = new Editor(this.board, {
@@ -254,7 +254,7 @@ export default class BoardsPage extends Session {
     this.board.reading.forget();
   }
 
-  /** @param {import("../../boards/reading.js").Followed[]} series @param {number} cursor */
+  /** @param {import("../../boards/reader.js").Followed[]} series @param {number} cursor */
   #follow(series, cursor) {
     /** @type {Map<string | null, string[]>} */
     const names = new Map();
@@ -299,5 +299,54 @@ export default class BoardsPage extends Session {
       key(["u"], "u", "while editing: undo", () => this.editor?.undo()),
       key(["Escape"], "Esc", "close the editor, else back to the live range", () => (this.editor ? this.editor.leave() : this.board.zoom(null))),
     ];
+  }
+}
+
+// The line above a board: which board, whose run, which range, and the buttons that change it.
+
+/** @typedef {{open: (name: string) => void, pick: (run: string) => void, window: (window_s: number | null) => void, live: () => void, edit: () => void, make: () => void}} Acts */
+/** @typedef {{list: ListRow[], name: string, runs: import("../../data/runs.js").Runs, window_s: number | null, fields: import("../../boards/model.js").BoardFields, held: {lo: number, hi: number} | null, editing: boolean}} Shown */
+
+const WINDOWS_S = [60, 300, 900, 3600, 6 * 3600, 86400];
+const SOURCES = /** @type {const} */ ([
+  ["data", "Your boards"],
+  ["log", "Boards of the log folder"],
+  ["template", "Boards that come along"],
+]);
+
+class Tools {
+  /** @param {Acts} acts */
+  constructor(acts) {
+    this.boards = el("select", { class: "input", "aria-label": "Board", onchange: () => acts.open(this.boards.value) });
+    this.picker = new Picker((run) => acts.pick(run));
+    this.window = el("select", { class: "input", "aria-label": "Range", onchange: () => acts.window(this.window.value === "" ? null : Number(this.window.value)) });
+    this.held = el("span", { class: "mid" });
+    this.live = el("button", { class: "btn", type: "button", onclick: () => acts.live() }, "Live ", el("kbd", {}, "0"));
+    this.edit = el("button", { class: "btn", type: "button", "data-owners": "", onclick: () => acts.edit() }, "Edit ", el("kbd", {}, "e"));
+    this.make = el("button", { class: "btn", type: "button", "data-owners": "", onclick: () => acts.make() }, "New ", el("kbd", {}, "n"));
+    this.element = el("section", { class: "boards-tools", "aria-label": "Board and range" }, this.boards, this.picker.element, this.window, this.held, this.live, el("span", { class: "room" }), this.edit, this.make);
+    this.seen = "";
+  }
+
+  /** @param {Shown} shown */
+  draw({ list, name, runs, window_s, fields, held, editing }) {
+    this.picker.draw(runs);
+    const key = JSON.stringify([list.map((row) => [row.name, row.title, row.source, Boolean(row.trouble)]), name, window_s, fields.window]);
+    if (key !== this.seen) {
+      this.seen = key;
+      const groups = SOURCES.map(([source, label]) => ({ label, rows: list.filter((row) => row.source === source) })).filter(({ rows }) => rows.length);
+      const gone = list.some((row) => row.name === name) ? [] : [el("option", { value: name }, name)];
+      this.boards.replaceChildren(...gone, ...groups.map(({ label, rows }) => el("optgroup", { label }, ...rows.map((row) => el("option", { value: row.name, title: row.about }, `${row.title}${row.trouble ? " (broken)" : ""}`)))));
+      this.boards.value = name;
+      const own = fields.window && fields.window !== "all" ? `last ${fields.window}` : "whole run";
+      const more = window_s !== null && !WINDOWS_S.includes(window_s) ? [window_s] : [];
+      this.window.replaceChildren(el("option", { value: "" }, own), ...[...WINDOWS_S, ...more].map((seconds) => el("option", { value: String(seconds) }, `last ${duration(seconds)}`)));
+      this.window.value = window_s === null ? "" : String(window_s);
+    }
+    this.window.hidden = held !== null || fields.axis === "step";
+    this.held.hidden = this.live.hidden = held === null;
+    setText(this.held, held ? spanWord(fields.axis ?? "time", held) : "");
+    this.edit.hidden = this.make.hidden = editing;
+    this.boards.disabled = editing;
   }
 }

@@ -1,16 +1,23 @@
 /** The Flame page: one window of a run's Python, compared with normal or another window. */
 
+import { basis, sentence } from "../../blame/blame.js";
+import { LogDifference } from "../../blame/log_difference.js";
+import { parameters } from "../../blame/profile.js";
+import { withLost } from "../../data/gpu_loss.js";
+import { lanesOf } from "../../data/lanes.js";
+import { Retry } from "../../data/refresh.js";
+import { ChartLane } from "../../flame/chart.js";
+import { get, mayExport, newest } from "../../lib/api.js";
 import { TIME } from "../../lib/axis.js";
-import { el, setClass } from "../../lib/dom.js";
-import { download } from "./download.js";
-import { FlameHead } from "./head.js";
-import { writeChoice } from "./options.js";
-import { FlameStage } from "./stage.js";
-import { withLost } from "../../data/lost.js";
-import { paintedFlame } from "../../lib/painted.js";
-import { mayExport } from "../../role.js";
+import { copyButton } from "../../lib/clipboard.js";
+import { el, setClass, setText } from "../../lib/dom.js";
+import { clock, duration, stepRange } from "../../lib/format.js";
+import { Picker } from "../../lib/picker.js";
+import { paintedFlame } from "../../lib/probe.js";
+import { pathTo } from "../../lib/url.js";
+import { ReportButton } from "../run_details.js";
 import { RunPage } from "../run_page.js";
-import { Strip, stripLanes } from "./strip.js";
+import { FlameStage, writeChoice } from "./stage.js";
 
 const BUCKETS = 400;
 
@@ -181,4 +188,122 @@ export default class FlamePage extends RunPage {
   }
 
   showLines() {}
+}
+
+// The head of the Flame page: the run and window, the blamed function, its basis, and downloads.
+
+/** @typedef {import("../../blame/blame.js").Blame} Blame */
+/** @typedef {import("../../data/range.js").Window} Window */
+
+class FlameHead {
+  /** @param {{pick: (run: string) => void, download: (format: "speedscope" | "folded") => void, report: () => import("../run_details.js").Reported | null}} actions */
+  constructor(actions) {
+    this.picker = new Picker(actions.pick);
+    this.when = el("div", { class: "state" });
+    this.said = el("p", { class: "said", "aria-live": "polite" });
+    this.basis = el("p", { class: "sub" });
+    this.logDifference = new LogDifference();
+    const button = (/** @type {"speedscope" | "folded"} */ format, /** @type {string} */ name, /** @type {string} */ key) =>
+      el(
+        "button",
+        { class: `btn ${format === "speedscope" ? "pri" : ""}`, type: "button", "data-exports": "", onclick: () => actions.download(format) },
+        name,
+        el("kbd", {}, key),
+      );
+    this.element = el(
+      "section",
+      { class: "verdict flame-head", "aria-label": "The window" },
+      el("div", { class: "who" }, this.picker.element, this.when),
+      el("div", { class: "finding" }, el("div", {}, this.said, this.basis, this.logDifference.element)),
+      el(
+        "div",
+        { class: "actions" },
+        copyButton("Copy link", () => location.href),
+        new ReportButton(actions.report).element,
+        button("folded", "Export folded", "E"),
+        button("speedscope", "Export to speedscope", "e"),
+      ),
+    );
+  }
+
+  /** @param {import("../../data/runs.js").Runs} runs */
+  drawRuns(runs) {
+    this.picker.draw(runs);
+  }
+
+  /** @param {Window} shown @param {boolean} chosen by the user; else the last seconds @param {{from: number | null, to: number | null}} steps */
+  drawWindow(shown, chosen, steps) {
+    const length = duration(shown.to - shown.from);
+    const words = [`${clock(shown.from)} – ${clock(shown.to)}`, length, stepRange(steps)];
+    setText(this.when, chosen ? words.filter(Boolean).join(", ") : `the last ${length}`);
+  }
+
+  /** @param {Blame | null} blame @param {{said: (Node | string)[], aside: string}} own the page's words while the server has none @param {boolean} chosen the user chose what to compare with @param {import("../../flame/tree.js").Tree | null} tree that is drawn */
+  say(blame, own, chosen, tree) {
+    const verdict = blame?.sentence ? blame : null;
+    this.said.replaceChildren(...(verdict ? sentence(verdict) : own.said));
+    const rests = verdict && verdict.verdict !== "no_profile" ? basis(verdict, chosen, tree) : own.aside;
+    setText(this.basis, rests === this.said.textContent ? "" : rests);
+    this.basis.title = this.basis.textContent;
+  }
+}
+
+// The strip of the Flame page: when GPUs starved, and what the main thread did, on one time axis with the selected window.
+
+const FIRST = ["heat", "phases", "cpu"]; // the lane above the flame chart: the first existing one of these
+
+export class Strip {
+  /**
+   * @param {import("../../timeline/timeline.js").Timeline} timeline
+   * @param {{failed: (error: unknown, again: Retry) => void, tinting: () => import("../../flame/chart.js").Tinting, answered: () => void}} page
+   */
+  constructor(timeline, page) {
+    this.chart = new ChartLane();
+    /** @type {Record<string, any> | null} */
+    this.asked = null;
+    timeline.stack.after(this.chart.element);
+    timeline.surface.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => this.chart.point(event));
+    timeline.surface.addEventListener("pointerleave", () => (this.chart.tip.hidden = true));
+    this.element = el("div", { class: "strip" }, timeline.element);
+    this.read = newest(
+      (/** @type {Record<string, any>} */ question) => get("flamechart", question),
+      (chart) => {
+        this.retry.done();
+        this.chart.show(chart, page.tinting());
+        page.answered();
+      },
+      (error) => {
+        page.failed(error, this.retry);
+        page.answered();
+      },
+    );
+    this.retry = new Retry(() => this.asked && this.read(this.asked));
+  }
+
+  /** Read the stacks of a stretch of time. @param {string} run @param {import("../../lib/axis.js").View} view @param {import("./stage.js").Choice} choice */
+  ask(run, { lo, hi }, { thread, rank }) {
+    const width = this.chart.plot.clientWidth;
+    if (!width) return;
+    this.asked = { run, from: lo, to: hi, width, thread, rank, view: thread ? "threads" : "main" };
+    this.read(this.asked);
+  }
+}
+
+/** The lane that shows dips best. @param {import("../../data/series.js").Meta[]} metas */
+function stripLanes(metas) {
+  const lanes = lanesOf(metas);
+  return FIRST.flatMap((id) => lanes.filter((lane) => lane.id === id)).slice(0, 1);
+}
+
+// The stacks of a window as a file: speedscope's format, or folded lines.
+
+const ENDINGS = { speedscope: "speedscope.json", folded: "folded.txt" };
+
+/** @param {import("../../blame/profile.js").Question} question @param {keyof typeof ENDINGS} format */
+export function download(question, format) {
+  const { baseline, baseline_from, baseline_to, ...wanted } = parameters(question);
+  const query = new URLSearchParams({ format });
+  for (const [name, value] of Object.entries(wanted)) if (value !== null) query.set(name, String(value));
+  const name = `${question.run} ${clock(question.asked.from)} ${clock(question.asked.to)}`.replace(/[^\w.-]+/g, "-");
+  el("a", { href: pathTo(`/api/v1/flame?${query}`), download: `${name}.${ENDINGS[format]}` }).click();
 }

@@ -1,13 +1,12 @@
 /** The side of the Flame page: the selected function's totals, source, callers and callees, and what changed most. */
 
-import { neighbours, spent } from "../../flame/callers.js";
-import { copyButton } from "../../lib/copy.js";
+import { TraceBox } from "../../blame/trace.js";
+import { Source } from "../../flame/source.js";
+import { nameOf, neighbours, spent } from "../../flame/tree.js";
+import { copyButton } from "../../lib/clipboard.js";
 import { el, setClass, setText } from "../../lib/dom.js";
 import { NOTHING_S, brief, percent, signed, toneOf } from "../../lib/figures.js";
 import { place } from "../../lib/format.js";
-import { Source } from "../../flame/source.js";
-import { nameOf } from "../../flame/tree.js";
-import { TraceBox } from "../../blame/trace.js";
 
 /** @typedef {import("../../flame/tree.js").Tree} Tree */
 /** @typedef {{frame: number, line?: number, seconds: number, normal_s: number}} Row seconds of the window and of the baseline, `line` if another than the frame's */
@@ -70,7 +69,7 @@ export class FlameSide {
     this.#drawFunctions(tree, all);
   }
 
-  /** @param {Tree} tree @param {import("../../flame/callers.js").Spent | undefined} chosen @param {string} run */
+  /** @param {Tree} tree @param {import("../../flame/tree.js").Spent | undefined} chosen @param {string} run */
   #drawChosen(tree, chosen, run) {
     const { name, file, line } = chosen ? tree.frames[chosen.frame] : { name: "", file: "", line: 0 };
     this.path = line > 0 ? `${file}:${line}` : file;
@@ -124,7 +123,7 @@ export class FlameSide {
     );
   }
 
-  /** @param {Tree} tree @param {import("../../flame/callers.js").Spent[]} all */
+  /** @param {Tree} tree @param {import("../../flame/tree.js").Spent[]} all */
   #drawFunctions(tree, all) {
     const rows = all.map((row) =>
       this.by === "self"

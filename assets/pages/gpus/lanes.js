@@ -1,7 +1,7 @@
 /** The lanes of the GPUs page (pure): the heat strip, the most useful metrics, then all others of the catalog, those of the host last. */
 
+import { withLost } from "../../data/gpu_loss.js";
 import { GIB, busyMetas, hostLanes, lane, limitOf, named, perGpu, tracesPerGpu } from "../../data/lanes.js";
-import { withLost } from "../../data/lost.js";
 import { keyOf } from "../../data/series.js";
 
 /** @typedef {import("../../data/series.js").Meta} Meta as `GET /series` returns it */

@@ -1,10 +1,9 @@
 /** The processes on each GPU: a row per process, with a link to its flame graph. */
 
 import { GIB } from "../../data/lanes.js";
-import { sentenceOf } from "../../lib/api.js";
-import { change } from "../../lib/change.js";
-import { el, setText } from "../../lib/dom.js";
-import { figure } from "../../lib/format.js";
+import { change, get, sentenceOf } from "../../lib/api.js";
+import { el, setClass, setText } from "../../lib/dom.js";
+import { count, figure } from "../../lib/format.js";
 import { pathTo } from "../../lib/url.js";
 
 /**
@@ -109,7 +108,7 @@ function swatches(uses) {
 }
 
 /** The run's flame graph, of the same stretch of time. @param {string} run */
-export function flamePath(run) {
+function flamePath(run) {
   const query = new URLSearchParams(location.search);
   query.set("run", run);
   return pathTo(`/flame?${query}`);
@@ -140,3 +139,152 @@ function attachable({ pid, not_attachable }) {
 
 /** @param {(number | null)[]} values */
 const sum = (values) => (values.every((value) => value === null) ? null : values.reduce((all, value) => Number(all) + Number(value), 0));
+
+// The processes that use most of this host now: read while they are in view, sorted by what the reader asks for.
+
+/** @typedef {import("../../types/api").Answer<"host_processes">} Look */
+/** @typedef {import("../../types/api").Row<"HostProcessRow">} HostUse */
+
+const PERIOD_MS = 2000;
+const LEAST_OTHER = 0.1; // cores: less is the error of measuring
+const ID = "host-processes"; // findings and the ledger link to it
+
+/** @type {Record<"cpu" | "memory", (use: HostUse) => number>} */
+const BY = { cpu: ({ cpu_cores }) => cpu_cores, memory: ({ resident_bytes }) => resident_bytes };
+
+export class HostProcesses {
+  constructor() {
+    this.count = el("span", { class: "dim" });
+    this.note = el("p", { class: "dim", hidden: true });
+    this.by = /** @type {"cpu" | "memory"} */ ("cpu");
+    /** @type {Map<number, Row>} by pid */
+    this.rows = new Map();
+    this.heads = { cpu: this.#sorting("cpu", "Cores"), memory: this.#sorting("memory", "GiB") };
+    this.table = el("table", {}, el("thead", {}, el("tr", {}, el("th", {}, "PID"), el("th", {}, "User"), this.heads.cpu, this.heads.memory)));
+    this.element = el(
+      "section",
+      { class: "host-processes", id: ID, "aria-label": "Processes on this host" },
+      el("div", { class: "head" }, el("h2", {}, "Host processes"), this.count),
+      this.table,
+      this.note,
+    );
+    this.#sort("cpu");
+    new IntersectionObserver((entries) => {
+      this.seen = entries.at(-1)?.isIntersecting ?? false;
+      if (this.seen) this.#read();
+    }).observe(this.element);
+    setInterval(() => document.hidden || !this.seen || this.#read(), PERIOD_MS);
+  }
+
+  /** Where the address asks for it, once what stands above has its height, and again when its rows are there. */
+  show() {
+    if (this.#wanted) this.element.scrollIntoView();
+  }
+
+  #wanted = location.hash === `#${ID}`; // the page writes its address without it
+
+  seen = false;
+  /** @type {Look["processes"]} */
+  #uses = [];
+  #reading = false;
+
+  async #read() {
+    if (this.#reading) return;
+    this.#reading = true;
+    try {
+      this.#draw(await get("host_processes"));
+    } catch (error) {
+      this.#say(sentenceOf(error));
+    } finally {
+      this.#reading = false;
+    }
+  }
+
+  /** @param {Look} look */
+  #draw({ processes, count: all, busy_cores, other_cores, cores }) {
+    this.#uses = processes;
+    setText(this.count, `${count(all)}, ${figure(busy_cores, 1)} of ${cores} ${cores === 1 ? "core" : "cores"} busy`);
+    this.#say(other_cores < LEAST_OTHER ? "" : `${figure(other_cores, 1)} cores were used by processes that have ended since, or that are not visible from here.`);
+    const known = new Set(processes.map(({ pid }) => pid));
+    for (const [pid, row] of this.rows) if (!known.has(pid)) this.#forget(pid, row);
+    for (const use of processes) {
+      const row = this.rows.get(use.pid) ?? new Row(use.pid);
+      row.draw(use);
+      this.rows.set(use.pid, row);
+      if (!row.element.isConnected) this.table.append(row.element);
+    }
+    if (!this.#isHeld()) this.#order();
+    this.show();
+    this.#wanted = false;
+  }
+
+  /** @param {number} pid @param {Row} row */
+  #forget(pid, row) {
+    row.element.remove();
+    this.rows.delete(pid);
+  }
+
+  /** Whether the reader points at a row, or has one in focus: rows stay where they are then. */
+  #isHeld() {
+    return [...this.rows.values()].some(({ element }) => element.matches(":hover, :focus-within"));
+  }
+
+  #order() {
+    const wanted = [...this.#uses].sort((a, b) => BY[this.by](b) - BY[this.by](a)).map(({ pid }) => /** @type {Row} */ (this.rows.get(pid)).element);
+    const shown = [...this.table.tBodies];
+    if (wanted.some((element, i) => element !== shown[i])) this.table.append(...wanted);
+  }
+
+  /** @param {"cpu" | "memory"} by @param {string} name */
+  #sorting(by, name) {
+    return el("th", { class: "num" }, el("button", { type: "button", title: `Sort by ${by === "cpu" ? "CPU" : "memory"}`, onclick: () => this.#sort(by) }, name));
+  }
+
+  /** @param {"cpu" | "memory"} by */
+  #sort(by) {
+    this.by = by;
+    for (const [name, head] of Object.entries(this.heads)) {
+      setClass(head, "sorted", name === by);
+      if (name === by) head.setAttribute("aria-sort", "descending");
+      else head.removeAttribute("aria-sort");
+    }
+    this.#order();
+  }
+
+  /** @param {string} sentence */
+  #say(sentence) {
+    this.note.hidden = !sentence;
+    setText(this.note, sentence);
+  }
+}
+
+class Row {
+  /** @param {number} pid */
+  constructor(pid) {
+    this.user = el("td");
+    this.cores = el("td", { class: "num strong" });
+    this.memory = el("td", { class: "num strong" });
+    this.command = el("code");
+    this.run = el("a", { hidden: true });
+    this.element = el(
+      "tbody",
+      { "data-pid": pid },
+      el("tr", {}, el("td", { class: "strong" }, String(pid)), this.user, this.cores, this.memory),
+      el("tr", {}, el("td", { colspan: 4 }, this.command, this.run)),
+    );
+  }
+
+  /** @param {HostUse} use */
+  draw({ user, cpu_cores, resident_bytes, command, run, rank, worker }) {
+    setText(this.user, user);
+    setText(this.cores, figure(cpu_cores, 2));
+    setText(this.memory, figure(resident_bytes * GIB, 2));
+    setText(this.command, command);
+    this.command.title = command;
+    this.run.hidden = run === null;
+    if (run === null) return;
+    const whose = [run, rank ? `rank ${rank}` : "", worker ? "worker" : ""].filter(Boolean).join(", ");
+    setText(this.run, `${whose}: flame graph →`);
+    this.run.href = flamePath(run);
+  }
+}

@@ -1,15 +1,11 @@
 /** The Jobs page: the queue, its slots over time, and what a user asks of it. Python has the comparison and the history (`dashboard/pages/jobs`). */
 
-import { get, lasting, sentenceOf } from "../../lib/api.js";
-import { change } from "../../lib/change.js";
+import { change, get, lasting, sentenceOf } from "../../lib/api.js";
 import { el, setText } from "../../lib/dom.js";
 import { Session } from "../session.js";
-import { JobDetail, sureToCancel } from "./detail.js";
-import { SubmitForm } from "./form.js";
+import { JobDetail, SubmitForm, sureToCancel } from "./dialogs.js";
 import { Gantt, SPANS, fittingSpan } from "./gantt.js";
-import { fitHistory } from "./history.js";
-import { QueueTable } from "./queue.js";
-import { exactly, moment, summary } from "./words.js";
+import { QueueTable, exactly, moment, summary } from "./queue.js";
 
 /** @typedef {import("../../types/api").Answer<"jobs">} Queue */
 /** @typedef {import("../../types/api").Answer<"jobs/attempts">} Attempts */
@@ -248,4 +244,24 @@ export default class JobsPage extends Session {
       ["← → ↑ ↓ on a bar", "the next one, or that of the next slot"],
     ]);
   }
+}
+
+// The table of jobs that are over (`dashboard/pages/jobs.py`), on a phone: what fits beside each other comes first.
+
+const ID = "jobs-history";
+const PHONE = matchMedia("(max-width: 639px)");
+const WIDTHS = { job: 44, state: 72, name: 114, worked: 74, ended: 54, how: 260 };
+const LEFT_OUT = ["command", "slots", "waited"]; // a row opens its job, which has them
+
+/** Follows the width of the screen. */
+async function fitHistory() {
+  while (!document.getElementById(ID) || !(/** @type {any} */ (window).dash_ag_grid?.getApiAsync)) await new Promise((done) => setTimeout(done, 16));
+  const api = await /** @type {any} */ (window).dash_ag_grid.getApiAsync(ID);
+  const fit = () => {
+    if (!PHONE.matches) return api.resetColumnState();
+    const state = [...Object.entries(WIDTHS).map(([colId, width]) => ({ colId, width, flex: null, hide: false })), ...LEFT_OUT.map((colId) => ({ colId, hide: true }))];
+    api.applyColumnState({ state, applyOrder: true });
+  };
+  PHONE.addEventListener("change", fit);
+  if (PHONE.matches) fit();
 }

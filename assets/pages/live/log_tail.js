@@ -1,14 +1,13 @@
 /** The last lines of the run at the foot of the Live page, all of them or those that the filter finds. */
 
+import { Continued, Retry, asked } from "../../data/refresh.js";
 import { get, newest, sentenceOf } from "../../lib/api.js";
-import { Continued } from "../../data/continued.js";
 import { el, setClass, setText } from "../../lib/dom.js";
 import { count } from "../../lib/format.js";
-import { barLine, folded, linesIn, logLine, pointLine, timeOf } from "./log.js";
-import { Retry, asked } from "../../lib/retry.js";
 import { writeAddress } from "../../lib/url.js";
+import { barLine, folded, linesIn, logLine, pointLine, timeOf } from "../../logs/line.js";
 
-/** @typedef {import("./log.js").LogLine} Line */
+/** @typedef {import("../../logs/line.js").LogLine} Line */
 /** @typedef {import("../../types/api").Row<"BarRow">} Bar */
 
 const NO_LINES = "What the program writes into a *.log file in the run’s folder, or prints into any file, stands here: python train.py 2>&1 | tee logs/NAME/train.log";

@@ -1,22 +1,20 @@
 /** The Live page: the run's lanes, what Python did in a window of them, and the log. */
 
+import { withLost } from "../../data/gpu_loss.js";
+import { FEW, ITEMS_PER_S, LOSSES, furtherFound, lanesOf } from "../../data/lanes.js";
+import { totalSteps } from "../../data/progress.js";
+import { LedgerPlace } from "../../ledger/loader.js";
 import { get } from "../../lib/api.js";
 import { STEP, TIME } from "../../lib/axis.js";
-import { el } from "../../lib/dom.js";
+import { el, setText } from "../../lib/dom.js";
+import { count } from "../../lib/format.js";
 import { pathTo } from "../../lib/url.js";
-import { evidence } from "./evidence.js";
-import { CrashNote } from "./crash.js";
-import { FurtherCurves } from "./further.js";
-import { ITEMS_PER_S, LOSSES, lanesOf } from "../../data/lanes.js";
-import { LedgerPlace } from "../../ledger/place.js";
-import { LogTail } from "./log_tail.js";
-import { withLost } from "../../data/lost.js";
-import { Panel } from "./panel.js";
-import { totalSteps } from "../../data/progress.js";
 import { RunPage } from "../run_page.js";
-import { snippet } from "./snippet.js";
 import { RunStrip, worst } from "../run_strip.js";
-import { SinceLast, foremost } from "../since_last.js";
+import { snippet } from "../snippet.js";
+import { CrashNote } from "./crash.js";
+import { LogTail } from "./log_tail.js";
+import { Panel, evidence } from "./panel.js";
 
 /** @typedef {import("../../lib/axis.js").View} View */
 /** @typedef {import("../../data/series.js").Series} Series */
@@ -276,3 +274,101 @@ export default class Live extends RunPage {
     this.panel.showLines(lines, total, trouble);
   }
 }
+
+// Below the lanes: the choice among a run's curves without a lane of their own. Only shown curves are read.
+
+/** @typedef {import("../../data/lanes.js").Further} Choice */
+
+const MORE = 12; // lanes per click
+const TYPING_MS = 150;
+
+class FurtherCurves {
+  /** @param {() => void} changed */
+  constructor(changed) {
+    /** @type {Choice} */
+    this.choice = { ...FEW, search: new URLSearchParams(location.search).get("curves") ?? "" };
+    if (this.choice.search) this.choice.most = MORE;
+    this.changed = changed;
+    this.said = el("span", { class: "dim", role: "status" });
+    this.input = el("input", {
+      type: "search",
+      placeholder: "find a curve",
+      "aria-label": "Find a curve",
+      value: this.choice.search,
+      oninput: () => this.#typed(),
+    });
+    this.button = el("button", { class: "btn", type: "button", onclick: () => this.#choose({ most: this.choice.most + MORE }) }, "Show more");
+    this.element = el("div", { class: "further", hidden: true }, this.said, el("span", { class: "search" }, this.input), this.button);
+  }
+
+  /** @param {import("../../data/series.js").Meta[]} metas */
+  draw(metas) {
+    const all = furtherFound(metas, "").length;
+    const found = furtherFound(metas, this.choice.search).length;
+    const shown = Math.min(found, this.choice.most);
+    this.element.hidden = all <= FEW.most && !this.choice.search;
+    this.button.hidden = shown >= found;
+    const what = this.choice.search ? ` with “${this.choice.search}” in their names` : "";
+    setText(this.said, `${count(shown)} of ${count(found)} further curves${what}`);
+  }
+
+  /** Its part of the address. */
+  address() {
+    return { curves: this.choice.search || null };
+  }
+
+  #typed() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#choose({ search: this.input.value.trim(), most: this.input.value.trim() ? MORE : FEW.most }), TYPING_MS);
+  }
+
+  #timer = 0;
+
+  /** @param {Partial<Choice>} change */
+  #choose(change) {
+    this.choice = { ...this.choice, ...change };
+    this.changed();
+  }
+}
+
+// Whether the shown run is slower than the last one of its script on its card: one quiet sentence, where nothing else is to be said.
+
+/** @typedef {import("../run_strip.js").Finding} Finding */
+
+const AGAIN_MS = 60_000; // of a run that goes on
+
+class SinceLast {
+  /** @param {() => void} changed there is another sentence */
+  constructor(changed) {
+    this.changed = changed;
+    /** @type {string | null} */
+    this.run = null;
+    this.sentence = "";
+    this.asked_ms = -Infinity;
+  }
+
+  /** @param {import("../../data/runs.js").Runs} runs @returns {Finding | null} */
+  finding({ current, over }) {
+    if (!current) return null;
+    const now_ms = performance.now();
+    if (current.run !== this.run) {
+      Object.assign(this, { run: current.run, sentence: "", asked_ms: -Infinity });
+    }
+    if (this.asked_ms === -Infinity || (!over && now_ms - this.asked_ms > AGAIN_MS)) {
+      this.asked_ms = now_ms;
+      this.#ask(current.run);
+    }
+    return this.sentence ? { tone: "dim", sentence: this.sentence } : null;
+  }
+
+  /** @param {string} run */
+  async #ask(run) {
+    const answer = await get("since_last", { run }).catch(() => null); // the strip has other sentences for a lost connection
+    if (!answer || run !== this.run || answer.sentence === this.sentence) return;
+    this.sentence = answer.sentence;
+    this.changed();
+  }
+}
+
+/** What is wrong comes first, then this, then what is only to be known. @param {Finding | null} found @param {Finding | null} since */
+const foremost = (found, since) => (since && found?.tone !== "bad" && found?.tone !== "warn" ? since : found);

@@ -1,21 +1,22 @@
 /** The side panel: what Python is doing now, or what it did in the selected window. */
 
-import { STEP } from "../../lib/axis.js";
 import { basis, facts, ownWords, sentence } from "../../blame/blame.js";
-import { copyButton } from "../../lib/copy.js";
-import { el, setClass, setText } from "../../lib/dom.js";
-import { FlameGraph } from "../../flame/flame.js";
-import { capital, clock, count, counted, duration, figure, stepRange } from "../../lib/format.js";
-import { legendOfDifference, legendOfKinds } from "../../flame/legends.js";
-import { folded, logLine, pointLine, timeOf } from "./log.js";
-import { paintedFlame } from "../../lib/painted.js";
-import { pathTo } from "../../lib/url.js";
-import { grip } from "./sheet.js";
 import { LogDifference } from "../../blame/log_difference.js";
-import { ReportButton } from "../../blame/report.js";
-import { Tree, nameOf } from "../../flame/tree.js";
+import { TroubleBox } from "../../blame/profile.js";
 import { TraceBox } from "../../blame/trace.js";
-import { TroubleBox } from "../../blame/trouble.js";
+import { counterOf, stepRate } from "../../data/progress.js";
+import { average } from "../../data/series.js";
+import { FlameGraph } from "../../flame/flame.js";
+import { legendOfDifference, legendOfKinds } from "../../flame/paint.js";
+import { Tree, nameOf } from "../../flame/tree.js";
+import { STEP } from "../../lib/axis.js";
+import { copyButton } from "../../lib/clipboard.js";
+import { el, setClass, setText } from "../../lib/dom.js";
+import { capital, clock, count, counted, duration, figure, stepRange } from "../../lib/format.js";
+import { paintedFlame } from "../../lib/probe.js";
+import { pathTo } from "../../lib/url.js";
+import { folded, logLine, pointLine, timeOf } from "../../logs/line.js";
+import { ReportButton } from "../run_details.js";
 
 const LOUD = 30; // level of a warning: the first one comes into sight
 
@@ -26,7 +27,7 @@ const LOUD = 30; // level of a warning: the first one comes into sight
 /** @typedef {import("../../data/range.js").Window} Window */
 
 export class Panel {
-  /** @param {{clear: () => void, profile: (action: "on" | "retry") => void, hover: (time_s: number | null) => void, compare: () => void, pin: () => void, report: () => import("../../blame/report.js").Reported | null}} actions */
+  /** @param {{clear: () => void, profile: (action: "on" | "retry") => void, hover: (time_s: number | null) => void, compare: () => void, pin: () => void, report: () => import("../run_details.js").Reported | null}} actions */
   constructor(actions) {
     /** @type {Blame | null} */
     this.blame = null;
@@ -145,7 +146,7 @@ export class Panel {
     setText(this.sub, [axis.length(window.to - window.from), range].filter(Boolean).join(", "));
   }
 
-  /** The page's own comparison of the window; the server's comparison with normal replaces it. @param {import("./evidence.js").Fact[]} own */
+  /** The page's own comparison of the window; the server's comparison with normal replaces it. @param {Fact[]} own */
   showFacts(own) {
     const compared = this.blame ? facts(this.blame) : [];
     setText(this.against, compared.length ? (this.chosen ? "other" : "normal") : "rest");
@@ -229,7 +230,7 @@ export class Panel {
     pointLine(this.lines, time_s);
   }
 
-  /** @param {import("./log.js").LogLine[]} lines of the window, oldest first @param {number} total @param {string} trouble why there are none */
+  /** @param {import("../../logs/line.js").LogLine[]} lines of the window, oldest first @param {number} total @param {string} trouble why there are none */
   showLines(lines, total, trouble) {
     const rows = folded(lines);
     this.lines.replaceChildren(...rows.map((line) => logLine(line, { file: false })));
@@ -241,8 +242,7 @@ export class Panel {
   }
 }
 
-
-/** @param {import("./evidence.js").Fact} fact */
+/** @param {Fact} fact */
 function factRow({ name, window, rest, digits }) {
   const most = name.endsWith("%") ? Math.max(100, window, rest) : Math.max(Math.abs(window), Math.abs(rest)) * 1.15 || 1;
   const at = (/** @type {number} */ value) => (Math.max(0, value) / most) * 100;
@@ -261,4 +261,119 @@ function factRow({ name, window, rest, digits }) {
     el("td", { class: "num mid" }, figure(rest, digits)),
     el("td", { class: "num" }, bar),
   );
+}
+
+// A window compared with the rest of the view: the lanes that differ most (pure).
+
+/** @typedef {{name: string, window: number, rest: number, digits?: number}} Fact */
+/** @typedef {import("../../data/lanes.js").Lane} Lane */
+/** @typedef {import("../../data/series.js").Series} Series */
+
+const MOST = 5;
+const SLACK = 0.02; // differences below this share of the value, or of the least that the lane shows, are noise even if the rest is constant
+
+/**
+ * @param {Lane[]} lanes @param {Map<string, Series>} series @param {Series | null} stepper
+ * @param {{lo: number, hi: number}} view @param {{from: number, to: number}} window
+ * @returns {Fact[]} in the order of the lanes
+ */
+export function evidence(lanes, series, stepper, view, window) {
+  const facts = subjects(lanes).flatMap(({ name, keys, scale, digits, least }) => {
+    const members = keys.flatMap((key) => series.get(key) ?? []);
+    const inside = members.map((member) => average(member, view, window, false)).filter(({ points }) => points > 0);
+    const outside = members.map((member) => average(member, view, window, true)).filter(({ points }) => points > 0);
+    if (!inside.length || !outside.length) return [];
+    const [a, b, spread] = [
+      mean(inside.map((side) => side.mean)),
+      mean(outside.map((side) => side.mean)),
+      mean(outside.map((side) => side.spread)),
+    ];
+    return [
+      {
+        name,
+        window: a * scale,
+        rest: b * scale,
+        digits,
+        score: Math.abs(a - b) / (spread + SLACK * (Math.abs(b) + least / scale) || 1),
+      },
+    ];
+  });
+  const kept = new Set([...facts].sort((a, b) => b.score - a.score).slice(0, MOST));
+  return [...rate(stepper, counterOf(series, stepper), view, window), ...facts.filter((fact) => kept.has(fact))];
+}
+
+/** One row per lane, or per layer or line where these mean different things. @param {Lane[]} lanes */
+function subjects(lanes) {
+  return lanes
+    .filter(({ kind, rate }) => kind !== "heat" && !rate)
+    .flatMap((lane) => {
+      const { title, traces, scale, digits, kind, least = 0 } = lane;
+      const [what, unit] = title.split(", ");
+      const same = traces.every((trace) => /^GPU |^\w+ \d+$/.test(trace.label)) || traces.length === 1;
+      if (same) return [{ name: title, keys: traces.flatMap((trace) => trace.keys), scale, digits, least }];
+      return traces.map((trace) => ({
+        name: `${kind === "stack" ? capital(trace.label) : `${what} ${trace.label}`}${unit ? `, ${unit}` : ""}`,
+        keys: trace.keys,
+        scale,
+        digits,
+        least,
+      }));
+    });
+}
+
+/** @param {Series | null} stepper @param {Series | null} counter of its units @param {{lo: number, hi: number}} view @param {{from: number, to: number}} window @returns {Fact[]} */
+function rate(stepper, counter, view, window) {
+  if (stepper?.axis.name === "step") return [];
+  const inside = stepRate(stepper, window.from, window.to, counter);
+  const before = stepRate(stepper, view.lo, window.from, counter);
+  const after = stepRate(stepper, window.to, view.hi, counter);
+  const [b, a] = [Math.max(0, window.from - view.lo), Math.max(0, view.hi - window.to)];
+  const rest = before !== null && after !== null ? (before * b + after * a) / (a + b) : (before ?? after);
+  return inside === null || rest === null ? [] : [{ name: "Steps/s", window: inside, rest, digits: 2 }];
+}
+
+/** @param {number[]} values */
+const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+// The panel as a sheet on a phone: its grip pulls it up or down, and a tap selects the next height.
+
+const HEIGHTS = ["peek", "half", "full"]; // app.css sets each height
+const DRAG_PX = 4; // less is a tap
+
+/** The grip of a sheet. @param {() => HTMLElement} sheet */
+export function grip(sheet) {
+  /** @type {{y: number, height: number, moved: boolean} | null} */
+  let drag = null;
+  const next = (/** @type {HTMLElement} */ { dataset }) => (dataset.sheet = HEIGHTS[(HEIGHTS.indexOf(dataset.sheet ?? "") + 1) % HEIGHTS.length]);
+  const handle = el("button", { class: "grip", type: "button", "aria-label": "Pull the panel up or down" });
+  handle.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {
+    drag = { y: event.clientY, height: sheet().offsetHeight, moved: false };
+    handle.setPointerCapture(event.pointerId);
+  });
+  handle.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {
+    if (!drag || !(drag.moved ||= Math.abs(event.clientY - drag.y) > DRAG_PX)) return;
+    setClass(sheet(), "pulled", true);
+    sheet().style.height = `${drag.height + drag.y - event.clientY}px`;
+  });
+  const drop = () => {
+    if (drag?.moved) settle(sheet());
+    setTimeout(() => (drag = null)); // after the click that ends it
+  };
+  handle.addEventListener("pointerup", drop);
+  handle.addEventListener("pointercancel", drop);
+  handle.addEventListener("click", (/** @type {MouseEvent} */ { detail }) => (detail && drag?.moved) || next(sheet())); // detail is 0 for a key
+  return handle;
+}
+
+/** Take the height nearest to the release. @param {HTMLElement} sheet */
+function settle(sheet) {
+  const pulled = sheet.offsetHeight;
+  sheet.style.height = "";
+  const heights = HEIGHTS.map((name) => {
+    sheet.dataset.sheet = name;
+    return sheet.offsetHeight;
+  });
+  const far = heights.map((height) => Math.abs(height - pulled));
+  sheet.dataset.sheet = HEIGHTS[far.indexOf(Math.min(...far))];
+  setClass(sheet, "pulled", false);
 }

@@ -1,33 +1,26 @@
 /** The Logs page: all lines of a run, or of all runs, on the axis of time. Its controls are Dash's; the lines are drawn before these are there. */
 
-import { get } from "../../lib/api.js";
-import { el, setText } from "../../lib/dom.js";
+import { withLost } from "../../data/gpu_loss.js";
 import { busyLane } from "../../data/lanes.js";
-import { withLost } from "../../data/lost.js";
-import { CONTROLS } from "./controls.js";
-import { DashControls } from "../../dash/controls.js";
-import { moveWhenStill } from "../../dash/moving.js";
-import { LogsBar } from "./bar.js";
-import { Bars } from "./bars.js";
-import { whyEmpty } from "./empty.js";
-import { TemplateFilters } from "./filters.js";
-import { Growth } from "./growth.js";
-import { GESTURES, HINTS, keysOf } from "./keys.js";
-import { LogsSide } from "./side.js";
-import { addressOf, questionOf, viewOf } from "../../logs/asking.js";
-import { DensityLane } from "../../logs/density.js";
-import { FieldCurves } from "../../logs/fields.js";
-import { LogReader } from "../../logs/reader.js";
-import { detailOf, fieldName } from "../../logs/opened.js";
+import { get } from "../../lib/api.js";
 import { TIME } from "../../lib/axis.js";
-import { CrashNote } from "../live/crash.js";
-import { addNew } from "../../timeline/events.js";
+import { moveWhenStill } from "../../lib/dash.js";
+import { DashControls } from "../../lib/dash_controls.js";
+import { el, setText } from "../../lib/dom.js";
+import { pathTo, readAddress, timeAddress } from "../../lib/url.js";
+import { detailOf, fieldName } from "../../logs/entry.js";
+import { DensityLane, FieldCurves } from "../../logs/lanes.js";
+import { openChosen, step } from "../../logs/list.js";
+import { LogReader } from "../../logs/reader.js";
+import { addressOf, questionOf, viewOf } from "../../logs/view.js";
+import { addNew } from "../../timeline/marks.js";
 import { Pins } from "../../timeline/pins.js";
+import { CrashNote } from "../live/crash.js";
 import { TimePage } from "../time_page.js";
-import { readAddress, timeAddress } from "../../lib/url.js";
+import { Bars, CONTROLS, LogsBar, LogsSide, TemplateFilters, whyEmpty } from "./panels.js";
 
-/** @typedef {import("../../logs/asking.js").View} View */
-/** @typedef {import("../../logs/folding.js").Line} Line */
+/** @typedef {import("../../logs/view.js").View} View */
+/** @typedef {import("../../logs/line.js").Line} Line */
 
 const BUCKETS = 400;
 const NO_SERIES = ["none/*"];
@@ -396,4 +389,87 @@ export default class LogsPage extends TimePage {
     if (!this.#begun) this.load();
     this.invalidate();
   }
+}
+
+// Lines that come while the page is open: those in view are read soon, what counts them less often, nothing in a hidden tab.
+
+const READ_MS = 250;
+const COUNT_MS = 1000;
+
+class Growth {
+  /** @param {{read: () => void, counted: () => void}} page `counted`: what counts lines is to be read anew */
+  constructor(page) {
+    this.page = page;
+  }
+
+  #timer = 0;
+  #counted_ms = -Infinity;
+  #lines = 0;
+  #isOld = false; // the counts are
+
+  /** Lines have come. */
+  note() {
+    this.#isOld = true;
+    this.#timer ||= setTimeout(() => this.#work(), READ_MS);
+  }
+
+  /** How many lines there are, as the server says about once a second. @param {number} lines */
+  count(lines) {
+    if (lines !== this.#lines) this.note();
+    this.#lines = lines;
+  }
+
+  #work() {
+    this.#timer = 0;
+    if (document.hidden) {
+      this.#timer = setTimeout(() => this.#work(), COUNT_MS);
+      return;
+    }
+    this.page.read();
+    const now_ms = performance.now();
+    if (now_ms - this.#counted_ms >= COUNT_MS) {
+      this.#counted_ms = now_ms;
+      this.#isOld = false;
+      this.page.counted();
+    } else if (this.#isOld) this.#timer = setTimeout(() => this.#work(), COUNT_MS);
+  }
+}
+
+// The keys of the Logs page beside those of its axis.
+
+/** @type {[string, string][]} those that the status line names */
+const HINTS = [
+  ["/", "search"],
+  ["n N", "next, previous hit"],
+  ["e E", "next, previous error"],
+  ["l", "follow"],
+  ["w", "wrap"],
+  ["drag", "select on the axis"],
+  ["?", "all keys"],
+];
+
+/** @type {[string, string][]} */
+const GESTURES = [
+  ["click a line", "open it, and show its moment on the axis"],
+  ["click a number of an open line", "draw it as a curve"],
+  ["click a group", "show only its lines; Alt and a click hides them"],
+  ["click the axis", "the lines of that moment"],
+];
+
+/** @param {{reader: import("../../logs/reader.js").LogReader, search: () => void, follow: () => void, wrap: () => void}} page @returns {import("../../lib/keys.js").Key[]} */
+function keysOf({ reader, search, follow, wrap }) {
+  const key = (/** @type {string} */ shown, /** @type {string} */ says, /** @type {() => void} */ run) => ({ keys: [shown], shown, says, run });
+  return [
+    key("/", "search the lines", search),
+    key("n", "next hit", () => reader.next("hit", false)),
+    key("N", "previous hit", () => reader.next("hit", true)),
+    key("e", "next error", () => reader.next("error", false)),
+    key("E", "previous error", () => reader.next("error", true)),
+    key("j", "next line", () => step(reader.list, 1)),
+    key("k", "previous line", () => step(reader.list, -1)),
+    key("o", "open the chosen line, or close it", () => openChosen(reader.list)),
+    key("l", "follow the newest lines, or stop", follow),
+    key("w", "wrap long lines, or cut them", wrap),
+    key("f", "flame graph of the window", () => location.assign(pathTo(`/flame${location.search}`))),
+  ];
 }

@@ -1,6 +1,13 @@
-/** AG Grid's rows, focus and ticks. Its columns are made in Python (`dashboard/pages/runs.py`), its cells in `cells.js`. */
+/** AG Grid's rows, focus and ticks, and its cells. Its columns are made in Python (`dashboard/pages/runs.py`). */
 
-import { Sparks } from "./sparks.js";
+import { coloursOf } from "../../data/run_colours.js";
+import { wordsOf } from "../../data/runs.js";
+import { get } from "../../lib/api.js";
+import { emptyContext, visible, visibleName } from "../../lib/dom.js";
+import { percent } from "../../lib/figures.js";
+import { count, day, duration, figure, minute, nonFinite, sameDay, weekday, year } from "../../lib/format.js";
+import { onTheme, token } from "../../lib/theme.js";
+import { pathTo } from "../../lib/url.js";
 
 /** @typedef {import("../../types/api").Answer<"table">} Table */
 /** @typedef {Table["rows"][number]} TableRow */
@@ -213,3 +220,239 @@ function keepWidth(key, width) {
 }
 
 const nextFrame = () => new Promise((done) => setTimeout(done, 16));
+
+// The cells of the grid, as React functions that AG Grid calls: text only, whatever a log or a user wrote.
+
+/** @typedef {{data: TableRow | undefined, kind: string, direction: string | null, judged: string | null, column: {getColId: () => string}}} CellProps */
+
+const GIB = 2 ** 30;
+const DAY_S = 86400;
+/** @type {Record<string, string>} */
+const SHAPES = { running: "●", stalled: "▲", finished: "✓", failed: "✕", killed: "✕", ended: "■", idle: "■", silent: "▲", hung: "✕" };
+
+/** @param {Grid} grid */
+export function registerCells(grid) {
+  /** @type {Map<string, (data: TableRow, props: CellProps) => any>} */
+  const special = new Map([
+    ["tick", (data) => tick(grid, data)],
+    ["name", (data) => name(grid, data)],
+    ["state", (data) => state(data)],
+    ["curve", (data) => curve(grid, data)],
+    ["steps", (data) => steps(data)],
+    ["best", (data, { kind, judged }) => best(data, kind, judged)],
+  ]);
+  const components = ((/** @type {any} */ (window)).dashAgGridComponentFunctions ??= {});
+  components.RunCell = (/** @type {CellProps} */ props) => {
+    const { data, kind, column } = props;
+    const key = column.getColId();
+    if (!data) return key === "name" ? h("span", { className: "dim" }, "…") : null;
+    if (data.group !== null && key !== "name") return groupCell(data.cells[key], props);
+    const made = special.get(key) ?? special.get(kind);
+    return made ? made(data, props) : plain(data.cells[key], kind);
+  };
+}
+
+/** @param {string} tag @param {Record<string, any> | null} properties @param {...any} children */
+const h = (tag, properties, ...children) => (/** @type {any} */ (window)).React.createElement(tag, properties, ...children);
+
+/** @param {Grid} grid @param {TableRow} data */
+function tick(grid, data) {
+  const ticked = grid.does.ticked();
+  const checked = ticked.includes(data.run);
+  const style = checked ? { accentColor: `var(--${tintOf(data.run, ticked)})` } : {};
+  const label = `Tick ${visibleName(data.name || data.run)}`;
+  return h("input", { type: "checkbox", checked, style, "aria-label": label, onChange: () => grid.does.tick(data.run) });
+}
+
+/** @param {Grid} grid @param {TableRow} data */
+function name(grid, data) {
+  if (data.group !== null) {
+    const mark = data.opened ? "▾" : "▸";
+    return h("span", { className: "group-name" }, `${mark} ${visibleName(data.group)} `, h("small", null, `${count(data.runs)} ${data.runs === 1 ? "run" : "runs"}`));
+  }
+  const shown = visibleName(data.name || data.run);
+  const title = visible(data.name ? `${data.name}: ${data.run}` : data.run);
+  const flags = [data.archived && "archived", data.forgotten && "forgotten"].filter(Boolean).join(", ");
+  const open = (/** @type {MouseEvent} */ event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+    event.preventDefault();
+    grid.does.open(data);
+  };
+  const href = pathTo(`/?${new URLSearchParams({ run: data.run })}`);
+  return h("span", { className: "run-cell" }, h("a", { href, title, onClick: open, tabIndex: -1 }, h("bdi", null, shown)), flags && h("small", null, flags));
+}
+
+/** @param {TableRow} data */
+function state(data) {
+  const [, tone, meaning] = wordsOf(data);
+  const word = data.doing ?? data.state;
+  const shape = SHAPES[word] ?? SHAPES[data.state] ?? "■";
+  return h("span", { className: `run-state ${tone}`, title: visible([meaning, data.reason].filter(Boolean).join(" ")) }, h("i", { "aria-hidden": true }, shape), word);
+}
+
+/** @param {Grid} grid @param {TableRow} data */
+function curve(grid, data) {
+  if (!data.cells.curve) return null;
+  const ticked = grid.does.ticked();
+  const tint = ticked.includes(data.run) ? tintOf(data.run, ticked) : data.state === "running" ? "accent" : "ink-3";
+  const bad = data.state === "failed" || data.state === "killed";
+  const share = typeof data.progress === "number" ? data.progress : null;
+  const wish = { run: data.run, stamp: `${data.cells.steps ?? ""} ${data.cells.loss ?? ""}`, share, tint, bad };
+  const place = (/** @type {HTMLCanvasElement | null} */ canvas) => {
+    if (canvas) grid.sparks.place(canvas, wish);
+  };
+  return h("canvas", { className: "spark", ref: place, "aria-hidden": true, title: visible(String(data.cells.curve)) });
+}
+
+/** @param {TableRow} data */
+function steps(data) {
+  const share = typeof data.progress === "number" ? data.progress : null;
+  const width = `${Math.round(100 * (share ?? 0))}%`;
+  const bar = share !== null && h("span", { className: `progress ${data.state}`, title: `${percent(share)} of the configured steps` }, h("i", { style: { width } }));
+  return h("span", { className: "steps" }, plain(data.cells.steps, "count"), bar);
+}
+
+/** A value of another series than the column's says which. @param {TableRow} data @param {string} kind @param {string | null} judged */
+function best({ cells, best_of }, kind, judged) {
+  if (best_of === judged || cells.best === null) return plain(cells.best, kind);
+  return h("span", { className: "best-of-other", title: visible(`${text(cells.best, kind)}, the best ${best_of}`) }, h("small", null, visible(best_of)), text(cells.best, kind));
+}
+
+/** Best and mean of a group, or what all its runs have. @param {any} cell @param {CellProps} props */
+function groupCell(cell, { kind, direction, judged }) {
+  if (!cell || kind === "curve" || kind === "tick") return null;
+  if (cell.mean === null) return h("span", { className: "dim" }, visible(cell.same ?? ""));
+  if (kind === "time") return null;
+  const words = [`best ${text(cell.best, kind)}`, `mean ${text(cell.mean, kind)}`, `from ${text(cell.least, kind)} to ${text(cell.most, kind)}`];
+  const other = cell.of && cell.of !== judged ? cell.of : "";
+  const title = [...(cell.of ? [visible(cell.of)] : []), ...words.slice(cell.best === null ? 1 : 0)].join(", ");
+  const shown = (direction || other) && cell.best !== null ? h("b", null, text(cell.best, kind)) : h("span", { className: "dim" }, `∅ ${text(cell.mean, kind)}`);
+  return h("span", { title, className: other ? "best-of-other" : "" }, other && h("small", null, visible(other)), shown);
+}
+
+/** @param {any} value @param {string} kind */
+function plain(value, kind) {
+  if (value === null || value === undefined) return h("span", { className: "dim" }, "");
+  if (kind === "tags") return h("span", { className: "tags", title: visible(value.join(", ")) }, ...value.map((/** @type {string} */ tag) => h("span", { key: tag, className: "run-tag" }, visibleName(tag))));
+  const word = text(value, kind);
+  const title = typeof value === "string" ? (word.length > 12 ? word : null) : typeof value === "number" && kind !== "time" && word.includes("e") ? String(value) : null;
+  return h("span", title !== null ? { title } : word === "NaN" ? { className: "bad" } : null, word);
+}
+
+/** @param {any} value @param {string} kind @returns {string} */
+function text(value, kind) {
+  if (value === null || value === undefined) return "";
+  if (["NaN", "Infinity", "-Infinity"].includes(value) && kind !== "text") return nonFinite(Number(value));
+  if (typeof value !== "number") return visible(String(value));
+  if (kind === "count") return count(value);
+  if (kind === "duration") return duration(value);
+  if (kind === "bytes") return `${figure(value / GIB)} GiB`;
+  if (kind === "share") return percent(value);
+  if (kind === "time") return when(value, Date.now() / 1000);
+  return kind === "text" ? configured(value) : figure(value);
+}
+
+/** A number of a configuration, as users write it: `0.0003 -> "3e-4"`, `4096 -> "4096"`, `1e308 -> "1e308"`. @param {number} value */
+const configured = (value) => (value !== 0 && Math.abs(value) < 1e-2 ? value.toExponential() : String(value)).replace("e+", "e").replaceAll("-", "−");
+
+/** `today 11:58`, `Sat 23:56` of the last days, `22 Nov`, `22 Nov 2024` @param {number} time_s @param {number} now_s */
+export function when(time_s, now_s) {
+  if (sameDay(time_s, now_s)) return `today ${minute(time_s)}`;
+  if (time_s < now_s && time_s > now_s - 6 * DAY_S) return `${weekday(time_s)} ${minute(time_s)}`;
+  return year(time_s) === year(now_s) ? day(time_s) : `${day(time_s)} ${year(time_s)}`;
+}
+
+// The colours of ticked runs, which the comparison below the grid gives them, too.
+
+/** A token of `tokens.css`. @param {string} run @param {string[]} shown runs, in order */
+const tintOf = (run, shown) => coloursOf(shown).get(run) ?? "ink-3";
+
+// Sparklines: the losses of the rows in view, read in one question and drawn on small canvases, each as long as its run got.
+
+/** @typedef {import("../../types/api").Answer<"sparklines">["sparks"][number]} Spark */
+/** @typedef {{run: string, stamp: string, share: number | null, tint: string, bad: boolean}} Wish */
+
+const WIDTH = 88;
+const HEIGHT = 18;
+const WAIT_MS = 30; // for the other rows that scroll into view
+const MOST = 100; // of a question
+const KEPT = 2000;
+
+class Sparks {
+  constructor() {
+    /** @type {Map<HTMLCanvasElement, Wish>} */
+    this.shown = new Map();
+    /** @type {Map<string, {stamp: string, spark: Spark | null}>} */
+    this.known = new Map();
+    /** @type {Set<string>} */
+    this.asking = new Set();
+    onTheme(() => requestAnimationFrame(() => this.#drawAll()));
+  }
+
+  /** Draw on this canvas, now or once the run's loss is there; null takes it back. @param {HTMLCanvasElement} canvas @param {Wish | null} wish */
+  place(canvas, wish) {
+    if (wish === null) {
+      this.shown.delete(canvas);
+      return;
+    }
+    this.shown.set(canvas, wish);
+    draw(canvas, wish, this.known.get(wish.run)?.spark ?? null);
+    if (this.known.get(wish.run)?.stamp !== wish.stamp) this.#timer ??= setTimeout(() => this.#ask(), WAIT_MS);
+  }
+
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+
+  async #ask() {
+    this.#timer = undefined;
+    const stamps = new Map([...this.shown.values()].map(({ run, stamp }) => [run, stamp]));
+    const runs = [...stamps.keys()].filter((run) => this.known.get(run)?.stamp !== stamps.get(run) && !this.asking.has(run)).slice(0, MOST);
+    if (!runs.length) return;
+    for (const run of runs) this.asking.add(run);
+    try {
+      const { sparks } = await get("sparklines", { run: runs });
+      const found = new Map(sparks.map((spark) => [spark.run, spark]));
+      if (this.known.size > KEPT) this.known.clear();
+      for (const run of runs) this.known.set(run, { stamp: stamps.get(run) ?? "", spark: found.get(run) ?? null });
+      this.#drawAll();
+    } catch {
+      // the rows say that there is no connection; what comes into view next asks again
+    } finally {
+      for (const run of runs) this.asking.delete(run);
+    }
+  }
+
+  #drawAll() {
+    for (const [canvas, wish] of this.shown) draw(canvas, wish, this.known.get(wish.run)?.spark ?? null);
+  }
+}
+
+/** @param {HTMLCanvasElement} canvas @param {Wish} wish @param {Spark | null} spark */
+function draw(canvas, { share, tint, bad }, spark) {
+  const context = emptyContext(canvas, WIDTH, HEIGHT);
+  if (!spark?.t.length) return;
+  const points = placed(spark, share ?? 1);
+  if (!points.length) return;
+  const [x, y] = points[points.length - 1];
+  context.strokeStyle = token(tint);
+  context.lineWidth = tint === "ink-3" ? 1 : 1.5;
+  context.beginPath();
+  for (const [at, height] of points) context.lineTo(at, height);
+  context.stroke();
+  context.fillStyle = token(bad || spark.non_finite ? "bad" : tint);
+  context.beginPath();
+  context.arc(x, y, 1.75, 0, 2 * Math.PI);
+  context.fill();
+}
+
+/** Its finite points in pixels. @param {Spark} spark @param {number} share of the width @returns {[number, number][]} */
+function placed({ t, mean }, share) {
+  const known = /** @type {[number, number][]} */ (t.map((at, i) => [at, mean[i]]).filter(([, value]) => Number.isFinite(value)));
+  const values = known.map(([, value]) => value);
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const [first, last] = [known[0]?.[0] ?? 0, known[known.length - 1]?.[0] ?? 1];
+  const width = Math.max(4, share * (WIDTH - 6));
+  const across = (/** @type {number} */ at) => 2 + (last > first ? ((at - first) / (last - first)) * width : 0);
+  const up = (/** @type {number} */ value) => HEIGHT - 3 - (high > low ? ((value - low) / (high - low)) * (HEIGHT - 6) : (HEIGHT - 6) / 2);
+  return known.map(([at, value]) => [across(at), up(value)]);
+}

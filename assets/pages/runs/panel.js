@@ -1,15 +1,10 @@
 /** The side panel: Python fills it (`panel_of` in `dashboard/pages/runs.py`), and its buttons send what a user changes. */
 
-import { get, sentenceOf } from "../../lib/api.js";
-import { aboutOf, change } from "../../lib/change.js";
-import { copyText } from "../../lib/copy.js";
-import { el, setClass, setText } from "../../lib/dom.js";
-import { count } from "../../lib/format.js";
-import { visible } from "../../lib/visible.js";
-import { partsOf } from "../ran.js";
-import { setProps } from "./dash.js";
-import { Drafts } from "./drafts.js";
-import { fillGoodput } from "./goodput.js";
+import { aboutOf, change, get, sentenceOf } from "../../lib/api.js";
+import { copyText } from "../../lib/clipboard.js";
+import { el, setClass, setText, visible } from "../../lib/dom.js";
+import { count, duration, figure } from "../../lib/format.js";
+import { partsOf } from "../provenance.js";
 
 const ID = "about";
 const READ_MS = 2000; // after which a run that is not read yet is asked for again,
@@ -185,4 +180,110 @@ export class Panel {
 function say(sentence) {
   const said = document.getElementById("about-said");
   if (said) setText(said, sentence);
+}
+
+// What a user has typed into the fields of the side panel and not saved: it outlives that Python fills the panel anew.
+
+/** @typedef {{name: string, value: string, most: number}} Draft `most`: characters that can be saved */
+
+class Drafts {
+  constructor() {
+    /** @type {Map<string, Draft>} */
+    this.typedIn = new Map();
+    this.shownAt = ""; // which filling of the panel has them
+    this.focused = "";
+  }
+
+  /** @param {HTMLInputElement} control @returns {Draft | null} */
+  typed(control) {
+    const about = draftField(control);
+    if (!about) return null;
+    const draft = { name: about.dataset.field ?? "", value: control.value, most: Number(about.dataset.most) };
+    this.typedIn.set(draft.name, draft);
+    this.focused = control.id;
+    return draft;
+  }
+
+  /** Those that differ from what was read. @returns {Draft[]} */
+  changed() {
+    return [...this.typedIn.values()].filter(({ name, value }) => fieldOf(name)?.dataset.read !== value);
+  }
+
+  /** The server has these; what was typed since stays. @param {Draft[]} drafts */
+  saved(drafts) {
+    for (const draft of drafts) if (this.typedIn.get(draft.name)?.value === draft.value) this.typedIn.delete(draft.name);
+  }
+
+  clear() {
+    this.typedIn.clear();
+  }
+
+  /** Into the fields that Python has just filled. */
+  show() {
+    const at = /** @type {HTMLElement | null} */ (document.querySelector("#about [data-read-at]"))?.dataset.readAt ?? "";
+    if (at === this.shownAt) return;
+    this.shownAt = at;
+    for (const { name, value } of this.typedIn.values()) setProps(`about-${name}`, { value });
+    if (this.typedIn.size && document.activeElement === document.body) document.getElementById(this.focused)?.focus();
+  }
+}
+
+/** @param {HTMLElement} control @returns {HTMLElement | null} */
+const draftField = (control) => control.closest("[data-field]");
+
+/** @param {string} name @returns {HTMLElement | null} */
+const fieldOf = (name) => document.querySelector(`#about [data-field="${name}"]`);
+
+// Goodput of the run in the side panel: which of its seconds were training that counted, and what the others went to.
+
+const COUNTS = new Set(["training", "running"]);
+
+/** Fills its place in the panel, once Python has made one. */
+async function fillGoodput() {
+  const place = document.getElementById("about-goodput");
+  const { run } = place?.dataset ?? {};
+  if (!place || run === undefined || place.dataset.filled === run) return;
+  place.dataset.filled = run;
+  place.replaceChildren(el("p", { class: "dim" }, "Reading …"));
+  const parts = await get("goodput", { run }).then(goodputParts, (error) => [el("p", { class: "dim" }, sentenceOf(error))]);
+  if (place.dataset.run === run) place.replaceChildren(...parts);
+}
+
+/** @param {import("../../types/api").Answer<"goodput">} answer @returns {Node[]} */
+function goodputParts(answer) {
+  if (!answer.rows.length) return [el("p", { class: "dim" }, answer.sentence)];
+  const rows = answer.rows.map((row) =>
+    el(
+      "tr",
+      { title: `From: ${row.basis}` },
+      el("th", {}, row.label),
+      el("td", { class: "num" }, `${row.share.toFixed(1)} %`),
+      el("td", { class: "num" }, duration(row.seconds)),
+      el("td", { class: "goodput-bar" }, el("span", { class: COUNTS.has(row.kind) ? "good" : "lost", style: `width: ${row.share}%` })),
+    ),
+  );
+  return [
+    el("p", {}, answer.sentence),
+    el("table", {}, el("tbody", {}, ...rows)),
+    ...paidOf(answer).map((line) => el("p", {}, line)),
+    ...answer.missing.map((sentence) => el("p", { class: "dim" }, sentence)),
+  ];
+}
+
+/** What of the energy and of the cost was lost. @param {import("../../types/api").Answer<"goodput">} answer */
+function paidOf({ paid, lost, currency, steps, redone_steps }) {
+  const known = (/** @type {number | null} */ value) => value !== null && value > 0;
+  return [
+    steps ? `${count(steps)} steps count${redone_steps ? `, ${count(redone_steps)} were done again` : ""}.` : "",
+    known(paid.energy_j) ? `Energy: ${figure((lost.energy_j ?? 0) / 3.6e6)} of ${figure((paid.energy_j ?? 0) / 3.6e6)} kWh lost.` : "",
+    known(paid.cost) ? `Cost: ${figure(lost.cost, 2)} of ${figure(paid.cost, 2)} ${currency} lost.` : "",
+  ].filter(Boolean);
+}
+
+// Properties of Dash's components, from our modules.
+
+/** Before Dash has laid out the page, nothing happens. @param {string} id @param {Record<string, any>} props */
+export function setProps(id, props) {
+  const { dash_clientside } = /** @type {any} */ (window);
+  if (document.getElementById("runs-grid")) dash_clientside?.set_props?.(id, props);
 }

@@ -1,11 +1,10 @@
 /** The Samples page: what a run logged to be looked at, beside another one's if asked, and its checkpoints. */
 
+import { wordsOf } from "../../data/runs.js";
 import { el, setText } from "../../lib/dom.js";
 import { Picker } from "../../lib/picker.js";
 import { linkPages, readAddress } from "../../lib/url.js";
-import { wordsOf } from "../../data/runs.js";
-import { Checkpoints } from "../../samples/checkpoints.js";
-import { Viewer } from "../../samples/viewer.js";
+import { Checkpoints, Viewer } from "../../samples/viewer.js";
 import { Session } from "../session.js";
 
 const EVERY_MS = 2000; // a living run is read again,

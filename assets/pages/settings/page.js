@@ -1,10 +1,9 @@
 /** The Settings page: Python fills it (`dashboard/pages/settings.py`), and this sends what a user changes. */
 
-import { setZone } from "../../data/zone.js";
-import { get, sentenceOf } from "../../lib/api.js";
-import { change } from "../../lib/change.js";
-import { copyText } from "../../lib/copy.js";
+import { change, get, sentenceOf } from "../../lib/api.js";
+import { copyText } from "../../lib/clipboard.js";
 import { el, setText } from "../../lib/dom.js";
+import { setZone } from "../../lib/format.js";
 import { Session } from "../session.js";
 
 export default class SettingsPage extends Session {

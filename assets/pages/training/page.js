@@ -1,18 +1,17 @@
 /** The Training page: every curve of one run or of several. Its controls are Dash's; the charts are drawn before these are there. */
 
+import { Board } from "../../curves/board.js";
+import { addressOf, onTime, placeOf, viewOf } from "../../curves/view.js";
+import { Retry, asked } from "../../data/refresh.js";
 import { sentenceOf } from "../../lib/api.js";
-import { copyButton } from "../../lib/copy.js";
+import { copyButton } from "../../lib/clipboard.js";
+import { moveWhenStill } from "../../lib/dash.js";
+import { DashControls } from "../../lib/dash_controls.js";
 import { el, setText } from "../../lib/dom.js";
 import { count, duration } from "../../lib/format.js";
-import { Retry, asked } from "../../lib/retry.js";
 import { readAddress } from "../../lib/url.js";
-import { Board } from "../../curves/board/board.js";
-import { addressOf, onTime, placeOf, viewOf } from "../../curves/view.js";
-import { snippet } from "../live/snippet.js";
 import { Session } from "../session.js";
-import { DashControls } from "../../dash/controls.js";
-import { moveWhenStill } from "../../dash/moving.js";
-import { CONTROLS } from "./controls.js";
+import { snippet } from "../snippet.js";
 
 /** @typedef {import("../../curves/view.js").View} View */
 
@@ -224,3 +223,17 @@ export default class Training extends Session {
     ];
   }
 }
+
+// The controls of the Training page (`dashboard/pages/training.py`).
+
+/** @type {import("../../lib/dash_controls.js").About} */
+const CONTROLS = {
+  description: "data-chart-grid",
+  area: ".training-controls",
+  search: "training-q",
+  valuesOf: (/** @type {View} */ view) => ({
+    "training-x": view.x,
+    "training-smooth": view.smooth,
+    "training-flags": [...(view.ylog ? ["ylog"] : []), ...(view.xlog ? ["xlog"] : []), ...(view.clip ? ["clip"] : []), ...(view.ranks === "each" ? ["each"] : [])],
+  }),
+};

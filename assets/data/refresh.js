@@ -1,0 +1,61 @@
+/** Reading again: a failed request after growing pauses, and deltas that continue what was read. */
+
+const FIRST_MS = 1000;
+const LAST_MS = 30_000;
+
+export class Retry {
+  /** @param {() => void} again */
+  constructor(again) {
+    this.again = again;
+    this.wait_ms = FIRST_MS;
+    this.timer = 0;
+  }
+
+  /** It failed: retry after a pause. @returns {number} seconds until then */
+  failed() {
+    const wait_ms = this.wait_ms;
+    if (this.timer) return wait_ms / 1000;
+    this.timer = setTimeout(() => {
+      this.timer = 0;
+      this.again();
+    }, wait_ms);
+    this.wait_ms = Math.min(LAST_MS, 2 * wait_ms);
+    return wait_ms / 1000;
+  }
+
+  /** It succeeded. */
+  done() {
+    clearTimeout(this.timer);
+    this.timer = 0;
+    this.wait_ms = FIRST_MS;
+  }
+}
+
+/** @param {string} sentence of the server @param {number} wait_s */
+export const asked = (sentence, wait_s) => `${sentence.replace(/[.\s]*$/, "")}. Asking again in ${wait_s} s.`;
+
+// What a page has read once and deltas continue: nothing is lost between the two and nothing comes twice, whichever comes first (pure).
+
+/** @typedef {import("../types/api").Delta} Delta */
+
+export class Continued {
+  /** @type {Delta[] | null} that came since the question was asked */
+  #meanwhile = null;
+
+  /** A question is sent. */
+  asked() {
+    this.#meanwhile = [];
+  }
+
+  /** @param {Delta} delta */
+  heard(delta) {
+    this.#meanwhile?.push(delta);
+  }
+
+  /** The deltas that may hold what the answer does not. @param {number} cursor of the answer @returns {Delta[]} */
+  answered(cursor) {
+    const late = (this.#meanwhile ?? []).filter((delta) => delta.cursor > cursor);
+    this.#meanwhile = null;
+    return late;
+  }
+}

@@ -1,0 +1,131 @@
+/** The findings of a page with a time axis: read, continued by the live socket, and shown by modules that are loaded once there is one and the page is complete. */
+
+import { Continued } from "../data/refresh.js";
+import { get } from "../lib/api.js";
+import { el } from "../lib/dom.js";
+
+const COMPLETE = "#content"; // Dash's layout, which the page has moved into then
+const LATER_MS = 300;
+
+/** @typedef {import("./marks.js").Found} Found */
+/** @typedef {import("../pages/run_strip.js").Finding} Finding */
+
+/**
+ * @typedef {Object} FoundOn the page
+ * @property {() => string | null | undefined} run whose findings are shown; null for those of the machine, undefined where there is no run
+ * @property {() => import("../data/runs.js").Runs} runs
+ * @property {import("../data/range.js").Range} range
+ * @property {(window: import("../data/range.js").Window) => void} show select a window, in view
+ * @property {() => void} drawn there is something new to draw
+ * @property {() => void} keep write the address
+ * @property {(cursor: number) => void} follow deltas continue the answer with this cursor
+ */
+
+export class FindingsPlace {
+  /** @param {import("../timeline/timeline.js").Timeline} timeline @param {FoundOn} page */
+  constructor(timeline, page) {
+    this.timeline = timeline;
+    this.page = page;
+    /** @type {Map<string, Found>} by id */
+    this.found = new Map();
+    this.version = 0; // rises when they change
+    /** @type {string | null} the id that the address names */
+    this.asked = new URLSearchParams(location.search).get("finding");
+    this.scale = el("div", { class: "found-scale", role: "group", "aria-label": "Findings on the axis" });
+    this.row = el("div", { class: "found" }, el("span", { class: "cap" }, "Findings"), this.scale);
+    this.nav = el("div", { class: "found-nav", hidden: true }); // in the page's head
+    this.detail = el("section", { class: "found-detail", "aria-label": "The finding", hidden: true }); // in the page's side
+    timeline.axis.after(this.row);
+    /** @type {import("./view.js").FindingsView | null} */
+    this.view = null;
+  }
+
+  #continued = new Continued();
+
+  /** Read them anew. */
+  async read() {
+    const run = this.page.run();
+    if (run === undefined) return;
+    this.#continued.asked();
+    const { findings, cursor } = await get("findings", { run });
+    const late = this.#continued.answered(cursor);
+    if (run !== this.page.run()) return;
+    this.found = new Map(findings.filter((found) => found.run === null || found.run === run).map((found) => [found.id, found]));
+    for (const delta of late) this.#add(delta);
+    this.page.follow(cursor);
+    this.#changed();
+  }
+
+  /** @param {import("../types/api").Delta} delta */
+  take(delta) {
+    this.#continued.heard(delta);
+    if (this.#add(delta)) this.#changed();
+  }
+
+  /** What is found on the machine after the run's end is none of it. @param {import("../types/api").Delta} delta */
+  #add({ findings }) {
+    const run = this.page.run();
+    const mine = findings.filter((found) => found.run === run || (found.run === null && !(run && this.page.runs().over)));
+    for (const found of mine) this.found.set(found.id, found);
+    return mine.length > 0;
+  }
+
+  #changed() {
+    this.version++;
+    if (this.found.has(this.asked ?? "")) this.load();
+    this.page.drawn();
+  }
+
+  /** Another run is shown. */
+  forget() {
+    this.asked = null;
+    this.found.clear();
+    this.version++;
+    this.view?.unchoose();
+  }
+
+  /** Without a connection nothing is shown, until it is wanted again. */
+  async load() {
+    this.#loading ??= import("./view.js").then(async ({ FindingsView, styled }) => {
+      await styled;
+      this.view = new FindingsView(this);
+      this.page.drawn();
+    });
+    await this.#loading.catch(() => (this.#loading = null));
+  }
+
+  /** @type {Promise<void> | null} */
+  #loading = null;
+
+  /** Call after the lanes are drawn. */
+  draw() {
+    if (this.view) this.view.draw();
+    else if (this.found.size && !this.#later && this.row.closest(COMPLETE)) this.#later = setTimeout(() => this.load().then(() => (this.#later = 0)), LATER_MS);
+  }
+
+  #later = 0;
+
+  /** The strip's sentence: the most important finding that holds, or what the page says otherwise. @param {Finding | null} otherwise @returns {Finding | null} */
+  foremost(otherwise) {
+    return this.view ? this.view.foremost(otherwise) : otherwise;
+  }
+
+  /** @param {-1 | 1} way */
+  async step(way) {
+    await this.load();
+    this.view?.step(way, true);
+  }
+
+  /** Its part of the address. */
+  address() {
+    return { finding: this.view ? this.view.chosen : this.asked };
+  }
+
+  /** @returns {import("../lib/keys.js").Key[]} */
+  keys() {
+    return [
+      { keys: ["["], shown: "[", says: "the finding before", run: () => this.step(-1) },
+      { keys: ["]"], shown: "]", says: "the finding after", run: () => this.step(1) },
+    ];
+  }
+}

@@ -1,0 +1,51 @@
+/** The painted contents, for tests and benchmarks: the page's only global, `deepseek`. */
+
+/**
+ * `deepseek.drawn["train/loss"] -> {t, v, at, count}`: the newest point on the canvas, the wall time of its painting in ms, and
+ * the number of points of the line. `deepseek.flame`: the functions and the window of the flame graph, and when it was first drawn.
+ * `deepseek.curves["train/loss"]`: what the chart of that tag has on its canvas.
+ * @type {{drawn: Record<string, {t: number, v: number, at: number, count: number}>, curves: Record<string, PaintedCurves>, window: {from: number, to: number} | null, flame: {names: string[], window: {from: number, to: number} | null, at: number}}}
+ */
+export const painted = { drawn: Object.create(null), curves: Object.create(null), window: null, flame: { names: [], window: null, at: 0 } };
+
+/** @typedef {{at: number, curves: number, points: number, lines: number, bad: string[], top: number, x: [number, number], y: [number, number], stale: boolean}} PaintedCurves `top`: the highest pixel that is painted, as a share of the plot's height from its foot */
+
+Object.defineProperty(globalThis, "deepseek", { value: painted });
+
+const now_ms = () => performance.timeOrigin + performance.now();
+
+/** @param {string[]} names functions of the flame graph that has just been drawn @param {{from: number, to: number}} window */
+export function paintedFlame(names, window) {
+  const { flame } = painted;
+  const again = flame.window?.from === window.from && flame.window.to === window.to;
+  painted.flame = { names, window, at: again ? flame.at : now_ms() };
+}
+
+/** @param {import("../timeline/lane.js").LaneView} lane whose canvas has just been painted */
+export function paintedLane(lane) {
+  const at = now_ms();
+  for (const series of lane.spec.traces.flatMap((trace) => trace.keys).map((key) => lane.series.get(key))) {
+    if (!series?.bin.length || series.newest.t > lane.view.hi) continue;
+    painted.drawn[series.meta.name] = { t: series.newest.t, v: series.newest.v, at, count: series.points };
+  }
+}
+
+/**
+ * @param {string} name of the chart's series
+ * @param {{curves: import("../curves/curve.js").Curve[], shapes: import("../curves/curve.js").Shape[], bad: import("../curves/curve.js").Bad[], span: {lo: number, hi: number}, y: {lo: number, hi: number}, place: {top: number, bottom: number}, stale: boolean}} chart
+ */
+export function paintedCurves(name, { curves, shapes, bad, span, y, place, stale }) {
+  let least = place.bottom;
+  for (const { parts, colour } of shapes) if (colour !== "ink-3") for (const part of parts) for (let i = 1; i < part.length; i += 2) if (part[i] < least) least = part[i];
+  painted.curves[name] = {
+    at: now_ms(),
+    curves: curves.length,
+    points: curves.reduce((sum, { x }) => sum + x.length, 0),
+    lines: shapes.filter(({ kind }) => kind === "line").length,
+    bad: bad.map(({ text }) => text),
+    top: (place.bottom - least) / (place.bottom - place.top),
+    x: [span.lo, span.hi],
+    y: [y.lo, y.hi],
+    stale,
+  };
+}

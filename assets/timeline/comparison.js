@@ -1,0 +1,93 @@
+/** Another window to compare with, instead of the run's normal: `d`, then a drag over it. */
+
+import { el } from "../lib/dom.js";
+import { duration } from "../lib/format.js";
+import { windowOf } from "../lib/url.js";
+
+/** @typedef {import("../data/range.js").Window} Window */
+
+const WORD_PX = 100; // a narrower box carries no word
+
+export class Compare {
+  /**
+   * @param {import("./timeline.js").Timeline} timeline that shows it @param {import("./gestures.js").Steering} steering
+   * @param {() => void} changed a window was drawn, is being drawn, or was given up
+   */
+  constructor(timeline, steering, changed) {
+    this.timeline = timeline;
+    this.steering = steering;
+    this.changed = changed;
+    /** @type {Window | null} null is the run's normal */
+    this.window = baselineOfAddress();
+    this.pending = false; // the next window that is drawn is the one to compare with
+    this.word = el("span");
+    this.box = el("div", { class: "compared", hidden: true }, this.word);
+    this.hint = el("p", { class: "notice", role: "status", hidden: true }, "Drag over the window to compare with. ");
+    this.hint.append(el("kbd", {}, "Esc"), " keeps the run’s normal.");
+    timeline.surface.append(this.box);
+    timeline.element.append(this.hint);
+  }
+
+  /** Replaces the steering's gestures, for `brush`. @param {number} from @param {number} to @param {boolean} done */
+  select(from, to, done) {
+    if (!this.pending) return this.steering.select(from, to, done);
+    this.window = { from, to };
+    if (done) this.#wait(false);
+    return this.changed();
+  }
+
+  /** Wait for a window to compare the selected one with, or return to normal. */
+  toggle() {
+    if (!this.clear() && this.steering.range.window) this.#wait(true);
+  }
+
+  /** Back to the run's normal. @returns {boolean} whether there was a comparison to end */
+  clear() {
+    const had = this.pending || this.window !== null;
+    this.#wait(false);
+    if (this.window) {
+      this.window = null;
+      this.changed();
+    }
+    return had;
+  }
+
+  /** @param {boolean} pending */
+  #wait(pending) {
+    this.pending = pending;
+    this.hint.hidden = !pending;
+  }
+
+  /** Draw it over the lanes; call after them. */
+  draw() {
+    const { window, timeline } = this;
+    this.box.hidden = !window || !timeline.picture;
+    if (!window || this.box.hidden) return;
+    const [x0, x1] = [timeline.x(window.from), timeline.x(window.to)];
+    this.box.style.left = `${x0}px`;
+    this.box.style.width = `${Math.max(1, x1 - x0)}px`;
+    this.word.textContent = x1 - x0 > WORD_PX ? `compared, ${duration(window.to - window.from)}` : "";
+  }
+
+  /** Its part of the address. */
+  address() {
+    const { window } = this;
+    return { baseline: window && `${window.from.toFixed(3)}-${window.to.toFixed(3)}` };
+  }
+
+  /** The steering's keys, with `Esc` ending the comparison first, and `d`. @returns {import("../lib/keys.js").Key[]} */
+  keys() {
+    const keys = this.steering.keys().map((key) => (key.shown === "Esc" ? { ...key, run: () => this.clear() || key.run() } : key));
+    return [
+      ...keys,
+      { keys: ["d"], shown: "d", says: "compare the window with another one, or with normal", run: () => this.toggle() },
+    ];
+  }
+}
+
+/** `baseline=1764000000.000-1764000048.000` @returns {Window | null} */
+function baselineOfAddress() {
+  const query = new URLSearchParams(location.search);
+  const [from, to] = (query.get("baseline") ?? "").split("-");
+  return windowOf(query, from, to);
+}
