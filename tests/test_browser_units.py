@@ -8,7 +8,7 @@ from tests.conftest import Ask
 
 LOGS = """
 const { STEP, TIME } = await load("lib/axis.js");
-const { Book } = await load("data/series_store.js");
+const { SeriesStore } = await load("data/series_store.js");
 const { Series } = await load("data/series.js");
 const { counterOf, stepRate } = await load("data/progress.js");
 const { evidence } = await load("pages/live/panel.js");
@@ -28,11 +28,11 @@ const seriesOf = (units, axis = TIME, width = 3) =>
     series.append(row);
     return [key(row.name), series];
   }));
-const bookOf = (units, axis = TIME) => {
-  const book = new Book();
-  [book.run, book.axis] = ["a", axis];
-  book.replace({ series: seriesOf(units, axis), failed: new Map(), run: "a", axis }, true);
-  return book;
+const storeOf = (units, axis = TIME) => {
+  const store = new SeriesStore();
+  [store.run, store.axis] = ["a", axis];
+  store.replace({ series: seriesOf(units, axis), failed: new Map(), run: "a", axis }, true);
+  return store;
 };
 """
 
@@ -51,30 +51,30 @@ def test_a_window_has_the_rate_of_its_units(ask: Ask, units: int) -> None:
 @pytest.mark.parametrize("growing", ["true", "false"])
 def test_the_rate_just_now_is_that_of_the_units_read_and_live(ask: Ask, units: int, growing: str) -> None:
     code = f"""{LOGS}
-    const book = bookOf({units});
-    const read = book.pace.rate;
-    for (let s = 60; s < 120; s++) book.take({{ series: rows({units}, s, s + 1) }}, {growing});
-    return [read, book.pace.rate, book.pace.steps_per_s * {units}];"""
+    const store = storeOf({units});
+    const read = store.pace.rate;
+    for (let s = 60; s < 120; s++) store.take({{ series: rows({units}, s, s + 1) }}, {growing});
+    return [read, store.pace.rate, store.pace.steps_per_s * {units}];"""
     assert ask(code) == pytest.approx([10] * 3, rel=0.02)
 
 
 @pytest.mark.parametrize("units", [1, 10])
 def test_a_second_read_counts_no_unit_twice(ask: Ask, units: int) -> None:
     code = f"""{LOGS}
-    const book = bookOf({units});
-    book.take({{ series: rows({units}, 60, 62) }}, true);
-    book.replace({{ series: seriesOf({units}), failed: new Map(), run: "a", axis: TIME }}, true);
-    book.take({{ series: rows({units}, 60, 70) }}, true);
-    return book.pace.rate;"""
+    const store = storeOf({units});
+    store.take({{ series: rows({units}, 60, 62) }}, true);
+    store.replace({{ series: seriesOf({units}), failed: new Map(), run: "a", axis: TIME }}, true);
+    store.take({{ series: rows({units}, 60, 70) }}, true);
+    return store.pace.rate;"""
     assert ask(code) == pytest.approx(10, rel=0.02)
 
 
 @pytest.mark.parametrize("units", [1, 10])
 def test_on_an_axis_of_steps_the_rate_is_that_of_the_units(ask: Ask, units: int) -> None:
     code = f"""{LOGS}
-    const book = bookOf({units}, STEP);
-    for (let s = 1; s <= 10; s++) book.paceBySteps(s, s * 10 / {units});
-    return [book.pace.rate, book.pace.steps_per_s * {units}];"""
+    const store = storeOf({units}, STEP);
+    for (let s = 1; s <= 10; s++) store.paceBySteps(s, s * 10 / {units});
+    return [store.pace.rate, store.pace.steps_per_s * {units}];"""
     assert ask(code) == pytest.approx([10, 10])
 
 
@@ -104,23 +104,23 @@ def test_lines_without_units_count_as_one(ask: Ask) -> None:
 
 def test_the_page_reads_the_units_of_a_run_that_it_shows_and_steps_by_another_series(ask: Ask) -> None:
     code = f"""{LOGS}
-    const book = new Book();
+    const store = new SeriesStore();
     const meta = (name) => ({{ run: "a", name, labels: {{}}, points: 600 }});
-    book.run = "a";
-    book.metas = ["units", "train/loss"].map(meta);
-    book.lanes = book.lanesOf([meta("train/loss")]);
-    const shown = book.names("a");
-    book.lanes = [];
-    return [shown.sort(), book.names("a"), bookOf(10).stepper().meta.name];"""
+    store.run = "a";
+    store.metas = ["units", "train/loss"].map(meta);
+    store.lanes = store.lanesOf([meta("train/loss")]);
+    const shown = store.names("a");
+    store.lanes = [];
+    return [shown.sort(), store.names("a"), storeOf(10).stepper().meta.name];"""
     assert ask(code) == [["train/loss", "units"], [], "phase/work_s"]
 
 
 def test_points_that_were_asked_for_on_the_other_axis_are_not_used(ask: Ask) -> None:
     code = f"""{LOGS}
-    const book = bookOf(1);
-    book.forget(STEP);
-    book.replace({{ series: seriesOf(1, TIME), failed: new Map(), run: "a", axis: TIME }}, true);
-    const late = [book.series.size, book.stepper(), book.origin];
-    book.replace({{ series: seriesOf(1, STEP, 1), failed: new Map(), run: "a", axis: STEP }}, true);
-    return [...late.map(String), book.stepper().newest.t];"""
+    const store = storeOf(1);
+    store.forget(STEP);
+    store.replace({{ series: seriesOf(1, TIME), failed: new Map(), run: "a", axis: TIME }}, true);
+    const late = [store.series.size, store.stepper(), store.origin];
+    store.replace({{ series: seriesOf(1, STEP, 1), failed: new Map(), run: "a", axis: STEP }}, true);
+    return [...late.map(String), store.stepper().newest.t];"""
     assert ask(code) == ["0", "null", "Infinity", 600]

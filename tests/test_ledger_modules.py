@@ -27,7 +27,7 @@ EVENTS = some.lists(
     max_size=30,
 )
 ASKING = """
-const { LedgerAsking } = await load("ledger/schedule.js");
+const { LedgerSchedule } = await load("ledger/schedule.js");
 const { Refused } = await load("lib/api.js");
 let now_s = 1000, held_s = 0, paused = false, worst = 0;
 const open = [], asked = [];
@@ -40,7 +40,7 @@ const ask = (question, { signal }) => new Promise((done, fail) => {
 });
 let follows = true;
 const ignored = { view: () => {}, window: () => {}, failed: () => {} };
-const asking = new LedgerAsking(ignored, ask, () => 1000 * now_s);
+const schedule = new LedgerSchedule(ignored, ask, () => 1000 * now_s);
 const settle = (ended, act) => { const entry = open.shift(); if (entry) { entry.ended = ended; act(entry); } };
 let sight = [600, true, false];
 const look = () => {
@@ -48,21 +48,21 @@ const look = () => {
   if (!following) held_s ||= now_s; else held_s = 0;
   follows = following;
   const hi = following ? now_s : held_s;
-  asking.look({ run: "a", lo: hi - span, hi, follows: following, grows, selected: false, begins: 0, until: Math.floor(now_s / 10) * 10 });
+  schedule.look({ run: "a", lo: hi - span, hi, follows: following, grows, selected: false, begins: 0, until: Math.floor(now_s / 10) * 10 });
 };
 for (const [what, ...rest] of EVENTS) {
   if (what === "wait") for (let i = 0; i < rest[0]; i++) { now_s++; look(); }
   if (what === "look") { sight = rest; look(); }
-  if (what === "pause") { paused = true; asking.pause(); }
-  if (what === "judged") { paused = false; asking.judged({ run: "a", from: 1, to: 9, rank: 3 }); }
-  if (what === "resume") { paused = false; asking.resume(); }
+  if (what === "pause") { paused = true; schedule.pause(); }
+  if (what === "judged") { paused = false; schedule.judged({ run: "a", from: 1, to: 9, rank: 3 }); }
+  if (what === "resume") { paused = false; schedule.resume(); }
   if (what === "answer") settle("answered", ({ done }) => done({}));
   if (what === "fail") settle("failed", ({ fail }) => fail(new Refused("busy", 503)));
   if (what === "refuse") settle("refused", ({ fail }) => fail(new Refused("no", 404)));
   await new Promise((next) => queueMicrotask(() => setTimeout(next)));
   look();
 }
-asking.pause();
+schedule.pause();
 return [worst, asked.map(({ at, paused, view, span, follows, grows, ended }) => ({ at, paused, view, span, follows, grows, ended }))];
 """
 
@@ -84,13 +84,13 @@ def test_of_a_live_run_it_is_asked_every_thirty_seconds_at_most_one_at_a_time_an
 
 def test_neither_a_run_without_new_stacks_nor_a_hidden_page_asks_again(ask: Ask) -> None:
     counted = ask("""
-      const { LedgerAsking } = await load("ledger/schedule.js");
+      const { LedgerSchedule } = await load("ledger/schedule.js");
       const asked = [];
       let now_s = 1000;
-      const asking = new LedgerAsking({ view: () => {}, window: () => {}, failed: () => {} }, async () => asked.push(now_s), () => 1000 * now_s);
+      const schedule = new LedgerSchedule({ view: () => {}, window: () => {}, failed: () => {} }, async () => asked.push(now_s), () => 1000 * now_s);
       const run = async (seconds, until) => {
         for (let i = 0; i < seconds; i++, now_s++) {
-          asking.look({ run: "a", lo: now_s - 600, hi: now_s, follows: true, grows: true, selected: false, begins: 0, until: until() });
+          schedule.look({ run: "a", lo: now_s - 600, hi: now_s, follows: true, grows: true, selected: false, begins: 0, until: until() });
           await null;
         }
         return asked.length;
@@ -106,14 +106,14 @@ def test_neither_a_run_without_new_stacks_nor_a_hidden_page_asks_again(ask: Ask)
 
 def test_of_a_run_that_has_just_begun_it_waits_for_ten_seconds_of_stacks(ask: Ask) -> None:
     asked = ask("""
-      const { LedgerAsking } = await load("ledger/schedule.js");
+      const { LedgerSchedule } = await load("ledger/schedule.js");
       let now_s = 1000;
       const first = async (until) => {
         const [began_s, asked] = [now_s, []];
-        const asking = new LedgerAsking({ view: () => {}, window: () => {}, failed: () => {} }, async () => asked.push(now_s - began_s), () => 1000 * now_s);
-        asking.forget();
+        const schedule = new LedgerSchedule({ view: () => {}, window: () => {}, failed: () => {} }, async () => asked.push(now_s - began_s), () => 1000 * now_s);
+        schedule.forget();
         for (let i = 0; i < 25; i++, now_s++) {
-          asking.look({ run: "a", lo: now_s - 600, hi: now_s, follows: true, grows: true, selected: false, begins: began_s, until: until() });
+          schedule.look({ run: "a", lo: now_s - 600, hi: now_s, follows: true, grows: true, selected: false, begins: began_s, until: until() });
           await null;
         }
         return asked;

@@ -169,11 +169,11 @@ def test_the_page_draws_a_row_for_each_that_has_a_counter(odd_machine: Dashboard
 
 def test_how_it_is_read_says_where_nothing_is_known(ask: Ask) -> None:
     code = """
-    const { Reading } = await load("pages/gpus/page.js");
+    const { PollingNote } = await load("pages/gpus/page.js");
     const said = (latest) => {
-      const reading = new Reading();
-      reading.draw([{ sample_period_s: null, latest }], []);
-      return reading.element.querySelector("p").textContent;
+      const note = new PollingNote();
+      note.draw([{ sample_period_s: null, latest }], []);
+      return note.element.querySelector("p").textContent;
     };
     return [said({}), said({ "gpu/graphics_active_pct": 3 }), said({ "gpu/utilization_pct": 3 })];"""
     unknown, own, polled = ask(code)

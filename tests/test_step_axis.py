@@ -135,7 +135,7 @@ def test_a_rule_sees_the_steps_of_that_axis(case: str) -> None:
 def test_the_page_counts_on_that_axis_and_its_rate_survives_an_epoch(ask: Ask) -> None:
     found = ask("""
     const { TIME } = await load("lib/axis.js");
-    const { Book } = await load("data/series_store.js");
+    const { SeriesStore } = await load("data/series_store.js");
     const { Series } = await load("data/series.js");
     const row = (name, points) => ({ run: "a", name, labels: {}, t: points.map(([t]) => t), step: points.map(([, step]) => step), v: points.map(() => 1), segment: points.map(() => 0) });
     const steps = Array.from({ length: 600 }, (_, step) => [step / 10, step]);
@@ -145,12 +145,12 @@ def test_the_page_counts_on_that_axis_and_its_rate_survives_an_epoch(ask: Ask) -
       one.append(each);
       series.set(`a\\n${each.name}\\n`, one);
     }
-    const book = new Book();
-    [book.run, book.axis] = ["a", TIME];
-    book.replace({ series, failed: new Map(), run: "a", axis: TIME }, true);
-    book.take({ series: [row("held_out", [[59.95, 2]])] }, true);
-    book.take({ series: [row("loss", [[60, 600]])] }, true);
-    return [book.stepper().meta.name, book.pace.step, book.pace.rate];""")
+    const store = new SeriesStore();
+    [store.run, store.axis] = ["a", TIME];
+    store.replace({ series, failed: new Map(), run: "a", axis: TIME }, true);
+    store.take({ series: [row("held_out", [[59.95, 2]])] }, true);
+    store.take({ series: [row("loss", [[60, 600]])] }, true);
+    return [store.stepper().meta.name, store.pace.step, store.pace.rate];""")
     assert found == ["loss", 600, pytest.approx(10, rel=0.05)]
 
 

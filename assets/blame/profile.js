@@ -1,6 +1,6 @@
 /** Requests the flame graph, the blame and the log lines of a window, or the stacks of the last seconds, and says why there is no profile. */
 
-import { Retry, asked } from "../data/refresh.js";
+import { Retry, retryText } from "../data/refresh.js";
 import { nameOf } from "../flame/tree.js";
 import { change, get, lasting, newest, sentenceOf } from "../lib/api.js";
 import { copyButton } from "../lib/clipboard.js";
@@ -71,7 +71,7 @@ export class Profile {
   /** Retry after a failure. @param {unknown} error @returns {string} its sentence */
   #failed(error) {
     const sentence = sentenceOf(error);
-    return lasting(error) ? sentence : asked(sentence, this.retry.failed());
+    return lasting(error) ? sentence : retryText(sentence, this.retry.failed());
   }
 
   /** Request the stacks of a window; once it stands, also its blame and its lines, then its normal: on a server of few cores each waits for the others. @param {string} run @param {Window} window @param {boolean} done */

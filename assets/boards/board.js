@@ -1,6 +1,6 @@
 /** One board: its rows of charts, the range that they share, and what they read. */
 
-import { Turns } from "../curves/chart.js";
+import { FrameQueue } from "../curves/chart.js";
 import { curveOf } from "../curves/curve.js";
 import { Tip, lineKey } from "../curves/tip.js";
 import { el, nearView, setClass, setText } from "../lib/dom.js";
@@ -8,7 +8,7 @@ import { counted } from "../lib/format.js";
 import { onTheme } from "../lib/theme.js";
 import { KINDS } from "./kinds.js";
 import { COLUMNS, asks, questionOf, rowsOf, scaleOf, scaled, secondsOf, titleOf, tokensOf } from "./model.js";
-import { BoardReading } from "./reader.js";
+import { BoardReader } from "./reader.js";
 
 /** @typedef {import("./model.js").BoardFields} BoardFields */
 /** @typedef {import("./model.js").PlacedChart} PlacedChart */
@@ -52,7 +52,7 @@ export class BoardView {
     this.field = el("div", { class: "board-rows" });
     this.element = el("section", { class: "board", "aria-label": "Charts" }, this.about, this.said, this.field);
     this.tip = new Tip();
-    this.reading = new BoardReading({
+    this.reader = new BoardReader({
       view: () => this.view,
       buckets: (chart) => this.buckets(chart),
       changed: (charts, cursor) => this.#read(charts, cursor),
@@ -146,7 +146,7 @@ export class BoardView {
 
   /** Whether the range ends with the run: on a board of the machine alone it goes on. */
   get #ends() {
-    return this.#window === null || [...this.reading.followed.values()].some(({ run }) => run !== null);
+    return this.#window === null || [...this.reader.followed.values()].some(({ run }) => run !== null);
   }
 
   /** What is shown while no range is held. @returns {{lo: number | null, hi: number}} */
@@ -173,7 +173,7 @@ export class BoardView {
   zoom(span) {
     this.span = span;
     this.tip.hide();
-    this.reading.forget();
+    this.reader.forget();
     this.#want();
     this.redraw();
     this.page.changed();
@@ -189,7 +189,7 @@ export class BoardView {
   scale(factor, x) {
     const axis = this.fields.axis ?? "time";
     const first = [...this.frames.values()].find(({ placed }) => asks(placed.fields));
-    const { lo, hi } = this.spanOf(axis, first ? this.reading.of(first.placed) : null);
+    const { lo, hi } = this.spanOf(axis, first ? this.reader.of(first.placed) : null);
     const middle = x ?? (lo + hi) / 2;
     const span = { lo: middle - (middle - lo) * factor, hi: middle + (hi - middle) * factor };
     if (span.hi - span.lo > Math.abs(span.hi) * 1e-12) this.zoom(span);
@@ -204,7 +204,7 @@ export class BoardView {
   }
 
   #want() {
-    this.reading.want([...this.frames.values()].filter(({ visible }) => visible).map(({ placed }) => placed));
+    this.reader.want([...this.frames.values()].filter(({ visible }) => visible).map(({ placed }) => placed));
     if (![...this.frames.values()].some(({ placed }) => asks(placed.fields))) this.page.drawn();
   }
 
@@ -220,21 +220,21 @@ export class BoardView {
   #read(charts, cursor) {
     if (cursor && !this.cursor) this.cursor = cursor;
     const asked = new Set(charts.map(({ fields }) => questionOf(fields)));
-    this.#turns.add([...this.frames.values()].filter(({ placed, visible }) => visible && (asked.has(questionOf(placed.fields)) || !asks(placed.fields))));
+    this.#queue.add([...this.frames.values()].filter(({ placed, visible }) => visible && (asked.has(questionOf(placed.fields)) || !asks(placed.fields))));
     this.page.drawn();
   }
 
   /** All that is seen. */
   redraw() {
-    this.#turns.add([...this.frames.values()].filter(({ visible }) => visible));
+    this.#queue.add([...this.frames.values()].filter(({ visible }) => visible));
   }
 
-  #turns = new Turns((/** @type {ChartFrame} */ frame) => this.#draw(frame), TURN_MS);
+  #queue = new FrameQueue((/** @type {ChartFrame} */ frame) => this.#draw(frame), TURN_MS);
 
   /** @param {ChartFrame} frame */
   #draw(frame) {
     if (!frame.element.isConnected) return;
-    const held = this.reading.of(frame.placed);
+    const held = this.reader.of(frame.placed);
     const axis = frame.placed.fields.axis ?? this.fields.axis ?? "time";
     frame.show(held, { span: this.spanOf(axis, held), axis, run: this.page.shown().run, stale: false });
   }

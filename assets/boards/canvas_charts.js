@@ -13,7 +13,7 @@ const FOOT_PX = 18;
 
 /** @typedef {import("./kinds.js").Drawing} Drawing */
 
-class DrawnChart {
+class CanvasChart {
   legend = false;
 
   /** @param {import("./kinds.js").PlacedChart} chart */
@@ -114,7 +114,7 @@ function fitted(context, text, width) {
 
 const [ROW_PX, LEAST_PX, VALUE_PX] = [24, 12, 84];
 
-export class BarChart extends DrawnChart {
+export class BarChart extends CanvasChart {
   /** @type {{label: string, value: number, colour: string}[]} */
   rows = [];
 
@@ -198,7 +198,7 @@ function holdOf(from, width) {
   return Math.ceil((1.5 * (steps[steps.length >> 1] ?? 0)) / width);
 }
 
-export class HeatMap extends DrawnChart {
+export class HeatMap extends CanvasChart {
   /** @type {Float64Array[]} */
   cells = [];
   least = 0;
@@ -277,7 +277,7 @@ export class HeatMap extends DrawnChart {
 const TOP_PX = 6;
 const BINS = 40;
 
-export class HistogramChart extends DrawnChart {
+export class HistogramChart extends CanvasChart {
   legend = true;
   /** @type {ReturnType<typeof binned>} */
   found = null;
@@ -380,7 +380,7 @@ export function frontOf(dots, best) {
   return right > 0 ? front.reverse() : front;
 }
 
-export class ScatterChart extends DrawnChart {
+export class ScatterChart extends CanvasChart {
   legend = true;
   /** @type {Dot[]} */
   dots = [];

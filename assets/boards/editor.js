@@ -35,7 +35,7 @@ export class Editor {
     /** @type {string[]} */
     this.series = [];
     this.asText = Boolean(about.file?.trouble);
-    this.arranging = new Arranging(board.field, { apply: (edits, chart) => this.apply(edits, chart), choose: (chart) => this.choose(chart) });
+    this.arranger = new ChartArranger(board.field, { apply: (edits, chart) => this.apply(edits, chart), choose: (chart) => this.choose(chart) });
     this.back = button("Undo", () => this.undo(), "Undo (u)");
     this.keep = button("Save", () => this.save(), "Save (Ctrl S)", "btn pri");
     this.gone = button("Delete", () => this.#remove(), "Delete the board's file");
@@ -104,7 +104,7 @@ export class Editor {
       this.board.show(board);
     }
     if (this.text !== document.activeElement) this.text.value = typed;
-    this.arranging.mount();
+    this.arranger.mount();
     this.#fill();
     this.#mark();
   }
@@ -291,7 +291,7 @@ export class Editor {
 
   close() {
     removeEventListener("beforeunload", this.leaving);
-    this.arranging.close();
+    this.arranger.close();
     this.about.closed();
   }
 }
@@ -436,7 +436,7 @@ const [LEAST_PX, MOST_PX, STEP_PX] = [80, 1200, 10]; // heights of rows
 /** @param {HTMLElement} element @returns {[number, number]} row and place of a chart */
 const placeOf = (element) => /** @type {[number, number]} */ ((element.dataset.chart ?? "0.0").split(".").map(Number));
 
-class Arranging {
+class ChartArranger {
   /** @param {HTMLElement} field of the board @param {Acts} acts */
   constructor(field, acts) {
     this.field = field;

@@ -19,7 +19,7 @@ const MOST_BYTES = 24_000; // of an address
 const LEAST_TAIL = 2; // buckets of what is read again: the last one grows until it lies before the overlap
 const GROWN = 2; // times as many buckets as asked for: then all is read again
 
-export class BoardReading {
+export class BoardReader {
   /** @param {{view: () => View, buckets: (chart: PlacedChart) => number, changed: (charts: PlacedChart[], cursor: number) => void, followed: (series: Followed[]) => void, now_s: () => number}} board */
   constructor(board) {
     this.board = board;

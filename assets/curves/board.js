@@ -1,18 +1,18 @@
 /** All curves of some runs: which charts there are, what they draw, and the range that they share. */
 
-import { Retry, asked } from "../data/refresh.js";
+import { Retry, retryText } from "../data/refresh.js";
 import { sentenceOf } from "../lib/api.js";
 import { el } from "../lib/dom.js";
 import { onTheme } from "../lib/theme.js";
 import { finder, groupsOf, keep, kept, move, turn } from "./catalogue.js";
-import { Chart, Turns } from "./chart.js";
+import { Chart, FrameQueue } from "./chart.js";
 import { extentOf } from "./curve.js";
 import { Files } from "./export.js";
 import { Full } from "./full_chart.js";
 import { Grid } from "./grid.js";
 import { Names, Strip } from "./legend.js";
 import { Card } from "./moments.js";
-import { Machine, Reading, askAll, machineTags, ownTags } from "./reader.js";
+import { Machine, CurveReader, askAll, machineTags, ownTags } from "./reader.js";
 import { Tip, foundAt, valueWord } from "./tip.js";
 import { PLAIN, axisKey, lengthOf, onTime, questionOf, roundAmount, smoothWord, spanWord, xWord } from "./view.js";
 
@@ -61,10 +61,10 @@ export class Board {
     /** @type {Tag[] | null} */
     this.tags = null;
     this.machine = new Machine();
-    this.reading = new Reading({ ask: (tags, signal) => askAll(this, tags, signal), changed: (tags, cursor) => this.#read(tags, cursor) });
-    this.pointing = new Pointing(this);
+    this.reader = new CurveReader({ ask: (tags, signal) => askAll(this, tags, signal), changed: (tags, cursor) => this.#read(tags, cursor) });
+    this.pointer = new CurvePointer(this);
     this.files = new Files();
-    this.strip = new Strip({ whole: () => this.zoom(null), happened: (event) => this.pointing.happened(event), restore: (keys) => this.#restore(keys), turn: (name) => this.names.turn(name), only: (name) => this.names.only(name), light: (name) => this.names.light(name) });
+    this.strip = new Strip({ whole: () => this.zoom(null), happened: (event) => this.pointer.happened(event), restore: (keys) => this.#restore(keys), turn: (name) => this.names.turn(name), only: (name) => this.names.only(name), light: (name) => this.names.light(name) });
     const make = (/** @type {Tag} */ tag, pinned = false) => new Chart(tag, this.#gestures(), pinned);
     const built = (/** @type {Chart} */ chart) => this.#show(chart);
     this.grid = new Grid({ make, built, scrolled: () => this.#want(), rested: () => this.#state(), fold: (name) => this.#arranged(() => turn("folded", name)), moved: (...change) => this.#moved(...change) });
@@ -95,10 +95,10 @@ export class Board {
     if (key !== old) {
       this.whole = null;
       if (before.runs.length) this.span = null; // the address' own range is of the first axis
-      this.reading.forget(); // places on the other axis
+      this.reader.forget(); // places on the other axis
     }
     const known = new Set(rows?.map(({ run }) => run));
-    if (rows && this.known.some((run) => !known.has(run))) this.reading.touch(() => true); // one was forgotten
+    if (rows && this.known.some((run) => !known.has(run))) this.reader.touch(() => true); // one was forgotten
     this.known = [...known];
     this.names.set(runs, view.group);
     if (JSON.stringify(runs) !== JSON.stringify(before.runs)) {
@@ -139,12 +139,12 @@ export class Board {
       if (turn < this.#answered || runs !== this.runs) return; // a later request was answered first
       this.#answered = turn;
       this.#take([...own, ...(this.tags ?? []).filter(({ machine }) => machine)]);
-      if (!this.reading.wanted.length) this.page.drawn(); // none was found, or all are folded
+      if (!this.reader.wanted.length) this.page.drawn(); // none was found, or all are folded
       this.again.done();
       this.trouble = "";
       this.#learnMachine();
     } catch (error) {
-      this.trouble = asked(sentenceOf(error), this.again.failed());
+      this.trouble = retryText(sentenceOf(error), this.again.failed());
       this.page.drawn();
     }
   }
@@ -208,7 +208,7 @@ export class Board {
   /** @param {string | null} key of a tag, to show at full size */
   open(key) {
     this.opened = key;
-    this.pointing.hide();
+    this.pointer.hide();
     const before = this.full.chart?.tag.key;
     this.#lay();
     if (key === null && before !== undefined) this.grid.reveal(before);
@@ -218,7 +218,7 @@ export class Board {
   /** @param {Span | null} span */
   zoom(span) {
     this.span = span;
-    this.pointing.hide();
+    this.pointer.hide();
     this.#redraw();
     this.page.changed();
   }
@@ -262,7 +262,7 @@ export class Board {
     const charts = this.charts;
     const { smooth, amount } = this.view;
     const unknown = this.length === null && smooth !== "none" && amount === null;
-    if (this.runs.length && !unknown) this.reading.want(charts.map(({ tag }) => tag), JSON.stringify(this.question), this.runs.length, smooth === "none" ? MOST_TAGS : MOST_SMOOTHED);
+    if (this.runs.length && !unknown) this.reader.want(charts.map(({ tag }) => tag), JSON.stringify(this.question), this.runs.length, smooth === "none" ? MOST_TAGS : MOST_SMOOTHED);
     this.#draw(charts.filter(({ picture }) => !picture));
     this.#state();
     this.page.follow(0);
@@ -271,12 +271,12 @@ export class Board {
   #redraw() {
     this.#want(); // first: what is held is stale where another question is asked now
     this.#draw(this.charts);
-    this.pointing.draw();
+    this.pointer.draw();
   }
 
   /** @param {Tag[]} tags @param {number} cursor */
   #read(tags, cursor) {
-    const read = tags.map((tag) => this.reading.of(tag)?.curves ?? []);
+    const read = tags.map((tag) => this.reader.of(tag)?.curves ?? []);
     const grew = read.map((curves) => [this.#grow(curves), this.names.learn(curves)].includes(true)).includes(true);
     const keys = new Set(tags.map(({ key }) => key));
     this.#draw(this.charts.filter(({ tag }) => grew || keys.has(tag.key)));
@@ -300,23 +300,23 @@ export class Board {
 
   /** In the next frames. @param {Chart[]} charts */
   #draw(charts) {
-    this.#turns.add(charts.filter(({ built }) => built));
+    this.#queue.add(charts.filter(({ built }) => built));
   }
 
-  #turns = new Turns((/** @type {Chart} */ chart) => chart.built && this.#show(chart));
+  #queue = new FrameQueue((/** @type {Chart} */ chart) => chart.built && this.#show(chart));
 
   /** @param {Chart} chart */
   #show(chart) {
-    const held = this.reading.of(chart.tag);
+    const held = this.reader.of(chart.tag);
     const { view, names } = this;
     const all = held?.curves?.filter(({ x }) => x.length) ?? [];
     const curves = held?.curves ? names.shown(held.curves) : null;
     for (const curve of curves ?? []) curve.label = names.labelOf(curve); // a user may have renamed a run
     const reason = (held?.left.find(({ absent }) => !absent) ?? held?.left[0])?.reason;
     const none = all.length ? (curves?.some(({ x }) => x.length) ? "" : ALL_OFF) : held?.curves ? (reason ? sentence(reason) : this.span ? "No point in this range. Press 0 for all of it." : "No point has a place on this axis.") : "";
-    const stale = Boolean(held && held.key !== this.reading.key);
+    const stale = Boolean(held && held.key !== this.reader.key);
     chart.show({ curves, view, span: this.shownSpan, colourOf: names.colourOf, lit: names.lit, trouble: held?.trouble || none, stale });
-    if (chart === this.full.chart) this.full.draw(this.pointing.at?.x ?? null);
+    if (chart === this.full.chart) this.full.draw(this.pointer.at?.x ?? null);
   }
 
   /** @param {boolean} all what is shown has changed, not only what stands out */
@@ -330,7 +330,7 @@ export class Board {
   /** The line above the charts. */
   #state() {
     const inView = this.full.chart ? this.charts : this.grid.seen;
-    const held = inView.flatMap(({ tag }) => this.reading.of(tag)?.left ?? []);
+    const held = inView.flatMap(({ tag }) => this.reader.of(tag)?.left ?? []);
     const left = [...new Map(held.map((left) => [`${left.run}\n${left.series}\n${left.reason}`, left])).values()];
     this.strip.draw({ names: this.names.entries, off: this.names.off, found: this.found, hidden: this.hidden, left, zoomed: this.span ? spanWord(this.view.x, this.span) : "", loading: this.tags === null && this.runs.length > 0, search: this.view.q, smoothing: smoothWord(this.view, roundAmount(this.length ?? 0)) });
   }
@@ -339,11 +339,11 @@ export class Board {
 
   #gestures() {
     return {
-      hover: (/** @type {Chart} */ chart, /** @type {number | null} */ x, /** @type {PointerEvent | null} */ event) => this.pointing.move(chart, x, event),
+      hover: (/** @type {Chart} */ chart, /** @type {number | null} */ x, /** @type {PointerEvent | null} */ event) => this.pointer.move(chart, x, event),
       zoom: (/** @type {Span} */ span) => this.zoom(span),
       scale: (/** @type {number} */ factor, /** @type {number} */ x) => this.scale(factor, x),
       whole: () => this.zoom(null),
-      point: (/** @type {Chart} */ chart, /** @type {number} */ x, /** @type {MouseEvent} */ event, /** @type {boolean} */ touched) => (touched ? this.pointing.tap(chart, x, event) : this.pointing.click(chart, x, event)),
+      point: (/** @type {Chart} */ chart, /** @type {number} */ x, /** @type {MouseEvent} */ event, /** @type {boolean} */ touched) => (touched ? this.pointer.tap(chart, x, event) : this.pointer.click(chart, x, event)),
       act: (/** @type {Chart} */ chart, /** @type {import("./chart.js").Act} */ act, /** @type {HTMLElement} */ button) => this.#act(chart, act, button),
     };
   }
@@ -386,7 +386,7 @@ const sentence = (reason) => `${reason.charAt(0).toUpperCase()}${reason.slice(1)
 
 const SAME_PX = 24; // so near to the last tap is the same place
 
-class Pointing {
+class CurvePointer {
   /** @param {Board} board */
   constructor(board) {
     this.board = board;

@@ -447,7 +447,7 @@ function drawBad(ctx, bad, plot) {
 const FRAME_MS = 8;
 
 /** @template T */
-export class Turns {
+export class FrameQueue {
   /** @param {(item: T) => void} work @param {number} [frame_ms] of each frame */
   constructor(work, frame_ms = FRAME_MS) {
     this.work = work;

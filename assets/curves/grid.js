@@ -2,7 +2,7 @@
 
 import { el, setText } from "../lib/dom.js";
 import { count } from "../lib/format.js";
-import { Turns } from "./chart.js";
+import { FrameQueue } from "./chart.js";
 
 /** @typedef {import("./catalogue.js").Tag} Tag */
 /** @typedef {import("./chart.js").Chart} Chart */
@@ -119,7 +119,7 @@ export class Grid {
     this.#fillIn();
   }
 
-  #plots = new Turns((/** @type {string} */ key) => {
+  #plots = new FrameQueue((/** @type {string} */ key) => {
     const cell = this.cells.get(key);
     if (!cell?.chart || cell.chart.built) return; // it was scrolled away
     cell.chart.fit(cell.item.width, cell.item.height);

@@ -19,7 +19,7 @@ const MOST_HELD = 400;
 const LIVE_MS = 500; // between two readings of a chart that grows
 const AGAIN_MS = 5000; // after a failure
 
-export class Reading {
+export class CurveReader {
   /** @param {{ask: Ask, changed: (tags: Tag[], cursor: number) => void}} page */
   constructor(page) {
     this.page = page;

@@ -32,13 +32,13 @@ export class Retry {
 }
 
 /** @param {string} sentence of the server @param {number} wait_s */
-export const asked = (sentence, wait_s) => `${sentence.replace(/[.\s]*$/, "")}. Asking again in ${wait_s} s.`;
+export const retryText = (sentence, wait_s) => `${sentence.replace(/[.\s]*$/, "")}. Asking again in ${wait_s} s.`;
 
 // What a page has read once and deltas continue: nothing is lost between the two and nothing comes twice, whichever comes first (pure).
 
 /** @typedef {import("../types/api").Delta} Delta */
 
-export class Continued {
+export class Continuation {
   /** @type {Delta[] | null} that came since the question was asked */
   #meanwhile = null;
 

@@ -23,7 +23,7 @@ const NOTHING = ["none/*"]; // a pattern may match nothing, and the answer's cur
 const HALVINGS = 24; // further requests to find the series that cannot be read
 const STORE_FAILS = 503; // for every series
 
-export class Book {
+export class SeriesStore {
   /**
    * @param {(metas: Meta[]) => import("./lanes.js").Lane[]} [lanes] what to show of the series that there are
    * @param {number} [buckets] that a view is read in

@@ -1,6 +1,6 @@
 /** The findings of a page with a time axis: read, continued by the live socket, and shown by modules that are loaded once there is one and the page is complete. */
 
-import { Continued } from "../data/refresh.js";
+import { Continuation } from "../data/refresh.js";
 import { get } from "../lib/api.js";
 import { el } from "../lib/dom.js";
 
@@ -21,7 +21,7 @@ const LATER_MS = 300;
  * @property {(cursor: number) => void} follow deltas continue the answer with this cursor
  */
 
-export class FindingsPlace {
+export class FindingsLoader {
   /** @param {import("../timeline/timeline.js").Timeline} timeline @param {FoundOn} page */
   constructor(timeline, page) {
     this.timeline = timeline;
@@ -40,7 +40,7 @@ export class FindingsPlace {
     this.view = null;
   }
 
-  #continued = new Continued();
+  #continued = new Continuation();
 
   /** Read them anew. */
   async read() {

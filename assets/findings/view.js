@@ -20,7 +20,7 @@ export const styled = new Promise((done) => {
 });
 
 export class FindingsView {
-  /** @param {import("./loader.js").FindingsPlace} place */
+  /** @param {import("./loader.js").FindingsLoader} place */
   constructor(place) {
     this.place = place;
     /** @type {string | null} the id of the finding whose window is selected */

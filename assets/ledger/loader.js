@@ -11,7 +11,7 @@ const COMPLETE = "#content"; // Dash's layout, which the page has moved into the
 const LATER_MS = 300;
 const SHOWN = "lane of the ledger"; // key of the browser's storage
 
-export class LedgerPlace {
+export class LedgerLoader {
   /** @param {{relane: () => void, drawn: () => void}} page `relane`: there are other lanes; `drawn`: there is something new to draw */
   constructor(page) {
     this.page = page;

@@ -1,6 +1,6 @@
 /** When the ledger is requested: of a window once it is blamed, of the view once it rests and something is new in it. It gives way to blame. */
 
-import { Retry, asked as againIn } from "../data/refresh.js";
+import { Retry, retryText } from "../data/refresh.js";
 import { get, lasting, sentenceOf } from "../lib/api.js";
 
 const REST_MS = 500; // since the view was moved last
@@ -31,7 +31,7 @@ const SAME = 0.01; // share of a span
  * @property {(sentence: string) => void} failed why there is no ledger of the window
  */
 
-export class LedgerAsking {
+export class LedgerSchedule {
   /**
    * @param {Shown} shown
    * @param {(question: Question, request: RequestInit) => Promise<Ledger>} [ask]
@@ -125,7 +125,7 @@ export class LedgerAsking {
       (error) => {
         const sentence = sentenceOf(error);
         if (lasting(error)) this.window = null;
-        this.shown.failed(lasting(error) ? sentence : againIn(sentence, this.retry.failed()));
+        this.shown.failed(lasting(error) ? sentence : retryText(sentence, this.retry.failed()));
       },
     );
     if (!this.window) this.#next();

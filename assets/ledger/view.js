@@ -8,7 +8,7 @@ import { capital, duration, place } from "../lib/format.js";
 import { token } from "../lib/theme.js";
 import { pathTo } from "../lib/url.js";
 import { LaneView, fillRows } from "../timeline/lane.js";
-import { LedgerAsking } from "./schedule.js";
+import { LedgerSchedule } from "./schedule.js";
 
 /** @typedef {import("../types/api").Row<"LedgerBlocks">} Blocks */
 /** @typedef {{blocks: Blocks, window: [number, number], why: string}} Shares `window`: of the blocks, whose edges may lie outside of it, Unix seconds; `why`: there are no blocks, or "" */
@@ -104,7 +104,7 @@ const BELOW = new Set(["loss", "phases", "gpu_phases"]); // the lane stands unde
 const LANE = lane("ledger", "Where time went", 64, "percent", [], { note: "% of each block", view: SharesLane });
 
 export class LedgerView {
-  /** @param {import("./loader.js").LedgerPlace} place */
+  /** @param {import("./loader.js").LedgerLoader} place */
   constructor(place) {
     this.bar = new LedgerBar(place);
     this.table = new LedgerTable(place.table);
@@ -112,7 +112,7 @@ export class LedgerView {
     this.shares = null;
     /** @type {string | null} */
     this.run = null;
-    this.asking = new LedgerAsking({
+    this.schedule = new LedgerSchedule({
       view: (ledger, { run }) => {
         if (run !== this.run) return;
         this.bar.show(ledger);
@@ -137,25 +137,25 @@ export class LedgerView {
       this.run = run;
       this.shares = null;
       this.bar.clear();
-      this.asking.forget();
+      this.schedule.forget();
     }
-    this.asking.look(sight);
+    this.schedule.look(sight);
   }
 
   /** @param {boolean} selected a window is selected or drawn: it is blamed first */
   select(selected) {
     if (selected) {
-      this.asking.pause();
+      this.schedule.pause();
       this.table.dim();
     } else {
-      this.asking.resume();
+      this.schedule.resume();
       this.table.clear();
     }
   }
 
   /** @param {import("./schedule.js").Question} question */
   judged(question) {
-    this.asking.judged(question);
+    this.schedule.judged(question);
   }
 }
 
@@ -165,7 +165,7 @@ const sharesOf = ({ blocks, window, rows, sentence }) => ({ blocks, window, why:
 // Where the time of the view went: one thin bar below the run's strip, a segment per kind, and the sentence beside it.
 
 class LedgerBar {
-  /** @param {import("./loader.js").LedgerPlace} place */
+  /** @param {import("./loader.js").LedgerLoader} place */
   constructor(place) {
     this.element = place.bar;
     this.name = this.element.firstElementChild;

@@ -15,7 +15,7 @@ const MOST_AT_ONCE = 3; // pages of a request
 const MOST_LONG = 1000; // characters of a line in the list; an opened line is read whole
 export const LAST = 9e15; // no line has this number: what is asked for around it are the last lines
 
-export class LineBook {
+export class LineCache {
   /**
    * @param {{changed: () => void, moved: (answer: Answer) => void, failed: (error: unknown) => void, progress: (progress: Progress | null) => void}} page
    * `moved`: lines stand elsewhere than before, and an answer says where

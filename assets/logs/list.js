@@ -6,7 +6,7 @@
 import { el, setClass } from "../lib/dom.js";
 import { entryRow, placeholder } from "./entry.js";
 
-/** @typedef {import("./line_cache.js").LineBook} LineBook */
+/** @typedef {import("./line_cache.js").LineCache} LineCache */
 /** @typedef {import("./line.js").Line} Line */
 /** @typedef {{run: string, number: number}} Key of a line */
 
@@ -21,11 +21,11 @@ const ABOVE = 0.3; // of the view, above a line that is shown
 
 export class LineList {
   /**
-   * @param {LineBook} book
+   * @param {LineCache} cache
    * @param {{hover: (time_s: number | null) => void, chosen: (line: Line, start: number) => void, detail: (line: Line) => HTMLElement, followed: () => void, gone: (end: "start" | "end") => void}} page `gone`: by a key, to the first or last line
    */
-  constructor(book, page) {
-    this.book = book;
+  constructor(cache, page) {
+    this.cache = cache;
     this.page = page;
     this.anchor = { offset: 0, shift: 0 };
     this.following = false; // the end stays in view
@@ -87,7 +87,7 @@ export class LineList {
   /** Stay at the end, or not any more. @param {boolean} on */
   follow(on) {
     this.following = on;
-    if (on) this.anchor = { offset: this.book.total, shift: 0 };
+    if (on) this.anchor = { offset: this.cache.total, shift: 0 };
     this.invalidate();
   }
 
@@ -109,7 +109,7 @@ export class LineList {
   /** To the last lines, without staying there. */
   goToEnd() {
     this.following = this.isDrawn = false;
-    this.anchor = { offset: this.book.total, shift: 0 };
+    this.anchor = { offset: this.cache.total, shift: 0 };
     this.invalidate();
   }
 
@@ -129,12 +129,12 @@ export class LineList {
 
   /** The first line in view, as far as it is known. @returns {Line | undefined} */
   get first() {
-    return this.book.lines(this.shown.lo, this.shown.hi)[0];
+    return this.cache.lines(this.shown.lo, this.shown.hi)[0];
   }
 
   /** @returns {Line | undefined} */
   get last() {
-    return this.book.lines(this.shown.lo, this.shown.hi).at(-1);
+    return this.cache.lines(this.shown.lo, this.shown.hi).at(-1);
   }
 
   /** @param {boolean} grabbed */
@@ -173,7 +173,7 @@ export class LineList {
   #jump(top) {
     const share = Math.min(1, top / Math.max(1, this.scroll.scrollHeight - this.#height));
     if (share < 1) this.#leave();
-    this.anchor = share >= 1 ? { offset: this.book.total, shift: 0 } : { offset: Math.floor(share * this.book.total), shift: 0 };
+    this.anchor = share >= 1 ? { offset: this.cache.total, shift: 0 } : { offset: Math.floor(share * this.cache.total), shift: 0 };
   }
 
   /** @param {number} by pixels */
@@ -198,7 +198,7 @@ export class LineList {
     this.#doubts = !this.#doubts && Math.abs(this.scroll.scrollTop - this.#top) >= 1;
     if (this.#doubts) return this.#settle(); // the user has scrolled just now, and the event is on its way; or the element has moved into Dash's layout
     const most = this.scroll.scrollHeight - this.#height;
-    const share = this.anchor.offset / Math.max(1, this.book.total - (this.shown.hi - this.shown.lo));
+    const share = this.anchor.offset / Math.max(1, this.cache.total - (this.shown.hi - this.shown.lo));
     const edge = Math.min(EDGE_PX, most / 4);
     const top = this.#isFirst ? 0 : this.#isLast ? most : Math.max(edge, Math.min(most - edge, share * most));
     if (Math.abs(top - this.scroll.scrollTop) >= 1) this.scroll.scrollTop = top;
@@ -216,7 +216,7 @@ export class LineList {
 
   /** @param {number} offset */
   #key(offset) {
-    const line = this.book.line(offset);
+    const line = this.cache.line(offset);
     return line ? `${line.number} ${line.run}` : `? ${offset}`;
   }
 
@@ -226,19 +226,19 @@ export class LineList {
   }
 
   draw() {
-    const { book } = this;
+    const { cache } = this;
     const height = this.scroll.clientHeight;
     if (!height) return;
     if (this.#height) this.anchor.shift += this.#height - height; // what stands above the list has grown: the lines stay where they are
     this.#height = height;
     this.#columns = JSON.stringify(this.columns);
-    const room = `${Math.max(this.#height, Math.min(ROOM_PX, book.total * ROW_PX))}px`;
+    const room = `${Math.max(this.#height, Math.min(ROOM_PX, cache.total * ROW_PX))}px`;
     if (this.room.style.height !== room) {
       this.room.style.height = room;
       this.#top = this.scroll.scrollTop; // a lower room moves the bar by itself
     }
     if (this.sheet.style.height !== `${this.#height}px`) this.sheet.style.height = `${this.#height}px`;
-    if (this.following) this.anchor = { offset: book.total, shift: 0 };
+    if (this.following) this.anchor = { offset: cache.total, shift: 0 };
     const { offset, shift } = this.anchor; // of an entry that was in view: it does not move, whatever those above it turn out to be
     this.anchor = settled(this.#spans, this.anchor, this.#height);
     this.#fill(this.#entries());
@@ -251,7 +251,7 @@ export class LineList {
     const { first } = this;
     if (first) this.held = { run: first.run, number: first.number };
     this.isDrawn = true;
-    book.want(this.shown.lo, this.shown.hi);
+    cache.want(this.shown.lo, this.shown.hi);
     if (this.#isStuck) this.#align();
     else if (!this.#timer) this.#settle();
   }
@@ -273,8 +273,8 @@ export class LineList {
 
   /** @returns {Entries} */
   get #spans() {
-    const { book } = this;
-    return { total: book.total, startOf: (at) => book.startOf(at), endOf: (at) => book.endOf(at), tall: (at) => this.#tall(at) };
+    const { cache } = this;
+    return { total: cache.total, startOf: (at) => cache.startOf(at), endOf: (at) => cache.endOf(at), tall: (at) => this.#tall(at) };
   }
 
   /** @param {number[]} entries */
@@ -293,9 +293,9 @@ export class LineList {
 
   /** @param {string} key @param {number} start @returns {HTMLElement} */
   #element(key, start) {
-    const { book } = this;
-    const line = book.line(start);
-    const end = line ? book.endOf(start) : start + 1;
+    const { cache } = this;
+    const line = cache.line(start);
+    const end = line ? cache.endOf(start) : start + 1;
     const open = this.opened.has(key);
     const looks = line ? `${end - start}${open ? "open" : ""}${line.hit ? line.spans : ""}${this.#columns}` : "";
     let element = this.elements.get(key);
@@ -306,16 +306,16 @@ export class LineList {
     const made = /** @type {HTMLElement} */ (element);
     made.dataset.offset = String(start);
     const { current } = this;
-    setClass(made, "at", current !== null && line !== undefined && book.holds(start, end, current));
+    setClass(made, "at", current !== null && line !== undefined && cache.holds(start, end, current));
     return made;
   }
 
   /** @param {Line} line @param {number} start @param {boolean} open @returns {HTMLElement} */
   #made(line, start, open) {
-    const lines = this.book.entry(start);
-    const row = entryRow(lines, this.book.isTrace(start), this.columns);
+    const lines = this.cache.entry(start);
+    const row = entryRow(lines, this.cache.isTrace(start), this.columns);
     if (!open) return el("div", { class: "entry" }, row);
-    const rest = this.book.isTrace(start) ? lines.map(({ text }) => el("div", { class: "whole" }, text)) : [];
+    const rest = this.cache.isTrace(start) ? lines.map(({ text }) => el("div", { class: "whole" }, text)) : [];
     return el("div", { class: "entry open" }, row, ...rest, this.page.detail(line));
   }
 
@@ -353,7 +353,7 @@ export class LineList {
   #lineAt(target) {
     const entry = target instanceof Element ? /** @type {HTMLElement | null} */ (target.closest(".entry")) : null;
     const start = Number(entry?.dataset.offset ?? NaN);
-    const line = this.book.line(start);
+    const line = this.cache.line(start);
     return line ? { line, start } : null;
   }
 
@@ -447,11 +447,11 @@ const BEFORE = 0.15;
 
 /** Choose the next entry, or the one before. @param {LineList} list @param {-1 | 1} way */
 export function step(list, way) {
-  const { current, book, shown } = list;
-  const at = current ? book.find(current.number, current.run) : null;
-  const from = at === null ? (way > 0 ? shown.lo - 1 : shown.hi) : way > 0 ? book.endOf(book.startOf(at)) - 1 : book.startOf(at);
-  const to = way > 0 ? from + 1 : book.startOf(from - 1);
-  const line = book.line(to);
+  const { current, cache, shown } = list;
+  const at = current ? cache.find(current.number, current.run) : null;
+  const from = at === null ? (way > 0 ? shown.lo - 1 : shown.hi) : way > 0 ? cache.endOf(cache.startOf(at)) - 1 : cache.startOf(at);
+  const to = way > 0 ? from + 1 : cache.startOf(from - 1);
+  const line = cache.line(to);
   if (to < 0 || to === from || !line) return;
   if (to < shown.lo + 1 || to >= shown.hi - 1) list.go(to, way > 0 ? AFTER : BEFORE);
   list.choose({ run: line.run, number: line.number });
@@ -460,10 +460,10 @@ export function step(list, way) {
 
 /** Open the chosen entry, or close it. @param {LineList} list */
 export function openChosen(list) {
-  const { current, book } = list;
-  const at = current && book.find(current.number, current.run);
+  const { current, cache } = list;
+  const at = current && cache.find(current.number, current.run);
   if (at === null) return;
-  const start = book.startOf(at);
-  const line = book.line(start);
+  const start = cache.startOf(at);
+  const line = cache.line(start);
   if (line) list.toggle(line, start);
 }

@@ -1,10 +1,10 @@
 /** The list of lines with what is asked about it: which lines, where it stands, its search, and the way to the next hit or error. */
 
-import { Retry, asked } from "../data/refresh.js";
+import { Retry, retryText } from "../data/refresh.js";
 import { get, lasting, sentenceOf } from "../lib/api.js";
 import { el, setText } from "../lib/dom.js";
 import { capital, count, counted } from "../lib/format.js";
-import { LAST, LineBook } from "./line_cache.js";
+import { LAST, LineCache } from "./line_cache.js";
 import { LineList } from "./list.js";
 
 /** @typedef {import("./line.js").Line} Line */
@@ -25,13 +25,13 @@ export class LogReader {
    */
   constructor(page) {
     this.page = page;
-    this.book = new LineBook({
+    this.cache = new LineCache({
       changed: () => this.#changed(),
       moved: (answer) => this.#moved(answer),
       failed: (error) => this.#failed(error),
       progress: (progress) => this.search.take(progress),
     });
-    this.list = new LineList(this.book, { hover: page.hover, chosen: (line) => page.chosen(line), detail: page.detail, followed: page.followed, gone: (end) => this.#gone(end) });
+    this.list = new LineList(this.cache, { hover: page.hover, chosen: (line) => page.chosen(line), detail: page.detail, followed: page.followed, gone: (end) => this.#gone(end) });
     this.search = new SearchRun({ slice: (times) => this.#slice(times), failed: (error) => this.#failed(error) });
     this.walk = new Walk({ found: (found) => this.#found(found), said: (sentence) => this.#nothing(sentence), failed: (error) => this.#failed(error) });
     this.notice = el("p", { class: "log-notice", role: "status", hidden: true });
@@ -68,17 +68,17 @@ export class LogReader {
     this.question = question;
     this.walk.stop();
     this.#isAnswered = false;
-    this.book.ask(question);
+    this.cache.ask(question);
     this.#go(goal);
     clearTimeout(this.#slow);
-    this.#slow = setTimeout(() => this.#isAnswered || this.book.total || this.say("Reading the lines …"), SLOW_MS);
+    this.#slow = setTimeout(() => this.#isAnswered || this.cache.total || this.say("Reading the lines …"), SLOW_MS);
   }
 
   #slow = 0;
 
   /** Another run is to be shown. @param {boolean} follows stay at its newest line */
   leave(follows) {
-    this.book.clear();
+    this.cache.clear();
     this.question = null;
     this.#asked = "";
     this.list.leave(follows);
@@ -90,7 +90,7 @@ export class LogReader {
     this.#goal = goal;
     if (!this.question) return;
     const place = goal.kind === "start" ? { offset: 0 } : goal.kind === "time" ? { at: goal.time_s } : { around: goal.kind === "line" ? goal.number : LAST };
-    this.book.need({ ...place, limit: LINES });
+    this.cache.need({ ...place, limit: LINES });
   }
 
   /** Whether the counts beside the lines can be asked for: the question is not wrong, as far as is known. */
@@ -120,24 +120,24 @@ export class LogReader {
 
   /** @param {{run: string, number: number}} key */
   #isShown({ run, number }) {
-    const at = this.book.find(number, run);
+    const at = this.cache.find(number, run);
     return at !== null && at >= this.list.shown.lo && at < this.list.shown.hi;
   }
 
   /** Stay at the newest line, or not. @param {boolean} on */
   follow(on) {
     this.list.follow(on);
-    if (on) this.book.grow();
+    if (on) this.cache.grow();
   }
 
   /** Lines have come. */
   grow() {
-    this.book.grow();
+    this.cache.grow();
   }
 
   /** To the next hit or error. @param {"hit" | "error"} what @param {boolean} back */
   next(what, back) {
-    if (!this.question || !this.book.isRead) return;
+    if (!this.question || !this.cache.isRead) return;
     this.#turns = false;
     const { current } = this.list;
     const from = current && this.#isShown(current) ? current : null;
@@ -151,10 +151,10 @@ export class LogReader {
     const { lo, hi } = this.list.shown;
     const places = Array.from({ length: hi - lo }, (_, i) => (last ? hi - 1 - i : lo + i));
     const offset = places.find((at) => {
-      const line = this.book.line(at);
+      const line = this.cache.line(at);
       return line && (what === "hit" ? line.hit : line.level >= ERROR);
     });
-    const line = offset === undefined ? undefined : this.book.line(offset);
+    const line = offset === undefined ? undefined : this.cache.line(offset);
     return line && offset !== undefined ? { run: line.run, number: line.number, offset, time_s: line.time_s } : null;
   }
 
@@ -162,7 +162,7 @@ export class LogReader {
   #found({ run, number, offset }) {
     this.list.choose({ run, number });
     if (!this.#isShown({ run, number })) this.list.go(offset);
-    const line = this.book.line(offset);
+    const line = this.cache.line(offset);
     if (line) this.page.chosen(line);
     else this.#awaited = offset;
   }
@@ -180,7 +180,7 @@ export class LogReader {
   /** The next slice of the search. @param {number} times */
   async #slice(times) {
     const { lo, hi } = this.list.shown;
-    await this.book.goOn(Math.max(0, Math.min(lo, this.book.total - 1)), Math.max(1, Math.min(400, hi - lo)));
+    await this.cache.goOn(Math.max(0, Math.min(lo, this.cache.total - 1)), Math.max(1, Math.min(400, hi - lo)));
     if (times % DENSITY_EVERY === DENSITY_EVERY - 1 || this.search.progress?.done) this.page.searched();
   }
 
@@ -188,14 +188,14 @@ export class LogReader {
   #moved(answer) {
     const goal = this.#goal;
     this.#goal = null;
-    const { list, book } = this;
+    const { list, cache } = this;
     if (list.following) list.invalidate();
     else if (!goal) this.#hold();
     else if (goal.kind === "end") list.goToEnd();
     else if (goal.kind === "start") list.go(0, 0);
     else if (goal.kind === "time") list.go(answer.offset);
     else {
-      const at = book.find(goal.number, goal.run) ?? Math.min(book.total - 1, answer.offset + (answer.lines.length >> 1));
+      const at = cache.find(goal.number, goal.run) ?? Math.min(cache.total - 1, answer.offset + (answer.lines.length >> 1));
       if (goal.show) list.go(at);
       else list.hold(at);
     }
@@ -211,7 +211,7 @@ export class LogReader {
   #hold() {
     const { held, isDrawn } = this.list;
     if (!isDrawn) return; // it goes elsewhere with the next picture
-    const at = held && this.book.find(held.number, held.run);
+    const at = held && this.cache.find(held.number, held.run);
     if (at !== null) this.list.hold(at);
     else if (held) this.#go({ kind: "line", ...held, show: false });
   }
@@ -220,13 +220,13 @@ export class LogReader {
     this.again.done();
     if (!this.#isAnswered) this.page.answered();
     this.#isAnswered = true;
-    const { book, list } = this;
-    const awaited = book.line(this.#awaited);
+    const { cache, list } = this;
+    const awaited = cache.line(this.#awaited);
     if (awaited) {
       this.#awaited = -1;
       this.page.chosen(awaited);
     }
-    this.say(book.total ? "" : this.page.whyEmpty());
+    this.say(cache.total ? "" : this.page.whyEmpty());
     list.invalidate();
     this.#seek();
     this.page.drawn();
@@ -239,7 +239,7 @@ export class LogReader {
     if (!progress.hits && !progress.done) return;
     this.#seeks = false;
     const { lo, hi } = this.list.shown;
-    for (let at = lo; at < hi; at++) if (this.book.line(at)?.hit) return;
+    for (let at = lo; at < hi; at++) if (this.cache.line(at)?.hit) return;
     if (!progress.hits) return;
     this.#turns = true;
     this.walk.go(this.question, "hit", true, this.list.last?.number ?? LAST);
@@ -258,7 +258,7 @@ export class LogReader {
       this.page.said(`${sentence}.`.replace("..", "."));
       this.search.begin();
       if (this.question?.q) this.#begin({ ...this.question, ...UNSEARCHED }, this.#goal ?? this.here); // what is searched for is wrong: the lines are there
-    } else this.say(asked(sentence, this.again.failed()));
+    } else this.say(retryText(sentence, this.again.failed()));
     this.page.drawn();
   }
 }

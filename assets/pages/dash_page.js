@@ -3,14 +3,14 @@
 import { lane } from "../data/lanes.js";
 import { Range } from "../data/range.js";
 import { keyOf } from "../data/series.js";
-import { Book } from "../data/series_store.js";
+import { SeriesStore } from "../data/series_store.js";
 import { newest, sentenceOf } from "../lib/api.js";
 import { STEP, TIME } from "../lib/axis.js";
 import { el } from "../lib/dom.js";
 import { ON_LANES } from "../lib/keys.js";
 import { paintedLane } from "../lib/probe.js";
 import { readAddress } from "../lib/url.js";
-import { Steering } from "../timeline/gestures.js";
+import { ViewController } from "../timeline/gestures.js";
 import { Timeline } from "../timeline/timeline.js";
 import { Session } from "./session.js";
 
@@ -25,7 +25,7 @@ export default class DashPage extends Session {
     this.charts = [];
     /** @type {number | null} */
     this.cursor_s = null;
-    this.steering = new Steering(this.range, {
+    this.controller = new ViewController(this.range, {
       end_s: () => this.end_s,
       first_s: () => Math.min(...this.charts.map(({ extent }) => extent.lo)),
       refresh: () => this.refresh(),
@@ -48,7 +48,7 @@ export default class DashPage extends Session {
       .filter((host) => !kept.some((chart) => chart.host === host))
       .map(
         (host) =>
-          new TimeChart(host, this.steering, {
+          new TimeChart(host, this.controller, {
             hover: (time_s) => this.hover(time_s),
             failed: (error) => this.failed(error),
             drawn: paintedLane,
@@ -142,7 +142,7 @@ export default class DashPage extends Session {
   }
 
   keys() {
-    return this.steering.keys();
+    return this.controller.keys();
   }
 
   /** @param {unknown} error */
@@ -161,25 +161,25 @@ const COLOURS = 8;
 class TimeChart {
   /**
    * @param {HTMLElement} host
-   * @param {import("../timeline/gestures.js").Steering} steering of the page
+   * @param {import("../timeline/gestures.js").ViewController} controller of the page
    * @param {{hover: (time_s: number | null) => void, failed: (error: unknown) => void, drawn: (lane: any) => void, follow: () => void}} page
    */
-  constructor(host, steering, page) {
+  constructor(host, controller, page) {
     this.host = host;
     /** @type {Wanted} */
     this.wanted = JSON.parse(host.dataset.timeChart ?? "{}");
     this.axis = this.wanted.axis === "step" ? STEP : TIME;
     this.cursor = Infinity; // what deltas must follow on
-    /** @type {Book[]} one per run */
-    this.books = [];
-    const gestures = steering.gestures();
-    this.timeline = new Timeline({ ...gestures, hover: page.hover, click: () => steering.clear() }, page.drawn);
+    /** @type {SeriesStore[]} one per run */
+    this.stores = [];
+    const gestures = controller.gestures();
+    this.timeline = new Timeline({ ...gestures, hover: page.hover, click: () => controller.clear() }, page.drawn);
     host.replaceChildren(this.timeline.element);
     this.read = newest(
       (/** @type {{view: import("../lib/axis.js").View, growing: boolean}} */ { view, growing }) =>
-        Promise.all(this.books.map((book) => book.read(view, growing))),
+        Promise.all(this.stores.map((store) => store.read(view, growing))),
       (reads, { growing }) => {
-        this.books.forEach((book, i) => book.replace(reads[i], growing));
+        this.stores.forEach((store, i) => store.replace(reads[i], growing));
         this.cursor = Math.min(...reads.map(({ cursor }) => cursor));
         page.follow();
       },
@@ -190,13 +190,13 @@ class TimeChart {
   /** Learn which series there are. @param {string | null} selected the run to show where the chart names none */
   async learn(selected) {
     const runs = this.wanted.runs.length ? this.wanted.runs : selected === null ? [] : [selected];
-    this.books = runs.map(() => new Book((metas) => this.#lanes(metas)));
-    await Promise.all(this.books.map((book, i) => book.catalogue(Promise.resolve(runs[i]), () => this.axis)));
+    this.stores = runs.map(() => new SeriesStore((metas) => this.#lanes(metas)));
+    await Promise.all(this.stores.map((store, i) => store.catalogue(Promise.resolve(runs[i]), () => this.axis)));
     this.timeline.setLanes(this.#lanes(this.metas));
   }
 
   get metas() {
-    return this.books.flatMap((book) => book.metas.filter(({ run }) => run !== null));
+    return this.stores.flatMap((store) => store.metas.filter(({ run }) => run !== null));
   }
 
   /** A lane per series, a line per run. @param {import("../data/series.js").Meta[]} metas */
@@ -217,12 +217,12 @@ class TimeChart {
 
   /** @returns {import("../data/feed.js").Wish[]} */
   wishes() {
-    return this.books.flatMap((book) => book.wishes()).filter(({ run }) => run !== undefined);
+    return this.stores.flatMap((store) => store.wishes()).filter(({ run }) => run !== undefined);
   }
 
   /** @param {import("../types/api").Delta} delta @param {boolean} growing */
   take(delta, growing) {
-    for (const book of this.books) book.take(delta, growing);
+    for (const store of this.stores) store.take(delta, growing);
   }
 
   /** @param {Omit<import("../timeline/timeline.js").Picture, "series" | "failed" | "version" | "axis">} picture */
@@ -230,9 +230,9 @@ class TimeChart {
     this.timeline.draw({
       ...picture,
       axis: this.axis,
-      series: new Map(this.books.flatMap((book) => [...book.series])),
-      failed: new Map(this.books.flatMap((book) => [...book.failed])),
-      version: this.books.reduce((sum, book) => sum + book.version, 0),
+      series: new Map(this.stores.flatMap((store) => [...store.series])),
+      failed: new Map(this.stores.flatMap((store) => [...store.failed])),
+      version: this.stores.reduce((sum, store) => sum + store.version, 0),
     });
   }
 }

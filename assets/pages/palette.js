@@ -1,6 +1,6 @@
 /** The palette (Ctrl K): type a part of a run, series, page or note, and go there. Loaded when it is first asked for. */
 
-import { Retry, asked } from "../data/refresh.js";
+import { Retry, retryText } from "../data/refresh.js";
 import { get, lasting, newest, sentenceOf } from "../lib/api.js";
 import { el, setText, visibleName } from "../lib/dom.js";
 import { count } from "../lib/format.js";
@@ -71,7 +71,7 @@ export class Palette {
     Object.assign(this, { hits: [], at: 0, shown: lasting(error) ? q : null });
     this.list.replaceChildren();
     this.input.setAttribute("aria-activedescendant", "");
-    setText(this.said, lasting(error) ? sentence : asked(sentence, this.retry.failed()));
+    setText(this.said, lasting(error) ? sentence : retryText(sentence, this.retry.failed()));
   }
 
   /** @param {import("../types/api").Answer<"search">} answer @param {string} q */

@@ -2,7 +2,7 @@
 
 import { Profile } from "../blame/profile.js";
 import { stepAt } from "../data/progress.js";
-import { Continued } from "../data/refresh.js";
+import { Continuation } from "../data/refresh.js";
 import { get, isOwner, newest, sentenceOf } from "../lib/api.js";
 import { STEP, TIME } from "../lib/axis.js";
 import { el, setText } from "../lib/dom.js";
@@ -27,20 +27,20 @@ export class RunPage extends TimePage {
   constructor(bar, foot, buckets) {
     const address = readAddress();
     super(bar, foot, { address, run: address.run, buckets });
-    this.compare = new Compare(this.timeline, this.steering, () => this.compared());
-    this.pins = new Pins(this.timeline, this.steering, () => this.pinned());
+    this.compare = new Compare(this.timeline, this.controller, () => this.compared());
+    this.pins = new Pins(this.timeline, this.controller, () => this.pinned());
     this.profile = new Profile(/** @type {any} */ (this));
     this.profile.baseline = this.compare.window;
     this.untimed = new UntimedNote(() => this.turnAxis());
     this.timeline.element.prepend(this.untimed.element);
-    this.continued = new Continued();
+    this.continued = new Continuation();
     this.windowSteps = new WindowSteps(() => this.invalidate());
     setInterval(() => this.range.window || document.hidden || this.inquire(), NOW_EVERY_MS);
   }
 
   async learn() {
     const chosen = this.runs.choose().then((name) => (this.runs.missing ? null : name));
-    await this.book.catalogue(chosen, () => this.#axis());
+    await this.store.catalogue(chosen, () => this.#axis());
   }
 
   /** Steps if the run's log has no times; else the user's choice. */
@@ -60,13 +60,13 @@ export class RunPage extends TimePage {
     if (this.runs.received) return metas.filter((meta) => meta.run !== null);
     const last_s = over ? this.runs.last_s : null;
     if (last_s === null) return metas;
-    const first_s = run?.started_s ?? this.book.origin;
+    const first_s = run?.started_s ?? this.store.origin;
     return metas.filter((meta) => meta.run !== null || ((meta.first_time_s ?? 0) <= last_s && (meta.last_time_s ?? Infinity) >= first_s));
   }
 
   /** Whether neither the machine nor its processes were recorded during the finished run. */
   get #unseen() {
-    const { metas } = this.book;
+    const { metas } = this.store;
     return this.runs.over && metas.length > 0 && this.watched(metas).every(({ run }) => run !== null);
   }
 
@@ -119,7 +119,7 @@ export class RunPage extends TimePage {
 
   /** @param {string | null} run */
   async #countUntimed(run) {
-    const densest = densestOf(this.book.metas);
+    const densest = densestOf(this.store.metas);
     if (run === null || densest === null || this.range.axis === STEP) this.untimed.hide();
     else await this.untimed.read(run, densest.name, densest.points ?? 0);
   }
@@ -159,7 +159,7 @@ export class RunPage extends TimePage {
   /** @returns {import("../timeline/marks.js").Event[]} */
   marks() {
     const { axis } = this.range;
-    const stepper = this.book.stepper();
+    const stepper = this.store.stepper();
     const events = [...restarted(this.events), ...resumes(stepper, this.events)];
     if (axis === TIME) return events;
     return events.flatMap((event) => (axis.place(event) === null ? [] : [{ ...event, time_s: Number(axis.place(event)) }]));
@@ -168,7 +168,7 @@ export class RunPage extends TimePage {
   /** The steps of a window: exact once it is drawn, approximate while it is being drawn. @param {import("../data/range.js").Window | null | undefined} window @param {import("../data/series.js").Series | null} stepper */
   steps(window, stepper) {
     if (!window || this.range.axis === STEP) return { from: null, to: null };
-    const exact = this.#drawing ? null : this.windowSteps.of(this.runs.name, this.book.metas, window);
+    const exact = this.#drawing ? null : this.windowSteps.of(this.runs.name, this.store.metas, window);
     return exact ?? { from: stepAt(stepper, window.from), to: stepAt(stepper, window.to) };
   }
 
@@ -198,7 +198,7 @@ export class RunPage extends TimePage {
     this.cursor_s = null; // it points at a moment of the other run
     this.events = [];
     this.findings.forget();
-    this.book.forget(this.range.axis);
+    this.store.forget(this.range.axis);
     this.keepAddress();
     this.load().then(() => this.inquire());
   }
@@ -208,7 +208,7 @@ export class RunPage extends TimePage {
     if (this.runs.untimed || this.runs.current?.last_step == null) return;
     this.range.reset(this.range.axis === STEP ? TIME : STEP);
     this.cursor_s = null;
-    this.book.forget(this.range.axis);
+    this.store.forget(this.range.axis);
     this.keepAddress();
     this.load().then(() => this.inquire());
   }

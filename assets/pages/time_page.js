@@ -4,16 +4,16 @@ import { lostSince, withLost } from "../data/gpu_loss.js";
 import { lanesOf } from "../data/lanes.js";
 import { stepAt } from "../data/progress.js";
 import { Range } from "../data/range.js";
-import { Retry, asked } from "../data/refresh.js";
-import { Book } from "../data/series_store.js";
-import { FindingsPlace } from "../findings/loader.js";
+import { Retry, retryText } from "../data/refresh.js";
+import { SeriesStore } from "../data/series_store.js";
+import { FindingsLoader } from "../findings/loader.js";
 import { Unreachable, newest, sentenceOf } from "../lib/api.js";
 import { STEP, TIME } from "../lib/axis.js";
 import { el, setClass, setText } from "../lib/dom.js";
 import { count } from "../lib/format.js";
 import { ON_LANES } from "../lib/keys.js";
 import { painted, paintedLane } from "../lib/probe.js";
-import { Steering } from "../timeline/gestures.js";
+import { ViewController } from "../timeline/gestures.js";
 import { Timeline } from "../timeline/timeline.js";
 import { Session } from "./session.js";
 
@@ -29,12 +29,12 @@ export class TimePage extends Session {
   constructor(bar, foot, { address, run, buckets }) {
     super(foot, run);
     this.range = new Range(address);
-    this.book = new Book((metas) => this.lanesOf(metas), buckets);
+    this.store = new SeriesStore((metas) => this.lanesOf(metas), buckets);
     /** @type {number | null} */
     this.cursor_s = null;
     /** @type {import("../timeline/marks.js").Event[]} */
     this.events = [];
-    this.steering = new Steering(this.range, {
+    this.controller = new ViewController(this.range, {
       end_s: () => this.end_s,
       first_s: () => this.first_s,
       refresh: () => this.moved(),
@@ -42,29 +42,29 @@ export class TimePage extends Session {
     });
     this.timeline = new Timeline(
       {
-        ...this.steering.gestures(),
+        ...this.controller.gestures(),
         select: (from, to, done) => this.select(from, to, done),
         hover: (time_s) => this.hover(time_s),
         click: (time_s) => this.click(time_s),
       },
       paintedLane,
     );
-    this.findings = new FindingsPlace(this.timeline, {
+    this.findings = new FindingsLoader(this.timeline, {
       run: () => this.foundOf(),
       runs: () => this.runs,
       range: this.range,
-      show: (window) => this.steering.show(window),
+      show: (window) => this.controller.show(window),
       drawn: () => this.invalidate(),
       keep: () => this.keepAddress(),
       follow: (cursor) => this.feed?.follow(cursor),
     });
     this.controls = new Controls(bar, {
-      resume: () => this.steering.resume(),
-      span: (span_s) => this.steering.setSpan(span_s),
+      resume: () => this.controller.resume(),
+      span: (span_s) => this.controller.setSpan(span_s),
     });
     this.readPoints = newest(
       (/** @type {{view: View, growing: boolean}} */ { view, growing }) =>
-        this.timeline.during(this.book.read(view, growing), `Reading ${count(this.book.points)} points …`),
+        this.timeline.during(this.store.read(view, growing), `Reading ${count(this.store.points)} points …`),
       (read, { growing }) => this.#read(read, growing),
       (error) => {
         this.#unread = true;
@@ -92,7 +92,7 @@ export class TimePage extends Session {
 
   /** Read the list of series. */
   async learn() {
-    await this.book.catalogue(this.runs.choose());
+    await this.store.catalogue(this.runs.choose());
   }
 
   /** Whether a run that was over at page load is shown from its beginning to its end. */
@@ -139,17 +139,17 @@ export class TimePage extends Session {
     const last = this.runs.last_s;
     return this.runs.over && last
       ? last + this.range.span_s * END_ROOM
-      : Math.max(this.runs.now_s, this.book.stepper()?.newest.t ?? 0);
+      : Math.max(this.runs.now_s, this.store.stepper()?.newest.t ?? 0);
   }
 
   get #lastStep() {
-    return Math.max(this.runs.current?.last_step ?? 0, this.book.stepper()?.newest.t ?? 0);
+    return Math.max(this.runs.current?.last_step ?? 0, this.store.stepper()?.newest.t ?? 0);
   }
 
   /** The start of the data, with a little room before it. */
   get first_s() {
     const started = this.range.axis === STEP ? Infinity : (this.runs.current?.started_s ?? Infinity);
-    const lo = Math.min(started, this.book.origin);
+    const lo = Math.min(started, this.store.origin);
     return lo - (this.end_s - lo) * END_ROOM;
   }
 
@@ -168,15 +168,15 @@ export class TimePage extends Session {
       return;
     }
     this.#loading = true;
-    const before = JSON.stringify(this.book.lanes);
+    const before = JSON.stringify(this.store.lanes);
     try {
       await this.learn();
       this.again.load.done();
       this.timeline.say("");
-      this.timeline.setLanes(this.book.lanes);
+      this.timeline.setLanes(this.store.lanes);
       const settled = this.range.settle(this.end_s);
-      if (this.#fit() || settled || anew || JSON.stringify(this.book.lanes) !== before) this.refresh();
-      if (!this.book.lanes.length) this.settle();
+      if (this.#fit() || settled || anew || JSON.stringify(this.store.lanes) !== before) this.refresh();
+      if (!this.store.lanes.length) this.settle();
       await this.readMore();
     } catch (error) {
       this.failed(error, this.again.load);
@@ -206,8 +206,8 @@ export class TimePage extends Session {
   /** Whether the view has another span now, because there is more data. */
   #fit() {
     const { current: run, now_s, over } = this.runs;
-    if (this.range.axis === STEP) return this.range.fit(this.#lastStep - this.book.origin, over);
-    const first = run ? run.started_s : this.book.origin;
+    if (this.range.axis === STEP) return this.range.fit(this.#lastStep - this.store.origin, over);
+    const first = run ? run.started_s : this.store.origin;
     const last = over ? this.runs.last_s : now_s;
     if (run && !over) this.#lived = run.run;
     const whole = run && over && this.showsWhole && run.run !== this.#lived;
@@ -218,34 +218,34 @@ export class TimePage extends Session {
 
   /** Read the points of the view anew. */
   refresh() {
-    if (this.book.lanes.length) this.readPoints({ view: this.range.view(this.end_s), growing: this.growing });
+    if (this.store.lanes.length) this.readPoints({ view: this.range.view(this.end_s), growing: this.growing });
     this.keepAddress();
     this.invalidate();
   }
 
   /** Choose other lanes from the catalogue. */
   relane() {
-    this.book.lanes = this.lanesOf(this.book.metas);
-    this.timeline.setLanes(this.book.lanes);
+    this.store.lanes = this.lanesOf(this.store.metas);
+    this.timeline.setLanes(this.store.lanes);
   }
 
   draw() {
-    const { range, book, runs, growing } = this;
+    const { range, store, runs, growing } = this;
     const view = range.view(this.end_s);
     const { axis } = range;
-    const stepper = book.stepper();
+    const stepper = store.stepper();
     painted.window = range.window;
-    if (growing && axis === TIME) book.trim(view.lo);
+    if (growing && axis === TIME) store.trim(view.lo);
     this.timeline.draw({
       axis,
       view,
       window: range.window,
       cursor_s: this.cursor_s,
       cursor_step: this.cursor_s === null || axis === STEP ? null : stepAt(stepper, this.cursor_s),
-      series: book.series,
-      failed: book.failed,
+      series: store.series,
+      failed: store.failed,
       shares: this.shares(),
-      version: book.version,
+      version: store.version,
       events: this.marks(),
       end: this.#endWord(view.hi),
       following: growing,
@@ -287,7 +287,7 @@ export class TimePage extends Session {
 
   /** @param {number} from @param {number} to @param {boolean} done */
   select(from, to, done) {
-    this.steering.select(from, to, done);
+    this.controller.select(from, to, done);
   }
 
   /** @param {number | null} time_s */
@@ -298,7 +298,7 @@ export class TimePage extends Session {
 
   /** @param {number} _time_s */
   click(_time_s) {
-    this.steering.clear();
+    this.controller.clear();
   }
 
   /** The view has changed. */
@@ -318,14 +318,14 @@ export class TimePage extends Session {
 
   /** @returns {import("../lib/keys.js").Key[]} */
   keys() {
-    return [...this.steering.keys(), ...this.findings.keys()];
+    return [...this.controller.keys(), ...this.findings.keys()];
   }
 
   // Messages of the server
 
   /** @param {import("../types/api").Delta} message */
   delta(message) {
-    this.book.take(message, this.growing);
+    this.store.take(message, this.growing);
     this.findings.take(message);
     super.delta(message);
   }
@@ -334,11 +334,11 @@ export class TimePage extends Session {
   state(message) {
     const news = this.runs.hear(message);
     const { current: run } = this.runs;
-    if (this.range.axis === STEP && run?.last_time_s) this.book.paceBySteps(run.last_time_s, run.last_step);
+    if (this.range.axis === STEP && run?.last_time_s) this.store.paceBySteps(run.last_time_s, run.last_step);
     const off = news.first && this.range.following && Math.abs(this.runs.clock_off_s) > CLOCK_SLACK_S;
     if (this.#fit() || off) this.refresh();
     this.received(message, news);
-    if (!this.book.lanes.length && !this.absent && !this.#loading && !this.again.load.timer) this.load();
+    if (!this.store.lanes.length && !this.absent && !this.#loading && !this.again.load.timer) this.load();
     this.invalidate();
   }
 
@@ -350,11 +350,11 @@ export class TimePage extends Session {
   #read(read, growing) {
     if (read.failed.size) {
       const wait_s = this.again.points.failed();
-      for (const [key, sentence] of read.failed) read.failed.set(key, asked(sentence, wait_s));
+      for (const [key, sentence] of read.failed) read.failed.set(key, retryText(sentence, wait_s));
     } else this.again.points.done();
     this.#unread = false;
-    this.book.replace(read, growing);
-    this.feed?.subscribe(this.book.wishes(), read.cursor);
+    this.store.replace(read, growing);
+    this.feed?.subscribe(this.store.wishes(), read.cursor);
     this.#calm();
     this.draw();
     this.settle();
@@ -372,7 +372,7 @@ export class TimePage extends Session {
     this.settle();
     const sentence = sentenceOf(error);
     const wait_s = again?.failed();
-    if (!(error instanceof Unreachable) || !this.book.lanes.length) this.timeline.say(wait_s === undefined ? sentence : asked(sentence, wait_s));
+    if (!(error instanceof Unreachable) || !this.store.lanes.length) this.timeline.say(wait_s === undefined ? sentence : retryText(sentence, wait_s));
   }
 }
 

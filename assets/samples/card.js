@@ -10,7 +10,7 @@ import { samplesAt } from "./loader.js";
 /** @typedef {import("../types/api").Row<"SampleNameRow">} Name */
 /**
  * @typedef {Object} Around what cards share
- * @property {import("./loader.js").Loading} loading
+ * @property {import("./loader.js").SampleLoader} loader
  * @property {(title: string, blob: Blob) => void} enlarge
  * @property {() => void} learned there are new rows
  */
@@ -155,7 +155,7 @@ class Pane {
       setText(label, shown.length + rest > 1 ? `rank ${sample.rank}${rest && i === shown.length - 1 ? `; ${rest} further ranks are not shown` : ""}` : "");
       label.hidden = shown.length + rest < 2;
       host.className = `sample ${sample.kind}`;
-      const place = { run: this.run, loading: this.around.loading, rows: this.rows, wanted, enlarge: this.around.enlarge };
+      const place = { run: this.run, loader: this.around.loader, rows: this.rows, wanted, enlarge: this.around.enlarge };
       fill(host, sample, place);
     });
   }

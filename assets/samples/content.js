@@ -11,7 +11,7 @@ import { Dropped, linkOf, some } from "./loader.js";
 /**
  * @typedef {Object} Place
  * @property {string} run
- * @property {import("./loader.js").Loading} loading
+ * @property {import("./loader.js").SampleLoader} loader
  * @property {Sample[]} rows all samples of the name
  * @property {() => boolean} wanted whether this is still what is to be shown
  * @property {(title: string, blob: Blob) => void} enlarge
@@ -134,7 +134,7 @@ function link(sample, place) {
 }
 
 /** @template T @param {Sample} sample @param {Place} place @param {(loaded: Loaded) => T | Promise<T>} make */
-const take = (sample, place, make) => place.loading.take(place.run, sample, make, place.wanted);
+const take = (sample, place, make) => place.loader.take(place.run, sample, make, place.wanted);
 
 // Tables out of CSV, TSV and JSON, as far as they are shown: text in cells, and nothing else.
 

@@ -12,7 +12,7 @@ const LARGE_BYTES = 4e6; // not kept
 /** It is no longer wanted. */
 export class Dropped extends Error {}
 
-export class Loading {
+export class SampleLoader {
   #busy = 0;
   /** @type {(() => void)[]} */
   #waiting = [];

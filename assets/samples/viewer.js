@@ -4,7 +4,7 @@ import { get, sentenceOf } from "../lib/api.js";
 import { dialogOf, el, nearView, setText } from "../lib/dom.js";
 import { count, counted, duration } from "../lib/format.js";
 import { Card } from "./card.js";
-import { Loading, allSteps, indexOf } from "./loader.js";
+import { SampleLoader, allSteps, indexOf } from "./loader.js";
 
 /** @typedef {import("../types/api").Row<"SampleNameRow">} Name */
 
@@ -29,7 +29,7 @@ export class Viewer {
     this.steps = [];
     /** @type {Map<string, Card>} */
     this.cards = new Map();
-    this.loading = new Loading();
+    this.loader = new SampleLoader();
     this.input = el("input", { type: "search", placeholder: "name", "aria-label": "Find a name", value: find, oninput: () => this.#found() });
     this.slider = el("input", { type: "range", min: "0", max: "0", "aria-label": "Step", oninput: () => this.#slid() });
     this.label = el("output", { class: "step-label" });
@@ -145,7 +145,7 @@ export class Viewer {
       this.seen.unobserve(element);
       this.cards.delete(name);
     }
-    const around = { loading: this.loading, enlarge: this.#enlarge, learned: () => this.#learned() };
+    const around = { loader: this.loader, enlarge: this.#enlarge, learned: () => this.#learned() };
     for (const name of shown) {
       let card = this.cards.get(name);
       if (!card) {

@@ -10,12 +10,12 @@ const WORD_PX = 100; // a narrower box carries no word
 
 export class Compare {
   /**
-   * @param {import("./timeline.js").Timeline} timeline that shows it @param {import("./gestures.js").Steering} steering
+   * @param {import("./timeline.js").Timeline} timeline that shows it @param {import("./gestures.js").ViewController} controller
    * @param {() => void} changed a window was drawn, is being drawn, or was given up
    */
-  constructor(timeline, steering, changed) {
+  constructor(timeline, controller, changed) {
     this.timeline = timeline;
-    this.steering = steering;
+    this.controller = controller;
     this.changed = changed;
     /** @type {Window | null} null is the run's normal */
     this.window = baselineOfAddress();
@@ -28,9 +28,9 @@ export class Compare {
     timeline.element.append(this.hint);
   }
 
-  /** Replaces the steering's gestures, for `brush`. @param {number} from @param {number} to @param {boolean} done */
+  /** Replaces the controller's gestures, for `brush`. @param {number} from @param {number} to @param {boolean} done */
   select(from, to, done) {
-    if (!this.pending) return this.steering.select(from, to, done);
+    if (!this.pending) return this.controller.select(from, to, done);
     this.window = { from, to };
     if (done) this.#wait(false);
     return this.changed();
@@ -38,7 +38,7 @@ export class Compare {
 
   /** Wait for a window to compare the selected one with, or return to normal. */
   toggle() {
-    if (!this.clear() && this.steering.range.window) this.#wait(true);
+    if (!this.clear() && this.controller.range.window) this.#wait(true);
   }
 
   /** Back to the run's normal. @returns {boolean} whether there was a comparison to end */
@@ -75,9 +75,9 @@ export class Compare {
     return { baseline: window && `${window.from.toFixed(3)}-${window.to.toFixed(3)}` };
   }
 
-  /** The steering's keys, with `Esc` ending the comparison first, and `d`. @returns {import("../lib/keys.js").Key[]} */
+  /** The controller's keys, with `Esc` ending the comparison first, and `d`. @returns {import("../lib/keys.js").Key[]} */
   keys() {
-    const keys = this.steering.keys().map((key) => (key.shown === "Esc" ? { ...key, run: () => this.clear() || key.run() } : key));
+    const keys = this.controller.keys().map((key) => (key.shown === "Esc" ? { ...key, run: () => this.clear() || key.run() } : key));
     return [
       ...keys,
       { keys: ["d"], shown: "d", says: "compare the window with another one, or with normal", run: () => this.toggle() },

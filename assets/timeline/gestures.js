@@ -8,7 +8,7 @@
  * @property {(done: boolean) => void} chosen a window was drawn, or is being drawn
  */
 
-export class Steering {
+export class ViewController {
   /** @param {import("../data/range.js").Range} range @param {Page} page */
   constructor(range, page) {
     this.range = range;

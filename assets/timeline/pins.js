@@ -6,10 +6,10 @@ import { windowOf } from "../lib/url.js";
 /** @typedef {import("../data/range.js").Window} Window */
 
 export class Pins {
-  /** @param {import("./timeline.js").Timeline} timeline that shows them @param {import("./gestures.js").Steering} steering @param {() => void} changed */
-  constructor(timeline, steering, changed) {
+  /** @param {import("./timeline.js").Timeline} timeline that shows them @param {import("./gestures.js").ViewController} controller @param {() => void} changed */
+  constructor(timeline, controller, changed) {
     this.timeline = timeline;
-    this.steering = steering;
+    this.controller = controller;
     this.changed = changed;
     /** @type {Window[]} */
     this.windows = pinsOfAddress();
@@ -24,7 +24,7 @@ export class Pins {
 
   /** Pin the selected window, or remove its pin. */
   toggle() {
-    const { window } = this.steering.range;
+    const { window } = this.controller.range;
     if (!window) return;
     this.windows = this.has(window) ? this.windows.filter((pin) => !same(pin, window)) : [...this.windows, window];
     this.changed();
@@ -49,10 +49,10 @@ export class Pins {
 
   /** @param {Window} window */
   #pin({ from, to }) {
-    const { axis } = this.steering.range;
+    const { axis } = this.controller.range;
     const length = axis.length(to - from);
     const title = `Pinned: ${axis.range(from, to)}, ${length}`;
-    return el("button", { class: "pin", type: "button", title, onclick: () => this.steering.select(from, to, true) }, length);
+    return el("button", { class: "pin", type: "button", title, onclick: () => this.controller.select(from, to, true) }, length);
   }
 
   /** Their part of the address. */

@@ -2,7 +2,7 @@
 
 import { BoardView } from "../../boards/board.js";
 import { spanWord } from "../../curves/view.js";
-import { Retry, asked } from "../../data/refresh.js";
+import { Retry, retryText } from "../../data/refresh.js";
 import { get, isOwner, sentenceOf } from "../../lib/api.js";
 import { el, setText } from "../../lib/dom.js";
 import { duration } from "../../lib/format.js";
@@ -82,7 +82,7 @@ export default class BoardsPage extends Session {
       this.again.done();
       this.keepAddress();
     } catch (error) {
-      this.board.say(asked(sentenceOf(error), this.again.failed()));
+      this.board.say(retryText(sentenceOf(error), this.again.failed()));
     }
     this.invalidate();
   }
@@ -169,8 +169,8 @@ export default class BoardsPage extends Session {
   pick(run) {
     this.runs.name = run;
     this.board.span = null;
-    this.board.reading.followed.clear();
-    this.board.reading.forget();
+    this.board.reader.followed.clear();
+    this.board.reader.forget();
     this.board.redraw();
     this.keepAddress();
     this.invalidate();
@@ -235,7 +235,7 @@ export default class BoardsPage extends Session {
 
   /** @param {import("../../types/api").Delta} message */
   heard({ series }) {
-    if (series.length) this.board.reading.touch();
+    if (series.length) this.board.reader.touch();
     this.#drawn_ms = performance.now();
   }
   #drawn_ms = 0;
@@ -244,14 +244,14 @@ export default class BoardsPage extends Session {
   /** @param {import("../../types/api").State} message @param {import("../session.js").News} news */
   received(message, news) {
     const points = message.runs.reduce((sum, run) => sum + run.points, 0);
-    if (points !== this.#points) this.board.reading.touch(); // of a series that is not on the socket
+    if (points !== this.#points) this.board.reader.touch(); // of a series that is not on the socket
     this.#points = points;
     if (news.more) this.runs.read().then(() => this.runs.choose()).then(() => this.invalidate(), () => {});
     if (performance.now() - this.#drawn_ms > REDRAW_MS && !this.board.span) this.board.redraw();
   }
 
   reset() {
-    this.board.reading.forget();
+    this.board.reader.forget();
   }
 
   /** @param {import("../../boards/reader.js").Followed[]} series @param {number} cursor */

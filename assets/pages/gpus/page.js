@@ -32,7 +32,7 @@ export default class Gpus extends TimePage {
     this.moment = el("div", { class: "title" });
     this.hint = el("div", { class: "sub" });
     this.flame = el("a", { class: "btn pri" }, "Flame graph of this window");
-    this.reading = new Reading();
+    this.polling = new PollingNote();
     this.side = el(
       "aside",
       { class: "side", "aria-label": "Processes, and how the GPUs are read" },
@@ -40,7 +40,7 @@ export default class Gpus extends TimePage {
       this.findings.detail,
       this.processes.element,
       this.hostProcesses?.element ?? null,
-      this.reading.element,
+      this.polling.element,
     );
     this.element = el(
       "div",
@@ -61,8 +61,8 @@ export default class Gpus extends TimePage {
 
   /** Read the lists of cards and series. */
   async learn() {
-    await Promise.all([this.#readCards(), this.book.catalogue(Promise.resolve(null))]);
-    this.book.lanes = this.lanesOf(this.book.metas);
+    await Promise.all([this.#readCards(), this.store.catalogue(Promise.resolve(null))]);
+    this.store.lanes = this.lanesOf(this.store.metas);
   }
 
   /** @param {number} wait_ms */
@@ -85,7 +85,7 @@ export default class Gpus extends TimePage {
   /** @param {import("../../lib/axis.js").View} view */
   drawMore(view) {
     const { window } = this.range;
-    const working = [...this.book.series.values()].filter(({ meta }) => !this.lost.has(meta.labels.uuid));
+    const working = [...this.store.series.values()].filter(({ meta }) => !this.lost.has(meta.labels.uuid));
     this.head.draw({ cards: this.cards, server: this.runs, series: working, view, window });
     this.#drawSide(window);
   }
@@ -146,7 +146,7 @@ export default class Gpus extends TimePage {
   async #readCards() {
     const { gpus, looks } = await get("gpus");
     this.#take(gpus);
-    this.reading.draw(this.cards, looks);
+    this.polling.draw(this.cards, looks);
   }
 
   #readProcesses() {
@@ -322,7 +322,7 @@ function findings(cards, server) {
 
 const DEAREST = 4;
 
-export class Reading {
+export class PollingNote {
   constructor() {
     this.element = el("section", { class: "reading" });
   }

@@ -1,6 +1,6 @@
 /** The last lines of the run at the foot of the Live page, all of them or those that the filter finds. */
 
-import { Continued, Retry, asked } from "../../data/refresh.js";
+import { Continuation, Retry, retryText } from "../../data/refresh.js";
 import { get, newest, sentenceOf } from "../../lib/api.js";
 import { el, setClass, setText } from "../../lib/dom.js";
 import { count } from "../../lib/format.js";
@@ -65,7 +65,7 @@ export class LogTail {
       ),
       this.body,
     );
-    this.continued = new Continued();
+    this.continued = new Continuation();
     this.ask = newest(
       (/** @type {Record<string, any>} */ question) => {
         this.continued.asked();
@@ -149,7 +149,7 @@ export class LogTail {
 
   /** @param {unknown} error */
   #failed(error) {
-    setText(this.count, asked(sentenceOf(error), this.again.failed()));
+    setText(this.count, retryText(sentenceOf(error), this.again.failed()));
   }
 
   /** @param {Line[]} lines oldest first @param {number} total */

@@ -3,7 +3,7 @@
 import { withLost } from "../../data/gpu_loss.js";
 import { FEW, ITEMS_PER_S, LOSSES, furtherFound, lanesOf } from "../../data/lanes.js";
 import { totalSteps } from "../../data/progress.js";
-import { LedgerPlace } from "../../ledger/loader.js";
+import { LedgerLoader } from "../../ledger/loader.js";
 import { get } from "../../lib/api.js";
 import { STEP, TIME } from "../../lib/axis.js";
 import { el, setText } from "../../lib/dom.js";
@@ -27,7 +27,7 @@ export default class Live extends RunPage {
   constructor(bar, foot) {
     super(bar, foot);
     this.panel = new Panel({
-      clear: () => this.compare.clear() || this.steering.clear(),
+      clear: () => this.compare.clear() || this.controller.clear(),
       profile: (action) => this.steerProfile(action),
       hover: (time_s) => this.hoverTime(time_s),
       compare: () => this.compare.toggle(),
@@ -38,7 +38,7 @@ export default class Live extends RunPage {
       this.relane();
       this.refresh();
     });
-    this.ledger = new LedgerPlace({
+    this.ledger = new LedgerLoader({
       relane: () => {
         this.relane();
         this.keepAddress();
@@ -129,7 +129,7 @@ export default class Live extends RunPage {
   /** @param {View} view @param {Series | null} stepper */
   drawMore(view, stepper) {
     super.drawMore(view, stepper);
-    this.further.draw(this.book.metas);
+    this.further.draw(this.store.metas);
     this.#lookAtLedger(view);
     this.crash.draw(this.runs.current);
     this.#drawStrip(view, stepper);
@@ -169,15 +169,15 @@ export default class Live extends RunPage {
 
   /** @param {View} view @param {Series | null} stepper */
   #drawStrip(view, stepper) {
-    const loss = this.book.first(LOSSES);
+    const loss = this.store.first(LOSSES);
     const before = loss && loss.bin.length > 1 ? loss.mean(Math.max(0, loss.at(view.lo))) : NaN;
     this.strip.draw({
       runs: this.runs,
       step: stepper?.newest.step ?? this.runs.current?.last_step ?? null,
       total: totalSteps(this.runs.current?.info),
-      rate: this.book.pace.rate,
-      items_per_s: this.book.first(ITEMS_PER_S)?.newest.v ?? null,
-      steps_per_s: this.book.pace.steps_per_s,
+      rate: this.store.pace.rate,
+      items_per_s: this.store.first(ITEMS_PER_S)?.newest.v ?? null,
+      steps_per_s: this.store.pace.steps_per_s,
       loss: loss ? loss.newest.v : null,
       lossBefore: this.range.following && Number.isFinite(before) ? before : null,
       span: this.range.axis.length(loss ? Math.min(view.hi - view.lo, loss.newest.t - loss.t[0]) : 0),
@@ -197,7 +197,7 @@ export default class Live extends RunPage {
       this.range.axis === STEP ? "Stacks" : this.runs.over ? "What Python did at the end" : "What Python is doing now",
       this.range.axis,
     );
-    if (window) this.panel.showFacts(evidence(this.book.lanes, this.book.series, stepper, view, window));
+    if (window) this.panel.showFacts(evidence(this.store.lanes, this.store.series, stepper, view, window));
   }
 
   // What the user does
@@ -209,7 +209,7 @@ export default class Live extends RunPage {
 
   /** The step nearest to a click is a window, too. @param {number} time_s */
   async click(time_s) {
-    const stepper = this.book.stepper();
+    const stepper = this.store.stepper();
     if (!stepper) return;
     const asked = ++this.#click;
     const { axis } = this.range;
@@ -221,7 +221,7 @@ export default class Live extends RunPage {
     /** @type {number[]} */
     const times = series[0]?.t ?? [];
     const nearest = times.reduce((best, t, i) => (Math.abs(t - time_s) < Math.abs(times[best] - time_s) ? i : best), 0);
-    if (asked === this.#click && nearest > 0) this.steering.select(times[nearest - 1], times[nearest], true);
+    if (asked === this.#click && nearest > 0) this.controller.select(times[nearest - 1], times[nearest], true);
   }
 
   #click = 0; // a double click discards the answer to its first click

@@ -56,7 +56,7 @@ export default class LogsPage extends TimePage {
     this.bars = new Bars();
     this.growth = new Growth({ read: () => this.reader.grow(), counted: () => (this.#askDensity(), this.range.following && this.#askSide()) });
     this.side.element.prepend(this.findings.detail);
-    this.pins = new Pins(this.timeline, this.steering, () => (this.keepAddress(), this.invalidate()));
+    this.pins = new Pins(this.timeline, this.controller, () => (this.keepAddress(), this.invalidate()));
     this.timeline.stack.after(this.density.element);
     this.body = el(
       "div",
@@ -112,7 +112,7 @@ export default class LogsPage extends TimePage {
     const whole = await get("logs/density", { buckets: 1 }).catch((error) => this.failed(error));
     if (!whole || !this.view.all) return undefined;
     this.#extent = { lo: whole.t, hi: whole.t_end };
-    return this.steering.whole();
+    return this.controller.whole();
   }
 
   #extent = { lo: Infinity, hi: -Infinity }; // of the lines of all runs
@@ -135,7 +135,7 @@ export default class LogsPage extends TimePage {
   }
 
   async learn() {
-    await this.book.catalogue(this.runs.choose().then((name) => (this.runs.missing ? null : name)));
+    await this.store.catalogue(this.runs.choose().then((name) => (this.runs.missing ? null : name)));
     if (this.runs.name === null || this.absent) this.reader.say(this.#whyEmpty());
     else this.#begin();
   }
@@ -157,7 +157,7 @@ export default class LogsPage extends TimePage {
     const { events, cursor } = await get("events", { run: run.run });
     if (run.run !== this.runs.name) return;
     this.events = events;
-    if (this.book.lanes.length) this.feed?.follow(cursor);
+    if (this.store.lanes.length) this.feed?.follow(cursor);
     else this.feed?.subscribe([{ run: run.run, series: NO_SERIES }], cursor); // its lines
     this.invalidate();
   }
@@ -203,7 +203,7 @@ export default class LogsPage extends TimePage {
 
   async #readFields() {
     await this.fields.read(this.range.view(this.end_s));
-    this.book.version++;
+    this.store.version++;
     this.invalidate();
   }
 
@@ -213,7 +213,7 @@ export default class LogsPage extends TimePage {
   }
 
   draw() {
-    for (const [key, series] of this.fields.series) this.book.series.set(key, series);
+    for (const [key, series] of this.fields.series) this.store.series.set(key, series);
     super.draw();
   }
 
@@ -232,7 +232,7 @@ export default class LogsPage extends TimePage {
   }
 
   #drawn() {
-    const { list, book: { sources } } = this.reader;
+    const { list, cache: { sources } } = this.reader;
     list.columns = { ...list.columns, file: sources.files.size > 1, rank: sources.ranks.size > 1 };
     this.settle();
   }
@@ -317,7 +317,7 @@ export default class LogsPage extends TimePage {
         },
         search: (text) => this.#change({ text, regex: false, only: true }),
         filter: (opened, only) => this.filters.toggle(Number(opened.template), opened.template_text, only),
-        select: ({ time_s }) => this.steering.select(time_s - AROUND_S, time_s + AROUND_S, true),
+        select: ({ time_s }) => this.controller.select(time_s - AROUND_S, time_s + AROUND_S, true),
         grown: () => this.reader.list.invalidate(),
       },
       !this.view.all,
@@ -334,7 +334,7 @@ export default class LogsPage extends TimePage {
     this.filters.clear();
     this.fields.clear();
     this.reader.leave(!this.runs.over);
-    this.book.forget(this.range.axis);
+    this.store.forget(this.range.axis);
     this.keepAddress();
     this.load();
   }
@@ -342,7 +342,7 @@ export default class LogsPage extends TimePage {
   /** Stay at the newest line, or not any more. */
   follow() {
     const on = !this.reader.list.following;
-    if (on && (this.range.window || !this.range.following)) this.steering.resume();
+    if (on && (this.range.window || !this.range.following)) this.controller.resume();
     if (on) this.#current = this.reader.list.current = null;
     this.reader.follow(on);
     this.hover(null);

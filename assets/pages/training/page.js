@@ -2,7 +2,7 @@
 
 import { Board } from "../../curves/board.js";
 import { addressOf, onTime, placeOf, viewOf } from "../../curves/view.js";
-import { Retry, asked } from "../../data/refresh.js";
+import { Retry, retryText } from "../../data/refresh.js";
 import { sentenceOf } from "../../lib/api.js";
 import { copyButton } from "../../lib/clipboard.js";
 import { moveWhenStill } from "../../lib/dash.js";
@@ -66,7 +66,7 @@ export default class Training extends Session {
       await this.runs.choose();
       this.again.done();
     } catch (error) {
-      this.board.say(asked(sentenceOf(error), this.again.failed()));
+      this.board.say(retryText(sentenceOf(error), this.again.failed()));
       return;
     }
     this.#show(this.view);
@@ -121,7 +121,7 @@ export default class Training extends Session {
   /** @param {import("../../types/api").Delta} message */
   heard({ series }) {
     const keys = new Set(series.map(({ run, name }) => (run === null ? `\n${name}` : name)));
-    if (keys.size) this.board.reading.touch(({ key }) => keys.has(key));
+    if (keys.size) this.board.reader.touch(({ key }) => keys.has(key));
   }
 
   /** @param {import("../../types/api").State} _message @param {import("../session.js").News} news */
@@ -152,7 +152,7 @@ export default class Training extends Session {
   }
 
   reset() {
-    this.board.reading.touch(() => true);
+    this.board.reader.touch(() => true);
   }
 
   draw() {
