@@ -1,4 +1,4 @@
-/** The links to the pages: those that the bar has no room for stand in a list below "More". */
+/** The frame: theme, keys, and the page of this address, which is loaded and drawn at once and moves into Dash's layout when that exists. */
 
 import { isOwner } from "./lib/api.js";
 import { answerDashEarly, dashIsReady, mendDashParts, moveWhenStill } from "./lib/dash.js";
@@ -6,6 +6,8 @@ import { el, setText } from "./lib/dom.js";
 import { helpDialog, listen } from "./lib/keys.js";
 import { followPaper, setTheme, theme } from "./lib/theme.js";
 import { linkPages, writeAddress } from "./lib/url.js";
+
+// The links to the pages: those that the bar has no room for stand in a list below "More".
 
 const GAP_PX = 1; // widths are rounded
 
@@ -50,7 +52,7 @@ function fitting(links, widths, room, more) {
   });
 }
 
-// The frame: theme, keys, and the page of this address, which is loaded and drawn at once and moves into Dash's layout when that exists.
+// The page of this address, and the controls of every page.
 
 const LATEST_MS = 8000; // controls are there then, whatever there is to draw
 const CONTAINER = "content"; // in Dash's layout (dashboard/pages/frame.py)

@@ -5,6 +5,8 @@ import { el } from "../lib/dom.js";
 import { percent, signed } from "../lib/figures.js";
 import { clock, count, counted, duration, figure, minute, place } from "../lib/format.js";
 
+// The server's verdict on a window: the sentence with its place highlighted, and its basis.
+
 /**
  * @typedef {Object} Blame what `GET /blame` answers
  * @property {"line" | "gpu_slower" | "cpu_taken" | "neighbour" | "collective_wait" | "unknown" | "no_difference" | "too_few_samples" | "no_profile"} verdict

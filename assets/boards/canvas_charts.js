@@ -8,6 +8,8 @@ import { AXIS_PX, count, counted, figure, tick } from "../lib/format.js";
 import { faded, mixed, token } from "../lib/theme.js";
 import { binned, endsOf, thresholdsOf, titleOf, toneOf, valuesOf } from "./model.js";
 
+// What charts on a canvas of their own have in common: the canvas, a tip beside the pointer, and the last drawing.
+
 const LEFT_PX = AXIS_PX;
 const FOOT_PX = 18;
 

@@ -3,6 +3,8 @@
 import { COLOURS } from "../data/run_colours.js";
 import { el } from "../lib/dom.js";
 
+// The form of one chart: what it draws and how. Each field changes one key of the file.
+
 /** @typedef {import("./model.js").ChartFields} ChartFields */
 /** @typedef {import("../types/api").Row<"ChartKindRow">} Kind */
 /** @typedef {import("./editor.js").Edit} Edit */

@@ -11,6 +11,8 @@ import { BarChart, HeatMap, HistogramChart, ScatterChart } from "./canvas_charts
 import { endsOf, filled, stacked, titleOf } from "./model.js";
 import { LogLines, NoteChart, NumberChart, TableChart } from "./text_charts.js";
 
+// Lines, areas and areas on top of each other: one chart of curves, as on the Training page.
+
 /** @typedef {import("../curves/curve.js").YRange} YRange */
 
 const FEW = 4; // curves; more have thin lines
@@ -126,7 +128,7 @@ class FlameChart {
   destroy() {}
 }
 
-// What draws each kind of chart: a row a kind, as in `dashboard/boards/board.py`.
+// A row a kind.
 
 /** @typedef {import("./model.js").PlacedChart} PlacedChart */
 /** @typedef {import("../curves/curve.js").Curve} Curve */

@@ -3,6 +3,8 @@
 import { nearest } from "../curves/curve.js";
 import { COLOURS, coloursOf } from "../data/run_colours.js";
 
+// A board as the server describes it, with what is usual filled in (pure).
+
 /** @typedef {import("../types/api").Row<"BoardFields">} BoardFields */
 /** @typedef {import("../types/api").Row<"ChartFields">} ChartFields */
 /** @typedef {{key: string, row: number, chart: number, fields: ChartFields, width: number}} PlacedChart `width`: of 12 columns */

@@ -9,6 +9,8 @@ import { folded, logLine } from "../logs/line.js";
 import { Canvas } from "./canvas_charts.js";
 import { thresholdsOf, toneOf, valuesOf } from "./model.js";
 
+// A value per series, with a small line of the shown range and the tone of its threshold.
+
 /** @typedef {import("./kinds.js").Drawing} Drawing */
 /** @typedef {import("../curves/curve.js").Curve} Curve */
 

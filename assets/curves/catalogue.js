@@ -4,6 +4,8 @@ import { visibleName } from "../lib/dom.js";
 import { capital, counted } from "../lib/format.js";
 import { ordered } from "../timeline/lane_order.js";
 
+// The tags of the shown runs and of the machine, in groups by prefix (pure).
+
 /**
  * @typedef {Object} Tag
  * @property {string} key unlike any other

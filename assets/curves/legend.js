@@ -6,6 +6,8 @@ import { count, counted } from "../lib/format.js";
 import { labelOf } from "./curve.js";
 import { lineKey } from "./tip.js";
 
+// Whose curves they are: a click shows or hides a name's curves, a double click shows only them, the pointer or the focus lets them stand out.
+
 /** @typedef {{name: string, label: string, colour: string}} Entry */
 /**
  * @typedef {Object} Does

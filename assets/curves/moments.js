@@ -7,6 +7,8 @@ import { count } from "../lib/format.js";
 import { pathTo } from "../lib/url.js";
 import { lineKey } from "./tip.js";
 
+// When a place on the axis of curves was: the window of time that Live and Flame show for it.
+
 /** @typedef {import("./curve.js").Curve} Curve */
 /** @typedef {import("./view.js").Span} Span */
 

@@ -1,5 +1,7 @@
 /** Reading again: a failed request after growing pauses, and deltas that continue what was read. */
 
+// Retry a failed action with growing pauses until it succeeds.
+
 const FIRST_MS = 1000;
 const LAST_MS = 30_000;
 

@@ -2,6 +2,8 @@
 
 import { STEP, TIME } from "../lib/axis.js";
 
+// One series as the page keeps it: bins of equal width, cut at whole multiples of it, each with the lowest, the highest and the mean.
+
 /** @typedef {{run: string | null} & Pick<Known, "name" | "labels"> & Partial<Known>} Meta a series; `run` is null for the machine's own */
 /** @typedef {import("../types/api").Row<"SeriesRow">} Known */
 

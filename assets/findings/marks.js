@@ -4,6 +4,8 @@ import { STEP } from "../lib/axis.js";
 import { el, icon, setClass, setText } from "../lib/dom.js";
 import { count } from "../lib/format.js";
 
+// The marks of findings on the axis: a glyph where one begins, a bar for as long as it lasts, a number where several begin together.
+
 /** @typedef {{found: Found, from: number, to: number}} Placed */
 
 const APART_PX = 30; // a mark with its number

@@ -4,6 +4,8 @@ import { el, visible } from "../lib/dom.js";
 import { place } from "../lib/format.js";
 import { onTheme, token } from "../lib/theme.js";
 
+// Draws boxes of frames on a canvas: fills, names, hatched waits, the selected frame, search hits.
+
 /** @typedef {import("./tree.js").Frame} Frame */
 
 /**

@@ -10,6 +10,8 @@ import { pathTo } from "../lib/url.js";
 import { LaneView, fillRows } from "../timeline/lane.js";
 import { LedgerSchedule } from "./schedule.js";
 
+// A lane of shares: blocks of time, each a column of kinds that fill it, as the ledger gave them out.
+
 /** @typedef {import("../types/api").Row<"LedgerBlocks">} Blocks */
 /** @typedef {{blocks: Blocks, window: [number, number], why: string}} Shares `window`: of the blocks, whose edges may lie outside of it, Unix seconds; `why`: there are no blocks, or "" */
 
@@ -96,7 +98,7 @@ function drawShares(u, { blocks: { start, end, kinds, seconds }, window: [from, 
   });
 }
 
-// The ledger on the Live page: the bar of the view, its lane, and the table of the selected window.
+// The bar of the view, its lane, and the table of the selected window.
 
 /** @typedef {import("../data/lanes.js").Lane} Lane */
 

@@ -1,5 +1,7 @@
 /** What our modules and Dash share on a page: the selection, the place of what is drawn, Dash's first answers and its components. */
 
+// The selection for Dash's callbacks: `dcc.Store(id="selection")` holds it, on every page. Our modules write it, callbacks read it.
+
 /**
  * @typedef {Object} Selection
  * @property {string | null} run

@@ -6,6 +6,8 @@ import { el } from "../lib/dom.js";
 import { clock, count, day, duration } from "../lib/format.js";
 import { lastOf, marked, nodesOf, partsOf, stampOf } from "./line.js";
 
+// An entry as an element: its line, how many lines it stands for, its hits. Nothing of a line becomes a part of the page but its text.
+
 /** @typedef {import("./line.js").Line} Line */
 /** @typedef {{run: boolean, file: boolean, rank: boolean, day: boolean}} Columns that are shown beside time, level and text */
 

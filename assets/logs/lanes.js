@@ -8,6 +8,8 @@ import { count } from "../lib/format.js";
 import { onTheme, token } from "../lib/theme.js";
 import { fieldName } from "./entry.js";
 
+// How many lines there are, by level, over the page's time axis, and where hits are: a lane like the others.
+
 /** @typedef {import("../types/api").Answer<"logs/density">} Density */
 /** @typedef {import("../lib/axis.js").View} View */
 

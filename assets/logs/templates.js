@@ -7,6 +7,8 @@ import { capital, count, counted, figure } from "../lib/format.js";
 import { levelOf } from "./entry.js";
 import { withoutSequences } from "./line.js";
 
+// The templates of the lines, the most frequent first: what they have in common, how many there are, and when they came.
+
 /** @typedef {import("../types/api").Row<"TemplateAnswer">} Template */
 /** @typedef {import("./view.js").Question} Question */
 

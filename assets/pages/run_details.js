@@ -4,6 +4,8 @@ import { change, filesOf, get, newest, raw, sentenceOf } from "../lib/api.js";
 import { dialogOf, el, hang, setText } from "../lib/dom.js";
 import { clock, counted, place, size } from "../lib/format.js";
 
+// The skipped parts of a run's files, and why: a count beside the run's state, with a list.
+
 /** @typedef {{path: string, offset: number, lines_read: number, lines_skipped: number, fields_skipped: number, first_skip: string, trouble?: string, is_data?: boolean}} File a row of `GET /files` */
 
 const EVERY_MS = 20_000; // a file that is set aside changes no count

@@ -2,6 +2,8 @@
 
 import { addressOf, raw } from "../lib/api.js";
 
+// The bytes of samples: a few are loaded and decoded at once, those that are still wanted, and the newest are kept.
+
 /** @typedef {import("../types/api").Row<"SampleRow">} Sample */
 /** @typedef {{blob: Blob, total: number, width: number, height: number}} Loaded `total`: bytes of all of it, where only the beginning came */
 

@@ -4,6 +4,8 @@ import { el, icon } from "../lib/dom.js";
 import { count, duration, figure } from "../lib/format.js";
 import { heatRamp, token } from "../lib/theme.js";
 
+// Marks on a lane beside its lines: the heat map, limits, NaN tags and arrows at cut values. All positions are device pixels.
+
 /** @typedef {import("../data/series.js").Columns} Columns */
 
 const TAG = { width: 30, height: 14 };

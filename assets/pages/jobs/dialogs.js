@@ -7,6 +7,8 @@ import { counted } from "../../lib/format.js";
 import { pathTo } from "../../lib/url.js";
 import { ORDERS, ORDER_WORDS, about, endOf, exactly, lasting, listed, memory, noLink, slotsInWords, waited, whereabouts } from "./queue.js";
 
+// The form that submits a job.
+
 /** @typedef {{cwd: string, log_dir: string, cards: boolean}} Usual what stands in the form before a user has written anything; `cards`: the host's slots are GPUs */
 
 export class SubmitForm {

@@ -7,6 +7,8 @@ import { barLine, withoutSequences } from "../../logs/line.js";
 import { ChangePanel, TemplatePanel } from "../../logs/templates.js";
 import { chosenAddress, chosenOf, narrows } from "../../logs/view.js";
 
+// The row above the axis: the run, how far the search is, the ways to the next hit and error, what filters beside the controls, and the end.
+
 export class LogsBar {
   /**
    * @param {{pick: (run: string) => void, next: (what: "hit" | "error", back: boolean) => void, follow: () => void, wrap: () => void}} page
