@@ -77,7 +77,7 @@ export function otherwise({ verdict, function: name, file }, tree) {
 }
 
 /** `from 14:02 to 14:24`; of several stretches the first start and the last end. @param {[number, number][]} normal Unix seconds */
-export function ranges(normal) {
+function ranges(normal) {
   const [from, to] = [Math.min(...normal.map(([lo]) => lo)), Math.max(...normal.map(([, hi]) => hi))];
   const time = to - from < 120 ? clock : minute;
   return `from ${time(from)} to ${time(to)}${normal.length > 1 ? `, ${normal.length} stretches` : ""}`;

@@ -97,7 +97,7 @@ function open(entry) {
 }
 
 /** As in the file: a word where there is nothing else to say. @param {ReturnType<typeof open>} entry @returns {Entry} */
-export function closed({ by, text, name: _n, glob: _g, regex: _r, expr: _e, ...rest }) {
+function closed({ by, text, name: _n, glob: _g, regex: _r, expr: _e, ...rest }) {
   const more = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== "" && value !== undefined && value !== null));
   const word = (by === "name") === PLAIN_NAME.test(text) && (by === "name" || by === "expr");
   return word && !Object.keys(more).length ? text : /** @type {SeriesFields} */ ({ [by]: text, ...more });

@@ -28,7 +28,7 @@ const TITLE_PX = 24;
 const MOST_ROWS = 40; // of a legend
 
 /** Hand a file to the browser's downloads. @param {string} name @param {Blob} content */
-export function save(name, content) {
+function save(name, content) {
   const url = URL.createObjectURL(content);
   el("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 60_000);

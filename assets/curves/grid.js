@@ -186,7 +186,7 @@ export class Grid {
 /** @typedef {{kind: "head" | "note" | "chart", key: string, group: Group, tag: Tag | null, x: number, y: number, width: number, height: number}} Item */
 
 /** Least width and the height of a cell. */
-export const SIZES = { s: { width: 168, height: 150 }, m: { width: 320, height: 220 }, l: { width: 520, height: 320 } };
+const SIZES = { s: { width: 168, height: 150 }, m: { width: 320, height: 220 }, l: { width: 520, height: 320 } };
 const GAP = 16;
 const HEAD = 36;
 const NOTE = 36;

@@ -16,7 +16,7 @@ export const STATES = {
   crashed: ["Crashed", "bad"], // from older collectors
 };
 /** What a living run is at that makes no steps: the word, its tone, and what it means. @type {Record<string, [string, string, string]>} */
-export const DOINGS = {
+const DOINGS = {
   starting: ["Starting", "acc", "It has made no step yet."],
   compiling: ["Compiling", "acc", "Its main thread compiles."],
   validating: ["Validating", "acc", "Its main thread is in a validation."],

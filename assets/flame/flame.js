@@ -372,7 +372,7 @@ function listenTo(canvas, scroll, gestures) {
 const SAYS = { wait: "waits here", joined: "runs in another thread or process", own: "your code", library: "library" };
 
 /** @param {Tree} tree @param {import("./layout.js").Box} box @returns {HTMLElement[]} */
-export function describe(tree, { node, narrow }) {
+function describe(tree, { node, narrow }) {
   const { name, file, line } = tree.frame(node);
   const { total_s, self_s, base_self_s, kind } = tree.nodes;
   if (narrow) return [el("b", {}, `${count(narrow)} narrower frames`), el("span", { class: "dim" }, `below ${name}`)];

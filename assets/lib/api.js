@@ -158,7 +158,7 @@ const GRANTS = {
 };
 
 /** Why a route is not for this page, one sentence; "" where it is. @param {string} path below /api/v1 @param {string} [method] */
-export function refusal(path, method = "GET") {
+function refusal(path, method = "GET") {
   if (isOwner) return "";
   if (method !== "GET") return "Only the owner of this dashboard may change this.";
   const [grant, what] = GRANTS[/** @type {string} */ (path.split("?")[0])] ?? [];

@@ -145,7 +145,7 @@ let held = ""; // the zone that the offsets are of
 export const setZone = (name) => (document.documentElement.dataset.timeZone = name);
 
 /** A date whose UTC fields are the local ones of that moment. @param {number} time_s Unix seconds */
-export const local = (time_s) => new Date((time_s + offset(time_s)) * 1000);
+const local = (time_s) => new Date((time_s + offset(time_s)) * 1000);
 
 /** How many seconds local times are ahead of UTC at that moment; 0 where no date can be so far away. @param {number} time_s Unix seconds */
 export function offset(time_s) {

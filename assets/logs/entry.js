@@ -20,7 +20,7 @@ const LEVELS = /** @type {[number, string, string][]} */ ([
 ]);
 
 /** `14:25:03.071` @param {number} time_s Unix seconds */
-export const exact = (time_s) => `${clock(time_s)}.${String(Math.floor((((time_s % 1) + 1) % 1) * 1000)).padStart(3, "0")}`;
+const exact = (time_s) => `${clock(time_s)}.${String(Math.floor((((time_s % 1) + 1) % 1) * 1000)).padStart(3, "0")}`;
 
 /** @param {number} level @returns {[string, string]} its word and its tone */
 export function levelOf(level) {

@@ -197,7 +197,7 @@ function nearest([red = 0, green = 0, blue = 0]) {
 
 export const PAGE = 256; // lines; equal ones are counted within a page, so that no page depends on those far before it
 export const BEGINS = 0; // an entry
-export const SAME = 1; // as the line before
+const SAME = 1; // as the line before
 export const TRACE = 2; // goes on with a traceback
 
 /** The part that the columns show already: `2026-11-24 17:48:37.354+00:00 INFO `, also in brackets. */

@@ -41,7 +41,7 @@ export function partsOf(run, info) {
 }
 
 /** `{model: {depth: 12}} -> [["model.depth", 12]]`, as the columns and the comparison call it. @param {Record<string, any>} values @returns {[string, unknown][]} */
-export function flat(values, before = "", depth = 0) {
+function flat(values, before = "", depth = 0) {
   return Object.entries(values).flatMap(([key, value]) => {
     const name = before ? `${before}.${key}` : key;
     return isTable(value) && depth < MOST_DEPTH ? flat(value, name, depth + 1) : [/** @type {[string, unknown]} */ ([name, value])];

@@ -132,7 +132,7 @@ const KEYS = [
 /** Why some buttons are missing. */
 const viewing = () => isOwner ? null : el("span", { class: "dim", title: "Changes, settings, alerts, and what was not granted, are the owner's." }, "viewing only");
 
-export class Status {
+class Status {
   /** @param {HTMLElement} host @param {[string, string][]} [keys] that it names */
   constructor(host, keys = KEYS) {
     this.cost = el("span");

@@ -55,4 +55,4 @@ export class Notes {
 }
 
 /** An event ends at its time. @param {Place} place @param {string} text */
-export const bodyOf = ({ run, from, to }, text) => ({ run, text: text.trim(), time_s: to, ...(from === null ? {} : { seconds: to - from }) });
+const bodyOf = ({ run, from, to }, text) => ({ run, text: text.trim(), time_s: to, ...(from === null ? {} : { seconds: to - from }) });

@@ -173,7 +173,7 @@ export function about(job, now_s) {
 }
 
 /** `exit code 1`, `killed by signal 9` @param {number | null} code */
-export const ended = (code) => (code === null ? "" : code < 0 ? `ended by signal ${-code}` : code ? `exit code ${code}` : "");
+const ended = (code) => (code === null ? "" : code < 0 ? `ended by signal ${-code}` : code ? `exit code ${code}` : "");
 
 /** How an attempt ended; what its sentence says already is not said twice. `preempted for job 5, saved; exit code 75` @param {{why: string, because: number | null, said: string, exit_code: number | null}} attempt */
 export function endOf({ why, because, said, exit_code }) {

@@ -341,7 +341,7 @@ const HEIGHTS = ["peek", "half", "full"]; // app.css sets each height
 const DRAG_PX = 4; // less is a tap
 
 /** The grip of a sheet. @param {() => HTMLElement} sheet */
-export function grip(sheet) {
+function grip(sheet) {
   /** @type {{y: number, height: number, moved: boolean} | null} */
   let drag = null;
   const next = (/** @type {HTMLElement} */ { dataset }) => (dataset.sheet = HEIGHTS[(HEIGHTS.indexOf(dataset.sheet ?? "") + 1) % HEIGHTS.length]);
