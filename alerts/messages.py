@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 from analysis.findings.rule import is_training_loss
 from analysis.findings.rules import BY_NAME
 from analysis.findings.watch import WITH_RUN
-from collectors.machine.run_state import spoken
+from collectors.message import spoken
 from collectors.records import Finding
 from collectors.redaction import redacted
 from collectors.store.store import Series, Store, StoreError

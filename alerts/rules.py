@@ -17,7 +17,7 @@ from analysis.expressions.values import Raster, SeriesColumns
 from analysis.findings.rule import Held, RunRule
 from analysis.findings.watch import Watch
 from analysis.stacks.traces import Bools, Floats
-from collectors.machine.run_state import spoken
+from collectors.message import spoken
 from collectors.records import Finding, Labels, Points, Record
 from collectors.store.store import Buckets, Series, Store, StoreError, TooMuch
 

@@ -11,7 +11,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from collectors.machine.run_state import EXIT, SEEN, began_s, spoken, started_s
+from collectors.machine.run_state import EXIT, SEEN, began_s, started_s
+from collectors.message import spoken
 from collectors.records import Event
 
 from .stacks.traces import Bools, Floats, Ints, Range

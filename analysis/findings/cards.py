@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from collectors.machine.inventory import Gpu, GpuProcess
-from collectors.machine.run_state import spoken
+from collectors.message import spoken
 
 from ..logs.crash import XIDS
 from .rule import Held, MachineSubject, RecentPoints, RunSubject

@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from collectors.lines.tracebacks import shortened
-from collectors.machine.run_state import began_s, is_silent, last_sign_s, spoken, started_s
+from collectors.machine.run_state import began_s, is_silent, last_sign_s, started_s
+from collectors.message import spoken
 from collectors.records import Event, Frame
 from collectors.store.store import StackColumns, TooMuch
 

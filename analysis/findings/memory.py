@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from collectors.machine.run_state import spoken
+from collectors.message import spoken
 from collectors.options import written_bytes
 
 from ..stacks.traces import Floats

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from collectors.machine.run_state import spoken
+from collectors.message import spoken
 from collectors.records import Event, Frame
 from collectors.store.store import TooMuch
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from collectors.machine.run_state import spoken
+from collectors.message import spoken
 
 from ..stacks.traces import Floats
 from .rule import Held, MachineSubject, RecentPoints, RunSubject
