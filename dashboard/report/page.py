@@ -26,6 +26,7 @@ from analysis.stacks.fold import FlameTree
 from analysis.stacks.frames import file_name, library_name
 from analysis.stacks.traces import Floats, Ints, Range
 from collectors import VERSION
+from collectors.message import text_of
 from collectors.records import Frame
 from collectors.redaction import LEFT_OUT, is_secret, redacted, without_secrets
 from collectors.store.store import Buckets
@@ -839,7 +840,7 @@ def _verdict(title: str, verdict: Verdict, detail: Detail) -> VerdictText:
         f"{verdict.samples:,} samples beside {verdict.baseline_samples:,} of the run's normal"
         if verdict.baseline_samples
         else "",
-        said(verdict.contradiction.rstrip("."), detail.characters),
+        said(text_of(verdict.contradiction).rstrip("."), detail.characters),
     ]
     return VerdictText(title, said(verdict.sentence, 2 * detail.characters), _sentences(notes), rows)
 
