@@ -78,6 +78,13 @@ def _signed(seconds: float) -> str:
     return f"{ms:+.0f} ms" if abs(ms) >= 10 else f"{ms:+.1f} ms" if abs(ms) >= 1 else f"{ms:+.2f} ms"
 
 
+def time_of(seconds: float) -> str:
+    """Three digits: `0.24 -> "240 ms"`."""
+    if seconds >= 1:
+        return f"{seconds:.3g} s" if seconds < 1000 else f"{seconds:.0f} s"
+    return f"{1000 * seconds:.3g} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.3g} µs"
+
+
 def _latency(seconds: float) -> str:
     """`3.14 ms`, `1.25 s`."""
     return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
@@ -88,6 +95,7 @@ FORMATS: Final[Mapping[str, Callable[[Any], str]]] = {
     "rounded": _rounded,
     "signed": _signed,
     "unsigned": lambda seconds: _signed(seconds).lstrip("+"),
+    "time": time_of,
     "latency": _latency,
     "pace": lambda seconds: f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms",
     "brief": lambda seconds: f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms",
