@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
+import orjson
+
 Value: TypeAlias = "Message | Sequence[Message | str | float] | str | int | float | None"
 Sentence: TypeAlias = "Message | str"
 """A text is one that others wrote, such as a driver or an earlier version of this program: it is shown as it is."""
@@ -17,7 +19,7 @@ class Message(NamedTuple):
 
     `phrase("No line for {silent_s:spoken}{where}.", silent_s=1900.0, where=None)` becomes `No line for 32 min.` Values are raw, with units
     in their names; the placeholder says how a number is written. A clause is a message, too; None leaves its place empty, and a list is
-    joined by commas, or by what the placeholder names: `{ranks:; }`. A name stands in a template once.
+    joined by commas, or by what the placeholder names: `{runs: and }`. A name stands in a template once.
     """
 
     id: str
@@ -28,7 +30,7 @@ def phrase(template: str, /, **values: Value) -> Message:
     return Message(template, values)
 
 
-def counted(one: str, many: str, /, count: int, **values: Value) -> Message:
+def counted(one: str, many: str, /, count: float, **values: Value) -> Message:
     """`one` for a single thing, else `many`; both have the placeholder `{count}` where they name the number."""
     return Message(one if count == 1 else many, {"count": count, **values})
 
@@ -106,28 +108,32 @@ FORMATS: Final[Mapping[str, Callable[[Any], str]]] = {
 # Messages in JSON. One that comes from a file or from another host is checked: what it costs to write is bounded by its own length.
 
 PLACEHOLDER = re.compile(r"\{(\w+)(?::([^{}]+))?\}")
-_HOW = re.compile(rf"\+?,?(?:\.\d)?[fg%]?|; |{'|'.join(FORMATS)}")
+_HOW = re.compile(rf"\+?,?(?:\.\d)?[fg%]?|; | and |{'|'.join(FORMATS)}")
 MAX_CLAUSES = 12  # and lists, inside each other
 
 
-def as_json(value: Value) -> Any:
-    """A number that is not finite as text, which is how it is shown."""
+def to_json(message: Message) -> str:
+    """`{"id": ..., "values": {...}}`; a number that is not finite is a text, which is how it is shown."""
+    return orjson.dumps(_plain(message)).decode()
+
+
+def _plain(value: Value) -> Any:
     match value:
         case None | str():
             return value
         case Message():
-            return {"id": value.id, "values": {name: as_json(part) for name, part in value.values.items()}}
+            return {"id": value.id, "values": {name: _plain(part) for name, part in value.values.items()}}
         case float():
             return float(value) if math.isfinite(value) else str(float(value))
         case Sequence():
-            return [as_json(part) for part in value]
+            return [_plain(part) for part in value]
     return int(value)
 
 
-def from_json(value: object) -> Message | None:
+def from_json(text: object) -> Message | None:
     """None for what is no message, or would not become text."""
     try:
-        found = _checked(value, MAX_CLAUSES)
+        found = _checked(orjson.loads(text) if isinstance(text, str) else None, MAX_CLAUSES)
         return found if isinstance(found, Message) and text_of(found) else None
     except (TypeError, ValueError):
         return None

@@ -5,21 +5,26 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import orjson
 import pytest
 
+from analysis.findings.ledger import SPENT_ON
 from collectors.message import (
     FORMATS,
     PLACEHOLDER,
+    Sentence,
     Value,
-    as_json,
     counted,
     from_json,
     phrase,
     text_of,
+    to_json,
 )
+from collectors.records import MESSAGE, Finding
+from collectors.store.open import open_store
 
 ROOT = Path(__file__).parents[1]
 MAKERS = {"phrase": 1, "counted": 2}  # and how many templates each takes
@@ -37,7 +42,7 @@ CLAUSE = phrase(" at step {step:,}", step=1200)
 def test_a_placeholder_says_how_its_value_is_written(value: Value, how: str, text: str) -> None:
     message = phrase("<{it" + (f":{how}" if how else "") + "}>", it=value)
     assert text_of(message) == f"<{text}>"
-    assert text_of(from_json(orjson.loads(orjson.dumps(as_json(message))))) == f"<{text}>"
+    assert text_of(from_json(to_json(message))) == f"<{text}>"
 
 
 def test_one_and_many_are_two_templates() -> None:
@@ -62,7 +67,7 @@ def _bomb() -> object:
 
 def _deep() -> object:
     message: object = "x"
-    for _ in range(500):
+    for _ in range(100):
         message = {"id": "{a}", "values": {"a": message}}
     return message
 
@@ -73,7 +78,31 @@ def _deep() -> object:
     {"id": "{a:99999999999}", "values": {"a": 1}}, {"id": "{a:no_such}", "values": {"a": 1}}, _bomb(), _deep(),
 ])  # fmt: skip
 def test_what_is_no_message_of_ours_becomes_none(stored: object) -> None:
-    assert from_json(stored) is None
+    assert from_json(orjson.dumps(stored).decode()) is None
+
+
+def test_a_finding_is_stored_as_text_and_as_a_message(tmp_path: Path) -> None:
+    said, old = phrase("No line for {silent_s:spoken}{at}.", silent_s=1900.0, at=CLAUSE), "It was silent."
+    with closing(open_store(tmp_path, write=True)) as store:
+        store.append([_silent("new", said), _silent("old", old)])
+        new, old_row = (store.finding(id_) for id_ in ("new", "old"))
+        assert new is not None and old_row is not None
+        assert (new.sentence, from_json(new.fields[MESSAGE])) == ("No line for 32 min at step 1,200.", said)
+        assert (old_row.sentence, dict(old_row.fields)) == (old, {})
+        store.append([new._replace(over=True)])
+        again = store.finding("new")
+        assert again is not None and from_json(again.fields[MESSAGE]) == said, (
+            "whoever writes a row again keeps its message"
+        )
+
+
+def _silent(id_: str, said: Sentence) -> Finding:
+    return Finding(id_, "run", "silent", "note", 1.0, 2.0, False, said)
+
+
+def test_each_kind_of_time_that_is_a_finding_has_a_sentence() -> None:
+    for row in SPENT_ON.values():
+        assert "7 % of the time" in text_of(phrase(row.words, share_pct=7.0, where=None))
 
 
 def calls() -> Iterator[tuple[str, ast.Call]]:
