@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
-
-import orjson
 
 Value: TypeAlias = "Message | Sequence[Message | str | float] | str | int | float | None"
 Sentence: TypeAlias = "Message | str"
@@ -114,7 +113,7 @@ MAX_CLAUSES = 12  # and lists, inside each other
 
 def to_json(message: Message) -> str:
     """`{"id": ..., "values": {...}}`; a number that is not finite is a text, which is how it is shown."""
-    return orjson.dumps(_plain(message)).decode()
+    return json.dumps(_plain(message), ensure_ascii=False, separators=(",", ":"))
 
 
 def _plain(value: Value) -> Any:
@@ -133,9 +132,9 @@ def _plain(value: Value) -> Any:
 def from_json(text: object) -> Message | None:
     """None for what is no message, or would not become text."""
     try:
-        found = _checked(orjson.loads(text) if isinstance(text, str) else None, MAX_CLAUSES)
+        found = _checked(json.loads(text) if isinstance(text, str) else None, MAX_CLAUSES)
         return found if isinstance(found, Message) and text_of(found) else None
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return None
 
 
