@@ -25,7 +25,7 @@ from ..stacks.trust import LineOf, no_source, traces_of
 from ..stacks.waits import Wait, wait_at, wait_of, waiting
 from . import rule
 from .cards import OF_A_CRASH
-from .rule import CodePlace, Held, RunSubject
+from .rule import CodePlace, Held, RunSubject, at_step
 from .training import is_placeholder
 
 # What a living run is at, besides its steps: by its newest event, its lines and where its ranks' main threads stand, and whether anything moves.
@@ -219,7 +219,7 @@ def crash(subject: RunSubject) -> Iterator[Held]:
     step, cause = last_step(subject), _cause(subject, ended_s)
     reason = shortened((cause.sentence if cause else state.reason).rstrip("."), MOST_TEXT) or phrase("nothing says why")
     frame = cause.own_frame if cause else None
-    values: dict[str, Value] = {"at": _at(step), "reason": reason, "xid": _xid_at(subject, ended_s)}
+    values: dict[str, Value] = {"at": at_step(step), "reason": reason, "xid": _xid_at(subject, ended_s)}
     yield Held(
         phrase("The run failed{at}: {reason}{xid}.", **values)
         if state.state == "failed"
@@ -651,7 +651,3 @@ def _best(subject: RunSubject) -> Message | None:
             last: str | float = "NaN" if np.isnan(values[-1]) else float(values[-1])
             return phrase("last {name} {value:.5g}", name=name, value=last)
     return None
-
-
-def _at(step: int | None) -> Message | None:
-    return phrase(" at step {step:,}", step=step) if step is not None else None

@@ -369,3 +369,7 @@ def _median_gap(times: Floats) -> float:
 def on_rank(what: Sentence, rank: int, ranks: Iterable[int]) -> Sentence:
     """Names the rank where there are several."""
     return phrase("{what} on rank {rank}", what=what, rank=rank) if len(set(ranks)) > 1 else what
+
+
+def at_step(step: int | None) -> Message | None:
+    return phrase(" at step {step:,}", step=step) if step is not None else None

@@ -12,7 +12,7 @@ from collectors.message import Message, phrase
 from ..directions import direction_of
 from ..stacks.traces import Bools, Floats
 from . import rule
-from .rule import CAPACITY, Held, RecentPoints, RunSubject, on_rank
+from .rule import CAPACITY, Held, RecentPoints, RunSubject, at_step, on_rank
 
 NAN_STEPS, NAN_POINTS = 10, 3  # in a row; at least so many points where not each step is logged
 SETTLED_STEPS = 200  # before, GradScaler looks for its scale
@@ -74,7 +74,7 @@ def _turned(subject: RunSubject, name: str, rank: int, track: RecentPoints, plac
             "{what} is {kind}{at}{where}.",
             what=on_rank(name, rank, subject.ranks()),
             kind=phrase("NaN") if np.isnan(value) else phrase("infinite"),
-            at=_at(step),
+            at=at_step(step),
             where=phrase(", first in {layer}", layer=layer) if layer else None,
         ),
         time_of(subject, track, place),
@@ -206,7 +206,7 @@ def loss_spike(subject: RunSubject) -> Iterator[Held]:
                     what=on_rank(name, rank, subject.ranks()),
                     value=float(value),
                     before=float(middle),
-                    at=_at(step),
+                    at=at_step(step),
                     beside=beside,
                 ),
                 time_of(subject, track, place),
@@ -318,7 +318,7 @@ def gradient_blow_up(subject: RunSubject) -> Iterator[Held]:
                 usual=usual,
                 how=how,
                 most=biggest,
-                at=_at(step_of(track, first)),
+                at=at_step(step_of(track, first)),
             ),
             time_of(subject, track, first),
             time_of(subject, track, int(large[-1])),
@@ -457,7 +457,7 @@ def new_best(subject: RunSubject) -> Iterator[Held]:
                     "{name} has a new best: {value:.5g}{at}, previously {before:.5g}.",
                     name=name,
                     value=float(value),
-                    at=_at(step),
+                    at=at_step(step),
                     before=float(before),
                 ),
                 time_of(subject, track, place),
@@ -478,10 +478,6 @@ def step_of(track: RecentPoints, place: int) -> int | None:
 def time_of(subject: RunSubject, track: RecentPoints, place: int) -> float:
     time_s = track.time_s[place]
     return float(time_s) if np.isfinite(time_s) else subject.now_s
-
-
-def _at(step: int | None) -> Message | None:
-    return phrase(" at step {step:,}", step=step) if step is not None else None
 
 
 def _finite(values: Floats) -> Floats:
