@@ -60,6 +60,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("extended") / "checkout"
     copy.mkdir()
     for folder in (
+        "access",
         "alerts",
         "analysis",
         "assets",
