@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 from analysis.findings.rule import is_training_loss
 from analysis.findings.rules import BY_NAME
 from analysis.findings.watch import WITH_RUN
-from collectors.machine.run_state import spoken
+from collectors.message import Sentence, phrase, text_of
 from collectors.records import Finding
 from collectors.redaction import redacted
 from collectors.store.store import Series, Store, StoreError
@@ -80,7 +80,9 @@ class AlertMessage:
     @property
     def subject(self) -> str:
         """One line."""
-        return self.sentences[0] if len(self.sentences) == 1 else f"{self.title}: {self.count} findings"
+        if len(self.sentences) == 1:
+            return self.sentences[0]
+        return text_of(phrase("{title}: {count} findings", title=self.title, count=self.count))
 
 
 def message_of(data: bytes) -> AlertMessage:
@@ -161,12 +163,15 @@ def sparkline(values: Sequence[float]) -> str:
 
 def headline(message: AlertMessage) -> str:
     """One line: what it is about, and of which run."""
-    head = {"end": "Run ended: " if message.unresolved else "Over: ", "test": "", "summary": "", "begin": ""}[
-        message.phase
-    ] + message.title
+    head: Sentence = message.title
+    if message.phase == "end":
+        ended = message.unresolved
+        head = phrase("Run ended: {title}", title=head) if ended else phrase("Over: {title}", title=head)
     if len(message.runs) == 1:
-        return clean(f"{head} - {message.runs[0]}", MOST_RUN)
-    return clean(f"{head} - {len(message.runs)} runs" if message.runs else head, MOST_RUN)
+        head = phrase("{title} - {run}", title=head, run=message.runs[0])
+    elif message.runs:
+        head = phrase("{title} - {runs} runs", title=head, runs=len(message.runs))
+    return clean(text_of(head), MOST_RUN)
 
 
 def body(message: AlertMessage, *, chat: bool = False, most: int = MOST_BODY) -> str:
@@ -174,23 +179,24 @@ def body(message: AlertMessage, *, chat: bool = False, most: int = MOST_BODY) ->
 
     At most `most` characters: the text is cut, a link that is longer than half of it is left out.
     """
-    text, link = "\n".join(filter(None, _lines(message))), message.link if len(message.link) <= most // 2 else ""
+    text = "\n".join(filter(None, map(text_of, _lines(message))))
+    link = message.link if len(message.link) <= most // 2 else ""
     room = most - len(link) - 1
     text = text if len(text) <= room else f"{text[: room - 1]}…"
     return "\n".join(filter(None, [harmless(text) if chat else text, link]))
 
 
-def _lines(message: AlertMessage) -> list[str]:
+def _lines(message: AlertMessage) -> list[Sentence | None]:
     left = message.count - len(message.sentences)
     return [
         *message.sentences,
-        f"... and {left:,} more" if left > 0 else "",
-        f"Run: {message.runs[0]}" if len(message.runs) == 1 else "",
-        f"Step: {message.step:,}" if message.step is not None else "",
-        f"Ranks: {', '.join(map(str, message.ranks))}" if len(message.ranks) > 1 else "",
-        f"Line: {message.line}" if message.line else "",
-        f"GPU-hours lost: {message.gpu_hours:.3g}" if message.gpu_hours else "",
-        f"{message.sparkline_of}: {message.sparkline}" if message.sparkline else "",
+        phrase("... and {left:,} more", left=left) if left > 0 else None,
+        phrase("Run: {run}", run=message.runs[0]) if len(message.runs) == 1 else None,
+        phrase("Step: {step:,}", step=message.step) if message.step is not None else None,
+        phrase("Ranks: {ranks}", ranks=message.ranks) if len(message.ranks) > 1 else None,
+        phrase("Line: {line}", line=message.line) if message.line else None,
+        phrase("GPU-hours lost: {hours:.3g}", hours=message.gpu_hours) if message.gpu_hours else None,
+        f"{message.sparkline_of}: {message.sparkline}" if message.sparkline else None,
     ]
 
 
@@ -306,7 +312,7 @@ def title_of(rule: str) -> str:
 
 
 def test_message(receiver: str, settings: AlertSettings, now_s: float, id_: str) -> AlertMessage:
-    text = "This is a test: messages of the dashboard reach you here."
+    text = text_of(phrase("This is a test: messages of the dashboard reach you here."))
     return AlertMessage(
         id_, receiver, "test", "test", "Test", "note", (text,), (), (), now_s, now_s, link=settings.link
     )
@@ -318,14 +324,18 @@ def _distinct(found: Sequence[Finding]) -> list[Finding]:
 
 
 def _sentence(row: Finding, phase: MessagePhase, now_s: float, *, alone: bool) -> str:
-    head = "" if alone or row.run is None else f"{clean(row.run, MOST_RUN)}: "
-    over = ""
+    said = row.message
     if phase == "end" or (row.over and row.to_s > row.from_s):
-        lasted = spoken(max(0.0, row.to_s - row.from_s))
-        over = (
-            f"Unresolved when the run ended, after {lasted}: " if row.fields.get(WITH_RUN) else f"Over after {lasted}: "
-        )
-    return clean(f"{head}{over}{row.sentence}")
+        lasted_s = max(0.0, row.to_s - row.from_s)
+        if row.fields.get(WITH_RUN):
+            said = phrase(
+                "Unresolved when the run ended, after {lasted_s:spoken}: {sentence}", lasted_s=lasted_s, sentence=said
+            )
+        else:
+            said = phrase("Over after {lasted_s:spoken}: {sentence}", lasted_s=lasted_s, sentence=said)
+    if not alone and row.run is not None:
+        said = phrase("{run}: {sentence}", run=clean(row.run, MOST_RUN), sentence=said)
+    return clean(text_of(said))
 
 
 def _line(row: Finding) -> str:

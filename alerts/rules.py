@@ -17,7 +17,7 @@ from analysis.expressions.values import Raster, SeriesColumns
 from analysis.findings.rule import Held, RunRule
 from analysis.findings.watch import Watch
 from analysis.stacks.traces import Bools, Floats
-from collectors.machine.run_state import spoken
+from collectors.message import Message, Sentence, phrase
 from collectors.records import Finding, Labels, Points, Record
 from collectors.store.store import Buckets, Series, Store, StoreError, TooMuch
 
@@ -207,16 +207,25 @@ def _passed(rules: _ComparingRules, time_s: Floats, values: Floats, true: Bools,
 def _held(rule: OwnRule, name: str, labels: Labels, since_s: float, until_s: float, value: float) -> Held:
     words = dict(labels)
     rank = words.get("rank", "")
-    where = f" of GPU {words['gpu']}" if "gpu" in words else ""
-    lasting = f" for {spoken(until_s - since_s)}" if rule.for_s else ""
     return Held(
-        f"{name}{where} is {value:.5g} ({rule.text}{lasting}).",
+        phrase(
+            "{name}{where} is {value:.5g} ({rule}{lasting}).",
+            name=name,
+            where=phrase(" of GPU {gpu}", gpu=words["gpu"]) if "gpu" in words else None,
+            value=value,
+            rule=rule.text,
+            lasting=_lasting(rule, until_s - since_s),
+        ),
         since_s,
         max(since_s, until_s),
         key=" ".join(f"{key}={value}" for key, value in labels),
         rank=int(rank) if rank.isdecimal() else None,
         numbers={"value": value} if math.isfinite(value) else {},
     )
+
+
+def _lasting(rule: OwnRule, seconds: float) -> Message | None:
+    return phrase(" for {seconds:spoken}", seconds=seconds) if rule.for_s else None
 
 
 # Rules that need more than the newest point: expressions, and what is unlike the last hour. In turn, from the store.
@@ -237,7 +246,7 @@ class _State:
 
     since_s: float
     last_s: float
-    sentence: str
+    what: Sentence
     value: float
 
 
@@ -332,10 +341,10 @@ class ComputedRules:
             heard_s = min(now_s, kept.get((run, name), now_s))
             for key, state in states.items():
                 if now_s - state.since_s >= rule.for_s and heard_s - state.last_s < STALE_S:
-                    lasting = f" for {spoken(now_s - state.since_s)}" if rule.for_s else ""
                     numbers = {"value": state.value} if math.isfinite(state.value) else {}
-                    sentence = f"{state.sentence}{lasting}."
-                    yield run, name, Held(sentence, state.since_s, now_s, key=key, numbers=numbers)
+                    lasting = _lasting(rule, now_s - state.since_s)
+                    said = phrase("{what}{lasting}.", what=state.what, lasting=lasting)
+                    yield run, name, Held(said, state.since_s, now_s, key=key, numbers=numbers)
 
     def _compute(self, name: str, run: str | None, now_s: float) -> None:
         rule, condition = self._rules[name]
@@ -466,8 +475,14 @@ def _anomaly(rule: OwnRule, time_s: Floats, value: Floats) -> _State | None:
     near = np.flatnonzero(~far)
     first = int(near[-1]) + 1 if len(near) else 0
     times = abs(float(value[-1]) - median) / spread
-    sentence = f"{rule.text} is {value[-1]:.5g}, {times:.3g} spreads from the median {median:.5g} of its last hour"
-    return _State(float(time_s[first]), float(time_s[-1]), sentence, float(value[-1]))
+    what = phrase(
+        "{rule} is {value:.5g}, {spreads:.3g} spreads from the median {median:.5g} of its last hour",
+        rule=rule.text,
+        value=float(value[-1]),
+        spreads=times,
+        median=median,
+    )
+    return _State(float(time_s[first]), float(time_s[-1]), what, float(value[-1]))
 
 
 # Own rules of alerts.yaml: what holds now becomes findings, by the same watch as those of the built-in rules.
@@ -604,7 +619,15 @@ class OwnRules:
                 from_s = self._last_s.get(run, {}).get(name, known_s)
                 is_alive = run in living or now_s - self._sign_s.get(run, 0.0) < rule.for_s
                 if (is_alive or (run, rule.name) in kept) and now_s - from_s >= rule.for_s:
-                    yield run, rule.name, Held(f"No point of {name} for {spoken(now_s - from_s)}.", from_s, now_s)
+                    yield (
+                        run,
+                        rule.name,
+                        Held(
+                            phrase("No point of {name} for {silent_s:spoken}.", name=name, silent_s=now_s - from_s),
+                            from_s,
+                            now_s,
+                        ),
+                    )
 
     def _expressions(self, now_s: float, kept: HoldingRules) -> Iterator[tuple[str | None, str, Held]]:
         passed_s, self._then_s = time.monotonic() - self._then_s, time.monotonic()

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from typing_extensions import TypedDict
 
+from collectors.message import Message, counted, phrase
+
 # What held the memory of a card, by the line that allocated it: from the snapshot of PyTorch's caching allocator.
 #
 # The fields are those of `torch.cuda.memory._snapshot()`, versions 2.x: `segments`, each with its `blocks`, each with `frames`
@@ -166,8 +168,8 @@ def flight_ranks(dumps: Mapping[int, Any]) -> list[FlightRank]:
     return found
 
 
-def flight_sentence(ranks: list[FlightRank]) -> str:
-    """Which rank did not come to the collective that the others wait in, or calls another one; "" where nothing shows it."""
+def flight_sentence(ranks: list[FlightRank]) -> Message | None:
+    """Which rank did not come to the collective that the others wait in, or calls another one; None where nothing shows it."""
     groups = Counter(row.group for row in ranks)
     for group, _ in groups.most_common():
         rows = [row for row in ranks if row.group == group]
@@ -175,22 +177,33 @@ def flight_sentence(ranks: list[FlightRank]) -> str:
         late = [row for row in rows if row.entered < furthest]
         there = [row for row in rows if row.entered == furthest]
         if late:
-            who = ", ".join(str(row.rank) for row in late[:8])
-            at = f" ({there[0].place})" if there[0].place else ""
-            last = f", whose last one is number {late[0].entered}{f' at {late[0].place}' if late[0].place else ''}"
-            return (
-                f"By the flight recorder rank{'s' if len(late) > 1 else ''} {who} did not come to collective {furthest}, "
-                f"{there[0].operation}{at}{last}."
+            return counted(
+                "By the flight recorder rank {ranks} did not come to collective {number}, {operation}{at}, whose last one is number {last}{last_at}.",
+                "By the flight recorder ranks {ranks} did not come to collective {number}, {operation}{at}, whose last one is number {last}{last_at}.",
+                len(late),
+                ranks=[row.rank for row in late[:8]],
+                number=furthest,
+                operation=there[0].operation,
+                at=phrase(" ({place})", place=there[0].place) if there[0].place else None,
+                last=late[0].entered,
+                last_at=_at(late[0]),
             )
         operations = Counter(row.operation for row in there)
         if len(operations) > 1:
             usual, _ = operations.most_common(1)[0]
             odd = next(row for row in there if row.operation != usual)
-            return (
-                f"By the flight recorder rank {odd.rank} calls {odd.operation}{f' at {odd.place}' if odd.place else ''} "
-                f"where the others call {usual}."
+            return phrase(
+                "By the flight recorder rank {rank} calls {operation}{at} where the others call {usual}.",
+                rank=odd.rank,
+                operation=odd.operation,
+                at=_at(odd),
+                usual=usual,
             )
-    return ""
+    return None
+
+
+def _at(row: FlightRank) -> Message | None:
+    return phrase(" at {place}", place=row.place) if row.place else None
 
 
 def _group(entry: object) -> str | None:

@@ -11,7 +11,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from collectors.machine.run_state import EXIT, SEEN, began_s, spoken, started_s
+from collectors.machine.run_state import EXIT, SEEN, began_s, started_s
+from collectors.message import Message, phrase
 from collectors.records import Event
 
 from .stacks.traces import Bools, Floats, Ints, Range
@@ -724,83 +725,117 @@ def _by_lines(times: RunTimes) -> list[AttemptSpan]:
 SHOWN = 4  # kinds of lost time that a sentence names
 SMALL_PCT = 0.5  # less is not named
 LEAST_HOURS = 0.1  # of GPUs: of fewer nothing is said
-SOURCES = ("phases of the step log", "events with a duration", "the gap before an event or value without a duration")
-LINE, LINES = "line of the step log", "lines of the step log"
+SOURCES = (
+    phrase("phases of the step log"),
+    phrase("events with a duration"),
+    phrase("the gap before an event or value without a duration"),
+)
 
 
-def sentence_of(found: Goodput) -> str:
+def sentence_of(found: Goodput) -> Message:
     """`Goodput 71 % of 3 h 20 min: ...` The largest losses come first."""
     losses = sorted((row for row in found.rows if row.kind not in ("training", "running")), key=lambda row: -row.share)
-    named = [_loss(row, found) for row in losses[:SHOWN] if row.share >= SMALL_PCT]
-    rest = sum(row.share for row in losses) - sum(row.share for row in losses[: len(named)])
-    parts = [*named, *([f"other {rest:.0f} %"] if named and rest >= SMALL_PCT else [])]
-    attempts = f" in {len(found.attempts)} attempts" if len(found.attempts) > 1 else ""
-    if found.goodput is None and not named:
-        return f"Goodput of {spoken(found.seconds)}{attempts} is not known: fewer than two lines have a step and a time.{_lost(found)}"
-    head = f"Goodput {found.goodput:.0f} %" if found.goodput is not None else f"Goodput at most {found.at_most:.0f} %"
-    return f"{head} of {spoken(found.seconds)}{attempts}{': ' if parts else ''}{', '.join(parts)}.{_lost(found)}"
-
-
-def _loss(row: GoodputRow, found: Goodput) -> str:
-    steps = f" ({found.redone_steps:,} steps)" if row.kind == "redone" else ""
-    return f"{LABEL[row.kind]} {row.share:.0f} %{steps}"
-
-
-def _lost(found: Goodput) -> str:
-    hours, all_hours = found.lost.gpu_hours, found.paid.gpu_hours
-    return (
-        f" Lost: {hours:.1f} of {all_hours:.1f} GPU-hours."
-        if hours is not None and all_hours and all_hours >= LEAST_HOURS
-        else ""
+    parts = [_loss(row, found) for row in losses[:SHOWN] if row.share >= SMALL_PCT]
+    attempts = None
+    if len(found.attempts) > 1:
+        attempts = phrase(" in {attempts} attempts", attempts=len(found.attempts))
+    if found.goodput is None and not parts:
+        return phrase(
+            "Goodput of {seconds:spoken}{attempts} is not known: fewer than two lines have a step and a time.{lost}",
+            seconds=found.seconds,
+            attempts=attempts,
+            lost=_lost(found),
+        )
+    rest = sum(row.share for row in losses) - sum(row.share for row in losses[: len(parts)])
+    if parts and rest >= SMALL_PCT:
+        parts.append(phrase("other {share_pct:.0f} %", share_pct=rest))
+    if found.goodput is not None:
+        head = phrase("Goodput {share_pct:.0f} %", share_pct=found.goodput)
+    else:
+        head = phrase("Goodput at most {share_pct:.0f} %", share_pct=found.at_most)
+    return phrase(
+        "{head} of {seconds:spoken}{attempts}{losses}.{lost}",
+        head=head,
+        seconds=found.seconds,
+        attempts=attempts,
+        losses=phrase(": {parts}", parts=parts) if parts else None,
+        lost=_lost(found),
     )
 
 
-def basis_of(kind: GoodputKind, found: Goodput) -> str:
+def _loss(row: GoodputRow, found: Goodput) -> Message:
+    label = phrase(LABEL[row.kind])
+    if row.kind != "redone":
+        return phrase("{label} {share_pct:.0f} %", label=label, share_pct=row.share)
+    return phrase(
+        "{label} {share_pct:.0f} % ({steps:,} steps)", label=label, share_pct=row.share, steps=found.redone_steps
+    )
+
+
+def _lost(found: Goodput) -> Message | None:
+    hours, all_hours = found.lost.gpu_hours, found.paid.gpu_hours
+    if hours is None or not all_hours or all_hours < LEAST_HOURS:
+        return None
+    return phrase(" Lost: {hours:.1f} of {all_hours:.1f} GPU-hours.", hours=hours, all_hours=all_hours)
+
+
+def basis_of(kind: GoodputKind, found: Goodput) -> Message | None:
     """What the seconds of a kind were computed from."""
     if kind in ("validation", "checkpoint"):
-        return _kind_named(kind, found)
-    starts = list(dict.fromkeys(row.span.started_by for row in found.attempts))
-    ends = list(dict.fromkeys(row.span.ended_by for row in found.attempts if not row.span.alive))
-    compiled = " and compilations that are logged" if sum(found.named_s.get("initialisation", ())) > 0 else ""
-    return {
-        "training": f"{LINES}, without all other kinds",
-        "initialisation": f"{_joined([*starts, f'the first {LINE}'])}{compiled}",
-        "redone": f"steps in the {LINES} that a later attempt logged again",
-        "stalled": f"gaps in the {LINES} of at least 30 s and 20 usual ones",
-        "between": _joined([*starts, *ends]),
-        "nothing": f"{_joined([*starts, *ends])}, without a {LINE} between them",
-        "ending": _joined([f"the last {LINE}", *ends]),
-        "running": _joined([*starts, *ends]),
-    }[kind]
+        named_s = found.named_s.get(kind, (0.0, 0.0, 0.0))
+        return _joined([words for words, seconds in zip(SOURCES, named_s, strict=True) if seconds > 0]) or phrase(
+            "stacks"
+        )
+    starts = [phrase(by) for by in dict.fromkeys(row.span.started_by for row in found.attempts)]
+    ends = [phrase(by) for by in dict.fromkeys(row.span.ended_by for row in found.attempts if not row.span.alive)]
+    edges = _joined([*starts, *ends])
+    match kind:
+        case "training":
+            return phrase("lines of the step log, without all other kinds")
+        case "initialisation":
+            begun = _joined([*starts, phrase("the first line of the step log")])
+            is_compiled = sum(found.named_s.get("initialisation", ())) > 0
+            return phrase("{begun} and compilations that are logged", begun=begun) if is_compiled else begun
+        case "redone":
+            return phrase("steps in the lines of the step log that a later attempt logged again")
+        case "stalled":
+            return phrase("gaps in the lines of the step log of at least 30 s and 20 usual ones")
+        case "nothing":
+            return phrase("{edges}, without a line of the step log between them", edges=edges)
+        case "ending":
+            return _joined([phrase("the last line of the step log"), *ends])
+    return edges
 
 
-def _kind_named(kind: SpanKind, found: Goodput) -> str:
-    named_s = found.named_s.get(kind, (0.0, 0.0, 0.0))
-    return _joined([word for word, seconds in zip(SOURCES, named_s, strict=True) if seconds > 0]) or "stacks"
-
-
-def missing_of(found: Goodput, *, gpus: bool, priced: bool) -> list[str]:
+def missing_of(found: Goodput, *, gpus: bool, priced: bool) -> list[Message]:
     """One sentence for each thing that is not known, with what would make it so."""
     kinds = {row.kind for row in found.rows}
     said = []
     if found.goodput is None:
         said.append(
-            "Fewer than two lines of the run have a step and a time, so training, initialisation, stalls and redone steps are not separated: "
-            "log each step with RunLog or an adapter."
+            phrase(
+                "Fewer than two lines of the run have a step and a time, so training, initialisation, stalls and redone steps are not separated: log each step with RunLog or an adapter."
+            )
         )
     if found.goodput is not None and not kinds & {"validation", "checkpoint"}:
         said.append(
-            "Neither validations nor checkpoints are logged: if there were any, they count as training. Log their phases or events."
+            phrase(
+                "Neither validations nor checkpoints are logged: if there were any, they count as training. Log their phases or events."
+            )
         )
     if any(row.span.started_by == "first line" for row in found.attempts):
-        said.append("Nothing says when a process of the run began: what lies before its first line is not counted.")
+        said.append(
+            phrase("Nothing says when a process of the run began: what lies before its first line is not counted.")
+        )
     if gpus and found.paid.energy_j is None:
-        said.append("No energy counter of the run's GPUs is stored for its time.")
+        said.append(phrase("No energy counter of the run's GPUs is stored for its time."))
     if gpus and not priced:
-        said.append("The settings have no price for a GPU-hour, so there is no cost.")
+        said.append(phrase("The settings have no price for a GPU-hour, so there is no cost."))
     return said
 
 
-def _joined(words: Sequence[str]) -> str:
-    """`["a", "b", "c"] -> "a, b and c"`"""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 2 else words)
+def _joined(words: Sequence[Message]) -> Message | None:
+    """`a, b and c`; None for none."""
+    if len(words) < 2:
+        return words[0] if words else None
+    return phrase("{words} and {last}", words=words[:-1], last=words[-1])

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from collectors.message import text_of
 from tests.recording import Plan, Recording, recorded
 from tests.test_blame import TO_BLAME, named, truth
 
@@ -38,7 +39,11 @@ def named_rows(run: Recording, sampler: str) -> list[Row]:
     function, reason = TO_BLAME[run.run]
     seconds = 5.0 if run.run == "one_step_of_twenty" else 3.0
     found = [(window, run.blame(window)) for window in run.windows(seconds, WINDOWS, lossy=True)]
-    right = [(window, verdict) for window, verdict in found if (named(verdict), verdict.reason) == (function, reason)]
+    right = [
+        (window, verdict)
+        for window, verdict in found
+        if (named(verdict), text_of(verdict.reason)) == (function, reason)
+    ]
     ratios = [(verdict.excess_s or 0.0) / truth(run, window, verdict) for window, verdict in right] or [0.0]
     spread = "p5 {:.2f}, p95 {:.2f}".format(*np.percentile(ratios, [5, 95]))
     return [

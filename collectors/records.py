@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from .message import Sentence, text_of
+
 Labels: TypeAlias = tuple[tuple[str, str], ...]
 """Sorted (key, value) pairs, e.g. `(("gpu", "0"), ("host", "box"), ("uuid", "GPU-1"))`."""
 
@@ -108,6 +110,9 @@ class Sample(NamedTuple):
 FindingWeight: TypeAlias = Literal["note", "alert"]
 
 
+MESSAGE = "message"  # a field of findings that were stored: their message, as `message.to_json` writes it
+
+
 class Finding(NamedTuple):
     """What a rule found in a run or on the machine, without being asked. A later one of the same id replaces it."""
 
@@ -118,10 +123,16 @@ class Finding(NamedTuple):
     from_s: float  # Unix seconds
     to_s: float  # until when it is known to hold; of a moment the same as from_s
     over: bool  # it holds no longer, or was a moment
-    sentence: str
+    message: Sentence  # its text where it was read from a store
     rank: int | None = None
     step: int | None = None
-    fields: Mapping[str, Any] = {}  # JSON: `numbers` by name, `place` (function, file, line), `gpu`, `stacks` ...
+    fields: Mapping[
+        str, Any
+    ] = {}  # JSON: `numbers` by name, `place` (function, file, line), `gpu`, `stacks` ...; of a store `message`, too
+
+    @property
+    def sentence(self) -> str:
+        return text_of(self.message)
 
 
 class RunInfo(NamedTuple):

@@ -143,7 +143,9 @@ class FoundFindings:
             if found.run is not None
             else []
         )
-        return {"finding": found._asdict(), "series": series, "events": events}
+        kept = found._asdict()
+        del kept["message"]
+        return {"finding": {**kept, "sentence": found.sentence}, "series": series, "events": events}
 
     def finding(self, id_: str) -> Finding | None:
         """By its id, whatever its run."""

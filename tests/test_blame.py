@@ -9,6 +9,7 @@ import pytest
 
 from analysis.blame.verdict import Verdict
 from analysis.stacks.traces import Range
+from collectors.message import text_of
 from tests.recording import Plan, Recording, best_sampler, recorded
 
 LOCK, GIL = "while the main thread waits for its lock", "while the main thread waits for the GIL"
@@ -71,7 +72,7 @@ def test_the_planted_function_is_named_with_what_it_cost(runs: dict[str, Recordi
         verdict = run.blame(window)
         assert verdict.verdict == "line", verdict.sentence
         assert named(verdict) == function, verdict.sentence
-        assert verdict.reason == reason
+        assert text_of(verdict.reason) == reason
         assert verdict.excess_s == pytest.approx(truth(run, window, verdict), rel=TRUTH)
         assert verdict.basis == "steps"
         assert 0.5 < (verdict.excess_share or 0) <= 1

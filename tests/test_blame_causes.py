@@ -14,6 +14,7 @@ from analysis.blame.verdict import HostLook, Verdict, worded
 from analysis.stacks.frames import kinds_of
 from analysis.stacks.joining import is_waiting, join
 from analysis.stacks.trust import traces_of
+from collectors.message import text_of
 from collectors.records import Frame, Points, Profile, StackSample, labels_of
 from collectors.sampler.report import lines as report_lines
 from collectors.store.store import Store
@@ -210,7 +211,7 @@ def test_an_import_is_a_reason_of_its_own_and_not_what_is_imported(
 ) -> None:
     run(store, (80, NORMAL), (12, (*NORMAL, (80, (MODULE, MAIN._replace(line=71), *below)))))
     verdict = blame(store, 82, 90)
-    assert verdict.reason == reason, verdict.sentence
+    assert text_of(verdict.reason) == reason, verdict.sentence
     assert "_find_and_load" not in verdict.sentence and "_load_unlocked" not in verdict.sentence, verdict.sentence
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from analysis.blame.verdict import Verdict
 from analysis.stacks.threads import Lanes
+from collectors.message import text_of
 from tests.recording import Plan, Recording, best_sampler, recorded
 from tests.test_blame import LOCK, TO_BLAME, named, truth
 
@@ -28,7 +29,7 @@ def right(run: Recording, seconds: float, count: int, function: str, reason: str
 
 
 def is_right(verdict: Verdict, function: str, reason: str) -> bool:
-    return named(verdict) == function and verdict.reason == reason
+    return named(verdict) == function and text_of(verdict.reason) == reason
 
 
 @pytest.mark.parametrize("program", ["slow_decode", "slow_decode_in_worker"])

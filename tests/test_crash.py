@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from analysis.logs.crash import Crash, crash_of, fault_in
 from collectors.lines.tracebacks import tracebacks
 from collectors.logs.formats.text import Text
+from collectors.message import text_of
 from collectors.records import LogLine
 
 RECORDED = Path(__file__).parent / "recorded" / "crashes"
@@ -197,7 +198,7 @@ RECORDED_LINES = {
 @pytest.mark.parametrize(("line", "said"), RECORDED_LINES.items(), ids=[said[:30] for said in RECORDED_LINES.values()])
 def test_what_the_machine_reports_is_named(line: str, said: str) -> None:
     fault = fault_in(line)
-    assert fault is not None and fault.sentence.startswith(said)
+    assert fault is not None and text_of(fault.said).startswith(said)
     crash = crash_in(f"step 1\n{line}")
     assert said in crash.cause.sentence
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from analysis.dumps import MOST_GROUPS, FlightRank, flight_ranks, flight_sentence
 from analysis.findings.dumps import flight_dumps, open_plain_file, read_dump
 from collectors.machine.run_state import RunProcess
+from collectors.message import text_of
 from tests.running import ROOT
 
 PROGRAM = """
@@ -76,7 +77,7 @@ def test_the_rank_that_did_not_come_is_named_by_real_dumps(tmp_path: Path) -> No
             assert process.stdout is not None and process.stdout.readline() == "written\n"
         ranks = flight_dumps([RunProcess(process.pid, rank, 0) for rank, process in enumerate(running)], 0.0)
         assert [(row.rank, row.entered) for row in ranks] == [(0, 4), (1, 3)]
-        sentence = flight_sentence(ranks)
+        sentence = text_of(flight_sentence(ranks))
         assert sentence.startswith("By the flight recorder rank 1 did not come to collective 4, gloo:all_reduce")
     finally:
         for process in running:
@@ -107,10 +108,10 @@ def test_a_rank_that_calls_another_collective_is_named() -> None:
         for rank in range(4)
     }
     assert (
-        flight_sentence(flight_ranks(dumps))
+        text_of(flight_sentence(flight_ranks(dumps)))
         == "By the flight recorder rank 2 calls nccl:broadcast at train.py:90 where the others call nccl:all_reduce."
     )
-    assert flight_sentence(flight_ranks({0: {"entries": [entry(1)]}, 1: {"entries": [entry(1)]}})) == ""
+    assert flight_sentence(flight_ranks({0: {"entries": [entry(1)]}, 1: {"entries": [entry(1)]}})) is None
 
 
 def test_a_file_that_would_run_something_is_not_read(tmp_path: Path) -> None:
@@ -185,7 +186,7 @@ ANY = st.recursive(
 
 @given(st.dictionaries(st.integers(0, 3), ANY, max_size=3))
 def test_odd_dumps_are_left_out(dumps: dict[int, Any]) -> None:
-    assert isinstance(flight_sentence(flight_ranks(dumps)), str)
+    assert isinstance(text_of(flight_sentence(flight_ranks(dumps))), str)
 
 
 @pytest.mark.parametrize("data", [b"", b"\x80\x02", b"not a pickle", pickle.dumps(7)])

@@ -40,6 +40,7 @@ from analysis.goodput import (
     usable,
     whole_spans,
 )
+from collectors.message import text_of
 from collectors.records import Event
 
 ODD = (math.nan, math.inf, -math.inf)
@@ -88,8 +89,8 @@ def test_shares_add_up_to_100_and_no_order_of_what_is_known_changes_them(
         8 * held_s / 3600
     )
     assert sum(float(row.seconds.sum()) for row in found.attempts) == pytest.approx(held_s)
-    assert sentence_of(found).startswith("Goodput") and all(basis_of(kind, found) for kind in ORDER)
-    assert all(sentence.endswith(".") for sentence in missing_of(found, gpus=True, priced=False))
+    assert text_of(sentence_of(found)).startswith("Goodput") and all(basis_of(kind, found) for kind in ORDER)
+    assert all(text_of(said).endswith(".") for said in missing_of(found, gpus=True, priced=False))
     shuffled = recorded(
         anew(attempts, seed), anew(lines, seed), {kind: anew_spans(parts, seed) for kind, parts in named.items()}
     )
@@ -162,7 +163,7 @@ def test_steps_that_a_later_attempt_does_again_are_lost_where_they_were_done_fir
     assert seconds_of(found)["between"] == pytest.approx(10)
     assert seconds_of(found)["training"] == pytest.approx(30 + 50)
     assert (found.steps, found.redone_steps, found.attempts[0].redone_steps) == (80, 10, 10)
-    assert "steps done again later 8 % (10 steps)" in sentence_of(found)
+    assert "steps done again later 8 % (10 steps)" in text_of(sentence_of(found))
 
 
 @pytest.mark.parametrize("every", [1, 10])
@@ -196,7 +197,7 @@ def test_an_event_without_a_duration_names_the_gap_before_it() -> None:
     named: dict[SpanKind, Named] = {"validation": Named(marks_s=np.array([70.5]))}
     found = goodput(Recorded([AttemptSpan(0, 111)], rows_of(columns[:, 0], columns[:, 1]), named))
     assert found is not None and seconds_of(found)["validation"] == pytest.approx(20)
-    assert basis_of("validation", found) == "the gap before an event or value without a duration"
+    assert text_of(basis_of("validation", found)) == "the gap before an event or value without a duration"
 
 
 def test_what_phases_and_events_say_of_the_same_time_counts_once() -> None:
@@ -225,12 +226,12 @@ def test_an_attempt_without_a_step_gave_nothing_and_a_run_without_any_is_not_sep
     assert seconds_of(found)["nothing"] == pytest.approx(15)
     none = goodput_of([AttemptSpan(0, 50), AttemptSpan(60, 75)], [])
     assert (none.goodput, none.at_most) == (None, pytest.approx(100 * 65 / 75))
-    assert "not separated" in missing_of(none, gpus=False, priced=False)[0]
+    assert "not separated" in text_of(missing_of(none, gpus=False, priced=False)[0])
     single = goodput_of([AttemptSpan(0, 50)], steady(1))
     assert (single.goodput, single.at_most) == (None, 100), "how long a step takes is not known"
-    assert sentence_of(single) == "Goodput of 50 s is not known: fewer than two lines have a step and a time.", (
-        "at most 100 % says nothing"
-    )
+    assert (
+        text_of(sentence_of(single)) == "Goodput of 50 s is not known: fewer than two lines have a step and a time."
+    ), "at most 100 % says nothing"
     saved = goodput_of([AttemptSpan(0, 50)], [], checkpoint=[(20, 25)])
     assert seconds_of(saved) == pytest.approx({"running": 45, "checkpoint": 5}), "events say it without steps, too"
     split = goodput(Recorded([AttemptSpan(0, 100)], rows_of(np.zeros(0), np.zeros(0)), {}), split={"checkpoint": 0.2})

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Page
 
+from collectors.message import text_of
 from collectors.records import Event, Frame, Labels, Points, Profile, Record, RunInfo, StackSample
 from collectors.store.open import open_store
 from collectors.store.store import Store
@@ -256,7 +257,7 @@ def test_a_long_run_is_read_in_rows_of_several_lines(tmp_path: Path, monkeypatch
     found = queries.goodputs.goodput("long")
     queries.close()
     with_store.close()
-    assert found.found is not None and "read together" in found.missing[-1]
+    assert found.found is not None and "read together" in text_of(found.missing[-1])
     shares = {row.kind: row.share for row in found.found.rows}
     assert shares == pytest.approx(
         {

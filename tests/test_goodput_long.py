@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from collectors.logs.tail import Tail
+from collectors.message import text_of
 from collectors.store.open import open_store
 from dashboard.commands import main
 from dashboard.queries import Queries
@@ -47,9 +48,9 @@ def test_each_share_is_what_the_step_log_says(tmp_path: Path, capsys: pytest.Cap
     assert answer.found.steps == 3 * STEPS and answer.found.redone_steps == killed.redone_steps > 0
     assert [row.span.ended_by for row in answer.found.attempts] == ["end event", "last line", "end event"]
     with capsys.disabled():
-        print(answer.sentence, rounded(shares), rounded(true))
+        print(text_of(answer.message), rounded(shares), rounded(true))
     assert main(["why", RUN, "--log-dir", str(logs)]) == 0
-    assert f"Whole run: {answer.sentence[:10].lower()}" in capsys.readouterr().out
+    assert f"Whole run: {text_of(answer.message)[:10].lower()}" in capsys.readouterr().out
 
 
 def rounded(shares: Mapping[Any, float]) -> dict[Any, float]:

@@ -41,14 +41,15 @@ MAY_IMPORT = {
 }
 RUN_LOG = "deepseek.trainer.run_log"  # all that an adapter knows of us outside of its folder
 BELOW = {  # the lowest parts of the collectors: what each may import of the others
-    "records": set(),
+    "message": set(),
+    "records": {"message"},
     "catalog": set(),
     "step_axis": set(),
     "runtime": set(),
     "rights": set(),
     "redaction": set(),
     "lines": {"records"},
-    "store": {"records", "step_axis", "lines"},
+    "store": {"message", "records", "step_axis", "lines"},
 }
 READ_OTHERS = {  # databases that other programs write, which happen to be of the same engine
     "collectors/logs/database.py",

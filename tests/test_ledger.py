@@ -12,6 +12,7 @@ import pytest
 from analysis.ledger.shares import Ledger
 from analysis.ledger.wording import lines_of, sentence_of
 from analysis.stacks.waits import WAITS
+from collectors.message import text_of
 from collectors.records import Event, Frame, Labels, Points, Profile, RunInfo, StackSample
 from collectors.store.open import open_store
 from collectors.store.store import Store
@@ -80,7 +81,10 @@ def test_on_a_cpu_the_rows_are_what_the_main_thread_does(store: Store) -> None:
     assert shares(ledger) == pytest.approx({"busy": 70, "data": 30}, abs=0.2)
     assert (ledger.device, ledger.tier, ledger.signal) == ("CPU", "A", "none")
     assert ledger.rows[1].lines[0].place.frame == DECODE
-    assert sentence_of(ledger) == "computing 70 % (train.py:40 train), waiting for data 30 % (data.py:88 decode_image)."
+    assert (
+        text_of(sentence_of(ledger))
+        == "computing 70 % (train.py:40 train), waiting for data 30 % (data.py:88 decode_image)."
+    )
 
 
 CHILDREN = {(wait.function, wait.file) for wait in WAITS if wait.file == "/subprocess.py"}
@@ -127,7 +131,7 @@ def test_several_ranks_are_busy_with_compute_or_communication(store: Store) -> N
     ledger = ledger_of(store)
     assert "copy" not in shares(ledger), "with peers, traffic of the link is no copy"
     assert ledger.communication == pytest.approx((55, 75), abs=1)
-    assert "not separated) 75 % (probably communication: 55 to 75 %)" in sentence_of(ledger)
+    assert "not separated) 75 % (probably communication: 55 to 75 %)" in text_of(sentence_of(ledger))
 
 
 def test_a_gpu_that_no_counter_describes_is_never_called_idle(store: Store) -> None:

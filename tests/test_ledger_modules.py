@@ -14,6 +14,7 @@ from hypothesis import strategies as some
 from analysis.ledger.kinds import KINDS
 from analysis.ledger.shares import KindRow
 from analysis.ledger.wording import share_of
+from collectors.message import text_of
 from tests.conftest import ROOT, Ask
 from tests.test_run_colours import contrast, least_distance, linear
 
@@ -152,7 +153,7 @@ def test_the_parts_add_up_to_the_rows_and_call_about_what_the_sentence_calls_so(
     for _, text, kind in parts:
         for row in (row for row in rows if row["kind"] == kind):
             described = KindRow(kind, row["share"], 1.0, row["least"], row["most"], 0.0, [], None, "high")
-            assert text.startswith("about") == share_of(described).startswith("about")
+            assert text.startswith("about") == text_of(share_of(described)).startswith("about")
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])

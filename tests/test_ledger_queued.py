@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from analysis.ledger.shares import queued_during, seconds_in
 from analysis.ledger.wording import lines_of, sentence_of
+from collectors.message import text_of
 from collectors.records import Event, Points, RunInfo
 from collectors.store.open import open_store
 from collectors.store.store import Store
@@ -45,7 +46,7 @@ def test_a_window_that_begins_before_the_start_has_the_wait_beside_its_rows(stor
     ledger = ledger_of(store, T0 - 700, T0 + 170)
     assert ledger.queued_s == pytest.approx(600) and sum(shares(ledger).values()) == pytest.approx(100, abs=0.1)
     assert (
-        sentence_of(ledger)
+        text_of(sentence_of(ledger))
         == "computing 70 % (train.py:40 train), waiting for data 30 % (data.py:88 decode_image). Besides, 10 min in the queue."
     )
     assert lines_of(ledger, "run")[-2] == "besides  10 min in the queue"
@@ -65,13 +66,15 @@ def test_all_of_a_run_has_all_its_waits(store: Store) -> None:
 def test_without_a_queue_nothing_is_said_of_one(store: Store) -> None:
     ledger = ledger_of(store, T0 + 20, T0 + 140)
     assert (
-        ledger.queued_s == 0 and "queue" not in sentence_of(ledger) and "queue" not in "".join(lines_of(ledger, "run"))
+        ledger.queued_s == 0
+        and "queue" not in text_of(sentence_of(ledger))
+        and "queue" not in "".join(lines_of(ledger, "run"))
     )
 
 
 def test_a_window_in_the_queue_says_so(store: Store) -> None:
     ledger = ledger_of(store, T0 + 200, T0 + 350)
-    assert ledger.rows == [] and "was in the queue for 2 min of the window" in sentence_of(ledger)
+    assert ledger.rows == [] and "was in the queue for 2 min of the window" in text_of(sentence_of(ledger))
 
 
 def test_the_route_has_the_seconds(store: Store, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from analysis.ledger.kinds import KINDS, NUMBER, Charged
 from analysis.ledger.shares import EMPTY, compacted, lane_of, ledger_of, summed
 from analysis.ledger.wording import lines_of, sentence_of
 from analysis.stacks.trust import no_source, traces_of
+from collectors.message import text_of
 from collectors.records import Frame
 from tests.ledger_simulator.job import Job
 from tests.ledger_simulator.jobs import SCENARIOS
@@ -98,7 +99,7 @@ def test_a_job_of_several_ranks_is_never_called_computing(collectives: str, stra
         assert found.error <= NEAR, (rank, found.worst)
         assert truth.exposed_communication(3.0, 20.0) > 5 or rank == straggler
         several = replace(found.ledger, ranks=2)
-        assert sentence_of(several).startswith("GPU busy (compute or communication, not separated)")
+        assert text_of(sentence_of(several)).startswith("GPU busy (compute or communication, not separated)")
         assert (truth.shares(3.0, 20.0)[NUMBER["data"]] > 5) == (rank == straggler)
 
 
@@ -156,7 +157,7 @@ def test_for_any_input_shares_add_up_and_lie_in_their_range(seed: int, samples: 
         assert -1e-9 <= row.least <= row.share + 1e-9 <= row.most + 2e-9 <= 100 + 1e-6
         assert 0 <= row.saves_at_most <= 100 + 1e-6
         assert sum(line.share for line in row.lines) <= row.share + 1e-6
-    assert sentence_of(ledger) and len(lines_of(ledger, "run")) <= 10
+    assert text_of(sentence_of(ledger)) and len(lines_of(ledger, "run")) <= 10
     lane = lane_of(account, 4)
     assert len(lane.start_s) <= 4 and lane.seconds.shape == (len(lane.start_s), len(KINDS))
     assert float(lane.seconds.sum()) == pytest.approx(account.covered_s, abs=1e-6)
@@ -181,9 +182,9 @@ def test_without_a_counter_or_in_a_short_window_there_are_no_rows_and_a_reason()
     known = known_of(machine, truth, 7)
     blind = replace(known, busy=Busy(np.zeros(0), np.zeros(0), np.zeros(0), "none"))
     nothing = ledger_of(account_of(blind, 5, 30), 25.0, "none", "A")
-    assert nothing.rows == [] and "GPU counter" in sentence_of(nothing)
+    assert nothing.rows == [] and "GPU counter" in text_of(sentence_of(nothing))
     short = ledger_of(account_of(known, 5, 6), 1.0, "driver samples", "A")
-    assert short.rows == [] and "shorter than 3 s" in sentence_of(short)
+    assert short.rows == [] and "shorter than 3 s" in text_of(sentence_of(short))
 
 
 def test_a_library_that_is_imported_compiles_nothing() -> None:

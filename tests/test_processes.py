@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from collectors.machine import run_state
 from collectors.machine.proc import TICKS_PER_S, alive, boot_id, children_cpu_s, descendants, start_ticks, workers_of
-from collectors.machine.run_state import RunActivity, RunProcess, end_of, processes_of, spoken, state_of
+from collectors.machine.run_state import RunActivity, RunProcess, end_of, processes_of, state_of
+from collectors.message import spoken
 from collectors.records import Event
 from tests.claims import claiming_folder
 from tests.conftest import script, wait_for

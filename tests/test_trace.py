@@ -19,6 +19,7 @@ from playwright.sync_api import Page, expect
 
 from analysis.ledger.shares import Traced, traced_lines
 from analysis.ledger.wording import lines_of, sentence_of
+from collectors.message import text_of
 from collectors.store.store import Store
 from collectors.tracing import parsed
 from dashboard.api.ledger import ledger_answer
@@ -192,7 +193,7 @@ def test_the_busy_time_of_a_gpu_is_split_as_in_the_traced_steps(store: Store) ->
     filled(store, FED, busy_pct=75.0)
     trace = parsed(answer())
     ledger = replace(ledger_of(store), ranks=2, traced=Traced(trace, traced_lines(trace, "/job")), tier="C")
-    sentence = sentence_of(ledger)
+    sentence = text_of(sentence_of(ledger))
     assert sentence.startswith(
         "GPU busy 75 % (compute 50 %, communication 20 %, copies 5 %), waiting for data about 25 %"
     )
@@ -205,4 +206,4 @@ def test_the_busy_time_of_a_gpu_is_split_as_in_the_traced_steps(store: Store) ->
 def test_without_a_trace_compute_and_communication_are_not_separated(store: Store) -> None:
     filled(store, FED, busy_pct=75.0)
     ledger = replace(ledger_of(store), ranks=2)
-    assert "not separated" in sentence_of(ledger) and ledger_answer(ledger)["traced"] is None
+    assert "not separated" in text_of(sentence_of(ledger)) and ledger_answer(ledger)["traced"] is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from collectors.message import text_of
 from collectors.records import Frame
 from collectors.store.store import Store
 from tests.stretches import (
@@ -119,7 +120,7 @@ def test_a_gpu_that_the_run_does_not_use_says_nothing(store: Store) -> None:
 def test_waiting_for_the_gpu_is_told_where_there_is_none_to_look_at(store: Store) -> None:
     waiting: tuple[Part, ...] = ((10, (MODULE, STEP, DECODE)), (190, (MODULE, STEP, FORWARD, SYNCHRONIZE)))
     run(store, (60, NORMAL), (10, waiting))
-    assert blame(store, 62, 65).reason == "waits for the GPU"
+    assert text_of(blame(store, 62, 65).reason) == "waits for the GPU"
 
 
 def test_the_rank_that_the_others_wait_for_is_looked_at(store: Store) -> None:

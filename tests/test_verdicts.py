@@ -9,6 +9,7 @@ import pytest
 
 from analysis.blame.verdict import worded
 from analysis.stacks.threads import Lanes
+from collectors.message import text_of
 from collectors.records import Points, labels_of
 from collectors.store.store import Store
 from dashboard.api.blame import verdict_answer
@@ -113,7 +114,7 @@ def test_what_the_graph_beside_a_sentence_does_not_show_is_said_and_confidence_i
     run(store, (300, NORMAL), (70, slower), (20, slow))
     verdict = blame(store, 371, 386)
     assert "decode (data.py:88) takes +2" in verdict.sentence, verdict.sentence
-    assert verdict.contradiction == "The flame graph disagrees: +6.0 ms per step for decode (data.py:88)."
+    assert text_of(verdict.contradiction) == "The flame graph disagrees: +6.0 ms per step for decode (data.py:88)."
     assert verdict.confidence == "low"
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from collectors.message import Message, phrase
 from collectors.records import Frame
 
 from .. import step_log
@@ -24,22 +25,20 @@ from . import comparison, reasons
 from .comparison import WAITS, Compared, main_threads, neighbour_in, other_threads
 from .judgement import judge, paced
 from .reasons import MOST, reasoned, straggler
-from .verdict import Case, Evidence, Side, Verdict, place, signed, worded
+from .verdict import WHILE_GIL, Case, Evidence, Side, Verdict, place, worded
 
 # Whether a verdict stands in the graph and in the table beside it: what a user could hold against the sentence.
 
 LARGEST = 0.5  # of the sentence's excess, that the graph's must have at least
 NEAREST = 2  # of the window's own lengths: to draw what the baseline looks like, fewer do than to judge by
-FOR_OTHERS = "waits for the "
-OF_GIL = "waits for the GIL"
 
 
-def contradiction(verdict: Verdict, tree: Trie, rows: Sequence[Evidence], units: tuple[float, float]) -> str:
-    """One sentence, "" where all agree. `tree` is what the page draws, `units` those of its window and baseline."""
+def contradiction(verdict: Verdict, tree: Trie, rows: Sequence[Evidence], units: tuple[float, float]) -> Message | None:
+    """None where all agree. `tree` is what the page draws, `units` those of its window and baseline."""
     if verdict.suspect is None or not verdict.baseline:
-        return ""
+        return None
     if (
-        verdict.reason.endswith(OF_GIL) or verdict.suspect.last_line
+        verdict.reason == WHILE_GIL or verdict.suspect.last_line
     ):  # another thread's function, or lines, which no graph shows
         return _in_waits(verdict, rows)
     return _in_tree(verdict, verdict.suspect.frame, tree, units) or _in_waits(verdict, rows)
@@ -64,20 +63,25 @@ def nearest(baseline: Sequence[Range], window: Range) -> list[Range]:
     return sorted(found)
 
 
-def _in_tree(verdict: Verdict, function: Frame, tree: Trie, units: tuple[float, float]) -> str:
+def _in_tree(verdict: Verdict, function: Frame, tree: Trie, units: tuple[float, float]) -> Message | None:
     if not function.file:
-        return ""
+        return None
     mine = {i for i, frame in enumerate(tree.frames) if _is(frame, function)}
     nodes = {i for i, frame in enumerate(tree.frame.tolist()) if frame in mine}
     if not nodes:
-        return f"The flame graph does not show {place(function)}."
+        return phrase("The flame graph does not show {place}.", place=place(function))
     parent = tree.parent.tolist()
     outermost = [i for i in nodes if not _below(i, nodes, parent)]
     here_s, there_s = (float(column[outermost].sum()) for column in tree.total_s)
     excess_s = here_s / max(units[0], 1e-9) - there_s / max(units[1], 1e-9)
     if excess_s >= LARGEST * (verdict.excess_s or 0.0):
-        return ""
-    return f"The flame graph disagrees: {signed(excess_s)} per {verdict.unit_name} for {place(function)}."
+        return None
+    return phrase(
+        "The flame graph disagrees: {excess_s:signed} per {unit} for {place}.",
+        excess_s=excess_s,
+        unit=verdict.unit_name,
+        place=place(function),
+    )
 
 
 def _is(frame: Frame, function: Frame) -> bool:
@@ -91,12 +95,13 @@ def _below(node: int, nodes: set[int], parent: Sequence[int]) -> bool:
     return False
 
 
-def _in_waits(verdict: Verdict, rows: Sequence[Evidence]) -> str:
+def _in_waits(verdict: Verdict, rows: Sequence[Evidence]) -> Message | None:
     """A wait is blamed, and the main thread waits less than it did."""
     waits = next((row for row in rows if row.name == WAITS), None)
-    if not verdict.reason.startswith(FOR_OTHERS) or waits is None or waits.window is None or waits.baseline is None:
-        return ""
-    return "But the main thread waits no longer than in the baseline." if waits.window <= waits.baseline else ""
+    is_wait = verdict.reason is not None and "what" in verdict.reason.values
+    if not is_wait or waits is None or waits.window is None or waits.baseline is None or waits.window > waits.baseline:
+        return None
+    return phrase("But the main thread waits no longer than in the baseline.")
 
 
 TOUCHING_S = 0.05  # spans this close leave no hole in what was recorded

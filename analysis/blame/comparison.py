@@ -12,6 +12,7 @@ import numpy as np
 
 from collectors import catalog
 from collectors.catalog import HOST
+from collectors.message import Message, phrase
 from collectors.store.store import MOST_SPANS, RawPoints, Series, StackColumns, TooMuch
 
 from .. import baseline as mix
@@ -319,18 +320,21 @@ MOST = 10_000  # events
 JOBS = re.compile(r"job \d+(?: and \d+)*")  # in their text
 
 
-def neighbour_in(history: History, window: Range, baseline: Sequence[Range]) -> tuple[str, tuple[float, float]]:
+def neighbour_in(
+    history: History, window: Range, baseline: Sequence[Range]
+) -> tuple[Message | None, tuple[float, float]]:
     """`("GPU shared with job 7 since 14:02", (1.0, 0.0))`: who was longest beside the run in the window, in local time, and for which share of
-    the window and of its baseline the run had a neighbour. `("", (0, 0))` without one."""
+    the window and of its baseline the run had a neighbour. `(None, (0, 0))` without one."""
     stretches = shared_stretches(history.noted(MOST, (SHARES, *ENDS)))
     here = [(from_s, to_s, text) for from_s, to_s, text in stretches if from_s < window[1] and to_s > window[0]]
     if not here:
-        return "", (0.0, 0.0)
+        return None, (0.0, 0.0)
     from_s, _, text = max(here, key=lambda each: min(each[1], window[1]) - max(each[0], window[0]))
     job = found[0] if (found := JOBS.search(text)) else "another job"
     ranges = [(lo, hi) for lo, hi, _ in stretches]
     since = time.strftime("%H:%M", time.localtime(from_s))
-    return f"GPU shared with {job} since {since}", (_share(ranges, [window]), _share(ranges, baseline))
+    shared = phrase("GPU shared with {job} since {since}", job=job, since=since)
+    return shared, (_share(ranges, [window]), _share(ranges, baseline))
 
 
 def shared_stretches(noted: Iterable[tuple[str, float, float, str]]) -> list[tuple[float, float, str]]:

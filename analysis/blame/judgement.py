@@ -18,7 +18,7 @@ from ..step_log import LINE
 from ..units import Units
 from . import suspect
 from .suspect import Excess, Sides, Suspect
-from .verdict import Case, Confidence, HostLook, Side, Verdict, share_of
+from .verdict import ELSEWHERE, Case, Confidence, HostLook, Side, Verdict, share_of
 
 # How large an excess chance alone makes: windows of the same length, drawn from the baseline.
 #
@@ -331,7 +331,7 @@ def judge(case: Case) -> Verdict:
     if not _stands(found, case):
         return Verdict("unknown", **known)
     if not _is_present(found, case):
-        return Verdict("no_difference", reason="elsewhere", **known)
+        return Verdict("no_difference", reason=ELSEWHERE, **known)
     other = suspect.second(excess, found, max(slowdown_s, found.stands_out_s), sides) if baseline else None
     other = other if other is not None and other.stands_out_s > least_s else None
     known |= {

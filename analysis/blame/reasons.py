@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from collectors.message import Message, phrase
 from collectors.records import Frame
 
 from ..ledger.cores import CoreWaits
@@ -21,7 +22,7 @@ from . import suspect
 from .comparison import LEAST_BUSY_PCT
 from .judgement import COMPUTES, TAKEN, has_risen, is_full, took_more
 from .suspect import SECOND, Sides, Suspect
-from .verdict import Case, Side, Verdict, share_of
+from .verdict import TOO_FAINT, WHILE_GIL, WHILE_LOCK, Case, Side, Verdict, share_of, waits_for
 
 MOST = 0.5  # of the slowdown: what explains so much of it is the reason
 LEAST_LOGGED = 0.15  # of a unit of the baseline: the run's own clock says it, no chance of sampling does
@@ -35,7 +36,7 @@ CORELESS = 0.7  # of the slowdown: work without a core
 SAME_WORK = 1.25  # times the CPU time of a unit of the baseline
 BESIDE, ALONE = 0.8, 0.2  # of the window at least, of the baseline at most, in which a slot is shared
 
-GC = "garbage collection"
+GC = phrase("garbage collection")
 EVENT_LOOP = "/asyncio/base_events.py"
 
 
@@ -67,7 +68,7 @@ def reasoned(verdict: Verdict, case: Case) -> Verdict:
         and verdict.confidence != "high"
         and verdict.slowdown_s < FAINT * (verdict.baseline_unit_s or 0.0)
     ):
-        return _bare(replace(verdict, verdict="no_difference", reason="faint", confidence=None))
+        return _bare(replace(verdict, verdict="no_difference", reason=TOO_FAINT, confidence=None))
     doubted = taken_s >= SECOND * verdict.slowdown_s > 0 and verdict.confidence == "high"
     confidence = "medium" if doubted else verdict.confidence
     return replace(verdict, reason=_of_line(verdict.suspect, case), taken_s=taken_s, confidence=confidence)
@@ -89,20 +90,20 @@ def _bare(verdict: Verdict) -> Verdict:
     )
 
 
-def _of_line(found: Suspect | None, case: Case) -> str:
+def _of_line(found: Suspect | None, case: Case) -> Message | None:
     """By the frames below it, by what its line says, and by how it came below the main thread."""
     if found is None:
-        return ""
+        return None
     if word := reason_in(found.below) or reason_of(found.frame):
-        return word
+        return phrase(word)
     wait = waiting([wait_of(frame) for frame in (found.frame, *found.below)])
     if wait and not (wait.wait is BACKWARD and case.window.traces.computes_backward):
         in_loop = any(frame.file.endswith(EVENT_LOOP) for frame in found.below)
-        return "its asyncio loop waits for the network or a timer" if in_loop else f"waits for the {wait.wait.what}"
+        return phrase("its asyncio loop waits for the network or a timer") if in_loop else waits_for(wait.wait.what)
     text = case.line_of(found.frame.file, found.frame.line)
     if not found.below and case.gpu is not None and reads_gpu(text):  # without a GPU `.tolist()` waits for nothing
-        return "waits for the GPU"
-    return "while the main thread waits for its lock" if _below_lock(found, case) else ""
+        return waits_for("GPU")
+    return WHILE_LOCK if _below_lock(found, case) else None
 
 
 def _below_lock(found: Suspect, case: Case) -> bool:
@@ -139,7 +140,7 @@ def _neighbour_slows(verdict: Verdict, case: Case) -> bool:
     here, there = case.beside
     if not case.neighbour or verdict.units is None or here < BESIDE or there > ALONE:
         return False
-    return _only_slower(verdict.suspect, case) or _of_line(verdict.suspect, case) == "waits for the GPU"
+    return _only_slower(verdict.suspect, case) or _of_line(verdict.suspect, case) == waits_for("GPU")
 
 
 def _gpu_is_slower(verdict: Verdict, case: Case) -> bool:
@@ -154,7 +155,7 @@ def _gpu_is_slower(verdict: Verdict, case: Case) -> bool:
         return False
     clocks_down = gpu.clock_mhz is not None and gpu.clock_mhz[0] < SLOWER_CLOCK * gpu.clock_mhz[1]
     longer_s = gpu.kernels_s[0] - gpu.kernels_s[1] if gpu.kernels_s else 0.0
-    waits = _of_line(verdict.suspect, case) == "waits for the GPU"
+    waits = _of_line(verdict.suspect, case) == waits_for("GPU")
     return clocks_down or waits or longer_s >= MOST * (verdict.slowdown_s or 0.0)
 
 
@@ -179,7 +180,7 @@ def _holder_of_gil(verdict: Verdict, case: Case) -> Verdict | None:
         verdict,
         verdict="line",
         suspect=found,
-        reason="while the main thread waits for the GIL",
+        reason=WHILE_GIL,
         excess_s=excess_s,
         excess_share=share_of(excess_s, verdict.second, slowdown_s),
         unexplained_s=slowdown_s - excess_s,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, TypeAlias
 
+from collectors.message import Message, Sentence, counted, phrase, text_of
 from collectors.records import Frame
 
 from ..stacks.frames import file_name
@@ -92,9 +93,7 @@ class Verdict:
     """
 
     verdict: VerdictKind
-    sentence: str = ""
-    lead: str = ""  # the share that the sentence begins with, `94 %` or `More than all`; "" where it begins otherwise
-    place: str = ""  # the line that the sentence names, as it stands there: `data.py:88 decode`; "" where it names none
+    message: Message | None = None
     suspect: Suspect | None = None
     second: Suspect | None = None  # another cause, with a quarter of the loss or more
     common_s: float = 0.0  # per unit, that all work takes longer in common
@@ -102,7 +101,7 @@ class Verdict:
     coreless_share: float = 0.0  # of the window, in which there was work and no core; told where no line is
     shares: tuple[float, float] | None = None  # without units: of the function, of the time of window and baseline
     pace: float = 1.0  # without units: how much of the baseline's usual work a second of the window holds
-    reason: str = ""
+    reason: Message | None = None
     rank: int | None = None
     excess_s: float | None = None
     excess_share: float | None = None
@@ -122,11 +121,29 @@ class Verdict:
     confidence: Confidence | None = None
     rank_among_baseline: float | None = None
     basis: Literal["stacks", "steps"] = "stacks"
-    contradiction: str = ""
+    contradiction: Message | None = None
     judged: Range | None = None
     baseline: list[Range] = field(default_factory=list)
     evidence: list[Evidence] = field(default_factory=list)
     profile_until: float | None = None
+
+    @property
+    def sentence(self) -> str:
+        return text_of(self.message)
+
+    @property
+    def lead(self) -> str:
+        """The share that the sentence names, as it stands there: `94%`, `more than all`; "" where it names none."""
+        return text_of(_lead(self)) if self._named else ""
+
+    @property
+    def place(self) -> str:
+        """The line that the sentence names, as it stands there: `decode (data.py:88)`; "" where it names none."""
+        return text_of(place(self._named.frame)) if self._named and self._named.frame.file else ""
+
+    @property
+    def _named(self) -> Suspect | None:
+        return self.suspect if self.verdict in ("line", "collective_wait") else None
 
 
 def share_of(excess_s: float, second: Suspect | None, slowdown_s: float) -> float:
@@ -161,7 +178,7 @@ class Case(NamedTuple):
     gc_s: tuple[float, float] | None = None  # garbage collections, seconds a unit; None where the run does not log them
     gpu: GpuLook | None = None
     host: HostLook | None = None
-    neighbour: str = ""  # "GPU shared with job 7 since 14:02"; "" where there is none in the window
+    neighbour: Message | None = None  # "GPU shared with job 7 since 14:02"; None where there is none in the window
     beside: tuple[float, float] = (0.0, 0.0)  # for which share of the window and of the baseline there was one
 
     @property
@@ -184,113 +201,192 @@ ALL, MORE_THAN_ALL = (
 )  # of the slowdown: then other work takes less meanwhile; the same in assets/blame/blame.js
 OF_LINE = 0.8  # of what a function lost: with less on its costliest line the sentence tells how much is there
 WITHOUT_CORE = 0.25  # of a window: less is not worth telling
+ELSEWHERE, TOO_FAINT = phrase("elsewhere"), phrase("faint")  # why there is no difference
+WHILE_GIL = phrase("while the main thread waits for the GIL")
+WHILE_LOCK = phrase("while the main thread waits for its lock")
+WHILE = (WHILE_GIL, WHILE_LOCK)
 AT_TOP = "<module>"
 LAMBDA = "<lambda>"
 
 
-def worded(verdict: Verdict, gpu: GpuLook | None = None, host: HostLook | None = None, neighbour: str = "") -> Verdict:
-    """The verdict with its sentence, and what stands out in it."""
-    sentence = _sentence(verdict, gpu, host, neighbour)
-    if verdict.suspect is None or verdict.verdict not in ("line", "collective_wait"):
-        return replace(verdict, sentence=sentence)
-    frame = verdict.suspect.frame
-    return replace(verdict, sentence=sentence, lead=_lead(verdict), place=place(frame) if frame.file else "")
+def waits_for(what: str) -> Message:
+    """`waits for the data loader`; `what` is of the table of waits."""
+    return phrase("waits for the {what}", what=phrase(what))
 
 
-def _sentence(verdict: Verdict, gpu: GpuLook | None, host: HostLook | None, neighbour: str) -> str:
+def worded(
+    verdict: Verdict, gpu: GpuLook | None = None, host: HostLook | None = None, neighbour: Message | None = None
+) -> Verdict:
+    """The verdict with its sentence."""
+    return replace(verdict, message=_message(verdict, gpu, host, neighbour))
+
+
+def _message(verdict: Verdict, gpu: GpuLook | None, host: HostLook | None, neighbour: Message | None) -> Message | None:
+    lost = _lost(verdict)
     match verdict.verdict:
         case "no_profile":
-            return "No stacks were sampled in this window."
+            return phrase("No stacks were sampled in this window.")
         case "too_few_samples":
-            samples = f"{verdict.samples} sample{'' if verdict.samples == 1 else 's'}"
-            return f"Only {samples} in this window: too few to blame a line."
-        case "no_difference" if verdict.reason == "elsewhere":
-            return f"Nothing unusual in this part of the {verdict.unit_name}: it lost its time elsewhere."
-        case "no_difference" if verdict.reason == "faint":
-            return f"Nothing unusual here: {_lost(verdict)}, too little to blame a line."
+            return counted(
+                "Only {count} sample in this window: too few to blame a line.",
+                "Only {count} samples in this window: too few to blame a line.",
+                verdict.samples,
+            )
+        case "no_difference" if verdict.reason == ELSEWHERE:
+            return phrase(
+                "Nothing unusual in this part of the {unit}: it lost its time elsewhere.", unit=verdict.unit_name
+            )
+        case "no_difference" if verdict.reason == TOO_FAINT:
+            return phrase("Nothing unusual here: {lost}, too little to blame a line.", lost=lost)
         case "no_difference":
             return _like_baseline(verdict)
         case "gpu_slower":
-            return f"{gpu_cause(gpu)}: {_lost(verdict)}." if gpu else ""
+            return phrase("{cause}: {lost}.", cause=gpu_cause(gpu), lost=lost) if gpu else None
         case "cpu_taken":
-            return f"{cpu_cause(host)}: {_lost(verdict)}{_second(verdict)}." if host else ""
+            if host is None:
+                return None
+            return phrase("{cause}: {lost}{second}.", cause=cpu_cause(host), lost=lost, second=_second(verdict))
         case "neighbour":
-            return f"{neighbour}: {_longer(verdict)}{_lost(verdict)}."
+            return phrase("{neighbour}: {longer}{lost}.", neighbour=neighbour, longer=_longer(verdict), lost=lost)
         case "collective_wait" if verdict.suspect is None:
-            return f"The other ranks wait for rank {verdict.rank}, and no line of it stands out: {_lost(verdict)}."
+            return phrase(
+                "The other ranks wait for rank {rank}, and no line of it stands out: {lost}.",
+                rank=verdict.rank,
+                lost=lost,
+            )
         case "unknown" if verdict.answer_s and (verdict.slowdown_s or 0.0) <= 0.5 * (
             verdict.answer_s[0] - verdict.answer_s[1]
         ):
-            return f"{_answers(verdict)}, for no more work: requests wait for each other."
+            return phrase("{answers}, for no more work: requests wait for each other.", answers=_answers(verdict))
         case "unknown":
-            return f"No single line stands out: {_lost(verdict)}{_without_core(verdict)}."
+            return phrase("No single line stands out: {lost}{coreless}.", lost=lost, coreless=_without_core(verdict))
     return _line(verdict)
 
 
-def _like_baseline(verdict: Verdict) -> str:
+def _like_baseline(verdict: Verdict) -> Message:
     """`Normal for their size: the steps of this window have 1.40 times the tokens and take that much longer.`"""
     if verdict.longer is not None and not 1 / NOTABLY < verdict.longer < NOTABLY:
-        what = verdict.size.rpartition(" ")[2]
-        return f"Normal for their size: the {verdict.unit_name}s of this window have {verdict.longer:.2f} times the {what} and take that much longer."
+        return phrase(
+            "Normal for their size: the {unit}s of this window have {longer:.2f} times the {what} and take that much longer.",
+            unit=verdict.unit_name,
+            longer=verdict.longer,
+            what=verdict.size.rpartition(" ")[2],
+        )
     if verdict.answer_s:
-        return f"{_answers(verdict)}: nothing unusual."
+        return phrase("{answers}: nothing unusual.", answers=_answers(verdict))
     if verdict.units is None:
-        return "Nothing unusual here, as far as stacks can tell: without steps, only a change in what the program does can be seen."
+        return phrase(
+            "Nothing unusual here, as far as stacks can tell: without steps, only a change in what the program does can be seen."
+        )
     ratio = (verdict.window_unit_s or 0.0) / (verdict.baseline_unit_s or 1.0)
     if ratio > NOTABLY:
-        return f"{verdict.unit_name.capitalize()}s take {ratio:.2f} times as long as their baseline, and no function is slower than chance explains."
-    return "Nothing unusual here: no function is slower than its baseline."
+        return phrase(
+            "{unit}s take {ratio:.2f} times as long as their baseline, and no function is slower than chance explains.",
+            unit=verdict.unit_name.capitalize(),
+            ratio=ratio,
+        )
+    return phrase("Nothing unusual here: no function is slower than its baseline.")
 
 
-def _line(verdict: Verdict) -> str:
+def _line(verdict: Verdict) -> Message:
     """`decode_image (data.py:88), in PIL ImageFile.load, takes +369 ms per step, 94% of the slowdown.`
 
     `forward (model.py:7) takes +1.7 ms per step, more than all of the slowdown: other work got faster, so the step takes +0.97 ms.`
     """
     assert verdict.suspect is not None
     found = verdict.suspect
-    called = f"{found.caller} -> {place(found.frame)}" if found.caller else place(found.frame)
-    if found.called_at is not None:
-        called = f"{called}, called at {file_name(found.called_at.file)}:{found.called_at.line},"
-    where = f"{called}, in {found.leaf}," if found.leaf else called
-    if verdict.verdict == "collective_wait" and verdict.rank is not None:
-        where = f"Rank {verdict.rank}: {where}"
-    lead, reason = _lead(verdict), _reason(verdict)
-    waiting = "; the other ranks wait for it" if verdict.verdict == "collective_wait" else ""
+    waiting = phrase("; the other ranks wait for it") if verdict.verdict == "collective_wait" else None
+    where, lead, reason, second = _where(verdict, found), _lead(verdict), _reason(verdict), _second(verdict)
     if not verdict.baseline:
-        return f"{where} takes {lead} of this window{reason}; there is no baseline to compare it with{waiting}."
-    excess_s, slowdown_s = verdict.excess_s or 0.0, verdict.slowdown_s or 0.0
+        return phrase(
+            "{where} takes {lead} of this window{reason}; there is no baseline to compare it with{waiting}.",
+            where=where,
+            lead=lead,
+            reason=reason,
+            waiting=waiting,
+        )
     if verdict.units is None:
-        instead = f", {percent(max(0.0, verdict.shares[1]))} in the baseline" if verdict.shares else ""
-        return f"{where} takes {lead} of the time{instead}{reason}{_pace(verdict)}{_second(verdict)}{waiting}."
-    if verdict.answer_s:
-        waiting = f"; {_answers(verdict, first=False)}"
+        return phrase(
+            "{where} takes {lead} of the time{instead}{reason}{pace}{second}{waiting}.",
+            where=where,
+            lead=lead,
+            instead=_instead(verdict),
+            reason=reason,
+            pace=_pace(verdict),
+            second=second,
+            waiting=waiting,
+        )
+    excess_s, slowdown_s = verdict.excess_s or 0.0, verdict.slowdown_s or 0.0
     longer_s = excess_s + (verdict.second.excess_s if verdict.second else 0.0)
-    whole = "what takes longer" if verdict.second and longer_s > MORE_THAN_ALL * slowdown_s else "the slowdown"
-    cost = f"{where} takes {signed(excess_s)} per {_unit(verdict)}, {lead} of {whole}{_on_line(found)}{reason}"
+    if verdict.answer_s:
+        waiting = phrase("; {answers}", answers=_answers(verdict, first=False))
+    faster = None
     if longer_s > MORE_THAN_ALL * slowdown_s:
-        waiting = f": other work got faster, so the {verdict.unit_name} takes {signed(slowdown_s)}{waiting}"
-    return f"{cost}{_second(verdict)}{_taken(verdict)}{waiting}."
+        faster = phrase(
+            ": other work got faster, so the {unit} takes {slowdown_s:signed}",
+            unit=verdict.unit_name,
+            slowdown_s=slowdown_s,
+        )
+    return phrase(
+        "{where} takes {excess_s:signed} per {unit}, {lead} of {whole}{on_line}{reason}{second}{taken}{faster}{waiting}.",
+        where=where,
+        excess_s=excess_s,
+        unit=_unit(verdict),
+        lead=lead,
+        whole=phrase("what takes longer") if verdict.second and faster else phrase("the slowdown"),
+        on_line=_on_line(found),
+        reason=reason,
+        second=second,
+        taken=_taken(verdict),
+        faster=faster,
+        waiting=waiting,
+    )
 
 
-def _lead(verdict: Verdict) -> str:
+def _where(verdict: Verdict, found: Suspect) -> Message:
+    where = place(found.frame)
+    if found.caller:
+        where = phrase("{caller} -> {place}", caller=found.caller, place=where)
+    if found.called_at is not None:
+        file, line = file_name(found.called_at.file), found.called_at.line
+        where = phrase("{place}, called at {file}:{line},", place=where, file=file, line=line)
+    if found.leaf:
+        where = phrase("{place}, in {function},", place=where, function=found.leaf)
+    if verdict.verdict == "collective_wait" and verdict.rank is not None:
+        where = phrase("Rank {rank}: {place}", rank=verdict.rank, place=where)
+    return where
+
+
+def _lead(verdict: Verdict) -> Message:
     """`94%`, `all` and `more than all`; beside a second cause the part of one in both, at most."""
     excess_s, slowdown_s = verdict.excess_s or 0.0, verdict.slowdown_s or 0.0
     if verdict.baseline and verdict.units is None and verdict.shares:
-        return percent(verdict.shares[0])
+        return _share(verdict.shares[0])
     if not verdict.baseline or verdict.units is None or verdict.second or excess_s <= ALL * slowdown_s:
-        return percent(verdict.excess_share or 0.0)
-    return "more than all" if excess_s > MORE_THAN_ALL * slowdown_s else "all"
+        return _share(verdict.excess_share or 0.0)
+    return phrase("more than all") if excess_s > MORE_THAN_ALL * slowdown_s else phrase("all")
 
 
-def _reason(verdict: Verdict) -> str:
-    if not verdict.reason:
-        return ""
-    return f", {verdict.reason}" if verdict.reason.startswith("while ") else f" ({verdict.reason})"
+def _share(share: float) -> Message:
+    return phrase("{share:.0%}", share=share)
 
 
-def _on_line(found: Suspect) -> str:
-    """` (45% on line 88)` where much of the function's loss is on other lines."""
+def _instead(verdict: Verdict) -> Message | None:
+    """`, 12% in the baseline`"""
+    if not verdict.shares:
+        return None
+    return phrase(", {share:.0%} in the baseline", share=max(0.0, verdict.shares[1]))
+
+
+def _reason(verdict: Verdict) -> Message | None:
+    if verdict.reason is None:
+        return None
+    values = {"reason": verdict.reason}
+    return phrase(", {reason}", **values) if verdict.reason in WHILE else phrase(" ({reason})", **values)
+
+
+def _on_line(found: Suspect) -> Message | None:
+    """` (45% of it on line 88)` where much of the function's loss is on other lines."""
     if (
         found.last_line
         or found.called_at
@@ -298,104 +394,130 @@ def _on_line(found: Suspect) -> str:
         or found.line_s >= OF_LINE * found.excess_s
         or found.excess_s <= 0
     ):
-        return ""
-    return f" ({percent(max(0.0, found.line_s) / found.excess_s)} of it on line {found.frame.line})"
+        return None
+    values = {"share": max(0.0, found.line_s) / found.excess_s, "line": found.frame.line}
+    return phrase(" ({share:.0%} of it on line {line})", **values)
 
 
-def _second(verdict: Verdict) -> str:
+def _second(verdict: Verdict) -> Message | None:
     """`; crop (data.py:99) takes 40 ms more (32%)`"""
     other, slowdown_s = verdict.second, verdict.slowdown_s or 0.0
     if other is None:
-        return ""
+        return None
     excess_s = other.excess_s
     if verdict.verdict == "cpu_taken":  # at most what the other cause leaves
         excess_s = min(other.stands_out_s, slowdown_s - verdict.taken_s)
-    whole_s = max(slowdown_s, excess_s + (verdict.excess_s or 0.0))
-    share = f" ({percent(excess_s / whole_s)})" if slowdown_s > 0 and verdict.units is not None else ""
-    return f"; {place(other.frame)} takes {signed(excess_s * verdict.pace).lstrip('+')} more{share}"
+    share = None
+    if slowdown_s > 0 and verdict.units is not None:
+        whole_s = max(slowdown_s, excess_s + (verdict.excess_s or 0.0))
+        share = phrase(" ({share:.0%})", share=excess_s / whole_s)
+    return phrase(
+        "; {place} takes {excess_s:unsigned} more{share}",
+        place=place(other.frame),
+        excess_s=excess_s * verdict.pace,
+        share=share,
+    )
 
 
-def _taken(verdict: Verdict) -> str:
+def _taken(verdict: Verdict) -> Message | None:
     """`; CPU taken by other processes accounts for 30%`; what the functions leave of the slowdown is at least that, or it says that it is part of theirs."""
     slowdown_s = verdict.slowdown_s or 0.0
     share = verdict.taken_s / slowdown_s if slowdown_s else 0.0
     if share < WITHOUT_CORE:
-        return ""
+        return None
     others_s = verdict.second.excess_s if verdict.second else 0.0
     if (verdict.excess_s or 0.0) + others_s + verdict.taken_s <= slowdown_s:
-        return f"; CPU taken by other processes accounts for {percent(share)}"
-    where = "these functions" if verdict.second else "this function"
-    return f"; {percent(share)} of the slowdown, partly in {where}, is CPU taken by other processes"
+        return phrase("; CPU taken by other processes accounts for {share:.0%}", share=share)
+    if verdict.second:
+        return phrase(
+            "; {share:.0%} of the slowdown, partly in these functions, is CPU taken by other processes", share=share
+        )
+    return phrase(
+        "; {share:.0%} of the slowdown, partly in this function, is CPU taken by other processes", share=share
+    )
 
 
-def _without_core(verdict: Verdict) -> str:
-    share = verdict.coreless_share
-    return f"; for {percent(share)} of this window it had no CPU core to run on" if share >= WITHOUT_CORE else ""
+def _without_core(verdict: Verdict) -> Message | None:
+    if verdict.coreless_share < WITHOUT_CORE:
+        return None
+    return phrase("; for {share:.0%} of this window it had no CPU core to run on", share=verdict.coreless_share)
 
 
-def _pace(verdict: Verdict) -> str:
-    return f"; everything else gets {percent(verdict.pace)} of its usual work done per second (no steps are logged)"
+def _pace(verdict: Verdict) -> Message:
+    return phrase(
+        "; everything else gets {pace:.0%} of its usual work done per second (no steps are logged)", pace=verdict.pace
+    )
 
 
-def gpu_cause(gpu: GpuLook | None) -> str:
+def gpu_cause(gpu: GpuLook) -> Message:
     """`The GPU is slower, clock 1410 MHz, baseline 1980 MHz (power cap)`."""
-    if gpu is not None and gpu.clock_mhz and gpu.clock_mhz[0] < gpu.clock_mhz[1]:
-        why = f" ({', '.join(gpu.reasons)})" if gpu.reasons else ""
-        return f"The GPU is slower, clock {gpu.clock_mhz[0]:.0f} MHz, baseline {gpu.clock_mhz[1]:.0f} MHz{why}"
-    return "The GPU is as busy as usual and its kernels take longer"
+    if not gpu.clock_mhz or gpu.clock_mhz[0] >= gpu.clock_mhz[1]:
+        return phrase("The GPU is as busy as usual and its kernels take longer")
+    clock_mhz, baseline_mhz = gpu.clock_mhz
+    return phrase(
+        "The GPU is slower, clock {clock_mhz:.0f} MHz, baseline {baseline_mhz:.0f} MHz{why}",
+        clock_mhz=clock_mhz,
+        baseline_mhz=baseline_mhz,
+        why=phrase(" ({reasons})", reasons=gpu.reasons) if gpu.reasons else None,
+    )
 
 
-def cpu_cause(host: HostLook) -> str:
+def cpu_cause(host: HostLook) -> Message:
     """`Other processes use 1.9 of 2 CPU cores, baseline 0.1`."""
-    return f"Other processes use {host.others[0]:.1f} of {host.cores} CPU cores, baseline {host.others[1]:.1f}"
+    return phrase(
+        "Other processes use {used:.1f} of {cores} CPU cores, baseline {baseline:.1f}",
+        used=host.others[0],
+        cores=host.cores,
+        baseline=host.others[1],
+    )
 
 
-def place(frame: Frame) -> str:
+def place(frame: Frame) -> Message:
     """`decode_image (data.py:88)`; of code at the top of a file `data.py:88`."""
     if not frame.file:
-        return frame.name
-    where = f"{file_name(frame.file)}:{frame.line}"
+        return phrase("{function}", function=frame.name)
+    file, line = file_name(frame.file), frame.line
     if frame.name == AT_TOP:
-        return where
-    return f"{'lambda' if frame.name.endswith(LAMBDA) else frame.name} ({where})"
+        return phrase("{file}:{line}", file=file, line=line)
+    if frame.name.endswith(LAMBDA):
+        return phrase("lambda ({file}:{line})", file=file, line=line)
+    return phrase("{function} ({file}:{line})", function=frame.name, file=file, line=line)
 
 
-def percent(share: float) -> str:
-    return f"{share * 100:.0f}%"
-
-
-def signed(seconds: float) -> str:
-    """`+369 ms`, `+1.2 s`, `+0.35 ms`."""
-    return f"{seconds:+.2f} s" if abs(seconds) >= 10 else f"{_ms(seconds)} ms"
-
-
-def _longer(verdict: Verdict) -> str:
+def _longer(verdict: Verdict) -> Message | None:
     """`steps take 18% longer, `"""
     if verdict.units is None or not verdict.baseline_unit_s or not verdict.slowdown_s:
-        return ""
-    return f"{verdict.unit_name}s take {percent(verdict.slowdown_s / verdict.baseline_unit_s)} longer, "
+        return None
+    share = verdict.slowdown_s / verdict.baseline_unit_s
+    return phrase("{unit}s take {share:.0%} longer, ", unit=verdict.unit_name, share=share)
 
 
-def _lost(verdict: Verdict) -> str:
+def _lost(verdict: Verdict) -> Message:
     if not verdict.baseline:
-        return "there is no baseline to compare this window with"
+        return phrase("there is no baseline to compare this window with")
     if verdict.units is None or verdict.baseline_unit_s is None or verdict.slowdown_s is None:
-        return "the program spends its time differently from its baseline"
-    return f"{signed(verdict.slowdown_s)} per {_unit(verdict)}, baseline {signed(verdict.baseline_unit_s).lstrip('+')}"
+        return phrase("the program spends its time differently from its baseline")
+    return phrase(
+        "{slowdown_s:signed} per {unit}, baseline {baseline_s:unsigned}",
+        slowdown_s=verdict.slowdown_s,
+        unit=_unit(verdict),
+        baseline_s=verdict.baseline_unit_s,
+    )
 
 
-def _answers(verdict: Verdict, first: bool = True) -> str:
+def _answers(verdict: Verdict, first: bool = True) -> Message:
     """`Requests take 31 ms, baseline 11 ms`"""
     here_s, there_s = verdict.answer_s or (0.0, 0.0)
-    units = f"{verdict.unit_name}s"
-    return f"{units.capitalize() if first else units} take {signed(here_s).lstrip('+')}, baseline {signed(there_s).lstrip('+')}"
+    return phrase(
+        "{unit}s take {window_s:unsigned}, baseline {baseline_s:unsigned}",
+        unit=verdict.unit_name.capitalize() if first else verdict.unit_name,
+        window_s=here_s,
+        baseline_s=there_s,
+    )
 
 
-def _unit(verdict: Verdict) -> str:
+def _unit(verdict: Verdict) -> Sentence:
     """`step`, `step of 412 tokens` where steps are of different sizes."""
-    return f"{verdict.unit_name} of {verdict.size}" if verdict.size else verdict.unit_name
-
-
-def _ms(seconds: float) -> str:
-    ms = seconds * 1e3
-    return f"{ms:+.0f}" if abs(ms) >= 10 else f"{ms:+.1f}" if abs(ms) >= 1 else f"{ms:+.2f}"
+    if not verdict.size:
+        return verdict.unit_name
+    return phrase("{unit} of {size}", unit=verdict.unit_name, size=verdict.size)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from collectors.machine.inventory import Gpu, GpuProcess
-from collectors.machine.run_state import spoken
+from collectors.message import Message, counted, phrase
 
 from ..logs.crash import XIDS
 from .rule import Held, MachineSubject, RecentPoints, RunSubject
@@ -18,20 +18,20 @@ THROTTLE_S, THROTTLED, LOOKS = (
     20,
 )  # of the time, slowed by heat or the power brake; least looks at the reasons
 SLOWED = (
-    ("gpu/slowed_by_heat_s", "heat"),
-    ("gpu/slowed_by_hw_heat_s", "heat (the hardware's own limit)"),
-    ("gpu/slowed_by_power_brake_s", "the power brake of the server"),
+    ("gpu/slowed_by_heat_s", phrase("heat")),
+    ("gpu/slowed_by_hw_heat_s", phrase("heat (the hardware's own limit)")),
+    ("gpu/slowed_by_power_brake_s", phrase("the power brake of the server")),
 )
 HEAT_BITS = 0x8 | 0x20 | 0x40 | 0x80  # of gpu/clock_event_reasons, where there are no counters
 FATAL_XIDS = {48, 61, 62, 64, 74, 79, 95, 119, 120, 140, 143}
 OF_A_CRASH = {13, 31, 43, 45}  # the program's own fault: said with its crash
 XID_ACTIONS = {
-    48: "reset the GPU; if it comes back, replace the card",
-    64: "reset the GPU; if it comes back, replace the card",
-    74: "check the NVLink bridge, and reset the GPU",
-    79: "the host has to be started again; check power and seating of the card",
-    95: "reset the GPU before anything else runs on it",
-    119: "reset the GPU, or update the driver",
+    48: phrase("reset the GPU; if it comes back, replace the card"),
+    64: phrase("reset the GPU; if it comes back, replace the card"),
+    74: phrase("check the NVLink bridge, and reset the GPU"),
+    79: phrase("the host has to be started again; check power and seating of the card"),
+    95: phrase("reset the GPU before anything else runs on it"),
+    119: phrase("reset the GPU, or update the driver"),
 }
 FRESH_S = 3600.0
 LOADED_S, LOADED = 30.0, 20.0  # percent busy
@@ -58,7 +58,7 @@ def throttle(machine: MachineSubject) -> Iterator[Held]:
         bits = masks[np.isfinite(masks)].astype(np.int64)
         share = float(np.mean((bits & HEAT_BITS) > 0)) if len(bits) >= LOOKS else 0.0
         if share >= THROTTLED:
-            yield _throttled(machine, gpu, "gpu/clock_event_reasons", "heat or a power brake", share)
+            yield _throttled(machine, gpu, "gpu/clock_event_reasons", phrase("heat or a power brake"), share)
 
 
 def _rise(track: RecentPoints, since_s: float) -> float | None:
@@ -69,22 +69,30 @@ def _rise(track: RecentPoints, since_s: float) -> float | None:
     return max(0.0, float(value[-1] - value[0])) / float(time_s[-1] - time_s[0])
 
 
-def _throttled(machine: MachineSubject, gpu: Gpu, name: str, why: str, share: float) -> Held:
+def _throttled(machine: MachineSubject, gpu: Gpu, name: str, why: Message, share: float) -> Held:
     clock, highest = machine.one("gpu/sm_clock_mhz", uuid=gpu.uuid), machine.one("gpu/sm_clock_max_mhz", uuid=gpu.uuid)
     temperature = machine.one("gpu/temperature_c", uuid=gpu.uuid)
     most = highest.last() if highest is not None else None
-    lost = ""
+    lost = heat = None
     if clock is not None and most:
         mean = (
             float(np.nanmean(clock.since(machine.now_s - THROTTLE_S)[1]))
             if len(clock.since(machine.now_s - THROTTLE_S)[1])
             else most
         )
-        lost = f", at {100 * mean / most:.0f} % of its highest clock"
+        lost = phrase(", at {clock_pct:.0f} % of its highest clock", clock_pct=100 * mean / most)
     degrees = temperature.last() if temperature is not None else None
-    heat = f", {degrees:.0f} °C" if degrees is not None else ""
+    if degrees is not None:
+        heat = phrase(", {temperature_c:.0f} °C", temperature_c=degrees)
     return Held(
-        f"GPU {gpu.index} is slowed by {why} {100 * share:.0f} % of the time{lost}{heat}.",
+        phrase(
+            "GPU {gpu} is slowed by {why} {share_pct:.0f} % of the time{lost}{heat}.",
+            gpu=gpu.index,
+            why=why,
+            share_pct=100 * share,
+            lost=lost,
+            heat=heat,
+        ),
         machine.now_s - THROTTLE_S,
         machine.now_s,
         key=f"{gpu.uuid} {name}",
@@ -101,10 +109,14 @@ def xid(machine: MachineSubject) -> Iterator[Held]:
             if not number or number in OF_A_CRASH:
                 continue
             fatal = number in FATAL_XIDS
-            meaning = f": {XIDS[number]}" if number in XIDS else ""
-            action = f"; {XID_ACTIONS[number]}" if number in XID_ACTIONS else ""
             yield Held(
-                f"{machine.label_of(labels)} reported XID {number}{meaning}{action}.",
+                phrase(
+                    "{gpu} reported XID {number}{meaning}{action}.",
+                    gpu=machine.label_of(labels),
+                    number=number,
+                    meaning=phrase(": {meaning}", meaning=XIDS[number]) if number in XIDS else None,
+                    action=phrase("; {action}", action=XID_ACTIONS[number]) if number in XID_ACTIONS else None,
+                ),
                 float(time_s),
                 float(time_s),
                 key=f"{labels.get('uuid')} {number} {time_s:.3f}",
@@ -118,8 +130,8 @@ def xid(machine: MachineSubject) -> Iterator[Held]:
 def ecc(machine: MachineSubject) -> Iterator[Held]:
     """A new error that was not corrected, or a thousand that were."""
     for name, least, what in (
-        ("gpu/ecc_uncorrected", 1.0, "that was not corrected: results since then may be wrong"),
-        ("gpu/ecc_corrected", 1000.0, "that were corrected: the memory is failing"),
+        ("gpu/ecc_uncorrected", 1.0, phrase("that was not corrected: results since then may be wrong")),
+        ("gpu/ecc_corrected", 1000.0, phrase("that were corrected: the memory is failing")),
     ):
         for labels, track in machine.named(name):
             time_s, value = track.since(machine.now_s - FRESH_S)
@@ -127,7 +139,13 @@ def ecc(machine: MachineSubject) -> Iterator[Held]:
             if rise >= least:
                 at = int(np.flatnonzero(np.diff(value) > 0)[0]) + 1
                 yield Held(
-                    f"{machine.label_of(labels)} has {rise:.0f} new memory error{'s' if rise > 1 else ''} (ECC) {what}.",
+                    counted(
+                        "{gpu} has {count:.0f} new memory error (ECC) {what}.",
+                        "{gpu} has {count:.0f} new memory errors (ECC) {what}.",
+                        rise,
+                        gpu=machine.label_of(labels),
+                        what=what,
+                    ),
                     float(time_s[at]),
                     machine.now_s,
                     key=f"{labels.get('uuid')} {name}",
@@ -138,15 +156,14 @@ def ecc(machine: MachineSubject) -> Iterator[Held]:
 
 def remapped_rows(machine: MachineSubject) -> Iterator[Held]:
     """A row of memory waits for a reset to be replaced, or cannot be."""
-    for name, what in (
-        ("gpu/remap_failed", "could not replace a faulty row of its memory: replace the card"),
-        ("gpu/remap_pending", "has a faulty row of memory that a reset of the GPU would replace"),
-    ):
+    for name in ("gpu/remap_failed", "gpu/remap_pending"):
         for labels, track in machine.named(name):
             if (track.last() or 0.0) >= 1:
-                since = track.time_s[track.value >= 1]
+                since, gpu = track.time_s[track.value >= 1], machine.label_of(labels)
                 yield Held(
-                    f"{machine.label_of(labels)} {what}.",
+                    phrase("{gpu} could not replace a faulty row of its memory: replace the card.", gpu=gpu)
+                    if name == "gpu/remap_failed"
+                    else phrase("{gpu} has a faulty row of memory that a reset of the GPU would replace.", gpu=gpu),
                     float(since[0]),
                     machine.now_s,
                     key=f"{labels.get('uuid')} {name}",
@@ -173,12 +190,16 @@ def pcie_link(machine: MachineSubject) -> Iterator[Held]:
             best = widest.get((gpu.name, name), 0.0)
             if len(recent) >= 2 and best and float(np.max(recent)) < best:
                 now = (
-                    f"generation {recent[-1]:.0f} of {best:.0f}"
+                    phrase("generation {now:.0f} of {best:.0f}", now=float(recent[-1]), best=best)
                     if unit == "generation"
-                    else f"{recent[-1]:.0f} lanes of {best:.0f}"
+                    else phrase("{now:.0f} lanes of {best:.0f}", now=float(recent[-1]), best=best)
                 )
                 yield Held(
-                    f"GPU {gpu.index}'s PCIe link runs with {now} under load: copies take longer; check its seating and riser.",
+                    phrase(
+                        "GPU {gpu}'s PCIe link runs with {now} under load: copies take longer; check its seating and riser.",
+                        gpu=gpu.index,
+                        now=now,
+                    ),
                     machine.now_s - LOADED_S,
                     machine.now_s,
                     key=f"{gpu.uuid} {name}",
@@ -192,7 +213,7 @@ def gpu_lost(machine: MachineSubject) -> Iterator[Held]:
         if gpu.state == "lost":
             since_s = gpu.since_s or machine.now_s
             yield Held(
-                gpu.reason or f"GPU {gpu.index} does not answer.",
+                gpu.reason or phrase("GPU {gpu} does not answer.", gpu=gpu.index),
                 since_s,
                 machine.now_s,
                 key=gpu.uuid,
@@ -212,7 +233,13 @@ def held_and_idle(machine: MachineSubject) -> Iterator[Held]:
             continue
         held = sum(user.used_memory_bytes or 0 for user in users) / GIB
         yield Held(
-            f"GPU {gpu.index} has been idle for {spoken(machine.now_s - float(time_s[0]))} while {_whose(machine, users)} hold {held:.0f} GiB of its memory.",
+            phrase(
+                "GPU {gpu} has been idle for {idle_s:spoken} while {users} hold {held_gib:.0f} GiB of its memory.",
+                gpu=gpu.index,
+                idle_s=machine.now_s - float(time_s[0]),
+                users=_whose(machine, users),
+                held_gib=held,
+            ),
             float(time_s[0]),
             machine.now_s,
             key=gpu.uuid,
@@ -221,13 +248,19 @@ def held_and_idle(machine: MachineSubject) -> Iterator[Held]:
         )
 
 
-def _whose(machine: MachineSubject, users: list[GpuProcess]) -> str:
-    named = [
-        " and ".join(machine.owners.get(user.pid, ()))
-        or f"{user.name or 'process'} {user.pid}{f' of {user.user}' if user.user else ''}"
-        for user in users[:3]
-    ]
-    return ", ".join(dict.fromkeys(named))
+def _whose(machine: MachineSubject, users: list[GpuProcess]) -> list[Message]:
+    """Runs, or programs of users; each once."""
+    named = [_who(user, machine.owners.get(user.pid, ())) for user in users[:3]]
+    return [who for place, who in enumerate(named) if who not in named[:place]]
+
+
+def _who(user: GpuProcess, runs: Sequence[str]) -> Message:
+    if runs:
+        return phrase("{runs: and }", runs=list(runs))
+    name = user.name or phrase("process")
+    if not user.user:
+        return phrase("{name} {pid}", name=name, pid=user.pid)
+    return phrase("{name} {pid} of {user}", name=name, pid=user.pid, user=user.user)
 
 
 def foreign_process(subject: RunSubject) -> Iterator[Held]:
@@ -245,7 +278,12 @@ def foreign_process(subject: RunSubject) -> Iterator[Held]:
         if others:
             held = sum(user.used_memory_bytes or 0 for user in others) / GIB
             yield Held(
-                f"GPU {gpu.index} is also used by {_whose(subject.machine, others)} ({held:.0f} GiB).",
+                phrase(
+                    "GPU {gpu} is also used by {users} ({held_gib:.0f} GiB).",
+                    gpu=gpu.index,
+                    users=_whose(subject.machine, others),
+                    held_gib=held,
+                ),
                 subject.now_s,
                 subject.now_s,
                 key=gpu.uuid,
@@ -263,9 +301,13 @@ def contexts_on_first(subject: RunSubject) -> Iterator[Held]:
     strays = sorted(ranks[pid] for pid, on in cards.items() if 0 in on and len(on) > 1)
     others = sorted(ranks[pid] for pid, on in cards.items() if on == {0})
     if len(ranks) > 1 and strays and (others or len(strays) == len(ranks)):
-        named = ", ".join(map(str, strays[:8]))
         yield Held(
-            f"Rank{'s' if len(strays) > 1 else ''} {named} also hold{'' if len(strays) > 1 else 's'} a context on GPU 0: call torch.cuda.set_device(local_rank) before the first CUDA call.",
+            counted(
+                "Rank {ranks} also holds a context on GPU 0: call torch.cuda.set_device(local_rank) before the first CUDA call.",
+                "Ranks {ranks} also hold a context on GPU 0: call torch.cuda.set_device(local_rank) before the first CUDA call.",
+                len(strays),
+                ranks=strays[:8],
+            ),
             subject.now_s,
             subject.now_s,
             numbers={"ranks": float(len(strays))},
@@ -287,8 +329,12 @@ def tensor_cores_idle(machine: MachineSubject) -> Iterator[Held]:
             continue
         if len(works) and float(np.nanmean(works)) < TENSOR_IDLE:
             yield Held(
-                f"GPU {gpu.index}'s tensor cores are idle ({np.nanmean(works):.1f} %) while its multiprocessors are {np.nanmean(busy):.0f} % busy: "
-                "mixed precision (bf16, fp16 or TF32) is off.",
+                phrase(
+                    "GPU {gpu}'s tensor cores are idle ({tensor_pct:.1f} %) while its multiprocessors are {sm_pct:.0f} % busy: mixed precision (bf16, fp16 or TF32) is off.",
+                    gpu=gpu.index,
+                    tensor_pct=float(np.nanmean(works)),
+                    sm_pct=float(np.nanmean(busy)),
+                ),
                 float(time_s[0]),
                 machine.now_s,
                 key=gpu.uuid,

@@ -7,6 +7,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from collectors.message import phrase
+
 from ..ledger.kinds import TimeKind
 from ..ledger.shares import KindRow, Ledger
 from ..ledger.wording import place_of
@@ -26,7 +28,7 @@ class SpentOn(NamedTuple):
 
     kind: TimeKind
     share: float
-    words: str  # "{share}" and "{where}" are put in
+    words: str  # a template of `share_pct` and `where`
     advice: str
     of_one: bool = False  # of one function, that does not sleep: rows of many small parts are as they should be
 
@@ -35,69 +37,71 @@ SPENT_ON: Final = {
     "data_stall": SpentOn(
         "data",
         10.0,
-        "{share} of the time goes to waiting for data{where}",
+        "{share_pct:.0f} % of the time goes to waiting for data{where}",
         "more loader workers, prefetching, or less work per sample would give it back",
     ),
     "launch_bound": SpentOn(
         "launch",
         10.0,
-        "The GPU is idle for {share} of the time because kernels are not launched fast enough{where}",
+        "The GPU is idle for {share_pct:.0f} % of the time because kernels are not launched fast enough{where}",
         "larger batches, torch.compile or CUDA graphs launch less",
     ),
     "sync_every_step": SpentOn(
         "sync",
         5.0,
-        "{share} of the time is lost to waiting for the GPU in each step{where}",
+        "{share_pct:.0f} % of the time is lost to waiting for the GPU in each step{where}",
         "values read with .item(), .cpu() or print() every step stop the host: read them every hundred steps",
     ),
     "gil_bound": SpentOn(
         "gil",
         10.0,
-        "The main thread waits for the GIL for {share} of the time{where}",
+        "The main thread waits for the GIL for {share_pct:.0f} % of the time{where}",
         "move the Python work of the other thread into a process",
     ),
     "lock_bound": SpentOn(
         "lock",
         10.0,
-        "The main thread waits for a lock for {share} of the time{where}",
+        "The main thread waits for a lock for {share_pct:.0f} % of the time{where}",
         "see who holds it in the flame graph",
     ),
     "garbage_collection": SpentOn(
         "gc",
         3.0,
-        "Python's garbage collection takes {share} of the time",
+        "Python's garbage collection takes {share_pct:.0f} % of the time",
         "gc.freeze() after the start, or gc.disable() with a collection between epochs",
     ),
     "compile_late": SpentOn(
         "compile",
         5.0,
-        "{share} of the time goes to compiling long after the start{where}",
+        "{share_pct:.0f} % of the time goes to compiling long after the start{where}",
         "shapes that change compile anew: mark them dynamic, or pad (TORCH_LOGS=recompiles names the cause)",
     ),
     "cpu_taken": SpentOn(
         "cpu_taken",
         10.0,
-        "Other programs take the cores: the training waits {share} of the time for one",
+        "Other programs take the cores: the training waits {share_pct:.0f} % of the time for one",
         "see the host's processes, or ask for cores of its own",
     ),
-    "logging": SpentOn("log", 5.0, "Logging takes {share} of the time{where}", "log less often, or in a thread"),
+    "logging": SpentOn(
+        "log", 5.0, "Logging takes {share_pct:.0f} % of the time{where}", "log less often, or in a thread"
+    ),
     "checkpoint_share": SpentOn(
         "checkpoint",
         15.0,
-        "The training stands still for {share} of the time while a checkpoint is written{where}",
+        "The training stands still for {share_pct:.0f} % of the time while a checkpoint is written{where}",
         "write it in a thread, to a faster disk, or less often",
     ),
     "slow_function": SpentOn(
         "python",
         25.0,
-        "One function of your own takes {share} of the time in Python{where}",
+        "One function of your own takes {share_pct:.0f} % of the time in Python{where}",
         "vectorize it, move it to a worker, or call it less often",
         of_one=True,
     ),
     "waiting": SpentOn(
         "wait",
         15.0,
-        "The training waits for {share} of the time{where}",
+        "The training waits for {share_pct:.0f} % of the time{where}",
         "the flame graph shows what it waits for below that line",
         of_one=True,
     ),
@@ -170,10 +174,14 @@ def _steps_on(subject: RunSubject) -> bool:
 def _held(subject: RunSubject, ledger: Ledger, row: KindRow, spent_on: SpentOn) -> Held:
     line = next((line.place for line in row.lines if line.place.frame is not None), None)
     frame = line.frame if line is not None else None
-    where = f" ({place_of(line)})" if line is not None else ""
-    text = spent_on.words.format(share=f"{row.share:.0f} %", where=where)
+    where = phrase(" ({place})", place=place_of(line)) if line is not None else None
+    text = phrase(spent_on.words, share_pct=row.share, where=where)
     return Held(
-        f"{on_rank(text, ledger.rank, range(ledger.ranks))}; {spent_on.advice}.",
+        phrase(
+            "{text}; {advice}.",
+            text=on_rank(text, ledger.rank, range(ledger.ranks)),
+            advice=phrase(spent_on.advice),
+        ),
         *ledger.window,
         key=str(ledger.rank),
         rank=ledger.rank,

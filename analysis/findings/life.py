@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from collectors.lines.tracebacks import shortened
-from collectors.machine.run_state import began_s, is_silent, last_sign_s, spoken, started_s
+from collectors.machine.run_state import began_s, is_silent, last_sign_s, started_s
+from collectors.message import Message, Value, counted, phrase
 from collectors.records import Event, Frame
 from collectors.store.store import StackColumns, TooMuch
 
@@ -24,7 +25,7 @@ from ..stacks.trust import LineOf, no_source, traces_of
 from ..stacks.waits import Wait, wait_at, wait_of, waiting
 from . import rule
 from .cards import OF_A_CRASH
-from .rule import CodePlace, Held, RunSubject
+from .rule import CodePlace, Held, RunSubject, at_step
 from .training import is_placeholder
 
 # What a living run is at, besides its steps: by its newest event, its lines and where its ranks' main threads stand, and whether anything moves.
@@ -216,11 +217,13 @@ def crash(subject: RunSubject) -> Iterator[Held]:
     if ended_s is None or _may_go_on(subject) or _awaits_records(subject, ended_s):
         return
     step, cause = last_step(subject), _cause(subject, ended_s)
-    reason = shortened((cause.sentence if cause else state.reason).rstrip("."), MOST_TEXT) or "nothing says why"
+    reason = shortened((cause.sentence if cause else state.reason).rstrip("."), MOST_TEXT) or phrase("nothing says why")
     frame = cause.own_frame if cause else None
-    verb = "failed" if state.state == "failed" else "was killed"
+    values: dict[str, Value] = {"at": at_step(step), "reason": reason, "xid": _xid_at(subject, ended_s)}
     yield Held(
-        f"The run {verb}{f' at step {step:,}' if step is not None else ''}: {reason}{_xid_at(subject, ended_s)}.",
+        phrase("The run failed{at}: {reason}{xid}.", **values)
+        if state.state == "failed"
+        else phrase("The run was killed{at}: {reason}{xid}.", **values),
         ended_s,
         ended_s,
         key=_attempt(subject),
@@ -265,14 +268,19 @@ def _may_go_on(subject: RunSubject) -> bool:
     return not is_silent(subject.activity, subject.now_s)
 
 
-def _xid_at(subject: RunSubject, ended_s: float) -> str:
+def _xid_at(subject: RunSubject, ended_s: float) -> Message | None:
     """What the driver reported then of a program's own making."""
     for labels, track in subject.machine.named("gpu/xid"):
         near = np.abs(track.time_s - ended_s) < XID_NEAR_S
         for number in track.value[near & np.isfinite(track.value)].astype(int).tolist():
             if number in OF_A_CRASH:
-                return f"; {subject.machine.label_of(labels)} reported XID {number} then{f': {XIDS[number]}' if number in XIDS else ''}"
-    return ""
+                return phrase(
+                    "; {gpu} reported XID {number} then{meaning}",
+                    gpu=subject.machine.label_of(labels),
+                    number=number,
+                    meaning=phrase(": {meaning}", meaning=XIDS[number]) if number in XIDS else None,
+                )
+    return None
 
 
 def finished(subject: RunSubject) -> Iterator[Held]:
@@ -285,12 +293,13 @@ def finished(subject: RunSubject) -> Iterator[Held]:
         return
     step, took_s = last_step(subject), _took_s(subject, ended_s)
     parts = [
-        f"after {spoken(took_s)}" if took_s else "",
-        f"at step {step:,}" if step is not None else "",
+        phrase("after {took_s:spoken}", took_s=took_s) if took_s else None,
+        phrase("at step {step:,}", step=step) if step is not None else None,
         _best(subject),
     ]
+    known = [part for part in parts if part is not None]
     yield Held(
-        f"The run is finished{''.join(f', {part}' if place else f' {part}' for place, part in enumerate(filter(None, parts)))}.",
+        phrase("The run is finished {parts}.", parts=known) if known else phrase("The run is finished."),
         ended_s,
         ended_s,
         key=_attempt(subject),
@@ -308,7 +317,11 @@ def not_back(subject: RunSubject) -> Iterator[Held]:
     ended_s = _ended_s(subject) or subject.now_s
     if BACK_S < subject.now_s - ended_s < 24 * FRESH_S:
         yield Held(
-            f"The run was stopped to make room {spoken(subject.now_s - ended_s)} ago and has not come back: {state.reason.rstrip('.') or 'pre-empted'}.",
+            phrase(
+                "The run was stopped to make room {since_s:spoken} ago and has not come back: {reason}.",
+                since_s=subject.now_s - ended_s,
+                reason=state.reason.rstrip(".") or phrase("pre-empted"),
+            ),
             ended_s,
             subject.now_s,
             key=f"{ended_s:.0f}",
@@ -371,7 +384,13 @@ def hung(subject: RunSubject) -> Iterator[Held]:
     frame = first.stand.frame
     step = last_step(subject)
     yield Held(
-        f"The run hangs: no line for {spoken(silent_s)}{f' since step {step:,}' if step is not None else ''}, and nothing moves. {_words(ranks, inside)} {flight_sentence(flight)}".rstrip(),
+        phrase(
+            "The run hangs: no line for {silent_s:spoken}{since}, and nothing moves. {where}{flight}",
+            silent_s=silent_s,
+            since=phrase(" since step {step:,}", step=step) if step is not None else None,
+            where=_where(ranks, inside),
+            flight=phrase(" {flight}", flight=late) if (late := flight_sentence(flight)) else None,
+        ),
         subject.now_s - silent_s,
         subject.now_s,
         rank=first.rank,
@@ -418,16 +437,24 @@ def silent(subject: RunSubject) -> Iterator[Held]:
     silent_s = None if subject.history.is_service else silent_for_s(subject)  # which no request may have come to
     if silent_s is None or silent_s < max(SILENT_S, INTERVALS * (subject.interval_s() or _line_interval(subject))):
         return
-    word = standing_word(subject)
-    lives = "; its process lives"
-    doing = {"starting": f" since its start{lives}", "idle": "; its process is idle", "silent": lives}.get(
-        word, f" while {word}{lives}"
-    )
     yield Held(
-        f"No line for {spoken(silent_s)}{doing}.",
+        _silence(standing_word(subject), silent_s),
         subject.now_s - silent_s,
         subject.now_s,
         numbers={"silent_s": silent_s},
+    )
+
+
+def _silence(word: Standing, silent_s: float) -> Message:
+    match word:
+        case "starting":
+            return phrase("No line for {silent_s:spoken} since its start; its process lives.", silent_s=silent_s)
+        case "idle":
+            return phrase("No line for {silent_s:spoken}; its process is idle.", silent_s=silent_s)
+        case "silent":
+            return phrase("No line for {silent_s:spoken}; its process lives.", silent_s=silent_s)
+    return phrase(
+        "No line for {silent_s:spoken} while {doing}; its process lives.", silent_s=silent_s, doing=phrase(word)
     )
 
 
@@ -541,28 +568,39 @@ def _who(ranks: Sequence[RankStanding], inside: Sequence[RankStanding]) -> RankS
     return next((rank for rank in ranks if inside and rank not in inside), ranks[0])
 
 
-def _words(ranks: Sequence[RankStanding], inside: Sequence[RankStanding]) -> str:
+def _where(ranks: Sequence[RankStanding], inside: Sequence[RankStanding]) -> Message:
+    """One sentence: where the ranks stand, and what they wait for."""
     if len(ranks) == 1:
-        waits = f", waiting for {_thing(ranks[0])}" if ranks[0].wait is not None else ""
-        return f"Its main thread stands at {ranks[0].where}{waits}."
+        (only,) = ranks
+        if only.wait is None:
+            return phrase("Its main thread stands at {place}.", place=only.where)
+        return phrase(
+            "Its main thread stands at {place}, waiting for {what}.", place=only.where, what=phrase(only.wait.what)
+        )
     outside = [rank for rank in ranks if rank not in inside]
     if not outside:
         places = {rank.where for rank in ranks}
         if len(places) == 1:
-            return f"All {len(ranks)} ranks that are seen wait in a collective at {places.pop()}: a rank that is not seen here is missing."
-        return (
-            "The ranks wait in different collectives: "
-            + "; ".join(f"rank {rank.rank} at {rank.where}" for rank in ranks[:4])
-            + "."
-        )
-    named = "; ".join(f"rank {rank.rank} stands at {rank.where}" for rank in outside[:4])
+            return phrase(
+                "All {ranks} ranks that are seen wait in a collective at {place}: a rank that is not seen here is missing.",
+                ranks=len(ranks),
+                place=places.pop(),
+            )
+        each = [phrase("rank {rank} at {place}", rank=rank.rank, place=rank.where) for rank in ranks[:4]]
+        return phrase("The ranks wait in different collectives: {each:; }.", each=each)
+    named = [
+        phrase("Rank {rank} stands at {place}", rank=outside[0].rank, place=outside[0].where),
+        *(phrase("rank {rank} stands at {place}", rank=rank.rank, place=rank.where) for rank in outside[1:4]),
+    ]
     if not inside:
-        return f"{named[0].upper()}{named[1:]}."
-    return f"{named[0].upper()}{named[1:]} while {len(inside)} other{'s wait' if len(inside) > 1 else ' waits'} in a collective at {inside[0].where}."
-
-
-def _thing(rank: RankStanding) -> str:
-    return rank.wait.what if rank.wait is not None else ""
+        return phrase("{each:; }.", each=named)
+    return counted(
+        "{each:; } while {count} other waits in a collective at {place}.",
+        "{each:; } while {count} others wait in a collective at {place}.",
+        len(inside),
+        each=named,
+        place=inside[0].where,
+    )
 
 
 def _ended_s(subject: RunSubject, *, of_last: bool = False) -> float | None:
@@ -600,14 +638,16 @@ def _lost_s(subject: RunSubject, ended_s: float) -> float:
     return max(0.0, ended_s - max(saved)) if saved else 0.0
 
 
-def _best(subject: RunSubject) -> str:
+def _best(subject: RunSubject) -> Message | None:
     for name, _, track in subject.named(rule.is_result):
         finite = track.value[np.isfinite(track.value)]
         if len(finite):
-            return f"best {name} {float(finite.min() if rule.is_loss(name) else finite.max()):.5g}"
+            best = finite.min() if rule.is_loss(name) else finite.max()
+            return phrase("best {name} {value:.5g}", name=name, value=float(best))
     for name, rank, track in subject.named(rule.is_training_loss):
         bad = ~np.isfinite(track.value)
         values = track.value[~bad] if is_placeholder(subject, name, rank, bad) else track.value
         if len(values):
-            return f"last {name} {'NaN' if np.isnan(values[-1]) else f'{values[-1]:.5g}'}"
-    return ""
+            last: str | float = "NaN" if np.isnan(values[-1]) else float(values[-1])
+            return phrase("last {name} {value:.5g}", name=name, value=last)
+    return None

@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from collectors.machine.run_state import spoken
-from collectors.options import written_bytes
+from collectors.message import phrase
 
 from ..stacks.traces import Floats
 from . import rule
@@ -100,11 +99,16 @@ def memory_creep(subject: RunSubject) -> Iterator[Held]:
 
 
 def _creep(subject: RunSubject, name: str, rank: int, track: RecentPoints, slope: Slope, left_s: float) -> Held:
-    what = "The memory of the processes" if name.startswith("host/") else name
-    when = f"it runs out in {spoken(left_s)}"
-    rate = f"{written_bytes(round(slope.per_s * 60))} per minute ({written_bytes(round(slope.least * 60))} to {written_bytes(round(slope.most * 60))})"
+    what = phrase("The memory of the processes") if name.startswith("host/") else name
     return Held(
-        f"{on_rank(what, rank, subject.ranks())} grows by {rate} and is never given back: {when}.",
+        phrase(
+            "{what} grows by {per_min_bytes:.0f}B per minute ({least_bytes:.0f}B to {most_bytes:.0f}B) and is never given back: it runs out in {left_s:spoken}.",
+            what=on_rank(what, rank, subject.ranks()),
+            per_min_bytes=slope.per_s * 60,
+            least_bytes=slope.least * 60,
+            most_bytes=slope.most * 60,
+            left_s=left_s,
+        ),
         slope.since_s,
         float(track.time_s[-1]),
         key=f"{name} {rank}",
@@ -172,7 +176,12 @@ def gpu_memory_creep(subject: RunSubject) -> Iterator[Held]:
         if left_s > DAY_S or left_s > _planned_s(subject):
             continue
         yield Held(
-            f"GPU {gpu.index}'s memory fills by {written_bytes(round(slope.per_s * 60))} per minute: out of memory in {spoken(left_s)}.",
+            phrase(
+                "GPU {gpu}'s memory fills by {per_min_bytes:.0f}B per minute: out of memory in {left_s:spoken}.",
+                gpu=gpu.index,
+                per_min_bytes=slope.per_s * 60,
+                left_s=left_s,
+            ),
             slope.since_s,
             float(track.time_s[-1]),
             key=gpu.uuid,
@@ -185,8 +194,8 @@ def gpu_memory_creep(subject: RunSubject) -> Iterator[Held]:
 def host_memory_out(machine: MachineSubject) -> Iterator[Held]:
     """The host's or the container's memory runs full."""
     for used_name, total_name, whose in (
-        ("host/memory_used_bytes", "host/memory_total_bytes", "The host's memory"),
-        ("host/cgroup_memory_used_bytes", "host/cgroup_memory_limit_bytes", "The container's memory"),
+        ("host/memory_used_bytes", "host/memory_total_bytes", phrase("The host's memory")),
+        ("host/cgroup_memory_used_bytes", "host/cgroup_memory_limit_bytes", phrase("The container's memory")),
     ):
         used, total = machine.one(used_name), machine.one(total_name)
         limit = total.last() if total is not None else None
@@ -197,8 +206,13 @@ def host_memory_out(machine: MachineSubject) -> Iterator[Held]:
             continue
         left_s = slope.until_s(limit)
         yield Held(
-            f"{whose} is {100 * slope.now / limit:.0f} % full and grows by {written_bytes(round(slope.per_s * 60))} per minute: "
-            f"it runs out in {spoken(left_s)}.",
+            phrase(
+                "{whose} is {full_pct:.0f} % full and grows by {per_min_bytes:.0f}B per minute: it runs out in {left_s:spoken}.",
+                whose=whose,
+                full_pct=100 * slope.now / limit,
+                per_min_bytes=slope.per_s * 60,
+                left_s=left_s,
+            ),
             slope.since_s,
             machine.now_s,
             key=used_name,
@@ -214,7 +228,11 @@ def disk_out(machine: MachineSubject) -> Iterator[Held]:
         return
     if now < min(FULL_SHARE * size, FULL_BYTES):
         yield Held(
-            f"The disk of the dashboard's data has {written_bytes(round(now))} left of {written_bytes(round(size))}: free some of it.",
+            phrase(
+                "The disk of the dashboard's data has {free_bytes:.0f}B left of {size_bytes:.0f}B: free some of it.",
+                free_bytes=now,
+                size_bytes=size,
+            ),
             machine.now_s,
             machine.now_s,
             key="full",
@@ -225,7 +243,11 @@ def disk_out(machine: MachineSubject) -> Iterator[Held]:
     if slope is not None and slope.until_s(0.0) < HOUR_S:
         left_s = slope.until_s(0.0)
         yield Held(
-            f"The disk of the dashboard's data fills by {written_bytes(round(slope.per_s * 60))} per minute: it is full in {spoken(left_s)}.",
+            phrase(
+                "The disk of the dashboard's data fills by {per_min_bytes:.0f}B per minute: it is full in {left_s:spoken}.",
+                per_min_bytes=slope.per_s * 60,
+                left_s=left_s,
+            ),
             slope.since_s,
             machine.now_s,
             key="filling",

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from collectors.machine.run_state import spoken
+from collectors.message import Message, phrase
 from collectors.records import Event, Frame
 from collectors.store.store import TooMuch
 
@@ -68,10 +68,20 @@ def slow_steps(subject: RunSubject) -> Iterator[Held]:
         if between > count or apart_steps >= max(RHYTHM, RHYTHM_POINTS * float(np.median(np.diff(steps)))):
             continue  # a tail, as of lengths that vary; or a rhythm
         apart, typical, a_line = len(took) // count, float(np.median(took[slow])), float(np.median(many))
-        what = "steps" if a_line < 2 else f"stretches of {a_line:,.0f} steps"
-        text = f"About 1 of {apart} {what} takes {spoken_times(typical / usual)} as long as the others ({_s(a_line * typical)} in place of {_s(a_line * usual)})"
+        text = phrase(
+            "About 1 of {apart} {stretches} takes {ratio:times} as long as the others ({slow_s:brief} in place of {usual_s:brief})",
+            apart=apart,
+            stretches=phrase("steps") if a_line < 2 else phrase("stretches of {steps:,.0f} steps", steps=a_line),
+            ratio=typical / usual,
+            slow_s=a_line * typical,
+            usual_s=a_line * usual,
+        )
         yield Held(
-            f"{on_rank(text, rank, subject.ranks())}: {100 * share:.0f} % of the time.",
+            phrase(
+                "{text}: {share_pct:.0f} % of the time.",
+                text=on_rank(text, rank, subject.ranks()),
+                share_pct=100 * share,
+            ),
             float(starts[slow][0]),
             float(times[-1]),
             key=str(rank),
@@ -120,8 +130,13 @@ def recompiles(subject: RunSubject) -> Iterator[Held]:
     if len(late) >= COMPILES:
         seconds = sum(event.seconds or 0.0 for event in late)
         yield Held(
-            f"The model was compiled {len(late)} times within {spoken(late[-1].time_s - late[0].time_s + 1)} after step {COMPILES_AFTER}"
-            f" ({seconds:.0f} s): shapes that change compile anew; mark them dynamic, or pad.",
+            phrase(
+                "The model was compiled {times} times within {within_s:spoken} after step {step} ({seconds:.0f} s): shapes that change compile anew; mark them dynamic, or pad.",
+                times=len(late),
+                within_s=late[-1].time_s - late[0].time_s + 1,
+                step=COMPILES_AFTER,
+                seconds=seconds,
+            ),
             late[0].time_s,
             late[-1].time_s,
             numbers={"compilations": float(len(late)), "seconds": seconds},
@@ -142,7 +157,11 @@ def checkpoint_stall(subject: RunSubject) -> Iterator[Held]:
             if track is not None and np.count_nonzero(during & (track.time_s < event.time_s)) > BESIDE:
                 continue
             yield Held(
-                f"Writing a checkpoint took {spoken(event.seconds)}{f', as long as {event.seconds / usual:.0f} steps' if usual else ''}.",
+                phrase(
+                    "Writing a checkpoint took {seconds:spoken}{steps}.",
+                    seconds=event.seconds,
+                    steps=phrase(", as long as {steps:.0f} steps", steps=event.seconds / usual) if usual else None,
+                ),
                 event.time_s - event.seconds,
                 event.time_s,
                 key=f"{event.step}" if event.step is not None else f"{event.rank} {event.time_s}",
@@ -175,7 +194,11 @@ def no_checkpoint(subject: RunSubject) -> Iterator[Held]:
         and subject.now_s - newest < max(60.0, usual)
     ):
         yield Held(
-            f"No checkpoint for {spoken(late_s)}, where there was one every {spoken(usual)}: a crash now would cost all of it.",
+            phrase(
+                "No checkpoint for {late_s:spoken}, where there was one every {usual_s:spoken}: a crash now would cost all of it.",
+                late_s=late_s,
+                usual_s=usual,
+            ),
             float(times[-1] + usual),
             float(newest),
             numbers={"late_s": late_s, "usual_s": usual},
@@ -195,14 +218,6 @@ def _touches(starts: Floats, ends: Floats, ranges: list[Range]) -> Bools:
     for lo, hi in ranges:
         touched |= (starts < hi) & (ends > lo)
     return touched
-
-
-def spoken_times(ratio: float) -> str:
-    return f"{ratio:.0f} times" if ratio >= 3 else f"{ratio:.1f} times"
-
-
-def _s(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
 # A run that has become slower than it was: by its steps or, where it logs none, by what its main thread does beside the same work.
@@ -302,15 +317,17 @@ def _held(subject: RunSubject, blocks: list[Block], usual_s: float, now_s: float
     late, before = blocks[-LATE:], blocks[:-LATE]
     window = late[0].from_s, late[-1].to_s
     between = sum(1.2 * usual_s < block.step_s < 0.8 * now_s for block in before)
-    pace = f"{_duration(now_s)} in place of {_duration(usual_s)}"
-    text = (
-        f"Steps take longer and longer: {pace}"
-        if between >= STEADILY
-        else f"Steps take {spoken_times(now_s / usual_s)} as long as before ({pace})"
-    )
+    pace = phrase("{step_s:pace} in place of {usual_s:pace}", step_s=now_s, usual_s=usual_s)
     why, place = _blamed(subject, window, _fastest(before))
     numbers = {"times": round(now_s / usual_s, 2), "step_s": round(now_s, 5), "usual_s": round(usual_s, 5)}
-    return Held(f"{text}.{why}", *window, numbers=numbers, place=place)
+    said = (
+        phrase("Steps take longer and longer: {pace}.{why}", pace=pace, why=why)
+        if between >= STEADILY
+        else phrase(
+            "Steps take {ratio:times} as long as before ({pace}).{why}", ratio=now_s / usual_s, pace=pace, why=why
+        )
+    )
+    return Held(said, *window, numbers=numbers, place=place)
 
 
 def _fastest(before: list[Block]) -> Range:
@@ -320,17 +337,17 @@ def _fastest(before: list[Block]) -> Range:
     return best[0].from_s, best[-1].to_s
 
 
-def _blamed(subject: RunSubject, window: Range, baseline: Range) -> tuple[str, CodePlace | None]:
-    """The sentence that a user would read who drags over the window, and its line; "" where stacks do not show it."""
+def _blamed(subject: RunSubject, window: Range, baseline: Range) -> tuple[Message | None, CodePlace | None]:
+    """The sentence that a user would read who drags over the window, and its line; None where stacks do not show it."""
     try:
         verdict = blame(subject.history, window, baseline=baseline, line_of=subject.line_of)
     except TooMuch:
-        return "", None
+        return None, None
     if verdict.verdict not in NAMED or verdict.confidence == "low":
-        return "", None
+        return None, None
     suspect = verdict.suspect
     place = CodePlace(*suspect.frame) if suspect is not None else None
-    return f" {verdict.sentence}", place
+    return phrase(" {sentence}", sentence=verdict.message), place
 
 
 # -- without steps -----------------------------------------------------------------------------------------------------
@@ -435,8 +452,13 @@ def _held_by_stacks(new: _Grown, window: Range) -> Held:
     frame = new.frame
     where = f"{file_name(frame.file)}:{frame.line} {frame.name.rpartition('.')[2]}"
     return Held(
-        f"{where} takes {100 * new.share:.0f} % of the time, up from {100 * new.before:.0f} %: the rest of the loop runs about "
-        f"{spoken_times(new.times)} slower. No steps are logged, so this is an estimate from the stacks.",
+        phrase(
+            "{where} takes {share_pct:.0f} % of the time, up from {before_pct:.0f} %: the rest of the loop runs about {ratio:times} slower. No steps are logged, so this is an estimate from the stacks.",
+            where=where,
+            share_pct=100 * new.share,
+            before_pct=100 * new.before,
+            ratio=new.times,
+        ),
         *window,
         numbers={
             "share": round(100 * new.share, 1),
@@ -445,10 +467,6 @@ def _held_by_stacks(new: _Grown, window: Range) -> Held:
         },
         place=CodePlace(frame.name, frame.file, frame.line),
     )
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"
 
 
 # One rank that makes the others wait.
@@ -482,7 +500,11 @@ def straggler(subject: RunSubject) -> Iterator[Held]:
     if counts[late] < LAST * waited.shape[1] or cost < COSTS:
         return
     yield Held(
-        f"Rank {ranks[late]} comes last into the collectives nearly every time: the other ranks wait {cost:.0f} % of the time for it.",
+        phrase(
+            "Rank {rank} comes last into the collectives nearly every time: the other ranks wait {cost_pct:.0f} % of the time for it.",
+            rank=ranks[late],
+            cost_pct=cost,
+        ),
         *window,
         key=str(ranks[late]),
         rank=ranks[late],

@@ -12,6 +12,7 @@ import numpy as np
 
 from collectors.machine.inventory import Gpu
 from collectors.machine.run_state import RunActivity, RunProcess, RunState, began_s
+from collectors.message import Message, Sentence, phrase
 from collectors.records import Event, FindingWeight, Labels
 
 from ..directions import direction_of
@@ -35,7 +36,7 @@ class CodePlace(NamedTuple):
 class Held(NamedTuple):
     """What a rule found at one look; several of one rule differ in their `key`: a rank, a card, a series, a step."""
 
-    sentence: str
+    message: Sentence
     from_s: float  # Unix seconds
     to_s: float
     key: str = ""
@@ -239,9 +240,9 @@ class MachineSubject:
         """The series with these labels, among others."""
         return next((track for has, track in self.named(name) if has.items() >= labels.items()), None)
 
-    def label_of(self, labels: Mapping[str, str]) -> str:
+    def label_of(self, labels: Mapping[str, str]) -> Message:
         """`GPU 3`."""
-        return f"GPU {labels.get('gpu', '?')}"
+        return phrase("GPU {gpu}", gpu=labels.get("gpu", "?"))
 
 
 @dataclass
@@ -365,6 +366,10 @@ def _median_gap(times: Floats) -> float:
     return float(np.median(np.diff(times)))
 
 
-def on_rank(text: str, rank: int, ranks: Iterable[int]) -> str:
+def on_rank(what: Sentence, rank: int, ranks: Iterable[int]) -> Sentence:
     """Names the rank where there are several."""
-    return f"{text} on rank {rank}" if len(set(ranks)) > 1 else text
+    return phrase("{what} on rank {rank}", what=what, rank=rank) if len(set(ranks)) > 1 else what
+
+
+def at_step(step: int | None) -> Message | None:
+    return phrase(" at step {step:,}", step=step) if step is not None else None

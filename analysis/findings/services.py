@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from collectors.machine.run_state import spoken
+from collectors.message import phrase
 
 from ..stacks.traces import Floats
 from .rule import Held, MachineSubject, RecentPoints, RunSubject
@@ -36,7 +36,11 @@ def slow_answers(subject: RunSubject) -> Iterator[Held]:
         if over.mean() >= MOST_OVER:
             middle_s = float(np.median(p99_s[over]))
             yield Held(
-                f"p99 of the answers is {_spoken(middle_s)}, and its target is {_spoken(target_s)}.",
+                phrase(
+                    "p99 of the answers is {p99_s:latency}, and its target is {target_s:latency}.",
+                    p99_s=middle_s,
+                    target_s=target_s,
+                ),
                 float(time_s[over][0]),
                 subject.now_s,
                 key=str(rank),
@@ -55,7 +59,10 @@ def requests_refused(subject: RunSubject) -> Iterator[Held]:
         )
         if len(refused) and refused.sum() > max(1.0, REFUSED_SHARE * asked):
             yield Held(
-                f"{refused.sum() / asked:.0%} of the requests are refused: more come than the service answers in time.",
+                phrase(
+                    "{share:.0%} of the requests are refused: more come than the service answers in time.",
+                    share=float(refused.sum()) / asked,
+                ),
                 float(time_s[refused > 0][0]),
                 subject.now_s,
                 key=str(rank),
@@ -72,7 +79,12 @@ def queue_grows(subject: RunSubject) -> Iterator[Held]:
             continue
         if sum(later > earlier for earlier, later in pairwise(waiting.tolist())) >= RISES * (len(waiting) - 1):
             yield Held(
-                f"The queue grows: {waiting[0]:.0f} requests waited {WINDOW_S:.0f} s ago, now {waiting[-1]:.0f} do.",
+                phrase(
+                    "The queue grows: {before:.0f} requests waited {window_s:.0f} s ago, now {now:.0f} do.",
+                    before=float(waiting[0]),
+                    window_s=WINDOW_S,
+                    now=float(waiting[-1]),
+                ),
                 float(time_s[0]),
                 subject.now_s,
                 key=str(rank),
@@ -101,10 +113,6 @@ def _window(subject: RunSubject, track: RecentPoints) -> tuple[Floats, Floats]:
     return time_s[known], value[known]
 
 
-def _spoken(seconds: float) -> str:
-    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
-
-
 # What others report themselves: a script by `log.alert("...")`, a queue of jobs by its events, the parts of the collector by their health.
 
 FRESH_S = 3600.0  # what was said longer ago is no news
@@ -120,7 +128,7 @@ def script_alert(subject: RunSubject) -> Iterator[Held]:
         text = " ".join(event.text.split())[:MOST_TEXT]
         if text and subject.now_s - event.time_s <= FRESH_S:
             yield Held(
-                f"The script says: {text}",
+                phrase("The script says: {text}", text=text),
                 event.time_s,
                 event.time_s,
                 key=f"{event.time_s:.6f} {event.rank} {text}",
@@ -140,8 +148,16 @@ def queue_stuck(subject: RunSubject) -> Iterator[Held]:
         return
     why, since = " ".join(said[-1].text.split())[:MOST_TEXT].rstrip("."), said[-1].fields.get("since_s")
     since_s = float(since) if isinstance(since, int | float) and 0 < since < said[-1].time_s else said[-1].time_s
-    sentence = f"Its job has waited for {spoken(subject.now_s - since_s)} for what no other job can free: {why}."
-    yield Held(sentence, since_s, subject.now_s, key=f"{since_s:.0f}")
+    yield Held(
+        phrase(
+            "Its job has waited for {waited_s:spoken} for what no other job can free: {why}.",
+            waited_s=subject.now_s - since_s,
+            why=why,
+        ),
+        since_s,
+        subject.now_s,
+        key=f"{since_s:.0f}",
+    )
 
 
 def collector_trouble(machine: MachineSubject) -> Iterator[Held]:
@@ -149,7 +165,12 @@ def collector_trouble(machine: MachineSubject) -> Iterator[Held]:
     for name, (since_s, why) in machine.trouble.items():
         if machine.now_s - since_s > TROUBLE_S:
             yield Held(
-                f"The collector {name} has been in trouble for {spoken(machine.now_s - since_s)}: {why.rstrip('.') or 'it does not say why'}.",
+                phrase(
+                    "The collector {name} has been in trouble for {trouble_s:spoken}: {why}.",
+                    name=name,
+                    trouble_s=machine.now_s - since_s,
+                    why=why.rstrip(".") or phrase("it does not say why"),
+                ),
                 since_s,
                 machine.now_s,
                 key=name,

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from collectors.message import Message, phrase
+
 from ..directions import direction_of
 from ..stacks.traces import Bools, Floats
 from . import rule
-from .rule import CAPACITY, Held, RecentPoints, RunSubject, on_rank
+from .rule import CAPACITY, Held, RecentPoints, RunSubject, at_step, on_rank
 
 NAN_STEPS, NAN_POINTS = 10, 3  # in a row; at least so many points where not each step is logged
 SETTLED_STEPS = 200  # before, GradScaler looks for its scale
@@ -66,11 +68,15 @@ def is_placeholder(subject: RunSubject, name: str, rank: int, bad: Bools) -> boo
 
 def _turned(subject: RunSubject, name: str, rank: int, track: RecentPoints, place: int) -> Held:
     value, step = track.value[place], step_of(track, place)
-    kind = "NaN" if np.isnan(value) else "infinite"
     layer = _layer(subject, rank, step)
-    where = f", first in {layer}" if layer else ""
     return Held(
-        f"{on_rank(name, rank, subject.ranks())} is {kind}{_at(step)}{where}.",
+        phrase(
+            "{what} is {kind}{at}{where}.",
+            what=on_rank(name, rank, subject.ranks()),
+            kind=phrase("NaN") if np.isnan(value) else phrase("infinite"),
+            at=at_step(step),
+            where=phrase(", first in {layer}", layer=layer) if layer else None,
+        ),
         time_of(subject, track, place),
         time_of(subject, track, place),
         key=f"{name} {rank} {step if step is not None else track.time_s[place]}",
@@ -109,17 +115,28 @@ def nan_lasting(subject: RunSubject) -> Iterator[Held]:
             key=lambda event: event.time_s,
             default=None,
         )
-        back = (
-            f"; the last checkpoint before it is of step {saved.step}"
-            if saved is not None and saved.step is not None
-            else ""
-        )
-        since = f" since step {step_of(track, first)}" if step_of(track, first) is not None and first else ""
-        how_long = f"NaN or infinite for {f'{count:,}' if first else f'more than {count:,}'} steps{since}"
+        back = since = None
+        if saved is not None and saved.step is not None:
+            back = phrase("; the last checkpoint before it is of step {step}", step=saved.step)
+        if first and step_of(track, first) is not None:
+            since = phrase(" since step {step}", step=step_of(track, first))
+        what = on_rank(name, rank, subject.ranks())
+        steps = phrase("{steps:,}", steps=count) if first else phrase("more than {steps:,}", steps=count)
         yield Held(
-            f"{on_rank(name, rank, subject.ranks())} has been {how_long}: it does not recover by itself{back}."
+            phrase(
+                "{what} has been NaN or infinite for {steps} steps{since}: it does not recover by itself{back}.",
+                what=what,
+                steps=steps,
+                since=since,
+                back=back,
+            )
             if last == len(track) - 1
-            else f"{on_rank(name, rank, subject.ranks())} was {how_long}, and has values again.",
+            else phrase(
+                "{what} was NaN or infinite for {steps} steps{since}, and has values again.",
+                what=what,
+                steps=steps,
+                since=since,
+            ),
             time_of(subject, track, first),
             time_of(subject, track, last),
             key=f"{name} {rank}",
@@ -180,9 +197,18 @@ def loss_spike(subject: RunSubject) -> Iterator[Held]:
                 step_of(track, place),
             )
             gradient = _gradient_at(subject, rank, step)
-            beside = f", with a gradient norm of {gradient:.3g}" if gradient is not None else ""
+            beside = None
+            if gradient is not None:
+                beside = phrase(", with a gradient norm of {norm:.3g}", norm=gradient)
             yield Held(
-                f"{on_rank(name, rank, subject.ranks())} jumps to {value:.4g} from {middle:.4g}{_at(step)}{beside}.",
+                phrase(
+                    "{what} jumps to {value:.4g} from {before:.4g}{at}{beside}.",
+                    what=on_rank(name, rank, subject.ranks()),
+                    value=float(value),
+                    before=float(middle),
+                    at=at_step(step),
+                    beside=beside,
+                ),
                 time_of(subject, track, place),
                 time_of(subject, track, place),
                 key=f"{name} {rank} {step if step is not None else int(time_of(subject, track, place))}",
@@ -281,10 +307,19 @@ def gradient_blow_up(subject: RunSubject) -> Iterator[Held]:
         if place is None:
             continue
         first = int(large[0])
-        how = f"in {BLOW_UP_STEPS} or more of {BLOW_UP_OF} steps" if crowded else "and the loss rises with it"
+        how = phrase("and the loss rises with it")
+        if crowded:
+            how = phrase("in {steps} or more of {of} steps", steps=BLOW_UP_STEPS, of=BLOW_UP_OF)
         biggest = float(np.max(_finite(track.value[large]), initial=0.0)) or float("inf")
         yield Held(
-            f"{on_rank(name, rank, subject.ranks())} is more than ten times its usual {usual:.3g} {how}: up to {biggest:.3g}{_at(step_of(track, first))}.",
+            phrase(
+                "{what} is more than ten times its usual {usual:.3g} {how}: up to {most:.3g}{at}.",
+                what=on_rank(name, rank, subject.ranks()),
+                usual=usual,
+                how=how,
+                most=biggest,
+                at=at_step(step_of(track, first)),
+            ),
             time_of(subject, track, first),
             time_of(subject, track, int(large[-1])),
             key=f"{name} {rank}",
@@ -324,8 +359,12 @@ def gradient_vanishing(subject: RunSubject) -> Iterator[Held]:
         if usual > 0 and np.all(late < VANISHED * usual) and not _has_converged(subject, rank):
             first = len(value) - VANISHED_STEPS
             yield Held(
-                f"{on_rank(name, rank, subject.ranks())} has been below a thousandth of its usual {usual:.3g} for "
-                f"{VANISHED_STEPS} steps: nothing reaches that part of the model any more.",
+                phrase(
+                    "{what} has been below a thousandth of its usual {usual:.3g} for {steps} steps: nothing reaches that part of the model any more.",
+                    what=on_rank(name, rank, subject.ranks()),
+                    usual=usual,
+                    steps=VANISHED_STEPS,
+                ),
                 time_of(subject, track, first),
                 time_of(subject, track, len(value) - 1),
                 key=f"{name} {rank}",
@@ -355,14 +394,18 @@ def scaler_collapse(subject: RunSubject) -> Iterator[Held]:
         late = step >= (step[0] if first or len(track) < CAPACITY else 0) + SETTLED_STEPS
         if np.isfinite(value[-1]) and late[-1] and value[-1] < 1 and np.nanmax(value) > 1:
             place = first + int(np.flatnonzero(value < 1)[-1])
-            yield _collapsed(
-                subject, name, rank, track, place, f"is {value[-1]:.3g}: below 1 the loss is no longer scaled up"
-            )
+            how = phrase("is {scale:.3g}: below 1 the loss is no longer scaled up", scale=float(value[-1]))
+            yield _collapsed(subject, name, rank, track, place, how)
             continue
         backed = np.flatnonzero((value[1:] < value[:-1]) & late[1:]) + 1
         recent = backed[step[backed] > step[-1] - BACK_OFF_STEPS]
         if len(recent) >= BACK_OFFS:
-            how = f"was halved {len(recent)} times within {BACK_OFF_STEPS} steps, to {value[-1]:.6g}"
+            how = phrase(
+                "was halved {times} times within {steps} steps, to {scale:.6g}",
+                times=len(recent),
+                steps=BACK_OFF_STEPS,
+                scale=float(value[-1]),
+            )
             yield _collapsed(subject, name, rank, track, first + int(recent[0]), how)
 
 
@@ -374,9 +417,13 @@ def _attempt_from(subject: RunSubject, track: RecentPoints) -> int:
     return max(first, int(np.count_nonzero(track.time_s < begun_s)) if begun_s is not None else 0)
 
 
-def _collapsed(subject: RunSubject, name: str, rank: int, track: RecentPoints, place: int, how: str) -> Held:
+def _collapsed(subject: RunSubject, name: str, rank: int, track: RecentPoints, place: int, how: Message) -> Held:
     return Held(
-        f"{on_rank(name, rank, subject.ranks())} {how}: gradients overflow fp16 again and again; use bf16, or a lower learning rate.",
+        phrase(
+            "{what} {how}: gradients overflow fp16 again and again; use bf16, or a lower learning rate.",
+            what=on_rank(name, rank, subject.ranks()),
+            how=how,
+        ),
         time_of(subject, track, place),
         time_of(subject, track, len(track) - 1),
         key=f"{name} {rank}",
@@ -406,7 +453,13 @@ def new_best(subject: RunSubject) -> Iterator[Held]:
                 continue
             step = step_of(track, place)
             yield Held(
-                f"{name} has a new best: {value:.5g}{_at(step)}, previously {before:.5g}.",
+                phrase(
+                    "{name} has a new best: {value:.5g}{at}, previously {before:.5g}.",
+                    name=name,
+                    value=float(value),
+                    at=at_step(step),
+                    before=float(before),
+                ),
                 time_of(subject, track, place),
                 time_of(subject, track, place),
                 key=f"{name} {rank} {int(np.log(max(1, step if step is not None else place)) / np.log(GROWTH))}",
@@ -425,10 +478,6 @@ def step_of(track: RecentPoints, place: int) -> int | None:
 def time_of(subject: RunSubject, track: RecentPoints, place: int) -> float:
     time_s = track.time_s[place]
     return float(time_s) if np.isfinite(time_s) else subject.now_s
-
-
-def _at(step: int | None) -> str:
-    return f" at step {step:,}" if step is not None else ""
 
 
 def _finite(values: Floats) -> Floats:

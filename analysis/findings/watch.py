@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from collectors.message import text_of
 from collectors.records import Finding
 
 from .rule import AnyRule, Held
@@ -113,8 +114,9 @@ class Watch:
 def finding(rule: AnyRule, run: str | None, held: Held, id_: str, *, over: bool) -> Finding:
     fields: dict[str, Any] = {"key": held.key, **_some(held)}
     weight = held.weight or rule.weight
-    sentence = held.sentence if len(held.sentence) <= MOST_SENTENCE else f"{held.sentence[:MOST_SENTENCE]} ..."
-    return Finding(id_, run, rule.name, weight, held.from_s, held.to_s, over, sentence, held.rank, held.step, fields)
+    text = text_of(held.message)
+    message = held.message if len(text) <= MOST_SENTENCE else f"{text[:MOST_SENTENCE]} ..."
+    return Finding(id_, run, rule.name, weight, held.from_s, held.to_s, over, message, held.rank, held.step, fields)
 
 
 def _some(held: Held) -> Mapping[str, Any]:

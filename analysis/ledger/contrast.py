@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from collectors.message import Message, phrase, text_of
+
 from . import kinds
 from .kinds import BUSY, KINDS, Charged, TimeKind
 from .shares import KindRow, Ledger
@@ -16,27 +18,34 @@ from .wording import label_of, place_of, why_empty
 
 IN_SENTENCE = 4
 SAME_STEP = 0.02  # a step that differs by less is said to take as long
-SPENT: dict[TimeKind, str] = {
-    "busy": "with the GPU busy",
-    "data": "waiting for data",
-    "launch": "launch-bound",
-    "sync": "waiting for the GPU",
-    "collective": "waiting for other ranks",
-    "python": "in own Python",
-    "gil": "waiting for the GIL",
-    "lock": "waiting for a lock",
-    "wait": "in other waits",
-    "log": "logging",
-    "checkpoint": "on checkpoints",
-    "validation": "on validation",
-    "gc": "on garbage collection",
-    "compile": "compiling",
-    "copy": "on copies",
-    "transfer": "on transfers",
-    "cpu_taken": "without a core, which others took",
-    "cpu_own": "without a core, which its own processes took",
-    "other": "on other work",
-    "unexplained": "unexplained",
+SPENT: dict[TimeKind, Message] = {
+    "busy": phrase("with the GPU busy"),
+    "data": phrase("waiting for data"),
+    "launch": phrase("launch-bound"),
+    "sync": phrase("waiting for the GPU"),
+    "collective": phrase("waiting for other ranks"),
+    "python": phrase("in own Python"),
+    "gil": phrase("waiting for the GIL"),
+    "lock": phrase("waiting for a lock"),
+    "wait": phrase("in other waits"),
+    "log": phrase("logging"),
+    "checkpoint": phrase("on checkpoints"),
+    "validation": phrase("on validation"),
+    "gc": phrase("on garbage collection"),
+    "compile": phrase("compiling"),
+    "copy": phrase("on copies"),
+    "transfer": phrase("on transfers"),
+    "cpu_taken": phrase("without a core, which others took"),
+    "cpu_own": phrase("without a core, which its own processes took"),
+    "other": phrase("on other work"),
+    "unexplained": phrase("unexplained"),
+}
+
+
+MEASURED = {
+    "GPU": phrase("the GPU's"),
+    "CPU": phrase("the CPU's"),
+    "host": phrase("the main thread's, beside a GPU without a counter"),
 }
 
 
@@ -53,7 +62,7 @@ class KindChange(NamedTuple):
     """A kind of time in both ledgers: percent of each one's time, and seconds a unit where both log the same units."""
 
     kind: TimeKind
-    label: str
+    label: Message
     share: float
     other_share: float
     seconds: float | None
@@ -68,23 +77,29 @@ class KindChange(NamedTuple):
 
 @dataclass(frozen=True)
 class LedgerContrast:
-    """`changes`: the largest difference first; [] where the two cannot be compared, and `sentence` says why."""
+    """`changes`: the largest difference first; [] where the two cannot be compared, and the message says why."""
 
-    sentence: str
+    message: Message
     mine: LedgerSide
     other: LedgerSide
     changes: list[KindChange]
+
+    @property
+    def sentence(self) -> str:
+        return text_of(self.message)
 
 
 def contrast(mine: LedgerSide, other: LedgerSide) -> LedgerContrast:
     """What `mine` spends its time on otherwise than `other`. Points add up to 0, as the shares of each add up to 100."""
     for side in (mine, other):
         if not side.ledger.rows:
-            return LedgerContrast(f"{side.run}: {why_empty(side.ledger)}", mine, other, [])
+            why = phrase("{run}: {why}", run=side.run, why=why_empty(side.ledger))
+            return LedgerContrast(why, mine, other, [])
     if mine.ledger.device != other.ledger.device:
         return LedgerContrast(_of_other_devices(mine, other), mine, other, [])
     changes = changes_of(mine, other)
-    return LedgerContrast(f"{_difference(mine, other, changes)}{_steps(mine, other)}.", mine, other, changes)
+    difference, steps = _difference(mine, other, changes), _steps(mine, other)
+    return LedgerContrast(phrase("{difference}{steps}.", difference=difference, steps=steps), mine, other, changes)
 
 
 def changes_of(mine: LedgerSide, other: LedgerSide) -> list[KindChange]:
@@ -121,38 +136,57 @@ def _range(row: KindRow | None) -> tuple[float, float]:
     return (row.least, row.most) if row else (0.0, 0.0)
 
 
-def _difference(mine: LedgerSide, other: LedgerSide, changes: list[KindChange]) -> str:
+def _difference(mine: LedgerSide, other: LedgerSide, changes: list[KindChange]) -> Message:
     large = [change for change in changes if abs(change.points) >= kinds.SMALL.value]
     if not large:
-        return f"{mine.run} spends its time as {other.run} does: no share differs by {kinds.SMALL.value:g} points"
-    said: list[str] = []
-    for change in large[:IN_SENTENCE]:
-        more = change.points > 0
-        word = "points more" if more and not said else "points fewer" if not said else "more" if more else "fewer"
-        about = "" if change.sure else "about "
-        where = place_of(change.place) if change.place else ""
-        said.append(
-            f"{about}{abs(change.points):.0f} {word} {_spent(change, mine.ledger)}{f' ({where})' if where else ''}"
+        return phrase(
+            "{run} spends its time as {other} does: no share differs by {points:g} points",
+            run=mine.run,
+            other=other.run,
+            points=kinds.SMALL.value,
         )
-    listed = said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
-    return f"{mine.run} spends {listed} than {other.run}"
+    parts = [_part(change, mine.ledger, first=not place) for place, change in enumerate(large[:IN_SENTENCE])]
+    listed = parts[0] if len(parts) == 1 else phrase("{parts} and {last}", parts=parts[:-1], last=parts[-1])
+    return phrase("{run} spends {listed} than {other}", run=mine.run, listed=listed, other=other.run)
 
 
-def _spent(change: KindChange, ledger: Ledger) -> str:
+def _part(change: KindChange, ledger: Ledger, *, first: bool) -> Message:
+    """`about 12 points more waiting for data (data.py:88 decode)`"""
+    if change.points > 0:
+        more = phrase("points more") if first else phrase("more")
+    else:
+        more = phrase("points fewer") if first else phrase("fewer")
+    where = place_of(change.place) if change.place else ""
+    return phrase(
+        "{about}{points:.0f} {more} {spent}{where}",
+        about=None if change.sure else phrase("about "),
+        points=abs(change.points),
+        more=more,
+        spent=_spent(change, ledger),
+        where=phrase(" ({place})", place=where) if where else None,
+    )
+
+
+def _spent(change: KindChange, ledger: Ledger) -> Message:
     if change.kind == BUSY and ledger.device == "CPU":
-        return "computing"
+        return phrase("computing")
     if change.kind == "launch" and ledger.device == "host":
-        return "handing work to the GPU"
+        return phrase("handing work to the GPU")
     return SPENT[change.kind]
 
 
-def _steps(mine: LedgerSide, other: LedgerSide) -> str:
-    """How long a unit takes in both; "" where that is not known of both."""
+def _steps(mine: LedgerSide, other: LedgerSide) -> Message | None:
+    """How long a unit takes in both; None where that is not known of both."""
     if not _same_units(mine, other) or mine.unit_s is None or other.unit_s is None:
-        return ""
+        return None
     if abs(mine.unit_s / other.unit_s - 1) < SAME_STEP:
-        return f"; {mine.unit_name}s take {time_of(mine.unit_s)} in both"
-    return f"; {mine.unit_name}s take {time_of(mine.unit_s)} in place of {time_of(other.unit_s)}"
+        return phrase("; {unit}s take {unit_s:time} in both", unit=mine.unit_name, unit_s=mine.unit_s)
+    return phrase(
+        "; {unit}s take {unit_s:time} in place of {other_s:time}",
+        unit=mine.unit_name,
+        unit_s=mine.unit_s,
+        other_s=other.unit_s,
+    )
 
 
 def _same_units(mine: LedgerSide, other: LedgerSide) -> bool:
@@ -160,14 +194,12 @@ def _same_units(mine: LedgerSide, other: LedgerSide) -> bool:
     return all(known) and mine.unit_name == other.unit_name
 
 
-def _of_other_devices(mine: LedgerSide, other: LedgerSide) -> str:
-    measured = {"GPU": "the GPU's", "CPU": "the CPU's", "host": "the main thread's, beside a GPU without a counter"}
-    both = [f"the time of {side.run} is {measured[side.ledger.device]}" for side in (mine, other)]
-    return f"The shares of the two cannot be compared: {both[0]}, and {both[1]}{_steps(mine, other)}."
-
-
-def time_of(seconds: float) -> str:
-    """Three digits: `0.24 -> "240 ms"`."""
-    if seconds >= 1:
-        return f"{seconds:.3g} s" if seconds < 1000 else f"{seconds:.0f} s"
-    return f"{1000 * seconds:.3g} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.3g} µs"
+def _of_other_devices(mine: LedgerSide, other: LedgerSide) -> Message:
+    return phrase(
+        "The shares of the two cannot be compared: the time of {run} is {device}, and the time of {other} is {other_device}{steps}.",
+        run=mine.run,
+        device=MEASURED[mine.ledger.device],
+        other=other.run,
+        other_device=MEASURED[other.ledger.device],
+        steps=_steps(mine, other),
+    )

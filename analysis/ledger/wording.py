@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collectors.message import Message, Sentence, phrase, text_of
+
 from ..stacks.frames import file_name
 from . import kinds
 from .kinds import BUSY, LABELS, Charged, TimeKind
@@ -9,27 +11,30 @@ from .shares import LEAST_S, KindRow, Ledger
 
 IN_SENTENCE = 4  # rows beside the first
 MOST_LINES = 10
-TOGETHER = "GPU busy (compute or communication, not separated)"
-PARTS = {"compute": "compute", "communication": "communication", "copy": "copies"}
+PARTS = {"compute": phrase("compute"), "communication": phrase("communication"), "copy": phrase("copies")}
 LEAST_PART = 0.5  # percent of the window; a smaller part of the busy time is not named
-TIERS = {"A": "from stacks alone", "B": "from stacks and the log", "C": "from stacks and traced steps"}
+TIERS = {
+    "A": phrase("from stacks alone"),
+    "B": phrase("from stacks and the log"),
+    "C": phrase("from stacks and traced steps"),
+}
 SIGNALS = {
-    "driver samples": "the driver's utilization samples",
-    "GPM": "the GPU's own activity counters (GPM)",
-    "MIG instance": "the MIG instance's own activity counters",
-    "none": "no counter of the GPU",
+    "driver samples": phrase("the driver's utilization samples"),
+    "GPM": phrase("the GPU's own activity counters (GPM)"),
+    "MIG instance": phrase("the MIG instance's own activity counters"),
+    "none": phrase("no counter of the GPU"),
 }
 
 
-def label_of(kind: TimeKind, ledger: Ledger) -> str:
+def label_of(kind: TimeKind, ledger: Ledger) -> Message:
     """`GPU busy`; where the device is the CPU, `computing`. With several ranks, communication counts as busy."""
     if kind == BUSY and ledger.device == "CPU":
-        return "computing"
+        return phrase("computing")
     if kind == BUSY and ledger.ranks > 1 and not ledger.busy_parts:
-        return TOGETHER
+        return phrase("GPU busy (compute or communication, not separated)")
     if ledger.device == "host" and kind == "launch":
-        return "handing work to the GPU"
-    return LABELS[kind]
+        return phrase("handing work to the GPU")
+    return phrase(LABELS[kind])
 
 
 def place_of(place: Charged) -> str:
@@ -38,50 +43,74 @@ def place_of(place: Charged) -> str:
     return f"{file_name(frame.file)}:{frame.line or '?'} {frame.name.rpartition('.')[2]}" if frame else ""
 
 
-def share_of(row: KindRow) -> str:
+def share_of(row: KindRow) -> Message:
     """`27 %`, or `about 27 %` where the range is wide."""
-    return f"{'' if row.most - row.least <= kinds.SURE.value else 'about '}{row.share:.0f} %"
+    if row.most - row.least <= kinds.SURE.value:
+        return phrase("{share_pct:.0f} %", share_pct=row.share)
+    return phrase("about {share_pct:.0f} %", share_pct=row.share)
 
 
-def sentence_of(ledger: Ledger) -> str:
+def sentence_of(ledger: Ledger) -> Message:
     """Rows below 2 points are added up as "other"."""
     if not ledger.rows:
         return why_empty(ledger)
     shown, small = large_rows(ledger)
-    parts = []
-    for row in shown[: IN_SENTENCE + 1]:
-        where = place_of(row.lines[0].place) if row.lines else ""
-        where = where or (parts_of_busy(ledger) if row.kind == BUSY else "")
-        parts.append(f"{label_of(row.kind, ledger)} {share_of(row)}{f' ({where})' if where else ''}")
+    parts = [_part(row, ledger) for row in shown[: IN_SENTENCE + 1]]
     rest = small + sum(row.share for row in shown[IN_SENTENCE + 1 :])
-    shares = ", ".join([*parts, *([f"other {rest:.0f} %"] if rest >= 0.5 else [])])
-    return f"{shares}.{f' {queued}' if (queued := queued_of(ledger)) else ''}"
+    if rest >= 0.5:
+        parts.append(phrase("other {share_pct:.0f} %", share_pct=rest))
+    if ledger.queued_s < LEAST_S:
+        return phrase("{parts}.", parts=parts)
+    return phrase("{parts}. Besides, {queued_s:rounded} in the queue.", parts=parts, queued_s=ledger.queued_s)
 
 
-def queued_of(ledger: Ledger) -> str:
-    """`Besides, 12 min in the queue.`; "" where it was in none."""
-    return f"Besides, {_seconds(ledger.queued_s)} in the queue." if ledger.queued_s >= LEAST_S else ""
+def _part(row: KindRow, ledger: Ledger) -> Message:
+    """`waiting for data 27 % (data.py:88 decode)`"""
+    label, share, about = label_of(row.kind, ledger), share_of(row), _about(row, ledger)
+    if not about:
+        return phrase("{label} {share}", label=label, share=share)
+    return phrase("{label} {share} ({about})", label=label, share=share, about=about)
 
 
-def parts_of_busy(ledger: Ledger) -> str:
-    """`compute 48 %, communication 13 %` where steps were traced, else `probably communication: 10 to 30 %`; "" where nothing shows any."""
+def _about(row: KindRow, ledger: Ledger) -> Sentence | None:
+    """Its dearest line, or what a GPU did while it was busy."""
+    where = place_of(row.lines[0].place) if row.lines else ""
+    return where or (parts_of_busy(ledger) if row.kind == BUSY else None)
+
+
+def parts_of_busy(ledger: Ledger) -> Message | None:
+    """`compute 48 %, communication 13 %` where steps were traced, else `probably communication: 10 to 30 %`; None where nothing shows any."""
     if parts := ledger.busy_parts:
-        named = [part for part in parts if part.kind == "compute" or part.share >= LEAST_PART]
-        return ", ".join(f"{PARTS[part.kind]} {part.share:.0f} %" for part in named)
+        named = [
+            phrase("{part} {share_pct:.0f} %", part=PARTS[part.kind], share_pct=part.share)
+            for part in parts
+            if part.kind == "compute" or part.share >= LEAST_PART
+        ]
+        return phrase("{parts}", parts=named) if named else None
     least, most = ledger.communication or (0.0, 0.0)
-    return f"probably communication: {least:.0f} to {most:.0f} %" if most >= kinds.SMALL.value else ""
+    if most < kinds.SMALL.value:
+        return None
+    return phrase("probably communication: {least_pct:.0f} to {most_pct:.0f} %", least_pct=least, most_pct=most)
 
 
-def why_empty(ledger: Ledger) -> str:
+def why_empty(ledger: Ledger) -> Message:
     if ledger.queued_s >= LEAST_S and ledger.seconds - ledger.queued_s < kinds.LEAST_S.value:
-        return f"The run was in the queue for {_seconds(ledger.queued_s)} of the window, and on no device: choose a window after its start."
+        return phrase(
+            "The run was in the queue for {queued_s:rounded} of the window, and on no device: choose a window after its start.",
+            queued_s=ledger.queued_s,
+        )
     if ledger.seconds < kinds.LEAST_S.value:
-        return f"The window is shorter than {kinds.LEAST_S.value:g} s: choose a longer one, or ask which line it was lost to."
+        return phrase(
+            "The window is shorter than {least_s:g} s: choose a longer one, or ask which line it was lost to.",
+            least_s=kinds.LEAST_S.value,
+        )
     if ledger.device == "GPU":
-        return (
+        return phrase(
             "No moment of the window has both stacks and a GPU counter: choose a window in which the run was profiled."
         )
-    return "No stacks of the run's main thread lie in the window: choose a window in which the run was profiled."
+    return phrase(
+        "No stacks of the run's main thread lie in the window: choose a window in which the run was profiled."
+    )
 
 
 def large_rows(ledger: Ledger) -> tuple[list[KindRow], float]:
@@ -92,61 +121,68 @@ def large_rows(ledger: Ledger) -> tuple[list[KindRow], float]:
 
 def lines_of(ledger: Ledger, run: str) -> list[str]:
     """At most ten lines for a shell: what was looked at, a line for each row, and how far it may be trusted."""
-    head = f"{run}: {_seconds(ledger.seconds)} profiled, {covered_of(ledger)}"
+    head = phrase(
+        "{run}: {seconds:rounded} profiled, {covered}", run=run, seconds=ledger.seconds, covered=covered_of(ledger)
+    )
     if not ledger.rows:
-        return [head, why_empty(ledger)]
+        return [text_of(head), text_of(why_empty(ledger))]
     shown, small = large_rows(ledger)
-    queued = [f"besides  {_seconds(ledger.queued_s)} in the queue"] if ledger.queued_s >= LEAST_S else []
+    queued = []
+    if ledger.queued_s >= LEAST_S:
+        queued.append(text_of(phrase("besides  {queued_s:rounded} in the queue", queued_s=ledger.queued_s)))
     most = MOST_LINES - 3 - len(queued)
     kept, rest = shown[:most], small + sum(row.share for row in shown[most:])
-    width = max(len(label_of(row.kind, ledger)) for row in kept)
+    width = max(len(text_of(label_of(row.kind, ledger))) for row in kept)
     rows = [_line(row, ledger, width) for row in kept]
-    other = [f"{rest:5.1f} %  other"] if rest >= 0.05 else []
-    hidden = " A potential saving includes what the row slows elsewhere." if any(map(_saves_more, kept)) else ""
-    return [head, *rows, *other, *queued, f"{foot_of(ledger)}{hidden}"]
+    other = [f"{rest:5.1f} %  {text_of(phrase('other'))}"] if rest >= 0.05 else []
+    foot = [foot_of(ledger)]
+    if any(map(_saves_more, kept)):
+        foot.append(phrase("A potential saving includes what the row slows elsewhere."))
+    return [text_of(head), *rows, *other, *queued, " ".join(map(text_of, foot))]
 
 
 def _line(row: KindRow, ledger: Ledger, width: int) -> str:
-    label = label_of(row.kind, ledger)
-    where = place_of(row.lines[0].place) if row.lines else ""
-    where = where or (parts_of_busy(ledger) if row.kind == BUSY else "")
-    notes = [f"{row.least:.0f} to {row.most:.0f} %"] if row.most - row.least > kinds.SURE.value else []
+    notes = []
+    if row.most - row.least > kinds.SURE.value:
+        notes.append(phrase("{least_pct:.0f} to {most_pct:.0f} %", least_pct=row.least, most_pct=row.most))
     if _saves_more(row):
-        notes.append(f"potential saving up to {row.saves_at_most:.0f} %")
+        notes.append(phrase("potential saving up to {saved_pct:.0f} %", saved_pct=row.saves_at_most))
     if row.exposed_by is not None and (exposed := place_of(row.exposed_by)):
-        notes.append(f"costs time since {exposed} waits for the GPU")
-    noted = f" ({'; '.join(notes)})" if notes else ""
-    return f"{row.share:5.1f} %  {label:<{width}}  {where}{noted}".rstrip()
+        notes.append(phrase("costs time since {place} waits for the GPU", place=exposed))
+    noted = f" ({'; '.join(map(text_of, notes))})" if notes else ""
+    label, about = text_of(label_of(row.kind, ledger)), text_of(_about(row, ledger))
+    return f"{row.share:5.1f} %  {label:<{width}}  {about}{noted}".rstrip()
 
 
 def _saves_more(row: KindRow) -> bool:
     return row.saves_at_most > row.share + kinds.SMALL.value
 
 
-def covered_of(ledger: Ledger) -> str:
+def covered_of(ledger: Ledger) -> Message:
     """`from stacks and the log, 97 % of it seen`"""
-    share = f", {100 * ledger.covered_share:.0f} % of it seen" if ledger.covered_share < 0.995 else ""
-    return f"{TIERS[ledger.tier]}{share}"
+    tier = TIERS[ledger.tier]
+    if ledger.covered_share >= 0.995:
+        return tier
+    return phrase("{tier}, {seen_pct:.0f} % of it seen", tier=tier, seen_pct=100 * ledger.covered_share)
 
 
-def foot_of(ledger: Ledger) -> str:
+def foot_of(ledger: Ledger) -> Message:
     """What the shares are of."""
-    whose = (
-        "the service's threads, taken as one"
-        if any(row.kind == "idle" for row in ledger.rows)
-        else "the main thread's time"
-    )
+    if any(row.kind == "idle" for row in ledger.rows):
+        whose = phrase("the service's threads, taken as one")
+    else:
+        whose = phrase("the main thread's time")
     if ledger.device == "CPU":
-        return f"The device is the CPU: shares are of {whose}."
+        return phrase("The device is the CPU: shares are of {whose}.", whose=whose)
     if ledger.device == "host":
-        return f"No counter says how busy the GPU was: shares are of {whose}."
+        return phrase("No counter says how busy the GPU was: shares are of {whose}.", whose=whose)
+    signal = SIGNALS[ledger.signal]
     if ledger.traced and ledger.busy_parts:
         trace = ledger.traced.trace
-        return f"Busy by {SIGNALS[ledger.signal]}; its parts as in the traced steps {trace.first_step} to {trace.last_step}."
-    return f"Busy by {SIGNALS[ledger.signal]}; what a GPU did while busy is not judged."
-
-
-def _seconds(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+        return phrase(
+            "Busy by {signal}; its parts as in the traced steps {first_step} to {last_step}.",
+            signal=signal,
+            first_step=trace.first_step,
+            last_step=trace.last_step,
+        )
+    return phrase("Busy by {signal}; what a GPU did while busy is not judged.", signal=signal)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 from collectors.lines.tracebacks import CrashFrame, Raised, Traceback, makes_steps, shortened, tracebacks
+from collectors.message import Message, phrase, text_of
 from collectors.records import LogLine
 
 # What a line of a log says went wrong, where it is not an exception of Python: the GPU, the kernel, the scheduler, the other ranks.
@@ -32,16 +33,16 @@ FaultKind: TypeAlias = Literal[
 
 
 class FaultPattern(NamedTuple):
-    """A pattern of a line, and the sentence on it, whose `{names}` are the pattern's groups. A strong fault explains an exception."""
+    """A pattern of a line, and the template of the sentence on it, whose `{names}` are the pattern's groups. A strong fault explains an exception."""
 
     kind: FaultKind
     pattern: re.Pattern[str]
-    sentence: str
+    template: str
 
 
 class FoundFault(NamedTuple):
     kind: FaultKind
-    sentence: str
+    said: Message  # without a full stop
     rank: int | None  # that the line itself names
 
 
@@ -58,17 +59,17 @@ NCCL = re.compile(
     r".{0,400}?Timeout\(ms\)=(?P<limit>\d+)\).{0,400}?ran for (?P<ran>\d+) milliseconds"
 )
 XIDS = {
-    13: "a graphics engine exception: usually the program accessed memory out of bounds",
-    31: "a GPU memory page fault: the program accessed an address that is not mapped",
-    43: "the GPU stopped processing: the program ran into an error",
-    48: "a double-bit ECC error: the GPU's memory failed",
-    63: "ECC page retirement or row remapping was recorded",
-    64: "ECC page retirement or row remapping failed",
-    74: "an NVLink error",
-    79: "the GPU has fallen off the bus",
-    94: "a contained ECC error: only this program is affected",
-    95: "an uncontained ECC error: the GPU needs a reset",
-    119: "the GPU's firmware (GSP) did not answer in time",
+    13: phrase("a graphics engine exception: usually the program accessed memory out of bounds"),
+    31: phrase("a GPU memory page fault: the program accessed an address that is not mapped"),
+    43: phrase("the GPU stopped processing: the program ran into an error"),
+    48: phrase("a double-bit ECC error: the GPU's memory failed"),
+    63: phrase("ECC page retirement or row remapping was recorded"),
+    64: phrase("ECC page retirement or row remapping failed"),
+    74: phrase("an NVLink error"),
+    79: phrase("the GPU has fallen off the bus"),
+    94: phrase("a contained ECC error: only this program is affected"),
+    95: phrase("an uncontained ECC error: the GPU needs a reset"),
+    119: phrase("the GPU's firmware (GSP) did not answer in time"),
 }
 XID = re.compile(r"NVRM: Xid \((?P<place>[^)]+)\): (?P<number>\d+)")
 
@@ -106,7 +107,7 @@ _ROWS: tuple[tuple[FaultKind, str, str], ...] = (
      "A collective of gloo timed out: the other rank did not {what} within {ms} ms"),
     ("peer_gone", r"Connection closed by peer|Connection reset by peer", "Another rank is gone: its connection was closed"),
 )  # fmt: skip
-ROWS = tuple(FaultPattern(kind, re.compile(pattern), sentence) for kind, pattern, sentence in _ROWS)
+ROWS = tuple(FaultPattern(kind, re.compile(pattern), template) for kind, pattern, template in _ROWS)
 
 
 def fault_in(text: str) -> FoundFault | None:
@@ -114,31 +115,51 @@ def fault_in(text: str) -> FoundFault | None:
     if found := OUT_OF_MEMORY.search(text):
         return FoundFault("cuda", _memory(found.groupdict()), None)
     if found := NCCL.search(text):
-        what = (
-            f"rank {found['rank']} waited {int(found['ran']) / 1000:,.0f} s in {found['what']} number {found['number']}"
+        said = phrase(
+            "A collective of NCCL timed out: rank {rank} waited {waited_s:,.0f} s in {what} number {number} for the other ranks, the limit is {limit_s:,.0f} s",
+            rank=found["rank"],
+            waited_s=int(found["ran"]) / 1000,
+            what=found["what"],
+            number=found["number"],
+            limit_s=int(found["limit"]) / 1000,
         )
-        limit = f"the limit is {int(found['limit']) / 1000:,.0f} s"
-        return FoundFault(
-            "collective", f"A collective of NCCL timed out: {what} for the other ranks, {limit}", int(found["rank"])
-        )
+        return FoundFault("collective", said, int(found["rank"]))
     if found := DEVICE_ASSERT.search(text):
-        usual = "usually an index is out of range, such as a label beyond the number of classes"
-        return FoundFault("cuda", f"The assertion `{found['what']}` of a CUDA kernel failed: {usual}", None)
+        said = phrase(
+            "The assertion `{what}` of a CUDA kernel failed: usually an index is out of range, such as a label beyond the number of classes",
+            what=found["what"],
+        )
+        return FoundFault("cuda", said, None)
     if found := XID.search(text):
-        meaning = XIDS.get(int(found["number"]), "see NVIDIA's list of Xid errors")
-        return FoundFault("cuda", f"The driver reports Xid {found['number']} of GPU {found['place']}: {meaning}", None)
+        said = phrase(
+            "The driver reports Xid {number} of GPU {place}: {meaning}",
+            number=found["number"],
+            place=found["place"],
+            meaning=XIDS.get(int(found["number"]), phrase("see NVIDIA's list of Xid errors")),
+        )
+        return FoundFault("cuda", said, None)
     for row in ROWS:
         if found := row.pattern.search(text):
-            words = {name: value or "no reason is given" for name, value in found.groupdict().items()}
-            return FoundFault(row.kind, row.sentence.format_map(words), None)
+            values = {name: value or phrase("no reason is given") for name, value in found.groupdict().items()}
+            return FoundFault(row.kind, phrase(row.template, **values), None)
     return None
 
 
-def _memory(words: dict[str, str | None]) -> str:
-    gpu = f"GPU {words['gpu']}" if words["gpu"] else "The GPU"
-    room = f", {words['free']} of {words['total']} were free" if words["total"] else ""
-    used = f"; PyTorch held {words['used']} and {words['reserved']} more in its cache" if words["used"] else ""
-    return f"{gpu} ran out of memory: {words['asked']} were asked for{room}{used}"
+def _memory(words: dict[str, str | None]) -> Message:
+    room = used = None
+    if words["total"]:
+        room = phrase(", {free} of {total} were free", free=words["free"], total=words["total"])
+    if words["used"]:
+        used = phrase(
+            "; PyTorch held {used} and {reserved} more in its cache", used=words["used"], reserved=words["reserved"]
+        )
+    return phrase(
+        "{gpu} ran out of memory: {asked} were asked for{room}{used}",
+        gpu=phrase("GPU {gpu}", gpu=words["gpu"]) if words["gpu"] else phrase("The GPU"),
+        asked=words["asked"],
+        room=room,
+        used=used,
+    )
 
 
 AROUND_S = 180.0  # before the last fault: what is as near as that may have led to it
@@ -165,7 +186,7 @@ class Fault(NamedTuple):
     """One thing that went wrong."""
 
     kind: FaultKind
-    sentence: str
+    said: Message
     time_s: float
     rank: int | None
     lines: tuple[LogLine, ...]
@@ -175,12 +196,19 @@ class Fault(NamedTuple):
     led_by: tuple[Raised, ...] = ()  # earlier exceptions of a chain, the first one first; the parts of a group
 
     @property
+    def sentence(self) -> str:
+        return text_of(self.said)
+
+    @property
     def own_frame(self) -> CrashFrame | None:
-        """The innermost frame that is not of a library."""
-        return next(
-            (frame for frame in reversed(self.frames) if not NOT_OURS.search(frame.file)),
-            self.frames[-1] if self.frames else None,
-        )
+        return own_frame(self.frames)
+
+
+def own_frame(frames: Sequence[CrashFrame]) -> CrashFrame | None:
+    """The innermost that is not of a library."""
+    return next(
+        (frame for frame in reversed(frames) if not NOT_OURS.search(frame.file)), frames[-1] if frames else None
+    )
 
 
 class Crash(NamedTuple):
@@ -224,9 +252,8 @@ def crash_of(
             -1
         ]  # of one process, the last that was raised
     ranks = {fault.rank for fault in near if fault.rank is not None}
-    sentence = _with_rank(cause, len(ranks))
     others = tuple(fault for fault in near if fault is not cause)
-    return Crash(cause._replace(sentence=sentence), others[-MOST_FAULTS:], len(ranks))
+    return Crash(cause._replace(said=_with_rank(cause, len(ranks))), others[-MOST_FAULTS:], len(ranks))
 
 
 def _is_outlived(traceback: Traceback, went_on_until_s: float | None, stepped_s: Sequence[float]) -> bool:
@@ -255,29 +282,42 @@ def _of_traceback(traceback: Traceback) -> Fault:
     rank, lines = traceback.rank, traceback.lines[-MOST_LINES:]
     if traceback.is_dump:
         at = _at(last.frames)
-        what = f": {last.message}" if last.message else ""
-        sentence = f"Python was ended by a fatal error, {last.exception}{what}{at}"
-        return Fault("fatal", sentence, traceback.time_s, rank, lines, last.frames, last.exception, last.message)
-    said = fault_in(f"{last.exception}: {last.message}")
-    name = last.exception or "an exception"
+        dumped = phrase(
+            "Python was ended by a fatal error, {error}{what}{at}",
+            error=last.exception,
+            what=phrase(": {message}", message=last.message) if last.message else None,
+            at=at,
+        )
+        return Fault("fatal", dumped, traceback.time_s, rank, lines, last.frames, last.exception, last.message)
+    fault = fault_in(f"{last.exception}: {last.message}")
+    name = last.exception or phrase("an exception")
     message = shortened(last.message.split("\n")[0], MOST_CHARACTERS)
     sentence = (
-        f"{said.sentence} ({name}{_at(last.frames)})"
-        if said
-        else f"{name}{f': {message}' if message else ''}{_at(last.frames)}"
+        phrase("{fault} ({error}{at})", fault=fault.said, error=name, at=_at(last.frames))
+        if fault
+        else phrase(
+            "{error}{message}{at}",
+            error=name,
+            message=phrase(": {message}", message=message) if message else None,
+            at=_at(last.frames),
+        )
     )
     led_by = (*traceback.raised[:-1], *traceback.parts)
-    kind = said.kind if said else "exception"
+    kind = fault.kind if fault else "exception"
     return Fault(kind, sentence, traceback.time_s, rank, lines, last.frames, last.exception, last.message, led_by)
 
 
-def _at(frames: Sequence[CrashFrame]) -> str:
-    """`", in step at train.py:42"`"""
-    frame = Fault("exception", "", 0.0, None, (), tuple(frames)).own_frame
+def _at(frames: Sequence[CrashFrame]) -> Message | None:
+    """`, at train.py:42 in step`"""
+    frame = own_frame(frames)
     if frame is None:
-        return ""
-    name = frame.file.replace("\\", "/").rpartition("/")[2]
-    return f", at {name}:{frame.line}{f' in {frame.function}' if frame.function else ''}"
+        return None
+    return phrase(
+        ", at {file}:{line}{function}",
+        file=frame.file.replace("\\", "/").rpartition("/")[2],
+        line=frame.line,
+        function=phrase(" in {function}", function=frame.function) if frame.function else None,
+    )
 
 
 def _of_lines(lines: Sequence[LogLine]) -> list[Fault]:
@@ -289,14 +329,20 @@ def _of_lines(lines: Sequence[LogLine]) -> list[Fault]:
         if fault is None and (signal := SIGNAL.match(text)):
             found.setdefault(
                 text,
-                Fault("fatal", f"The process was ended by a signal: {signal['what']}", line.time_s, line.rank, (line,)),
+                Fault(
+                    "fatal",
+                    phrase("The process was ended by a signal: {signal}", signal=signal["what"]),
+                    line.time_s,
+                    line.rank,
+                    (line,),
+                ),
             )
         elif fault is None and (aborted := ABORTED.search(text)):
             found.setdefault(
                 text,
                 Fault(
                     "fatal",
-                    f"C++ code threw {aborted['what']}, which ended the process",
+                    phrase("C++ code threw {what}, which ended the process", what=aborted["what"]),
                     line.time_s,
                     line.rank,
                     (line,),
@@ -304,7 +350,7 @@ def _of_lines(lines: Sequence[LogLine]) -> list[Fault]:
             )
         elif fault is not None and len(found) < MOST_FAULTS:
             rank = fault.rank if fault.rank is not None else line.rank
-            found.setdefault(fault.sentence, Fault(fault.kind, fault.sentence, line.time_s, rank, (line,)))
+            found.setdefault(text_of(fault.said), Fault(fault.kind, fault.said, line.time_s, rank, (line,)))
     return list(found.values())
 
 
@@ -322,14 +368,26 @@ def _of_torchrun(lines: Sequence[LogLine]) -> list[Fault]:
             if rank is None or code is None:
                 return []
             how = said.get("traceback", "")
-            reason = f" ({how.split('(')[-1].rstrip(')')})" if how.startswith("Signal") else ""
-            sentence = f"Rank {rank[0]} failed first, with exit code {code[0]}{reason}"
-            return [Fault("exit", sentence, lines[place].time_s, int(rank[0]), tuple(lines[place : place + 8]))]
+            signal = how.split("(")[-1].rstrip(")") if how.startswith("Signal") else None
+            failed = phrase(
+                "Rank {rank} failed first, with exit code {code}{signal}",
+                rank=rank[0],
+                code=code[0],
+                signal=phrase(" ({signal})", signal=signal) if signal is not None else None,
+            )
+            return [Fault("exit", failed, lines[place].time_s, int(rank[0]), tuple(lines[place : place + 8]))]
     return []
 
 
-def _with_rank(fault: Fault, ranks: int) -> str:
+def _with_rank(fault: Fault, ranks: int) -> Message:
+    """A sentence of its own."""
     if fault.rank is None or fault.kind in ("exit", "collective"):
-        return f"{fault.sentence}."
-    first = f", the first of {ranks} ranks that failed" if ranks > 1 else ""
-    return f"Rank {fault.rank}{first}: {fault.sentence}."
+        return phrase("{fault}.", fault=fault.said)
+    if ranks < 2:
+        return phrase("Rank {rank}: {fault}.", rank=fault.rank, fault=fault.said)
+    return phrase(
+        "Rank {rank}, the first of {ranks} ranks that failed: {fault}.",
+        rank=fault.rank,
+        ranks=ranks,
+        fault=fault.said,
+    )

@@ -13,6 +13,7 @@ import numpy as np
 
 from analysis.blame.verdict import Verdict
 from analysis.stacks.traces import Range
+from collectors.message import text_of
 from collectors.records import Frame
 from collectors.store.open import open_store
 from dashboard.queries import Queries
@@ -242,7 +243,7 @@ def _result(row: Row, window: Window, verdict: Verdict) -> Result:
         file=frame.file if frame else "",
         line=frame.line if frame else None,
         leaf=verdict.suspect.leaf if verdict.suspect else "",
-        reason=verdict.reason,
+        reason=text_of(verdict.reason),
         basis=verdict.basis,
         sentence=verdict.sentence,
     )
@@ -256,7 +257,7 @@ def judge(row: Row, healthy: bool, verdict: Verdict) -> Judgement:
         return "quiet" if verdict.verdict in NOTHING else "others" if verdict.verdict in OTHERS else "no line"
     if row.right == "others":
         return "wrong" if frame else "none" if verdict.verdict in NOTHING else "right"
-    if row.right == "gc" and "garbage collection" in verdict.reason:
+    if row.right == "gc" and "garbage collection" in text_of(verdict.reason):
         return "right"
     if frame is None:
         return "none" if verdict.verdict in NOTHING else "others" if verdict.verdict in OTHERS else "no line"

@@ -25,6 +25,7 @@ from analysis.ledger.kinds import BUSY
 from analysis.ledger.shares import KindRow, Ledger
 from analysis.ledger.wording import sentence_of
 from analysis.stacks.traces import Range
+from collectors.message import text_of
 from collectors.store.open import open_store
 from collectors.store.store import Store
 from dashboard.stacks.stacks import Stacks
@@ -101,7 +102,7 @@ def _as_row(found: Measured) -> Row:
     ledger, row = found.said[-1]
     said = f"{row.kind} {row.share:.0f} %, at most {found.most:.0f} %" if row else "no row of the cause"
     before_ms, after_ms = (1e3 * float(np.mean(found.step_s[when])) for when in ("always", "never"))
-    text = f"{before_ms:.1f} to {after_ms:.1f} ms; said {said}; {sentence_of(ledger)}"
+    text = f"{before_ms:.1f} to {after_ms:.1f} ms; said {said}; {text_of(sentence_of(ledger))}"
     return Row(found.cause, found.saved, "% saved", round(found.most + NOISE, 1), spread=text)
 
 

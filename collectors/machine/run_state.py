@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ..folders import is_received
+from ..message import spoken
 from ..records import Event
 from .proc import PROC, alive, boot_id, contained, pid_namespace, runs_python, start_ticks, uid_of
 from .proc import TICKS_PER_S as PROC_TICKS_PER_S
@@ -182,14 +183,6 @@ def seconds(value: object) -> float | None:
 def whole(value: object) -> int | None:
     """A whole number that a file gave, in the range of a pid or of clock ticks, or None for anything else."""
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63 else None
-
-
-def spoken(seconds: float) -> str:
-    """`0.1 -> "0.1 s"`, `95 -> "95 s"`, `1200 -> "20 min"`, `10260 -> "2 h 51 min"`."""
-    if seconds < 120:
-        return f"{seconds:.0f} s" if seconds >= 9.5 else f"{round(seconds, 3):.1g} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 # What a run's files claim about processes on this machine, as far as the kernel confirms it.

@@ -12,6 +12,7 @@ from analysis.blame.suspect import Suspect
 from analysis.blame.verdict import Confidence, Verdict
 from analysis.blame.verdict import VerdictKind as VerdictKind
 from analysis.stacks.traces import Range
+from collectors.message import text_of
 
 from ..queries import Queries
 from .answers import Answer
@@ -93,7 +94,7 @@ def verdict_answer(verdict: Verdict) -> VerdictAnswer:
         "sentence": verdict.sentence,
         "lead": verdict.lead,
         "place": verdict.place,
-        "reason": verdict.reason,
+        "reason": text_of(verdict.reason),
         "rank": verdict.rank,
         "excess_s": verdict.excess_s,
         "excess_share": verdict.excess_share,
@@ -113,7 +114,7 @@ def verdict_answer(verdict: Verdict) -> VerdictAnswer:
         "size": verdict.size,
         "longer": verdict.longer,
         "basis": verdict.basis,
-        "contradiction": verdict.contradiction,
+        "contradiction": text_of(verdict.contradiction),
         "judged": verdict.judged,
         "normal": verdict.baseline,
         "profile_until": verdict.profile_until,

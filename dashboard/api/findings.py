@@ -13,7 +13,7 @@ from alerts.config import OWN
 from analysis.dumps import MemorySnapshot
 from analysis.findings.rule import RuleTopic
 from analysis.findings.rules import BY_NAME, RULES
-from collectors.records import Finding, FindingWeight
+from collectors.records import MESSAGE, Finding, FindingWeight
 
 from ..mutations import Changes
 from ..queries import NotFound, Queries
@@ -113,7 +113,7 @@ class RuleList(TypedDict):
     rules: list[RuleRow]
 
 
-SHOWN = {"key", "numbers", "place", "gpu", "stacks", "lines", "snapshot"}
+SHOWN = {MESSAGE, "key", "numbers", "place", "gpu", "stacks", "lines", "snapshot"}
 Holding = Annotated[bool, Query(description="only those that still hold")]
 MostFindings = Annotated[int, Query(ge=1, le=MOST, alias="limit", description="the newest so many")]
 FindingId = Annotated[str, Query(alias="id", max_length=MOST_CHARACTERS)]

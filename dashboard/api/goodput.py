@@ -18,6 +18,7 @@ from analysis.goodput import (
     StartedBy,
     basis_of,
 )
+from collectors.message import text_of
 
 from ..queries import Queries
 from ..runs.goodput import RunGoodput
@@ -93,7 +94,7 @@ def goodput_answer(answer: RunGoodput) -> GoodputAnswer:
     nothing = Paid(None, None, None)
     return {
         "runs": list(answer.runs),
-        "sentence": answer.sentence,
+        "sentence": text_of(answer.message),
         "window": found.window if found else None,
         "seconds": found.seconds if found else 0.0,
         "goodput": found.goodput if found else None,
@@ -108,7 +109,7 @@ def goodput_answer(answer: RunGoodput) -> GoodputAnswer:
         "rows": [_row(row, found) for row in found.rows] if found else [],
         "attempts": [_attempt(row) for row in attempts[-MOST_ATTEMPTS:]],
         "attempts_left_out": max(0, len(attempts) - MOST_ATTEMPTS),
-        "missing": answer.missing,
+        "missing": [text_of(said) for said in answer.missing],
     }
 
 
@@ -122,7 +123,7 @@ def _row(row: GoodputRow, found: Goodput) -> GoodputKindRow:
         "label": LABEL[row.kind],
         "seconds": row.seconds,
         "share": row.share,
-        "basis": basis_of(row.kind, found),
+        "basis": text_of(basis_of(row.kind, found)),
         **_paid(row.paid),
     }
 

@@ -11,6 +11,7 @@ from analysis.ledger.device import Signal as Signal
 from analysis.ledger.kinds import KINDS, Charged, TimeKind
 from analysis.ledger.shares import KindRow, Ledger, LedgerDevice, LineShare, Sureness, Tier, TracedLine, lane_of
 from analysis.ledger.wording import label_of, sentence_of
+from collectors.message import text_of
 from collectors.tracing import KernelKind
 
 from ..queries import Queries
@@ -153,7 +154,7 @@ def contrast_answer(found: LedgerContrast) -> LedgerContrastAnswer:
         "changes": [
             {
                 "kind": change.kind,
-                "label": change.label,
+                "label": text_of(change.label),
                 "share": change.share,
                 "other_share": change.other_share,
                 "seconds": change.seconds,
@@ -168,7 +169,7 @@ def contrast_answer(found: LedgerContrast) -> LedgerContrastAnswer:
 
 def ledger_answer(ledger: Ledger) -> LedgerAnswer:
     return {
-        "sentence": sentence_of(ledger),
+        "sentence": text_of(sentence_of(ledger)),
         "device": ledger.device,
         "tier": ledger.tier,
         "busy_signal": ledger.signal,
@@ -214,7 +215,7 @@ def _traced_line(line: TracedLine, total_s: float) -> LedgerTracedLine:
 def _row(row: KindRow, ledger: Ledger) -> LedgerRow:
     return {
         "kind": row.kind,
-        "label": label_of(row.kind, ledger),
+        "label": text_of(label_of(row.kind, ledger)),
         "share": row.share,
         "seconds": row.seconds,
         "least": row.least,

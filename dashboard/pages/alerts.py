@@ -16,7 +16,7 @@ from alerts.messages import AlertMessage, shown_target
 from alerts.routing import MAX_FINDINGS, Mute
 from analysis.findings.rules import BY_NAME
 from analysis.findings.rules import RULES as ALL_RULES
-from collectors.machine.run_state import spoken
+from collectors.message import spoken
 from collectors.records import Finding
 
 from ..findings import AlertsNow

@@ -16,7 +16,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis.blame.verdict import Verdict
-from analysis.ledger.contrast import LedgerContrast, time_of
+from analysis.ledger.contrast import LedgerContrast
 from analysis.ledger.kinds import BUSY, KINDS, TimeKind
 from analysis.ledger.shares import KindRow, Ledger, lane_of
 from analysis.ledger.wording import covered_of, foot_of, label_of, large_rows, place_of, sentence_of, share_of
@@ -26,6 +26,7 @@ from analysis.stacks.fold import FlameTree
 from analysis.stacks.frames import file_name, library_name
 from analysis.stacks.traces import Floats, Ints, Range
 from collectors import VERSION
+from collectors.message import text_of, time_of
 from collectors.records import Frame
 from collectors.redaction import LEFT_OUT, is_secret, redacted, without_secrets
 from collectors.store.store import Buckets
@@ -538,9 +539,17 @@ class LedgerPicture(NamedTuple):
 def ledger_picture(ledger: Ledger, characters: int, blocks: int = BLOCKS) -> LedgerPicture:
     parts, left = [], 0.0
     for row in ledger.rows:
-        label = f"{label_of(row.kind, ledger)} {share_of(row)}"
+        share = text_of(share_of(row))
         width = max(0.0, min(row.share, 100.0 - left))
-        parts.append(BarPart(row.kind, left, width, share_of(row) if width >= NAMED_LEDGER_PCT else "", label))
+        parts.append(
+            BarPart(
+                row.kind,
+                left,
+                width,
+                share if width >= NAMED_LEDGER_PCT else "",
+                f"{text_of(label_of(row.kind, ledger))} {share}",
+            )
+        )
         left += width
     return LedgerPicture(
         parts,
@@ -554,7 +563,7 @@ def _row(row: KindRow, ledger: Ledger, characters: int) -> LedgerTableRow:
     exposed = place_of(row.exposed_by) if row.exposed_by else ""
     return LedgerTableRow(
         row.kind,
-        label_of(row.kind, ledger),
+        text_of(label_of(row.kind, ledger)),
         f"{row.share:.1f} %",
         length_of(row.seconds),
         f"{row.least:.1f} to {row.most:.1f} %" if wide and row.most > row.least else "",
@@ -599,7 +608,7 @@ def contrast_rows(found: LedgerContrast, characters: int) -> list[ContrastRow]:
     return [
         ContrastRow(
             change.kind,
-            change.label,
+            text_of(change.label),
             f"{change.share:.1f} %",
             f"{change.other_share:.1f} %",
             f"{change.points:+.1f}".replace("-", "−") if abs(change.points) >= LEAST_POINTS else "0",
@@ -839,7 +848,7 @@ def _verdict(title: str, verdict: Verdict, detail: Detail) -> VerdictText:
         f"{verdict.samples:,} samples beside {verdict.baseline_samples:,} of the run's normal"
         if verdict.baseline_samples
         else "",
-        said(verdict.contradiction.rstrip("."), detail.characters),
+        said(text_of(verdict.contradiction).rstrip("."), detail.characters),
     ]
     return VerdictText(title, said(verdict.sentence, 2 * detail.characters), _sentences(notes), rows)
 
@@ -867,10 +876,10 @@ def _ledger(found: Findings, detail: Detail) -> LedgerText | None:
     ledger = found.ledger.value
     if ledger is None:
         return None
-    sentence = _capital(shortened(sentence_of(ledger), 3 * detail.characters))
+    sentence = _capital(shortened(text_of(sentence_of(ledger)), 3 * detail.characters))
     if not ledger.rows:
         return LedgerText(sentence, "", LedgerPicture([], [], []), "", "")
-    aside = f"{_capital(covered_of(ledger))}. {foot_of(ledger)}"
+    aside = f"{_capital(text_of(covered_of(ledger)))}. {text_of(foot_of(ledger))}"
     ends = _ends(ledger.window, found.time_zone)
     return LedgerText(sentence, aside, ledger_picture(ledger, detail.characters, detail.blocks), *ends)
 

@@ -37,6 +37,7 @@ from analysis.stacks.traces import Floats, Range
 from analysis.step_log import COMPILATIONS, PHASE, UNITS
 from collectors.folders import LogTree
 from collectors.machine.run_state import AHEAD_S, LIFETIMES
+from collectors.message import Message, phrase, text_of
 from collectors.step_axis import stepper
 from collectors.store.store import Run, Series, Store, TooMuch, check
 
@@ -274,7 +275,9 @@ def _added(counters: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
 
 MOST_RUNS = 50  # of one training, the newest
 READING_S = 0.5  # on stacks that nothing has added up yet
-NO_TIME = "Fewer than two moments of the run are known, so there is no wall time to share out: log lines with time_s, or use RunLog."
+NO_TIME = phrase(
+    "Fewer than two moments of the run are known, so there is no wall time to share out: log lines with time_s, or use RunLog."
+)
 
 
 @dataclass(frozen=True)
@@ -291,12 +294,12 @@ def price_of(data_dir: Path) -> Price:
 
 @dataclass(frozen=True)
 class RunGoodput:
-    """`found` is None where nothing has a time; `sentence` then says so."""
+    """`found` is None where nothing has a time; the message then says so."""
 
     runs: tuple[str, ...]
     found: Goodput | None
-    sentence: str
-    missing: list[str]
+    message: Message
+    missing: list[Message]
     gpus: int | None
     price: Price
 
@@ -344,13 +347,14 @@ class Goodputs:
             found = goodput(recorded, spent, split) or found
         missing = missing_of(found, gpus=gpus is not None, priced=price.per_gpu_hour > 0)
         if not all(record.whole for record in records):
-            missing.append("The run has too many lines to read each: neighbouring ones were read together.")
+            missing.append(phrase("The run has too many lines to read each: neighbouring ones were read together."))
         return RunGoodput(names, found, sentence_of(found), missing, gpus, price)
 
     def line(self, run: str) -> str | None:
         """For a shell. None where nothing of the run has a time."""
         found = self.goodput(run)
-        return f"Whole run: {found.sentence[:1].lower()}{found.sentence[1:]}" if found.found else None
+        text = text_of(found.message)
+        return f"Whole run: {text[:1].lower()}{text[1:]}" if found.found else None
 
     def _by_stacks(self, run: str, found: Goodput) -> dict[GoodputKind, float]:
         """Of a run that logs no steps: which shares of its time stacks show to be validation or checkpoints."""
