@@ -70,15 +70,11 @@ def looker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Looker]:
     for number in range(RUNS):
         write(tmp_path / name_of(number), clock.time() - (RUNS - number) * 5)
     for name in ("mark_of", "mtime_ns_of"):
-        slow = slowly(getattr(watch_module, name), clock)
-        for module in (watch_module, watch_module):
-            monkeypatch.setattr(module, name, slow)
-    monkeypatch.setattr(
-        watch_module, "os", SimpleNamespace(scandir=partial(slow_entries, clock), stat=os.stat, lstat=os.lstat)
-    )
+        monkeypatch.setattr(watch_module, name, slowly(getattr(watch_module, name), clock))
+    system = SimpleNamespace(**{**vars(os), "scandir": partial(slow_entries, clock)})
+    monkeypatch.setattr(watch_module, "os", system)
     monkeypatch.setattr(watch_module, "MAX_GLANCED", GLANCED)
-    for module in (watch_module, watch_module):
-        monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(watch_module, "time", clock)
     folder = FolderWatch(tmp_path, lambda path: path.endswith(".jsonl"), threading.Event(), poll_only=True)
     looker = Looker(tmp_path, folder, clock)
     found: list[Path] = []

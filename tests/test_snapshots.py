@@ -118,7 +118,7 @@ def test_a_large_one_and_one_that_takes_long_are_a_sentence(tmp_path: Path, monk
     monkeypatch.setattr(dumps, "READ_WITHIN_S", 0.001)
     slow = memory_snapshot([tmp_path], now_s - 60, now_s + 60)
     assert slow is not None and "memory_viz" in slow["trouble"]
-    monkeypatch.setattr(dumps, "MOST_BYTES", 10)
+    monkeypatch.setattr(dumps, "MOST_SNAPSHOT_BYTES", 10)
     large = memory_snapshot([tmp_path], now_s - 60, now_s + 60)
     assert large is not None and "too many to be read here" in large["trouble"]
 
