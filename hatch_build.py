@@ -1,7 +1,7 @@
 """What is built and not committed, for the wheel (as hatch's build hook) and for a checkout (`python hatch_build.py`).
 
-uPlot, which npm fetches, goes to assets/vendor/; the native sampler, which the system's C compiler makes, beside its reader. A checkout's
-environment also gets the namespace `deepseek`.
+npm fetches uPlot into assets/vendor/; the system's C compiler builds the native sampler beside its reader. In a checkout the packages are also
+linked into the namespace `deepseek`, where the wheel has them.
 """
 
 from __future__ import annotations
@@ -35,15 +35,13 @@ PACKAGES = (
     "analysis",
     "app.py",
     "assets",
-    "client",
     "collector.py",
     "collectors",
     "dashboard",
-    "integrations",
     "jobs",
     "models",
     "trainer",
-)  # also in both pyproject.toml
+)  # also in pyproject.toml
 SAMPLER = "collectors/sampler/_sampler"
 
 
@@ -96,14 +94,14 @@ def vendor(root: Path) -> None:
 def namespace(root: Path) -> None:
     """`deepseek.<name>` in this environment means the checkout's packages, unless the wheel is installed beside them.
 
-    The links lie outside of site-packages: pip, which writes and removes files there, never meets the checkout.
+    The links lie outside of site-packages: pip, which writes and removes files there, never meets the checkout. deepseek-log needs none:
+    `make setup` installs it editable.
     """
     packages = Path(sys.prefix) / "checkout" / "deepseek"
-    packages.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(packages, ignore_errors=True)
+    packages.mkdir(parents=True)
     for name in PACKAGES:
-        link = packages / name
-        link.unlink(missing_ok=True)
-        link.symlink_to(root / name)
+        (packages / name).symlink_to(root / name)
     (Path(sysconfig.get_path("purelib")) / "deepseek-checkout.pth").write_text(f"{packages.parent}\n")
 
 

@@ -21,7 +21,7 @@ from access.files import SETTLED_NS, Stamp, bytes_of, stamp_of
 from analysis.findings.rules import BY_NAME
 from collectors import options
 from collectors.records import FindingWeight
-from collectors.redaction import LEFT_OUT, redacted
+from deepseek.log.redaction import LEFT_OUT, redacted
 
 ReceiverKind: TypeAlias = Literal["webhook", "email", "ntfy", "desktop", "apprise"]
 OwnRuleKind: TypeAlias = Literal["when", "absent", "anomaly"]

@@ -17,8 +17,8 @@ from analysis.findings.rules import BY_NAME
 from analysis.findings.watch import WITH_RUN
 from collectors.message import Sentence, phrase, text_of
 from collectors.records import Finding
-from collectors.redaction import redacted
 from collectors.store.store import Series, Store, StoreError
+from deepseek.log.redaction import redacted
 
 from .config import OWN, AlertSettings, Receiver, is_reference
 

@@ -71,14 +71,14 @@ def times_of(name: str) -> Times:
 
 
 def run_log(folder: Path) -> Adapter:
-    from deepseek.trainer.run_log import RunLog
+    from deepseek.log import RunLog
 
     log = RunLog(folder, "run_log")
     return Adapter(log.scalars, log.close, 1)
 
 
 def transformers(folder: Path) -> Adapter:
-    from deepseek.integrations.transformers import RunLogCallback
+    from deepseek.log.adapters.transformers import RunLogCallback
 
     state, control = SimpleNamespace(global_step=0, epoch=0.0), SimpleNamespace()
     arguments = SimpleNamespace(run_name="transformers", to_sanitized_dict=lambda: {"lr": 0.1})
@@ -96,7 +96,7 @@ def transformers(folder: Path) -> Adapter:
 
 
 def lightning(folder: Path) -> Adapter:
-    from deepseek.integrations.lightning import PhasesCallback, RunLogger
+    from deepseek.log.adapters.lightning import PhasesCallback, RunLogger
 
     logger, phases = RunLogger(folder, "lightning"), PhasesCallback()
     loop = SimpleNamespace(_should_accumulate=lambda: False, _batches_that_stepped=0)
@@ -116,14 +116,14 @@ def lightning(folder: Path) -> Adapter:
 
 
 def accelerate(folder: Path) -> Adapter:
-    from deepseek.integrations.accelerate import RunLogTracker
+    from deepseek.log.adapters.accelerate import RunLogTracker
 
     tracker = RunLogTracker(folder, "accelerate")
     return Adapter(lambda number, values: tracker.log(values, step=number), tracker.finish, 1)
 
 
 def wandb(folder: Path) -> Adapter:
-    from deepseek.integrations import wandb
+    from deepseek.log.adapters import wandb
 
     run = wandb.init(name="wandb", dir=folder)
     return Adapter(lambda number, values: run.log(values), wandb.finish, 1)

@@ -28,7 +28,7 @@ VIEW = {"width": 1920, "height": 1200}
 LOGGED_S = 30.0  # before the board is opened
 LOGGER = f"""
 import math, random, sys, time
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 with RunLog(sys.argv[1], run="live", config={{}}) as log:
     step, began = 0, time.monotonic()
     while True:

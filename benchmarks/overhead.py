@@ -27,8 +27,8 @@ import torch
 from torch import nn
 
 from benchmarks.report import Row, paired, run
+from deepseek.log import RunLog
 from trainer.measure import Instruments
-from trainer.run_log import RunLog
 
 ROUNDS = 40
 STEPS = 25  # a block: half a second, in which the log is written ten times

@@ -24,7 +24,7 @@ from tests.conftest import CHROMIUM, QUIET, ROOT, Dashboard, dashboard
 SETTLE_S, MEASURED_S = 10.0, float(os.environ.get("OWN_COST_S", "60"))
 TRAINING = """
 import random, sys, time
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 with RunLog(sys.argv[1], "run", config={"lr": 1e-3}) as log:
     for step in range(10**9):
         time.sleep(0.1)

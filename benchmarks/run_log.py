@@ -22,7 +22,7 @@ from pathlib import Path
 from time import perf_counter, perf_counter_ns, process_time, sleep, thread_time
 
 from benchmarks import report
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 
 VALUES = {f"train/series_{index}": 0.1234567 * index for index in range(10)}
 ROUNDS, FLAT_CALLS, PACED_CALLS = 5, 40_000, 300

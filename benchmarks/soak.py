@@ -46,7 +46,7 @@ SERIES = "count"
 PAGES = ("/", "/training", "/logs")
 TRAINER = """
 import random, sys, time
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 first = int(sys.argv[2])
 with RunLog(sys.argv[1], run="trained", config={"first": first}) as log:
     for step in range(10**9):

@@ -27,7 +27,7 @@ PAGES = {"Training": "/training?run=live&size=s", "Live": "/?run=live"}
 GROWTH_MB = 2.0  # an hour; what is held for the window on screen is bounded
 LOGGER = f"""
 import math, random, sys, time
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 with RunLog(sys.argv[1], run="live", config={{}}) as log:
     step = 0
     while True:

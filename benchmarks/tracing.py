@@ -21,8 +21,8 @@ import torch
 from torch import nn
 
 from benchmarks import report
-from trainer.log import tracing
-from trainer.log.tracing import MOST_CALLS, CallCount, StepProfiler, TraceFolder, summary_of
+from deepseek.log import tracing
+from deepseek.log.tracing import MOST_CALLS, CallCount, StepProfiler, TraceFolder, summary_of
 
 LOOKS, STEPS, TRACED = 2_000, 60, 3
 

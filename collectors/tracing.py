@@ -34,7 +34,7 @@ REQUEST = "trace.request"
 RESULT = re.compile(r"trace-([0-9a-f]{8,32})\.json")
 NAMED = re.compile(rf"(?:\.\./)+{re.escape(DATA_FOLDER)}/{TRACES}/(?!\.)[\w.%~-]{{1,220}}")
 NO_RUN_LOG = (
-    "it does not use RunLog: `from deepseek.trainer.run_log import RunLog` and a call of `log.scalars(step, ...)` in each step, "
+    "it does not use RunLog: `from deepseek.log import RunLog` and a call of `log.scalars(step, ...)` in each step, "
     "or one of the adapters, let its steps be traced"
 )
 

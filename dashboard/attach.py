@@ -29,9 +29,9 @@ from collectors.machine.proc import (
     user_of,
 )
 from collectors.machine.writers import OUTPUT
-from collectors.redaction import without_secrets
 from collectors.rights import left_alone
 from collectors.sampler.refusal import trouble
+from deepseek.log.redaction import without_secrets
 
 MOST_LINKS, MOST_DESCRIPTORS = 20, 4096  # of one process
 OF_THE_RUN = ("run.json", "exit.json", "started.json")  # names of files that say what a run is

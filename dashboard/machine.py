@@ -18,8 +18,8 @@ from collectors import catalog
 from collectors.catalog import Metric, Source
 from collectors.machine.host import busy_of
 from collectors.machine.proc import PROC, TICKS_PER_S, command_of, descendants, printable, user_of
-from collectors.redaction import without_secrets
 from collectors.store.store import Last, Series
+from deepseek.log.redaction import without_secrets
 
 MISSED_LOOKS = 3  # a value is no longer that of now when so many looks at its source have returned nothing new
 LEAST_FRESH_S = 10.0  # ... and this much time has passed

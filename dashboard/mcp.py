@@ -25,9 +25,9 @@ from mcp_types import (
     ToolAnnotations,
 )
 
-from client import Dashboard, DashboardError
 from collectors import VERSION
-from collectors.redaction import LEFT_OUT, is_secret, redacted
+from deepseek.client import Dashboard, DashboardError
+from deepseek.log.redaction import LEFT_OUT, is_secret, redacted
 
 MOST_BYTES = 4000
 HEAD_BYTES, ROW_BYTES = 1600, 1000  # of them, for what stands above the rows, and for a row

@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 
 from access.roles import DETAILS, GRANTED, GRANTS, MAY, PROCESSES, Role, RouteNeed
-from collectors.redaction import LEFT_OUT, is_secret, redacted, without_secrets
+from deepseek.log.redaction import LEFT_OUT, is_secret, redacted, without_secrets
 
 
 class NotGranted(Exception):

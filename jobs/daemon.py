@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from collectors.machine.proc import TICKS_PER_S, boot_id, printable, start_ticks
-from collectors.redaction import without_secrets
+from deepseek.log.redaction import without_secrets
 
 from . import state_folder
 from .client import MOST_BYTES, peer_uid

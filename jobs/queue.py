@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from collectors.redaction import LEFT_OUT, is_secret, redacted, without_secrets
+from deepseek.log.redaction import LEFT_OUT, is_secret, redacted, without_secrets
 
 from .plan import (
     NOTHING,

@@ -18,6 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
+import deepseek.log
+
 from .request import JobRequest, request_from
 from .state_folder import QueueError, bytes_of, open_plain
 
@@ -571,9 +573,12 @@ def forget(folder: Path) -> None:
 # it lies in the run's folder, and the batch script starts `slurm_node.py` there.
 
 ASK_S, CHANGE_S = 30.0, 60.0
+PACKAGES = Path(__file__).parents[1], Path(deepseek.log.__file__).parents[2]  # the folders of `jobs` and `deepseek.log`
 SCRIPT = Path(__file__).with_name("slurm_batch.sh")
-ROOT = Path(__file__).parents[1]  # holds the packages, in a checkout as in site-packages
-START = "import sys; sys.path.insert(0, sys.argv[1]); from jobs.slurm_node import main; sys.exit(main(sys.argv[2:]))"
+START = (
+    "import sys; sys.path.insert(0, sys.argv[1]); sys.path.append(sys.argv[2]); "
+    "from jobs.slurm_node import main; sys.exit(main(sys.argv[3:]))"
+)
 REFUSED = "Slurm refused the job"  # how a sentence begins
 UNKNOWN = "invalid job id"
 SAVED = 75  # exit code of a program that saved because it was asked to make room
@@ -704,8 +709,8 @@ class Slurm:
 
 
 def started_on_node(folder: Path, token: str) -> list[str]:
-    """The batch script and its arguments: this Python, with this package."""
-    python = [sys.executable, "-X", "utf8", "-P", "-c", START, str(ROOT)]
+    """The batch script and its arguments: this Python, with our packages."""
+    python = [sys.executable, "-X", "utf8", "-P", "-c", START, *map(str, PACKAGES)]
     return [str(SCRIPT), *python, str(folder), token]
 
 

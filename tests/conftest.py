@@ -347,6 +347,6 @@ def wandb(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """wandb's calls, with no run open."""
     for name in ("WANDB_MODE", "WANDB_NAME", "WANDB_PROJECT", "WANDB_RUN_ID", "WANDB_RESUME", "DEEPSEEK_LOG_DIR"):
         monkeypatch.delenv(name, raising=False)
-    module = importlib.import_module("deepseek.integrations.wandb")
+    module = importlib.import_module("deepseek.log.adapters.wandb")
     yield module
     module.finish()

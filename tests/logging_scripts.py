@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from deepseek.log import RunLog
 from tests.running import script
-from trainer.run_log import RunLog
 
 LOG_FOR_EVER = """
 import sys
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 log = RunLog(sys.argv[1], "run")
 step = 0
 while True:
@@ -25,7 +25,7 @@ while True:
 """
 LOG_THOUSAND = """
 import os, sys
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 log = RunLog(sys.argv[1], "run")
 for step in range(1000):
     log.scalars(step, loss=step / 2)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from client import Dashboard
+from deepseek.client import Dashboard
 from tests.conftest import Dashboard as RunningDashboard
 from tests.conftest import dashboard, wait_for
 from tests.logged import COUNT, WINDOW, write_logs

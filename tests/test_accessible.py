@@ -14,7 +14,7 @@ from tests.conftest import Dashboard, dashboard, script, wait_for
 
 TRAINER = """
 import sys, time
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 
 with RunLog(sys.argv[1], run="accessible", config={"lr": 0.1, "model": "vit"}) as log:
     for step in range(300):

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepseek.integrations import guard
-from deepseek.integrations.names import plain_name
+from deepseek.log.adapters import guard
+from deepseek.log.adapters.names import plain_name
 
 
 @given(
@@ -74,7 +74,7 @@ def trained(callback: Any, run_name: str | None, raises: bool = False) -> None:
 
 @pytest.mark.parametrize("run_name", ["/tmp/x/out", "../out", "x/../out", ".out", "out"])
 def test_a_trainers_name_is_made_plain(tmp_path: Path, run_name: str) -> None:
-    transformers = pytest.importorskip("deepseek.integrations.transformers")
+    transformers = pytest.importorskip("deepseek.log.adapters.transformers")
     callback = transformers.RunLogCallback(tmp_path)
     trained(callback, run_name)
     callback.log.close()
@@ -82,7 +82,7 @@ def test_a_trainers_name_is_made_plain(tmp_path: Path, run_name: str) -> None:
 
 
 def test_a_training_that_raised_is_not_finished_when_it_is_started_again(tmp_path: Path) -> None:
-    transformers = pytest.importorskip("deepseek.integrations.transformers")
+    transformers = pytest.importorskip("deepseek.log.adapters.transformers")
     callback = transformers.RunLogCallback(tmp_path, run="run")
     for raises in (True, False, False):
         trained(callback, None, raises)

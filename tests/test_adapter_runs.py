@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from deepseek.log import RunLog
 from tests.following import Follower, series_of, until
-from trainer.run_log import RunLog
 
 STEPS, RARE = 3000, 1500
 

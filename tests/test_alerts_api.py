@@ -18,10 +18,10 @@ from collectors.machine.finder import Finder
 from collectors.records import Finding, RunInfo
 from collectors.store.open import open_store
 from dashboard.queries import Queries
+from deepseek.log import RunLog
 from tests.alerting import receiving
 from tests.conftest import ROOT, wait_for
 from tests.serving import Answer, Web, served
-from trainer.run_log import RunLog
 
 TEXT = "receivers:\n- {name: phone, kind: ntfy, topic: abc}\n- {name: here, kind: desktop}\nrules:\n- {name: high, when: train/loss > 5}\n"
 

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from access.hosts import Access
 from access.roles import Role
 from access.tokens import Tokens
-from client.client import Dashboard, DashboardError
 from collectors.records import Points, labels_of
 from collectors.store.open import open_store
 from dashboard import address, network
@@ -25,10 +24,11 @@ from dashboard.auth import link_of, safe_path
 from dashboard.network import address_of, base_path_of, listen, path_to, public_address_of, within
 from dashboard.pages import pages
 from dashboard.queries import Queries
+from deepseek.client.client import Dashboard, DashboardError
+from deepseek.log import RunLog
 from tests.conftest import ROOT, wait_for
 from tests.other_clients import PROXIED, Asked, ask, ask_whole
 from tests.serving import Web, run, served_app
-from trainer.run_log import RunLog
 
 BASE = "/user/ada%40x/box/"
 INSIDE = "/user/ada@x/box"

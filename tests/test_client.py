@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from client import Dashboard, DashboardError
-from client.client import Blame, names_of, wide
+from deepseek.client import Dashboard, DashboardError
+from deepseek.client.client import Blame, names_of, wide
 from tests.conftest import Dashboard as RunningDashboard
 from tests.logged import ODD, ODD_SERIES, STEPS, T0
 from tests.odd_client import HI, LO, Raw, check_rows, same

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from client import Dashboard, DashboardError
+from deepseek.client import Dashboard, DashboardError
 from tests.odd_client import HI, LO, Raw
 from tests.odd_client import client as client  # a fixture
 from tests.odd_client import raw as raw  # a fixture

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from client import Dashboard
 from dashboard.mcp import answered
+from deepseek.client import Dashboard
 from tests import fake_nvml
 from tests.conftest import Dashboard as RunningDashboard
 from tests.conftest import dashboard, wait_for

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client import Dashboard, DashboardError
-from client.client import FlameGraph, names_of, unix_s, utc_index, wide
+from deepseek.client import Dashboard, DashboardError
+from deepseek.client.client import FlameGraph, names_of, unix_s, utc_index, wide
 from tests.odd_client import HI, LO
 from tests.odd_client import client as client  # a fixture
 from tests.odd_client import running as running  # a fixture

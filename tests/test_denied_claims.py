@@ -18,7 +18,7 @@ from tests.plain_scripts import HOST
 
 LOOP = """
 import os, sys, time
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 with RunLog(sys.argv[1], run=sys.argv[2]) as log:
     for step in range(1_000_000):
         log.scalars(step, {"train/loss": 1.0})

@@ -115,7 +115,7 @@ def test_a_run_that_is_over_is_at_nothing(store: Store) -> None:
 
 BEGINS = """
 import sys, time
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 
 with RunLog(sys.argv[1], run="begins") as log:
     time.sleep(600)

@@ -20,7 +20,7 @@ from tests.conftest import ROOT, Dashboard, dashboard, script, wait_for
 EXPECTED_ERRORS = ("ERR_CONNECTION_REFUSED",)  # the server may end before the page
 LOGGER = """
 import sys, time
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 
 def count_up(log, first, count):
     for step in range(first, first + count):
@@ -32,7 +32,7 @@ with RunLog(sys.argv[1], run=sys.argv[2]) as log:
 """
 SPINNER = """
 import sys, time
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 
 def {name}(until):
     while time.monotonic() < until:

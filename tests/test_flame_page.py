@@ -23,7 +23,7 @@ import hashlib
 import sys
 import time
 
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 
 HEALTHY_S, STARVED_S = 9.0, 5.0
 

@@ -34,7 +34,7 @@ T0 = 1_764_000_000.0
 NAMES = ("plain", "group/a", "odd, <b>na%2Fme'$(x)\n\x1b")
 LIVING = """
 import sys, time
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 with RunLog(sys.argv[1], run="living") as log:
     for step in range(10_000):
         log.scalars(step, {"train/loss": 1.0})

@@ -11,10 +11,10 @@ from time import perf_counter, sleep
 import pytest
 import torch
 
+from deepseek.log import phases as host_phases
 from tests import simulated_gpu
 from tests.simulated_gpu import SimulatedGpu
 from trainer import measure
-from trainer import phases as host_phases
 from trainer.measure import DEPTH, GpuClock, GpuPhases, StepNumbers
 
 KERNEL_S = 0.02

@@ -24,7 +24,7 @@ from tests.conftest import Dashboard, dashboard, script, wait_for
 EXPECTED_ERRORS = ("ERR_CONNECTION_REFUSED",)  # the server may end before the page
 TRAINER = """
 import sys, time
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 
 with RunLog(sys.argv[1], run="on-gpus") as log:
     for step in range(1_000_000):

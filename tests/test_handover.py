@@ -19,13 +19,13 @@ from types import SimpleNamespace
 import pytest
 
 from collectors.folders import FOLDER
+from deepseek.log import RunLog
+from deepseek.log.handover import Handover, main
 from tests.conftest import ROOT, script, wait_for
-from trainer.log.handover import Handover, main
-from trainer.run_log import RunLog
 
 WRITES = """
 import sys, time
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 
 log = RunLog(sys.argv[1], "away", server=sys.argv[2], config={"lr": 0.1})
 step = 0
@@ -111,8 +111,8 @@ def test_a_server_that_is_away_is_said_once_and_gets_all_of_it_when_it_is_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An hour is that many tries with 60 s between them: here they are as long apart as the machine allows."""
-    monkeypatch.setattr("trainer.log.handover.RETRY_S", (0.01, 0.01))
-    monkeypatch.setattr("trainer.log.handover.PERIOD_S", 0.01)
+    monkeypatch.setattr("deepseek.log.handover.RETRY_S", (0.01, 0.01))
+    monkeypatch.setattr("deepseek.log.handover.PERIOD_S", 0.01)
     port = free_port()
     with RunLog(tmp_path / "here", "a", server=f"http://127.0.0.1:{port}") as log:
         for step in range(300):
@@ -156,8 +156,8 @@ def test_a_server_that_is_away_for_an_hour_gets_each_byte_once(
 ) -> None:
     """The clock is moved on by what is waited for, and set back by a quarter of an hour meanwhile, as a time server may do."""
     clock, port = MovedClock(), free_port()
-    monkeypatch.setattr("trainer.log.handover.threading", SimpleNamespace(Event=clock.event, Thread=threading.Thread))
-    monkeypatch.setattr("trainer.run_log.time", clock.time)
+    monkeypatch.setattr("deepseek.log.handover.threading", SimpleNamespace(Event=clock.event, Thread=threading.Thread))
+    monkeypatch.setattr("deepseek.log.run_log.time", clock.time)
     there = tmp_path / "there" / FOLDER / "local" / "a"
     with RunLog(tmp_path / "here", "a", server=f"http://127.0.0.1:{port}") as log:
         steps = itertools.count()
@@ -198,7 +198,7 @@ def test_a_run_that_ends_while_the_server_is_away_says_how_to_hand_over_the_rest
         log.scalars(1, {"loss": 0.5})
     assert time.monotonic() - begun_s < 60
     said = capsys.readouterr().err
-    assert f"python -m deepseek.trainer.log.handover {tmp_path / 'here' / 'a'} --server http://127.0.0.1:{port}" in said
+    assert f"python -m deepseek.log.handover {tmp_path / 'here' / 'a'} --server http://127.0.0.1:{port}" in said
     assert main([str(tmp_path / "here" / "a"), "--server", f"http://127.0.0.1:{port}"]) == 1
     with serving(tmp_path / "there", port):
         assert main([str(tmp_path / "here" / "a"), "--server", f"http://127.0.0.1:{port}"]) == 0

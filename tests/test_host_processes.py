@@ -22,7 +22,7 @@ IN_VIEW = "() => Math.abs(document.querySelector('.host-processes').getBoundingC
 LARGE = "import time; kept = b'x' * 300_000_000; print('ready', flush=True); time.sleep(999)"
 RUN = """
 import multiprocessing, os, sys, time
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 def work():
     while os.getppid() == parent:  # which is killed
         sum(range(1000))

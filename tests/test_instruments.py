@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import nn
 
+from deepseek.log import RunLog
 from tests.conftest import script
 from tests.logging_scripts import lines_of
 from tests.logging_scripts import log as log  # a fixture
 from tests.simulated_gpu import SimulatedGpu
 from trainer import measure
 from trainer.measure import GpuClock, GpuMemory, Instruments, mfu, peak_flops, peak_of
-from trainer.run_log import RunLog
 
 CPU = torch.device("cpu")
 TWO_RANKS = """
@@ -26,7 +26,7 @@ import os, sys, time, torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 from trainer.measure import Instruments
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 
 def model():
     torch.manual_seed(0)

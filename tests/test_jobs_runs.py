@@ -22,7 +22,7 @@ from tests.two_users import (
 
 LOGGED = """
 import os, signal, sys, time
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 stop = []
 signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
 saved = os.environ["DEEPSEEK_RUN_FOLDER"] + "/step"

@@ -18,7 +18,7 @@ import pytest
 from jobs.slurm import Slurm, SlurmOrder, SlurmSite, answers
 from tests.jobs_house import OVER, JobsHouse, as_user, jobs_house
 from tests.jobs_house import place as place  # a fixture
-from tests.running import wait_for
+from tests.running import ROOT, wait_for
 from tests.slurm_cluster import cluster, needs_slurm
 
 pytestmark = needs_slurm
@@ -59,7 +59,7 @@ def house() -> Iterator[JobsHouse]:
     with cluster() as folder:
         house = JobsHouse(
             place / "house", rules={"look_s": 0.5, "stop_s": 20, "slurm": SITE}, interpreter=python, SLURM_CONF=str(folder / "slurm.conf"),
-            PATH=f"{place / 'bin'}:{os.environ['PATH']}", PYTHONPATH=sysconfig.get_paths()["purelib"],
+            PATH=f"{place / 'bin'}:{os.environ['PATH']}", PYTHONPATH=f"{sysconfig.get_path('purelib')}:{ROOT / 'deepseek-log'}",
         )  # fmt: skip
         try:
             house.start()

@@ -12,34 +12,25 @@ from pathlib import Path
 
 import pytest
 
+from tests.product import PACKAGES, modules, part_of
+
 ROOT = Path(__file__).parents[1]
-PACKAGES = (
-    "access",
-    "alerts",
-    "analysis",
-    "client",
-    "collectors",
-    "dashboard",
-    "integrations",
-    "jobs",
-    "models",
-    "trainer",
-)
-MAY_IMPORT = {
+MAY_IMPORT = {  # beside `deepseek.log`, which all may
     "app": {"dashboard"},
     "collector": {"collectors", "analysis", "alerts"},  # puts the collectors together
-    "client": set(),  # knows the HTTP API only
-    "dashboard": {"access", "client", "collectors", "analysis", "alerts", "jobs"},
+    "dashboard": {"access", "deepseek.client", "collectors", "analysis", "alerts", "jobs"},
     "alerts": {"access", "analysis", "collectors"},
     "analysis": {"collectors"},
     "collectors": {"access"},
     "access": set(),  # who may ask, and small files of users: the lowest part
     "jobs": {"collectors"},  # never of the web process, which may show it
-    "models": {"access"},  # of the rest only RunLog, by the name that users import
+    "models": {"access"},
     "trainer": set(),
-    "integrations": set(),
+    "deepseek.log": set(),
+    "deepseek.client": set(),  # knows the HTTP API only
+    "deepseek.trainer": set(),  # a former name of deepseek.log
 }
-RUN_LOG = "deepseek.trainer.run_log"  # all that an adapter knows of us outside of its folder
+LOG = "deepseek.log"
 BELOW = {  # the lowest parts of the collectors: what each may import of the others
     "message": set(),
     "records": {"message"},
@@ -47,7 +38,6 @@ BELOW = {  # the lowest parts of the collectors: what each may import of the oth
     "step_axis": set(),
     "runtime": set(),
     "rights": set(),
-    "redaction": set(),
     "lines": {"records"},
     "store": {"message", "records", "step_axis", "lines"},
 }
@@ -56,17 +46,6 @@ READ_OTHERS = {  # databases that other programs write, which happen to be of th
     "collectors/logs/database_file.py",
     *(f"collectors/logs/formats/{name}.py" for name in ("databases", "trackio", "mlflow")),
 }
-
-
-@cache
-def modules() -> dict[str, Path]:
-    """`{"collectors.store.sqlite.engine": .../collectors/store/sqlite/engine.py, ...}`"""
-    paths = [
-        ROOT / "app.py",
-        ROOT / "collector.py",
-        *(path for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py"))),
-    ]
-    return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
 
 
 @cache
@@ -96,30 +75,34 @@ def imports(module: str, path: Path) -> set[str]:
 @pytest.mark.parametrize("top", MAY_IMPORT)
 def test_imports_point_one_way(top: str) -> None:
     for module, path in modules().items():
-        if module.split(".")[0] == top:
-            others = {name.split(".")[0] for name in imports(module, path)} - {top}
+        if part_of(module) == top:
+            others = {part_of(name) for name in imports(module, path)} - {top, LOG}
             assert others <= MAY_IMPORT[top], f"{module} must not import {others - MAY_IMPORT[top]}"
 
 
 def test_every_module_is_of_a_part_with_a_row() -> None:
-    assert {module.split(".")[0] for module in modules()} == {*MAY_IMPORT}
+    assert {part_of(module) for module in modules()} == {*MAY_IMPORT}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "integrations").rglob("*.py")), ids=lambda path: path.stem)
-def test_an_adapter_knows_run_log_only_and_by_the_name_that_users_import(path: Path) -> None:
-    """By another name it would be a second module, and the only one that an installed wheel lacks."""
-    nodes = list(ast.walk(parsed(path)))
-    froms = [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
-    named = froms + [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
-    ours = {name for name in named if name.split(".")[0] in {*MAY_IMPORT, "deepseek"}}
-    assert ours <= {RUN_LOG}
-    assert all(node.level == 1 for node in nodes if isinstance(node, ast.ImportFrom) and node.level)
+def test_what_people_train_with_needs_the_standard_library_only() -> None:
+    """When it is imported, apart from an adapter's own library."""
+    for module, path in modules().items():
+        if part_of(module) == LOG:
+            nodes = [node for node in parsed(path).body if isinstance(node, (ast.Import, ast.ImportFrom))]
+            named = {alias.name.split(".")[0] for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+            named |= {
+                (node.module or "").split(".")[0]
+                for node in nodes
+                if isinstance(node, ast.ImportFrom) and not node.level
+            }
+            own = {path.stem} if path.parent.name == "adapters" else set()
+            assert named <= {*sys.stdlib_module_names, *own}, module
 
 
 def test_no_folder_of_ours_hides_a_package_of_others() -> None:
     """In the dashboard `import wandb` is wandb: an adapter of that name is never importable by itself."""
     tops = {path.name for path in ROOT.iterdir() if any(path.glob("*.py"))} | {path.stem for path in ROOT.glob("*.py")}
-    assert tops == {"app", "collector", "hatch_build", "benchmarks", "tests", *PACKAGES}
+    assert tops == {"app", "collector", "hatch_build", "benchmarks", "client", "tests", *PACKAGES}
 
 
 def test_there_are_no_import_circles() -> None:
@@ -183,7 +166,7 @@ def test_an_engine_is_named_in_its_folder_and_at_the_door_only() -> None:
             assert not {name for name in names | froms if "sqlite" in name}, path
 
 
-def sources(*suffixes: str, tops: Sequence[str] = (*PACKAGES, "assets")) -> list[Path]:
+def sources(*suffixes: str, tops: Sequence[str] = (*PACKAGES, "assets", "client", "deepseek-log")) -> list[Path]:
     """Files of the product, or of other folders."""
     return [path for top in tops for path in code(ROOT / top) if path.suffix in suffixes]
 
@@ -201,7 +184,7 @@ def test_inside_a_package_imports_are_relative() -> None:
     for module, path in modules().items():
         for node in ast.walk(parsed(path)):
             if isinstance(node, ast.ImportFrom) and not node.level:
-                assert (node.module or "").split(".")[0] != module.split(".")[0], f"{module}, line {node.lineno}"
+                assert part_of(node.module or "") != part_of(module), f"{module}, line {node.lineno}"
 
 
 @pytest.mark.parametrize("module", ["collector", "dashboard.app"])
@@ -220,7 +203,9 @@ def test_what_draws_pages_only_reads() -> None:
 def test_what_users_say_knows_neither_dash_nor_the_store() -> None:
     for module, path in modules().items():
         if module.startswith("dashboard.user_files"):
-            others = {name for name in imports(module, path) if not name.startswith("dashboard.user_files")}
+            others = {name for name in imports(module, path) if not name.startswith("dashboard.user_files")} - {
+                "deepseek.log.redaction"
+            }
             known = {
                 "access.files",
                 "collectors.user_files",
@@ -230,5 +215,5 @@ def test_what_users_say_knows_neither_dash_nor_the_store() -> None:
                 "collectors.logs.forgotten",
             }
             if module == "dashboard.user_files.alerts":
-                known |= {"alerts.config", "collectors.redaction"}
+                known |= {"alerts.config"}
             assert others <= known | {"collectors.user_files"}, module

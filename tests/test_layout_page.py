@@ -17,7 +17,7 @@ from tests.conftest import Dashboard, dashboard, script, wait_for
 
 TRAINER = """
 import sys, time
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 
 with RunLog(sys.argv[1], run="busy") as log:
     for step in range(1_000_000):

@@ -13,7 +13,7 @@ from tests.conftest import Dashboard, address, dashboard, drag, script, standing
 
 TRAINER = """
 import sys, time
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 
 with RunLog(sys.argv[1], run="steady") as log:
     for step in range(1_000_000):

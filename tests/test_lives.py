@@ -29,7 +29,7 @@ with open(sys.argv[1], "a", buffering=1) as log:
 """
 RUN_LOG_LOOP = """
 import sys, time
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 with RunLog(sys.argv[1], run=sys.argv[2]) as log:
     for step in range(1_000_000):
         log.scalars(step, {"train/loss": 1.0})
@@ -459,7 +459,7 @@ def test_what_a_script_caught_is_not_why_it_ended(running: Dashboard, end: str) 
 
 LEFT_OPEN = """
 import sys, traceback
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 log = RunLog(sys.argv[1], sys.argv[2])
 log.scalars(1, loss=0.5)
 """

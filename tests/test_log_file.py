@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.log.files import LogFile, number
+from deepseek.log.files import LogFile, number
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_full_disk_stops_nothing_and_what_waits_is_written_when_there_is_room(
 def test_a_file_that_can_never_be_written_keeps_the_newest_lines_and_says_what_it_lost(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.log.files.WAITING_LINES", 10)
+    monkeypatch.setattr("deepseek.log.files.WAITING_LINES", 10)
     file = LogFile(tmp_path / "not yet" / "metrics.jsonl")
     for count in range(25):
         file.add(f"line {count}")

@@ -22,7 +22,7 @@ TRAINER = '''"""Steps that can be traced, until it is killed."""
 import time
 
 import torch
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 
 weight = torch.ones(64, 64, requires_grad=True)
 with RunLog("logs", "a") as log:

@@ -20,12 +20,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mcp import Client, StdioServerParameters
 
-from client import Dashboard
-from collectors.redaction import LEFT_OUT
 from collectors.store.open import open_store
 from dashboard import mcp
 from dashboard.mcp import TOOLS, UNTRUSTED, answered
 from dashboard.queries import Queries
+from deepseek.client import Dashboard
+from deepseek.log.redaction import LEFT_OUT
 from tests.conftest import ROOT, dashboard, wait_for
 from tests.conftest import Dashboard as RunningDashboard
 from tests.logged import COUNT, ODD, STEPS, T0, WINDOW, write_logs

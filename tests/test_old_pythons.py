@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -16,47 +15,17 @@ from tests.interpreters import RUN_LOGS, Interpreter, every_python
 
 PROGRAM = ROOT / "tests" / "programs" / "all_of_run_log.py"
 OLDEST = (3, 9)
-LOG_WHEEL = tomllib.loads((ROOT / "deepseek-log" / "pyproject.toml").read_text())
-DASHBOARD = tomllib.loads((ROOT / "pyproject.toml").read_text())
-HELD = {
-    source.removeprefix("../"): target
-    for source, target in LOG_WHEEL["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"].items()
-}
+LOG_WHEEL = ROOT / "deepseek-log"
+FILES = [
+    path for name in ("client", "log", "trainer") for path in sorted((LOG_WHEEL / "deepseek" / name).rglob("*.py"))
+]
 
 
-def files() -> list[Path]:
-    """The Python files of deepseek-log."""
-    places = [ROOT / name for name in HELD]
-    return [file for place in places for file in ([place] if place.is_file() else sorted(place.rglob("*.py")))]
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the wheel holds, and nothing else of ours."""
-    folder = tmp_path_factory.mktemp("wheel")
-    for file in files():
-        (folder / "deepseek" / file.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(file, folder / "deepseek" / file.relative_to(ROOT))
-    return folder
-
-
-def test_a_file_is_in_one_of_the_two_wheels() -> None:
-    wheel = DASHBOARD["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert {target: f"deepseek/{source}" for source, target in HELD.items()} == {
-        target: target for target in HELD.values()
-    }
-    taken = {name for name in HELD if name.split("/")[0] in wheel["only-include"]}
-    assert {name.removeprefix("/") for name in wheel["exclude"]} == taken
-    assert LOG_WHEEL["tool"]["hatch"]["version"]["path"] == f"../{DASHBOARD['tool']['hatch']['version']['path']}"
-    assert not (ROOT / "trainer" / "__init__.py").exists(), (
-        "it would be of one wheel only, and hide what the other has in this package"
-    )
-
-
-@pytest.mark.parametrize("file", files(), ids=lambda file: file.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(LOG_WHEEL).as_posix())
 def test_what_people_train_with_is_in_the_grammar_of_the_oldest_python(file: Path) -> None:
     ast.parse(file.read_text(), feature_version=OLDEST)
-    assert LOG_WHEEL["project"]["requires-python"] == ">={}.{}".format(*OLDEST)
+    project = tomllib.loads((LOG_WHEEL / "pyproject.toml").read_text())["project"]
+    assert project["requires-python"] == ">={}.{}".format(*OLDEST)
 
 
 def test_a_newer_grammar_is_found() -> None:
@@ -65,8 +34,8 @@ def test_a_newer_grammar_is_found() -> None:
 
 
 @every_python(RUN_LOGS)
-def test_run_log_does_all_that_it_can_on_every_python(python: Interpreter, wheel: Path, tmp_path: Path) -> None:
-    code = f"import runpy, sys; sys.path.insert(0, {str(wheel)!r}); sys.argv = ['all', {str(tmp_path)!r}]; runpy.run_path({str(PROGRAM)!r}, run_name='__main__')"
+def test_run_log_does_all_that_it_can_on_every_python(python: Interpreter, tmp_path: Path) -> None:
+    code = f"import runpy, sys; sys.path.insert(0, {str(LOG_WHEEL)!r}); sys.argv = ['all', {str(tmp_path)!r}]; runpy.run_path({str(PROGRAM)!r}, run_name='__main__')"
     done = subprocess.run([python.path, "-I", "-W", "error", "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == str(tmp_path / "run"), done.stderr
     assert done.returncode == 1 and "ValueError: bad batch" in done.stderr

@@ -17,13 +17,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from client import Dashboard, DashboardError, OpenLogs, open_logs
+from deepseek.client import Dashboard, DashboardError, OpenLogs, open_logs
 from tests.conftest import ROOT, dashboard, script, wait_for
 
 ENDS_S = 15.0
 OPENER = """
 import multiprocessing, sys, time
-from client import open_logs
+from deepseek.client import open_logs
 logs = open_logs(sys.argv[1])
 if len(sys.argv) > 2:
     multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), daemon=True).start()
@@ -172,7 +172,7 @@ def test_a_folder_that_takes_no_file_is_read_with_a_store_elsewhere(tmp_path: Pa
     write(log_dir / "a")
     code = f"""
 import subprocess
-from client import DashboardError, open_logs
+from deepseek.client import DashboardError, open_logs
 try:
     open_logs({str(log_dir)!r})
 except DashboardError as error:

@@ -12,12 +12,11 @@ import itertools
 import re
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.product import modules
 
 try:
     from re import _constants as constants  # type: ignore[attr-defined]
@@ -26,25 +25,13 @@ except ImportError:
     import sre_constants as constants
     import sre_parse as parser
 
-PACKAGES = (
-    "access",
-    "alerts",
-    "analysis",
-    "client",
-    "collectors",
-    "dashboard",
-    "integrations",
-    "jobs",
-    "models",
-    "trainer",
-)
 NOT_IMPORTED = (
     "models",
     "trainer.train",
     "trainer.tasks",
     "trainer.models",
     "trainer.data",
-    "integrations",
+    "deepseek.log.adapters",
 )  # they need torch and others
 ANCHORED = {"match", "fullmatch"}
 CALLS = ("compile", "search", "match", "fullmatch", "findall", "finditer", "sub", "split")
@@ -54,13 +41,6 @@ MOST_S = 0.1  # for LONG; a quadratic search takes a second
 STEEP = 7  # how much longer LONG may take than SHORT: 4 is linear, 16 quadratic
 MOST_TOKENS = 10
 OTHERS = ("a", " ", "-", "'")
-
-
-def modules() -> Iterator[tuple[str, Path]]:
-    for package in PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            if not path.is_symlink():
-                yield ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), path
 
 
 class Used(NamedTuple):
@@ -108,7 +88,7 @@ def written_out(tree: ast.Module, compiled: bool) -> Iterator[Used]:
 
 
 def every_pattern() -> dict[str, Used]:
-    trees = {name: ast.parse(path.read_text()) for name, path in modules()}
+    trees = {name: ast.parse(path.read_text()) for name, path in modules().items()}
     uses: dict[tuple[str, str], set[str]] = {}  # by where it is defined; "" of what is imported
     for module, tree in trees.items():
         own_names = {
@@ -120,7 +100,7 @@ def every_pattern() -> dict[str, Used]:
         for name in filter(None, map(called, ast.walk(tree))):
             uses.setdefault((module if name[0] in own_names else "", name[0]), set()).add(name[1])
     found: dict[tuple[Any, int], tuple[str, Used]] = {}
-    for name, path in modules():
+    for name, path in modules().items():
         if "import re\n" not in path.read_text():
             continue
         is_imported = not name.startswith(NOT_IMPORTED)
@@ -215,7 +195,7 @@ def test_patterns_are_found_wherever_they_are_written() -> None:
     assert len(PATTERNS) > 250
     modules = {name.partition(":")[0] for name in PATTERNS}
     for name in (
-        "collectors.redaction",
+        "deepseek.log.redaction",
         "collectors.lines.structured",
         "dashboard.visitors",
         "collectors.logs.formats.text",

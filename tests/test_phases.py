@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from trainer import phases as host_phases
-from trainer.phases import LinePhases, Phases
+from deepseek.log import phases as host_phases
+from deepseek.log.phases import LinePhases, Phases
 
 
 class Clock:

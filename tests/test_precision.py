@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from deepseek.log import RunLog
 from tests.trainings import events_of, train_here, values_of
 from trainer import precision
 from trainer.errors import Diverged, UserError
 from trainer.measure import Vitals
 from trainer.precision import Scaler
-from trainer.run_log import RunLog
 from trainer.tasks import TASKS
 from trainer.train import pick_device
 

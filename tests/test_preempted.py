@@ -17,7 +17,7 @@ NOW = 1_764_000_000.0
 AT = "slurmstepd: error: *** JOB 4127 ON node-3 CANCELLED AT 2026-11-24T16:00:00"
 SCRIPT = """
 import sys, time
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 folder, name = sys.argv[1:]
 with RunLog(folder, run=name, config={"lr": 0.1}) as log:
     for step in range(10_000):

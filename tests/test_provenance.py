@@ -45,7 +45,7 @@ ENVIRONMENT = {
     ],
 )
 def test_a_configuration_is_read_from_a_command_line(line: str, config: dict[str, Any]) -> None:
-    from collectors.redaction import without_secrets
+    from deepseek.log.redaction import without_secrets
 
     assert config_of(without_secrets(line.split())) == config
 

@@ -13,7 +13,7 @@ from tests.running import script
 
 ALLOW = """
 import ctypes, os, sys
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 class Kernel:
     def __init__(self, name): pass
     def prctl(self, option, value, *rest): print(os.getpid(), hex(option), hex(value.value), *rest, flush=True)
@@ -42,7 +42,7 @@ def test_profiling_is_not_allowed_where_nobody_asked(tmp_path: Path) -> None:
 
 SLEEP = """
 import sys, time
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 RunLog(sys.argv[1], "run", allow_profiling=ALLOWED)
 print("ready", flush=True)
 time.sleep(60)

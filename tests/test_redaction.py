@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.redaction import LEFT_OUT, is_secret, redacted, without_secrets
+from deepseek.log.redaction import LEFT_OUT, is_secret, redacted, without_secrets
 from tests.cost import times
 
 SECRET = "hunter2hunter2"

@@ -235,7 +235,7 @@ if __name__ == "__main__":
 
 
 def test_a_run_log_writes_into_the_run_that_it_was_started_as(tmp_path: Path) -> None:
-    code = "from trainer.run_log import RunLog\nwith RunLog('logs') as log: log.scalars(1, {'loss': 0.5})\nwith RunLog('other') as log: pass"
+    code = "from deepseek.log import RunLog\nwith RunLog('logs') as log: log.scalars(1, {'loss': 0.5})\nwith RunLog('other') as log: pass"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run(run(sys.executable, "-c", code, folder=tmp_path), check=True, cwd=tmp_path, env=environment)
     assert [path.name for path in (tmp_path / "logs").iterdir()] == ["a"]

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from deepseek.log import RunLog
 from tests.logging_scripts import LOG_THOUSAND, events_of, lines_of, run_to_its_end, steps_of
 from tests.logging_scripts import log as log  # a fixture
 from tests.running import ROOT, script
-from trainer.run_log import RunLog
 
 
 def test_two_ranks_write_one_run(tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_tags_are_what_a_user_meant_and_what_is_lost_of_them_is_said(
     kept: Any,
     said: str,
 ) -> None:
-    monkeypatch.setattr("trainer.log.files._warned", set())
+    monkeypatch.setattr("deepseek.log.files._warned", set())
     described = described_by(tmp_path, tags=given)
     heard = capsys.readouterr().err
     assert (described.get("tags"), said in heard, bool(heard)) == (kept, True, bool(said))
@@ -307,7 +307,7 @@ def test_a_note_is_text_and_what_is_lost_of_it_is_said(
     kept: Any,
     said: str,
 ) -> None:
-    monkeypatch.setattr("trainer.log.files._warned", set())
+    monkeypatch.setattr("deepseek.log.files._warned", set())
     described = described_by(tmp_path, note=given)
     heard = capsys.readouterr().err
     assert (described.get("note"), said in heard, bool(heard)) == (kept, True, bool(said))
@@ -384,7 +384,7 @@ GUIDE = (ROOT / "docs" / "run-log.md").read_text()
 )
 def test_the_examples_of_the_guide_run(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with script(example.replace("deepseek.trainer", "trainer")) as process:
+    with script(example) as process:
         assert process.wait(20) == 0
     (events,) = tmp_path.glob("logs/*/events.jsonl")
     assert lines_of(events)[-1]["status"] == "finished"
@@ -499,13 +499,13 @@ def test_opening_and_closing_leaks_no_thread_and_no_descriptor(tmp_path: Path) -
 
 def test_it_needs_nothing_but_the_standard_library() -> None:
     """`-S`: what is installed beside it cannot be imported."""
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import trainer.run_log; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import deepseek.log.run_log; print(*{{name.partition('.')[0] for name in sys.modules}})"
     answer = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
     assert not {"collectors", "dashboard"} & set(answer.stdout.split())
 
 
 def test_the_command_line_is_written_without_its_secrets(tmp_path: Path) -> None:
-    code = f"import sys; from trainer.run_log import RunLog; RunLog({str(tmp_path)!r}, 'run').close()"
+    code = f"import sys; from deepseek.log import RunLog; RunLog({str(tmp_path)!r}, 'run').close()"
     words = [
         "--token",
         "zzsecret1",

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from deepseek.log import RunLog
 from tests.interpreters import RUN_LOGS, Interpreter, every_python
 from tests.logging_scripts import LOG_FOR_EVER, LOG_THOUSAND, events_of, run_to_its_end, said, steps_of
 from tests.logging_scripts import log as log  # a fixture
 from tests.running import ROOT, script, wait_for
-from trainer.run_log import RunLog
 
 NOT_CLOSED = ("ended", "the log was not closed, and the exit code is not known")
 
@@ -76,7 +76,7 @@ def test_a_script_that_raises_loses_no_line_and_is_marked_crashed(
     ],
 )
 def test_a_with_block_tells_how_it_was_left(tmp_path: Path, ending: str, code: int, status: str, reason: str) -> None:
-    body = f"import sys\nfrom trainer.run_log import RunLog\nwith RunLog(sys.argv[1], 'run'):\n {ending}"
+    body = f"import sys\nfrom deepseek.log.run_log import RunLog\nwith RunLog(sys.argv[1], 'run'):\n {ending}"
     assert run_to_its_end(body, tmp_path).returncode == code
     (end,) = events_of(tmp_path, "end")
     assert (end["status"], end["reason"]) == (status, reason)
@@ -160,7 +160,7 @@ def test_a_closed_log_takes_no_more_and_closing_twice_is_closing_once(tmp_path: 
 
 
 def test_a_long_message_of_an_exception_ends_with_a_whole_word(tmp_path: Path) -> None:
-    body = "import sys\nfrom trainer.run_log import RunLog\nwith RunLog(sys.argv[1], 'run'):\n raise ValueError('no sense ' * 300)"
+    body = "import sys\nfrom deepseek.log.run_log import RunLog\nwith RunLog(sys.argv[1], 'run'):\n raise ValueError('no sense ' * 300)"
     run_to_its_end(body, tmp_path)
     (end,) = events_of(tmp_path, "end")
     assert end["reason"].endswith((" no…", " sense…")) and 900 < len(end["reason"]) <= 1000

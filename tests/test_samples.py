@@ -23,11 +23,11 @@ from collectors.store.store import SampleQuery, Store
 from dashboard import samples
 from dashboard.queries import Queries
 from dashboard.samples import MOST_BYTES, MOST_TEXT_BYTES
+from deepseek.log import RunLog
 from tests.event_records import RECORDED
 from tests.following import Follower, until
 from tests.pictures import png, wav
 from tests.serving import Answer, Web, served
-from trainer.run_log import RunLog
 
 INERT = "default-src 'none'; sandbox"
 NOW = Arrival(1_764_000_000.0, 1_764_000_001.0)

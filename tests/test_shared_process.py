@@ -36,7 +36,7 @@ from pathlib import Path
 logs = Path(sys.argv[1])
 """
 RUN_LOG = """
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 def opened(name):
     log = RunLog(logs, run=name)
     return lambda step: log.scalars(step, {"train/loss": 1.0})
@@ -71,7 +71,7 @@ def opened(name):
 """
 SWEEP = """
 import sys, time
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 def busy(until_s):
     while time.time() < until_s:
         sum(range(1000))
@@ -253,7 +253,7 @@ def test_a_traceback_in_the_log_of_one_run_is_why_the_other_one_failed_too(tmp_p
 
 ENDS = """
 import os, sys, time
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 logs, ending = sys.argv[1:3]
 closed, *left_open = [RunLog(logs, name) for name in ("closed", "a", *"bcdefgh", "z")]  # more than may share a process
 for step in range(int(sys.argv[3])):

@@ -29,9 +29,9 @@ from collectors.tracing import (
     read_trace,
 )
 from dashboard.stacks.stacks import RunTraces
+from deepseek.log import tracing as request
+from deepseek.log.tracing import summary_of
 from tests.test_trace_summary import Result
-from trainer.log import tracing as request
-from trainer.log.tracing import summary_of
 
 ABOUT: dict[str, Any] = {"version": 1, "id": "0123abcd", "rank": 0, "torch": "2.13.0", "error": "", "device": "GPU"}
 ABOUT |= {"with_stacks": True, "from_s": 1_764_000_010.0, "to_s": 1_764_000_011.0, "first_step": 4, "last_step": 6}

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.log import tracing
-from trainer.log.tracing import BusyInterval, busy_of, kind_of, summary_of
+from deepseek.log import tracing
+from deepseek.log.tracing import BusyInterval, busy_of, kind_of, summary_of
 
 MS = 1_000_000  # ns
 ALL_REDUCE = "ncclDevKernel_AllReduce_Sum_f32_RING_LL(ncclDevKernelArgsStorage<4096ul>)"

@@ -14,28 +14,27 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deepseek.log import RunLog, tracing
+from deepseek.log.tracing import REQUEST
 from tests.logging_scripts import events_of, steps_of
 from tests.running import script, wait_for
 from tests.traced_script import Step, lines_of, traced
 from tests.traced_script import log as log  # a fixture
 from tests.tracing import answered, folder_of, look_at_once, request, steps_until
-from trainer.log import tracing
-from trainer.log.tracing import REQUEST
-from trainer.run_log import RunLog
 
 NO_TRACE = """
 import sys
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 with RunLog(sys.argv[1], "run") as log:
     for step in range(100):
         log.scalars(step, loss=step / 2)
-print([name for name in ("ctypes", "trainer.log.tracing", "torch") if name in sys.modules], log._queue is log._lines_queued)
+print([name for name in ("ctypes", "deepseek.log.tracing", "torch") if name in sys.modules], log._queue is log._lines_queued)
 """
 FORKING = """
 import os, sys, time
 import torch
 from tests.tracing import request, steps_until
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096

@@ -14,13 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deepseek.log import RunLog, tracing
+from deepseek.log.tracing import MOST_STEPS, REQUEST, OddRequest, parsed
 from tests.logging_scripts import events_of
 from tests.traced_script import Step, raising
 from tests.traced_script import log as log  # a fixture
 from tests.tracing import answered, look_at_once, request, steps_until
-from trainer.log import tracing
-from trainer.log.tracing import MOST_STEPS, REQUEST, OddRequest, parsed
-from trainer.run_log import RunLog
 
 
 def as_link(path: Path) -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from deepseek.log.files import event_line, scalars_line
 from tests.conftest import ROOT, wait_for
 from tests.trainings import events_of, free_port, lines_of, train, train_here, training, values_of
 from trainer import checkpoint
-from trainer.log.files import event_line, scalars_line
 from trainer.models.gpt import GPT, Shape
 from trainer.tasks import TASKS
 from trainer.train import WARMUP_STEPS, learning_rate, main

@@ -19,7 +19,7 @@ from analysis.units import Units
 from collectors.logs.formats.jsonl import Metrics
 from collectors.records import Labels, Points, labels_of
 from collectors.store.open import ENGINES, open_store
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 
 T0 = 1_764_000_000.0
 HOST = labels_of(host="box")

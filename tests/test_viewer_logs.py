@@ -12,10 +12,10 @@ import pytest
 from access.roles import DETAILS, Role
 from access.tokens import Tokens
 from collectors.records import LogLine
-from collectors.redaction import LEFT_OUT, redacted
 from collectors.store.open import open_store
 from dashboard.app import make_app
 from dashboard.queries import Queries
+from deepseek.log.redaction import LEFT_OUT, redacted
 from tests.other_clients import PROXIED, Asked, ask
 from tests.serving import served_app
 

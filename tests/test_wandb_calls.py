@@ -25,7 +25,7 @@ from tests.running import ROOT, script
 Line = dict[str, Any]
 CALL = """
 import sys
-import deepseek.integrations.wandb as wandb
+import deepseek.log.adapters.wandb as wandb
 wandb.init(name="run", dir=sys.argv[1], config={"lr": 0.1})
 wandb.log({"loss": 1.0})
 wandb.log({"loss": 2.0}, commit=False)
@@ -132,7 +132,7 @@ def test_what_lies_in_memory_is_written_beside_the_log_as_far_as_it_goes(
         def savefig(self, file: Any, format: str) -> None:
             file.write(b"drawn as " + format.encode())
 
-    monkeypatch.setattr(sys.modules["deepseek.integrations.wandb_media"], "MOST_FILES", 3)
+    monkeypatch.setattr(sys.modules["deepseek.log.adapters.wandb_media"], "MOST_FILES", 3)
     monkeypatch.setitem(sys.modules, "PIL", None)
     with wandb.init(name="run", dir=tmp_path) as run:
         run.log({"tone": wandb.Audio([0.0, 0.5, -2.0], sample_rate=8000), "pixels": wandb.Image([[0, 1], [1, 0]])})
@@ -259,7 +259,7 @@ def test_each_rank_writes_files_of_its_own(tmp_path: Path) -> None:
 
 def test_wandb_itself_stays_importable_beside_it() -> None:
     """`import wandb` is wandb, or nothing where it is not installed, and never ours."""
-    code = "import deepseek.integrations.wandb, importlib.util; print(importlib.util.find_spec('wandb'))"
+    code = "import deepseek.log.adapters.wandb, importlib.util; print(importlib.util.find_spec('wandb'))"
     answer = subprocess.run([sys.executable, "-I", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "integrations" not in answer.stdout
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from deepseek.integrations.inert import Inert
+from deepseek.log.adapters.inert import Inert
 from tests.running import script
 from tests.test_wandb_calls import config_of, lines_of, rows
 
@@ -146,7 +146,7 @@ def test_steps_are_counted_where_the_log_raises(
 
     run = wandb.init(name="run", dir=tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr("deepseek.trainer.run_log.RunLog.scalars", refuse)
+        patched.setattr("deepseek.log.run_log.RunLog.scalars", refuse)
         for step in (None, None, 7, 8):
             run.log({"a": 1}, step=step)
     assert run.step == 8 and capfd.readouterr().err.count("a fault of the steps") == 1
@@ -210,7 +210,7 @@ def test_a_configuration_that_cannot_be_read_is_one_sentence(
 
 
 def test_without_pyyaml_a_yaml_file_is_one_sentence(tmp_path: Path) -> None:
-    code = "import sys; sys.modules['yaml'] = None\nimport deepseek.integrations.wandb as wandb\n"
+    code = "import sys; sys.modules['yaml'] = None\nimport deepseek.log.adapters.wandb as wandb\n"
     code += "run = wandb.init(name='run', dir=sys.argv[1], config='c.yaml')\nassert dict(run.config) == {}"
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and done.stderr.count("needs PyYAML") == 1, done.stderr
@@ -298,7 +298,7 @@ def test_an_inert_thing_is_false_empty_and_raises_nothing(thing: Any) -> None:
 
 
 def test_a_disabled_runs_folder_is_gone_after_the_process(tmp_path: Path) -> None:
-    code = "import sys, pathlib, deepseek.integrations.wandb as wandb\nrun = wandb.init(mode='disabled')\n"
+    code = "import sys, pathlib, deepseek.log.adapters.wandb as wandb\nrun = wandb.init(mode='disabled')\n"
     code += (
         "assert pathlib.Path(run.dir).is_dir() and run.dir == run.dir\npathlib.Path(sys.argv[1]).write_text(run.dir)"
     )

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
+from deepseek.log import RunLog
 from tests.tracing import look_at_once
-from trainer.run_log import RunLog
 
 
 @pytest.fixture

@@ -8,9 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trainer.log import tracing
-from trainer.log.tracing import REQUEST, TraceFolder
-from trainer.run_log import RunLog
+from deepseek.log import RunLog, tracing
+from deepseek.log.tracing import REQUEST, TraceFolder
 
 ID = "0123456789abcdef"
 SOON_S = 20.0

@@ -20,9 +20,10 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
+from deepseek.log import RunLog
+from deepseek.log.phases import Phase, Phases
+
 from .errors import Diverged
-from .phases import Phase, Phases
-from .run_log import RunLog
 
 # GPU times of the parts of a step, and a step's numbers, without ever waiting for the GPU.
 #

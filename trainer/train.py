@@ -26,6 +26,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from deepseek.log import RunLog
+
 from . import checkpoint, fitting, precision
 from .checkpoint import Trained
 from .data.places import Batch, Data, Shuffled, batches, held_out
@@ -36,7 +38,6 @@ from .options import Config, parse
 from .precision import Precision
 from .queued import NOTHING_SAVED, SAVED, is_job, run_of_the_job
 from .ranks import Ranks
-from .run_log import RunLog
 from .stop import Stop
 from .tasks import TASKS, flops_per_sample
 

@@ -55,7 +55,7 @@ def main() -> list[report.Row]:
 
 def accuracy(kept: Path, folder: Path) -> list[report.Row]:
     """Rows in percent, with 95 % intervals: Wilson's for accuracies, items drawn anew for what is kept."""
-    from deepseek.trainer.run_log import RunLog
+    from deepseek.log import RunLog
 
     recipe = CompressionRecipe(
         folder / "out", kept / "work", folder / "logs", width=WIDTH, threads=pick.cores(), teacher_s=TEACHER_MIN * 60

@@ -25,7 +25,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 
 Step = Callable[[int], float]
 

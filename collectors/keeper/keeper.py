@@ -30,8 +30,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from deepseek.log.redaction import without_secrets
+
 from ..machine.proc import adopt_orphans, boot_id, start_ticks
-from ..redaction import without_secrets
 from .output import MOST_AT_ONCE, OwnFile, Stream, Terminal, times_path, write_all
 from .parent_sampler import SamplerAbove, go_below
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from ..redaction import without_secrets
+from deepseek.log.redaction import without_secrets
+
 from .proc import user_of
 
 COMMAND_LENGTH = 400

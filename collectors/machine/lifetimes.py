@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from deepseek.log.redaction import without_secrets
+
 from ..records import Event
-from ..redaction import without_secrets
 from .exit_reason import HowItEnded, killed_for_memory, last_error, of_code, schedulers_word, verdict_of
 from .finder import Finder
 from .proc import PROC, alive, boot_id, command_of, environment_of, folder_of, printable

@@ -17,12 +17,18 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+import deepseek.log
+
 from ..machine.proc import TICKS_PER_S, alive, boot_id
 from ..machine.run_state import SEEN, RunProcess, whole
 from ..records import Event, Record, SourceText
 from . import DIFF, RAN
 
-ROOT = Path(__file__).parents[2]  # holds the package `collectors`
+PACKAGES = (
+    Path(__file__).parents[2],
+    Path(deepseek.log.__file__).parents[2],
+)  # the folders of `collectors` and `deepseek.log`
+START = "import sys; sys.path += sys.argv[2:]; from collectors.provenance.probe import main; sys.exit(main())"
 LOOK_S = 20.0  # of one look, which begins later on a busy machine; then it is ended
 MOST_WAITING = 1000  # processes
 MOST_BYTES = 8 << 20  # of one answer
@@ -110,8 +116,8 @@ class ProvenanceCollector:
         if not alive(wanted.process.pid, wanted.process.start_ticks):
             return
         answer = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the look
-        command = [sys.executable, "-S", "-P", "-m", f"{__package__}.probe", str(wanted.process.pid)]
-        environment = {**os.environ, **ONE_BY_ONE, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-S", "-P", "-c", START, str(wanted.process.pid), *map(str, PACKAGES)]
+        environment = {**os.environ, **ONE_BY_ONE, "PYTHONPATH": ""}
         child = subprocess.Popen(
             command,
             cwd="/",

@@ -17,10 +17,11 @@ from itertools import islice
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple, TypeAlias
 
+from deepseek.log.redaction import LEFT_OUT as REDACTION_LEFT_OUT
+from deepseek.log.redaction import is_option, is_secret, redacted
+from deepseek.log.redaction import without_secrets as redaction_without_secrets
+
 from ..machine.proc import PROC, PYTHON, command_of, environment_of, folder_of, printable, runs_python
-from ..redaction import LEFT_OUT as REDACTION_LEFT_OUT
-from ..redaction import is_option, is_secret, redacted
-from ..redaction import without_secrets as redaction_without_secrets
 
 Argument: TypeAlias = "str | int | float | bool | list[Argument] | None"
 
@@ -592,7 +593,3 @@ def bounded(words: list[str]) -> list[str]:
             return [*kept, "..."]
         kept.append(word)
     return kept
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -29,10 +29,10 @@ from collectors.folders import INSIDE, REMOTE, file_system_of
 from collectors.log_folders import LogFolders, add_place, found_here, place_of
 from collectors.logs.watch import MAX_WATCHED
 from collectors.machine.proc import ancestors, program_of, uid_of, user_of
-from collectors.redaction import redacted
 from collectors.sampler import refusal
 from collectors.sampler.build import find_program
 from collectors.sampler.pyspy import find_program as find_pyspy
+from deepseek.log.redaction import redacted
 
 from .. import address
 from ..network import port as port_number

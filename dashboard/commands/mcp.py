@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .command import Command, Mistake
 
 if TYPE_CHECKING:
-    from client import Dashboard, OpenLogs
+    from deepseek.client import Dashboard, OpenLogs
 
 URL = "http://127.0.0.1:8080"
 
@@ -30,7 +30,7 @@ def run(parsed: argparse.Namespace) -> int:
         raise Mistake("the package mcp is missing; install it with: pip install 'mcp>=2.3,<3'")
     if parsed.data_dir is not None and parsed.log_dir is None:
         raise Mistake("--data-dir is that of a log folder, which is missing; name it with --log-dir")
-    from client import Dashboard, DashboardError
+    from deepseek.client import Dashboard, DashboardError
 
     folder = OpenFolder(parsed.log_dir, parsed.data_dir) if parsed.log_dir is not None else None
     try:
@@ -56,7 +56,7 @@ class OpenFolder:
 
     def dashboard(self) -> Dashboard:
         """Raises DashboardError."""
-        from client import open_logs
+        from deepseek.client import open_logs
 
         with self._lock:
             if self._logs is None:

@@ -18,8 +18,8 @@ from analysis.logs.difference import LogDifference, difference
 from collectors.lines.tracebacks import PLACE
 from collectors.machine.run_state import StateName
 from collectors.records import LogLine
-from collectors.redaction import may_hold_a_secret, redacted
 from collectors.store.store import LogPage, LogQuery
+from deepseek.log.redaction import may_hold_a_secret, redacted
 
 from ..runs.previous_run import RunDetail
 from ..visitors import sees_all

@@ -17,8 +17,8 @@ from collectors.lines import templates
 from collectors.lines.structured import PAIR
 from collectors.lines.templates import family_of, field_count, field_values, wide_text
 from collectors.records import LogLine
-from collectors.redaction import LEFT_OUT, redacted
 from collectors.store.store import LineColumns, LineExtent, LineTemplate, Store, holding
+from deepseek.log.redaction import LEFT_OUT, redacted
 
 from ..visitors import seen, sees_all
 from .search import LineHits, LineSearches, Marker, Needle, ReadTexts, SearchedSoFar, TextSpan, in_utf16, number_places

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from collectors import catalog
-from collectors.redaction import LEFT_OUT
+from deepseek.log.redaction import LEFT_OUT
 
 from ..queries import NotFound, Queries
 from ..runs.comparison import MISSING, CommonValue, Difference, shown

@@ -28,8 +28,8 @@ from analysis.stacks.traces import Floats, Ints, Range
 from collectors import VERSION
 from collectors.message import text_of, time_of
 from collectors.records import Frame
-from collectors.redaction import LEFT_OUT, is_secret, redacted, without_secrets
 from collectors.store.store import Buckets
+from deepseek.log.redaction import LEFT_OUT, is_secret, redacted, without_secrets
 
 from ..runs.comparison import MISSING, Difference, Section, of_section, shown
 from ..runs.previous_run import words_of

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from alerts.config import MOST_RULES_BYTES, RULES_FILE, settings_of
-from collectors.redaction import LEFT_OUT
+from deepseek.log.redaction import LEFT_OUT
 
 from .yaml_file import write_bytes
 

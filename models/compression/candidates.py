@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from deepseek.log import RunLog
+
 from ..artifact import Artifact, ModelManifest, write
 from ..artifact.export import export
-from ..errors import BadArtifact, ModelsError, cannot_write, needed
+from ..errors import BadArtifact, ModelsError, cannot_write
 from ..runtimes import RUNTIMES, installed, open_session, pick
 from ..runtimes.pick import CallTimes, ratio, time_in_rounds
 from ..runtimes.session import ModelSession
@@ -26,8 +28,6 @@ from .train import EpochResult
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from deepseek.trainer.run_log import RunLog
 
 
 RECIPE = "recipe.json"
@@ -130,8 +130,7 @@ class CandidateRun:
     def write(self, logs: Path, found: Mapping[str, float]) -> None:
         """`found` stands at the last step. Raises OSError when the folder cannot be made."""
         self.scalars(self._lines[-1][1] if self._lines else 0, found)
-        run_log = needed("deepseek.trainer.run_log")
-        with run_log.RunLog(logs, self.name, config=self.config, name="candidate") as log:
+        with RunLog(logs, self.name, config=self.config, name="candidate") as log:
             for time_s, step, values in self._lines:
                 log.scalars_at(time_s, step, values)
 

@@ -8,7 +8,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from deepseek.log import RunLog
 
 from ..artifact import Artifact, write
 from ..artifact.write import require_free
@@ -19,12 +21,6 @@ from . import measure, train
 from .candidates import CandidateMaker, ModelWay, WorkFolder, measured_row
 from .measure import ShareFound
 from .recipe import BITS, TEMPERATURES, WIDTHS, CandidateChoice, CandidateFound, CompressionRecipe, StudentChoice
-
-if TYPE_CHECKING:
-    from deepseek.trainer.run_log import RunLog
-
-    from .candidates import CandidateMaker
-
 
 # Searches width, bits and temperature with Optuna, and decides on the result.
 
@@ -207,13 +203,11 @@ def compress(recipe: CompressionRecipe, progress: Callable[[str], None] = lambda
 
 
 def _run(recipe: CompressionRecipe) -> RunLog:
-    kept = needed("deepseek.trainer.run_log")
     try:
-        log: RunLog = kept.RunLog(
+        return RunLog(
             recipe.logs, recipe.run, kind="compression", unit="candidate", name="compress", config=recipe.config()
         )
     except OSError as error:
         raise cannot_write(recipe.logs, error) from error
     except ValueError as error:  # a name that leaves the folder
         raise ModelsError(str(error)) from error
-    return log

@@ -15,6 +15,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from deepseek.log import RunLog
+
 from ..errors import ModelsError, WrongOption, is_there, needed
 from ..runtimes.pick import quantile
 from .access import ServingDoor, open_tokens
@@ -32,8 +34,7 @@ class ServiceRun:
     """Raises OSError where the log folder cannot be written. `close` writes the last line."""
 
     def __init__(self, logs: Path, run: str | None, config: Mapping[str, Any]) -> None:
-        run_log = needed("deepseek.trainer.run_log")
-        self._log = run_log.RunLog(logs, run, kind="service", unit="request", name="serve", config=config)
+        self._log = RunLog(logs, run, kind="service", unit="request", name="serve", config=config)
         self.folder: Path = self._log.folder
         self._requests = 0
         self._lined_s = time.monotonic()

@@ -115,7 +115,7 @@ def _accepted(place: Path) -> set[str]:
     return set(table)
 
 
-# The table of models: `table.tsv`, a line a row, as `python -m models.zoo.build` writes it.
+# The table of models: `table.tsv`, a line a row, as `python -m benchmarks.models.zoo_table` writes it.
 #
 # A line is two JSON objects with a tab between: what is listed, and what is known besides, which is three quarters of it.
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 
 RUN = "traced"
 MULTIPLIED, ADDED = 4, 50

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from deepseek.log import RunLog
 from tests.gpu.losses import (
     LOST_S,
     NOISE,
@@ -38,7 +39,6 @@ from tests.gpu.losses import (
 from tests.gpu.planted import CAUSES, RUN, Timing, Turn, turns_of
 from tests.gpu.profiling import Profiled
 from trainer.measure import Instruments
-from trainer.run_log import RunLog
 
 STEP_S = 0.02  # of work for the device
 WIDTH = {"cuda": 2048, "cpu": 128}

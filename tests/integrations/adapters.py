@@ -30,7 +30,7 @@ NOWHERE = "/proc/nope"  # no folder can be made there
 TRAINING = """
 import sys
 import lightning, torch
-from deepseek.integrations.lightning import RunLogger, PhasesCallback
+from deepseek.log.adapters.lightning import RunLogger, PhasesCallback
 
 class Line(lightning.LightningModule):
     def __init__(self):
@@ -96,7 +96,7 @@ def test_no_fault_of_ours_changes_a_training(trained: Trained, fault: str) -> No
     """Each is said in one sentence, once, whatever the number of steps."""
     assert trained.told[fault]["result"] == trained.told["none"]["result"]
     errors = trained.errors[fault]
-    lines = [line for line in errors.splitlines() if line.startswith(("deepseek.integrations:", "RunLog:"))]
+    lines = [line for line in errors.splitlines() if line.startswith(("deepseek.log.adapters:", "RunLog:"))]
     assert lines and len(lines) == len(set(lines)) and "Traceback" not in errors, errors
     assert sum(" failed and logs less" in line for line in lines) == 1 or fault == "disk", errors
 
@@ -151,7 +151,7 @@ def test_our_module_of_wandbs_calls_makes_of_them_what_wandb_makes(tmp_path: Pat
     """Steps, commits and values; the file of wandb's is read with a slash where wandb's pages have a dot."""
     if not is_ready("long"):
         pytest.skip(SKIPPED)
-    theirs, ours = (called(module, tmp_path / module) for module in ("wandb", "deepseek.integrations.wandb"))
+    theirs, ours = (called(module, tmp_path / module) for module in ("wandb", "deepseek.log.adapters.wandb"))
     assert len(theirs) == 4 and {name.replace("/", "."): values for name, values in theirs.items()} == ours
 
 

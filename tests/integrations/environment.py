@@ -39,19 +39,22 @@ def is_ready(kind: str) -> bool:
     return PYTHON.exists() and stamp.exists() and stamp.read_text() == requirements(kind).read_text()
 
 
+def share(place: Path) -> None:
+    """Let that environment import what this one does. The .pth files of this one's packages are not read there, so it names their folders."""
+    theirs = Path(sysconfig.get_path("purelib"))
+    folders = (theirs, Path(sys.prefix) / "checkout", ROOT / "deepseek-log")  # hatch_build.py; pip install -e
+    (place / "lib" / theirs.parent.name / "site-packages" / "project.pth").write_text("\n".join(map(str, folders)))
+
+
 def make(kind: str) -> str:
     """Install what is missing; return why that is not possible here, or "". Raises RuntimeError where it fails otherwise."""
-    if is_ready(kind):
-        return ""
     theirs = Path(sysconfig.get_path("purelib"))
     before = contents(theirs)
     if not PYTHON.exists():
         venv.create(PLACE, with_pip=False)
-    own = PLACE / "lib" / theirs.parent.name / "site-packages"
-    ours = (
-        theirs.parents[2] / "checkout"
-    )  # where the package `deepseek` is (hatch_build.py); a .pth file below `theirs` would not be read
-    (own / "project.pth").write_text(f"{theirs}\n{ours}\n")
+    share(PLACE)
+    if is_ready(kind):
+        return ""
     command = [
         sys.executable,
         "-m",

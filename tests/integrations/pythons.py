@@ -6,7 +6,6 @@ make test-integrations
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from tests.interpreters import RUN_LOGS, Interpreter, interpreters
 from tests.logged import COUNT, write_logs
 from tests.running import ROOT, wait_for
 
+LOG_WHEEL = ROOT / "deepseek-log"
 PLACE = ROOT / ".integrations" / "pythons"
 TESTS = ("test_run_log", "test_log_file", "test_phases", "test_ptracer")
 ENVIRONMENTS = (((3, 9), "1.26"), ((3, 10), "1.26"), ((3, 10), "2"), ((3, 14), "2"))
@@ -102,11 +102,10 @@ def test_the_client_asks_a_dashboard_from_where_people_have_their_notebooks(
     pandas = "pandas==2.0.*" if version == (3, 9) else "pandas>=3,<4"
     extra = ["numpy<2"] if version == (3, 9) else []
     place = packages(version, "pandas", pandas, *extra)
-    shutil.copytree(ROOT / "client", tmp_path / "deepseek" / "client")
     write_logs(tmp_path / "logs")
     with dashboard(tmp_path / "logs", "--no-profile") as running:
         wait_for(lambda: len(running.get("/api/v1/runs")["runs"]) == COUNT)
-        environment = {**plain_environment(), "PYTHONPATH": os.pathsep.join([str(tmp_path), str(place)])}
+        environment = {**plain_environment(), "PYTHONPATH": os.pathsep.join([str(LOG_WHEEL), str(place)])}
         done = subprocess.run(
             [interpreter.path, "-c", NOTEBOOK, running.address],
             cwd=tmp_path,
@@ -125,7 +124,10 @@ def test_the_client_asks_a_dashboard_from_where_people_have_their_notebooks(
 def test_run_log_passes_its_tests_where_people_train(version: tuple[int, int], numpy: str, tmp_path: Path) -> None:
     """Without this project's configuration of pytest, which is for this project's Python."""
     interpreter = python(version)
-    environment = {**plain_environment(), "PYTHONPATH": os.pathsep.join([str(ROOT), str(with_numpy(version, numpy))])}
+    environment = {
+        **plain_environment(),
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, LOG_WHEEL, with_numpy(version, numpy)))),
+    }
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     command = [
         interpreter.path,

@@ -12,7 +12,7 @@ import venv
 from importlib import metadata
 from pathlib import Path
 
-from tests.integrations.environment import ROOT, UNREACHABLE, contents, plain_environment
+from tests.integrations.environment import ROOT, UNREACHABLE, contents, plain_environment, share
 
 PLACE = ROOT / ".models"
 PYTHON = PLACE / "bin" / "python"
@@ -40,15 +40,13 @@ def is_ready(kind: str) -> bool:
 
 def make(kind: str) -> str:
     """Install what is missing; return why that is not possible here, or "". Raises RuntimeError where it fails otherwise."""
-    if is_ready(kind):
-        return ""
     theirs = Path(sysconfig.get_path("purelib"))
     before = contents(theirs)
     if not PYTHON.exists():
         venv.create(PLACE, with_pip=False)
-    own = PLACE / "lib" / theirs.parent.name / "site-packages"
-    checkout = theirs.parents[2] / "checkout"  # with the package `deepseek` (hatch_build.py)
-    (own / "project.pth").write_text(f"{theirs}\n{checkout}\n")
+    share(PLACE)
+    if is_ready(kind):
+        return ""
     (PLACE / "constraints.txt").write_text(
         f"torch=={metadata.version('torch')}\n"
     )  # torchvision is of one version of it

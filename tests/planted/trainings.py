@@ -19,9 +19,9 @@ from analysis.findings.rules import BY_NAME
 from analysis.stacks.traces import Floats
 from collectors.logs.tail import Tail
 from collectors.records import Event, Points, Record, RunInfo
+from deepseek.log import RunLog
 from tests.judged import T0
 from tests.planted.windows import GRACE_S, PlantedResult, PlantedWindow, judge, names
-from trainer.run_log import RunLog
 
 WIDTH, BATCH = 16, 32
 HEALTHY_S = (45.0, 90.0)

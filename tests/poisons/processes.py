@@ -13,7 +13,7 @@ from tests.poisons import Place, Poison, Scene, there
 
 HEAD = """
 import ctypes, os, signal, subprocess, sys, threading, time
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 def spin(seconds):
     until = time.monotonic() + seconds
     while time.monotonic() < until: pass

@@ -9,8 +9,9 @@ import logging
 import os
 import sys
 
-import deepseek.integrations.wandb as wandb
-from deepseek.trainer import ptracer, run_log
+import deepseek.log.adapters.wandb as wandb
+from deepseek.log import RunLog, ptracer
+from deepseek.trainer import run_log
 
 
 def main(log_dir: str) -> None:
@@ -18,7 +19,8 @@ def main(log_dir: str) -> None:
         run.log({"train": {"loss": 0.5}, "picture": wandb.Image(None)})
         wandb.config.seed = 7
     ptracer.allow_any()
-    with run_log.RunLog(
+    assert run_log.RunLog is RunLog  # by its former name, too
+    with RunLog(
         log_dir, "run", config={"lr": 0.1, "odd": {1, 2}}, unit="batch", name="all", allow_profiling=True
     ) as log:
         logging.getLogger().addHandler(log.handler())

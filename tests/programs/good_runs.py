@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import torch
 from torch import nn
 
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 
 DEVICE_S = 0.15  # of a step, as if a GPU worked
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 
 PERIOD_S, WORK_S = 0.1, 0.01
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 
 STEP_S, ILL_AFTER = 0.05, 120  # steps
 

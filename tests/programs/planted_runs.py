@@ -20,7 +20,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 
 DEVICE_S, HOST_S = 0.02, 0.001  # of a step
 ONSET_S, END_S = float(sys.argv[3]), float(sys.argv[4])

@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 
 FOREVER_S = 1e6
 

@@ -8,7 +8,7 @@ import time
 import torch
 from torch import nn
 
-from trainer.run_log import RunLog
+from deepseek.log import RunLog
 
 
 def loss_of(layer: nn.Module, rows: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from deepseek.trainer.run_log import RunLog
+from deepseek.log import RunLog
 from pace import more, unit_done
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import orjson
 
+from deepseek.log.redaction import redacted, without_secrets
+
 from ...machine.exit_reason import reason_of
 from ...records import Event, Record, RunInfo
-from ...redaction import redacted, without_secrets
 from . import Tally
 from .values import Fitting, as_count, as_time, inert
 

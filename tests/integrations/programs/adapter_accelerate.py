@@ -14,7 +14,7 @@ def main(fault: str) -> None:
     torch.manual_seed(0)
     trackers: list[Any] = []
     if fault != "none":
-        from deepseek.integrations.accelerate import RunLogTracker
+        from deepseek.log.adapters.accelerate import RunLogTracker
 
         trackers.append(RunLogTracker(LOGS, "run"))
     accelerator = Accelerator(log_with=trackers, cpu=True)

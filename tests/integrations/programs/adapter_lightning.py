@@ -36,7 +36,7 @@ def main(fault: str) -> None:
     data = torch.utils.data.DataLoader(torch.randn(16 * STEPS, 4), batch_size=8)
     others: dict[str, Any] = {"logger": False, "callbacks": []}
     if fault != "none":
-        from deepseek.integrations.lightning import PhasesCallback, RunLogger
+        from deepseek.log.adapters.lightning import PhasesCallback, RunLogger
 
         others = {"logger": RunLogger(LOGS, "run"), "callbacks": [PhasesCallback()]}
     if not fault:

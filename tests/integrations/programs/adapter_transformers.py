@@ -28,7 +28,7 @@ def main(fault: str) -> None:
     )
     callbacks: list[TrainerCallback] = []
     if fault != "none":
-        from deepseek.integrations.transformers import RunLogCallback
+        from deepseek.log.adapters.transformers import RunLogCallback
 
         callbacks.append(RunLogCallback(LOGS, "run"))
     model = BertForSequenceClassification(config)

@@ -12,7 +12,7 @@ def main(fault: str) -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     losses = []
     if fault != "none":
-        import deepseek.integrations.wandb as wandb
+        import deepseek.log.adapters.wandb as wandb
 
         wandb.login()
         wandb.init(

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deepseek.trainer.run_log import RunLog
+from deepseek.log import RunLog
 
 LOGS = Path("logs")
 METHODS = ("scalars", "scalars_at", "event", "phase", "add_config", "text", "close_after")

@@ -10,7 +10,7 @@ from typing import Any
 import lightning
 import torch
 
-from deepseek.integrations.lightning import PhasesCallback, RunLogger
+from deepseek.log.adapters.lightning import PhasesCallback, RunLogger
 
 LOGS = Path(sys.argv[1])
 

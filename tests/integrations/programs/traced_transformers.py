@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
 
-from deepseek.integrations.transformers import RunLogCallback
+from deepseek.log.adapters.transformers import RunLogCallback
 
 LOGS = Path(sys.argv[1])
 TEXTS = [{"input_ids": torch.arange(row, row + 8) % 50, "labels": torch.tensor(row % 2)} for row in range(1600)]

@@ -1,6 +1,6 @@
 """The same calls of wandb, any of them that are allowed, through wandb or through our module of its calls.
 
-wandb_calls.py LOGS wandb|deepseek.integrations.wandb
+wandb_calls.py LOGS wandb|deepseek.log.adapters.wandb
 """
 
 import importlib

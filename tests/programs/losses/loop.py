@@ -17,7 +17,7 @@ HEALTHY_S, LOSSY_S = map(float, sys.argv[4:6])
 RANK, RANKS = map(int, sys.argv[6:8])
 sys.path.append(CHECKOUT)  # last: the programs' own names come first
 
-from trainer.run_log import RunLog  # noqa: E402
+from deepseek.log import RunLog  # noqa: E402
 
 begun_s = 0.0
 

@@ -1,1 +1,0 @@
-"""Build the table of the zoo from what installed libraries and packages state: `python -m models.zoo.build`."""
