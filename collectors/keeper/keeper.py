@@ -1,6 +1,6 @@
 """Start a program, keep what it prints, and write down how it ended: the parent of what `deepseek-dashboard run` starts.
 
-Standard library only, with its folder and `redaction.py`. The keeper is a process of its own that lives as long as the program does, whatever becomes of the terminal and
+Needs the standard library and the finder of secrets only. The keeper is a process of its own that lives as long as the program does, whatever becomes of the terminal and
 of the dashboard. It writes into the folder of the run:
 
     run.json      what the run is: pid, host, start, command; before the program's first instruction

@@ -12,55 +12,6 @@ from typing import Any
 from ..run_log import RunLog
 from .guard import Inert
 
-MOST_BYTES = 120  # of a part: a file system takes 255, and a number may follow
-MOST_PARTS = 8
-HASH_CHARS = 8
-
-
-def plain_name(name: object) -> str:
-    """`a/b -> a/b`; of a path that leaves the log folder its last part: `/tmp/x/out -> out`, `../out -> out`; `.out -> out`; a long name is cut."""
-    parts = PurePath(str(name)).parts
-    leaves = PurePath(str(name)).is_absolute() or ".." in parts
-    plain = [part for part in map(_plain_part, parts) if part]
-    return "/".join(plain[-1:] if leaves else plain[-MOST_PARTS:]) or "run"
-
-
-def _plain_part(part: str) -> str:
-    """Long names that differ in their ends only stay different: what is cut becomes a hash."""
-    part = "".join(char if char.isprintable() else "-" for char in part.strip("/")).strip().lstrip(". ")
-    data = part.encode()
-    if len(data) <= MOST_BYTES:
-        return part
-    kept = data[: MOST_BYTES - HASH_CHARS - 1].decode(errors="ignore").rstrip()
-    return f"{kept}-{hashlib.sha256(data).hexdigest()[:HASH_CHARS]}"
-
-
-# The phases of a step that follow each other: a library says when one begins, and the one before it ends there.
-
-
-class Laps:
-    def __init__(self, log: Any) -> None:
-        self._log = log
-        self._running: Any = None
-
-    def begin(self, name: str) -> None:
-        """What ran until now ends."""
-        self.end()
-        self.restart(name)
-
-    def restart(self, name: str) -> None:
-        """What ran since the last call is not counted: an evaluation is no part of a step."""
-        self._running = self._log.phase(name)
-        self._running.__enter__()
-
-    def end(self) -> None:
-        if self._running is not None:
-            self._running.__exit__(None, None, None)
-            self._running = None
-
-
-# A RunLog that is opened at its first use: adapters are made before ranks, names and configuration are known.
-
 LOG_DIR = "DEEPSEEK_LOG_DIR"
 
 
@@ -150,3 +101,52 @@ def _env_int(name: str, default: int) -> int:
         return int(os.environ[name])
     except (KeyError, ValueError):
         return default
+
+
+# The name of a run, from whatever a script gave as one: a folder inside the log folder, which every file system takes.
+
+MOST_BYTES = 120  # of a part: a file system takes 255, and a number may follow
+MOST_PARTS = 8
+HASH_CHARS = 8
+
+
+def plain_name(name: object) -> str:
+    """`a/b -> a/b`; of a path that leaves the log folder its last part: `/tmp/x/out -> out`, `../out -> out`; `.out -> out`; a long name is cut."""
+    parts = PurePath(str(name)).parts
+    leaves = PurePath(str(name)).is_absolute() or ".." in parts
+    plain = [part for part in map(_plain_part, parts) if part]
+    return "/".join(plain[-1:] if leaves else plain[-MOST_PARTS:]) or "run"
+
+
+def _plain_part(part: str) -> str:
+    """Long names that differ in their ends only stay different: what is cut becomes a hash."""
+    part = "".join(char if char.isprintable() else "-" for char in part.strip("/")).strip().lstrip(". ")
+    data = part.encode()
+    if len(data) <= MOST_BYTES:
+        return part
+    kept = data[: MOST_BYTES - HASH_CHARS - 1].decode(errors="ignore").rstrip()
+    return f"{kept}-{hashlib.sha256(data).hexdigest()[:HASH_CHARS]}"
+
+
+# The phases of a step that follow each other: a library says when one begins, and the one before it ends there.
+
+
+class Laps:
+    def __init__(self, log: Any) -> None:
+        self._log = log
+        self._running: Any = None
+
+    def begin(self, name: str) -> None:
+        """What ran until now ends."""
+        self.end()
+        self.restart(name)
+
+    def restart(self, name: str) -> None:
+        """What ran since the last call is not counted: an evaluation is no part of a step."""
+        self._running = self._log.phase(name)
+        self._running.__enter__()
+
+    def end(self) -> None:
+        if self._running is not None:
+            self._running.__exit__(None, None, None)
+            self._running = None
