@@ -59,6 +59,7 @@ def rows(name: str, checkout: Path) -> list[dict[str, Any]]:
         environment = {**os.environ, **SCALES}
         if name in FOLDER_OF:
             environment[FOLDER_OF[name]], checkout = str(checkout), ROOT
+        environment["PYTHONPATH"] = str(checkout / "deepseek-log")  # before the one that is installed here
         command = [sys.executable, "-m", f"benchmarks.{name}", "--json", str(path)]
         done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
         if not path.exists():

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepseek.log.adapters import guard
-from deepseek.log.adapters.names import plain_name
+from deepseek.log.adapters.late_log import plain_name
 
 
 @given(

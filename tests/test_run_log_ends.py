@@ -41,7 +41,7 @@ def test_a_script_that_ends_without_closing_its_log_loses_no_line_and_claims_no_
     code_of = f"{LOG_THOUSAND}\n{last_line}\n"
     (tmp_path / "program.py").write_text(code_of)
     arguments = {"file": ["program.py"], "module": ["-m", "program"], "command": ["-c", code_of]}[how]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "deepseek-log")}
     ended = subprocess.run(
         [python.path, *arguments, tmp_path], cwd=tmp_path, env=environment, timeout=60, capture_output=True
     )
@@ -76,7 +76,7 @@ def test_a_script_that_raises_loses_no_line_and_is_marked_crashed(
     ],
 )
 def test_a_with_block_tells_how_it_was_left(tmp_path: Path, ending: str, code: int, status: str, reason: str) -> None:
-    body = f"import sys\nfrom deepseek.log.run_log import RunLog\nwith RunLog(sys.argv[1], 'run'):\n {ending}"
+    body = f"import sys\nfrom deepseek.log import RunLog\nwith RunLog(sys.argv[1], 'run'):\n {ending}"
     assert run_to_its_end(body, tmp_path).returncode == code
     (end,) = events_of(tmp_path, "end")
     assert (end["status"], end["reason"]) == (status, reason)
@@ -160,7 +160,7 @@ def test_a_closed_log_takes_no_more_and_closing_twice_is_closing_once(tmp_path: 
 
 
 def test_a_long_message_of_an_exception_ends_with_a_whole_word(tmp_path: Path) -> None:
-    body = "import sys\nfrom deepseek.log.run_log import RunLog\nwith RunLog(sys.argv[1], 'run'):\n raise ValueError('no sense ' * 300)"
+    body = "import sys\nfrom deepseek.log import RunLog\nwith RunLog(sys.argv[1], 'run'):\n raise ValueError('no sense ' * 300)"
     run_to_its_end(body, tmp_path)
     (end,) = events_of(tmp_path, "end")
     assert end["reason"].endswith((" no…", " sense…")) and 900 < len(end["reason"]) <= 1000

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from deepseek.log.adapters.inert import Inert
+from deepseek.log.adapters.guard import Inert
 from tests.running import script
 from tests.test_wandb_calls import config_of, lines_of, rows
 

@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
             unpack(options.wheels, packages)
         sys.path.insert(0, str(packages))
         modules = {module for plan in CHECKS for module in plan.needs}
-        paths = [str(packages), str(ROOT), os.environ.get("PYTHONPATH", "")]
+        paths = [str(packages), str(ROOT), str(ROOT / "deepseek-log"), os.environ.get("PYTHONPATH", "")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1"}
         begun_s = time.monotonic()
         lines = run_all(folder, Path(scratch), options.short, environment, absent(sorted(modules)), options.only)
