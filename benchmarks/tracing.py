@@ -21,8 +21,9 @@ import torch
 from torch import nn
 
 from benchmarks import report
-from deepseek.log import tracing
-from deepseek.log.tracing import MOST_CALLS, CallCount, StepProfiler, TraceFolder, summary_of
+from deepseek.log import step_trace
+from deepseek.log.step_trace import MOST_CALLS, CallCount, StepProfiler, summary_of
+from deepseek.log.trace_requests import TraceFolder
 
 LOOKS, STEPS, TRACED = 2_000, 60, 3
 
@@ -85,7 +86,7 @@ def traces(step: Callable[[], None], folder: Path) -> list[report.Row]:
     began_s = thread_time()
     profiler.stop()
     stopped_s = thread_time() - began_s
-    tracing.PAUSE_S = 0.0
+    step_trace.PAUSE_S = 0.0
     began_s = thread_time()
     found = summary_of(profiler.result, on_gpu=False)
     summed_s = thread_time() - began_s

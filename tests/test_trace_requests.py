@@ -29,8 +29,8 @@ from collectors.tracing import (
     read_trace,
 )
 from dashboard.stacks.stacks import RunTraces
-from deepseek.log import tracing as request
-from deepseek.log.tracing import summary_of
+from deepseek.log import trace_requests as request
+from deepseek.log.step_trace import summary_of
 from tests.test_trace_summary import Result
 
 ABOUT: dict[str, Any] = {"version": 1, "id": "0123abcd", "rank": 0, "torch": "2.13.0", "error": "", "device": "GPU"}

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepseek.log import tracing
-from deepseek.log.tracing import BusyInterval, busy_of, kind_of, summary_of
+from deepseek.log import step_trace
+from deepseek.log.step_trace import BusyInterval, busy_of, kind_of, summary_of
 
 MS = 1_000_000  # ns
 ALL_REDUCE = "ncclDevKernel_AllReduce_Sum_f32_RING_LL(ncclDevKernelArgsStorage<4096ul>)"
@@ -151,7 +151,7 @@ def test_busy_time_is_that_in_which_anything_runs(kernels: list[tuple[int, int, 
 
 
 def test_more_rows_than_fit_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracing, "MOST_ROWS", 2)
+    monkeypatch.setattr(step_trace, "MOST_ROWS", 2)
     found = summary_of(Result(), on_gpu=True)
     assert len(found["kernels"]) == 2 and found["left_out"] == [2, pytest.approx(0.006)]
 
@@ -161,12 +161,12 @@ def test_a_stack_deeper_than_pythons_limit_is_read(monkeypatch: pytest.MonkeyPat
     found = operator("aten::add", 1)
     for _ in range(5000):
         found = call(site, site, found)
-    monkeypatch.setattr(tracing, "PAUSE_S", 0.0)
+    monkeypatch.setattr(step_trace, "PAUSE_S", 0.0)
     result = SimpleNamespace(experimental_event_tree=lambda: [found])
-    assert len(summary_of(result, on_gpu=False)["stacks"][0]) == tracing.MOST_DEPTH
+    assert len(summary_of(result, on_gpu=False)["stacks"][0]) == step_trace.MOST_DEPTH
 
 
 def test_more_events_than_are_read_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracing, "MOST_EVENTS", 3)
+    monkeypatch.setattr(step_trace, "MOST_EVENTS", 3)
     with pytest.raises(ValueError, match="more than 3 events"):
         summary_of(Result(), on_gpu=True)

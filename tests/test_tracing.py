@@ -14,8 +14,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepseek.log import RunLog, tracing
-from deepseek.log.tracing import REQUEST
+from deepseek.log import RunLog, step_trace, trace_requests
+from deepseek.log.trace_requests import REQUEST
 from tests.logging_scripts import events_of, steps_of
 from tests.running import script, wait_for
 from tests.traced_script import Step, lines_of, traced
@@ -28,7 +28,7 @@ from deepseek.log import RunLog
 with RunLog(sys.argv[1], "run") as log:
     for step in range(100):
         log.scalars(step, loss=step / 2)
-print([name for name in ("ctypes", "deepseek.log.tracing", "torch") if name in sys.modules], log._queue is log._lines_queued)
+print([name for name in ("ctypes", "deepseek.log.step_trace", "torch") if name in sys.modules], log._queue is log._lines_queued)
 """
 FORKING = """
 import os, sys, time
@@ -151,7 +151,7 @@ class Failing:
 def test_a_profiler_that_raises_costs_the_trace_alone(at: str, error: Exception) -> None:
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
         look_at_once(patch)
-        patch.setattr(tracing, "_torch_profiler", lambda: (Failing(at, error), ["CPU"]))
+        patch.setattr(step_trace, "_torch_profiler", lambda: (Failing(at, error), ["CPU"]))
         with RunLog(folder, "run") as log:
             path = request(log)
             steps = steps_until(log, path.exists)
@@ -168,7 +168,7 @@ def test_a_full_disk_costs_the_answer_alone(
         raise OSError(28, "No space left on device")
 
     path = request(log)
-    monkeypatch.setattr(tracing, "_write_whole", full)
+    monkeypatch.setattr(trace_requests, "_write_whole", full)
     steps = steps_until(log, lambda: not (path.parent / REQUEST).exists(), Step())
     wait_for(lambda: not log._tracing._writing or not log._tracing._writing.is_alive())
     assert not list(path.parent.iterdir()) and "is lost" in capsys.readouterr().err
@@ -187,7 +187,7 @@ def test_a_run_that_ends_ends_its_trace(begun: bool, log: RunLog, tmp_path: Path
 
 
 def test_a_script_whose_steps_do_not_come_is_not_waited_for(log: RunLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracing, "BEGIN_WITHIN_S", 0.2)
+    monkeypatch.setattr(step_trace, "BEGIN_WITHIN_S", 0.2)
     path = request(log)
     wait_for(path.exists)
     assert "no step ended" in answered(path)["error"]
@@ -196,13 +196,13 @@ def test_a_script_whose_steps_do_not_come_is_not_waited_for(log: RunLog, monkeyp
 def test_steps_that_take_too_long_are_not_traced_to_their_end(log: RunLog, monkeypatch: pytest.MonkeyPatch) -> None:
     path = request(log, steps=20)
     steps_until(log, lambda: traced(log), Step())
-    monkeypatch.setattr(tracing, "LONGEST_S", 0.2)
+    monkeypatch.setattr(step_trace, "LONGEST_S", 0.2)
     wait_for(path.exists)
     assert "took longer" in answered(path)["error"] and not torch.autograd._profiler_enabled()
 
 
 def test_a_step_of_very_many_calls_is_traced_without_lines(log: RunLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracing, "MOST_CALLS", 5)
+    monkeypatch.setattr(step_trace, "MOST_CALLS", 5)
     path = request(log)
     steps_until(log, path.exists, Step())
     answer = answered(path)
@@ -211,7 +211,7 @@ def test_a_step_of_very_many_calls_is_traced_without_lines(log: RunLog, monkeypa
 
 
 def test_a_step_of_many_calls_shortens_the_trace(log: RunLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracing, "MOST_CALLS", 150)
+    monkeypatch.setattr(step_trace, "MOST_CALLS", 150)
     path = request(log, steps=20)
     steps_until(log, path.exists, Step())
     answer = answered(path)
@@ -268,5 +268,7 @@ def test_the_folder_is_named_relative_to_the_run(tmp_path: Path) -> None:
 
 
 def test_long_names_have_folders_of_their_own(tmp_path: Path) -> None:
-    names = {tracing.named_in_info(f"{'x' * 240}{end}") for end in "ab"} | {tracing.named_in_info("." + "y" * 10)}
+    names = {trace_requests.named_in_info(f"{'x' * 240}{end}") for end in "ab"} | {
+        trace_requests.named_in_info("." + "y" * 10)
+    }
     assert len(names) == 3 and all(len(name.rpartition("/")[2]) < 255 for name in names)

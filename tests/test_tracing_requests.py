@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepseek.log import RunLog, tracing
-from deepseek.log.tracing import MOST_STEPS, REQUEST, OddRequest, parsed
+from deepseek.log import RunLog, trace_requests, tracing
+from deepseek.log.trace_requests import MOST_STEPS, REQUEST, OddRequest, parsed
 from tests.logging_scripts import events_of
 from tests.traced_script import Step, raising
 from tests.traced_script import log as log  # a fixture
@@ -95,7 +95,7 @@ def test_an_odd_request_is_not_followed(
 def test_another_users_request_is_not_followed(
     log: RunLog, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(tracing.os, "geteuid", lambda: os.getuid() + 1)
+    monkeypatch.setattr(trace_requests.os, "geteuid", lambda: os.getuid() + 1)
     path = request(log)
     steps_until(log, lambda: log._lines > 30)
     assert not path.exists() and "belongs to another user" in capsys.readouterr().err
@@ -146,7 +146,7 @@ def test_a_request_that_cannot_be_taken_away_is_answered_once(
     log: RunLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = request(log)
-    monkeypatch.setattr(tracing.os, "unlink", raising(PermissionError(1, "no")))
+    monkeypatch.setattr(trace_requests.os, "unlink", raising(PermissionError(1, "no")))
     steps_until(log, path.exists, Step())
     lines = log._lines
     steps_until(log, lambda: log._lines > lines + 50)
@@ -164,21 +164,21 @@ def test_two_requests_one_after_the_other_are_both_answered(log: RunLog) -> None
 
 def test_who_finds_the_answer_may_ask_again_at_once(log: RunLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """The new request is there before anything follows the moment in which the answer can be seen."""
-    write_whole, asked_again = tracing._write_whole, []
+    write_whole, asked_again = trace_requests._write_whole, []
 
     def write_and_ask(*arguments: Any) -> None:
         write_whole(*arguments)
         if not asked_again:
             asked_again.append(request(log, id="bbbbbbbb", steps=1))
 
-    monkeypatch.setattr(tracing, "_write_whole", write_and_ask)
+    monkeypatch.setattr(trace_requests, "_write_whole", write_and_ask)
     request(log, id="aaaaaaaa", steps=1)
     steps_until(log, lambda: asked_again and asked_again[0].exists(), Step())
 
 
 def test_a_request_that_came_meanwhile_stays(log: RunLog) -> None:
-    folder = tracing.TraceFolder(log.folder, log.run, 0)
-    first = tracing.TraceRequest("aaaaaaaa", 1, 0)
+    folder = trace_requests.TraceFolder(log.folder, log.run, 0)
+    first = trace_requests.TraceRequest("aaaaaaaa", 1, 0)
     path = request(log, id="bbbbbbbb", rank=1)
     folder.answer(first, b"{}")
     assert (path.parent / REQUEST).exists() and (path.parent / "trace-aaaaaaaa.json").exists()

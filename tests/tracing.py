@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deepseek.log import RunLog, tracing
-from deepseek.log.tracing import REQUEST, TraceFolder
+from deepseek.log.trace_requests import REQUEST, TraceFolder
 
 ID = "0123456789abcdef"
 SOON_S = 20.0

@@ -30,7 +30,8 @@ from . import endings, ptracer, run_info
 from .files import FILE, LogFile, event_line, excerpt, path_of, sample_line, scalars_line, text, text_line, warn
 from .phases import LinePhases, Phase
 from .run_info import note_of, tags_of
-from .tracing import StepWatch, TraceFolder, Tracing, named_in_info
+from .trace_requests import TraceFolder, named_in_info
+from .tracing import StepWatch, Tracing
 
 if TYPE_CHECKING:
     from .handover import Handover
