@@ -11,6 +11,7 @@ import pytest
 
 from tests.adapter_examples import example_of_an_adapter_runs
 from tests.conftest import ROOT, script
+from tests.product import PACKAGES
 
 MADE = ("assets/types/wire.d.ts",)
 README = (ROOT / "README.md").read_text()
@@ -53,20 +54,7 @@ def test_the_file_tree_names_each_folder_of_code_and_nothing_else() -> None:
     """Those in a package."""
     named = tree_of((ROOT / "docs/one-point.md").read_text())
     assert [path for path in named if not (ROOT / path).exists()] == []
-    packages = [
-        ROOT / name
-        for name in (
-            "alerts",
-            "analysis",
-            "assets",
-            "client",
-            "collectors",
-            "dashboard",
-            "jobs",
-            "models",
-            "trainer",
-        )
-    ]
+    packages = [ROOT / name for name in (*PACKAGES, "assets", "client")]
     code = {folder for place in packages for folder in place.iterdir() if folder.is_dir()}
     folders = {folder.relative_to(ROOT).as_posix() for folder in code if folder.name != "__pycache__"}
     assert sorted(folders - set(named)) == []

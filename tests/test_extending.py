@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.conftest import ROOT, Dashboard, dashboard, drag, script, wait_for
+from tests.product import PACKAGES
 
 DIFFS = sorted((ROOT / "docs" / "examples").glob("*.diff"))
 TRAINER = """
@@ -59,20 +60,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tree, with all examples applied."""
     copy = tmp_path_factory.mktemp("extended") / "checkout"
     copy.mkdir()
-    for folder in (
-        "access",
-        "alerts",
-        "analysis",
-        "assets",
-        "client",
-        "collectors",
-        "dashboard",
-        "jobs",
-        "models",
-        "trainer",
-        "tests",
-        "docs",
-    ):
+    for folder in (*PACKAGES, "assets", "tests", "docs"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("poisons", "recorded", "*.png"))
     for program in ("app.py", "collector.py"):
         shutil.copy(ROOT / program, copy)
