@@ -29,8 +29,8 @@ def wait_for(what: Callable[[], T], timeout_s: float = 60.0, because: str = "") 
 
 @contextmanager
 def script(code: str, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """A Python script that may import the trainer; killed in the end."""
-    everything = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    """A Python script that may import RunLog and the trainer; killed in the end."""
+    everything = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'deepseek-log'}", **environment}
     command = [sys.executable, "-c", code, *arguments]
     with subprocess.Popen(command, env=everything, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True) as process:
         try:

@@ -482,7 +482,7 @@ def test_the_logging_handler_sends_a_scripts_logging_to_the_text_log(tmp_path: P
 def test_a_script_that_changes_its_folder_still_logs_where_it_began(tmp_path: Path) -> None:
     code = LOG_THOUSAND.replace("for step", "os.chdir('/')\nfor step").replace("sys.argv[1]", "'logs'")
     with subprocess.Popen(
-        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT / "deepseek-log")}
     ) as process:
         assert process.wait(30) == 0
     assert steps_of(tmp_path / "logs") == list(range(1000))
