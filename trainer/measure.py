@@ -272,6 +272,9 @@ class FirstAllReduce:
         self._begin()
         return allreduce_hook(group, bucket).then(self._end)
 
+    # DistributedDataParallel compares these with the types, and `from __future__ import annotations` makes text of them.
+    _hook.__annotations__.update({"bucket": distributed.GradBucket, "return": Future[Tensor]})
+
     def _begin(self) -> None:
         if self._clock:
             self._clock.begin(SERIES)
