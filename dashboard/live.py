@@ -24,7 +24,7 @@ from .api.answers import encode
 from .api.findings import finding_row
 from .api.logs import bar_row, line_row
 from .api.machine import StateAnswer, state_answer
-from .api.messages import LiveMessage, StateMessage
+from .api.openapi import LiveMessage, StateMessage
 from .api.points import live_row
 from .api.runs import RunRow, event_row, run_row
 from .http_server import ABORT

@@ -17,7 +17,7 @@ from collectors.records import Event, Frame, Labels, Points, Profile, Record, Ru
 from collectors.store.open import open_store
 from collectors.store.store import Store
 from dashboard.api.answers import encode
-from dashboard.api.goodput import goodput_answer
+from dashboard.api.ledger import goodput_answer
 from dashboard.commands import main
 from dashboard.queries import Queries
 from dashboard.runs import goodput

@@ -12,37 +12,28 @@ from access.tokens import Tokens
 from ..mutations import Changes
 from ..queries import NotFound, Queries
 from . import (
-    access,
     alerts,
     answers,
     blame,
     boards,
     compare,
     curves,
-    documentation,
     findings,
-    forgotten,
-    goodput,
     ingest,
     jobs,
     ledger,
-    log_changes,
-    log_lines,
     logs,
     machine,
+    openapi,
     points,
-    report,
     runs,
     samples,
-    search,
     settings,
     stacks,
     table,
-    trace,
 )
 from .answers import of_media
 from .machine import CONTENT_TYPE, render
-from .messages import MESSAGES
 
 PREFIX = "/api/v1"
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -51,39 +42,19 @@ NOUNS = (
     points,
     curves,
     logs,
-    log_lines,
-    log_changes,
     samples,
     stacks,
     blame,
     ledger,
-    report,
     findings,
     alerts,
-    goodput,
-    trace,
     machine,
-    settings,
     table,
     compare,
-    forgotten,
-    search,
     boards,
     jobs,
 )
-CHANGED = (
-    runs,
-    machine,
-    settings,
-    ingest,
-    table,
-    forgotten,
-    boards,
-    trace,
-    alerts,
-    findings,
-    jobs,
-)  # nouns with POST routes
+CHANGED = (runs, machine, settings, ingest, table, boards, stacks, alerts, findings, jobs)  # nouns with POST routes
 
 
 def register(app: FastAPI, queries: Queries, tokens: Tokens | None = None) -> None:
@@ -91,8 +62,8 @@ def register(app: FastAPI, queries: Queries, tokens: Tokens | None = None) -> No
     router = APIRouter(prefix=PREFIX)
     for noun in NOUNS:
         noun.add_routes(router, queries)
+    settings.add_routes(router, queries, tokens or Tokens(queries.data_dir))
     changes = Changes(queries)
-    access.add_routes(router, tokens or Tokens(queries.data_dir))
     for noun in CHANGED:
         noun.add_changes(router, queries, changes)
     app.include_router(router)
@@ -103,7 +74,7 @@ def register(app: FastAPI, queries: Queries, tokens: Tokens | None = None) -> No
 
     @needs(Role.VIEWER)
     def docs() -> Response:
-        return HTMLResponse(documentation.page_of(app))
+        return HTMLResponse(openapi.page_of(app))
 
     app.add_api_route("/healthz", machine.health_route(queries), response_model=None, summary="Health")
     app.add_api_route(
@@ -115,7 +86,7 @@ def register(app: FastAPI, queries: Queries, tokens: Tokens | None = None) -> No
     )
     app.add_api_route("/api/docs", docs, include_in_schema=False)
     app.add_api_route("/api/{path:path}", _unknown, methods=METHODS, include_in_schema=False)
-    app.openapi = lambda: documentation.openapi_of(app, [*router.routes, *app.routes], MESSAGES)  # type: ignore[method-assign]
+    app.openapi = lambda: openapi.openapi_of(app, [*router.routes, *app.routes])  # type: ignore[method-assign]
     answers.register(app)
 
 

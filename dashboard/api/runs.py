@@ -1,26 +1,44 @@
-"""Runs, and the progress in their files."""
+"""Runs: the list and its search, progress in their files, notes, events, forgotten runs, and a report to keep."""
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 from typing_extensions import TypedDict
 
-from access.roles import SOURCE, Role, needs
+from access.roles import EXPORTS, SOURCE, Role, needs
 from analysis.findings.life import Standing
+from collectors import retention
 from collectors.machine.run_state import StateName
 from collectors.records import Event, Offset
 
 from ..mutations import Changes
+from ..pages import pages
 from ..queries import Queries
+from ..report.contents import ReportQuery, gather
+from ..report.page import html_of
 from ..runs.previous_run import RunAttempts, RunDetail
 from ..runs.runs import RankView, RunView
+from ..runs.search import HitKind, SearchHits
+from ..user_files.forgotten import ForgottenRun
 from ..user_files.run_notes import About
-from ..visitors import theirs
-from .answers import Answer
-from .parameters import MOST_CHARACTERS, OpenRange, OptionalRun, RunInPath, RunParameter
+from ..visitors import theirs, visitor
+from .answers import Answer, of_media
+from .parameters import (
+    MOST_CHARACTERS,
+    MOST_NAMES,
+    OpenRange,
+    OptionalRun,
+    OptionalWindow,
+    Rank,
+    RunInPath,
+    RunParameter,
+    Text,
+    known_run,
+)
 from .table import Filtered, FirstRow, find
 
 
@@ -172,6 +190,63 @@ FILTERS = {
     "archived",
     "forgotten",
 }  # with one of these, archived and forgotten runs are left out unless asked for
+# Forgotten runs: which there are, how one becomes forgotten, and how it is taken back.
+
+
+class ForgottenRow(TypedDict):
+    """`remove` is the line of a shell that removes its files, "" where it would be too long."""
+
+    run: str
+    forgotten_s: float
+    files: int
+    size_bytes: int
+    remove: str
+    about: AboutRow
+
+
+class ForgottenList(TypedDict):
+    forgotten: list[ForgottenRow]
+
+
+class TakenBack(TypedDict):
+    run: str
+
+
+class Nothing(BaseModel):
+    """No fields."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+# The search over everything.
+
+MOST_HITS = 200
+
+
+class HitRow(TypedDict):
+    """`address` is the path of a page with its parameters."""
+
+    kind: HitKind
+    text: str
+    detail: str
+    run: str | None
+    address: str
+
+
+class SearchAnswer(TypedDict):
+    """The best first. `note` says what was searched only in part."""
+
+    results: list[HitRow]
+    left_out: int
+    note: str
+
+
+# A run, or a window of it, as one HTML file to keep.
+
+NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9.-]+")
+MOST_NAME = 80
+NO_SCRIPT = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+Against = Annotated[str | None, Query(max_length=MOST_CHARACTERS, description="another run, to compare ledgers with")]
 
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
@@ -219,6 +294,51 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         cursor = queries.cursor()
         return Answer({"cursor": cursor, "events": [event_row(event) for event in queries.events(run, *between)]})
 
+    @router.get(
+        "/forgotten", response_model=None, summary="Forgotten runs, the newest first, and how to remove their files"
+    )
+    @needs(Role.OWNER)
+    def forgotten() -> Answer[ForgottenList]:
+        return Answer({"forgotten": [forgotten_row(found) for found in queries.forgotten()]})
+
+    @router.get(
+        "/search",
+        response_model=None,
+        summary="Runs, series, pages and notes that match what was typed, the best first",
+    )
+    @needs(Role.VIEWER)
+    def search(
+        q: Text = "",
+        run: Annotated[
+            list[Annotated[str, Query(max_length=MOST_CHARACTERS)]],
+            Query(max_length=MOST_NAMES, description="the shown runs: their series are searched first"),
+        ] = [],  # noqa: B006
+        limit: Annotated[int, Query(ge=1, le=MOST_HITS)] = 40,
+    ) -> Answer[SearchAnswer]:
+        return Answer(search_answer(queries.search(q, pages(), run, limit)))
+
+    known = known_run(queries)
+
+    @router.get(
+        "/report",
+        response_model=None,
+        response_class=Response,
+        responses=of_media("text/html"),
+        summary="A run, or a window of it, as one HTML file that needs no network",
+    )
+    @needs(Role.VIEWER, EXPORTS)
+    def report(ends: OptionalWindow, run: str = known, rank: Rank = None, against: Against = None) -> Response:
+        page = html_of(gather(queries, ReportQuery(run, ends, rank, against)))
+        if (
+            ends is not None and visitor().role is Role.OWNER
+        ):  # a viewer decides nothing about what is kept; samples of the window are not thinned: who reads the report may come back to it
+            retention.note(queries.data_dir, run, ends, "report")
+        headers = {
+            "Content-Disposition": f'attachment; filename="{file_name_of(run)}"',
+            "Content-Security-Policy": NO_SCRIPT,
+        }
+        return Response(page, media_type="text/html; charset=utf-8", headers=headers)
+
 
 def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
     @router.post("/runs/{run:any}/about", response_model=None, summary="Change some of what is said about a run")
@@ -240,6 +360,21 @@ def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
     @needs(Role.OWNER)
     def add_event(given: NewEvent) -> Answer[EventRow]:
         return Answer(event_row(changes.add_event(given.run, given.model_dump(exclude={"run"}, exclude_none=True))))
+
+    @router.post(
+        "/runs/{run:any}/forget",
+        response_model=None,
+        summary="Remove a run that has ended from the dashboard; its files stay",
+    )
+    @needs(Role.OWNER)
+    def forget(run: RunInPath, given: Nothing) -> Answer[ForgottenRow]:
+        return Answer(forgotten_row(changes.forget(run)))
+
+    @router.post("/runs/{run:any}/take_back", response_model=None, summary="Read the files of a forgotten run again")
+    @needs(Role.OWNER)
+    def take_back(run: RunInPath, given: Nothing) -> Answer[TakenBack]:
+        changes.take_back(run)
+        return Answer({"run": run})
 
 
 def run_row(view: RunView) -> RunRow:
@@ -334,3 +469,28 @@ def event_row(event: Event) -> EventRow:
         "seconds": event.seconds,
         "text": event.text,
     }
+
+
+def forgotten_row(found: ForgottenRun) -> ForgottenRow:
+    return {
+        "run": found.run,
+        "forgotten_s": found.forgotten_s,
+        "files": found.files,
+        "size_bytes": found.size_bytes,
+        "remove": found.remove,
+        "about": about_row(found.about),
+    }
+
+
+def search_answer(found: SearchHits) -> SearchAnswer:
+    rows: list[HitRow] = [
+        {"kind": hit.kind, "text": hit.text, "detail": hit.detail, "run": hit.run, "address": hit.address}
+        for hit in found.hits
+    ]
+    return {"results": rows, "left_out": found.left_out, "note": found.note}
+
+
+def file_name_of(run: str) -> str:
+    """`exp/ä 1 -> "report-exp-1.html"`"""
+    name = NOT_IN_A_NAME.sub("-", run).strip("-.")[:MOST_NAME]
+    return f"report-{name or 'run'}.html"

@@ -1,19 +1,26 @@
-"""The settings of the dashboard: a row each, and a change of some."""
+"""The settings of the dashboard, its tokens, and links that share a view."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import time
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Body
-from pydantic import WithJsonSchema
+from fastapi import APIRouter, Body, Request
+from pydantic import BaseModel, ConfigDict, Field, StrictStr, WithJsonSchema
 from typing_extensions import TypedDict
 
+from access.hosts import is_loopback
 from access.roles import Role, needs
+from access.tokens import GRANTS_SCOPE, RUNS, VIEW, Credential, DamagedTokens, TokenMistake, Tokens, free_name
 
+from ..auth import link_of, safe_path
 from ..mutations import Changes
-from ..queries import Queries
+from ..network import path_to
+from ..queries import BadRequest, NotFound, Queries
 from ..user_files.settings import SETTINGS, Settings, SettingValue
 from .answers import Answer
+from .parameters import MOST_CHARACTERS
 
 GivenValue = Annotated[
     Any, WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]})
@@ -36,11 +43,102 @@ class SettingList(TypedDict):
     trouble: str
 
 
-def add_routes(router: APIRouter, queries: Queries) -> None:
+# Who may come in: the tokens of this dashboard, links that share a view, and their end.
+
+DAY_S = 86400.0
+SHARED = "view"  # names of links: view, view-2, ...
+
+
+class TokenRow(TypedDict):
+    """Never its secret. `browsers` are logged in with it; `view` is the address that a link leads to."""
+
+    name: str
+    role: str
+    kind: str
+    created_s: float
+    expires_s: float | None
+    grants: list[str]
+    runs: str
+    view: str
+    browsers: int
+
+
+class TokenList(TypedDict):
+    """`trouble` says why no token is taken."""
+
+    tokens: list[TokenRow]
+    trouble: str
+
+
+class ShareAnswer(TypedDict):
+    """`link` is shown once. `note` says what its holder needs besides, "" for nothing."""
+
+    name: str
+    link: str
+    expires_s: float
+    note: str
+
+
+class NewShare(BaseModel):
+    """`address` is the view's: path and query."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    address: StrictStr = Field(max_length=MOST_CHARACTERS)
+    days: Literal[1, 7, 30] = 7
+    grants: list[Literal["source", "exports", "processes", "details"]] = []
+
+
+class RevokedToken(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: StrictStr = Field(max_length=MOST_CHARACTERS)
+
+
+LOOPBACK_NOTE = "This address is of your own machine: others reach it through a tunnel of their own (ssh -L), or after --host is set (docs/remote.md)."
+
+
+def add_routes(router: APIRouter, queries: Queries, tokens: Tokens) -> None:
     @router.get("/settings", response_model=None, summary="The settings of the dashboard")
     @needs(Role.OWNER)
     def settings() -> Answer[SettingList]:
         return Answer(setting_list(queries.settings()))
+
+    @router.get("/tokens", response_model=None, summary="The tokens, without their secrets")
+    @needs(Role.OWNER)
+    def listed() -> Answer[TokenList]:
+        return Answer(token_list(tokens))
+
+    @router.post("/tokens/revoke", response_model=None, summary="End a token, and what is open with it")
+    @needs(Role.OWNER)
+    def revoke(given: RevokedToken) -> Answer[TokenList]:
+        try:
+            tokens.revoke(given.name)
+        except TokenMistake as error:
+            raise NotFound(str(error)) from None
+        except DamagedTokens as error:
+            raise BadRequest(str(error)) from None
+        return Answer(token_list(tokens))
+
+    @router.post("/share", response_model=None, summary="A link by which others see this view, and look around")
+    @needs(Role.OWNER)
+    def share(request: Request, given: NewShare) -> Answer[ShareAnswer]:
+        address = safe_path(given.address)
+        if address != given.address:
+            raise BadRequest("address is the path and query of a page, such as /flame?run=a")
+        expires_s = time.time() + given.days * DAY_S
+        scopes: dict[str, Any] = {VIEW: address, **({GRANTS_SCOPE: list(given.grants)} if given.grants else {})}
+        try:
+            name = free_name(SHARED, [each.name for each in tokens.all()])
+            secret = tokens.new(name, Role.VIEWER, expires_s, scopes)
+        except (DamagedTokens, TokenMistake) as error:
+            raise BadRequest(str(error)) from None
+        place = (
+            request.headers.get("origin") or f"{request.url.scheme}://{request.url.netloc}"
+        )  # where the page is for its browser
+        link = link_of(f"{place}{path_to('/')}", secret, address)
+        note = LOOPBACK_NOTE if is_loopback(urlsplit(place).hostname or "") else ""
+        return Answer({"name": name, "link": link, "expires_s": expires_s, "note": note})
 
 
 def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
@@ -57,4 +155,26 @@ def setting_list(settings: Settings) -> SettingList:
     return {
         "settings": [row(setting.key, setting.default, setting.unit, setting.help) for setting in SETTINGS],
         "trouble": settings.trouble,
+    }
+
+
+def token_list(tokens: Tokens) -> TokenList:
+    try:
+        found = tokens.all()
+    except DamagedTokens as error:
+        return {"tokens": [], "trouble": str(error)}
+    return {"tokens": [token_row(each, found) for each in found if not each.of], "trouble": ""}
+
+
+def token_row(credential: Credential, others: list[Credential]) -> TokenRow:
+    return {
+        "name": credential.name,
+        "role": credential.role,
+        "kind": credential.kind,
+        "created_s": credential.created_s,
+        "expires_s": credential.expires_s,
+        "grants": list(credential.scopes.get(GRANTS_SCOPE, [])),
+        "runs": str(credential.scopes.get(RUNS, "")),
+        "view": str(credential.scopes.get(VIEW, "")),
+        "browsers": sum(other.of == credential.name for other in others),
     }

@@ -1,10 +1,10 @@
-"""The API described for programs, with the type of every answer, and for users as one plain page that loads nothing from elsewhere."""
+"""The API described for programs, with the type of every answer and of the live socket's messages, and for users as a plain page."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -14,6 +14,11 @@ from typing_extensions import TypedDict
 
 from ..network import path_to
 from .answers import Answer
+from .findings import FindingRow
+from .logs import BarRow, LineRow
+from .machine import StateAnswer
+from .points import LiveRow
+from .runs import EventRow, RunRow
 
 NOT_OURS = ("HTTPValidationError", "ValidationError")  # the framework's form of an error, which no answer has
 REFERENCE = "#/components/schemas/{model}"
@@ -26,15 +31,56 @@ class ErrorAnswer(TypedDict):
     error: str
 
 
-def openapi_of(app: FastAPI, routes: Sequence[BaseRoute], others: Sequence[Any] = ()) -> dict[str, Any]:
-    """FastAPI's description, with the answers of these routes and other types among its schemas. Built at the first request, so that the start costs nothing."""
+# The messages of the live socket `WS /api/v1/live`, which has no route in OpenAPI: they are among its schemas.
+
+
+class StateMessage(StateAnswer):
+    """About once a second. `runs` are those alive or subscribed to, of `runs_total`."""
+
+    type: Literal["state"]
+    runs: list[RunRow]
+    runs_total: int
+
+
+class DeltaMessage(TypedDict):
+    """The subscribed data committed up to `cursor`."""
+
+    type: Literal["delta"]
+    cursor: int
+    series: list[LiveRow]
+    lines: list[LineRow]
+    events: list[EventRow]
+    bars: list[BarRow]  # those that changed
+    findings: list[FindingRow]  # ... also those of the machine
+
+
+class ResetMessage(TypedDict):
+    """The cursor is older than the stored deltas: read the points again."""
+
+    type: Literal["reset"]
+    cursor: int
+
+
+class RefusedMessage(TypedDict):
+    """The message was not a subscription; the socket is closed."""
+
+    type: Literal["refused"]
+    error: str
+
+
+LiveMessage: TypeAlias = StateMessage | DeltaMessage | ResetMessage | RefusedMessage
+MESSAGES = (StateMessage, DeltaMessage, ResetMessage, RefusedMessage)
+
+
+def openapi_of(app: FastAPI, routes: Sequence[BaseRoute]) -> dict[str, Any]:
+    """FastAPI's description, with the answers of these routes and the messages of the live socket among its schemas. Built at the first request, so that the start costs nothing."""
     if app.openapi_schema is None:
         described = FastAPI.openapi(app)
         ours = [route for route in routes if isinstance(route, APIRoute) and route.include_in_schema]
         answers = {route.unique_id: found for route in ours if (found := _answer_of(route)) is not None}
         inputs = [(route, SERIALIZED, TypeAdapter(found)) for route, found in answers.items()]
         inputs += [("", SERIALIZED, TypeAdapter(ErrorAnswer))]
-        inputs += [(other.__name__, SERIALIZED, TypeAdapter(other)) for other in others]
+        inputs += [(other.__name__, SERIALIZED, TypeAdapter(other)) for other in MESSAGES]
         schemas, definitions = TypeAdapter.json_schemas(inputs, ref_template=REFERENCE)
         described.setdefault("components", {}).setdefault("schemas", {}).update(definitions.get("$defs", {}))
         for operation in (each for methods in described["paths"].values() for each in methods.values()):
