@@ -77,6 +77,7 @@ OF_ENTRY = 100  # bytes of a kept text beside its characters
 LEAST_NUMBER = 1000  # of a secret name: smaller numbers are settings
 NOT_FINITE = frozenset(["NaN", "Infinity", "-Infinity"])
 NUMBERS = frozenset({int, float, bool, type(None)})
+PLAIN = NUMBERS | {str, dict, list}
 NAMES = frozenset(
     [
         *(
@@ -170,6 +171,17 @@ def for_viewer(value: Any) -> Any:
     return _shown(value, asking, MOST_DEPTH)
 
 
+def as_object(value: Any) -> Any:
+    """A record, that is a NamedTuple or a dataclass, as the JSON object that stands for it; any other value as it is."""
+    if type(value) in PLAIN:
+        return value
+    if isinstance(value, tuple):
+        return value._asdict() if hasattr(value, "_fields") else value
+    if is_dataclass(value) and not isinstance(value, type):
+        return {each.name: getattr(value, each.name) for each in fields_of(value) if each.name[0] != "_"}
+    return value
+
+
 def hides(section: str, key: str) -> bool:
     """Whether the values of a row of a comparison are left out for who asks: `("command", "cwd")`, `("config", "api_key")`."""
     return not visitor().has(DETAILS) and (section in HIDDEN_SECTIONS or _is_left(key) or is_secret(key))
@@ -259,6 +271,7 @@ def _shown(value: Any, asking: Visitor, depth: int) -> Any:
         return value
     if depth == 0:
         return LEFT_OUT
+    value = as_object(value)
     if isinstance(value, Mapping):
         if "section" in value and "values" in value:
             return _compared(value, asking, depth)
@@ -271,7 +284,10 @@ def _shown(value: Any, asking: Visitor, depth: int) -> Any:
 
 
 def _field(key: Any, value: Any, asking: Visitor, depth: int) -> Any:
-    if isinstance(value, (bool, int, float)) or value is None or key in WHOLE or (key in NAMES and _is_plain(value)):
+    if isinstance(value, (bool, int, float)) or value is None or key in WHOLE:
+        return value
+    value = as_object(value)
+    if key in NAMES and _is_plain(value):
         return value
     if _is_hidden(key, value, asking):
         return _left_out(value)
@@ -284,13 +300,14 @@ def _theirs(value: Any, asking: Visitor, depth: int) -> Any:
     """Of what users named, names are texts as well, and each text is looked at."""
     if depth <= 0:
         return LEFT_OUT
+    value = as_object(value)
     if isinstance(value, Mapping):
         value = _without_named_secret(value, asking)
         return {
             _shown(key, asking, 1): _left_out(item)
             if _is_hidden(key, item, asking) or _is_their_secret(key, item, asking)
             else _theirs(item, asking, depth - 1)
-            for key, item in value.items()
+            for key, item in zip(value, map(as_object, value.values()), strict=True)
         }
     if isinstance(value, (list, tuple)):
         return (
@@ -330,6 +347,7 @@ def _is_their_secret(key: Any, value: Any, asking: Visitor) -> bool:
 
 def _is_worth_hiding(value: Any) -> bool:
     """Of a secret name: a text, a number that is no setting, and a list or table that has such."""
+    value = as_object(value)
     if isinstance(value, (str, list, tuple)):
         return any(map(_is_worth_hiding, value)) if not isinstance(value, str) else value != ""
     if isinstance(value, Mapping):
@@ -344,9 +362,9 @@ def _is_left(key: str) -> bool:
 
 
 def _left_out(value: Any) -> Any:
-    return (
-        LEFT_OUT if isinstance(value, str) and value else [LEFT_OUT] if isinstance(value, list) else value and LEFT_OUT
-    )
+    if isinstance(value, (list, tuple)):
+        return [LEFT_OUT]
+    return value and LEFT_OUT
 
 
 def _compared(row: Mapping[str, Any], asking: Visitor, depth: int) -> dict[str, Any]:
@@ -369,7 +387,7 @@ def _without_named_secret(row: Mapping[str, Any], asking: Visitor) -> Mapping[st
 
 
 def _kept(items: Sequence[Any], asking: Visitor) -> list[Any]:
-    return [item for item in items if not (_is_process(item) and not asking.has(PROCESSES))]
+    return [item for item in map(as_object, items) if not (_is_process(item) and not asking.has(PROCESSES))]
 
 
 def _is_number(value: Any) -> bool:
@@ -392,11 +410,7 @@ def _is_column(values: Sequence[Any]) -> bool:
 
 def _plain_of(value: Any) -> Any:
     """Of what JSON has no word for, what encoding would make of it."""
-    if isinstance(value, (np.ndarray, np.generic)):
-        return value.tolist()
-    if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: getattr(value, each.name) for each in fields_of(value)}
-    return str(value)
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else str(value)
 
 
 def _hidden(values: Any) -> Any:

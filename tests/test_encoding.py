@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from hypothesis import given
@@ -40,6 +42,34 @@ def test_an_array_of_any_type_and_layout_is_its_list(array: np.ndarray, layout: 
 )
 def test_any_value_is_json(value: object) -> None:
     json.loads(encode({"value": value}).decode())
+
+
+class Line(NamedTuple):
+    text: str
+    rank: int | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    lines: tuple[Line, ...]
+    newest: Line | None
+    window: tuple[float, float] = (1.0, 2.0)
+
+
+def test_records_are_objects() -> None:
+    page = Page((Line("a"), Line("b", 1)), Line("b", 1))
+    wanted = {
+        "lines": [{"text": "a", "rank": None}, {"text": "b", "rank": 1}],
+        "newest": {"text": "b", "rank": 1},
+        "window": [1.0, 2.0],
+    }
+    assert json.loads(encode({"page": page})) == {"page": wanted}
+    odd = Page((Line("\ud800", 2**127),), None)  # what takes the slow way
+    assert json.loads(encode(odd)) == {
+        "lines": [{"text": "\ufffd", "rank": str(2**127)}],
+        "newest": None,
+        "window": [1, 2],
+    }
 
 
 def test_what_json_cannot_hold_is_named() -> None:

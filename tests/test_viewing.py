@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -78,6 +79,45 @@ def test_a_viewer_sees_neither_argv_nor_paths_nor_secrets() -> None:
         and found["info"]["argv"] == [HIDDEN]
         and found["trouble"] == "cannot read …/a.log (Permission denied)"
     )
+
+
+class Field(NamedTuple):
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class GpuProcess:
+    pid: int
+    command: str
+    user: str
+
+
+@dataclass(frozen=True)
+class Row:
+    kind: Any
+    argv: tuple[str, ...]
+    processes: list[GpuProcess]
+    fields: list[Field]
+    info: dict[str, Any]
+
+
+def test_a_viewer_sees_of_a_record_what_they_see_of_the_same_object() -> None:
+    fields = [("api_key", "abc"), ("path", "/home/ada/x.py")]
+    pair = {"name": "/home/ada/job", "text": "see /home/ada/job/x.py"}
+    row = Row(
+        Field(**pair), ("a", "--token", "b"), [GpuProcess(1, "train.py", "ada")], [Field(*each) for each in fields], {}
+    )
+    row.info["secret"] = Field("/home/ada", "hf_abcdefghijklmnopqrstuvwx")
+    same = {
+        "kind": pair,
+        "argv": list(row.argv),
+        "processes": [{"pid": 1, "command": "train.py", "user": "ada"}],
+        "fields": [{"name": name, "text": text} for name, text in fields],
+        "info": {"secret": {"name": "/home/ada", "text": "hf_abcdefghijklmnopqrstuvwx"}},
+    }
+    assert seen(row) == seen(same) and seen(row, *GRANTS) == seen(same, *GRANTS) and seen(row, role=Role.OWNER) == same
+    assert not [word for word in ("/home", "ada", "abc", "hf_") if word in json.dumps(seen(row))]
 
 
 def test_rows_below_a_name_are_looked_into() -> None:

@@ -28,7 +28,7 @@ from ..logs.search import BadExpression
 from ..queries import BadRequest, NotFound
 from ..received_files import OtherLength
 from ..user_files.yaml_file import Unwritable
-from ..visitors import NotGranted, for_viewer
+from ..visitors import NotGranted, as_object, for_viewer
 
 # JSON of any answer, with arrays of any layout, odd strings and large numbers.
 
@@ -39,7 +39,7 @@ TOO_DEEP = "..."
 
 
 def encode(value: object) -> bytes:
-    """UTF-8. A NaN that is not one of `answer.numbers` stands for a missing number and becomes null.
+    """UTF-8. NamedTuples and dataclasses are objects. A NaN that is not one of `answer.numbers` stands for a missing number and becomes null.
 
     Lone surrogates become U+FFFD, integers of more than 64 bits strings, and deeper nesting than 200 levels "...". A viewer's answer
     lacks what is not for viewers.
@@ -52,18 +52,19 @@ def encode(value: object) -> bytes:
 
 
 def _plain(value: object) -> object:
-    """Values that orjson does not accept: strided arrays, arrays and numbers of other types, named tuples."""
+    """Values that orjson does not accept: NamedTuples, strided arrays, arrays and numbers of other types."""
+    if isinstance(value, tuple):
+        return value._asdict() if hasattr(value, "_fields") else list(value)
     if isinstance(value, np.ndarray):
         usual = value.dtype.isnative and value.dtype.kind in "iufb" and value.dtype.itemsize <= 8
         return np.ascontiguousarray(value) if usual and not value.flags.c_contiguous else value.tolist()
     if isinstance(value, np.generic):
         return value.item()
-    if isinstance(value, tuple):
-        return list(value)
     return str(value)
 
 
 def _cleaned(value: Any, depth: int) -> Any:
+    value = as_object(value)
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, int) and not LEAST_INT <= value <= MOST_INT:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import html
+import inspect
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, cast, get_args, get_origin, get_type_hints
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
 from starlette.routing import BaseRoute
 from typing_extensions import TypedDict
 
@@ -81,7 +84,7 @@ def openapi_of(app: FastAPI, routes: Sequence[BaseRoute]) -> dict[str, Any]:
         inputs = [(route, SERIALIZED, TypeAdapter(found)) for route, found in answers.items()]
         inputs += [("", SERIALIZED, TypeAdapter(ErrorAnswer))]
         inputs += [(other.__name__, SERIALIZED, TypeAdapter(other)) for other in MESSAGES]
-        schemas, definitions = TypeAdapter.json_schemas(inputs, ref_template=REFERENCE)
+        schemas, definitions = TypeAdapter.json_schemas(inputs, ref_template=REFERENCE, schema_generator=AnswerSchemas)
         described.setdefault("components", {}).setdefault("schemas", {}).update(definitions.get("$defs", {}))
         for operation in (each for methods in described["paths"].values() for each in methods.values()):
             operation["responses"].pop("422", None)
@@ -96,6 +99,36 @@ def openapi_of(app: FastAPI, routes: Sequence[BaseRoute]) -> dict[str, Any]:
                 )
                 content["application/json"] = {"schema": schema}
     return app.openapi_schema or described
+
+
+class AnswerSchemas(GenerateJsonSchema):
+    """As `encode` writes answers: a NamedTuple is an object, and each field is there, whatever its default."""
+
+    def call_schema(self, schema: core_schema.CallSchema) -> JsonSchemaValue:
+        record: Any = schema["function"]
+        arguments = cast(core_schema.ArgumentsSchema, schema["arguments_schema"])["arguments_schema"]
+        properties = {each["name"]: self.generate_inner(each["schema"]).copy() for each in arguments}
+        for each in arguments:
+            if "title" not in properties[each["name"]] and self.field_title_should_be_set(each["schema"]):
+                properties[each["name"]]["title"] = self.get_title_from_name(each["name"])
+        about = (
+            {}
+            if record.__doc__.startswith(f"{record.__name__}(")
+            else {"description": inspect.cleandoc(record.__doc__)}
+        )
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": [*properties],
+            "title": record.__name__,
+            **about,
+        }
+
+    def field_is_required(self, field: Any, total: bool) -> bool:
+        return field["type"] != "typed-dict-field" or super().field_is_required(field, total)
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
 
 
 def _refusal(schema: Any) -> dict[str, Any]:
