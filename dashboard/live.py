@@ -22,7 +22,6 @@ from collectors.store.store import Delta, StoreError
 from .api import PREFIX
 from .api.answers import encode
 from .api.findings import finding_row
-from .api.logs import bar_row, line_row
 from .api.machine import StateAnswer, state_answer
 from .api.openapi import LiveMessage, StateMessage
 from .api.points import live_row
@@ -222,11 +221,11 @@ class Client:
         delta, wants = self._since(cursor), self.wants
         if not delta.complete:
             return delta, []
-        rows: dict[str, tuple[Callable[[Any], Any], list[Any]]] = {
+        rows: dict[str, tuple[Callable[[Any], Any] | None, list[Any]]] = {
             "series": (live_row, [points for points in delta.points if wants.has(points.run, points.name)]),
-            "lines": (line_row, [line for line in delta.lines if line.run in wants.runs]),
+            "lines": (None, [line for line in delta.lines if line.run in wants.runs]),
             "events": (event_row, [event for event in delta.events if event.run in wants.runs]),
-            "bars": (bar_row, [bar for bar in delta.bars if bar.run in wants.runs]),
+            "bars": (None, [bar for bar in delta.bars if bar.run in wants.runs]),
             "findings": (
                 finding_row,
                 [found for found in delta.findings if found.run is None or found.run in wants.runs],
@@ -260,11 +259,12 @@ class Client:
 class _Rows:
     """Some rows of a message, still to be written; by a thread that knows the client: what a viewer may not see is left out."""
 
-    def __init__(self, row_of: Callable[[Any], Any], records: Sequence[Any]) -> None:
+    def __init__(self, row_of: Callable[[Any], Any] | None, records: Sequence[Any]) -> None:
+        """Without `row_of` records are written as they are."""
         self._row_of, self._records = row_of, records
 
     def __call__(self) -> bytes:
-        return encode([self._row_of(record) for record in self._records])[1:-1]
+        return encode(list(map(self._row_of, self._records)) if self._row_of else self._records)[1:-1]
 
 
 def _cut(records: list[Any]) -> Iterator[list[Any]]:

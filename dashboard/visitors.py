@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import fields as fields_of
 from dataclasses import is_dataclass
@@ -77,7 +77,7 @@ OF_ENTRY = 100  # bytes of a kept text beside its characters
 LEAST_NUMBER = 1000  # of a secret name: smaller numbers are settings
 NOT_FINITE = frozenset(["NaN", "Infinity", "-Infinity"])
 NUMBERS = frozenset({int, float, bool, type(None)})
-PLAIN = NUMBERS | {str, dict, list}
+PLAIN = NUMBERS | {str, dict, list, tuple}
 NAMES = frozenset(
     [
         *(
@@ -171,15 +171,24 @@ def for_viewer(value: Any) -> Any:
     return _shown(value, asking, MOST_DEPTH)
 
 
+class ObjectMakers(dict[type, Callable[[Any], Any]]):
+    """By the type of a record, a function `lambda record: {"run": record.run, ...}`: half a microsecond less a log line than `_asdict`."""
+
+    def __missing__(self, kind: type) -> Callable[[Any], Any]:
+        names = getattr(kind, "_fields", ())
+        if is_dataclass(kind):
+            names = tuple(each.name for each in fields_of(kind) if not each.name.startswith("_"))
+        pairs = ", ".join(f"{name!r}: record.{name}" for name in names)
+        self[kind] = eval(f"lambda record: {{{pairs}}}") if names else lambda value: value
+        return self[kind]
+
+
+OBJECT = ObjectMakers()
+
+
 def as_object(value: Any) -> Any:
     """A record, that is a NamedTuple or a dataclass, as the JSON object that stands for it; any other value as it is."""
-    if type(value) in PLAIN:
-        return value
-    if isinstance(value, tuple):
-        return value._asdict() if hasattr(value, "_fields") else value
-    if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: getattr(value, each.name) for each in fields_of(value) if each.name[0] != "_"}
-    return value
+    return value if type(value) in PLAIN else OBJECT[type(value)](value)
 
 
 def hides(section: str, key: str) -> bool:
@@ -271,7 +280,8 @@ def _shown(value: Any, asking: Visitor, depth: int) -> Any:
         return value
     if depth == 0:
         return LEFT_OUT
-    value = as_object(value)
+    if type(value) not in PLAIN:
+        value = as_object(value)
     if isinstance(value, Mapping):
         if "section" in value and "values" in value:
             return _compared(value, asking, depth)
@@ -286,7 +296,8 @@ def _shown(value: Any, asking: Visitor, depth: int) -> Any:
 def _field(key: Any, value: Any, asking: Visitor, depth: int) -> Any:
     if isinstance(value, (bool, int, float)) or value is None or key in WHOLE:
         return value
-    value = as_object(value)
+    if type(value) not in PLAIN:
+        value = as_object(value)
     if key in NAMES and _is_plain(value):
         return value
     if _is_hidden(key, value, asking):
@@ -300,14 +311,17 @@ def _theirs(value: Any, asking: Visitor, depth: int) -> Any:
     """Of what users named, names are texts as well, and each text is looked at."""
     if depth <= 0:
         return LEFT_OUT
-    value = as_object(value)
+    if type(value) not in PLAIN:
+        value = as_object(value)
     if isinstance(value, Mapping):
         value = _without_named_secret(value, asking)
+        if not PLAIN.issuperset(map(type, value.values())):
+            value = {key: as_object(item) for key, item in value.items()}
         return {
             _shown(key, asking, 1): _left_out(item)
             if _is_hidden(key, item, asking) or _is_their_secret(key, item, asking)
             else _theirs(item, asking, depth - 1)
-            for key, item in zip(value, map(as_object, value.values()), strict=True)
+            for key, item in value.items()
         }
     if isinstance(value, (list, tuple)):
         return (
@@ -387,7 +401,9 @@ def _without_named_secret(row: Mapping[str, Any], asking: Visitor) -> Mapping[st
 
 
 def _kept(items: Sequence[Any], asking: Visitor) -> list[Any]:
-    return [item for item in map(as_object, items) if not (_is_process(item) and not asking.has(PROCESSES))]
+    if not PLAIN.issuperset(map(type, items)):
+        items = list(map(as_object, items))
+    return [item for item in items if not (_is_process(item) and not asking.has(PROCESSES))]
 
 
 def _is_number(value: Any) -> bool:

@@ -68,8 +68,12 @@ def stored(store: Store, runs: str = "a") -> list[LogLine]:
     return sorted(found, key=lambda line: (line.time_s, line.number))
 
 
+def as_stored(found: lines.LineStretch) -> list[LogLine]:
+    return [LogLine(*line[: len(LogLine._fields)]) for line in found.lines]
+
+
 def numbers(found: lines.LineStretch) -> list[int]:
-    return [line.line.number for line in found.lines]
+    return [line.number for line in found.lines]
 
 
 def finished(asking: LogLines, asked_for: LineQuestion) -> lines.LineStretch:
@@ -95,12 +99,10 @@ FILTERS = [
 def test_a_stretch_is_that_of_the_filtered_list(store: Store, asked_for: LineFilter) -> None:
     store.append(made(333, 1))
     asking = LogLines(store)
-    template = {line.line.number: line.template for line in asking.stretch(ALL, 0, 2000).lines}
+    template = {line.number: line.template for line in asking.stretch(ALL, 0, 2000).lines}
     kept = [line for line in stored(store) if is_wanted(line, template[line.number], asked_for)]
     everything = asking.stretch(LineQuestion(("a",), asked_for), 0, 2000)
-    assert (
-        [line.line for line in everything.lines] == kept and everything.total == len(kept) and everything.left_out == 0
-    )
+    assert as_stored(everything) == kept and everything.total == len(kept) and everything.left_out == 0
     for offset, limit in ((0, 7), (60, 70), (len(kept) - 3, 10), (len(kept), 5), (10**12, 5), (5, 0)):
         found = asking.stretch(LineQuestion(("a",), asked_for), offset, limit)
         assert numbers(found) == [line.number for line in kept[max(0, offset) : max(0, offset) + limit]]
@@ -136,7 +138,7 @@ def test_lines_that_come_are_put_where_their_time_is(store: Store) -> None:
         store.append(made(40, seed, "ab"))
         for runs in (None, ("a",), ("a", "b"), ("b", "none")):
             found = asking.stretch(LineQuestion(runs, LineFilter()), 0, 2000)
-            assert [line.line for line in found.lines] == stored(store, "ab" if runs is None else "".join(runs))
+            assert as_stored(found) == stored(store, "ab" if runs is None else "".join(runs))
         while store.compact(0.1):
             pass
 
@@ -150,7 +152,7 @@ def test_a_run_that_is_forgotten_is_gone_and_read_anew(store: Store) -> None:
     assert asking.templates(ALL, 5, 10)[1] == [] and store.templates("a") == []
     store.append(made(100, 1))
     after = finished(asking, search)
-    assert [line.line.text for line in after.lines] == [line.line.text for line in before.lines] and after.total > 0
+    assert [line.text for line in after.lines] == [line.text for line in before.lines] and after.total > 0
 
 
 NEEDLES = [
@@ -184,7 +186,7 @@ def test_a_search_in_slices_finds_what_each_line_says(
     found = finished(asking, question)
     assert callable(is_hit)
     expected = [line for line in stored(store, "ab") if is_hit(line.text)]
-    assert [line.line for line in found.lines] == expected and found.total == len(expected)
+    assert as_stored(found) == expected and found.total == len(expected)
     assert found.search == (180, 180, len(expected), True)
     density, _, _ = asking.density(question._replace(only_hits=False), 7)
     assert density.hits is not None and density.hits.sum() == len(expected)
@@ -220,12 +222,12 @@ def test_templates_are_counted_in_the_window(store: Store) -> None:
     store.append(made(333, 1, "ab"))
     asking = LogLines(store)
     every = asking.stretch(ALL, 0, 2000).lines
-    counts = Counter((line.line.run, line.template) for line in every)
+    counts = Counter((line.run, line.template) for line in every)
     (lo, hi), found, total, _ = asking.templates(ALL, 9, 100)
     assert {(counted.run, stored.id): counted.lines for stored, counted in found} == counts and total == len(counts)
-    assert (lo, hi) == (every[0].line.time_s, every[-1].line.time_s)
+    assert (lo, hi) == (every[0].time_s, every[-1].time_s)
     for stored_template, counted in found:
-        own = [line.line for line in every if (line.line.run, line.template) == (counted.run, counted.id)]
+        own = [line for line in every if (line.run, line.template) == (counted.run, counted.id)]
         assert counted.strokes.sum() == counted.lines == stored_template.lines and counted.level == min(
             255, max(line.level for line in own)
         )
@@ -291,7 +293,7 @@ def test_three_thousand_runs_are_one_list(store: Store) -> None:
     store.append([LogLine(f"run-{at}", "x.log", T0 - at, 20, f"line {at}") for at in range(3000)])
     asking = LogLines(store)
     found = asking.stretch(ALL, 2990, 20)
-    assert found.total == 3000 and [line.line.text for line in found.lines] == [f"line {at}" for at in range(9, -1, -1)]
+    assert found.total == 3000 and [line.text for line in found.lines] == [f"line {at}" for at in range(9, -1, -1)]
     assert finished(asking, LineQuestion(None, LineFilter(), Needle("line 299"), True)).total == 11
 
 
@@ -309,9 +311,9 @@ def test_a_line_of_a_mebibyte_binary_noise_and_a_clock_that_jumps_are_lines_as_o
     when = [T0, T0 - 86_400, T0 + 1e9, T0, 0.0, T0, -1e9]
     store.append([LogLine("a", "x.log", time_s, 20, text) for time_s, text in zip(when, odd, strict=True)])
     asking = LogLines(store)
-    assert [line.line.time_s for line in asking.stretch(ALL, 0, 10).lines] == sorted(when)
+    assert [line.time_s for line in asking.stretch(ALL, 0, 10).lines] == sorted(when)
     found = finished(asking, LineQuestion(("a",), LineFilter(), Needle("needle"), True))
-    assert sorted(numbers(found)) == [1, 2, 7] and max(len(line.line.text) for line in found.lines) < 20_000
+    assert sorted(numbers(found)) == [1, 2, 7] and max(len(line.text) for line in found.lines) < 20_000
     seen = finished(asking, LineQuestion(("a",), LineFilter(), Needle("^.*needle", regex=True), True))
     assert sorted(numbers(seen)) == [2, 7], "an expression sees the first 16 kB of a line"
     assert finished(asking, LineQuestion(("a",), LineFilter(), Needle(noise[32:127]), True)).total == 1

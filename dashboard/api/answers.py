@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
@@ -28,7 +29,7 @@ from ..logs.search import BadExpression
 from ..queries import BadRequest, NotFound
 from ..received_files import OtherLength
 from ..user_files.yaml_file import Unwritable
-from ..visitors import NotGranted, as_object, for_viewer
+from ..visitors import OBJECT, NotGranted, as_object, for_viewer
 
 # JSON of any answer, with arrays of any layout, odd strings and large numbers.
 
@@ -54,7 +55,7 @@ def encode(value: object) -> bytes:
 def _plain(value: object) -> object:
     """Values that orjson does not accept: NamedTuples, strided arrays, arrays and numbers of other types."""
     if isinstance(value, tuple):
-        return value._asdict() if hasattr(value, "_fields") else list(value)
+        return OBJECT[type(value)](value)
     if isinstance(value, np.ndarray):
         usual = value.dtype.isnative and value.dtype.kind in "iufb" and value.dtype.itemsize <= 8
         return np.ascontiguousarray(value) if usual and not value.flags.c_contiguous else value.tolist()
@@ -94,6 +95,18 @@ class Answer(Response, Generic[T]):
 
     def render(self, content: Any) -> bytes:
         return content if isinstance(content, bytes) else encode(content)
+
+
+R = TypeVar("R")
+
+
+def subset(record: type[R], shape: type[T]) -> Callable[[R], T]:
+    """What takes of such a record the fields that an answer has: `line_count = subset(Offset, LineCount)`. Raises TypeError where the record lacks one."""
+    names = tuple(shape.__annotations__)
+    if lacking := {*names} - {*dir(record), *record.__annotations__}:
+        raise TypeError(f"{record.__name__} lacks {lacking}")
+    values = attrgetter(*names)
+    return lambda given: dict(zip(names, values(given), strict=True))  # type: ignore[return-value]
 
 
 def of_media(*media: str) -> dict[int | str, dict[str, Any]]:

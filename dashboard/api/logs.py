@@ -17,7 +17,6 @@ from collectors.records import LogLine, ProgressBar
 from collectors.store.store import LineTemplate, LogQuery
 
 from ..logs.lines import (
-    FieldCurve,
     LineKind,
     LineQuestion,
     LineStretch,
@@ -28,10 +27,10 @@ from ..logs.lines import (
     seen_template,
 )
 from ..logs.search import Needle, SearchedSoFar
-from ..logs.table import LEVELS, LineDensity, LineFilter, TemplateLines
+from ..logs.table import LEVELS, LineFilter, TemplateLines
 from ..queries import BadRequest, NotFound, Queries
 from ..visitors import seen
-from .answers import Answer, Counts, Gaps
+from .answers import Answer, Counts, Gaps, subset
 from .parameters import (
     MAX_LINES,
     MOST_CHARACTERS,
@@ -47,76 +46,12 @@ from .parameters import (
 )
 
 
-class LineRow(TypedDict):
-    run: str
-    time_s: float
-    level: int
-    file: str
-    text: str
-    rank: int | None  # of the process that wrote it, where that is known
-    number: int  # its place in the store, in the order of arrival
-
-
-class BarRow(TypedDict):
-    """The present state of the progress bar at the end of a file; `text` is empty once it is gone."""
-
-    run: str
-    time_s: float
-    file: str
-    text: str
-
-
 class LinePage(TypedDict):
     cursor: int
-    lines: list[LineRow]
-    bars: list[BarRow]  # of the run, whatever lines are asked for
+    lines: list[LogLine]
+    bars: list[ProgressBar]  # of the run, whatever lines are asked for
     total: int
     before: int | None  # cursor of the next older page
-
-
-# Log lines: a page of them, counts over time, the next match, templates, and a file.
-
-# Answers about the lines of text logs.
-
-
-class SearchProgress(TypedDict):
-    """`searched` of `lines` lines have been searched; where `done` is false, the same request goes on."""
-
-    searched: int
-    lines: int
-    hits: int
-    done: bool
-
-
-class PlacedLineRow(LineRow):
-    template: int  # an id of GET /logs/templates; 0 where it is not known yet
-    hit: bool
-    spans: list[tuple[int, int]]  # of the hits in `text`, in UTF-16 units; not of those far behind in a long line
-
-
-class LineStretchAnswer(TypedDict):
-    """`offset` is the place of the first line among the `total` lines that the filter leaves."""
-
-    lines: list[PlacedLineRow]
-    offset: int
-    total: int
-    left_out: int  # older lines, beyond the number that is held in memory; they are not in `total`
-    search: SearchProgress | None
-
-
-class LineFieldRow(TypedDict):
-    name: str
-    text: str  # as the line has it, `loss=0.25`
-
-
-class OpenedLineAnswer(TypedDict):
-    """`numbers[i]` is where field i of the template stands in `text`, in UTF-16 units."""
-
-    line: LineRow
-    template: int | None  # null while it is not known
-    template_text: str
-    numbers: list[tuple[int, int]]
-    fields: list[LineFieldRow]
 
 
 class LevelCounts(TypedDict):
@@ -132,17 +67,7 @@ class DensityAnswer(TypedDict):
     total: int
     levels: list[LevelCounts]
     hits: Counts | None
-    search: SearchProgress | None
-
-
-class NextLineAnswer(TypedDict):
-    """All null where there is no such line, as far as was searched."""
-
-    run: str | None
-    number: int | None
-    offset: int | None
-    time_s: float | None
-    search: SearchProgress | None
+    search: SearchedSoFar | None
 
 
 class TemplateAnswer(TypedDict):
@@ -166,7 +91,7 @@ class TemplatesAnswer(TypedDict):
     t_end: float
     templates: list[TemplateAnswer]
     total: int
-    search: SearchProgress | None
+    search: SearchedSoFar | None
 
 
 class FieldAnswer(TypedDict):
@@ -217,18 +142,14 @@ class LogChangeRow(TypedDict):
     usual: tuple[float, float] | None
 
 
+log_change = subset(LogChange, LogChangeRow)
+
+
 class LogDifferenceAnswer(TypedDict):
     sentence: str  # "" where nothing differs
     reason: str  # why nothing could be compared, ""
     windows: int  # that it was compared with
     changes: list[LogChangeRow]
-
-
-class CrashFrameRow(TypedDict):
-    file: str
-    line: int
-    function: str
-    text: str
 
 
 class FaultRow(TypedDict):
@@ -238,8 +159,11 @@ class FaultRow(TypedDict):
     rank: int | None
     exception: str
     message: str
-    frames: list[CrashFrameRow]
-    lines: list[LineRow]
+    frames: tuple[CrashFrame, ...]
+    lines: tuple[LogLine, ...]
+
+
+fault_row = subset(Fault, FaultRow)
 
 
 class CrashAnswer(TypedDict):
@@ -260,10 +184,8 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         limit: Annotated[int, Query(ge=1, le=MAX_LINES)] = 200,
     ) -> Answer[LinePage]:
         cursor = queries.cursor()
-        page = queries.logs(LogQuery(run, q, level, *between, before, limit))
-        bars = [bar_row(bar) for bar in queries.bars(run)]
-        lines = [line_row(line) for line in page.lines]
-        return Answer({"cursor": cursor, "lines": lines, "bars": bars, "total": page.total, "before": page.before})
+        page, bars = queries.logs(LogQuery(run, q, level, *between, before, limit)), queries.bars(run)
+        return Answer({"cursor": cursor, "lines": page.lines, "bars": bars, "total": page.total, "before": page.before})
 
     asked_of: Any = Depends(line_question(queries))
 
@@ -278,31 +200,45 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
             int, Query(ge=1, le=MOST_LINE_CHARACTERS, description="of a line's text")
         ] = MOST_LINE_CHARACTERS,
         asked: LineQuestion = asked_of,
-    ) -> Answer[LineStretchAnswer]:
-        return Answer(stretch_answer(queries.lines.stretch(asked, offset, limit, at, around), characters))
+    ) -> Answer[LineStretch]:
+        found = queries.lines.stretch(asked, offset, limit, at, around)
+        return Answer(found._replace(lines=[_shortened(line, characters) for line in found.lines]))
 
     @router.get("/logs/line", response_model=None, summary="One log line with its fields and numbers")
     @needs(Role.VIEWER)
-    def opened(run: RunParameter, number: LineNumber) -> Answer[OpenedLineAnswer]:
+    def opened(run: RunParameter, number: LineNumber) -> Answer[OpenedLine]:
         queries.check_run(run)
         found = queries.lines.line(run, number)
         if found is None:
             raise NotFound(f"run {run!r} has no line {number}; GET /api/v1/logs/lines lists them")
-        return Answer(opened_answer(found))
+        return Answer(found)
 
     @router.get("/logs/density", response_model=None, summary="Log lines by level, and hits, in buckets of time")
     @needs(Role.VIEWER)
     def density(
         buckets: Annotated[int, Query(ge=1, le=MOST_BUCKETS)] = 400, asked: LineQuestion = asked_of
     ) -> Answer[DensityAnswer]:
-        return Answer(density_answer(*queries.lines.density(asked, buckets)))
+        found, total, progress = queries.lines.density(asked, buckets)
+        levels: list[LevelCounts] = [
+            {"level": level, "counts": counts} for level, counts in zip(LEVELS, found.counts, strict=True)
+        ]
+        return Answer(
+            {
+                "t": found.from_s,
+                "t_end": found.to_s,
+                "total": total,
+                "levels": levels,
+                "hits": found.hits,
+                "search": progress,
+            }
+        )
 
     @router.get("/logs/next", response_model=None, summary="The nearest hit, error or line behind a line, or before it")
     @needs(Role.VIEWER)
     def following(
         number: LineNumber, what: LineKind = "line", back: bool = False, asked: LineQuestion = asked_of
-    ) -> Answer[NextLineAnswer]:
-        return Answer(next_answer(queries.lines.next(asked, number, what, back=back)))
+    ) -> Answer[NextLine]:
+        return Answer(queries.lines.next(asked, number, what, back=back))
 
     @router.get(
         "/logs/templates",
@@ -317,7 +253,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     ) -> Answer[TemplatesAnswer]:
         (lo, hi), found, total, progress = queries.lines.templates(asked, buckets, limit)
         rows = [_template_row(stored, counted) for stored, counted in found]
-        return Answer({"t": lo, "t_end": hi, "templates": rows, "total": total, "search": progress_row(progress)})
+        return Answer({"t": lo, "t_end": hi, "templates": rows, "total": total, "search": progress})
 
     @router.get("/logs/field", response_model=None, summary="A number of the lines of a template, over time")
     @needs(Role.VIEWER)
@@ -330,7 +266,8 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     ) -> Answer[FieldAnswer]:
         queries.check_run(run)
         stored, curve = queries.lines.field(run, template, field, LineFilter(*between), limit)
-        return Answer(field_answer(seen_template(stored).text, curve))
+        text, lines = seen_template(stored).text, len(curve.value)
+        return Answer({"text": text, "lines": lines, "total": curve.total, "t": curve.time_s, "v": curve.value})
 
     known = known_run(queries)
 
@@ -340,7 +277,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     @needs(Role.VIEWER)
     def difference(window: Window, run: str = known) -> Answer[LogDifferenceAnswer]:
         found = queries.log_changes.difference(run, window)
-        changes = [change_row(change) for change in found.changes]
+        changes = list(map(log_change, found.changes))
         return Answer(
             {"sentence": found.sentence, "reason": found.reason, "windows": found.windows, "changes": changes}
         )
@@ -353,86 +290,18 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         found = queries.log_changes.crash(run)
         if found is None:
             return Answer({"cause": None, "others": [], "ranks": 0})
-        others = [fault_row(fault) for fault in found.others]
-        return Answer({"cause": fault_row(found.cause), "others": others, "ranks": found.ranks})
+        return Answer({"cause": _fault(found.cause), "others": list(map(_fault, found.others)), "ranks": found.ranks})
 
 
-def bar_row(bar: ProgressBar) -> BarRow:
-    return {"run": bar.run, "time_s": bar.time_s, "file": bar.file, "text": bar.text}
+def _shortened(line: PlacedLine, characters: int) -> PlacedLine:
+    text = seen(line.text)  # before it is cut, or half a secret would not look like one
+    if len(text) > characters:
+        text = f"{text[:characters]} ... ({len(text):,} characters)"
+    return line if text is line.text else line._replace(text=text)
 
 
-def line_row(line: LogLine) -> LineRow:
-    return {
-        "run": line.run,
-        "time_s": line.time_s,
-        "level": line.level,
-        "file": line.file,
-        "text": line.text,
-        "rank": line.rank,
-        "number": line.number,
-    }
-
-
-def progress_row(progress: SearchedSoFar | None) -> SearchProgress | None:
-    if progress is None:
-        return None
-    return {"searched": progress.searched, "lines": progress.lines, "hits": progress.hits, "done": progress.done}
-
-
-def stretch_answer(found: LineStretch, characters: int) -> LineStretchAnswer:
-    return {
-        "lines": [_placed(line, characters) for line in found.lines],
-        "offset": found.offset,
-        "total": found.total,
-        "left_out": found.left_out,
-        "search": progress_row(found.search),
-    }
-
-
-def density_answer(found: LineDensity, total: int, progress: SearchedSoFar | None) -> DensityAnswer:
-    levels: list[LevelCounts] = [
-        {"level": level, "counts": counts} for level, counts in zip(LEVELS, found.counts, strict=True)
-    ]
-    return {
-        "t": found.from_s,
-        "t_end": found.to_s,
-        "total": total,
-        "levels": levels,
-        "hits": found.hits,
-        "search": progress_row(progress),
-    }
-
-
-def next_answer(found: NextLine) -> NextLineAnswer:
-    return {
-        "run": found.run,
-        "number": found.number,
-        "offset": found.offset,
-        "time_s": found.time_s,
-        "search": progress_row(found.search),
-    }
-
-
-def field_answer(text: str, curve: FieldCurve) -> FieldAnswer:
-    return {"text": text, "lines": len(curve.value), "total": curve.total, "t": curve.time_s, "v": curve.value}
-
-
-def opened_answer(found: OpenedLine) -> OpenedLineAnswer:
-    return {
-        "line": line_row(found.line),
-        "template": found.template.id if found.template else None,
-        "template_text": found.template.text if found.template else "",
-        "numbers": found.numbers,
-        "fields": [{"name": field.name, "text": field.text} for field in found.fields],
-    }
-
-
-def _placed(found: PlacedLine, characters: int) -> PlacedLineRow:
-    row = line_row(found.line)
-    row["text"] = seen(row["text"])  # before it is cut, or half a secret would not look like one
-    if len(row["text"]) > characters:
-        row["text"] = f"{row['text'][:characters]} ... ({len(row['text']):,} characters)"
-    return {**row, "template": found.template, "hit": found.is_hit, "spans": found.spans}
+def _fault(fault: Fault) -> FaultRow:
+    return fault_row(fault._replace(frames=fault.frames[-MAX_FAULT_FRAMES:], lines=fault.lines[-MAX_FAULT_LINES:]))
 
 
 def line_question(queries: Queries) -> Callable[..., LineQuestion]:
@@ -480,40 +349,3 @@ def _template_row(stored: LineTemplate, counted: TemplateLines) -> TemplateAnswe
         "since_s": stored.first_time_s,
         "strokes": counted.strokes,
     }
-
-
-def change_row(change: LogChange) -> LogChangeRow:
-    return {
-        "kind": change.kind,
-        "text": change.text,
-        "example": change.example,
-        "count": change.count,
-        "expected": change.expected,
-        "since_s": change.since_s,
-        "sure": change.sure,
-        "times": change.times,
-        "before": change.before,
-        "after": change.after,
-        "every_s": change.every_s,
-        "pause_s": change.pause_s,
-        "field": change.field,
-        "value": change.value,
-        "usual": change.usual,
-    }
-
-
-def fault_row(fault: Fault) -> FaultRow:
-    return {
-        "kind": fault.kind,
-        "sentence": fault.sentence,
-        "time_s": fault.time_s,
-        "rank": fault.rank,
-        "exception": fault.exception,
-        "message": fault.message,
-        "frames": [frame_row(frame) for frame in fault.frames[-MAX_FAULT_FRAMES:]],
-        "lines": [line_row(line) for line in fault.lines[-MAX_FAULT_LINES:]],
-    }
-
-
-def frame_row(frame: CrashFrame) -> CrashFrameRow:
-    return {"file": frame.file, "line": frame.line, "function": frame.function, "text": frame.text}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import inspect
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -15,10 +15,11 @@ from pydantic_core import core_schema
 from starlette.routing import BaseRoute
 from typing_extensions import TypedDict
 
+from collectors.records import LogLine, ProgressBar
+
 from ..network import path_to
 from .answers import Answer
 from .findings import FindingRow
-from .logs import BarRow, LineRow
 from .machine import StateAnswer
 from .points import LiveRow
 from .runs import EventRow, RunRow
@@ -51,9 +52,9 @@ class DeltaMessage(TypedDict):
     type: Literal["delta"]
     cursor: int
     series: list[LiveRow]
-    lines: list[LineRow]
+    lines: list[LogLine]
     events: list[EventRow]
-    bars: list[BarRow]  # those that changed
+    bars: list[ProgressBar]  # those that changed
     findings: list[FindingRow]  # ... also those of the machine
 
 
@@ -104,25 +105,24 @@ def openapi_of(app: FastAPI, routes: Sequence[BaseRoute]) -> dict[str, Any]:
 class AnswerSchemas(GenerateJsonSchema):
     """As `encode` writes answers: a NamedTuple is an object, and each field is there, whatever its default."""
 
-    def call_schema(self, schema: core_schema.CallSchema) -> JsonSchemaValue:
-        record: Any = schema["function"]
-        arguments = cast(core_schema.ArgumentsSchema, schema["arguments_schema"])["arguments_schema"]
-        properties = {each["name"]: self.generate_inner(each["schema"]).copy() for each in arguments}
-        for each in arguments:
-            if "title" not in properties[each["name"]] and self.field_title_should_be_set(each["schema"]):
-                properties[each["name"]]["title"] = self.get_title_from_name(each["name"])
-        about = (
-            {}
-            if record.__doc__.startswith(f"{record.__name__}(")
-            else {"description": inspect.cleandoc(record.__doc__)}
-        )
-        return {
-            "type": "object",
-            "properties": properties,
-            "required": [*properties],
-            "title": record.__name__,
-            **about,
-        }
+    def named_tuple_schema(self, schema: Any) -> JsonSchemaValue:
+        return self._object(schema["cls"], schema["fields"])
+
+    def call_schema(self, schema: Any) -> JsonSchemaValue:
+        """A NamedTuple, to pydantic before 2.14."""
+        return self._object(schema["function"], schema["arguments_schema"]["arguments_schema"])
+
+    def _object(self, record: Any, fields: Sequence[Any]) -> JsonSchemaValue:
+        properties = {}
+        for each in fields:
+            name = each["name"]
+            properties[name] = self.generate_inner(each["schema"]).copy()
+            if "title" not in properties[name] and self.field_title_should_be_set(each["schema"]):
+                properties[name]["title"] = self.get_title_from_name(name)
+        about = {"title": record.__name__}
+        if not record.__doc__.startswith(f"{record.__name__}("):  # not the one that Python makes
+            about["description"] = inspect.cleandoc(record.__doc__)
+        return {"type": "object", "properties": properties, "required": [*properties], **about}
 
     def field_is_required(self, field: Any, total: bool) -> bool:
         return field["type"] != "typed-dict-field" or super().field_is_required(field, total)

@@ -309,9 +309,12 @@ class LineField(NamedTuple):
 
 
 class OpenedLine(NamedTuple):
+    """`numbers[i]` is where field i of the template stands in the line's text, in UTF-16 units; of no extent where there is no number."""
+
     line: LogLine
-    template: LineTemplate | None  # None while it is not known
-    numbers: list[TextSpan]  # by field of the template; of no extent where a field has no number
+    template: int | None  # its id; None while it is not known
+    template_text: str
+    numbers: list[TextSpan]
     fields: list[LineField]
 
 
@@ -321,7 +324,8 @@ def opened(line: LogLine, template: LineTemplate | None) -> OpenedLine:
     has_numbers = template is not None and not template.wide
     places = number_places if text == line.text else seen_numbers
     numbers = places(line.text)[: field_count(template.text)] if has_numbers and template is not None else []
-    return OpenedLine(line._replace(text=text), template and seen_template(template), numbers, fields)
+    mask = seen_template(template).text if template else ""
+    return OpenedLine(line._replace(text=text), template.id if template else None, mask, numbers, fields)
 
 
 # What the Logs page asks: a stretch of lines, counts over time, the next hit or error, templates, a number of a template as a curve.
@@ -343,10 +347,18 @@ class LineQuestion(NamedTuple):
 
 
 class PlacedLine(NamedTuple):
-    line: LogLine
-    template: int
-    is_hit: bool
-    spans: list[TextSpan]  # of the hits in what who asks gets of its text, as far as they are known
+    """A `LogLine` in an answer."""
+
+    run: str
+    file: str
+    time_s: float
+    level: int
+    text: str
+    rank: int | None
+    number: int
+    template: int  # its id; 0 where it is not known yet
+    hit: bool
+    spans: list[TextSpan]  # of the hits in what who asks gets of its text, in UTF-16 units, as far as they are known
 
 
 class LineStretch(NamedTuple):
@@ -355,7 +367,7 @@ class LineStretch(NamedTuple):
     lines: list[PlacedLine]
     offset: int
     total: int
-    left_out: int  # older lines, beyond those that are held in memory
+    left_out: int  # older lines, beyond those that are held in memory; they are not in `total`
     search: SearchedSoFar | None
 
 
@@ -526,7 +538,7 @@ class LogLines:
                 if found and size > MOST_PAGE_CHARACTERS:
                     break
                 spans = marker.spans(seen(line.text)) if marker and row.is_hit else []
-                found.append(PlacedLine(line, row.template, row.is_hit, spans))
+                found.append(PlacedLine(*line, row.template, row.is_hit, spans))
         return found
 
 
