@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -83,12 +83,17 @@ class Curves:
     curves: dict[Series, Buckets]
 
 
+class Remedy(NamedTuple):
+    sentence: str
+    remedy: str
+
+
 @dataclass(frozen=True)
 class Profiler:
     """Which sampler is at work, and why there may be no stacks."""
 
     sampler: str
-    note: dict[str, str] | None
+    note: Remedy | None
 
 
 @dataclass(frozen=True)
@@ -332,7 +337,7 @@ class Queries:
     def profiler(self, run: str | None) -> Profiler:
         profile = self._collector().get("profile", {})
         said = profile if profile.get("state") == "off" else profile.get("runs", {}).get(run, {})
-        note = {"sentence": said["sentence"], "remedy": said.get("remedy", "")} if said.get("sentence") else None
+        note = Remedy(said["sentence"], said.get("remedy", "")) if said.get("sentence") else None
         return Profiler(str(profile.get("sampler", "")), note)
 
     def stored_run(self, run: str) -> Run:

@@ -235,9 +235,9 @@ def test_a_chart_drawn_in_strips_is_the_chart(data_dir: Path, view: str, cuts: l
     store.close()
     drawn = drawing.chart()
     for one, other in zip(drawn.lanes, whole.lanes, strict=True):
-        assert one.thread.tid == other.thread.tid and one.thread.seconds == pytest.approx(other.thread.seconds)
-        assert names(drawn, one.bars.frame) == names(whole, other.bars.frame)
-        np.testing.assert_allclose(one.bars.start, other.bars.start)
+        assert one.tid == other.tid and one.seconds == pytest.approx(other.seconds)
+        assert names(drawn, one.spans.frame) == names(whole, other.spans.frame)
+        np.testing.assert_allclose(one.spans.start, other.spans.start)
 
 
 def names(chart: flame.Chart, frames: list[int]) -> list[str]:

@@ -21,7 +21,7 @@ MODULE, STEP, LOAD = (
 
 
 def bars(drawn: Chart, lane: int = 0) -> list[tuple[float, float, int, str]]:
-    found = drawn.lanes[lane].bars
+    found = drawn.lanes[lane].spans
     return [
         (start, end, depth, drawn.frames[frame].name)
         for start, end, depth, frame in zip(found.start, found.end, found.depth, found.frame, strict=True)
@@ -69,9 +69,9 @@ def test_threads_have_lanes_of_their_own_where_they_are_asked_for() -> None:
         (0, 7, 1.0, (MODULE,)), (0, 70, 1.0, (LOAD,)), (1, 8, 1.0, (STEP,)), processes=(MAIN, ("run", 0, 8, "worker"))
     )
     spans = spans._replace(time_s=np.zeros(3))
-    assert [lane.thread.tid for lane in chart(spans, (0.0, 1.0), 4, Lanes()).lanes] == [7]
-    assert [lane.thread.tid for lane in chart(spans, (0.0, 1.0), 4, Lanes("threads")).lanes] == [7, 70, 8]
-    assert [lane.thread.tid for lane in chart(spans, (0.0, 1.0), 4, Lanes(thread="Thread-70")).lanes] == [70]
+    assert [lane.tid for lane in chart(spans, (0.0, 1.0), 4, Lanes()).lanes] == [7]
+    assert [lane.tid for lane in chart(spans, (0.0, 1.0), 4, Lanes("threads")).lanes] == [7, 70, 8]
+    assert [lane.tid for lane in chart(spans, (0.0, 1.0), 4, Lanes(thread="Thread-70")).lanes] == [70]
 
 
 def test_an_empty_window_has_no_lanes() -> None:

@@ -13,11 +13,11 @@ from analysis.blame.verdict import Confidence, Verdict
 from analysis.blame.verdict import VerdictKind as VerdictKind
 from analysis.stacks.traces import Range
 from collectors.message import text_of
+from collectors.records import Frame
 
 from ..queries import Queries
 from .answers import Answer
 from .parameters import Baseline, Rank, Window, known_run
-from .stacks import FrameRow, frame_row
 
 
 class EvidenceRow(TypedDict):
@@ -68,7 +68,7 @@ class VerdictAnswer(TypedDict):
     line: int | None
     leaf: str
     caller: str
-    path: list[FrameRow]
+    path: list[Frame]
     second: Cause | None
     common_s: float
     taken_s: float
@@ -123,7 +123,7 @@ def verdict_answer(verdict: Verdict) -> VerdictAnswer:
         "line": (frame.line or None) if frame else None,
         "leaf": suspect.leaf if suspect else "",
         "caller": suspect.caller if suspect else "",
-        "path": [frame_row(frame) for frame in suspect.path] if suspect else [],
+        "path": list(suspect.path) if suspect else [],
         "second": _cause(verdict.second),
         "common_s": verdict.common_s,
         "taken_s": verdict.taken_s,

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from typing_extensions import TypedDict
 
 from access.roles import EXPORTS, SOURCE, Role, needs
-from analysis.ledger.shares import TracedLine, kinds_of_kernels
+from analysis.ledger.shares import KernelTime, TracedLine, kinds_of_kernels
 from analysis.stacks import fold
 from analysis.stacks import threads as lanes
 from analysis.stacks.fold import FlameTree
@@ -18,12 +18,12 @@ from analysis.stacks.frames import Excerpt, SourceRefused
 from analysis.stacks.frames import FrameKind as FrameKind
 from analysis.stacks.traces import LastStack, Range
 from collectors.records import Frame
-from collectors.tracing import MOST_STEPS, KernelKind, StepsTraced
+from collectors.tracing import MOST_STEPS, BusySeconds, KernelKind, StepsTraced
 
 from ..mutations import Changes
-from ..queries import NotFound, Profiler, Queries
-from ..stacks.flame import to_folded, to_speedscope
-from ..stacks.stacks import Charted, Folded, TraceFound, TraceState
+from ..queries import NotFound, Profiler, Queries, Remedy
+from ..stacks.flame import Lane, to_folded, to_speedscope
+from ..stacks.stacks import Charted, Folded, PhaseTime, TraceFound, TraceState
 from ..visitors import check_grant
 from .answers import Answer, Column, Counts, encode, of_media
 from .parameters import (
@@ -43,21 +43,6 @@ from .parameters import (
 SPEEDSCOPE = "application/vnd.speedscope+json"
 
 
-class FrameRow(TypedDict):
-    name: str
-    file: str
-    line: int
-
-
-class ThreadRow(TypedDict):
-    pid: int
-    tid: int
-    name: str
-    rank: int
-    role: str
-    seconds: float
-
-
 class Nodes(TypedDict):
     """Columns in preorder; the base columns are null without a baseline. `self_line` and `own_line` are where most of the time passed that
     a node took itself; the latter, for the user's own functions, with what libraries took that they call."""
@@ -74,12 +59,6 @@ class Nodes(TypedDict):
     own_line: Counts
 
 
-class PhaseRow(TypedDict):
-    name: str
-    seconds: float
-    normal_s: float | None
-
-
 class TreeAnswer(TypedDict):
     samples: int
     seconds: float
@@ -87,14 +66,9 @@ class TreeAnswer(TypedDict):
     baseline_samples: int
     baseline_seconds: float
     unresolved_share: float
-    threads: list[ThreadRow]
-    frames: list[FrameRow]
+    threads: list[lanes.ThreadTime]
+    frames: list[Frame]
     nodes: Nodes
-
-
-class Remedy(TypedDict):
-    sentence: str
-    remedy: str
 
 
 class FlameAnswer(TreeAnswer):
@@ -104,24 +78,9 @@ class FlameAnswer(TreeAnswer):
     normal: list[Range]
     profile_until: float | None
     ranks: list[int]
-    phases: list[PhaseRow]
+    phases: list[PhaseTime]
     sampler: str
     note: Remedy | None
-
-
-class BarColumns(TypedDict):
-    """Columns, by depth, then by time."""
-
-    start: list[float]
-    end: list[float]
-    depth: list[int]
-    frame: list[int]
-    kind: list[FrameKind]
-
-
-class ChartLane(ThreadRow):
-    depth: int
-    spans: BarColumns
 
 
 ChartAnswer = TypedDict(
@@ -129,21 +88,12 @@ ChartAnswer = TypedDict(
     {
         "from": float,
         "to": float,
-        "frames": list[FrameRow],
-        "lanes": list[ChartLane],
+        "frames": list[Frame],
+        "lanes": list[Lane],
         "left_out": int,
         "profile_until": float | None,
     },
 )
-
-
-class SourceAnswer(TypedDict):
-    file: str
-    line: int
-    first: int
-    lines: list[str]
-    kept: bool
-    note: str
 
 
 class LastStackRow(TypedDict):
@@ -152,7 +102,7 @@ class LastStackRow(TypedDict):
     role: str
     thread: str
     until_s: float
-    frames: list[FrameRow]
+    frames: list[Frame]
 
 
 class LastStacksAnswer(TypedDict):
@@ -177,13 +127,6 @@ class TraceAsked(TypedDict):
     id: str
 
 
-class KernelRow(TypedDict):
-    name: str
-    kind: KernelKind
-    seconds: float
-    calls: int
-
-
 class TracedLineRow(TypedDict):
     """`function` is "" where no line of the script launched it."""
 
@@ -194,22 +137,13 @@ class TracedLineRow(TypedDict):
     seconds: float
     share: float
     calls: int
-    kernels: list[KernelRow]
+    kernels: list[KernelTime]
 
 
 class KernelKindRow(TypedDict):
     kind: KernelKind
     seconds: float
     share: float
-
-
-class BusyRow(TypedDict):
-    """Seconds of a step; the first three add up to the time in which the GPU was busy."""
-
-    compute: float
-    communication: float
-    copy: float
-    hidden: float
 
 
 class TraceRow(TypedDict):
@@ -222,7 +156,7 @@ class TraceRow(TypedDict):
     last_step: int
     with_stacks: bool
     step_s: float
-    busy: BusyRow | None
+    busy: BusySeconds | None
     kinds: list[KernelKindRow]
     lines: list[TracedLineRow]
     left_out: int
@@ -328,9 +262,9 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         run: str = known,
         line: Annotated[int, Query(ge=1, le=MOST_ID)] = 1,
         context: Annotated[int, Query(ge=0, le=MAX_CONTEXT, description="lines on each side")] = 8,
-    ) -> Answer[SourceAnswer]:
+    ) -> Answer[Excerpt]:
         try:
-            return Answer(source_answer(queries.stacks.source(run, file, line, context)))
+            return Answer(queries.stacks.source(run, file, line, context))
         except SourceRefused as error:
             raise NotFound(str(error)) from error
 
@@ -355,21 +289,6 @@ def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
         return Answer({"id": changes.trace(run, given.steps, given.rank)})
 
 
-def frame_row(frame: Frame) -> FrameRow:
-    return {"name": frame.name, "file": frame.file, "line": frame.line}
-
-
-def thread_row(thread: lanes.ThreadTime) -> ThreadRow:
-    return {
-        "pid": thread.pid,
-        "tid": thread.tid,
-        "name": thread.name,
-        "rank": thread.rank,
-        "role": thread.role,
-        "seconds": thread.seconds,
-    }
-
-
 def last_stack_row(last: LastStack) -> LastStackRow:
     return {
         "rank": last.process.rank,
@@ -377,7 +296,7 @@ def last_stack_row(last: LastStack) -> LastStackRow:
         "role": last.process.role,
         "thread": last.thread,
         "until_s": last.until_s,
-        "frames": [frame_row(frame) for frame in last.frames],
+        "frames": last.frames,
     }
 
 
@@ -389,8 +308,8 @@ def tree_answer(tree: FlameTree) -> TreeAnswer:
         "baseline_samples": tree.baseline_samples,
         "baseline_seconds": tree.baseline_seconds,
         "unresolved_share": 1 - tree.trusted_share,
-        "threads": [thread_row(thread) for thread in tree.threads],
-        "frames": [frame_row(frame) for frame in tree.frames],
+        "threads": tree.threads,
+        "frames": tree.frames,
         "nodes": {
             "frame": tree.frame,
             "parent": tree.parent,
@@ -407,9 +326,6 @@ def tree_answer(tree: FlameTree) -> TreeAnswer:
 
 
 def flame_answer(folded: Folded, profiler: Profiler) -> FlameAnswer:
-    note: Remedy | None = None
-    if profiler.note is not None:
-        note = {"sentence": profiler.note["sentence"], "remedy": profiler.note["remedy"]}
     return {
         **tree_answer(folded.tree),
         "units": folded.units,
@@ -418,11 +334,9 @@ def flame_answer(folded: Folded, profiler: Profiler) -> FlameAnswer:
         "normal": folded.baseline,
         "profile_until": folded.profile_until,
         "ranks": sorted({thread.rank for thread in folded.tree.threads}),
-        "phases": [
-            {"name": phase.name, "seconds": phase.seconds, "normal_s": phase.baseline_s} for phase in folded.phases
-        ],
+        "phases": folded.phases,
         "sampler": profiler.sampler,
-        "note": note,
+        "note": profiler.note,
     }
 
 
@@ -431,34 +345,10 @@ def chart_answer(charted: Charted) -> ChartAnswer:
     return {
         "from": chart.window[0],
         "to": chart.window[1],
-        "frames": [frame_row(frame) for frame in chart.frames],
-        "lanes": [
-            {
-                **thread_row(lane.thread),
-                "depth": lane.depth,
-                "spans": {
-                    "start": lane.bars.start,
-                    "end": lane.bars.end,
-                    "depth": lane.bars.depth,
-                    "frame": lane.bars.frame,
-                    "kind": lane.bars.kind,
-                },
-            }
-            for lane in chart.lanes
-        ],
+        "frames": chart.frames,
+        "lanes": chart.lanes,
         "left_out": chart.left_out,
         "profile_until": charted.profile_until,
-    }
-
-
-def source_answer(excerpt: Excerpt) -> SourceAnswer:
-    return {
-        "file": excerpt.file,
-        "line": excerpt.line,
-        "first": excerpt.first,
-        "lines": excerpt.lines,
-        "kept": excerpt.kept,
-        "note": excerpt.note,
     }
 
 
@@ -473,7 +363,6 @@ def trace_answer(found: TraceFound) -> TraceAnswer:
 def _trace(trace: StepsTraced, lines: list[TracedLine]) -> TraceRow:
     kinds = kinds_of_kernels(trace)
     total_s = max(sum(kinds.values()), 1e-12)
-    busy = trace.busy
     return {
         "id": trace.id,
         "rank": trace.rank,
@@ -484,14 +373,7 @@ def _trace(trace: StepsTraced, lines: list[TracedLine]) -> TraceRow:
         "last_step": trace.last_step,
         "with_stacks": trace.with_stacks,
         "step_s": (trace.to_s - trace.from_s) / trace.steps,
-        "busy": {
-            "compute": busy.compute / trace.steps,
-            "communication": busy.communication / trace.steps,
-            "copy": busy.copy / trace.steps,
-            "hidden": busy.hidden / trace.steps,
-        }
-        if busy
-        else None,
+        "busy": BusySeconds(*(seconds / trace.steps for seconds in trace.busy)) if trace.busy else None,
         "kinds": [
             {"kind": kind, "seconds": seconds / trace.steps, "share": 100 * seconds / total_s}
             for kind, seconds in kinds.items()
@@ -512,8 +394,5 @@ def _line(line: TracedLine, steps: int, total_s: float) -> TracedLineRow:
         "seconds": line.seconds / steps,
         "share": 100 * line.seconds / total_s,
         "calls": line.calls,
-        "kernels": [
-            {"name": kernel.name, "kind": kernel.kind, "seconds": kernel.seconds / steps, "calls": kernel.calls}
-            for kernel in line.kernels
-        ],
+        "kernels": [kernel._replace(seconds=kernel.seconds / steps) for kernel in line.kernels],
     }

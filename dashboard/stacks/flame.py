@@ -324,11 +324,17 @@ class Bars(NamedTuple):
     kind: list[FrameKind]
 
 
-@dataclass(frozen=True)
-class Lane:
-    thread: ThreadTime
+class Lane(NamedTuple):
+    """A `ThreadTime` as it is drawn."""
+
+    pid: int
+    tid: int
+    name: str
+    rank: int
+    role: str
+    seconds: float
     depth: int  # how many rows it takes
-    bars: Bars
+    spans: Bars
 
 
 @dataclass(frozen=True)
@@ -404,7 +410,7 @@ class Drawing:
         for thread in summed(self._threads):
             rows = self._rows.get((thread.pid, thread.tid))
             lane = (
-                Lane(thread, len(rows), _bars(rows, self._window, self._width, kinds))
+                Lane(*thread, len(rows), _bars(rows, self._window, self._width, kinds))
                 if rows and bars < MOST_BARS
                 else None
             )
@@ -412,7 +418,7 @@ class Drawing:
                 self._left_out.add((thread.pid, thread.tid))
             else:
                 drawn.append(lane)
-                bars += len(lane.bars.start)
+                bars += len(lane.spans.start)
         return Chart(self._window, self._frames, drawn, len(self._left_out))
 
     def _functions(self, traces: Traces) -> Ints:

@@ -262,11 +262,11 @@ EDGE_S = 300.0  # a unit that reaches over the edge of a window ends less than t
 
 @dataclass(frozen=True)
 class PhaseTime:
-    """Seconds a unit of the window, and of the baseline."""
+    """Seconds a unit of the window, and of the run's normal."""
 
     name: str
     seconds: float
-    baseline_s: float | None
+    normal_s: float | None
 
 
 @dataclass(frozen=True)
@@ -485,8 +485,8 @@ def _phases(log: StepLog, window: Range, ranges: Sequence[Range]) -> list[PhaseT
     if not steps:
         return []
     seconds = phases.seconds_within([window]) / steps
-    baseline_s = phases.seconds_within(ranges) / base if base else [None] * len(phases.names)
-    return [PhaseTime(*row) for row in zip(phases.names, seconds.tolist(), list(baseline_s), strict=True)]
+    normal_s = phases.seconds_within(ranges) / base if base else [None] * len(phases.names)
+    return [PhaseTime(*row) for row in zip(phases.names, seconds.tolist(), list(normal_s), strict=True)]
 
 
 def contrasted(
