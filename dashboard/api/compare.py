@@ -14,9 +14,9 @@ from collectors.machine.run_state import StateName
 from ..queries import BadRequest, Queries
 from ..runs.comparison import MISSING, CommonValue, Difference, Pace, Section, shown
 from ..runs.previous_run import SinceLast
-from ..runs.run_values import Comparison
+from ..runs.run_values import Comparison, SectionKeys
 from ..series.subscription import wanted
-from .answers import Answer, number
+from .answers import Answer, number, subset
 from .parameters import MOST_CHARACTERS, MOST_NAMES, RunParameter
 
 # What differs between runs, and since the last run of a script.
@@ -33,12 +33,6 @@ class ComparedRun(TypedDict):
     run: str
     name: str  # as users call it, "" where they do not
     state: StateName
-
-
-class SectionRow(TypedDict):
-    section: Section
-    differ: int
-    known: int
 
 
 class DifferenceRow(TypedDict):
@@ -64,7 +58,7 @@ class CompareAnswer(TypedDict):
     """`step` is the last one that all runs with steps have reached."""
 
     runs: list[ComparedRun]
-    sections: list[SectionRow]
+    sections: list[SectionKeys]
     differences: list[DifferenceRow]
     differences_left_out: int
     step: int | None
@@ -83,6 +77,9 @@ class ChangedKey(TypedDict):
 class PaceRow(TypedDict):
     step_s: float
     steps: int
+
+
+pace_row = subset(Pace, PaceRow)
 
 
 class SinceLastAnswer(TypedDict):
@@ -131,7 +128,7 @@ def compare_answer(found: Comparison) -> CompareAnswer:
     rows = bounded([difference_row(row) for row in found.rows], len(found.runs))
     return {
         "runs": [{"run": view.stored.name, "name": view.about.name, "state": view.state} for view in found.runs],
-        "sections": [{"section": row.section, "differ": row.differ, "known": row.known} for row in found.keys],
+        "sections": found.keys,
         "differences": rows,
         "differences_left_out": len(found.rows) - len(rows),
         "step": found.common.step,
@@ -183,14 +180,10 @@ def since_last_answer(run: str, found: SinceLast) -> SinceLastAnswer:
         "ratio": found.change.ratio if found.change else None,
         "lo": found.change.lo if found.change else None,
         "hi": found.change.hi if found.change else None,
-        "now": pace_row(found.now),
-        "before": pace_row(found.before),
+        "now": pace_row(found.now) if found.now else None,
+        "before": pace_row(found.before) if found.before else None,
         "differs": [changed_key(row) for row in found.differs],
     }
-
-
-def pace_row(pace: Pace | None) -> PaceRow | None:
-    return {"step_s": pace.step_s, "steps": pace.steps} if pace else None
 
 
 def changed_key(row: Difference) -> ChangedKey:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 from typing_extensions import TypedDict
 
 from access.roles import Role, needs
+from jobs.client import Submitted
 from jobs.fifo import FifoComparison
 from jobs.queue import OVER
 from jobs.state_folder import NoSuchJob
@@ -370,13 +371,6 @@ class NamedJob(BaseModel):
     job: Annotated[StrictInt, Field(ge=1, le=MOST_NUMBER)]
 
 
-class SubmittedJob(TypedDict):
-    """`run` is the name of its run in its log folder."""
-
-    job: int
-    run: str
-
-
 class OrderedJob(TypedDict):
     """`ran`: it is asked to end, and cancelled when it has."""
 
@@ -387,9 +381,8 @@ class OrderedJob(TypedDict):
 def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
     @router.post("/jobs/submit", response_model=None, summary="Submit a job to the queue")
     @needs(Role.OWNER)
-    def submit(given: NewJob) -> Answer[SubmittedJob]:
-        found = changes.submit_job(WantedJob(**given.model_dump()))
-        return Answer({"job": found.job, "run": found.run})
+    def submit(given: NewJob) -> Answer[Submitted]:
+        return Answer(changes.submit_job(WantedJob(**given.model_dump())))
 
     @router.post("/jobs/hold", response_model=None, summary="A queued job waits until it is released")
     @needs(Role.OWNER)

@@ -21,10 +21,19 @@ from analysis.goodput import (
 from analysis.ledger.contrast import LedgerContrast
 from analysis.ledger.device import Signal as Signal
 from analysis.ledger.kinds import KINDS, Charged, TimeKind
-from analysis.ledger.shares import KindRow, Ledger, LedgerDevice, LineShare, Sureness, Tier, TracedLine, lane_of
+from analysis.ledger.shares import (
+    BusyPart,
+    KindRow,
+    Ledger,
+    LedgerDevice,
+    LineShare,
+    Sureness,
+    Tier,
+    TracedLine,
+    lane_of,
+)
 from analysis.ledger.wording import label_of, sentence_of
 from collectors.message import text_of
-from collectors.tracing import KernelKind
 
 from ..queries import Queries
 from ..runs.goodput import RunGoodput
@@ -64,13 +73,6 @@ class LedgerRow(TypedDict):
     lines: list[LedgerLine]
 
 
-class LedgerPart(TypedDict):
-    """Of the busy time, percent of the window."""
-
-    kind: KernelKind
-    share: float
-
-
 class LedgerTracedLine(TypedDict):
     """`share` is percent of all that was traced; `kernel` took longest of what the line launched. `function` is "" without a line."""
 
@@ -89,7 +91,7 @@ class LedgerTrace(TypedDict):
     window: tuple[float, float]
     first_step: int
     last_step: int
-    parts: list[LedgerPart]
+    parts: list[BusyPart]
     lines: list[LedgerTracedLine]
 
 
@@ -146,20 +148,15 @@ class LedgerAnswer(TypedDict):
 MOST_ATTEMPTS = 200  # of an answer, the newest
 
 
-class PaidAnswer(TypedDict):
-    """null where unknown; `cost` is in the currency of the settings."""
-
-    gpu_hours: float | None
-    energy_j: float | None
-    cost: float | None
-
-
-class GoodputKindRow(PaidAnswer):
+class GoodputKindRow(TypedDict):
     kind: GoodputKind
     label: str
     seconds: float
     share: float
     basis: str  # what its seconds were computed from
+    gpu_hours: float | None  # null where unknown
+    energy_j: float | None
+    cost: float | None
 
 
 class GoodputAttempt(TypedDict):
@@ -174,7 +171,7 @@ class GoodputAttempt(TypedDict):
 
 
 class GoodputAnswer(TypedDict):
-    """`goodput` and `at_most` are percent of the wall time; `window` is null where fewer than two moments of the run are known."""
+    """`goodput` and `at_most` are percent of the wall time; `window` is null where fewer than two moments of the run are known. `cost` is in the currency of the settings."""
 
     runs: list[str]
     sentence: str
@@ -187,8 +184,8 @@ class GoodputAnswer(TypedDict):
     gpus: int | None
     price_per_gpu_hour: float
     currency: str
-    paid: PaidAnswer
-    lost: PaidAnswer
+    paid: Paid
+    lost: Paid
     rows: list[GoodputKindRow]
     attempts: list[GoodputAttempt]
     attempts_left_out: int
@@ -269,7 +266,7 @@ def _traced(ledger: Ledger) -> LedgerTrace | None:
         "window": (trace.from_s, trace.to_s),
         "first_step": trace.first_step,
         "last_step": trace.last_step,
-        "parts": [{"kind": part.kind, "share": part.share} for part in ledger.busy_parts],
+        "parts": ledger.busy_parts,
         "lines": [_traced_line(line, total_s) for line in lines[:MOST_TRACED_LINES]],
     }
 
@@ -339,17 +336,13 @@ def goodput_answer(answer: RunGoodput) -> GoodputAnswer:
         "gpus": answer.gpus,
         "price_per_gpu_hour": answer.price.per_gpu_hour,
         "currency": answer.price.currency,
-        "paid": _paid(found.paid if found else nothing),
-        "lost": _paid(found.lost if found else nothing),
+        "paid": found.paid if found else nothing,
+        "lost": found.lost if found else nothing,
         "rows": [_goodput_row(row, found) for row in found.rows] if found else [],
         "attempts": [_attempt(row) for row in attempts[-MOST_ATTEMPTS:]],
         "attempts_left_out": max(0, len(attempts) - MOST_ATTEMPTS),
         "missing": [text_of(said) for said in answer.missing],
     }
-
-
-def _paid(paid: Paid) -> PaidAnswer:
-    return {"gpu_hours": paid.gpu_hours, "energy_j": paid.energy_j, "cost": paid.cost}
 
 
 def _goodput_row(row: GoodputRow, found: Goodput) -> GoodputKindRow:
@@ -359,7 +352,9 @@ def _goodput_row(row: GoodputRow, found: Goodput) -> GoodputKindRow:
         "seconds": row.seconds,
         "share": row.share,
         "basis": text_of(basis_of(row.kind, found)),
-        **_paid(row.paid),
+        "gpu_hours": row.paid.gpu_hours,
+        "energy_j": row.paid.energy_j,
+        "cost": row.paid.cost,
     }
 
 

@@ -16,9 +16,9 @@ from collectors import catalog
 from collectors.catalog import Metric
 
 from .. import address
-from ..attach import why_not
+from ..attach import AttachedRun, why_not
 from ..commands import doctor
-from ..machine import GpuUser, HostLook, HostProcess, Machine, Value
+from ..machine import Cost, GpuUser, HostLook, HostProcess, Machine, Value
 from ..mutations import Changes
 from ..queries import DashboardState, Queries
 from ..visitors import visitor
@@ -149,12 +149,6 @@ class ProfileAnswer(TypedDict):
     profile: ProfileState
 
 
-class CostRow(TypedDict):
-    cpu_pct: float
-    rss_bytes: int
-    profiler_pct: float
-
-
 class StateAnswer(TypedDict):
     """`firing`: alerts that hold, and crashes and the like of the last hour; without muted ones."""
 
@@ -168,7 +162,7 @@ class StateAnswer(TypedDict):
     profile: ProfileState
     problems: list[str]
     firing: int
-    cost: CostRow
+    cost: Cost
 
 
 class HealthWord(TypedDict):
@@ -203,13 +197,6 @@ class DiagnosisAnswer(TypedDict):
 
 class AttachAction(BaseModel):
     pid: StrictInt = Field(ge=1, le=MOST_ID)
-
-
-class AttachedRow(TypedDict):
-    """`notes`: a sentence each on what the run will not have, and why."""
-
-    run: str
-    notes: list[str]
 
 
 class ProfileAction(BaseModel):
@@ -250,9 +237,8 @@ def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
 
     @router.post("/attach", response_model=None, summary="Make a run of a process that is already at work")
     @needs(Role.OWNER)
-    def attach(action: AttachAction) -> Answer[AttachedRow]:
-        attached = changes.attach(action.pid)
-        return Answer({"run": attached.run, "notes": attached.notes})
+    def attach(action: AttachAction) -> Answer[AttachedRun]:
+        return Answer(changes.attach(action.pid))
 
 
 def health_route(queries: Queries) -> Callable[[], Answer[HealthAnswer | HealthWord]]:
@@ -326,11 +312,7 @@ def state_answer(state: DashboardState, firing: int) -> StateAnswer:
         "profile": cast(ProfileState, state.profile),
         "problems": state.problems,
         "firing": firing,
-        "cost": {
-            "cpu_pct": state.cost.cpu_pct,
-            "rss_bytes": state.cost.rss_bytes,
-            "profiler_pct": state.cost.profiler_pct,
-        },
+        "cost": state.cost,
     }
 
 

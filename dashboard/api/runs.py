@@ -22,11 +22,11 @@ from ..report.contents import ReportQuery, gather
 from ..report.page import html_of
 from ..runs.previous_run import RunAttempts, RunDetail
 from ..runs.runs import RankView, RunView
-from ..runs.search import HitKind, SearchHits
+from ..runs.search import SearchHits
 from ..user_files.forgotten import ForgottenRun
 from ..user_files.run_notes import About
 from ..visitors import theirs, visitor
-from .answers import Answer, of_media
+from .answers import Answer, of_media, subset
 from .parameters import (
     MOST_CHARACTERS,
     MOST_NAMES,
@@ -40,17 +40,6 @@ from .parameters import (
     known_run,
 )
 from .table import Filtered, FirstRow, find
-
-
-class AboutRow(TypedDict):
-    """What users say about a run; `trouble` says why that is nothing although there is a file."""
-
-    name: str
-    tags: list[str]
-    note: str
-    archived: bool
-    forgotten: bool
-    trouble: str
 
 
 class RunRow(TypedDict):
@@ -77,7 +66,7 @@ class RunRow(TypedDict):
     files_aside: int
     trouble: str
     info: dict[str, Any]  # as the user wrote it, else as its processes were seen
-    about: AboutRow
+    about: About
 
 
 class RunList(TypedDict):
@@ -137,6 +126,9 @@ class FileRow(TypedDict):
     first_skip: str
     trouble: str
     is_data: bool  # not read, because it looks like data
+
+
+file_row = subset(Offset, FileRow)
 
 
 class FileList(TypedDict):
@@ -201,7 +193,10 @@ class ForgottenRow(TypedDict):
     files: int
     size_bytes: int
     remove: str
-    about: AboutRow
+    about: About
+
+
+forgotten_row = subset(ForgottenRun, ForgottenRow)
 
 
 class ForgottenList(TypedDict):
@@ -218,27 +213,7 @@ class Nothing(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-# The search over everything.
-
 MOST_HITS = 200
-
-
-class HitRow(TypedDict):
-    """`address` is the path of a page with its parameters."""
-
-    kind: HitKind
-    text: str
-    detail: str
-    run: str | None
-    address: str
-
-
-class SearchAnswer(TypedDict):
-    """The best first. `note` says what was searched only in part."""
-
-    results: list[HitRow]
-    left_out: int
-    note: str
 
 
 # A run, or a window of it, as one HTML file to keep.
@@ -277,7 +252,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     )
     @needs(Role.VIEWER)
     def files(run: RunParameter) -> Answer[FileList]:
-        return Answer({"files": [file_row(offset) for offset in queries.files(run)]})
+        return Answer({"files": list(map(file_row, queries.files(run)))})
 
     @router.get(
         "/diff", response_model=None, summary="What differed from the git commit when a run began, without secrets"
@@ -299,7 +274,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     )
     @needs(Role.OWNER)
     def forgotten() -> Answer[ForgottenList]:
-        return Answer({"forgotten": [forgotten_row(found) for found in queries.forgotten()]})
+        return Answer({"forgotten": list(map(forgotten_row, queries.forgotten()))})
 
     @router.get(
         "/search",
@@ -314,8 +289,8 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
             Query(max_length=MOST_NAMES, description="the shown runs: their series are searched first"),
         ] = [],  # noqa: B006
         limit: Annotated[int, Query(ge=1, le=MOST_HITS)] = 40,
-    ) -> Answer[SearchAnswer]:
-        return Answer(search_answer(queries.search(q, pages(), run, limit)))
+    ) -> Answer[SearchHits]:
+        return Answer(queries.search(q, pages(), run, limit))
 
     known = known_run(queries)
 
@@ -343,8 +318,8 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
 def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
     @router.post("/runs/{run:any}/about", response_model=None, summary="Change some of what is said about a run")
     @needs(Role.OWNER)
-    def about(run: RunInPath, given: AboutChange) -> Answer[AboutRow]:
-        return Answer(about_row(changes.set_about(run, given.model_dump(exclude_unset=True))))
+    def about(run: RunInPath, given: AboutChange) -> Answer[About]:
+        return Answer(changes.set_about(run, given.model_dump(exclude_unset=True)))
 
     @router.post(
         "/runs/{run:any}/files", response_model=None, summary="Read a file that was left because it looks like data"
@@ -352,7 +327,7 @@ def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
     @needs(Role.OWNER)
     def files(run: RunInPath, given: DataToRead) -> Answer[FileList]:
         changes.read_data(run, given.path)
-        return Answer({"files": [file_row(offset) for offset in queries.files(run)]})
+        return Answer({"files": list(map(file_row, queries.files(run)))})
 
     @router.post(
         "/events", response_model=None, summary="Add an event to a run: a note, a deployment, a change by hand"
@@ -403,18 +378,7 @@ def run_row(view: RunView) -> RunRow:
         "files_aside": stored.files_aside,
         "trouble": stored.trouble,
         "info": stored.info,
-        "about": about_row(view.about),
-    }
-
-
-def about_row(about: About) -> AboutRow:
-    return {
-        "name": about.name,
-        "tags": list(about.tags),
-        "note": about.note,
-        "archived": about.archived,
-        "forgotten": about.forgotten,
-        "trouble": about.trouble,
+        "about": view.about,
     }
 
 
@@ -445,19 +409,6 @@ def rank_row(view: RankView) -> RankRow:
     }
 
 
-def file_row(offset: Offset) -> FileRow:
-    return {
-        "path": offset.path,
-        "offset": offset.offset,
-        "lines_read": offset.lines_read,
-        "lines_skipped": offset.lines_skipped,
-        "fields_skipped": offset.fields_skipped,
-        "first_skip": offset.first_skip,
-        "trouble": offset.trouble,
-        "is_data": offset.is_data,
-    }
-
-
 def event_row(event: Event) -> EventRow:
     return {
         **theirs(event.fields),  # type: ignore[typeddict-item]  # whatever it carried
@@ -469,25 +420,6 @@ def event_row(event: Event) -> EventRow:
         "seconds": event.seconds,
         "text": event.text,
     }
-
-
-def forgotten_row(found: ForgottenRun) -> ForgottenRow:
-    return {
-        "run": found.run,
-        "forgotten_s": found.forgotten_s,
-        "files": found.files,
-        "size_bytes": found.size_bytes,
-        "remove": found.remove,
-        "about": about_row(found.about),
-    }
-
-
-def search_answer(found: SearchHits) -> SearchAnswer:
-    rows: list[HitRow] = [
-        {"kind": hit.kind, "text": hit.text, "detail": hit.detail, "run": hit.run, "address": hit.address}
-        for hit in found.hits
-    ]
-    return {"results": rows, "left_out": found.left_out, "note": found.note}
 
 
 def file_name_of(run: str) -> str:

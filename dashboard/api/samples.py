@@ -24,16 +24,6 @@ HEADERS = {"Content-Security-Policy": "default-src 'none'; sandbox", "Cross-Orig
 Step = Annotated[int | None, Query(ge=-MOST_STEP, le=MOST_STEP, description="inclusive")]
 
 
-class SampleNameRow(TypedDict):
-    name: str
-    kinds: list[SampleKind]
-    count: int
-    first_step: int | None
-    last_step: int | None
-    first_time_s: float | None
-    last_time_s: float | None
-
-
 class SampleRow(TypedDict):
     id: int
     name: str
@@ -49,23 +39,14 @@ class SampleList(TypedDict):
     """Without a name the first 5,000 `names`, and how many more there are; `left_out` are beyond the limits of the run and not stored. Else
     `samples` of that name."""
 
-    names: list[SampleNameRow]
+    names: list[SampleName]
     samples: list[SampleRow]
     more_names: int
     left_out: int
 
 
-class CheckpointRow(TypedDict):
-    name: str
-    step: int | None
-    time_s: float
-    bytes: int | None
-    seconds: float | None
-    note: str
-
-
 class CheckpointList(TypedDict):
-    checkpoints: list[CheckpointRow]
+    checkpoints: list[Checkpoint]
 
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
@@ -84,8 +65,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
             rows = queries.samples(SampleQuery(run, name, from_step, to_step, limit=limit))
             return Answer({"names": [], "samples": [sample_row(each) for each in rows], "more_names": 0, "left_out": 0})
         found = queries.sample_names(run)
-        names = [name_row(each) for each in found.names]
-        return Answer({"names": names, "samples": [], "more_names": found.more, "left_out": found.left_out})
+        return Answer({"names": found.names, "samples": [], "more_names": found.more, "left_out": found.left_out})
 
     @router.get(
         "/sample",
@@ -106,19 +86,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/checkpoints", response_model=None, summary="Checkpoints of a run: step, time and size of each")
     @needs(Role.VIEWER)
     def checkpoints(run: RunParameter) -> Answer[CheckpointList]:
-        return Answer({"checkpoints": [checkpoint_row(each) for each in queries.checkpoints(run)]})
-
-
-def name_row(found: SampleName) -> SampleNameRow:
-    return {
-        "name": found.name,
-        "kinds": list(found.kinds),
-        "count": found.count,
-        "first_step": found.first_step,
-        "last_step": found.last_step,
-        "first_time_s": found.first_time_s,
-        "last_time_s": found.last_time_s,
-    }
+        return Answer({"checkpoints": queries.checkpoints(run)})
 
 
 def sample_row(sample: Sample) -> SampleRow:
@@ -145,14 +113,3 @@ def sample_response(found: Shown) -> Response:
     if found.width:
         headers |= {"X-Width": str(found.width), "X-Height": str(found.height)}
     return Response(found.data, media_type=found.media, headers=headers)
-
-
-def checkpoint_row(found: Checkpoint) -> CheckpointRow:
-    return {
-        "name": found.name,
-        "step": found.step,
-        "time_s": found.time_s,
-        "bytes": found.bytes,
-        "seconds": found.seconds,
-        "note": found.note,
-    }

@@ -24,7 +24,7 @@ from ..runs.filters import FilterMistake
 from ..runs.table import FoundRuns, GroupRow, TableQuestion
 from ..user_files.directions import Direction
 from ..visitors import check_grant, check_key
-from .answers import Answer, Gaps, number, of_media
+from .answers import Answer, Gaps, number, of_media, subset
 from .answers import Column as NumberColumn
 from .parameters import MOST_CHARACTERS
 
@@ -42,6 +42,9 @@ class ColumnRow(TypedDict):
     shown: bool
     help: str
     direction: Direction | None
+
+
+column_row = subset(TableColumn, ColumnRow)
 
 
 class SeriesName(TypedDict):
@@ -112,7 +115,7 @@ def table_answer(found: FoundRuns, asked: TableQuestion, offset: int, limit: int
         "known": found.known,
         "counts": found.counts,
         "notes": found.notes,
-        "columns": [column_row(column) for column in found.columns.values()],
+        "columns": list(map(column_row, found.columns.values())),
     }
 
 
@@ -154,19 +157,6 @@ def _group_row(line: GroupRow, found: FoundRuns, asked: TableQuestion) -> TableR
         "runs": len(line.rows),
         "opened": line.value in asked.opened,
         "cells": cells,
-    }
-
-
-def column_row(column: TableColumn) -> ColumnRow:
-    return {
-        "key": column.key,
-        "title": column.title,
-        "kind": column.kind,
-        "unit": column.unit,
-        "width": column.width,
-        "shown": column.shown,
-        "help": column.help,
-        "direction": column.direction,
     }
 
 
@@ -311,7 +301,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         series: list[SeriesName] = [{"name": name, "direction": direction_of(name, chosen)} for name in names.series]
         return Answer(
             {
-                "columns": [column_row(column) for column in COLUMNS],
+                "columns": list(map(column_row, COLUMNS)),
                 "configured": list(names.configured),
                 "series": series,
             }

@@ -109,7 +109,7 @@ class Hit(NamedTuple):
 
 
 class SearchHits(NamedTuple):
-    hits: list[Hit]
+    results: list[Hit]  # the best first
     left_out: int
     note: str  # what was not searched, or ""
 
