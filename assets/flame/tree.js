@@ -5,7 +5,7 @@ import { percent } from "../lib/figures.js";
 import { duration, place } from "../lib/format.js";
 
 /** @typedef {import("../types/api").Row<"FlameAnswer">} Flame */
-/** @typedef {import("../types/api").Row<"FrameRow">} Frame */
+/** @typedef {import("../types/api").Row<"Frame">} Frame */
 /** @typedef {import("../types/api").Row<"Nodes">} Nodes */
 /** @typedef {"time" | "name"} Order of siblings: the longest first, or as the server sends them */
 /** @typedef {{functions: number, share: number}} Match */

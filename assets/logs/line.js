@@ -70,7 +70,7 @@ export function logLine({ time_s, level, file, text, ranks }, show) {
   );
 }
 
-/** The state of a progress bar, below the lines. @param {import("../types/api").Row<"BarRow">} bar */
+/** The state of a progress bar, below the lines. @param {import("../types/api").Row<"ProgressBar">} bar */
 export function barLine({ time_s, file, text }) {
   const cells = [el("span", { class: "t" }, clock(time_s)), el("span", { class: "lv" }), el("span", { class: "f" }, file)];
   return el("div", { class: "l bar", title: text }, ...cells, el("span", { class: "m" }, text));
@@ -193,7 +193,7 @@ function nearest([red = 0, green = 0, blue = 0]) {
 
 // Which lines are shown as one: equal messages in a row, and tracebacks (pure). What joins two lines depends on the lines before them only, so that entries stay as they are while others are read.
 
-/** @typedef {import("../types/api").Row<"PlacedLineRow">} Line */
+/** @typedef {import("../types/api").Row<"PlacedLine">} Line */
 
 export const PAGE = 256; // lines; equal ones are counted within a page, so that no page depends on those far before it
 export const BEGINS = 0; // an entry

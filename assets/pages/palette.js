@@ -6,7 +6,7 @@ import { el, setText, visibleName } from "../lib/dom.js";
 import { count } from "../lib/format.js";
 import { pathTo } from "../lib/url.js";
 
-/** @typedef {import("../types/api").Row<"HitRow">} Hit */
+/** @typedef {import("../types/api").Row<"Hit">} Hit */
 
 const KINDS = { page: "Page", run: "Run", series: "Series", note: "Note" };
 const KEPT = ["theme"]; // parameters of the address that stay

@@ -7,7 +7,7 @@ import { fill } from "./content.js";
 import { samplesAt } from "./loader.js";
 
 /** @typedef {import("./loader.js").Sample} Sample */
-/** @typedef {import("../types/api").Row<"SampleNameRow">} Name */
+/** @typedef {import("../types/api").Row<"SampleName">} Name */
 /**
  * @typedef {Object} Around what cards share
  * @property {import("./loader.js").SampleLoader} loader

@@ -6,7 +6,7 @@ import { count, counted, duration } from "../lib/format.js";
 import { Card } from "./card.js";
 import { SampleLoader, allSteps, indexOf } from "./loader.js";
 
-/** @typedef {import("../types/api").Row<"SampleNameRow">} Name */
+/** @typedef {import("../types/api").Row<"SampleName">} Name */
 
 const CARDS = 60; // made at a time
 const AHEAD_PX = 300;
@@ -198,7 +198,7 @@ export class Viewer {
 
 // A run's checkpoints: step, age and size of each, the newest first.
 
-/** @typedef {import("../types/api").Row<"CheckpointRow">} Checkpoint */
+/** @typedef {import("../types/api").Row<"Checkpoint">} Checkpoint */
 
 const MOST = 200; // rows
 

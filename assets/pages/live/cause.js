@@ -5,11 +5,11 @@ import { place } from "../../lib/format.js";
 import { pathTo } from "../../lib/url.js";
 
 /** @typedef {import("../../types/api").Row<"FaultRow">} FaultRow */
-/** @typedef {import("../../types/api").Row<"CrashFrameRow">} CrashFrameRow */
+/** @typedef {import("../../types/api").Row<"CrashFrame">} CrashFrameRow */
 
 const FRAMES = 6; // the innermost, until more are asked for
 
-/** @param {string} run @param {FaultRow} cause @param {FaultRow[]} others @param {((line: import("../../types/api").Row<"LineRow">) => void) | null} show a line in the log below @returns {Node[]} */
+/** @param {string} run @param {FaultRow} cause @param {FaultRow[]} others @param {((line: import("../../types/api").Row<"LogLine">) => void) | null} show a line in the log below @returns {Node[]} */
 export function partsOf(run, cause, others, show) {
   const inner = [...cause.frames].reverse();
   const rest = inner.slice(FRAMES);

@@ -6,7 +6,7 @@ import { el } from "../../lib/dom.js";
 const OVER = new Set(["failed", "killed", "ended", "stalled", "preempted", "requeued"]);
 
 export class CrashNote {
-  /** @param {((line: import("../../types/api").Row<"LineRow">) => void) | null} [show] a line in the log below */
+  /** @param {((line: import("../../types/api").Row<"LogLine">) => void) | null} [show] a line in the log below */
   constructor(show = null) {
     this.show = show;
     this.element = el("section", { class: "crash", "aria-label": "Why the run ended", hidden: true });

@@ -8,7 +8,7 @@ import { writeAddress } from "../../lib/url.js";
 import { barLine, folded, linesIn, logLine, pointLine, timeOf } from "../../logs/line.js";
 
 /** @typedef {import("../../logs/line.js").LogLine} Line */
-/** @typedef {import("../../types/api").Row<"BarRow">} Bar */
+/** @typedef {import("../../types/api").Row<"ProgressBar">} Bar */
 
 const NO_LINES = "What the program writes into a *.log file in the run’s folder, or prints into any file, stands here: python train.py 2>&1 | tee logs/NAME/train.log";
 const LINES = 5;

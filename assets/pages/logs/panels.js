@@ -161,7 +161,7 @@ export class LogsSide {
 
 // The progress bars that are drawn at the end of a run's text logs, at the foot of the lines: one row each, whatever was rewritten.
 
-/** @typedef {import("../../types/api").Row<"BarRow">} Bar */
+/** @typedef {import("../../types/api").Row<"ProgressBar">} Bar */
 
 const MOST = 3; // of the ranks of a run, those that changed last
 
