@@ -69,15 +69,6 @@ class ReceiverRow(TypedDict):
     waiting: int
 
 
-class QuietRow(TypedDict):
-    """Minutes of the day in the time zone; `but` are rules that come through."""
-
-    from_min: int
-    to_min: int
-    zone: str
-    but: list[str]
-
-
 class AlertTroubleRow(TypedDict):
     line: int
     sentence: str
@@ -121,7 +112,7 @@ class AlertsAnswer(TypedDict):
     trouble: str
     troubles: list[AlertTroubleRow]
     mutes_trouble: str
-    quiet: QuietRow | None
+    quiet: QuietHours | None
 
 
 class AlertHistory(TypedDict):
@@ -234,7 +225,7 @@ def alerts_answer(queries: Queries) -> AlertsAnswer:
         "trouble": str(settings.troubles[0]) if settings.troubles else "",
         "troubles": [{"line": trouble.line, "sentence": str(trouble)} for trouble in settings.troubles],
         "mutes_trouble": now.mutes_trouble,
-        "quiet": _quiet_row(settings.quiet),
+        "quiet": settings.quiet,
     }
 
 
@@ -318,12 +309,6 @@ def message_row(message: AlertMessage) -> AlertMessageRow:
         "next_try": message.next_s if message.state == "waiting" and message.next_s else None,
         "error": message.error,
     }
-
-
-def _quiet_row(quiet: QuietHours | None) -> QuietRow | None:
-    if quiet is None:
-        return None
-    return {"from_min": quiet.from_min, "to_min": quiet.to_min, "zone": quiet.zone.key, "but": list(quiet.but)}
 
 
 def _listed(words: Sequence[str] | None) -> list[str] | None:

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 from access.roles import Role, needs
 from alerts.config import OWN
 from analysis.dumps import MemorySnapshot
-from analysis.findings.rule import RuleTopic
+from analysis.findings.rule import CodePlace, RuleTopic
 from analysis.findings.rules import BY_NAME, RULES
 from collectors.records import MESSAGE, Finding, FindingWeight
 
@@ -21,12 +21,6 @@ from .answers import Answer
 from .parameters import MOST_CHARACTERS, OpenRange, OptionalRun
 
 MOST = 5000
-
-
-class FindingPlace(TypedDict):
-    function: str
-    file: str
-    line: int | None
 
 
 class FindingRow(TypedDict):
@@ -45,7 +39,7 @@ class FindingRow(TypedDict):
     rank: int | None
     step: int | None
     numbers: dict[str, float]
-    place: FindingPlace | None
+    place: CodePlace | None
     gpu: str | None
 
 

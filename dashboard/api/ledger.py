@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from typing_extensions import TypedDict
 
 from access.roles import Role, needs
+from analysis.findings.rule import CodePlace
 from analysis.goodput import (
     LABEL,
     ORDER,
@@ -54,12 +55,6 @@ class LedgerLine(TypedDict):
     samples: int
 
 
-class LedgerPlace(TypedDict):
-    function: str
-    file: str
-    line: int | None
-
-
 class LedgerRow(TypedDict):
     kind: TimeKind
     label: str
@@ -69,7 +64,7 @@ class LedgerRow(TypedDict):
     most: float
     saves_at_most: float
     confidence: Sureness
-    exposed_by: LedgerPlace | None
+    exposed_by: CodePlace | None
     lines: list[LedgerLine]
 
 
@@ -111,7 +106,7 @@ class LedgerChange(TypedDict):
     other_share: float
     seconds: float | None
     other_seconds: float | None
-    place: LedgerPlace | None
+    place: CodePlace | None
     sure: bool
 
 
@@ -300,12 +295,22 @@ def _row(row: KindRow, ledger: Ledger) -> LedgerRow:
 
 def _line(line: LineShare) -> LedgerLine | None:
     place = _place(line.place)
-    return {**place, "leaf": line.place.leaf, "share": line.share, "samples": line.samples} if place else None
+    if place is None:
+        return None
+    function, file, number = place
+    return {
+        "function": function,
+        "file": file,
+        "line": number,
+        "leaf": line.place.leaf,
+        "share": line.share,
+        "samples": line.samples,
+    }
 
 
-def _place(place: Charged) -> LedgerPlace | None:
+def _place(place: Charged) -> CodePlace | None:
     frame = place.frame
-    return {"function": frame.name, "file": frame.file, "line": frame.line or None} if frame else None
+    return CodePlace(frame.name, frame.file, frame.line or None) if frame else None
 
 
 def _blocks(ledger: Ledger) -> LedgerBlocks:
