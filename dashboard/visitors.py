@@ -282,7 +282,7 @@ def _shown(value: Any, asking: Visitor, depth: int) -> Any:
         return LEFT_OUT
     if type(value) not in PLAIN:
         value = as_object(value)
-    if isinstance(value, Mapping):
+    if type(value) is dict or isinstance(value, Mapping):
         if "section" in value and "values" in value:
             return _compared(value, asking, depth)
         value = _without_named_secret(value, asking)
@@ -311,12 +311,12 @@ def _theirs(value: Any, asking: Visitor, depth: int) -> Any:
     """Of what users named, names are texts as well, and each text is looked at."""
     if depth <= 0:
         return LEFT_OUT
+    if type(value) in NUMBERS:
+        return value
     if type(value) not in PLAIN:
         value = as_object(value)
-    if isinstance(value, Mapping):
+    if type(value) is dict or isinstance(value, Mapping):
         value = _without_named_secret(value, asking)
-        if not PLAIN.issuperset(map(type, value.values())):
-            value = {key: as_object(item) for key, item in value.items()}
         return {
             _shown(key, asking, 1): _left_out(item)
             if _is_hidden(key, item, asking) or _is_their_secret(key, item, asking)
@@ -376,9 +376,8 @@ def _is_left(key: str) -> bool:
 
 
 def _left_out(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [LEFT_OUT]
-    return value and LEFT_OUT
+    value = as_object(value)
+    return [LEFT_OUT] if isinstance(value, (list, tuple)) else value and LEFT_OUT
 
 
 def _compared(row: Mapping[str, Any], asking: Visitor, depth: int) -> dict[str, Any]:

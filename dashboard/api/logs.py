@@ -119,6 +119,7 @@ MOST_LINE_CHARACTERS = 20_000  # more than the store returns of a line
 MOST_BUCKETS = 2000
 MOST_STROKES = 200
 MOST_LISTED = 500  # templates
+
 # What a run's log says in a window, and why a run crashed.
 
 MAX_FAULT_LINES, MAX_FAULT_FRAMES = 200, 100  # of a fault

@@ -182,6 +182,7 @@ FILTERS = {
     "archived",
     "forgotten",
 }  # with one of these, archived and forgotten runs are left out unless asked for
+
 # Forgotten runs: which there are, how one becomes forgotten, and how it is taken back.
 
 
