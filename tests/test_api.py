@@ -57,7 +57,7 @@ def test_a_flame_graph_names_the_trouble_of_its_own_run(
     answer = {"state": state, "sentence": "All.", "remedy": "", "sampler": "native", "runs": theirs}
     monkeypatch.setattr("dashboard.queries.ask", lambda *_: {"profile": answer})
     note = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path).profiler(run).note
-    assert (note["sentence"] if note else "") == said
+    assert (note.sentence if note else "") == said
 
 
 def profile(log_dir: Path) -> None:

@@ -42,7 +42,7 @@ def test_functions_stand_below_each_other_and_one_that_goes_on_is_one_bar() -> N
         (0.0, 2.0, 1, "step"),
         (2.0, 4.0, 1, "load"),
     ]
-    assert (drawn.lanes[0].depth, drawn.lanes[0].thread.name) == (2, "MainThread")
+    assert (drawn.lanes[0].depth, drawn.lanes[0].name) == (2, "MainThread")
 
 
 def test_of_what_is_narrower_than_a_pixel_the_widest_is_shown() -> None:
