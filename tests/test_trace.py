@@ -199,7 +199,7 @@ def test_the_busy_time_of_a_gpu_is_split_as_in_the_traced_steps(store: Store) ->
     )
     assert "as in the traced steps 4 to 6" in lines_of(ledger, "run")[-1]
     answered = ledger_answer(ledger)["traced"]
-    assert answered is not None and sum(part["share"] for part in answered["parts"]) == pytest.approx(ledger.busy_share)
+    assert answered is not None and sum(part.share for part in answered["parts"]) == pytest.approx(ledger.busy_share)
     assert [line["kernel"] for line in answered["lines"] if line["backward"]] == ["sm90_gemm_backward"]
 
 
