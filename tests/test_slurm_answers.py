@@ -205,7 +205,8 @@ def test_an_odd_squeue_is_one_sentence(
     text: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jobs.slurm.ASK_S", 0.5 if "sleep" in text else 20.0)
-    monkeypatch.setattr("jobs.slurm.call", lambda argv, within_s: programs.call(argv, within_s, 1 << 20))
+    call = programs.call
+    monkeypatch.setattr(programs, "call", lambda argv, within_s: call(argv, within_s, 1 << 20))
     began_s = time.monotonic()
     with pytest.raises(SlurmError) as error:
         scripts(tmp_path, squeue=text).look({17: tmp_path})
